@@ -1,0 +1,245 @@
+"""Reading the provider: its answers and its callbacks, in every shape that the provider contract lists.
+
+Tolerant where the contract asks for it: members that it does not name are dropped, a member of the wrong type counts as absent. What must be
+there is a status; without one nothing is known.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
+
+from schemas.errors import AnswerInvalid
+from schemas.money import parse_cost
+from schemas.reports import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
+
+#: "status words in any case", as the contract lists them.
+_WORDS = {
+    TaskStatus.WAITING: ("queued", "pending", "submitted", "in_queue", "starting"),
+    TaskStatus.RUNNING: ("in_progress", "processing", "running", "generating"),
+    TaskStatus.COMPLETED: ("completed", "complete", "succeed", "succeeded", "success", "done"),
+    TaskStatus.FAILED: ("failed", "fail", "error", "cancelled", "canceled", "rejected", "expired"),
+}
+_STATUS = {word: status for status, words in _WORDS.items() for word in words}
+
+#: Marks of the upstream's newer shape, which shares `id` and `status` with the gateway's; a price or an `output` is the gateway's alone.
+_NEWER_MARKS = frozenset({"outputs", "external_id", "create_time", "update_time"})
+_GATEWAY_MARKS = frozenset({"output", "usage", "error"})
+
+#: An id longer than this is no id of a task; digits beyond `_DIGITS` are neither an id nor a code.
+_LONGEST_ID = 512
+_DIGITS = 40
+
+
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_DIGITS else None
+
+
+def _identifier(value: object) -> str | None:
+    number = _integer(value)
+    text = str(number) if number is not None else _text(value)
+    return text if 0 < len(text) <= _LONGEST_ID else None
+
+
+def _code(value: object) -> str:
+    """The code as the tables print it: as an integer it lost its leading zeros (2016001 is 002016001); Kling's four digits never had any."""
+    number = _integer(value)
+    if number is None:
+        return _text(value)
+    return str(number).zfill(9) if 10**6 <= number < 10**9 else str(number)
+
+
+def _error(value: object) -> TaskError | None:
+    match value:
+        case Mapping():
+            error = TaskError(
+                _code(value.get("code")), _text(value.get("message")) or _text(value.get("error_message"))
+            )
+        case str():
+            error = TaskError("", _text(value))
+        case _:
+            error = TaskError(_code(value), "")
+    return error if error.code or error.message else None
+
+
+def _items(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _resources(values: list[Any]) -> tuple[Output, ...]:
+    return tuple(
+        Output(type=_text(value.get("type")) or "image", url=_text(value["url"]))
+        for value in values
+        if isinstance(value, Mapping) and _text(value.get("url"))
+    )
+
+
+def _output(value: object) -> tuple[Output, ...]:
+    """`output` is a list of `{"content": [...]}` or one such object; every `url` of every `content` counts, in order."""
+    holders = [holder for holder in _items(value) if isinstance(holder, Mapping)]
+    return _resources([item for holder in holders for item in _items(holder.get("content"))])
+
+
+def _outputs(value: object) -> tuple[Output, ...]:
+    return _resources(_items(value))
+
+
+def _task_result(value: object) -> tuple[Output, ...]:
+    return _resources(_items(value.get("images"))) if isinstance(value, Mapping) else ()
+
+
+def _usage(value: object) -> Usage | None:
+    return (
+        Usage(cost=parse_cost(value.get("cost")), discount=value.get("discount"))
+        if isinstance(value, Mapping)
+        else None
+    )
+
+
+def _task_info(value: object) -> str | None:
+    return _identifier(value.get("external_task_id")) if isinstance(value, Mapping) else None
+
+
+def _word(value: object) -> str:
+    word = _text(value)
+    if not word:
+        raise ValidationError("a status must be a word")
+    return word
+
+
+def _read(reader: Callable[[Any], Any], **options: Any) -> fields.Function:
+    return fields.Function(deserialize=reader, allow_none=True, **options)
+
+
+class _Shape(Schema):
+    """One documented shape. Its `upstream` says whose it is; `word` is the one member that must be there."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    upstream: ClassVar[bool] = True
+
+    @post_load
+    def _report(self, data: dict[str, Any], **_: Any) -> TaskReport:
+        status = _STATUS.get(data["word"].lower(), TaskStatus.UNKNOWN)
+        message = data.pop("message", None)
+        if status is TaskStatus.FAILED and message and not data.get("error"):
+            data["error"] = TaskError(code="", message=message)
+        # two names for one thing: the first that is there counts
+        task_id = data.pop("id", None) or data.pop("task_id", None)
+        data.pop("task_id", None)
+        external = data.pop("own_id", None) or data.pop("external_task_id", None)
+        data.pop("external_task_id", None)
+        data["output"] = data.get("output") or ()
+        return TaskReport(status=status, task_id=task_id, external_task_id=external, upstream=self.upstream, **data)
+
+
+class _GatewayTask(_Shape):
+    """Shape 1: the gateway's task, as the status endpoint tells it."""
+
+    upstream = False
+    word = fields.Function(deserialize=_word, data_key="status", required=True)
+    id = _read(_identifier)
+    task_id = _read(_identifier)
+    external_task_id = _read(_identifier)
+    output = _read(_output)
+    error = _read(_error)
+    usage = _read(_usage)
+    metadata = fields.Raw(allow_none=True)
+
+
+class _KlingTask(_Shape):
+    """Shape 2: Kling's callback."""
+
+    word = fields.Function(deserialize=_word, data_key="task_status", required=True)
+    task_id = _read(_identifier)
+    external_task_id = _read(_identifier)
+    own_id = _read(_task_info, data_key="task_info")
+    message = _read(_text, data_key="task_status_msg")
+    output = _read(_task_result, data_key="task_result")
+
+
+class _KlingNewTask(_Shape):
+    """Shape 3: Kling's newer callback."""
+
+    word = fields.Function(deserialize=_word, data_key="status", required=True)
+    id = _read(_identifier)
+    external_task_id = _read(_identifier, data_key="external_id")
+    message = _read(_text)
+    output = _read(_outputs, data_key="outputs")
+
+
+class _Created(Schema):
+    """An answer to a submit: an id under one of four names, or an error, inside `error` or (Kling's way) at the top."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    id = _read(_identifier)
+    task_id = _read(_identifier)
+    error = _read(_error)
+    code = _read(_code)
+    message = _read(_text)
+    error_message = _read(_text)
+
+
+_gateway, _kling, _kling_new, _created = _GatewayTask(), _KlingTask(), _KlingNewTask(), _Created()
+
+
+def _shape(data: Mapping[Any, Any]) -> _Shape | None:
+    if "task_status" in data:
+        return _kling
+    if "status" not in data:
+        return None
+    newer = not _NEWER_MARKS.isdisjoint(data) and _GATEWAY_MARKS.isdisjoint(data)
+    return _kling_new if newer else _gateway
+
+
+def read_callback(data: object) -> TaskReport | None:
+    """The report in a callback's body: any of the three shapes, itself or one level down under `data`.
+
+    None for every other JSON value: then all that is known is that something changed. Never raises.
+    """
+    if not isinstance(data, Mapping):
+        return None
+    # The inner object first: an envelope around it may have a `status` of its own ("success") that speaks of the envelope.
+    for candidate in (data.get("data"), data):
+        shape = _shape(candidate) if isinstance(candidate, Mapping) else None
+        if shape is None:
+            continue
+        try:
+            report: TaskReport = shape.load(candidate)
+        except ValidationError:
+            continue
+        return report
+    return None
+
+
+def read_task(data: object) -> TaskReport:
+    """The status endpoint's answer. AnswerInvalid when it is no object or tells no status; a word that nobody knows is `UNKNOWN`, no error."""
+    report = read_callback(data)
+    if report is None:
+        raise AnswerInvalid(
+            "the answer tells no task status" if isinstance(data, Mapping) else "the answer is not a JSON object"
+        )
+    return report
+
+
+def read_submission(data: object) -> Submission:
+    """The answer to a submit, of any HTTP status: the id from `id`, `task_id`, `data.id` or `data.task_id`, or the reason why there is none.
+
+    Never raises: what cannot be read gives a Submission with neither, and "a 200 without an id means that the task was not created".
+    """
+    if not isinstance(data, Mapping):
+        return Submission(task_id=None)
+    answers = [_created.load(part) for part in (data, data.get("data")) if isinstance(part, Mapping)]
+    ids = [answer[name] for answer in answers for name in ("id", "task_id") if answer.get(name)]
+    task_id: str | None = ids[0] if ids else None
+    errors = [answer["error"] for answer in answers if answer.get("error")]
+    if not errors and task_id is None:
+        errors = [error for answer in answers if (error := _error(answer)) is not None and error.code != "0"]
+    return Submission(task_id=task_id, report=read_callback(data), error=errors[0] if errors else None)

@@ -1,0 +1,51 @@
+"""A generation request once it has been found valid."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One valid request.
+
+    `params`: the documented parameters as the producer gave them, defaults not filled in, without `model`, `external_task_id`,
+    `callback_url` and `labels`, which stand beside. `callback_url` is where *we* notify the producer. `n`: images asked for, which is
+    the number of slots that the task holds at the provider.
+    """
+
+    model: str
+    params: Mapping[str, Any]
+    external_task_id: str | None = None
+    callback_url: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    n: int = 1
+
+    def text(self) -> str:
+        """Canonical JSON (sorted keys, compact) of everything but `external_task_id`.
+
+        Two requests are the same request exactly when their texts are equal; it is also what the job's record keeps.
+        """
+        body: dict[str, Any] = {"model": self.model, "params": self.params}
+        if self.callback_url is not None:
+            body["callback_url"] = self.callback_url
+        if self.labels:
+            body["labels"] = self.labels
+        return _canonical(body)
+
+    @classmethod
+    def from_text(cls, text: str, external_task_id: str | None = None) -> Self:
+        """The inverse of `text()`. Trusts it: nothing is validated again."""
+        body = json.loads(text)
+        params = body["params"]
+        return cls(
+            model=body["model"],
+            params=params,
+            external_task_id=external_task_id,
+            callback_url=body.get("callback_url"),
+            labels=body.get("labels", {}),
+            n=params.get("n", 1),
+        )
