@@ -1,0 +1,47 @@
+"""The errors of this package.
+
+JobsError
+├── StoreUnavailable   Redis is away, full, loading or read-only: nothing is known to have changed
+├── JobNotFound        no job has this id
+├── BatchNotFound      no batch has this id
+├── NotAllowed         the job is in no state for this
+└── SettingsInvalid    the environment does not make sense; carries every problem at once
+"""
+
+from collections.abc import Sequence
+
+
+class JobsError(Exception):
+    """Base of all errors that leave this package."""
+
+
+class StoreUnavailable(JobsError):
+    """Redis did not answer, or refused to write. Whether the change happened is unknown; every verb is safe to repeat."""
+
+
+class JobNotFound(JobsError):
+    """No job has this id, or it ended longer ago than BOOMERANG_RETENTION."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id!r}; ended jobs are kept for BOOMERANG_RETENTION seconds.")
+        self.job_id = job_id
+
+
+class BatchNotFound(JobsError):
+    """No batch has this id."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"There is no batch {batch_id!r}; ended batches are kept for BOOMERANG_RETENTION seconds.")
+        self.batch_id = batch_id
+
+
+class NotAllowed(JobsError):
+    """The job is in no state for this; the message says why and what would help."""
+
+
+class SettingsInvalid(JobsError):
+    """The environment holds bad variables: `problems` names every one of them, a line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("Bad settings:\n" + "\n".join(f"  {problem}" for problem in problems))
+        self.problems = list(problems)

@@ -1,0 +1,50 @@
+"""Every Redis key of the state, built here and nowhere else; the Lua scripts get their names from here too.
+
+All keys share one hash tag, so that a script's keys live in one slot of a Redis Cluster. The prefix is short because it
+is stored twice for every job.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: name → suffix of a key that exists once.
+SINGLE: Mapping[str, str] = {
+    "alarms": "alarms",  # ZSET id → µs at which someone must look at the job again
+    "ready": "ready",  # ZSET id → created: queued jobs that wait for admission
+    "lane": "lane",  # HASH slots, window, hold, why, level, tat, spent, last: the provider account's side of things
+    "wake": "wake",  # STRING a hint to admit is under way
+    "ring": "ring",  # STRING a hint to reconcile is under way
+    "batches": "batches",  # ZSET batch id → created
+    "changes": "changes",  # STREAM id, state: what people and Flower watch; bounded, may lose its oldest
+}
+#: name → suffix of a family of keys; the id, batch id or state name follows.
+FAMILY: Mapping[str, str] = {
+    "job": "j:",  # HASH the small record (fields: jobs.record)
+    "text": "t:",  # STRING the request as canonical JSON
+    "result": "r:",  # STRING output, error and usage as JSON
+    "parked": "k:",  # STRING how to finish the parked Celery message
+    "state": "s:",  # ZSET id → created: one index a state
+    "batch": "b:",  # HASH accepted, created, spent and one counter a state
+    "members": "m:",  # LIST job ids of a batch, in input order
+    "ended": "e:",  # CHANNEL a message when the job ends
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names under one prefix."""
+
+    prefix: str = "{b}:"
+
+    def single(self, name: str) -> str:
+        """The key of that name."""
+        return self.prefix + SINGLE[name]
+
+    def of(self, name: str, member: str) -> str:
+        """The key of that family for a job id, batch id or state."""
+        return self.prefix + FAMILY[name] + member
+
+    def lua(self) -> str:
+        """The same names as a Lua table: `KEY.alarms`, and for families the part before the id."""
+        pairs = [f"{name}=KEYS[1]..'{suffix}'" for name, suffix in {**SINGLE, **FAMILY}.items()]
+        return "local KEY={" + ",".join(pairs) + "}\n"

@@ -1,0 +1,136 @@
+-- Shared by every verb; put in front of it, below the generated KEY (jobs.keys), ALLOWED, HOLDS and FINAL (jobs.states)
+-- and clock() (µs, Redis's own time). KEYS[1] is the prefix of all keys.
+--
+-- The record's fields are named in jobs.record. Times are whole µs, kept as decimal text: Lua would print 1.8e+15.
+
+local function whole(number) return string.format('%.0f', number) end
+
+local function load(id)
+  local flat = redis.call('HGETALL', KEY.job .. id)
+  if #flat == 0 then return nil end
+  local job = {id = id}
+  for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
+  return job
+end
+
+-- Where the current attempt stands: the state itself, or what a cancelled or expired job left behind at the provider.
+local function phase(job)
+  if FINAL[job.s] then return job.p end
+  return job.s
+end
+
+local function images(job) return tonumber(job.n or 1) end
+local function attempt(job) return tonumber(job.a or 1) end
+local function lane(field) return tonumber(redis.call('HGET', KEY.lane, field) or 0) end
+
+-- Write some fields; false deletes one.
+local function save(job, change)
+  local set, del = {}, {}
+  for field, value in pairs(change) do
+    if value == false then
+      if job[field] then del[#del + 1] = field end
+      job[field] = nil
+    else
+      if type(value) == 'number' then value = whole(value) end
+      set[#set + 1] = field
+      set[#set + 1] = value
+      job[field] = value
+    end
+  end
+  if #set > 0 then redis.call('HSET', KEY.job .. job.id, unpack(set)) end
+  if #del > 0 then redis.call('HDEL', KEY.job .. job.id, unpack(del)) end
+end
+
+-- An alarm: a time sets it, false clears it, nil leaves it.
+local function alarm(job, at)
+  if at then
+    redis.call('ZADD', KEY.alarms, whole(at), job.id)
+  elseif at == false then
+    redis.call('ZREM', KEY.alarms, job.id)
+  end
+end
+
+local function ready(job) redis.call('ZADD', KEY.ready, job.c, job.id) end
+
+local function leave_window(job)
+  if job.w then
+    redis.call('HINCRBY', KEY.lane, 'window', -images(job))
+    save(job, {w = false})
+  end
+end
+
+-- The one way in which a state changes: record, index, batch counters, slots, alarm and the stream of changes together.
+local function move(job, to, change, now, at)
+  local from, held = job.s, HOLDS[phase(job)]
+  if from ~= to or not FINAL[from] then
+    if not ALLOWED[from][to] then error('no transition from ' .. from .. ' to ' .. to .. ' for ' .. job.id) end
+  end
+  if from == 'queued' then
+    leave_window(job)
+    redis.call('ZREM', KEY.ready, job.id)
+  end
+  change.s, change.u = to, now
+  save(job, change)
+  local holds = HOLDS[phase(job)]
+  if held and not holds then redis.call('HINCRBY', KEY.lane, 'slots', -images(job)) end
+  if holds and not held then redis.call('HINCRBY', KEY.lane, 'slots', images(job)) end
+  alarm(job, at)
+  if from == to then return end
+  redis.call('ZREM', KEY.state .. from, job.id)
+  redis.call('ZADD', KEY.state .. to, job.c, job.id)
+  if job.b then
+    redis.call('HINCRBY', KEY.batch .. job.b, from, -1)
+    redis.call('HINCRBY', KEY.batch .. job.b, to, 1)
+  end
+  redis.call('XADD', KEY.changes, 'MAXLEN', '~', CHANGES_KEPT, '*', 'id', job.id, 'state', to)
+  if FINAL[to] and not FINAL[from] then redis.call('PUBLISH', KEY.ended .. job.id, to) end
+end
+
+-- Change where the attempt stands at the provider, whatever the producer has decided about the job meanwhile.
+local function stand(job, where, change, now, at)
+  if FINAL[job.s] then
+    change.p = where
+    move(job, job.s, change, now, at)
+  else
+    move(job, where, change, now, at)
+  end
+end
+
+-- What is owed when a job ends. A second end (a late result) is told to those who asked to be notified, but does not
+-- finish a Celery message twice.
+local function owed(job, again)
+  local owing = job.o or ''
+  if again then owing = string.gsub(owing, 'c', '') end
+  return owing ~= '' and owing or false
+end
+
+-- The provider knows nothing of the attempt of a job that is over for us: free its slots, keep only deliveries.
+local function let_go(job, now)
+  move(job, job.s, {p = false, d = false, l = false, x = false}, now, job.g and now or false)
+end
+
+-- A stale fence means that another holder has taken over; '' means that no claim is needed.
+local function fenced(job, fence) return fence == '' or (job.f or '0') == fence end
+
+-- Whether to send a hint that jobs wait for admission; at most one is under way at a time.
+local function wake(now)
+  if redis.call('ZCARD', KEY.ready) == 0 or lane('hold') > now then return 0 end
+  if redis.call('SET', KEY.wake, '1', 'NX', 'PX', HINT_MS) then return 1 end
+  return 0
+end
+
+-- The same for reconcile.
+local function ring()
+  if redis.call('SET', KEY.ring, '1', 'NX', 'PX', HINT_MS) then return 1 end
+  return 0
+end
+
+local function spend(job, cost)
+  if cost == '' or cost == '0' then return end
+  redis.call('HINCRBY', KEY.lane, 'spent', cost)
+  if job.b then redis.call('HINCRBY', KEY.batch .. job.b, 'spent', cost) end
+end
+
+local function arity(count)
+  if #ARGV ~= count then error('expected ' .. count .. ' arguments, got ' .. #ARGV) end
+end

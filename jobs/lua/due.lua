@@ -1,0 +1,35 @@
+-- Claim the jobs whose alarm has rung, pushing each alarm on as a lease and raising the fence. What needs no look
+-- outside is done here: a waiting job is put (back) into the queue, a submission whose lease is over is in doubt.
+-- ARGV: most jobs to claim, lease in µs, µs until a waiting job is re-checked
+-- Returns: {a hint to admit (0|1), how many rang, then one record as JSON for each job to act upon}
+arity(3)
+local now = clock()
+local lease, recheck = tonumber(ARGV[2]), tonumber(ARGV[3])
+redis.call('DEL', KEY.ring)
+local rung = redis.call('ZRANGEBYSCORE', KEY.alarms, '-inf', whole(now), 'LIMIT', 0, ARGV[1])
+local answer = {0, #rung}
+local readied = false
+for _, id in ipairs(rung) do
+  local job = load(id)
+  if not job or (FINAL[job.s] and not job.p and not job.g) then
+    redis.call('ZREM', KEY.alarms, id)
+  elseif job.s == 'queued' then
+    leave_window(job)
+    ready(job)
+    alarm(job, now + recheck)
+    readied = true
+  else
+    local change = {f = tonumber(job.f or 0) + 1}
+    if phase(job) == 'submitting' then
+      change.x, change.l, change.r = now, false, 'the lease of the worker that was sending it ran out'
+      stand(job, 'in_doubt', change, now, now + lease)
+    else
+      save(job, change)
+      alarm(job, now + lease)
+    end
+    job.now = whole(now)
+    answer[#answer + 1] = cjson.encode(job)
+  end
+end
+if readied then answer[1] = wake(now) end
+return answer

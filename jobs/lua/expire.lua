@@ -1,0 +1,16 @@
+-- Give up waiting for the provider. A job in progress expires, but a late result is still taken in for a while; a job
+-- that was already over for us lets go of the provider.
+-- ARGV: id, fence, µs until the next look, µs for which a late result is still looked for
+-- Returns: {'expired' | 'over' | 'refused', a hint to admit (0|1)}
+arity(4)
+local job = load(ARGV[1])
+if not job or not fenced(job, ARGV[2]) or phase(job) ~= 'in_progress' then return {'refused', 0} end
+local now = clock()
+if FINAL[job.s] then
+  let_go(job, now)
+  return {'over', wake(now)}
+end
+local change = {p = 'in_progress', e = now, y = 'deadline', d = now + tonumber(ARGV[4]), l = false, g = owed(job)}
+change.r = 'the provider did not finish it in time'
+move(job, 'expired', change, now, change.g and now or now + tonumber(ARGV[3]))
+return {'expired', 0}

@@ -1,0 +1,45 @@
+-- An attempt is over. The first word counts; a later one, even a contradicting one, changes nothing.
+-- ARGV: id, attempt, fence ('' for a callback), 'completed' | 'failed', result as JSON, cost in nano-dollars or '',
+--       settled by, µs until the next attempt ('' for none)
+-- Returns: {word, state, a hint to admit (0|1), whether deliveries are owed (0|1)}, word being
+--   finished  the job has ended now, or a late result was taken in
+--   again     the next attempt is queued
+--   already   it had ended before        contradicted  the same, and otherwise than now said
+--   stale     an older attempt, or an older fence      unknown  no such job or attempt
+arity(8)
+local job = load(ARGV[1])
+local said, result, cost, by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+if not job then return {'unknown', '', 0, 0} end
+local given = tonumber(ARGV[2])
+if given > attempt(job) then return {'unknown', job.s, 0, 0} end
+if given < attempt(job) or not fenced(job, ARGV[3]) then return {'stale', job.s, 0, 0} end
+local at = phase(job)
+if not at then
+  if (job.s == 'completed' or job.s == 'failed') and job.s ~= said then
+    redis.call('HINCRBY', KEY.lane, 'contradicted', 1)
+    return {'contradicted', job.s, 0, 0}
+  end
+  return {'already', job.s, 0, 0}
+end
+if at == 'queued' and not job.q then return {'unknown', job.s, 0, 0} end
+
+local now = clock()
+spend(job, cost)
+if wait ~= '' and not FINAL[job.s] then
+  local change = {a = attempt(job) + 1, q = false, t = false, d = false, l = false, x = false, v = false, k = false}
+  change.r = 'attempt ' .. attempt(job) .. ' failed; the next one waits'
+  move(job, 'queued', change, now, now + tonumber(wait))
+  return {'again', 'queued', wake(now), 0}
+end
+
+redis.call('SET', KEY.result .. job.id, result)
+local before = FINAL[job.s]
+local change = {p = false, y = by, d = false, l = false, x = false, v = false, r = false, k = false}
+if not before then change.e = now end
+if job.s == 'cancelled' then
+  move(job, 'cancelled', change, now, job.g and now or false)
+else
+  change.e, change.g = now, owed(job, before)
+  move(job, said, change, now, change.g and now or false)
+end
+return {'finished', job.s, wake(now), job.g and 1 or 0}

@@ -1,0 +1,18 @@
+-- One page of jobs, newest first, merged over states. A job keeps its place (its creation) while it moves, so a cursor
+-- stays valid.
+-- ARGV: created before (exclusive, µs, or '+inf'), most jobs, states...
+-- Returns: {id, created, ...}
+local before, limit = ARGV[1], tonumber(ARGV[2])
+if before ~= '+inf' then before = '(' .. before end
+local found = {}
+for i = 3, #ARGV do
+  local part = redis.call('ZREVRANGEBYSCORE', KEY.state .. ARGV[i], before, '-inf', 'WITHSCORES', 'LIMIT', 0, limit)
+  for j = 1, #part, 2 do found[#found + 1] = {part[j], tonumber(part[j + 1])} end
+end
+table.sort(found, function(a, b) return a[2] > b[2] end)
+local answer = {}
+for i = 1, math.min(limit, #found) do
+  answer[#answer + 1] = found[i][1]
+  answer[#answer + 1] = whole(found[i][2])
+end
+return answer

@@ -1,0 +1,23 @@
+-- Something happened at the provider: a callback that does not settle the attempt.
+-- ARGV: id, attempt, '1' where only a poll can tell what happened ('0': it is known to be running)
+-- Returns: {word, a hint to reconcile (0|1)}, word being unknown | stale | already | noted
+arity(3)
+local job = load(ARGV[1])
+if not job or tonumber(ARGV[2]) > attempt(job) then return {'unknown', 0} end
+if tonumber(ARGV[2]) < attempt(job) then return {'stale', 0} end
+local at = phase(job)
+if not at then return {'already', 0} end
+if at == 'queued' then
+  if not job.q then return {'unknown', 0} end
+  -- The POST that was believed lost did arrive: not to be sent again.
+  local now = clock()
+  move(job, 'in_doubt', {x = now, v = '1', r = 'a callback came for it'}, now, now)
+  return {'noted', ring()}
+end
+if at == 'in_doubt' then
+  save(job, {v = '1'})
+elseif at ~= 'in_progress' or ARGV[3] ~= '1' then
+  return {'noted', 0}
+end
+alarm(job, clock())
+return {'noted', ring()}

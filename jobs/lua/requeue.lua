@@ -1,0 +1,19 @@
+-- The attempt surely does not exist at the provider: it waits again, under the same external id and at its old place.
+-- ARGV: id, fence, µs to wait (0: at once), reason, '1' to count a try, µs until a waiting job is re-checked
+-- Returns: 'queued' | 'over' (the producer had given up on it: slots freed) | 'refused'
+arity(6)
+local job = load(ARGV[1])
+if not job or not fenced(job, ARGV[2]) then return 'refused' end
+local at = phase(job)
+if at ~= 'submitting' and at ~= 'in_doubt' then return 'refused' end
+local now = clock()
+if FINAL[job.s] then
+  let_go(job, now)
+  return 'over'
+end
+local wait = tonumber(ARGV[3])
+local change = {l = false, x = false, v = false, r = ARGV[4] ~= '' and ARGV[4] or false}
+if ARGV[5] == '1' then change.k = tonumber(job.k or 0) + 1 end
+move(job, 'queued', change, now, now + (wait > 0 and wait or tonumber(ARGV[6])))
+if wait == 0 then ready(job) end
+return 'queued'

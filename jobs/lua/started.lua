@@ -1,0 +1,13 @@
+-- The provider has the attempt: its answer to the POST, or a look-up, gave its id.
+-- ARGV: id, fence, the provider's task id, µs until the first poll, µs until the deadline
+-- Returns: 'started' | 'refused' (stale fence, or no such claim)
+arity(5)
+local job = load(ARGV[1])
+if not job or not fenced(job, ARGV[2]) then return 'refused' end
+local at = phase(job)
+if at ~= 'submitting' and at ~= 'in_doubt' then return 'refused' end
+local now = clock()
+if lane('level') > 0 then redis.call('HDEL', KEY.lane, 'level', 'why') end
+local change = {t = ARGV[3], d = now + tonumber(ARGV[5]), l = false, x = false, v = false, r = false, k = false}
+stand(job, 'in_progress', change, now, job.g and now or now + tonumber(ARGV[4]))
+return 'started'

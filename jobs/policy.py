@@ -1,0 +1,58 @@
+"""Decisions about time and retries, as pure functions: they return what to do and never wait.
+
+All waits are in seconds. `random` is a number in [0, 1), given by the caller.
+"""
+
+from jobs.settings import Settings
+
+#: Codes of a failed task for which a new attempt may help: the gateway's internal, parsing, HTTP, status and creation
+#: errors (seed kirin_image_omni, "Error codes") and Kling's 1302/1303 (too fast, too many) (provider-contract).
+WORTH_RETRYING = frozenset({"002016095", "002016096", "002016097", "002016098", "002016099", "1302", "1303"})
+#: Wait before attempt 2, doubled for each further one.
+ATTEMPT_BASE = 2.0
+ATTEMPT_CAP = 300.0
+#: How often a submission may be "surely not created" without saying why, before the job fails.
+MOST_TRIES = 8
+#: Looks that must find nothing before a task counts as absent (DESIGN: at least two).
+LOOKS_BEFORE_ABSENT = 2
+DELIVERY_BASE = 2.0
+DELIVERY_CAP = 3600.0
+#: Tries of a notification before it is given up: with the waits above, about a day.
+MOST_DELIVERIES = 30
+
+
+def backoff(base: float, cap: float, count: int, random: float) -> float:
+    """Full jitter with a floor of half: base, doubled with each count, up to the cap."""
+    wait = min(cap, base * 2.0 ** min(count, 60))
+    return wait / 2 + random * wait / 2
+
+
+def next_attempt(attempt: int, code: str, settings: Settings, random: float) -> float | None:
+    """How long to wait before the next attempt of a job whose attempt failed with that code; None: it has failed for good."""
+    if attempt >= settings.max_attempts or code not in WORTH_RETRYING:
+        return None
+    return backoff(ATTEMPT_BASE, ATTEMPT_CAP, attempt - 1, random)
+
+
+def next_poll(polls: int, settings: Settings, random: float) -> float:
+    """How long until the next poll, after that many."""
+    return backoff(min(settings.poll_first, settings.poll_max), settings.poll_max, polls + 1, random)
+
+
+def next_look(looks: int, settings: Settings, random: float) -> float:
+    """How long until the next look for a task in doubt, after that many that found nothing.
+
+    Two looks at least fall into the grace period, so that a task that is merely slow to appear is not sent again.
+    """
+    soon = max(settings.lookup_grace / 2, 0.2)
+    return soon if looks < LOOKS_BEFORE_ABSENT else backoff(soon, max(settings.poll_max, soon), looks - 1, random)
+
+
+def absent_beyond_doubt(looks: int, doubtful_for: float, settings: Settings) -> bool:
+    """Whether a task that was just looked for in vain, for the `looks`-th time, may be taken not to exist."""
+    return looks >= LOOKS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace
+
+
+def next_delivery(tries: int, random: float) -> float | None:
+    """How long until a failed notification is tried again; None: given up."""
+    return None if tries + 1 >= MOST_DELIVERIES else backoff(DELIVERY_BASE, DELIVERY_CAP, tries, random)

@@ -1,0 +1,182 @@
+"""Looking at jobs without changing them."""
+
+import time
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+import redis
+
+from jobs.errors import BatchNotFound, JobNotFound
+from jobs.keys import Keys
+from jobs.record import NANO, Batch, Job, Lane, Page, at
+from jobs.scripts import Scripts, translated
+from jobs.states import State
+
+#: While someone waits for a job's end, its record is read this often (seconds): the message about it is only a hint.
+WAIT_RECHECK = 2.0
+#: Jobs read in one round trip.
+CHUNK = 500
+#: Members of a batch looked at, at most, to fill one filtered page.
+SCAN = 5_000
+
+
+class Reading:
+    """Reads records, lists, batches and the lane. Raises `StoreUnavailable`."""
+
+    _scripts: Scripts
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def ping(self) -> None:
+        """Raise `StoreUnavailable` unless Redis answers."""
+        try:
+            self._client.ping()
+        except redis.RedisError as error:
+            raise translated(error) from error
+
+    def get(self, job_id: str) -> Job:
+        """The job, with its request's text. Raises `JobNotFound`."""
+        job = self.get_many([job_id], text=True)[0]
+        if job is None:
+            raise JobNotFound(job_id)
+        return job
+
+    def get_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | None]:
+        """Several jobs in one round trip, None where there is none."""
+        of = self._keys.of
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                for job_id in ids:
+                    pipe.hgetall(of("job", job_id))
+                    pipe.get(of("result", job_id))
+                    if text:
+                        pipe.get(of("text", job_id))
+                answers = pipe.execute()
+        except redis.RedisError as error:
+            raise translated(error) from error
+        width = 3 if text else 2
+        rows = (answers[i : i + width] for i in range(0, len(answers), width))
+        return [
+            Job.from_fields(job_id, row[0], row[1], row[2] if text else None) if row[0] else None
+            for job_id, row in zip(ids, rows, strict=True)
+        ]
+
+    def parked(self, job_id: str) -> str | None:
+        """How to finish the job's Celery message, as it was given to `park`."""
+        try:
+            continuation = self._client.get(self._keys.of("parked", job_id))
+        except redis.RedisError as error:
+            raise translated(error) from error
+        return None if continuation is None else str(continuation)
+
+    def wait(self, job_id: str, seconds: float) -> Job:
+        """The job once it has ended, or as it stands after that time. Raises `JobNotFound`."""
+        job = self.get(job_id)
+        end = time.monotonic() + seconds
+        if job.state.final or seconds <= 0:
+            return job
+        try:
+            with self._client.pubsub(ignore_subscribe_messages=True) as ended:  # type: ignore[no-untyped-call]
+                ended.subscribe(self._keys.of("ended", job_id))
+                # Only after the subscription is known to stand can its end not be missed: read again at once.
+                ended.get_message(ignore_subscribe_messages=False, timeout=min(seconds, WAIT_RECHECK))
+                while not (job := self.get(job_id)).state.final and (left := end - time.monotonic()) > 0:
+                    ended.get_message(timeout=min(left, WAIT_RECHECK))
+        except redis.RedisError as error:
+            raise translated(error) from error
+        return job
+
+    def page(self, state: State | None = None, *, cursor: str | None = None, limit: int = 100) -> Page:
+        """Jobs, newest first. `cursor` is an earlier page's."""
+        states = [state] if state else list(State)
+        row = self._scripts.call("list", cursor or "+inf", limit, *states)
+        ids, created = row[::2], row[1::2]
+        jobs = tuple(job for job in self.get_many(ids, text=True) if job)
+        return Page(jobs, created[-1] if len(ids) == limit else None)
+
+    def page_of_batch(
+        self, batch_id: str, state: State | None = None, *, cursor: str | None = None, limit: int = 100
+    ) -> Page:
+        """Jobs of a batch in input order; with a state, a page may be short although more follow. Raises `BatchNotFound`."""
+        self.batch(batch_id)
+        start = int(cursor or 0)
+        found: list[Job] = []
+        seen = 0
+        while len(found) < limit and seen < SCAN:
+            ids = self._members(batch_id, start, min(CHUNK, limit))
+            for position, job in enumerate(self.get_many(ids, text=True), start):
+                if job and (state is None or job.state is state):
+                    found.append(job)
+                    if len(found) == limit:
+                        return Page(tuple(found), str(position + 1))
+            if not ids:
+                return Page(tuple(found), None)
+            start += len(ids)
+            seen += len(ids)
+        return Page(tuple(found), str(start))
+
+    def batch(self, batch_id: str) -> Batch:
+        """The batch's counters. Raises `BatchNotFound`."""
+        try:
+            fields: Any = self._client.hgetall(self._keys.of("batch", batch_id))
+        except redis.RedisError as error:
+            raise translated(error) from error
+        if not fields:
+            raise BatchNotFound(batch_id)
+        return Batch(
+            id=batch_id,
+            accepted=int(fields["accepted"]),
+            counts={state: int(fields.get(state, 0)) for state in State},
+            cost=dollars(fields.get("spent", 0)),
+            created_at=at(fields["created"]),
+        )
+
+    def batch_jobs(self, batch_id: str) -> Iterator[Job]:
+        """Every job of a batch in input order, whatever its state, read in chunks. Raises `BatchNotFound`."""
+        self.batch(batch_id)
+        start = 0
+        while ids := self._members(batch_id, start, CHUNK):
+            yield from (job for job in self.get_many(ids, text=True) if job)
+            start += len(ids)
+
+    def lane(self) -> Lane:
+        """Slots, hold and counters of the provider's account."""
+        keys = self._keys
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.hgetall(keys.single("lane"))
+                pipe.zcard(keys.single("ready"))
+                for state in State:
+                    pipe.zcard(keys.of("state", state))
+                (seconds, micros), fields, ready, *counts = pipe.execute()
+        except redis.RedisError as error:
+            raise translated(error) from error
+        held = int(fields.get("hold", 0)) > seconds * 1_000_000 + micros
+        return Lane(
+            slots=int(fields.get("slots", 0)),
+            window=int(fields.get("window", 0)),
+            ready=ready,
+            held=held,
+            held_until=at(fields["hold"]) if held else None,
+            held_since=at(fields["since"]) if held else None,
+            reason=fields.get("why") if held else None,
+            cost=dollars(fields.get("spent", 0)),
+            contradicted=int(fields.get("contradicted", 0)),
+            counts=dict(zip(State, counts, strict=True)),
+        )
+
+    def _members(self, batch_id: str, start: int, count: int) -> list[str]:
+        try:
+            return list(self._client.lrange(self._keys.of("members", batch_id), start, start + count - 1))
+        except redis.RedisError as error:
+            raise translated(error) from error
+
+
+def dollars(nano: str | int) -> Decimal:
+    """Whole nano-dollars as USD, without trailing zeros."""
+    amount = (Decimal(nano) / NANO).normalize()
+    return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount

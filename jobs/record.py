@@ -1,0 +1,239 @@
+"""What is known of a job: the value objects, and how Redis's fields become them.
+
+Fields of the record's hash. They are short because a million jobs store them; all small, so that Redis keeps the hash
+in its compact encoding. Times are whole µs since 1970.
+
+    s state   p where the attempt stands at the provider, of a cancelled or expired job    a attempt (absent: 1)
+    f fence   m model   n images (absent: 1)   c created   u updated   e ended   d deadline   b batch
+    t the provider's task id   q this attempt was handed to a worker   w admitted, not yet claimed
+    k tries that were surely not created   l looks   x in doubt since   v the provider is known to have it   r reason
+    y settled by   o what is owed when it ends   g what is still owed   h tries of a delivery
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from jobs.states import State
+
+#: Money is counted in whole nano-dollars, so that Redis can add it without rounding; finer costs are rounded half even.
+NANO = Decimal(1_000_000_000)
+ATTEMPT_MARK = "~"
+
+
+class Owed(StrEnum):
+    """What follows from a job's end; the value is the letter in the record."""
+
+    CELERY = "c"  #: a parked Celery message is to be finished
+    NOTIFY = "n"  #: the producer's callback_url is to be called
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to accept. `text` is the request as canonical JSON: the same text under the same id is the same job."""
+
+    id: str
+    text: str
+    model: str
+    n: int = 1
+    owed: frozenset[Owed] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How an attempt ended: the pictures (`{"type", "url"}` each) or the error (`{"code", "message"}`), and its price in USD."""
+
+    output: tuple[Mapping[str, str], ...] = ()
+    error: Mapping[str, str] | None = None
+    cost: Decimal | None = None
+    discount: Any = None
+
+    def to_json(self) -> str:
+        """The stored form; money as text."""
+        cost = None if self.cost is None else str(self.cost)
+        body = {"output": list(self.output), "error": self.error, "cost": cost, "discount": self.discount}
+        return json.dumps({name: value for name, value in body.items() if value}, ensure_ascii=False, default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Result":
+        """The inverse of `to_json`."""
+        body = json.loads(text)
+        cost = body.get("cost")
+        return cls(
+            output=tuple(body.get("output", ())),
+            error=body.get("error"),
+            cost=None if cost is None else Decimal(cost),
+            discount=body.get("discount"),
+        )
+
+    @property
+    def nano(self) -> str:
+        """The cost as Redis counts it: whole nano-dollars, '' where there is none."""
+        return "" if self.cost is None else str(int((self.cost * NANO).to_integral_value()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it stands. `phase` is set for a cancelled or expired job that may still run at the provider."""
+
+    id: str
+    state: State
+    model: str
+    n: int
+    attempt: int
+    fence: int
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None = None
+    deadline: datetime | None = None
+    doubt_since: datetime | None = None
+    phase: State | None = None
+    task_id: str | None = None
+    batch: str | None = None
+    settled_by: str | None = None
+    reason: str | None = None
+    tries: int = 0
+    looks: int = 0
+    exists: bool = False
+    owing: frozenset[Owed] = frozenset()
+    delivery_tries: int = 0
+    result: Result | None = None
+    text: str | None = None
+
+    @property
+    def external_task_id(self) -> str:
+        """The external id of the current attempt."""
+        return external_id(self.id, self.attempt)
+
+    @property
+    def at_provider(self) -> State | None:
+        """Where the attempt stands at the provider, whatever the producer has decided meanwhile; None when it is over."""
+        return self.phase if self.state.final else self.state
+
+    @classmethod
+    def from_fields(
+        cls, job_id: str, fields: Mapping[str, str], result: str | None = None, text: str | None = None
+    ) -> "Job":
+        """Read the record's hash."""
+        get = fields.get
+        return cls(
+            id=job_id,
+            state=State(fields["s"]),
+            phase=State(fields["p"]) if "p" in fields else None,
+            model=fields["m"],
+            n=int(get("n", 1)),
+            attempt=int(get("a", 1)),
+            fence=int(get("f", 0)),
+            created_at=at(fields["c"]),
+            updated_at=at(fields["u"]),
+            finished_at=at(fields["e"]) if "e" in fields else None,
+            deadline=at(fields["d"]) if "d" in fields else None,
+            doubt_since=at(fields["x"]) if "x" in fields else None,
+            task_id=get("t"),
+            batch=get("b"),
+            settled_by=get("y"),
+            reason=get("r"),
+            tries=int(get("k", 0)),
+            looks=int(get("l", 0)),
+            exists="v" in fields,
+            owing=frozenset(Owed(letter) for letter in get("g", "")),
+            delivery_tries=int(get("h", 0)),
+            result=Result.from_json(result) if result else None,
+            text=text,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A job whose alarm has rung, claimed: the one who holds it may act on it until its lease is over."""
+
+    job: Job
+    now: datetime  #: Redis's time at the claim
+
+    @property
+    def doubtful_for(self) -> float:
+        """Seconds since its outcome became unknown."""
+        return (self.now - self.job.doubt_since).total_seconds() if self.job.doubt_since else 0.0
+
+    @property
+    def overdue(self) -> bool:
+        """Whether its deadline has passed."""
+        return self.job.deadline is not None and self.now >= self.job.deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to send one attempt, until the lease ends."""
+
+    id: str
+    fence: int
+    attempt: int
+    text: str
+
+    @property
+    def external_task_id(self) -> str:
+        """What the attempt is sent under."""
+        return external_id(self.id, self.attempt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Jobs that came together. `counts` has every state; `cost` sums all results taken in, in USD."""
+
+    id: str
+    accepted: int
+    counts: Mapping[State, int]
+    cost: Decimal
+    created_at: datetime
+
+    @property
+    def done(self) -> bool:
+        """Whether every job of it has ended."""
+        return sum(self.counts[state] for state in State if state.final) == self.accepted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """The provider's account: slots in use, jobs on their way to a worker, and whether it is on hold, since when and why."""
+
+    slots: int
+    window: int
+    ready: int
+    held: bool
+    held_until: datetime | None
+    held_since: datetime | None
+    reason: str | None
+    cost: Decimal
+    contradicted: int
+    counts: Mapping[State, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, and where to go on (None: that was all)."""
+
+    jobs: tuple[Job, ...]
+    cursor: str | None
+
+
+def external_id(job_id: str, attempt: int) -> str:
+    """Attempt 1 goes under the job's own id, attempt k under `<id>~k`."""
+    return job_id if attempt == 1 else f"{job_id}{ATTEMPT_MARK}{attempt}"
+
+
+def parse_external_id(text: str) -> tuple[str, int] | None:
+    """The job id and attempt of an external id; None when it is none of ours."""
+    job_id, mark, number = text.partition(ATTEMPT_MARK)
+    if not mark:
+        return job_id, 1
+    canonical = number.isascii() and number.isdigit() and not number.startswith("0") and number != "1"
+    return (job_id, int(number)) if job_id and canonical and len(number) < 10 else None  # noqa: PLR2004 - no int of a megabyte
+
+
+def at(microseconds: str | float) -> datetime:
+    """A stored time as an aware one."""
+    return datetime.fromtimestamp(int(microseconds) / 1_000_000, UTC)

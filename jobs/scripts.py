@@ -1,0 +1,96 @@
+"""The Lua verbs: one file each under `lua/`, put together with what they share, and called by name."""
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import redis
+
+from jobs.errors import StoreUnavailable
+from jobs.keys import Keys
+from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
+
+#: The clock of leases and alarms is Redis's own, in µs: a host with a wrong clock can neither steal nor keep a lease.
+REDIS_TIME = (
+    "local function clock() local t = redis.call('TIME'); return tonumber(t[1]) * 1000000 + tonumber(t[2]) end\n"
+)
+#: Entries kept in the stream of changes: enough for those who follow it, and bounded.
+CHANGES_KEPT = 20_000
+#: For how long a hint counts as under way, in ms, should its message get lost.
+HINT_MS = 1_000
+
+_REFUSALS = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
+#: Server errors that say "not now" rather than "you are wrong".
+_NOT_NOW = re.compile(
+    r"^(OOM|MISCONF|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY)\b|command not allowed when used memory"
+)
+
+
+def translated(error: redis.RedisError) -> Exception:
+    """The error of this package for one of redis-py's; what is a mistake of ours stays as it is."""
+    if isinstance(error, _REFUSALS + (redis.OutOfMemoryError,)) or _NOT_NOW.search(str(error)):
+        return StoreUnavailable(f"Redis (BOOMERANG_REDIS_URL) does not take this now: {type(error).__name__}: {error}")
+    return error
+
+
+def _states_as_lua() -> str:
+    def members(states: Any) -> str:
+        return "{" + ",".join(f"{state}=true" for state in sorted(states)) + "}"
+
+    allowed = ",".join(f"{state}={members(following)}" for state, following in TRANSITIONS.items())
+    return (
+        f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
+        f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
+    )
+
+
+class Scripts:
+    """Calls the verbs on one Redis; loads them when the server does not know them (a restart, a failover)."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, clock: str = REDIS_TIME) -> None:
+        # Redis 6 replicates scripts as text unless told so, and then forbids writes after TIME.
+        shared = "redis.replicate_commands()\n" + keys.lua() + _states_as_lua() + clock
+        folder = files("jobs") / "lua"
+        shared += (folder / "_lib.lua").read_text("utf-8")
+        self._client = client
+        self._prefix = keys.prefix
+        self._sources = {
+            entry.name.removesuffix(".lua"): shared + entry.read_text("utf-8")
+            for entry in folder.iterdir()
+            if entry.name.endswith(".lua") and not entry.name.startswith("_")
+        }
+        self._shas: dict[str, str] = {}
+
+    def _load(self) -> None:
+        with self._client.pipeline(transaction=False) as pipe:
+            for source in self._sources.values():
+                pipe.script_load(source)
+            self._shas = dict(zip(self._sources, pipe.execute(), strict=True))
+
+    def call(self, verb: str, *args: Any) -> Any:
+        """Run one verb. Raises `StoreUnavailable`."""
+        return self.calls([(verb, *args)])[0]
+
+    def calls(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run several verbs in one round trip; each is atomic, the sequence is not."""
+        try:
+            if not self._shas:
+                self._load()
+            try:
+                return self._send(calls)
+            except redis.exceptions.NoScriptError:
+                # None of them ran: a server that lacks one verb lacks them all.
+                self._load()
+                return self._send(calls)
+        except redis.RedisError as error:
+            raise translated(error) from error
+
+    def _send(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if len(calls) == 1:
+            verb, *args = calls[0]
+            return [self._client.evalsha(self._shas[verb], 1, self._prefix, *args)]
+        with self._client.pipeline(transaction=False) as pipe:
+            for verb, *args in calls:
+                pipe.evalsha(self._shas[verb], 1, self._prefix, *args)
+            return list(pipe.execute())

@@ -1,0 +1,80 @@
+"""The states of a job and the one table of its transitions.
+
+The Lua scripts are given this very table (`jobs.scripts`) and refuse a change that is not in it.
+"""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a job stands. Who moves it on is said with each."""
+
+    #: Accepted and recorded; waits for a slot, or for the next attempt's time. Moved on by admission and a worker's claim.
+    QUEUED = "queued"
+    #: One worker holds the lease and is about to send, or is sending, the POST. Moved on by that worker, or by the end of its lease.
+    SUBMITTING = "submitting"
+    #: The POST's outcome is unknown. Moved on by reconcile, which looks it up by the external id, or by a callback.
+    IN_DOUBT = "in_doubt"
+    #: The provider has it. Moved on by a callback or a poll.
+    IN_PROGRESS = "in_progress"
+    #: The pictures are there. Final.
+    COMPLETED = "completed"
+    #: The provider, or its rules, refused it for good, or all attempts failed. Final, but for a retry by hand.
+    FAILED = "failed"
+    #: The producer gave up on it. A late paid result is still kept and accounted. Final, but for a retry by hand.
+    CANCELLED = "cancelled"
+    #: We gave up waiting. A late result still makes it completed or failed. Otherwise final, but for a retry by hand.
+    EXPIRED = "expired"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more is expected of the job itself (a delivery may still be owed)."""
+        return self in FINAL
+
+
+FINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED})
+#: States in which the provider may be working, so that the job holds its slots. For a cancelled or expired job the
+#: record's `phase` names the one it was in.
+HOLDS_SLOTS = frozenset({State.SUBMITTING, State.IN_DOUBT, State.IN_PROGRESS})
+
+#: from → to: what makes it so.
+TRANSITIONS: dict[State, dict[State, str]] = {
+    State.QUEUED: {
+        State.SUBMITTING: "a worker claims it: slots taken, lease and fence written, before the first byte leaves",
+        State.IN_DOUBT: "a callback shows that an earlier POST, believed lost, did arrive",
+        State.COMPLETED: "the same, and the callback carries the result",
+        State.FAILED: "the same with a failure; or the provider never creates it (too many tries)",
+        State.CANCELLED: "the producer cancels: nothing was sent, nothing is owed to the provider",
+        State.QUEUED: "the attempt that was believed lost failed: the next one is queued",
+    },
+    State.SUBMITTING: {
+        State.QUEUED: "surely not created (429, refused connection, lane on hold): same attempt, same place; or the next attempt",
+        State.IN_DOUBT: "time-out, reset, 5xx, a duplicate's 409, or the lease ran out",
+        State.IN_PROGRESS: "the provider answered with its id",
+        State.COMPLETED: "a callback was faster than the POST's own answer",
+        State.FAILED: "the provider refused it for good; or an early callback said that it failed",
+        State.CANCELLED: "the producer cancels: it keeps its slot until the provider's end is known",
+    },
+    State.IN_DOUBT: {
+        State.QUEUED: "absent beyond doubt: the same attempt again, under the same external id; or the next attempt",
+        State.IN_PROGRESS: "found at the provider: adopted",
+        State.COMPLETED: "found finished, or a callback says so",
+        State.FAILED: "found failed, or a callback says so",
+        State.CANCELLED: "the producer cancels: looked for until it is found or absent beyond doubt, never sent again",
+    },
+    State.IN_PROGRESS: {
+        State.QUEUED: "it failed with a code worth another attempt",
+        State.COMPLETED: "callback or poll",
+        State.FAILED: "callback or poll",
+        State.CANCELLED: "the producer cancels: the provider works on, the late result is kept",
+        State.EXPIRED: "not over by its deadline, after a last look",
+    },
+    State.COMPLETED: {},
+    State.FAILED: {State.QUEUED: "retried by hand, as a new attempt"},
+    State.CANCELLED: {State.QUEUED: "retried by hand once the provider is done with it"},
+    State.EXPIRED: {
+        State.COMPLETED: "a late result",
+        State.FAILED: "a late failure",
+        State.QUEUED: "retried by hand once the provider is done with it",
+    },
+}

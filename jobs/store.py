@@ -1,0 +1,256 @@
+"""The jobs' store on Redis: each verb is one atomic script, safe to run twice with the same arguments."""
+
+import json
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from jobs.errors import JobNotFound, NotAllowed
+from jobs.keys import Keys
+from jobs.policy import next_attempt
+from jobs.reading import Reading
+from jobs.record import Claim, Due, Job, NewJob, Result, at, parse_external_id
+from jobs.scripts import REDIS_TIME, Scripts
+from jobs.settings import Settings
+from jobs.states import State
+
+#: A waiting job needs no look (its place in the queue and its record change together); this one is belt and braces.
+RECHECK = 900.0
+#: An admitted job whose message no worker has taken by then goes back into the queue.
+PUT_BACK = 30.0
+#: Images on their way to workers at most: enough to keep them busy, few enough for a cancel or hold to act at once.
+WINDOW = 2_000
+#: The rate limit may be exceeded for a moment by what was saved up in this time.
+RATE_BURST = 1.0
+#: How long one round of reconcile may take before another may take over its jobs.
+DUE_LEASE = 60.0
+
+
+class Outcome(StrEnum):
+    """What became of an enqueued job."""
+
+    CREATED = "created"
+    KNOWN = "known"  #: the same id with the same request: the same job
+    CONFLICT = "conflict"  #: the same id with another request: nothing changed
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """An outcome for each job, in order; `wake`: send a hint to admit."""
+
+    outcomes: tuple[Outcome, ...]
+    wake: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Jobs taken out of the queue for workers; `more`: others could follow at once."""
+
+    ids: tuple[str, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a report that an attempt is over, a cancel or a retry.
+
+    `word` is the script's own (see `finish.lua`, `cancel.lua`, `retry.lua`), `wake`: jobs wait for the slots that came
+    free, `owed`: a delivery is due.
+    """
+
+    word: str
+    state: State | None
+    wake: bool = False
+    owed: bool = False
+
+
+class Store(Reading):
+    """All that changes a job. Raises `StoreUnavailable` where Redis does not answer; nothing is retried in here."""
+
+    def __init__(
+        self, client: redis.Redis, settings: Settings, keys: Keys | None = None, clock: str = REDIS_TIME
+    ) -> None:
+        super().__init__(client, keys or Keys())
+        self.settings = settings
+        self._scripts = Scripts(client, self._keys, clock)
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    def enqueue(self, jobs: Sequence[NewJob], batch: str | None = None) -> Enqueued:
+        """Accept jobs in one atomic step; a few hundred a call. With `batch`, also where there are none, the batch exists."""
+        args: list[str] = []
+        for job in jobs:
+            args += (job.id, job.text, job.model, str(job.n), "".join(sorted(job.owed)))
+        wake, *outcomes = self._scripts.call("enqueue", batch or "", _us(RECHECK), *args)
+        return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
+
+    def park(self, job_id: str, continuation: str) -> str:
+        """Keep how to finish a Celery message: 'parked', 'final' (read the record), 'owed' (it is being finished) or 'unknown'."""
+        return str(self._scripts.call("park", job_id, continuation))
+
+    # --- out --------------------------------------------------------------------------------------------------------
+
+    def admit(self, limit: int) -> Admission:
+        """Take up to `limit` waiting jobs for workers, as slots, rate and holds allow."""
+        settings = self.settings
+        more, *ids = self._scripts.call(
+            "admit", limit, WINDOW, settings.max_in_flight, settings.submit_rate, _us(RATE_BURST), _us(PUT_BACK)
+        )
+        return Admission(tuple(ids), bool(more))
+
+    def claim(self, ids: Sequence[str]) -> list[Claim]:
+        """Take the lease on admitted jobs; those that are not waiting (any more) are left out."""
+        if not ids:
+            return []
+        rows = self._scripts.call("claim", _us(self.settings.submit_lease), *ids)
+        return [Claim(job_id, int(fence), int(attempt), text) for job_id, fence, attempt, text in rows]
+
+    def started(self, job_id: str, fence: int, task_id: str) -> bool:
+        """The provider has it. False: refused, someone else holds the job now."""
+        return self.started_many([(job_id, fence, task_id)])[0]
+
+    def started_many(self, started: Sequence[tuple[str, int, str]]) -> list[bool]:
+        """`started` for several, in one round trip: (job id, fence, the provider's task id) each."""
+        if not started:
+            return []
+        poll, deadline = _us(self.settings.poll_first), _us(self.settings.deadline)
+        return [
+            word == "started" for word in self._scripts.calls([("started", *each, poll, deadline) for each in started])
+        ]
+
+    def doubt(self, job_id: str, fence: int, reason: str, *, wait: float = 0.0, exists: bool = False) -> bool:
+        """The POST's outcome is unknown; look in `wait` seconds. `exists`: the provider said that it has the external id."""
+        return bool(self._scripts.call("doubt", job_id, fence, reason, _us(wait), _flag(exists)) == "doubt")
+
+    def requeue(self, job_id: str, fence: int, reason: str, *, wait: float = 0.0, count: bool = False) -> str:
+        """It surely does not exist at the provider: 'queued', 'over' (the producer had given up on it) or 'refused'."""
+        return str(self._scripts.call("requeue", job_id, fence, _us(wait), reason, _flag(count), _us(RECHECK)))
+
+    def hold(self, reason: str, *, base: float, cap: float, least: float = 0.0) -> float:
+        """Let the whole lane wait: `base` seconds, doubled with each refusal in a row up to `cap`, at least `least`.
+
+        Returns when the hold ends, in seconds since 1970 by Redis's clock.
+        """
+        random = f"{secrets.randbelow(1_000_000) / 1_000_000:.6f}"
+        return float(self._scripts.call("hold", _us(base), _us(cap), _us(least), random, reason)) / 1e6
+
+    # --- back -------------------------------------------------------------------------------------------------------
+
+    def finish(
+        self, external_task_id: str, state: State, result: Result, settled_by: str, *, fence: int | None = None
+    ) -> Settled:
+        """An attempt has ended, `completed` or `failed`; `fence` where the report comes from a claim (poll, submission).
+
+        A failure worth another attempt queues the next one.
+        """
+        parsed = parse_external_id(external_task_id)
+        if parsed is None:
+            return Settled("unknown", None)
+        job_id, attempt = parsed
+        wait = None
+        if state is State.FAILED:
+            wait = next_attempt(
+                attempt, (result.error or {}).get("code", ""), self.settings, secrets.randbelow(1000) / 1000
+            )
+        held = "" if fence is None else fence
+        after = "" if wait is None else _us(wait)
+        return _settled(
+            self._scripts.call("finish", job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after)
+        )
+
+    def nudge(self, external_task_id: str, *, look: bool) -> Settled:
+        """Something happened to the attempt; `look`: only a look at the provider can tell what."""
+        parsed = parse_external_id(external_task_id)
+        if parsed is None:
+            return Settled("unknown", None)
+        word, ring = self._scripts.call("nudge", *parsed, _flag(look))
+        return Settled(str(word), None, wake=bool(ring))
+
+    # --- reconcile --------------------------------------------------------------------------------------------------
+
+    def due(self, limit: int) -> tuple[list[Due], int, bool]:
+        """Claim jobs whose alarm has rung: (those to act upon, how many rang, whether to send a hint to admit)."""
+        wake, rang, *rows = self._scripts.call("due", limit, _us(DUE_LEASE), _us(RECHECK))
+        return [_due(json.loads(row)) for row in rows], int(rang), bool(wake)
+
+    def again(self, due: Due, wait: float, *, count: bool = True, reason: str = "") -> bool:
+        """A look changed nothing: look again in `wait` seconds."""
+        return bool(self._scripts.call("again", due.job.id, due.job.fence, _us(wait), _flag(count), reason) == "set")
+
+    def expire(self, due: Due, wait: float) -> Settled:
+        """Give up waiting; a late result is still looked for, every `wait` seconds, for as long as a deadline."""
+        word, wake = self._scripts.call("expire", due.job.id, due.job.fence, _us(wait), _us(self.settings.deadline))
+        return Settled(str(word), None, wake=bool(wake))
+
+    def delivered(self, due: Due, kind: str, *, again_in: float | None = None) -> str:
+        """A delivery was made, or is to be tried again: 'clear' (nothing is owed any more), 'owed' or 'refused'."""
+        wait = "" if again_in is None else _us(again_in)
+        return str(self._scripts.call("delivered", due.job.id, due.job.fence, kind, wait, _us(self.settings.poll_max)))
+
+    def purge(self, limit: int = 200) -> tuple[int, int]:
+        """Forget what ended longer ago than the retention: (jobs, batches). Bounded work a call."""
+        jobs, batches = self._scripts.call("purge", _us(self.settings.retention), limit)
+        return int(jobs), int(batches)
+
+    # --- by hand ----------------------------------------------------------------------------------------------------
+
+    def cancel(self, job_id: str) -> Settled:
+        """Give up on a job. Raises `JobNotFound`, or `NotAllowed` when it has ended otherwise."""
+        settled = _settled(self._scripts.call("cancel", job_id))
+        if settled.word == "unknown":
+            raise JobNotFound(job_id)
+        if settled.word == "refused":
+            raise NotAllowed(f"The job is {settled.state} already; there is nothing left to cancel.")
+        return settled
+
+    def retry(self, job_id: str) -> Settled:
+        """Queue a failed, expired or cancelled job again. Raises `JobNotFound` or `NotAllowed`."""
+        word, state, wake = self._scripts.call("retry", job_id, _us(RECHECK))
+        settled = _settled((word, state, wake, 0))
+        if word == "unknown":
+            raise JobNotFound(job_id)
+        if word == "refused":
+            raise NotAllowed("The job is completed; for more pictures enqueue it under another external_task_id.")
+        if word == "working":
+            raise NotAllowed(
+                f"The job is {state}, but the provider may still be working on it: "
+                "sending it again could be paid twice. Try again once the provider is done with it."
+            )
+        return settled
+
+
+def connect(url: str, *, most_connections: int = 64, timeout: float = 3.0) -> redis.Redis:
+    """A client for the state: bounded waits, no retries: a script whose reply got lost may have run."""
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=timeout,
+        socket_connect_timeout=2.0,
+        socket_keepalive=True,
+        health_check_interval=15,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=most_connections,
+    )
+
+
+def _us(seconds: float) -> int:
+    return int(seconds * 1_000_000)
+
+
+def _flag(value: bool) -> str:  # noqa: FBT001 - it is what it converts
+    return "1" if value else "0"
+
+
+def _settled(row: Iterable[Any]) -> Settled:
+    word, state, wake, owed = row
+    return Settled(str(word), State(state) if state else None, bool(wake), bool(owed))
+
+
+def _due(fields: dict[str, str]) -> Due:
+    return Due(Job.from_fields(fields["id"], fields), at(fields["now"]))
