@@ -1,0 +1,25 @@
+"""Boomerang for other services: enqueue generation jobs over HTTP and get their results. Start at `Client`."""
+
+from boomerang_client.client import Client as Client
+from boomerang_client.errors import ApiError as ApiError
+from boomerang_client.errors import BoomerangError as BoomerangError
+from boomerang_client.errors import Conflict as Conflict
+from boomerang_client.errors import Invalid as Invalid
+from boomerang_client.errors import NotFound as NotFound
+from boomerang_client.errors import ServerFault as ServerFault
+from boomerang_client.errors import ServiceUnavailable as ServiceUnavailable
+from boomerang_client.errors import StillRunning as StillRunning
+from boomerang_client.errors import TooBusy as TooBusy
+from boomerang_client.errors import Unauthorized as Unauthorized
+from boomerang_client.errors import UnexpectedAnswer as UnexpectedAnswer
+from boomerang_client.errors import UsageError as UsageError
+from boomerang_client.ids import new_id as new_id
+from boomerang_client.records import Batch as Batch
+from boomerang_client.records import BatchAccepted as BatchAccepted
+from boomerang_client.records import Job as Job
+from boomerang_client.records import JobError as JobError
+from boomerang_client.records import LineError as LineError
+from boomerang_client.records import Output as Output
+from boomerang_client.records import Status as Status
+
+__version__ = "0.1.0"

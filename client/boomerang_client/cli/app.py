@@ -1,0 +1,77 @@
+"""The command's root: global options, exit codes, the list of commands."""
+
+from typing import Any
+
+import click
+
+from boomerang_client.cli import batches, jobs
+from boomerang_client.cli.screen import Screen, json_option
+from boomerang_client.errors import (
+    BoomerangError,
+    ServiceUnavailable,
+    TooBusy,
+    Unauthorized,
+    UnexpectedAnswer,
+    UsageError,
+)
+
+FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
+
+
+class Commands(click.Group):
+    """Turns the client's errors into messages and exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BoomerangError as error:
+            ctx.ensure_object(Screen).failure(error)
+            ctx.exit(exit_code(error))
+        except KeyboardInterrupt:
+            ctx.ensure_object(Screen).tell("Stopped.")
+            ctx.exit(INTERRUPTED)
+
+
+def exit_code(error: BoomerangError) -> int:
+    """The exit code for an error, as the help of `boomerang` lists them."""
+    if isinstance(error, UsageError):
+        return USAGE
+    if isinstance(error, ServiceUnavailable | Unauthorized | TooBusy | UnexpectedAnswer):
+        return UNREACHABLE
+    return FAILED
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--url", envvar="BOOMERANG_URL", show_envvar=True, help="Where the service is.")
+@click.option(
+    "--key", envvar="BOOMERANG_KEY", show_envvar=True, help="Your key. Others may see it here: prefer the variable."
+)
+@json_option
+@click.version_option(package_name="boomerang-client")
+@click.pass_context
+def main(ctx: click.Context, url: str | None, key: str | None) -> None:
+    """Enqueue generation jobs at a Boomerang service, watch them, fetch their results.
+
+    \b
+    Exit codes:
+      0    all well
+      1    something failed: lines were rejected, jobs ended without a
+           result, a request was refused
+      2    wrong usage or settings
+      3    the service is unreachable or too busy, or refuses the key
+      130  stopped by Ctrl-C (the jobs go on)
+    """  # noqa: D301 -- click's mark for lines to keep is a backspace, written as \b
+    screen = ctx.ensure_object(Screen)
+    screen.url, screen.key = url, key
+
+
+for command in (
+    batches.enqueue,
+    batches.watch,
+    batches.results,
+    jobs.show,
+    jobs.list_,
+    jobs.cancel,
+    jobs.retry,
+):
+    main.add_command(command)

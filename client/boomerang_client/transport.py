@@ -1,0 +1,183 @@
+"""The only module that knows requests and urllib3: one session, retries, and errors in our own words."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from secrets import SystemRandom
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import ConnectTimeout, RequestException, SSLError, Timeout
+from urllib3.exceptions import InvalidHeader, MaxRetryError, ResponseError
+from urllib3.util.retry import Retry
+
+from boomerang_client.bodies import FileBody, LinesBody, encode
+from boomerang_client.errors import ServiceUnavailable, UnexpectedAnswer, UsageError, api_error
+
+BACKOFF_MAX = 20.0
+RETRY_AFTER_MAX = 60.0
+# urllib3 leaves the connect time-out on the socket while a body is sent; an upload must survive a service that
+# pauses reading while it stores what it has.
+UPLOAD_STALL = 30.0
+
+_random = SystemRandom()
+
+
+class Patience(Retry):
+    """Retries with full jitter: before repeat k a random time up to backoff × 2^(k-1) seconds, BACKOFF_MAX at most.
+
+    (urllib3's own `backoff_jitter` only adds to a fixed wait, and its first repeat comes at once.) A `Retry-After` is
+    honoured up to RETRY_AFTER_MAX; beyond that the answer goes back to the caller, who knows better how to wait long.
+    """
+
+    def get_backoff_time(self) -> float:
+        return _random.uniform(0, min(BACKOFF_MAX, self.backoff_factor * 2 ** max(0, len(self.history) - 1)))
+
+    def get_retry_after(self, response: Any) -> float | None:
+        try:
+            return super().get_retry_after(response)
+        except InvalidHeader:
+            return None
+
+    def increment(self, *args: Any, **kwargs: Any) -> "Patience":
+        response = kwargs.get("response")
+        if response is not None and (self.get_retry_after(response) or 0) > RETRY_AFTER_MAX:
+            raise MaxRetryError(kwargs["_pool"], str(args[1]), ResponseError("Retry-After is too long to sit out"))
+        return super().increment(*args, **kwargs)
+
+
+class Adapter(HTTPAdapter):
+    """Repeats every request but those whose body can be read only once."""
+
+    def __init__(self, retry: Retry) -> None:
+        super().__init__(max_retries=retry)
+        self._once = HTTPAdapter(max_retries=Retry(0, read=False))
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        if getattr(request.body, "repeatable", True):
+            return super().send(request, *args, **kwargs)
+        return self._once.send(request, *args, **kwargs)
+
+    def close(self) -> None:
+        self._once.close()
+        super().close()
+
+
+class Transport:
+    """Requests to one service under one key. `retries`: how often a call is repeated; `backoff`: see Patience."""
+
+    def __init__(self, url: str, key: str, *, timeout: tuple[float, float], retries: int, backoff: float) -> None:
+        self.url = checked_url(url)
+        self.timeout = timeout
+        self._session = requests.Session()
+        # No proxies and no .netrc from the environment: the latter would replace the key.
+        self._session.trust_env = False
+        self._session.headers["Authorization"] = f"Bearer {checked_key(key)}"
+        self._session.headers["Accept"] = "application/json, application/x-ndjson, application/problem+json"
+        # Every call may be repeated, POSTs too: their ids are made on the client.
+        retry = Patience(
+            retries,
+            allowed_methods=None,
+            status_forcelist=(429, 502, 503, 504),
+            backoff_factor=backoff,
+            raise_on_status=False,
+        )
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, Adapter(retry))
+
+    def close(self) -> None:
+        self._session.close()
+
+    def get(self, path: str, params: Mapping[str, str | int | float] | None = None) -> Any:
+        """The parsed JSON answer of a GET."""
+        return self._json("GET", path, params=params)
+
+    def post(self, path: str, request: Mapping[str, Any] | None = None) -> Any:
+        """The parsed JSON answer of a POST of a JSON object, or of nothing."""
+        body = None if request is None else encode(request)
+        return self._json("POST", path, data=body, headers={"Content-Type": "application/json"} if body else None)
+
+    def upload(self, path: str, body: FileBody | LinesBody, params: Mapping[str, str]) -> Any:
+        """The parsed JSON answer of a POST of NDJSON."""
+        timeout = (max(self.timeout[0], UPLOAD_STALL), self.timeout[1])
+        headers = {"Content-Type": "application/x-ndjson"}
+        return self._json("POST", path, data=body, params=params, headers=headers, timeout=timeout)
+
+    def lines(self, path: str) -> Iterator[Any]:
+        """The parsed lines of an NDJSON answer, as they arrive. Closing the iterator closes the connection."""
+        number = 0
+        try:
+            with closing(self._send("GET", path, stream=True)) as response:
+                for number, line in enumerate(filter(None, response.iter_lines(chunk_size=64 * 1024)), start=1):
+                    yield _parsed(line, f"Line {number} of the answer")
+        except RequestException as error:
+            raise ServiceUnavailable(
+                f"The answer of {self.url} broke off after {number} lines. Ask again; it is the same each time."
+            ) from error
+
+    def _json(self, method: str, path: str, **options: Any) -> Any:
+        return _parsed(self._send(method, path, **options).content, f"The answer of {self.url}")
+
+    def _send(self, method: str, path: str, **options: Any) -> requests.Response:
+        options.setdefault("timeout", self.timeout)
+        try:
+            # A redirect is not followed: requests would turn some POSTs into GETs, and carry the key elsewhere.
+            response = self._session.request(method, self.url + path, allow_redirects=False, **options)
+        except RequestException as error:
+            raise ServiceUnavailable(f"{_why(error, self.url)} Check BOOMERANG_URL and that it runs.") from error
+        if response.ok and not response.is_redirect:
+            return response
+        with closing(response):
+            raise _refusal(response, self.url)
+
+
+def checked_url(url: str) -> str:
+    """The service's URL without a slash at its end; raises UsageError."""
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError("BOOMERANG_URL is not a URL like https://boomerang.example.com.")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise UsageError("BOOMERANG_URL takes no user, query or fragment; the key goes into BOOMERANG_KEY.")
+    return url.strip().rstrip("/")
+
+
+def checked_key(key: str) -> str:
+    """The key without white space around it; raises UsageError, which does not show it."""
+    key = key.strip()
+    if not key or not all("!" <= letter <= "~" for letter in key):
+        raise UsageError("BOOMERANG_KEY is empty or has characters that no key has. Copy it again.")
+    return key
+
+
+def _parsed(body: bytes, what: str) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UnexpectedAnswer(f"{what} is not JSON. Check that BOOMERANG_URL is Boomerang's own.") from error
+
+
+def _refusal(response: requests.Response, url: str) -> Exception:
+    if response.is_redirect:
+        return UnexpectedAnswer(f"{url} redirects to {response.headers['Location']}. Set BOOMERANG_URL accordingly.")
+    try:
+        problem = json.loads(response.content)
+    except (ValueError, RecursionError, RequestException):
+        problem = None
+    after = response.headers.get("Retry-After", "")
+    return api_error(response.status_code, problem, float(after) if after.isascii() and after.isdigit() else None)
+
+
+def _why(error: RequestException, url: str) -> str:
+    if isinstance(error, ConnectTimeout):
+        return f"{url} cannot be reached: no connection in time."
+    if isinstance(error, Timeout):
+        return f"{url} did not answer in time."
+    if isinstance(error, SSLError):
+        return f"{url} cannot be reached: its certificate or TLS set-up was refused."
+    return f"{url} cannot be reached, or broke off."
