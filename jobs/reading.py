@@ -100,7 +100,7 @@ class Reading:
     def page_of_batch(
         self, batch_id: str, state: State | None = None, *, cursor: str | None = None, limit: int = 100
     ) -> Page:
-        """Jobs of a batch in input order; with a state, a page may be short although more follow. Raises `BatchNotFound`."""
+        """Jobs of a batch in input order; a page may be short though more follow. Raises `BatchNotFound`."""
         self.batch(batch_id)
         start = int(cursor or 0)
         found: list[Job] = []
@@ -171,9 +171,10 @@ class Reading:
 
     def _members(self, batch_id: str, start: int, count: int) -> list[str]:
         try:
-            return list(self._client.lrange(self._keys.of("members", batch_id), start, start + count - 1))
+            ids: Any = self._client.lrange(self._keys.of("members", batch_id), start, start + count - 1)
         except redis.RedisError as error:
             raise translated(error) from error
+        return list(ids)
 
 
 def dollars(nano: str | int) -> Decimal:

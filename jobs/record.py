@@ -11,6 +11,7 @@ in its compact encoding. Times are whole µs since 1970.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,7 +46,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How an attempt ended: the pictures (`{"type", "url"}` each) or the error (`{"code", "message"}`), and its price in USD."""
+    """How an attempt ended: pictures (`{"type", "url"}` each) or error (`{"code", "message"}`), and the price in USD."""
 
     output: tuple[Mapping[str, str], ...] = ()
     error: Mapping[str, str] | None = None
@@ -111,7 +112,7 @@ class Job:
 
     @property
     def at_provider(self) -> State | None:
-        """Where the attempt stands at the provider, whatever the producer has decided meanwhile; None when it is over."""
+        """Where the attempt stands at the provider, whatever the producer has decided; None when it is over."""
         return self.phase if self.state.final else self.state
 
     @classmethod
@@ -198,7 +199,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """The provider's account: slots in use, jobs on their way to a worker, and whether it is on hold, since when and why."""
+    """The provider's account: slots in use, jobs on their way to a worker, and whether it is on hold and why."""
 
     slots: int
     window: int
@@ -230,8 +231,8 @@ def parse_external_id(text: str) -> tuple[str, int] | None:
     job_id, mark, number = text.partition(ATTEMPT_MARK)
     if not mark:
         return job_id, 1
-    canonical = number.isascii() and number.isdigit() and not number.startswith("0") and number != "1"
-    return (job_id, int(number)) if job_id and canonical and len(number) < 10 else None  # noqa: PLR2004 - no int of a megabyte
+    canonical = re.fullmatch(r"[2-9]|[1-9][0-9]{1,8}", number)
+    return (job_id, int(number)) if job_id and canonical else None
 
 
 def at(microseconds: str | float) -> datetime:

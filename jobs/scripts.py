@@ -20,16 +20,23 @@ CHANGES_KEPT = 20_000
 #: For how long a hint counts as under way, in ms, should its message get lost.
 HINT_MS = 1_000
 
-_REFUSALS = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
+_REFUSALS = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.BusyLoadingError,
+    redis.ReadOnlyError,
+    redis.OutOfMemoryError,
+)
 #: Server errors that say "not now" rather than "you are wrong".
 _NOT_NOW = re.compile(
-    r"^(OOM|MISCONF|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY)\b|command not allowed when used memory"
+    r"^(OOM|MISCONF|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY)\b"
+    r"|command not allowed when used memory"
 )
 
 
 def translated(error: redis.RedisError) -> Exception:
     """The error of this package for one of redis-py's; what is a mistake of ours stays as it is."""
-    if isinstance(error, _REFUSALS + (redis.OutOfMemoryError,)) or _NOT_NOW.search(str(error)):
+    if isinstance(error, _REFUSALS) or _NOT_NOW.search(str(error)):
         return StoreUnavailable(f"Redis (BOOMERANG_REDIS_URL) does not take this now: {type(error).__name__}: {error}")
     return error
 

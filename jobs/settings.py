@@ -93,7 +93,7 @@ class Environment(Schema):
 
 
 MIN_SECRET = 16
-#: The first poll, in seconds, where callbacks are expected to come, and where there are none (provider-contract, "Polling").
+#: The first poll, in seconds, where callbacks come and where they do not (provider-contract, "Polling advice").
 POLL_FIRST_WITH_CALLBACKS = 30.0
 POLL_FIRST_WITHOUT = 5.0
 

@@ -9,9 +9,9 @@ from enum import StrEnum
 class State(StrEnum):
     """Where a job stands. Who moves it on is said with each."""
 
-    #: Accepted and recorded; waits for a slot, or for the next attempt's time. Moved on by admission and a worker's claim.
+    #: Accepted and recorded; waits for a slot, or for the next attempt's time. Moved on by admission and a claim.
     QUEUED = "queued"
-    #: One worker holds the lease and is about to send, or is sending, the POST. Moved on by that worker, or by the end of its lease.
+    #: One worker holds the lease and is about to send, or is sending, the POST. Moved on by it, or by its lease's end.
     SUBMITTING = "submitting"
     #: The POST's outcome is unknown. Moved on by reconcile, which looks it up by the external id, or by a callback.
     IN_DOUBT = "in_doubt"
@@ -48,7 +48,7 @@ TRANSITIONS: dict[State, dict[State, str]] = {
         State.QUEUED: "the attempt that was believed lost failed: the next one is queued",
     },
     State.SUBMITTING: {
-        State.QUEUED: "surely not created (429, refused connection, lane on hold): same attempt, same place; or the next attempt",
+        State.QUEUED: "surely not created (429, no connection): same attempt, same place; or the next attempt",
         State.IN_DOUBT: "time-out, reset, 5xx, a duplicate's 409, or the lease ran out",
         State.IN_PROGRESS: "the provider answered with its id",
         State.COMPLETED: "a callback was faster than the POST's own answer",

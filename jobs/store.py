@@ -83,7 +83,7 @@ class Store(Reading):
     # --- in ---------------------------------------------------------------------------------------------------------
 
     def enqueue(self, jobs: Sequence[NewJob], batch: str | None = None) -> Enqueued:
-        """Accept jobs in one atomic step; a few hundred a call. With `batch`, also where there are none, the batch exists."""
+        """Accept jobs in one atomic step; a few hundred a call. With `batch`, even without jobs, the batch exists."""
         args: list[str] = []
         for job in jobs:
             args += (job.id, job.text, job.model, str(job.n), "".join(sorted(job.owed)))
@@ -91,7 +91,7 @@ class Store(Reading):
         return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
 
     def park(self, job_id: str, continuation: str) -> str:
-        """Keep how to finish a Celery message: 'parked', 'final' (read the record), 'owed' (it is being finished) or 'unknown'."""
+        """Keep how to finish a Celery message: 'parked', 'final' (read the record), 'owed' (under way) or 'unknown'."""
         return str(self._scripts.call("park", job_id, continuation))
 
     # --- out --------------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Store(Reading):
         ]
 
     def doubt(self, job_id: str, fence: int, reason: str, *, wait: float = 0.0, exists: bool = False) -> bool:
-        """The POST's outcome is unknown; look in `wait` seconds. `exists`: the provider said that it has the external id."""
+        """The POST's outcome is unknown; look in `wait` seconds. `exists`: the provider says that it has the id."""
         return bool(self._scripts.call("doubt", job_id, fence, reason, _us(wait), _flag(exists)) == "doubt")
 
     def requeue(self, job_id: str, fence: int, reason: str, *, wait: float = 0.0, count: bool = False) -> str:
@@ -145,7 +145,7 @@ class Store(Reading):
     def finish(
         self, external_task_id: str, state: State, result: Result, settled_by: str, *, fence: int | None = None
     ) -> Settled:
-        """An attempt has ended, `completed` or `failed`; `fence` where the report comes from a claim (poll, submission).
+        """An attempt has ended, `completed` or `failed`; `fence` where a claim (poll, submission) reports it.
 
         A failure worth another attempt queues the next one.
         """
