@@ -1,0 +1,6 @@
+"""`python -m ops.simulator`."""
+
+from ops.simulator.main import simulate
+
+if __name__ == "__main__":
+    simulate()

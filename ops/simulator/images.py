@@ -1,0 +1,111 @@
+"""Reference images: what the seeds demand of one, and where the simulator keeps those that came as base64."""
+
+import base64
+import binascii
+import hashlib
+import io
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+MOST_BYTES = 10 * 1024 * 1024
+LEAST_SIDE = 300
+#: base64 needs four characters for three bytes; anything longer need not be decoded to be refused
+MOST_CHARACTERS = (MOST_BYTES + 2) // 3 * 4
+
+_URL = re.compile(r"https?://[^\s/?#@:]+(:\d{1,5})?([/?#]\S*)?", re.IGNORECASE | re.ASCII)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_READERS = ((b"\x89PNG\r\n\x1a\n", PngImageFile), (b"\xff\xd8\xff", JpegImageFile))
+
+
+class ImageInvalid(ValueError):
+    """Not an acceptable reference image; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference image: by URL, or by content with its pixel size."""
+
+    url: str | None = None
+    content: bytes | None = None
+    size: tuple[int, int] | None = None
+
+
+def is_url(text: str) -> bool:
+    """Whether this is an http or https URL, by syntax only."""
+    return len(text) <= 2048 and _URL.fullmatch(text) is not None  # noqa: PLR2004 - the customary longest URL
+
+
+def read_image(value: object) -> Reference:
+    """Reference image from a URL or raw base64; ImageInvalid otherwise. Reads an image's header, never its pixels."""
+    if not isinstance(value, str) or not value.strip():
+        raise ImageInvalid("must be an image URL or a raw Base64 string, and not empty")
+    if value[:5].lower() == "data:":
+        raise ImageInvalid("must be raw Base64 without a prefix such as data:image/png;base64,")
+    if _SCHEME.match(value[:20]):
+        if not is_url(value):
+            raise ImageInvalid("is not a valid http(s) URL")
+        return Reference(url=value)
+    return _read_base64(value)
+
+
+def _read_base64(text: str) -> Reference:
+    if len(text) > MOST_CHARACTERS:
+        raise ImageInvalid("file size must not exceed 10MB")
+    try:
+        content = base64.b64decode(text.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error) as error:
+        raise ImageInvalid("is neither a URL nor valid Base64") from error
+    if len(content) > MOST_BYTES:
+        raise ImageInvalid("file size must not exceed 10MB")
+    width, height = _size(content)
+    if width < LEAST_SIDE or height < LEAST_SIDE:
+        raise ImageInvalid(f"width and height must be at least 300px, this is {width}x{height}")
+    if width * 2 > height * 5 or height * 2 > width * 5:
+        raise ImageInvalid(f"aspect ratio must be between 1:2.5 and 2.5:1, this is {width}x{height}")
+    return Reference(content=content, size=(width, height))
+
+
+def _size(content: bytes) -> tuple[int, int]:
+    # The plug-ins' own classes instead of Image.open: they read the header and nothing more, so that an image of a
+    # billion pixels costs as much as any other here.
+    for magic, reader in _READERS:
+        if content.startswith(magic):
+            try:
+                return reader(io.BytesIO(content)).size
+            except Exception as error:
+                raise ImageInvalid("cannot be read as an image") from error
+    raise ImageInvalid("format must be .jpg, .jpeg or .png")
+
+
+class Vault:
+    """Images by content, each once, the oldest forgotten beyond `most_bytes`: a run must not grow with its uploads."""
+
+    def __init__(self, most_bytes: int = 256 * 1024 * 1024) -> None:
+        self._most = most_bytes
+        self._held = 0
+        self._images: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def put(self, content: bytes) -> bytes:
+        """Keep it; the digest to ask for it by."""
+        digest = hashlib.blake2b(content, digest_size=16).digest()
+        if digest in self._images:
+            self._images.move_to_end(digest)
+            return digest
+        self._images[digest] = content
+        self._held += len(content)
+        while self._held > self._most and len(self._images) > 1:
+            self._held -= len(self._images.popitem(last=False)[1])
+        return digest
+
+    def get(self, digest: bytes) -> bytes | None:
+        """The image, or None if forgotten."""
+        return self._images.get(digest)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._images.clear()
+        self._held = 0

@@ -1,0 +1,126 @@
+"""The command: options from the table of knobs, one process, one port."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from aiohttp import web
+
+from ops.simulator.keys import LISTENER
+from ops.simulator.knobs import KNOBS, STORM, Knob, KnobInvalid, Value
+from ops.simulator.server import create_app
+from ops.simulator.settings import Settings
+
+
+async def serve(settings: Settings, host: str, port: int, url_file: Path | None) -> None:
+    """Run until SIGINT or SIGTERM. Port 0: any free one; the address goes to stdout, and to `url_file` in one piece."""
+    app = create_app(settings)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    door = _Door(runner, host, port)
+    app[LISTENER] = door.shut_for
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await runner.setup()
+    try:
+        await door.open()
+        url = f"http://{host}:{door.port}"
+        sys.stdout.write(f"listening on {url}\n")
+        sys.stdout.flush()
+        if url_file is not None:
+            await asyncio.to_thread(_write_whole, url_file, url)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+class _Door:
+    """The listening socket, which can be shut for a while so that connections are truly refused."""
+
+    def __init__(self, runner: web.AppRunner, host: str, port: int) -> None:
+        self._runner = runner
+        self._host = host
+        self.port = port
+        self._site: web.TCPSite | None = None
+        self._shut: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        self._site = web.TCPSite(self._runner, self._host, self.port, backlog=1024)
+        await self._site.start()
+        self.port = self._runner.addresses[0][1]
+
+    def shut_for(self, seconds: float) -> None:
+        """Refuse connections for that long, and cut those that are open."""
+        if self._shut is None or self._shut.done():
+            self._shut = asyncio.get_running_loop().create_task(self._shut_and_open(seconds))
+
+    async def _shut_and_open(self, seconds: float) -> None:
+        if self._site is not None:
+            await self._site.stop()
+        server = self._runner.server
+        for connection in server.connections if server is not None else ():
+            if connection.transport is not None:
+                connection.transport.close()
+        await asyncio.sleep(seconds)
+        await self.open()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def _option(knob: Knob) -> click.Option:
+    def read(_context: click.Context, _option: click.Parameter, value: str | None) -> Value | None:
+        try:
+            return None if value is None else knob.read(value)
+        except KnobInvalid as error:
+            raise click.BadParameter(str(error)) from error
+
+    metavar = "|".join(knob.options) if knob.options else knob.kind.value.upper()
+    text = f"{knob.help} [at rest: {knob.rest}, in the storm: {knob.storm}]"
+    return click.Option([f"--{knob.name.replace('_', '-')}"], callback=read, metavar=metavar, help=text)
+
+
+def _run(**options: Any) -> None:
+    fields = {name: options.pop(name) for name in ("seed", "keep", "image_key", "echo_external_id")}
+    fields |= {"keys": frozenset(options.pop("key")), "ledger_file": options.pop("ledger")}
+    where = {name: options.pop(name) for name in ("host", "port", "url_file")}
+    storm = options.pop("storm")
+    given = {name: value for name, value in options.items() if value is not None}
+    if given.get("outage") == "refuse":
+        raise click.UsageError("--outage refuse is for run time (PUT /_sim/faults); at the start, do not start it")
+    settings = Settings(faults={**STORM, **given} if storm else given, **fields)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(settings, **where))
+
+
+_PATH = click.Path(path_type=Path, dir_okay=False)
+
+simulate = click.Command(
+    "simulate",
+    callback=_run,
+    help="The generation API as a process of its own, strict to its pages, with faults on demand.",
+    params=[
+        click.Option(["--host"], default="127.0.0.1", show_default=True, help="where to listen"),
+        click.Option(["--port"], type=click.IntRange(0, 65535), default=0, show_default=True, help="0: any free one"),
+        click.Option(["--url-file"], type=_PATH, help="write the address there once it listens"),
+        click.Option(["--key"], multiple=True, help="an accepted API key; repeatable; none: any key will do"),
+        click.Option(["--seed"], default="0", show_default=True, help="the same seed brings the same faults"),
+        click.Option(["--ledger"], type=_PATH, help="append what is bought there, as JSON lines"),
+        click.Option(
+            ["--keep"], type=float, default=0, help="delete results so many seconds after their end; 0: never"
+        ),
+        click.Option(["--image-key"], default="image", show_default=True, help="member of an image_list item"),
+        click.Option(["--echo-external-id"], is_flag=True, help="answers carry external_task_id"),
+        click.Option(["--storm"], is_flag=True, help="every fault at once, at sensible rates; options beside it win"),
+        *(_option(knob) for knob in KNOBS),
+    ],
+)
