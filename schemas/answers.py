@@ -1,7 +1,7 @@
 """Reading the provider: its answers and its callbacks, in every shape that the provider contract lists.
 
-Tolerant where the contract asks for it: members that it does not name are dropped, a member of the wrong type counts as absent. What must be
-there is a status; without one nothing is known.
+Tolerant where the contract asks for it: members that it does not name are dropped, a member of the wrong type counts as
+absent. What must be there is a status; without one nothing is known.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,8 @@ _WORDS = {
 }
 _STATUS = {word: status for status, words in _WORDS.items() for word in words}
 
-#: Marks of the upstream's newer shape, which shares `id` and `status` with the gateway's; a price or an `output` is the gateway's alone.
+#: Marks of the upstream's newer shape, which shares `id` and `status` with the gateway's; a price or an `output` is the
+#: gateway's alone.
 _NEWER_MARKS = frozenset({"outputs", "external_id", "create_time", "update_time"})
 _GATEWAY_MARKS = frozenset({"output", "usage", "error"})
 
@@ -46,7 +47,10 @@ def _identifier(value: object) -> str | None:
 
 
 def _code(value: object) -> str:
-    """The code as the tables print it: as an integer it lost its leading zeros (2016001 is 002016001); Kling's four digits never had any."""
+    """The code as the tables print it.
+
+    As an integer it lost its leading zeros (2016001 is 002016001); Kling's four digits never had any.
+    """
     number = _integer(value)
     if number is None:
         return _text(value)
@@ -79,7 +83,7 @@ def _resources(values: list[Any]) -> tuple[Output, ...]:
 
 
 def _output(value: object) -> tuple[Output, ...]:
-    """`output` is a list of `{"content": [...]}` or one such object; every `url` of every `content` counts, in order."""
+    """Every `url` of every `content`, in order: `output` is a list of `{"content": [...]}` or one such object."""
     holders = [holder for holder in _items(value) if isinstance(holder, Mapping)]
     return _resources([item for holder in holders for item in _items(holder.get("content"))])
 
@@ -206,21 +210,31 @@ def read_callback(data: object) -> TaskReport | None:
     """
     if not isinstance(data, Mapping):
         return None
-    # The inner object first: an envelope around it may have a `status` of its own ("success") that speaks of the envelope.
+    # The inner object first: an envelope around it may have a `status` of its own ("success") that speaks of the
+    # envelope.
     for candidate in (data.get("data"), data):
-        shape = _shape(candidate) if isinstance(candidate, Mapping) else None
-        if shape is None:
-            continue
-        try:
-            report: TaskReport = shape.load(candidate)
-        except ValidationError:
-            continue
-        return report
+        report = _report(candidate) if isinstance(candidate, Mapping) else None
+        if report is not None:
+            return report
     return None
 
 
+def _report(candidate: Mapping[Any, Any]) -> TaskReport | None:
+    shape = _shape(candidate)
+    if shape is None:
+        return None
+    try:
+        report: TaskReport = shape.load(candidate)
+    except ValidationError:
+        return None
+    return report
+
+
 def read_task(data: object) -> TaskReport:
-    """The status endpoint's answer. AnswerInvalid when it is no object or tells no status; a word that nobody knows is `UNKNOWN`, no error."""
+    """The status endpoint's answer.
+
+    AnswerInvalid when it is no object or tells no status; a word that nobody knows is `UNKNOWN`, no error.
+    """
     report = read_callback(data)
     if report is None:
         raise AnswerInvalid(
@@ -230,9 +244,11 @@ def read_task(data: object) -> TaskReport:
 
 
 def read_submission(data: object) -> Submission:
-    """The answer to a submit, of any HTTP status: the id from `id`, `task_id`, `data.id` or `data.task_id`, or the reason why there is none.
+    """The answer to a submit, of any HTTP status: the task's id, or the reason why there is none.
 
-    Never raises: what cannot be read gives a Submission with neither, and "a 200 without an id means that the task was not created".
+    The id stands under `id`, `task_id`, `data.id` or `data.task_id`.
+    Never raises: what cannot be read gives a Submission with neither, and "a 200 without an id means that the task was
+    not created".
     """
     if not isinstance(data, Mapping):
         return Submission(task_id=None)

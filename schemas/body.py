@@ -37,9 +37,9 @@ _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 def parse_json(body: bytes) -> object:
     """The one JSON value in `body` (UTF-8, no byte order mark).
 
-    Refused with `BodyInvalid`, never with anything else: bytes that are not UTF-8, NaN and infinities, numbers beyond a float or beyond
-    Python's digit limit, a key given twice, lone surrogates (they could not be written back as UTF-8), more than `MAX_DEPTH` levels.
-    The size is the caller's to limit, before reading.
+    Refused with `BodyInvalid`, never with anything else: bytes that are not UTF-8, NaN and infinities, numbers beyond a
+    float or beyond Python's digit limit, a key given twice, lone surrogates (they could not be written back as UTF-8),
+    more than `MAX_DEPTH` levels. The size is the caller's to limit, before reading.
     """
     try:
         text = body.decode("utf-8")
@@ -57,7 +57,8 @@ def parse_json(body: bytes) -> object:
         raise
     except ValueError:  # int() refuses thousands of digits
         raise BodyInvalid("a number has too many digits") from None
-    # Few brackets cannot nest deeply, and no \ud escape cannot leave a surrogate: nearly every body is done after two scans in C.
+    # Few brackets cannot nest deeply, and no \ud escape cannot leave a surrogate: nearly every body is done after two
+    # scans in C.
     if text.count("[") + text.count("{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
         raise BodyInvalid(_TOO_DEEP)
     if "\\ud" in text or "\\uD" in text:

@@ -16,8 +16,9 @@ class SchemaError(ValueError):
 class RequestInvalid(SchemaError):
     """A generation request that the provider would refuse, or that is ambiguous.
 
-    `errors` maps a field's path (`subject_image_list.0.subject_image`; `request` for the whole) to messages, each of which names the
-    problem and the remedy. `codes` holds the provider's own codes for the mistakes that have one (`002016001`-`002016003`), without repeats.
+    `errors` maps a field's path (`subject_image_list.0.subject_image`; `request` for the whole) to messages, each of
+    which names the problem and the remedy. `codes` holds the provider's own codes for the mistakes that have one
+    (`002016001`-`002016003`), without repeats.
     """
 
     def __init__(self, errors: Mapping[str, Sequence[str]], codes: Sequence[str] = ()) -> None:

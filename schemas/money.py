@@ -13,8 +13,8 @@ _FINEST = -18
 def parse_cost(value: object) -> Decimal | None:
     """The cost in USD as the provider gives it: a string, a number, `""` or null.
 
-    Returns None for what tells no price: empty, null, not a number, NaN or infinite, negative, absurd. A JSON number is read through its own
-    shortest text (`0.0065` is `Decimal("0.0065")`), so binary rounding never shows. Never raises.
+    Returns None for what tells no price: empty, null, not a number, NaN or infinite, negative, absurd. A JSON number is
+    read through its own shortest text (`0.0065` is `Decimal("0.0065")`), so binary rounding never shows. Never raises.
     """
     match value:
         case bool() | None:

@@ -1,7 +1,7 @@
 """What the provider says about a task, in one form whatever the shape it came in.
 
-The words and shapes are those of the provider contract ("Read tolerantly"): spelling and case of the status vary, the error may be
-text or an object, and the upstream's own callback shapes say neither price nor error code.
+The words and shapes are those of the provider contract ("Read tolerantly"): spelling and case of the status vary, the
+error may be text or an object, and the upstream's own callback shapes say neither price nor error code.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """`word` is the status as it was spelt. `task_id` may be the upstream's, not ours. `upstream` marks the upstream's own callback shapes."""
+    """`word` is the status as it was spelt.
+
+    `task_id` may be the upstream's, not ours. `upstream` marks the upstream's own callback shapes.
+    """
 
     status: TaskStatus
     word: str
@@ -67,10 +70,11 @@ class TaskReport:
 
     @property
     def settles(self) -> bool:
-        """Whether the report alone can end the job: final, and nothing missing. Where it is False, the status endpoint must be asked.
+        """Whether the report alone can end the job: final, and nothing missing.
 
-        Completed needs an output and a cost. Failed needs an error. An upstream's own shape never settles: it cannot carry the price, which
-        a failed task may have too, nor the error code by which a new attempt is decided.
+        Where it is False, the status endpoint must be asked. Completed needs an output and a cost. Failed needs an error.
+        An upstream's own shape never settles: it cannot carry the price, which a failed task may have too, nor the error
+        code by which a new attempt is decided.
         """
         if self.upstream:
             return False

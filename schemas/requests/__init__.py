@@ -1,0 +1,1 @@
+"""Generation requests: one schema a model, and the record that a valid request becomes."""

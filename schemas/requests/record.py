@@ -12,9 +12,9 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 class GenerationRequest:
     """One valid request.
 
-    `params`: the documented parameters as the producer gave them, defaults not filled in, without `model`, `external_task_id`,
-    `callback_url` and `labels`, which stand beside. `callback_url` is where *we* notify the producer. `n`: images asked for, which is
-    the number of slots that the task holds at the provider.
+    `params`: the documented parameters as the producer gave them, defaults not filled in, without `model`,
+    `external_task_id`, `callback_url` and `labels`, which stand beside. `callback_url` is where *we* notify the
+    producer. `n`: images asked for, which is the number of slots that the task holds at the provider.
     """
 
     model: str

@@ -1,0 +1,259 @@
+"""Fields that take a JSON value as it is or refuse it.
+
+Nothing is coerced: the provider would get something else than was sent. They are marshmallow's own field and validator
+classes underneath, so limits, options and patterns also reach the OpenAPI document.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+from schemas.images import image_problem
+from schemas.urls import MAX_URL, url_problem
+from schemas.wording import clean, nearest, shown, unfit
+
+_HINTS = 20
+
+#: The rules of both pages, for the OpenAPI document; `schemas.images` enforces them.
+IMAGE_RULES = (
+    "URL or raw base64 (no data: prefix) of a .jpg, .jpeg or .png: at most 10 MB, 300 px a side, 1:2.5 to 2.5:1"
+)
+
+
+class Message(str):
+    """A message that carries the provider's own code for the mistake."""
+
+    __slots__ = ("code",)
+
+    code: str
+
+    def __new__(cls, text: str, code: str) -> Self:
+        message = super().__new__(cls, text)
+        message.code = code
+        return message
+
+
+def _message(text: str, code: str | None) -> str:
+    return Message(text, code) if code else text
+
+
+class StrictSchema(Schema):
+    """An object whose unknown members are refused, with the nearest known name."""
+
+    class Meta:
+        unknown = RAISE
+
+    def handle_error(self, error: ValidationError, data: Any, **_: Any) -> None:
+        if not isinstance(data, Mapping) or not isinstance(error.messages, dict):
+            return
+        known = [field.data_key or name for name, field in self.load_fields.items()]
+        for number, name in enumerate(name for name in data if name not in known):
+            guess = nearest(str(name), known) if number < _HINTS else None
+            remedy = f'did you mean "{guess}"?' if guess else f"known are {', '.join(sorted(known))}"
+            error.messages[name] = [f"is not a known parameter; {remedy}"]
+
+
+_ABSENT: dict[str, str | list[Any] | dict[Any, Any]] = {
+    "required": "is required; add it",
+    "null": "must not be null; give a value or leave it out",
+}
+
+
+class Strict(fields.Field[Any]):
+    """Mixed into a field class: says what to do about a value that is not there."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, error_messages=_ABSENT, **kwargs)
+
+
+class Text(Strict, fields.String):
+    """A JSON string, fit to be stored and sent."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if type(value) is not str:
+            raise ValidationError(f"must be a string, not {shown(value)}")
+        problem = unfit(value)
+        if problem:
+            raise ValidationError(problem)
+        return value
+
+
+class Prompt(Text):
+    """Counted in characters (code points).
+
+    `missing_code` is the provider's code for a prompt that is required and not there.
+    """
+
+    def __init__(self, *, missing_code: str | None = None, **kwargs: Any) -> None:
+        self.missing_code = missing_code
+        super().__init__(**kwargs)
+
+    def make_error(self, key: str, **kwargs: Any) -> ValidationError:
+        error = super().make_error(key, **kwargs)
+        return ValidationError(_message(str(error.messages[0]), self.missing_code)) if self.missing_code else error
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        if self.required and (not text or text.isspace()):
+            raise ValidationError(_message("must not be blank; say what to draw", self.missing_code))
+        return text
+
+
+class Whole(Strict, fields.Integer):
+    """A JSON integer: not true, not "3", not 2.0."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
+        if type(value) is not int:
+            raise ValidationError(f"must be an integer, not {shown(value)}; send it as a bare JSON number")
+        return value
+
+
+class Flag(Strict, fields.Boolean):
+    """A JSON boolean: not 1, not "true"."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if type(value) is not bool:
+            raise ValidationError(f"must be true or false, not {shown(value)}")
+        return value
+
+
+class Options(validate.OneOf):
+    def __call__(self, value: Any) -> Any:
+        if value not in self.choices:
+            raise ValidationError(f"must be one of {', '.join(self.choices)}, not {shown(value)}")
+        return value
+
+
+class Characters(validate.Length):
+    """A text's largest length. `code`: the provider's for a text that is longer."""
+
+    def __init__(self, maximum: int, code: str | None = None) -> None:
+        self.code = code
+        super().__init__(max=maximum)
+
+    def __call__(self, value: Any) -> Any:
+        if self.max is not None and len(value) > self.max:
+            text = f"is {len(value):,} characters long; at most {self.max:,} are allowed: shorten it"
+            raise ValidationError(_message(text, self.code))
+        return value
+
+
+class Between(validate.Range):
+    def __init__(self, minimum: int, maximum: int, code: str | None = None) -> None:
+        self.code = code
+        super().__init__(min=minimum, max=maximum)
+
+    def __call__(self, value: Any) -> Any:
+        if not self.min <= value <= self.max:
+            text = f"must be from {self.min} to {self.max}, not {shown(value)}"
+            raise ValidationError(_message(text, self.code))
+        return value
+
+
+class Pattern(validate.Regexp):
+    """The whole text matches: `$` alone would let a line break through. `rule` is the pattern in words."""
+
+    def __init__(self, pattern: str, rule: str) -> None:
+        self.rule = rule
+        super().__init__(pattern)
+
+    def __call__(self, value: Any) -> Any:
+        if not re.fullmatch(self.regex, value):
+            raise ValidationError(f"{self.rule}; not {shown(value)}")
+        return value
+
+
+class Url(Text):
+    """An http(s) address with a public-looking host."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("validate", validate.Length(max=MAX_URL))
+        super().__init__(**kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        problem = url_problem(text)
+        if problem:
+            raise ValidationError(problem)
+        return text
+
+
+class Image(Strict, fields.String):
+    """An image URL, or raw base64 without a prefix."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
+        if type(value) is not str:
+            raise ValidationError(f"must be a string (image URL or raw base64), not {shown(value)}")
+        problem = image_problem(value)
+        if problem:
+            raise ValidationError(problem)
+        return value
+
+
+class Entries(Strict, fields.List[Any]):
+    """An array of `minimum` to `maximum` entries, counted before any entry is looked at: images are dear to look at."""
+
+    def __init__(self, inner: fields.Field[Any], *, minimum: int, maximum: int, empty: str, **kwargs: Any) -> None:
+        self.minimum, self.maximum, self.empty = minimum, maximum, empty
+        super().__init__(inner, validate=validate.Length(min=minimum, max=maximum), **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise ValidationError(f"must be an array, not {shown(value)}")
+        if len(value) < self.minimum:
+            raise ValidationError(f"is empty; {self.empty}")
+        if len(value) > self.maximum:
+            raise ValidationError(f"has {len(value)} entries; at most {self.maximum} are allowed: remove some")
+        return super()._deserialize(value, *args, **kwargs)
+
+
+class Item(Strict, fields.Nested):
+    """An object of its own schema."""
+
+
+class Labels(Strict, fields.Dict):
+    """The producer's own marks on a job: short texts under short names."""
+
+    COUNT, VALUE = 16, 256
+    NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(keys=fields.String(), values=fields.String(validate=validate.Length(max=self.VALUE)), **kwargs)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise ValidationError(f"must be an object of texts, not {shown(value)}")
+        if len(value) > self.COUNT:
+            raise ValidationError(f"has {len(value)} entries; at most {self.COUNT} are allowed: remove some")
+        problems = {
+            clean(str(name)): [problem] for name, text in value.items() if (problem := self._problem(name, text))
+        }
+        if problems:
+            raise ValidationError(problems)
+        return dict(value)
+
+    def _problem(self, name: object, text: object) -> str | None:
+        if not isinstance(name, str) or not self.NAME.fullmatch(name):
+            return "is not a valid label name; use 1 to 64 of A-Z a-z 0-9 _ . -"
+        if type(text) is not str:
+            return f"must be a string, not {shown(text)}"
+        if len(text) > self.VALUE:
+            return f"is {len(text):,} characters long; at most {self.VALUE} are allowed: shorten it"
+        return unfit(text)
+
+
+def paths(messages: Any, path: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Nested messages, as marshmallow collects them, under flat paths: `{"image_list.0.image": [...]}`.
+
+    What concerns an object as a whole stands at the object's own path.
+    """
+    if not isinstance(messages, Mapping):
+        return {".".join(path) or "request": list(messages) if isinstance(messages, list) else [messages]}
+    flat: dict[str, list[str]] = {}
+    for key, value in messages.items():
+        step = () if key == "_schema" else (clean(str(key)),)
+        for name, texts in paths(value, (*path, *step)).items():
+            flat.setdefault(name, []).extend(texts)
+    return flat

@@ -1,0 +1,81 @@
+"""From whatever a producer sent to a `GenerationRequest`, or to the list of everything that is wrong with it."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from marshmallow import ValidationError
+
+from schemas.errors import RequestInvalid
+from schemas.requests import models as models
+from schemas.requests.base import MODELS, RequestSchema
+from schemas.requests.fields import Message, paths
+from schemas.requests.record import GenerationRequest
+from schemas.urls import PRIVATE_HOSTS_ALLOWED
+from schemas.wording import nearest, shown
+
+
+@cache
+def _schema(model: str) -> RequestSchema:
+    """Built once: an instance binds copies of all its fields, which takes longer than a load."""
+    return MODELS[model]()
+
+
+def load_request(data: object, *, allow_private_hosts: bool = False) -> GenerationRequest:
+    """The valid request in `data` (parsed JSON): the documented generation request, with `labels` beside it.
+
+    Raises `RequestInvalid` with every problem found. `allow_private_hosts` is for local stacks: `callback_url` and
+    image URLs may then name a host that is not public.
+    """
+    if not allow_private_hosts:
+        return _load(data)
+    token = PRIVATE_HOSTS_ALLOWED.set(True)
+    try:
+        return _load(data)
+    finally:
+        PRIVATE_HOSTS_ALLOWED.reset(token)
+
+
+def _load(data: object) -> GenerationRequest:
+    if not isinstance(data, dict):
+        raise RequestInvalid(
+            {"request": [f'must be a JSON object such as {{"model": …, "prompt": …}}, not {shown(data)}']}
+        )
+    model = data.get("model")
+    if not isinstance(model, str) or model not in MODELS:
+        raise RequestInvalid({"model": [_model_problem(model)]})
+    try:
+        params: dict[str, Any] = _schema(model).load(data)
+    except ValidationError as error:
+        raise RequestInvalid(paths(error.messages), list(_codes(error.messages))) from None
+    del params["model"]
+    return GenerationRequest(
+        model=model,
+        external_task_id=params.pop("external_task_id", None),
+        callback_url=params.pop("callback_url", None),
+        labels=params.pop("labels", {}),
+        n=params.get("n", 1),
+        params=params,
+    )
+
+
+def _model_problem(model: object) -> str:
+    known = f"known are {', '.join(sorted(MODELS))}"
+    if model is None:
+        return f"is required; {known}"
+    if not isinstance(model, str):
+        return f"must be a string, not {shown(model)}; {known}"
+    guess = nearest(model, MODELS)
+    return f"{shown(model)} is not a known model; " + (f'did you mean "{guess}"? ' if guess else "") + known
+
+
+def _codes(messages: object) -> Iterator[str]:
+    match messages:
+        case Message():
+            yield messages.code
+        case Mapping():
+            for value in messages.values():
+                yield from _codes(value)
+        case list():
+            for value in messages:
+                yield from _codes(value)

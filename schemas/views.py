@@ -1,0 +1,195 @@
+"""What our API shows. Each schema dumps plain dicts, and is the OpenAPI document's source."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from schemas.states import JOB_STATES
+
+_CREATED = datetime(2026, 1, 31, 12, 0, tzinfo=UTC).isoformat()
+
+
+def _about(description: str, example: Any = None) -> dict[str, Any]:
+    return {"description": description} | ({} if example is None else {"example": example})
+
+
+def _instant(description: str, **options: Any) -> fields.DateTime:
+    return fields.AwareDateTime(
+        format="iso", default_timezone=UTC, metadata=_about(f"{description} ISO 8601, UTC.", _CREATED), **options
+    )
+
+
+def _money(description: str, **options: Any) -> fields.Decimal:
+    return fields.Decimal(as_string=True, metadata=_about(f"{description} USD, a decimal string.", "0.0065"), **options)
+
+
+def _external_id() -> fields.String:
+    return fields.String(
+        required=True, metadata=_about("The id that the last attempt was sent under.", "order-4711.front~2")
+    )
+
+
+class OutputView(Schema):
+    type = fields.String(required=True, metadata=_about("Kind of resource.", "image"))
+    url = fields.String(
+        required=True, metadata=_about("Where it is. Fetch it promptly: the provider deletes results after some time.")
+    )
+
+
+class ErrorView(Schema):
+    code = fields.String(required=True, metadata=_about("The provider's code, empty where it gave none.", "002016095"))
+    message = fields.String(
+        required=True, metadata=_about("What went wrong, in the provider's words.", "Internal generation error")
+    )
+
+
+class UsageView(Schema):
+    cost = _money("What the job cost; null where the provider named no price.", required=True, allow_none=True)
+    discount = fields.Raw(allow_none=True, metadata=_about("As the provider gave it."))
+
+
+class JobView(Schema):
+    """One job."""
+
+    id = fields.String(
+        required=True, metadata=_about("Your external_task_id, or the one made for you.", "order-4711.front")
+    )
+    status = fields.String(
+        required=True,
+        validate=validate.OneOf(JOB_STATES),
+        metadata=_about("Where the job is in its life.", "completed"),
+    )
+    model = fields.String(required=True, metadata=_about("Model ID.", "kirin_image_omni"))
+    output = fields.List(
+        fields.Nested(OutputView), required=True, metadata=_about("The results; empty until completed.")
+    )
+    error = fields.Nested(ErrorView, required=True, allow_none=True, metadata=_about("Why it failed, else null."))
+    usage = fields.Nested(UsageView, required=True, allow_none=True, metadata=_about("What it cost, once known."))
+    attempt = fields.Integer(
+        required=True, metadata=_about("Counts from 1. A new attempt follows a failure worth retrying.", 1)
+    )
+    external_task_id = _external_id()
+    created_at = _instant("Accepted.", required=True)
+    updated_at = _instant("Last change.", required=True)
+    finished_at = _instant("End, else null.", required=True, allow_none=True)
+    settled_by = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=_about("Who brought the end: callback, poll, submit, cancel, deadline …", "callback"),
+    )
+    batch = fields.String(required=True, allow_none=True, metadata=_about("The batch it came in, else null."))
+    labels = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata=_about("Your own marks.", {"shop": "berlin"}),
+    )
+    reason = fields.String(
+        required=True, allow_none=True, metadata=_about("What it waits for, where that is worth saying.")
+    )
+
+
+class JobList(Schema):
+    """A page of jobs."""
+
+    jobs = fields.List(fields.Nested(JobView), required=True)
+    cursor = fields.String(
+        required=True, allow_none=True, metadata=_about("Give it back for the next page; null on the last.")
+    )
+
+
+class LineError(Schema):
+    """A line of an upload that was refused."""
+
+    line = fields.Integer(required=True, metadata=_about("Counts from 1.", 7))
+    errors = fields.Dict(
+        keys=fields.String(),
+        values=fields.List(fields.String()),
+        required=True,
+        metadata=_about("Field path to what is wrong with it and what to do.", {"n": ["must be from 1 to 9, not 12"]}),
+    )
+    codes = fields.List(
+        fields.String(), required=True, metadata=_about("The provider's codes for these mistakes.", ["002016003"])
+    )
+
+
+class BatchAccepted(Schema):
+    """What became of an upload."""
+
+    id = fields.String(required=True, metadata=_about("The batch's id.", "spring-catalogue"))
+    accepted = fields.Integer(required=True, metadata=_about("New jobs.", 998))
+    known = fields.Integer(required=True, metadata=_about("Lines whose job existed already, with the same request.", 0))
+    rejected = fields.Integer(required=True, metadata=_about("Lines refused, also those beyond the list.", 2))
+    errors = fields.List(fields.Nested(LineError), required=True, metadata=_about("The first 1,000 refused lines."))
+
+
+class CountsView(Schema):
+    """Jobs per state; every state is there."""
+
+    queued = fields.Integer(required=True)
+    submitting = fields.Integer(required=True)
+    in_doubt = fields.Integer(required=True)
+    in_progress = fields.Integer(required=True)
+    completed = fields.Integer(required=True)
+    failed = fields.Integer(required=True)
+    cancelled = fields.Integer(required=True)
+    expired = fields.Integer(required=True)
+
+
+class BatchView(Schema):
+    """A batch and how far it is. `accepted` is the sum of `counts`."""
+
+    id = fields.String(required=True, metadata=_about("The batch's id.", "spring-catalogue"))
+    accepted = fields.Integer(required=True, metadata=_about("Jobs in it.", 998))
+    counts = fields.Nested(CountsView, required=True)
+    done = fields.Boolean(required=True, metadata=_about("Whether every job has ended."))
+    cost = _money("What its jobs cost so far.", required=True)
+    created_at = _instant("Begun.", required=True)
+
+
+class LaneView(Schema):
+    """The way to the provider: what it holds and what it lets through."""
+
+    name = fields.String(required=True, metadata=_about("Its name.", "main"))
+    slots = fields.Integer(required=True, metadata=_about("Images that the provider may be working on now.", 12))
+    max_in_flight = fields.Integer(required=True, metadata=_about("Most of them at once; 0 means no limit.", 64))
+    window = fields.Integer(
+        required=True, metadata=_about("How many the lane allows now, by what the provider bore.", 48)
+    )
+    ready = fields.Integer(required=True, metadata=_about("Jobs that wait for a slot.", 3400))
+    held = fields.Boolean(required=True, metadata=_about("Whether nothing is being sent."))
+    held_until = _instant("Until when, else null.", required=True, allow_none=True)
+    reason = fields.String(required=True, allow_none=True, metadata=_about("Why it is held.", "402: balance exhausted"))
+    spent = _money("Cost of every result taken in, late ones too.", required=True)
+
+
+class LaneList(Schema):
+    lanes = fields.List(fields.Nested(LaneView), required=True)
+
+
+class Readiness(Schema):
+    """Whether this process can do its work."""
+
+    ready = fields.Boolean(required=True)
+    dependencies = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata=_about("Each dependency: ok, or what is wrong with it.", {"redis": "ok"}),
+    )
+
+
+class Problem(Schema):
+    """Every error: application/problem+json (RFC 9457), and what to do about it."""
+
+    type = fields.String(required=True, metadata=_about("Names the kind of problem.", "about:blank"))
+    title = fields.String(required=True, metadata=_about("The kind of problem, in words.", "The request is not valid"))
+    status = fields.Integer(required=True, metadata=_about("The HTTP status.", 422))
+    detail = fields.String(metadata=_about("What happened here, and the remedy."))
+    errors = fields.Dict(
+        keys=fields.String(),
+        values=fields.List(fields.String()),
+        metadata=_about("Field path to what is wrong with it.", {"n": ["must be from 1 to 9, not 12"]}),
+    )
+    codes = fields.List(fields.String(), metadata=_about("The provider's codes for these mistakes.", ["002016003"]))
