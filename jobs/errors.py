@@ -16,7 +16,7 @@ class JobsError(Exception):
 
 
 class StoreUnavailable(JobsError):
-    """Redis did not answer or refused to write. Whether the change happened is unknown; every verb is safe to repeat."""
+    """Redis did not answer or refused to write. The change may have happened; every verb is safe to repeat."""
 
 
 class JobNotFound(JobsError):

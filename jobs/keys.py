@@ -21,6 +21,7 @@ SINGLE: Mapping[str, str] = {
 FAMILY: Mapping[str, str] = {
     "job": "j:",  # HASH the small record (fields: jobs.record)
     "text": "t:",  # STRING the request as canonical JSON
+    "labels": "l:",  # STRING the producer's labels as JSON, where there are any
     "result": "r:",  # STRING output, error and usage as JSON
     "parked": "k:",  # STRING how to finish the parked Celery message
     "state": "s:",  # ZSET id → created: one index a state

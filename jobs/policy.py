@@ -28,7 +28,7 @@ def backoff(base: float, cap: float, count: int, random: float) -> float:
 
 
 def next_attempt(attempt: int, code: str, settings: Settings, random: float) -> float | None:
-    """How long to wait before the next attempt after one that failed with that code; None: the job has failed for good."""
+    """How long to wait before the attempt after one that failed with that code; None: the job has failed."""
     if attempt >= settings.max_attempts or code not in WORTH_RETRYING:
         return None
     return backoff(ATTEMPT_BASE, ATTEMPT_CAP, attempt - 1, random)

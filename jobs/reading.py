@@ -37,9 +37,9 @@ class Reading:
         except redis.RedisError as error:
             raise translated(error) from error
 
-    def get(self, job_id: str) -> Job:
-        """The job, with its request's text. Raises `JobNotFound`."""
-        job = self.get_many([job_id], text=True)[0]
+    def get(self, job_id: str, *, text: bool = False) -> Job:
+        """The job; `text`: with its request, which may hold images. Raises `JobNotFound`."""
+        job = self.get_many([job_id], text=text)[0]
         if job is None:
             raise JobNotFound(job_id)
         return job
@@ -47,21 +47,18 @@ class Reading:
     def get_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | None]:
         """Several jobs in one round trip, None where there is none."""
         of = self._keys.of
+        beside = ("result", "labels", "text") if text else ("result", "labels")
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 for job_id in ids:
                     pipe.hgetall(of("job", job_id))
-                    pipe.get(of("result", job_id))
-                    if text:
-                        pipe.get(of("text", job_id))
+                    pipe.mget([of(name, job_id) for name in beside])
                 answers = pipe.execute()
         except redis.RedisError as error:
             raise translated(error) from error
-        width = 3 if text else 2
-        rows = (answers[i : i + width] for i in range(0, len(answers), width))
         return [
-            Job.from_fields(job_id, row[0], row[1], row[2] if text else None) if row[0] else None
-            for job_id, row in zip(ids, rows, strict=True)
+            Job.from_fields(job_id, fields, **dict(zip(beside, values, strict=True))) if fields else None
+            for job_id, fields, values in zip(ids, answers[::2], answers[1::2], strict=True)
         ]
 
     def parked(self, job_id: str) -> str | None:
@@ -94,7 +91,7 @@ class Reading:
         states = [state] if state else list(State)
         row = self._scripts.call("list", cursor or "+inf", limit, *states)
         ids, created = row[::2], row[1::2]
-        jobs = tuple(job for job in self.get_many(ids, text=True) if job)
+        jobs = tuple(job for job in self.get_many(ids) if job)
         return Page(jobs, created[-1] if len(ids) == limit else None)
 
     def page_of_batch(
@@ -107,7 +104,7 @@ class Reading:
         seen = 0
         while len(found) < limit and seen < SCAN:
             ids = self._members(batch_id, start, min(CHUNK, limit))
-            for position, job in enumerate(self.get_many(ids, text=True), start):
+            for position, job in enumerate(self.get_many(ids), start):
                 if job and (state is None or job.state is state):
                     found.append(job)
                     if len(found) == limit:
@@ -139,7 +136,7 @@ class Reading:
         self.batch(batch_id)
         start = 0
         while ids := self._members(batch_id, start, CHUNK):
-            yield from (job for job in self.get_many(ids, text=True) if job)
+            yield from (job for job in self.get_many(ids) if job)
             start += len(ids)
 
     def lane(self) -> Lane:

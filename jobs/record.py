@@ -13,7 +13,7 @@ in its compact encoding. Times are whole µs since 1970.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -42,11 +42,12 @@ class NewJob:
     model: str
     n: int = 1
     owed: frozenset[Owed] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How an attempt ended: pictures (`{"type", "url"}` each) or error (`{"code", "message"}`), and the price in USD."""
+    """How an attempt ended: pictures (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD."""
 
     output: tuple[Mapping[str, str], ...] = ()
     error: Mapping[str, str] | None = None
@@ -103,6 +104,7 @@ class Job:
     owing: frozenset[Owed] = frozenset()
     delivery_tries: int = 0
     result: Result | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
 
     @property
@@ -117,7 +119,13 @@ class Job:
 
     @classmethod
     def from_fields(
-        cls, job_id: str, fields: Mapping[str, str], result: str | None = None, text: str | None = None
+        cls,
+        job_id: str,
+        fields: Mapping[str, str],
+        *,
+        result: str | None = None,
+        labels: str | None = None,
+        text: str | None = None,
     ) -> "Job":
         """Read the record's hash."""
         get = fields.get
@@ -144,6 +152,7 @@ class Job:
             owing=frozenset(Owed(letter) for letter in get("g", "")),
             delivery_tries=int(get("h", 0)),
             result=Result.from_json(result) if result else None,
+            labels=json.loads(labels) if labels else {},
             text=text,
         )
 
@@ -173,6 +182,7 @@ class Claim:
     id: str
     fence: int
     attempt: int
+    tries: int
     text: str
 
     @property

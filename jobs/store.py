@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from jobs.changes import Change, read_changes
 from jobs.errors import JobNotFound, NotAllowed
 from jobs.keys import Keys
 from jobs.policy import next_attempt
@@ -86,7 +87,8 @@ class Store(Reading):
         """Accept jobs in one atomic step; a few hundred a call. With `batch`, even without jobs, the batch exists."""
         args: list[str] = []
         for job in jobs:
-            args += (job.id, job.text, job.model, str(job.n), "".join(sorted(job.owed)))
+            labels = json.dumps(job.labels, ensure_ascii=False) if job.labels else ""
+            args += (job.id, job.text, job.model, str(job.n), "".join(sorted(job.owed)), labels)
         wake, *outcomes = self._scripts.call("enqueue", batch or "", _us(RECHECK), *args)
         return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
 
@@ -109,7 +111,9 @@ class Store(Reading):
         if not ids:
             return []
         rows = self._scripts.call("claim", _us(self.settings.submit_lease), *ids)
-        return [Claim(job_id, int(fence), int(attempt), text) for job_id, fence, attempt, text in rows]
+        return [
+            Claim(job_id, int(fence), int(attempt), int(tries), text) for job_id, fence, attempt, tries, text in rows
+        ]
 
     def started(self, job_id: str, fence: int, task_id: str) -> bool:
         """The provider has it. False: refused, someone else holds the job now."""
@@ -179,6 +183,20 @@ class Store(Reading):
         wake, rang, *rows = self._scripts.call("due", limit, _us(DUE_LEASE), _us(RECHECK))
         return [_due(json.loads(row)) for row in rows], int(rang), bool(wake)
 
+    def owing(self, ids: Sequence[str]) -> list[Due]:
+        """Claim, of these jobs, those that have ended and owe a delivery, with their results."""
+        if not ids:
+            return []
+        rows = [json.loads(row) for row in self._scripts.call("owing", _us(DUE_LEASE), *ids)]
+        jobs = self.get_many([row["id"] for row in rows])
+        return [
+            Due(replace(job, fence=int(row["f"])), at(row["now"])) for job, row in zip(jobs, rows, strict=True) if job
+        ]
+
+    def changes(self, most: int) -> list[Change]:
+        """The next changes of state that no one has read yet, oldest first. Each is read once; old ones may be lost."""
+        return read_changes(self._client, self._keys, most)
+
     def again(self, due: Due, wait: float, *, count: bool = True, reason: str = "") -> bool:
         """A look changed nothing: look again in `wait` seconds."""
         return bool(self._scripts.call("again", due.job.id, due.job.fence, _us(wait), _flag(count), reason) == "set")
@@ -225,17 +243,18 @@ class Store(Reading):
         return settled
 
 
-def connect(url: str, *, most_connections: int = 64, timeout: float = 3.0) -> redis.Redis:
+def connect(url: str, *, most_connections: int = 256, timeout: float = 3.0) -> redis.Redis:
     """A client for the state: bounded waits, no retries: a script whose reply got lost may have run."""
+    keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return redis.Redis.from_url(
         url,
         decode_responses=True,
         socket_timeout=timeout,
         socket_connect_timeout=2.0,
-        socket_keepalive=True,
         health_check_interval=15,
         retry=Retry(NoBackoff(), 0),
         max_connections=most_connections,
+        **keepalive,
     )
 
 

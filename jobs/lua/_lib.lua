@@ -82,7 +82,7 @@ local function move(job, to, change, now, at)
     redis.call('HINCRBY', KEY.batch .. job.b, from, -1)
     redis.call('HINCRBY', KEY.batch .. job.b, to, 1)
   end
-  redis.call('XADD', KEY.changes, 'MAXLEN', '~', CHANGES_KEPT, '*', 'id', job.id, 'state', to)
+  redis.call('XADD', KEY.changes, 'MAXLEN', '~', CHANGES_KEPT, '*', 'id', job.id, 'state', to, 'from', from)
   if FINAL[to] and not FINAL[from] then redis.call('PUBLISH', KEY.ended .. job.id, to) end
 end
 

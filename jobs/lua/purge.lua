@@ -11,7 +11,7 @@ for state in pairs(FINAL) do
     local ended, phase, owing = unpack(redis.call('HMGET', KEY.job .. id, 'e', 'p', 'g'))
     if not phase and not owing and tonumber(ended or 0) < before then
       redis.call('ZREM', KEY.state .. state, id)
-      redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.result .. id, KEY.parked .. id)
+      redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id, KEY.parked .. id)
       gone = gone + 1
     end
   end

@@ -1,0 +1,55 @@
+"""The stream of changes: what people and Flower watch. It is bounded and may lose its oldest; nothing depends on it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from jobs.keys import Keys
+from jobs.scripts import translated
+from jobs.states import State
+
+_GROUP = "watchers"
+_READER = "watcher"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A job has come to a state; `before` is None for one just accepted. `at`: seconds since 1970, by Redis's clock."""
+
+    id: str
+    state: State
+    before: State | None
+    at: float
+
+
+def read_changes(client: redis.Redis, keys: Keys, most: int) -> list[Change]:
+    """The next entries for the one group of readers; each is given out once. Raises `StoreUnavailable`."""
+    stream = keys.single("changes")
+    try:
+        try:
+            answer: Any = client.xreadgroup(_GROUP, _READER, {stream: ">"}, count=most, noack=True)
+        except redis.ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise
+            client.xgroup_create(stream, _GROUP, id="0", mkstream=True)
+            answer = client.xreadgroup(_GROUP, _READER, {stream: ">"}, count=most, noack=True)
+    except redis.RedisError as error:
+        raise translated(error) from error
+    return list(_changes(answer))
+
+
+def _changes(answer: Any) -> Iterator[Change]:
+    # RESP2 gives a list of (stream, entries), RESP3 a mapping of stream to lists of entries.
+    streams = answer.items() if isinstance(answer, dict) else answer or ()
+    for _, entries in streams:
+        for entry in entries[0] if entries and isinstance(entries[0], list) else entries:
+            entry_id, fields = entry
+            before = fields["from"]
+            yield Change(
+                id=fields["id"],
+                state=State(fields["state"]),
+                before=State(before) if before else None,
+                at=int(entry_id.partition("-")[0]) / 1000,
+            )

@@ -1,0 +1,55 @@
+"""A job, a batch and the lane as plain data, in the shape that the API shows (schemas.views dumps them)."""
+
+from typing import Any
+
+from jobs.record import Batch, Job, Lane
+
+
+def shown_job(job: Job) -> dict[str, Any]:
+    """The members of a job's view."""
+    result = job.result
+    priced = result is not None and (result.cost is not None or result.discount is not None)
+    return {
+        "id": job.id,
+        "status": job.state.value,
+        "model": job.model,
+        "output": [dict(each) for each in result.output] if result else [],
+        "error": result.error if result else None,
+        "usage": {"cost": result.cost, "discount": result.discount} if result and priced else None,
+        "attempt": job.attempt,
+        "external_task_id": job.external_task_id,
+        "created_at": job.created_at,
+        "updated_at": job.updated_at,
+        "finished_at": job.finished_at,
+        "settled_by": job.settled_by,
+        "batch": job.batch,
+        "labels": dict(job.labels),
+        "reason": job.reason,
+    }
+
+
+def shown_batch(batch: Batch) -> dict[str, Any]:
+    """The members of a batch's view."""
+    return {
+        "id": batch.id,
+        "accepted": batch.accepted,
+        "counts": {state.value: count for state, count in batch.counts.items()},
+        "done": batch.done,
+        "cost": batch.cost,
+        "created_at": batch.created_at,
+    }
+
+
+def shown_lane(lane: Lane, max_in_flight: int) -> dict[str, Any]:
+    """The members of the lane's view; `max_in_flight` is the setting."""
+    return {
+        "name": "main",
+        "slots": lane.slots,
+        "max_in_flight": max_in_flight,
+        "window": lane.window,
+        "ready": lane.ready,
+        "held": lane.held,
+        "held_until": lane.held_until,
+        "reason": lane.reason,
+        "spent": lane.cost,
+    }
