@@ -1,5 +1,6 @@
 """The pictures: real PNGs in which a person can see which job they belong to."""
 
+import functools
 import hashlib
 import io
 import textwrap
@@ -47,13 +48,12 @@ def render(picture: Picture, references: Sequence[bytes | str | None], label: st
     unit = min(picture.width, picture.height) / 24
     margin = round(unit * 1.2)
     strip = _strip(canvas, references, margin) if references else 0
-    box = (margin, margin + strip, picture.width - margin, picture.height - margin - round(unit * 1.6))
-    _write(canvas, picture.prompt or "(no prompt)", box)
+    box = (margin, margin + strip, picture.width - margin, picture.height - margin - round(unit * 2.8))
+    _write(canvas, _spelled(picture.prompt) or "(no prompt)", box)
     draw = ImageDraw.Draw(canvas)
     small = ImageFont.load_default(max(12, round(unit * 0.75)))
-    draw.text(
-        (margin, picture.height - margin), label, font=small, fill=_PAPER, anchor="lb", stroke_width=2, stroke_fill=_INK
-    )
+    foot = (margin, picture.height - margin)
+    draw.text(foot, _spelled(label), font=small, fill=_PAPER, anchor="lb", stroke_width=2, stroke_fill=_INK)
     if picture.watermark:
         _watermark(canvas, unit)
     out = io.BytesIO()
@@ -123,7 +123,8 @@ def _write(canvas: Image.Image, text: str, box: tuple[int, int, int, int], *, pa
         spacing = size // 4
         padding = size // 2 if paper else 0
         wrapped = _wrap(text, font, width - 2 * padding)
-        _, _, w, h = draw.multiline_textbbox((0, 0), wrapped, font=font, spacing=spacing)
+        x, y, x1, y1 = draw.multiline_textbbox((0, 0), wrapped, font=font, spacing=spacing)
+        w, h = x1 - x, y1 - y
         if (h + 2 * padding <= height and w + 2 * padding <= width) or size <= 10:  # noqa: PLR2004 - the least legible size
             break
         size = max(10, round(size * 0.88))
@@ -131,7 +132,7 @@ def _write(canvas: Image.Image, text: str, box: tuple[int, int, int, int], *, pa
         panel = (left, top, min(right, round(left + w + 2 * padding)), min(bottom, round(top + h + 2 * padding)))
         draw.rounded_rectangle(panel, radius=padding // 2, fill=_PAPER)
     draw.multiline_text(
-        (left + padding, top + padding), wrapped, font=font, spacing=spacing, fill=_INK if paper else _PAPER
+        (left + padding - x, top + padding - y), wrapped, font=font, spacing=spacing, fill=_INK if paper else _PAPER
     )
 
 
@@ -144,13 +145,20 @@ def _wrap(text: str, font: _Font, width: int) -> str:
 def _watermark(canvas: Image.Image, unit: float) -> None:
     font = ImageFont.load_default(max(14, round(unit)))
     draw = ImageDraw.Draw(canvas, "RGBA")
-    corner = (canvas.width - round(unit * 1.2), canvas.height - round(unit * 1.2))
-    draw.text(
-        corner,
-        "BOOMERANG SIMULATOR",
-        font=font,
-        fill=(255, 255, 255, 190),
-        anchor="rb",
-        stroke_width=1,
-        stroke_fill=(0, 0, 0, 120),
+    # One line above the label, which may need the whole width.
+    corner = (canvas.width - round(unit * 1.2), canvas.height - round(unit * 2.4))
+    ink, edge = (255, 255, 255, 190), (0, 0, 0, 120)
+    draw.text(corner, "BOOMERANG SIMULATOR", font=font, fill=ink, anchor="rb", stroke_width=1, stroke_fill=edge)
+
+
+def _spelled(text: str) -> str:
+    """The text with each letter that the font lacks spelled out by its number, so that no two prompts look the same."""
+    return "".join(
+        char if char.isascii() or _has_glyph(char) else char.encode("unicode_escape").decode() for char in text
     )
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_glyph(char: str) -> bool:
+    font = ImageFont.load_default(24)
+    return char.isspace() or bytes(font.getmask(char)) != bytes(font.getmask("\U0010fffd"))
