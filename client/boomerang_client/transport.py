@@ -61,6 +61,14 @@ class Adapter(HTTPAdapter):
         return self._once.send(request, *args, **kwargs)
 
     def close(self) -> None:
+        # urllib3 2 only forgets its pools here, and closes their sockets when the collector finds them; after an error
+        # its own frames refer to the pool, so that may be long after.
+        for adapter in (self, self._once):
+            pools = adapter.poolmanager.pools
+            for key in pools.keys():  # noqa: SIM118 -- not a dict: it refuses to be iterated
+                pool = pools.get(key)
+                if pool is not None:
+                    pool.close()
         self._once.close()
         super().close()
 

@@ -43,9 +43,7 @@ def exit_code(error: BoomerangError) -> int:
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--url", envvar="BOOMERANG_URL", show_envvar=True, help="Where the service is.")
-@click.option(
-    "--key", envvar="BOOMERANG_KEY", show_envvar=True, help="Your key. Others may see it here: prefer the variable."
-)
+@click.option("--key", envvar="BOOMERANG_KEY", show_envvar=True, help="Your key; on a command line others can see it.")
 @json_option
 @click.version_option(package_name="boomerang-client")
 @click.pass_context

@@ -12,6 +12,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -54,7 +55,7 @@ def watching(screen: Screen, clock: Callable[[], float] = time.monotonic) -> Ite
         return
     with BatchProgress(screen.err) as progress:
         # One task from the first look on: what was finished before counts for the bar, not for the rate.
-        tasks = []
+        tasks: list[TaskID] = []
 
         def show(batch: Batch) -> None:
             progress.states = counts_text(batch)

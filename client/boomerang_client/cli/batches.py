@@ -1,6 +1,7 @@
 """Commands about batches: enqueue, watch, results."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,7 +145,7 @@ def _size(file: BinaryIO) -> int | None:
 @contextmanager
 def _target(output: Path | None) -> Iterator[TextIO]:
     if output is None:
-        yield click.get_text_stream("stdout")
+        yield sys.stdout
         return
     part = output.with_name(output.name + ".part")
     try:

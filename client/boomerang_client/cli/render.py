@@ -19,7 +19,7 @@ STYLES = {
 
 
 def words(status: Status) -> str:
-    """ "in_progress" as people write it."""
+    """A state as people write it: "in progress"."""
     return status.value.replace("_", " ")
 
 

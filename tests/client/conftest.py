@@ -1,0 +1,297 @@
+"""A small real HTTP server that speaks the service's documented API from memory, and fails as scripted."""
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pytest
+from click.testing import CliRunner
+
+from boomerang_client import Client, transport
+from boomerang_client.cli import main
+
+KEY = "test-key-3f9a1c"
+STATES = ("queued", "submitting", "in_doubt", "in_progress", "completed", "failed", "cancelled", "expired")
+FINAL = frozenset(STATES[4:])
+TIME = "2026-11-20T10:00:00Z"
+
+
+@dataclass
+class Fault:
+    """What happens instead of the next answer. `after`: the request is carried out first, only its answer is lost."""
+
+    status: int | None = None  # None: the connection is cut
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    after: bool = False
+
+
+@dataclass
+class Seen:
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+
+class Refused(Exception):
+    def __init__(self, status: int, detail: str = "", **more: Any) -> None:
+        self.status = status
+        self.problem = {"type": "about:blank", "title": "Refused", "status": status, "detail": detail, **more}
+
+
+class FakeService:
+    def __init__(self) -> None:
+        self.url = ""
+        self.faults: deque[Fault] = deque()
+        self.seen: list[Seen] = []
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.requests: dict[str, Any] = {}
+        self.batches: dict[str, list[str]] = {}
+        self.page = 2  # small, so that cursors are followed
+        self.per_look = 1000  # jobs that end before each look at a batch
+        self.looks = 0  # looks at a job that find it unfinished
+        self.results_cut_after: int | None = None
+        self.on_look: Callable[[], None] = lambda: None
+
+    def paths(self) -> list[str]:
+        return [f"{one.method} {one.path}" for one in self.seen]
+
+    def answer(self, seen: Seen) -> tuple[int, Any]:  # noqa: PLR0911 -- a table of the API, a line a call
+        if seen.headers.get("authorization") != f"Bearer {KEY}":
+            raise Refused(401, "This key is not known. Ask the service's owner for one.")
+        match seen.method, *[unquote(part) for part in seen.path.strip("/").split("/")]:
+            case "POST", "v1", "jobs":
+                request = json.loads(seen.body)
+                status = self.take(request, request["external_task_id"], None)
+                return status, self.jobs[request["external_task_id"]]
+            case "GET", "v1", "jobs":
+                return 200, self.listed(seen.query)
+            case "GET", "v1", "jobs", id_:
+                return 200, self.looked_at(id_)
+            case "POST", "v1", "jobs", id_, ("cancel" | "retry") as verb:
+                return 200, self.changed(id_, verb)
+            case "POST", "v1", "batches":
+                return 201, self.batch(seen.query["id"], seen.body)
+            case "GET", "v1", "batches", id_:
+                return 200, self.progress(id_)
+            case "GET", "v1", "batches", id_, "results":
+                return 200, [self.jobs[one] for one in self.known_batch(id_)]
+        raise Refused(404, "There is nothing at this path.")
+
+    def take(self, request: dict[str, Any], id_: str, batch: str | None) -> int:
+        errors = {}
+        if "model" not in request:
+            errors["model"] = ["Missing. Name one of: kirin_image_omni."]
+        if not 1 <= request.get("n", 1) <= 9:
+            errors["n"] = ["Must be between 1 and 9."]
+        if errors:
+            raise Refused(422, "The request is invalid.", errors=errors, codes=["002016003"] if "n" in errors else [])
+        if id_ in self.jobs:
+            if self.requests[id_] != request:
+                raise Refused(409, f"{id_} belongs to another request. Use another external_task_id.")
+            return 200
+        self.requests[id_] = request
+        self.jobs[id_] = {
+            "id": id_, "status": "queued", "model": request["model"], "output": [], "error": None, "usage": None,
+            "attempt": 1, "external_task_id": id_, "created_at": TIME, "updated_at": TIME, "finished_at": None,
+            "settled_by": None, "batch": batch, "labels": request.get("labels", {}), "reason": None,
+        }  # fmt: skip
+        return 201
+
+    def end(self, id_: str) -> None:
+        job = self.jobs[id_]
+        job |= {"finished_at": "2026-11-20T10:00:12.500000+00:00", "settled_by": "callback"}
+        if "fail" in self.requests[id_].get("prompt", ""):
+            job |= {"status": "failed", "error": {"code": "002016095", "message": "Internal \x1b[31merror"}}
+        else:
+            image = {"type": "image", "url": f"https://images.example/{id_}.png"}
+            job |= {"status": "completed", "output": [image], "usage": {"cost": "0.0065", "discount": 1}}
+
+    def known(self, id_: str) -> dict[str, Any]:
+        if id_ not in self.jobs:
+            raise Refused(404, f"There is no job {id_}. Check the id.")
+        return self.jobs[id_]
+
+    def looked_at(self, id_: str) -> dict[str, Any]:
+        job = self.known(id_)
+        if job["status"] not in FINAL:
+            job["status"] = "in_progress"
+            if self.looks <= 0:
+                self.end(id_)
+            self.looks -= 1
+        return job
+
+    def listed(self, query: dict[str, str]) -> dict[str, Any]:
+        found = [
+            job
+            for job in self.jobs.values()
+            if query.get("status") in (None, job["status"]) and query.get("batch") in (None, job["batch"])
+        ]
+        start, size = int(query.get("cursor", 0)), min(self.page, int(query["limit"]))
+        return {"jobs": found[start : start + size], "cursor": str(start + size) if start + size < len(found) else None}
+
+    def changed(self, id_: str, verb: str) -> dict[str, Any]:
+        job = self.known(id_)
+        if (job["status"] in FINAL) is (verb == "cancel"):
+            raise Refused(409, f"{id_} is {job['status']}; {verb} is not possible now.")
+        return job | {"status": "cancelled" if verb == "cancel" else "queued"}
+
+    def batch(self, id_: str, body: bytes) -> dict[str, Any]:
+        counts, errors = {200: 0, 201: 0}, []
+        members = self.batches.setdefault(id_, [])
+        for number, line in enumerate(body.splitlines(), start=1):
+            request = json.loads(line)
+            job = request.get("external_task_id", f"{id_}.{number}")
+            try:
+                counts[self.take(request, job, id_)] += 1
+            except Refused as refused:
+                errors.append({"line": number, "errors": refused.problem["errors"], "codes": refused.problem["codes"]})
+                continue
+            if job not in members:
+                members.append(job)
+        return {"id": id_, "accepted": counts[201], "known": counts[200], "errors": errors, "rejected": len(errors)}
+
+    def known_batch(self, id_: str) -> list[str]:
+        if id_ not in self.batches:
+            raise Refused(404, f"There is no batch {id_}. Check the id.")
+        return self.batches[id_]
+
+    def progress(self, id_: str) -> dict[str, Any]:
+        members = self.known_batch(id_)
+        self.on_look()
+        for job in [one for one in members if self.jobs[one]["status"] not in FINAL][: self.per_look]:
+            self.end(job)
+        counts = {state: sum(self.jobs[one]["status"] == state for one in members) for state in STATES}
+        done = sum(counts[state] for state in FINAL) == len(members)
+        return {
+            "id": id_, "accepted": len(members), "counts": counts, "done": done, "cost": "1.23", "created_at": TIME,
+        }  # fmt: skip
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 5
+    disable_nagle_algorithm = True
+    service: FakeService
+
+    def do_GET(self) -> None:
+        self.handle_it()
+
+    def do_POST(self) -> None:
+        self.handle_it()
+
+    def handle_it(self) -> None:
+        parts = urlsplit(self.path)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        seen = Seen(self.command, parts.path, dict(parse_qsl(parts.query)), headers, self.read_body())
+        self.service.seen.append(seen)
+        fault = self.service.faults.popleft() if self.service.faults else None
+        if fault and not fault.after:
+            self.fail(fault)
+            return
+        try:
+            status, view = self.service.answer(seen)
+        except Refused as refused:
+            status, view = refused.status, refused.problem
+        if fault:
+            self.fail(fault)
+        elif isinstance(view, list):
+            self.stream(view)
+        else:
+            self.reply(status, {"Content-Type": "application/json"}, json.dumps(view).encode())
+
+    def read_body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while size := int(self.rfile.readline() or b"0", 16):  # a client that breaks off ends the body
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def fail(self, fault: Fault) -> None:
+        if fault.status is None:
+            self.close_connection = True
+        else:
+            self.reply(fault.status, fault.headers, fault.body)
+
+    def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def stream(self, views: list[Any]) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for number, view in enumerate(views):
+            if number == self.service.results_cut_after:
+                self.close_connection = True
+                return
+            line = json.dumps(view).encode() + b"\n"
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Quiet."""
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
+    fake = FakeService()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"service": fake}))
+    server.daemon_threads = False  # closing the server then joins its threads, so none outlives its test
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    fake.url = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("BOOMERANG_URL", fake.url)
+    monkeypatch.setenv("BOOMERANG_KEY", KEY)
+    yield fake
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def pauses() -> list[float]:
+    """The seconds for which the client would have slept."""
+    return []
+
+
+@pytest.fixture
+def client(service: FakeService, pauses: list[float]) -> Iterator[Client]:
+    """A client that never sleeps; its clock goes on by what it would have slept, and a little at each look."""
+
+    def clock() -> float:
+        return sum(pauses) + 0.25 * len(service.seen)
+
+    with Client(service.url, KEY, backoff=0, clock=clock, sleep=pauses.append) as one:
+        yield one
+
+
+@pytest.fixture
+def fault_type() -> type[Fault]:
+    return Fault
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The command, without waits between its repeats."""
+    monkeypatch.setattr(transport, "BACKOFF_MAX", 0)
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def invoke(*args: str, **options: Any) -> Any:
+        return CliRunner().invoke(main, args, catch_exceptions=False, **options)
+
+    return invoke

@@ -1,0 +1,203 @@
+"""The `boomerang` command: what it prints where, and its exit codes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from boomerang_client.cli.screen import clean
+
+REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
+LINES = [REQUEST, {"n": 0}, REQUEST | {"prompt": "please fail"}]
+
+
+def ndjson(lines: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "jobs.jsonl"
+    path.write_bytes(ndjson(LINES))
+    return str(path)
+
+
+def plain(text: str) -> bool:
+    return all(letter == "\n" or letter.isprintable() for letter in text)
+
+
+def test_enqueue_reports_rejected_lines_and_the_next_command(service: Any, run: Any, file: str) -> None:
+    result = run("enqueue", file, "--id", "spring")
+    assert result.exit_code == 1
+    assert result.stdout == "Batch spring: 2 accepted, 0 known before, 1 rejected.\nNext: boomerang watch spring\n"
+    assert "line 2: model: Missing. Name one of: kirin_image_omni.\n" in result.stderr
+    assert "line 2: n: Must be between 1 and 9. (002016003)\n" in result.stderr
+    assert plain(result.output)
+
+
+def test_enqueue_reads_stdin_and_makes_an_id(service: Any, run: Any) -> None:
+    result = run("--json", "enqueue", "-", input=ndjson([REQUEST]))
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, answer["accepted"], len(answer["id"]), result.stderr) == (0, 1, 26, "")
+
+
+def test_enqueue_again_under_its_id_is_all_known(service: Any, run: Any) -> None:
+    for expected in ("1 accepted, 0 known", "0 accepted, 1 known"):
+        result = run("enqueue", "-", "--id", "spring", input=ndjson([REQUEST]))
+        assert (result.exit_code, expected in result.stdout) == (0, True)
+
+
+def test_enqueue_and_wait(service: Any, run: Any) -> None:
+    service.per_look = 1
+    result = run("enqueue", "-", "--wait", "--interval", "0.001", "--id", "b", input=ndjson([REQUEST] * 3))
+    assert result.exit_code == 0
+    assert "Batch b: 3 completed. Cost 1.23 USD.\nNext: boomerang results b -o results.jsonl\n" in result.stdout
+    assert "1 of 3 ended: 1 completed, 2 queued" in result.stderr
+    assert plain(result.output)
+
+
+def test_an_empty_file_is_a_failure_that_says_so(service: Any, run: Any) -> None:
+    result = run("enqueue", "-", "--wait", input=b"")
+    assert (result.exit_code, "no jobs in it" in result.stderr) == (1, True)
+
+
+def test_an_upload_that_cannot_be_finished_names_the_id(service: Any, run: Any, fault_type: Any, file: str) -> None:
+    service.faults.extend([fault_type()] * 5)
+    result = run("enqueue", file, "--id", "spring")
+    assert result.exit_code == 3
+    assert "repeat it with the id spring" in result.stderr
+    assert len(service.seen) == 5
+
+
+def test_watch_counts_failed_jobs_in_its_exit_code(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    result = run("watch", "spring")
+    assert (result.exit_code, "1 failed, 1 completed" in result.stdout) == (1, True)
+    result = run("watch", "spring", "--json")
+    assert json.loads(result.stdout)["counts"]["failed"] == 1
+
+
+def test_watch_on_a_terminal_draws_a_bar(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.per_look = 1
+    result = run("watch", "spring", "--interval", "0.001", env={"FORCE_COLOR": "1"})
+    assert "2/2" in result.stderr
+    assert "\x1b[" in result.stderr
+
+
+def test_enqueue_on_a_terminal_draws_a_bar(service: Any, run: Any, file: str) -> None:
+    result = run("enqueue", file, env={"FORCE_COLOR": "1"})
+    assert "sending" in result.stderr
+    assert f"{Path(file).stat().st_size}/{Path(file).stat().st_size} bytes" in result.stderr
+
+
+def test_ctrl_c_stops_watching_not_the_batch(
+    service: Any, run: Any, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.per_look = 0
+
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("boomerang_client.client.Client.wait", lambda *args, **options: interrupted(1))
+    result = run("watch", "spring")
+    assert result.exit_code == 130
+    assert "The batch goes on; look again: boomerang watch spring" in result.stderr
+    assert not [path for path in service.paths() if path.endswith("cancel")]
+
+
+def test_results_go_to_stdout_or_a_file_whole(service: Any, run: Any, tmp_path: Path, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    run("watch", "spring")
+    result = run("results", "spring")
+    assert [json.loads(line)["status"] for line in result.stdout.splitlines()] == ["completed", "failed"]
+    target = tmp_path / "results.jsonl"
+    assert run("results", "spring", "-o", str(target)).exit_code == 0
+    assert target.read_text() == result.stdout
+
+
+def test_results_that_break_off_leave_no_file(service: Any, run: Any, tmp_path: Path, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.results_cut_after = 1
+    result = run("results", "spring", "-o", str(tmp_path / "results.jsonl"))
+    assert (result.exit_code, "broke off after 1 lines" in result.stderr) == (3, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs.jsonl"]
+
+
+def test_results_into_a_folder_that_is_not_there(service: Any, run: Any, tmp_path: Path, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    result = run("results", "spring", "-o", str(tmp_path / "away" / "results.jsonl"))
+    assert (result.exit_code, "Could not open file" in result.stderr) == (1, True)
+
+
+def test_show_is_pretty_and_harmless(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    done, failed = run("show", "spring.1"), run("show", "spring.3")
+    assert "status     completed\n" in done.stdout
+    assert "image      https://images.example/spring.1.png\n" in done.stdout
+    assert "took       12.5 s\n" in done.stdout
+    assert "error      002016095 Internal \N{REPLACEMENT CHARACTER}[31merror\n" in failed.stdout
+    assert plain(done.output + failed.output)
+    assert json.loads(run("show", "spring.1", "--json").stdout)["usage"]["cost"] == "0.0065"
+
+
+def test_show_of_a_batch_points_to_watch(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    result = run("show", "spring")
+    assert (result.exit_code, "boomerang watch spring" in result.stderr) == (1, True)
+
+
+def test_list_filters_and_joins_by_tabs(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.end("spring.1")
+    result = run("list", "--status", "completed", "--batch", "spring")
+    cells = ["spring.1", "completed", "kirin_image_omni", "2026-11-20T10:00:00+00:00", "spring", "0.0065"]
+    assert result.stdout == "\t".join(cells) + "\n"
+    assert [json.loads(line)["id"] for line in run("list", "--json").stdout.splitlines()] == ["spring.1", "spring.3"]
+    assert "spring.3" in run("list", env={"FORCE_COLOR": "1", "COLUMNS": "160"}).stdout
+
+
+def test_cancel_and_retry(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.end("spring.3")
+    assert "Job spring.1 is cancelled.\n" in run("cancel", "spring.1").stdout
+    assert json.loads(run("retry", "spring.3", "--json").stdout)["status"] == "queued"
+    result = run("cancel", "spring.3")
+    assert (result.exit_code, "not possible now" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        pytest.param(["show", "nothing"], 1, "no job nothing", id="not-found"),
+        pytest.param(["--key", "another", "show", "x"], 3, "key is not known", id="unauthorised"),
+        pytest.param(["--url", "http://127.0.0.1:1", "show", "x"], 3, "BOOMERANG_URL", id="unreachable"),
+        pytest.param(["--url", "nonsense", "show", "x"], 2, "not a URL", id="bad-url"),
+        pytest.param(["enqueue", "/nowhere/jobs.jsonl"], 2, "No such file", id="no-file"),
+        pytest.param(["list", "--status", "asleep"], 2, "in_doubt", id="bad-status"),
+    ],
+)
+def test_exit_codes(service: Any, run: Any, args: list[str], code: int, says: str) -> None:
+    result = run(*args)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_errors_are_json_too(service: Any, run: Any) -> None:
+    result = run("show", "nothing", "--json")
+    problem = json.loads(result.stderr.splitlines()[-1])
+    assert (problem["status"], problem["repeat_id"]) == (404, None)
+
+
+@pytest.mark.parametrize("args", [[], ["enqueue"], ["watch"], ["results"], ["show"], ["list"], ["cancel"], ["retry"]])
+def test_help_needs_no_settings(run: Any, monkeypatch: pytest.MonkeyPatch, args: list[str]) -> None:
+    monkeypatch.delenv("BOOMERANG_URL", raising=False)
+    result = run(*args, "--help")
+    assert (result.exit_code, "--json" in result.stdout) == (0, True)
+
+
+def test_text_from_outside_is_cleaned() -> None:
+    assert clean("a\x1b[2Jb\x9bc\u202ed\n\te") == "a\ufffd[2Jb\ufffdc\ufffdd e"
