@@ -1,6 +1,7 @@
 """A small real HTTP server that speaks the service's documented API from memory, and fails as scripted."""
 
 import json
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -58,7 +59,7 @@ class FakeService:
         self.per_look = 1000  # jobs that end before each look at a batch
         self.looks = 0  # looks at a job that find it unfinished
         self.results_cut_after: int | None = None
-        self.on_look: Callable[[], None] = lambda: None
+        self.on_request: Callable[[], None] = lambda: None
 
     def paths(self) -> list[str]:
         return [f"{one.method} {one.path}" for one in self.seen]
@@ -165,7 +166,6 @@ class FakeService:
 
     def progress(self, id_: str) -> dict[str, Any]:
         members = self.known_batch(id_)
-        self.on_look()
         for job in [one for one in members if self.jobs[one]["status"] not in FINAL][: self.per_look]:
             self.end(job)
         counts = {state: sum(self.jobs[one]["status"] == state for one in members) for state in STATES}
@@ -173,6 +173,14 @@ class FakeService:
         return {
             "id": id_, "accepted": len(members), "counts": counts, "done": done, "cost": "1.23", "created_at": TIME,
         }  # fmt: skip
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = False  # closing the server then joins its threads, so none outlives its test
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # a client that went away is part of the tests
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -192,6 +200,7 @@ class Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         seen = Seen(self.command, parts.path, dict(parse_qsl(parts.query)), headers, self.read_body())
         self.service.seen.append(seen)
+        self.service.on_request()
         fault = self.service.faults.popleft() if self.service.faults else None
         if fault and not fault.after:
             self.fail(fault)
@@ -249,8 +258,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
     fake = FakeService()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"service": fake}))
-    server.daemon_threads = False  # closing the server then joins its threads, so none outlives its test
+    server = Server(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"service": fake}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     fake.url = f"http://127.0.0.1:{server.server_port}"

@@ -1,6 +1,9 @@
 """The `boomerang` command: what it prints where, and its exit codes."""
 
 import json
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,20 +95,41 @@ def test_enqueue_on_a_terminal_draws_a_bar(service: Any, run: Any, file: str) ->
     assert f"{Path(file).stat().st_size}/{Path(file).stat().st_size} bytes" in result.stderr
 
 
-def test_ctrl_c_stops_watching_not_the_batch(
-    service: Any, run: Any, monkeypatch: pytest.MonkeyPatch, file: str
-) -> None:
+@pytest.fixture
+def ctrl_c(service: Any) -> Callable[[], None]:
+    """Presses Ctrl-C while the service works on the next request."""
+
+    def arm() -> None:
+        def press() -> None:
+            service.on_request = lambda: None
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        service.on_request = press
+
+    return arm
+
+
+def test_ctrl_c_stops_watching_not_the_batch(service: Any, run: Any, ctrl_c: Any, file: str) -> None:
     run("enqueue", file, "--id", "spring")
     service.per_look = 0
-
-    def interrupted(seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("boomerang_client.client.Client.wait", lambda *args, **options: interrupted(1))
-    result = run("watch", "spring")
+    ctrl_c()
+    result = run("watch", "spring", "--interval", "60")
     assert result.exit_code == 130
     assert "The batch goes on; look again: boomerang watch spring" in result.stderr
-    assert not [path for path in service.paths() if path.endswith("cancel")]
+    assert service.paths() == ["POST /v1/batches", "GET /v1/batches/spring"]
+
+
+def test_ctrl_c_during_an_upload_names_the_id_to_go_on_with(service: Any, run: Any, ctrl_c: Any, file: str) -> None:
+    ctrl_c()
+    result = run("enqueue", file)
+    assert result.exit_code == 130
+    assert f"the same command with --id {service.seen[0].query['id']}" in result.stderr
+
+
+def test_ctrl_c_elsewhere(service: Any, run: Any, ctrl_c: Any) -> None:
+    ctrl_c()
+    result = run("show", "nothing")
+    assert (result.exit_code, result.stderr) == (130, "Stopped.\n")
 
 
 def test_results_go_to_stdout_or_a_file_whole(service: Any, run: Any, tmp_path: Path, file: str) -> None:

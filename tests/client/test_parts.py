@@ -25,9 +25,7 @@ def test_ids_sort_by_time_and_differ_within_a_moment() -> None:
     assert set("".join(ids)) <= set(ALPHABET)
 
 
-@pytest.mark.parametrize(
-    ("failures", "longest"), [(1, 0.5), (2, 1), (3, 2), (4, 4), (50, BACKOFF_MAX)], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("failures", "longest"), [(1, 0.5), (2, 1), (3, 2), (4, 4), (50, BACKOFF_MAX)], ids=str)
 def test_waits_are_full_jitter(failures: int, longest: float) -> None:
     patience = Patience(4, backoff_factor=0.5, history=tuple([None] * failures))  # type: ignore[arg-type]
     waits = [patience.get_backoff_time() for _ in range(500)]

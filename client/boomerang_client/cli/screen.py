@@ -70,8 +70,7 @@ class Screen:
 def field_lines(errors: Mapping[str, tuple[str, ...]], codes: tuple[str, ...] = ()) -> list[str]:
     """The `field: what is wrong and what to do` lines of a refusal, the provider's codes at the end of the last."""
     lines = [clean(f"{name}: {' '.join(messages)}") for name, messages in errors.items()] or ["refused"]
-    lines[-1] += clean(f" ({', '.join(codes)})") if codes else ""
-    return lines
+    return [*lines[:-1], f"{lines[-1]} ({clean(', '.join(codes))})"] if codes else lines
 
 
 def json_option(command: Command) -> Command:
