@@ -64,7 +64,6 @@ port {port}
 requirepass {password}
 protected-mode yes
 dir "{folder}"
-logfile "{folder / "redis.log"}"
 daemonize no
 # No snapshots beside the append-only file: they would say nothing new.
 save ""
@@ -135,13 +134,14 @@ def running(folder: Path, *, durable: bool = True) -> Iterator[RedisServer]:
     """
     for _ in range(TRIES):
         command = prepare(folder, durable=durable)
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-IS", str(TETHER), str(os.getpid()), *command.argv],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with (command.folder / "redis.log").open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own command
+                [sys.executable, "-IS", str(TETHER), str(os.getpid()), *command.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         if _comes_up(process, command.url):
             break
         if "Address already in use" not in last_words(folder):

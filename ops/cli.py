@@ -1,0 +1,16 @@
+"""The `boomerang-server` command."""
+
+import click
+
+from ops.simulator.main import simulate
+from ops.up import up
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="boomerang", prog_name="boomerang-server")
+def main() -> None:
+    """Boomerang, the service: run it, watch it, try it."""
+
+
+main.add_command(up)
+main.add_command(simulate)

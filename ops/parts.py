@@ -1,0 +1,163 @@
+"""The stack's processes: the command of each, and the environment it gets, no more than it needs."""
+
+import re
+import shlex
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ops.child import ChildSpec
+from ops.local import Secrets
+from ops.redis_server import RedisCommand, answers
+
+#: Loopback must never go by a proxy, and the wish for one is no business of the children's.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+#: Ends in this order: the way in first; then no new hints; then the worker, which finishes the submissions in its hands
+#: and needs provider and state for that; the state last.
+STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "redis")
+WORKER_STOP_LIMIT = 40.0  # its longest call to the provider and a little
+_STATE = ("BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that is decided before anything starts. `provider_url` is None where the simulator is the provider."""
+
+    folder: Path
+    ports: Mapping[str, int]
+    secrets: Secrets
+    outside: Mapping[str, str] = field(repr=False)
+    webhook_fd: int
+    flower: bool = True
+    simulator: str | None = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def url(self, name: str) -> str:
+        """Where that part answers."""
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    @property
+    def public_url(self) -> str | None:
+        """Where the provider reaches the webhook; a real one cannot reach this machine's loopback."""
+        given = self.outside.get("BOOMERANG_PUBLIC_URL")
+        return given or (self.url("webhook") if self.simulator is not None else None)
+
+    @property
+    def api_keys(self) -> str:
+        """The producers' keys, comma-separated."""
+        return self.outside.get("BOOMERANG_API_KEYS") or self.secrets.api_key
+
+
+def environment(plan: Plan, redis_url: str) -> dict[str, str]:
+    """What every process of the service gets. The provider's key is not in it."""
+    given = {name: value for name, value in plan.outside.items() if name != "BOOMERANG_PROVIDER_KEY"}
+    env = {
+        **given,
+        "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",  # producers and provider of a local stack live on loopback
+        "BOOMERANG_CALLBACK_SECRETS": plan.outside.get("BOOMERANG_CALLBACK_SECRETS") or plan.secrets.callback_secret,
+        **plan.settings,
+        **dict.fromkeys(_STATE, redis_url),
+        "PYTHONUNBUFFERED": "1",
+    }
+    if plan.public_url:
+        env["BOOMERANG_PUBLIC_URL"] = plan.public_url
+    if plan.simulator is not None:
+        env["BOOMERANG_PROVIDER_URL"] = plan.url("simulator")
+    return env
+
+
+def redis_part(command: RedisCommand) -> ChildSpec:
+    """The state."""
+    env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    return ChildSpec(
+        name="redis",
+        argv=command.argv,
+        env=env,
+        ready=lambda: answers(command.url),
+        stop_limit=30.0,
+        # It greets with WARNINGs about the kernel's settings at every start.
+        loud=re.compile(rb"\b([Ee]rror|[Ff]ail|MISCONF|OOM)"),
+    )
+
+
+def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
+    """Everything but the state, in the order of starting."""
+    env = environment(plan, redis_url)
+    key = plan.outside.get("BOOMERANG_PROVIDER_KEY") or plan.secrets.provider_key
+    celery = (sys.executable, "-m", "celery", "-A", "worker.main:app")
+    parts = []
+    if plan.simulator is not None:
+        parts.append(_simulator(plan))
+    parts += [
+        ChildSpec(
+            name="webhook",
+            # An inherited socket; no control socket in the home folder, which two stacks would share.
+            argv=(
+                *(sys.executable, "-m", "gunicorn", "webhook.wsgi:app"),
+                *("--bind", f"fd://{plan.webhook_fd}", "--no-control-socket"),
+            ),
+            env={**env, "BOOMERANG_API_KEYS": plan.api_keys},
+            ready=_serves(f"{plan.url('webhook')}/readyz"),
+            pass_fds=(plan.webhook_fd,),
+        ),
+        ChildSpec(
+            name="worker",
+            argv=(*celery, "worker"),
+            env={**env, "BOOMERANG_PROVIDER_KEY": key},
+            stop_limit=WORKER_STOP_LIMIT,
+        ),
+        ChildSpec(
+            name="beat",
+            argv=(*celery, "beat", "--schedule", str(plan.folder / "run" / "beat-schedule"), "--pidfile="),
+            env=env,
+        ),
+    ]
+    if plan.flower:
+        parts.append(_flower(plan, env, celery))
+    return parts
+
+
+def _simulator(plan: Plan) -> ChildSpec:
+    argv = (sys.executable, "-m", "ops.simulator", "--port", str(plan.ports["simulator"]))
+    keep = ("--key", plan.secrets.provider_key, "--ledger", str(plan.folder / "ledger.jsonl"))
+    bare = {name: value for name, value in plan.outside.items() if not name.startswith("BOOMERANG_")}
+    return ChildSpec(
+        name="simulator",
+        argv=(*argv, *keep, *shlex.split(plan.simulator or "")),
+        env={**bare, "PYTHONUNBUFFERED": "1"},
+        ready=_serves(f"{plan.url('simulator')}/_sim/stats"),
+    )
+
+
+def _flower(plan: Plan, env: Mapping[str, str], celery: tuple[str, ...]) -> ChildSpec:
+    own = {
+        "FLOWER_ADDRESS": "127.0.0.1",
+        "FLOWER_PORT": str(plan.ports["flower"]),
+        # By the environment: a command line can be read by everybody on the machine.
+        "FLOWER_BASIC_AUTH": f"boomerang:{plan.secrets.flower_password}",
+        "FLOWER_COOKIE_SECRET": plan.secrets.flower_cookie_secret,
+        # The worker sends the jobs' own events; Celery's would show the messages that carry them instead.
+        "FLOWER_ENABLE_EVENTS": "False",
+        # It looks; it does not shut workers down.
+        "FLOWER_READ_ONLY": "True",
+    }
+    return ChildSpec(
+        name="flower",
+        argv=(*celery, "flower"),
+        env={**env, **own},
+        ready=_serves(f"{plan.url('flower')}/healthcheck"),
+    )
+
+
+def _serves(url: str) -> Callable[[], bool]:
+    def ready() -> bool:
+        try:
+            with _DIRECT.open(url, timeout=2) as answer:
+                return bool(answer.status == 200)  # noqa: PLR2004
+        except (urllib.error.URLError, OSError):
+            return False
+
+    return ready

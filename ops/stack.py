@@ -1,0 +1,143 @@
+"""The whole service on one machine, for the length of a `with` block."""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ops import local, parts
+from ops.redis_server import TRIES, prepare
+from ops.supervisor import Report, StartFailed, Supervisor
+
+START_LIMIT = 60.0
+#: Seconds between two looks at the children.
+LOOK = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What to start. `simulator`: its options, as on its command line; None runs against the real provider."""
+
+    folder: Path
+    port: int | None = None
+    flower: bool = True
+    simulator: str | None = ""
+    #: more settings of the service, by their variables' names
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+class LocalStack:
+    """Redis, worker, beat, webhook, Flower and the simulator, supervised from a thread of their own.
+
+    Entering raises FolderInUse, PortTaken, RedisCannotStart or StartFailed, with nothing left running. Leaving ends
+    everything in order; `hurry()`, from a signal handler for instance, makes that an end at once.
+    """
+
+    def __init__(self, options: Options, report: Report, environ: Mapping[str, str] = os.environ) -> None:
+        self._options = options
+        self._report = report
+        self._outside = dict(environ)
+        self._held = ExitStack()
+        self._up = threading.Event()
+        self._stopping = threading.Event()
+        self._hurried = threading.Event()
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="stack")
+        self._supervisor: Supervisor
+        self.plan: parts.Plan
+        self.redis_url = ""
+
+    def __enter__(self) -> Self:
+        options = self._options
+        with ExitStack() as held:
+            folder = held.enter_context(local.claimed(options.folder))
+            ports = local.choose_ports(folder, options.port)
+            self.plan = parts.Plan(
+                folder=folder,
+                ports=ports,
+                secrets=local.load_secrets(folder),
+                outside=self._outside,
+                webhook_fd=held.enter_context(local.listening(ports["webhook"])).fileno(),
+                flower=options.flower,
+                simulator=options.simulator,
+                settings=options.settings,
+            )
+            self._supervisor = Supervisor(folder, self._report)
+            held.callback(self._end)
+            self._thread.start()
+            self._up.wait()
+            if self._failure is not None:
+                raise self._failure
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+    @property
+    def url(self) -> str:
+        """Where producers reach the service."""
+        return self.plan.url("webhook")
+
+    @property
+    def key(self) -> str:
+        """A producer's key."""
+        return self.plan.api_keys.split(",")[0].strip()
+
+    @property
+    def restarts(self) -> int:
+        """How often a child that died was started again."""
+        return self._supervisor.restarts
+
+    def pids(self) -> dict[str, int]:
+        """Process ids by name."""
+        return self._supervisor.pids()
+
+    def wait(self) -> None:
+        """Wait for the end, which comes from outside (an exception of a signal handler) or by a failure, raised here."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def hurry(self) -> None:
+        """Do not wait for anybody any longer."""
+        self._stopping.set()
+        self._hurried.set()
+
+    def _end(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    # The rest runs in the stack's own thread: children end with the thread that started them.
+
+    def _run(self) -> None:
+        try:
+            self._start()
+            self._up.set()
+            while not self._stopping.wait(LOOK):
+                self._supervisor.tick()
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits
+            self._failure = error
+        finally:
+            self._supervisor.stop(parts.STOP_ORDER, hurry=self._hurried.is_set)
+            self._up.set()
+
+    def _start(self) -> None:
+        still: Callable[[], bool] = lambda: not self._stopping.is_set()  # noqa: E731
+        for last in (*(False,) * TRIES, True):
+            command = prepare(self.plan.folder / "redis")
+            try:
+                self._supervisor.start([parts.redis_part(command)], START_LIMIT, still=still)
+                break
+            except StartFailed as error:
+                self._supervisor.stop(["redis"])
+                if last or "Address already in use" not in str(error):
+                    raise
+        self.redis_url = command.url
+        self._supervisor.start(parts.service_parts(self.plan, command.url), START_LIMIT, still=still)

@@ -1,0 +1,102 @@
+"""`boomerang-server up`: the whole service on this machine until Ctrl-C."""
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ops.local import FolderInUse, PortTaken, write_private
+from ops.redis_server import RedisCannotStart
+from ops.signals import Ended, ending
+from ops.stack import LocalStack, Options
+from ops.supervisor import Report, StartFailed
+
+CANNOT_START = (FolderInUse, PortTaken, RedisCannotStart, StartFailed)
+EXAMPLE = {"model": "kirin_image_omni", "prompt": "a boomerang over the sea at dawn"}
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".boomerang"),
+    show_default=True,
+    help="Folder of state, logs, ports and generated keys; one stack a folder.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the webhook.  [default: 8420, or any free one]")
+@click.option("--no-flower", is_flag=True, help="Leave Flower out.")
+@click.option("--sim", default="", metavar="OPTIONS", help='Options of the simulator, such as "--storm --seed 7".')
+def up(data: Path, port: int | None, sim: str, *, no_flower: bool) -> None:
+    """Run the whole service here: Redis, worker, beat, webhook, Flower, and a simulated provider.
+
+    With BOOMERANG_PROVIDER_KEY set it is the real provider instead. Ctrl-C ends it: first the way in, then the
+    workers, the state last; a second Ctrl-C does so at once. What is under way goes on at the next start.
+    """
+    real = bool(os.environ.get("BOOMERANG_PROVIDER_KEY", "").strip())
+    if real and sim:
+        raise click.UsageError("--sim is for the simulator, which does not run where BOOMERANG_PROVIDER_KEY is set.")
+    console = Console(highlight=False)
+    if os.environ.get("BOOMERANG_REDIS_URL"):
+        console.print("[yellow]BOOMERANG_REDIS_URL is set, but this stack runs a Redis of its own.[/]")
+    options = Options(folder=data, port=port, flower=not no_flower, simulator=None if real else sim)
+    stack = LocalStack(options, teller(console))
+    try:
+        with ending(stack.hurry):
+            console.print("starting …", style="dim")
+            with stack:
+                welcome(console, stack)
+                try:
+                    stack.wait()
+                finally:
+                    console.print("stopping, in order … (Ctrl-C once more: at once)", style="dim")
+    except CANNOT_START as error:
+        raise click.ClickException(str(error)) from None
+    except Ended:
+        console.print("stopped; nothing is left running", style="dim")
+
+
+def teller(console: Console) -> Report:
+    """What happens to the children, a line each."""
+
+    def tell(who: str, what: str) -> None:
+        console.print(f"[yellow]{who:>9}[/] ", end="")
+        console.print(what, markup=False, style="dim", soft_wrap=True)
+
+    return tell
+
+
+def welcome(console: Console, stack: LocalStack) -> None:
+    """Where everything is, and how to begin."""
+    plan = stack.plan
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("Boomerang", f"{stack.url}  [dim](API: {stack.url}/docs)[/]")
+    if plan.flower:
+        table.add_row("Flower", f"{plan.url('flower')}  [dim](boomerang / {plan.secrets.flower_password})[/]")
+    if plan.simulator is not None:
+        table.add_row("Provider", f"{plan.url('simulator')}  [yellow]simulated: BOOMERANG_PROVIDER_KEY is not set[/]")
+    else:
+        table.add_row("Provider", "[green]the real one: jobs cost money[/]")
+        if plan.public_url is None:
+            table.add_row("Callbacks", "[yellow]none, polling only: BOOMERANG_PUBLIC_URL is not set[/]")
+    table.add_row("Key", stack.key)
+    table.add_row("Redis", f"127.0.0.1:{urlsplit(stack.redis_url).port}  [dim](its URL is in {plan.folder / 'env'})[/]")
+    table.add_row("Logs", str(plan.folder / "logs"))
+    exports = f"export BOOMERANG_URL={stack.url} BOOMERANG_KEY={stack.key}"
+    write_private(plan.folder / "env", f"{exports}\nexport BOOMERANG_REDIS_URL={stack.redis_url}\n")
+    console.print()
+    console.print(table)
+    console.print("\n[bold]In another terminal[/]  [dim](or: source[/]", str(plan.folder / "env") + "[dim])[/]")
+    for line in (
+        exports,
+        'curl "$BOOMERANG_URL/v1/jobs" -H "Authorization: Bearer $BOOMERANG_KEY" \\',
+        f"     -H 'Content-Type: application/json' -d '{json.dumps(EXAMPLE)}'",
+    ):
+        # Bare lines, never wrapped: they are there to be copied.
+        console.print(line, markup=False, soft_wrap=True)
+    console.print("\n[dim]Ctrl-C ends everything.[/]")
