@@ -72,9 +72,9 @@ class TaskReport:
     def settles(self) -> bool:
         """Whether the report alone can end the job: final, and nothing missing.
 
-        Where it is False, the status endpoint must be asked. Completed needs an output and a cost. Failed needs an error.
-        An upstream's own shape never settles: it cannot carry the price, which a failed task may have too, nor the error
-        code by which a new attempt is decided.
+        Where it is False, the status endpoint must be asked. Completed needs an output and a cost. Failed needs an
+        error. An upstream's own shape never settles: it cannot carry the price, which a failed task may have too, nor
+        the error code by which a new attempt is decided.
         """
         if self.upstream:
             return False

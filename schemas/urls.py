@@ -9,7 +9,7 @@ their looks; whoever connects must judge the addresses that they resolve to once
 import re
 from contextvars import ContextVar
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 MAX_URL = 2048
@@ -28,6 +28,7 @@ _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".intranet", ".lan", "
 #: The one block that IANA allocates addresses from, and what inside it wraps an IPv4 address or is for documents (RFC
 #: 3056, 4380, 9637). `ipaddress` calls 6to4 global, and NAT64 (64:ff9b::/96, outside the block) too.
 _ALLOCATED = IPv6Network("2000::/3")
+_PROTOCOLS = IPv4Network("192.0.0.0/24")  # RFC 6890; older releases of Python 3.11 call most of it global
 _WRAPPED = (IPv6Network("2002::/16"), IPv6Network("2001::/32"), IPv6Network("3fff::/20"))
 
 
@@ -60,6 +61,8 @@ def _parts_problem(url: str) -> str | None:
 @lru_cache(maxsize=4096)
 def _host_problem(host: str, private_allowed: bool) -> str | None:  # noqa: FBT001 - a cache key
     name = host.removesuffix(".")
+    if "%" in name:
+        return "names no valid host: neither a zone (%eth0) nor percent-encoding has a place in it"
     if not name or len(name) > _LONGEST_HOST:
         return "names no host; write https://host/path"
     labels = name.split(".")
@@ -81,6 +84,6 @@ def _host_problem(host: str, private_allowed: bool) -> str | None:  # noqa: FBT0
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
-    return isinstance(address, IPv4Address) or (
-        address in _ALLOCATED and not any(address in network for network in _WRAPPED)
-    )
+    if isinstance(address, IPv4Address):
+        return address not in _PROTOCOLS
+    return address in _ALLOCATED and not any(address in network for network in _WRAPPED)

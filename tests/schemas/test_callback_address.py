@@ -1,0 +1,70 @@
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import callback_path, token_is_valid
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
+
+
+def _split(path: str) -> tuple[str, str]:
+    _, head, identifier, token = path.split("/")
+    assert head == "callbacks"
+    return unquote(identifier), token
+
+
+def test_the_address_is_stable() -> None:
+    # made by openssl: printf %s 'job-1~2' | openssl dgst -sha256 -hmac s3cret -binary | base64 | tr +/ -_ | cut -c1-32
+    assert callback_path("job-1~2", "s3cret") == "/callbacks/job-1~2/MBgiyCY5fyN4liHviAPfmu6pF6qbQnuQ"
+
+
+def test_the_token_is_an_hmac_over_the_external_id() -> None:
+    digest = hmac.new(b"s3cret", b"job-1", hashlib.sha256).digest()
+
+    assert _split(callback_path("job-1", "s3cret")) == ("job-1", urlsafe_b64encode(digest).decode()[:32])
+
+
+@pytest.mark.parametrize("identifier", ["job-1", "job-1~2", "a.b_c:d", "a/b?c#d %e", "jöb"])
+def test_an_address_proves_itself(identifier: str) -> None:
+    unquoted, token = _split(callback_path(identifier, "new"))
+
+    assert unquoted == identifier
+    assert len(token) == 32
+    assert token_is_valid(identifier, token, ["new", "old"])
+    assert token_is_valid(identifier, token, ["newer", "new"])
+
+
+@pytest.mark.parametrize(
+    ("identifier", "secrets"),
+    [("job-2", ["s3cret"]), ("job-1~2", ["s3cret"]), ("job-1", ["other"]), ("job-1", []), ("job-1", [""])],
+    ids=["other job", "other attempt", "other secret", "no secret", "empty secret"],
+)
+def test_an_address_proves_nothing_else(identifier: str, secrets: list[str]) -> None:
+    _, token = _split(callback_path("job-1", "s3cret"))
+
+    assert not token_is_valid(identifier, token, secrets)
+
+
+def test_an_empty_secret_signs_nothing_and_verifies_nothing() -> None:
+    forged = urlsafe_b64encode(hmac.digest(b"", b"job-1", "sha256")).decode()[:32]
+
+    assert not token_is_valid("job-1", forged, ["", "s3cret"])
+    with pytest.raises(ValueError, match="BOOMERANG_CALLBACK_SECRETS"):
+        callback_path("job-1", "")
+
+
+def test_a_token_cut_or_lengthened_is_wrong() -> None:
+    _, token = _split(callback_path("job-1", "s3cret"))
+
+    for other in ("", token[:-1], token + "=", token.swapcase(), f" {token}"):
+        assert not token_is_valid("job-1", other, ["s3cret"])
+
+
+@given(ANY_TEXT, ANY_TEXT, st.lists(ANY_TEXT, max_size=3))
+def test_no_text_makes_it_raise(identifier: str, token: str, secrets: list[str]) -> None:
+    assert token_is_valid(identifier, token, secrets) is False

@@ -1,0 +1,188 @@
+import struct
+import subprocess
+import sys
+import zlib
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.images import MAX_BASE64, MAX_BYTES, image_problem
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _png(width: int, height: int, *more: bytes) -> str:
+    """A PNG that claims a size; its pixels are too few, which no header tells."""
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    whole = b"\x89PNG\r\n\x1a\n" + header + b"".join(more) + _chunk(b"IDAT", zlib.compress(b"")) + _chunk(b"IEND", b"")
+    return b64encode(whole).decode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "problem"),
+    [
+        (300, 300, None),
+        (750, 300, None),
+        (300, 750, None),
+        (299, 300, "each side needs at least 300 px"),
+        (300, 299, "each side needs at least 300 px"),
+        (1, 1, "each side needs at least 300 px"),
+        (751, 300, "1:2.5 and 2.5:1"),
+        (300, 751, "1:2.5 and 2.5:1"),
+        (10_000, 10_000, None),
+        (10_001, 10_000, "more than 100 megapixels"),
+        (2_147_483_647, 2_147_483_647, "decompression bomb"),
+    ],
+)
+def test_size_and_ratio(width: int, height: int, problem: str | None) -> None:
+    found = image_problem(_png(width, height))
+
+    assert (found is None) if problem is None else (found is not None and problem in found)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_both_formats(kind: str, drawn: Callable[..., str]) -> None:
+    assert image_problem(drawn(320, 640, kind)) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("GIF", "a GIF"), ("WEBP", "a WEBP"), ("PDF", "a PDF"), ("BMP", "a BMP"), ("TIFF", "a TIFF")]
+)
+def test_other_formats_are_named_and_refused(kind: str, name: str, drawn: Callable[..., str]) -> None:
+    assert image_problem(drawn(kind=kind)) == f"is {name}; send a .jpg, .jpeg or .png"
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("", "must not be empty"),
+        (" \n", "must not be empty"),
+        ("data:image/png;base64,iVBORw0KGgo=", "data: prefix"),
+        ("DATA:image/png;base64,iVBORw0KGgo=", "data: prefix"),
+        (" data:image/png;base64,iVBORw0KGgo=", "data: prefix"),
+        ("ftp://example.com/a.png", "neither an http(s) URL nor raw base64"),
+        ("file:///etc/passwd", "neither an http(s) URL"),
+        ("javascript:alert(1)", "neither an http(s) URL"),
+        ("example.com/fox.png", "neither an http(s) URL"),
+        ("iVBORw0KGgo", "padded"),
+        ("iVBORw0K Ggo=", "without spaces"),
+        ("iVBORw0K\nGgo=", "line breaks"),
+        ("iVBORw0KGgo=iVBORw0KGgo=", "raw base64"),
+        ("-_-_", "standard alphabet"),
+        ("ÄÖÜß", "raw base64"),
+        ("\ud800\ud800\ud800\ud800", "raw base64"),
+        (b64encode(b"plain text").decode(), "no image that we know; send a .jpg, .jpeg or .png"),
+        (b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 50).decode(), "its header cannot be read"),
+        (b64encode(b"\xff\xd8\xff" + b"\0" * 50).decode(), "JPEG but its header cannot be read"),
+        ("https://127.0.0.1/fox.png", "not public"),
+        ("HTTPS://example.com/fox.png", None),
+    ],
+)
+def test_text_that_is_no_image(value: str, problem: str | None) -> None:
+    found = image_problem(value)
+
+    assert (found is None) if problem is None else (found is not None and problem in found)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("part", [0.02, 0.5, 0.99])
+def test_a_picture_cut_short_is_refused(kind: str, part: float, assets: Path) -> None:
+    raw = (assets / "images" / {"PNG": "coffee.png", "JPEG": "rocket.jpg"}[kind]).read_bytes()
+
+    problem = image_problem(b64encode(raw[: int(len(raw) * part)]).decode())
+
+    assert problem is not None
+    assert kind in problem
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_bytes_behind_the_end_are_harmless(kind: str, drawn: Callable[..., str]) -> None:
+    raw = b64decode(drawn(kind=kind)) + b"a phone's maker's trailer" * 1000
+
+    assert image_problem(b64encode(raw).decode()) is None
+
+
+def test_length_is_judged_before_decoding() -> None:
+    assert "larger than 10 MB" in (image_problem("*" * (MAX_BASE64 + 1)) or "")
+
+
+def test_ten_megabytes_are_allowed_and_not_a_byte_more(drawn: Callable[..., str]) -> None:
+    raw = b64decode(drawn())
+
+    assert image_problem(b64encode(raw.ljust(MAX_BYTES, b"\0")).decode()) is None
+    assert "more than 10 MB" in (image_problem(b64encode(raw.ljust(MAX_BYTES + 1, b"\0")).decode()) or "")
+
+
+def test_a_broken_exif_block_neither_warns_nor_counts(drawn: Callable[..., str]) -> None:
+    raw = b64decode(drawn(kind="JPEG"))
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + b"\x01\x00\x1a\x01\x05\x00\xff\xff\xff\x7f\xff\xff\xff\x7f"
+    marked = raw[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + raw[2:]
+
+    assert image_problem(b64encode(marked).decode()) is None
+
+
+def test_text_chunks_that_swell_are_refused() -> None:
+    swollen = _chunk(b"zTXt", b"c\0\0" + zlib.compress(b"\0" * 8_000_000))
+
+    assert image_problem(_png(300, 300, swollen)) is not None
+
+
+BOMB = """
+import resource, struct, sys, warnings, zlib
+from base64 import b64encode
+from schemas.images import image_problem
+warnings.simplefilter("error")
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+packer, side = zlib.compressobj(), 13000
+pixels = b"".join([packer.compress(bytes(1 + side // 8)) for _ in range(side)] + [packer.flush()])
+size = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+chunks = chunk(b"IHDR", size) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+bomb = b64encode(b"\\x89PNG\\r\\n\\x1a\\n" + chunks).decode()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+problem = image_problem(bomb)
+print(len(bomb), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, problem, sep="|")
+"""
+
+
+def test_a_decompression_bomb_is_judged_by_its_header() -> None:
+    # Given a real PNG of 169 megapixels in 28 kB, which takes some 20 MB as bits and 500 MB as RGB,
+    # when it is judged in a process of its own, with every warning an error,
+    root = Path(__file__).resolve().parents[2]
+    run = subprocess.run([sys.executable, "-c", BOMB], cwd=root, capture_output=True, text=True, check=True, timeout=60)
+
+    # then it is refused as what it is, and memory has not grown.
+    length, grown_kb, problem = run.stdout.strip().split("|")
+    assert int(length) < 40_000
+    assert int(grown_kb) < 4_000
+    assert problem.startswith("is 13000 × 13000 px, a decompression bomb")
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xda", b""]))
+def test_no_bytes_make_it_raise(tail: bytes, magic: bytes) -> None:
+    problem = image_problem(b64encode(magic + tail).decode())
+
+    assert problem is not None
+
+
+@given(
+    st.binary(max_size=120),
+    st.sampled_from([b"acTL", b"fcTL", b"iCCP", b"tRNS", b"pHYs", b"iTXt", b"eXIf", b"PLTE", b"cHRM"]),
+)
+def test_no_chunk_makes_it_raise(data: bytes, kind: bytes) -> None:
+    problem = image_problem(_png(300, 300, _chunk(kind, data)))
+
+    assert problem is None or "PNG" in problem
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=60))
+def test_no_text_makes_it_raise(text: str) -> None:
+    problem = image_problem(text)
+
+    assert problem is None or problem.encode("utf-8")

@@ -1,0 +1,46 @@
+from schemas import GenerationRequest, load_request
+
+FULL = {
+    "model": "kirin_image_omni",
+    "prompt": "Füchse 🦊",
+    "n": 3,
+    "external_task_id": "job-1",
+    "callback_url": "https://example.com/hook",
+    "labels": {"b": "2", "a": "1"},
+}
+
+
+def test_text_is_canonical_and_leaves_the_id_out() -> None:
+    assert load_request(FULL).text() == (
+        '{"callback_url":"https://example.com/hook","labels":{"a":"1","b":"2"},"model":"kirin_image_omni",'
+        '"params":{"n":3,"prompt":"Füchse 🦊"}}'
+    )
+
+
+def test_the_order_of_members_and_the_id_make_no_other_request() -> None:
+    other = dict(reversed(FULL.items())) | {"external_task_id": "job-2"}
+
+    assert load_request(other).text() == load_request(FULL).text()
+
+
+def test_another_label_callback_or_parameter_makes_another_request() -> None:
+    text = load_request(FULL).text()
+
+    for change in ({"n": 2}, {"labels": {}}, {"callback_url": "https://example.com/other"}, {"resolution": "1k"}):
+        assert load_request(FULL | change).text() != text
+
+
+def test_text_leads_back_to_the_request() -> None:
+    request = load_request(FULL)
+
+    again = GenerationRequest.from_text(request.text(), "job-1")
+
+    assert again == request
+    assert (again.n, again.labels, again.external_task_id) == (3, {"a": "1", "b": "2"}, "job-1")
+
+
+def test_the_least_request_leads_back_too() -> None:
+    request = load_request({"model": "kirin_image_omni", "prompt": "x"})
+
+    assert request.text() == '{"model":"kirin_image_omni","params":{"prompt":"x"}}'
+    assert GenerationRequest.from_text(request.text()) == request

@@ -1,0 +1,163 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.urls import PRIVATE_HOSTS_ALLOWED, url_problem
+
+PUBLIC = [
+    "https://example.com/fox.png",
+    "http://example.com",
+    "HTTPS://EXAMPLE.COM/",
+    "https://cdn.shop.example.co.uk:8443/a/b?x=1&sig=a%2Fb#c",
+    "https://xn--bcher-kva.example/x",
+    "https://my_bucket.storage.example.com/x",
+    "https://example.com./x",
+    "http://8.8.8.8/x",
+    "http://[2606:4700::1111]/x",
+    "https://local.example.com/",
+    "https://localhost.example.com/",
+    "https://1e100.net/",
+    "https://example.com/a@b",
+    "https://example.com:65535/",
+]
+
+NOT_PUBLIC = [
+    "http://localhost/x",
+    "http://LOCALHOST:80/x",
+    "http://localhost./x",
+    "http://a.localhost/x",
+    "http://printer.local/x",
+    "http://metadata.google.internal/x",
+    "http://nas.lan/",
+    "http://router.home.arpa/",
+    "http://redis/x",
+    "http://webhook:8000/x",
+    "http://0.0.0.0/",
+    "http://10.0.0.1/",
+    "http://100.64.0.1/",
+    "http://127.0.0.1/",
+    "http://127.255.255.254:6379/",
+    "http://169.254.169.254/latest/meta-data",
+    "http://172.16.0.1/",
+    "http://192.0.0.8/",
+    "http://192.0.2.1/",
+    "http://192.168.1.1/",
+    "http://198.18.0.1/",
+    "http://203.0.113.9/",
+    "http://224.0.0.1/",
+    "http://239.1.1.1/",
+    "http://240.0.0.1/",
+    "http://255.255.255.255/",
+    "http://127.0.0.1./",
+    "http://[::]/",
+    "http://[::1]/",
+    "http://[::ffff:127.0.0.1]/",
+    "http://[::ffff:8.8.8.8]/",
+    "http://[::7f00:1]/",
+    "http://[64:ff9b::7f00:1]/",
+    "http://[64:ff9b:1::1]/",
+    "http://[2002:7f00:1::]/",
+    "http://[2001:0:4136:e378:8000:63bf:3fff:fdd2]/",
+    "http://[2001:db8::1]/",
+    "http://[3fff::1]/",
+    "http://[fc00::1]/",
+    "http://[fd12:3456::1]/",
+    "http://[fe80::1]/",
+    "http://[fec0::1]/",
+    "http://[ff02::1]/",
+    "http://[4000::1]/",
+]
+
+MALFORMED = [
+    ("", "must begin with http"),
+    ("example.com/x", "must begin with http"),
+    ("//example.com/x", "must begin with http"),
+    ("ftp://example.com/", "must begin with http"),
+    ("file:///etc/passwd", "must begin with http"),
+    ("gopher://example.com/", "must begin with http"),
+    ("http://", "names no host"),
+    ("http:///x", "names no host"),
+    ("http://./", "names no host"),
+    ("http://a..b/", "no valid host"),
+    ("http://-a.example/", "no valid host"),
+    ("http://exa%6dple.com/", "no valid host"),
+    (f"http://{'a' * 64}.example/", "no valid host"),
+    (f"http://{'a.' * 127}example/", "names no host"),
+    ("http://[::1/", "cannot be read"),
+    ("http://[fe80::1%25eth0]/", "no"),
+    ("http://2130706433/", "host as a number"),
+    ("http://0x7f000001/", "host as a number"),
+    ("http://0x7f.1/", "host as a number"),
+    ("http://127.1/", "host as a number"),
+    ("http://0177.0.0.1/", "host as a number"),
+    ("http://0x7f.0x0.0x0.0x1/", "host as a number"),
+    ("http://127.0.0.1.1/", "host as a number"),
+    ("http://256.1.1.1/", "host as a number"),
+    ("http://017700000001/", "host as a number"),
+    ("http://user@example.com/", "credentials"),
+    ("http://user:pass@example.com/", "credentials"),
+    ("http://example.com@127.0.0.1/", "credentials"),
+    ("http://@example.com/", "credentials"),
+    ("http://example.com:0/", "port"),
+    ("http://example.com:/", "port"),
+    ("http://example.com:65536/", "port"),
+    ("http://example.com:http/", "port"),
+    ("http://example.com:-1/", "port"),
+    ("http://example.com/a b", "percent-encode"),
+    ("http://example.com/\n", "percent-encode"),
+    ("http://exa\tmple.com/", "percent-encode"),
+    ("http://example.com\\@127.0.0.1/", "percent-encode"),
+    ("http://１２７.0.0.1/", "punycode"),
+    ("http://bücher.example/", "punycode"),
+    ("http://example.com/\ud800", "percent-encode"),
+    ("https://example.com/".ljust(2049, "x"), "at most 2048"),
+]
+
+
+@pytest.mark.parametrize("url", PUBLIC)
+def test_public(url: str) -> None:
+    assert url_problem(url) is None
+
+
+@pytest.mark.parametrize("url", NOT_PUBLIC)
+def test_not_public(url: str) -> None:
+    problem = url_problem(url)
+
+    assert problem is not None
+    assert "must reach it from the internet" in problem
+
+
+@pytest.mark.parametrize(("url", "words"), MALFORMED)
+def test_malformed(url: str, words: str) -> None:
+    assert words in (url_problem(url) or "")
+
+
+def test_development_lets_private_hosts_through_and_nothing_else() -> None:
+    token = PRIVATE_HOSTS_ALLOWED.set(True)
+    try:
+        assert [url for url in PUBLIC + NOT_PUBLIC if url_problem(url)] == []
+        assert [url for url, _ in MALFORMED if not url_problem(url)] == []
+    finally:
+        PRIVATE_HOSTS_ALLOWED.reset(token)
+    assert url_problem("http://localhost/") is not None
+
+
+@given(
+    st.text(st.characters(exclude_categories=()), max_size=40),
+    st.sampled_from(["http://", "https://[", "http://a.example:", ""]),
+)
+def test_no_text_makes_it_raise(text: str, head: str) -> None:
+    problem = url_problem(head + text)
+
+    assert problem is None or problem.encode("utf-8")
+
+
+@given(
+    st.ip_addresses(v=4, network="10.0.0.0/8")
+    | st.ip_addresses(v=4, network="127.0.0.0/8")
+    | st.ip_addresses(v=6, network="fc00::/7")
+)
+def test_private_networks_stay_out(address: object) -> None:
+    host = f"[{address}]" if ":" in str(address) else str(address)
+
+    assert url_problem(f"http://{host}/") is not None
