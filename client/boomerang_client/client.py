@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from boomerang_client.bodies import Lines, Progress, body_of
-from boomerang_client.errors import ServiceUnavailable, StillRunning, TooBusy, UnexpectedAnswer, UsageError
+from boomerang_client.errors import Conflict, ServiceUnavailable, StillRunning, TooBusy, UnexpectedAnswer, UsageError
 from boomerang_client.ids import new_id
 from boomerang_client.records import Batch, BatchAccepted, Job, Status, read_accepted, read_batch, read_job
 from boomerang_client.transport import Transport
@@ -96,11 +96,25 @@ class Client:
         return islice(self._pages(status, batch, PAGE if limit is None else min(PAGE, max(limit, 1))), limit)
 
     def cancel(self, id: str) -> Job:  # noqa: A002
-        """Give the job up; what the provider has begun may still cost. Raises NotFound, Conflict (not allowed now)."""
-        return read_job(self._transport.post(f"/v1/jobs/{_part(id)}/cancel"), self)
+        """Give the job up; what the provider has begun may still cost. A cancelled job stays as it is.
+
+        Raises NotFound; Conflict when the job has ended otherwise.
+        """
+        try:
+            return read_job(self._transport.post(f"/v1/jobs/{_part(id)}/cancel"), self)
+        except Conflict:
+            # The repeat of a cancel whose answer was lost is refused; what it asked for has happened.
+            job = self.job(id)
+            if job.status is Status.CANCELLED:
+                return job
+            raise
 
     def retry(self, id: str) -> Job:  # noqa: A002
-        """Try a job that ended without a result once more. Raises NotFound, Conflict (not allowed now)."""
+        """Try a job that ended without a result once more. Raises NotFound, Conflict (not allowed now).
+
+        The one call that is not repeated by itself: after ServiceUnavailable look at the job (`Client.job`) first; if
+        it is not final or its `attempt` has risen, the retry was taken in.
+        """
         return read_job(self._transport.post(f"/v1/jobs/{_part(id)}/retry"), self)
 
     def wait_for_job(self, job: Job, timeout: float | None = None) -> Job:

@@ -49,14 +49,18 @@ class Patience(Retry):
 
 
 class Adapter(HTTPAdapter):
-    """Repeats every request but those whose body can be read only once."""
+    """Repeats every request but two kinds: a body that can be read only once, and a job's retry.
+
+    A retry has no id of its own: if the first one was carried out and its attempt has failed since, a repeat would
+    begin one more attempt, which nobody asked for and somebody may pay for.
+    """
 
     def __init__(self, retry: Retry) -> None:
         super().__init__(max_retries=retry)
         self._once = HTTPAdapter(max_retries=Retry(0, read=False))
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        if getattr(request.body, "repeatable", True):
+        if getattr(request.body, "repeatable", True) and not request.path_url.endswith("/retry"):
             return super().send(request, *args, **kwargs)
         return self._once.send(request, *args, **kwargs)
 
@@ -84,7 +88,7 @@ class Transport:
         self._session.trust_env = False
         self._session.headers["Authorization"] = f"Bearer {checked_key(key)}"
         self._session.headers["Accept"] = "application/json, application/x-ndjson, application/problem+json"
-        # Every call may be repeated, POSTs too: their ids are made on the client.
+        # POSTs may be repeated too: their ids are made on the client (the Adapter knows the exceptions).
         retry = Patience(
             retries,
             allowed_methods=None,

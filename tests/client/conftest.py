@@ -142,7 +142,8 @@ class FakeService:
         job = self.known(id_)
         if (job["status"] in FINAL) is (verb == "cancel"):
             raise Refused(409, f"{id_} is {job['status']}; {verb} is not possible now.")
-        return job | {"status": "cancelled" if verb == "cancel" else "queued"}
+        job["status"] = "cancelled" if verb == "cancel" else "queued"
+        return job
 
     def batch(self, id_: str, body: bytes) -> dict[str, Any]:
         counts, errors = {200: 0, 201: 0}, []

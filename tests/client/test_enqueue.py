@@ -180,8 +180,29 @@ def test_jobs_follow_the_cursor_and_stop_at_the_limit(client: Client, service: A
 def test_cancel_and_retry(client: Client, service: Any) -> None:
     client.enqueue(REQUEST | {"external_task_id": "boat-1"})
     assert client.cancel("boat-1").status is Status.CANCELLED
+    assert client.cancel("boat-1").status is Status.CANCELLED
+    assert client.retry("boat-1").status is Status.QUEUED
     with pytest.raises(Conflict, match="not possible now"):
         client.retry("boat-1")
+    service.end("boat-1")
+    with pytest.raises(Conflict, match="boat-1 is completed"):
+        client.cancel("boat-1")
+
+
+def test_a_cancel_whose_answer_was_lost_has_succeeded(client: Client, service: Any, fault_type: Any) -> None:
+    job = client.enqueue(REQUEST)
+    service.faults.append(fault_type(after=True))
+    assert client.cancel(job.id).status is Status.CANCELLED
+
+
+@pytest.mark.parametrize("fault", [{"after": True}, {"status": 503, "after": True}], ids=["cut", "503"])
+def test_a_retry_is_sent_once(client: Client, service: Any, fault_type: Any, fault: dict[str, Any]) -> None:
+    job = client.enqueue(REQUEST)
+    client.cancel(job.id)
+    service.faults.append(fault_type(**fault))
+    with pytest.raises(ServiceUnavailable):
+        client.retry(job.id)
+    assert service.paths().count(f"POST /v1/jobs/{job.id}/retry") == 1
 
 
 def test_ids_are_quoted_in_paths(client: Client, service: Any) -> None:
