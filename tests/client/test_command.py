@@ -60,6 +60,12 @@ def test_enqueue_and_wait(service: Any, run: Any) -> None:
     assert plain(result.output)
 
 
+def test_enqueue_and_wait_in_json_are_two_objects(service: Any, run: Any, file: str) -> None:
+    result = run("enqueue", file, "--wait", "--json")
+    upload, batch = map(json.loads, result.stdout.splitlines())
+    assert (result.exit_code, upload["rejected"], batch["done"]) == (1, 1, True)
+
+
 def test_an_empty_file_is_a_failure_that_says_so(service: Any, run: Any) -> None:
     result = run("enqueue", "-", "--wait", input=b"")
     assert (result.exit_code, "no jobs in it" in result.stderr) == (1, True)
@@ -188,7 +194,7 @@ def test_cancel_and_retry(service: Any, run: Any, file: str) -> None:
     service.end("spring.3")
     assert "Job spring.1 is cancelled.\n" in run("cancel", "spring.1").stdout
     assert json.loads(run("retry", "spring.3", "--json").stdout)["status"] == "queued"
-    result = run("cancel", "spring.3")
+    result = run("retry", "spring.3")
     assert (result.exit_code, "not possible now" in result.stderr) == (1, True)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from boomerang_client.cli import batches, jobs
-from boomerang_client.cli.screen import Screen, json_option
+from boomerang_client.cli.screen import FAILED, INTERRUPTED, UNREACHABLE, USAGE, Screen, json_option
 from boomerang_client.errors import (
     BoomerangError,
     ServiceUnavailable,
@@ -14,8 +14,6 @@ from boomerang_client.errors import (
     UnexpectedAnswer,
     UsageError,
 )
-
-FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
 
 class Commands(click.Group):

@@ -11,12 +11,10 @@ import click
 
 from boomerang_client.cli.bars import counting, sending, watching
 from boomerang_client.cli.render import counts_text
-from boomerang_client.cli.screen import Screen, field_lines, json_option
+from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen, field_lines, json_option
 from boomerang_client.client import Client
 from boomerang_client.ids import new_id
 from boomerang_client.records import Batch, BatchAccepted
-
-FAILED, INTERRUPTED = 1, 130
 
 interval_option = click.option(
     "--interval",

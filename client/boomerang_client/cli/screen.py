@@ -14,6 +14,9 @@ from rich.text import Text
 from boomerang_client.client import Client
 from boomerang_client.errors import ApiError, BoomerangError
 
+# The exit codes, as the help of `boomerang` lists them.
+FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 # What a terminal might obey instead of showing: C0 and C1 controls, and the switches of writing direction.
