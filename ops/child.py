@@ -103,7 +103,7 @@ def _plain(line: bytes) -> str:
 
 
 def _shorten(log: Path) -> None:
-    """Keep one old piece. Emptied in place: the child holds the file open, for appending, so it goes on at its start."""
+    """Keep one old piece. Emptied in place: the child holds it open, for appending, so it goes on at its start."""
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         log.with_suffix(".log.1").write_bytes(log.read_bytes())
         os.truncate(log, 0)

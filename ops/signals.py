@@ -9,7 +9,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Ended(BaseException):
-    """Somebody wants this process to end. Like KeyboardInterrupt no Exception, so that nothing takes it for an error."""
+    """Somebody wants this process to end. Like KeyboardInterrupt no Exception, so nothing takes it for an error."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)

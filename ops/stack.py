@@ -100,7 +100,7 @@ class LocalStack:
         return self._supervisor.pids()
 
     def wait(self) -> None:
-        """Wait for the end, which comes from outside (an exception of a signal handler) or by a failure, raised here."""
+        """Wait for the end: from outside (an exception of a signal handler), or by a failure, which is raised here."""
         self._thread.join()
         if self._failure is not None:
             raise self._failure

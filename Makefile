@@ -1,0 +1,48 @@
+# Everything sets itself up: `make` alone lists what there is.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint bench lock clean
+
+help: ## show this list
+	@printf 'Boomerang. Set-up happens by itself, in $(VENV); it wants Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(STAMP) ## run 200 real jobs through the whole service against a simulated provider (under two minutes)
+	@$(BIN)/boomerang-server demo $(ARGS)
+
+up: $(STAMP) ## run the whole service on this machine until Ctrl-C
+	@$(BIN)/boomerang-server up $(ARGS)
+
+test: $(STAMP) ## run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## check style, types, layers and what the wheels hold
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m ops.wheels
+
+bench: $(STAMP) ## measure throughput, latency and memory, as ratios on this machine
+	@$(BIN)/python -m ops.bench $(ARGS)
+
+lock: $(STAMP) ## pin the newest versions that fit pyproject.toml into requirements.lock
+	$(BIN)/python -m ops.lock
+
+clean: ## remove the environment, caches and build leftovers (never .boomerang: it may hold jobs)
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Once for a lock: the stamp is younger than all that decides what is installed.
+$(STAMP): requirements.lock pyproject.toml client/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Boomerang needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -1)." >&2; \
+	  echo "Name another one: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) (once) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e client
+	@touch $@
