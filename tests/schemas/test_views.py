@@ -1,0 +1,147 @@
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from marshmallow import Schema, ValidationError
+
+from schemas.api import BatchQuery, JobQuery, WaitQuery
+from schemas.states import JOB_STATES
+from schemas.views import BatchAccepted, BatchView, CountsView, JobList, JobView, LaneList, Problem, Readiness
+
+THEN = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
+JOB = {
+    "id": "job-1",
+    "status": "completed",
+    "model": "kirin_image_omni",
+    "output": [{"type": "image", "url": "https://cdn.example.com/1.png"}],
+    "error": None,
+    "usage": {"cost": Decimal("0.0065"), "discount": 1},
+    "attempt": 2,
+    "external_task_id": "job-1~2",
+    "created_at": THEN,
+    "updated_at": THEN,
+    "finished_at": THEN,
+    "settled_by": "callback",
+    "batch": None,
+    "labels": {"shop": "berlin"},
+    "reason": None,
+}
+
+
+def test_a_job_as_the_api_shows_it() -> None:
+    instant = "2026-01-31T12:30:00+00:00"
+    expected = JOB | {"created_at": instant, "updated_at": instant, "finished_at": instant}
+
+    assert JobView().dump(JOB) == expected | {"usage": {"cost": "0.0065", "discount": 1}}
+
+
+def test_a_job_that_waits() -> None:
+    waiting = JOB | {
+        "status": "queued",
+        "output": [],
+        "usage": None,
+        "finished_at": None,
+        "settled_by": None,
+        "reason": "slots",
+    }
+
+    shown = JobView().dump(waiting)
+
+    assert (shown["usage"], shown["finished_at"], shown["settled_by"], shown["output"]) == (None, None, None, [])
+    assert set(shown) == set(JOB)
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"),
+    [
+        (Decimal("0.0000001"), "0.0000001"),
+        (Decimal("1E+2"), "100"),
+        (Decimal("0.10"), "0.10"),
+        ("0.0065", "0.0065"),
+        (None, None),
+    ],
+)
+def test_money_is_a_plain_decimal_string(cost: Any, text: str | None) -> None:
+    assert JobView().dump(JOB | {"usage": {"cost": cost, "discount": None}})["usage"]["cost"] == text
+
+
+def test_pages_batches_lanes_problems() -> None:
+    counts = dict.fromkeys(JOB_STATES, 0) | {"queued": 3}
+    batch = {"id": "b", "accepted": 3, "counts": counts, "done": False, "cost": Decimal("1.23"), "created_at": THEN}
+    lane = {
+        "name": "main", "slots": 1, "max_in_flight": 0, "window": 8, "ready": 2, "held": True, "held_until": THEN,
+        "reason": "402", "spent": Decimal(0),
+    }  # fmt: skip
+    accepted = {
+        "id": "b",
+        "accepted": 1,
+        "known": 0,
+        "rejected": 1,
+        "errors": [{"line": 2, "errors": {"n": ["x"]}, "codes": []}],
+    }
+    problem = {
+        "type": "about:blank",
+        "title": "t",
+        "status": 422,
+        "detail": "d",
+        "errors": {"n": ["x"]},
+        "codes": ["002016003"],
+    }
+
+    assert JobList().dump({"jobs": [JOB], "cursor": None})["cursor"] is None
+    assert BatchView().dump(batch) == batch | {"cost": "1.23", "created_at": "2026-01-31T12:30:00+00:00"}
+    assert LaneList().dump({"lanes": [lane]}) == {
+        "lanes": [lane | {"held_until": "2026-01-31T12:30:00+00:00", "spent": "0"}]
+    }
+    assert BatchAccepted().dump(accepted) == accepted
+    assert Problem().dump(problem) == problem
+    assert Readiness().dump({"ready": False, "dependencies": {"redis": "timed out"}})["ready"] is False
+
+
+def test_counts_name_every_state() -> None:
+    assert tuple(CountsView().fields) == JOB_STATES
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "loaded"),
+    [
+        (JobQuery, {}, {"limit": 100}),
+        (JobQuery, {"limit": "500", "status": "in_doubt", "batch": "b-1", "cursor": "c"},
+         {"limit": 500, "status": "in_doubt", "batch": "b-1", "cursor": "c"}),
+        (WaitQuery, {}, {"wait": 0.0}),
+        (WaitQuery, {"wait": "60"}, {"wait": 60.0}),
+        (WaitQuery, {"wait": "0.5"}, {"wait": 0.5}),
+        (BatchQuery, {}, {}),
+        (BatchQuery, {"id": "spring.2026"}, {"id": "spring.2026"}),
+    ],
+)  # fmt: skip
+def test_queries(schema: type[Schema], text: dict[str, str], loaded: dict[str, Any]) -> None:
+    assert schema().load(text) == loaded
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "words"),
+    [
+        (JobQuery, {"limit": "0"}, "from 1 to 500"),
+        (JobQuery, {"limit": "501"}, "from 1 to 500"),
+        (JobQuery, {"limit": "many"}, "an integer from 1 to 500"),
+        (JobQuery, {"status": "lost"}, "must be one of queued, submitting"),
+        (JobQuery, {"status": "QUEUED"}, "must be one of queued"),
+        (JobQuery, {"batch": "a b"}, "at most 100"),
+        (JobQuery, {"cursor": ""}, "no cursor of ours"),
+        (WaitQuery, {"wait": "-1"}, "from 0 to 60"),
+        (WaitQuery, {"wait": "61"}, "from 0 to 60"),
+        (WaitQuery, {"wait": "nan"}, "finite"),
+        (WaitQuery, {"wait": "inf"}, "finite"),
+        (WaitQuery, {"wait": "soon"}, "number of seconds"),
+        (BatchQuery, {"id": "a" * 101}, "at most 100"),
+        (BatchQuery, {"id": "a~1"}, "at most 100"),
+        (BatchQuery, {"id": "a\n"}, "at most 100"),
+    ],
+)
+def test_queries_refused(schema: type[Schema], text: dict[str, str], words: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        schema().load(text)
+
+    assert words in str(refusal.value.messages)
