@@ -1,0 +1,35 @@
+"""The Flask app of the webhook process: callbacks in, the producers' API, and the pages for people and operations."""
+
+from flask import Flask
+
+from jobs.store import Store
+from webhook import auth, batches_api, callbacks, health, jobs_api, pages, problems
+from webhook.messages import Messages
+from webhook.metrics import StateCollector
+from webhook.openapi import create_api
+from webhook.services import Send, Services
+from webhook.settings import Settings
+
+
+def create_app(settings: Settings, store: Store | None = None, send: Send | None = None) -> Flask:
+    """The app; nothing is connected until a request needs it.
+
+    `store` and `send(task, *args) -> bool` replace the ones that the settings describe.
+    """
+    app = Flask(__name__, static_folder=None)
+    # Bodies are bounded where they are read (webhook.bodies): Flask's own limit cuts chunked ones off without a word.
+    app.config.update(MAX_CONTENT_LENGTH=None, MAX_FORM_MEMORY_SIZE=0, PROPAGATE_EXCEPTIONS=False)
+    app.json.sort_keys = False  # type: ignore[attr-defined] # of the default provider; the views' own order reads better
+    messages = Messages(settings)
+    shared = Services(settings, send or messages.send, messages.ping, store)
+    shared.counters.registry.register(StateCollector(lambda: shared.store, settings))
+    app.extensions["boomerang"] = shared
+
+    for plain in (callbacks.blueprint, health.blueprint, pages.blueprint):
+        app.register_blueprint(plain)
+    api = create_api(app)
+    api.register_blueprint(jobs_api.blueprint)
+    api.register_blueprint(batches_api.blueprint)
+    problems.register(app)
+    auth.protect(app, auth.ApiKeys(settings.api_keys))
+    return app

@@ -1,0 +1,118 @@
+"""The provider calls back. Checks run cheapest first, the state changes in one round trip, and a repeat succeeds.
+
+The answer is 204 for everything that the caller cannot do better, even for a job that is not ours any more: a sender
+that gets an error repeats itself. Plain Flask, since this is the path that runs for every picture.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from flask import Blueprint, Response, request
+
+from jobs.errors import StoreUnavailable
+from jobs.record import ATTEMPT_MARK, Result
+from jobs.settings import CallbackMode
+from jobs.states import State
+from jobs.store import Store
+from schemas import BodyInvalid, TaskReport, TaskStatus, parse_json, read_callback, token_is_valid
+from webhook.bodies import checked_length, read_whole
+from webhook.messages import DELIVER, RECONCILE, SUBMIT
+from webhook.problems import ProblemError
+from webhook.services import Services, services
+
+blueprint = Blueprint("callbacks", __name__)
+_log = logging.getLogger(__name__)
+_AT_WORK = frozenset({TaskStatus.WAITING, TaskStatus.RUNNING})
+#: Outcomes that someone should read about.
+_ODD = frozenset({"contradicted", "unknown"})
+
+
+class Taken(NamedTuple):
+    """What became of a callback: `word` is the store's, `hints` are messages to send, (task, args...) each."""
+
+    word: str
+    hints: tuple[tuple[str, ...], ...] = ()
+
+
+@blueprint.post("/callbacks/<external_task_id>/<token>")
+def take(external_task_id: str, token: str) -> Response:
+    """One callback, in any of the contract's shapes."""
+    shared = services()
+    outcome = shared.counters.callbacks.labels
+    try:
+        length = checked_length(request, shared.settings.max_callback)
+        _check_token(external_task_id, token, shared.settings.callback_secrets)
+        report = read_callback(parse_json(read_whole(request, length)))
+        taken = apply(shared.store, shared.settings.callback_mode, external_task_id, report)
+    except ProblemError as error:
+        outcome(f"refused_{error.status}").inc()
+        raise
+    except BodyInvalid:
+        outcome("refused_400").inc()
+        raise
+    except StoreUnavailable:
+        outcome("unavailable").inc()
+        raise
+    outcome(taken.word).inc()
+    _tell(external_task_id, report, taken)
+    _hint(shared, taken)
+    return Response(status=204)
+
+
+def apply(store: Store, mode: CallbackMode, external_task_id: str, report: TaskReport | None) -> Taken:
+    """Take a report in, or have the provider asked. Raises `StoreUnavailable`."""
+    if report is None or mode is CallbackMode.CONFIRM or _is_of_another(report, external_task_id):
+        return _nudged(store, external_task_id, look=True)
+    if not report.settles:
+        return _nudged(store, external_task_id, look=report.status not in _AT_WORK)
+    state = State.COMPLETED if report.status is TaskStatus.COMPLETED else State.FAILED
+    settled = store.finish(external_task_id, state, result_of(report), "callback")
+    hints: list[tuple[str, ...]] = []
+    if settled.owed:
+        hints.append((DELIVER, external_task_id.partition(ATTEMPT_MARK)[0]))
+    if settled.wake:
+        hints.append((SUBMIT,))
+    return Taken(settled.word, tuple(hints))
+
+
+def result_of(report: TaskReport) -> Result:
+    """What a settling report says, as the store keeps it. Only the error of a failed task is one."""
+    failed = report.status is TaskStatus.FAILED and report.error is not None
+    return Result(
+        output=tuple({"type": each.type, "url": each.url} for each in report.output),
+        error={"code": report.error.code, "message": report.error.message} if failed and report.error else None,
+        cost=report.usage.cost if report.usage else None,
+        discount=report.usage.discount if report.usage else None,
+    )
+
+
+def _check_token(external_task_id: str, token: str, secrets: Sequence[str]) -> None:
+    if not token_is_valid(external_task_id, token, secrets):
+        raise ProblemError(
+            403, "This address was not made by us, or its secret was retired; call the one you were given."
+        )
+
+
+def _is_of_another(report: TaskReport, external_task_id: str) -> bool:
+    """The address says whose callback it is; a body that says otherwise is not to be taken at its word."""
+    return report.external_task_id is not None and report.external_task_id != external_task_id
+
+
+def _nudged(store: Store, external_task_id: str, *, look: bool) -> Taken:
+    nudged = store.nudge(external_task_id, look=look)
+    return Taken(nudged.word, ((RECONCILE,),) if nudged.wake else ())
+
+
+def _tell(external_task_id: str, report: TaskReport | None, taken: Taken) -> None:
+    status = report.status.value if report else "unreadable"
+    odd = taken.word in _ODD or report is None or report.status is TaskStatus.UNKNOWN
+    level = logging.WARNING if odd else logging.INFO
+    # A word that nobody knows is the sender's text: short, and escaped so that it cannot break out of its line.
+    word = f" word={report.word[:40]!a}" if report and report.status is TaskStatus.UNKNOWN else ""
+    _log.log(level, "callback job=%s status=%s outcome=%s%s", ascii(external_task_id)[1:-1], status, taken.word, word)
+
+
+def _hint(shared: Services, taken: Taken) -> None:
+    for hint in taken.hints:
+        shared.send(*hint)

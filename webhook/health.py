@@ -1,0 +1,66 @@
+"""/healthz, /readyz and /metrics: for whoever runs it."""
+
+from flask import Blueprint, Response, jsonify
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from jobs.errors import StoreUnavailable
+from webhook.services import Services, services
+
+blueprint = Blueprint("health", __name__)
+OK = "ok"
+
+
+@blueprint.get("/healthz")
+def healthz() -> Response:
+    """The process lives. It asks nobody else: a dead Redis is no reason to restart this process."""
+    return Response("ok\n", content_type="text/plain; charset=utf-8")
+
+
+@blueprint.get("/readyz")
+def readyz() -> tuple[Response, int]:
+    """Whether it can do its work, as `schemas.views.Readiness`; 503 while something that it needs is away.
+
+    What is merely switched off (no keys, no callbacks) or waits (a lane on hold) is said and changes nothing: taking
+    the process out of service would only lose callbacks.
+    """
+    shared = services()
+    needed = {"redis": _redis(shared), "broker": _broker(shared)}
+    ready = all(said == OK for said in needed.values())
+    body = {"ready": ready, "dependencies": needed | _notes(shared, state_answers=needed["redis"] == OK)}
+    return jsonify(body), 200 if ready else 503
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Prometheus' text format."""
+    return Response(generate_latest(services().counters.registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _redis(shared: Services) -> str:
+    try:
+        shared.store.ping()
+    except StoreUnavailable:
+        return "away: BOOMERANG_REDIS_URL does not answer"
+    return OK
+
+
+def _broker(shared: Services) -> str:
+    return OK if shared.ping_broker() else "away: BOOMERANG_BROKER_URL does not answer"
+
+
+def _notes(shared: Services, *, state_answers: bool) -> dict[str, str]:
+    settings = shared.settings
+    callbacks = OK
+    if not settings.callback_secrets:
+        callbacks = "off: BOOMERANG_CALLBACK_SECRETS is not set, every callback is refused; jobs are polled"
+    notes = {
+        "api_keys": OK if settings.api_keys else "not set: every producer is refused until BOOMERANG_API_KEYS is",
+        "callbacks": callbacks,
+    }
+    if state_answers:
+        try:
+            lane = shared.store.lane()
+        except StoreUnavailable:
+            return notes
+        notes["lane"] = f"on hold until {lane.held_until}: {lane.reason}" if lane.held else OK
+    return notes

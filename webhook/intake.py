@@ -1,0 +1,133 @@
+"""From a producer's bytes to jobs in the store: one request, or an upload of as many as there are lines."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ulid import ULID
+
+from jobs.errors import StoreUnavailable
+from jobs.record import NewJob, Owed
+from jobs.store import Outcome, Store
+from schemas import BodyInvalid, GenerationRequest, RequestInvalid, load_request, parse_json
+from webhook.problems import unavailable
+
+#: Jobs handed to the store in one step: enough to amortise the round trip, few enough not to hold Redis up.
+CHUNK_JOBS = 500
+#: Bytes of requests handed over in one step: a line may hold 40 MB of images.
+CHUNK_BYTES = 8 * 1024 * 1024
+#: Refused lines that an answer lists; the rest is counted.
+MOST_ERRORS = 1_000
+
+CONFLICT = (
+    "is taken by another request; to send this one give it another id, or send exactly the same request as before"
+)
+
+
+@dataclass
+class Upload:
+    """What became of the lines so far."""
+
+    id: str
+    accepted: int = 0
+    known: int = 0
+    rejected: int = 0
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+    def refuse(self, line: int, errors: dict[str, list[str]], codes: list[str]) -> None:
+        """Count a line that is no job, and list it while the list is short."""
+        self.rejected += 1
+        if len(self.errors) < MOST_ERRORS:
+            self.errors.append({"line": line, "errors": errors, "codes": codes})
+
+    def view(self) -> dict[str, Any]:
+        """As `schemas.views.BatchAccepted`."""
+        return {
+            "id": self.id,
+            "accepted": self.accepted,
+            "known": self.known,
+            "rejected": self.rejected,
+            "errors": sorted(self.errors, key=lambda each: int(each["line"])),
+        }
+
+
+def new_id() -> str:
+    """An id for a job or batch that came without: ordered by time, safe in a URL, not to be guessed."""
+    return str(ULID()).lower()
+
+
+def new_job(request: GenerationRequest, job_id: str) -> NewJob:
+    """What the store takes for a valid request."""
+    owed = frozenset({Owed.NOTIFY}) if request.callback_url else frozenset()
+    return NewJob(id=job_id, text=request.text(), model=request.model, n=request.n, owed=owed)
+
+
+def upload(
+    store: Store,
+    batch: str,
+    lines: Iterable[tuple[int, bytes | None]],
+    *,
+    limit: int,
+    allow_private_hosts: bool,
+    on_wake: Callable[[], object],
+) -> Upload:
+    """Take in a batch line by line, in chunks; `on_wake` is called when workers should hear of new jobs.
+
+    A bad line is listed and the rest goes on. Nothing is undone where the store goes away midway: the problem that is
+    raised tells to send the same again, which finds its earlier lines known.
+    """
+    done = Upload(batch)
+    try:
+        store.enqueue(
+            [], batch
+        )  # the batch is there although all its lines be bad; and a store that is away shows at once
+        for chunk in _chunks(_jobs(done, lines, limit=limit, allow_private_hosts=allow_private_hosts)):
+            enqueued = store.enqueue([job for _, job in chunk], batch)
+            for (number, _), outcome in zip(chunk, enqueued.outcomes, strict=True):
+                if outcome is Outcome.CREATED:
+                    done.accepted += 1
+                elif outcome is Outcome.KNOWN:
+                    done.known += 1
+                else:
+                    done.refuse(number, {"external_task_id": [CONFLICT]}, [])
+            if enqueued.wake:
+                on_wake()
+    except StoreUnavailable as error:
+        raise unavailable(
+            f"The job store went away after {done.accepted + done.known} jobs. "
+            f"Send the same upload again with ?id={batch}: lines that were taken in make no second job.",
+            **done.view(),
+        ) from error
+    return done
+
+
+def _jobs(
+    done: Upload, lines: Iterable[tuple[int, bytes | None]], *, limit: int, allow_private_hosts: bool
+) -> Iterator[tuple[int, NewJob]]:
+    for number, line in lines:
+        if line is None:
+            done.refuse(number, {"request": [f"is longer than {limit:,} bytes; give images as URLs"]}, [])
+            continue
+        if not line or line.isspace():
+            continue
+        try:
+            request = load_request(parse_json(line), allow_private_hosts=allow_private_hosts)
+        except RequestInvalid as error:
+            done.refuse(number, error.errors, error.codes)
+        except BodyInvalid as error:
+            done.refuse(number, {"request": [error.reason]}, [])
+        else:
+            yield number, new_job(request, request.external_task_id or f"{done.id}.{number}")
+
+
+def _chunks(jobs: Iterator[tuple[int, NewJob]]) -> Iterator[list[tuple[int, NewJob]]]:
+    chunk: list[tuple[int, NewJob]] = []
+    size = 0
+    for each in jobs:
+        chunk.append(each)
+        size += len(each[1].text)
+        if len(chunk) == CHUNK_JOBS or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk

@@ -1,0 +1,134 @@
+"""/v1/jobs and /v1/lanes: one job at a time."""
+
+from typing import Any
+
+from flask import Response, jsonify, request, url_for
+from flask_smorest import Blueprint
+
+from jobs.errors import BatchNotFound
+from jobs.record import Page
+from jobs.states import State
+from jobs.store import Outcome, Settled
+from schemas import load_request, parse_json
+from schemas.api import JobQuery, WaitQuery
+from schemas.views import JobList, JobView, LaneList
+from webhook.bodies import checked_length, read_whole
+from webhook.intake import CONFLICT, new_id, new_job
+from webhook.messages import DELIVER, SUBMIT
+from webhook.openapi import JSON, operation
+from webhook.problems import ProblemError
+from webhook.services import services
+from webhook.views import job_view, lane_view
+
+blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Generation jobs, one at a time.")
+
+#: A cursor is a moment in µs, or a position in a batch.
+_LONGEST_CURSOR = 17
+
+
+@operation(blueprint, "POST", "/jobs", {201: JobView, 200: JobView}, body=JSON, refusals=(409, 411, 413, 422, 503))
+def create() -> tuple[Response, int, dict[str, str]]:
+    """Enqueue a job.
+
+    201 for a new one, 200 for one that existed already with the same request. Either means recorded: it is not lost.
+    """
+    shared = services()
+    length = checked_length(request, shared.settings.max_body)
+    data = parse_json(read_whole(request, length))
+    wanted = load_request(data, allow_private_hosts=shared.settings.allow_private_hosts)
+    job = new_job(wanted, wanted.external_task_id or new_id())
+    enqueued = shared.store.enqueue([job])
+    outcome = enqueued.outcomes[0]
+    shared.counters.jobs.labels(outcome.value).inc()
+    if enqueued.wake:
+        shared.send(SUBMIT)
+    if outcome is Outcome.CONFLICT:
+        raise ProblemError(
+            409, "There is another request under this external_task_id.", errors={"external_task_id": [CONFLICT]}
+        )
+    location = {"Location": url_for("jobs.show", job_id=job.id)}
+    return jsonify(job_view(shared.store.get(job.id))), 201 if outcome is Outcome.CREATED else 200, location
+
+
+@operation(blueprint, "GET", "/jobs", {200: JobList}, query=JobQuery, refusals=(422, 503))
+def page(query: dict[str, Any]) -> Response:
+    """List jobs.
+
+    Newest first; those of a batch in its input order. A page of a batch may be short although more follow: go by
+    `cursor`.
+    """
+    found = _page(**query)
+    return jsonify({"jobs": [job_view(job) for job in found.jobs], "cursor": found.cursor})
+
+
+@operation(blueprint, "GET", "/jobs/<job_id>", {200: JobView}, query=WaitQuery, refusals=(404, 422, 503))
+def show(query: dict[str, Any], job_id: str) -> Response:
+    """Show a job, or wait for its end.
+
+    With `wait` the answer comes when the job has ended, or after that many seconds with the job as it stands. Where too
+    many wait already it comes at once, with a Retry-After.
+    """
+    shared = services()
+    seconds = query["wait"]
+    if not seconds:
+        return jsonify(job_view(shared.store.get(job_id)))
+    with shared.seats.maybe() as seated:
+        job = shared.store.wait(job_id, seconds if seated else 0)
+    answer = jsonify(job_view(job))
+    if not seated:
+        answer.headers["Retry-After"] = "1"
+    return answer
+
+
+@operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, refusals=(404, 409, 503))
+def cancel(job_id: str) -> Response:
+    """Give up on a job.
+
+    What the provider has begun goes on there; its late result is kept and accounted.
+    """
+    return _changed(job_id, services().store.cancel(job_id))
+
+
+@operation(blueprint, "POST", "/jobs/<job_id>/retry", {200: JobView}, refusals=(404, 409, 503))
+def retry(job_id: str) -> Response:
+    """Queue a job again that ended without pictures.
+
+    It is a new attempt under a new external id, and only allowed once the one before is known to be over.
+    """
+    return _changed(job_id, services().store.retry(job_id))
+
+
+@operation(blueprint, "GET", "/lanes", {200: LaneList}, refusals=(503,))
+def lanes() -> Response:
+    """Show the way to the provider.
+
+    What is under way, what waits, and whether and why nothing is being sent.
+    """
+    shared = services()
+    return jsonify({"lanes": [lane_view(shared.store.lane(), shared.settings)]})
+
+
+def _page(limit: int, status: str | None = None, batch: str | None = None, cursor: str | None = None) -> Page:
+    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= _LONGEST_CURSOR):
+        raise ProblemError(
+            422,
+            "The query breaks rules.",
+            errors={"cursor": ["is no cursor of ours; give back that of the page before"]},
+        )
+    state = State(status) if status else None
+    store = services().store
+    if batch is None:
+        return store.page(state, cursor=cursor, limit=limit)
+    try:
+        return store.page_of_batch(batch, state, cursor=cursor, limit=limit)
+    except BatchNotFound:
+        return Page((), None)  # a filter that matches nothing
+
+
+def _changed(job_id: str, settled: Settled) -> Response:
+    shared = services()
+    if settled.owed:
+        shared.send(DELIVER, job_id)
+    if settled.wake:
+        shared.send(SUBMIT)
+    return jsonify(job_view(shared.store.get(job_id)))

@@ -1,0 +1,75 @@
+"""What Prometheus reads: the state from the store, and counters of this process.
+
+The state's numbers are the same whichever process is asked. The counters are this process's own, which is honest
+because there is one process to an address (webhook.gunicorn_conf): more capacity is more instances, each scraped alone.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from jobs.errors import StoreUnavailable
+from jobs.settings import Settings
+from jobs.store import Store
+
+_log = logging.getLogger(__name__)
+
+
+class Counters:
+    """Counts of this process since it started."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self.callbacks = Counter(
+            "boomerang_callbacks", "Callbacks by what became of them.", ["outcome"], registry=self.registry
+        )
+        self.jobs = Counter(
+            "boomerang_jobs_received", "Jobs received over HTTP, by outcome.", ["outcome"], registry=self.registry
+        )
+        self.hints = Counter(
+            "boomerang_hints", "Messages to workers: sent, or left to the alarms.", ["task", "sent"],
+            registry=self.registry,
+        )  # fmt: skip
+
+
+class StateCollector(Collector):
+    """Reads the store at each scrape."""
+
+    def __init__(self, store: Callable[[], Store], settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not read the store."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The lane and the states; only `boomerang_store_up 0` while Redis is away."""
+        try:
+            lane = self._store().lane()
+        except StoreUnavailable as error:
+            _log.warning("metrics without state: %s", error)
+            yield GaugeMetricFamily("boomerang_store_up", "Whether Redis answers.", 0)
+            return
+        yield GaugeMetricFamily("boomerang_store_up", "Whether Redis answers.", 1)
+        jobs = GaugeMetricFamily("boomerang_jobs", "Jobs in each state.", labels=["state"])
+        for state, count in lane.counts.items():
+            jobs.add_metric([state], count)
+        yield jobs
+        yield GaugeMetricFamily("boomerang_slots", "Images that the provider may be working on.", lane.slots)
+        yield GaugeMetricFamily(
+            "boomerang_slots_limit", "Most of them at once; 0: no limit.", self._settings.max_in_flight
+        )
+        yield GaugeMetricFamily("boomerang_window", "Images on their way to a worker.", lane.window)
+        yield GaugeMetricFamily("boomerang_ready", "Jobs that wait for admission.", lane.ready)
+        yield GaugeMetricFamily("boomerang_held", "Whether the lane is on hold.", int(lane.held))
+        yield CounterMetricFamily("boomerang_spent_usd", "Cost of all results taken in.", float(lane.cost))
+        yield CounterMetricFamily(
+            "boomerang_contradicted", "Reports that contradict an earlier end.", lane.contradicted
+        )

@@ -1,0 +1,118 @@
+"""Every error as `application/problem+json` (RFC 9457), and each of ours says what to do."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, StoreUnavailable
+from schemas import BodyInvalid, RequestInvalid
+
+#: Seconds after which asking again makes sense while Redis is away.
+RETRY_AFTER = 5
+
+_REMEDIES: Mapping[int, str] = {
+    400: "The request could not be read as HTTP, or its query holds something unreadable; see /docs.",
+    404: "There is nothing at this address; /docs lists what there is.",
+    405: "This address does not take that method; /docs lists which it takes.",
+    408: "The request came too slowly; send it again.",
+}
+_log = logging.getLogger(__name__)
+
+
+class ProblemError(Exception):
+    """A refusal with everything that its answer says. `more` are further members of the answer."""
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        errors: Mapping[str, Sequence[str]] | None = None,
+        codes: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+        self.codes = codes
+        self.headers = dict(headers or {})
+        self.more = more
+
+    def response(self) -> Response:
+        """The answer."""
+        body: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+        if self.errors:
+            body["errors"] = self.errors
+        if self.codes:
+            body["codes"] = list(self.codes)
+        text = json.dumps(body | self.more, ensure_ascii=False)
+        return Response(text, self.status, self.headers, content_type="application/problem+json")
+
+
+def unavailable(detail: str, **more: Any) -> ProblemError:
+    """503, with the time after which to come back."""
+    return ProblemError(503, detail, headers={"Retry-After": str(RETRY_AFTER)}, **more)
+
+
+def of_error(error: Exception) -> ProblemError:
+    """The problem that an error is to the one who asked; what it does not know is ours, and a 500."""
+    match error:
+        case ProblemError():
+            problem = error
+        case RequestInvalid():
+            said = "The request breaks rules; `errors` names each field."
+            problem = ProblemError(422, said, errors=error.errors, codes=error.codes)
+        case BodyInvalid():
+            problem = ProblemError(400, f"The body cannot be read: {error.reason}. Send one JSON value in UTF-8.")
+        case JobNotFound() | BatchNotFound():
+            problem = ProblemError(404, str(error))
+        case NotAllowed():
+            problem = ProblemError(409, str(error))
+        case StoreUnavailable():
+            _log.warning("state unavailable path=%s error=%s", request.url_rule, error)
+            problem = unavailable("The job store does not answer now. Send the same again later: repeats are safe.")
+        case HTTPException():
+            problem = _of_http(error)
+        case _:
+            _log.error("unexpected error path=%s", request.url_rule, exc_info=error)
+            problem = ProblemError(500, "This is a fault of ours, and is logged. Sending the same again is safe.")
+    return problem
+
+
+def _of_http(error: HTTPException) -> ProblemError:
+    status = error.code or 500
+    headers = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
+    said: Any = getattr(error, "data", None) or {}
+    if "messages" not in said:
+        return ProblemError(status, _REMEDIES.get(status, error.description or "See /docs."), headers=headers)
+    # webargs puts its messages under where it looked, and then under the parameter.
+    wrong = {
+        str(name): ["is no parameter of this call; see /docs"] if texts == ["Unknown field."] else texts
+        for parameters in said["messages"].values()
+        for name, texts in parameters.items()
+    }
+    return ProblemError(422, "The query breaks rules; `errors` names each parameter.", errors=wrong)
+
+
+def register(app: Flask) -> None:
+    """Answer every error of the app this way. After flask-smorest, which brings a handler of its own."""
+
+    def answer(error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.code is not None and error.code < HTTPStatus.BAD_REQUEST:
+            return error.get_response()  # type: ignore[return-value] # a redirect is no error
+        return of_error(error).response()
+
+    app.register_error_handler(HTTPException, answer)
+    app.register_error_handler(Exception, answer)

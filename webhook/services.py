@@ -1,0 +1,70 @@
+"""What the views of one app share. Nothing here connects before it is used, so a process may fork after building it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from threading import BoundedSemaphore
+from typing import cast
+
+from flask import current_app
+
+from jobs.store import Store, connect
+from webhook.metrics import Counters
+from webhook.problems import unavailable
+from webhook.settings import Settings
+
+#: Requests that last (waits, uploads, results) at the same time. Fewer than gunicorn's threads (webhook.gunicorn_conf),
+#: so that there is always one for a callback.
+LONG_REQUESTS = 48
+#: A thread needs one connection, and a waiting one another for its subscription.
+CONNECTIONS = 128
+
+Send = Callable[..., bool]
+
+
+class Seats:
+    """A bounded number of places for requests that last."""
+
+    def __init__(self, count: int) -> None:
+        self._free = BoundedSemaphore(count)
+
+    @contextmanager
+    def maybe(self) -> Iterator[bool]:
+        """True: taken until the block ends. False: all are taken."""
+        taken = self._free.acquire(blocking=False)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self._free.release()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Taken until the block ends; 503 when all are."""
+        with self.maybe() as taken:
+            if not taken:
+                raise unavailable("Too many uploads, results and waits at once; try again in a moment.")
+            yield
+
+
+@dataclass
+class Services:
+    """`given` is a store for tests; otherwise one is made of the settings. `send(task, *args)` sends a hint."""
+
+    settings: Settings
+    send: Send
+    ping_broker: Callable[[], bool]
+    given: Store | None = None
+    counters: Counters = field(default_factory=Counters)
+    seats: Seats = field(default_factory=lambda: Seats(LONG_REQUESTS))
+
+    @cached_property
+    def store(self) -> Store:
+        """The jobs' store; its connections are made in the process that first asks."""
+        return self.given or Store(connect(self.settings.redis_url, most_connections=CONNECTIONS), self.settings)
+
+
+def services() -> Services:
+    """Those of the app that handles this request."""
+    return cast("Services", current_app.extensions["boomerang"])

@@ -1,0 +1,10 @@
+"""The webhook process: `gunicorn webhook.wsgi:app`. Importing it reads the environment and connects to nothing."""
+
+import os
+
+from webhook.app import create_app
+from webhook.logs import configure
+from webhook.settings import Settings
+
+configure()
+app = create_app(Settings.from_env(os.environ))
