@@ -1,0 +1,117 @@
+"""The Celery app, by factory, and its settings, each with its reason."""
+
+from typing import Any
+
+from celery import Celery
+from kombu import Exchange, Queue  # type: ignore[attr-defined]
+
+from worker.messages import DELIVER, RECONCILE, SUBMIT
+from worker.process import Process
+from worker.settings import Settings
+from worker.tasks import register
+
+#: A message that no one acknowledged in this time (s) is given out again: longer than any task here takes.
+VISIBILITY = 300
+#: Seconds between two rounds of reconcile.
+TICK = 1.0
+#: Redis does not answer in this time (s): the connection is dead. Without one, a silent network drop hangs a worker.
+SOCKET_TIMEOUT = 10
+
+
+def create_app(settings: Settings) -> Celery:
+    """An app that is nobody's default, so that a service which also uses Celery is not disturbed."""
+    app = Celery("boomerang", set_as_current=False)
+    app.conf.update(configuration(settings))
+    register(app, Process(app, settings))
+    return app
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Celery's settings."""
+    redis_broker = settings.broker_url.startswith(("redis", "sentinel"))
+    return {
+        "broker_url": settings.broker_url,
+        "result_backend": settings.result_url,
+        "broker_transport_options": _redis_transport() if redis_broker else {"confirm_publish": True},
+        # The default gives up after 100 tries: a broker that was away for long would leave dead workers behind.
+        "broker_connection_max_retries": None,
+        "broker_connection_retry_on_startup": True,
+        # Retrying a channel error would pop and lose messages in a loop while Redis is out of memory.
+        "broker_channel_error_retry": False,
+        "broker_pool_limit": 64,
+        "broker_pool_acquire_timeout": 10,
+        # Queues are reached by name through the anonymous exchange: its binding cannot get lost.
+        "task_queues": [_queue(name) for name in (settings.generate_queue, SUBMIT, RECONCILE, DELIVER)],
+        "task_default_queue": settings.generate_queue,
+        # A typo is an error, not a queue that nobody reads.
+        "task_create_missing_queues": False,
+        # Acknowledged when done: a crash gives the message out again. The record makes a second run harmless.
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        # Its 180 s ETA is beyond safe waits on Redis.
+        "task_retry_on_worker_lost": False,
+        # Killing tasks in mid-POST is what makes submissions doubtful.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # Threads: the work is waiting for HTTP. gevent was slower here and stalled after silent network drops.
+        "worker_pool": "threads",
+        # Messages in work at once. A submit message keeps BOOMERANG_CONCURRENCY posts going by itself.
+        "worker_concurrency": 16,
+        # Messages do not age in a worker's memory.
+        "worker_prefetch_multiplier": 1,
+        "worker_disable_prefetch": redis_broker,
+        # Only boomerang.generate keeps a result; all else is read from the record.
+        "task_ignore_result": True,
+        "task_store_errors_even_if_ignored": False,
+        "result_expires": 24 * 3600,
+        "redis_socket_timeout": SOCKET_TIMEOUT,
+        "redis_socket_connect_timeout": 3,
+        "redis_retry_on_timeout": False,
+        # Events about jobs are made from their changes (worker.events); Celery's own would call a parked job done.
+        "worker_send_task_events": False,
+        "task_send_sent_event": False,
+        # A SIGTERM lets what is under way end; then messages go back.
+        "worker_soft_shutdown_timeout": 30,
+        "worker_enable_soft_shutdown_on_idle": False,
+        "worker_hijack_root_logger": True,
+        "worker_proc_alive_timeout": 30,
+        # JSON only: a pickle from the broker would be code.
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "event_serializer": "json",
+        "accept_content": ["json"],
+        "result_accept_content": ["json"],
+        "enable_utc": True,
+        "timezone": "UTC",
+        # The schedule is one interval: it needs no file to remember it.
+        "beat_scheduler": "celery.beat:Scheduler",
+        "beat_max_loop_interval": TICK,
+        "beat_schedule": {
+            RECONCILE: {
+                "task": RECONCILE,
+                "schedule": TICK,
+                # Rounds that nobody ran are not run later one after another.
+                "options": {"queue": RECONCILE, "expires": 10 * TICK, "ignore_result": True},
+            }
+        },
+    }
+
+
+def _queue(name: str) -> Any:
+    return Queue(name, Exchange(""), routing_key=name)  # type: ignore[no-untyped-call]
+
+
+def _redis_transport() -> dict[str, Any]:
+    return {
+        "socket_timeout": SOCKET_TIMEOUT,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        # Half-open connections are found out within twenty seconds.
+        "health_check_interval": 10,
+        # Not `retry_on_timeout`: it publishes twice.
+        "visibility_timeout": VISIBILITY,
+        # Unacknowledged messages are looked for every 10 s; by default it takes 100 s although the time-out has passed.
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        "unacked_restore_limit": 1000,
+        "client_name": "boomerang",
+    }

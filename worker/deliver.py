@@ -1,0 +1,58 @@
+"""boomerang.deliver: what follows from a job's end, at least once each."""
+
+import json
+import logging
+import secrets
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+from kombu.exceptions import OperationalError
+
+from jobs.policy import next_delivery
+from jobs.record import Due, Owed
+from jobs.store import Store
+from schemas import GenerationRequest
+from worker.errors import NotifyFailed
+from worker.messages import Messages
+from worker.notify import Notifier
+
+log = logging.getLogger(__name__)
+
+
+class Deliverer:
+    """Finishes parked Celery messages and notifies producers."""
+
+    def __init__(self, store: Store, messages: Messages, notifier: Notifier, executor: Executor, queue: str) -> None:
+        self._store = store
+        self._messages = messages
+        self._notifier = notifier
+        self._executor = executor
+        self._queue = queue
+
+    def __call__(self, ids: Sequence[str]) -> None:
+        """Make the deliveries that these jobs owe."""
+        list(self._executor.map(self._deliver, self._store.owing(ids)))
+
+    def _deliver(self, due: Due) -> None:
+        for kind in sorted(due.job.owing):
+            wait = None
+            try:
+                if kind is Owed.CELERY:
+                    self._finish(due)
+                else:
+                    self._notify(due)
+            except (NotifyFailed, OperationalError, OSError) as error:
+                wait = next_delivery(due.job.delivery_tries, secrets.randbelow(1000) / 1000)
+                plan = "given up" if wait is None else f"again in {wait:.0f} s"
+                log.warning("job %s: delivery (%s) failed: %s; %s", due.job.id, kind.name.lower(), error, plan)
+            self._store.delivered(due, kind, again_in=wait)
+
+    def _finish(self, due: Due) -> None:
+        continuation = json.loads(self._store.parked(due.job.id) or "{}")
+        self._messages.finish(due.job.id, {"task_id": due.job.id, **continuation}, self._queue)
+
+    def _notify(self, due: Due) -> None:
+        text = self._store.get(due.job.id, text=True).text
+        url = GenerationRequest.from_text(text).callback_url if text else None
+        if url:
+            self._notifier(due.job, url)

@@ -1,0 +1,93 @@
+"""Celery task events for jobs of every door, so that Flower shows their true states.
+
+A job at the provider is no running task, so no worker would send these; they are made from the stream of changes. The
+types are Celery's own (docs "Task events") but for `task-in-progress` and `task-in-doubt`, which Flower shows as states
+IN-PROGRESS and IN-DOUBT.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from celery import Celery
+
+from jobs.changes import Change
+from jobs.record import Job
+from jobs.states import State
+from jobs.store import Store
+from worker.messages import GENERATE, SUBMIT
+
+#: Changes told in one round; what is beyond comes with the next, what is beyond the stream's length is never told.
+MOST = 5_000
+#: Changes put into one message.
+GROUP = 500
+#: States in which an event carries more than the id, so that the job is read.
+_TOLD_IN_FULL = frozenset({State.QUEUED, State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED})
+
+
+def publish_changes(app: Celery, store: Store, hostname: str) -> int:
+    """Send events for the changes since the last call, by whomever. Returns how many changes there were."""
+    changes = store.changes(MOST)
+    if not changes:
+        return 0
+    with app.connection_for_write() as connection:
+        dispatcher = app.events.Dispatcher(
+            connection, hostname=hostname, buffer_group=frozenset({"task"}), buffer_limit=GROUP, enabled=True
+        )
+        with dispatcher:
+            for start in range(0, len(changes), GROUP):
+                _send(dispatcher, store, changes[start : start + GROUP])
+            dispatcher.flush()
+    return len(changes)
+
+
+def _send(dispatcher: Any, store: Store, changes: list[Change]) -> None:
+    ids = list(dict.fromkeys(change.id for change in changes if change.state in _TOLD_IN_FULL))
+    jobs = dict(zip(ids, store.get_many(ids), strict=True))
+    for change in changes:
+        for kind, fields in events_of(change, jobs.get(change.id)):
+            dispatcher.send(kind, uuid=change.id, timestamp=change.at, local_received=change.at, **fields)
+
+
+def events_of(change: Change, job: Job | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The events that tell a change: (type, fields). `job` is the record as it stands by now, where it is needed."""
+    match change.state:
+        case State.QUEUED if change.before is None:
+            about = _about(job)
+            yield "task-sent", about
+            yield "task-received", about
+        case State.QUEUED:
+            reason = (job.reason if job else None) or "queued again"
+            yield "task-retried", {"exception": reason, "traceback": ""}
+        case State.SUBMITTING:
+            yield "task-started", {}
+        case State.IN_PROGRESS:
+            yield "task-in-progress", {}
+        case State.IN_DOUBT:
+            yield "task-in-doubt", {}
+        case State.COMPLETED:
+            output = job.result.output if job and job.result else ()
+            urls = ", ".join(each.get("url", "") for each in output)
+            yield "task-succeeded", {"result": urls, "runtime": _runtime(job)}
+        case State.CANCELLED:
+            yield "task-revoked", {"terminated": False, "signum": None, "expired": False}
+        case State.FAILED | State.EXPIRED:
+            error = (job.result.error if job and job.result else None) or {}
+            said = f"{error.get('code', '')} {error.get('message', change.state.value)}".strip()
+            yield "task-failed", {"exception": said, "traceback": ""}
+
+
+def _about(job: Job | None) -> dict[str, Any]:
+    kwargs = {"model": job.model, "n": job.n, "batch": job.batch} if job else {}
+    return {
+        "name": GENERATE,
+        "args": "()",
+        "kwargs": repr({name: value for name, value in kwargs.items() if value is not None}),
+        "retries": 0,
+        "queue": SUBMIT,
+        "routing_key": SUBMIT,
+        "root_id": job.id if job else None,
+    }
+
+
+def _runtime(job: Job | None) -> float:
+    return (job.finished_at - job.created_at).total_seconds() if job and job.finished_at else 0.0

@@ -1,0 +1,83 @@
+"""Sending messages: hints by name, and the one that finishes a parked Celery task.
+
+A message that cannot be sent is no loss: every job it speaks of has an alarm.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+log = logging.getLogger(__name__)
+
+GENERATE, SUBMIT, RECONCILE, DELIVER = (
+    "boomerang.generate",
+    "boomerang.submit",
+    "boomerang.reconcile",
+    "boomerang.deliver",
+)
+#: Messages put on the wire together.
+_BATCH = 250
+#: What a hint needs not carry: pictures of its arguments for people, and a place for its result.
+_LEAN: dict[str, Any] = {"ignore_result": True, "argsrepr": "", "kwargsrepr": "{}", "retry": False}
+
+
+class Messages:
+    """Sends what this service says to its workers."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def submit(self, groups: Iterable[Sequence[str]]) -> None:
+        """One message for each group of admitted jobs; no ids: look whether any can be admitted."""
+        self._send(SUBMIT, groups)
+
+    def deliver(self, ids: Sequence[str]) -> None:
+        """These jobs have ended and owe deliveries."""
+        self._send(DELIVER, [ids])
+
+    def finish(self, job_id: str, continuation: dict[str, Any], queue: str) -> None:
+        """Send a parked task's own message again, now that its record is final. Raises kombu's OperationalError."""
+        self._app.send_task(
+            GENERATE, kwargs={"external_task_id": job_id}, queue=queue, add_to_parent=False, **continuation
+        )
+
+    def _send(self, name: str, groups: Iterable[Sequence[str]]) -> None:
+        try:
+            producers = self._app.producer_pool
+            with producers.acquire(block=True, timeout=10) as producer, producer.batch(max_size=_BATCH):
+                for ids in groups:
+                    self._app.send_task(name, args=list(ids), queue=name, producer=producer, **_LEAN)
+        except (OperationalError, OSError) as error:
+            log.warning("%s could not be sent, the alarm will do it: %s", name, type(error).__name__)
+
+
+def continuation_of(request: Any) -> str:
+    """How a parked task goes on, as JSON: what `send_task` needs to say its message again.
+
+    `request` is the task's own context; `as_execution_options` is what Celery's own retry is made of.
+    """
+    options = request.as_execution_options()
+    kept = {name: options[name] for name in _CONTINUES if options.get(name) is not None}
+    if request.ignore_result:
+        kept["ignore_result"] = True
+    return json.dumps(kept)
+
+
+_CONTINUES = (
+    "task_id",
+    "root_id",
+    "parent_id",
+    "group_id",
+    "group_index",
+    "shadow",
+    "chord",
+    "chain",
+    "link",
+    "link_error",
+    "reply_to",
+    "replaced_task_nesting",
+)

@@ -1,0 +1,58 @@
+"""What one worker process holds: connections and threads, made on first use, after any fork."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+
+from celery import Celery
+
+from jobs.store import Store, connect
+from worker.deliver import Deliverer
+from worker.generate import Door
+from worker.messages import Messages
+from worker.notify import Notifier
+from worker.provider import Provider
+from worker.reconcile import Reconciler
+from worker.settings import Settings
+from worker.submit import Submitter
+
+
+class Process:
+    """The use cases, wired. Nothing connects before it is asked for."""
+
+    def __init__(self, app: Celery, settings: Settings) -> None:
+        self.settings = settings
+        self.messages = Messages(app)
+
+    @cached_property
+    def store(self) -> Store:
+        """The jobs."""
+        return Store(connect(self.settings.redis_url), self.settings)
+
+    @cached_property
+    def provider(self) -> Provider:
+        """The generation API."""
+        return Provider(self.settings)
+
+    @cached_property
+    def submitter(self) -> Submitter:
+        """boomerang.submit."""
+        return Submitter(self.store, self.provider, self.settings, self._threads("submit"))
+
+    @cached_property
+    def reconciler(self) -> Reconciler:
+        """boomerang.reconcile. Its looks have threads of their own, so that slow submissions do not hold them up."""
+        return Reconciler(self.store, self.provider, self.settings, self._threads("look"), self.messages)
+
+    @cached_property
+    def deliverer(self) -> Deliverer:
+        """boomerang.deliver."""
+        queue = self.settings.generate_queue
+        return Deliverer(self.store, self.messages, Notifier(self.settings), self._threads("deliver"), queue)
+
+    @cached_property
+    def door(self) -> Door:
+        """boomerang.generate."""
+        return Door(self.store, self.messages, allow_private_hosts=self.settings.allow_private_hosts)
+
+    def _threads(self, name: str) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix=f"boomerang-{name}")

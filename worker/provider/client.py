@@ -1,0 +1,133 @@
+"""The requests client of the generation API. Every call returns an outcome; none raises for what the provider does."""
+
+import json
+import ssl
+import time
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import quote
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
+
+from schemas import GenerationRequest, callback_path
+from worker.provider.outcomes import Doubtful, Held, Looked, NotSent, Submitted, Unavailable
+from worker.provider.outcomes import read_status_answer as _read_status
+from worker.provider.outcomes import read_submit_answer as _read_submit
+from worker.settings import STATUS_PATH, Envelope, Settings
+
+SUBMIT_PATH = "/model/v1/generation"
+#: A larger answer is not one of this API's; it is not read to its end.
+LARGEST_ANSWER = 4 * 1024 * 1024
+_CHUNK = 64 * 1024
+
+
+class _TooMuch(Exception):
+    """The answer is too large, or takes too long."""
+
+
+class Provider:
+    """One session per process, its pool as wide as the process's concurrency."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._base = settings.provider_url.rstrip("/")
+        self._timeout = (settings.connect_timeout, settings.read_timeout)
+        self._session = requests.Session()
+        # The environment's proxies and .netrc are not asked (a quarter of a call's CPU), cookies are not kept.
+        self._session.trust_env = False
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        # No retries below us: what may be sent again is decided by the record alone.
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=settings.concurrency, max_retries=0)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        self._session.headers.update(
+            {"Authorization": f"Bearer {settings.provider_key}", "Content-Type": "application/json"}
+        )
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self._session.close()
+
+    @property
+    def can_look_up(self) -> bool:
+        """Whether a task can be looked for by its external id."""
+        return self._settings.lookup_path is not None
+
+    def submit(self, request: GenerationRequest, external_task_id: str) -> Submitted:
+        """POST one attempt."""
+        body = json.dumps(self._envelope(request, external_task_id), ensure_ascii=False, separators=(",", ":"))
+        try:
+            status, headers, answer = self._call("POST", SUBMIT_PATH, body.encode())
+        except requests.ConnectionError as error:
+            return NotSent(_short(error)) if _never_sent(error) else Doubtful(_short(error))
+        except (requests.RequestException, HTTPError, _TooMuch, OSError) as error:
+            return Doubtful(_short(error))
+        return _read_submit(status, headers, answer, external_task_id)
+
+    def look(self, task_id: str, external_task_id: str) -> Looked | Held:
+        """Ask for the status of a task by the provider's own id."""
+        return self._look(STATUS_PATH, task_id, external_task_id)
+
+    def look_up(self, external_task_id: str) -> Looked | Held:
+        """Ask for the status of a task by its external id. Only where `can_look_up`."""
+        return self._look(self._settings.lookup_path or STATUS_PATH, external_task_id, external_task_id)
+
+    def _look(self, path: str, name: str, external_task_id: str) -> Looked | Held:
+        try:
+            status, _, answer = self._call("GET", path.replace("{id}", quote(name, safe="~")), None)
+        except (requests.RequestException, HTTPError, _TooMuch, OSError) as error:
+            return Unavailable(_short(error))
+        return _read_status(status, answer, external_task_id)
+
+    def _call(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
+        deadline = time.monotonic() + sum(self._timeout)
+        # A redirect is never followed: requests would POST again on 307 and 308.
+        with self._session.request(
+            method, self._base + path, data=body, timeout=self._timeout, allow_redirects=False, stream=True
+        ) as response:
+            return response.status_code, response.headers, _read(response, deadline)
+
+    def _envelope(self, request: GenerationRequest, external_task_id: str) -> dict[str, Any]:
+        settings = self._settings
+        params = dict(request.params)
+        if settings.image_key != "image" and "image_list" in params:
+            params["image_list"] = [{settings.image_key: item["image"]} for item in params["image_list"]]
+        if settings.public_url:
+            path = callback_path(external_task_id, settings.callback_secrets[0])
+            params["callback_url"] = settings.public_url.rstrip("/") + path
+        params["external_task_id"] = external_task_id
+        if settings.envelope is Envelope.FLAT:
+            return {"model": request.model, **params}
+        return {"model": request.model, "input": [{"params": params}]}
+
+
+def _read(response: requests.Response, deadline: float) -> bytes:
+    """The body, bounded in size and time: a read time-out does not stop a server that sends a byte now and then."""
+    parts: list[bytes] = []
+    size = 0
+    while part := response.raw.read1(_CHUNK, decode_content=True):
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_ANSWER:
+            raise _TooMuch("the answer is too large")
+        if time.monotonic() > deadline:
+            raise _TooMuch("the answer took too long")
+    return b"".join(parts)
+
+
+def _never_sent(error: requests.ConnectionError) -> bool:
+    """Whether the connection itself failed, so that not a byte of the request can have arrived."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    if isinstance(reason, SSLError):
+        # Only a certificate that was not accepted is surely before the first byte; other TLS errors may come later.
+        return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in reason.args)
+    return isinstance(reason, (NewConnectionError, ConnectTimeoutError))
+
+
+def _short(error: BaseException) -> str:
+    """The kind of an error in a few words. Not its text: urllib3's hold whole URLs."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    name = type(error).__name__
+    return f"{name} ({type(reason).__name__})" if reason is not None else name

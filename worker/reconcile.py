@@ -1,0 +1,147 @@
+"""boomerang.reconcile: act upon every alarm that has rung, by the state of its job."""
+
+import logging
+import secrets
+import time
+from concurrent.futures import Executor
+
+from jobs.policy import absent_beyond_doubt, next_look, next_poll
+from jobs.record import Due
+from jobs.reports import ended
+from jobs.settings import Ambiguous
+from jobs.states import State
+from jobs.store import Settled, Store
+from schemas import TaskReport, TaskStatus
+from worker.admission import admit
+from worker.holds import hold
+from worker.messages import Messages
+from worker.provider import Absent, Found, Held, Provider, Unavailable
+from worker.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Alarms claimed in one step, and seconds after which a round leaves the rest to the next.
+STEP = 200
+ROUND = 20.0
+#: A task that can be neither looked up nor sent again is looked at this rarely, only to be remembered.
+HELD_LOOK = 300.0
+
+
+class Reconciler:
+    """Any number of them may run, anywhere: claims are atomic."""
+
+    def __init__(
+        self, store: Store, provider: Provider, settings: Settings, executor: Executor, messages: Messages
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._settings = settings
+        self._executor = executor
+        self._messages = messages
+
+    def __call__(self) -> int:
+        """One round: all that is due now, then admission, then forgetting what is old. Returns how many alarms rang."""
+        end = time.monotonic() + ROUND
+        total, rang = 0, STEP
+        while rang == STEP and time.monotonic() < end:
+            dues, rang, _ = self._store.due(STEP)
+            total += rang
+            list(self._executor.map(self._act, [due for due in dues if not due.job.owing]))
+            if owing := [due.job.id for due in dues if due.job.owing]:
+                self._messages.deliver(owing)
+        admit(self._store, self._messages, self._settings.group)
+        self._store.purge()
+        return total
+
+    def _act(self, due: Due) -> None:
+        try:
+            if due.job.at_provider is State.IN_PROGRESS:
+                self._poll(due)
+            elif due.job.at_provider is State.IN_DOUBT:
+                self._resolve(due)
+        except Exception:
+            # One job must not stop the round; its alarm is a lease by now and rings again.
+            log.exception("job %s: reconcile failed", due.job.id)
+
+    # --- in progress --------------------------------------------------------------------------------------------------
+
+    def _poll(self, due: Due) -> None:
+        job, store = due.job, self._store
+        looked = self._provider.look(job.task_id or job.external_task_id, job.external_task_id)
+        if isinstance(looked, Found) and _ends(looked.report):
+            self._settle(due, looked.report)
+        elif due.overdue and not isinstance(looked, (Unavailable, Held)):
+            word = store.expire(due, self._settings.poll_max).word
+            log.warning("job %s: past its deadline, not finished by the provider: %s", job.id, word)
+        else:
+            store.again(due, next_poll(job.looks, self._settings, _random()), reason=self._troubled(looked))
+
+    def _troubled(self, looked: Found | Absent | Unavailable | Held) -> str:
+        match looked:
+            case Held():
+                hold(self._store, looked)
+                return f"poll: {looked.reason}"
+            case Unavailable(reason):
+                return f"poll: {reason}"
+            case Found(report) if report.status is TaskStatus.UNKNOWN:
+                log.warning("the provider says %r, a word that the contract does not know", report.word)
+                return f"poll: the provider says {report.word!r}"
+            case Found(report) if report.status is TaskStatus.COMPLETED:
+                return "poll: completed, but without output so far"
+        return ""
+
+    # --- in doubt -----------------------------------------------------------------------------------------------------
+
+    def _resolve(self, due: Due) -> None:
+        job = due.job
+        if not self._provider.can_look_up:
+            self._resolve_blindly(due)
+            return
+        looked = self._provider.look_up(job.external_task_id)
+        match looked:
+            case Found(report) if _ends(report):
+                self._settle(due, report)
+            case Found(report):
+                log.info("job %s: found at the provider, adopted", job.id)
+                self._store.started(job.id, job.fence, report.task_id or job.external_task_id)
+            case Absent():
+                self._absent(due)
+            case _:
+                wait = next_look(0, self._settings, _random())
+                self._store.again(due, wait, count=False, reason=self._troubled(looked))
+
+    def _absent(self, due: Due) -> None:
+        job, looks = due.job, due.job.looks + 1
+        if not job.exists and absent_beyond_doubt(looks, due.doubtful_for, self._settings):
+            log.info("job %s: absent after %d looks in %.1f s, not created", job.id, looks, due.doubtful_for)
+            self._store.requeue(job.id, job.fence, f"not at the provider after {looks} looks")
+            return
+        self._store.again(due, next_look(looks, self._settings, _random()))
+
+    def _resolve_blindly(self, due: Due) -> None:
+        job = due.job
+        resend = self._settings.ambiguous is Ambiguous.RESEND and not job.exists
+        if resend and due.doubtful_for >= self._settings.lookup_grace:
+            log.warning("job %s: in doubt, no look-up, BOOMERANG_AMBIGUOUS=resend: sent again", job.id)
+            self._store.requeue(job.id, job.fence, "its outcome cannot be looked up; sent again as configured")
+            return
+        wait = self._settings.lookup_grace if resend else HELD_LOOK
+        self._store.again(due, wait, reason="its outcome cannot be looked up (BOOMERANG_LOOKUP_PATH=off): held")
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def _settle(self, due: Due, report: TaskReport) -> Settled:
+        state, result = ended(report)
+        settled = self._store.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
+        if settled.owed:
+            self._messages.deliver([due.job.id])
+        return settled
+
+
+def _ends(report: TaskReport) -> bool:
+    """Whether the status endpoint's word ends the attempt: it is the truth, so a missing price is taken as none."""
+    return report.status is TaskStatus.FAILED or (report.status is TaskStatus.COMPLETED and bool(report.output))
+
+
+def _random() -> float:
+    return secrets.randbelow(1000) / 1000

@@ -1,0 +1,97 @@
+"""The worker's own settings, beside those that every process shares."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from marshmallow import Schema, ValidationError, validate, validates_schema
+from marshmallow import fields as ma
+
+from jobs import settings as shared
+
+PROVIDER = "https://cloud.vtrix.ai"
+STATUS_PATH = "/model/v1/generation/task/{id}"
+
+
+class Envelope(StrEnum):
+    """How a request is wrapped for the provider."""
+
+    WRAPPED = "wrapped"  #: {"model": …, "input": [{"params": {…}}]}
+    FLAT = "flat"  #: {"model": …, "prompt": …}
+
+
+class Switch(StrEnum):
+    """A setting that can only be on or off."""
+
+    ON = "on"
+    OFF = "off"
+
+
+def _path_with_id(value: str) -> None:
+    if value != Switch.OFF and (not value.startswith("/") or value.count("{id}") != 1):
+        raise ValidationError("must be a path with {id} in it once, such as " + STATUS_PATH)
+
+
+def _header_safe(value: str) -> None:
+    if not value.isascii() or not value.isprintable() or " " in value:
+        # Not the value itself: it is the key.
+        raise ValidationError("must be printable ASCII without spaces")
+
+
+class Environment(shared.Environment):
+    """The worker's variables."""
+
+    provider_url = ma.String(
+        data_key="BOOMERANG_PROVIDER_URL", load_default=PROVIDER, validate=shared.url_of("http", "https")
+    )
+    provider_key = ma.String(data_key="BOOMERANG_PROVIDER_KEY", required=True, validate=_header_safe)
+    lookup_path = ma.String(data_key="BOOMERANG_LOOKUP_PATH", load_default=STATUS_PATH, validate=_path_with_id)
+    envelope = ma.Enum(Envelope, by_value=True, data_key="BOOMERANG_ENVELOPE", load_default=Envelope.WRAPPED)
+    image_key = ma.String(data_key="BOOMERANG_IMAGE_KEY", load_default="image", validate=validate.Length(1, 64))
+    connect_timeout = ma.Float(data_key="BOOMERANG_CONNECT_TIMEOUT", load_default=3.05, validate=validate.Range(0.05))
+    read_timeout = ma.Float(data_key="BOOMERANG_READ_TIMEOUT", load_default=20.0, validate=validate.Range(0.05))
+    concurrency = ma.Integer(data_key="BOOMERANG_CONCURRENCY", load_default=32, validate=validate.Range(1, 1024))
+    group = ma.Integer(data_key="BOOMERANG_SUBMIT_GROUP", load_default=20, validate=validate.Range(1, 500))
+    generate_queue = ma.String(data_key="BOOMERANG_GENERATE_QUEUE", load_default="celery", validate=validate.Length(1))
+    events = ma.Enum(Switch, by_value=True, data_key="BOOMERANG_EVENTS", load_default=Switch.ON)
+
+    @validates_schema
+    def _check_lease(self, data: dict[str, Any], **_: Any) -> None:
+        longest = data["connect_timeout"] + data["read_timeout"]
+        if data["submit_lease"] < longest + LEASE_MARGIN:
+            raise ValidationError(
+                f"must be at least {LEASE_MARGIN:g} s longer than BOOMERANG_CONNECT_TIMEOUT and BOOMERANG_READ_TIMEOUT "
+                f"together ({longest:g} s): a submission must be over when its lease is",
+                "submit_lease",
+            )
+
+
+#: Seconds that must be left of a lease when the longest possible POST has ended.
+LEASE_MARGIN = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(shared.Settings):
+    """What a worker needs to know. `lookup_path` is None where the provider offers no look-up by external id."""
+
+    provider_url: str = PROVIDER
+    provider_key: str = field(repr=False)
+    lookup_path: str | None = STATUS_PATH
+    envelope: Envelope = Envelope.WRAPPED
+    image_key: str = "image"
+    connect_timeout: float = 3.05
+    read_timeout: float = 20.0
+    concurrency: int = 32
+    group: int = 20
+    generate_queue: str = "celery"
+    events: Switch = Switch.ON
+
+    def __post_init__(self) -> None:
+        """Give `off` its meaning."""
+        if self.lookup_path == Switch.OFF:
+            object.__setattr__(self, "lookup_path", None)
+
+    @classmethod
+    def environment(cls) -> Schema:
+        """The schema of these variables."""
+        return Environment()

@@ -1,0 +1,101 @@
+"""boomerang.submit: claim admitted jobs, POST them at once, record what became of each."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass
+
+from jobs.policy import ATTEMPT_BASE, ATTEMPT_CAP, MOST_TRIES, backoff
+from jobs.record import Claim, Result
+from jobs.states import State
+from jobs.store import Store
+from schemas import GenerationRequest, TaskError
+from worker.holds import hold
+from worker.provider import Created, Doubtful, Exists, Held, NotCreated, NotSent, Provider, Refused, Submitted
+from worker.settings import LEASE_MARGIN, Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _TooLate:
+    """The lease was nearly over before the POST began: not sent, and not to be sent under this claim."""
+
+
+class Submitter:
+    """Sends attempts. `clock` is monotonic, in seconds; it runs on while the process is stopped."""
+
+    def __init__(
+        self,
+        store: Store,
+        provider: Provider,
+        settings: Settings,
+        executor: Executor,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._executor = executor
+        self._clock = clock
+        longest_post = settings.connect_timeout + settings.read_timeout
+        self._patience = settings.submit_lease - longest_post - LEASE_MARGIN / 2
+
+    def __call__(self, ids: Sequence[str]) -> int:
+        """Submit those of these jobs that are still to be submitted. Returns how many that were."""
+        # Taken before the claim: the lease cannot begin earlier than this.
+        latest = self._clock() + self._patience
+        claims = self._store.claim(ids)
+        under_way = {self._executor.submit(self._send, claim, latest): claim for claim in claims}
+        while under_way:
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            self._record([(under_way.pop(each), each) for each in done])
+        return len(claims)
+
+    def _send(self, claim: Claim, latest: float) -> Submitted | _TooLate:
+        request = GenerationRequest.from_text(claim.text)
+        if self._clock() > latest:
+            return _TooLate()
+        return self._provider.submit(request, claim.external_task_id)
+
+    def _record(self, done: Sequence[tuple[Claim, "Future[Submitted | _TooLate]"]]) -> None:
+        started = []
+        for claim, future in done:
+            outcome = future.result()
+            if isinstance(outcome, Created):
+                started.append((claim.id, claim.fence, outcome.task_id))
+            else:
+                self._record_other(claim, outcome)
+        for (job_id, fence, _), taken in zip(started, self._store.started_many(started), strict=True):
+            if not taken:
+                log.info("job %s: the answer under fence %s came after its lease, or after a callback", job_id, fence)
+
+    def _record_other(self, claim: Claim, outcome: Submitted | _TooLate) -> None:
+        store, held = self._store, (claim.id, claim.fence)
+        match outcome:
+            case Exists(reason):
+                store.doubt(*held, f"the provider has it already ({reason})", exists=True)
+            case Doubtful(reason):
+                log.info("job %s: in doubt: %s", claim.id, reason)
+                store.doubt(*held, reason)
+            case Held() | NotSent():
+                hold(store, outcome)
+                store.requeue(*held, outcome.reason)
+            case _TooLate():
+                store.requeue(*held, "")
+            case Refused(error):
+                self._fail(claim, error)
+            case NotCreated(error):
+                self._try_again(claim, error)
+
+    def _try_again(self, claim: Claim, error: TaskError) -> None:
+        if claim.tries + 1 >= MOST_TRIES:
+            self._fail(claim, TaskError(error.code or "not_created", error.message))
+            return
+        delay = backoff(ATTEMPT_BASE, ATTEMPT_CAP, claim.tries, secrets.randbelow(1000) / 1000)
+        self._store.requeue(claim.id, claim.fence, f"not created: {error.message}", wait=delay, count=True)
+
+    def _fail(self, claim: Claim, error: TaskError) -> None:
+        result = Result(error={"code": error.code, "message": error.message})
+        self._store.finish(claim.external_task_id, State.FAILED, result, "submit", fence=claim.fence)
