@@ -21,15 +21,16 @@ _REMEDY = "the other side must reach it from the internet: give a public host"
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _LONGEST_HOST = 253
 
-#: Names that mean nothing outside one network: RFC 6761, RFC 6762, RFC 8375, ICANN's .internal, and what routers hand
-#: out.
+#: Names that mean nothing outside one network: RFC 6761, RFC 6762, RFC 8375, ICANN's .internal, and common habit.
 _PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".corp", ".invalid")
 
 #: The one block that IANA allocates addresses from, and what inside it wraps an IPv4 address or is for documents (RFC
 #: 3056, 4380, 9637). `ipaddress` calls 6to4 global, and NAT64 (64:ff9b::/96, outside the block) too.
 _ALLOCATED = IPv6Network("2000::/3")
-_PROTOCOLS = IPv4Network("192.0.0.0/24")  # RFC 6890; older releases of Python 3.11 call most of it global
 _WRAPPED = (IPv6Network("2002::/16"), IPv6Network("2001::/32"), IPv6Network("3fff::/20"))
+
+#: RFC 6890's protocol assignments: older releases of Python 3.11 call most of it global.
+_PROTOCOLS = IPv4Network("192.0.0.0/24")
 
 
 def url_problem(url: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import ValidationError
 
 from schemas.errors import RequestInvalid
-from schemas.requests import models as models
+from schemas.requests import models as models  # importing the package registers every model
 from schemas.requests.base import MODELS, RequestSchema
 from schemas.requests.fields import Message, paths
 from schemas.requests.record import GenerationRequest

@@ -113,7 +113,7 @@ def test_every_callback_shape_bare_and_wrapped(shape: dict[str, Any], wrap: Any)
 
 @pytest.mark.parametrize(
     "data",
-    [None, 1, "completed", [], [GATEWAY], {}, {"event": "x"}, {"status": None}, {"status": ""}, {"status": 3}, 
+    [None, 1, "completed", [], [GATEWAY], {}, {"event": "x"}, {"status": None}, {"status": ""}, {"status": 3},
      {"status": {}}, {"task_status": None}, {"data": [GATEWAY]}, {"data": {"data": GATEWAY}}, {"id": "t1"}],
 )  # fmt: skip
 def test_any_other_json_tells_only_that_something_changed(data: object) -> None:
@@ -131,6 +131,14 @@ def test_the_published_signature_vectors_body_is_read() -> None:
 
     assert report == TaskReport(TaskStatus.COMPLETED, "succeeded", "1234567890", upstream=True)
     assert not report.settles
+
+
+def test_a_price_makes_it_the_gateways_own_task() -> None:
+    report = read_callback(GATEWAY | {"create_time": 0, "update_time": 0, "external_id": "job-1"})
+
+    assert report is not None
+    assert report.settles
+    assert report.output == ONE
 
 
 @pytest.mark.parametrize(
@@ -256,6 +264,7 @@ def test_usage_is_read_in_every_state(usage: object, read: Usage | None, status:
         ({"id": None, "task_id": "t1"}, "t1"),
         ({"id": "", "data": {"task_id": "t1"}}, "t1"),
         ({"id": 17, "status": "queued"}, "17"),
+        ({"id": "t1", "code": 200, "message": "accepted"}, "t1"),
         ({"code": 0, "message": "SUCCEED", "data": {"task_id": "t1", "task_status": "submitted"}}, "t1"),
     ],
 )
@@ -303,12 +312,11 @@ def test_a_task_that_failed_at_once_has_both_id_and_error() -> None:
 
 _TEXT = st.text(st.characters(exclude_categories=()), max_size=10)
 _NAMES = st.sampled_from(
-    [
-        "id", "task_id", "status", "task_status", "data", "output", "outputs", "content", "url", "type", "error", "code",
-        "message", "error_message", "usage", "cost", "discount", "metadata", "task_info", "external_task_id", "external_id",
-        "task_result", "images", "task_status_msg", "create_time",
-    ]
-)  # fmt: skip
+    (
+        "id task_id status task_status task_status_msg task_info task_result images data output outputs content url type error "
+        "code message error_message usage cost discount metadata external_task_id external_id create_time"
+    ).split()
+)
 _WORDS = st.sampled_from([word for words in WORDS.values() for word in words.split()])
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | _WORDS | _TEXT,
