@@ -312,11 +312,12 @@ def test_a_task_that_failed_at_once_has_both_id_and_error() -> None:
 
 _TEXT = st.text(st.characters(exclude_categories=()), max_size=10)
 _NAMES = st.sampled_from(
-    (
-        "id task_id status task_status task_status_msg task_info task_result images data output outputs content url type error "
-        "code message error_message usage cost discount metadata external_task_id external_id create_time"
-    ).split()
-)
+    [
+        "id", "task_id", "status", "task_status", "task_status_msg", "task_info", "task_result", "images", "data",
+        "output", "outputs", "content", "url", "type", "error", "code", "message", "error_message", "usage", "cost",
+        "discount", "metadata", "external_task_id", "external_id", "create_time",
+    ]
+)  # fmt: skip
 _WORDS = st.sampled_from([word for words in WORDS.values() for word in words.split()])
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | _WORDS | _TEXT,
