@@ -1,0 +1,176 @@
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+
+
+def test_a_task_from_submission_to_its_pictures(start: Callable[..., Any], wait_for: Callable[..., Any]) -> None:
+    simulator = start(latency="0.3")
+    # When it is submitted
+    made = simulator.submit("job-1", n=2).json()
+    assert made["status"] == "in_progress"
+    assert isinstance(made["created_at"], int)
+    # Then it is in progress, seen by either id
+    seen = simulator.look(made["id"]).json()
+    assert seen["status"] == "in_progress"
+    assert 0 <= seen["progress"] < 1
+    assert simulator.look("job-1").json()["id"] == made["id"]
+    # And completed in the end
+    done = wait_for(lambda: (b := simulator.look("job-1").json())["status"] == "completed" and b)
+    assert set(done) == {"id", "status", "model", "output", "usage", "metadata"}
+    content = done["output"][0]["content"]
+    assert [item["type"] for item in content] == ["image", "image"]
+    assert len({item["jobId"] for item in content}) == 2
+    assert done["usage"] == {"cost": "0.0260", "discount": 1}
+    picture = requests.get(content[1]["url"], timeout=5)
+    assert picture.headers["Content-Type"] == "image/png"
+    assert picture.content.startswith(b"\x89PNG")
+
+
+def test_without_latency_a_task_is_done_at_once(start: Callable[..., Any]) -> None:
+    simulator = start()
+    assert simulator.submit("a").json()["status"] == "in_progress"
+    assert simulator.look("a").json()["status"] == "completed"
+
+
+def test_the_flat_form_is_taken(start: Callable[..., Any]) -> None:
+    simulator = start()
+    flat = {"model": "kirin_image_omni", "prompt": "a cat"}
+    assert simulator.http.post(f"{simulator.url}/model/v1/generation", json=flat, timeout=5).json()["id"]
+
+
+def test_a_mistake_is_answered_in_the_gateways_style(start: Callable[..., Any]) -> None:
+    simulator = start()
+    answer = simulator.submit("a", n=10)
+    assert answer.status_code == 400
+    assert answer.json() == {"error": {"code": "002016003", "message": "n: must be an integer between 1 and 9"}}
+    assert simulator.ledger()["totals"]["tasks"] == 0
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer ", "Basic key", "key"])
+def test_a_call_without_a_good_key_is_refused(start: Callable[..., Any], header: str | None) -> None:
+    simulator = start({"keys": frozenset({"key", "other"})})
+    assert simulator.submit("a").status_code == 200
+    simulator.http.headers["Authorization"] = header
+    for answer in (simulator.submit("b"), simulator.look("a")):
+        assert answer.status_code == 401
+        assert set(answer.json()["error"]) == {"code", "message"}
+
+
+def test_without_keys_any_key_will_do_but_none_will_not(start: Callable[..., Any]) -> None:
+    simulator = start()
+    assert simulator.submit("a").status_code == 200
+    simulator.http.headers["Authorization"] = None
+    assert simulator.submit("b").status_code == 401
+
+
+def test_external_ids_are_unique_and_visible_per_key(start: Callable[..., Any]) -> None:
+    simulator = start()
+    mine = simulator.submit("same").json()["id"]
+    assert simulator.submit("same").status_code == 409
+    simulator.http.headers["Authorization"] = "Bearer another"
+    assert simulator.look("same").status_code == 404
+    assert simulator.look(mine).status_code == 404
+    theirs = simulator.submit("same").json()["id"]
+    assert theirs != mine
+    assert simulator.look("same").json()["id"] == theirs
+
+
+def test_an_external_id_may_need_escapes(start: Callable[..., Any]) -> None:
+    simulator = start()
+    simulator.submit("a/b ~2:ü")
+    assert simulator.look("a%2Fb%20~2:%C3%BC").json()["status"] == "completed"
+
+
+def test_an_unknown_task_is_absent(start: Callable[..., Any]) -> None:
+    answer = start().look("nobody")
+    assert answer.status_code == 404
+    assert "nobody" in answer.json()["error"]["message"]
+
+
+def test_a_task_without_an_external_id(start: Callable[..., Any]) -> None:
+    simulator = start()
+    first, second = (simulator.post({"prompt": "a cat"}).json()["id"] for _ in range(2))
+    assert first != second
+    assert simulator.look(second).json()["status"] == "completed"
+
+
+def test_answers_carry_the_external_id_on_demand(start: Callable[..., Any]) -> None:
+    simulator = start({"echo_external_id": True})
+    simulator.submit("a")
+    assert simulator.look("a").json()["external_task_id"] == "a"
+
+
+def test_slots_are_counted_in_images_and_given_back(start: Callable[..., Any], wait_for: Callable[..., Any]) -> None:
+    simulator = start(latency="0.2", slots=4)
+    assert simulator.submit("a", n=3).status_code == 200
+    refused = simulator.submit("b", n=2)
+    assert refused.status_code == 429
+    assert refused.json()["code"] == 1303
+    assert refused.headers["Retry-After"] == "1"
+    assert simulator.submit("c", n=1).status_code == 200
+    assert wait_for(lambda: simulator.submit("b", n=4).status_code == 200)
+    assert simulator.fired("slots") >= 1
+    assert simulator.created("b") == 1
+
+
+def test_a_rate_is_held(start: Callable[..., Any]) -> None:
+    simulator = start(rate=3)
+    answers = [simulator.submit(f"j{i}") for i in range(8)]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(refused) >= 4
+    assert all(answer.json()["error"]["code"] == "1302" for answer in refused)
+    assert simulator.ledger()["totals"]["tasks"] == 8 - len(refused)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [("seconds", "1"), ("date", "GMT"), ("garbage", "soon"), ("far", "315360000"), ("none", None)],
+)
+def test_retry_after_in_every_kind(start: Callable[..., Any], kind: str, seen: str | None) -> None:
+    value = start(throttle=1, retry_after=kind).submit("a").headers.get("Retry-After")
+    assert value is None if seen is None else seen in value
+
+
+def test_results_are_deleted_but_their_external_ids_stay_taken(
+    start: Callable[..., Any], wait_for: Callable[..., Any]
+) -> None:
+    simulator = start({"keep": 0.2})
+    simulator.submit("a")
+    url = simulator.look("a").json()["output"][0]["content"][0]["url"]
+    wait_for(lambda: simulator.look("a").status_code == 404)
+    assert requests.get(url, timeout=5).status_code == 404
+    assert simulator.submit("a").status_code == 409
+    assert simulator.ledger()["totals"]["spent"] == "0.0130"
+
+
+@pytest.mark.parametrize("path", ["{id}/1.png", "{id}/99999999999999999999.png", "nobody/0.png"])
+def test_a_picture_that_is_not_there(start: Callable[..., Any], path: str) -> None:
+    simulator = start()
+    task_id = simulator.submit("a").json()["id"]
+    assert requests.get(f"{simulator.url}/images/{path.format(id=task_id)}", timeout=5).status_code == 404
+
+
+def test_one_of_many_concurrent_submissions_under_one_id_is_taken(start: Callable[..., Any]) -> None:
+    simulator = start(slow=0.05)
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(lambda _: simulator.submit("same").status_code, range(8)))
+    assert statuses == [200] + [409] * 7
+
+
+def test_reset_makes_everything_new(start: Callable[..., Any]) -> None:
+    simulator = start(latency="60", slots=1)
+    simulator.submit("a")
+    simulator.turn(fail=1, slots=9)
+    simulator.http.post(f"{simulator.url}/_sim/reset", timeout=5)
+    assert simulator.look("a").status_code == 404
+    assert simulator.get("/_sim/stats")["in_flight"] == 0
+    assert simulator.ledger() == {
+        "totals": {"tasks": 0, "bought": 0, "bought_twice": 0, "spent": "0"},
+        "bought_twice": [],
+        "purchases": [],
+    }
+    faults = simulator.get("/_sim/faults")
+    assert (faults["fail"], faults["slots"], faults["latency"]) == (0, 1, "60")

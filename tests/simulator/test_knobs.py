@@ -1,0 +1,69 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.simulator.knobs import AT_REST, KNOBS, STORM, Knob, KnobInvalid, read_values
+
+DOCS = Path(__file__).parents[2] / "docs" / "simulator.md"
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"drop_callback": 1}, "did you mean drop_callbacks.*known: latency, slots"),
+        ({"fail": 1.1}, "fail takes a number from 0 to 1"),
+        ({"fail": -0.1}, "fail takes"),
+        ({"fail": True}, "fail takes"),
+        ({"fail": "often"}, "fail takes"),
+        ({"fail": None}, "fail takes"),
+        ({"fail": float("nan")}, "fail takes"),
+        ({"hang": float("inf")}, "hang takes a number of 0 or more"),
+        ({"slots": 1.5}, "slots takes a whole number"),
+        ({"latency": "3-1"}, "latency takes"),
+        ({"latency": "soon"}, "latency takes"),
+        ({"latency": "-1"}, "latency takes"),
+        ({"duplicates": "maybe"}, "duplicates takes one of conflict, kling, mixed, unnoticed"),
+    ],
+)
+def test_a_bad_value_is_refused(raw: dict[str, object], message: str) -> None:
+    with pytest.raises(KnobInvalid, match=message):
+        read_values(raw)
+
+
+def test_good_values_are_read() -> None:
+    raw = {"fail": "0.5", "slots": 3, "latency": 2, "callback_shape": "kling-new"}
+    assert read_values(raw) == {"fail": 0.5, "slots": 3.0, "latency": "2", "callback_shape": "kling-new"}
+
+
+@pytest.mark.parametrize("preset", [AT_REST, STORM], ids=["rest", "storm"])
+def test_the_presets_are_values_of_their_knobs(preset: dict[str, object]) -> None:
+    assert set(read_values(preset)) == {knob.name for knob in KNOBS}
+
+
+def test_a_bad_fault_at_run_time_changes_nothing(start: Callable[..., Any]) -> None:
+    simulator = start()
+    before = simulator.get("/_sim/faults")
+    for body in ({"fail": 0.5, "nonsense": 1}, [], {"storm": 1}, {"outage": "refuse"}):
+        answer = simulator.http.put(f"{simulator.url}/_sim/faults", json=body, timeout=5)
+        assert answer.status_code == 400
+        assert answer.json()["error"]
+    assert "known: latency" in simulator.http.put(f"{simulator.url}/_sim/faults", json={"x": 1}, timeout=5).text
+    assert simulator.http.put(f"{simulator.url}/_sim/faults", data=b"\xff", timeout=5).status_code == 400
+    assert simulator.get("/_sim/faults") == before
+
+
+def test_the_storm_can_be_called_at_run_time(start: Callable[..., Any]) -> None:
+    simulator = start()
+    simulator.turn(storm=True, fail=0)
+    assert simulator.get("/_sim/faults") == {**STORM, "fail": 0}
+
+
+@pytest.mark.parametrize("knob", KNOBS, ids=lambda knob: knob.name)
+def test_every_knob_is_in_the_page_with_its_values(knob: Knob) -> None:
+    row = next(
+        line for line in DOCS.read_text().splitlines() if line.startswith(f"| `--{knob.name.replace('_', '-')}`")
+    )
+    cells = [cell.strip() for cell in row.strip("|").split(" | ")]
+    assert cells[1:3] == [str(knob.rest), str(knob.storm)]

@@ -1,0 +1,114 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from click.testing import CliRunner
+
+from ops.simulator.knobs import KNOBS, STORM
+from ops.simulator.main import simulate
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(tmp_path: Path, wait_for: Callable[..., str]) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(*options: str) -> tuple[subprocess.Popen[str], str]:
+        url_file = tmp_path / f"url-{len(processes)}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ops.simulator", "--url-file", str(url_file), *options],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process, wait_for(lambda: url_file.exists() and url_file.read_text().strip())
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate(timeout=10)
+
+
+def submit(url: str, name: str) -> requests.Response:
+    body = {"model": "kirin_image_omni", "prompt": "a cat", "external_task_id": name}
+    return requests.post(f"{url}/model/v1/generation", json=body, headers={"Authorization": "Bearer k"}, timeout=5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_listens_and_leaves_in_order(
+    run: Callable[..., tuple[subprocess.Popen[str], str]], number: int
+) -> None:
+    process, url = run("--key", "k", "--latency", "60")
+    assert submit(url, "a").status_code == 200
+    os.kill(process.pid, number)
+    out, _ = process.communicate(timeout=10)
+    assert out == f"listening on {url}\n"
+    assert process.returncode == 0
+
+
+def test_options_become_settings(run: Callable[..., tuple[subprocess.Popen[str], str]], tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    _, url = run(
+        "--key", "k", "--key", "l", "--latency", "0.5-3", "--storm", "--drop-callbacks", "0", "--ledger", str(ledger)
+    )
+    faults = requests.get(f"{url}/_sim/faults", timeout=5).json()
+    assert faults == {**STORM, "latency": "0.5-3", "drop_callbacks": 0}
+    requests.put(f"{url}/_sim/faults", json={knob.name: knob.rest for knob in KNOBS}, timeout=5)
+    assert submit(url, "a").status_code == 200
+    assert json.loads(ledger.read_text())["external_task_id"] == "a"
+
+
+def test_refused_connections_are_truly_refused_and_then_not(
+    run: Callable[..., tuple[subprocess.Popen[str], str]], wait_for: Callable[..., object]
+) -> None:
+    _, url = run("--latency", "0")
+    answer = requests.put(f"{url}/_sim/faults", json={"outage": "refuse", "outage_seconds": 0.5}, timeout=5)
+    assert answer.status_code == 200
+
+    def refused() -> bool:
+        try:
+            submit(url, "a")
+        except requests.exceptions.ConnectionError as error:
+            return "refused" in str(error)
+        return False
+
+    def back() -> bool:
+        try:
+            return submit(url, "a").status_code in (200, 409)
+        except requests.exceptions.ConnectionError:
+            return False
+
+    wait_for(refused)
+    wait_for(back)
+    assert requests.get(f"{url}/_sim/stats", timeout=5).json()["fired"]["outage.refused"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fail", "2"], "fail takes a number from 0 to 1"),
+        (["--latency", "x"], "latency takes"),
+        (["--duplicates", "x"], "duplicates takes one of"),
+        (["--outage", "refuse"], "for run time"),
+        (["--nonsense"], "No such option"),
+    ],
+)
+def test_a_bad_option_is_refused(options: list[str], message: str) -> None:
+    result = CliRunner().invoke(simulate, options)
+    assert result.exit_code == 2
+    assert message in result.output.replace("\n", " ")
+
+
+def test_every_knob_is_an_option_with_its_help() -> None:
+    options = {parameter.name: parameter for parameter in simulate.params}
+    assert {knob.name for knob in KNOBS} <= set(options)
+    text = CliRunner().invoke(simulate, ["--help"]).output
+    assert all(f"--{knob.name.replace('_', '-')} " in text for knob in KNOBS)
