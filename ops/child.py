@@ -14,7 +14,7 @@ from pathlib import Path
 from ops.redis_server import TETHER
 
 LOG_LIMIT = 20 * 1024 * 1024  # bytes; a stack that runs for weeks must not fill the disk
-LOUD = re.compile(rb"\b(WARNING|ERROR|CRITICAL)\b|^Traceback ")
+LOUD = re.compile(rb"(?<![%@])\b(WARNING|ERROR|CRITICAL)\b|^Traceback ")
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
 
 

@@ -19,6 +19,8 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 #: and needs provider and state for that; the state last.
 STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "redis")
 WORKER_STOP_LIMIT = 40.0  # its longest call to the provider and a little
+#: The children run the code that this process runs, installed or not, and their logs are never behind.
+_PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
 _STATE = ("BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL")
 
 
@@ -60,7 +62,7 @@ def environment(plan: Plan, redis_url: str) -> dict[str, str]:
         "BOOMERANG_CALLBACK_SECRETS": plan.outside.get("BOOMERANG_CALLBACK_SECRETS") or plan.secrets.callback_secret,
         **plan.settings,
         **dict.fromkeys(_STATE, redis_url),
-        "PYTHONUNBUFFERED": "1",
+        **_PYTHON,
     }
     if plan.public_url:
         env["BOOMERANG_PUBLIC_URL"] = plan.public_url
@@ -79,14 +81,16 @@ def redis_part(command: RedisCommand) -> ChildSpec:
         ready=lambda: answers(command.url),
         stop_limit=30.0,
         # It greets with WARNINGs about the kernel's settings at every start.
-        loud=re.compile(rb"\b([Ee]rror|[Ff]ail|MISCONF|OOM)"),
+        loud=re.compile(rb"^(?!.*WARNING).*\b([Ee]rror|[Ff]ail|MISCONF|OOM)"),
     )
 
 
 def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
     """Everything but the state, in the order of starting."""
     env = environment(plan, redis_url)
-    key = plan.outside.get("BOOMERANG_PROVIDER_KEY") or plan.secrets.provider_key
+    key = {"BOOMERANG_PROVIDER_KEY": plan.outside.get("BOOMERANG_PROVIDER_KEY") or plan.secrets.provider_key}
+    # Beat and Flower load the worker's app, whose settings ask for a key; they never send anything to the provider.
+    no_key = {"BOOMERANG_PROVIDER_KEY": "held-by-the-worker-only"}
     celery = (sys.executable, "-m", "celery", "-A", "worker.main:app")
     parts = []
     if plan.simulator is not None:
@@ -94,10 +98,10 @@ def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
     parts += [
         ChildSpec(
             name="webhook",
-            # An inherited socket; no control socket in the home folder, which two stacks would share.
+            # The socket is the stack's own: see `ops.local.listening`.
             argv=(
-                *(sys.executable, "-m", "gunicorn", "webhook.wsgi:app"),
-                *("--bind", f"fd://{plan.webhook_fd}", "--no-control-socket"),
+                *(sys.executable, "-m", "gunicorn", "--config", "python:webhook.gunicorn_conf"),
+                *("--bind", f"fd://{plan.webhook_fd}", "webhook.wsgi:app"),
             ),
             env={**env, "BOOMERANG_API_KEYS": plan.api_keys},
             ready=_serves(f"{plan.url('webhook')}/readyz"),
@@ -106,17 +110,17 @@ def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
         ChildSpec(
             name="worker",
             argv=(*celery, "worker"),
-            env={**env, "BOOMERANG_PROVIDER_KEY": key},
+            env={**env, **key},
             stop_limit=WORKER_STOP_LIMIT,
         ),
         ChildSpec(
             name="beat",
             argv=(*celery, "beat", "--schedule", str(plan.folder / "run" / "beat-schedule"), "--pidfile="),
-            env=env,
+            env={**env, **no_key},
         ),
     ]
     if plan.flower:
-        parts.append(_flower(plan, env, celery))
+        parts.append(_flower(plan, {**env, **no_key}, celery))
     return parts
 
 
@@ -127,7 +131,7 @@ def _simulator(plan: Plan) -> ChildSpec:
     return ChildSpec(
         name="simulator",
         argv=(*argv, *keep, *shlex.split(plan.simulator or "")),
-        env={**bare, "PYTHONUNBUFFERED": "1"},
+        env={**bare, **_PYTHON},
         ready=_serves(f"{plan.url('simulator')}/_sim/stats"),
     )
 

@@ -45,6 +45,7 @@ class LocalStack:
         self._up = threading.Event()
         self._stopping = threading.Event()
         self._hurried = threading.Event()
+        self._gone = threading.Event()
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="stack")
         self._supervisor: Supervisor
@@ -101,7 +102,7 @@ class LocalStack:
 
     def wait(self) -> None:
         """Wait for the end: from outside (an exception of a signal handler), or by a failure, which is raised here."""
-        self._thread.join()
+        self._gone.wait()
         if self._failure is not None:
             raise self._failure
 
@@ -112,6 +113,8 @@ class LocalStack:
 
     def _end(self) -> None:
         self._stopping.set()
+        # Not by a join alone: one that an exception has interrupted takes the thread for ended ever after (bpo-45274).
+        self._gone.wait()
         self._thread.join()
 
     # The rest runs in the stack's own thread: children end with the thread that started them.
@@ -127,6 +130,7 @@ class LocalStack:
         finally:
             self._supervisor.stop(parts.STOP_ORDER, hurry=self._hurried.is_set)
             self._up.set()
+            self._gone.set()
 
     def _start(self) -> None:
         still: Callable[[], bool] = lambda: not self._stopping.is_set()  # noqa: E731

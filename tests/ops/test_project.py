@@ -1,0 +1,68 @@
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from ops import lock, wheels
+
+ROOT = Path(__file__).parents[2]
+PIN = re.compile(r"^[a-z0-9.\-]+==[0-9][0-9a-z.+]*( ; .+)?$")
+
+
+def pins() -> list[str]:
+    return [line for line in lock.LOCK.read_text().splitlines() if not line.startswith("#")]
+
+
+def test_the_lock_pins_everything_and_names_no_address() -> None:
+    assert [line for line in lock.LOCK.read_text().splitlines() if "://" in line or line.startswith("-")] == []
+    assert [line for line in pins() if not PIN.match(line)] == []
+
+
+def test_the_lock_fits_what_the_projects_ask_for() -> None:
+    locked = {canonicalize_name(pin.name): pin for pin in map(Requirement, pins())}
+    for wanted in map(Requirement, lock.wanted()):
+        found = locked.get(canonicalize_name(wanted.name))
+        assert found is not None, f"{wanted.name} is not in the lock: make lock"
+        version = str(found.specifier).removeprefix("==")
+        assert wanted.specifier.contains(version), f"{found} does not fit {wanted}: make lock"
+    assert lock.OWN not in locked
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_make_alone_says_what_there_is() -> None:
+    listed = re.findall(r"^  make (\w+) +\S", make().stdout, re.MULTILINE)
+    assert listed == ["help", "demo", "up", "test", "lint", "bench", "lock", "clean"]
+
+
+def test_make_says_which_python_it_wants(tmp_path: Path) -> None:
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2 && exit 0\nexit 1\n')
+    old.chmod(0o755)
+    done = make("test", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}")
+    assert done.returncode != 0
+    assert f"Boomerang needs Python 3.11 or newer; '{old}' is Python 3.9.2" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_every_console_script_leads_somewhere() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    for name in scripts:
+        done = subprocess.run(
+            [Path(sys.executable).with_name(name), "--help"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize("project", list(wheels.MEANT), ids=lambda project: project.name)
+def test_a_wheel_holds_exactly_what_is_meant(project: Path, tmp_path: Path) -> None:
+    assert wheels.problems(wheels.build(project, tmp_path), project, wheels.MEANT[project]) == []

@@ -1,0 +1,184 @@
+import os
+import signal
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ops import child as child_module
+from ops.child import ChildSpec
+from ops.supervisor import StartFailed, Supervisor
+
+Wait = Callable[..., None]
+
+LISTENS = """
+    import pathlib, signal, sys, time
+    def end(*_):
+        with open("ended", "a") as file:
+            file.write(sys.argv[1] + "\\n")
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, end)
+    pathlib.Path(sys.argv[1] + ".up").write_text("up")
+    while True:
+        time.sleep(60)
+"""
+DEAF = """
+    import pathlib, signal, sys, time
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    pathlib.Path(sys.argv[1] + ".up").write_text("up")
+    while True:
+        time.sleep(60)
+"""
+HAS_A_CHILD = """
+    import pathlib, subprocess, sys, time
+    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    pathlib.Path(sys.argv[1] + ".up").write_text(str(grandchild.pid))
+    time.sleep(600)
+"""
+
+
+class Crew:
+    """Tiny programs under a supervisor, and what it reported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.run = folder / "run"
+        self.supervisor = Supervisor(folder, lambda who, what: self.told.append((who, what)))
+
+    def spec(self, name: str, program: str, stop_limit: float = 10.0) -> ChildSpec:
+        argv = (sys.executable, "-c", textwrap.dedent(program), name)
+        ready = (self.run / f"{name}.up").exists
+        return ChildSpec(name=name, argv=argv, env=dict(os.environ), ready=ready, stop_limit=stop_limit)
+
+    def up(self, *specs: ChildSpec) -> None:
+        self.supervisor.start(specs, limit=20)
+
+    def said(self, name: str) -> str:
+        return "\n".join(what for who, what in self.told if who == name)
+
+
+@pytest.fixture
+def crew(tmp_path: Path) -> Iterator[Crew]:
+    made = Crew(tmp_path)
+    yield made
+    made.supervisor.stop([], hurry=lambda: True)
+
+
+def test_who_dies_is_started_again_and_one_line_says_so(crew: Crew, wait_for: Wait) -> None:
+    # Given two children
+    crew.up(crew.spec("one", LISTENS), crew.spec("two", LISTENS))
+    before = crew.supervisor.pids()
+    # When one is killed
+    os.kill(before["one"], signal.SIGKILL)
+
+    def back() -> bool:
+        crew.supervisor.tick()
+        return "one" in crew.supervisor.pids() and crew.supervisor.pids()["one"] != before["one"]
+
+    wait_for(back)
+    # Then it is back, the other was left alone, and the person was told once
+    assert crew.supervisor.pids()["two"] == before["two"]
+    assert [who for who, _ in crew.told] == ["one"]
+    assert "was ended by SIGKILL; starting it again in 0.2 s" in crew.said("one")
+    assert crew.supervisor.restarts == 1
+
+
+def test_who_dies_again_and_again_waits_longer_and_longer(crew: Crew, wait_for: Wait) -> None:
+    brief = """
+        import pathlib, sys, time
+        pathlib.Path(sys.argv[1] + ".up").touch()
+        while not pathlib.Path("now").exists():
+            time.sleep(0.01)
+    """
+    crew.up(crew.spec("brief", brief))
+    (crew.run / "now").touch()
+
+    def thrice() -> bool:
+        crew.supervisor.tick()
+        return crew.supervisor.restarts >= 3
+
+    wait_for(thrice)
+    pauses = [what.split(" in ")[1].split(" s ")[0] for _, what in crew.told]
+    assert pauses[:3] == ["0.2", "0.4", "0.8"]
+    assert "ended with exit code 0" in crew.said("brief")
+
+
+def test_they_end_in_the_order_given(crew: Crew) -> None:
+    crew.up(*(crew.spec(name, LISTENS) for name in ("state", "worker", "door")))
+    crew.supervisor.stop(["door", "worker", "state"])
+    assert (crew.run / "ended").read_text().split() == ["door", "worker", "state"]
+    assert crew.supervisor.pids() == {}
+
+
+def test_who_does_not_listen_is_killed_after_its_limit_and_reported(crew: Crew) -> None:
+    crew.up(crew.spec("deaf", DEAF, stop_limit=0.3))
+    pid = crew.supervisor.pids()["deaf"]
+    crew.supervisor.stop(["deaf"])
+    assert not psutil.pid_exists(pid)
+    assert "is killed" in crew.said("deaf")
+
+
+def test_in_a_hurry_nobody_is_waited_for(crew: Crew) -> None:
+    crew.up(crew.spec("deaf", DEAF, stop_limit=600))
+    pid = crew.supervisor.pids()["deaf"]
+    crew.supervisor.stop([], hurry=lambda: True)
+    assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["it was killed", "it is stopped"])
+def test_what_a_child_started_goes_with_it(crew: Crew, wait_for: Wait, killed: bool) -> None:
+    crew.up(crew.spec("parent", HAS_A_CHILD))
+    wait_for((crew.run / "parent.up").read_text)
+    grandchild = psutil.Process(int((crew.run / "parent.up").read_text()))
+    if killed:
+        os.kill(crew.supervisor.pids()["parent"], signal.SIGKILL)
+        wait_for(lambda: crew.supervisor.tick() or crew.supervisor.restarts)
+    else:
+        crew.supervisor.stop(["parent"])
+    wait_for(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_one_that_cannot_start_stops_the_start_with_its_own_words(crew: Crew) -> None:
+    with pytest.raises(StartFailed, match=r"(?s)bad ended with exit code 3 instead of starting.*the port is taken"):
+        crew.up(crew.spec("bad", "import sys; print('the port is taken'); sys.exit(3)"))
+
+
+def test_one_that_never_gets_ready_stops_the_start(crew: Crew) -> None:
+    with pytest.raises(StartFailed, match="idle was not ready within"):
+        crew.supervisor.start([crew.spec("idle", "import time; time.sleep(600)")], limit=0.2)
+
+
+def test_warnings_reach_the_console_and_the_rest_stays_in_the_log(crew: Crew, wait_for: Wait) -> None:
+    talks = """
+        import pathlib, sys, time
+        print("[INFO] all is well")
+        for number in range(5):
+            print(f"\\x1b[31m[WARNING] disk {number} is filling up\\x1b[0m", flush=True)
+        pathlib.Path(sys.argv[1] + ".up").touch()
+        time.sleep(600)
+    """
+    crew.up(crew.spec("talks", talks))
+    wait_for(lambda: crew.supervisor.tick() or crew.told)
+    said = crew.said("talks").splitlines()
+    assert said[0] == "[WARNING] disk 0 is filling up"
+    assert said[-1].startswith("… and 2 lines more in")
+    assert "all is well" not in crew.said("talks")
+
+
+def test_a_log_cannot_fill_the_disk(crew: Crew, wait_for: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "LOG_LIMIT", 10_000)
+    talks = """
+        import itertools, sys, time
+        for number in itertools.count():
+            print("x" * 1000, number, flush=True)
+            time.sleep(0.001)
+    """
+    spec = ChildSpec(name="talks", argv=(sys.executable, "-c", textwrap.dedent(talks)), env=dict(os.environ))
+    crew.up(spec)
+    log = crew.run.parent / "logs" / "talks.log"
+    wait_for(lambda: crew.supervisor.tick() or log.with_suffix(".log.1").exists())
+    # It goes on at the start of the emptied file, with no hole before it
+    wait_for(lambda: b"x" in log.read_bytes()[:1])
