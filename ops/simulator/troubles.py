@@ -1,6 +1,7 @@
 """What can befall a submission and its answer: one function a fault, in the order in which they are asked."""
 
 import asyncio
+import contextlib
 import functools
 import json
 import zlib
@@ -139,9 +140,11 @@ async def _huge(ask: Ask, _body: shapes.Body) -> web.StreamResponse | None:
         return None
     answer = web.StreamResponse(headers={"Content-Type": "application/json"})
     answer.content_length = _PIECES * len(_PIECE)
-    await answer.prepare(ask.request)
-    for _ in range(_PIECES):
-        await answer.write(_PIECE)
+    # A caller that hangs up in the middle is the purpose, not an error.
+    with contextlib.suppress(ConnectionError):
+        await answer.prepare(ask.request)
+        for _ in range(_PIECES):
+            await answer.write(_PIECE)
     return answer
 
 
@@ -176,10 +179,11 @@ async def _drip(ask: Ask, body: shapes.Body) -> web.StreamResponse | None:
     pause = ask.provider.faults.number("drip_seconds") / len(content)
     answer = web.StreamResponse(headers={"Content-Type": "application/json"})
     answer.content_length = len(content)
-    await answer.prepare(ask.request)
-    for byte in content:
-        await asyncio.sleep(pause)
-        await answer.write(bytes((byte,)))
+    with contextlib.suppress(ConnectionError):
+        await answer.prepare(ask.request)
+        for byte in content:
+            await asyncio.sleep(pause)
+            await answer.write(bytes((byte,)))
     return answer
 
 
