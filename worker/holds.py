@@ -8,7 +8,7 @@ from worker.provider import Held, NotSent
 log = logging.getLogger(__name__)
 
 #: (first wait, longest wait) in seconds; doubled with each refusal in a row. A throttle is over soon; an account needs
-#: a person, who should not have to wait long once it is mended; a provider that cannot be reached may be back any moment.
+#: a person, who should not wait long once it is mended; a provider that cannot be reached may be back any moment.
 THROTTLED = (1.0, 60.0)
 ACCOUNT = (15.0, 300.0)
 UNREACHABLE = (1.0, 30.0)

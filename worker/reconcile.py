@@ -5,7 +5,7 @@ import secrets
 import time
 from concurrent.futures import Executor
 
-from jobs.policy import absent_beyond_doubt, next_look, next_poll
+from jobs.policy import LOOKS_BEFORE_ABSENT, absent_beyond_doubt, next_look, next_poll
 from jobs.record import Due
 from jobs.reports import ended
 from jobs.settings import Ambiguous
@@ -67,7 +67,7 @@ class Reconciler:
 
     def _poll(self, due: Due) -> None:
         job, store = due.job, self._store
-        looked = self._provider.look(job.task_id or job.external_task_id, job.external_task_id)
+        looked = self._ask(due)
         if isinstance(looked, Found) and _ends(looked.report):
             self._settle(due, looked.report)
         elif due.overdue and not isinstance(looked, (Unavailable, Held)):
@@ -75,6 +75,17 @@ class Reconciler:
             log.warning("job %s: past its deadline, not finished by the provider: %s", job.id, word)
         else:
             store.again(due, next_poll(job.looks, self._settings, _random()), reason=self._troubled(looked))
+
+    def _ask(self, due: Due) -> Found | Absent | Unavailable | Held:
+        """Ask by our own external id first: an answer to a POST may have named another job's task.
+
+        The provider's id is for where there is no look-up, or where it has repeatedly found nothing.
+        """
+        job, provider = due.job, self._provider
+        looked = provider.look_up(job.external_task_id) if provider.can_look_up else None
+        if looked is None or (isinstance(looked, Absent) and job.task_id and job.looks >= LOOKS_BEFORE_ABSENT):
+            return provider.look(job.task_id or job.external_task_id, job.external_task_id)
+        return looked
 
     def _troubled(self, looked: Found | Absent | Unavailable | Held) -> str:
         match looked:
