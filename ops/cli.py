@@ -2,6 +2,7 @@
 
 import click
 
+from ops.demo.run import demo
 from ops.simulator.main import simulate
 from ops.up import up
 
@@ -13,4 +14,5 @@ def main() -> None:
 
 
 main.add_command(up)
+main.add_command(demo)
 main.add_command(simulate)

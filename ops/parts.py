@@ -3,18 +3,15 @@
 import re
 import shlex
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.child import ChildSpec
 from ops.local import Secrets
+from ops.loopback import serves
 from ops.redis_server import RedisCommand, answers
 
-#: Loopback must never go by a proxy, and the wish for one is no business of the children's.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 #: Ends in this order: the way in first; then no new hints; then the worker, which finishes the submissions in its hands
 #: and needs provider and state for that; the state last.
 STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "redis")
@@ -104,7 +101,7 @@ def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
                 *("--bind", f"fd://{plan.webhook_fd}", "webhook.wsgi:app"),
             ),
             env={**env, "BOOMERANG_API_KEYS": plan.api_keys},
-            ready=_serves(f"{plan.url('webhook')}/readyz"),
+            ready=serves(f"{plan.url('webhook')}/readyz"),
             pass_fds=(plan.webhook_fd,),
         ),
         ChildSpec(
@@ -132,7 +129,7 @@ def _simulator(plan: Plan) -> ChildSpec:
         name="simulator",
         argv=(*argv, *keep, *shlex.split(plan.simulator or "")),
         env={**bare, **_PYTHON},
-        ready=_serves(f"{plan.url('simulator')}/_sim/stats"),
+        ready=serves(f"{plan.url('simulator')}/_sim/stats"),
     )
 
 
@@ -152,16 +149,5 @@ def _flower(plan: Plan, env: Mapping[str, str], celery: tuple[str, ...]) -> Chil
         name="flower",
         argv=(*celery, "flower"),
         env={**env, **own},
-        ready=_serves(f"{plan.url('flower')}/healthcheck"),
+        ready=serves(f"{plan.url('flower')}/healthcheck"),
     )
-
-
-def _serves(url: str) -> Callable[[], bool]:
-    def ready() -> bool:
-        try:
-            with _DIRECT.open(url, timeout=2) as answer:
-                return bool(answer.status == 200)  # noqa: PLR2004
-        except (urllib.error.URLError, OSError):
-            return False
-
-    return ready

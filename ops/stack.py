@@ -28,6 +28,8 @@ class Options:
     simulator: str | None = ""
     #: more settings of the service, by their variables' names
     settings: Mapping[str, str] = field(default_factory=dict)
+    #: whether warnings of the children's logs are reported too
+    warnings: bool = True
 
 
 class LocalStack:
@@ -67,7 +69,7 @@ class LocalStack:
                 simulator=options.simulator,
                 settings=options.settings,
             )
-            self._supervisor = Supervisor(folder, self._report)
+            self._supervisor = Supervisor(folder, self._report, warnings=options.warnings)
             held.callback(self._end)
             self._thread.start()
             self._up.wait()

@@ -13,8 +13,8 @@ from ops.child import Child, ChildSpec
 FIRST_PAUSE = 0.2  # seconds before a child that died is started again; doubles up to the longest
 LONGEST_PAUSE = 15.0
 SETTLED = 30.0  # a child that ran that long starts with the first pause again
-#: Lines of a child's warnings that reach the console in one look; the rest stays in its log.
-LOUDEST = 3
+#: Lines of a child's warnings that reach the console, once in so many seconds; the rest stays in its log.
+LOUDEST, QUIET = 3, 5.0
 
 Report = Callable[[str, str], None]  # (who, what)
 
@@ -26,12 +26,15 @@ class StartFailed(Exception):
 class Supervisor:
     """Not for threads: everything happens in the one that calls `start`, `tick` and `stop`."""
 
-    def __init__(self, folder: Path, report: Report) -> None:
+    def __init__(self, folder: Path, report: Report, *, warnings: bool = True) -> None:
         self._logs = folder / "logs"
         self._cwd = folder / "run"
         for each in (self._logs, self._cwd):
             each.mkdir(parents=True, exist_ok=True)
         self._report = report
+        self._warnings = warnings
+        self._waiting_lines: dict[str, list[str]] = {}
+        self._quiet_until: dict[str, float] = {}
         self._children: dict[str, Child] = {}
         self._pauses: dict[str, float] = {}
         self._due: dict[str, tuple[float, ChildSpec]] = {}
@@ -63,11 +66,8 @@ class Supervisor:
     def tick(self) -> None:
         """Look once: pass warnings on, start again who died."""
         for name, child in list(self._children.items()):
-            lines = child.loud_lines()
-            for line in lines[:LOUDEST]:
-                self._report(name, line)
-            if len(lines) > LOUDEST:
-                self._report(name, f"… and {len(lines) - LOUDEST} lines more in {child.log}")
+            if self._warnings:
+                self._pass_on(child)
             if child.ended:
                 self._plan_restart(child)
         now = time.monotonic()
@@ -91,6 +91,19 @@ class Supervisor:
                     break
                 time.sleep(0.02)
             child.clear_away()
+
+    def _pass_on(self, child: Child) -> None:
+        name, now = child.spec.name, time.monotonic()
+        lines = self._waiting_lines.setdefault(name, [])
+        lines += child.loud_lines()
+        if not lines or now < self._quiet_until.get(name, 0):
+            return
+        for line in lines[:LOUDEST]:
+            self._report(name, line)
+        if len(lines) > LOUDEST:
+            self._report(name, f"… and {len(lines) - LOUDEST} lines more in {child.log}")
+        lines.clear()
+        self._quiet_until[name] = now + QUIET
 
     def _plan_restart(self, child: Child) -> None:
         name = child.spec.name

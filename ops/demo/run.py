@@ -1,0 +1,175 @@
+"""`boomerang-server demo`."""
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from boomerang_client import BoomerangError, Client, Job, Status, StillRunning
+from ops.demo import pictures, screen, sheet
+from ops.demo.orders import Order, lines, orders, unacceptable
+from ops.demo.verdict import Verdict, judge
+from ops.loopback import get_json
+from ops.signals import Ended, ending
+from ops.stack import LocalStack, Options
+from ops.up import CANNOT_START, teller
+
+#: One callback in ten never comes; others come twice, or before the submission's answer; answers get lost after the
+#: purchase, or the gateway stumbles before it; a few tasks fail, most of them curably.
+FAULTS = (
+    "--latency 0.5-4 --drop-callbacks 0.1 --repeat-callbacks 0.15 --early-callbacks 0.08 "
+    "--lost-answers 0.05 --error-after 0.02 --error-before 0.02 --throttle 0.02 --fail 0.04 --fail-permanent 0.02"
+)
+#: A provider account with this many slots, and a polling that suits pictures that take seconds instead of a minute.
+SETTINGS = {
+    "BOOMERANG_MAX_IN_FLIGHT": "32",
+    "BOOMERANG_POLL_FIRST": "8",
+    "BOOMERANG_POLL_MAX": "5",
+}
+LIMIT = 300.0  # seconds; it takes about a quarter of that
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What came of a run, and where it lies."""
+
+    verdict: Verdict
+    page: Path
+
+
+@click.command()
+@click.option("--jobs", "count", type=click.IntRange(1, 1600), default=200, show_default=True, help="How many jobs.")
+@click.option("--seed", type=int, default=7, show_default=True, help="The same seed brings the same orders and faults.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".boomerang/demo"),
+    show_default=True,
+    help="Folder of the pictures, results.jsonl and index.html.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the stack's state and logs, kept afterwards.  [default: a temporary one]",
+)
+@click.option("--sim", default=FAULTS, metavar="OPTIONS", help="Options of the simulator instead of the demo's own.")
+def demo(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
+    """Run 200 real jobs through the whole service and show what came back.
+
+    Prompts of PartiPrompts and photographs, both models, a simulated provider that drops callbacks, repeats them and
+    loses answers. Exit code 1 if a promise broke: a job lost or bought twice, or a sum that differs from the ledger.
+    """
+    console = Console(highlight=False)
+    now = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+    # Faults are drawn by the ids. In a folder that is kept, the same ids would be the jobs of last time.
+    run = f"demo-{seed}" if data is None else f"demo-{now}"
+    out = out / now
+    try:
+        with _folder(data, out) as folder:
+            options = Options(
+                folder=folder, flower=False, simulator=f"--seed {seed} {sim}", settings=SETTINGS, warnings=False
+            )
+            stack = LocalStack(options, teller(console))
+            with ending(stack.hurry):
+                console.print("starting Redis, worker, beat, webhook and a simulated provider …", style="dim")
+                with stack:
+                    course = _run(console, stack, [*orders(run, count, seed), unacceptable(run)], out)
+    except CANNOT_START as error:
+        raise click.ClickException(str(error)) from None
+    except BoomerangError as error:
+        raise click.ClickException(f"{error} (logs: {out / 'logs'})") from None
+    except Ended as ended:
+        console.print("ended early; nothing is left running", style="dim")
+        sys.exit(ended.exit_code)
+    _conclude(console, course)
+
+
+def _run(console: Console, stack: LocalStack, asked: Sequence[Order], out: Path) -> Course:
+    with Client(stack.url, stack.key) as client:
+        began = time.monotonic()
+        accepted = client.enqueue_batch(list(lines(asked)), id=asked[0].id.rpartition("-")[0])
+        turned_away = {error.line for error in accepted.errors}
+        taken = [order for number, order in enumerate(asked, start=1) if number not in turned_away]
+        try:
+            with screen.watching(console, began) as show:
+                client.wait(accepted.id, progress=show, timeout=LIMIT, every=0.25)
+        except StillRunning as error:
+            console.print(f"[red]{error}[/]")
+        seconds = time.monotonic() - began
+        jobs = {job.id: job for job in client.results(accepted.id)}
+        cost = client.batch(accepted.id).cost
+    ended = [job for job in jobs.values() if job.status is Status.COMPLETED]
+    number = sum(len(job.output) for job in ended)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("fetching the pictures", total=number)
+        fetched = pictures.fetch(ended, out, lambda: progress.advance(task))
+    missing = sum(each is None for found in fetched.values() for each in found)
+    verdict = judge(
+        asked=[order.id for order in taken],
+        refused=accepted.rejected,
+        jobs=jobs,
+        cost=cost,
+        ledger=get_json(f"{stack.plan.url('simulator')}/_sim/ledger"),
+        stats=get_json(f"{stack.plan.url('simulator')}/_sim/stats"),
+        pictures=(number - missing, missing),
+        seconds=seconds,
+    )
+    return Course(verdict, _write(out, taken, jobs, fetched, verdict))
+
+
+def _write(
+    out: Path,
+    taken: Sequence[Order],
+    jobs: Mapping[str, Job],
+    fetched: Mapping[str, Sequence[pictures.Picture | None]],
+    verdict: Verdict,
+) -> Path:
+    small = pictures.references(out)
+    cards = []
+    with (out / "results.jsonl").open("w", encoding="utf-8") as file:
+        for order in taken:
+            if order.id not in jobs:
+                continue
+            found = [each for each in fetched.get(order.id, ()) if each is not None]
+            line = {**jobs[order.id].raw, "prompt": order.prompt, "files": [each.file for each in found]}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            cards.append(sheet.Card(order, jobs[order.id], found, [small[name] for name in order.photographs]))
+    return sheet.write(out, cards, verdict)
+
+
+def _conclude(console: Console, course: Course) -> None:
+    console.print()
+    console.print(screen.table(course.verdict))
+    console.print()
+    console.print("Look at it:", style="bold", end=" ")
+    console.print(course.page.resolve().as_uri(), soft_wrap=True)
+    for promise in course.verdict.broken:
+        console.print(f"[bold red]A promise broke: {promise}[/]")
+    if course.verdict.broken:
+        sys.exit(1)
+
+
+@contextmanager
+def _folder(given: Path | None, out: Path) -> Iterator[Path]:
+    """The stack's folder: the one given, or a temporary one, of which the logs are kept with the results."""
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="boomerang-") as temporary:
+        try:
+            yield Path(temporary)
+        finally:
+            out.mkdir(parents=True, exist_ok=True)
+            logs = Path(temporary, "logs")
+            if logs.exists():
+                shutil.move(logs, out / "logs")
