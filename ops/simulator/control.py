@@ -62,8 +62,7 @@ def _begin_outage(app: web.Application) -> None:
         seconds = seconds or _REFUSED_SECONDS
         provider.faults.count("outage.refused")
         app[LISTENER](seconds)
-    if kind != "off" and seconds:
-        provider.timers.later(seconds, lambda: provider.faults.update({"outage": "off"}))
+    provider.end_outage_in(seconds if kind != "off" else 0)
 
 
 async def _stats(request: web.Request) -> web.Response:

@@ -116,7 +116,10 @@ simulate = click.Command(
         click.Option(["--seed"], default="0", show_default=True, help="the same seed brings the same faults"),
         click.Option(["--ledger"], type=_PATH, help="append what is bought there, as JSON lines"),
         click.Option(
-            ["--keep"], type=float, default=0, help="delete results so many seconds after their end; 0: never"
+            ["--keep"],
+            type=click.FloatRange(min=0),
+            default=0,
+            help="delete results so many seconds after their end; 0: never",
         ),
         click.Option(["--image-key"], default="image", show_default=True, help="member of an image_list item"),
         click.Option(["--echo-external-id"], is_flag=True, help="answers carry external_task_id"),

@@ -43,12 +43,27 @@ class Provider:
         self._looks: Counter[str] = Counter()
         self._bases: dict[str, str] = {}
         self._anonymous = 0
+        self._outages = 0
         self._ended: deque[tuple[float, Task]] = deque()
 
     def start(self) -> None:
-        """Begin to delete old results, if that was asked for; wants a running loop."""
+        """Begin to delete old results, and to wait for the end of an outage, if there is one; wants a running loop."""
         if self.settings.keep:
             self._sweep()
+        if self.faults.word("outage") != "off":
+            self.end_outage_in(self.faults.number("outage_seconds"))
+
+    def end_outage_in(self, seconds: float) -> None:
+        """The present outage ends by itself after that long; 0: it does not. Takes the place of an earlier end."""
+        self._outages += 1
+        ordinal = self._outages
+
+        def end() -> None:
+            if ordinal == self._outages:
+                self.faults.update({"outage": "off"})
+
+        if seconds:
+            self.timers.later(seconds, end)
 
     def reset(self) -> None:
         """As new: no task, no purchase, no count, nothing pending, the faults those of the start."""

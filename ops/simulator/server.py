@@ -15,7 +15,7 @@ from ops.simulator.provider import Provider
 from ops.simulator.settings import Settings
 from ops.simulator.tasks import Status, Task
 from ops.simulator.troubles import Ask
-from ops.simulator.validate import Refused, read_order
+from ops.simulator.validate import MALFORMED, Refused, read_order
 
 #: ten images of 10 MB as base64, and some room for the rest
 MOST_BODY = 150 * 1024 * 1024
@@ -104,11 +104,13 @@ class _Api:
         """POST /model/v1/generation."""
         self._provider.calls["submit"] += 1
         # Read to its end first: an answer before that would leave the rest in the way of the connection's next request.
-        body = await request.read()
         try:
+            body = await request.read()
             return await self._take(self._admit(request, body))
         except Refusal as refusal:
             return refusal.answer or answers.cut(request)
+        except web.HTTPRequestEntityTooLarge:
+            return refuse(413, MALFORMED, f"body: must not exceed {MOST_BODY} bytes")
 
     def _admit(self, request: web.Request, body: bytes) -> Ask:
         """Who asks for what; Refusal if the key, the rate or the order is not in order."""

@@ -122,7 +122,8 @@ async def _error_after(ask: Ask, _body: shapes.Body) -> web.Response | None:
 
 
 async def _html_after(ask: Ask, _body: shapes.Body) -> web.Response | None:
-    if ask.coin("html") or not ask.fires("html"):
+    # Whoever is met here is one whom the coin spared before the creation.
+    if not ask.fires("html"):
         return None
     ask.provider.faults.count("html.created")
     return web.Response(text=_PAGE, content_type="text/html")

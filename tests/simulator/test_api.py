@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import requests
 
+from ops.simulator import server
+
 
 def test_a_task_from_submission_to_its_pictures(start: Callable[..., Any], wait_for: Callable[..., Any]) -> None:
     simulator = start(latency="0.3")
@@ -47,6 +49,13 @@ def test_a_mistake_is_answered_in_the_gateways_style(start: Callable[..., Any]) 
     assert answer.status_code == 400
     assert answer.json() == {"error": {"code": "002016003", "message": "n: must be an integer between 1 and 9"}}
     assert simulator.ledger()["totals"]["tasks"] == 0
+
+
+def test_a_body_without_measure_is_refused(start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MOST_BODY", 10_000)
+    answer = start().submit("a", prompt="x" * 20_000)
+    assert answer.status_code == 413
+    assert answer.json()["error"]["message"] == "body: must not exceed 10000 bytes"
 
 
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer ", "Basic key", "key"])

@@ -291,6 +291,22 @@ def test_an_outage_ends_by_itself(start: Start, wait_for: Callable[..., Any]) ->
     assert simulator.created("b") == 0
 
 
+def test_an_outage_of_the_start_ends_by_itself_too(start: Start, wait_for: Callable[..., Any]) -> None:
+    simulator = start(outage="503", outage_seconds=0.3)
+    assert simulator.submit("a").status_code == 503
+    assert wait_for(lambda: simulator.submit("a").status_code == 200)
+
+
+def test_the_end_of_an_outage_ends_no_later_one(start: Start, wait_for: Callable[..., Any]) -> None:
+    simulator = start(latency="0.4")
+    simulator.submit("clock")
+    simulator.turn(outage="503", outage_seconds=0.1)
+    simulator.turn(outage="503", outage_seconds=0)
+    # The control calls are answered in an outage: they tell when the first end must have passed.
+    wait_for(lambda: simulator.ledger()["totals"]["bought"] == 1)
+    assert simulator.submit("a").status_code == 503
+
+
 def test_a_dialect_says_the_same_in_other_words(start: Start, wait_for: Callable[..., Any]) -> None:
     simulator = start(dialect=1, fail=0.3)
     words, ids, costs, codes, outputs = set(), set(), set(), set(), set()
