@@ -43,7 +43,12 @@ class Provider:
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._session.headers.update(
-            {"Authorization": f"Bearer {settings.provider_key}", "Content-Type": "application/json"}
+            {
+                "Authorization": f"Bearer {settings.provider_key}",
+                "Content-Type": "application/json",
+                # Answers are small. A compressed one is not unpacked: it could grow without bound (urllib3 2.8).
+                "Accept-Encoding": "identity",
+            }
         )
 
     def close(self) -> None:
@@ -107,7 +112,7 @@ def _read(response: requests.Response, deadline: float) -> bytes:
     """The body, bounded in size and time: a read time-out does not stop a server that sends a byte now and then."""
     parts: list[bytes] = []
     size = 0
-    while part := response.raw.read1(_CHUNK, decode_content=True):
+    while part := response.raw.read1(_CHUNK, decode_content=False):
         parts.append(part)
         size += len(part)
         if size > LARGEST_ANSWER:

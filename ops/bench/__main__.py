@@ -1,0 +1,89 @@
+"""`python -m ops.bench`: run all benchmarks and print the table."""
+
+import tempfile
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ops.bench.callbacks import acknowledgement
+from ops.bench.rates import plain_recipe, whole_path
+from ops.bench.stage import stack
+from ops.bench.state import weigh
+
+#: A generation of this many seconds is slow enough for a held worker to hurt.
+SLOW = 10
+SLOTS = 16
+CALLBACK_RATE = 300
+
+
+class Report:
+    """Rows of the table, printed at the end; progress on the way."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rows: list[tuple[str, str, str]] = []
+
+    def step(self, what: str) -> None:
+        """Say what is being measured."""
+        self._console.print(f"measuring {what} …", style="dim")
+
+    def row(self, what: str, figure: str, aim: str = "") -> None:
+        """One line of the result."""
+        self._rows.append((what, figure, aim))
+
+    def table(self) -> None:
+        """Print all."""
+        table = Table("what", "measured", "aim", title="Boomerang's benchmarks (docs/benchmarks.md)")
+        for row in self._rows:
+            table.add_row(*row)
+        self._console.print(table)
+
+
+@click.command()
+@click.option("--jobs", default=3000, show_default=True, help="Jobs of a rate measurement.")
+@click.option("--runs", default=3, show_default=True, help="Runs of a rate measurement; the best of each counts.")
+@click.option("--weighed", default=100_000, show_default=True, help="Jobs in flight when Redis is weighed.")
+def main(jobs: int, runs: int, weighed: int) -> None:
+    """Measure, and print a table."""
+    report = Report(Console())
+    with tempfile.TemporaryDirectory(prefix="boomerang-bench-") as name:
+        folder = Path(name)
+        _rates(report, folder, jobs, runs)
+        _slow(report, folder, jobs)
+        report.step(f"the state, with {weighed:,} jobs")
+        state = weigh(folder / "state", weighed)
+    report.row("checked and enqueued by one process, 500 a call", f"{state.rate:,.0f} jobs/s", "≥ 20,000")
+    report.row(f"Redis a job in flight, beyond its text, at {weighed:,}", f"{state.size:,.0f} bytes", "≤ 700")
+    report.table()
+
+
+def _rates(report: Report, folder: Path, jobs: int, runs: int) -> None:
+    with stack(folder / "fast", "0") as running:
+        report.step("the bare recipe and the whole path, in turn")
+        bare, whole = [], []
+        for turn in range(runs):
+            bare.append(plain_recipe(running, "bare.post", jobs))
+            whole.append(whole_path(running, jobs, f"whole-{turn}"))
+        report.step(f"callbacks at {CALLBACK_RATE} a second")
+        told = acknowledgement(running, CALLBACK_RATE, 10)
+    report.row("bare Celery task that only submits (requests.post)", f"{max(bare):,.0f} jobs/s")
+    report.row("whole path: upload, submit, callback, final state", f"{max(whole):,.0f} jobs/s")
+    report.row("whole path : bare task", f"{max(whole) / max(bare):.2f}", "≥ 1.5")
+    figure = f"p50 {told.p50:.1f} ms, p99 {told.p99:.1f} ms" + (f", {told.refused} refused" if told.refused else "")
+    report.row(f"callback acknowledged at {CALLBACK_RATE}/s", figure, "p99 ≤ 50 ms")
+
+
+def _slow(report: Report, folder: Path, jobs: int) -> None:
+    report.step(f"the polling recipe and the whole path at {SLOW} s of generation")
+    with stack(folder / "slow", str(SLOW)) as running:
+        polling = plain_recipe(running, "bare.until_done", 2 * SLOTS)
+        ours = whole_path(running, jobs, "slow")
+    report.row(f"submit-and-poll recipe, {SLOTS} slots, {SLOW} s of generation", f"{polling:,.1f} jobs/s")
+    report.row("whole path, the same generation", f"{ours:,.0f} jobs/s")
+    report.row("whole path : submit-and-poll recipe", f"{ours / polling:,.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""How fast callbacks are acknowledged while they come at a steady rate."""
+
+import asyncio
+import statistics
+import time
+from dataclasses import dataclass
+
+import aiohttp
+
+from jobs.record import NewJob
+from jobs.settings import Settings
+from jobs.store import Store, connect
+from ops.stack import LocalStack
+from schemas import callback_path
+
+GROUP = 500
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """Milliseconds from the moment at which a callback was due to be sent until its answer; `refused`: no 204."""
+
+    p50: float
+    p99: float
+    refused: int
+
+
+def in_progress(redis_url: str, count: int) -> list[str]:
+    """So many jobs that the provider is working on; their external ids."""
+    client = connect(redis_url)
+    store = Store(client, Settings())
+    ids = [f"callback-{number}" for number in range(count)]
+    for start in range(0, count, GROUP):
+        group = ids[start : start + GROUP]
+        store.enqueue([NewJob(id=each, text=f'{{"prompt":"{each}"}}', model="kirin_image_omni") for each in group])
+        claims = store.claim(store.admit(GROUP).ids)
+        store.started_many([(claim.id, claim.fence, f"task-{claim.id}") for claim in claims])
+    client.close()
+    return ids
+
+
+def acknowledgement(running: LocalStack, rate: int, seconds: int) -> Acknowledged:
+    """Send final callbacks of as many jobs at that rate, on schedule whatever the answers do."""
+    ids = in_progress(running.redis_url, rate * seconds)
+    secret = running.plan.secrets.callback_secret
+    return asyncio.run(_send(running.url, [callback_path(each, secret) for each in ids], rate))
+
+
+async def _send(url: str, paths: list[str], rate: int) -> Acknowledged:
+    body = {
+        "id": "t",
+        "status": "completed",
+        "output": [{"content": [{"type": "image", "url": "https://images.example.com/a.png"}]}],
+        "usage": {"cost": "0.0065", "discount": 1},
+    }
+    waits: list[float] = []
+    refused = 0
+
+    async def one(session: aiohttp.ClientSession, path: str, due: float) -> None:
+        nonlocal refused
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        async with session.post(url + path, json=body) as answer:
+            await answer.read()
+            refused += answer.status != 204  # noqa: PLR2004 - No Content
+        waits.append((time.perf_counter() - due) * 1000)
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as session:
+        begin = time.perf_counter() + 0.5
+        await asyncio.gather(*(one(session, path, begin + n / rate) for n, path in enumerate(paths)))
+    cuts = statistics.quantiles(waits, n=100)
+    return Acknowledged(p50=cuts[49], p99=cuts[98], refused=refused)

@@ -1,0 +1,48 @@
+"""The state alone: how fast jobs are accepted, and what one weighs."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.record import NewJob
+from jobs.settings import Settings
+from jobs.store import Store, connect
+from ops.bench.stage import generations
+from ops.redis_server import running
+from schemas import load_request
+
+GROUP = 500
+TASK_ID = "0123456789abcdef0123"
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """`rate`: jobs accepted a second by one process; `size`: bytes of Redis a job in flight, beyond its text."""
+
+    rate: float
+    size: float
+
+
+def weigh(folder: Path, count: int) -> Weighed:
+    """Read, check and enqueue so many lines from one process, 500 a call, then put all of them in flight."""
+    lines = [json.dumps(request) for request in generations(count)]
+    with running(folder) as server:
+        client = connect(server.url)
+        store = Store(client, Settings())
+        empty = client.info("memory")["used_memory"]
+        text = 0
+        begin = time.perf_counter()
+        for start in range(0, count, GROUP):
+            group = []
+            for number, line in enumerate(lines[start : start + GROUP], start):
+                request = load_request(json.loads(line))
+                group.append(NewJob(id=f"bench.{number}", text=request.text(), model=request.model, n=request.n))
+            text += sum(len(job.text.encode()) for job in group)
+            store.enqueue(group, batch="bench")
+        rate = count / (time.perf_counter() - begin)
+        while ids := store.admit(GROUP).ids:
+            store.started_many([(claim.id, claim.fence, TASK_ID) for claim in store.claim(ids)])
+        size = (client.info("memory")["used_memory"] - empty - text) / count
+        client.close()
+        return Weighed(rate, size)
