@@ -112,7 +112,7 @@ def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
         ),
         ChildSpec(
             name="beat",
-            argv=(*celery, "beat", "--schedule", str(plan.folder / "run" / "beat-schedule"), "--pidfile="),
+            argv=(*celery, "beat"), "--pidfile="),
             env={**env, **no_key},
         ),
     ]

@@ -65,7 +65,7 @@ class Supervisor:
 
     def tick(self) -> None:
         """Look once: pass warnings on, start again who died."""
-        for name, child in list(self._children.items()):
+        for child in list(self._children.values()):
             if self._warnings:
                 self._pass_on(child)
             if child.ended:

@@ -96,8 +96,8 @@ def table(verdict: Verdict) -> Table:
     rows.add_row("lost", _promise(verdict.lost, kept=verdict.lost == 0))
     rows.add_row(
         "cost",
-        _promise(f"{verdict.cost} USD", kept=verdict.cost == verdict.ledger),
-        f"the ledger says {verdict.ledger} USD",
+        _promise(f"{verdict.cost:.4f} USD", kept=verdict.cost == verdict.ledger),
+        f"the ledger says {verdict.ledger:.4f} USD",
     )
     rows.add_row("time", f"{verdict.seconds:.0f} s", "first job sent to last one ended")
     return rows
