@@ -7,7 +7,8 @@ in its compact encoding. Times are whole µs since 1970.
     f fence   m model   n images (absent: 1)   c created   u updated   e ended   d deadline   b batch
     t the provider's task id   q this attempt was handed to a worker   w admitted, not yet claimed
     k tries that were surely not created   l looks   x in doubt since   v the provider is known to have it   r reason
-    y settled by   o what is owed when it ends   g what is still owed   h tries of a delivery
+    y settled by   o what is owed when it ends   g what is still owed   h tries of a delivery   j fence of deliveries
+    z next look, i next delivery: where both are to come, so that the alarm stands at the earlier one
 """
 
 import json
@@ -23,6 +24,8 @@ from jobs.states import State
 
 #: Money is counted in whole nano-dollars, so that Redis can add it without rounding; finer costs are rounded half even.
 NANO = Decimal(1_000_000_000)
+#: USD. Redis counts in 64 bits; a task of a million dollars is a mistake, which must not keep the job from ending.
+MOST_COST = Decimal(1_000_000)
 ATTEMPT_MARK = "~"
 
 
@@ -57,8 +60,9 @@ class Result:
     def to_json(self) -> str:
         """The stored form; money as text."""
         cost = None if self.cost is None else str(self.cost)
-        body = {"output": list(self.output), "error": self.error, "cost": cost, "discount": self.discount}
-        return json.dumps({name: value for name, value in body.items() if value}, ensure_ascii=False, default=str)
+        body = {"output": list(self.output) or None, "error": self.error, "cost": cost, "discount": self.discount}
+        given = {name: value for name, value in body.items() if value is not None}
+        return json.dumps(given, ensure_ascii=False, default=str)
 
     @classmethod
     def from_json(cls, text: str) -> "Result":
@@ -74,8 +78,10 @@ class Result:
 
     @property
     def nano(self) -> str:
-        """The cost as Redis counts it: whole nano-dollars, '' where there is none."""
-        return "" if self.cost is None else str(int((self.cost * NANO).to_integral_value()))
+        """The cost as Redis counts it: whole nano-dollars, '' where there is none, or none that a sum could hold."""
+        if self.cost is None or not abs(self.cost) <= MOST_COST:
+            return ""
+        return str(int((self.cost * NANO).to_integral_value()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,8 @@ _REFUSALS = (
 )
 #: Server errors that say "not now" rather than "you are wrong".
 _NOT_NOW = re.compile(
-    r"^(OOM|MISCONF|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY)\b"
+    # At the start, after the name of the script (Redis 6), or after that of the command in a pipeline (redis-py).
+    r"(?:^|: |-)(?:OOM|MISCONF|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY) "
     r"|command not allowed when used memory"
 )
 

@@ -40,8 +40,13 @@ def url_of(*schemes: str) -> Any:
     """A validator: an absolute URL with one of these schemes and a host (a `unix` one has a path instead)."""
 
     def check(value: str) -> None:
-        parts = urlsplit(value)
-        if parts.scheme not in schemes or not (parts.hostname or parts.path):
+        try:
+            parts = urlsplit(value)
+            # A socket has a path where others have a host; "rpc://" means the broker and needs neither.
+            place = {"unix": parts.path, "redis+socket": parts.path, "rpc": "rpc"}.get(parts.scheme, parts.hostname)
+        except ValueError:
+            place = None
+        if not place or parts.scheme not in schemes:
             # Not the value itself: it may hold a password.
             raise ValidationError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
 

@@ -29,6 +29,8 @@ PUT_BACK = 30.0
 WINDOW = 2_000
 #: The rate limit may be exceeded for a moment by what was saved up in this time.
 RATE_BURST = 1.0
+#: The lane never waits longer than this (seconds) without sending one job ahead, whatever `Retry-After` says.
+LONGEST_HOLD = 3600.0
 #: How long one round of reconcile may take before another may take over its jobs.
 DUE_LEASE = 60.0
 
@@ -133,7 +135,10 @@ class Store(Reading):
         return bool(self._scripts.call("doubt", job_id, fence, reason, _us(wait), _flag(exists)) == "doubt")
 
     def requeue(self, job_id: str, fence: int, reason: str, *, wait: float = 0.0, count: bool = False) -> str:
-        """It surely does not exist at the provider: 'queued', 'over' (the producer had given up on it) or 'refused'."""
+        """It surely does not exist at the provider: 'queued', or 'over' where the producer had given up on it.
+
+        'doubt': a callback has shown that it does exist, it is looked for; 'refused': a stale fence or another state.
+        """
         return str(self._scripts.call("requeue", job_id, fence, _us(wait), reason, _flag(count), _us(RECHECK)))
 
     def hold(self, reason: str, *, base: float, cap: float, least: float = 0.0) -> float:
@@ -141,6 +146,7 @@ class Store(Reading):
 
         Returns when the hold ends, in seconds since 1970 by Redis's clock.
         """
+        least = min(least, LONGEST_HOLD)
         random = f"{secrets.randbelow(1_000_000) / 1_000_000:.6f}"
         return float(self._scripts.call("hold", _us(base), _us(cap), _us(least), random, reason)) / 1e6
 
@@ -199,7 +205,8 @@ class Store(Reading):
 
     def again(self, due: Due, wait: float, *, count: bool = True, reason: str = "") -> bool:
         """A look changed nothing: look again in `wait` seconds."""
-        return bool(self._scripts.call("again", due.job.id, due.job.fence, _us(wait), _flag(count), reason) == "set")
+        looks = due.job.looks + 1 if count else ""
+        return bool(self._scripts.call("again", due.job.id, due.job.fence, _us(wait), looks, reason) == "set")
 
     def expire(self, due: Due, wait: float) -> Settled:
         """Give up waiting; a late result is still looked for, every `wait` seconds, for as long as a deadline."""
@@ -209,7 +216,8 @@ class Store(Reading):
     def delivered(self, due: Due, kind: str, *, again_in: float | None = None) -> str:
         """A delivery was made, or is to be tried again: 'clear' (nothing is owed any more), 'owed' or 'refused'."""
         wait = "" if again_in is None else _us(again_in)
-        return str(self._scripts.call("delivered", due.job.id, due.job.fence, kind, wait, _us(self.settings.poll_max)))
+        tries = due.job.delivery_tries + 1
+        return str(self._scripts.call("delivered", due.job.id, due.job.fence, kind, wait, tries))
 
     def purge(self, limit: int = 200) -> tuple[int, int]:
         """Forget what ended longer ago than the retention: (jobs, batches). Bounded work a call."""

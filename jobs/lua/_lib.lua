@@ -50,6 +50,29 @@ local function alarm(job, at)
   end
 end
 
+-- A job that is over for us may have two things left: the provider to be watched (p) and a delivery to be made (g). It
+-- stands in the alarms once all the same, at the earlier time; `z` and `i` keep the two apart.
+local function look_at(job, at)
+  if FINAL[job.s] and job.g then
+    save(job, {z = at})
+    at = math.min(at, tonumber(job.i))
+  end
+  alarm(job, at)
+end
+
+local function deliver_at(job, at)
+  if job.p then
+    save(job, {i = at})
+    at = math.min(at, tonumber(job.z))
+  end
+  alarm(job, at)
+end
+
+-- When someone looks at the provider next; nil without an alarm.
+local function next_look(job)
+  return tonumber(FINAL[job.s] and job.g and job.z or redis.call('ZSCORE', KEY.alarms, job.id) or nil)
+end
+
 local function ready(job) redis.call('ZADD', KEY.ready, job.c, job.id) end
 
 local function leave_window(job)
@@ -90,23 +113,28 @@ end
 local function stand(job, where, change, now, at)
   if FINAL[job.s] then
     change.p = where
-    move(job, job.s, change, now, at)
+    move(job, job.s, change, now)
+    look_at(job, at)
   else
     move(job, where, change, now, at)
   end
 end
 
 -- What is owed when a job ends. A second end (a late result) is told to those who asked to be notified, but does not
--- finish a Celery message twice.
+-- finish a Celery message twice; one that the first end still owes stays owed.
 local function owed(job, again)
   local owing = job.o or ''
-  if again then owing = string.gsub(owing, 'c', '') end
+  if again and not string.find(job.g or '', 'c', 1, true) then owing = string.gsub(owing, 'c', '') end
   return owing ~= '' and owing or false
 end
 
+-- A new end: who is delivering an older one has no say any more.
+local function outdate_deliveries(job) return job.j and tonumber(job.j) + 1 or nil end
+
 -- The provider knows nothing of the attempt of a job that is over for us: free its slots, keep only deliveries.
 local function let_go(job, now)
-  move(job, job.s, {p = false, d = false, l = false, x = false}, now, job.g and now or false)
+  local change = {p = false, d = false, l = false, x = false, v = false, z = false, i = false}
+  move(job, job.s, change, now, job.g and tonumber(job.i) or false)
 end
 
 -- A stale fence means that another holder has taken over; '' means that no claim is needed.
@@ -129,6 +157,11 @@ local function spend(job, cost)
   if cost == '' or cost == '0' then return end
   redis.call('HINCRBY', KEY.lane, 'spent', cost)
   if job.b then redis.call('HINCRBY', KEY.batch .. job.b, 'spent', cost) end
+end
+
+-- The provider took a submission after the last hold: the lane is open again.
+local function lane_is_open(now)
+  if lane('level') > 0 and lane('hold') <= now then redis.call('HDEL', KEY.lane, 'level', 'why', 'since') end
 end
 
 local function arity(count)

@@ -26,6 +26,7 @@ local tat = math.max(lane('tat'), now)
 local taken = 0
 for _, id in ipairs(redis.call('ZRANGE', KEY.ready, 0, limit - 1)) do
   local job = load(id)
+  if not job then redis.call('ZREM', KEY.ready, id); break end -- it would stop the queue for ever
   local n = images(job)
   -- A job of more images than there are slots would wait for ever; it goes when it has the lane to itself.
   local alone = slots_max > 0 and n > slots_max and slots + window + taken == 0

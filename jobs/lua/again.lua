@@ -1,13 +1,17 @@
 -- A look changed nothing: look again later.
--- ARGV: id, fence, µs until then, '1' to count the look, reason or '' to leave it
+-- ARGV: id, fence, µs until then, how many looks that were or '' to leave it, reason or '' to leave it
 -- Returns: 'set' | 'refused'
 arity(5)
 local job = load(ARGV[1])
-if not job or not fenced(job, ARGV[2]) or not phase(job) then return 'refused' end
+if not job or not fenced(job, ARGV[2]) then return 'refused' end
+local at = phase(job)
+if at ~= 'in_doubt' and at ~= 'in_progress' then return 'refused' end
 local change = {}
-if ARGV[4] == '1' then change.l = tonumber(job.l or 0) + 1 end
+if ARGV[4] ~= '' then change.l = ARGV[4] end
 if ARGV[5] ~= '' then change.r = ARGV[5] end
 save(job, change)
 local now = clock()
-alarm(job, job.g and now or now + tonumber(ARGV[3]))
+-- A callback may have asked for another look while this one was under way: it may have seen less than that knew.
+local asked = next_look(job)
+if not asked or asked > now then look_at(job, now + tonumber(ARGV[3])) end
 return 'set'

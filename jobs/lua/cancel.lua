@@ -13,6 +13,8 @@ if job.s == 'queued' then
   move(job, 'cancelled', change, now, change.g and now or false)
 else
   change.p = job.s
+  -- The delivery is due now; the look at the provider, or the end of the lease, when it was.
+  if change.g then change.z, change.i = next_look(job), now end
   move(job, 'cancelled', change, now, change.g and now or nil)
 end
 return {'cancelled', job.s, wake(now), job.g and 1 or 0}

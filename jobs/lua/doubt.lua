@@ -5,6 +5,6 @@ arity(5)
 local job = load(ARGV[1])
 if not job or not fenced(job, ARGV[2]) or phase(job) ~= 'submitting' then return 'refused' end
 local now = clock()
-local change = {x = now, l = false, r = ARGV[3], v = ARGV[5] == '1' and '1' or false}
-stand(job, 'in_doubt', change, now, job.g and now or now + tonumber(ARGV[4]))
+local change = {x = now, l = false, r = ARGV[3], v = ARGV[5] == '1' and '1' or nil}
+stand(job, 'in_doubt', change, now, now + tonumber(ARGV[4]))
 return 'doubt'

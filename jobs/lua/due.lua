@@ -2,6 +2,7 @@
 -- outside is done here: a waiting job is put (back) into the queue, a submission whose lease is over is in doubt.
 -- ARGV: most jobs to claim, lease in µs, µs until a waiting job is re-checked
 -- Returns: {a hint to admit (0|1), how many rang, then one record as JSON for each job to act upon}
+-- A claim is for one thing: a record with `g` for its delivery (`f` is that claim's fence), one without for a look.
 arity(3)
 local now = clock()
 local lease, recheck = tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -18,6 +19,11 @@ for _, id in ipairs(rung) do
     ready(job)
     alarm(job, now + recheck)
     readied = true
+  elseif job.g and (not job.p or tonumber(job.i) <= now) then
+    save(job, {j = tonumber(job.j or 0) + 1})
+    deliver_at(job, now + lease)
+    job.now, job.f = whole(now), job.j
+    answer[#answer + 1] = cjson.encode(job)
   else
     local change = {f = tonumber(job.f or 0) + 1}
     if phase(job) == 'submitting' then
@@ -25,9 +31,9 @@ for _, id in ipairs(rung) do
       stand(job, 'in_doubt', change, now, now + lease)
     else
       save(job, change)
-      alarm(job, now + lease)
+      look_at(job, now + lease)
     end
-    job.now = whole(now)
+    job.now, job.g = whole(now), nil
     answer[#answer + 1] = cjson.encode(job)
   end
 end

@@ -10,7 +10,10 @@ if FINAL[job.s] then
   let_go(job, now)
   return {'over', wake(now)}
 end
-local change = {p = 'in_progress', e = now, y = 'deadline', d = now + tonumber(ARGV[4]), l = false, g = owed(job)}
+-- A new fence: the same call again must not take the job for one that was over already.
+local change = {p = 'in_progress', f = tonumber(job.f or 0) + 1, e = now, y = 'deadline', d = now + tonumber(ARGV[4]), l = false, g = owed(job)}
 change.r = 'the provider did not finish it in time'
-move(job, 'expired', change, now, change.g and now or now + tonumber(ARGV[3]))
+local look = now + tonumber(ARGV[3])
+if change.g then change.z, change.i = look, now end
+move(job, 'expired', change, now, change.g and now or look)
 return {'expired', 0}

@@ -9,6 +9,7 @@
 arity(8)
 local job = load(ARGV[1])
 local said, result, cost, by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+if said ~= 'completed' and said ~= 'failed' then error('an attempt ends completed or failed, not ' .. said) end
 if not job then return {'unknown', '', 0, 0} end
 local given = tonumber(ARGV[2])
 if given > attempt(job) then return {'unknown', job.s, 0, 0} end
@@ -25,6 +26,7 @@ if at == 'queued' and not job.q then return {'unknown', job.s, 0, 0} end
 
 local now = clock()
 spend(job, cost)
+if at == 'submitting' then lane_is_open(now) end
 if wait ~= '' and not FINAL[job.s] then
   local change = {a = attempt(job) + 1, q = false, t = false, d = false, l = false, x = false, v = false, k = false}
   change.r = 'attempt ' .. attempt(job) .. ' failed; the next one waits'
@@ -34,12 +36,11 @@ end
 
 redis.call('SET', KEY.result .. job.id, result)
 local before = FINAL[job.s]
-local change = {p = false, y = by, d = false, l = false, x = false, v = false, r = false, k = false}
-if not before then change.e = now end
+local change = {p = false, y = by, d = false, l = false, x = false, v = false, r = false, k = false, z = false, i = false}
 if job.s == 'cancelled' then
-  move(job, 'cancelled', change, now, job.g and now or false)
+  move(job, 'cancelled', change, now, job.g and tonumber(job.i) or false)
 else
-  change.e, change.g = now, owed(job, before)
+  change.e, change.g, change.h, change.j = now, owed(job, before), false, outdate_deliveries(job)
   move(job, said, change, now, change.g and now or false)
 end
 return {'finished', job.s, wake(now), job.g and 1 or 0}

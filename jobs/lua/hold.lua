@@ -11,5 +11,6 @@ if hold <= now then level = level + 1 end
 local wait = math.min(cap, base * 2 ^ (math.max(level, 1) - 1))
 -- Equal jitter keeps a floor: with full jitter a throttled lane would often come back at once.
 wait = math.max(least, wait / 2 + random * wait / 2)
-redis.call('HSET', KEY.lane, 'hold', whole(now + wait), 'why', ARGV[5], 'level', level, 'since', whole(now))
+redis.call('HSET', KEY.lane, 'hold', whole(now + wait), 'why', ARGV[5], 'level', level)
+redis.call('HSETNX', KEY.lane, 'since', whole(now))
 return whole(now + wait)

@@ -14,10 +14,8 @@ if at == 'queued' then
   move(job, 'in_doubt', {x = now, v = '1', r = 'a callback came for it'}, now, now)
   return {'noted', ring()}
 end
-if at == 'in_doubt' then
-  save(job, {v = '1'})
-elseif at ~= 'in_progress' or ARGV[3] ~= '1' then
-  return {'noted', 0}
-end
-alarm(job, clock())
+if at == 'submitting' or at == 'in_doubt' then save(job, {v = '1'}) end
+if at == 'submitting' then return {'noted', 0} end
+if at == 'in_progress' and ARGV[3] ~= '1' then return {'noted', 0} end
+look_at(job, clock())
 return {'noted', ring()}

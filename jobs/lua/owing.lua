@@ -1,15 +1,15 @@
 -- Claim, of some jobs, those that have ended and still owe a delivery.
 -- ARGV: lease in µs, ids...
--- Returns: one record as JSON for each
+-- Returns: one record as JSON for each, `f` being this claim's fence: it does not disturb who holds the job's own
 if #ARGV < 2 then error('expected a lease and ids') end
 local now = clock()
 local answer = {}
 for i = 2, #ARGV do
   local job = load(ARGV[i])
   if job and job.g then
-    save(job, {f = tonumber(job.f or 0) + 1})
-    alarm(job, now + tonumber(ARGV[1]))
-    job.now = whole(now)
+    save(job, {j = tonumber(job.j or 0) + 1})
+    deliver_at(job, now + tonumber(ARGV[1]))
+    job.now, job.f = whole(now), job.j
     answer[#answer + 1] = cjson.encode(job)
   end
 end

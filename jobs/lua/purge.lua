@@ -2,23 +2,23 @@
 -- ARGV: retention in µs, most of each kind
 -- Returns: {jobs forgotten, batches forgotten}
 arity(2)
-arity(2)
 local before, limit = clock() - tonumber(ARGV[1]), tonumber(ARGV[2])
 local gone, closed = 0, 0
 for state in pairs(FINAL) do
   local old = redis.call('ZRANGEBYSCORE', KEY.state .. state, '-inf', whole(before), 'LIMIT', 0, limit)
   for _, id in ipairs(old) do
-    local ended, phase, owing = unpack(redis.call('HMGET', KEY.job .. id, 'e', 'p', 'g'))
+    local ended, phase, owing, batch = unpack(redis.call('HMGET', KEY.job .. id, 'e', 'p', 'g', 'b'))
     if not phase and not owing and tonumber(ended or 0) < before then
       redis.call('ZREM', KEY.state .. state, id)
       redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id, KEY.parked .. id)
+      if batch then redis.call('HINCRBY', KEY.batch .. batch, 'gone', 1) end
       gone = gone + 1
     end
   end
 end
 for _, batch in ipairs(redis.call('ZRANGEBYSCORE', KEY.batches, '-inf', whole(before), 'LIMIT', 0, limit)) do
-  local first = redis.call('LINDEX', KEY.members .. batch, -1)
-  if not first or redis.call('EXISTS', KEY.job .. first) == 0 then
+  local accepted, without = unpack(redis.call('HMGET', KEY.batch .. batch, 'accepted', 'gone'))
+  if tonumber(accepted or 0) <= tonumber(without or 0) then
     redis.call('DEL', KEY.batch .. batch)
     redis.call('UNLINK', KEY.members .. batch)
     redis.call('ZREM', KEY.batches, batch)

@@ -1,12 +1,17 @@
 -- The attempt surely does not exist at the provider: it waits again, under the same external id and at its old place.
 -- ARGV: id, fence, µs to wait (0: at once), reason, '1' to count a try, µs until a waiting job is re-checked
--- Returns: 'queued' | 'over' (the producer had given up on it: slots freed) | 'refused'
+-- Returns: 'queued' | 'over' (the producer had given up on it: slots freed) | 'doubt' (a callback knows better) | 'refused'
 arity(6)
 local job = load(ARGV[1])
 if not job or not fenced(job, ARGV[2]) then return 'refused' end
 local at = phase(job)
 if at ~= 'submitting' and at ~= 'in_doubt' then return 'refused' end
 local now = clock()
+if job.v and at == 'submitting' then
+  stand(job, 'in_doubt', {x = now, l = false, r = 'a callback came for it'}, now, now)
+  return 'doubt'
+end
+if job.v then return 'doubt' end
 if FINAL[job.s] then
   let_go(job, now)
   return 'over'

@@ -9,7 +9,7 @@ if not FINAL[job.s] then return {'already', job.s, 0} end
 if job.p then return {'working', job.s, 0} end
 local now = clock()
 local change = {e = false, y = false, g = false, q = false, t = false, d = false, l = false, x = false, v = false}
-change.r, change.k = false, false
+change.r, change.k, change.h, change.j = false, false, false, outdate_deliveries(job)
 if job.q then change.a = attempt(job) + 1 end
 redis.call('DEL', KEY.result .. job.id)
 move(job, 'queued', change, now, now + tonumber(ARGV[2]))
