@@ -112,7 +112,7 @@ def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
         ),
         ChildSpec(
             name="beat",
-            argv=(*celery, "beat"), "--pidfile="),
+            argv=(*celery, "beat"),
             env={**env, **no_key},
         ),
     ]
