@@ -4,6 +4,7 @@ Source of every rule: the provider contract, "Answers to a submit: what each one
 cautious reading wins: what is not understood is in doubt, and gets looked up before anything is sent again.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -107,6 +108,7 @@ PERMANENT = frozenset({"1200", "1201", "1300", "1301", "002016001", "002016002",
 LONGEST_RETRY_AFTER = 900.0
 #: Words by which an error says that the external id is taken (contract: "names the external id as a duplicate").
 _TAKEN = ("duplicate", "already", "exist", "repeat", "unique", "taken", "in use")
+_NOT_THERE = re.compile(r"\b(does not|doesn't|do not|don't|did not|didn't|must|cannot|can't) exist")
 _NAMES = ("external_task_id", "external task id", "external id", "external_id")
 _OK, _REDIRECT, _BAD_REQUEST, _NOT_FOUND, _TIMEOUT, _CONFLICT = 200, 300, 400, 404, 408, 409
 _TOO_EARLY, _TOO_MANY, _SERVER = 425, 429, 500
@@ -152,10 +154,11 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     """`Retry-After` in seconds (RFC 9110: a number, or a date), capped; 0 where there is none or it is nonsense."""
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
-        return min(float(value[:9]), LONGEST_RETRY_AFTER)
+        return min(float(value), LONGEST_RETRY_AFTER)
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
+        # The latter for years and zones beyond a C integer.
         return 0.0
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
@@ -188,9 +191,17 @@ def _accepted(answer: Submission | None) -> Submitted:  # noqa: PLR0911 - a tabl
 
 
 def _names_duplicate(error: TaskError, external_task_id: str) -> bool:
-    message = error.message.lower()
-    named = any(name in message for name in _NAMES) or (external_task_id != "" and external_task_id.lower() in message)
+    message = _NOT_THERE.sub("", error.message.lower())
+    named = any(name in message for name in _NAMES) or _names(message, external_task_id.lower())
     return named and any(word in message for word in _TAKEN)
+
+
+def _names(message: str, ours: str) -> bool:
+    """Whether our id stands in it as a word of its own. One that could be any word or number counts in quotes only."""
+    if not ours:
+        return False
+    around = r"[\"'`]" if ours.isalpha() or ours.isdigit() else ""
+    return re.search(rf"(?<![a-z0-9_~-]){around}{re.escape(ours)}{around}(?![a-z0-9_~-])", message) is not None
 
 
 def _said(status: int, error: TaskError, meaning: str = "") -> str:
