@@ -19,7 +19,6 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     app = Flask(__name__, static_folder=None)
     # Bodies are bounded where they are read (webhook.bodies): Flask's own limit cuts chunked ones off without a word.
     app.config.update(MAX_CONTENT_LENGTH=None, MAX_FORM_MEMORY_SIZE=0, PROPAGATE_EXCEPTIONS=False)
-    app.json.sort_keys = False  # type: ignore[attr-defined] # of the default provider; the views' own order reads better
     messages = Messages(settings)
     shared = Services(settings, send or messages.send, messages.ping, store)
     shared.counters.registry.register(StateCollector(lambda: shared.store, settings))

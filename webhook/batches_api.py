@@ -1,14 +1,14 @@
 """/v1/batches: jobs by the thousand, in and out as lines of JSON, never whole in memory."""
 
-import json
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
-from flask import Response, jsonify, request, url_for
+from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
 from jobs.record import Job
+from jobs.shown import shown_batch, shown_job
 from schemas.api import BatchQuery
 from schemas.views import BatchAccepted, BatchView, JobView
 from webhook.bodies import decoded, lines
@@ -16,19 +16,18 @@ from webhook.intake import new_id, upload
 from webhook.messages import SUBMIT
 from webhook.openapi import NDJSON, operation
 from webhook.services import services
-from webhook.views import batch_view, job_view
+from webhook.views import answer, encode
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1", description="Jobs that come together.")
 
 #: Lines written to the socket at once.
 _LINES = 100
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 @operation(
     blueprint, "POST", "/batches", {201: BatchAccepted}, query=BatchQuery, body=NDJSON, refusals=(400, 415, 422, 503)
 )
-def create(query: dict[str, Any]) -> tuple[Response, int, dict[str, str]]:
+def create(query: dict[str, Any]) -> Response:
     """Enqueue many jobs.
 
     Lines may come chunked, and gzipped (Content-Encoding). A bad line is listed, the others are taken in. A line
@@ -51,7 +50,7 @@ def create(query: dict[str, Any]) -> tuple[Response, int, dict[str, str]]:
     count("created").inc(done.accepted)
     count("known").inc(done.known)
     count("refused").inc(done.rejected)
-    return jsonify(done.view()), 201, {"Location": url_for("batches.show", batch_id=batch)}
+    return answer(done.view(), 201, {"Location": url_for("batches.show", batch_id=batch)})
 
 
 @operation(blueprint, "GET", "/batches/<batch_id>", {200: BatchView}, refusals=(404, 503))
@@ -60,7 +59,7 @@ def show(batch_id: str) -> Response:
 
     `accepted` is the sum of `counts`.
     """
-    return jsonify(batch_view(services().store.batch(batch_id)))
+    return answer(shown_batch(services().store.batch(batch_id)))
 
 
 @operation(blueprint, "GET", "/batches/<batch_id>/results", {200: JobView}, content_type=NDJSON, refusals=(404, 503))
@@ -76,15 +75,15 @@ def results(batch_id: str) -> Response:
     try:
         jobs = shared.store.batch_jobs(batch_id)
         first = list(islice(jobs, 1))  # reads: an unknown batch or a store that is away is an answer of its own
-        answer = Response(_ndjson(chain(first, jobs)), content_type=NDJSON)
+        stream = Response(_ndjson(chain(first, jobs)), content_type=NDJSON)
     except BaseException:
         seat.__exit__(None, None, None)
         raise
-    answer.call_on_close(lambda: seat.__exit__(None, None, None))
-    return answer
+    stream.call_on_close(lambda: seat.__exit__(None, None, None))
+    return stream
 
 
 def _ndjson(jobs: Iterable[Job]) -> Iterator[str]:
     remaining = iter(jobs)
     while some := list(islice(remaining, _LINES)):
-        yield "".join(f"{_encode(job_view(job))}\n" for job in some)
+        yield "".join(f"{encode(shown_job(job))}\n" for job in some)

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from flask import Request
+from werkzeug.exceptions import ClientDisconnected
 
 from webhook.problems import ProblemError
 
 _CHUNK = 64 * 1024
+#: The sender went away: as gunicorn says it, and as Werkzeug does.
+_BROKEN_OFF = (OSError, ClientDisconnected)
 
 
 class Stream(Protocol):
@@ -33,9 +36,12 @@ def checked_length(request: Request, limit: int) -> int:
 
 def read_whole(request: Request, length: int) -> bytes:
     """The body, all of it; 400 when it ended early."""
-    body = request.stream.read(length)
+    try:
+        body = request.stream.read(length)
+    except _BROKEN_OFF:
+        body = b""
     if len(body) != length:
-        raise ProblemError(400, f"The body ended after {len(body):,} of {length:,} bytes; send it again.")
+        raise ProblemError(400, f"The body ended before its {length:,} bytes; send it again.")
     return body
 
 
@@ -50,7 +56,7 @@ class Counted:
         """Up to `size` bytes; b'' at the end. Raises `ProblemError` when the sender broke off."""
         try:
             data = self._stream.read(size)
-        except OSError as error:
+        except _BROKEN_OFF as error:
             raise ProblemError(400, "The body broke off; send it again.") from error
         if self._left is not None:
             self._left -= len(data)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from flask import Blueprint, Response, request
 
 from jobs.errors import StoreUnavailable
-from jobs.record import ATTEMPT_MARK, Result
+from jobs.record import ATTEMPT_MARK
+from jobs.reports import ended
 from jobs.settings import CallbackMode
-from jobs.states import State
 from jobs.store import Store
 from schemas import BodyInvalid, TaskReport, TaskStatus, parse_json, read_callback, token_is_valid
 from webhook.bodies import checked_length, read_whole
@@ -64,27 +64,16 @@ def apply(store: Store, mode: CallbackMode, external_task_id: str, report: TaskR
     """Take a report in, or have the provider asked. Raises `StoreUnavailable`."""
     if report is None or mode is CallbackMode.CONFIRM or _is_of_another(report, external_task_id):
         return _nudged(store, external_task_id, look=True)
-    if not report.settles:
+    if report.status is not TaskStatus.COMPLETED or not report.settles:
+        # A failure too is only a hint: believed wrongly, it would have the next attempt paid for as well.
         return _nudged(store, external_task_id, look=report.status not in _AT_WORK)
-    state = State.COMPLETED if report.status is TaskStatus.COMPLETED else State.FAILED
-    settled = store.finish(external_task_id, state, result_of(report), "callback")
+    settled = store.finish(external_task_id, *ended(report), "callback")
     hints: list[tuple[str, ...]] = []
     if settled.owed:
         hints.append((DELIVER, external_task_id.partition(ATTEMPT_MARK)[0]))
     if settled.wake:
         hints.append((SUBMIT,))
     return Taken(settled.word, tuple(hints))
-
-
-def result_of(report: TaskReport) -> Result:
-    """What a settling report says, as the store keeps it. Only the error of a failed task is one."""
-    failed = report.status is TaskStatus.FAILED and report.error is not None
-    return Result(
-        output=tuple({"type": each.type, "url": each.url} for each in report.output),
-        error={"code": report.error.code, "message": report.error.message} if failed and report.error else None,
-        cost=report.usage.cost if report.usage else None,
-        discount=report.usage.discount if report.usage else None,
-    )
 
 
 def _check_token(external_task_id: str, token: str, secrets: Sequence[str]) -> None:

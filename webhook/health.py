@@ -1,10 +1,11 @@
 """/healthz, /readyz and /metrics: for whoever runs it."""
 
-from flask import Blueprint, Response, jsonify
+from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from jobs.errors import StoreUnavailable
 from webhook.services import Services, services
+from webhook.views import answer
 
 blueprint = Blueprint("health", __name__)
 OK = "ok"
@@ -17,7 +18,7 @@ def healthz() -> Response:
 
 
 @blueprint.get("/readyz")
-def readyz() -> tuple[Response, int]:
+def readyz() -> Response:
     """Whether it can do its work, as `schemas.views.Readiness`; 503 while something that it needs is away.
 
     What is merely switched off (no keys, no callbacks) or waits (a lane on hold) is said and changes nothing: taking
@@ -27,7 +28,7 @@ def readyz() -> tuple[Response, int]:
     needed = {"redis": _redis(shared), "broker": _broker(shared)}
     ready = all(said == OK for said in needed.values())
     body = {"ready": ready, "dependencies": needed | _notes(shared, state_answers=needed["redis"] == OK)}
-    return jsonify(body), 200 if ready else 503
+    return answer(body, 200 if ready else 503)
 
 
 @blueprint.get("/metrics")

@@ -59,7 +59,7 @@ def new_id() -> str:
 def new_job(request: GenerationRequest, job_id: str) -> NewJob:
     """What the store takes for a valid request."""
     owed = frozenset({Owed.NOTIFY}) if request.callback_url else frozenset()
-    return NewJob(id=job_id, text=request.text(), model=request.model, n=request.n, owed=owed)
+    return NewJob(id=job_id, text=request.text(), model=request.model, n=request.n, owed=owed, labels=request.labels)
 
 
 def upload(

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from flask import Response, jsonify, request, url_for
+from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
 from jobs.errors import BatchNotFound
 from jobs.record import Page
+from jobs.shown import shown_job, shown_lane
 from jobs.states import State
 from jobs.store import Outcome, Settled
 from schemas import load_request, parse_json
@@ -18,7 +19,7 @@ from webhook.messages import DELIVER, SUBMIT
 from webhook.openapi import JSON, operation
 from webhook.problems import ProblemError
 from webhook.services import services
-from webhook.views import job_view, lane_view
+from webhook.views import answer
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Generation jobs, one at a time.")
 
@@ -27,7 +28,7 @@ _LONGEST_CURSOR = 17
 
 
 @operation(blueprint, "POST", "/jobs", {201: JobView, 200: JobView}, body=JSON, refusals=(409, 411, 413, 422, 503))
-def create() -> tuple[Response, int, dict[str, str]]:
+def create() -> Response:
     """Enqueue a job.
 
     201 for a new one, 200 for one that existed already with the same request. Either means recorded: it is not lost.
@@ -46,8 +47,9 @@ def create() -> tuple[Response, int, dict[str, str]]:
         raise ProblemError(
             409, "There is another request under this external_task_id.", errors={"external_task_id": [CONFLICT]}
         )
+    status = 201 if outcome is Outcome.CREATED else 200
     location = {"Location": url_for("jobs.show", job_id=job.id)}
-    return jsonify(job_view(shared.store.get(job.id))), 201 if outcome is Outcome.CREATED else 200, location
+    return answer(shown_job(shared.store.get(job.id)), status, location)
 
 
 @operation(blueprint, "GET", "/jobs", {200: JobList}, query=JobQuery, refusals=(422, 503))
@@ -58,7 +60,7 @@ def page(query: dict[str, Any]) -> Response:
     `cursor`.
     """
     found = _page(**query)
-    return jsonify({"jobs": [job_view(job) for job in found.jobs], "cursor": found.cursor})
+    return answer({"jobs": [shown_job(job) for job in found.jobs], "cursor": found.cursor})
 
 
 @operation(blueprint, "GET", "/jobs/<job_id>", {200: JobView}, query=WaitQuery, refusals=(404, 422, 503))
@@ -71,13 +73,11 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     shared = services()
     seconds = query["wait"]
     if not seconds:
-        return jsonify(job_view(shared.store.get(job_id)))
+        return answer(shown_job(shared.store.get(job_id)))
     with shared.seats.maybe() as seated:
-        job = shared.store.wait(job_id, seconds if seated else 0)
-    answer = jsonify(job_view(job))
-    if not seated:
-        answer.headers["Retry-After"] = "1"
-    return answer
+        if seated:
+            return answer(shown_job(shared.store.wait(job_id, seconds)))
+    return answer(shown_job(shared.store.get(job_id)), headers={"Retry-After": "1"})
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, refusals=(404, 409, 503))
@@ -105,7 +105,7 @@ def lanes() -> Response:
     What is under way, what waits, and whether and why nothing is being sent.
     """
     shared = services()
-    return jsonify({"lanes": [lane_view(shared.store.lane(), shared.settings)]})
+    return answer({"lanes": [shown_lane(shared.store.lane(), shared.settings.max_in_flight)]})
 
 
 def _page(limit: int, status: str | None = None, batch: str | None = None, cursor: str | None = None) -> Page:
@@ -131,4 +131,4 @@ def _changed(job_id: str, settled: Settled) -> Response:
         shared.send(DELIVER, job_id)
     if settled.wake:
         shared.send(SUBMIT)
-    return jsonify(job_view(shared.store.get(job_id)))
+    return answer(shown_job(shared.store.get(job_id)))

@@ -24,6 +24,8 @@ class BoomerangApi(Api):  # type: ignore[misc] # flask-smorest ships no types
     """flask-smorest's, with our form of errors in the document."""
 
     ERROR_SCHEMA = Problem
+    #: Of errors alone: `operation` names that of each answer.
+    DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"
 
 
 def create_api(app: Flask) -> Any:

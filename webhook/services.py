@@ -50,10 +50,10 @@ class Seats:
 
 @dataclass
 class Services:
-    """`given` is a store for tests; otherwise one is made of the settings. `send(task, *args)` sends a hint."""
+    """`given` is a store for tests; otherwise one is made of the settings. `sender(task, *args)` sends a hint."""
 
     settings: Settings
-    send: Send
+    sender: Send
     ping_broker: Callable[[], bool]
     given: Store | None = None
     counters: Counters = field(default_factory=Counters)
@@ -63,6 +63,11 @@ class Services:
     def store(self) -> Store:
         """The jobs' store; its connections are made in the process that first asks."""
         return self.given or Store(connect(self.settings.redis_url, most_connections=CONNECTIONS), self.settings)
+
+    def send(self, task: str, *args: str) -> None:
+        """Send a hint, and count whether it went."""
+        sent = self.sender(task, *args)
+        self.counters.hints.labels(task, "yes" if sent else "no").inc()
 
 
 def services() -> Services:

@@ -1,71 +1,36 @@
-"""Jobs, batches and the lane as the API shows them: plain dicts that JSON can take.
+"""Answers in JSON: the plain data of `jobs.shown`, times as ISO 8601 and money as decimal text.
 
 The marshmallow schemas of `schemas.views` document these shapes and tests hold them together; dumping through them
 would cost more than all the rest of a line of results.
 """
 
+import json
+from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from jobs.record import Batch, Job, Lane
-from jobs.states import State
-from schemas import GenerationRequest
-from webhook.settings import Settings
+from flask import Response
 
 
-def job_view(job: Job) -> dict[str, Any]:
-    """One job, as `schemas.views.JobView`."""
-    result = job.result
-    priced = result is not None and (result.cost is not None or result.discount is not None)
-    return {
-        "id": job.id,
-        "status": job.state.value,
-        "model": job.model,
-        "output": [dict(each) for each in result.output] if result else [],
-        "error": dict(result.error) if result and result.error else None,
-        "usage": {"cost": _money(result.cost), "discount": result.discount} if result and priced else None,
-        "attempt": job.attempt,
-        "external_task_id": job.external_task_id,
-        "created_at": job.created_at.isoformat(),
-        "updated_at": job.updated_at.isoformat(),
-        "finished_at": _when(job.finished_at),
-        "settled_by": job.settled_by,
-        "batch": job.batch,
-        "labels": dict(GenerationRequest.from_text(job.text).labels) if job.text else {},
-        "reason": job.reason,
-    }
+def _plain(value: Any) -> str:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case Decimal():
+            return format(value, "f")
+    raise TypeError(f"{type(value).__name__} has no place in an answer")
 
 
-def batch_view(batch: Batch) -> dict[str, Any]:
-    """One batch, as `schemas.views.BatchView`."""
-    return {
-        "id": batch.id,
-        "accepted": batch.accepted,
-        "counts": {state.value: batch.counts[state] for state in State},
-        "done": batch.done,
-        "cost": _money(batch.cost),
-        "created_at": batch.created_at.isoformat(),
-    }
+#: A value as JSON on one line.
+encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_plain).encode
 
 
-def lane_view(lane: Lane, settings: Settings) -> dict[str, Any]:
-    """The one lane, as `schemas.views.LaneView`."""
-    return {
-        "name": "main",
-        "slots": lane.slots,
-        "max_in_flight": settings.max_in_flight,
-        "window": lane.window,
-        "ready": lane.ready,
-        "held": lane.held,
-        "held_until": _when(lane.held_until),
-        "reason": lane.reason,
-        "spent": _money(lane.cost),
-    }
-
-
-def _when(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
-
-
-def _money(amount: Any) -> str | None:
-    return None if amount is None else format(amount, "f")
+def answer(data: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer that no cache on the way may keep: what it shows changes."""
+    return Response(
+        encode(data),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        content_type="application/json; charset=utf-8",
+    )

@@ -2,9 +2,13 @@
 
 import os
 
+from jobs.errors import SettingsInvalid
 from webhook.app import create_app
 from webhook.logs import configure
 from webhook.settings import Settings
 
 configure()
-app = create_app(Settings.from_env(os.environ))
+try:
+    app = create_app(Settings.from_env(os.environ))
+except SettingsInvalid as error:
+    raise SystemExit(str(error)) from None

@@ -1,0 +1,178 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import redis
+from flask import Flask
+from flask.testing import FlaskClient
+
+from jobs.record import NewJob, Owed
+from jobs.store import Store
+from schemas import callback_path
+from webhook.app import create_app
+from webhook.settings import Settings
+
+KEY = "a-producer-key-for-tests"
+SECRET = "a-callback-secret-for-tests"
+ROOT = Path(__file__).parents[2]
+
+COMPLETED = {
+    "id": "t1",
+    "status": "completed",
+    "output": [{"content": [{"type": "image", "url": "https://cdn.example.com/1.png", "jobId": "j"}]}],
+    "usage": {"cost": "0.0065", "discount": 1},
+}
+FAILED = {
+    "id": "t1",
+    "status": "failed",
+    "error": {"code": 2016001, "message": "prompt missing"},
+    "usage": {"cost": ""},
+}
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return Settings(redis_url=redis_url, broker_url=redis_url, api_keys=(KEY,), callback_secrets=(SECRET,))
+
+
+@pytest.fixture
+def app(settings: Settings, store: Store) -> Flask:
+    """The app on the real store, sending real messages to the same Redis."""
+    return create_app(settings, store)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A producer with a key."""
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {KEY}"
+    return client
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def messages(raw: redis.Redis) -> Callable[[str], list[list[str]]]:
+    """`messages("boomerang.submit")`: the arguments of every message in that queue, as a worker would read them."""
+
+    def read(queue: str) -> list[list[str]]:
+        found = [json.loads(text) for text in raw.lrange(queue, 0, -1)]
+        for each in found:
+            assert each["headers"]["task"] == queue
+            assert each["content-type"] == "application/json"
+        return [json.loads(b64decode(each["body"]))[0] for each in found]
+
+    return read
+
+
+@pytest.fixture
+def at_provider(store: Store) -> Callable[..., str]:
+    """`at_provider("id")`: a job that the provider has."""
+
+    def make(job_id: str, *, notify: bool = False) -> str:
+        owed = frozenset({Owed.NOTIFY}) if notify else frozenset[Owed]()
+        text = '{"labels":{"shop":"berlin"},"model":"kirin_image_omni","params":{"prompt":"a fox"}}'
+        labels = {"shop": "berlin"}
+        store.enqueue([NewJob(id=job_id, text=text, model="kirin_image_omni", owed=owed, labels=labels)])
+        assert job_id in store.admit(1000).ids
+        (claim,) = store.claim([job_id])
+        assert store.started(job_id, claim.fence, f"task-{job_id}")
+        return job_id
+
+    return make
+
+
+@pytest.fixture
+def call_back(client: FlaskClient) -> Callable[..., Any]:
+    """`call_back("id", body)`: POSTs to the job's own callback address."""
+
+    def post(external_task_id: str, body: object, secret: str = SECRET) -> Any:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return client.post(callback_path(external_task_id, secret), data=data, content_type="application/json")
+
+    return post
+
+
+@pytest.fixture
+def secret() -> str:
+    return SECRET
+
+
+@pytest.fixture
+def completed() -> dict[str, Any]:
+    return dict(COMPLETED)
+
+
+@pytest.fixture
+def failed() -> dict[str, Any]:
+    return dict(FAILED)
+
+
+@pytest.fixture
+def fox() -> dict[str, Any]:
+    """A valid generation request."""
+    return {"model": "kirin_image_omni", "prompt": "a fox in the snow"}
+
+
+class Server(NamedTuple):
+    port: int
+    pid: int
+    log: list[str]
+    authorization: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[..., Server]]:
+    """`serve({"BOOMERANG_…": …})`: the real process, started with the environment alone; its log is kept."""
+    running: list[tuple[subprocess.Popen[str], threading.Thread]] = []
+
+    def start(env: dict[str, str], *options: str) -> Server:
+        ours = {"BOOMERANG_API_KEYS": KEY, "BOOMERANG_CALLBACK_SECRETS": SECRET}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "webhook.wsgi:app", "-b", "127.0.0.1:0", *options],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], **ours, **env},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        log: list[str] = []
+        told = threading.Event()
+
+        def follow() -> None:
+            assert process.stderr
+            with process.stderr:
+                for line in process.stderr:
+                    log.append(line.rstrip())
+                    if "Listening at" in line:
+                        told.set()
+            told.set()
+
+        follower = threading.Thread(target=follow)
+        follower.start()
+        running.append((process, follower))
+        assert told.wait(30), log
+        found = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", "\n".join(log))
+        if found is None:
+            raise RuntimeError("\n".join(log))
+        return Server(int(found[1]), process.pid, log, {"Authorization": f"Bearer {KEY}"})
+
+    yield start
+    for process, _ in running:
+        # Not SIGQUIT: gunicorn's gthread worker may then wait for a lock that it holds itself.
+        process.send_signal(signal.SIGTERM)
+    for process, follower in running:
+        process.wait(40)
+        follower.join(10)

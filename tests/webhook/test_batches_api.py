@@ -1,0 +1,246 @@
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from jobs.errors import StoreUnavailable
+from jobs.record import NewJob
+from jobs.store import Enqueued, Store
+from schemas.views import BatchAccepted, BatchView, JobView
+from webhook.app import create_app
+from webhook.settings import Settings
+
+LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
+
+
+def test_every_line_is_a_job_in_input_order(
+    client: FlaskClient, store: Store, messages: Callable[[str], list[list[str]]]
+) -> None:
+    answer = client.post("/v1/batches?id=foxes", data=LINE * 1203)
+
+    assert (answer.status_code, answer.headers["Location"]) == (201, "/v1/batches/foxes")
+    assert BatchAccepted().validate(answer.json) == {}
+    assert answer.json == {"id": "foxes", "accepted": 1203, "known": 0, "rejected": 0, "errors": []}
+    assert [job.id for job in store.batch_jobs("foxes")] == [f"foxes.{number}" for number in range(1, 1204)]
+    assert messages("boomerang.submit") == [[]]
+
+
+def test_the_same_upload_again_adds_nothing(client: FlaskClient, store: Store) -> None:
+    client.post("/v1/batches?id=foxes", data=LINE * 30)
+    again = client.post("/v1/batches?id=foxes", data=LINE * 30)
+    assert (again.json["accepted"], again.json["known"]) == (0, 30)
+    assert store.batch("foxes").accepted == 30
+
+
+def test_an_id_is_made_where_none_is_given(client: FlaskClient, store: Store) -> None:
+    answer = client.post("/v1/batches", data=LINE)
+    assert store.batch(answer.json["id"]).accepted == 1
+
+
+@pytest.mark.parametrize("batch", ["a/b", "~x", "x" * 101, "", " "])
+def test_a_batch_id_is_held_to_its_rules(batch: str, client: FlaskClient) -> None:
+    answer = client.post("/v1/batches", data=LINE, query_string={"id": batch})
+    assert answer.status_code == 422
+    assert "id" in answer.json["errors"]
+
+
+def test_a_bad_line_is_listed_and_the_rest_goes_on(client: FlaskClient, store: Store) -> None:
+    # Given jobs of another request under an id that the upload uses
+    client.post("/v1/jobs", json={"model": "kirin_image_omni", "prompt": "a hare", "external_task_id": "taken"})
+    body = b"\n".join(
+        [
+            LINE.strip(),
+            b"",
+            b"not json",
+            b'{"model":"kirin_image_omni","prompt":"x","n":12}',
+            b'{"model":"kirin_image_omni","prompt":"a fox","external_task_id":"taken"}',
+            b"  \r",
+            b'{"model":"kirin_image_omni","prompt":"own id","external_task_id":"mine"}\r',
+            b'{"model":"kirin_image_omni","prompt":"the last line has no end"}',
+        ]
+    )
+
+    answer = client.post("/v1/batches?id=b", data=body).json
+
+    assert (answer["accepted"], answer["known"], answer["rejected"]) == (3, 0, 3)
+    assert [(each["line"], list(each["errors"]), each["codes"]) for each in answer["errors"]] == [
+        (3, ["request"], []),
+        (4, ["n"], ["002016003"]),
+        (5, ["external_task_id"], []),
+    ]
+    assert [job.id for job in store.batch_jobs("b")] == ["b.1", "mine", "b.8"]
+
+
+def test_only_the_first_thousand_errors_are_listed_and_all_are_counted(client: FlaskClient) -> None:
+    answer = client.post("/v1/batches?id=b", data=b"x\n" * 1500).json
+    assert (len(answer["errors"]), answer["rejected"]) == (1000, 1500)
+
+
+def test_an_empty_upload_is_an_empty_batch(client: FlaskClient) -> None:
+    client.post("/v1/batches?id=none", data=b"\n\n")
+    view = client.get("/v1/batches/none").json
+    assert (view["accepted"], view["done"]) == (0, True)
+
+
+def test_a_line_that_is_too_long_is_refused_alone(store: Store) -> None:
+    app = create_app(Settings(api_keys=("k",), max_body=2048), store, lambda *_: True)
+    long = b'{"model":"kirin_image_omni","prompt":"' + b"x" * 200_000 + b'"}\n'
+
+    answer = app.test_client().post("/v1/batches", data=LINE + long + LINE, headers={"Authorization": "Bearer k"}).json
+
+    assert (answer["accepted"], answer["rejected"]) == (2, 1)
+    assert answer["errors"][0]["line"] == 2
+    assert "2,048 bytes" in answer["errors"][0]["errors"]["request"][0]
+
+
+def test_gzip_is_taken(client: FlaskClient) -> None:
+    body = gzip.compress(LINE * 700) + gzip.compress(LINE)
+    answer = client.post("/v1/batches?id=b", data=body, headers={"Content-Encoding": "gzip"})
+    assert answer.json["accepted"] == 701
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        pytest.param(LINE, "gzip", 400, id="not gzip"),
+        pytest.param(gzip.compress(LINE * 9)[:-9], "gzip", 400, id="cut off"),
+        pytest.param(LINE, "br", 415, id="another encoding"),
+    ],
+)
+def test_an_encoding_that_cannot_be_undone(body: bytes, encoding: str, status: int, client: FlaskClient) -> None:
+    answer = client.post("/v1/batches", data=body, headers={"Content-Encoding": encoding})
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+
+
+def test_a_body_that_ends_early_is_no_whole_upload(client: FlaskClient) -> None:
+    answer = client.post("/v1/batches?id=b", data=LINE, environ_overrides={"CONTENT_LENGTH": "1000"})
+    assert answer.status_code == 400
+    assert "send it again" in answer.json["detail"]
+
+
+class Dying(Store):
+    """The real store, whose Redis goes away after some calls."""
+
+    left = 2
+
+    def enqueue(self, jobs: Any, batch: str | None = None) -> Enqueued:
+        if self.left == 0:
+            raise StoreUnavailable("gone")
+        self.left -= 1
+        return super().enqueue(jobs, batch)
+
+
+def test_a_store_that_goes_away_midway_says_how_to_go_on(settings: Settings, store: Store, client: FlaskClient) -> None:
+    # Given a store that dies after the first chunk
+    dying = Dying(store._client, settings)
+    producer = create_app(settings, dying, lambda *_: True).test_client()
+    producer.environ_base = client.environ_base
+
+    broken = producer.post("/v1/batches", data=LINE * 1200)
+
+    # Then the problem names the batch and what to do
+    assert (broken.status_code, broken.headers["Retry-After"]) == (503, "5")
+    assert broken.json["accepted"] == 500
+    assert f"?id={broken.json['id']}" in broken.json["detail"]
+    # And doing so completes it
+    again = client.post(f"/v1/batches?id={broken.json['id']}", data=LINE * 1200).json
+    assert (again["accepted"], again["known"]) == (700, 500)
+
+
+def test_large_lines_are_handed_over_in_small_chunks(
+    settings: Settings, store: Store, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhook.intake.CHUNK_BYTES", 64 * 1024)
+    sizes: list[int] = []
+
+    class Watching(Store):
+        def enqueue(self, jobs: Any, batch: str | None = None) -> Enqueued:
+            sizes.append(sum(len(job.text) for job in jobs))
+            return super().enqueue(jobs, batch)
+
+    producer = create_app(settings, Watching(store._client, settings), lambda *_: True).test_client()
+    line = (
+        b'{"model":"kirin_image_omni","prompt":"x","labels":{'
+        + b",".join(b'"l%d":"%s"' % (number, b"y" * 250) for number in range(16))
+        + b"}}\n"
+    )
+
+    answer = producer.post(
+        "/v1/batches", data=line * 220, headers={"Authorization": client.environ_base["HTTP_AUTHORIZATION"]}
+    )
+
+    assert answer.json["accepted"] == 220
+    assert 64 * 1024 <= max(sizes) < 80 * 1024
+
+
+def test_a_batch_by_state(client: FlaskClient, store: Store, call_back: Callable[..., Any], completed: Any) -> None:
+    client.post("/v1/batches?id=b", data=LINE * 3)
+    store.admit(1)
+    store.claim(["b.1"])
+    call_back("b.1", completed)
+
+    view = client.get("/v1/batches/b").json
+
+    assert BatchView().validate(view) == {}
+    assert (view["accepted"], view["done"], view["cost"]) == (3, False, "0.0065")
+    assert view["counts"] == {
+        "queued": 2, "submitting": 0, "in_doubt": 0, "in_progress": 0,
+        "completed": 1, "failed": 0, "cancelled": 0, "expired": 0,
+    }  # fmt: skip
+
+
+def test_results_are_every_job_in_input_order_whatever_its_state(
+    client: FlaskClient, store: Store, call_back: Callable[..., Any], completed: Any
+) -> None:
+    client.post("/v1/batches?id=b", data=LINE * 620)
+    store.admit(3)
+    store.claim(["b.3"])
+    call_back("b.3", completed)
+
+    answer = client.get("/v1/batches/b/results")
+
+    assert answer.content_type == "application/x-ndjson"
+    views = [json.loads(line) for line in answer.text.splitlines()]
+    assert [view["id"] for view in views] == [f"b.{number}" for number in range(1, 621)]
+    assert [view["status"] for view in views[:4]] == ["queued", "queued", "completed", "queued"]
+    assert all(JobView().validate(view) == {} for view in views[:4])
+
+
+def test_results_of_an_empty_batch_are_no_lines(client: FlaskClient, store: Store) -> None:
+    store.enqueue([], "none")
+    answer = client.get("/v1/batches/none/results")
+    assert (answer.status_code, answer.data) == (200, b"")
+
+
+def test_results_that_cannot_be_read_to_the_end_break_off(
+    settings: Settings, store: Store, client: FlaskClient
+) -> None:
+    class Breaking(Store):
+        def batch_jobs(self, batch_id: str) -> Iterator[Any]:
+            yield self.get("fox")
+            raise StoreUnavailable("gone")
+
+    store.enqueue([NewJob(id="fox", text='{"model":"m","params":{}}', model="m")])
+    producer = create_app(settings, Breaking(store._client, settings)).test_client()
+    producer.environ_base = client.environ_base
+    with pytest.raises(StoreUnavailable):
+        producer.get("/v1/batches/b/results", buffered=True)
+
+
+def test_every_long_request_gives_its_seat_back(client: FlaskClient, store: Store) -> None:
+    for _ in range(60):
+        client.post("/v1/batches?id=b", data=LINE)
+        client.get("/v1/batches/b/results").close()
+        client.get("/v1/batches/nobody/results")
+    assert client.get("/v1/batches/b/results").status_code == 200
+
+
+def test_with_all_seats_taken_an_upload_is_asked_to_come_back(client: FlaskClient) -> None:
+    shared = client.application.extensions["boomerang"]
+    while shared.seats._free.acquire(blocking=False):
+        pass
+    for answer in (client.post("/v1/batches", data=LINE), client.get("/v1/batches/b/results")):
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")

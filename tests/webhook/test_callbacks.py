@@ -1,0 +1,350 @@
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import redis
+from flask.testing import FlaskClient
+
+from jobs.record import NewJob, Result
+from jobs.settings import CallbackMode
+from jobs.states import State
+from jobs.store import Store
+from schemas import callback_path
+from webhook.app import create_app
+from webhook.settings import Settings
+
+KLING = {
+    "task_id": "u1",
+    "task_status": "succeed",
+    "task_result": {"images": [{"index": 0, "url": "https://c.example.com/1"}]},
+}
+
+
+def test_a_settling_callback_ends_the_job(
+    at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any], store: Store
+) -> None:
+    at_provider("fox")
+
+    assert call_back("fox", completed).status_code == 204
+
+    job = store.get("fox")
+    assert (job.state, job.settled_by) == (State.COMPLETED, "callback")
+    assert job.result
+    assert job.result.output == ({"type": "image", "url": "https://cdn.example.com/1.png"},)
+    assert (job.result.cost, job.result.discount) == (Decimal("0.0065"), 1)
+
+
+def test_a_failure_is_a_hint_however_complete(
+    at_provider: Callable[..., str], call_back: Callable[..., Any], failed: dict[str, Any], store: Store
+) -> None:
+    at_provider("fox")
+
+    assert call_back("fox", failed).status_code == 204
+
+    assert store.get("fox").state is State.IN_PROGRESS
+    assert [each.job.id for each in store.due(10)[0]] == ["fox"]
+
+
+def test_repeats_and_contradictions_succeed_and_change_nothing(
+    at_provider: Callable[..., str],
+    call_back: Callable[..., Any],
+    completed: dict[str, Any],
+    failed: dict[str, Any],
+    store: Store,
+) -> None:
+    at_provider("fox")
+    call_back("fox", completed)
+    before = store.get("fox")
+
+    answers = [call_back("fox", body).status_code for body in (completed, failed, {"status": "running"}, [])]
+
+    assert answers == [204] * 4
+    assert store.get("fox") == before
+
+
+def test_the_money_of_repeats_is_counted_once(
+    at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any], store: Store
+) -> None:
+    at_provider("fox")
+    for _ in range(5):
+        call_back("fox", completed)
+    assert store.lane().cost == Decimal("0.0065")
+
+
+@pytest.mark.parametrize("job_id", ["never-heard-of", "fox~9"])
+def test_a_job_that_is_not_ours_any_more_is_no_error_of_the_sender(
+    job_id: str, at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any]
+) -> None:
+    at_provider("fox")
+    assert call_back(job_id, completed).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("body", "looks"),
+    [
+        pytest.param({"status": "completed", "output": []}, True, id="completed without pictures"),
+        pytest.param(
+            {
+                "status": "completed",
+                "output": [{"content": [{"url": "https://c.example.com/1"}]}],
+                "usage": {"cost": ""},
+            },
+            True,
+            id="completed without a price",
+        ),
+        pytest.param({"status": "failed"}, True, id="failed"),
+        pytest.param(KLING, True, id="the upstream's own shape"),
+        pytest.param({"status": "dreaming"}, True, id="a word that nobody knows"),
+        pytest.param({"hello": "world"}, True, id="another object"),
+        pytest.param([1, 2], True, id="no object"),
+        pytest.param(None, True, id="null"),
+        pytest.param({"status": "running"}, False, id="running"),
+        pytest.param({"status": "PENDING"}, False, id="waiting"),
+    ],
+)
+def test_what_does_not_settle_makes_the_provider_be_asked(
+    *,
+    body: object,
+    looks: bool,
+    at_provider: Callable[..., str],
+    call_back: Callable[..., Any],
+    store: Store,
+    messages: Callable[[str], list[list[str]]],
+) -> None:
+    at_provider("fox")
+
+    assert call_back("fox", body).status_code == 204
+
+    assert store.get("fox").state is State.IN_PROGRESS
+    due = [each.job.id for each in store.due(10)[0]]
+    assert due == (["fox"] if looks else [])
+    assert messages("boomerang.reconcile") == ([[]] if looks else [])
+
+
+def test_a_body_that_names_another_job_is_not_taken_at_its_word(
+    at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any], store: Store
+) -> None:
+    at_provider("fox")
+
+    call_back("fox", completed | {"external_task_id": "hare"})
+
+    assert store.get("fox").state is State.IN_PROGRESS
+    assert [each.job.id for each in store.due(10)[0]] == ["fox"]
+
+
+def test_in_confirm_mode_every_callback_only_makes_the_provider_be_asked(
+    at_provider: Callable[..., str], completed: dict[str, Any], store: Store, settings: Settings
+) -> None:
+    careful = Settings(**{**vars(settings), "callback_mode": CallbackMode.CONFIRM})
+    at_provider("fox")
+
+    address = callback_path("fox", settings.callback_secrets[0])
+    answer = create_app(careful, store).test_client().post(address, json=completed)
+
+    assert answer.status_code == 204
+    assert store.get("fox").state is State.IN_PROGRESS
+    assert [each.job.id for each in store.due(10)[0]] == ["fox"]
+
+
+def test_a_callback_may_be_faster_than_the_submissions_own_answer(
+    store: Store, call_back: Callable[..., Any], completed: dict[str, Any]
+) -> None:
+    store.enqueue([NewJob(id="fox", text="{}", model="m")])
+    store.admit(1)
+    (claim,) = store.claim(["fox"])
+
+    call_back("fox", completed)
+
+    assert store.get("fox").state is State.COMPLETED
+    assert not store.started("fox", claim.fence, "t1")
+
+
+REFUSED = [
+    pytest.param("/callbacks/fox/wrong", b"{}", 403, id="a wrong token"),
+    pytest.param("/callbacks/fox/%C3%A9%00", b"{}", 403, id="a token that is no text"),
+    pytest.param(
+        callback_path("hare", "a-callback-secret-for-tests").replace("hare", "fox"), b"{}", 403, id="another's"
+    ),
+    pytest.param(callback_path("fox", "a-secret-that-was-retired"), b"{}", 403, id="a retired secret's"),
+    pytest.param("/callbacks/fox/wrong", b"not json", 403, id="the token before the body"),
+    pytest.param("/callbacks/fox/wrong", b"x" * (256 * 1024 + 1), 413, id="the size before the token"),
+    pytest.param(None, b"x" * (256 * 1024 + 1), 413, id="too large"),
+    pytest.param(None, b" ", 400, id="blank"),
+    pytest.param(None, b"{", 400, id="not JSON"),
+    pytest.param(None, b"[" * 30_000, 400, id="nested too deeply"),
+    pytest.param(None, b'{"a":1,"a":2}', 400, id="a key twice"),
+    pytest.param(None, b'{"a":NaN}', 400, id="NaN"),
+    pytest.param(None, b'{"a":"\\ud800"}', 400, id="half a surrogate"),
+    pytest.param(None, b"1" * 5000, 400, id="a huge number"),
+    pytest.param(None, '{"status":"running"}'.encode("utf-16"), 400, id="UTF-16"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status"), REFUSED)
+def test_what_is_refused_changes_nothing(
+    *,
+    path: str | None,
+    body: bytes,
+    status: int,
+    at_provider: Callable[..., str],
+    client: FlaskClient,
+    settings: Settings,
+    store: Store,
+) -> None:
+    at_provider("fox")
+    before = store.get("fox")
+
+    answer = client.post(path or callback_path("fox", settings.callback_secrets[0]), data=body)
+
+    assert answer.status_code == status
+    assert answer.content_type == "application/problem+json"
+    assert json.loads(answer.data)["detail"]
+    assert store.get("fox") == before
+
+
+def test_without_a_length_it_is_411(client: FlaskClient, settings: Settings) -> None:
+    address = callback_path("fox", settings.callback_secrets[0])
+    assert client.post(address, data=b"{}", headers={"Transfer-Encoding": "chunked"}).status_code == 411
+
+
+def test_any_of_the_secrets_verifies(
+    at_provider: Callable[..., str], completed: dict[str, Any], store: Store, settings: Settings
+) -> None:
+    both = Settings(**{**vars(settings), "callback_secrets": ("the-new-secret-signs", "the-old-one-verifies")})
+    client = create_app(both, store).test_client()
+    for number, secret in enumerate(both.callback_secrets):
+        job_id = at_provider(f"fox{number}")
+        assert client.post(callback_path(job_id, secret), json=completed).status_code == 204
+        assert store.get(job_id).state is State.COMPLETED
+
+
+def test_without_secrets_every_callback_is_refused(store: Store, completed: dict[str, Any]) -> None:
+    answer = create_app(Settings(), store).test_client().post("/callbacks/fox/token", json=completed)
+    assert answer.status_code == 403
+
+
+def test_it_is_one_round_trip(
+    at_provider: Callable[..., str],
+    call_back: Callable[..., Any],
+    completed: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for job_id in ("a", "b", "c"):
+        at_provider(job_id)
+    call_back("a", completed)  # the first one of a process loads the scripts
+    sent: list[object] = []
+    original = redis.connection.AbstractConnection.send_packed_command
+
+    def counting(self: Any, command: Any, *args: Any, **kwargs: Any) -> Any:
+        sent.append(command)
+        return original(self, command, *args, **kwargs)
+
+    monkeypatch.setattr(redis.connection.AbstractConnection, "send_packed_command", counting)
+
+    call_back("b", completed)
+    call_back("c", {"status": "running"})
+
+    assert len(sent) == 2
+
+
+def test_what_follows_is_hinted_at(
+    at_provider: Callable[..., str],
+    call_back: Callable[..., Any],
+    completed: dict[str, Any],
+    store: Store,
+    messages: Callable[[str], list[list[str]]],
+) -> None:
+    at_provider("fox", notify=True)
+    store.enqueue([NewJob(id="waiting", text="{}", model="m")])
+
+    call_back("fox", completed)
+
+    assert messages("boomerang.deliver") == [["fox"]]
+    assert messages("boomerang.submit") == []  # the one of the enqueue counts as under way
+
+
+def test_an_attempts_delivery_is_the_jobs(
+    *,
+    at_provider: Callable[..., str],
+    call_back: Callable[..., Any],
+    completed: dict[str, Any],
+    store: Store,
+    wait_for: Callable[..., None],
+    messages: Callable[[str], list[list[str]]],
+) -> None:
+    at_provider("fox", notify=True)
+    # Given a second attempt, after the first was found failed
+    store.finish("fox", State.FAILED, Result(error={"code": "002016095", "message": "internal"}), "poll")
+    wait_for(lambda: store.due(10) and store.admit(10).ids)
+    (claim,) = store.claim(["fox"])
+    store.started("fox", claim.fence, "t2")
+
+    call_back("fox~2", completed)
+
+    assert messages("boomerang.deliver") == [["fox"]]
+
+
+def test_a_broker_that_is_away_fails_no_callback(
+    at_provider: Callable[..., str],
+    completed: dict[str, Any],
+    store: Store,
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    at_provider("fox", notify=True)
+    away = Settings(**{**vars(settings), "broker_url": "redis://127.0.0.1:1/0"})
+
+    address = callback_path("fox", settings.callback_secrets[0])
+    answer = create_app(away, store).test_client().post(address, json=completed)
+
+    assert answer.status_code == 204
+    assert store.get("fox").state is State.COMPLETED
+    assert "hint not sent task=boomerang.deliver" in caplog.text
+
+
+def test_with_redis_away_the_sender_is_asked_to_come_back(completed: dict[str, Any], settings: Settings) -> None:
+    away = Settings(**{**vars(settings), "redis_url": "redis://127.0.0.1:1/0"})
+    address = callback_path("fox", settings.callback_secrets[0])
+
+    answer = create_app(away).test_client().post(address, json=completed)
+
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_outcomes_are_counted(
+    at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any], client: FlaskClient
+) -> None:
+    at_provider("fox")
+    call_back("fox", completed)
+    call_back("fox", completed)
+    call_back("fox", b"{")
+    client.post("/callbacks/fox/wrong", data=b"{}")
+
+    text = client.get("/metrics").text
+
+    for outcome in ("finished", "already", "refused_400", "refused_403"):
+        assert f'boomerang_callbacks_total{{outcome="{outcome}"}} 1.0' in text
+
+
+def test_the_log_names_the_job_and_neither_token_nor_body(
+    at_provider: Callable[..., str],
+    call_back: Callable[..., Any],
+    completed: dict[str, Any],
+    settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG")
+    at_provider("fox")
+
+    call_back("fox", completed)
+    call_back("fox", {"status": "a\nforged line"})
+
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("webhook")]
+    assert "callback job=fox status=completed outcome=finished" in ours
+    assert r"callback job=fox status=unknown outcome=already word='a\nforged line'" in ours
+    token = callback_path("fox", settings.callback_secrets[0]).rpartition("/")[2]
+    assert token not in caplog.text
+    assert "cdn.example.com" not in caplog.text

@@ -1,0 +1,85 @@
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from jobs.store import Store
+from schemas.views import Readiness
+from webhook.app import create_app
+from webhook.settings import Settings
+
+AWAY = "redis://127.0.0.1:1/0"
+
+
+def ask(settings: Settings, path: str, store: Store | None = None) -> Any:
+    return create_app(settings, store).test_client().get(path)
+
+
+def test_ready(app: Flask) -> None:
+    answer = app.test_client().get("/readyz")
+    assert answer.status_code == 200
+    assert Readiness().validate(answer.json) == {}
+    assert answer.json == {
+        "ready": True,
+        "dependencies": {"redis": "ok", "broker": "ok", "api_keys": "ok", "callbacks": "ok", "lane": "ok"},
+    }
+
+
+def test_it_lives_and_says_which_dependency_is_away(settings: Settings, store: Store) -> None:
+    for variable in ("redis", "broker"):
+        away = Settings(**{**vars(settings), f"{variable}_url": AWAY})
+        given = None if variable == "redis" else store
+
+        answer = ask(away, "/readyz", given)
+
+        assert answer.status_code == 503
+        dependencies = answer.json["dependencies"]
+        assert [name for name, said in dependencies.items() if said.startswith("away")] == [variable]
+        assert AWAY not in answer.text
+        assert ask(away, "/healthz", given).status_code == 200
+
+
+def test_what_is_switched_off_or_held_is_said_and_leaves_it_ready(settings: Settings, store: Store) -> None:
+    store.hold("402: balance exhausted", base=60, cap=60)
+    bare = Settings(redis_url=settings.redis_url, broker_url=settings.broker_url)
+
+    answer = ask(bare, "/readyz", store)
+
+    assert answer.status_code == 200
+    said = answer.json["dependencies"]
+    assert "BOOMERANG_API_KEYS" in said["api_keys"]
+    assert "BOOMERANG_CALLBACK_SECRETS" in said["callbacks"]
+    assert "402: balance exhausted" in said["lane"]
+
+
+def test_metrics_show_the_state(client: FlaskClient, at_provider: Callable[..., str], fox: dict[str, Any]) -> None:
+    at_provider("fox")
+    client.post("/v1/jobs", json=fox)
+
+    answer = client.get("/metrics")
+
+    assert answer.content_type.startswith("text/plain")
+    lines = answer.text.splitlines()
+    for line in (
+        "boomerang_store_up 1.0",
+        'boomerang_jobs{state="in_progress"} 1.0',
+        'boomerang_jobs{state="queued"} 1.0',
+        "boomerang_slots 1.0",
+        "boomerang_ready 1.0",
+        "boomerang_held 0.0",
+        'boomerang_jobs_received_total{outcome="created"} 1.0',
+    ):
+        assert line in lines
+
+
+def test_metrics_without_redis_are_still_metrics(settings: Settings) -> None:
+    answer = ask(Settings(**{**vars(settings), "redis_url": AWAY}), "/metrics")
+    assert answer.status_code == 200
+    assert "boomerang_store_up 0.0" in answer.text.splitlines()
+    assert "boomerang_jobs{" not in answer.text
+
+
+def test_hints_are_counted(client: FlaskClient, fox: dict[str, Any]) -> None:
+    client.post("/v1/jobs", json=fox)
+    assert 'boomerang_hints_total{sent="yes",task="boomerang.submit"} 1.0' in client.get("/metrics").text

@@ -1,0 +1,239 @@
+"""What only a real server shows: sockets, chunked bodies, signals, and what ends up in its log."""
+
+import gzip
+import http.client
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from jobs.record import NewJob
+from jobs.store import Store
+from schemas import callback_path
+
+_JSON = {"json", "problem+json"}
+LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
+
+
+@pytest.fixture(scope="module")
+def running(serve: Callable[..., Any], redis_server: Any) -> Any:
+    return serve({"BOOMERANG_REDIS_URL": redis_server.url})
+
+
+@pytest.fixture
+def server(running: Any, redis_url: str) -> Any:
+    """The same process for all tests, on an emptied Redis."""
+    assert redis_url
+    return running
+
+
+@pytest.fixture
+def ask(server: Any) -> Iterator[Callable[..., tuple[int, Any]]]:
+    """`ask("GET", path, …)` on one kept connection: (status, parsed body)."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+
+    def send(method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        chunked = headers.get("Transfer-Encoding") == "chunked"
+        connection.request(method, path, body, server.authorization | headers, encode_chunked=chunked)
+        answer = connection.getresponse()
+        text = answer.read()
+        return answer.status, json.loads(text) if answer.headers.get_content_subtype() in _JSON else text
+
+    yield send
+    connection.close()
+
+
+def exchange(port: int, request: bytes) -> bytes:
+    """What the server says to these very bytes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+    return answer
+
+
+def test_it_starts_with_the_environment_alone_and_does_its_work(
+    *, server: Any, ask: Any, secret: str, completed: dict[str, Any], store: Store, wait_for: Any
+) -> None:
+    job = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "fox"}
+    assert ask("GET", "/readyz")[0] == 200
+    assert ask("POST", "/v1/jobs", json.dumps(job))[0] == 201
+    store.admit(1)
+    store.claim(["fox"])
+
+    assert ask("POST", callback_path("fox", secret), json.dumps(completed)) == (204, b"")
+
+    assert ask("GET", "/v1/jobs/fox")[1]["status"] == "completed"
+    wait_for(lambda: any("outcome=finished" in line for line in server.log))
+
+
+def test_bad_settings_are_all_named_and_nothing_starts(serve: Callable[..., Any]) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        serve({"BOOMERANG_MAX_BODY": "much", "BOOMERANG_DEADLINE": "soon"})
+    assert "BOOMERANG_MAX_BODY" in str(caught.value)
+    assert "BOOMERANG_DEADLINE" in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", [callback_path("fox", "a-callback-secret-for-tests"), "/v1/jobs"])
+def test_chunked_bodies_are_refused_where_a_length_is_required(path: str, ask: Callable[..., tuple[int, Any]]) -> None:
+    status, problem = ask("POST", path, iter([b'{"status":', b'"running"}']), **{"Transfer-Encoding": "chunked"})
+    assert status == 411
+    assert "Content-Length" in problem["detail"]
+
+
+def test_too_large_a_callback_is_refused_before_it_is_read(server: Any, secret: str) -> None:
+    head = f"POST {callback_path('fox', secret)} HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n"
+    assert exchange(server.port, head.encode()).startswith(b"HTTP/1.1 413")
+
+
+def test_a_callback_that_breaks_off_changes_nothing(server: Any, secret: str, store: Store) -> None:
+    store.enqueue([NewJob(id="fox", text="{}", model="m")])
+    store.admit(1)
+    store.claim(["fox"])
+    before = store.get("fox")
+    body = b'{"status":"running"}'
+    head = f"POST {callback_path('fox', secret)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) + 9}\r\n\r\n"
+    assert exchange(server.port, head.encode() + body).startswith(b"HTTP/1.1 400")
+    assert store.get("fox") == before
+
+
+def test_an_upload_may_be_chunked_with_lines_across_chunks(ask: Callable[..., tuple[int, Any]], store: Store) -> None:
+    body = LINE * 3000
+    pieces = (body[start : start + 777] for start in range(0, len(body), 777))
+    status, answer = ask("POST", "/v1/batches?id=b", pieces, **{"Transfer-Encoding": "chunked"})
+    assert (status, answer["accepted"]) == (201, 3000)
+    assert store.batch("b").accepted == 3000
+
+
+def test_an_upload_may_be_chunked_and_gzipped(ask: Callable[..., tuple[int, Any]]) -> None:
+    headers = {"Transfer-Encoding": "chunked", "Content-Encoding": "gzip"}
+    assert ask("POST", "/v1/batches?id=b", iter([gzip.compress(LINE * 900)]), **headers)[1]["accepted"] == 900
+
+
+def test_an_upload_is_taken_in_while_it_comes(server: Any, store: Store, wait_for: Callable[..., None]) -> None:
+    # Given an upload whose sender pauses after 1,000 lines
+    part = LINE * 1000
+    head = "".join(f"{name}: {value}\r\n" for name, value in server.authorization.items())
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sender:
+        start = f"POST /v1/batches?id=b HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {2 * len(part)}\r\n\r\n"
+        sender.sendall(start.encode() + part + part[: len(part) // 2])
+        # Then jobs are there already
+        wait_for(lambda: store.page().jobs and store.batch("b").accepted >= 500)
+        assert store.batch("b").accepted < 2000
+        # And when the sender breaks off, what was taken in stays
+        sender.shutdown(socket.SHUT_WR)
+        assert sender.recv(100).startswith(b"HTTP/1.1 400")
+    assert 500 <= store.batch("b").accepted < 2000
+
+
+def test_memory_does_not_grow_with_an_upload(server: Any, ask: Callable[..., tuple[int, Any]]) -> None:
+    ask("POST", "/v1/batches", LINE * 100)
+    before = _resident(server.pid)
+
+    def lines() -> Iterator[bytes]:
+        for _ in range(60):
+            yield b'{"model":"nothing","prompt":"' + b"x" * 1_000_000 + b'"}\n'
+
+    status, answer = ask("POST", "/v1/batches", lines(), **{"Transfer-Encoding": "chunked"})
+
+    assert (status, answer["rejected"]) == (201, 60)
+    assert _resident(server.pid) - before < 30_000_000
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory of gunicorn's one worker."""
+    (worker,) = _children(pid)
+    with open(f"/proc/{worker}/statm", encoding="ascii") as statm:  # noqa: PTH123 - no file of ours
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as children:  # noqa: PTH123 - no file of ours
+        return [int(child) for child in children.read().split()]
+
+
+def test_results_arrive_in_order_and_whole(ask: Callable[..., tuple[int, Any]]) -> None:
+    ask("POST", "/v1/batches?id=b", LINE * 1500)
+    _, text = ask("GET", "/v1/batches/b/results")
+    assert [json.loads(line)["id"] for line in text.splitlines()] == [f"b.{number}" for number in range(1, 1501)]
+
+
+def test_callbacks_pass_while_as_many_wait_as_may(
+    server: Any, ask: Callable[..., tuple[int, Any]], secret: str, store: Store, completed: dict[str, Any]
+) -> None:
+    # Given more long polls than there are threads
+    store.enqueue([NewJob(id="slow", text="{}", model="m"), NewJob(id="fox", text="{}", model="m")])
+    store.admit(2)
+    store.claim(["fox", "slow"])
+    head = "".join(f"{name}: {value}\r\n" for name, value in server.authorization.items())
+    waiting = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(70)]
+    for connection in waiting:
+        connection.sendall(f"GET /v1/jobs/slow?wait=30 HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
+
+    # Then a callback is answered
+    assert ask("POST", callback_path("fox", secret), json.dumps(completed))[0] == 204
+    # And the end of the job ends every wait
+    assert ask("POST", callback_path("slow", secret), json.dumps(completed))[0] == 204
+    for connection in waiting:
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        connection.close()
+
+
+def test_a_killed_worker_is_replaced(
+    server: Any, ask: Callable[..., tuple[int, Any]], wait_for: Callable[..., None]
+) -> None:
+    wait_for(lambda: _children(server.pid))
+    (worker,) = _children(server.pid)
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: worker not in _children(server.pid) and _children(server.pid))
+    assert ask("GET", "/readyz")[0] == 200
+
+
+def test_a_request_under_way_is_finished_at_a_stop(
+    serve: Callable[..., Any], redis_url: str, store: Store, wait_for: Callable[..., None]
+) -> None:
+    server = serve({"BOOMERANG_REDIS_URL": redis_url})
+    store.enqueue([NewJob(id="fox", text="{}", model="m")])
+    statuses: list[int] = []
+
+    def wait() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        connection.request("GET", "/v1/jobs/fox?wait=2", headers=server.authorization)
+        statuses.append(connection.getresponse().status)
+        connection.close()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    wait_for(store._client.pubsub_channels)
+    os.kill(server.pid, signal.SIGTERM)
+    waiting.join(30)
+    assert statuses == [200]
+
+
+def test_no_secret_reaches_log_or_redis(
+    serve: Callable[..., Any], redis_url: str, raw: redis.Redis, secret: str, wait_for: Callable[..., None]
+) -> None:
+    # Given a server whose access log somebody has switched on
+    server = serve({"BOOMERANG_REDIS_URL": redis_url}, "--access-logfile", "-")
+    path = callback_path("fox", secret)
+    token = path.rpartition("/")[2]
+    key = server.authorization["Authorization"].removeprefix("Bearer ")
+    for target, body in ((path, b"{"), (path, b"[]"), ("/v1/jobs", LINE), (path + "/x", b"{}")):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        connection.request("POST", target, body, server.authorization)
+        connection.getresponse().read()
+        connection.close()
+
+    kept = [text for name in raw.keys("*") for text in (name, str(raw.dump(name)) if raw.exists(name) else "")]
+    text = "\n".join(server.log + kept)
+    for canary in (secret, token, key):
+        assert canary not in text

@@ -1,0 +1,289 @@
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from jobs.record import Owed, Result
+from jobs.states import State
+from jobs.store import Store
+from schemas.views import JobList, JobView, LaneList
+from webhook.app import create_app
+from webhook.services import Services
+from webhook.settings import Settings
+
+
+def test_a_job_is_recorded_and_workers_are_told(
+    client: FlaskClient, fox: dict[str, Any], store: Store, messages: Callable[[str], list[list[str]]]
+) -> None:
+    answer = client.post("/v1/jobs", json=fox | {"external_task_id": "fox", "n": 3, "labels": {"shop": "berlin"}})
+
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == "/v1/jobs/fox"
+    assert (answer.json["id"], answer.json["status"], answer.json["labels"]) == ("fox", "queued", {"shop": "berlin"})
+    assert JobView().validate(answer.json) == {}
+    job = store.get("fox")
+    assert (job.state, job.n, job.model) == (State.QUEUED, 3, "kirin_image_omni")
+    assert messages("boomerang.submit") == [[]]
+
+
+def test_an_id_is_made_where_none_is_given(client: FlaskClient, fox: dict[str, Any], store: Store) -> None:
+    first, second = (client.post("/v1/jobs", json=fox) for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json["id"] < second.json["id"]
+    assert store.get(first.json["id"]).state is State.QUEUED
+
+
+def test_the_same_again_is_the_same_job_and_something_else_a_conflict(client: FlaskClient, fox: dict[str, Any]) -> None:
+    request = fox | {"external_task_id": "fox"}
+    client.post("/v1/jobs", json=request)
+
+    again = client.post("/v1/jobs", json=dict(reversed(request.items())))
+    other = client.post("/v1/jobs", json=request | {"prompt": "a hare"})
+
+    assert (again.status_code, again.json["id"]) == (200, "fox")
+    assert other.status_code == 409
+    assert "give it another id" in other.json["errors"]["external_task_id"][0]
+
+
+def test_a_callback_url_is_owed_a_notification(
+    client: FlaskClient, fox: dict[str, Any], call_back: Callable[..., Any], completed: dict[str, Any], store: Store
+) -> None:
+    client.post("/v1/jobs", json=fox | {"external_task_id": "fox", "callback_url": "https://shop.example.com/hook"})
+    store.admit(1)
+    store.claim(["fox"])
+    call_back("fox", completed)
+    assert store.get("fox").owing == {Owed.NOTIFY}
+
+
+def test_private_hosts_are_for_local_stacks(fox: dict[str, Any], store: Store, client: FlaskClient) -> None:
+    request = fox | {"callback_url": "http://127.0.0.1:8000/hook"}
+    local = Settings(api_keys=("k",), allow_private_hosts=True)
+    at_home = create_app(local, store, lambda *_: True).test_client()
+
+    assert client.post("/v1/jobs", json=request).status_code == 422
+    assert at_home.post("/v1/jobs", json=request, headers={"Authorization": "Bearer k"}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field", "code"),
+    [
+        pytest.param(b'{"model":"kirin_image_omni"}', 422, "prompt", "002016001", id="no prompt"),
+        pytest.param(b'{"model":"kirin_image_omni","prompt":"x","n":12}', 422, "n", "002016003", id="n too large"),
+        pytest.param(
+            b'{"model":"kirin_image_omni","prompt":"x","promt":1}', 422, "promt", None, id="unknown parameter"
+        ),
+        pytest.param(b"[]", 422, "request", None, id="no object"),
+        pytest.param(b'{"model":', 400, None, None, id="not JSON"),
+        pytest.param(b'{"model":"a","model":"b"}', 400, None, None, id="a key twice"),
+    ],
+)
+def test_what_is_wrong_is_said_field_by_field(
+    *, body: bytes, status: int, field: str | None, code: str | None, client: FlaskClient, store: Store
+) -> None:
+    answer = client.post("/v1/jobs", data=body)
+
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+    assert answer.json["status"] == status
+    assert list(answer.json.get("errors", {})) == ([field] if field else [])
+    assert answer.json.get("codes", []) == ([code] if code else [])
+    assert store.page().jobs == ()
+
+
+def test_a_job_as_it_ended(
+    client: FlaskClient, at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any]
+) -> None:
+    at_provider("fox")
+    call_back("fox", completed)
+
+    view = client.get("/v1/jobs/fox").json
+
+    assert JobView().validate(view) == {}
+    assert view.pop("created_at") < view.pop("updated_at") == view.pop("finished_at")
+    assert view == {
+        "id": "fox",
+        "status": "completed",
+        "model": "kirin_image_omni",
+        "output": [{"type": "image", "url": "https://cdn.example.com/1.png"}],
+        "error": None,
+        "usage": {"cost": "0.0065", "discount": 1},
+        "attempt": 1,
+        "external_task_id": "fox",
+        "settled_by": "callback",
+        "batch": None,
+        "labels": {"shop": "berlin"},
+        "reason": None,
+    }
+
+
+def test_a_failed_job_says_why(client: FlaskClient, at_provider: Callable[..., str], store: Store) -> None:
+    at_provider("fox")
+    store.finish("fox", State.FAILED, Result(error={"code": "002016001", "message": "prompt missing"}), "poll")
+
+    view = client.get("/v1/jobs/fox").json
+
+    assert JobView().validate(view) == {}
+    assert (view["status"], view["error"]["code"], view["usage"]) == ("failed", "002016001", None)
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/nobody", "/v1/batches/nobody", "/v1/batches/nobody/results", "/v1/nothing"])
+def test_what_is_not_there_is_404(path: str, client: FlaskClient) -> None:
+    answer = client.get(path)
+    assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
+    assert answer.json["detail"]
+
+
+def test_waiting_ends_with_the_job(
+    app: Flask, client: FlaskClient, at_provider: Callable[..., str], call_back: Callable[..., Any], completed: Any
+) -> None:
+    at_provider("fox")
+    answers: list[Any] = []
+    headers = {"Authorization": client.environ_base["HTTP_AUTHORIZATION"]}
+
+    def wait() -> None:
+        answers.append(app.test_client().get("/v1/jobs/fox?wait=30", headers=headers).json)
+
+    waiting = threading.Thread(target=wait)
+    started = time.monotonic()
+    waiting.start()
+    call_back("fox", completed)
+    waiting.join(30)
+
+    assert answers[0]["status"] == "completed"
+    assert time.monotonic() - started < 10
+
+
+def test_waiting_in_vain_shows_the_job_as_it_stands(client: FlaskClient, at_provider: Callable[..., str]) -> None:
+    at_provider("fox")
+    started = time.monotonic()
+    answer = client.get("/v1/jobs/fox?wait=0.2")
+    assert (answer.status_code, answer.json["status"]) == (200, "in_progress")
+    assert time.monotonic() - started >= 0.2
+
+
+def test_where_too_many_wait_the_answer_comes_at_once(
+    app: Flask, client: FlaskClient, at_provider: Callable[..., str]
+) -> None:
+    at_provider("fox")
+    shared: Services = app.extensions["boomerang"]
+    while shared.seats._free.acquire(blocking=False):
+        pass
+
+    answer = client.get("/v1/jobs/fox?wait=30")
+
+    assert (answer.status_code, answer.json["status"], answer.headers["Retry-After"]) == (200, "in_progress", "1")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("/v1/jobs/fox?wait=61", "wait"),
+        ("/v1/jobs/fox?wait=-1", "wait"),
+        ("/v1/jobs/fox?wait=nan", "wait"),
+        ("/v1/jobs/fox?wait=soon", "wait"),
+        ("/v1/jobs/fox?wiat=1", "wiat"),
+        ("/v1/jobs?status=done", "status"),
+        ("/v1/jobs?limit=501", "limit"),
+        ("/v1/jobs?limit=0", "limit"),
+        ("/v1/jobs?batch=%2F", "batch"),
+        ("/v1/jobs?cursor=abc", "cursor"),
+        ("/v1/jobs?cursor=1e5", "cursor"),
+        ("/v1/jobs?cursor=" + "9" * 30, "cursor"),
+        ("/v1/jobs?batch=b&cursor=-1", "cursor"),
+        ("/v1/jobs?cursor=", "cursor"),
+    ],
+)
+def test_a_query_that_breaks_rules_is_422(query: str, field: str, client: FlaskClient) -> None:
+    answer = client.get(query)
+    assert answer.status_code == 422
+    assert list(answer.json["errors"]) == [field]
+
+
+def test_listing_pages_through_all_newest_first(client: FlaskClient, fox: dict[str, Any]) -> None:
+    for number in range(5):
+        client.post("/v1/jobs", json=fox | {"external_task_id": f"fox{number}"})
+
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = client.get("/v1/jobs?limit=2" + (f"&cursor={cursor}" if cursor else "")).json
+        assert JobList().validate(page) == {}
+        pages.append([job["id"] for job in page["jobs"]])
+        cursor = page["cursor"]
+
+    assert pages == [["fox4", "fox3"], ["fox2", "fox1"], ["fox0"]]
+
+
+def test_listing_by_state_and_batch(
+    client: FlaskClient, fox: dict[str, Any], at_provider: Callable[..., str], store: Store
+) -> None:
+    at_provider("lone")
+    client.post("/v1/batches?id=b", data=b'{"model":"kirin_image_omni","prompt":"x"}\n' * 3)
+
+    def ids(query: str) -> list[str]:
+        return [job["id"] for job in client.get(f"/v1/jobs?{query}").json["jobs"]]
+
+    assert ids("status=in_progress") == ["lone"]
+    assert ids("batch=b") == ["b.1", "b.2", "b.3"]
+    assert ids("batch=b&status=queued") == ["b.1", "b.2", "b.3"]
+    assert ids("batch=b&status=failed") == []
+    assert ids("batch=unknown") == []
+
+
+def test_cancel_and_retry(
+    client: FlaskClient,
+    fox: dict[str, Any],
+    at_provider: Callable[..., str],
+    call_back: Callable[..., Any],
+    completed: Any,
+) -> None:
+    client.post("/v1/jobs", json=fox | {"external_task_id": "fox"})
+
+    assert client.post("/v1/jobs/fox/cancel").json["status"] == "cancelled"
+    assert client.post("/v1/jobs/fox/cancel").status_code == 200
+    assert client.post("/v1/jobs/fox/retry").json["status"] == "queued"
+    assert client.post("/v1/jobs/nobody/cancel").status_code == 404
+    assert client.post("/v1/jobs/nobody/retry").status_code == 404
+
+
+def test_what_is_not_allowed_is_409_with_a_reason(
+    client: FlaskClient, at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any]
+) -> None:
+    at_provider("fox")
+    call_back("fox", completed)
+    at_provider("hare")
+    client.post("/v1/jobs/hare/cancel")
+
+    for path in ("/v1/jobs/fox/cancel", "/v1/jobs/fox/retry", "/v1/jobs/hare/retry"):
+        answer = client.post(path)
+        assert answer.status_code == 409, path
+        assert answer.json["detail"]
+
+
+def test_the_lane(client: FlaskClient, at_provider: Callable[..., str], store: Store) -> None:
+    at_provider("fox")
+    view = client.get("/v1/lanes").json
+    assert LaneList().validate(view) == {}
+    (lane,) = view["lanes"]
+    assert (lane["name"], lane["slots"], lane["held"], lane["spent"]) == ("main", 1, False, "0")
+
+    store.hold("402: balance exhausted", base=60, cap=60)
+
+    (lane,) = client.get("/v1/lanes").json["lanes"]
+    assert (lane["held"], lane["reason"]) == (True, "402: balance exhausted")
+    assert datetime.fromisoformat(lane["held_until"]) > datetime.now(UTC)
+
+
+def test_with_redis_away_it_says_so(settings: Settings, fox: dict[str, Any], client: FlaskClient) -> None:
+    away = Settings(**{**vars(settings), "redis_url": "redis://127.0.0.1:1/0"})
+    producer = create_app(away).test_client()
+    producer.environ_base["HTTP_AUTHORIZATION"] = client.environ_base["HTTP_AUTHORIZATION"]
+
+    answer = producer.post("/v1/jobs", json=fox)
+
+    assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
+    assert answer.headers["Retry-After"]
+    assert "repeats are safe" in answer.json["detail"]

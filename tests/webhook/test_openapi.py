@@ -1,0 +1,70 @@
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from schemas import MODELS
+
+
+@pytest.fixture
+def document(client: FlaskClient) -> dict[str, Any]:
+    document: dict[str, Any] = client.get("/openapi.json").json
+    return document
+
+
+def test_it_lists_exactly_the_producers_calls(document: dict[str, Any], app: Flask) -> None:
+    routes = {
+        (method.lower(), re.sub(r"<(\w+)>", r"{\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/v1")
+    }
+    documented = {
+        (method, path) for path, item in document["paths"].items() for method in item if method in ("get", "post")
+    }
+    assert documented == routes
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    references = set(re.findall(r"'\$ref': '#/components/(\w+)/(\w+)'", str(document)))
+    assert references
+    for kind, name in references:
+        assert name in document["components"][kind], name
+
+
+def test_a_generation_request_is_one_of_the_models(document: dict[str, Any]) -> None:
+    request = document["components"]["schemas"]["GenerationRequest"]
+    assert set(request["discriminator"]["mapping"]) == set(MODELS)
+    assert {each["$ref"] for each in request["oneOf"]} == set(request["discriminator"]["mapping"].values())
+    body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/GenerationRequest"}
+
+
+def test_it_asks_for_a_bearer_key(document: dict[str, Any]) -> None:
+    assert document["security"] == [{"bearer": []}]
+    assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+
+
+def test_errors_are_problems(document: dict[str, Any]) -> None:
+    content = document["components"]["responses"]["DEFAULT_ERROR"]["content"]
+    assert content == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def test_streams_are_documented_as_lines(document: dict[str, Any]) -> None:
+    upload = document["paths"]["/v1/batches"]["post"]
+    results = document["paths"]["/v1/batches/{batch_id}/results"]["get"]
+    assert list(upload["requestBody"]["content"]) == ["application/x-ndjson"]
+    assert list(results["responses"]["200"]["content"]) == ["application/x-ndjson"]
+
+
+def test_the_pages_load_nothing_from_elsewhere(app: Flask) -> None:
+    anyone = app.test_client()
+    for path in ("/docs", "/"):
+        page = anyone.get(path)
+        assert page.status_code == 200
+        for address in re.findall(r'(?:src|href)="([^"]+)"', page.text):
+            assert address.startswith("/"), address
+            with anyone.get(address) as linked:
+                assert linked.status_code == 200, address
