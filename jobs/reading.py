@@ -30,6 +30,11 @@ class Reading:
         self._client = client
         self._keys = keys
 
+    @property
+    def access(self) -> tuple[redis.Redis, Keys]:
+        """The client and the names of the keys, for the audit."""
+        return self._client, self._keys
+
     def ping(self) -> None:
         """Raise `StoreUnavailable` unless Redis answers."""
         try:

@@ -1,0 +1,232 @@
+"""Checks on a live Redis that what the design promises of the store holds (DESIGN, "Invariants").
+
+It reads by cursor, so that nobody waits for it, and other processes go on meanwhile. What looked wrong is therefore
+looked at a second time: a job that was caught in the middle of a move is right by then, a broken one is still broken.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import redis
+
+from jobs.keys import FAMILY, Keys
+from jobs.record import Result
+from jobs.scripts import translated
+from jobs.states import FINAL, HOLDS_SLOTS, State
+from jobs.store import Store
+
+#: Keys asked for in one step of a cursor, and records read in one round trip.
+CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A broken rule: which, at whose id (a job's, a batch's, or `lane`), what was found, and what to do about it."""
+
+    rule: str
+    id: str
+    detail: str
+    remedy: str
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What the counters should say. Money in nano-dollars."""
+
+    slots: int = 0
+    window: int = 0
+    spent: int = 0
+    batches: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    spent_by_batch: Counter[str] = field(default_factory=Counter)
+
+
+def audit(store: Store) -> list[Finding]:
+    """Every invariant that is broken now, and still was at a second look. Raises `StoreUnavailable`.
+
+    On a busy system counters and their recount are never of the same moment: only a difference that stays the same is
+    reported, so a small leak may need a quiet minute to show.
+    """
+    audits = _Audit(*store.access)
+    try:
+        found = list(audits.findings())
+        if not found:
+            return []
+        again = set(audits.findings())
+    except redis.RedisError as error:
+        raise translated(error) from error
+    return [finding for finding in found if finding in again]
+
+
+class _Audit:
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def findings(self) -> Iterator[Finding]:
+        sums = _Sums()
+        yield from self._jobs(sums)
+        yield from self._entries()
+        yield from self._batches(sums)
+        yield from self._lane(sums)
+
+    # --- records ----------------------------------------------------------------------------------------------------
+
+    def _jobs(self, sums: _Sums) -> Iterator[Finding]:
+        of, single = self._keys.of, self._keys.single
+        for ids in _chunks(self._ids("job")):
+            with self._client.pipeline(transaction=False) as pipe:
+                for job_id in ids:
+                    pipe.hgetall(of("job", job_id))
+                    pipe.zscore(single("alarms"), job_id)
+                    pipe.zscore(single("ready"), job_id)
+                    pipe.get(of("result", job_id))
+                    pipe.exists(of("text", job_id))
+                    for state in State:
+                        pipe.zscore(of("state", state), job_id)
+                answers = pipe.execute()
+            width = 5 + len(State)
+            for place, job_id in enumerate(ids):
+                fields, alarm, ready, result, text, *scores = answers[place * width : (place + 1) * width]
+                if not fields:
+                    continue
+                yield from _alarm(job_id, fields, alarm)
+                yield from _queue(job_id, fields, ready)
+                yield from _index(job_id, fields, dict(zip(State, scores, strict=True)))
+                if not text:
+                    yield Finding(
+                        "request", job_id, "its request is gone", "Cancel it; it cannot be sent without its request."
+                    )
+                _add(sums, fields, result)
+
+    def _ids(self, family: str) -> Iterator[str]:
+        """Ids that have a key of that family, each once."""
+        start = self._keys.prefix + FAMILY[family]
+        seen: set[str] = set()
+        for key in self._client.scan_iter(match=_literally(start) + "*", count=CHUNK):
+            if key not in seen:
+                seen.add(key)
+                yield key.removeprefix(start)
+
+    # --- entries that point to records ------------------------------------------------------------------------------
+
+    def _entries(self) -> Iterator[Finding]:
+        of, single = self._keys.of, self._keys.single
+        indexes = {"alarm": single("alarms"), "queue": single("ready")} | {
+            f"index {state}": of("state", state) for state in State
+        }
+        for name, key in indexes.items():
+            for ids in _chunks(str(member) for member, _ in self._client.zscan_iter(key, count=CHUNK)):
+                with self._client.pipeline(transaction=False) as pipe:
+                    for job_id in ids:
+                        pipe.hget(of("job", job_id), "s")
+                    states = pipe.execute()
+                for job_id, state in zip(ids, states, strict=True):
+                    if state is None:
+                        detail = f"stands in {key}, but there is no such job"
+                        yield Finding(name.partition(" ")[0], job_id, detail, f"ZREM {key} {job_id}")
+
+    # --- counters ---------------------------------------------------------------------------------------------------
+
+    def _batches(self, sums: _Sums) -> Iterator[Finding]:
+        of = self._keys.of
+        for batch_id in {*self._ids("batch"), *sums.batches}:
+            fields: Any = self._client.hgetall(of("batch", batch_id))
+            counts = Counter({state.value: int(fields.get(state, 0)) for state in State})
+            accepted, gone = int(fields.get("accepted", 0)), int(fields.get("gone", 0))
+            recount = sums.batches.get(batch_id, Counter())
+            remedy = f"Correct the counters in {of('batch', batch_id)} by their difference."
+            if (total := counts.total()) != accepted:
+                yield Finding(
+                    "batch", batch_id, f"accepted differs from the sum over states by {accepted - total}", remedy
+                )
+            # Jobs that were forgotten after their retention stay counted in the state in which they ended.
+            forgotten = counts - recount
+            over = {state: recount[state] - counts[state] for state in State if recount[state] > counts[state]}
+            open_ones = {state: forgotten[state] for state in State if state not in FINAL and forgotten[state]}
+            if over or open_ones or forgotten.total() - sum(over.values()) != gone:
+                differences = ", ".join(
+                    f"{state} {counts[state] - recount[state]:+d}" for state in State if counts[state] != recount[state]
+                )
+                detail = f"counters against a recount: {differences or 'equal'}; {gone} forgotten since"
+                yield Finding("batch", batch_id, detail, remedy)
+            members = self._client.llen(of("members", batch_id))
+            if members != accepted:
+                yield Finding(
+                    "members", batch_id, f"it lists {members - accepted:+d} jobs against those accepted", remedy
+                )
+            if (short := sums.spent_by_batch[batch_id] - int(fields.get("spent", 0))) > 0:
+                yield Finding("spent", batch_id, f"its results cost {short} nano-dollars more than it counted", remedy)
+
+    def _lane(self, sums: _Sums) -> Iterator[Finding]:
+        key = self._keys.single("lane")
+        fields: Any = self._client.hgetall(key)
+        for name, should in (("slots", sums.slots), ("window", sums.window)):
+            if over := int(fields.get(name, 0)) - should:
+                yield Finding(name, "lane", f"differs from its recount by {over:+d}", f"HINCRBY {key} {name} {-over}")
+        # What a retry replaced and what was forgotten stays spent, so the ledger may only be larger.
+        if (short := sums.spent - int(fields.get("spent", 0))) > 0:
+            detail = f"stored results cost {short} nano-dollars more than were counted"
+            yield Finding("spent", "lane", detail, f"HINCRBY {key} spent {short}")
+
+
+def _phase(fields: dict[str, str]) -> str | None:
+    return fields.get("p") if fields["s"] in FINAL else fields["s"]
+
+
+def _alarm(job_id: str, fields: dict[str, str], alarm: float | None) -> Iterator[Finding]:
+    needed = _phase(fields) is not None or "g" in fields
+    if needed and alarm is None:
+        left = "a delivery" if fields["s"] in FINAL and "g" in fields else "the provider"
+        detail = f"{fields['s']} with something left to do ({left}), but without an alarm"
+        yield Finding("alarm", job_id, detail, "ZADD an alarm for now: reconcile then does what is left.")
+    if not needed and alarm is not None:
+        yield Finding("alarm", job_id, f"{fields['s']} with nothing left to do, but with an alarm", "ZREM the alarm.")
+
+
+def _queue(job_id: str, fields: dict[str, str], ready: float | None) -> Iterator[Finding]:
+    remedy = "ZREM it from the queue; its alarm puts it back if it belongs there."
+    if ready is not None and fields["s"] != State.QUEUED:
+        yield Finding("queue", job_id, f"waits for admission, but is {fields['s']}", remedy)
+    elif ready is not None and "w" in fields:
+        yield Finding("queue", job_id, "waits for admission, but is admitted already", remedy)
+    if "w" in fields and fields["s"] != State.QUEUED:
+        yield Finding("window", job_id, f"counts as admitted, but is {fields['s']}", "HDEL its field w.")
+
+
+def _index(job_id: str, fields: dict[str, str], scores: dict[State, float | None]) -> Iterator[Finding]:
+    for state, score in scores.items():
+        belongs = fields["s"] == state
+        if belongs and score != float(fields["c"]):
+            detail = f"is {state}, but the index of that state has " + (
+                "not got it" if score is None else "another time"
+            )
+            yield Finding("index", job_id, detail, "ZADD it to the index with its time of creation.")
+        if score is not None and not belongs:
+            yield Finding("index", job_id, f"stands in the index of {state}, but is {fields['s']}", "ZREM it there.")
+
+
+def _add(sums: _Sums, fields: dict[str, str], result: str | None) -> None:
+    images = int(fields.get("n", 1))
+    batch = fields.get("b")
+    if _phase(fields) in HOLDS_SLOTS:
+        sums.slots += images
+    if "w" in fields:
+        sums.window += images
+    cost = int(Result.from_json(result).nano or 0) if result else 0
+    sums.spent += cost
+    if batch is not None:
+        sums.batches[batch][fields["s"]] += 1
+        sums.spent_by_batch[batch] += cost
+
+
+def _literally(text: str) -> str:
+    """Text as a pattern of Redis that matches only itself."""
+    return "".join("\\" + letter if letter in "*?[]\\^" else letter for letter in text)
+
+
+def _chunks(ids: Iterator[str]) -> Iterator[list[str]]:
+    while chunk := list(islice(ids, CHUNK)):
+        yield chunk

@@ -1,0 +1,146 @@
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import redis
+
+from jobs.keys import Keys
+from jobs.record import Claim, Due, Job, NewJob, Owed, Result
+from jobs.settings import Settings
+from jobs.states import State
+from jobs.store import Store, connect
+
+#: Stands in for Redis's TIME: the test sets it, so nothing here waits.
+CLOCK = "local function clock() return tonumber(redis.call('GET', KEYS[1]..'clock')) end\n"
+START = 1_700_000_000_000_000
+PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
+
+
+@dataclass
+class Bench:
+    """A store whose clock the test holds, and the Redis below it."""
+
+    raw: redis.Redis
+    store: Store
+    keys: Keys
+
+    def with_settings(self, **changes: Any) -> Store:
+        """Another store on the same jobs and clock."""
+        return Store(self.raw, Settings(**changes), clock=CLOCK)
+
+    @property
+    def now(self) -> int:
+        return int(self.raw.get(self.keys.prefix + "clock"))
+
+    def forward(self, seconds: float) -> None:
+        self.raw.incrby(self.keys.prefix + "clock", int(seconds * 1_000_000))
+
+    def hints_arrive(self) -> None:
+        """As if the time after which a hint counts as lost were over."""
+        self.raw.delete(self.keys.single("wake"), self.keys.single("ring"))
+
+    def alarm(self, job_id: str) -> float | None:
+        """Seconds until someone looks at the job."""
+        at = self.raw.zscore(self.keys.single("alarms"), job_id)
+        return None if at is None else round((at - self.now) / 1e6, 3)
+
+    def fields(self, job_id: str) -> dict[str, str]:
+        return self.raw.hgetall(self.keys.of("job", job_id))
+
+    def lane(self) -> dict[str, str]:
+        return self.raw.hgetall(self.keys.single("lane"))
+
+    def slots(self) -> tuple[int, int]:
+        lane = self.lane()
+        return int(lane.get("slots", 0)), int(lane.get("window", 0))
+
+    def ready(self) -> list[str]:
+        return self.raw.zrange(self.keys.single("ready"), 0, -1)
+
+    def dump(self) -> dict[str, Any]:
+        """All that is stored, but for hints, which are only hints, and the clock."""
+        kept: dict[str, Any] = {}
+        for key in self.raw.scan_iter(count=1000):
+            name = key.removeprefix(self.keys.prefix)
+            if name in ("wake", "ring", "clock"):
+                continue
+            match self.raw.type(key):
+                case "hash":
+                    kept[name] = self.raw.hgetall(key)
+                case "zset":
+                    kept[name] = self.raw.zrange(key, 0, -1, withscores=True)
+                case "list":
+                    kept[name] = self.raw.lrange(key, 0, -1)
+                case "stream":
+                    kept[name] = [fields for _, fields in self.raw.xrange(key)]
+                case _:
+                    kept[name] = self.raw.get(key)
+        return kept
+
+    # --- a job in each state, by the verbs alone --------------------------------------------------------------------
+
+    def job(self, job_id: str = "fox", **changes: Any) -> Job:
+        self.store.enqueue([new(job_id, **changes)])
+        return self.store.get(job_id)
+
+    def claimed(self, job_id: str = "fox", **changes: Any) -> Claim:
+        if not self.raw.exists(self.keys.of("job", job_id)):
+            self.job(job_id, **changes)
+        assert job_id in self.store.admit(1000).ids
+        (claim,) = self.store.claim([job_id])
+        return claim
+
+    def due(self, job_id: str = "fox") -> Due:
+        """Go to the job's alarm and claim it."""
+        self.forward(max(self.alarm(job_id) or 0, 0))
+        (due,) = [each for each in self.store.due(1000)[0] if each.job.id == job_id]
+        return due
+
+    def put(self, state: State, job_id: str = "fox", **changes: Any) -> None:
+        """A job in that state."""
+        store = self.store
+        if state is State.QUEUED:
+            self.job(job_id, **changes)
+            return
+        claim = self.claimed(job_id, **changes)
+        if state in (State.IN_PROGRESS, State.EXPIRED):
+            assert store.started(job_id, claim.fence, "t1")
+        match state:
+            case State.IN_DOUBT:
+                assert store.doubt(job_id, claim.fence, "read timed out")
+            case State.COMPLETED:
+                assert store.finish(job_id, state, PICTURES, "callback").word == "finished"
+            case State.FAILED:
+                assert store.finish(job_id, state, Result(error={"code": "x", "message": "no"}), "poll").word
+            case State.CANCELLED:
+                store.cancel(job_id)
+            case State.EXPIRED:
+                assert store.expire(self.due(job_id), 30.0).word == "expired"
+        assert store.get(job_id).state is state
+
+
+def new(job_id: str = "fox", text: str = '{"prompt":"a fox"}', *, owed: str = "", **changes: Any) -> NewJob:
+    return NewJob(id=job_id, text=text, model="kirin_image_omni", owed=frozenset(map(Owed, owed)), **changes)
+
+
+@pytest.fixture
+def bench(redis_url: str) -> Iterator[Bench]:
+    client = connect(redis_url)
+    keys = Keys()
+    client.set(keys.prefix + "clock", START)
+    yield Bench(client, Store(client, Settings(), clock=CLOCK), keys)
+    client.close()
+
+
+@pytest.fixture
+def make() -> Callable[..., NewJob]:
+    """`make("id", n=2, owed="nc")`: a job to enqueue."""
+    return new
+
+
+@pytest.fixture
+def priced() -> Callable[[str], Result]:
+    """`priced("0.01")`: a result with pictures that cost so much."""
+    return lambda cost: Result(output=PICTURES.output, cost=Decimal(cost))

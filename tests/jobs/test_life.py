@@ -1,0 +1,409 @@
+"""Whatever happens, in whatever order: the promises hold after every step, and in the end every job has ended.
+
+The provider here is a dict of the tasks that it created. It never notices that an external id comes a second time: it
+would simply draw, and charge, again. `MORE` examples: set HYPOTHESIS_PROFILE=thorough.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from jobs.audit import audit
+from jobs.errors import JobNotFound, NotAllowed
+from jobs.policy import absent_beyond_doubt, next_delivery, next_look, next_poll
+from jobs.record import NANO, Claim, Due, NewJob, Owed, Result, external_id
+from jobs.settings import Settings
+from jobs.states import FINAL, TRANSITIONS, State
+from jobs.store import Outcome, Store
+
+SETTINGS = Settings(max_in_flight=2, deadline=200, submit_lease=30, lookup_grace=10, max_attempts=2, retention=1e9)
+#: Shorter than the grace: what the provider has created shows by then.
+LAG = 8.0
+IDS = ("a", "b", "c", "d.e:f-g_h")
+MOST_ROUNDS = 2_000
+THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+POSTS = ("created", "lost", "lost before", "exists", "refused", "held", "not created", "crash", "crash before")
+
+
+@dataclass
+class Task:
+    """What the provider knows of one external id."""
+
+    visible: float
+    end: State | None = None
+    result: Result | None = None
+    taken_in: bool = False
+
+
+@dataclass
+class Post:
+    """What we know of the last POST of an external id, for the rule about second ones."""
+
+    at: float
+    surely_absent: bool = False
+    vain_looks: int = 0
+
+
+class Life(RuleBasedStateMachine):
+    bench: Any = None
+
+    @initialize()
+    def begin(self) -> None:
+        raw = self.bench.raw
+        clock = raw.get(self.bench.keys.prefix + "clock")
+        raw.flushall()
+        raw.set(self.bench.keys.prefix + "clock", clock)
+        self.store: Store = self.bench.with_settings(**{**SETTINGS.__dict__})
+        self.accepted: dict[str, NewJob] = {}
+        self.messages: list[tuple[str, ...]] = []
+        self.claims: list[tuple[Claim, float]] = []
+        self.answers: list[tuple[Claim, str]] = []
+        self.looks: list[tuple[Due, Task | None]] = []
+        self.deliveries: list[Due] = []
+        self.tasks: dict[str, Task] = {}
+        self.posts: dict[str, Post] = {}
+        self.told: Counter[tuple[str, str]] = Counter()
+        self.spent = Decimal(0)
+        self.kept: dict[str, Result] = {}
+        self.read = "-"
+
+    @property
+    def now(self) -> float:
+        return self.bench.now / 1e6
+
+    def again(self, verb: Callable[[], Any], *, twice: bool) -> Any:
+        """Run a verb; `twice`: its reply was lost, and it is run again, which must change nothing more."""
+        answer = verb()
+        if twice:
+            before = self.bench.dump()
+            verb()
+            after = self.bench.dump()
+            for each in (before, after):
+                each.get("lane", {}).pop("contradicted", None)
+            assert after == before
+        return answer
+
+    # --- in -----------------------------------------------------------------------------------------------------------
+
+    @rule(
+        ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=3),
+        other=st.booleans(),
+        batch=st.sampled_from([None, None, "x", "y"]),
+        twice=st.booleans(),
+    )
+    def enqueue(self, ids: list[str], other: bool, batch: str | None, twice: bool) -> None:
+        jobs = []
+        for job_id in ids:
+            number = IDS.index(job_id)
+            text = f"{job_id}, another" if other and job_id in self.accepted else job_id
+            owed = frozenset([set(), {Owed.NOTIFY}, {Owed.CELERY}, set(Owed)][number])
+            jobs.append(NewJob(id=job_id, text=text, model="m", n=number % 3 + 1, owed=owed))
+        expected = []
+        for job in jobs:
+            known = self.accepted.setdefault(job.id, job)
+            expected.append(
+                Outcome.CREATED if known is job else Outcome.KNOWN if known.text == job.text else Outcome.CONFLICT
+            )
+        enqueued = self.again(lambda: self.store.enqueue(jobs, batch), twice=twice)
+        assert list(enqueued.outcomes) == expected
+
+    @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
+    def cancel(self, job_id: str, twice: bool) -> None:
+        with self.maybe_not_allowed(job_id):
+            self.again(lambda: self.store.cancel(job_id), twice=twice)
+
+    @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
+    def retry(self, job_id: str, twice: bool) -> None:
+        with self.maybe_not_allowed(job_id):
+            self.again(lambda: self.store.retry(job_id), twice=twice)
+            self.kept.pop(job_id, None)
+
+    @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
+    def park(self, job_id: str, twice: bool) -> None:
+        self.again(lambda: self.store.park(job_id, "{}"), twice=twice)
+
+    @contextmanager
+    def maybe_not_allowed(self, job_id: str) -> Iterator[None]:
+        try:
+            yield
+        except JobNotFound:
+            assert job_id not in self.accepted
+        except NotAllowed:
+            assert self.store.get(job_id).state.final
+
+    # --- out ----------------------------------------------------------------------------------------------------------
+
+    @rule(limit=st.integers(1, 3))
+    def admit(self, limit: int) -> None:
+        ids = self.store.admit(limit).ids
+        if ids:
+            self.messages.append(ids)
+
+    @precondition(lambda self: self.messages)
+    @rule(data=st.data(), stays=st.booleans())
+    def lose_or_read_a_message(self, data: st.DataObject, stays: bool) -> None:
+        message = self.pick(data, self.messages, stays=stays)
+        self.claim(message, lost=data.draw(st.integers(0, 4)) == 0)
+
+    def claim(self, message: tuple[str, ...], *, lost: bool = False) -> None:
+        if not lost:
+            self.claims += [(claim, self.now) for claim in self.store.claim(message)]
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), outcome=st.sampled_from(POSTS), lag=st.floats(0, LAG))
+    def post(self, data: st.DataObject, outcome: str, lag: float) -> None:
+        self.send(*self.pick(data, self.claims), outcome, lag)
+
+    def send(self, claim: Claim, claimed: float, outcome: str, lag: float) -> None:
+        """As worker.submit: not after the lease. The answer is recorded later, or never."""
+        if outcome == "crash before":
+            return
+        if self.now - claimed >= SETTINGS.submit_lease:
+            self.answers.append((claim, "too late"))
+            return
+        external = claim.external_task_id
+        earlier = self.posts.get(external)
+        if earlier and not earlier.surely_absent:
+            assert earlier.vain_looks >= 2, "sent again without two looks"
+            assert self.now - earlier.at >= SETTINGS.lookup_grace, "sent again within the grace"
+        self.posts[external] = Post(self.now)
+        if outcome in ("created", "lost", "exists", "crash"):
+            assert external not in self.tasks, "bought twice"
+            self.tasks[external] = Task(self.now + lag)
+        if outcome != "crash":
+            self.answers.append((claim, outcome))
+
+    @precondition(lambda self: self.answers)
+    @rule(data=st.data(), twice=st.booleans())
+    def answer(self, data: st.DataObject, twice: bool) -> None:
+        self.record(*self.pick(data, self.answers), twice=twice)
+
+    def record(self, claim: Claim, outcome: str, *, twice: bool = False) -> None:
+        store, held = self.store, (claim.id, claim.fence)
+        verbs: dict[str, Callable[[], Any]] = {
+            "created": lambda: store.started(*held, f"t-{claim.external_task_id}"),
+            "lost": lambda: store.doubt(*held, "read timed out"),
+            "lost before": lambda: store.doubt(*held, "reset"),
+            "exists": lambda: store.doubt(*held, "409", exists=True),
+            "refused": lambda: self.finish(claim.external_task_id, State.FAILED, error("1201"), "submit", claim.fence),
+            "held": lambda: store.requeue(*held, "429"),
+            "not created": lambda: store.requeue(*held, "no id", wait=2.0, count=True),
+            "too late": lambda: store.requeue(*held, ""),
+        }
+        if outcome == "held":
+            self.again(lambda: store.hold("429", base=1.0, cap=60.0), twice=twice)
+        done = self.again(verbs[outcome], twice=twice)
+        if outcome in ("held", "not created") and done in ("queued", "over"):
+            self.posts[claim.external_task_id].surely_absent = True
+
+    # --- the provider -------------------------------------------------------------------------------------------------
+
+    @precondition(lambda self: any(not task.end for task in self.tasks.values()))
+    @rule(data=st.data(), code=st.sampled_from(["", "", "002016095", "1301"]), cost=st.integers(0, 10**10))
+    def the_provider_finishes(self, data: st.DataObject, code: str, cost: int) -> None:
+        self.end(data.draw(st.sampled_from([task for task in self.tasks.values() if not task.end])), code, cost)
+
+    def end(self, task: Task, code: str = "", cost: int = 5_000_000) -> None:
+        task.end = State.FAILED if code else State.COMPLETED
+        task.result = error(code, cost) if code else Result(output=({"type": "image", "url": "u"},), cost=cost / NANO)
+
+    @precondition(lambda self: self.tasks)
+    @rule(data=st.data(), lies=st.booleans(), twice=st.booleans())
+    def it_calls_back(self, data: st.DataObject, lies: bool, twice: bool) -> None:
+        external = data.draw(st.sampled_from(sorted(self.tasks)))
+        task = self.tasks[external]
+        if not task.end:
+            look = data.draw(st.booleans())
+            self.again(lambda: self.store.nudge(external, look=look), twice=twice)
+            return
+        state, result = task.end, task.result
+        if lies and task.taken_in:
+            state = State.FAILED if state is State.COMPLETED else State.COMPLETED
+        self.again(lambda: self.finish(external, state, result, "callback"), twice=twice)
+
+    @rule(job_id=st.sampled_from([*IDS, "nobody's"]), attempt=st.sampled_from([1, 8, 999]), look=st.booleans())
+    def a_forged_callback(self, job_id: str, attempt: int, look: bool) -> None:
+        if external_id(job_id, attempt) in self.posts:
+            return
+        before = self.bench.dump()
+        forged = external_id(job_id, attempt)
+        word = (
+            self.store.nudge(forged, look=True)
+            if look
+            else self.store.finish(forged, State.COMPLETED, Result(cost=Decimal(1)), "callback")
+        ).word
+        sent = job_id in self.accepted and "q" in self.bench.fields(job_id) and attempt == 1
+        assert sent or word in ("unknown", "stale", "already")
+        if not sent:
+            assert self.bench.dump() == before
+
+    def finish(self, external: str, state: State, result: Result, by: str, fence: int | None = None) -> Any:
+        settled = self.store.finish(external, state, result, by, fence=fence)
+        if settled.word in ("finished", "again"):
+            if task := self.tasks.get(external):
+                assert not task.taken_in, "a result was taken in twice"
+                task.taken_in = True
+            self.spent += result.cost or 0
+        return settled
+
+    # --- reconcile ----------------------------------------------------------------------------------------------------
+
+    @rule(limit=st.integers(1, 3))
+    def ring(self, limit: int) -> None:
+        for due in self.store.due(limit)[0]:
+            if due.job.owing:
+                self.deliveries += self.store.owing([due.job.id])
+            else:
+                self.looks.append((due, self.look(due)))
+
+    def look(self, due: Due) -> Task | None:
+        external = due.job.external_task_id
+        task = self.tasks.get(external)
+        if task and task.visible <= self.now:
+            return Task(task.visible, task.end, task.result)
+        if external in self.posts:
+            self.posts[external].vain_looks += 1
+        return None
+
+    @precondition(lambda self: self.looks)
+    @rule(data=st.data(), twice=st.booleans(), lost=st.integers(0, 5))
+    def act(self, data: st.DataObject, twice: bool, lost: int) -> None:
+        due, task = self.pick(data, self.looks)
+        if lost:
+            self.act_upon(due, task, twice=twice)
+
+    def act_upon(self, due: Due, task: Task | None, *, twice: bool = False) -> None:
+        """The decisions of worker.reconcile."""
+        job, store = due.job, self.store
+        doubtful = job.at_provider is State.IN_DOUBT
+        if task and task.end and task.result:
+            end, result = task.end, task.result
+            self.again(lambda: self.finish(job.external_task_id, end, result, "poll", job.fence), twice=twice)
+        elif task and doubtful:
+            self.again(lambda: store.started(job.id, job.fence, "t"), twice=twice)
+        elif doubtful and not job.exists and absent_beyond_doubt(job.looks + 1, due.doubtful_for, SETTINGS):
+            self.again(lambda: store.requeue(job.id, job.fence, "absent"), twice=twice)
+        elif doubtful:
+            self.again(lambda: store.again(due, next_look(job.looks + 1, SETTINGS, 0.5)), twice=twice)
+        elif due.overdue:
+            self.again(lambda: store.expire(due, SETTINGS.poll_max), twice=twice)
+        else:
+            self.again(lambda: store.again(due, next_poll(job.looks, SETTINGS, 0.5)), twice=twice)
+
+    @precondition(lambda self: self.accepted)
+    @rule(data=st.data())
+    def a_hint_to_deliver(self, data: st.DataObject) -> None:
+        self.deliveries += self.store.owing([data.draw(st.sampled_from(sorted(self.accepted)))])
+
+    @precondition(lambda self: self.deliveries)
+    @rule(data=st.data(), twice=st.booleans(), works=st.integers(0, 2))
+    def deliver(self, data: st.DataObject, twice: bool, works: int) -> None:
+        due = self.pick(data, self.deliveries)
+        if works:
+            self.make_deliveries(due, fails=works == 1, twice=twice)
+
+    def make_deliveries(self, due: Due, *, fails: bool = False, twice: bool = False) -> None:
+        for kind in sorted(due.job.owing):
+            wait = next_delivery(due.job.delivery_tries, 0.5) if fails and kind is Owed.NOTIFY else None
+            if wait is None:
+                self.told[due.job.id, f"{kind} {due.job.state}"] += 1
+            self.again(lambda k=kind, w=wait: self.store.delivered(due, k, again_in=w), twice=twice)
+
+    @rule(seconds=st.sampled_from([0.001, 0.5, 3, 8, 11, 29, 31, 61, 250, 5000]))
+    def time_passes(self, seconds: float) -> None:
+        self.bench.forward(seconds)
+
+    def pick(self, data: st.DataObject, things: list[Any], *, stays: bool = False) -> Any:
+        place = data.draw(st.integers(0, len(things) - 1))
+        return things[place] if stays else things.pop(place)
+
+    # --- what always holds --------------------------------------------------------------------------------------------
+
+    @invariant()
+    def the_promises_hold(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        assert audit(self.store) == []
+        slots, window = self.bench.slots()
+        jobs = {job_id: self.store.get(job_id) for job_id in self.accepted}
+        using = [job for job in jobs.values() if job.at_provider not in (None, State.QUEUED)]
+        limit = max([SETTINGS.max_in_flight, *(job.n for job in using)]) if len(using) <= 1 else SETTINGS.max_in_flight
+        if slots:
+            assert slots + window <= limit
+        assert self.store.lane().cost == self.spent
+        for _, change in self.bench.raw.xrange(self.bench.keys.single("changes"), min=self.read):
+            assert not change["from"] or State(change["to"] if "to" in change else change["state"]) in (
+                TRANSITIONS[State(change["from"])]
+            )
+        last = self.bench.raw.xrevrange(self.bench.keys.single("changes"), count=1)
+        self.read = f"({last[0][0]}" if last else "-"
+        for job_id, job in jobs.items():
+            if job.state is State.COMPLETED and job.result:
+                assert self.kept.setdefault(job_id, job.result) == job.result
+
+    def teardown(self) -> None:
+        """Nothing goes wrong any more: then every job ends, and everything owed is delivered."""
+        if not hasattr(self, "store"):
+            return
+        raw, alarms = self.bench.raw, self.bench.keys.single("alarms")
+        for _ in range(MOST_ROUNDS):
+            first = raw.zrange(alarms, 0, 0, withscores=True)
+            if not first:
+                break
+            self.bench.forward(max(0.0, (first[0][1] - self.bench.now) / 1e6) if not self.bench.ready() else 0.5)
+            for due in self.store.due(100)[0]:
+                if due.job.owing:
+                    for claimed in self.store.owing([due.job.id]):
+                        self.make_deliveries(claimed)
+                else:
+                    self.act_upon(due, self.look(due))
+            self.claim(self.store.admit(100).ids)
+            while self.claims:
+                self.send(*self.claims.pop(), "created", 0.0)
+            while self.answers:
+                self.record(*self.answers.pop())
+            for task in self.tasks.values():
+                if not task.end:
+                    self.end(task)
+            self.the_promises_hold()
+        else:
+            pytest.fail(f"not at rest after {MOST_ROUNDS} rounds: {self.bench.dump()}")
+        for job_id, accepted in self.accepted.items():
+            job = self.store.get(job_id)
+            assert job.state in FINAL
+            assert job.at_provider is None
+            for kind in accepted.owed:
+                ends = {state for state in FINAL if self.told[job_id, f"{kind} {state}"]}
+                assert ends, f"{kind} of {job_id} was never delivered"
+                if kind is Owed.NOTIFY and job.state is not State.CANCELLED:
+                    assert job.state in ends
+
+
+def error(code: str, cost: int = 0) -> Result:
+    return Result(error={"code": code, "message": "no"}, cost=cost / NANO)
+
+
+@pytest.mark.timeout(1800 if THOROUGH else 240)
+def test_the_promises_hold_whatever_happens(bench: Any) -> None:
+    class Here(Life):
+        pass
+
+    Here.bench = bench
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=1_500 if THOROUGH else 60,
+            stateful_step_count=60 if THOROUGH else 40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
