@@ -18,6 +18,7 @@ STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "redis")
 WORKER_STOP_LIMIT = 40.0  # its longest call to the provider and a little
 #: The children run the code that this process runs, installed or not, and their logs are never behind.
 _PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
+_KEYS = ("BOOMERANG_PROVIDER_KEY", "BOOMERANG_API_KEYS")
 _STATE = ("BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL")
 
 
@@ -51,8 +52,8 @@ class Plan:
 
 
 def environment(plan: Plan, redis_url: str) -> dict[str, str]:
-    """What every process of the service gets. The provider's key is not in it."""
-    given = {name: value for name, value in plan.outside.items() if name != "BOOMERANG_PROVIDER_KEY"}
+    """What every process of the service gets. The keys, of the provider and of producers, are not in it."""
+    given = {name: value for name, value in plan.outside.items() if name not in _KEYS}
     env = {
         **given,
         "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",  # producers and provider of a local stack live on loopback

@@ -1,0 +1,163 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from decimal import Decimal
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from boomerang_client import Job, Output, Status
+from ops.demo import pictures
+from ops.demo.orders import OMNI, REFERENCE2IMAGE, lines, orders, unacceptable
+from ops.demo.screen import bar
+from ops.demo.verdict import judge
+from schemas import RequestInvalid, load_request
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_order_is_one_that_the_service_takes() -> None:
+    made = orders("run", 40, seed=7)
+    assert [load_request(json.loads(line)).external_task_id for line in lines(made)] == [each.id for each in made]
+    assert {each.request["model"] for each in made} == {REFERENCE2IMAGE, OMNI}
+    assert len({each.prompt for each in made}) == 40
+
+
+def test_the_same_seed_brings_the_same_orders() -> None:
+    assert orders("run", 10, seed=7) == orders("run", 10, seed=7) != orders("run", 10, seed=8)
+
+
+def test_one_order_is_refused_at_the_door() -> None:
+    with pytest.raises(RequestInvalid, match="300"):
+        load_request(unacceptable("run").request)
+
+
+def job(id_: str, status: Status = Status.COMPLETED, **more: Any) -> Job:
+    return Job(id=id_, status=status, model=OMNI, settled_by="callback", **more)
+
+
+def bought(name: str, cost: str = "0.0065", *, billed: bool = True) -> dict[str, Any]:
+    return {"external_task_id": name, "task_id": f"t-{name}", "cost": cost, "billed": billed}
+
+
+GOOD = [bought("a"), bought("b", billed=False), bought("b~2")]
+VERDICTS = [
+    # what the service says of a and b, its cost, the simulator's purchases, missing pictures → which promises broke
+    pytest.param([job("a"), job("b", attempt=2)], "0.0130", GOOD, 0, [], id="all is well"),
+    pytest.param([job("a"), job("b", Status.FAILED)], "0.0130", GOOD, 0, [], id="a failure is an end"),
+    pytest.param([job("a"), job("b", Status.IN_PROGRESS)], "0.0130", GOOD, 0, ["1 jobs have no end"], id="one goes on"),
+    pytest.param([job("a"), job("b", Status.EXPIRED)], "0.0130", GOOD, 0, ["1 jobs have no end"], id="one expired"),
+    pytest.param([job("a")], "0.0130", GOOD, 0, ["1 jobs have no end"], id="one is forgotten"),
+    pytest.param(
+        [job("a"), job("b")], "0.0195", [*GOOD, bought("a")], 0, ["1 were bought twice"], id="the same attempt again"
+    ),
+    pytest.param(
+        [job("a"), job("b")],
+        "0.0065",
+        GOOD,
+        0,
+        ["0.0065 USD accounted for, 0.0130 USD charged"],
+        id="a cent is missing",
+    ),
+    pytest.param([job("a"), job("b")], "0.013", [*GOOD, bought("other")], 0, [], id="what others bought is theirs"),
+    pytest.param([job("a"), job("b")], "0.0130", GOOD, 2, ["2 pictures could not be fetched"], id="no picture"),
+]
+
+
+@pytest.mark.parametrize(("said", "cost", "purchases", "missing", "broken"), VERDICTS)
+def test_the_verdict(said: list[Job], cost: str, purchases: list[Any], missing: int, broken: list[str]) -> None:
+    verdict = judge(
+        asked=["a", "b"],
+        refused=1,
+        jobs={each.id: each for each in said},
+        cost=Decimal(cost),
+        ledger={"purchases": purchases},
+        stats={"fired": {"lost_answers": 3}, "calls": {"submit": 5}},
+        pictures=(2, missing),
+        seconds=1.0,
+    )
+    assert verdict.broken == broken
+    assert (verdict.asked, verdict.submits, verdict.doubts) == (3, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("counts", "cells"),
+    [
+        ({Status.COMPLETED: 50, Status.QUEUED: 50}, {"green": 5, "grey37": 5}),
+        ({Status.COMPLETED: 1, Status.FAILED: 1, Status.QUEUED: 1}, {"green": 3, "red": 4, "grey37": 3}),
+        ({}, {}),
+    ],
+    ids=["halves", "thirds", "nothing yet"],
+)
+def test_the_bar_is_as_wide_as_the_jobs_are_many(counts: dict[Status, int], cells: dict[str, int]) -> None:
+    drawn = bar(counts, 10)
+    assert {str(span.style): span.end - span.start for span in drawn.spans if span.end > span.start} == cells
+
+
+def test_a_picture_is_asked_for_again_and_a_broken_one_is_missing(tmp_path: Path) -> None:
+    content = BytesIO()
+    Image.new("RGB", (1024, 576), "teal").save(content, "PNG")
+    asked: list[str] = []
+
+    def get(url: str) -> bytes:
+        asked.append(url)
+        if asked.count(url) == 1 or url == "http://broken":
+            raise OSError(url)
+        return content.getvalue()
+
+    wanted = job("a", output=(Output("image", "http://late"), Output("image", "http://broken")))
+    late, broken = pictures.fetch([wanted], tmp_path, lambda: None, get)["a"]
+    assert late == pictures.Picture("pictures/a-1.png", "thumbs/a-1.jpg", 1024, 576)
+    assert broken is None
+    assert (tmp_path / "pictures" / "a-1.png").read_bytes() == content.getvalue()
+    with Image.open(tmp_path / "thumbs" / "a-1.jpg") as thumb:
+        assert thumb.size == (480, 270)
+
+
+def demo(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from ops.cli import main; main()", "demo", *options]
+    env = {**os.environ, "COLUMNS": "200"}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.stack
+def test_the_demo_keeps_its_promises_and_leaves_a_page_to_look_at(tmp_path: Path) -> None:
+    faults = "--latency 0.1-0.5 --drop-callbacks 0.2 --repeat-callbacks 0.3 --early-callbacks 0.2 --lost-answers 0.2"
+    done = demo("--jobs", "20", "--out", str(tmp_path), "--sim", faults)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"bought twice +0\b", done.stdout)
+    assert re.search(r"lost +0\b", done.stdout)
+    (folder,) = tmp_path.iterdir()
+    results = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    assert [each["status"] for each in results] == ["completed"] * 20
+    page = (folder / "index.html").read_text()
+    for each in results:
+        for file in each["files"]:
+            assert file in page
+            with Image.open(folder / file) as image:
+                image.verify()
+    shown = [*re.findall(r'(?:src|href)="([^"]+)"', page)]
+    assert [file for file in shown if not (folder / file).exists()] == []
+
+
+@pytest.mark.stack
+def test_a_provider_that_sells_twice_unnoticed_and_loses_every_answer_breaks_no_promise(tmp_path: Path) -> None:
+    faults = "--latency 0.2 --lost-answers 0.3 --duplicates unnoticed --lookup-lag 1 --drop-callbacks 1"
+    done = demo("--jobs", "10", "--out", str(tmp_path), "--sim", faults)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"settled by polling +10\b", done.stdout)
+
+
+@pytest.mark.stack
+def test_a_promise_that_breaks_is_named_and_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A provider that creates tasks seconds after it cut the connection, and a service told to wait for half a second.
+    monkeypatch.setenv("BOOMERANG_LOOKUP_GRACE", "0.5")
+    faults = "--latency 0.1 --ghost 4 --duplicates unnoticed"
+    done = demo("--jobs", "2", "--out", str(tmp_path), "--sim", faults)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert re.search(r"A promise broke: \d+ were bought twice", done.stdout)

@@ -1,0 +1,139 @@
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psutil
+import pytest
+
+from boomerang_client import Client, Status
+
+pytestmark = [pytest.mark.stack, pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by /proc")]
+
+Start = Callable[..., Any]
+Wait = Callable[..., None]
+REQUEST = {"model": "kirin_image_omni", "prompt": "a boomerang over the sea at dawn"}
+
+
+def is_gone(process: psutil.Process) -> bool:
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def listening(processes: Sequence[psutil.Process]) -> set[int]:
+    found = [each for process in processes for each in process.net_connections("inet")]
+    return {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def test_a_job_goes_there_and_back_and_ctrl_c_leaves_nothing_behind(start: Start, wait_for: Wait) -> None:
+    # Given a stack
+    server = start("data", "--sim", "--latency 0.2")
+    # When a job is enqueued
+    with Client(server.url, server.key) as client:
+        job = client.enqueue(REQUEST).wait(timeout=30)
+    # Then it is completed, by the callback
+    assert (job.status, job.settled_by) == (Status.COMPLETED, "callback")
+    # When the person has had enough
+    children, ports = server.children(), listening(server.children())
+    assert len(children) >= 6
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(60) == 0, server.said
+    # Then it ended in order, and nothing of it is left
+    assert "stopped; nothing is left running" in server.said
+    assert "is killed" not in server.said
+    assert [each.cmdline() for each in children if not is_gone(each)] == []
+    assert [port for port in ports if not is_free(port)] == []
+    # And what is in the folder is for the next start, which has the same address, key and jobs
+    url, key = server.url, server.key
+    again = start("data")
+    assert (again.url, again.key) == (url, key)
+    with Client(again.url, again.key) as client:
+        assert client.job(job.id).status is Status.COMPLETED
+
+
+def test_what_is_said_can_be_copied(start: Start) -> None:
+    server = start("data", "--sim", "--latency 0", "--no-flower")
+    (curl,) = re.findall(r"^curl .*\\\n.*$", server.said, re.MULTILINE)
+    exports = next(line for line in server.said.splitlines() if line.startswith("export "))
+    done = subprocess.run(["bash", "-c", f"{exports}\n{curl} --fail -s"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert '"queued"' in done.stdout
+    assert "simulated: BOOMERANG_PROVIDER_KEY is not set" in server.said
+
+
+def test_secrets_are_readable_for_their_owner_only(start: Start) -> None:
+    server = start("data", "--no-flower")
+    for name in ("secrets.json", "env", "redis/redis.conf"):
+        assert stat.S_IMODE((server.folder / name).stat().st_mode) == 0o600, name
+    assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+
+
+def test_a_worker_that_dies_is_back_and_the_job_with_it(start: Start, wait_for: Wait) -> None:
+    server = start("data", "--sim", "--latency 0.2", "--no-flower")
+    pid = int(
+        next(
+            each.pid
+            for each in server.children()
+            if "celery" in " ".join(each.cmdline()) and "worker" in each.cmdline()[-1]
+        )
+    )
+    os.kill(pid, signal.SIGKILL)
+    with Client(server.url, server.key) as client:
+        assert client.enqueue(REQUEST).wait(timeout=60).status is Status.COMPLETED
+    assert re.search(r"worker was ended by SIGKILL; starting it again in 0\.2 s", server.said)
+
+
+def test_killed_outright_it_leaves_nothing_running_and_no_job_lost(start: Start, wait_for: Wait) -> None:
+    # Given a stack with a job in its hands
+    server = start("data", "--sim", "--latency 600", "--no-flower")
+    with Client(server.url, server.key) as client:
+        job = client.enqueue(REQUEST)
+        wait_for(lambda: client.job(job.id).status is Status.IN_PROGRESS)
+    children = server.children()
+    # When it gets no chance to clean up
+    server.process.kill()
+    server.process.wait()
+    # Then the kernel does
+    wait_for(lambda: all(is_gone(each) for each in children), message="all children are gone")
+    # And the job is still there
+    again = start("data", "--no-flower")
+    with Client(again.url, again.key) as client:
+        assert client.job(job.id).status is Status.IN_PROGRESS
+
+
+def test_two_stacks_do_not_meet(start: Start) -> None:
+    one, other = start("one", "--no-flower"), start("other", "--no-flower")
+    assert listening(one.children()) & listening(other.children()) == set()
+    with Client(other.url, one.key) as client, pytest.raises(Exception, match=r"(?i)key|unauthori"):
+        client.job("any")
+
+
+def test_a_folder_is_for_one_stack(start: Start) -> None:
+    first = start("data", "--no-flower")
+    second = start("data", "--no-flower", wait=False)
+    assert second.process.wait(30) == 1
+    assert "Another stack runs in" in second.said
+    assert "--data DIR" in second.said
+    assert first.process.poll() is None
+
+
+def test_a_port_that_is_taken_is_named(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = start("data", "--port", str(port), wait=False)
+        assert server.process.wait(30) == 1
+    assert f"Error: Port {port} is taken. Choose another with --port" in server.said
