@@ -157,7 +157,7 @@ def test_a_provider_that_sells_twice_unnoticed_and_loses_every_answer_breaks_no_
 def test_a_promise_that_breaks_is_named_and_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A provider that creates tasks seconds after it cut the connection, and a service told to wait for half a second.
     monkeypatch.setenv("BOOMERANG_LOOKUP_GRACE", "0.5")
-    faults = "--latency 0.1 --ghost 4 --duplicates unnoticed"
+    faults = "--latency 5 --ghost 4 --duplicates unnoticed"
     done = demo("--jobs", "2", "--out", str(tmp_path), "--sim", faults)
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(r"A promise broke: \d+ were bought twice", done.stdout)
