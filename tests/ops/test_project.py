@@ -1,7 +1,9 @@
+import ast
 import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,29 @@ def test_the_lock_fits_what_the_projects_ask_for() -> None:
         version = str(found.specifier).removeprefix("==")
         assert wanted.specifier.contains(version), f"{found} does not fit {wanted}: make lock"
     assert lock.OWN not in locked
+
+
+def imported(room: str) -> set[str]:
+    """Top-level names that a room's modules import."""
+    found = set()
+    for path in (ROOT / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("room", ["schemas", "jobs", "worker", "webhook", "ops"])
+def test_what_is_imported_is_asked_for(room: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + (project["optional-dependencies"]["local"] if room == "ops" else [])
+    asked_for = {canonicalize_name(Requirement(each).name) for each in wanted}
+    providers = metadata.packages_distributions()
+    foreign = imported(room) - set(sys.stdlib_module_names) - frozenset().union(*wheels.MEANT.values())
+    unmet = {name for name in foreign if not asked_for & {canonicalize_name(each) for each in providers.get(name, ())}}
+    assert unmet == set()
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
