@@ -11,10 +11,11 @@ from jobs.record import Job
 from jobs.shown import shown_batch, shown_job
 from schemas.api import BatchQuery
 from schemas.views import BatchAccepted, BatchView, JobView
-from webhook.bodies import decoded, lines
+from webhook.bodies import decoded, drain, lines
 from webhook.intake import new_id, upload
 from webhook.messages import SUBMIT
 from webhook.openapi import NDJSON, operation
+from webhook.problems import ProblemError
 from webhook.services import services
 from webhook.views import answer, encode
 
@@ -37,15 +38,19 @@ def create(query: dict[str, Any]) -> Response:
     shared = services()
     batch = query.get("id") or new_id()
     limit = shared.settings.max_body
-    with shared.seats.one():
-        done = upload(
-            shared.store,
-            batch,
-            lines(decoded(request), limit),
-            limit=limit,
-            allow_private_hosts=shared.settings.allow_private_hosts,
-            on_wake=lambda: shared.send(SUBMIT),
-        )
+    try:
+        with shared.streams.one():
+            done = upload(
+                shared.store,
+                batch,
+                lines(decoded(request), limit),
+                limit=limit,
+                allow_private_hosts=shared.settings.allow_private_hosts,
+                on_wake=lambda: shared.send(SUBMIT),
+            )
+    except ProblemError:
+        drain(request)
+        raise
     count = shared.counters.jobs.labels
     count("created").inc(done.accepted)
     count("known").inc(done.known)
@@ -70,7 +75,7 @@ def results(batch_id: str) -> Response:
     chunk) is asked for again.
     """
     shared = services()
-    seat = shared.seats.one()
+    seat = shared.streams.one()
     seat.__enter__()
     try:
         jobs = shared.store.batch_jobs(batch_id)

@@ -1,6 +1,7 @@
 """Request bodies, read with a bound on what they may take of memory."""
 
 import gzip
+import time
 import zlib
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -11,6 +12,8 @@ from werkzeug.exceptions import ClientDisconnected
 from webhook.problems import ProblemError
 
 _CHUNK = 64 * 1024
+_DRAIN_BYTES = 256 * 1024 * 1024
+_DRAIN_SECONDS = 5.0
 #: The sender went away: as gunicorn says it, and as Werkzeug does.
 _BROKEN_OFF = (OSError, ClientDisconnected)
 
@@ -43,6 +46,17 @@ def read_whole(request: Request, length: int) -> bytes:
     if len(body) != length:
         raise ProblemError(400, f"The body ended before its {length:,} bytes; send it again.")
     return body
+
+
+def drain(request: Request) -> None:
+    """Read on and forget, within bounds: a sender that is cut off while it sends never gets to see the answer."""
+    end = time.monotonic() + _DRAIN_SECONDS
+    left = _DRAIN_BYTES
+    try:
+        while left > 0 and time.monotonic() < end and (data := request.stream.read(_CHUNK)):
+            left -= len(data)
+    except _BROKEN_OFF:
+        return
 
 
 class Counted:

@@ -74,7 +74,7 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     seconds = query["wait"]
     if not seconds:
         return answer(shown_job(shared.store.get(job_id)))
-    with shared.seats.maybe() as seated:
+    with shared.waits.maybe() as seated:
         if seated:
             return answer(shown_job(shared.store.wait(job_id, seconds)))
     return answer(shown_job(shared.store.get(job_id)), headers={"Retry-After": "1"})

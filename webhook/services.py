@@ -14,9 +14,10 @@ from webhook.metrics import Counters
 from webhook.problems import unavailable
 from webhook.settings import Settings
 
-#: Requests that last (waits, uploads, results) at the same time. Fewer than gunicorn's threads (webhook.gunicorn_conf),
-#: so that there is always one for a callback.
-LONG_REQUESTS = 48
+#: Requests that last, at the same time. Together fewer than gunicorn's threads (webhook.gunicorn_conf), so that there
+#: is always one for a callback; apart, so that those who wait keep no upload out.
+WAITS = 32
+STREAMS = 16
 #: A thread needs one connection, and a waiting one another for its subscription.
 CONNECTIONS = 128
 
@@ -44,7 +45,7 @@ class Seats:
         """Taken until the block ends; 503 when all are."""
         with self.maybe() as taken:
             if not taken:
-                raise unavailable("Too many uploads, results and waits at once; try again in a moment.")
+                raise unavailable("Too many uploads and results at once; try again in a moment.")
             yield
 
 
@@ -57,7 +58,8 @@ class Services:
     ping_broker: Callable[[], bool]
     given: Store | None = None
     counters: Counters = field(default_factory=Counters)
-    seats: Seats = field(default_factory=lambda: Seats(LONG_REQUESTS))
+    waits: Seats = field(default_factory=lambda: Seats(WAITS))
+    streams: Seats = field(default_factory=lambda: Seats(STREAMS))
 
     @cached_property
     def store(self) -> Store:

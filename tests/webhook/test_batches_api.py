@@ -240,7 +240,7 @@ def test_every_long_request_gives_its_seat_back(client: FlaskClient, store: Stor
 
 def test_with_all_seats_taken_an_upload_is_asked_to_come_back(client: FlaskClient) -> None:
     shared = client.application.extensions["boomerang"]
-    while shared.seats._free.acquire(blocking=False):
+    while shared.streams._free.acquire(blocking=False):
         pass
     for answer in (client.post("/v1/batches", data=LINE), client.get("/v1/batches/b/results")):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")

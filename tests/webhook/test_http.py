@@ -119,6 +119,13 @@ def test_an_upload_may_be_chunked_and_gzipped(ask: Callable[..., tuple[int, Any]
     assert ask("POST", "/v1/batches?id=b", iter([gzip.compress(LINE * 900)]), **headers)[1]["accepted"] == 900
 
 
+def test_an_upload_that_is_refused_midway_gets_its_answer(ask: Callable[..., tuple[int, Any]]) -> None:
+    # Given a body that is larger than what sockets buffer, and no gzip although it says so
+    status, problem = ask("POST", "/v1/batches", LINE * 400_000, **{"Content-Encoding": "gzip"})
+    assert status == 400
+    assert "gzip" in problem["detail"]
+
+
 def test_an_upload_is_taken_in_while_it_comes(server: Any, store: Store, wait_for: Callable[..., None]) -> None:
     # Given an upload whose sender pauses after 1,000 lines
     part = LINE * 1000

@@ -170,7 +170,7 @@ def test_where_too_many_wait_the_answer_comes_at_once(
 ) -> None:
     at_provider("fox")
     shared: Services = app.extensions["boomerang"]
-    while shared.seats._free.acquire(blocking=False):
+    while shared.waits._free.acquire(blocking=False):
         pass
 
     answer = client.get("/v1/jobs/fox?wait=30")
