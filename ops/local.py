@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -15,6 +16,8 @@ from ops.redis_server import free_port
 
 #: Taken where they are free; otherwise any free port is.
 LIKED_PORTS = {"webhook": 8420, "simulator": 8421, "flower": 8422}
+
+PATIENCE = 3.0  # seconds
 
 
 class FolderInUse(Exception):
@@ -80,9 +83,14 @@ def choose_ports(folder: Path, asked: int | None) -> dict[str, int]:
     last = _read(path)
     ports: dict[str, int] = {}
     for name, liked in LIKED_PORTS.items():
-        wishes = [asked] if name == "webhook" and asked is not None else [last.get(name), liked]
-        free = (port for port in wishes if isinstance(port, int) and port not in ports.values() and _is_free(port))
-        ports[name] = next(free, None) or free_port()
+        if name == "webhook" and asked is not None:
+            ports[name] = asked
+            continue
+        before = last.get(name)
+        if isinstance(before, int) and before not in ports.values() and _comes_free(before):
+            ports[name] = before
+        else:
+            ports[name] = liked if liked not in ports.values() and _is_free(liked) else free_port()
     path.write_text(json.dumps(ports))
     return ports
 
@@ -112,6 +120,16 @@ def _is_free(port: int) -> bool:
         except (OSError, OverflowError):
             return False
         return True
+
+
+def _comes_free(port: int) -> bool:
+    """Whether it is free, or is soon: what a killed stack leaves behind needs a moment to notice."""
+    end = time.monotonic() + PATIENCE
+    while not _is_free(port):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -82,9 +82,9 @@ def table(verdict: Verdict) -> Table:
     rows.add_column(no_wrap=True)
     rows.add_column(justify="right", no_wrap=True)
     rows.add_column(style="dim")
-    rows.add_row("jobs", str(verdict.asked), f"{verdict.refused} refused at the door: photograph too small")
+    rows.add_row("jobs", str(verdict.asked), f"{verdict.refused} refused at the door (a small photograph)")
     rows.add_row("completed", f"[green]{verdict.completed}[/]", f"{verdict.pictures} pictures")
-    rows.add_row("failed", f"[red]{verdict.failed}[/]", f"{verdict.again} jobs took a second attempt or a third")
+    rows.add_row("failed", f"[red]{verdict.failed}[/]", f"{verdict.again} took another attempt")
     rows.add_row("settled by callback", str(verdict.by_callback), f"{verdict.callbacks_dropped} callbacks were dropped")
     rows.add_row("settled by polling", str(verdict.by_poll), "where no callback came")
     if verdict.by_other:

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 
 from boomerang_client import Client, Status
 
@@ -137,3 +139,25 @@ def test_a_port_that_is_taken_is_named(start: Start) -> None:
         server = start("data", "--port", str(port), wait=False)
         assert server.process.wait(30) == 1
     assert f"Error: Port {port} is taken. Choose another with --port" in server.said
+
+
+def test_flower_shows_the_true_state_to_those_who_know_the_password(start: Start, wait_for: Wait) -> None:
+    # Given a job at the provider, where it stays for a while
+    server = start("data", "--sim", "--latency 4")
+    with Client(server.url, server.key) as client:
+        job = client.enqueue(REQUEST)
+    port = json.loads((server.folder / "ports.json").read_text())["flower"]
+    password = json.loads((server.folder / "secrets.json").read_text())["flower_password"]
+    # (a session of its own: a test's traffic on loopback goes by no proxy)
+    flower = requests.Session()
+    flower.trust_env = False
+    assert flower.get(f"http://127.0.0.1:{port}/tasks", timeout=10).status_code == 401
+    flower.auth = ("boomerang", password)
+
+    def state() -> str | None:
+        answer = flower.get(f"http://127.0.0.1:{port}/api/task/info/{job.id}", timeout=10)
+        return str(answer.json()["state"]) if answer.status_code == 200 else None
+
+    # Then Flower knows it as in progress, and as a success once it is one
+    wait_for(lambda: state() == "IN-PROGRESS", message="Flower shows the job in progress")
+    wait_for(lambda: state() == "SUCCESS", message="Flower shows the success")
