@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 from schemas import GenerationRequest, callback_path
+from worker.provider.deadline import DEADLINE, BoundedAdapter
 from worker.provider.outcomes import Doubtful, Held, Looked, NotSent, Submitted, Unavailable
 from worker.provider.outcomes import read_status_answer as _read_status
 from worker.provider.outcomes import read_submit_answer as _read_submit
@@ -24,7 +24,7 @@ _CHUNK = 64 * 1024
 
 
 class _TooMuch(Exception):
-    """The answer is too large, or takes too long."""
+    """The answer is too large."""
 
 
 class Provider:
@@ -39,7 +39,8 @@ class Provider:
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         # No retries below us: what may be sent again is decided by the record alone.
-        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=settings.concurrency, max_retries=0)
+        # Submissions and looks have as many threads each.
+        adapter = BoundedAdapter(pool_connections=4, pool_maxsize=2 * settings.concurrency, max_retries=0)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
         self._session.headers.update(
@@ -87,12 +88,12 @@ class Provider:
         return _read_status(status, answer, external_task_id)
 
     def _call(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
-        deadline = time.monotonic() + sum(self._timeout)
+        DEADLINE.set(time.monotonic() + sum(self._timeout))
         # A redirect is never followed: requests would POST again on 307 and 308.
         with self._session.request(
             method, self._base + path, data=body, timeout=self._timeout, allow_redirects=False, stream=True
         ) as response:
-            return response.status_code, response.headers, _read(response, deadline)
+            return response.status_code, response.headers, _read(response)
 
     def _envelope(self, request: GenerationRequest, external_task_id: str) -> dict[str, Any]:
         settings = self._settings
@@ -108,8 +109,8 @@ class Provider:
         return {"model": request.model, "input": [{"params": params}]}
 
 
-def _read(response: requests.Response, deadline: float) -> bytes:
-    """The body, bounded in size and time: a read time-out does not stop a server that sends a byte now and then."""
+def _read(response: requests.Response) -> bytes:
+    """The body, bounded in size."""
     parts: list[bytes] = []
     size = 0
     while part := response.raw.read1(_CHUNK, decode_content=False):
@@ -117,8 +118,6 @@ def _read(response: requests.Response, deadline: float) -> bytes:
         size += len(part)
         if size > LARGEST_ANSWER:
             raise _TooMuch("the answer is too large")
-        if time.monotonic() > deadline:
-            raise _TooMuch("the answer took too long")
     return b"".join(parts)
 
 

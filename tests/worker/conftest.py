@@ -1,0 +1,290 @@
+import asyncio
+import contextlib
+import http.server
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from aiohttp import web
+
+from jobs.record import Job, NewJob, Owed
+from jobs.store import Store, connect
+from ops.simulator.server import create_app as create_simulator
+from ops.simulator.settings import Settings as SimulatorSettings
+from schemas import GenerationRequest
+from worker.app import create_app
+from worker.deliver import Deliverer
+from worker.messages import Messages
+from worker.notify import Notifier
+from worker.provider import Provider
+from worker.reconcile import Reconciler
+from worker.settings import Settings
+from worker.submit import Submitter
+
+ROOT = Path(__file__).parents[2]
+KEY = "canary-provider-key-7f3a"
+SECRET = "a-callback-secret-for-tests"
+#: Redis's clock, moved on by a key: a test waits for nothing.
+MOVED_CLOCK = """
+local function clock()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000000 + tonumber(t[2]) + tonumber(redis.call('GET', 'test:ahead') or 0)
+end
+"""
+
+
+class Simulator:
+    """A running simulator and its control calls."""
+
+    def __init__(self) -> None:
+        self._http = requests.Session()
+        self._http.trust_env = False
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._ready.wait(20)
+
+    def _run(self) -> None:
+        self._loop.run_until_complete(self._serve())
+        self._loop.close()
+
+    async def _serve(self) -> None:
+        settings = SimulatorSettings(keys=frozenset({KEY}), faults={"latency": "0"})
+        runner = web.AppRunner(create_simulator(settings), access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self._ready.set()
+        await self._stop.wait()
+        await runner.cleanup()
+
+    def close(self) -> None:
+        self._http.close()
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def reset(self) -> None:
+        assert self._http.post(f"{self.url}/_sim/reset", timeout=5).ok
+
+    def turn(self, **faults: Any) -> None:
+        answer = self._http.put(f"{self.url}/_sim/faults", json=faults, timeout=5)
+        assert answer.ok, answer.text
+
+    def get(self, path: str) -> Any:
+        return self._http.get(f"{self.url}{path}", timeout=5).json()
+
+    def fired(self, name: str) -> int:
+        return int(self.get("/_sim/stats")["fired"].get(name, 0))
+
+    def calls(self, name: str) -> int:
+        return int(self.get("/_sim/stats")["calls"].get(name, 0))
+
+    def bought(self) -> tuple[int, int, str]:
+        """Tasks created, external ids with more than one, money spent."""
+        totals = self.get("/_sim/ledger?purchases=0")["totals"]
+        return totals["tasks"], totals["bought_twice"], totals["spent"]
+
+
+@pytest.fixture(scope="session")
+def _simulator() -> Iterator[Simulator]:
+    simulator = Simulator()
+    yield simulator
+    simulator.close()
+
+
+@pytest.fixture
+def simulator(_simulator: Simulator) -> Simulator:
+    """The generation API, as new, over HTTP; tasks are done at once."""
+    _simulator.reset()
+    return _simulator
+
+
+def request_of(job_id: str = "job-1", **more: Any) -> GenerationRequest:
+    """A small valid request."""
+    return GenerationRequest(model="kirin_image_omni", params={"prompt": "a fox"}, external_task_id=job_id, **more)
+
+
+@pytest.fixture
+def a_request() -> Callable[..., GenerationRequest]:
+    return request_of
+
+
+class World:
+    """The use cases on a real store, a real broker and the real simulator, with a clock that a test moves."""
+
+    def __init__(self, url: str, provider_url: str, **settings: Any) -> None:
+        given = {"connect_timeout": 1.0, "read_timeout": 1.0, "submit_lease": 60.0, "concurrency": 8, **settings}
+        self.settings = Settings(
+            redis_url=url,
+            broker_url=url,
+            result_url=url,
+            provider_url=provider_url,
+            provider_key=KEY,
+            **given,
+        )
+        self.redis = connect(url)
+        self.store = Store(self.redis, self.settings, clock=MOVED_CLOCK)
+        self.provider = Provider(self.settings)
+        self.app = create_app(self.settings)
+        self.messages = Messages(self.app)
+        self.threads = ThreadPoolExecutor(8)
+        self.submitter = Submitter(self.store, self.provider, self.settings, self.threads)
+        self.reconciler = Reconciler(self.store, self.provider, self.settings, self.threads, self.messages)
+        self.deliverer = Deliverer(self.store, self.messages, Notifier(self.settings), self.threads, "celery")
+
+    def close(self) -> None:
+        self.threads.shutdown()
+        self.provider.close()
+        self.app.close()
+        self.redis.close()
+
+    def ahead(self, seconds: float) -> None:
+        """Redis's clock goes forward."""
+        self.redis.incrby("test:ahead", int(seconds * 1_000_000))
+
+    def enqueue(self, *ids: str, **more: Any) -> None:
+        owed = frozenset({Owed.NOTIFY} if more.get("callback_url") else ())
+        text = request_of(**more).text()
+        jobs = [NewJob(id=job_id, text=text, model="kirin_image_omni", owed=owed) for job_id in ids]
+        self.store.enqueue(jobs)
+
+    def submit(self, *ids: str) -> None:
+        """Admit what may be admitted, and submit it."""
+        admitted = self.store.admit(500).ids
+        self.submitter(ids or admitted)
+
+    def start(self, *ids: str, **more: Any) -> None:
+        """Enqueue and submit."""
+        self.enqueue(*ids, **more)
+        self.submit(*ids)
+
+    def job(self, job_id: str = "job-1") -> Job:
+        return self.store.get(job_id)
+
+    def states(self, job_id: str = "job-1") -> list[str]:
+        """Every state that the job has been in, oldest first."""
+        return [fields["state"] for _, fields in self.redis.xrange("{b}:changes") if fields["id"] == job_id]
+
+    def alarm_in(self, job_id: str = "job-1") -> float | None:
+        """Seconds until someone must look at the job again."""
+        score = self.redis.zscore("{b}:alarms", job_id)
+        seconds, micros = self.redis.time()
+        now = seconds * 1_000_000 + micros + int(self.redis.get("test:ahead") or 0)
+        return None if score is None else (score - now) / 1e6
+
+    def messages_in(self, queue: str) -> int:
+        return int(self.redis.llen(queue))
+
+
+@pytest.fixture
+def world(redis_url: str, simulator: Simulator) -> Iterator[Callable[..., World]]:
+    """`world(lookup_grace=2, …)`: everything but processes, wired with these settings."""
+    made: list[World] = []
+
+    def make(provider_url: str = "", **settings: Any) -> World:
+        made.append(World(redis_url, provider_url or simulator.url, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+class Listener:
+    """An HTTP server that notes every request; `answers` are the next statuses (then 204)."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.connections = 0
+        self.answers: list[int] = []
+        self.headers: dict[str, str] = {}
+        listener = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                status = listener.answers.pop(0) if listener.answers else 204
+                listener.got.append((self.command, self.path, dict(self.headers), body))
+                self.send_response(status)
+                for name, value in listener.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_GET = do_POST  # noqa: N815 - the base class's names
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def process_request(self, request: Any, client_address: Any) -> None:
+                listener.connections += 1
+                super().process_request(request, client_address)
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(10)
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+@pytest.fixture(scope="session")
+def _certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate that it signed itself."""
+    path = tmp_path_factory.mktemp("tls") / "self.pem"
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    )
+    subprocess.run([*command.split(), "-keyout", str(path), "-out", f"{path}.crt"], check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+@pytest.fixture
+def tls_server(_certificate: Path) -> Iterator[tuple[str, list[bytes]]]:
+    """A server with that certificate: its URL, and what it could decrypt."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_certificate)
+    got: list[bytes] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                with contextlib.suppress(OSError), connection:
+                    connection.settimeout(5)
+                    with context.wrap_socket(connection, server_side=True) as secured:
+                        got.append(secured.recv(1))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}", got
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(5)

@@ -1,0 +1,498 @@
+"""The client over real sockets: whatever the other side does, an outcome comes back, and in time."""
+
+import contextlib
+import gzip
+import json
+import logging
+import socket
+import struct
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from schemas import GenerationRequest, token_is_valid
+from worker.provider import (
+    Absent,
+    Created,
+    Doubtful,
+    Exists,
+    Found,
+    Held,
+    NotSent,
+    Provider,
+    Refused,
+    Unavailable,
+)
+from worker.provider.client import LARGEST_ANSWER
+from worker.settings import Envelope, Settings
+
+KEY = "canary-provider-key-7f3a"
+SECRET = "a-callback-secret-for-tests"
+CREATED = b'{"id": "t1", "status": "in_progress"}'
+#: What is done with a connection once the request is read; True: hang up.
+Answer = Callable[[socket.socket], bool | None]
+
+
+class RawServer:
+    """Reads each request whole, notes it, then lets the test's function do what it likes with the connection."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.connections = 0
+        self.answer: Answer = respond(200, CREATED)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._threads: list[threading.Thread] = []
+        self._main = threading.Thread(target=self._accept, daemon=True)
+        self._main.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                self.connections += 1
+                thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+                thread.start()
+                self._threads.append(thread)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError, ValueError), connection, connection.makefile("rb") as file:
+            while first := file.readline():
+                method, path, _ = first.decode().split(" ")
+                headers = {}
+                while (line := file.readline()) not in (b"\r\n", b""):
+                    name, _, value = line.decode().partition(":")
+                    headers[name.strip().lower()] = value.strip()
+                body = file.read(int(headers.get("content-length", 0)))
+                self.requests.append((method, path, headers, body))
+                if self.answer(connection):
+                    return
+
+    def close(self) -> None:
+        # shutdown wakes the thread that waits in accept
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._main.join(5)
+        for thread in self._threads:
+            thread.join(5)
+
+
+def respond(status: int, body: bytes, *headers: str, length: int | None = None) -> Answer:
+    """A whole answer."""
+    said = "".join(f"{header}\r\n" for header in headers)
+    head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body) if length is None else length}\r\n{said}\r\n".encode()
+    return lambda connection: connection.sendall(head + body)
+
+
+def close(_connection: socket.socket) -> bool:
+    return True
+
+
+def reset(connection: socket.socket) -> bool:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return True
+
+
+def drip(head: bytes, byte: bytes, every: float = 0.05) -> Answer:
+    """The head at once, then a byte now and then until the other side hangs up."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(head)
+        while True:
+            connection.sendall(byte)
+            time.sleep(every)
+
+    return answer
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    server = RawServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def provider_of() -> Iterator[Callable[..., Provider]]:
+    """`provider_of(url, envelope=…)`: a client with short time-outs."""
+    made: list[Provider] = []
+
+    def make(url: str, **more: Any) -> Provider:
+        given = {"connect_timeout": 0.5, "read_timeout": 0.4, **more}
+        made.append(Provider(Settings(provider_url=url, provider_key=KEY, **given)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def provider(server: RawServer, provider_of: Callable[..., Provider]) -> Provider:
+    return provider_of(server.url)
+
+
+# --- what was never sent --------------------------------------------------------------------------------------------
+
+
+def test_connection_refused_is_never_sent(
+    provider_of: Callable[..., Provider], a_request: Callable[..., GenerationRequest]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: nobody else can have the port meanwhile
+        provider = provider_of(f"http://127.0.0.1:{taken.getsockname()[1]}")
+        outcome = provider.submit(a_request(), "job-1")
+        assert isinstance(outcome, NotSent)
+        assert isinstance(provider.look_up("job-1"), Unavailable)
+
+
+def test_a_name_that_does_not_resolve_is_never_sent(
+    provider_of: Callable[..., Provider], a_request: Callable[..., GenerationRequest]
+) -> None:
+    assert isinstance(provider_of("http://provider.invalid").submit(a_request(), "job-1"), NotSent)
+
+
+def test_tls_to_a_port_that_speaks_none_is_no_refusal(
+    server: RawServer, provider_of: Callable[..., Provider], a_request: Callable[..., GenerationRequest]
+) -> None:
+    outcome = provider_of(server.url.replace("http:", "https:")).submit(a_request(), "job-1")
+    # The handshake failed, so nothing was sent; in doubt is the cautious reading, and a look-up settles it.
+    assert isinstance(outcome, (NotSent, Doubtful))
+
+
+def test_a_certificate_that_nobody_vouches_for_is_never_sent(
+    tls_server: tuple[str, list[bytes]],
+    provider_of: Callable[..., Provider],
+    a_request: Callable[..., GenerationRequest],
+) -> None:
+    url, got = tls_server
+    assert isinstance(provider_of(url).submit(a_request(), "job-1"), NotSent)
+    assert got == []
+
+
+# --- what is in doubt -----------------------------------------------------------------------------------------------
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+LOST: dict[str, Answer] = {
+    "no answer, then closed": close,
+    "no answer, then reset": reset,
+    "half a status line": lambda c: (c.sendall(b"HTTP/1.1 2"), True)[1],
+    "not HTTP": lambda c: (c.sendall(b"SSH-2.0-OpenSSH_9\r\n"), True)[1],
+    "closed within the headers": lambda c: (c.sendall(b"HTTP/1.1 200 OK\r\nContent-Le"), True)[1],
+    "closed within the body": lambda c: (c.sendall(HEAD + CREATED), True)[1],
+    "reset within the body": lambda c: (c.sendall(HEAD + CREATED), reset(c))[1],
+    "closed within a chunk": lambda c: (c.sendall(CHUNKED + b"ff\r\n" + CREATED), True)[1],
+    "a chunk size that is none": lambda c: (c.sendall(CHUNKED + b"zz\r\n" + CREATED), True)[1],
+    "truncated JSON": respond(200, CREATED[:20]),
+    "HTML": respond(200, b"<!doctype html>"),
+    # We ask for none: what unpacks could grow without bound.
+    "gzip": respond(200, gzip.compress(CREATED), "Content-Encoding: gzip"),
+    "gzip that is none": respond(200, b"nonsense", "Content-Encoding: gzip"),
+    "gzip cut short": respond(200, gzip.compress(CREATED * 50)[:30], "Content-Encoding: gzip"),
+    "200 headers": respond(200, CREATED, *(f"X-{n}: y" for n in range(200))),
+    "a header line without end": respond(200, CREATED, f"X-Long: {'y' * 100_000}"),
+    "500": respond(500, b""),
+    "503": respond(503, b"", "Retry-After: 5"),
+}
+
+
+@pytest.mark.parametrize("answer", LOST.values(), ids=LOST)
+def test_an_answer_that_cannot_be_read_leaves_doubt(
+    answer: Answer, server: RawServer, provider: Provider, a_request: Callable[..., GenerationRequest]
+) -> None:
+    server.answer = answer
+    assert isinstance(provider.submit(a_request(), "job-1"), Doubtful)
+    assert isinstance(provider.look_up("job-1"), Unavailable)
+    # No retries below us: each call was one request.
+    assert [method for method, *_ in server.requests] == ["POST", "GET"]
+
+
+def test_an_answer_that_does_not_come_leaves_doubt(
+    server: RawServer, provider: Provider, a_request: Callable[..., GenerationRequest]
+) -> None:
+    released = threading.Event()
+    server.answer = lambda _: (released.wait(5), None)[1]
+    began = time.monotonic()
+    outcome = provider.submit(a_request(), "job-1")
+    took = time.monotonic() - began
+    released.set()
+    assert isinstance(outcome, Doubtful)
+    assert 0.3 < took < 2
+
+
+DRIPS: dict[str, Answer] = {
+    "status line": drip(b"HTTP/1.1 200 ", b"O"),
+    "header line": drip(b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    "headers": drip(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+    "body": drip(HEAD, b" "),
+    "chunk size": drip(CHUNKED, b"0"),
+    "chunks": drip(CHUNKED, b"1\r\n \r\n"),
+    "body without length": drip(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b" "),
+    "100 Continue": drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("answer", DRIPS.values(), ids=DRIPS)
+def test_a_byte_now_and_then_does_not_keep_us_beyond_the_deadline(
+    answer: Answer, server: RawServer, provider: Provider, a_request: Callable[..., GenerationRequest]
+) -> None:
+    server.answer = answer
+    began = time.monotonic()
+    outcome = provider.submit(a_request(), "job-1")
+    assert isinstance(outcome, Doubtful)
+    assert time.monotonic() - began < 2.0  # connect + read time-outs are 0.9 s together
+
+
+def test_a_server_that_does_not_read_does_not_keep_us_beyond_the_deadline(
+    provider_of: Callable[..., Provider], a_request: Callable[..., GenerationRequest]
+) -> None:
+    request = GenerationRequest(model="kirin_image_omni", params={"prompt": "a fox", "pad": "x" * 30_000_000})
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as deaf:
+        provider = provider_of(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        began = time.monotonic()
+        assert isinstance(provider.submit(request, "job-1"), Doubtful)
+        assert time.monotonic() - began < 2.5
+
+
+# --- what is too large ----------------------------------------------------------------------------------------------
+
+
+def test_a_huge_answer_is_cut_at_the_limit(
+    server: RawServer, provider_of: Callable[..., Provider], a_request: Callable[..., GenerationRequest]
+) -> None:
+    sent = [0]
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 52428800\r\n\r\n")
+        for _ in range(50):
+            connection.sendall(b" " * 1024 * 1024)
+            sent[0] += 1024 * 1024
+
+    server.answer = answer
+    outcome = provider_of(server.url, read_timeout=10).submit(a_request(), "job-1")
+    assert isinstance(outcome, Doubtful)
+    assert sent[0] < LARGEST_ANSWER + 16 * 1024 * 1024  # what the sockets' buffers may hold on top
+
+
+def test_a_gzip_bomb_is_not_unpacked(
+    server: RawServer, provider_of: Callable[..., Provider], a_request: Callable[..., GenerationRequest]
+) -> None:
+    bomb = gzip.compress(b" " * 100 * 1024 * 1024)
+    server.answer = respond(200, bomb, "Content-Encoding: gzip")
+    provider = provider_of(server.url, read_timeout=10)
+    tracemalloc.start()
+    outcome = provider.submit(a_request(), "job-1")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(outcome, Doubtful)
+    assert peak < LARGEST_ANSWER
+    assert server.requests[0][2]["accept-encoding"] == "identity"
+
+
+# --- what must not leave, and not go elsewhere ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(
+    status: int, server: RawServer, provider: Provider, listener: Any, a_request: Callable[..., GenerationRequest]
+) -> None:
+    server.answer = respond(status, b"", f"Location: {listener.url}/elsewhere")
+    assert isinstance(provider.submit(a_request(), "job-1"), Doubtful)
+    assert isinstance(provider.look("t1", "job-1"), Unavailable)
+    assert listener.connections == 0
+    assert len(server.requests) == 2
+
+
+def test_no_cookie_is_kept(server: RawServer, provider: Provider, a_request: Callable[..., GenerationRequest]) -> None:
+    server.answer = respond(200, CREATED, "Set-Cookie: session=1; Path=/")
+    provider.submit(a_request(), "job-1")
+    provider.submit(a_request(), "job-2")
+    assert [headers.get("cookie") for _, _, headers, _ in server.requests] == [None, None]
+
+
+def test_the_environments_proxy_is_not_asked(
+    server: RawServer,
+    provider: Provider,
+    a_request: Callable[..., GenerationRequest],
+    listener: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, listener.url)
+    assert provider.submit(a_request(), "job-1") == Created("t1")
+    assert listener.connections == 0
+    assert server.requests[0][2]["authorization"] == f"Bearer {KEY}"
+
+
+def test_the_key_is_in_no_log_no_repr_and_no_outcome(
+    server: RawServer,
+    provider_of: Callable[..., Provider],
+    a_request: Callable[..., GenerationRequest],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    provider = provider_of(server.url, public_url="https://boomerang.example", callback_secrets=(SECRET,))
+    outcomes: list[object] = []
+    for answer in (respond(200, CREATED), respond(401, b""), close, reset, respond(307, b"", "Location: /x")):
+        server.answer = answer
+        outcomes += [provider.submit(a_request(), "job-1"), provider.look_up("job-1")]
+    token = json.loads(server.requests[0][3])["input"][0]["params"]["callback_url"].rpartition("/")[2]
+    said = caplog.text + repr(outcomes) + repr(provider) + repr(provider._settings) + str(vars(provider))
+    assert "POST" in caplog.text  # urllib3 did log something: the search below is not over an empty text
+    for secret in (KEY, SECRET, token):
+        assert secret not in said
+
+
+# --- what leaves ----------------------------------------------------------------------------------------------------
+
+
+def _sent(server: RawServer) -> Any:
+    return json.loads(server.requests[-1][3])
+
+
+def test_the_wrapped_envelope(
+    server: RawServer, provider: Provider, a_request: Callable[..., GenerationRequest]
+) -> None:
+    provider.submit(a_request(labels={"shop": "berlin"}, callback_url="https://producer.example/x"), "job-1")
+    method, path, headers, _ = server.requests[0]
+    assert (method, path) == ("POST", "/model/v1/generation")
+    assert headers["content-type"] == "application/json"
+    # The producer's callback_url and labels are ours to know, not the provider's.
+    assert _sent(server) == {
+        "model": "kirin_image_omni",
+        "input": [{"params": {"prompt": "a fox", "external_task_id": "job-1"}}],
+    }
+
+
+def test_the_flat_envelope(
+    server: RawServer, provider_of: Callable[..., Provider], a_request: Callable[..., GenerationRequest]
+) -> None:
+    provider_of(server.url, envelope=Envelope.FLAT).submit(a_request(), "job-1~2")
+    assert _sent(server) == {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "job-1~2"}
+
+
+def test_the_image_key(server: RawServer, provider_of: Callable[..., Provider]) -> None:
+    request = GenerationRequest(
+        model="kirin_image_omni", params={"prompt": "<<<image_1>>>", "image_list": [{"image": "https://x.example/1"}]}
+    )
+    provider_of(server.url, image_key="url").submit(request, "job-1")
+    assert _sent(server)["input"][0]["params"]["image_list"] == [{"url": "https://x.example/1"}]
+    # The request itself stays as it is: the next attempt is made of it.
+    assert request.params["image_list"] == [{"image": "https://x.example/1"}]
+
+
+@pytest.mark.parametrize("attempt", ["job-1", "job-1~2", "a:b.c-d_e~10"])
+@pytest.mark.parametrize("base", ["https://boomerang.example", "https://boomerang.example/", "http://h:1/under"])
+def test_the_callback_address_is_signed_by_the_first_secret(
+    attempt: str,
+    base: str,
+    server: RawServer,
+    provider_of: Callable[..., Provider],
+    a_request: Callable[..., GenerationRequest],
+) -> None:
+    provider = provider_of(server.url, public_url=base, callback_secrets=(SECRET, "another-secret-of-ours"))
+    provider.submit(a_request(callback_url="https://producer.example/x"), attempt)
+    url = _sent(server)["input"][0]["params"]["callback_url"]
+    prefix, callbacks, name, token = url.rsplit("/", 3)
+    assert (prefix, callbacks) == (base.rstrip("/"), "callbacks")
+    assert name.replace("%3A", ":") == attempt
+    assert token_is_valid(attempt, token, [SECRET])
+    assert not token_is_valid(attempt, token, ["another-secret-of-ours"])
+
+
+PATHS = {
+    "plain": ("job-1", "job-1"),
+    "attempt": ("job-1~2", "job-1~2"),
+    "colon": ("a:b", "a%3Ab"),
+    "slash": ("../../admin", "..%2F..%2Fadmin"),
+    "query": ("t?x=1#y", "t%3Fx%3D1%23y"),
+    "not ASCII": ("\u00e9", "%C3%A9"),
+}
+
+
+@pytest.mark.parametrize(("name", "path"), PATHS.values(), ids=PATHS)
+def test_an_id_is_one_segment_of_the_path(name: str, path: str, server: RawServer, provider: Provider) -> None:
+    server.answer = respond(404, b"")
+    assert provider.look(name, "job-1") == Absent()
+    assert server.requests[0][:2] == ("GET", f"/model/v1/generation/task/{path}")
+
+
+def test_the_look_up_path_is_a_setting(server: RawServer, provider_of: Callable[..., Provider]) -> None:
+    server.answer = respond(200, b'{"id": "t1", "status": "in_progress"}')
+    provider = provider_of(server.url, lookup_path="/v1/images?external_task_id={id}")
+    assert provider.can_look_up
+    assert isinstance(provider.look_up("job-1~2"), Found)
+    assert server.requests[0][1] == "/v1/images?external_task_id=job-1~2"
+    assert not provider_of(server.url, lookup_path="off").can_look_up
+
+
+# --- and back -------------------------------------------------------------------------------------------------------
+
+ANSWERED: dict[str, tuple[Answer, object]] = {
+    "created": (respond(200, CREATED), Created),
+    "created, chunked": (
+        lambda c: c.sendall(CHUNKED + f"{len(CREATED):x}\r\n".encode() + CREATED + b"\r\n0\r\n\r\n"),
+        Created,
+    ),
+    "duplicate": (respond(409, b""), Exists),
+    "refused": (respond(400, b'{"error": {"code": 2016001, "message": "x"}}'), Refused),
+    "throttled": (respond(429, b"", "retry-after: 9"), Held),
+    "key": (respond(401, b"", "WWW-Authenticate: Bearer"), Held),
+}
+
+
+@pytest.mark.parametrize(("answer", "meaning"), ANSWERED.values(), ids=ANSWERED)
+def test_an_answer_is_read_whatever_it_is_wrapped_in(
+    answer: Answer,
+    meaning: Any,
+    server: RawServer,
+    provider: Provider,
+    a_request: Callable[..., GenerationRequest],
+) -> None:
+    server.answer = answer
+    outcome = provider.submit(a_request(), "job-1")
+    assert type(outcome) is meaning
+    if isinstance(outcome, Held) and outcome.throttled:
+        assert outcome.retry_after == 9  # header names have no case
+
+
+def test_a_connection_serves_many_calls(
+    server: RawServer, provider: Provider, a_request: Callable[..., GenerationRequest]
+) -> None:
+    for _ in range(5):
+        assert provider.submit(a_request(), "job-1") == Created("t1")
+    assert server.connections == 1
+
+
+def test_submissions_and_looks_at_once_throw_no_connection_away(
+    server: RawServer, provider_of: Callable[..., Provider], a_request: Callable[..., GenerationRequest]
+) -> None:
+    # Given as many of each under way as the process may have
+    provider = provider_of(server.url, concurrency=4, read_timeout=5)
+    together = threading.Barrier(8)
+
+    def answer(connection: socket.socket) -> None:
+        together.wait(5)
+        respond(200, CREATED)(connection)
+
+    server.answer = answer
+
+    def rounds(call: Callable[[], object]) -> None:
+        for _ in range(3):
+            call()
+
+    calls: list[Callable[[], object]] = [lambda: provider.submit(a_request(), "job-1"), lambda: provider.look_up("x")]
+    threads = [threading.Thread(target=rounds, args=(call,)) for call in calls * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(server.requests) == 24
+    assert server.connections == 8
