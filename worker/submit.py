@@ -54,10 +54,19 @@ class Submitter:
         return len(claims)
 
     def _send(self, claim: Claim, latest: float) -> Submitted | _TooLate:
-        request = GenerationRequest.from_text(claim.text)
+        try:
+            request = GenerationRequest.from_text(claim.text)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # It would fail again whenever it was tried.
+            return Refused(TaskError("", "the request stored with the job cannot be read; enqueue it again"))
         if self._clock() > latest:
             return _TooLate()
-        return self._provider.submit(request, claim.external_task_id)
+        try:
+            return self._provider.submit(request, claim.external_task_id)
+        except Exception as error:
+            # Not the outcome of this one, nor those of its neighbours in the message, may get lost by it.
+            log.exception("job %s: a submission failed in a way that is not foreseen", claim.id)
+            return Doubtful(f"an error of our own: {type(error).__name__}")
 
     def _record(self, done: Sequence[tuple[Claim, "Future[Submitted | _TooLate]"]]) -> None:
         started = []

@@ -1,6 +1,8 @@
 import asyncio
+import base64
 import contextlib
 import http.server
+import json
 import socket
 import ssl
 import subprocess
@@ -164,9 +166,34 @@ class World:
         self.submitter(ids or admitted)
 
     def start(self, *ids: str, **more: Any) -> None:
-        """Enqueue and submit."""
+        """Enqueue and submit ("job-1" by default)."""
+        ids = ids or ("job-1",)
         self.enqueue(*ids, **more)
         self.submit(*ids)
+
+    def run_submits(self) -> int:
+        """Do what the messages to submit say, as a worker would. Returns how many there were."""
+        count = 0
+        while (text := self.redis.rpop("boomerang.submit")) is not None:
+            count += 1
+            ids = json.loads(base64.b64decode(json.loads(text)["body"]))[0]
+            if ids:
+                self.submitter(ids)
+        return count
+
+    def round(self, seconds: float) -> None:
+        """So much later: one round of reconcile, and the submissions that it admits."""
+        self.ahead(seconds)
+        self.reconciler()
+        self.run_submits()
+
+    def settle(self, job_id: str = "job-1", *, rounds: int = 40, seconds: float = 15) -> Job:
+        """Round after round, until the job has ended."""
+        for _ in range(rounds):
+            if self.job(job_id).state.final:
+                return self.job(job_id)
+            self.round(seconds)
+        pytest.fail(f"not settled: {self.job(job_id)}, {self.states(job_id)}")
 
     def job(self, job_id: str = "job-1") -> Job:
         return self.store.get(job_id)
@@ -175,12 +202,19 @@ class World:
         """Every state that the job has been in, oldest first."""
         return [fields["state"] for _, fields in self.redis.xrange("{b}:changes") if fields["id"] == job_id]
 
+    def now(self) -> float:
+        """The store's clock, in seconds since 1970."""
+        seconds, micros = self.redis.time()
+        return float(seconds + (micros + int(self.redis.get("test:ahead") or 0)) / 1e6)
+
+    def held_for(self) -> float:
+        """Seconds for which the lane is still held."""
+        return int(self.redis.hget("{b}:lane", "hold") or 0) / 1e6 - self.now()
+
     def alarm_in(self, job_id: str = "job-1") -> float | None:
         """Seconds until someone must look at the job again."""
         score = self.redis.zscore("{b}:alarms", job_id)
-        seconds, micros = self.redis.time()
-        now = seconds * 1_000_000 + micros + int(self.redis.get("test:ahead") or 0)
-        return None if score is None else (score - now) / 1e6
+        return None if score is None else score / 1e6 - self.now()
 
     def messages_in(self, queue: str) -> int:
         return int(self.redis.llen(queue))

@@ -1,0 +1,271 @@
+"""boomerang.submit: claim, POST, record. A real store, a real simulator over HTTP, one trouble at a time."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.record import Result
+from jobs.states import State
+
+WaitFor = Callable[..., None]
+
+
+def test_a_submission_is_recorded_with_the_providers_id_and_the_first_poll(world: Any, simulator: Any) -> None:
+    w = world(poll_first=7.0)
+    w.start()
+    job = w.job()
+    (task,) = simulator.get("/_sim/tasks?external_task_id=job-1")["tasks"]
+    assert (job.state, job.task_id, job.attempt) == (State.IN_PROGRESS, task["id"], 1)
+    assert w.states() == ["queued", "submitting", "in_progress"]
+    assert w.alarm_in() == pytest.approx(7, abs=1)
+    assert w.store.lane().slots == 1
+
+
+def test_the_jobs_of_a_message_are_sent_at_the_same_time(world: Any, simulator: Any) -> None:
+    w = world(read_timeout=5.0)
+    simulator.turn(slow=0.4)
+    ids = [f"job-{n}" for n in range(8)]
+    began = time.monotonic()
+    w.start(*ids)
+    assert time.monotonic() - began < 1.6  # one after the other: 3.2 s
+    assert {w.job(job_id).state for job_id in ids} == {State.IN_PROGRESS}
+
+
+def test_a_message_that_comes_five_times_is_submitted_once(world: Any, simulator: Any) -> None:
+    w = world()
+    simulator.turn(slow=0.2)
+    w.enqueue("job-1")
+    w.store.admit(1)
+    threads = [threading.Thread(target=w.submitter, args=(["job-1"],)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    w.submitter(["job-1"])
+    assert simulator.calls("submit") == 1
+    assert w.job().state is State.IN_PROGRESS
+
+
+def test_a_job_that_was_cancelled_before_is_not_sent(world: Any, simulator: Any) -> None:
+    w = world()
+    w.enqueue("job-1", "job-2")
+    w.store.admit(2)
+    w.store.cancel("job-1")
+    assert w.submitter(["job-1", "job-2", "never-heard-of"]) == 1
+    assert [each["external_task_id"] for each in simulator.get("/_sim/ledger")["purchases"]] == ["job-2"]
+
+
+def test_a_callback_may_be_faster_than_the_answer(world: Any, simulator: Any, wait_for: WaitFor) -> None:
+    w = world(read_timeout=5.0)
+    simulator.turn(slow=0.4)
+    w.enqueue("job-1")
+    w.store.admit(1)
+    thread = threading.Thread(target=w.submitter, args=(["job-1"],))
+    thread.start()
+    wait_for(lambda: w.job().state is State.SUBMITTING)
+    w.store.finish("job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback")
+    thread.join(10)
+    # The answer, which says "in progress", comes after the end and changes nothing.
+    assert (w.job().state, w.job().settled_by) == (State.COMPLETED, "callback")
+    assert w.states() == ["queued", "submitting", "completed"]
+    assert w.alarm_in() is None
+    assert w.store.lane().slots == 0
+
+
+def test_an_answer_that_comes_after_the_lease_is_refused(world: Any, simulator: Any, wait_for: WaitFor) -> None:
+    w = world(read_timeout=5.0)
+    simulator.turn(slow=0.6)
+    w.enqueue("job-1")
+    w.store.admit(1)
+    thread = threading.Thread(target=w.submitter, args=(["job-1"],))
+    thread.start()
+    wait_for(lambda: simulator.calls("submit") == 1)
+    # The lease runs out while the POST is under way: reconcile takes the job over and raises the fence.
+    w.ahead(61)
+    w.reconciler()
+    assert w.job().state is State.IN_DOUBT
+    thread.join(10)
+    assert w.job().state is State.IN_DOUBT
+    assert w.settle().state is State.COMPLETED
+    assert simulator.bought()[:2] == (1, 0)
+
+
+def test_a_worker_that_slept_between_claim_and_post_does_not_send(world: Any, simulator: Any) -> None:
+    w = world()
+    # Given a process that is stopped (SIGSTOP) right after the claim, until its lease is nearly over
+    times = iter([0.0, 59.0])
+    w.submitter._clock = lambda: next(times)
+    w.start()
+    assert simulator.calls("submit") == 0
+    # The next one sends it, once.
+    w.submitter._clock = time.monotonic
+    w.submit()
+    assert w.job().state is State.IN_PROGRESS
+    assert simulator.bought()[:2] == (1, 0)
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_provider_refuses_has_failed_with_its_code(world: Any, simulator: Any) -> None:
+    w = world()
+    w.redis.set("{b}:t:job-1", "")
+    w.enqueue("job-1")
+    w.redis.set("{b}:t:job-1", '{"model":"kirin_image_omni","params":{"prompt":"x","n":99}}')
+    w.submit()
+    job = w.job()
+    assert (job.state, job.settled_by, job.attempt) == (State.FAILED, "submit", 1)
+    assert job.result.error["code"] == "002016003"
+    assert w.alarm_in() is None
+
+
+def test_an_unreadable_record_fails_its_job_and_no_other(world: Any, simulator: Any) -> None:
+    w = world()
+    w.enqueue("job-1", "job-2", "job-3", "job-4")
+    w.redis.delete("{b}:t:job-1")
+    w.redis.set("{b}:t:job-2", '{"model":"kirin_image_omni"}')
+    w.submit()
+    for job_id in ("job-1", "job-2"):
+        assert w.job(job_id).state is State.FAILED
+        assert "cannot be read" in w.job(job_id).result.error["message"]
+    assert {w.job(job_id).state for job_id in ("job-3", "job-4")} == {State.IN_PROGRESS}
+    assert simulator.calls("submit") == 2
+
+
+def test_an_error_of_our_own_in_one_submission_leaves_it_in_doubt_and_the_others_recorded(world: Any) -> None:
+    w = world()
+    submit = w.provider.submit
+
+    def broken(request: Any, external_task_id: str) -> Any:
+        outcome = submit(request, external_task_id)
+        if external_task_id == "job-1":
+            raise RuntimeError("a bug after the POST")
+        return outcome
+
+    w.provider.submit = broken
+    w.start("job-1", "job-2", "job-3")
+    assert [w.job(f"job-{n}").state for n in (1, 2, 3)] == [State.IN_DOUBT, State.IN_PROGRESS, State.IN_PROGRESS]
+
+
+def test_never_created_and_never_said_why_fails_at_last(world: Any, simulator: Any) -> None:
+    w = world(max_attempts=1)
+    simulator.turn(no_id=1)
+    w.start()
+    job = w.job()
+    assert (job.state, job.tries) == (State.QUEUED, 1)
+    assert 0 < w.alarm_in() <= 2
+    job = w.settle(seconds=310)
+    assert job.state is State.FAILED
+    assert simulator.calls("submit") == 8
+    assert simulator.bought() == (0, 0, "0")
+
+
+# --- the lane -------------------------------------------------------------------------------------------------------
+
+ACCOUNTS = {"401": "401", "402": "402", "403": "403"}
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_a_refused_account_holds_the_lane_and_costs_no_attempt(account: str, world: Any, simulator: Any) -> None:
+    w = world()
+    simulator.turn(account=account)
+    ids = [f"job-{n}" for n in range(5)]
+    w.enqueue(*ids)
+    w.submit()
+    # Every job is where it was, in its place.
+    before = [w.job(job_id) for job_id in ids]
+    assert {(job.state, job.attempt, job.tries, job.external_task_id == job.id) for job in before} == {
+        (State.QUEUED, 1, 0, True)
+    }
+    assert w.redis.zrange("{b}:ready", 0, -1) == ids
+    lane = w.store.lane()
+    assert lane.held
+    assert account in lane.reason
+    assert (lane.slots, lane.window) == (0, 0)
+    assert account in before[0].reason
+    # Nothing is sent while it is held.
+    calls = simulator.calls("submit")
+    w.round(1)
+    assert simulator.calls("submit") == calls
+    # Then one goes ahead to see; the others wait for what it learns.
+    w.round(20)
+    assert simulator.calls("submit") == calls + 1
+    assert w.store.lane().held
+    # Mended: one goes ahead, then all.
+    simulator.turn(account="ok")
+    w.ahead(301)
+    w.reconciler()
+    assert w.run_submits() == 1
+    w.reconciler()
+    w.run_submits()
+    assert {w.job(job_id).attempt for job_id in ids} == {1}
+    for job_id in ids:
+        assert w.settle(job_id).state is State.COMPLETED
+    assert simulator.bought()[:2] == (5, 0)
+
+
+HOLDS = {
+    "seconds": (0.9, 2.1),
+    "date": (0.9, 2.1),
+    "garbage": (0.4, 1.1),
+    "none": (0.4, 1.1),
+    "far": (890, 901),
+}
+
+
+@pytest.mark.parametrize(("kind", "bounds"), HOLDS.items(), ids=HOLDS)
+def test_a_throttle_holds_the_lane_for_as_long_as_it_asks_within_reason(
+    kind: str, bounds: tuple[float, float], world: Any, simulator: Any
+) -> None:
+    w = world()
+    simulator.turn(throttle=1, retry_after=kind)
+    w.start()
+    job, lane = w.job(), w.store.lane()
+    assert (job.state, job.attempt, job.tries) == (State.QUEUED, 1, 0)
+    assert "429" in job.reason
+    assert lane.held
+    assert bounds[0] <= w.held_for() <= bounds[1]
+    # And it comes through once the provider takes it.
+    simulator.turn(throttle=0)
+    w.round(bounds[1])
+    assert w.settle().attempt == 1
+    assert simulator.bought()[:2] == (1, 0)
+
+
+def test_throttles_in_a_row_make_the_wait_longer_up_to_a_cap(world: Any, simulator: Any) -> None:
+    w = world()
+    simulator.turn(throttle=1, retry_after="none")
+    w.enqueue("job-1")
+    waits = []
+    for _ in range(9):
+        w.reconciler()
+        w.run_submits()
+        waits.append(w.held_for())
+        w.ahead(w.held_for())
+    assert waits[0] <= 1
+    assert 30 <= waits[-1] <= 60
+    assert simulator.calls("submit") == 9
+    assert w.job().attempt == 1
+
+
+def test_a_provider_that_cannot_be_reached_leaves_no_doubt(world: Any, simulator: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens, and nobody else can
+        w = world(f"http://127.0.0.1:{taken.getsockname()[1]}")
+        w.start("job-1", "job-2")
+    assert w.states() == ["queued", "submitting", "queued"]
+    assert (w.job().attempt, w.job().tries) == (1, 0)
+    assert "cannot be reached" in w.store.lane().reason
+
+
+def test_no_key_in_the_record_of_a_refused_account(world: Any, simulator: Any) -> None:
+    w = world()
+    simulator.turn(account="401")
+    w.start()
+    said = "".join(str(w.redis.hgetall(key)) for key in ("{b}:j:job-1", "{b}:lane"))
+    assert "401" in said
+    assert "canary" not in said
