@@ -155,7 +155,7 @@ class LaneView(Schema):
     slots = fields.Integer(required=True, metadata=_about("Images that the provider may be working on now.", 12))
     max_in_flight = fields.Integer(required=True, metadata=_about("Most of them at once; 0 means no limit.", 64))
     window = fields.Integer(
-        required=True, metadata=_about("How many the lane allows now, by what the provider bore.", 48)
+        required=True, metadata=_about("Images of jobs that are on their way to a worker.", 48)
     )
     ready = fields.Integer(required=True, metadata=_about("Jobs that wait for a slot.", 3400))
     held = fields.Boolean(required=True, metadata=_about("Whether nothing is being sent."))

@@ -52,6 +52,8 @@ class Provider:
             }
         )
 
+        self._blank = self._session.prepare_request(requests.Request("GET", self._base))
+
     def close(self) -> None:
         """Close the pool's connections."""
         self._session.close()
@@ -89,10 +91,12 @@ class Provider:
 
     def _call(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
         DEADLINE.set(time.monotonic() + sum(self._timeout))
+        # All requests differ in little: preparing each from nothing would cost a fifth of a submission's CPU.
+        prepared = self._blank.copy()
+        prepared.method, prepared.url = method, self._base + path
+        prepared.prepare_body(body, None)
         # A redirect is never followed: requests would POST again on 307 and 308.
-        with self._session.request(
-            method, self._base + path, data=body, timeout=self._timeout, allow_redirects=False, stream=True
-        ) as response:
+        with self._session.send(prepared, timeout=self._timeout, allow_redirects=False, stream=True) as response:
             return response.status_code, response.headers, _read(response)
 
     def _envelope(self, request: GenerationRequest, external_task_id: str) -> dict[str, Any]:
