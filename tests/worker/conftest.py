@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,11 @@ class World:
     def held_for(self) -> float:
         """Seconds for which the lane is still held."""
         return int(self.redis.hget("{b}:lane", "hold") or 0) / 1e6 - self.now()
+
+    def books(self) -> tuple[int, int, Decimal]:
+        """Slots, window and money spent, as Redis counts them (`lane()` goes by the true clock, which a test moves)."""
+        slots, window, spent = self.redis.hmget("{b}:lane", "slots", "window", "spent")
+        return int(slots or 0), int(window or 0), Decimal(spent or 0) / 10**9
 
     def alarm_in(self, job_id: str = "job-1") -> float | None:
         """Seconds until someone must look at the job again."""
