@@ -79,7 +79,7 @@ class Result:
     @property
     def nano(self) -> str:
         """The cost as Redis counts it: whole nano-dollars, '' where there is none, or none that a sum could hold."""
-        if self.cost is None or not abs(self.cost) <= MOST_COST:
+        if self.cost is None or not self.cost.is_finite() or abs(self.cost) > MOST_COST:
             return ""
         return str(int((self.cost * NANO).to_integral_value()))
 

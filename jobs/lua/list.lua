@@ -2,6 +2,7 @@
 -- stays valid.
 -- ARGV: created before (exclusive, µs, or '+inf'), most jobs, states...
 -- Returns: {id, created, ...}
+if #ARGV < 3 then error('expected a time, a number and states') end
 local before, limit = ARGV[1], tonumber(ARGV[2])
 if before ~= '+inf' then before = '(' .. before end
 local found = {}

@@ -1,11 +1,14 @@
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import redis
 
+from jobs.audit import audit
 from jobs.keys import Keys
 from jobs.record import Claim, Due, Job, NewJob, Owed, Result
 from jobs.settings import Settings
@@ -79,6 +82,21 @@ class Bench:
                     kept[name] = self.raw.get(key)
         return kept
 
+    def audit(self) -> list[Any]:
+        return audit(self.store)
+
+    def holding(self, fence: int, job_id: str = "fox") -> Due:
+        """What a claim of the job's alarm with that fence looks like."""
+        job = self.store.get_many([job_id])[0]
+        if job is None:
+            job = Job.from_fields(job_id, {"s": "in_progress", "m": "m", "c": "0", "u": "0"})
+        return Due(replace(job, fence=fence), datetime.fromtimestamp(self.now / 1e6, UTC))
+
+    def let_go(self, job_id: str = "fox") -> None:
+        """The provider never finishes an expired job."""
+        self.forward(self.store.settings.deadline)
+        assert self.store.expire(self.due(job_id), 30.0).word == "over"
+
     # --- a job in each state, by the verbs alone --------------------------------------------------------------------
 
     def job(self, job_id: str = "fox", **changes: Any) -> Job:
@@ -144,3 +162,10 @@ def make() -> Callable[..., NewJob]:
 def priced() -> Callable[[str], Result]:
     """`priced("0.01")`: a result with pictures that cost so much."""
     return lambda cost: Result(output=PICTURES.output, cost=Decimal(cost))
+
+
+@pytest.fixture
+def in_thread() -> Iterator[Callable[..., Any]]:
+    """`in_thread(work)` begins it; the answer, called with a `timeout`, gives its result."""
+    with ThreadPoolExecutor(4) as pool:
+        yield lambda work: pool.submit(work).result

@@ -1,0 +1,121 @@
+"""Each invariant, broken by hand, is found; a healthy store has no finding."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.audit import audit
+from jobs.errors import StoreUnavailable
+from jobs.record import NewJob, Owed, Result
+from jobs.settings import Settings
+from jobs.states import State
+from jobs.store import Store, connect
+
+P = "{b}:"
+
+
+@pytest.fixture
+def busy(bench: Any, make: Callable[..., NewJob], priced: Callable[[str], Result]) -> Any:
+    """A job in every state, one admitted, deliveries owed, two batches, one job forgotten."""
+    store = bench.with_settings(retention=50)
+    store.enqueue([make("gone")], "x")
+    store.cancel("gone")
+    bench.forward(51)
+    assert store.purge() == (1, 1)
+    store.enqueue([make("gone"), make("stays")], "x")
+    store.cancel("gone")
+    bench.forward(51)
+    assert store.purge() == (1, 0)
+    for state in State:
+        bench.put(state, state.value, n=2, owed="n")
+    store.enqueue([make("priced"), make("owes", owed="n"), make("waits")], "y")
+    bench.claimed("priced")
+    store.finish("priced", State.COMPLETED, priced("0.25"), "callback")
+    store.cancel("owes")
+    store.enqueue([make("admitted", n=3)])
+    store.admit(100)
+    store.enqueue([make("later")])
+    for due in store.owing(["completed"]):
+        store.delivered(due, Owed.NOTIFY)
+    return bench
+
+
+def test_a_healthy_store_has_no_finding(busy: Any) -> None:
+    assert audit(busy.store) == []
+
+
+BROKEN = {
+    # 1: alarms
+    "unfinished, no alarm": (("ZREM", P + "alarms", "later"), "alarm", "later"),
+    "at the provider though cancelled, no alarm": (("ZREM", P + "alarms", "cancelled"), "alarm", "cancelled"),
+    "delivery owed, no alarm": (("ZREM", P + "alarms", "owes"), "alarm", "owes"),
+    "nothing to do, an alarm": (("ZADD", P + "alarms", 1, "completed"), "alarm", "completed"),
+    "an alarm, no job": (("ZADD", P + "alarms", 1, "ghost"), "alarm", "ghost"),
+    # 4: batches
+    "accepted too large": (("HINCRBY", P + "b:y", "accepted", 1), "batch", "y"),
+    "a counter too large": (("HINCRBY", P + "b:y", "queued", 1), "batch", "y"),
+    "a counter in the wrong state": (("HSET", P + "b:y", "queued", 0, "failed", 1), "batch", "y"),
+    "a batch without its record": (("DEL", P + "b:y"), "batch", "y"),
+    "a job forgotten by nobody": (("DEL", P + "j:waits"), "batch", "y"),
+    "a member missing": (("LPOP", P + "m:y"), "members", "y"),
+    # 5: slots and window
+    "slots leak": (("HINCRBY", P + "lane", "slots", 2), "slots", "lane"),
+    "slots forgotten": (("HINCRBY", P + "lane", "slots", -1), "slots", "lane"),
+    "window leaks": (("HINCRBY", P + "lane", "window", 1), "window", "lane"),
+    "admitted, yet not queued": (("HSET", P + "j:in_doubt", "w", 1), "window", "in_doubt"),
+    # 6: money
+    "spent too little": (("HINCRBY", P + "lane", "spent", -1), "spent", "lane"),
+    "a batch spent too little": (("HSET", P + "b:y", "spent", 1), "spent", "y"),
+    # indexes and queue
+    "no index": (("ZREM", P + "s:failed", "failed"), "index", "failed"),
+    "an index at another time": (("ZADD", P + "s:failed", 1, "failed"), "index", "failed"),
+    "a second index": (("ZADD", P + "s:queued", 1, "failed"), "index", "failed"),
+    "an index of nothing": (("ZADD", P + "s:queued", 1, "ghost"), "index", "ghost"),
+    "in the queue, not queued": (("ZADD", P + "ready", 1, "in_progress"), "queue", "in_progress"),
+    "in the queue and admitted": (("ZADD", P + "ready", 1, "admitted"), "queue", "admitted"),
+    "in the queue, no job": (("ZADD", P + "ready", 1, "ghost"), "queue", "ghost"),
+    "no request": (("DEL", P + "t:later"), "request", "later"),
+}
+
+
+@pytest.mark.parametrize(("command", "rule", "where"), BROKEN.values(), ids=BROKEN)
+def test_what_is_broken_is_found(busy: Any, command: tuple[Any, ...], rule: str, where: str) -> None:
+    busy.raw.execute_command(*command)
+    findings = audit(busy.store)
+    assert (rule, where) in {(finding.rule, finding.id) for finding in findings}
+    assert all(finding.detail and finding.remedy for finding in findings)
+
+
+def test_many_jobs_are_read_by_cursor(bench: Any, make: Callable[..., NewJob]) -> None:
+    for start in range(0, 3000, 500):
+        bench.store.enqueue([make(f"j{start + number}") for number in range(500)], "x")
+    assert audit(bench.store) == []
+    bench.raw.zrem(P + "alarms", "j1234")
+    assert [(finding.rule, finding.id) for finding in audit(bench.store)] == [("alarm", "j1234")]
+
+
+def test_a_move_under_way_is_no_finding(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a job that is moved between the reading of its record and that of the lane, once
+    bench.job()
+    client = connect("redis://127.0.0.1:1/0")
+    client.connection_pool = bench.raw.connection_pool
+    store, moved = Store(client, Settings()), []
+    read = client.hgetall
+
+    def move_first(key: str) -> Any:
+        if not moved:
+            moved.append(bench.claimed())
+        return read(key)
+
+    monkeypatch.setattr(client, "hgetall", move_first)
+    # Then the second look clears it
+    assert audit(store) == []
+    assert moved
+
+
+def test_redis_away() -> None:
+    client = connect("redis://127.0.0.1:1/0")
+    with pytest.raises(StoreUnavailable):
+        audit(Store(client, Settings()))
+    client.close()

@@ -1,0 +1,43 @@
+import re
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from jobs.keys import FAMILY, SINGLE, Keys
+
+SCRIPTS = {entry.name: entry.read_text("utf-8") for entry in (files("jobs") / "lua").iterdir()}
+
+
+def test_lua_and_python_build_the_same_names(bench: Any) -> None:
+    keys = Keys("{x}:")
+    names = [*SINGLE, *FAMILY]
+    said = bench.raw.eval(f"{keys.lua()} return {{{','.join(f'KEY.{name}' for name in names)}}}", 1, keys.prefix)
+    assert said == [keys.single(name) if name in SINGLE else keys.of(name, "") for name in names]
+
+
+def test_no_two_families_share_a_key() -> None:
+    suffixes = [*SINGLE.values(), *FAMILY.values()]
+    assert len(set(suffixes)) == len(suffixes)
+    assert not any(single.startswith(family) for single in SINGLE.values() for family in FAMILY.values())
+
+
+def test_all_keys_live_in_one_slot() -> None:
+    assert re.fullmatch(r"\{[^{}]+\}:", Keys().prefix)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_names_its_keys_by_the_table_alone(name: str) -> None:
+    text = SCRIPTS[name]
+    assert set(re.findall(r"\bKEY\.(\w+)", text)) <= SINGLE.keys() | FAMILY.keys()
+    code = re.sub(r"--.*", "", text)
+    assert "KEYS" not in code
+    assert not re.search(r"redis\.call\('(?:KEYS|SCAN|TIME)'", code)
+
+
+@pytest.mark.parametrize("name", sorted(set(SCRIPTS) - {"_lib.lua"}))
+def test_a_verb_says_what_it_takes_and_gives_and_counts_its_arguments(name: str) -> None:
+    text = SCRIPTS[name]
+    assert "-- ARGV:" in text
+    assert "-- Returns:" in text
+    assert re.search(r"arity\(\d\)|#ARGV", text)
