@@ -1,0 +1,128 @@
+from typing import Any
+
+import pytest
+
+from jobs.errors import SettingsInvalid
+from jobs.settings import Ambiguous, CallbackMode, Environment, Settings
+
+LONG = "a-secret-that-is-long-enough"
+
+
+def read(**variables: str) -> Settings:
+    return Settings.from_env({f"BOOMERANG_{name}": value for name, value in variables.items()})
+
+
+@pytest.mark.parametrize(
+    ("variable", "given", "field", "value"),
+    [
+        ("REDIS_URL", "rediss://:pw@redis.internal:6380/2", "redis_url", "rediss://:pw@redis.internal:6380/2"),
+        ("REDIS_URL", "unix:///run/redis.sock?db=1", "broker_url", "redis+socket:///run/redis.sock?virtual_host=1"),
+        ("REDIS_URL", "redis://r:1/2", "result_url", "redis://r:1/2"),
+        ("BROKER_URL", "amqp://user:pw@rabbit:5672//", "broker_url", "amqp://user:pw@rabbit:5672//"),
+        ("BROKER_URL", "sentinel://a:26379;sentinel://b:26379", "broker_url", "sentinel://a:26379;sentinel://b:26379"),
+        ("RESULT_URL", "rpc://", "result_url", "rpc://"),
+        ("CALLBACK_SECRETS", f" {LONG} ,, {LONG}2", "callback_secrets", (LONG, f"{LONG}2")),
+        ("MAX_IN_FLIGHT", "16", "max_in_flight", 16),
+        ("SUBMIT_RATE", "2.5", "submit_rate", 2.5),
+        ("POLL_FIRST", "0.05", "poll_first", 0.05),
+        ("POLL_MAX", "20", "poll_max", 20.0),
+        ("DEADLINE", "4080", "deadline", 4080.0),
+        ("SUBMIT_LEASE", "90", "submit_lease", 90.0),
+        ("LOOKUP_GRACE", "0", "lookup_grace", 0.0),
+        ("AMBIGUOUS", "resend", "ambiguous", Ambiguous.RESEND),
+        ("MAX_ATTEMPTS", "1", "max_attempts", 1),
+        ("CALLBACK_MODE", "confirm", "callback_mode", CallbackMode.CONFIRM),
+        ("RETENTION", "60", "retention", 60.0),
+        ("ALLOW_PRIVATE_HOSTS", "true", "allow_private_hosts", True),
+    ],
+)
+def test_a_good_value(variable: str, given: str, field: str, value: Any) -> None:
+    assert getattr(read(**{variable: given}), field) == value
+
+
+BAD = [
+    ("REDIS_URL", "localhost:6379"),
+    ("REDIS_URL", "http://localhost"),
+    ("REDIS_URL", "redis://"),
+    ("REDIS_URL", "redis:///0"),
+    ("REDIS_URL", "redis://[::1"),
+    ("REDIS_URL", "unix://"),
+    ("BROKER_URL", "sqs://"),
+    ("BROKER_URL", "redis+socket://"),
+    ("RESULT_URL", "file:///tmp/x"),
+    ("PUBLIC_URL", "ftp://boomerang.example.com"),
+    ("PUBLIC_URL", "https:///callbacks"),
+    ("PUBLIC_URL", "boomerang.example.com"),
+    ("CALLBACK_SECRETS", f"{LONG},short"),
+    ("MAX_IN_FLIGHT", "-1"),
+    ("MAX_IN_FLIGHT", "many"),
+    ("MAX_IN_FLIGHT", "1.5"),
+    ("SUBMIT_RATE", "-0.1"),
+    ("SUBMIT_RATE", "nan"),
+    ("SUBMIT_RATE", "inf"),
+    ("POLL_FIRST", "0"),
+    ("POLL_MAX", "soon"),
+    ("DEADLINE", "0.5"),
+    ("DEADLINE", "inf"),
+    ("SUBMIT_LEASE", "0"),
+    ("LOOKUP_GRACE", "-1"),
+    ("AMBIGUOUS", "guess"),
+    ("MAX_ATTEMPTS", "0"),
+    ("CALLBACK_MODE", "believe"),
+    ("RETENTION", "59"),
+    ("ALLOW_PRIVATE_HOSTS", "perhaps"),
+]
+
+
+@pytest.mark.parametrize(("variable", "given"), BAD)
+def test_a_bad_value_is_named(variable: str, given: str) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        read(**{variable: given})
+    assert any(problem.startswith(f"BOOMERANG_{variable}: ") for problem in caught.value.problems)
+
+
+def test_every_variable_has_a_good_a_bad_and_an_empty_row() -> None:
+    names = {field.data_key for field in Environment().fields.values()}
+    assert {f"BOOMERANG_{variable}" for variable, _ in BAD} == names
+    assert Settings.from_env({str(name): " " for name in names}) == Settings.from_env({}) == Settings()
+
+
+def test_all_bad_ones_are_reported_at_once() -> None:
+    bad = {variable: given for variable, given in reversed(BAD) if variable != "PUBLIC_URL"}
+    with pytest.raises(SettingsInvalid) as caught:
+        read(**bad)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == sorted(
+        f"BOOMERANG_{variable}" for variable in bad
+    )
+    assert all(problem in str(caught.value) for problem in caught.value.problems)
+
+
+def test_no_secret_in_repr_or_error() -> None:
+    good = read(REDIS_URL="redis://:hunter2@h/0", BROKER_URL="amqp://u:hunter2@h", CALLBACK_SECRETS=f"{LONG}-hunter2")
+    assert "hunter2" not in repr(good)
+    with pytest.raises(SettingsInvalid) as caught:
+        read(REDIS_URL="https://:hunter2@h", BROKER_URL="redis://[hunter2", CALLBACK_SECRETS="hunter2")
+    assert len(caught.value.problems) == 3
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_public_url_wants_secrets() -> None:
+    with pytest.raises(SettingsInvalid, match="BOOMERANG_CALLBACK_SECRETS: must be set where BOOMERANG_PUBLIC_URL is"):
+        read(PUBLIC_URL="https://boomerang.example.com")
+
+
+@pytest.mark.parametrize(
+    ("variables", "first"),
+    [
+        ({}, 5.0),  # polling only
+        ({"PUBLIC_URL": "https://b.example.com", "CALLBACK_SECRETS": LONG}, 30.0),  # callbacks come first
+        ({"PUBLIC_URL": "https://b.example.com", "CALLBACK_SECRETS": LONG, "POLL_FIRST": "3"}, 3.0),  # as said
+    ],
+)
+def test_the_first_poll_depends_on_callbacks(variables: dict[str, str], first: float) -> None:
+    assert read(**variables).poll_first == first
+
+
+def test_what_is_not_ours_is_left_alone() -> None:
+    assert Settings.from_env({"PATH": "/bin", "BOOMERANG_PROVIDER_KEY": "of the worker"}) == Settings()
