@@ -154,9 +154,7 @@ class LaneView(Schema):
     name = fields.String(required=True, metadata=_about("Its name.", "main"))
     slots = fields.Integer(required=True, metadata=_about("Images that the provider may be working on now.", 12))
     max_in_flight = fields.Integer(required=True, metadata=_about("Most of them at once; 0 means no limit.", 64))
-    window = fields.Integer(
-        required=True, metadata=_about("Images of jobs that are on their way to a worker.", 48)
-    )
+    window = fields.Integer(required=True, metadata=_about("Images of jobs that are on their way to a worker.", 48))
     ready = fields.Integer(required=True, metadata=_about("Jobs that wait for a slot.", 3400))
     held = fields.Boolean(required=True, metadata=_about("Whether nothing is being sent."))
     held_until = _instant("Until when, else null.", required=True, allow_none=True)

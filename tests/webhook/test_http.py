@@ -72,7 +72,7 @@ def test_it_starts_with_the_environment_alone_and_does_its_work(
     assert ask("POST", callback_path("fox", secret), json.dumps(completed)) == (204, b"")
 
     assert ask("GET", "/v1/jobs/fox")[1]["status"] == "completed"
-    wait_for(lambda: any("outcome=finished" in line for line in server.log))
+    assert 'boomerang_callbacks_total{outcome="finished"} 1.0' in str(ask("GET", "/metrics")[1])
 
 
 def test_bad_settings_are_all_named_and_nothing_starts(serve: Callable[..., Any]) -> None:
