@@ -87,8 +87,6 @@ def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
     """Everything but the state, in the order of starting."""
     env = environment(plan, redis_url)
     key = {"BOOMERANG_PROVIDER_KEY": plan.outside.get("BOOMERANG_PROVIDER_KEY") or plan.secrets.provider_key}
-    # Beat and Flower load the worker's app, whose settings ask for a key; they never send anything to the provider.
-    no_key = {"BOOMERANG_PROVIDER_KEY": "held-by-the-worker-only"}
     celery = (sys.executable, "-m", "celery", "-A", "worker.main:app")
     parts = []
     if plan.simulator is not None:
@@ -114,11 +112,11 @@ def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
         ChildSpec(
             name="beat",
             argv=(*celery, "beat"),
-            env={**env, **no_key},
+            env=env,
         ),
     ]
     if plan.flower:
-        parts.append(_flower(plan, {**env, **no_key}, celery))
+        parts.append(_flower(plan, env, celery))
     return parts
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from celery import Celery
+from celery import Celery, bootsteps
 from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
 from worker.messages import DELIVER, RECONCILE, SUBMIT
@@ -23,7 +23,20 @@ def create_app(settings: Settings) -> Celery:
     app = Celery("boomerang", set_as_current=False)
     app.conf.update(configuration(settings))
     register(app, Process(app, settings))
+    app.steps["worker"].add(_key_step(settings))
     return app
+
+
+def _key_step(settings: Settings) -> type:
+    """A worker without the provider's key ends at its start; beat and Flower, which load this app too, need none."""
+
+    class NeedsProviderKey(bootsteps.Step):
+        def __init__(self, parent: Any, **kwargs: Any) -> None:
+            super().__init__(parent, **kwargs)
+            if not settings.provider_key:
+                raise SystemExit("BOOMERANG_PROVIDER_KEY: must be set for a worker; it is the generation API's key")
+
+    return NeedsProviderKey
 
 
 def configuration(settings: Settings) -> dict[str, Any]:

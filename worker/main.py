@@ -2,7 +2,11 @@
 
 import os
 
+from jobs.errors import SettingsInvalid
 from worker.app import create_app
 from worker.settings import Settings
 
-app = create_app(Settings.from_env(os.environ))
+try:
+    app = create_app(Settings.from_env(os.environ))
+except SettingsInvalid as error:
+    raise SystemExit(str(error)) from None

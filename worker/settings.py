@@ -44,7 +44,7 @@ class Environment(shared.Environment):
     provider_url = ma.String(
         data_key="BOOMERANG_PROVIDER_URL", load_default=PROVIDER, validate=shared.url_of("http", "https")
     )
-    provider_key = ma.String(data_key="BOOMERANG_PROVIDER_KEY", required=True, validate=_header_safe)
+    provider_key = ma.String(data_key="BOOMERANG_PROVIDER_KEY", load_default=None, validate=_header_safe)
     lookup_path = ma.String(data_key="BOOMERANG_LOOKUP_PATH", load_default=STATUS_PATH, validate=_path_with_id)
     envelope = ma.Enum(Envelope, by_value=True, data_key="BOOMERANG_ENVELOPE", load_default=Envelope.WRAPPED)
     image_key = ma.String(data_key="BOOMERANG_IMAGE_KEY", load_default="image", validate=validate.Length(1, 64))
@@ -72,10 +72,13 @@ LEASE_MARGIN = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(shared.Settings):
-    """What a worker needs to know. `lookup_path` is None where the provider offers no look-up by external id."""
+    """What a worker needs to know. `lookup_path` is None where the provider offers no look-up by external id.
+
+    `provider_key` is None in the processes that never call the provider: beat and Flower load the worker's app too.
+    """
 
     provider_url: str = PROVIDER
-    provider_key: str = field(repr=False)
+    provider_key: str | None = field(default=None, repr=False)
     lookup_path: str | None = STATUS_PATH
     envelope: Envelope = Envelope.WRAPPED
     image_key: str = "image"
