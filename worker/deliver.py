@@ -41,7 +41,10 @@ class Deliverer:
                     self._finish(due)
                 else:
                     self._notify(due)
-            except (NotifyFailed, OperationalError, OSError) as error:
+            except Exception as error:
+                # Of whatever kind: a delivery that cannot be made must neither stop the others nor be tried for ever.
+                if not isinstance(error, (NotifyFailed, OperationalError, OSError)):
+                    log.exception("job %s: a delivery failed in a way that is not foreseen", due.job.id)
                 wait = next_delivery(due.job.delivery_tries, secrets.randbelow(1000) / 1000)
                 plan = "given up" if wait is None else f"again in {wait:.0f} s"
                 log.warning("job %s: delivery (%s) failed: %s; %s", due.job.id, kind.name.lower(), error, plan)

@@ -41,8 +41,16 @@ class Messages:
 
     def finish(self, job_id: str, continuation: dict[str, Any], queue: str) -> None:
         """Send a parked task's own message again, now that its record is final. Raises kombu's OperationalError."""
+        told = {name: value for name, value in continuation.items() if name != "ignore_result"}
         self._app.send_task(
-            GENERATE, kwargs={"external_task_id": job_id}, queue=queue, add_to_parent=False, **continuation
+            GENERATE,
+            kwargs={"external_task_id": job_id},
+            queue=queue,
+            add_to_parent=False,
+            # For the sender: it would subscribe to the result. The header is for the worker, which is to store it.
+            ignore_result=True,
+            headers={"ignore_result": continuation.get("ignore_result", False)},
+            **told,
         )
 
     def _send(self, name: str, groups: Iterable[Sequence[str]]) -> None:

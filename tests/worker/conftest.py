@@ -127,14 +127,8 @@ class World:
 
     def __init__(self, url: str, provider_url: str, **settings: Any) -> None:
         given = {"connect_timeout": 1.0, "read_timeout": 1.0, "submit_lease": 60.0, "concurrency": 8, **settings}
-        self.settings = Settings(
-            redis_url=url,
-            broker_url=url,
-            result_url=url,
-            provider_url=provider_url,
-            provider_key=KEY,
-            **given,
-        )
+        where = {"redis_url": url, "broker_url": url, "result_url": url, "provider_url": provider_url}
+        self.settings = Settings(provider_key=KEY, **{**where, **given})
         self.redis = connect(url)
         self.store = Store(self.redis, self.settings, clock=MOVED_CLOCK)
         self.provider = Provider(self.settings)

@@ -1,0 +1,199 @@
+"""boomerang.deliver: what follows from a job's end, at least once, to the right place and to no other."""
+
+import json
+import logging
+from base64 import b64decode
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import redis as redis_py
+
+from jobs.states import State
+
+
+@pytest.fixture
+def ended(world: Any, listener: Any) -> Any:
+    """A completed job that owes its producer a notification; hosts on this machine are allowed."""
+    w = world(allow_private_hosts=True)
+    w.start(callback_url=f"{listener.url}/hook?shop=7")
+    assert w.settle().state is State.COMPLETED
+    return w
+
+
+def test_a_producer_is_told_once(ended: Any, listener: Any) -> None:
+    ended.deliverer(["job-1"])
+    ended.deliverer(["job-1"])
+    ((method, path, headers, body),) = listener.got
+    view = json.loads(body)
+    assert (method, path, headers["Content-Type"]) == ("POST", "/hook?shop=7", "application/json")
+    assert (view["id"], view["status"], Decimal(view["usage"]["cost"])) == ("job-1", "completed", Decimal("0.013"))
+    assert view["output"][0]["url"].endswith(".png")
+    assert headers["webhook-id"] == "job-1.completed"
+    assert "Authorization" not in headers
+    assert ended.alarm_in() is None
+
+
+def test_the_end_of_a_job_sends_the_message_that_delivers(ended: Any) -> None:
+    texts = ended.redis.lrange("boomerang.deliver", 0, -1)
+    assert [json.loads(b64decode(json.loads(text)["body"]))[0] for text in texts] == [["job-1"]] * len(texts)
+    assert texts
+
+
+def test_a_lost_message_is_sent_again_by_the_alarm(ended: Any, listener: Any) -> None:
+    ended.redis.delete("boomerang.deliver")
+    ended.round(1)
+    assert ended.messages_in("boomerang.deliver") == 1
+
+
+@pytest.mark.parametrize("status", [500, 404, 301, 307, 410])
+def test_anything_but_2xx_is_tried_again_under_the_same_id(status: int, ended: Any, listener: Any) -> None:
+    listener.answers, listener.headers = [status, status], {"Location": f"{listener.url}/elsewhere"}
+    ended.deliverer(["job-1"])
+    first = ended.alarm_in()
+    assert 0.5 < first <= 2.1
+    assert ended.job().delivery_tries == 1
+    ended.deliverer(["job-1"])
+    assert ended.alarm_in() > first
+    ended.deliverer(["job-1"])
+    assert ended.alarm_in() is None
+    assert [(path, headers["webhook-id"]) for _, path, headers, _ in listener.got] == [
+        ("/hook?shop=7", "job-1.completed")
+    ] * 3
+
+
+def test_an_address_on_this_machine_is_refused_and_nothing_connects(world: Any, listener: Any) -> None:
+    w = world()
+    addresses = [
+        f"http://127.0.0.1:{listener.port}/",
+        f"http://localhost:{listener.port}/",
+        f"http://2130706433:{listener.port}/",
+        f"http://0x7f.1:{listener.port}/",
+        f"http://127.1:{listener.port}/",
+        f"http://[::1]:{listener.port}/",
+        f"http://[::ffff:127.0.0.1]:{listener.port}/",
+        f"http://[64:ff9b::7f00:1]:{listener.port}/",
+        "http://169.254.169.254/latest/meta-data/",
+        "http://10.0.0.1/",
+        "http://[fe80::1]/",
+        "http://0.0.0.0/",
+        "http://no-such-host.invalid/",
+    ]
+    for number, address in enumerate(addresses):
+        w.start(f"job-{number}", callback_url=address)
+    w.round(6)
+    ids = [f"job-{number}" for number in range(len(addresses))]
+    w.deliverer(ids)
+    assert listener.connections == 0
+    # The job itself is not the worse for it, and the delivery is owed on.
+    assert {w.job(job_id).state for job_id in ids} == {State.COMPLETED}
+    assert [w.job(job_id).delivery_tries for job_id in ids] == [1] * len(ids)
+
+
+def test_one_delivery_that_goes_wrong_in_a_way_of_its_own_is_tried_again_like_any(world: Any, listener: Any) -> None:
+    w = world(allow_private_hosts=True)
+    w.start("job-1", "job-2", callback_url=f"{listener.url}/hook")
+    w.round(6)
+    w.redis.set("{b}:t:job-1", "not JSON")
+    w.deliverer(["job-1", "job-2"])
+    assert len(listener.got) == 1
+    assert w.job("job-2").owing == frozenset()
+    assert w.job("job-1").delivery_tries == 1
+    assert w.alarm_in("job-1") < 5
+
+
+def test_a_dead_address_is_given_up_at_last(world: Any, listener: Any) -> None:
+    w = world(allow_private_hosts=True)
+    w.start(callback_url="http://127.0.0.1:1/")
+    w.settle()
+    for _ in range(40):
+        w.deliverer(["job-1"])
+        w.ahead(3601)
+    assert w.job().owing == frozenset()
+    assert w.alarm_in() is None
+
+
+def test_a_failed_and_a_cancelled_job_are_told_too(world: Any, simulator: Any, listener: Any) -> None:
+    w = world(allow_private_hosts=True)
+    simulator.turn(fail_permanent=1)
+    w.start("job-1", callback_url=f"{listener.url}/hook")
+    w.enqueue("job-2", callback_url=f"{listener.url}/hook")
+    w.store.cancel("job-2")
+    w.settle("job-1")
+    w.deliverer(["job-1", "job-2"])
+    told = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
+    assert told["job-1.failed"]["error"]["code"] == "1301"
+    assert told["job-2.cancelled"]["status"] == "cancelled"
+
+
+def test_no_address_and_no_key_in_the_log(world: Any, listener: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    w = world(allow_private_hosts=True)
+    w.start(callback_url=f"{listener.url}/hook?token=canary-of-the-producer")
+    w.settle()
+    listener.answers = [500]
+    w.deliverer(["job-1"])
+    assert "it answered 500" in caplog.text
+    assert "canary" not in caplog.text
+
+
+# --- Celery ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_parked_message_is_sent_again_with_its_continuation(world: Any) -> None:
+    w = world()
+    link = {"task": "shop.paint", "args": [], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
+    w.enqueue("job-1")
+    w.store.park("job-1", json.dumps({"task_id": "celery-1", "root_id": "root", "link": [link], "group_id": "g"}))
+    w.submit()
+    w.settle()
+    w.deliverer(["job-1"])
+    w.deliverer(["job-1"])
+    (text,) = w.redis.lrange("celery", 0, -1)
+    message = json.loads(text)
+    headers = message["headers"]
+    assert (headers["task"], headers["id"]) == ("boomerang.generate", "celery-1")
+    assert (headers["root_id"], headers["group"]) == ("root", "g")
+    _, kwargs, embed = json.loads(b64decode(message["body"]))
+    # No prompt, no picture: the record has them.
+    assert kwargs == {"external_task_id": "job-1"}
+    assert [each["task"] for each in embed["callbacks"]] == ["shop.paint"]
+    # The worker is to keep the result; the sender does not listen for it.
+    assert headers["ignore_result"] is False
+    assert w.redis.pubsub_channels("celery-task-meta-*") == []
+    assert w.alarm_in() is None
+
+
+# --- a broker that is away ------------------------------------------------------------------------------------------
+
+
+DEAD = "redis://127.0.0.1:1/0"
+
+
+def test_a_hint_that_cannot_be_sent_is_no_error(world: Any) -> None:
+    w = world(broker_url=DEAD)
+    w.enqueue("job-1")
+    w.reconciler()
+    # The alarm of the admitted job brings it back.
+    assert w.job().state is State.QUEUED
+    assert 0 < w.alarm_in() <= 30
+
+
+def test_a_parked_message_that_cannot_be_sent_is_tried_again(world: Any) -> None:
+    w = world(broker_url=DEAD, result_url=DEAD)
+    w.enqueue("job-1")
+    w.store.park("job-1", json.dumps({"task_id": "job-1"}))
+    w.store.cancel("job-1")
+    w.deliverer(["job-1"])
+    assert w.job().delivery_tries == 1
+    assert 0 < w.alarm_in() < 3
+
+
+def test_a_broker_that_refuses_to_write_is_no_error(world: Any, redis_url: str) -> None:
+    w = world()
+    with redis_py.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            w.messages.submit([["a"]])
+        finally:
+            client.config_set("maxmemory", 0)
