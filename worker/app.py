@@ -22,6 +22,8 @@ def create_app(settings: Settings) -> Celery:
     """An app that is nobody's default, so that a service which also uses Celery is not disturbed."""
     app = Celery("boomerang", set_as_current=False)
     app.conf.update(configuration(settings))
+    # Ours only: Celery would also read every queue that it has once sent to, and throw the messages there away.
+    app.amqp.queues.select([settings.generate_queue, SUBMIT, RECONCILE, DELIVER])
     register(app, Process(app, settings))
     app.steps["worker"].add(_key_step(settings))
     return app
@@ -56,8 +58,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # Queues are reached by name through the anonymous exchange: its binding cannot get lost.
         "task_queues": [_queue(name) for name in (settings.generate_queue, SUBMIT, RECONCILE, DELIVER)],
         "task_default_queue": settings.generate_queue,
-        # A typo is an error, not a queue that nobody reads.
-        "task_create_missing_queues": False,
+        # Links, chains and chords of producers go on in queues of their own, whose names only they know.
+        "task_create_missing_queues": True,
         # Acknowledged when done: a crash gives the message out again. The record makes a second run harmless.
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,

@@ -3,8 +3,10 @@
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import TaskRevokedError
 
 from worker.admission import admit
+from worker.errors import GenerationFailed, GenerationRefused
 from worker.events import publish_changes
 from worker.messages import DELIVER, GENERATE, RECONCILE, SUBMIT, continuation_of
 from worker.process import Process
@@ -14,7 +16,10 @@ from worker.settings import Switch
 def register(app: Celery, process: Process) -> None:
     """Give the app its tasks. None sends Celery's own events: worker.events tells the truth about jobs."""
 
-    @app.task(name=GENERATE, bind=True, shared=False, send_events=False, ignore_result=False)
+    # What a producer is told by an exception is no error of ours: no traceback in the log.
+    told = (GenerationFailed, GenerationRefused, TaskRevokedError)
+
+    @app.task(name=GENERATE, bind=True, shared=False, send_events=False, ignore_result=False, throws=told)
     def generate(self: Any, /, **request: Any) -> dict[str, Any] | None:
         """A producer's job. Finished natively once the job has ended; until then it parks."""
         result = process.door(self.request.id, request, continuation_of(self.request))

@@ -3,11 +3,13 @@ import base64
 import contextlib
 import http.server
 import json
+import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -16,9 +18,11 @@ from typing import Any
 import pytest
 import requests
 from aiohttp import web
+from celery import Celery
 
 from jobs.record import Job, NewJob, Owed
 from jobs.store import Store, connect
+from ops import redis_server as redis_servers
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
 from schemas import GenerationRequest
@@ -322,3 +326,111 @@ def tls_server(_certificate: Path) -> Iterator[tuple[str, list[bytes]]]:
         yield f"https://127.0.0.1:{listening.getsockname()[1]}", got
         listening.shutdown(socket.SHUT_RDWR)
         thread.join(5)
+
+
+class Processes:
+    """Real processes from the environment alone; each is ended by its own id."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: list[tuple[subprocess.Popen[bytes], Path]] = []
+
+    def start(self, env: Mapping[str, str], *command: str) -> tuple[subprocess.Popen[bytes], Path]:
+        """`celery -A worker.main:app <command>`; returns it with its log."""
+        log = self._folder / f"{len(self._running)}-{command[0]}.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "worker.main:app", *command],
+                cwd=ROOT,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **env},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        self._running.append((process, log))
+        return process, log
+
+    def close(self) -> None:
+        for process, _ in self._running:
+            if process.poll() is None:
+                process.terminate()
+        for process, _ in self._running:
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def environment(redis_url: str, provider_url: str) -> dict[str, str]:
+    return {
+        "BOOMERANG_REDIS_URL": redis_url,
+        "BOOMERANG_PROVIDER_URL": provider_url,
+        "BOOMERANG_PROVIDER_KEY": KEY,
+        "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",
+        "BOOMERANG_POLL_FIRST": "0.2",
+        "BOOMERANG_POLL_MAX": "0.5",
+        "BOOMERANG_LOOKUP_GRACE": "0.5",
+    }
+
+
+@pytest.fixture
+def env(redis_url: str, simulator: Simulator) -> dict[str, str]:
+    """What a worker's process needs to know, and no more."""
+    return environment(redis_url, simulator.url)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    processes = Processes(tmp_path)
+    yield processes
+    processes.close()
+
+
+class Service:
+    """Worker and beat as processes on a Redis of their own, polling only; `producer` has nothing of ours."""
+
+    def __init__(self, url: str, simulator: Simulator) -> None:
+        self.url = url
+        self.simulator = simulator
+        self.env = environment(url, simulator.url)
+        self.redis = connect(url)
+        self.store = Store(self.redis, Settings(provider_key=KEY))
+        self.producer = Celery("shop", broker=url, backend=url, set_as_current=False)
+
+    def close(self) -> None:
+        self.producer.close()
+        self.redis.close()
+
+    def send(self, task_id: str, *, link: Any = None, link_error: Any = None, **request: Any) -> Any:
+        """A producer's job, by the task's name."""
+        kwargs = request or {"model": "kirin_image_omni", "prompt": "a fox"}
+        return self.producer.send_task(
+            "boomerang.generate", kwargs=kwargs, task_id=task_id, link=link, link_error=link_error
+        )
+
+    def enqueue(self, job_id: str) -> None:
+        """A job of another door."""
+        request = request_of(job_id)
+        self.store.enqueue([NewJob(id=job_id, text=request.text(), model=request.model)])
+
+
+@pytest.fixture(scope="session")
+def _service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with redis_servers.running(tmp_path_factory.mktemp("service-redis"), durable=False) as server:
+        simulator = Simulator()
+        processes = Processes(tmp_path_factory.mktemp("service"))
+        service = Service(server.url, simulator)
+        processes.start(service.env, "worker")
+        processes.start(service.env, "beat")
+        yield service
+        processes.close()
+        service.close()
+        simulator.close()
+
+
+@pytest.fixture
+def service(_service: Service) -> Service:
+    """The service, its provider as new. Jobs of earlier tests are still there: take ids of your own."""
+    _service.simulator.reset()
+    return _service
