@@ -16,12 +16,16 @@ _READER = "watcher"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A job has come to a state; `before` is None for one just accepted. `at`: seconds since 1970, by Redis's clock."""
+    """A job has come to a state; `before` is None for one just accepted. Times: seconds since 1970, Redis's clock."""
 
     id: str
     state: State
     before: State | None
     at: float
+    created: float
+    model: str
+    batch: str | None
+    reason: str | None
 
 
 def read_changes(client: redis.Redis, keys: Keys, most: int) -> list[Change]:
@@ -51,5 +55,9 @@ def _changes(answer: Any) -> Iterator[Change]:
                 id=fields["id"],
                 state=State(fields["state"]),
                 before=State(before) if before else None,
-                at=int(entry_id.partition("-")[0]) / 1000,
+                at=int(entry_id.partition("-")[0]) / 1_000,
+                created=int(fields["created"]) / 1_000_000,
+                model=fields["model"],
+                batch=fields["batch"] or None,
+                reason=fields["reason"] or None,
             )

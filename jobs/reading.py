@@ -9,7 +9,7 @@ import redis
 
 from jobs.errors import BatchNotFound, JobNotFound
 from jobs.keys import Keys
-from jobs.record import NANO, Batch, Job, Lane, Page, at
+from jobs.record import NANO, Batch, Job, Lane, Page, Result, at
 from jobs.scripts import Scripts, translated
 from jobs.states import State
 
@@ -65,6 +65,16 @@ class Reading:
             Job.from_fields(job_id, fields, **dict(zip(beside, values, strict=True))) if fields else None
             for job_id, fields, values in zip(ids, answers[::2], answers[1::2], strict=True)
         ]
+
+    def results(self, ids: Sequence[str]) -> list[Result | None]:
+        """How these jobs ended, in one round trip and without their records; None where there is no result."""
+        if not ids:
+            return []
+        try:
+            texts = self._client.mget([self._keys.of("result", job_id) for job_id in ids])
+        except redis.RedisError as error:
+            raise translated(error) from error
+        return [Result.from_json(str(text)) if text else None for text in texts]
 
     def parked(self, job_id: str) -> str | None:
         """How to finish the job's Celery message, as it was given to `park`."""

@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery
 
 from jobs.changes import Change
-from jobs.record import Job
+from jobs.record import Result
 from jobs.states import State
 from jobs.store import Store
 from worker.messages import GENERATE, SUBMIT
@@ -20,8 +20,8 @@ from worker.messages import GENERATE, SUBMIT
 MOST = 5_000
 #: Changes put into one message.
 GROUP = 500
-#: States in which an event carries more than the id, so that the job is read.
-_TOLD_IN_FULL = frozenset({State.QUEUED, State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED})
+#: States in which an event carries the job's result.
+_TOLD_WITH_RESULT = frozenset({State.COMPLETED, State.FAILED})
 
 
 def publish_changes(app: Celery, store: Store, hostname: str) -> int:
@@ -41,23 +41,23 @@ def publish_changes(app: Celery, store: Store, hostname: str) -> int:
 
 
 def _send(dispatcher: Any, store: Store, changes: list[Change]) -> None:
-    ids = list(dict.fromkeys(change.id for change in changes if change.state in _TOLD_IN_FULL))
-    jobs = dict(zip(ids, store.get_many(ids), strict=True))
+    ids = list(dict.fromkeys(change.id for change in changes if change.state in _TOLD_WITH_RESULT))
+    results = dict(zip(ids, store.results(ids), strict=True))
     for change in changes:
-        for kind, fields in events_of(change, jobs.get(change.id)):
+        for kind, fields in events_of(change, results.get(change.id)):
             dispatcher.send(kind, uuid=change.id, timestamp=change.at, local_received=change.at, **fields)
 
 
-def events_of(change: Change, job: Job | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The events that tell a change: (type, fields). `job` is the record as it stands by now, where it is needed."""
+def events_of(change: Change, result: Result | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The events that tell a change: (type, fields). `result` is the job's as it stands by now, if it has one."""
+    error = (result.error if result else None) or {}
     match change.state:
         case State.QUEUED if change.before is None:
-            about = _about(job)
+            about = _about(change)
             yield "task-sent", about
             yield "task-received", about
         case State.QUEUED:
-            reason = (job.reason if job else None) or "queued again"
-            yield "task-retried", {"exception": reason, "traceback": ""}
+            yield "task-retried", {"exception": change.reason or "queued again", "traceback": ""}
         case State.SUBMITTING:
             yield "task-started", {}
         case State.IN_PROGRESS:
@@ -65,29 +65,23 @@ def events_of(change: Change, job: Job | None) -> Iterator[tuple[str, dict[str, 
         case State.IN_DOUBT:
             yield "task-in-doubt", {}
         case State.COMPLETED:
-            output = job.result.output if job and job.result else ()
-            urls = ", ".join(each.get("url", "") for each in output)
-            yield "task-succeeded", {"result": urls, "runtime": _runtime(job)}
+            urls = ", ".join(each.get("url", "") for each in result.output) if result else ""
+            yield "task-succeeded", {"result": urls, "runtime": change.at - change.created}
         case State.CANCELLED:
             yield "task-revoked", {"terminated": False, "signum": None, "expired": False}
         case State.FAILED | State.EXPIRED:
-            error = (job.result.error if job and job.result else None) or {}
-            said = f"{error.get('code', '')} {error.get('message', change.state.value)}".strip()
+            said = f"{error.get('code', '')} {error.get('message', change.reason or change.state.value)}".strip()
             yield "task-failed", {"exception": said, "traceback": ""}
 
 
-def _about(job: Job | None) -> dict[str, Any]:
-    kwargs = {"model": job.model, "n": job.n, "batch": job.batch} if job else {}
+def _about(change: Change) -> dict[str, Any]:
+    kwargs = {"model": change.model, "batch": change.batch} if change.batch else {"model": change.model}
     return {
         "name": GENERATE,
         "args": "()",
-        "kwargs": repr({name: value for name, value in kwargs.items() if value is not None}),
+        "kwargs": repr(kwargs),
         "retries": 0,
         "queue": SUBMIT,
         "routing_key": SUBMIT,
-        "root_id": job.id if job else None,
+        "root_id": change.id,
     }
-
-
-def _runtime(job: Job | None) -> float:
-    return (job.finished_at - job.created_at).total_seconds() if job and job.finished_at else 0.0

@@ -15,7 +15,6 @@ from worker.settings import Switch
 
 def register(app: Celery, process: Process) -> None:
     """Give the app its tasks. None sends Celery's own events: worker.events tells the truth about jobs."""
-
     # What a producer is told by an exception is no error of ours: no traceback in the log.
     told = (GenerationFailed, GenerationRefused, TaskRevokedError)
 
@@ -29,10 +28,10 @@ def register(app: Celery, process: Process) -> None:
 
     @app.task(name=SUBMIT, shared=False, send_events=False)
     def submit(*ids: str) -> int:
-        """Submit these admitted jobs, then admit as many again; without ids, only look what can be admitted."""
+        """Submit these admitted jobs, then admit a group again; without ids, admit all that may go."""
         group = process.settings.group
         submitted = process.submitter(ids) if ids else 0
-        admit(process.store, process.messages, group, limit=len(ids) or None)
+        admit(process.store, process.messages, group, limit=group if ids else None)
         return submitted
 
     @app.task(name=RECONCILE, bind=True, shared=False, send_events=False)

@@ -82,6 +82,13 @@ local function leave_window(job)
   end
 end
 
+-- Tell the stream of changes. Always the same fields, which Redis then stores once; enough to tell it without a look at
+-- the record.
+local function changed(job, from)
+  redis.call('XADD', KEY.changes, 'MAXLEN', '~', CHANGES_KEPT, '*', 'id', job.id, 'state', job.s, 'from', from,
+    'model', job.m, 'created', job.c, 'batch', job.b or '', 'reason', job.r or '')
+end
+
 -- The one way in which a state changes: record, index, batch counters, slots, alarm and the stream of changes together.
 local function move(job, to, change, now, at)
   local from, held = job.s, HOLDS[phase(job)]
@@ -105,7 +112,7 @@ local function move(job, to, change, now, at)
     redis.call('HINCRBY', KEY.batch .. job.b, from, -1)
     redis.call('HINCRBY', KEY.batch .. job.b, to, 1)
   end
-  redis.call('XADD', KEY.changes, 'MAXLEN', '~', CHANGES_KEPT, '*', 'id', job.id, 'state', to, 'from', from)
+  changed(job, from)
   if FINAL[to] and not FINAL[from] then redis.call('PUBLISH', KEY.ended .. job.id, to) end
 end
 
@@ -140,9 +147,10 @@ end
 -- A stale fence means that another holder has taken over; '' means that no claim is needed.
 local function fenced(job, fence) return fence == '' or (job.f or '0') == fence end
 
--- Whether to send a hint that jobs wait for admission; at most one is under way at a time.
+-- Whether to send a hint that jobs wait for admission; at most one is under way at a time, and none is needed while
+-- admitted jobs are on their way: who submits those looks for more.
 local function wake(now)
-  if redis.call('ZCARD', KEY.ready) == 0 or lane('hold') > now then return 0 end
+  if redis.call('ZCARD', KEY.ready) == 0 or lane('hold') > now or lane('window') > 0 then return 0 end
   if redis.call('SET', KEY.wake, '1', 'NX', 'PX', HINT_MS) then return 1 end
   return 0
 end

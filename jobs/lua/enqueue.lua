@@ -30,7 +30,7 @@ for i = 3, #ARGV, 6 do
     redis.call('ZADD', KEY.state .. 'queued', at, id)
     redis.call('ZADD', KEY.ready, at, id)
     redis.call('ZADD', KEY.alarms, whole(now + recheck), id)
-    redis.call('XADD', KEY.changes, 'MAXLEN', '~', CHANGES_KEPT, '*', 'id', id, 'state', 'queued', 'from', '')
+    changed({id = id, s = 'queued', m = model, c = at, b = batch}, '')
     if batch ~= '' then redis.call('RPUSH', KEY.members .. batch, id) end
     count = count + 1
     answer[#answer + 1] = 'created'
