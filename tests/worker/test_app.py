@@ -1,0 +1,248 @@
+"""The processes: their settings, what they need to start, and messages that nobody should have sent."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.errors import SettingsInvalid
+from worker.app import configuration, create_app
+from worker.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+WaitFor = Callable[..., None]
+SETTINGS = Settings(provider_key="k")
+
+CONFIGURED: dict[str, Any] = {
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "task_retry_on_worker_lost": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "worker_prefetch_multiplier": 1,
+    "worker_disable_prefetch": True,
+    "worker_pool": "threads",
+    "worker_send_task_events": False,
+    "task_ignore_result": True,
+    "broker_connection_max_retries": None,
+    "broker_connection_retry_on_startup": True,
+    "broker_channel_error_retry": False,
+    "broker_pool_acquire_timeout": 10,
+    "accept_content": ["json"],
+    "result_accept_content": ["json"],
+    "task_serializer": "json",
+    "result_serializer": "json",
+    "enable_utc": True,
+    "timezone": "UTC",
+}
+TRANSPORT: dict[str, Any] = {
+    "socket_timeout": 10,
+    "socket_connect_timeout": 3,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+    "visibility_timeout": 300,
+    "unacked_restore_interval": 10,
+    "unacked_restore_throttle": 1,
+    "unacked_restore_limit": 1000,
+}
+
+
+@pytest.mark.parametrize(("name", "value"), CONFIGURED.items(), ids=CONFIGURED)
+def test_setting(name: str, value: Any) -> None:
+    assert create_app(SETTINGS).conf[name] == value
+
+
+@pytest.mark.parametrize(("name", "value"), TRANSPORT.items(), ids=TRANSPORT)
+def test_setting_of_the_redis_transport(name: str, value: Any) -> None:
+    assert configuration(SETTINGS)["broker_transport_options"][name] == value
+
+
+@pytest.mark.parametrize("name", ["retry_on_timeout", "global_keyprefix"])
+def test_what_is_never_set(name: str) -> None:
+    assert name not in configuration(SETTINGS)["broker_transport_options"]
+
+
+def test_another_broker_gets_no_redis_options() -> None:
+    conf = configuration(Settings(provider_key="k", broker_url="amqp://localhost//"))
+    assert conf["broker_transport_options"] == {"confirm_publish": True}
+    assert conf["worker_disable_prefetch"] is False
+
+
+def test_it_reads_its_own_queues_and_no_other_even_after_sending_to_one() -> None:
+    app = create_app(SETTINGS)
+    assert app.amqp.queues["shop"].name == "shop"
+    assert set(app.amqp.queues.consume_from) == {
+        "celery",
+        "boomerang.submit",
+        "boomerang.reconcile",
+        "boomerang.deliver",
+    }
+
+
+def test_the_tasks_are_its_own_and_nobodys_default() -> None:
+    app = create_app(SETTINGS)
+    ours = {name for name in app.tasks if not name.startswith("celery.")}
+    assert ours == {"boomerang.generate", "boomerang.submit", "boomerang.reconcile", "boomerang.deliver"}
+    other = create_app(SETTINGS)
+    assert other.tasks["boomerang.submit"] is not app.tasks["boomerang.submit"]
+
+
+def test_no_task_is_delayed_by_eta_and_the_beat_has_one_entry() -> None:
+    schedule = configuration(SETTINGS)["beat_schedule"]
+    assert [entry["task"] for entry in schedule.values()] == ["boomerang.reconcile"]
+    assert schedule["boomerang.reconcile"]["schedule"] == 1.0
+    assert "countdown" not in schedule["boomerang.reconcile"]["options"]
+
+
+# --- the environment ------------------------------------------------------------------------------------------------
+
+
+def test_every_bad_variable_is_named_at_once() -> None:
+    bad = {
+        "BOOMERANG_REDIS_URL": "http://x",
+        "BOOMERANG_PROVIDER_URL": "ftp://x",
+        "BOOMERANG_PROVIDER_KEY": "two words",
+        "BOOMERANG_LOOKUP_PATH": "no-id",
+        "BOOMERANG_ENVELOPE": "round",
+        "BOOMERANG_CONCURRENCY": "0",
+        "BOOMERANG_SUBMIT_GROUP": "many",
+        "BOOMERANG_READ_TIMEOUT": "-1",
+        "BOOMERANG_POLL_FIRST": "soon",
+        "BOOMERANG_AMBIGUOUS": "guess",
+        "BOOMERANG_EVENTS": "maybe",
+        "BOOMERANG_MAX_ATTEMPTS": "0",
+        "BOOMERANG_PUBLIC_URL": "https://ours.example",  # without a secret
+    }
+    with pytest.raises(SettingsInvalid) as raised:
+        Settings.from_env(bad)
+    named = {problem.partition(":")[0] for problem in raised.value.problems}
+    assert named == (bad.keys() - {"BOOMERANG_PUBLIC_URL"}) | {"BOOMERANG_CALLBACK_SECRETS"}
+    assert "two words" not in str(raised.value)
+
+
+def test_a_lease_shorter_than_a_post_is_refused() -> None:
+    env = {"BOOMERANG_PROVIDER_KEY": "k", "BOOMERANG_SUBMIT_LEASE": "20", "BOOMERANG_READ_TIMEOUT": "20"}
+    with pytest.raises(SettingsInvalid, match="BOOMERANG_SUBMIT_LEASE: must be at least 5 s longer"):
+        Settings.from_env(env)
+
+
+def test_the_key_is_in_no_repr() -> None:
+    settings = Settings.from_env({"BOOMERANG_PROVIDER_KEY": "canary", "BOOMERANG_REDIS_URL": "redis://:canary@x/0"})
+    assert settings.provider_key == "canary"
+    assert "canary" not in repr(settings)
+
+
+def test_a_process_with_a_bad_environment_says_so_and_ends() -> None:
+    bad = {"BOOMERANG_CONCURRENCY": "0", "BOOMERANG_PROVIDER_URL": "x"}
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **bad}
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "worker.main:app", "worker"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert all(name in done.stderr for name in bad)
+    assert "Traceback" not in done.stderr
+
+
+NO_SOCKETS = """
+import socket, sys
+def refuse(*args, **kwargs):
+    raise SystemExit(f"a socket was opened at import: {args}")
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+import threading
+before = threading.active_count()
+import worker.main
+assert threading.active_count() == before, threading.enumerate()
+sys.stdout.write(worker.main.app.main)
+"""
+
+
+def test_importing_does_no_work() -> None:
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "BOOMERANG_PROVIDER_KEY": "k"}
+    done = subprocess.run(
+        [sys.executable, "-c", NO_SOCKETS], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "boomerang"), done.stderr
+
+
+# --- real processes -------------------------------------------------------------------------------------------------
+
+
+def _message(body: bytes, content_type: str = "application/json", task: str = "boomerang.submit") -> str:
+    headers = {"lang": "py", "task": task, "id": "x", "argsrepr": "", "kwargsrepr": "", "retries": 0}
+    properties = {
+        "correlation_id": "x",
+        "delivery_mode": 2,
+        "delivery_info": {"exchange": "", "routing_key": "boomerang.submit"},
+        "priority": 0,
+        "body_encoding": "base64",
+        "delivery_tag": os.urandom(8).hex(),
+    }
+    return json.dumps(
+        {
+            "body": b64encode(body).decode(),
+            "content-encoding": "binary" if "python" in content_type else "utf-8",
+            "content-type": content_type,
+            "headers": headers,
+            "properties": properties,
+        }
+    )
+
+
+class Trap:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.stack
+def test_worker_and_beat_start_from_the_environment_alone_and_survive_bad_messages(
+    env: dict[str, str], processes: Any, world: Any, tmp_path: Path, wait_for: WaitFor
+) -> None:
+    w = world(concurrency=2)
+    # Given messages that nobody of ours would send, before and between good ones
+    trap = tmp_path / "trap"
+    empty = json.dumps([[], {}, {}]).encode()
+    bad = [
+        _message(pickle.dumps([[Trap(trap)], {}, {}]), "application/x-python-serialize"),
+        _message(b"not JSON"),
+        # Not here: a body that is JSON but no list of three. It ends any Celery worker; only an ACL keeps it out.
+        _message(json.dumps([["no-such-job"], {}, {}]).encode()),
+        _message(json.dumps([[1, None, {}], {"x": 1}, {}]).encode()),
+        _message(empty, task="boomerang.no-such-task"),
+        _message(empty, task="celery.backend_cleanup"),
+    ]
+    w.enqueue("job-1")
+    w.redis.lpush("boomerang.submit", *bad, _message(empty))
+    # When the processes start
+    worker, log = processes.start(env, "worker")
+    beat, _ = processes.start(env, "beat")
+    # Then the job gets done, and every message is gone
+    wait_for(lambda: w.job().state.final, 40)
+    wait_for(lambda: w.messages_in("boomerang.submit") == 0 and w.redis.hlen("unacked") == 0, 20)
+    assert not trap.exists()
+    assert worker.poll() is None
+    assert beat.poll() is None
+    # And a SIGTERM is an orderly end
+    worker.terminate()
+    beat.terminate()
+    assert worker.wait(40) == 0
+    beat.wait(20)
+    assert "canary" not in log.read_text()
+    assert list(ROOT.glob("celerybeat*")) == []
