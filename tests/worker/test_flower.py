@@ -1,0 +1,94 @@
+"""A real Flower, asked over HTTP: a job at the provider is not SUCCESS."""
+
+import json
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ops.redis_server import free_port
+
+pytestmark = pytest.mark.stack
+WaitFor = Callable[..., None]
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@pytest.fixture
+def flower(service: Any, processes: Any, wait_for: WaitFor) -> Iterator[Callable[[str], Any]]:
+    """`flower("/api/…")`: what Flower's API answers, None for a 404; started as the stack starts it."""
+    port = free_port()
+    env = {
+        "FLOWER_ADDRESS": "127.0.0.1",
+        "FLOWER_PORT": str(port),
+        "FLOWER_BASIC_AUTH": "boomerang:a-password",
+        "FLOWER_ENABLE_EVENTS": "False",
+        "FLOWER_READ_ONLY": "True",
+    }
+    # It never calls the provider, so it gets no key.
+    ours = {name: value for name, value in service.env.items() if name != "BOOMERANG_PROVIDER_KEY"}
+    process, log = processes.start({**ours, **env}, "flower")
+
+    def get(path: str) -> Any:
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
+        request.add_header("Authorization", "Basic " + b64encode(b"boomerang:a-password").decode())
+        try:
+            with DIRECT.open(request, timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == 404:
+                    return None
+                raise
+
+    def up() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            get("/api/tasks")
+        except OSError:
+            return False
+        # It must listen to events before there is something to tell.
+        return bool(service.redis.pubsub_numpat())
+
+    wait_for(up, 30)
+    return get
+
+
+def _state(flower: Any, job_id: str) -> str | None:
+    tasks = flower("/api/tasks") or {}
+    return tasks[job_id]["state"] if job_id in tasks else None
+
+
+def test_flower_lists_jobs_of_both_doors_under_their_ids_with_their_true_states(
+    service: Any, flower: Callable[[str], Any], wait_for: WaitFor
+) -> None:
+    # Given jobs of both doors at a provider that takes its time
+    service.simulator.turn(latency="3")
+    service.enqueue("flower-http")
+    service.send("flower-celery")
+    seen: dict[str, list[str | None]] = {"flower-http": [], "flower-celery": []}
+
+    def watch() -> bool:
+        for job_id, states in seen.items():
+            state = _state(flower, job_id)
+            if not states or states[-1] != state:
+                states.append(state)
+        return all(states[-1] == "SUCCESS" for states in seen.values())
+
+    wait_for(watch, 30, str(seen))
+    # Then each was in progress before it was a success, and never the other way round
+    for states in seen.values():
+        assert "IN-PROGRESS" in states
+        assert states[-2:] == ["IN-PROGRESS", "SUCCESS"], states
+    task = flower("/api/tasks")["flower-http"]
+    assert (task["name"], task["uuid"]) == ("boomerang.generate", "flower-http")
+    assert service.simulator.url in task["result"]
+
+
+def test_flower_shows_a_failure(service: Any, flower: Callable[[str], Any], wait_for: WaitFor) -> None:
+    service.simulator.turn(fail_permanent=1)
+    service.enqueue("flower-fails")
+    wait_for(lambda: _state(flower, "flower-fails") == "FAILURE", 20)
+    assert "1301" in flower("/api/tasks")["flower-fails"]["exception"]
