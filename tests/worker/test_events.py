@@ -1,0 +1,169 @@
+"""Task events for jobs of every door, as a monitor on the real broker receives them."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from jobs.settings import Settings as JobSettings
+from jobs.store import Store
+from worker.events import publish_changes
+
+WaitFor = Callable[..., None]
+
+
+class Monitor:
+    """What Flower does: a receiver of events and Celery's own state machine over them."""
+
+    def __init__(self, app: Any) -> None:
+        self.state = app.events.State()
+        self.types: list[tuple[str, str]] = []
+        self.states: dict[str, list[str]] = {}
+        self._app = app
+        self._stop = threading.Event()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._ready.wait(10)
+
+    def _run(self) -> None:
+        with self._app.connection_for_read() as connection:
+            receiver = self._app.events.Receiver(connection, handlers={"*": self._on})
+            with receiver.consumer_context() as (own, _, _):
+                while not self._stop.is_set():
+                    try:
+                        own.drain_events(timeout=0.1)
+                    except TimeoutError:
+                        # It subscribes with the first wait only.
+                        self._ready.set()
+
+    def _on(self, event: dict[str, Any]) -> None:
+        self.state.event(event)
+        job_id = event["uuid"]
+        self.types.append((job_id, event["type"]))
+        self.states.setdefault(job_id, []).append(self.state.tasks[job_id].state)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+
+@pytest.fixture
+def monitor_of() -> Iterator[Callable[[Any], Monitor]]:
+    made: list[Monitor] = []
+
+    def make(app: Any) -> Monitor:
+        made.append(Monitor(app))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+HAPPY = ["task-sent", "task-received", "task-started", "task-in-progress", "task-succeeded"]
+
+
+def test_a_monitor_sees_the_life_of_a_job(world: Any, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor) -> None:
+    w = world()
+    monitor = monitor_of(w.app)
+    w.start()
+    publish_changes(w.app, w.store, "worker@here")
+    wait_for(lambda: monitor.states.get("job-1", [""])[-1] == "IN-PROGRESS")
+    w.settle()
+    publish_changes(w.app, w.store, "worker@here")
+    wait_for(lambda: monitor.states["job-1"][-1] == "SUCCESS")
+    assert [kind for _, kind in monitor.types] == HAPPY
+    assert monitor.states["job-1"] == ["PENDING", "RECEIVED", "STARTED", "IN-PROGRESS", "SUCCESS"]
+    task = monitor.state.tasks["job-1"]
+    assert (task.name, task.uuid) == ("boomerang.generate", "job-1")
+    assert "kirin_image_omni" in task.kwargs
+    assert ".png" in task.result
+    # Told once.
+    assert publish_changes(w.app, w.store, "worker@here") == 0
+
+
+TROUBLED: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "429, then taken": (
+        {"throttle": 1},
+        ["PENDING", "RECEIVED", "STARTED", "RETRY", "STARTED", "IN-PROGRESS", "SUCCESS"],
+    ),
+    "in doubt, found": (
+        {"lost_answers": 1},
+        ["PENDING", "RECEIVED", "STARTED", "IN-DOUBT", "SUCCESS"],
+    ),
+    "in doubt, absent, sent again": (
+        {"error_before": 1},
+        ["PENDING", "RECEIVED", "STARTED", "IN-DOUBT", "RETRY", "STARTED", "IN-PROGRESS", "SUCCESS"],
+    ),
+    "failed, another attempt": (
+        {"fail": 1},
+        ["PENDING", "RECEIVED", "STARTED", "IN-PROGRESS", "RETRY", "STARTED", "IN-PROGRESS", "SUCCESS"],
+    ),
+    "failed for good": ({"fail_permanent": 1}, ["PENDING", "RECEIVED", "STARTED", "IN-PROGRESS", "FAILURE"]),
+}
+
+
+@pytest.mark.parametrize(("knobs", "states"), TROUBLED.values(), ids=TROUBLED)
+@pytest.mark.parametrize("often", [True, False], ids=["told at once", "told together"])
+def test_the_order_of_states_with_trouble_on_the_way(  # noqa: PLR0917 - fixtures
+    knobs: dict[str, Any],
+    states: list[str],
+    often: bool,
+    world: Any,
+    simulator: Any,
+    monitor_of: Callable[[Any], Monitor],
+    wait_for: WaitFor,
+) -> None:
+    w = world()
+    monitor = monitor_of(w.app)
+    simulator.turn(**knobs)
+    w.start()
+    if often:
+        publish_changes(w.app, w.store, "worker@here")
+    simulator.turn(**dict.fromkeys(knobs, 0))
+    w.settle(seconds=20)
+    publish_changes(w.app, w.store, "worker@here")
+    wait_for(lambda: monitor.states.get("job-1", [""])[-1] in {"SUCCESS", "FAILURE"})
+    assert monitor.states["job-1"] == states
+
+
+def test_a_cancelled_and_an_expired_job(
+    world: Any, simulator: Any, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
+) -> None:
+    w = world(deadline=3600.0)
+    monitor = monitor_of(w.app)
+    simulator.turn(latency="1000")
+    w.enqueue("cancelled")
+    w.store.cancel("cancelled")
+    w.start("expired")
+    w.round(3601)
+    publish_changes(w.app, w.store, "worker@here")
+    wait_for(lambda: monitor.states.get("expired", [""])[-1] == "FAILURE")
+    assert monitor.states["cancelled"][-1] == "REVOKED"
+    assert "in time" in monitor.state.tasks["expired"].exception
+
+
+def test_many_changes_in_one_round(world: Any, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor) -> None:
+    w = world()
+    monitor = monitor_of(w.app)
+    ids = [f"job-{n}" for n in range(1200)]
+    for start in range(0, len(ids), 300):
+        w.enqueue(*ids[start : start + 300])
+    assert publish_changes(w.app, w.store, "worker@here") == 1200
+    wait_for(lambda: len(monitor.types) == 2400)
+    assert {states[-1] for states in monitor.states.values()} == {"RECEIVED"}
+
+
+def test_a_job_that_is_forgotten_already_is_told_all_the_same(
+    world: Any, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
+) -> None:
+    w = world()
+    monitor = monitor_of(w.app)
+    w.start()
+    w.settle()
+    Store(w.redis, JobSettings(retention=0)).purge()
+    w.redis.delete("{b}:j:job-1", "{b}:r:job-1")
+    publish_changes(w.app, w.store, "worker@here")
+    wait_for(lambda: monitor.states.get("job-1", [""])[-1] == "SUCCESS")
