@@ -36,6 +36,7 @@ from worker.settings import Settings
 from worker.submit import Submitter
 
 ROOT = Path(__file__).parents[2]
+TETHERED = (sys.executable, "-IS", str(redis_servers.TETHER))
 KEY = "canary-provider-key-7f3a"
 SECRET = "a-callback-secret-for-tests"
 #: Redis's clock, moved on by a key: a test waits for nothing.
@@ -340,7 +341,8 @@ class Processes:
         log = self._folder / f"{len(self._running)}-{command[0]}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "worker.main:app", *command],
+                # Tethered: it does not outlive this process, however that ends.
+                [*TETHERED, str(os.getpid()), sys.executable, "-m", "celery", "-A", "worker.main:app", *command],
                 cwd=ROOT,
                 env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **env},
                 stdin=subprocess.DEVNULL,
