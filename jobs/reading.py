@@ -174,7 +174,7 @@ class Reading:
             ready=ready,
             held=held,
             held_until=at(fields["hold"]) if held else None,
-            held_since=at(fields["since"]) if held else None,
+            held_since=at(fields["since"]) if held and "since" in fields else None,
             reason=fields.get("why") if held else None,
             cost=dollars(fields.get("spent", 0)),
             contradicted=int(fields.get("contradicted", 0)),
