@@ -1,0 +1,77 @@
+"""What the pages point to is there: links, headings, files and tests."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+#: A path as the pages write one: from the root of the repository, or the name of a Lua verb.
+FOLDERS = ("client", "docs", "jobs", "ops", "schemas", "tests", "webhook", "worker")
+NAMED = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./-]+|\w+\.lua|[\w.-]+\.(?:ya?ml|toml|lock)|Makefile")
+TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
+
+
+def prose(page: Path) -> str:
+    """The page without what is to be copied into a shell or a file."""
+    return FENCE.sub("", page.read_text("utf-8"))
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """The headings as GitHub names them in an address."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@cache
+def functions(path: Path) -> set[str]:
+    return {node.name for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)}
+
+
+def links() -> list[tuple[Path, str]]:
+    found = [(page, target) for page in PAGES for target in LINK.findall(prose(page))]
+    return [(page, target) for page, target in found if not re.match(r"[a-z]+:", target)]
+
+
+def test_there_is_something_to_hold_them_to() -> None:
+    assert len(PAGES) >= 8
+    assert len(links()) >= 20
+
+
+@pytest.mark.parametrize(("page", "target"), links(), ids=lambda value: getattr(value, "name", value))
+def test_a_link_leads_somewhere(page: Path, target: str) -> None:
+    name, _, anchor = unquote(target).partition("#")
+    file = (page.parent / name).resolve() if name else page
+    assert file.exists(), f"{page.name} points to {name}"
+    if anchor:
+        assert anchor in anchors(file), f"{page.name}: no heading #{anchor} in {file.name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_file_that_is_named_exists(page: Path) -> None:
+    named = {text.partition("::")[0] for text in CODE.findall(prose(page))}
+    paths = {text for text in named if NAMED.fullmatch(text)}
+    missing = {path for path in paths if not (ROOT / path).exists() and not (ROOT / "jobs" / "lua" / path).exists()}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_test_that_is_named_exists(page: Path) -> None:
+    named = set(TEST.findall(page.read_text("utf-8")))
+    assert {f"{file}::{name}" for file, name in named if name not in functions(ROOT / file)} == set()
+
+
+def test_each_line_of_the_guarantees_names_a_test() -> None:
+    page = (ROOT / "docs" / "guarantees.md").read_text("utf-8")
+    _, _, table = page.partition("| what happens | what follows | tested in |\n| --- | --- | --- |\n")
+    rows = table.strip().splitlines()
+    assert len(rows) >= 30
+    assert [row for row in rows if not TEST.search(row.rsplit("|", 2)[1])] == []
