@@ -43,9 +43,9 @@ TRANSITIONS: dict[State, dict[State, str]] = {
         State.SUBMITTING: "a worker claims it: slots taken, lease and fence written, before the first byte leaves",
         State.IN_DOUBT: "a callback shows that an earlier POST, believed lost, did arrive",
         State.COMPLETED: "the same, and the callback carries the result",
-        State.FAILED: "the same with a failure; or the provider never creates it (too many tries)",
+        State.FAILED: "the same, and it failed for good",
         State.CANCELLED: "the producer cancels: nothing was sent, nothing is owed to the provider",
-        State.QUEUED: "the attempt that was believed lost failed: the next one is queued",
+        State.QUEUED: "the same, and it failed with a code worth another attempt",
     },
     State.SUBMITTING: {
         State.QUEUED: "surely not created (429, no connection): same attempt, same place; or the next attempt",

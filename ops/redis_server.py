@@ -55,7 +55,7 @@ def config(folder: Path, port: int, password: str, *, durable: bool) -> str:
     """The server's configuration file."""
     append = (
         # The jobs *are* this database. The log is written before a command is answered, so that a killed Redis forgets
-        # nothing; `everysec` leaves the last second to a power cut, where a submission is then found again by look-up.
+        # nothing; only a power cut takes the last second, which on one's own machine is worth the speed.
         "appendonly yes\nappendfsync everysec\nauto-aof-rewrite-min-size 64mb" if durable else "appendonly no"
     )
     return f"""\

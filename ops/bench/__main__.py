@@ -16,6 +16,7 @@ from ops.bench.state import weigh
 SLOW = 10
 SLOTS = 16
 CALLBACK_RATE = 300
+LIMIT = 50
 
 
 class Report:
@@ -52,6 +53,7 @@ def main(jobs: int, runs: int, weighed: int) -> None:
         folder = Path(name)
         _rates(report, folder, jobs, runs)
         _slow(report, folder, jobs)
+        _slots(report, folder)
         report.step(f"the state, with {weighed:,} jobs")
         state = weigh(folder / "state", weighed)
     report.row("checked and enqueued by one process, 500 a call", f"{state.rate:,.0f} jobs/s", "≥ 20,000")
@@ -60,7 +62,7 @@ def main(jobs: int, runs: int, weighed: int) -> None:
 
 
 def _rates(report: Report, folder: Path, jobs: int, runs: int) -> None:
-    with stack(folder / "fast", "0") as running:
+    with stack(folder / "fast", "--latency 0") as running:
         report.step("the bare recipe and the whole path, in turn")
         bare, whole = [], []
         for turn in range(runs):
@@ -77,12 +79,20 @@ def _rates(report: Report, folder: Path, jobs: int, runs: int) -> None:
 
 def _slow(report: Report, folder: Path, jobs: int) -> None:
     report.step(f"the polling recipe and the whole path at {SLOW} s of generation")
-    with stack(folder / "slow", str(SLOW)) as running:
+    with stack(folder / "slow", f"--latency {SLOW}") as running:
         polling = plain_recipe(running, "bare.until_done", 2 * SLOTS)
         ours = whole_path(running, jobs, "slow")
     report.row(f"submit-and-poll recipe, {SLOTS} slots, {SLOW} s of generation", f"{polling:,.1f} jobs/s")
     report.row("whole path, the same generation", f"{ours:,.0f} jobs/s")
     report.row("whole path : submit-and-poll recipe", f"{ours / polling:,.0f}")
+
+
+def _slots(report: Report, folder: Path) -> None:
+    report.step(f"{LIMIT} slots, each for a second a job")
+    options = f"--latency 1 --slots {LIMIT}"
+    with stack(folder / "slots", options, {"BOOMERANG_MAX_IN_FLIGHT": str(LIMIT)}) as running:
+        rate = whole_path(running, 20 * LIMIT, "slots")
+    report.row(f"{LIMIT} slots, one second of generation: slots in use", f"{rate / LIMIT:.0%}")
 
 
 if __name__ == "__main__":

@@ -31,12 +31,12 @@ def generations(count: int) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def stack(folder: Path, latency: str, settings: dict[str, str] | None = None) -> Iterator[LocalStack]:
-    """The whole service, its simulator answering after that latency."""
+def stack(folder: Path, simulator: str, settings: dict[str, str] | None = None) -> Iterator[LocalStack]:
+    """The whole service; `simulator`: its options."""
     options = Options(
         folder=folder,
         flower=False,
-        simulator=f"--latency {latency}",
+        simulator=simulator,
         settings=settings or {},
         warnings=False,
     )
@@ -71,7 +71,7 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         if time.monotonic() > end:
             raise TooSlow(f"not done after {LIMIT:.0f} s")
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def bought(running: LocalStack) -> int:
