@@ -20,6 +20,8 @@ from jobs.store import Store
 
 #: Keys asked for in one step of a cursor, and records read in one round trip.
 CHUNK = 500
+#: Bytes of an error code that a batch counts by; longer ones are counted together.
+LONGEST_CODE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class _Sums:
     spent: int = 0
     batches: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     spent_by_batch: Counter[str] = field(default_factory=Counter)
+    codes_by_batch: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
 
 def audit(store: Store) -> list[Finding]:
@@ -69,6 +72,7 @@ class _Audit:
         sums = _Sums()
         yield from self._jobs(sums)
         yield from self._entries()
+        yield from self._queues()
         yield from self._batches(sums)
         yield from self._lane(sums)
 
@@ -81,19 +85,18 @@ class _Audit:
                 for job_id in ids:
                     pipe.hgetall(of("job", job_id))
                     pipe.zscore(single("alarms"), job_id)
-                    pipe.zscore(single("ready"), job_id)
                     pipe.get(of("result", job_id))
                     pipe.exists(of("text", job_id))
                     for state in State:
                         pipe.zscore(of("state", state), job_id)
                 answers = pipe.execute()
-            width = 5 + len(State)
+            width = 4 + len(State)
             for place, job_id in enumerate(ids):
-                fields, alarm, ready, result, text, *scores = answers[place * width : (place + 1) * width]
+                fields, alarm, result, text, *scores = answers[place * width : (place + 1) * width]
                 if not fields:
                     continue
                 yield from _alarm(job_id, fields, alarm)
-                yield from _queue(job_id, fields, ready)
+                yield from _admitted(job_id, fields)
                 yield from _index(job_id, fields, dict(zip(State, scores, strict=True)))
                 if not text:
                     yield Finding(
@@ -114,9 +117,7 @@ class _Audit:
 
     def _entries(self) -> Iterator[Finding]:
         of, single = self._keys.of, self._keys.single
-        indexes = {"alarm": single("alarms"), "queue": single("ready")} | {
-            f"index {state}": of("state", state) for state in State
-        }
+        indexes = {"alarm": single("alarms")} | {f"index {state}": of("state", state) for state in State}
         for name, key in indexes.items():
             for ids in _chunks(str(member) for member, _ in self._client.zscan_iter(key, count=CHUNK)):
                 with self._client.pipeline(transaction=False) as pipe:
@@ -127,6 +128,41 @@ class _Audit:
                     if state is None:
                         detail = f"stands in {key}, but there is no such job"
                         yield Finding(name.partition(" ")[0], job_id, detail, f"ZREM {key} {job_id}")
+
+    # --- queues -----------------------------------------------------------------------------------------------------
+
+    def _queues(self) -> Iterator[Finding]:
+        """The queues, of one batch each, and those of them that take part in admission."""
+        of, single = self._keys.of, self._keys.single
+        waiting = 0
+        taking_part = {str(batch): score for batch, score in self._client.zscan_iter(single("queues"))}
+        for batch in {*self._ids("ready"), *taking_part}:
+            key = of("ready", batch)
+            for ids in _chunks(str(member) for member, _ in self._client.zscan_iter(key, count=CHUNK)):
+                with self._client.pipeline(transaction=False) as pipe:
+                    for job_id in ids:
+                        pipe.hgetall(of("job", job_id))
+                    records = pipe.execute()
+                for job_id, fields in zip(ids, records, strict=True):
+                    yield from _waits(job_id, fields, batch, key)
+            paused, sweep = self._client.hmget(of("batch", batch), ["paused", "do"])
+            halted = batch != "" and (paused is not None or sweep == "cancel")
+            first: Any = self._client.zrange(key, 0, 0, withscores=True)
+            should = None if halted or not first else first[0][1]
+            if taking_part.get(batch) != should:
+                detail = f"its queue stands in {single('queues')} at {taking_part.get(batch)} instead of {should}"
+                should_be = "ZREM" if should is None else f"ZADD {should:.0f}"
+                remedy = f"{should_be} {batch!r} in {single('queues')}"
+                yield Finding("queue", batch or "lane", detail, remedy)
+            waiting += 0 if halted else self._client.zcard(key)
+        if over := int(self._client.hget(single("lane"), "ready") or 0) - waiting:
+            remedy = f"HINCRBY {single('lane')} ready {-over}"
+            yield Finding("ready", "lane", f"differs from its recount by {over:+d}", remedy)
+        sweeping = {str(batch) for batch, _ in self._client.zscan_iter(single("sweeps"))}
+        for batch in {*self._ids("batch"), *sweeping}:
+            if self._client.hexists(of("batch", batch), "do") != (batch in sweeping):
+                detail = "a cancel or retry of it is begun, but not under way, or the other way round"
+                yield Finding("sweep", batch, detail, f"ZADD {single('sweeps')} 0 {batch}: what is left is then done.")
 
     # --- counters ---------------------------------------------------------------------------------------------------
 
@@ -152,6 +188,10 @@ class _Audit:
                 )
                 detail = f"counters against a recount: {differences or 'equal'}; {gone} forgotten since"
                 yield Finding("batch", batch_id, detail, remedy)
+            told = Counter({name[2:]: int(number) for name, number in fields.items() if name.startswith("x:")})
+            if told != sums.codes_by_batch[batch_id]:
+                detail = f"failed jobs by code: counts {dict(told)}, recount {dict(sums.codes_by_batch[batch_id])}"
+                yield Finding("codes", batch_id, detail, f"Correct the fields x:… in {of('batch', batch_id)}.")
             members = self._client.llen(of("members", batch_id))
             if members != accepted:
                 yield Finding(
@@ -186,12 +226,22 @@ def _alarm(job_id: str, fields: dict[str, str], alarm: float | None) -> Iterator
         yield Finding("alarm", job_id, f"{fields['s']} with nothing left to do, but with an alarm", "ZREM the alarm.")
 
 
-def _queue(job_id: str, fields: dict[str, str], ready: float | None) -> Iterator[Finding]:
-    remedy = "ZREM it from the queue; its alarm puts it back if it belongs there."
-    if ready is not None and fields["s"] != State.QUEUED:
-        yield Finding("queue", job_id, f"waits for admission, but is {fields['s']}", remedy)
-    elif ready is not None and "w" in fields:
-        yield Finding("queue", job_id, "waits for admission, but is admitted already", remedy)
+def _waits(job_id: str, fields: dict[str, str], batch: str, key: str) -> Iterator[Finding]:
+    wrong = ""
+    if not fields:
+        wrong = "there is no such job"
+    elif fields["s"] != State.QUEUED:
+        wrong = f"is {fields['s']}"
+    elif "w" in fields:
+        wrong = "is admitted already"
+    elif fields.get("b", "") != batch:
+        wrong = "belongs to another batch"
+    if wrong:
+        remedy = f"ZREM {key} {job_id}; its alarm puts it where it belongs."
+        yield Finding("queue", job_id, f"waits for admission, but {wrong}", remedy)
+
+
+def _admitted(job_id: str, fields: dict[str, str]) -> Iterator[Finding]:
     if "w" in fields and fields["s"] != State.QUEUED:
         yield Finding("window", job_id, f"counts as admitted, but is {fields['s']}", "HDEL its field w.")
 
@@ -215,11 +265,15 @@ def _add(sums: _Sums, fields: dict[str, str], result: str | None) -> None:
         sums.slots += images
     if "w" in fields:
         sums.window += images
-    cost = int(Result.from_json(result).nano or 0) if result else 0
+    ended = Result.from_json(result) if result else Result()
+    cost = int(ended.nano or 0)
     sums.spent += cost
     if batch is not None:
         sums.batches[batch][fields["s"]] += 1
         sums.spent_by_batch[batch] += cost
+        if fields["s"] == State.FAILED:
+            code = (ended.error or {}).get("code", "")
+            sums.codes_by_batch[batch][code if len(code.encode()) <= LONGEST_CODE else ""] += 1
 
 
 def _literally(text: str) -> str:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 #: name → suffix of a key that exists once.
 SINGLE: Mapping[str, str] = {
     "alarms": "alarms",  # ZSET id → µs at which someone must look at the job again
-    "ready": "ready",  # ZSET id → created: queued jobs that wait for admission
-    "lane": "lane",  # HASH slots, window, hold, why, level, tat, spent, last: the provider account's side of things
+    "queues": "queues",  # ZSET batch → created of its oldest waiting job: the queues that take part in admission
+    "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
+    "lane": "lane",  # HASH slots, window, ready, hold, why, level, tat, spent, last: the provider account's side
     "wake": "wake",  # STRING a hint to admit is under way
     "ring": "ring",  # STRING a hint to reconcile is under way
     "batches": "batches",  # ZSET batch id → created
@@ -25,7 +26,8 @@ FAMILY: Mapping[str, str] = {
     "result": "r:",  # STRING output, error and usage as JSON
     "parked": "k:",  # STRING how to finish the parked Celery message
     "state": "s:",  # ZSET id → created: one index a state
-    "batch": "b:",  # HASH accepted, created, spent and one counter a state
+    "ready": "q:",  # ZSET id → created: queued jobs that wait for admission, of one batch (or of none)
+    "batch": "b:",  # HASH accepted, created, spent, one counter a state and an error code; paused; the sweep under way
     "members": "m:",  # LIST job ids of a batch, in input order
     "ended": "e:",  # CHANNEL a message when the job ends
 }

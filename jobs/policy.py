@@ -8,6 +8,8 @@ from jobs.settings import Settings
 #: Codes of a failed task for which a new attempt may help: the gateway's internal, parsing, HTTP, status and creation
 #: errors (seed kirin_image_omni, "Error codes") and Kling's 1302/1303 (too fast, too many) (provider-contract).
 WORTH_RETRYING = frozenset({"002016095", "002016096", "002016097", "002016098", "002016099", "1302", "1303"})
+#: A waiting job needs no look (its place in the queue and its record change together); this one is belt and braces.
+RECHECK = 900.0
 #: Wait before attempt 2, doubled for each further one.
 ATTEMPT_BASE = 2.0
 ATTEMPT_CAP = 300.0

@@ -144,6 +144,8 @@ class Reading:
             counts={state: int(fields.get(state, 0)) for state in State},
             cost=dollars(fields.get("spent", 0)),
             created_at=at(fields["created"]),
+            paused="paused" in fields,
+            errors={name[2:]: int(count) for name, count in fields.items() if name.startswith("x:")},
         )
 
     def batch_jobs(self, batch_id: str) -> Iterator[Job]:
@@ -161,17 +163,16 @@ class Reading:
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.time()
                 pipe.hgetall(keys.single("lane"))
-                pipe.zcard(keys.single("ready"))
                 for state in State:
                     pipe.zcard(keys.of("state", state))
-                (seconds, micros), fields, ready, *counts = pipe.execute()
+                (seconds, micros), fields, *counts = pipe.execute()
         except redis.RedisError as error:
             raise translated(error) from error
         held = int(fields.get("hold", 0)) > seconds * 1_000_000 + micros
         return Lane(
             slots=int(fields.get("slots", 0)),
             window=int(fields.get("window", 0)),
-            ready=ready,
+            ready=int(fields.get("ready", 0)),
             held=held,
             held_until=at(fields["hold"]) if held else None,
             held_since=at(fields["since"]) if held and "since" in fields else None,

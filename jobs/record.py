@@ -199,13 +199,18 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Jobs that came together. `counts` has every state; `cost` sums all results taken in, in USD."""
+    """Jobs that came together. `counts` has every state; `cost` sums all results taken in, in USD.
+
+    `errors`: how many failed by error code, of those not forgotten yet; codes of more than 64 bytes count as "".
+    """
 
     id: str
     accepted: int
     counts: Mapping[State, int]
     cost: Decimal
     created_at: datetime
+    paused: bool = False
+    errors: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:

@@ -35,6 +35,8 @@ def shown_batch(batch: Batch) -> dict[str, Any]:
         "accepted": batch.accepted,
         "counts": {state.value: count for state, count in batch.counts.items()},
         "done": batch.done,
+        "errors": dict(batch.errors),
+        "paused": batch.paused,
         "cost": batch.cost,
         "created_at": batch.created_at,
     }

@@ -11,18 +11,17 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from jobs.batches import Batches
 from jobs.changes import Change, read_changes
 from jobs.errors import JobNotFound, NotAllowed
 from jobs.keys import Keys
+from jobs.policy import RECHECK as RECHECK
 from jobs.policy import next_attempt
-from jobs.reading import Reading
 from jobs.record import Claim, Due, Job, NewJob, Result, at, parse_external_id
 from jobs.scripts import REDIS_TIME, Scripts
 from jobs.settings import Settings
 from jobs.states import State
 
-#: A waiting job needs no look (its place in the queue and its record change together); this one is belt and braces.
-RECHECK = 900.0
 #: An admitted job whose message no worker has taken by then goes back into the queue.
 PUT_BACK = 30.0
 #: Images on their way to workers at most: enough to keep them busy, few enough for a cancel or hold to act at once.
@@ -73,7 +72,7 @@ class Settled:
     owed: bool = False
 
 
-class Store(Reading):
+class Store(Batches):
     """All that changes a job. Raises `StoreUnavailable` where Redis does not answer; nothing is retried in here."""
 
     def __init__(

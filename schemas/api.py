@@ -12,6 +12,9 @@ from schemas.states import JOB_STATES
 MAX_PAGE = 500
 LONGEST_WAIT = 60
 
+#: What can be tried again by hand. Those that were cancelled or have expired only on request: each attempt costs money.
+RETRIED_STATES = ("failed", "expired", "cancelled")
+
 #: A batch's id heads the ids of its lines, `<batch id>.<line number>`: it leaves room for a number of 28 digits.
 BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
 _batch_id = Pattern(BATCH_ID, "must begin with a letter or digit and have at most 100 of A-Z a-z 0-9 . _ : -")
@@ -53,6 +56,26 @@ class BatchQuery(Schema):
         metadata={
             "description": "The batch's id, made for you if left out. The same upload under it again adds nothing."
         },
+    )
+
+
+class BatchRetryQuery(Schema):
+    """`POST /v1/batches/<id>/retry?status=&code=&dry_run=`; the first two as often as needed."""
+
+    status = fields.List(
+        fields.String(validate=Options(RETRIED_STATES)),
+        load_default=["failed"],
+        metadata={"description": "Jobs in these states; left out, failed ones only."},
+    )
+    code = fields.List(
+        fields.String(validate=validate.Length(max=64, error="must have at most 64 characters")),
+        load_default=list,
+        metadata={"description": "Of the failed ones, only those with these error codes; left out, all."},
+    )
+    dry_run = fields.Boolean(
+        load_default=False,
+        error_messages={"invalid": "must be true or false"},
+        metadata={"description": "Only count them."},
     )
 
 

@@ -144,8 +144,26 @@ class BatchView(Schema):
     accepted = fields.Integer(required=True, metadata=_about("Jobs in it.", 998))
     counts = fields.Nested(CountsView, required=True)
     done = fields.Boolean(required=True, metadata=_about("Whether every job has ended."))
+    errors = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        required=True,
+        metadata=_about("How many failed, by error code.", {"002016095": 4}),
+    )
+    paused = fields.Boolean(required=True, metadata=_about("Whether its waiting jobs are held back on request."))
     cost = _money("What its jobs cost so far.", required=True)
     created_at = _instant("Begun.", required=True)
+
+
+class BatchChanged(Schema):
+    """What was done to a batch."""
+
+    id = fields.String(required=True, metadata=_about("The batch's id.", "spring-catalogue"))
+    action = fields.String(required=True, metadata=_about("pause, resume, cancel or retry.", "cancel"))
+    affected = fields.Integer(required=True, metadata=_about("Jobs changed, held or let go so far.", 40_000))
+    pending = fields.Integer(
+        required=True, metadata=_about("Jobs, at most, that are still to be changed; that goes on by itself.", 0)
+    )
 
 
 class LaneView(Schema):

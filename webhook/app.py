@@ -3,7 +3,7 @@
 from flask import Flask
 
 from jobs.store import Store
-from webhook import auth, batches_api, callbacks, health, jobs_api, pages, problems
+from webhook import auth, batch_actions, batches_api, callbacks, health, jobs_api, pages, problems
 from webhook.messages import Messages
 from webhook.metrics import StateCollector
 from webhook.openapi import create_api
@@ -29,6 +29,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     api = create_api(app)
     api.register_blueprint(jobs_api.blueprint)
     api.register_blueprint(batches_api.blueprint)
+    api.register_blueprint(batch_actions.blueprint)
     problems.register(app)
     auth.protect(app, auth.ApiKeys(settings.api_keys))
     return app

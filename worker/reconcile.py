@@ -40,7 +40,10 @@ class Reconciler:
         self._messages = messages
 
     def __call__(self) -> int:
-        """One round: all that is due now, then admission, then forgetting what is old. Returns how many alarms rang."""
+        """One round: all that is due now, changes to whole batches, admission, and forgetting what is old.
+
+        Returns how many alarms rang.
+        """
         end = time.monotonic() + ROUND
         total, rang = 0, STEP
         while rang == STEP and time.monotonic() < end:
@@ -49,6 +52,7 @@ class Reconciler:
             list(self._executor.map(self._act, [due for due in dues if not due.job.owing]))
             if owing := [due.job.id for due in dues if due.job.owing]:
                 self._messages.deliver(owing)
+        self._store.sweep()
         admit(self._store, self._messages, self._settings.group)
         self._store.purge()
         return total

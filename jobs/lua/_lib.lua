@@ -73,7 +73,59 @@ local function next_look(job)
   return tonumber(FINAL[job.s] and job.g and job.z or redis.call('ZSCORE', KEY.alarms, job.id) or nil)
 end
 
-local function ready(job) redis.call('ZADD', KEY.ready, job.c, job.id) end
+-- Waiting jobs stand in one queue a batch (those without a batch share one), and the queues that may be admitted from
+-- in `queues`, at the time of their oldest job: admission merges their heads and so keeps to the order of acceptance. A
+-- batch is halted, or goes on, by leaving or joining `queues`, in one step however many wait in it; with one queue for
+-- all, a million paused jobs would have to be carried aside and back, or stepped over at each admission.
+local halts = {}
+local function halted(batch)
+  if batch == '' then return false end
+  if halts[batch] == nil then
+    local paused, sweep = unpack(redis.call('HMGET', KEY.batch .. batch, 'paused', 'do'))
+    halts[batch] = (paused or sweep == 'cancel') and true or false
+  end
+  return halts[batch]
+end
+
+-- Put a queue where its oldest job belongs.
+local function head(batch)
+  local first = redis.call('ZRANGE', KEY.ready .. batch, 0, 0, 'WITHSCORES')
+  if #first == 0 then
+    redis.call('ZREM', KEY.queues, batch)
+  else
+    redis.call('ZADD', KEY.queues, first[2], batch)
+  end
+end
+
+-- A queue has so many jobs more.
+local function grown(batch, by)
+  if by == 0 or halted(batch) then return end
+  redis.call('HINCRBY', KEY.lane, 'ready', by)
+  head(batch)
+end
+
+-- After a change to what halts a batch: `was` is what `halted` said before.
+local function halt_or_go_on(batch, was)
+  halts[batch] = nil
+  if halted(batch) == was then return end
+  local waiting = redis.call('ZCARD', KEY.ready .. batch)
+  if was then
+    grown(batch, waiting)
+  elseif waiting > 0 then
+    redis.call('ZREM', KEY.queues, batch)
+    redis.call('HINCRBY', KEY.lane, 'ready', -waiting)
+  end
+end
+
+local function ready(job)
+  local batch = job.b or ''
+  grown(batch, redis.call('ZADD', KEY.ready .. batch, job.c, job.id))
+end
+
+local function unready(job)
+  local batch = job.b or ''
+  grown(batch, -redis.call('ZREM', KEY.ready .. batch, job.id))
+end
 
 local function leave_window(job)
   if job.w then
@@ -97,7 +149,7 @@ local function move(job, to, change, now, at)
   end
   if from == 'queued' then
     leave_window(job)
-    redis.call('ZREM', KEY.ready, job.id)
+    unready(job)
   end
   change.s, change.u = to, now
   save(job, change)
@@ -150,7 +202,7 @@ local function fenced(job, fence) return fence == '' or (job.f or '0') == fence 
 -- Whether to send a hint that jobs wait for admission; at most one is under way at a time, and none is needed while
 -- admitted jobs are on their way: who submits those looks for more.
 local function wake(now)
-  if redis.call('ZCARD', KEY.ready) == 0 or lane('hold') > now or lane('window') > 0 then return 0 end
+  if redis.call('ZCARD', KEY.queues) == 0 or lane('hold') > now or lane('window') > 0 then return 0 end
   if redis.call('SET', KEY.wake, '1', 'NX', 'PX', HINT_MS) then return 1 end
   return 0
 end
@@ -159,6 +211,44 @@ end
 local function ring()
   if redis.call('SET', KEY.ring, '1', 'NX', 'PX', HINT_MS) then return 1 end
   return 0
+end
+
+-- How many of a batch failed, by error code: what a retry by code would take is known without a look at the jobs.
+local function code_of(result)
+  local readable, body = pcall(cjson.decode, result or '')
+  local code = readable and type(body) == 'table' and type(body.error) == 'table' and body.error.code
+  return type(code) == 'string' and #code <= 64 and code or ''
+end
+
+local function tally(batch, result, by)
+  local field = 'x:' .. code_of(result)
+  if redis.call('HINCRBY', KEY.batch .. batch, field, by) == 0 then redis.call('HDEL', KEY.batch .. batch, field) end
+end
+
+-- The producer gives up on an unfinished job. What may be running at the provider keeps its slots and is watched to its
+-- end.
+local function give_up(job, now)
+  local change = {e = now, y = 'cancel', g = owed(job)}
+  if job.s == 'queued' then
+    change.r = false
+    move(job, 'cancelled', change, now, change.g and now or false)
+  else
+    change.p = job.s
+    -- The delivery is due now; the look at the provider, or the end of the lease, when it was.
+    if change.g then change.z, change.i = next_look(job), now end
+    move(job, 'cancelled', change, now, change.g and now or nil)
+  end
+end
+
+-- Queue a job again that is over, at the provider too. An attempt that was sent is over: the next has a new external id.
+local function try_again(job, now, recheck)
+  local change = {e = false, y = false, g = false, q = false, t = false, d = false, l = false, x = false, v = false}
+  change.r, change.k, change.h, change.j = false, false, false, outdate_deliveries(job)
+  if job.q then change.a = attempt(job) + 1 end
+  if job.s == 'failed' and job.b then tally(job.b, redis.call('GET', KEY.result .. job.id), -1) end
+  redis.call('DEL', KEY.result .. job.id)
+  move(job, 'queued', change, now, now + recheck)
+  ready(job)
 end
 
 local function spend(job, cost)

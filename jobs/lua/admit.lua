@@ -24,24 +24,43 @@ end
 local step = rate > 0 and 1000000 / rate or 0
 local tat = math.max(lane('tat'), now)
 local taken = 0
-for _, id in ipairs(redis.call('ZRANGE', KEY.ready, 0, limit - 1)) do
+
+-- Take one job if it may go; false: neither may any behind it.
+local function take(batch, id)
   local job = load(id)
-  if not job then redis.call('ZREM', KEY.ready, id); break end -- it would stop the queue for ever
-  local n = images(job)
-  -- A job of more images than there are slots would wait for ever; it goes when it has the lane to itself.
-  local alone = slots_max > 0 and n > slots_max and slots + window + taken == 0
-  if n > budget - taken and not alone then break end
-  if step > 0 and tat - now > burst then break end
-  tat = tat + step
-  taken = taken + n
-  redis.call('ZREM', KEY.ready, id)
-  save(job, {w = '1'})
-  alarm(job, now + putback)
-  answer[#answer + 1] = id
+  if job then
+    local n = images(job)
+    -- A job of more images than there are slots would wait for ever; it goes when it has the lane to itself.
+    local alone = slots_max > 0 and n > slots_max and slots + window + taken == 0
+    if n > budget - taken and not alone then return false end
+    if step > 0 and tat - now > burst then return false end
+    tat = tat + step
+    taken = taken + n
+    save(job, {w = '1'})
+    alarm(job, now + putback)
+    answer[#answer + 1] = id
+  end
+  redis.call('ZREM', KEY.ready .. batch, id) -- without a record, too: it would stop the queue for ever
+  return true
+end
+
+local open = true
+while open and #answer - 1 < limit do
+  local first = redis.call('ZRANGE', KEY.queues, 0, 1, 'WITHSCORES')
+  if #first == 0 then break end
+  local batch, left = first[1], 0
+  -- As far as this queue is older than the next one.
+  local ids = redis.call('ZRANGEBYSCORE', KEY.ready .. batch, '-inf', first[4] or '+inf', 'LIMIT', 0, limit - #answer + 1)
+  for _, id in ipairs(ids) do
+    open = take(batch, id)
+    if not open then break end
+    left = left - 1
+  end
+  if #ids == 0 then head(batch) else grown(batch, left) end
 end
 if taken > 0 then
   redis.call('HINCRBY', KEY.lane, 'window', taken)
   if step > 0 then redis.call('HSET', KEY.lane, 'tat', whole(tat)) end
-  if #answer - 1 == limit and limit > 1 and redis.call('ZCARD', KEY.ready) > 0 then answer[1] = 1 end
+  if #answer - 1 == limit and limit > 1 and redis.call('ZCARD', KEY.queues) > 0 then answer[1] = 1 end
 end
 return answer

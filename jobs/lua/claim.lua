@@ -10,7 +10,7 @@ local answer = {}
 for i = 2, #ARGV do
   local job = load(ARGV[i])
   if job and job.s == 'queued' and job.w then
-    if held then
+    if held or halted(job.b or '') then
       leave_window(job)
       ready(job)
     else

@@ -28,7 +28,7 @@ for i = 3, #ARGV, 6 do
     redis.call('SET', KEY.text .. id, text)
     if labels ~= '' then redis.call('SET', KEY.labels .. id, labels) end
     redis.call('ZADD', KEY.state .. 'queued', at, id)
-    redis.call('ZADD', KEY.ready, at, id)
+    redis.call('ZADD', KEY.ready .. batch, at, id)
     redis.call('ZADD', KEY.alarms, whole(now + recheck), id)
     changed({id = id, s = 'queued', m = model, c = at, b = batch}, '')
     if batch ~= '' then redis.call('RPUSH', KEY.members .. batch, id) end
@@ -43,6 +43,7 @@ if count > 0 then
     redis.call('HINCRBY', KEY.batch .. batch, 'accepted', count)
     redis.call('HINCRBY', KEY.batch .. batch, 'queued', count)
   end
+  grown(batch, count)
   answer[1] = wake(now)
 end
 return answer

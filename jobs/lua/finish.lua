@@ -42,5 +42,6 @@ if job.s == 'cancelled' then
 else
   change.e, change.g, change.h, change.j = now, owed(job, before), false, outdate_deliveries(job)
   move(job, said, change, now, change.g and now or false)
+  if said == 'failed' and job.b then tally(job.b, result, 1) end
 end
 return {'finished', job.s, wake(now), job.g and 1 or 0}

@@ -10,6 +10,7 @@ for state in pairs(FINAL) do
     local ended, phase, owing, batch = unpack(redis.call('HMGET', KEY.job .. id, 'e', 'p', 'g', 'b'))
     if not phase and not owing and tonumber(ended or 0) < before then
       redis.call('ZREM', KEY.state .. state, id)
+      if batch and state == 'failed' then tally(batch, redis.call('GET', KEY.result .. id), -1) end
       redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id, KEY.parked .. id)
       if batch then redis.call('HINCRBY', KEY.batch .. batch, 'gone', 1) end
       gone = gone + 1
@@ -22,6 +23,7 @@ for _, batch in ipairs(redis.call('ZRANGEBYSCORE', KEY.batches, '-inf', whole(be
     redis.call('DEL', KEY.batch .. batch)
     redis.call('UNLINK', KEY.members .. batch)
     redis.call('ZREM', KEY.batches, batch)
+    redis.call('ZREM', KEY.sweeps, batch)
     closed = closed + 1
   end
 end

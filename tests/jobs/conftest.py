@@ -60,7 +60,7 @@ class Bench:
         return int(lane.get("slots", 0)), int(lane.get("window", 0))
 
     def ready(self) -> list[str]:
-        return self.raw.zrange(self.keys.single("ready"), 0, -1)
+        return self.raw.zrange(self.keys.of("ready", ""), 0, -1)
 
     def dump(self) -> dict[str, Any]:
         """All that is stored, but for hints, which are only hints, and the clock."""

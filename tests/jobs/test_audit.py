@@ -36,6 +36,7 @@ def busy(bench: Any, make: Callable[..., NewJob], priced: Callable[[str], Result
     store.enqueue([make("admitted", n=3)])
     store.admit(100)
     store.enqueue([make("later")])
+    store.enqueue([make("latest")], "y")
     for due in store.owing(["completed"]):
         store.delivered(due, Owed.NOTIFY)
     return bench
@@ -72,9 +73,17 @@ BROKEN = {
     "an index at another time": (("ZADD", P + "s:failed", 1, "failed"), "index", "failed"),
     "a second index": (("ZADD", P + "s:queued", 1, "failed"), "index", "failed"),
     "an index of nothing": (("ZADD", P + "s:queued", 1, "ghost"), "index", "ghost"),
-    "in the queue, not queued": (("ZADD", P + "ready", 1, "in_progress"), "queue", "in_progress"),
-    "in the queue and admitted": (("ZADD", P + "ready", 1, "admitted"), "queue", "admitted"),
-    "in the queue, no job": (("ZADD", P + "ready", 1, "ghost"), "queue", "ghost"),
+    "in the queue, not queued": (("ZADD", P + "q:", 1, "in_progress"), "queue", "in_progress"),
+    "in the queue and admitted": (("ZADD", P + "q:", 1, "admitted"), "queue", "admitted"),
+    "in the queue, no job": (("ZADD", P + "q:", 1, "ghost"), "queue", "ghost"),
+    "another batch's queue": (("ZADD", P + "q:y", 1, "later"), "queue", "later"),
+    "a queue that takes no part": (("ZREM", P + "queues", "y"), "queue", "y"),
+    "a queue at another time": (("ZADD", P + "queues", 1, "y"), "queue", "y"),
+    "a paused queue that takes part": (("HSET", P + "b:y", "paused", 1), "queue", "y"),
+    "ready leaks": (("HINCRBY", P + "lane", "ready", 1), "ready", "lane"),
+    "a sweep begun that nobody makes": (("HSET", P + "b:y", "do", "retry"), "sweep", "y"),
+    "a sweep of nothing": (("ZADD", P + "sweeps", 1, "y"), "sweep", "y"),
+    "a failure counted under no code": (("HINCRBY", P + "b:y", "x:1301", 1), "codes", "y"),
     "no request": (("DEL", P + "t:later"), "request", "later"),
 }
 

@@ -6,10 +6,11 @@ would simply draw, and charge, again.
 HYPOTHESIS_PROFILE=thorough looks longer.
 """
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -27,7 +28,7 @@ from hypothesis.stateful import (
 )
 
 from jobs.audit import audit
-from jobs.errors import JobNotFound, NotAllowed
+from jobs.errors import BatchNotFound, JobNotFound, NotAllowed
 from jobs.policy import absent_beyond_doubt, next_delivery, next_look, next_poll
 from jobs.record import NANO, Claim, Due, NewJob, Owed, Result, external_id
 from jobs.settings import Settings
@@ -137,6 +138,22 @@ class Life(RuleBasedStateMachine):
             self.again(lambda: self.store.retry(job_id), twice=twice)
             self.kept.pop(job_id, None)
 
+    @rule(batch=st.sampled_from(["x", "y"]), pause=st.booleans(), twice=st.booleans())
+    def pause(self, batch: str, pause: bool, twice: bool) -> None:
+        with suppress(BatchNotFound):
+            self.again(lambda: (self.store.pause if pause else self.store.resume)(batch), twice=twice)
+
+    @rule(batch=st.sampled_from(["x", "y"]), states=st.sampled_from([None, FINAL - {State.COMPLETED}, {State.FAILED}]))
+    def a_whole_batch(self, batch: str, states: frozenset[State] | None) -> None:
+        """A cancel, or a retry of jobs in those states, whose process dies before its first step."""
+        which = json.dumps({"states": dict.fromkeys(states or (), True)}) if states else ""
+        self.store._scripts.call("begin", batch, "retry" if states else "cancel", which, "0")
+
+    @rule(steps=st.integers(1, 4))
+    def sweep(self, steps: int) -> None:
+        for _ in range(steps):
+            self.store._scripts.call("sweep", "", 1, 900_000_000)
+
     @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
     def park(self, job_id: str, twice: bool) -> None:
         self.again(lambda: self.store.park(job_id, "{}"), twice=twice)
@@ -200,7 +217,13 @@ class Life(RuleBasedStateMachine):
             self.make_deliveries(what, fails=data.draw(st.booleans()), twice=twice)
 
     def claim(self, message: tuple[str, ...]) -> None:
-        self.claims += [(claim, self.now) for claim in self.store.claim(message)]
+        claims = self.store.claim(message)
+        for claim in claims:
+            batch = self.bench.fields(claim.id).get("b", "")
+            paused, sweep = self.bench.raw.hmget(self.bench.keys.of("batch", batch), "paused", "do")
+            assert paused is None, "claimed although its batch is paused"
+            assert sweep != "cancel", "claimed although its batch is being cancelled"
+        self.claims += [(claim, self.now) for claim in claims]
 
     def send(self, claim: Claim, claimed: float, outcome: str, lag: float) -> None:
         """As worker.submit: not after the lease. The answer is recorded later, or never."""
@@ -387,6 +410,11 @@ class Life(RuleBasedStateMachine):
         """Nothing goes wrong any more: then every job ends, and everything owed is delivered."""
         if not hasattr(self, "store"):
             return
+        for batch in ("x", "y"):
+            with suppress(BatchNotFound):
+                self.store.resume(batch)
+        self.store.sweep()
+        assert not self.bench.raw.exists(self.bench.keys.single("sweeps"))
         rounds = 0
         while first := self.bench.raw.zrange(self.bench.keys.single("alarms"), 0, 0, withscores=True):
             wait = 0.5 if self.bench.ready() else (first[0][1] - self.bench.now) / 1e6

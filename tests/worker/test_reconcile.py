@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.record import Result
+from jobs.record import NewJob, Result
 from jobs.settings import Ambiguous
 from jobs.states import State
 
@@ -93,6 +93,17 @@ def test_a_broker_emptied_with_a_thousand_jobs_waiting(world: Any, simulator: An
     w.reconciler()
     w.reconciler()
     assert w.messages_in("boomerang.submit") == 1000 / w.settings.group
+
+
+def test_a_process_killed_while_it_cancels_a_batch(world: Any, simulator: Any) -> None:
+    w = world()
+    jobs = [NewJob(id=f"job-{n}", text="{}", model="m") for n in range(3)]
+    w.store.enqueue(jobs, "b")
+    w.store._scripts.call("begin", "b", "cancel", "", "0")  # and nobody goes on
+    w.reconciler()
+    assert {w.job(f"job-{n}").state for n in range(3)} == {State.CANCELLED}
+    assert w.store.batch("b").done
+    assert simulator.calls("submit") == 0
 
 
 # --- what the provider does to a submission -------------------------------------------------------------------------

@@ -181,7 +181,7 @@ def test_a_refused_account_holds_the_lane_and_costs_no_attempt(account: str, wor
     assert {(job.state, job.attempt, job.tries, job.external_task_id == job.id) for job in before} == {
         (State.QUEUED, 1, 0, True)
     }
-    assert w.redis.zrange("{b}:ready", 0, -1) == ids
+    assert w.redis.zrange("{b}:q:", 0, -1) == ids
     lane = w.store.lane()
     assert lane.held
     assert account in lane.reason

@@ -1,0 +1,94 @@
+"""What is done to all jobs of a batch: pause, resume, cancel, retry. Each takes effect at once, however many."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jobs.errors import BatchNotFound, NotAllowed
+from jobs.policy import RECHECK
+from jobs.reading import Reading
+from jobs.states import State
+
+#: Jobs looked at in one step of a sweep: a few milliseconds, for which Redis answers nobody else.
+STEP = 500
+#: How long (seconds) whoever asked for it works on a sweep, and how long a round of reconcile does.
+AT_ONCE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What was done to a batch: `affected` jobs so far, `pending` at most are still to follow by themselves.
+
+    `wake`: jobs wait that can go now.
+    """
+
+    action: str
+    affected: int
+    pending: int = 0
+    wake: bool = False
+
+
+class Batches(Reading):
+    """Changes to whole batches. All raise `BatchNotFound` and `StoreUnavailable`."""
+
+    def pause(self, batch_id: str) -> Acted:
+        """Submit no more of it; what is at the provider goes on. `affected`: jobs that wait from now on."""
+        return self._pause(batch_id, "pause")
+
+    def resume(self, batch_id: str) -> Acted:
+        """Go on after a pause, each job at its old place. `affected`: jobs that waited for it."""
+        return self._pause(batch_id, "resume")
+
+    def cancel_batch(self, batch_id: str) -> Acted:
+        """Give up on all its unfinished jobs: from now on none is submitted, and `sweep` cancels the rest of them."""
+        word, _ = self._scripts.call("begin", batch_id, "cancel", "", "0")
+        if word == "unknown":
+            raise BatchNotFound(batch_id)
+        return self._swept(batch_id, "cancel")
+
+    def retry_batch(
+        self, batch_id: str, states: Sequence[State] = (), codes: Sequence[str] = (), *, dry_run: bool = False
+    ) -> Acted:
+        """Queue its failed jobs again, or those of other final `states` but completed; of the failed ones only `codes`.
+
+        Jobs that the provider may still be working on are left out, though `dry_run`, which only counts, counts them.
+        Raises `NotAllowed` while another retry, or a cancel, of the batch is under way.
+        """
+        which: dict[str, dict[str, bool]] = {"states": dict.fromkeys(states or (State.FAILED,), True)}
+        if codes:
+            which["codes"] = dict.fromkeys(codes, True)
+        word, many = self._scripts.call("begin", batch_id, "retry", json.dumps(which), "1" if dry_run else "0")
+        if word == "unknown":
+            raise BatchNotFound(batch_id)
+        if word == "counted":
+            return Acted("retry", int(many))
+        if word == "busy":
+            raise NotAllowed("A cancel or retry of this batch is still under way; send this again in a moment.")
+        return self._swept(batch_id, "retry")
+
+    def sweep(self, seconds: float = AT_ONCE, clock: Callable[[], float] = time.monotonic) -> bool:
+        """Go on with what is under way, for about so long. Whether jobs wait that can go now."""
+        end, woke, more = clock() + seconds, False, 1
+        while more and clock() < end:
+            more, _, _, wake = self._scripts.call("sweep", "", STEP, _us(RECHECK))
+            woke = woke or bool(wake)
+        return woke
+
+    def _pause(self, batch_id: str, action: str) -> Acted:
+        word, waiting, wake = self._scripts.call("pause", batch_id, "1" if action == "pause" else "0")
+        if word == "unknown":
+            raise BatchNotFound(batch_id)
+        return Acted(action, 0 if word == "already" else int(waiting), wake=bool(wake))
+
+    def _swept(self, batch_id: str, action: str) -> Acted:
+        end, woke = time.monotonic() + AT_ONCE, False
+        while True:
+            more, affected, pending, wake = self._scripts.call("sweep", batch_id, STEP, _us(RECHECK))
+            woke = woke or bool(wake)
+            if not more or time.monotonic() > end:
+                return Acted(action, int(affected), int(pending), woke)
+
+
+def _us(seconds: float) -> int:
+    return int(seconds * 1_000_000)

@@ -1,0 +1,44 @@
+-- One step of changing all jobs of a batch (begin.lua). Where it stands is written in the same step, so that it may be
+-- made by anyone, at any time: whoever dies in the middle of a sweep leaves the rest to the others.
+-- ARGV: batch, or '' for the one that began first; most jobs to look at; µs until a waiting job is re-checked
+-- Returns: {whether there is more to do, for it or (where none was named) for any (0|1), jobs changed so far, how many
+--   are left at most, a hint to admit (0|1)}
+arity(3)
+local batch, limit, recheck = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+if batch == '' then batch = redis.call('ZRANGE', KEY.sweeps, 0, 0)[1] end
+if not batch then return {0, 0, 0, 0} end
+local function others() return ARGV[1] == '' and redis.call('EXISTS', KEY.sweeps) or 0 end
+local key = KEY.batch .. batch
+local action, only, pos, upto, hits, many = unpack(redis.call('HMGET', key, 'do', 'only', 'pos', 'upto', 'hits', 'many'))
+if not action then
+  redis.call('ZREM', KEY.sweeps, batch)
+  return {others(), tonumber(hits or 0), 0, 0}
+end
+
+local now = clock()
+local which = action == 'retry' and cjson.decode(only)
+local function wanted(job)
+  if action == 'cancel' then return not FINAL[job.s] end
+  if not which.states[job.s] or job.p then return false end
+  return job.s ~= 'failed' or not which.codes or which.codes[code_of(redis.call('GET', KEY.result .. job.id))]
+end
+
+local last = math.min(tonumber(upto), tonumber(pos) + limit)
+local changed_now = 0
+for _, id in ipairs(redis.call('LRANGE', KEY.members .. batch, pos, last - 1)) do
+  local job = load(id)
+  if job and wanted(job) then
+    if action == 'cancel' then give_up(job, now) else try_again(job, now, recheck) end
+    changed_now = changed_now + 1
+  end
+end
+hits = redis.call('HINCRBY', key, 'hits', changed_now)
+if last < tonumber(upto) then
+  redis.call('HSET', key, 'pos', last)
+  return {1, hits, math.max(0, math.min(many - hits, upto - last)), wake(now)}
+end
+local was = halted(batch)
+redis.call('HDEL', key, 'do', 'only', 'pos', 'upto', 'many')
+redis.call('ZREM', KEY.sweeps, batch)
+halt_or_go_on(batch, was)
+return {others(), hits, 0, wake(now)}

@@ -1,0 +1,307 @@
+"""What is done to whole batches: at once, exactly, and by whoever is there."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.errors import BatchNotFound, NotAllowed
+from jobs.record import NewJob, Result
+from jobs.states import State
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for a sweep makes one step of two jobs."""
+    monkeypatch.setattr("jobs.batches.STEP", 2)
+    monkeypatch.setattr("jobs.batches.AT_ONCE", -1)
+
+
+@pytest.fixture
+def enqueue(bench: Any, make: Callable[..., NewJob]) -> Callable[..., None]:
+    """`enqueue("x", "a b c")`: a batch of these jobs."""
+    return lambda batch, ids, **more: bench.store.enqueue([make(each, **more) for each in ids.split()], batch)
+
+
+def counts(bench: Any, batch: str) -> dict[str, int]:
+    return {state.value: count for state, count in bench.store.batch(batch).counts.items() if count}
+
+
+def fail(bench: Any, job_id: str, code: str) -> None:
+    (claim,) = bench.store.claim([job_id])
+    result = Result(error={"code": code, "message": "no"})
+    assert bench.store.finish(job_id, State.FAILED, result, "submit", fence=claim.fence).word == "finished"
+
+
+# --- pause -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_paused_batch_lets_the_others_pass_and_goes_on_at_its_old_place(bench: Any, enqueue: Any) -> None:
+    enqueue("x", "x1 x2")
+    enqueue("y", "y1")
+    enqueue("x", "x3")
+    enqueue("", "single")
+
+    acted = bench.store.pause("x")
+
+    assert (acted.action, acted.affected, acted.pending) == ("pause", 3, 0)
+    assert bench.store.batch("x").paused
+    assert bench.store.lane().ready == 2
+    assert bench.store.admit(1).ids == ("y1",)
+    assert bench.audit() == []
+    assert bench.store.resume("x").affected == 3
+    assert bench.store.admit(10).ids == ("x1", "x2", "x3", "single")
+    assert not bench.store.batch("x").paused
+    assert bench.audit() == []
+
+
+def test_admission_keeps_to_the_order_of_acceptance_across_batches(bench: Any, enqueue: Any) -> None:
+    for number in range(6):
+        enqueue(["x", "y", ""][number % 3], f"j{number}")
+    assert bench.store.admit(4).ids == ("j0", "j1", "j2", "j3")
+    assert bench.store.admit(4).ids == ("j4", "j5")
+
+
+def test_a_job_on_its_way_to_a_worker_is_not_claimed_any_more(bench: Any, enqueue: Any) -> None:
+    enqueue("x", "x1 x2", n=2)
+    assert bench.store.admit(1).ids == ("x1",)
+    bench.store.pause("x")
+
+    assert bench.store.claim(["x1"]) == []
+
+    assert bench.slots() == (0, 0)
+    assert bench.audit() == []
+    assert bench.store.admit(10).ids == ()
+    bench.store.resume("x")
+    assert bench.store.admit(10).ids == ("x1", "x2")
+
+
+def test_what_comes_to_wait_in_a_paused_batch_stays(bench: Any, enqueue: Any) -> None:
+    enqueue("x", "x1 x2")
+    bench.store.admit(2)
+    (claim,) = bench.store.claim(["x1"])
+    bench.store.pause("x")
+    # Its next attempt, its neighbour whose message got lost, and a new line
+    assert bench.store.finish("x1", State.FAILED, Result(error={"code": "1302", "message": ""}), "poll").word == "again"
+    enqueue("x", "x3")
+    bench.forward(40)
+    bench.store.due(10)
+    assert claim.attempt == 1
+    assert bench.store.admit(10).ids == ()
+    assert bench.audit() == []
+    assert bench.store.resume("x").wake
+    assert bench.store.admit(10).ids == ("x1", "x2", "x3")
+
+
+def test_pausing_costs_the_same_however_many_wait(bench: Any, make: Any) -> None:
+    def commands() -> int:
+        return sum(each["calls"] for each in bench.raw.info("commandstats").values())
+
+    costs = []
+    for size in (10, 5_000):
+        batch = f"of {size}"
+        for start in range(0, size, 500):
+            bench.store.enqueue([make(f"{batch}.{start + each}") for each in range(min(size, 500))], batch)
+        before = commands()
+        bench.store.pause(batch)
+        paused = commands()
+        bench.store.admit(10)
+        admitted = commands()
+        bench.store.resume(batch)
+        costs.append((paused - before, admitted - paused, commands() - admitted))
+        assert bench.store.cancel_batch(batch).pending == 0
+    assert costs[0] == costs[1]
+    assert sum(costs[0]) < 60
+
+
+def test_again_changes_nothing(bench: Any, enqueue: Any) -> None:
+    enqueue("x", "x1")
+    assert bench.store.resume("x").affected == 0
+    bench.store.pause("x")
+    before = bench.dump()
+    assert bench.store.pause("x").affected == 0
+    assert bench.dump() == before
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "cancel_batch", "retry_batch"])
+def test_a_batch_that_nobody_knows(bench: Any, verb: str) -> None:
+    with pytest.raises(BatchNotFound):
+        getattr(bench.store, verb)("nobody's")
+    assert not bench.raw.exists(bench.keys.single("sweeps"))
+
+
+# --- cancel ----------------------------------------------------------------------------------------------------------
+
+
+def test_cancel_ends_what_is_unfinished_and_nothing_else(bench: Any, enqueue: Any) -> None:
+    enqueue("x", "waits running done", owed="n")
+    enqueue("y", "other")
+    bench.store.admit(3)
+    for job_id in ("running", "done"):
+        (claim,) = bench.store.claim([job_id])
+        bench.store.started(job_id, claim.fence, "t")
+    bench.store.finish("done", State.COMPLETED, Result(), "callback")
+
+    acted = bench.store.cancel_batch("x")
+
+    assert (acted.action, acted.affected, acted.pending) == ("cancel", 2, 0)
+    assert counts(bench, "x") == {"cancelled": 2, "completed": 1}
+    assert bench.store.get("running").phase is State.IN_PROGRESS
+    assert bench.slots() == (1, 0)
+    # Their notifications are due now
+    assert {due.job.id for due in bench.store.due(10)[0]} == {"waits", "running", "done"}
+    assert bench.store.admit(10).ids == ("other",)
+    assert bench.audit() == []
+
+
+def test_cancel_takes_effect_at_once_and_whoever_is_there_does_the_rest(
+    bench: Any, enqueue: Any, small_steps: None
+) -> None:
+    enqueue("x", "x1 x2 x3 x4 x5")
+    bench.store.admit(4)
+
+    # Whoever asked dies after two jobs
+    acted = bench.store.cancel_batch("x")
+
+    assert (acted.affected, acted.pending) == (2, 3)
+    assert bench.audit() == []
+    assert bench.store.claim(["x3", "x4"]) == []
+    assert bench.store.admit(10).ids == ()
+    # Asked again, it goes on instead of beginning anew
+    assert bench.store.cancel_batch("x").affected == 4
+    bench.with_settings().sweep(10)
+    assert counts(bench, "x") == {"cancelled": 5}
+    assert bench.audit() == []
+    assert not bench.raw.exists(bench.keys.single("sweeps"))
+
+
+def test_what_is_added_while_it_is_cancelled_goes_afterwards(bench: Any, enqueue: Any, small_steps: None) -> None:
+    enqueue("x", "x1 x2 x3")
+    bench.store.cancel_batch("x")
+    enqueue("x", "x4")
+    assert bench.store.admit(10).ids == ()
+    assert bench.store.sweep(10)
+    assert bench.store.admit(10).ids == ("x4",)
+    assert bench.audit() == []
+
+
+def test_a_cancel_ends_a_pause_and_a_retry_under_way(bench: Any, enqueue: Any, small_steps: None) -> None:
+    enqueue("x", "x1 x2 x3")
+    bench.store.admit(3)
+    for job_id in ("x1", "x2", "x3"):
+        fail(bench, job_id, "1301")
+    bench.store.retry_batch("x")
+    bench.store.pause("x")
+    bench.store.cancel_batch("x")
+    bench.store.sweep(10)
+    assert not bench.store.batch("x").paused
+    assert counts(bench, "x") == {"cancelled": 2, "failed": 1}
+    assert bench.audit() == []
+
+
+# --- retry -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mixed(bench: Any, enqueue: Any) -> Any:
+    """Two failed with 1301, one with 1201, one cancelled, one cancelled but at the provider, one completed."""
+    enqueue("x", "a b c cancelled working done")
+    bench.store.admit(10)
+    for job_id, code in (("a", "1301"), ("b", "1201"), ("c", "1301")):
+        fail(bench, job_id, code)
+    for job_id in ("working", "done"):
+        (claim,) = bench.store.claim([job_id])
+        bench.store.started(job_id, claim.fence, "t")
+    bench.store.finish("done", State.COMPLETED, Result(), "callback")
+    bench.store.cancel("cancelled")
+    bench.store.cancel("working")
+    return bench
+
+
+@pytest.mark.parametrize(
+    ("options", "counted", "retried"),
+    [
+        pytest.param({}, 3, {"a", "b", "c"}, id="failed ones by default"),
+        pytest.param({"codes": ["1301"]}, 2, {"a", "c"}, id="by code"),
+        pytest.param({"codes": ["1301", "1201", "none"]}, 3, {"a", "b", "c"}, id="by codes"),
+        pytest.param({"codes": ["none"]}, 0, set(), id="a code that nobody has"),
+        pytest.param({"states": [State.CANCELLED]}, 2, {"cancelled"}, id="cancelled, but none that may be at work"),
+        pytest.param({"states": [State.CANCELLED, State.FAILED], "codes": ["1201"]}, 3, {"b", "cancelled"}, id="both"),
+    ],
+)
+def test_retry_takes_those_asked_for(mixed: Any, options: Any, counted: int, retried: set[str]) -> None:
+    before = mixed.dump()
+    assert mixed.store.retry_batch("x", **options, dry_run=True).affected == counted
+    assert mixed.dump() == before
+
+    acted = mixed.store.retry_batch("x", **options)
+
+    assert (acted.affected, acted.pending) == (len(retried), 0)
+    assert set(mixed.store.admit(10).ids) == retried
+    assert mixed.audit() == []
+
+
+def test_errors_are_counted_by_code(mixed: Any) -> None:
+    assert mixed.store.batch("x").errors == {"1301": 2, "1201": 1}
+    mixed.store.retry("a")
+    mixed.store.retry("b")
+    assert mixed.store.batch("x").errors == {"1301": 1}
+    mixed.forward(1000)
+    assert mixed.with_settings(retention=100).purge()[0] == 3
+    assert mixed.store.batch("x").errors == {}
+    assert mixed.audit() == []
+
+
+@pytest.mark.parametrize("code", ["x" * 65, "é" * 33, ""])
+def test_a_code_that_is_none(bench: Any, enqueue: Any, code: str) -> None:
+    enqueue("x", "x1")
+    bench.store.admit(1)
+    fail(bench, "x1", code)
+    assert bench.store.batch("x").errors == {"": 1}
+    assert bench.audit() == []
+
+
+def test_a_job_that_fails_again_is_retried_once(bench: Any, enqueue: Any, small_steps: None) -> None:
+    enqueue("x", "x1 x2 x3 x4")
+    bench.store.admit(4)
+    for job_id in ("x1", "x2", "x3", "x4"):
+        fail(bench, job_id, "1301")
+
+    first = bench.store.retry_batch("x")
+
+    assert (first.affected, first.pending) == (2, 2)
+    assert bench.store.admit(1).ids == ("x1",)
+    (claim,) = bench.store.claim(["x1"])
+    bench.store.finish("x1~2", State.FAILED, Result(error={"code": "1301", "message": ""}), "poll", fence=claim.fence)
+    with pytest.raises(NotAllowed, match="under way"):
+        bench.store.retry_batch("x")
+    bench.store.sweep(10)
+    assert counts(bench, "x") == {"failed": 1, "queued": 3}
+    assert bench.audit() == []
+
+
+def test_a_paused_batch_is_retried_and_waits(mixed: Any) -> None:
+    mixed.store.pause("x")
+    assert mixed.store.retry_batch("x").affected == 3
+    assert mixed.store.admit(10).ids == ()
+    assert mixed.audit() == []
+
+
+def test_a_cancelled_batch_is_retried_only_on_request(bench: Any, enqueue: Any) -> None:
+    enqueue("x", "x1 x2")
+    bench.store.pause("x")
+    bench.store.cancel_batch("x")
+    assert bench.store.retry_batch("x").affected == 0
+    assert bench.store.retry_batch("x", [State.CANCELLED]).affected == 2
+    assert bench.store.admit(10).ids == ("x1", "x2")
+    assert bench.audit() == []
+
+
+def test_a_forgotten_batch_is_swept_no_more(bench: Any, enqueue: Any, small_steps: None) -> None:
+    enqueue("x", "x1 x2 x3")
+    bench.store.cancel_batch("x")
+    bench.store.cancel("x3")
+    bench.forward(1000)
+    assert bench.with_settings(retention=100).purge() == (3, 1)
+    bench.store.sweep(10)
+    assert bench.audit() == []
