@@ -2,6 +2,7 @@
 
 import click
 
+from ops.audit import audit_command
 from ops.demo.run import demo
 from ops.simulator.main import simulate
 from ops.up import up
@@ -16,3 +17,4 @@ def main() -> None:
 main.add_command(up)
 main.add_command(demo)
 main.add_command(simulate)
+main.add_command(audit_command)

@@ -1,0 +1,48 @@
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from jobs.record import NewJob
+from jobs.store import Store
+from ops.cli import main
+
+
+@pytest.fixture
+def audited(store: Store, redis_url: str) -> Any:
+    """The command, on a store with one job."""
+    store.enqueue([NewJob(id="fox", text="{}", model="m")])
+
+    def run(*options: str, url: str = redis_url) -> Any:
+        return CliRunner().invoke(main, ["audit", *options], env={"BOOMERANG_REDIS_URL": url, "COLUMNS": "200"})
+
+    return run
+
+
+def test_a_sound_store_is_called_so(audited: Any) -> None:
+    answer = audited()
+    assert (answer.exit_code, answer.output) == (0, "Every invariant holds.\n")
+
+
+def test_a_broken_one_is_told_with_what_to_do(audited: Any, store: Store) -> None:
+    client, keys = store.access
+    client.zrem(keys.single("alarms"), "fox")
+    answer = audited()
+    assert answer.exit_code == 1
+    assert "fox" in answer.output
+    assert "alarm" in answer.output
+    findings = [json.loads(line) for line in audited("--json").output.splitlines()]
+    assert [(each["rule"], each["id"]) for each in findings] == [("alarm", "fox")]
+    assert findings[0]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("redis://127.0.0.1:1/0", "does not take this now"), ("http://x", "BOOMERANG_REDIS_URL")],
+    ids=["away", "wrong"],
+)
+def test_where_it_cannot_be_checked_it_does_not_say_that_all_is_well(audited: Any, url: str, said: str) -> None:
+    answer = audited(url=url)
+    assert answer.exit_code == 2
+    assert said in answer.output
