@@ -27,7 +27,7 @@ FAMILY: Mapping[str, str] = {
     "parked": "k:",  # STRING how to finish the parked Celery message
     "state": "s:",  # ZSET id → created: one index a state
     "ready": "q:",  # ZSET id → created: queued jobs that wait for admission, of one batch (or of none)
-    "batch": "b:",  # HASH accepted, created, spent, one counter a state and an error code; paused; the sweep under way
+    "batch": "b:",  # HASH accepted, created, spent, counters by state, error code and time; paused; the sweep under way
     "members": "m:",  # LIST job ids of a batch, in input order
     "ended": "e:",  # CHANNEL a message when the job ends
 }

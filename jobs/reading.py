@@ -7,10 +7,12 @@ from typing import Any
 
 import redis
 
+from jobs import progress
 from jobs.errors import BatchNotFound, JobNotFound
 from jobs.keys import Keys
 from jobs.record import NANO, Batch, Job, Lane, Page, Result, at
 from jobs.scripts import Scripts, translated
+from jobs.settings import Settings
 from jobs.states import State
 
 #: While someone waits for a job's end, its record is read this often (seconds): the message about it is only a hint.
@@ -25,6 +27,7 @@ class Reading:
     """Reads records, lists, batches and the lane. Raises `StoreUnavailable`."""
 
     _scripts: Scripts
+    settings: Settings
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
@@ -132,20 +135,29 @@ class Reading:
 
     def batch(self, batch_id: str) -> Batch:
         """The batch's counters. Raises `BatchNotFound`."""
-        try:
-            fields: Any = self._client.hgetall(self._keys.of("batch", batch_id))
-        except redis.RedisError as error:
-            raise translated(error) from error
+        now, hold, *flat = self._scripts.call("batch", batch_id)
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
         if not fields:
             raise BatchNotFound(batch_id)
+        counts = {state: int(fields.get(state, 0)) for state in State}
+        rate = progress.rate(fields, int(now) / 1e6, int(fields["created"]) / 1e6)
         return Batch(
             id=batch_id,
             accepted=int(fields["accepted"]),
-            counts={state: int(fields.get(state, 0)) for state in State},
+            counts=counts,
             cost=dollars(fields.get("spent", 0)),
             created_at=at(fields["created"]),
             paused="paused" in fields,
             errors={name[2:]: int(count) for name, count in fields.items() if name.startswith("x:")},
+            rate=rate,
+            eta=progress.eta(
+                left=sum(count for state, count in counts.items() if not state.final),
+                queued=counts[State.QUEUED],
+                per_second=rate,
+                submit_rate=self.settings.submit_rate,
+                held=max(0.0, (int(hold) - int(now)) / 1e6),
+                paused="paused" in fields,
+            ),
         )
 
     def batch_jobs(self, batch_id: str) -> Iterator[Job]:

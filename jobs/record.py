@@ -202,6 +202,7 @@ class Batch:
     """Jobs that came together. `counts` has every state; `cost` sums all results taken in, in USD.
 
     `errors`: how many failed by error code, of those not forgotten yet; codes of more than 64 bytes count as "".
+    `rate`: jobs that ended a second, lately; `eta`: seconds until all have, None where that is unknown (jobs.progress).
     """
 
     id: str
@@ -211,6 +212,8 @@ class Batch:
     created_at: datetime
     paused: bool = False
     errors: Mapping[str, int] = field(default_factory=dict)
+    rate: float = 0.0
+    eta: float | None = None
 
     @property
     def done(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import redis
 
+from jobs import progress
 from jobs.errors import StoreUnavailable
 from jobs.keys import Keys
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
@@ -50,6 +51,7 @@ def _states_as_lua() -> str:
     return (
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
+        f"local RATE_SPAN={progress.SPAN}\nlocal RATE_RING={progress.RING}\nlocal RATE_SHIFT={progress.SHIFT}\n"
     )
 
 

@@ -37,6 +37,8 @@ def shown_batch(batch: Batch) -> dict[str, Any]:
         "done": batch.done,
         "errors": dict(batch.errors),
         "paused": batch.paused,
+        "rate": round(batch.rate, 3),
+        "eta": None if batch.eta is None else round(batch.eta, 1),
         "cost": batch.cost,
         "created_at": batch.created_at,
     }

@@ -150,6 +150,12 @@ class BatchView(Schema):
         required=True,
         metadata=_about("How many failed, by error code.", {"002016095": 4}),
     )
+    rate = fields.Float(required=True, metadata=_about("Jobs that ended a second, over the last minute.", 12.5))
+    eta = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata=_about("Seconds until all have ended, as things go; null where that is not known.", 640.0),
+    )
     paused = fields.Boolean(required=True, metadata=_about("Whether its waiting jobs are held back on request."))
     cost = _money("What its jobs cost so far.", required=True)
     created_at = _instant("Begun.", required=True)

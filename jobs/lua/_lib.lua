@@ -141,6 +141,18 @@ local function changed(job, from)
     'model', job.m, 'created', job.c, 'batch', job.b or '', 'reason', job.r or '')
 end
 
+-- Count an end for the batch's rate (jobs.progress).
+local function count_end(batch, now)
+  local span = math.floor(now / 1000000 / RATE_SPAN)
+  local field = 'r:' .. span % RATE_RING
+  local before = tonumber(redis.call('HGET', KEY.batch .. batch, field) or 0)
+  if math.floor(before / RATE_SHIFT) == span then
+    redis.call('HINCRBY', KEY.batch .. batch, field, 1)
+  else
+    redis.call('HSET', KEY.batch .. batch, field, whole(span * RATE_SHIFT + 1))
+  end
+end
+
 -- The one way in which a state changes: record, index, batch counters, slots, alarm and the stream of changes together.
 local function move(job, to, change, now, at)
   local from, held = job.s, HOLDS[phase(job)]
@@ -163,6 +175,7 @@ local function move(job, to, change, now, at)
   if job.b then
     redis.call('HINCRBY', KEY.batch .. job.b, from, -1)
     redis.call('HINCRBY', KEY.batch .. job.b, to, 1)
+    if FINAL[to] and not FINAL[from] and to ~= 'cancelled' then count_end(job.b, now) end
   end
   changed(job, from)
   if FINAL[to] and not FINAL[from] then redis.call('PUBLISH', KEY.ended .. job.id, to) end
