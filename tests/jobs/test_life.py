@@ -127,34 +127,44 @@ class Life(RuleBasedStateMachine):
         enqueued = self.again(lambda: self.store.enqueue(jobs, batch), twice=twice)
         assert list(enqueued.outcomes) == expected
 
-    @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
+    # One rule for all that producers may want: what is rarer in life should not crowd out the work.
+    @rule(job_id=st.sampled_from(IDS), wish=st.sampled_from(["cancel", "retry", "park"]), twice=st.booleans())
+    def a_producer_wants_something(self, job_id: str, wish: str, twice: bool) -> None:
+        {"cancel": self.cancel, "retry": self.retry, "park": self.park}[wish](job_id, twice)
+
     def cancel(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
             self.again(lambda: self.store.cancel(job_id), twice=twice)
 
-    @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
     def retry(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
             self.again(lambda: self.store.retry(job_id), twice=twice)
             self.kept.pop(job_id, None)
 
-    @rule(batch=st.sampled_from(["x", "y"]), pause=st.booleans(), twice=st.booleans())
-    def pause(self, batch: str, pause: bool, twice: bool) -> None:
-        with suppress(BatchNotFound):
-            self.again(lambda: (self.store.pause if pause else self.store.resume)(batch), twice=twice)
+    @rule(
+        batch=st.sampled_from(["x", "y"]),
+        wish=st.sampled_from(["pause", "resume", "cancel", "retry", "retry the failed"]),
+        twice=st.booleans(),
+    )
+    def a_batch_is_steered(self, batch: str, wish: str, twice: bool) -> None:
+        if wish in ("pause", "resume"):
+            with suppress(BatchNotFound):
+                self.again(lambda: (self.store.pause if wish == "pause" else self.store.resume)(batch), twice=twice)
+            return
+        states = {"retry": FINAL - {State.COMPLETED}, "retry the failed": frozenset({State.FAILED})}.get(wish)
+        self.a_whole_batch(batch, states)
 
-    @rule(batch=st.sampled_from(["x", "y"]), states=st.sampled_from([None, FINAL - {State.COMPLETED}, {State.FAILED}]))
     def a_whole_batch(self, batch: str, states: frozenset[State] | None) -> None:
         """A cancel, or a retry of jobs in those states, whose process dies before its first step."""
         which = json.dumps({"states": dict.fromkeys(states or (), True)}) if states else ""
         self.store._scripts.call("begin", batch, "retry" if states else "cancel", which, "0")
 
+    @precondition(lambda self: self.bench.raw.exists(self.bench.keys.single("sweeps")))
     @rule(steps=st.integers(1, 4))
     def sweep(self, steps: int) -> None:
         for _ in range(steps):
             self.store._scripts.call("sweep", "", 1, 900_000_000)
 
-    @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
     def park(self, job_id: str, twice: bool) -> None:
         self.again(lambda: self.store.park(job_id, "{}"), twice=twice)
 
@@ -340,6 +350,15 @@ class Life(RuleBasedStateMachine):
                     self.act_upon(due, task, twice=twice)
                 else:
                     self.looks.append((due, task))
+
+    @precondition(lambda self: any(not task.end for task in self.tasks.values()))
+    @rule(twice=st.booleans())
+    def a_task_takes_too_long(self, twice: bool) -> None:
+        """Everybody is patient until after the deadline; then it is looked at for the last time."""
+        self.bench.forward(SETTINGS.deadline + 1)
+        for due in self.store.due(100)[0]:
+            if not due.job.owing:
+                self.act_upon(due, self.look(due), twice=twice)
 
     def look(self, due: Due) -> Task | None:
         external = due.job.external_task_id
