@@ -51,9 +51,12 @@ def render(picture: Picture, references: Sequence[bytes | str | None], label: st
     box = (margin, margin + strip, picture.width - margin, picture.height - margin - round(unit * 2.8))
     _write(canvas, _spelled(picture.prompt) or "(no prompt)", box)
     draw = ImageDraw.Draw(canvas)
-    small = ImageFont.load_default(max(12, round(unit * 0.75)))
-    foot = (margin, picture.height - margin)
-    draw.text(foot, _spelled(label), font=small, fill=_PAPER, anchor="lb", stroke_width=2, stroke_fill=_INK)
+    foot, said = (margin, picture.height - margin), _spelled(label)
+    size = max(12, round(unit * 0.75))
+    # As small as it takes to end within the picture; below that nobody could read it.
+    size = max(8, min(size, int(size * (picture.width - 2 * margin) / ImageFont.load_default(size).getlength(said))))
+    small = ImageFont.load_default(size)
+    draw.text(foot, said, font=small, fill=_PAPER, anchor="lb", stroke_width=2, stroke_fill=_INK)
     if picture.watermark:
         _watermark(canvas, unit)
     out = io.BytesIO()
