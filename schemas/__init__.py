@@ -8,7 +8,7 @@ from schemas.money import parse_cost
 from schemas.reports import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
 from schemas.requests.base import EXTERNAL_ID, MODELS, RequestSchema
 from schemas.requests.load import load_request
-from schemas.requests.record import GenerationRequest
+from schemas.requests.record import CallbackForm, GenerationRequest
 
 __all__ = [
     "EXTERNAL_ID",
@@ -16,6 +16,7 @@ __all__ = [
     "MODELS",
     "AnswerInvalid",
     "BodyInvalid",
+    "CallbackForm",
     "GenerationRequest",
     "Output",
     "RequestInvalid",

@@ -21,6 +21,8 @@ PUBLIC = frozenset(
         "api-docs.openapi_swagger_ui",
     }
 )
+#: Below these not even what is not there is told to strangers.
+_PRODUCERS = ("/v1", "/model/v1")
 _ASK = {"WWW-Authenticate": 'Bearer realm="boomerang"'}
 
 
@@ -59,6 +61,6 @@ def protect(app: Flask, keys: ApiKeys) -> None:
         endpoint = request.endpoint
         if endpoint in PUBLIC:
             return
-        if endpoint is None and not request.path.startswith("/v1"):
+        if endpoint is None and not request.path.startswith(_PRODUCERS):
             return  # a plain 404 or 405
         keys.check(request.headers.get("Authorization"))

@@ -13,6 +13,7 @@ from schemas.views import Problem
 #: Where the pages' scripts are served from (webhook.pages): nothing is loaded from elsewhere.
 ASSETS = "/docs/assets/"
 JSON, NDJSON = "application/json", "application/x-ndjson"
+_GENERATION: Mapping[str, Any] = {"$ref": "#/components/schemas/GenerationRequest"}
 _ABOUT = """Throw generation jobs at a slow API; they come back.
 
 The body of a job is the provider's documented generation request itself. Sending the same request again under the same
@@ -64,19 +65,21 @@ def operation(
     content_type: str = "application/json",
     query: type[Schema] | None = None,
     body: str | None = None,
+    body_schema: Mapping[str, Any] = _GENERATION,
     refusals: Sequence[int] = (),
 ) -> Callable[[View], View]:
     """Decorator: routes a view and documents it; its docstring is the text.
 
     The view gets what `query` loaded as its first argument, reads its own body (`body` is the content type of the
-    generation requests in it), and answers in the form of `answers` by itself, as `content_type`.
+    generation requests in it, `body_schema` the form of each), and answers in the form of `answers` by itself, as
+    `content_type`.
     """
     described: dict[str, Any] = {}
     if body:
         described["requestBody"] = {
             "required": True,
             "description": "The provider's documented generation request" + ("." if body == JSON else ", one a line."),
-            "content": {body: {"schema": {"$ref": "#/components/schemas/GenerationRequest"}}},
+            "content": {body: {"schema": body_schema}},
         }
 
     def decorate(view: View) -> View:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -106,13 +106,20 @@ def _of_http(error: HTTPException) -> ProblemError:
     return ProblemError(422, "The query breaks rules; `errors` names each parameter.", errors=wrong)
 
 
-def register(app: Flask) -> None:
-    """Answer every error of the app this way. After flask-smorest, which brings a handler of its own."""
+def register(app: Flask, elsewhere: Mapping[str, Callable[[ProblemError], Response]]) -> None:
+    """Answer every error of the app this way. After flask-smorest, which brings a handler of its own.
+
+    `elsewhere`: the beginning of a path, and how errors below it are told instead.
+    """
 
     def answer(error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.code is not None and error.code < HTTPStatus.BAD_REQUEST:
             return error.get_response()  # type: ignore[return-value] # a redirect is no error
-        return of_error(error).response()
+        problem = of_error(error)
+        for beginning, told in elsewhere.items():
+            if request.path.startswith(beginning):
+                return told(problem)
+        return problem.response()
 
     app.register_error_handler(HTTPException, answer)
     app.register_error_handler(Exception, answer)

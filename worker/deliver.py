@@ -56,6 +56,6 @@ class Deliverer:
 
     def _notify(self, due: Due) -> None:
         text = self._store.get(due.job.id, text=True).text
-        url = GenerationRequest.from_text(text).callback_url if text else None
-        if url:
-            self._notifier(due.job, url)
+        request = GenerationRequest.from_text(text) if text else None
+        if request and request.callback_url:
+            self._notifier(due.job, request.callback_url, request.callback_form)

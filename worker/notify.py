@@ -11,6 +11,8 @@ from requests_hardened import Config, HTTPSession
 
 from jobs.record import Job
 from jobs.shown import shown_job
+from jobs.shown_task import shown_task
+from schemas import CallbackForm
 from schemas.views import JobView
 from worker.errors import NotifyFailed
 from worker.settings import Settings
@@ -21,7 +23,10 @@ _view = JobView()
 
 
 class Notifier:
-    """Posts a job's view as JSON. `webhook-id` is the same whenever the same end is told again."""
+    """Posts a job as JSON: its view, or the provider's form of it.
+
+    `webhook-id` is the same whenever the same end is told again.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._config = Config(
@@ -32,10 +37,11 @@ class Notifier:
             user_agent_override="boomerang",
         )
 
-    def __call__(self, job: Job, url: str) -> None:
+    def __call__(self, job: Job, url: str, form: CallbackForm = CallbackForm.JOB) -> None:
         """Raises NotifyFailed unless the answer is a 2xx."""
         headers = {"Content-Type": "application/json", "webhook-id": f"{job.external_task_id}.{job.state}"}
-        body = json.dumps(_view.dump(shown_job(job)), ensure_ascii=False).encode()
+        shown = shown_task(job) if form is CallbackForm.TASK else _view.dump(shown_job(job))
+        body = json.dumps(shown, ensure_ascii=False).encode()
         try:
             with HTTPSession(self._config) as session:
                 session.trust_env = False

@@ -3,9 +3,19 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Self
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+class CallbackForm(StrEnum):
+    """What is posted to a producer's `callback_url`."""
+
+    #: The job as our own API shows it.
+    JOB = "job"
+    #: The task as the provider's status endpoint shows it, for a producer who came through the provider's door.
+    TASK = "task"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +24,8 @@ class GenerationRequest:
 
     `params`: the documented parameters as the producer gave them, defaults not filled in, without `model`,
     `external_task_id`, `callback_url` and `labels`, which stand beside. `callback_url` is where *we* notify the
-    producer. `n`: images asked for, which is the number of slots that the task holds at the provider.
+    producer, `callback_form` as what. `n`: images asked for, which is the number of slots that the task holds at the
+    provider.
     """
 
     model: str
@@ -23,6 +34,7 @@ class GenerationRequest:
     callback_url: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     n: int = 1
+    callback_form: CallbackForm = CallbackForm.JOB
 
     def text(self) -> str:
         """Canonical JSON (sorted keys, compact) of everything but `external_task_id`.
@@ -32,6 +44,8 @@ class GenerationRequest:
         body: dict[str, Any] = {"model": self.model, "params": self.params}
         if self.callback_url is not None:
             body["callback_url"] = self.callback_url
+            if self.callback_form is not CallbackForm.JOB:
+                body["callback_form"] = self.callback_form
         if self.labels:
             body["labels"] = self.labels
         return _canonical(body)
@@ -48,4 +62,5 @@ class GenerationRequest:
             callback_url=body.get("callback_url"),
             labels=body.get("labels", {}),
             n=params.get("n", 1),
+            callback_form=CallbackForm(body.get("callback_form", CallbackForm.JOB)),
         )

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -8,14 +10,16 @@ from webhook.auth import PUBLIC, ApiKeys
 from webhook.problems import ProblemError
 from webhook.settings import Settings
 
+PRODUCERS = ("/v1", "/model/v1")
+
 
 def test_every_call_of_producers_needs_a_key(app: Flask) -> None:
     anyone = app.test_client()
     checked = 0
     for rule in app.url_map.iter_rules():
-        if not rule.rule.startswith("/v1"):
+        if not rule.rule.startswith(PRODUCERS):
             continue
-        path = rule.rule.replace("<job_id>", "x").replace("<batch_id>", "x")
+        path = re.sub("<.+?>", "x", rule.rule)
         for method in rule.methods or ():
             answer = anyone.open(path, method=method)
             assert answer.status_code == 401, (method, path)
@@ -25,7 +29,7 @@ def test_every_call_of_producers_needs_a_key(app: Flask) -> None:
 
 
 def test_nothing_but_the_named_is_public(app: Flask) -> None:
-    assert {rule.endpoint for rule in app.url_map.iter_rules() if not rule.rule.startswith("/v1")} == PUBLIC
+    assert {rule.endpoint for rule in app.url_map.iter_rules() if not rule.rule.startswith(PRODUCERS)} == PUBLIC
 
 
 def test_a_view_that_is_added_later_is_protected_too(settings: Settings, store: Store) -> None:
@@ -37,6 +41,7 @@ def test_a_view_that_is_added_later_is_protected_too(settings: Settings, store: 
 def test_what_is_not_there_under_v1_is_not_told_to_strangers(app: Flask, client: FlaskClient) -> None:
     assert app.test_client().get("/v1/nothing").status_code == 401
     assert app.test_client().delete("/v1/jobs").status_code == 401
+    assert app.test_client().get("/model/v1/nothing").status_code == 401
     assert app.test_client().get("/nothing").status_code == 404
     assert client.delete("/v1/jobs").status_code == 405
 

@@ -19,7 +19,7 @@ def test_it_lists_exactly_the_producers_calls(document: dict[str, Any], app: Fla
         (method.lower(), re.sub(r"<(\w+)>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        if rule.rule.startswith("/v1")
+        if rule.rule.startswith(("/v1", "/model/v1"))
     }
     documented = {
         (method, path) for path, item in document["paths"].items() for method in item if method in ("get", "post")
