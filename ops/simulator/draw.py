@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 LONG_SIDE = {"1k": 1024, "2k": 2048}
 #: a reference with more pixels is shown as a frame: decoding it could take gigabytes
 MOST_PIXELS = 40_000_000
+#: Letters of this height, in pixels, can just be read.
+LEAST_LEGIBLE = 10
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _INK, _PAPER = (24, 24, 28), (250, 249, 245)
@@ -120,17 +122,19 @@ def _write(canvas: Image.Image, text: str, box: tuple[int, int, int, int], *, pa
     if width < 8 or height < 8:  # noqa: PLR2004 - no room for a letter
         return
     draw = ImageDraw.Draw(canvas)
-    size = max(10, height // 5)
+    size = max(LEAST_LEGIBLE, height // 5)
     while True:
         font: _Font = ImageFont.load_default(size)
         spacing = size // 4
         padding = size // 2 if paper else 0
-        wrapped = _wrap(text, font, width - 2 * padding)
+        columns = _columns(font, width - 2 * padding)
+        wrapped = "\n".join("\n".join(textwrap.wrap(line, columns)) for line in text.splitlines())
         x, y, x1, y1 = draw.multiline_textbbox((0, 0), wrapped, font=font, spacing=spacing)
         w, h = x1 - x, y1 - y
-        if (h + 2 * padding <= height and w + 2 * padding <= width) or size <= 10:  # noqa: PLR2004 - the least legible size
+        whole = max(map(len, text.split()), default=0) <= columns  # no word is broken
+        if (whole and h + 2 * padding <= height and w + 2 * padding <= width) or size <= LEAST_LEGIBLE:
             break
-        size = max(10, round(size * 0.88))
+        size = max(LEAST_LEGIBLE, round(size * 0.88))
     if paper:
         panel = (left, top, min(right, round(left + w + 2 * padding)), min(bottom, round(top + h + 2 * padding)))
         draw.rounded_rectangle(panel, radius=padding // 2, fill=_PAPER)
@@ -139,10 +143,9 @@ def _write(canvas: Image.Image, text: str, box: tuple[int, int, int, int], *, pa
     )
 
 
-def _wrap(text: str, font: _Font, width: int) -> str:
+def _columns(font: _Font, width: int) -> int:
     average = font.getlength("abcdefghijklmnopqrstuvwxyz ") / 27
-    columns = max(4, int(width / average))
-    return "\n".join("\n".join(textwrap.wrap(line, columns)) for line in text.splitlines())
+    return max(4, int(width / average))
 
 
 def _watermark(canvas: Image.Image, unit: float) -> None:
