@@ -5,15 +5,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import redis
+
 from jobs.errors import BatchNotFound, NotAllowed
 from jobs.policy import RECHECK
 from jobs.reading import Reading
+from jobs.record import NewJob, Outcome
+from jobs.scripts import translated
 from jobs.states import State
 
 #: Jobs looked at in one step of a sweep: a few milliseconds, for which Redis answers nobody else.
 STEP = 500
 #: How long (seconds) whoever asked for it works on a sweep, and how long a round of reconcile does.
 AT_ONCE = 0.5
+#: How long (seconds) an upload of all or nothing may pause before it is forgotten.
+STAGED = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,7 @@ class Acted:
     affected: int
     pending: int = 0
     wake: bool = False
+    clashes: int = 0
 
 
 class Batches(Reading):
@@ -41,10 +48,15 @@ class Batches(Reading):
         return self._pause(batch_id, "resume")
 
     def cancel_batch(self, batch_id: str) -> Acted:
-        """Give up on all its unfinished jobs: from now on none is submitted, and `sweep` cancels the rest of them."""
+        """Give up on all its unfinished jobs: from now on none is submitted, and `sweep` cancels the rest of them.
+
+        Raises `NotAllowed` while lines of it that were staged are being taken in.
+        """
         word, _ = self._scripts.call("begin", batch_id, "cancel", "", "0")
         if word == "unknown":
             raise BatchNotFound(batch_id)
+        if word == "busy":
+            raise NotAllowed("Lines of this batch are still being taken in; send this again in a moment.")
         return self._swept(batch_id, "cancel")
 
     def retry_batch(
@@ -64,7 +76,7 @@ class Batches(Reading):
         if word == "counted":
             return Acted("retry", int(many))
         if word == "busy":
-            raise NotAllowed("A cancel or retry of this batch is still under way; send this again in a moment.")
+            raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
         return self._swept(batch_id, "retry")
 
     def sweep(self, seconds: float = AT_ONCE, clock: Callable[[], float] = time.monotonic) -> bool:
@@ -74,6 +86,42 @@ class Batches(Reading):
             more, _, _, wake = self._scripts.call("sweep", "", STEP, _us(RECHECK))
             woke = woke or bool(wake)
         return woke
+
+    # --- all lines or none ------------------------------------------------------------------------------------------
+
+    def stage(self, token: str, jobs: Sequence[NewJob]) -> tuple[Outcome, ...]:
+        """Note jobs that are to be accepted together, by `commit`, or not at all; a few hundred a call.
+
+        Nobody sees them until then. Without another call they are forgotten after `STAGED` seconds.
+        """
+        return tuple(map(Outcome, self._scripts.call("stage", token, int(STAGED), *arguments(jobs))))
+
+    def commit(self, token: str, batch_id: str, staged: int) -> Acted:
+        """Accept the `staged` jobs: decided in one step, and taken in from then on by whoever is there.
+
+        `affected`: jobs taken in; `clashes`: lines left out since another request got their id meanwhile. Raises
+        `NotAllowed` while something else is done to the batch, or when what was staged has been forgotten.
+        """
+        word = self._scripts.call("commit", token, batch_id, staged)
+        if word == "busy":
+            raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
+        if word == "gone":
+            raise NotAllowed(f"The upload paused for more than {STAGED:.0f} s and was forgotten; send it again.")
+        if word == "empty":
+            return Acted("commit", 0)
+        woke, more = False, 1
+        while more:
+            more, affected, _, wake = self._scripts.call("sweep", batch_id, STEP, _us(RECHECK))
+            woke = woke or bool(wake)
+        try:
+            clashes = self._client.hget(self._keys.of("batch", batch_id), "clash")
+        except redis.RedisError as error:
+            raise translated(error) from error
+        return Acted("commit", int(affected), wake=woke, clashes=int(clashes or 0))
+
+    def unstage(self, token: str) -> None:
+        """Forget what was staged."""
+        self._scripts.call("unstage", token)
 
     def _pause(self, batch_id: str, action: str) -> Acted:
         word, waiting, wake = self._scripts.call("pause", batch_id, "1" if action == "pause" else "0")
@@ -88,6 +136,15 @@ class Batches(Reading):
             woke = woke or bool(wake)
             if not more or time.monotonic() > end:
                 return Acted(action, int(affected), int(pending), woke)
+
+
+def arguments(jobs: Sequence[NewJob]) -> list[str]:
+    """Jobs as the scripts take them: six arguments each."""
+    args: list[str] = []
+    for job in jobs:
+        labels = json.dumps(job.labels, ensure_ascii=False) if job.labels else ""
+        args += (job.id, job.text, job.model, str(job.n), "".join(sorted(job.owed)), labels)
+    return args
 
 
 def _us(seconds: float) -> int:

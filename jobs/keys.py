@@ -28,6 +28,8 @@ FAMILY: Mapping[str, str] = {
     "state": "s:",  # ZSET id → created: one index a state
     "ready": "q:",  # ZSET id → created: queued jobs that wait for admission, of one batch (or of none)
     "batch": "b:",  # HASH accepted, created, spent, counters by state, error code and time; paused; the sweep under way
+    "staged": "u:",  # LIST ids of an upload that is not decided yet; it and the next expire by themselves
+    "lines": "v:",  # HASH id → the job to accept, packed
     "members": "m:",  # LIST job ids of a batch, in input order
     "ended": "e:",  # CHANNEL a message when the job ends
 }

@@ -148,6 +148,7 @@ class Reading:
             cost=dollars(fields.get("spent", 0)),
             created_at=at(fields["created"]),
             paused="paused" in fields,
+            taking_in=fields.get("do") == "commit",
             errors={name[2:]: int(count) for name, count in fields.items() if name.startswith("x:")},
             rate=rate,
             eta=progress.eta(

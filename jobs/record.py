@@ -48,6 +48,14 @@ class NewJob:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+class Outcome(StrEnum):
+    """What became of an enqueued job."""
+
+    CREATED = "created"
+    KNOWN = "known"  #: the same id with the same request: the same job
+    CONFLICT = "conflict"  #: the same id with another request: nothing changed
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """How an attempt ended: pictures (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD."""
@@ -212,13 +220,14 @@ class Batch:
     created_at: datetime
     paused: bool = False
     errors: Mapping[str, int] = field(default_factory=dict)
+    taking_in: bool = False  #: lines that were accepted together are still being taken in
     rate: float = 0.0
     eta: float | None = None
 
     @property
     def done(self) -> bool:
         """Whether every job of it has ended."""
-        return sum(self.counts[state] for state in State if state.final) == self.accepted
+        return not self.taking_in and sum(self.counts[state] for state in State if state.final) == self.accepted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,20 +4,20 @@ import json
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs.batches import Batches
+from jobs.batches import Batches, arguments
 from jobs.changes import Change, read_changes
 from jobs.errors import JobNotFound, NotAllowed
 from jobs.keys import Keys
 from jobs.policy import RECHECK as RECHECK
 from jobs.policy import next_attempt
 from jobs.record import Claim, Due, Job, NewJob, Result, at, parse_external_id
+from jobs.record import Outcome as Outcome
 from jobs.scripts import REDIS_TIME, Scripts
 from jobs.settings import Settings
 from jobs.states import State
@@ -32,14 +32,6 @@ RATE_BURST = 1.0
 LONGEST_HOLD = 3600.0
 #: How long one round of reconcile may take before another may take over its jobs.
 DUE_LEASE = 60.0
-
-
-class Outcome(StrEnum):
-    """What became of an enqueued job."""
-
-    CREATED = "created"
-    KNOWN = "known"  #: the same id with the same request: the same job
-    CONFLICT = "conflict"  #: the same id with another request: nothing changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +78,7 @@ class Store(Batches):
 
     def enqueue(self, jobs: Sequence[NewJob], batch: str | None = None) -> Enqueued:
         """Accept jobs in one atomic step; a few hundred a call. With `batch`, even without jobs, the batch exists."""
-        args: list[str] = []
-        for job in jobs:
-            labels = json.dumps(job.labels, ensure_ascii=False) if job.labels else ""
-            args += (job.id, job.text, job.model, str(job.n), "".join(sorted(job.owed)), labels)
-        wake, *outcomes = self._scripts.call("enqueue", batch or "", _us(RECHECK), *args)
+        wake, *outcomes = self._scripts.call("enqueue", batch or "", _us(RECHECK), *arguments(jobs))
         return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
 
     def park(self, job_id: str, continuation: str) -> str:

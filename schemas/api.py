@@ -49,13 +49,17 @@ class WaitQuery(Schema):
 
 
 class BatchQuery(Schema):
-    """`POST /v1/batches?id=`."""
+    """`POST /v1/batches?id=&on_error=`."""
 
     id = fields.String(
         validate=_batch_id,
         metadata={
             "description": "The batch's id, made for you if left out. The same upload under it again adds nothing."
         },
+    )
+    on_error = fields.String(
+        validate=Options(("skip", "abort")),
+        metadata={"description": "skip (the default): bad lines are left out. abort: all lines are taken in, or none."},
     )
 
 

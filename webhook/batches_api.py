@@ -1,5 +1,6 @@
 """/v1/batches: jobs by the thousand, in and out as lines of JSON, never whole in memory."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
@@ -12,7 +13,7 @@ from jobs.shown import shown_batch, shown_job
 from schemas.api import BatchQuery
 from schemas.views import BatchAccepted, BatchView, JobView
 from webhook.bodies import decoded, drain, lines
-from webhook.intake import new_id, upload
+from webhook.intake import new_id, upload, upload_whole
 from webhook.messages import SUBMIT
 from webhook.openapi import NDJSON, operation
 from webhook.problems import ProblemError
@@ -21,26 +22,37 @@ from webhook.views import answer, encode
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1", description="Jobs that come together.")
 
+#: Characters of an Idempotency-Key.
+_LONGEST_KEY = 255
 #: Lines written to the socket at once.
 _LINES = 100
 
 
 @operation(
-    blueprint, "POST", "/batches", {201: BatchAccepted}, query=BatchQuery, body=NDJSON, refusals=(400, 415, 422, 503)
+    blueprint,
+    "POST",
+    "/batches",
+    {201: BatchAccepted},
+    query=BatchQuery,
+    body=NDJSON,
+    refusals=(400, 409, 415, 422, 503),
 )
 def create(query: dict[str, Any]) -> Response:
     """Enqueue many jobs.
 
     Lines may come chunked, and gzipped (Content-Encoding). A bad line is listed, the others are taken in. A line
     without external_task_id becomes the job `<batch id>.<line number>`: the same upload again under the same `id` adds
-    nothing, which is how an upload that broke off is repeated.
+    nothing, which is how an upload that broke off is repeated. An `Idempotency-Key` header stands for an `id`. Another
+    request in the place of such a line is refused (422). With `on_error=abort` a single bad line refuses all of them
+    (422), and nothing is enqueued.
     """
     shared = services()
-    batch = query.get("id") or new_id()
+    batch = _batch_id(query.get("id"), request.headers.get("Idempotency-Key"))
+    take_in = upload_whole if query.get("on_error") == "abort" else upload
     limit = shared.settings.max_body
     try:
         with shared.streams.one():
-            done = upload(
+            done = take_in(
                 shared.store,
                 batch,
                 lines(decoded(request), limit),
@@ -86,6 +98,18 @@ def results(batch_id: str) -> Response:
         raise
     stream.call_on_close(lambda: seat.__exit__(None, None, None))
     return stream
+
+
+def _batch_id(given: str | None, key: str | None) -> str:
+    if key is None:
+        return given or new_id()
+    if given is not None:
+        wrong = {"id": ["is given beside an Idempotency-Key; leave one of them out"]}
+        raise ProblemError(422, "An Idempotency-Key names the batch.", errors=wrong)
+    if not 0 < len(key) <= _LONGEST_KEY:
+        raise ProblemError(422, f"An Idempotency-Key has 1 to {_LONGEST_KEY} characters.")
+    # Any text is a key, but not any an id.
+    return "key-" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def _ndjson(jobs: Iterable[Job]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """From a producer's bytes to jobs in the store: one request, or an upload of as many as there are lines."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from jobs.errors import StoreUnavailable
 from jobs.record import NewJob, Owed
 from jobs.store import Outcome, Store
 from schemas import BodyInvalid, GenerationRequest, RequestInvalid, load_request, parse_json
-from webhook.problems import unavailable
+from webhook.problems import ProblemError, unavailable
 
 #: Jobs handed to the store in one step: enough to amortise the round trip, few enough not to hold Redis up.
 CHUNK_JOBS = 500
@@ -39,6 +40,22 @@ class Upload:
         self.rejected += 1
         if len(self.errors) < MOST_ERRORS:
             self.errors.append({"line": line, "errors": errors, "codes": codes})
+
+    def count(self, number: int, job: NewJob, outcome: Outcome) -> None:
+        """Count what became of a line. Raises a problem where it shows that this is another upload than before."""
+        if outcome is Outcome.CREATED:
+            self.accepted += 1
+        elif outcome is Outcome.KNOWN:
+            self.known += 1
+        elif job.id != f"{self.id}.{number}":
+            self.refuse(number, {"external_task_id": [CONFLICT]}, [])
+        else:
+            raise ProblemError(
+                422,
+                f"Line {number} is another request than before under this batch's id (or Idempotency-Key). "
+                "Send another upload under another one.",
+                **self.view(),
+            )
 
     def view(self) -> dict[str, Any]:
         """As `schemas.views.BatchAccepted`."""
@@ -83,13 +100,8 @@ def upload(
         )  # the batch is there although all its lines be bad; and a store that is away shows at once
         for chunk in _chunks(_jobs(done, lines, limit=limit, allow_private_hosts=allow_private_hosts)):
             enqueued = store.enqueue([job for _, job in chunk], batch)
-            for (number, _), outcome in zip(chunk, enqueued.outcomes, strict=True):
-                if outcome is Outcome.CREATED:
-                    done.accepted += 1
-                elif outcome is Outcome.KNOWN:
-                    done.known += 1
-                else:
-                    done.refuse(number, {"external_task_id": [CONFLICT]}, [])
+            for (number, job), outcome in zip(chunk, enqueued.outcomes, strict=True):
+                done.count(number, job, outcome)
             if enqueued.wake:
                 on_wake()
     except StoreUnavailable as error:
@@ -99,6 +111,55 @@ def upload(
             **done.view(),
         ) from error
     return done
+
+
+def upload_whole(
+    store: Store,
+    batch: str,
+    lines: Iterable[tuple[int, bytes | None]],
+    *,
+    limit: int,
+    allow_private_hosts: bool,
+    on_wake: Callable[[], object],
+) -> Upload:
+    """As `upload`, but all lines are taken in or none: raises a problem with the bad ones, when there are any.
+
+    The lines are staged in the store as they come, where nobody sees them, and committed at the end.
+    """
+    done, token = Upload(batch), new_id()
+    jobs = _jobs(done, lines, limit=limit, allow_private_hosts=allow_private_hosts)
+    try:
+        _stage(store, token, done, _chunks(jobs))
+        staged, done.accepted = done.accepted, 0
+        acted = store.commit(token, batch, staged)
+    except StoreUnavailable as error:
+        raise unavailable(
+            f"The job store went away: all lines were taken in, or none. Send the same upload again with ?id={batch}."
+        ) from error
+    done.accepted = acted.affected
+    done.rejected = acted.clashes
+    done.known += staged - acted.affected - acted.clashes
+    if acted.wake:
+        on_wake()
+    return done
+
+
+def _stage(store: Store, token: str, done: Upload, chunks: Iterable[list[tuple[int, NewJob]]]) -> None:
+    whole = False
+    try:
+        for chunk in chunks:
+            if done.rejected:
+                continue  # only to find what else is wrong
+            for (number, job), outcome in zip(chunk, store.stage(token, [job for _, job in chunk]), strict=True):
+                done.count(number, job, outcome)
+        whole = done.rejected == 0
+    finally:
+        if not whole:
+            done.accepted = 0
+            with suppress(StoreUnavailable):  # it expires by itself then
+                store.unstage(token)
+    if not whole:
+        raise ProblemError(422, "Nothing was enqueued: some lines are refused. Correct them.", **done.view())
 
 
 def _jobs(

@@ -264,6 +264,52 @@ local function try_again(job, now, recheck)
   ready(job)
 end
 
+-- Accept jobs of a batch (or of none), each given as {id, text, model, n, owed, labels}: record, index, alarm, place in
+-- the queue, membership. Returns a word for each, created | known | conflict, and how many were created.
+local function accept(batch, specs, now, recheck)
+  local created = math.max(now, lane('last') + 1)
+  local words, count, seen = {}, 0, {}
+  for _, spec in ipairs(specs) do
+    local id, text, model, n, owing, labels = unpack(spec)
+    if seen[id] or redis.call('EXISTS', KEY.job .. id) == 1 then
+      words[#words + 1] = redis.call('GET', KEY.text .. id) == text and 'known' or 'conflict'
+    else
+      seen[id] = true
+      local at = whole(created + count)
+      local record = {'s', 'queued', 'm', model, 'c', at, 'u', at}
+      if n ~= '1' then record[#record + 1] = 'n'; record[#record + 1] = n end
+      if owing ~= '' then record[#record + 1] = 'o'; record[#record + 1] = owing end
+      if batch ~= '' then record[#record + 1] = 'b'; record[#record + 1] = batch end
+      redis.call('HSET', KEY.job .. id, unpack(record))
+      redis.call('SET', KEY.text .. id, text)
+      if labels ~= '' then redis.call('SET', KEY.labels .. id, labels) end
+      redis.call('ZADD', KEY.state .. 'queued', at, id)
+      redis.call('ZADD', KEY.ready .. batch, at, id)
+      redis.call('ZADD', KEY.alarms, whole(now + recheck), id)
+      changed({id = id, s = 'queued', m = model, c = at, b = batch}, '')
+      if batch ~= '' then redis.call('RPUSH', KEY.members .. batch, id) end
+      count = count + 1
+      words[#words + 1] = 'created'
+    end
+  end
+  if count > 0 then
+    redis.call('HSET', KEY.lane, 'last', whole(created + count - 1))
+    if batch ~= '' then
+      redis.call('HINCRBY', KEY.batch .. batch, 'accepted', count)
+      redis.call('HINCRBY', KEY.batch .. batch, 'queued', count)
+    end
+    grown(batch, count)
+  end
+  return words, count
+end
+
+local function open_batch(batch, now)
+  if redis.call('HSETNX', KEY.batch .. batch, 'created', whole(now)) == 1 then
+    redis.call('HSET', KEY.batch .. batch, 'accepted', 0)
+    redis.call('ZADD', KEY.batches, whole(now), batch)
+  end
+end
+
 local function spend(job, cost)
   if cost == '' or cost == '0' then return end
   redis.call('HINCRBY', KEY.lane, 'spent', cost)

@@ -33,7 +33,7 @@ if ARGV[4] == '1' then return {'counted', many} end
 
 local doing = redis.call('HGET', key, 'do')
 if doing == 'cancel' then return {action == 'cancel' and 'under way' or 'busy', many} end
-if doing and action == 'retry' then return {'busy', many} end
+if doing == 'commit' or (doing and action == 'retry') then return {'busy', many} end
 local was = halted(batch)
 if action == 'cancel' then redis.call('HDEL', key, 'paused') end
 redis.call('HSET', key, 'do', action, 'only', only, 'pos', 0, 'upto', redis.call('LLEN', KEY.members .. batch),

@@ -18,8 +18,8 @@ for state in pairs(FINAL) do
   end
 end
 for _, batch in ipairs(redis.call('ZRANGEBYSCORE', KEY.batches, '-inf', whole(before), 'LIMIT', 0, limit)) do
-  local accepted, without = unpack(redis.call('HMGET', KEY.batch .. batch, 'accepted', 'gone'))
-  if tonumber(accepted or 0) <= tonumber(without or 0) then
+  local accepted, without, doing = unpack(redis.call('HMGET', KEY.batch .. batch, 'accepted', 'gone', 'do'))
+  if doing ~= 'commit' and tonumber(accepted or 0) <= tonumber(without or 0) then
     redis.call('DEL', KEY.batch .. batch)
     redis.call('UNLINK', KEY.members .. batch)
     redis.call('ZREM', KEY.batches, batch)

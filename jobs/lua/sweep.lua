@@ -1,4 +1,4 @@
--- One step of changing all jobs of a batch (begin.lua). Where it stands is written in the same step, so that it may be
+-- One step of changing all jobs of a batch (begin.lua), or of accepting staged ones (commit.lua). Where it stands is written in the same step, so that it may be
 -- made by anyone, at any time: whoever dies in the middle of a sweep leaves the rest to the others.
 -- ARGV: batch, or '' for the one that began first; most jobs to look at; µs until a waiting job is re-checked
 -- Returns: {whether there is more to do, for it or (where none was named) for any (0|1), jobs changed so far, how many
@@ -16,6 +16,25 @@ if not action then
 end
 
 local now = clock()
+if action == 'commit' then
+  local specs = {}
+  for _, id in ipairs(redis.call('LRANGE', KEY.staged .. only, 0, limit - 1)) do
+    specs[#specs + 1] = cmsgpack.unpack(redis.call('HGET', KEY.lines .. only, id))
+    redis.call('HDEL', KEY.lines .. only, id)
+  end
+  redis.call('LTRIM', KEY.staged .. only, #specs, -1)
+  local words, created = accept(batch, specs, now, recheck)
+  for _, word in ipairs(words) do
+    -- Another producer was faster with this id, after it was staged.
+    if word == 'conflict' then redis.call('HINCRBY', key, 'clash', 1) end
+  end
+  hits = redis.call('HINCRBY', key, 'hits', created)
+  local left = redis.call('LLEN', KEY.staged .. only)
+  if left > 0 then return {1, hits, left, wake(now)} end
+  redis.call('HDEL', key, 'do', 'only')
+  redis.call('ZREM', KEY.sweeps, batch)
+  return {others(), hits, 0, wake(now)}
+end
 local which = action == 'retry' and cjson.decode(only)
 local function wanted(job)
   if action == 'cancel' then return not FINAL[job.s] end

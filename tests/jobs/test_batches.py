@@ -273,7 +273,7 @@ def test_a_job_that_fails_again_is_retried_once(bench: Any, enqueue: Any, small_
     assert bench.store.admit(1).ids == ("x1",)
     (claim,) = bench.store.claim(["x1"])
     bench.store.finish("x1~2", State.FAILED, Result(error={"code": "1301", "message": ""}), "poll", fence=claim.fence)
-    with pytest.raises(NotAllowed, match="under way"):
+    with pytest.raises(NotAllowed, match="in a moment"):
         bench.store.retry_batch("x")
     bench.store.sweep(10)
     assert counts(bench, "x") == {"failed": 1, "queued": 3}
@@ -305,3 +305,79 @@ def test_a_forgotten_batch_is_swept_no_more(bench: Any, enqueue: Any, small_step
     assert bench.with_settings(retention=100).purge() == (3, 1)
     bench.store.sweep(10)
     assert bench.audit() == []
+
+
+# --- all or none -----------------------------------------------------------------------------------------------------
+
+
+def test_what_is_staged_is_seen_by_nobody_until_it_is_committed(bench: Any, make: Any) -> None:
+    before = bench.dump()
+    staged = [make(f"s{number}", n=2, owed="n", labels={"shop": "berlin"}) for number in range(3)]
+    assert bench.store.stage("t", staged[:2]) == ("created", "created")
+    assert bench.store.stage("t", staged[1:]) == ("known", "created")
+    assert bench.store.page().jobs == ()
+    assert bench.store.admit(10).ids == ()
+    assert bench.audit() == []
+
+    acted = bench.store.commit("t", "x", 3)
+
+    assert (acted.affected, acted.clashes, acted.wake) == (3, 0, True)
+    assert [job.id for job in bench.store.batch_jobs("x")] == ["s0", "s1", "s2"]
+    job = bench.store.get("s2", text=True)
+    assert (job.n, job.labels, job.text, job.batch) == (2, {"shop": "berlin"}, staged[2].text, "x")
+    assert bench.fields("s2")["o"] == "n"
+    assert bench.store.admit(10).ids == ("s0", "s1", "s2")
+    assert bench.audit() == []
+    left = {key for key in bench.dump() if key.startswith(("u:", "v:"))}
+    assert left == {key for key in before if key.startswith(("u:", "v:"))} == set()
+
+
+def test_what_is_staged_and_never_committed_expires(bench: Any, make: Any) -> None:
+    bench.store.stage("t", [make("s0")])
+    assert {bench.raw.ttl(bench.keys.of(name, "t")) for name in ("staged", "lines")} <= {3599, 3600}
+    bench.store.unstage("t")
+    with pytest.raises(NotAllowed, match="send it again"):
+        bench.store.commit("t", "x", 1)
+    assert "b:x" not in bench.dump()
+
+
+def test_a_staged_job_is_held_against_those_there_are(bench: Any, make: Any) -> None:
+    bench.job("fox")
+    assert bench.store.stage("t", [make("fox"), make("fox", "other"), make("new"), make("new", "other")]) == (
+        "known",
+        "conflict",
+        "created",
+        "conflict",
+    )
+
+
+def test_a_commit_is_finished_by_whoever_is_there(bench: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a process that dies after the decision
+    bench.store.stage("t", [make(f"s{number}") for number in range(5)])
+    monkeypatch.setattr("jobs.batches.STEP", 2)
+    assert bench.store._scripts.call("commit", "t", "x", 5) == "begun"
+    assert bench.raw.ttl(bench.keys.of("staged", "t")) == -1
+    # Then the batch is there, and not done before all its lines are
+    assert not bench.store.batch("x").done
+    for verb in (bench.store.cancel_batch, bench.store.retry_batch):
+        with pytest.raises(NotAllowed, match="taken in"):
+            verb("x")
+    assert bench.audit() == []
+    # And reconcile takes them in
+    assert bench.with_settings().sweep(10)
+    assert bench.store.batch("x").accepted == 5
+    assert bench.audit() == []
+
+
+def test_an_id_that_was_taken_meanwhile(bench: Any, make: Any) -> None:
+    bench.store.stage("t", [make("a"), make("b"), make("c")])
+    bench.store.enqueue([make("a"), make("b", "another")])
+    acted = bench.store.commit("t", "x", 3)
+    assert (acted.affected, acted.clashes) == (1, 1)
+    assert [job.id for job in bench.store.batch_jobs("x")] == ["c"]
+    assert bench.audit() == []
+
+
+def test_nothing_staged_is_an_empty_batch(bench: Any) -> None:
+    assert bench.store.commit("t", "x", 0).affected == 0
+    assert bench.store.batch("x").done

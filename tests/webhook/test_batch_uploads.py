@@ -1,0 +1,128 @@
+"""Uploads as a whole: all lines or none, and the same key for the same content."""
+
+import gzip
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from jobs.audit import audit
+from jobs.errors import StoreUnavailable
+from jobs.store import Store
+from schemas.views import BatchAccepted
+from webhook.app import create_app
+from webhook.settings import Settings
+
+LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
+BAD = b'{"model":"kirin_image_omni","prompt":"x","n":12}\n'
+
+
+def keys(raw: Any) -> set[str]:
+    return {key for key in raw.scan_iter() if not key.startswith("{b}:wake")}
+
+
+def test_all_lines_are_taken_in(client: FlaskClient, store: Store, messages: Any, raw: Any) -> None:
+    answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 1203)
+    assert answer.status_code == 201
+    assert BatchAccepted().validate(answer.json) == {}
+    assert answer.json == {"id": "b", "accepted": 1203, "known": 0, "rejected": 0, "errors": []}
+    assert [job.id for job in store.batch_jobs("b")] == [f"b.{number}" for number in range(1, 1204)]
+    assert messages("boomerang.submit") == [[]]
+    assert audit(store) == []
+    again = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 1203).json
+    assert (again["accepted"], again["known"]) == (0, 1203)
+
+
+def test_a_bad_line_and_nothing_is_enqueued(client: FlaskClient, store: Store, raw: Any) -> None:
+    before = keys(raw)
+    answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 700 + BAD + LINE * 700 + b"not json\n")
+    assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
+    assert [each["line"] for each in answer.json["errors"]] == [701, 1402]
+    assert (answer.json["accepted"], answer.json["rejected"]) == (0, 2)
+    assert "Nothing was enqueued" in answer.json["detail"]
+    assert client.get("/v1/batches/b").status_code == 404
+    assert keys(raw) == before
+
+
+def test_an_id_taken_by_another_request_aborts_too(client: FlaskClient, store: Store) -> None:
+    client.post("/v1/jobs", json={"model": "kirin_image_omni", "prompt": "a hare", "external_task_id": "taken"})
+    other = b'{"model":"kirin_image_omni","prompt":"a fox","external_task_id":"taken"}\n'
+    answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE + other)
+    assert (answer.status_code, answer.json["rejected"]) == (422, 1)
+    assert [job.id for job in store.page().jobs] == ["taken"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        pytest.param(gzip.compress(LINE * 5000)[:-9], {"Content-Encoding": "gzip"}, id="gzip cut off"),
+        pytest.param(LINE * 600, {"Content-Length": "1000000"}, id="broken off"),
+    ],
+)
+def test_an_upload_that_breaks_off_leaves_nothing(
+    body: bytes, headers: dict[str, str], client: FlaskClient, raw: Any
+) -> None:
+    before = keys(raw)
+    environ = {"CONTENT_LENGTH": headers.pop("Content-Length")} if "Content-Length" in headers else {}
+    answer = client.post("/v1/batches?on_error=abort", data=body, headers=headers, environ_overrides=environ)
+    assert answer.status_code == 400
+    assert keys(raw) == before
+
+
+def test_a_store_that_goes_away_is_all_or_nothing(settings: Settings, store: Store, client: FlaskClient) -> None:
+    class Dying(Store):
+        def commit(self, token: str, batch_id: str, staged: int) -> Any:
+            super().commit(token, batch_id, staged)
+            raise StoreUnavailable("the answer got lost")
+
+    producer = create_app(settings, Dying(store._client, settings), lambda *_: True).test_client()
+    producer.environ_base = client.environ_base
+    broken = producer.post("/v1/batches?id=b&on_error=abort", data=LINE * 3)
+    assert (broken.status_code, "?id=b" in broken.json["detail"]) == (503, True)
+    assert client.post("/v1/batches?id=b&on_error=abort", data=LINE * 3).json["known"] == 3
+    assert audit(store) == []
+
+
+@pytest.mark.parametrize("query", ["?on_error=skip", "?on_error=abort"])
+def test_the_same_key_is_the_same_batch(query: str, client: FlaskClient, store: Store) -> None:
+    key = {"Idempotency-Key": "Katalog für März / 1"}
+    first = client.post(f"/v1/batches{query}", data=LINE * 3, headers=key).json
+    again = client.post(f"/v1/batches{query}", data=LINE * 3, headers=key).json
+    other = client.post(f"/v1/batches{query}", data=LINE * 3, headers={"Idempotency-Key": "2"}).json
+    assert (first["accepted"], again["accepted"], again["known"], other["accepted"]) == (3, 0, 3, 3)
+    assert first["id"] == again["id"] != other["id"]
+    assert other["id"] == "key-" + hashlib.sha256(b"2").hexdigest()[:32]
+
+
+@pytest.mark.parametrize("query", ["", "?on_error=abort"])
+def test_the_same_key_with_other_content_is_refused(query: str, client: FlaskClient, store: Store) -> None:
+    key = {"Idempotency-Key": "spring"}
+    client.post("/v1/batches", data=LINE * 3, headers=key)
+    changed = LINE + LINE.replace(b"fox", b"hare") + LINE
+    answer = client.post(f"/v1/batches{query}", data=changed, headers=key)
+    assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
+    assert answer.json["detail"].startswith("Line 2 ")
+    assert {
+        json.loads(job.text or "")["params"]["prompt"]
+        for job in store.get_many([job.id for job in store.page().jobs], text=True)
+        if job
+    } == {"a fox"}
+    # By the id alike
+    batch = store.page().jobs[0].batch
+    assert client.post(f"/v1/batches?id={batch}", data=changed).status_code == 422
+    assert audit(store) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "key"), [("?id=b", "k"), ("", ""), ("", "k" * 256)], ids=["beside an id", "empty", "too long"]
+)
+def test_a_key_that_makes_no_sense(query: str, key: str, client: FlaskClient) -> None:
+    answer = client.post(f"/v1/batches{query}", data=LINE, headers={"Idempotency-Key": key})
+    assert (answer.status_code, "Idempotency-Key" in answer.json["detail"]) == (422, True)
+
+
+def test_an_on_error_that_is_none(client: FlaskClient) -> None:
+    answer = client.post("/v1/batches?on_error=stop", data=LINE)
+    assert (answer.status_code, list(answer.json["errors"])) == (422, ["on_error"])
