@@ -1,4 +1,6 @@
-from schemas import GenerationRequest, load_request
+from dataclasses import replace
+
+from schemas import CallbackForm, GenerationRequest, load_request
 
 FULL = {
     "model": "kirin_image_omni",
@@ -44,3 +46,12 @@ def test_the_least_request_leads_back_too() -> None:
 
     assert request.text() == '{"model":"kirin_image_omni","params":{"prompt":"x"}}'
     assert GenerationRequest.from_text(request.text()) == request
+
+
+def test_the_form_of_a_callback_is_part_of_the_request_where_there_is_one() -> None:
+    with_url, without = load_request(FULL), load_request({"model": "kirin_image_omni", "prompt": "x"})
+    as_task = replace(with_url, callback_form=CallbackForm.TASK)
+
+    assert as_task.text() != with_url.text()
+    assert GenerationRequest.from_text(as_task.text(), "job-1") == as_task
+    assert replace(without, callback_form=CallbackForm.TASK).text() == without.text()

@@ -10,6 +10,7 @@ import pytest
 import redis as redis_py
 
 from jobs.states import State
+from schemas import CallbackForm, TaskStatus, read_callback
 
 
 @pytest.fixture
@@ -32,6 +33,29 @@ def test_a_producer_is_told_once(ended: Any, listener: Any) -> None:
     assert headers["webhook-id"] == "job-1.completed"
     assert "Authorization" not in headers
     assert ended.alarm_in() is None
+
+
+def test_who_came_through_the_providers_door_is_told_in_the_providers_form(
+    world: Any, simulator: Any, listener: Any
+) -> None:
+    w = world(allow_private_hosts=True)
+    w.start("job-1", callback_url=f"{listener.url}/hook", callback_form=CallbackForm.TASK)
+    w.settle()
+    simulator.turn(fail_permanent=1)
+    w.start("job-2", callback_url=f"{listener.url}/hook", callback_form=CallbackForm.TASK)
+    w.settle("job-2")
+    w.deliverer(["job-1", "job-2"])
+
+    told = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
+
+    # Read as we read the provider's own callbacks
+    completed, failed = read_callback(told["job-1.completed"]), read_callback(told["job-2.failed"])
+    assert completed is not None
+    assert failed is not None
+    assert (completed.status, completed.task_id, completed.settles) == (TaskStatus.COMPLETED, "job-1", True)
+    assert completed.output[0].url == w.job("job-1").result.output[0]["url"]
+    assert (failed.status, failed.task_id, failed.error.code) == (TaskStatus.FAILED, "job-2", "1301")
+    assert told["job-1.completed"]["output"][0]["content"][0]["jobId"] == w.job("job-1").task_id
 
 
 def test_the_end_of_a_job_sends_the_message_that_delivers(ended: Any) -> None:

@@ -1,0 +1,99 @@
+"""A job in the provider's own form: what each state is there."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from jobs.record import Job, Result
+from jobs.shown_task import shown_task
+from jobs.states import State
+
+NOW = datetime(2026, 1, 31, tzinfo=UTC)
+JOB = Job(id="fox", state=State.QUEUED, model="m", n=1, attempt=1, fence=0, created_at=NOW, updated_at=NOW)
+PICTURE = {"type": "image", "url": "https://cdn.example.com/1.png"}
+DONE = Result(output=(PICTURE,), cost=Decimal("0.0065"), discount=1)
+BAD = Result(error={"code": "002016095", "message": "Internal generation error"})
+
+
+def failed(code: str, message: str, cost: str = "") -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "error_message": message}, "usage": {"cost": cost}}
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "status", "members"),
+    [
+        pytest.param(State.QUEUED, {}, "in_progress", {"progress": 0.0}, id="queued"),
+        pytest.param(State.SUBMITTING, {}, "in_progress", {"progress": 0.0}, id="submitting"),
+        pytest.param(State.IN_DOUBT, {}, "in_progress", {"progress": 0.0}, id="in doubt"),
+        pytest.param(State.IN_PROGRESS, {"task_id": "t"}, "in_progress", {"progress": 0.0}, id="in progress"),
+        pytest.param(
+            State.QUEUED, {"attempt": 2, "result": BAD}, "in_progress", {"progress": 0.0}, id="between attempts"
+        ),
+        pytest.param(
+            State.COMPLETED,
+            {"task_id": "t", "result": DONE},
+            "completed",
+            {
+                "output": [{"content": [PICTURE | {"jobId": "t"}]}],
+                "usage": {"cost": "0.0065", "discount": 1},
+                "metadata": {},
+            },
+            id="completed",
+        ),
+        pytest.param(
+            State.COMPLETED,
+            {"result": Result(output=(PICTURE,))},
+            "completed",
+            {"output": [{"content": [PICTURE]}], "usage": {"cost": "", "discount": None}, "metadata": {}},
+            id="completed, no price and no task id known",
+        ),
+        pytest.param(
+            State.COMPLETED,
+            {"result": replace(DONE, cost=Decimal("1E-7"))},
+            "completed",
+            {
+                "output": [{"content": [PICTURE]}],
+                "usage": {"cost": "0.0000001", "discount": 1},
+                "metadata": {},
+            },
+            id="a price is never written with an exponent",
+        ),
+        pytest.param(
+            State.FAILED, {"result": BAD}, "failed", failed("002016095", "Internal generation error"), id="failed"
+        ),
+        pytest.param(
+            State.FAILED,
+            {"result": replace(BAD, cost=Decimal("0.0130"))},
+            "failed",
+            failed("002016095", "Internal generation error", "0.0130"),
+            id="failed and billed",
+        ),
+        pytest.param(
+            State.FAILED,
+            {"reason": "gave up"},
+            "failed",
+            failed("", "gave up"),
+            id="failed, no error from the provider",
+        ),
+        pytest.param(State.CANCELLED, {}, "failed", failed("cancelled", "The job was cancelled."), id="cancelled"),
+        pytest.param(
+            State.CANCELLED,
+            {"result": DONE},
+            "failed",
+            failed("cancelled", "The job was cancelled.", "0.0065"),
+            id="cancelled, with a late paid result",
+        ),
+        pytest.param(
+            State.EXPIRED,
+            {},
+            "failed",
+            failed("expired", "The job was not over by its deadline. A result that still comes is shown here."),
+            id="expired",
+        ),
+    ],
+)
+def test_a_job_as_a_task(state: State, more: dict[str, Any], status: str, members: dict[str, Any]) -> None:
+    assert shown_task(replace(JOB, state=state, **more)) == {"id": "fox", "status": status, "model": "m", **members}
