@@ -161,12 +161,13 @@ class Reading:
             ),
         )
 
-    def batch_jobs(self, batch_id: str) -> Iterator[Job]:
-        """Every job of a batch in input order, whatever its state, read in chunks. Raises `BatchNotFound`."""
+    def batch_jobs(self, batch_id: str, states: Sequence[State] = ()) -> Iterator[Job]:
+        """Every job of a batch, or those in these states, in input order, read in chunks. Raises `BatchNotFound`."""
         self.batch(batch_id)
         start = 0
         while ids := self._members(batch_id, start, CHUNK):
-            yield from (job for job in self.get_many(ids) if job)
+            wanted = self._in_states(ids, states) if states else ids
+            yield from (job for job in self.get_many(wanted) if job and (not states or job.state in states))
             start += len(ids)
 
     def lane(self) -> Lane:
@@ -194,6 +195,16 @@ class Reading:
             contradicted=int(fields.get("contradicted", 0)),
             counts=dict(zip(State, counts, strict=True)),
         )
+
+    def _in_states(self, ids: Sequence[str], states: Sequence[State]) -> list[str]:
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                for job_id in ids:
+                    pipe.hget(self._keys.of("job", job_id), "s")
+                found = pipe.execute()
+        except redis.RedisError as error:
+            raise translated(error) from error
+        return [job_id for job_id, state in zip(ids, found, strict=True) if state in states]
 
     def _members(self, batch_id: str, start: int, count: int) -> list[str]:
         try:

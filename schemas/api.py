@@ -63,6 +63,21 @@ class BatchQuery(Schema):
     )
 
 
+class ResultsQuery(Schema):
+    """`GET /v1/batches/<id>/results?status=&format=`; the first as often as needed."""
+
+    status = fields.List(
+        fields.String(validate=Options(JOB_STATES)),
+        load_default=list,
+        metadata={"description": "Only jobs in these states."},
+    )
+    format = fields.String(
+        load_default="ndjson",
+        validate=Options(("ndjson", "csv")),
+        metadata={"description": "ndjson: a job's view a line. csv: the main columns, comma-separated."},
+    )
+
+
 class BatchRetryQuery(Schema):
     """`POST /v1/batches/<id>/retry?status=&code=&dry_run=`; the first two as often as needed."""
 

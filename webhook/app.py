@@ -3,7 +3,18 @@
 from flask import Flask
 
 from jobs.store import Store
-from webhook import auth, batch_actions, batches_api, callbacks, health, jobs_api, pages, problems, provider_door
+from webhook import (
+    auth,
+    batch_actions,
+    batch_results,
+    batches_api,
+    callbacks,
+    health,
+    jobs_api,
+    pages,
+    problems,
+    provider_door,
+)
 from webhook.messages import Messages
 from webhook.metrics import StateCollector
 from webhook.openapi import create_api
@@ -30,6 +41,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     api.register_blueprint(jobs_api.blueprint)
     api.register_blueprint(batches_api.blueprint)
     api.register_blueprint(batch_actions.blueprint)
+    api.register_blueprint(batch_results.blueprint)
     api.register_blueprint(provider_door.blueprint)
     problems.register(app, {provider_door.PREFIX: provider_door.refused})
     auth.protect(app, auth.ApiKeys(settings.api_keys))

@@ -1,31 +1,26 @@
 """/v1/batches: jobs by the thousand, in and out as lines of JSON, never whole in memory."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
 from typing import Any
 
 from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
-from jobs.record import Job
-from jobs.shown import shown_batch, shown_job
+from jobs.shown import shown_batch
 from schemas.api import BatchQuery
-from schemas.views import BatchAccepted, BatchView, JobView
+from schemas.views import BatchAccepted, BatchView
 from webhook.bodies import decoded, drain, lines
 from webhook.intake import new_id, upload, upload_whole
 from webhook.messages import SUBMIT
 from webhook.openapi import NDJSON, operation
 from webhook.problems import ProblemError
 from webhook.services import services
-from webhook.views import answer, encode
+from webhook.views import answer
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1", description="Jobs that come together.")
 
 #: Characters of an Idempotency-Key.
 _LONGEST_KEY = 255
-#: Lines written to the socket at once.
-_LINES = 100
 
 
 @operation(
@@ -79,27 +74,6 @@ def show(batch_id: str) -> Response:
     return answer(shown_batch(services().store.batch(batch_id)))
 
 
-@operation(blueprint, "GET", "/batches/<batch_id>/results", {200: JobView}, content_type=NDJSON, refusals=(404, 503))
-def results(batch_id: str) -> Response:
-    """Every job of a batch.
-
-    A job a line, in input order, whatever its state. An answer that breaks off (the connection is cut before the last
-    chunk) is asked for again.
-    """
-    shared = services()
-    seat = shared.streams.one()
-    seat.__enter__()
-    try:
-        jobs = shared.store.batch_jobs(batch_id)
-        first = list(islice(jobs, 1))  # reads: an unknown batch or a store that is away is an answer of its own
-        stream = Response(_ndjson(chain(first, jobs)), content_type=NDJSON)
-    except BaseException:
-        seat.__exit__(None, None, None)
-        raise
-    stream.call_on_close(lambda: seat.__exit__(None, None, None))
-    return stream
-
-
 def _batch_id(given: str | None, key: str | None) -> str:
     if key is None:
         return given or new_id()
@@ -110,9 +84,3 @@ def _batch_id(given: str | None, key: str | None) -> str:
         raise ProblemError(422, f"An Idempotency-Key has 1 to {_LONGEST_KEY} characters.")
     # Any text is a key, but not any an id.
     return "key-" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-
-
-def _ndjson(jobs: Iterable[Job]) -> Iterator[str]:
-    remaining = iter(jobs)
-    while some := list(islice(remaining, _LINES)):
-        yield "".join(f"{encode(shown_job(job))}\n" for job in some)

@@ -219,7 +219,7 @@ def test_results_that_cannot_be_read_to_the_end_break_off(
     settings: Settings, store: Store, client: FlaskClient
 ) -> None:
     class Breaking(Store):
-        def batch_jobs(self, batch_id: str) -> Iterator[Any]:
+        def batch_jobs(self, batch_id: str, states: Any = ()) -> Iterator[Any]:
             yield self.get("fox")
             raise StoreUnavailable("gone")
 

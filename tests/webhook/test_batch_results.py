@@ -1,0 +1,108 @@
+import csv
+import io
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from jobs.record import Result
+from jobs.states import State
+from jobs.store import Store
+from schemas.views import JobView
+from webhook.batch_results import COLUMNS
+
+LINE = b'{"model":"kirin_image_omni","prompt":"a fox","labels":{"shop":"K\xc3\xb6ln, \\"S\xc3\xbcd\\""}}\n'
+URLS = [f"https://cdn.example.com/{number}.png?a=1,2" for number in range(2)]
+
+
+@pytest.fixture
+def foxes(client: FlaskClient, store: Store) -> Store:
+    """1,100 jobs: every third failed, the rest of the first 600 completed, and the others wait."""
+    client.post("/v1/batches?id=foxes", data=LINE * 1100)
+    store.admit(600)
+    for claim in store.claim([f"foxes.{number}" for number in range(1, 601)]):
+        failed = int(claim.id.removeprefix("foxes.")) % 3 == 0
+        if failed:
+            result = Result(error={"code": "1301", "message": '=HYPERLINK("x")\nnext, line'})
+        else:
+            output = tuple({"type": "image", "url": url} for url in URLS)
+            result = Result(output=output, cost=Decimal("0.0065"))
+        state = State.FAILED if failed else State.COMPLETED
+        store.finish(claim.id, state, result, "submit", fence=claim.fence)
+    return store
+
+
+def ids(text: str) -> list[str]:
+    return [json.loads(line)["id"] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        pytest.param("?status=failed", range(3, 601, 3), id="failed"),
+        pytest.param("?status=queued&status=failed", [*range(3, 601, 3), *range(601, 1101)], id="two states"),
+        pytest.param("?status=expired", [], id="none"),
+        pytest.param("?format=ndjson", range(1, 1101), id="all"),
+    ],
+)
+def test_results_by_state_are_in_input_order(query: str, numbers: Any, client: FlaskClient, foxes: Store) -> None:
+    answer = client.get(f"/v1/batches/foxes/results{query}")
+    assert (answer.status_code, answer.content_type) == (200, "application/x-ndjson")
+    assert ids(answer.text) == [f"foxes.{number}" for number in numbers]
+
+
+def test_errors_are_the_failed_jobs(client: FlaskClient, foxes: Store) -> None:
+    answer = client.get("/v1/batches/foxes/errors")
+    assert answer.content_type == "application/x-ndjson"
+    assert ids(answer.text) == [f"foxes.{number}" for number in range(3, 601, 3)]
+    first = json.loads(answer.text.splitlines()[0])
+    assert JobView().validate(first) == {}
+    assert first["error"]["code"] == "1301"
+
+
+def test_results_as_csv(client: FlaskClient, foxes: Store) -> None:
+    answer = client.get("/v1/batches/foxes/results?format=csv")
+    assert answer.content_type == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    assert (len(rows), tuple(rows[0])) == (1100, COLUMNS)
+    assert [row["id"] for row in rows] == [f"foxes.{number}" for number in range(1, 1101)]
+    done, failed, waits = rows[0], rows[2], rows[700]
+    assert (done["status"], done["cost"], done["output"].split()) == ("completed", "0.0065", URLS)
+    assert json.loads(done["labels"]) == {"shop": 'Köln, "Süd"'}
+    # No formula for a spreadsheet
+    assert (failed["error_code"], failed["error_message"]) == ("1301", '\'=HYPERLINK("x")\nnext, line')
+    assert (waits["status"], waits["cost"], waits["output"], waits["finished_at"]) == ("queued", "", "", "")
+
+
+def test_csv_of_nothing_names_the_columns(client: FlaskClient, foxes: Store) -> None:
+    answer = client.get("/v1/batches/foxes/results?format=csv&status=expired")
+    assert answer.text == ",".join(COLUMNS) + "\r\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "field"), [("status=done", "status"), ("format=xlsx", "format"), ("limit=1", "limit")]
+)
+def test_a_query_that_makes_no_sense(query: str, field: str, client: FlaskClient, foxes: Store) -> None:
+    answer = client.get(f"/v1/batches/foxes/results?{query}")
+    assert (answer.status_code, list(answer.json["errors"])) == (422, [field])
+
+
+def test_a_batch_that_nobody_knows(client: FlaskClient) -> None:
+    for path in ("results?status=failed", "results?format=csv", "errors"):
+        assert client.get(f"/v1/batches/nobody/{path}").status_code == 404
+
+
+def test_every_stream_gives_its_seat_back(client: FlaskClient, foxes: Store) -> None:
+    for _ in range(40):
+        client.get("/v1/batches/foxes/results?format=csv").close()
+        client.get("/v1/batches/foxes/errors").close()
+        client.get("/v1/batches/nobody/errors")
+    assert client.get("/v1/batches/foxes/errors").status_code == 200
+
+
+def test_jobs_in_other_states_are_not_read(foxes: Store, raw: Any) -> None:
+    raw.config_resetstat()
+    assert len(list(foxes.batch_jobs("foxes", [State.FAILED]))) == 200
+    assert raw.info("commandstats")["cmdstat_hgetall"]["calls"] <= 201

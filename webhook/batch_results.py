@@ -1,0 +1,131 @@
+"""/v1/batches/<id>/results and errors: the jobs of a batch as lines, read and written in chunks."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Any
+
+from flask import Response
+from flask_smorest import Blueprint
+
+from jobs.record import Job
+from jobs.shown import shown_job
+from jobs.states import State
+from schemas.api import ResultsQuery
+from schemas.views import JobView
+from webhook.openapi import NDJSON, operation
+from webhook.services import services
+from webhook.views import encode
+
+blueprint = Blueprint("batch_results", __name__, url_prefix="/v1", description="What became of a batch's jobs.")
+
+CSV = "text/csv; charset=utf-8"
+COLUMNS = (
+    "id",
+    "status",
+    "model",
+    "cost",
+    "output",
+    "error_code",
+    "error_message",
+    "attempt",
+    "external_task_id",
+    "created_at",
+    "finished_at",
+    "settled_by",
+    "labels",
+)
+#: Lines written to the socket at once.
+_LINES = 100
+
+
+@operation(
+    blueprint,
+    "GET",
+    "/batches/<batch_id>/results",
+    {200: JobView},
+    query=ResultsQuery,
+    content_type=NDJSON,
+    refusals=(404, 422, 503),
+)
+def results(query: dict[str, Any], batch_id: str) -> Response:
+    """Every job of a batch.
+
+    A job a line, in input order, at any time, whatever its state, or only those in the states named. With `format=csv`
+    the first line names the columns; `output` holds the addresses, separated by spaces, `labels` is JSON. An answer
+    that breaks off (the connection is cut before the last chunk) is asked for again.
+    """
+    states = [State(status) for status in query["status"]]
+    if query["format"] == "csv":
+        return _streamed(batch_id, states, _csv, CSV)
+    return _streamed(batch_id, states, _ndjson, NDJSON)
+
+
+@operation(
+    blueprint, "GET", "/batches/<batch_id>/errors", {200: JobView}, content_type=NDJSON, refusals=(404, 422, 503)
+)
+def errors(batch_id: str) -> Response:
+    """The failed jobs of a batch.
+
+    A job a line, in input order; `error` says why it failed. Lines that were refused are in the answer to the upload.
+    """
+    return _streamed(batch_id, [State.FAILED], _ndjson, NDJSON)
+
+
+def _streamed(
+    batch_id: str, states: Sequence[State], form: Callable[[Iterable[Job]], Iterator[str]], content_type: str
+) -> Response:
+    shared = services()
+    seat = shared.streams.one()
+    seat.__enter__()
+    try:
+        jobs = shared.store.batch_jobs(batch_id, states)
+        first = list(islice(jobs, 1))  # reads: an unknown batch or a store that is away is an answer of its own
+        stream = Response(form(chain(first, jobs)), content_type=content_type)
+    except BaseException:
+        seat.__exit__(None, None, None)
+        raise
+    stream.call_on_close(lambda: seat.__exit__(None, None, None))
+    return stream
+
+
+def _ndjson(jobs: Iterable[Job]) -> Iterator[str]:
+    remaining = iter(jobs)
+    while some := list(islice(remaining, _LINES)):
+        yield "".join(f"{encode(shown_job(job))}\n" for job in some)
+
+
+def _csv(jobs: Iterable[Job]) -> Iterator[str]:
+    remaining = iter(jobs)
+    some: list[Sequence[str]] = [COLUMNS]
+    while some:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\r\n").writerows(some)
+        yield text.getvalue()
+        some = [_row(job) for job in islice(remaining, _LINES)]
+
+
+def _row(job: Job) -> Sequence[str]:
+    result, error = job.result, (job.result.error if job.result else None) or {}
+    return (
+        job.id,
+        job.state.value,
+        job.model,
+        format(result.cost, "f") if result and result.cost is not None else "",
+        " ".join(each["url"] for each in result.output) if result else "",
+        _inert(error.get("code", "")),
+        _inert(error.get("message", "")),
+        str(job.attempt),
+        job.external_task_id,
+        job.created_at.isoformat(),
+        job.finished_at.isoformat() if job.finished_at else "",
+        job.settled_by or "",
+        json.dumps(dict(job.labels), ensure_ascii=False) if job.labels else "",
+    )
+
+
+def _inert(text: str) -> str:
+    """The provider's words, which a spreadsheet must not take for a formula (OWASP, "CSV Injection")."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
