@@ -6,6 +6,7 @@ from jobs.store import Store
 from webhook import (
     auth,
     batch_actions,
+    batch_events,
     batch_results,
     batches_api,
     callbacks,
@@ -42,6 +43,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     api.register_blueprint(batches_api.blueprint)
     api.register_blueprint(batch_actions.blueprint)
     api.register_blueprint(batch_results.blueprint)
+    api.register_blueprint(batch_events.blueprint)
     api.register_blueprint(provider_door.blueprint)
     problems.register(app, {provider_door.PREFIX: provider_door.refused})
     auth.protect(app, auth.ApiKeys(settings.api_keys))

@@ -18,6 +18,7 @@ from webhook.settings import Settings
 #: is always one for a callback; apart, so that those who wait keep no upload out.
 WAITS = 32
 STREAMS = 16
+EVENTS = 8
 #: A thread needs one connection, and a waiting one another for its subscription.
 CONNECTIONS = 128
 
@@ -45,7 +46,7 @@ class Seats:
         """Taken until the block ends; 503 when all are."""
         with self.maybe() as taken:
             if not taken:
-                raise unavailable("Too many uploads and results at once; try again in a moment.")
+                raise unavailable("Too many uploads, results and streams at once; try again in a moment.")
             yield
 
 
@@ -60,6 +61,7 @@ class Services:
     counters: Counters = field(default_factory=Counters)
     waits: Seats = field(default_factory=lambda: Seats(WAITS))
     streams: Seats = field(default_factory=lambda: Seats(STREAMS))
+    events: Seats = field(default_factory=lambda: Seats(EVENTS))
 
     @cached_property
     def store(self) -> Store:

@@ -44,4 +44,4 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert f"At most {events.MOST:,} changes are told a round" in TEXT
     assert f"more than about {CHANGES_KEPT:,} behind" in TEXT
     assert f"One has {gunicorn_conf.threads} threads, of which at most {services.WAITS} wait" in TEXT
-    assert f"at most {services.STREAMS} carry uploads and results" in TEXT
+    assert f"at most {services.STREAMS} carry uploads and results and {services.EVENTS} events of batches" in TEXT

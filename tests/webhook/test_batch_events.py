@@ -1,0 +1,122 @@
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from jobs.errors import BatchNotFound, StoreUnavailable
+from jobs.record import Batch
+from jobs.store import Store
+from schemas.views import BatchView
+from webhook import batch_events, gunicorn_conf, services
+
+LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
+
+
+def parsed(text: str) -> list[tuple[str, Any]]:
+    """(name, data) of each event; a comment is ("", None)."""
+    found = []
+    for block in text.split("\n\n")[:-1]:
+        if block.startswith(":"):
+            found.append(("", None))
+            continue
+        fields = dict(line.split(": ", 1) for line in block.split("\n"))
+        found.append((fields["event"], json.loads(fields["data"])))
+    return found
+
+
+class Watched:
+    """The batch's looks, one a second by a clock that only sleeping moves."""
+
+    def __init__(self, store: Store, then: dict[int, Any]) -> None:
+        self.store, self.then, self.now = store, then, 0.0
+
+    def look(self) -> Batch:
+        if what := self.then.get(int(self.now)):
+            what()
+        return self.store.batch("b")
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def events(self) -> Iterator[str]:
+        return batch_events.progress(self.look(), self.look, self.sleep, lambda: self.now)
+
+
+@pytest.fixture
+def foxes(client: FlaskClient, store: Store) -> Store:
+    client.post("/v1/batches?id=b", data=LINE * 3)
+    return store
+
+
+def test_a_change_is_told_silence_is_broken_and_the_end_ends_it(foxes: Store) -> None:
+    watched = Watched(
+        foxes,
+        {5: lambda: foxes.cancel("b.1"), 40: lambda: foxes.pause("b"), 41: lambda: foxes.cancel_batch("b")},
+    )
+    events = parsed("".join(watched.events()))
+    assert [name for name, _ in events] == ["progress", "progress", "", "", "progress", "done"]
+    assert [data["counts"]["cancelled"] for _, data in events if data] == [0, 1, 1, 3]
+    assert events[4][1]["paused"] is True
+    assert events[-1][1]["done"] is True
+    assert all(BatchView().validate(data) == {} for _, data in events if data)
+    assert watched.now == 41
+
+
+def test_a_stream_ends_in_time(foxes: Store) -> None:
+    watched = Watched(foxes, {})
+    assert parsed("".join(watched.events()))[-1] == ("", None)
+    assert watched.now == batch_events.LONGEST
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("gone"), BatchNotFound("b")])
+def test_a_stream_that_can_read_no_more_ends_without_done(foxes: Store, error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    assert [name for name, _ in parsed("".join(Watched(foxes, {3: fail}).events()))] == ["progress"]
+
+
+def test_it_is_served_as_it_comes(client: FlaskClient, foxes: Store) -> None:
+    answer = client.get("/v1/batches/b/events", buffered=False)
+    assert (answer.status_code, answer.content_type) == (200, "text/event-stream")
+    assert (answer.headers["Cache-Control"], answer.headers["X-Accel-Buffering"]) == ("no-store", "no")
+    stream = answer.iter_encoded()
+    assert parsed(next(stream).decode())[0][0] == "progress"
+    foxes.cancel_batch("b")
+    last = next(stream).decode()
+    assert last.startswith("id: done\nevent: done\n")
+    assert next(stream, None) is None
+    answer.close()
+
+
+def test_one_who_has_seen_the_end_is_told_to_stay_away(client: FlaskClient, foxes: Store) -> None:
+    foxes.cancel_batch("b")
+    assert [name for name, _ in parsed(client.get("/v1/batches/b/events").text)] == ["done"]
+    again = client.get("/v1/batches/b/events", headers={"Last-Event-ID": "done"})
+    assert (again.status_code, again.data) == (204, b"")
+    # But not while there is more to come
+    foxes.retry("b.1")
+    with client.get("/v1/batches/b/events", headers={"Last-Event-ID": "done"}, buffered=False) as more:
+        assert more.status_code == 200
+
+
+def test_a_batch_that_nobody_knows(client: FlaskClient) -> None:
+    assert client.get("/v1/batches/nobody/events").status_code == 404
+
+
+def test_seats_are_limited_and_given_back(client: FlaskClient, foxes: Store) -> None:
+    open_ones = [client.get("/v1/batches/b/events", buffered=False) for _ in range(services.EVENTS)]
+    refused = client.get("/v1/batches/b/events")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+    # Uploads have seats of their own
+    assert client.post("/v1/batches?id=c", data=LINE).status_code == 201
+    for each in open_ones:
+        each.close()
+    with client.get("/v1/batches/b/events", buffered=False) as again:
+        assert again.status_code == 200
+
+
+def test_a_thread_is_left_for_a_callback() -> None:
+    assert gunicorn_conf.threads > services.WAITS + services.STREAMS + services.EVENTS
