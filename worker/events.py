@@ -1,8 +1,9 @@
 """Celery task events for jobs of every door, so that Flower shows their true states.
 
 A job at the provider is no running task, so no worker would send these; they are made from the stream of changes. The
-types are Celery's own (docs "Task events") but for `task-in-progress`, `task-in-doubt` and `task-cancelled`, which Flower
-shows as states IN-PROGRESS, IN-DOUBT and CANCELLED; Celery's REVOKED would rank below the first two and not be shown.
+types are Celery's own (docs "Task events") but for `task-in-progress`, `task-in-doubt` and `task-cancelled`, which
+Flower shows as states IN-PROGRESS, IN-DOUBT and CANCELLED; Celery's REVOKED would rank below the first two and not be
+shown.
 """
 
 from collections.abc import Iterator
