@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import requests
-from jobs.audit import audit
 
 from boomerang_client import Client, Job
+from jobs.audit import audit
 from jobs.settings import Settings
 from jobs.store import Store, connect
 from ops.stack import LocalStack, Options
