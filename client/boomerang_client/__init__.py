@@ -16,6 +16,7 @@ from boomerang_client.errors import UsageError as UsageError
 from boomerang_client.ids import new_id as new_id
 from boomerang_client.records import Batch as Batch
 from boomerang_client.records import BatchAccepted as BatchAccepted
+from boomerang_client.records import BatchChanged as BatchChanged
 from boomerang_client.records import Job as Job
 from boomerang_client.records import JobError as JobError
 from boomerang_client.records import LineError as LineError

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,17 @@ from urllib.parse import quote
 from boomerang_client.bodies import Lines, Progress, body_of
 from boomerang_client.errors import Conflict, ServiceUnavailable, StillRunning, TooBusy, UnexpectedAnswer, UsageError
 from boomerang_client.ids import new_id
-from boomerang_client.records import Batch, BatchAccepted, Job, Status, read_accepted, read_batch, read_job
+from boomerang_client.records import (
+    Batch,
+    BatchAccepted,
+    BatchChanged,
+    Job,
+    Status,
+    read_accepted,
+    read_batch,
+    read_changed,
+    read_job,
+)
 from boomerang_client.transport import Transport
 
 LONG_POLL_MAX = 60.0  # the service's limit of ?wait=
@@ -156,6 +166,37 @@ class Client:
         """The batch: counts per state and cost so far. Raises NotFound."""
         return read_batch(self._transport.get(f"/v1/batches/{_part(id)}"))
 
+    def pause(self, batch: str | Batch) -> BatchChanged:
+        """Submit no more of the batch, from now on; what the provider has begun goes on. Raises NotFound."""
+        return self._change(batch, "pause")
+
+    def resume(self, batch: str | Batch) -> BatchChanged:
+        """Let a paused batch go on. Raises NotFound."""
+        return self._change(batch, "resume")
+
+    def cancel_batch(self, batch: str | Batch) -> BatchChanged:
+        """Give up on all unfinished jobs of the batch; what the provider has begun may still cost. Raises NotFound."""
+        return self._change(batch, "cancel")
+
+    def retry_batch(
+        self,
+        batch: str | Batch,
+        codes: Iterable[str] = (),
+        statuses: Iterable[Status | str] = (),
+        *,
+        dry_run: bool = False,
+    ) -> BatchChanged:
+        """Try the failed jobs of the batch once more, or only those that failed with one of these error `codes`.
+
+        `statuses` names others than the failed ones: cancelled, expired. `dry_run` only counts. Raises NotFound;
+        Conflict while another change of the batch is under way. Not repeated by itself: after ServiceUnavailable look
+        at the batch first.
+        """
+        params: dict[str, str | list[str]] = {"code": list(codes), "status": [str(each) for each in statuses]}
+        if dry_run:
+            params["dry_run"] = "true"
+        return self._change(batch, "retry", params)
+
     def results(self, batch: str | Batch) -> Iterator[Job]:
         """All jobs of the batch in input order, whatever their state, streamed. Raises NotFound.
 
@@ -191,6 +232,12 @@ class Client:
                     "It goes on: wait again or look later."
                 )
             self._sleep(min(every, left))
+
+    def _change(
+        self, batch: str | Batch, action: str, params: Mapping[str, str | list[str]] | None = None
+    ) -> BatchChanged:
+        id_ = batch.id if isinstance(batch, Batch) else batch
+        return read_changed(self._transport.post(f"/v1/batches/{_part(id_)}/{action}", params=params))
 
     @property
     def _long_poll(self) -> float:

@@ -101,13 +101,21 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch at one moment: `accepted` jobs, `counts` per state (they add up to it), `cost` so far in US dollars."""
+    """A batch at one moment: `accepted` jobs, `counts` per state (they add up to it), `cost` so far in US dollars.
+
+    `errors`: how many failed by error code. `rate`: jobs that ended a second, over the last minute. `eta`: seconds
+    until all have, None where that is not known. `paused`: its waiting jobs are held back on request.
+    """
 
     id: str
     accepted: int
     done: bool
     cost: Decimal
     counts: Mapping[Status, int] = field(hash=False)
+    errors: Mapping[str, int] = field(default_factory=dict, hash=False)
+    rate: float | None = None
+    eta: float | None = None
+    paused: bool = False
     created_at: datetime | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -120,6 +128,17 @@ class Batch:
     def unsuccessful(self) -> int:
         """Jobs that have ended without a result: failed, cancelled or expired."""
         return self.finished - self.counts.get(Status.COMPLETED, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchChanged:
+    """What was done to a batch: `affected` jobs so far; `pending` at most follow by themselves."""
+
+    id: str
+    action: str
+    affected: int
+    pending: int = 0
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +203,30 @@ def read_batch(data: object) -> Batch:
             done=bool(view["done"]),
             cost=_money(view.get("cost")) or Decimal(0),
             counts=counts,
+            errors={str(code): int(number) for code, number in (view.get("errors") or {}).items()},
+            rate=None if view.get("rate") is None else float(view["rate"]),
+            eta=None if view.get("eta") is None else float(view["eta"]),
+            paused=bool(view.get("paused")),
             created_at=_moment(view.get("created_at")),
             raw=view,
         )
     except _MALFORMED as problem:
         raise _unexpected("batch", problem) from problem
+
+
+def read_changed(data: object) -> BatchChanged:
+    """What was done to a batch, from the service's answer; raises UnexpectedAnswer."""
+    view = _object(data, "change of a batch")
+    try:
+        return BatchChanged(
+            id=str(view["id"]),
+            action=str(view["action"]),
+            affected=int(view["affected"]),
+            pending=int(view.get("pending") or 0),
+            raw=view,
+        )
+    except _MALFORMED as problem:
+        raise _unexpected("change of a batch", problem) from problem
 
 
 def read_accepted(data: object) -> BatchAccepted:

@@ -1,7 +1,7 @@
 """The only module that knows requests and urllib3: one session, retries, and errors in our own words."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from secrets import SystemRandom
 from typing import Any
@@ -60,7 +60,7 @@ class Adapter(HTTPAdapter):
         self._once = HTTPAdapter(max_retries=Retry(0, read=False))
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        if getattr(request.body, "repeatable", True) and not request.path_url.endswith("/retry"):
+        if getattr(request.body, "repeatable", True) and not request.path_url.partition("?")[0].endswith("/retry"):
             return super().send(request, *args, **kwargs)
         return self._once.send(request, *args, **kwargs)
 
@@ -106,10 +106,16 @@ class Transport:
         """The parsed JSON answer of a GET."""
         return self._json("GET", path, params=params)
 
-    def post(self, path: str, request: Mapping[str, Any] | None = None) -> Any:
+    def post(
+        self,
+        path: str,
+        request: Mapping[str, Any] | None = None,
+        params: Mapping[str, str | Sequence[str]] | None = None,
+    ) -> Any:
         """The parsed JSON answer of a POST of a JSON object, or of nothing."""
         body = None if request is None else encode(request)
-        return self._json("POST", path, data=body, headers={"Content-Type": "application/json"} if body else None)
+        headers = {"Content-Type": "application/json"} if body else None
+        return self._json("POST", path, data=body, params=params, headers=headers)
 
     def upload(self, path: str, body: FileBody | LinesBody, params: Mapping[str, str]) -> Any:
         """The parsed JSON answer of a POST of NDJSON."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -37,6 +37,7 @@ class Seen:
     method: str
     path: str
     query: dict[str, str]
+    raw_query: str
     headers: dict[str, str]
     body: bytes
 
@@ -57,6 +58,7 @@ class FakeService:
         self.batches: dict[str, list[str]] = {}
         self.page = 2  # small, so that cursors are followed
         self.per_look = 1000  # jobs that end before each look at a batch
+        self.paused: set[str] = set()
         self.looks = 0  # looks at a job that find it unfinished
         self.results_cut_after: int | None = None
         self.on_request: Callable[[], None] = lambda: None
@@ -82,6 +84,8 @@ class FakeService:
                 return 201, self.batch(seen.query["id"], seen.body)
             case "GET", "v1", "batches", id_:
                 return 200, self.progress(id_)
+            case "POST", "v1", "batches", id_, ("pause" | "resume" | "cancel" | "retry") as verb:
+                return 200, self.batch_changed(id_, verb, parse_qs(seen.raw_query))
             case "GET", "v1", "batches", id_, "results":
                 return 200, [self.jobs[one] for one in self.known_batch(id_)]
         raise Refused(404, "There is nothing at this path.")
@@ -160,6 +164,24 @@ class FakeService:
                 members.append(job)
         return {"id": id_, "accepted": counts[201], "known": counts[200], "errors": errors, "rejected": len(errors)}
 
+    def batch_changed(self, id_: str, verb: str, query: dict[str, list[str]]) -> dict[str, Any]:
+        jobs = [self.jobs[one] for one in self.known_batch(id_)]
+        if verb == "retry":
+            states, codes = query.get("status", ["failed"]), query.get("code")
+            found = [
+                job
+                for job in jobs
+                if job["status"] in states and (not codes or not job["error"] or job["error"]["code"] in codes)
+            ]
+        else:
+            found = [job for job in jobs if job["status"] not in FINAL]
+        if verb in ("pause", "resume"):
+            self.paused = (self.paused | {id_}) if verb == "pause" else (self.paused - {id_})
+        elif query.get("dry_run") != ["true"]:
+            for job in found:
+                job["status"] = "cancelled" if verb == "cancel" else "queued"
+        return {"id": id_, "action": verb, "affected": len(found), "pending": 0}
+
     def known_batch(self, id_: str) -> list[str]:
         if id_ not in self.batches:
             raise Refused(404, f"There is no batch {id_}. Check the id.")
@@ -173,6 +195,7 @@ class FakeService:
         done = sum(counts[state] for state in FINAL) == len(members)
         return {
             "id": id_, "accepted": len(members), "counts": counts, "done": done, "cost": "1.23", "created_at": TIME,
+            "errors": {}, "rate": 2.5, "eta": None, "paused": id_ in self.paused,
         }  # fmt: skip
 
 
@@ -199,7 +222,7 @@ class Handler(BaseHTTPRequestHandler):
     def handle_it(self) -> None:
         parts = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
-        seen = Seen(self.command, parts.path, dict(parse_qsl(parts.query)), headers, self.read_body())
+        seen = Seen(self.command, parts.path, dict(parse_qsl(parts.query)), parts.query, headers, self.read_body())
         self.service.seen.append(seen)
         self.service.on_request()
         fault = self.service.faults.popleft() if self.service.faults else None

@@ -180,3 +180,65 @@ def test_waiting_for_a_batch_ends_with_the_timeout(client: Client, service: Any)
         client.wait(batch, timeout=10)
     with pytest.raises(NotFound, match="no batch summer"):
         client.wait("summer")
+
+
+def failing(client: Client, service: Any) -> str:
+    """A batch of three, of which one failed."""
+    batch = client.enqueue_batch([LINES[0], LINES[1] | {"prompt": "please fail"}, LINES[2]])
+    service.end(f"{batch.id}.2")
+    return batch.id
+
+
+def test_a_batch_is_changed_as_a_whole(client: Client, service: Any) -> None:
+    id_ = failing(client, service)
+    paused = client.pause(id_)
+    assert (paused.id, paused.action, paused.affected, paused.pending) == (id_, "pause", 2, 0)
+    service.per_look = 0
+    seen = client.batch(id_)
+    assert (seen.paused, seen.rate, seen.eta, dict(seen.errors)) == (True, 2.5, None, {})
+    assert client.resume(seen).action == "resume"
+    assert not client.batch(id_).paused
+    assert client.cancel_batch(id_).affected == 2
+    assert service.paths()[-1] == f"POST /v1/batches/{id_}/cancel"
+
+
+@pytest.mark.parametrize(
+    ("options", "affected", "query"),
+    [
+        pytest.param({}, 1, "", id="failed"),
+        pytest.param({"codes": ["002016095", "1301"]}, 1, "code=002016095&code=1301", id="codes"),
+        pytest.param({"codes": ["1301"]}, 0, "code=1301", id="another code"),
+        pytest.param({"statuses": [Status.CANCELLED, "expired"]}, 0, "status=cancelled&status=expired", id="statuses"),
+        pytest.param({"dry_run": True}, 1, "dry_run=true", id="dry run"),
+    ],
+)
+def test_the_failed_ones_are_tried_again(
+    client: Client, service: Any, options: dict[str, Any], affected: int, query: str
+) -> None:
+    id_ = failing(client, service)
+    assert client.retry_batch(id_, **options).affected == affected
+    assert service.seen[-1].raw_query == query
+    tried_again = affected and not options.get("dry_run")
+    assert service.jobs[f"{id_}.2"]["status"] == ("queued" if tried_again else "failed")
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "cancel_batch"])
+def test_a_change_whose_answer_is_lost_is_repeated(client: Client, service: Any, fault_type: Any, verb: str) -> None:
+    id_ = failing(client, service)
+    service.faults.append(fault_type(after=True))
+    getattr(client, verb)(id_)
+    assert len(service.seen) == 3
+
+
+def test_a_retry_of_a_batch_is_never_repeated(client: Client, service: Any, fault_type: Any) -> None:
+    id_ = failing(client, service)
+    service.faults.append(fault_type(after=True))
+    with pytest.raises(ServiceUnavailable):
+        client.retry_batch(id_, codes=["002016095"])
+    assert len(service.seen) == 2
+
+
+def test_a_batch_that_is_not_there_is_not_changed(client: Client, service: Any) -> None:
+    for verb in (client.pause, client.resume, client.cancel_batch, client.retry_batch):
+        with pytest.raises(NotFound, match="no batch summer"):
+            verb("summer")

@@ -198,6 +198,49 @@ def test_cancel_and_retry(service: Any, run: Any, file: str) -> None:
     assert (result.exit_code, "not possible now" in result.stderr) == (1, True)
 
 
+def test_pause_and_resume_a_batch(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    paused = run("pause", "spring")
+    assert paused.stdout == "Batch spring: 2 jobs wait from now on.\nNext: boomerang resume spring\n"
+    assert service.paused == {"spring"}
+    assert json.loads(run("--json", "resume", "spring").stdout)["action"] == "resume"
+    assert service.paused == set()
+
+
+def test_cancel_a_batch(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    assert "Batch spring: 2 jobs cancelled.\n" in run("cancel", "--batch", "spring").stdout
+    assert {job["status"] for job in service.jobs.values()} == {"cancelled"}
+
+
+def test_retry_the_failed_jobs_of_a_batch(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.end("spring.3")
+    dry = run("retry", "--batch", "spring", "--code", "002016095", "--code", "1301", "--dry-run")
+    assert dry.stdout == "Batch spring: 1 job would be queued again.\n"
+    assert service.seen[-1].raw_query == "code=002016095&code=1301&dry_run=true"
+    assert "1 job queued again" in run("retry", "--batch", "spring").stdout
+    assert run("retry", "--batch", "spring", "--status", "cancelled").exit_code == 0
+    assert service.jobs["spring.3"]["status"] == "queued"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        pytest.param(["cancel"], id="neither"),
+        pytest.param(["cancel", "x", "--batch", "y"], id="both"),
+        pytest.param(["retry"], id="retry neither"),
+        pytest.param(["retry", "x", "--batch", "y"], id="retry both"),
+        pytest.param(["retry", "x", "--dry-run"], id="dry run of one"),
+        pytest.param(["retry", "x", "--code", "1"], id="code of one"),
+        pytest.param(["retry", "--batch", "y", "--status", "completed"], id="a state that cannot be"),
+    ],
+)
+def test_a_job_or_a_batch(service: Any, run: Any, args: list[str]) -> None:
+    assert run(*args).exit_code == 2
+    assert service.seen == []
+
+
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
@@ -222,7 +265,9 @@ def test_errors_are_json_too(service: Any, run: Any) -> None:
     assert (problem["status"], problem["repeat_id"]) == (404, None)
 
 
-@pytest.mark.parametrize("args", [[], ["enqueue"], ["watch"], ["results"], ["show"], ["list"], ["cancel"], ["retry"]])
+@pytest.mark.parametrize(
+    "args", [[], ["enqueue"], ["watch"], ["results"], ["show"], ["list"], ["cancel"], ["retry"], ["pause"]]
+)
 def test_help_needs_no_settings(run: Any, monkeypatch: pytest.MonkeyPatch, args: list[str]) -> None:
     monkeypatch.delenv("BOOMERANG_URL", raising=False)
     result = run(*args, "--help")

@@ -65,6 +65,8 @@ for command in (
     batches.enqueue,
     batches.watch,
     batches.results,
+    batches.pause,
+    batches.resume,
     jobs.show,
     jobs.list_,
     jobs.cancel,

@@ -10,7 +10,7 @@ from typing import BinaryIO, TextIO
 import click
 
 from boomerang_client.cli.bars import counting, sending, watching
-from boomerang_client.cli.render import counts_text
+from boomerang_client.cli.render import counts_text, present_change
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen, field_lines, json_option
 from boomerang_client.client import Client
 from boomerang_client.ids import new_id
@@ -96,6 +96,24 @@ def results(ctx: click.Context, batch: str, output: Path | None) -> None:
             ctx.exit(FAILED)
     if output is not None:
         screen.tell(f"{written} results in {output}")
+
+
+@click.command()
+@click.argument("batch", metavar="BATCH")
+@json_option
+@click.pass_obj
+def pause(screen: Screen, batch: str) -> None:
+    """Submit no more jobs of BATCH until it is resumed. What the provider has begun goes on."""
+    present_change(screen, screen.client().pause(batch))
+
+
+@click.command()
+@click.argument("batch", metavar="BATCH")
+@json_option
+@click.pass_obj
+def resume(screen: Screen, batch: str) -> None:
+    """Let BATCH go on after a pause."""
+    present_change(screen, screen.client().resume(batch))
 
 
 def _watch(ctx: click.Context, client: Client, id_: str, interval: float) -> Batch:

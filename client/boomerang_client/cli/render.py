@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
-from boomerang_client.cli.screen import clean
-from boomerang_client.records import Batch, Job, Status
+from boomerang_client.cli.screen import Screen, clean
+from boomerang_client.records import Batch, BatchChanged, Job, Status
 
 STYLES = {
     Status.COMPLETED: "green",
@@ -53,6 +53,22 @@ def counts_text(batch: Batch) -> Text:
         if batch.counts[status]
     ]
     return Text(", ").join(parts) if parts else Text("no jobs")
+
+
+_DONE = {"pause": "wait from now on", "resume": "go on", "cancel": "cancelled", "retry": "queued again"}
+
+
+def present_change(screen: Screen, changed: BatchChanged, *, dry_run: bool = False) -> None:
+    """Say what was done to a batch, or (`dry_run`) would be."""
+    if screen.as_json:
+        screen.document(changed.raw)
+        return
+    jobs = "1 job" if changed.affected == 1 else f"{changed.affected} jobs"
+    what = "would be queued again" if dry_run else _DONE.get(changed.action, changed.action)
+    rest = f", {changed.pending} at most follow" if changed.pending else ""
+    screen.say(f"Batch {changed.id}: {jobs} {what}{rest}.")
+    if not dry_run:
+        screen.say(f"Next: boomerang {'resume' if changed.action == 'pause' else 'watch'} {changed.id}")
 
 
 def job_table(jobs: Iterable[Job]) -> Table:
