@@ -79,19 +79,19 @@ def fox(**params: Any) -> GenerationRequest:
 def test_our_client_submits_looks_and_gets_the_result(
     envelope: Envelope, provider: Callable[..., Provider], store: Store, begin: Callable[[str], None]
 ) -> None:
-    client = provider(envelope=envelope)
-    assert client.submit(fox(), "fox") == Created("fox")
+    client, name = provider(envelope=envelope), "order:4711.fox-1_a"
+    assert client.submit(fox(), name) == Created(name)
 
     for state in (State.QUEUED, State.IN_PROGRESS):
         if state is State.IN_PROGRESS:
-            begin("fox")
-        assert store.get("fox").state is state
-        for looked in (client.look("fox", "fox"), client.look_up("fox")):
+            begin(name)
+        assert store.get(name).state is state
+        for looked in (client.look(name, name), client.look_up(name)):
             assert isinstance(looked, Found)
-            assert (looked.report.status, looked.report.task_id) == (TaskStatus.RUNNING, "fox")
+            assert (looked.report.status, looked.report.task_id) == (TaskStatus.RUNNING, name)
 
-    store.finish("fox", State.COMPLETED, DONE, "poll")
-    looked = client.look("fox", "fox")
+    store.finish(name, State.COMPLETED, DONE, "poll")
+    looked = client.look(name, name)
     assert isinstance(looked, Found)
     report = looked.report
     assert report.usage is not None
