@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol, Self
 
 from jobs.states import State
 
@@ -36,6 +36,20 @@ class Owed(StrEnum):
     NOTIFY = "n"  #: the producer's callback_url is to be called
 
 
+class Request(Protocol):
+    """A valid request, known by its shape: schemas makes them."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def callback_url(self) -> str | None: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+    def text(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
     """A job to accept. `text` is the request as canonical JSON: the same text under the same id is the same job."""
@@ -46,6 +60,12 @@ class NewJob:
     n: int = 1
     owed: frozenset[Owed] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, request: Request, job_id: str) -> Self:
+        """What is recorded of a valid request."""
+        owed = frozenset({Owed.NOTIFY}) if request.callback_url else frozenset()
+        return cls(id=job_id, text=request.text(), model=request.model, n=request.n, owed=owed, labels=request.labels)
 
 
 class Outcome(StrEnum):

@@ -230,6 +230,11 @@ class Store(Batches):
             raise JobNotFound(job_id)
         if word == "refused":
             raise NotAllowed("The job is completed; for more pictures enqueue it under another external_task_id.")
+        if word == "pictured":
+            raise NotAllowed(
+                "The job was cancelled, but its pictures came all the same and are paid for: they are its output. "
+                "For more of them enqueue it under another external_task_id."
+            )
         if word == "working":
             raise NotAllowed(
                 f"The job is {state}, but the provider may still be working on it: "

@@ -8,9 +8,9 @@ from typing import Any
 from ulid import ULID
 
 from jobs.errors import StoreUnavailable
-from jobs.record import NewJob, Owed
+from jobs.record import NewJob
 from jobs.store import Outcome, Store
-from schemas import BodyInvalid, GenerationRequest, RequestInvalid, load_request, parse_json
+from schemas import BodyInvalid, RequestInvalid, load_request, parse_json
 from webhook.problems import ProblemError, unavailable
 
 #: Jobs handed to the store in one step: enough to amortise the round trip, few enough not to hold Redis up.
@@ -71,12 +71,6 @@ class Upload:
 def new_id() -> str:
     """An id for a job or batch that came without: ordered by time, safe in a URL, not to be guessed."""
     return str(ULID()).lower()
-
-
-def new_job(request: GenerationRequest, job_id: str) -> NewJob:
-    """What the store takes for a valid request."""
-    owed = frozenset({Owed.NOTIFY}) if request.callback_url else frozenset()
-    return NewJob(id=job_id, text=request.text(), model=request.model, n=request.n, owed=owed, labels=request.labels)
 
 
 def upload(
@@ -178,7 +172,7 @@ def _jobs(
         except BodyInvalid as error:
             done.refuse(number, {"request": [error.reason]}, [])
         else:
-            yield number, new_job(request, request.external_task_id or f"{done.id}.{number}")
+            yield number, NewJob.of(request, request.external_task_id or f"{done.id}.{number}")
 
 
 def _chunks(jobs: Iterator[tuple[int, NewJob]]) -> Iterator[list[tuple[int, NewJob]]]:

@@ -6,7 +6,7 @@ from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
 from jobs.errors import BatchNotFound
-from jobs.record import Page
+from jobs.record import NewJob, Page
 from jobs.shown import shown_job, shown_lane
 from jobs.states import State
 from jobs.store import Outcome, Settled
@@ -14,7 +14,7 @@ from schemas import load_request, parse_json
 from schemas.api import JobQuery, WaitQuery
 from schemas.views import JobList, JobView, LaneList
 from webhook.bodies import checked_length, read_whole
-from webhook.intake import CONFLICT, new_id, new_job
+from webhook.intake import CONFLICT, new_id
 from webhook.messages import DELIVER, SUBMIT
 from webhook.openapi import JSON, operation
 from webhook.problems import ProblemError
@@ -37,7 +37,7 @@ def create() -> Response:
     length = checked_length(request, shared.settings.max_body)
     data = parse_json(read_whole(request, length))
     wanted = load_request(data, allow_private_hosts=shared.settings.allow_private_hosts)
-    job = new_job(wanted, wanted.external_task_id or new_id())
+    job = NewJob.of(wanted, wanted.external_task_id or new_id())
     enqueued = shared.store.enqueue([job])
     outcome = enqueued.outcomes[0]
     shared.counters.jobs.labels(outcome.value).inc()

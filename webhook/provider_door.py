@@ -12,13 +12,13 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from jobs.errors import JobNotFound
-from jobs.record import Job, parse_external_id
+from jobs.record import Job, NewJob, parse_external_id
 from jobs.shown_task import RUNNING, shown_task
 from jobs.store import Outcome
 from schemas import CallbackForm, RequestInvalid, load_request, parse_json
 from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
 from webhook.bodies import checked_length, read_whole
-from webhook.intake import new_id, new_job
+from webhook.intake import new_id
 from webhook.messages import SUBMIT
 from webhook.openapi import JSON, operation
 from webhook.problems import ProblemError
@@ -84,7 +84,7 @@ def submit() -> Response:
     length = checked_length(request, shared.settings.max_body)
     data = unwrapped(parse_json(read_whole(request, length)))
     wanted = load_request(data, allow_private_hosts=shared.settings.allow_private_hosts)
-    job = new_job(replace(wanted, callback_form=CallbackForm.TASK), wanted.external_task_id or new_id())
+    job = NewJob.of(replace(wanted, callback_form=CallbackForm.TASK), wanted.external_task_id or new_id())
     enqueued = shared.store.enqueue([job])
     outcome = enqueued.outcomes[0]
     shared.counters.jobs.labels(outcome.value).inc()

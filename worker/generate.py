@@ -6,11 +6,11 @@ from typing import Any
 from celery.exceptions import TaskRevokedError
 
 from jobs.errors import JobNotFound
-from jobs.record import Job, NewJob, Owed
+from jobs.record import Job, NewJob
 from jobs.shown import shown_job
 from jobs.states import State
 from jobs.store import Outcome, Store
-from schemas import GenerationRequest, RequestInvalid, load_request
+from schemas import RequestInvalid, load_request
 from schemas.views import JobView
 from worker.errors import GenerationFailed, GenerationRefused
 from worker.messages import Messages
@@ -56,21 +56,13 @@ class Door:
         except RequestInvalid as error:
             said = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in sorted(error.errors.items()))
             raise GenerationRefused(said) from None
-        enqueued = self._store.enqueue([new_job(job_id, request)])
+        enqueued = self._store.enqueue([NewJob.of(request, job_id)])
         if enqueued.outcomes[0] is Outcome.CONFLICT:
             raise GenerationRefused(
                 f"external_task_id: {job_id!r} stands for another request already; choose another id, or repeat that."
             )
         if enqueued.wake:
             self._messages.submit([[]])
-
-
-def new_job(job_id: str, request: GenerationRequest) -> NewJob:
-    """What is recorded of a valid request."""
-    owed = frozenset({Owed.NOTIFY} if request.callback_url else ())
-    return NewJob(
-        id=job_id, text=request.text(), model=request.model, n=request.n, owed=owed, labels=dict(request.labels)
-    )
 
 
 def result_of(job: Job) -> dict[str, Any]:

@@ -253,6 +253,12 @@ local function give_up(job, now)
   end
 end
 
+-- A cancelled job's pictures may have come late. They are paid for, and another attempt would throw them away.
+local function pictured(job)
+  local result = job.s == 'cancelled' and redis.call('GET', KEY.result .. job.id)
+  return result and cjson.decode(result).output ~= nil
+end
+
 -- Queue a job again that is over, at the provider too. An attempt that was sent is over: the next has a new external id.
 local function try_again(job, now, recheck)
   local change = {e = false, y = false, g = false, q = false, t = false, d = false, l = false, x = false, v = false}

@@ -38,7 +38,7 @@ end
 local which = action == 'retry' and cjson.decode(only)
 local function wanted(job)
   if action == 'cancel' then return not FINAL[job.s] end
-  if not which.states[job.s] or job.p then return false end
+  if not which.states[job.s] or job.p or pictured(job) then return false end
   return job.s ~= 'failed' or not which.codes or which.codes[code_of(redis.call('GET', KEY.result .. job.id))]
 end
 

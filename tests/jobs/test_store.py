@@ -576,6 +576,16 @@ def test_no_retry_while_the_provider_may_be_working(bench: Any, state: State) ->
         bench.store.retry("fox")
 
 
+def test_no_retry_of_a_cancelled_job_whose_pictures_came_late(bench: Any) -> None:
+    pictures = Result(output=({"type": "image", "url": "u"},))
+    bench.put(S.CANCELLED)
+    bench.store.finish("fox", S.COMPLETED, pictures, "poll")
+    with pytest.raises(NotAllowed, match="paid for"):
+        bench.store.retry("fox")
+    job = bench.store.get("fox")
+    assert (job.state, job.result) == (S.CANCELLED, pictures)
+
+
 def test_words_by_hand(bench: Any) -> None:
     bench.put(S.COMPLETED)
     with pytest.raises(NotAllowed, match="completed"):
