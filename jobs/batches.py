@@ -10,7 +10,7 @@ import redis
 from jobs.errors import BatchNotFound, NotAllowed
 from jobs.policy import RECHECK
 from jobs.reading import Reading
-from jobs.record import NewJob, Outcome
+from jobs.record import NewJob, Outcome, us
 from jobs.scripts import translated
 from jobs.states import State
 
@@ -83,7 +83,7 @@ class Batches(Reading):
         """Go on with what is under way, for about so long. Whether jobs wait that can go now."""
         end, woke, more = clock() + seconds, False, 1
         while more and clock() < end:
-            more, _, _, wake = self._scripts.call("sweep", "", STEP, _us(RECHECK))
+            more, _, _, wake = self._scripts.call("sweep", "", STEP, us(RECHECK))
             woke = woke or bool(wake)
         return woke
 
@@ -111,7 +111,7 @@ class Batches(Reading):
             return Acted("commit", 0)
         woke, more = False, 1
         while more:
-            more, affected, _, wake = self._scripts.call("sweep", batch_id, STEP, _us(RECHECK))
+            more, affected, _, wake = self._scripts.call("sweep", batch_id, STEP, us(RECHECK))
             woke = woke or bool(wake)
         try:
             clashes = self._client.hget(self._keys.of("batch", batch_id), "clash")
@@ -132,7 +132,7 @@ class Batches(Reading):
     def _swept(self, batch_id: str, action: str) -> Acted:
         end, woke = time.monotonic() + AT_ONCE, False
         while True:
-            more, affected, pending, wake = self._scripts.call("sweep", batch_id, STEP, _us(RECHECK))
+            more, affected, pending, wake = self._scripts.call("sweep", batch_id, STEP, us(RECHECK))
             woke = woke or bool(wake)
             if not more or time.monotonic() > end:
                 return Acted(action, int(affected), int(pending), woke)
@@ -145,7 +145,3 @@ def arguments(jobs: Sequence[NewJob]) -> list[str]:
         labels = json.dumps(job.labels, ensure_ascii=False) if job.labels else ""
         args += (job.id, job.text, job.model, str(job.n), "".join(sorted(job.owed)), labels)
     return args
-
-
-def _us(seconds: float) -> int:
-    return int(seconds * 1_000_000)

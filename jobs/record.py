@@ -288,6 +288,11 @@ def parse_external_id(text: str) -> tuple[str, int] | None:
     return (job_id, int(number)) if job_id and canonical else None
 
 
+def us(seconds: float) -> int:
+    """A span as the scripts take it: whole µs."""
+    return int(seconds * 1_000_000)
+
+
 def at(microseconds: str | float) -> datetime:
     """A stored time as an aware one."""
     return datetime.fromtimestamp(int(microseconds) / 1_000_000, UTC)

@@ -16,7 +16,7 @@ from jobs.errors import JobNotFound, NotAllowed
 from jobs.keys import Keys
 from jobs.policy import RECHECK as RECHECK
 from jobs.policy import next_attempt
-from jobs.record import Claim, Due, Job, NewJob, Result, at, parse_external_id
+from jobs.record import Claim, Due, Job, NewJob, Result, at, parse_external_id, us
 from jobs.record import Outcome as Outcome
 from jobs.scripts import REDIS_TIME, Scripts
 from jobs.settings import Settings
@@ -78,7 +78,7 @@ class Store(Batches):
 
     def enqueue(self, jobs: Sequence[NewJob], batch: str | None = None) -> Enqueued:
         """Accept jobs in one atomic step; a few hundred a call. With `batch`, even without jobs, the batch exists."""
-        wake, *outcomes = self._scripts.call("enqueue", batch or "", _us(RECHECK), *arguments(jobs))
+        wake, *outcomes = self._scripts.call("enqueue", batch or "", us(RECHECK), *arguments(jobs))
         return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
 
     def park(self, job_id: str, continuation: str) -> str:
@@ -91,7 +91,7 @@ class Store(Batches):
         """Take up to `limit` waiting jobs for workers, as slots, rate and holds allow."""
         settings = self.settings
         more, *ids = self._scripts.call(
-            "admit", limit, WINDOW, settings.max_in_flight, settings.submit_rate, _us(RATE_BURST), _us(PUT_BACK)
+            "admit", limit, WINDOW, settings.max_in_flight, settings.submit_rate, us(RATE_BURST), us(PUT_BACK)
         )
         return Admission(tuple(ids), bool(more))
 
@@ -99,7 +99,7 @@ class Store(Batches):
         """Take the lease on admitted jobs; those that are not waiting (any more) are left out."""
         if not ids:
             return []
-        rows = self._scripts.call("claim", _us(self.settings.submit_lease), *ids)
+        rows = self._scripts.call("claim", us(self.settings.submit_lease), *ids)
         return [
             Claim(job_id, int(fence), int(attempt), int(tries), text) for job_id, fence, attempt, tries, text in rows
         ]
@@ -112,21 +112,21 @@ class Store(Batches):
         """`started` for several, in one round trip: (job id, fence, the provider's task id) each."""
         if not started:
             return []
-        poll, deadline = _us(self.settings.poll_first), _us(self.settings.deadline)
+        poll, deadline = us(self.settings.poll_first), us(self.settings.deadline)
         return [
             word == "started" for word in self._scripts.calls([("started", *each, poll, deadline) for each in started])
         ]
 
     def doubt(self, job_id: str, fence: int, reason: str, *, wait: float = 0.0, exists: bool = False) -> bool:
         """The POST's outcome is unknown; look in `wait` seconds. `exists`: the provider says that it has the id."""
-        return bool(self._scripts.call("doubt", job_id, fence, reason, _us(wait), _flag(exists)) == "doubt")
+        return bool(self._scripts.call("doubt", job_id, fence, reason, us(wait), _flag(exists)) == "doubt")
 
     def requeue(self, job_id: str, fence: int, reason: str, *, wait: float = 0.0, count: bool = False) -> str:
         """It surely does not exist at the provider: 'queued', or 'over' where the producer had given up on it.
 
         'doubt': a callback has shown that it does exist, it is looked for; 'refused': a stale fence or another state.
         """
-        return str(self._scripts.call("requeue", job_id, fence, _us(wait), reason, _flag(count), _us(RECHECK)))
+        return str(self._scripts.call("requeue", job_id, fence, us(wait), reason, _flag(count), us(RECHECK)))
 
     def hold(self, reason: str, *, base: float, cap: float, least: float = 0.0) -> float:
         """Let the whole lane wait: `base` seconds, doubled with each refusal in a row up to `cap`, at least `least`.
@@ -135,7 +135,7 @@ class Store(Batches):
         """
         least = min(least, LONGEST_HOLD)
         random = f"{secrets.randbelow(1_000_000) / 1_000_000:.6f}"
-        return float(self._scripts.call("hold", _us(base), _us(cap), _us(least), random, reason)) / 1e6
+        return float(self._scripts.call("hold", us(base), us(cap), us(least), random, reason)) / 1e6
 
     # --- back -------------------------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class Store(Batches):
                 attempt, (result.error or {}).get("code", ""), self.settings, secrets.randbelow(1000) / 1000
             )
         held = "" if fence is None else fence
-        after = "" if wait is None else _us(wait)
+        after = "" if wait is None else us(wait)
         return _settled(
             self._scripts.call("finish", job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after)
         )
@@ -173,14 +173,14 @@ class Store(Batches):
 
     def due(self, limit: int) -> tuple[list[Due], int, bool]:
         """Claim jobs whose alarm has rung: (those to act upon, how many rang, whether to send a hint to admit)."""
-        wake, rang, *rows = self._scripts.call("due", limit, _us(DUE_LEASE), _us(RECHECK))
+        wake, rang, *rows = self._scripts.call("due", limit, us(DUE_LEASE), us(RECHECK))
         return [_due(json.loads(row)) for row in rows], int(rang), bool(wake)
 
     def owing(self, ids: Sequence[str]) -> list[Due]:
         """Claim, of these jobs, those that have ended and owe a delivery, with their results."""
         if not ids:
             return []
-        rows = [json.loads(row) for row in self._scripts.call("owing", _us(DUE_LEASE), *ids)]
+        rows = [json.loads(row) for row in self._scripts.call("owing", us(DUE_LEASE), *ids)]
         jobs = self.get_many([row["id"] for row in rows])
         return [
             Due(replace(job, fence=int(row["f"])), at(row["now"])) for job, row in zip(jobs, rows, strict=True) if job
@@ -193,22 +193,22 @@ class Store(Batches):
     def again(self, due: Due, wait: float, *, count: bool = True, reason: str = "") -> bool:
         """A look changed nothing: look again in `wait` seconds."""
         looks = due.job.looks + 1 if count else ""
-        return bool(self._scripts.call("again", due.job.id, due.job.fence, _us(wait), looks, reason) == "set")
+        return bool(self._scripts.call("again", due.job.id, due.job.fence, us(wait), looks, reason) == "set")
 
     def expire(self, due: Due, wait: float) -> Settled:
         """Give up waiting; a late result is still looked for, every `wait` seconds, for as long as a deadline."""
-        word, wake = self._scripts.call("expire", due.job.id, due.job.fence, _us(wait), _us(self.settings.deadline))
+        word, wake = self._scripts.call("expire", due.job.id, due.job.fence, us(wait), us(self.settings.deadline))
         return Settled(str(word), None, wake=bool(wake))
 
     def delivered(self, due: Due, kind: str, *, again_in: float | None = None) -> str:
         """A delivery was made, or is to be tried again: 'clear' (nothing is owed any more), 'owed' or 'refused'."""
-        wait = "" if again_in is None else _us(again_in)
+        wait = "" if again_in is None else us(again_in)
         tries = due.job.delivery_tries + 1
         return str(self._scripts.call("delivered", due.job.id, due.job.fence, kind, wait, tries))
 
     def purge(self, limit: int = 200) -> tuple[int, int]:
         """Forget what ended longer ago than the retention: (jobs, batches). Bounded work a call."""
-        jobs, batches = self._scripts.call("purge", _us(self.settings.retention), limit)
+        jobs, batches = self._scripts.call("purge", us(self.settings.retention), limit)
         return int(jobs), int(batches)
 
     # --- by hand ----------------------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ class Store(Batches):
 
     def retry(self, job_id: str) -> Settled:
         """Queue a failed, expired or cancelled job again. Raises `JobNotFound` or `NotAllowed`."""
-        word, state, wake = self._scripts.call("retry", job_id, _us(RECHECK))
+        word, state, wake = self._scripts.call("retry", job_id, us(RECHECK))
         settled = _settled((word, state, wake, 0))
         if word == "unknown":
             raise JobNotFound(job_id)
@@ -256,10 +256,6 @@ def connect(url: str, *, most_connections: int = 256, timeout: float = 3.0) -> r
         max_connections=most_connections,
         **keepalive,
     )
-
-
-def _us(seconds: float) -> int:
-    return int(seconds * 1_000_000)
 
 
 def _flag(value: bool) -> str:  # noqa: FBT001 - it is what it converts

@@ -38,11 +38,7 @@ def create() -> Response:
     data = parse_json(read_whole(request, length))
     wanted = load_request(data, allow_private_hosts=shared.settings.allow_private_hosts)
     job = NewJob.of(wanted, wanted.external_task_id or new_id())
-    enqueued = shared.store.enqueue([job])
-    outcome = enqueued.outcomes[0]
-    shared.counters.jobs.labels(outcome.value).inc()
-    if enqueued.wake:
-        shared.send(SUBMIT)
+    outcome = shared.enqueue(job)
     if outcome is Outcome.CONFLICT:
         raise ProblemError(
             409, "There is another request under this external_task_id.", errors={"external_task_id": [CONFLICT]}

@@ -19,7 +19,6 @@ from schemas import CallbackForm, RequestInvalid, load_request, parse_json
 from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
 from webhook.bodies import checked_length, read_whole
 from webhook.intake import new_id
-from webhook.messages import SUBMIT
 from webhook.openapi import JSON, operation
 from webhook.problems import ProblemError
 from webhook.services import services
@@ -85,11 +84,7 @@ def submit() -> Response:
     data = unwrapped(parse_json(read_whole(request, length)))
     wanted = load_request(data, allow_private_hosts=shared.settings.allow_private_hosts)
     job = NewJob.of(replace(wanted, callback_form=CallbackForm.TASK), wanted.external_task_id or new_id())
-    enqueued = shared.store.enqueue([job])
-    outcome = enqueued.outcomes[0]
-    shared.counters.jobs.labels(outcome.value).inc()
-    if enqueued.wake:
-        shared.send(SUBMIT)
+    outcome = shared.enqueue(job)
     if outcome is Outcome.CONFLICT:
         raise ProblemError(
             409,

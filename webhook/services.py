@@ -9,7 +9,9 @@ from typing import cast
 
 from flask import current_app
 
-from jobs.store import Store, connect
+from jobs.record import NewJob
+from jobs.store import Outcome, Store, connect
+from webhook.messages import SUBMIT
 from webhook.metrics import Counters
 from webhook.problems import unavailable
 from webhook.settings import Settings
@@ -67,6 +69,15 @@ class Services:
     def store(self) -> Store:
         """The jobs' store; its connections are made in the process that first asks."""
         return self.given or Store(connect(self.settings.redis_url, most_connections=CONNECTIONS), self.settings)
+
+    def enqueue(self, job: NewJob) -> Outcome:
+        """Accept one job, count it, and let the workers know."""
+        enqueued = self.store.enqueue([job])
+        outcome = enqueued.outcomes[0]
+        self.counters.jobs.labels(outcome.value).inc()
+        if enqueued.wake:
+            self.send(SUBMIT)
+        return outcome
 
     def send(self, task: str, *args: str) -> None:
         """Send a hint, and count whether it went."""

@@ -62,7 +62,7 @@ class Door:
                 f"external_task_id: {job_id!r} stands for another request already; choose another id, or repeat that."
             )
         if enqueued.wake:
-            self._messages.submit([[]])
+            self._messages.wake()
 
 
 def result_of(job: Job) -> dict[str, Any]:

@@ -32,8 +32,12 @@ class Messages:
         self._app = app
 
     def submit(self, groups: Iterable[Sequence[str]]) -> None:
-        """One message for each group of admitted jobs; no ids: look whether any can be admitted."""
+        """One message for each group of admitted jobs."""
         self._send(SUBMIT, groups)
+
+    def wake(self) -> None:
+        """Look whether waiting jobs can be admitted. For whoever the store has told to say so: nobody else does."""
+        self._send(SUBMIT, [[]])
 
     def deliver(self, ids: Sequence[str]) -> None:
         """These jobs have ended and owe deliveries."""

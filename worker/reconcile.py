@@ -47,8 +47,11 @@ class Reconciler:
         end = time.monotonic() + ROUND
         total, rang = 0, STEP
         while rang == STEP and time.monotonic() < end:
-            dues, rang, _ = self._store.due(STEP)
+            dues, rang, wake = self._store.due(STEP)
             total += rang
+            if wake:
+                # Put back into the queue just now: not to wait for the looks.
+                admit(self._store, self._messages, self._settings.group)
             list(self._executor.map(self._act, [due for due in dues if not due.job.owing]))
             if owing := [due.job.id for due in dues if due.job.owing]:
                 self._messages.deliver(owing)
@@ -75,8 +78,9 @@ class Reconciler:
         if isinstance(looked, Found) and _ends(looked.report):
             self._settle(due, looked.report)
         elif due.overdue and not isinstance(looked, (Unavailable, Held)):
-            word = store.expire(due, self._settings.poll_max).word
-            log.warning("job %s: past its deadline, not finished by the provider: %s", job.id, word)
+            expired = store.expire(due, self._settings.poll_max)
+            log.warning("job %s: past its deadline, not finished by the provider: %s", job.id, expired.word)
+            self._tell(expired, job.id)
         else:
             store.again(due, next_poll(job.looks, self._settings, _random()), reason=self._troubled(looked))
 
@@ -145,12 +149,17 @@ class Reconciler:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    def _settle(self, due: Due, report: TaskReport) -> Settled:
+    def _settle(self, due: Due, report: TaskReport) -> None:
         state, result = ended(report)
         settled = self._store.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
+        self._tell(settled, due.job.id)
+
+    def _tell(self, settled: Settled, job_id: str) -> None:
+        """Send the hints: freed slots are taken at once, not at the end of a long round."""
         if settled.owed:
-            self._messages.deliver([due.job.id])
-        return settled
+            self._messages.deliver([job_id])
+        if settled.wake:
+            self._messages.wake()
 
 
 def _ends(report: TaskReport) -> bool:
