@@ -7,39 +7,28 @@ looked at a second time: a job that was caught in the middle of a move is right 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import redis
 
-from jobs.keys import FAMILY, Keys
-from jobs.record import Result
+from jobs.audit_queues import queue_findings
+from jobs.findings import CHUNK, Finding, chunks, ids_of
+from jobs.keys import Keys
+from jobs.record import LANE, Result
 from jobs.scripts import translated
 from jobs.states import FINAL, HOLDS_SLOTS, State
 from jobs.store import Store
 
-#: Keys asked for in one step of a cursor, and records read in one round trip.
-CHUNK = 500
 #: Bytes of an error code that a batch counts by; longer ones are counted together.
 LONGEST_CODE = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A broken rule: which, at whose id (a job's, a batch's, or `lane`), what was found, and what to do about it."""
-
-    rule: str
-    id: str
-    detail: str
-    remedy: str
 
 
 @dataclass(slots=True)
 class _Sums:
     """What the counters should say. Money in nano-dollars."""
 
-    slots: int = 0
-    window: int = 0
+    slots: Counter[str] = field(default_factory=Counter)
+    window: Counter[str] = field(default_factory=Counter)
     spent: int = 0
     batches: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     spent_by_batch: Counter[str] = field(default_factory=Counter)
@@ -72,15 +61,16 @@ class _Audit:
         sums = _Sums()
         yield from self._jobs(sums)
         yield from self._entries()
-        yield from self._queues()
+        yield from queue_findings(self._client, self._keys)
+        yield from self._sweeps()
         yield from self._batches(sums)
-        yield from self._lane(sums)
+        yield from self._lanes(sums)
 
     # --- records ----------------------------------------------------------------------------------------------------
 
     def _jobs(self, sums: _Sums) -> Iterator[Finding]:
         of, single = self._keys.of, self._keys.single
-        for ids in _chunks(self._ids("job")):
+        for ids in chunks(ids_of(self._client, self._keys, "job")):
             with self._client.pipeline(transaction=False) as pipe:
                 for job_id in ids:
                     pipe.hgetall(of("job", job_id))
@@ -104,22 +94,13 @@ class _Audit:
                     )
                 _add(sums, fields, result)
 
-    def _ids(self, family: str) -> Iterator[str]:
-        """Ids that have a key of that family, each once."""
-        start = self._keys.prefix + FAMILY[family]
-        seen: set[str] = set()
-        for key in self._client.scan_iter(match=_literally(start) + "*", count=CHUNK):
-            if key not in seen:
-                seen.add(key)
-                yield key.removeprefix(start)
-
     # --- entries that point to records ------------------------------------------------------------------------------
 
     def _entries(self) -> Iterator[Finding]:
         of, single = self._keys.of, self._keys.single
         indexes = {"alarm": single("alarms")} | {f"index {state}": of("state", state) for state in State}
         for name, key in indexes.items():
-            for ids in _chunks(str(member) for member, _ in self._client.zscan_iter(key, count=CHUNK)):
+            for ids in chunks(str(member) for member, _ in self._client.zscan_iter(key, count=CHUNK)):
                 with self._client.pipeline(transaction=False) as pipe:
                     for job_id in ids:
                         pipe.hget(of("job", job_id), "s")
@@ -129,46 +110,19 @@ class _Audit:
                         detail = f"stands in {key}, but there is no such job"
                         yield Finding(name.partition(" ")[0], job_id, detail, f"ZREM {key} {job_id}")
 
-    # --- queues -----------------------------------------------------------------------------------------------------
-
-    def _queues(self) -> Iterator[Finding]:
-        """The queues, of one batch each, and those of them that take part in admission."""
-        of, single = self._keys.of, self._keys.single
-        waiting = 0
-        taking_part = {str(batch): score for batch, score in self._client.zscan_iter(single("queues"))}
-        for batch in {*self._ids("ready"), *taking_part}:
-            key = of("ready", batch)
-            for ids in _chunks(str(member) for member, _ in self._client.zscan_iter(key, count=CHUNK)):
-                with self._client.pipeline(transaction=False) as pipe:
-                    for job_id in ids:
-                        pipe.hgetall(of("job", job_id))
-                    records = pipe.execute()
-                for job_id, fields in zip(ids, records, strict=True):
-                    yield from _waits(job_id, fields, batch, key)
-            paused, sweep = self._client.hmget(of("batch", batch), ["paused", "do"])
-            halted = batch != "" and (paused is not None or sweep == "cancel")
-            first: Any = self._client.zrange(key, 0, 0, withscores=True)
-            should = None if halted or not first else first[0][1]
-            if taking_part.get(batch) != should:
-                detail = f"its queue stands in {single('queues')} at {taking_part.get(batch)} instead of {should}"
-                should_be = "ZREM" if should is None else f"ZADD {should:.0f}"
-                remedy = f"{should_be} {batch!r} in {single('queues')}"
-                yield Finding("queue", batch or "lane", detail, remedy)
-            waiting += 0 if halted else self._client.zcard(key)
-        if over := int(self._client.hget(single("lane"), "ready") or 0) - waiting:
-            remedy = f"HINCRBY {single('lane')} ready {-over}"
-            yield Finding("ready", "lane", f"differs from its recount by {over:+d}", remedy)
-        sweeping = {str(batch) for batch, _ in self._client.zscan_iter(single("sweeps"))}
-        for batch in {*self._ids("batch"), *sweeping}:
-            if self._client.hexists(of("batch", batch), "do") != (batch in sweeping):
+    def _sweeps(self) -> Iterator[Finding]:
+        sweeps = self._keys.single("sweeps")
+        sweeping = {str(batch) for batch, _ in self._client.zscan_iter(sweeps)}
+        for batch in {*ids_of(self._client, self._keys, "batch"), *sweeping}:
+            if self._client.hexists(self._keys.of("batch", batch), "do") != (batch in sweeping):
                 detail = "a cancel or retry of it is begun, but not under way, or the other way round"
-                yield Finding("sweep", batch, detail, f"ZADD {single('sweeps')} 0 {batch}: what is left is then done.")
+                yield Finding("sweep", batch, detail, f"ZADD {sweeps} 0 {batch}: what is left is then done.")
 
     # --- counters ---------------------------------------------------------------------------------------------------
 
     def _batches(self, sums: _Sums) -> Iterator[Finding]:
         of = self._keys.of
-        for batch_id in {*self._ids("batch"), *sums.batches}:
+        for batch_id in {*ids_of(self._client, self._keys, "batch"), *sums.batches}:
             fields: Any = self._client.hgetall(of("batch", batch_id))
             counts = Counter({state.value: int(fields.get(state, 0)) for state in State})
             accepted, gone = int(fields.get("accepted", 0)), int(fields.get("gone", 0))
@@ -200,16 +154,20 @@ class _Audit:
             if (short := sums.spent_by_batch[batch_id] - int(fields.get("spent", 0))) > 0:
                 yield Finding("spent", batch_id, f"its results cost {short} nano-dollars more than it counted", remedy)
 
-    def _lane(self, sums: _Sums) -> Iterator[Finding]:
-        key = self._keys.single("lane")
-        fields: Any = self._client.hgetall(key)
-        for name, should in (("slots", sums.slots), ("window", sums.window)):
-            if over := int(fields.get(name, 0)) - should:
-                yield Finding(name, "lane", f"differs from its recount by {over:+d}", f"HINCRBY {key} {name} {-over}")
+    def _lanes(self, sums: _Sums) -> Iterator[Finding]:
+        for lane in {*ids_of(self._client, self._keys, "lane"), *sums.slots, *sums.window}:
+            key = self._keys.of("lane", lane)
+            fields: Any = self._client.hgetall(key)
+            for name, should in (("slots", sums.slots[lane]), ("window", sums.window[lane])):
+                if over := int(fields.get(name, 0)) - should:
+                    yield Finding(
+                        name, f"lane {lane}", f"differs from its recount by {over:+d}", f"HINCRBY {key} {name} {-over}"
+                    )
         # What a retry replaced and what was forgotten stays spent, so the ledger may only be larger.
-        if (short := sums.spent - int(fields.get("spent", 0))) > 0:
+        key = self._keys.single("totals")
+        if (short := sums.spent - int(self._client.hget(key, "spent") or 0)) > 0:
             detail = f"stored results cost {short} nano-dollars more than were counted"
-            yield Finding("spent", "lane", detail, f"HINCRBY {key} spent {short}")
+            yield Finding("spent", "all", detail, f"HINCRBY {key} spent {short}")
 
 
 def _phase(fields: dict[str, str]) -> str | None:
@@ -224,21 +182,6 @@ def _alarm(job_id: str, fields: dict[str, str], alarm: float | None) -> Iterator
         yield Finding("alarm", job_id, detail, "ZADD an alarm for now: reconcile then does what is left.")
     if not needed and alarm is not None:
         yield Finding("alarm", job_id, f"{fields['s']} with nothing left to do, but with an alarm", "ZREM the alarm.")
-
-
-def _waits(job_id: str, fields: dict[str, str], batch: str, key: str) -> Iterator[Finding]:
-    wrong = ""
-    if not fields:
-        wrong = "there is no such job"
-    elif fields["s"] != State.QUEUED:
-        wrong = f"is {fields['s']}"
-    elif "w" in fields:
-        wrong = "is admitted already"
-    elif fields.get("b", "") != batch:
-        wrong = "belongs to another batch"
-    if wrong:
-        remedy = f"ZREM {key} {job_id}; its alarm puts it where it belongs."
-        yield Finding("queue", job_id, f"waits for admission, but {wrong}", remedy)
 
 
 def _admitted(job_id: str, fields: dict[str, str]) -> Iterator[Finding]:
@@ -262,9 +205,9 @@ def _add(sums: _Sums, fields: dict[str, str], result: str | None) -> None:
     images = int(fields.get("n", 1))
     batch = fields.get("b")
     if _phase(fields) in HOLDS_SLOTS:
-        sums.slots += images
+        sums.slots[fields.get("L", LANE)] += images
     if "w" in fields:
-        sums.window += images
+        sums.window[fields["w"]] += images
     ended = Result.from_json(result) if result else Result()
     cost = int(ended.nano or 0)
     sums.spent += cost
@@ -274,13 +217,3 @@ def _add(sums: _Sums, fields: dict[str, str], result: str | None) -> None:
         if fields["s"] == State.FAILED:
             code = (ended.error or {}).get("code", "")
             sums.codes_by_batch[batch][code if len(code.encode()) <= LONGEST_CODE else ""] += 1
-
-
-def _literally(text: str) -> str:
-    """Text as a pattern of Redis that matches only itself."""
-    return "".join("\\" + letter if letter in "*?[]\\^" else letter for letter in text)
-
-
-def _chunks(ids: Iterator[str]) -> Iterator[list[str]]:
-    while chunk := list(islice(ids, CHUNK)):
-        yield chunk

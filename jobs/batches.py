@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import redis
 
 from jobs.errors import BatchNotFound, NotAllowed
+from jobs.order import BatchOptions, NewJob, Outcome
 from jobs.policy import RECHECK
 from jobs.reading import Reading
-from jobs.record import NewJob, Outcome, us
+from jobs.record import us
 from jobs.scripts import translated
 from jobs.states import State
 
@@ -96,13 +97,13 @@ class Batches(Reading):
         """
         return tuple(map(Outcome, self._scripts.call("stage", token, int(STAGED), *arguments(jobs))))
 
-    def commit(self, token: str, batch_id: str, staged: int) -> Acted:
+    def commit(self, token: str, batch_id: str, staged: int, options: BatchOptions | None = None) -> Acted:
         """Accept the `staged` jobs: decided in one step, and taken in from then on by whoever is there.
 
         `affected`: jobs taken in; `clashes`: lines left out since another request got their id meanwhile. Raises
         `NotAllowed` while something else is done to the batch, or when what was staged has been forgotten.
         """
-        word = self._scripts.call("commit", token, batch_id, staged)
+        word = self._scripts.call("commit", token, batch_id, (options or BatchOptions()).facts(), staged)
         if word == "busy":
             raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
         if word == "gone":
@@ -139,9 +140,8 @@ class Batches(Reading):
 
 
 def arguments(jobs: Sequence[NewJob]) -> list[str]:
-    """Jobs as the scripts take them: six arguments each."""
+    """Jobs as the scripts take them: three arguments each."""
     args: list[str] = []
     for job in jobs:
-        labels = json.dumps(job.labels, ensure_ascii=False) if job.labels else ""
-        args += (job.id, job.text, job.model, str(job.n), "".join(sorted(job.owed)), labels)
+        args += (job.id, job.text, job.facts())
     return args

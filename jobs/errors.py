@@ -5,6 +5,7 @@ JobsError
 ├── JobNotFound        no job has this id
 ├── BatchNotFound      no batch has this id
 ├── NotAllowed         the job is in no state for this
+├── NoLane             no lane takes such a job
 └── SettingsInvalid    the environment does not make sense; carries every problem at once
 """
 
@@ -37,6 +38,16 @@ class BatchNotFound(JobsError):
 
 class NotAllowed(JobsError):
     """The job is in no state for this; the message says why and what would help."""
+
+
+class NoLane(JobsError):
+    """No lane of BOOMERANG_LANES takes a job of this model and these labels."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"no lane takes {model} with these labels; use another model or other labels, "
+            "or ask whoever runs the service for a lane (BOOMERANG_LANES)"
+        )
 
 
 class SettingsInvalid(JobsError):

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 #: name → suffix of a key that exists once.
 SINGLE: Mapping[str, str] = {
     "alarms": "alarms",  # ZSET id → µs at which someone must look at the job again
-    "queues": "queues",  # ZSET batch → created of its oldest waiting job: the queues that take part in admission
     "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
-    "lane": "lane",  # HASH slots, window, ready, hold, why, level, tat, spent, last: the provider account's side
+    "totals": "totals",  # HASH last (creation), spent, contradicted
+    "pools": "pools",  # HASH pool → names of the lanes that admit from it, with spaces between
     "wake": "wake",  # STRING a hint to admit is under way
     "ring": "ring",  # STRING a hint to reconcile is under way
     "batches": "batches",  # ZSET batch id → created
@@ -26,7 +26,12 @@ FAMILY: Mapping[str, str] = {
     "result": "r:",  # STRING output, error and usage as JSON
     "parked": "k:",  # STRING how to finish the parked Celery message
     "state": "s:",  # ZSET id → created: one index a state
-    "ready": "q:",  # ZSET id → created: queued jobs that wait for admission, of one batch (or of none)
+    # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch.
+    "ready": "q:",  # ZSET id → created: the jobs of one queue that wait for admission
+    "queues": "f:",  # ZSET queue → start tag: the queues of a place that take part in admission (fair queueing)
+    "tags": "g:",  # ZSET queue → finish tag of its last job, of queues that left not long ago
+    "pool": "p:",  # HASH ready (jobs that wait), v<class> (virtual time), <class>|<owner> (weights of its queues)
+    "lane": "lane:",  # HASH slots, window, hold, why, level, since, tat, spent: a provider account's side
     "batch": "b:",  # HASH accepted, created, spent, counters by state, error code and time; paused; the sweep under way
     "staged": "u:",  # LIST ids of an upload that is not decided yet; it and the next expire by themselves
     "lines": "v:",  # HASH id → the job to accept, packed

@@ -1,5 +1,6 @@
 """Looking at jobs without changing them."""
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -10,10 +11,11 @@ import redis
 from jobs import progress
 from jobs.errors import BatchNotFound, JobNotFound
 from jobs.keys import Keys
-from jobs.record import NANO, Batch, Job, Lane, Page, Result, at
+from jobs.record import LANE, NANO, PRIORITIES, Job, Result, at
 from jobs.scripts import Scripts, translated
 from jobs.settings import Settings
 from jobs.states import State
+from jobs.summary import Batch, Lane, Page, Totals
 
 #: While someone waits for a job's end, its record is read this often (seconds): the message about it is only a hint.
 WAIT_RECHECK = 2.0
@@ -147,6 +149,10 @@ class Reading:
             counts=counts,
             cost=dollars(fields.get("spent", 0)),
             created_at=at(fields["created"]),
+            owner=fields.get("key", ""),
+            labels=json.loads(fields.get("labels", "{}")),
+            priority=PRIORITIES[fields.get("class", "1")],
+            weight=int(fields.get("weight", 1)),
             paused="paused" in fields,
             taking_in=fields.get("do") == "commit",
             errors={name[2:]: int(count) for name, count in fields.items() if name.startswith("x:")},
@@ -155,7 +161,7 @@ class Reading:
                 left=sum(count for state, count in counts.items() if not state.final),
                 queued=counts[State.QUEUED],
                 per_second=rate,
-                submit_rate=self.settings.submit_rate,
+                submit_rate=self._submit_rate(),
                 held=max(0.0, (int(hold) - int(now)) / 1e6),
                 paused="paused" in fields,
             ),
@@ -170,31 +176,56 @@ class Reading:
             yield from (job for job in self.get_many(wanted) if job and (not states or job.state in states))
             start += len(ids)
 
-    def lane(self) -> Lane:
-        """Slots, hold and counters of the provider's account."""
+    def totals(self) -> Totals:
+        """How many jobs there are in each state, how many wait for admission, and what all have cost."""
         keys = self._keys
+        try:
+            pools = [str(pool) for pool in self._client.hkeys(keys.single("pools"))]
+            with self._client.pipeline(transaction=False) as pipe:
+                pipe.hgetall(keys.single("totals"))
+                for pool in pools:
+                    pipe.hget(keys.of("pool", pool), "ready")
+                for state in State:
+                    pipe.zcard(keys.of("state", state))
+                fields, *numbers = pipe.execute()
+        except redis.RedisError as error:
+            raise translated(error) from error
+        ready, counts = numbers[: len(pools)], numbers[len(pools) :]
+        return Totals(
+            counts=dict(zip(State, counts, strict=True)),
+            ready={pool: int(waiting or 0) for pool, waiting in zip(pools, ready, strict=True)},
+            cost=dollars(fields.get("spent", 0)),
+            contradicted=int(fields.get("contradicted", 0)),
+        )
+
+    def lanes(self) -> tuple[Lane, ...]:
+        """Every lane that is configured, as it stands."""
+        return tuple(self.lane(each.name) for each in self.settings.lanes)
+
+    def lane(self, name: str = LANE) -> Lane:
+        """Slots, hold and cost of one lane."""
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.time()
-                pipe.hgetall(keys.single("lane"))
-                for state in State:
-                    pipe.zcard(keys.of("state", state))
-                (seconds, micros), fields, *counts = pipe.execute()
+                pipe.hgetall(self._keys.of("lane", name))
+                (seconds, micros), fields = pipe.execute()
         except redis.RedisError as error:
             raise translated(error) from error
         held = int(fields.get("hold", 0)) > seconds * 1_000_000 + micros
         return Lane(
+            name=name,
             slots=int(fields.get("slots", 0)),
             window=int(fields.get("window", 0)),
-            ready=int(fields.get("ready", 0)),
             held=held,
             held_until=at(fields["hold"]) if held else None,
             held_since=at(fields["since"]) if held and "since" in fields else None,
             reason=fields.get("why") if held else None,
             cost=dollars(fields.get("spent", 0)),
-            contradicted=int(fields.get("contradicted", 0)),
-            counts=dict(zip(State, counts, strict=True)),
         )
+
+    def _submit_rate(self) -> float:
+        rates = [lane.submit_rate for lane in self.settings.lanes]
+        return sum(rates) if all(rates) else 0.0
 
     def _in_states(self, ids: Sequence[str], states: Sequence[State]) -> list[str]:
         try:

@@ -5,10 +5,12 @@ in its compact encoding. Times are whole µs since 1970.
 
     s state   p where the attempt stands at the provider, of a cancelled or expired job    a attempt (absent: 1)
     f fence   m model   n images (absent: 1)   c created   u updated   e ended   d deadline   b batch
-    t the provider's task id   q this attempt was handed to a worker   w admitted, not yet claimed
+    t the provider's task id   q this attempt was handed to a worker   w the lane that admitted it, not yet claimed
     k tries that were surely not created   l looks   x in doubt since   v the provider is known to have it   r reason
     y settled by   o what is owed when it ends   g what is still owed   h tries of a delivery   j fence of deliveries
     z next look, i next delivery: where both are to come, so that the alarm stands at the earlier one
+    K the producer's key that it came with, of a job without a batch    P pool of lanes (absent: that of any job)
+    L lane of the attempt (absent: default)    Y class (absent: normal)    E to be begun before    V resolution
 """
 
 import json
@@ -18,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Protocol, Self
+from typing import Any
 
 from jobs.states import State
 
@@ -27,6 +29,8 @@ NANO = Decimal(1_000_000_000)
 #: USD. Redis counts in 64 bits; a task of a million dollars is a mistake, which must not keep the job from ending.
 MOST_COST = Decimal(1_000_000)
 ATTEMPT_MARK = "~"
+#: The lane of a service that names none.
+LANE = "default"
 
 
 class Owed(StrEnum):
@@ -36,44 +40,17 @@ class Owed(StrEnum):
     NOTIFY = "n"  #: the producer's callback_url is to be called
 
 
-class Request(Protocol):
-    """A valid request, known by its shape: schemas makes them."""
+class Priority(StrEnum):
+    """A class of jobs: as long as jobs of a higher one wait, none of a lower one is admitted."""
 
-    @property
-    def model(self) -> str: ...
-    @property
-    def n(self) -> int: ...
-    @property
-    def callback_url(self) -> str | None: ...
-    @property
-    def labels(self) -> Mapping[str, str]: ...
-    def text(self) -> str: ...
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
-    """A job to accept. `text` is the request as canonical JSON: the same text under the same id is the same job."""
-
-    id: str
-    text: str
-    model: str
-    n: int = 1
-    owed: frozenset[Owed] = frozenset()
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, request: Request, job_id: str) -> Self:
-        """What is recorded of a valid request."""
-        owed = frozenset({Owed.NOTIFY}) if request.callback_url else frozenset()
-        return cls(id=job_id, text=request.text(), model=request.model, n=request.n, owed=owed, labels=request.labels)
-
-
-class Outcome(StrEnum):
-    """What became of an enqueued job."""
-
-    CREATED = "created"
-    KNOWN = "known"  #: the same id with the same request: the same job
-    CONFLICT = "conflict"  #: the same id with another request: nothing changed
+#: How the scripts write a class, in the order of admission.
+CLASSES = {Priority.HIGH: "0", Priority.NORMAL: "1", Priority.LOW: "2"}
+PRIORITIES = {letter: priority for priority, letter in CLASSES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +117,11 @@ class Job:
     result: Result | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
+    owner: str = ""
+    lane: str = LANE
+    pool: str = ""
+    priority: Priority = Priority.NORMAL
+    expires_at: datetime | None = None
 
     @property
     def external_task_id(self) -> str:
@@ -188,6 +170,11 @@ class Job:
             result=Result.from_json(result) if result else None,
             labels=json.loads(labels) if labels else {},
             text=text,
+            owner=get("K", ""),
+            lane=get("L", LANE),
+            pool=get("P", ""),
+            priority=PRIORITIES[get("Y", "1")],
+            expires_at=at(fields["E"]) if "E" in fields else None,
         )
 
 
@@ -218,60 +205,12 @@ class Claim:
     attempt: int
     tries: int
     text: str
+    lane: str = LANE
 
     @property
     def external_task_id(self) -> str:
         """What the attempt is sent under."""
         return external_id(self.id, self.attempt)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Jobs that came together. `counts` has every state; `cost` sums all results taken in, in USD.
-
-    `errors`: how many failed by error code, of those not forgotten yet; codes of more than 64 bytes count as "".
-    `rate`: jobs that ended a second, lately; `eta`: seconds until all have, None where that is unknown (jobs.progress).
-    """
-
-    id: str
-    accepted: int
-    counts: Mapping[State, int]
-    cost: Decimal
-    created_at: datetime
-    paused: bool = False
-    errors: Mapping[str, int] = field(default_factory=dict)
-    taking_in: bool = False  #: lines that were accepted together are still being taken in
-    rate: float = 0.0
-    eta: float | None = None
-
-    @property
-    def done(self) -> bool:
-        """Whether every job of it has ended."""
-        return not self.taking_in and sum(self.counts[state] for state in State if state.final) == self.accepted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
-    """The provider's account: slots in use, jobs on their way to a worker, and whether it is on hold and why."""
-
-    slots: int
-    window: int
-    ready: int
-    held: bool
-    held_until: datetime | None
-    held_since: datetime | None
-    reason: str | None
-    cost: Decimal
-    contradicted: int
-    counts: Mapping[State, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some jobs, and where to go on (None: that was all)."""
-
-    jobs: tuple[Job, ...]
-    cursor: str | None
 
 
 def external_id(job_id: str, attempt: int) -> str:

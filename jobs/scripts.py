@@ -10,6 +10,7 @@ import redis
 from jobs import progress
 from jobs.errors import StoreUnavailable
 from jobs.keys import Keys
+from jobs.record import LANE
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 
 #: The clock of leases and alarms is Redis's own, in µs: a host with a wrong clock can neither steal nor keep a lease.
@@ -50,6 +51,7 @@ def _states_as_lua() -> str:
     allowed = ",".join(f"{state}={members(following)}" for state, following in TRANSITIONS.items())
     return (
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
+        f"local DEFAULT_LANE='{LANE}'\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={progress.SPAN}\nlocal RATE_RING={progress.RING}\nlocal RATE_SHIFT={progress.SHIFT}\n"
     )

@@ -13,6 +13,8 @@ from marshmallow import EXCLUDE, Schema, ValidationError, validate, validates_sc
 from marshmallow import fields as ma
 
 from jobs.errors import SettingsInvalid
+from jobs.lanes import LaneSettings, LanesField
+from jobs.owners import KeyLimits, KeyLimitsField
 
 
 class Ambiguous(StrEnum):
@@ -74,6 +76,8 @@ class Environment(Schema):
     callback_secrets = CommaSeparated(data_key="BOOMERANG_CALLBACK_SECRETS", load_default=list)
     max_in_flight = ma.Integer(data_key="BOOMERANG_MAX_IN_FLIGHT", load_default=0, validate=validate.Range(min=0))
     submit_rate = ma.Float(data_key="BOOMERANG_SUBMIT_RATE", load_default=0.0, validate=validate.Range(min=0))
+    named_lanes = LanesField(data_key="BOOMERANG_LANES", load_default=())
+    key_limits = KeyLimitsField(data_key="BOOMERANG_KEY_LIMITS", load_default=dict)
     poll_first = ma.Float(data_key="BOOMERANG_POLL_FIRST", load_default=None, validate=validate.Range(min=0.05))
     poll_max = ma.Float(data_key="BOOMERANG_POLL_MAX", load_default=30.0, validate=validate.Range(min=0.05))
     deadline = ma.Float(data_key="BOOMERANG_DEADLINE", load_default=7200.0, validate=validate.Range(min=1))
@@ -96,6 +100,13 @@ class Environment(Schema):
         if any(len(secret) < MIN_SECRET for secret in data.get("callback_secrets", ())):
             raise ValidationError(f"each must be at least {MIN_SECRET} characters long", "callback_secrets")
 
+    @validates_schema(skip_on_field_errors=False)
+    def _check_limits(self, data: dict[str, Any], **_: Any) -> None:
+        if data.get("named_lanes") and (data.get("max_in_flight") or data.get("submit_rate")):
+            raise ValidationError(
+                "has limits for each lane; unset BOOMERANG_MAX_IN_FLIGHT and BOOMERANG_SUBMIT_RATE", "named_lanes"
+            )
+
 
 MIN_SECRET = 16
 #: The first poll, in seconds, where callbacks come and where they do not (provider-contract, "Polling advice").
@@ -114,6 +125,8 @@ class Settings:
     callback_secrets: tuple[str, ...] = field(default=(), repr=False)
     max_in_flight: int = 0
     submit_rate: float = 0.0
+    named_lanes: tuple[LaneSettings, ...] = ()
+    key_limits: Mapping[str, KeyLimits] = field(default_factory=dict)
     poll_first: float = POLL_FIRST_WITHOUT
     poll_max: float = 30.0
     deadline: float = 7200.0
@@ -124,6 +137,12 @@ class Settings:
     callback_mode: CallbackMode = CallbackMode.TRUST
     retention: float = A_WEEK
     allow_private_hosts: bool = False
+
+    @property
+    def lanes(self) -> tuple[LaneSettings, ...]:
+        """The provider's accounts; one with the limits above where none is named."""
+        alone = LaneSettings(max_in_flight=self.max_in_flight, submit_rate=self.submit_rate)
+        return self.named_lanes or (alone,)
 
     @classmethod
     def environment(cls) -> Schema:

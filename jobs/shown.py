@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from jobs.record import Batch, Job, Lane
+from jobs.lanes import LaneSettings
+from jobs.record import Job
+from jobs.summary import Batch, Lane
 
 
 def shown_job(job: Job) -> dict[str, Any]:
@@ -44,14 +46,14 @@ def shown_batch(batch: Batch) -> dict[str, Any]:
     }
 
 
-def shown_lane(lane: Lane, max_in_flight: int) -> dict[str, Any]:
-    """The members of the lane's view; `max_in_flight` is the setting."""
+def shown_lane(lane: Lane, limits: LaneSettings, ready: int) -> dict[str, Any]:
+    """The members of a lane's view; `ready`: jobs that wait in its pool."""
     return {
-        "name": "main",
+        "name": lane.name,
         "slots": lane.slots,
-        "max_in_flight": max_in_flight,
+        "max_in_flight": limits.max_in_flight,
         "window": lane.window,
-        "ready": lane.ready,
+        "ready": ready,
         "held": lane.held,
         "held_until": lane.held_until,
         "reason": lane.reason,

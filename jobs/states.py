@@ -46,6 +46,7 @@ TRANSITIONS: dict[State, dict[State, str]] = {
         State.FAILED: "the same, and it failed for good",
         State.CANCELLED: "the producer cancels: nothing was sent, nothing is owed to the provider",
         State.QUEUED: "the same, and it failed with a code worth another attempt",
+        State.EXPIRED: "it was not begun within its expires_in: nothing was sent, nothing is paid",
     },
     State.SUBMITTING: {
         State.QUEUED: "surely not created (429, no connection): same attempt, same place; or the next attempt",

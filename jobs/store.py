@@ -14,10 +14,12 @@ from jobs.batches import Batches, arguments
 from jobs.changes import Change, read_changes
 from jobs.errors import JobNotFound, NotAllowed
 from jobs.keys import Keys
+from jobs.lanes import LaneSettings
+from jobs.order import BatchOptions, NewJob
+from jobs.order import Outcome as Outcome
 from jobs.policy import RECHECK as RECHECK
 from jobs.policy import next_attempt
-from jobs.record import Claim, Due, Job, NewJob, Result, at, parse_external_id, us
-from jobs.record import Outcome as Outcome
+from jobs.record import LANE, Claim, Due, Job, Result, at, parse_external_id, us
 from jobs.scripts import REDIS_TIME, Scripts
 from jobs.settings import Settings
 from jobs.states import State
@@ -73,12 +75,19 @@ class Store(Batches):
         super().__init__(client, keys or Keys())
         self.settings = settings
         self._scripts = Scripts(client, self._keys, clock)
+        self._weights = json.dumps({name: each.weight for name, each in settings.key_limits.items()})
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
-    def enqueue(self, jobs: Sequence[NewJob], batch: str | None = None) -> Enqueued:
-        """Accept jobs in one atomic step; a few hundred a call. With `batch`, even without jobs, the batch exists."""
-        wake, *outcomes = self._scripts.call("enqueue", batch or "", us(RECHECK), *arguments(jobs))
+    def enqueue(
+        self, jobs: Sequence[NewJob], batch: str | None = None, options: BatchOptions | None = None
+    ) -> Enqueued:
+        """Accept jobs in one atomic step; a few hundred a call. With `batch`, even without jobs, the batch exists.
+
+        `options` hold from the call on that first names the batch; later ones change nothing.
+        """
+        held = (options or BatchOptions()).facts()
+        wake, *outcomes = self._scripts.call("enqueue", batch or "", held, us(RECHECK), *arguments(jobs))
         return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
 
     def park(self, job_id: str, continuation: str) -> str:
@@ -87,11 +96,22 @@ class Store(Batches):
 
     # --- out --------------------------------------------------------------------------------------------------------
 
-    def admit(self, limit: int) -> Admission:
-        """Take up to `limit` waiting jobs for workers, as slots, rate and holds allow."""
-        settings = self.settings
+    def admit(self, limit: int, lane: LaneSettings | None = None) -> Admission:
+        """Take up to `limit` waiting jobs for workers, as slots, rate and holds of the lane (None: the first) allow."""
+        lanes = self.settings.lanes
+        lane = lane or lanes[0]
         more, *ids = self._scripts.call(
-            "admit", limit, WINDOW, settings.max_in_flight, settings.submit_rate, us(RATE_BURST), us(PUT_BACK)
+            "admit",
+            lane.name,
+            lane.pool,
+            limit,
+            WINDOW,
+            lane.max_in_flight,
+            lane.submit_rate,
+            us(RATE_BURST),
+            us(PUT_BACK),
+            self._weights,
+            " ".join(each.name for each in lanes if each.pool == lane.pool),
         )
         return Admission(tuple(ids), bool(more))
 
@@ -101,7 +121,8 @@ class Store(Batches):
             return []
         rows = self._scripts.call("claim", us(self.settings.submit_lease), *ids)
         return [
-            Claim(job_id, int(fence), int(attempt), int(tries), text) for job_id, fence, attempt, tries, text in rows
+            Claim(job_id, int(fence), int(attempt), int(tries), text, lane)
+            for job_id, fence, attempt, tries, text, lane in rows
         ]
 
     def started(self, job_id: str, fence: int, task_id: str) -> bool:
@@ -128,14 +149,14 @@ class Store(Batches):
         """
         return str(self._scripts.call("requeue", job_id, fence, us(wait), reason, _flag(count), us(RECHECK)))
 
-    def hold(self, reason: str, *, base: float, cap: float, least: float = 0.0) -> float:
-        """Let the whole lane wait: `base` seconds, doubled with each refusal in a row up to `cap`, at least `least`.
+    def hold(self, reason: str, *, base: float, cap: float, least: float = 0.0, lane: str = LANE) -> float:
+        """Let a whole lane wait: `base` seconds, doubled with each refusal in a row up to `cap`, at least `least`.
 
         Returns when the hold ends, in seconds since 1970 by Redis's clock.
         """
         least = min(least, LONGEST_HOLD)
         random = f"{secrets.randbelow(1_000_000) / 1_000_000:.6f}"
-        return float(self._scripts.call("hold", us(base), us(cap), us(least), random, reason)) / 1e6
+        return float(self._scripts.call("hold", lane, us(base), us(cap), us(least), random, reason)) / 1e6
 
     # --- back -------------------------------------------------------------------------------------------------------
 

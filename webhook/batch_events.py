@@ -10,8 +10,8 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from jobs.errors import JobsError
-from jobs.record import Batch
 from jobs.shown import shown_batch
+from jobs.summary import Batch
 from schemas.views import BatchView
 from webhook.openapi import operation
 from webhook.services import services

@@ -60,8 +60,9 @@ def _notes(shared: Services, *, state_answers: bool) -> dict[str, str]:
     }
     if state_answers:
         try:
-            lane = shared.store.lane()
+            held = [lane for lane in shared.store.lanes() if lane.held]
         except StoreUnavailable:
             return notes
-        notes["lane"] = f"on hold until {lane.held_until}: {lane.reason}" if lane.held else OK
+        said = [f"{lane.name} is on hold until {lane.held_until}: {lane.reason}" for lane in held]
+        notes["lanes"] = "; ".join(said) or OK
     return notes

@@ -1,14 +1,15 @@
 """From a producer's bytes to jobs in the store: one request, or an upload of as many as there are lines."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from ulid import ULID
 
-from jobs.errors import StoreUnavailable
-from jobs.record import NewJob
+from jobs.errors import NoLane, StoreUnavailable
+from jobs.lanes import LaneSettings
+from jobs.order import NewJob
 from jobs.store import Outcome, Store
 from schemas import BodyInvalid, RequestInvalid, load_request, parse_json
 from webhook.problems import ProblemError, unavailable
@@ -92,7 +93,8 @@ def upload(
         store.enqueue(
             [], batch
         )  # the batch is there although all its lines be bad; and a store that is away shows at once
-        for chunk in _chunks(_jobs(done, lines, limit=limit, allow_private_hosts=allow_private_hosts)):
+        jobs = _jobs(done, lines, store.settings.lanes, limit=limit, allow_private_hosts=allow_private_hosts)
+        for chunk in _chunks(jobs):
             enqueued = store.enqueue([job for _, job in chunk], batch)
             for (number, job), outcome in zip(chunk, enqueued.outcomes, strict=True):
                 done.count(number, job, outcome)
@@ -121,7 +123,7 @@ def upload_whole(
     The lines are staged in the store as they come, where nobody sees them, and committed at the end.
     """
     done, token = Upload(batch), new_id()
-    jobs = _jobs(done, lines, limit=limit, allow_private_hosts=allow_private_hosts)
+    jobs = _jobs(done, lines, store.settings.lanes, limit=limit, allow_private_hosts=allow_private_hosts)
     try:
         _stage(store, token, done, _chunks(jobs))
         staged, done.accepted = done.accepted, 0
@@ -157,7 +159,12 @@ def _stage(store: Store, token: str, done: Upload, chunks: Iterable[list[tuple[i
 
 
 def _jobs(
-    done: Upload, lines: Iterable[tuple[int, bytes | None]], *, limit: int, allow_private_hosts: bool
+    done: Upload,
+    lines: Iterable[tuple[int, bytes | None]],
+    lanes: Sequence[LaneSettings],
+    *,
+    limit: int,
+    allow_private_hosts: bool,
 ) -> Iterator[tuple[int, NewJob]]:
     for number, line in lines:
         if line is None:
@@ -172,7 +179,10 @@ def _jobs(
         except BodyInvalid as error:
             done.refuse(number, {"request": [error.reason]}, [])
         else:
-            yield number, NewJob.of(request, request.external_task_id or f"{done.id}.{number}")
+            try:
+                yield number, NewJob.of(request, request.external_task_id or f"{done.id}.{number}", lanes)
+            except NoLane as error:
+                done.refuse(number, {"model": [str(error)]}, [])
 
 
 def _chunks(jobs: Iterator[tuple[int, NewJob]]) -> Iterator[list[tuple[int, NewJob]]]:

@@ -6,10 +6,11 @@ from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
 from jobs.errors import BatchNotFound
-from jobs.record import NewJob, Page
+from jobs.order import NewJob
 from jobs.shown import shown_job, shown_lane
 from jobs.states import State
 from jobs.store import Outcome, Settled
+from jobs.summary import Page
 from schemas import load_request, parse_json
 from schemas.api import JobQuery, WaitQuery
 from schemas.views import JobList, JobView, LaneList
@@ -37,7 +38,7 @@ def create() -> Response:
     length = checked_length(request, shared.settings.max_body)
     data = parse_json(read_whole(request, length))
     wanted = load_request(data, allow_private_hosts=shared.settings.allow_private_hosts)
-    job = NewJob.of(wanted, wanted.external_task_id or new_id())
+    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes)
     outcome = shared.enqueue(job)
     if outcome is Outcome.CONFLICT:
         raise ProblemError(
@@ -101,7 +102,9 @@ def lanes() -> Response:
     What is under way, what waits, and whether and why nothing is being sent.
     """
     shared = services()
-    return answer({"lanes": [shown_lane(shared.store.lane(), shared.settings.max_in_flight)]})
+    ready = shared.store.totals().ready
+    shown = zip(shared.settings.lanes, shared.store.lanes(), strict=True)
+    return answer({"lanes": [shown_lane(lane, limits, ready.get(limits.pool, 0)) for limits, lane in shown]})
 
 
 def _page(limit: int, status: str | None = None, batch: str | None = None, cursor: str | None = None) -> Page:

@@ -5,7 +5,8 @@ because there is one process to an address (webhook.gunicorn_conf): more capacit
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, cast
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 from jobs.errors import StoreUnavailable
 from jobs.settings import Settings
 from jobs.store import Store
+from jobs.summary import Lane
 
 _log = logging.getLogger(__name__)
 
@@ -52,24 +54,41 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """The lane and the states; only `boomerang_store_up 0` while Redis is away."""
         try:
-            lane = self._store().lane()
+            store = self._store()
+            totals, lanes = store.totals(), store.lanes()
         except StoreUnavailable as error:
             _log.warning("metrics without state: %s", error)
             yield GaugeMetricFamily("boomerang_store_up", "Whether Redis answers.", 0)
             return
         yield GaugeMetricFamily("boomerang_store_up", "Whether Redis answers.", 1)
         jobs = GaugeMetricFamily("boomerang_jobs", "Jobs in each state.", labels=["state"])
-        for state, count in lane.counts.items():
+        for state, count in totals.counts.items():
             jobs.add_metric([state], count)
         yield jobs
-        yield GaugeMetricFamily("boomerang_slots", "Images that the provider may be working on.", lane.slots)
-        yield GaugeMetricFamily(
-            "boomerang_slots_limit", "Most of them at once; 0: no limit.", self._settings.max_in_flight
-        )
-        yield GaugeMetricFamily("boomerang_window", "Images on their way to a worker.", lane.window)
-        yield GaugeMetricFamily("boomerang_ready", "Jobs that wait for admission.", lane.ready)
-        yield GaugeMetricFamily("boomerang_held", "Whether the lane is on hold.", int(lane.held))
-        yield CounterMetricFamily("boomerang_spent_usd", "Cost of all results taken in.", float(lane.cost))
+        yield from self._lanes(lanes)
+        ready = GaugeMetricFamily("boomerang_ready", "Jobs that wait for admission, by pool of lanes.", labels=["pool"])
+        for pool, waiting in totals.ready.items():
+            ready.add_metric([pool], waiting)
+        yield ready
         yield CounterMetricFamily(
-            "boomerang_contradicted", "Reports that contradict an earlier end.", lane.contradicted
+            "boomerang_contradicted", "Reports that contradict an earlier end.", totals.contradicted
         )
+
+    def _lanes(self, lanes: Sequence[Lane]) -> Iterator[Metric]:
+        def family(kind: type[Any], name: str, about: str, values: Iterable[float]) -> Metric:
+            metric: Any = kind(name, about, labels=["lane"])
+            for lane, value in zip(lanes, values, strict=True):
+                metric.add_metric([lane.name], value)
+            return cast("Metric", metric)
+
+        gauge, limits = GaugeMetricFamily, self._settings.lanes
+        slots = (lane.slots for lane in lanes)
+        yield family(gauge, "boomerang_slots", "Images that the provider may be working on.", slots)
+        most = (each.max_in_flight for each in limits)
+        yield family(gauge, "boomerang_slots_limit", "Most of them at once; 0: no limit.", most)
+        window = (lane.window for lane in lanes)
+        yield family(gauge, "boomerang_window", "Images on their way to a worker.", window)
+        held = (int(lane.held) for lane in lanes)
+        yield family(gauge, "boomerang_held", "Whether the lane is on hold.", held)
+        spent = (float(lane.cost) for lane in lanes)
+        yield family(CounterMetricFamily, "boomerang_spent_usd", "Cost of all results taken in.", spent)

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, StoreUnavailable
+from jobs.errors import BatchNotFound, JobNotFound, NoLane, NotAllowed, StoreUnavailable
 from schemas import BodyInvalid, RequestInvalid
 
 #: Seconds after which asking again makes sense while Redis is away.
@@ -76,6 +76,8 @@ def of_error(error: Exception) -> ProblemError:
             problem = ProblemError(422, said, errors=error.errors, codes=error.codes)
         case BodyInvalid():
             problem = ProblemError(400, f"The body cannot be read: {error.reason}. Send one JSON value in UTF-8.")
+        case NoLane():
+            problem = ProblemError(422, "The request cannot go anywhere.", errors={"model": [str(error)]})
         case JobNotFound() | BatchNotFound():
             problem = ProblemError(404, str(error))
         case NotAllowed():

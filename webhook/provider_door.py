@@ -12,7 +12,8 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from jobs.errors import JobNotFound
-from jobs.record import Job, NewJob, parse_external_id
+from jobs.order import NewJob
+from jobs.record import Job, parse_external_id
 from jobs.shown_task import RUNNING, shown_task
 from jobs.store import Outcome
 from schemas import CallbackForm, RequestInvalid, load_request, parse_json
@@ -83,7 +84,8 @@ def submit() -> Response:
     length = checked_length(request, shared.settings.max_body)
     data = unwrapped(parse_json(read_whole(request, length)))
     wanted = load_request(data, allow_private_hosts=shared.settings.allow_private_hosts)
-    job = NewJob.of(replace(wanted, callback_form=CallbackForm.TASK), wanted.external_task_id or new_id())
+    wanted = replace(wanted, callback_form=CallbackForm.TASK)
+    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes)
     outcome = shared.enqueue(job)
     if outcome is Outcome.CONFLICT:
         raise ProblemError(

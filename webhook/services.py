@@ -9,7 +9,7 @@ from typing import cast
 
 from flask import current_app
 
-from jobs.record import NewJob
+from jobs.order import NewJob
 from jobs.store import Outcome, Store, connect
 from webhook.messages import SUBMIT
 from webhook.metrics import Counters

@@ -1,5 +1,8 @@
-"""Turning waiting jobs into messages for workers, as slots, rate and holds allow."""
+"""Turning waiting jobs into messages for workers, as slots, rate and holds of each lane allow."""
 
+from collections.abc import Sequence
+
+from jobs.lanes import LaneSettings
 from jobs.store import Store
 from worker.messages import Messages
 
@@ -7,12 +10,16 @@ from worker.messages import Messages
 STEP = 500
 
 
-def admit(store: Store, messages: Messages, group: int, limit: int | None = None) -> int:
-    """Admit up to `limit` jobs (None: all that may), `group` of them a message. Returns how many."""
+def admit(store: Store, messages: Messages, group: int, lanes: Sequence[LaneSettings], limit: int | None = None) -> int:
+    """Admit up to `limit` jobs a lane (None: all that may), `group` of them a message. Returns how many."""
+    return sum(_admit(store, messages, group, lane, limit) for lane in lanes)
+
+
+def _admit(store: Store, messages: Messages, group: int, lane: LaneSettings, limit: int | None) -> int:
     admitted = 0
     more = True
     while more and (limit is None or admitted < limit):
-        admission = store.admit(STEP if limit is None else min(STEP, limit - admitted))
+        admission = store.admit(STEP if limit is None else min(STEP, limit - admitted), lane)
         ids, more = admission.ids, admission.more
         if ids:
             messages.submit(ids[start : start + group] for start in range(0, len(ids), group))

@@ -35,8 +35,9 @@ def _key_step(settings: Settings) -> type:
     class NeedsProviderKey(bootsteps.Step):
         def __init__(self, parent: Any, **kwargs: Any) -> None:
             super().__init__(parent, **kwargs)
-            if not settings.provider_key:
-                raise SystemExit("BOOMERANG_PROVIDER_KEY: must be set for a worker; it is the generation API's key")
+            missing = [lane.key_variable for lane in settings.lanes if not settings.key_of(lane)]
+            if missing:
+                raise SystemExit(f"{', '.join(missing)}: must be set for a worker; it is the generation API's key")
 
     return NeedsProviderKey
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from celery.exceptions import TaskRevokedError
 
-from jobs.errors import JobNotFound
-from jobs.record import Job, NewJob
+from jobs.errors import JobNotFound, NoLane
+from jobs.order import NewJob
+from jobs.record import Job
 from jobs.shown import shown_job
 from jobs.states import State
 from jobs.store import Outcome, Store
@@ -16,6 +17,8 @@ from worker.errors import GenerationFailed, GenerationRefused
 from worker.messages import Messages
 
 _view = JobView()
+#: Who owns the jobs of this door, for fairness and accounts.
+OWNER = "celery"
 
 
 class Door:
@@ -56,7 +59,11 @@ class Door:
         except RequestInvalid as error:
             said = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in sorted(error.errors.items()))
             raise GenerationRefused(said) from None
-        enqueued = self._store.enqueue([NewJob.of(request, job_id)])
+        try:
+            job = NewJob.of(request, job_id, self._store.settings.lanes, owner=OWNER)
+        except NoLane as error:
+            raise GenerationRefused(f"model: {error}") from None
+        enqueued = self._store.enqueue([job])
         if enqueued.outcomes[0] is Outcome.CONFLICT:
             raise GenerationRefused(
                 f"external_task_id: {job_id!r} stands for another request already; choose another id, or repeat that."

@@ -14,8 +14,8 @@ ACCOUNT = (15.0, 300.0)
 UNREACHABLE = (1.0, 30.0)
 
 
-def hold(store: Store, outcome: Held | NotSent) -> None:
-    """Let the whole lane wait; the jobs keep their places and attempts."""
+def hold(store: Store, lane: str, outcome: Held | NotSent) -> None:
+    """Let that whole lane wait; the jobs keep their places and attempts."""
     match outcome:
         case Held(reason, throttled, retry_after):
             base, cap = THROTTLED if throttled else ACCOUNT
@@ -23,5 +23,5 @@ def hold(store: Store, outcome: Held | NotSent) -> None:
         case NotSent(reason):
             (base, cap), level, least = UNREACHABLE, logging.WARNING, 0.0
             reason = f"the provider cannot be reached: {reason}"
-    until = store.hold(reason, base=base, cap=cap, least=least)
-    log.log(level, "the lane is on hold until %.0f: %s", until, reason)
+    until = store.hold(reason, base=base, cap=cap, least=least, lane=lane)
+    log.log(level, "lane %s is on hold until %.0f: %s", lane, until, reason)

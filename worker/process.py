@@ -1,5 +1,6 @@
 """What one worker process holds: connections and threads, made on first use, after any fork."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
@@ -29,19 +30,19 @@ class Process:
         return Store(connect(self.settings.redis_url), self.settings)
 
     @cached_property
-    def provider(self) -> Provider:
-        """The generation API."""
-        return Provider(self.settings)
+    def providers(self) -> Mapping[str, Provider]:
+        """The generation API, by lane."""
+        return {lane.name: Provider(self.settings, lane) for lane in self.settings.lanes}
 
     @cached_property
     def submitter(self) -> Submitter:
         """boomerang.submit."""
-        return Submitter(self.store, self.provider, self.settings, self._threads("submit"))
+        return Submitter(self.store, self.providers, self.settings, self._threads("submit"))
 
     @cached_property
     def reconciler(self) -> Reconciler:
         """boomerang.reconcile. Its looks have threads of their own, so that slow submissions do not hold them up."""
-        return Reconciler(self.store, self.provider, self.settings, self._threads("look"), self.messages)
+        return Reconciler(self.store, self.providers, self.settings, self._threads("look"), self.messages)
 
     @cached_property
     def deliverer(self) -> Deliverer:

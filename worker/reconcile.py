@@ -3,6 +3,7 @@
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from concurrent.futures import Executor
 
 from jobs.policy import LOOKS_BEFORE_ABSENT, absent_beyond_doubt, next_look, next_poll
@@ -31,10 +32,15 @@ class Reconciler:
     """Any number of them may run, anywhere: claims are atomic."""
 
     def __init__(
-        self, store: Store, provider: Provider, settings: Settings, executor: Executor, messages: Messages
+        self,
+        store: Store,
+        providers: Mapping[str, Provider],
+        settings: Settings,
+        executor: Executor,
+        messages: Messages,
     ) -> None:
         self._store = store
-        self._provider = provider
+        self._providers = providers
         self._settings = settings
         self._executor = executor
         self._messages = messages
@@ -51,18 +57,21 @@ class Reconciler:
             total += rang
             if wake:
                 # Put back into the queue just now: not to wait for the looks.
-                admit(self._store, self._messages, self._settings.group)
+                admit(self._store, self._messages, self._settings.group, self._settings.lanes)
             list(self._executor.map(self._act, [due for due in dues if not due.job.owing]))
             if owing := [due.job.id for due in dues if due.job.owing]:
                 self._messages.deliver(owing)
         self._store.sweep()
-        admit(self._store, self._messages, self._settings.group)
+        admit(self._store, self._messages, self._settings.group, self._settings.lanes)
         self._store.purge()
         return total
 
     def _act(self, due: Due) -> None:
         try:
-            if due.job.at_provider is State.IN_PROGRESS:
+            if due.job.lane not in self._providers:
+                reason = f"its lane {due.job.lane} is not configured (BOOMERANG_LANES): nobody can ask for it"
+                self._store.again(due, HELD_LOOK, count=False, reason=reason)
+            elif due.job.at_provider is State.IN_PROGRESS:
                 self._poll(due)
             elif due.job.at_provider is State.IN_DOUBT:
                 self._resolve(due)
@@ -82,23 +91,23 @@ class Reconciler:
             log.warning("job %s: past its deadline, not finished by the provider: %s", job.id, expired.word)
             self._tell(expired, job.id)
         else:
-            store.again(due, next_poll(job.looks, self._settings, _random()), reason=self._troubled(looked))
+            store.again(due, next_poll(job.looks, self._settings, _random()), reason=self._troubled(looked, job.lane))
 
     def _ask(self, due: Due) -> Found | Absent | Unavailable | Held:
         """Ask by our own external id first: an answer to a POST may have named another job's task.
 
         The provider's id is for where there is no look-up, or where it has repeatedly found nothing.
         """
-        job, provider = due.job, self._provider
+        job, provider = due.job, self._providers[due.job.lane]
         looked = provider.look_up(job.external_task_id) if provider.can_look_up else None
         if looked is None or (isinstance(looked, Absent) and job.task_id and job.looks >= LOOKS_BEFORE_ABSENT):
             return provider.look(job.task_id or job.external_task_id, job.external_task_id)
         return looked
 
-    def _troubled(self, looked: Found | Absent | Unavailable | Held) -> str:
+    def _troubled(self, looked: Found | Absent | Unavailable | Held, lane: str) -> str:
         match looked:
             case Held():
-                hold(self._store, looked)
+                hold(self._store, lane, looked)
                 return f"poll: {looked.reason}"
             case Unavailable(reason):
                 return f"poll: {reason}"
@@ -113,10 +122,11 @@ class Reconciler:
 
     def _resolve(self, due: Due) -> None:
         job = due.job
-        if not self._provider.can_look_up:
+        provider = self._providers[job.lane]
+        if not provider.can_look_up:
             self._resolve_blindly(due)
             return
-        looked = self._provider.look_up(job.external_task_id)
+        looked = provider.look_up(job.external_task_id)
         match looked:
             case Found(report) if _ends(report):
                 self._settle(due, report)
@@ -127,7 +137,7 @@ class Reconciler:
                 self._absent(due)
             case _:
                 wait = next_look(0, self._settings, _random())
-                self._store.again(due, wait, count=False, reason=self._troubled(looked))
+                self._store.again(due, wait, count=False, reason=self._troubled(looked, job.lane))
 
     def _absent(self, due: Due) -> None:
         job, looks = due.job, due.job.looks + 1

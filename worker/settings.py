@@ -1,15 +1,20 @@
 """The worker's own settings, beside those that every process shares."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from marshmallow import Schema, ValidationError, validate, validates_schema
 from marshmallow import fields as ma
 
 from jobs import settings as shared
+from jobs.errors import SettingsInvalid
+from jobs.lanes import LaneSettings
 
 PROVIDER = "https://cloud.vtrix.ai"
+KEY_VARIABLE = "BOOMERANG_PROVIDER_KEY"
+NOT_HEADER_SAFE = "must be printable ASCII without spaces"
 STATUS_PATH = "/model/v1/generation/task/{id}"
 
 
@@ -32,10 +37,14 @@ def _path_with_id(value: str) -> None:
         raise ValidationError("must be a path with {id} in it once, such as " + STATUS_PATH)
 
 
+def _is_header_safe(value: str) -> bool:
+    return value.isascii() and value.isprintable() and " " not in value
+
+
 def _header_safe(value: str) -> None:
-    if not value.isascii() or not value.isprintable() or " " in value:
+    if not _is_header_safe(value):
         # Not the value itself: it is the key.
-        raise ValidationError("must be printable ASCII without spaces")
+        raise ValidationError(NOT_HEADER_SAFE)
 
 
 class Environment(shared.Environment):
@@ -44,7 +53,7 @@ class Environment(shared.Environment):
     provider_url = ma.String(
         data_key="BOOMERANG_PROVIDER_URL", load_default=PROVIDER, validate=shared.url_of("http", "https")
     )
-    provider_key = ma.String(data_key="BOOMERANG_PROVIDER_KEY", load_default=None, validate=_header_safe)
+    provider_key = ma.String(data_key=KEY_VARIABLE, load_default=None, validate=_header_safe)
     lookup_path = ma.String(data_key="BOOMERANG_LOOKUP_PATH", load_default=STATUS_PATH, validate=_path_with_id)
     envelope = ma.Enum(Envelope, by_value=True, data_key="BOOMERANG_ENVELOPE", load_default=Envelope.WRAPPED)
     image_key = ma.String(data_key="BOOMERANG_IMAGE_KEY", load_default="image", validate=validate.Length(1, 64))
@@ -75,10 +84,12 @@ class Settings(shared.Settings):
     """What a worker needs to know. `lookup_path` is None where the provider offers no look-up by external id.
 
     `provider_key` is None in the processes that never call the provider: beat and Flower load the worker's app too.
+    `provider_keys`: variable -> key, of lanes that are not the default one.
     """
 
     provider_url: str = PROVIDER
     provider_key: str | None = field(default=None, repr=False)
+    provider_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     lookup_path: str | None = STATUS_PATH
     envelope: Envelope = Envelope.WRAPPED
     image_key: str = "image"
@@ -93,6 +104,20 @@ class Settings(shared.Settings):
         """Give `off` its meaning."""
         if self.lookup_path == Switch.OFF:
             object.__setattr__(self, "lookup_path", None)
+
+    def key_of(self, lane: LaneSettings) -> str | None:
+        """The provider's key of that lane."""
+        return self.provider_key if lane.key_variable == KEY_VARIABLE else self.provider_keys.get(lane.key_variable)
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """As all settings are read; lanes' keys stand in variables whose names only the lanes tell."""
+        settings = super().from_env(env)
+        names = {lane.key_variable for lane in settings.lanes} - {KEY_VARIABLE}
+        keys = {name: env[name] for name in names if env.get(name, "").strip()}
+        if bad := sorted(name for name, key in keys.items() if not _is_header_safe(key)):
+            raise SettingsInvalid([f"{name}: {NOT_HEADER_SAFE}" for name in bad])
+        return replace(settings, provider_keys=keys)
 
     @classmethod
     def environment(cls) -> Schema:

@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 
@@ -30,20 +30,20 @@ class Submitter:
     def __init__(
         self,
         store: Store,
-        provider: Provider,
+        providers: Mapping[str, Provider],
         settings: Settings,
         executor: Executor,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._provider = provider
+        self._providers = providers
         self._executor = executor
         self._clock = clock
         longest_post = settings.connect_timeout + settings.read_timeout
         self._patience = settings.submit_lease - longest_post - LEASE_MARGIN / 2
 
-    def __call__(self, ids: Sequence[str]) -> int:
-        """Submit those of these jobs that are still to be submitted. Returns how many that were."""
+    def __call__(self, ids: Sequence[str]) -> list[Claim]:
+        """Submit those of these jobs that are still to be submitted. Returns them."""
         # Taken before the claim: the lease cannot begin earlier than this.
         latest = self._clock() + self._patience
         claims = self._store.claim(ids)
@@ -51,7 +51,7 @@ class Submitter:
         while under_way:
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
             self._record([(under_way.pop(each), each) for each in done])
-        return len(claims)
+        return claims
 
     def _send(self, claim: Claim, latest: float) -> Submitted | _TooLate:
         try:
@@ -62,7 +62,7 @@ class Submitter:
         if self._clock() > latest:
             return _TooLate()
         try:
-            return self._provider.submit(request, claim.external_task_id)
+            return self._providers[claim.lane].submit(request, claim.external_task_id)
         except Exception as error:
             # Not the outcome of this one, nor those of its neighbours in the message, may get lost by it.
             log.exception("job %s: a submission failed in a way that is not foreseen", claim.id)
@@ -89,7 +89,7 @@ class Submitter:
                 log.info("job %s: in doubt: %s", claim.id, reason)
                 store.doubt(*held, reason)
             case Held() | NotSent():
-                hold(store, outcome)
+                hold(store, claim.lane, outcome)
                 store.requeue(*held, outcome.reason)
             case _TooLate():
                 store.requeue(*held, "")

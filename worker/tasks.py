@@ -30,9 +30,14 @@ def register(app: Celery, process: Process) -> None:
     def submit(*ids: str) -> int:
         """Submit these admitted jobs, then admit a group again; without ids, admit all that may go."""
         group = process.settings.group
-        submitted = process.submitter(ids) if ids else 0
-        admit(process.store, process.messages, group, limit=group if ids else None)
-        return submitted
+        lanes = process.settings.lanes
+        if not ids:
+            return admit(process.store, process.messages, group, lanes)
+        submitted = process.submitter(ids)
+        through = {claim.lane for claim in submitted}
+        again = [lane for lane in lanes if lane.name in through] or lanes
+        admit(process.store, process.messages, group, again, limit=group)
+        return len(submitted)
 
     @app.task(name=RECONCILE, bind=True, shared=False, send_events=False)
     def reconcile(self: Any) -> int:

@@ -21,7 +21,8 @@ end
 
 local function images(job) return tonumber(job.n or 1) end
 local function attempt(job) return tonumber(job.a or 1) end
-local function lane(field) return tonumber(redis.call('HGET', KEY.lane, field) or 0) end
+local function lane_of(job) return KEY.lane .. (job.L or DEFAULT_LANE) end
+local function number(key, field) return tonumber(redis.call('HGET', key, field) or 0) end
 
 -- Write some fields; false deletes one.
 local function save(job, change)
@@ -73,13 +74,22 @@ local function next_look(job)
   return tonumber(FINAL[job.s] and job.g and job.z or redis.call('ZSCORE', KEY.alarms, job.id) or nil)
 end
 
--- Waiting jobs stand in one queue a batch (those without a batch share one), and the queues that may be admitted from
--- in `queues`, at the time of their oldest job: admission merges their heads and so keeps to the order of acceptance. A
--- batch is halted, or goes on, by leaving or joining `queues`, in one step however many wait in it; with one queue for
--- all, a million paused jobs would have to be carried aside and back, or stepped over at each admission.
+-- Waiting jobs stand in one queue a batch (those without a batch in one a producer's key), pool of lanes and class; the
+-- queues that may be admitted from stand in `queues`, one a place (pool and class), at their start tag (admit.lua). A
+-- batch is halted, or goes on, by its queues leaving or joining `queues`, in one step however many wait in them; with
+-- one queue for all, a million paused jobs would have to be carried aside and back, or stepped over at each admission.
+local function place_of(job) return (job.P or '') .. '|' .. (job.Y or '1') end
+local function queue_of(job)
+  return place_of(job) .. '|' .. (job.b and 'b' .. job.b or 'k' .. (job.K or ''))
+end
+-- Neither a pool nor a class has a '|' in its name.
+local function parts(queue)
+  local pool, class, kind, name = string.match(queue, '^([^|]*)|([^|]*)|(.)(.*)$')
+  return pool, class, kind, name
+end
+
 local halts = {}
 local function halted(batch)
-  if batch == '' then return false end
   if halts[batch] == nil then
     local paused, sweep = unpack(redis.call('HMGET', KEY.batch .. batch, 'paused', 'do'))
     halts[batch] = (paused or sweep == 'cancel') and true or false
@@ -87,49 +97,87 @@ local function halted(batch)
   return halts[batch]
 end
 
--- Put a queue where its oldest job belongs.
-local function head(batch)
-  local first = redis.call('ZRANGE', KEY.ready .. batch, 0, 0, 'WITHSCORES')
-  if #first == 0 then
-    redis.call('ZREM', KEY.queues, batch)
+-- The producer's key that a queue belongs to, and its weight among that key's queues.
+local owners = {}
+local function owner_of(kind, name)
+  if kind == 'k' then return name, 1 end
+  if not owners[name] then
+    local key, weight = unpack(redis.call('HMGET', KEY.batch .. name, 'key', 'weight'))
+    owners[name] = {key or '', tonumber(weight or 1)}
+  end
+  return owners[name][1], owners[name][2]
+end
+
+-- Whether a queue takes part follows from whether it has jobs and is not halted. One that comes (back) starts at the
+-- virtual time of its place, but not before the end of what it had last: leaving and coming back gains it nothing.
+local function take_part(queue, may)
+  local pool, class, kind, name = parts(queue)
+  local place = pool .. '|' .. class
+  local tag = redis.call('ZSCORE', KEY.queues .. place, queue)
+  local has = may and redis.call('EXISTS', KEY.ready .. queue) == 1
+  if (tag and true or false) == has then return end
+  local owner, weight = owner_of(kind, name)
+  if has then
+    local last = tonumber(redis.call('ZSCORE', KEY.tags .. place, queue) or 0)
+    redis.call('ZADD', KEY.queues .. place, math.max(number(KEY.pool .. pool, 'v' .. class), last), queue)
+    redis.call('ZREM', KEY.tags .. place, queue)
+    redis.call('HINCRBY', KEY.pool .. pool, class .. '|' .. owner, weight)
   else
-    redis.call('ZADD', KEY.queues, first[2], batch)
+    redis.call('ZREM', KEY.queues .. place, queue)
+    redis.call('ZADD', KEY.tags .. place, tag, queue)
+    if redis.call('HINCRBY', KEY.pool .. pool, class .. '|' .. owner, -weight) == 0 then
+      redis.call('HDEL', KEY.pool .. pool, class .. '|' .. owner)
+    end
+    if redis.call('EXISTS', KEY.queues .. place) == 0 then
+      -- Nobody is left to be compared with: all begin anew at the last finish tag.
+      redis.call('HSET', KEY.pool .. pool, 'v' .. class, redis.call('ZREVRANGE', KEY.tags .. place, 0, 0, 'WITHSCORES')[2])
+      redis.call('DEL', KEY.tags .. place)
+    end
   end
 end
 
 -- A queue has so many jobs more.
-local function grown(batch, by)
-  if by == 0 or halted(batch) then return end
-  redis.call('HINCRBY', KEY.lane, 'ready', by)
-  head(batch)
+local function grown(queue, by)
+  if by == 0 then return end
+  local pool, _, kind, name = parts(queue)
+  if kind == 'b' and halted(name) then return end
+  redis.call('HINCRBY', KEY.pool .. pool, 'ready', by)
+  take_part(queue, true)
 end
 
--- After a change to what halts a batch: `was` is what `halted` said before.
+-- After a change to what halts a batch: `was` is what `halted` said before. Its hash has the places of its queues.
 local function halt_or_go_on(batch, was)
   halts[batch] = nil
-  if halted(batch) == was then return end
-  local waiting = redis.call('ZCARD', KEY.ready .. batch)
-  if was then
-    grown(batch, waiting)
-  elseif waiting > 0 then
-    redis.call('ZREM', KEY.queues, batch)
-    redis.call('HINCRBY', KEY.lane, 'ready', -waiting)
+  local now = halted(batch)
+  if now == was then return end
+  for _, field in ipairs(redis.call('HKEYS', KEY.batch .. batch)) do
+    local place = string.match(field, '^at:(.*)$')
+    if place then
+      local queue, pool = place .. '|b' .. batch, string.match(place, '^[^|]*')
+      local waiting = redis.call('ZCARD', KEY.ready .. queue)
+      if waiting > 0 then redis.call('HINCRBY', KEY.pool .. pool, 'ready', now and -waiting or waiting) end
+      take_part(queue, not now)
+    end
   end
 end
 
+-- A batch's hash notes where its jobs wait.
+local function note_place(batch, place) redis.call('HSETNX', KEY.batch .. batch, 'at:' .. place, 1) end
+
 local function ready(job)
-  local batch = job.b or ''
-  grown(batch, redis.call('ZADD', KEY.ready .. batch, job.c, job.id))
+  if job.b then note_place(job.b, place_of(job)) end
+  local queue = queue_of(job)
+  grown(queue, redis.call('ZADD', KEY.ready .. queue, job.c, job.id))
 end
 
 local function unready(job)
-  local batch = job.b or ''
-  grown(batch, -redis.call('ZREM', KEY.ready .. batch, job.id))
+  local queue = queue_of(job)
+  grown(queue, -redis.call('ZREM', KEY.ready .. queue, job.id))
 end
 
 local function leave_window(job)
   if job.w then
-    redis.call('HINCRBY', KEY.lane, 'window', -images(job))
+    redis.call('HINCRBY', KEY.lane .. job.w, 'window', -images(job))
     save(job, {w = false})
   end
 end
@@ -155,7 +203,7 @@ end
 
 -- The one way in which a state changes: record, index, batch counters, slots, alarm and the stream of changes together.
 local function move(job, to, change, now, at)
-  local from, held = job.s, HOLDS[phase(job)]
+  local from, held, held_by = job.s, HOLDS[phase(job)], lane_of(job)
   if from ~= to or not FINAL[from] then
     if not ALLOWED[from][to] then error('no transition from ' .. from .. ' to ' .. to .. ' for ' .. job.id) end
   end
@@ -166,8 +214,8 @@ local function move(job, to, change, now, at)
   change.s, change.u = to, now
   save(job, change)
   local holds = HOLDS[phase(job)]
-  if held and not holds then redis.call('HINCRBY', KEY.lane, 'slots', -images(job)) end
-  if holds and not held then redis.call('HINCRBY', KEY.lane, 'slots', images(job)) end
+  if held and not holds then redis.call('HINCRBY', held_by, 'slots', -images(job)) end
+  if holds and not held then redis.call('HINCRBY', lane_of(job), 'slots', images(job)) end
   alarm(job, at)
   if from == to then return end
   redis.call('ZREM', KEY.state .. from, job.id)
@@ -192,6 +240,23 @@ local function stand(job, where, change, now, at)
   end
 end
 
+-- An attempt that may have reached an account must not go out through another one: only the same account would notice
+-- that it has it already.
+local function stay(job, change)
+  local lanes = redis.call('HGET', KEY.pools, job.P or '')
+  if lanes and string.find(lanes, ' ', 1, true) then
+    change.P = '@' .. (job.L or DEFAULT_LANE)
+    redis.call('HSETNX', KEY.pools, change.P, job.L or DEFAULT_LANE)
+  end
+end
+
+-- When to look at a waiting job, at the latest.
+local function recheck_at(job, now, recheck)
+  local at = now + recheck
+  if job.E and attempt(job) == 1 then at = math.min(at, tonumber(job.E)) end
+  return at
+end
+
 -- What is owed when a job ends. A second end (a late result) is told to those who asked to be notified, but does not
 -- finish a Celery message twice; one that the first end still owes stays owed.
 local function owed(job, again)
@@ -212,11 +277,30 @@ end
 -- A stale fence means that another holder has taken over; '' means that no claim is needed.
 local function fenced(job, fence) return fence == '' or (job.f or '0') == fence end
 
--- Whether to send a hint that jobs wait for admission; at most one is under way at a time, and none is needed while
--- admitted jobs are on their way: who submits those looks for more.
+-- Whether jobs of a pool wait for admission.
+local function waits(pool)
+  local queues = KEY.queues .. pool
+  return redis.call('EXISTS', queues .. '|0', queues .. '|1', queues .. '|2') > 0
+end
+
+-- Whether any lane of a pool could admit now. None need be told while jobs that it admitted are on their way: who
+-- submits those looks for more.
+local function open(lanes, now)
+  if lanes == '' then return true end -- no worker has told yet
+  for name in string.gmatch(lanes, '%S+') do
+    if number(KEY.lane .. name, 'hold') <= now and number(KEY.lane .. name, 'window') <= 0 then return true end
+  end
+  return false
+end
+
+-- Whether to send a hint that jobs wait for admission; at most one is under way at a time.
 local function wake(now)
-  if redis.call('ZCARD', KEY.queues) == 0 or lane('hold') > now or lane('window') > 0 then return 0 end
-  if redis.call('SET', KEY.wake, '1', 'NX', 'PX', HINT_MS) then return 1 end
+  local pools = redis.call('HGETALL', KEY.pools)
+  for i = 1, #pools, 2 do
+    if waits(pools[i]) and open(pools[i + 1], now) then
+      return redis.call('SET', KEY.wake, '1', 'NX', 'PX', HINT_MS) and 1 or 0
+    end
+  end
   return 0
 end
 
@@ -262,7 +346,7 @@ end
 -- Queue a job again that is over, at the provider too. An attempt that was sent is over: the next has a new external id.
 local function try_again(job, now, recheck)
   local change = {e = false, y = false, g = false, q = false, t = false, d = false, l = false, x = false, v = false}
-  change.r, change.k, change.h, change.j = false, false, false, outdate_deliveries(job)
+  change.r, change.k, change.h, change.j, change.E = false, false, false, outdate_deliveries(job), false
   if job.q then change.a = attempt(job) + 1 end
   if job.s == 'failed' and job.b then tally(job.b, redis.call('GET', KEY.result .. job.id), -1) end
   redis.call('DEL', KEY.result .. job.id)
@@ -270,61 +354,105 @@ local function try_again(job, now, recheck)
   ready(job)
 end
 
--- Accept jobs of a batch (or of none), each given as {id, text, model, n, owed, labels}: record, index, alarm, place in
--- the queue, membership. Returns a word for each, created | known | conflict, and how many were created.
+-- The facts of a job to accept (jobs.order): those of a batch's lines are mostly the same text.
+local decoded = {}
+local function facts_of(text)
+  decoded[text] = decoded[text] or cjson.decode(text)
+  return decoded[text]
+end
+
+-- Accept jobs of a batch (or of none), each given as {id, text, facts}: record, index, alarm, place in the queue,
+-- membership. Returns a word for each, created | known | conflict, and how many were created.
 local function accept(batch, specs, now, recheck)
-  local created = math.max(now, lane('last') + 1)
-  local words, count, seen = {}, 0, {}
+  local created = math.max(now, number(KEY.totals, 'last') + 1)
+  local class = batch ~= '' and redis.call('HGET', KEY.batch .. batch, 'class') or nil
+  local words, count, seen, queued = {}, 0, {}, {}
   for _, spec in ipairs(specs) do
-    local id, text, model, n, owing, labels = unpack(spec)
+    local id, text, facts = spec[1], spec[2], facts_of(spec[3])
     if seen[id] or redis.call('EXISTS', KEY.job .. id) == 1 then
       words[#words + 1] = redis.call('GET', KEY.text .. id) == text and 'known' or 'conflict'
     else
       seen[id] = true
       local at = whole(created + count)
-      local record = {'s', 'queued', 'm', model, 'c', at, 'u', at}
-      if n ~= '1' then record[#record + 1] = 'n'; record[#record + 1] = n end
-      if owing ~= '' then record[#record + 1] = 'o'; record[#record + 1] = owing end
-      if batch ~= '' then record[#record + 1] = 'b'; record[#record + 1] = batch end
+      local job = {id = id, s = 'queued', m = facts.m, c = at, P = facts.P, Y = facts.Y or class}
+      if facts.expires then job.E = whole(now + facts.expires) end
+      if job.Y == '1' then job.Y = nil end
+      if batch ~= '' then job.b = batch else job.K = facts.K end
+      local record = {'s', 'queued', 'm', job.m, 'c', at, 'u', at}
+      local function with(field, value)
+        if value then record[#record + 1] = field; record[#record + 1] = value end
+      end
+      with('n', facts.n)
+      with('o', facts.o)
+      with('b', job.b)
+      with('K', job.K)
+      with('P', job.P)
+      with('Y', job.Y)
+      with('V', facts.V)
+      with('E', job.E)
       redis.call('HSET', KEY.job .. id, unpack(record))
       redis.call('SET', KEY.text .. id, text)
-      if labels ~= '' then redis.call('SET', KEY.labels .. id, labels) end
+      if facts.l then redis.call('SET', KEY.labels .. id, facts.l) end
       redis.call('ZADD', KEY.state .. 'queued', at, id)
-      redis.call('ZADD', KEY.ready .. batch, at, id)
-      redis.call('ZADD', KEY.alarms, whole(now + recheck), id)
-      changed({id = id, s = 'queued', m = model, c = at, b = batch}, '')
+      if facts.delay then
+        alarm(job, now + facts.delay) -- it joins the queue then
+      else
+        local queue = queue_of(job)
+        redis.call('ZADD', KEY.ready .. queue, at, id)
+        queued[queue] = (queued[queue] or 0) + 1
+        alarm(job, recheck_at(job, now, recheck))
+      end
+      changed(job, '')
       if batch ~= '' then redis.call('RPUSH', KEY.members .. batch, id) end
       count = count + 1
       words[#words + 1] = 'created'
     end
   end
   if count > 0 then
-    redis.call('HSET', KEY.lane, 'last', whole(created + count - 1))
+    redis.call('HSET', KEY.totals, 'last', whole(created + count - 1))
     if batch ~= '' then
       redis.call('HINCRBY', KEY.batch .. batch, 'accepted', count)
       redis.call('HINCRBY', KEY.batch .. batch, 'queued', count)
     end
-    grown(batch, count)
+  end
+  for queue, more in pairs(queued) do
+    local pool, class_of_it = parts(queue)
+    if batch ~= '' then note_place(batch, pool .. '|' .. class_of_it) end
+    redis.call('HSETNX', KEY.pools, pool, '')
+    grown(queue, more)
   end
   return words, count
 end
 
-local function open_batch(batch, now)
+-- `options`: fields of its hash as JSON (jobs.order), which hold from its first opening on.
+local function open_batch(batch, now, options)
   if redis.call('HSETNX', KEY.batch .. batch, 'created', whole(now)) == 1 then
     redis.call('HSET', KEY.batch .. batch, 'accepted', 0)
+    for field, value in pairs(cjson.decode(options)) do redis.call('HSET', KEY.batch .. batch, field, value) end
     redis.call('ZADD', KEY.batches, whole(now), batch)
   end
 end
 
+-- A job that had to be begun before a time that has passed: it ends, and nothing was sent that could be paid. One whose
+-- earlier attempt failed has begun.
+local function too_late(job, now) return job.E and attempt(job) == 1 and tonumber(job.E) <= now end
+
+local function expire_unpaid(job, now)
+  local change = {e = now, y = 'expires_in', g = owed(job), r = 'it was not begun within its expires_in'}
+  move(job, 'expired', change, now, change.g and now or false)
+end
+
 local function spend(job, cost)
   if cost == '' or cost == '0' then return end
-  redis.call('HINCRBY', KEY.lane, 'spent', cost)
+  redis.call('HINCRBY', KEY.totals, 'spent', cost)
+  redis.call('HINCRBY', lane_of(job), 'spent', cost)
   if job.b then redis.call('HINCRBY', KEY.batch .. job.b, 'spent', cost) end
 end
 
 -- The provider took a submission after the last hold: the lane is open again.
-local function lane_is_open(now)
-  if lane('level') > 0 and lane('hold') <= now then redis.call('HDEL', KEY.lane, 'level', 'why', 'since') end
+local function lane_is_open(job, now)
+  local lane = lane_of(job)
+  if number(lane, 'level') > 0 and number(lane, 'hold') <= now then redis.call('HDEL', lane, 'level', 'why', 'since') end
 end
 
 local function arity(count)

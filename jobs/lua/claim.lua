@@ -1,22 +1,29 @@
 -- A worker takes admitted jobs to submit them: lease and fence are written before the first byte leaves.
 -- ARGV: lease in µs, ids...
--- Returns: {{id, fence, attempt, tries, text}...}; ids that are not admitted (any more) are left out
+-- Returns: {{id, fence, attempt, tries, text, lane}...}; ids that are not admitted (any more) are left out
 -- A lost reply costs time, not money: the lease ends, the job is in doubt and looked up.
 if #ARGV < 2 then error('expected a lease and ids') end
 local lease = tonumber(ARGV[1])
 local now = clock()
-local held = lane('hold') > now
+local holds = {}
+local function held(lane)
+  if holds[lane] == nil then holds[lane] = number(KEY.lane .. lane, 'hold') > now end
+  return holds[lane]
+end
 local answer = {}
 for i = 2, #ARGV do
   local job = load(ARGV[i])
   if job and job.s == 'queued' and job.w then
-    if held or halted(job.b or '') then
+    if too_late(job, now) then
+      expire_unpaid(job, now)
+    elseif held(job.w) or (job.b and halted(job.b)) then
       leave_window(job)
       ready(job)
     else
       local fence = tonumber(job.f or 0) + 1
-      move(job, 'submitting', {f = fence, q = '1'}, now, now + lease)
-      answer[#answer + 1] = {job.id, job.f, job.a or '1', job.k or '0', redis.call('GET', KEY.text .. job.id) or ''}
+      local lane = job.w
+      move(job, 'submitting', {f = fence, q = '1', L = lane ~= DEFAULT_LANE and lane}, now, now + lease)
+      answer[#answer + 1] = {job.id, job.f, job.a or '1', job.k or '0', redis.call('GET', KEY.text .. job.id) or '', lane}
     end
   end
 end

@@ -1,16 +1,16 @@
 -- Decide that all staged jobs are accepted: from this step on they are there to stay, and sweep.lua takes them in.
--- ARGV: token of the upload, batch, how many were staged
+-- ARGV: token of the upload, batch, its options as JSON, how many were staged
 -- Returns: begun | empty (nothing new was staged) | busy (something is being done to the batch) | gone (they expired)
-arity(3)
+arity(4)
 local token, batch, now = ARGV[1], ARGV[2], clock()
 local key = KEY.batch .. batch
 if redis.call('HEXISTS', key, 'do') == 1 then
   -- The same again, after a lost answer.
   return redis.call('HGET', key, 'only') == token and 'begun' or 'busy'
 end
-if redis.call('LLEN', KEY.staged .. token) ~= tonumber(ARGV[3]) then return 'gone' end
-open_batch(batch, now)
-if ARGV[3] == '0' then return 'empty' end
+if redis.call('LLEN', KEY.staged .. token) ~= tonumber(ARGV[4]) then return 'gone' end
+open_batch(batch, now, ARGV[3])
+if ARGV[4] == '0' then return 'empty' end
 redis.call('PERSIST', KEY.staged .. token)
 redis.call('PERSIST', KEY.lines .. token)
 redis.call('HSET', key, 'do', 'commit', 'only', token, 'hits', 0, 'clash', 0)

@@ -1,5 +1,5 @@
 -- Claim the jobs whose alarm has rung, pushing each alarm on as a lease and raising the fence. What needs no look
--- outside is done here: a waiting job is put (back) into the queue, a submission whose lease is over is in doubt.
+-- outside is done here: a waiting job is put (back) into the queue, or expires; a submission whose lease is over is in doubt.
 -- ARGV: most jobs to claim, lease in µs, µs until a waiting job is re-checked
 -- Returns: {a hint to admit (0|1), how many rang, then one record as JSON for each job to act upon}
 -- A claim is for one thing: a record with `g` for its delivery (`f` is that claim's fence), one without for a look.
@@ -14,10 +14,12 @@ for _, id in ipairs(rung) do
   local job = load(id)
   if not job or (FINAL[job.s] and not job.p and not job.g) then
     redis.call('ZREM', KEY.alarms, id)
+  elseif job.s == 'queued' and too_late(job, now) then
+    expire_unpaid(job, now)
   elseif job.s == 'queued' then
     leave_window(job)
     ready(job)
-    alarm(job, now + recheck)
+    alarm(job, recheck_at(job, now, recheck))
     readied = true
   elseif job.g and (not job.p or tonumber(job.i) <= now) then
     save(job, {j = tonumber(job.j or 0) + 1})

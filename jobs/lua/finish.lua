@@ -17,7 +17,7 @@ if given < attempt(job) or not fenced(job, ARGV[3]) then return {'stale', job.s,
 local at = phase(job)
 if not at then
   if (job.s == 'completed' or job.s == 'failed') and job.s ~= said then
-    redis.call('HINCRBY', KEY.lane, 'contradicted', 1)
+    redis.call('HINCRBY', KEY.totals, 'contradicted', 1)
     return {'contradicted', job.s, 0, 0}
   end
   return {'already', job.s, 0, 0}
@@ -26,7 +26,7 @@ if at == 'queued' and not job.q then return {'unknown', job.s, 0, 0} end
 
 local now = clock()
 spend(job, cost)
-if at == 'submitting' then lane_is_open(now) end
+if at == 'submitting' then lane_is_open(job, now) end
 if wait ~= '' and not FINAL[job.s] then
   local change = {a = attempt(job) + 1, q = false, t = false, d = false, l = false, x = false, v = false, k = false}
   change.r = 'attempt ' .. attempt(job) .. ' failed; the next one waits'

@@ -1,16 +1,17 @@
--- The whole lane waits: no admission until then. Each refusal in a row doubles the wait, up to a cap.
--- ARGV: base in µs, cap in µs, at least so many µs (Retry-After), random number in [0, 1), reason
+-- A whole lane waits: it admits nothing until then. Each refusal in a row doubles the wait, up to a cap.
+-- ARGV: lane, base in µs, cap in µs, at least so many µs (Retry-After), random number in [0, 1), reason
 -- Returns: when the hold ends, in µs
-arity(5)
-local base, cap, least, random = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+arity(6)
+local lane = KEY.lane .. ARGV[1]
+local base, cap, least, random = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = clock()
-local hold, level = lane('hold'), lane('level')
+local hold, level = number(lane, 'hold'), number(lane, 'level')
 -- Answers that were under way when the hold began say the same thing again; they do not make it longer.
 if hold > now and level > 0 and least <= hold - now then return whole(hold) end
 if hold <= now then level = level + 1 end
 local wait = math.min(cap, base * 2 ^ (math.max(level, 1) - 1))
 -- Equal jitter keeps a floor: with full jitter a throttled lane would often come back at once.
 wait = math.max(least, wait / 2 + random * wait / 2)
-redis.call('HSET', KEY.lane, 'hold', whole(now + wait), 'why', ARGV[5], 'level', level)
-redis.call('HSETNX', KEY.lane, 'since', whole(now))
+redis.call('HSET', lane, 'hold', whole(now + wait), 'why', ARGV[6], 'level', level)
+redis.call('HSETNX', lane, 'since', whole(now))
 return whole(now + wait)

@@ -19,6 +19,7 @@ end
 local wait = tonumber(ARGV[3])
 local change = {l = false, x = false, v = false, r = ARGV[4] ~= '' and ARGV[4] or false}
 if ARGV[5] == '1' then change.k = tonumber(job.k or 0) + 1 end
-move(job, 'queued', change, now, now + (wait > 0 and wait or tonumber(ARGV[6])))
+if at == 'in_doubt' then stay(job, change) end
+move(job, 'queued', change, now, wait > 0 and now + wait or recheck_at(job, now, tonumber(ARGV[6])))
 if wait == 0 then ready(job) end
 return 'queued'

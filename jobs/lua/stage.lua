@@ -1,10 +1,10 @@
 -- Note jobs that are to be accepted all together or not at all (commit.lua). They expire unless more follow.
--- ARGV: token of the upload, seconds until they expire, then id, text, model, n, owed, labels (JSON) for each job
+-- ARGV: token of the upload, seconds until they expire, then id, text, facts (JSON) for each job
 -- Returns: {a word for each job: created (it would be) | known | conflict}
-if #ARGV < 2 or (#ARGV - 2) % 6 ~= 0 then error('expected 2 + 6 per job arguments, got ' .. #ARGV) end
+if #ARGV < 2 or (#ARGV - 2) % 3 ~= 0 then error('expected 2 + 3 per job arguments, got ' .. #ARGV) end
 local ids, lines = KEY.staged .. ARGV[1], KEY.lines .. ARGV[1]
 local words = {}
-for i = 3, #ARGV, 6 do
+for i = 3, #ARGV, 3 do
   local id, text = ARGV[i], ARGV[i + 1]
   local there = redis.call('GET', KEY.text .. id)
   if not there then
@@ -14,7 +14,7 @@ for i = 3, #ARGV, 6 do
   if there then
     words[#words + 1] = there == text and 'known' or 'conflict'
   else
-    redis.call('HSET', lines, id, cmsgpack.pack({unpack(ARGV, i, i + 5)}))
+    redis.call('HSET', lines, id, cmsgpack.pack({unpack(ARGV, i, i + 2)}))
     redis.call('RPUSH', ids, id)
     words[#words + 1] = 'created'
   end

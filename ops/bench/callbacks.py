@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from jobs.record import NewJob
+from jobs.order import NewJob
 from jobs.settings import Settings
 from jobs.store import Store, connect
 from ops.stack import LocalStack

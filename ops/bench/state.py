@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.record import NewJob
+from jobs.order import NewJob
 from jobs.settings import Settings
 from jobs.store import Store, connect
 from ops.bench.stage import generations

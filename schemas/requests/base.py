@@ -24,6 +24,9 @@ from schemas.requests.fields import (
 
 PROMPT_MISSING, PROMPT_TOO_LONG, COUNT_OUT_OF_RANGE = "002016001", "002016002", "002016003"
 MAX_PROMPT = 2500
+PRIORITIES = ("high", "normal", "low")
+#: Seconds: thirty days.
+LONGEST_EXPIRY = 30 * 24 * 3600
 
 #: A job's id. `~` is not in it: attempt k of a job goes out as `<id>~k`.
 EXTERNAL_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
@@ -67,7 +70,7 @@ def aspect_ratio(options: tuple[str, ...], default: str) -> Text:
 
 
 class RequestSchema(StrictSchema):
-    """The members that both pages share, and `labels`, which are ours and go no further than the job."""
+    """The members that both pages share, and `labels`, `priority` and `expires_in`, which are ours and not sent on."""
 
     model: Text
 
@@ -101,6 +104,20 @@ class RequestSchema(StrictSchema):
             "description": "Your own marks on the job, shown with it and never sent on.",
             "example": {"shop": "berlin"},
         }
+    )
+    priority = Text(
+        validate=Options(PRIORITIES),
+        metadata={
+            "description": "Jobs of a higher class always go first. Default: the batch's, or normal.",
+            "example": "normal",
+        },
+    )
+    expires_in = Whole(
+        validate=Between(1, LONGEST_EXPIRY),
+        metadata={
+            "description": "Seconds within which the job must be begun; otherwise it ends as expired, unpaid.",
+            "example": 3600,
+        },
     )
 
 

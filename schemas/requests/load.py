@@ -54,6 +54,8 @@ def _load(data: object) -> GenerationRequest:
         external_task_id=params.pop("external_task_id", None),
         callback_url=params.pop("callback_url", None),
         labels=params.pop("labels", {}),
+        priority=params.pop("priority", None),
+        expires_in=params.pop("expires_in", None),
         n=params.get("n", 1),
         params=params,
     )

@@ -23,9 +23,9 @@ class GenerationRequest:
     """One valid request.
 
     `params`: the documented parameters as the producer gave them, defaults not filled in, without `model`,
-    `external_task_id`, `callback_url` and `labels`, which stand beside. `callback_url` is where *we* notify the
-    producer, `callback_form` as what. `n`: images asked for, which is the number of slots that the task holds at the
-    provider.
+    `external_task_id`, `callback_url`, `labels`, `priority` and `expires_in` (seconds), which stand beside.
+    `callback_url` is where *we* notify the producer, `callback_form` as what. `n`: images asked for, which is the
+    number of slots that the task holds at the provider.
     """
 
     model: str
@@ -33,8 +33,15 @@ class GenerationRequest:
     external_task_id: str | None = None
     callback_url: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    priority: str | None = None
+    expires_in: int | None = None
     n: int = 1
     callback_form: CallbackForm = CallbackForm.JOB
+
+    @property
+    def resolution(self) -> str:
+        """What is asked for, which decides about the price; '' where the model has none or its default is meant."""
+        return str(self.params.get("resolution", ""))
 
     def text(self) -> str:
         """Canonical JSON (sorted keys, compact) of everything but `external_task_id`.
@@ -46,8 +53,9 @@ class GenerationRequest:
             body["callback_url"] = self.callback_url
             if self.callback_form is not CallbackForm.JOB:
                 body["callback_form"] = self.callback_form
-        if self.labels:
-            body["labels"] = self.labels
+        for name in ("labels", "priority", "expires_in"):
+            if value := getattr(self, name):
+                body[name] = value
         return _canonical(body)
 
     @classmethod
@@ -61,6 +69,8 @@ class GenerationRequest:
             external_task_id=external_task_id,
             callback_url=body.get("callback_url"),
             labels=body.get("labels", {}),
+            priority=body.get("priority"),
+            expires_in=body.get("expires_in"),
             n=params.get("n", 1),
             callback_form=CallbackForm(body.get("callback_form", CallbackForm.JOB)),
         )

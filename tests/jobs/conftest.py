@@ -10,7 +10,8 @@ import redis
 
 from jobs.audit import audit
 from jobs.keys import Keys
-from jobs.record import Claim, Due, Job, NewJob, Owed, Result
+from jobs.order import NewJob
+from jobs.record import Claim, Due, Job, Owed, Result
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store import Store, connect
@@ -53,14 +54,14 @@ class Bench:
         return self.raw.hgetall(self.keys.of("job", job_id))
 
     def lane(self) -> dict[str, str]:
-        return self.raw.hgetall(self.keys.single("lane"))
+        return self.raw.hgetall(self.keys.of("lane", "default"))
 
     def slots(self) -> tuple[int, int]:
         lane = self.lane()
         return int(lane.get("slots", 0)), int(lane.get("window", 0))
 
     def ready(self) -> list[str]:
-        return self.raw.zrange(self.keys.of("ready", ""), 0, -1)
+        return self.raw.zrange(self.keys.of("ready", "|1|k"), 0, -1)
 
     def dump(self) -> dict[str, Any]:
         """All that is stored, but for hints, which are only hints, and the clock."""

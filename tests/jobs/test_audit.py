@@ -7,7 +7,8 @@ import pytest
 
 from jobs.audit import audit
 from jobs.errors import StoreUnavailable
-from jobs.record import NewJob, Owed, Result
+from jobs.order import NewJob
+from jobs.record import Owed, Result
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store import Store, connect
@@ -61,26 +62,27 @@ BROKEN = {
     "a job forgotten by nobody": (("DEL", P + "j:waits"), "batch", "y"),
     "a member missing": (("LPOP", P + "m:y"), "members", "y"),
     # 5: slots and window
-    "slots leak": (("HINCRBY", P + "lane", "slots", 2), "slots", "lane"),
-    "slots forgotten": (("HINCRBY", P + "lane", "slots", -1), "slots", "lane"),
-    "window leaks": (("HINCRBY", P + "lane", "window", 1), "window", "lane"),
-    "admitted, yet not queued": (("HSET", P + "j:in_doubt", "w", 1), "window", "in_doubt"),
+    "slots leak": (("HINCRBY", P + "lane:default", "slots", 2), "slots", "lane default"),
+    "slots forgotten": (("HINCRBY", P + "lane:default", "slots", -1), "slots", "lane default"),
+    "window leaks": (("HINCRBY", P + "lane:default", "window", 1), "window", "lane default"),
+    "admitted, yet not queued": (("HSET", P + "j:in_doubt", "w", "default"), "window", "in_doubt"),
     # 6: money
-    "spent too little": (("HINCRBY", P + "lane", "spent", -1), "spent", "lane"),
+    "spent too little": (("HINCRBY", P + "totals", "spent", -1), "spent", "all"),
     "a batch spent too little": (("HSET", P + "b:y", "spent", 1), "spent", "y"),
     # indexes and queue
     "no index": (("ZREM", P + "s:failed", "failed"), "index", "failed"),
     "an index at another time": (("ZADD", P + "s:failed", 1, "failed"), "index", "failed"),
     "a second index": (("ZADD", P + "s:queued", 1, "failed"), "index", "failed"),
     "an index of nothing": (("ZADD", P + "s:queued", 1, "ghost"), "index", "ghost"),
-    "in the queue, not queued": (("ZADD", P + "q:", 1, "in_progress"), "queue", "in_progress"),
-    "in the queue and admitted": (("ZADD", P + "q:", 1, "admitted"), "queue", "admitted"),
-    "in the queue, no job": (("ZADD", P + "q:", 1, "ghost"), "queue", "ghost"),
-    "another batch's queue": (("ZADD", P + "q:y", 1, "later"), "queue", "later"),
-    "a queue that takes no part": (("ZREM", P + "queues", "y"), "queue", "y"),
-    "a queue at another time": (("ZADD", P + "queues", 1, "y"), "queue", "y"),
+    "in the queue, not queued": (("ZADD", P + "q:|1|k", 1, "in_progress"), "queue", "in_progress"),
+    "in the queue and admitted": (("ZADD", P + "q:|1|k", 1, "admitted"), "queue", "admitted"),
+    "in the queue, no job": (("ZADD", P + "q:|1|k", 1, "ghost"), "queue", "ghost"),
+    "another batch's queue": (("ZADD", P + "q:|1|by", 1, "later"), "queue", "later"),
+    "a queue that takes no part": (("ZREM", P + "f:|1", "|1|by"), "queue", "y"),
+    "an empty queue that takes part": (("ZADD", P + "f:|1", 1, "|1|bz"), "queue", "z"),
+    "weights leak": (("HINCRBY", P + "p:", "1|", 1), "weights", "pool "),
     "a paused queue that takes part": (("HSET", P + "b:y", "paused", 1), "queue", "y"),
-    "ready leaks": (("HINCRBY", P + "lane", "ready", 1), "ready", "lane"),
+    "ready leaks": (("HINCRBY", P + "p:", "ready", 1), "ready", "pool "),
     "a sweep begun that nobody makes": (("HSET", P + "b:y", "do", "retry"), "sweep", "y"),
     "a sweep of nothing": (("ZADD", P + "sweeps", 1, "y"), "sweep", "y"),
     "a failure counted under no code": (("HINCRBY", P + "b:y", "x:1301", 1), "codes", "y"),

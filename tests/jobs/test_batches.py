@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from jobs.errors import BatchNotFound, NotAllowed
-from jobs.record import NewJob, Result
+from jobs.order import NewJob
+from jobs.record import Result
 from jobs.states import State
 
 
@@ -46,16 +47,16 @@ def test_a_paused_batch_lets_the_others_pass_and_goes_on_at_its_old_place(bench:
 
     assert (acted.action, acted.affected, acted.pending) == ("pause", 3, 0)
     assert bench.store.batch("x").paused
-    assert bench.store.lane().ready == 2
+    assert bench.store.totals().ready == {"": 2}
     assert bench.store.admit(1).ids == ("y1",)
     assert bench.audit() == []
     assert bench.store.resume("x").affected == 3
-    assert bench.store.admit(10).ids == ("x1", "x2", "x3", "single")
+    assert bench.store.admit(10).ids == ("x1", "single", "x2", "x3")
     assert not bench.store.batch("x").paused
     assert bench.audit() == []
 
 
-def test_admission_keeps_to_the_order_of_acceptance_across_batches(bench: Any, enqueue: Any) -> None:
+def test_batches_and_single_jobs_take_turns_each_in_the_order_of_acceptance(bench: Any, enqueue: Any) -> None:
     for number in range(6):
         enqueue(["x", "y", ""][number % 3], f"j{number}")
     assert bench.store.admit(4).ids == ("j0", "j1", "j2", "j3")
@@ -98,6 +99,7 @@ def test_pausing_costs_the_same_however_many_wait(bench: Any, make: Any) -> None
         return sum(each["calls"] for each in bench.raw.info("commandstats").values())
 
     costs = []
+    bench.claimed("first")
     for size in (10, 5_000):
         batch = f"of {size}"
         for start in range(0, size, 500):
@@ -111,7 +113,7 @@ def test_pausing_costs_the_same_however_many_wait(bench: Any, make: Any) -> None
         costs.append((paused - before, admitted - paused, commands() - admitted))
         assert bench.store.cancel_batch(batch).pending == 0
     assert costs[0] == costs[1]
-    assert sum(costs[0]) < 60
+    assert sum(costs[0]) < 80
 
 
 def test_again_changes_nothing(bench: Any, enqueue: Any) -> None:
@@ -135,8 +137,8 @@ def test_a_batch_that_nobody_knows(bench: Any, verb: str) -> None:
 
 def test_cancel_ends_what_is_unfinished_and_nothing_else(bench: Any, enqueue: Any) -> None:
     enqueue("x", "waits running done", owed="n")
-    enqueue("y", "other")
     bench.store.admit(3)
+    enqueue("y", "other")
     for job_id in ("running", "done"):
         (claim,) = bench.store.claim([job_id])
         bench.store.started(job_id, claim.fence, "t")
@@ -355,7 +357,7 @@ def test_a_commit_is_finished_by_whoever_is_there(bench: Any, make: Any, monkeyp
     # Given a process that dies after the decision
     bench.store.stage("t", [make(f"s{number}") for number in range(5)])
     monkeypatch.setattr("jobs.batches.STEP", 2)
-    assert bench.store._scripts.call("commit", "t", "x", 5) == "begun"
+    assert bench.store._scripts.call("commit", "t", "x", "{}", 5) == "begun"
     assert bench.raw.ttl(bench.keys.of("staged", "t")) == -1
     # Then the batch is there, and not done before all its lines are
     assert not bench.store.batch("x").done

@@ -31,7 +31,7 @@ def test_a_script_names_its_keys_by_the_table_alone(name: str) -> None:
     text = SCRIPTS[name]
     assert set(re.findall(r"\bKEY\.(\w+)", text)) <= SINGLE.keys() | FAMILY.keys()
     code = re.sub(r"--.*", "", text)
-    assert "KEYS" not in code
+    assert not re.search(r"\bKEYS\b", code)
     assert not re.search(r"redis\.call\('(?:KEYS|SCAN|TIME)'", code)
 
 
@@ -40,4 +40,4 @@ def test_a_verb_says_what_it_takes_and_gives_and_counts_its_arguments(name: str)
     text = SCRIPTS[name]
     assert "-- ARGV:" in text
     assert "-- Returns:" in text
-    assert re.search(r"arity\(\d\)|#ARGV", text)
+    assert re.search(r"arity\(\d+\)|#ARGV", text)

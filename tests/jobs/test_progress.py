@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
+from jobs.order import NewJob
 from jobs.progress import eta, rate
-from jobs.record import NewJob, Result
+from jobs.record import Result
 from jobs.states import State
 
 

@@ -3,6 +3,8 @@ from typing import Any
 import pytest
 
 from jobs.errors import SettingsInvalid
+from jobs.lanes import LaneSettings
+from jobs.owners import KeyLimits
 from jobs.settings import Ambiguous, CallbackMode, Environment, Settings
 
 LONG = "a-secret-that-is-long-enough"
@@ -34,6 +36,8 @@ def read(**variables: str) -> Settings:
         ("CALLBACK_MODE", "confirm", "callback_mode", CallbackMode.CONFIRM),
         ("RETENTION", "60", "retention", 60.0),
         ("ALLOW_PRIVATE_HOSTS", "true", "allow_private_hosts", True),
+        ("LANES", '[{"name": "eu", "max_in_flight": 3}]', "lanes", (LaneSettings(name="eu", max_in_flight=3),)),
+        ("KEY_LIMITS", '{"shop": {"weight": 3}}', "key_limits", {"shop": KeyLimits(weight=3)}),
     ],
 )
 def test_a_good_value(variable: str, given: str, field: str, value: Any) -> None:
@@ -68,6 +72,19 @@ BAD = [
     ("LOOKUP_GRACE", "-1"),
     ("AMBIGUOUS", "guess"),
     ("MAX_ATTEMPTS", "0"),
+    ("LANES", "eu,us"),
+    ("LANES", "[]"),
+    ("LANES", '{"name": "eu"}'),
+    ("LANES", '[{"name": "EU"}]'),
+    ("LANES", '[{"name": "eu"}, {"name": "eu"}]'),
+    ("LANES", '[{"name": "eu", "max_in_flight": -1}]'),
+    ("LANES", '[{"name": "eu", "key": "secret"}]'),
+    ("LANES", '[{"name": "eu", "url": "ftp://x"}]'),
+    ("LANES", '[{"name": "eu", "max_cost_per_day": 0}]'),
+    ("KEY_LIMITS", "shop"),
+    ("KEY_LIMITS", "[]"),
+    ("KEY_LIMITS", '{"shop": {"weight": 0}}'),
+    ("KEY_LIMITS", '{"shop": 3}'),
     ("CALLBACK_MODE", "believe"),
     ("RETENTION", "59"),
     ("ALLOW_PRIVATE_HOSTS", "perhaps"),

@@ -10,7 +10,8 @@ import pytest
 import redis
 
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, StoreUnavailable
-from jobs.record import Due, NewJob, Owed, Result
+from jobs.order import NewJob
+from jobs.record import Due, Owed, Result
 from jobs.scripts import translated
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
@@ -36,6 +37,7 @@ EDGES: dict[tuple[State, State], Callable[[Any], Any]] = {
     (S.QUEUED, S.FAILED): lambda b: b.store.finish("fox", S.FAILED, DEAD, "callback"),
     (S.QUEUED, S.CANCELLED): lambda b: b.store.cancel("fox"),
     (S.QUEUED, S.QUEUED): lambda b: b.store.finish("fox", S.FAILED, AGAIN, "callback"),
+    (S.QUEUED, S.EXPIRED): lambda b: (b.forward(b.alarm("fox")), b.store.due(10)),
     (S.SUBMITTING, S.QUEUED): lambda b: b.store.requeue("fox", fence(b), "429"),
     (S.SUBMITTING, S.IN_DOUBT): lambda b: b.store.doubt("fox", fence(b), "read timed out"),
     (S.SUBMITTING, S.IN_PROGRESS): lambda b: b.store.started("fox", fence(b), "t"),
@@ -70,7 +72,9 @@ def test_every_edge_of_the_table_has_its_row() -> None:
 
 @pytest.mark.parametrize(("before", "after"), EDGES, ids=lambda state: state.value)
 def test_an_edge(bench: Any, before: State, after: State) -> None:
-    if before is S.QUEUED and after not in (S.SUBMITTING, S.CANCELLED):
+    if (before, after) == (S.QUEUED, S.EXPIRED):
+        bench.job(expires_in=60)
+    elif before is S.QUEUED and after not in (S.SUBMITTING, S.CANCELLED):
         requeued(bench)
     elif before is S.CANCELLED:
         bench.job()
@@ -125,7 +129,7 @@ def run(bench: Any, verb: str, held: Due) -> None:
 def settled(bench: Any) -> dict[str, Any]:
     """All that is stored, without the number of contradictions, which is one of messages."""
     dump = bench.dump()
-    dump.get("lane", {}).pop("contradicted", None)
+    dump.get("totals", {}).pop("contradicted", None)
     return dump
 
 
@@ -187,7 +191,7 @@ def test_an_id_may_look_like_a_key(bench: Any, job_id: str) -> None:
 
 def test_enqueue_is_all_or_nothing(bench: Any, make: Callable[..., NewJob]) -> None:
     with pytest.raises(redis.ResponseError, match="arguments"):
-        bench.store._scripts.call("enqueue", "", 1, "fox", "text", "m", 1, "", "", "hen")
+        bench.store._scripts.call("enqueue", "", "{}", 1, "fox", "text", "{}", "hen")
     bench.raw.config_set("maxmemory", 1)
     try:
         with pytest.raises(StoreUnavailable, match="BOOMERANG_REDIS_URL"):
@@ -374,8 +378,8 @@ def test_the_first_word_counts(bench: Any, priced: Callable[[str], Result]) -> N
     assert bench.store.finish("fox", S.COMPLETED, priced("0.01"), "callback").word == "finished"
     assert bench.store.finish("fox", S.COMPLETED, priced("0.02"), "poll").word == "already"
     assert bench.store.finish("fox", S.FAILED, DEAD, "poll").word == "contradicted"
-    job, lane = bench.store.get("fox"), bench.store.lane()
-    assert (job.settled_by, job.result.cost, lane.cost, lane.contradicted) == (
+    job, totals = bench.store.get("fox"), bench.store.totals()
+    assert (job.settled_by, job.result.cost, totals.cost, totals.contradicted) == (
         "callback", Decimal("0.01"), Decimal("0.01"), 1,
     )  # fmt: skip
 
@@ -669,7 +673,7 @@ def test_purge_forgets_what_ended_long_ago(bench: Any, make: Callable[..., NewJo
     bench.forward(101)
     assert store.purge() == (1, 1)
     assert store.purge() == (0, 0)
-    assert set(bench.dump()) == {"changes", "lane"}
+    assert set(bench.dump()) == {"changes", "p:", "pools", "totals"}
 
 
 # --- Redis away -------------------------------------------------------------------------------------------------------

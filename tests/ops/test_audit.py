@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jobs.record import NewJob
+from jobs.order import NewJob
 from jobs.store import Store
 from ops.cli import main
 

@@ -24,7 +24,7 @@ REQUIRED = {
     "kirin_v2_1_reference2image": {"model", "subject_image_list"},
     "kirin_image_omni": {"model", "prompt"},
 }
-OURS = {"labels"}
+OURS = {"labels", "priority", "expires_in"}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def components() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("model", PAGES)
-def test_every_parameter_of_the_page_is_a_field_and_nothing_else_but_labels(model: str) -> None:
+def test_every_parameter_of_the_page_is_a_field_and_nothing_else_but_ours(model: str) -> None:
     fields = MODELS[model]().fields
 
     assert set(fields) == set(PAGES[model]) | OURS

@@ -99,7 +99,7 @@ def run(
                 wait_for(lambda: store.batch("storm").done, timeout=300, message="every accepted job ends")
             # A late result is one of a job that has ended; none is left where no slot is held.
             wait_for(lambda: store.lane().slots == 0, timeout=60, message="every slot comes back")
-            findings, spent = audit(store), store.lane().cost
+            findings, spent = audit(store), store.totals().cost
         provider = stack.plan.url("simulator")
         ledger = requests.get(f"{provider}/_sim/ledger", timeout=30).json()
         fired = requests.get(f"{provider}/_sim/stats", timeout=30).json()["fired"]

@@ -15,7 +15,8 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.record import NewJob, Owed
+from jobs.order import NewJob
+from jobs.record import Owed
 from jobs.store import Store
 from schemas import callback_path
 from webhook.app import create_app

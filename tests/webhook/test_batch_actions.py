@@ -95,4 +95,4 @@ def test_a_batch_that_nobody_knows(verb: str, client: FlaskClient) -> None:
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
 def test_a_key_is_asked_for(verb: str, app: Any, foxes: Store) -> None:
     assert app.test_client().post(f"/v1/batches/foxes/{verb}").status_code == 401
-    assert foxes.lane().ready == 1
+    assert foxes.totals().ready[""] == 1

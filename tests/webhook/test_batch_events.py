@@ -6,8 +6,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from jobs.errors import BatchNotFound, StoreUnavailable
-from jobs.record import Batch
 from jobs.store import Store
+from jobs.summary import Batch
 from schemas.views import BatchView
 from webhook import batch_events, gunicorn_conf, services
 

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from jobs.errors import StoreUnavailable
-from jobs.record import NewJob
+from jobs.order import NewJob
 from jobs.store import Enqueued, Store
 from schemas.views import BatchAccepted, BatchView, JobView
 from webhook.app import create_app

@@ -7,7 +7,8 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from jobs.record import NewJob, Result
+from jobs.order import NewJob
+from jobs.record import Result
 from jobs.settings import CallbackMode
 from jobs.states import State
 from jobs.store import Store
@@ -70,7 +71,7 @@ def test_the_money_of_repeats_is_counted_once(
     at_provider("fox")
     for _ in range(5):
         call_back("fox", completed)
-    assert store.lane().cost == Decimal("0.0065")
+    assert store.totals().cost == Decimal("0.0065")
 
 
 @pytest.mark.parametrize("job_id", ["never-heard-of", "fox~9"])

@@ -22,7 +22,7 @@ def test_ready(app: Flask) -> None:
     assert Readiness().validate(answer.json) == {}
     assert answer.json == {
         "ready": True,
-        "dependencies": {"redis": "ok", "broker": "ok", "api_keys": "ok", "callbacks": "ok", "lane": "ok"},
+        "dependencies": {"redis": "ok", "broker": "ok", "api_keys": "ok", "callbacks": "ok", "lanes": "ok"},
     }
 
 
@@ -50,7 +50,7 @@ def test_what_is_switched_off_or_held_is_said_and_leaves_it_ready(settings: Sett
     said = answer.json["dependencies"]
     assert "BOOMERANG_API_KEYS" in said["api_keys"]
     assert "BOOMERANG_CALLBACK_SECRETS" in said["callbacks"]
-    assert "402: balance exhausted" in said["lane"]
+    assert "402: balance exhausted" in said["lanes"]
 
 
 def test_metrics_show_the_state(client: FlaskClient, at_provider: Callable[..., str], fox: dict[str, Any]) -> None:
@@ -65,9 +65,9 @@ def test_metrics_show_the_state(client: FlaskClient, at_provider: Callable[..., 
         "boomerang_store_up 1.0",
         'boomerang_jobs{state="in_progress"} 1.0',
         'boomerang_jobs{state="queued"} 1.0',
-        "boomerang_slots 1.0",
-        "boomerang_ready 1.0",
-        "boomerang_held 0.0",
+        'boomerang_slots{lane="default"} 1.0',
+        'boomerang_ready{pool=""} 1.0',
+        'boomerang_held{lane="default"} 0.0',
         'boomerang_jobs_received_total{outcome="created"} 1.0',
     ):
         assert line in lines

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.record import NewJob
+from jobs.order import NewJob
 from jobs.store import Store
 from schemas import callback_path
 

@@ -268,7 +268,7 @@ def test_the_lane(client: FlaskClient, at_provider: Callable[..., str], store: S
     view = client.get("/v1/lanes").json
     assert LaneList().validate(view) == {}
     (lane,) = view["lanes"]
-    assert (lane["name"], lane["slots"], lane["held"], lane["spent"]) == ("main", 1, False, "0")
+    assert (lane["name"], lane["slots"], lane["held"], lane["spent"]) == ("default", 1, False, "0")
 
     store.hold("402: balance exhausted", base=60, cap=60)
 

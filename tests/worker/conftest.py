@@ -20,7 +20,8 @@ import requests
 from aiohttp import web
 from celery import Celery
 
-from jobs.record import Job, NewJob, Owed
+from jobs.order import NewJob
+from jobs.record import Job, Owed
 from jobs.store import Store, connect
 from ops import redis_server as redis_servers
 from ops.simulator.server import create_app as create_simulator
@@ -137,11 +138,12 @@ class World:
         self.redis = connect(url)
         self.store = Store(self.redis, self.settings, clock=MOVED_CLOCK)
         self.provider = Provider(self.settings)
+        self.providers = {"default": self.provider}
         self.app = create_app(self.settings)
         self.messages = Messages(self.app)
         self.threads = ThreadPoolExecutor(8)
-        self.submitter = Submitter(self.store, self.provider, self.settings, self.threads)
-        self.reconciler = Reconciler(self.store, self.provider, self.settings, self.threads, self.messages)
+        self.submitter = Submitter(self.store, self.providers, self.settings, self.threads)
+        self.reconciler = Reconciler(self.store, self.providers, self.settings, self.threads, self.messages)
         self.deliverer = Deliverer(self.store, self.messages, Notifier(self.settings), self.threads, "celery")
 
     def close(self) -> None:
@@ -209,11 +211,11 @@ class World:
 
     def held_for(self) -> float:
         """Seconds for which the lane is still held."""
-        return int(self.redis.hget("{b}:lane", "hold") or 0) / 1e6 - self.now()
+        return int(self.redis.hget("{b}:lane:default", "hold") or 0) / 1e6 - self.now()
 
     def books(self) -> tuple[int, int, Decimal]:
         """Slots, window and money spent, as Redis counts them (`lane()` goes by the true clock, which a test moves)."""
-        slots, window, spent = self.redis.hmget("{b}:lane", "slots", "window", "spent")
+        slots, window, spent = self.redis.hmget("{b}:lane:default", "slots", "window", "spent")
         return int(slots or 0), int(window or 0), Decimal(spent or 0) / 10**9
 
     def alarm_in(self, job_id: str = "job-1") -> float | None:

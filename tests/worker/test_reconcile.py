@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobs.record import NewJob, Result
+from jobs.order import NewJob
+from jobs.record import Result
 from jobs.settings import Ambiguous
 from jobs.states import State
 
@@ -301,7 +302,7 @@ def test_a_late_contradiction_changes_nothing(world: Any, simulator: Any) -> Non
     said = w.store.finish("job-1", State.FAILED, Result(error={"code": "1", "message": "x"}), "callback")
     assert said.word == "contradicted"
     assert w.job().state is State.COMPLETED
-    assert w.store.lane().contradicted == 1
+    assert w.store.totals().contradicted == 1
 
 
 # --- polling --------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
+from jobs.lanes import LaneSettings
 from schemas import GenerationRequest, callback_path
 from worker.provider.deadline import DEADLINE, BoundedAdapter
 from worker.provider.outcomes import Doubtful, Held, Looked, NotSent, Submitted, Unavailable
@@ -28,11 +29,12 @@ class _TooMuch(Exception):
 
 
 class Provider:
-    """One session per process, its pool as wide as the process's concurrency."""
+    """One session per process and lane, its pool as wide as the process's concurrency."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, lane: LaneSettings | None = None) -> None:
+        lane = lane or settings.lanes[0]
         self._settings = settings
-        self._base = settings.provider_url.rstrip("/")
+        self._base = (lane.url or settings.provider_url).rstrip("/")
         self._timeout = (settings.connect_timeout, settings.read_timeout)
         self._session = requests.Session()
         # The environment's proxies and .netrc are not asked (a quarter of a call's CPU), cookies are not kept.
@@ -45,7 +47,7 @@ class Provider:
         self._session.mount("http://", adapter)
         self._session.headers.update(
             {
-                "Authorization": f"Bearer {settings.provider_key}",
+                "Authorization": f"Bearer {settings.key_of(lane)}",
                 "Content-Type": "application/json",
                 # Answers are small. A compressed one is not unpacked: it could grow without bound (urllib3 2.8).
                 "Accept-Encoding": "identity",

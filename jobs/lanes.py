@@ -1,0 +1,118 @@
+"""Lanes: the provider accounts that jobs go to, and which job goes to which.
+
+One lane needs no configuration. Several are a JSON list in `BOOMERANG_LANES`. Lanes with the same rule (`models` and
+`labels`) form a pool: jobs are accepted into a pool, and whichever of its lanes has a free slot takes the next one.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Any
+
+from marshmallow import Schema, ValidationError, post_load, validate
+from marshmallow import fields as ma
+
+from jobs.record import LANE
+
+#: A pool of this form holds what only that lane may send: attempts that may have reached its account before.
+ONLY = "@"
+NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
+#: Values that 64 bits of nano-dollars hold with room to spare (USD).
+MOST_MONEY = Decimal(1_000_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneSettings:
+    """One account: what may go to it, and how much of it at once. 0 means "no limit" for slots and rate.
+
+    `models` are patterns with `*` and `?`; `labels` must all be a job's own (or its batch's). None of either: any job.
+    `max_cost_per_day` in USD, by days of UTC. `url`: None for BOOMERANG_PROVIDER_URL.
+    """
+
+    name: str = LANE
+    models: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    url: str | None = None
+    max_in_flight: int = 0
+    submit_rate: float = 0.0
+    max_cost_per_day: Decimal | None = None
+    pool: str = ""
+
+    def takes(self, model: str, labels: Mapping[str, str]) -> bool:
+        """Whether such a job may go to it."""
+        named = not self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
+        return named and all(labels.get(name) == value for name, value in self.labels.items())
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable of its provider key."""
+        suffix = "" if self.name == LANE else "_" + self.name.upper().replace("-", "_")
+        return "BOOMERANG_PROVIDER_KEY" + suffix
+
+
+def route(lanes: Sequence[LaneSettings], model: str, labels: Mapping[str, str]) -> str | None:
+    """The pool of the first lane that takes such a job; None when none does."""
+    return next((lane.pool for lane in lanes if lane.takes(model, labels)), None)
+
+
+class _Lane(Schema):
+    name = ma.String(
+        required=True, validate=validate.Regexp(NAME, error="must have 1 to 32 of a-z 0-9 - and begin with no -")
+    )
+    models = ma.List(ma.String(validate=validate.Length(1, 128)), load_default=list)
+    labels = ma.Dict(keys=ma.String(), values=ma.String(), load_default=dict)
+    url = ma.URL(schemes={"http", "https"}, require_tld=False, load_default=None)
+    max_in_flight = ma.Integer(strict=True, load_default=0, validate=validate.Range(min=0))
+    submit_rate = ma.Float(load_default=0.0, validate=validate.Range(min=0))
+    max_cost_per_day = ma.Decimal(
+        load_default=None, allow_none=True, validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False)
+    )
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> LaneSettings:
+        return LaneSettings(**{**data, "models": tuple(data["models"])})
+
+
+class LanesField(ma.Field[tuple[LaneSettings, ...]]):
+    """The JSON list of lanes."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> tuple[LaneSettings, ...]:
+        try:
+            given = json.loads(value)
+        except ValueError as error:
+            raise ValidationError(f"must be a JSON list of lanes: {error}") from None
+        if not isinstance(given, list) or not given:
+            raise ValidationError('must be a JSON list of lanes, such as [{"name": "default", "max_in_flight": 20}]')
+        lanes: list[LaneSettings] = []
+        problems: list[str] = []
+        for number, each in enumerate(given, 1):
+            try:
+                lanes.append(_Lane().load(each))
+            except ValidationError as error:
+                messages: Any = error.normalized_messages()  # type: ignore[no-untyped-call]
+                problems += [f"lane {number}, {name}: {flat(said)}" for name, said in sorted(messages.items())]
+        names = [lane.name for lane in lanes]
+        problems += [f"{name} is the name of two lanes" for name in sorted({n for n in names if names.count(n) > 1})]
+        if problems:
+            raise ValidationError("; ".join(problems))
+        return pooled(lanes)
+
+
+def pooled(lanes: Sequence[LaneSettings]) -> tuple[LaneSettings, ...]:
+    """The lanes with their pools: '' for those that take any job, else the name of the first with the same rule."""
+    pools: dict[tuple[Any, ...], str] = {}
+    made = []
+    for lane in lanes:
+        rule = (frozenset(lane.models), frozenset(lane.labels.items()))
+        pool = pools.setdefault(rule, lane.name if lane.models or lane.labels else "")
+        made.append(replace(lane, pool=pool))
+    return tuple(made)
+
+
+def flat(said: Any) -> str:
+    """What marshmallow found wrong, nested as it may be, in one line."""
+    if isinstance(said, Mapping):
+        return "; ".join(f"{name}: {flat(each)}" for name, each in said.items())
+    return " ".join(map(str, said)) if isinstance(said, list) else str(said)

@@ -1,0 +1,58 @@
+"""What a producer's key may have of the service: its share beside others, and how much it may spend."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import Schema, ValidationError, post_load, validate
+from marshmallow import fields as ma
+
+from jobs.lanes import MOST_MONEY, flat
+
+MOST_WEIGHT = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLimits:
+    """For one key's name. `weight`: its share of admission beside other keys'.
+
+    `max_cost_per_day` in USD, by days of UTC.
+    """
+
+    weight: int = 1
+    max_cost_per_day: Decimal | None = None
+
+
+class _Limits(Schema):
+    weight = ma.Integer(strict=True, load_default=1, validate=validate.Range(1, MOST_WEIGHT))
+    max_cost_per_day = ma.Decimal(
+        load_default=None, allow_none=True, validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False)
+    )
+
+    @post_load
+    def make(self, data: dict[str, Any], **_: Any) -> KeyLimits:
+        return KeyLimits(**data)
+
+
+class KeyLimitsField(ma.Field[Mapping[str, KeyLimits]]):
+    """A JSON object: a key's name -> its limits."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, KeyLimits]:
+        try:
+            given = json.loads(value)
+        except ValueError as error:
+            raise ValidationError(f"must be a JSON object: {error}") from None
+        if not isinstance(given, dict):
+            raise ValidationError('must be a JSON object such as {"shop": {"weight": 3, "max_cost_per_day": "50"}}')
+        limits: dict[str, KeyLimits] = {}
+        problems = []
+        for name, each in given.items():
+            try:
+                limits[name] = _Limits().load(each)
+            except ValidationError as error:
+                problems.append(f"{name}: {flat(error.normalized_messages())}")  # type: ignore[no-untyped-call]
+        if problems:
+            raise ValidationError("; ".join(problems))
+        return limits

@@ -1,0 +1,70 @@
+"""What is known of many jobs together: a batch, a lane, all of them, a page of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from jobs.record import Job, Priority
+from jobs.states import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Jobs that came together. `counts` has every state; `cost` sums all results taken in, in USD.
+
+    `errors`: how many failed by error code, of those not forgotten yet; codes of more than 64 bytes count as "".
+    `rate`: jobs that ended a second, lately; `eta`: seconds until all have, None where that is unknown (jobs.progress).
+    """
+
+    id: str
+    accepted: int
+    counts: Mapping[State, int]
+    cost: Decimal
+    created_at: datetime
+    owner: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    priority: Priority = Priority.NORMAL
+    weight: int = 1
+    paused: bool = False
+    errors: Mapping[str, int] = field(default_factory=dict)
+    taking_in: bool = False  #: lines that were accepted together are still being taken in
+    rate: float = 0.0
+    eta: float | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether every job of it has ended."""
+        return not self.taking_in and sum(self.counts[state] for state in State if state.final) == self.accepted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """A provider's account as it stands: slots in use, images on their way to a worker, whether and why it waits."""
+
+    name: str
+    slots: int
+    window: int
+    held: bool
+    held_until: datetime | None
+    held_since: datetime | None
+    reason: str | None
+    cost: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """All jobs: how many in each state, and how many wait for admission by pool; `cost` in USD."""
+
+    counts: Mapping[State, int]
+    ready: Mapping[str, int]
+    cost: Decimal
+    contradicted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, and where to go on (None: that was all)."""
+
+    jobs: tuple[Job, ...]
+    cursor: str | None
