@@ -1,0 +1,308 @@
+"""Who goes next: queues of batches and producers' keys, weights, classes, lanes, start-before times, delays."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from jobs.audit import audit
+from jobs.errors import NoLane
+from jobs.lanes import LaneSettings, pooled
+from jobs.order import BatchOptions, NewJob
+from jobs.owners import KeyLimits
+from jobs.record import Owed, Priority, Result
+from jobs.states import State
+from jobs.store import Store
+from schemas import load_request
+
+Make = Callable[..., NewJob]
+_PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
+_BUSY = Result(error={"code": "1302", "message": "too fast"})
+
+
+@pytest.fixture
+def fill(bench: Any, make: Make) -> Callable[..., None]:
+    """`fill("x", 3, weight=2)`: so many more jobs in a batch, `x0 x1 x2`."""
+    sizes: Counter[str] = Counter()
+
+    def fill(batch: str, count: int, *, store: Store | None = None, n: int = 1, **options: Any) -> None:
+        jobs = [make(f"{batch}{sizes[batch] + number}", n=n) for number in range(count)]
+        sizes[batch] += count
+        (store or bench.store).enqueue(jobs, batch, BatchOptions(**options))
+
+    return fill
+
+
+def shares(ids: tuple[str, ...]) -> Counter[str]:
+    """How many went of each batch, by the letter that its ids begin with."""
+    return Counter(job_id[0] for job_id in ids)
+
+
+# --- sharing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_small_batch_behind_a_large_one_begins_at_once(bench: Any, fill: Any) -> None:
+    fill("x", 1000)
+    bench.store.admit(100)
+    fill("y", 10)
+    assert shares(bench.store.admit(20).ids) == {"x": 10, "y": 10}
+    assert bench.audit() == []
+
+
+def test_weights_of_batches(bench: Any, fill: Any) -> None:
+    fill("x", 100, weight=3)
+    fill("y", 100)
+    assert shares(bench.store.admit(40).ids) == {"x": 30, "y": 10}
+
+
+def test_a_job_of_many_images_counts_as_many(bench: Any, fill: Any) -> None:
+    fill("x", 50, n=4)
+    fill("y", 200)
+    assert shares(bench.store.admit(50).ids) == {"x": 10, "y": 40}
+
+
+def test_many_batches_of_one_key_get_no_more_than_one_of_another(bench: Any, fill: Any) -> None:
+    for batch in "abcd":
+        fill(batch, 100, owner="shop")
+    fill("x", 100, owner="press")
+    went = shares(bench.store.admit(80).ids)
+    assert (went["x"], sum(went[batch] for batch in "abcd")) == (40, 40)
+    assert {went[batch] for batch in "abcd"} == {10}
+
+
+def test_weights_of_keys_and_jobs_without_a_batch(bench: Any, fill: Any, make: Make) -> None:
+    store = bench.with_settings(key_limits={"shop": KeyLimits(weight=3)})
+    fill("x", 100, owner="shop", store=store)
+    store.enqueue([make(f"s{number}", owner="press") for number in range(100)])
+    assert shares(store.admit(40).ids) == {"x": 30, "s": 10}
+
+
+def test_who_was_away_saves_nothing_up(bench: Any, fill: Any) -> None:
+    fill("x", 100)
+    fill("y", 100)
+    bench.store.pause("y")
+    bench.store.admit(50)
+    bench.store.resume("y")
+    assert shares(bench.store.admit(20).ids) == {"x": 10, "y": 10}
+
+
+def test_who_comes_one_by_one_gets_no_more_than_its_share(bench: Any, fill: Any) -> None:
+    fill("x", 200)
+    went: Counter[str] = Counter()
+    for _ in range(50):
+        # Its queue is empty after each admission, so it joins again and again.
+        fill("y", 1)
+        went += shares(bench.store.admit(2).ids)
+    assert abs(went["x"] - went["y"]) <= 2
+    assert bench.audit() == []
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@given(
+    weights=st.lists(st.integers(1, 9), min_size=2, max_size=5),
+    sizes=st.lists(st.integers(1, 4), min_size=5, max_size=5),
+    step=st.integers(1, 7),
+)
+def test_no_queue_runs_ahead_by_more_than_its_largest_jobs(
+    bench: Any, weights: list[int], sizes: list[int], step: int
+) -> None:
+    """Start-time fair queueing's bound: |W_f/r_f - W_g/r_g| ≤ l_f/r_f + l_g/r_g (Goyal, Vin, Cheng 1996, theorem 1)."""
+    clock = bench.raw.get(bench.keys.prefix + "clock")
+    bench.raw.flushall()
+    bench.raw.set(bench.keys.prefix + "clock", clock)
+    n = {}
+    for number, weight in enumerate(weights):
+        batch = "abcde"[number]
+        jobs = [NewJob(id=f"{batch}{k}", text="{}", model="m", n=sizes[number]) for k in range(40)]
+        bench.store.enqueue(jobs, batch, BatchOptions(weight=weight, owner="shop"))
+        n[batch] = sizes[number]
+    served: Counter[str] = Counter()
+    for _ in range(40 // step):
+        for job_id in bench.store.admit(step).ids:
+            served[job_id[0]] += n[job_id[0]]
+        for f, weight_f in zip(n, weights, strict=False):
+            for g, weight_g in zip(n, weights, strict=False):
+                apart = abs(served[f] / weight_f - served[g] / weight_g)
+                assert apart <= n[f] / weight_f + n[g] / weight_g + 1e-9
+    assert audit(bench.store) == []
+
+
+# --- classes ----------------------------------------------------------------------------------------------------------
+
+
+def test_classes_go_one_after_another(bench: Any, fill: Any, make: Make) -> None:
+    fill("l", 3, priority=Priority.LOW)
+    fill("n", 3)
+    fill("h", 3, priority=Priority.HIGH)
+    assert [job_id[0] for job_id in bench.store.admit(9).ids] == [*"hhhnnnlll"]
+    assert bench.store.batch("h").priority is Priority.HIGH
+    assert bench.audit() == []
+
+
+def test_a_jobs_own_class_goes_before_its_batchs(bench: Any, make: Make) -> None:
+    low = BatchOptions(priority=Priority.LOW)
+    bench.store.enqueue([make("a"), make("b", priority=Priority.HIGH), make("c", priority=Priority.NORMAL)], "x", low)
+    assert bench.store.get("b").priority is Priority.HIGH
+    # A pause holds all its queues, and a cancel empties them.
+    bench.store.pause("x")
+    assert bench.store.admit(3).ids == ()
+    bench.store.resume("x")
+    assert bench.store.admit(2).ids == ("b", "c")
+    bench.store.cancel_batch("x")
+    assert bench.slots() == (0, 0)
+    assert bench.store.totals().ready == {"": 0}
+    assert bench.audit() == []
+
+
+# --- lanes ------------------------------------------------------------------------------------------------------------
+
+
+LANES = pooled(
+    [
+        LaneSettings(name="ref", models=("kirin_v2_1_*",), max_in_flight=2),
+        LaneSettings(name="berlin", labels={"shop": "berlin"}),
+        LaneSettings(name="a", max_in_flight=2),
+        LaneSettings(name="b", max_in_flight=2),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("request_", "pool"),
+    [
+        ({"model": "kirin_image_omni", "prompt": "a fox"}, ""),
+        ({"model": "kirin_image_omni", "prompt": "a fox", "labels": {"shop": "berlin", "x": "y"}}, "berlin"),
+        ({"model": "kirin_image_omni", "prompt": "a fox", "labels": {"shop": "rome"}}, ""),
+    ],
+)
+def test_a_job_goes_to_the_first_lane_that_takes_it(request_: dict[str, Any], pool: str) -> None:
+    assert NewJob.of(load_request(request_), "fox", LANES).pool == pool
+
+
+def test_a_batchs_labels_count_and_a_jobs_own_go_before() -> None:
+    plain = load_request({"model": "kirin_image_omni", "prompt": "a fox"})
+    rome = load_request({"model": "kirin_image_omni", "prompt": "a fox", "labels": {"shop": "rome"}})
+    assert NewJob.of(plain, "fox", LANES, batch_labels={"shop": "berlin"}).pool == "berlin"
+    assert NewJob.of(rome, "fox", LANES, batch_labels={"shop": "berlin"}).pool == ""
+
+
+def test_no_lane_takes_it() -> None:
+    with pytest.raises(NoLane, match="kirin_image_omni"):
+        NewJob.of(load_request({"model": "kirin_image_omni", "prompt": "a fox"}), "fox", LANES[:2])
+
+
+def test_two_accounts_of_a_pool_share_its_jobs_and_keep_their_own_slots(bench: Any, make: Make) -> None:
+    store = bench.with_settings(named_lanes=LANES)
+    a, b = LANES[2:]
+    store.enqueue([make(f"j{number}") for number in range(6)])
+    store.enqueue([make("r1", pool="ref")])
+    assert store.admit(10, a).ids == ("j0", "j1")
+    # The other one is on hold, and delays nobody
+    store.hold("402: balance exhausted", base=60, cap=60, lane="b")
+    assert store.admit(10, b).ids == ()
+    claims = store.claim(["j0", "j1"])
+    assert {claim.lane for claim in claims} == {"a"}
+    assert (store.lane("a").slots, store.lane("b").slots) == (2, 0)
+    store.started("j0", claims[0].fence, "t")
+    assert store.finish("j0", State.COMPLETED, result=_PICTURES, settled_by="callback").wake
+    assert store.admit(10, a).ids == ("j2",)
+    bench.forward(61)
+    bench.hints_arrive()
+    # After a hold one goes ahead
+    assert store.admit(10, b).ids == ("j3",)
+    assert store.admit(10, LANES[0]).ids == ("r1",)
+    assert audit(store) == []
+
+
+def test_what_may_have_reached_an_account_goes_to_no_other(bench: Any, make: Make) -> None:
+    store = bench.with_settings(named_lanes=LANES)
+    a, b = LANES[2:]
+    store.enqueue([make("fox")])
+    store.admit(1, a)
+    (claim,) = store.claim(["fox"])
+    store.doubt("fox", claim.fence, "read timed out")
+    assert store.requeue("fox", claim.fence, "absent after 2 looks") == "queued"
+    assert store.admit(1, b).ids == ()
+    assert store.admit(1, a).ids == ("fox",)
+    assert audit(store) == []
+
+
+def test_what_surely_did_not_reach_it_may(bench: Any, make: Make) -> None:
+    store = bench.with_settings(named_lanes=LANES)
+    a, b = LANES[2:]
+    store.enqueue([make("fox")])
+    store.admit(1, a)
+    (claim,) = store.claim(["fox"])
+    store.requeue("fox", claim.fence, "429")
+    assert store.admit(1, b).ids == ("fox",)
+    (claim,) = store.claim(["fox"])
+    assert (claim.lane, store.lane("a").slots, store.lane("b").slots) == ("b", 0, 1)
+    assert audit(store) == []
+
+
+# --- times ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("found_by", ["alarm", "admission", "claim"])
+def test_a_job_not_begun_in_time_expires_unpaid(bench: Any, make: Make, found_by: str) -> None:
+    store = bench.store
+    store.enqueue([make("fox", expires_in=60, owed="n")], "x")
+    assert bench.alarm("fox") == 60
+    if found_by == "claim":
+        store.admit(1)
+        bench.forward(61)
+        assert store.claim(["fox"]) == []
+    else:
+        bench.forward(61)
+        assert (store.due(1) if found_by == "alarm" else store.admit(1)) is not None
+    job = store.get("fox")
+    assert (job.state, job.settled_by, job.phase, job.owing) == (State.EXPIRED, "expires_in", None, {Owed.NOTIFY})
+    assert "expires_in" in (job.reason or "")
+    assert (bench.slots(), bench.alarm("fox"), store.batch("x").done) == ((0, 0), 0, True)
+    assert bench.audit() == []
+
+
+def test_a_job_that_was_begun_in_time_goes_on(bench: Any, make: Make) -> None:
+    store = bench.store
+    store.enqueue([make("fox", expires_in=60)])
+    bench.claimed()
+    bench.forward(61)
+    # Its first attempt failed; the second may take its time
+    store.finish("fox", State.FAILED, _BUSY, "callback")
+    bench.forward(bench.alarm("fox"))
+    store.due(1)
+    assert store.admit(1).ids == ("fox",)
+
+
+def test_a_retry_by_hand_has_no_time_to_keep(bench: Any, make: Make) -> None:
+    bench.store.enqueue([make("fox", expires_in=60)])
+    bench.forward(61)
+    bench.store.due(1)
+    bench.store.retry("fox")
+    assert bench.store.admit(1).ids == ("fox",)
+    assert bench.store.claim(["fox"])
+
+
+def test_a_paused_batchs_jobs_expire_too(bench: Any, make: Make) -> None:
+    bench.store.enqueue([make("a", expires_in=60), make("b")], "x")
+    bench.store.pause("x")
+    bench.forward(61)
+    bench.store.due(10)
+    assert bench.store.get("a").state is State.EXPIRED
+    assert bench.audit() == []
+
+
+def test_a_delayed_job_waits_outside_the_queue(bench: Any, make: Make) -> None:
+    bench.store.enqueue([make("later", delay=100), make("now")])
+    assert bench.store.admit(10).ids == ("now",)
+    bench.store.claim(["now"])
+    assert bench.alarm("later") == 100
+    assert bench.audit() == []
+    bench.forward(100)
+    _, _, wake = bench.store.due(10)
+    assert wake
+    assert bench.store.admit(10).ids == ("later",)
