@@ -4,7 +4,7 @@ All keys share one hash tag, so that a script's keys live in one slot of a Redis
 is stored twice for every job.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 #: name → suffix of a key that exists once.
@@ -54,7 +54,7 @@ class Keys:
         """The key of that family for a job id, batch id or state."""
         return self.prefix + FAMILY[name] + member
 
-    def lua(self) -> str:
-        """The same names as a Lua table: `KEY.alarms`, and for families the part before the id."""
-        pairs = [f"{name}=KEYS[1]..'{suffix}'" for name, suffix in {**SINGLE, **FAMILY}.items()]
+    def lua(self, names: Collection[str]) -> str:
+        """These names as a Lua table: `KEY.alarms`, and for families the part before the id."""
+        pairs = [f"{name}=KEYS[1]..'{suffix}'" for name, suffix in {**SINGLE, **FAMILY}.items() if name in names]
         return "local KEY={" + ",".join(pairs) + "}\n"

@@ -44,31 +44,54 @@ def translated(error: redis.RedisError) -> Exception:
     return error
 
 
-def _states_as_lua() -> str:
+def _constants() -> str:
     def members(states: Any) -> str:
         return "{" + ",".join(f"{state}=true" for state in sorted(states)) + "}"
 
     allowed = ",".join(f"{state}={members(following)}" for state, following in TRANSITIONS.items())
     return (
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
-        f"local DEFAULT_LANE='{LANE}'\n"
-        f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
+        f"local DEFAULT_LANE='{LANE}'\nlocal CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={progress.SPAN}\nlocal RATE_RING={progress.RING}\nlocal RATE_SHIFT={progress.SHIFT}\n"
     )
+
+
+def needed(shared: str, verb: str) -> str:
+    """What of the shared text a verb needs: its `local` statements at the margin that are named by it or one another.
+
+    A script's whole text runs at each call, so that what it does not use costs time all the same: making the functions
+    of _lib.lua took longer than most verbs' own work.
+    """
+    parts = re.split(r"(?m)^(?=local )", shared)
+    names = [set(re.findall(r"\w+", "".join(_DECLARED.findall(part)[:1]))) for part in parts]
+    wanted = set(re.findall(r"\w+", verb))
+    kept: set[int] = set()
+    while more := {place for place, declared in enumerate(names) if declared & wanted} - kept:
+        kept |= more
+        for place in more:
+            wanted |= set(re.findall(r"\w+", re.sub(r"--.*", "", parts[place])))
+    return "".join(parts[place] for place in sorted(kept)) + verb
+
+
+def _script(keys: Keys, text: str) -> str:
+    # Redis 6 replicates scripts as text unless told so, and then forbids writes after TIME.
+    return "redis.replicate_commands()\n" + keys.lua(set(re.findall(r"\bKEY\.(\w+)", text))) + text
+
+
+#: The names that a statement declares: of a function, or before the `=`.
+_DECLARED = re.compile(r"^local (?:function )?(\w+(?: *, *\w+)*)")
 
 
 class Scripts:
     """Calls the verbs on one Redis; loads them when the server does not know them (a restart, a failover)."""
 
     def __init__(self, client: redis.Redis, keys: Keys, clock: str = REDIS_TIME) -> None:
-        # Redis 6 replicates scripts as text unless told so, and then forbids writes after TIME.
-        shared = "redis.replicate_commands()\n" + keys.lua() + _states_as_lua() + clock
         folder = files("jobs") / "lua"
-        shared += (folder / "_lib.lua").read_text("utf-8")
+        shared = _constants() + clock + (folder / "_lib.lua").read_text("utf-8")
         self._client = client
         self._prefix = keys.prefix
         self._sources = {
-            entry.name.removesuffix(".lua"): shared + entry.read_text("utf-8")
+            entry.name.removesuffix(".lua"): _script(keys, needed(shared, entry.read_text("utf-8")))
             for entry in folder.iterdir()
             if entry.name.endswith(".lua") and not entry.name.startswith("_")
         }

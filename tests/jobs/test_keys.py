@@ -12,7 +12,7 @@ SCRIPTS = {entry.name: entry.read_text("utf-8") for entry in (files("jobs") / "l
 def test_lua_and_python_build_the_same_names(bench: Any) -> None:
     keys = Keys("{x}:")
     names = [*SINGLE, *FAMILY]
-    said = bench.raw.eval(f"{keys.lua()} return {{{','.join(f'KEY.{name}' for name in names)}}}", 1, keys.prefix)
+    said = bench.raw.eval(f"{keys.lua(names)} return {{{','.join(f'KEY.{name}' for name in names)}}}", 1, keys.prefix)
     assert said == [keys.single(name) if name in SINGLE else keys.of(name, "") for name in names]
 
 
