@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobs.settings import Settings
 from ops.child import ChildSpec
 from ops.local import Secrets
 from ops.loopback import serves
@@ -18,7 +19,9 @@ STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "redis")
 WORKER_STOP_LIMIT = 40.0  # its longest call to the provider and a little
 #: The children run the code that this process runs, installed or not, and their logs are never behind.
 _PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
-_KEYS = ("BOOMERANG_PROVIDER_KEY", "BOOMERANG_API_KEYS")
+#: That of the default lane, and how those of other lanes begin.
+PROVIDER_KEY = "BOOMERANG_PROVIDER_KEY"
+_KEYS = (PROVIDER_KEY, "BOOMERANG_API_KEYS")
 _STATE = ("BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL")
 
 
@@ -53,7 +56,7 @@ class Plan:
 
 def environment(plan: Plan, redis_url: str) -> dict[str, str]:
     """What every process of the service gets. The keys, of the provider and of producers, are not in it."""
-    given = {name: value for name, value in plan.outside.items() if name not in _KEYS}
+    given = {name: value for name, value in plan.outside.items() if not name.startswith(_KEYS)}
     env = {
         **given,
         "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",  # producers and provider of a local stack live on loopback
@@ -86,7 +89,6 @@ def redis_part(command: RedisCommand) -> ChildSpec:
 def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
     """Everything but the state, in the order of starting."""
     env = environment(plan, redis_url)
-    key = {"BOOMERANG_PROVIDER_KEY": plan.outside.get("BOOMERANG_PROVIDER_KEY") or plan.secrets.provider_key}
     celery = (sys.executable, "-m", "celery", "-A", "worker.main:app")
     parts = []
     if plan.simulator is not None:
@@ -106,7 +108,7 @@ def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
         ChildSpec(
             name="worker",
             argv=(*celery, "worker"),
-            env={**env, **key},
+            env={**env, **_provider_keys(plan, env)},
             stop_limit=WORKER_STOP_LIMIT,
         ),
         ChildSpec(
@@ -118,6 +120,13 @@ def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
     if plan.flower:
         parts.append(_flower(plan, env, celery))
     return parts
+
+
+def _provider_keys(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
+    """The key of every lane; where none was given, the simulator's."""
+    given = {name: value for name, value in plan.outside.items() if name.startswith(PROVIDER_KEY) and value.strip()}
+    lanes = Settings.from_env(env).lanes
+    return {**{lane.key_variable: plan.secrets.provider_key for lane in lanes}, **given}
 
 
 def _simulator(plan: Plan) -> ChildSpec:

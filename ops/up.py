@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ops.local import FolderInUse, PortTaken, write_private
+from ops.parts import PROVIDER_KEY
 from ops.redis_server import RedisCannotStart
 from ops.signals import Ended, ending
 from ops.stack import LocalStack, Options
@@ -36,7 +37,7 @@ def up(data: Path, port: int | None, sim: str, *, no_flower: bool) -> None:
     With BOOMERANG_PROVIDER_KEY set it is the real provider instead. Ctrl-C ends it: first the way in, then the
     workers, the state last; a second Ctrl-C does so at once. What is under way goes on at the next start.
     """
-    real = bool(os.environ.get("BOOMERANG_PROVIDER_KEY", "").strip())
+    real = any(value.strip() for name, value in os.environ.items() if name.startswith(PROVIDER_KEY))
     if real and sim:
         raise click.UsageError("--sim is for the simulator, which does not run where BOOMERANG_PROVIDER_KEY is set.")
     console = Console(highlight=False)

@@ -48,6 +48,15 @@ def test_the_providers_key_goes_to_who_speaks_with_the_provider(tmp_path: Path, 
     assert "BOOMERANG_PROVIDER_KEY" not in environments(made)["webhook"]
 
 
+def test_lanes_have_keys_of_their_own_or_the_simulators(tmp_path: Path) -> None:
+    outside = {"BOOMERANG_LANES": '[{"name": "a"}, {"name": "b-2"}]', "BOOMERANG_PROVIDER_KEY_A": "key-of-a"}
+    made = plan(tmp_path, outside)
+    given = environments(made)
+    lanes = WorkerSettings.from_env(given["worker"])
+    assert [lanes.key_of(lane) for lane in lanes.lanes] == ["key-of-a", made.secrets.provider_key]
+    assert [name for name, env in given.items() if "key-of-a" in env.values()] == ["worker"]
+
+
 def test_producers_keys_go_to_the_webhook_alone(tmp_path: Path) -> None:
     given = environments(plan(tmp_path, {"BOOMERANG_API_KEYS": "one,two"}))
     assert [name for name, env in given.items() if "one,two" in env.values()] == ["webhook"]
