@@ -8,12 +8,15 @@ from rich.console import Console
 from rich.table import Table
 
 from ops.bench.callbacks import acknowledgement
+from ops.bench.fairness import admission, start_delay
+from ops.bench.million import million
 from ops.bench.rates import plain_recipe, whole_path
 from ops.bench.stage import stack
 from ops.bench.state import weigh
 
 #: A generation of this many seconds is slow enough for a held worker to hurt.
 SLOW = 10
+BATCHES = 100
 SLOTS = 16
 CALLBACK_RATE = 300
 LIMIT = 50
@@ -45,8 +48,9 @@ class Report:
 @click.command()
 @click.option("--jobs", default=3000, show_default=True, help="Jobs of a rate measurement.")
 @click.option("--runs", default=3, show_default=True, help="Runs of a rate measurement; the best of each counts.")
+@click.option("--million", "large", default=1_000_000, show_default=True, help="Jobs of the largest batch; 0: none.")
 @click.option("--weighed", default=100_000, show_default=True, help="Jobs in flight when Redis is weighed.")
-def main(jobs: int, runs: int, weighed: int) -> None:
+def main(jobs: int, runs: int, weighed: int, large: int) -> None:
     """Measure, and print a table."""
     report = Report(Console())
     with tempfile.TemporaryDirectory(prefix="boomerang-bench-") as name:
@@ -54,8 +58,11 @@ def main(jobs: int, runs: int, weighed: int) -> None:
         _rates(report, folder, jobs, runs)
         _slow(report, folder, jobs)
         _slots(report, folder)
+        _fairness(report, folder, weighed)
         report.step(f"the state, with {weighed:,} jobs")
         state = weigh(folder / "state", weighed)
+        if large:
+            _million(report, folder, large)
     report.row("checked and enqueued by one process, 500 a call", f"{state.rate:,.0f} jobs/s", "≥ 20,000")
     report.row(f"Redis a job in flight, beyond its text, at {weighed:,}", f"{state.size:,.0f} bytes", "≤ 700")
     report.table()
@@ -93,6 +100,31 @@ def _slots(report: Report, folder: Path) -> None:
     with stack(folder / "slots", options, {"BOOMERANG_MAX_IN_FLIGHT": str(LIMIT)}) as running:
         rate = whole_path(running, 20 * LIMIT, "slots")
     report.row(f"{LIMIT} slots, one second of generation: slots in use", f"{rate / LIMIT:.0%}")
+
+
+def _fairness(report: Report, folder: Path, waiting: int) -> None:
+    report.step(f"admission with {waiting:,} jobs waiting")
+    taken = admission(folder / "admission", waiting, BATCHES)
+    delay = start_delay(folder / "delay", waiting, LIMIT)
+    few = f"{taken.alone:,.0f} µs"
+    report.row("one job admitted and claimed, 2,000 waiting in one batch", few)
+    report.row(f"the same, {waiting:,} waiting in {BATCHES} batches", f"{taken.crowded:,.0f} µs")
+    report.row(f"ten jobs behind {BATCHES} batches: others admitted before the last of them", f"{taken.ahead:,}")
+    report.row(f"ten jobs behind one batch of {waiting:,}, {LIMIT} slots: begun after", f"{delay:.1f} s", "seconds")
+
+
+def _million(report: Report, folder: Path, jobs: int) -> None:
+    report.step(f"a batch of {jobs:,}")
+    did = million(folder / "million", jobs)
+    mb = 1_000_000
+    report.row(f"{did.jobs:,} jobs enqueued in one request", f"{did.enqueued:,.0f} jobs/s")
+    grown = f"{did.memory_before / mb:,.0f} → {did.memory_peak / mb:,.0f} MB"
+    report.row("memory of the web process: before, at its peak", grown, "flat")
+    report.row("Redis a waiting job, its text included", f"{did.redis_a_job:,.0f} bytes")
+    report.row("the batch paused", f"after {did.paused_in * 1000:,.0f} ms")
+    report.row("its results read as NDJSON", f"{did.results:,.0f} lines/s")
+    report.row("the batch cancelled: nothing of it is sent any more", f"after {did.cancel_answered * 1000:,.0f} ms")
+    report.row("the same: every job's record says so", f"after {did.cancelled_in:,.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,71 @@
+"""Admission with a hundred thousand waiting: what it costs, and how soon a small batch begins."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from boomerang_client import Client
+from jobs.order import NewJob
+from jobs.settings import Settings
+from jobs.store import Store, connect
+from ops.bench.stage import generations, stack, until
+from ops.redis_server import running
+
+GROUP = 500
+#: Jobs in one message to a worker, as by default.
+MESSAGE = 20
+SMALL = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """Microseconds a job admitted and claimed, 20 at a time, with few and with many waiting, in one batch and in many."""
+
+    alone: float
+    crowded: float
+    ahead: int  #: jobs of others that were admitted before the last of a small batch, which came last
+
+
+def admission(folder: Path, jobs: int, batches: int) -> Admission:
+    """The store alone."""
+    with running(folder / "few") as server:
+        store = _filled(server.url, 2_000, 1)
+        alone = _cost(store, 1_000)
+    with running(folder / "many") as server:
+        store = _filled(server.url, jobs, batches)
+        crowded = _cost(store, 1_000)
+        store.enqueue([NewJob(id=f"small.{number}", text="{}", model="m") for number in range(SMALL)], "small")
+        ahead, missing = 0, SMALL
+        while missing:
+            ids = store.admit(MESSAGE).ids
+            store.claim(ids)
+            small = sum(job_id.startswith("small.") for job_id in ids)
+            missing -= small
+            ahead += len(ids) - small
+    return Admission(alone=alone, crowded=crowded, ahead=ahead)
+
+
+def _filled(url: str, jobs: int, batches: int) -> Store:
+    store = Store(connect(url), Settings())
+    for start in range(0, jobs, GROUP):
+        group = [NewJob(id=f"j{start + number}", text="{}", model="m") for number in range(GROUP)]
+        store.enqueue(group, f"b{start // GROUP % batches}")
+    return store
+
+
+def _cost(store: Store, jobs: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(jobs // MESSAGE):
+        store.claim(store.admit(MESSAGE).ids)
+    return (time.perf_counter() - begin) / jobs * 1e6
+
+
+def start_delay(folder: Path, jobs: int, slots: int) -> float:
+    """Seconds until all of ten jobs, enqueued behind so many, are with the provider: `slots` of them, a second each."""
+    limit = {"BOOMERANG_MAX_IN_FLIGHT": str(slots)}
+    with stack(folder, f"--latency 1 --slots {slots}", limit) as service, Client(service.url, service.key) as client:
+        client.enqueue_batch(list(generations(jobs)), id="large")
+        begin = time.perf_counter()
+        client.enqueue_batch(list(generations(SMALL)), id="small")
+        until(lambda: client.batch("small").counts["queued"] == 0)
+        return time.perf_counter() - begin
