@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from boomerang_client import Client
+from boomerang_client import Client, Status
 from jobs.order import NewJob
 from jobs.settings import Settings
 from jobs.store import Store, connect
@@ -19,7 +19,7 @@ SMALL = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """Microseconds a job admitted and claimed, 20 at a time, with few and with many waiting, in one batch and in many."""
+    """Microseconds a job admitted and claimed, 20 at a time: with few in one batch waiting, and with many in many."""
 
     alone: float
     crowded: float
@@ -67,5 +67,5 @@ def start_delay(folder: Path, jobs: int, slots: int) -> float:
         client.enqueue_batch(list(generations(jobs)), id="large")
         begin = time.perf_counter()
         client.enqueue_batch(list(generations(SMALL)), id="small")
-        until(lambda: client.batch("small").counts["queued"] == 0)
+        until(lambda: client.batch("small").counts[Status.QUEUED] == 0)
         return time.perf_counter() - begin
