@@ -53,6 +53,12 @@ class Plan:
         """The producers' keys, comma-separated."""
         return self.outside.get("BOOMERANG_API_KEYS") or self.secrets.api_key
 
+    @property
+    def first_api_key(self) -> str:
+        """The first of them as a producer sends it, without its name."""
+        name, named, secret = self.api_keys.split(",")[0].strip().partition(":")
+        return secret if named else name
+
 
 def environment(plan: Plan, redis_url: str) -> dict[str, str]:
     """What every process of the service gets. The keys, of the provider and of producers, are not in it."""

@@ -91,7 +91,7 @@ class LocalStack:
     @property
     def key(self) -> str:
         """A producer's key."""
-        return self.plan.api_keys.split(",")[0].strip()
+        return self.plan.first_api_key
 
     @property
     def restarts(self) -> int:

@@ -4,8 +4,9 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from flask import Flask, request
+from flask import Flask, g, request
 
+from webhook.keys import Key
 from webhook.problems import ProblemError
 
 #: Endpoints without a key. The callback's address carries its own proof; the others are for operations and people.
@@ -30,27 +31,30 @@ class ApiKeys:
     """The producers' keys, kept as digests."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        self._keys = [Key.parse(text) for text in keys]
 
-    def check(self, authorization: str | None) -> None:
-        """Raise `ProblemError` unless the header carries one of the keys.
+    def check(self, authorization: str | None) -> str:
+        """The name of the key that the header carries. Raises `ProblemError` where it carries none.
 
         All keys are compared, in constant time: neither which key matched nor how far shows in how long it takes.
         """
-        if not self._digests:
+        if not self._keys:
             raise ProblemError(
                 401, "No producer keys are set, so nobody may call this. Set BOOMERANG_API_KEYS.", headers=_ASK
             )
         scheme, _, key = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
-            raise ProblemError(401, "Send a key of BOOMERANG_API_KEYS: `Authorization: Bearer <key>`.", headers=_ASK)
+            raise ProblemError(
+                401, "Send a key of BOOMERANG_API_KEYS without its name: `Authorization: Bearer <key>`.", headers=_ASK
+            )
         # WSGI hands headers over as latin-1; hashing makes all lengths equal.
         digest = hashlib.sha256(key.strip().encode("latin-1", "replace")).digest()
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        if not any(matches):
+        matches = [known.name for known in self._keys if hmac.compare_digest(digest, known.digest)]
+        if not matches:
             raise ProblemError(
                 401, "This key is not valid (any more); ask whoever runs the service for one.", headers=_ASK
             )
+        return matches[0]
 
 
 def protect(app: Flask, keys: ApiKeys) -> None:
@@ -63,4 +67,9 @@ def protect(app: Flask, keys: ApiKeys) -> None:
             return
         if endpoint is None and not request.path.startswith(_PRODUCERS):
             return  # a plain 404 or 405
-        keys.check(request.headers.get("Authorization"))
+        g.caller = keys.check(request.headers.get("Authorization"))
+
+
+def caller() -> str:
+    """The name of the key that this request came with; '' where it needs none."""
+    return str(g.get("caller", ""))

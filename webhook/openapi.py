@@ -45,7 +45,8 @@ def create_api(app: Flask) -> Any:
     )
     api = BoomerangApi(app)
     api.spec.components.security_scheme(
-        "bearer", {"type": "http", "scheme": "bearer", "description": "A key of BOOMERANG_API_KEYS."}
+        "bearer",
+        {"type": "http", "scheme": "bearer", "description": "A key of BOOMERANG_API_KEYS without its name."},
     )
     for name, schema in component_names().items():
         api.spec.components.schema(name, schema=schema)

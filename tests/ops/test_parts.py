@@ -62,6 +62,11 @@ def test_producers_keys_go_to_the_webhook_alone(tmp_path: Path) -> None:
     assert [name for name, env in given.items() if "one,two" in env.values()] == ["webhook"]
 
 
+@pytest.mark.parametrize("keys", ["one,two", " shop:one ,two", "one", "shop:one"])
+def test_what_a_producer_sends_is_the_secret_without_its_name(tmp_path: Path, keys: str) -> None:
+    assert plan(tmp_path, {"BOOMERANG_API_KEYS": keys}).first_api_key == "one"
+
+
 def test_no_secret_stands_on_a_command_line_but_the_simulators_own_key(tmp_path: Path) -> None:
     made = plan(tmp_path)
     secrets = {made.secrets.api_key, made.secrets.callback_secret, made.secrets.flower_password, REDIS}

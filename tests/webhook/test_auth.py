@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 from flask import Flask
@@ -6,7 +7,7 @@ from flask.testing import FlaskClient
 
 from jobs.store import Store
 from webhook.app import create_app
-from webhook.auth import PUBLIC, ApiKeys
+from webhook.auth import PUBLIC, ApiKeys, caller
 from webhook.problems import ProblemError
 from webhook.settings import Settings
 
@@ -71,6 +72,36 @@ def test_what_is_no_key_is_refused(header: str | None) -> None:
 @pytest.mark.parametrize("header", ["Bearer one", "Bearer two", "bearer one", "Bearer  two "])
 def test_each_key_opens(header: str) -> None:
     ApiKeys(["one", "two"]).check(header)
+
+
+KEYS = ("shop:one", "shop:two:2", "press:three", "four")
+
+
+@pytest.mark.parametrize(
+    ("secret", "name"),
+    [
+        ("one", "shop"),
+        ("two:2", "shop"),
+        ("three", "press"),
+        # The first digits of the secret's SHA-256: a name that does not change, and that tells nobody the secret
+        ("four", "key-04efaf08"),
+    ],
+)
+def test_a_key_has_a_name_that_views_know(secret: str, name: str, settings: Settings, store: Store) -> None:
+    app = create_app(replace(settings, api_keys=KEYS), store)
+    app.add_url_rule("/v1/me", "me", caller)
+    assert app.test_client().get("/v1/me", headers={"Authorization": f"Bearer {secret}"}).text == name
+
+
+@pytest.mark.parametrize("given", ["shop:one", "shop", "two", "key-04efaf08", "press:four"])
+def test_a_name_is_no_secret(given: str) -> None:
+    with pytest.raises(ProblemError):
+        ApiKeys(KEYS).check(f"Bearer {given}")
+
+
+def test_what_needs_no_key_has_no_caller(settings: Settings, store: Store) -> None:
+    with create_app(settings, store).test_request_context("/healthz"):
+        assert caller() == ""
 
 
 def test_without_keys_everyone_is_refused_and_told_what_to_set(store: Store) -> None:

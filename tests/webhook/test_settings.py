@@ -12,6 +12,35 @@ def test_the_defaults_make_a_local_stack_work() -> None:
 
 def test_keys_are_separated_by_commas() -> None:
     assert Settings.from_env({"BOOMERANG_API_KEYS": " one, two,,"}).api_keys == ("one", "two")
+    named = "shop:one,shop:two,a-b_9:x:y:z,last"
+    assert Settings.from_env({"BOOMERANG_API_KEYS": named}).api_keys == tuple(named.split(","))
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        pytest.param("shop:canary,press:canary", "key 2: its secret is there already", id="one secret, two names"),
+        pytest.param("canary,canary", "key 2: its secret is there already", id="the same twice"),
+        pytest.param("ok,Shop:canary", "key 2: a name", id="capitals"),
+        pytest.param("-shop:canary", "key 1: a name", id="begins with a dash"),
+        pytest.param(":canary", "key 1: a name", id="no name"),
+        pytest.param("x" * 33 + ":canary", "key 1: a name", id="a long name"),
+        pytest.param("shop:", "key 1: each secret", id="no secret"),
+        pytest.param("shop:canary é", "key 1: each secret", id="not to be sent"),
+        pytest.param("celery:canary", "key 1: celery is no name", id="another door's name"),
+    ],
+)
+def test_a_key_that_is_none_is_told_by_number_and_not_shown(keys: str, told: str) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        Settings.from_env({"BOOMERANG_API_KEYS": keys})
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"BOOMERANG_API_KEYS: {told}")
+    assert "canary" not in str(caught.value)
+
+
+def test_all_bad_keys_are_told() -> None:
+    with pytest.raises(SettingsInvalid, match=r"key 1: .*key 3: "):
+        Settings.from_env({"BOOMERANG_API_KEYS": "A:1,b:2,C:3"})
 
 
 def test_all_bad_variables_are_named_at_once_and_no_secret_is() -> None:
