@@ -21,7 +21,7 @@ from webhook.views import encode
 
 blueprint = Blueprint("batch_results", __name__, url_prefix="/v1", description="What became of a batch's jobs.")
 
-CSV = "text/csv; charset=utf-8"
+CSV = "text/csv"
 COLUMNS = (
     "id",
     "status",
@@ -39,6 +39,11 @@ COLUMNS = (
 )
 #: Lines written to the socket at once.
 _LINES = 100
+_CSV_SCHEMA = {
+    "type": "string",
+    "description": f"RFC 4180. The columns, named in the first line: {', '.join(COLUMNS)}.",
+    "example": "id,status,model,cost,output,…\r\norder-4711.front,completed,kirin_image_omni,0.0065,https://…\r\n",
+}
 
 
 @operation(
@@ -48,6 +53,7 @@ _LINES = 100
     {200: JobView},
     query=ResultsQuery,
     content_type=NDJSON,
+    other_forms={CSV: _CSV_SCHEMA},
     refusals=(404, 422, 503),
 )
 def results(query: dict[str, Any], batch_id: str) -> Response:
@@ -59,7 +65,7 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
     """
     states = [State(status) for status in query["status"]]
     if query["format"] == "csv":
-        return _streamed(batch_id, states, _csv, CSV)
+        return _streamed(batch_id, states, _csv, f"{CSV}; charset=utf-8")
     return _streamed(batch_id, states, _ndjson, NDJSON)
 
 

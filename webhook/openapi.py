@@ -63,7 +63,8 @@ def operation(
     path: str,
     answers: Mapping[int, type[Schema]],
     *,
-    content_type: str = "application/json",
+    content_type: str = JSON,
+    other_forms: Mapping[str, Mapping[str, Any]] | None = None,
     query: type[Schema] | None = None,
     body: str | None = None,
     body_schema: Mapping[str, Any] = _GENERATION,
@@ -73,9 +74,12 @@ def operation(
 
     The view gets what `query` loaded as its first argument, reads its own body (`body` is the content type of the
     generation requests in it, `body_schema` the form of each), and answers in the form of `answers` by itself, as
-    `content_type`.
+    `content_type`; `other_forms` are those that it can be asked for, by content type.
     """
     described: dict[str, Any] = {}
+    if other_forms:
+        content = {form: {"schema": schema} for form, schema in other_forms.items()}
+        described["responses"] = {status: {"content": content} for status in answers}
     if body:
         described["requestBody"] = {
             "required": True,

@@ -5,6 +5,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from jobs.store import Store
 from schemas import MODELS
 
 
@@ -56,7 +57,19 @@ def test_streams_are_documented_as_lines(document: dict[str, Any]) -> None:
     upload = document["paths"]["/v1/batches"]["post"]
     results = document["paths"]["/v1/batches/{batch_id}/results"]["get"]
     assert list(upload["requestBody"]["content"]) == ["application/x-ndjson"]
-    assert list(results["responses"]["200"]["content"]) == ["application/x-ndjson"]
+    forms = results["responses"]["200"]["content"]
+    assert set(forms) == {"application/x-ndjson", "text/csv"}
+    assert forms["application/x-ndjson"]["schema"] == {"$ref": "#/components/schemas/JobView"}
+    assert forms["text/csv"]["schema"]["type"] == "string"
+    assert [each["schema"]["enum"] for each in results["parameters"] if each["name"] == "format"] == [["ndjson", "csv"]]
+    assert results["responses"]["200"]["description"] == "OK"
+
+
+def test_the_columns_of_a_table_are_told(document: dict[str, Any], client: FlaskClient, store: Store) -> None:
+    store.enqueue([], "b")
+    columns = client.get("/v1/batches/b/results?format=csv").text.strip().replace(",", ", ")
+    forms = document["paths"]["/v1/batches/{batch_id}/results"]["get"]["responses"]["200"]["content"]
+    assert columns in forms["text/csv"]["schema"]["description"]
 
 
 def test_the_pages_load_nothing_from_elsewhere(app: Flask) -> None:
