@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import redis
 
-from jobs.errors import BatchNotFound, NotAllowed
+from jobs.errors import BatchNotFound, NoRoom, NotAllowed
 from jobs.order import BatchOptions, NewJob, Outcome
 from jobs.policy import RECHECK
 from jobs.reading import Reading
@@ -90,20 +90,27 @@ class Batches(Reading):
 
     # --- all lines or none ------------------------------------------------------------------------------------------
 
-    def stage(self, token: str, jobs: Sequence[NewJob]) -> tuple[Outcome, ...]:
+    def stage(self, token: str, jobs: Sequence[NewJob], *, most: int | None = None) -> tuple[Outcome, ...]:
         """Note jobs that are to be accepted together, by `commit`, or not at all; a few hundred a call.
 
-        Nobody sees them until then. Without another call they are forgotten after `STAGED` seconds.
+        Nobody sees them until then. Without another call they are forgotten after `STAGED` seconds. `most`: unfinished
+        jobs there may be, these counted among them.
         """
-        return tuple(map(Outcome, self._scripts.call("stage", token, int(STAGED), *arguments(jobs))))
+        return tuple(map(Outcome, self._scripts.call("stage", token, int(STAGED), at_most(most), *arguments(jobs))))
 
-    def commit(self, token: str, batch_id: str, staged: int, options: BatchOptions | None = None) -> Acted:
+    def commit(
+        self, token: str, batch_id: str, staged: int, options: BatchOptions | None = None, *, most: int | None = None
+    ) -> Acted:
         """Accept the `staged` jobs: decided in one step, and taken in from then on by whoever is there.
 
         `affected`: jobs taken in; `clashes`: lines left out since another request got their id meanwhile. Raises
-        `NotAllowed` while something else is done to the batch, or when what was staged has been forgotten.
+        `NotAllowed` while something else is done to the batch, or when what was staged has been forgotten; `NoRoom`
+        where they would make more than `most` unfinished ones.
         """
-        word = self._scripts.call("commit", token, batch_id, (options or BatchOptions()).facts(), staged)
+        held = (options or BatchOptions()).facts()
+        word = self._scripts.call("commit", token, batch_id, held, staged, at_most(most))
+        if word == "full":
+            raise NoRoom("There is no room for all of these jobs.")
         if word == "busy":
             raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
         if word == "gone":
@@ -137,6 +144,11 @@ class Batches(Reading):
             woke = woke or bool(wake)
             if not more or time.monotonic() > end:
                 return Acted(action, int(affected), int(pending), woke)
+
+
+def at_most(jobs: int | None) -> str:
+    """A number of unfinished jobs as the scripts take it."""
+    return "" if jobs is None else str(jobs)
 
 
 def arguments(jobs: Sequence[NewJob]) -> list[str]:

@@ -6,6 +6,7 @@ JobsError
 ├── BatchNotFound      no batch has this id
 ├── NotAllowed         the job is in no state for this
 ├── NoLane             no lane takes such a job
+├── NoRoom             there are as many unfinished jobs as there may be
 └── SettingsInvalid    the environment does not make sense; carries every problem at once
 """
 
@@ -38,6 +39,10 @@ class BatchNotFound(JobsError):
 
 class NotAllowed(JobsError):
     """The job is in no state for this; the message says why and what would help."""
+
+
+class NoRoom(JobsError):
+    """There are as many unfinished jobs as there may be; nothing was accepted."""
 
 
 class NoLane(JobsError):

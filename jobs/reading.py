@@ -11,6 +11,7 @@ import redis
 from jobs import progress
 from jobs.errors import BatchNotFound, JobNotFound
 from jobs.keys import Keys
+from jobs.memory import Memory, read_memory
 from jobs.record import LANE, NANO, PRIORITIES, Job, Result, at
 from jobs.scripts import Scripts, translated
 from jobs.settings import Settings
@@ -46,6 +47,10 @@ class Reading:
             self._client.ping()
         except redis.RedisError as error:
             raise translated(error) from error
+
+    def memory(self) -> Memory | None:
+        """How much of its memory Redis has used; None where it does not tell."""
+        return read_memory(self._client)
 
     def get(self, job_id: str, *, text: bool = False) -> Job:
         """The job; `text`: with its request, which may hold images. Raises `JobNotFound`."""

@@ -10,7 +10,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs.batches import Batches, arguments
+from jobs.batches import Batches, arguments, at_most
 from jobs.changes import Change, read_changes
 from jobs.errors import JobNotFound, NotAllowed
 from jobs.keys import Keys
@@ -80,14 +80,20 @@ class Store(Batches):
     # --- in ---------------------------------------------------------------------------------------------------------
 
     def enqueue(
-        self, jobs: Sequence[NewJob], batch: str | None = None, options: BatchOptions | None = None
+        self,
+        jobs: Sequence[NewJob],
+        batch: str | None = None,
+        options: BatchOptions | None = None,
+        *,
+        most: int | None = None,
     ) -> Enqueued:
         """Accept jobs in one atomic step; a few hundred a call. With `batch`, even without jobs, the batch exists.
 
-        `options` hold from the call on that first names the batch; later ones change nothing.
+        `options` hold from the call on that first names the batch; later ones change nothing. With `most`, new jobs are
+        accepted only until there are so many unfinished ones.
         """
         held = (options or BatchOptions()).facts()
-        wake, *outcomes = self._scripts.call("enqueue", batch or "", held, us(RECHECK), *arguments(jobs))
+        wake, *outcomes = self._scripts.call("enqueue", batch or "", held, us(RECHECK), at_most(most), *arguments(jobs))
         return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
 
     def park(self, job_id: str, continuation: str) -> str:

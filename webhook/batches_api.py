@@ -6,12 +6,13 @@ from typing import Any
 from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
+from jobs.order import BatchOptions
 from jobs.shown import shown_batch
 from schemas.api import BatchQuery
 from schemas.views import BatchAccepted, BatchView
+from webhook.auth import caller
 from webhook.bodies import decoded, drain, lines
-from webhook.intake import new_id, upload, upload_whole
-from webhook.messages import SUBMIT
+from webhook.intake import Upload, new_id, upload, upload_whole
 from webhook.openapi import NDJSON, operation
 from webhook.problems import ProblemError
 from webhook.services import services
@@ -30,7 +31,7 @@ _LONGEST_KEY = 255
     {201: BatchAccepted},
     query=BatchQuery,
     body=NDJSON,
-    refusals=(400, 409, 415, 422, 503),
+    refusals=(400, 409, 415, 422, 429, 503),
 )
 def create(query: dict[str, Any]) -> Response:
     """Enqueue many jobs.
@@ -39,29 +40,25 @@ def create(query: dict[str, Any]) -> Response:
     without external_task_id becomes the job `<batch id>.<line number>`: the same upload again under the same `id` adds
     nothing, which is how an upload that broke off is repeated. An `Idempotency-Key` header stands for an `id`. Another
     request in the place of such a line is refused (422). With `on_error=abort` a single bad line refuses all of them
-    (422), and nothing is enqueued.
+    (422), and nothing is enqueued. While there is no room for more jobs the answer is 429: what was taken in is kept,
+    and the same upload again, after Retry-After, goes on.
     """
     shared = services()
+    options = BatchOptions(owner=caller())
     batch = _batch_id(query.get("id"), request.headers.get("Idempotency-Key"))
     take_in = upload_whole if query.get("on_error") == "abort" else upload
-    limit = shared.settings.max_body
+    done = Upload(batch)
     try:
         with shared.streams.one():
-            done = take_in(
-                shared.store,
-                batch,
-                lines(decoded(request), limit),
-                limit=limit,
-                allow_private_hosts=shared.settings.allow_private_hosts,
-                on_wake=lambda: shared.send(SUBMIT),
-            )
+            take_in(shared, done, options, lines(decoded(request), shared.settings.max_body))
     except ProblemError:
         drain(request)
         raise
-    count = shared.counters.jobs.labels
-    count("created").inc(done.accepted)
-    count("known").inc(done.known)
-    count("refused").inc(done.rejected)
+    finally:
+        count = shared.counters.jobs.labels
+        count("created").inc(done.accepted)
+        count("known").inc(done.known)
+        count("refused").inc(done.rejected)
     return answer(done.view(), 201, {"Location": url_for("batches.show", batch_id=batch)})
 
 

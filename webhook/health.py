@@ -21,8 +21,8 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Whether it can do its work, as `schemas.views.Readiness`; 503 while something that it needs is away.
 
-    What is merely switched off (no keys, no callbacks) or waits (a lane on hold) is said and changes nothing: taking
-    the process out of service would only lose callbacks.
+    What is merely switched off (no keys, no callbacks), full or waits (a lane on hold) is said and changes nothing:
+    taking the process out of service would only lose callbacks.
     """
     shared = services()
     needed = {"redis": _redis(shared), "broker": _broker(shared)}
@@ -61,8 +61,11 @@ def _notes(shared: Services, *, state_answers: bool) -> dict[str, str]:
     if state_answers:
         try:
             held = [lane for lane in shared.store.lanes() if lane.held]
+            counts = shared.store.totals().counts
+            room = shared.pressure.note(sum(count for state, count in counts.items() if not state.final))
         except StoreUnavailable:
             return notes
         said = [f"{lane.name} is on hold until {lane.held_until}: {lane.reason}" for lane in held]
+        notes["room"] = room or OK
         notes["lanes"] = "; ".join(said) or OK
     return notes

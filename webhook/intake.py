@@ -1,18 +1,18 @@
 """From a producer's bytes to jobs in the store: one request, or an upload of as many as there are lines."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from ulid import ULID
 
-from jobs.errors import NoLane, StoreUnavailable
-from jobs.lanes import LaneSettings
-from jobs.order import NewJob
-from jobs.store import Outcome, Store
+from jobs.errors import NoLane, NoRoom, StoreUnavailable
+from jobs.order import BatchOptions, NewJob, Outcome
 from schemas import BodyInvalid, RequestInvalid, load_request, parse_json
+from webhook.messages import SUBMIT
 from webhook.problems import ProblemError, unavailable
+from webhook.services import Services
 
 #: Jobs handed to the store in one step: enough to amortise the round trip, few enough not to hold Redis up.
 CHUNK_JOBS = 500
@@ -58,6 +58,13 @@ class Upload:
                 **self.view(),
             )
 
+    def count_all(self, chunk: Sequence[tuple[int, NewJob]], outcomes: Sequence[Outcome]) -> bool:
+        """Count a chunk. Whether there was room for all of it."""
+        for (number, job), outcome in zip(chunk, outcomes, strict=True):
+            if outcome is not Outcome.FULL:
+                self.count(number, job, outcome)
+        return Outcome.FULL not in outcomes
+
     def view(self) -> dict[str, Any]:
         """As `schemas.views.BatchAccepted`."""
         return {
@@ -74,60 +81,51 @@ def new_id() -> str:
     return str(ULID()).lower()
 
 
-def upload(
-    store: Store,
-    batch: str,
-    lines: Iterable[tuple[int, bytes | None]],
-    *,
-    limit: int,
-    allow_private_hosts: bool,
-    on_wake: Callable[[], object],
-) -> Upload:
-    """Take in a batch line by line, in chunks; `on_wake` is called when workers should hear of new jobs.
+def upload(shared: Services, done: Upload, options: BatchOptions, lines: Iterable[tuple[int, bytes | None]]) -> None:
+    """Take in a batch line by line, in chunks.
 
-    A bad line is listed and the rest goes on. Nothing is undone where the store goes away midway: the problem that is
-    raised tells to send the same again, which finds its earlier lines known.
+    A bad line is listed and the rest goes on. Nothing is undone where the store goes away midway, or where there is no
+    room for more: the problem that is raised tells to send the same again, which finds its earlier lines known.
     """
-    done = Upload(batch)
+    store, batch = shared.store, done.id
     try:
-        store.enqueue(
-            [], batch
-        )  # the batch is there although all its lines be bad; and a store that is away shows at once
-        jobs = _jobs(done, lines, store.settings.lanes, limit=limit, allow_private_hosts=allow_private_hosts)
-        for chunk in _chunks(jobs):
-            enqueued = store.enqueue([job for _, job in chunk], batch)
-            for (number, job), outcome in zip(chunk, enqueued.outcomes, strict=True):
-                done.count(number, job, outcome)
+        # The batch is there although all its lines be bad; and a store that is away shows at once.
+        store.enqueue([], batch, options)
+        for chunk in _chunks(_jobs(shared, done, options, lines)):
+            jobs = [job for _, job in chunk]
+            enqueued = store.enqueue(jobs, batch, options, most=shared.pressure.limit(_size(jobs)))
             if enqueued.wake:
-                on_wake()
+                shared.send(SUBMIT)
+            if not done.count_all(chunk, enqueued.outcomes):
+                raise shared.pressure.refused(
+                    f"{done.accepted + done.known:,} jobs of this upload are taken in. "
+                    f"Send the same upload again later, with ?id={batch}: it goes on where it stopped.",
+                    **done.view(),
+                )
     except StoreUnavailable as error:
         raise unavailable(
             f"The job store went away after {done.accepted + done.known} jobs. "
             f"Send the same upload again with ?id={batch}: lines that were taken in make no second job.",
             **done.view(),
         ) from error
-    return done
 
 
 def upload_whole(
-    store: Store,
-    batch: str,
-    lines: Iterable[tuple[int, bytes | None]],
-    *,
-    limit: int,
-    allow_private_hosts: bool,
-    on_wake: Callable[[], object],
-) -> Upload:
+    shared: Services, done: Upload, options: BatchOptions, lines: Iterable[tuple[int, bytes | None]]
+) -> None:
     """As `upload`, but all lines are taken in or none: raises a problem with the bad ones, when there are any.
 
     The lines are staged in the store as they come, where nobody sees them, and committed at the end.
     """
-    done, token = Upload(batch), new_id()
-    jobs = _jobs(done, lines, store.settings.lanes, limit=limit, allow_private_hosts=allow_private_hosts)
+    store, batch, token = shared.store, done.id, new_id()
     try:
-        _stage(store, token, done, _chunks(jobs))
+        _stage(shared, token, done, _chunks(_jobs(shared, done, options, lines)))
         staged, done.accepted = done.accepted, 0
-        acted = store.commit(token, batch, staged)
+        acted = store.commit(token, batch, staged, options, most=shared.pressure.limit(0))
+    except NoRoom as error:
+        with suppress(StoreUnavailable):
+            store.unstage(token)
+        raise shared.pressure.refused(**done.view()) from error
     except StoreUnavailable as error:
         raise unavailable(
             f"The job store went away: all lines were taken in, or none. Send the same upload again with ?id={batch}."
@@ -136,18 +134,19 @@ def upload_whole(
     done.rejected = acted.clashes
     done.known += staged - acted.affected - acted.clashes
     if acted.wake:
-        on_wake()
-    return done
+        shared.send(SUBMIT)
 
 
-def _stage(store: Store, token: str, done: Upload, chunks: Iterable[list[tuple[int, NewJob]]]) -> None:
-    whole = False
+def _stage(shared: Services, token: str, done: Upload, chunks: Iterable[list[tuple[int, NewJob]]]) -> None:
+    store, whole = shared.store, False
     try:
         for chunk in chunks:
             if done.rejected:
                 continue  # only to find what else is wrong
-            for (number, job), outcome in zip(chunk, store.stage(token, [job for _, job in chunk]), strict=True):
-                done.count(number, job, outcome)
+            jobs = [job for _, job in chunk]
+            if not done.count_all(chunk, store.stage(token, jobs, most=shared.pressure.limit(_size(jobs)))):
+                done.accepted = 0
+                raise shared.pressure.refused(**done.view())
         whole = done.rejected == 0
     finally:
         if not whole:
@@ -158,14 +157,15 @@ def _stage(store: Store, token: str, done: Upload, chunks: Iterable[list[tuple[i
         raise ProblemError(422, "Nothing was enqueued: some lines are refused. Correct them.", **done.view())
 
 
+def _size(jobs: Iterable[NewJob]) -> int:
+    return sum(len(job.text) for job in jobs)
+
+
 def _jobs(
-    done: Upload,
-    lines: Iterable[tuple[int, bytes | None]],
-    lanes: Sequence[LaneSettings],
-    *,
-    limit: int,
-    allow_private_hosts: bool,
+    shared: Services, done: Upload, options: BatchOptions, lines: Iterable[tuple[int, bytes | None]]
 ) -> Iterator[tuple[int, NewJob]]:
+    settings = shared.settings
+    limit = settings.max_body
     for number, line in lines:
         if line is None:
             done.refuse(number, {"request": [f"is longer than {limit:,} bytes; give images as URLs"]}, [])
@@ -173,14 +173,15 @@ def _jobs(
         if not line or line.isspace():
             continue
         try:
-            request = load_request(parse_json(line), allow_private_hosts=allow_private_hosts)
+            request = load_request(parse_json(line), allow_private_hosts=settings.allow_private_hosts)
         except RequestInvalid as error:
             done.refuse(number, error.errors, error.codes)
         except BodyInvalid as error:
             done.refuse(number, {"request": [error.reason]}, [])
         else:
+            job_id = request.external_task_id or f"{done.id}.{number}"
             try:
-                yield number, NewJob.of(request, request.external_task_id or f"{done.id}.{number}", lanes)
+                yield number, NewJob.of(request, job_id, settings.lanes, batch_labels=options.labels)
             except NoLane as error:
                 done.refuse(number, {"model": [str(error)]}, [])
 

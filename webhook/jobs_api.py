@@ -14,6 +14,7 @@ from jobs.summary import Page
 from schemas import load_request, parse_json
 from schemas.api import JobQuery, WaitQuery
 from schemas.views import JobList, JobView, LaneList
+from webhook.auth import caller
 from webhook.bodies import checked_length, read_whole
 from webhook.intake import CONFLICT, new_id
 from webhook.messages import DELIVER, SUBMIT
@@ -28,17 +29,18 @@ blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Generatio
 _LONGEST_CURSOR = 17
 
 
-@operation(blueprint, "POST", "/jobs", {201: JobView, 200: JobView}, body=JSON, refusals=(409, 411, 413, 422, 503))
+@operation(blueprint, "POST", "/jobs", {201: JobView, 200: JobView}, body=JSON, refusals=(409, 411, 413, 422, 429, 503))
 def create() -> Response:
     """Enqueue a job.
 
     201 for a new one, 200 for one that existed already with the same request. Either means recorded: it is not lost.
+    While there is no room for new jobs the answer is 429: send the same again after Retry-After.
     """
     shared = services()
     length = checked_length(request, shared.settings.max_body)
     data = parse_json(read_whole(request, length))
     wanted = load_request(data, allow_private_hosts=shared.settings.allow_private_hosts)
-    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes)
+    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller())
     outcome = shared.enqueue(job)
     if outcome is Outcome.CONFLICT:
         raise ProblemError(

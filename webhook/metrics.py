@@ -34,6 +34,9 @@ class Counters:
         self.jobs = Counter(
             "boomerang_jobs_received", "Jobs received over HTTP, by outcome.", ["outcome"], registry=self.registry
         )
+        self.turned_away = Counter(
+            "boomerang_turned_away", "Requests that found no room for new jobs.", ["reason"], registry=self.registry
+        )
         self.hints = Counter(
             "boomerang_hints", "Messages to workers: sent, or left to the alarms.", ["task", "sent"],
             registry=self.registry,

@@ -18,6 +18,7 @@ from jobs.shown_task import RUNNING, shown_task
 from jobs.store import Outcome
 from schemas import CallbackForm, RequestInvalid, load_request, parse_json
 from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
+from webhook.auth import caller
 from webhook.bodies import checked_length, read_whole
 from webhook.intake import new_id
 from webhook.openapi import JSON, operation
@@ -37,7 +38,7 @@ _CODES: Mapping[int, str] = {
     404: UNKNOWN,
     409: CONFLICT,
     422: ILLEGAL,
-    429: "1302",
+    429: "1303",
     500: "5000",
     503: "5001",
 }
@@ -70,7 +71,7 @@ _EITHER: Mapping[str, Any] = {"anyOf": [_ENVELOPE, {"$ref": "#/components/schema
     blueprint,
     "POST",
     "/generation",
-    {200: TaskAccepted, **dict.fromkeys((400, 401, 409, 411, 413, 503), TaskRefused)},
+    {200: TaskAccepted, **dict.fromkeys((400, 401, 409, 411, 413, 429, 503), TaskRefused)},
     body=JSON,
     body_schema=_EITHER,
 )
@@ -78,6 +79,7 @@ def submit() -> Response:
     """Submit a task, as to the provider.
 
     The same request again under its external_task_id is answered with the same task; another request under it is a 409.
+    While there is no room for new tasks the answer is 429, with a Retry-After.
     A callback_url is posted the task, in the form of the call below, when it has ended.
     """
     shared = services()
@@ -85,7 +87,7 @@ def submit() -> Response:
     data = unwrapped(parse_json(read_whole(request, length)))
     wanted = load_request(data, allow_private_hosts=shared.settings.allow_private_hosts)
     wanted = replace(wanted, callback_form=CallbackForm.TASK)
-    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes)
+    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller())
     outcome = shared.enqueue(job)
     if outcome is Outcome.CONFLICT:
         raise ProblemError(

@@ -13,6 +13,7 @@ from jobs.order import NewJob
 from jobs.store import Outcome, Store, connect
 from webhook.messages import SUBMIT
 from webhook.metrics import Counters
+from webhook.pressure import Pressure
 from webhook.problems import unavailable
 from webhook.settings import Settings
 
@@ -64,6 +65,10 @@ class Services:
     waits: Seats = field(default_factory=lambda: Seats(WAITS))
     streams: Seats = field(default_factory=lambda: Seats(STREAMS))
     events: Seats = field(default_factory=lambda: Seats(EVENTS))
+    pressure: Pressure = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pressure = Pressure(lambda: self.store, self.settings, self.counters.turned_away)
 
     @cached_property
     def store(self) -> Store:
@@ -71,9 +76,11 @@ class Services:
         return self.given or Store(connect(self.settings.redis_url, most_connections=CONNECTIONS), self.settings)
 
     def enqueue(self, job: NewJob) -> Outcome:
-        """Accept one job, count it, and let the workers know."""
-        enqueued = self.store.enqueue([job])
+        """Accept one job, count it, and let the workers know. 429 where there is no room for a new one."""
+        enqueued = self.store.enqueue([job], most=self.pressure.limit(len(job.text)))
         outcome = enqueued.outcomes[0]
+        if outcome is Outcome.FULL:
+            raise self.pressure.refused()
         self.counters.jobs.labels(outcome.value).inc()
         if enqueued.wake:
             self.send(SUBMIT)

@@ -12,6 +12,10 @@ from webhook.keys import Key
 CALLBACK_LIMIT = 256 * 1024
 #: Four base64 images of 10 MB each are 54 MiB (bytes). A line of a batch is held to the same limit.
 JOB_LIMIT = 64 * 1024 * 1024
+#: Of Redis's `maxmemory`: what is left is for the results of the jobs that are there.
+MEMORY_SHARE = 0.85
+#: Bytes; a smaller number is a mistake, such as a share in percent.
+LEAST_MEMORY = 1024 * 1024
 
 
 def _valid_keys(texts: list[str]) -> None:
@@ -31,6 +35,14 @@ def _valid_keys(texts: list[str]) -> None:
         raise ValidationError(problems)
 
 
+def _share_or_bytes(value: float) -> None:
+    if not (0 <= value <= 1 or value >= LEAST_MEMORY):
+        raise ValidationError(
+            f"must be a share of Redis's maxmemory from 0 to 1, such as {MEMORY_SHARE}, or bytes from {LEAST_MEMORY}; "
+            "0 is no limit"
+        )
+
+
 class Environment(shared.Environment):
     """The variables of this process, as text."""
 
@@ -40,17 +52,23 @@ class Environment(shared.Environment):
     )
     max_body = ma.Integer(data_key="BOOMERANG_MAX_BODY", load_default=JOB_LIMIT, validate=validate.Range(min=1024))
 
+    max_unfinished = ma.Integer(data_key="BOOMERANG_MAX_UNFINISHED", load_default=0, validate=validate.Range(min=0))
+    max_memory = ma.Float(data_key="BOOMERANG_MAX_MEMORY", load_default=MEMORY_SHARE, validate=_share_or_bytes)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(shared.Settings):
-    """What the webhook needs to know. Limits in bytes.
+    """What the webhook needs to know. Sizes in bytes.
 
-    `api_keys` as webhook.keys reads them; without any every producer is refused.
+    `api_keys` as webhook.keys reads them; without any every producer is refused. Beyond `max_unfinished` jobs (0: any
+    number) or `max_memory` (up to 1 a share of Redis's own limit, above it bytes, 0: any) no more are taken in.
     """
 
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     max_callback: int = CALLBACK_LIMIT
     max_body: int = JOB_LIMIT
+    max_unfinished: int = 0
+    max_memory: float = MEMORY_SHARE
 
     @classmethod
     def environment(cls) -> Schema:

@@ -362,8 +362,9 @@ local function facts_of(text)
 end
 
 -- Accept jobs of a batch (or of none), each given as {id, text, facts}: record, index, alarm, place in the queue,
--- membership. Returns a word for each, created | known | conflict, and how many were created.
-local function accept(batch, specs, now, recheck)
+-- membership; new ones only as long as there is room for them, nil being any. Returns a word for each, created | known |
+-- conflict | full, and how many were created.
+local function accept(batch, specs, now, recheck, free)
   local created = math.max(now, number(KEY.totals, 'last') + 1)
   local class = batch ~= '' and redis.call('HGET', KEY.batch .. batch, 'class') or nil
   local words, count, seen, queued = {}, 0, {}, {}
@@ -371,6 +372,8 @@ local function accept(batch, specs, now, recheck)
     local id, text, facts = spec[1], spec[2], facts_of(spec[3])
     if seen[id] or redis.call('EXISTS', KEY.job .. id) == 1 then
       words[#words + 1] = redis.call('GET', KEY.text .. id) == text and 'known' or 'conflict'
+    elseif free and count >= free then
+      words[#words + 1] = 'full'
     else
       seen[id] = true
       local at = whole(created + count)
@@ -422,6 +425,21 @@ local function accept(batch, specs, now, recheck)
     grown(queue, more)
   end
   return words, count
+end
+
+-- Room for so many jobs more, where there may be `most` unfinished ones; nil for any number (''). Those that are accepted,
+-- but not taken in yet (commit.lua), are there.
+local function room(most)
+  if most == '' then return nil end
+  local free = tonumber(most)
+  for state in pairs(ALLOWED) do
+    if not FINAL[state] then free = free - redis.call('ZCARD', KEY.state .. state) end
+  end
+  for _, batch in ipairs(redis.call('ZRANGE', KEY.sweeps, 0, -1)) do
+    local action, token = unpack(redis.call('HMGET', KEY.batch .. batch, 'do', 'only'))
+    if action == 'commit' then free = free - redis.call('LLEN', KEY.staged .. token) end
+  end
+  return math.max(0, free)
 end
 
 -- `options`: fields of its hash as JSON (jobs.order), which hold from its first opening on.

@@ -1,7 +1,9 @@
 -- Decide that all staged jobs are accepted: from this step on they are there to stay, and sweep.lua takes them in.
--- ARGV: token of the upload, batch, its options as JSON, how many were staged
--- Returns: begun | empty (nothing new was staged) | busy (something is being done to the batch) | gone (they expired)
-arity(4)
+-- ARGV: token of the upload, batch, its options as JSON, how many were staged, most unfinished jobs there may be ('':
+--       any)
+-- Returns: begun | empty (nothing new was staged) | busy (something is being done to the batch) | gone (they expired) |
+--   full (there is no room for all)
+arity(5)
 local token, batch, now = ARGV[1], ARGV[2], clock()
 local key = KEY.batch .. batch
 if redis.call('HEXISTS', key, 'do') == 1 then
@@ -9,6 +11,7 @@ if redis.call('HEXISTS', key, 'do') == 1 then
   return redis.call('HGET', key, 'only') == token and 'begun' or 'busy'
 end
 if redis.call('LLEN', KEY.staged .. token) ~= tonumber(ARGV[4]) then return 'gone' end
+if tonumber(ARGV[4]) > (room(ARGV[5]) or math.huge) then return 'full' end
 open_batch(batch, now, ARGV[3])
 if ARGV[4] == '0' then return 'empty' end
 redis.call('PERSIST', KEY.staged .. token)

@@ -1,10 +1,13 @@
 -- Note jobs that are to be accepted all together or not at all (commit.lua). They expire unless more follow.
--- ARGV: token of the upload, seconds until they expire, then id, text, facts (JSON) for each job
--- Returns: {a word for each job: created (it would be) | known | conflict}
-if #ARGV < 2 or (#ARGV - 2) % 3 ~= 0 then error('expected 2 + 3 per job arguments, got ' .. #ARGV) end
+-- ARGV: token of the upload, seconds until they expire, most unfinished jobs there may be with them ('': any), then id,
+--       text, facts (JSON) for each job
+-- Returns: {a word for each job: created (it would be) | known | conflict | full}
+if #ARGV < 3 or #ARGV % 3 ~= 0 then error('expected 3 + 3 per job arguments, got ' .. #ARGV) end
 local ids, lines = KEY.staged .. ARGV[1], KEY.lines .. ARGV[1]
+local free = room(ARGV[3])
+if free then free = free - redis.call('LLEN', ids) end
 local words = {}
-for i = 3, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   local id, text = ARGV[i], ARGV[i + 1]
   local there = redis.call('GET', KEY.text .. id)
   if not there then
@@ -13,7 +16,10 @@ for i = 3, #ARGV, 3 do
   end
   if there then
     words[#words + 1] = there == text and 'known' or 'conflict'
+  elseif free and free <= 0 then
+    words[#words + 1] = 'full'
   else
+    free = free and free - 1
     redis.call('HSET', lines, id, cmsgpack.pack({unpack(ARGV, i, i + 2)}))
     redis.call('RPUSH', ids, id)
     words[#words + 1] = 'created'

@@ -11,6 +11,7 @@ from marshmallow.fields import Boolean
 
 from jobs import settings as shared
 from webhook import gunicorn_conf
+from webhook.settings import LEAST_MEMORY
 from webhook.settings import Environment as WebhookEnvironment
 from worker import app as worker_app
 from worker.settings import Environment as WorkerEnvironment
@@ -100,6 +101,7 @@ def test_the_numbers_that_stand_for_unset_and_for_margins() -> None:
     first = f"Unset: {shared.POLL_FIRST_WITH_CALLBACKS:g} where `BOOMERANG_PUBLIC_URL` is set, else"
     assert f"{first} {shared.POLL_FIRST_WITHOUT:g}." in rows["BOOMERANG_POLL_FIRST"]
     assert f"at least {shared.MIN_SECRET} characters" in rows["BOOMERANG_CALLBACK_SECRETS"]
+    assert f"from {LEAST_MEMORY} on bytes" in rows["BOOMERANG_MAX_MEMORY"]
 
 
 def test_celerys_and_gunicorns_settings_are_those_of_the_code() -> None:

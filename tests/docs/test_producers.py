@@ -13,6 +13,7 @@ from schemas.requests import base
 from schemas.requests.fields import Labels
 from schemas.urls import MAX_URL
 from webhook.intake import MOST_ERRORS
+from webhook.pressure import RETRY_AFTER
 from webhook.provider_door import unwrapped
 from webhook.settings import JOB_LIMIT
 
@@ -74,6 +75,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert f"up to {LONGEST_WAIT} s a call" in TEXT
     assert f"`limit` is at most {MAX_PAGE}" in TEXT
     assert f"the first {MOST_ERRORS:,} are" in TEXT
+    assert f"`Retry-After: {RETRY_AFTER}`" in TEXT
     assert f"beyond {JOB_LIMIT // 2**20} MiB" in TEXT
     assert f"at most {MAX_URL:,} characters" in TEXT
     assert f"at most {Labels.COUNT} texts of {Labels.VALUE} characters" in TEXT

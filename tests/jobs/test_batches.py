@@ -357,7 +357,7 @@ def test_a_commit_is_finished_by_whoever_is_there(bench: Any, make: Any, monkeyp
     # Given a process that dies after the decision
     bench.store.stage("t", [make(f"s{number}") for number in range(5)])
     monkeypatch.setattr("jobs.batches.STEP", 2)
-    assert bench.store._scripts.call("commit", "t", "x", "{}", 5) == "begun"
+    assert bench.store._scripts.call("commit", "t", "x", "{}", 5, "") == "begun"
     assert bench.raw.ttl(bench.keys.of("staged", "t")) == -1
     # Then the batch is there, and not done before all its lines are
     assert not bench.store.batch("x").done

@@ -191,7 +191,7 @@ def test_an_id_may_look_like_a_key(bench: Any, job_id: str) -> None:
 
 def test_enqueue_is_all_or_nothing(bench: Any, make: Callable[..., NewJob]) -> None:
     with pytest.raises(redis.ResponseError, match="arguments"):
-        bench.store._scripts.call("enqueue", "", "{}", 1, "fox", "text", "{}", "hen")
+        bench.store._scripts.call("enqueue", "", "{}", 1, "", "fox", "text", "{}", "hen")
     bench.raw.config_set("maxmemory", 1)
     try:
         with pytest.raises(StoreUnavailable, match="BOOMERANG_REDIS_URL"):

@@ -73,8 +73,8 @@ def test_an_upload_that_breaks_off_leaves_nothing(
 
 def test_a_store_that_goes_away_is_all_or_nothing(settings: Settings, store: Store, client: FlaskClient) -> None:
     class Dying(Store):
-        def commit(self, token: str, batch_id: str, staged: int) -> Any:
-            super().commit(token, batch_id, staged)
+        def commit(self, *args: Any, **options: Any) -> Any:
+            super().commit(*args, **options)
             raise StoreUnavailable("the answer got lost")
 
     producer = create_app(settings, Dying(store._client, settings), lambda *_: True).test_client()

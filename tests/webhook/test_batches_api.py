@@ -126,11 +126,11 @@ class Dying(Store):
 
     left = 2
 
-    def enqueue(self, jobs: Any, batch: str | None = None) -> Enqueued:
+    def enqueue(self, *args: Any, **options: Any) -> Enqueued:
         if self.left == 0:
             raise StoreUnavailable("gone")
         self.left -= 1
-        return super().enqueue(jobs, batch)
+        return super().enqueue(*args, **options)
 
 
 def test_a_store_that_goes_away_midway_says_how_to_go_on(settings: Settings, store: Store, client: FlaskClient) -> None:
@@ -157,9 +157,9 @@ def test_large_lines_are_handed_over_in_small_chunks(
     sizes: list[int] = []
 
     class Watching(Store):
-        def enqueue(self, jobs: Any, batch: str | None = None) -> Enqueued:
+        def enqueue(self, jobs: Any, *args: Any, **options: Any) -> Enqueued:
             sizes.append(sum(len(job.text) for job in jobs))
-            return super().enqueue(jobs, batch)
+            return super().enqueue(jobs, *args, **options)
 
     producer = create_app(settings, Watching(store._client, settings), lambda *_: True).test_client()
     line = (

@@ -22,7 +22,14 @@ def test_ready(app: Flask) -> None:
     assert Readiness().validate(answer.json) == {}
     assert answer.json == {
         "ready": True,
-        "dependencies": {"redis": "ok", "broker": "ok", "api_keys": "ok", "callbacks": "ok", "lanes": "ok"},
+        "dependencies": {
+            "redis": "ok",
+            "broker": "ok",
+            "api_keys": "ok",
+            "callbacks": "ok",
+            "room": "ok",
+            "lanes": "ok",
+        },
     }
 
 

@@ -64,3 +64,16 @@ def test_secrets_stay_out_of_the_repr() -> None:
         "BOOMERANG_REDIS_URL": "redis://:canary-password@127.0.0.1:6379/0",
     }
     assert "canary" not in repr(Settings.from_env(env))
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [("0", 0.0), ("0.5", 0.5), ("1", 1.0), ("1048576", 1048576.0), ("3e9", 3e9), ("", 0.85)]
+)
+def test_memory_is_a_share_or_bytes(given: str, read: float) -> None:
+    assert Settings.from_env({"BOOMERANG_MAX_MEMORY": given}).max_memory == read
+
+
+@pytest.mark.parametrize("given", ["85", "-0.1", "1.01", "2gb", "nan", "inf"])
+def test_what_is_neither_is_refused(given: str) -> None:
+    with pytest.raises(SettingsInvalid, match="BOOMERANG_MAX_MEMORY: "):
+        Settings.from_env({"BOOMERANG_MAX_MEMORY": given})

@@ -1,0 +1,226 @@
+"""Back-pressure: when no more jobs are taken in, and what a producer is told then."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import redis
+from flask.testing import FlaskClient
+from prometheus_client import CollectorRegistry, Counter
+
+from jobs.audit import audit
+from jobs.memory import Memory
+from jobs.order import NewJob
+from jobs.store import Store
+from schemas.provider_views import TaskRefused
+from webhook.app import create_app
+from webhook.pressure import GOOD_FOR, GOOD_FOR_BYTES, Pressure
+from webhook.settings import Settings
+
+MB = 1024 * 1024
+
+
+@dataclass
+class Looks:
+    """A store that tells its memory, and a clock, both held by the test."""
+
+    memory_now: Memory | None = None
+    now: float = 100.0
+    looked: int = 0
+    turned_away: Counter = field(default_factory=lambda: Counter("away", "…", ["reason"], registry=CollectorRegistry()))
+
+    def memory(self) -> Memory | None:
+        self.looked += 1
+        return self.memory_now
+
+    def pressure(self, **settings: Any) -> Pressure:
+        store: Callable[[], Any] = lambda: self  # noqa: E731
+        return Pressure(store, Settings(**settings), self.turned_away, lambda: self.now)
+
+
+@pytest.mark.parametrize(
+    ("settings", "memory", "limit"),
+    [
+        pytest.param({}, Memory(84 * MB, 100 * MB), None, id="room"),
+        pytest.param({}, Memory(85 * MB, 100 * MB), 0, id="the share is used"),
+        pytest.param({}, Memory(85 * MB, 0), None, id="a Redis without a limit"),
+        pytest.param({}, None, None, id="a Redis that does not tell"),
+        pytest.param({"max_memory": 0.5}, Memory(50 * MB, 100 * MB), 0, id="another share"),
+        pytest.param({"max_memory": 1.0}, Memory(99 * MB, 100 * MB), None, id="all of it"),
+        pytest.param({"max_memory": 0.0}, Memory(100 * MB, 100 * MB), None, id="not watched"),
+        pytest.param({"max_memory": 20.0 * MB}, Memory(20 * MB, 0), 0, id="bytes"),
+        pytest.param({"max_memory": 20.0 * MB}, Memory(19 * MB, 0), None, id="fewer bytes"),
+        pytest.param({"max_unfinished": 7}, Memory(1, 100), 7, id="a number of jobs"),
+        pytest.param({"max_unfinished": 7}, Memory(99, 100), 0, id="a number of jobs, and no memory"),
+    ],
+)
+def test_how_many_jobs_there_may_be(settings: dict[str, Any], memory: Memory | None, limit: int | None) -> None:
+    assert Looks(memory).pressure(**settings).limit(1) == limit
+
+
+def test_memory_is_looked_at_once_a_moment_or_when_much_was_taken_in() -> None:
+    looks = Looks(Memory(1, 100))
+    pressure = looks.pressure()
+    for _ in range(50):
+        pressure.limit(GOOD_FOR_BYTES // 100)
+    assert looks.looked == 1
+    for _ in range(51):
+        pressure.limit(GOOD_FOR_BYTES // 100)
+    assert looks.looked == 2
+    looks.now += GOOD_FOR
+    looks.memory_now = Memory(99, 100)
+    assert (pressure.limit(1), looks.looked) == (0, 3)
+
+
+@pytest.mark.parametrize(("memory", "reason"), [(Memory(1, 100), "jobs"), (Memory(99, 100), "memory")])
+def test_a_refusal_says_why_and_when_to_come_back(memory: Memory, reason: str) -> None:
+    looks = Looks(memory)
+    problem = looks.pressure(max_unfinished=12_000).refused(id="b")
+    assert (problem.status, problem.headers["Retry-After"], problem.more) == (429, "30", {"id": "b"})
+    assert {"jobs": "12,000 unfinished jobs", "memory": "BOOMERANG_MAX_MEMORY"}[reason] in problem.detail
+    assert "Send the same again" in problem.detail
+    assert looks.turned_away.labels(reason)._value.get() == 1
+
+
+@pytest.mark.parametrize(
+    ("memory", "unfinished", "said"),
+    [
+        (Memory(1, 100), 11, None),
+        (Memory(1, 100), 12, "BOOMERANG_MAX_UNFINISHED"),
+        (Memory(99, 100), 0, "BOOMERANG_MAX_MEMORY"),
+        (None, 0, "INFO"),
+    ],
+)
+def test_the_note(memory: Memory | None, unfinished: int, said: str | None) -> None:
+    note = Looks(memory).pressure(max_unfinished=12).note(unfinished)
+    assert note is None if said is None else said in str(note)
+
+
+# --- over HTTP, on a real Redis -------------------------------------------------------------------------------------
+
+LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
+
+
+@pytest.fixture
+def limited(settings: Settings, store: Store, client: FlaskClient) -> Callable[..., FlaskClient]:
+    """`limited(max_unfinished=3)`: a producer of a service with these settings."""
+
+    def make(**changes: Any) -> FlaskClient:
+        producer = create_app(replace(settings, **changes), store).test_client()
+        producer.environ_base = client.environ_base
+        return producer
+
+    return make
+
+
+@pytest.fixture
+def full_memory(raw: redis.Redis) -> Iterator[None]:
+    """Redis has used 90 % of what it may."""
+    raw.config_set("maxmemory", int(raw.info("memory")["used_memory"] / 0.9))
+    yield
+    raw.config_set("maxmemory", 0)
+
+
+def counted(client: FlaskClient, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + " ")), 0.0)
+
+
+def test_a_job_that_finds_no_room(limited: Callable[..., FlaskClient], fox: dict[str, Any], store: Store) -> None:
+    client = limited(max_unfinished=1)
+    client.post("/v1/jobs", json=fox | {"external_task_id": "first"})
+
+    answer = client.post("/v1/jobs", json=fox | {"external_task_id": "second"})
+
+    assert (answer.status_code, answer.content_type) == (429, "application/problem+json")
+    assert answer.headers["Retry-After"] == "30"
+    assert "Nothing was enqueued" in answer.json["detail"]
+    assert client.get("/v1/jobs/second").status_code == 404
+    # A repeat of what is there is none of it
+    assert client.post("/v1/jobs", json=fox | {"external_task_id": "first"}).status_code == 200
+    assert client.post("/v1/jobs", json=fox | {"external_task_id": "first", "n": 2}).status_code == 409
+    assert counted(client, 'boomerang_turned_away_total{reason="jobs"}') == 1
+    assert "BOOMERANG_MAX_UNFINISHED" in client.get("/readyz").json["dependencies"]["room"]
+    assert client.get("/readyz").status_code == 200
+    # And an end makes room
+    store.cancel("first")
+    assert client.post("/v1/jobs", json=fox | {"external_task_id": "second"}).status_code == 201
+
+
+def test_the_providers_door_says_it_in_the_providers_form(
+    limited: Callable[..., FlaskClient], fox: dict[str, Any]
+) -> None:
+    client = limited(max_unfinished=1)
+    client.post("/v1/jobs", json=fox)
+    answer = client.post("/model/v1/generation", json=fox)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
+    assert answer.json["error"]["code"] == "1303"
+    assert TaskRefused().validate(answer.json) == {}
+
+
+def test_an_upload_stops_and_the_same_again_goes_on(
+    limited: Callable[..., FlaskClient], store: Store, messages: Callable[[str], list[list[str]]]
+) -> None:
+    # Given room for one chunk and a half
+    client = limited(max_unfinished=750)
+
+    stopped = client.post("/v1/batches", data=LINE * 1200 + b"not json\n")
+
+    # Then the answer says how many are in, and how to go on; workers begin with those
+    assert (stopped.status_code, stopped.headers["Retry-After"]) == (429, "30")
+    assert (stopped.json["accepted"], stopped.json["known"]) == (750, 0)
+    batch = stopped.json["id"]
+    assert "750 jobs" in stopped.json["detail"]
+    assert f"?id={batch}" in stopped.json["detail"]
+    assert messages("boomerang.submit") == [[]]
+    assert counted(client, 'boomerang_jobs_received_total{outcome="created"}') == 750
+    # As long as nothing has ended, nothing more is taken in, and nothing is lost
+    again = client.post(f"/v1/batches?id={batch}", data=LINE * 1200)
+    assert (again.status_code, again.json["accepted"], again.json["known"]) == (429, 0, 750)
+    for number in range(1, 501):
+        store.cancel(f"{batch}.{number}")
+    last = client.post(f"/v1/batches?id={batch}", data=LINE * 1200 + b"not json\n")
+    assert last.status_code == 201
+    assert {name: last.json[name] for name in ("accepted", "known", "rejected")} == {
+        "accepted": 450, "known": 750, "rejected": 1
+    }  # fmt: skip
+    # A whole repeat is none of it, however full it is
+    full = limited(max_unfinished=1)
+    assert full.post(f"/v1/batches?id={batch}", data=LINE * 1200).json["known"] == 1200
+    assert audit(store) == []
+
+
+def test_all_lines_or_none_where_there_is_no_room_for_all(
+    limited: Callable[..., FlaskClient], store: Store, raw: redis.Redis
+) -> None:
+    client = limited(max_unfinished=750)
+    answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 1200)
+    assert (answer.status_code, answer.json["accepted"]) == (429, 0)
+    assert "Nothing was enqueued" in answer.json["detail"]
+    assert client.get("/v1/batches/b").status_code == 404
+    assert list(raw.scan_iter("{b}:[uv]:*")) == []
+    assert client.post("/v1/batches?id=b&on_error=abort", data=LINE * 750).status_code == 201
+    assert client.post("/v1/batches?id=b&on_error=abort", data=LINE * 750).json["known"] == 750
+    assert audit(store) == []
+
+
+@pytest.mark.usefixtures("full_memory")
+def test_a_redis_that_is_nearly_full(limited: Callable[..., FlaskClient], fox: dict[str, Any], store: Store) -> None:
+    store.enqueue([NewJob(id="old", text="{}", model="kirin_image_omni")])
+    client = limited()
+    for path, data in (
+        ("/v1/jobs", LINE),
+        ("/v1/batches", LINE),
+        ("/v1/batches?on_error=abort", LINE),
+        ("/model/v1/generation", LINE),
+    ):
+        answer = client.post(path, data=data)
+        assert answer.status_code == 429, path
+        assert "BOOMERANG_MAX_MEMORY" in answer.text
+    assert counted(client, 'boomerang_turned_away_total{reason="memory"}') == 4
+    assert "BOOMERANG_MAX_MEMORY" in client.get("/readyz").json["dependencies"]["room"]
+    assert [job.id for job in store.page().jobs] == ["old"]
+    # What is there goes on
+    assert client.post("/v1/jobs/old/cancel").json["status"] == "cancelled"
+    assert limited(max_memory=0.95).post("/v1/jobs", json=fox).status_code == 201
