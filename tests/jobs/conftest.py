@@ -11,7 +11,7 @@ import redis
 from jobs.audit import audit
 from jobs.keys import Keys
 from jobs.order import NewJob
-from jobs.record import Claim, Due, Job, Owed, Result
+from jobs.record import LANE, Claim, Due, Job, Owed, Result
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store import Store, connect
@@ -53,11 +53,11 @@ class Bench:
     def fields(self, job_id: str) -> dict[str, str]:
         return self.raw.hgetall(self.keys.of("job", job_id))
 
-    def lane(self) -> dict[str, str]:
-        return self.raw.hgetall(self.keys.of("lane", "default"))
+    def lane(self, name: str = LANE) -> dict[str, str]:
+        return self.raw.hgetall(self.keys.of("lane", name))
 
-    def slots(self) -> tuple[int, int]:
-        lane = self.lane()
+    def slots(self, name: str = LANE) -> tuple[int, int]:
+        lane = self.lane(name)
         return int(lane.get("slots", 0)), int(lane.get("window", 0))
 
     def ready(self) -> list[str]:

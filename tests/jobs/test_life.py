@@ -29,14 +29,18 @@ from hypothesis.stateful import (
 
 from jobs.audit import audit
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed
-from jobs.order import NewJob
+from jobs.lanes import LaneSettings, pooled
+from jobs.order import BatchOptions, NewJob
 from jobs.policy import absent_beyond_doubt, next_delivery, next_look, next_poll
-from jobs.record import NANO, Claim, Due, Owed, Result, external_id
+from jobs.record import NANO, Claim, Due, Owed, Priority, Result, external_id
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store import Outcome, Store
 
-SETTINGS = Settings(max_in_flight=2, deadline=12, submit_lease=30, lookup_grace=10, max_attempts=2, retention=1e9)
+#: Slots of each of the two accounts.
+SLOTS = 2
+LANES = pooled([LaneSettings(name="a", max_in_flight=SLOTS), LaneSettings(name="b", max_in_flight=SLOTS)])
+SETTINGS = Settings(named_lanes=LANES, deadline=12, submit_lease=30, lookup_grace=10, max_attempts=2, retention=1e9)
 #: Shorter than the grace: what the provider has created shows by then.
 LAG = 8.0
 IDS = ("a", "b", "c", "d.e:f-g_h")
@@ -60,6 +64,7 @@ class Post:
     """What we know of the last POST of an external id, for the rule about second ones."""
 
     at: float
+    lane: str
     surely_absent: bool = False
     vain_looks: int = 0
 
@@ -111,21 +116,36 @@ class Life(RuleBasedStateMachine):
         other=st.booleans(),
         batch=st.sampled_from([None, None, "x", "y"]),
         twice=st.booleans(),
+        priority=st.sampled_from([None, None, Priority.HIGH, Priority.LOW]),
+        expires_in=st.sampled_from([None, None, None, 20.0]),
+        delay=st.sampled_from([0.0, 0.0, 4.0]),
     )
-    def enqueue(self, ids: list[str], other: bool, batch: str | None, twice: bool) -> None:
+    def enqueue(
+        self,
+        ids: list[str],
+        *,
+        other: bool,
+        batch: str | None,
+        twice: bool,
+        priority: Priority | None = None,
+        expires_in: float | None = None,
+        delay: float = 0.0,
+    ) -> None:
         jobs = []
         for job_id in ids:
             number = IDS.index(job_id)
             text = f"{job_id}, another" if other and job_id in self.accepted else job_id
             owed = frozenset([set(), {Owed.NOTIFY}, {Owed.CELERY}, set(Owed)][number])
-            jobs.append(NewJob(id=job_id, text=text, model="m", n=number % 3 + 1, owed=owed))
+            times: Any = {"priority": priority, "expires_in": expires_in, "delay": delay}
+            jobs.append(NewJob(id=job_id, text=text, model="m", n=number % 3 + 1, owed=owed, **times))
         expected = []
         for job in jobs:
             known = self.accepted.setdefault(job.id, job)
             expected.append(
                 Outcome.CREATED if known is job else Outcome.KNOWN if known.text == job.text else Outcome.CONFLICT
             )
-        enqueued = self.again(lambda: self.store.enqueue(jobs, batch), twice=twice)
+        options = BatchOptions(owner="shop", weight=3 if batch == "x" else 1)
+        enqueued = self.again(lambda: self.store.enqueue(jobs, batch, options), twice=twice)
         assert list(enqueued.outcomes) == expected
 
     # One rule for all that producers may want: what is rarer in life should not crowd out the work.
@@ -182,14 +202,17 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         limit=st.integers(1, 3),
+        lane=st.sampled_from(LANES),
         outcome=st.sampled_from(POSTS),
         lag=st.floats(0, LAG),
         until=st.sampled_from(["admitted", "claimed", "sent", "recorded", "recorded", "recorded"]),
         twice=st.booleans(),
     )
-    def workers_work(self, limit: int, outcome: str, lag: float, until: str, twice: bool) -> None:
+    def workers_work(
+        self, *, limit: int, lane: LaneSettings, outcome: str, lag: float, until: str, twice: bool
+    ) -> None:
         """Jobs go out, up to some point; `a_step` may take them on from there, or they are never heard of again."""
-        ids = self.store.admit(limit).ids
+        ids = self.store.admit(limit, lane).ids
         if until == "admitted":
             self.messages += [ids] if ids else []
             return
@@ -248,7 +271,8 @@ class Life(RuleBasedStateMachine):
         if earlier and not earlier.surely_absent:
             assert earlier.vain_looks >= 2, "sent again without two looks"
             assert self.now - earlier.at >= SETTINGS.lookup_grace, "sent again within the grace"
-        self.posts[external] = Post(self.now)
+            assert earlier.lane == claim.lane, "sent through another account, which cannot know of it"
+        self.posts[external] = Post(self.now, claim.lane)
         if outcome in ("created", "lost", "exists", "crash"):
             assert external not in self.tasks, "bought twice"
             self.tasks[external] = Task(self.now + lag)
@@ -268,7 +292,7 @@ class Life(RuleBasedStateMachine):
             "too late": lambda: store.requeue(*held, ""),
         }
         if outcome == "held":
-            self.again(lambda: store.hold("429", base=1.0, cap=60.0), twice=twice)
+            self.again(lambda: store.hold("429", base=1.0, cap=60.0, lane=claim.lane), twice=twice)
         done = self.again(verbs[outcome], twice=twice)
         if outcome in ("held", "not created") and done in ("queued", "over"):
             self.posts[claim.external_task_id].surely_absent = True
@@ -411,18 +435,21 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         assert audit(self.store) == []
-        slots, window = self.bench.slots()
         jobs = {job_id: self.store.get(job_id) for job_id in self.accepted}
-        using = [job for job in jobs.values() if job.at_provider not in (None, State.QUEUED)]
-        limit = max([SETTINGS.max_in_flight, *(job.n for job in using)]) if len(using) <= 1 else SETTINGS.max_in_flight
-        if slots:
-            assert slots + window <= limit
+        for name in "ab":
+            slots, window = self.bench.slots(name)
+            using = [job for job in jobs.values() if job.lane == name and job.at_provider not in (None, State.QUEUED)]
+            limit = max([SLOTS, *(job.n for job in using)]) if len(using) <= 1 else SLOTS
+            if slots:
+                assert slots + window <= limit
         assert self.store.totals().cost == self.spent
         for _, change in self.bench.raw.xrange(self.bench.keys.single("changes"), min=self.read):
             assert not change["from"] or State(change["state"]) in (TRANSITIONS[State(change["from"])])
         last = self.bench.raw.xrevrange(self.bench.keys.single("changes"), count=1)
         self.read = f"({last[0][0]}" if last else "-"
         for job_id, job in jobs.items():
+            if job.settled_by == "expires_in":
+                assert job_id not in self.tasks, "expired unpaid, but bought"
             if job.state is State.COMPLETED and job.result:
                 assert self.kept.setdefault(job_id, job.result) == job.result
 
@@ -437,7 +464,7 @@ class Life(RuleBasedStateMachine):
         assert not self.bench.raw.exists(self.bench.keys.single("sweeps"))
         rounds = 0
         while first := self.bench.raw.zrange(self.bench.keys.single("alarms"), 0, 0, withscores=True):
-            wait = 0.5 if self.bench.ready() else (first[0][1] - self.bench.now) / 1e6
+            wait = 0.5 if any(self.store.totals().ready.values()) else (first[0][1] - self.bench.now) / 1e6
             self.bench.forward(max(0.0, wait))
             self.a_quiet_round()
             self.the_promises_hold()
@@ -460,7 +487,8 @@ class Life(RuleBasedStateMachine):
                     self.make_deliveries(claimed)
             else:
                 self.act_upon(due, self.look(due))
-        self.claim(self.store.admit(100).ids)
+        for lane in LANES:
+            self.claim(self.store.admit(100, lane).ids)
         while self.claims:
             self.send(*self.claims.pop(), "created", 0.0)
         while self.answers:
