@@ -11,7 +11,7 @@ from dataclasses import dataclass
 SINGLE: Mapping[str, str] = {
     "alarms": "alarms",  # ZSET id → µs at which someone must look at the job again
     "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
-    "totals": "totals",  # HASH last (creation), spent, contradicted
+    "totals": "totals",  # HASH last (creation), spent, contradicted, round (of reconcile)
     "pools": "pools",  # HASH pool → names of the lanes that admit from it, with spaces between
     "wake": "wake",  # STRING a hint to admit is under way
     "ring": "ring",  # STRING a hint to reconcile is under way

@@ -201,6 +201,7 @@ class Reading:
             ready={pool: int(waiting or 0) for pool, waiting in zip(pools, ready, strict=True)},
             cost=dollars(fields.get("spent", 0)),
             contradicted=int(fields.get("contradicted", 0)),
+            last_round=at(fields["round"]) if "round" in fields else None,
         )
 
     def lanes(self) -> tuple[Lane, ...]:

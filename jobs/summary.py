@@ -54,12 +54,16 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """All jobs: how many in each state, and how many wait for admission by pool; `cost` in USD."""
+    """All jobs: how many in each state, and how many wait for admission by pool; `cost` in USD.
+
+    `last_round`: when a round of reconcile last began, by Redis's clock.
+    """
 
     counts: Mapping[State, int]
     ready: Mapping[str, int]
     cost: Decimal
     contradicted: int
+    last_round: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

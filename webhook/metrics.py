@@ -69,6 +69,9 @@ class StateCollector(Collector):
             jobs.add_metric([state], count)
         yield jobs
         yield from self._lanes(lanes)
+        if totals.last_round:
+            about = "When a round of reconcile last began, in seconds since 1970."
+            yield GaugeMetricFamily("boomerang_last_round_seconds", about, totals.last_round.timestamp())
         ready = GaugeMetricFamily("boomerang_ready", "Jobs that wait for admission, by pool of lanes.", labels=["pool"])
         for pool, waiting in totals.ready.items():
             ready.add_metric([pool], waiting)

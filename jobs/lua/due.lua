@@ -7,6 +7,7 @@ arity(3)
 local now = clock()
 local lease, recheck = tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('DEL', KEY.ring)
+redis.call('HSET', KEY.totals, 'round', whole(now))
 local rung = redis.call('ZRANGEBYSCORE', KEY.alarms, '-inf', whole(now), 'LIMIT', 0, ARGV[1])
 local answer = {0, #rung}
 local readied = false

@@ -1,0 +1,1 @@
+"""`boomerang-server doctor`: what a new operator gets wrong, found before it costs anything."""

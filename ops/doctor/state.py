@@ -1,0 +1,120 @@
+"""The Redis of the jobs, and the broker where it is one: whether they keep what they are given."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+
+from jobs.store import connect
+from ops.doctor.finding import Finding, bad, ok, warning
+
+#: What the scripts were tested with.
+OLDEST = (6, 2)
+#: Share of `maxmemory` above which there is too little room for what jobs under way will still bring.
+FULL = 0.85
+#: Seconds by which this host's clock may differ from that of Redis: signatures and logs go by the former.
+APART = 5.0
+LOCAL = ("127.0.0.1", "::1", "localhost", None)
+STATE, BROKER = "BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL"
+#: kombu's sets of queues bound to an exchange; ours are bound to the anonymous one and have none.
+BINDINGS = "_kombu.binding.*"
+
+
+def look_at_redis(variable: str, url: str, *, state: bool) -> Iterator[Finding]:
+    """Version, eviction, persistence, memory, clock and access of one Redis. `state`: it holds the jobs."""
+    client = connect(url, most_connections=2)
+    try:
+        info: dict[str, Any] = client.info()
+        config = _config(client)
+        seconds, micros = client.time()
+        apart = time.time() - (seconds + micros / 1e6)
+        neighbours = [str(key) for key in client.scan_iter(match=BINDINGS, count=1000)] if not state else []
+    except redis.RedisError as error:
+        yield bad(variable, f"does not answer: {type(error).__name__}", f"Start it, or correct {variable}.")
+        return
+    finally:
+        client.close()
+    yield from judge(variable, info, config, state=state)
+    yield from _access(variable, url)
+    if abs(apart) > APART:
+        do = "Run a time service (chrony, systemd-timesyncd) on both; leases go by Redis's clock, signatures by hosts'."
+        yield warning(f"{variable}: clock", f"differs from this host's by {apart:+.1f} s", do)
+    if others := sorted({name for name in neighbours if not name.endswith((".pidbox", "celeryev", "celery"))}):
+        do = (
+            "Give all apps on one database the same visibility_timeout (300 here), or each a database of its own: the "
+            "shortest of them gives out everybody's messages a second time."
+        )
+        yield warning(f"{variable}: neighbours", f"another Celery app uses this database ({others[0]} …)", do)
+
+
+def judge(variable: str, info: Mapping[str, Any], config: Mapping[str, str], *, state: bool) -> Iterator[Finding]:
+    """What INFO and CONFIG GET say. `config` is empty where a hosted Redis does not tell."""
+    version = str(info.get("redis_version", "0"))
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < OLDEST:
+        yield bad(variable, f"Redis {version}", f"Use {'.'.join(map(str, OLDEST))} or newer.")
+    else:
+        yield ok(variable, f"Redis {version} answers")
+    if info.get("role") == "slave":
+        yield bad(f"{variable}: role", "is a replica", "Name the primary: a replica takes no writes.")
+    policy = info.get("maxmemory_policy")
+    limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    if policy != "noeviction":
+        yield bad(f"{variable}: eviction", f"maxmemory-policy is {policy}", "Set noeviction: others delete jobs.")
+    elif not limit:
+        do = "Set maxmemory below the machine's memory: a Redis that the kernel kills answers worse than a full one."
+        yield warning(f"{variable}: memory", "maxmemory is not set", do)
+    elif used > FULL * limit:
+        do = "Raise maxmemory, lower BOOMERANG_RETENTION, or give images as URLs."
+        yield warning(f"{variable}: memory", f"{used / limit:.0%} of maxmemory is in use", do)
+    else:
+        yield ok(f"{variable}: memory", f"{used / limit:.0%} of maxmemory in use, nothing is evicted")
+    yield from _persistence(variable, info, config, state=state)
+
+
+def _persistence(
+    variable: str, info: Mapping[str, Any], config: Mapping[str, str], *, state: bool
+) -> Iterator[Finding]:
+    about = f"{variable}: persistence"
+    fsync = config.get("appendfsync", "")
+    if not int(info.get("aof_enabled", 0)):
+        do = "Set appendonly yes: without it a restart takes every job since the last snapshot."
+        yield (
+            bad(about, "the append-only file is off", do)
+            if state
+            else warning(about, "the append-only file is off", do)
+        )
+    elif info.get("aof_last_write_status", "ok") != "ok":
+        yield bad(about, "the last write to the append-only file failed", "Look at its disk: full, or read-only?")
+    elif not state:
+        yield ok(about, "append-only file: messages are hints, their loss is made up for")
+    elif fsync == "always":
+        yield ok(about, "append-only file, on the disk before a command is answered")
+    elif fsync == "no":
+        yield bad(about, "appendfsync no", "Set appendfsync always, or everysec where a last second may be lost.")
+    else:
+        do = "Set appendfsync always where a power cut must not take the jobs accepted in the last second."
+        yield warning(about, f"append-only file, appendfsync {fsync or 'unknown'}", do)
+
+
+def _access(variable: str, url: str) -> Iterator[Finding]:
+    parts = urlsplit(url)
+    if parts.scheme == "unix" or parts.hostname in LOCAL:
+        return
+    if not parts.password:
+        do = "Set a password (requirepass, or an ACL user): whoever reaches it reads and changes every job."
+        yield bad(f"{variable}: access", "no password", do)
+    if parts.scheme == "redis":
+        do = "Use rediss:// unless the network between is yours alone."
+        yield warning(f"{variable}: access", "not encrypted", do)
+
+
+def _config(client: redis.Redis) -> dict[str, str]:
+    try:
+        # One at a time: Redis 6 takes a single name.
+        told: Any = client.config_get("appendfsync")
+    except redis.ResponseError:
+        return {}  # hosted ones refuse it, and ACLs should
+    return dict(told)

@@ -1,0 +1,187 @@
+"""What a new operator gets wrong is found, told with what to do, and nothing else is called bad."""
+
+import json
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from jobs.store import Store
+from ops import parts
+from ops.cli import main
+from ops.doctor.finding import Level
+from ops.doctor.service import FEW_BITS, bits, look_at_callbacks, look_at_flower, look_at_rounds, look_at_secrets
+from ops.doctor.state import judge
+from ops.stack import LocalStack, Options
+from webhook.settings import Settings as WebhookSettings
+from worker.settings import Settings as WorkerSettings
+
+GOOD = {
+    "redis_version": "7.2.4",
+    "role": "master",
+    "maxmemory_policy": "noeviction",
+    "maxmemory": 1_000,
+    "used_memory": 100,
+    "aof_enabled": 1,
+    "aof_last_write_status": "ok",
+}
+LONG = "f3Jx0Qw9zT1mB7vK2nR8sYdL5hPcA6eG"
+
+
+def test_a_redis_as_it_should_be() -> None:
+    assert {finding.level for finding in judge("X", GOOD, {"appendfsync": "always"}, state=True)} == {Level.OK}
+
+
+@pytest.mark.parametrize(
+    ("info", "fsync", "level", "about"),
+    [
+        ({"redis_version": "5.0.14"}, "always", Level.BAD, "X"),
+        ({"role": "slave"}, "always", Level.BAD, "X: role"),
+        ({"maxmemory_policy": "allkeys-lru"}, "always", Level.BAD, "X: eviction"),
+        ({"maxmemory": 0}, "always", Level.WARNING, "X: memory"),
+        ({"used_memory": 900}, "always", Level.WARNING, "X: memory"),
+        ({"aof_enabled": 0}, "always", Level.BAD, "X: persistence"),
+        ({"aof_last_write_status": "err"}, "always", Level.BAD, "X: persistence"),
+        ({}, "everysec", Level.WARNING, "X: persistence"),
+        ({}, "no", Level.BAD, "X: persistence"),
+        ({}, "", Level.WARNING, "X: persistence"),  # a hosted one that does not tell
+    ],
+)
+def test_a_redis_that_is_not(info: dict[str, Any], fsync: str, level: Level, about: str) -> None:
+    found = [each for each in judge("X", GOOD | info, {"appendfsync": fsync}, state=True) if each.level is not Level.OK]
+    assert [(each.level, each.about) for each in found] == [(level, about)]
+    assert found[0].do
+
+
+def test_messages_may_be_lost_jobs_may_not() -> None:
+    (found,) = [each for each in judge("X", GOOD | {"aof_enabled": 0}, {}, state=False) if each.level is not Level.OK]
+    assert found.level is Level.WARNING
+
+
+@pytest.mark.parametrize(
+    ("secret", "weak"), [("changeme-changeme", True), ("a" * 64, True), ("sim-key", True), (LONG, False)]
+)
+def test_what_can_be_guessed(secret: str, weak: bool) -> None:
+    assert (bits(secret) < FEW_BITS) is weak
+
+
+def test_weak_and_shared_secrets_are_told_and_not_shown() -> None:
+    webhook = WebhookSettings(callback_secrets=("password-password",), api_keys=(f"shop:{LONG}", "key"))
+    worker = WorkerSettings(provider_key=LONG)
+    found = list(look_at_secrets(webhook, worker))
+    assert {(each.level, each.about) for each in found} == {
+        (Level.BAD, "BOOMERANG_CALLBACK_SECRETS"),
+        (Level.BAD, "BOOMERANG_API_KEYS"),
+        (Level.BAD, "secrets"),
+    }
+    assert not [each for each in found if LONG in repr(each) or "password-" in repr(each)]
+
+
+def test_rounds_of_reconcile(redis_url: str, store: Store) -> None:
+    settings = WorkerSettings(redis_url=redis_url)
+    assert [each.level for each in look_at_rounds(settings)] == [Level.BAD]
+    store.due(1)
+    assert [each.level for each in look_at_rounds(settings)] == [Level.OK]
+
+
+class Answering(HTTPServer):
+    """Answers every request with one status."""
+
+    def __init__(self, status: int) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            do_POST = do_GET  # noqa: N815 - http.server's own form
+
+            def log_message(self, *_: Any) -> None:
+                """Quiet."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+@pytest.fixture
+def answering() -> Any:
+    servers: list[tuple[Answering, Thread]] = []
+
+    def make(status: int) -> str:
+        server = Answering(status)
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        servers.append((server, thread))
+        return server.url
+
+    yield make
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(("status", "level"), [(200, Level.BAD), (401, Level.OK), (403, Level.OK)])
+def test_flower_without_a_password(answering: Callable[[int], str], status: int, level: Level) -> None:
+    (found,) = look_at_flower(answering(status))
+    assert found.level is level
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "said"),
+    [
+        (204, Level.OK, "believed"),
+        (403, Level.BAD, "refuses our signature"),
+        (404, Level.BAD, "answers 404"),
+        (301, Level.BAD, "answers 301"),
+    ],
+)
+def test_a_callback_to_ourselves(answering: Callable[[int], str], status: int, level: Level, said: str) -> None:
+    settings = WebhookSettings(public_url=answering(status), callback_secrets=(LONG,))
+    (found,) = look_at_callbacks(settings)
+    assert found.level is level
+    assert said in found.said
+
+
+def test_an_address_that_nobody_serves() -> None:
+    settings = WebhookSettings(public_url="http://127.0.0.1:1", callback_secrets=(LONG,))
+    (found,) = look_at_callbacks(settings)
+    assert (found.level, "cannot be reached" in found.said) == (Level.BAD, True)
+
+
+def test_bad_settings_are_told_before_anything_else() -> None:
+    env = {"BOOMERANG_MAX_IN_FLIGHT": "many", "BOOMERANG_CONCURRENCY": "0", "BOOMERANG_MAX_BODY": "1"}
+    answer = CliRunner().invoke(main, ["doctor", "--json"], env=env)
+    found = [json.loads(line) for line in answer.output.splitlines()]
+    assert {each["about"] for each in found} == set(env)
+    assert answer.exit_code == 1
+
+
+@pytest.mark.stack
+def test_a_stack_as_we_ship_it(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+    with LocalStack(Options(folder=tmp_path / "stack", flower=False), lambda *_: None) as stack:
+        env = parts.environment(stack.plan, stack.redis_url) | {
+            "BOOMERANG_PROVIDER_KEY": stack.plan.secrets.provider_key,
+            "BOOMERANG_API_KEYS": stack.plan.api_keys,
+        }
+
+        def run() -> tuple[int, dict[str, str]]:
+            answer = CliRunner().invoke(main, ["doctor", "--json", "--flower", "http://127.0.0.1:1"], env=env)
+            found = [json.loads(line) for line in answer.output.splitlines()]
+            return answer.exit_code, {each["about"]: each["level"] for each in found}
+
+        wait_for(lambda: run()[0] == 0, timeout=30, message="nothing is bad once the first round was made")
+        _, levels = run()
+        assert {about for about, level in levels.items() if level == Level.WARNING} == {
+            "BOOMERANG_REDIS_URL: memory",  # no maxmemory: it is somebody's own machine
+            "BOOMERANG_REDIS_URL: persistence",  # everysec
+        }
+        assert {"workers", "beat", "callbacks", "provider, lane default"} <= levels.keys()
