@@ -69,9 +69,9 @@ class StateCollector(Collector):
             jobs.add_metric([state], count)
         yield jobs
         yield from self._lanes(lanes)
-        if totals.last_round:
-            about = "When a round of reconcile last began, in seconds since 1970."
-            yield GaugeMetricFamily("boomerang_last_round_seconds", about, totals.last_round.timestamp())
+        about = "When a round of reconcile last began, in seconds since 1970; 0: never."
+        last = totals.last_round.timestamp() if totals.last_round else 0
+        yield GaugeMetricFamily("boomerang_last_round_seconds", about, last)
         ready = GaugeMetricFamily("boomerang_ready", "Jobs that wait for admission, by pool of lanes.", labels=["pool"])
         for pool, waiting in totals.ready.items():
             ready.add_metric([pool], waiting)
