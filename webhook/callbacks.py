@@ -5,7 +5,7 @@ that gets an error repeats itself. Plain Flask, since this is the path that runs
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from flask import Blueprint, Response, request
@@ -16,6 +16,7 @@ from jobs.reports import ended
 from jobs.settings import CallbackMode
 from jobs.store import Store
 from schemas import BodyInvalid, TaskReport, TaskStatus, parse_json, read_callback, token_is_valid
+from schemas.signatures import is_signed
 from webhook.bodies import checked_length, read_whole
 from webhook.messages import DELIVER, RECONCILE, SUBMIT
 from webhook.problems import ProblemError
@@ -43,7 +44,9 @@ def take(external_task_id: str, token: str) -> Response:
     try:
         length = checked_length(request, shared.settings.max_callback)
         _check_token(external_task_id, token, shared.settings.callback_secrets)
-        report = read_callback(parse_json(read_whole(request, length)))
+        body = read_whole(request, length)
+        _check_signature(dict(request.headers), body, shared.settings.signature_secrets)
+        report = read_callback(parse_json(body))
         taken = apply(shared.store, shared.settings.callback_mode, external_task_id, report)
     except ProblemError as error:
         outcome(f"refused_{error.status}").inc()
@@ -80,6 +83,16 @@ def _check_token(external_task_id: str, token: str, secrets: Sequence[str]) -> N
     if not token_is_valid(external_task_id, token, secrets):
         raise ProblemError(
             403, "This address was not made by us, or its secret was retired; call the one you were given."
+        )
+
+
+def _check_signature(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> None:
+    # A repeat within the five minutes is a repeat like any other: it changes nothing.
+    if secrets and not is_signed(headers, body, secrets):
+        raise ProblemError(
+            403,
+            "Not signed, or not with a secret of ours, or more than five minutes ago; "
+            "sign as https://www.standardwebhooks.com says.",
         )
 
 

@@ -6,6 +6,7 @@ from marshmallow import Schema, ValidationError, validate
 from marshmallow import fields as ma
 
 from jobs import settings as shared
+from schemas.signatures import check_secrets
 from webhook.keys import Key
 
 #: A completed task of nine images with long signed URLs is below 20 KB (bytes).
@@ -52,6 +53,9 @@ class Environment(shared.Environment):
     )
     max_body = ma.Integer(data_key="BOOMERANG_MAX_BODY", load_default=JOB_LIMIT, validate=validate.Range(min=1024))
 
+    signature_secrets = shared.CommaSeparated(
+        data_key="BOOMERANG_SIGNATURE_SECRETS", load_default=list, validate=check_secrets
+    )
     max_unfinished = ma.Integer(data_key="BOOMERANG_MAX_UNFINISHED", load_default=0, validate=validate.Range(min=0))
     max_memory = ma.Float(data_key="BOOMERANG_MAX_MEMORY", load_default=MEMORY_SHARE, validate=_share_or_bytes)
 
@@ -61,12 +65,14 @@ class Settings(shared.Settings):
     """What the webhook needs to know. Sizes in bytes.
 
     `api_keys` as webhook.keys reads them; without any every producer is refused. Beyond `max_unfinished` jobs (0: any
-    number) or `max_memory` (up to 1 a share of Redis's own limit, above it bytes, 0: any) no more are taken in.
+    number) or `max_memory` (up to 1 a share of Redis's own limit, above it bytes, 0: any) no more are taken in. With
+    `signature_secrets` callbacks must be signed, too.
     """
 
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     max_callback: int = CALLBACK_LIMIT
     max_body: int = JOB_LIMIT
+    signature_secrets: tuple[str, ...] = field(default=(), repr=False)
     max_unfinished: int = 0
     max_memory: float = MEMORY_SHARE
 

@@ -11,6 +11,7 @@ from marshmallow import fields as ma
 from jobs import settings as shared
 from jobs.errors import SettingsInvalid
 from jobs.lanes import LaneSettings
+from schemas.signatures import check_secrets
 
 PROVIDER = "https://cloud.vtrix.ai"
 KEY_VARIABLE = "BOOMERANG_PROVIDER_KEY"
@@ -62,6 +63,9 @@ class Environment(shared.Environment):
     concurrency = ma.Integer(data_key="BOOMERANG_CONCURRENCY", load_default=32, validate=validate.Range(1, 1024))
     group = ma.Integer(data_key="BOOMERANG_SUBMIT_GROUP", load_default=20, validate=validate.Range(1, 500))
     generate_queue = ma.String(data_key="BOOMERANG_GENERATE_QUEUE", load_default="celery", validate=validate.Length(1))
+    notify_secrets = shared.CommaSeparated(
+        data_key="BOOMERANG_NOTIFY_SECRETS", load_default=list, validate=check_secrets
+    )
     events = ma.Enum(Switch, by_value=True, data_key="BOOMERANG_EVENTS", load_default=Switch.ON)
 
     @validates_schema
@@ -98,6 +102,7 @@ class Settings(shared.Settings):
     concurrency: int = 32
     group: int = 20
     generate_queue: str = "celery"
+    notify_secrets: tuple[str, ...] = field(default=(), repr=False)
     events: Switch = Switch.ON
 
     def __post_init__(self) -> None:

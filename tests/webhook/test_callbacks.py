@@ -1,5 +1,7 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +15,7 @@ from jobs.settings import CallbackMode
 from jobs.states import State
 from jobs.store import Store
 from schemas import callback_path
+from schemas.signatures import signed
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -349,3 +352,27 @@ def test_the_log_names_the_job_and_neither_token_nor_body(
     token = callback_path("fox", settings.callback_secrets[0]).rpartition("/")[2]
     assert token not in caplog.text
     assert "cdn.example.com" not in caplog.text
+
+
+WHSEC = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
+
+
+def test_where_the_provider_signs_only_what_is_signed_counts(
+    at_provider: Callable[..., str], completed: dict[str, Any], settings: Settings, store: Store
+) -> None:
+    at_provider("fox")
+    demanding = create_app(replace(settings, signature_secrets=(WHSEC,)), store).test_client()
+    path, body = callback_path("fox", settings.callback_secrets[0]), json.dumps(completed)
+    good = signed("msg-1", datetime.now(UTC), body, [WHSEC])
+    old = signed("msg-1", datetime.now(UTC) - timedelta(seconds=301), body, [WHSEC])
+
+    def post(headers: dict[str, str], text: str = body) -> int:
+        return demanding.post(path, data=text, headers=headers, content_type="application/json").status_code
+
+    assert [post(headers) for headers in ({}, old)] == [403, 403]
+    assert post(good, body.replace("0.0065", "9.0065")) == 403
+    assert store.get("fox").state is State.IN_PROGRESS
+    # And a repeat of it is one like any other
+    assert [post(good), post(good)] == [204, 204]
+    assert store.get("fox").state is State.COMPLETED
+    assert store.totals().cost == Decimal("0.0065")

@@ -2,12 +2,13 @@
 
 import json
 import logging
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import redis as redis_py
+from standardwebhooks.webhooks import Webhook
 
 from jobs.states import State
 from schemas import CallbackForm, TaskStatus, read_callback
@@ -56,6 +57,18 @@ def test_who_came_through_the_providers_door_is_told_in_the_providers_form(
     assert completed.output[0].url == w.job("job-1").result.output[0]["url"]
     assert (failed.status, failed.task_id, failed.error.code) == (TaskStatus.FAILED, "job-2", "1301")
     assert told["job-1.completed"]["output"][0]["content"][0]["jobId"] == w.job("job-1").task_id
+
+
+def test_a_notification_is_signed_where_secrets_are_set(world: Any, listener: Any) -> None:
+    secrets = tuple("whsec_" + b64encode(bytes([number]) * 32).decode() for number in (1, 2))
+    w = world(allow_private_hosts=True, notify_secrets=secrets)
+    w.start(callback_url=f"{listener.url}/hook")
+    w.settle()
+    w.deliverer(["job-1"])
+    ((_, _, headers, body),) = listener.got
+    # As a receiver reads it, who knows either of them
+    for secret in secrets:
+        assert Webhook(secret).verify(body, dict(headers))["id"] == "job-1"
 
 
 def test_the_end_of_a_job_sends_the_message_that_delivers(ended: Any) -> None:

@@ -1,0 +1,96 @@
+"""Against the vector of the provider contract, and whatever else may stand in a header."""
+
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.signatures import is_signed, secret_problem, signed
+
+SECRET = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
+OTHER = "whsec_" + b64encode(b"another secret of thirty-two byt").decode()
+#: The provider contract's own.
+VECTOR = (
+    "9876543210",
+    1781080794,
+    '{"id":"1234567890","status":"succeeded","message":"","create_time":1781080778802,"update_time":1781080794151}',
+    "v1,UsKlJP00XoQyOn410NM9xv34sP+Gl0jnOO9Lcpr7NJ4=",
+)
+BODY = "{}"
+
+
+def now_signed(*secrets: str, ago: float = 0.0) -> dict[str, str]:
+    return signed("msg-1", datetime.now(UTC) - timedelta(seconds=ago), BODY, secrets)
+
+
+def test_the_contracts_vector() -> None:
+    message_id, timestamp, body, signature = VECTOR
+    headers = signed(message_id, datetime.fromtimestamp(timestamp, UTC), body, [SECRET])
+    assert headers == {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": signature,
+    }
+
+
+def test_any_of_the_secrets_will_do_on_both_sides() -> None:
+    assert is_signed(now_signed(SECRET), BODY.encode(), [OTHER, SECRET])
+    assert is_signed(now_signed(OTHER, SECRET), BODY.encode(), [SECRET])
+    assert not is_signed(now_signed(OTHER), BODY.encode(), [SECRET])
+    assert not is_signed(now_signed(SECRET), BODY.encode(), [])
+
+
+@pytest.mark.parametrize(("ago", "good"), [(290, True), (310, False), (-290, True), (-310, False)])
+def test_five_minutes(ago: float, good: bool) -> None:
+    assert is_signed(now_signed(SECRET, ago=ago), BODY.encode(), [SECRET]) is good
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("webhook-id", "msg-2"),
+        ("webhook-id", ""),
+        ("webhook-timestamp", "yesterday"),
+        ("webhook-timestamp", "nan"),
+        ("webhook-timestamp", "1e999"),
+        ("webhook-signature", ""),
+        ("webhook-signature", "v1"),
+        ("webhook-signature", "v1,"),
+        ("webhook-signature", "v1,not base64!"),
+        ("webhook-signature", "v1,a,b"),
+        ("webhook-signature", "v1a,UsKlJP00XoQyOn410NM9xv34sP+Gl0jnOO9Lcpr7NJ4="),
+    ],
+)
+def test_a_header_that_is_wrong(header: str, value: str) -> None:
+    assert not is_signed(now_signed(SECRET) | {header: value}, BODY.encode(), [SECRET])
+
+
+def test_another_body_or_none_that_can_be_read() -> None:
+    assert not is_signed(now_signed(SECRET), b'{"a":1}', [SECRET])
+    assert not is_signed(now_signed(SECRET), b"\xff", [SECRET])
+
+
+@given(st.dictionaries(st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]), st.text()))
+def test_no_header_makes_it_raise(headers: dict[str, Any]) -> None:
+    assert not is_signed(headers, BODY.encode(), [SECRET])
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        (SECRET, None),
+        ("dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI=", "begin with whsec_"),
+        ("whsec_not base64", "base64 after"),
+        ("whsec_c2hvcnQ=", "24 to 64 bytes"),
+    ],
+)
+def test_secrets(secret: str, said: str | None) -> None:
+    problem = secret_problem(secret)
+    if said is None:
+        assert problem is None
+    else:
+        assert said in str(problem)
+        assert secret.removeprefix("whsec_") not in str(problem)
