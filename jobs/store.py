@@ -25,7 +25,7 @@ from jobs.settings import Settings
 from jobs.states import State
 
 #: An admitted job whose message no worker has taken by then goes back into the queue.
-PUT_BACK = 30.0
+PUT_BACK = 15.0
 #: Images on their way to workers at most: enough to keep them busy, few enough for a cancel or hold to act at once.
 WINDOW = 2_000
 #: The rate limit may be exceeded for a moment by what was saved up in this time.

@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,6 +30,8 @@ class Options:
     settings: Mapping[str, str] = field(default_factory=dict)
     #: whether warnings of the children's logs are reported too
     warnings: bool = True
+    #: (process, its environment) -> the environment it gets, once the state's address is known
+    reroute: Callable[[str, dict[str, str]], dict[str, str]] = lambda _, env: env
 
 
 class LocalStack:
@@ -146,4 +148,6 @@ class LocalStack:
                 if last or "Address already in use" not in str(error):
                     raise
         self.redis_url = command.url
-        self._supervisor.start(parts.service_parts(self.plan, command.url), START_LIMIT, still=still)
+        specs = parts.service_parts(self.plan, command.url)
+        rerouted = [replace(spec, env=self._options.reroute(spec.name, dict(spec.env))) for spec in specs]
+        self._supervisor.start(rerouted, START_LIMIT, still=still)

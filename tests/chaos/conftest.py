@@ -1,0 +1,30 @@
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.chaos.harness import Chaos, chaos
+
+
+def _wait(condition: Callable[[], object], timeout: float = 10.0, message: str = "") -> None:
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"not within {timeout} s: {message or condition}")
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def _chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
+    # Slots make the submissions of a batch last as long as the batch does.
+    slots = {"BOOMERANG_MAX_IN_FLIGHT": "20"}
+    with chaos(tmp_path_factory.mktemp("chaos") / "stack", _wait, "--latency 0.3", slots) as running:
+        yield running
+
+
+@pytest.fixture
+def running(_chaos: Chaos) -> Iterator[Chaos]:
+    """One stack for all tests of a module, each with a batch of its own; each leaves good weather behind."""
+    yield _chaos
+    for proxy in _chaos.wires.values():
+        proxy.clear()

@@ -1,0 +1,133 @@
+"""A TCP proxy that stands between two processes and does to their connections what networks do."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Self
+
+_PIECE = 64 * 1024
+#: Closing with this option sends a reset.
+_RESET = struct.pack("ii", 1, 0)
+
+
+@dataclass
+class Weather:
+    """What happens to every byte from now on; `hits` counts how often each thing really happened."""
+
+    silent: bool = False  #: a black hole: connections stay, nothing arrives, nobody is told
+    refused: bool = False  #: new connections are reset
+    delay: float = 0.0  #: seconds that each piece is late, each way
+    swallow: int = 0  #: so many answers to come are thrown away, and their connections reset
+
+
+class Proxy:
+    """Forwards 127.0.0.1:`port` to another port. Runs in a thread of its own; its methods may be called from any."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._loop = asyncio.new_event_loop()
+        self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
+        self.weather = Weather()
+        self.swallowed = self.cut_off = self.held = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._server = self._run(asyncio.start_server(self._connected, "127.0.0.1", 0))
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._pairs)
+
+    def cut(self) -> int:
+        """Reset every connection that is open. Returns how many."""
+        return self._run(self._cut())
+
+    def clear(self) -> None:
+        """Good weather. What was kept back in silence is lost: its connections are reset."""
+        silent, self.weather = self.weather.silent, Weather()
+        if silent:
+            self.cut()
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            if self.weather.refused:
+                self.cut_off += 1
+                _reset(writer)
+                return
+            try:
+                there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            except OSError:
+                _reset(writer)
+                return
+            pair = (writer, there_writer)
+            self._pairs.add(pair)
+            try:
+                there = self._forward(reader, there_writer, answers=False)
+                back = self._forward(there_reader, writer, answers=True)
+                await asyncio.gather(there, back)
+            except (OSError, asyncio.CancelledError):
+                pass
+            finally:
+                self._pairs.discard(pair)
+                for each in pair:
+                    _reset(each)
+        finally:
+            self._tasks.discard(task)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
+        while piece := await reader.read(_PIECE):
+            if self.weather.silent:
+                self.held += 1
+                continue  # lost: what comes after good weather is another connection's
+            if answers and self.weather.swallow > 0:
+                self.weather.swallow -= 1
+                self.swallowed += 1
+                raise ConnectionResetError
+            if self.weather.delay:
+                await asyncio.sleep(self.weather.delay)
+            writer.write(piece)
+            await writer.drain()
+        with contextlib.suppress(OSError):
+            writer.write_eof()
+
+    async def _cut(self) -> int:
+        pairs = list(self._pairs)
+        for pair in pairs:
+            for each in pair:
+                _reset(each)
+        self.cut_off += len(pairs)
+        return len(pairs)
+
+    async def _close(self) -> None:
+        self._server.close()
+        await self._cut()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    writer.transport.abort()

@@ -1,0 +1,105 @@
+"""What a run of the whole stack leaves behind, and whether the promise was kept: the simulator's ledger judges."""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from boomerang_client import Client, Job
+from jobs.audit import audit
+from jobs.settings import Settings
+from jobs.store import Store, connect
+from ops.stack import LocalStack
+
+PROMPTS = Path(__file__).parents[2] / "ops" / "assets" / "parti-prompts.jsonl"
+#: Short waits, so that a thousand jobs recover from everything in a minute; their order is that of the defaults.
+SETTINGS = {
+    "BOOMERANG_POLL_FIRST": "2",
+    "BOOMERANG_POLL_MAX": "5",
+    "BOOMERANG_CONNECT_TIMEOUT": "1",
+    "BOOMERANG_READ_TIMEOUT": "4",
+    "BOOMERANG_SUBMIT_LEASE": "11",
+    "BOOMERANG_LOOKUP_GRACE": "7",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch left behind: our books, and the provider's. `spent` is what we say that it cost."""
+
+    batch: str
+    jobs: list[Job]
+    purchases: list[dict[str, Any]]
+    fired: dict[str, int]
+    spent: Decimal
+    findings: list[Any]
+    restarts: int
+
+
+def requests_of(count: int) -> Iterator[dict[str, Any]]:
+    """So many requests, on real prompts, of one to three images."""
+    prompts = [json.loads(line)["prompt"] for line in PROMPTS.read_text("utf-8").splitlines()]
+    for number, prompt in zip(range(count), itertools.cycle(prompts), strict=False):
+        yield {"model": "kirin_image_omni", "prompt": prompt, "n": 1 + number % 3}
+
+
+@contextmanager
+def opened(stack: LocalStack) -> Iterator[Store]:
+    """The store of a running stack, past whatever stands between its processes."""
+    client = connect(stack.redis_url)
+    try:
+        yield Store(client, Settings())
+    finally:
+        client.close()
+
+
+def outcome_of(stack: LocalStack, store: Store, client: Client, batch: str, wait_for: Callable[..., None]) -> Outcome:
+    """Of a batch that is done, once no late result is waited for any more."""
+    # A late result is one of a job that has ended; none is left where no slot is held.
+    wait_for(lambda: store.lane().slots == 0, timeout=60, message="every slot comes back")
+    findings, spent = audit(store), store.batch(batch).cost
+    provider = stack.plan.url("simulator")
+    ledger = requests.get(f"{provider}/_sim/ledger", timeout=30).json()
+    fired = requests.get(f"{provider}/_sim/stats", timeout=30).json()["fired"]
+    return Outcome(
+        batch=batch,
+        jobs=list(client.results(batch)),
+        purchases=[each for each in ledger["purchases"] if each["external_task_id"].startswith(f"{batch}.")],
+        fired=fired,
+        spent=spent,
+        findings=findings,
+        restarts=stack.restarts,
+    )
+
+
+def promise_is_kept(outcome: Outcome, count: int) -> None:
+    """So many jobs were accepted: none is lost, none was bought twice, and our books are the provider's."""
+    jobs = {job.id: job for job in outcome.jobs}
+    # nothing is lost: every accepted job has ended, in input order, with pictures or with a reason
+    assert [job.id for job in outcome.jobs] == [f"{outcome.batch}.{number}" for number in range(1, count + 1)]
+    assert {job.status for job in outcome.jobs} <= {"completed", "failed"}
+    assert all(job.output if job.status == "completed" else job.error for job in outcome.jobs)
+    # nothing is bought twice: per attempt one task, per job one that cost money
+    tasks = Counter(purchase["external_task_id"] for purchase in outcome.purchases)
+    assert {name: count for name, count in tasks.items() if count > 1} == {}
+    paid = Counter(each["external_task_id"].partition("~")[0] for each in outcome.purchases if each["billed"])
+    assert {name: count for name, count in paid.items() if count > 1} == {}
+    assert {name.partition("~")[0] for name in tasks} <= set(jobs)
+    # our books are the provider's
+    billed = [Decimal(purchase["cost"]) for purchase in outcome.purchases if purchase["billed"]]
+    assert outcome.spent == sum(billed)
+    assert len(billed) == sum(job.status == "completed" for job in outcome.jobs)
+    # no job has another one's pictures
+    task_of = {purchase["external_task_id"]: purchase["task_id"] for purchase in outcome.purchases}
+    mixed = [
+        job.id for job in outcome.jobs if any(task_of[job.external_task_id] not in output.url for output in job.output)
+    ]
+    assert mixed == []
+    assert outcome.findings == []
