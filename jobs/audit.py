@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 
+from jobs.audit_labels import label_findings
 from jobs.audit_queues import queue_findings
 from jobs.findings import CHUNK, Finding, chunks, ids_of
 from jobs.keys import Keys
@@ -62,6 +63,7 @@ class _Audit:
         yield from self._jobs(sums)
         yield from self._entries()
         yield from queue_findings(self._client, self._keys)
+        yield from label_findings(self._client, self._keys)
         yield from self._sweeps()
         yield from self._batches(sums)
         yield from self._lanes(sums)

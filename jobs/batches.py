@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import redis
 
 from jobs.errors import BatchNotFound, NoRoom, NotAllowed
+from jobs.listing import Listing
 from jobs.order import BatchOptions, NewJob, Outcome
 from jobs.policy import RECHECK
-from jobs.reading import Reading
 from jobs.record import us
 from jobs.scripts import translated
 from jobs.states import State
@@ -37,7 +37,7 @@ class Acted:
     clashes: int = 0
 
 
-class Batches(Reading):
+class Batches(Listing):
     """Changes to whole batches. All raise `BatchNotFound` and `StoreUnavailable`."""
 
     def pause(self, batch_id: str) -> Acted:

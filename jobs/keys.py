@@ -23,6 +23,8 @@ FAMILY: Mapping[str, str] = {
     "job": "j:",  # HASH the small record (fields: jobs.record)
     "text": "t:",  # STRING the request as canonical JSON
     "labels": "l:",  # STRING the producer's labels as JSON, where there are any
+    "labelled": "y:",  # ZSET id → created: the jobs with that label of their own, `<name>=<value>`
+    "grouped": "z:",  # ZSET batch id → created: the batches with that label
     "result": "r:",  # STRING output, error and usage as JSON
     "parked": "k:",  # STRING how to finish the parked Celery message
     "state": "s:",  # ZSET id → created: one index a state
@@ -31,8 +33,10 @@ FAMILY: Mapping[str, str] = {
     "queues": "f:",  # ZSET queue → start tag: the queues of a place that take part in admission (fair queueing)
     "tags": "g:",  # ZSET queue → finish tag of its last job, of queues that left not long ago
     "pool": "p:",  # HASH ready (jobs that wait), v<class> (virtual time), <class>|<owner> (weights of its queues)
-    "lane": "lane:",  # HASH slots, window, hold, why, level, since, tat, spent: a provider account's side
-    "batch": "b:",  # HASH accepted, created, spent, counters by state, error code and time; paused; the sweep under way
+    "lane": "lane:",  # HASH slots, window, hold, why, level, since, tat, spent, took, work: a provider account's side
+    # HASH accepted, created, spent, counters by state, error code and time; paused; the sweep under way; what it was
+    # begun with: asked, and of that key, labels, class, weight, cap
+    "batch": "b:",
     "staged": "u:",  # LIST ids of an upload that is not decided yet; it and the next expire by themselves
     "lines": "v:",  # HASH id → the job to accept, packed
     "members": "m:",  # LIST job ids of a batch, in input order

@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 from jobs.errors import NoLane
 from jobs.lanes import LaneSettings, route
-from jobs.record import CLASSES, NANO, Owed, Priority, us
+from jobs.record import CLASSES, NANO, PRIORITIES, Owed, Priority, us
 
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -126,6 +126,18 @@ class BatchOptions:
             "cap": "" if self.max_cost is None else str(int(self.max_cost * NANO)),
         }
         return _compact({name: fact for name, fact in facts.items() if fact})
+
+    @classmethod
+    def from_facts(cls, text: str) -> Self:
+        """The inverse of `facts`."""
+        facts = json.loads(text)
+        return cls(
+            owner=facts.get("key", ""),
+            labels=json.loads(facts.get("labels", "{}")),
+            priority=PRIORITIES[facts["class"]] if "class" in facts else None,
+            weight=int(facts.get("weight", 1)),
+            max_cost=Decimal(facts["cap"]) / NANO if "cap" in facts else None,
+        )
 
 
 class Outcome(StrEnum):

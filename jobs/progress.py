@@ -6,6 +6,8 @@ is over need not be cleared. Jobs that the producer cancelled are not counted: t
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
 
 SPAN = 5
 RING = 12  #: spans, together a minute
@@ -22,15 +24,91 @@ def rate(fields: Mapping[str, str], now: float, created: float) -> float:
     return ended / max(now - max(oldest * SPAN, created), LEAST)
 
 
-def eta(*, left: int, queued: int, per_second: float, submit_rate: float, held: float, paused: bool) -> float | None:
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What lanes let through, as far as is known.
+
+    `jobs` a second by their slots and rates (0: any number), of which a batch has its `share` (0 to 1). `took`: seconds
+    that a job takes at the provider, None where none has ended there yet.
+    """
+
+    took: float | None = None
+    jobs: float = 0.0
+    share: float = 1.0
+
+    def seconds(self, queued: int) -> float | None:
+        """How long it takes until so many that wait have ended."""
+        if self.took is None:
+            return None
+        return (queued / (self.jobs * self.share) if self.jobs else 0.0) + self.took
+
+
+def share(flows: Mapping[str, int], weights: Mapping[str, int], class_: str, owner: str, weight: int) -> float:
+    """What of the lanes a batch may count on, 0 to 1, beside those that wait now and of its class or a higher one.
+
+    `flows`: `<class>|<owner>` -> the sum of the weights of its queues that wait; `weights`: of producers' keys, 1 where
+    not named. It is the rule of admission (admit.lua), but for higher classes, which get all while they last.
+    """
+    others: set[str] = set()
+    own = weight
+    for flow, queues in flows.items():
+        of_class, _, name = flow.partition("|")
+        if queues > 0 and of_class <= class_:
+            others.add(name)
+            own = max(own, queues) if (of_class, name) == (class_, owner) else own
+    others.discard(owner)
+    mine = weights.get(owner, 1)
+    return mine / (mine + sum(weights.get(name, 1) for name in others)) * weight / own
+
+
+def pace(
+    learned: Mapping[str, Mapping[str, float]], limits: Mapping[str, tuple[int, float]], share_of_it: float = 1.0
+) -> Pace:
+    """What lanes let through: `learned` of each (µs: `took` a job, `work` its images together; 0: nothing yet).
+
+    `limits`: images at once and submissions a second of each lane, 0 being no limit.
+    """
+    known = [each for each in learned.values() if each["took"]]
+    if not known:
+        return Pace()
+    took, work = (sum(each[name] for each in known) / len(known) / 1e6 for name in ("took", "work"))
+    jobs = 0.0
+    for name in learned:
+        slots, submissions = limits.get(name, (0, 0.0))
+        most = min(slots / work if slots else inf, submissions or inf)
+        if most == inf:
+            return Pace(took, 0.0, share_of_it)
+        jobs += most
+    return Pace(took, jobs, share_of_it)
+
+
+def eta(
+    *,
+    left: int,
+    queued: int,
+    per_second: float,
+    submit_rate: float,
+    held: float,
+    paused: bool,
+    age: float = inf,
+    pace: Pace | None = None,
+) -> float | None:
     """Seconds until the `left` unfinished jobs, `queued` of them not sent yet, have ended; None where that is unknown.
 
-    Jobs end as fast as slots come free, so the rate seen speaks for the slots; `submit_rate` (jobs a second, 0: no
-    limit) bounds what may follow a rush, and a lane on hold for `held` seconds sends nothing before.
+    Jobs end as fast as slots come free, so the rate seen speaks for the slots, and for what others have of them;
+    `submit_rate` (jobs a second, 0: no limit) bounds what may follow a rush, and a lane on hold for `held` seconds
+    sends nothing before. Until jobs of the batch (`age` seconds old) have had the time to end, and while none ends,
+    `pace` has to do.
     """
     if left == 0:
         return 0.0
-    if per_second == 0 or (paused and queued):
+    if paused and queued:
         return None
-    sent_in = queued / submit_rate if submit_rate else 0.0
-    return (held if queued else 0.0) + max(left / per_second, sent_in)
+    wait = held if queued else 0.0
+    expected = pace.seconds(queued) if pace else None
+    young = pace is not None and pace.took is not None and age < 2 * pace.took
+    if expected is not None and (young or per_second == 0):
+        return wait + expected
+    if per_second == 0:
+        return None
+    return wait + max(left / per_second, queued / submit_rate if submit_rate else 0.0)

@@ -12,18 +12,17 @@ from jobs import progress
 from jobs.errors import BatchNotFound, JobNotFound
 from jobs.keys import Keys
 from jobs.memory import Memory, read_memory
+from jobs.order import BatchOptions
 from jobs.record import LANE, NANO, PRIORITIES, Job, Result, at
 from jobs.scripts import Scripts, translated
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.summary import Batch, Lane, Page, Totals
+from jobs.summary import Batch, Lane, Totals
 
 #: While someone waits for a job's end, its record is read this often (seconds): the message about it is only a hint.
 WAIT_RECHECK = 2.0
 #: Jobs read in one round trip.
 CHUNK = 500
-#: Members of a batch looked at, at most, to fill one filtered page.
-SCAN = 5_000
 
 
 class Reading:
@@ -111,43 +110,27 @@ class Reading:
             raise translated(error) from error
         return job
 
-    def page(self, state: State | None = None, *, cursor: str | None = None, limit: int = 100) -> Page:
-        """Jobs, newest first. `cursor` is an earlier page's."""
-        states = [state] if state else list(State)
-        row = self._scripts.call("list", cursor or "+inf", limit, *states)
-        ids, created = row[::2], row[1::2]
-        jobs = tuple(job for job in self.get_many(ids) if job)
-        return Page(jobs, created[-1] if len(ids) == limit else None)
-
-    def page_of_batch(
-        self, batch_id: str, state: State | None = None, *, cursor: str | None = None, limit: int = 100
-    ) -> Page:
-        """Jobs of a batch in input order; a page may be short though more follow. Raises `BatchNotFound`."""
-        self.batch(batch_id)
-        start = int(cursor or 0)
-        found: list[Job] = []
-        seen = 0
-        while len(found) < limit and seen < SCAN:
-            ids = self._members(batch_id, start, min(CHUNK, limit))
-            for position, job in enumerate(self.get_many(ids), start):
-                if job and (state is None or job.state is state):
-                    found.append(job)
-                    if len(found) == limit:
-                        return Page(tuple(found), str(position + 1))
-            if not ids:
-                return Page(tuple(found), None)
-            start += len(ids)
-            seen += len(ids)
-        return Page(tuple(found), str(start))
-
     def batch(self, batch_id: str) -> Batch:
         """The batch's counters. Raises `BatchNotFound`."""
-        now, hold, *flat = self._scripts.call("batch", batch_id)
+        return self._batch(batch_id, self._scripts.call("batch", batch_id))
+
+    def batch_options(self, batch_id: str) -> BatchOptions | None:
+        """What the batch was begun with; None where there is none."""
+        try:
+            created, asked = self._client.hmget(self._keys.of("batch", batch_id), ["created", "asked"])
+        except redis.RedisError as error:
+            raise translated(error) from error
+        return BatchOptions.from_facts(str(asked or "{}")) if created else None
+
+    def _batch(self, batch_id: str, row: Sequence[Any]) -> Batch:
+        now, hold, shared, *flat = row
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         if not fields:
             raise BatchNotFound(batch_id)
         counts = {state: int(fields.get(state, 0)) for state in State}
-        rate = progress.rate(fields, int(now) / 1e6, int(fields["created"]) / 1e6)
+        created = int(fields["created"]) / 1e6
+        rate = progress.rate(fields, int(now) / 1e6, created)
+        cap = fields.get("cap")
         return Batch(
             id=batch_id,
             accepted=int(fields["accepted"]),
@@ -158,6 +141,7 @@ class Reading:
             labels=json.loads(fields.get("labels", "{}")),
             priority=PRIORITIES[fields.get("class", "1")],
             weight=int(fields.get("weight", 1)),
+            max_cost=None if cap is None else dollars(cap),
             paused="paused" in fields,
             taking_in=fields.get("do") == "commit",
             errors={name[2:]: int(count) for name, count in fields.items() if name.startswith("x:")},
@@ -169,8 +153,18 @@ class Reading:
                 submit_rate=self._submit_rate(),
                 held=max(0.0, (int(hold) - int(now)) / 1e6),
                 paused="paused" in fields,
+                age=int(now) / 1e6 - created,
+                pace=self._pace(fields, json.loads(shared)),
             ),
         )
+
+    def _pace(self, fields: dict[str, str], shared: dict[str, Any]) -> progress.Pace:
+        weights = {name: each.weight for name, each in self.settings.key_limits.items()}
+        share = progress.share(
+            shared["flows"], weights, fields.get("class", "1"), fields.get("key", ""), int(fields.get("weight", 1))
+        )
+        limits = {lane.name: (lane.max_in_flight, lane.submit_rate) for lane in self.settings.lanes}
+        return progress.pace(shared["lanes"], limits, share)
 
     def batch_jobs(self, batch_id: str, states: Sequence[State] = ()) -> Iterator[Job]:
         """Every job of a batch, or those in these states, in input order, read in chunks. Raises `BatchNotFound`."""

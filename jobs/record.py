@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -230,6 +230,11 @@ def parse_external_id(text: str) -> tuple[str, int] | None:
 def us(seconds: float) -> int:
     """A span as the scripts take it: whole µs."""
     return int(seconds * 1_000_000)
+
+
+def micros(moment: datetime) -> int:
+    """An aware time as it is stored."""
+    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
 def at(microseconds: str | float) -> datetime:

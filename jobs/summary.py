@@ -4,9 +4,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 
 from jobs.record import Job, Priority
-from jobs.states import State
+from jobs.states import FINAL, State
+
+
+class Progress(StrEnum):
+    """Where a batch stands as a whole."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"  #: all its jobs have ended
+
+    @classmethod
+    def of(cls, accepted: int, ended: int, *, paused: bool, taking_in: bool) -> "Progress":
+        """By its counters; `taking_in`: jobs that were accepted together are still being taken in."""
+        if ended == accepted and not taking_in:
+            return cls.DONE
+        return cls.PAUSED if paused else cls.RUNNING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +42,7 @@ class Batch:
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: Priority = Priority.NORMAL
     weight: int = 1
+    max_cost: Decimal | None = None
     paused: bool = False
     errors: Mapping[str, int] = field(default_factory=dict)
     taking_in: bool = False  #: lines that were accepted together are still being taken in
@@ -33,9 +50,15 @@ class Batch:
     eta: float | None = None
 
     @property
+    def progress(self) -> Progress:
+        """Where it stands as a whole."""
+        ended = sum(self.counts[state] for state in FINAL)
+        return Progress.of(self.accepted, ended, paused=self.paused, taking_in=self.taking_in)
+
+    @property
     def done(self) -> bool:
         """Whether every job of it has ended."""
-        return not self.taking_in and sum(self.counts[state] for state in State if state.final) == self.accepted
+        return self.progress is Progress.DONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +87,14 @@ class Totals:
     cost: Decimal
     contradicted: int
     last_round: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPage:
+    """Some batches, and where to go on (None: that was all)."""
+
+    batches: tuple[Batch, ...]
+    cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)

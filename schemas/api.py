@@ -1,15 +1,23 @@
 """What our API takes, other than generation requests themselves, and how the OpenAPI document joins those."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
-from schemas.requests.base import MODELS
-from schemas.requests.fields import Options, Pattern
+from schemas.requests.base import MODELS, PRIORITIES
+from schemas.requests.fields import Labels, Options, Pattern, paths
 from schemas.states import JOB_STATES
+from schemas.wording import shown
 
 MAX_PAGE = 500
+#: Where a batch stands as a whole.
+BATCH_STATES = ("running", "paused", "done")
+MOST_WEIGHT = 100
+#: USD. Costs are counted in whole nano-dollars, in 64 bits.
+LEAST_COST, MOST_COST = Decimal("0.000000001"), Decimal(1_000_000_000)
 LONGEST_WAIT = 60
 
 #: What can be tried again by hand. Those that were cancelled or have expired only on request: each attempt costs money.
@@ -20,20 +28,80 @@ BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
 _batch_id = Pattern(BATCH_ID, "must begin with a letter or digit and have at most 100 of A-Z a-z 0-9 . _ : -")
 
 
-class JobQuery(Schema):
-    """`GET /v1/jobs`. Loads the text of a query string."""
+class LabelPairs(fields.List[Any]):
+    """`label=<name>=<value>`, as often as needed, as a mapping; held to the rules of a job's labels."""
 
-    status = fields.String(validate=Options(JOB_STATES), metadata={"description": "Only jobs in this state."})
-    batch = fields.String(validate=_batch_id, metadata={"description": "Only jobs of this batch."})
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(fields.String(), load_default=dict, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        labels: dict[str, str] = {}
+        problems = []
+        for text in map(str, super()._deserialize(value, *args, **kwargs)):
+            name, sign, rest = text.partition("=")
+            if not sign:
+                problems.append(f"must be <name>=<value>, not {shown(text)}")
+            elif labels.setdefault(name, rest) != rest:
+                problems.append(f"gives {shown(name)} two values; leave one of them out")
+        try:
+            Labels().deserialize(labels)
+        except ValidationError as error:
+            said = paths(error.messages)
+            problems += [
+                f"{name}: {'; '.join(texts)}" if name != "request" else texts[0] for name, texts in said.items()
+            ]
+        if problems:
+            raise ValidationError(problems)
+        return labels
+
+
+class Moment(fields.AwareDateTime):
+    """A time or day in ISO 8601; without an offset it is UTC."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise ValidationError(
+                f"must be ISO 8601, such as 2026-01-31T12:00:00Z (a + is written %2B here), not {shown(value)}"
+            ) from None
+        return moment
+
+
+class ListQuery(Schema):
+    """What every list takes. Loads the text of a query string."""
+
+    label = LabelPairs(
+        metadata={"description": "Only those with this label of their own, `name=value`; with several, with all."}
+    )
+    created_after = Moment(metadata={"description": "Only those created at this time or later."})
+    created_before = Moment(metadata={"description": "Only those created before this time."})
     cursor = fields.String(
-        validate=validate.Length(min=1, max=256, error="is no cursor of ours; give back the one of the page before"),
+        validate=validate.Regexp(r"[0-9]{1,17}\Z", error="is no cursor of ours; give back the one of the page before"),
         metadata={"description": "From the page before."},
     )
     limit = fields.Integer(
         load_default=100,
         validate=validate.Range(min=1, max=MAX_PAGE, error=f"must be from 1 to {MAX_PAGE}"),
         error_messages={"invalid": f"must be an integer from 1 to {MAX_PAGE}"},
-        metadata={"description": "Jobs on a page."},
+        metadata={"description": "Most of them on a page."},
+    )
+
+
+class JobQuery(ListQuery):
+    """`GET /v1/jobs`."""
+
+    status = fields.String(validate=Options(JOB_STATES), metadata={"description": "Only jobs in this state."})
+    batch = fields.String(validate=_batch_id, metadata={"description": "Only jobs of this batch."})
+
+
+class BatchListQuery(ListQuery):
+    """`GET /v1/batches`."""
+
+    status = fields.String(
+        validate=Options(BATCH_STATES),
+        metadata={"description": "done: all its jobs have ended. paused: on request. running: any other."},
     )
 
 
@@ -49,7 +117,7 @@ class WaitQuery(Schema):
 
 
 class BatchQuery(Schema):
-    """`POST /v1/batches?id=&on_error=`."""
+    """`POST /v1/batches`. What is beside `id` and `on_error` holds from the batch's first upload on."""
 
     id = fields.String(
         validate=_batch_id,
@@ -60,6 +128,22 @@ class BatchQuery(Schema):
     on_error = fields.String(
         validate=Options(("skip", "abort")),
         metadata={"description": "skip (the default): bad lines are left out. abort: all lines are taken in, or none."},
+    )
+    label = LabelPairs(metadata={"description": "Your own mark on the batch, `name=value`."})
+    priority = fields.String(
+        validate=Options(PRIORITIES),
+        metadata={"description": "Class of its jobs that name none: jobs of a higher one always go first."},
+    )
+    weight = fields.Integer(
+        validate=validate.Range(1, MOST_WEIGHT, error=f"must be from 1 to {MOST_WEIGHT}"),
+        error_messages={"invalid": f"must be an integer from 1 to {MOST_WEIGHT}"},
+        metadata={"description": "Its share beside other batches of the same key; 1 if left out."},
+    )
+    max_cost = fields.Decimal(
+        as_string=True,
+        validate=validate.Range(LEAST_COST, MOST_COST, error=f"must be from {LEAST_COST:f} to {MOST_COST:,f} USD"),
+        error_messages={"invalid": "must be an amount of USD, such as 12.50", "special": "must be a finite amount"},
+        metadata={"description": "What it may cost at most, in USD."},
     )
 
 

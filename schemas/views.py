@@ -5,6 +5,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
+from schemas.requests.base import PRIORITIES
 from schemas.states import JOB_STATES
 
 _CREATED = datetime(2026, 1, 31, 12, 0, tzinfo=UTC).isoformat()
@@ -150,6 +151,17 @@ class BatchView(Schema):
         required=True,
         metadata=_about("How many failed, by error code.", {"002016095": 4}),
     )
+    labels = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata=_about("Your own marks on it.", {"season": "spring"}),
+    )
+    priority = fields.String(
+        required=True, validate=validate.OneOf(PRIORITIES), metadata=_about("The class of its jobs.", "normal")
+    )
+    weight = fields.Integer(required=True, metadata=_about("Its share beside others of its key's.", 1))
+    max_cost = _money("What it may cost at most, else null.", required=True, allow_none=True)
     rate = fields.Float(required=True, metadata=_about("Jobs that ended a second, over the last minute.", 12.5))
     eta = fields.Float(
         required=True,
@@ -159,6 +171,15 @@ class BatchView(Schema):
     paused = fields.Boolean(required=True, metadata=_about("Whether its waiting jobs are held back on request."))
     cost = _money("What its jobs cost so far.", required=True)
     created_at = _instant("Begun.", required=True)
+
+
+class BatchList(Schema):
+    """A page of batches."""
+
+    batches = fields.List(fields.Nested(BatchView), required=True)
+    cursor = fields.String(
+        required=True, allow_none=True, metadata=_about("Give it back for the next page; null on the last.")
+    )
 
 
 class BatchChanged(Schema):

@@ -7,12 +7,15 @@ from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
 from jobs.order import BatchOptions
+from jobs.record import Priority
 from jobs.shown import shown_batch
-from schemas.api import BatchQuery
-from schemas.views import BatchAccepted, BatchView
+from jobs.summary import Progress
+from schemas.api import BatchListQuery, BatchQuery
+from schemas.views import BatchAccepted, BatchList, BatchView
 from webhook.auth import caller
 from webhook.bodies import decoded, drain, lines
 from webhook.intake import Upload, new_id, upload, upload_whole
+from webhook.lists import held_to
 from webhook.openapi import NDJSON, operation
 from webhook.problems import ProblemError
 from webhook.services import services
@@ -41,16 +44,16 @@ def create(query: dict[str, Any]) -> Response:
     nothing, which is how an upload that broke off is repeated. An `Idempotency-Key` header stands for an `id`. Another
     request in the place of such a line is refused (422). With `on_error=abort` a single bad line refuses all of them
     (422), and nothing is enqueued. While there is no room for more jobs the answer is 429: what was taken in is kept,
-    and the same upload again, after Retry-After, goes on.
+    and the same upload again, after Retry-After, goes on. `label`, `priority`, `weight` and `max_cost` hold from the
+    batch's first upload on; later ones may leave them out, and others are refused (409).
     """
     shared = services()
-    options = BatchOptions(owner=caller())
     batch = _batch_id(query.get("id"), request.headers.get("Idempotency-Key"))
     take_in = upload_whole if query.get("on_error") == "abort" else upload
-    done = Upload(batch)
+    done = Upload(batch, *asked_for(query))
     try:
         with shared.streams.one():
-            take_in(shared, done, options, lines(decoded(request), shared.settings.max_body))
+            take_in(shared, done, lines(decoded(request), shared.settings.max_body))
     except ProblemError:
         drain(request)
         raise
@@ -62,6 +65,18 @@ def create(query: dict[str, Any]) -> Response:
     return answer(done.view(), 201, {"Location": url_for("batches.show", batch_id=batch)})
 
 
+@operation(blueprint, "GET", "/batches", {200: BatchList}, query=BatchListQuery, refusals=(422, 503))
+def page(query: dict[str, Any]) -> Response:
+    """List batches.
+
+    Newest first. A page may be short, even empty, although more follow: go by `cursor`, which stays good while batches
+    come and end.
+    """
+    status = Progress(query["status"]) if "status" in query else None
+    found = services().store.batches(status, only=held_to(query), cursor=query.get("cursor"), limit=query["limit"])
+    return answer({"batches": [shown_batch(batch) for batch in found.batches], "cursor": found.cursor})
+
+
 @operation(blueprint, "GET", "/batches/<batch_id>", {200: BatchView}, refusals=(404, 503))
 def show(batch_id: str) -> Response:
     """Show how far a batch is.
@@ -69,6 +84,19 @@ def show(batch_id: str) -> Response:
     `accepted` is the sum of `counts`.
     """
     return answer(shown_batch(services().store.batch(batch_id)))
+
+
+def asked_for(query: dict[str, Any]) -> tuple[BatchOptions, frozenset[str]]:
+    """The options of a batch, and which of them were given."""
+    given = frozenset(request.args) & {"label", "priority", "weight", "max_cost"}
+    options = BatchOptions(
+        owner=caller(),
+        labels=query["label"],
+        priority=Priority(query["priority"]) if "priority" in query else None,
+        weight=query.get("weight", 1),
+        max_cost=query.get("max_cost"),
+    )
+    return options, given
 
 
 def _batch_id(given: str | None, key: str | None) -> str:

@@ -1,14 +1,16 @@
 """From a producer's bytes to jobs in the store: one request, or an upload of as many as there are lines."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from ulid import ULID
 
 from jobs.errors import NoLane, NoRoom, StoreUnavailable
 from jobs.order import BatchOptions, NewJob, Outcome
+from jobs.record import Priority
 from schemas import BodyInvalid, RequestInvalid, load_request, parse_json
 from webhook.messages import SUBMIT
 from webhook.problems import ProblemError, unavailable
@@ -28,13 +30,35 @@ CONFLICT = (
 
 @dataclass
 class Upload:
-    """What became of the lines so far."""
+    """What became of the lines so far, and what its batch is held to; `given`: which of that the caller named."""
 
     id: str
+    options: BatchOptions = field(default_factory=BatchOptions)
+    given: Collection[str] = ()
     accepted: int = 0
     known: int = 0
     rejected: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
+
+    def join(self, there: BatchOptions | None) -> None:
+        """A batch that is there already has options, which hold. Raises a problem where others are asked for."""
+        if there is None:
+            return
+        wrong = {
+            name: [f"is {_told(theirs)} since the batch was begun; leave it out, or send it as it was then"]
+            for name, ours, theirs in (
+                ("label", self.options.labels, there.labels),
+                ("priority", self.options.priority or Priority.NORMAL, there.priority or Priority.NORMAL),
+                ("weight", self.options.weight, there.weight),
+                ("max_cost", self.options.max_cost, there.max_cost),
+            )
+            if name in self.given and ours != theirs
+        }
+        if wrong:
+            raise ProblemError(
+                409, "The batch has other options: they are those of its first upload.", errors=wrong, id=self.id
+            )
+        self.options = there
 
     def refuse(self, line: int, errors: dict[str, list[str]], codes: list[str]) -> None:
         """Count a line that is no job, and list it while the list is short."""
@@ -76,12 +100,21 @@ class Upload:
         }
 
 
+def _told(value: Any) -> str:
+    match value:
+        case Mapping():
+            return ", ".join(f"{name}={text}" for name, text in sorted(value.items())) or "none"
+        case Decimal():
+            return format(value, "f")
+    return "none" if value is None else str(value)
+
+
 def new_id() -> str:
     """An id for a job or batch that came without: ordered by time, safe in a URL, not to be guessed."""
     return str(ULID()).lower()
 
 
-def upload(shared: Services, done: Upload, options: BatchOptions, lines: Iterable[tuple[int, bytes | None]]) -> None:
+def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | None]]) -> None:
     """Take in a batch line by line, in chunks.
 
     A bad line is listed and the rest goes on. Nothing is undone where the store goes away midway, or where there is no
@@ -90,10 +123,11 @@ def upload(shared: Services, done: Upload, options: BatchOptions, lines: Iterabl
     store, batch = shared.store, done.id
     try:
         # The batch is there although all its lines be bad; and a store that is away shows at once.
-        store.enqueue([], batch, options)
-        for chunk in _chunks(_jobs(shared, done, options, lines)):
+        store.enqueue([], batch, done.options)
+        done.join(store.batch_options(batch))
+        for chunk in _chunks(_jobs(shared, done, lines)):
             jobs = [job for _, job in chunk]
-            enqueued = store.enqueue(jobs, batch, options, most=shared.pressure.limit(_size(jobs)))
+            enqueued = store.enqueue(jobs, batch, done.options, most=shared.pressure.limit(_size(jobs)))
             if enqueued.wake:
                 shared.send(SUBMIT)
             if not done.count_all(chunk, enqueued.outcomes):
@@ -110,18 +144,17 @@ def upload(shared: Services, done: Upload, options: BatchOptions, lines: Iterabl
         ) from error
 
 
-def upload_whole(
-    shared: Services, done: Upload, options: BatchOptions, lines: Iterable[tuple[int, bytes | None]]
-) -> None:
+def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | None]]) -> None:
     """As `upload`, but all lines are taken in or none: raises a problem with the bad ones, when there are any.
 
     The lines are staged in the store as they come, where nobody sees them, and committed at the end.
     """
     store, batch, token = shared.store, done.id, new_id()
     try:
-        _stage(shared, token, done, _chunks(_jobs(shared, done, options, lines)))
+        done.join(store.batch_options(batch))
+        _stage(shared, token, done, _chunks(_jobs(shared, done, lines)))
         staged, done.accepted = done.accepted, 0
-        acted = store.commit(token, batch, staged, options, most=shared.pressure.limit(0))
+        acted = store.commit(token, batch, staged, done.options, most=shared.pressure.limit(0))
     except NoRoom as error:
         with suppress(StoreUnavailable):
             store.unstage(token)
@@ -161,9 +194,7 @@ def _size(jobs: Iterable[NewJob]) -> int:
     return sum(len(job.text) for job in jobs)
 
 
-def _jobs(
-    shared: Services, done: Upload, options: BatchOptions, lines: Iterable[tuple[int, bytes | None]]
-) -> Iterator[tuple[int, NewJob]]:
+def _jobs(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | None]]) -> Iterator[tuple[int, NewJob]]:
     settings = shared.settings
     limit = settings.max_body
     for number, line in lines:
@@ -181,7 +212,7 @@ def _jobs(
         else:
             job_id = request.external_task_id or f"{done.id}.{number}"
             try:
-                yield number, NewJob.of(request, job_id, settings.lanes, batch_labels=options.labels)
+                yield number, NewJob.of(request, job_id, settings.lanes, batch_labels=done.options.labels)
             except NoLane as error:
                 done.refuse(number, {"model": [str(error)]}, [])
 

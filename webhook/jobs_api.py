@@ -17,6 +17,7 @@ from schemas.views import JobList, JobView, LaneList
 from webhook.auth import caller
 from webhook.bodies import checked_length, read_whole
 from webhook.intake import CONFLICT, new_id
+from webhook.lists import held_to
 from webhook.messages import DELIVER, SUBMIT
 from webhook.openapi import JSON, operation
 from webhook.problems import ProblemError
@@ -24,9 +25,6 @@ from webhook.services import services
 from webhook.views import answer
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Generation jobs, one at a time.")
-
-#: A cursor is a moment in µs, or a position in a batch.
-_LONGEST_CURSOR = 17
 
 
 @operation(blueprint, "POST", "/jobs", {201: JobView, 200: JobView}, body=JSON, refusals=(409, 411, 413, 422, 429, 503))
@@ -55,10 +53,10 @@ def create() -> Response:
 def page(query: dict[str, Any]) -> Response:
     """List jobs.
 
-    Newest first; those of a batch in its input order. A page of a batch may be short although more follow: go by
-    `cursor`.
+    Newest first; those of a batch in its input order. A page by label or of a batch may be short although more follow:
+    go by `cursor`, which stays good while jobs move. `label` is one of the job's own; its batch's find the batch.
     """
-    found = _page(**query)
+    found = _page(query)
     return answer({"jobs": [shown_job(job) for job in found.jobs], "cursor": found.cursor})
 
 
@@ -109,19 +107,14 @@ def lanes() -> Response:
     return answer({"lanes": [shown_lane(lane, limits, ready.get(limits.pool, 0)) for limits, lane in shown]})
 
 
-def _page(limit: int, status: str | None = None, batch: str | None = None, cursor: str | None = None) -> Page:
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= _LONGEST_CURSOR):
-        raise ProblemError(
-            422,
-            "The query breaks rules.",
-            errors={"cursor": ["is no cursor of ours; give back that of the page before"]},
-        )
-    state = State(status) if status else None
+def _page(query: dict[str, Any]) -> Page:
+    state = State(query["status"]) if "status" in query else None
+    where: dict[str, Any] = {"only": held_to(query), "cursor": query.get("cursor"), "limit": query["limit"]}
     store = services().store
-    if batch is None:
-        return store.page(state, cursor=cursor, limit=limit)
+    if "batch" not in query:
+        return store.page(state, **where)
     try:
-        return store.page_of_batch(batch, state, cursor=cursor, limit=limit)
+        return store.page_of_batch(query["batch"], state, **where)
     except BatchNotFound:
         return Page((), None)  # a filter that matches nothing
 

@@ -361,6 +361,14 @@ local function facts_of(text)
   return decoded[text]
 end
 
+-- Enter an id into the indexes of its labels, at that time; without one, take it out.
+local function index_labels(family, labels, id, at)
+  for name, value in pairs(facts_of(labels)) do
+    if at then redis.call('ZADD', family .. name .. '=' .. value, at, id)
+    else redis.call('ZREM', family .. name .. '=' .. value, id) end
+  end
+end
+
 -- Accept jobs of a batch (or of none), each given as {id, text, facts}: record, index, alarm, place in the queue,
 -- membership; new ones only as long as there is room for them, nil being any. Returns a word for each, created | known |
 -- conflict | full, and how many were created.
@@ -395,7 +403,10 @@ local function accept(batch, specs, now, recheck, free)
       with('E', job.E)
       redis.call('HSET', KEY.job .. id, unpack(record))
       redis.call('SET', KEY.text .. id, text)
-      if facts.l then redis.call('SET', KEY.labels .. id, facts.l) end
+      if facts.l then
+        redis.call('SET', KEY.labels .. id, facts.l)
+        index_labels(KEY.labelled, facts.l, id, at)
+      end
       redis.call('ZADD', KEY.state .. 'queued', at, id)
       if facts.delay then
         alarm(job, now + facts.delay) -- it joins the queue then
@@ -442,13 +453,17 @@ local function room(most)
   return math.max(0, free)
 end
 
--- `options`: fields of its hash as JSON (jobs.order), which hold from its first opening on.
+-- `options`: fields of its hash as JSON (jobs.order), which hold from its first opening on; `asked` keeps them as they
+-- were given. No two batches are created at the same time, nor a batch and a job: lists go on from a time.
 local function open_batch(batch, now, options)
-  if redis.call('HSETNX', KEY.batch .. batch, 'created', whole(now)) == 1 then
-    redis.call('HSET', KEY.batch .. batch, 'accepted', 0)
-    for field, value in pairs(cjson.decode(options)) do redis.call('HSET', KEY.batch .. batch, field, value) end
-    redis.call('ZADD', KEY.batches, whole(now), batch)
-  end
+  local key = KEY.batch .. batch
+  if redis.call('HEXISTS', key, 'created') == 1 then return end
+  local fields, at = cjson.decode(options), whole(math.max(now, number(KEY.totals, 'last') + 1))
+  redis.call('HSET', KEY.totals, 'last', at)
+  redis.call('HSET', key, 'created', at, 'accepted', 0, 'asked', options)
+  for field, value in pairs(fields) do redis.call('HSET', key, field, value) end
+  redis.call('ZADD', KEY.batches, at, batch)
+  if fields.labels then index_labels(KEY.grouped, fields.labels, batch, at) end
 end
 
 -- A job that had to be begun before a time that has passed: it ends, and nothing was sent that could be paid. One whose
@@ -458,6 +473,17 @@ local function too_late(job, now) return job.E and attempt(job) == 1 and tonumbe
 local function expire_unpaid(job, now)
   local change = {e = now, y = 'expires_in', g = owed(job), r = 'it was not begun within its expires_in'}
   move(job, 'expired', change, now, change.g and now or false)
+end
+
+-- How long a job is at the provider, and how long its images hold slots, on average over about the last sixteen
+-- (jobs.progress). Called before the job leaves.
+local function learn(job, now)
+  if job.s ~= 'in_progress' then return end
+  local took = now - tonumber(job.u)
+  for field, value in pairs({took = took, work = took * images(job)}) do
+    local before = tonumber(redis.call('HGET', lane_of(job), field) or value)
+    redis.call('HSET', lane_of(job), field, whole(before + (value - before) / 16))
+  end
 end
 
 local function spend(job, cost)

@@ -26,6 +26,7 @@ if at == 'queued' and not job.q then return {'unknown', job.s, 0, 0} end
 
 local now = clock()
 spend(job, cost)
+learn(job, now)
 if at == 'submitting' then lane_is_open(job, now) end
 if wait ~= '' and not FINAL[job.s] then
   local change = {a = attempt(job) + 1, q = false, t = false, d = false, l = false, x = false, v = false, k = false}

@@ -1,13 +1,13 @@
 -- One page of jobs, newest first, merged over states. A job keeps its place (its creation) while it moves, so a cursor
 -- stays valid.
--- ARGV: created before (exclusive, µs, or '+inf'), most jobs, states...
+-- ARGV: created before (exclusive, µs, or '+inf'), created from then on (µs, or '-inf'), most jobs, states...
 -- Returns: {id, created, ...}
-if #ARGV < 3 then error('expected a time, a number and states') end
-local before, limit = ARGV[1], tonumber(ARGV[2])
+if #ARGV < 4 then error('expected two times, a number and states') end
+local before, from, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if before ~= '+inf' then before = '(' .. before end
 local found = {}
-for i = 3, #ARGV do
-  local part = redis.call('ZREVRANGEBYSCORE', KEY.state .. ARGV[i], before, '-inf', 'WITHSCORES', 'LIMIT', 0, limit)
+for i = 4, #ARGV do
+  local part = redis.call('ZREVRANGEBYSCORE', KEY.state .. ARGV[i], before, from, 'WITHSCORES', 'LIMIT', 0, limit)
   for j = 1, #part, 2 do found[#found + 1] = {part[j], tonumber(part[j + 1])} end
 end
 table.sort(found, function(a, b) return a[2] > b[2] end)

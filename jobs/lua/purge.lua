@@ -11,6 +11,8 @@ for state in pairs(FINAL) do
     if not phase and not owing and tonumber(ended or 0) < before then
       redis.call('ZREM', KEY.state .. state, id)
       if batch and state == 'failed' then tally(batch, redis.call('GET', KEY.result .. id), -1) end
+      local labels = redis.call('GET', KEY.labels .. id)
+      if labels then index_labels(KEY.labelled, labels, id) end
       redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id, KEY.parked .. id)
       if batch then redis.call('HINCRBY', KEY.batch .. batch, 'gone', 1) end
       gone = gone + 1
@@ -18,8 +20,10 @@ for state in pairs(FINAL) do
   end
 end
 for _, batch in ipairs(redis.call('ZRANGEBYSCORE', KEY.batches, '-inf', whole(before), 'LIMIT', 0, limit)) do
-  local accepted, without, doing = unpack(redis.call('HMGET', KEY.batch .. batch, 'accepted', 'gone', 'do'))
+  local accepted, without, doing, labels =
+    unpack(redis.call('HMGET', KEY.batch .. batch, 'accepted', 'gone', 'do', 'labels'))
   if doing ~= 'commit' and tonumber(accepted or 0) <= tonumber(without or 0) then
+    if labels then index_labels(KEY.grouped, labels, batch) end
     redis.call('DEL', KEY.batch .. batch)
     redis.call('UNLINK', KEY.members .. batch)
     redis.call('ZREM', KEY.batches, batch)

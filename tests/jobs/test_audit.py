@@ -7,7 +7,7 @@ import pytest
 
 from jobs.audit import audit
 from jobs.errors import StoreUnavailable
-from jobs.order import NewJob
+from jobs.order import BatchOptions, NewJob
 from jobs.record import Owed, Result
 from jobs.settings import Settings
 from jobs.states import State
@@ -20,7 +20,9 @@ P = "{b}:"
 def busy(bench: Any, make: Callable[..., NewJob], priced: Callable[[str], Result]) -> Any:
     """A job in every state, one admitted, deliveries owed, two batches, one job forgotten."""
     store = bench.with_settings(retention=50)
-    store.enqueue([make("gone")], "x")
+    labels = {"shop": "berlin", "odd": "näme=x y"}
+    options = BatchOptions(labels={"season": "spring"})
+    store.enqueue([make("gone", labels=labels)], "x", options)
     store.cancel("gone")
     bench.forward(51)
     assert store.purge() == (1, 1)
@@ -30,6 +32,8 @@ def busy(bench: Any, make: Callable[..., NewJob], priced: Callable[[str], Result
     assert store.purge() == (1, 0)
     for state in State:
         bench.put(state, state.value, n=2, owed="n")
+    store.enqueue([make("marked", labels=labels)], "z", options)
+    store.cancel("marked")
     store.enqueue([make("priced"), make("owes", owed="n"), make("waits")], "y")
     bench.claimed("priced")
     store.finish("priced", State.COMPLETED, priced("0.25"), "callback")
@@ -86,6 +90,13 @@ BROKEN = {
     "a sweep begun that nobody makes": (("HSET", P + "b:y", "do", "retry"), "sweep", "y"),
     "a sweep of nothing": (("ZADD", P + "sweeps", 1, "y"), "sweep", "y"),
     "a failure counted under no code": (("HINCRBY", P + "b:y", "x:1301", 1), "codes", "y"),
+    # labels
+    "a label without its entry": (("ZREM", P + "y:shop=berlin", "marked"), "label", "marked"),
+    "a label at another time": (("ZADD", P + "y:shop=berlin", 1, "marked"), "label", "marked"),
+    "an entry without its label": (("ZADD", P + "y:shop=rome", 1, "marked"), "label", "marked"),
+    "an entry of nothing": (("ZADD", P + "y:shop=berlin", 1, "gone"), "label", "gone"),
+    "a batch's label without its entry": (("ZREM", P + "z:season=spring", "z"), "label", "z"),
+    "an entry without a batch": (("ZADD", P + "z:season=spring", 1, "ghost"), "label", "ghost"),
     "no request": (("DEL", P + "t:later"), "request", "later"),
 }
 

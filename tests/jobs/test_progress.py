@@ -4,9 +4,12 @@ from typing import Any
 import pytest
 
 from jobs.order import NewJob
-from jobs.progress import eta, rate
+from jobs.progress import Pace, eta, pace, rate, share
 from jobs.record import Result
 from jobs.states import State
+
+NONE_YET = {"left": 100, "queued": 90, "per_second": 0.0}
+YOUNG = {"left": 100, "queued": 90, "per_second": 0.1, "pace": Pace(60.0, jobs=2.0)}
 
 
 @pytest.mark.parametrize(
@@ -21,6 +24,17 @@ from jobs.states import State
         pytest.param({"left": 100, "paused": True}, 50, id="paused, but all are sent"),
         pytest.param({"left": 100, "per_second": 0.0}, None, id="none has ended"),
         pytest.param({"left": 0, "per_second": 0.0, "paused": True}, 0, id="done"),
+        # Before any has ended: what the lanes are known to let through
+        pytest.param(NONE_YET | {"pace": Pace(60.0, jobs=2.0)}, 105, id="the slots' pace, and the last one's time"),
+        pytest.param(NONE_YET | {"pace": Pace(60.0, jobs=2.0), "held": 30.0}, 135, id="after the hold"),
+        pytest.param(NONE_YET | {"pace": Pace(60.0, jobs=2.0, share=0.5)}, 150, id="beside another batch"),
+        pytest.param(NONE_YET | {"pace": Pace(60.0)}, 60, id="no limit: all at once"),
+        pytest.param(NONE_YET | {"queued": 0, "held": 30.0, "pace": Pace(60.0, jobs=2.0)}, 60, id="all are sent"),
+        pytest.param(NONE_YET | {"pace": Pace(60.0, jobs=2.0), "paused": True}, None, id="paused before any ended"),
+        pytest.param(NONE_YET | {"pace": Pace(jobs=2.0)}, None, id="nothing is known of the lanes"),
+        # The first to end says nothing of the pace: the time before it was no slowness
+        pytest.param(YOUNG | {"age": 100.0}, 105, id="young: the lanes' pace"),
+        pytest.param(YOUNG | {"age": 120.0}, 1000, id="old enough: the rate seen"),
     ],
 )
 def test_eta(facts: dict[str, Any], seconds: float | None) -> None:
@@ -93,5 +107,83 @@ def test_telling_progress_looks_at_no_job(bench: Any, ends: Any) -> None:
     bench.raw.config_resetstat()
     bench.store.batch("x")
     calls = {name.removeprefix("cmdstat_"): each["calls"] for name, each in bench.raw.info("commandstats").items()}
-    assert calls.pop("hgetall") == 1
+    assert calls.pop("hgetall") == 2  # the batch's, and who waits beside it
     assert sum(calls.values()) <= 6
+
+
+A, B = {"took": 60e6, "work": 120e6}, {"took": 30e6, "work": 30e6}
+NEW = {"took": 0, "work": 0}
+
+
+@pytest.mark.parametrize(
+    ("learned", "limits", "expected"),
+    [
+        pytest.param({}, {}, Pace(), id="no lane"),
+        pytest.param({"a": NEW}, {"a": (10, 0.0)}, Pace(), id="nothing has ended there"),
+        pytest.param({"a": A}, {"a": (0, 0.0)}, Pace(60.0), id="no limit"),
+        pytest.param({"a": A}, {"a": (12, 0.0)}, Pace(60.0, 0.1), id="by slots, each job holding two for a minute"),
+        pytest.param({"a": A}, {"a": (12, 0.05)}, Pace(60.0, 0.05), id="by rate"),
+        pytest.param({"a": A}, {"a": (0, 0.5)}, Pace(60.0, 0.5), id="by rate alone"),
+        pytest.param({"a": A, "b": B}, {"a": (15, 0.0), "b": (30, 0.0)}, Pace(45.0, 0.6), id="two lanes"),
+        pytest.param({"a": A, "b": NEW}, {"a": (12, 0.0), "b": (12, 0.0)}, Pace(60.0, 0.2), id="as the other"),
+        pytest.param({"a": A, "b": B}, {"a": (15, 0.0), "b": (0, 0.0)}, Pace(45.0), id="one of them without a limit"),
+        pytest.param({"gone": A}, {}, Pace(60.0), id="a lane that is configured no more"),
+    ],
+)
+def test_pace(learned: Any, limits: Any, expected: Pace) -> None:
+    found = pace(learned, limits)
+    assert (found.took, found.jobs) == (expected.took, pytest.approx(expected.jobs))
+
+
+@pytest.mark.parametrize(
+    ("flows", "weight", "expected"),
+    [
+        pytest.param({}, 1, 1.0, id="alone, all are sent"),
+        pytest.param({"1|shop": 1}, 1, 1.0, id="alone"),
+        pytest.param({"1|shop": 4}, 1, 1 / 4, id="beside three of its key"),
+        pytest.param({"1|shop": 4}, 3, 3 / 4, id="by weight"),
+        pytest.param({"1|shop": 1, "1|press": 50}, 1, 1 / 2, id="beside another key, however many batches it has"),
+        pytest.param({"1|shop": 2, "1|big": 1}, 1, 1 / 8, id="beside a key of more weight"),
+        pytest.param({"1|shop": 1, "0|press": 1, "2|last": 9}, 1, 1 / 2, id="a higher class counts, a lower one not"),
+        pytest.param({"1|press": 0}, 1, 1.0, id="nobody waits"),
+    ],
+)
+def test_share(flows: dict[str, int], weight: int, expected: float) -> None:
+    assert share(flows, {"big": 3}, "1", "shop", weight) == pytest.approx(expected)
+
+
+def test_before_its_first_end_a_batch_goes_by_what_the_lane_has_learned(bench: Any, make: Any) -> None:
+    store = bench.with_settings(max_in_flight=4)
+
+    def through(ids: list[str], seconds: float) -> None:
+        store.admit(100)
+        claims = store.claim(ids)
+        assert all(store.started_many([(claim.id, claim.fence, "t") for claim in claims]))
+        bench.forward(seconds)
+        for claim in claims:
+            assert store.finish(claim.id, State.COMPLETED, Result(), "poll", fence=claim.fence).word == "finished"
+
+    # Given jobs of two images that took 20 s at the provider
+    store.enqueue([make("a", n=2), make("b", n=2)])
+    through(["a", "b"], 20)
+    # Then 4 slots let a job of two through every 10 s
+    store.enqueue([make(f"x{number}", n=2) for number in range(30)], "x")
+    assert store.batch("x").eta == pytest.approx(30 * 10 + 20)
+    # And two batches get half of it each
+    store.enqueue([make(f"y{number}", n=2) for number in range(30)], "y")
+    assert store.batch("x").eta == pytest.approx(30 * 20 + 20)
+    # What takes longer is learned step by step
+    store.cancel_batch("y")
+    through(["x0", "x1"], 180)
+    assert float(bench.lane()["took"]) == pytest.approx(39.375e6)
+    assert float(bench.lane()["work"]) == pytest.approx(78.75e6)
+    # As soon as jobs of its own have had the time to end, they are what counts
+    assert store.batch("x").eta == pytest.approx(28 / store.batch("x").rate)
+    assert bench.audit() == []
+
+
+def test_only_time_at_the_provider_is_learned(bench: Any) -> None:
+    bench.put(State.CANCELLED, "gone")
+    bench.put(State.IN_DOUBT, "doubt")
+    assert bench.store.finish("doubt", State.COMPLETED, Result(), "callback").word == "finished"
+    assert "took" not in bench.lane()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from marshmallow import Schema, ValidationError
 
-from schemas.api import BatchQuery, JobQuery, WaitQuery
+from schemas.api import BatchListQuery, BatchQuery, JobQuery, WaitQuery
 from schemas.states import JOB_STATES
 from schemas.views import BatchAccepted, BatchView, CountsView, JobList, JobView, LaneList, Problem, Readiness
 
@@ -106,17 +106,26 @@ def test_counts_name_every_state() -> None:
 @pytest.mark.parametrize(
     ("schema", "text", "loaded"),
     [
-        (JobQuery, {}, {"limit": 100}),
-        (JobQuery, {"limit": "500", "status": "in_doubt", "batch": "b-1", "cursor": "c"},
-         {"limit": 500, "status": "in_doubt", "batch": "b-1", "cursor": "c"}),
+        (JobQuery, {}, {"limit": 100, "label": {}}),
+        (JobQuery, {"limit": "500", "status": "in_doubt", "batch": "b-1", "cursor": "123"},
+         {"limit": 500, "status": "in_doubt", "batch": "b-1", "cursor": "123", "label": {}}),
+        (JobQuery, {"label": ["shop=berlin", "a=b=c", "empty="]},
+         {"limit": 100, "label": {"shop": "berlin", "a": "b=c", "empty": ""}}),
+        (JobQuery, {"created_after": "2026-01-31", "created_before": "2026-01-31T13:30:00+01:00"},
+         {"limit": 100, "label": {}, "created_after": datetime(2026, 1, 31, tzinfo=UTC), "created_before": THEN}),
+        (JobQuery, {"created_after": "2026-01-31T12:30:00Z", "created_before": "2026-01-31 12:30"},
+         {"limit": 100, "label": {}, "created_after": THEN, "created_before": THEN}),
+        (BatchListQuery, {"status": "paused"}, {"limit": 100, "label": {}, "status": "paused"}),
         (WaitQuery, {}, {"wait": 0.0}),
         (WaitQuery, {"wait": "60"}, {"wait": 60.0}),
         (WaitQuery, {"wait": "0.5"}, {"wait": 0.5}),
-        (BatchQuery, {}, {}),
-        (BatchQuery, {"id": "spring.2026"}, {"id": "spring.2026"}),
+        (BatchQuery, {}, {"label": {}}),
+        (BatchQuery, {"id": "spring.2026"}, {"id": "spring.2026", "label": {}}),
+        (BatchQuery, {"label": ["season=spring"], "priority": "low", "weight": "7", "max_cost": "12.50"},
+         {"label": {"season": "spring"}, "priority": "low", "weight": 7, "max_cost": Decimal("12.50")}),
     ],
 )  # fmt: skip
-def test_queries(schema: type[Schema], text: dict[str, str], loaded: dict[str, Any]) -> None:
+def test_queries(schema: type[Schema], text: dict[str, Any], loaded: dict[str, Any]) -> None:
     assert schema().load(text) == loaded
 
 
@@ -130,6 +139,25 @@ def test_queries(schema: type[Schema], text: dict[str, str], loaded: dict[str, A
         (JobQuery, {"status": "QUEUED"}, "must be one of queued"),
         (JobQuery, {"batch": "a b"}, "at most 100"),
         (JobQuery, {"cursor": ""}, "no cursor of ours"),
+        (JobQuery, {"cursor": "12\n"}, "no cursor of ours"),
+        (JobQuery, {"cursor": "9" * 18}, "no cursor of ours"),
+        (JobQuery, {"label": ["shop"]}, "<name>=<value>"),
+        (JobQuery, {"label": ["shop=a", "shop=b"]}, "two values"),
+        (JobQuery, {"label": ["a b=c"]}, "not a valid label name"),
+        (JobQuery, {"label": ["=c"]}, "not a valid label name"),
+        (JobQuery, {"label": ["a=" + "x" * 257]}, "at most 256"),
+        (JobQuery, {"label": [f"l{number}=x" for number in range(17)]}, "at most 16"),
+        (JobQuery, {"created_after": "yesterday"}, "ISO 8601"),
+        (JobQuery, {"created_after": "2026-01-31T12:00:00 01:00"}, "%2B"),
+        (JobQuery, {"created_before": "0001-01-01T00:00:00+05:00"}, "ISO 8601"),
+        (BatchListQuery, {"status": "queued"}, "must be one of running, paused, done"),
+        (BatchQuery, {"priority": "urgent"}, "must be one of high, normal, low"),
+        (BatchQuery, {"weight": "0"}, "from 1 to 100"),
+        (BatchQuery, {"weight": "1.5"}, "an integer from 1 to 100"),
+        (BatchQuery, {"max_cost": "0"}, "from 0.000000001"),
+        (BatchQuery, {"max_cost": "much"}, "an amount of USD"),
+        (BatchQuery, {"max_cost": "nan"}, "finite"),
+        (BatchQuery, {"max_cost": "1e12"}, "1,000,000,000 USD"),
         (WaitQuery, {"wait": "-1"}, "from 0 to 60"),
         (WaitQuery, {"wait": "61"}, "from 0 to 60"),
         (WaitQuery, {"wait": "nan"}, "finite"),
@@ -140,7 +168,7 @@ def test_queries(schema: type[Schema], text: dict[str, str], loaded: dict[str, A
         (BatchQuery, {"id": "a\n"}, "at most 100"),
     ],
 )
-def test_queries_refused(schema: type[Schema], text: dict[str, str], words: str) -> None:
+def test_queries_refused(schema: type[Schema], text: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         schema().load(text)
 

@@ -1,0 +1,168 @@
+"""/v1/jobs and /v1/batches as lists, and what a batch is begun with."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from jobs.audit import audit
+from jobs.order import BatchOptions
+from jobs.record import Priority
+from jobs.store import Store
+from schemas.views import BatchList, BatchView, JobList
+from webhook.app import create_app
+from webhook.settings import Settings
+
+LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
+BERLIN = b'{"model":"kirin_image_omni","prompt":"a fox","labels":{"shop":"berlin"}}\n'
+OPTIONS = "label=season=spring&label=of=all&priority=low&weight=7&max_cost=12.50"
+
+
+def ids(answer: Any, of: str = "jobs") -> Sequence[str]:
+    return [each["id"] for each in answer.json[of]]
+
+
+def test_jobs_by_label_state_batch_and_time(client: FlaskClient, store: Store) -> None:
+    client.post("/v1/batches?id=a&label=season=spring", data=BERLIN + LINE + BERLIN)
+    client.post("/v1/batches?id=b", data=BERLIN)
+    store.cancel("a.1")
+
+    def listed(query: str) -> Sequence[str]:
+        answer = client.get(f"/v1/jobs?{query}")
+        assert JobList().validate(answer.json) == {}
+        return ids(answer)
+
+    assert listed("label=shop=berlin") == ["b.1", "a.3", "a.1"]
+    assert listed("label=shop=berlin&status=queued") == ["b.1", "a.3"]
+    assert listed("label=shop=berlin&batch=a") == ["a.1", "a.3"]
+    assert listed("label=shop=berlin&label=other=x") == []
+    # A batch's labels are not its jobs'
+    assert listed("label=season=spring") == []
+    created = client.get("/v1/jobs/b.1").json["created_at"].replace("+", "%2B")
+    assert listed(f"label=shop=berlin&created_before={created}") == ["a.3", "a.1"]
+    assert listed(f"created_after={created}") == ["b.1"]
+    assert listed("batch=a&created_before=2020-01-01") == []
+
+    first = client.get("/v1/jobs?label=shop=berlin&limit=2")
+    assert ids(first) == ["b.1", "a.3"]
+    assert listed(f"label=shop=berlin&limit=2&cursor={first.json['cursor']}") == ["a.1"]
+
+
+def test_batches_by_label_state_and_time(client: FlaskClient, store: Store) -> None:
+    for name, season in (("a", "spring"), ("b", "autumn"), ("c", "spring")):
+        client.post(f"/v1/batches?id={name}&label=season={season}", data=LINE)
+    client.post("/v1/batches/a/cancel")
+    client.post("/v1/batches/b/pause")
+
+    def listed(query: str) -> Sequence[str]:
+        answer = client.get(f"/v1/batches?{query}")
+        assert BatchList().validate(answer.json) == {}
+        return ids(answer, "batches")
+
+    assert listed("") == ["c", "b", "a"]
+    assert listed("label=season=spring") == ["c", "a"]
+    assert [listed(f"status={each}") for each in ("running", "paused", "done")] == [["c"], ["b"], ["a"]]
+    assert listed("label=season=spring&status=done") == ["a"]
+    created = client.get("/v1/batches/b").json["created_at"].replace("+", "%2B")
+    assert listed(f"created_after={created}") == ["c", "b"]
+    assert listed(f"created_before={created}") == ["a"]
+    first = client.get("/v1/batches?limit=2")
+    assert listed(f"limit=2&cursor={first.json['cursor']}") == ["a"]
+    assert client.get("/v1/batches").json["batches"][2] == client.get("/v1/batches/a").json
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/batches"])
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("label=shop", "label"),
+        ("label=a b=c", "label"),
+        ("created_after=soon", "created_after"),
+        ("created_before=2026-13-01", "created_before"),
+        ("cursor=abc", "cursor"),
+        ("limit=0", "limit"),
+        ("status=lost", "status"),
+        ("labels=a=b", "labels"),
+    ],
+)
+def test_a_query_that_makes_no_sense(path: str, query: str, field: str, client: FlaskClient) -> None:
+    answer = client.get(f"{path}?{query}")
+    assert (answer.status_code, list(answer.json["errors"])) == (422, [field])
+    assert all(isinstance(text, str) for text in answer.json["errors"][field])
+
+
+# --- what a batch is begun with ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on_error", ["skip", "abort"])
+def test_a_batch_has_what_it_was_begun_with(on_error: str, client: FlaskClient, store: Store) -> None:
+    answer = client.post(f"/v1/batches?id=b&on_error={on_error}&{OPTIONS}", data=LINE * 2)
+    assert answer.status_code == 201
+    view = client.get("/v1/batches/b").json
+    assert BatchView().validate(view) == {}
+    assert {name: view[name] for name in ("labels", "priority", "weight", "max_cost")} == {
+        "labels": {"season": "spring", "of": "all"}, "priority": "low", "weight": 7, "max_cost": "12.5"
+    }  # fmt: skip
+    assert store.get("b.1").priority is Priority.LOW
+    # The same upload again is none, nor is one that leaves them out
+    for query in (OPTIONS, "", "weight=7", "max_cost=12.5"):
+        again = client.post(f"/v1/batches?id=b&on_error={on_error}&{query}", data=LINE * 2)
+        assert (again.status_code, again.json["known"]) == (201, 2), query
+    assert audit(store) == []
+
+
+def test_a_batch_without_any(client: FlaskClient) -> None:
+    client.post("/v1/batches?id=b", data=LINE)
+    view = client.get("/v1/batches/b").json
+    assert (view["labels"], view["priority"], view["weight"], view["max_cost"]) == ({}, "normal", 1, None)
+    assert client.post("/v1/batches?id=b&priority=normal&weight=1", data=LINE).status_code == 201
+
+
+@pytest.mark.parametrize("on_error", ["skip", "abort"])
+@pytest.mark.parametrize(
+    ("query", "field", "told"),
+    [
+        ("label=season=autumn&label=of=all", "label", "of=all, season=spring"),
+        ("label=season=spring", "label", "of=all, season=spring"),
+        ("priority=high", "priority", "low"),
+        ("weight=1", "weight", "7"),
+        ("max_cost=13", "max_cost", "12.5"),
+    ],
+)
+def test_other_options_later_are_refused(
+    *, query: str, field: str, told: str, on_error: str, client: FlaskClient, store: Store
+) -> None:
+    client.post(f"/v1/batches?id=b&{OPTIONS}", data=LINE)
+    answer = client.post(f"/v1/batches?id=b&on_error={on_error}&{query}", data=LINE * 2)
+    assert (answer.status_code, answer.content_type) == (409, "application/problem+json")
+    assert list(answer.json["errors"]) == [field]
+    assert f"is {told} since the batch was begun" in answer.json["errors"][field][0]
+    assert store.batch("b").accepted == 1
+
+
+@pytest.mark.parametrize("query", ["weight=0", "weight=x", "priority=urgent", "max_cost=-1", "label=a", "max_cost=x"])
+def test_options_that_make_no_sense(query: str, client: FlaskClient) -> None:
+    answer = client.post(f"/v1/batches?id=b&{query}", data=LINE)
+    assert (answer.status_code, list(answer.json["errors"])) == (422, [query.partition("=")[0]])
+    assert client.get("/v1/batches/b").status_code == 404
+
+
+def test_whose_jobs_they_are(store: Store, fox: dict[str, Any], settings: Settings) -> None:
+    app = create_app(Settings(**{**vars(settings), "api_keys": ("shop:one", "press:two")}), store, lambda *_: True)
+    shop, press = (
+        lambda path, *, key=key, **options: app.test_client().post(
+            path, headers={"Authorization": f"Bearer {key}"}, **options
+        )
+        for key in ("one", "two")
+    )
+    make: Callable[..., Any] = shop
+    assert make("/v1/jobs", json=fox | {"external_task_id": "a"}).status_code == 201
+    assert press("/model/v1/generation", json=fox | {"external_task_id": "b"}).status_code == 200
+    assert press("/v1/batches?id=c", data=LINE).status_code == 201
+    assert shop("/v1/batches?id=d&on_error=abort", data=LINE).status_code == 201
+    # Who adds to a batch adds to another's
+    assert shop("/v1/batches?id=c", data=LINE * 2).status_code == 201
+    assert [store.get(each).owner for each in ("a", "b")] == ["shop", "press"]
+    assert [store.batch(each).owner for each in ("c", "d")] == ["press", "shop"]
+    assert store.batch_options("d") == BatchOptions(owner="shop")

@@ -1,0 +1,10 @@
+"""What the calls that list have in common."""
+
+from typing import Any
+
+from jobs.listing import Filter
+
+
+def held_to(query: dict[str, Any]) -> Filter:
+    """What a list query (`schemas.api.ListQuery`) asks for beside the state."""
+    return Filter(labels=query["label"], since=query.get("created_after"), before=query.get("created_before"))
