@@ -137,14 +137,17 @@ class Life(RuleBasedStateMachine):
             text = f"{job_id}, another" if other and job_id in self.accepted else job_id
             owed = frozenset([set(), {Owed.NOTIFY}, {Owed.CELERY}, set(Owed)][number])
             times: Any = {"priority": priority, "expires_in": expires_in, "delay": delay}
-            jobs.append(NewJob(id=job_id, text=text, model="m", n=number % 3 + 1, owed=owed, **times))
+            labels = {"shop": "berlin", "line": str(number)} if number % 2 else {}
+            jobs.append(NewJob(id=job_id, text=text, model="m", n=number % 3 + 1, owed=owed, labels=labels, **times))
         expected = []
         for job in jobs:
             known = self.accepted.setdefault(job.id, job)
             expected.append(
                 Outcome.CREATED if known is job else Outcome.KNOWN if known.text == job.text else Outcome.CONFLICT
             )
-        options = BatchOptions(owner="shop", weight=3 if batch == "x" else 1)
+        options = BatchOptions(
+            owner="shop", weight=3 if batch == "x" else 1, labels={"season": "spring"} if batch == "x" else {}
+        )
         enqueued = self.again(lambda: self.store.enqueue(jobs, batch, options), twice=twice)
         assert list(enqueued.outcomes) == expected
 

@@ -162,6 +162,7 @@ def test_redis_keeps_the_jobs_and_is_not_published() -> None:
     redis = SERVICES["redis"]
     for wanted in ("--appendonly yes", "--maxmemory-policy noeviction", "--requirepass"):
         assert wanted in redis["command"][-1]
+    assert '--maxmemory "0"' in filled(redis["command"][-1])
     assert redis["volumes"] == ["redis:/data"]
     assert "ports" not in redis
     assert redis["networks"] == ["inside"]

@@ -53,6 +53,12 @@ def test_errors_are_problems(document: dict[str, Any]) -> None:
     assert content == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
+def test_what_takes_jobs_in_may_be_full(document: dict[str, Any]) -> None:
+    posts = {path: item["post"] for path, item in document["paths"].items() if "post" in item}
+    full = {path for path, post in posts.items() if "429" in post["responses"]}
+    assert full == {"/v1/jobs", "/v1/batches", "/model/v1/generation"}
+
+
 def test_streams_are_documented_as_lines(document: dict[str, Any]) -> None:
     upload = document["paths"]["/v1/batches"]["post"]
     results = document["paths"]["/v1/batches/{batch_id}/results"]["get"]
