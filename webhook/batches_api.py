@@ -45,7 +45,7 @@ def create(query: dict[str, Any]) -> Response:
     request in the place of such a line is refused (422). With `on_error=abort` a single bad line refuses all of them
     (422), and nothing is enqueued. While there is no room for more jobs the answer is 429: what was taken in is kept,
     and the same upload again, after Retry-After, goes on. `label`, `priority`, `weight` and `max_cost` hold from the
-    batch's first upload on; later ones may leave them out, and others are refused (409).
+    batch's first upload on; later ones may leave them out, and others are refused (422).
     """
     shared = services()
     batch = _batch_id(query.get("id"), request.headers.get("Idempotency-Key"))

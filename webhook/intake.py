@@ -56,7 +56,10 @@ class Upload:
         }
         if wrong:
             raise ProblemError(
-                409, "The batch has other options: they are those of its first upload.", errors=wrong, id=self.id
+                422,
+                "This batch's id (or Idempotency-Key) stands for an upload with other options.",
+                errors=wrong,
+                id=self.id,
             )
         self.options = there
 

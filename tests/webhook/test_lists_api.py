@@ -135,10 +135,20 @@ def test_other_options_later_are_refused(
 ) -> None:
     client.post(f"/v1/batches?id=b&{OPTIONS}", data=LINE)
     answer = client.post(f"/v1/batches?id=b&on_error={on_error}&{query}", data=LINE * 2)
-    assert (answer.status_code, answer.content_type) == (409, "application/problem+json")
+    assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
     assert list(answer.json["errors"]) == [field]
     assert f"is {told} since the batch was begun" in answer.json["errors"][field][0]
     assert store.batch("b").accepted == 1
+
+
+def test_an_idempotency_key_stands_for_its_options_too(client: FlaskClient) -> None:
+    key = {"Idempotency-Key": "spring catalogue"}
+    assert client.post(f"/v1/batches?{OPTIONS}", data=LINE, headers=key).status_code == 201
+    again, other = (
+        client.post(f"/v1/batches?{query}", data=LINE, headers=key) for query in (OPTIONS, "label=season=autumn")
+    )
+    assert (again.status_code, again.json["known"]) == (201, 1)
+    assert (other.status_code, list(other.json["errors"])) == (422, ["label"])
 
 
 @pytest.mark.parametrize("query", ["weight=0", "weight=x", "priority=urgent", "max_cost=-1", "label=a", "max_cost=x"])
