@@ -140,6 +140,7 @@ class BatchQuery(Schema):
         metadata={"description": "Its share beside other batches of the same key; 1 if left out."},
     )
     max_cost = fields.Decimal(
+        places=9,
         as_string=True,
         validate=validate.Range(LEAST_COST, MOST_COST, error=f"must be from {LEAST_COST:f} to {MOST_COST:,f} USD"),
         error_messages={"invalid": "must be an amount of USD, such as 12.50", "special": "must be a finite amount"},

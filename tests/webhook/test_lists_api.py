@@ -151,6 +151,12 @@ def test_an_idempotency_key_stands_for_its_options_too(client: FlaskClient) -> N
     assert (other.status_code, list(other.json["errors"])) == (422, ["label"])
 
 
+def test_a_most_that_is_finer_than_money_is_counted_is_rounded(client: FlaskClient) -> None:
+    for _ in range(2):
+        assert client.post("/v1/batches?id=b&max_cost=0.12345678949", data=LINE).status_code == 201
+    assert client.get("/v1/batches/b").json["max_cost"] == "0.123456789"
+
+
 @pytest.mark.parametrize("query", ["weight=0", "weight=x", "priority=urgent", "max_cost=-1", "label=a", "max_cost=x"])
 def test_options_that_make_no_sense(query: str, client: FlaskClient) -> None:
     answer = client.post(f"/v1/batches?id=b&{query}", data=LINE)
