@@ -9,6 +9,7 @@ skipped, for neither ever changes, and no two are created at the same time.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import redis
@@ -64,10 +65,8 @@ class Listing(Reading):
         only = only or Filter()
         if only.labels:
             keys = [self._keys.of("labelled", each) for each in only.named]
-            wanted: Callable[[Sequence[str]], Iterable[str]] = lambda ids: (  # noqa: E731
-                self._in_states(ids, [state]) if state else ids
-            )
-            ids, further = self._scan(keys, only.bounds(cursor), wanted, limit)
+            keep = partial(self._in_states, states=[state]) if state else None
+            ids, further = self._scan(keys, only.bounds(cursor), keep, limit)
         else:
             before, since = (end.removeprefix("(") for end in only.bounds(cursor))
             row = self._scripts.call("list", before, since, limit, *([state] if state else State))
@@ -113,27 +112,26 @@ class Listing(Reading):
         """Batches, newest first. `cursor` is an earlier page's."""
         only = only or Filter()
         keys = [self._keys.of("grouped", each) for each in only.named] or [self._keys.single("batches")]
-        wanted: Callable[[Sequence[str]], Iterable[str]] = lambda ids: (  # noqa: E731
-            self._that_are(progress, ids) if progress else ids
-        )
-        ids, further = self._scan(keys, only.bounds(cursor), wanted, limit)
+        keep = partial(self._that_are, progress) if progress else None
+        ids, further = self._scan(keys, only.bounds(cursor), keep, limit)
         return BatchPage(self._batches(ids), further)
 
     def _scan(
         self,
         keys: Sequence[str],
         bounds: tuple[str, str],
-        wanted: Callable[[Sequence[str]], Iterable[str]],
+        keep: Callable[[Sequence[str]], Iterable[str]] | None,
         limit: int,
     ) -> tuple[list[str], str | None]:
-        """Ids that are in all these indexes and `wanted`, newest first, and where to go on."""
+        """Ids that are in all these indexes, of which `keep` keeps some, newest first; and where to go on."""
         (before, since), found, seen = bounds, list[str](), 0
         try:
             first, *others = self._fewest_first(keys)
             while seen < SCAN:
                 rows: Any = self._client.zrevrangebyscore(first, before, since, 0, CHUNK, withscores=True)
                 at = {str(member): f"{score:.0f}" for member, score in rows}
-                ids = set(wanted(self._in_all(list(at), others)))
+                in_all = self._in_all(list(at), others)
+                ids = set(keep(in_all) if keep else in_all)
                 for member in (member for member in at if member in ids):
                     found.append(member)
                     if len(found) == limit:

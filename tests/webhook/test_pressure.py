@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -35,8 +35,7 @@ class Looks:
         return self.memory_now
 
     def pressure(self, **settings: Any) -> Pressure:
-        store: Callable[[], Any] = lambda: self  # noqa: E731
-        return Pressure(store, Settings(**settings), self.turned_away, lambda: self.now)
+        return Pressure(lambda: cast("Store", self), Settings(**settings), self.turned_away, lambda: self.now)
 
 
 @pytest.mark.parametrize(
