@@ -4,21 +4,28 @@ from schemas.answers import read_callback, read_submission, read_task
 from schemas.body import MAX_DEPTH, parse_json
 from schemas.callback_address import callback_path, token_is_valid
 from schemas.errors import AnswerInvalid, BodyInvalid, RequestInvalid, SchemaError
+from schemas.images import MAX_BYTES as MAX_IMAGE
+from schemas.images import REFERENCE, ImageInvalid, Picture, is_reference, read_picture
 from schemas.money import parse_cost
 from schemas.reports import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
 from schemas.requests.base import EXTERNAL_ID, MODELS, RequestSchema
 from schemas.requests.load import load_request
+from schemas.requests.pictures import checked_in, references, with_images, without_images
 from schemas.requests.record import CallbackForm, GenerationRequest
 
 __all__ = [
     "EXTERNAL_ID",
     "MAX_DEPTH",
+    "MAX_IMAGE",
     "MODELS",
+    "REFERENCE",
     "AnswerInvalid",
     "BodyInvalid",
     "CallbackForm",
     "GenerationRequest",
+    "ImageInvalid",
     "Output",
+    "Picture",
     "RequestInvalid",
     "RequestSchema",
     "SchemaError",
@@ -28,11 +35,17 @@ __all__ = [
     "TaskStatus",
     "Usage",
     "callback_path",
+    "checked_in",
+    "is_reference",
     "load_request",
     "parse_cost",
     "parse_json",
     "read_callback",
+    "read_picture",
     "read_submission",
     "read_task",
+    "references",
     "token_is_valid",
+    "with_images",
+    "without_images",
 ]

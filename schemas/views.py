@@ -125,6 +125,21 @@ class BatchAccepted(Schema):
     errors = fields.List(fields.Nested(LineError), required=True, metadata=_about("The first 1,000 refused lines."))
 
 
+class ImageView(Schema):
+    """A stored image."""
+
+    id = fields.String(
+        required=True,
+        metadata=_about("What a request may give for an image.", "image:sha256:" + "9f86d081884c7d65" * 4),
+    )
+    size = fields.Integer(required=True, metadata=_about("Bytes.", 8_123_456))
+    width = fields.Integer(required=True, metadata=_about("Pixels.", 2048))
+    height = fields.Integer(required=True, metadata=_about("Pixels.", 1365))
+    format = fields.String(
+        required=True, validate=validate.OneOf(("png", "jpeg")), metadata=_about("png or jpeg.", "jpeg")
+    )
+
+
 class CountsView(Schema):
     """Jobs per state; every state is there."""
 

@@ -18,7 +18,8 @@ _HINTS = 20
 
 #: The rules of both pages, for the OpenAPI document; `schemas.images` enforces them.
 IMAGE_RULES = (
-    "URL or raw base64 (no data: prefix) of a .jpg, .jpeg or .png: at most 10 MB, 300 px a side, 1:2.5 to 2.5:1"
+    "URL, raw base64 (no data: prefix), or reference (image:sha256:…, see POST /v1/images) of a .jpg, .jpeg or .png: "
+    "at most 10 MB, 300 px a side, 1:2.5 to 2.5:1"
 )
 
 
@@ -181,11 +182,11 @@ class Url(Text):
 
 
 class Image(Strict, fields.String):
-    """An image URL, or raw base64 without a prefix."""
+    """An image URL, raw base64 without a prefix, or the reference of a stored image."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
         if type(value) is not str:
-            raise ValidationError(f"must be a string (image URL or raw base64), not {shown(value)}")
+            raise ValidationError(f"must be a string (image URL, raw base64 or reference), not {shown(value)}")
         problem = image_problem(value)
         if problem:
             raise ValidationError(problem)

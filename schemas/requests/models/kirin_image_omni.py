@@ -14,7 +14,7 @@ _NAMED = 10
 
 
 class ReferenceImage(StrictSchema):
-    error_messages = {"type": 'must be an object {"image": "image URL or raw base64"}'}  # noqa: RUF012 - marshmallow's own form
+    error_messages = {"type": 'must be an object {"image": "image URL, raw base64 or reference"}'}  # noqa: RUF012 - marshmallow's own form
 
     image = Image(
         required=True,

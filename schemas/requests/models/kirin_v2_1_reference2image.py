@@ -5,7 +5,7 @@ from schemas.requests.fields import IMAGE_RULES, Entries, Image, Item, StrictSch
 
 
 class SubjectImage(StrictSchema):
-    error_messages = {"type": 'must be an object {"subject_image": "image URL or raw base64"}'}  # noqa: RUF012 - marshmallow's own form
+    error_messages = {"type": 'must be an object {"subject_image": "image URL, raw base64 or reference"}'}  # noqa: RUF012 - marshmallow's own form
 
     subject_image = Image(
         required=True, metadata={"description": IMAGE_RULES, "example": "https://example.com/subject.png"}
@@ -20,7 +20,7 @@ class KirinV21Reference2Image(RequestSchema):
         Item(SubjectImage),
         minimum=1,
         maximum=4,
-        empty='give 1 to 4 objects {"subject_image": "image URL or raw base64"}',
+        empty='give 1 to 4 objects {"subject_image": "image URL, raw base64 or reference"}',
         required=True,
         metadata={"description": "1 to 4 subjects. They are not cropped: upload them as they are meant."},
     )
