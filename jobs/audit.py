@@ -12,11 +12,13 @@ from typing import Any
 import redis
 
 from jobs.audit_labels import label_findings
+from jobs.audit_images import image_findings
 from jobs.audit_queues import queue_findings
 from jobs.findings import CHUNK, Finding, chunks, ids_of
 from jobs.keys import Keys
 from jobs.record import LANE, Result
 from jobs.scripts import translated
+from jobs.settings import IN_REDIS
 from jobs.states import FINAL, HOLDS_SLOTS, State
 from jobs.store import Store
 
@@ -42,7 +44,7 @@ def audit(store: Store) -> list[Finding]:
     On a busy system counters and their recount are never of the same moment: only a difference that stays the same is
     reported, so a small leak may need a quiet minute to show.
     """
-    audits = _Audit(*store.access)
+    audits = _Audit(*store.access, images_in_redis=store.settings.image_store == IN_REDIS)
     try:
         found = list(audits.findings())
         if not found:
@@ -54,9 +56,10 @@ def audit(store: Store) -> list[Finding]:
 
 
 class _Audit:
-    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, *, images_in_redis: bool) -> None:
         self._client = client
         self._keys = keys
+        self._images_in_redis = images_in_redis
 
     def findings(self) -> Iterator[Finding]:
         sums = _Sums()
@@ -64,6 +67,7 @@ class _Audit:
         yield from self._entries()
         yield from queue_findings(self._client, self._keys)
         yield from label_findings(self._client, self._keys)
+        yield from image_findings(self._client, self._keys, in_redis=self._images_in_redis)
         yield from self._sweeps()
         yield from self._batches(sums)
         yield from self._lanes(sums)

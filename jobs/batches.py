@@ -114,7 +114,10 @@ class Batches(Listing):
         if word == "busy":
             raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
         if word == "gone":
-            raise NotAllowed(f"The upload paused for more than {STAGED:.0f} s and was forgotten; send it again.")
+            raise NotAllowed(
+                f"What was uploaded is forgotten: it paused for more than {STAGED:.0f} s, or an image of it is not "
+                "kept any more; send it again, with the image."
+            )
         if word == "empty":
             return Acted("commit", 0)
         woke, more = False, 1

@@ -2,8 +2,10 @@
 
 JobsError
 ├── StoreUnavailable   Redis is away, full, loading or read-only: nothing is known to have changed
+│   └── ImagesUnavailable  the image store is away
 ├── JobNotFound        no job has this id
 ├── BatchNotFound      no batch has this id
+├── ImageNotFound      no image with this hash is there (any more)
 ├── NotAllowed         the job is in no state for this
 ├── NoLane             no lane takes such a job
 ├── NoRoom             there are as many unfinished jobs as there may be
@@ -19,6 +21,21 @@ class JobsError(Exception):
 
 class StoreUnavailable(JobsError):
     """Redis did not answer or refused to write. The change may have happened; every verb is safe to repeat."""
+
+
+class ImagesUnavailable(StoreUnavailable):
+    """The image store (BOOMERANG_IMAGE_STORE) did not answer: whether it has an image is not known."""
+
+
+class ImageNotFound(JobsError):
+    """No image with this hash is there: it was never stored, or no job needed it for BOOMERANG_IMAGE_RETENTION."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(
+            f"There is no image image:sha256:{digest}; upload it with POST /v1/images. "
+            "One that no unfinished job needs is kept for BOOMERANG_IMAGE_RETENTION seconds."
+        )
+        self.digest = digest
 
 
 class JobNotFound(JobsError):

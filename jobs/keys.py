@@ -11,11 +11,15 @@ from dataclasses import dataclass
 SINGLE: Mapping[str, str] = {
     "alarms": "alarms",  # ZSET id → µs at which someone must look at the job again
     "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
-    "totals": "totals",  # HASH last (creation), spent, contradicted, round (of reconcile)
+    "totals": "totals",  # HASH last (creation), spent, contradicted, round (of reconcile), image_bytes
     "pools": "pools",  # HASH pool → names of the lanes that admit from it, with spaces between
     "wake": "wake",  # STRING a hint to admit is under way
     "ring": "ring",  # STRING a hint to reconcile is under way
     "batches": "batches",  # ZSET batch id → created
+    "images": "images",  # ZSET hash of an image → µs when it was last needed; +inf while unfinished jobs name it
+    "uses": "uses",  # HASH hash → how often unfinished jobs name it
+    "kept": "kept",  # HASH hash → its object in the image store and what its header says, as JSON
+    "going": "going",  # ZSET object → µs from which on it is to be removed from the image store
     "changes": "changes",  # STREAM id, state: what people and Flower watch; bounded, may lose its oldest
 }
 #: name → suffix of a family of keys; the id, batch id or state name follows.
@@ -39,6 +43,8 @@ FAMILY: Mapping[str, str] = {
     "batch": "b:",
     "staged": "u:",  # LIST ids of an upload that is not decided yet; it and the next expire by themselves
     "lines": "v:",  # HASH id → the job to accept, packed
+    "pinned": "i:",  # SET hashes of the images that a staged upload names
+    "object": "o:",  # STRING an image's bytes, where Redis is the image store
     "members": "m:",  # LIST job ids of a batch, in input order
     "ended": "e:",  # CHANNEL a message when the job ends
 }

@@ -146,4 +146,5 @@ class Outcome(StrEnum):
     CREATED = "created"
     KNOWN = "known"  #: the same id with the same request: the same job
     CONFLICT = "conflict"  #: the same id with another request: nothing changed
+    IMAGELESS = "imageless"  #: it names an image that is not there: nothing changed
     FULL = "full"  #: it would be new, and there is no room for it now: nothing changed

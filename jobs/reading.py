@@ -182,11 +182,12 @@ class Reading:
             pools = [str(pool) for pool in self._client.hkeys(keys.single("pools"))]
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.hgetall(keys.single("totals"))
+                pipe.zcard(keys.single("images"))
                 for pool in pools:
                     pipe.hget(keys.of("pool", pool), "ready")
                 for state in State:
                     pipe.zcard(keys.of("state", state))
-                fields, *numbers = pipe.execute()
+                fields, images, *numbers = pipe.execute()
         except redis.RedisError as error:
             raise translated(error) from error
         ready, counts = numbers[: len(pools)], numbers[len(pools) :]
@@ -196,6 +197,8 @@ class Reading:
             cost=dollars(fields.get("spent", 0)),
             contradicted=int(fields.get("contradicted", 0)),
             last_round=at(fields["round"]) if "round" in fields else None,
+            images=int(images),
+            image_bytes=int(fields.get("image_bytes", 0)),
         )
 
     def lanes(self) -> tuple[Lane, ...]:

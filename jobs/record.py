@@ -8,6 +8,7 @@ in its compact encoding. Times are whole µs since 1970.
     t the provider's task id   q this attempt was handed to a worker   w the lane that admitted it, not yet claimed
     k tries that were surely not created   l looks   x in doubt since   v the provider is known to have it   r reason
     y settled by   o what is owed when it ends   g what is still owed   h tries of a delivery   j fence of deliveries
+    I its request names stored images (jobs.images)
     z next look, i next delivery: where both are to come, so that the alarm stands at the earlier one
     K the producer's key that it came with, of a job without a batch    P pool of lanes (absent: that of any job)
     L lane of the attempt (absent: default)    Y class (absent: normal)    E to be begun before    V resolution

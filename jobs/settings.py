@@ -6,6 +6,8 @@ A process adds its own by inheriting both the schema and the dataclass; one load
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -60,7 +62,23 @@ REDIS_SCHEMES = ("redis", "rediss", "unix")
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps")
 RESULT_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "rpc")
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
-A_WEEK = 7 * 24 * 3600.0
+A_DAY = 24 * 3600.0
+A_WEEK = 7 * A_DAY
+#: BOOMERANG_IMAGE_STORE: the Redis of the jobs.
+IN_REDIS = "redis"
+
+
+def _image_store(value: str) -> None:
+    if value == IN_REDIS:
+        return
+    if "://" not in value:
+        raise ValidationError(f'must be "{IN_REDIS}" or a URL such as file:///srv/images or s3://bucket/images')
+    if find_spec("fsspec") is None:
+        raise ValidationError("wants a package that is not installed: pip install 'boomerang[bucket]'")
+    try:
+        import_module("fsspec").get_filesystem_class(value.partition("://")[0])
+    except (ValueError, ImportError) as error:
+        raise ValidationError(f"cannot be used: {error}") from None
 
 
 class Environment(Schema):
@@ -89,6 +107,10 @@ class Environment(Schema):
         CallbackMode, by_value=True, data_key="BOOMERANG_CALLBACK_MODE", load_default=CallbackMode.TRUST
     )
     retention = ma.Float(data_key="BOOMERANG_RETENTION", load_default=A_WEEK, validate=validate.Range(min=60))
+    image_store = ma.String(data_key="BOOMERANG_IMAGE_STORE", load_default=IN_REDIS, validate=_image_store)
+    image_retention = ma.Float(
+        data_key="BOOMERANG_IMAGE_RETENTION", load_default=A_DAY, validate=validate.Range(min=60)
+    )
     allow_private_hosts = ma.Boolean(data_key="BOOMERANG_ALLOW_PRIVATE_HOSTS", load_default=False)
 
     @validates_schema(skip_on_field_errors=False)
@@ -136,6 +158,8 @@ class Settings:
     max_attempts: int = 3
     callback_mode: CallbackMode = CallbackMode.TRUST
     retention: float = A_WEEK
+    image_store: str = field(default=IN_REDIS, repr=False)
+    image_retention: float = A_DAY
     allow_private_hosts: bool = False
 
     @property

@@ -262,6 +262,11 @@ class Store(Batches):
                 "The job was cancelled, but its pictures came all the same and are paid for: they are its output. "
                 "For more of them enqueue it under another external_task_id."
             )
+        if word == "imageless":
+            raise NotAllowed(
+                "An image of the job is not kept any more. Upload the same file with POST /v1/images, then retry; "
+                "or enqueue the request with the image itself, under another external_task_id."
+            )
         if word == "working":
             raise NotAllowed(
                 f"The job is {state}, but the provider may still be working on it: "
@@ -270,12 +275,15 @@ class Store(Batches):
         return settled
 
 
-def connect(url: str, *, most_connections: int = 256, timeout: float = 3.0) -> redis.Redis:
-    """A client for the state: bounded waits, no retries: a script whose reply got lost may have run."""
+def connect(url: str, *, most_connections: int = 256, timeout: float = 3.0, text: bool = True) -> redis.Redis:
+    """A client for the state: bounded waits, no retries: a script whose reply got lost may have run.
+
+    `text`: answers are decoded; without, they are the bytes that were stored.
+    """
     keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return redis.Redis.from_url(
         url,
-        decode_responses=True,
+        decode_responses=text,
         socket_timeout=timeout,
         socket_connect_timeout=2.0,
         health_check_interval=15,

@@ -79,7 +79,7 @@ class Lane:
 class Totals:
     """All jobs: how many in each state, and how many wait for admission by pool; `cost` in USD.
 
-    `last_round`: when a round of reconcile last began, by Redis's clock.
+    `last_round`: when a round of reconcile last began, by Redis's clock. `images`: that are kept, `image_bytes` in all.
     """
 
     counts: Mapping[State, int]
@@ -87,6 +87,8 @@ class Totals:
     cost: Decimal
     contradicted: int
     last_round: datetime | None = None
+    images: int = 0
+    image_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
+import io
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 import redis
+from PIL import Image
 
 from jobs.settings import Settings
 from jobs.store import Store, connect
@@ -41,6 +44,19 @@ def store(redis_url: str) -> Iterator[Store]:
     client = connect(redis_url)
     yield Store(client, Settings())
     client.close()
+
+
+@pytest.fixture
+def draw() -> Callable[..., bytes]:
+    """`draw(size=0, seed=0)`: a valid PNG of at least so many bytes; another seed makes another."""
+
+    def drawn(size: int = 0, seed: int = 0) -> bytes:
+        buffer = io.BytesIO()
+        Image.new("RGB", (320, 300), (seed % 256, seed // 256, 0)).save(buffer, "PNG")
+        # What stands behind a picture's end is harmless, and quicker to make than pixels that do not compress.
+        return buffer.getvalue() + random.Random(seed).randbytes(max(0, size - buffer.tell()))
+
+    return drawn
 
 
 @pytest.fixture

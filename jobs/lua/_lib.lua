@@ -201,7 +201,70 @@ local function count_end(batch, now)
   end
 end
 
--- The one way in which a state changes: record, index, batch counters, slots, alarm and the stream of changes together.
+-- Images are kept once, whoever names them (jobs.images). `uses` counts how often unfinished jobs name each, in their
+-- texts: from there an image stays as long as it may have to be sent, and can go once none needs it (images_old.lua).
+local function find_images(value, found)
+  if type(value) == 'table' then
+    for _, part in pairs(value) do find_images(part, found) end
+  elseif type(value) == 'string' then
+    local hash = #value == 77 and string.match(value, '^image:sha256:(%x+)$')
+    if hash then found[hash] = (found[hash] or 0) + 1 end
+  end
+end
+
+-- hash → how often a request names it; a prompt names none, whatever it says.
+local function images_in(text)
+  if not string.find(text, '"image:sha256:', 1, true) then return {} end
+  local params, found = cjson.decode(text).params, {}
+  params.prompt = nil
+  find_images(params, found)
+  return found
+end
+
+local function are_there(uses)
+  for hash in pairs(uses) do
+    if not redis.call('ZSCORE', KEY.images, hash) then return false end
+  end
+  return true
+end
+
+-- Those that a staged upload names; while it is taken in they count as named once more.
+local function pinned_images(token)
+  local uses = {}
+  for _, hash in ipairs(redis.call('SMEMBERS', KEY.pinned .. token)) do uses[hash] = 1 end
+  return uses
+end
+
+local function use_images(uses, by, now)
+  for hash, times in pairs(uses) do
+    if redis.call('HINCRBY', KEY.uses, hash, by * times) <= 0 then
+      redis.call('HDEL', KEY.uses, hash)
+      redis.call('ZADD', KEY.images, 'XX', whole(now), hash)
+    elseif by > 0 then
+      redis.call('ZADD', KEY.images, 'XX', '+inf', hash)
+    end
+  end
+end
+
+-- It is needed at this moment, by someone who is not a job.
+local function need_image(hash, now)
+  local score = redis.call('ZSCORE', KEY.images, hash)
+  if score and score ~= 'inf' then redis.call('ZADD', KEY.images, 'XX', whole(now), hash) end
+end
+
+local function drop_image(hash, kept, now)
+  redis.call('ZREM', KEY.images, hash)
+  redis.call('HDEL', KEY.kept, hash)
+  redis.call('HINCRBY', KEY.totals, 'image_bytes', -kept.size)
+  redis.call('ZADD', KEY.going, whole(now), kept.object)
+end
+
+-- Of a job that names some (I); those of one that has ended may have gone.
+local function images_of(job) return images_in(redis.call('GET', KEY.text .. job.id)) end
+local function has_images(job) return not job.I or are_there(images_of(job)) end
+
+-- The one way in which a state changes: record, index, batch counters, slots, uses of images, alarm and the stream of
+-- changes together.
 local function move(job, to, change, now, at)
   local from, held, held_by = job.s, HOLDS[phase(job)], lane_of(job)
   if from ~= to or not FINAL[from] then
@@ -218,6 +281,7 @@ local function move(job, to, change, now, at)
   if holds and not held then redis.call('HINCRBY', lane_of(job), 'slots', images(job)) end
   alarm(job, at)
   if from == to then return end
+  if job.I and FINAL[from] ~= FINAL[to] then use_images(images_of(job), FINAL[to] and -1 or 1, now) end
   redis.call('ZREM', KEY.state .. from, job.id)
   redis.call('ZADD', KEY.state .. to, job.c, job.id)
   if job.b then
@@ -371,15 +435,18 @@ end
 
 -- Accept jobs of a batch (or of none), each given as {id, text, facts}: record, index, alarm, place in the queue,
 -- membership; new ones only as long as there is room for them, nil being any. Returns a word for each, created | known |
--- conflict | full, and how many were created.
+-- conflict | imageless (an image that it names is not there) | full, and how many were created.
 local function accept(batch, specs, now, recheck, free)
   local created = math.max(now, number(KEY.totals, 'last') + 1)
   local class = batch ~= '' and redis.call('HGET', KEY.batch .. batch, 'class') or nil
-  local words, count, seen, queued = {}, 0, {}, {}
+  local words, count, seen, queued, uses = {}, 0, {}, {}, {}
   for _, spec in ipairs(specs) do
     local id, text, facts = spec[1], spec[2], facts_of(spec[3])
+    local named = images_in(text)
     if seen[id] or redis.call('EXISTS', KEY.job .. id) == 1 then
       words[#words + 1] = redis.call('GET', KEY.text .. id) == text and 'known' or 'conflict'
+    elseif not are_there(named) then
+      words[#words + 1] = 'imageless'
     elseif free and count >= free then
       words[#words + 1] = 'full'
     else
@@ -401,6 +468,8 @@ local function accept(batch, specs, now, recheck, free)
       with('Y', job.Y)
       with('V', facts.V)
       with('E', job.E)
+      with('I', next(named) and '1')
+      for hash, times in pairs(named) do uses[hash] = (uses[hash] or 0) + times end
       redis.call('HSET', KEY.job .. id, unpack(record))
       redis.call('SET', KEY.text .. id, text)
       if facts.l then
@@ -422,6 +491,7 @@ local function accept(batch, specs, now, recheck, free)
       words[#words + 1] = 'created'
     end
   end
+  use_images(uses, 1, now)
   if count > 0 then
     redis.call('HSET', KEY.totals, 'last', whole(created + count - 1))
     if batch ~= '' then

@@ -1,8 +1,8 @@
 -- Decide that all staged jobs are accepted: from this step on they are there to stay, and sweep.lua takes them in.
 -- ARGV: token of the upload, batch, its options as JSON, how many were staged, most unfinished jobs there may be ('':
 --       any)
--- Returns: begun | empty (nothing new was staged) | busy (something is being done to the batch) | gone (they expired) |
---   full (there is no room for all)
+-- Returns: begun | empty (nothing new was staged) | busy (something is being done to the batch) | gone (they, or
+--   images that they name, expired) | full (there is no room for all)
 arity(5)
 local token, batch, now = ARGV[1], ARGV[2], clock()
 local key = KEY.batch .. batch
@@ -10,12 +10,15 @@ if redis.call('HEXISTS', key, 'do') == 1 then
   -- The same again, after a lost answer.
   return redis.call('HGET', key, 'only') == token and 'begun' or 'busy'
 end
-if redis.call('LLEN', KEY.staged .. token) ~= tonumber(ARGV[4]) then return 'gone' end
+local images = pinned_images(token)
+if redis.call('LLEN', KEY.staged .. token) ~= tonumber(ARGV[4]) or not are_there(images) then return 'gone' end
 if tonumber(ARGV[4]) > (room(ARGV[5]) or math.huge) then return 'full' end
 open_batch(batch, now, ARGV[3])
 if ARGV[4] == '0' then return 'empty' end
 redis.call('PERSIST', KEY.staged .. token)
 redis.call('PERSIST', KEY.lines .. token)
+redis.call('PERSIST', KEY.pinned .. token)
+use_images(images, 1, now)
 redis.call('HSET', key, 'do', 'commit', 'only', token, 'hits', 0, 'clash', 0)
 redis.call('ZADD', KEY.sweeps, whole(now), batch)
 return 'begun'

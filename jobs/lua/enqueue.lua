@@ -2,7 +2,7 @@
 -- there is room.
 -- ARGV: batch id or '', its options as JSON, µs until a waiting job is re-checked, most unfinished jobs there may be ('':
 --       any), then id, text, facts (JSON) for each job (jobs.order)
--- Returns: {hint to send (0|1), then a word for each job: created | known | conflict | full}
+-- Returns: {hint to send (0|1), then a word for each job: created | known | conflict | imageless | full}
 -- Again with the same arguments: every job is known, nothing changes.
 if #ARGV < 4 or (#ARGV - 4) % 3 ~= 0 then error('expected 4 + 3 per job arguments, got ' .. #ARGV) end
 local batch, now = ARGV[1], clock()

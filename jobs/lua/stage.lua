@@ -1,9 +1,9 @@
 -- Note jobs that are to be accepted all together or not at all (commit.lua). They expire unless more follow.
 -- ARGV: token of the upload, seconds until they expire, most unfinished jobs there may be with them ('': any), then id,
 --       text, facts (JSON) for each job
--- Returns: {a word for each job: created (it would be) | known | conflict | full}
+-- Returns: {a word for each job: created (it would be) | known | conflict | imageless | full}
 if #ARGV < 3 or #ARGV % 3 ~= 0 then error('expected 3 + 3 per job arguments, got ' .. #ARGV) end
-local ids, lines = KEY.staged .. ARGV[1], KEY.lines .. ARGV[1]
+local ids, lines, pinned = KEY.staged .. ARGV[1], KEY.lines .. ARGV[1], KEY.pinned .. ARGV[1]
 local free = room(ARGV[3])
 if free then free = free - redis.call('LLEN', ids) end
 local words = {}
@@ -16,10 +16,13 @@ for i = 4, #ARGV, 3 do
   end
   if there then
     words[#words + 1] = there == text and 'known' or 'conflict'
+  elseif not are_there(images_in(text)) then
+    words[#words + 1] = 'imageless'
   elseif free and free <= 0 then
     words[#words + 1] = 'full'
   else
     free = free and free - 1
+    for hash in pairs(images_in(text)) do redis.call('SADD', pinned, hash) end
     redis.call('HSET', lines, id, cmsgpack.pack({unpack(ARGV, i, i + 2)}))
     redis.call('RPUSH', ids, id)
     words[#words + 1] = 'created'
@@ -27,4 +30,5 @@ for i = 4, #ARGV, 3 do
 end
 redis.call('EXPIRE', ids, ARGV[2])
 redis.call('EXPIRE', lines, ARGV[2])
+redis.call('EXPIRE', pinned, ARGV[2])
 return words

@@ -25,20 +25,22 @@ if action == 'commit' then
   redis.call('LTRIM', KEY.staged .. only, #specs, -1)
   local words, created = accept(batch, specs, now, recheck)
   for _, word in ipairs(words) do
-    -- Another producer was faster with this id, after it was staged.
-    if word == 'conflict' then redis.call('HINCRBY', key, 'clash', 1) end
+    -- Another producer was faster with this id, after it was staged; or the image store has lost an image.
+    if word == 'conflict' or word == 'imageless' then redis.call('HINCRBY', key, 'clash', 1) end
   end
   hits = redis.call('HINCRBY', key, 'hits', created)
   local left = redis.call('LLEN', KEY.staged .. only)
   if left > 0 then return {1, hits, left, wake(now)} end
   redis.call('HDEL', key, 'do', 'only')
   redis.call('ZREM', KEY.sweeps, batch)
+  use_images(pinned_images(only), -1, now)
+  redis.call('UNLINK', KEY.pinned .. only)
   return {others(), hits, 0, wake(now)}
 end
 local which = action == 'retry' and cjson.decode(only)
 local function wanted(job)
   if action == 'cancel' then return not FINAL[job.s] end
-  if not which.states[job.s] or job.p or pictured(job) then return false end
+  if not which.states[job.s] or job.p or pictured(job) or not has_images(job) then return false end
   return job.s ~= 'failed' or not which.codes or which.codes[code_of(redis.call('GET', KEY.result .. job.id))]
 end
 

@@ -1,14 +1,17 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from hashlib import sha256
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
 
 from jobs.audit import audit
+from jobs.images import Images
 from jobs.keys import Keys
 from jobs.order import NewJob
 from jobs.record import LANE, Claim, Due, Job, Owed, Result
@@ -22,6 +25,31 @@ START = 1_700_000_000_000_000
 PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
 
 
+class Objects(dict[str, bytes]):
+    """An image store in memory. `writes` counts; `meanwhile` is called in the middle of the next write or removal."""
+
+    writes = 0
+    meanwhile: Callable[[], object] | None = None
+
+    def write(self, name: str, data: bytes) -> None:
+        self.writes += 1
+        self._interrupt()
+        self[name] = data
+
+    def read(self, name: str) -> bytes | None:
+        return self.get(name)
+
+    def remove(self, names: Sequence[str]) -> None:
+        self._interrupt()
+        for name in names:
+            self.pop(name, None)
+
+    def _interrupt(self) -> None:
+        now, self.meanwhile = self.meanwhile, None
+        if now:
+            now()
+
+
 @dataclass
 class Bench:
     """A store whose clock the test holds, and the Redis below it."""
@@ -29,6 +57,7 @@ class Bench:
     raw: redis.Redis
     store: Store
     keys: Keys
+    stored: Objects = field(default_factory=Objects)
 
     def with_settings(self, **changes: Any) -> Store:
         """Another store on the same jobs and clock."""
@@ -83,6 +112,15 @@ class Bench:
                     kept[name] = self.raw.get(key)
         return kept
 
+    def images(self, settings: Settings | None = None) -> Images:
+        """Images of these jobs, whose bytes the test can look at in `stored`."""
+        return Images(self.raw, self.stored, settings or Settings(), clock=CLOCK)
+
+    @staticmethod
+    def picture(data: bytes) -> Any:
+        """What stands for a valid image."""
+        return SimpleNamespace(data=data, hash=sha256(data).hexdigest(), width=300, height=300, format="png")
+
     def audit(self) -> list[Any]:
         return audit(self.store)
 
@@ -119,11 +157,15 @@ class Bench:
 
     def put(self, state: State, job_id: str = "fox", **changes: Any) -> None:
         """A job in that state."""
+        self.job(job_id, **changes)
+        self.put_on(state, job_id)
+
+    def put_on(self, state: State, job_id: str = "fox") -> None:
+        """An accepted job, brought into that state."""
         store = self.store
         if state is State.QUEUED:
-            self.job(job_id, **changes)
             return
-        claim = self.claimed(job_id, **changes)
+        claim = self.claimed(job_id)
         if state in (State.IN_PROGRESS, State.EXPIRED):
             assert store.started(job_id, claim.fence, "t1")
         match state:
@@ -149,7 +191,7 @@ def bench(redis_url: str) -> Iterator[Bench]:
     client = connect(redis_url)
     keys = Keys()
     client.set(keys.prefix + "clock", START)
-    yield Bench(client, Store(client, Settings(), clock=CLOCK), keys)
+    yield Bench(client, Store(client, Settings(image_store="a test's"), clock=CLOCK), keys)
     client.close()
 
 

@@ -6,6 +6,7 @@ would simply draw, and charge, again.
 HYPOTHESIS_PROFILE=thorough looks longer.
 """
 
+import hashlib
 import json
 import os
 from collections import Counter
@@ -40,11 +41,14 @@ from jobs.store import Outcome, Store
 #: Slots of each of the two accounts.
 SLOTS = 2
 LANES = pooled([LaneSettings(name="a", max_in_flight=SLOTS), LaneSettings(name="b", max_in_flight=SLOTS)])
-SETTINGS = Settings(named_lanes=LANES, deadline=12, submit_lease=30, lookup_grace=10, max_attempts=2, retention=1e9)
+TIMES = {"deadline": 12, "submit_lease": 30, "lookup_grace": 10, "retention": 1e9}
+SETTINGS = Settings(named_lanes=LANES, max_attempts=2, image_store="a test's", **TIMES)
 #: Shorter than the grace: what the provider has created shows by then.
 LAG = 8.0
 IDS = ("a", "b", "c", "d.e:f-g_h")
 MOST_ROUNDS = 500
+#: Half of the jobs name it.
+IMAGE = "image:sha256:" + hashlib.sha256(b"a fox").hexdigest()
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 POSTS = ("created", "lost", "lost before", "exists", "refused", "held", "not created", "crash", "crash before")
 
@@ -79,6 +83,7 @@ class Life(RuleBasedStateMachine):
         raw.flushall()
         raw.set(self.bench.keys.prefix + "clock", clock)
         self.store: Store = self.bench.with_settings(**vars(SETTINGS))
+        self.bench.images(SETTINGS).put(self.bench.picture(b"a fox"))
         self.accepted: dict[str, NewJob] = {}
         self.messages: list[tuple[str, ...]] = []
         self.claims: list[tuple[Claim, float]] = []
@@ -134,7 +139,9 @@ class Life(RuleBasedStateMachine):
         jobs = []
         for job_id in ids:
             number = IDS.index(job_id)
-            text = f"{job_id}, another" if other and job_id in self.accepted else job_id
+            said = f"{job_id}, another" if other and job_id in self.accepted else job_id
+            named = {"image": IMAGE, "prompt": IMAGE} if number % 2 else {}
+            text = json.dumps({"params": {"prompt": said, **named}})
             owed = frozenset([set(), {Owed.NOTIFY}, {Owed.CELERY}, set(Owed)][number])
             times: Any = {"priority": priority, "expires_in": expires_in, "delay": delay}
             labels = {"shop": "berlin", "line": str(number)} if number % 2 else {}

@@ -36,6 +36,9 @@ def read(**variables: str) -> Settings:
         ("CALLBACK_MODE", "confirm", "callback_mode", CallbackMode.CONFIRM),
         ("RETENTION", "60", "retention", 60.0),
         ("ALLOW_PRIVATE_HOSTS", "true", "allow_private_hosts", True),
+        ("IMAGE_STORE", "redis", "image_store", "redis"),
+        ("IMAGE_STORE", "file:///srv/images", "image_store", "file:///srv/images"),
+        ("IMAGE_RETENTION", "3600", "image_retention", 3600.0),
         ("LANES", '[{"name": "eu", "max_in_flight": 3}]', "lanes", (LaneSettings(name="eu", max_in_flight=3),)),
         ("KEY_LIMITS", '{"shop": {"weight": 3}}', "key_limits", {"shop": KeyLimits(weight=3)}),
     ],
@@ -88,6 +91,9 @@ BAD = [
     ("CALLBACK_MODE", "believe"),
     ("RETENTION", "59"),
     ("ALLOW_PRIVATE_HOSTS", "perhaps"),
+    ("IMAGE_STORE", "/srv/images"),
+    ("IMAGE_STORE", "nowhere://images"),
+    ("IMAGE_RETENTION", "59"),
 ]
 
 

@@ -50,7 +50,8 @@ def imported(room: str) -> set[str]:
 @pytest.mark.parametrize("room", ["schemas", "jobs", "worker", "webhook", "ops"])
 def test_what_is_imported_is_asked_for(room: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + (project["optional-dependencies"]["local"] if room == "ops" else [])
+    extra = {"ops": "local", "jobs": "bucket"}.get(room)
+    wanted = project["dependencies"] + (project["optional-dependencies"][extra] if extra else [])
     asked_for = {canonicalize_name(Requirement(each).name) for each in wanted}
     providers = metadata.packages_distributions()
     foreign = imported(room) - set(sys.stdlib_module_names) - frozenset().union(*wheels.MEANT.values())

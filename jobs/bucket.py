@@ -1,0 +1,90 @@
+"""Images in a folder or in a bucket (S3 and others), through fsspec: one file an object, all in one folder."""
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from jobs.errors import ImagesUnavailable
+
+#: Tells a folder of ours from an empty one: a volume that is not mounted has lost nothing.
+MARKER = ".boomerang-images"
+
+log = logging.getLogger(__name__)
+
+
+class Bucket:
+    """`url` as fsspec takes it; keys and regions come from where the file system's own package looks for them."""
+
+    def __init__(self, url: str) -> None:
+        self._files: Any
+        self._files, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        self._root = root.rstrip("/")
+        self._marked = False
+
+    def write(self, name: str, data: bytes) -> None:
+        """Store an object."""
+        try:
+            if not self._marked:
+                self._mark()
+            self._files.pipe_file(self._path(name), data)
+            if isinstance(self._files, LocalFileSystem):
+                # A bucket answers when it has it; a folder's disk may not have it yet when a job is accepted.
+                _to_disk(self._path(name), self._root)
+        except Exception as error:
+            raise self._away(error) from error
+
+    def read(self, name: str) -> bytes | None:
+        """An object's bytes, or None."""
+        try:
+            data: bytes = self._files.cat_file(self._path(name))
+        except FileNotFoundError as error:
+            if self._is_ours():
+                return None
+            raise self._away(error) from error
+        except Exception as error:
+            raise self._away(error) from error
+        return data
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove objects."""
+        for name in names:
+            try:
+                self._files.rm_file(self._path(name))
+            except FileNotFoundError:
+                continue
+            except Exception as error:
+                raise self._away(error) from error
+
+    def _mark(self) -> None:
+        if isinstance(self._files, LocalFileSystem):
+            self._files.makedirs(self._root, exist_ok=True)
+        if not self._files.exists(self._path(MARKER)):
+            self._files.pipe_file(self._path(MARKER), b"Images of Boomerang's jobs; see docs/operations.md.\n")
+        self._marked = True
+
+    def _is_ours(self) -> bool:
+        try:
+            return bool(self._files.exists(self._path(MARKER)))
+        except Exception as error:
+            raise self._away(error) from error
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _away(self, error: Exception) -> ImagesUnavailable:
+        # Each file system raises errors of its own; their texts may hold addresses, but no keys.
+        log.warning("the image store failed: %s: %s", type(error).__name__, error)
+        return ImagesUnavailable(f"The image store (BOOMERANG_IMAGE_STORE) failed: {type(error).__name__}")
+
+
+def _to_disk(*paths: str) -> None:
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

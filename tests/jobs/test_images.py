@@ -1,0 +1,269 @@
+"""Images once: who names them, when they go, and what happens when two meet at the same moment."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.errors import ImageNotFound, ImagesUnavailable, NotAllowed
+from jobs.images import LONGEST_WRITE
+from jobs.order import NewJob
+from jobs.record import Result
+from jobs.settings import Settings
+from jobs.states import State
+from jobs.store import Outcome
+
+DAY = Settings().image_retention
+NO = Result(error={"code": "1301", "message": "no"})
+
+
+def naming(*digests: str, job_id: str = "fox", **more: Any) -> NewJob:
+    """A job whose request names these images."""
+    params = {"prompt": "a fox", "image_list": [{"image": f"image:sha256:{digest}"} for digest in digests], **more}
+    text = json.dumps({"model": "m", "params": params})
+    return NewJob(id=job_id, text=text, model="m")
+
+
+@pytest.fixture
+def fox(bench: Any) -> Any:
+    """A stored image."""
+    picture = bench.picture(b"a fox")
+    assert bench.images().put(picture)
+    return picture
+
+
+def uses(bench: Any) -> dict[str, int]:
+    return {digest: int(count) for digest, count in bench.raw.hgetall(bench.keys.single("uses")).items()}
+
+
+def later(bench: Any, seconds: float = DAY) -> int:
+    """So much later: how many objects a round removes."""
+    bench.forward(seconds + 1)
+    return bench.images().purge()
+
+
+def test_it_is_written_once_however_often_it_is_put(bench: Any, fox: Any) -> None:
+    images = bench.images()
+    assert [images.put(bench.picture(b"a fox")) for _ in range(3)] == [False] * 3
+    assert bench.stored.writes == 1
+    (image,) = images.find([fox.hash])
+    assert image
+    assert (image.size, image.width, image.height, image.format) == (5, 300, 300, "png")
+    assert images.read(image) == b"a fox"
+
+
+def test_it_stays_while_a_job_may_have_to_send_it_and_a_day_longer(bench: Any, fox: Any) -> None:
+    bench.store.enqueue([naming(fox.hash)])
+    assert later(bench, 30 * DAY) == 0
+    claim = bench.claimed()
+    assert bench.store.started("fox", claim.fence, "t1")
+    assert later(bench) == 0
+    assert bench.store.finish("fox", State.COMPLETED, Result(), "poll").word == "finished"
+    assert uses(bench) == {}
+    assert later(bench, DAY - 60) == 0
+    assert later(bench, 60) == 1
+    assert (bench.stored, bench.images().find([fox.hash])) == ({}, [None])
+    assert bench.audit() == []
+
+
+def test_what_no_job_ever_named_goes_after_a_day_and_asking_for_it_keeps_it(bench: Any, fox: Any) -> None:
+    bench.forward(DAY - 1)
+    assert bench.images().absent([fox.hash, "0" * 64]) == {"0" * 64}
+    assert later(bench, DAY - 10) == 0
+    assert later(bench, 10) == 1
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_it_is_in_use_exactly_while_its_job_is_unfinished(bench: Any, fox: Any, state: State) -> None:
+    bench.store.enqueue([naming(fox.hash, fox.hash)])
+    bench.put_on(state)
+    assert uses(bench) == ({} if state.final else {fox.hash: 2})
+    assert bench.audit() == []
+
+
+def test_each_job_counts_and_the_last_one_lets_go(bench: Any, fox: Any) -> None:
+    bench.store.enqueue([naming(fox.hash, job_id=f"j{n}") for n in range(5)], "b")
+    assert uses(bench) == {fox.hash: 5}
+    for n in range(4):
+        bench.store.cancel(f"j{n}")
+    assert uses(bench) == {fox.hash: 1}
+    assert later(bench) == 0
+    bench.store.cancel_batch("b")
+    assert later(bench) == 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"prompt": "image:sha256:" + "0" * 64}, {"image_list": [{"image": "https://x/image:sha256:" + "0" * 64}]}],
+)
+def test_other_text_names_none(bench: Any, more: dict[str, Any]) -> None:
+    assert bench.store.enqueue([naming(**more)]).outcomes == (Outcome.CREATED,)
+    assert uses(bench) == {}
+
+
+def test_a_label_names_none(bench: Any, make: Callable[..., NewJob], fox: Any) -> None:
+    reference = f"image:sha256:{fox.hash}"
+    text = json.dumps({"labels": {"of": reference}, "model": "m", "params": {"prompt": reference}})
+    bench.store.enqueue([make(text=text)])
+    assert uses(bench) == {}
+    assert bench.audit() == []
+
+
+# --- images that are not there ----------------------------------------------------------------------------------------
+
+
+def test_a_job_that_names_an_absent_image_is_not_accepted(bench: Any, fox: Any) -> None:
+    before = bench.dump()
+    assert bench.store.enqueue([naming(fox.hash, "0" * 64)]).outcomes == (Outcome.IMAGELESS,)
+    assert bench.dump() == before
+
+
+def test_a_job_that_is_known_stays_so_when_its_image_has_gone(bench: Any, fox: Any) -> None:
+    bench.store.enqueue([naming(fox.hash)])
+    bench.store.cancel("fox")
+    assert later(bench) == 1
+    assert bench.store.enqueue([naming(fox.hash)]).outcomes == (Outcome.KNOWN,)
+
+
+def test_a_retry_wants_the_image_and_another_upload_brings_it_back(bench: Any, fox: Any) -> None:
+    bench.store.enqueue([naming(fox.hash)], "b")
+    bench.put_on(State.FAILED)
+    assert later(bench) == 1
+    with pytest.raises(NotAllowed, match="POST /v1/images, then retry"):
+        bench.store.retry("fox")
+    assert bench.store.retry_batch("b").affected == 0
+    bench.images().put(bench.picture(b"a fox"))
+    assert bench.store.retry_batch("b").affected == 1
+    assert uses(bench) == {fox.hash: 1}
+    assert bench.audit() == []
+
+
+def test_what_the_image_store_has_lost_is_forgotten_and_can_be_uploaded_again(bench: Any, fox: Any) -> None:
+    bench.store.enqueue([naming(fox.hash)])
+    images = bench.images()
+    for spoil in (bench.stored.clear, lambda: bench.stored.update(dict.fromkeys(bench.stored, b"another"))):
+        (image,) = images.find([fox.hash])
+        spoil()
+        with pytest.raises(ImageNotFound, match=f"image:sha256:{fox.hash}"):
+            images.read(image)
+        assert images.find([fox.hash]) == [None]
+        assert [finding.rule for finding in bench.audit()] == ["image"]
+        assert images.put(bench.picture(b"a fox"))
+        # The job that names it has not ended: it stays.
+        assert later(bench, 0) == 1
+        assert list(bench.stored.values()) == [b"a fox"]
+        assert bench.audit() == []
+    assert later(bench, 2 * DAY) == 0
+
+
+# --- crashes, and two at once -----------------------------------------------------------------------------------------
+
+
+def test_who_dies_while_writing_leaves_nothing_for_long(bench: Any) -> None:
+    bench.stored.meanwhile = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        bench.images().put(bench.picture(b"a fox"))
+    bench.stored.update({"half": b"a f"})
+    assert later(bench, LONGEST_WRITE - 60) == 0
+    assert later(bench, 60) == 1
+    assert bench.raw.zcard(bench.keys.single("going")) == 0
+    assert bench.audit() == []
+
+
+def test_a_write_that_takes_too_long_is_no_image(bench: Any) -> None:
+    # Its object is due by then, and may be under the hands of who removes it.
+    bench.stored.meanwhile = lambda: bench.forward(LONGEST_WRITE + 1)
+    picture = bench.picture(b"a fox")
+    with pytest.raises(ImagesUnavailable, match="3600 s"):
+        bench.images().put(picture)
+    assert bench.images().find([picture.hash]) == [None]
+    assert later(bench, 0) == 1
+    assert bench.stored == {}
+
+
+def test_of_two_who_put_it_at_once_one_copy_stays(bench: Any) -> None:
+    picture = bench.picture(b"a fox")
+    bench.stored.meanwhile = lambda: bench.images().put(picture)
+    assert not bench.images().put(picture)
+    assert (bench.stored.writes, len(bench.stored)) == (2, 1)
+    (image,) = bench.images().find([picture.hash])
+    assert bench.images().read(image) == b"a fox"
+    assert bench.raw.zcard(bench.keys.single("going")) == 0
+
+
+def test_a_job_that_comes_while_its_image_is_being_removed_is_refused_or_has_another_copy(bench: Any, fox: Any) -> None:
+    words = []
+
+    def meanwhile() -> None:
+        words.extend(bench.store.enqueue([naming(fox.hash)]).outcomes)
+        bench.images().put(fox)
+        words.extend(bench.store.enqueue([naming(fox.hash)]).outcomes)
+
+    bench.stored.meanwhile = meanwhile
+    assert later(bench) == 1
+    assert words == [Outcome.IMAGELESS, Outcome.CREATED]
+    (image,) = bench.images().find([fox.hash])
+    assert bench.images().read(image) == b"a fox"
+    assert later(bench, 3 * DAY) == 0
+    assert bench.audit() == []
+
+
+def test_what_was_forgotten_and_not_removed_is_removed_by_the_next_round(bench: Any, fox: Any) -> None:
+    bench.stored.meanwhile = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        later(bench)
+    assert bench.stored != {}
+    assert later(bench, 0) == 1
+    assert (bench.stored, later(bench, 0)) == ({}, 0)
+
+
+# --- uploads of all lines or none -------------------------------------------------------------------------------------
+
+
+def test_images_of_a_staged_upload_stay_until_its_jobs_have_them(bench: Any, fox: Any) -> None:
+    store, jobs = bench.store, [naming(fox.hash, job_id=f"j{n}") for n in range(600)]
+    assert set(store.stage("t", jobs)) == {Outcome.CREATED}
+    assert store.stage("t", [naming("0" * 64)]) == (Outcome.IMAGELESS,)
+    assert bench.store._scripts.call("commit", "t", "b", "{}", 600, "") == "begun"
+    # Decided, but not taken in: whoever did it has died.
+    assert bench.audit() == []
+    assert later(bench) == 0
+    while store.sweep():
+        pass
+    assert uses(bench) == {fox.hash: 600}
+    assert bench.audit() == []
+    assert not bench.raw.exists(bench.keys.of("pinned", "t"))
+
+
+def test_an_upload_that_took_longer_than_its_images_are_kept_is_not_committed(bench: Any, fox: Any) -> None:
+    bench.store.stage("t", [naming(fox.hash)])
+    assert later(bench) == 1
+    with pytest.raises(NotAllowed, match="an image of it is not kept"):
+        bench.store.commit("t", "b", 1)
+    bench.store.unstage("t")
+    assert not bench.raw.exists(*(bench.keys.of(name, "t") for name in ("staged", "lines", "pinned")))
+
+
+# --- the audit --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("break_it", "rule"),
+    [
+        (lambda bench, digest: bench.raw.hincrby(bench.keys.single("uses"), digest, 1), "uses"),
+        (lambda bench, digest: bench.raw.hdel(bench.keys.single("uses"), digest), "uses"),
+        (lambda bench, digest: bench.raw.zadd(bench.keys.single("images"), {digest: 1}), "image"),
+        (lambda bench, digest: bench.raw.zrem(bench.keys.single("images"), digest), "image"),
+    ],
+)
+def test_the_audit_sees(bench: Any, fox: Any, break_it: Callable[[Any, str], object], rule: str) -> None:
+    bench.store.enqueue([naming(fox.hash)])
+    assert bench.audit() == []
+    break_it(bench, fox.hash)
+    assert [(finding.rule, finding.id) for finding in bench.audit()] == [(rule, fox.hash)]
+
+
+def test_the_audit_sees_an_image_that_is_half_forgotten(bench: Any, fox: Any) -> None:
+    bench.raw.hdel(bench.keys.single("kept"), fox.hash)
+    assert [(finding.rule, finding.id) for finding in bench.audit()] == [("image bytes", "all"), ("image", fox.hash)]
