@@ -6,12 +6,13 @@ from typing import Any
 from celery.exceptions import TaskRevokedError
 
 from jobs.errors import JobNotFound, NoLane
+from jobs.images import Images
 from jobs.order import NewJob
 from jobs.record import Job
 from jobs.shown import shown_job
 from jobs.states import State
 from jobs.store import Outcome, Store
-from schemas import RequestInvalid, load_request
+from schemas import RequestInvalid, checked_in, load_request, without_images
 from schemas.views import JobView
 from worker.errors import GenerationFailed, GenerationRefused
 from worker.messages import Messages
@@ -24,9 +25,10 @@ OWNER = "celery"
 class Door:
     """Records a producer's job and parks, or says how it ended."""
 
-    def __init__(self, store: Store, messages: Messages, *, allow_private_hosts: bool) -> None:
+    def __init__(self, store: Store, messages: Messages, images: Images, *, allow_private_hosts: bool) -> None:
         self._store = store
         self._messages = messages
+        self._images = images
         self._allow_private_hosts = allow_private_hosts
 
     def __call__(self, task_id: str, kwargs: Mapping[str, Any], continuation: str) -> dict[str, Any] | None:
@@ -57,19 +59,27 @@ class Door:
                 {**kwargs, "external_task_id": job_id}, allow_private_hosts=self._allow_private_hosts
             )
         except RequestInvalid as error:
-            said = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in sorted(error.errors.items()))
-            raise GenerationRefused(said) from None
+            raise _refused(error) from None
+        request = checked_in(request, self._images.put)
         try:
             job = NewJob.of(request, job_id, self._store.settings.lanes, owner=OWNER)
         except NoLane as error:
             raise GenerationRefused(f"model: {error}") from None
         enqueued = self._store.enqueue([job])
+        if enqueued.outcomes[0] is Outcome.IMAGELESS:
+            raise _refused(without_images(request, self._images.absent))
         if enqueued.outcomes[0] is Outcome.CONFLICT:
             raise GenerationRefused(
                 f"external_task_id: {job_id!r} stands for another request already; choose another id, or repeat that."
             )
         if enqueued.wake:
             self._messages.wake()
+
+
+def _refused(error: RequestInvalid) -> GenerationRefused:
+    return GenerationRefused(
+        "; ".join(f"{name}: {' '.join(messages)}" for name, messages in sorted(error.errors.items()))
+    )
 
 
 def result_of(job: Job) -> dict[str, Any]:

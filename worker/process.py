@@ -6,11 +6,14 @@ from functools import cached_property
 
 from celery import Celery
 
+from jobs.image_stores import open_images
+from jobs.images import Images
 from jobs.store import Store, connect
 from worker.deliver import Deliverer
 from worker.generate import Door
 from worker.messages import Messages
 from worker.notify import Notifier
+from worker.pictures import Pictures
 from worker.provider import Provider
 from worker.reconcile import Reconciler
 from worker.settings import Settings
@@ -30,6 +33,11 @@ class Process:
         return Store(connect(self.settings.redis_url), self.settings)
 
     @cached_property
+    def images(self) -> Images:
+        """The images that jobs refer to."""
+        return open_images(self.store, self.settings)
+
+    @cached_property
     def providers(self) -> Mapping[str, Provider]:
         """The generation API, by lane."""
         return {lane.name: Provider(self.settings, lane) for lane in self.settings.lanes}
@@ -37,12 +45,14 @@ class Process:
     @cached_property
     def submitter(self) -> Submitter:
         """boomerang.submit."""
-        return Submitter(self.store, self.providers, self.settings, self._threads("submit"))
+        pictures = Pictures(self.images, self.settings.image_memory)
+        return Submitter(self.store, self.providers, self.settings, self._threads("submit"), pictures=pictures)
 
     @cached_property
     def reconciler(self) -> Reconciler:
         """boomerang.reconcile. Its looks have threads of their own, so that slow submissions do not hold them up."""
-        return Reconciler(self.store, self.providers, self.settings, self._threads("look"), self.messages)
+        threads = self._threads("look")
+        return Reconciler(self.store, self.providers, self.settings, threads, self.messages, images=self.images)
 
     @cached_property
     def deliverer(self) -> Deliverer:
@@ -53,7 +63,7 @@ class Process:
     @cached_property
     def door(self) -> Door:
         """boomerang.generate."""
-        return Door(self.store, self.messages, allow_private_hosts=self.settings.allow_private_hosts)
+        return Door(self.store, self.messages, self.images, allow_private_hosts=self.settings.allow_private_hosts)
 
     def _threads(self, name: str) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix=f"boomerang-{name}")

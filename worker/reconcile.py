@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Executor
 
+from jobs.errors import ImagesUnavailable
+from jobs.images import Images
 from jobs.policy import LOOKS_BEFORE_ABSENT, absent_beyond_doubt, next_look, next_poll
 from jobs.record import Due
 from jobs.reports import ended
@@ -26,6 +28,8 @@ STEP = 200
 ROUND = 20.0
 #: A task that can be neither looked up nor sent again is looked at this rarely, only to be remembered.
 HELD_LOOK = 300.0
+#: Seconds for which an image store that failed is left alone: what is to be removed there can wait.
+IMAGES_AWAY = 60.0
 
 
 class Reconciler:
@@ -38,12 +42,16 @@ class Reconciler:
         settings: Settings,
         executor: Executor,
         messages: Messages,
+        *,
+        images: Images,
     ) -> None:
         self._store = store
         self._providers = providers
         self._settings = settings
         self._executor = executor
         self._messages = messages
+        self._images = images
+        self._no_images_before = time.monotonic()
 
     def __call__(self) -> int:
         """One round: all that is due now, changes to whole batches, admission, and forgetting what is old.
@@ -64,7 +72,17 @@ class Reconciler:
         self._store.sweep()
         admit(self._store, self._messages, self._settings.group, self._settings.lanes)
         self._store.purge()
+        self._forget_images()
         return total
+
+    def _forget_images(self) -> None:
+        if time.monotonic() < self._no_images_before:
+            return
+        try:
+            self._images.purge()
+        except ImagesUnavailable as error:
+            self._no_images_before = time.monotonic() + IMAGES_AWAY
+            log.warning("images that no job needs are removed later: %s", error)
 
     def _act(self, due: Due) -> None:
         try:

@@ -19,6 +19,10 @@ NOT_HEADER_SAFE = "must be printable ASCII without spaces"
 STATUS_PATH = "/model/v1/generation/task/{id}"
 
 
+#: Bytes: the largest job there can be, ten images of 10 MB as base64, and some more.
+IMAGE_MEMORY = 256 * 1024 * 1024
+
+
 class Envelope(StrEnum):
     """How a request is wrapped for the provider."""
 
@@ -62,6 +66,9 @@ class Environment(shared.Environment):
     read_timeout = ma.Float(data_key="BOOMERANG_READ_TIMEOUT", load_default=20.0, validate=validate.Range(0.05))
     concurrency = ma.Integer(data_key="BOOMERANG_CONCURRENCY", load_default=32, validate=validate.Range(1, 1024))
     group = ma.Integer(data_key="BOOMERANG_SUBMIT_GROUP", load_default=20, validate=validate.Range(1, 500))
+    image_memory = ma.Integer(
+        data_key="BOOMERANG_IMAGE_MEMORY", load_default=IMAGE_MEMORY, validate=validate.Range(min=1)
+    )
     generate_queue = ma.String(data_key="BOOMERANG_GENERATE_QUEUE", load_default="celery", validate=validate.Length(1))
     notify_secrets = shared.CommaSeparated(
         data_key="BOOMERANG_NOTIFY_SECRETS", load_default=list, validate=check_secrets
@@ -101,6 +108,7 @@ class Settings(shared.Settings):
     read_timeout: float = 20.0
     concurrency: int = 32
     group: int = 20
+    image_memory: int = IMAGE_MEMORY
     generate_queue: str = "celery"
     notify_secrets: tuple[str, ...] = field(default=(), repr=False)
     events: Switch = Switch.ON

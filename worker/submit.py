@@ -7,21 +7,36 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 
+from jobs.errors import ImageNotFound, StoreUnavailable
 from jobs.policy import ATTEMPT_BASE, ATTEMPT_CAP, MOST_TRIES, backoff
 from jobs.record import Claim, Result
 from jobs.states import State
 from jobs.store import Store
-from schemas import GenerationRequest, TaskError
+from schemas import GenerationRequest, TaskError, references
 from worker.holds import hold
+from worker.pictures import NoRoom, Pictures
 from worker.provider import Created, Doubtful, Exists, Held, NotCreated, NotSent, Provider, Refused, Submitted
 from worker.settings import LEASE_MARGIN, Settings
 
 log = logging.getLogger(__name__)
 
+#: Seconds until a job is tried again whose images could not be had; up to twice that, so that not all come at once.
+IMAGES_AWAY = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class _TooLate:
     """The lease was nearly over before the POST began: not sent, and not to be sent under this claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class _NoImages:
+    """The image store does not answer: not sent."""
+
+    reason: str
+
+
+_Outcome = Submitted | _TooLate | _NoImages
 
 
 class Submitter:
@@ -33,11 +48,14 @@ class Submitter:
         providers: Mapping[str, Provider],
         settings: Settings,
         executor: Executor,
+        *,
+        pictures: Pictures,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._providers = providers
         self._executor = executor
+        self._pictures = pictures
         self._clock = clock
         longest_post = settings.connect_timeout + settings.read_timeout
         self._patience = settings.submit_lease - longest_post - LEASE_MARGIN / 2
@@ -53,22 +71,38 @@ class Submitter:
             self._record([(under_way.pop(each), each) for each in done])
         return claims
 
-    def _send(self, claim: Claim, latest: float) -> Submitted | _TooLate:
+    def _send(self, claim: Claim, latest: float) -> _Outcome:
         try:
             request = GenerationRequest.from_text(claim.text)
+            digests = set(references(request).values())
         except (ValueError, KeyError, TypeError, AttributeError):
             # It would fail again whenever it was tried.
             return Refused(TaskError("", "the request stored with the job cannot be read; enqueue it again"))
+        if not digests:
+            return self._post(claim, request, {}, latest)
+        try:
+            with self._pictures.held(digests, latest - self._clock()) as images:
+                return self._post(claim, request, images, latest)
+        except NoRoom:
+            return _TooLate()
+        except ImageNotFound as error:
+            return Refused(TaskError("image_not_found", str(error)))
+        except StoreUnavailable as error:
+            return _NoImages(str(error))
+
+    def _post(
+        self, claim: Claim, request: GenerationRequest, images: Mapping[str, bytes], latest: float
+    ) -> Submitted | _TooLate:
         if self._clock() > latest:
             return _TooLate()
         try:
-            return self._providers[claim.lane].submit(request, claim.external_task_id)
+            return self._providers[claim.lane].submit(request, claim.external_task_id, images)
         except Exception as error:
             # Not the outcome of this one, nor those of its neighbours in the message, may get lost by it.
             log.exception("job %s: a submission failed in a way that is not foreseen", claim.id)
             return Doubtful(f"an error of our own: {type(error).__name__}")
 
-    def _record(self, done: Sequence[tuple[Claim, "Future[Submitted | _TooLate]"]]) -> None:
+    def _record(self, done: Sequence[tuple[Claim, "Future[_Outcome]"]]) -> None:
         started = []
         for claim, future in done:
             outcome = future.result()
@@ -80,7 +114,7 @@ class Submitter:
             if not taken:
                 log.info("job %s: the answer under fence %s came after its lease, or after a callback", job_id, fence)
 
-    def _record_other(self, claim: Claim, outcome: Submitted | _TooLate) -> None:
+    def _record_other(self, claim: Claim, outcome: _Outcome) -> None:
         store, held = self._store, (claim.id, claim.fence)
         match outcome:
             case Exists(reason):
@@ -93,6 +127,10 @@ class Submitter:
                 store.requeue(*held, outcome.reason)
             case _TooLate():
                 store.requeue(*held, "")
+            case _NoImages(reason):
+                log.warning("job %s: not sent: %s", claim.id, reason)
+                wait = IMAGES_AWAY * (1 + secrets.randbelow(1000) / 1000)
+                store.requeue(*held, f"not sent: {reason}", wait=wait)
             case Refused(error):
                 self._fail(claim, error)
             case NotCreated(error):

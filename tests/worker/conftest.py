@@ -20,6 +20,9 @@ import requests
 from aiohttp import web
 from celery import Celery
 
+from jobs.image_stores import RedisImages
+from jobs.images import Images
+from jobs.keys import Keys
 from jobs.order import NewJob
 from jobs.record import Job, Owed
 from jobs.store import Store, connect
@@ -31,6 +34,7 @@ from worker.app import create_app
 from worker.deliver import Deliverer
 from worker.messages import Messages
 from worker.notify import Notifier
+from worker.pictures import Pictures
 from worker.provider import Provider
 from worker.reconcile import Reconciler
 from worker.settings import Settings
@@ -142,8 +146,14 @@ class World:
         self.app = create_app(self.settings)
         self.messages = Messages(self.app)
         self.threads = ThreadPoolExecutor(8)
-        self.submitter = Submitter(self.store, self.providers, self.settings, self.threads)
-        self.reconciler = Reconciler(self.store, self.providers, self.settings, self.threads, self.messages)
+        self.binary = connect(url, text=False)
+        self.image_store = RedisImages(self.binary, Keys())
+        self.images = Images(self.redis, self.image_store, self.settings, clock=MOVED_CLOCK)
+        self.pictures = Pictures(self.images, self.settings.image_memory)
+        self.submitter = Submitter(self.store, self.providers, self.settings, self.threads, pictures=self.pictures)
+        self.reconciler = Reconciler(
+            self.store, self.providers, self.settings, self.threads, self.messages, images=self.images
+        )
         self.deliverer = Deliverer(self.store, self.messages, Notifier(self.settings), self.threads, "celery")
 
     def close(self) -> None:
@@ -151,6 +161,7 @@ class World:
         self.provider.close()
         self.app.close()
         self.redis.close()
+        self.binary.close()
 
     def ahead(self, seconds: float) -> None:
         """Redis's clock goes forward."""

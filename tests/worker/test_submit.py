@@ -140,8 +140,8 @@ def test_an_error_of_our_own_in_one_submission_leaves_it_in_doubt_and_the_others
     w = world()
     submit = w.provider.submit
 
-    def broken(request: Any, external_task_id: str) -> Any:
-        outcome = submit(request, external_task_id)
+    def broken(request: Any, external_task_id: str, images: Any) -> Any:
+        outcome = submit(request, external_task_id, images)
         if external_task_id == "job-1":
             raise RuntimeError("a bug after the POST")
         return outcome

@@ -1,9 +1,10 @@
 """The requests client of the generation API. Every call returns an outcome; none raises for what the provider does."""
 
-import json
 import ssl
 import time
+from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 
 from jobs.lanes import LaneSettings
 from schemas import GenerationRequest, callback_path
+from worker.provider.body import Pieces, body_of
 from worker.provider.deadline import DEADLINE, BoundedAdapter
 from worker.provider.outcomes import Doubtful, Held, Looked, NotSent, Submitted, Unavailable
 from worker.provider.outcomes import read_status_answer as _read_status
@@ -22,6 +24,7 @@ SUBMIT_PATH = "/model/v1/generation"
 #: A larger answer is not one of this API's; it is not read to its end.
 LARGEST_ANSWER = 4 * 1024 * 1024
 _CHUNK = 64 * 1024
+_NO_IMAGES: Mapping[str, bytes] = MappingProxyType({})
 
 
 class _TooMuch(Exception):
@@ -65,11 +68,13 @@ class Provider:
         """Whether a task can be looked for by its external id."""
         return self._settings.lookup_path is not None
 
-    def submit(self, request: GenerationRequest, external_task_id: str) -> Submitted:
-        """POST one attempt."""
-        body = json.dumps(self._envelope(request, external_task_id), ensure_ascii=False, separators=(",", ":"))
+    def submit(
+        self, request: GenerationRequest, external_task_id: str, images: Mapping[str, bytes] = _NO_IMAGES
+    ) -> Submitted:
+        """POST one attempt. `images`: hash → base64 of the stored images that the request refers to."""
+        body = body_of(request, lambda sent: self._envelope(sent, external_task_id), images)
         try:
-            status, headers, answer = self._call("POST", SUBMIT_PATH, body.encode())
+            status, headers, answer = self._call("POST", SUBMIT_PATH, body)
         except requests.ConnectionError as error:
             return NotSent(_short(error)) if _never_sent(error) else Doubtful(_short(error))
         except (requests.RequestException, HTTPError, _TooMuch, OSError) as error:
@@ -91,7 +96,7 @@ class Provider:
             return Unavailable(_short(error))
         return _read_status(status, answer, external_task_id)
 
-    def _call(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
+    def _call(self, method: str, path: str, body: bytes | Pieces | None) -> tuple[int, Any, bytes]:
         DEADLINE.set(time.monotonic() + sum(self._timeout))
         # All requests differ in little: preparing each from nothing would cost a fifth of a submission's CPU.
         prepared = self._blank.copy()

@@ -1,0 +1,131 @@
+"""Images on their way out: one copy for all who send them, and no more memory than there is."""
+
+import threading
+from base64 import b64decode
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from jobs.errors import ImageNotFound, ImagesUnavailable
+from jobs.images import Image
+from worker.pictures import NoRoom, Pictures
+
+#: As base64: 4 bytes for 3.
+SIZE = 3000
+ENCODED = 4000
+
+
+class Kept:
+    """Images by their hash, as `jobs.images.Images` gives them; counts what is read, and how much at once."""
+
+    def __init__(self) -> None:
+        self.reads: list[str] = []
+        self.error: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def find(self, digests: list[str]) -> list[Image | None]:
+        return [None if each == "absent" else Image(each, f"{each}-1", SIZE, 300, 300, "png") for each in digests]
+
+    def read(self, image: Image) -> bytes:
+        self.reads.append(image.hash)
+        assert self.gate.wait(10)
+        if self.error:
+            raise self.error
+        return image.hash.encode().ljust(SIZE, b".")
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
+def pictures(kept: Any, room: int = 10 * ENCODED) -> Pictures:
+    return Pictures(kept, room)
+
+
+def test_it_is_read_once_and_shared(kept: Kept) -> None:
+    shared = pictures(kept)
+    with shared.held({"a", "b"}, 1) as first, shared.held({"a"}, 1) as second:
+        assert first["a"] is second["a"]
+        assert b64decode(first["b"]) == b"b".ljust(SIZE, b".")
+    with shared.held({"a"}, 1) as third:
+        assert third["a"] is first["a"]
+    assert sorted(kept.reads) == ["a", "b"]
+
+
+def test_those_who_come_at_once_wait_for_one_reading(kept: Kept, wait_for: Callable[..., None]) -> None:
+    shared, got = pictures(kept), []
+    kept.gate.clear()
+
+    def send() -> None:
+        with shared.held({"a"}, 10) as images:
+            got.append(images["a"])
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: sum(each.holders for each in shared._kept.values()) == 8)
+    kept.gate.set()
+    for thread in threads:
+        thread.join(10)
+    assert (len(got), len(set(map(id, got))), kept.reads) == (8, 1, ["a"])
+
+
+def test_the_one_that_was_needed_longest_ago_makes_room(kept: Kept) -> None:
+    shared = pictures(kept, 2 * ENCODED)
+    for name in "aba":
+        with shared.held({name}, 1):
+            pass
+    with shared.held({"c"}, 1):
+        assert shared.size == 2 * ENCODED
+    with shared.held({"a"}, 1):
+        pass
+    assert kept.reads == ["a", "b", "c"]
+
+
+def test_who_finds_no_room_waits_for_it_but_not_for_ever(kept: Kept) -> None:
+    shared = pictures(kept, 2 * ENCODED)
+
+    def send() -> list[str]:
+        with shared.held({"c"}, 10) as images:
+            return list(images)
+
+    with ThreadPoolExecutor(1) as threads:
+        with shared.held({"a", "b"}, 1):
+            with pytest.raises(NoRoom), shared.held({"c"}, 0):
+                pass
+            with shared.held({"a"}, 0):
+                pass  # what is there costs nothing
+            waiting = threads.submit(send)
+        assert waiting.result(10) == ["c"]
+    assert shared.size <= 2 * ENCODED
+
+
+def test_a_job_that_is_larger_than_the_room_goes_alone(kept: Kept) -> None:
+    shared = pictures(kept, ENCODED)
+    with shared.held({"a", "b", "c"}, 0) as images:
+        assert len(images) == 3
+        with pytest.raises(NoRoom), shared.held({"d"}, 0):
+            pass
+    assert shared.size <= ENCODED
+
+
+@pytest.mark.parametrize("error", [ImagesUnavailable("away"), ImageNotFound("a")])
+def test_a_failure_is_told_and_forgotten(kept: Kept, error: Exception) -> None:
+    shared = pictures(kept)
+    kept.error = error
+    with pytest.raises(type(error)), shared.held({"a", "b"}, 1):
+        pass
+    kept.error = None
+    with shared.held({"a", "b"}, 1) as images:
+        assert len(images) == 2
+
+
+def test_one_that_is_not_there(kept: Kept) -> None:
+    shared = pictures(kept)
+    with pytest.raises(ImageNotFound), shared.held({"a", "absent"}, 1):
+        pass
+    assert (kept.reads, shared.size) == ([], 0)

@@ -1,0 +1,201 @@
+"""Jobs that name stored images: what the provider gets, and what happens where an image cannot be had."""
+
+import json
+import tracemalloc
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.audit import audit
+from jobs.errors import ImagesUnavailable
+from jobs.order import NewJob
+from jobs.states import State
+from schemas import checked_in, load_request
+from worker.errors import GenerationRefused
+from worker.generate import Door
+from worker.pictures import Pictures
+from worker.provider.body import Pieces, body_of
+
+Draw = Callable[..., bytes]
+
+
+def requesting(w: Any, *images: bytes, prompt: str = "a fox") -> Any:
+    """A valid request that refers to these images, which are stored."""
+    given = [{"image": b64encode(image).decode()} for image in images]
+    request = load_request({"model": "kirin_image_omni", "prompt": prompt, "image_list": given})
+    return checked_in(request, w.images.put)
+
+
+def enqueue(w: Any, request: Any, *ids: str) -> None:
+    jobs = [NewJob(id=job_id, text=request.text(), model=request.model) for job_id in ids]
+    assert {outcome.value for outcome in w.store.enqueue(jobs).outcomes} == {"created"}
+
+
+def sent(listener: Any) -> list[dict[str, Any]]:
+    """The parameters of every submission."""
+    return [json.loads(body)["input"][0]["params"] for _, _, _, body in listener.got]
+
+
+def test_the_provider_takes_the_image_itself(world: Any, simulator: Any, draw: Draw) -> None:
+    w = world()
+    enqueue(w, requesting(w, draw(50_000), draw(seed=1)), "job-1")
+    w.submit()
+    assert w.job().state is State.IN_PROGRESS
+    assert simulator.bought()[0] == 1
+    assert w.settle().state is State.COMPLETED
+    assert audit(w.store) == []
+
+
+def test_what_is_sent_is_the_request_with_its_images_in_their_places(world: Any, listener: Any, draw: Draw) -> None:
+    w = world(listener.url)
+    first, second = draw(5_000), draw(5_000, 1)
+    tricky = f"image:sha256:{'0' * 64} “ü” \\ image_list"
+    enqueue(w, requesting(w, first, second, first, prompt=tricky), "job-1")
+    w.submit()
+    (params,) = sent(listener)
+    assert params["image_list"] == [{"image": b64encode(each).decode()} for each in (first, second, first)]
+    assert (params["prompt"], params["external_task_id"]) == (tricky, "job-1")
+    (headers,) = [headers for _, _, headers, _ in listener.got]
+    assert "Transfer-Encoding" not in headers
+
+
+def test_the_key_of_images_may_be_another_at_the_provider(world: Any, listener: Any, draw: Draw) -> None:
+    w = world(listener.url, image_key="image_url")
+    enqueue(w, requesting(w, draw()), "job-1")
+    w.submit()
+    assert sent(listener)[0]["image_list"] == [{"image_url": b64encode(draw()).decode()}]
+
+
+def test_a_body_is_made_without_a_copy_of_its_images(draw: Draw) -> None:
+    image = b64encode(draw(3_000_000))
+    given = [{"image": f"image:sha256:{'a' * 64}"}] * 4
+    request = load_request({"model": "kirin_image_omni", "prompt": "a fox", "image_list": given})
+    tracemalloc.start()
+    body = body_of(request, lambda each: {"params": dict(each.params)}, {"a" * 64: image})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000
+    assert isinstance(body, Pieces)
+    assert [piece for piece in body if piece is image] == [image] * 4
+    assert len(body) == len(b"".join(body))
+    assert json.loads(b"".join(body))["params"]["image_list"] == [{"image": image.decode()}] * 4
+
+
+def test_many_jobs_read_an_image_once(world: Any, listener: Any, draw: Draw) -> None:
+    w = world(listener.url, read_timeout=10.0)
+    enqueue(w, requesting(w, *(draw(10_000, seed) for seed in range(4))), *(f"job-{n}" for n in range(40)))
+    read, reads = w.image_store.read, []
+    w.image_store.read = lambda name: (reads.append(name), read(name))[1]
+    w.submit()
+    assert {len(params["image_list"]) for params in sent(listener)} == {4}
+    assert (len(listener.got), len(reads), w.pictures.size) == (40, 4, 4 * 13_336)
+
+
+def test_a_job_whose_image_is_gone_fails_with_what_to_do(world: Any, listener: Any, draw: Draw) -> None:
+    w = world(listener.url)
+    enqueue(w, requesting(w, draw()), "job-1")
+    w.redis.delete(*w.redis.keys("{b}:o:*"))
+    w.submit()
+    job = w.job()
+    assert (job.state, job.result.error["code"]) == (State.FAILED, "image_not_found")
+    assert "POST /v1/images" in job.result.error["message"]
+    assert listener.got == []
+    # Uploaded again, it can be retried.
+    requesting(w, draw())
+    w.store.retry("job-1")
+    w.submit()
+    assert len(listener.got) == 1
+
+
+def test_while_the_image_store_is_away_nothing_is_sent_and_nothing_is_lost(
+    world: Any, simulator: Any, draw: Draw
+) -> None:
+    w = world()
+    enqueue(w, requesting(w, draw()), "job-1")
+    w.enqueue("plain")
+    read = w.image_store.read
+
+    def away(name: str) -> bytes:
+        raise ImagesUnavailable("The image store (BOOMERANG_IMAGE_STORE) failed")
+
+    w.image_store.read = away
+    w.submit()
+    job = w.job()
+    assert (job.state, job.attempt, job.tries) == (State.QUEUED, 1, 0)
+    assert "image store" in (job.reason or "")
+    assert [task["external_task_id"] for task in simulator.get("/_sim/ledger")["purchases"]] == ["plain"]
+    assert w.store.lanes()[0].held is False
+    w.image_store.read = read
+    job = w.settle()
+    assert (job.state, job.attempt) == (State.COMPLETED, 1)
+    assert audit(w.store) == []
+
+
+def test_who_finds_no_room_for_images_in_time_is_not_sent(world: Any, listener: Any, draw: Draw) -> None:
+    w = world(listener.url)
+    w.submitter._pictures = small = Pictures(w.images, 1)
+    first, second = requesting(w, draw()), requesting(w, draw(seed=1))
+    enqueue(w, first, "job-1")
+    enqueue(w, second, "job-2")
+    held = [image["image"].removeprefix("image:sha256:") for image in first.params["image_list"]]
+    w.submitter._patience = 0.05
+    with small.held(held, 1):
+        w.submit()
+    assert w.job("job-2").state is State.QUEUED
+    w.submitter._patience = 10
+    w.submit()
+    assert "job-2" in [each["external_task_id"] for each in sent(listener)]
+
+
+def test_images_that_no_job_needs_go_with_a_round_of_reconcile(world: Any, draw: Draw) -> None:
+    w = world(image_retention=60)
+    enqueue(w, requesting(w, draw()), "job-1")
+    requesting(w, draw(seed=1))
+    w.round(61)
+    assert len(w.redis.keys("{b}:o:*")) == 1
+    w.settle()
+    w.round(61)
+    assert w.redis.keys("{b}:o:*") == []
+    assert w.redis.exists("{b}:images", "{b}:kept", "{b}:uses", "{b}:going") == 0
+
+
+def test_a_round_goes_on_while_the_image_store_is_away(world: Any, draw: Draw) -> None:
+    w = world(image_retention=60)
+    requesting(w, draw())
+    tries = []
+
+    def away(names: list[str]) -> None:
+        tries.append(names)
+        raise ImagesUnavailable("The image store (BOOMERANG_IMAGE_STORE) failed")
+
+    w.image_store.remove = away
+    w.ahead(61)
+    w.reconciler()
+    w.reconciler()
+    assert len(tries) == 1  # it is left alone for a while
+
+
+# --- Celery's door ----------------------------------------------------------------------------------------------------
+
+
+def test_a_celery_producers_image_is_stored_once(world: Any, draw: Draw) -> None:
+    w = world()
+    door = Door(w.store, w.messages, w.images, allow_private_hosts=False)
+    request = {"model": "kirin_image_omni", "prompt": "a fox", "image_list": [{"image": b64encode(draw()).decode()}]}
+    assert [door(f"t{n}", request, "{}") for n in range(3)] == [None] * 3
+    assert len(w.redis.keys("{b}:o:*")) == 1
+    text = w.store.get("t0", text=True).text
+    reference = json.loads(text)["params"]["image_list"][0]["image"]
+    assert reference.startswith("image:sha256:")
+    assert door("t0", {**request, "image_list": [{"image": reference}]}, "{}") is None
+    assert w.redis.zcard("{b}:s:queued") == 3
+
+
+def test_a_celery_producers_reference_to_nothing_is_refused(world: Any) -> None:
+    w = world()
+    door = Door(w.store, w.messages, w.images, allow_private_hosts=False)
+    request = {"model": "kirin_image_omni", "prompt": "x", "image_list": [{"image": "image:sha256:" + "0" * 64}]}
+    with pytest.raises(GenerationRefused, match=r"image_list\.0\.image: .*POST /v1/images"):
+        door("t1", request, "{}")
