@@ -11,6 +11,7 @@ from webhook import (
     batches_api,
     callbacks,
     health,
+    images_api,
     jobs_api,
     pages,
     problems,
@@ -44,6 +45,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     api.register_blueprint(batch_actions.blueprint)
     api.register_blueprint(batch_results.blueprint)
     api.register_blueprint(batch_events.blueprint)
+    api.register_blueprint(images_api.blueprint)
     api.register_blueprint(provider_door.blueprint)
     problems.register(app, {provider_door.PREFIX: provider_door.refused})
     auth.protect(app, auth.ApiKeys(settings.api_keys))

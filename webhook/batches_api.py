@@ -50,7 +50,7 @@ def create(query: dict[str, Any]) -> Response:
     shared = services()
     batch = _batch_id(query.get("id"), request.headers.get("Idempotency-Key"))
     take_in = upload_whole if query.get("on_error") == "abort" else upload
-    done = Upload(batch, *asked_for(query))
+    done = Upload(batch, shared.imageless, *asked_for(query))
     try:
         with shared.streams.one():
             take_in(shared, done, lines(decoded(request), shared.settings.max_body))

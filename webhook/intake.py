@@ -1,6 +1,6 @@
 """From a producer's bytes to jobs in the store: one request, or an upload of as many as there are lines."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,7 +11,7 @@ from ulid import ULID
 from jobs.errors import NoLane, NoRoom, StoreUnavailable
 from jobs.order import BatchOptions, NewJob, Outcome
 from jobs.record import Priority
-from schemas import BodyInvalid, RequestInvalid, load_request, parse_json
+from schemas import BodyInvalid, RequestInvalid, parse_json
 from webhook.messages import SUBMIT
 from webhook.problems import ProblemError, unavailable
 from webhook.services import Services
@@ -30,9 +30,13 @@ CONFLICT = (
 
 @dataclass
 class Upload:
-    """What became of the lines so far, and what its batch is held to; `given`: which of that the caller named."""
+    """What became of the lines so far, and what its batch is held to; `given`: which of that the caller named.
+
+    `imageless`: the refusal of a job that names an image which is not there.
+    """
 
     id: str
+    imageless: Callable[[NewJob], RequestInvalid]
     options: BatchOptions = field(default_factory=BatchOptions)
     given: Collection[str] = ()
     accepted: int = 0
@@ -75,6 +79,8 @@ class Upload:
             self.accepted += 1
         elif outcome is Outcome.KNOWN:
             self.known += 1
+        elif outcome is Outcome.IMAGELESS:
+            self.refuse(number, self.imageless(job).errors, [])
         elif job.id != f"{self.id}.{number}":
             self.refuse(number, {"external_task_id": [CONFLICT]}, [])
         else:
@@ -207,7 +213,7 @@ def _jobs(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | Non
         if not line or line.isspace():
             continue
         try:
-            request = load_request(parse_json(line), allow_private_hosts=settings.allow_private_hosts)
+            request = shared.load(parse_json(line))
         except RequestInvalid as error:
             done.refuse(number, error.errors, error.codes)
         except BodyInvalid as error:

@@ -11,7 +11,7 @@ from jobs.shown import shown_job, shown_lane
 from jobs.states import State
 from jobs.store import Outcome, Settled
 from jobs.summary import Page
-from schemas import load_request, parse_json
+from schemas import parse_json
 from schemas.api import JobQuery, WaitQuery
 from schemas.views import JobList, JobView, LaneList
 from webhook.auth import caller
@@ -37,7 +37,7 @@ def create() -> Response:
     shared = services()
     length = checked_length(request, shared.settings.max_body)
     data = parse_json(read_whole(request, length))
-    wanted = load_request(data, allow_private_hosts=shared.settings.allow_private_hosts)
+    wanted = shared.load(data)
     job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller())
     outcome = shared.enqueue(job)
     if outcome is Outcome.CONFLICT:

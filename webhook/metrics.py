@@ -72,6 +72,8 @@ class StateCollector(Collector):
         about = "When a round of reconcile last began, in seconds since 1970; 0: never."
         last = totals.last_round.timestamp() if totals.last_round else 0
         yield GaugeMetricFamily("boomerang_last_round_seconds", about, last)
+        yield GaugeMetricFamily("boomerang_images", "Reference images that are kept.", totals.images)
+        yield GaugeMetricFamily("boomerang_image_bytes", "Their size.", totals.image_bytes)
         ready = GaugeMetricFamily("boomerang_ready", "Jobs that wait for admission, by pool of lanes.", labels=["pool"])
         for pool, waiting in totals.ready.items():
             ready.add_metric([pool], waiting)

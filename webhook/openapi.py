@@ -68,15 +68,17 @@ def operation(
     query: type[Schema] | None = None,
     body: str | None = None,
     body_schema: Mapping[str, Any] = _GENERATION,
+    request_body: Mapping[str, Any] | None = None,
     refusals: Sequence[int] = (),
 ) -> Callable[[View], View]:
     """Decorator: routes a view and documents it; its docstring is the text.
 
     The view gets what `query` loaded as its first argument, reads its own body (`body` is the content type of the
-    generation requests in it, `body_schema` the form of each), and answers in the form of `answers` by itself, as
-    `content_type`; `other_forms` are those that it can be asked for, by content type.
+    generation requests in it, `body_schema` the form of each; `request_body` describes a body of another kind), and
+    answers in the form of `answers` by itself, as `content_type`; `other_forms` are those that it can be asked for, by
+    content type.
     """
-    described: dict[str, Any] = {}
+    described: dict[str, Any] = {"requestBody": request_body} if request_body else {}
     if other_forms:
         content = {form: {"schema": schema} for form, schema in other_forms.items()}
         described["responses"] = {status: {"content": content} for status in answers}

@@ -9,7 +9,15 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from jobs.errors import BatchNotFound, JobNotFound, NoLane, NotAllowed, StoreUnavailable
+from jobs.errors import (
+    BatchNotFound,
+    ImageNotFound,
+    ImagesUnavailable,
+    JobNotFound,
+    NoLane,
+    NotAllowed,
+    StoreUnavailable,
+)
 from schemas import BodyInvalid, RequestInvalid
 
 #: Seconds after which asking again makes sense while Redis is away.
@@ -78,10 +86,13 @@ def of_error(error: Exception) -> ProblemError:
             problem = ProblemError(400, f"The body cannot be read: {error.reason}. Send one JSON value in UTF-8.")
         case NoLane():
             problem = ProblemError(422, "The request cannot go anywhere.", errors={"model": [str(error)]})
-        case JobNotFound() | BatchNotFound():
+        case JobNotFound() | BatchNotFound() | ImageNotFound():
             problem = ProblemError(404, str(error))
         case NotAllowed():
             problem = ProblemError(409, str(error))
+        case ImagesUnavailable():
+            _log.warning("images unavailable path=%s error=%s", request.url_rule, error)
+            problem = unavailable("The image store does not answer now. Send the same again later: repeats are safe.")
         case StoreUnavailable():
             _log.warning("state unavailable path=%s error=%s", request.url_rule, error)
             problem = unavailable("The job store does not answer now. Send the same again later: repeats are safe.")

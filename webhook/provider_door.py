@@ -16,7 +16,7 @@ from jobs.order import NewJob
 from jobs.record import Job, parse_external_id
 from jobs.shown_task import RUNNING, shown_task
 from jobs.store import Outcome
-from schemas import CallbackForm, RequestInvalid, load_request, parse_json
+from schemas import CallbackForm, RequestInvalid, parse_json
 from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
 from webhook.auth import caller
 from webhook.bodies import checked_length, read_whole
@@ -85,8 +85,7 @@ def submit() -> Response:
     shared = services()
     length = checked_length(request, shared.settings.max_body)
     data = unwrapped(parse_json(read_whole(request, length)))
-    wanted = load_request(data, allow_private_hosts=shared.settings.allow_private_hosts)
-    wanted = replace(wanted, callback_form=CallbackForm.TASK)
+    wanted = replace(shared.load(data), callback_form=CallbackForm.TASK)
     job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller())
     outcome = shared.enqueue(job)
     if outcome is Outcome.CONFLICT:

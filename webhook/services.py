@@ -9,8 +9,19 @@ from typing import cast
 
 from flask import current_app
 
+from jobs.image_stores import open_images
+from jobs.images import Images
 from jobs.order import NewJob
+from jobs.settings import IN_REDIS
 from jobs.store import Outcome, Store, connect
+from schemas import (
+    GenerationRequest,
+    Picture,
+    RequestInvalid,
+    checked_in,
+    load_request,
+    without_images,
+)
 from webhook.messages import SUBMIT
 from webhook.metrics import Counters
 from webhook.pressure import Pressure
@@ -75,8 +86,32 @@ class Services:
         """The jobs' store; its connections are made in the process that first asks."""
         return self.given or Store(connect(self.settings.redis_url, most_connections=CONNECTIONS), self.settings)
 
+    @cached_property
+    def images(self) -> Images:
+        """The images that jobs refer to."""
+        return open_images(self.store, self.settings, most_connections=CONNECTIONS)
+
+    def keep(self, picture: Picture) -> bool:
+        """Store an image; whether it is new. 429 where it is, and there is no room for it."""
+        full = self.settings.image_store == IN_REDIS and self.pressure.limit(len(picture.data)) == 0
+        if full and self.images.absent([picture.hash]):
+            raise self.pressure.refused("Send the same again later: what was taken in is not taken in twice.")
+        return self.images.put(picture)
+
+    def load(self, data: object) -> GenerationRequest:
+        """The valid request in parsed JSON; images in it are stored, and referred to. Raises `RequestInvalid`."""
+        wanted = load_request(data, allow_private_hosts=self.settings.allow_private_hosts)
+        return checked_in(wanted, self.keep)
+
+    def imageless(self, job: NewJob) -> RequestInvalid:
+        """The refusal of a job that was not accepted since an image that it names is not there."""
+        return without_images(GenerationRequest.from_text(job.text), self.images.absent)
+
     def enqueue(self, job: NewJob) -> Outcome:
-        """Accept one job, count it, and let the workers know. 429 where there is no room for a new one."""
+        """Accept one job, count it, and let the workers know.
+
+        429 where there is no room for a new one. Raises `RequestInvalid` where an image that it names is not there.
+        """
         enqueued = self.store.enqueue([job], most=self.pressure.limit(len(job.text)))
         outcome = enqueued.outcomes[0]
         if outcome is Outcome.FULL:
@@ -84,6 +119,8 @@ class Services:
         self.counters.jobs.labels(outcome.value).inc()
         if enqueued.wake:
             self.send(SUBMIT)
+        if outcome is Outcome.IMAGELESS:
+            raise self.imageless(job)
         return outcome
 
     def send(self, task: str, *args: str) -> None:

@@ -1,0 +1,278 @@
+"""Images once, over HTTP: uploaded or sent along, a job names them, and no copy is made for it."""
+
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from flask.testing import FlaskClient
+
+from jobs.audit import audit
+from jobs.store import Store
+from schemas.images import MAX_BYTES
+from schemas.views import ImageView
+from webhook.app import create_app
+from webhook.settings import Settings
+
+Draw = Callable[..., bytes]
+ABSENT = "image:sha256:" + "0" * 64
+#: Beside the pictures themselves: a job's record, its places in indexes, its request with four references.
+BYTES_A_JOB = 4_000
+
+
+def naming(*images: str, **more: Any) -> dict[str, Any]:
+    return {
+        "model": "kirin_image_omni",
+        "prompt": "a fox like <<<image_1>>>",
+        "image_list": [{"image": image} for image in images],
+        **more,
+    }
+
+
+def inline(data: bytes) -> str:
+    return b64encode(data).decode()
+
+
+def reference(data: bytes) -> str:
+    return "image:sha256:" + hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def upload(client: FlaskClient) -> Callable[[bytes], str]:
+    """`upload(data)` → its reference."""
+    return lambda data: str(client.post("/v1/images", data=data, content_type="image/png").json["id"])
+
+
+def text_of(store: Store, job_id: str) -> dict[str, Any]:
+    text = store.get(job_id, text=True).text
+    assert text is not None
+    body: dict[str, Any] = json.loads(text)
+    return body
+
+
+# --- uploads ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_uploaded_once(client: FlaskClient, draw: Draw, raw: redis.Redis) -> None:
+    data = draw(5000)
+    first, second = (client.post("/v1/images", data=data, content_type="image/png") for _ in range(2))
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json == second.json
+    assert ImageView().validate(first.json) == {}
+    assert first.json == {"id": reference(data), "size": len(data), "width": 320, "height": 300, "format": "png"}
+    assert first.headers["Location"] == f"/v1/images/{reference(data)}"
+    assert raw.zcard("{b}:images") == 1
+
+
+def test_a_client_asks_before_it_uploads(client: FlaskClient, draw: Draw) -> None:
+    data = draw()
+    address = f"/v1/images/{reference(data)}"
+    missing = client.head(address)
+    assert (missing.status_code, missing.data) == (404, b"")
+    assert "POST /v1/images" in client.get(address).json["detail"]
+    created = client.post("/v1/images", data=data)
+    there = client.head(address)
+    assert (there.status_code, there.data) == (200, b"")
+    assert client.get(address).json == created.json
+
+
+@pytest.mark.parametrize("name", ["fox.png", "image:sha256:ABC", "image:sha256:" + "A" * 64, "0" * 64])
+def test_what_is_no_id_is_not_there(client: FlaskClient, name: str) -> None:
+    answer = client.get(f"/v1/images/{name}")
+    assert answer.status_code == 404
+    assert "64 lowercase hex digits" in answer.json["detail"]
+
+
+def test_an_image_that_breaks_rules_is_refused_with_a_remedy(client: FlaskClient, draw: Draw) -> None:
+    for data, remedy in (
+        (b"GIF89a" + bytes(100), "send a .jpg"),
+        (draw()[:50], "send"),
+        (b"a fox", "send a .jpg"),
+    ):
+        answer = client.post("/v1/images", data=data, content_type="image/png")
+        assert answer.status_code == 422
+        assert remedy in answer.json["errors"]["image"][0]
+
+
+def test_an_upload_is_bounded_before_it_is_read(client: FlaskClient) -> None:
+    assert client.post("/v1/images", data=bytes(MAX_BYTES + 1)).status_code == 413
+    assert client.post("/v1/images").status_code == 411
+
+
+def test_it_wants_a_key(client: FlaskClient) -> None:
+    for call in (client.post, client.head, client.get):
+        address = "/v1/images" if call == client.post else f"/v1/images/{ABSENT}"
+        assert call(address, headers={"Authorization": "Bearer wrong"}).status_code == 401
+
+
+# --- jobs that name them ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["/v1/jobs", "/model/v1/generation"])
+def test_an_image_sent_along_and_its_reference_are_the_same_request(
+    client: FlaskClient, draw: Draw, store: Store, raw: redis.Redis, address: str
+) -> None:
+    data = draw(20_000)
+    mine = naming(inline(data), "https://example.com/a.png", external_task_id="fox")
+    assert client.post(address, json=mine).status_code in (200, 201)
+    again = client.post(address, json=naming(reference(data), "https://example.com/a.png", external_task_id="fox"))
+    assert again.status_code == 200
+    assert raw.zcard("{b}:s:queued") == 1
+    images = [each["image"] for each in text_of(store, "fox")["params"]["image_list"]]
+    assert images == [reference(data), "https://example.com/a.png"]
+    assert client.head(f"/v1/images/{reference(data)}").status_code == 200
+    assert audit(store) == []
+
+
+def test_every_place_of_every_model_may_hold_one(
+    client: FlaskClient, draw: Draw, store: Store, upload: Callable[[bytes], str]
+) -> None:
+    known, new = upload(draw()), draw(seed=1)
+    request = {
+        "model": "kirin_v2_1_reference2image",
+        "subject_image_list": [{"subject_image": known}, {"subject_image": inline(new)}],
+        "scene_image": inline(new),
+        "style_image": known,
+        "external_task_id": "fox",
+    }
+    assert client.post("/v1/jobs", json=request).status_code == 201
+    params = text_of(store, "fox")["params"]
+    assert params["subject_image_list"] == [{"subject_image": known}, {"subject_image": reference(new)}]
+    assert (params["scene_image"], params["style_image"]) == (reference(new), known)
+    assert audit(store) == []
+
+
+def test_a_reference_to_nothing_is_refused_by_field(client: FlaskClient, draw: Draw, store: Store) -> None:
+    answer = client.post("/v1/jobs", json=naming(inline(draw()), ABSENT, external_task_id="fox"))
+    assert answer.status_code == 422
+    assert list(answer.json["errors"]) == ["image_list.1.image"]
+    assert "POST /v1/images" in answer.json["errors"]["image_list.1.image"][0]
+    assert client.get("/v1/jobs/fox").status_code == 404
+    told = client.post("/model/v1/generation", json=naming(ABSENT))
+    assert told.status_code == 400
+    assert "image_list.0.image" in told.json["error"]["message"]
+
+
+@pytest.mark.parametrize("value", ["image:sha256:" + "0" * 63, "image:md5:0", "image:sha256:" + "A" * 64])
+def test_what_is_no_reference_says_what_one_is(client: FlaskClient, value: str) -> None:
+    answer = client.post("/v1/jobs", json=naming(value))
+    assert "POST /v1/images" in answer.json["errors"]["image_list.0.image"][0]
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def lines(*requests: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(request).encode() + b"\n" for request in requests)
+
+
+def test_a_batch_takes_both_forms_and_refuses_the_lines_without_an_image(
+    client: FlaskClient, draw: Draw, store: Store, upload: Callable[[bytes], str]
+) -> None:
+    data = draw()
+    body = lines(naming(inline(data)), naming(ABSENT), naming(upload(data)), naming(reference(draw(seed=9))))
+    answer = client.post("/v1/batches?id=b", data=body).json
+    assert (answer["accepted"], answer["rejected"]) == (2, 2)
+    assert [(error["line"], list(error["errors"])) for error in answer["errors"]] == [
+        (2, ["image_list.0.image"]),
+        (4, ["image_list.0.image"]),
+    ]
+    assert text_of(store, "b.1") == text_of(store, "b.3")
+    again = client.post("/v1/batches?id=b", data=body).json
+    assert (again["accepted"], again["known"], again["rejected"]) == (0, 2, 2)
+    assert audit(store) == []
+
+
+def test_all_lines_or_none(client: FlaskClient, draw: Draw, store: Store) -> None:
+    data = draw()
+    bad = client.post("/v1/batches?id=b&on_error=abort", data=lines(naming(inline(data)), naming(ABSENT)))
+    assert bad.status_code == 422
+    assert bad.json["errors"][0]["line"] == 2
+    good = client.post("/v1/batches?id=b&on_error=abort", data=lines(*[naming(reference(data))] * 700))
+    assert good.json["accepted"] == 700
+    assert audit(store) == []
+
+
+def test_many_jobs_that_share_images_cost_one_copy_of_each(
+    client: FlaskClient, draw: Draw, raw: redis.Redis, store: Store, upload: Callable[[bytes], str]
+) -> None:
+    # Given four pictures of 2 MB, sent along by some jobs and named by many
+    pictures = [draw(2_000_000, seed) for seed in range(4)]
+    before = raw.info("memory")["used_memory"]
+    for n in range(5):
+        assert client.post("/v1/jobs", json=naming(*map(inline, pictures), external_task_id=f"j{n}")).status_code == 201
+    # When 300 jobs name them, and are admitted
+    body = lines(*[naming(*map(reference, pictures))] * 300)
+    assert client.post("/v1/batches?id=b", data=body).json["accepted"] == 300
+    # Then Redis has grown by the pictures once and little a job
+    grown = raw.info("memory")["used_memory"] - before
+    assert 8_000_000 < grown < 8_000_000 * 1.25 + 305 * BYTES_A_JOB  # an allocator rounds up
+    # And what a worker is given to submit is not the pictures
+    store.admit(305)
+    claims = store.claim([f"b.{n}" for n in range(1, 301)])
+    assert len(claims) == 300
+    assert max(len(claim.text) for claim in claims) < 1_000
+    others = [key for key in raw.scan_iter() if not key.startswith("{b}:o:")]
+    assert max(raw.memory_usage(key) or 0 for key in others) < 200_000
+    assert audit(store) == []
+
+
+# --- the image store is away ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_folder(settings: Settings, store: Store, tmp_path: Path, client: FlaskClient) -> FlaskClient:
+    """A producer of a service that keeps images in a folder."""
+    folder = replace(settings, image_store=(tmp_path / "images").as_uri())
+    other = create_app(folder, store).test_client()
+    other.environ_base["HTTP_AUTHORIZATION"] = client.environ_base["HTTP_AUTHORIZATION"]
+    return other
+
+
+def test_images_in_a_folder(in_folder: FlaskClient, draw: Draw, raw: redis.Redis, tmp_path: Path) -> None:
+    data = draw(100_000)
+    assert in_folder.post("/v1/jobs", json=naming(inline(data))).status_code == 201
+    assert raw.keys("{b}:o:*") == []
+    (kept,) = [path for path in (tmp_path / "images").iterdir() if not path.name.startswith(".")]
+    assert kept.read_bytes() == data
+
+
+def test_while_the_image_store_is_away_the_same_may_be_sent_again(
+    in_folder: FlaskClient, draw: Draw, tmp_path: Path, fox: dict[str, Any]
+) -> None:
+    (tmp_path / "images").write_bytes(b"in the way")
+    mine = naming(inline(draw()), external_task_id="fox")
+    for answer in (in_folder.post("/v1/jobs", json=mine), in_folder.post("/v1/images", data=draw())):
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+        assert "image store" in answer.json["detail"]
+    batch = in_folder.post("/v1/batches?id=b", data=lines(fox, mine))
+    assert batch.status_code == 503
+    # Jobs without images go on.
+    assert in_folder.post("/v1/jobs", json=fox).status_code == 201
+    (tmp_path / "images").unlink()
+    assert in_folder.post("/v1/jobs", json=mine).status_code == 201
+
+
+def test_without_room_no_new_image_is_taken_in(
+    settings: Settings, store: Store, client: FlaskClient, draw: Draw
+) -> None:
+    full = create_app(replace(settings, max_memory=2), store).test_client()
+    full.environ_base["HTTP_AUTHORIZATION"] = client.environ_base["HTTP_AUTHORIZATION"]
+    known = naming(inline(draw()), external_task_id="fox")
+    assert client.post("/v1/jobs", json=known).status_code == 201
+
+    for answer in (
+        full.post("/v1/images", data=draw(seed=1)),
+        full.post("/v1/jobs", json=naming(inline(draw(seed=1)))),
+        full.post("/v1/batches?id=b", data=lines(naming(inline(draw(seed=1))))),
+    ):
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
+    # What is there costs nothing more.
+    assert full.post("/v1/images", data=draw()).status_code == 200
+    assert full.post("/v1/jobs", json=known).status_code == 200
+    assert store.totals().images == 1
