@@ -9,6 +9,7 @@ from rich.table import Table
 
 from ops.bench.callbacks import acknowledgement
 from ops.bench.fairness import admission, start_delay
+from ops.bench.images import PICTURES, SIZE, shared_pictures
 from ops.bench.million import million
 from ops.bench.rates import plain_recipe, whole_path
 from ops.bench.stage import stack
@@ -19,6 +20,7 @@ SLOW = 10
 BATCHES = 100
 SLOTS = 16
 CALLBACK_RATE = 300
+SHARING, SENT = 10_000, 16
 LIMIT = 50
 
 
@@ -59,6 +61,7 @@ def main(jobs: int, runs: int, weighed: int, large: int) -> None:
         _slow(report, folder, jobs)
         _slots(report, folder)
         _fairness(report, folder, weighed)
+        _images(report, folder)
         report.step(f"the state, with {weighed:,} jobs")
         state = weigh(folder / "state", weighed)
         if large:
@@ -100,6 +103,18 @@ def _slots(report: Report, folder: Path) -> None:
     with stack(folder / "slots", options, {"BOOMERANG_MAX_IN_FLIGHT": str(LIMIT)}) as running:
         rate = whole_path(running, 20 * LIMIT, "slots")
     report.row(f"{LIMIT} slots, one second of generation: slots in use", f"{rate / LIMIT:.0%}")
+
+
+def _images(report: Report, folder: Path) -> None:
+    mb = 1_000_000
+    report.step(f"{SHARING:,} jobs that share {PICTURES} pictures of {SIZE // mb} MB")
+    did = shared_pictures(folder / "images", SHARING, SENT)
+    name = f"{did.jobs:,} jobs that name {PICTURES} stored pictures of {SIZE // mb} MB"
+    report.row(f"{name}, enqueued in one request", f"{did.enqueued:,.0f} jobs/s")
+    report.row("Redis: these pictures and jobs", f"{did.redis / mb:,.0f} MB", "one copy of each")
+    report.row("the web process: before, at its peak", f"{did.web_before / mb:,.0f} → {did.web_peak / mb:,.0f} MB")
+    grown = f"{did.worker_before / mb:,.0f} → {did.worker_peak / mb:,.0f} MB"
+    report.row(f"the worker that submits {did.sent} of such jobs: before, at its peak", grown, "one copy of each")
 
 
 def _fairness(report: Report, folder: Path, waiting: int) -> None:

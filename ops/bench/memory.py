@@ -1,0 +1,55 @@
+"""What processes and Redis take of memory while something is measured."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from jobs.store import connect
+
+#: Seconds between two looks at the process.
+LOOK = 0.5
+
+
+def redis_bytes(url: str) -> int:
+    """Bytes that Redis uses."""
+    client = connect(url)
+    try:
+        return int(client.info("memory")["used_memory"])
+    finally:
+        client.close()
+
+
+class Memory:
+    """The resident memory of a process and its children, looked at now and then, in bytes."""
+
+    def __init__(self, pid: int) -> None:
+        self._pids = [pid, *_children(pid)]
+        self.before = self.peak = self._now()
+        self._looked = time.monotonic()
+
+    def look(self) -> None:
+        """Look, unless that was just done."""
+        if time.monotonic() - self._looked > LOOK:
+            self._looked = time.monotonic()
+            self.peak = max(self.peak, self._now())
+
+    def each(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Look while these go by."""
+        for piece in pieces:
+            self.look()
+            yield piece
+
+    def _now(self) -> int:
+        return sum(_resident(pid) for pid in self._pids)
+
+
+def _children(pid: int) -> list[int]:
+    found = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()]
+    return [each for child in found for each in (child, *_children(child))]
+
+
+def _resident(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text("utf-8").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
