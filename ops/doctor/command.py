@@ -14,6 +14,7 @@ from rich.table import Table
 from jobs.errors import SettingsInvalid
 from jobs.settings import Settings
 from ops.doctor.finding import Finding, Level, bad
+from ops.doctor.images import look_at_images
 from ops.doctor.service import (
     look_at_callbacks,
     look_at_flower,
@@ -38,8 +39,8 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 def doctor(context: click.Context, flower: str, *, as_json: bool, strict: bool) -> None:
     """Look at everything a new installation gets wrong, with the environment of the service's processes.
 
-    Nothing is changed, and nothing that costs money is asked of the provider. Exit code 0: nothing is bad; 1: something
-    is.
+    Nothing is changed (an object written to the image store is removed again), and nothing that costs money is asked of
+    the provider. Exit code 0: nothing is bad; 1: something is.
     """
     counts = dict.fromkeys(Level, 0)
     table = Table("", "what", "how it is", "what to do")
@@ -70,6 +71,7 @@ def examine(env: Mapping[str, str], flower: str) -> Iterator[Finding]:
     apart = worker.broker_url.startswith(("redis://", "rediss://")) and worker.broker_url != worker.redis_url
     if apart:
         yield from look_at_redis(BROKER, worker.broker_url, state=False)
+    yield from look_at_images(worker)
     yield from look_at_workers(worker)
     yield from look_at_rounds(worker)
     yield from look_at_callbacks(webhook)

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from jobs.bucket import MARKER
+from jobs.settings import Settings
 from jobs.store import Store
 from ops import parts
 from ops.cli import main
 from ops.doctor.finding import Level
+from ops.doctor.images import look_at_images
 from ops.doctor.service import FEW_BITS, bits, look_at_callbacks, look_at_flower, look_at_rounds, look_at_secrets
 from ops.doctor.state import judge
 from ops.stack import LocalStack, Options
@@ -155,6 +158,15 @@ def test_an_address_that_nobody_serves() -> None:
     settings = WebhookSettings(public_url="http://127.0.0.1:1", callback_secrets=(LONG,))
     (found,) = look_at_callbacks(settings)
     assert (found.level, "cannot be reached" in found.said) == (Level.BAD, True)
+
+
+def test_an_image_store_that_works_and_one_that_does_not(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert list(look_at_images(Settings())) == []
+    for where, level in (("images", Level.OK), ("file/images", Level.BAD)):
+        (found,) = look_at_images(Settings(image_store=f"file://{tmp_path}/{where}"))
+        assert found.level is level
+    assert [path.name for path in (tmp_path / "images").iterdir()] == [MARKER]
 
 
 def test_bad_settings_are_told_before_anything_else() -> None:
