@@ -74,7 +74,7 @@ def _image_store(value: str) -> None:
     if "://" not in value:
         raise ValidationError(f'must be "{IN_REDIS}" or a URL such as file:///srv/images or s3://bucket/images')
     if find_spec("fsspec") is None:
-        raise ValidationError("wants a package that is not installed: pip install 'boomerang[bucket]'")
+        raise ValidationError("wants the package fsspec, which is not installed: pip install fsspec")
     try:
         import_module("fsspec").get_filesystem_class(value.partition("://")[0])
     except (ValueError, ImportError) as error:
