@@ -11,8 +11,8 @@ from typing import Any
 
 import redis
 
-from jobs.audit_labels import label_findings
 from jobs.audit_images import image_findings
+from jobs.audit_labels import label_findings
 from jobs.audit_queues import queue_findings
 from jobs.findings import CHUNK, Finding, chunks, ids_of
 from jobs.keys import Keys

@@ -56,7 +56,7 @@ def test_errors_are_problems(document: dict[str, Any]) -> None:
 def test_what_takes_jobs_in_may_be_full(document: dict[str, Any]) -> None:
     posts = {path: item["post"] for path, item in document["paths"].items() if "post" in item}
     full = {path for path, post in posts.items() if "429" in post["responses"]}
-    assert full == {"/v1/jobs", "/v1/batches", "/model/v1/generation"}
+    assert full == {"/v1/jobs", "/v1/batches", "/v1/images", "/model/v1/generation"}
 
 
 def test_streams_are_documented_as_lines(document: dict[str, Any]) -> None:
