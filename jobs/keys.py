@@ -15,6 +15,7 @@ SINGLE: Mapping[str, str] = {
     "pools": "pools",  # HASH pool → names of the lanes that admit from it, with spaces between
     "wake": "wake",  # STRING a hint to admit is under way
     "ring": "ring",  # STRING a hint to reconcile is under way
+    "revoked": "revoked",  # ZSET Celery id → µs of a revoke whose message may still come; bounded, kept for hours
     "batches": "batches",  # ZSET batch id → created
     "images": "images",  # ZSET hash of an image → µs when it was last needed; +inf while unfinished jobs name it
     "uses": "uses",  # HASH hash → how often unfinished jobs name it
@@ -30,7 +31,9 @@ FAMILY: Mapping[str, str] = {
     "labelled": "y:",  # ZSET id → created: the jobs with that label of their own, `<name>=<value>`
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
     "result": "r:",  # STRING output, error and usage as JSON
-    "parked": "k:",  # STRING how to finish the parked Celery message
+    "parked": "k:",  # HASH Celery id → how to finish that parked Celery message
+    "told": "kt:",  # HASH mark of a Celery message that was finished → 1
+    "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index a state
     # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch.
     "ready": "q:",  # ZSET id → created: the jobs of one queue that wait for admission

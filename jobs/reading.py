@@ -85,14 +85,6 @@ class Reading:
             raise translated(error) from error
         return [Result.from_json(str(text)) if text else None for text in texts]
 
-    def parked(self, job_id: str) -> str | None:
-        """How to finish the job's Celery message, as it was given to `park`."""
-        try:
-            continuation = self._client.get(self._keys.of("parked", job_id))
-        except redis.RedisError as error:
-            raise translated(error) from error
-        return None if continuation is None else str(continuation)
-
     def wait(self, job_id: str, seconds: float) -> Job:
         """The job once it has ended, or as it stands after that time. Raises `JobNotFound`."""
         job = self.get(job_id)

@@ -17,6 +17,7 @@ from jobs.keys import Keys
 from jobs.lanes import LaneSettings
 from jobs.order import BatchOptions, NewJob
 from jobs.order import Outcome as Outcome
+from jobs.parking import Parking
 from jobs.policy import RECHECK as RECHECK
 from jobs.policy import next_attempt
 from jobs.record import LANE, Claim, Due, Job, Result, at, parse_external_id, us
@@ -66,7 +67,7 @@ class Settled:
     owed: bool = False
 
 
-class Store(Batches):
+class Store(Parking, Batches):
     """All that changes a job. Raises `StoreUnavailable` where Redis does not answer; nothing is retried in here."""
 
     def __init__(
@@ -95,10 +96,6 @@ class Store(Batches):
         held = (options or BatchOptions()).facts()
         wake, *outcomes = self._scripts.call("enqueue", batch or "", held, us(RECHECK), at_most(most), *arguments(jobs))
         return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
-
-    def park(self, job_id: str, continuation: str) -> str:
-        """Keep how to finish a Celery message: 'parked', 'final' (read the record), 'owed' (under way) or 'unknown'."""
-        return str(self._scripts.call("park", job_id, continuation))
 
     # --- out --------------------------------------------------------------------------------------------------------
 

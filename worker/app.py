@@ -5,6 +5,7 @@ from typing import Any
 from celery import Celery, bootsteps
 from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
+from worker.control import revoke_step
 from worker.messages import DELIVER, RECONCILE, SUBMIT
 from worker.process import Process
 from worker.settings import Settings
@@ -24,8 +25,10 @@ def create_app(settings: Settings) -> Celery:
     app.conf.update(configuration(settings))
     # Ours only: Celery would also read every queue that it has once sent to, and throw the messages there away.
     app.amqp.queues.select([settings.generate_queue, SUBMIT, RECONCILE, DELIVER])
-    register(app, Process(app, settings))
+    process = Process(app, settings)
+    register(app, process)
     app.steps["worker"].add(_key_step(settings))
+    app.steps["consumer"].add(revoke_step(lambda: process.door))
     return app
 
 

@@ -1,6 +1,5 @@
 """boomerang.deliver: what follows from a job's end, at least once each."""
 
-import json
 import logging
 import secrets
 from collections.abc import Sequence
@@ -17,6 +16,9 @@ from worker.messages import Messages
 from worker.notify import Notifier
 
 log = logging.getLogger(__name__)
+
+#: Seconds for the message that finishes a parked one to be acted upon; afterwards it counts as lost and is sent again.
+CONFIRMED = 30.0
 
 
 class Deliverer:
@@ -38,7 +40,7 @@ class Deliverer:
             wait = None
             try:
                 if kind is Owed.CELERY:
-                    self._finish(due)
+                    wait = self._finish(due)
                 else:
                     self._notify(due)
             except Exception as error:
@@ -50,9 +52,15 @@ class Deliverer:
                 log.warning("job %s: delivery (%s) failed: %s; %s", due.job.id, kind.name.lower(), error, plan)
             self._store.delivered(due, kind, again_in=wait)
 
-    def _finish(self, due: Due) -> None:
-        continuation = json.loads(self._store.parked(due.job.id) or "{}")
-        self._messages.finish(due.job.id, {"task_id": due.job.id, **continuation}, self._queue)
+    def _finish(self, due: Due) -> float | None:
+        """Send what finishes the parked messages: owed until they say so themselves (worker.tasks), or no longer."""
+        messages = self._store.parked(due.job.id)
+        for message in messages:
+            self._messages.finish(due.job.id, message, self._queue)
+        if not messages:
+            return None
+        wait = next_delivery(due.job.delivery_tries, secrets.randbelow(1000) / 1000)
+        return None if wait is None else max(wait, CONFIRMED)
 
     def _notify(self, due: Due) -> None:
         text = self._store.get(due.job.id, text=True).text

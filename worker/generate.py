@@ -1,6 +1,7 @@
 """boomerang.generate: the door for services that share the broker. Its body reads the record; no worker waits in it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from celery.exceptions import TaskRevokedError
@@ -8,6 +9,7 @@ from celery.exceptions import TaskRevokedError
 from jobs.errors import JobNotFound, NoLane
 from jobs.images import Images
 from jobs.order import NewJob
+from jobs.parking import MOST_PARKED, Parked
 from jobs.record import Job
 from jobs.shown import shown_job
 from jobs.states import State
@@ -20,6 +22,38 @@ from worker.messages import Messages
 _view = JobView()
 #: Who owns the jobs of this door, for fairness and accounts.
 OWNER = "celery"
+#: What settled a job that expired before it was begun.
+UNBEGUN = "expires_in"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A message of a producer, or our own that finishes a parked one (`finishes` is its mark then).
+
+    `delay` and `expires_in` are Celery's countdown and expires, in seconds from now; the latter may be past.
+    """
+
+    task_id: str
+    request: Mapping[str, Any]
+    continuation: str
+    finishes: str = ""
+    delay: float = 0.0
+    expires_in: float | None = None
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job that it is about."""
+        return str(self.request.get("external_task_id") or self.task_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a task ends: with a job's view, or with an error. `news`: what hangs on this message was not called yet."""
+
+    outcome: dict[str, Any] | Exception
+    news: bool = True
+    job_id: str = ""
+    mark: str = ""
 
 
 class Door:
@@ -31,21 +65,48 @@ class Door:
         self._images = images
         self._allow_private_hosts = allow_private_hosts
 
-    def __call__(self, task_id: str, kwargs: Mapping[str, Any], continuation: str) -> dict[str, Any] | None:
-        """None: park, the job is not over. Otherwise its view as plain JSON.
+    def __call__(self, asked: Asked) -> Ending | None:
+        """None: park, the job is not over.
 
         With no more than an `external_task_id` it asks for a job that is known: so a parked task is finished.
-        Raises GenerationFailed, GenerationRefused, or Celery's TaskRevokedError for a cancelled job.
         """
-        job_id = str(kwargs.get("external_task_id") or task_id)
-        if set(kwargs) == {"external_task_id"}:
-            job = self._known(job_id)
-            if job.state.final:
-                return result_of(job)
-        else:
-            self._enqueue(job_id, kwargs)
-        word = self._store.park(job_id, continuation)
-        return result_of(self._known(job_id)) if word == "final" else None
+        try:
+            if set(asked.request) != {"external_task_id"}:
+                self._enqueue(asked)
+            return self._park(asked)
+        except (GenerationRefused, TaskRevokedError) as error:
+            return Ending(error)
+
+    def told(self, ending: Ending) -> None:
+        """What follows from this ending has been done."""
+        if ending.news and ending.mark:
+            self._store.told(ending.job_id, ending.mark)
+
+    def _park(self, asked: Asked) -> Ending | None:
+        job_id = asked.job_id
+        word, mark = self._store.park(job_id, asked.task_id, asked.continuation, asked.finishes)
+        match word:
+            case Parked.FINAL | Parked.TOLD:
+                return Ending(outcome_of(self._known(job_id)), word is Parked.FINAL, job_id, mark)
+            case Parked.REVOKED:
+                self.revoke([asked.task_id])
+            case Parked.UNKNOWN:
+                raise GenerationRefused(str(JobNotFound(job_id)))
+            case Parked.FULL:
+                raise GenerationRefused(
+                    f"external_task_id: {MOST_PARKED} Celery tasks wait for {job_id!r} already; "
+                    "send repeats under the same Celery id."
+                )
+        return None
+
+    def revoke(self, task_ids: list[str]) -> tuple[str, ...]:
+        """Cancel the jobs of these Celery tasks, whoever holds them. Returns the ids of the jobs."""
+        revoked = self._store.revoke(task_ids)
+        if revoked.owing:
+            self._messages.deliver(revoked.owing)
+        if revoked.wake:
+            self._messages.wake()
+        return revoked.cancelled
 
     def _known(self, job_id: str) -> Job:
         try:
@@ -53,18 +114,24 @@ class Door:
         except JobNotFound as error:
             raise GenerationRefused(str(error)) from None
 
-    def _enqueue(self, job_id: str, kwargs: Mapping[str, Any]) -> None:
+    def _enqueue(self, asked: Asked) -> None:
+        job_id = asked.job_id
         try:
             request = load_request(
-                {**kwargs, "external_task_id": job_id}, allow_private_hosts=self._allow_private_hosts
+                {**asked.request, "external_task_id": job_id}, allow_private_hosts=self._allow_private_hosts
             )
         except RequestInvalid as error:
             raise _refused(error) from None
         request = checked_in(request, self._images.put)
         try:
-            job = NewJob.of(request, job_id, self._store.settings.lanes, owner=OWNER)
+            job = NewJob.of(request, job_id, self._store.settings.lanes, owner=OWNER, delay=asked.delay)
         except NoLane as error:
             raise GenerationRefused(f"model: {error}") from None
+        if asked.expires_in is not None:
+            job = replace(job, expires_in=min(asked.expires_in, job.expires_in or asked.expires_in))
+        overtaken = self._overtaken(asked)
+        if overtaken and not self._store.get_many([job_id])[0]:
+            raise TaskRevokedError(overtaken)
         enqueued = self._store.enqueue([job])
         if enqueued.outcomes[0] is Outcome.IMAGELESS:
             raise _refused(without_images(request, self._images.absent))
@@ -75,6 +142,11 @@ class Door:
         if enqueued.wake:
             self._messages.wake()
 
+    def _overtaken(self, asked: Asked) -> str:
+        """Why nothing should come of a message any more, unless its job is recorded already."""
+        if asked.expires_in is not None and asked.expires_in <= 0:
+            return f"{asked.task_id} expired before it was recorded"
+        return f"{asked.task_id} was revoked" if self._store.was_revoked(asked.task_id) else ""
 
 def _refused(error: RequestInvalid) -> GenerationRefused:
     return GenerationRefused(
@@ -82,15 +154,19 @@ def _refused(error: RequestInvalid) -> GenerationRefused:
     )
 
 
-def result_of(job: Job) -> dict[str, Any]:
-    """The result of an ended job, or the exception that says why there is none."""
+def outcome_of(job: Job) -> dict[str, Any] | Exception:
+    """The result of an ended job, or the error that says why there is none."""
     error = (job.result.error if job.result else None) or {"code": "", "message": job.reason or "no reason given"}
     said = " ".join(part for part in (error.get("code"), error.get("message")) if part)
     match job.state:
         case State.COMPLETED:
-            view: dict[str, Any] = _view.dump(shown_job(job))
-            return view
+            return dict(_view.dump(shown_job(job)))
         case State.CANCELLED:
-            raise TaskRevokedError(f"{job.id} was cancelled")
+            revoked: Exception = TaskRevokedError(f"{job.id} was cancelled")
+            return revoked
+        case State.EXPIRED if job.settled_by == UNBEGUN:
+            # As Celery ends a task whose `expires` has passed.
+            revoked = TaskRevokedError(f"{job.id} expired: {job.reason}")
+            return revoked
         case _:
-            raise GenerationFailed(f"{job.id} {job.state}: {said}")
+            return GenerationFailed(f"{job.id} {job.state}: {said}")

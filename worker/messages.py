@@ -11,6 +11,8 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from jobs.parking import Message
+
 log = logging.getLogger(__name__)
 
 GENERATE, SUBMIT, RECONCILE, DELIVER = (
@@ -19,6 +21,8 @@ GENERATE, SUBMIT, RECONCILE, DELIVER = (
     "boomerang.reconcile",
     "boomerang.deliver",
 )
+#: The header of a message that finishes a parked one: that one's mark.
+FINISHES = "boomerang_finishes"
 #: Messages put on the wire together.
 _BATCH = 250
 #: What a hint needs not carry: pictures of its arguments for people, and a place for its result.
@@ -43,8 +47,9 @@ class Messages:
         """These jobs have ended and owe deliveries."""
         self._send(DELIVER, [ids])
 
-    def finish(self, job_id: str, continuation: dict[str, Any], queue: str) -> None:
+    def finish(self, job_id: str, message: Message, queue: str) -> None:
         """Send a parked task's own message again, now that its record is final. Raises kombu's OperationalError."""
+        continuation = json.loads(message.continuation)
         told = {name: value for name, value in continuation.items() if name != "ignore_result"}
         self._app.send_task(
             GENERATE,
@@ -53,8 +58,8 @@ class Messages:
             add_to_parent=False,
             # For the sender: it would subscribe to the result. The header is for the worker, which is to store it.
             ignore_result=True,
-            headers={"ignore_result": continuation.get("ignore_result", False)},
-            **told,
+            headers={"ignore_result": continuation.get("ignore_result", False), FINISHES: message.mark},
+            **{"task_id": message.task_id, **told},
         )
 
     def _send(self, name: str, groups: Iterable[Sequence[str]]) -> None:
@@ -68,15 +73,16 @@ class Messages:
 
 
 def continuation_of(request: Any) -> str:
-    """How a parked task goes on, as JSON: what `send_task` needs to say its message again.
+    """How a parked task goes on, as JSON: what `send_task` needs to say its message again. A repeat has the same.
 
     `request` is the task's own context; `as_execution_options` is what Celery's own retry is made of.
     """
     options = request.as_execution_options()
-    kept = {name: options[name] for name in _CONTINUES if options.get(name) is not None}
+    stamps = options.get("stamped_headers") or ()
+    kept = {name: options[name] for name in (*_CONTINUES, *stamps) if options.get(name) is not None}
     if request.ignore_result:
         kept["ignore_result"] = True
-    return json.dumps(kept)
+    return json.dumps(kept, sort_keys=True)
 
 
 _CONTINUES = (
@@ -92,4 +98,5 @@ _CONTINUES = (
     "link_error",
     "reply_to",
     "replaced_task_nesting",
+    "stamped_headers",
 )

@@ -329,6 +329,23 @@ local function owed(job, again)
   return owing ~= '' and owing or false
 end
 
+-- One kind of delivery is made. Returns 'clear' when nothing is owed any more, else 'owed'.
+local function deliver_done(job, kind)
+  local left = string.gsub(job.g, kind, '')
+  if left ~= '' then
+    -- The one who makes the deliveries goes on with the next; its lease, or the time of another's next try, stands.
+    save(job, {g = left})
+    return 'owed'
+  end
+  local look = job.p and tonumber(job.z) or false
+  save(job, {g = false, h = false, z = false, i = false})
+  alarm(job, look)
+  return 'clear'
+end
+
+-- What stands for a Celery message: a repeat of it has the same one.
+local function mark_of(continuation) return string.sub(redis.sha1hex(continuation), 1, 16) end
+
 -- A new end: who is delivering an older one has no say any more.
 local function outdate_deliveries(job) return job.j and tonumber(job.j) + 1 or nil end
 
@@ -413,7 +430,7 @@ local function try_again(job, now, recheck)
   change.r, change.k, change.h, change.j, change.E = false, false, false, outdate_deliveries(job), false
   if job.q then change.a = attempt(job) + 1 end
   if job.s == 'failed' and job.b then tally(job.b, redis.call('GET', KEY.result .. job.id), -1) end
-  redis.call('DEL', KEY.result .. job.id)
+  redis.call('DEL', KEY.result .. job.id, KEY.told .. job.id)
   move(job, 'queued', change, now, now + recheck)
   ready(job)
 end

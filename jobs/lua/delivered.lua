@@ -4,19 +4,9 @@
 arity(5)
 local job = load(ARGV[1])
 if not job or not job.g or (job.j or '0') ~= ARGV[2] then return 'refused' end
-local now = clock()
-if ARGV[4] ~= '' then
+if ARGV[4] == '' then return deliver_done(job, ARGV[3]) end
+if string.find(job.g, ARGV[3], 1, true) then
   save(job, {h = ARGV[5]})
-  deliver_at(job, now + tonumber(ARGV[4]))
-  return 'owed'
+  deliver_at(job, clock() + tonumber(ARGV[4]))
 end
-local left = string.gsub(job.g, ARGV[3], '')
-if left ~= '' then
-  -- The one who makes the deliveries goes on with the next; its lease, or the time of another's next try, stands.
-  save(job, {g = left})
-  return 'owed'
-end
-local look = job.p and tonumber(job.z) or false
-save(job, {g = false, h = false, z = false, i = false})
-alarm(job, look)
-return 'clear'
+return 'owed'

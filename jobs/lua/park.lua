@@ -1,11 +1,26 @@
--- A Celery message for a job: keep how to finish it. Only while the job is unfinished; afterwards nobody would.
--- ARGV: id, the continuation as JSON
--- Returns: parked | final (act on the record) | owed (a delivery of this kind is under way) | unknown
-arity(2)
+-- A Celery message for a job: keep how to finish it, while the job is unfinished; afterwards it is finished at once.
+-- ARGV: id, the message's Celery id, the continuation as JSON, the mark of the parked message that it finishes ('' for a
+--       producer's own), most messages kept for one job
+-- Returns: {word, mark}, the mark standing for this very message (told.lua); word being
+--   parked    revoked (parked, and revoked before it came: see revoke.lua)    full (too many wait for this job)
+--   final     act on the record    told (that has been done)    owed (its end is under way to it)    unknown
+-- A repeat changes nothing; the same Celery id with another continuation replaces the older one.
+arity(5)
 local job = load(ARGV[1])
-if not job then return 'unknown' end
-if FINAL[job.s] then return job.g and string.find(job.g, 'c', 1, true) and 'owed' or 'final' end
+if not job then return {'unknown', ''} end
+local task, continuation, mark = ARGV[2], ARGV[3], ARGV[4]
+local key = KEY.parked .. job.id
+if mark == '' then mark = mark_of(continuation) end
+if FINAL[job.s] then
+  if redis.call('HEXISTS', KEY.told .. job.id, mark) == 1 then return {'told', mark} end
+  local owes = ARGV[4] == '' and job.g and string.find(job.g, 'c', 1, true)
+  return {owes and redis.call('HGET', key, task) == continuation and 'owed' or 'final', mark}
+end
+local known = redis.call('HEXISTS', key, task) == 1
+if not known and redis.call('HLEN', key) >= tonumber(ARGV[5]) then return {'full', mark} end
 local owing = job.o or ''
 if not string.find(owing, 'c', 1, true) then save(job, {o = owing .. 'c'}) end
-redis.call('SET', KEY.parked .. job.id, ARGV[2])
-return 'parked'
+-- One that should have finished it, but came after a retry, is no news.
+if not known or ARGV[4] == '' then redis.call('HSET', key, task, continuation) end
+if task ~= job.id then redis.call('SET', KEY.celery .. task, job.id) end
+return {redis.call('ZSCORE', KEY.revoked, task) and 'revoked' or 'parked', mark}

@@ -13,7 +13,10 @@ for state in pairs(FINAL) do
       if batch and state == 'failed' then tally(batch, redis.call('GET', KEY.result .. id), -1) end
       local labels = redis.call('GET', KEY.labels .. id)
       if labels then index_labels(KEY.labelled, labels, id) end
-      redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id, KEY.parked .. id)
+      local parked = redis.call('HGETALL', KEY.parked .. id)
+      for i = 1, #parked, 2 do redis.call('DEL', KEY.celery .. parked[i]) end
+      redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id)
+      redis.call('DEL', KEY.parked .. id, KEY.told .. id)
       if batch then redis.call('HINCRBY', KEY.batch .. batch, 'gone', 1) end
       gone = gone + 1
     end

@@ -32,6 +32,7 @@ from jobs.audit import audit
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed
 from jobs.lanes import LaneSettings, pooled
 from jobs.order import BatchOptions, NewJob
+from jobs.parking import Message
 from jobs.policy import absent_beyond_doubt, next_delivery, next_look, next_poll
 from jobs.record import NANO, Claim, Due, Owed, Priority, Result, external_id
 from jobs.settings import Settings
@@ -159,9 +160,9 @@ class Life(RuleBasedStateMachine):
         assert list(enqueued.outcomes) == expected
 
     # One rule for all that producers may want: what is rarer in life should not crowd out the work.
-    @rule(job_id=st.sampled_from(IDS), wish=st.sampled_from(["cancel", "retry", "park"]), twice=st.booleans())
+    @rule(job_id=st.sampled_from(IDS), wish=st.sampled_from(["cancel", "retry", "park", "revoke"]), twice=st.booleans())
     def a_producer_wants_something(self, job_id: str, wish: str, twice: bool) -> None:
-        {"cancel": self.cancel, "retry": self.retry, "park": self.park}[wish](job_id, twice)
+        {"cancel": self.cancel, "retry": self.retry, "park": self.park, "revoke": self.revoke}[wish](job_id, twice)
 
     def cancel(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
@@ -197,7 +198,10 @@ class Life(RuleBasedStateMachine):
             self.store._scripts.call("sweep", "", 1, 900_000_000)
 
     def park(self, job_id: str, twice: bool) -> None:
-        self.again(lambda: self.store.park(job_id, "{}"), twice=twice)
+        self.again(lambda: self.store.park(job_id, job_id, "{}"), twice=twice)
+
+    def revoke(self, job_id: str, twice: bool) -> None:
+        self.again(lambda: self.store.revoke([job_id]), twice=twice)
 
     @contextmanager
     def maybe_not_allowed(self, job_id: str) -> Iterator[None]:
@@ -429,10 +433,20 @@ class Life(RuleBasedStateMachine):
 
     def make_deliveries(self, due: Due, *, fails: bool = False, twice: bool = False) -> None:
         for kind in sorted(due.job.owing):
+            if kind is Owed.CELERY and (parked := self.store.parked(due.job.id)):
+                self.finish_messages(due, parked, lost=fails, twice=twice)
+                continue
             wait = next_delivery(due.job.delivery_tries, 0.5) if fails and kind is Owed.NOTIFY else None
             if wait is None:
                 self.told[due.job.id, f"{kind} {due.job.state}"] += 1
             self.again(lambda k=kind, w=wait: self.store.delivered(due, k, again_in=w), twice=twice)
+
+    def finish_messages(self, due: Due, parked: list[Message], *, lost: bool, twice: bool) -> None:
+        """As worker.deliver, and then worker.native, unless the broker loses the message."""
+        self.again(lambda: self.store.delivered(due, Owed.CELERY, again_in=30.0), twice=twice)
+        for message in () if lost else parked:
+            if self.again(lambda m=message: self.store.told(due.job.id, m.mark), twice=twice) != "unfinished":
+                self.told[due.job.id, f"{Owed.CELERY} {self.store.get(due.job.id).state}"] += 1
 
     @rule(seconds=st.sampled_from([0.5, 3, 8, 11, 29, 31, 61, 5000]))
     def time_passes(self, seconds: float) -> None:
@@ -484,6 +498,7 @@ class Life(RuleBasedStateMachine):
             job = self.store.get(job_id)
             assert job.state in FINAL
             assert job.at_provider is None
+            assert self.store.parked(job_id) == []
             for kind in accepted.owed:
                 ends = {state for state in FINAL if self.told[job_id, f"{kind} {state}"]}
                 assert ends, f"{kind} of {job_id} was never delivered"

@@ -546,18 +546,6 @@ def test_a_celery_message_is_not_finished_twice(bench: Any) -> None:
     assert bench.store.get("fox").owing == {Owed.NOTIFY}
 
 
-def test_parking(bench: Any) -> None:
-    assert bench.store.park("fox", "{}") == "unknown"
-    claim = bench.claimed()
-    assert [bench.store.park("fox", '{"chord":1}') for _ in range(2)] == ["parked", "parked"]
-    assert bench.store.parked("fox") == '{"chord":1}'
-    bench.store.finish("fox", S.FAILED, DEAD, "submit", fence=claim.fence)
-    assert bench.store.park("fox", "{}") == "owed"
-    (due,) = bench.store.owing(["fox"])
-    assert bench.store.delivered(due, Owed.CELERY) == "clear"
-    assert bench.store.park("fox", "{}") == "final"
-
-
 # --- by hand ----------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from standardwebhooks.webhooks import Webhook
 
 from jobs.states import State
 from schemas import CallbackForm, TaskStatus, read_callback
+from worker.deliver import CONFIRMED
 
 
 @pytest.fixture
@@ -180,17 +181,17 @@ def test_no_address_and_no_key_in_the_log(world: Any, listener: Any, caplog: pyt
 def test_a_parked_message_is_sent_again_with_its_continuation(world: Any) -> None:
     w = world()
     link = {"task": "shop.paint", "args": [], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
+    goes_on = {"task_id": "celery-1", "root_id": "root", "link": [link], "group_id": "g"}
     w.enqueue("job-1")
-    w.store.park("job-1", json.dumps({"task_id": "celery-1", "root_id": "root", "link": [link], "group_id": "g"}))
+    _, mark = w.store.park("job-1", "celery-1", json.dumps(goes_on))
     w.submit()
     w.settle()
-    w.deliverer(["job-1"])
     w.deliverer(["job-1"])
     (text,) = w.redis.lrange("celery", 0, -1)
     message = json.loads(text)
     headers = message["headers"]
     assert (headers["task"], headers["id"]) == ("boomerang.generate", "celery-1")
-    assert (headers["root_id"], headers["group"]) == ("root", "g")
+    assert (headers["root_id"], headers["group"], headers["boomerang_finishes"]) == ("root", "g", mark)
     _, kwargs, embed = json.loads(b64decode(message["body"]))
     # No prompt, no picture: the record has them.
     assert kwargs == {"external_task_id": "job-1"}
@@ -198,7 +199,34 @@ def test_a_parked_message_is_sent_again_with_its_continuation(world: Any) -> Non
     # The worker is to keep the result; the sender does not listen for it.
     assert headers["ignore_result"] is False
     assert w.redis.pubsub_channels("celery-task-meta-*") == []
-    assert w.alarm_in() is None
+
+
+def test_a_message_that_finishes_a_parked_one_is_sent_again_until_it_has_done_so(world: Any) -> None:
+    w = world()
+    w.enqueue("job-1")
+    marks = [w.store.park("job-1", task_id, json.dumps({"task_id": task_id}))[1] for task_id in ("job-1", "other")]
+    w.store.cancel("job-1")
+    w.deliverer(["job-1"])
+    assert w.messages_in("celery") == 2
+    assert 25 < w.alarm_in() <= CONFIRMED
+    # One was acted upon, the broker lost the other
+    assert w.store.told("job-1", marks[0]) == "owed"
+    w.round(CONFIRMED)
+    w.deliverer(["job-1"])
+    (last, *_) = w.redis.lrange("celery", 0, -1)
+    assert (w.messages_in("celery"), json.loads(last)["headers"]["id"]) == (3, "other")
+    assert w.store.told("job-1", marks[1]) == "told"
+    assert (w.job().owing, w.alarm_in()) == (frozenset(), None)
+
+
+def test_it_is_given_up_at_last(world: Any) -> None:
+    w = world()
+    w.enqueue("job-1")
+    w.store.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
+    w.store.cancel("job-1")
+    for _ in range(40):
+        w.deliverer(["job-1"])
+    assert (w.messages_in("celery"), w.alarm_in()) == (30, None)
 
 
 # --- a broker that is away ------------------------------------------------------------------------------------------
@@ -219,7 +247,7 @@ def test_a_hint_that_cannot_be_sent_is_no_error(world: Any) -> None:
 def test_a_parked_message_that_cannot_be_sent_is_tried_again(world: Any) -> None:
     w = world(broker_url=DEAD, result_url=DEAD)
     w.enqueue("job-1")
-    w.store.park("job-1", json.dumps({"task_id": "job-1"}))
+    w.store.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
     w.store.cancel("job-1")
     w.deliverer(["job-1"])
     assert w.job().delivery_tries == 1

@@ -1,0 +1,11 @@
+-- The Celery messages of an ended job that are still to be finished.
+-- ARGV: id
+-- Returns: {{Celery id, mark, continuation as JSON}...}
+arity(1)
+local flat = redis.call('HGETALL', KEY.parked .. ARGV[1])
+local answer = {}
+for i = 1, #flat, 2 do
+  local mark = mark_of(flat[i + 1])
+  if redis.call('HEXISTS', KEY.told .. ARGV[1], mark) == 0 then answer[#answer + 1] = {flat[i], mark, flat[i + 1]} end
+end
+return answer

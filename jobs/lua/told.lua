@@ -1,0 +1,14 @@
+-- A Celery message was finished: its result is stored, and what hangs on it was called. Once all of a job's are, none
+-- is owed any more.
+-- ARGV: id, mark of the message (park.lua)
+-- Returns: told | owed (others are still to be finished) | unfinished (a retry was faster: the next end is told anew)
+arity(2)
+local job = load(ARGV[1])
+if not job or not FINAL[job.s] then return 'unfinished' end
+redis.call('HSET', KEY.told .. job.id, ARGV[2], 1)
+if not job.g or not string.find(job.g, 'c', 1, true) then return 'told' end
+for _, continuation in ipairs(redis.call('HVALS', KEY.parked .. job.id)) do
+  if redis.call('HEXISTS', KEY.told .. job.id, mark_of(continuation)) == 0 then return 'owed' end
+end
+deliver_done(job, 'c')
+return 'told'

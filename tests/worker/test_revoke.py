@@ -1,0 +1,129 @@
+"""Revoked, put off, expired: Celery's own words for it, and what they do to a job."""
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from celery.exceptions import TaskRevokedError
+from celery.result import AsyncResult, GroupResult
+
+from jobs.errors import StoreUnavailable
+from jobs.states import State
+from worker.control import commands
+
+pytestmark = pytest.mark.stack
+WaitFor = Callable[..., None]
+TIMEOUT = 20
+
+
+@pytest.fixture
+def name() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def parked(service: Any, wait_for: WaitFor) -> Callable[..., Any]:
+    """`parked(id, …)`: a job that the provider works on for ever, and its result's promise."""
+    service.simulator.turn(latency="1000")
+
+    def park(*names: str, **request: Any) -> Any:
+        results = [service.send(name, **request) for name in names]
+        jobs = [request.get("external_task_id", name) for name in names]
+        wait_for(lambda: service.redis.exists(*(f"{{b}}:k:{job_id}" for job_id in jobs)) == len(set(jobs)), TIMEOUT)
+        return results[0] if len(results) == 1 else results
+
+    return park
+
+
+def revoked(result: AsyncResult) -> bool:
+    with pytest.raises(TaskRevokedError):
+        result.get(TIMEOUT)
+    return bool(result.state == "REVOKED")
+
+
+@pytest.mark.parametrize("terminate", [False, True])
+def test_a_revoke_cancels_the_job(terminate: bool, service: Any, name: str, parked: Any, wait_for: WaitFor) -> None:
+    result = parked(name)
+    result.revoke(terminate=terminate)
+    assert revoked(result)
+    assert service.store.get(name).state is State.CANCELLED
+
+
+def test_all_at_once_and_twice(service: Any, parked: Any) -> None:
+    names = [uuid.uuid4().hex for _ in range(20)]
+    results = parked(*names)
+    for _ in range(2):
+        GroupResult(uuid.uuid4().hex, results, app=service.producer).revoke()
+    assert all(revoked(result) for result in results)
+
+
+def test_it_says_what_it_did(service: Any, name: str, parked: Any) -> None:
+    parked(name)
+    (answer,) = service.producer.control.revoke([name, "nobody's"], reply=True, timeout=TIMEOUT, limit=1)
+    assert list(answer.values()) == [{"ok": "1 of 2 jobs cancelled"}]
+    (answer,) = service.producer.control.terminate(name, reply=True, timeout=TIMEOUT, limit=1)
+    assert list(answer.values()) == [{"ok": "0 of 1 jobs cancelled"}]
+    (answer,) = service.producer.control.revoke_by_stamped_headers(
+        {"order": "o-7"}, reply=True, timeout=TIMEOUT, limit=1
+    )
+    assert "by its ids" in next(iter(answer.values()))["error"]
+
+
+def test_a_task_whose_id_is_not_the_jobs(service: Any, name: str, parked: Any) -> None:
+    job = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": f"{name}-job"}
+    result = parked(name, **job)
+    result.revoke()
+    assert revoked(result)
+    assert service.store.get(f"{name}-job").state is State.CANCELLED
+
+
+def test_before_its_message_came(service: Any, name: str) -> None:
+    service.producer.control.revoke(name, reply=True, timeout=TIMEOUT, limit=1)
+    assert revoked(service.send(name))
+    assert service.store.get_many([name]) == [None]
+    assert service.simulator.calls("submit") == 0
+
+
+def test_another_services_task_and_another_doors_job_are_left_alone(service: Any, name: str) -> None:
+    service.simulator.turn(latency="1000")
+    service.enqueue(name)
+    service.producer.control.revoke([name, f"{name}-of-the-shop"], reply=True, timeout=TIMEOUT, limit=1)
+    assert not service.store.get(name).state.final
+    # No worker of ours writes a result for it, as Celery's would.
+    assert AsyncResult(f"{name}-of-the-shop", app=service.producer).state == "PENDING"
+    service.store.cancel(name)
+
+
+def test_an_ended_job_keeps_its_result(service: Any, name: str) -> None:
+    result = service.send(name)
+    view = result.get(TIMEOUT)
+    service.producer.control.revoke(name, reply=True, timeout=TIMEOUT, limit=1)
+    assert AsyncResult(name, app=service.producer).get(TIMEOUT) == view
+    assert service.send(name).get(TIMEOUT) == view
+
+
+def test_a_retry_after_a_revoke_goes_all_the_way(service: Any, name: str, wait_for: WaitFor) -> None:
+    service.store.hold("test", base=1000.0, cap=1000.0)
+    try:
+        result = service.send(name)
+        wait_for(lambda: service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
+        result.revoke()
+        assert revoked(result)
+        wait_for(lambda: not service.store.get(name).owing, TIMEOUT)
+        service.store.retry(name)
+    finally:
+        service.redis.hdel("{b}:lane", "hold", "level", "why", "since")
+    again = AsyncResult(name, app=service.producer)
+    wait_for(lambda: again.state == "SUCCESS", TIMEOUT)
+    assert again.get(TIMEOUT)["id"] == name
+
+
+def test_with_the_store_away_it_says_that_nothing_was_done(world: Any, name: str) -> None:
+    class Away:
+        def revoke(self, task_ids: list[str]) -> tuple[str, ...]:
+            raise StoreUnavailable("gone")
+
+    answer = commands(Away())["revoke"](None, name)  # type: ignore[arg-type]
+    assert "send it again" in answer["error"]
