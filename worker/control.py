@@ -48,6 +48,7 @@ def commands(door: Door) -> dict[str, Callable[..., dict[str, str]]]:
         return on_revoke(_state, task_id)
 
     def by_headers(_state: Any, **_: Any) -> dict[str, str]:
-        return {"error": "boomerang.generate is not revoked by stamped headers; revoke it by its ids"}
+        # Under the one name that `app.control.revoke_by_stamped_headers` reads.
+        return {"ok": "nothing done: boomerang.generate is not revoked by stamped headers; revoke it by its ids"}
 
     return {"revoke": on_revoke, "terminate": on_terminate, "revoke_by_stamped_headers": by_headers}

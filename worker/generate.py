@@ -156,17 +156,12 @@ def _refused(error: RequestInvalid) -> GenerationRefused:
 
 def outcome_of(job: Job) -> dict[str, Any] | Exception:
     """The result of an ended job, or the error that says why there is none."""
+    if job.state is State.COMPLETED:
+        return dict(_view.dump(shown_job(job)))
+    if job.state is State.CANCELLED or (job.state is State.EXPIRED and job.settled_by == UNBEGUN):
+        # As Celery ends a task that was revoked, or whose `expires` has passed.
+        revoked: Exception = TaskRevokedError(f"{job.id} was {job.state}" + (f": {job.reason}" if job.reason else ""))
+        return revoked
     error = (job.result.error if job.result else None) or {"code": "", "message": job.reason or "no reason given"}
     said = " ".join(part for part in (error.get("code"), error.get("message")) if part)
-    match job.state:
-        case State.COMPLETED:
-            return dict(_view.dump(shown_job(job)))
-        case State.CANCELLED:
-            revoked: Exception = TaskRevokedError(f"{job.id} was cancelled")
-            return revoked
-        case State.EXPIRED if job.settled_by == UNBEGUN:
-            # As Celery ends a task whose `expires` has passed.
-            revoked = TaskRevokedError(f"{job.id} expired: {job.reason}")
-            return revoked
-        case _:
-            return GenerationFailed(f"{job.id} {job.state}: {said}")
+    return GenerationFailed(f"{job.id} {job.state}: {said}")

@@ -402,6 +402,10 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     processes.close()
 
 
+#: What `send_task` takes, and no request.
+OPTIONS = {"link", "link_error", "countdown", "eta", "expires", "queue"}
+
+
 class Service:
     """Worker and beat as processes on a Redis of their own, polling only; `producer` has nothing of ours."""
 
@@ -414,15 +418,18 @@ class Service:
         self.producer = Celery("shop", broker=url, backend=url, set_as_current=False)
 
     def close(self) -> None:
+        # A result that nobody has asked for would unsubscribe when it is collected, long after its Redis has gone.
+        consumer = self.producer.backend.result_consumer
+        consumer.stop()
+        consumer._pubsub = None
         self.producer.close()
         self.redis.close()
 
-    def send(self, task_id: str, *, link: Any = None, link_error: Any = None, **request: Any) -> Any:
-        """A producer's job, by the task's name."""
-        kwargs = request or {"model": "kirin_image_omni", "prompt": "a fox"}
-        return self.producer.send_task(
-            "boomerang.generate", kwargs=kwargs, task_id=task_id, link=link, link_error=link_error
-        )
+    def send(self, task_id: str, **given: Any) -> Any:
+        """A producer's job, by the task's name; Celery's own options beside the request's."""
+        options = {name: given.pop(name) for name in OPTIONS & given.keys()}
+        kwargs = given or {"model": "kirin_image_omni", "prompt": "a fox"}
+        return self.producer.send_task("boomerang.generate", kwargs=kwargs, task_id=task_id, **options)
 
     def enqueue(self, job_id: str) -> None:
         """A job of another door."""

@@ -86,6 +86,7 @@ def ids(count: int) -> list[str]:
     return [f"{start}-{number}" for number in range(count)]
 
 
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # Celery's, when it saves a group
 def test_a_group_returns_the_views_in_order(shop: Shop) -> None:
     names = ids(5)
     result = group([shop.generate(name) for name in names], app=shop.app).apply_async()
@@ -151,8 +152,9 @@ def test_a_chord_of_which_one_fails_tells_the_bodys_errback(shop: Shop) -> None:
     bad = shop.app.signature("boomerang.generate", kwargs={"model": "x"}, task_id=names[2], queue="celery")
     body = shop.own().on_error(shop.own("shop.sorry"))
     result = chord([shop.generate(names[0]), shop.generate(names[1]), bad], app=shop.app)(body)
-    with pytest.raises(ChordError, match=names[2]):
-        result.get(TIMEOUT)
+    shop._wait_for(result.ready, TIMEOUT)
+    assert isinstance(result.result, ChordError)
+    assert names[2] in str(result.result)
     assert shop.one() == ("shop.sorry", [result.id])
 
 
@@ -163,8 +165,8 @@ def test_a_cancelled_member_fails_the_chord(shop: Shop, wait_for: WaitFor) -> No
     wait_for(lambda: shop.redis.exists(*(f"{{b}}:k:{name}" for name in names)) == 2, TIMEOUT)
     for name in names:
         shop.service.store.cancel(name)
-    with pytest.raises(ChordError):
-        result.get(TIMEOUT)
+    wait_for(result.ready, TIMEOUT)
+    assert isinstance(result.result, ChordError)
     assert shop.one() == ("shop.sorry", [result.id])
     assert {AsyncResult(name, app=shop.app).state for name in names} == {"REVOKED"}
 
@@ -231,4 +233,4 @@ def test_stamps_travel_on_to_the_link(shop: Shop) -> None:
     stamped.apply_async()
     shop.one()
     (text,) = shop.redis.lrange(shop.queue, 0, -1)
-    assert json.loads(text)["headers"]["stamps"] == {"order": ["o-7"]}
+    assert json.loads(text)["headers"]["stamps"] == {"order": "o-7"}

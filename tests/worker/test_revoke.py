@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -68,7 +68,7 @@ def test_it_says_what_it_did(service: Any, name: str, parked: Any) -> None:
     (answer,) = service.producer.control.revoke_by_stamped_headers(
         {"order": "o-7"}, reply=True, timeout=TIMEOUT, limit=1
     )
-    assert "by its ids" in next(iter(answer.values()))["error"]
+    assert "by its ids" in next(iter(answer.values()))["ok"]
 
 
 def test_a_task_whose_id_is_not_the_jobs(service: Any, name: str, parked: Any) -> None:
@@ -105,19 +105,72 @@ def test_an_ended_job_keeps_its_result(service: Any, name: str) -> None:
 
 
 def test_a_retry_after_a_revoke_goes_all_the_way(service: Any, name: str, wait_for: WaitFor) -> None:
-    service.store.hold("test", base=1000.0, cap=1000.0)
-    try:
-        result = service.send(name)
-        wait_for(lambda: service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
-        result.revoke()
-        assert revoked(result)
-        wait_for(lambda: not service.store.get(name).owing, TIMEOUT)
-        service.store.retry(name)
-    finally:
-        service.redis.hdel("{b}:lane", "hold", "level", "why", "since")
-    again = AsyncResult(name, app=service.producer)
-    wait_for(lambda: again.state == "SUCCESS", TIMEOUT)
-    assert again.get(TIMEOUT)["id"] == name
+    result = service.send(name, countdown=1000)
+    wait_for(lambda: service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
+    result.revoke()
+    assert revoked(result)
+    wait_for(lambda: not service.store.get(name).owing, TIMEOUT)
+    service.store.retry(name)
+    wait_for(lambda: AsyncResult(name, app=service.producer).state == "SUCCESS", TIMEOUT)
+    assert AsyncResult(name, app=service.producer).get(TIMEOUT)["id"] == name
+
+
+# --- put off ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["countdown", "eta", "naive"])
+def test_it_waits_in_the_record_and_not_in_a_worker(how: str, service: Any, name: str, wait_for: WaitFor) -> None:
+    later = datetime.now(UTC) + timedelta(hours=2)
+    options: dict[str, Any] = {
+        "countdown": {"countdown": 7200},
+        "eta": {"eta": later.astimezone(timezone(timedelta(hours=-5)))},
+        "naive": {"eta": later.replace(tzinfo=None)},
+    }[how]
+    result = service.send(name, **options)
+    wait_for(lambda: service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
+    wait_for(lambda: not service.redis.hlen("unacked"), TIMEOUT)
+    alarm = service.redis.zscore("{b}:alarms", name) / 1e6
+    assert abs(alarm - later.timestamp()) < 60
+    assert service.store.get(name).state is State.QUEUED
+    # A repeat changes nothing, and a revoke needs no worker that remembers it
+    service.send(name, **options)
+    result.revoke()
+    assert revoked(result)
+    assert service.simulator.calls("submit") == 0
+
+
+def test_a_countdown_that_is_over_lets_it_go(service: Any, name: str) -> None:
+    assert service.send(name, countdown=1).get(TIMEOUT)["status"] == "completed"
+
+
+def test_an_eta_in_the_past_is_now(service: Any, name: str) -> None:
+    past = datetime.now(UTC) - timedelta(days=1)
+    assert service.send(name, eta=past).get(TIMEOUT)["status"] == "completed"
+
+
+# --- expired ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_not_begun_in_time_is_revoked_and_costs_nothing(service: Any, name: str) -> None:
+    result = service.send(name, countdown=7200, expires=1)
+    assert revoked(result)
+    assert service.store.get(name).state is State.EXPIRED
+    assert service.simulator.calls("submit") == 0
+
+
+def test_what_was_begun_in_time_does_not_expire(service: Any, name: str) -> None:
+    service.simulator.turn(latency="2.5")
+    assert service.send(name, expires=2).get(TIMEOUT)["status"] == "completed"
+
+
+def test_a_message_that_comes_too_late_makes_no_job(service: Any, name: str) -> None:
+    result = service.send(name, expires=datetime.now(UTC) - timedelta(seconds=5))
+    assert revoked(result)
+    assert service.store.get_many([name]) == [None]
+    # But a job that is recorded already goes on
+    view = service.send(f"{name}-2").get(TIMEOUT)
+    late = service.send(f"{name}-2", expires=datetime.now(UTC) - timedelta(seconds=5))
+    assert late.get(TIMEOUT) == view
 
 
 def test_with_the_store_away_it_says_that_nothing_was_done(world: Any, name: str) -> None:
