@@ -495,7 +495,7 @@ local function accept(batch, specs, now, recheck, free)
       end
       redis.call('ZADD', KEY.state .. 'queued', at, id)
       if facts.delay then
-        alarm(job, now + facts.delay) -- it joins the queue then
+        alarm(job, recheck_at(job, now, facts.delay)) -- it joins the queue then
       else
         local queue = queue_of(job)
         redis.call('ZADD', KEY.ready .. queue, at, id)
