@@ -59,7 +59,7 @@ def draw() -> Callable[..., bytes]:
     return drawn
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def wait_for() -> Callable[..., None]:
     """`wait_for(condition, timeout=10, message="…")`: returns once `condition()` is true; too late is a failure."""
 

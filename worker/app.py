@@ -8,7 +8,7 @@ from kombu import Exchange, Queue  # type: ignore[attr-defined]
 from worker.control import revoke_step
 from worker.messages import DELIVER, RECONCILE, SUBMIT
 from worker.process import Process
-from worker.settings import Settings
+from worker.settings import QueueType, Settings
 from worker.tasks import register
 
 #: A message that no one acknowledged in this time (s) is given out again: longer than any task here takes.
@@ -60,7 +60,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_pool_limit": 64,
         "broker_pool_acquire_timeout": 10,
         # Queues are reached by name through the anonymous exchange: its binding cannot get lost.
-        "task_queues": [_queue(name) for name in (settings.generate_queue, SUBMIT, RECONCILE, DELIVER)],
+        "task_queues": [_door_queue(settings), *map(_queue, (SUBMIT, RECONCILE, DELIVER))],
         "task_default_queue": settings.generate_queue,
         # Links, chains and chords of producers go on in queues of their own, whose names only they know.
         "task_create_missing_queues": True,
@@ -115,8 +115,14 @@ def configuration(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _queue(name: str) -> Any:
-    return Queue(name, Exchange(""), routing_key=name)  # type: ignore[no-untyped-call]
+def _queue(name: str, **options: Any) -> Any:
+    return Queue(name, Exchange(""), routing_key=name, **options)  # type: ignore[no-untyped-call]
+
+
+def _door_queue(settings: Settings) -> Any:
+    # Only this one: what gets lost of the others is a hint.
+    quorum = settings.generate_queue_type is QueueType.QUORUM
+    return _queue(settings.generate_queue, queue_arguments={"x-queue-type": "quorum"} if quorum else None)
 
 
 def _redis_transport() -> dict[str, Any]:

@@ -37,6 +37,13 @@ class Switch(StrEnum):
     OFF = "off"
 
 
+class QueueType(StrEnum):
+    """How RabbitMQ keeps the door's queue: it must be what producers declare it to be."""
+
+    CLASSIC = "classic"
+    QUORUM = "quorum"
+
+
 def _path_with_id(value: str) -> None:
     if value != Switch.OFF and (not value.startswith("/") or value.count("{id}") != 1):
         raise ValidationError("must be a path with {id} in it once, such as " + STATUS_PATH)
@@ -70,6 +77,9 @@ class Environment(shared.Environment):
         data_key="BOOMERANG_IMAGE_MEMORY", load_default=IMAGE_MEMORY, validate=validate.Range(min=1)
     )
     generate_queue = ma.String(data_key="BOOMERANG_GENERATE_QUEUE", load_default="celery", validate=validate.Length(1))
+    generate_queue_type = ma.Enum(
+        QueueType, by_value=True, data_key="BOOMERANG_GENERATE_QUEUE_TYPE", load_default=QueueType.CLASSIC
+    )
     notify_secrets = shared.CommaSeparated(
         data_key="BOOMERANG_NOTIFY_SECRETS", load_default=list, validate=check_secrets
     )
@@ -110,6 +120,7 @@ class Settings(shared.Settings):
     group: int = 20
     image_memory: int = IMAGE_MEMORY
     generate_queue: str = "celery"
+    generate_queue_type: QueueType = QueueType.CLASSIC
     notify_secrets: tuple[str, ...] = field(default=(), repr=False)
     events: Switch = Switch.ON
 

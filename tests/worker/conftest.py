@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -409,13 +409,13 @@ OPTIONS = {"link", "link_error", "countdown", "eta", "expires", "queue"}
 class Service:
     """Worker and beat as processes on a Redis of their own, polling only; `producer` has nothing of ours."""
 
-    def __init__(self, url: str, simulator: Simulator) -> None:
-        self.url = url
+    def __init__(self, url: str, simulator: Simulator, broker: str = "") -> None:
+        self.broker = broker or url
         self.simulator = simulator
-        self.env = environment(url, simulator.url)
+        self.env = {**environment(url, simulator.url), "BOOMERANG_BROKER_URL": self.broker}
         self.redis = connect(url)
         self.store = Store(self.redis, Settings(provider_key=KEY))
-        self.producer = Celery("shop", broker=url, backend=url, set_as_current=False)
+        self.producer = Celery("shop", broker=self.broker, backend=url, set_as_current=False)
 
     def close(self) -> None:
         # A result that nobody has asked for would unsubscribe when it is collected, long after its Redis has gone.
@@ -438,17 +438,30 @@ class Service:
 
 
 @pytest.fixture(scope="session")
-def _service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with redis_servers.running(tmp_path_factory.mktemp("service-redis"), durable=False) as server:
-        simulator = Simulator()
-        processes = Processes(tmp_path_factory.mktemp("service"))
-        service = Service(server.url, simulator)
-        processes.start(service.env, "worker")
-        processes.start(service.env, "beat")
+def run_service(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """`with run_service(…) as service`: a service with these workers, each by its settings beyond the usual."""
+
+    @contextlib.contextmanager
+    def run(broker: str = "", workers: Sequence[Mapping[str, str]] = ({},)) -> Iterator[Service]:
+        with redis_servers.running(tmp_path_factory.mktemp("service-redis"), durable=False) as server:
+            simulator = Simulator()
+            processes = Processes(tmp_path_factory.mktemp("service"))
+            service = Service(server.url, simulator, broker)
+            for number, more in enumerate(workers):
+                processes.start({**service.env, **more}, "worker", "-n", f"w{number}@localhost")
+            processes.start(service.env, "beat")
+            yield service
+            processes.close()
+            service.close()
+            simulator.close()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def _service(run_service: Callable[..., Any]) -> Iterator[Service]:
+    with run_service() as service:
         yield service
-        processes.close()
-        service.close()
-        simulator.close()
 
 
 @pytest.fixture

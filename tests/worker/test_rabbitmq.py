@@ -1,0 +1,220 @@
+"""RabbitMQ as the broker, results in Redis: a node of its own, on the loopback, for this file."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from amqp.exceptions import NotFound
+from celery import Celery, chain, chord
+from celery.exceptions import TaskRevokedError
+from kombu import Connection, Queue
+
+from jobs.states import State
+from ops import redis_server as redis_servers
+from webhook.messages import Messages
+from webhook.settings import Settings
+
+pytestmark = pytest.mark.stack
+WaitFor = Callable[..., None]
+TIMEOUT = 30
+START_LIMIT = 60.0
+TETHERED = (sys.executable, "-IS", str(redis_servers.TETHER))
+#: Debian's own name on the PATH is a wrapper for root that becomes another user.
+SERVERS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
+
+
+def find_server() -> str | None:
+    return next(filter(None, map(shutil.which, SERVERS)), None)
+
+
+@contextmanager
+def running(folder: Path, server: str, wait_for: WaitFor) -> Iterator[str]:
+    """A node with its own data, cookie and port mapper; its URL."""
+    port, distribution, mapper = (redis_servers.free_port() for _ in range(3))
+    (folder / "plugins").write_text("[].\n")
+    (folder / "rabbitmq.conf").write_text(f"listeners.tcp.default = 127.0.0.1:{port}\n")
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),  # the cookie is made here
+        "LANG": "C.UTF-8",
+        "ERL_EPMD_PORT": str(mapper),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": f"boomerang-{port}@localhost",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(distribution),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        # The script then becomes the node, instead of watching over it: one process, ended by its id.
+        "RABBITMQ_ALLOW_INPUT": "1",
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
+    }
+    url = f"amqp://guest:guest@127.0.0.1:{port}//"
+    log = folder / "out.log"
+    with ExitStack() as stack, log.open("wb") as out:
+        for command in (["epmd", "-port", str(mapper), "-address", "127.0.0.1"], [server]):
+            process = subprocess.Popen(
+                [*TETHERED, str(os.getpid()), *command],
+                cwd=folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+            stack.callback(process.wait, 30)
+            stack.callback(process.terminate)
+
+        def ready() -> bool:
+            assert process.poll() is None, log.read_text()[-2000:]
+            with suppress(OSError), Connection(url) as connection:
+                connection.ensure_connection(max_retries=1, timeout=2)
+                return True
+            return False
+
+        def listening() -> bool:
+            assert process.poll() is None, log.read_text()[-2000:]
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return True
+            return False
+
+        wait_for(listening, START_LIMIT, f"RabbitMQ: {log}")
+        wait_for(ready, START_LIMIT, f"RabbitMQ: {log}")
+        yield url
+
+
+#: A second worker reads a quorum queue.
+QUORUM = {"BOOMERANG_GENERATE_QUEUE": "boomerang.generate", "BOOMERANG_GENERATE_QUEUE_TYPE": "quorum"}
+
+
+@pytest.fixture(scope="module")
+def _service(tmp_path_factory: pytest.TempPathFactory, run_service: Any, wait_for: WaitFor) -> Iterator[Any]:
+    server = find_server()
+    if server is None:
+        pytest.skip("there is no rabbitmq-server on this machine (apt-get install rabbitmq-server)")
+    with (
+        running(tmp_path_factory.mktemp("rabbitmq"), server, wait_for) as url,
+        run_service(url, workers=[{}, QUORUM]) as service,
+    ):
+        yield service
+
+
+REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
+
+
+class Shop:
+    """A producer, and its own queue, which nobody reads but the test."""
+
+    def __init__(self, service: Any, wait_for: WaitFor) -> None:
+        self.service = service
+        self.app: Celery = service.producer
+        self.queue = f"shop-{uuid.uuid4().hex}"
+        self._wait_for = wait_for
+
+    def generate(self, task_id: str, **options: Any) -> Any:
+        return self.app.signature("boomerang.generate", kwargs=REQUEST, task_id=task_id, immutable=True, **options)
+
+    def own(self, name: str) -> Any:
+        return self.app.signature(name, queue=self.queue)
+
+    def got(self) -> list[tuple[str, Any]]:
+        """(task, args) of every message there, which are gone then."""
+        found = []
+        with Connection(self.service.broker) as connection, suppress(NotFound):
+            while message := connection.default_channel.basic_get(self.queue, no_ack=True):
+                found.append((message.headers["task"], json.loads(message.body)[0]))
+        return found
+
+    def one(self) -> tuple[str, Any]:
+        found: list[tuple[str, Any]] = []
+        self._wait_for(lambda: found.extend(self.got()) or found, TIMEOUT)
+        (only,) = found + self.got()
+        return only
+
+
+@pytest.fixture
+def shop(service: Any, wait_for: WaitFor) -> Shop:
+    return Shop(service, wait_for)
+
+
+@pytest.fixture
+def name() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.mark.parametrize("queue", ["celery", "boomerang.generate"])
+def test_get(queue: str, service: Any, name: str) -> None:
+    if queue == "boomerang.generate":
+        service.producer.amqp.queues.add(Queue(queue, routing_key=queue, queue_arguments={"x-queue-type": "quorum"}))
+    assert service.send(name, queue=queue).get(TIMEOUT)["id"] == name
+
+
+def test_a_failure_and_its_errback(shop: Shop, name: str) -> None:
+    shop.service.simulator.turn(fail_permanent=1)
+    result = shop.service.send(name, link_error=shop.own("shop.sorry"))
+    with pytest.raises(Exception, match="1301"):
+        result.get(TIMEOUT)
+    assert shop.one() == ("shop.sorry", [name])
+
+
+def test_a_chain_and_a_chord(shop: Shop, name: str) -> None:
+    members = [shop.generate(f"{name}-{number}") for number in range(5)]
+    chain(shop.generate(name), chord(members, shop.own("shop.all")), app=shop.app).apply_async()
+    task, (views,) = shop.one()
+    assert (task, [view["id"] for view in views]) == ("shop.all", [f"{name}-{number}" for number in range(5)])
+
+
+def test_a_message_that_is_repeated_before_and_after_the_end(shop: Shop, name: str) -> None:
+    shop.service.simulator.turn(latency="1")
+    for _ in range(2):
+        result = shop.generate(name, link=[shop.own("shop.paint")]).apply_async()
+    result.get(TIMEOUT)
+    shop.generate(name, link=[shop.own("shop.paint")]).apply_async()
+    # All of them have been acted upon once one that came later has
+    assert shop.generate(f"{name}-after").apply_async().get(TIMEOUT)
+    assert shop.one()[0] == "shop.paint"
+    assert shop.service.simulator.bought()[:2] == (2, 0)
+
+
+def test_a_revoke(shop: Shop, name: str, wait_for: WaitFor) -> None:
+    shop.service.simulator.turn(latency="1000")
+    result = shop.service.send(name)
+    wait_for(lambda: shop.service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
+    result.revoke(terminate=True)
+    with pytest.raises(TaskRevokedError):
+        result.get(TIMEOUT)
+    assert result.state == "REVOKED"
+    assert shop.service.store.get(name).state is State.CANCELLED
+
+
+def test_a_countdown_waits_in_the_record(shop: Shop, name: str, wait_for: WaitFor) -> None:
+    result = shop.service.send(name, countdown=7200)
+    wait_for(lambda: shop.service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
+    assert shop.service.redis.zscore("{b}:alarms", name) / 1e6 > time.time() + 7000
+    result.revoke()
+    with pytest.raises(TaskRevokedError):
+        result.get(TIMEOUT)
+
+
+def test_expires_ends_what_was_not_begun(shop: Shop, name: str) -> None:
+    with pytest.raises(TaskRevokedError, match="expired"):
+        shop.service.send(name, countdown=7200, expires=1).get(TIMEOUT)
+    assert shop.service.store.get(name).state is State.EXPIRED
+
+
+def test_the_web_process_sends_its_hints_there(shop: Shop) -> None:
+    messages = Messages(Settings(broker_url=shop.service.broker))
+    assert messages.ping()
+    assert messages.send("boomerang.submit")
