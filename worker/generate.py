@@ -17,6 +17,7 @@ from jobs.store import Outcome, Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
 from schemas.views import JobView
 from worker.errors import GenerationFailed, GenerationRefused
+from worker.links import homeless
 from worker.messages import Messages
 
 _view = JobView()
@@ -116,6 +117,11 @@ class Door:
 
     def _enqueue(self, asked: Asked) -> None:
         job_id = asked.job_id
+        if lost := homeless(asked.continuation):
+            raise GenerationRefused(
+                f"{', '.join(lost)}: no queue is named, and this service does not know your routes; give every task "
+                'that follows its queue: .set(queue="…")'
+            )
         try:
             request = load_request(
                 {**asked.request, "external_task_id": job_id}, allow_private_hosts=self._allow_private_hosts

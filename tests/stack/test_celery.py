@@ -15,6 +15,7 @@ import pytest
 import requests
 from celery import Celery, chord
 
+from boomerang_client.celery import generate, signature
 from jobs.audit import audit
 from jobs.record import Job
 from jobs.settings import Settings
@@ -121,22 +122,25 @@ def store(stack: LocalStack) -> Iterator[Store]:
     client.close()
 
 
+def test_the_clients_helper(app: Celery) -> None:
+    result = generate(app, model="kirin_image_omni", prompt="a fox", labels={"shop": "berlin"})
+    view = result.get(60)
+    assert (view["id"], view["labels"]) == (result.id, {"shop": "berlin"})
+    with pytest.raises(Exception, match="model"):
+        generate(app, model="x").get(60)
+
+
 def test_a_chord_of_500_with_lost_and_repeated_callbacks(
     app: Celery, store: Store, stack: LocalStack, wait_for: WaitFor
 ) -> None:
     redis, _ = store.access
     prefix, queue = uuid.uuid4().hex, f"shop-{uuid.uuid4().hex}"
     members = [
-        app.signature(
-            "boomerang.generate",
-            kwargs={"model": "kirin_image_omni", "prompt": "a fox"},
-            task_id=f"{prefix}-{number}",
-            queue="celery",
-            immutable=True,
-            link=[app.signature("shop.paint", queue=f"{queue}-paint")],
-        )
+        signature(app, model="kirin_image_omni", prompt="a fox", external_task_id=f"{prefix}-{number}")
         for number in range(MEMBERS)
     ]
+    for member in members:
+        member.link(app.signature("shop.paint", queue=f"{queue}-paint"))
     chord(members, app=app)(app.signature("shop.all", queue=queue))
     wait_for(lambda: redis.llen(queue), 120, "the chord's body is called")
     wait_for(lambda: not any(job.owing for job in _jobs(store, prefix)), 30, "all are told")

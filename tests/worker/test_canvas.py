@@ -234,3 +234,11 @@ def test_stamps_travel_on_to_the_link(shop: Shop) -> None:
     shop.one()
     (text,) = shop.redis.lrange(shop.queue, 0, -1)
     assert json.loads(text)["headers"]["stamps"] == {"order": "o-7"}
+
+
+def test_a_task_that_follows_and_names_no_queue_is_refused_before_anything_is_paid(shop: Shop) -> None:
+    (name,) = ids(1)
+    result = shop.generate(name, link=[shop.app.signature("shop.paint")]).apply_async()
+    with pytest.raises(Exception, match=r"shop\.paint: no queue is named"):
+        result.get(TIMEOUT)
+    assert shop.service.store.get_many([name]) == [None]
