@@ -32,7 +32,7 @@ FAMILY: Mapping[str, str] = {
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
     "result": "r:",  # STRING output, error and usage as JSON
     "parked": "k:",  # HASH Celery id → how to finish that parked Celery message
-    "told": "kt:",  # HASH mark of a Celery message that was finished → 1
+    "told": "kt:",  # HASH mark of a Celery message → 1 when it was finished, µs since when someone is at it
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index a state
     # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch.

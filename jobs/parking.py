@@ -12,6 +12,8 @@ from jobs.scripts import Scripts, translated
 
 #: Celery messages, by their ids, that may wait for one job.
 MOST_PARKED = 100
+#: For how long (seconds) the worker that finishes a message has it to itself; less than until it is sent again.
+FINISHING = 20.0
 #: For how long (seconds) a revoke waits for its message, and how many do: Celery's own numbers.
 REVOKE_KEPT, MOST_REVOKED = 10_800.0, 50_000
 #: Celery ids in one step.
@@ -26,7 +28,7 @@ class Parked(StrEnum):
     FULL = "full"  #: not parked: too many wait for this job
     FINAL = "final"  #: the job is over: act on the record, then say so (`told`)
     TOLD = "told"  #: the job is over, and this message was finished before
-    OWED = "owed"  #: the job is over, and the message that finishes this one is under way
+    OWED = "owed"  #: the job is over, and what finishes this message is under way, or in other hands
     UNKNOWN = "unknown"  #: there is no such job
 
 
@@ -58,7 +60,7 @@ class Parking:
 
     def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[Parked, str]:
         """Keep how to finish a Celery message; returns its mark too. `finishes`: the mark of the one that it ends."""
-        word, mark = self._scripts.call("park", job_id, task_id, continuation, finishes, MOST_PARKED)
+        word, mark = self._scripts.call("park", job_id, task_id, continuation, finishes, MOST_PARKED, us(FINISHING))
         return Parked(word), str(mark)
 
     def parked(self, job_id: str) -> list[Message]:

@@ -18,6 +18,7 @@ from worker.notify import Notifier
 log = logging.getLogger(__name__)
 
 #: Seconds for the message that finishes a parked one to be acted upon; afterwards it counts as lost and is sent again.
+#: More than jobs.parking.FINISHING.
 CONFIRMED = 30.0
 
 

@@ -8,7 +8,7 @@ if not job or not FINAL[job.s] then return 'unfinished' end
 redis.call('HSET', KEY.told .. job.id, ARGV[2], 1)
 if not job.g or not string.find(job.g, 'c', 1, true) then return 'told' end
 for _, continuation in ipairs(redis.call('HVALS', KEY.parked .. job.id)) do
-  if redis.call('HEXISTS', KEY.told .. job.id, mark_of(continuation)) == 0 then return 'owed' end
+  if redis.call('HGET', KEY.told .. job.id, mark_of(continuation)) ~= '1' then return 'owed' end
 end
 deliver_done(job, 'c')
 return 'told'

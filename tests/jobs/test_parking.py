@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from jobs.parking import MOST_PARKED, REVOKE_KEPT, Message, Parked
+from jobs.parking import FINISHING, MOST_PARKED, REVOKE_KEPT, Message, Parked
 from jobs.record import Owed, Result
 from jobs.states import State
+from worker.deliver import CONFIRMED
 
 S = State
 DEAD = Result(error={"code": "1301", "message": "safety"})
@@ -34,6 +35,21 @@ def test_a_message_is_kept_until_the_end_and_told_once(bench: Any) -> None:
     assert bench.store.park("fox", "fox", '{"chord":1}') == (Parked.TOLD, mark)
     # Another message under the same id is another one
     assert bench.store.park("fox", "fox", '{"chord":2}')[0] is Parked.FINAL
+
+
+def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Any) -> None:
+    bench.job()
+    _, mark = bench.store.park("fox", "fox", "{}")
+    ended(bench)
+    words = [bench.store.park("fox", "fox", "{}", mark)[0] for _ in range(2)]
+    assert words == [Parked.FINAL, Parked.OWED]
+    # Whoever had it died: it is still owed, and the next one may
+    assert [message.mark for message in bench.store.parked("fox")] == [mark]
+    bench.forward(FINISHING + 1)
+    assert FINISHING < CONFIRMED
+    assert bench.store.park("fox", "fox", "{}", mark)[0] is Parked.FINAL
+    assert bench.store.told("fox", mark) == "told"
+    assert bench.store.park("fox", "fox", "{}", mark)[0] is Parked.TOLD
 
 
 def test_several_tasks_wait_for_one_job_and_each_is_told(bench: Any) -> None:
