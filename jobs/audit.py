@@ -16,7 +16,7 @@ from jobs.audit_labels import label_findings
 from jobs.audit_queues import queue_findings
 from jobs.findings import CHUNK, Finding, chunks, ids_of
 from jobs.keys import Keys
-from jobs.record import LANE, Result
+from jobs.record import LANE, Owed, Result
 from jobs.scripts import translated
 from jobs.settings import IN_REDIS
 from jobs.states import FINAL, HOLDS_SLOTS, State
@@ -65,6 +65,7 @@ class _Audit:
         sums = _Sums()
         yield from self._jobs(sums)
         yield from self._entries()
+        yield from self._parked()
         yield from queue_findings(self._client, self._keys)
         yield from label_findings(self._client, self._keys)
         yield from image_findings(self._client, self._keys, in_redis=self._images_in_redis)
@@ -115,6 +116,22 @@ class _Audit:
                     if state is None:
                         detail = f"stands in {key}, but there is no such job"
                         yield Finding(name.partition(" ")[0], job_id, detail, f"ZREM {key} {job_id}")
+
+    def _parked(self) -> Iterator[Finding]:
+        """Celery messages that wait for a job's end: it must be there, and must owe it to them."""
+        of = self._keys.of
+        for ids in chunks(ids_of(self._client, self._keys, "parked")):
+            with self._client.pipeline(transaction=False) as pipe:
+                for job_id in ids:
+                    pipe.hmget(of("job", job_id), ["s", "o"])
+                records = pipe.execute()
+            for job_id, (state, owed) in zip(ids, records, strict=True):
+                if state is None:
+                    key = of("parked", job_id)
+                    yield Finding("parked", job_id, "Celery messages wait, but there is no such job", f"DEL {key}")
+                elif state not in FINAL and Owed.CELERY not in (owed or ""):
+                    detail = "Celery messages wait for its end, but it would not be told to them"
+                    yield Finding("parked", job_id, detail, f"Add {Owed.CELERY} to its field o.")
 
     def _sweeps(self) -> Iterator[Finding]:
         sweeps = self._keys.single("sweeps")

@@ -42,6 +42,7 @@ def busy(bench: Any, make: Callable[..., NewJob], priced: Callable[[str], Result
     store.admit(100)
     store.enqueue([make("later")])
     store.enqueue([make("latest")], "y")
+    store.park("latest", "a Celery id", "{}")
     for due in store.owing(["completed"]):
         store.delivered(due, Owed.NOTIFY)
     return bench
@@ -97,6 +98,8 @@ BROKEN = {
     "an entry of nothing": (("ZADD", P + "y:shop=berlin", 1, "gone"), "label", "gone"),
     "a batch's label without its entry": (("ZREM", P + "z:season=spring", "z"), "label", "z"),
     "an entry without a batch": (("ZADD", P + "z:season=spring", 1, "ghost"), "label", "ghost"),
+    "a message for nobody": (("HSET", P + "k:ghost", "ghost", "{}"), "parked", "ghost"),
+    "a message that nobody would tell": (("HSET", P + "k:later", "later", "{}"), "parked", "later"),
     "no request": (("DEL", P + "t:later"), "request", "later"),
 }
 
