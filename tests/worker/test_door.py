@@ -1,0 +1,133 @@
+"""The door's own steps: killed or revoked between any two of them, a repeat of the message makes up for it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from celery.exceptions import TaskRevokedError
+
+from jobs.states import State
+from worker.errors import GenerationRefused
+from worker.generate import Asked, Door, Ending
+
+REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
+#: More calls of the store than one message ever makes.
+MOST_CALLS = 8
+
+
+class Killed(BaseException):
+    """The worker ends here."""
+
+
+class Watched:
+    """The store, with something that happens at its n-th call: before it, or after it was carried out."""
+
+    def __init__(self, store: Any, at: int, happens: Callable[[], None], *, before: bool) -> None:
+        self._store, self._at, self._happens, self._before = store, at, happens, before
+        self.calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if not callable(found):
+            return found
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.calls += 1
+            now = self.calls == self._at
+            if now and self._before:
+                self._happens()
+            answer = found(*args, **kwargs)
+            if now and not self._before:
+                self._happens()
+            return answer
+
+        return call
+
+
+def asked(task_id: str = "fox", **changes: Any) -> Asked:
+    given = {"request": REQUEST, "continuation": json.dumps({"task_id": task_id}), **changes}
+    return Asked(task_id=task_id, **given)
+
+
+@pytest.fixture
+def w(world: Any) -> Any:
+    return world()
+
+
+def door(w: Any, store: Any = None) -> Door:
+    return Door(store or w.store, w.messages, allow_private_hosts=False)
+
+
+def killed() -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("at", range(1, MOST_CALLS))
+def test_killed_at_any_call_a_repeat_is_as_good_as_the_first(at: int, before: bool, w: Any) -> None:
+    watched = Watched(w.store, at, killed, before=before)
+    try:
+        door(w, watched)(asked())
+    except Killed:
+        assert door(w)(asked()) is None
+    else:
+        assert watched.calls < at
+    assert w.job("fox").state is State.QUEUED
+    assert w.redis.hlen("{b}:k:fox") == 1
+    # And at its end
+    w.store.cancel("fox")
+    ((message),) = w.store.parked("fox")
+    finishes = asked(request={"external_task_id": "fox"}, finishes=message.mark)
+    watched = Watched(w.store, at, killed, before=before)
+    try:
+        ending = door(w, watched)(finishes)
+    except Killed:
+        # It is owed until told, so it comes again, once nobody can be at it any more.
+        w.ahead(30)
+        ending = door(w)(finishes)
+    assert ending is not None
+    assert ending.news
+    assert isinstance(ending.outcome, TaskRevokedError)
+    door(w).told(ending)
+    assert w.store.parked("fox") == []
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("at", range(1, MOST_CALLS))
+def test_revoked_at_any_call_it_never_goes_on(at: int, before: bool, w: Any) -> None:
+    watched = Watched(w.store, at, lambda: w.store.revoke(["fox"]), before=before)
+    ending = door(w, watched)(asked())
+    if watched.calls < at:
+        assert w.job("fox").state is State.QUEUED
+        return
+    (job,) = w.store.get_many(["fox"])
+    assert job is None or job.state is State.CANCELLED
+    # Either this message says so, or the one that the end will send
+    assert isinstance(ending, Ending) == (job is None)
+    again = door(w)(asked())
+    assert again is None or isinstance(again.outcome, TaskRevokedError)
+
+
+def test_what_is_wrong_with_a_message_is_its_ending(w: Any) -> None:
+    ending = door(w)(asked(request={"model": "x"}))
+    assert isinstance(ending, Ending)
+    assert isinstance(ending.outcome, GenerationRefused)
+    assert w.store.get_many(["fox"]) == [None]
+
+
+def test_too_many_tasks_for_one_job(w: Any) -> None:
+    for number in range(100):
+        assert door(w)(asked(f"t-{number}", request={**REQUEST, "external_task_id": "fox"})) is None
+    ending = door(w)(asked("one more", request={**REQUEST, "external_task_id": "fox"}))
+    assert isinstance(ending, Ending)
+    assert "100 Celery tasks wait" in str(ending.outcome)
+
+
+def test_the_sooner_of_both_expiries_counts(w: Any) -> None:
+    door(w)(asked("a", request={**REQUEST, "expires_in": 60}, expires_in=600.0))
+    door(w)(asked("b", request={**REQUEST, "expires_in": 600}, expires_in=60.0))
+    w.ahead(61)
+    for _ in range(2):
+        w.round(1)
+    assert {w.job(name).state for name in ("a", "b")} == {State.EXPIRED}
