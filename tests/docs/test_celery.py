@@ -5,6 +5,7 @@ from pathlib import Path
 
 from boomerang_client import celery as helpers
 from jobs.parking import MOST_PARKED, REVOKE_KEPT
+from worker.app import VISIBILITY
 from worker.deliver import CONFIRMED
 from worker.messages import GENERATE
 from worker.settings import QueueType, Settings
@@ -18,6 +19,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert f"wait for one job, {MOST_PARKED} at most" in TEXT
     assert f"remembered for {REVOKE_KEPT / 3600:g} hours" in TEXT
     assert f"sent again after {CONFIRMED:g} s" in TEXT
+    assert f"Redis after {VISIBILITY // 60} minutes" in TEXT
 
 
 def test_the_names_are_those_of_the_code() -> None:

@@ -409,6 +409,9 @@ OPTIONS = {"link", "link_error", "countdown", "eta", "expires", "queue"}
 class Service:
     """Worker and beat as processes on a Redis of their own, polling only; `producer` has nothing of ours."""
 
+    start: Callable[..., "subprocess.Popen[bytes]"]
+    workers: Sequence["subprocess.Popen[bytes]"]
+
     def __init__(self, url: str, simulator: Simulator, broker: str = "") -> None:
         self.broker = broker or url
         self.simulator = simulator
@@ -447,8 +450,10 @@ def run_service(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
             simulator = Simulator()
             processes = Processes(tmp_path_factory.mktemp("service"))
             service = Service(server.url, simulator, broker)
-            for number, more in enumerate(workers):
-                processes.start({**service.env, **more}, "worker", "-n", f"w{number}@localhost")
+            service.start = lambda number, **more: processes.start(
+                {**service.env, **more}, "worker", "-n", f"w{number}@localhost"
+            )[0]
+            service.workers = [service.start(number, **more) for number, more in enumerate(workers)]
             processes.start(service.env, "beat")
             yield service
             processes.close()

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -137,6 +138,12 @@ class Shop:
                 found.append((message.headers["task"], json.loads(message.body)[0]))
         return found
 
+    def unacknowledged(self) -> int:
+        """Of 99 messages sent to the door's queue, those that do not wait there: they are in a worker's hands."""
+        with Connection(self.service.broker) as connection:
+            waiting = connection.default_channel.queue_declare("celery", passive=True).message_count
+        return 99 - int(waiting)
+
     def one(self) -> tuple[str, Any]:
         found: list[tuple[str, Any]] = []
         self._wait_for(lambda: found.extend(self.got()) or found, TIMEOUT)
@@ -212,6 +219,28 @@ def test_expires_ends_what_was_not_begun(shop: Shop, name: str) -> None:
     with pytest.raises(TaskRevokedError, match="expired"):
         shop.service.send(name, countdown=7200, expires=1).get(TIMEOUT)
     assert shop.service.store.get(name).state is State.EXPIRED
+
+
+def test_a_worker_killed_with_messages_in_its_hands_loses_none(shop: Shop, name: str, wait_for: WaitFor) -> None:
+    def recorded() -> int:
+        return int(shop.service.redis.exists(*(f"{{b}}:k:{each}" for each in names)))
+
+    names = [f"{name}-{number}" for number in range(100)]
+    worker = shop.service.workers[0]
+    shop.service.send(names[0], countdown=7200)
+    wait_for(recorded, TIMEOUT)
+    # It is given as many as it may have at once, and does nothing with them any more
+    worker.send_signal(signal.SIGSTOP)
+    for each in names[1:]:
+        shop.service.send(each, countdown=7200)
+    wait_for(lambda: 1 < shop.unacknowledged() < 50, TIMEOUT)
+    worker.kill()
+    assert worker.wait(TIMEOUT) == -signal.SIGKILL
+    assert recorded() == 1
+    shop.service.start("again")
+    wait_for(lambda: recorded() == len(names), TIMEOUT)
+    shop.app.control.revoke(names)
+    wait_for(lambda: all(job.state.final for job in shop.service.store.get_many(names)), TIMEOUT)
 
 
 def test_the_web_process_sends_its_hints_there(shop: Shop) -> None:
