@@ -403,7 +403,7 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 
 
 #: What `send_task` takes, and no request.
-OPTIONS = {"link", "link_error", "countdown", "eta", "expires", "queue"}
+OPTIONS = {"chain", "link", "link_error", "countdown", "eta", "expires", "queue"}
 
 
 class Service:

@@ -1,5 +1,6 @@
 """Revoked, put off, expired: Celery's own words for it, and what they do to a job."""
 
+import json
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -49,6 +50,17 @@ def test_a_revoke_cancels_the_job(terminate: bool, service: Any, name: str, park
     result.revoke(terminate=terminate)
     assert revoked(result)
     assert service.store.get(name).state is State.CANCELLED
+
+
+def test_who_waits_for_its_end_is_told_of_a_revoke(service: Any, name: str, parked: Any, wait_for: WaitFor) -> None:
+    queue = f"shop-{name}"
+    follows = service.producer.signature("shop.paint", task_id=f"{name}-next", queue=queue)
+    parked(name, link_error=service.producer.signature("shop.sorry", queue=queue), chain=[follows])
+    service.producer.control.revoke(name)
+    assert revoked(AsyncResult(f"{name}-next", app=service.producer))
+    wait_for(lambda: service.redis.llen(queue), TIMEOUT)
+    (text,) = service.redis.lrange(queue, 0, -1)
+    assert json.loads(text)["headers"]["task"] == "shop.sorry"
 
 
 def test_all_at_once_and_twice(service: Any, parked: Any) -> None:
