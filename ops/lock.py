@@ -27,7 +27,7 @@ def wanted(root: Path = ROOT) -> list[str]:
             found.update(extra)
     # An editable install without build isolation wants this one of hatchling too.
     found.add("editables")
-    return sorted(each for each in found if each != OWN)
+    return sorted(each for each in found if not each.startswith(OWN))
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
     BoomerangError
     ├── UsageError            (also ValueError)    the arguments or settings cannot work; nothing was sent
     ├── StillRunning          (also TimeoutError)  waiting ended, the work goes on
+    ├── NoOutput                                   the job ended without a result, so there is nothing to save
+    ├── NotSaved                                   a result could not be fetched or written
     ├── UnexpectedAnswer                           what answered does not speak Boomerang's API
     ├── ServiceUnavailable                         no answer: network, name, TLS, time-out
     │   └── ServerFault       (also ApiError)      5xx
@@ -16,7 +18,17 @@
 (Other statuses are a plain ApiError.)
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class LineError:
+    """A refused line of a batch: its number (from 1), field path → messages, the generation API's codes."""
+
+    line: int
+    errors: Mapping[str, tuple[str, ...]] = field(hash=False)
+    codes: tuple[str, ...] = ()
 
 
 class BoomerangError(Exception):
@@ -24,9 +36,11 @@ class BoomerangError(Exception):
 
     `repeat_id`: set where it is unknown whether the service took the work in. Repeat the call with this id (as
     `external_task_id`, or as the batch's `id`): if the work was taken in, the repeat changes and buys nothing.
+    `lines`: the refused lines of a batch that is taken in whole or not at all.
     """
 
     repeat_id: str | None = None
+    lines: tuple[LineError, ...] = ()
 
     def __str__(self) -> str:
         message = super().__str__()
@@ -41,6 +55,14 @@ class UsageError(BoomerangError, ValueError):
 
 class StillRunning(BoomerangError, TimeoutError):
     """Waiting ended before the work did; the work goes on. Wait again, or look later."""
+
+
+class NoOutput(BoomerangError):
+    """The job ended without a result: its status and error say why."""
+
+
+class NotSaved(BoomerangError):
+    """A result could not be fetched from where it lies, or not be written."""
 
 
 class UnexpectedAnswer(BoomerangError):
@@ -137,13 +159,24 @@ def api_error(status: int, problem: object, retry_after: float | None = None) ->
     kind = BY_STATUS.get(status, ServerFault if status >= 500 else ApiError)  # noqa: PLR2004 -- the 5xx class
     body = problem if isinstance(problem, Mapping) else {}
     errors, codes = body.get("errors"), body.get("codes")
-    return kind(
+    error = kind(
         status,
         str(body.get("title") or ""),
         str(body.get("detail") or ""),
         errors=field_errors(errors),
         codes=tuple(map(str, codes)) if isinstance(codes, list) else (),
         retry_after=retry_after,
+    )
+    error.lines = line_errors(errors) if isinstance(errors, list) else ()
+    return error
+
+
+def line_errors(errors: Iterable[object]) -> tuple[LineError, ...]:
+    """The refused lines of an upload, read tolerantly: what is no line is left out."""
+    found = [one for one in errors if isinstance(one, Mapping) and isinstance(one.get("line"), int)]
+    return tuple(
+        LineError(one["line"], field_errors(one.get("errors")), tuple(map(str, one.get("codes") or ())))
+        for one in found
     )
 
 

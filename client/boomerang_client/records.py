@@ -1,13 +1,18 @@
-"""What the service shows, as frozen records. Unknown fields are kept in `raw`, so a newer service does no harm."""
+"""What the service shows, as records. Unknown fields are kept in `raw`, so a newer service does no harm.
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+A Job and a Batch are as the service showed them last: `refresh` and `wait` bring them up to date, in place.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import Enum
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-from boomerang_client.errors import UnexpectedAnswer, field_errors
+from boomerang_client.answers import BatchAccepted, BatchChanged, Saved
+from boomerang_client.errors import UsageError
 
 
 class Status(str, Enum):
@@ -45,12 +50,6 @@ class Status(str, Enum):
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.EXPIRED})
 
 
-class Service(Protocol):
-    """What a job needs of the client that brought it."""
-
-    def wait_for_job(self, job: "Job", timeout: float | None) -> "Job": ...
-
-
 @dataclass(frozen=True, slots=True)
 class Output:
     """One generated image: `type` ("image") and the `url` where it lies for a limited time."""
@@ -67,9 +66,53 @@ class JobError:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class JobService(Protocol):
+    """What a job needs of the client that brought it."""
+
+    def job(self, id: str) -> "Job": ...  # noqa: A002
+    def wait_for_job(self, job: "Job", timeout: float | None) -> "Job": ...
+    def save_job(self, job: "Job", folder: Path | str) -> list[Path]: ...
+
+
+class BatchService(Protocol):
+    """What a batch needs of the client that brought it."""
+
+    def batch(self, lines: str, /) -> "Batch": ...
+    def wait(self, batch: "Batch", progress: "Callable[[Batch], None] | bool", timeout: float | None) -> "Batch": ...
+    def pause(self, batch: "Batch") -> BatchChanged: ...
+    def resume(self, batch: "Batch", max_cost: Decimal | str | None) -> BatchChanged: ...
+    def cancel_batch(self, batch: "Batch") -> BatchChanged: ...
+    def retry_batch(
+        self, batch: "Batch", codes: Iterable[str], statuses: Iterable[Status | str], *, dry_run: bool
+    ) -> BatchChanged: ...
+    def finished(self, batch: "Batch", timeout: float | None) -> Iterator["Job"]: ...
+    def failures(self, batch: "Batch") -> Iterator["Job"]: ...
+    def save(self, jobs: Iterable["Job"], folder: Path | str) -> Iterator[Saved]: ...
+
+
+_Record = TypeVar("_Record", "Job", "Batch")
+_Service = TypeVar("_Service", JobService, BatchService)
+
+
+def _become(old: _Record, new: _Record) -> _Record:
+    for one in fields(old):
+        if one.name not in ("service", "upload"):
+            setattr(old, one.name, getattr(new, one.name))
+    return old
+
+
+def _served(service: _Service | None) -> _Service:
+    if service is None:
+        raise UsageError("This record came from no client; get it from one to act on it.")
+    return service
+
+
+@dataclass(slots=True, kw_only=True)
 class Job:
-    """One job as the service showed it at one moment. `cost` in US dollars, times in UTC, `raw` the answer itself."""
+    """One job as the service showed it last. `cost` in US dollars, times in UTC, `raw` the answer itself.
+
+    `expires_at`: when it is given up unpaid if it has not begun by then. `lane`: the provider account that it goes to.
+    """
 
     id: str
     status: Status
@@ -85,39 +128,63 @@ class Job:
     settled_by: str | None = None
     batch: str | None = None
     reason: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    priority: str | None = None
+    expires_at: datetime | None = None
+    lane: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    service: Service | None = field(default=None, repr=False, compare=False)
+    service: JobService | None = field(default=None, repr=False, compare=False)
+
+    def refresh(self) -> "Job":
+        """Ask for the job as it is now. Raises what `Client.job` raises."""
+        return _become(self, _served(self.service).job(self.id))
 
     def wait(self, timeout: float | None = None) -> "Job":
         """The job once it is final, whatever its end; `timeout` in seconds, None waits as long as it takes.
 
         Raises StillRunning when the time is over first (the job goes on), and what `Client.job` raises.
         """
-        if self.status.final or self.service is None:
+        if self.status.final:
             return self
-        return self.service.wait_for_job(self, timeout)
+        return _become(self, _served(self.service).wait_for_job(self, timeout))
+
+    def save(self, folder: Path | str = ".") -> list[Path]:
+        """The files of its images, `<id>-<number>.<kind>`; waits for its end first, and skips what is there.
+
+        Raises NoOutput where it ended without any; NotSaved where one cannot be fetched or written.
+        """
+        return _served(self.service).save_job(self.wait(), folder)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Batch:
-    """A batch at one moment: `accepted` jobs, `counts` per state (they add up to it), `cost` so far in US dollars.
+    """A batch as the service showed it last: `accepted` jobs, `counts` per state, which add up to it.
 
     `errors`: how many failed by error code. `rate`: jobs that ended a second, over the last minute. `eta`: seconds
-    until all have, None where that is not known. `paused`: its waiting jobs are held back on request.
+    until all have, None where that is not known. `cost` so far, `expected_cost` at its end, and `max_cost` that it may
+    reach, in US dollars. `paused`, and the `reason` why it waits. `upload`: what became of its lines, where this came
+    from `Client.batch(lines)`.
     """
 
     id: str
     accepted: int
     done: bool
     cost: Decimal
-    counts: Mapping[Status, int] = field(hash=False)
-    errors: Mapping[str, int] = field(default_factory=dict, hash=False)
+    counts: Mapping[Status, int]
+    errors: Mapping[str, int] = field(default_factory=dict)
     rate: float | None = None
     eta: float | None = None
     paused: bool = False
+    reason: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    priority: str | None = None
+    weight: int | None = None
+    max_cost: Decimal | None = None
+    expected_cost: Decimal | None = None
     created_at: datetime | None = None
+    upload: BatchAccepted | None = field(default=None, compare=False)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    service: BatchService | None = field(default=None, repr=False, compare=False)
 
     @property
     def finished(self) -> int:
@@ -129,145 +196,55 @@ class Batch:
         """Jobs that have ended without a result: failed, cancelled or expired."""
         return self.finished - self.counts.get(Status.COMPLETED, 0)
 
+    def refresh(self) -> "Batch":
+        """Ask for the batch as it is now. Raises what `Client.batch` raises."""
+        return _become(self, _served(self.service).batch(self.id))
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchChanged:
-    """What was done to a batch: `affected` jobs so far; `pending` at most follow by themselves."""
+    def wait(self, progress: "Callable[[Batch], None] | bool" = False, timeout: float | None = None) -> "Batch":  # noqa: FBT002 -- `progress=True` reads as it is meant
+        """The batch once all its jobs have ended. `progress`: True shows it on stderr; or called at each change.
 
-    id: str
-    action: str
-    affected: int
-    pending: int = 0
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+        Raises StillRunning when `timeout` seconds are over first (the batch goes on).
+        """
+        return _become(self, _served(self.service).wait(self, progress, timeout))
 
+    def results(self, timeout: float | None = None) -> Iterator[Job]:
+        """Its jobs as they end, whatever their end, each once; those that have ended already come first.
 
-@dataclass(frozen=True, slots=True)
-class LineError:
-    """A refused line of a batch: its number (from 1), field path → messages, the generation API's codes."""
+        Leave it when you like; asked for again it begins anew. Raises StillRunning when `timeout` seconds are over
+        first.
+        """
+        return _served(self.service).finished(self, timeout)
 
-    line: int
-    errors: Mapping[str, tuple[str, ...]] = field(hash=False)
-    codes: tuple[str, ...] = ()
+    def failures(self) -> Iterator[Job]:
+        """Its failed jobs so far, in input order; `Job.error` says why."""
+        return _served(self.service).failures(self)
 
+    def save(self, folder: Path | str = ".", progress: Callable[[Saved], None] | None = None) -> list[Saved]:
+        """Fetch the images of its jobs as these end, several at once; skips what is there, so it may be repeated.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchAccepted:
-    """What became of an upload: new jobs, jobs `known` before, `rejected` lines; `errors` shows the first 1,000."""
+        Goes on when one fails: look for `error` in what comes back. `progress` is called with each.
+        """
+        saved = []
+        for one in _served(self.service).save(self.results(), folder):
+            saved.append(one)
+            if progress is not None:
+                progress(one)
+        return saved
 
-    id: str
-    accepted: int
-    known: int
-    rejected: int
-    errors: tuple[LineError, ...] = ()
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    def pause(self) -> BatchChanged:
+        """Submit no more of it, from now on; what the provider has begun goes on."""
+        return _served(self.service).pause(self)
 
+    def resume(self, max_cost: Decimal | str | None = None) -> BatchChanged:
+        """Let it go on; `max_cost` (US dollars) raises what it may cost in all."""
+        return _served(self.service).resume(self, max_cost)
 
-def read_job(data: object, service: Service | None = None) -> Job:
-    """A job from the service's view of it; raises UnexpectedAnswer."""
-    view = _object(data, "job")
-    usage, error = view.get("usage") or {}, view.get("error")
-    try:
-        return Job(
-            id=str(view["id"]),
-            status=Status(view["status"]),
-            model=str(view.get("model") or ""),
-            output=tuple(Output(str(one.get("type", "image")), str(one["url"])) for one in view.get("output") or ()),
-            error=JobError(str(error.get("code") or ""), str(error.get("message") or "")) if error else None,
-            cost=_money(usage.get("cost")),
-            attempt=int(view.get("attempt") or 1),
-            external_task_id=view.get("external_task_id"),
-            created_at=_moment(view.get("created_at")),
-            updated_at=_moment(view.get("updated_at")),
-            finished_at=_moment(view.get("finished_at")),
-            settled_by=view.get("settled_by"),
-            batch=view.get("batch"),
-            reason=view.get("reason"),
-            labels=dict(view.get("labels") or {}),
-            raw=view,
-            service=service,
-        )
-    except _MALFORMED as problem:
-        raise _unexpected("job", problem) from problem
+    def cancel(self) -> BatchChanged:
+        """Give up on all its unfinished jobs; what the provider has begun may still cost."""
+        return _served(self.service).cancel_batch(self)
 
-
-def read_batch(data: object) -> Batch:
-    """A batch from the service's view of it; raises UnexpectedAnswer."""
-    view = _object(data, "batch")
-    try:
-        counts: dict[Status, int] = {}
-        for name, number in view["counts"].items():
-            counts[Status(name)] = counts.get(Status(name), 0) + int(number)
-        return Batch(
-            id=str(view["id"]),
-            accepted=int(view["accepted"]),
-            done=bool(view["done"]),
-            cost=_money(view.get("cost")) or Decimal(0),
-            counts=counts,
-            errors={str(code): int(number) for code, number in (view.get("errors") or {}).items()},
-            rate=None if view.get("rate") is None else float(view["rate"]),
-            eta=None if view.get("eta") is None else float(view["eta"]),
-            paused=bool(view.get("paused")),
-            created_at=_moment(view.get("created_at")),
-            raw=view,
-        )
-    except _MALFORMED as problem:
-        raise _unexpected("batch", problem) from problem
-
-
-def read_changed(data: object) -> BatchChanged:
-    """What was done to a batch, from the service's answer; raises UnexpectedAnswer."""
-    view = _object(data, "change of a batch")
-    try:
-        return BatchChanged(
-            id=str(view["id"]),
-            action=str(view["action"]),
-            affected=int(view["affected"]),
-            pending=int(view.get("pending") or 0),
-            raw=view,
-        )
-    except _MALFORMED as problem:
-        raise _unexpected("change of a batch", problem) from problem
-
-
-def read_accepted(data: object) -> BatchAccepted:
-    """What became of an upload, from the service's answer; raises UnexpectedAnswer."""
-    view = _object(data, "batch")
-    try:
-        errors = tuple(
-            LineError(int(one["line"]), field_errors(one.get("errors")), tuple(map(str, one.get("codes") or ())))
-            for one in view.get("errors") or ()
-        )
-        return BatchAccepted(
-            id=str(view["id"]),
-            accepted=int(view["accepted"]),
-            known=int(view.get("known") or 0),
-            rejected=int(view.get("rejected") or len(errors)),
-            errors=errors,
-            raw=view,
-        )
-    except _MALFORMED as problem:
-        raise _unexpected("batch", problem) from problem
-
-
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
-
-
-def _object(data: object, what: str) -> Mapping[str, Any]:
-    if isinstance(data, Mapping):
-        return data
-    raise _unexpected(what, f"{type(data).__name__} instead of an object")
-
-
-def _unexpected(what: str, problem: object) -> UnexpectedAnswer:
-    return UnexpectedAnswer(
-        f"The answer is not a {what} as Boomerang shows it ({problem!r}). Check BOOMERANG_URL, then the versions."
-    )
-
-
-def _money(value: object) -> Decimal | None:
-    return None if value is None or value == "" else Decimal(str(value))
-
-
-def _moment(value: str | None) -> datetime | None:
-    # Python 3.10 does not read the "Z" of ISO 8601.
-    return datetime.fromisoformat(value.replace("Z", "+00:00")) if value else None
+    def retry(
+        self, codes: Iterable[str] = (), statuses: Iterable[Status | str] = (), *, dry_run: bool = False
+    ) -> BatchChanged:
+        """Try its failed jobs again; see `Client.retry_batch`."""
+        return _served(self.service).retry_batch(self, codes, statuses, dry_run=dry_run)

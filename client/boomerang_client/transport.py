@@ -1,10 +1,12 @@
-"""The only module that knows requests and urllib3: one session, retries, and errors in our own words."""
+"""The only module that talks to the service: one session, retries, and errors in our own words."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from secrets import SystemRandom
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import requests
@@ -13,16 +15,27 @@ from requests.exceptions import ConnectTimeout, RequestException, SSLError, Time
 from urllib3.exceptions import InvalidHeader, MaxRetryError, ResponseError
 from urllib3.util.retry import Retry
 
-from boomerang_client.bodies import FileBody, LinesBody, encode
-from boomerang_client.errors import ServiceUnavailable, UnexpectedAnswer, UsageError, api_error
+from boomerang_client.errors import NotFound, ServiceUnavailable, UnexpectedAnswer, UsageError, api_error
+from boomerang_client.lines import encode
 
 BACKOFF_MAX = 20.0
 RETRY_AFTER_MAX = 60.0
 # urllib3 leaves the connect time-out on the socket while a body is sent; an upload must survive a service that
 # pauses reading while it stores what it has.
 UPLOAD_STALL = 30.0
+# A stream of events gives a sign of life every 15 s.
+EVENTS_STALL = 40.0
+#: What cannot be said twice without meaning more, and what is asked for again by its reader.
+ONCE = ("/retry", "/events")
+
+Params: TypeAlias = Mapping[str, str | int | float | Sequence[str]]
 
 _random = SystemRandom()
+
+
+def pause_before(repeat: int, backoff: float) -> float:
+    """Seconds to wait before repeat 1, 2, …: full jitter."""
+    return _random.uniform(0, min(BACKOFF_MAX, backoff * 2 ** (repeat - 1)))
 
 
 class Patience(Retry):
@@ -33,13 +46,20 @@ class Patience(Retry):
     """
 
     def get_backoff_time(self) -> float:
-        return _random.uniform(0, min(BACKOFF_MAX, self.backoff_factor * 2 ** max(0, len(self.history) - 1)))
+        return pause_before(max(1, len(self.history)), self.backoff_factor)
 
     def get_retry_after(self, response: Any) -> float | None:
         try:
             return super().get_retry_after(response)
         except InvalidHeader:
             return None
+
+    def sleep_for_retry(self, response: Any) -> bool:
+        # Those who were told the same number of seconds do not all come back in the same moment.
+        after = self.get_retry_after(response)
+        if after:
+            time.sleep(after + _random.uniform(0, min(after, self.backoff_factor)))
+        return bool(after)
 
     def increment(self, *args: Any, **kwargs: Any) -> "Patience":
         response = kwargs.get("response")
@@ -49,7 +69,7 @@ class Patience(Retry):
 
 
 class Adapter(HTTPAdapter):
-    """Repeats every request but two kinds: a body that can be read only once, and a job's retry.
+    """Repeats every request but two kinds: a retry, and a stream of events.
 
     A retry has no id of its own: if the first one was carried out and its attempt has failed since, a repeat would
     begin one more attempt, which nobody asked for and somebody may pay for.
@@ -60,9 +80,9 @@ class Adapter(HTTPAdapter):
         self._once = HTTPAdapter(max_retries=Retry(0, read=False))
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        if getattr(request.body, "repeatable", True) and not request.path_url.partition("?")[0].endswith("/retry"):
-            return super().send(request, *args, **kwargs)
-        return self._once.send(request, *args, **kwargs)
+        if request.path_url.partition("?")[0].endswith(ONCE):
+            return self._once.send(request, *args, **kwargs)
+        return super().send(request, *args, **kwargs)
 
     def close(self) -> None:
         # urllib3 2 only forgets its pools here, and closes their sockets when the collector finds them; after an error
@@ -102,32 +122,64 @@ class Transport:
     def close(self) -> None:
         self._session.close()
 
-    def get(self, path: str, params: Mapping[str, str | int | float] | None = None) -> Any:
+    def get(self, path: str, params: Params | None = None) -> Any:
         """The parsed JSON answer of a GET."""
         return self._json("GET", path, params=params)
 
-    def post(
-        self,
-        path: str,
-        request: Mapping[str, Any] | None = None,
-        params: Mapping[str, str | Sequence[str]] | None = None,
-    ) -> Any:
+    def has(self, path: str) -> bool:
+        """Whether there is something at the path."""
+        try:
+            self._send("HEAD", path)
+        except NotFound:
+            return False
+        return True
+
+    def post(self, path: str, request: Mapping[str, Any] | None = None, params: Params | None = None) -> Any:
         """The parsed JSON answer of a POST of a JSON object, or of nothing."""
         body = None if request is None else encode(request)
         headers = {"Content-Type": "application/json"} if body else None
         return self._json("POST", path, data=body, params=params, headers=headers)
 
-    def upload(self, path: str, body: FileBody | LinesBody, params: Mapping[str, str]) -> Any:
-        """The parsed JSON answer of a POST of NDJSON."""
+    def post_bytes(self, path: str, body: bytes, content_type: str) -> Any:
+        """The parsed JSON answer of a POST of something else."""
+        return self._upload(path, body, {"Content-Type": content_type})
+
+    def post_lines(self, path: str, body: "bytes | Path", params: Params, *, key: str | None = None) -> Any:
+        """The parsed JSON answer of a POST of gzipped NDJSON: bytes, or a file's. `key`: its Idempotency-Key."""
+        headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+        if key is not None:
+            # Any text is a key, and a header is bytes.
+            headers |= {"Idempotency-Key": key.encode()}  # type: ignore[dict-item]
+        if isinstance(body, bytes):
+            return self._upload(path, body, headers, params)
+        with body.open("rb") as file:
+            return self._upload(path, file, headers, params)
+
+    def _upload(self, path: str, body: Any, headers: Mapping[str, str], params: Params | None = None) -> Any:
         timeout = (max(self.timeout[0], UPLOAD_STALL), self.timeout[1])
-        headers = {"Content-Type": "application/x-ndjson"}
         return self._json("POST", path, data=body, params=params, headers=headers, timeout=timeout)
 
-    def lines(self, path: str) -> Iterator[Any]:
+    def events(self, path: str, longest: float = EVENTS_STALL) -> Generator[Any, None, None]:
+        """The parsed data of server-sent events as they come; ends when the service ends the stream.
+
+        Raises ServiceUnavailable when it breaks off, or nothing comes for `longest` seconds. Closing the iterator
+        closes the connection.
+        """
+        headers, timeout = {"Accept": "text/event-stream"}, (self.timeout[0], longest)
+        try:
+            with closing(self._send("GET", path, stream=True, headers=headers, timeout=timeout)) as response:
+                # Each event of the service has one line of data; the names of events say nothing that these do not.
+                for line in response.iter_lines(chunk_size=None):
+                    if line.startswith(b"data:"):
+                        yield _parsed(line[5:], "An event")
+        except RequestException as error:
+            raise ServiceUnavailable(f"The events of {self.url} broke off. Ask again.") from error
+
+    def lines(self, path: str, params: Params | None = None) -> Iterator[Any]:
         """The parsed lines of an NDJSON answer, as they arrive. Closing the iterator closes the connection."""
         number = 0
         try:
-            with closing(self._send("GET", path, stream=True)) as response:
+            with closing(self._send("GET", path, params=params, stream=True)) as response:
                 for number, line in enumerate(filter(None, response.iter_lines(chunk_size=64 * 1024)), start=1):
                     yield _parsed(line, f"Line {number} of the answer")
         except RequestException as error:
@@ -187,8 +239,8 @@ def _refusal(response: requests.Response, url: str) -> Exception:
         problem = json.loads(response.content)
     except (ValueError, RecursionError, RequestException):
         problem = None
-    after = response.headers.get("Retry-After", "")
-    return api_error(response.status_code, problem, float(after) if after.isascii() and after.isdigit() else None)
+    after = Patience().get_retry_after(response)
+    return api_error(response.status_code, problem, None if after is None else float(after))
 
 
 def _why(error: RequestException, url: str) -> str:

@@ -1,3 +1,8 @@
 """The `boomerang` command, on click and rich: one module per group of commands, registered in `app`."""
 
-from boomerang_client.cli.app import main as main
+try:
+    from boomerang_client.cli.app import main as main
+except ModuleNotFoundError as error:
+    if error.name not in ("click", "rich"):
+        raise
+    raise SystemExit("The command needs click and rich: pip install 'boomerang-client[cli]'") from None

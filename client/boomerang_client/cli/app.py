@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from boomerang_client.cli import batches, jobs
+from boomerang_client.cli import batches, completion, enqueue, jobs, results, spend, top, watch
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, UNREACHABLE, USAGE, Screen, json_option
 from boomerang_client.errors import (
     BoomerangError,
@@ -62,14 +62,18 @@ def main(ctx: click.Context, url: str | None, key: str | None) -> None:
 
 
 for command in (
-    batches.enqueue,
-    batches.watch,
-    batches.results,
-    batches.pause,
-    batches.resume,
+    enqueue.enqueue,
+    watch.watch,
+    results.results,
+    results.save,
     jobs.show,
     jobs.list_,
     jobs.cancel,
     jobs.retry,
+    batches.pause,
+    batches.resume,
+    spend.spend,
+    top.top,
+    completion.completion,
 ):
     main.add_command(command)

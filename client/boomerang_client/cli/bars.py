@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -12,14 +13,14 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
-    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.text import Text
 
-from boomerang_client.cli.render import counts_text
+from boomerang_client.answers import BatchAccepted
+from boomerang_client.cli.render import counts_text, pace_text
 from boomerang_client.cli.screen import Screen
 from boomerang_client.records import Batch
 
@@ -35,12 +36,11 @@ class RateColumn(ProgressColumn):
 
 
 class BatchProgress(Progress):
-    """A bar with rate and ETA, and the counts per state on a line below it."""
+    """A bar with the rate and ETA that the service tells, and the counts per state on a line below it."""
 
     def __init__(self, console: Console) -> None:
         self.states = Text()
-        rest = TimeRemainingColumn(elapsed_when_finished=True)
-        super().__init__(BarColumn(), MofNCompleteColumn(), RateColumn(), rest, console=console)
+        super().__init__(BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), console=console)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
@@ -54,14 +54,12 @@ def watching(screen: Screen, clock: Callable[[], float] = time.monotonic) -> Ite
         yield _plain_lines(screen, clock)
         return
     with BatchProgress(screen.err) as progress:
-        # One task from the first look on: what was finished before counts for the bar, not for the rate.
-        tasks: list[TaskID] = []
+        task = progress.add_task("", total=None)
 
         def show(batch: Batch) -> None:
             progress.states = counts_text(batch)
-            if not tasks:
-                tasks.append(progress.add_task("", total=batch.accepted, completed=batch.finished))
-            progress.update(tasks[0], total=batch.accepted, completed=batch.finished, refresh=True)
+            pace = pace_text(batch)
+            progress.update(task, total=batch.accepted, completed=batch.finished, description=pace, refresh=True)
 
         yield show
 
@@ -80,24 +78,42 @@ def _plain_lines(screen: Screen, clock: Callable[[], float]) -> Callable[[Batch]
 
 
 @contextmanager
-def sending(screen: Screen, total: int | None) -> Iterator[Callable[[int], None] | None]:
-    """Shows an upload's bytes each time the yielded function is called with them; nothing without a terminal."""
+def sending(screen: Screen, file: BinaryIO) -> Iterator[Callable[[BatchAccepted], None] | None]:
+    """Shows how much of the file was sent and what became of it, at each call; nothing without a terminal."""
     if not screen.err.is_terminal:
         yield None
         return
-    columns = (TextColumn("sending"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    size = _size(file)
+    taken = TextColumn("{task.description}")
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), taken)
     with Progress(*columns, console=screen.err, transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda sent: progress.update(task, completed=sent)
+        task = progress.add_task("sending", total=size)
+
+        def show(accepted: BatchAccepted) -> None:
+            at = size if file.closed else file.tell() if size is not None else None
+            rejected = f", {accepted.rejected:,} rejected" if accepted.rejected else ""
+            jobs = f"{accepted.accepted + accepted.known:,} jobs{rejected}"
+            progress.update(task, completed=at, description=jobs, refresh=True)
+
+        yield show
 
 
 @contextmanager
-def counting(screen: Screen, total: int) -> Iterator[Callable[[], None]]:
-    """Shows results arriving, one a call; nothing without a terminal."""
+def counting(screen: Screen, what: str, total: int | None) -> Iterator[Callable[[], None]]:
+    """Shows things arriving, one a call; nothing without a terminal."""
     if not screen.err.is_terminal:
         yield lambda: None
         return
-    columns = (TextColumn("results"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen.err, transient=True) as progress:
         task = progress.add_task("", total=total)
         yield lambda: progress.advance(task)
+
+
+def _size(file: BinaryIO) -> int | None:
+    if not file.seekable():
+        return None
+    here = file.tell()
+    size = file.seek(0, 2)
+    file.seek(here)
+    return size

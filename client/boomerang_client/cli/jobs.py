@@ -1,11 +1,28 @@
-"""Commands about single jobs: show, list, cancel, retry."""
+"""Commands about jobs, and batches where these are much the same: show, list, cancel, retry."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
 
 import click
+from rich.text import Text
 
-from boomerang_client.cli.render import job_lines, job_row, job_table, present_change, words
+from boomerang_client.cli.options import label_option, moment
+from boomerang_client.cli.render import (
+    BATCH_COLUMNS,
+    JOB_COLUMNS,
+    STYLES,
+    batch_lines,
+    batch_row,
+    job_lines,
+    job_row,
+    present_change,
+    table,
+    words,
+)
 from boomerang_client.cli.screen import Screen, json_option
 from boomerang_client.errors import NotFound
-from boomerang_client.records import Job, Status
+from boomerang_client.records import Batch, Job, Status
 
 STATUSES = [status.value for status in Status if status is not Status.UNKNOWN]
 
@@ -15,32 +32,61 @@ STATUSES = [status.value for status in Status if status is not Status.UNKNOWN]
 @json_option
 @click.pass_obj
 def show(screen: Screen, id_: str) -> None:
-    """Show the job ID: its state, what it waits for, its images and its cost."""
+    """Show the job or batch ID: its state, what it waits for, its images and its cost."""
+    client = screen.client()
     try:
-        job = screen.client().job(id_)
-    except NotFound:
-        screen.tell(f"If this is a batch: boomerang watch {id_}")
-        raise
-    _present(screen, job)
+        job = client.job(id_)
+    except NotFound as no_job:
+        try:
+            batch = client.batch(id_)
+        except NotFound:
+            raise no_job from None
+        _present(screen, batch.raw, batch_lines(batch))
+    else:
+        _present(screen, job.raw, job_lines(job))
 
 
 @click.command("list")
+@click.argument("what", type=click.Choice(["jobs", "batches"]), default="jobs", metavar="[jobs|batches]")
 @click.option("--status", type=click.Choice(STATUSES), help="Only jobs in this state.")
 @click.option("--batch", metavar="BATCH", help="Only jobs of this batch.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many jobs.")
+@label_option("Only what has this label; may be given several times.")
+@click.option("--since", type=moment, metavar="TIME", help="Only what was made after it: 2026-01-31, or 2h ago: 2h.")
+@click.option("--until", type=moment, metavar="TIME", help="Only what was made before it.")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 @json_option
 @click.pass_obj
-def list_(screen: Screen, status: str | None, batch: str | None, limit: int) -> None:
-    """List jobs. Without a terminal: one a line, tabs between the columns, no heading."""
-    jobs = screen.client().jobs(status, batch, limit)
-    if screen.as_json:
-        for job in jobs:
-            screen.document(job.raw)
-    elif screen.out.is_terminal:
-        screen.out.print(job_table(jobs))
+def list_(
+    screen: Screen,
+    *,
+    what: str,
+    status: str | None,
+    batch: str | None,
+    labels: tuple[tuple[str, str], ...],
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+) -> None:
+    """List jobs or batches. Without a terminal: one a line, tabs between the columns, no heading."""
+    client = screen.client()
+    found: Iterable[Job] | Iterable[Batch]
+    if what == "jobs":
+        found = client.jobs(status, batch, limit, labels=dict(labels), created_after=since, created_before=until)
+    elif status or batch:
+        raise click.UsageError("--status and --batch are for jobs.")
     else:
-        for job in jobs:
-            click.echo("\t".join(job_row(job)))
+        found = client.batches(limit, labels=dict(labels), created_after=since, created_before=until)
+    if screen.as_json:
+        for one in found:
+            screen.document(one.raw)
+        return
+    rows = (job_row(one) if isinstance(one, Job) else batch_row(one) for one in found)
+    if screen.out.is_terminal:
+        styles = {words(status): style for status, style in STYLES.items()}
+        screen.out.print(table(JOB_COLUMNS if what == "jobs" else BATCH_COLUMNS, rows, styles))
+    else:
+        for row in rows:
+            click.echo("\t".join(row))
 
 
 @click.command()
@@ -100,11 +146,11 @@ def _one_of(id_: str | None, batch: str | None) -> str:
     return id_ or ""
 
 
-def _present(screen: Screen, job: Job) -> None:
+def _present(screen: Screen, raw: Mapping[str, Any], lines: list[Text]) -> None:
     if screen.as_json:
-        screen.document(job.raw)
+        screen.document(raw)
         return
-    for line in job_lines(job):
+    for line in lines:
         screen.say(line)
 
 

@@ -1,12 +1,14 @@
 """Jobs and batches in words and colours."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.table import Table
 from rich.text import Text
 
+from boomerang_client.answers import BatchChanged
 from boomerang_client.cli.screen import Screen, clean
-from boomerang_client.records import Batch, BatchChanged, Job, Status
+from boomerang_client.meter import duration
+from boomerang_client.records import Batch, Job, Status
 
 STYLES = {
     Status.COMPLETED: "green",
@@ -33,7 +35,10 @@ def job_lines(job: Job) -> list[Text]:
         ("error", f"{job.error.code} {job.error.message}" if job.error else None, "red"),
         ("model", job.model, ""),
         ("batch", job.batch, ""),
-        ("labels", ", ".join(f"{key}={value}" for key, value in job.labels.items()), ""),
+        ("labels", labels_text(job.labels), ""),
+        ("priority", job.priority if job.priority != "normal" else None, ""),
+        ("expires", job.expires_at, ""),
+        ("lane", job.lane, ""),
         ("attempt", f"{job.attempt}, sent as {job.external_task_id}" if job.attempt > 1 else None, ""),
         ("created", job.created_at, ""),
         ("finished", job.finished_at, ""),
@@ -55,6 +60,43 @@ def counts_text(batch: Batch) -> Text:
     return Text(", ").join(parts) if parts else Text("no jobs")
 
 
+def pace_text(batch: Batch) -> str:
+    """How fast it goes and how long it will take, as the service tells: "37.5/s  ETA 0:02:34"."""
+    if batch.done:
+        return "done"
+    if batch.paused:
+        return clean(batch.reason or "paused")
+    parts = [f"{batch.rate:.1f}/s"] if batch.rate else []
+    parts += [] if batch.eta is None else [f"ETA {duration(batch.eta)}"]
+    parts += [clean(batch.reason)] if batch.reason else []
+    return "  ".join(parts)
+
+
+def batch_lines(batch: Batch) -> list[Text]:
+    """A batch, one property a line; those that say nothing are left out."""
+    caps = [f"{batch.expected_cost} expected"] if batch.expected_cost is not None else []
+    caps += [f"at most {batch.max_cost}"] if batch.max_cost is not None else []
+    rows = [
+        ("batch", batch.id),
+        ("jobs", f"{batch.finished:,} of {batch.accepted:,} ended"),
+        ("states", counts_text(batch).plain),
+        ("pace", pace_text(batch)),
+        ("reason", batch.reason),
+        ("errors", ", ".join(f"{number:,} × {code or 'without a code'}" for code, number in batch.errors.items())),
+        ("labels", labels_text(batch.labels)),
+        ("priority", batch.priority),
+        ("weight", batch.weight),
+        ("created", batch.created_at),
+        ("cost", f"{batch.cost} USD{f' ({chr(44).join(caps)})' if caps else ''}"),
+    ]
+    return [Text.assemble((f"{name:<11}", "dim"), clean(value)) for name, value in rows if value]
+
+
+def labels_text(labels: Mapping[str, str]) -> str:
+    """Labels in a line: "shop=7, season=spring"."""
+    return ", ".join(f"{key}={value}" for key, value in labels.items())
+
+
 _DONE = {"pause": "wait from now on", "resume": "go on", "cancel": "cancelled", "retry": "queued again"}
 
 
@@ -71,15 +113,18 @@ def present_change(screen: Screen, changed: BatchChanged, *, dry_run: bool = Fal
         screen.say(f"Next: boomerang {'resume' if changed.action == 'pause' else 'watch'} {changed.id}")
 
 
-def job_table(jobs: Iterable[Job]) -> Table:
-    """Jobs as a table for a terminal."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("job", "status", "model", "created", "batch", "cost"):
-        table.add_column(name, overflow="fold")
-    for job in jobs:
-        id_, status, *others = job_row(job)
-        table.add_row(Text(id_), Text(status, STYLES.get(job.status, "")), *map(Text, others))
-    return table
+JOB_COLUMNS = ("job", "status", "model", "created", "batch", "cost")
+BATCH_COLUMNS = ("batch", "ended", "jobs", "failed", "state", "created", "cost", "labels")
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]], styles: Mapping[str, str] | None = None) -> Table:
+    """Cells as a table for a terminal; `styles` by what a cell says."""
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        made.add_column(name, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell, (styles or {}).get(cell, "")) for cell in row))
+    return made
 
 
 def job_row(job: Job) -> list[str]:
@@ -87,3 +132,11 @@ def job_row(job: Job) -> list[str]:
     created = job.created_at.isoformat(timespec="seconds") if job.created_at else ""
     cost = "" if job.cost is None else str(job.cost)
     return [clean(cell) for cell in (job.id, words(job.status), job.model, created, job.batch or "", cost)]
+
+
+def batch_row(batch: Batch) -> list[str]:
+    """A batch's cells, for a table or to be joined by tabs."""
+    state = "done" if batch.done else "paused" if batch.paused else "running"
+    created = batch.created_at.isoformat(timespec="seconds") if batch.created_at else ""
+    counts = (str(batch.finished), str(batch.accepted), str(batch.unsuccessful))
+    return [clean(cell) for cell in (batch.id, *counts, state, created, str(batch.cost), labels_text(batch.labels))]

@@ -50,6 +50,10 @@ class Screen:
         """A line about the result, on stderr."""
         self.err.print(text, soft_wrap=True, markup=False, style=style)
 
+    def waiting(self, error: Exception, seconds: float) -> None:
+        """Say that the service is waited for."""
+        self.tell(f"{clean(error)} Trying again in {seconds:.0f} s; Ctrl-C stops.", "yellow")
+
     def document(self, view: Mapping[str, Any]) -> None:
         """A line of the result, for programs: one JSON object, ASCII only."""
         click.echo(json.dumps(view))
@@ -62,6 +66,8 @@ class Screen:
             problem: dict[str, Any] = {"error": str(error), "repeat_id": error.repeat_id}
             if refused:
                 problem |= {"status": refused.status, "errors": dict(fields), "codes": list(refused.codes)}
+            if error.lines:
+                problem["lines"] = [{"line": one.line, "errors": dict(one.errors)} for one in error.lines]
             click.echo(json.dumps(problem), err=True)
             return
         self.tell(f"Error: {clean(error)}", "red")

@@ -1,0 +1,199 @@
+"""What `boomerang enqueue` reads: lines of JSON, JSON, or a table in CSV. Nothing is ever whole in memory."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, BinaryIO
+
+from boomerang_client.cli.options import seconds_of
+from boomerang_client.errors import UsageError
+from boomerang_client.lines import Numbered, parsed
+from boomerang_client.pictures import LISTS, SINGLE
+
+#: Members of a request that a column of the same name stands for without being named.
+MEMBERS = (
+    "model", "prompt", "n", "aspect_ratio", "resolution", "external_task_id", "callback_url", "priority", "expires_in",
+    *LISTS, *SINGLE,
+)  # fmt: skip
+#: Between several pictures in one cell.
+SEPARATOR = "|"
+DELIMITERS = ",;\t|"
+#: Characters of one JSON value: more than a request may have.
+LARGEST = 64 * 1024 * 1024
+_CHUNK = 64 * 1024
+_WHITE = re.compile(r"[\s,]*")
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How a row becomes a request: member → its columns, and member → text with `{column}` in it."""
+
+    mapped: Mapping[str, list[str]] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
+
+
+def lines(file: BinaryIO, defaults: Mapping[str, Any]) -> Iterator[Numbered]:
+    """NDJSON, with members that a line does not have."""
+    for number, line in enumerate(file, start=1):
+        request = parsed(line) if defaults else None
+        yield Numbered(number, line if request is None else {**defaults, **request})
+
+
+def values(file: BinaryIO, defaults: Mapping[str, Any]) -> Iterator[Numbered]:
+    """A JSON array, or JSON objects one after the other; raises UsageError where it is broken."""
+    for number, value in enumerate(_JsonValues(io.TextIOWrapper(file, "utf-8-sig")), start=1):
+        if isinstance(value, dict):
+            yield Numbered(number, {**defaults, **value})
+        else:
+            yield Numbered(number, json.dumps(value).encode())  # the service says what it should be
+
+
+def rows(
+    file: BinaryIO,
+    columns: Columns,
+    defaults: Mapping[str, Any],
+    *,
+    encoding: str = "utf-8-sig",
+    delimiter: str | None = None,
+    unused: Callable[[list[str]], None] = lambda _: None,
+) -> Iterator[Numbered]:
+    """The rows of a table, numbered as spreadsheets do: the heading is row 1. `unused` is told the columns left out.
+
+    Raises UsageError for a table that cannot be read.
+    """
+    text = io.TextIOWrapper(file, encoding, newline="")
+    csv.field_size_limit(LARGEST)
+    number = 1
+    try:
+        first = text.readline()
+        header = next(csv.reader([first], delimiter=delimiter or _delimiter(first)), [])
+        plan = _plan([name.strip() for name in header], columns)
+        unused(plan.unused)
+        reader = csv.reader(text, delimiter=delimiter or _delimiter(first), strict=True)
+        for number, cells in enumerate(reader, start=2):
+            if any(cell.strip() for cell in cells):
+                yield Numbered(number, {**defaults, **plan.request(number, cells)})
+    except UnicodeDecodeError as error:
+        raise UsageError(f"After row {number}: it is not {encoding}. Name its encoding: --encoding cp1252.") from error
+    except csv.Error as error:
+        raise UsageError(f"After row {number}: {error}. Is the delimiter right? Name it: --delimiter ';'.") from error
+
+
+def assigned(request: dict[str, Any], member: str, text: str) -> None:
+    """Put a cell's text into a request: as a number where the member is one, split where it is a list of pictures."""
+    name, dot, inner = member.partition(".")
+    if dot:
+        request.setdefault(name, {})[inner] = _typed(member, text)
+    elif name in LISTS:
+        pictures = [each.strip() for each in text.split(SEPARATOR) if each.strip()]
+        request.setdefault(name, []).extend({LISTS[name]: each} for each in pictures)
+    else:
+        request[name] = _typed(name, text)
+
+
+def _typed(member: str, text: str) -> Any:
+    # What is no number stays a text: the service names the member and what it should be.
+    if member == "n":
+        return int(text) if text.strip().isdecimal() else text
+    if member == "expires_in":
+        return text if (seconds := seconds_of(text)) is None else seconds
+    if member == "watermark_info.enabled":
+        return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower(), text)
+    return text
+
+
+@dataclass(frozen=True)
+class _Plan:
+    header: list[str]
+    places: list[tuple[str, int]]
+    templates: Mapping[str, str]
+    unused: list[str]
+
+    def request(self, number: int, cells: list[str]) -> dict[str, Any]:
+        if any(cell.strip() for cell in cells[len(self.header) :]):
+            raise UsageError(
+                f"Row {number} has more cells than there are columns. Quote cells with a delimiter in them."
+            )
+        made: dict[str, Any] = {}
+        for member, place in self.places:
+            if place < len(cells) and cells[place].strip():
+                assigned(made, member, cells[place])
+        named = dict(zip(self.header, cells, strict=False))
+        for member, template in self.templates.items():
+            assigned(made, member, _PLACEHOLDER.sub(lambda found: named.get(found[1], "").strip(), template))
+        return made
+
+
+def _plan(header: list[str], columns: Columns) -> _Plan:
+    wanted = [(member, name) for member, names in columns.mapped.items() for name in names]
+    taken = {*columns.mapped, *columns.templates}
+    own = [name for name in header if name in MEMBERS or name.startswith(("labels.", "watermark_info."))]
+    wanted += [(name, name) for name in own if name not in taken]
+    used = {name for template in columns.templates.values() for name in _PLACEHOLDER.findall(template)}
+    for name in [*(name for _, name in wanted), *sorted(used)]:
+        if name not in header:
+            near = get_close_matches(name, header, 1)
+            guess = f'Did you mean "{near[0]}"?' if near else f"There are: {', '.join(header) or 'none'}."
+            raise UsageError(f'There is no column "{name}". {guess}')
+    if not wanted and not used:
+        raise UsageError(f"No column is used. There are: {', '.join(header)}. Name one: --map prompt=COLUMN.")
+    used |= {name for _, name in wanted}
+    unused = [name for name in header if name not in used]
+    return _Plan(header, [(member, header.index(name)) for member, name in wanted], columns.templates, unused)
+
+
+def _delimiter(header: str) -> str:
+    return max(DELIMITERS, key=header.count)
+
+
+class _JsonValues:
+    """The values of a JSON array, or of a file that has one after the other, read as they are asked for."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text, self._decode = text, json.JSONDecoder().raw_decode
+        self._buffer, self._at, self._line, self._ended = "", 0, 1, False
+
+    def __iter__(self) -> Iterator[Any]:
+        in_array = self._next() == "["
+        self._at += in_array
+        while letter := self._next():
+            if in_array and letter == "]":
+                return
+            yield self._value()
+        if in_array:
+            raise UsageError("The JSON array has no end: the file is cut short.")
+
+    def _next(self) -> str:
+        """The letter that the next value begins with; "" at the end."""
+        while True:
+            found = _WHITE.match(self._buffer, self._at)
+            self._at = found.end() if found else self._at
+            if self._at < len(self._buffer) or self._ended:
+                return self._buffer[self._at : self._at + 1]
+            self._fill()
+
+    def _value(self) -> Any:
+        while True:
+            try:
+                value, self._at = self._decode(self._buffer, self._at)
+            except (ValueError, RecursionError) as error:  # noqa: PERF203 -- only where more has to be read
+                if self._ended or len(self._buffer) - self._at > LARGEST:
+                    line = self._line + self._buffer.count("\n", 0, getattr(error, "pos", self._at))
+                    raise UsageError(f"It is not JSON from line {line} on ({error}).") from error
+                self._fill()
+            else:
+                return value
+
+    def _fill(self) -> None:
+        self._line += self._buffer.count("\n", 0, self._at)
+        rest = self._buffer[self._at :]
+        try:
+            more = self._text.read(max(_CHUNK, len(rest)))  # doubling: a long value is not read over and over
+        except UnicodeDecodeError as error:
+            raise UsageError("JSON is UTF-8; this is not.") from error
+        self._buffer, self._at, self._ended = rest + more, 0, not more

@@ -1,0 +1,176 @@
+"""The service's answers read into records: tolerant of what is new, strict about what is missing."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from boomerang_client.answers import BatchAccepted, BatchChanged, Lane, Spend, SpendRow
+from boomerang_client.errors import UnexpectedAnswer, line_errors
+from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Output, Status
+
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
+
+
+def read_job(data: object, service: JobService | None = None) -> Job:
+    """A job from the service's view of it; raises UnexpectedAnswer."""
+    view = _object(data, "job")
+    try:
+        error, usage = view.get("error"), view.get("usage") or {}
+        return Job(
+            id=str(view["id"]),
+            status=Status(view["status"]),
+            model=str(view.get("model") or ""),
+            output=tuple(Output(str(one.get("type") or ""), str(one["url"])) for one in view.get("output") or ()),
+            error=JobError(str(error.get("code") or ""), str(error.get("message") or "")) if error else None,
+            cost=_money(usage.get("cost")),
+            attempt=int(view.get("attempt") or 1),
+            external_task_id=view.get("external_task_id"),
+            created_at=_moment(view.get("created_at")),
+            updated_at=_moment(view.get("updated_at")),
+            finished_at=_moment(view.get("finished_at")),
+            settled_by=view.get("settled_by"),
+            batch=view.get("batch"),
+            reason=view.get("reason"),
+            labels=dict(view.get("labels") or {}),
+            priority=view.get("priority"),
+            expires_at=_moment(view.get("expires_at")),
+            lane=view.get("lane"),
+            raw=view,
+            service=service,
+        )
+    except _MALFORMED as problem:
+        raise _unexpected("job", problem) from problem
+
+
+def read_batch(data: object, service: BatchService | None = None) -> Batch:
+    """A batch from the service's view of it; raises UnexpectedAnswer."""
+    view = _object(data, "batch")
+    try:
+        counts: dict[Status, int] = {}
+        for name, number in view["counts"].items():
+            counts[Status(name)] = counts.get(Status(name), 0) + int(number)
+        return Batch(
+            id=str(view["id"]),
+            accepted=int(view["accepted"]),
+            done=bool(view["done"]),
+            cost=_money(view.get("cost")) or Decimal(0),
+            counts=counts,
+            errors={str(code): int(number) for code, number in (view.get("errors") or {}).items()},
+            rate=_number(view.get("rate")),
+            eta=_number(view.get("eta")),
+            paused=bool(view.get("paused")),
+            reason=view.get("reason"),
+            labels=dict(view.get("labels") or {}),
+            priority=view.get("priority"),
+            weight=None if view.get("weight") is None else int(view["weight"]),
+            max_cost=_money(view.get("max_cost")),
+            expected_cost=_money(view.get("expected_cost")),
+            created_at=_moment(view.get("created_at")),
+            raw=view,
+            service=service,
+        )
+    except _MALFORMED as problem:
+        raise _unexpected("batch", problem) from problem
+
+
+def read_changed(data: object) -> BatchChanged:
+    """What was done to a batch, from the service's answer; raises UnexpectedAnswer."""
+    view = _object(data, "change of a batch")
+    try:
+        return BatchChanged(
+            id=str(view["id"]),
+            action=str(view["action"]),
+            affected=int(view["affected"]),
+            pending=int(view.get("pending") or 0),
+            raw=view,
+        )
+    except _MALFORMED as problem:
+        raise _unexpected("change of a batch", problem) from problem
+
+
+def read_accepted(data: object) -> BatchAccepted:
+    """What became of an upload, from the service's answer; raises UnexpectedAnswer."""
+    view = _object(data, "batch")
+    try:
+        errors = line_errors(view.get("errors") or ())
+        return BatchAccepted(
+            id=str(view["id"]),
+            accepted=int(view["accepted"]),
+            known=int(view.get("known") or 0),
+            rejected=int(view.get("rejected") or len(errors)),
+            errors=errors,
+        )
+    except _MALFORMED as problem:
+        raise _unexpected("batch", problem) from problem
+
+
+def read_spend(data: object) -> Spend:
+    """What was spent, from the service's answer; raises UnexpectedAnswer."""
+    view = _object(data, "spend")
+    try:
+        rows = tuple(
+            SpendRow(name=str(row["name"]), cost=_money(row["cost"]) or Decimal(0), jobs=int(row.get("jobs") or 0))
+            for row in view["rows"]
+        )
+        return Spend(
+            by=str(view["by"]),
+            rows=rows,
+            cost=_money(view.get("cost")) or sum((row.cost for row in rows), Decimal(0)),
+            jobs=int(view.get("jobs") or sum(row.jobs for row in rows)),
+            raw=view,
+        )
+    except _MALFORMED as problem:
+        raise _unexpected("spend", problem) from problem
+
+
+def read_lane(data: object) -> Lane:
+    """A lane from the service's view of it; raises UnexpectedAnswer."""
+    view = _object(data, "lane")
+    try:
+        return Lane(
+            name=str(view["name"]),
+            slots=int(view.get("slots") or 0),
+            max_in_flight=int(view.get("max_in_flight") or 0),
+            ready=int(view.get("ready") or 0),
+            held=bool(view.get("held")),
+            reason=view.get("reason"),
+            breaker=view.get("breaker"),
+            spent=_money(view.get("spent")),
+            raw=view,
+        )
+    except _MALFORMED as problem:
+        raise _unexpected("lane", problem) from problem
+
+
+def read_list(data: object, name: str) -> list[Any]:
+    """The entries of a list of `name`; raises UnexpectedAnswer."""
+    found = data.get(name) if isinstance(data, Mapping) else None
+    if isinstance(found, list):
+        return found
+    raise _unexpected(f"list of {name}", "no list in it")
+
+
+def _object(data: object, what: str) -> Mapping[str, Any]:
+    if isinstance(data, Mapping):
+        return data
+    raise _unexpected(what, f"{type(data).__name__} instead of an object")
+
+
+def _unexpected(what: str, problem: object) -> UnexpectedAnswer:
+    return UnexpectedAnswer(
+        f"The answer is not a {what} as Boomerang shows it ({problem!r}). Check BOOMERANG_URL, then the versions."
+    )
+
+
+def _money(value: object) -> Decimal | None:
+    return None if value is None or value == "" else Decimal(str(value))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _moment(value: str | None) -> datetime | None:
+    # Python 3.10 does not read the "Z" of ISO 8601.
+    return datetime.fromisoformat(value.replace("Z", "+00:00")) if value else None
