@@ -18,7 +18,7 @@ from requests.exceptions import RequestException
 from boomerang_client.answers import Saved
 from boomerang_client.errors import NotSaved
 from boomerang_client.records import Job, Output
-from boomerang_client.transport import Patience, pause_before
+from boomerang_client.transport import AWAY, Patience, pause_before
 
 AT_ONCE = 8
 TRIES = 4
@@ -48,7 +48,7 @@ class Saver:
         adapter = HTTPAdapter(
             pool_maxsize=at_once,
             max_retries=Patience(
-                TRIES - 1, status_forcelist=(429, 502, 503, 504), backoff_factor=0.5, raise_on_status=False
+                TRIES - 1, status_forcelist=(429, *AWAY), backoff_factor=0.5, raise_on_status=False
             ),
         )
         for scheme in ("http://", "https://"):

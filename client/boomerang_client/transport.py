@@ -25,6 +25,8 @@ RETRY_AFTER_MAX = 60.0
 UPLOAD_STALL = 30.0
 # A stream of events gives a sign of life every 15 s.
 EVENTS_STALL = 40.0
+#: What a service or what stands before it answers while it is away.
+AWAY = (502, 503, 504)
 #: What cannot be said twice without meaning more, and what is asked for again by its reader.
 ONCE = ("/retry", "/events")
 
@@ -68,32 +70,44 @@ class Patience(Retry):
         return super().increment(*args, **kwargs)
 
 
+class UploadPatience(Patience):
+    """Patience with a service that is away, not with one that has no room."""
+
+    RETRY_AFTER_STATUS_CODES = frozenset({503})
+
+
 class Adapter(HTTPAdapter):
     """Repeats every request but two kinds: a retry, and a stream of events.
 
     A retry has no id of its own: if the first one was carried out and its attempt has failed since, a repeat would
-    begin one more attempt, which nobody asked for and somebody may pay for.
+    begin one more attempt, which nobody asked for and somebody may pay for. An upload that finds no room (429) goes
+    back to its author too: that may last, and they want to be told.
     """
 
-    def __init__(self, retry: Retry) -> None:
+    def __init__(self, retry: Retry, uploads: Retry) -> None:
         super().__init__(max_retries=retry)
         self._once = HTTPAdapter(max_retries=Retry(0, read=False))
+        self._uploads = HTTPAdapter(max_retries=uploads)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        if request.path_url.partition("?")[0].endswith(ONCE):
+        path = request.path_url.partition("?")[0]
+        if path.endswith(ONCE):
             return self._once.send(request, *args, **kwargs)
+        if path.endswith("/batches") and request.method == "POST":
+            return self._uploads.send(request, *args, **kwargs)
         return super().send(request, *args, **kwargs)
 
     def close(self) -> None:
         # urllib3 2 only forgets its pools here, and closes their sockets when the collector finds them; after an error
         # its own frames refer to the pool, so that may be long after.
-        for adapter in (self, self._once):
+        for adapter in (self, self._once, self._uploads):
             pools = adapter.poolmanager.pools
             for key in pools.keys():  # noqa: SIM118 -- not a dict: it refuses to be iterated
                 pool = pools.get(key)
                 if pool is not None:
                     pool.close()
         self._once.close()
+        self._uploads.close()
         super().close()
 
 
@@ -109,15 +123,11 @@ class Transport:
         self._session.headers["Authorization"] = f"Bearer {checked_key(key)}"
         self._session.headers["Accept"] = "application/json, application/x-ndjson, application/problem+json"
         # POSTs may be repeated too: their ids are made on the client (the Adapter knows the exceptions).
-        retry = Patience(
-            retries,
-            allowed_methods=None,
-            status_forcelist=(429, 502, 503, 504),
-            backoff_factor=backoff,
-            raise_on_status=False,
-        )
+        options: Mapping[str, Any] = {"allowed_methods": None, "backoff_factor": backoff, "raise_on_status": False}
+        patience = Patience(retries, status_forcelist=(429, *AWAY), **options)
+        adapter = Adapter(patience, UploadPatience(retries, status_forcelist=AWAY, **options))
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, Adapter(retry))
+            self._session.mount(scheme, adapter)
 
     def close(self) -> None:
         self._session.close()
@@ -239,8 +249,10 @@ def _refusal(response: requests.Response, url: str) -> Exception:
         problem = json.loads(response.content)
     except (ValueError, RecursionError, RequestException):
         problem = None
-    after = Patience().get_retry_after(response)
-    return api_error(response.status_code, problem, None if after is None else float(after))
+    said = response.headers.get("Retry-After", "")
+    # urllib3 reads dates too, but cuts what it thinks too long.
+    after = float(said) if said.isascii() and said.isdigit() else Patience().get_retry_after(response)
+    return api_error(response.status_code, problem, after)
 
 
 def _why(error: RequestException, url: str) -> str:

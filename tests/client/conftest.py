@@ -1,6 +1,12 @@
-"""A small real HTTP server that speaks the service's documented API from memory, and fails as scripted."""
+"""A small real HTTP server that speaks the service's documented API from memory, and fails as scripted.
 
+What is asked of it is held to the service's own OpenAPI document, call by call (`contract`).
+"""
+
+import gzip
+import hashlib
 import json
+import re
 import sys
 import threading
 from collections import deque
@@ -15,11 +21,20 @@ from click.testing import CliRunner
 
 from boomerang_client import Client, transport
 from boomerang_client.cli import main
+from webhook.app import create_app
+from webhook.settings import Settings
 
 KEY = "test-key-3f9a1c"
 STATES = ("queued", "submitting", "in_doubt", "in_progress", "completed", "failed", "cancelled", "expired")
 FINAL = frozenset(STATES[4:])
 TIME = "2026-11-20T10:00:00Z"
+
+
+#: Agreed, and not in the service yet: what is asked for here is only held to the fake. To be empty.
+NOT_YET = re.compile(
+    r"(HEAD|POST) /v1/images|GET /v1/spend|GET /v1/batches(\?.*)?$|POST /v1/batches\?|GET /v1/jobs\?"
+    r"|POST /v1/batches/[^/]+/resume\?"
+)
 
 
 @dataclass
@@ -61,15 +76,38 @@ class FakeService:
         self.paused: set[str] = set()
         self.looks = 0  # looks at a job that find it unfinished
         self.results_cut_after: int | None = None
+        self.events_cut_after: int | None = None  # events of each stream, before it breaks off
+        self.options: dict[str, dict[str, list[str]]] = {}  # of batches, as their first upload had them
+        self.images: dict[str, bytes] = {}
+        self.files: dict[str, bytes] = {}  # results, by the name in their URL; without one they are elsewhere
+        self.room: int | None = None  # jobs that are taken in before there is no room
         self.on_request: Callable[[], None] = lambda: None
 
     def paths(self) -> list[str]:
         return [f"{one.method} {one.path}" for one in self.seen]
 
-    def answer(self, seen: Seen) -> tuple[int, Any]:  # noqa: PLR0911 -- a table of the API, a line a call
-        if seen.headers.get("authorization") != f"Bearer {KEY}":
+    def answer(self, seen: Seen) -> tuple[int, Any]:  # noqa: C901, PLR0911, PLR0912 -- a table of the API, a line a call
+        if seen.headers.get("authorization") != f"Bearer {KEY}" and not seen.path.startswith("/files/"):
             raise Refused(401, "This key is not known. Ask the service's owner for one.")
+        many = parse_qs(seen.raw_query)
         match seen.method, *[unquote(part) for part in seen.path.strip("/").split("/")]:
+            case (("HEAD" | "GET"), "v1", "images", id_) if id_ in self.images:
+                return 200, {"id": id_}
+            case "POST", "v1", "images":
+                id_ = f"image:sha256:{hashlib.sha256(seen.body).hexdigest()}"
+                self.images[id_] = seen.body
+                return 201, {"id": id_, "size": len(seen.body), "width": 300, "height": 300, "format": "png"}
+            case "GET", "v1", "batches":
+                return 200, self.listed_batches(many)
+            case "GET", "v1", "batches", id_, "events":
+                return 200, Events(self.progress, id_)
+            case "GET", "v1", "batches", id_, "errors":
+                return 200, [job for one in self.known_batch(id_) if (job := self.jobs[one])["status"] == "failed"]
+            case "GET", "v1", "lanes":
+                return 200, {"lanes": [LANE]}
+            case "GET", "v1", "spend":
+                row = {"name": "2026-11-20", "cost": "1.23", "jobs": 3}
+                return 200, {"by": seen.query["by"], "rows": [row], "cost": "1.23", "jobs": 3}
             case "POST", "v1", "jobs":
                 request = json.loads(seen.body)
                 status = self.take(request, request["external_task_id"], None)
@@ -81,13 +119,18 @@ class FakeService:
             case "POST", "v1", "jobs", id_, ("cancel" | "retry") as verb:
                 return 200, self.changed(id_, verb)
             case "POST", "v1", "batches":
-                return 201, self.batch(seen.query["id"], seen.body)
+                id_ = seen.query.get("id") or "key-" + seen.headers["idempotency-key"]
+                self.options.setdefault(id_, many)
+                return 201, self.batch(id_, gzip.decompress(seen.body), whole=many.get("on_error") == ["abort"])
             case "GET", "v1", "batches", id_:
                 return 200, self.progress(id_)
             case "POST", "v1", "batches", id_, ("pause" | "resume" | "cancel" | "retry") as verb:
-                return 200, self.batch_changed(id_, verb, parse_qs(seen.raw_query))
+                return 200, self.batch_changed(id_, verb, many)
             case "GET", "v1", "batches", id_, "results":
-                return 200, [self.jobs[one] for one in self.known_batch(id_)]
+                states = many.get("status", STATES)
+                return 200, [job for one in self.known_batch(id_) if (job := self.jobs[one])["status"] in states]
+            case "GET", "files", name if name in self.files:
+                return 200, self.files[name]
         raise Refused(404, "There is nothing at this path.")
 
     def take(self, request: dict[str, Any], id_: str, batch: str | None) -> int:
@@ -102,6 +145,8 @@ class FakeService:
             if self.requests[id_] != request:
                 raise Refused(409, f"{id_} belongs to another request. Use another external_task_id.")
             return 200
+        if self.room is not None and len(self.jobs) >= self.room:
+            raise Refused(429, "There is no room. Send the same again later.", after=30)
         self.requests[id_] = request
         self.jobs[id_] = {
             "id": id_, "status": "queued", "model": request["model"], "output": [], "error": None, "usage": None,
@@ -116,8 +161,12 @@ class FakeService:
         if "fail" in self.requests[id_].get("prompt", ""):
             job |= {"status": "failed", "error": {"code": "002016095", "message": "Internal \x1b[31merror"}}
         else:
-            image = {"type": "image", "url": f"https://images.example/{id_}.png"}
-            job |= {"status": "completed", "output": [image], "usage": {"cost": "0.0065", "discount": 1}}
+            at = f"{self.url}/files" if self.files else "https://images.example"
+            count = self.requests[id_].get("n", 1)
+            images = [
+                {"type": "image", "url": f"{at}/{id_}.png{f'?{number}' * bool(number)}"} for number in range(count)
+            ]
+            job |= {"status": "completed", "output": images, "usage": {"cost": "0.0065", "discount": 1}}
 
     def known(self, id_: str) -> dict[str, Any]:
         if id_ not in self.jobs:
@@ -149,20 +198,42 @@ class FakeService:
         job["status"] = "cancelled" if verb == "cancel" else "queued"
         return job
 
-    def batch(self, id_: str, body: bytes) -> dict[str, Any]:
+    def batch(self, id_: str, body: bytes, *, whole: bool = False) -> dict[str, Any]:
         counts, errors = {200: 0, 201: 0}, []
         members = self.batches.setdefault(id_, [])
-        for number, line in enumerate(body.splitlines(), start=1):
-            request = json.loads(line)
-            job = request.get("external_task_id", f"{id_}.{number}")
+        for number, line in enumerate(body.split(b"\n"), start=1):
+            if not line.strip():
+                continue
             try:
+                request = json.loads(line)
+                job = request.get("external_task_id", f"{id_}.{number}")
                 counts[self.take(request, job, id_)] += 1
+            except ValueError:
+                errors.append({"line": number, "errors": {"request": ["is not JSON"]}, "codes": []})
+                continue
             except Refused as refused:
-                errors.append({"line": number, "errors": refused.problem["errors"], "codes": refused.problem["codes"]})
+                if refused.status == 429:
+                    raise
+                found = refused.problem.get("errors", {"external_task_id": ["is taken by another request"]})
+                errors.append({"line": number, "errors": found, "codes": refused.problem.get("codes", [])})
                 continue
             if job not in members:
                 members.append(job)
+        if whole and errors:
+            for job in members:
+                del self.jobs[job]
+            del self.batches[id_]
+            raise Refused(422, "Nothing was enqueued: some lines are refused. Correct them.", errors=errors)
         return {"id": id_, "accepted": counts[201], "known": counts[200], "errors": errors, "rejected": len(errors)}
+
+    def listed_batches(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        wanted = query.get("label", [])
+        found = [
+            self.shown(id_) for id_ in self.batches if set(wanted) <= set(self.options.get(id_, {}).get("label", []))
+        ][::-1]
+        start, size = int(query.get("cursor", ["0"])[0]), min(self.page, int(query["limit"][0]))
+        more = str(start + size) if start + size < len(found) else None
+        return {"batches": found[start : start + size], "cursor": more}
 
     def batch_changed(self, id_: str, verb: str, query: dict[str, list[str]]) -> dict[str, Any]:
         jobs = [self.jobs[one] for one in self.known_batch(id_)]
@@ -191,12 +262,33 @@ class FakeService:
         members = self.known_batch(id_)
         for job in [one for one in members if self.jobs[one]["status"] not in FINAL][: self.per_look]:
             self.end(job)
+        return self.shown(id_)
+
+    def shown(self, id_: str) -> dict[str, Any]:
+        members, given = self.batches[id_], self.options.get(id_, {})
         counts = {state: sum(self.jobs[one]["status"] == state for one in members) for state in STATES}
         done = sum(counts[state] for state in FINAL) == len(members)
         return {
             "id": id_, "accepted": len(members), "counts": counts, "done": done, "cost": "1.23", "created_at": TIME,
-            "errors": {}, "rate": 2.5, "eta": None, "paused": id_ in self.paused,
+            "errors": {}, "rate": 2.5, "eta": None, "paused": id_ in self.paused, "reason": None,
+            "labels": dict(label.split("=", 1) for label in given.get("label", [])), "expected_cost": "2.00",
+            "priority": given.get("priority", ["normal"])[0], "weight": int(given.get("weight", ["1"])[0]),
+            "max_cost": given.get("max_cost", [None])[0],
         }  # fmt: skip
+
+
+LANE = {
+    "name": "main", "slots": 12, "max_in_flight": 64, "window": 3, "ready": 3400, "held": True, "held_until": None,
+    "reason": "402: balance exhausted", "spent": "1.23",
+}  # fmt: skip
+
+
+@dataclass
+class Events:
+    """A stream of a batch's events."""
+
+    look: Callable[[str], dict[str, Any]]
+    id: str
 
 
 class Server(ThreadingHTTPServer):
@@ -219,6 +311,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.handle_it()
 
+    def do_HEAD(self) -> None:
+        self.handle_it()
+
     def handle_it(self) -> None:
         parts = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -233,12 +328,17 @@ class Handler(BaseHTTPRequestHandler):
             status, view = self.service.answer(seen)
         except Refused as refused:
             status, view = refused.status, refused.problem
+        after = {"Retry-After": str(view.pop("after"))} if isinstance(view, dict) and "after" in view else {}
         if fault:
             self.fail(fault)
         elif isinstance(view, list):
             self.stream(view)
+        elif isinstance(view, Events):
+            self.events(view)
+        elif isinstance(view, bytes):
+            self.reply(status, {}, view)
         else:
-            self.reply(status, {"Content-Type": "application/json"}, json.dumps(view).encode())
+            self.reply(status, {"Content-Type": "application/json", **after}, json.dumps(view).encode())
 
     def read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -255,13 +355,34 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             self.reply(fault.status, fault.headers, fault.body)
+            self.close_connection = "Content-Length" in fault.headers  # which is not the body's
 
     def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    def events(self, stream: Events) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.chunk(b": still here\n\n")
+        for number in range(1000):
+            if number == self.service.events_cut_after:
+                self.close_connection = True
+                return
+            view = stream.look(stream.id)
+            self.chunk(
+                b"event: %s\ndata: %s\n\n" % (b"done" if view["done"] else b"progress", json.dumps(view).encode())
+            )
+            if view["done"]:
+                break
+        self.wfile.write(b"0\r\n\r\n")
+
+    def chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
     def stream(self, views: list[Any]) -> None:
         self.send_response(200)
@@ -271,16 +392,45 @@ class Handler(BaseHTTPRequestHandler):
             if number == self.service.results_cut_after:
                 self.close_connection = True
                 return
-            line = json.dumps(view).encode() + b"\n"
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+            self.chunk(json.dumps(view).encode() + b"\n")
         self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Quiet."""
 
 
+@pytest.fixture(scope="session")
+def openapi() -> dict[str, Any]:
+    """The service's own description of its API."""
+    app = create_app(Settings(api_keys=(KEY,), callback_secrets=("a-callback-secret-for-tests",)))
+    document: dict[str, Any] = app.test_client().get("/openapi.json").get_json()
+    return document
+
+
+@pytest.fixture(scope="session")
+def contract(openapi: dict[str, Any]) -> Callable[[str, str, str], str | None]:
+    """`contract(method, path, raw query)`: what in that call the service's document does not have; None: all is."""
+    operations = [
+        (verb.upper(), re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))), operation)
+        for path, verbs in openapi["paths"].items()
+        for verb, operation in verbs.items()
+        if verb in ("get", "post")
+    ]
+
+    def problem(method: str, path: str, raw_query: str) -> str | None:
+        verb = "GET" if method == "HEAD" else method
+        found = next((each for kind, form, each in operations if kind == verb and form.fullmatch(path)), None)
+        if found is None:
+            return f"{method} {path}"
+        known = {each["name"] for each in found.get("parameters", []) if each["in"] == "query"}
+        unknown = sorted(set(parse_qs(raw_query, keep_blank_values=True)) - known)
+        return f"{method} {path}?{'&'.join(unknown)}" if unknown else None
+
+    return problem
+
+
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
+def service(monkeypatch: pytest.MonkeyPatch, contract: Callable[[str, str, str], str | None]) -> Iterator[FakeService]:
     fake = FakeService()
     server = Server(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"service": fake}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -292,6 +442,8 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
     server.shutdown()
     thread.join()
     server.server_close()
+    asked = {contract(one.method, one.path, one.raw_query) for one in fake.seen if one.path.startswith("/v1/")}
+    assert {each for each in asked if each and not NOT_YET.match(each)} == set()
 
 
 @pytest.fixture

@@ -53,10 +53,14 @@ def test_enqueue_again_under_its_id_is_all_known(service: Any, run: Any) -> None
 
 def test_enqueue_and_wait(service: Any, run: Any) -> None:
     service.per_look = 1
-    result = run("enqueue", "-", "--wait", "--interval", "0.001", "--id", "b", input=ndjson([REQUEST] * 3))
+    result = run("enqueue", "-", "--wait", "--id", "b", input=ndjson([REQUEST] * 3))
     assert result.exit_code == 0
-    assert "Batch b: 3 completed. Cost 1.23 USD.\nNext: boomerang results b -o results.jsonl\n" in result.stdout
+    assert (
+        "Batch b: 3 completed. Cost 1.23 USD.\nNext: boomerang results b -o results.jsonl, or boomerang save b\n"
+        in result.stdout
+    )
     assert "1 of 3 ended: 1 completed, 2 queued" in result.stderr
+    assert service.paths()[1:] == ["GET /v1/batches/b", "GET /v1/batches/b/events"]
     assert plain(result.output)
 
 
@@ -90,7 +94,7 @@ def test_watch_counts_failed_jobs_in_its_exit_code(service: Any, run: Any, file:
 def test_watch_on_a_terminal_draws_a_bar(service: Any, run: Any, file: str) -> None:
     run("enqueue", file, "--id", "spring")
     service.per_look = 1
-    result = run("watch", "spring", "--interval", "0.001", env={"FORCE_COLOR": "1"})
+    result = run("watch", "spring", env={"FORCE_COLOR": "1"})
     assert "2/2" in result.stderr
     assert "\x1b[" in result.stderr
 
@@ -119,7 +123,7 @@ def test_ctrl_c_stops_watching_not_the_batch(service: Any, run: Any, ctrl_c: Any
     run("enqueue", file, "--id", "spring")
     service.per_look = 0
     ctrl_c()
-    result = run("watch", "spring", "--interval", "60")
+    result = run("watch", "spring")
     assert result.exit_code == 130
     assert "The batch goes on; look again: boomerang watch spring" in result.stderr
     assert service.paths() == ["POST /v1/batches", "GET /v1/batches/spring"]
@@ -173,10 +177,14 @@ def test_show_is_pretty_and_harmless(service: Any, run: Any, file: str) -> None:
     assert json.loads(run("show", "spring.1", "--json").stdout)["usage"]["cost"] == "0.0065"
 
 
-def test_show_of_a_batch_points_to_watch(service: Any, run: Any, file: str) -> None:
-    run("enqueue", file, "--id", "spring")
+def test_show_tells_a_batch_too(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring", "--label", "shop=7", "--max-cost", "$5")
     result = run("show", "spring")
-    assert (result.exit_code, "boomerang watch spring" in result.stderr) == (1, True)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "jobs       2 of 2 ended\nstates     1 failed, 1 completed\npace       done\n" in result.stdout
+    assert "labels     shop=7\n" in result.stdout
+    assert "cost       1.23 USD (2.00 expected, at most 5)\n" in result.stdout
+    assert json.loads(run("--json", "show", "spring").stdout)["id"] == "spring"
 
 
 def test_list_filters_and_joins_by_tabs(service: Any, run: Any, file: str) -> None:

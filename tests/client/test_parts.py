@@ -8,8 +8,8 @@ import pytest
 
 from boomerang_client import Status, UnexpectedAnswer, errors, new_id
 from boomerang_client.ids import ALPHABET
-from boomerang_client.records import read_accepted, read_batch, read_job
 from boomerang_client.transport import BACKOFF_MAX, Patience
+from boomerang_client.views import read_accepted, read_batch, read_job
 
 
 def test_an_id_has_the_layout_of_a_ulid() -> None:

@@ -106,7 +106,7 @@ def enqueue(
     for member, text in fixed:
         assigned(defaults, member, text)
     columns = Columns(_gathered(mapped), dict(templates))
-    source = _source(screen, file, form or _form(file, columns), _Table(columns, encoding, delimiter), defaults)
+    source = _source(screen, file, form or _form(_name(file), columns), _Table(columns, encoding, delimiter), defaults)
     if dry_run:
         _print(source)
         return
@@ -122,7 +122,7 @@ def enqueue(
                 max_cost=max_cost,
                 on_error=on_error,
                 key=key,
-                folder=Path() if file.name in ("-", "<stdin>") else Path(file.name).parent,
+                folder=Path(_name(file)).parent,
                 patience=patience,
                 progress=progress,
                 on_wait=screen.waiting,
@@ -151,8 +151,14 @@ def _gathered(mapped: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
     return columns
 
 
-def _form(file: BinaryIO, columns: Columns) -> str:
-    ends = Path(file.name.removesuffix(".gz")).suffix.lower()
+def _name(file: BinaryIO) -> str:
+    """The file's name; "" for stdin."""
+    name = getattr(file, "name", "")
+    return "" if not isinstance(name, str) or name in ("-", "<stdin>") else name
+
+
+def _form(name: str, columns: Columns) -> str:
+    ends = Path(name.removesuffix(".gz")).suffix.lower()
     if columns.mapped or columns.templates or ends in (".csv", ".tsv"):
         return "csv"
     return "json" if ends == ".json" else "ndjson"
@@ -178,7 +184,7 @@ class _Table:
 def _source(screen: Screen, file: BinaryIO, form: str, how: _Table, defaults: dict[str, Any]) -> Iterator[Numbered]:
     if form != "csv" and (how.columns.mapped or how.columns.templates):
         raise click.UsageError("--map and --template are for CSV.")
-    opened: Any = gzip.open(file) if file.name.endswith(".gz") else file  # noqa: SIM115 -- click closes the file
+    opened: Any = gzip.open(file) if _name(file).endswith(".gz") else file  # noqa: SIM115 -- click closes the file
     if form == "ndjson":
         return lines(opened, defaults)
     if form == "json":

@@ -87,7 +87,7 @@ def batch_lines(batch: Batch) -> list[Text]:
         ("priority", batch.priority),
         ("weight", batch.weight),
         ("created", batch.created_at),
-        ("cost", f"{batch.cost} USD{f' ({chr(44).join(caps)})' if caps else ''}"),
+        ("cost", f"{batch.cost} USD" + (f" ({', '.join(caps)})" if caps else "")),
     ]
     return [Text.assemble((f"{name:<11}", "dim"), clean(value)) for name, value in rows if value]
 

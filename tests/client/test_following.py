@@ -1,0 +1,186 @@
+"""Following a batch: events with everything that can happen to them, and jobs as they end, each once."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from boomerang_client import Client, Job, ServiceUnavailable, Status, StillRunning
+from boomerang_client.following import Ended
+
+REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
+
+
+def paths(service: Any) -> list[str]:
+    return [one.path.rpartition("/")[2] for one in service.seen if one.method == "GET"]
+
+
+def test_events_bring_the_changes(client: Client, service: Any, pauses: list[float]) -> None:
+    service.per_look = 1
+    batch = client.batch([REQUEST] * 4, "b")
+    looks = []
+    assert batch.wait(progress=lambda seen: looks.append(seen.finished)) is batch
+    assert looks == [2, 3, 4]
+    assert paths(service) == ["b", "b", "events"]
+    assert (batch.done, pauses) == (True, [])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"status": 503, "headers": {"Retry-After": "1"}}, id="all seats taken"),
+        pytest.param({"status": 429}, id="too busy"),
+        pytest.param({}, id="cut"),
+    ],
+)
+def test_where_events_are_not_to_be_had_it_looks(
+    client: Client, service: Any, fault_type: Any, pauses: list[float], fault: dict[str, Any]
+) -> None:
+    service.per_look = 1
+    batch = client.batch([REQUEST] * 4, "b")
+    service.on_request = lambda: paths(service)[-1] == "events" and service.faults.append(fault_type(**fault))
+    batch.wait()
+    assert paths(service) == ["b", "b", "events", "b", "events", "b"]
+    assert pauses == [1, 1]
+
+
+def test_events_that_break_off_are_asked_for_again(client: Client, service: Any) -> None:
+    service.per_look = 1
+    batch = client.batch([REQUEST] * 6, "b")
+    service.events_cut_after = 1
+    batch.wait()
+    assert paths(service) == ["b", "b", "events", "b", "events", "b"]
+
+
+def test_a_service_that_goes_away_meanwhile_is_waited_for(
+    client: Client, service: Any, fault_type: Any, pauses: list[float]
+) -> None:
+    service.per_look = 1
+    batch = client.batch([REQUEST] * 6, "b")
+    service.events_cut_after = 1
+    service.on_request = lambda: service.faults.extend([fault_type()] * 12 if len(service.seen) == 5 else [])
+    batch.wait()
+    assert pauses == [1, 1, 2, 1]  # after the events that broke off, and for the service in between
+    service.on_request = lambda: service.faults.append(fault_type())
+    with pytest.raises(ServiceUnavailable):  # one that is away from the beginning is not
+        client.wait("b")
+
+
+def test_waiting_ends_with_the_timeout_also_where_no_event_comes(client: Client, service: Any) -> None:
+    service.per_look = 0
+    batch = client.batch([REQUEST], "b")
+    service.events_cut_after = 0
+    with pytest.raises(StillRunning, match="0 of 1 jobs ended in 5 s"):
+        batch.wait(timeout=5)
+    with pytest.raises(StillRunning, match="0 of 1 jobs ended"):
+        list(batch.results(timeout=5))
+
+
+def test_results_as_they_finish_each_once(client: Client, service: Any) -> None:
+    service.per_look = 0
+    service.page = 3
+    batch = client.batch([REQUEST] * 10, "b")
+    order = list(range(1, 11))
+    random.Random(7).shuffle(order)
+    ending = iter(order)
+
+    def end_one() -> None:
+        if (number := next(ending, None)) is not None:
+            service.end(f"b.{number}")
+
+    service.on_request = end_one
+    found = [job.id for job in batch.results()]
+    assert sorted(found) == sorted(service.batches["b"])
+    assert len(found) == 10
+    assert batch.refresh().done
+
+
+def test_results_of_a_batch_that_is_done_come_in_input_order(client: Client, service: Any) -> None:
+    batch = client.batch([REQUEST] * 5, "b")
+    assert [job.id for job in batch.results()] == service.batches["b"]
+    assert [job.id for job in batch.results()] == service.batches["b"]  # again from the beginning
+
+
+class Jobs:
+    """A batch's jobs in pages of two, as `GET /v1/jobs?batch=` has them; it notes what is read."""
+
+    def __init__(self, count: int) -> None:
+        self.states = [Status.QUEUED] * count
+        self.read: list[int] = []
+
+    def fetch(self, cursor: str | None) -> tuple[list[Job], str | None]:
+        start = int(cursor or 0)
+        self.read.append(start)
+        jobs = [
+            Job(id=str(place), status=status, model="m")
+            for place, status in list(enumerate(self.states))[start : start + 2]
+        ]
+        return jobs, str(start + 2) if start + 2 < len(self.states) else None
+
+    def finished(self) -> int:
+        return sum(status.final for status in self.states)
+
+
+@pytest.fixture
+def search() -> Callable[..., tuple[list[int], list[int]]]:
+    """`search(jobs, ended)`: what is found, and which pages were read for it."""
+
+    def one(jobs: Jobs, ended: Ended, *, everywhere: bool = False) -> tuple[list[int], list[int]]:
+        jobs.read.clear()
+        found = [int(job.id) for job in ended.search(jobs.finished(), everywhere=everywhere)]
+        return found, jobs.read[:]
+
+    return one
+
+
+def test_the_search_reads_what_is_open_and_no_more(search: Any) -> None:
+    jobs = Jobs(10)
+    ended = Ended(jobs.fetch)
+    jobs.states[0] = Status.COMPLETED
+    assert search(jobs, ended) == ([0], [0])
+    jobs.states[1] = jobs.states[4] = Status.FAILED
+    assert search(jobs, ended) == ([1, 4], [0, 2, 4])
+    # the first page is through and never read again
+    jobs.states[5] = Status.COMPLETED
+    assert search(jobs, ended) == ([5], [2, 4])
+    jobs.states[2:] = [Status.COMPLETED] * 8
+    assert search(jobs, ended, everywhere=True) == ([2, 3, 6, 7, 8, 9], [2, 6, 8])
+
+
+def test_a_job_that_is_tried_again_is_not_told_twice_and_hides_no_other(search: Any) -> None:
+    jobs = Jobs(6)
+    ended = Ended(jobs.fetch)
+    jobs.states[0] = jobs.states[1] = Status.FAILED
+    assert search(jobs, ended) == ([0, 1], [0])
+    # one is tried again, another ends: as many have ended as before
+    jobs.states[1], jobs.states[2] = Status.QUEUED, Status.COMPLETED
+    assert search(jobs, ended)[0] == [2]
+    jobs.states[1:] = [Status.COMPLETED] * 5
+    assert search(jobs, ended, everywhere=True)[0] == [3, 4, 5]
+
+
+def test_lines_that_are_added_are_found(search: Any) -> None:
+    jobs = Jobs(3)
+    ended = Ended(jobs.fetch)
+    jobs.states[:] = [Status.COMPLETED] * 3
+    assert search(jobs, ended)[0] == [0, 1, 2]
+    jobs.states += [Status.COMPLETED] * 3
+    assert search(jobs, ended)[0] == [3, 4, 5]
+
+
+def test_jobs_that_are_forgotten_move_no_other_into_view(search: Any) -> None:
+    jobs = Jobs(4)
+    ended = Ended(jobs.fetch)
+    jobs.states[0] = Status.COMPLETED
+    assert search(jobs, ended)[0] == [0]
+    # the first is forgotten, and its page fills up with the next one's first job
+    jobs.states[2] = Status.COMPLETED
+    whole = jobs.fetch
+    ended.fetch = lambda cursor: ([*whole(cursor)[0][1:], whole("2")[0][0]], "2") if cursor is None else whole(cursor)
+    assert [int(job.id) for job in ended.search(2, everywhere=True)] == [2]
+
+
+def test_waiting_with_progress_shows_a_line(client: Client, service: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    client.batch([REQUEST, REQUEST | {"prompt": "please fail"}], "b").wait(progress=True)
+    assert capsys.readouterr().err == "b  [========================]  2/2  1 failed\n"
