@@ -12,13 +12,12 @@ from typing import BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 
 from boomerang_client.answers import Saved
 from boomerang_client.errors import NotSaved
 from boomerang_client.records import Job, Output
-from boomerang_client.transport import AWAY, Patience, pause_before
+from boomerang_client.transport import AWAY, ClosingAdapter, Patience, pause_before
 
 AT_ONCE = 8
 TRIES = 4
@@ -45,7 +44,7 @@ class Saver:
         self._session = requests.Session()
         self._session.auth = lambda request: request  # none, not even the .netrc's
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = HTTPAdapter(
+        adapter = ClosingAdapter(
             pool_maxsize=at_once,
             max_retries=Patience(
                 TRIES - 1, status_forcelist=(429, *AWAY), backoff_factor=0.5, raise_on_status=False

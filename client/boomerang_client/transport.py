@@ -76,7 +76,23 @@ class UploadPatience(Patience):
     RETRY_AFTER_STATUS_CODES = frozenset({503})
 
 
-class Adapter(HTTPAdapter):
+class ClosingAdapter(HTTPAdapter):
+    """Closes its sockets when it is closed.
+
+    urllib3 2 only forgets its pools, and their sockets close when the collector finds them; after an error its own
+    frames refer to the pool, so that may be long after.
+    """
+
+    def close(self) -> None:
+        pools = self.poolmanager.pools
+        for key in pools.keys():  # noqa: SIM118 -- not a dict: it refuses to be iterated
+            pool = pools.get(key)
+            if pool is not None:
+                pool.close()
+        super().close()
+
+
+class Adapter(ClosingAdapter):
     """Repeats every request but two kinds: a retry, and a stream of events.
 
     A retry has no id of its own: if the first one was carried out and its attempt has failed since, a repeat would
@@ -86,8 +102,8 @@ class Adapter(HTTPAdapter):
 
     def __init__(self, retry: Retry, uploads: Retry) -> None:
         super().__init__(max_retries=retry)
-        self._once = HTTPAdapter(max_retries=Retry(0, read=False))
-        self._uploads = HTTPAdapter(max_retries=uploads)
+        self._once = ClosingAdapter(max_retries=Retry(0, read=False))
+        self._uploads = ClosingAdapter(max_retries=uploads)
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         path = request.path_url.partition("?")[0]
@@ -98,14 +114,6 @@ class Adapter(HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
     def close(self) -> None:
-        # urllib3 2 only forgets its pools here, and closes their sockets when the collector finds them; after an error
-        # its own frames refer to the pool, so that may be long after.
-        for adapter in (self, self._once, self._uploads):
-            pools = adapter.poolmanager.pools
-            for key in pools.keys():  # noqa: SIM118 -- not a dict: it refuses to be iterated
-                pool = pools.get(key)
-                if pool is not None:
-                    pool.close()
         self._once.close()
         self._uploads.close()
         super().close()
