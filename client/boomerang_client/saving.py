@@ -46,9 +46,7 @@ class Saver:
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = ClosingAdapter(
             pool_maxsize=at_once,
-            max_retries=Patience(
-                TRIES - 1, status_forcelist=(429, *AWAY), backoff_factor=0.5, raise_on_status=False
-            ),
+            max_retries=Patience(TRIES - 1, status_forcelist=(429, *AWAY), backoff_factor=0.5, raise_on_status=False),
         )
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, adapter)

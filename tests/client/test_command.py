@@ -1,5 +1,8 @@
 """The `boomerang` command: what it prints where, and its exit codes."""
 
+import csv
+import gzip
+import io
 import json
 import signal
 import threading
@@ -284,3 +287,166 @@ def test_help_needs_no_settings(run: Any, monkeypatch: pytest.MonkeyPatch, args:
 
 def test_text_from_outside_is_cleaned() -> None:
     assert clean("a\x1b[2Jb\x9bc\u202ed\n\te") == "a\ufffd[2Jb\ufffdc\ufffdd e"
+
+
+@pytest.fixture
+def images(service: Any) -> None:
+    service.files = {f"spring.{number}.png": b"\x89PNG\r\n\x1a\npixels" for number in (1, 3)}
+
+
+def test_a_table_with_a_mapping(service: Any, run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "goods.csv"
+    path.write_text("Title;SKU;Stock\nboat;7;1\ncar;;2\n")
+    args = ["--map", "labels.sku=SKU", "--template", "prompt=a {Title}", "--set", "model=m", "--set", "n=2"]
+    result = run("enqueue", str(path), "--id", "b", "--expires-in", "2h", *args)
+    assert (result.exit_code, result.stderr) == (0, "Columns that are not used: Stock\n")
+    common = {"model": "m", "n": 2, "expires_in": 7200.0}
+    assert service.requests["b.2"] == common | {
+        "labels": {"sku": "7"}, "prompt": "a boat", "external_task_id": "b.2",
+    }  # fmt: skip
+    assert service.requests["b.3"] == common | {"prompt": "a car", "external_task_id": "b.3"}
+    dry = run("enqueue", str(path), "--dry-run", *args)
+    assert [json.loads(line)["prompt"] for line in dry.stdout.splitlines()] == ["a boat", "a car"]
+    assert len(service.seen) == 1
+
+
+@pytest.mark.parametrize("name", ["jobs.json", "jobs.jsonl.gz", "jobs.txt"])
+def test_forms_by_the_files_name(service: Any, run: Any, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    data = json.dumps([REQUEST, REQUEST]).encode() if name == "jobs.json" else ndjson([REQUEST, REQUEST])
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert "2 accepted" in run("enqueue", str(path)).stdout
+
+
+def test_pictures_lie_beside_the_file(service: Any, run: Any, tmp_path: Path) -> None:
+    path = tmp_path / "goods.csv"
+    path.write_text("prompt,image_list\na,away.jpg\nb,https://x.example/1.png\n")
+    result = run("enqueue", str(path), "--id", "b", "--set", "model=m")
+    assert result.exit_code == 1
+    assert f"line 2: image_list.0.image: {tmp_path / 'away.jpg'} cannot be read" in result.stderr
+    assert service.batches["b"] == ["b.3"]
+    result = run("enqueue", str(path), "--id", "c", "--set", "model=m", "--on-error", "abort")
+    assert (result.exit_code, "c" in service.batches) == (2, False)
+    assert "line 2: image_list.0.image" in result.stderr
+
+
+def test_the_options_of_a_batch(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--label", "shop=7", "--label", "a=b", "--priority", "low", "--weight", "3", "--id", "b")
+    assert service.seen[0].raw_query == "id=b&label=shop%3D7&label=a%3Db&priority=low&weight=3"
+    run("enqueue", "-", "--idempotency-key", "spring 1", input=ndjson([REQUEST]))
+    assert service.seen[-1].headers["idempotency-key"] == "spring 1"
+    run("resume", "b", "--max-cost", "9.5")
+    assert service.seen[-1].raw_query == "max_cost=9.5"
+
+
+def test_an_upload_that_finds_no_room_says_so(service: Any, run: Any, file: str) -> None:
+    service.room = 0
+    result = run("enqueue", file, "--id", "b", "--patience", "0")
+    assert result.exit_code == 3
+    assert "There is no room" in result.stderr
+    assert "repeat it with the id b" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        pytest.param(["--id", "a", "--idempotency-key", "b"], "leave one of them out", id="id and key"),
+        pytest.param(["--map", "prompt"], "write NAME=VALUE", id="no pair"),
+        pytest.param(["--format", "json", "--map", "a=b"], "are for CSV", id="map without csv"),
+        pytest.param(["--max-cost", "much"], "write it like 12.50", id="money"),
+        pytest.param(["--max-cost", "-1"], "write it like 12.50", id="debt"),
+        pytest.param(["--expires-in", "soon"], "90s, 15m, 2h, 7d", id="duration"),
+        pytest.param(["--weight", "0"], "1<=x<=100", id="weight"),
+        pytest.param(["--format", "csv", "--encoding", "utf-9"], "try utf-8", id="encoding"),
+        pytest.param(["--format", "csv", "--delimiter", ";;"], "one character", id="delimiter"),
+    ],
+)
+def test_options_that_cannot_work(service: Any, run: Any, file: str, args: list[str], says: str) -> None:
+    result = run("enqueue", file, *args)
+    assert (result.exit_code, service.seen) == (2, [])
+    assert says in result.stderr
+
+
+def test_results_as_they_finish(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.per_look = 1
+    result = run("results", "spring", "--follow")
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["spring.1", "spring.3"]
+    only = run("results", "spring", "--follow", "--status", "failed")
+    assert [json.loads(line)["id"] for line in only.stdout.splitlines()] == ["spring.3"]
+
+
+def test_results_as_a_table(service: Any, run: Any, file: str, tmp_path: Path) -> None:
+    run("enqueue", file, "--id", "spring")
+    run("watch", "spring")
+    heading, first, second = csv.reader(io.StringIO(run("results", "spring", "--format", "csv").stdout))
+    assert dict(zip(heading, first, strict=True))["output"] == "https://images.example/spring.1.png"
+    assert dict(zip(heading, second, strict=True))["error_code"] == "002016095"
+    run("results", "spring", "-o", str(tmp_path / "out.csv"), "--status", "failed")
+    assert (tmp_path / "out.csv").read_bytes().count(b"\r\n") == 2
+
+
+def test_save_is_repeatable(service: Any, run: Any, file: str, tmp_path: Path, images: None) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.per_look = 1
+    folder = tmp_path / "out"
+    result = run("save", "spring", "-o", str(folder), "--follow")
+    assert (result.exit_code, result.stdout) == (0, f"1 saved, 0 were there, 0 failed; in {folder}\n")
+    assert [path.name for path in folder.iterdir()] == ["spring.1-1.png"]
+    again = json.loads(run("save", "spring", "-o", str(folder), "--json").stdout)
+    assert (again["outcome"], again["path"]) == ("there", str(folder / "spring.1-1.png"))
+
+
+def test_save_of_a_job(service: Any, run: Any, file: str, tmp_path: Path, images: None) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.files = {"other": b""}
+    service.end("spring.1")
+    result = run("save", "spring.1", "-o", str(tmp_path / "out"))
+    assert (result.exit_code, "HTTP 404" in result.stderr) == (1, True)
+    service.end("spring.3")
+    result = run("save", "spring.3", "-o", str(tmp_path / "out"))
+    assert (result.exit_code, "Job spring.3 is failed: it has no images.\n") == (0, result.stderr)
+    assert run("save", "nothing").exit_code == 1
+
+
+def test_list_batches(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "a", "--label", "shop=7")
+    run("enqueue", "-", "--id", "b", input=ndjson([REQUEST | {"external_task_id": "x"}]))
+    run("watch", "a")
+    assert run("list", "batches").stdout.splitlines() == [
+        "b\t0\t1\t0\trunning\t2026-11-20T10:00:00+00:00\t1.23\t",
+        "a\t2\t2\t1\tdone\t2026-11-20T10:00:00+00:00\t1.23\tshop=7",
+    ]
+    found = run("list", "batches", "--label", "shop=7", "--since", "2h", "--until", "2026-11-21", "--json")
+    assert [json.loads(line)["id"] for line in found.stdout.splitlines()] == ["a"]
+    assert {"created_after", "created_before", "label", "limit"} <= set(service.seen[-1].query)
+    assert run("list", "batches", "--status", "failed").exit_code == 2
+    run("list", "--label", "shop=7", "--since", "2026-11-20T10:00:00Z")
+    assert service.seen[-1].query["created_after"] == "2026-11-20T10:00:00+00:00"
+
+
+def test_spend(service: Any, run: Any) -> None:
+    assert run("spend").stdout == "2026-11-20\t3\t1.23\n"
+    assert service.seen[-1].query == {"by": "day"}
+    assert json.loads(run("spend", "--by", "model", "--from", "2026-11-01", "--json").stdout)["cost"] == "1.23"
+    assert service.seen[-1].query == {"by": "model", "from": "2026-11-01"}
+    shown = run("spend", env={"FORCE_COLOR": "1"}).stdout
+    assert "all" in shown
+    assert run("spend", "--from", "yesterday").exit_code == 2
+
+
+def test_top_once(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring", "--max-cost", "5")
+    shown = run("top", env={"COLUMNS": "140"}).stdout
+    assert "1 batches run, 2 jobs to go, 2.5/s" in shown
+    assert "held: 402: balance exhausted" in shown
+    assert "spring" in shown
+    assert "1.23 of 5" in shown
+    found = json.loads(run("top", "--json").stdout)
+    assert ([lane["name"] for lane in found["lanes"]], found["batches"][0]["id"]) == (["main"], "spring")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(run: Any, shell: str) -> None:
+    result = run("completion", shell)
+    assert (result.exit_code, "_BOOMERANG_COMPLETE" in result.stdout) == (0, True)

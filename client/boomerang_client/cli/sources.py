@@ -46,11 +46,12 @@ def lines(file: BinaryIO, defaults: Mapping[str, Any]) -> Iterator[Numbered]:
 
 def values(file: BinaryIO, defaults: Mapping[str, Any]) -> Iterator[Numbered]:
     """A JSON array, or JSON objects one after the other; raises UsageError where it is broken."""
-    for number, value in enumerate(_JsonValues(io.TextIOWrapper(file, "utf-8-sig")), start=1):
-        if isinstance(value, dict):
-            yield Numbered(number, {**defaults, **value})
-        else:
-            yield Numbered(number, json.dumps(value).encode())  # the service says what it should be
+    with io.TextIOWrapper(file, "utf-8-sig") as text:
+        for number, value in enumerate(_JsonValues(text), start=1):
+            if isinstance(value, dict):
+                yield Numbered(number, {**defaults, **value})
+            else:
+                yield Numbered(number, json.dumps(value).encode())  # the service says what it should be
 
 
 def rows(
@@ -66,18 +67,18 @@ def rows(
 
     Raises UsageError for a table that cannot be read.
     """
-    text = io.TextIOWrapper(file, encoding, newline="")
     csv.field_size_limit(LARGEST)
     number = 1
     try:
-        first = text.readline()
-        header = next(csv.reader([first], delimiter=delimiter or _delimiter(first)), [])
-        plan = _plan([name.strip() for name in header], columns)
-        unused(plan.unused)
-        reader = csv.reader(text, delimiter=delimiter or _delimiter(first), strict=True)
-        for number, cells in enumerate(reader, start=2):
-            if any(cell.strip() for cell in cells):
-                yield Numbered(number, {**defaults, **plan.request(number, cells)})
+        with io.TextIOWrapper(file, encoding, newline="") as text:
+            first = text.readline()
+            between = delimiter or _delimiter(first)
+            header = next(csv.reader([first], delimiter=between), [])
+            plan = _plan([name.strip() for name in header], columns)
+            unused(plan.unused)
+            for number, cells in enumerate(csv.reader(text, delimiter=between, strict=True), start=2):
+                if any(cell.strip() for cell in cells):
+                    yield Numbered(number, {**defaults, **plan.request(number, cells)})
     except UnicodeDecodeError as error:
         raise UsageError(f"After row {number}: it is not {encoding}. Name its encoding: --encoding cp1252.") from error
     except csv.Error as error:
