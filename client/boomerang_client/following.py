@@ -8,11 +8,13 @@ from typing import TypeAlias
 from boomerang_client.errors import ServiceUnavailable, StillRunning, TooBusy
 from boomerang_client.records import Batch, Job, Status
 from boomerang_client.steady import Steady
-from boomerang_client.transport import EVENTS_STALL, Transport
+from boomerang_client.transport import Transport
 from boomerang_client.views import read_batch
 
 #: Seconds between two looks where events are not to be had, and between two searches for jobs that have ended.
 PAUSE = 1.0
+#: Seconds before a time-out from which on it only looks: a stream may be silent for this long.
+NEAR_THE_END = 20.0
 
 #: A page of a batch's jobs in input order, from a cursor on; and the cursor of the next.
 Fetch: TypeAlias = Callable[[str | None], tuple[list[Job], str | None]]
@@ -56,15 +58,18 @@ class Changes:
     def _looks(self) -> Generator[Batch, None, None]:
         while True:
             yield self.steady(self.look)
-            if self.every is None:
+            if self.every is None and self._left > NEAR_THE_END:
                 yield from self._events()
             self.sleep(max(0.0, min(self.every or PAUSE, self._left)))
 
     def _events(self) -> Iterator[Batch]:
         try:
-            with closing(self.transport.events(self.path, max(0.1, min(EVENTS_STALL, self._left)))) as events:
+            with closing(self.transport.events(self.path)) as events:
                 for data in events:
-                    yield read_batch(data)
+                    if data is not None:
+                        yield read_batch(data)
+                    if self._left <= NEAR_THE_END:
+                        return
         except (TooBusy, ServiceUnavailable):
             return  # all seats are taken, or it broke off: the next look says how it is
 

@@ -178,7 +178,7 @@ class Transport:
         return self._json("POST", path, data=body, params=params, headers=headers, timeout=timeout)
 
     def events(self, path: str, longest: float = EVENTS_STALL) -> Generator[Any, None, None]:
-        """The parsed data of server-sent events as they come; ends when the service ends the stream.
+        """The parsed data of server-sent events as they come, None for a sign of life; ends as the service ends it.
 
         Raises ServiceUnavailable when it breaks off, or nothing comes for `longest` seconds. Closing the iterator
         closes the connection.
@@ -190,6 +190,8 @@ class Transport:
                 for line in response.iter_lines(chunk_size=None):
                     if line.startswith(b"data:"):
                         yield _parsed(line[5:], "An event")
+                    elif line.startswith(b":"):
+                        yield None
         except RequestException as error:
             raise ServiceUnavailable(f"The events of {self.url} broke off. Ask again.") from error
 

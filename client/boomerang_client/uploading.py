@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from boomerang_client.answers import BatchAccepted
-from boomerang_client.errors import Conflict, LineError, UsageError
+from boomerang_client.errors import Invalid, LineError, UsageError
 from boomerang_client.lines import Numbered, encode, parsed
 from boomerang_client.pictures import Picture, PicturesRefused, resolve
 from boomerang_client.steady import Steady
@@ -63,7 +63,7 @@ class Upload:
         self._done = BatchAccepted(id=batch, accepted=0)
 
     def in_parts(self, lines: Iterator[Numbered]) -> BatchAccepted:
-        """Take in what is acceptable; the other lines are listed. Raises Conflict where this is another upload."""
+        """Take in what is acceptable; the other lines are listed. Raises Invalid where this is another upload."""
         part = _Part(self._clock())
         sent = False
         for number, line in lines:
@@ -136,8 +136,9 @@ class Upload:
         errors = [LineError(part.numbers[one.line - 1], one.errors, one.codes) for one in done.errors]
         another = next((one.line for one in errors if "external_task_id" in one.errors and one.line in part.made), None)
         if another is not None:
-            raise Conflict(
-                409,
+            # The service says the same of a first part, whose lines it counts as we do.
+            raise Invalid(
+                422,
                 detail=f"Line {another} is another request than before under the batch id {self._batch}. "
                 "Send another upload under another id.",
             )

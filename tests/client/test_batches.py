@@ -12,7 +12,6 @@ import pytest
 
 from boomerang_client import (
     Client,
-    Conflict,
     Invalid,
     NotFound,
     ServiceUnavailable,
@@ -165,7 +164,7 @@ def test_a_batch_of_nothing_is_one(client: Client, service: Any, lines: list[byt
 
 def test_another_upload_under_the_same_id_is_a_conflict(client: Client, service: Any) -> None:
     client.enqueue_batch(LINES, id="spring")
-    with pytest.raises(Conflict, match="Line 2 is another request than before under the batch id spring"):
+    with pytest.raises(Invalid, match="Line 2 is another request than before under the batch id spring"):
         client.enqueue_batch([LINES[0], LINES[0]], id="spring")
     assert client.enqueue_batch([*LINES, LINES[0]], id="spring").accepted == 1  # more lines are no contradiction
 

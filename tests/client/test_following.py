@@ -1,13 +1,15 @@
 """Following a batch: events with everything that can happen to them, and jobs as they end, each once."""
 
+import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from boomerang_client import Client, Job, ServiceUnavailable, Status, StillRunning
-from boomerang_client.following import Ended
+from boomerang_client.following import Changes, Ended
+from boomerang_client.steady import Steady
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
 
@@ -75,6 +77,25 @@ def test_waiting_ends_with_the_timeout_also_where_no_event_comes(client: Client,
         batch.wait(timeout=5)
     with pytest.raises(StillRunning, match="0 of 1 jobs ended"):
         list(batch.results(timeout=5))
+
+
+def test_signs_of_life_do_not_hide_the_timeout(client: Client, service: Any) -> None:
+    service.per_look = 0
+    batch = client.batch([REQUEST], "b")
+    ticks = itertools.count()
+
+    class Silent:
+        def events(self, path: str) -> Iterator[None]:
+            yield from itertools.repeat(None)
+
+    def clock() -> float:
+        return next(ticks)
+
+    steady = Steady(0, clock, lambda _: None)
+    changes = Changes(Silent(), "/events", batch.refresh, steady, clock, lambda _: None, timeout=60)  # type: ignore[arg-type]
+    with pytest.raises(StillRunning):
+        list(changes)
+    assert 60 <= next(ticks) < 70
 
 
 def test_results_as_they_finish_each_once(client: Client, service: Any) -> None:

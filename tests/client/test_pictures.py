@@ -15,8 +15,8 @@ from PIL import Image
 from boomerang_client import Client, PicturesRefused
 from boomerang_client.images import MAX_BYTES, Header, problem_of, read_header
 from boomerang_client.pictures import names_file
-from schemas.images import image_problem
 from schemas.images import MAX_BYTES as THE_SERVICES
+from schemas.images import image_problem
 
 OMNI = {"model": "kirin_image_omni", "prompt": "a cat"}
 

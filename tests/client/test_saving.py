@@ -97,8 +97,8 @@ def test_what_cannot_be_had_is_said_and_the_others_go_on(batch: Any, service: An
     ],
 )
 def test_a_file_is_whole_or_not_there(
-    *, client: Client, service: Any, fault_type: Any, tmp_path: Path, fault: dict[str, Any], times: int, error: str | None
-) -> None:  # fmt: skip
+    *, client: Client, service: Any, fault_type: Any, tmp_path: Path, fault: Any, times: int, error: str | None
+) -> None:
     service.files = {"one.png": PNG}
     job = client.generate(**REQUEST, external_task_id="one").wait()
 

@@ -1,0 +1,84 @@
+"""The client and the service's OpenAPI document say the same. (What each test asks is held to it in conftest.)"""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from boomerang_client import Batch, Client, Job, Lane, Status
+from boomerang_client.answers import BatchAccepted, BatchChanged
+from boomerang_client.batches import Batches
+from boomerang_client.cli import table
+from boomerang_client.cli.sources import MEMBERS
+from boomerang_client.jobs import LONG_POLL_MAX, PAGE
+from boomerang_client.pictures import LISTS, SINGLE
+from webhook import batch_results
+
+#: Where a record has another name for a member of a view.
+ELSEWHERE = {"usage": "cost"}
+#: Agreed members of views that the service does not show yet. To be empty.
+AGREED = {
+    "JobView": {"priority", "expires_at", "lane"},
+    "BatchView": {"labels", "priority", "weight", "max_cost", "expected_cost", "reason"},
+    "LaneView": {"breaker"},
+}
+OURS = {"raw", "service", "upload"}
+
+
+def members(openapi: dict[str, Any], view: str) -> set[str]:
+    return set(openapi["components"]["schemas"][view]["properties"])
+
+
+@pytest.mark.parametrize(
+    ("view", "record"),
+    [("JobView", Job), ("BatchView", Batch), ("BatchAccepted", BatchAccepted), ("BatchChanged", BatchChanged)],
+)
+def test_records_know_every_member_of_their_views(openapi: dict[str, Any], view: str, record: Any) -> None:
+    shown = {ELSEWHERE.get(name, name) for name in members(openapi, view)}
+    known = {field.name for field in fields(record)} - OURS
+    assert shown - known == set()
+    assert known - shown - AGREED.get(view, set()) == set()
+
+
+def test_a_lane_is_read_by_members_that_it_has(openapi: dict[str, Any]) -> None:
+    known = {field.name for field in fields(Lane)} - OURS
+    assert known - members(openapi, "LaneView") - AGREED["LaneView"] == set()
+
+
+def test_the_fakes_views_are_the_services(openapi: dict[str, Any], client: Client, service: Any) -> None:
+    batch = client.batch([{"model": "m"}], "b")
+    job = client.job("b.1")
+    for view, shown in (("JobView", job.raw), ("BatchView", batch.raw), ("BatchAccepted", batch.upload.view)):
+        known = members(openapi, view) | AGREED.get(view, set())
+        assert set(shown) <= known
+        assert (
+            set(openapi["components"]["schemas"][view].get("required", [])) - set(shown) - AGREED.get(view, set())
+            == set()
+        )
+
+
+def test_states_and_limits(openapi: dict[str, Any]) -> None:
+    states = openapi["components"]["schemas"]["JobView"]["properties"]["status"]["enum"]
+    assert set(states) == {status.value for status in Status} - {"unknown"}
+    parameters = {
+        each["name"]: each["schema"]
+        for path in ("/v1/jobs", "/v1/jobs/{job_id}")
+        for each in openapi["paths"][path]["get"]["parameters"]
+        if "schema" in each
+    }
+    assert parameters["limit"]["maximum"] == PAGE
+    assert parameters["wait"]["maximum"] == LONG_POLL_MAX
+
+
+def test_members_of_requests(openapi: dict[str, Any]) -> None:
+    requests = [openapi["components"]["schemas"][name] for name in ("KirinImageOmni", "KirinV21Reference2Image")]
+    known = set().union(*(each["properties"] for each in requests)) | {"priority", "expires_in"}
+    assert set(MEMBERS) <= known
+    assert {*LISTS, *SINGLE} <= known
+    parameters = set(Batches.generate.__annotations__) - {"return", "more"}
+    assert known - parameters == {"watermark_info", "callback_url"}  # rare: by **more
+    assert parameters - known == set()
+
+
+def test_tables_have_the_services_columns() -> None:
+    assert table.COLUMNS == batch_results.COLUMNS

@@ -1,0 +1,156 @@
+"""The command as a process: Ctrl-C, broken pipes, keys, completion in a real shell."""
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
+COMMAND = Path(sys.executable).with_name("boomerang")
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(service: Any) -> Iterator[Start]:
+    """`start("watch", "b")`: the command, under way."""
+    running: list[subprocess.Popen[str]] = []
+
+    def one(*args: str, **options: Any) -> subprocess.Popen[str]:
+        given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        running.append(subprocess.Popen([COMMAND, *args], **(given | options)))
+        return running[-1]
+
+    yield one
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def spring(service: Any, client: Any) -> str:
+    """A batch that does not end."""
+    service.per_look = 0
+    return client.batch([REQUEST] * 3, "spring").id
+
+
+def test_ctrl_c_stops_watching_never_the_batch(
+    service: Any, start: Start, spring: str, wait_for: Callable[..., None]
+) -> None:
+    watching = start("watch", spring)
+    wait_for(lambda: "GET /v1/batches/spring/events" in service.paths())
+    watching.send_signal(signal.SIGINT)
+    _, said = watching.communicate(timeout=10)
+    assert watching.returncode == 130
+    assert "The batch goes on; look again: boomerang watch spring" in said
+    assert "Traceback" not in said
+    assert [path for path in service.paths() if path.startswith("POST")] == ["POST /v1/batches"]
+
+
+def test_ctrl_c_stops_following_and_saving(
+    service: Any, start: Start, spring: str, tmp_path: Path, wait_for: Callable[..., None]
+) -> None:
+    service.files = {"spring.1.png": b"\x89PNG\r\n\x1a\npixels"}
+    service.end("spring.1")
+    saving = start("save", spring, "--follow", "-o", str(tmp_path / "out"))
+    wait_for((tmp_path / "out" / "spring.1-1.png").exists)
+    saving.send_signal(signal.SIGINT)
+    assert "fetches the rest" in saving.communicate(timeout=10)[1]
+    assert saving.returncode == 130
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["spring.1-1.png"]
+
+    results = start("results", spring, "--follow", "-o", str(tmp_path / "results.jsonl"))
+    wait_for(lambda: (tmp_path / "results.jsonl.part").exists() and service.paths()[-1].endswith("/events"))
+    results.send_signal(signal.SIGINT)
+    assert "The batch goes on" in results.communicate(timeout=10)[1]
+    assert (results.returncode, [path.name for path in tmp_path.iterdir()]) == (130, ["out"])
+
+
+def test_ctrl_c_in_the_middle_of_an_upload_and_the_same_again(
+    service: Any, start: Start, tmp_path: Path, wait_for: Callable[..., None]
+) -> None:
+    # Given an upload whose lines come slowly
+    reading, writing = os.pipe()
+    sending = start("enqueue", "-", "--id", "b", stdin=reading)
+    os.close(reading)
+    os.write(writing, json.dumps(REQUEST).encode() + b"\n")
+    wait_for(lambda: not _unread(writing))
+    sending.send_signal(signal.SIGINT)
+    _, said = sending.communicate(timeout=10)
+    os.close(writing)
+    assert (sending.returncode, "the same command with --id b; nothing is bought twice" in said) == (130, True)
+    # When the same is sent again, as often as one likes
+    lines = tmp_path / "jobs.jsonl"
+    lines.write_text(json.dumps(REQUEST) + "\n")
+    for _ in range(2):
+        assert start("enqueue", str(lines), "--id", "b").wait(10) == 0
+    # Then there is one job
+    assert service.batches["b"] == ["b.1"]
+
+
+def _unread(pipe: int) -> int:
+    """Bytes that nobody has read yet."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(service: Any, start: Start, client: Any) -> None:
+    client.batch([REQUEST | {"prompt": "x" * 50}] * 2000, "b")
+    results = start("results", "b")
+    assert results.stdout is not None
+    assert json.loads(results.stdout.readline())["id"] == "b.1"
+    results.stdout.close()
+    assert results.wait(10) in (0, 1)
+    assert results.stderr is not None
+    assert results.stderr.read() == ""
+
+
+def test_top_is_alive_and_q_ends_it(service: Any, start: Start, spring: str, wait_for: Callable[..., None]) -> None:
+    ours, theirs = pty.openpty()
+    env = os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
+    watching = start("top", "--interval", "0.2s", stdin=theirs, stdout=theirs, stderr=theirs, text=False, env=env)
+    os.close(theirs)
+    shown = bytearray()
+
+    def look() -> bytearray:
+        shown.extend(os.read(ours, 65536))
+        return shown
+
+    wait_for(lambda: b"spring" in look() and b"held: 402: balance exhausted" in shown)
+    wait_for(lambda: look() and service.paths().count("GET /v1/lanes") >= 3)
+    os.write(ours, b"q")
+    assert watching.wait(10) == 0
+    os.close(ours)
+
+
+def test_bash_completes_commands_and_options(service: Any, tmp_path: Path) -> None:
+    script = f"""
+    PATH={COMMAND.parent}:$PATH
+    eval "$(boomerang completion bash)"
+    COMP_WORDS=(boomerang re) COMP_CWORD=1
+    _boomerang_completion boomerang && echo "${{COMPREPLY[@]}}"
+    COMPREPLY=() COMP_WORDS=(boomerang retry --dr) COMP_CWORD=2
+    _boomerang_completion boomerang && echo "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == ("results resume retry\n--dry-run\n", "")
+    assert service.seen == []
+
+
+def test_without_click_the_library_works_and_the_command_says_what_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise ModuleNotFoundError(name='click')\n")
+    env = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
+    code = "import boomerang_client, sys; print('rich' in sys.modules)\nfrom boomerang_client.cli import main"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout, done.returncode) == ("False\n", 1)
+    assert done.stderr == "The command needs click and rich: pip install 'boomerang-client[cli]'\n"

@@ -1,0 +1,204 @@
+"""The client against the real service, on a real Redis; the provider's part is played by its callbacks."""
+
+import asyncio
+import csv
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from boomerang_client import Client, Conflict, Invalid, NotFound, Status, Unauthorized, UsageError, uploading
+from boomerang_client.cli import table
+from jobs.record import Result
+from jobs.states import State
+from jobs.store import Store
+from schemas import callback_path
+from webhook.app import create_app
+from webhook.settings import Settings
+
+KEY, SECRET = "a-producer-key-for-tests", "a-callback-secret-for-tests"
+OMNI = {"model": "kirin_image_omni", "prompt": "a fox"}
+PICTURE = {"type": "image", "url": "https://cdn.example.com/1.png"}
+DONE = {"id": "t", "status": "completed", "output": [{"content": [PICTURE]}], "usage": {"cost": "0.0065"}}
+
+
+class Quiet(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
+        """Nothing."""
+
+
+@pytest.fixture
+def url(redis_url: str, store: Store) -> Iterator[str]:
+    """The address of the real service."""
+    settings = Settings(redis_url=redis_url, broker_url=redis_url, api_keys=(KEY,), callback_secrets=(SECRET,))
+    server = make_server("127.0.0.1", 0, create_app(settings, store), threaded=True, request_handler=Quiet)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def real(url: str) -> Iterator[Client]:
+    with Client(url, KEY) as client:
+        yield client
+
+
+@pytest.fixture
+def end(url: str, store: Store) -> Callable[..., None]:
+    """`end("id", …)`: the provider takes these jobs and is done with them, or (`failed`) refuses them."""
+
+    def finish(*ids: str, failed: bool = False) -> None:
+        store.admit(1000)
+        for claim in store.claim(list(ids)):
+            if failed:
+                error = Result(error={"code": "1301", "message": "=refused"})
+                store.finish(claim.id, State.FAILED, error, "submit", fence=claim.fence)
+                continue
+            assert store.started(claim.id, claim.fence, f"task-{claim.id}")
+            path = callback_path(claim.external_task_id, SECRET)
+            assert requests.post(url + path, json=DONE, timeout=10).status_code == 204
+
+    return finish
+
+
+def test_a_job_from_its_door_to_its_end(real: Client, end: Any) -> None:
+    job = real.generate(**OMNI, labels={"shop": "7"}, external_task_id="fox:1")
+    assert (job.id, job.status, job.labels) == ("fox:1", Status.QUEUED, {"shop": "7"})
+    assert real.generate(**OMNI, labels={"shop": "7"}, external_task_id="fox:1") == job
+    ending = threading.Timer(0.1, end, ["fox:1"])
+    ending.start()
+    assert job.wait(timeout=20) is job
+    ending.join()
+    assert (job.status, str(job.cost), job.output[0].url) == (Status.COMPLETED, "0.0065", PICTURE["url"])
+    with pytest.raises(Invalid, match="n: must be from 1 to 9, not 12"):
+        real.generate(**OMNI, n=12)
+    with pytest.raises(Conflict):
+        real.generate(**OMNI, n=2, external_task_id="fox:1")
+    with pytest.raises(NotFound):
+        real.job("another")
+    with Client(real._transport.url, "wrong") as stranger, pytest.raises(Unauthorized):
+        stranger.job("fox:1")
+
+
+def test_a_generators_lines_in_parts_and_again(real: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploading, "PART_LINES", 40)
+    told = []
+    batch = real.batch((OMNI | {"n": 1 + number % 10} for number in range(100)), "foxes", progress=told.append)
+    assert [each.accepted + each.rejected for each in told] == [40, 80, 100]
+    assert (batch.accepted, batch.upload.rejected) == (90, 10)
+    assert [error.line for error in batch.upload.errors] == list(range(10, 101, 10))
+    assert batch.upload.errors[0].codes == ("002016003",)
+    assert [job.id for job in real.results(batch)][:10] == [f"foxes.{n}" for n in (*range(1, 10), 11)]
+    # The service names lines as the client does: one upload in one piece is the same upload
+    monkeypatch.setattr(uploading, "PART_LINES", 5000)
+    again = real.enqueue_batch((OMNI | {"n": 1 + number % 10} for number in range(100)), "foxes")
+    assert (again.accepted, again.known, again.rejected) == (0, 90, 10)
+    for place in (1, 3):  # the first is refused by the service, the other seen here, in a part of its own
+        monkeypatch.setattr(uploading, "PART_LINES", 2)
+        lines = [OMNI | {"n": 1 + number} for number in range(3)]
+        lines[place - 1] = OMNI | {"prompt": "a hare"}
+        with pytest.raises(Invalid, match=f"Line {place} is another request"):
+            real.enqueue_batch(lines, "foxes")
+
+
+def test_all_or_none_and_keys(real: Client) -> None:
+    with pytest.raises(Invalid) as caught:
+        real.batch([OMNI, OMNI | {"n": 12}], "b", on_error="abort")
+    assert [(error.line, list(error.errors), error.codes) for error in caught.value.lines] == [
+        (2, ["n"], ("002016003",))
+    ]
+    whole = real.batch((OMNI for _ in range(3)), "b", on_error="abort")
+    assert (whole.upload.accepted, whole.accepted) == (3, 3)
+    assert real.enqueue_batch([OMNI] * 3, "b").known == 3  # in parts, under the same names
+    keyed = real.batch([OMNI], key="Frühling 1")
+    assert real.batch([OMNI], key="Frühling 1").id == keyed.id
+    with pytest.raises(Invalid, match="another"):
+        real.batch([OMNI | {"n": 2}], key="Frühling 1")
+    with pytest.raises(UsageError):
+        real.batch("jobs.jsonl")
+
+
+def test_a_batch_followed_to_its_end(real: Client, end: Any) -> None:
+    batch = real.batch([OMNI] * 5, "b")
+    found = [job.id for job in _ending(batch.results(timeout=30), end)]
+    assert found[:2] == ["b.2", "b.4"]
+    assert sorted(found) == [f"b.{number}" for number in range(1, 6)]
+    assert batch.wait(timeout=5).counts[Status.COMPLETED] == 4
+    assert (batch.errors, [job.id for job in batch.failures()]) == ({"1301": 1}, ["b.3"])
+    assert [job.id for job in real.results(batch, ["failed"])] == ["b.3"]
+    assert batch.retry(dry_run=True).affected == 1
+    assert batch.retry(codes=["1301"]).affected == 1
+    assert (batch.pause().action, batch.refresh().paused) == ("pause", True)
+    assert (batch.resume().action, batch.refresh().paused) == ("resume", False)
+    assert batch.cancel().affected == 1
+    assert batch.refresh().done
+    assert [lane.held for lane in real.lanes()] == [False]
+
+
+def _ending(results: Iterator[Any], end: Any) -> Iterator[Any]:
+    """The results, of which two end first, and the rest once these were seen."""
+    end("b.2", "b.4")
+    for number, job in enumerate(results):
+        yield job
+        if number == 1:
+            end("b.1", "b.5")
+            end("b.3", failed=True)
+
+
+def test_a_table_is_the_services_own(real: Client, end: Any) -> None:
+    batch = real.batch([OMNI | {"labels": {"a": 'x, "y"'}}, OMNI, OMNI], "b")
+    end("b.1")
+    end("b.2", failed=True)
+    theirs = requests.get(
+        f"{real._transport.url}/v1/batches/b/results?format=csv", headers={"Authorization": f"Bearer {KEY}"}, timeout=10
+    )
+    ours = table.row(None) + "".join(table.row(job) for job in real.results(batch))
+    assert ours.encode() == theirs.content
+    assert list(csv.reader(io.StringIO(ours)))[2][6] == "'=refused"
+
+
+def test_a_list_goes_on_over_its_pages(real: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boomerang_client.jobs.PAGE", 2)
+    real.batch([OMNI] * 5, "b")
+    assert [job.id for job in real.jobs(batch="b")] == [f"b.{number}" for number in range(1, 6)]
+    assert len(list(real.jobs(status="queued", limit=3))) == 3
+
+
+def test_asyncio_by_threads(real: Client, end: Any) -> None:
+    """As docs/client.md shows it."""
+
+    async def main() -> list[Status]:
+        jobs = await asyncio.to_thread(lambda: [real.generate(**OMNI, external_task_id=f"a{n}") for n in range(3)])
+        await asyncio.to_thread(end, *(job.id for job in jobs))
+        ended = await asyncio.gather(*(asyncio.to_thread(job.wait, 20) for job in jobs))
+        return [job.status for job in ended]
+
+    assert asyncio.run(main()) == [Status.COMPLETED] * 3
+
+
+def test_the_command_there_and_back(
+    *, real: Client, url: str, run: Any, end: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOMERANG_URL", url)
+    monkeypatch.setenv("BOOMERANG_KEY", KEY)
+    goods = tmp_path / "goods.csv"
+    goods.write_text("Title,n\na fox,2\na hare,12\n")
+    result = run("enqueue", str(goods), "--id", "b", "--map", "prompt=Title", "--set", "model=kirin_image_omni")
+    assert result.exit_code == 1
+    assert "line 3: n: must be from 1 to 9, not 12 (002016003)" in result.stderr
+    end("b.2")
+    assert run("watch", "b").exit_code == 0
+    assert json.loads(run("results", "b").stdout)["status"] == "completed"
+    assert "1 of 1 ended" in run("show", "b").stdout
