@@ -25,7 +25,7 @@ class Connection:
     times with full jitter of up to `backoff` × 2^k seconds, honouring a Retry-After of up to a minute.
 
     Errors: see `boomerang_client.errors`; every method may raise ServiceUnavailable, UnexpectedAnswer and ApiError.
-    For threads: one client each. For asyncio: `await asyncio.to_thread(client.enqueue, request)`.
+    It may be shared by threads. For asyncio: `await asyncio.to_thread(client.enqueue, request)`.
     """
 
     def __init__(

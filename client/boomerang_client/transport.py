@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from secrets import SystemRandom
 from typing import Any, TypeAlias
@@ -25,6 +26,8 @@ RETRY_AFTER_MAX = 60.0
 UPLOAD_STALL = 30.0
 # A stream of events gives a sign of life every 15 s.
 EVENTS_STALL = 40.0
+#: Connections that are kept for the next call: as many threads may share a client without making new ones.
+THREADS = 32
 #: What a service or what stands before it answers while it is away.
 AWAY = (502, 503, 504)
 #: What cannot be said twice without meaning more, and what is asked for again by its reader.
@@ -101,7 +104,7 @@ class Adapter(ClosingAdapter):
     """
 
     def __init__(self, retry: Retry, uploads: Retry) -> None:
-        super().__init__(max_retries=retry)
+        super().__init__(max_retries=retry, pool_maxsize=THREADS)
         self._once = ClosingAdapter(max_retries=Retry(0, read=False))
         self._uploads = ClosingAdapter(max_retries=uploads)
 
@@ -128,6 +131,7 @@ class Transport:
         self._session = requests.Session()
         # No proxies and no .netrc from the environment: the latter would replace the key.
         self._session.trust_env = False
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # no state that threads would share
         self._session.headers["Authorization"] = f"Bearer {checked_key(key)}"
         self._session.headers["Accept"] = "application/json, application/x-ndjson, application/problem+json"
         # POSTs may be repeated too: their ids are made on the client (the Adapter knows the exceptions).

@@ -1,9 +1,9 @@
 """The client against the real service, on a real Redis; the provider's part is played by its callbacks."""
 
-import asyncio
 import csv
 import io
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -176,16 +176,27 @@ def test_a_list_goes_on_over_its_pages(real: Client, monkeypatch: pytest.MonkeyP
     assert len(list(real.jobs(status="queued", limit=3))) == 3
 
 
-def test_asyncio_by_threads(real: Client, end: Any) -> None:
-    """As docs/client.md shows it."""
+def test_asyncio_as_the_page_shows_it(
+    real: Client, url: str, end: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "client.md").read_text("utf-8")
+    (block,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "asyncio.run" in each]
+    monkeypatch.setenv("BOOMERANG_URL", url)
+    monkeypatch.setenv("BOOMERANG_KEY", KEY)
+    over = threading.Event()
 
-    async def main() -> list[Status]:
-        jobs = await asyncio.to_thread(lambda: [real.generate(**OMNI, external_task_id=f"a{n}") for n in range(3)])
-        await asyncio.to_thread(end, *(job.id for job in jobs))
-        ended = await asyncio.gather(*(asyncio.to_thread(job.wait, 20) for job in jobs))
-        return [job.status for job in ended]
+    def provide() -> None:
+        while not over.wait(0.05):
+            end(*(job.id for job in real.jobs(status="queued")))
 
-    assert asyncio.run(main()) == [Status.COMPLETED] * 3
+    provider = threading.Thread(target=provide)
+    provider.start()
+    try:
+        exec(compile(block, "docs/client.md", "exec"), {"__name__": "example"})
+    finally:
+        over.set()
+        provider.join()
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["completed"] * 3
 
 
 def test_the_command_there_and_back(
