@@ -23,6 +23,7 @@ lint: $(STAMP) ## check style, types, layers and what the wheels hold
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 -p boomerang_client
 	$(BIN)/lint-imports
 	$(BIN)/python -m ops.wheels
 
