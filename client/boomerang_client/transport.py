@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectTimeout, RequestException, SSLError, Timeout
-from urllib3.exceptions import InvalidHeader, MaxRetryError, ResponseError
+from urllib3.exceptions import InvalidHeader, MaxRetryError, ReadTimeoutError, ResponseError
 from urllib3.util.retry import Retry
 
 from boomerang_client.errors import NotFound, ServiceUnavailable, UnexpectedAnswer, UsageError, api_error
@@ -272,7 +272,9 @@ def _refusal(response: requests.Response, url: str) -> Exception:
 def _why(error: RequestException, url: str) -> str:
     if isinstance(error, ConnectTimeout):
         return f"{url} cannot be reached: no connection in time."
-    if isinstance(error, Timeout):
+    # What was repeated in vain comes wrapped.
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    if isinstance(error, Timeout) or isinstance(reason, ReadTimeoutError):
         return f"{url} did not answer in time."
     if isinstance(error, SSLError):
         return f"{url} cannot be reached: its certificate or TLS set-up was refused."

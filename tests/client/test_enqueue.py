@@ -1,5 +1,6 @@
 """One job: enqueue, look, wait, change; what is repeated and what is not."""
 
+import socket
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -233,6 +234,17 @@ def test_nobody_there(service: Any, fault_type: Any) -> None:
         client.enqueue(REQUEST)
     assert "Check BOOMERANG_URL" in str(caught.value)
     assert caught.value.repeat_id
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_somebody_there_who_does_not_answer(service: Any, retries: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            Client(url, "k", (1, 0.05), retries=retries, backoff=0) as client,
+            pytest.raises(ServiceUnavailable, match="did not answer in time"),
+        ):
+            client.job("a")
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,9 @@ class Screen:
     out: Console = field(default_factory=lambda: Console(file=sys.stdout, highlight=False))
     err: Console = field(default_factory=lambda: Console(file=sys.stderr, highlight=False))
 
-    def client(self) -> Client:
-        """The client, closed when the command ends."""
-        return click.get_current_context().with_resource(Client(self.url, self.key))
+    def client(self, **options: Any) -> Client:
+        """The client, closed when the command ends; `options` as it takes them."""
+        return click.get_current_context().with_resource(Client(self.url, self.key, **options))
 
     def say(self, text: str | Text) -> None:
         """A line of the result, for people."""

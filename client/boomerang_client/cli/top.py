@@ -51,7 +51,8 @@ def top(screen: Screen, interval: float, labels: tuple[tuple[str, str], ...]) ->
 
     With --json, or without a terminal, it says once how things are.
     """
-    client, wanted = screen.client(), dict(labels)
+    # Each look is soon followed by another: what does not come at once is not waited for.
+    client, wanted = screen.client(retries=0, timeout=(3.05, 10)), dict(labels)
     seen = look(client, wanted)
     if screen.as_json:
         views = {"lanes": [lane.raw for lane in seen.lanes], "batches": [batch.raw for batch in seen.batches]}
