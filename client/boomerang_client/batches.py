@@ -16,12 +16,9 @@ from boomerang_client.jobs import PAGE, Jobs
 from boomerang_client.lines import Lines, opened
 from boomerang_client.meter import Meter
 from boomerang_client.records import Batch, Job, Status
-from boomerang_client.steady import Steady
+from boomerang_client.steady import PATIENCE, Steady
 from boomerang_client.uploading import Progress, Upload
 from boomerang_client.views import read_batch, read_changed, read_job, read_list
-
-#: Seconds for which long pieces of work wait for a service that is away or takes nothing in.
-PATIENCE = 600.0
 
 OnWait = Callable[[Exception, float], None]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +14,7 @@ from boomerang_client.ids import new_id
 from boomerang_client.pictures import resolve
 from boomerang_client.records import Job, Status
 from boomerang_client.saving import AT_ONCE, Saver, make_folder
+from boomerang_client.steady import PATIENCE, Steady
 from boomerang_client.views import read_job, read_list
 
 LONG_POLL_MAX = 60.0  # the service's limit of ?wait=
@@ -126,10 +128,12 @@ class Jobs(Connection):
     def wait_for_job(self, job: Job, timeout: float | None = None) -> Job:
         """See `Job.wait`."""
         end = None if timeout is None else self._clock() + timeout
+        # The job came from the service, so its address is right; a restart is sat out.
+        steady = Steady(PATIENCE if timeout is None else min(timeout, PATIENCE), self._clock, self._sleep, reached=True)
         while True:
             began = self._clock()
             left = self._long_poll if end is None else max(end - began, 0)
-            seen = self.job(job.id, wait=left)
+            seen = steady(partial(self.job, job.id, wait=left))
             if seen.status.final:
                 return seen
             now = self._clock()

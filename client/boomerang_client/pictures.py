@@ -15,6 +15,8 @@ Picture: TypeAlias = Path | bytes
 LISTS: Mapping[str, str] = {"image_list": "image", "subject_image_list": "subject_image"}
 SINGLE = ("scene_image", "style_image")
 
+#: Characters of a file's name with its folders: more is none (PATH_MAX).
+LONGEST_NAME = 4096
 #: A file, as long as it looks the same → the hash of its content; and how many of them are remembered.
 _REMEMBERED = 50_000
 #: Seconds after which the service is asked again whether it still has a picture.
@@ -93,6 +95,8 @@ def resolve(
     def one(path: str, value: Any) -> Any:
         picture = _picture(value, folder)
         if picture is None:
+            if folder is None and isinstance(value, str) and names_file(value[:LONGEST_NAME]):
+                errors[path] = (f"{value[:80]!r} is a text; for a file give a pathlib.Path",)
             return value
         try:
             return reference(picture)
@@ -129,7 +133,7 @@ def _entries(given: Any, name: str, member: str, one: Callable[[str, Any], Any])
 def _picture(value: Any, folder: Path | None) -> Picture | None:
     if isinstance(value, Path | bytes):
         return value if isinstance(value, bytes) or folder is None else folder / value
-    if folder is not None and isinstance(value, str) and len(value) < 4096 and names_file(value):  # noqa: PLR2004 -- PATH_MAX
+    if folder is not None and isinstance(value, str) and len(value) < LONGEST_NAME and names_file(value):
         return folder / Path(value).expanduser()
     return None
 

@@ -7,6 +7,8 @@ from boomerang_client.errors import ServiceUnavailable, TooBusy
 
 Answer = TypeVar("Answer")
 
+#: Seconds for which long pieces of work wait for a service that is away or takes nothing in.
+PATIENCE = 600.0
 #: Seconds between two tries where the service names none, doubled each time up to the second.
 _FIRST, _LONGEST = 1.0, 30.0
 
@@ -15,7 +17,8 @@ class Steady:
     """Repeats calls that are safe to repeat, each for up to `patience` seconds.
 
     Being too busy is waited for from the first call on; being away only once a call has succeeded, since before
-    that the address may be wrong. `on_wait` is told the error and the seconds before each wait.
+    that the address may be wrong (`reached`: it is known to be right). `on_wait` is told the error and the seconds
+    before each wait.
     """
 
     def __init__(
@@ -24,10 +27,12 @@ class Steady:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         on_wait: Callable[[Exception, float], None] | None = None,
+        *,
+        reached: bool = False,
     ) -> None:
         self._patience, self._clock, self._sleep = patience, clock, sleep
         self._on_wait = on_wait or (lambda _error, _seconds: None)
-        self._reached = False
+        self._reached = reached
 
     def __call__(self, call: Callable[[], Answer]) -> Answer:
         """The call's answer. Raises what it raises when it is no use to wait, or has been long enough."""

@@ -160,6 +160,17 @@ def test_waiting_ends_with_the_timeout_and_the_job_goes_on(client: Client, servi
     assert [float(one.query["wait"]) <= 3 for one in service.seen[1:]]
 
 
+def test_waiting_outlives_a_restart(client: Client, service: Any, fault_type: Any, pauses: list[float]) -> None:
+    job = client.enqueue(REQUEST)
+    service.faults.extend([fault_type()] * 12)
+    assert job.wait().status is Status.COMPLETED
+    assert pauses == [1, 2]
+    job = client.enqueue(REQUEST)
+    service.faults.extend([fault_type()] * 30)
+    with pytest.raises(ServiceUnavailable):
+        job.wait(timeout=5)
+
+
 def test_the_long_poll_ends_before_the_read_timeout(service: Any) -> None:
     with Client(timeout=(3, 20)) as client:
         client.enqueue(REQUEST).wait()

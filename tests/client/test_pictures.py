@@ -162,6 +162,8 @@ def test_an_upload_that_is_cut_off_is_repeated(client: Client, service: Any, fau
 def test_all_that_is_wrong_is_said_and_nothing_is_sent(client: Client, service: Any, tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     small.write_bytes(picture(100, 100))
+    with pytest.raises(PicturesRefused, match=r"'cat\.jpg' is a text; for a file give a pathlib\.Path"):
+        client.generate(**OMNI, image_list=["cat.jpg"])
     with pytest.raises(PicturesRefused) as caught:
         client.generate(**OMNI, image_list=[small, tmp_path / "away.png", b"text"], style_image=tmp_path)
     assert list(caught.value.errors) == ["style_image", *(f"image_list.{number}.image" for number in range(3))]

@@ -9,8 +9,8 @@ import click
 import pytest
 
 import boomerang_client
-from boomerang_client.batches import PATIENCE
 from boomerang_client.cli import main
+from boomerang_client.steady import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 PAGES = {page.name: page.read_text("utf-8") for page in (ROOT / "docs" / "client.md", ROOT / "client" / "README.md")}

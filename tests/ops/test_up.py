@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -65,6 +66,29 @@ def test_a_job_goes_there_and_back_and_ctrl_c_leaves_nothing_behind(start: Start
     assert (again.url, again.key) == (url, key)
     with Client(again.url, again.key) as client:
         assert client.job(job.id).status is Status.COMPLETED
+
+
+def test_the_command_from_a_table_to_pictures(start: Start) -> None:
+    server = start("data", "--sim", "--latency 0.2", "--no-flower")
+    goods = server.folder / "goods.csv"
+    goods.write_text("Title;n\na red boat;2\na green boat;\na bad boat;12\n")
+    env = os.environ | {"BOOMERANG_URL": server.url, "BOOMERANG_KEY": server.key}
+
+    def boomerang(*args: str) -> tuple[int, str, str]:
+        command = [str(Path(sys.executable).with_name("boomerang")), *args]
+        done = subprocess.run(command, env=env, cwd=server.folder, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    mapping = ["--map", "prompt=Title", "--set", "model=kirin_image_omni"]
+    code, said, wrong = boomerang("enqueue", str(goods), "--id", "goods", *mapping)
+    assert (code, "2 accepted" in said, "line 4: n: must be from 1 to 9" in wrong) == (1, True, True)
+    # The same again adds nothing, and what has ended comes at once
+    assert "0 accepted, 2 known" in boomerang("enqueue", str(goods), "--id", "goods", *mapping)[1]
+    assert boomerang("save", "goods", "--follow") == (0, "3 saved, 0 were there, 0 failed; in goods\n", "")
+    assert boomerang("watch", "goods")[0] == 0
+    assert sorted(path.name for path in (server.folder / "goods").iterdir()) == [
+        "goods.2-1.png", "goods.2-2.png", "goods.3-1.png",
+    ]  # fmt: skip
 
 
 def test_what_is_said_can_be_copied(start: Start) -> None:
