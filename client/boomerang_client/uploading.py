@@ -133,6 +133,8 @@ class Upload:
     def _send(self, part: _Part) -> None:
         body = gzip.compress(b"\n".join(part.lines), _PACKED)
         done = read_accepted(self._steady(lambda: self._transport.post_lines("/v1/batches", body, self._options)))
+        # The first part began the batch with its options. They may be changed from now on: a resume raises its cap.
+        self._options = {"id": self._batch}
         errors = [LineError(part.numbers[one.line - 1], one.errors, one.codes) for one in done.errors]
         another = next((one.line for one in errors if "external_task_id" in one.errors and one.line in part.made), None)
         if another is not None:

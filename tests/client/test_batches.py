@@ -169,13 +169,15 @@ def test_another_upload_under_the_same_id_is_a_conflict(client: Client, service:
     assert client.enqueue_batch([*LINES, LINES[0]], id="spring").accepted == 1  # more lines are no contradiction
 
 
-def test_a_batch_has_options(client: Client, service: Any) -> None:
+@pytest.mark.usefixtures("small_parts")
+def test_a_batch_has_options_which_its_first_part_names(client: Client, service: Any) -> None:
     batch = client.batch(
         LINES, "b", labels={"shop": "7", "a": "x=y"}, priority="high", weight=5, max_cost="12.50", on_error="skip"
     )
     assert service.seen[0].raw_query == (
         "id=b&on_error=skip&label=shop%3D7&label=a%3Dx%3Dy&priority=high&weight=5&max_cost=12.50"
     )
+    assert [one.raw_query for one in service.seen[1:3]] == ["id=b", "id=b"]
     assert (batch.labels, batch.priority, batch.weight) == ({"shop": "7", "a": "x=y"}, "high", 5)
     assert (str(batch.max_cost), str(batch.expected_cost)) == ("12.50", "2.00")
 
