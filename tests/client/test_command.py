@@ -323,11 +323,11 @@ def test_pictures_lie_beside_the_file(service: Any, run: Any, tmp_path: Path) ->
     path.write_text("prompt,image_list\na,away.jpg\nb,https://x.example/1.png\n")
     result = run("enqueue", str(path), "--id", "b", "--set", "model=m")
     assert result.exit_code == 1
-    assert f"line 2: image_list.0.image: {tmp_path / 'away.jpg'} cannot be read" in result.stderr
+    assert f"row 2: image_list.0.image: {tmp_path / 'away.jpg'} cannot be read" in result.stderr
     assert service.batches["b"] == ["b.3"]
     result = run("enqueue", str(path), "--id", "c", "--set", "model=m", "--on-error", "abort")
     assert (result.exit_code, "c" in service.batches) == (2, False)
-    assert "line 2: image_list.0.image" in result.stderr
+    assert "row 2: image_list.0.image" in result.stderr
 
 
 def test_the_options_of_a_batch(service: Any, run: Any, file: str) -> None:

@@ -1,13 +1,16 @@
 """Ids, patience, and the reading of answers, without a server."""
 
+import io
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from boomerang_client import Status, UnexpectedAnswer, errors, new_id
+from boomerang_client import Batch, Status, UnexpectedAnswer, errors, new_id
+from boomerang_client.cli.options import seconds_of
 from boomerang_client.ids import ALPHABET
+from boomerang_client.meter import Meter, described
 from boomerang_client.transport import BACKOFF_MAX, Patience
 from boomerang_client.views import read_accepted, read_batch, read_job
 
@@ -76,3 +79,45 @@ def test_every_error_of_the_package_is_a_boomerang_error_with_a_remedy() -> None
         error = errors.api_error(status, None)
         assert error.remedy in str(error)
         assert isinstance(error, errors.ServiceUnavailable) is (status >= 500)
+
+
+def batch(**more: Any) -> Batch:
+    counts = {Status.COMPLETED: 4, Status.FAILED: 1, Status.QUEUED: 15}
+    return Batch(**({"id": "b", "accepted": 20, "done": False, "cost": Decimal(1), "counts": counts} | more))
+
+
+@pytest.mark.parametrize(
+    ("shown", "line"),
+    [
+        (batch(rate=2.5, eta=3725.4), "b  [======                  ]  5/20  2.5/s  ETA 1:02:05  1 failed"),
+        (batch(paused=True, eta=9), "b  [======                  ]  5/20  paused  1 failed"),
+        (batch(accepted=0, counts={}, done=True), "b  [========================]  0/0"),
+    ],
+    ids=["under way", "paused", "empty"],
+)
+def test_a_batch_in_a_line(shown: Batch, line: str) -> None:
+    assert described(shown) == line
+
+
+def test_a_meter_rewrites_its_line_on_a_terminal_and_is_quiet_elsewhere() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    looks = [batch(rate=1.0), batch(), batch(done=True, counts={Status.COMPLETED: 20})]
+    for out, lines in ((Terminal(), 1), (io.StringIO(), 2)):
+        meter = Meter(out, clock=lambda: 0)
+        for look in looks:
+            meter(look)
+        said = out.getvalue()
+        assert said.count("\n") == lines  # elsewhere: the first, and the end
+        assert said.count("\r") == (3 if lines == 1 else 0)
+        assert said.rstrip().endswith("20/20")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200), ("7d", 604800), ("soon", None), ("", None)],
+)
+def test_durations(text: str, seconds: float | None) -> None:
+    assert seconds_of(text) == seconds

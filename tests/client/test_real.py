@@ -208,7 +208,7 @@ def test_the_command_there_and_back(
     goods.write_text("Title,n\na fox,2\na hare,12\n")
     result = run("enqueue", str(goods), "--id", "b", "--map", "prompt=Title", "--set", "model=kirin_image_omni")
     assert result.exit_code == 1
-    assert "line 3: n: must be from 1 to 9, not 12 (002016003)" in result.stderr
+    assert "row 3: n: must be from 1 to 9, not 12 (002016003)" in result.stderr
     end("b.2")
     assert run("watch", "b").exit_code == 0
     assert json.loads(run("results", "b").stdout)["status"] == "completed"

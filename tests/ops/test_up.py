@@ -81,7 +81,7 @@ def test_the_command_from_a_table_to_pictures(start: Start) -> None:
 
     mapping = ["--map", "prompt=Title", "--set", "model=kirin_image_omni"]
     code, said, wrong = boomerang("enqueue", str(goods), "--id", "goods", *mapping)
-    assert (code, "2 accepted" in said, "line 4: n: must be from 1 to 9" in wrong) == (1, True, True)
+    assert (code, "2 accepted" in said, "row 4: n: must be from 1 to 9" in wrong) == (1, True, True)
     # The same again adds nothing, and what has ended comes at once
     assert "0 accepted, 2 known" in boomerang("enqueue", str(goods), "--id", "goods", *mapping)[1]
     assert boomerang("save", "goods", "--follow") == (0, "3 saved, 0 were there, 0 failed; in goods\n", "")

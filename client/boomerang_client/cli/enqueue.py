@@ -21,7 +21,8 @@ from boomerang_client.errors import BoomerangError, LineError
 from boomerang_client.ids import new_id
 from boomerang_client.lines import Numbered
 
-FORMS = ("ndjson", "json", "csv")
+#: Forms of a file, and what one request in it is called.
+FORMS = {"ndjson": "line", "json": "item", "csv": "row"}
 
 
 @click.command()
@@ -31,7 +32,7 @@ FORMS = ("ndjson", "json", "csv")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(FORMS),
+    type=click.Choice(tuple(FORMS)),
     help="Of FILE. By default its name says it; anything but .json, .csv and .tsv is ndjson.",
 )
 @click.option(
@@ -106,7 +107,8 @@ def enqueue(
     for member, text in fixed:
         assigned(defaults, member, text)
     columns = Columns(_gathered(mapped), dict(templates))
-    source = _source(screen, file, form or _form(_name(file), columns), _Table(columns, encoding, delimiter), defaults)
+    form = form or _form(_name(file), columns)
+    source = _source(screen, file, form, _Table(columns, encoding, delimiter), defaults)
     if dry_run:
         _print(source)
         return
@@ -132,9 +134,9 @@ def enqueue(
         screen.tell(f"Broken off. To send the rest: the same command with {how}; nothing is bought twice.")
         ctx.exit(INTERRUPTED)
     except BoomerangError as error:
-        report_lines(screen, error.lines)
+        _report_lines(screen, error.lines, FORMS[form])
         raise
-    _report(screen, accepted)
+    _report(screen, accepted, FORMS[form])
     there = accepted.accepted + accepted.known
     refused = accepted.rejected > 0 or not there
     if wait and there:
@@ -203,7 +205,7 @@ def _print(source: Iterator[Numbered]) -> None:
         click.echo(line.rstrip(b"\r\n") if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False))
 
 
-def _report(screen: Screen, accepted: BatchAccepted) -> None:
+def _report(screen: Screen, accepted: BatchAccepted, unit: str) -> None:
     if screen.as_json:
         screen.document(accepted.view)
         return
@@ -211,15 +213,15 @@ def _report(screen: Screen, accepted: BatchAccepted) -> None:
         f"Batch {accepted.id}: {accepted.accepted:,} accepted, {accepted.known:,} known before, "
         f"{accepted.rejected:,} rejected."
     )
-    report_lines(screen, accepted.errors)
+    _report_lines(screen, accepted.errors, unit)
     if accepted.rejected > len(accepted.errors):
         screen.tell(f"  and {accepted.rejected - len(accepted.errors)} more")
     if accepted.accepted + accepted.known + accepted.rejected == 0:
         screen.tell("There are no jobs in it: give one JSON object a line.")
 
 
-def report_lines(screen: Screen, lines: tuple[LineError, ...]) -> None:
+def _report_lines(screen: Screen, lines: tuple[LineError, ...], unit: str) -> None:
     """Refused lines on stderr, each with its fields."""
     for error in () if screen.as_json else lines:
         for line in field_lines(error.errors, error.codes):
-            screen.tell(f"  line {error.line}: {line}")
+            screen.tell(f"  {unit} {error.line}: {line}")
