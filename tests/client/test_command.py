@@ -7,13 +7,18 @@ import json
 import signal
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from boomerang_client import steady
 from boomerang_client.cli import main
 from boomerang_client.cli.screen import clean
+from boomerang_client.cli.top import Snapshot, View
+from boomerang_client.views import read_batch, read_lane
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
 LINES = [REQUEST, {"n": 0}, REQUEST | {"prompt": "please fail"}]
@@ -450,3 +455,31 @@ def test_top_once(service: Any, run: Any, file: str) -> None:
 def test_completion(run: Any, shell: str) -> None:
     result = run("completion", shell)
     assert (result.exit_code, "_BOOMERANG_COMPLETE" in result.stdout) == (0, True)
+
+
+def test_waiting_for_room_is_said(
+    service: Any, run: Any, fault_type: Any, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steady, "_FIRST", 0.0)
+    service.faults.append(fault_type(status=429, body=b'{"detail": "There is no room."}'))
+    result = run("enqueue", file, "--id", "b")
+    assert "There is no room. (HTTP 429) Trying again in 0 s; Ctrl-C stops.\n" in result.stderr
+    assert "2 accepted" in result.stdout
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_top_gives_up_no_number(service: Any, width: int) -> None:
+    lane = read_lane({"name": "an-account", "slots": 40, "max_in_flight": 64, "ready": 123456, "reason": "why " * 30})
+    view = {
+        "id": "spring-catalogue-" * 5,
+        "accepted": 100000,
+        "counts": {"failed": 40012},
+        "done": False,
+        "cost": "9.5",
+    }
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    console.print(View(Snapshot(datetime.now(UTC), [lane], [read_batch(view)] * 3)))
+    lines = console.file.getvalue().splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert sum("40,012/100,000" in line for line in lines) == 3
+    assert any("40/64" in line and "123,456" in line for line in lines)

@@ -86,11 +86,10 @@ class View:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         height = (options.height or console.height) if console.is_terminal else len(self.seen.batches) + 99
-        lanes = _lanes(self.seen.lanes)
+        wide = console.width >= WIDE
         room = max(1, height - len(self.seen.lanes) - 7)
-        yield Group(
-            self._heading(), Text(), lanes, Text(), _batches(self.seen.batches[:room], wide=console.width >= WIDE)
-        )  # fmt: skip
+        shown = self.seen.batches[:room]
+        yield Group(self._heading(), Text(), _lanes(self.seen.lanes, wide=wide), Text(), _batches(shown, wide=wide))
         if len(self.seen.batches) > room:
             yield Text(f"and {len(self.seen.batches) - room} more", "dim")
 
@@ -105,45 +104,58 @@ class View:
         )
 
 
-def _lanes(lanes: Sequence[Lane]) -> Table:
-    made = _table("lane", "images under way", "", "jobs waiting", "state", "spent")
+def _lanes(lanes: Sequence[Lane], *, wide: bool) -> Table:
+    made = _table("lane", *([""] if wide else []), "under way", "waiting", "spent", "state")
     for lane in lanes:
         limit = lane.max_in_flight or None
-        state = Text("held", "red") if lane.held else Text("open", "green")
-        if lane.breaker not in (None, "closed"):
-            state = Text("breaker open", "red")
+        open_ = not lane.held and lane.breaker in (None, "closed")
+        state = _line("open" if open_ else "held" if lane.held else "breaker open", "green" if open_ else "red")
         if lane.reason:
             state.append(f": {clean(lane.reason)}")
         bar = ProgressBar(total=limit, completed=min(lane.slots, limit), width=16) if limit else Text("no limit", "dim")
-        numbers = f"{lane.slots:,}/{limit:,}" if limit else f"{lane.slots:,}"
-        spent = "" if lane.spent is None else f"{lane.spent} USD"
-        made.add_row(Text(clean(lane.name)), bar, numbers, f"{lane.ready:,}", state, spent)
+        made.add_row(
+            _line(clean(lane.name)),
+            *([bar] if wide else []),
+            f"{lane.slots:,}/{limit:,}" if limit else f"{lane.slots:,}",
+            f"{lane.ready:,}",
+            "" if lane.spent is None else f"{lane.spent} USD",
+            state,
+        )
     return made
 
 
 def _batches(batches: Sequence[Batch], *, wide: bool) -> Table:
-    made = _table("batch", "", "ended", "failed", "under way", "pace", "cost")
+    made = _table("batch", *([""] if wide else []), "ended", "failed", "under way", "cost", "pace")
     for batch in batches:
         failed = batch.unsuccessful
         begun = (Status.SUBMITTING, Status.IN_DOUBT, Status.IN_PROGRESS)
-        cap = "" if batch.max_cost is None else f" of {batch.max_cost}"
+        cap = f" of {batch.max_cost}" if wide and batch.max_cost is not None else ""
+        bar = ProgressBar(total=max(batch.accepted, 1), completed=batch.finished, width=24)
         made.add_row(
-            Text(clean(batch.id)),
-            ProgressBar(total=max(batch.accepted, 1), completed=batch.finished, width=24 if wide else 10),
+            _line(clean(batch.id)),
+            *([bar] if wide else []),
             f"{batch.finished:,}/{batch.accepted:,}",
             Text(f"{failed:,}", STYLES[Status.FAILED] if failed else "dim"),
             f"{sum(batch.counts.get(status, 0) for status in begun):,}",
-            Text(pace_text(batch), "dim" if batch.done else "yellow" if batch.paused else ""),
             f"{batch.cost}{cap}",
+            _line(pace_text(batch), "dim" if batch.done else "yellow" if batch.paused else ""),
         )
     if not batches:
         made.add_row(Text("no batches", "dim"))
     return made
 
 
+def _line(text: str, style: str = "") -> Text:
+    """A text of any length, on one line."""
+    return Text(text, style, no_wrap=True, overflow="ellipsis")
+
+
 def _table(*columns: str) -> Table:
+    """A table that gives up the ends of its first and last column before any number."""
     made = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
-        right = name in ("ended", "failed", "under way", "jobs waiting")
-        made.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
+        right = name in ("ended", "failed", "under way", "waiting")
+        # Those that may not wrap keep their width as long as there are others; `_line` keeps these on a line.
+        any_length = name in (columns[0], columns[-1])
+        made.add_column(name, justify="right" if right else "left", no_wrap=not any_length)
     return made
