@@ -19,7 +19,7 @@ ELSEWHERE = {"usage": "cost"}
 #: Agreed members of views that the service does not show yet. To be empty.
 AGREED = {
     "JobView": {"priority", "expires_at", "lane"},
-    "BatchView": {"labels", "priority", "weight", "max_cost", "expected_cost", "reason"},
+    "BatchView": {"max_cost", "expected_cost", "reason"},
     "LaneView": {"breaker"},
 }
 OURS = {"raw", "service", "upload"}

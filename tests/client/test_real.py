@@ -6,6 +6,8 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +37,27 @@ class Quiet(WSGIRequestHandler):
         """Nothing."""
 
 
-@pytest.fixture
-def url(redis_url: str, store: Store) -> Iterator[str]:
+@contextmanager
+def serving(redis_url: str, store: Store, **settings: Any) -> Iterator[str]:
     """The address of the real service."""
-    settings = Settings(redis_url=redis_url, broker_url=redis_url, api_keys=(KEY,), callback_secrets=(SECRET,))
+    settings |= {"api_keys": (KEY,), "callback_secrets": (SECRET,)}
+    settings = Settings(redis_url=redis_url, broker_url=redis_url, **settings)
     server = make_server("127.0.0.1", 0, create_app(settings, store), threaded=True, request_handler=Quiet)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def url(redis_url: str, store: Store) -> Iterator[str]:
+    with serving(redis_url, store) as address:
+        yield address
 
 
 @pytest.fixture
@@ -167,6 +178,42 @@ def test_a_table_is_the_services_own(real: Client, end: Any) -> None:
     ours = table.row(None) + "".join(table.row(job) for job in real.results(batch))
     assert ours.encode() == theirs.content
     assert list(csv.reader(io.StringIO(ours)))[2][6] == "'=refused"
+
+
+def test_labels_options_and_lists(real: Client) -> None:
+    begun = datetime.now(UTC)
+    for number in range(3):
+        batch = real.batch(
+            [OMNI | {"labels": {"place": "front"}}],
+            f"b{number}",
+            labels={"shop": str(number % 2)},
+            priority="high",
+            weight=7,
+        )
+    assert (batch.labels, batch.priority, batch.weight) == ({"shop": "0"}, "high", 7)
+    assert [each.id for each in real.batches()] == ["b2", "b1", "b0"]
+    assert [each.id for each in real.batches(labels={"shop": "0"}, created_after=begun)] == ["b2", "b0"]
+    assert list(real.batches(created_before=begun)) == []
+    assert [job.id for job in real.jobs(labels={"place": "front"}, limit=2)] == ["b2.1", "b1.1"]
+    assert list(real.jobs(labels={"place": "back"})) == []
+    with pytest.raises(Invalid, match="weight: is 7 since the batch was begun"):
+        real.batch([OMNI], "b1", weight=8)
+
+
+def test_where_there_is_no_room_the_upload_goes_on_when_there_is(
+    store: Store, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploading, "PART_LINES", 2)
+    waits: list[float] = []
+    with (
+        serving(redis_url, store, max_unfinished=3) as url,
+        Client(
+            url, KEY, sleep=lambda seconds: (waits.append(seconds), store.cancel("b.1"), store.cancel("b.2"))
+        ) as client,
+    ):
+        accepted = client.enqueue_batch((OMNI for _ in range(5)), "b")
+    assert accepted.accepted + accepted.known == 5
+    assert waits == [30]
 
 
 def test_a_list_goes_on_over_its_pages(real: Client, monkeypatch: pytest.MonkeyPatch) -> None:
