@@ -41,15 +41,15 @@ class Jobs(Connection):
         aspect_ratio: str | None = None,
         labels: Mapping[str, str] | None = None,
         priority: str | None = None,
-        expires_in: float | None = None,
+        expires_in: int | None = None,
         external_task_id: str | None = None,
         **more: Any,
     ) -> Job:
         """Enqueue one job, by the names of the generation request; what is left out is not sent.
 
         Local files are held to the API's rules (png or jpeg, at most 10 MB, 300 px a side, 1:2.5 to 2.5:1) before
-        anything is sent, and each is uploaded once, however often it is used. `expires_in`: seconds after which the job
-        ends unpaid if it has not begun. Raises what `enqueue` raises.
+        anything is sent, and each is uploaded once, however often it is used. `expires_in`: whole seconds after
+        which the job ends unpaid if it has not begun. Raises what `enqueue` raises.
         """
         known = {
             "model": model, "prompt": prompt, "image_list": image_list, "subject_image_list": subject_image_list,

@@ -305,7 +305,7 @@ def test_a_table_with_a_mapping(service: Any, run: Any, tmp_path: Path) -> None:
     args = ["--map", "labels.sku=SKU", "--template", "prompt=a {Title}", "--set", "model=m", "--set", "n=2"]
     result = run("enqueue", str(path), "--id", "b", "--expires-in", "2h", *args)
     assert (result.exit_code, result.stderr) == (0, "Columns that are not used: Stock\n")
-    common = {"model": "m", "n": 2, "expires_in": 7200.0}
+    common = {"model": "m", "n": 2, "expires_in": 7200}
     assert service.requests["b.2"] == common | {
         "labels": {"sku": "7"}, "prompt": "a boat", "external_task_id": "b.2",
     }  # fmt: skip
@@ -435,6 +435,8 @@ def test_spend(service: Any, run: Any) -> None:
     assert service.seen[-1].query == {"by": "day"}
     assert json.loads(run("spend", "--by", "model", "--from", "2026-11-01", "--json").stdout)["cost"] == "1.23"
     assert service.seen[-1].query == {"by": "model", "from": "2026-11-01"}
+    run("spend", "--producer", "shop", "--lane", "eu")
+    assert service.seen[-1].query == {"by": "day", "key": "shop", "lane": "eu"}
     shown = run("spend", env={"FORCE_COLOR": "1"}).stdout
     assert "all" in shown
     assert run("spend", "--from", "yesterday").exit_code == 2

@@ -85,9 +85,10 @@ def end(url: str, store: Store) -> Callable[..., None]:
 
 
 def test_a_job_from_its_door_to_its_end(real: Client, end: Any) -> None:
-    job = real.generate(**OMNI, labels={"shop": "7"}, external_task_id="fox:1")
+    job = real.generate(**OMNI, labels={"shop": "7"}, external_task_id="fox:1", priority="high", expires_in=3600)
     assert (job.id, job.status, job.labels) == ("fox:1", Status.QUEUED, {"shop": "7"})
-    assert real.generate(**OMNI, labels={"shop": "7"}, external_task_id="fox:1") == job
+    again = {"labels": {"shop": "7"}, "external_task_id": "fox:1", "priority": "high", "expires_in": 3600}
+    assert real.generate(**OMNI, **again) == job
     ending = threading.Timer(0.1, end, ["fox:1"])
     ending.start()
     assert job.wait(timeout=20) is job
@@ -253,7 +254,26 @@ def test_the_command_there_and_back(
     monkeypatch.setenv("BOOMERANG_KEY", KEY)
     goods = tmp_path / "goods.csv"
     goods.write_text("Title,n\na fox,2\na hare,12\n")
-    result = run("enqueue", str(goods), "--id", "b", "--map", "prompt=Title", "--set", "model=kirin_image_omni")
+    result = run(
+        "enqueue",
+        str(goods),
+        "--id",
+        "b",
+        "--map",
+        "prompt=Title",
+        "--set",
+        "model=kirin_image_omni",
+        "--expires-in",
+        "2h",
+        "--priority",
+        "low",
+        "--label",
+        "season=spring",
+        "--weight",
+        "3",
+        "--max-cost",
+        "5",
+    )
     assert result.exit_code == 1
     assert "row 3: n: must be from 1 to 9, not 12 (002016003)" in result.stderr
     end("b.2")

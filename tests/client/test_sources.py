@@ -71,7 +71,7 @@ def table(text: str, *mapped: str, **more: Any) -> list[tuple[int, Any]]:
 def test_columns_named_as_members_need_no_mapping() -> None:
     text = "prompt,n,labels.shop,expires_in,SKU\na cat,2,berlin,2h,1\n,,,,\na dog,,,,2\n"
     assert table(text) == [
-        (2, {"model": "m", "prompt": "a cat", "n": 2, "labels": {"shop": "berlin"}, "expires_in": 7200.0}),
+        (2, {"model": "m", "prompt": "a cat", "n": 2, "labels": {"shop": "berlin"}, "expires_in": 7200}),
         (4, {"model": "m", "prompt": "a dog"}),
     ]
 

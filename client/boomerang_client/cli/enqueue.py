@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -103,7 +104,7 @@ def enqueue(
     if key is not None and id_ is not None:
         raise click.UsageError("--idempotency-key stands instead of --id: leave one of them out.")
     batch = id_ or new_id()
-    defaults: dict[str, Any] = {} if expires_in is None else {"expires_in": expires_in}
+    defaults: dict[str, Any] = {} if expires_in is None else {"expires_in": math.ceil(expires_in)}
     for member, text in fixed:
         assigned(defaults, member, text)
     columns = Columns(_gathered(mapped), dict(templates))

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -102,7 +103,7 @@ def _typed(member: str, text: str) -> Any:
     if member == "n":
         return int(text) if text.strip().isdecimal() else text
     if member == "expires_in":
-        return text if (seconds := seconds_of(text)) is None else seconds
+        return text if (seconds := seconds_of(text)) is None else math.ceil(seconds)
     if member == "watermark_info.enabled":
         return {"true": True, "false": False, "1": True, "0": False}.get(text.strip().lower(), text)
     return text
