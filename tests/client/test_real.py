@@ -1,6 +1,7 @@
 """The client against the real service, on a real Redis; the provider's part is played by its callbacks."""
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 import requests
+from PIL import Image
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from boomerang_client import Client, Conflict, Invalid, NotFound, Status, Unauthorized, UsageError, uploading
@@ -199,6 +201,26 @@ def test_labels_options_and_lists(real: Client) -> None:
     assert list(real.jobs(labels={"place": "back"})) == []
     with pytest.raises(Invalid, match="weight: is 7 since the batch was begun"):
         real.batch([OMNI], "b1", weight=8)
+
+
+def test_a_local_picture_goes_up_once(real: Client, url: str, tmp_path: Path, openapi: dict[str, Any]) -> None:
+    cat = tmp_path / "cat.png"
+    Image.new("RGB", (400, 300), "red").save(cat)
+    lines = [OMNI | {"image_list": [cat]}, OMNI | {"image_list": [cat.read_bytes(), "https://x.example.com/1.png"]}]
+    if "/v1/images" not in openapi["paths"]:  # agreed, and not in the service yet: then it is said, not passed over
+        with pytest.raises(NotFound):
+            real.batch(lines)
+        return
+    batch = real.batch(lines, "b")
+    assert (batch.upload.accepted, batch.upload.errors) == (2, ())
+    name = f"image:sha256:{hashlib.sha256(cat.read_bytes()).hexdigest()}"
+    shown = requests.get(f"{url}/v1/images/{name}", headers={"Authorization": f"Bearer {KEY}"}, timeout=10).json()
+    assert (shown["id"], shown["width"], shown["height"], shown["format"]) == (name, 400, 300, "png")
+    # The same request by its reference is the same request
+    again = real.generate(**OMNI, image_list=[name], external_task_id="b.1")
+    assert again.batch == "b"
+    with pytest.raises(Invalid):
+        real.generate(**OMNI, image_list=["image:sha256:" + "0" * 64])
 
 
 def test_where_there_is_no_room_the_upload_goes_on_when_there_is(
