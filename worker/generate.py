@@ -154,6 +154,7 @@ class Door:
             return f"{asked.task_id} expired before it was recorded"
         return f"{asked.task_id} was revoked" if self._store.was_revoked(asked.task_id) else ""
 
+
 def _refused(error: RequestInvalid) -> GenerationRefused:
     return GenerationRefused(
         "; ".join(f"{name}: {' '.join(messages)}" for name, messages in sorted(error.errors.items()))
