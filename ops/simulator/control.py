@@ -1,6 +1,7 @@
 """`/_sim/`: turn the faults, read the ledger, see what fired. Open to all: a simulator has no secrets."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -79,6 +80,8 @@ async def _stats(request: web.Request) -> web.Response:
             },
             "tasks": len(provider.tasks),
             "in_flight": provider.tasks.in_flight,
+            # By key, which is no secret here.
+            "accounts": {key: asdict(account) for key, account in provider.tasks.accounts.items()},
         }
     )
 

@@ -95,8 +95,15 @@ _P, _SEC, _N, _CH = Kind.SHARE, Kind.SECONDS, Kind.COUNT, Kind.CHOICE
 KNOBS: tuple[Knob, ...] = (
     # name, stage, kind, at rest, in the storm, what happens
     Knob("latency", _T, Kind.SPAN, "2", "0.2-1.5", "generation time in seconds, fixed or a range; 0 = done at once"),
-    Knob("slots", _L, _N, 0, 0, "429 with code 1303 beyond this many images in flight, the sum of n; 0 = no limit"),
-    Knob("rate", _L, _N, 0, 0, "429 with code 1302 beyond this many submissions a second; 0 = no limit"),
+    Knob(
+        "slots",
+        _L,
+        _N,
+        0,
+        0,
+        "429 with code 1303 beyond this many images of a key in flight, the sum of n; 0 = no limit",
+    ),
+    Knob("rate", _L, _N, 0, 0, "429 with code 1302 beyond this many submissions of a key a second; 0 = no limit"),
     Knob(
         "retry_after",
         _L,

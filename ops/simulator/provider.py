@@ -112,10 +112,10 @@ class Provider:
             return False
         return True
 
-    def crowded(self, order: Order) -> bool:
-        """Whether the order would exceed the slots."""
+    def crowded(self, key: str, order: Order) -> bool:
+        """Whether the order would exceed the slots of that key."""
         slots = self.faults.number("slots")
-        return bool(slots) and self.tasks.in_flight + order.n > slots
+        return bool(slots) and self.tasks.accounts[key].in_flight + order.n > slots
 
     def create(self, order: Order, key: str, base: str, occasion: tuple[str, str], *, at_once: bool = False) -> Task:
         """A new task, running; with `at_once`, or a latency of 0, already ended (and then only its end calls back)."""

@@ -61,8 +61,7 @@ class _Gate:
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
-        self._tokens = 0.0
-        self._filled = 0.0
+        self._buckets: dict[str, tuple[float, float]] = {}
 
     def pass_(self, request: web.Request) -> str:
         """The caller's key; Refusal otherwise."""
@@ -81,18 +80,17 @@ class _Gate:
             raise Refusal(refuse(*_ACCOUNT[account]))
         return key
 
-    def too_fast(self) -> bool:
-        """Whether this submission exceeds the rate: a bucket that holds a second's worth."""
+    def too_fast(self, key: str) -> bool:
+        """Whether this submission exceeds the key's rate: a bucket that holds a second's worth."""
         rate = self._provider.faults.number("rate")
         if not rate:
             return False
         now = time.monotonic()
-        self._tokens = min(rate, self._tokens + (now - self._filled) * rate) if self._filled else rate
-        self._filled = now
-        if self._tokens < 1:
-            return True
-        self._tokens -= 1
-        return False
+        left, filled = self._buckets.get(key, (rate, now))
+        left = min(rate, left + (now - filled) * rate)
+        fast = left < 1
+        self._buckets[key] = (left if fast else left - 1, now)
+        return fast
 
 
 class _Api:
@@ -124,7 +122,7 @@ class _Api:
             provider.calls["submit.invalid"] += 1
             raise Refusal(refuse(400, refused.code, refused.message)) from refused
         who, occasion = provider.occasion(key, order)
-        if self._gate.too_fast():
+        if self._gate.too_fast(key):
             provider.faults.count("rate")
             raise Refusal(answers.too_many(provider, who, occasion, slots=False))
         return Ask(provider, request, order, key, provider.base(request.host), who, occasion)
@@ -135,7 +133,7 @@ class _Api:
             return answer
         if provider.taken(ask.key, order):
             return answers.duplicate(provider, ask.who, ask.occasion)
-        if provider.crowded(order):
+        if provider.crowded(ask.key, order):
             faults.count("slots")
             return answers.too_many(provider, ask.who, ask.occasion, slots=True)
         if faults.troubles_callbacks and order.callback_url and ask.fires("early_callbacks"):

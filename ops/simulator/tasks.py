@@ -1,5 +1,6 @@
 """The tasks at the provider, and where they are found: by their own id, or by key and external id."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -60,18 +61,32 @@ class Task:
             task = task.earlier
 
 
+@dataclass(slots=True)
+class Account:
+    """What one key has: tasks so far, images in flight (the sum of n), and the most that ever were."""
+
+    tasks: int = 0
+    in_flight: int = 0
+    peak: int = 0
+
+
 class Tasks:
     """The store. An external id stays taken although its task has been deleted."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Task] = {}
         self._by_external: dict[tuple[str, str], Task] = {}
-        self.in_flight = 0
+        self.accounts: defaultdict[str, Account] = defaultdict(Account)
         #: the two youngest tasks: one of them is never the one that asks for another's
         self._young: tuple[Task | None, Task | None] = (None, None)
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    @property
+    def in_flight(self) -> int:
+        """Images in flight, of all keys."""
+        return sum(account.in_flight for account in self.accounts.values())
 
     def add(self, task: Task) -> None:
         """A new task, holding its slots."""
@@ -81,12 +96,15 @@ class Tasks:
         if external_id is not None:
             task.earlier = self._by_external.get((task.key, external_id))
             self._by_external[task.key, external_id] = task
-        self.in_flight += task.purchase.n
+        account = self.accounts[task.key]
+        account.tasks += 1
+        account.in_flight += task.purchase.n
+        account.peak = max(account.peak, account.in_flight)
 
     def end(self, task: Task, status: Status) -> None:
         """A task reached its end and gives its slots back."""
         task.status = status
-        self.in_flight -= task.purchase.n
+        self.accounts[task.key].in_flight -= task.purchase.n
 
     def holds(self, task: Task) -> bool:
         """Whether the task is still on record (a reset may have come between)."""

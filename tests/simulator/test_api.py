@@ -122,7 +122,20 @@ def test_slots_are_counted_in_images_and_given_back(start: Callable[..., Any], w
     assert simulator.submit("c", n=1).status_code == 200
     assert wait_for(lambda: simulator.submit("b", n=4).status_code == 200)
     assert simulator.fired("slots") >= 1
+    assert simulator.get("/_sim/stats")["accounts"]["key"]["peak"] == 4
     assert simulator.created("b") == 1
+
+
+def test_each_key_has_slots_and_a_rate_of_its_own(start: Callable[..., Any]) -> None:
+    simulator = start(latency="60", slots=2, rate=3)
+    for key in ("one", "other"):
+        simulator.http.headers["Authorization"] = f"Bearer {key}"
+        answers = [simulator.submit(f"{key}-{number}") for number in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+        assert [answer.json().get("code") for answer in answers[2:3]] == [1303]
+    account = {"tasks": 2, "in_flight": 2, "peak": 2}
+    assert simulator.get("/_sim/stats")["accounts"] == {"one": account, "other": account}
+    assert (simulator.fired("slots"), simulator.fired("rate")) == (2, 2)
 
 
 def test_a_rate_is_held(start: Callable[..., Any]) -> None:
