@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import redis
 
 from jobs.errors import BatchNotFound, NoRoom, NotAllowed
+from jobs.lane_state import LaneState
 from jobs.listing import Listing
 from jobs.order import BatchOptions, NewJob, Outcome
 from jobs.policy import RECHECK
@@ -37,7 +38,7 @@ class Acted:
     clashes: int = 0
 
 
-class Batches(Listing):
+class Batches(LaneState, Listing):
     """Changes to whole batches. All raise `BatchNotFound` and `StoreUnavailable`."""
 
     def pause(self, batch_id: str) -> Acted:

@@ -13,6 +13,7 @@ SINGLE: Mapping[str, str] = {
     "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
     "totals": "totals",  # HASH last (creation), spent, contradicted, round (of reconcile), image_bytes
     "pools": "pools",  # HASH pool → names of the lanes that admit from it, with spaces between
+    "lanes": "lanes",  # SET names of the lanes that there have been
     "wake": "wake",  # STRING a hint to admit is under way
     "ring": "ring",  # STRING a hint to reconcile is under way
     "revoked": "revoked",  # ZSET Celery id → µs of a revoke whose message may still come; bounded, kept for hours
@@ -40,7 +41,9 @@ FAMILY: Mapping[str, str] = {
     "queues": "f:",  # ZSET queue → start tag: the queues of a place that take part in admission (fair queueing)
     "tags": "g:",  # ZSET queue → finish tag of its last job, of queues that left not long ago
     "pool": "p:",  # HASH ready (jobs that wait), v<class> (virtual time), <class>|<owner> (weights of its queues)
-    "lane": "lane:",  # HASH slots, window, hold, why, level, since, tat, spent, took, work: a provider account's side
+    # HASH slots, window, hold, why, level, since, tat, spent, took, work: a provider account's side; and _lanes.lua
+    "lane": "lane:",
+    "history": "h:",  # LIST what became of a lane's breaker and learned limit, as JSON, newest first
     # HASH accepted, created, spent, counters by state, error code and time; paused; the sweep under way; what it was
     # begun with: asked, and of that key, labels, class, weight, cap
     "batch": "b:",

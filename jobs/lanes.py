@@ -28,6 +28,7 @@ class LaneSettings:
     """One account: what may go to it, and how much of it at once. 0 means "no limit" for slots and rate.
 
     `models` are patterns with `*` and `?`; `labels` must all be a job's own (or its batch's). None of either: any job.
+    `learn_limit`: find the limit of slots, below `max_in_flight` where that is set, by what the provider refuses.
     `max_cost_per_day` in USD, by days of UTC. `url`: None for BOOMERANG_PROVIDER_URL.
     """
 
@@ -38,6 +39,7 @@ class LaneSettings:
     max_in_flight: int = 0
     submit_rate: float = 0.0
     max_cost_per_day: Decimal | None = None
+    learn_limit: bool = False
     pool: str = ""
 
     def takes(self, model: str, labels: Mapping[str, str]) -> bool:
@@ -66,6 +68,7 @@ class _Lane(Schema):
     url = ma.URL(schemes={"http", "https"}, require_tld=False, load_default=None)
     max_in_flight = ma.Integer(strict=True, load_default=0, validate=validate.Range(min=0))
     submit_rate = ma.Float(load_default=0.0, validate=validate.Range(min=0))
+    learn_limit = ma.Boolean(load_default=False)
     max_cost_per_day = ma.Decimal(
         load_default=None, allow_none=True, validate=validate.Range(min=0, max=MOST_MONEY, min_inclusive=False)
     )

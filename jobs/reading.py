@@ -13,11 +13,11 @@ from jobs.errors import BatchNotFound, JobNotFound
 from jobs.keys import Keys
 from jobs.memory import Memory, read_memory
 from jobs.order import BatchOptions
-from jobs.record import LANE, NANO, PRIORITIES, Job, Result, at
+from jobs.record import NANO, PRIORITIES, Job, Result, at
 from jobs.scripts import Scripts, translated
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.summary import Batch, Lane, Totals
+from jobs.summary import Batch, Totals
 
 #: While someone waits for a job's end, its record is read this often (seconds): the message about it is only a hint.
 WAIT_RECHECK = 2.0
@@ -26,7 +26,7 @@ CHUNK = 500
 
 
 class Reading:
-    """Reads records, lists, batches and the lane. Raises `StoreUnavailable`."""
+    """Reads records, lists and batches. Raises `StoreUnavailable`."""
 
     _scripts: Scripts
     settings: Settings
@@ -191,31 +191,6 @@ class Reading:
             last_round=at(fields["round"]) if "round" in fields else None,
             images=int(images),
             image_bytes=int(fields.get("image_bytes", 0)),
-        )
-
-    def lanes(self) -> tuple[Lane, ...]:
-        """Every lane that is configured, as it stands."""
-        return tuple(self.lane(each.name) for each in self.settings.lanes)
-
-    def lane(self, name: str = LANE) -> Lane:
-        """Slots, hold and cost of one lane."""
-        try:
-            with self._client.pipeline(transaction=False) as pipe:
-                pipe.time()
-                pipe.hgetall(self._keys.of("lane", name))
-                (seconds, micros), fields = pipe.execute()
-        except redis.RedisError as error:
-            raise translated(error) from error
-        held = int(fields.get("hold", 0)) > seconds * 1_000_000 + micros
-        return Lane(
-            name=name,
-            slots=int(fields.get("slots", 0)),
-            window=int(fields.get("window", 0)),
-            held=held,
-            held_until=at(fields["hold"]) if held else None,
-            held_since=at(fields["since"]) if held and "since" in fields else None,
-            reason=fields.get("why") if held else None,
-            cost=dollars(fields.get("spent", 0)),
         )
 
     def _submit_rate(self) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from jobs import progress
+from jobs import health, progress
 from jobs.errors import StoreUnavailable
 from jobs.keys import Keys
 from jobs.record import LANE
@@ -19,6 +19,8 @@ REDIS_TIME = (
 )
 #: Entries kept in the stream of changes: enough for those who follow it, and bounded.
 CHANGES_KEPT = 20_000
+#: What several verbs use, in this order.
+SHARED = ("_lib.lua", "_lanes.lua")
 #: For how long a hint counts as under way, in ms, should its message get lost.
 HINT_MS = 1_000
 
@@ -53,6 +55,7 @@ def _constants() -> str:
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
         f"local DEFAULT_LANE='{LANE}'\nlocal CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={progress.SPAN}\nlocal RATE_RING={progress.RING}\nlocal RATE_SHIFT={progress.SHIFT}\n"
+        + health.constants()
     )
 
 
@@ -87,7 +90,7 @@ class Scripts:
 
     def __init__(self, client: redis.Redis, keys: Keys, clock: str = REDIS_TIME) -> None:
         folder = files("jobs") / "lua"
-        shared = _constants() + clock + (folder / "_lib.lua").read_text("utf-8")
+        shared = _constants() + clock + "".join((folder / name).read_text("utf-8") for name in SHARED)
         self._client = client
         self._prefix = keys.prefix
         self._sources = {

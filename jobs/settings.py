@@ -94,6 +94,7 @@ class Environment(Schema):
     callback_secrets = CommaSeparated(data_key="BOOMERANG_CALLBACK_SECRETS", load_default=list)
     max_in_flight = ma.Integer(data_key="BOOMERANG_MAX_IN_FLIGHT", load_default=0, validate=validate.Range(min=0))
     submit_rate = ma.Float(data_key="BOOMERANG_SUBMIT_RATE", load_default=0.0, validate=validate.Range(min=0))
+    learn_limit = ma.Boolean(data_key="BOOMERANG_LEARN_LIMIT", load_default=False)
     named_lanes = LanesField(data_key="BOOMERANG_LANES", load_default=())
     key_limits = KeyLimitsField(data_key="BOOMERANG_KEY_LIMITS", load_default=dict)
     poll_first = ma.Float(data_key="BOOMERANG_POLL_FIRST", load_default=None, validate=validate.Range(min=0.05))
@@ -124,9 +125,11 @@ class Environment(Schema):
 
     @validates_schema(skip_on_field_errors=False)
     def _check_limits(self, data: dict[str, Any], **_: Any) -> None:
-        if data.get("named_lanes") and (data.get("max_in_flight") or data.get("submit_rate")):
+        if data.get("named_lanes") and any(map(data.get, ("max_in_flight", "submit_rate", "learn_limit"))):
             raise ValidationError(
-                "has limits for each lane; unset BOOMERANG_MAX_IN_FLIGHT and BOOMERANG_SUBMIT_RATE", "named_lanes"
+                "has limits for each lane; unset BOOMERANG_MAX_IN_FLIGHT, BOOMERANG_SUBMIT_RATE and "
+                "BOOMERANG_LEARN_LIMIT",
+                "named_lanes",
             )
 
 
@@ -147,6 +150,7 @@ class Settings:
     callback_secrets: tuple[str, ...] = field(default=(), repr=False)
     max_in_flight: int = 0
     submit_rate: float = 0.0
+    learn_limit: bool = False
     named_lanes: tuple[LaneSettings, ...] = ()
     key_limits: Mapping[str, KeyLimits] = field(default_factory=dict)
     poll_first: float = POLL_FIRST_WITHOUT
@@ -165,7 +169,9 @@ class Settings:
     @property
     def lanes(self) -> tuple[LaneSettings, ...]:
         """The provider's accounts; one with the limits above where none is named."""
-        alone = LaneSettings(max_in_flight=self.max_in_flight, submit_rate=self.submit_rate)
+        alone = LaneSettings(
+            max_in_flight=self.max_in_flight, submit_rate=self.submit_rate, learn_limit=self.learn_limit
+        )
         return self.named_lanes or (alone,)
 
     @classmethod

@@ -50,16 +50,32 @@ def shown_batch(batch: Batch) -> dict[str, Any]:
     }
 
 
-def shown_lane(lane: Lane, limits: LaneSettings, ready: int) -> dict[str, Any]:
-    """The members of a lane's view; `ready`: jobs that wait in its pool."""
+def shown_lane(lane: Lane) -> dict[str, Any]:
+    """The members of a lane's view."""
+    settings = lane.settings or LaneSettings()
     return {
         "name": lane.name,
+        "configured": lane.settings is not None,
+        "pool": lane.pool,
+        "models": list(settings.models),
+        "labels": dict(settings.labels),
         "slots": lane.slots,
-        "max_in_flight": limits.max_in_flight,
+        "max_in_flight": settings.max_in_flight,
+        "learned_limit": lane.learned,
+        "limit": lane.limit,
+        "submit_rate": settings.submit_rate,
+        "max_cost_per_day": settings.max_cost_per_day,
         "window": lane.window,
-        "ready": ready,
+        "ready": lane.ready,
         "held": lane.held,
+        "held_since": lane.held_since,
         "held_until": lane.held_until,
         "reason": lane.reason,
+        "breaker": "open" if lane.open_since else "closed",
+        "breaker_since": lane.open_since,
+        "breaker_opened": lane.opened,
+        "history": [
+            {"at": each.at, "what": each.what, "limit": each.limit, "reason": each.reason} for each in lane.history
+        ],
         "spent": lane.cost,
     }

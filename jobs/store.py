@@ -13,6 +13,7 @@ from redis.retry import Retry
 from jobs.batches import Batches, arguments, at_most
 from jobs.changes import Change, read_changes
 from jobs.errors import JobNotFound, NotAllowed
+from jobs.health import Heard
 from jobs.keys import Keys
 from jobs.lanes import LaneSettings
 from jobs.order import BatchOptions, NewJob
@@ -20,7 +21,7 @@ from jobs.order import Outcome as Outcome
 from jobs.parking import Parking
 from jobs.policy import RECHECK as RECHECK
 from jobs.policy import next_attempt
-from jobs.record import LANE, Claim, Due, Job, Result, at, parse_external_id, us
+from jobs.record import Claim, Due, Job, Result, at, parse_external_id, us
 from jobs.scripts import REDIS_TIME, Scripts
 from jobs.settings import Settings
 from jobs.states import State
@@ -31,8 +32,6 @@ PUT_BACK = 15.0
 WINDOW = 2_000
 #: The rate limit may be exceeded for a moment by what was saved up in this time.
 RATE_BURST = 1.0
-#: The lane never waits longer than this (seconds) without sending one job ahead, whatever `Retry-After` says.
-LONGEST_HOLD = 3600.0
 #: How long one round of reconcile may take before another may take over its jobs.
 DUE_LEASE = 60.0
 
@@ -115,6 +114,7 @@ class Store(Parking, Batches):
             us(PUT_BACK),
             self._weights,
             " ".join(each.name for each in lanes if each.pool == lane.pool),
+            _flag(lane.learn_limit),
         )
         return Admission(tuple(ids), bool(more))
 
@@ -141,25 +141,34 @@ class Store(Parking, Batches):
             word == "started" for word in self._scripts.calls([("started", *each, poll, deadline) for each in started])
         ]
 
-    def doubt(self, job_id: str, fence: int, reason: str, *, wait: float = 0.0, exists: bool = False) -> bool:
+    def doubt(
+        self,
+        job_id: str,
+        fence: int,
+        reason: str,
+        *,
+        wait: float = 0.0,
+        exists: bool = False,
+        heard: Heard = Heard.NOTHING,
+    ) -> bool:
         """The POST's outcome is unknown; look in `wait` seconds. `exists`: the provider says that it has the id."""
-        return bool(self._scripts.call("doubt", job_id, fence, reason, us(wait), _flag(exists)) == "doubt")
+        return bool(self._scripts.call("doubt", job_id, fence, reason, us(wait), _flag(exists), heard) == "doubt")
 
-    def requeue(self, job_id: str, fence: int, reason: str, *, wait: float = 0.0, count: bool = False) -> str:
+    def requeue(
+        self,
+        job_id: str,
+        fence: int,
+        reason: str,
+        *,
+        wait: float = 0.0,
+        count: bool = False,
+        heard: Heard = Heard.NOTHING,
+    ) -> str:
         """It surely does not exist at the provider: 'queued', or 'over' where the producer had given up on it.
 
         'doubt': a callback has shown that it does exist, it is looked for; 'refused': a stale fence or another state.
         """
-        return str(self._scripts.call("requeue", job_id, fence, us(wait), reason, _flag(count), us(RECHECK)))
-
-    def hold(self, reason: str, *, base: float, cap: float, least: float = 0.0, lane: str = LANE) -> float:
-        """Let a whole lane wait: `base` seconds, doubled with each refusal in a row up to `cap`, at least `least`.
-
-        Returns when the hold ends, in seconds since 1970 by Redis's clock.
-        """
-        least = min(least, LONGEST_HOLD)
-        random = f"{secrets.randbelow(1_000_000) / 1_000_000:.6f}"
-        return float(self._scripts.call("hold", lane, us(base), us(cap), us(least), random, reason)) / 1e6
+        return str(self._scripts.call("requeue", job_id, fence, us(wait), reason, _flag(count), us(RECHECK), heard))
 
     # --- back -------------------------------------------------------------------------------------------------------
 
@@ -197,7 +206,7 @@ class Store(Parking, Batches):
 
     def due(self, limit: int) -> tuple[list[Due], int, bool]:
         """Claim jobs whose alarm has rung: (those to act upon, how many rang, whether to send a hint to admit)."""
-        wake, rang, *rows = self._scripts.call("due", limit, us(DUE_LEASE), us(RECHECK))
+        wake, rang, *rows = self._scripts.call("due", limit, us(DUE_LEASE), us(RECHECK), us(self.settings.poll_max))
         return [_due(json.loads(row)) for row in rows], int(rang), bool(wake)
 
     def owing(self, ids: Sequence[str]) -> list[Due]:
@@ -214,10 +223,12 @@ class Store(Parking, Batches):
         """The next changes of state that no one has read yet, oldest first. Each is read once; old ones may be lost."""
         return read_changes(self._client, self._keys, most)
 
-    def again(self, due: Due, wait: float, *, count: bool = True, reason: str = "") -> bool:
+    def again(
+        self, due: Due, wait: float, *, count: bool = True, reason: str = "", heard: Heard = Heard.NOTHING
+    ) -> bool:
         """A look changed nothing: look again in `wait` seconds."""
         looks = due.job.looks + 1 if count else ""
-        return bool(self._scripts.call("again", due.job.id, due.job.fence, us(wait), looks, reason) == "set")
+        return bool(self._scripts.call("again", due.job.id, due.job.fence, us(wait), looks, reason, heard) == "set")
 
     def expire(self, due: Due, wait: float) -> Settled:
         """Give up waiting; a late result is still looked for, every `wait` seconds, for as long as a deadline."""

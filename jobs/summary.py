@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from jobs.health import Change, slots_limit
+from jobs.lanes import LaneSettings
 from jobs.record import Job, Priority
 from jobs.states import FINAL, State
 
@@ -63,16 +65,34 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """A provider's account as it stands: slots in use, images on their way to a worker, whether and why it waits."""
+    """A provider's account as it stands.
+
+    `slots`: images that it may be working on, `window`: those on their way to a worker, `ready`: jobs that wait for it.
+    `held`: nothing is sent now, for a hold or because its breaker is open; `held_until`: the end of the hold, or the
+    next probe. `learned`: the limit found by its refusals, None where it learns none. `settings`: None where it is
+    not configured (any more).
+    """
 
     name: str
+    pool: str
+    settings: LaneSettings | None
     slots: int
     window: int
+    ready: int
     held: bool
     held_until: datetime | None
     held_since: datetime | None
     reason: str | None
+    open_since: datetime | None
+    opened: int
+    learned: float | None
+    history: tuple[Change, ...]
     cost: Decimal
+
+    @property
+    def limit(self) -> int:
+        """Most images at once, as set and as learned; 0: no limit."""
+        return slots_limit(self.settings.max_in_flight if self.settings else 0, self.learned)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

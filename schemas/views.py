@@ -208,17 +208,68 @@ class BatchChanged(Schema):
     )
 
 
+class LaneChange(Schema):
+    """Something that became of a lane."""
+
+    at = _instant("When.", required=True)
+    what = fields.String(
+        required=True,
+        validate=validate.OneOf(("limit", "opened", "closed")),
+        metadata=_about("The learned limit changed, or the circuit breaker opened or closed.", "limit"),
+    )
+    limit = fields.Float(required=True, allow_none=True, metadata=_about("The learned limit from then on.", 14.7))
+    reason = fields.String(required=True, metadata=_about("Why.", "429: 1303 parallel task over resource pack limit"))
+
+
 class LaneView(Schema):
-    """The way to the provider: what it holds and what it lets through."""
+    """A way to the provider: what it holds and what it lets through."""
 
     name = fields.String(required=True, metadata=_about("Its name.", "main"))
+    configured = fields.Boolean(
+        required=True, metadata=_about("false: BOOMERANG_LANES has no such lane, and what waits for it waits on.")
+    )
+    pool = fields.String(
+        required=True, metadata=_about("The pool that its jobs wait in; empty where it takes any job.", "")
+    )
+    models = fields.List(
+        fields.String(), required=True, metadata=_about("Models that it takes; empty: any.", ["kirin_v2_1_*"])
+    )
+    labels = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata=_about("Labels that a job must have for it.", {"shop": "berlin"}),
+    )
     slots = fields.Integer(required=True, metadata=_about("Images that the provider may be working on now.", 12))
-    max_in_flight = fields.Integer(required=True, metadata=_about("Most of them at once; 0 means no limit.", 64))
+    max_in_flight = fields.Integer(
+        required=True, metadata=_about("Most of them at once, as set; 0 means no limit.", 64)
+    )
+    learned_limit = fields.Float(
+        required=True, allow_none=True, metadata=_about("Most of them at once, as learned; null: not learned.", 23.4)
+    )
+    limit = fields.Integer(required=True, metadata=_about("The less of both, in force; 0 means no limit.", 23))
+    submit_rate = fields.Float(required=True, metadata=_about("Most submissions a second; 0 means no limit.", 5.0))
+    max_cost_per_day = _money("Most that its jobs may cost a day, else null.", required=True, allow_none=True)
     window = fields.Integer(required=True, metadata=_about("Images of jobs that are on their way to a worker.", 48))
-    ready = fields.Integer(required=True, metadata=_about("Jobs that wait for a slot.", 3400))
-    held = fields.Boolean(required=True, metadata=_about("Whether nothing is being sent."))
-    held_until = _instant("Until when, else null.", required=True, allow_none=True)
+    ready = fields.Integer(required=True, metadata=_about("Jobs that wait in its pool.", 3400))
+    held = fields.Boolean(
+        required=True, metadata=_about("Whether nothing is being sent: a hold, or an open circuit breaker.")
+    )
+    held_since = _instant("Since when, else null.", required=True, allow_none=True)
+    held_until = _instant(
+        "Until when: the end of the hold, or the next probe of the breaker; else null.", required=True, allow_none=True
+    )
     reason = fields.String(required=True, allow_none=True, metadata=_about("Why it is held.", "402: balance exhausted"))
+    breaker = fields.String(
+        required=True,
+        validate=validate.OneOf(("closed", "open")),
+        metadata=_about("open: the provider does not answer; it is probed until it does.", "closed"),
+    )
+    breaker_since = _instant("Open since, else null.", required=True, allow_none=True)
+    breaker_opened = fields.Integer(required=True, metadata=_about("How often it has opened.", 2))
+    history = fields.List(
+        fields.Nested(LaneChange), required=True, metadata=_about("The last 50 changes, newest first.")
+    )
     spent = _money("Cost of every result taken in, late ones too.", required=True)
 
 

@@ -13,6 +13,7 @@ from webhook import (
     health,
     images_api,
     jobs_api,
+    lanes_api,
     pages,
     problems,
     provider_door,
@@ -34,13 +35,14 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     app.config.update(MAX_CONTENT_LENGTH=None, MAX_FORM_MEMORY_SIZE=0, PROPAGATE_EXCEPTIONS=False)
     messages = Messages(settings)
     shared = Services(settings, send or messages.send, messages.ping, store)
-    shared.counters.registry.register(StateCollector(lambda: shared.store, settings))
+    shared.counters.registry.register(StateCollector(lambda: shared.store))
     app.extensions["boomerang"] = shared
 
     for plain in (callbacks.blueprint, health.blueprint, pages.blueprint):
         app.register_blueprint(plain)
     api = create_api(app)
     api.register_blueprint(jobs_api.blueprint)
+    api.register_blueprint(lanes_api.blueprint)
     api.register_blueprint(batches_api.blueprint)
     api.register_blueprint(batch_actions.blueprint)
     api.register_blueprint(batch_results.blueprint)

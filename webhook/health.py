@@ -4,6 +4,7 @@ from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from jobs.errors import StoreUnavailable
+from jobs.summary import Lane
 from webhook.services import Services, services
 from webhook.views import answer
 
@@ -60,12 +61,23 @@ def _notes(shared: Services, *, state_answers: bool) -> dict[str, str]:
     }
     if state_answers:
         try:
-            held = [lane for lane in shared.store.lanes() if lane.held]
+            said = [said for lane in shared.store.lanes() if (said := _trouble(lane))]
             counts = shared.store.totals().counts
             room = shared.pressure.note(sum(count for state, count in counts.items() if not state.final))
         except StoreUnavailable:
             return notes
-        said = [f"{lane.name} is on hold until {lane.held_until}: {lane.reason}" for lane in held]
         notes["room"] = room or OK
         notes["lanes"] = "; ".join(said) or OK
     return notes
+
+
+def _trouble(lane: Lane) -> str | None:
+    if not lane.settings:
+        return (
+            f"{lane.name} is not configured (BOOMERANG_LANES): jobs that wait: {lane.ready}, slots in use: {lane.slots}"
+        )
+    if lane.open_since:
+        return f"{lane.name} does not answer since {lane.open_since}: {lane.reason}; its circuit breaker is open"
+    if lane.held:
+        return f"{lane.name} is on hold until {lane.held_until}: {lane.reason}"
+    return None

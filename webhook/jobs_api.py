@@ -1,4 +1,4 @@
-"""/v1/jobs and /v1/lanes: one job at a time."""
+"""/v1/jobs: one job at a time."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from flask_smorest import Blueprint
 
 from jobs.errors import BatchNotFound
 from jobs.order import NewJob
-from jobs.shown import shown_job, shown_lane
+from jobs.shown import shown_job
 from jobs.states import State
 from jobs.store import Outcome, Settled
 from jobs.summary import Page
 from schemas import parse_json
 from schemas.api import JobQuery, WaitQuery
-from schemas.views import JobList, JobView, LaneList
+from schemas.views import JobList, JobView
 from webhook.auth import caller
 from webhook.bodies import checked_length, read_whole
 from webhook.intake import CONFLICT, new_id
@@ -93,18 +93,6 @@ def retry(job_id: str) -> Response:
     It is a new attempt under a new external id, and only allowed once the one before is known to be over.
     """
     return _changed(job_id, services().store.retry(job_id))
-
-
-@operation(blueprint, "GET", "/lanes", {200: LaneList}, refusals=(503,))
-def lanes() -> Response:
-    """Show the way to the provider.
-
-    What is under way, what waits, and whether and why nothing is being sent.
-    """
-    shared = services()
-    ready = shared.store.totals().ready
-    shown = zip(shared.settings.lanes, shared.store.lanes(), strict=True)
-    return answer({"lanes": [shown_lane(lane, limits, ready.get(limits.pool, 0)) for limits, lane in shown]})
 
 
 def _page(query: dict[str, Any]) -> Page:

@@ -13,7 +13,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from jobs.errors import StoreUnavailable
-from jobs.settings import Settings
 from jobs.store import Store
 from jobs.summary import Lane
 
@@ -46,9 +45,8 @@ class Counters:
 class StateCollector(Collector):
     """Reads the store at each scrape."""
 
-    def __init__(self, store: Callable[[], Store], settings: Settings) -> None:
+    def __init__(self, store: Callable[[], Store]) -> None:
         self._store = store
-        self._settings = settings
 
     def describe(self) -> list[Metric]:
         """Nothing: registering must not read the store."""
@@ -58,7 +56,7 @@ class StateCollector(Collector):
         """The lane and the states; only `boomerang_store_up 0` while Redis is away."""
         try:
             store = self._store()
-            totals, lanes = store.totals(), store.lanes()
+            totals, lanes = store.totals(), [lane for lane in store.lanes() if lane.settings]
         except StoreUnavailable as error:
             _log.warning("metrics without state: %s", error)
             yield GaugeMetricFamily("boomerang_store_up", "Whether Redis answers.", 0)
@@ -89,14 +87,18 @@ class StateCollector(Collector):
                 metric.add_metric([lane.name], value)
             return cast("Metric", metric)
 
-        gauge, limits = GaugeMetricFamily, self._settings.lanes
+        gauge = GaugeMetricFamily
         slots = (lane.slots for lane in lanes)
         yield family(gauge, "boomerang_slots", "Images that the provider may be working on.", slots)
-        most = (each.max_in_flight for each in limits)
-        yield family(gauge, "boomerang_slots_limit", "Most of them at once; 0: no limit.", most)
+        most = (lane.limit for lane in lanes)
+        yield family(gauge, "boomerang_slots_limit", "Most of them at once, as set and as learned; 0: no limit.", most)
         window = (lane.window for lane in lanes)
         yield family(gauge, "boomerang_window", "Images on their way to a worker.", window)
         held = (int(lane.held) for lane in lanes)
-        yield family(gauge, "boomerang_held", "Whether the lane is on hold.", held)
+        yield family(gauge, "boomerang_held", "Whether nothing is sent: a hold, or an open breaker.", held)
+        open_ = (int(lane.open_since is not None) for lane in lanes)
+        yield family(gauge, "boomerang_breaker_open", "Whether the lane's circuit breaker is open.", open_)
+        opened = (lane.opened for lane in lanes)
+        yield family(CounterMetricFamily, "boomerang_breaker_opened", "How often it has opened.", opened)
         spent = (float(lane.cost) for lane in lanes)
         yield family(CounterMetricFamily, "boomerang_spent_usd", "Cost of all results taken in.", spent)

@@ -4,9 +4,10 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 
 from jobs.errors import ImagesUnavailable
+from jobs.health import Heard, Probe
 from jobs.images import Images
 from jobs.policy import LOOKS_BEFORE_ABSENT, absent_beyond_doubt, next_look, next_poll
 from jobs.record import Due
@@ -16,6 +17,7 @@ from jobs.states import State
 from jobs.store import Settled, Store
 from schemas import TaskReport, TaskStatus
 from worker.admission import admit
+from worker.breaker import probe
 from worker.holds import hold
 from worker.messages import Messages
 from worker.provider import Absent, Found, Held, Provider, Unavailable
@@ -59,6 +61,7 @@ class Reconciler:
         Returns how many alarms rang.
         """
         end = time.monotonic() + ROUND
+        probes = [self._executor.submit(self._probe, each) for each in self._store.probes()]
         total, rang = 0, STEP
         while rang == STEP and time.monotonic() < end:
             dues, rang, wake = self._store.due(STEP)
@@ -69,6 +72,7 @@ class Reconciler:
             list(self._executor.map(self._act, [due for due in dues if not due.job.owing]))
             if owing := [due.job.id for due in dues if due.job.owing]:
                 self._messages.deliver(owing)
+        wait(probes)
         self._store.sweep()
         admit(self._store, self._messages, self._settings.group, self._settings.lanes)
         self._store.purge()
@@ -83,6 +87,12 @@ class Reconciler:
         except ImagesUnavailable as error:
             self._no_images_before = time.monotonic() + IMAGES_AWAY
             log.warning("images that no job needs are removed later: %s", error)
+
+    def _probe(self, due: Probe) -> None:
+        try:
+            probe(self._store, self._providers[due.lane], due)
+        except Exception:
+            log.exception("lane %s: the probe failed in a way that is not foreseen", due.lane)
 
     def _act(self, due: Due) -> None:
         try:
@@ -109,7 +119,8 @@ class Reconciler:
             log.warning("job %s: past its deadline, not finished by the provider: %s", job.id, expired.word)
             self._tell(expired, job.id)
         else:
-            store.again(due, next_poll(job.looks, self._settings, _random()), reason=self._troubled(looked, job.lane))
+            pause = next_poll(job.looks, self._settings, _random())
+            store.again(due, pause, reason=self._troubled(looked, job.lane), heard=_heard(looked))
 
     def _ask(self, due: Due) -> Found | Absent | Unavailable | Held:
         """Ask by our own external id first: an answer to a POST may have named another job's task.
@@ -154,16 +165,16 @@ class Reconciler:
             case Absent():
                 self._absent(due)
             case _:
-                wait = next_look(0, self._settings, _random())
-                self._store.again(due, wait, count=False, reason=self._troubled(looked, job.lane))
+                pause, reason = next_look(0, self._settings, _random()), self._troubled(looked, job.lane)
+                self._store.again(due, pause, count=False, reason=reason, heard=_heard(looked))
 
     def _absent(self, due: Due) -> None:
         job, looks = due.job, due.job.looks + 1
         if not job.exists and absent_beyond_doubt(looks, due.doubtful_for, self._settings):
             log.info("job %s: absent after %d looks in %.1f s, not created", job.id, looks, due.doubtful_for)
-            self._store.requeue(job.id, job.fence, f"not at the provider after {looks} looks")
+            self._store.requeue(job.id, job.fence, f"not at the provider after {looks} looks", heard=Heard.ANSWER)
             return
-        self._store.again(due, next_look(looks, self._settings, _random()))
+        self._store.again(due, next_look(looks, self._settings, _random()), heard=Heard.ANSWER)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job
@@ -172,8 +183,8 @@ class Reconciler:
             log.warning("job %s: in doubt, no look-up, BOOMERANG_AMBIGUOUS=resend: sent again", job.id)
             self._store.requeue(job.id, job.fence, "its outcome cannot be looked up; sent again as configured")
             return
-        wait = self._settings.lookup_grace if resend else HELD_LOOK
-        self._store.again(due, wait, reason="its outcome cannot be looked up (BOOMERANG_LOOKUP_PATH=off): held")
+        pause = self._settings.lookup_grace if resend else HELD_LOOK
+        self._store.again(due, pause, reason="its outcome cannot be looked up (BOOMERANG_LOOKUP_PATH=off): held")
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -193,6 +204,12 @@ class Reconciler:
 def _ends(report: TaskReport) -> bool:
     """Whether the status endpoint's word ends the attempt: it is the truth, so a missing price is taken as none."""
     return report.status is TaskStatus.FAILED or (report.status is TaskStatus.COMPLETED and bool(report.output))
+
+
+def _heard(looked: Found | Absent | Unavailable | Held) -> Heard:
+    if isinstance(looked, Unavailable):
+        return Heard.SILENCE if looked.silent else Heard.NOTHING
+    return Heard.ANSWER
 
 
 def _random() -> float:

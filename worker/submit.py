@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 
 from jobs.errors import ImageNotFound, StoreUnavailable
+from jobs.health import Heard
 from jobs.policy import ATTEMPT_BASE, ATTEMPT_CAP, MOST_TRIES, backoff
 from jobs.record import Claim, Result
 from jobs.states import State
@@ -118,13 +119,15 @@ class Submitter:
         store, held = self._store, (claim.id, claim.fence)
         match outcome:
             case Exists(reason):
-                store.doubt(*held, f"the provider has it already ({reason})", exists=True)
-            case Doubtful(reason):
+                store.doubt(*held, f"the provider has it already ({reason})", exists=True, heard=Heard.ANSWER)
+            case Doubtful(reason, silent):
                 log.info("job %s: in doubt: %s", claim.id, reason)
-                store.doubt(*held, reason)
-            case Held() | NotSent():
+                store.doubt(*held, reason, heard=Heard.SILENCE if silent else Heard.NOTHING)
+            case Held(reason):
                 hold(store, claim.lane, outcome)
-                store.requeue(*held, outcome.reason)
+                store.requeue(*held, reason)
+            case NotSent(reason):
+                store.requeue(*held, f"the provider cannot be reached: {reason}", heard=Heard.SILENCE)
             case _TooLate():
                 store.requeue(*held, "")
             case _NoImages(reason):
@@ -141,7 +144,8 @@ class Submitter:
             self._fail(claim, TaskError(error.code or "not_created", error.message))
             return
         delay = backoff(ATTEMPT_BASE, ATTEMPT_CAP, claim.tries, secrets.randbelow(1000) / 1000)
-        self._store.requeue(claim.id, claim.fence, f"not created: {error.message}", wait=delay, count=True)
+        reason = f"not created: {error.message}"
+        self._store.requeue(claim.id, claim.fence, reason, wait=delay, count=True, heard=Heard.ANSWER)
 
     def _fail(self, claim: Claim, error: TaskError) -> None:
         result = Result(error={"code": error.code, "message": error.message})

@@ -364,12 +364,18 @@ local function waits(pool)
   return redis.call('EXISTS', queues .. '|0', queues .. '|1', queues .. '|2') > 0
 end
 
+-- Whether nothing may be sent through a lane: it is on hold, or its circuit breaker is open.
+local function shut(name, now)
+  local hold, open = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'open'))
+  return open or tonumber(hold or 0) > now
+end
+
 -- Whether any lane of a pool could admit now. None need be told while jobs that it admitted are on their way: who
 -- submits those looks for more.
 local function open(lanes, now)
   if lanes == '' then return true end -- no worker has told yet
   for name in string.gmatch(lanes, '%S+') do
-    if number(KEY.lane .. name, 'hold') <= now and number(KEY.lane .. name, 'window') <= 0 then return true end
+    if not shut(name, now) and number(KEY.lane .. name, 'window') <= 0 then return true end
   end
   return false
 end
@@ -578,12 +584,6 @@ local function spend(job, cost)
   redis.call('HINCRBY', KEY.totals, 'spent', cost)
   redis.call('HINCRBY', lane_of(job), 'spent', cost)
   if job.b then redis.call('HINCRBY', KEY.batch .. job.b, 'spent', cost) end
-end
-
--- The provider took a submission after the last hold: the lane is open again.
-local function lane_is_open(job, now)
-  local lane = lane_of(job)
-  if number(lane, 'level') > 0 and number(lane, 'hold') <= now then redis.call('HDEL', lane, 'level', 'why', 'since') end
 end
 
 local function arity(count)

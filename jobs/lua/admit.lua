@@ -1,25 +1,27 @@
--- Take waiting jobs out of their queues for one lane, as its slots, rate and holds allow, for messages to workers. An
+-- Take waiting jobs out of their queues for one lane, as its slots, rate, holds and circuit breaker allow, for messages to workers. An
 -- admitted job stays `queued`; it counts against the lane's window until a worker claims it. If its message is lost, its
 -- alarm puts it back.
 -- ARGV: lane, pool, most jobs to take, most images admitted and not yet claimed, slots (0 = no limit), submissions a
 --       second (0 = no limit), burst in µs, µs until an admitted job that nobody claimed is put back, weights of
---       producers' keys as JSON (1 where not named), names of all lanes of the pool with spaces between
+--       producers' keys as JSON (1 where not named), names of all lanes of the pool with spaces between, '1' where
+--       the lane learns its limit
 -- Returns: {whether more could be admitted at once (0|1), ids...}
 --
 -- Classes go strictly one after another. Within one, queues share by start-time fair queueing (Goyal, Vin, Cheng,
 -- SIGCOMM 1996): the next job is that of the queue with the least start tag, which is the finish tag of its job before;
 -- a job's length is its images over its queue's share: the weight of its producer's key, split among that key's queues
 -- by theirs. Each queue keeps to the order of acceptance.
-arity(10)
+arity(11)
 local name, pool, limit, window_max = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local slots_max, rate, burst, putback = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local rate, burst, putback = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local weights = cjson.decode(ARGV[9])
 local now = clock()
 local lane = KEY.lane .. name
 redis.call('DEL', KEY.wake)
 if redis.call('HGET', KEY.pools, pool) ~= ARGV[10] then redis.call('HSET', KEY.pools, pool, ARGV[10]) end
 local answer = {0}
-if number(lane, 'hold') > now then return answer end
+local slots_max = capacity(name, tonumber(ARGV[5]), ARGV[11])
+if shut(name, now) then return answer end
 
 local slots, window = number(lane, 'slots'), number(lane, 'window')
 local budget = window_max - window

@@ -1,7 +1,8 @@
 -- A look changed nothing: look again later.
--- ARGV: id, fence, µs until then, how many looks that were or '' to leave it, reason or '' to leave it
+-- ARGV: id, fence, µs until then, how many looks that were or '' to leave it, reason or '' to leave it,
+--       what was heard of the provider ('answer' | 'silence' | '')
 -- Returns: 'set' | 'refused'
-arity(5)
+arity(6)
 local job = load(ARGV[1])
 if not job or not fenced(job, ARGV[2]) then return 'refused' end
 local at = phase(job)
@@ -11,6 +12,7 @@ if ARGV[4] ~= '' then change.l = ARGV[4] end
 if ARGV[5] ~= '' then change.r = ARGV[5] end
 save(job, change)
 local now = clock()
+listen(job.L or DEFAULT_LANE, ARGV[6], ARGV[5], now)
 -- A callback may have asked for another look while this one was under way: it may have seen less than that knew.
 local asked = next_look(job)
 if not asked or asked > now then look_at(job, now + tonumber(ARGV[3])) end

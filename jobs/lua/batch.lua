@@ -1,6 +1,6 @@
 -- A batch's counters, as of one moment.
 -- ARGV: batch
--- Returns: {now in µs, when the last hold of its lanes ends or 0, its lanes and who shares them as JSON (jobs.progress):
+-- Returns: {now in µs, when the last hold of its lanes ends (or their next probe) or 0, its lanes and who shares them as JSON (jobs.progress):
 --   {"lanes": {name: {"took": µs, "work": µs}}, "flows": {"<class>|<owner>": weight}}, field, value, ...}; no fields: no
 --   such batch
 arity(1)
@@ -11,8 +11,8 @@ for i = 1, #fields, 2 do
   if pool and not pools[pool] then
     pools[pool] = true
     for name in string.gmatch(redis.call('HGET', KEY.pools, pool) or '', '%S+') do
-      local held, took, work = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'took', 'work'))
-      hold = math.max(hold, tonumber(held or 0))
+      local held, probe, took, work = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'probe', 'took', 'work'))
+      hold = math.max(hold, tonumber(held or 0), tonumber(probe or 0))
       lanes[name] = {took = tonumber(took or 0), work = tonumber(work or 0)}
     end
     local state = redis.call('HGETALL', KEY.pool .. pool)

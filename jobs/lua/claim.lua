@@ -7,7 +7,7 @@ local lease = tonumber(ARGV[1])
 local now = clock()
 local holds = {}
 local function held(lane)
-  if holds[lane] == nil then holds[lane] = number(KEY.lane .. lane, 'hold') > now end
+  if holds[lane] == nil then holds[lane] = shut(lane, now) end
   return holds[lane]
 end
 local answer = {}

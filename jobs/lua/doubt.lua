@@ -1,10 +1,12 @@
 -- The outcome of the POST is unknown.
--- ARGV: id, fence, reason, µs until the first look, '1' where the provider itself said that the external id exists
+-- ARGV: id, fence, reason, µs until the first look, '1' where the provider itself said that the external id exists,
+--       what was heard of the provider ('answer' | 'silence' | '')
 -- Returns: 'doubt' | 'refused'
-arity(5)
+arity(6)
 local job = load(ARGV[1])
 if not job or not fenced(job, ARGV[2]) or phase(job) ~= 'submitting' then return 'refused' end
 local now = clock()
 local change = {x = now, l = false, r = ARGV[3], v = ARGV[5] == '1' and '1' or nil}
 stand(job, 'in_doubt', change, now, now + tonumber(ARGV[4]))
+listen(job.L or DEFAULT_LANE, ARGV[6], ARGV[3], now)
 return 'doubt'

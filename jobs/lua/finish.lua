@@ -27,7 +27,9 @@ if at == 'queued' and not job.q then return {'unknown', job.s, 0, 0} end
 local now = clock()
 spend(job, cost)
 learn(job, now)
-if at == 'submitting' then lane_is_open(job, now) end
+if at == 'submitting' then taken_up(job, now, said == 'completed') end
+if said == 'failed' then cut_by_task(job, code_of(result), now) end
+if ARGV[3] ~= '' then listen(job.L or DEFAULT_LANE, 'answer') end
 if wait ~= '' and not FINAL[job.s] then
   local change = {a = attempt(job) + 1, q = false, t = false, d = false, l = false, x = false, v = false, k = false}
   change.r = 'attempt ' .. attempt(job) .. ' failed; the next one waits'

@@ -1,12 +1,14 @@
 -- The attempt surely does not exist at the provider: it waits again, under the same external id and at its old place.
--- ARGV: id, fence, µs to wait (0: at once), reason, '1' to count a try, µs until a waiting job is re-checked
+-- ARGV: id, fence, µs to wait (0: at once), reason, '1' to count a try, µs until a waiting job is re-checked,
+--       what was heard of the provider ('answer' | 'silence' | '')
 -- Returns: 'queued' | 'over' (the producer had given up on it: slots freed) | 'doubt' (a callback knows better) | 'refused'
-arity(6)
+arity(7)
 local job = load(ARGV[1])
 if not job or not fenced(job, ARGV[2]) then return 'refused' end
 local at = phase(job)
 if at ~= 'submitting' and at ~= 'in_doubt' then return 'refused' end
 local now = clock()
+listen(job.L or DEFAULT_LANE, ARGV[7], ARGV[4], now)
 if job.v and at == 'submitting' then
   stand(job, 'in_doubt', {x = now, l = false, r = 'a callback came for it'}, now, now)
   return 'doubt'

@@ -7,7 +7,8 @@ if not job or not fenced(job, ARGV[2]) then return 'refused' end
 local at = phase(job)
 if at ~= 'submitting' and at ~= 'in_doubt' then return 'refused' end
 local now = clock()
-if at == 'submitting' then lane_is_open(job, now) end
+if at == 'submitting' then taken_up(job, now, true) end
+listen(job.L or DEFAULT_LANE, 'answer')
 local change = {t = ARGV[3], d = now + tonumber(ARGV[5]), l = false, x = false, v = false, r = false, k = false}
 stand(job, 'in_progress', change, now, now + tonumber(ARGV[4]))
 return 'started'

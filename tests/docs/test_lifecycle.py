@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs import policy, store
+from jobs import health, policy, store
 from jobs.settings import Settings
 from jobs.states import TRANSITIONS
 from worker import holds, reconcile
@@ -26,7 +26,13 @@ SAYINGS = {
         outcomes.LONGEST_RETRY_AFTER,
     ),
     "to a look | {:g} s | {:g} s |": holds.ACCOUNT,
-    "certificate) | {:g} s | {:g} s |": holds.UNREACHABLE,
+    "After {} silences in a row": (health.SILENCES,),
+    "first after {:g} s, then after twice as long each time, up to {:g} s": (health.PROBE_BASE, health.PROBE_CAP),
+    "to {:g} of the images in use": (health.CUT,),
+    "fails with 1302 or 1303, at most once in {:g} s": (health.CUT_EVERY,),
+    "at least {:g} of it is in use": (health.USED,),
+    "else at {}, and up by one": (health.FIRST_LIMIT,),
+    "the last {} changes of it (growth at most once in {:g} s)": (health.HISTORY, health.GROWTH_EVERY),
     "Attempt 2 waits {:g} to {:g} s, attempt 3 waits {:g} to {:g} s": (
         policy.ATTEMPT_BASE / 2,
         policy.ATTEMPT_BASE,

@@ -7,7 +7,6 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobs.scripts import CHANGES_KEPT
-from jobs.settings import Settings
 from jobs.states import State
 from jobs.store import Store
 from webhook import gunicorn_conf, services
@@ -20,7 +19,7 @@ TEXT = " ".join(PAGE.split())
 
 def families(store: Store) -> set[str]:
     counters = Counters()
-    counters.registry.register(StateCollector(lambda: store, Settings()))
+    counters.registry.register(StateCollector(lambda: store))
     text = generate_latest(counters.registry).decode()
     return {family.name for family in text_string_to_metric_families(text) if family.name.startswith("boomerang_")}
 

@@ -106,6 +106,8 @@ class Bench:
                     kept[name] = self.raw.zrange(key, 0, -1, withscores=True)
                 case "list":
                     kept[name] = self.raw.lrange(key, 0, -1)
+                case "set":
+                    kept[name] = sorted(self.raw.smembers(key))
                 case "stream":
                     kept[name] = [fields for _, fields in self.raw.xrange(key)]
                 case _:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from jobs.keys import FAMILY, SINGLE, Keys
+from jobs.scripts import SHARED
 
 SCRIPTS = {entry.name: entry.read_text("utf-8") for entry in (files("jobs") / "lua").iterdir()}
 
@@ -35,7 +36,7 @@ def test_a_script_names_its_keys_by_the_table_alone(name: str) -> None:
     assert not re.search(r"redis\.call\('(?:KEYS|SCAN|TIME)'", code)
 
 
-@pytest.mark.parametrize("name", sorted(set(SCRIPTS) - {"_lib.lua"}))
+@pytest.mark.parametrize("name", sorted(set(SCRIPTS) - set(SHARED)))
 def test_a_verb_says_what_it_takes_and_gives_and_counts_its_arguments(name: str) -> None:
     text = SCRIPTS[name]
     assert "-- ARGV:" in text

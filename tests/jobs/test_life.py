@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -28,8 +29,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from jobs import health
 from jobs.audit import audit
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed
+from jobs.health import Heard
 from jobs.lanes import LaneSettings, pooled
 from jobs.order import BatchOptions, NewJob
 from jobs.parking import Message
@@ -39,9 +42,11 @@ from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store import Outcome, Store
 
-#: Slots of each of the two accounts.
+#: Slots of each of the two accounts; the second learns whether they are fewer.
 SLOTS = 2
-LANES = pooled([LaneSettings(name="a", max_in_flight=SLOTS), LaneSettings(name="b", max_in_flight=SLOTS)])
+LANES = pooled(
+    [LaneSettings(name="a", max_in_flight=SLOTS), LaneSettings(name="b", max_in_flight=SLOTS, learn_limit=True)]
+)
 TIMES = {"deadline": 12, "submit_lease": 30, "lookup_grace": 10, "retention": 1e9}
 SETTINGS = Settings(named_lanes=LANES, max_attempts=2, image_store="a test's", **TIMES)
 #: Shorter than the grace: what the provider has created shows by then.
@@ -51,7 +56,10 @@ MOST_ROUNDS = 500
 #: Half of the jobs name it.
 IMAGE = "image:sha256:" + hashlib.sha256(b"a fox").hexdigest()
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
-POSTS = ("created", "lost", "lost before", "exists", "refused", "held", "not created", "crash", "crash before")
+POSTS = (
+    *("created", "lost", "lost before", "exists", "refused", "held", "not created", "unreachable"),
+    *("crash", "crash before"),
+)
 
 
 @dataclass
@@ -83,7 +91,8 @@ class Life(RuleBasedStateMachine):
         clock = raw.get(self.bench.keys.prefix + "clock")
         raw.flushall()
         raw.set(self.bench.keys.prefix + "clock", clock)
-        self.store: Store = self.bench.with_settings(**vars(SETTINGS))
+        with patch.object(health, "SILENCES", 2):
+            self.store: Store = self.bench.with_settings(**vars(SETTINGS))
         self.bench.images(SETTINGS).put(self.bench.picture(b"a fox"))
         self.accepted: dict[str, NewJob] = {}
         self.messages: list[tuple[str, ...]] = []
@@ -271,6 +280,7 @@ class Life(RuleBasedStateMachine):
             paused, sweep = self.bench.raw.hmget(self.bench.keys.of("batch", batch), "paused", "do")
             assert paused is None, "claimed although its batch is paused"
             assert sweep != "cancel", "claimed although its batch is being cancelled"
+            assert not self.store.lane(claim.lane).open_since, "claimed although the breaker is open"
         self.claims += [(claim, self.now) for claim in claims]
 
     def send(self, claim: Claim, claimed: float, outcome: str, lag: float) -> None:
@@ -297,8 +307,9 @@ class Life(RuleBasedStateMachine):
         store, held = self.store, (claim.id, claim.fence)
         verbs: dict[str, Callable[[], Any]] = {
             "created": lambda: store.started(*held, f"t-{claim.external_task_id}"),
-            "lost": lambda: store.doubt(*held, "read timed out"),
-            "lost before": lambda: store.doubt(*held, "reset"),
+            "lost": lambda: store.doubt(*held, "read timed out", heard=Heard.SILENCE),
+            "lost before": lambda: store.doubt(*held, "reset", heard=Heard.SILENCE),
+            "unreachable": lambda: store.requeue(*held, "refused", heard=Heard.SILENCE),
             "exists": lambda: store.doubt(*held, "409", exists=True),
             "refused": lambda: self.finish(claim.external_task_id, State.FAILED, error("1201"), "submit", claim.fence),
             "held": lambda: store.requeue(*held, "429"),
@@ -306,9 +317,9 @@ class Life(RuleBasedStateMachine):
             "too late": lambda: store.requeue(*held, ""),
         }
         if outcome == "held":
-            self.again(lambda: store.hold("429", base=1.0, cap=60.0, lane=claim.lane), twice=twice)
+            self.again(lambda: store.hold("429", base=1.0, cap=60.0, throttled=True, lane=claim.lane), twice=twice)
         done = self.again(verbs[outcome], twice=twice)
-        if outcome in ("held", "not created") and done in ("queued", "over"):
+        if outcome in ("held", "not created", "unreachable") and done in ("queued", "over"):
             self.posts[claim.external_task_id].surely_absent = True
 
     # --- the provider -------------------------------------------------------------------------------------------------
@@ -390,6 +401,14 @@ class Life(RuleBasedStateMachine):
                 else:
                     self.looks.append((due, task))
 
+    @rule(fate=st.sampled_from(["answered", "silence", "killed"]), twice=st.booleans())
+    def probe(self, fate: str, twice: bool) -> None:
+        """Where breakers are open."""
+        for probe in self.store.probes():
+            if fate != "killed":
+                answered = fate == "answered"
+                self.again(lambda p=probe, a=answered: self.store.probed(p, answered=a, wait=3.0), twice=twice)
+
     @precondition(lambda self: any(not task.end for task in self.tasks.values()))
     @rule(twice=st.booleans())
     def a_task_takes_too_long(self, twice: bool) -> None:
@@ -418,7 +437,7 @@ class Life(RuleBasedStateMachine):
         elif task and doubtful:
             self.again(lambda: store.started(job.id, job.fence, "t"), twice=twice)
         elif doubtful and not job.exists and absent_beyond_doubt(job.looks + 1, due.doubtful_for, SETTINGS):
-            self.again(lambda: store.requeue(job.id, job.fence, "absent"), twice=twice)
+            self.again(lambda: store.requeue(job.id, job.fence, "absent", heard=Heard.ANSWER), twice=twice)
         elif doubtful:
             self.again(lambda: store.again(due, next_look(job.looks + 1, SETTINGS, 0.5)), twice=twice)
         elif due.overdue:
@@ -506,6 +525,8 @@ class Life(RuleBasedStateMachine):
                     assert job.state in ends
 
     def a_quiet_round(self) -> None:
+        for probe in self.store.probes():
+            self.store.probed(probe, answered=True)
         for due in self.store.due(100)[0]:
             if due.job.owing:
                 for claimed in self.store.owing([due.job.id]):

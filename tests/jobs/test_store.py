@@ -10,12 +10,13 @@ import pytest
 import redis
 
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, StoreUnavailable
+from jobs.lane_state import LONGEST_HOLD
 from jobs.order import NewJob
 from jobs.record import Due, Owed, Result
 from jobs.scripts import translated
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
-from jobs.store import LONGEST_HOLD, PUT_BACK, RECHECK, Outcome, Store, connect
+from jobs.store import PUT_BACK, RECHECK, Outcome, Store, connect
 
 AGAIN = Result(error={"code": "002016095", "message": "internal"})
 DEAD = Result(error={"code": "1201", "message": "refused"})

@@ -70,8 +70,11 @@ def test_pages_batches_lanes_problems() -> None:
     counts = dict.fromkeys(JOB_STATES, 0) | {"queued": 3}
     batch = {"id": "b", "accepted": 3, "counts": counts, "done": False, "cost": Decimal("1.23"), "created_at": THEN}
     lane = {
-        "name": "main", "slots": 1, "max_in_flight": 0, "window": 8, "ready": 2, "held": True, "held_until": THEN,
-        "reason": "402", "spent": Decimal(0),
+        "name": "main", "configured": True, "pool": "", "models": [], "labels": {}, "slots": 1, "max_in_flight": 0,
+        "learned_limit": 7.5, "limit": 7, "submit_rate": 0.0, "max_cost_per_day": Decimal("1.50"), "window": 8,
+        "ready": 2, "held": True, "held_since": None, "held_until": THEN, "reason": "402", "breaker": "closed",
+        "breaker_since": None, "breaker_opened": 0, "spent": Decimal(0),
+        "history": [{"at": THEN, "what": "limit", "limit": 7.5, "reason": "429"}],
     }  # fmt: skip
     accepted = {
         "id": "b",
@@ -92,7 +95,11 @@ def test_pages_batches_lanes_problems() -> None:
     assert JobList().dump({"jobs": [JOB], "cursor": None})["cursor"] is None
     assert BatchView().dump(batch) == batch | {"cost": "1.23", "created_at": "2026-01-31T12:30:00+00:00"}
     assert LaneList().dump({"lanes": [lane]}) == {
-        "lanes": [lane | {"held_until": "2026-01-31T12:30:00+00:00", "spent": "0"}]
+        "lanes": [
+            lane
+            | {"held_until": "2026-01-31T12:30:00+00:00", "spent": "0", "max_cost_per_day": "1.50"}
+            | {"history": [{"at": "2026-01-31T12:30:00+00:00", "what": "limit", "limit": 7.5, "reason": "429"}]}
+        ]
     }
     assert BatchAccepted().dump(accepted) == accepted
     assert Problem().dump(problem) == problem

@@ -1,7 +1,6 @@
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from flask.testing import FlaskClient
 from jobs.record import Owed, Result
 from jobs.states import State
 from jobs.store import Store
-from schemas.views import JobList, JobView, LaneList
+from schemas.views import JobList, JobView
 from webhook.app import create_app
 from webhook.services import Services
 from webhook.settings import Settings
@@ -261,20 +260,6 @@ def test_what_is_not_allowed_is_409_with_a_reason(
         answer = client.post(path)
         assert answer.status_code == 409, path
         assert answer.json["detail"]
-
-
-def test_the_lane(client: FlaskClient, at_provider: Callable[..., str], store: Store) -> None:
-    at_provider("fox")
-    view = client.get("/v1/lanes").json
-    assert LaneList().validate(view) == {}
-    (lane,) = view["lanes"]
-    assert (lane["name"], lane["slots"], lane["held"], lane["spent"]) == ("default", 1, False, "0")
-
-    store.hold("402: balance exhausted", base=60, cap=60)
-
-    (lane,) = client.get("/v1/lanes").json["lanes"]
-    assert (lane["held"], lane["reason"]) == (True, "402: balance exhausted")
-    assert datetime.fromisoformat(lane["held_until"]) > datetime.now(UTC)
 
 
 def test_with_redis_away_it_says_so(settings: Settings, fox: dict[str, Any], client: FlaskClient) -> None:

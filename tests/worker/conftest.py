@@ -43,6 +43,8 @@ from worker.submit import Submitter
 ROOT = Path(__file__).parents[2]
 TETHERED = (sys.executable, "-IS", str(redis_servers.TETHER))
 KEY = "canary-provider-key-7f3a"
+#: That of a second account.
+OTHER_KEY = "canary-provider-key-9c1b"
 SECRET = "a-callback-secret-for-tests"
 #: Redis's clock, moved on by a key: a test waits for nothing.
 MOVED_CLOCK = """
@@ -71,7 +73,7 @@ class Simulator:
         self._loop.close()
 
     async def _serve(self) -> None:
-        settings = SimulatorSettings(keys=frozenset({KEY}), faults={"latency": "0"})
+        settings = SimulatorSettings(keys=frozenset({KEY, OTHER_KEY}), faults={"latency": "0"})
         runner = web.AppRunner(create_simulator(settings), access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -138,11 +140,13 @@ class World:
     def __init__(self, url: str, provider_url: str, **settings: Any) -> None:
         given = {"connect_timeout": 1.0, "read_timeout": 1.0, "submit_lease": 60.0, "concurrency": 8, **settings}
         where = {"redis_url": url, "broker_url": url, "result_url": url, "provider_url": provider_url}
-        self.settings = Settings(provider_key=KEY, **{**where, **given})
+        self.settings = Settings(
+            provider_key=KEY, provider_keys={"BOOMERANG_PROVIDER_KEY_OTHER": OTHER_KEY}, **{**where, **given}
+        )
         self.redis = connect(url)
         self.store = Store(self.redis, self.settings, clock=MOVED_CLOCK)
-        self.provider = Provider(self.settings)
-        self.providers = {"default": self.provider}
+        self.providers = {lane.name: Provider(self.settings, lane) for lane in self.settings.lanes}
+        self.provider = self.providers[self.settings.lanes[0].name]
         self.app = create_app(self.settings)
         self.messages = Messages(self.app)
         self.threads = ThreadPoolExecutor(8)
@@ -158,7 +162,8 @@ class World:
 
     def close(self) -> None:
         self.threads.shutdown()
-        self.provider.close()
+        for provider in self.providers.values():
+            provider.close()
         self.app.close()
         self.redis.close()
         self.binary.close()

@@ -259,7 +259,7 @@ def test_a_provider_that_cannot_be_reached_leaves_no_doubt(world: Any, simulator
         w.start("job-1", "job-2")
     assert w.states() == ["queued", "submitting", "queued"]
     assert (w.job().attempt, w.job().tries) == (1, 0)
-    assert "cannot be reached" in w.store.lane().reason
+    assert "cannot be reached" in w.job().reason
 
 
 def test_no_key_in_the_record_of_a_refused_account(world: Any, simulator: Any) -> None:

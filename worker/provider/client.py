@@ -20,6 +20,8 @@ from worker.provider.outcomes import read_status_answer as _read_status
 from worker.provider.outcomes import read_submit_answer as _read_submit
 from worker.settings import STATUS_PATH, Envelope, Settings
 
+#: An external id that no attempt has: theirs end in `~2` and above, if there is a `~`.
+NOBODYS = "boomerang-probe~0"
 SUBMIT_PATH = "/model/v1/generation"
 #: A larger answer is not one of this API's; it is not read to its end.
 LARGEST_ANSWER = 4 * 1024 * 1024
@@ -76,9 +78,9 @@ class Provider:
         try:
             status, headers, answer = self._call("POST", SUBMIT_PATH, body)
         except requests.ConnectionError as error:
-            return NotSent(_short(error)) if _never_sent(error) else Doubtful(_short(error))
+            return NotSent(_short(error)) if _never_sent(error) else Doubtful(_short(error), silent=True)
         except (requests.RequestException, HTTPError, _TooMuch, OSError) as error:
-            return Doubtful(_short(error))
+            return Doubtful(_short(error), silent=not isinstance(error, _TooMuch))
         return _read_submit(status, headers, answer, external_task_id)
 
     def look(self, task_id: str, external_task_id: str) -> Looked | Held:
@@ -89,11 +91,15 @@ class Provider:
         """Ask for the status of a task by its external id. Only where `can_look_up`."""
         return self._look(self._settings.lookup_path or STATUS_PATH, external_task_id, external_task_id)
 
+    def answers(self) -> Looked | Held:
+        """Ask for a task that cannot be: anything but a silent `Unavailable` shows that the provider is there."""
+        return self._look(STATUS_PATH, NOBODYS, NOBODYS)
+
     def _look(self, path: str, name: str, external_task_id: str) -> Looked | Held:
         try:
             status, _, answer = self._call("GET", path.replace("{id}", quote(name, safe="~")), None)
         except (requests.RequestException, HTTPError, _TooMuch, OSError) as error:
-            return Unavailable(_short(error))
+            return Unavailable(_short(error), silent=not isinstance(error, _TooMuch))
         return _read_status(status, answer, external_task_id)
 
     def _call(self, method: str, path: str, body: bytes | Pieces | None) -> tuple[int, Any, bytes]:

@@ -71,9 +71,10 @@ class NotCreated:
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """It may exist and cost money."""
+    """It may exist and cost money. `silent`: there was no answer, or only one of somebody in between (5xx)."""
 
     reason: str
+    silent: bool = False
 
 
 Submitted = Created | Exists | Refused | Held | NotSent | NotCreated | Doubtful
@@ -93,9 +94,10 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """No word about the task. A failing look never fails a job."""
+    """No word about the task. A failing look never fails a job. `silent`: as of `Doubtful`."""
 
     reason: str
+    silent: bool = False
 
 
 Looked = Found | Absent | Unavailable
@@ -130,7 +132,7 @@ def read_submit_answer(status: int, headers: Mapping[str, str], body: bytes, ext
         return Exists(_said(status, error))
     if _BAD_REQUEST <= status < _SERVER and status not in (_TIMEOUT, _TOO_EARLY):
         return Refused(TaskError(error.code or str(status), error.message or f"the provider answered {status}"))
-    return Doubtful(_said(status, error))
+    return Doubtful(_said(status, error), silent=_is_silence(status))
 
 
 def read_status_answer(status: int, body: bytes, external_task_id: str) -> Looked | Held:
@@ -140,7 +142,7 @@ def read_status_answer(status: int, body: bytes, external_task_id: str) -> Looke
     if status in _ACCOUNT_STATUS:
         return Held(f"{status}: {_ACCOUNT_STATUS[status]}", throttled=False)
     if not _OK <= status < _REDIRECT:
-        return Unavailable(f"the provider answered {status}")
+        return Unavailable(f"the provider answered {status}", silent=_is_silence(status))
     try:
         report = read_task(parse_json(body))
     except (BodyInvalid, AnswerInvalid) as error:
@@ -163,6 +165,10 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
     return min(max((when - (now or datetime.now(UTC))).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
+
+
+def _is_silence(status: int) -> bool:
+    return status == _TIMEOUT or status >= _SERVER
 
 
 def _submission(body: bytes) -> Submission | None:

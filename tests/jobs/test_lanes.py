@@ -1,0 +1,192 @@
+"""Lanes: which job goes where, and how they are seen, also those that are not configured any more."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.audit import audit
+from jobs.lanes import LaneSettings, pooled, route
+from jobs.order import NewJob
+from jobs.record import Result
+from jobs.shown import shown_lane
+from jobs.states import State
+
+Make = Callable[..., NewJob]
+_PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
+OMNI, REFERENCE = "kirin_image_omni", "kirin_v2_1_reference2image"
+
+
+def lane(name: str, *models: str, **labels: str) -> LaneSettings:
+    return LaneSettings(name=name, models=models, labels=labels)
+
+
+ROUTES: dict[str, tuple[list[LaneSettings], str, Mapping[str, str], str | None]] = {
+    "any": ([lane("a")], OMNI, {}, ""),
+    "the first that takes it": ([lane("a", "kirin_*"), lane("b", OMNI), lane("c")], OMNI, {}, "a"),
+    "by model": ([lane("a", REFERENCE), lane("b", OMNI)], OMNI, {}, "b"),
+    "one character": ([lane("a", "kirin_v?_1_*"), lane("b")], REFERENCE, {}, "a"),
+    "case counts": ([lane("a", "Kirin_*"), lane("b")], OMNI, {}, ""),
+    "the whole name": ([lane("a", "kirin"), lane("b")], OMNI, {}, ""),
+    "one of several models": ([lane("a", "x", OMNI)], OMNI, {}, "a"),
+    "by label": ([lane("a", shop="berlin"), lane("b")], OMNI, {"shop": "berlin", "size": "s"}, "a"),
+    "another value": ([lane("a", shop="berlin"), lane("b")], OMNI, {"shop": "rome"}, ""),
+    "all labels": ([lane("a", shop="berlin", size="s"), lane("b")], OMNI, {"shop": "berlin"}, ""),
+    "model and label": ([lane("a", OMNI, shop="berlin"), lane("b")], OMNI, {}, ""),
+    "no lane": ([lane("a", REFERENCE), lane("b", shop="berlin")], OMNI, {}, None),
+    "a pool is named after its first": ([lane("b", OMNI), lane("a", OMNI)], OMNI, {}, "b"),
+    "the order of models is no matter": ([lane("a", OMNI, "x"), lane("b", "x", OMNI)], "x", {}, "a"),
+    "the same models, other labels": ([lane("a", OMNI, shop="rome"), lane("b", OMNI)], OMNI, {}, "b"),
+}
+
+
+@pytest.mark.parametrize(("lanes", "model", "labels", "pool"), ROUTES.values(), ids=ROUTES)
+def test_where_a_job_goes(lanes: list[LaneSettings], model: str, labels: Mapping[str, str], pool: str | None) -> None:
+    assert route(pooled(lanes), model, labels) == pool
+
+
+models = st.sampled_from([OMNI, REFERENCE, "kirin_*", "*omni", "x?", "x1"])
+labels = st.dictionaries(st.sampled_from(["shop", "size"]), st.sampled_from(["s", "m"]), max_size=2)
+rules = st.lists(st.tuples(st.lists(models, max_size=2, unique=True), labels), min_size=1, max_size=5)
+
+
+@given(rules, models, labels)
+def test_pools_and_routes_agree(
+    rules: list[tuple[list[str], dict[str, str]]], model: str, wanted: dict[str, str]
+) -> None:
+    lanes = pooled([lane(f"l{number}", *names, **marks) for number, (names, marks) in enumerate(rules)])
+    # Two lanes share a pool exactly when they take the same, by the same words
+    for one in lanes:
+        for other in lanes:
+            same = (set(one.models), one.labels) == (set(other.models), other.labels)
+            assert (one.pool == other.pool) is same
+    # A pool is '' or the name of a lane of it, so that no two are mixed up
+    for each in lanes:
+        unruled = not each.models and not each.labels
+        assert each.pool == ("" if unruled else next(other.name for other in lanes if other.pool == each.pool))
+    # A job goes to the first that takes it, and that one takes it
+    taking = [
+        each
+        for each in lanes
+        if (not each.models or any(fnmatchcase(model, name) for name in each.models))
+        and each.labels.items() <= wanted.items()
+    ]
+    assert route(lanes, model, wanted) == (taking[0].pool if taking else None)
+
+
+# --- as they are seen -------------------------------------------------------------------------------------------------
+
+LANES = pooled((LaneSettings(name="a", max_in_flight=2), LaneSettings(name="b"), lane("ref", REFERENCE)))
+
+
+def test_every_lane_is_seen_with_what_waits_in_its_pool(bench: Any, make: Make) -> None:
+    store = bench.with_settings(named_lanes=LANES)
+    store.enqueue([make(f"j{number}") for number in range(5)])
+    store.enqueue([make("r", pool="ref")])
+    store.claim(store.admit(2, LANES[0]).ids)
+    seen = [(each.name, each.pool, each.slots, each.limit, each.ready) for each in store.lanes()]
+    assert seen == [("a", "", 2, 2, 3), ("b", "", 0, 0, 3), ("ref", "ref", 0, 0, 1)]
+    assert all(each.settings for each in store.lanes())
+
+
+def test_a_held_lanes_jobs_are_taken_by_its_mate(bench: Any, make: Make) -> None:
+    store = bench.with_settings(named_lanes=LANES)
+    a, b, _ = LANES
+    store.enqueue([make(f"j{number}") for number in range(3)])
+    taken = store.admit(2, a).ids
+    store.hold("429", base=60, cap=60, lane="a")
+    # Also those that were on their way already
+    assert store.claim(taken) == []
+    assert store.admit(10, b).ids == ("j0", "j1", "j2")
+    assert {claim.lane for claim in store.claim(["j0", "j1", "j2"])} == {"b"}
+    assert audit(store) == []
+
+
+def test_an_attempt_in_doubt_waits_for_its_own_lane_however_free_the_other_is(bench: Any, make: Make) -> None:
+    store = bench.with_settings(named_lanes=LANES)
+    a, b, _ = LANES
+    store.enqueue([make("fox")])
+    store.admit(1, a)
+    (claim,) = store.claim(["fox"])
+    store.doubt("fox", claim.fence, "read timed out")
+    store.requeue("fox", claim.fence, "absent")
+    store.hold("402", base=60, cap=60, lane="a")
+    assert (store.admit(9, a).ids, store.admit(9, b).ids) == ((), ())
+    assert [(each.name, each.ready) for each in store.lanes()] == [("a", 1), ("b", 0), ("ref", 0)]
+    bench.forward(61)
+    # Put back by its alarm, too
+    store.due(10)
+    assert (store.admit(9, b).ids, store.admit(9, a).ids) == ((), ("fox",))
+    bench.forward(31)
+    store.due(10)
+    assert (store.admit(9, b).ids, store.admit(9, a).ids) == ((), ("fox",))
+    (claim,) = store.claim(["fox"])
+    assert claim.lane == "a"
+    assert audit(store) == []
+
+
+def test_a_lane_that_is_not_configured_any_more_is_seen_until_its_jobs_are_gone(bench: Any, make: Make) -> None:
+    before = bench.with_settings(named_lanes=LANES)
+    b, ref = LANES[1:]
+    before.enqueue([make("there"), make("doubtful")])
+    before.enqueue([make("r1", pool="ref"), make("r2", pool="ref")])
+    there, doubtful = before.claim(before.admit(2, b).ids)
+    before.started("there", there.fence, "t")
+    before.doubt("doubtful", doubtful.fence, "read timed out")
+    before.requeue("doubtful", doubtful.fence, "absent")
+    before.claim(before.admit(1, ref).ids)
+    # When lanes b and ref are taken away
+    after = bench.with_settings(named_lanes=pooled(LANES[:1]))
+    after.enqueue([make("new")])
+    assert after.admit(10).ids == ("new",)
+    a, *others = after.lanes()
+    assert (a.name, a.slots, a.window, a.ready) == ("a", 0, 1, 0)
+    # Then what is there, what may go nowhere else, and what waits in a pool that nobody serves are still named
+    seen = [(each.name, each.pool, each.settings, each.slots, each.ready) for each in others]
+    assert seen == [("b", "@b", None, 1, 1), ("ref", "@ref", None, 1, 0), ("ref", "ref", None, 0, 1)]
+    # The provider's callback still ends it
+    after.finish("there", State.COMPLETED, _PICTURES, "callback")
+    after.cancel("doubtful")
+    after.cancel("r2")
+    assert [each.name for each in after.lanes()] == ["a", "ref"]
+    assert audit(after) == []
+
+
+def test_a_lane_that_changed_what_it_takes_leaves_its_old_pool_in_sight(bench: Any, make: Make) -> None:
+    before = bench.with_settings(named_lanes=LANES)
+    before.enqueue([make("j0")])
+    before.enqueue([make("r1", pool="ref")])
+    after = bench.with_settings(named_lanes=pooled((lane("ref", "other"), lane("a", OMNI))))
+    seen = [(each.name, each.pool, each.settings is not None, each.ready) for each in after.lanes()]
+    # Pool "ref" goes on, as its lane says now; that of all other jobs has no lane
+    assert seen == [("ref", "ref", True, 1), ("a", "a", True, 0), ("default", "", False, 1)]
+
+
+def test_a_lane_as_the_api_shows_it(bench: Any) -> None:
+    settings = LaneSettings(name="a", models=("kirin_*",), labels={"shop": "x"}, max_in_flight=30, learn_limit=True)
+    (settings,) = pooled((settings,))
+    store = bench.with_settings(named_lanes=(settings,))
+    store.admit(0, settings)
+    store.hold("429: 1303", base=1.0, cap=1.0, throttled=True, lane="a")
+    shown = shown_lane(store.lane("a"))
+    (change,) = shown.pop("history")
+    assert isinstance(change.pop("at"), datetime)
+    assert change == {"what": "limit", "limit": 1.0, "reason": "429: 1303"}
+    expected = {
+        "name": "a",
+        "configured": True,
+        "pool": "a",
+        "models": ["kirin_*"],
+        "labels": {"shop": "x"},
+        "max_in_flight": 30,
+        "learned_limit": 1.0,
+        "limit": 1,
+        "breaker": "closed",
+        "breaker_since": None,
+        "breaker_opened": 0,
+    }
+    assert expected.items() <= shown.items()

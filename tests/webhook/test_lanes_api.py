@@ -1,0 +1,131 @@
+"""GET /v1/lanes, /readyz and /metrics: every lane as it stands, and what is wrong with it."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from jobs.health import SILENCES, Heard
+from jobs.lanes import LaneSettings, pooled
+from jobs.order import NewJob
+from jobs.store import Store, connect
+from schemas.views import LaneList
+from webhook.app import create_app
+from webhook.settings import Settings
+
+LANES = pooled(
+    (LaneSettings(name="a", models=("kirin_*",), max_in_flight=30, learn_limit=True), LaneSettings(name="b"))
+)
+
+
+@pytest.fixture
+def several(settings: Settings) -> Iterator[Settings]:
+    return Settings(**{**vars(settings), "named_lanes": LANES})
+
+
+@pytest.fixture
+def stores(several: Settings) -> Iterator[Callable[..., Store]]:
+    """`stores(*lanes)`: the jobs' store of a process with these lanes."""
+    clients = []
+
+    def of(*lanes: LaneSettings) -> Store:
+        clients.append(connect(several.redis_url))
+        return Store(clients[-1], Settings(**{**vars(several), "named_lanes": lanes}))
+
+    yield of
+    for each in clients:
+        each.close()
+
+
+@pytest.fixture
+def asked(several: Settings, client: FlaskClient, store: Store) -> Callable[[str], Any]:
+    """The answer of a webhook process with both lanes."""
+    app = create_app(several).test_client()
+    app.environ_base["HTTP_AUTHORIZATION"] = client.environ_base["HTTP_AUTHORIZATION"]
+    return app.get
+
+
+def silence(store: Store, lane: LaneSettings) -> None:
+    """The provider does not answer any more."""
+    store.enqueue([NewJob(id=f"s{number}", text="{}", model="m", pool=lane.pool) for number in range(SILENCES)])
+    for claim in store.claim(store.admit(SILENCES, lane).ids):
+        store.doubt(claim.id, claim.fence, "ReadTimeout", heard=Heard.SILENCE)
+
+
+def test_one_lane(client: FlaskClient, at_provider: Callable[..., str], store: Store) -> None:
+    at_provider("fox")
+    view = client.get("/v1/lanes").json
+    assert LaneList().validate(view) == {}
+    (lane,) = view["lanes"]
+    assert (lane["name"], lane["slots"], lane["held"], lane["spent"]) == ("default", 1, False, "0")
+    assert (lane["breaker"], lane["learned_limit"], lane["history"]) == ("closed", None, [])
+
+    store.hold("402: balance exhausted", base=60, cap=60)
+
+    (lane,) = client.get("/v1/lanes").json["lanes"]
+    assert (lane["held"], lane["reason"]) == (True, "402: balance exhausted")
+    assert datetime.fromisoformat(lane["held_until"]) > datetime.now(UTC)
+
+
+def test_all_is_well(asked: Callable[[str], Any]) -> None:
+    view = asked("/v1/lanes").json
+    assert LaneList().validate(view) == {}
+    rules = [(lane["name"], lane["pool"], lane["models"], lane["max_in_flight"]) for lane in view["lanes"]]
+    assert rules == [("a", "a", ["kirin_*"], 30), ("b", "", [], 0)]
+    assert asked("/readyz").json["dependencies"]["lanes"] == "ok"
+
+
+def test_an_open_breaker_and_a_learned_limit_are_seen(
+    asked: Callable[[str], Any], stores: Callable[..., Store]
+) -> None:
+    a, b = LANES
+    store = stores(*LANES)
+    store.enqueue([NewJob(id=f"j{number}", text="{}", model="kirin", pool="a") for number in range(40)])
+    store.claim(store.admit(40, a).ids)
+    store.hold("429: 1303 too many", base=60.0, cap=60.0, throttled=True, lane="a")
+    silence(store, b)
+
+    view = asked("/v1/lanes").json
+
+    assert LaneList().validate(view) == {}
+    first, second = view["lanes"]
+    assert (first["slots"], first["max_in_flight"], first["learned_limit"], first["limit"]) == (30, 30, 21.0, 21)
+    assert [(each["what"], each["limit"], each["reason"]) for each in first["history"]] == [
+        ("limit", 21.0, "429: 1303 too many")
+    ]
+    assert (second["breaker"], second["reason"], second["breaker_opened"]) == ("open", "ReadTimeout", 1)
+    assert second["held_since"] == second["breaker_since"] == second["history"][0]["at"]
+    assert second["held"]
+    ready = asked("/readyz")
+    assert ready.status_code == 200
+    said = ready.json["dependencies"]["lanes"]
+    assert "a is on hold" in said
+    assert "b does not answer" in said
+    lines = asked("/metrics").text.splitlines()
+    for line in (
+        'boomerang_slots_limit{lane="a"} 21.0',
+        'boomerang_slots_limit{lane="b"} 0.0',
+        'boomerang_held{lane="b"} 1.0',
+        'boomerang_breaker_open{lane="a"} 0.0',
+        'boomerang_breaker_open{lane="b"} 1.0',
+        'boomerang_breaker_opened_total{lane="b"} 1.0',
+    ):
+        assert line in lines
+
+
+def test_what_no_lane_serves_is_named(asked: Callable[[str], Any], stores: Callable[..., Store]) -> None:
+    gone = LaneSettings(name="gone", pool="gone")
+    before = stores(gone)
+    before.enqueue([NewJob(id=name, text="{}", model="m", pool="gone") for name in ("one", "two")])
+    before.claim(before.admit(1, gone).ids)
+
+    view = asked("/v1/lanes").json
+
+    assert LaneList().validate(view) == {}
+    seen = [(lane["name"], lane["pool"], lane["configured"], lane["slots"], lane["ready"]) for lane in view["lanes"]]
+    assert seen[2:] == [("gone", "@gone", False, 1, 0), ("gone", "gone", False, 0, 1)]
+    said = asked("/readyz").json["dependencies"]["lanes"]
+    assert "gone is not configured (BOOMERANG_LANES): jobs that wait: 1, slots in use: 0" in said
+    assert 'lane="gone"' not in asked("/metrics").text

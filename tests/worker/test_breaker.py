@@ -1,0 +1,236 @@
+"""An outage: nothing is sent into it, one look now and then finds its end. And several lanes, each on its own."""
+
+import logging
+import socket
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from jobs.health import SILENCES
+from jobs.lanes import LaneSettings, pooled
+from jobs.states import State
+
+OUTAGES = {"503": {"outage": "503"}, "cut": {"outage": "cut"}}
+LANES = pooled((LaneSettings(name="default", max_in_flight=4), LaneSettings(name="other", max_in_flight=4)))
+IDS = [f"job-{number}" for number in range(10)]
+
+
+def is_open(w: Any, lane: str = "default") -> bool:
+    return w.store.lane(lane).open_since is not None
+
+
+def nobody_at_home() -> tuple[socket.socket, str]:
+    """An address where nobody listens, and nobody else can while the socket is open."""
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    return taken, f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("knobs", OUTAGES.values(), ids=OUTAGES)
+def test_an_outage_is_waited_out_and_every_job_is_paid_once(
+    knobs: dict[str, str], world: Any, simulator: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    w = world(poll_max=10.0)
+    w.start("before-1", "before-2")
+    simulator.turn(**knobs)
+    w.enqueue(*IDS[:SILENCES])
+    w.submit()
+    assert is_open(w)
+    # Nothing is sent or looked for any more, but for one look now and then
+    w.enqueue(*IDS[SILENCES:])
+    calls = simulator.calls("submit"), simulator.calls("look")
+    with caplog.at_level(logging.INFO, "worker.breaker"):
+        for _ in range(5):
+            w.round(40)
+        assert simulator.calls("submit") == calls[0]
+        assert simulator.calls("look") == calls[1] + 5
+        assert {w.job(job_id).state for job_id in IDS[:SILENCES]} == {State.IN_DOUBT}
+        # When it is over
+        simulator.turn(outage="off")
+        w.round(40)
+        assert not is_open(w)
+        said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(said) == 2
+    assert "circuit breaker open" in said[0]
+    assert "circuit breaker closed" in said[1]
+    # Then those who waited have gone in the same round, and the others are found
+    assert {w.job(job_id).state for job_id in IDS[SILENCES:]} == {State.IN_PROGRESS}
+    for job_id in ("before-1", "before-2", *IDS):
+        assert w.settle(job_id).state is State.COMPLETED
+    assert simulator.bought()[:2] == (12, 0)
+    assert w.books() == (0, 0, Decimal(simulator.bought()[2]))
+    assert [change.what for change in w.store.lane().history] == ["closed", "opened"]
+
+
+def test_a_provider_that_cannot_be_reached_is_not_knocked_at_for_each_job(world: Any, simulator: Any) -> None:
+    taken, nowhere = nobody_at_home()
+    with taken:
+        w = world(nowhere)
+        w.enqueue(*IDS)
+        w.round(0)
+        assert is_open(w)
+        assert {w.job(job_id).state for job_id in IDS} == {State.QUEUED}
+        assert "cannot be reached" in w.store.lane().reason
+        assert all(w.job(job_id).attempt == 1 for job_id in IDS)
+        assert w.books()[:2] == (0, 0)
+        for _ in range(3):
+            w.round(40)
+        assert is_open(w)
+        assert w.store.lane().opened == 1
+
+
+def test_looks_that_fail_open_it_too_and_no_deadline_passes_meanwhile(world: Any, simulator: Any) -> None:
+    w = world(deadline=60.0, poll_max=10.0)
+    simulator.turn(latency="30")
+    w.start(*IDS[:SILENCES])
+    simulator.turn(outage="503")
+    w.round(6)
+    assert is_open(w)
+    for _ in range(5):
+        w.round(60)
+    assert {w.job(job_id).state for job_id in IDS[:SILENCES]} == {State.IN_PROGRESS}
+    simulator.turn(outage="off")
+    w.round(60)
+    assert not is_open(w)
+    # Now that it answers, they are found not to be over, and past their deadline
+    w.round(20)
+    assert {w.job(job_id).state for job_id in IDS[:SILENCES]} == {State.EXPIRED}
+
+
+def test_an_answer_that_refuses_is_an_answer(world: Any, simulator: Any) -> None:
+    w = world()
+    simulator.turn(outage="503")
+    w.start(*IDS[:SILENCES])
+    assert is_open(w)
+    simulator.turn(outage="off", account="402")
+    w.round(5)
+    assert not is_open(w)
+    # And is found out by a submission
+    w.enqueue("job-9")
+    w.round(30)
+    assert w.job("job-9").state is State.QUEUED
+    assert "402" in w.redis.hget("{b}:lane:default", "why")
+
+
+@pytest.mark.parametrize("fault", ["html", "redirect", "no_id"])
+def test_odd_answers_are_no_outage(fault: str, world: Any, simulator: Any) -> None:
+    w = world()
+    simulator.turn(**{fault: 1})
+    w.start(*IDS)
+    assert not is_open(w)
+
+
+def test_a_probe_that_fails_by_a_mistake_of_ours_does_not_stop_the_round(
+    world: Any, simulator: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    w = world()
+    simulator.turn(outage="503")
+    w.start(*IDS[:SILENCES])
+
+    def broken() -> Any:
+        raise RuntimeError("a bug")
+
+    w.provider.answers = broken
+    with caplog.at_level(logging.CRITICAL, "worker.reconcile"):
+        w.round(5)
+    assert is_open(w)
+    del w.provider.answers
+    simulator.turn(outage="off")
+    w.round(130)
+    assert not is_open(w)
+
+
+# --- lanes ------------------------------------------------------------------------------------------------------------
+
+
+def accounts(simulator: Any) -> dict[str, int]:
+    """How many tasks each key has."""
+    return {key: account["tasks"] for key, account in simulator.get("/_sim/stats")["accounts"].items()}
+
+
+def test_two_accounts_share_the_work_and_keep_their_own_limits(world: Any, simulator: Any) -> None:
+    w = world(named_lanes=LANES)
+    simulator.turn(slots=4, latency="60")
+    w.enqueue(*IDS)
+    w.round(0)
+    assert sorted(accounts(simulator).values()) == [4, 4]
+    assert simulator.fired("slots") == 0
+    assert sorted(w.job(job_id).lane for job_id in IDS if w.job(job_id).state is State.IN_PROGRESS) == (
+        ["default"] * 4 + ["other"] * 4
+    )
+
+
+def test_an_outage_of_one_account_leaves_the_other_at_work(world: Any, simulator: Any, make_lane_away: Any) -> None:
+    w = world(named_lanes=LANES)
+    back = make_lane_away(w, "default")
+    w.enqueue(*IDS)
+    for _ in range(6):
+        w.round(1)
+    assert (is_open(w), is_open(w, "other")) == (True, False)
+    # All that surely never left went through the other one
+    for job_id in IDS:
+        assert w.settle(job_id, seconds=5).state is State.COMPLETED
+    assert {w.job(job_id).lane for job_id in IDS} == {"other"}
+    assert simulator.bought()[:2] == (10, 0)
+    back()
+    w.round(40)
+    assert not is_open(w)
+
+
+def test_what_may_be_with_one_account_is_never_sent_through_the_other(world: Any, simulator: Any) -> None:
+    w = world(named_lanes=LANES)
+    # Given two submissions of which nobody knows whether they arrived; they did not
+    simulator.turn(cut_before=1)
+    w.enqueue("job-1")
+    w.round(0)
+    simulator.turn(cut_before=0, slots=1, latency="0")
+    first = w.job().lane
+    assert w.job().state is State.IN_DOUBT
+    # When its account is refused for long, and the other is free
+    w.store.hold("402", base=600.0, cap=600.0, lane=first)
+    for _ in range(4):
+        w.round(20)
+    # Then it waits for its own
+    assert w.job().state is State.QUEUED
+    assert simulator.bought()[0] == 0
+    assert w.settle(seconds=200).state is State.COMPLETED
+    assert w.job().lane == first
+    assert simulator.bought()[:2] == (1, 0)
+
+
+def test_a_lane_that_was_taken_away_leaves_its_jobs_waiting_until_it_is_back(world: Any, simulator: Any) -> None:
+    w = world(named_lanes=LANES)
+    w.store.hold("429", base=5.0, cap=5.0, lane="default")
+    simulator.turn(latency="0")
+    w.enqueue("job-1")
+    w.round(0)
+    assert w.job().lane == "other"
+    less = world(named_lanes=LANES[:1])
+    for _ in range(3):
+        less.round(200)
+    assert less.job().state is State.IN_PROGRESS
+    assert "BOOMERANG_LANES" in less.job().reason
+    # Back again
+    again = world(named_lanes=LANES)
+    again.ahead(300)
+    assert again.settle().state is State.COMPLETED
+
+
+@pytest.fixture
+def make_lane_away() -> Callable[[Any, str], Callable[[], None]]:
+    """`back = make_lane_away(world, lane)`: connections to that account are refused until `back()`."""
+
+    def away(w: Any, lane: str) -> Callable[[], None]:
+        provider = w.providers[lane]
+        base = provider._base
+        taken, provider._base = nobody_at_home()
+
+        def back() -> None:
+            provider._base = base
+            taken.close()
+
+        return back
+
+    return away

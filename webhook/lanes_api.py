@@ -1,0 +1,22 @@
+"""/v1/lanes: the provider's accounts."""
+
+from flask import Response
+from flask_smorest import Blueprint
+
+from jobs.shown import shown_lane
+from schemas.views import LaneList
+from webhook.openapi import operation
+from webhook.services import services
+from webhook.views import answer
+
+blueprint = Blueprint("lanes", __name__, url_prefix="/v1", description="The ways to the provider.")
+
+
+@operation(blueprint, "GET", "/lanes", {200: LaneList}, refusals=(503,))
+def lanes() -> Response:
+    """Show the ways to the provider.
+
+    What is under way, what waits, the limits, and whether and why nothing is being sent. After the lanes that are
+    configured come those that are not and have jobs left, and pools of jobs that no lane takes.
+    """
+    return answer({"lanes": [shown_lane(lane) for lane in services().store.lanes()]})
