@@ -1,9 +1,5 @@
 """The promise, on the real stack: every fault of the simulator at once, a thousand jobs; the ledger is the judge."""
 
-import itertools
-import os
-import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +10,7 @@ import pytest
 from boomerang_client import Client
 from ops.stack import LocalStack, Options
 from tests.stack.judge import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
+from tests.stack.killing import killing
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
 
@@ -23,27 +20,6 @@ JOBS = 1000
 @contextmanager
 def nothing() -> Iterator[None]:
     yield
-
-
-@contextmanager
-def killing(stack: LocalStack, names: tuple[str, ...], every: float) -> Iterator[None]:
-    """SIGKILL these processes in turn, until the block ends."""
-    over = threading.Event()
-
-    def kill() -> None:
-        for name in itertools.cycle(names):
-            if over.wait(every):
-                return
-            if pid := stack.pids().get(name):
-                os.kill(pid, signal.SIGKILL)
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def run(

@@ -1,0 +1,31 @@
+"""What a stack is put through while it works."""
+
+import itertools
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ops.stack import LocalStack
+
+
+@contextmanager
+def killing(stack: LocalStack, names: tuple[str, ...], every: float, times: int | None = None) -> Iterator[None]:
+    """SIGKILL these processes in turn, `times` at most, until the block ends."""
+    over = threading.Event()
+
+    def kill() -> None:
+        for name in itertools.islice(itertools.cycle(names), times):
+            if over.wait(every):
+                return
+            if pid := stack.pids().get(name):
+                os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -1,0 +1,72 @@
+"""Slots on the real stack, while workers are killed: never exceeded, never lost; two accounts, one of which learns."""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import requests
+
+from boomerang_client import Client
+from jobs.audit import audit
+from jobs.lanes import LaneSettings
+from jobs.settings import Settings
+from jobs.store import Store, connect
+from ops.stack import LocalStack, Options
+from tests.stack.killing import killing
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+
+JOBS = 150
+#: What the provider allows an account. One keeps to less than that by its setting, the other has to find it out.
+ALLOWED, CAPPED = 20, 8
+LANES = [{"name": "capped", "max_in_flight": CAPPED}, {"name": "learning", "learn_limit": True}]
+KEYS = {"BOOMERANG_PROVIDER_KEY_CAPPED": "key-of-capped", "BOOMERANG_PROVIDER_KEY_LEARNING": "key-of-learning"}
+SIMULATOR = f"--seed 5 --slots {ALLOWED} --latency 0.3-0.8 --lost-answers 0.03 --error-before 0.03 --drop-callbacks 0.1"
+SETTINGS = {
+    "BOOMERANG_LANES": json.dumps(LANES),
+    "BOOMERANG_POLL_FIRST": "2",
+    "BOOMERANG_POLL_MAX": "5",
+    "BOOMERANG_CONNECT_TIMEOUT": "1",
+    "BOOMERANG_READ_TIMEOUT": "2",
+    "BOOMERANG_SUBMIT_LEASE": "8.5",
+    "BOOMERANG_LOOKUP_GRACE": "2",
+    "BOOMERANG_SUBMIT_GROUP": "5",
+}
+
+
+def test_slots_are_neither_exceeded_nor_lost_while_workers_are_killed(
+    tmp_path: Path, wait_for: Callable[..., None]
+) -> None:
+    keys = " ".join(f"--key {key}" for key in KEYS.values())
+    options = Options(folder=tmp_path, flower=False, simulator=f"{SIMULATOR} {keys}", settings=SETTINGS, warnings=False)
+    lines = [{"model": "kirin_image_omni", "prompt": f"fox {number}", "n": 1 + number % 3} for number in range(JOBS)]
+    settings = Settings(named_lanes=tuple(LaneSettings(name=str(lane["name"])) for lane in LANES))
+    with LocalStack(options, lambda *_: None, {**os.environ, **KEYS}) as stack, Client(stack.url, stack.key) as client:
+        assert client.enqueue_batch(lines, id="slots").accepted == JOBS
+        redis_client = connect(stack.redis_url)
+        with closing(redis_client):
+            store = Store(redis_client, settings)
+            with killing(stack, ("worker",), every=3.0, times=3):
+                wait_for(lambda: store.batch("slots").done, timeout=150, message="every accepted job ends")
+            lanes = {lane.name: lane for lane in store.lanes()}
+            # every slot came back, and none is on its way
+            assert [(lane.slots, lane.window) for lane in lanes.values()] == [(0, 0), (0, 0)]
+            assert audit(store) == []
+        provider = stack.plan.url("simulator")
+        stats = requests.get(f"{provider}/_sim/stats", timeout=30).json()
+        ledger = requests.get(f"{provider}/_sim/ledger?purchases=0", timeout=30).json()["totals"]
+    assert stack.restarts >= 2
+    assert (ledger["bought"], ledger["bought_twice"]) == (JOBS, 0)
+    capped, learning = (stats["accounts"][key] for key in KEYS.values())
+    # the provider would have taken more of this one
+    assert 0 < capped["peak"] <= CAPPED < ALLOWED
+    # and refused this one now and then, until it was known what it takes
+    refused = stats["fired"].get("slots", 0)
+    assert 0 < refused <= learning["tasks"] / 5
+    assert learning["peak"] > CAPPED
+    # what we know to be there is more than what is, by ends that were not told of yet
+    assert 2 <= lanes["learning"].learned <= 2 * ALLOWED
+    assert any(change.what == "limit" for change in lanes["learning"].history)
