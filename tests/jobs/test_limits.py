@@ -129,6 +129,8 @@ def test_answers_of_one_moment_cut_once(bench: Any, make: Make) -> None:
     take(store, 100)
     for _ in range(5):
         throttle(store)
+    # Also one that asks for a longer wait
+    store.hold("429: 1303", base=1.0, cap=60.0, least=100.0, throttled=True)
     assert store.lane().learned == pytest.approx(FIRST_LIMIT * CUT)
     assert [change.what for change in store.lane().history] == ["limit"]
 
