@@ -33,7 +33,7 @@ WINDOW = 2_000
 #: The rate limit may be exceeded for a moment by what was saved up in this time.
 RATE_BURST = 1.0
 #: How long one round of reconcile may take before another may take over its jobs.
-DUE_LEASE = 60.0
+DUE_LEASE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
