@@ -13,6 +13,7 @@ import redis
 
 from jobs.audit_images import image_findings
 from jobs.audit_labels import label_findings
+from jobs.audit_money import Money
 from jobs.audit_queues import queue_findings
 from jobs.findings import CHUNK, Finding, chunks, ids_of
 from jobs.keys import Keys
@@ -35,6 +36,7 @@ class _Sums:
     spent: int = 0
     batches: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     spent_by_batch: Counter[str] = field(default_factory=Counter)
+    money: Money = field(default_factory=Money)
     codes_by_batch: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
 
@@ -72,6 +74,7 @@ class _Audit:
         yield from self._sweeps()
         yield from self._batches(sums)
         yield from self._lanes(sums)
+        yield from sums.money.findings(self._client, self._keys)
 
     # --- records ----------------------------------------------------------------------------------------------------
 
@@ -94,6 +97,7 @@ class _Audit:
                     continue
                 yield from _alarm(job_id, fields, alarm)
                 yield from _admitted(job_id, fields)
+                yield from sums.money.add(job_id, fields)
                 yield from _index(job_id, fields, dict(zip(State, scores, strict=True)))
                 if not text:
                     yield Finding(

@@ -20,6 +20,7 @@ def queue_findings(client: redis.Redis, keys: Keys) -> Iterator[Finding]:
         for place in ids_of(client, keys, "queues")
         for queue, _ in client.zscan_iter(keys.of("queues", place), count=CHUNK)
     }
+    capped = {str(queue) for queue, _ in client.zscan_iter(keys.single("capped"), count=CHUNK)}
     for queue in {*ids_of(client, keys, "ready"), *taking_part}:
         yield from _entries(client, keys, queue)
         pool, level, name = queue.split("|", 2)
@@ -29,7 +30,7 @@ def queue_findings(client: redis.Redis, keys: Keys) -> Iterator[Finding]:
         paused, sweep, owner, weight = told
         halted = paused is not None or sweep == "cancel"
         length = client.zcard(keys.of("ready", queue))
-        if (queue in taking_part) != (length > 0 and not halted):
+        if (queue in taking_part) != (length > 0 and not halted and queue not in capped):
             detail = f"its queue {queue} takes part in admission, or does not, against its {length} jobs"
             yield Finding("queue", batch or name[1:], detail, "Pause the batch and resume it; or enqueue a job to it.")
         if not halted:

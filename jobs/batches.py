@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import redis
 
@@ -12,7 +13,7 @@ from jobs.lane_state import LaneState
 from jobs.listing import Listing
 from jobs.order import BatchOptions, NewJob, Outcome
 from jobs.policy import RECHECK
-from jobs.record import us
+from jobs.record import nano, us
 from jobs.scripts import translated
 from jobs.states import State
 
@@ -45,9 +46,12 @@ class Batches(LaneState, Listing):
         """Submit no more of it; what is at the provider goes on. `affected`: jobs that wait from now on."""
         return self._pause(batch_id, "pause")
 
-    def resume(self, batch_id: str) -> Acted:
-        """Go on after a pause, each job at its old place. `affected`: jobs that waited for it."""
-        return self._pause(batch_id, "resume")
+    def resume(self, batch_id: str, *, max_cost: Decimal | None = None) -> Acted:
+        """Go on after a pause, each job at its old place. `affected`: jobs that waited for it.
+
+        `max_cost`: what the batch may cost from now on (USD). One that is at its cap pauses again unless it is raised.
+        """
+        return self._pause(batch_id, "resume", max_cost)
 
     def cancel_batch(self, batch_id: str) -> Acted:
         """Give up on all its unfinished jobs: from now on none is submitted, and `sweep` cancels the rest of them.
@@ -135,8 +139,9 @@ class Batches(LaneState, Listing):
         """Forget what was staged."""
         self._scripts.call("unstage", token)
 
-    def _pause(self, batch_id: str, action: str) -> Acted:
-        word, waiting, wake = self._scripts.call("pause", batch_id, "1" if action == "pause" else "0")
+    def _pause(self, batch_id: str, action: str, max_cost: Decimal | None = None) -> Acted:
+        cap = "" if max_cost is None else nano(max_cost)
+        word, waiting, wake = self._scripts.call("pause", batch_id, "1" if action == "pause" else "0", cap)
         if word == "unknown":
             raise BatchNotFound(batch_id)
         return Acted(action, 0 if word == "already" else int(waiting), wake=bool(wake))

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 SINGLE: Mapping[str, str] = {
     "alarms": "alarms",  # ZSET id → µs at which someone must look at the job again
     "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
-    "totals": "totals",  # HASH last (creation), spent, contradicted, round (of reconcile), image_bytes
+    # HASH last (creation), spent, past (spent on forgotten days), contradicted, round (of reconcile), image_bytes
+    "totals": "totals",
+    "prices": "prices",  # HASH price class (model|n|resolution) → nano-dollars
+    "reserved": "reserved",  # HASH l<lane>, b<batch>, k<key> → nano-dollars; ?<price class> → jobs of unknown price
+    "capped": "capped",  # ZSET queue → µs when it is looked at again: those that a cap keeps out of admission
+    "days": "days",  # ZSET day since 1970 → itself: those of which it is known what was spent
     "pools": "pools",  # HASH pool → names of the lanes that admit from it, with spaces between
     "lanes": "lanes",  # SET names of the lanes that there have been
     "wake": "wake",  # STRING a hint to admit is under way
@@ -44,9 +49,11 @@ FAMILY: Mapping[str, str] = {
     # HASH slots, window, hold, why, level, since, tat, spent, took, work: a provider account's side; and _lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST what became of a lane's breaker and learned limit, as JSON, newest first
-    # HASH accepted, created, spent, counters by state, error code and time; paused; the sweep under way; what it was
-    # begun with: asked, and of that key, labels, class, weight, cap
+    # HASH accepted, created, spent, counters by state, error code, price class and time; paused; the sweep under way;
+    # what it was begun with: asked, and of that key, labels, class, weight, cap
     "batch": "b:",
+    # By day: HASH $<lane>|<model>|<batch>|<key> → nano-dollars, # and the same → results; l<lane>, k<key> → nanos
+    "spent": "d:",
     "staged": "u:",  # LIST ids of an upload that is not decided yet; it and the next expire by themselves
     "lines": "v:",  # HASH id → the job to accept, packed
     "pinned": "i:",  # SET hashes of the images that a staged upload names

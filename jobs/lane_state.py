@@ -9,8 +9,8 @@ import redis
 
 from jobs.health import Change, Probe
 from jobs.lanes import ONLY
-from jobs.reading import Reading, dollars
-from jobs.record import LANE, at, us
+from jobs.reading import Reading
+from jobs.record import LANE, at, dollars, us
 from jobs.scripts import translated
 from jobs.summary import Lane
 

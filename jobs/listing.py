@@ -20,6 +20,7 @@ from jobs.record import micros
 from jobs.scripts import translated
 from jobs.states import FINAL, State
 from jobs.summary import Batch, BatchPage, Page, Progress
+from jobs.waiting import with_reasons
 
 #: Entries looked at, at most, to fill one page.
 SCAN = 5_000
@@ -183,4 +184,4 @@ class Listing(Reading):
                 found.append(self._batch(batch_id, row))
             except BatchNotFound:
                 continue  # forgotten in this very moment
-        return tuple(found)
+        return tuple(with_reasons(self._scripts, self.settings, found))

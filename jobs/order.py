@@ -9,7 +9,7 @@ from typing import Protocol, Self
 
 from jobs.errors import NoLane
 from jobs.lanes import LaneSettings, route
-from jobs.record import CLASSES, NANO, PRIORITIES, Owed, Priority, us
+from jobs.record import CLASSES, NANO, PRIORITIES, Owed, Priority, nano, us
 
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -123,7 +123,7 @@ class BatchOptions:
             "labels": json.dumps(self.labels, ensure_ascii=False) if self.labels else "",
             "class": CLASSES[self.priority] if self.priority else "",
             "weight": str(self.weight) if self.weight != 1 else "",
-            "cap": "" if self.max_cost is None else str(int(self.max_cost * NANO)),
+            "cap": "" if self.max_cost is None else str(nano(self.max_cost)),
         }
         return _compact({name: fact for name, fact in facts.items() if fact})
 

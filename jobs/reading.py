@@ -3,7 +3,8 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import redis
@@ -12,12 +13,14 @@ from jobs import progress
 from jobs.errors import BatchNotFound, JobNotFound
 from jobs.keys import Keys
 from jobs.memory import Memory, read_memory
+from jobs.money import By, Only, Spend, spent
 from jobs.order import BatchOptions
-from jobs.record import NANO, PRIORITIES, Job, Result, at
+from jobs.record import PRIORITIES, Job, Result, at, dollars
 from jobs.scripts import Scripts, translated
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.summary import Batch, Totals
+from jobs.waiting import why_job, with_reasons
 
 #: While someone waits for a job's end, its record is read this often (seconds): the message about it is only a hint.
 WAIT_RECHECK = 2.0
@@ -57,6 +60,10 @@ class Reading:
         if job is None:
             raise JobNotFound(job_id)
         return job
+
+    def explained(self, job: Job) -> Job:
+        """The job with what it waits for as its reason."""
+        return replace(job, reason=why_job(self._scripts, self.settings, job)) if job.waits else job
 
     def get_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | None]:
         """Several jobs in one round trip, None where there is none."""
@@ -104,7 +111,8 @@ class Reading:
 
     def batch(self, batch_id: str) -> Batch:
         """The batch's counters. Raises `BatchNotFound`."""
-        return self._batch(batch_id, self._scripts.call("batch", batch_id))
+        batch = self._batch(batch_id, self._scripts.call("batch", batch_id))
+        return with_reasons(self._scripts, self.settings, [batch])[0]
 
     def batch_options(self, batch_id: str) -> BatchOptions | None:
         """What the batch was begun with; None where there is none."""
@@ -115,7 +123,7 @@ class Reading:
         return BatchOptions.from_facts(str(asked or "{}")) if created else None
 
     def _batch(self, batch_id: str, row: Sequence[Any]) -> Batch:
-        now, hold, shared, *flat = row
+        now, hold, expected, shared, *flat = row
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         if not fields:
             raise BatchNotFound(batch_id)
@@ -128,6 +136,8 @@ class Reading:
             accepted=int(fields["accepted"]),
             counts=counts,
             cost=dollars(fields.get("spent", 0)),
+            expected_cost=dollars(int(expected) + int(fields.get("spent", 0))) if expected else None,
+            pools=tuple({name[3:].partition("|")[0] for name in fields if name.startswith("at:")}),
             created_at=at(fields["created"]),
             owner=fields.get("key", ""),
             labels=json.loads(fields.get("labels", "{}")),
@@ -166,6 +176,13 @@ class Reading:
             wanted = self._in_states(ids, states) if states else ids
             yield from (job for job in self.get_many(wanted) if job and (not states or job.state in states))
             start += len(ids)
+
+    def spend(self, by: By, first: date, last: date, only: Only | None = None) -> Spend:
+        """What was spent from the first day (UTC) to the last, both taken in."""
+        try:
+            return spent(self._client, self._keys, by, (first, last), only or Only())
+        except redis.RedisError as error:
+            raise translated(error) from error
 
     def totals(self) -> Totals:
         """How many jobs there are in each state, how many wait for admission, and what all have cost."""
@@ -213,9 +230,3 @@ class Reading:
         except redis.RedisError as error:
             raise translated(error) from error
         return list(ids)
-
-
-def dollars(nano: str | int) -> Decimal:
-    """Whole nano-dollars as USD, without trailing zeros."""
-    amount = (Decimal(nano) / NANO).normalize()
-    return amount.quantize(Decimal(1)) if amount == amount.to_integral_value() else amount

@@ -12,6 +12,7 @@ in its compact encoding. Times are whole µs since 1970.
     z next look, i next delivery: where both are to come, so that the alarm stands at the earlier one
     K the producer's key that it came with, of a job without a batch    P pool of lanes (absent: that of any job)
     L lane of the attempt (absent: default)    Y class (absent: normal)    E to be begun before    V resolution
+    R nano-dollars reserved, `?` where its price is not known: from its admission until the attempt is over
 """
 
 import json
@@ -87,7 +88,7 @@ class Result:
         """The cost as Redis counts it: whole nano-dollars, '' where there is none, or none that a sum could hold."""
         if self.cost is None or not self.cost.is_finite() or abs(self.cost) > MOST_COST:
             return ""
-        return str(int((self.cost * NANO).to_integral_value()))
+        return str(nano(self.cost))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,18 @@ class Job:
     pool: str = ""
     priority: Priority = Priority.NORMAL
     expires_at: datetime | None = None
+    resolution: str = ""
+    admitted: bool = False  #: on its way to a worker
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for admission, or for the time from which it may."""
+        return self.state is State.QUEUED and not self.admitted
+
+    @property
+    def price_class(self) -> str:
+        """What its price goes by (`class_of` in jobs/lua/_money.lua)."""
+        return f"{self.model}|{self.n}|{self.resolution}"
 
     @property
     def external_task_id(self) -> str:
@@ -176,6 +189,8 @@ class Job:
             pool=get("P", ""),
             priority=PRIORITIES[get("Y", "1")],
             expires_at=at(fields["E"]) if "E" in fields else None,
+            resolution=get("V", ""),
+            admitted="w" in fields,
         )
 
 
@@ -226,6 +241,17 @@ def parse_external_id(text: str) -> tuple[str, int] | None:
         return job_id, 1
     canonical = re.fullmatch(r"[2-9]|[1-9][0-9]{1,8}", number)
     return (job_id, int(number)) if job_id and canonical else None
+
+
+def nano(cost: Decimal) -> int:
+    """USD as whole nano-dollars."""
+    return int((cost * NANO).to_integral_value())
+
+
+def dollars(amount: str | int) -> Decimal:
+    """Whole nano-dollars as USD, without trailing zeros."""
+    usd = (Decimal(amount) / NANO).normalize()
+    return usd.quantize(Decimal(1)) if usd == usd.to_integral_value() else usd
 
 
 def us(seconds: float) -> int:

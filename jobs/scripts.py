@@ -10,7 +10,8 @@ import redis
 from jobs import health, progress
 from jobs.errors import StoreUnavailable
 from jobs.keys import Keys
-from jobs.record import LANE
+from jobs.money import CAP_LOOK, CAP_LOOK_IDLE, DAY
+from jobs.record import LANE, us
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 
 #: The clock of leases and alarms is Redis's own, in µs: a host with a wrong clock can neither steal nor keep a lease.
@@ -20,7 +21,7 @@ REDIS_TIME = (
 #: Entries kept in the stream of changes: enough for those who follow it, and bounded.
 CHANGES_KEPT = 20_000
 #: What several verbs use, in this order.
-SHARED = ("_lib.lua", "_lanes.lua")
+SHARED = ("_record.lua", "_money.lua", "_lib.lua", "_lanes.lua")
 #: For how long a hint counts as under way, in ms, should its message get lost.
 HINT_MS = 1_000
 
@@ -55,6 +56,7 @@ def _constants() -> str:
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
         f"local DEFAULT_LANE='{LANE}'\nlocal CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={progress.SPAN}\nlocal RATE_RING={progress.RING}\nlocal RATE_SHIFT={progress.SHIFT}\n"
+        f"local DAY={us(DAY)}\nlocal CAP_LOOK={us(CAP_LOOK)}\nlocal CAP_LOOK_IDLE={us(CAP_LOOK_IDLE)}\n"
         + health.constants()
     )
 
@@ -90,7 +92,7 @@ class Scripts:
 
     def __init__(self, client: redis.Redis, keys: Keys, clock: str = REDIS_TIME) -> None:
         folder = files("jobs") / "lua"
-        shared = _constants() + clock + "".join((folder / name).read_text("utf-8") for name in SHARED)
+        shared = _constants() + clock + "".join((folder / part).read_text("utf-8") for part in SHARED)
         self._client = client
         self._prefix = keys.prefix
         self._sources = {

@@ -3,6 +3,7 @@
 from typing import Any
 
 from jobs.lanes import LaneSettings
+from jobs.money import Spend
 from jobs.record import Job
 from jobs.summary import Batch, Lane
 
@@ -45,9 +46,17 @@ def shown_batch(batch: Batch) -> dict[str, Any]:
         "paused": batch.paused,
         "rate": round(batch.rate, 3),
         "eta": None if batch.eta is None else round(batch.eta, 1),
+        "reason": batch.reason,
         "cost": batch.cost,
+        "expected_cost": batch.expected_cost,
         "created_at": batch.created_at,
     }
+
+
+def shown_spend(spend: Spend) -> dict[str, Any]:
+    """The members of an answer about spending."""
+    rows = [{"name": row.name, "cost": row.cost, "jobs": row.jobs} for row in spend.rows]
+    return {"by": spend.by.value, "rows": rows, "cost": spend.cost, "jobs": spend.jobs}
 
 
 def shown_lane(lane: Lane) -> dict[str, Any]:

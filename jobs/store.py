@@ -16,6 +16,7 @@ from jobs.errors import JobNotFound, NotAllowed
 from jobs.health import Heard
 from jobs.keys import Keys
 from jobs.lanes import LaneSettings
+from jobs.money import DAYS_KEPT, rules
 from jobs.order import BatchOptions, NewJob
 from jobs.order import Outcome as Outcome
 from jobs.parking import Parking
@@ -75,7 +76,7 @@ class Store(Parking, Batches):
         super().__init__(client, keys or Keys())
         self.settings = settings
         self._scripts = Scripts(client, self._keys, clock)
-        self._weights = json.dumps({name: each.weight for name, each in settings.key_limits.items()})
+        self._rules = {lane.name: rules(settings, lane) for lane in settings.lanes}
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
@@ -112,8 +113,8 @@ class Store(Parking, Batches):
             lane.submit_rate,
             us(RATE_BURST),
             us(PUT_BACK),
-            self._weights,
             " ".join(each.name for each in lanes if each.pool == lane.pool),
+            self._rules[lane.name],
             _flag(lane.learn_limit),
         )
         return Admission(tuple(ids), bool(more))
@@ -243,7 +244,7 @@ class Store(Parking, Batches):
 
     def purge(self, limit: int = 200) -> tuple[int, int]:
         """Forget what ended longer ago than the retention: (jobs, batches). Bounded work a call."""
-        jobs, batches = self._scripts.call("purge", us(self.settings.retention), limit)
+        jobs, batches = self._scripts.call("purge", us(self.settings.retention), limit, DAYS_KEPT)
         return int(jobs), int(batches)
 
     # --- by hand ----------------------------------------------------------------------------------------------------

@@ -32,7 +32,9 @@ class Batch:
     """Jobs that came together. `counts` has every state; `cost` sums all results taken in, in USD.
 
     `errors`: how many failed by error code, of those not forgotten yet; codes of more than 64 bytes count as "".
-    `rate`: jobs that ended a second, lately; `eta`: seconds until all have, None where that is unknown (jobs.progress).
+    `expected_cost`: `cost` and what its unfinished jobs will add, as prices are known; None where one is not. `reason`:
+    why it is paused, or waits. `rate`: jobs that ended a second, lately; `eta`: seconds until all have, None where that
+    is unknown (jobs.progress).
     """
 
     id: str
@@ -45,6 +47,9 @@ class Batch:
     priority: Priority = Priority.NORMAL
     weight: int = 1
     max_cost: Decimal | None = None
+    expected_cost: Decimal | None = None
+    reason: str | None = None
+    pools: tuple[str, ...] = ()  #: those that its jobs wait, or waited, in
     paused: bool = False
     errors: Mapping[str, int] = field(default_factory=dict)
     taking_in: bool = False  #: lines that were accepted together are still being taken in

@@ -28,6 +28,16 @@ BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
 _batch_id = Pattern(BATCH_ID, "must begin with a letter or digit and have at most 100 of A-Z a-z 0-9 . _ : -")
 
 
+def _most_cost(description: str) -> fields.Decimal:
+    return fields.Decimal(
+        places=9,
+        as_string=True,
+        validate=validate.Range(LEAST_COST, MOST_COST, error=f"must be from {LEAST_COST:f} to {MOST_COST:,f} USD"),
+        error_messages={"invalid": "must be an amount of USD, such as 12.50", "special": "must be a finite amount"},
+        metadata={"description": description},
+    )
+
+
 class LabelPairs(fields.List[Any]):
     """`label=<name>=<value>`, as often as needed, as a mapping; held to the rules of a job's labels."""
 
@@ -139,13 +149,13 @@ class BatchQuery(Schema):
         error_messages={"invalid": f"must be an integer from 1 to {MOST_WEIGHT}"},
         metadata={"description": "Its share beside other batches of the same key; 1 if left out."},
     )
-    max_cost = fields.Decimal(
-        places=9,
-        as_string=True,
-        validate=validate.Range(LEAST_COST, MOST_COST, error=f"must be from {LEAST_COST:f} to {MOST_COST:,f} USD"),
-        error_messages={"invalid": "must be an amount of USD, such as 12.50", "special": "must be a finite amount"},
-        metadata={"description": "What it may cost at most, in USD."},
-    )
+    max_cost = _most_cost("What it may cost at most, in USD.")
+
+
+class BatchResumeQuery(Schema):
+    """`POST /v1/batches/<id>/resume?max_cost=`."""
+
+    max_cost = _most_cost("What it may cost at most from now on, in USD, with what it has cost already.")
 
 
 class ResultsQuery(Schema):

@@ -183,8 +183,20 @@ class BatchView(Schema):
         allow_none=True,
         metadata=_about("Seconds until all have ended, as things go; null where that is not known.", 640.0),
     )
-    paused = fields.Boolean(required=True, metadata=_about("Whether its waiting jobs are held back on request."))
+    paused = fields.Boolean(
+        required=True, metadata=_about("Whether its waiting jobs are held back, on request or at its max_cost.")
+    )
+    reason = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=_about("Why it is paused, or what its jobs wait for, where that is worth saying."),
+    )
     cost = _money("What its jobs cost so far.", required=True)
+    expected_cost = _money(
+        "What it will have cost in the end, going by what such jobs cost lately; null where that is not known.",
+        required=True,
+        allow_none=True,
+    )
     created_at = _instant("Begun.", required=True)
 
 

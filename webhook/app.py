@@ -17,6 +17,7 @@ from webhook import (
     pages,
     problems,
     provider_door,
+    spend_api,
 )
 from webhook.messages import Messages
 from webhook.metrics import StateCollector
@@ -48,6 +49,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     api.register_blueprint(batch_results.blueprint)
     api.register_blueprint(batch_events.blueprint)
     api.register_blueprint(images_api.blueprint)
+    api.register_blueprint(spend_api.blueprint)
     api.register_blueprint(provider_door.blueprint)
     problems.register(app, {provider_door.PREFIX: provider_door.refused})
     auth.protect(app, auth.ApiKeys(settings.api_keys))

@@ -7,7 +7,7 @@ from flask_smorest import Blueprint
 
 from jobs.batches import Acted
 from jobs.states import State
-from schemas.api import BatchRetryQuery
+from schemas.api import BatchResumeQuery, BatchRetryQuery
 from schemas.views import BatchChanged
 from webhook.messages import SUBMIT
 from webhook.openapi import operation
@@ -26,13 +26,21 @@ def pause(batch_id: str) -> Response:
     return _acted(batch_id, services().store.pause(batch_id))
 
 
-@operation(blueprint, "POST", "/batches/<batch_id>/resume", {200: BatchChanged}, refusals=(404, 503))
-def resume(batch_id: str) -> Response:
+@operation(
+    blueprint,
+    "POST",
+    "/batches/<batch_id>/resume",
+    {200: BatchChanged},
+    query=BatchResumeQuery,
+    refusals=(404, 422, 503),
+)
+def resume(query: dict[str, Any], batch_id: str) -> Response:
     """Let a paused batch go on.
 
-    Its jobs are at their old places. `affected` are those that waited; 0 where it was not paused.
+    Its jobs are at their old places. `affected` are those that waited; 0 where it was not paused. With `max_cost` it
+    may cost so much from now on; one that is paused because its `max_cost` is reached pauses again unless it is raised.
     """
-    return _acted(batch_id, services().store.resume(batch_id))
+    return _acted(batch_id, services().store.resume(batch_id, max_cost=query.get("max_cost")))
 
 
 @operation(blueprint, "POST", "/batches/<batch_id>/cancel", {200: BatchChanged}, refusals=(404, 503))

@@ -61,7 +61,7 @@ def progress(
     end = clock() + LONGEST
     said, said_at = None, clock()
     while not batch.done:
-        state = (batch.accepted, dict(batch.counts), batch.cost, batch.paused)
+        state = (batch.accepted, dict(batch.counts), batch.cost, batch.paused, batch.reason)
         if state != said:
             said, said_at = state, clock()
             yield _event("progress", batch)

@@ -68,13 +68,13 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     many wait already it comes at once, with a Retry-After.
     """
     shared = services()
-    seconds = query["wait"]
+    seconds, store = query["wait"], shared.store
     if not seconds:
-        return answer(shown_job(shared.store.get(job_id)))
+        return answer(shown_job(store.explained(store.get(job_id))))
     with shared.waits.maybe() as seated:
         if seated:
-            return answer(shown_job(shared.store.wait(job_id, seconds)))
-    return answer(shown_job(shared.store.get(job_id)), headers={"Retry-After": "1"})
+            return answer(shown_job(store.explained(store.wait(job_id, seconds))))
+    return answer(shown_job(store.explained(store.get(job_id))), headers={"Retry-After": "1"})
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, refusals=(404, 409, 503))

@@ -1,46 +1,4 @@
--- Shared by every verb; put in front of it, below the generated KEY (jobs.keys), ALLOWED, HOLDS and FINAL (jobs.states)
--- and clock() (µs, Redis's own time). KEYS[1] is the prefix of all keys.
---
--- The record's fields are named in jobs.record. Times are whole µs, kept as decimal text: Lua would print 1.8e+15.
-
-local function whole(number) return string.format('%.0f', number) end
-
-local function load(id)
-  local flat = redis.call('HGETALL', KEY.job .. id)
-  if #flat == 0 then return nil end
-  local job = {id = id}
-  for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
-  return job
-end
-
--- Where the current attempt stands: the state itself, or what a cancelled or expired job left behind at the provider.
-local function phase(job)
-  if FINAL[job.s] then return job.p end
-  return job.s
-end
-
-local function images(job) return tonumber(job.n or 1) end
-local function attempt(job) return tonumber(job.a or 1) end
-local function lane_of(job) return KEY.lane .. (job.L or DEFAULT_LANE) end
-local function number(key, field) return tonumber(redis.call('HGET', key, field) or 0) end
-
--- Write some fields; false deletes one.
-local function save(job, change)
-  local set, del = {}, {}
-  for field, value in pairs(change) do
-    if value == false then
-      if job[field] then del[#del + 1] = field end
-      job[field] = nil
-    else
-      if type(value) == 'number' then value = whole(value) end
-      set[#set + 1] = field
-      set[#set + 1] = value
-      job[field] = value
-    end
-  end
-  if #set > 0 then redis.call('HSET', KEY.job .. job.id, unpack(set)) end
-  if #del > 0 then redis.call('HDEL', KEY.job .. job.id, unpack(del)) end
-end
+-- Shared by every verb; put in front of it, below `_record.lua` and `_money.lua`, above `_lanes.lua`.
 
 -- An alarm: a time sets it, false clears it, nil leaves it.
 local function alarm(job, at)
@@ -97,25 +55,16 @@ local function halted(batch)
   return halts[batch]
 end
 
--- The producer's key that a queue belongs to, and its weight among that key's queues.
-local owners = {}
-local function owner_of(kind, name)
-  if kind == 'k' then return name, 1 end
-  if not owners[name] then
-    local key, weight = unpack(redis.call('HMGET', KEY.batch .. name, 'key', 'weight'))
-    owners[name] = {key or '', tonumber(weight or 1)}
-  end
-  return owners[name][1], owners[name][2]
-end
-
--- Whether a queue takes part follows from whether it has jobs and is not halted. One that comes (back) starts at the
--- virtual time of its place, but not before the end of what it had last: leaving and coming back gains it nothing.
+-- Whether a queue takes part follows from whether it has jobs, is not halted and not set aside at a cap. One that comes
+-- (back) starts at the virtual time of its place, but not before the end of what it had last: leaving and coming back
+-- gains it nothing.
 local function take_part(queue, may)
   local pool, class, kind, name = parts(queue)
   local place = pool .. '|' .. class
   local tag = redis.call('ZSCORE', KEY.queues .. place, queue)
   local has = may and redis.call('EXISTS', KEY.ready .. queue) == 1
   if (tag and true or false) == has then return end
+  if has and redis.call('ZSCORE', KEY.capped, queue) then return end
   local owner, weight = owner_of(kind, name)
   if has then
     local last = tonumber(redis.call('ZSCORE', KEY.tags .. place, queue) or 0)
@@ -145,18 +94,27 @@ local function grown(queue, by)
   take_part(queue, true)
 end
 
--- After a change to what halts a batch: `was` is what `halted` said before. Its hash has the places of its queues.
+-- A queue that waits for money, until it is looked at again.
+local function set_aside(queue, till)
+  redis.call('ZADD', KEY.capped, whole(till), queue)
+  take_part(queue, false)
+end
+
+-- After a change to what halts a batch: `was` is what `halted` said before. Its hash has the places of its queues. Those
+-- that were set aside are looked at again at once.
 local function halt_or_go_on(batch, was)
   halts[batch] = nil
   local now = halted(batch)
-  if now == was then return end
   for _, field in ipairs(redis.call('HKEYS', KEY.batch .. batch)) do
     local place = string.match(field, '^at:(.*)$')
     if place then
       local queue, pool = place .. '|b' .. batch, string.match(place, '^[^|]*')
-      local waiting = redis.call('ZCARD', KEY.ready .. queue)
-      if waiting > 0 then redis.call('HINCRBY', KEY.pool .. pool, 'ready', now and -waiting or waiting) end
-      take_part(queue, not now)
+      local aside = redis.call('ZREM', KEY.capped, queue) == 1
+      if now ~= was then
+        local waiting = redis.call('ZCARD', KEY.ready .. queue)
+        if waiting > 0 then redis.call('HINCRBY', KEY.pool .. pool, 'ready', now and -waiting or waiting) end
+      end
+      if aside or now ~= was then take_part(queue, not now) end
     end
   end
 end
@@ -175,11 +133,20 @@ local function unready(job)
   grown(queue, -redis.call('ZREM', KEY.ready .. queue, job.id))
 end
 
-local function leave_window(job)
+local function leave_window(job, change)
   if job.w then
     redis.call('HINCRBY', KEY.lane .. job.w, 'window', -images(job))
-    save(job, {w = false})
+    change.w = false
   end
+end
+
+-- An admitted job that nobody has claimed waits again.
+local function put_back(job)
+  local change = {}
+  release(job, change)
+  leave_window(job, change)
+  save(job, change)
+  ready(job)
 end
 
 -- Tell the stream of changes. Always the same fields, which Redis then stores once; enough to tell it without a look at
@@ -267,18 +234,30 @@ local function has_images(job) return not job.I or are_there(images_of(job)) end
 -- changes together.
 local function move(job, to, change, now, at)
   local from, held, held_by = job.s, HOLDS[phase(job)], lane_of(job)
+  local stands = to
+  if FINAL[to] then stands = change.p end
+  if stands == nil then stands = job.p end
+  local holds = HOLDS[stands]
   if from ~= to or not FINAL[from] then
     if not ALLOWED[from][to] then error('no transition from ' .. from .. ' to ' .. to .. ' for ' .. job.id) end
   end
   if from == 'queued' then
-    leave_window(job)
+    if to ~= 'submitting' then release(job, change) end
+    leave_window(job, change)
     unready(job)
+  end
+  if held and not holds then
+    redis.call('HINCRBY', held_by, 'slots', -images(job))
+    release(job, change)
   end
   change.s, change.u = to, now
   save(job, change)
-  local holds = HOLDS[phase(job)]
-  if held and not holds then redis.call('HINCRBY', held_by, 'slots', -images(job)) end
-  if holds and not held then redis.call('HINCRBY', lane_of(job), 'slots', images(job)) end
+  if holds and not held then
+    local priced = {}
+    redis.call('HINCRBY', lane_of(job), 'slots', images(job))
+    reserve(job, job.L or DEFAULT_LANE, priced)
+    save(job, priced)
+  end
   alarm(job, at)
   if from == to then return end
   if job.I and FINAL[from] ~= FINAL[to] then use_images(images_of(job), FINAL[to] and -1 or 1, now) end
@@ -287,6 +266,7 @@ local function move(job, to, change, now, at)
   if job.b then
     redis.call('HINCRBY', KEY.batch .. job.b, from, -1)
     redis.call('HINCRBY', KEY.batch .. job.b, to, 1)
+    if FINAL[to] ~= FINAL[from] then count_unfinished(job.b, class_of(job), FINAL[to] and -1 or 1) end
     if FINAL[to] and not FINAL[from] and to ~= 'cancelled' then count_end(job.b, now) end
   end
   changed(job, from)
@@ -462,7 +442,7 @@ end
 local function accept(batch, specs, now, recheck, free)
   local created = math.max(now, number(KEY.totals, 'last') + 1)
   local class = batch ~= '' and redis.call('HGET', KEY.batch .. batch, 'class') or nil
-  local words, count, seen, queued, uses = {}, 0, {}, {}, {}
+  local words, count, seen, queued, uses, classes = {}, 0, {}, {}, {}, {}
   for _, spec in ipairs(specs) do
     local id, text, facts = spec[1], spec[2], facts_of(spec[3])
     local named = images_in(text)
@@ -475,7 +455,7 @@ local function accept(batch, specs, now, recheck, free)
     else
       seen[id] = true
       local at = whole(created + count)
-      local job = {id = id, s = 'queued', m = facts.m, c = at, P = facts.P, Y = facts.Y or class}
+      local job = {id = id, s = 'queued', m = facts.m, c = at, n = facts.n, V = facts.V, P = facts.P, Y = facts.Y or class}
       if facts.expires then job.E = whole(now + facts.expires) end
       if job.Y == '1' then job.Y = nil end
       if batch ~= '' then job.b = batch else job.K = facts.K end
@@ -510,6 +490,7 @@ local function accept(batch, specs, now, recheck, free)
       end
       changed(job, '')
       if batch ~= '' then redis.call('RPUSH', KEY.members .. batch, id) end
+      classes[class_of(job)] = (classes[class_of(job)] or 0) + 1
       count = count + 1
       words[#words + 1] = 'created'
     end
@@ -520,6 +501,7 @@ local function accept(batch, specs, now, recheck, free)
     if batch ~= '' then
       redis.call('HINCRBY', KEY.batch .. batch, 'accepted', count)
       redis.call('HINCRBY', KEY.batch .. batch, 'queued', count)
+      for each, more in pairs(classes) do count_unfinished(batch, each, more) end
     end
   end
   for queue, more in pairs(queued) do
@@ -577,13 +559,6 @@ local function learn(job, now)
     local before = tonumber(redis.call('HGET', lane_of(job), field) or value)
     redis.call('HSET', lane_of(job), field, whole(before + (value - before) / 16))
   end
-end
-
-local function spend(job, cost)
-  if cost == '' or cost == '0' then return end
-  redis.call('HINCRBY', KEY.totals, 'spent', cost)
-  redis.call('HINCRBY', lane_of(job), 'spent', cost)
-  if job.b then redis.call('HINCRBY', KEY.batch .. job.b, 'spent', cost) end
 end
 
 local function arity(count)

@@ -2,26 +2,39 @@
 -- admitted job stays `queued`; it counts against the lane's window until a worker claims it. If its message is lost, its
 -- alarm puts it back.
 -- ARGV: lane, pool, most jobs to take, most images admitted and not yet claimed, slots (0 = no limit), submissions a
---       second (0 = no limit), burst in µs, µs until an admitted job that nobody claimed is put back, weights of
---       producers' keys as JSON (1 where not named), names of all lanes of the pool with spaces between, '1' where
---       the lane learns its limit
+--       second (0 = no limit), burst in µs, µs until an admitted job that nobody claimed is put back, names of
+--       all lanes of the pool with spaces between, then as JSON {weights = {key = its weight, 1 where not named}, caps =
+--       {key = nano-dollars a day}, cap = nano-dollars a day of this lane}, the last where there is one; '1' where the lane
+--       learns its limit
 -- Returns: {whether more could be admitted at once (0|1), ids...}
 --
 -- Classes go strictly one after another. Within one, queues share by start-time fair queueing (Goyal, Vin, Cheng,
 -- SIGCOMM 1996): the next job is that of the queue with the least start tag, which is the finish tag of its job before;
 -- a job's length is its images over its queue's share: the weight of its producer's key, split among that key's queues
 -- by theirs. Each queue keeps to the order of acceptance.
+--
+-- A job that would break a cap (_money.lua) stops its queue, not those of others: its batch is paused or the queue set
+-- aside; a lane that cannot pay for it passes the queue by, since another lane may.
 arity(11)
 local name, pool, limit, window_max = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local rate, burst, putback = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local weights = cjson.decode(ARGV[9])
+local rules = cjson.decode(ARGV[10])
+local weights = rules.weights
 local now = clock()
 local lane = KEY.lane .. name
+-- Queues at a cap, in one call: those that are looked at again, or passed by; and those that are stopped.
+local MOST_LOOKED_AT, MOST_STOPPED = 200, 2000
 redis.call('DEL', KEY.wake)
-if redis.call('HGET', KEY.pools, pool) ~= ARGV[10] then redis.call('HSET', KEY.pools, pool, ARGV[10]) end
+if redis.call('HGET', KEY.pools, pool) ~= ARGV[9] then redis.call('HSET', KEY.pools, pool, ARGV[9]) end
 local answer = {0}
 local slots_max = capacity(name, tonumber(ARGV[5]), ARGV[11])
 if shut(name, now) then return answer end
+for _, queue in ipairs(redis.call('ZRANGEBYSCORE', KEY.capped, '-inf', whole(now), 'LIMIT', 0, MOST_LOOKED_AT)) do
+  redis.call('ZREM', KEY.capped, queue)
+  local _, _, kind, of = parts(queue)
+  take_part(queue, kind == 'k' or not halted(of))
+end
+if rules.cap and spent_today('l' .. name, now) + number(KEY.reserved, 'l' .. name) >= rules.cap then return answer end
 
 local slots, window = number(lane, 'slots'), number(lane, 'window')
 local budget = window_max - window
@@ -39,7 +52,8 @@ local step = rate > 0 and 1000000 / rate or 0
 local tat = math.max(number(lane, 'tat'), now)
 local taken = 0
 
--- Take one job if it may go. Returns its images; 0: it is gone from the queue otherwise; nil: neither it nor any behind.
+-- Take one job if it may go. Returns its images; 0: it is gone from the queue otherwise; nil: neither it nor any behind
+-- it in the queue, since the lane is 'full', or as stopped_by_cap says.
 local function take(queue, id)
   local job = load(id)
   local n = 0
@@ -47,14 +61,18 @@ local function take(queue, id)
     expire_unpaid(job, now) -- which takes it out of the queue
     return 0
   elseif job then
+    local stopped, till = stopped_by_cap(job, name, rules.caps, rules.cap, now)
+    if stopped then return nil, stopped, till end
     n = images(job)
     -- A job of more images than there are slots would wait for ever; it goes when it has the lane to itself.
     local alone = slots_max > 0 and n > slots_max and slots + window + taken == 0
-    if n > budget - taken and not alone then return nil end
-    if step > 0 and tat - now > burst then return nil end
+    if n > budget - taken and not alone then return nil, 'full' end
+    if step > 0 and tat - now > burst then return nil, 'full' end
     tat = tat + step
     taken = taken + n
-    save(job, {w = name})
+    local change = {w = name}
+    reserve(job, name, change)
+    save(job, change)
     alarm(job, now + putback)
     answer[#answer + 1] = id
     if scouting then redis.call('HSET', lane, 'scout', id) end
@@ -64,24 +82,51 @@ local function take(queue, id)
   return n
 end
 
+local stops = 0
+local function pause_at_cap(batch)
+  local was = halted(batch)
+  redis.call('HSET', KEY.batch .. batch, 'paused', 'max_cost')
+  halt_or_go_on(batch, was)
+end
+
 -- Serve the queues of one place. Returns whether the lane has room for more.
 local function serve(from, class)
   local place, state = from .. '|' .. class, KEY.pool .. from
+  local dear, passed = {}, 0
+  -- The first queue that this lane can pay for, its tag, and the tag of the next.
+  local function first_two()
+    local found, row = {}, redis.call('ZRANGE', KEY.queues .. place, 0, passed + 1, 'WITHSCORES')
+    for i = 1, #row, 2 do
+      if not dear[row[i]] then
+        found[#found + 1] = row[i]
+        found[#found + 1] = tonumber(row[i + 1])
+      end
+    end
+    return found[1], found[2], found[4]
+  end
+  -- Who was passed by saves nothing up.
+  local function done(room)
+    local virtual = number(state, 'v' .. class)
+    for queue in pairs(dear) do
+      local tag = redis.call('ZSCORE', KEY.queues .. place, queue)
+      if tag and tonumber(tag) < virtual then redis.call('ZADD', KEY.queues .. place, string.format('%.17g', virtual), queue) end
+    end
+    return room
+  end
   while #answer - 1 < limit do
-    local first = redis.call('ZRANGE', KEY.queues .. place, 0, 1, 'WITHSCORES')
-    if #first == 0 then return true end
-    local queue, tag, other = first[1], tonumber(first[2]), tonumber(first[4])
+    local queue, tag, other = first_two()
+    if not queue then return done(true) end
     local _, _, kind, of = parts(queue)
     local owner, weight = owner_of(kind, of)
     -- What one image of this queue is long.
     local length = number(state, class .. '|' .. owner) / (weight * (weights[owner] or 1))
     local ids = redis.call('ZRANGE', KEY.ready .. queue, 0, limit - #answer)
-    local virtual, going = tag, true
+    local virtual, stopped, till = tag, nil, nil
     for turn, id in ipairs(ids) do
       if other and turn > 1 and tag >= other then break end
-      local n = take(queue, id)
-      going = n ~= nil
-      if not going then break end
+      local n
+      n, stopped, till = take(queue, id)
+      if stopped then break end
       if n > 0 then
         virtual = tag
         tag = tag + n * length
@@ -90,9 +135,19 @@ local function serve(from, class)
     redis.call('HSET', state, 'v' .. class, string.format('%.17g', virtual))
     redis.call('ZADD', KEY.queues .. place, 'XX', string.format('%.17g', tag), queue)
     take_part(queue, true)
-    if not going then return false end
+    stops = stops + (stopped and 1 or 0)
+    if stopped == 'pause' and stops < MOST_STOPPED then
+      pause_at_cap(of)
+    elseif stopped == 'aside' and stops < MOST_STOPPED then
+      set_aside(queue, till)
+    elseif stopped == 'dear' and passed < MOST_LOOKED_AT then
+      dear[queue] = true
+      passed = passed + 1
+    elseif stopped then
+      return done(false)
+    end
   end
-  return false
+  return done(false)
 end
 
 local function served()

@@ -17,8 +17,7 @@ for i = 2, #ARGV do
     if too_late(job, now) then
       expire_unpaid(job, now)
     elseif held(job.w) or (job.b and halted(job.b)) then
-      leave_window(job)
-      ready(job)
+      put_back(job)
     else
       local fence = tonumber(job.f or 0) + 1
       local lane = job.w

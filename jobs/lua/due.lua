@@ -29,8 +29,7 @@ for place, id in ipairs(rung) do
   elseif job.s == 'queued' and too_late(job, now) then
     expire_unpaid(job, now)
   elseif job.s == 'queued' then
-    leave_window(job)
-    ready(job)
+    put_back(job)
     alarm(job, recheck_at(job, now, recheck))
     readied = true
   elseif job.g and (not job.p or tonumber(job.i) <= now) then

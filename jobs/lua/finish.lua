@@ -25,7 +25,7 @@ end
 if at == 'queued' and not job.q then return {'unknown', job.s, 0, 0} end
 
 local now = clock()
-spend(job, cost)
+spend(job, cost, said == 'completed', now)
 learn(job, now)
 if at == 'submitting' then taken_up(job, now, said == 'completed') end
 if said == 'failed' then cut_by_task(job, code_of(result), now) end

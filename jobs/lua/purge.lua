@@ -1,7 +1,7 @@
--- Forget jobs and batches that ended long ago. Bounded work a call.
--- ARGV: retention in µs, most of each kind
+-- Forget jobs and batches that ended long ago, and what was spent on days long past. Bounded work a call.
+-- ARGV: retention in µs, most of each kind, days for which is kept what was spent
 -- Returns: {jobs forgotten, batches forgotten}
-arity(2)
+arity(3)
 local before, limit = clock() - tonumber(ARGV[1]), tonumber(ARGV[2])
 local gone, closed = 0, 0
 for state in pairs(FINAL) do
@@ -33,5 +33,14 @@ for _, batch in ipairs(redis.call('ZRANGEBYSCORE', KEY.batches, '-inf', whole(be
     redis.call('ZREM', KEY.sweeps, batch)
     closed = closed + 1
   end
+end
+local day = redis.call('ZRANGEBYSCORE', KEY.days, '-inf', day_of(clock()) - ARGV[3], 'LIMIT', 0, 1)[1]
+if day then
+  local fields = redis.call('HGETALL', KEY.spent .. day)
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 1) == '$' then redis.call('HINCRBY', KEY.totals, 'past', fields[i + 1]) end
+  end
+  redis.call('DEL', KEY.spent .. day)
+  redis.call('ZREM', KEY.days, day)
 end
 return {gone, closed}

@@ -14,6 +14,8 @@ from jobs.states import State
 from jobs.store import Store, connect
 
 P = "{b}:"
+#: The ledger of the day on which the clock of these tests begins.
+DAY = "d:19675"
 
 
 @pytest.fixture
@@ -74,6 +76,21 @@ BROKEN = {
     # 6: money
     "spent too little": (("HINCRBY", P + "totals", "spent", -1), "spent", "all"),
     "a batch spent too little": (("HSET", P + "b:y", "spent", 1), "spent", "y"),
+    "reserved too much": (("HINCRBY", P + "reserved", "ldefault", 1), "reserved", "ldefault"),
+    "reserved for a batch": (("HINCRBY", P + "reserved", "by", 1), "reserved", "by"),
+    "reserved for a key": (("HINCRBY", P + "reserved", "kshop", 5), "reserved", "kshop"),
+    "a job of unknown price forgotten": (
+        ("HDEL", P + "reserved", "?kirin_image_omni|2|"),
+        "reserved",
+        "?kirin_image_omni|2|",
+    ),
+    "reserved for one that waits": (("HSET", P + "j:later", "R", "5"), "reserved", "later"),
+    "unfinished too many": (("HINCRBY", P + "b:y", "c:kirin_image_omni|1|", 1), "expected", "y"),
+    "unfinished too few": (("HDEL", P + "b:y", "c:kirin_image_omni|1|"), "expected", "y"),
+    "a day spent too much": (("HINCRBY", P + "totals", "past", 1), "ledger", "all"),
+    "a day's lane": (("HINCRBY", P + DAY, "ldefault", 1), "ledger", "day 19675"),
+    "a day's key": (("HINCRBY", P + DAY, "kshop", -1), "ledger", "day 19675"),
+    "a day that is not listed": (("DEL", P + "days"), "ledger", "day 19675"),
     # indexes and queue
     "no index": (("ZREM", P + "s:failed", "failed"), "index", "failed"),
     "an index at another time": (("ZADD", P + "s:failed", 1, "failed"), "index", "failed"),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -34,7 +35,9 @@ from jobs.audit import audit
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed
 from jobs.health import Heard
 from jobs.lanes import LaneSettings, pooled
+from jobs.money import DAY
 from jobs.order import BatchOptions, NewJob
+from jobs.owners import KeyLimits
 from jobs.parking import Message
 from jobs.policy import absent_beyond_doubt, next_delivery, next_look, next_poll
 from jobs.record import NANO, Claim, Due, Owed, Priority, Result, external_id
@@ -48,7 +51,10 @@ LANES = pooled(
     [LaneSettings(name="a", max_in_flight=SLOTS), LaneSettings(name="b", max_in_flight=SLOTS, learn_limit=True)]
 )
 TIMES = {"deadline": 12, "submit_lease": 30, "lookup_grace": 10, "retention": 1e9}
-SETTINGS = Settings(named_lanes=LANES, max_attempts=2, image_store="a test's", **TIMES)
+#: What the batches' key may spend a day, and one of them in all: a few of the dearer jobs.
+BUDGET, CAP = Decimal(20), Decimal(8)
+LIMITS = {"shop": KeyLimits(max_cost_per_day=BUDGET)}
+SETTINGS = Settings(named_lanes=LANES, key_limits=LIMITS, max_attempts=2, image_store="a test's", **TIMES)
 #: Shorter than the grace: what the provider has created shows by then.
 LAG = 8.0
 IDS = ("a", "b", "c", "d.e:f-g_h")
@@ -162,9 +168,9 @@ class Life(RuleBasedStateMachine):
             expected.append(
                 Outcome.CREATED if known is job else Outcome.KNOWN if known.text == job.text else Outcome.CONFLICT
             )
-        options = BatchOptions(
-            owner="shop", weight=3 if batch == "x" else 1, labels={"season": "spring"} if batch == "x" else {}
-        )
+        options = BatchOptions(owner="shop", weight=3)
+        if batch == "x":
+            options = BatchOptions(owner="shop", labels={"season": "spring"}, max_cost=CAP)
         enqueued = self.again(lambda: self.store.enqueue(jobs, batch, options), twice=twice)
         assert list(enqueued.outcomes) == expected
 
@@ -184,13 +190,15 @@ class Life(RuleBasedStateMachine):
 
     @rule(
         batch=st.sampled_from(["x", "y"]),
-        wish=st.sampled_from(["pause", "resume", "cancel", "retry", "retry the failed"]),
+        wish=st.sampled_from(["pause", "resume", "resume with more", "cancel", "retry", "retry the failed"]),
         twice=st.booleans(),
     )
     def a_batch_is_steered(self, batch: str, wish: str, twice: bool) -> None:
-        if wish in ("pause", "resume"):
+        if wish in ("pause", "resume", "resume with more"):
+            more = 3 * CAP if wish == "resume with more" else None
             with suppress(BatchNotFound):
-                self.again(lambda: (self.store.pause if wish == "pause" else self.store.resume)(batch), twice=twice)
+                resume = partial(self.store.resume, batch, max_cost=more)
+                self.again(partial(self.store.pause, batch) if wish == "pause" else resume, twice=twice)
             return
         states = {"retry": FINAL - {State.COMPLETED}, "retry the failed": frozenset({State.FAILED})}.get(wish)
         self.a_whole_batch(batch, states)
@@ -502,12 +510,14 @@ class Life(RuleBasedStateMachine):
             return
         for batch in ("x", "y"):
             with suppress(BatchNotFound):
-                self.store.resume(batch)
+                self.store.resume(batch, max_cost=Decimal(1_000_000))
         self.store.sweep()
         assert not self.bench.raw.exists(self.bench.keys.single("sweeps"))
         rounds = 0
         while first := self.bench.raw.zrange(self.bench.keys.single("alarms"), 0, 0, withscores=True):
             wait = 0.5 if any(self.store.totals().ready.values()) else (first[0][1] - self.bench.now) / 1e6
+            if self.bench.raw.exists(self.bench.keys.single("capped")):
+                wait = DAY - self.now % DAY + 1  # a new day, a new budget
             self.bench.forward(max(0.0, wait))
             self.a_quiet_round()
             self.the_promises_hold()

@@ -1,0 +1,106 @@
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from jobs.order import BatchOptions, NewJob
+from jobs.record import Result
+from jobs.states import State
+from jobs.store import Store
+from schemas.spending import SpendView
+from schemas.views import BatchView
+
+PICTURE = {"type": "image", "url": "https://cdn.example.com/1.png"}
+
+
+@pytest.fixture
+def bought(store: Store) -> Callable[..., None]:
+    """`bought("x", "0.10")`: a job of a batch that cost so much."""
+
+    def buy(batch: str, cost: str) -> None:
+        job = NewJob(id=f"{batch}.{cost}", text="{}", model="kirin_image_omni")
+        store.enqueue([job], batch, BatchOptions(owner="shop"))
+        store.claim(store.admit(10).ids)
+        store.finish(job.id, State.COMPLETED, Result(output=(PICTURE,), cost=Decimal(cost)), "callback")
+
+    return buy
+
+
+def test_what_was_spent(client: FlaskClient, bought: Callable[..., None]) -> None:
+    bought("x", "0.10")
+    bought("x", "0.25")
+    bought("y", "12.00")
+    answer = client.get("/v1/spend?by=batch")
+    assert answer.status_code == 200
+    assert answer.json == {
+        "by": "batch",
+        "rows": [{"name": "y", "cost": "12", "jobs": 1}, {"name": "x", "cost": "0.35", "jobs": 2}],
+        "cost": "12.35",
+        "jobs": 3,
+    }
+    assert SpendView().validate(answer.json) == {}
+    today = datetime.now(UTC).date()
+    assert [row["cost"] for row in client.get("/v1/spend").json["rows"]] == ["12.35"]
+    last_year = today - timedelta(days=365)
+    assert client.get(f"/v1/spend?by=key&from={last_year}&to={today}&batch=x").json["rows"] == [
+        {"name": "shop", "cost": "0.35", "jobs": 2}
+    ]
+    yesterday = today - timedelta(days=1)
+    assert client.get(f"/v1/spend?to={yesterday}").json == {"by": "day", "rows": [], "cost": "0", "jobs": 0}
+    assert client.get("/v1/spend?model=another&lane=default").json["jobs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "remedy"),
+    [
+        ("by=month", "by", 'must be one of day, key, batch, model, lane, not "month"'),
+        ("from=yesterday", "from", "must be a day such as 2026-01-31"),
+        ("to=2026-02-30", "to", "must be a day such as 2026-01-31"),
+        ("from=2026-02-01&to=2026-01-01", "from", "must not be after `to`, 2026-01-01"),
+        ("from=2025-01-01&to=2026-01-02", "from", "with `to` spans more than 366 days; ask for fewer"),
+        ("from=2020-01-01", "from", "must be one of the 366 days up to today where `to` is left out"),
+        ("from=9999-01-01", "from", "must be one of the 366 days up to today where `to` is left out"),
+        ("colour=red", "colour", "is no parameter of this call; see /docs"),
+    ],
+)
+def test_a_question_that_makes_no_sense(client: FlaskClient, query: str, field: str, remedy: str) -> None:
+    answer = client.get(f"/v1/spend?{query}")
+    assert answer.status_code == 422
+    assert answer.json["errors"][field] == [remedy]
+
+
+def test_the_first_days_there_are(client: FlaskClient) -> None:
+    assert client.get("/v1/spend?to=0001-01-02").json["rows"] == []
+
+
+def test_a_batch_shows_its_cap_and_goes_on_with_a_higher_one(
+    client: FlaskClient, store: Store, bought: Callable[..., None], messages: Any, raw: Any
+) -> None:
+    bought("x", "0.10")
+    jobs = [NewJob(id=f"y{number}", text="{}", model="kirin_image_omni") for number in range(3)]
+    store.enqueue(jobs, "y", BatchOptions(max_cost=Decimal("0.05")))
+    assert store.admit(10).ids == ()
+    view: dict[str, Any] = client.get("/v1/batches/y").json
+    assert BatchView().validate(view) == {}
+    assert view["paused"] is True
+    assert (view["cost"], view["expected_cost"], view["max_cost"]) == ("0", "0.3", "0.05")
+    assert view["reason"] == "max_cost of 0.05 USD is reached: paused until it is resumed with a higher one"
+    assert client.get("/v1/jobs/y1").json["reason"] == view["reason"]
+    raw.delete("boomerang.submit", "{b}:wake")
+    changed = client.post("/v1/batches/y/resume?max_cost=0.20")
+    assert (changed.status_code, changed.json["affected"]) == (200, 3)
+    assert messages("boomerang.submit") == [[]]
+    assert client.get("/v1/batches/y").json["max_cost"] == "0.2"
+    assert store.admit(10).ids == ("y0", "y1")
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "lots", "NaN", "1e12", ""])
+def test_a_cap_that_is_none(client: FlaskClient, store: Store, value: str) -> None:
+    store.enqueue([], "y")
+    answer = client.post(f"/v1/batches/y/resume?max_cost={value}")
+    assert answer.status_code == 422
+    assert answer.json["errors"]["max_cost"][0].startswith("must be ")
+    assert client.get("/v1/batches/y").json["max_cost"] is None

@@ -1,0 +1,42 @@
+"""/v1/spend: what was spent, on which days, by whom."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from flask import Response
+from flask_smorest import Blueprint
+
+from jobs.money import By, Only
+from jobs.shown import shown_spend
+from schemas.spending import MOST_DAYS, USUAL_DAYS, SpendQuery, SpendView
+from webhook.openapi import operation
+from webhook.problems import ProblemError
+from webhook.services import services
+from webhook.views import answer
+
+blueprint = Blueprint("spend", __name__, url_prefix="/v1", description="What was spent.")
+
+
+@operation(blueprint, "GET", "/spend", {200: SpendView}, query=SpendQuery, refusals=(422, 503))
+def spend(query: dict[str, Any]) -> Response:
+    """Show what was spent.
+
+    Money counts on the day (UTC) on which its result came, late results and failures that the provider billed with it.
+    It is told even of batches that are forgotten; days are kept for more than a year.
+    """
+    days = _days(query.pop("first", None), query.pop("last", None))
+    by = By(query.pop("by"))
+    return answer(shown_spend(services().store.spend(by, *days, Only(**query))))
+
+
+def _days(first: date | None, last: date | None) -> tuple[date, date]:
+    """What was left out stands in relation to what was given."""
+    last = last or datetime.now(UTC).date()
+    try:
+        first = first or last - timedelta(days=USUAL_DAYS - 1)
+    except OverflowError:
+        first = date.min
+    if first > last or last - first >= timedelta(days=MOST_DAYS):
+        wrong = {"from": [f"must be one of the {MOST_DAYS} days up to today where `to` is left out"]}
+        raise ProblemError(422, "The query breaks rules.", errors=wrong)
+    return first, last
