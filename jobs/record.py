@@ -93,7 +93,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as it stands. `phase` is set for a cancelled or expired job that may still run at the provider."""
+    """A job as it stands. `phase` is set for a cancelled or expired job that may still run at the provider.
+
+    `sent`: this attempt was given to a worker, for `lane`.
+    """
 
     id: str
     state: State
@@ -120,6 +123,7 @@ class Job:
     labels: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
     owner: str = ""
+    sent: bool = False
     lane: str = LANE
     pool: str = ""
     priority: Priority = Priority.NORMAL
@@ -185,6 +189,7 @@ class Job:
             labels=json.loads(labels) if labels else {},
             text=text,
             owner=get("K", ""),
+            sent="q" in fields,
             lane=get("L", LANE),
             pool=get("P", ""),
             priority=PRIORITIES[get("Y", "1")],

@@ -27,6 +27,9 @@ def shown_job(job: Job) -> dict[str, Any]:
         "settled_by": job.settled_by,
         "batch": job.batch,
         "labels": dict(job.labels),
+        "priority": job.priority.value,
+        "expires_at": job.expires_at,
+        "lane": job.lane if job.sent else None,
         "reason": job.reason,
     }
 

@@ -86,6 +86,17 @@ class JobView(Schema):
         required=True,
         metadata=_about("Your own marks.", {"shop": "berlin"}),
     )
+    priority = fields.String(
+        required=True, metadata=_about("Its class: high, normal or low. Higher ones go first.", "normal")
+    )
+    expires_at = _instant(
+        "When it ends as expired, unpaid, if it has not been begun; else null.", required=True, allow_none=True
+    )
+    lane = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=_about("The provider's account that this attempt was given to, else null.", "default"),
+    )
     reason = fields.String(
         required=True, allow_none=True, metadata=_about("What it waits for, where that is worth saying.")
     )

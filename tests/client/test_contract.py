@@ -16,12 +16,6 @@ from webhook import batch_results
 
 #: Where a record has another name for a member of a view.
 ELSEWHERE = {"usage": "cost"}
-#: Agreed members of views that the service does not show yet. To be empty.
-AGREED = {
-    "JobView": {"priority", "expires_at", "lane"},
-    "BatchView": {"max_cost", "expected_cost", "reason"},
-    "LaneView": {"breaker"},
-}
 OURS = {"raw", "service", "upload"}
 
 
@@ -37,24 +31,21 @@ def test_records_know_every_member_of_their_views(openapi: dict[str, Any], view:
     shown = {ELSEWHERE.get(name, name) for name in members(openapi, view)}
     known = {field.name for field in fields(record)} - OURS
     assert shown - known == set()
-    assert known - shown - AGREED.get(view, set()) == set()
+    assert known - shown == set()
 
 
 def test_a_lane_is_read_by_members_that_it_has(openapi: dict[str, Any]) -> None:
     known = {field.name for field in fields(Lane)} - OURS
-    assert known - members(openapi, "LaneView") - AGREED["LaneView"] == set()
+    assert known - members(openapi, "LaneView") == set()
 
 
 def test_the_fakes_views_are_the_services(openapi: dict[str, Any], client: Client, service: Any) -> None:
     batch = client.batch([{"model": "m"}], "b")
     job = client.job("b.1")
     for view, shown in (("JobView", job.raw), ("BatchView", batch.raw), ("BatchAccepted", batch.upload.view)):
-        known = members(openapi, view) | AGREED.get(view, set())
+        known = members(openapi, view)
         assert set(shown) <= known
-        assert (
-            set(openapi["components"]["schemas"][view].get("required", [])) - set(shown) - AGREED.get(view, set())
-            == set()
-        )
+        assert set(openapi["components"]["schemas"][view].get("required", [])) - set(shown) == set()
 
 
 def test_states_and_limits(openapi: dict[str, Any]) -> None:

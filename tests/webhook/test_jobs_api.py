@@ -115,6 +115,9 @@ def test_a_job_as_it_ended(
         "settled_by": "callback",
         "batch": None,
         "labels": {"shop": "berlin"},
+        "priority": "normal",
+        "expires_at": None,
+        "lane": "default",
         "reason": None,
     }
 
