@@ -83,10 +83,13 @@ def _held(told: Any, lanes: Sequence[LaneSettings]) -> str | None:
 
 
 def _hold(told: Any, lane: str) -> str | None:
-    hold = told["lanes"][lane].get("hold", "0")
+    stands = told["lanes"][lane]
+    if "open" in stands:
+        return f"lane {lane} has not answered since {at(stands['open']).isoformat()}: {stands.get('because', '')}"
+    hold = stands.get("hold", "0")
     if int(hold) <= int(told["now"]):
         return None
-    return f"lane {lane} is on hold until {at(hold).isoformat()}: {told['lanes'][lane].get('why', '')}"
+    return f"lane {lane} is on hold until {at(hold).isoformat()}: {stands.get('why', '')}"
 
 
 class _Money:

@@ -2,7 +2,7 @@
 -- ARGV: batch or '', producer's key of jobs without a batch or '', lanes as JSON list, price classes as JSON list, or ''
 --       for those of the batch's unfinished jobs
 -- Returns: JSON: now; paused, doing, cap, spent (of the batch); key; today, reserved (by who, as in jobs.keys), prices
---   (by class), lanes (by name: hold, why); numbers as text, members missing where there is none
+--   (by class), lanes (by name: hold, why, open, because); numbers as text, members missing where there is none
 arity(4)
 local batch, key = ARGV[1], ARGV[2]
 local now = clock()
@@ -23,8 +23,8 @@ money('b' .. batch)
 money('k' .. told.key)
 for _, name in ipairs(cjson.decode(ARGV[3])) do
   money('l' .. name)
-  local hold, why = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'why'))
-  told.lanes[name] = {hold = hold or nil, why = why or nil}
+  local hold, why, open, because = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'why', 'open', 'because'))
+  told.lanes[name] = {hold = hold or nil, why = why or nil, open = open or nil, because = because or nil}
 end
 for _, class in ipairs(classes) do
   told.prices[class] = redis.call('HGET', KEY.prices, class) or ''

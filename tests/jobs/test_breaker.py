@@ -223,3 +223,10 @@ def test_what_is_heard_has_three_words(bench: Any) -> None:
     claim = bench.claimed()
     with pytest.raises(Exception, match="answer, silence or nothing"):
         bench.store._scripts.call("doubt", "fox", claim.fence, "why", 0, "0", "noise")
+
+
+def test_a_waiting_job_says_that_the_lane_does_not_answer(bench: Any, make: Make) -> None:
+    silence(bench)
+    bench.store.enqueue([make("fox"), make("hen")], "x")
+    assert "lane default has not answered since" in str(bench.store.get("fox").reason)
+    assert "ReadTimeout" in str(bench.store.batch("x").reason)
