@@ -228,5 +228,6 @@ def test_what_is_heard_has_three_words(bench: Any) -> None:
 def test_a_waiting_job_says_that_the_lane_does_not_answer(bench: Any, make: Make) -> None:
     silence(bench)
     bench.store.enqueue([make("fox"), make("hen")], "x")
-    assert "lane default has not answered since" in str(bench.store.get("fox").reason)
+    fox = bench.store.explained(bench.store.get("fox"))
+    assert "lane default has not answered since" in str(fox.reason)
     assert "ReadTimeout" in str(bench.store.batch("x").reason)
