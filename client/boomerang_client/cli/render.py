@@ -81,7 +81,6 @@ def batch_lines(batch: Batch) -> list[Text]:
         ("jobs", f"{batch.finished:,} of {batch.accepted:,} ended"),
         ("states", counts_text(batch).plain),
         ("pace", pace_text(batch)),
-        ("reason", batch.reason),
         ("errors", ", ".join(f"{number:,} × {code or 'without a code'}" for code, number in batch.errors.items())),
         ("labels", labels_text(batch.labels)),
         ("priority", batch.priority),
