@@ -73,6 +73,8 @@ def _entries(client: redis.Redis, keys: Keys, queue: str) -> Iterator[Finding]:
                 wrong = f"is {fields['s']}"
             elif "w" in fields:
                 wrong = "is admitted already"
+            elif "H" in fields:
+                wrong = "is paused"
             elif _queue_of(fields) != queue:
                 wrong = "belongs to another queue"
             if wrong:

@@ -12,6 +12,7 @@ in its compact encoding. Times are whole µs since 1970.
     z next look, i next delivery: where both are to come, so that the alarm stands at the earlier one
     K the producer's key that it came with, of a job without a batch    P pool of lanes (absent: that of any job)
     L lane of the attempt (absent: default)    Y class (absent: normal)    E to be begun before    V resolution
+    H paused by the producer: 1 due, 0 its time has not come
     R nano-dollars reserved, `?` where its price is not known: from its admission until the attempt is over
 """
 
@@ -124,6 +125,7 @@ class Job:
     text: str | None = None
     owner: str = ""
     sent: bool = False
+    paused: bool = False
     lane: str = LANE
     pool: str = ""
     priority: Priority = Priority.NORMAL
@@ -190,6 +192,7 @@ class Job:
             text=text,
             owner=get("K", ""),
             sent="q" in fields,
+            paused="H" in fields,
             lane=get("L", LANE),
             pool=get("P", ""),
             priority=PRIORITIES[get("Y", "1")],

@@ -258,6 +258,27 @@ class Store(Parking, Batches):
             raise NotAllowed(f"The job is {settled.state} already; there is nothing left to cancel.")
         return settled
 
+    def pause_job(self, job_id: str) -> Settled:
+        """Keep a job that waits from being sent, until it is resumed. Raises `JobNotFound` or `NotAllowed`."""
+        return self._halt(job_id, pause=True)
+
+    def resume_job(self, job_id: str) -> Settled:
+        """Let a paused job go on, at its old place. Raises `JobNotFound` or `NotAllowed`."""
+        return self._halt(job_id, pause=False)
+
+    def _halt(self, job_id: str, *, pause: bool) -> Settled:
+        settled = _settled((*self._scripts.call("halt", job_id, _flag(pause)), 0))
+        if settled.word == "unknown":
+            raise JobNotFound(job_id)
+        if settled.word == "refused":
+            raise NotAllowed(
+                f"The job is {settled.state}: only one that waits can be paused. What the provider has goes on; "
+                "cancel it if you do not want it any more."
+                if pause
+                else f"The job is {settled.state}, not paused; there is nothing to resume."
+            )
+        return settled
+
     def retry(self, job_id: str) -> Settled:
         """Queue a failed, expired or cancelled job again. Raises `JobNotFound` or `NotAllowed`."""
         word, state, wake = self._scripts.call("retry", job_id, us(RECHECK))

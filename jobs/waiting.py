@@ -18,11 +18,15 @@ from jobs.settings import Settings
 from jobs.states import State
 from jobs.summary import Batch
 
+ON_REQUEST = "paused on request"
+
 
 def why_job(scripts: Scripts, settings: Settings, job: Job) -> str | None:
     """What a queued job waits for, where that is worth saying; else what its record says."""
     if not job.waits:
         return job.reason
+    if job.paused:
+        return ON_REQUEST
     lanes = lanes_of(settings, job.pool)
     if not lanes:
         return "no lane that it may go to is configured (BOOMERANG_LANES)"
@@ -61,7 +65,7 @@ def _why(settings: Settings, told: Any, lanes: Sequence[LaneSettings]) -> str | 
     if told.get("paused") == "max_cost":
         return f"max_cost of {_usd(told['cap'])} is reached: paused until it is resumed with a higher one"
     if "paused" in told:
-        return "paused on request"
+        return ON_REQUEST
     if told.get("doing") == "cancel":
         return "it is being cancelled"
     money = _Money(settings, told)

@@ -86,6 +86,21 @@ def cancel(job_id: str) -> Response:
     return _changed(job_id, services().store.cancel(job_id))
 
 
+@operation(blueprint, "POST", "/jobs/<job_id>/pause", {200: JobView}, refusals=(404, 409, 503))
+def pause(job_id: str) -> Response:
+    """Keep a waiting job from being sent, until it is resumed.
+
+    At once. What the provider has already cannot be paused (409).
+    """
+    return _changed(job_id, services().store.pause_job(job_id))
+
+
+@operation(blueprint, "POST", "/jobs/<job_id>/resume", {200: JobView}, refusals=(404, 409, 503))
+def resume(job_id: str) -> Response:
+    """Let a paused job go on, at its old place."""
+    return _changed(job_id, services().store.resume_job(job_id))
+
+
 @operation(blueprint, "POST", "/jobs/<job_id>/retry", {200: JobView}, refusals=(404, 409, 503))
 def retry(job_id: str) -> Response:
     """Queue a job again that ended without pictures.
@@ -113,4 +128,4 @@ def _changed(job_id: str, settled: Settled) -> Response:
         shared.send(DELIVER, job_id)
     if settled.wake:
         shared.send(SUBMIT)
-    return answer(shown_job(shared.store.get(job_id)))
+    return answer(shown_job(shared.store.explained(shared.store.get(job_id))))

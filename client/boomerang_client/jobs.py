@@ -117,6 +117,14 @@ class Jobs(Connection):
                 return job
             raise
 
+    def pause_job(self, id: str) -> Job:  # noqa: A002
+        """Keep a job that waits from being sent, until it is resumed. Raises NotFound; Conflict if it does not wait."""
+        return read_job(self._transport.post(f"/v1/jobs/{part(id)}/pause"), self)
+
+    def resume_job(self, id: str) -> Job:  # noqa: A002
+        """Let a paused job go on, at its old place. Raises NotFound; Conflict if it does not wait."""
+        return read_job(self._transport.post(f"/v1/jobs/{part(id)}/resume"), self)
+
     def retry(self, id: str) -> Job:  # noqa: A002
         """Try a job that ended without a result once more. Raises NotFound, Conflict (not allowed now).
 

@@ -123,6 +123,11 @@ end
 local function note_place(batch, place) redis.call('HSETNX', KEY.batch .. batch, 'at:' .. place, 1) end
 
 local function ready(job)
+  if job.H then
+    -- Paused by its producer: it waits outside, and is due now.
+    if job.H ~= '1' then save(job, {H = '1'}) end
+    return
+  end
   if job.b then note_place(job.b, place_of(job)) end
   local queue = queue_of(job)
   grown(queue, redis.call('ZADD', KEY.ready .. queue, job.c, job.id))
@@ -245,6 +250,7 @@ local function move(job, to, change, now, at)
     if to ~= 'submitting' then release(job, change) end
     leave_window(job, change)
     unready(job)
+    if to ~= 'queued' then change.H = false end
   end
   if held and not holds then
     redis.call('HINCRBY', held_by, 'slots', -images(job))

@@ -109,7 +109,7 @@ class FakeService:
                 return 200, self.listed(seen.query)
             case "GET", "v1", "jobs", id_:
                 return 200, self.looked_at(id_)
-            case "POST", "v1", "jobs", id_, ("cancel" | "retry") as verb:
+            case "POST", "v1", "jobs", id_, ("cancel" | "retry" | "pause" | "resume") as verb:
                 return 200, self.changed(id_, verb)
             case "POST", "v1", "batches":
                 id_ = seen.query.get("id") or "key-" + seen.headers["idempotency-key"]
@@ -187,6 +187,11 @@ class FakeService:
 
     def changed(self, id_: str, verb: str) -> dict[str, Any]:
         job = self.known(id_)
+        if verb in ("pause", "resume"):
+            if job["status"] != "queued":
+                raise Refused(409, f"{id_} is {job['status']}; {verb} is not possible now.")
+            job["reason"] = "paused on request" if verb == "pause" else None
+            return job
         if (job["status"] in FINAL) is (verb == "cancel"):
             raise Refused(409, f"{id_} is {job['status']}; {verb} is not possible now.")
         job["status"] = "cancelled" if verb == "cancel" else "queued"

@@ -224,6 +224,15 @@ def test_pause_and_resume_a_batch(service: Any, run: Any, file: str) -> None:
     assert service.paused == set()
 
 
+def test_pause_and_resume_a_job(service: Any, run: Any, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    paused = run("pause", "--job", "spring.1")
+    assert paused.stdout == "Job spring.1 is queued: paused on request.\nNext: boomerang show spring.1\n"
+    assert service.jobs["spring.1"]["reason"] == "paused on request"
+    assert json.loads(run("--json", "resume", "--job", "spring.1").stdout)["reason"] is None
+    assert run("pause", "spring", "--job", "spring.1").exit_code == run("pause").exit_code == 2
+
+
 def test_cancel_a_batch(service: Any, run: Any, file: str) -> None:
     run("enqueue", file, "--id", "spring")
     assert "Batch spring: 2 jobs cancelled.\n" in run("cancel", "--batch", "spring").stdout

@@ -10,10 +10,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.audit import audit
-from jobs.errors import NoLane
+from jobs.errors import NoLane, NotAllowed
 from jobs.lanes import LaneSettings, pooled
 from jobs.order import BatchOptions, NewJob
 from jobs.owners import KeyLimits
+from jobs.policy import RECHECK
 from jobs.record import Owed, Priority, Result
 from jobs.states import State
 from jobs.store import Store
@@ -306,3 +307,63 @@ def test_a_delayed_job_waits_outside_the_queue(bench: Any, make: Make) -> None:
     _, _, wake = bench.store.due(10)
     assert wake
     assert bench.store.admit(10).ids == ("later",)
+
+
+# --- one job paused ---------------------------------------------------------------------------------------------------
+
+
+def test_a_paused_job_lets_the_others_pass_and_goes_on_at_its_old_place(bench: Any, make: Make) -> None:
+    store = bench.store
+    store.enqueue([make("a"), make("b"), make("c")])
+    store.pause_job("a")
+    assert store.explained(store.get("a")).reason == "paused on request"
+    assert store.admit(1).ids == ("b",)
+    bench.forward(RECHECK)
+    store.due(10)  # its alarm changes nothing
+    assert bench.audit() == []
+    bench.hints_arrive()
+    assert store.resume_job("a").wake
+    assert store.admit(1).ids == ("a",)
+
+
+def test_a_job_paused_on_its_way_to_a_worker_is_not_claimed(bench: Any, make: Make) -> None:
+    bench.store.enqueue([make("a", n=2)])
+    bench.store.admit(1)
+    bench.store.pause_job("a")
+    assert bench.slots() == (0, 0)
+    assert bench.store.claim(["a"]) == []
+    assert bench.store.admit(1).ids == ()
+    bench.store.resume_job("a")
+    assert bench.store.admit(1).ids == ("a",)
+    assert bench.audit() == []
+
+
+def test_a_pause_before_its_time_neither_hurries_nor_delays_it(bench: Any, make: Make) -> None:
+    bench.store.enqueue([make("soon", delay=100), make("late", delay=100)])
+    bench.store.pause_job("soon")
+    bench.store.pause_job("late")
+    bench.store.resume_job("soon")
+    assert bench.store.admit(10).ids == ()
+    bench.forward(100)
+    bench.store.due(10)
+    assert bench.store.admit(10).ids == ("soon",)
+    bench.store.resume_job("late")
+    assert bench.store.admit(10).ids == ("late",)
+    assert bench.audit() == []
+
+
+def test_only_what_waits_can_be_paused(bench: Any, make: Make) -> None:
+    bench.put(State.IN_PROGRESS)
+    with pytest.raises(NotAllowed, match="cancel it"):
+        bench.store.pause_job("fox")
+    with pytest.raises(NotAllowed, match="nothing to resume"):
+        bench.store.resume_job("fox")
+
+
+def test_a_paused_job_can_be_cancelled_and_retried_and_is_not_paused_then(bench: Any, make: Make) -> None:
+    bench.store.enqueue([make("a")])
+    bench.store.pause_job("a")
+    bench.store.cancel("a")
+    bench.store.retry("a")
+    assert bench.store.admit(1).ids == ("a",)
+    assert bench.audit() == []

@@ -175,9 +175,20 @@ class Life(RuleBasedStateMachine):
         assert list(enqueued.outcomes) == expected
 
     # One rule for all that producers may want: what is rarer in life should not crowd out the work.
-    @rule(job_id=st.sampled_from(IDS), wish=st.sampled_from(["cancel", "retry", "park", "revoke"]), twice=st.booleans())
+    @rule(
+        job_id=st.sampled_from(IDS),
+        wish=st.sampled_from(["cancel", "retry", "park", "revoke", "pause", "resume"]),
+        twice=st.booleans(),
+    )
     def a_producer_wants_something(self, job_id: str, wish: str, twice: bool) -> None:
-        {"cancel": self.cancel, "retry": self.retry, "park": self.park, "revoke": self.revoke}[wish](job_id, twice)
+        {
+            "cancel": self.cancel,
+            "retry": self.retry,
+            "park": self.park,
+            "revoke": self.revoke,
+            "pause": self.halt,
+            "resume": self.go_on,
+        }[wish](job_id, twice)
 
     def cancel(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
@@ -219,6 +230,15 @@ class Life(RuleBasedStateMachine):
 
     def revoke(self, job_id: str, twice: bool) -> None:
         self.again(lambda: self.store.revoke([job_id]), twice=twice)
+
+    def halt(self, job_id: str, twice: bool) -> None:
+        with suppress(NotAllowed, JobNotFound):
+            self.again(lambda: self.store.pause_job(job_id), twice=twice)
+            assert self.store.get(job_id).paused
+
+    def go_on(self, job_id: str, twice: bool) -> None:
+        with suppress(NotAllowed, JobNotFound):
+            self.again(lambda: self.store.resume_job(job_id), twice=twice)
 
     @contextmanager
     def maybe_not_allowed(self, job_id: str) -> Iterator[None]:
@@ -287,6 +307,7 @@ class Life(RuleBasedStateMachine):
             batch = self.bench.fields(claim.id).get("b", "")
             paused, sweep = self.bench.raw.hmget(self.bench.keys.of("batch", batch), "paused", "do")
             assert paused is None, "claimed although its batch is paused"
+            assert not self.store.get(claim.id).paused, "claimed although it is paused"
             assert sweep != "cancel", "claimed although its batch is being cancelled"
             assert not self.store.lane(claim.lane).open_since, "claimed although the breaker is open"
         self.claims += [(claim, self.now) for claim in claims]
@@ -511,6 +532,8 @@ class Life(RuleBasedStateMachine):
         for batch in ("x", "y"):
             with suppress(BatchNotFound):
                 self.store.resume(batch, max_cost=Decimal(1_000_000))
+        for job_id in self.accepted:
+            self.go_on(job_id, twice=False)
         self.store.sweep()
         assert not self.bench.raw.exists(self.bench.keys.single("sweeps"))
         rounds = 0

@@ -100,6 +100,7 @@ VERBS: dict[str, Verb] = {
     "nudge": lambda b, _due: b.store.nudge("fox", look=True),
     "cancel": lambda b, _due: b.store.cancel("fox"),
     "retry": lambda b, _due: b.store.retry("fox"),
+    "pause": lambda b, _due: b.store.pause_job("fox"),
     "delivered": lambda b, due: b.store.delivered(due, "n"),
 }
 #: Where each has an effect; anywhere else the whole store stays as it is. (A cancelled or expired job is still at the
@@ -116,6 +117,7 @@ EFFECTIVE: dict[str, set[State]] = {
     "nudge": {S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS, S.CANCELLED, S.EXPIRED},
     "cancel": {S.QUEUED, S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS},
     "retry": {S.FAILED},
+    "pause": {S.QUEUED},
     "delivered": set(),  # nothing is owed here
 }
 
@@ -124,7 +126,7 @@ def run(bench: Any, verb: str, held: Due) -> None:
     try:
         VERBS[verb](bench, held)
     except NotAllowed:
-        assert verb in ("cancel", "retry")
+        assert verb in ("cancel", "retry", "pause")
 
 
 def settled(bench: Any) -> dict[str, Any]:
@@ -167,7 +169,7 @@ def test_a_job_that_is_not_there(bench: Any, verb: str) -> None:
     try:
         VERBS[verb](bench, bench.holding(0))
     except JobNotFound:
-        assert verb in ("cancel", "retry")
+        assert verb in ("cancel", "retry", "pause")
     assert bench.dump() == before
 
 

@@ -275,3 +275,18 @@ def test_with_redis_away_it_says_so(settings: Settings, fox: dict[str, Any], cli
     assert (answer.status_code, answer.content_type) == (503, "application/problem+json")
     assert answer.headers["Retry-After"]
     assert "repeats are safe" in answer.json["detail"]
+
+
+def test_a_waiting_job_is_paused_and_goes_on(client: FlaskClient, fox: dict[str, Any], store: Store) -> None:
+    client.post("/v1/jobs", json=fox | {"external_task_id": "fox"})
+
+    paused = client.post("/v1/jobs/fox/pause")
+
+    assert (paused.status_code, paused.json["status"], paused.json["reason"]) == (200, "queued", "paused on request")
+    assert store.admit(1).ids == ()
+    assert client.post("/v1/jobs/fox/resume").json["reason"] is None
+    assert store.admit(1).ids == ("fox",)
+    store.claim(["fox"])
+    refused = client.post("/v1/jobs/fox/pause")
+    assert (refused.status_code, "cancel it" in refused.json["detail"]) == (409, True)
+    assert client.post("/v1/jobs/nobodys/pause").status_code == 404

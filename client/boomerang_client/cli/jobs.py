@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from boomerang_client.cli.options import label_option, moment
+from boomerang_client.cli.options import label_option, moment, one_of
 from boomerang_client.cli.render import (
     BATCH_COLUMNS,
     JOB_COLUMNS,
@@ -17,6 +17,7 @@ from boomerang_client.cli.render import (
     job_lines,
     job_row,
     present_change,
+    present_job,
     table,
     words,
 )
@@ -97,10 +98,10 @@ def list_(
 def cancel(screen: Screen, id_: str | None, batch: str | None) -> None:
     """Give the job ID up, or a batch. What the provider has begun may still cost; its result is kept."""
     if batch is not None:
-        _one_of(id_, batch)
+        one_of(id_, batch)
         present_change(screen, screen.client().cancel_batch(batch))
     else:
-        _changed(screen, screen.client().cancel(_one_of(id_, batch)))
+        present_job(screen, screen.client().cancel(one_of(id_, batch)))
 
 
 @click.command()
@@ -131,19 +132,13 @@ def retry(
     --code and --status may be given several times.
     """
     if batch is not None:
-        _one_of(id_, batch)
+        one_of(id_, batch)
         changed = screen.client().retry_batch(batch, codes, statuses, dry_run=dry_run)
         present_change(screen, changed, dry_run=dry_run)
     elif codes or statuses or dry_run:
         raise click.UsageError("--code, --status and --dry-run are for a batch: name it with --batch.")
     else:
-        _changed(screen, screen.client().retry(_one_of(id_, batch)))
-
-
-def _one_of(id_: str | None, batch: str | None) -> str:
-    if (id_ is None) is (batch is None):
-        raise click.UsageError("Name either one job, ID, or a batch, --batch BATCH.")
-    return id_ or ""
+        present_job(screen, screen.client().retry(one_of(id_, batch)))
 
 
 def _present(screen: Screen, raw: Mapping[str, Any], lines: list[Text]) -> None:
@@ -152,11 +147,3 @@ def _present(screen: Screen, raw: Mapping[str, Any], lines: list[Text]) -> None:
         return
     for line in lines:
         screen.say(line)
-
-
-def _changed(screen: Screen, job: Job) -> None:
-    if screen.as_json:
-        screen.document(job.raw)
-        return
-    screen.say(f"Job {job.id} is {words(job.status)}.")
-    screen.say(f"Next: boomerang show {job.id}")

@@ -76,3 +76,10 @@ def patience_option(default: str) -> Callable[[Command], Command]:
         metavar="DURATION",
         help="How long to wait for a service that is away or takes nothing in.",
     )
+
+
+def one_of(job: str | None, batch: str | None) -> str:
+    """The id that was given, of a job or of a batch. Raises a usage error unless it was exactly one."""
+    if (job is None) is (batch is None):
+        raise click.UsageError("Name either one job or one batch; see --help.")
+    return job or batch or ""

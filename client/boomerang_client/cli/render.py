@@ -112,6 +112,15 @@ def present_change(screen: Screen, changed: BatchChanged, *, dry_run: bool = Fal
         screen.say(f"Next: boomerang {'resume' if changed.action == 'pause' else 'watch'} {changed.id}")
 
 
+def present_job(screen: Screen, job: Job) -> None:
+    """Say what became of one job."""
+    if screen.as_json:
+        screen.document(job.raw)
+        return
+    screen.say(f"Job {job.id} is {words(job.status)}{f': {clean(job.reason)}' if job.reason else ''}.")
+    screen.say(f"Next: boomerang show {job.id}")
+
+
 JOB_COLUMNS = ("job", "status", "model", "created", "batch", "cost")
 BATCH_COLUMNS = ("batch", "ended", "jobs", "failed", "state", "created", "cost", "labels")
 
