@@ -56,7 +56,7 @@ def w(world: Any) -> Any:
 
 
 def door(w: Any, store: Any = None) -> Door:
-    return Door(store or w.store, w.messages, allow_private_hosts=False)
+    return Door(store or w.store, w.messages, w.images, allow_private_hosts=False)
 
 
 def killed() -> None:

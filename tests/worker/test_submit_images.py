@@ -1,12 +1,11 @@
 """Jobs that name stored images: what the provider gets, and what happens where an image cannot be had."""
 
 import json
+import re
 import tracemalloc
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from jobs.audit import audit
 from jobs.errors import ImagesUnavailable
@@ -14,7 +13,7 @@ from jobs.order import NewJob
 from jobs.states import State
 from schemas import checked_in, load_request
 from worker.errors import GenerationRefused
-from worker.generate import Door
+from worker.generate import Asked, Door
 from worker.pictures import Pictures
 from worker.provider.body import Pieces, body_of
 
@@ -180,16 +179,20 @@ def test_a_round_goes_on_while_the_image_store_is_away(world: Any, draw: Draw) -
 # --- Celery's door ----------------------------------------------------------------------------------------------------
 
 
+def asked(task_id: str, request: dict[str, Any]) -> Asked:
+    return Asked(task_id=task_id, request=request, continuation="{}")
+
+
 def test_a_celery_producers_image_is_stored_once(world: Any, draw: Draw) -> None:
     w = world()
     door = Door(w.store, w.messages, w.images, allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "a fox", "image_list": [{"image": b64encode(draw()).decode()}]}
-    assert [door(f"t{n}", request, "{}") for n in range(3)] == [None] * 3
+    assert [door(asked(f"t{n}", request)) for n in range(3)] == [None] * 3
     assert len(w.redis.keys("{b}:o:*")) == 1
     text = w.store.get("t0", text=True).text
     reference = json.loads(text)["params"]["image_list"][0]["image"]
     assert reference.startswith("image:sha256:")
-    assert door("t0", {**request, "image_list": [{"image": reference}]}, "{}") is None
+    assert door(asked("t0", {**request, "image_list": [{"image": reference}]})) is None
     assert w.redis.zcard("{b}:s:queued") == 3
 
 
@@ -197,5 +200,7 @@ def test_a_celery_producers_reference_to_nothing_is_refused(world: Any) -> None:
     w = world()
     door = Door(w.store, w.messages, w.images, allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "x", "image_list": [{"image": "image:sha256:" + "0" * 64}]}
-    with pytest.raises(GenerationRefused, match=r"image_list\.0\.image: .*POST /v1/images"):
-        door("t1", request, "{}")
+    ending = door(asked("t1", request))
+    assert ending is not None
+    assert isinstance(ending.outcome, GenerationRefused)
+    assert re.search(r"image_list\.0\.image: .*POST /v1/images", str(ending.outcome))
