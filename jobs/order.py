@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol, Self
 
 from jobs.errors import NoLane
@@ -88,19 +89,34 @@ class NewJob:
 
     def facts(self) -> str:
         """All but the id and the text, as JSON for the scripts (`accept` in _lib.lua); what is usual is left out."""
-        facts = {
-            "m": self.model,
-            "n": str(self.n) if self.n != 1 else None,
-            "o": "".join(sorted(self.owed)),
-            "l": json.dumps(self.labels, ensure_ascii=False) if self.labels else None,
-            "K": self.owner,
-            "P": self.pool,
-            "Y": CLASSES[self.priority] if self.priority else None,
-            "V": self.resolution,
-            "expires": None if self.expires_in is None else us(self.expires_in),
-            "delay": us(self.delay),
-        }
-        return _compact({name: fact for name, fact in facts.items() if fact not in (None, "", 0)})
+        labels = json.dumps(self.labels, ensure_ascii=False) if self.labels else ""
+        place = (self.owner, self.pool, self.priority, self.resolution)
+        return _facts((self.model, self.n, self.owed), labels, place, self.expires_in, self.delay)
+
+
+@lru_cache(maxsize=1024)  # the lines of a batch mostly have the same
+def _facts(
+    what: tuple[str, int, frozenset[Owed]],
+    labels: str,
+    place: tuple[str, str, Priority | None, str],
+    expires_in: float | None,
+    delay: float,
+) -> str:
+    model, n, owed = what
+    owner, pool, priority, resolution = place
+    facts = {
+        "m": model,
+        "n": str(n) if n != 1 else None,
+        "o": "".join(sorted(owed)),
+        "l": labels,
+        "K": owner,
+        "P": pool,
+        "Y": CLASSES[priority] if priority else None,
+        "V": resolution,
+        "expires": None if expires_in is None else us(expires_in),
+        "delay": us(delay),
+    }
+    return _compact({name: fact for name, fact in facts.items() if fact not in (None, "", 0)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
