@@ -73,7 +73,7 @@ def _named(client: redis.Redis, keys: Keys) -> Counter[str]:
 
 
 def _in(value: Any) -> Iterator[str]:
-    """As `find_images` in jobs/lua/_lib.lua."""
+    """As `find_images` in jobs/lua/_images.lua."""
     match value:
         case dict():
             for part in value.values():

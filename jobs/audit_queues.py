@@ -83,6 +83,6 @@ def _entries(client: redis.Redis, keys: Keys, queue: str) -> Iterator[Finding]:
 
 
 def _queue_of(fields: dict[str, str]) -> str:
-    """As `queue_of` in jobs/lua/_lib.lua."""
+    """As `queue_of` in jobs/lua/_queues.lua."""
     of = "b" + fields["b"] if "b" in fields else "k" + fields.get("K", "")
     return f"{fields.get('P', '')}|{fields.get('Y', '1')}|{of}"

@@ -21,7 +21,7 @@ REDIS_TIME = (
 #: Entries kept in the stream of changes: enough for those who follow it, and bounded.
 CHANGES_KEPT = 20_000
 #: What several verbs use, in this order.
-SHARED = ("_record.lua", "_money.lua", "_lib.lua", "_lanes.lua")
+SHARED = ("_record.lua", "_money.lua", "_queues.lua", "_images.lua", "_lib.lua", "_accept.lua", "_lanes.lua")
 #: For how long a hint counts as under way, in ms, should its message get lost.
 HINT_MS = 1_000
 
@@ -65,7 +65,7 @@ def needed(shared: str, verb: str) -> str:
     """What of the shared text a verb needs: its `local` statements at the margin that are named by it or one another.
 
     A script's whole text runs at each call, so that what it does not use costs time all the same: making the functions
-    of _lib.lua took longer than most verbs' own work.
+    of all of them took longer than most verbs' own work.
     """
     parts = re.split(r"(?m)^(?=local )", shared)
     names = [set(re.findall(r"\w+", "".join(_DECLARED.findall(part)[:1]))) for part in parts]
