@@ -45,12 +45,13 @@ def flower(service: Any, processes: Any, wait_for: WaitFor) -> Iterator[Callable
 
     def up() -> bool:
         assert process.poll() is None, log.read_text()
+        # It must listen to events before there is something to tell: it is told something until it has heard it.
+        with service.producer.events.default_dispatcher(enabled=True) as dispatcher:
+            dispatcher.send("task-sent", uuid="is-anybody-there", name="probe")
         try:
-            get("/api/tasks")
+            return "is-anybody-there" in get("/api/tasks")
         except OSError:
             return False
-        # It must listen to events before there is something to tell.
-        return bool(service.redis.pubsub_numpat())
 
     wait_for(up, 30)
     return get
