@@ -18,6 +18,8 @@ from jobs.record import LANE
 
 #: A pool of this form holds what only that lane may send: attempts that may have reached its account before.
 ONLY = "@"
+#: The environment variable of the default lane's provider key; those of other lanes begin with it.
+PROVIDER_KEY = "BOOMERANG_PROVIDER_KEY"
 NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
 #: Values that 64 bits of nano-dollars hold with room to spare (USD).
 MOST_MONEY = Decimal(1_000_000_000)
@@ -51,7 +53,7 @@ class LaneSettings:
     def key_variable(self) -> str:
         """The environment variable of its provider key."""
         suffix = "" if self.name == LANE else "_" + self.name.upper().replace("-", "_")
-        return "BOOMERANG_PROVIDER_KEY" + suffix
+        return PROVIDER_KEY + suffix
 
 
 def route(lanes: Sequence[LaneSettings], model: str, labels: Mapping[str, str]) -> str | None:

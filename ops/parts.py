@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jobs.lanes import PROVIDER_KEY
 from jobs.settings import Settings
 from ops.child import ChildSpec
 from ops.local import Secrets
@@ -19,8 +20,6 @@ STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "redis")
 WORKER_STOP_LIMIT = 40.0  # its longest call to the provider and a little
 #: The children run the code that this process runs, installed or not, and their logs are never behind.
 _PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
-#: That of the default lane, and how those of other lanes begin.
-PROVIDER_KEY = "BOOMERANG_PROVIDER_KEY"
 _KEYS = (PROVIDER_KEY, "BOOMERANG_API_KEYS")
 _STATE = ("BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL")
 

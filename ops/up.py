@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from jobs.lanes import PROVIDER_KEY
 from ops.local import FolderInUse, PortTaken, write_private
-from ops.parts import PROVIDER_KEY
 from ops.redis_server import RedisCannotStart
 from ops.signals import Ended, ending
 from ops.stack import LocalStack, Options

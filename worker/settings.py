@@ -10,11 +10,10 @@ from marshmallow import fields as ma
 
 from jobs import settings as shared
 from jobs.errors import SettingsInvalid
-from jobs.lanes import LaneSettings
+from jobs.lanes import PROVIDER_KEY, LaneSettings
 from schemas.signatures import check_secrets
 
 PROVIDER = "https://cloud.vtrix.ai"
-KEY_VARIABLE = "BOOMERANG_PROVIDER_KEY"
 NOT_HEADER_SAFE = "must be printable ASCII without spaces"
 STATUS_PATH = "/model/v1/generation/task/{id}"
 
@@ -65,7 +64,7 @@ class Environment(shared.Environment):
     provider_url = ma.String(
         data_key="BOOMERANG_PROVIDER_URL", load_default=PROVIDER, validate=shared.url_of("http", "https")
     )
-    provider_key = ma.String(data_key=KEY_VARIABLE, load_default=None, validate=_header_safe)
+    provider_key = ma.String(data_key=PROVIDER_KEY, load_default=None, validate=_header_safe)
     lookup_path = ma.String(data_key="BOOMERANG_LOOKUP_PATH", load_default=STATUS_PATH, validate=_path_with_id)
     envelope = ma.Enum(Envelope, by_value=True, data_key="BOOMERANG_ENVELOPE", load_default=Envelope.WRAPPED)
     image_key = ma.String(data_key="BOOMERANG_IMAGE_KEY", load_default="image", validate=validate.Length(1, 64))
@@ -131,13 +130,13 @@ class Settings(shared.Settings):
 
     def key_of(self, lane: LaneSettings) -> str | None:
         """The provider's key of that lane."""
-        return self.provider_key if lane.key_variable == KEY_VARIABLE else self.provider_keys.get(lane.key_variable)
+        return self.provider_key if lane.key_variable == PROVIDER_KEY else self.provider_keys.get(lane.key_variable)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """As all settings are read; lanes' keys stand in variables whose names only the lanes tell."""
         settings = super().from_env(env)
-        names = {lane.key_variable for lane in settings.lanes} - {KEY_VARIABLE}
+        names = {lane.key_variable for lane in settings.lanes} - {PROVIDER_KEY}
         keys = {name: env[name] for name in names if env.get(name, "").strip()}
         if bad := sorted(name for name, key in keys.items() if not _is_header_safe(key)):
             raise SettingsInvalid([f"{name}: {NOT_HEADER_SAFE}" for name in bad])

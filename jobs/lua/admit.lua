@@ -1,6 +1,6 @@
--- Take waiting jobs out of their queues for one lane, as its slots, rate, holds and circuit breaker allow, for messages to workers. An
--- admitted job stays `queued`; it counts against the lane's window until a worker claims it. If its message is lost, its
--- alarm puts it back.
+-- Take waiting jobs out of their queues for one lane, as its slots, rate, holds and circuit breaker allow, for messages
+-- to workers. An admitted job stays `queued`; it counts against the lane's window until a worker claims it. If its
+-- message is lost, its alarm puts it back.
 -- ARGV: lane, pool, most jobs to take, most images admitted and not yet claimed, slots (0 = no limit), submissions a
 --       second (0 = no limit), burst in µs, µs until an admitted job that nobody claimed is put back, names of
 --       all lanes of the pool with spaces between, then as JSON {weights = {key = its weight, 1 where not named}, caps =
@@ -106,7 +106,7 @@ local function serve(from, class)
   end
   -- Who was passed by saves nothing up.
   local function done(room)
-    local virtual = number(state, 'v' .. class)
+    local virtual = next(dear) and number(state, 'v' .. class)
     for queue in pairs(dear) do
       local tag = redis.call('ZSCORE', KEY.queues .. place, queue)
       if tag and tonumber(tag) < virtual then redis.call('ZADD', KEY.queues .. place, string.format('%.17g', virtual), queue) end
@@ -153,8 +153,12 @@ end
 local function served()
   for class = 0, 2 do
     for _, from in ipairs({'@' .. name, pool}) do
-      if not serve(from, tostring(class)) then return end
-      redis.call('ZREMRANGEBYSCORE', KEY.tags .. from .. '|' .. class, '-inf', number(KEY.pool .. from, 'v' .. class))
+      local place = from .. '|' .. class
+      -- Most places are empty, and an empty one has no tags left (take_part).
+      if redis.call('EXISTS', KEY.queues .. place) == 1 then
+        if not serve(from, tostring(class)) then return end
+        redis.call('ZREMRANGEBYSCORE', KEY.tags .. place, '-inf', number(KEY.pool .. from, 'v' .. class))
+      end
     end
   end
 end
