@@ -2,7 +2,8 @@
 
 JobsError
 ├── StoreUnavailable   Redis is away, full, loading or read-only: nothing is known to have changed
-│   └── ImagesUnavailable  the image store is away
+│   ├── ImagesUnavailable  the image store is away
+│   └── RecordTooNew       a record was written by a later version of the service
 ├── JobNotFound        no job has this id
 ├── BatchNotFound      no batch has this id
 ├── ImageNotFound      no image with this hash is there (any more)
@@ -25,6 +26,16 @@ class StoreUnavailable(JobsError):
 
 class ImagesUnavailable(StoreUnavailable):
     """The image store (BOOMERANG_IMAGE_STORE) did not answer: whether it has an image is not known."""
+
+
+class RecordTooNew(StoreUnavailable):
+    """A later version of the service wrote the record, and may mean by it what is not known here. Nothing changed."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"The record of job {job_id} was written by a later version of Boomerang, which has to act upon it: "
+            "update this process too."
+        )
 
 
 class ImageNotFound(JobsError):

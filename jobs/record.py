@@ -13,6 +13,8 @@ in its compact encoding. Times are whole µs since 1970.
     K the producer's key that it came with, of a job without a batch    P pool of lanes (absent: that of any job)
     L lane of the attempt (absent: default)    Y class (absent: normal)    E to be begun before    V resolution
     H paused by the producer: 1 due, 0 its time has not come
+    G the epoch of Redis (_epoch.lua) in which it was looked up    F being looked up for that reason
+    Z version of the record (absent: 1)
     R nano-dollars reserved, `?` where its price is not known: from its admission until the attempt is over
 """
 
@@ -25,6 +27,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
+from jobs.errors import RecordTooNew
 from jobs.states import State
 
 #: Money is counted in whole nano-dollars, so that Redis can add it without rounding; finer costs are rounded half even.
@@ -32,6 +35,9 @@ NANO = Decimal(1_000_000_000)
 #: USD. Redis counts in 64 bits; a task of a million dollars is a mistake, which must not keep the job from ending.
 MOST_COST = Decimal(1_000_000)
 ATTEMPT_MARK = "~"
+#: Of the record's fields, and of the request beside it. Raised where a process of the version before could not act
+#: rightly on what it does not know; such a process then leaves the job alone. Each version reads the one before.
+VERSION = 1
 #: The lane of a service that names none.
 LANE = "default"
 
@@ -132,6 +138,7 @@ class Job:
     expires_at: datetime | None = None
     resolution: str = ""
     admitted: bool = False  #: on its way to a worker
+    forgotten: bool = False  #: in doubt since Redis may have forgotten that it was sent, by whichever lane of its pool
 
     @property
     def waits(self) -> bool:
@@ -163,8 +170,10 @@ class Job:
         labels: str | None = None,
         text: str | None = None,
     ) -> "Job":
-        """Read the record's hash."""
+        """Read the record's hash. Raises `RecordTooNew`."""
         get = fields.get
+        if int(get("Z", VERSION)) > VERSION:
+            raise RecordTooNew(job_id)
         return cls(
             id=job_id,
             state=State(fields["s"]),
@@ -199,6 +208,7 @@ class Job:
             expires_at=at(fields["E"]) if "E" in fields else None,
             resolution=get("V", ""),
             admitted="w" in fields,
+            forgotten="F" in fields,
         )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import redis
 
 from jobs import health, progress
-from jobs.errors import StoreUnavailable
+from jobs.errors import RecordTooNew, StoreUnavailable
 from jobs.keys import Keys
 from jobs.money import CAP_LOOK, CAP_LOOK_IDLE, DAY
-from jobs.record import LANE, us
+from jobs.record import LANE, VERSION, us
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 
 #: The clock of leases and alarms is Redis's own, in µs: a host with a wrong clock can neither steal nor keep a lease.
@@ -21,7 +21,16 @@ REDIS_TIME = (
 #: Entries kept in the stream of changes: enough for those who follow it, and bounded.
 CHANGES_KEPT = 20_000
 #: What several verbs use, in this order.
-SHARED = ("_record.lua", "_money.lua", "_queues.lua", "_images.lua", "_lib.lua", "_accept.lua", "_lanes.lua")
+SHARED = (
+    "_record.lua",
+    "_money.lua",
+    "_queues.lua",
+    "_images.lua",
+    "_epoch.lua",
+    "_lib.lua",
+    "_accept.lua",
+    "_lanes.lua",
+)
 #: For how long a hint counts as under way, in ms, should its message get lost.
 HINT_MS = 1_000
 
@@ -38,10 +47,14 @@ _NOT_NOW = re.compile(
     r"(?:^|: |-)(?:OOM|MISCONF|LOADING|READONLY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|BUSY) "
     r"|command not allowed when used memory"
 )
+#: A verb met the record of a later version (`load` in _record.lua).
+_NEWER = re.compile(r"NEWER ([^\s,]+)")
 
 
 def translated(error: redis.RedisError) -> Exception:
     """The error of this package for one of redis-py's; what is a mistake of ours stays as it is."""
+    if newer := _NEWER.search(str(error)):
+        return RecordTooNew(newer[1])
     if isinstance(error, _REFUSALS) or _NOT_NOW.search(str(error)):
         return StoreUnavailable(f"Redis (BOOMERANG_REDIS_URL) does not take this now: {type(error).__name__}: {error}")
     return error
@@ -54,7 +67,7 @@ def _constants() -> str:
     allowed = ",".join(f"{state}={members(following)}" for state, following in TRANSITIONS.items())
     return (
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
-        f"local DEFAULT_LANE='{LANE}'\nlocal CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
+        f"local DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\nlocal CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={progress.SPAN}\nlocal RATE_RING={progress.RING}\nlocal RATE_SHIFT={progress.SHIFT}\n"
         f"local DAY={us(DAY)}\nlocal CAP_LOOK={us(CAP_LOOK)}\nlocal CAP_LOOK_IDLE={us(CAP_LOOK_IDLE)}\n"
         + health.constants()

@@ -107,6 +107,7 @@ class Environment(Schema):
     callback_mode = ma.Enum(
         CallbackMode, by_value=True, data_key="BOOMERANG_CALLBACK_MODE", load_default=CallbackMode.TRUST
     )
+    recovery = ma.Boolean(data_key="BOOMERANG_RECOVERY", load_default=True)
     retention = ma.Float(data_key="BOOMERANG_RETENTION", load_default=A_WEEK, validate=validate.Range(min=60))
     image_store = ma.String(data_key="BOOMERANG_IMAGE_STORE", load_default=IN_REDIS, validate=_image_store)
     image_retention = ma.Float(
@@ -161,6 +162,7 @@ class Settings:
     ambiguous: Ambiguous = Ambiguous.HOLD
     max_attempts: int = 3
     callback_mode: CallbackMode = CallbackMode.TRUST
+    recovery: bool = True
     retention: float = A_WEEK
     image_store: str = field(default=IN_REDIS, repr=False)
     image_retention: float = A_DAY

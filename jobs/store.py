@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import redis
@@ -67,6 +68,25 @@ class Settled:
     owed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """Jobs to act upon; how many alarms `rang` for them and others; `wake`: send a hint to admit; the `epoch` of Redis."""
+
+    dues: tuple[Due, ...]
+    rang: int
+    wake: bool
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What Redis remembers of itself: jobs accepted before `doubted_before` are looked up before they are sent."""
+
+    number: int
+    since: datetime
+    doubted_before: datetime
+
+
 class Store(Parking, Batches):
     """All that changes a job. Raises `StoreUnavailable` where Redis does not answer; nothing is retried in here."""
 
@@ -123,7 +143,7 @@ class Store(Parking, Batches):
         """Take the lease on admitted jobs; those that are not waiting (any more) are left out."""
         if not ids:
             return []
-        rows = self._scripts.call("claim", us(self.settings.submit_lease), *ids)
+        rows = self._scripts.call("claim", us(self.settings.submit_lease), _flag(self.settings.recovery), *ids)
         return [
             Claim(job_id, int(fence), int(attempt), int(tries), text, lane)
             for job_id, fence, attempt, tries, text, lane in rows
@@ -205,10 +225,19 @@ class Store(Parking, Batches):
 
     # --- reconcile --------------------------------------------------------------------------------------------------
 
-    def due(self, limit: int) -> tuple[list[Due], int, bool]:
-        """Claim jobs whose alarm has rung: (those to act upon, how many rang, whether to send a hint to admit)."""
-        wake, rang, *rows = self._scripts.call("due", limit, us(DUE_LEASE), us(RECHECK), us(self.settings.poll_max))
-        return [_due(json.loads(row)) for row in rows], int(rang), bool(wake)
+    def due(self, limit: int) -> Rung:
+        """Claim jobs whose alarm has rung."""
+        settings = self.settings
+        wake, rang, epoch, *rows = self._scripts.call(
+            "due",
+            limit,
+            us(DUE_LEASE),
+            us(RECHECK),
+            us(settings.poll_max),
+            us(settings.submit_lease),
+            _flag(settings.recovery),
+        )
+        return Rung(tuple(_due(json.loads(row)) for row in rows), int(rang), bool(wake), int(epoch))
 
     def owing(self, ids: Sequence[str]) -> list[Due]:
         """Claim, of these jobs, those that have ended and owe a delivery, with their results."""
@@ -223,6 +252,10 @@ class Store(Parking, Batches):
     def changes(self, most: int) -> list[Change]:
         """The next changes of state that no one has read yet, oldest first. Each is read once; old ones may be lost."""
         return read_changes(self._client, self._keys, most)
+
+    def relane(self, due: Due, lane: str) -> bool:
+        """A job in doubt was found at that account of its pool. False: refused, someone else holds it now."""
+        return bool(self._scripts.call("relane", due.job.id, due.job.fence, lane) == "moved")
 
     def again(
         self, due: Due, wait: float, *, count: bool = True, reason: str = "", heard: Heard = Heard.NOTHING
@@ -246,6 +279,14 @@ class Store(Parking, Batches):
         """Forget what ended longer ago than the retention: (jobs, batches). Bounded work a call."""
         jobs, batches = self._scripts.call("purge", us(self.settings.retention), limit, DAYS_KEPT)
         return int(jobs), int(batches)
+
+    def recover(self, also_new: float = 0.0) -> Epoch:
+        """Redis may have forgotten what it acknowledged: look up each job at the provider before it is sent.
+
+        `also_new`: for so many seconds, those that are accepted from now on too.
+        """
+        number, since, before = self._scripts.call("recover", us(self.settings.submit_lease), us(also_new))
+        return Epoch(int(number), at(since), at(before))
 
     # --- by hand ----------------------------------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ class Reconciler:
         self._messages = messages
         self._images = images
         self._no_images_before = time.monotonic()
+        self._epoch: int | None = None
 
     def __call__(self) -> int:
         """One round: all that is due now, changes to whole batches, admission, and forgetting what is old.
@@ -64,9 +65,11 @@ class Reconciler:
         probes = [self._executor.submit(self._probe, each) for each in self._store.probes()]
         total, rang = 0, STEP
         while rang == STEP and time.monotonic() < end:
-            dues, rang, wake = self._store.due(STEP)
+            rung = self._store.due(STEP)
+            dues, rang = rung.dues, rung.rang
             total += rang
-            if wake:
+            self._note_epoch(rung.epoch)
+            if rung.wake:
                 # Put back into the queue just now: not to wait for the looks.
                 admit(self._store, self._messages, self._settings.group, self._settings.lanes)
             list(self._executor.map(self._act, [due for due in dues if not due.job.owing]))
@@ -78,6 +81,15 @@ class Reconciler:
         self._store.purge()
         self._forget_images()
         return total
+
+    def _note_epoch(self, epoch: int) -> None:
+        if self._epoch not in (None, epoch):
+            log.warning(
+                "Redis was started again or replaced (epoch %d) and may have forgotten what was sent: jobs from before "
+                "are looked up at the provider before they are sent",
+                epoch,
+            )
+        self._epoch = epoch
 
     def _forget_images(self) -> None:
         if time.monotonic() < self._no_images_before:
@@ -151,11 +163,10 @@ class Reconciler:
 
     def _resolve(self, due: Due) -> None:
         job = due.job
-        provider = self._providers[job.lane]
-        if not provider.can_look_up:
+        if not all(self._providers[lane].can_look_up for lane in self._accounts(due)):
             self._resolve_blindly(due)
             return
-        looked = provider.look_up(job.external_task_id)
+        looked = self._look_up(due)
         match looked:
             case Found(report) if _ends(report):
                 self._settle(due, report)
@@ -167,6 +178,28 @@ class Reconciler:
             case _:
                 pause, reason = next_look(0, self._settings, _random()), self._troubled(looked, job.lane)
                 self._store.again(due, pause, count=False, reason=reason, heard=_heard(looked))
+
+    def _accounts(self, due: Due) -> list[str]:
+        """The lanes that the attempt may have gone to: its own, or any of its pool where Redis may have forgotten it."""
+        job = due.job
+        others = [lane.name for lane in self._settings.lanes if lane.pool == job.pool] if job.forgotten else []
+        return list(dict.fromkeys([job.lane, *others]))
+
+    def _look_up(self, due: Due) -> Found | Absent | Unavailable | Held:
+        """Ask for the attempt at each account: found at one of them, or else what an account said that is not sure."""
+        doubtful: Unavailable | Held | None = None
+        for lane in self._accounts(due):
+            looked = self._providers[lane].look_up(due.job.external_task_id)
+            if isinstance(looked, Found):
+                if lane == due.job.lane or self._store.relane(due, lane):
+                    return looked
+                return Unavailable("another process holds the job now")
+            if isinstance(looked, Held) and lane != due.job.lane:
+                hold(self._store, lane, looked)
+                looked = Unavailable(looked.reason)
+            if not isinstance(looked, Absent):
+                doubtful = looked
+        return doubtful or Absent()
 
     def _absent(self, due: Due) -> None:
         job, looks = due.job, due.job.looks + 1

@@ -51,6 +51,7 @@ local function accept(batch, specs, now, recheck, free)
       with('V', facts.V)
       with('E', job.E)
       with('I', next(named) and '1')
+      with('Z', VERSION > 1 and VERSION)
       for hash, times in pairs(named) do uses[hash] = (uses[hash] or 0) + times end
       redis.call('HSET', KEY.job .. id, unpack(record))
       redis.call('SET', KEY.text .. id, text)

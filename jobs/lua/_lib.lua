@@ -62,6 +62,7 @@ local function move(job, to, change, now, at)
   if from ~= to or not FINAL[from] then
     if not ALLOWED[from][to] then error('no transition from ' .. from .. ' to ' .. to .. ' for ' .. job.id) end
   end
+  if job.F and stands ~= 'in_doubt' then change.F = false end
   if from == 'queued' then
     if to ~= 'submitting' then release(job, change) end
     leave_window(job, change)

@@ -5,11 +5,21 @@
 
 local function whole(number) return string.format('%.0f', number) end
 
-local function load(id)
+-- Returns nil and true for a record of a later version (jobs.record): what its fields mean is not known here. Verbs for
+-- several jobs leave such a one to the processes that know.
+local function read(id)
   local flat = redis.call('HGETALL', KEY.job .. id)
   if #flat == 0 then return nil end
   local job = {id = id}
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
+  if job.Z and tonumber(job.Z) > VERSION then return nil, true end
+  return job
+end
+
+-- For the verbs of one job, as the first thing that they do: nothing has changed yet.
+local function load(id)
+  local job, newer = read(id)
+  if newer then error('NEWER ' .. id) end
   return job
 end
 

@@ -42,7 +42,7 @@ if slots_max > 0 then budget = math.min(budget, slots_max - slots - window) end
 local scouting = number(lane, 'level') > 0
 if scouting then
   -- The last answer was a refusal of the whole lane: one job goes ahead and finds out whether that is over.
-  local scout = load(redis.call('HGET', lane, 'scout') or '')
+  local scout = read(redis.call('HGET', lane, 'scout') or '')
   if scout and (scout.w or scout.s == 'submitting') then return answer end
   limit = 1
 end
@@ -55,9 +55,11 @@ local taken = 0
 -- Take one job if it may go. Returns its images; 0: it is gone from the queue otherwise; nil: neither it nor any behind
 -- it in the queue, since the lane is 'full', or as stopped_by_cap says.
 local function take(queue, id)
-  local job = load(id)
+  local job, newer = read(id)
   local n = 0
-  if job and too_late(job, now) then
+  if newer then
+    return nil, 'full' -- its place is kept for those who know such records
+  elseif job and too_late(job, now) then
     expire_unpaid(job, now) -- which takes it out of the queue
     return 0
   elseif job then

@@ -22,7 +22,7 @@ if not at then
   end
   return {'already', job.s, 0, 0}
 end
-if at == 'queued' and not job.q then return {'unknown', job.s, 0, 0} end
+if at == 'queued' and not job.q and not doubted(job) then return {'unknown', job.s, 0, 0} end
 
 local now = clock()
 spend(job, cost, said == 'completed', now)

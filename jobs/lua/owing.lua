@@ -5,7 +5,7 @@ if #ARGV < 2 then error('expected a lease and ids') end
 local now = clock()
 local answer = {}
 for i = 2, #ARGV do
-  local job = load(ARGV[i])
+  local job = read(ARGV[i])
   if job and job.g then
     save(job, {j = tonumber(job.j or 0) + 1})
     deliver_at(job, now + tonumber(ARGV[1]))

@@ -7,8 +7,8 @@ local gone, closed = 0, 0
 for state in pairs(FINAL) do
   local old = redis.call('ZRANGEBYSCORE', KEY.state .. state, '-inf', whole(before), 'LIMIT', 0, limit)
   for _, id in ipairs(old) do
-    local ended, phase, owing, batch = unpack(redis.call('HMGET', KEY.job .. id, 'e', 'p', 'g', 'b'))
-    if not phase and not owing and tonumber(ended or 0) < before then
+    local ended, phase, owing, batch, version = unpack(redis.call('HMGET', KEY.job .. id, 'e', 'p', 'g', 'b', 'Z'))
+    if tonumber(version or 1) <= VERSION and not phase and not owing and tonumber(ended or 0) < before then
       redis.call('ZREM', KEY.state .. state, id)
       if batch and state == 'failed' then tally(batch, redis.call('GET', KEY.result .. id), -1) end
       local labels = redis.call('GET', KEY.labels .. id)

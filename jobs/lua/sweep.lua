@@ -46,8 +46,14 @@ end
 
 local last = math.min(tonumber(upto), tonumber(pos) + limit)
 local changed_now = 0
-for _, id in ipairs(redis.call('LRANGE', KEY.members .. batch, pos, last - 1)) do
-  local job = load(id)
+local members, jobs = redis.call('LRANGE', KEY.members .. batch, pos, last - 1), {}
+for _, id in ipairs(members) do
+  local job, newer = read(id)
+  if newer then return {0, tonumber(hits), math.max(0, math.min(many - hits, upto - pos)), 0} end
+  jobs[id] = job
+end
+for _, id in ipairs(members) do
+  local job = jobs[id]
   if job and wanted(job) then
     if action == 'cancel' then give_up(job, now) else try_again(job, now, recheck) end
     changed_now = changed_now + 1

@@ -154,7 +154,7 @@ class Bench:
     def due(self, job_id: str = "fox") -> Due:
         """Go to the job's alarm and claim it."""
         self.forward(max(self.alarm(job_id) or 0, 0))
-        (due,) = [each for each in self.store.due(1000)[0] if each.job.id == job_id]
+        (due,) = [each for each in self.store.due(1000).dues if each.job.id == job_id]
         return due
 
     def put(self, state: State, job_id: str = "fox", **changes: Any) -> None:
@@ -193,7 +193,9 @@ def bench(redis_url: str) -> Iterator[Bench]:
     client = connect(redis_url)
     keys = Keys()
     client.set(keys.prefix + "clock", START)
-    yield Bench(client, Store(client, Settings(image_store="a test's"), clock=CLOCK), keys)
+    store = Store(client, Settings(image_store="a test's"), clock=CLOCK)
+    store.claim(["nobody"])  # this Redis is known from now on
+    yield Bench(client, store, keys)
     client.close()
 
 

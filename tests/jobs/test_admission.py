@@ -304,8 +304,7 @@ def test_a_delayed_job_waits_outside_the_queue(bench: Any, make: Make) -> None:
     assert bench.alarm("later") == 100
     assert bench.audit() == []
     bench.forward(100)
-    _, _, wake = bench.store.due(10)
-    assert wake
+    assert bench.store.due(10).wake
     assert bench.store.admit(10).ids == ("later",)
 
 

@@ -151,7 +151,7 @@ def test_cancel_ends_what_is_unfinished_and_nothing_else(bench: Any, enqueue: An
     assert bench.store.get("running").phase is State.IN_PROGRESS
     assert bench.slots() == (1, 0)
     # Their notifications are due now
-    assert {due.job.id for due in bench.store.due(10)[0]} == {"waits", "running", "done"}
+    assert {due.job.id for due in bench.store.due(10).dues} == {"waits", "running", "done"}
     assert bench.store.admit(10).ids == ("other",)
     assert bench.audit() == []
 

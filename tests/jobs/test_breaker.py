@@ -88,7 +88,7 @@ def test_looks_without_an_answer_open_it_too(bench: Any) -> None:
     for number in range(SILENCES):
         bench.put(State.IN_PROGRESS, f"j{number}")
     bench.forward(10)
-    for due in bench.store.due(100)[0]:
+    for due in bench.store.due(100).dues:
         assert bench.store.again(due, 5.0, reason="poll: 503", heard=Heard.SILENCE)
     assert bench.store.lane().reason == "poll: 503"
 
@@ -113,13 +113,13 @@ def test_while_it_is_open_looks_wait_spread_out_and_no_deadline_passes(bench: An
         store.started(claim.id, claim.fence, "t")
     silence(bench, store=store)
     bench.forward(600)
-    found, rang, _ = store.due(100)
-    assert (found, rang) == ([], 20 + SILENCES)
+    rung = store.due(100)
+    assert (rung.dues, rung.rang) == ((), 20 + SILENCES)
     waits = sorted(bench.alarm(f"j{number}") for number in range(20))
     assert store.settings.poll_max / 2 <= waits[0] < waits[-1] <= store.settings.poll_max
     assert len(set(waits)) == 20
     # As long as it has been open, within reason: after a moment they are back in a moment
-    assert store.due(100)[1] == 0
+    assert store.due(100).rang == 0
     assert {store.get(f"j{number}").state for number in range(20)} == {State.IN_PROGRESS}
 
 
@@ -130,7 +130,7 @@ def test_while_it_is_open_a_killed_workers_job_is_in_doubt_and_a_delivery_is_mad
     silence(bench)
     fence = bench.store.get("killed").fence
     bench.forward(bench.store.settings.submit_lease)
-    found, _, _ = bench.store.due(100)
+    found = bench.store.due(100).dues
     assert {due.job.id for due in found} == {"told", "late"}
     assert all(due.job.owing for due in found)
     job = bench.store.get("killed")
@@ -174,7 +174,7 @@ def test_an_answer_closes_it_and_what_waits_goes_on(bench: Any, make: Make) -> N
     assert bench.store.probed(probe, answered=True) == "refused"
     # Those in doubt are looked for as ever
     bench.forward(3)
-    assert len(bench.store.due(100)[0]) == SILENCES
+    assert len(bench.store.due(100).dues) == SILENCES
     # And it takes as many silences again
     silence(bench, SILENCES - 1)
     assert not is_open(bench.store)
@@ -213,7 +213,7 @@ def test_other_lanes_go_on(bench: Any, make: Make) -> None:
     store.started(fox.id, fox.fence, "t")
     bench.forward(5)
     # Its looks are made; those of the lane that is silent wait
-    assert [due.job.id for due in store.due(100)[0]] == ["fox"]
+    assert [due.job.id for due in store.due(100).dues] == ["fox"]
     assert [lane.open_since is not None for lane in store.lanes()] == [True, False]
     assert hen.lane == "b"
     assert audit(store) == []

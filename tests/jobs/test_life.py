@@ -418,7 +418,7 @@ class Life(RuleBasedStateMachine):
         first = self.bench.raw.zrange(self.bench.keys.single("alarms"), 0, 0, withscores=True)
         if waits and first:
             self.bench.forward(max(0.0, (first[0][1] - self.bench.now) / 1e6))
-        for due in self.store.due(limit)[0]:
+        for due in self.store.due(limit).dues:
             if due.job.owing:
                 self.deliveries += self.store.owing([due.job.id])
                 if at_once and self.deliveries:
@@ -443,7 +443,7 @@ class Life(RuleBasedStateMachine):
     def a_task_takes_too_long(self, twice: bool) -> None:
         """Everybody is patient until after the deadline; then it is looked at for the last time."""
         self.bench.forward(SETTINGS.deadline + 1)
-        for due in self.store.due(100)[0]:
+        for due in self.store.due(100).dues:
             if not due.job.owing:
                 self.act_upon(due, self.look(due), twice=twice)
 
@@ -560,7 +560,7 @@ class Life(RuleBasedStateMachine):
     def a_quiet_round(self) -> None:
         for probe in self.store.probes():
             self.store.probed(probe, answered=True)
-        for due in self.store.due(100)[0]:
+        for due in self.store.due(100).dues:
             if due.job.owing:
                 for claimed in self.store.owing([due.job.id]):
                     self.make_deliveries(claimed)

@@ -275,8 +275,8 @@ def test_a_lost_message_puts_the_job_back(bench: Any) -> None:
     assert bench.store.admit(1).ids == ("fox",)
     assert (bench.ready(), bench.alarm("fox"), bench.slots()) == ([], PUT_BACK, (0, 1))
     bench.forward(PUT_BACK)
-    dues, rang, wake = bench.store.due(10)
-    assert (dues, rang, wake) == ([], 1, True)
+    rung = bench.store.due(10)
+    assert (rung.dues, rung.rang, rung.wake) == ((), 1, True)
     assert (bench.ready(), bench.slots()) == (["fox"], (0, 0))
     assert bench.store.claim(["fox"]) == []  # the message came after all
     assert bench.store.admit(1).ids == ("fox",)
@@ -504,7 +504,7 @@ def test_a_cancelled_jobs_delivery_does_not_disturb_the_provider_side(bench: Any
     look, held = bench.alarm("fox"), fence(bench)
     bench.store.cancel("fox")
     # When it is told, or cannot be told for long
-    dues, _, _ = bench.store.due(10)
+    dues = bench.store.due(10).dues
     (due,) = bench.store.owing(["fox"])
     assert [each.job.owing for each in dues] == [{Owed.NOTIFY}] * (1 if state is not S.IN_DOUBT else len(dues))
     bench.store.delivered(due, Owed.NOTIFY, again_in=3600.0)

@@ -48,7 +48,7 @@ def test_a_failure_is_a_hint_however_complete(
     assert call_back("fox", failed).status_code == 204
 
     assert store.get("fox").state is State.IN_PROGRESS
-    assert [each.job.id for each in store.due(10)[0]] == ["fox"]
+    assert [each.job.id for each in store.due(10).dues] == ["fox"]
 
 
 def test_repeats_and_contradictions_succeed_and_change_nothing(
@@ -122,7 +122,7 @@ def test_what_does_not_settle_makes_the_provider_be_asked(
     assert call_back("fox", body).status_code == 204
 
     assert store.get("fox").state is State.IN_PROGRESS
-    due = [each.job.id for each in store.due(10)[0]]
+    due = [each.job.id for each in store.due(10).dues]
     assert due == (["fox"] if looks else [])
     assert messages("boomerang.reconcile") == ([[]] if looks else [])
 
@@ -135,7 +135,7 @@ def test_a_body_that_names_another_job_is_not_taken_at_its_word(
     call_back("fox", completed | {"external_task_id": "hare"})
 
     assert store.get("fox").state is State.IN_PROGRESS
-    assert [each.job.id for each in store.due(10)[0]] == ["fox"]
+    assert [each.job.id for each in store.due(10).dues] == ["fox"]
 
 
 def test_in_confirm_mode_every_callback_only_makes_the_provider_be_asked(
@@ -149,7 +149,7 @@ def test_in_confirm_mode_every_callback_only_makes_the_provider_be_asked(
 
     assert answer.status_code == 204
     assert store.get("fox").state is State.IN_PROGRESS
-    assert [each.job.id for each in store.due(10)[0]] == ["fox"]
+    assert [each.job.id for each in store.due(10).dues] == ["fox"]
 
 
 def test_a_callback_may_be_faster_than_the_submissions_own_answer(

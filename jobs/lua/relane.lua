@@ -1,0 +1,16 @@
+-- A job in doubt was found at another account of its pool than its record names: after a loss of data.
+-- ARGV: id, fence, lane
+-- Returns: 'moved' | 'refused'
+arity(3)
+local job = load(ARGV[1])
+if not job or not fenced(job, ARGV[2]) or phase(job) ~= 'in_doubt' then return 'refused' end
+if (job.L or DEFAULT_LANE) == ARGV[3] then return 'moved' end
+local change = {L = ARGV[3] ~= DEFAULT_LANE and ARGV[3]}
+redis.call('HINCRBY', lane_of(job), 'slots', -images(job))
+release(job, change)
+save(job, change)
+redis.call('HINCRBY', lane_of(job), 'slots', images(job))
+local priced = {}
+reserve(job, ARGV[3], priced)
+save(job, priced)
+return 'moved'
