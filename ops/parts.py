@@ -15,13 +15,14 @@ from ops.loopback import serves
 from ops.redis_server import RedisCommand, answers
 
 #: Ends in this order: the way in first; then no new hints; then the worker, which finishes the submissions in its hands
-#: and needs provider and state for that; the state last.
-STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "redis")
+#: and needs provider, broker and state for that; the state last.
+STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "broker", "redis")
 WORKER_STOP_LIMIT = 40.0  # its longest call to the provider and a little
 #: The children run the code that this process runs, installed or not, and their logs are never behind.
 _PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
 _KEYS = (PROVIDER_KEY, "BOOMERANG_API_KEYS")
-_STATE = ("BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL")
+#: The names of both Redis servers: the first holds the jobs.
+STATE, BROKER = "redis", "broker"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +60,20 @@ class Plan:
         return secret if named else name
 
 
-def environment(plan: Plan, redis_url: str) -> dict[str, str]:
-    """What every process of the service gets. The keys, of the provider and of producers, are not in it."""
+def environment(plan: Plan, redis_url: str, broker_url: str | None = None) -> dict[str, str]:
+    """What every process of the service gets. The keys, of the provider and of producers, are not in it.
+
+    Results of Celery producers are where the broker is, so that no producer needs access to the jobs. `broker_url`
+    None: one Redis for everything.
+    """
     given = {name: value for name, value in plan.outside.items() if not name.startswith(_KEYS)}
     env = {
         **given,
         "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",  # producers and provider of a local stack live on loopback
         "BOOMERANG_CALLBACK_SECRETS": plan.outside.get("BOOMERANG_CALLBACK_SECRETS") or plan.secrets.callback_secret,
         **plan.settings,
-        **dict.fromkeys(_STATE, redis_url),
+        "BOOMERANG_REDIS_URL": redis_url,
+        **dict.fromkeys(("BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL"), broker_url or redis_url),
         **_PYTHON,
     }
     if plan.public_url:
@@ -77,11 +83,11 @@ def environment(plan: Plan, redis_url: str) -> dict[str, str]:
     return env
 
 
-def redis_part(command: RedisCommand) -> ChildSpec:
-    """The state."""
+def redis_part(name: str, command: RedisCommand) -> ChildSpec:
+    """A Redis server: the state, or the broker."""
     env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     return ChildSpec(
-        name="redis",
+        name=name,
         argv=command.argv,
         env=env,
         ready=lambda: answers(command.url),
@@ -91,9 +97,9 @@ def redis_part(command: RedisCommand) -> ChildSpec:
     )
 
 
-def service_parts(plan: Plan, redis_url: str) -> list[ChildSpec]:
-    """Everything but the state, in the order of starting."""
-    env = environment(plan, redis_url)
+def service_parts(plan: Plan, redis_url: str, broker_url: str | None = None) -> list[ChildSpec]:
+    """Everything but Redis, in the order of starting."""
+    env = environment(plan, redis_url, broker_url)
     celery = (sys.executable, "-m", "celery", "-A", "worker.main:app")
     parts = []
     if plan.simulator is not None:

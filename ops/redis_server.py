@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import redis
@@ -51,13 +52,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def config(folder: Path, port: int, password: str, *, durable: bool) -> str:
-    """The server's configuration file."""
-    append = (
-        # The jobs *are* this database. The log is written before a command is answered, so that a killed Redis forgets
-        # nothing; only a power cut takes the last second, which on one's own machine is worth the speed.
-        "appendonly yes\nappendfsync everysec\nauto-aof-rewrite-min-size 64mb" if durable else "appendonly no"
-    )
+class Fsync(StrEnum):
+    """When the append-only file is on the disk. Either way a Redis that is killed forgets nothing."""
+
+    ALWAYS = "always"  #: before a command is answered: for the jobs, of which none may get lost
+    EVERYSEC = "everysec"  #: within a second, which a power cut may take: for a broker, whose messages are hints
+
+
+def config(folder: Path, port: int, password: str, fsync: Fsync | None) -> str:
+    """The server's configuration file. `fsync` None: everything is in memory only."""
+    append = f"appendonly yes\nappendfsync {fsync}\nauto-aof-rewrite-min-size 64mb" if fsync else "appendonly no"
     return f"""\
 bind 127.0.0.1
 port {port}
@@ -93,7 +97,9 @@ class RedisCommand:
     folder: Path
 
 
-def prepare(folder: Path, *, durable: bool = True, port: int | None = None) -> RedisCommand:
+def prepare(
+    folder: Path, *, durable: bool = True, fsync: Fsync = Fsync.ALWAYS, port: int | None = None
+) -> RedisCommand:
     """Write the configuration (for its owner's eyes only) into `folder`; starts nothing yet."""
     binary = find_binary()
     folder = folder.resolve()
@@ -103,7 +109,7 @@ def prepare(folder: Path, *, durable: bool = True, port: int | None = None) -> R
     path = folder / "redis.conf"
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(config(folder, port, password, durable=durable))
+        file.write(config(folder, port, password, fsync if durable else None))
     return RedisCommand((binary, str(path)), f"redis://:{password}@127.0.0.1:{port}/0", port, folder)
 
 
@@ -127,13 +133,13 @@ def last_words(folder: Path, lines: int = 6) -> str:
 
 
 @contextmanager
-def running(folder: Path, *, durable: bool = True) -> Iterator[RedisServer]:
+def running(folder: Path, *, durable: bool = True, fsync: Fsync = Fsync.ALWAYS) -> Iterator[RedisServer]:
     """A server for the length of a `with` block; ends with it, or with this process, however that ends.
 
     `durable=False` keeps everything in memory only. Raises `RedisCannotStart`.
     """
     for _ in range(TRIES):
-        command = prepare(folder, durable=durable)
+        command = prepare(folder, durable=durable, fsync=fsync)
         with (command.folder / "redis.log").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own command
                 [sys.executable, "-IS", str(TETHER), str(os.getpid()), *command.argv],

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from ops import local, parts
-from ops.redis_server import TRIES, prepare
+from ops.redis_server import TRIES, Fsync, prepare
 from ops.supervisor import Report, StartFailed, Supervisor
 
 START_LIMIT = 60.0
@@ -30,12 +30,12 @@ class Options:
     settings: Mapping[str, str] = field(default_factory=dict)
     #: whether warnings of the children's logs are reported too
     warnings: bool = True
-    #: (process, its environment) -> the environment it gets, once the state's address is known
+    #: (process, its environment) -> the environment it gets, once the addresses are known
     reroute: Callable[[str, dict[str, str]], dict[str, str]] = lambda _, env: env
 
 
 class LocalStack:
-    """Redis, worker, beat, webhook, Flower and the simulator, supervised from a thread of their own.
+    """Both Redis servers, worker, beat, webhook, Flower and the simulator, supervised from a thread of their own.
 
     Entering raises FolderInUse, PortTaken, RedisCannotStart or StartFailed, with nothing left running. Leaving ends
     everything in order; `hurry()`, from a signal handler for instance, makes that an end at once.
@@ -54,7 +54,7 @@ class LocalStack:
         self._thread = threading.Thread(target=self._run, name="stack")
         self._supervisor: Supervisor
         self.plan: parts.Plan
-        self.redis_url = ""
+        self.redis_url = self.broker_url = ""
 
     def __enter__(self) -> Self:
         options = self._options
@@ -139,15 +139,18 @@ class LocalStack:
     def _start(self) -> None:
         still: Callable[[], bool] = lambda: not self._stopping.is_set()  # noqa: E731
         for last in (*(False,) * TRIES, True):
-            command = prepare(self.plan.folder / "redis")
+            # A growing queue cannot fill the jobs' memory, and messages need not wait for the disk: they are hints.
+            state = prepare(self.plan.folder / "redis", fsync=Fsync.ALWAYS)
+            broker = prepare(self.plan.folder / "broker", fsync=Fsync.EVERYSEC)
+            both = [parts.redis_part(parts.STATE, state), parts.redis_part(parts.BROKER, broker)]
             try:
-                self._supervisor.start([parts.redis_part(command)], START_LIMIT, still=still)
+                self._supervisor.start(both, START_LIMIT, still=still)
                 break
             except StartFailed as error:
-                self._supervisor.stop(["redis"])
+                self._supervisor.stop([each.name for each in both])
                 if last or "Address already in use" not in str(error):
                     raise
-        self.redis_url = command.url
-        specs = parts.service_parts(self.plan, command.url)
+        self.redis_url, self.broker_url = state.url, broker.url
+        specs = parts.service_parts(self.plan, state.url, broker.url)
         rerouted = [replace(spec, env=self._options.reroute(spec.name, dict(spec.env))) for spec in specs]
         self._supervisor.start(rerouted, START_LIMIT, still=still)

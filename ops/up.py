@@ -86,10 +86,13 @@ def welcome(console: Console, stack: LocalStack) -> None:
         if plan.public_url is None:
             table.add_row("Callbacks", "[yellow]none, polling only: BOOMERANG_PUBLIC_URL is not set[/]")
     table.add_row("Key", stack.key)
-    table.add_row("Redis", f"127.0.0.1:{urlsplit(stack.redis_url).port}  [dim](its URL is in {plan.folder / 'env'})[/]")
+    ports = f"127.0.0.1:{urlsplit(stack.redis_url).port}, broker 127.0.0.1:{urlsplit(stack.broker_url).port}"
+    table.add_row("Redis", f"{ports}  [dim](their URLs are in {plan.folder / 'env'})[/]")
     table.add_row("Logs", str(plan.folder / "logs"))
     exports = f"export BOOMERANG_URL={stack.url} BOOMERANG_KEY={stack.key}"
-    write_private(plan.folder / "env", f"{exports}\nexport BOOMERANG_REDIS_URL={stack.redis_url}\n")
+    urls = {"REDIS": stack.redis_url, "BROKER": stack.broker_url, "RESULT": stack.broker_url}
+    lines = [exports, *(f"export BOOMERANG_{name}_URL={url}" for name, url in urls.items())]
+    write_private(plan.folder / "env", "".join(f"{line}\n" for line in lines))
     console.print()
     console.print(table)
     console.print("\n[bold]In another terminal[/]  [dim](or: source[/]", str(plan.folder / "env") + "[dim])[/]")

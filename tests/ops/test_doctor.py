@@ -180,7 +180,7 @@ def test_bad_settings_are_told_before_anything_else() -> None:
 @pytest.mark.stack
 def test_a_stack_as_we_ship_it(tmp_path: Path, wait_for: Callable[..., None]) -> None:
     with LocalStack(Options(folder=tmp_path / "stack", flower=False), lambda *_: None) as stack:
-        env = parts.environment(stack.plan, stack.redis_url) | {
+        env = parts.environment(stack.plan, stack.redis_url, stack.broker_url) | {
             "BOOMERANG_PROVIDER_KEY": stack.plan.secrets.provider_key,
             "BOOMERANG_API_KEYS": stack.plan.api_keys,
         }
@@ -194,6 +194,6 @@ def test_a_stack_as_we_ship_it(tmp_path: Path, wait_for: Callable[..., None]) ->
         _, levels = run()
         assert {about for about, level in levels.items() if level == Level.WARNING} == {
             "BOOMERANG_REDIS_URL: memory",  # no maxmemory: it is somebody's own machine
-            "BOOMERANG_REDIS_URL: persistence",  # everysec
+            "BOOMERANG_BROKER_URL: memory",
         }
         assert {"workers", "beat", "callbacks", "provider, lane default"} <= levels.keys()

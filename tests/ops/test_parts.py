@@ -10,7 +10,7 @@ from ops.parts import Plan
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 
-REDIS = "redis://:password@127.0.0.1:7000/0"
+REDIS, BROKER = "redis://:password@127.0.0.1:7000/0", "redis://:password@127.0.0.1:7001/0"
 PORTS = {"webhook": 8001, "simulator": 8002, "flower": 8003}
 
 
@@ -22,7 +22,7 @@ def plan(tmp_path: Path, outside: Mapping[str, str] | None = None, **changes: An
 
 
 def environments(made: Plan) -> dict[str, Mapping[str, str]]:
-    return {each.name: each.env for each in parts.service_parts(made, REDIS)}
+    return {each.name: each.env for each in parts.service_parts(made, REDIS, BROKER)}
 
 
 def test_with_the_simulator_the_pieces_know_each_other(tmp_path: Path) -> None:
@@ -33,7 +33,8 @@ def test_with_the_simulator_the_pieces_know_each_other(tmp_path: Path) -> None:
     assert (worker.provider_url, worker.provider_key) == ("http://127.0.0.1:8002", made.secrets.provider_key)
     assert worker.public_url == webhook.public_url == "http://127.0.0.1:8001"
     assert worker.callback_secrets == webhook.callback_secrets == (made.secrets.callback_secret,)
-    assert worker.redis_url == worker.broker_url == worker.result_url == webhook.redis_url == REDIS
+    assert worker.redis_url == webhook.redis_url == REDIS
+    assert worker.broker_url == worker.result_url == webhook.broker_url == BROKER
     assert webhook.api_keys == (made.secrets.api_key,)
     assert worker.allow_private_hosts
     assert webhook.allow_private_hosts
@@ -69,8 +70,8 @@ def test_what_a_producer_sends_is_the_secret_without_its_name(tmp_path: Path, ke
 
 def test_no_secret_stands_on_a_command_line_but_the_simulators_own_key(tmp_path: Path) -> None:
     made = plan(tmp_path)
-    secrets = {made.secrets.api_key, made.secrets.callback_secret, made.secrets.flower_password, REDIS}
-    words = {word for each in parts.service_parts(made, REDIS) for word in each.argv}
+    secrets = {made.secrets.api_key, made.secrets.callback_secret, made.secrets.flower_password, REDIS, BROKER}
+    words = {word for each in parts.service_parts(made, REDIS, BROKER) for word in each.argv}
     assert not [word for word in words if any(secret in word for secret in secrets)]
     assert not any(secret in repr(made) for secret in {*secrets, made.secrets.provider_key})
 
@@ -93,7 +94,7 @@ def test_settings_of_the_shell_reach_the_service_but_not_another_redis(tmp_path:
     outside = {"BOOMERANG_MAX_IN_FLIGHT": "12", "BOOMERANG_BROKER_URL": "redis://elsewhere/0", "PATH": "/bin"}
     given = environments(plan(tmp_path, outside))
     settings = WorkerSettings.from_env(given["worker"])
-    assert (settings.max_in_flight, settings.broker_url) == (12, REDIS)
+    assert (settings.max_in_flight, settings.broker_url) == (12, BROKER)
     assert [name for name in given["simulator"] if name.startswith("BOOMERANG_")] == []
 
 
@@ -102,5 +103,10 @@ def test_without_flower_there_is_none(tmp_path: Path) -> None:
 
 
 def test_every_part_has_its_place_in_the_order_of_stopping(tmp_path: Path) -> None:
-    assert set(parts.STOP_ORDER) == {"redis", *environments(plan(tmp_path))}
-    assert parts.STOP_ORDER[-1] == "redis"
+    assert set(parts.STOP_ORDER) == {parts.STATE, parts.BROKER, *environments(plan(tmp_path))}
+    assert parts.STOP_ORDER[-2:] == (parts.BROKER, parts.STATE)
+
+
+def test_one_redis_may_be_both(tmp_path: Path) -> None:
+    env = parts.environment(plan(tmp_path), REDIS)
+    assert env["BOOMERANG_BROKER_URL"] == env["BOOMERANG_RESULT_URL"] == env["BOOMERANG_REDIS_URL"] == REDIS

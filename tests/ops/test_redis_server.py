@@ -11,16 +11,17 @@ import pytest
 import redis
 
 from ops import redis_server
-from ops.redis_server import RedisCannotStart, RedisServer
+from ops.redis_server import Fsync, RedisCannotStart, RedisServer
 
 
 def client_of(server: RedisServer) -> redis.Redis:
     return redis.Redis.from_url(server.url, decode_responses=True)
 
 
-def test_it_keeps_jobs_and_never_evicts_them(tmp_path: Path) -> None:
-    with redis_server.running(tmp_path) as server, client_of(server) as client:
-        wanted = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction", "save": ""}
+@pytest.mark.parametrize("fsync", Fsync)
+def test_it_keeps_jobs_and_never_evicts_them(tmp_path: Path, fsync: Fsync) -> None:
+    with redis_server.running(tmp_path, fsync=fsync) as server, client_of(server) as client:
+        wanted = {"appendonly": "yes", "appendfsync": fsync.value, "maxmemory-policy": "noeviction", "save": ""}
         assert {name: client.config_get(name)[name] for name in wanted} == wanted
 
 

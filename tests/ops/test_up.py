@@ -103,7 +103,7 @@ def test_what_is_said_can_be_copied(start: Start) -> None:
 
 def test_secrets_are_readable_for_their_owner_only(start: Start) -> None:
     server = start("data", "--no-flower")
-    for name in ("secrets.json", "env", "redis/redis.conf"):
+    for name in ("secrets.json", "env", "redis/redis.conf", "broker/redis.conf"):
         assert stat.S_IMODE((server.folder / name).stat().st_mode) == 0o600, name
     assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
 
