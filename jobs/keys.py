@@ -13,7 +13,7 @@ SINGLE: Mapping[str, str] = {
     "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
     # HASH last (creation), spent, past (spent on forgotten days), contradicted, round (of reconcile), image_bytes
     "totals": "totals",
-    # HASH run (that of Redis when last seen), number, since, before (jobs from then are doubted), calm (then looks count)
+    # HASH run (Redis's when last seen), number, since, before (jobs from then are doubted), calm (then looks count)
     "epoch": "epoch",
     "prices": "prices",  # HASH price class (model|n|resolution) → nano-dollars
     "reserved": "reserved",  # HASH l<lane>, b<batch>, k<key> → nano-dollars; ?<price class> → jobs of unknown price

@@ -21,16 +21,7 @@ REDIS_TIME = (
 #: Entries kept in the stream of changes: enough for those who follow it, and bounded.
 CHANGES_KEPT = 20_000
 #: What several verbs use, in this order.
-SHARED = (
-    "_record.lua",
-    "_money.lua",
-    "_queues.lua",
-    "_images.lua",
-    "_epoch.lua",
-    "_lib.lua",
-    "_accept.lua",
-    "_lanes.lua",
-)
+SHARED = tuple(f"_{part}.lua" for part in ("record", "money", "queues", "images", "epoch", "lib", "accept", "lanes"))
 #: For how long a hint counts as under way, in ms, should its message get lost.
 HINT_MS = 1_000
 
@@ -67,7 +58,8 @@ def _constants() -> str:
     allowed = ",".join(f"{state}={members(following)}" for state, following in TRANSITIONS.items())
     return (
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
-        f"local DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\nlocal CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
+        f"local DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
+        f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={progress.SPAN}\nlocal RATE_RING={progress.RING}\nlocal RATE_SHIFT={progress.SHIFT}\n"
         f"local DAY={us(DAY)}\nlocal CAP_LOOK={us(CAP_LOOK)}\nlocal CAP_LOOK_IDLE={us(CAP_LOOK_IDLE)}\n"
         + health.constants()

@@ -41,7 +41,7 @@ HOLDS_SLOTS = frozenset({State.SUBMITTING, State.IN_DOUBT, State.IN_PROGRESS})
 TRANSITIONS: dict[State, dict[State, str]] = {
     State.QUEUED: {
         State.SUBMITTING: "a worker claims it: slots taken, lease and fence written, before the first byte leaves",
-        State.IN_DOUBT: "a callback shows that an earlier POST, believed lost, did arrive; or Redis may have forgotten one",
+        State.IN_DOUBT: "a callback shows that a POST believed lost did arrive; or Redis may have forgotten one",
         State.COMPLETED: "the same, and the callback carries the result",
         State.FAILED: "the same, and it failed for good",
         State.CANCELLED: "the producer cancels: nothing was sent, nothing is owed to the provider",

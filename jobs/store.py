@@ -70,7 +70,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """Jobs to act upon; how many alarms `rang` for them and others; `wake`: send a hint to admit; the `epoch` of Redis."""
+    """Jobs to act upon; how many alarms `rang` in all; `wake`: send a hint to admit; the `epoch` of Redis."""
 
     dues: tuple[Due, ...]
     rang: int

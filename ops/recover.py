@@ -15,7 +15,7 @@ from jobs.store import Store, connect
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="HOURS",
-    help="For so many hours from now, doubt jobs that are accepted anew too: producers may enqueue again what was lost.",
+    help="For so many hours, doubt jobs that are accepted from now on too: producers may enqueue again what was lost.",
 )
 @click.pass_context
 def recover(context: click.Context, *, also_new: float) -> None:

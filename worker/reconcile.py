@@ -180,7 +180,7 @@ class Reconciler:
                 self._store.again(due, pause, count=False, reason=reason, heard=_heard(looked))
 
     def _accounts(self, due: Due) -> list[str]:
-        """The lanes that the attempt may have gone to: its own, or any of its pool where Redis may have forgotten it."""
+        """The lanes that the attempt may have gone to: its own; any of its pool where Redis may have forgotten it."""
         job = due.job
         others = [lane.name for lane in self._settings.lanes if lane.pool == job.pool] if job.forgotten else []
         return list(dict.fromkeys([job.lane, *others]))

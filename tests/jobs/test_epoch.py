@@ -178,7 +178,7 @@ def test_switched_off_a_restart_is_no_loss_but_the_command_is(bench: Any) -> Non
 
 def test_a_job_found_at_another_account_of_its_pool_goes_there_with_its_slots(bench: Any) -> None:
     store = bench.with_settings(named_lanes=(LaneSettings(name="a"), LaneSettings(name="b")))
-    a, b = store.settings.lanes
+    a, _ = store.settings.lanes
     bench.job(pool=a.pool, n=2)
     restart(bench)
     assert store.admit(1, a).ids == ("fox",)

@@ -9,14 +9,6 @@ from jobs.lanes import LaneSettings
 from jobs.settings import Ambiguous
 from jobs.states import State
 
-REMEMBERED: dict[str, Callable[[Any], Any]] = {
-    "accepted": lambda w: w.enqueue("job-1"),
-    "admitted": lambda w: (w.enqueue("job-1"), w.store.admit(1)),
-    "claimed": lambda w: (w.enqueue("job-1"), w.store.admit(1), w.store.claim(["job-1"])),
-    "in doubt": lambda w: _doubtful(w),
-    "in progress": lambda w: w.start(),
-}
-
 
 def _doubtful(w: Any, looks: int = 1) -> None:
     w.enqueue("job-1")
@@ -25,6 +17,15 @@ def _doubtful(w: Any, looks: int = 1) -> None:
     w.store.doubt("job-1", claim.fence, "read timed out")
     for _ in range(looks):
         w.round(6)
+
+
+REMEMBERED: dict[str, Callable[[Any], Any]] = {
+    "accepted": lambda w: w.enqueue("job-1"),
+    "admitted": lambda w: (w.enqueue("job-1"), w.store.admit(1)),
+    "claimed": lambda w: (w.enqueue("job-1"), w.store.admit(1), w.store.claim(["job-1"])),
+    "in doubt": _doubtful,
+    "in progress": lambda w: w.start(),
+}
 
 
 class Past:
