@@ -1,0 +1,92 @@
+"""Redis goes back to an earlier state, again and again, while everything else of `test_life` happens too.
+
+Workers, provider and messages go on from where they are: only Redis forgets. Still nothing is bought twice, and in the
+end every job has ended. The provider does not notice repeats.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from jobs.audit import audit
+from jobs.store import connect
+from tests.jobs.test_life import THOROUGH, Life
+
+
+class Forgetful(Life):
+    url = ""
+
+    @initialize()
+    def begin(self) -> None:
+        super().begin()
+        self.binary = connect(self.url, text=False)
+        self.store.claim(["nobody"])  # this Redis is known from now on
+        self.pasts: list[tuple[Mapping[bytes, bytes], Any]] = []
+        self.forgot = 0
+
+    @rule()
+    def remember(self) -> None:
+        """What a file, or a replica, holds."""
+        clock = (self.bench.keys.prefix + "clock").encode()
+        kept = {key: self.binary.dump(key) for key in self.binary.scan_iter(count=1000) if key != clock}
+        self.pasts.append((kept, copy.copy(self.accepted)))
+
+    @precondition(lambda self: self.pasts)
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        kept, accepted = data.draw(st.sampled_from(self.pasts))
+        clock = self.bench.now
+        self.binary.flushdb()
+        for key, value in kept.items():
+            self.binary.restore(key, 0, value)
+        self.forgot += 1
+        self.bench.raw.set(self.bench.keys.prefix + "clock", clock)
+        self.bench.raw.hset(self.bench.keys.single("epoch"), "run", f"process {self.forgot}")
+        self.pasts = [past for past in self.pasts if past[0] is kept]
+        # Producers send again at once what they got no answer for.
+        lost, self.accepted = [each for each in self.accepted if each not in accepted], copy.copy(accepted)
+        if lost:
+            self.enqueue(lost, other=False, batch=None, twice=False)
+        # What we knew of what is forgotten counts no more; what the provider knows does.
+        self.kept.clear()
+        self.spent = self.store.totals().cost
+        self.read = "-"
+        for task in self.tasks.values():
+            task.taken_in = False
+
+    def a_forged_callback(self) -> None:
+        """Not here: what is doubted may have been sent, and only the address's token tells forgeries."""
+
+    @invariant()
+    def the_promises_hold(self) -> None:
+        """What Redis says is sound in itself; that nothing is bought twice, `send` sees."""
+        if hasattr(self, "pasts"):
+            assert audit(self.store) == []
+
+    def teardown(self) -> None:
+        super().teardown()
+        if hasattr(self, "binary"):
+            self.binary.close()
+
+
+@pytest.mark.timeout(1800 if THOROUGH else 240)
+def test_nothing_is_bought_twice_however_often_redis_forgets(bench: Any, redis_url: str) -> None:
+    class Here(Forgetful):
+        pass
+
+    Here.bench, Here.url = bench, redis_url
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=1_500 if THOROUGH else 60,
+            stateful_step_count=60 if THOROUGH else 40,
+            deadline=None,
+            phases=[Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if THOROUGH else [])],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
