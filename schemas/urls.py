@@ -78,11 +78,12 @@ def _host_problem(host: str, private_allowed: bool) -> str | None:  # noqa: FBT0
             return "names no valid host; write https://host/path"
         public = len(labels) > 1 and not f".{name}".endswith(_PRIVATE_SUFFIXES)
     else:
-        public = _is_public(address)
+        public = is_public(address)
     return None if public or private_allowed else f"names the host {name[:80]}, which is not public; {_REMEDY}"
 
 
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether anybody on the internet can be meant by it: not private, nor reserved, nor another address wrapped."""
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
     if isinstance(address, IPv4Address):

@@ -1,14 +1,11 @@
 """Telling a producer at its callback_url that a job has ended.
 
-The address is the producer's, so the request goes through a client that resolves it once, refuses addresses that are
-not public, connects to the one it checked, and follows no redirect (requests-hardened).
+The address is the producer's, so the request goes through the client for such (`worker.outgoing`).
 """
 
 import json
 from datetime import UTC, datetime
-
-import requests
-from requests_hardened import Config, HTTPSession
+from http import HTTPStatus
 
 from jobs.record import Job
 from jobs.shown import shown_job
@@ -17,10 +14,9 @@ from schemas import CallbackForm
 from schemas.signatures import signed
 from schemas.views import JobView
 from worker.errors import NotifyFailed
+from worker.outgoing import Outgoing
 from worker.settings import Settings
 
-#: (connect, read) in seconds: a notification is an acknowledgement, not a place to work.
-TIMEOUT = (3.05, 10.0)
 _view = JobView()
 
 
@@ -33,13 +29,7 @@ class Notifier:
 
     def __init__(self, settings: Settings) -> None:
         self._secrets = settings.notify_secrets
-        self._config = Config(
-            ip_filter_enable=not settings.allow_private_hosts,
-            ip_filter_allow_loopback_ips=False,
-            never_redirect=True,
-            default_timeout=TIMEOUT,
-            user_agent_override="boomerang",
-        )
+        self._outgoing = Outgoing(private_hosts=settings.allow_private_hosts)
 
     def __call__(self, job: Job, url: str, form: CallbackForm = CallbackForm.JOB) -> None:
         """Raises NotifyFailed unless the answer is a 2xx."""
@@ -49,12 +39,6 @@ class Notifier:
         headers = {"Content-Type": "application/json", "webhook-id": message_id}
         if self._secrets:
             headers |= signed(message_id, datetime.now(UTC), body, self._secrets)
-        try:
-            with HTTPSession(self._config) as session:
-                session.trust_env = False
-                with session.post(url, data=body.encode(), headers=headers, stream=True) as answer:
-                    status = answer.status_code
-        except (requests.RequestException, OSError) as error:
-            raise NotifyFailed(type(error).__name__) from error
-        if not requests.codes.ok <= status < requests.codes.multiple_choices:
+        status = self._outgoing.post(url, body.encode(), headers)
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             raise NotifyFailed(f"it answered {status}")

@@ -13,8 +13,8 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 
 from jobs.lanes import LaneSettings
 from schemas import GenerationRequest, callback_path
+from worker.deadline import DEADLINE, BoundedAdapter
 from worker.provider.body import Pieces, body_of
-from worker.provider.deadline import DEADLINE, BoundedAdapter
 from worker.provider.outcomes import Doubtful, Held, Looked, NotSent, Submitted, Unavailable
 from worker.provider.outcomes import read_status_answer as _read_status
 from worker.provider.outcomes import read_submit_answer as _read_submit

@@ -1,0 +1,85 @@
+"""A server that answers with whatever bytes a test likes, as slowly as it likes."""
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+
+#: What is done with a connection once the request is read; True: hang up.
+Answer = Callable[[socket.socket], bool | None]
+
+
+class RawServer:
+    """Reads each request whole, notes it, then lets the test's function do what it likes with the connection."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.connections = 0
+        self.answer = answer
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._threads: list[threading.Thread] = []
+        self._main = threading.Thread(target=self._accept, daemon=True)
+        self._main.start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                self.connections += 1
+                thread = threading.Thread(target=self._serve, args=(connection,), daemon=True)
+                thread.start()
+                self._threads.append(thread)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError, ValueError), connection, connection.makefile("rb") as file:
+            while first := file.readline():
+                method, path, _ = first.decode().split(" ")
+                headers = {}
+                while (line := file.readline()) not in (b"\r\n", b""):
+                    name, _, value = line.decode().partition(":")
+                    headers[name.strip().lower()] = value.strip()
+                body = file.read(int(headers.get("content-length", 0)))
+                self.requests.append((method, path, headers, body))
+                if self.answer(connection):
+                    return
+
+    def close(self) -> None:
+        # shutdown wakes the thread that waits in accept
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._main.join(5)
+        for thread in self._threads:
+            thread.join(5)
+
+
+def respond(status: int, body: bytes, *headers: str, length: int | None = None) -> Answer:
+    """A whole answer."""
+    said = "".join(f"{header}\r\n" for header in headers)
+    head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body) if length is None else length}\r\n{said}\r\n".encode()
+    return lambda connection: connection.sendall(head + body)
+
+
+def close(_connection: socket.socket) -> bool:
+    return True
+
+
+def reset(connection: socket.socket) -> bool:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return True
+
+
+def drip(head: bytes, byte: bytes, every: float = 0.05) -> Answer:
+    """The head at once, then a byte now and then until the other side hangs up."""
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(head)
+        while True:
+            connection.sendall(byte)
+            time.sleep(every)
+
+    return answer

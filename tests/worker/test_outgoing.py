@@ -1,0 +1,285 @@
+"""The client for addresses that others name: where it does not go, over real sockets, and how long it stays."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.worker.raw_server import Answer, RawServer, drip, respond
+from worker.errors import NotifyFailed
+from worker.outgoing import Outgoing
+
+OK = respond(204, b"")
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 209715200\r\n\r\n"
+
+#: Ways to write this machine.
+HERE = [
+    "127.0.0.1",
+    "127.1",
+    "127.0.1",
+    "0x7f.1",
+    "0x7f000001",
+    "0177.0.0.1",
+    "017700000001",
+    "2130706433",
+    "0",
+    "0.0.0.0",
+    "127.255.255.254",
+    "localhost",
+    "LOCALHOST.",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::127.0.0.1]",
+    "user@127.0.0.1",
+    "example.com@127.0.0.1",
+]
+
+#: What a name may resolve to, and nobody on the internet has: RFC 6890 and its like, one of each kind.
+NOT_PUBLIC = [
+    "0.0.0.0",
+    "10.0.0.1",
+    "100.64.0.1",  # shared by carriers (RFC 6598): the cloud's own services are often there
+    "127.0.0.1",
+    "169.254.169.254",  # metadata
+    "172.16.0.1",
+    "192.0.0.8",
+    "192.0.2.1",
+    "192.88.99.1",  # 6to4's relays
+    "192.168.0.1",
+    "198.18.0.1",
+    "198.51.100.1",
+    "203.0.113.1",
+    "224.0.0.1",
+    "239.255.255.255",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::127.0.0.1",  # "compatible" (RFC 4291)
+    "::ffff:127.0.0.1",  # mapped
+    "::ffff:169.254.169.254",
+    "64:ff9b::127.0.0.1",  # NAT64
+    "64:ff9b::169.254.169.254",
+    "64:ff9b:1::10.0.0.1",  # NAT64, local
+    "100::1",
+    "2001::1",  # Teredo
+    "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    "2001:10::1",
+    "2001:20::1",  # ORCHID
+    "2001:db8::1",
+    "2002:7f00:1::1",  # 6to4
+    "2002:a00:1::1",
+    "3fff::1",
+    "4000::1",  # given to nobody
+    "5f00::1",
+    "fc00::1",
+    "fd00::1",
+    "fe80::1",
+    "fec0::1",
+    "ff02::1",
+]
+#: Examples of the block that is given out; nothing connects to them here.
+PUBLIC, PUBLIC_V6 = "8.8.8.8", "2606:4700::1111"
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    server = RawServer(OK)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def resolved(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """`resolved(first, second)`: what names resolve to, one look-up after another; returns the names looked up."""
+    really = socket.getaddrinfo
+
+    def answering(*answers: tuple[str, ...]) -> list[str]:
+        asked: list[str] = []
+
+        def look_up(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+            if not str(host).endswith(".example"):
+                return really(host, port, *args, **kwargs)
+            asked.append(host)
+            addresses = answers[min(len(asked), len(answers)) - 1]
+            return [
+                (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (address, port, 0, 0))
+                if ":" in address
+                else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+                for address in addresses
+            ]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        return asked
+
+    return answering
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that anything tries to connect to; nothing gets there."""
+    tried: list[str] = []
+
+    def connect(self: socket.socket, address: Any) -> None:
+        tried.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    return tried
+
+
+def post(url: str, **options: Any) -> int:
+    return Outgoing(**options).post(url, b"{}", {"Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize("host", HERE)
+def test_this_machine_is_not_reached_however_it_is_written(host: str, server: RawServer) -> None:
+    with pytest.raises(NotifyFailed):
+        post(f"http://{host}:{server.port}/")
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("host", HERE)
+def test_nor_is_it_tried(host: str, connected: list[str]) -> None:
+    with pytest.raises(NotifyFailed):
+        post(f"http://{host}:80/")
+    assert connected == []
+
+
+def test_the_listener_of_these_tests_can_be_reached(server: RawServer) -> None:
+    assert post(server.url, private_hosts=True) == 204
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("address", NOT_PUBLIC)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_name_that_resolves_to_what_is_not_public_is_refused(
+    scheme: str, address: str, resolved: Callable[..., list[str]], connected: list[str]
+) -> None:
+    asked = resolved((address,))
+    with pytest.raises(NotifyFailed, match="InvalidIPAddress"):
+        post(f"{scheme}://hook.example/")
+    assert asked == ["hook.example"]
+    assert connected == []
+
+
+@pytest.mark.parametrize("address", [PUBLIC, PUBLIC_V6])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_connection_goes_to_the_address_that_was_looked_at(
+    scheme: str, address: str, resolved: Callable[..., list[str]], connected: list[str]
+) -> None:
+    # Given a name whose every further look-up leads to this machine
+    asked = resolved((address,), ("127.0.0.1",))
+    with pytest.raises(NotifyFailed):
+        post(f"{scheme}://hook.example/")
+    assert asked == ["hook.example"]
+    assert connected == [address]
+
+
+def test_of_several_addresses_none_but_the_one_that_was_judged_is_tried(
+    resolved: Callable[..., list[str]], connected: list[str]
+) -> None:
+    resolved((PUBLIC, "127.0.0.1"))
+    with pytest.raises(NotifyFailed):
+        post("http://hook.example/")
+    assert connected == [PUBLIC]
+
+
+def test_each_post_looks_the_name_up_anew(resolved: Callable[..., list[str]], connected: list[str]) -> None:
+    # Given a name that was harmless the first time
+    asked = resolved((PUBLIC,), ("127.0.0.1",))
+    outgoing = Outgoing()
+    for _ in range(2):
+        with pytest.raises(NotifyFailed):
+            outgoing.post("http://hook.example/", b"{}", {})
+    assert (len(asked), connected) == (2, [PUBLIC])
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_an_answer_like_any_other(status: int, server: RawServer) -> None:
+    other = RawServer(OK)
+    server.answer = respond(status, b"", f"Location: {other.url}/")
+    assert post(server.url, private_hosts=True) == status
+    other.close()
+    assert (server.connections, other.connections) == (1, 0)
+
+
+@pytest.mark.parametrize("private_hosts", [False, True])
+def test_the_environments_proxy_is_not_asked(
+    private_hosts: bool, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = RawServer(OK)
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url)
+    if private_hosts:
+        assert post(server.url, private_hosts=True) == 204
+    else:
+        with pytest.raises(NotifyFailed):
+            post(server.url)
+    proxy.close()
+    assert proxy.connections == 0
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://8.8.8.8/", "gopher://8.8.8.8/", "//8.8.8.8/", "", "x"])
+def test_nothing_but_http(url: str, connected: list[str]) -> None:
+    with pytest.raises(NotifyFailed):
+        post(url)
+    assert connected == []
+
+
+DRIPS: dict[str, Answer] = {
+    "status line": drip(b"HTTP/1.1 200 ", b"O"),
+    "header line": drip(b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    "headers": drip(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+    "100 Continue": drip(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("answer", DRIPS.values(), ids=DRIPS)
+def test_a_byte_now_and_then_does_not_keep_us_beyond_the_deadline(answer: Answer, server: RawServer) -> None:
+    server.answer = answer
+    began = time.monotonic()
+    with pytest.raises(NotifyFailed):
+        post(server.url, private_hosts=True, timeout=(0.5, 0.4))
+    assert time.monotonic() - began < 2.0
+
+
+def test_a_server_that_does_not_read_does_not_keep_us_beyond_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        began = time.monotonic()
+        with pytest.raises(NotifyFailed):
+            Outgoing(private_hosts=True, timeout=(0.5, 0.4)).post(url, b"x" * 30_000_000, {})
+        assert time.monotonic() - began < 2.5
+
+
+def test_what_follows_the_headers_is_not_read(server: RawServer) -> None:
+    sent = [0]
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(HEAD)
+        for _ in range(200):
+            connection.sendall(b" " * 1024 * 1024)
+            sent[0] += 1
+
+    server.answer = answer
+    assert post(server.url, private_hosts=True) == 200
+    server.close()
+    assert sent[0] < 16  # what the sockets' buffers may hold
+
+
+def test_headers_without_end_are_not_read_to_it(server: RawServer) -> None:
+    server.answer = respond(200, b"", f"X-Long: {'y' * 10_000_000}")
+    with pytest.raises(NotifyFailed):
+        post(server.url, private_hosts=True)
+
+
+def test_an_address_says_nothing_of_itself_in_the_error(resolved: Callable[..., list[str]]) -> None:
+    resolved(("10.0.0.1",))
+    with pytest.raises(NotifyFailed) as caught:
+        post("http://hook.example/?token=canary")
+    assert str(caught.value) == "InvalidIPAddress"
