@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Request, Response, request
 
 from jobs.errors import StoreUnavailable
 from jobs.record import ATTEMPT_MARK
@@ -17,10 +17,12 @@ from jobs.settings import CallbackMode
 from jobs.store import Store
 from schemas import BodyInvalid, TaskReport, TaskStatus, parse_json, read_callback, token_is_valid
 from schemas.signatures import is_signed
+from webhook.addresses import client_address, is_taken_from
 from webhook.bodies import checked_length, read_whole
 from webhook.messages import DELIVER, RECONCILE, SUBMIT
 from webhook.problems import ProblemError
 from webhook.services import Services, services
+from webhook.settings import Settings
 
 blueprint = Blueprint("callbacks", __name__)
 _log = logging.getLogger(__name__)
@@ -36,6 +38,18 @@ class Taken(NamedTuple):
     hints: tuple[tuple[str, ...], ...] = ()
 
 
+class _NotOurs(ProblemError):
+    """Not from the provider as far as can be told, whatever it was that told. `counted`: the metric's word for it."""
+
+    def __init__(self, counted: str) -> None:
+        said = "This address was not made by us, or its secret was retired; call the one you were given."
+        super().__init__(403, said)
+        self.counted = counted
+
+
+# Strangers learn nothing from how they are refused: what lacks a token is told what a wrong one is told, for jobs that
+# there are and for those that there are not.
+@blueprint.post("/callbacks/<path:external_task_id>", defaults={"token": ""})
 @blueprint.post("/callbacks/<external_task_id>/<token>")
 def take(external_task_id: str, token: str) -> Response:
     """One callback, in any of the contract's shapes."""
@@ -43,12 +57,16 @@ def take(external_task_id: str, token: str) -> Response:
     outcome = shared.counters.callbacks.labels
     try:
         length = checked_length(request, shared.settings.max_callback)
+        _check_sender(request, shared.settings)
         _check_token(external_task_id, token, shared.settings.callback_secrets)
         body = read_whole(request, length)
         if shared.settings.signature_secrets:
             _check_signature(dict(request.headers), body, shared.settings.signature_secrets)
-        report = read_callback(parse_json(body))
+        report = read_callback(_object(body))
         taken = apply(shared.store, shared.settings.callback_mode, external_task_id, report)
+    except _NotOurs as error:
+        outcome(error.counted).inc()
+        raise
     except ProblemError as error:
         outcome(f"refused_{error.status}").inc()
         raise
@@ -80,11 +98,17 @@ def apply(store: Store, mode: CallbackMode, external_task_id: str, report: TaskR
     return Taken(settled.word, tuple(hints))
 
 
+def _check_sender(request: Request, settings: Settings) -> None:
+    if settings.callback_addresses:
+        forwarded_for = request.headers.get("X-Forwarded-For", "")
+        address = client_address(request.remote_addr, forwarded_for, settings.trusted_proxies)
+        if not is_taken_from(address, settings.callback_addresses):
+            raise _NotOurs("refused_address")
+
+
 def _check_token(external_task_id: str, token: str, secrets: Sequence[str]) -> None:
     if not token_is_valid(external_task_id, token, secrets):
-        raise ProblemError(
-            403, "This address was not made by us, or its secret was retired; call the one you were given."
-        )
+        raise _NotOurs("refused_403")
 
 
 def _check_signature(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> None:
@@ -95,6 +119,13 @@ def _check_signature(headers: Mapping[str, str], body: bytes, secrets: Sequence[
             "Not signed, or not with a secret of ours, or more than five minutes ago; "
             "sign as https://www.standardwebhooks.com says.",
         )
+
+
+def _object(body: bytes) -> object:
+    parsed = parse_json(body)
+    if not isinstance(parsed, dict):
+        raise BodyInvalid("not an object")
+    return parsed
 
 
 def _is_of_another(report: TaskReport, external_task_id: str) -> bool:

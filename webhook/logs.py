@@ -7,6 +7,7 @@ put on what leaves a handler, not on what we happen to log.
 import logging
 import re
 import sys
+from typing import Any
 
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
@@ -46,3 +47,10 @@ class GunicornLogger(Logger):  # type: ignore[misc] # gunicorn ships no types
             for handler in logger.handlers:
                 was = handler.formatter
                 handler.setFormatter(MaskedFormatter(was._fmt if was else None, was.datefmt if was else None))  # noqa: SLF001 - no public way to the format
+
+    def exception(self, msg: str, *args: object, **kwargs: Any) -> None:
+        """A fault with its traceback; a client that fell silent (webhook.gunicorn_conf) is none of ours."""
+        if isinstance(sys.exc_info()[1], BlockingIOError):
+            self.debug("a client fell silent: %s", msg)
+        else:
+            super().exception(msg, *args, **kwargs)

@@ -20,7 +20,7 @@ DELIVER = "boomerang.deliver"
 #: After a hint that could not be sent, none is tried for so long (seconds): callbacks must not queue up behind a broker
 #: that is away.
 REST = 2.0
-#: One connection for each thread that may send at the same time (webhook.gunicorn_conf).
+#: Most threads wait for a client or for Redis; few send at the same time.
 CONNECTIONS = 64
 
 _TRANSPORT = {

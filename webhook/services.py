@@ -34,7 +34,7 @@ WAITS = 32
 STREAMS = 16
 EVENTS = 8
 #: A thread needs one connection, and a waiting one another for its subscription.
-CONNECTIONS = 128
+CONNECTIONS = 256
 
 Send = Callable[..., bool]
 

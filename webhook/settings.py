@@ -7,6 +7,7 @@ from marshmallow import fields as ma
 
 from jobs import settings as shared
 from schemas.signatures import check_secrets
+from webhook.addresses import Network, Networks
 from webhook.keys import Key
 
 #: A completed task of nine images with long signed URLs is below 20 KB (bytes).
@@ -56,6 +57,8 @@ class Environment(shared.Environment):
     signature_secrets = shared.CommaSeparated(
         data_key="BOOMERANG_SIGNATURE_SECRETS", load_default=list, validate=check_secrets
     )
+    callback_addresses = Networks(data_key="BOOMERANG_CALLBACK_ADDRESSES", load_default=list)
+    trusted_proxies = Networks(data_key="BOOMERANG_TRUSTED_PROXIES", load_default=list)
     max_unfinished = ma.Integer(data_key="BOOMERANG_MAX_UNFINISHED", load_default=0, validate=validate.Range(min=0))
     max_memory = ma.Float(data_key="BOOMERANG_MAX_MEMORY", load_default=MEMORY_SHARE, validate=_share_or_bytes)
 
@@ -66,13 +69,16 @@ class Settings(shared.Settings):
 
     `api_keys` as webhook.keys reads them; without any every producer is refused. Beyond `max_unfinished` jobs (0: any
     number) or `max_memory` (up to 1 a share of Redis's own limit, above it bytes, 0: any) no more are taken in. With
-    `signature_secrets` callbacks must be signed, too.
+    `signature_secrets` callbacks must be signed, too; with `callback_addresses` they must come from one of these, as
+    `trusted_proxies` tell it.
     """
 
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     max_callback: int = CALLBACK_LIMIT
     max_body: int = JOB_LIMIT
     signature_secrets: tuple[str, ...] = field(default=(), repr=False)
+    callback_addresses: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     max_unfinished: int = 0
     max_memory: float = MEMORY_SHARE
 

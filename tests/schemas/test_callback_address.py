@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import callback_path, token_is_valid
+from schemas import callback_address, callback_path, token_is_valid
+from schemas.callback_address import key_id
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=40)
 
@@ -18,15 +19,42 @@ def _split(path: str) -> tuple[str, str]:
     return unquote(identifier), token
 
 
+#: made by openssl: printf %s 'job-1~2' | openssl dgst -sha256 -hmac s3cret -binary | base64 | tr +/ -_ | cut -c1-32;
+#: and the key's id from 'boomerang callback key id', cut -c1-6
+KEY_ID, PROOF = "OTvwGy", "MBgiyCY5fyN4liHviAPfmu6pF6qbQnuQ"
+
+
 def test_the_address_is_stable() -> None:
-    # made by openssl: printf %s 'job-1~2' | openssl dgst -sha256 -hmac s3cret -binary | base64 | tr +/ -_ | cut -c1-32
-    assert callback_path("job-1~2", "s3cret") == "/callbacks/job-1~2/MBgiyCY5fyN4liHviAPfmu6pF6qbQnuQ"
+    assert callback_path("job-1~2", "s3cret") == f"/callbacks/job-1~2/{KEY_ID}.{PROOF}"
 
 
-def test_the_token_is_an_hmac_over_the_external_id() -> None:
+def test_the_proof_is_an_hmac_over_the_external_id() -> None:
     digest = hmac.new(b"s3cret", b"job-1", hashlib.sha256).digest()
 
-    assert _split(callback_path("job-1", "s3cret")) == ("job-1", urlsafe_b64encode(digest).decode()[:32])
+    name, token = _split(callback_path("job-1", "s3cret"))
+
+    assert (name, token.partition(".")[2]) == ("job-1", urlsafe_b64encode(digest).decode()[:32])
+
+
+def test_an_address_from_before_there_were_key_ids_is_valid_still() -> None:
+    assert token_is_valid("job-1~2", PROOF, ["newer", "s3cret"])
+    assert not token_is_valid("job-1~2", PROOF, ["newer"])
+
+
+def test_a_token_is_verified_by_the_secret_that_it_names_and_by_no_other() -> None:
+    other = key_id("newer")
+    assert other != KEY_ID
+    assert token_is_valid("job-1~2", f"{KEY_ID}.{PROOF}", ["newer", "s3cret"])
+    for named in (f"{other}.{PROOF}", f"unheard.{PROOF}", f".{PROOF}", f"{KEY_ID}..{PROOF}"):
+        assert not token_is_valid("job-1~2", named, ["newer", "s3cret"])
+
+
+def test_secrets_with_one_id_are_both_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callback_address, "key_id", lambda _: "same12")
+    for secret in ("first", "second"):
+        _, token = _split(callback_path("job-1", secret))
+        assert token.startswith("same12.")
+        assert token_is_valid("job-1", token, ["first", "second"])
 
 
 @pytest.mark.parametrize("identifier", ["job-1", "job-1~2", "a.b_c:d", "a/b?c#d %e", "jöb"])
@@ -34,7 +62,7 @@ def test_an_address_proves_itself(identifier: str) -> None:
     unquoted, token = _split(callback_path(identifier, "new"))
 
     assert unquoted == identifier
-    assert len(token) == 32
+    assert len(token.partition(".")[2]) == 32
     assert token_is_valid(identifier, token, ["new", "old"])
     assert token_is_valid(identifier, token, ["newer", "new"])
 
@@ -54,6 +82,7 @@ def test_an_empty_secret_signs_nothing_and_verifies_nothing() -> None:
     forged = urlsafe_b64encode(hmac.digest(b"", b"job-1", "sha256")).decode()[:32]
 
     assert not token_is_valid("job-1", forged, ["", "s3cret"])
+    assert not token_is_valid("job-1", f"{key_id('')}.{forged}", ["", "s3cret"])
     with pytest.raises(ValueError, match="BOOMERANG_CALLBACK_SECRETS"):
         callback_path("job-1", "")
 
@@ -61,7 +90,7 @@ def test_an_empty_secret_signs_nothing_and_verifies_nothing() -> None:
 def test_a_token_cut_or_lengthened_is_wrong() -> None:
     _, token = _split(callback_path("job-1", "s3cret"))
 
-    for other in ("", token[:-1], token + "=", token.swapcase(), f" {token}"):
+    for other in ("", ".", token[:-1], token + "=", token.swapcase(), f" {token}", token.partition(".")[0]):
         assert not token_is_valid("job-1", other, ["s3cret"])
 
 

@@ -3,10 +3,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 import redis
+from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.order import NewJob
@@ -62,7 +64,7 @@ def test_repeats_and_contradictions_succeed_and_change_nothing(
     call_back("fox", completed)
     before = store.get("fox")
 
-    answers = [call_back("fox", body).status_code for body in (completed, failed, {"status": "running"}, [])]
+    answers = [call_back("fox", body).status_code for body in (completed, failed, {"status": "running"}, {})]
 
     assert answers == [204] * 4
     assert store.get("fox") == before
@@ -102,8 +104,6 @@ def test_a_job_that_is_not_ours_any_more_is_no_error_of_the_sender(
         pytest.param(KLING, True, id="the upstream's own shape"),
         pytest.param({"status": "dreaming"}, True, id="a word that nobody knows"),
         pytest.param({"hello": "world"}, True, id="another object"),
-        pytest.param([1, 2], True, id="no object"),
-        pytest.param(None, True, id="null"),
         pytest.param({"status": "running"}, False, id="running"),
         pytest.param({"status": "PENDING"}, False, id="waiting"),
     ],
@@ -183,6 +183,15 @@ REFUSED = [
     pytest.param(None, b'{"a":"\\ud800"}', 400, id="half a surrogate"),
     pytest.param(None, b"1" * 5000, 400, id="a huge number"),
     pytest.param(None, '{"status":"running"}'.encode("utf-16"), 400, id="UTF-16"),
+    pytest.param(None, b'\xef\xbb\xbf{"status":"running"}', 400, id="a byte order mark"),
+    pytest.param(None, b'{"status":"\xff"}', 400, id="not UTF-8"),
+    pytest.param(None, b"[1, 2]", 400, id="a list"),
+    pytest.param(None, b"null", 400, id="null"),
+    pytest.param(None, b'"completed"', 400, id="a text"),
+    pytest.param(None, b'{"a":-Infinity}', 400, id="infinity"),
+    pytest.param(None, b'{"a":1e999}', 400, id="a number beyond floats"),
+    pytest.param(None, b'{"id":"a"}{"id":"b"}', 400, id="two values"),
+    pytest.param(None, b'{"status":"running"}\x00', 400, id="a NUL"),
 ]
 
 
@@ -208,6 +217,36 @@ def test_what_is_refused_changes_nothing(
     assert store.get("fox") == before
 
 
+STRANGERS = [
+    pytest.param("/callbacks/fox/wrong", id="a wrong token"),
+    pytest.param("/callbacks/fox/" + "A" * 32, id="a wrong token of the old form"),
+    pytest.param("/callbacks/fox/abcdef." + "A" * 32, id="a key that nobody has"),
+    pytest.param("/callbacks/hare/wrong", id="an unknown job"),
+    pytest.param("/callbacks/fox", id="no token"),
+    pytest.param("/callbacks/fox/", id="an empty token"),
+    pytest.param("/callbacks/hare", id="an unknown job and no token"),
+    pytest.param(callback_path("fox", "a-callback-secret-for-tests") + "/more", id="more behind it"),
+    pytest.param(callback_path("fox", "a-secret-that-was-retired"), id="a retired secret"),
+    pytest.param(callback_path("fox~2", "a-callback-secret-for-tests").replace("~2", ""), id="another attempt's"),
+]
+
+
+@pytest.mark.parametrize("path", STRANGERS)
+@pytest.mark.parametrize("body", [b"{}", b"not JSON", b'{"status":"completed"}'])
+def test_strangers_learn_nothing_from_how_they_are_refused(
+    path: str, body: bytes, at_provider: Callable[..., str], app: Flask
+) -> None:
+    at_provider("fox")
+    client = app.test_client()
+    known = client.post("/callbacks/fox/wrong", data=b"{}")
+
+    refused = client.post(path, data=body)
+
+    assert (refused.status_code, refused.data) == (known.status_code, known.data) == (403, known.data)
+    told = [{name: value for name, value in each.headers if name != "Date"} for each in (known, refused)]
+    assert told[0] == told[1]
+
+
 def test_without_a_length_it_is_411(client: FlaskClient, settings: Settings) -> None:
     address = callback_path("fox", settings.callback_secrets[0])
     assert client.post(address, data=b"{}", headers={"Transfer-Encoding": "chunked"}).status_code == 411
@@ -222,6 +261,63 @@ def test_any_of_the_secrets_verifies(
         job_id = at_provider(f"fox{number}")
         assert client.post(callback_path(job_id, secret), json=completed).status_code == 204
         assert store.get(job_id).state is State.COMPLETED
+
+
+def test_an_address_from_before_there_were_key_ids_is_taken(
+    at_provider: Callable[..., str], completed: dict[str, Any], client: FlaskClient, settings: Settings, store: Store
+) -> None:
+    path, _, token = callback_path(at_provider("fox"), settings.callback_secrets[0]).rpartition("/")
+    assert client.post(f"{path}/{token.partition('.')[2]}", json=completed).status_code == 204
+    assert store.get("fox").state is State.COMPLETED
+
+
+#: (who is connected, X-Forwarded-For, whether it is taken)
+WAYS = [
+    pytest.param("203.0.113.7", None, True, id="the provider itself"),
+    pytest.param("::ffff:203.0.113.7", None, True, id="on a socket for both"),
+    pytest.param("2001:db8::9", None, True, id="by IPv6"),
+    pytest.param("198.51.100.1", None, False, id="a stranger"),
+    pytest.param("198.51.100.1", "203.0.113.7", False, id="a stranger who says that he is the provider"),
+    pytest.param("10.0.0.5", "203.0.113.7", True, id="through our proxy"),
+    pytest.param("10.0.0.5", "198.51.100.1", False, id="a stranger through our proxy"),
+    pytest.param("10.0.0.5", "203.0.113.7, 198.51.100.1", False, id="a stranger who wrote an entry of his own"),
+    pytest.param("10.0.0.5", "198.51.100.1, 203.0.113.7", True, id="whatever the provider's own proxy wrote"),
+    pytest.param("10.0.0.5", "203.0.113.7, 10.0.0.6", True, id="through two of ours"),
+    pytest.param("10.0.0.5", "203.0.113.7,nonsense", False, id="an entry that is none"),
+    pytest.param("10.0.0.5", "203.0.113.7:4711", False, id="an entry with a port"),
+    pytest.param("10.0.0.5", "", False, id="our proxy, which says nothing"),
+    pytest.param("10.0.0.5", "203.0.113.7" + " ," * 5000, False, id="very many"),
+    pytest.param("", "203.0.113.7", False, id="nobody"),
+]
+
+
+@pytest.mark.parametrize(("peer", "forwarded_for", "taken"), WAYS)
+def test_callbacks_may_be_taken_from_some_addresses_only(
+    *,
+    peer: str,
+    forwarded_for: str | None,
+    taken: bool,
+    at_provider: Callable[..., str],
+    completed: dict[str, Any],
+    settings: Settings,
+    store: Store,
+) -> None:
+    fenced = replace(
+        settings,
+        callback_addresses=(ip_network("203.0.113.0/24"), ip_network("2001:db8::/64")),
+        trusted_proxies=(ip_network("10.0.0.0/8"),),
+    )
+    client = create_app(fenced, store).test_client()
+    path = callback_path(at_provider("fox"), settings.callback_secrets[0])
+    headers = {} if forwarded_for is None else {"X-Forwarded-For": forwarded_for}
+
+    answer = client.post(path, json=completed, headers=headers, environ_base={"REMOTE_ADDR": peer})
+
+    assert answer.status_code == (204 if taken else 403)
+    assert store.get("fox").state is (State.COMPLETED if taken else State.IN_PROGRESS)
+    if not taken:
+        assert answer.data == client.post("/callbacks/fox/wrong", json={}, environ_base={"REMOTE_ADDR": peer}).data
+        assert 'outcome="refused_address"' in client.get("/metrics").text
 
 
 def test_without_secrets_every_callback_is_refused(store: Store, completed: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import redis
 from jobs.order import NewJob
 from jobs.store import Store
 from schemas import callback_path
+from tests.webhook.bare import exchange
 
 _JSON = {"json", "problem+json"}
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
@@ -47,17 +48,6 @@ def ask(server: Any) -> Iterator[Callable[..., tuple[int, Any]]]:
 
     yield send
     connection.close()
-
-
-def exchange(port: int, request: bytes) -> bytes:
-    """What the server says to these very bytes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
-        answer = b""
-        while data := connection.recv(65536):
-            answer += data
-    return answer
 
 
 def test_it_starts_with_the_environment_alone_and_does_its_work(
@@ -182,7 +172,7 @@ def test_callbacks_pass_while_as_many_wait_as_may(
     store.admit(2)
     store.claim(["fox", "slow"])
     head = "".join(f"{name}: {value}\r\n" for name, value in server.authorization.items())
-    waiting = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(70)]
+    waiting = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(200)]
     for connection in waiting:
         connection.sendall(f"GET /v1/jobs/slow?wait=30 HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode())
 

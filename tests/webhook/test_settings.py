@@ -1,3 +1,5 @@
+from ipaddress import ip_network
+
 import pytest
 
 from jobs.errors import SettingsInvalid
@@ -77,3 +79,16 @@ def test_memory_is_a_share_or_bytes(given: str, read: float) -> None:
 def test_what_is_neither_is_refused(given: str) -> None:
     with pytest.raises(SettingsInvalid, match="BOOMERANG_MAX_MEMORY: "):
         Settings.from_env({"BOOMERANG_MAX_MEMORY": given})
+
+
+def test_addresses_and_networks() -> None:
+    env = {"BOOMERANG_CALLBACK_ADDRESSES": "203.0.113.7, 2001:db8::/32", "BOOMERANG_TRUSTED_PROXIES": "10.0.0.0/8"}
+    settings = Settings.from_env(env)
+    assert settings.callback_addresses == (ip_network("203.0.113.7/32"), ip_network("2001:db8::/32"))
+    assert settings.trusted_proxies == (ip_network("10.0.0.0/8"),)
+
+
+@pytest.mark.parametrize("given", ["example.com", "10.0.0.1/8", "300.1.1.1", "10.0.0.0/33"])
+def test_what_is_no_network_is_refused(given: str) -> None:
+    with pytest.raises(SettingsInvalid, match="BOOMERANG_CALLBACK_ADDRESSES: must be addresses or networks"):
+        Settings.from_env({"BOOMERANG_CALLBACK_ADDRESSES": given})

@@ -1,0 +1,88 @@
+"""Clients that hold a connection and say little: everybody else is served beside them. Over the shipped settings."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas import callback_path
+from tests.webhook.bare import exchange
+
+#: Slow ones of each kind.
+SLOW = 60
+HEAD = "POST {path} HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Any], redis_server: Any) -> Any:
+    return serve({"BOOMERANG_REDIS_URL": redis_server.url})
+
+
+@pytest.fixture
+def dripping(server: Any) -> Iterator[Callable[[list[bytes]], None]]:
+    """`dripping(beginnings)`: a connection each, that begins so and then sends a byte now and then."""
+    connections: list[socket.socket] = []
+    over = threading.Event()
+
+    def drip() -> None:
+        while not over.wait(0.2):
+            for each in connections:
+                with contextlib.suppress(OSError):
+                    each.sendall(b"x")
+
+    dripper = threading.Thread(target=drip)
+
+    def start(beginnings: list[bytes]) -> None:
+        for beginning in beginnings:
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+            connection.sendall(beginning)
+            connections.append(connection)
+        dripper.start()
+
+    yield start
+    over.set()
+    dripper.join(10)
+    for each in connections:
+        each.close()
+
+
+def test_slow_headers_and_slow_bodies_keep_nobody_else_waiting(
+    server: Any, dripping: Callable[[list[bytes]], None], secret: str
+) -> None:
+    head = HEAD.format(path=callback_path("fox", secret))
+    headers = f"{head}X-Slow: ".encode()
+    body = f"{head}Content-Length: 100000\r\n\r\n{{".encode()
+    dripping([headers, body] * SLOW)
+
+    for path in ("/healthz", "/readyz") * 5:
+        answer = exchange(server.port, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        pytest.param("POST /callbacks/fox/x HTTP/1.1\r\nHost: x\r\nX-Silent: ", id="in the headers"),
+        pytest.param("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{", id="in the body"),
+    ],
+)
+def test_a_client_that_falls_silent_is_given_up(
+    beginning: str, serve: Callable[..., Any], redis_server: Any, secret: str, tmp_path: Path
+) -> None:
+    # Given the shipped settings, but for a shorter patience
+    config = tmp_path / "impatient.py"
+    config.write_text(
+        "from webhook import gunicorn_conf\ngunicorn_conf.SILENCE = 1\nfrom webhook.gunicorn_conf import *\n"
+    )
+    server = serve({"BOOMERANG_REDIS_URL": redis_server.url}, "--config", str(config))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(beginning.format(path=callback_path("fox", secret)).encode())
+        answer = b""
+        while data := connection.recv(4096):
+            answer += data
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+    assert [line for line in server.log if "Traceback" in line or "ERROR" in line.upper()] == []

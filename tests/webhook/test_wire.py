@@ -1,0 +1,107 @@
+"""Requests that are written wrongly, or so that two readers see two different ones, through the real gunicorn."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.order import NewJob
+from jobs.states import State
+from jobs.store import Store
+from schemas import callback_path
+from tests.webhook.bare import exchange
+
+SECRET = "a-callback-secret-for-tests"
+PATH = callback_path("fox", SECRET)
+#: A callback that would settle the job if anything of it were believed, and a second request behind it.
+BODY = b'{"id":"t1","status":"completed","output":[{"content":[{"url":"https://c.example/1"}]}],"usage":{"cost":"1"}}'
+SECOND = (
+    f"POST {callback_path('hare', SECRET)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n".encode() + BODY
+)
+CHUNKED = f"{len(BODY):x}\r\n".encode() + BODY + b"\r\n0\r\n\r\n"
+LENGTH = f"Content-Length: {len(BODY)}\r\n"
+
+
+@pytest.fixture(scope="module")
+def running(serve: Callable[..., Any], redis_server: Any) -> Any:
+    return serve({"BOOMERANG_REDIS_URL": redis_server.url})
+
+
+@pytest.fixture
+def server(running: Any, redis_url: str, store: Store) -> Any:
+    """On an emptied Redis with two jobs that the provider has."""
+    store.enqueue([NewJob(id=job_id, text="{}", model="m") for job_id in ("fox", "hare")])
+    store.admit(2)
+    store.claim(["fox", "hare"])
+    return running
+
+
+def post(headers: str, body: bytes = BODY, path: str = PATH, version: str = "HTTP/1.1") -> bytes:
+    return f"POST {path} {version}\r\nHost: x\r\n{headers}\r\n".encode("latin-1") + body
+
+
+REFUSED = [
+    pytest.param(post(f"{LENGTH}Transfer-Encoding: chunked\r\n", CHUNKED), 400, id="length and chunked"),
+    pytest.param(post(f"Transfer-Encoding: chunked\r\n{LENGTH}", CHUNKED), 400, id="chunked and length"),
+    pytest.param(post(f"Transfer-Encoding: identity\r\n{LENGTH}"), 400, id="length and identity"),
+    pytest.param(post(LENGTH + LENGTH), 400, id="the same length twice"),
+    pytest.param(post(f"{LENGTH}Content-Length: 0\r\n"), 400, id="two lengths"),
+    pytest.param(post(f"Content-Length: {len(BODY)}, 0\r\n"), 400, id="two lengths in one"),
+    pytest.param(post("Content-Length: -1\r\n"), 400, id="a negative length"),
+    pytest.param(post(f"Content-Length: +{len(BODY)}\r\n"), 400, id="a length with a sign"),
+    pytest.param(post(f"Content-Length: 0x{len(BODY):x}\r\n"), 400, id="a length in hex"),
+    pytest.param(post("Content-Length: \u00b2\r\n"), 400, id="a length that only looks like a digit"),
+    pytest.param(post("Content-Length:\r\n"), 400, id="an empty length"),
+    pytest.param(post("Content-Length: 99999999999999999999\r\n"), 413, id="a huge length"),
+    pytest.param(post(f"Content-Length : {len(BODY)}\r\n"), 400, id="a space before the colon"),
+    pytest.param(post("Transfer-Encoding: chunked\r\n", CHUNKED), 411, id="chunked"),
+    pytest.param(post("Transfer-Encoding: CHUNKED\r\n", CHUNKED), 411, id="chunked in capitals"),
+    pytest.param(post("Transfer-Encoding: chunked\r\n", b"400000\r\n" + b"x" * 0x10), 411, id="chunked and cut off"),
+    pytest.param(post("Transfer-Encoding: chunked\r\n", b"zz\r\n"), 411, id="a chunk size that is none"),
+    pytest.param(post("Transfer-Encoding: chunked, identity\r\n", CHUNKED), 400, id="chunked is not the last"),
+    pytest.param(
+        post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", CHUNKED), 400, id="chunked twice"
+    ),
+    pytest.param(post("Transfer-Encoding: xchunked\r\n", CHUNKED), 501, id="an encoding that nobody knows"),
+    pytest.param(post("Transfer-Encoding: gzip, chunked\r\n", CHUNKED), 411, id="gzip and chunked"),
+    pytest.param(post("", b""), 411, id="no length"),
+    pytest.param(post("Transfer-Encoding: chunked\r\n", CHUNKED, version="HTTP/1.0"), 400, id="chunked in HTTP/1.0"),
+    pytest.param(post(f"{LENGTH}X-Fold: a\r\n b\r\n"), 400, id="a folded header"),
+    pytest.param(post(f"{LENGTH}X-Nul: a\0b\r\n"), 400, id="a NUL in a header"),
+    pytest.param(post(f"{LENGTH}X-Long: {'x' * 9000}\r\n"), 431, id="a long header"),
+    pytest.param(post(LENGTH + "".join(f"X-{n}: y\r\n" for n in range(500))), 431, id="500 headers"),
+    pytest.param(post(LENGTH, path=PATH + "x" * 9000), 414, id="a long path"),
+    pytest.param(post(LENGTH, version="HTTP/9.9"), 400, id="a version that is none"),
+    pytest.param(post(LENGTH, version="HTTP/0.9"), 400, id="HTTP/0.9"),
+    pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 200, 400, id="TLS"),
+    pytest.param(b"\r\n\r\n\r\n\r\n" + b"\0" * 100, 400, id="noise"),
+]
+
+
+@pytest.mark.parametrize(("request_", "status"), REFUSED)
+def test_it_is_refused_and_changes_nothing(request_: bytes, status: int, server: Any, store: Store) -> None:
+    before = store.get("fox")
+
+    # What stands behind a request that is read in two ways is where the second one is smuggled in
+    answer = exchange(server.port, request_ + SECOND)
+
+    statuses = [int(found) for found in re.findall(rb"^HTTP/1\.[01] (\d{3})", answer, re.MULTILINE)]
+    assert statuses[0] == status
+    assert store.get("fox") == before
+    # Behind one whose end is known the connection may go on; it is over behind any other
+    if status in (400, 413, 414, 431, 501):
+        assert statuses == [status]
+        assert store.get("hare").state is State.SUBMITTING
+
+
+def test_two_requests_on_one_connection_are_two(server: Any, store: Store) -> None:
+    answer = exchange(server.port, post(LENGTH) + SECOND)
+    assert answer.count(b"HTTP/1.1 204") == 2
+    assert [store.get(job_id).state for job_id in ("fox", "hare")] == [State.COMPLETED] * 2
+
+
+def test_a_sender_that_waits_to_be_told_to_go_on_is_told(server: Any, store: Store) -> None:
+    answer = exchange(server.port, post(f"{LENGTH}Expect: 100-continue\r\nConnection: close\r\n"))
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204")
+    assert store.get("fox").state is State.COMPLETED
