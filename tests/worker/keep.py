@@ -1,0 +1,189 @@
+"""Keep what this version of the service has in Redis, with a job in every state.
+
+`python -m tests.worker.keep > tests/worker/older/<name>.json`: to be run with the code of a version at its release, and
+before jobs.record.VERSION is raised. `test_older.py` has the code of the day go on from each file that is kept.
+"""
+
+import base64
+import io
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+from PIL import Image
+
+from jobs.order import NewJob
+from jobs.record import VERSION, Result
+from jobs.states import State
+from jobs.store import Store
+from ops import redis_server
+from schemas import checked_in, load_request
+from tests.worker.conftest import MOVED_CLOCK, Simulator, World, request_of
+from worker.generate import Asked, Door
+
+REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
+#: Where the notification goes: `test_older.py` puts its own listener there.
+HOOK = "http://listener.example/hook"
+AGAIN = Result(error={"code": "002016095", "message": "internal"})
+
+
+class Life:
+    """Jobs, each named after where it stands; `bought` are external ids that the provider has, as it stands."""
+
+    def __init__(self, w: World) -> None:
+        self.w = w
+        self.bought: list[str] = []
+
+    def claim(self, job_id: str, **more: Any) -> Any:
+        self.w.enqueue(job_id, **more)
+        self.w.store.admit(500)
+        (claim,) = self.w.store.claim([job_id])
+        return claim
+
+    def progress(self, job_id: str, **more: Any) -> Any:
+        claim = self.claim(job_id, **more)
+        self.w.store.started(job_id, claim.fence, f"task-of-{job_id}")
+        self.bought.append(claim.external_task_id)
+        return claim
+
+    def in_doubt(self, job_id: str, *, bought: bool) -> None:
+        claim = self.claim(job_id)
+        self.w.store.doubt(job_id, claim.fence, "read timed out")
+        self.bought += [claim.external_task_id] * bought
+
+    def make(self) -> None:
+        w, store = self.w, self.w.store
+        done = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
+        # Ended
+        self.progress("completed")
+        store.finish("completed", State.COMPLETED, done, "callback")
+        self.progress("owes-a-notification", callback_url=HOOK)
+        store.finish("owes-a-notification", State.COMPLETED, done, "callback")
+        self.claim("failed")
+        store.finish("failed", State.FAILED, Result(error={"code": "1201", "message": "no"}), "submit")
+        self.bought[:] = []
+        self.progress("cancelled-at-work")
+        store.cancel("cancelled-at-work")
+        w.store = Store(w.redis, replace(w.settings, deadline=1.0), clock=MOVED_CLOCK)
+        self.progress("expired-at-work")
+        w.store = store
+        w.ahead(2)
+        for due in store.due(100).dues:
+            if due.job.id == "expired-at-work":
+                store.expire(due, 1.0)
+        w.enqueue("cancelled-waiting")
+        store.cancel("cancelled-waiting")
+        # At the provider, or perhaps
+        self.progress("in-progress")
+        self.progress("to-be-notified", callback_url=HOOK)
+        self.progress("second-attempt")
+        store.finish("second-attempt", State.FAILED, AGAIN, "poll")
+        self.bought.remove("second-attempt")
+        self.in_doubt("in-doubt-bought", bought=True)
+        self.in_doubt("in-doubt-not-bought", bought=False)
+        self.claim("claimed-and-sent")
+        self.bought.append("claimed-and-sent")
+        self.claim("claimed")
+        # On their way
+        w.enqueue("admitted", "admitted-without-message")
+        assert set(store.admit(500).ids) >= {"admitted", "admitted-without-message"}
+        w.messages.submit([["admitted"]])
+        # Waiting
+        w.enqueue("waiting", "paused")
+        store.pause_job("paused")
+        self._batches()
+        self._image()
+        self._celery()
+        w.messages.deliver(["owes-a-notification"])
+
+    def _batches(self) -> None:
+        store = self.w.store
+
+        def enqueue(batch: str, **more: Any) -> None:
+            text = request_of().text()
+            jobs = [NewJob(id=f"{batch}-{number}", text=text, model=REQUEST["model"], **more) for number in range(3)]
+            store.enqueue(jobs, batch)
+
+        enqueue("batch", labels={"shop": "berlin"})
+        enqueue("paused-batch")
+        store.pause("paused-batch")
+        enqueue("being-cancelled")
+        store._scripts.call("begin", "being-cancelled", "cancel", "", "0")
+        enqueue("delayed", delay=1.0)
+
+    def _image(self) -> None:
+        buffer = io.BytesIO()
+        Image.new("RGB", (320, 300)).save(buffer, "PNG")
+        given = {**REQUEST, "image_list": [{"image": base64.b64encode(buffer.getvalue()).decode()}]}
+        request = checked_in(load_request(given), self.w.images.put)
+        self.w.store.enqueue([NewJob(id="with-an-image", text=request.text(), model=request.model)])
+
+    def _celery(self) -> None:
+        door = Door(self.w.store, self.w.messages, self.w.images, allow_private_hosts=True)
+        door(Asked(task_id="parked", request=REQUEST, continuation=json.dumps({"task_id": "parked"})))
+        app = Celery(broker=self.w.settings.broker_url, backend=self.w.settings.redis_url, set_as_current=False)
+        app.send_task("boomerang.generate", kwargs=REQUEST, task_id="not-received", ignore_result=True)
+        app.close()
+
+
+def kept(w: World) -> dict[str, Any]:
+    """All of Redis: key → what `restored` in test_older.py makes of it."""
+    readers = {
+        b"string": w.binary.get,
+        b"hash": w.binary.hgetall,
+        b"list": lambda key: w.binary.lrange(key, 0, -1),
+        b"set": w.binary.smembers,
+        b"zset": lambda key: w.binary.zrange(key, 0, -1, withscores=True),
+        b"stream": lambda key: [fields for _, fields in w.binary.xrange(key)],
+    }
+    keys = {}
+    for key in sorted(w.binary.scan_iter()):
+        kind = w.binary.type(key)
+        keys[key.decode()] = {"type": kind.decode(), "value": text(readers[kind](key))}
+    return keys
+
+
+def text(value: Any) -> Any:
+    """As JSON can hold it; bytes that are no text as base64."""
+    match value:
+        case bytes():
+            try:
+                return value.decode()
+            except UnicodeDecodeError:
+                return {"base64": base64.b64encode(value).decode()}
+        case dict():
+            return {name.decode(): text(each) for name, each in value.items()}
+        case list() | set() | tuple():
+            items = sorted(value) if isinstance(value, set) else value
+            return [text(each) for each in items]
+    return value
+
+
+def main() -> None:
+    """Write it to standard output."""
+    simulator = Simulator()
+    with tempfile.TemporaryDirectory() as folder, redis_server.running(Path(folder), durable=False) as server:
+        w = World(
+            server.url,
+            simulator.url,
+            connect_timeout=0.1,
+            read_timeout=0.1,
+            submit_lease=6.0,
+            lookup_grace=0.5,
+            poll_first=0.2,
+            allow_private_hosts=True,
+        )
+        life = Life(w)
+        life.make()
+        whole = {"version": VERSION, "now": w.now(), "bought": life.bought, "keys": kept(w)}
+        w.close()
+    simulator.close()
+    json.dump(whole, sys.stdout, indent=1, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    main()

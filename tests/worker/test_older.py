@@ -1,0 +1,107 @@
+"""A rolling deploy: what an older version left in Redis, jobs in every state and messages too, is taken to its end."""
+
+import base64
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.audit import audit
+from jobs.lanes import LaneSettings
+from jobs.record import VERSION
+from jobs.states import State
+from tests.worker.conftest import KEY, request_of
+from worker.provider import Provider
+from worker.settings import Settings
+
+pytestmark = pytest.mark.stack
+KEPT = sorted((Path(__file__).parent / "older").glob("*.json"))
+HOOK = "http://listener.example/hook"
+#: What becomes of each job; the others are completed.
+ENDS = {
+    "failed": State.FAILED,
+    "cancelled-waiting": State.CANCELLED,
+    "cancelled-at-work": State.CANCELLED,
+    **{f"being-cancelled-{number}": State.CANCELLED for number in range(3)},
+}
+#: They had ended before; what they cost then is not in the new ledger.
+ENDED_BEFORE = {"completed", "owes-a-notification", "failed"}
+
+
+def restored(redis: Any, whole: dict[str, Any], hook: str) -> None:
+    """Put it into Redis, as if it had been written just now: its times are moved (whole µs, all of 16 digits)."""
+    moved = int((time.time() - whole["now"]) * 1_000_000)
+
+    def told(text: str) -> str:
+        later = re.sub(r"(?<!\d)1[6-9]\d{14}(?!\d)", lambda found: str(int(found[0]) + moved), text)
+        return later.replace(HOOK, hook)
+
+    def value(given: Any) -> bytes:
+        return base64.b64decode(given["base64"]) if isinstance(given, dict) else told(given).encode()
+
+    def fields(given: Any) -> Any:
+        return {name: value(each) for name, each in given.items()}
+
+    write: dict[str, Callable[[str, Any], Any]] = {
+        "string": lambda key, given: redis.set(key, value(given)),
+        "hash": lambda key, given: redis.hset(key, mapping=fields(given)),
+        "list": lambda key, given: redis.rpush(key, *map(value, given)),
+        "set": lambda key, given: redis.sadd(key, *map(value, given)),
+        "zset": lambda key, given: redis.zadd(key, {name: at + moved * (at > 1e15) for name, at in given}),
+        "stream": lambda key, given: [redis.xadd(key, fields(each)) for each in given],
+    }
+    for key, each in whole["keys"].items():
+        write[each["type"]](key, each["value"])
+    redis.delete("test:ahead")
+
+
+def test_the_version_before_is_kept() -> None:
+    assert VERSION - 1 in {0, *(json.loads(path.read_text("utf-8"))["version"] for path in KEPT)}
+
+
+@pytest.fixture
+def fresh(run_service: Callable[..., Any]) -> Iterator[Any]:
+    """A service without jobs and, so far, without workers."""
+    with run_service(workers=()) as service:
+        yield service
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_every_job_ends_and_is_bought_once(
+    path: Path, fresh: Any, listener: Any, wait_for: Callable[..., None]
+) -> None:
+    whole, service = json.loads(path.read_text("utf-8")), fresh
+    redis, store, simulator = service.redis, service.store, service.simulator
+    # Given the provider as it stands, and Redis as the older version left it
+    with closing(Provider(Settings(provider_url=simulator.url, provider_key=KEY), LaneSettings())) as buyer:
+        for external_id in whole["bought"]:
+            buyer.submit(request_of(), external_id)
+    restored(redis, whole, f"{listener.url}/hook")
+    ids = [key.removeprefix("{b}:j:") for key in whole["keys"] if key.startswith("{b}:j:")]
+    # Then no invariant is broken by what is new in this version
+    assert audit(store) == []
+    # When a worker of this version goes on
+    service.start(0)
+    store.resume("paused-batch")
+    store.resume_job("paused")
+    ids.append("not-received")
+    wait_for(lambda: all(store.get_many(ids)), 30, "the message for a job is received")
+    wait_for(lambda: all(job.at_provider is None for job in store.get_many(ids)), 60, "every job ends")
+    wait_for(lambda: not any(job.owing for job in store.get_many(ids)), 30, "who asked is told")
+    # Then all ended as they should
+    expected = {job_id: ENDS.get(job_id, State.COMPLETED) for job_id in ids}
+    assert {job.id: job.state for job in store.get_many(ids)} == expected
+    assert {json.loads(body)["id"] for _, _, _, body in listener.got} == {"owes-a-notification", "to-be-notified"}
+    assert service.producer.AsyncResult("parked").get(10)["id"] == "parked"
+    assert store.get("second-attempt").attempt == 2
+    assert audit(store) == []
+    # And each was bought once, those that were cancelled while they waited not at all
+    tasks, twice, _ = simulator.bought()
+    assert twice == 0
+    unsent = {each for each, state in ENDS.items() if state is State.CANCELLED and each not in whole["bought"]}
+    assert tasks == len(set(ids) - ENDED_BEFORE - unsent)
