@@ -16,6 +16,7 @@ from marshmallow import fields as ma
 
 from jobs.errors import SettingsInvalid
 from jobs.lanes import LaneSettings, LanesField
+from jobs.logs import LogFormat
 from jobs.owners import KeyLimits, KeyLimitsField
 
 
@@ -115,6 +116,8 @@ class Environment(Schema):
     )
     allow_private_hosts = ma.Boolean(data_key="BOOMERANG_ALLOW_PRIVATE_HOSTS", load_default=False)
 
+    log_format = ma.Enum(LogFormat, by_value=True, data_key="BOOMERANG_LOG_FORMAT", load_default=LogFormat.TEXT)
+
     @validates_schema(skip_on_field_errors=False)
     def _check_callbacks(self, data: dict[str, Any], **_: Any) -> None:
         if data.get("public_url") and not data.get("callback_secrets"):
@@ -167,6 +170,7 @@ class Settings:
     image_store: str = field(default=IN_REDIS, repr=False)
     image_retention: float = A_DAY
     allow_private_hosts: bool = False
+    log_format: LogFormat = LogFormat.TEXT
 
     @property
     def lanes(self) -> tuple[LaneSettings, ...]:

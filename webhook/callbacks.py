@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from flask import Blueprint, Request, Response, request
 
+from jobs import logs
 from jobs.errors import StoreUnavailable
-from jobs.record import ATTEMPT_MARK
+from jobs.record import ATTEMPT_MARK, parse_external_id
 from jobs.reports import ended
 from jobs.settings import CallbackMode
 from jobs.store import Store
@@ -145,7 +146,10 @@ def _tell(external_task_id: str, report: TaskReport | None, taken: Taken) -> Non
     level = logging.WARNING if odd else logging.DEBUG
     # A word that nobody knows is the sender's text: short, and escaped so that it cannot break out of its line.
     word = f" word={report.word[:40]!a}" if report and report.status is TaskStatus.UNKNOWN else ""
-    _log.log(level, "callback job=%s status=%s outcome=%s%s", ascii(external_task_id)[1:-1], status, taken.word, word)
+    named = ascii(external_task_id)[1:-1]
+    job_id, attempt = parse_external_id(external_task_id) or (external_task_id, 0)
+    with logs.about(job=job_id, attempt=attempt):
+        _log.log(level, "callback job=%s status=%s outcome=%s%s", named, status, taken.word, word)
 
 
 def _hint(shared: Services, taken: Taken) -> None:

@@ -2,13 +2,15 @@
 
 import os
 
+from jobs import logs
 from jobs.errors import SettingsInvalid
 from webhook.app import create_app
-from webhook.logs import configure
 from webhook.settings import Settings
 
-configure()
+logs.to_stderr()
 try:
-    app = create_app(Settings.from_env(os.environ))
+    settings = Settings.from_env(os.environ)
 except SettingsInvalid as error:
     raise SystemExit(str(error)) from None
+logs.begin(settings)
+app = create_app(settings)

@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 
 from kombu.exceptions import OperationalError
 
+from jobs import logs
 from jobs.policy import next_delivery
 from jobs.record import Due, Owed
 from jobs.store import Store
@@ -37,6 +38,10 @@ class Deliverer:
         list(self._executor.map(self._deliver, self._store.owing(ids)))
 
     def _deliver(self, due: Due) -> None:
+        with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
+            self._delivered(due)
+
+    def _delivered(self, due: Due) -> None:
         for kind in sorted(due.job.owing):
             wait = None
             try:

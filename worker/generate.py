@@ -6,6 +6,7 @@ from typing import Any
 
 from celery.exceptions import TaskRevokedError
 
+from jobs import logs
 from jobs.errors import JobNotFound, NoLane
 from jobs.images import Images
 from jobs.order import NewJob
@@ -71,12 +72,13 @@ class Door:
 
         With no more than an `external_task_id` it asks for a job that is known: so a parked task is finished.
         """
-        try:
-            if set(asked.request) != {"external_task_id"}:
-                self._enqueue(asked)
-            return self._park(asked)
-        except (GenerationRefused, TaskRevokedError) as error:
-            return Ending(error)
+        with logs.about(job=asked.job_id):
+            try:
+                if set(asked.request) != {"external_task_id"}:
+                    self._enqueue(asked)
+                return self._park(asked)
+            except (GenerationRefused, TaskRevokedError) as error:
+                return Ending(error)
 
     def told(self, ending: Ending) -> None:
         """What follows from this ending has been done."""

@@ -2,6 +2,7 @@
 
 import logging
 
+from jobs.logs import about
 from jobs.store import Store
 from worker.provider import Held
 
@@ -18,4 +19,5 @@ def hold(store: Store, lane: str, held: Held) -> None:
     base, cap = THROTTLED if held.throttled else ACCOUNT
     until = store.hold(held.reason, base=base, cap=cap, least=held.retry_after, throttled=held.throttled, lane=lane)
     level = logging.INFO if held.throttled else logging.ERROR
-    log.log(level, "lane %s is on hold until %.0f: %s", lane, until, held.reason)
+    with about(lane=lane):
+        log.log(level, "lane %s is on hold until %.0f: %s", lane, until, held.reason)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, wait
 
+from jobs import logs
 from jobs.errors import ImagesUnavailable
 from jobs.health import Heard, Probe
 from jobs.images import Images
@@ -101,12 +102,17 @@ class Reconciler:
             log.warning("images that no job needs are removed later: %s", error)
 
     def _probe(self, due: Probe) -> None:
-        try:
-            probe(self._store, self._providers[due.lane], due)
-        except Exception:
-            log.exception("lane %s: the probe failed in a way that is not foreseen", due.lane)
+        with logs.about(lane=due.lane):
+            try:
+                probe(self._store, self._providers[due.lane], due)
+            except Exception:
+                log.exception("lane %s: the probe failed in a way that is not foreseen", due.lane)
 
     def _act(self, due: Due) -> None:
+        with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
+            self._acted(due)
+
+    def _acted(self, due: Due) -> None:
         try:
             if due.job.lane not in self._providers:
                 reason = f"its lane {due.job.lane} is not configured (BOOMERANG_LANES): nobody can ask for it"

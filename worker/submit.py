@@ -5,8 +5,10 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from jobs import logs
 from jobs.errors import ImageNotFound, StoreUnavailable
 from jobs.health import Heard
 from jobs.policy import ATTEMPT_BASE, ATTEMPT_CAP, MOST_TRIES, backoff
@@ -73,6 +75,10 @@ class Submitter:
         return claims
 
     def _send(self, claim: Claim, latest: float) -> _Outcome:
+        with _about(claim):
+            return self._sent(claim, latest)
+
+    def _sent(self, claim: Claim, latest: float) -> _Outcome:
         try:
             request = GenerationRequest.from_text(claim.text)
             digests = set(references(request).values())
@@ -110,10 +116,12 @@ class Submitter:
             if isinstance(outcome, Created):
                 started.append((claim.id, claim.fence, outcome.task_id))
             else:
-                self._record_other(claim, outcome)
+                with _about(claim):
+                    self._record_other(claim, outcome)
         for (job_id, fence, _), taken in zip(started, self._store.started_many(started), strict=True):
             if not taken:
-                log.info("job %s: the answer under fence %s came after its lease, or after a callback", job_id, fence)
+                with logs.about(job=job_id):
+                    log.info("job %s: the answer under fence %s came after its lease, or a callback", job_id, fence)
 
     def _record_other(self, claim: Claim, outcome: _Outcome) -> None:
         store, held = self._store, (claim.id, claim.fence)
@@ -150,3 +158,7 @@ class Submitter:
     def _fail(self, claim: Claim, error: TaskError) -> None:
         result = Result(error={"code": error.code, "message": error.message})
         self._store.finish(claim.external_task_id, State.FAILED, result, "submit", fence=claim.fence)
+
+
+def _about(claim: Claim) -> AbstractContextManager[None]:
+    return logs.about(job=claim.id, attempt=claim.attempt, lane=claim.lane)

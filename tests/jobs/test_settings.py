@@ -4,6 +4,7 @@ import pytest
 
 from jobs.errors import SettingsInvalid
 from jobs.lanes import LaneSettings
+from jobs.logs import LogFormat
 from jobs.owners import KeyLimits
 from jobs.settings import Ambiguous, CallbackMode, Environment, Settings
 
@@ -44,6 +45,7 @@ def read(**variables: str) -> Settings:
         ("IMAGE_STORE", "redis", "image_store", "redis"),
         ("IMAGE_STORE", "file:///srv/images", "image_store", "file:///srv/images"),
         ("IMAGE_RETENTION", "3600", "image_retention", 3600.0),
+        ("LOG_FORMAT", "json", "log_format", LogFormat.JSON),
         ("LANES", '[{"name": "eu", "max_in_flight": 3}]', "lanes", (LaneSettings(name="eu", max_in_flight=3),)),
         ("KEY_LIMITS", '{"shop": {"weight": 3}}', "key_limits", {"shop": KeyLimits(weight=3)}),
     ],
@@ -102,6 +104,7 @@ BAD = [
     ("IMAGE_STORE", "/srv/images"),
     ("IMAGE_STORE", "nowhere://images"),
     ("IMAGE_RETENTION", "59"),
+    ("LOG_FORMAT", "xml"),
 ]
 
 

@@ -81,7 +81,7 @@ def test_each_process_of_the_stack_is_a_service() -> None:
 @pytest.mark.parametrize("service", CELERY)
 def test_celery_is_started_with_the_app_and_a_command_it_has(service: str) -> None:
     words = command(service)
-    assert words == ["celery", "-A", "worker.main:app", service]
+    assert words == ["celery", "-q", "-A", "worker.main:app", service]
     assert service in celery_command.commands
 
 

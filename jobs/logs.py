@@ -1,0 +1,161 @@
+"""What the processes write to their logs: a line or a JSON object an event, and no secret in any of them.
+
+The mask is put on what leaves a handler, tracebacks included, and not on what we happen to log: libraries log, too. It
+knows the values of this process's own secrets, and what the others look like. In JSON each event says which job,
+attempt and lane it is about: whoever handles a job says so once (`about`), and all that is logged meanwhile has it.
+"""
+
+import json
+import logging
+import re
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import MappingProxyType, TracebackType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+
+class LogFormat(StrEnum):
+    """How an event is written."""
+
+    TEXT = "text"  #: a line, for people
+    JSON = "json"  #: an object, for machines
+
+
+HIDDEN = "***"
+#: A shorter value could be any word: it would not be hidden, but the log be spoiled.
+SHORTEST = 8
+#: Longer than any id or hash (an image's reference has 64 digits), shorter than any picture.
+_LONG = 200
+# Each repetition is bounded or followed by what it cannot match: no line takes time beyond its length.
+_SHAPES = re.compile(
+    r"(?P<kept>/callbacks/[^/\s?]+/)[^\s?\"']+"  # a callback's token
+    r"|(?P<header>\b(?:proxy-)?authorization\b[\"']?\s*[:=]\s*[\"']?(?:\w+\s+)?)[^\s\"',}]+"
+    r"|(?P<scheme>\b(?:Bearer|Basic)\s+)[^\s\"',}]+"
+    r"|(?P<url>\b[a-z][a-z0-9+.-]{0,20}://)[^/\s@\"']{0,200}:[^/\s@\"']{0,200}(?=@)"  # a password in a URL
+    r"|(?P<name>[?&][\w.-]{0,40}(?:token|key|secret|sig|signature|password|credential)[\w.-]{0,40}=)[^&\s\"'#]+"
+    r"|(?P<whsec>\bwhsec_)[A-Za-z0-9+/_-]+=*"
+    rf"|(?P<blob>)(?:data:[\w/+.-]+;base64,)?[A-Za-z0-9+/_-]{{{_LONG},}}=*",  # a picture
+    re.IGNORECASE,
+)
+_about: ContextVar[Mapping[str, Any]] = ContextVar("about", default=MappingProxyType({}))
+
+
+@contextmanager
+def about(**facts: Any) -> Iterator[None]:
+    """Say what is handled until the block ends: `job`, `attempt`, `lane`."""
+    token = _about.set({**_about.get(), **facts})
+    try:
+        yield
+    finally:
+        _about.reset(token)
+
+
+def secrets_of(settings: Any) -> frozenset[str]:
+    """Every text that a dataclass of settings keeps out of its `repr`; of addresses, the password alone."""
+    found: set[str] = set()
+    for each in fields(settings):
+        if not each.repr:
+            for value in _texts(getattr(settings, each.name)):
+                found |= _secrets_in(value)
+    return frozenset(secret for secret in found if len(secret) >= SHORTEST)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return [value] if isinstance(value, str) else [each for each in value or () if isinstance(each, str)]
+
+
+def _secrets_in(value: str) -> set[str]:
+    if "://" in value:
+        password = urlsplit(value).password or ""
+        return {password, unquote(password)}
+    # `name:secret` of producers' keys.
+    return {value, value.partition(":")[2]}
+
+
+class Mask:
+    """Hides secrets in text: the values that it was told, and whatever looks like one."""
+
+    def __init__(self, secrets: frozenset[str] = frozenset()) -> None:
+        # The longest first: one may begin like another.
+        known = sorted(secrets, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+
+    def __call__(self, text: str) -> str:
+        if self._known:
+            text = self._known.sub(HIDDEN, text)
+        return _SHAPES.sub(lambda found: f"{found[found.lastgroup or 0]}{HIDDEN}", text)
+
+
+class Guarded(logging.Formatter):
+    """Masks what another formatter writes; as JSON, once the process was told so, writes it itself."""
+
+    #: Of the process, for its logs are: handlers are made before the settings are read.
+    mask = Mask()
+    as_json = False
+
+    def __init__(self, lines: logging.Formatter | None = None) -> None:
+        super().__init__()
+        self._lines = lines or logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._object(record) if Guarded.as_json else Guarded.mask(self._lines.format(record))
+
+    def _object(self, record: logging.LogRecord) -> str:
+        told = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "process": record.process,
+            "message": record.getMessage(),
+            **_about.get(),
+        }
+        if record.exc_info and any(record.exc_info):
+            told["error"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            told["stack"] = record.stack_info
+        masked = {name: Guarded.mask(value) if isinstance(value, str) else value for name, value in told.items()}
+        return json.dumps(masked, default=lambda value: Guarded.mask(str(value)))
+
+
+def begin(settings: Any) -> None:
+    """Hide this process's secrets from now on, and write as BOOMERANG_LOG_FORMAT says; uncaught errors too."""
+    Guarded.mask = Mask(secrets_of(settings))
+    Guarded.as_json = settings.log_format is LogFormat.JSON
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def guard(logger: logging.Logger) -> None:
+    """Put the mask on what this logger's handlers write."""
+    for handler in logger.handlers:
+        if not isinstance(handler.formatter, Guarded):
+            handler.setFormatter(Guarded(handler.formatter))
+
+
+def to_stderr(level: int = logging.INFO) -> None:
+    """Let the root logger write to standard error, unless someone has configured it already."""
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.StreamHandler(sys.stderr))
+        root.setLevel(level)
+    guard(root)
+
+
+def _uncaught(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    if kind is None or error is None or not issubclass(kind, Exception):
+        sys.__excepthook__(kind or BaseException, error or BaseException(), trace)
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Guarded())
+    # Past whatever loggers and levels there are, and even where there are none yet.
+    handler.handle(logging.LogRecord("uncaught", logging.CRITICAL, "", 0, "uncaught error", None, (kind, error, trace)))
