@@ -109,8 +109,8 @@ class Batches(LaneState, Listing):
         """Accept the `staged` jobs: decided in one step, and taken in from then on by whoever is there.
 
         `affected`: jobs taken in; `clashes`: lines left out since another request got their id meanwhile. Raises
-        `NotAllowed` while something else is done to the batch, or when what was staged has been forgotten; `NoRoom`
-        where they would make more than `most` unfinished ones.
+        `NotAllowed` while something else is done to the batch, when what was staged has been forgotten, or when the
+        batch has become another producer's meanwhile; `NoRoom` where they would make more than `most` unfinished ones.
         """
         held = (options or BatchOptions()).facts()
         word = self._scripts.call("commit", token, batch_id, held, staged, at_most(most))
@@ -118,6 +118,8 @@ class Batches(LaneState, Listing):
             raise NoRoom("There is no room for all of these jobs.")
         if word == "busy":
             raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
+        if word == "taken":
+            raise NotAllowed("This batch's id is taken meanwhile; send the upload under another one.")
         if word == "gone":
             raise NotAllowed(
                 f"What was uploaded is forgotten: it paused for more than {STAGED:.0f} s, or an image of it is not "

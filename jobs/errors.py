@@ -7,6 +7,7 @@ JobsError
 ├── JobNotFound        no job has this id
 ├── BatchNotFound      no batch has this id
 ├── ImageNotFound      no image with this hash is there (any more)
+├── KeyNotFound        no producer's key has this id
 ├── NotAllowed         the job is in no state for this
 ├── NoLane             no lane takes such a job
 ├── NoRoom             there are as many unfinished jobs as there may be
@@ -63,6 +64,14 @@ class BatchNotFound(JobsError):
     def __init__(self, batch_id: str) -> None:
         super().__init__(f"There is no batch {batch_id!r}; ended batches are kept for BOOMERANG_RETENTION seconds.")
         self.batch_id = batch_id
+
+
+class KeyNotFound(JobsError):
+    """No producer's key was made under this id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"There is no key {key_id!r}; `boomerang-server keys list` shows those that there are.")
+        self.key_id = key_id
 
 
 class NotAllowed(JobsError):

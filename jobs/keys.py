@@ -29,6 +29,8 @@ SINGLE: Mapping[str, str] = {
     "uses": "uses",  # HASH hash → how often unfinished jobs name it
     "kept": "kept",  # HASH hash → its object in the image store and what its header says, as JSON
     "going": "going",  # ZSET object → µs from which on it is to be removed from the image store
+    "access": "access",  # HASH id of a producer's key → whose it is, the hash of its secret, its scopes, as JSON
+    "accessed": "accessed",  # HASH id of a producer's key → µs when it was last used, coarsely
     "changes": "changes",  # STREAM id, state: what people and Flower watch; bounded, may lose its oldest
 }
 #: name → suffix of a family of keys; the id, batch id or state name follows.

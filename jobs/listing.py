@@ -6,7 +6,7 @@ the last entry that was looked at (or, within a batch, a position): nothing that
 skipped, for neither ever changes, and no two are created at the same time.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -25,14 +25,23 @@ from jobs.waiting import with_reasons
 #: Entries looked at, at most, to fill one page.
 SCAN = 5_000
 
+#: (created before, from then on, most) → ids of that time, newest first, with their times as they are stored.
+Entries = Callable[[str, str, int], dict[str, str]]
+#: Ids → those of them that are wanted.
+Keep = Callable[[Sequence[str]], Iterable[str]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """What a list is held to: all of these labels; created at `since` or later, and before `before`."""
+    """What a list is held to: all of these labels; created at `since` or later, and before `before`.
+
+    `owner`: only what came with keys of this name; None: with any.
+    """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     since: datetime | None = None
     before: datetime | None = None
+    owner: str | None = None
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -43,7 +52,7 @@ class Filter:
         """The times of an index that are still to come, newest first: (before, from then on)."""
         ends = [micros(self.before)] if self.before else []
         ends += [int(cursor)] if cursor else []
-        return f"({min(ends)}" if ends else "+inf", str(micros(self.since)) if self.since else "-inf"
+        return str(min(ends)) if ends else "+inf", str(micros(self.since)) if self.since else "-inf"
 
     def admits(self, created: datetime, labels: Mapping[str, str]) -> bool:
         """Whether it is one of them."""
@@ -64,14 +73,13 @@ class Listing(Reading):
     ) -> Page:
         """Jobs, newest first, with labels of their own where `only` names some. `cursor` is an earlier page's."""
         only = only or Filter()
+        entries, keeps = self._of_states([state] if state else list(State)), list[Keep]()
         if only.labels:
-            keys = [self._keys.of("labelled", each) for each in only.named]
-            keep = partial(self._in_states, states=[state]) if state else None
-            ids, further = self._scan(keys, only.bounds(cursor), keep, limit)
-        else:
-            before, since = (end.removeprefix("(") for end in only.bounds(cursor))
-            row = self._scripts.call("list", before, since, limit, *([state] if state else State))
-            ids, further = row[::2], row[-1] if len(row) == 2 * limit else None
+            entries, *keeps = self._of_indexes([self._keys.of("labelled", each) for each in only.named])
+            keeps += [partial(self._in_states, states=[state])] if state else []
+        if only.owner is not None:
+            keeps.append(partial(self._owned, only.owner))
+        ids, further = _scan(entries, only.bounds(cursor), keeps, limit)
         return Page(tuple(job for job in self.get_many(ids) if job), further)
 
     def page_of_batch(
@@ -83,9 +91,10 @@ class Listing(Reading):
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """Jobs of a batch in input order. Raises `BatchNotFound`."""
+        """Jobs of a batch in input order. Raises `BatchNotFound`, also where it is another owner's."""
         only = only or Filter()
-        self.batch(batch_id)
+        if only.owner not in (None, self.batch(batch_id).owner):
+            raise BatchNotFound(batch_id)
         start = int(cursor or 0)
         found = []
         seen = 0
@@ -113,37 +122,34 @@ class Listing(Reading):
         """Batches, newest first. `cursor` is an earlier page's."""
         only = only or Filter()
         keys = [self._keys.of("grouped", each) for each in only.named] or [self._keys.single("batches")]
-        keep = partial(self._that_are, progress) if progress else None
-        ids, further = self._scan(keys, only.bounds(cursor), keep, limit)
+        entries, *keeps = self._of_indexes(keys)
+        keeps += [partial(self._that_are, progress)] if progress else []
+        keeps += [partial(self._batches_owned, only.owner)] if only.owner is not None else []
+        ids, further = _scan(entries, only.bounds(cursor), keeps, limit)
         return BatchPage(self._batches(ids), further)
 
-    def _scan(
-        self,
-        keys: Sequence[str],
-        bounds: tuple[str, str],
-        keep: Callable[[Sequence[str]], Iterable[str]] | None,
-        limit: int,
-    ) -> tuple[list[str], str | None]:
-        """Ids that are in all these indexes, of which `keep` keeps some, newest first; and where to go on."""
-        (before, since), found, seen = bounds, list[str](), 0
+    def _of_states(self, states: Sequence[State]) -> Entries:
+        """The jobs in any of these states."""
+
+        def entries(before: str, since: str, most: int) -> dict[str, str]:
+            row = self._scripts.call("list", before, since, most, *states)
+            return dict(zip(row[::2], row[1::2], strict=True))
+
+        return entries
+
+    def _of_indexes(self, keys: Sequence[str]) -> tuple[Entries, *tuple[Keep, ...]]:
+        """What the index that holds the fewest has, and what keeps of that only what is in all of them."""
         try:
             first, *others = self._fewest_first(keys)
-            while seen < SCAN:
-                rows: Any = self._client.zrevrangebyscore(first, before, since, 0, CHUNK, withscores=True)
-                at = {str(member): f"{score:.0f}" for member, score in rows}
-                in_all = self._in_all(list(at), others)
-                ids = set(keep(in_all) if keep else in_all)
-                for member in (member for member in at if member in ids):
-                    found.append(member)
-                    if len(found) == limit:
-                        return found, at[member]
-                if len(rows) < CHUNK:
-                    return found, None
-                last = f"{rows[-1][1]:.0f}"
-                before, seen = f"({last}", seen + len(rows)
         except redis.RedisError as error:
             raise translated(error) from error
-        return found, last
+
+        def entries(before: str, since: str, most: int) -> dict[str, str]:
+            end = before if before == "+inf" else f"({before}"
+            rows: Any = self._client.zrevrangebyscore(first, end, since, 0, most, withscores=True)
+            return {str(member): f"{score:.0f}" for member, score in rows}
+
+        return entries, *(partial(self._in_index, key) for key in others)
 
     def _fewest_first(self, keys: Sequence[str]) -> list[str]:
         if len(keys) == 1:
@@ -154,11 +160,19 @@ class Listing(Reading):
             sizes = dict(zip(keys, pipe.execute(), strict=True))
         return sorted(keys, key=lambda key: int(sizes[key]))
 
-    def _in_all(self, ids: list[str], keys: Sequence[str]) -> list[str]:
-        for key in keys:
-            scores: Any = self._client.zmscore(key, ids) if ids else []
-            ids = [member for member, score in zip(ids, scores, strict=True) if score is not None]
-        return ids
+    def _in_index(self, key: str, ids: Sequence[str]) -> list[str]:
+        scores: Any = self._client.zmscore(key, list(ids))
+        return [member for member, score in zip(ids, scores, strict=True) if score is not None]
+
+    def _owned(self, owner: str, ids: Sequence[str]) -> list[str]:
+        return [job_id for job_id, name in zip(ids, self.owners(ids), strict=True) if name == owner]
+
+    def _batches_owned(self, owner: str, ids: Sequence[str]) -> list[str]:
+        with self._client.pipeline(transaction=False) as pipe:
+            for batch_id in ids:
+                pipe.hget(self._keys.of("batch", batch_id), "key")
+            names = pipe.execute()
+        return [batch_id for batch_id, name in zip(ids, names, strict=True) if name == owner]
 
     def _that_are(self, progress: Progress, ids: Sequence[str]) -> list[str]:
         """Those of these batches that stand so, by their counters alone."""
@@ -185,3 +199,26 @@ class Listing(Reading):
             except BatchNotFound:
                 continue  # forgotten in this very moment
         return tuple(with_reasons(self._scripts, self.settings, found))
+
+
+def _scan(entries: Entries, bounds: tuple[str, str], keeps: Sequence[Keep], limit: int) -> tuple[list[str], str | None]:
+    """Ids that each of `keeps` keeps, newest first; and where to go on."""
+    (before, since), found, seen = bounds, list[str](), 0
+    # Where all are kept no more is read than is shown.
+    most = CHUNK if keeps else limit
+    try:
+        while seen < SCAN:
+            at = entries(before, since, most)
+            ids: Collection[str] = at
+            for keep in keeps:
+                ids = set(keep([each for each in at if each in ids])) if ids else ids
+            for member in (member for member in at if member in ids):
+                found.append(member)
+                if len(found) == limit:
+                    return found, at[member]
+            if len(at) < most:
+                return found, None
+            before, seen = at[next(reversed(at))], seen + len(at)
+    except redis.RedisError as error:
+        raise translated(error) from error
+    return found, before

@@ -82,6 +82,17 @@ class Reading:
             for job_id, fields, values in zip(ids, answers[::2], answers[1::2], strict=True)
         ]
 
+    def owners(self, ids: Sequence[str]) -> list[str | None]:
+        """The name of the producer's key that each of these jobs came with ('': none), None where there is no job."""
+        if not ids:
+            return []
+        return [None if name is None else str(name) for name in self._scripts.call("owners", *ids)]
+
+    def batch_owner(self, batch_id: str) -> str | None:
+        """The same of a batch."""
+        options = self.batch_options(batch_id)
+        return None if options is None else options.owner
+
     def results(self, ids: Sequence[str]) -> list[Result | None]:
         """How these jobs ended, in one round trip and without their records; None where there is no result."""
         if not ids:

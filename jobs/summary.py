@@ -75,7 +75,7 @@ class Lane:
     `slots`: images that it may be working on, `window`: those on their way to a worker, `ready`: jobs that wait for it.
     `held`: nothing is sent now, for a hold or because its breaker is open; `held_until`: the end of the hold, or the
     next probe. `learned`: the limit found by its refusals, None where it learns none. `settings`: None where it is
-    not configured (any more).
+    not configured (any more). `cost`: None where it is not to be told.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Lane:
     opened: int
     learned: float | None
     history: tuple[Change, ...]
-    cost: Decimal
+    cost: Decimal | None
 
     @property
     def limit(self) -> int:

@@ -5,6 +5,7 @@ import click
 from ops.audit import audit_command
 from ops.demo.run import demo
 from ops.doctor.command import doctor
+from ops.keys import keys
 from ops.recover import recover
 from ops.simulator.main import simulate
 from ops.up import up
@@ -21,4 +22,5 @@ main.add_command(demo)
 main.add_command(simulate)
 main.add_command(audit_command)
 main.add_command(doctor)
+main.add_command(keys)
 main.add_command(recover)

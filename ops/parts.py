@@ -20,7 +20,8 @@ STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "broker", "red
 WORKER_STOP_LIMIT = 40.0  # its longest call to the provider and a little
 #: The children run the code that this process runs, installed or not, and their logs are never behind.
 _PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
-_KEYS = (PROVIDER_KEY, "BOOMERANG_API_KEYS")
+_DOORS = ("BOOMERANG_ADMIN_KEYS", "BOOMERANG_API_KEYS")
+_KEYS = (PROVIDER_KEY, *_DOORS)
 #: The names of both Redis servers: the first holds the jobs.
 STATE, BROKER = "redis", "broker"
 
@@ -49,14 +50,15 @@ class Plan:
         return given or (self.url("webhook") if self.simulator is not None else None)
 
     @property
-    def api_keys(self) -> str:
-        """The producers' keys, comma-separated."""
-        return self.outside.get("BOOMERANG_API_KEYS") or self.secrets.api_key
+    def keys(self) -> dict[str, str]:
+        """The webhook's keys, by variable: those given, else one for whoever runs the stack, who may do everything."""
+        given = {name: self.outside[name] for name in _DOORS if self.outside.get(name, "").strip()}
+        return given or {"BOOMERANG_ADMIN_KEYS": f"local:{self.secrets.api_key}"}
 
     @property
-    def first_api_key(self) -> str:
-        """The first of them as a producer sends it, without its name."""
-        name, named, secret = self.api_keys.split(",")[0].strip().partition(":")
+    def first_key(self) -> str:
+        """The first of them as it is sent, without its name; an administrator's where there is one."""
+        name, named, secret = next(iter(self.keys.values())).split(",")[0].strip().partition(":")
         return secret if named else name
 
 
@@ -112,7 +114,7 @@ def service_parts(plan: Plan, redis_url: str, broker_url: str | None = None) -> 
                 *(sys.executable, "-m", "gunicorn", "--config", "python:webhook.gunicorn_conf"),
                 *("--bind", f"fd://{plan.webhook_fd}", "webhook.wsgi:app"),
             ),
-            env={**env, "BOOMERANG_API_KEYS": plan.api_keys},
+            env={**env, **plan.keys},
             ready=serves(f"{plan.url('webhook')}/readyz"),
             pass_fds=(plan.webhook_fd,),
         ),

@@ -92,8 +92,8 @@ class LocalStack:
 
     @property
     def key(self) -> str:
-        """A producer's key."""
-        return self.plan.first_api_key
+        """A key that opens everything, unless producers' alone were given."""
+        return self.plan.first_key
 
     @property
     def restarts(self) -> int:

@@ -293,7 +293,11 @@ class LaneView(Schema):
     history = fields.List(
         fields.Nested(LaneChange), required=True, metadata=_about("The last 50 changes, newest first.")
     )
-    spent = _money("Cost of every result taken in, late ones too.", required=True)
+    spent = _money(
+        "Cost of every result taken in, late ones too; null for keys without the scope admin.",
+        required=True,
+        allow_none=True,
+    )
 
 
 class LaneList(Schema):

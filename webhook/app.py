@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from jobs.access import KeyRing
 from jobs.store import Store
 from webhook import (
     auth,
@@ -14,11 +15,13 @@ from webhook import (
     images_api,
     jobs_api,
     lanes_api,
+    own,
     pages,
     problems,
     provider_door,
     spend_api,
 )
+from webhook.keys import KnownKeys
 from webhook.messages import Messages
 from webhook.metrics import StateCollector
 from webhook.openapi import create_api
@@ -52,5 +55,6 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     api.register_blueprint(spend_api.blueprint)
     api.register_blueprint(provider_door.blueprint)
     problems.register(app, {provider_door.PREFIX: provider_door.refused})
-    auth.protect(app, auth.ApiKeys(settings.api_keys))
+    auth.protect(app, KnownKeys(settings.keys, lambda: KeyRing(*shared.store.access)))
+    own.protect(app)
     return app

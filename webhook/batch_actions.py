@@ -5,6 +5,7 @@ from typing import Any
 from flask import Response
 from flask_smorest import Blueprint
 
+from jobs.access import Scope
 from jobs.batches import Acted
 from jobs.states import State
 from schemas.api import BatchResumeQuery, BatchRetryQuery
@@ -17,7 +18,7 @@ from webhook.views import answer
 blueprint = Blueprint("batch_actions", __name__, url_prefix="/v1", description="What is done to a batch as a whole.")
 
 
-@operation(blueprint, "POST", "/batches/<batch_id>/pause", {200: BatchChanged}, refusals=(404, 503))
+@operation(blueprint, "POST", "/batches/<batch_id>/pause", {200: BatchChanged}, scope=Scope.CANCEL, refusals=(404, 503))
 def pause(batch_id: str) -> Response:
     """Pause a batch.
 
@@ -31,6 +32,7 @@ def pause(batch_id: str) -> Response:
     "POST",
     "/batches/<batch_id>/resume",
     {200: BatchChanged},
+    scope=Scope.CANCEL,
     query=BatchResumeQuery,
     refusals=(404, 422, 503),
 )
@@ -43,7 +45,9 @@ def resume(query: dict[str, Any], batch_id: str) -> Response:
     return _acted(batch_id, services().store.resume(batch_id, max_cost=query.get("max_cost")))
 
 
-@operation(blueprint, "POST", "/batches/<batch_id>/cancel", {200: BatchChanged}, refusals=(404, 503))
+@operation(
+    blueprint, "POST", "/batches/<batch_id>/cancel", {200: BatchChanged}, scope=Scope.CANCEL, refusals=(404, 503)
+)
 def cancel(batch_id: str) -> Response:
     """Give up on all unfinished jobs of a batch.
 
@@ -58,6 +62,7 @@ def cancel(batch_id: str) -> Response:
     "POST",
     "/batches/<batch_id>/retry",
     {200: BatchChanged},
+    scope=Scope.CANCEL,
     query=BatchRetryQuery,
     refusals=(404, 409, 422, 503),
 )

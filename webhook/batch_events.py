@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from flask import Response, request
 from flask_smorest import Blueprint
 
+from jobs.access import Scope
 from jobs.errors import JobsError
 from jobs.shown import shown_batch
 from jobs.summary import Batch
@@ -29,7 +30,15 @@ LONGEST = 900.0
 _DONE = "done"
 
 
-@operation(blueprint, "GET", "/batches/<batch_id>/events", {200: BatchView}, content_type=EVENTS, refusals=(404, 503))
+@operation(
+    blueprint,
+    "GET",
+    "/batches/<batch_id>/events",
+    {200: BatchView},
+    scope=Scope.READ,
+    content_type=EVENTS,
+    refusals=(404, 503),
+)
 def events(batch_id: str) -> Response:
     """Follow a batch.
 

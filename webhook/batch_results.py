@@ -10,6 +10,7 @@ from typing import Any
 from flask import Response
 from flask_smorest import Blueprint
 
+from jobs.access import Scope
 from jobs.record import Job
 from jobs.shown import shown_job
 from jobs.states import State
@@ -51,6 +52,7 @@ _CSV_SCHEMA = {
     "GET",
     "/batches/<batch_id>/results",
     {200: JobView},
+    scope=Scope.READ,
     query=ResultsQuery,
     content_type=NDJSON,
     other_forms={CSV: _CSV_SCHEMA},
@@ -70,7 +72,13 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
 
 
 @operation(
-    blueprint, "GET", "/batches/<batch_id>/errors", {200: JobView}, content_type=NDJSON, refusals=(404, 422, 503)
+    blueprint,
+    "GET",
+    "/batches/<batch_id>/errors",
+    {200: JobView},
+    scope=Scope.READ,
+    content_type=NDJSON,
+    refusals=(404, 422, 503),
 )
 def errors(batch_id: str) -> Response:
     """The failed jobs of a batch.

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
+from jobs.access import Scope
 from jobs.order import BatchOptions
 from jobs.record import Priority
 from jobs.shown import shown_batch
@@ -32,6 +33,7 @@ _LONGEST_KEY = 255
     "POST",
     "/batches",
     {201: BatchAccepted},
+    scope=Scope.ENQUEUE,
     query=BatchQuery,
     body=NDJSON,
     refusals=(400, 409, 415, 422, 429, 503),
@@ -65,7 +67,7 @@ def create(query: dict[str, Any]) -> Response:
     return answer(done.view(), 201, {"Location": url_for("batches.show", batch_id=batch)})
 
 
-@operation(blueprint, "GET", "/batches", {200: BatchList}, query=BatchListQuery, refusals=(422, 503))
+@operation(blueprint, "GET", "/batches", {200: BatchList}, scope=Scope.READ, query=BatchListQuery, refusals=(422, 503))
 def page(query: dict[str, Any]) -> Response:
     """List batches.
 
@@ -77,7 +79,7 @@ def page(query: dict[str, Any]) -> Response:
     return answer({"batches": [shown_batch(batch) for batch in found.batches], "cursor": found.cursor})
 
 
-@operation(blueprint, "GET", "/batches/<batch_id>", {200: BatchView}, refusals=(404, 503))
+@operation(blueprint, "GET", "/batches/<batch_id>", {200: BatchView}, scope=Scope.READ, refusals=(404, 503))
 def show(batch_id: str) -> Response:
     """Show how far a batch is.
 
@@ -90,7 +92,7 @@ def asked_for(query: dict[str, Any]) -> tuple[BatchOptions, frozenset[str]]:
     """The options of a batch, and which of them were given."""
     given = frozenset(request.args) & {"label", "priority", "weight", "max_cost"}
     options = BatchOptions(
-        owner=caller(),
+        owner=caller().name,
         labels=query["label"],
         priority=Priority(query["priority"]) if "priority" in query else None,
         weight=query.get("weight", 1),

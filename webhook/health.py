@@ -1,8 +1,11 @@
 """/healthz, /readyz and /metrics: for whoever runs it."""
 
+from datetime import UTC, datetime
+
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from jobs.access import KeyRing
 from jobs.errors import StoreUnavailable
 from jobs.summary import Lane
 from webhook.services import Services, services
@@ -10,6 +13,7 @@ from webhook.views import answer
 
 blueprint = Blueprint("health", __name__)
 OK = "ok"
+NO_KEYS = "none: every producer is refused until BOOMERANG_API_KEYS is set, or boomerang-server keys add made one"
 
 
 @blueprint.get("/healthz")
@@ -56,7 +60,7 @@ def _notes(shared: Services, *, state_answers: bool) -> dict[str, str]:
     if not settings.callback_secrets:
         callbacks = "off: BOOMERANG_CALLBACK_SECRETS is not set, every callback is refused; jobs are polled"
     notes = {
-        "api_keys": OK if settings.api_keys else "not set: every producer is refused until BOOMERANG_API_KEYS is",
+        "api_keys": OK if settings.keys or (state_answers and _any_kept(shared)) else NO_KEYS,
         "callbacks": callbacks,
     }
     if state_answers:
@@ -69,6 +73,13 @@ def _notes(shared: Services, *, state_answers: bool) -> dict[str, str]:
         notes["room"] = room or OK
         notes["lanes"] = "; ".join(said) or OK
     return notes
+
+
+def _any_kept(shared: Services) -> bool:
+    try:
+        return any(key.opens(datetime.now(UTC)) for key in KeyRing(*shared.store.access).all())
+    except StoreUnavailable:
+        return False
 
 
 def _trouble(lane: Lane) -> str | None:

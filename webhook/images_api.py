@@ -5,6 +5,7 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint
 
+from jobs.access import Scope
 from jobs.errors import ImageNotFound
 from jobs.images import Image
 from schemas import MAX_IMAGE, REFERENCE, ImageInvalid, is_reference, read_picture
@@ -29,6 +30,7 @@ _BODY: dict[str, Any] = {
     "POST",
     "/images",
     {201: ImageView, 200: ImageView},
+    scope=Scope.ENQUEUE,
     request_body=_BODY,
     refusals=(400, 411, 413, 422, 429, 503),
 )
@@ -50,7 +52,7 @@ def create() -> Response:
     return answer(_shown(image), 201 if created else 200, {"Location": f"/v1/images/{REFERENCE}{image.hash}"})
 
 
-@operation(blueprint, "GET", "/images/<image_id>", {200: ImageView}, refusals=(404, 503))
+@operation(blueprint, "GET", "/images/<image_id>", {200: ImageView}, scope=Scope.ENQUEUE, refusals=(404, 503))
 def show(image_id: str) -> Response:
     """Ask whether an image is there; HEAD will do.
 

@@ -12,6 +12,7 @@ from jobs.errors import NoLane, NoRoom, StoreUnavailable
 from jobs.order import BatchOptions, NewJob, Outcome
 from jobs.record import Priority
 from schemas import BodyInvalid, RequestInvalid, parse_json
+from webhook.auth import caller
 from webhook.messages import SUBMIT
 from webhook.problems import ProblemError, unavailable
 from webhook.services import Services
@@ -23,6 +24,7 @@ CHUNK_BYTES = 8 * 1024 * 1024
 #: Refused lines that an answer lists; the rest is counted.
 MOST_ERRORS = 1_000
 
+TAKEN = "This batch's id (or Idempotency-Key) is taken; send the upload under another one."
 CONFLICT = (
     "is taken by another request; to send this one give it another id, or send exactly the same request as before"
 )
@@ -45,9 +47,14 @@ class Upload:
     errors: list[dict[str, Any]] = field(default_factory=list)
 
     def join(self, there: BatchOptions | None) -> None:
-        """A batch that is there already has options, which hold. Raises a problem where others are asked for."""
+        """A batch that is there already has options, which hold. Raises a problem where others are asked for.
+
+        Another producer's is taken, and nothing is told of it.
+        """
         if there is None:
             return
+        if not caller().sees(there.owner):
+            raise ProblemError(409, TAKEN)
         wrong = {
             name: [f"is {_told(theirs)} since the batch was begun; leave it out, or send it as it was then"]
             for name, ours, theirs in (
@@ -139,7 +146,7 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
             enqueued = store.enqueue(jobs, batch, done.options, most=shared.pressure.limit(_size(jobs)))
             if enqueued.wake:
                 shared.send(SUBMIT)
-            if not done.count_all(chunk, enqueued.outcomes):
+            if not done.count_all(chunk, shared.told(jobs, enqueued.outcomes)):
                 raise shared.pressure.refused(
                     f"{done.accepted + done.known:,} jobs of this upload are taken in. "
                     f"Send the same upload again later, with ?id={batch}: it goes on where it stopped.",
@@ -186,7 +193,8 @@ def _stage(shared: Services, token: str, done: Upload, chunks: Iterable[list[tup
             if done.rejected:
                 continue  # only to find what else is wrong
             jobs = [job for _, job in chunk]
-            if not done.count_all(chunk, store.stage(token, jobs, most=shared.pressure.limit(_size(jobs)))):
+            outcomes = store.stage(token, jobs, most=shared.pressure.limit(_size(jobs)))
+            if not done.count_all(chunk, shared.told(jobs, outcomes)):
                 done.accepted = 0
                 raise shared.pressure.refused(**done.view())
         whole = done.rejected == 0

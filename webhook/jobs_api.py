@@ -5,6 +5,7 @@ from typing import Any
 from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
+from jobs.access import Scope
 from jobs.errors import BatchNotFound
 from jobs.order import NewJob
 from jobs.shown import shown_job
@@ -27,7 +28,15 @@ from webhook.views import answer
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Generation jobs, one at a time.")
 
 
-@operation(blueprint, "POST", "/jobs", {201: JobView, 200: JobView}, body=JSON, refusals=(409, 411, 413, 422, 429, 503))
+@operation(
+    blueprint,
+    "POST",
+    "/jobs",
+    {201: JobView, 200: JobView},
+    scope=Scope.ENQUEUE,
+    body=JSON,
+    refusals=(409, 411, 413, 422, 429, 503),
+)
 def create() -> Response:
     """Enqueue a job.
 
@@ -38,7 +47,7 @@ def create() -> Response:
     length = checked_length(request, shared.settings.max_body)
     data = parse_json(read_whole(request, length))
     wanted = shared.load(data)
-    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller())
+    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller().name)
     outcome = shared.enqueue(job)
     if outcome is Outcome.CONFLICT:
         raise ProblemError(
@@ -49,7 +58,7 @@ def create() -> Response:
     return answer(shown_job(shared.store.get(job.id)), status, location)
 
 
-@operation(blueprint, "GET", "/jobs", {200: JobList}, query=JobQuery, refusals=(422, 503))
+@operation(blueprint, "GET", "/jobs", {200: JobList}, scope=Scope.READ, query=JobQuery, refusals=(422, 503))
 def page(query: dict[str, Any]) -> Response:
     """List jobs.
 
@@ -60,7 +69,9 @@ def page(query: dict[str, Any]) -> Response:
     return answer({"jobs": [shown_job(job) for job in found.jobs], "cursor": found.cursor})
 
 
-@operation(blueprint, "GET", "/jobs/<job_id>", {200: JobView}, query=WaitQuery, refusals=(404, 422, 503))
+@operation(
+    blueprint, "GET", "/jobs/<job_id>", {200: JobView}, scope=Scope.READ, query=WaitQuery, refusals=(404, 422, 503)
+)
 def show(query: dict[str, Any], job_id: str) -> Response:
     """Show a job, or wait for its end.
 
@@ -77,7 +88,7 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     return answer(shown_job(store.explained(store.get(job_id))), headers={"Retry-After": "1"})
 
 
-@operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, refusals=(404, 409, 503))
+@operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
 def cancel(job_id: str) -> Response:
     """Give up on a job.
 
@@ -86,7 +97,7 @@ def cancel(job_id: str) -> Response:
     return _changed(job_id, services().store.cancel(job_id))
 
 
-@operation(blueprint, "POST", "/jobs/<job_id>/pause", {200: JobView}, refusals=(404, 409, 503))
+@operation(blueprint, "POST", "/jobs/<job_id>/pause", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
 def pause(job_id: str) -> Response:
     """Keep a waiting job from being sent, until it is resumed.
 
@@ -95,13 +106,13 @@ def pause(job_id: str) -> Response:
     return _changed(job_id, services().store.pause_job(job_id))
 
 
-@operation(blueprint, "POST", "/jobs/<job_id>/resume", {200: JobView}, refusals=(404, 409, 503))
+@operation(blueprint, "POST", "/jobs/<job_id>/resume", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
 def resume(job_id: str) -> Response:
     """Let a paused job go on, at its old place."""
     return _changed(job_id, services().store.resume_job(job_id))
 
 
-@operation(blueprint, "POST", "/jobs/<job_id>/retry", {200: JobView}, refusals=(404, 409, 503))
+@operation(blueprint, "POST", "/jobs/<job_id>/retry", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
 def retry(job_id: str) -> Response:
     """Queue a job again that ended without pictures.
 

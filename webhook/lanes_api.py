@@ -1,10 +1,14 @@
 """/v1/lanes: the provider's accounts."""
 
+from dataclasses import replace
+
 from flask import Response
 from flask_smorest import Blueprint
 
+from jobs.access import Scope
 from jobs.shown import shown_lane
 from schemas.views import LaneList
+from webhook.auth import caller
 from webhook.openapi import operation
 from webhook.services import services
 from webhook.views import answer
@@ -12,11 +16,14 @@ from webhook.views import answer
 blueprint = Blueprint("lanes", __name__, url_prefix="/v1", description="The ways to the provider.")
 
 
-@operation(blueprint, "GET", "/lanes", {200: LaneList}, refusals=(503,))
+@operation(blueprint, "GET", "/lanes", {200: LaneList}, scope=Scope.READ, refusals=(503,))
 def lanes() -> Response:
     """Show the ways to the provider.
 
     What is under way, what waits, the limits, and whether and why nothing is being sent. After the lanes that are
-    configured come those that are not and have jobs left, and pools of jobs that no lane takes.
+    configured come those that are not and have jobs left, and pools of jobs that no lane takes. What was spent through
+    them is shown to keys with the scope `admin` alone.
     """
-    return answer({"lanes": [shown_lane(lane) for lane in services().store.lanes()]})
+    known = services().store.lanes()
+    told = known if caller().admin else [replace(lane, cost=None) for lane in known]
+    return answer({"lanes": [shown_lane(lane) for lane in told]})

@@ -3,8 +3,11 @@
 from typing import Any
 
 from jobs.listing import Filter
+from webhook.own import owner
 
 
 def held_to(query: dict[str, Any]) -> Filter:
-    """What a list query (`schemas.api.ListQuery`) asks for beside the state."""
-    return Filter(labels=query["label"], since=query.get("created_after"), before=query.get("created_before"))
+    """What a list query (`schemas.api.ListQuery`) asks for beside the state, of what the caller may see."""
+    return Filter(
+        labels=query["label"], since=query.get("created_after"), before=query.get("created_before"), owner=owner()
+    )

@@ -100,5 +100,5 @@ class StateCollector(Collector):
         yield family(gauge, "boomerang_breaker_open", "Whether the lane's circuit breaker is open.", open_)
         opened = (lane.opened for lane in lanes)
         yield family(CounterMetricFamily, "boomerang_breaker_opened", "How often it has opened.", opened)
-        spent = (float(lane.cost) for lane in lanes)
+        spent = (float(lane.cost or 0) for lane in lanes)
         yield family(CounterMetricFamily, "boomerang_spent_usd", "Cost of all results taken in.", spent)

@@ -7,8 +7,10 @@ from flask import Flask
 from flask_smorest import Api, Blueprint
 from marshmallow import RAISE, Schema
 
+from jobs.access import Scope
 from schemas.api import component_names, generation_request_openapi
 from schemas.views import Problem
+from webhook.auth import needs
 
 #: Where the pages' scripts are served from (webhook.pages): nothing is loaded from elsewhere.
 ASSETS = "/docs/assets/"
@@ -46,7 +48,11 @@ def create_api(app: Flask) -> Any:
     api = BoomerangApi(app)
     api.spec.components.security_scheme(
         "bearer",
-        {"type": "http", "scheme": "bearer", "description": "A key of BOOMERANG_API_KEYS without its name."},
+        {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A producer's key; each call says which scope it must have.",
+        },
     )
     for name, schema in component_names().items():
         api.spec.components.schema(name, schema=schema)
@@ -63,6 +69,7 @@ def operation(
     path: str,
     answers: Mapping[int, type[Schema]],
     *,
+    scope: Scope,
     content_type: str = JSON,
     other_forms: Mapping[str, Mapping[str, Any]] | None = None,
     query: type[Schema] | None = None,
@@ -71,14 +78,16 @@ def operation(
     request_body: Mapping[str, Any] | None = None,
     refusals: Sequence[int] = (),
 ) -> Callable[[View], View]:
-    """Decorator: routes a view and documents it; its docstring is the text.
+    """Decorator: routes a view and documents it; its docstring is the text. A key must have the `scope` for it.
 
     The view gets what `query` loaded as its first argument, reads its own body (`body` is the content type of the
     generation requests in it, `body_schema` the form of each; `request_body` describes a body of another kind), and
     answers in the form of `answers` by itself, as `content_type`; `other_forms` are those that it can be asked for, by
     content type.
     """
-    described: dict[str, Any] = {"requestBody": request_body} if request_body else {}
+    described: dict[str, Any] = {"x-scope": scope.value}
+    if request_body:
+        described["requestBody"] = request_body
     if other_forms:
         content = {form: {"schema": schema} for form, schema in other_forms.items()}
         described["responses"] = {status: {"content": content} for status in answers}
@@ -90,8 +99,11 @@ def operation(
         }
 
     def decorate(view: View) -> View:
-        wrapped: Any = view
-        for status in refusals:
+        view.__doc__ = f"{view.__doc__}\n\n    The key must have the scope `{scope}`."
+        wrapped: Any = needs(scope, view)
+        for status in (401, 403, *refusals):
+            if status in answers:
+                continue
             wrapped = blueprint.alt_response(status, "DEFAULT_ERROR", success=False)(wrapped)
         for status, schema in answers.items():
             wrapped = blueprint.alt_response(status, schema=schema, content_type=content_type)(wrapped)

@@ -11,6 +11,7 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint
 
+from jobs.access import Scope
 from jobs.errors import JobNotFound
 from jobs.order import NewJob
 from jobs.record import Job, parse_external_id
@@ -22,6 +23,7 @@ from webhook.auth import caller
 from webhook.bodies import checked_length, read_whole
 from webhook.intake import new_id
 from webhook.openapi import JSON, operation
+from webhook.own import check_job
 from webhook.problems import ProblemError
 from webhook.services import services
 from webhook.views import answer
@@ -32,9 +34,10 @@ blueprint = Blueprint(
 )
 
 #: Kling's codes for what the model pages have none for: the body cannot be read, a value is illegal, and so on.
-MALFORMED, ILLEGAL, UNKNOWN, CONFLICT = "1200", "1201", "1203", "1201"
+MALFORMED, ILLEGAL, UNKNOWN, CONFLICT, FORBIDDEN = "1200", "1201", "1203", "1201", "1103"
 _CODES: Mapping[int, str] = {
     401: "1000",
+    403: FORBIDDEN,
     404: UNKNOWN,
     409: CONFLICT,
     422: ILLEGAL,
@@ -71,7 +74,8 @@ _EITHER: Mapping[str, Any] = {"anyOf": [_ENVELOPE, {"$ref": "#/components/schema
     blueprint,
     "POST",
     "/generation",
-    {200: TaskAccepted, **dict.fromkeys((400, 401, 409, 411, 413, 429, 503), TaskRefused)},
+    {200: TaskAccepted, **dict.fromkeys((400, 401, 403, 409, 411, 413, 429, 503), TaskRefused)},
+    scope=Scope.ENQUEUE,
     body=JSON,
     body_schema=_EITHER,
 )
@@ -86,7 +90,7 @@ def submit() -> Response:
     length = checked_length(request, shared.settings.max_body)
     data = unwrapped(parse_json(read_whole(request, length)))
     wanted = replace(shared.load(data), callback_form=CallbackForm.TASK)
-    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller())
+    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller().name)
     outcome = shared.enqueue(job)
     if outcome is Outcome.CONFLICT:
         raise ProblemError(
@@ -100,7 +104,11 @@ def submit() -> Response:
 
 
 @operation(
-    blueprint, "GET", "/generation/task/<task_id>", {200: TaskView, **dict.fromkeys((401, 404, 503), TaskRefused)}
+    blueprint,
+    "GET",
+    "/generation/task/<task_id>",
+    {200: TaskView, **dict.fromkeys((401, 403, 404, 503), TaskRefused)},
+    scope=Scope.READ,
 )
 def show(task_id: str) -> Response:
     """Show a task, as the provider does.
@@ -116,6 +124,7 @@ def _found(task_id: str) -> Job:
     if parsed is not None:
         job_id, attempt = parsed
         try:
+            check_job(job_id)
             job = services().store.get(job_id)
         except JobNotFound:
             pass

@@ -1,6 +1,6 @@
 """What the views of one app share. Nothing here connects before it is used, so a process may fork after building it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +22,7 @@ from schemas import (
     load_request,
     without_images,
 )
+from webhook.auth import caller
 from webhook.messages import SUBMIT
 from webhook.metrics import Counters
 from webhook.pressure import Pressure
@@ -113,7 +114,7 @@ class Services:
         429 where there is no room for a new one. Raises `RequestInvalid` where an image that it names is not there.
         """
         enqueued = self.store.enqueue([job], most=self.pressure.limit(len(job.text)))
-        outcome = enqueued.outcomes[0]
+        (outcome,) = self.told([job], enqueued.outcomes)
         if outcome is Outcome.FULL:
             raise self.pressure.refused()
         self.counters.jobs.labels(outcome.value).inc()
@@ -122,6 +123,16 @@ class Services:
         if outcome is Outcome.IMAGELESS:
             raise self.imageless(job)
         return outcome
+
+    def told(self, jobs: Sequence[NewJob], outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """The outcomes as the caller is told them: an id that is another producer's is taken, whatever is under it."""
+        if caller().admin:
+            return list(outcomes)
+        known = [job.id for job, outcome in zip(jobs, outcomes, strict=True) if outcome is Outcome.KNOWN]
+        owners = dict(zip(known, self.store.owners(known), strict=True))
+        # None: not there yet, but staged by the same upload.
+        theirs = {job_id for job_id, owner in owners.items() if owner not in (None, caller().name)}
+        return [Outcome.CONFLICT if job.id in theirs else outcome for job, outcome in zip(jobs, outcomes, strict=True)]
 
     def send(self, task: str, *args: str) -> None:
         """Send a hint, and count whether it went."""

@@ -1,11 +1,13 @@
-"""The settings of the webhook process: the shared ones, the producers' keys, and how large a body may be."""
+"""The settings of the webhook process: the shared ones, the keys, and how large a body may be."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from marshmallow import Schema, ValidationError, validate
+from marshmallow import Schema, ValidationError, validate, validates_schema
 from marshmallow import fields as ma
 
 from jobs import settings as shared
+from jobs.access import Scope
 from schemas.signatures import check_secrets
 from webhook.addresses import Network, Networks
 from webhook.keys import Key
@@ -49,6 +51,7 @@ class Environment(shared.Environment):
     """The variables of this process, as text."""
 
     api_keys = shared.CommaSeparated(data_key="BOOMERANG_API_KEYS", load_default=list, validate=_valid_keys)
+    admin_keys = shared.CommaSeparated(data_key="BOOMERANG_ADMIN_KEYS", load_default=list, validate=_valid_keys)
     max_callback = ma.Integer(
         data_key="BOOMERANG_MAX_CALLBACK", load_default=CALLBACK_LIMIT, validate=validate.Range(min=1024)
     )
@@ -62,18 +65,25 @@ class Environment(shared.Environment):
     max_unfinished = ma.Integer(data_key="BOOMERANG_MAX_UNFINISHED", load_default=0, validate=validate.Range(min=0))
     max_memory = ma.Float(data_key="BOOMERANG_MAX_MEMORY", load_default=MEMORY_SHARE, validate=_share_or_bytes)
 
+    @validates_schema
+    def _check_keys(self, data: dict[str, Any], **_: Any) -> None:
+        digests = {Key.parse(text).digest for text in data["api_keys"]}
+        if any(Key.parse(text).digest in digests for text in data["admin_keys"]):
+            raise ValidationError("has a secret of BOOMERANG_API_KEYS; every key needs its own", "admin_keys")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(shared.Settings):
     """What the webhook needs to know. Sizes in bytes.
 
-    `api_keys` as webhook.keys reads them; without any every producer is refused. Beyond `max_unfinished` jobs (0: any
-    number) or `max_memory` (up to 1 a share of Redis's own limit, above it bytes, 0: any) no more are taken in. With
-    `signature_secrets` callbacks must be signed, too; with `callback_addresses` they must come from one of these, as
-    `trusted_proxies` tell it.
+    `api_keys` (producers') and `admin_keys` (which may do everything) as webhook.keys reads them. Beyond
+    `max_unfinished` jobs (0: any number) or `max_memory` (up to 1 a share of Redis's own limit, above it bytes, 0: any)
+    no more are taken in. With `signature_secrets` callbacks must be signed, too; with `callback_addresses` they must
+    come from one of these, as `trusted_proxies` tell it.
     """
 
     api_keys: tuple[str, ...] = field(default=(), repr=False)
+    admin_keys: tuple[str, ...] = field(default=(), repr=False)
     max_callback: int = CALLBACK_LIMIT
     max_body: int = JOB_LIMIT
     signature_secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -81,6 +91,12 @@ class Settings(shared.Settings):
     trusted_proxies: tuple[Network, ...] = ()
     max_unfinished: int = 0
     max_memory: float = MEMORY_SHARE
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The keys that the environment names."""
+        everything = frozenset({Scope.ADMIN})
+        return (*map(Key.parse, self.api_keys), *(Key.parse(text, everything) for text in self.admin_keys))
 
     @classmethod
     def environment(cls) -> Schema:

@@ -6,10 +6,12 @@ from typing import Any
 from flask import Response
 from flask_smorest import Blueprint
 
-from jobs.money import By, Only
+from jobs.access import Scope
+from jobs.money import By, Only, Spend
 from jobs.shown import shown_spend
 from schemas.spending import MOST_DAYS, USUAL_DAYS, SpendQuery, SpendView
 from webhook.openapi import operation
+from webhook.own import owner
 from webhook.problems import ProblemError
 from webhook.services import services
 from webhook.views import answer
@@ -17,16 +19,21 @@ from webhook.views import answer
 blueprint = Blueprint("spend", __name__, url_prefix="/v1", description="What was spent.")
 
 
-@operation(blueprint, "GET", "/spend", {200: SpendView}, query=SpendQuery, refusals=(422, 503))
+@operation(blueprint, "GET", "/spend", {200: SpendView}, scope=Scope.READ, query=SpendQuery, refusals=(422, 503))
 def spend(query: dict[str, Any]) -> Response:
     """Show what was spent.
 
     Money counts on the day (UTC) on which its result came, late results and failures that the provider billed with it.
-    It is told even of batches that are forgotten; days are kept for more than a year.
+    It is told even of batches that are forgotten; days are kept for more than a year. What others spent is shown to
+    keys with the scope `admin` alone.
     """
     days = _days(query.pop("first", None), query.pop("last", None))
-    by = By(query.pop("by"))
-    return answer(shown_spend(services().store.spend(by, *days, Only(**query))))
+    by, whose = By(query.pop("by")), owner()
+    if whose is None:
+        return answer(shown_spend(services().store.spend(by, *days, Only(**query))))
+    if query.pop("key", whose) != whose:
+        return answer(shown_spend(Spend(by, ())))  # as of a key that nobody has
+    return answer(shown_spend(services().store.spend(by, *days, Only(**query, key=whose))))
 
 
 def _days(first: date | None, last: date | None) -> tuple[date, date]:

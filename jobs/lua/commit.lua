@@ -2,7 +2,7 @@
 -- ARGV: token of the upload, batch, its options as JSON, how many were staged, most unfinished jobs there may be ('':
 --       any)
 -- Returns: begun | empty (nothing new was staged) | busy (something is being done to the batch) | gone (they, or
---   images that they name, expired) | full (there is no room for all)
+--   images that they name, expired) | full (there is no room for all) | taken (the batch is another producer's)
 arity(5)
 local token, batch, now = ARGV[1], ARGV[2], clock()
 local key = KEY.batch .. batch
@@ -13,6 +13,7 @@ end
 local images = pinned_images(token)
 if redis.call('LLEN', KEY.staged .. token) ~= tonumber(ARGV[4]) or not are_there(images) then return 'gone' end
 if tonumber(ARGV[4]) > (room(ARGV[5]) or math.huge) then return 'full' end
+if redis.call('EXISTS', key) == 1 and batch_of(batch).owner ~= (cjson.decode(ARGV[3]).key or '') then return 'taken' end
 open_batch(batch, now, ARGV[3])
 if ARGV[4] == '0' then return 'empty' end
 redis.call('PERSIST', KEY.staged .. token)

@@ -18,6 +18,7 @@ from ops.doctor.images import look_at_images
 from ops.doctor.service import (
     look_at_callbacks,
     look_at_flower,
+    look_at_keys,
     look_at_provider,
     look_at_rounds,
     look_at_secrets,
@@ -77,6 +78,7 @@ def examine(env: Mapping[str, str], flower: str) -> Iterator[Finding]:
     yield from look_at_callbacks(webhook)
     yield from look_at_provider(worker)
     yield from look_at_flower(flower)
+    yield from look_at_keys(webhook)
     yield from look_at_secrets(webhook, worker)
 
 

@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 import requests
 
+from jobs.access import KeyRing
 from jobs.errors import StoreUnavailable
+from jobs.keys import Keys
 from jobs.store import Store, connect
 from ops.doctor.finding import Finding, bad, ok, warning
 from schemas import callback_path
@@ -132,10 +134,11 @@ def look_at_flower(address: str) -> Iterator[Finding]:
 
 def look_at_secrets(webhook: WebhookSettings, worker: WorkerSettings) -> Iterator[Finding]:
     """Whether secrets can be guessed. None of them is shown."""
-    keys = [key.partition(":")[2] or key for key in webhook.api_keys]
+    keys, admins = _secrets_of(webhook.api_keys), _secrets_of(webhook.admin_keys)
     named: dict[str, Sequence[str]] = {
         "BOOMERANG_CALLBACK_SECRETS": webhook.callback_secrets,
         "BOOMERANG_API_KEYS": keys,
+        "BOOMERANG_ADMIN_KEYS": admins,
     }
     for name, secrets in named.items():
         if weak := sum(bits(secret) < FEW_BITS for secret in secrets):
@@ -143,11 +146,32 @@ def look_at_secrets(webhook: WebhookSettings, worker: WorkerSettings) -> Iterato
             yield bad(name, f"{weak} of {len(secrets)} can be guessed", do)
         elif secrets:
             yield ok(name, f"{len(secrets)}, none easily guessed")
-    if not keys:
-        yield warning("BOOMERANG_API_KEYS", "not set: every producer is refused", "Set it where the webhook runs.")
-    if shared := {*keys} & {*webhook.callback_secrets, worker.provider_key}:
+    if shared := {*keys, *admins} & {*webhook.callback_secrets, worker.provider_key}:
         do = "Give each its own: whoever has one must not have the other."
         yield bad("secrets", f"{len(shared)} serve two purposes", do)
+
+
+def look_at_keys(settings: WebhookSettings) -> Iterator[Finding]:
+    """Whether there is a key that opens anything."""
+    client = connect(settings.redis_url, most_connections=2)
+    try:
+        kept = sum(key.opens(datetime.now(UTC)) for key in KeyRing(client, Keys()).all())
+    except StoreUnavailable:
+        return  # said already
+    finally:
+        client.close()
+    named = len(settings.keys)
+    if named or kept:
+        yield ok("keys", f"{named} of the environment, {kept} kept beside the jobs")
+    else:
+        do = "Make one: boomerang-server keys add NAME; or set BOOMERANG_API_KEYS where the webhook runs."
+        yield warning("keys", "there are none: every producer is refused", do)
+
+
+def _secrets_of(keys: Sequence[str]) -> list[str]:
+    """The secrets themselves, of those that the environment does not name by a hash."""
+    secrets = [key.partition(":")[2] or key for key in keys]
+    return [secret for secret in secrets if not secret.startswith("sha256:")]
 
 
 def bits(secret: str) -> float:

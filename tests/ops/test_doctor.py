@@ -10,14 +10,23 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from jobs.access import PRODUCER, KeyRing
 from jobs.bucket import MARKER
 from jobs.settings import Settings
 from jobs.store import Store
 from ops import parts
 from ops.cli import main
-from ops.doctor.finding import Level
+from ops.doctor.finding import Finding, Level
 from ops.doctor.images import look_at_images
-from ops.doctor.service import FEW_BITS, bits, look_at_callbacks, look_at_flower, look_at_rounds, look_at_secrets
+from ops.doctor.service import (
+    FEW_BITS,
+    bits,
+    look_at_callbacks,
+    look_at_flower,
+    look_at_keys,
+    look_at_rounds,
+    look_at_secrets,
+)
 from ops.doctor.state import judge
 from ops.stack import LocalStack, Options
 from webhook.settings import Settings as WebhookSettings
@@ -82,6 +91,25 @@ def test_weak_and_shared_secrets_are_told_and_not_shown() -> None:
         (Level.BAD, "secrets"),
     }
     assert not [each for each in found if LONG in repr(each) or "password-" in repr(each)]
+
+
+def test_secrets_that_the_environment_names_by_their_hash_cannot_be_judged() -> None:
+    hashed = WebhookSettings(api_keys=(f"shop:sha256:{'a' * 64}",), admin_keys=("boss:weak",))
+    found = list(look_at_secrets(hashed, WorkerSettings()))
+    assert [(each.level, each.about) for each in found] == [(Level.BAD, "BOOMERANG_ADMIN_KEYS")]
+
+
+def test_somebody_must_have_a_key(redis_url: str, store: Store) -> None:
+    def look(**keys: Any) -> Finding:
+        (found,) = look_at_keys(WebhookSettings(redis_url=redis_url, **keys))
+        return found
+
+    assert look().level is Level.WARNING
+    assert look(api_keys=("shop:one",)).level is Level.OK
+    key, _ = KeyRing(*store.access).add("shop", PRODUCER)
+    assert look().level is Level.OK
+    KeyRing(*store.access).revoke(key.id)
+    assert look().level is Level.WARNING
 
 
 def test_rounds_of_reconcile(redis_url: str, store: Store) -> None:
@@ -182,7 +210,7 @@ def test_a_stack_as_we_ship_it(tmp_path: Path, wait_for: Callable[..., None]) ->
     with LocalStack(Options(folder=tmp_path / "stack", flower=False), lambda *_: None) as stack:
         env = parts.environment(stack.plan, stack.redis_url, stack.broker_url) | {
             "BOOMERANG_PROVIDER_KEY": stack.plan.secrets.provider_key,
-            "BOOMERANG_API_KEYS": stack.plan.api_keys,
+            **stack.plan.keys,
         }
 
         def run() -> tuple[int, dict[str, str]]:

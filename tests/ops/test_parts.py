@@ -35,7 +35,7 @@ def test_with_the_simulator_the_pieces_know_each_other(tmp_path: Path) -> None:
     assert worker.callback_secrets == webhook.callback_secrets == (made.secrets.callback_secret,)
     assert worker.redis_url == webhook.redis_url == REDIS
     assert worker.broker_url == worker.result_url == webhook.broker_url == BROKER
-    assert webhook.api_keys == (made.secrets.api_key,)
+    assert webhook.admin_keys == (f"local:{made.secrets.api_key}",)
     assert worker.allow_private_hosts
     assert webhook.allow_private_hosts
 
@@ -65,7 +65,7 @@ def test_producers_keys_go_to_the_webhook_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keys", ["one,two", " shop:one ,two", "one", "shop:one"])
 def test_what_a_producer_sends_is_the_secret_without_its_name(tmp_path: Path, keys: str) -> None:
-    assert plan(tmp_path, {"BOOMERANG_API_KEYS": keys}).first_api_key == "one"
+    assert plan(tmp_path, {"BOOMERANG_API_KEYS": keys}).first_key == "one"
 
 
 def test_no_secret_stands_on_a_command_line_but_the_simulators_own_key(tmp_path: Path) -> None:

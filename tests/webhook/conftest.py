@@ -42,7 +42,7 @@ FAILED = {
 
 @pytest.fixture
 def settings(redis_url: str) -> Settings:
-    return Settings(redis_url=redis_url, broker_url=redis_url, api_keys=(KEY,), callback_secrets=(SECRET,))
+    return Settings(redis_url=redis_url, broker_url=redis_url, admin_keys=(KEY,), callback_secrets=(SECRET,))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def app(settings: Settings, store: Store) -> Flask:
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """A producer with a key."""
+    """With a key that opens everything."""
     client = app.test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {KEY}"
     return client
@@ -141,7 +141,7 @@ def serve() -> Iterator[Callable[..., Server]]:
     running: list[tuple[subprocess.Popen[str], threading.Thread]] = []
 
     def start(env: dict[str, str], *options: str) -> Server:
-        ours = {"BOOMERANG_API_KEYS": KEY, "BOOMERANG_CALLBACK_SECRETS": SECRET}
+        ours = {"BOOMERANG_ADMIN_KEYS": KEY, "BOOMERANG_CALLBACK_SECRETS": SECRET}
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "webhook.wsgi:app", "-b", "127.0.0.1:0", *options],
             cwd=ROOT,

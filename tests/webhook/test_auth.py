@@ -1,13 +1,19 @@
+import hashlib
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.store import Store
+from jobs.access import PRODUCER, KeyRing, Scope
+from jobs.errors import StoreUnavailable
+from jobs.store import Store, connect
 from webhook.app import create_app
-from webhook.auth import PUBLIC, ApiKeys, caller
+from webhook.auth import PUBLIC, caller, of_header, scope_of
+from webhook.keys import FRESH, Caller, Key, KnownKeys
 from webhook.problems import ProblemError
 from webhook.settings import Settings
 
@@ -47,6 +53,14 @@ def test_what_is_not_there_under_v1_is_not_told_to_strangers(app: Flask, client:
     assert client.delete("/v1/jobs").status_code == 405
 
 
+def no_ring() -> KeyRing:
+    raise AssertionError("nothing but a key of ours is looked up")
+
+
+def known(*texts: str) -> KnownKeys:
+    return KnownKeys([Key.parse(text) for text in texts], no_ring)
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -60,21 +74,23 @@ def test_what_is_not_there_under_v1_is_not_told_to_strangers(app: Flask, client:
         "Bearer onee",
         "Bearer one two",
         "Bearer \xe9\xff",
+        "Bearer bmr_0123456789ab_short",
     ],
 )
 def test_what_is_no_key_is_refused(header: str | None) -> None:
     with pytest.raises(ProblemError) as caught:
-        ApiKeys(["one", "two"]).check(header)
+        of_header(known("one", "two"), header)
     assert caught.value.status == 401
     assert caught.value.detail
 
 
 @pytest.mark.parametrize("header", ["Bearer one", "Bearer two", "bearer one", "Bearer  two "])
 def test_each_key_opens(header: str) -> None:
-    ApiKeys(["one", "two"]).check(header)
+    assert of_header(known("one", "two"), header).scopes == PRODUCER
 
 
-KEYS = ("shop:one", "shop:two:2", "press:three", "four")
+HASH = hashlib.sha256(b"five").hexdigest()
+KEYS = ("shop:one", "shop:two:2", "press:three", "four", f"print:sha256:{HASH}")
 
 
 @pytest.mark.parametrize(
@@ -85,38 +101,171 @@ KEYS = ("shop:one", "shop:two:2", "press:three", "four")
         ("three", "press"),
         # The first digits of the secret's SHA-256: a name that does not change, and that tells nobody the secret
         ("four", "key-04efaf08"),
+        ("five", "print"),
     ],
 )
-def test_a_key_has_a_name_that_views_know(secret: str, name: str, settings: Settings, store: Store) -> None:
-    app = create_app(replace(settings, api_keys=KEYS), store)
-    app.add_url_rule("/v1/me", "me", caller)
-    assert app.test_client().get("/v1/me", headers={"Authorization": f"Bearer {secret}"}).text == name
+def test_a_key_has_a_name_that_views_know(secret: str, name: str, store: Store) -> None:
+    app = create_app(Settings(api_keys=KEYS, admin_keys=("boss:b",)), store)
+    app.add_url_rule("/me", "me", lambda: caller().name)
+    # A view that names no scope is an administrator's.
+    assert app.test_client().get("/me", headers={"Authorization": f"Bearer {secret}"}).status_code == 403
+    assert app.test_client().get("/me", headers={"Authorization": "Bearer b"}).text == "boss"
+    assert of_header(known(*KEYS), f"Bearer {secret}").name == name
 
 
-@pytest.mark.parametrize("given", ["shop:one", "shop", "two", "key-04efaf08", "press:four"])
-def test_a_name_is_no_secret(given: str) -> None:
+@pytest.mark.parametrize(
+    "given", ["shop:one", "shop", "two", "key-04efaf08", "press:four", HASH, f"sha256:{HASH}", f"print:sha256:{HASH}"]
+)
+def test_neither_a_name_nor_a_hash_is_a_secret(given: str) -> None:
     with pytest.raises(ProblemError):
-        ApiKeys(KEYS).check(f"Bearer {given}")
+        of_header(known(*KEYS), f"Bearer {given}")
 
 
 def test_what_needs_no_key_has_no_caller(settings: Settings, store: Store) -> None:
     with create_app(settings, store).test_request_context("/healthz"):
-        assert caller() == ""
+        assert caller() == Caller()
+        assert not caller().sees("")
 
 
-def test_without_keys_everyone_is_refused_and_told_what_to_set(store: Store) -> None:
-    answer = create_app(Settings(), store).test_client().get("/v1/lanes", headers={"Authorization": "Bearer "})
-    assert answer.status_code == 401
-    assert "BOOMERANG_API_KEYS" in answer.json["detail"]
-
-
-def test_all_keys_are_compared_whichever_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_keys_of_the_environment_are_compared_whichever_matches(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[bytes] = []
 
     def comparing(given: bytes, known: bytes) -> bool:
         compared.append(known)
         return given == known
 
-    monkeypatch.setattr("webhook.auth.hmac.compare_digest", comparing)
-    ApiKeys(["one", "two", "three"]).check("Bearer one")
+    monkeypatch.setattr("webhook.keys.hmac.compare_digest", comparing)
+    of_header(known("one", "two", "three"), "Bearer one")
     assert len(compared) == 3
+
+
+def test_each_call_names_its_scope(app: Flask) -> None:
+    """All that keys open, so that a new call must say what it wants: a row here."""
+    enqueue = {"jobs.create", "batches.create", "images.create", "images.show", "generation.submit"}
+    change = {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("cancel", "pause", "resume", "retry")}
+    read = {"jobs.page", "jobs.show", "batches.page", "batches.show", "batch_results.results", "batch_results.errors"}
+    read |= {"batch_events.events", "lanes.lanes", "spend.spend", "generation.show"}
+    wanted = {Scope.ENQUEUE: enqueue, Scope.CANCEL: change, Scope.READ: read}
+    found: dict[Scope, set[str]] = {}
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint not in PUBLIC:
+            found.setdefault(scope_of(app, rule.endpoint), set()).add(rule.endpoint)
+    assert found == wanted
+
+
+@pytest.fixture
+def ring(store: Store) -> KeyRing:
+    return KeyRing(*store.access)
+
+
+@pytest.fixture
+def as_key(store: Store) -> Callable[[str], FlaskClient]:
+    """`as_key(secret)`: a producer with that key, at a process whose memory is its own."""
+
+    def made(secret: str) -> FlaskClient:
+        client = create_app(Settings(), store, lambda *_: True).test_client()
+        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {secret}"
+        return client
+
+    return made
+
+
+@pytest.mark.parametrize("scope", [Scope.ENQUEUE, Scope.READ, Scope.CANCEL])
+def test_a_key_does_what_its_scope_says_and_is_told_what_it_lacks(
+    scope: Scope, app: Flask, ring: KeyRing, as_key: Callable[[str], FlaskClient]
+) -> None:
+    _, secret = ring.add("shop", [scope])
+    producer = as_key(secret)
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint in PUBLIC:
+            continue
+        (method,) = (rule.methods or set()) & {"GET", "POST"}
+        answer = producer.open(re.sub("<.+?>", "x", rule.rule), method=method)
+        lacks = scope_of(app, rule.endpoint) is not scope
+        assert (answer.status_code == 403) == lacks, rule
+        if lacks and not rule.rule.startswith("/model"):
+            assert answer.json["scope"] == scope_of(app, rule.endpoint)
+
+
+def test_an_administrators_key_does_everything(ring: KeyRing, as_key: Callable[[str], FlaskClient]) -> None:
+    _, secret = ring.add("boss", [Scope.ADMIN])
+    assert as_key(secret).get("/v1/lanes").status_code == 200
+    assert as_key(secret).post("/v1/jobs/x/cancel").status_code == 404
+
+
+@pytest.mark.parametrize("change", ["other id", "other secret", "no such id", "half"])
+def test_what_is_not_quite_the_key_opens_nothing(
+    change: str, ring: KeyRing, as_key: Callable[[str], FlaskClient]
+) -> None:
+    (key, secret), (other, _) = ring.add("shop", PRODUCER), ring.add("press", PRODUCER)
+    wrong = {
+        "other id": secret.replace(key.id, other.id),
+        "other secret": secret[:-2] + ("AA" if not secret.endswith("AA") else "BB"),
+        "no such id": secret.replace(key.id, "0" * 12),
+        "half": secret[: len(secret) // 2],
+    }[change]
+    assert as_key(secret).get("/v1/lanes").status_code == 200
+    assert as_key(wrong).get("/v1/lanes").status_code == 401
+
+
+def test_a_revoked_key_opens_nothing_at_any_process(
+    ring: KeyRing, as_key: Callable[[str], FlaskClient], wait_for: Callable[..., None]
+) -> None:
+    key, secret = ring.add("shop", PRODUCER)
+    processes = [as_key(secret), as_key(secret)]
+    assert [each.get("/v1/lanes").status_code for each in processes] == [200, 200]
+    ring.revoke(key.id)
+    for each in processes:
+        wait_for(lambda each=each: each.get("/v1/lanes").status_code == 401, timeout=5)
+    assert as_key(secret).get("/v1/lanes").status_code == 401
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Counting(KeyRing):
+    """The ring, and how often it was asked."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.found, self.noted = 0, 0
+
+    def find(self, key_id: str) -> Any:
+        self.found += 1
+        return super().find(key_id)
+
+    def note_use(self, key_id: str, now: datetime) -> None:
+        self.noted += 1
+        super().note_use(key_id, now)
+
+
+def test_a_key_is_read_once_in_a_while_and_its_use_noted_more_rarely(store: Store) -> None:
+    ring, clock = Counting(*store.access), Clock()
+    keys = KnownKeys((), lambda: ring, clock)
+    key, secret = ring.add("shop", PRODUCER)
+    assert ring.all()[0].used_at is None
+    for seconds in (0.0, FRESH / 2, FRESH, FRESH * 1.5, 61.0):
+        clock.now = seconds
+        assert keys.of_secret(secret) == Caller(key.id, "shop", PRODUCER)
+    assert (ring.found, ring.noted) == (3, 2)
+    assert ring.all()[0].used_at is not None
+
+
+def test_an_expired_key_opens_nothing(ring: KeyRing, as_key: Callable[[str], FlaskClient]) -> None:
+    now = datetime.now(UTC)
+    _, old = ring.add("shop", PRODUCER, now=now - timedelta(days=2), lasts=timedelta(days=1))
+    _, good = ring.add("shop", PRODUCER, now=now - timedelta(days=2), lasts=timedelta(days=3))
+    assert as_key(old).get("/v1/lanes").status_code == 401
+    assert as_key(good).get("/v1/lanes").status_code == 200
+
+
+def test_without_the_store_a_key_that_is_kept_there_is_not_called_wrong() -> None:
+    away = Store(connect("redis://127.0.0.1:1/0"), Settings())
+    keys = KnownKeys([Key.parse("shop:one")], lambda: KeyRing(*away.access))
+    assert keys.of_secret("one") == Key.parse("shop:one").caller
+    with pytest.raises(StoreUnavailable):
+        keys.of_secret(f"bmr_{'0' * 12}_{'a' * 43}")

@@ -177,8 +177,6 @@ def test_whose_jobs_they_are(store: Store, fox: dict[str, Any], settings: Settin
     assert press("/model/v1/generation", json=fox | {"external_task_id": "b"}).status_code == 200
     assert press("/v1/batches?id=c", data=LINE).status_code == 201
     assert shop("/v1/batches?id=d&on_error=abort", data=LINE).status_code == 201
-    # Who adds to a batch adds to another's
-    assert shop("/v1/batches?id=c", data=LINE * 2).status_code == 201
     assert [store.get(each).owner for each in ("a", "b")] == ["shop", "press"]
     assert [store.batch(each).owner for each in ("c", "d")] == ["press", "shop"]
     assert store.batch_options("d") == BatchOptions(owner="shop")

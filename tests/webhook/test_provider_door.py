@@ -156,8 +156,8 @@ def test_a_producers_key_opens_it_and_nothing_else(header: str | None, method: s
 
 
 def test_a_store_that_is_away_is_503_with_a_time_to_come_back(settings: Settings) -> None:
-    away = Settings(redis_url="redis://127.0.0.1:1/0", broker_url=settings.broker_url, api_keys=settings.api_keys)
-    headers = {"Authorization": f"Bearer {settings.api_keys[0]}"}
+    away = Settings(redis_url="redis://127.0.0.1:1/0", broker_url=settings.broker_url, admin_keys=settings.admin_keys)
+    headers = {"Authorization": f"Bearer {settings.admin_keys[0]}"}
     anyone = create_app(away, send=lambda *_: True).test_client()
     for answer in (anyone.post(SUBMIT, json=wrapped(), headers=headers), anyone.get(TASK + "fox", headers=headers)):
         assert (answer.status_code, answer.json["error"]["code"]) == (503, "5001")

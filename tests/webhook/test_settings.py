@@ -1,3 +1,4 @@
+import hashlib
 from ipaddress import ip_network
 
 import pytest
@@ -29,6 +30,7 @@ def test_keys_are_separated_by_commas() -> None:
         pytest.param("x" * 33 + ":canary", "key 1: a name", id="a long name"),
         pytest.param("shop:", "key 1: each secret", id="no secret"),
         pytest.param("shop:canary é", "key 1: each secret", id="not to be sent"),
+        pytest.param("sha256:" + "a" * 64, "key 1: a hash needs a name", id="a hash without a name"),
         pytest.param("celery:canary", "key 1: celery is no name", id="another door's name"),
     ],
 )
@@ -37,6 +39,18 @@ def test_a_key_that_is_none_is_told_by_number_and_not_shown(keys: str, told: str
         Settings.from_env({"BOOMERANG_API_KEYS": keys})
     (problem,) = caught.value.problems
     assert problem.startswith(f"BOOMERANG_API_KEYS: {told}")
+    assert "canary" not in str(caught.value)
+
+
+def test_administrators_keys_are_apart_from_producers() -> None:
+    settings = Settings.from_env({"BOOMERANG_API_KEYS": "shop:one", "BOOMERANG_ADMIN_KEYS": "boss:two"})
+    assert [(key.name, sorted(key.scopes)) for key in settings.keys] == [
+        ("shop", ["cancel", "enqueue", "read"]),
+        ("boss", ["admin"]),
+    ]
+    hashed = hashlib.sha256(b"canary").hexdigest()
+    with pytest.raises(SettingsInvalid, match="BOOMERANG_ADMIN_KEYS: has a secret of BOOMERANG_API_KEYS") as caught:
+        Settings.from_env({"BOOMERANG_API_KEYS": f"shop:sha256:{hashed}", "BOOMERANG_ADMIN_KEYS": "boss:canary"})
     assert "canary" not in str(caught.value)
 
 

@@ -1,0 +1,70 @@
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from jobs.access import PRODUCER, AccessKey, KeyRing, Scope, parsed
+from jobs.errors import KeyNotFound
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def ring(bench: Any) -> KeyRing:
+    return KeyRing(*bench.store.access)
+
+
+def test_a_key_is_kept_without_its_secret(ring: KeyRing, bench: Any) -> None:
+    key, text = ring.add("shop", PRODUCER, now=NOW)
+    found = parsed(text)
+    assert found is not None
+    assert found[0] == key.id
+    kept = bench.raw.hgetall("{b}:access")
+    assert list(kept) == [key.id]
+    assert found[1] not in str(kept)
+    assert json.loads(kept[key.id])["scopes"] == ["cancel", "enqueue", "read"]
+    assert ring.find(key.id) == key
+    assert key.digest not in repr(key)
+
+
+def test_secrets_are_long_and_never_the_same(ring: KeyRing) -> None:
+    made = {ring.add("shop", PRODUCER)[1] for _ in range(50)}
+    assert len(made) == 50
+    # 43 characters of base64 are 256 bits and 2.
+    assert all(re.fullmatch(r"bmr_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", text) for text in made)
+
+
+def test_several_keys_of_one_name_are_revoked_apart(ring: KeyRing) -> None:
+    (one, _), (two, _) = (ring.add("shop", [Scope.READ], now=NOW + timedelta(seconds=each)) for each in range(2))
+    revoked = ring.revoke(one.id, NOW)
+    assert revoked.revoked_at == NOW
+    assert ring.revoke(one.id, NOW + timedelta(days=1)) == revoked
+    assert ring.all() == [revoked, two]
+    assert [key.opens(NOW) for key in ring.all()] == [False, True]
+
+
+def test_a_key_expires(ring: KeyRing) -> None:
+    key, _ = ring.add("shop", PRODUCER, now=NOW, lasts=timedelta(days=1))
+    assert key.opens(NOW + timedelta(hours=23))
+    assert not key.opens(NOW + timedelta(days=1))
+    assert AccessKey.from_json(key.id, key.to_json()) == key
+
+
+def test_a_key_that_was_never_made(ring: KeyRing) -> None:
+    assert ring.find("nobody") is None
+    with pytest.raises(KeyNotFound, match="nobody"):
+        ring.revoke("nobody")
+
+
+def test_when_a_key_was_used_is_kept_beside_it(ring: KeyRing) -> None:
+    key, _ = ring.add("shop", PRODUCER)
+    ring.note_use(key.id, NOW)
+    assert [each.used_at for each in ring.all()] == [NOW]
+
+
+@pytest.mark.parametrize("name", ["", "Shop", "-shop", "a" * 33, "a shop", "celery"])
+def test_names_that_no_key_can_have(name: str, ring: KeyRing) -> None:
+    with pytest.raises(ValueError, match="name"):
+        ring.add(name, PRODUCER)

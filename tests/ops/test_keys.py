@@ -1,0 +1,69 @@
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from jobs.access import KeyRing
+from jobs.store import Store
+from ops.cli import main
+
+
+@pytest.fixture
+def ring(store: Store) -> KeyRing:
+    return KeyRing(*store.access)
+
+
+def run(redis_url: str, *words: str) -> Result:
+    return CliRunner().invoke(main, ["keys", *words], env={"BOOMERANG_REDIS_URL": redis_url})
+
+
+def test_a_key_is_made_listed_and_revoked(redis_url: str, ring: KeyRing) -> None:
+    made = run(redis_url, "add", "shop", "--scope", "read", "--scope", "enqueue", "--days", "90")
+    assert made.exit_code == 0
+    secret = made.stdout.strip()
+    (key,) = ring.all()
+    assert (key.name, sorted(key.scopes)) == ("shop", ["enqueue", "read"])
+    assert key.expires_at is not None
+    assert (key.expires_at - key.created_at).days == 90
+    assert secret.startswith(f"bmr_{key.id}_")
+    assert key.id in made.stderr
+
+    listed = run(redis_url, "list")
+    assert key.id in listed.stdout
+    assert "good until" in listed.stdout
+    assert secret.rpartition("_")[2] not in listed.stdout
+
+    assert "revoked" in run(redis_url, "revoke", key.id).stdout
+    shown = json.loads(run(redis_url, "list", "--json").stdout)
+    assert (shown["id"], shown["name"], shown["scopes"]) == (key.id, "shop", ["enqueue", "read"])
+    assert shown["revoked_at"]
+    assert shown["used_at"] is None
+
+
+def test_a_producers_key_unless_told_otherwise(redis_url: str, ring: KeyRing) -> None:
+    assert run(redis_url, "add", "shop").exit_code == 0
+    assert sorted(ring.all()[0].scopes) == ["cancel", "enqueue", "read"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("add", "Shop"), "a name has"),
+        (("add", "celery"), "another door"),
+        (("add", "shop", "--scope", "all"), "--scope"),
+        (("add", "shop", "--days", "0"), "--days"),
+        (("revoke", "nobody"), "no key 'nobody'"),
+        (("revoke",), "ID"),
+    ],
+)
+def test_what_cannot_be_is_said(words: tuple[str, ...], told: str, redis_url: str, ring: KeyRing) -> None:
+    said = run(redis_url, *words)
+    assert said.exit_code != 0
+    assert told in said.stderr
+    assert ring.all() == []
+
+
+def test_a_store_that_is_away_is_said() -> None:
+    said = run("redis://127.0.0.1:1/0", "list")
+    assert said.exit_code == 1
+    assert "BOOMERANG_REDIS_URL" in said.stderr

@@ -1,0 +1,239 @@
+"""A producer is shown its own jobs, and another's are answered as if there were none."""
+
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from jobs.order import BatchOptions, NewJob
+from jobs.record import Result
+from jobs.states import State
+from jobs.store import Store
+from webhook.app import create_app
+from webhook.settings import Settings
+
+LINE = b'{"model": "kirin_image_omni", "prompt": "a fox"}\n'
+
+
+@pytest.fixture
+def crowd(settings: Settings, store: Store) -> Flask:
+    return create_app(
+        Settings(**{**vars(settings), "api_keys": ("shop:one", "press:two"), "admin_keys": ("boss:b",)}),
+        store,
+        lambda *_: True,
+    )
+
+
+def with_key(app: Flask, secret: str) -> FlaskClient:
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {secret}"
+    return client
+
+
+@pytest.fixture
+def shop(crowd: Flask) -> FlaskClient:
+    return with_key(crowd, "one")
+
+
+@pytest.fixture
+def press(crowd: Flask) -> FlaskClient:
+    return with_key(crowd, "two")
+
+
+@pytest.fixture
+def boss(crowd: Flask) -> FlaskClient:
+    return with_key(crowd, "b")
+
+
+def make(producer: FlaskClient, job_id: str, **more: Any) -> Any:
+    body = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": job_id, **more}
+    return producer.post("/v1/jobs", json=body)
+
+
+def line(job_id: str) -> bytes:
+    return json.dumps({"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": job_id}).encode() + b"\n"
+
+
+#: Every part of an address that stands for something: of whom it is is checked, or it is nobody's.
+OWNED = {"job_id": "job-one", "batch_id": "batch-1", "task_id": "job-one"}
+SHARED = {"image_id"}
+
+
+def test_what_another_has_is_answered_as_what_nobody_has(
+    crowd: Flask, shop: FlaskClient, press: FlaskClient, boss: FlaskClient
+) -> None:
+    assert make(shop, "job-one").status_code == 201
+    assert shop.post("/v1/batches?id=batch-1", data=LINE).status_code == 201
+    checked = 0
+    for rule in crowd.url_map.iter_rules():
+        if not rule.rule.startswith(("/v1", "/model/v1")) or not rule.arguments:
+            continue
+        assert rule.arguments <= OWNED.keys() | SHARED, f"{rule}: whose is that?"
+        if rule.arguments <= SHARED:
+            continue
+        for method in (rule.methods or set()) & {"GET", "POST", "HEAD"}:
+            theirs = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: OWNED[found[1]], rule.rule)
+            nobodys = re.sub(r"<(?:\w+:)?(\w+)>", "nobodys", rule.rule)
+            with press.open(theirs, method=method) as one, press.open(nobodys, method=method) as other:
+                assert one.status_code == 404, (method, theirs)
+                assert dict(one.headers) == dict(other.headers)
+                assert re.sub("job-one|batch-1", "nobodys", one.text) == other.text
+            checked += 1
+    assert checked > 15
+    # Nothing has happened to them, and they are there.
+    assert shop.get("/v1/jobs/job-one").json["status"] == "queued"
+    assert boss.get("/v1/jobs/job-one").json["status"] == "queued"
+    assert boss.get("/v1/batches/batch-1").json["counts"]["queued"] == 1
+
+
+def test_a_job_in_a_batch_is_its_batchs_owners(shop: FlaskClient, press: FlaskClient) -> None:
+    assert shop.post("/v1/batches?id=batch", data=line("mine") + LINE).status_code == 201
+    for job_id in ("mine", "batch.2"):
+        assert shop.get(f"/v1/jobs/{job_id}").status_code == 200
+        assert press.get(f"/v1/jobs/{job_id}").status_code == 404
+        assert press.get(f"/model/v1/generation/task/{job_id}").status_code == 404
+        assert shop.get(f"/model/v1/generation/task/{job_id}").status_code == 200
+
+
+def test_an_id_that_another_has_is_taken_whatever_is_under_it(
+    shop: FlaskClient, press: FlaskClient, store: Store
+) -> None:
+    make(shop, "taken")
+    # The same request, and another one
+    same, other = make(press, "taken"), make(press, "taken", n=2)
+    assert same.status_code == other.status_code == 409
+    assert same.json == other.json
+    request = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "taken"}
+    assert press.post("/model/v1/generation", json=request).status_code == 409
+    assert make(shop, "taken").status_code == 200
+    assert store.totals().counts[State.QUEUED] == 1
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["line by line", "all or nothing"])
+def test_a_line_whose_id_another_has_is_refused(
+    whole: bool, shop: FlaskClient, press: FlaskClient, store: Store
+) -> None:
+    make(shop, "taken")
+    option = "&on_error=abort" if whole else ""
+    answer = press.post(f"/v1/batches?id=b{option}", data=line("taken") + line("free"))
+    assert answer.status_code == (422 if whole else 201)
+    assert [each["line"] for each in answer.json["errors"]] == [1]
+    assert (answer.json["accepted"], answer.json["known"]) == (0 if whole else 1, 0)
+    # Its own are known, also twice in one upload.
+    again = shop.post(f"/v1/batches?id=mine{option}", data=line("taken") + line("new") * 2)
+    assert (again.status_code, again.json["known"], again.json["accepted"]) == (201, 2, 1)
+
+
+@pytest.mark.parametrize("option", ["", "&on_error=abort"])
+def test_nobody_adds_to_anothers_batch(
+    option: str, shop: FlaskClient, press: FlaskClient, boss: FlaskClient, store: Store
+) -> None:
+    assert shop.post("/v1/batches?id=b&label=a=b", data=LINE).status_code == 201
+    refused = press.post(f"/v1/batches?id=b{option}", data=LINE * 2)
+    assert refused.status_code == 409
+    assert "a" not in refused.json.get("errors", {})
+    assert store.batch("b").accepted == 1
+    # An administrator may; it stays whose it was.
+    assert boss.post(f"/v1/batches?id=b{option}", data=LINE * 2).status_code == 201
+    assert (store.batch("b").accepted, store.batch("b").owner) == (2, "shop")
+
+
+def test_a_batch_that_was_begun_by_another_during_an_upload_is_not_added_to(store: Store) -> None:
+    job = NewJob(id="b.1", text="{}", model="kirin_image_omni")
+    store.stage("upload", [job])
+    store.enqueue([], "b", BatchOptions(owner="shop"))
+    with pytest.raises(Exception, match="taken meanwhile"):
+        store.commit("upload", "b", 1, BatchOptions(owner="press"))
+    assert store.batch("b").accepted == 0
+    assert store.commit("upload", "b", 1, BatchOptions(owner="shop")).affected == 1
+
+
+def test_lists_hold_the_callers_own(shop: FlaskClient, press: FlaskClient, boss: FlaskClient) -> None:
+    for number in range(3):
+        make(shop, f"s{number}", labels={"kind": "a"})
+        make(press, f"p{number}", labels={"kind": "a"})
+    shop.post("/v1/batches?id=sb&label=kind=a", data=LINE)
+    press.post("/v1/batches?id=pb&label=kind=a", data=LINE)
+
+    def listed(producer: FlaskClient, query: str, what: str = "jobs") -> list[str]:
+        found: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = producer.get(
+                f"/v1/{what}?limit=2&{query}&cursor={cursor}" if cursor else f"/v1/{what}?limit=2&{query}"
+            )
+            assert page.status_code == 200, page.text
+            found += [each["id"] for each in page.json[what]]
+            cursor = page.json["cursor"]
+        return found
+
+    assert listed(shop, "") == ["sb.1", "s2", "s1", "s0"]
+    assert listed(press, "") == ["pb.1", "p2", "p1", "p0"]
+    assert listed(boss, "") == ["pb.1", "sb.1", "p2", "s2", "p1", "s1", "p0", "s0"]
+    assert listed(shop, "status=queued") == ["sb.1", "s2", "s1", "s0"]
+    assert listed(shop, "label=kind=a") == ["s2", "s1", "s0"]
+    assert listed(shop, "batch=pb") == listed(shop, "batch=none") == []
+    assert listed(shop, "batch=sb") == ["sb.1"]
+    assert listed(shop, "", "batches") == listed(shop, "label=kind=a", "batches") == ["sb"]
+    assert listed(boss, "", "batches") == ["pb", "sb"]
+
+
+def test_a_page_of_few_among_many_is_bounded_work_and_its_cursor_goes_on(
+    shop: FlaskClient, press: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.listing.SCAN", 40)
+    monkeypatch.setattr("jobs.listing.CHUNK", 20)
+    make(shop, "old")
+    press.post("/v1/batches?id=many", data=LINE * 100)
+    make(shop, "new")
+    pages, cursor = [], ""
+    while cursor is not None:
+        page = shop.get(f"/v1/jobs?limit=10{cursor and f'&cursor={cursor}'}").json
+        pages.append([each["id"] for each in page["jobs"]])
+        cursor = page["cursor"]
+    assert pages == [["new"], [], ["old"]]
+
+
+@pytest.fixture
+def spent(shop: FlaskClient, press: FlaskClient, store: Store) -> None:
+    for job_id, producer in (("s", shop), ("p", press)):
+        make(producer, job_id)
+    store.admit(10)
+    for claim in store.claim(["s", "p"]):
+        store.started(claim.id, claim.fence, f"task-{claim.id}")
+        store.finish(claim.id, State.COMPLETED, Result(cost=Decimal("0.5")), "poll")
+
+
+@pytest.mark.usefixtures("spent")
+def test_what_others_spent_is_an_administrators(shop: FlaskClient, boss: FlaskClient) -> None:
+    def rows(who: FlaskClient, query: str) -> dict[str, str]:
+        return {row["name"]: row["cost"] for row in who.get(f"/v1/spend?{query}").json["rows"]}
+
+    assert rows(shop, "by=key") == {"shop": "0.5"}
+    assert rows(shop, "by=key&key=shop") == {"shop": "0.5"}
+    assert rows(shop, "by=key&key=press") == rows(shop, "by=key&key=nobody") == {}
+    assert rows(boss, "by=key") == {"shop": "0.5", "press": "0.5"}
+    assert rows(boss, "by=key&key=press") == {"press": "0.5"}
+    assert [lane["spent"] for who in (shop, boss) for lane in who.get("/v1/lanes").json["lanes"]] == [None, "1"]
+
+
+def test_an_image_is_whoevers_has_the_file(shop: FlaskClient, press: FlaskClient, draw: Callable[..., bytes]) -> None:
+    """Its id is its SHA-256: who can name it has it already, and no call gives its bytes away."""
+    image = shop.post("/v1/images", data=draw(), content_type="image/png").json["id"]
+    assert press.get(f"/v1/images/{image}").status_code == 200
+    assert make(press, "with", image_list=[{"image": image}]).status_code == 201
+
+
+def test_jobs_of_celery_producers_are_an_administrators_to_see(
+    shop: FlaskClient, boss: FlaskClient, store: Store
+) -> None:
+    for job_id, owner in (("c", "celery"), ("from-before-names", "")):
+        store.enqueue([NewJob(id=job_id, text="{}", model="kirin_image_omni", owner=owner)])
+        assert shop.get(f"/v1/jobs/{job_id}").status_code == 404
+        assert boss.get(f"/v1/jobs/{job_id}").status_code == 200
+    assert shop.get("/v1/jobs").json["jobs"] == []
