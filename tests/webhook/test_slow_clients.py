@@ -14,6 +14,7 @@ from tests.webhook.bare import exchange
 
 #: Slow ones of each kind.
 SLOW = 60
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 HEAD = "POST {path} HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -79,6 +80,8 @@ def test_a_client_that_falls_silent_is_given_up(
         "from webhook import gunicorn_conf\ngunicorn_conf.SILENCE = 1\nfrom webhook.gunicorn_conf import *\n"
     )
     server = serve({"BOOMERANG_REDIS_URL": redis_server.url}, "--config", str(config))
+    # A connection has what its listener had when it came: the first may come before the limit is set.
+    assert exchange(server.port, HEALTH).startswith(b"HTTP/1.1 200")
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(beginning.format(path=callback_path("fox", secret)).encode())
         answer = b""
