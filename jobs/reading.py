@@ -44,11 +44,8 @@ class Reading:
         return self._client, self._keys
 
     def ping(self) -> None:
-        """Raise `StoreUnavailable` unless Redis answers."""
-        try:
-            self._client.ping()
-        except redis.RedisError as error:
-            raise translated(error) from error
+        """Raise `StoreUnavailable` unless Redis answers and has the scripts."""
+        self._scripts.ready()
 
     def memory(self) -> Memory | None:
         """How much of its memory Redis has used; None where it does not tell."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
@@ -107,11 +108,29 @@ class Scripts:
         }
         self._shas: dict[str, str] = {}
 
+    def ready(self) -> None:
+        """See that the server has all of them. Raises `StoreUnavailable`."""
+        try:
+            self._load()
+        except redis.RedisError as error:
+            raise translated(error) from error
+
     def _load(self) -> None:
-        with self._client.pipeline(transaction=False) as pipe:
-            for source in self._sources.values():
-                pipe.script_load(source)
-            self._shas = dict(zip(self._sources, pipe.execute(), strict=True))
+        shas = {
+            name: sha1(source.encode(), usedforsecurity=False).hexdigest() for name, source in self._sources.items()
+        }
+        if not all(self._client.script_exists(*shas.values())):
+            try:
+                with self._client.pipeline(transaction=False) as pipe:
+                    for source in self._sources.values():
+                        pipe.script_load(source)
+                    pipe.execute()
+            except redis.exceptions.NoPermissionError:
+                # As it should be for a process that others can reach: its user runs what is there.
+                raise StoreUnavailable(
+                    "Redis (BOOMERANG_REDIS_URL) has no scripts yet, and this user may not load them: a worker does."
+                ) from None
+        self._shas = shas
 
     def call(self, verb: str, *args: Any) -> Any:
         """Run one verb. Raises `StoreUnavailable`."""

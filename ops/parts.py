@@ -22,6 +22,7 @@ WORKER_STOP_LIMIT = 40.0  # its longest call to the provider and a little
 _PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
 _DOORS = ("BOOMERANG_ADMIN_KEYS", "BOOMERANG_API_KEYS")
 _KEYS = (PROVIDER_KEY, *_DOORS)
+_STATE_URL = "BOOMERANG_REDIS_URL"
 #: The names of both Redis servers: the first holds the jobs.
 STATE, BROKER = "redis", "broker"
 
@@ -62,20 +63,20 @@ class Plan:
         return secret if named else name
 
 
-def environment(plan: Plan, redis_url: str, broker_url: str | None = None) -> dict[str, str]:
+def environment(plan: Plan, redis_url: str | None, broker_url: str | None = None) -> dict[str, str]:
     """What every process of the service gets. The keys, of the provider and of producers, are not in it.
 
-    Results of Celery producers are where the broker is, so that no producer needs access to the jobs. `broker_url`
-    None: one Redis for everything.
+    Results of Celery producers are where the broker is, so that no producer needs access to the jobs. `redis_url` None:
+    a process that has nothing to do with the jobs; `broker_url` None: one Redis for everything.
     """
-    given = {name: value for name, value in plan.outside.items() if not name.startswith(_KEYS)}
+    given = {name: value for name, value in plan.outside.items() if not name.startswith((*_KEYS, _STATE_URL))}
     env = {
         **given,
         "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",  # producers and provider of a local stack live on loopback
         "BOOMERANG_CALLBACK_SECRETS": plan.outside.get("BOOMERANG_CALLBACK_SECRETS") or plan.secrets.callback_secret,
         **plan.settings,
-        "BOOMERANG_REDIS_URL": redis_url,
-        **dict.fromkeys(("BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL"), broker_url or redis_url),
+        **({_STATE_URL: redis_url} if redis_url else {}),
+        **dict.fromkeys(("BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL"), broker_url or redis_url or ""),
         **_PYTHON,
     }
     if plan.public_url:
@@ -99,9 +100,12 @@ def redis_part(name: str, command: RedisCommand) -> ChildSpec:
     )
 
 
-def service_parts(plan: Plan, redis_url: str, broker_url: str | None = None) -> list[ChildSpec]:
-    """Everything but Redis, in the order of starting."""
-    env = environment(plan, redis_url, broker_url)
+def service_parts(plan: Plan, state: Mapping[str, str], broker: Mapping[str, str]) -> list[ChildSpec]:
+    """Everything but Redis, in the order of starting; `state` and `broker`: their URLs by the process that asks."""
+
+    def env(process: str) -> dict[str, str]:
+        return environment(plan, state.get(process), broker[process])
+
     celery = (sys.executable, "-m", "celery", "-A", "worker.main:app")
     parts = []
     if plan.simulator is not None:
@@ -114,24 +118,24 @@ def service_parts(plan: Plan, redis_url: str, broker_url: str | None = None) -> 
                 *(sys.executable, "-m", "gunicorn", "--config", "python:webhook.gunicorn_conf"),
                 *("--bind", f"fd://{plan.webhook_fd}", "webhook.wsgi:app"),
             ),
-            env={**env, **plan.keys},
+            env={**env("webhook"), **plan.keys},
             ready=serves(f"{plan.url('webhook')}/readyz"),
             pass_fds=(plan.webhook_fd,),
         ),
         ChildSpec(
             name="worker",
             argv=(*celery, "worker"),
-            env={**env, **_provider_keys(plan, env)},
+            env={**env("worker"), **_provider_keys(plan, env("worker"))},
             stop_limit=WORKER_STOP_LIMIT,
         ),
         ChildSpec(
             name="beat",
             argv=(*celery, "beat"),
-            env=env,
+            env=env("beat"),
         ),
     ]
     if plan.flower:
-        parts.append(_flower(plan, env, celery))
+        parts.append(_flower(plan, env("flower"), celery))
     return parts
 
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +18,8 @@ from pathlib import Path
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from ops import access
 
 TETHER = Path(__file__).with_name("tether.py")
 START_LIMIT = 30.0  # loading a large append-only file takes its time
@@ -59,13 +61,13 @@ class Fsync(StrEnum):
     EVERYSEC = "everysec"  #: within a second, which a power cut may take: for a broker, whose messages are hints
 
 
-def config(folder: Path, port: int, password: str, fsync: Fsync | None) -> str:
-    """The server's configuration file. `fsync` None: everything is in memory only."""
+def config(folder: Path, port: int, rule: str, fsync: Fsync | None) -> str:
+    """The server's configuration file. `rule`: who may do what; `fsync` None: everything is in memory only."""
     append = f"appendonly yes\nappendfsync {fsync}\nauto-aof-rewrite-min-size 64mb" if fsync else "appendonly no"
     return f"""\
 bind 127.0.0.1
 port {port}
-requirepass {password}
+{rule}
 protected-mode yes
 dir "{folder}"
 daemonize no
@@ -79,38 +81,58 @@ maxmemory-policy noeviction
 
 @dataclass(frozen=True)
 class RedisServer:
-    """Where a server answers: `url` holds its password."""
+    """Where a server answers: `url` holds its password, `urls` are those of its users."""
 
     url: str = field(repr=False)
     port: int
     pid: int
     folder: Path
+    urls: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
 class RedisCommand:
-    """What to execute for a server, and where it will answer."""
+    """What to execute for a server, and where it will answer: `url` for whoever may do all, `urls` for its users."""
 
     argv: tuple[str, ...]
     url: str = field(repr=False)
     port: int
     folder: Path
+    urls: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def prepare(
-    folder: Path, *, durable: bool = True, fsync: Fsync = Fsync.ALWAYS, port: int | None = None
+    folder: Path,
+    *,
+    durable: bool = True,
+    fsync: Fsync = Fsync.ALWAYS,
+    port: int | None = None,
+    users: str | None = None,
 ) -> RedisCommand:
-    """Write the configuration (for its owner's eyes only) into `folder`; starts nothing yet."""
+    """Write the configuration (for its owner's eyes only) into `folder`; starts nothing yet.
+
+    `users`: those of that file in `ops.access`; without, there is one who may do all.
+    """
     binary = find_binary()
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     password = secrets.token_urlsafe(24)
-    path = folder / "redis.conf"
+    path, listed = folder / "redis.conf", folder / "users.acl"
+    owned, rule = {}, f"requirepass {password}"
+    if users:
+        owned, rule = access.passwords(users), f'aclfile "{listed}"'
+        _write(listed, access.rendered(users, owned, owner=password))
+    _write(path, config(folder, port, rule, fsync if durable else None))
+    place = f"127.0.0.1:{port}/0"
+    urls = {user: f"redis://{user}:{given}@{place}" for user, given in owned.items()}
+    return RedisCommand((binary, str(path)), f"redis://:{password}@{place}", port, folder, urls)
+
+
+def _write(path: Path, text: str) -> None:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(config(folder, port, password, fsync if durable else None))
-    return RedisCommand((binary, str(path)), f"redis://:{password}@127.0.0.1:{port}/0", port, folder)
+        file.write(text)
 
 
 def answers(url: str) -> bool:
@@ -133,13 +155,15 @@ def last_words(folder: Path, lines: int = 6) -> str:
 
 
 @contextmanager
-def running(folder: Path, *, durable: bool = True, fsync: Fsync = Fsync.ALWAYS) -> Iterator[RedisServer]:
+def running(
+    folder: Path, *, durable: bool = True, fsync: Fsync = Fsync.ALWAYS, users: str | None = None
+) -> Iterator[RedisServer]:
     """A server for the length of a `with` block; ends with it, or with this process, however that ends.
 
     `durable=False` keeps everything in memory only. Raises `RedisCannotStart`.
     """
     for _ in range(TRIES):
-        command = prepare(folder, durable=durable, fsync=fsync)
+        command = prepare(folder, durable=durable, fsync=fsync, users=users)
         with (command.folder / "redis.log").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own command
                 [sys.executable, "-IS", str(TETHER), str(os.getpid()), *command.argv],
@@ -155,7 +179,7 @@ def running(folder: Path, *, durable: bool = True, fsync: Fsync = Fsync.ALWAYS) 
     else:
         raise RedisCannotStart(f"Redis found no free port in {TRIES} tries.")
     try:
-        yield RedisServer(command.url, command.port, process.pid, command.folder)
+        yield RedisServer(command.url, command.port, process.pid, command.folder, command.urls)
     finally:
         stop(process)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from jobs.settings import Settings
+from jobs.store import Store, connect
 from ops import local, parts
 from ops.redis_server import TRIES, Fsync, prepare
 from ops.supervisor import Report, StartFailed, Supervisor
@@ -54,7 +56,11 @@ class LocalStack:
         self._thread = threading.Thread(target=self._run, name="stack")
         self._supervisor: Supervisor
         self.plan: parts.Plan
+        #: for whoever may do all
         self.redis_url = self.broker_url = ""
+        #: for each of their users (`ops.access`)
+        self.state_urls: Mapping[str, str] = {}
+        self.broker_urls: Mapping[str, str] = {}
 
     def __enter__(self) -> Self:
         options = self._options
@@ -140,8 +146,8 @@ class LocalStack:
         still: Callable[[], bool] = lambda: not self._stopping.is_set()  # noqa: E731
         for last in (*(False,) * TRIES, True):
             # A growing queue cannot fill the jobs' memory, and messages need not wait for the disk: they are hints.
-            state = prepare(self.plan.folder / "redis", fsync=Fsync.ALWAYS)
-            broker = prepare(self.plan.folder / "broker", fsync=Fsync.EVERYSEC)
+            state = prepare(self.plan.folder / "redis", fsync=Fsync.ALWAYS, users="state")
+            broker = prepare(self.plan.folder / "broker", fsync=Fsync.EVERYSEC, users="broker")
             both = [parts.redis_part(parts.STATE, state), parts.redis_part(parts.BROKER, broker)]
             try:
                 self._supervisor.start(both, START_LIMIT, still=still)
@@ -150,7 +156,18 @@ class LocalStack:
                 self._supervisor.stop([each.name for each in both])
                 if last or "Address already in use" not in str(error):
                     raise
-        self.redis_url, self.broker_url = state.url, broker.url
-        specs = parts.service_parts(self.plan, state.url, broker.url)
+        self.redis_url, self.state_urls = state.url, state.urls
+        self.broker_url, self.broker_urls = broker.url, broker.urls
+        _load_scripts(state.url)
+        specs = parts.service_parts(self.plan, state.urls, broker.urls)
         rerouted = [replace(spec, env=self._options.reroute(spec.name, dict(spec.env))) for spec in specs]
         self._supervisor.start(rerouted, START_LIMIT, still=still)
+
+
+def _load_scripts(redis_url: str) -> None:
+    """The webhook's user may run scripts and load none: else it would have to wait for the first worker."""
+    client = connect(redis_url, most_connections=1)
+    try:
+        Store(client, Settings()).ping()
+    finally:
+        client.close()

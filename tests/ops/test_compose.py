@@ -1,18 +1,23 @@
+import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 import yaml
 from celery.bin.celery import celery as celery_command
 from flower import options as flower_options
 from gunicorn.app.wsgiapp import WSGIApplication
 
+from ops import access
 from ops.cli import main
+from ops.redis_server import answers, find_binary, free_port
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
 from webhook.app import create_app as create_webhook
@@ -24,7 +29,10 @@ from worker.settings import Settings as WorkerSettings
 ROOT = Path(__file__).parents[2]
 #: What somebody would write into .env.
 ENV_FILE = {
-    "BOOMERANG_REDIS_PASSWORD": "secret",
+    **{
+        f"BOOMERANG_REDIS_PASSWORD_{user}": f"secret-of-{user}"
+        for user in ("WORKER", "WEBHOOK", "BEAT", "FLOWER", "OPERATOR", "PRODUCER")
+    },
     "BOOMERANG_CALLBACK_SECRETS": "a-callback-secret-of-some-length",
     "BOOMERANG_API_KEYS": "key",
     "BOOMERANG_PROVIDER_KEY": "provider-key",
@@ -34,6 +42,8 @@ ENV_FILE = {
 }
 CELERY = ("worker", "beat", "flower")
 OURS = (*CELERY, "webhook", "simulator")
+#: server -> its users' file (ops.access), and when its append-only file is on the disk
+REDIS = {"redis": ("state", "always"), "broker": ("broker", "everysec")}
 LOADED = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = LOADED["services"]
 VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::([-?])([^}]*))?\})")
@@ -73,7 +83,7 @@ def checked_url(service: str) -> Any:
 
 
 def test_each_process_of_the_stack_is_a_service() -> None:
-    assert set(SERVICES) == {"redis", *OURS}
+    assert set(SERVICES) == {*REDIS, *OURS}
     assert SERVICES["simulator"]["profiles"] == ["simulator"]
     assert [name for name, each in SERVICES.items() if "profiles" in each] == ["simulator"]
 
@@ -158,17 +168,47 @@ def test_health_checks_ask_what_the_processes_answer() -> None:
     assert celery[:5] == ["celery", "-A", "worker.main:app", "inspect", "ping"]
 
 
-def test_redis_keeps_the_jobs_and_is_not_published() -> None:
-    redis = SERVICES["redis"]
-    for wanted in ("--appendonly yes", "--maxmemory-policy noeviction", "--requirepass"):
-        assert wanted in redis["command"][-1]
-    assert '--maxmemory "0"' in filled(redis["command"][-1])
-    assert redis["volumes"] == ["redis:/data"]
-    assert "ports" not in redis
-    assert redis["networks"] == ["inside"]
+@pytest.mark.parametrize("server", REDIS)
+def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for: Callable[..., None]) -> None:
+    users, fsync = REDIS[server]
+    words = [word.replace("/access/", f"{ROOT}/ops/access/") for word in command(server)]
+    port = free_port()
+    (tmp_path / "redis-server").symlink_to(find_binary())
+    env = environment(server) | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    words += ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path)]
+    with subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL) as process:
+        try:
+            url = f"redis://operator:{ENV_FILE['BOOMERANG_REDIS_PASSWORD_OPERATOR']}@127.0.0.1:{port}/0"
+            wait_for(lambda: answers(url), message="it has started")
+            with redis.Redis.from_url(url) as client:
+                wanted = {"appendonly": "yes", "appendfsync": fsync, "maxmemory-policy": "noeviction", "save": ""}
+                assert {name: client.config_get(name)[name] for name in wanted} == wanted
+            # As its health check asks
+            assert answers(f"redis://health:any@127.0.0.1:{port}/0")
+            # Everybody comes in with what the file gives him
+            for service in (*CELERY, "webhook"):
+                named = environment(service).items()
+                own = [value for name, value in named if name.endswith("_URL") and f"@{server}:6379/0" in value]
+                assert bool(own) == (service in access.users(users))
+                assert all(answers(each.replace(f"@{server}:6379", f"@127.0.0.1:{port}")) for each in own)
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize("server", REDIS)
+def test_redis_keeps_what_it_has_and_is_not_published(server: str) -> None:
+    each = SERVICES[server]
+    assert each["volumes"] == [f"{server}:/data", "./ops/access:/access:ro"]
+    assert server in LOADED["volumes"]
+    assert "ports" not in each
+    assert each["networks"] == ["inside"]
     assert LOADED["networks"]["inside"] == {"internal": True}
-    url = urlsplit(environment("worker")["BOOMERANG_REDIS_URL"])
-    assert (url.hostname, url.password) == ("redis", environment("redis")["REDISCLI_AUTH"])
+
+
+def test_each_process_has_the_passwords_of_its_own_user_alone() -> None:
+    for service in (*CELERY, "webhook"):
+        text = str(environment(service))
+        assert set(re.findall(r"secret-of-([A-Z]+)", text)) == {service.upper()}
 
 
 @pytest.mark.parametrize("service", list(SERVICES))

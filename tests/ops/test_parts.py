@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from ops import parts
+from ops.child import ChildSpec
 from ops.local import Secrets
 from ops.parts import Plan
 from webhook.settings import Settings as WebhookSettings
@@ -22,7 +23,12 @@ def plan(tmp_path: Path, outside: Mapping[str, str] | None = None, **changes: An
 
 
 def environments(made: Plan) -> dict[str, Mapping[str, str]]:
-    return {each.name: each.env for each in parts.service_parts(made, REDIS, BROKER)}
+    return {each.name: each.env for each in started(made)}
+
+
+def started(made: Plan) -> list[ChildSpec]:
+    state = dict.fromkeys(("worker", "webhook"), REDIS)
+    return parts.service_parts(made, state, dict.fromkeys((*state, "beat", "flower"), BROKER))
 
 
 def test_with_the_simulator_the_pieces_know_each_other(tmp_path: Path) -> None:
@@ -71,7 +77,7 @@ def test_what_a_producer_sends_is_the_secret_without_its_name(tmp_path: Path, ke
 def test_no_secret_stands_on_a_command_line_but_the_simulators_own_key(tmp_path: Path) -> None:
     made = plan(tmp_path)
     secrets = {made.secrets.api_key, made.secrets.callback_secret, made.secrets.flower_password, REDIS, BROKER}
-    words = {word for each in parts.service_parts(made, REDIS, BROKER) for word in each.argv}
+    words = {word for each in started(made) for word in each.argv}
     assert not [word for word in words if any(secret in word for secret in secrets)]
     assert not any(secret in repr(made) for secret in {*secrets, made.secrets.provider_key})
 

@@ -71,7 +71,7 @@ class Shop:
 @pytest.fixture
 def shop(tmp_path: Path, stack: LocalStack) -> Iterator[Shop]:
     """The service's files, and its worker."""
-    shop = Shop(tmp_path, stack.broker_url)
+    shop = Shop(tmp_path, stack.broker_urls["producer"])
     tethered = (sys.executable, "-IS", str(TETHER), str(os.getpid()))
     with (tmp_path / "worker.log").open("wb") as log:
         worker = subprocess.Popen(
@@ -108,7 +108,8 @@ def test_a_service_with_workers_of_its_own(shop: Shop, stack: LocalStack) -> Non
 
 @pytest.fixture
 def app(stack: LocalStack) -> Iterator[Celery]:
-    app = Celery("shop", broker=stack.broker_url, backend=stack.broker_url, set_as_current=False)
+    url = stack.broker_urls["producer"]
+    app = Celery("shop", broker=url, backend=url, set_as_current=False)
     yield app
     # A result that nobody has asked for would unsubscribe when it is collected, long after its Redis has gone.
     app.backend.result_consumer.stop()

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Redis with its users, in a container: start.sh state|broker [options of redis-server].
+# The password of each user is in BOOMERANG_REDIS_PASSWORD_<USER>, letters and digits.
+set -eu
+umask 077
+here=$(dirname "$0")
+users=${TMPDIR:-/tmp}/users.acl
+awk '
+  /^#/ || !NF { next }
+  $4 == ">PASSWORD" {
+    name = "BOOMERANG_REDIS_PASSWORD_" toupper($2)
+    if (ENVIRON[name] == "") { print name ": must be set" > "/dev/stderr"; exit 1 }
+    $4 = ">" ENVIRON[name]
+  }
+  # Since 7.2 a client says which library it uses. Older servers do not know the word, and would not start with it.
+  { sub(/\+client\|setname/, "& +client|setinfo"); print }
+' "$here/$1.acl" > "$users"
+shift
+exec redis-server --aclfile "$users" "$@"

@@ -1,0 +1,187 @@
+"""The users of both Redis servers: each may do its own work (tests/stack/test_access.py) and nothing of all this."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from jobs.errors import StoreUnavailable
+from jobs.order import NewJob
+from jobs.settings import Settings
+from jobs.store import Store, connect
+from ops import access, redis_server
+from ops.redis_server import RedisServer
+
+FOLDER = Path(access.__file__).parent
+#: Nobody needs these, on either server.
+NEVER = (
+    "FLUSHALL",
+    "FLUSHDB",
+    "KEYS *",
+    "CONFIG SET dir /tmp",
+    "EVAL return 0",
+    "DEBUG SLEEP 0",
+    "SHUTDOWN NOSAVE",
+    "MONITOR",
+    "ACL LIST",
+    "CLIENT KILL ID 1",
+    "REPLICAOF NO ONE",
+    "SLAVEOF NO ONE",
+    "MODULE LIST",
+    "MIGRATE h 1 k 0 1",
+    "SWAPDB 0 1",
+    "SCRIPT FLUSH",
+    "SCRIPT KILL",
+    "SAVE",
+    "BGREWRITEAOF",
+)
+PIDBOX = "PUBLISH /0.celery.pidbox {}"
+FORBIDDEN: dict[tuple[str, str], tuple[str, ...]] = {
+    ("state", "worker"): (*NEVER, "GET other", "CONFIG GET dir", "SCAN 0", "SUBSCRIBE other", "PUBLISH other x"),
+    ("state", "webhook"): (
+        *NEVER,
+        *("GET other", "SET other x", "LPUSH celery x", "CONFIG GET dir", "SCAN 0", "RANDOMKEY"),
+        *("SCRIPT LOAD return(0)", "SUBSCRIBE other", "PSUBSCRIBE *", "PUBLISH other x"),
+    ),
+    ("state", "operator"): (*NEVER, "GET other", "CONFIG SET appendfsync no"),
+    ("state", "health"): (*NEVER, "GET {b}:totals", "INFO", "SCAN 0"),
+    ("broker", "worker"): (*NEVER, "CONFIG GET dir", "SCAN 0"),
+    ("broker", "webhook"): (
+        *NEVER,
+        *("LPUSH celery x", "LPUSH shop x", "RPUSH boomerang.submit x", "LSET boomerang.submit 0 x"),
+        *("RPOP boomerang.submit", "BRPOP boomerang.submit 0", "LRANGE boomerang.submit 0 -1", "DEL boomerang.submit"),
+        *("GET celery-task-meta-x", "SET celery-task-meta-x {}", "HSET unacked x y", "ZADD unacked_index 0 x"),
+        *("SCRIPT LOAD return(0)", "EVALSHA x 0", PIDBOX, "SUBSCRIBE /0.celery.pidbox", "CONFIG GET dir", "SCAN 0"),
+    ),
+    ("broker", "beat"): (
+        *(*NEVER, "LPUSH celery x", "LPUSH boomerang.submit x", "RPOP boomerang.reconcile", PIDBOX),
+        *("GET celery-task-meta-x", "SCRIPT LOAD return(0)", "EVALSHA x 0", "CONFIG GET dir", "SCAN 0"),
+    ),
+    ("broker", "flower"): (
+        *(*NEVER, "LPUSH celery x", "RPUSH celery x", "LPUSH boomerang.submit x", "SETEX celery-task-meta-x 1 x"),
+        *("LRANGE celery 0 -1", "HGET unacked x", "CONFIG GET dir", "SCAN 0"),
+    ),
+    ("broker", "operator"): (*NEVER, "LPUSH celery x", "RPUSH boomerang.submit x"),
+    ("broker", "producer"): (*NEVER, "LPUSH other x", "RPOP other", "CONFIG GET dir", "SCAN 0", "INFO"),
+    ("broker", "health"): (*NEVER, "GET celery-task-meta-x", "LPUSH celery x", "SUBSCRIBE /0.celeryev/x"),
+}
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RedisServer]]:
+    folder = tmp_path_factory.mktemp("access")
+    with (
+        redis_server.running(folder / "state", durable=False, users="state") as state,
+        redis_server.running(folder / "broker", durable=False, users="broker") as broker,
+    ):
+        yield {"state": state, "broker": broker}
+
+
+def client(server: RedisServer, user: str) -> Any:
+    url = server.urls.get(user) or f"redis://{user}:any@127.0.0.1:{server.port}/0"
+    return redis.Redis.from_url(url, decode_responses=True, protocol=2)
+
+
+@pytest.mark.parametrize("name", ["state", "broker"])
+def test_every_user_is_looked_at(name: str) -> None:
+    assert {user for server, user in FORBIDDEN if server == name} == {*access.users(name), "health"}
+
+
+@pytest.mark.parametrize(
+    ("name", "user", "command"), [(*who, command) for who, commands in FORBIDDEN.items() for command in commands]
+)
+def test_what_a_user_may_not(servers: dict[str, RedisServer], name: str, user: str, command: str) -> None:
+    with client(servers[name], user) as connection:
+        assert connection.ping()
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            connection.execute_command(*command.split(" "), *(["0"] if command.startswith("EVAL ") else []))
+
+
+@pytest.mark.parametrize("name", ["state", "broker"])
+def test_without_a_user_nothing_is_answered(name: str, tmp_path: Path) -> None:
+    """As in a container, where nobody owns everything."""
+    given = access.passwords(name)
+    (tmp_path / "users.acl").write_text(access.rendered(name, given))
+    port = redis_server.free_port()
+    command = [redis_server.find_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    process = subprocess.Popen(
+        [*command, "--aclfile", str(tmp_path / "users.acl"), "--dir", str(tmp_path)], stdout=subprocess.DEVNULL
+    )
+    try:
+        url = f"redis://worker:{given['worker']}@127.0.0.1:{port}/0"
+        assert redis_server._comes_up(process, url)
+        with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+        wrong = redis.Redis.from_url(url.replace(given["worker"], "guess"))
+        with wrong, pytest.raises(redis.AuthenticationError):
+            wrong.ping()
+    finally:
+        redis_server.stop(process)
+
+
+def test_the_webhook_runs_the_scripts_that_are_there_and_waits_for_them(servers: dict[str, RedisServer]) -> None:
+    state = servers["state"]
+    job = NewJob(id="fox", text='{"prompt":"a fox"}', model="kirin_image_omni")
+    with connect(state.url) as owner, connect(state.urls["webhook"]) as web, connect(state.urls["worker"]) as work:
+        owner.script_flush()
+        webhook, worker = Store(web, Settings()), Store(work, Settings())
+        for call in (webhook.ping, lambda: webhook.enqueue([job])):
+            with pytest.raises(StoreUnavailable, match="a worker does"):
+                call()
+        worker.ping()
+        webhook.ping()
+        assert webhook.enqueue([job]).outcomes == ("created",)
+        # A restart forgets them
+        owner.script_flush()
+        with pytest.raises(StoreUnavailable, match="a worker does"):
+            webhook.cancel("fox")
+        assert worker.admit(1).ids == ("fox",)
+        assert webhook.cancel("fox").word == "cancelled"
+
+
+# --- in a container ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., Any]:
+    """`start(name, environment)`: what start.sh would execute, and the users that it would give it."""
+    (tmp_path / "bin").mkdir()
+    stand_in = tmp_path / "bin" / "redis-server"
+    stand_in.write_text('#!/bin/sh\necho "$@"\n')
+    stand_in.chmod(0o755)
+
+    def run(name: str, env: dict[str, str]) -> Any:
+        env |= {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+        command = ["sh", str(FOLDER / "start.sh"), name, "--port", "0"]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        return done, tmp_path / "users.acl"
+
+    return run
+
+
+def variables(given: dict[str, str]) -> dict[str, str]:
+    return {f"BOOMERANG_REDIS_PASSWORD_{user.upper()}": password for user, password in given.items()}
+
+
+@pytest.mark.parametrize("name", ["state", "broker"])
+def test_a_container_has_the_same_users(start: Callable[..., Any], name: str) -> None:
+    given = access.passwords(name)
+    done, written = start(name, variables(given))
+    assert done.stdout.split() == ["--aclfile", str(written), "--port", "0"], done.stderr
+    text = written.read_text()
+    # 7.2, which containers run, knows one word more
+    assert text.count("+client|setinfo") == len(given)
+    assert text.replace(" +client|setinfo", "") == access.rendered(name, given)
+    assert written.stat().st_mode & 0o077 == 0
+
+
+def test_a_container_without_a_password_does_not_start(start: Callable[..., Any]) -> None:
+    given = access.passwords("state")
+    done, _ = start("state", variables({**given, "webhook": ""}))
+    assert done.returncode != 0
+    assert "BOOMERANG_REDIS_PASSWORD_WEBHOOK: must be set" in done.stderr
+    assert done.stdout == ""
