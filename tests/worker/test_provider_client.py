@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from schemas import GenerationRequest, token_is_valid
+from schemas import GenerationRequest, callback_path, token_is_valid
 from tests.worker.raw_server import Answer, RawServer, close, drip, reset, respond
 from worker.provider import (
     Absent,
@@ -54,6 +54,12 @@ def provider_of() -> Iterator[Callable[..., Provider]]:
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """200 MB of blanks, packed."""
+    return gzip.compress(b" " * 200 * 1024 * 1024, 1)
 
 
 @pytest.fixture
@@ -150,6 +156,23 @@ def test_an_answer_that_does_not_come_leaves_doubt(
     assert 0.3 < took < 2
 
 
+#: Every way to ask the provider something.
+CALLS = ("submit", "look", "look_up", "answers")
+
+
+def called(provider: Provider, call: str, request: GenerationRequest) -> object:
+    """The outcome of a call: nothing of it is known where the answer cannot be read."""
+    match call:
+        case "submit":
+            return provider.submit(request, "job-1")
+        case "look":
+            return provider.look("t1", "job-1")
+        case "look_up":
+            return provider.look_up("job-1")
+        case _:
+            return provider.answers()
+
+
 DRIPS: dict[str, Answer] = {
     "status line": drip(b"HTTP/1.1 200 ", b"O"),
     "header line": drip(b"HTTP/1.1 200 OK\r\nX: ", b"y"),
@@ -162,14 +185,14 @@ DRIPS: dict[str, Answer] = {
 }
 
 
+@pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("answer", DRIPS.values(), ids=DRIPS)
 def test_a_byte_now_and_then_does_not_keep_us_beyond_the_deadline(
-    answer: Answer, server: RawServer, provider: Provider, a_request: Callable[..., GenerationRequest]
+    answer: Answer, call: str, server: RawServer, provider: Provider, a_request: Callable[..., GenerationRequest]
 ) -> None:
     server.answer = answer
     began = time.monotonic()
-    outcome = provider.submit(a_request(), "job-1")
-    assert isinstance(outcome, Doubtful)
+    assert isinstance(called(provider, call, a_request()), Doubtful | Unavailable)
     assert time.monotonic() - began < 2.0  # connect + read time-outs are 0.9 s together
 
 
@@ -187,34 +210,39 @@ def test_a_server_that_does_not_read_does_not_keep_us_beyond_the_deadline(
 # --- what is too large ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("call", CALLS)
 def test_a_huge_answer_is_cut_at_the_limit(
-    server: RawServer, provider_of: Callable[..., Provider], a_request: Callable[..., GenerationRequest]
+    call: str, server: RawServer, provider_of: Callable[..., Provider], a_request: Callable[..., GenerationRequest]
 ) -> None:
     sent = [0]
 
     def answer(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 52428800\r\n\r\n")
-        for _ in range(50):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 209715200\r\n\r\n")
+        for _ in range(200):
             connection.sendall(b" " * 1024 * 1024)
             sent[0] += 1024 * 1024
 
     server.answer = answer
-    outcome = provider_of(server.url, read_timeout=10).submit(a_request(), "job-1")
-    assert isinstance(outcome, Doubtful)
+    provider = provider_of(server.url, read_timeout=10)
+    assert isinstance(called(provider, call, a_request()), Doubtful | Unavailable)
     assert sent[0] < LARGEST_ANSWER + 16 * 1024 * 1024  # what the sockets' buffers may hold on top
 
 
+@pytest.mark.parametrize("call", CALLS)
 def test_a_gzip_bomb_is_not_unpacked(
-    server: RawServer, provider_of: Callable[..., Provider], a_request: Callable[..., GenerationRequest]
+    call: str,
+    bomb: bytes,
+    server: RawServer,
+    provider_of: Callable[..., Provider],
+    a_request: Callable[..., GenerationRequest],
 ) -> None:
-    bomb = gzip.compress(b" " * 100 * 1024 * 1024)
     server.answer = respond(200, bomb, "Content-Encoding: gzip")
     provider = provider_of(server.url, read_timeout=10)
     tracemalloc.start()
-    outcome = provider.submit(a_request(), "job-1")
+    outcome = called(provider, call, a_request())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert isinstance(outcome, Doubtful)
+    assert isinstance(outcome, Doubtful | Unavailable)
     assert peak < LARGEST_ANSWER
     assert server.requests[0][2]["accept-encoding"] == "identity"
 
@@ -271,6 +299,22 @@ def test_the_key_is_in_no_log_no_repr_and_no_outcome(
     assert "POST" in caplog.text  # urllib3 did log something: the search below is not over an empty text
     for secret in (KEY, SECRET, token):
         assert secret not in said
+
+
+def test_a_provider_that_repeats_our_secrets_has_them_hidden(
+    server: RawServer, provider_of: Callable[..., Provider], a_request: Callable[..., GenerationRequest]
+) -> None:
+    retired = "a-callback-secret-of-last-year"
+    provider = provider_of(server.url, public_url="https://boomerang.example", callback_secrets=(SECRET, retired))
+    tokens = [callback_path("job-1", secret).rpartition("/")[2] for secret in (SECRET, retired)]
+    said: list[object] = []
+    for status in (200, 400, 401, 409, 429, 500):
+        text = f"invalid key {KEY}, and https://boomerang.example/callbacks/job-1/{tokens[0]} or {tokens[1]}"
+        error = json.dumps({"status": "failed", "error": {"code": text, "message": text}})
+        server.answer = respond(status, error.encode())
+        said += [provider.submit(a_request(), "job-1"), provider.look("t1", "job-1"), provider.look_up("job-1")]
+    assert "invalid key ***, and https://boomerang.example/callbacks/job-1/*** or ***" in str(said)
+    assert [secret for secret in (KEY, *tokens) if secret in str(said)] == []
 
 
 # --- what leaves ----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
 from jobs.lanes import LaneSettings
+from jobs.logs import HIDDEN, SHORTEST
 from schemas import GenerationRequest, callback_path
 from worker.deadline import DEADLINE, BoundedAdapter
 from worker.provider.body import Pieces, body_of
@@ -40,6 +41,7 @@ class Provider:
         lane = lane or settings.lanes[0]
         self._settings = settings
         self._base = (lane.url or settings.provider_url).rstrip("/")
+        self._lane = lane
         self._timeout = (settings.connect_timeout, settings.read_timeout)
         self._session = requests.Session()
         # The environment's proxies and .netrc are not asked (a quarter of a call's CPU), cookies are not kept.
@@ -76,7 +78,7 @@ class Provider:
         """POST one attempt. `images`: hash → base64 of the stored images that the request refers to."""
         body = body_of(request, lambda sent: self._envelope(sent, external_task_id), images)
         try:
-            status, headers, answer = self._call("POST", SUBMIT_PATH, body)
+            status, headers, answer = self._call("POST", SUBMIT_PATH, body, external_task_id)
         except requests.ConnectionError as error:
             return NotSent(_short(error)) if _never_sent(error) else Doubtful(_short(error), silent=True)
         except (requests.RequestException, HTTPError, _TooMuch, OSError) as error:
@@ -97,12 +99,14 @@ class Provider:
 
     def _look(self, path: str, name: str, external_task_id: str) -> Looked | Held:
         try:
-            status, _, answer = self._call("GET", path.replace("{id}", quote(name, safe="~")), None)
+            status, _, answer = self._call("GET", path.replace("{id}", quote(name, safe="~")), None, external_task_id)
         except (requests.RequestException, HTTPError, _TooMuch, OSError) as error:
             return Unavailable(_short(error), silent=not isinstance(error, _TooMuch))
         return _read_status(status, answer, external_task_id)
 
-    def _call(self, method: str, path: str, body: bytes | Pieces | None) -> tuple[int, Any, bytes]:
+    def _call(
+        self, method: str, path: str, body: bytes | Pieces | None, external_task_id: str
+    ) -> tuple[int, Any, bytes]:
         DEADLINE.set(time.monotonic() + sum(self._timeout))
         # All requests differ in little: preparing each from nothing would cost a fifth of a submission's CPU.
         prepared = self._blank.copy()
@@ -110,7 +114,16 @@ class Provider:
         prepared.prepare_body(body, None)
         # A redirect is never followed: requests would POST again on 307 and 308.
         with self._session.send(prepared, timeout=self._timeout, allow_redirects=False, stream=True) as response:
-            return response.status_code, response.headers, _read(response)
+            return response.status_code, response.headers, self._without_secrets(_read(response), external_task_id)
+
+    def _without_secrets(self, answer: bytes, external_task_id: str) -> bytes:
+        """The answer, should it repeat our key or the call's token: what it says is stored, logged and shown."""
+        key, secrets = self._settings.key_of(self._lane) or "", self._settings.callback_secrets
+        tokens = [callback_path(external_task_id, secret).rpartition("/")[2] for secret in secrets]
+        for hidden in (key, *tokens):
+            if len(hidden) >= SHORTEST:
+                answer = answer.replace(hidden.encode(), HIDDEN.encode())
+        return answer
 
     def _envelope(self, request: GenerationRequest, external_task_id: str) -> dict[str, Any]:
         settings = self._settings
