@@ -46,7 +46,7 @@ def store(redis_url: str) -> Iterator[Store]:
     client.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def draw() -> Callable[..., bytes]:
     """`draw(size=0, seed=0)`: a valid PNG of at least so many bytes; another seed makes another."""
 
