@@ -43,7 +43,9 @@ def up(data: Path, port: int | None, sim: str, *, no_flower: bool) -> None:
     console = Console(highlight=False)
     if os.environ.get("BOOMERANG_REDIS_URL"):
         console.print("[yellow]BOOMERANG_REDIS_URL is set, but this stack runs a Redis of its own.[/]")
-    options = Options(folder=data, port=port, flower=not no_flower, simulator=None if real else sim)
+    # Its Redis writes each command to the disk before it answers: after a restart nothing is to be looked for.
+    settings = {"BOOMERANG_RECOVERY": os.environ.get("BOOMERANG_RECOVERY") or "off"}
+    options = Options(folder=data, port=port, flower=not no_flower, simulator=None if real else sim, settings=settings)
     stack = LocalStack(options, teller(console))
     try:
         with ending(stack.hurry):
