@@ -1,0 +1,455 @@
+"""What brings the service to each of its side effects. The table at the end says which scenario leads where.
+
+A scenario arms the point when what follows may come to it. It is played again with new jobs where it did not, and hands
+back what is to be seen of it in the end.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from celery import chord
+
+from jobs.access import PRODUCER, KeyRing
+from jobs.states import State
+from tests.chaos.crash_world import KEY, SLOTS, World, request_of
+
+A_DAY = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One try: the world, the point's name, a picture that nobody has seen, and whether a producer asks again."""
+
+    world: World
+    point: str
+    picture: bytes
+    again: bool
+
+    def arm(self) -> None:
+        """From now on whoever comes there dies."""
+        self.world.arm(self.point)
+
+
+Check = Callable[[], object]
+Scenario = Callable[[Turn], Check | None]
+
+
+def one_job(t: Turn) -> None:
+    t.arm()
+    t.world.job(again=t.again)
+
+
+def with_a_new_key(t: Turn) -> None:
+    _, key = KeyRing(*t.world.store.access).add("shop", PRODUCER)
+    t.arm()
+    t.world.job(again=t.again, key=key)
+
+
+def the_providers_contract(t: Turn) -> None:
+    t.arm()
+    params = {"prompt": "a fox", "external_task_id": t.world.new_id(), "image_list": [{"image": inline(t)}]}
+    body = {"model": "kirin_image_omni", "input": [{"params": params}]}
+    t.world.post("/model/v1/generation", again=t.again, json=body)
+    t.world.accepted.add(str(params["external_task_id"]))
+
+
+def more_than_slots(t: Turn) -> None:
+    t.world.turn(latency="0.4")
+    t.arm()
+    for _ in range(SLOTS + 3):
+        t.world.job()
+
+
+def more_than_slots_and_no_callbacks(t: Turn) -> None:
+    t.world.turn(drop_callbacks=1)
+    more_than_slots(t)
+
+
+def notified(t: Turn) -> Check:
+    t.arm()
+    job_id = t.world.job(callback_url=t.world.listener.url)
+    return lambda: t.world.listener.told[job_id]
+
+
+def notified_without_callbacks(t: Turn) -> Check:
+    t.world.turn(drop_callbacks=1)
+    return notified(t)
+
+
+def failing(t: Turn) -> None:
+    t.world.turn(fail=1)
+    one_job(t)
+
+
+def polled(t: Turn) -> None:
+    t.world.turn(drop_callbacks=1, latency="1")
+    one_job(t)
+
+
+def in_silence(t: Turn) -> None:
+    t.arm()
+    t.world.jobs_in_silence(2)
+
+
+def answer_lost(t: Turn) -> None:
+    t.world.turn(lost_answers=1, latency="1.5", drop_callbacks=1)
+    one_job(t)
+
+
+def not_created(t: Turn) -> None:
+    t.world.turn(error_before=1)
+    one_job(t)
+
+
+def throttled(t: Turn) -> None:
+    t.world.turn(throttle=1)
+    one_job(t)
+
+
+def account_refused(t: Turn) -> None:
+    t.world.turn(drop_callbacks=1, latency="1.5")
+    assert t.world.in_state(t.world.job(), State.IN_PROGRESS)
+    t.world.turn(account="402")
+    t.arm()
+
+
+def not_found_by_its_external_id(t: Turn) -> None:
+    t.world.turn(lookup_lag=3600, drop_callbacks=1, latency="1")
+    one_job(t)
+
+
+def never_done(t: Turn) -> Check:
+    """It expires, and is watched for as long again."""
+    t.world.turn(latency="7200", drop_callbacks=1)
+    job_id = t.world.job()
+    assert t.world.in_state(job_id, State.IN_PROGRESS)
+    t.arm()
+    deadline = t.world.store.settings.deadline
+    t.world.ahead(deadline)
+
+    def given_up() -> bool:
+        job = t.world.store.get(job_id)
+        if job.state is State.EXPIRED and job.phase:
+            t.world.ahead(deadline)
+        return job.state is State.EXPIRED
+
+    return given_up
+
+
+def nobody_there(t: Turn) -> None:
+    t.world.turn(outage="cut")
+    for _ in range(SLOTS):
+        t.world.job()
+    assert t.world.until(lambda: t.world.store.lane().open_since, 20)
+    t.arm()
+
+
+def found_at_the_other_account(t: Turn) -> None:
+    """What was sent through one lane is forgotten, and taken by another."""
+    t.world.turn(latency="3", drop_callbacks=1)
+    t.world.shut()
+    job_id = t.world.job()
+
+    def sent() -> None:
+        t.world.reopen("other")
+        assert t.world.in_state(job_id, State.IN_PROGRESS)
+
+    t.world.lose_data(sent)
+    t.arm()
+    t.world.reopen()
+    # Nobody who was sending can be sending still.
+    t.world.ahead(t.world.store.settings.submit_lease)
+
+
+def sweep_left_over(t: Turn) -> Check:
+    """As whoever died between the beginning of a sweep and its first step has left it."""
+    batch = t.world.new_id()
+    t.world.shut()
+    ids = t.world.jobs_in_silence(5, batch)
+    assert t.world.store._scripts.call("begin", batch, "cancel", "", "0")[0] == "begun"
+    t.arm()
+    t.world.reopen()
+    return lambda: all(t.world.store.get(job_id).state is State.CANCELLED for job_id in ids)
+
+
+def forgotten(t: Turn) -> Check:
+    job_id = t.world.job()
+    assert t.world.in_state(job_id, State.COMPLETED)
+    assert t.world.until(t.world.at_rest, 20)
+    t.world.forget()
+    t.arm()
+    t.world.ahead(t.world.store.settings.retention + 60)
+    return lambda: t.world.store.get_many([job_id]) == [None]
+
+
+def upload(t: Turn, **more: Any) -> str:
+    return str(t.world.post("/v1/images", data=t.picture, **more).json()["id"])
+
+
+def inline(t: Turn) -> str:
+    return b64encode(t.picture).decode()
+
+
+def image_uploaded(t: Turn) -> None:
+    t.arm()
+    upload(t, again=t.again)
+
+
+def image_asked_for(t: Turn) -> None:
+    image_id = upload(t)
+    t.arm()
+    for _ in range(20):
+        try:
+            answer = requests.get(f"{t.world.webhook}/v1/images/{image_id}", headers=bearer(), timeout=20)
+        except requests.ConnectionError:
+            continue
+        assert answer.ok
+        return
+
+
+def bearer() -> dict[str, str]:
+    return {"Authorization": f"Bearer {KEY}"}
+
+
+def image_inside(t: Turn) -> None:
+    t.arm()
+    t.world.job(again=t.again, image_list=[{"image": inline(t)}])
+
+
+def image_forgotten(t: Turn) -> Check:
+    image_id = upload(t)
+    t.world.ahead(t.world.store.settings.image_retention + 60)
+    t.arm()
+    redis, _ = t.world.store.access
+    return lambda: redis.zscore("{b}:images", image_id.rpartition(":")[2]) is None and redis.zcard("{b}:going") == 0
+
+
+def image_lost(t: Turn) -> Check:
+    t.world.shut()
+    image_id = upload(t)
+    job_id = t.world.job(image_list=[{"image": image_id}])
+    redis, _ = t.world.store.access
+    redis.delete(*redis.scan_iter(f"{{b}}:o:{image_id.rpartition(':')[2]}-*"))
+    t.arm()
+    t.world.reopen()
+    return lambda: t.world.store.get(job_id).state is State.FAILED
+
+
+# --- by Celery --------------------------------------------------------------------------------------------------------
+
+
+def a_task(t: Turn) -> Check:
+    """With a link; both its result and what is linked must come."""
+    queue = f"linked-{t.world.new_id()}"
+    link = t.world.app.signature("shop.paint", queue=queue, ignore_result=True)
+    t.arm()
+    task_id = t.world.task(link=link)
+    return lambda: t.world.result(task_id) == "SUCCESS" and t.world.store.access[0].llen(queue) > 0
+
+
+def a_task_with_a_picture(t: Turn) -> Check:
+    t.arm()
+    task_id = t.world.task(image_list=[{"image": inline(t)}])
+    return lambda: t.world.result(task_id) == "SUCCESS"
+
+
+def a_chord(t: Turn) -> Check:
+    queue = f"all-{t.world.new_id()}"
+    app, ids = t.world.app, [t.world.new_id() for _ in range(2)]
+    t.arm()
+    task = lambda name: app.signature(  # noqa: E731
+        "boomerang.generate", kwargs=request_of(external_task_id=name), queue="celery", ignore_result=False
+    )
+    chord(map(task, ids), app=app)(app.signature("shop.all", queue=queue))
+    t.world.accepted.update(ids)
+    return lambda: t.world.store.access[0].llen(queue) > 0
+
+
+def revoked_before_it_came(t: Turn) -> Check:
+    """A job that is there already, and a task for it that was revoked before."""
+    t.world.turn(latency="1")
+    for _ in range(SLOTS + 2):
+        job_id = t.world.job()
+    task_id = t.world.new_id()
+    t.world.store.revoke([task_id])
+    t.arm()
+    t.world.task(task_id=task_id, external_task_id=job_id)
+    return lambda: t.world.result(task_id) == "REVOKED"
+
+
+def revoked(t: Turn) -> Check:
+    """A revoke may get lost with the worker that hears it; the job goes on then."""
+    t.world.turn(latency="1")
+    for _ in range(SLOTS + 2):
+        task_id = t.world.task()
+    redis, _ = t.world.store.access
+    assert t.world.until(lambda: redis.hlen(f"{{b}}:k:{task_id}"), 10)
+    t.arm()
+    t.world.app.control.revoke(task_id)
+    return lambda: t.world.result(task_id) in {"REVOKED", "SUCCESS"}
+
+
+# --- by hand ----------------------------------------------------------------------------------------------------------
+
+
+def cancelled(t: Turn) -> Check:
+    t.world.turn(latency="1")
+    for _ in range(SLOTS + 2):
+        job_id = t.world.job(callback_url=t.world.listener.url)
+    t.arm()
+    t.world.post(f"/v1/jobs/{job_id}/cancel")
+    return lambda: t.world.store.get(job_id).state is State.CANCELLED and t.world.listener.told[job_id]
+
+
+def paused(t: Turn) -> None:
+    t.world.shut()
+    job_id = t.world.job()
+    t.arm()
+    t.world.post(f"/v1/jobs/{job_id}/pause")
+    t.world.post(f"/v1/jobs/{job_id}/resume")
+    t.world.reopen()
+
+
+def retried(t: Turn) -> None:
+    t.world.turn(fail_permanent=1)
+    job_id = t.world.job()
+    assert t.world.in_state(job_id, State.FAILED)
+    t.world.calm()
+    t.arm()
+    t.world.post(f"/v1/jobs/{job_id}/retry")
+
+
+def lines(t: Turn, *, query: str = "", bad: bool = False) -> str:
+    batch = t.world.new_id()
+    text = "".join(json.dumps(request_of(image_list=[{"image": inline(t)}])) + "\n" for _ in range(3))
+    t.arm()
+    if bad:
+        t.world.post(f"/v1/batches?id={batch}{query}", data=text + "{}\n", refused=True)
+    else:
+        t.world.post(f"/v1/batches?id={batch}{query}", data=text)
+        t.world.accepted.update(f"{batch}.{number}" for number in range(1, 4))
+    return batch
+
+
+def a_batch(t: Turn) -> None:
+    lines(t)
+
+
+def a_batch_as_a_whole(t: Turn) -> None:
+    lines(t, query="&on_error=abort")
+
+
+def a_bad_batch(t: Turn) -> Check:
+    batch = lines(t, query="&on_error=abort", bad=True)
+    return lambda: t.world.store.access[0].exists(f"{{b}}:b:{batch}") == 0
+
+
+def batch_of(t: Turn) -> str:
+    """A batch that waits, and other jobs that do."""
+    batch = t.world.new_id()
+    t.world.turn(latency="1")
+    t.world.jobs_in_silence(SLOTS + 2)
+    t.world.jobs_in_silence(3, batch)
+    # The hint that nobody got is forgotten by now.
+    t.world.store.access[0].delete("{b}:wake")
+    return batch
+
+
+def batch_paused(t: Turn) -> None:
+    batch = batch_of(t)
+    t.arm()
+    t.world.post(f"/v1/batches/{batch}/pause")
+    t.world.store.resume(batch)
+
+
+def batch_resumed(t: Turn) -> None:
+    batch = batch_of(t)
+    t.world.store.pause(batch)
+    t.world.store.access[0].delete("{b}:wake")
+    t.arm()
+    t.world.post(f"/v1/batches/{batch}/resume")
+
+
+def batch_cancelled(t: Turn) -> None:
+    batch = batch_of(t)
+    t.arm()
+    t.world.post(f"/v1/batches/{batch}/cancel")
+
+
+def batch_retried(t: Turn) -> None:
+    batch = t.world.new_id()
+    t.world.turn(fail_permanent=1)
+    ids = t.world.jobs_in_silence(3, batch)
+    assert all(t.world.in_state(job_id, State.FAILED) for job_id in ids)
+    t.world.calm()
+    t.arm()
+    t.world.post(f"/v1/batches/{batch}/retry")
+
+
+#: Use case → scenario → its effects there that the scenario comes to.
+CASES: Mapping[str, Mapping[Scenario, str]] = {
+    "submit": {
+        one_job: "admit messages.submit claim provider.submit started ack",
+        image_inside: "image_known",
+        image_lost: "image_lost finish",
+        answer_lost: "doubt",
+        throttled: "hold requeue",
+    },
+    "reconcile": {
+        polled: "due provider.look_up again finish changes events ack",
+        in_silence: "admit messages.submit",
+        notified_without_callbacks: "messages.deliver",
+        more_than_slots_and_no_callbacks: "messages.wake",
+        answer_lost: "started",
+        not_created: "requeue",
+        account_refused: "hold",
+        not_found_by_its_external_id: "provider.look",
+        never_done: "expire",
+        nobody_there: "probe provider.answers probed",
+        found_at_the_other_account: "relane",
+        sweep_left_over: "sweep",
+        forgotten: "purge",
+        image_forgotten: "images_old image_store.remove images_gone",
+    },
+    "deliver": {notified: "owing notifier delivered ack", a_task: "messages.finish"},
+    "generate": {
+        a_task: "enqueue messages.wake park result celery.send told ack",
+        a_task_with_a_picture: "image_known image_begun image_store.write image_kept",
+        a_chord: "chord",
+        revoked_before_it_came: "revoke messages.deliver",
+    },
+    "revoke": {revoked: "revoke messages.deliver messages.wake"},
+    "callbacks.take": {
+        one_job: "nudge finish answer",
+        notified: "messages.deliver",
+        more_than_slots: "messages.submit",
+        failing: "messages.reconcile",
+    },
+    "jobs.create": {
+        one_job: "enqueue messages.submit answer",
+        with_a_new_key: "key_used",
+        image_inside: "image_known image_begun image_store.write image_kept",
+    },
+    "generation.submit": {
+        the_providers_contract: ("image_known image_begun image_store.write image_kept enqueue messages.submit answer"),
+    },
+    "images.create": {image_uploaded: "image_known image_begun image_store.write image_kept answer"},
+    "images.show": {image_asked_for: "image_known"},
+    "jobs.cancel": {cancelled: "cancel messages.deliver messages.submit answer"},
+    "jobs.pause": {paused: "halt answer"},
+    "jobs.resume": {paused: "halt answer"},
+    "jobs.retry": {retried: "retry messages.submit answer"},
+    "batches.create": {
+        a_batch: "image_known image_begun image_store.write image_kept enqueue messages.submit answer",
+        a_batch_as_a_whole: "stage commit sweep",
+        a_bad_batch: "unstage",
+    },
+    "batch_actions.pause": {batch_paused: "pause messages.submit answer"},
+    "batch_actions.resume": {batch_resumed: "pause messages.submit answer"},
+    "batch_actions.cancel": {batch_cancelled: "begin sweep messages.submit answer"},
+    "batch_actions.retry": {batch_retried: "begin sweep messages.submit answer"},
+}

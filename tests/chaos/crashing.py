@@ -1,0 +1,284 @@
+"""The worker and the webhook as they are, but for this: before and after each side effect they can be made to die.
+
+`python -m tests.chaos.crashing` is a worker that is started again whenever a line comes in on stdin; `application` is
+what gunicorn serves. No line of the service knows of this module. It wraps the few boundaries through which every side
+effect goes, and gives each passage its two points (tests/chaos/points.py). A file of a point's name in `armed` kills
+the process there, by SIGKILL, once: the file is carried to `died`, with the id of the process.
+
+What was seen to happen is listed in `seen`, and so is what goes out past the boundaries: writing commands of Redis, and
+connections, files and processes that are opened.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import celery.app.trace
+import celery.apps.worker
+import celery.bin.worker
+import celery.concurrency.thread
+import celery.events
+import redis.connection
+from celery import signals
+from celery.backends.redis import RedisBackend
+from celery.worker.request import Request
+from flask import request, request_started
+from kombu import Producer
+
+import webhook.messages
+import worker.messages
+from jobs.access import KeyRing
+from jobs.bucket import Bucket
+from jobs.image_stores import RedisImages
+from jobs.scripts import Scripts
+from jobs.store import Store
+from ops.tether import PR_SET_PDEATHSIG
+from tests.chaos.points import CLOCK, FOLDER, LOOKS, MESSAGES, PROVIDER, READING_VERBS, STORED, short, words
+from worker.generate import Door
+from worker.notify import Notifier
+from worker.provider import Provider
+
+#: Commands of Redis that change nothing that lasts.
+READING = LOOKS | words(
+    "AUTH CLIENT ECHO EXEC HELLO INFO MGET MULTI PING PUNSUBSCRIBE SCRIPT SELECT SUBSCRIBE UNSUBSCRIBE UNWATCH WATCH"
+)
+#: Of Python's audit events those that tell of something new outside of the process.
+OPENING = words("socket.connect subprocess.Popen os.system os.remove os.mkdir os.rename")
+
+_use_case: ContextVar[str] = ContextVar("use_case", default="")
+_inside: ContextVar[bool] = ContextVar("inside", default=False)
+_told: set[str] = set()
+
+
+@contextlib.contextmanager
+def _unwatched() -> Iterator[None]:
+    inside = _inside.set(True)
+    try:
+        yield
+    finally:
+        _inside.reset(inside)
+
+
+def note(what: str) -> None:
+    """Tell once what was seen."""
+    if what not in _told:
+        _told.add(what)
+        with _unwatched(), (_folder / "seen").open("a") as seen:
+            seen.write(what + "\n")
+
+
+def reached(effect: str, side: str) -> None:
+    """Die here, if that is what is wanted."""
+    point = f"{_use_case.get()}:{effect}:{side}"
+    died = _folder / "died" / point
+    with _unwatched(), contextlib.suppress(FileNotFoundError):
+        # One of all threads and processes gets it.
+        os.rename(_folder / "armed" / point, died)  # noqa: PTH104 - on the way of every call
+        died.write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def effect(name: str) -> Iterator[None]:
+    """Something happens outside, by that name; what it is made of has no name of its own."""
+    if _inside.get() or not _use_case.get():
+        yield
+        return
+    note(f"{_use_case.get()}:{name}")
+    reached(name, "before")
+    with _unwatched():
+        yield
+    reached(name, "after")
+
+
+def wrap(owner: Any, method: str, name: str | Callable[..., str]) -> None:
+    """Give each call of a method a name, which may depend on its arguments."""
+    original = getattr(owner, method)
+
+    @wraps(original)
+    def named(*args: Any, **kwargs: Any) -> Any:
+        with effect(name if isinstance(name, str) else name(*args, **kwargs)):
+            return original(*args, **kwargs)
+
+    setattr(owner, method, named)
+
+
+# --- the boundaries ---------------------------------------------------------------------------------------------------
+
+
+def _state() -> None:
+    calls, created = Scripts.calls, Scripts.__init__
+
+    def one_by_one(self: Scripts, wanted: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """What the service sends in one piece may break off in the middle."""
+        answers = []
+        for each in wanted:
+            with contextlib.nullcontext() if each[0] in READING_VERBS else effect(each[0]), _unwatched():
+                answers += calls(self, [each])
+        return answers
+
+    def with_clock(self: Scripts, client: Any, keys: Any, *_: Any) -> None:
+        created(self, client, keys, CLOCK)
+
+    Scripts.calls = one_by_one  # type: ignore[method-assign]
+    Scripts.__init__ = with_clock  # type: ignore[method-assign]
+    for store in (RedisImages, Bucket):
+        for method in STORED:
+            wrap(store, method, f"image_store.{method}")
+    wrap(Store, "changes", "changes")
+    wrap(KeyRing, "note_use", "key_used")
+
+
+def _outside() -> None:
+    for method in PROVIDER:
+        wrap(Provider, method, f"provider.{method}")
+    for method in MESSAGES:
+        wrap(worker.messages.Messages, method, f"messages.{method}")
+    wrap(webhook.messages.Messages, "send", lambda _, task, *__: f"messages.{short(task)}")
+    wrap(Notifier, "__call__", "notifier")
+    wrap(celery.events.EventDispatcher, "_publish", "events")
+    wrap(RedisBackend, "store_result", "result")
+    wrap(RedisBackend, "on_chord_part_return", "chord")
+    wrap(Request, "acknowledge", "ack")
+    # What is linked to a producer's task is sent by Celery; what our own messages send is inside of them.
+    wrap(Producer, "publish", "celery.send")
+
+
+def _use_cases() -> None:
+    submit, revoke = ThreadPoolExecutor.submit, Door.revoke
+
+    def with_context(self: ThreadPoolExecutor, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return submit(self, copy_context().run, fn, *args, **kwargs)
+
+    def revoked(self: Door, task_ids: list[str]) -> Any:
+        if _use_case.get():
+            return revoke(self, task_ids)
+        control = _use_case.set("revoke")
+        try:
+            return revoke(self, task_ids)
+        finally:
+            _use_case.reset(control)
+
+    ThreadPoolExecutor.submit = with_context  # type: ignore[method-assign]
+    Door.revoke = revoked  # type: ignore[method-assign]
+    # They stay for the rest of the message: its result, its links, its acknowledgement; those of a callback until it
+    # is answered.
+    signals.task_prerun.connect(lambda sender, **_: _use_case.set(short(sender.name)), weak=False)
+    request_started.connect(lambda _: _use_case.set(request.endpoint or ""), weak=False)
+
+
+# --- what has no name -------------------------------------------------------------------------------------------------
+
+
+def _unnamed(what: str) -> None:
+    if _use_case.get() and not _inside.get():
+        note(f"unnamed, in {_use_case.get()}: {what}")
+
+
+def _watch() -> None:
+    connection: Any = redis.connection.AbstractConnection
+    connect, send, pack = connection.connect, connection.send_command, connection.pack_commands
+
+    def command(first: Any, *_: Any) -> None:
+        name = (first.decode() if isinstance(first, bytes) else str(first)).split()[0].upper()
+        if name not in READING:
+            _unnamed(f"Redis: {name}")
+
+    def connecting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _unwatched():
+            return connect(self, *args, **kwargs)
+
+    def sending(self: Any, *args: Any, **kwargs: Any) -> Any:
+        command(*args)
+        return send(self, *args, **kwargs)
+
+    def packing(self: Any, commands: Any) -> Any:
+        commands = list(commands)
+        for each in commands:
+            command(*each)
+        return pack(self, commands)
+
+    connection.connect, connection.send_command, connection.pack_commands = connecting, sending, packing
+
+    def audited(event: str, args: tuple[Any, ...]) -> None:
+        if event in OPENING or (event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+")):
+            _unnamed(f"{event} {args[0]}")
+
+    sys.addaudithook(audited)
+
+
+# --- the processes ----------------------------------------------------------------------------------------------------
+
+
+class _Answer:
+    """What the webhook answers to a request that may change something."""
+
+    def __init__(self, parts: Any) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[bytes]:
+        note(f"{_use_case.get()}:answer")
+        reached("answer", "before")
+        yield from self._parts
+
+    def close(self) -> None:
+        # Called when the last byte was sent.
+        if hasattr(self._parts, "close"):
+            self._parts.close()
+        reached("answer", "after")
+        _use_case.set("")
+
+
+def _webhook() -> Callable[..., Any]:
+    from webhook.wsgi import app  # noqa: PLC0415 - it reads the environment
+
+    def serve(environ: dict[str, Any], start_response: Any) -> Any:
+        _use_case.set("")
+        parts = app(environ, start_response)
+        if environ["REQUEST_METHOD"] == "POST" and _use_case.get():
+            return _Answer(parts)
+        _use_case.set("")
+        return parts
+
+    return serve
+
+
+def _worker() -> None:
+    """One worker after another, each forked from here: all is imported by then, so it is there in a moment."""
+    from worker.main import app  # noqa: PLC0415 - it reads the environment
+
+    def say(number: int) -> None:
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
+
+    for _ in sys.stdin:
+        parent = os.getpid()
+        child = os.fork()
+        if child == 0:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            os.dup2(2, 1)  # what is said there is for who started us
+            if os.getppid() == parent:
+                app.worker_main(["worker", "-l", "INFO", "--without-mingle", "--without-gossip", "--without-heartbeat"])
+            os._exit(1)
+        say(child)
+        _, status = os.waitpid(child, 0)
+        say(os.waitstatus_to_exitcode(status))
+
+
+_folder = Path(os.environ[FOLDER])
+_state()
+_outside()
+_use_cases()
+_watch()
+if __name__ == "__main__":
+    _worker()
+else:
+    application = _webhook()

@@ -1,0 +1,75 @@
+"""The names of all side effects, taken from the code: a new one has its points without being told to anybody.
+
+A point is `<use case>:<effect>:<before|after>`. Use cases are the worker's tasks (and `revoke`, by remote control) and
+the webhook's endpoints.
+"""
+
+import re
+from importlib.resources import files
+from typing import Any
+
+import worker.messages
+from jobs.images import ImageStore
+from jobs.scripts import REDIS_TIME, SHARED, needed
+from worker.provider import Provider
+
+#: The variable that names the folder in which points are armed.
+FOLDER = "CRASH_FOLDER"
+#: Redis's clock, moved on by a key: what is over after a minute is over at once.
+CLOCK = REDIS_TIME.replace("local function clock()", "local function true_clock()") + (
+    "local function clock() return true_clock() + tonumber(redis.call('GET', 'test:ahead') or 0) end\n"
+)
+
+
+def words(text: str) -> frozenset[str]:
+    """A set, as one writes it."""
+    return frozenset(text.split())
+
+
+#: Redis's commands that the verbs use and that change nothing.
+LOOKS = words(
+    "EXISTS GET HEXISTS HGET HGETALL HKEYS HMGET HVALS LLEN LRANGE SMEMBERS TIME ZCARD ZRANGE ZRANGEBYSCORE "
+    "ZREVRANGE ZREVRANGEBYSCORE ZSCORE"
+)
+
+
+def short(name: str) -> str:
+    """A task's name without what all of ours have in front."""
+    return name.removeprefix("boomerang.")
+
+
+def public(owner: Any) -> set[str]:
+    """The methods of a class that others call."""
+    return {name for name, value in vars(owner).items() if callable(value) and not name.startswith("_")}
+
+
+def _writes(verb: str) -> bool:
+    folder = files("jobs") / "lua"
+    shared = "".join((folder / part).read_text("utf-8") for part in SHARED)
+    text = needed(shared, (folder / f"{verb}.lua").read_text("utf-8"))
+    return not set(re.findall(r"redis\.call\('(\w+)'", text)) <= LOOKS
+
+
+VERBS = frozenset(
+    entry.name.removesuffix(".lua")
+    for entry in (files("jobs") / "lua").iterdir()
+    if entry.name.endswith(".lua") and not entry.name.startswith("_")
+)
+READING_VERBS = frozenset(verb for verb in VERBS if not _writes(verb))
+#: Verbs that neither worker nor webhook calls: `boomerang-server recover` does.
+BY_HAND = words("recover")
+#: Whatever is asked of the provider may get lost on the way; `close` closes connections.
+PROVIDER = frozenset(public(Provider) - {"close"})
+MESSAGES = frozenset(public(worker.messages.Messages))
+#: What changes an image store.
+STORED = frozenset(public(ImageStore) - {"read"})
+#: What has no class of its own: the stream that is read once, when a producer's key was used, the notification, what
+#: Celery does at a task's end, the events for Flower, and the answer to whoever called.
+OTHERS = words("changes key_used notifier result chord celery.send ack events answer")
+EFFECTS = (
+    (VERBS - READING_VERBS - BY_HAND)
+    | {f"provider.{method}" for method in PROVIDER}
+    | {f"messages.{method}" for method in MESSAGES | {"reconcile"}}
+    | {f"image_store.{method}" for method in STORED}
+    | OTHERS
+)

@@ -1,0 +1,77 @@
+"""The worker and the webhook are killed before and after each of their side effects, and the promise holds.
+
+Real processes, real SIGKILL (tests/chaos/crashing.py). A new side effect has its points by itself, and fails here and
+in test_crash_names.py until a scenario leads to them.
+"""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.crash_scenarios import CASES, Check, Scenario, Turn
+from tests.chaos.crash_world import ANY_LEASE, REACHED, RECOVERED, GaveUp, World, world
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+
+#: How often a scenario is played before it counts as one that does not come to its point.
+TRIES = 4
+NUMBERS = count()
+POINTS = [
+    pytest.param(scenario, f"{use_case}:{effect}:{side}", id=f"{use_case}:{effect}:{side}")
+    for use_case, scenarios in CASES.items()
+    for scenario, effects in scenarios.items()
+    for effect in effects.split()
+    for side in ("before", "after")
+]
+NAMED = {
+    f"{use_case}:{effect}" for use_case, all_ in CASES.items() for each in all_.values() for effect in each.split()
+}
+
+
+@pytest.fixture(scope="module")
+def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("crash")) as made:
+        yield made
+
+
+@pytest.fixture
+def w(_world: World, request: pytest.FixtureRequest) -> Iterator[World]:
+    """One for all tests; who leaves it in disorder leaves a new one to the next."""
+    failed = request.session.testsfailed
+    yield _world
+    if request.session.testsfailed > failed:
+        _world.renew()
+
+
+@pytest.mark.parametrize(("scenario", "point"), POINTS)
+def test_killed_there_the_promise_holds(scenario: Scenario, point: str, w: World, draw: Callable[..., bytes]) -> None:
+    check = until_dead(w, scenario, point, draw)
+    w.calm()
+    pid = w.died_at(point)
+    if pid == w.worker_pid:
+        assert w.worker_ended() == -signal.SIGKILL
+        # All that it held runs out before there is another one.
+        w.ahead(ANY_LEASE)
+        w.redeliver()
+        w.start_worker()
+    assert w.until(lambda: not Path(f"/proc/{pid}").exists(), RECOVERED)
+    well = w.until(lambda: (check is None or check()) and w.at_rest(), RECOVERED)
+    w.judge()
+    assert well, w.unfinished()
+    assert w.seen() - NAMED == set()
+
+
+def until_dead(w: World, scenario: Scenario, point: str, draw: Callable[..., bytes]) -> Check | None:
+    """Play the scenario until a process has died at the point."""
+    again = point.endswith(":after")
+    for _ in range(TRIES):
+        check = None
+        with suppress(GaveUp):
+            check = scenario(Turn(w, point, draw(seed=next(NUMBERS)), again))
+        if w.until(lambda: w.died_at(point), REACHED):
+            return check
+    pytest.fail(f"nobody came to {point}")
