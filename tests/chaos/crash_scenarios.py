@@ -15,7 +15,7 @@ from celery import chord
 
 from jobs.access import PRODUCER, KeyRing
 from jobs.states import State
-from tests.chaos.crash_world import KEY, SLOTS, World, request_of
+from tests.chaos.crash_world import KEY, OWNER, SLOTS, World, request_of
 
 A_DAY = 24 * 3600.0
 
@@ -44,7 +44,7 @@ def one_job(t: Turn) -> None:
 
 
 def with_a_new_key(t: Turn) -> None:
-    _, key = KeyRing(*t.world.store.access).add("shop", PRODUCER)
+    _, key = KeyRing(*t.world.store.access).add(OWNER, PRODUCER)
     t.arm()
     t.world.job(again=t.again, key=key)
 
@@ -180,7 +180,7 @@ def forgotten(t: Turn) -> Check:
     job_id = t.world.job()
     assert t.world.in_state(job_id, State.COMPLETED)
     assert t.world.until(t.world.at_rest, 20)
-    t.world.forget()
+    t.world.judge()
     t.arm()
     t.world.ahead(t.world.store.settings.retention + 60)
     return lambda: t.world.store.get_many([job_id]) == [None]

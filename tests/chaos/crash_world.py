@@ -20,7 +20,7 @@ import requests
 from celery import Celery
 
 from jobs.audit import audit
-from jobs.order import NewJob
+from jobs.order import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store import Store, connect
 from ops.local import listening
@@ -34,11 +34,13 @@ from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TETHERED = (sys.executable, "-IS", str(TETHER))
-KEY = "producer-key"
+OWNER, KEY = "shop", "producer-key"
 #: More than any lease: of a submission, of a round, of a delivery; and than a message is waited for.
 ANY_LEASE = 61.0
 #: Slots of the lane: more jobs than that wait.
 SLOTS = 6
+#: Seconds between two rounds of reconcile.
+BEAT = 0.1
 #: Seconds within which one try of a scenario comes to its point, and within which all is well after the crash.
 REACHED, RECOVERED = 5.0, 40.0
 #: Short where a setting can make it so; whatever cannot be set goes by Redis's clock, which is moved on.
@@ -53,7 +55,7 @@ SETTINGS = {
     "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",
     "BOOMERANG_IMAGE_RETENTION": "3600",
     "BOOMERANG_CALLBACK_SECRETS": "a-callback-secret-for-tests",
-    "BOOMERANG_API_KEYS": f"shop:{KEY}",
+    "BOOMERANG_API_KEYS": f"{OWNER}:{KEY}",
     "BOOMERANG_PROVIDER_KEY": "provider-key",
     "BOOMERANG_PROVIDER_KEY_OTHER": "other-key",
 }
@@ -80,9 +82,11 @@ class World:
     listener: "Listener"
     #: ids of jobs whose producers were told that they are taken in
     accepted: set[str] = field(default_factory=set)
-    forgotten: set[str] = field(default_factory=set)
+    #: how many purchases have been looked at
+    judged: int = 0
     named: int = 0
     worker_pid: int = 0
+    beaten: float = 0.0
 
     # --- points -----------------------------------------------------------------------------------------------------
 
@@ -128,8 +132,10 @@ class World:
         self.store.recover()
 
     def beat(self) -> None:
-        """What beat does, as often as it is taken."""
-        if self.store.access[0].llen(RECONCILE) == 0:
+        """What beat does, but more often; unless the one before was not taken yet."""
+        now = time.monotonic()
+        if now - self.beaten > BEAT and self.store.access[0].llen(RECONCILE) == 0:
+            self.beaten = now
             self.app.send_task(RECONCILE, queue=RECONCILE)
 
     def until(self, condition: Callable[[], object], limit: float, *, beating: bool = True) -> bool:
@@ -140,7 +146,7 @@ class World:
                 return False
             if beating:
                 self.beat()
-            time.sleep(0.02)
+            time.sleep(0.03)
         return True
 
     def redeliver(self) -> None:
@@ -170,7 +176,7 @@ class World:
         self.store.access[0].flushall()
         requests.post(f"{self.provider}/_sim/reset", timeout=10)
         self.accepted.clear()
-        self.forgotten.clear()
+        self.judged = 0
         self.shut("other")
         self.start_worker()
 
@@ -212,7 +218,7 @@ class World:
                     raise GaveUp(path) from None
                 continue
             # A repeat may be told that there is nothing left to do.
-            assert answer.ok != refused or turn, answer.text
+            assert answer.ok != refused or (turn and answer.status_code == requests.codes.conflict), answer.text
             return answer
         raise GaveUp(path)
 
@@ -226,10 +232,11 @@ class World:
     def jobs_in_silence(self, count: int, batch: str | None = None) -> list[str]:
         """Jobs of which no worker is told."""
         ids = [self.new_id() for _ in range(count)]
-        loaded = [load_request(request_of(external_task_id=job_id)) for job_id in ids]
-        self.store.enqueue(
-            [NewJob.of(each, each.external_task_id, self.store.settings.lanes) for each in loaded], batch
-        )
+        requests_ = [load_request(request_of(external_task_id=job_id)) for job_id in ids]
+        owner = "" if batch else OWNER
+        lanes = self.store.settings.lanes
+        jobs = [NewJob.of(each, job_id, lanes, owner=owner) for job_id, each in zip(ids, requests_, strict=True)]
+        self.store.enqueue(jobs, batch, BatchOptions(owner=OWNER))
         self.accepted.update(ids)
         return ids
 
@@ -276,29 +283,23 @@ class World:
     def judge(self) -> None:
         """By the provider's own ledger. What is recorded was accepted, whether its producer was told or not."""
         ledger = self.ledger()
-        jobs = self.store.get_many(sorted(self.accepted))
+        ids = sorted(self.accepted)
+        jobs = self.store.get_many(ids)
         # nothing is lost
-        assert [job_id for job_id, job in zip(sorted(self.accepted), jobs, strict=True) if not job] == []
+        assert [job_id for job_id, job in zip(ids, jobs, strict=True) if not job] == []
         assert [job for job in jobs if job and not job.state.final] == []
         # nothing is bought twice, nor for nobody
         assert ledger["bought_twice"] == []
-        bought = [
-            each for each in ledger["purchases"] if each["external_task_id"].partition("~")[0] not in self.forgotten
-        ]
+        bought = ledger["purchases"][self.judged :]
         of = [each["external_task_id"].partition("~")[0] for each in bought]
         assert [job_id for job_id, job in zip(of, self.store.get_many(of), strict=True) if not job] == []
         paid = Counter(job_id for job_id, each in zip(of, bought, strict=True) if each["billed"])
         assert [job_id for job_id, count in paid.items() if count > 1] == []
-        # our books are the provider's
+        # our books are the provider's, from the first day on
         assert self.store.totals().cost == Decimal(ledger["totals"]["spent"])
         findings = audit(self.store)
         assert findings == [], findings
-
-    def forget(self) -> None:
-        """These jobs ended so long ago that they are forgotten."""
-        self.forgotten |= self.accepted | {
-            each["external_task_id"].partition("~")[0] for each in self.ledger()["purchases"]
-        }
+        self.judged = len(ledger["purchases"])
         self.accepted.clear()
 
 

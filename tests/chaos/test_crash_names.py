@@ -53,6 +53,7 @@ WRITTEN = {
     "jobs/image_stores.py": {"self._client.set": "image_store.write", "self._client.unlink": "image_store.remove"},
     "jobs/scripts.py": {
         "self._client.evalsha": "the verbs",
+        "self._client.script_exists": "(a look)",
         "pipe.evalsha": "the verbs",
         "pipe.script_load": "(a server that knows the verbs has no more than before)",
     },
