@@ -14,13 +14,16 @@ from rich.table import Table
 from jobs.access import PRODUCER, AccessKey, KeyRing, Scope, checked_name
 from jobs.errors import KeyNotFound, SettingsInvalid, StoreUnavailable
 from jobs.keys import Keys
+from jobs.logs import to_stderr
 from jobs.settings import Settings
 from jobs.store import connect
+from webhook.audit import tell
 
 
 @click.group("keys")
 def keys() -> None:
     """Make, list and revoke producers' keys (BOOMERANG_REDIS_URL). No process has to start anew for it."""
+    to_stderr()
 
 
 @keys.command()
@@ -42,7 +45,7 @@ def add(name: str, scopes: tuple[str, ...], days: float | None) -> None:
     with ring() as kept:
         lasts = timedelta(days=days) if days else None
         key, secret = kept.add(name, [*map(Scope, scopes)] or PRODUCER, lasts=lasts)
-    click.echo(f"{key.id}: {key.name}, {', '.join(sorted(key.scopes))}", err=True)
+    _audited("keys.add", key)
     # Alone on standard output, so that it can go on into a secret store without being seen.
     click.echo(secret)
 
@@ -75,7 +78,7 @@ def revoke(ids: tuple[str, ...]) -> None:
                 key = kept.revoke(key_id)
             except KeyNotFound as error:
                 raise click.ClickException(str(error)) from None
-            click.echo(f"{key.id}: {key.name}, {_state(key)}")
+            _audited("keys.revoke", key)
 
 
 @contextmanager
@@ -90,6 +93,12 @@ def ring() -> Iterator[KeyRing]:
             client.close()
     except (SettingsInvalid, StoreUnavailable) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _audited(operation: str, key: AccessKey) -> None:
+    """Like the webhook's lines (webhook.audit), on standard error: who did it is told by the machine's own means."""
+    scopes = ",".join(sorted(key.scopes))
+    tell(operation=operation, key=key.id, producer=key.name, scopes=scopes, state=_state(key), uid=os.getuid())
 
 
 def _shown(key: AccessKey) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from flask import Flask
 from jobs.access import KeyRing
 from jobs.store import Store
 from webhook import (
+    audit,
     auth,
     batch_actions,
     batch_events,
@@ -25,6 +26,7 @@ from webhook.keys import KnownKeys
 from webhook.messages import Messages
 from webhook.metrics import StateCollector
 from webhook.openapi import create_api
+from webhook.rates import Rates, read_rates
 from webhook.services import Send, Services
 from webhook.settings import Settings
 
@@ -55,6 +57,9 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     api.register_blueprint(spend_api.blueprint)
     api.register_blueprint(provider_door.blueprint)
     problems.register(app, {provider_door.PREFIX: provider_door.refused})
-    auth.protect(app, KnownKeys(settings.keys, lambda: KeyRing(*shared.store.access)))
+    keys = KnownKeys(settings.keys, lambda: KeyRing(*shared.store.access))
+    door = auth.Door(keys, Rates(read_rates(settings.rate_limit)))
+    audit.keep(app)
+    auth.protect(app, door, settings.trusted_proxies)
     own.protect(app)
     return app

@@ -1,13 +1,16 @@
 """Who may call what: everything needs a key, but for what is named as public, and a key the scope of the call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from flask import Flask, current_app, g, request
 
-from jobs.access import Scope
+from jobs.access import Scope, digest_of
+from webhook.addresses import Network, client_address
+from webhook.audit import note
 from webhook.keys import Caller, KnownKeys
 from webhook.problems import ProblemError
+from webhook.rates import Rates
 
 #: Endpoints without a key. The callback's address carries its own proof; the others are for operations and people.
 PUBLIC = frozenset(
@@ -40,7 +43,37 @@ def scope_of(app: Flask, endpoint: str) -> Scope:
     return cast("Scope", getattr(app.view_functions[endpoint], "scope", Scope.ADMIN))
 
 
-def protect(app: Flask, keys: KnownKeys) -> None:
+class Door:
+    """Tells who calls, as often as they may."""
+
+    def __init__(self, keys: KnownKeys, rates: Rates) -> None:
+        self.keys = keys
+        self._rates = rates
+
+    def of_header(self, authorization: str | None) -> Caller:
+        """Who the header says that it is. Raises a problem: 401 where it carries no key, 429 for too often."""
+        scheme, _, secret = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not secret.strip():
+            raise ProblemError(401, "Send a producer's key: `Authorization: Bearer <key>`.", headers=_ASK)
+        found = self.of_secret(secret.strip())
+        self._rates.count(found.key)
+        return found
+
+    def of_secret(self, secret: str) -> Caller:
+        """Who has this secret. Raises a problem where it opens nothing, or too many did not."""
+        address, digest = g.get("address"), digest_of(secret)
+        self._rates.may_guess(address, digest)
+        found = self.keys.of_secret(secret)
+        if found is None:
+            self._rates.refused(address)
+            note(refused="key")
+            said = "This key is not valid (any more); ask whoever runs the service for one."
+            raise ProblemError(401, said, headers=_ASK)
+        self._rates.accepted(address, digest)
+        return found
+
+
+def protect(app: Flask, door: Door, proxies: Sequence[Network]) -> None:
     """Check every request but the public ones; a view that is added later is protected without being named."""
 
     @app.before_request
@@ -50,20 +83,10 @@ def protect(app: Flask, keys: KnownKeys) -> None:
             return
         if endpoint is None and not request.path.startswith(_PRODUCERS):
             return  # a plain 404 or 405
-        g.caller = of_header(keys, request.headers.get("Authorization"))
+        g.address = client_address(request.remote_addr, request.headers.get("X-Forwarded-For", ""), proxies)
+        g.caller = door.of_header(request.headers.get("Authorization"))
         if endpoint is not None:
             _check_scope(g.caller, scope_of(current_app, endpoint))
-
-
-def of_header(keys: KnownKeys, authorization: str | None) -> Caller:
-    """Who the header says that it is. Raises `ProblemError` where it carries no key that opens anything."""
-    scheme, _, secret = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not secret.strip():
-        raise ProblemError(401, "Send a producer's key: `Authorization: Bearer <key>`.", headers=_ASK)
-    found = keys.of_secret(secret.strip())
-    if found is None:
-        raise ProblemError(401, "This key is not valid (any more); ask whoever runs the service for one.", headers=_ASK)
-    return found
 
 
 def _check_scope(caller: Caller, scope: Scope) -> None:

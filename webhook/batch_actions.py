@@ -10,6 +10,7 @@ from jobs.batches import Acted
 from jobs.states import State
 from schemas.api import BatchResumeQuery, BatchRetryQuery
 from schemas.views import BatchChanged
+from webhook.audit import note
 from webhook.messages import SUBMIT
 from webhook.openapi import operation
 from webhook.services import services
@@ -80,6 +81,7 @@ def retry(query: dict[str, Any], batch_id: str) -> Response:
 
 def _acted(batch_id: str, acted: Acted) -> Response:
     shared = services()
+    note(affected=acted.affected, pending=acted.pending)
     if acted.wake:
         shared.send(SUBMIT)
     return answer({"id": batch_id, "action": acted.action, "affected": acted.affected, "pending": acted.pending})

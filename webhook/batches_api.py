@@ -13,6 +13,7 @@ from jobs.shown import shown_batch
 from jobs.summary import Progress
 from schemas.api import BatchListQuery, BatchQuery
 from schemas.views import BatchAccepted, BatchList, BatchView
+from webhook.audit import note
 from webhook.auth import caller
 from webhook.bodies import decoded, drain, lines
 from webhook.intake import Upload, new_id, upload, upload_whole
@@ -36,7 +37,7 @@ _LONGEST_KEY = 255
     scope=Scope.ENQUEUE,
     query=BatchQuery,
     body=NDJSON,
-    refusals=(400, 409, 415, 422, 429, 503),
+    refusals=(400, 409, 415, 422, 503),
 )
 def create(query: dict[str, Any]) -> Response:
     """Enqueue many jobs.
@@ -60,6 +61,7 @@ def create(query: dict[str, Any]) -> Response:
         drain(request)
         raise
     finally:
+        note(batch_id=batch, accepted=done.accepted, known=done.known, rejected=done.rejected)
         count = shared.counters.jobs.labels
         count("created").inc(done.accepted)
         count("known").inc(done.known)

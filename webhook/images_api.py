@@ -10,6 +10,7 @@ from jobs.errors import ImageNotFound
 from jobs.images import Image
 from schemas import MAX_IMAGE, REFERENCE, ImageInvalid, is_reference, read_picture
 from schemas.views import ImageView
+from webhook.audit import note
 from webhook.bodies import checked_length, read_whole
 from webhook.openapi import operation
 from webhook.problems import ProblemError
@@ -32,7 +33,7 @@ _BODY: dict[str, Any] = {
     {201: ImageView, 200: ImageView},
     scope=Scope.ENQUEUE,
     request_body=_BODY,
-    refusals=(400, 411, 413, 422, 429, 503),
+    refusals=(400, 411, 413, 422, 503),
 )
 def create() -> Response:
     """Upload an image.
@@ -48,6 +49,7 @@ def create() -> Response:
         except ImageInvalid as error:
             raise ProblemError(422, "The image breaks rules.", errors={"image": [str(error)]}) from None
         created = shared.keep(picture)
+    note(image_id=REFERENCE + picture.hash, size=len(picture.data), new=created)
     image = Image(picture.hash, "", len(picture.data), picture.width, picture.height, picture.format)
     return answer(_shown(image), 201 if created else 200, {"Location": f"/v1/images/{REFERENCE}{image.hash}"})
 

@@ -15,6 +15,7 @@ from jobs.summary import Page
 from schemas import parse_json
 from schemas.api import JobQuery, WaitQuery
 from schemas.views import JobList, JobView
+from webhook.audit import note
 from webhook.auth import caller
 from webhook.bodies import checked_length, read_whole
 from webhook.intake import CONFLICT, new_id
@@ -35,7 +36,7 @@ blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Generatio
     {201: JobView, 200: JobView},
     scope=Scope.ENQUEUE,
     body=JSON,
-    refusals=(409, 411, 413, 422, 429, 503),
+    refusals=(409, 411, 413, 422, 503),
 )
 def create() -> Response:
     """Enqueue a job.
@@ -49,6 +50,7 @@ def create() -> Response:
     wanted = shared.load(data)
     job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller().name)
     outcome = shared.enqueue(job)
+    note(job_id=job.id, outcome=outcome.value)
     if outcome is Outcome.CONFLICT:
         raise ProblemError(
             409, "There is another request under this external_task_id.", errors={"external_task_id": [CONFLICT]}

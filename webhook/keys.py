@@ -1,4 +1,4 @@
-"""Who may call: the keys that the environment names, and those that were made while the service runs (jobs.access)."""
+"""Who may call: keys that the environment names, and those that were made while the service runs (jobs.access)."""
 
 import hmac
 import re

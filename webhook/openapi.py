@@ -101,7 +101,7 @@ def operation(
     def decorate(view: View) -> View:
         view.__doc__ = f"{view.__doc__}\n\n    The key must have the scope `{scope}`."
         wrapped: Any = needs(scope, view)
-        for status in (401, 403, *refusals):
+        for status in {401, 403, 429, *refusals}:
             if status in answers:
                 continue
             wrapped = blueprint.alt_response(status, "DEFAULT_ERROR", success=False)(wrapped)

@@ -19,6 +19,7 @@ from jobs.shown_task import RUNNING, shown_task
 from jobs.store import Outcome
 from schemas import CallbackForm, RequestInvalid, parse_json
 from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
+from webhook.audit import note
 from webhook.auth import caller
 from webhook.bodies import checked_length, read_whole
 from webhook.intake import new_id
@@ -92,6 +93,7 @@ def submit() -> Response:
     wanted = replace(shared.load(data), callback_form=CallbackForm.TASK)
     job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller().name)
     outcome = shared.enqueue(job)
+    note(job_id=job.id, outcome=outcome.value)
     if outcome is Outcome.CONFLICT:
         raise ProblemError(
             409,
@@ -107,7 +109,7 @@ def submit() -> Response:
     blueprint,
     "GET",
     "/generation/task/<task_id>",
-    {200: TaskView, **dict.fromkeys((401, 403, 404, 503), TaskRefused)},
+    {200: TaskView, **dict.fromkeys((401, 403, 404, 429, 503), TaskRefused)},
     scope=Scope.READ,
 )
 def show(task_id: str) -> Response:

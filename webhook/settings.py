@@ -11,11 +11,14 @@ from jobs.access import Scope
 from schemas.signatures import check_secrets
 from webhook.addresses import Network, Networks
 from webhook.keys import Key
+from webhook.rates import read_rates
 
 #: A completed task of nine images with long signed URLs is below 20 KB (bytes).
 CALLBACK_LIMIT = 256 * 1024
 #: Four base64 images of 10 MB each are 54 MiB (bytes). A line of a batch is held to the same limit.
 JOB_LIMIT = 64 * 1024 * 1024
+#: Of each key, at each webhook process: what no producer needs that sends its jobs in batches, or waits for them.
+RATE_LIMIT = "6000/minute"
 #: Of Redis's `maxmemory`: what is left is for the results of the jobs that are there.
 MEMORY_SHARE = 0.85
 #: Bytes; a smaller number is a mistake, such as a share in percent.
@@ -37,6 +40,13 @@ def _valid_keys(texts: list[str]) -> None:
         seen.add(key.digest)
     if problems:
         raise ValidationError(problems)
+
+
+def _rates(value: str) -> None:
+    try:
+        read_rates(value)
+    except ValueError:
+        raise ValidationError('must be "off" or limits such as "6000/minute" or "100/second; 50000/hour"') from None
 
 
 def _share_or_bytes(value: float) -> None:
@@ -62,6 +72,7 @@ class Environment(shared.Environment):
     )
     callback_addresses = Networks(data_key="BOOMERANG_CALLBACK_ADDRESSES", load_default=list)
     trusted_proxies = Networks(data_key="BOOMERANG_TRUSTED_PROXIES", load_default=list)
+    rate_limit = ma.String(data_key="BOOMERANG_RATE_LIMIT", load_default=RATE_LIMIT, validate=_rates)
     max_unfinished = ma.Integer(data_key="BOOMERANG_MAX_UNFINISHED", load_default=0, validate=validate.Range(min=0))
     max_memory = ma.Float(data_key="BOOMERANG_MAX_MEMORY", load_default=MEMORY_SHARE, validate=_share_or_bytes)
 
@@ -76,10 +87,10 @@ class Environment(shared.Environment):
 class Settings(shared.Settings):
     """What the webhook needs to know. Sizes in bytes.
 
-    `api_keys` (producers') and `admin_keys` (which may do everything) as webhook.keys reads them. Beyond
-    `max_unfinished` jobs (0: any number) or `max_memory` (up to 1 a share of Redis's own limit, above it bytes, 0: any)
-    no more are taken in. With `signature_secrets` callbacks must be signed, too; with `callback_addresses` they must
-    come from one of these, as `trusted_proxies` tell it.
+    `api_keys` (producers') and `admin_keys` (which may do everything) as webhook.keys reads them,
+    `rate_limit` as webhook.rates does. Beyond `max_unfinished` jobs (0: any number) or `max_memory` (up to 1 a share of
+    Redis's own limit, above it bytes, 0: any) no more are taken in. With `signature_secrets` callbacks must be signed,
+    too; with `callback_addresses` they must come from one of these, as `trusted_proxies` tell it.
     """
 
     api_keys: tuple[str, ...] = field(default=(), repr=False)
@@ -89,6 +100,7 @@ class Settings(shared.Settings):
     signature_secrets: tuple[str, ...] = field(default=(), repr=False)
     callback_addresses: tuple[Network, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
+    rate_limit: str = RATE_LIMIT
     max_unfinished: int = 0
     max_memory: float = MEMORY_SHARE
 

@@ -1,6 +1,6 @@
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,9 +12,10 @@ from jobs.access import PRODUCER, KeyRing, Scope
 from jobs.errors import StoreUnavailable
 from jobs.store import Store, connect
 from webhook.app import create_app
-from webhook.auth import PUBLIC, caller, of_header, scope_of
+from webhook.auth import PUBLIC, Door, caller, scope_of
 from webhook.keys import FRESH, Caller, Key, KnownKeys
 from webhook.problems import ProblemError
+from webhook.rates import Rates
 from webhook.settings import Settings
 
 PRODUCERS = ("/v1", "/model/v1")
@@ -61,6 +62,12 @@ def known(*texts: str) -> KnownKeys:
     return KnownKeys([Key.parse(text) for text in texts], no_ring)
 
 
+@pytest.fixture
+def of_header(app: Flask) -> Iterator[Callable[[KnownKeys, str | None], Caller]]:
+    with app.test_request_context("/v1/jobs"):
+        yield lambda keys, header: Door(keys, Rates([])).of_header(header)
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -77,7 +84,7 @@ def known(*texts: str) -> KnownKeys:
         "Bearer bmr_0123456789ab_short",
     ],
 )
-def test_what_is_no_key_is_refused(header: str | None) -> None:
+def test_what_is_no_key_is_refused(header: str | None, of_header: Callable[..., Caller]) -> None:
     with pytest.raises(ProblemError) as caught:
         of_header(known("one", "two"), header)
     assert caught.value.status == 401
@@ -85,7 +92,7 @@ def test_what_is_no_key_is_refused(header: str | None) -> None:
 
 
 @pytest.mark.parametrize("header", ["Bearer one", "Bearer two", "bearer one", "Bearer  two "])
-def test_each_key_opens(header: str) -> None:
+def test_each_key_opens(header: str, of_header: Callable[..., Caller]) -> None:
     assert of_header(known("one", "two"), header).scopes == PRODUCER
 
 
@@ -104,7 +111,9 @@ KEYS = ("shop:one", "shop:two:2", "press:three", "four", f"print:sha256:{HASH}")
         ("five", "print"),
     ],
 )
-def test_a_key_has_a_name_that_views_know(secret: str, name: str, store: Store) -> None:
+def test_a_key_has_a_name_that_views_know(
+    secret: str, name: str, store: Store, of_header: Callable[..., Caller]
+) -> None:
     app = create_app(Settings(api_keys=KEYS, admin_keys=("boss:b",)), store)
     app.add_url_rule("/me", "me", lambda: caller().name)
     # A view that names no scope is an administrator's.
@@ -116,7 +125,7 @@ def test_a_key_has_a_name_that_views_know(secret: str, name: str, store: Store) 
 @pytest.mark.parametrize(
     "given", ["shop:one", "shop", "two", "key-04efaf08", "press:four", HASH, f"sha256:{HASH}", f"print:sha256:{HASH}"]
 )
-def test_neither_a_name_nor_a_hash_is_a_secret(given: str) -> None:
+def test_neither_a_name_nor_a_hash_is_a_secret(given: str, of_header: Callable[..., Caller]) -> None:
     with pytest.raises(ProblemError):
         of_header(known(*KEYS), f"Bearer {given}")
 
@@ -127,7 +136,9 @@ def test_what_needs_no_key_has_no_caller(settings: Settings, store: Store) -> No
         assert not caller().sees("")
 
 
-def test_all_keys_of_the_environment_are_compared_whichever_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_keys_of_the_environment_are_compared_whichever_matches(
+    monkeypatch: pytest.MonkeyPatch, of_header: Callable[..., Caller]
+) -> None:
     compared: list[bytes] = []
 
     def comparing(given: bytes, known: bytes) -> bool:

@@ -53,10 +53,13 @@ def test_errors_are_problems(document: dict[str, Any]) -> None:
     assert content == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
-def test_what_takes_jobs_in_may_be_full(document: dict[str, Any]) -> None:
-    posts = {path: item["post"] for path, item in document["paths"].items() if "post" in item}
-    full = {path for path, post in posts.items() if "429" in post["responses"]}
-    assert full == {"/v1/jobs", "/v1/batches", "/v1/images", "/model/v1/generation"}
+def test_each_call_tells_its_scope_and_how_it_is_refused(document: dict[str, Any]) -> None:
+    calls = [call for item in document["paths"].values() for method, call in item.items() if method in ("get", "post")]
+    assert len(calls) > 15
+    for call in calls:
+        assert call["x-scope"] in ("enqueue", "read", "cancel")
+        assert f"`{call['x-scope']}`" in call["description"]
+        assert {"401", "403", "429"} <= call["responses"].keys()
 
 
 def test_streams_are_documented_as_lines(document: dict[str, Any]) -> None:

@@ -64,6 +64,11 @@ OWNED = {"job_id": "job-one", "batch_id": "batch-1", "task_id": "job-one"}
 SHARED = {"image_id"}
 
 
+def told(answer: Any) -> dict[str, str]:
+    """The headers, but for the number that each line of the audit log has."""
+    return {name: value for name, value in answer.headers.items() if name != "X-Request-Id"}
+
+
 def test_what_another_has_is_answered_as_what_nobody_has(
     crowd: Flask, shop: FlaskClient, press: FlaskClient, boss: FlaskClient
 ) -> None:
@@ -81,7 +86,7 @@ def test_what_another_has_is_answered_as_what_nobody_has(
             nobodys = re.sub(r"<(?:\w+:)?(\w+)>", "nobodys", rule.rule)
             with press.open(theirs, method=method) as one, press.open(nobodys, method=method) as other:
                 assert one.status_code == 404, (method, theirs)
-                assert dict(one.headers) == dict(other.headers)
+                assert told(one) == told(other)
                 assert re.sub("job-one|batch-1", "nobodys", one.text) == other.text
             checked += 1
     assert checked > 15

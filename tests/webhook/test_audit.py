@@ -1,0 +1,136 @@
+"""Every change that somebody asks for leaves a line that says who, what and what came of it, and no secret."""
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from jobs.logs import Guarded
+from jobs.store import Store
+from webhook.app import create_app
+from webhook.auth import PUBLIC
+from webhook.settings import Settings
+
+LINE = b'{"model": "kirin_image_omni", "prompt": "a fox"}\n'
+
+
+@pytest.fixture
+def shop(settings: Settings, store: Store, caplog: pytest.LogCaptureFixture) -> FlaskClient:
+    caplog.set_level(logging.INFO, "boomerang.audit")
+    app = create_app(Settings(**{**vars(settings), "api_keys": ("shop:secret-of-shop",)}), store, lambda *_: True)
+    client = app.test_client()
+    client.environ_base["HTTP_AUTHORIZATION"] = "Bearer secret-of-shop"
+    return client
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, str]]]:
+    """The lines so far, as what they say."""
+
+    def read() -> list[dict[str, str]]:
+        told = [record.getMessage() for record in caplog.records if record.name == "boomerang.audit"]
+        return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in told]
+
+    return read
+
+
+def test_a_new_job_is_told_with_who_made_it(
+    shop: FlaskClient, fox: dict[str, Any], lines: Callable[[], list[dict[str, str]]]
+) -> None:
+    answer = shop.post("/v1/jobs?x=y", json=fox | {"external_task_id": "fox"})
+    assert answer.status_code == 201
+    (line,) = lines()
+    assert line == {
+        "key": line["key"],
+        "producer": "shop",
+        "address": "127.0.0.1",
+        "method": "POST",
+        "path": "/v1/jobs",
+        "operation": "jobs.create",
+        "job_id": "fox",
+        "outcome": "created",
+        "status": "201",
+        "request": answer.headers["X-Request-Id"],
+    }
+    assert line["key"].startswith("env-")
+
+
+def test_a_batch_is_told_with_its_counts(shop: FlaskClient, lines: Callable[[], list[dict[str, str]]]) -> None:
+    shop.post("/v1/batches?id=b", data=LINE * 2 + b"{}\n")
+    shop.post("/v1/batches/b/cancel")
+    upload, cancel = lines()
+    assert (upload["batch_id"], upload["accepted"], upload["known"], upload["rejected"]) == ("b", "2", "0", "1")
+    assert (cancel["operation"], cancel["batch_id"], cancel["affected"]) == ("batch_actions.cancel", "b", "2")
+
+
+def test_every_call_that_changes_leaves_a_line_and_none_that_looks(
+    shop: FlaskClient, app: Flask, lines: Callable[[], list[dict[str, str]]]
+) -> None:
+    changes = 0
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint in PUBLIC:
+            continue
+        (method,) = (rule.methods or set()) & {"GET", "POST"}
+        with shop.open(re.sub("<.+?>", "nothing", rule.rule), method=method) as answer:
+            status = answer.status_code
+        if method == "POST":
+            changes += 1
+            assert (lines()[-1]["operation"], lines()[-1]["status"]) == (rule.endpoint, str(status))
+        assert len(lines()) == changes
+    assert changes >= 12
+
+
+def test_a_refused_change_is_told_and_a_refused_key(
+    settings: Settings, store: Store, shop: FlaskClient, lines: Callable[[], list[dict[str, str]]]
+) -> None:
+    anyone = create_app(settings, store).test_client()
+    anyone.get("/v1/jobs", headers={"Authorization": "Bearer wrong"})
+    anyone.get("/v1/jobs")
+    shop.post("/v1/jobs/nobodys/cancel")
+    refused, cancel = lines()
+    assert (refused["refused"], refused["status"], refused["address"]) == ("key", "401", "127.0.0.1")
+    assert (cancel["status"], cancel["job_id"]) == ("404", "nobodys")
+
+
+def test_callbacks_and_who_calls_too_often_leave_none(
+    settings: Settings, store: Store, shop: FlaskClient, lines: Callable[[], list[dict[str, str]]]
+) -> None:
+    shop.post("/callbacks/x/y", json={})
+    rated = create_app(Settings(**{**vars(settings), "rate_limit": "1/day"}), store).test_client()
+    headers = {"Authorization": f"Bearer {settings.admin_keys[0]}"}
+    assert rated.get("/v1/lanes", headers=headers).status_code == 200
+    assert rated.post("/v1/jobs", headers=headers).status_code == 429
+    assert lines() == []
+
+
+def test_no_line_has_a_secret_and_none_can_be_forged(shop: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    shop.post("/v1/jobs", headers={"Authorization": "Bearer bmr_0123456789ab_wrong-secret"})
+    shop.post("/v1/jobs/a%0a2026-11-21%20INFO%20key=boss/cancel?token=query-secret", data="body-secret")
+    assert "secret" not in caplog.text.replace("outcome", "")
+    assert not [record for record in caplog.records if "\n" in record.getMessage()]
+
+
+def test_as_json_it_has_the_facts_as_members(
+    shop: FlaskClient, monkeypatch: pytest.MonkeyPatch, fox: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(Guarded, "as_json", True)
+    written: list[dict[str, Any]] = []
+
+    class Keeping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            written.append(json.loads(Guarded().format(record)))
+
+    logger = logging.getLogger("boomerang.audit")
+    handler = Keeping()
+    logger.addHandler(handler)
+    try:
+        shop.post("/v1/jobs", json=fox | {"external_task_id": "fox"})
+    finally:
+        logger.removeHandler(handler)
+    (line,) = written
+    assert (line["producer"], line["job_id"], line["status"]) == ("shop", "fox", 201)

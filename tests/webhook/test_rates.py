@@ -1,0 +1,94 @@
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from jobs.errors import SettingsInvalid
+from jobs.store import Store
+from webhook.app import create_app
+from webhook.problems import ProblemError
+from webhook.rates import GUESSES, Rates, read_rates
+from webhook.settings import Settings
+
+
+def app_of(store: Store, rate: str) -> Any:
+    settings = Settings(api_keys=("shop:one", "shop:two"), callback_secrets=("a-callback-secret",), rate_limit=rate)
+    return create_app(settings, store, lambda *_: True).test_client()
+
+
+def ask(client: Any, secret: str, path: str = "/v1/lanes", **options: Any) -> Any:
+    return client.get(path, headers={"Authorization": f"Bearer {secret}"}, **options)
+
+
+def test_a_key_may_call_so_often_and_is_told_when_again(store: Store) -> None:
+    client = app_of(store, "100/second; 2/day")
+    answers = [ask(client, "one") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert 1 <= int(answers[2].headers["Retry-After"]) <= 24 * 3600
+    assert "2 requests in a day" in answers[2].json["detail"]
+    # Another key of the same producer counts by itself
+    assert ask(client, "two").status_code == 200
+    door = client.post("/model/v1/generation", json={}, headers={"Authorization": "Bearer one"})
+    assert (door.status_code, door.json["error"]["code"]) == (429, "1303")
+
+
+def test_what_needs_no_key_is_not_counted(store: Store) -> None:
+    client = app_of(store, "1/day")
+    assert [client.get("/healthz").status_code for _ in range(3)] == [200, 200, 200]
+    assert [client.post("/callbacks/x/y", json={}).status_code for _ in range(3)] == [403, 403, 403]
+    assert ask(client, "one").status_code == 200
+
+
+def test_it_can_be_switched_off(store: Store) -> None:
+    client = app_of(store, "off")
+    assert {ask(client, "one").status_code for _ in range(50)} == {200}
+
+
+@pytest.mark.parametrize("rate", ["", "often", "5", "5/fortnight", "0"])
+def test_a_rate_that_is_none(rate: str) -> None:
+    if rate:
+        with pytest.raises(SettingsInvalid, match="BOOMERANG_RATE_LIMIT"):
+            Settings.from_env({"BOOMERANG_RATE_LIMIT": rate})
+    else:
+        assert Settings.from_env({"BOOMERANG_RATE_LIMIT": rate}).rate_limit == Settings().rate_limit
+    assert read_rates(Settings().rate_limit)
+
+
+GUESSER, NEIGHBOUR, OTHER = "203.0.113.7", "203.0.113.7", "203.0.113.8"
+
+
+def guess(client: Any, address: str) -> None:
+    """Guess until it is too often; the limit bounds it."""
+    for _ in range(2 * GUESSES.amount):
+        answer = ask(client, "wrong", environ_base={"REMOTE_ADDR": address})
+        if answer.status_code == 429:
+            assert int(answer.headers["Retry-After"]) >= 1
+            return
+        assert answer.status_code == 401
+    pytest.fail("nobody minds")
+
+
+def test_who_guesses_is_stopped_and_nobody_else(store: Store) -> None:
+    client = app_of(store, "off")
+    # One works already from the guesser's address, behind the same proxy perhaps
+    assert ask(client, "two", environ_base={"REMOTE_ADDR": NEIGHBOUR}).status_code == 200
+    guess(client, GUESSER)
+    # Now a guess that is right is not even looked at
+    assert ask(client, "one", environ_base={"REMOTE_ADDR": GUESSER}).status_code == 429
+    assert ask(client, "two", environ_base={"REMOTE_ADDR": NEIGHBOUR}).status_code == 200
+    assert ask(client, "one", environ_base={"REMOTE_ADDR": OTHER}).status_code == 200
+
+
+def test_keys_that_open_are_no_guesses(store: Store) -> None:
+    client = app_of(store, "off")
+    assert {ask(client, "one").status_code for _ in range(3 * GUESSES.amount)} == {200}
+
+
+def test_whoever_has_an_ipv6_address_has_its_network(store: Store) -> None:
+    rates = Rates([])
+    for number in range(2 * GUESSES.amount):
+        rates.refused(ip_address(f"2001:db8::{number:x}"))
+    with pytest.raises(ProblemError):
+        rates.may_guess(ip_address("2001:db8::ffff"), b"")
+    rates.may_guess(ip_address("2001:db8:0:1::1"), b"")
+    rates.may_guess(None, b"")
