@@ -87,15 +87,18 @@ class _Audit:
                     pipe.zscore(single("alarms"), job_id)
                     pipe.get(of("result", job_id))
                     pipe.exists(of("text", job_id))
+                    pipe.zscore(single("doubts"), job_id)
+                    pipe.zscore(single("undelivered"), job_id)
                     for state in State:
                         pipe.zscore(of("state", state), job_id)
                 answers = pipe.execute()
-            width = 4 + len(State)
+            width = 6 + len(State)
             for place, job_id in enumerate(ids):
-                fields, alarm, result, text, *scores = answers[place * width : (place + 1) * width]
+                fields, alarm, result, text, doubt, undelivered, *scores = answers[place * width : (place + 1) * width]
                 if not fields:
                     continue
                 yield from _alarm(job_id, fields, alarm)
+                yield from _dead_ends(job_id, fields, doubt, undelivered)
                 yield from _admitted(job_id, fields)
                 yield from sums.money.add(job_id, fields)
                 yield from _index(job_id, fields, dict(zip(State, scores, strict=True)))
@@ -209,6 +212,16 @@ def _alarm(job_id: str, fields: dict[str, str], alarm: float | None) -> Iterator
         yield Finding("alarm", job_id, detail, "ZADD an alarm for now: reconcile then does what is left.")
     if not needed and alarm is not None:
         yield Finding("alarm", job_id, f"{fields['s']} with nothing left to do, but with an alarm", "ZREM the alarm.")
+
+
+def _dead_ends(
+    job_id: str, fields: dict[str, str], doubt: float | None, undelivered: float | None
+) -> Iterator[Finding]:
+    if (None if doubt is None else f"{doubt:.0f}") != fields.get("x"):
+        yield Finding("doubt", job_id, "the index of what is in doubt differs from its record", "ZADD it with its x.")
+    if (undelivered is None) == ("U" in fields):
+        detail = "the index of deliveries that were given up differs from its record"
+        yield Finding("undelivered", job_id, detail, "ZADD it there if it has a field U, else ZREM it.")
 
 
 def _admitted(job_id: str, fields: dict[str, str]) -> Iterator[Finding]:

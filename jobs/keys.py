@@ -10,6 +10,9 @@ from dataclasses import dataclass
 #: name → suffix of a key that exists once.
 SINGLE: Mapping[str, str] = {
     "alarms": "alarms",  # ZSET id → µs at which someone must look at the job again
+    "doubts": "doubts",  # ZSET id → µs since the outcome of its attempt is unknown
+    "undelivered": "undelivered",  # ZSET id → µs when a delivery of its end was given up
+    "at_cap": "at-cap",  # ZSET batch → µs since it is paused at its max_cost
     "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
     # HASH last (creation), spent, past (spent on forgotten days), contradicted, round (of reconcile), image_bytes
     "totals": "totals",

@@ -15,6 +15,7 @@ in its compact encoding. Times are whole µs since 1970.
     H paused by the producer: 1 due, 0 its time has not come
     G the epoch of Redis (_epoch.lua) in which it was looked up    F being looked up for that reason
     Z version of the record (absent: 1)
+    U deliveries that were given up   D why the last one failed
     R nano-dollars reserved, `?` where its price is not known: from its admission until the attempt is over
 """
 
@@ -126,6 +127,8 @@ class Job:
     exists: bool = False
     owing: frozenset[Owed] = frozenset()
     delivery_tries: int = 0
+    undelivered: frozenset[Owed] = frozenset()  #: deliveries that were given up
+    delivery_trouble: str | None = None  #: why the last one failed
     result: Result | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
@@ -196,6 +199,8 @@ class Job:
             exists="v" in fields,
             owing=frozenset(Owed(letter) for letter in get("g", "")),
             delivery_tries=int(get("h", 0)),
+            undelivered=frozenset(Owed(letter) for letter in get("U", "")),
+            delivery_trouble=get("D"),
             result=Result.from_json(result) if result else None,
             labels=json.loads(labels) if labels else {},
             text=text,

@@ -57,10 +57,11 @@ TRANSITIONS: dict[State, dict[State, str]] = {
         State.CANCELLED: "the producer cancels: it keeps its slot until the provider's end is known",
     },
     State.IN_DOUBT: {
-        State.QUEUED: "absent beyond doubt: the same attempt again, under the same external id; or the next attempt",
-        State.IN_PROGRESS: "found at the provider: adopted",
+        State.QUEUED: "absent beyond doubt, or a person says so: the same attempt again, under the same external id; "
+        "or the next attempt",
+        State.IN_PROGRESS: "found at the provider, or a person says so: adopted",
         State.COMPLETED: "found finished, or a callback says so",
-        State.FAILED: "found failed, or a callback says so",
+        State.FAILED: "found failed, or a callback says so; or a person gives it up",
         State.CANCELLED: "the producer cancels: looked for until it is found or absent beyond doubt, never sent again",
     },
     State.IN_PROGRESS: {

@@ -26,6 +26,7 @@ from jobs.policy import next_attempt
 from jobs.record import Claim, Due, Job, Result, at, parse_external_id, us
 from jobs.scripts import REDIS_TIME, Scripts
 from jobs.settings import Settings
+from jobs.settling import Settling
 from jobs.states import State
 
 #: An admitted job whose message no worker has taken by then goes back into the queue.
@@ -34,6 +35,8 @@ PUT_BACK = 15.0
 WINDOW = 2_000
 #: The rate limit may be exceeded for a moment by what was saved up in this time.
 RATE_BURST = 1.0
+#: Characters that are kept of why a delivery failed.
+LONGEST_WHY = 200
 #: How long one round of reconcile may take before another may take over its jobs.
 DUE_LEASE = 30.0
 
@@ -87,7 +90,7 @@ class Epoch:
     doubted_before: datetime
 
 
-class Store(Parking, Batches):
+class Store(Settling, Parking, Batches):
     """All that changes a job. Raises `StoreUnavailable` where Redis does not answer; nothing is retried in here."""
 
     def __init__(
@@ -269,11 +272,20 @@ class Store(Parking, Batches):
         word, wake = self._scripts.call("expire", due.job.id, due.job.fence, us(wait), us(self.settings.deadline))
         return Settled(str(word), None, wake=bool(wake))
 
-    def delivered(self, due: Due, kind: str, *, again_in: float | None = None) -> str:
-        """A delivery was made, or is to be tried again: 'clear' (nothing is owed any more), 'owed' or 'refused'."""
-        wait = "" if again_in is None else us(again_in)
+    def delivered(self, due: Due, kind: str, *, again_in: float | None = None, why: str = "") -> str:
+        """A delivery was made, or is to be tried again: 'clear' (nothing is owed any more), 'owed' or 'refused'.
+
+        `why` it failed, where it did.
+        """
+        return self._delivered(due, kind, "" if again_in is None else us(again_in), why)
+
+    def undelivered(self, due: Due, kind: str, why: str) -> str:
+        """A delivery is given up, until a person has it tried again (`redeliver`): the same words."""
+        return self._delivered(due, kind, "never", why)
+
+    def _delivered(self, due: Due, kind: str, wait: str | int, why: str) -> str:
         tries = due.job.delivery_tries + 1
-        return str(self._scripts.call("delivered", due.job.id, due.job.fence, kind, wait, tries))
+        return str(self._scripts.call("delivered", due.job.id, due.job.fence, kind, wait, tries, why[:LONGEST_WHY]))
 
     def purge(self, limit: int = 200) -> tuple[int, int]:
         """Forget what ended longer ago than the retention: (jobs, batches). Bounded work a call."""

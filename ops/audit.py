@@ -1,7 +1,6 @@
 """`boomerang-server audit`: whether what the design promises of the records holds, on the running system."""
 
 import json
-import os
 from dataclasses import asdict
 
 import click
@@ -9,9 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.audit import audit
-from jobs.errors import SettingsInvalid, StoreUnavailable
-from jobs.settings import Settings
-from jobs.store import Store, connect
+from ops.opened import opened
 
 
 @click.command("audit")
@@ -22,16 +19,8 @@ def audit_command(context: click.Context, *, as_json: bool) -> None:
 
     Exit code 0: all hold; 1: some are broken, and what to do about each is said; 2: they could not be checked.
     """
-    try:
-        settings = Settings.from_env(os.environ)
-        client = connect(settings.redis_url)
-        try:
-            findings = audit(Store(client, settings))
-        finally:
-            client.close()
-    except (SettingsInvalid, StoreUnavailable) as error:
-        click.echo(str(error), err=True)
-        context.exit(2)
+    with opened(context) as store:
+        findings = audit(store)
     if as_json:
         for finding in findings:
             click.echo(json.dumps(asdict(finding)))

@@ -7,7 +7,9 @@ from ops.demo.run import demo
 from ops.doctor.command import doctor
 from ops.keys import keys
 from ops.recover import recover
+from ops.settle import redeliver, settle
 from ops.simulator.main import simulate
+from ops.stuck import stuck
 from ops.up import up
 
 
@@ -24,3 +26,6 @@ main.add_command(audit_command)
 main.add_command(doctor)
 main.add_command(keys)
 main.add_command(recover)
+main.add_command(stuck)
+main.add_command(settle)
+main.add_command(redeliver)

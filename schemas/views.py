@@ -77,7 +77,7 @@ class JobView(Schema):
     settled_by = fields.String(
         required=True,
         allow_none=True,
-        metadata=_about("Who brought the end: callback, poll, submit, cancel, deadline …", "callback"),
+        metadata=_about("Who brought the end: callback, poll, submit, cancel, deadline, hand …", "callback"),
     )
     batch = fields.String(required=True, allow_none=True, metadata=_about("The batch it came in, else null."))
     labels = fields.Dict(

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, GCCollector, PlatformC
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from jobs.dead_ends import counted
 from jobs.errors import StoreUnavailable
 from jobs.store import Store
 from jobs.summary import Lane
@@ -56,7 +57,8 @@ class StateCollector(Collector):
         """The lane and the states; only `boomerang_store_up 0` while Redis is away."""
         try:
             store = self._store()
-            totals, lanes = store.totals(), [lane for lane in store.lanes() if lane.settings]
+            totals, every = store.totals(), store.lanes()
+            stuck = counted(store, every)
         except StoreUnavailable as error:
             _log.warning("metrics without state: %s", error)
             yield GaugeMetricFamily("boomerang_store_up", "Whether Redis answers.", 0)
@@ -66,7 +68,11 @@ class StateCollector(Collector):
         for state, count in totals.counts.items():
             jobs.add_metric([state], count)
         yield jobs
-        yield from self._lanes(lanes)
+        yield from self._lanes([lane for lane in every if lane.settings])
+        ends = GaugeMetricFamily("boomerang_dead_ends", "What does not go on by itself, by kind.", labels=["kind"])
+        for kind, count in stuck.items():
+            ends.add_metric([kind], count)
+        yield ends
         about = "When a round of reconcile last began, in seconds since 1970; 0: never."
         last = totals.last_round.timestamp() if totals.last_round else 0
         yield GaugeMetricFamily("boomerang_last_round_seconds", about, last)

@@ -43,30 +43,42 @@ class Deliverer:
 
     def _delivered(self, due: Due) -> None:
         for kind in sorted(due.job.owing):
-            wait = None
+            awaited, why = False, ""
             try:
                 if kind is Owed.CELERY:
-                    wait = self._finish(due)
+                    # Owed until it says so itself (worker.tasks).
+                    awaited = self._finish(due)
                 else:
                     self._notify(due)
             except Exception as error:
                 # Of whatever kind: a delivery that cannot be made must neither stop the others nor be tried for ever.
+                why = str(error) if isinstance(error, NotifyFailed) else type(error).__name__
                 if not isinstance(error, (NotifyFailed, OperationalError, OSError)):
                     log.exception("job %s: a delivery failed in a way that is not foreseen", due.job.id)
-                wait = next_delivery(due.job.delivery_tries, secrets.randbelow(1000) / 1000)
-                plan = "given up" if wait is None else f"again in {wait:.0f} s"
-                log.warning("job %s: delivery (%s) failed: %s; %s", due.job.id, kind.name.lower(), error, plan)
-            self._store.delivered(due, kind, again_in=wait)
+            if awaited or why:
+                self._later(due, kind, why, least=CONFIRMED if awaited else 0.0)
+            else:
+                self._store.delivered(due, kind)
 
-    def _finish(self, due: Due) -> float | None:
-        """Send what finishes the parked messages: owed until they say so themselves (worker.tasks), or no longer."""
+    def _later(self, due: Due, kind: Owed, why: str, *, least: float) -> None:
+        """Try again, in `least` seconds or more; at last give it up, which `boomerang-server stuck` lists."""
+        wait, name = next_delivery(due.job.delivery_tries, secrets.randbelow(1000) / 1000), kind.name.lower()
+        if wait is None:
+            why = why or "the message that finishes it was not acted upon"
+            log.error("job %s: delivery (%s) is given up: %s", due.job.id, name, why)
+            self._store.undelivered(due, kind, why)
+            return
+        wait = max(wait, least)
+        if why:
+            log.warning("job %s: delivery (%s) failed: %s; again in %.0f s", due.job.id, name, why, wait)
+        self._store.delivered(due, kind, again_in=wait, why=why)
+
+    def _finish(self, due: Due) -> bool:
+        """Send what finishes the parked messages; whether there are any left."""
         messages = self._store.parked(due.job.id)
         for message in messages:
             self._messages.finish(due.job.id, message, self._queue)
-        if not messages:
-            return None
-        wait = next_delivery(due.job.delivery_tries, secrets.randbelow(1000) / 1000)
-        return None if wait is None else max(wait, CONFIRMED)
+        return bool(messages)
 
     def _notify(self, due: Due) -> None:
         text = self._store.get(due.job.id, text=True).text

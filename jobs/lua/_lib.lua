@@ -141,9 +141,16 @@ local function deliver_done(job, kind)
     return 'owed'
   end
   local look = job.p and tonumber(job.z) or false
-  save(job, {g = false, h = false, z = false, i = false})
+  save(job, {g = false, h = false, z = false, i = false, D = false})
   alarm(job, look)
   return 'clear'
+end
+
+-- A new end, or none any more: a delivery of the old one that was given up is not to be made again.
+local function forget_undelivered(job, change)
+  if not job.U then return end
+  redis.call('ZREM', KEY.undelivered, job.id)
+  change.U, change.D = false, false
 end
 
 -- What stands for a Celery message: a repeat of it has the same one.
@@ -198,6 +205,7 @@ end
 local function try_again(job, now, recheck)
   local change = {e = false, y = false, g = false, q = false, t = false, d = false, l = false, x = false, v = false}
   change.r, change.k, change.h, change.j, change.E = false, false, false, outdate_deliveries(job), false
+  forget_undelivered(job, change)
   if job.q then change.a = attempt(job) + 1 end
   if job.s == 'failed' and job.b then tally(job.b, redis.call('GET', KEY.result .. job.id), -1) end
   redis.call('DEL', KEY.result .. job.id, KEY.told .. job.id)

@@ -72,6 +72,11 @@ end
 -- that were set aside are looked at again at once.
 local function halt_or_go_on(batch, was)
   halts[batch] = nil
+  if redis.call('HGET', KEY.batch .. batch, 'paused') == 'max_cost' then
+    redis.call('ZADD', KEY.at_cap, 'NX', whole(clock()), batch)
+  else
+    redis.call('ZREM', KEY.at_cap, batch)
+  end
   local now = halted(batch)
   for _, field in ipairs(redis.call('HKEYS', KEY.batch .. batch)) do
     local place = string.match(field, '^at:(.*)$')

@@ -34,9 +34,9 @@ local function attempt(job) return tonumber(job.a or 1) end
 local function lane_of(job) return KEY.lane .. (job.L or DEFAULT_LANE) end
 local function number(key, field) return tonumber(redis.call('HGET', key, field) or 0) end
 
--- Write some fields; false deletes one.
+-- Write some fields; false deletes one. Those in doubt stand in an index, by the time since when.
 local function save(job, change)
-  local set, del = {}, {}
+  local set, del, doubt = {}, {}, job.x
   for field, value in pairs(change) do
     if value == false then
       if job[field] then del[#del + 1] = field end
@@ -50,6 +50,8 @@ local function save(job, change)
   end
   if #set > 0 then redis.call('HSET', KEY.job .. job.id, unpack(set)) end
   if #del > 0 then redis.call('HDEL', KEY.job .. job.id, unpack(del)) end
+  if job.x and job.x ~= doubt then redis.call('ZADD', KEY.doubts, job.x, job.id) end
+  if doubt and not job.x then redis.call('ZREM', KEY.doubts, job.id) end
 end
 
 -- What a batch says of its jobs: the producer's key, its weight among that key's queues, what it may cost and has cost.

@@ -1,12 +1,19 @@
--- A delivery was made, or failed and is tried again later.
--- ARGV: id, fence of the claim, kind (one letter), µs until the next try ('' when it was made), how many tries that were
+-- A delivery was made, or failed: it is tried again later, or given up.
+-- ARGV: id, fence of the claim, kind (one letter), µs until the next try ('' when it was made, 'never' when it is given up),
+--       how many tries that were, why it failed or ''
 -- Returns: 'clear' | 'owed' | 'refused'
-arity(5)
-local job = load(ARGV[1])
+-- What is given up stands in an index, until it is tried again by hand (redeliver.lua) or there is another end.
+arity(6)
+local job, kind, wait = load(ARGV[1]), ARGV[3], ARGV[4]
 if not job or not job.g or (job.j or '0') ~= ARGV[2] then return 'refused' end
-if ARGV[4] == '' then return deliver_done(job, ARGV[3]) end
-if string.find(job.g, ARGV[3], 1, true) then
-  save(job, {h = ARGV[5]})
-  deliver_at(job, clock() + tonumber(ARGV[4]))
+if wait == '' then return deliver_done(job, kind) end
+if not string.find(job.g, kind, 1, true) then return 'owed' end
+if wait == 'never' then
+  local left = deliver_done(job, kind)
+  save(job, {U = (job.U or '') .. kind, D = ARGV[6]})
+  redis.call('ZADD', KEY.undelivered, whole(clock()), job.id)
+  return left
 end
+save(job, {h = ARGV[5], D = ARGV[6] ~= '' and ARGV[6] or nil})
+deliver_at(job, clock() + tonumber(wait))
 return 'owed'

@@ -44,6 +44,7 @@ if job.s == 'cancelled' then
   move(job, 'cancelled', change, now, job.g and tonumber(job.i) or false)
 else
   change.e, change.g, change.h, change.j = now, owed(job, before), false, outdate_deliveries(job)
+  forget_undelivered(job, change)
   move(job, said, change, now, change.g and now or false)
   if said == 'failed' and job.b then tally(job.b, result, 1) end
 end

@@ -17,6 +17,7 @@ for state in pairs(FINAL) do
       for i = 1, #parked, 2 do redis.call('DEL', KEY.celery .. parked[i]) end
       redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id)
       redis.call('DEL', KEY.parked .. id, KEY.told .. id)
+      redis.call('ZREM', KEY.undelivered, id)
       if batch then redis.call('HINCRBY', KEY.batch .. batch, 'gone', 1) end
       gone = gone + 1
     end
@@ -31,6 +32,7 @@ for _, batch in ipairs(redis.call('ZRANGEBYSCORE', KEY.batches, '-inf', whole(be
     redis.call('UNLINK', KEY.members .. batch)
     redis.call('ZREM', KEY.batches, batch)
     redis.call('ZREM', KEY.sweeps, batch)
+    redis.call('ZREM', KEY.at_cap, batch)
     closed = closed + 1
   end
 end

@@ -17,6 +17,7 @@ from ops.doctor.finding import Finding, Level, bad
 from ops.doctor.images import look_at_images
 from ops.doctor.service import (
     look_at_callbacks,
+    look_at_dead_ends,
     look_at_flower,
     look_at_keys,
     look_at_provider,
@@ -75,6 +76,7 @@ def examine(env: Mapping[str, str], flower: str) -> Iterator[Finding]:
     yield from look_at_images(worker)
     yield from look_at_workers(worker)
     yield from look_at_rounds(worker)
+    yield from look_at_dead_ends(worker)
     yield from look_at_callbacks(webhook)
     yield from look_at_provider(worker)
     yield from look_at_flower(flower)

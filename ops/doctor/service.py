@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import requests
 
 from jobs.access import KeyRing
+from jobs.dead_ends import counted
 from jobs.errors import StoreUnavailable
 from jobs.keys import Keys
 from jobs.store import Store, connect
@@ -68,6 +69,22 @@ def look_at_rounds(settings: WorkerSettings) -> Iterator[Finding]:
         yield bad("beat", f"the last round of reconcile was {age:,.0f} s ago", do)
     else:
         yield ok("beat", "rounds of reconcile are made")
+
+
+def look_at_dead_ends(settings: WorkerSettings) -> Iterator[Finding]:
+    """Whether anything does not go on by itself."""
+    client = connect(settings.redis_url, most_connections=2)
+    try:
+        store = Store(client, settings)
+        counts = counted(store, store.lanes())
+    except StoreUnavailable:
+        return  # said already
+    finally:
+        client.close()
+    if stuck := ", ".join(f"{kind} {count}" for kind, count in counts.items() if count):
+        yield warning("dead ends", stuck, "boomerang-server stuck lists them, each with the command that settles it.")
+    else:
+        yield ok("dead ends", "none")
 
 
 def look_at_callbacks(settings: WebhookSettings) -> Iterator[Finding]:

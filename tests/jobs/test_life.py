@@ -42,6 +42,7 @@ from jobs.parking import Message
 from jobs.policy import absent_beyond_doubt, next_delivery, next_look, next_poll
 from jobs.record import NANO, Claim, Due, Owed, Priority, Result, external_id
 from jobs.settings import Settings
+from jobs.settling import Verdict
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store import Outcome, Store
 
@@ -484,10 +485,15 @@ class Life(RuleBasedStateMachine):
             if kind is Owed.CELERY and (parked := self.store.parked(due.job.id)):
                 self.finish_messages(due, parked, lost=fails, twice=twice)
                 continue
-            wait = next_delivery(due.job.delivery_tries, 0.5) if fails and kind is Owed.NOTIFY else None
-            if wait is None:
-                self.told[due.job.id, f"{kind} {due.job.state}"] += 1
-            self.again(lambda k=kind, w=wait: self.store.delivered(due, k, again_in=w), twice=twice)
+            if fails and kind is Owed.NOTIFY:
+                # Patience is short here: what was tried three times is given up.
+                wait = next_delivery(due.job.delivery_tries, 0.5) if due.job.delivery_tries < 2 else None
+                failed = partial(self.store.delivered, due, kind, again_in=wait, why="no")
+                given_up = partial(self.store.undelivered, due, kind, "no")
+                self.again(given_up if wait is None else failed, twice=twice)
+                continue
+            self.told[due.job.id, f"{kind} {due.job.state}"] += 1
+            self.again(lambda k=kind: self.store.delivered(due, k), twice=twice)
 
     def finish_messages(self, due: Due, parked: list[Message], *, lost: bool, twice: bool) -> None:
         """As worker.deliver, and then worker.native, unless the broker loses the message."""
@@ -495,6 +501,24 @@ class Life(RuleBasedStateMachine):
         for message in () if lost else parked:
             if self.again(lambda m=message: self.store.told(due.job.id, m.mark), twice=twice) != "unfinished":
                 self.told[due.job.id, f"{Owed.CELERY} {self.store.get(due.job.id).state}"] += 1
+
+    @rule(job_id=st.sampled_from(IDS), gives_up=st.booleans(), twice=st.booleans())
+    def a_person_settles(self, job_id: str, gives_up: bool, twice: bool) -> None:
+        """What is in doubt, after a look into the provider's books."""
+        (job,) = self.store.get_many([job_id])
+        if job is None:
+            return
+        sent = job.external_task_id in self.tasks
+        verdict = Verdict.FAILED if gives_up else Verdict.SENT if sent else Verdict.NOT_SENT
+        said = self.again(lambda: self.store.settle(job, verdict, task_id="t" if sent else ""), twice=twice)
+        assert (said.word == "other") == (job.at_provider is not State.IN_DOUBT)
+        post = self.posts.get(job.external_task_id)
+        if post and verdict is Verdict.NOT_SENT and said.word != "other":
+            post.surely_absent = True
+
+    @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
+    def a_person_has_deliveries_made_again(self, job_id: str, twice: bool) -> None:
+        self.again(lambda: self.store.redeliver([job_id]), twice=twice)
 
     @rule(seconds=st.sampled_from([0.5, 3, 8, 11, 29, 31, 61, 5000]))
     def time_passes(self, seconds: float) -> None:
@@ -534,6 +558,7 @@ class Life(RuleBasedStateMachine):
                 self.store.resume(batch, max_cost=Decimal(1_000_000))
         for job_id in self.accepted:
             self.go_on(job_id, twice=False)
+        self.store.redeliver(list(self.accepted))
         self.store.sweep()
         assert not self.bench.raw.exists(self.bench.keys.single("sweeps"))
         rounds = 0

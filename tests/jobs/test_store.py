@@ -15,6 +15,7 @@ from jobs.order import NewJob
 from jobs.record import Due, Owed, Result
 from jobs.scripts import translated
 from jobs.settings import Settings
+from jobs.settling import Verdict
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store import PUT_BACK, RECHECK, Outcome, Store, connect
 
@@ -102,6 +103,11 @@ VERBS: dict[str, Verb] = {
     "retry": lambda b, _due: b.store.retry("fox"),
     "pause": lambda b, _due: b.store.pause_job("fox"),
     "delivered": lambda b, due: b.store.delivered(due, "n"),
+    "undelivered": lambda b, due: b.store.undelivered(due, "n", "no"),
+    "redeliver": lambda b, _due: b.store.redeliver(["fox"]),
+    "sent": lambda b, due: b.store.settle(due.job, Verdict.SENT, task_id="t9"),
+    "not sent": lambda b, due: b.store.settle(due.job, Verdict.NOT_SENT),
+    "given up": lambda b, due: b.store.settle(due.job, Verdict.FAILED),
 }
 #: Where each has an effect; anywhere else the whole store stays as it is. (A cancelled or expired job is still at the
 #: provider here, so the word about that end is taken in.)
@@ -119,6 +125,11 @@ EFFECTIVE: dict[str, set[State]] = {
     "retry": {S.FAILED},
     "pause": {S.QUEUED},
     "delivered": set(),  # nothing is owed here
+    "undelivered": set(),
+    "redeliver": set(),
+    "sent": {S.IN_DOUBT},
+    "not sent": {S.IN_DOUBT},
+    "given up": {S.IN_DOUBT},
 }
 
 

@@ -22,6 +22,7 @@ from ops.doctor.service import (
     FEW_BITS,
     bits,
     look_at_callbacks,
+    look_at_dead_ends,
     look_at_flower,
     look_at_keys,
     look_at_rounds,
@@ -117,6 +118,16 @@ def test_rounds_of_reconcile(redis_url: str, store: Store) -> None:
     assert [each.level for each in look_at_rounds(settings)] == [Level.BAD]
     store.due(1)
     assert [each.level for each in look_at_rounds(settings)] == [Level.OK]
+
+
+def test_dead_ends(redis_url: str, store: Store) -> None:
+    settings = WorkerSettings(redis_url=redis_url)
+    assert [each.level for each in look_at_dead_ends(settings)] == [Level.OK]
+    client, keys = store.access
+    client.zadd(keys.single("undelivered"), {"fox": 1})
+    (finding,) = look_at_dead_ends(settings)
+    assert (finding.level, finding.said) == (Level.WARNING, "delivery 1")
+    assert "boomerang-server stuck" in finding.do
 
 
 class Answering(HTTPServer):

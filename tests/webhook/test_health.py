@@ -75,6 +75,8 @@ def test_metrics_show_the_state(client: FlaskClient, at_provider: Callable[..., 
         'boomerang_slots{lane="default"} 1.0',
         'boomerang_ready{pool=""} 1.0',
         'boomerang_held{lane="default"} 0.0',
+        'boomerang_dead_ends{kind="in_doubt"} 0.0',
+        'boomerang_dead_ends{kind="delivery"} 0.0',
         'boomerang_jobs_received_total{outcome="created"} 1.0',
     ):
         assert line in lines

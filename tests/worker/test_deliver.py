@@ -10,6 +10,7 @@ import pytest
 import redis as redis_py
 from standardwebhooks.webhooks import Webhook
 
+from jobs.record import Owed
 from jobs.states import State
 from schemas import CallbackForm, TaskStatus, read_callback
 from worker.deliver import CONFIRMED
@@ -140,14 +141,44 @@ def test_one_delivery_that_goes_wrong_in_a_way_of_its_own_is_tried_again_like_an
     assert w.alarm_in("job-1") < 5
 
 
-def test_a_dead_address_is_given_up_at_last(world: Any, listener: Any) -> None:
+def test_a_dead_address_is_given_up_at_last(world: Any, listener: Any, caplog: pytest.LogCaptureFixture) -> None:
     w = world(allow_private_hosts=True)
     w.start(callback_url="http://127.0.0.1:1/")
     w.settle()
     for _ in range(40):
         w.deliverer(["job-1"])
         w.ahead(3601)
-    assert w.job().owing == frozenset()
+    job = w.job()
+    assert (job.owing, job.undelivered) == (frozenset(), {Owed.NOTIFY})
+    assert job.delivery_trouble
+    assert "given up" in caplog.text
+    assert [name for name, _ in w.store.stuck(0.0, 10).undelivered.named] == ["job-1"]
+
+
+def test_what_was_given_up_is_told_when_a_person_asks_for_it(ended: Any, listener: Any) -> None:
+    listener.answers = [503] * 30
+    for _ in range(30):
+        ended.deliverer(["job-1"])
+        ended.ahead(3601)
+    assert ended.job().undelivered == {Owed.NOTIFY}
+    assert ended.job().delivery_trouble == "it answered 503"
+    assert ended.store.redeliver(["job-1"]) == {"job-1": "owed"}
+    ended.round(0)
+    ended.deliverer(["job-1"])
+    assert (ended.job().owing, ended.job().undelivered, ended.alarm_in()) == (frozenset(), frozenset(), None)
+    assert {headers["webhook-id"] for _, _, headers, _ in listener.got} == {"job-1.completed"}
+
+
+def test_a_celery_message_that_nobody_acts_upon_is_given_up_in_sight(world: Any) -> None:
+    w = world()
+    w.start()
+    w.store.park("job-1", "job-1", "{}")
+    w.settle()
+    for _ in range(30):
+        w.deliverer(["job-1"])
+        w.ahead(3601)
+    assert (w.job().owing, w.job().undelivered) == (frozenset(), {Owed.CELERY})
+    assert "not acted upon" in w.job().delivery_trouble
     assert w.alarm_in() is None
 
 

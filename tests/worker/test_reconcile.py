@@ -10,6 +10,7 @@ import pytest
 from jobs.order import NewJob
 from jobs.record import Result
 from jobs.settings import Ambiguous
+from jobs.settling import Verdict
 from jobs.states import State
 
 WaitFor = Callable[..., None]
@@ -184,6 +185,21 @@ def test_a_duplicate_that_no_look_finds_is_never_sent_again(world: Any, simulato
     assert simulator.calls("submit") == 2  # the one before it, and its own
 
 
+def test_a_duplicate_that_no_look_finds_is_settled_by_the_providers_id(
+    world: Any, simulator: Any, a_request: Any
+) -> None:
+    w = world()
+    bought = w.provider.submit(a_request(), "job-1")
+    simulator.turn(lookup_lag=10_000)
+    w.start()
+    w.round(40)
+    assert w.job().state is State.IN_DOUBT
+    assert w.store.settle(w.job(), Verdict.SENT, task_id=bought.task_id).word == "settled"
+    assert w.settle().state is State.COMPLETED
+    assert simulator.calls("submit") == 2  # the one before it, and its own
+    _paid_once(w, simulator)
+
+
 def test_a_ghost_is_waited_for(world: Any, simulator: Any, wait_for: WaitFor) -> None:
     """The POST times out, and the task appears a second and a half later. On the wall clock, as the simulator is."""
     w = world(lookup_grace=2.5, read_timeout=0.3)
@@ -238,6 +254,25 @@ def test_without_look_ups_a_doubtful_job_is_held_for_a_person(world: Any, simula
     assert w.alarm_in() is not None
     w.store.finish("job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback")
     assert w.job().state is State.COMPLETED
+
+
+@pytest.mark.parametrize("arrived", [True, False], ids=["it arrived", "it did not"])
+def test_a_held_job_is_settled_by_one_word(world: Any, simulator: Any, arrived: bool) -> None:
+    w = world(lookup_path=None)
+    simulator.turn(**{"error_after" if arrived else "error_before": 1})
+    w.start()
+    simulator.turn(error_after=0, error_before=0)
+    w.round(301)
+    assert w.job().state is State.IN_DOUBT
+    assert w.books()[0] == 1
+    # The person looks into the provider's own console
+    (task,) = simulator.get("/_sim/ledger")["purchases"] if arrived else (None,)
+    verdict = Verdict.SENT if arrived else Verdict.NOT_SENT
+    w.store.settle(w.job(), verdict, task_id=task["task_id"] if task else "")
+    assert w.settle().state is State.COMPLETED
+    assert simulator.calls("submit") == (1 if arrived else 2)
+    assert w.books()[0] == 0
+    _paid_once(w, simulator)
 
 
 def test_without_look_ups_a_doubtful_job_is_sent_again_where_that_is_configured(world: Any, simulator: Any) -> None:

@@ -1,0 +1,237 @@
+"""What a person settles: jobs in doubt that nobody can look up, and deliveries that were given up."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from jobs.lanes import LaneSettings, pooled
+from jobs.record import Owed, Result
+from jobs.settling import GIVEN_UP, Verdict
+from jobs.states import State
+from jobs.store import RECHECK
+
+
+@pytest.fixture
+def doubtful(bench: Any) -> Any:
+    """A job of two images, owed to its producer, that the provider said it has and nobody finds."""
+    claim = bench.claimed(n=2, owed="n")
+    assert bench.store.doubt("fox", claim.fence, "409", exists=True)
+    return bench
+
+
+def settle(bench: Any, verdict: Verdict, **more: Any) -> str:
+    return str(bench.store.settle(bench.store.get("fox"), verdict, by="alice", **more).word)
+
+
+def test_it_was_sent_and_is_polled_by_the_id_that_is_given(doubtful: Any) -> None:
+    bench = doubtful
+    assert settle(bench, Verdict.SENT, task_id="task-7") == "settled"
+    job = bench.store.get("fox")
+    assert (job.state, job.task_id, job.exists, job.doubt_since) == (State.IN_PROGRESS, "task-7", False, None)
+    assert job.reason == "settled by hand by alice: sent as task-7"
+    assert (bench.alarm("fox"), bench.slots()) == (0, (2, 0))
+    assert job.deadline - job.updated_at == timedelta(seconds=bench.store.settings.deadline)
+    assert bench.audit() == []
+
+
+def test_it_was_not_sent_and_goes_again_under_the_same_id(doubtful: Any) -> None:
+    bench = doubtful
+    assert settle(bench, Verdict.NOT_SENT) == "settled"
+    job = bench.store.get("fox")
+    assert (job.state, job.attempt, job.external_task_id, job.exists) == (State.QUEUED, 1, "fox", False)
+    assert (bench.alarm("fox"), bench.slots(), bench.ready()) == (RECHECK, (0, 0), ["fox"])
+    # Not again in doubt for what the provider said before
+    claim = bench.claimed()
+    assert (claim.id, claim.attempt) == ("fox", 1)
+    assert bench.store.requeue("fox", claim.fence, "429") == "queued"
+    assert bench.audit() == []
+
+
+def test_it_is_given_up_and_told_and_never_sent_again(doubtful: Any) -> None:
+    bench = doubtful
+    assert settle(bench, Verdict.FAILED) == "settled"
+    job = bench.store.get("fox")
+    assert (job.state, job.settled_by, job.result.error["code"]) == (State.FAILED, "hand", GIVEN_UP)
+    assert (job.owing, bench.alarm("fox"), bench.slots()) == (frozenset({Owed.NOTIFY}), 0, (0, 0))
+    assert bench.store.admit(10).ids == ()
+    # What comes after all is only noted
+    assert bench.store.finish("fox", State.COMPLETED, Result(), "callback").word == "contradicted"
+    assert bench.store.totals().contradicted == 1
+    assert bench.audit() == []
+
+
+def test_a_failure_counts_in_its_batch(bench: Any, make: Callable[..., Any]) -> None:
+    bench.store.enqueue([make("fox")], "x")
+    claim = bench.claimed()
+    bench.store.doubt("fox", claim.fence, "read timed out")
+    settle(bench, Verdict.FAILED)
+    assert bench.store.batch("x").errors == {GIVEN_UP: 1}
+    assert bench.audit() == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "at_provider"),
+    [(Verdict.SENT, State.IN_PROGRESS), (Verdict.NOT_SENT, None), (Verdict.FAILED, None)],
+    ids=str,
+)
+def test_a_cancelled_one_stays_cancelled(doubtful: Any, verdict: Verdict, at_provider: State | None) -> None:
+    bench = doubtful
+    bench.store.cancel("fox")
+    word = settle(bench, verdict, task_id="task-7")
+    assert word == ("settled" if at_provider else "over")
+    job = bench.store.get("fox")
+    assert (job.state, job.at_provider) == (State.CANCELLED, at_provider)
+    assert bench.slots() == ((2, 0) if at_provider else (0, 0))
+    assert job.owing == {Owed.NOTIFY}
+    assert bench.audit() == []
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_who_is_looking_just_now_has_no_say_any_more(doubtful: Any, verdict: Verdict) -> None:
+    bench = doubtful
+    due = bench.due()
+    settle(bench, verdict, task_id="task-7")
+    before = bench.dump()
+    assert not bench.store.started("fox", due.job.fence, "another")
+    assert bench.store.requeue("fox", due.job.fence, "absent") == "refused"
+    assert not bench.store.again(due, 5.0)
+    assert bench.store.finish("fox", State.COMPLETED, Result(), "poll", fence=due.job.fence).word == "stale"
+    assert bench.dump() == before
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_said_twice_it_is_done_once(doubtful: Any, verdict: Verdict) -> None:
+    bench = doubtful
+    job = bench.store.get("fox")
+    bench.store.settle(job, verdict, task_id="task-7")
+    before = bench.dump()
+    assert bench.store.settle(job, verdict, task_id="task-7").word == "other"
+    assert bench.dump() == before
+
+
+def test_a_word_about_one_doubt_is_none_about_the_next(doubtful: Any) -> None:
+    bench = doubtful
+    job = bench.store.get("fox")
+    bench.store.settle(job, Verdict.NOT_SENT)
+    claim = bench.claimed()
+    bench.forward(1)
+    bench.store.doubt("fox", claim.fence, "read timed out")
+    before = bench.dump()
+    assert bench.store.settle(job, Verdict.FAILED).word == "other"
+    assert bench.dump() == before
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.IN_DOUBT], ids=str)
+def test_only_what_is_in_doubt_is_settled(bench: Any, state: State) -> None:
+    bench.put(state)
+    before = bench.dump()
+    assert settle(bench, Verdict.NOT_SENT) == "other"
+    assert bench.dump() == before
+
+
+def test_an_attempt_that_was_not_sent_stays_with_its_account(bench: Any) -> None:
+    lanes = pooled([LaneSettings(name="a"), LaneSettings(name="b")])
+    store = bench.with_settings(named_lanes=lanes)
+    bench.job()
+    assert store.admit(1, lanes[0]).ids == ("fox",)
+    (claim,) = store.claim(["fox"])
+    store.doubt("fox", claim.fence, "read timed out")
+    store.settle(store.get("fox"), Verdict.NOT_SENT)
+    assert store.admit(1, lanes[1]).ids == ()
+    assert store.admit(1, lanes[0]).ids == ("fox",)
+
+
+# --- deliveries -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def untold(bench: Any) -> Any:
+    """A completed job whose producer was given up."""
+    bench.put(State.COMPLETED, owed="n")
+    (due,) = bench.store.owing(["fox"])
+    assert bench.store.undelivered(due, Owed.NOTIFY, "it answered 404") == "clear"
+    return bench
+
+
+def test_a_delivery_that_is_given_up_is_kept_in_sight(untold: Any) -> None:
+    job = untold.store.get("fox")
+    assert (job.owing, job.undelivered, job.delivery_trouble) == (frozenset(), {Owed.NOTIFY}, "it answered 404")
+    assert untold.alarm("fox") is None
+    assert [name for name, _ in untold.store.stuck(0.0, 10).undelivered.named] == ["fox"]
+    assert untold.audit() == []
+
+
+def test_it_is_tried_again_from_the_beginning(untold: Any) -> None:
+    assert untold.store.redeliver(["fox", "nobody"]) == {"fox": "owed", "nobody": "unknown"}
+    job = untold.store.get("fox")
+    assert (job.owing, job.undelivered, job.delivery_tries) == ({Owed.NOTIFY}, frozenset(), 0)
+    assert untold.alarm("fox") == 0
+    assert untold.store.stuck(0.0, 10).undelivered.count == 0
+    assert untold.audit() == []
+    (due,) = untold.store.due(10).dues
+    assert untold.store.delivered(due, Owed.NOTIFY) == "clear"
+    assert untold.store.redeliver(["fox"]) == {"fox": "nothing"}
+
+
+def test_a_repeat_of_either_changes_nothing(bench: Any) -> None:
+    bench.put(State.COMPLETED, owed="nc")
+    (due,) = bench.store.owing(["fox"])
+    for kind in Owed:
+        bench.store.undelivered(due, kind, "no")
+        before = bench.dump()
+        bench.store.undelivered(due, kind, "no")
+        assert bench.dump() == before
+    assert bench.store.get("fox").undelivered == set(Owed)
+    bench.store.redeliver(["fox"])
+    before = bench.dump()
+    bench.store.redeliver(["fox"])
+    assert bench.dump() == before
+    assert bench.store.get("fox").owing == set(Owed)
+
+
+def test_one_kind_given_up_leaves_the_other_owed(bench: Any) -> None:
+    bench.put(State.COMPLETED, owed="nc")
+    (due,) = bench.store.owing(["fox"])
+    assert bench.store.undelivered(due, Owed.NOTIFY, "no") == "owed"
+    assert bench.store.get("fox").owing == {Owed.CELERY}
+    bench.store.redeliver(["fox"])
+    assert bench.store.get("fox").owing == set(Owed)
+    assert bench.audit() == []
+
+
+def test_the_look_at_the_provider_stays_where_it_was(bench: Any) -> None:
+    bench.put(State.EXPIRED, owed="n")
+    (due,) = bench.store.owing(["fox"])
+    bench.store.undelivered(due, Owed.NOTIFY, "no")
+    look = bench.alarm("fox")
+    assert look
+    bench.store.redeliver(["fox"])
+    assert bench.alarm("fox") == 0
+    (due,) = bench.store.owing(["fox"])
+    bench.store.delivered(due, Owed.NOTIFY)
+    assert bench.alarm("fox") == look
+
+
+def test_another_end_is_told_in_place_of_the_one_given_up(bench: Any) -> None:
+    bench.put(State.EXPIRED, owed="n")
+    (due,) = bench.store.owing(["fox"])
+    bench.store.undelivered(due, Owed.NOTIFY, "no")
+    bench.store.finish("fox", State.COMPLETED, Result(), "callback")
+    job = bench.store.get("fox")
+    assert (job.owing, job.undelivered) == ({Owed.NOTIFY}, frozenset())
+    assert bench.store.stuck(0.0, 10).undelivered.count == 0
+    assert bench.audit() == []
+
+
+def test_a_retry_and_the_end_of_retention_forget_it(bench: Any) -> None:
+    for job_id in ("fox", "hen"):
+        bench.put(State.FAILED, job_id, owed="n")
+        (due,) = bench.store.owing([job_id])
+        bench.store.undelivered(due, Owed.NOTIFY, "no")
+    bench.store.retry("fox")
+    assert [name for name, _ in bench.store.stuck(0.0, 10).undelivered.named] == ["hen"]
+    bench.forward(bench.store.settings.retention + 1)
+    bench.store.purge()
+    assert bench.store.stuck(0.0, 10).undelivered.count == 0

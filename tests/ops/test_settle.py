@@ -1,0 +1,166 @@
+"""What only a person can settle, by the commands that a person types."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from jobs.order import NewJob
+from jobs.record import Owed, Result
+from jobs.states import State
+from jobs.store import Store
+from ops.cli import main
+from ops.durations import duration, spoken
+
+
+@pytest.fixture
+def run(redis_url: str) -> Callable[..., Any]:
+    """`run("stuck", "--json", url=…)`."""
+
+    def invoke(*words: str, url: str = redis_url) -> Any:
+        return CliRunner().invoke(main, list(words), env={"BOOMERANG_REDIS_URL": url, "COLUMNS": "250"})
+
+    return invoke
+
+
+@pytest.fixture
+def doubtful(store: Store) -> Store:
+    """Three jobs in doubt; the provider has said that it has the second; the third is an hour old."""
+    ids = ["fox", "hen", "owl"]
+    store.enqueue([NewJob(id=each, text="{}", model="m", owed=frozenset({Owed.NOTIFY})) for each in ids])
+    store.admit(3)
+    for claim in store.claim(ids):
+        store.doubt(claim.id, claim.fence, "read timed out", exists=claim.id == "hen")
+    client, keys = store.access
+    an_hour_ago = int(client.zscore(keys.single("doubts"), "owl") or 0) - 3_600_000_000
+    client.hset(keys.of("job", "owl"), "x", an_hour_ago)
+    client.zadd(keys.single("doubts"), {"owl": an_hour_ago})
+    return store
+
+
+def test_nothing_is_stuck(run: Any, store: Store) -> None:
+    store.enqueue([NewJob(id="fox", text="{}", model="m")])
+    answer = run("stuck")
+    assert (answer.exit_code, answer.output) == (0, "Nothing is stuck.\n")
+
+
+def test_the_list_names_what_settles_each(run: Any, doubtful: Store) -> None:
+    answer = run("stuck")
+    assert answer.exit_code == 1
+    assert "boomerang-server settle owl" in answer.output
+    assert "fox" not in answer.output
+    ends = [json.loads(line) for line in run("stuck", "--json", "--longer-than", "0s").output.splitlines()]
+    assert [each["id"] for each in ends] == ["owl", "fox", "hen"]
+    assert {each["kind"] for each in ends} == {"in_doubt"}
+
+
+@pytest.mark.parametrize(
+    ("words", "state"),
+    [
+        (["--sent", "task-7"], State.IN_PROGRESS),
+        (["--not-sent"], State.QUEUED),
+        (["--failed"], State.FAILED),
+    ],
+    ids=str,
+)
+def test_one_command_settles_a_job(
+    run: Any, doubtful: Store, caplog: pytest.LogCaptureFixture, words: list[str], state: State
+) -> None:
+    answer = run("settle", "hen", *words, "--yes", "--by", "alice")
+    assert answer.exit_code == 0, answer.output
+    assert "in doubt for" in answer.output
+    assert "the provider has said that it has it" in answer.output
+    assert doubtful.get("hen").state is state
+    assert doubtful.get("fox").state is State.IN_DOUBT
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "job hen: settled by hand by alice" in line
+    assert "read timed out" in line
+    # Said again, it is settled already
+    again = run("settle", "hen", *words, "--yes")
+    assert again.exit_code == 1
+    assert "not in doubt" in again.output
+
+
+def test_where_nobody_can_be_asked_nothing_is_done_without_yes(run: Any, doubtful: Store) -> None:
+    answer = run("settle", "fox", "--not-sent")
+    assert answer.exit_code == 2
+    assert "TWICE" in answer.output
+    assert "--yes" in answer.output
+    assert doubtful.get("fox").state is State.IN_DOUBT
+
+
+def test_a_dry_run_only_says_which(run: Any, doubtful: Store) -> None:
+    answer = run("settle", "--all-in-doubt-longer-than", "0s", "--failed", "--dry-run", "--yes")
+    assert answer.exit_code == 0
+    assert "3 would be settled as failed" in answer.output
+    assert doubtful.totals().counts[State.IN_DOUBT] == 3
+
+
+def test_all_that_are_old_enough_at_once(run: Any, doubtful: Store) -> None:
+    assert run("settle", "--all-in-doubt-longer-than", "1h", "--failed", "--yes").exit_code == 0
+    assert [doubtful.get(each).state for each in ("fox", "owl")] == [State.IN_DOUBT, State.FAILED]
+    assert run("settle", "--all-in-doubt-longer-than", "0s", "--lane", "other", "--failed", "--yes").exit_code == 0
+    assert doubtful.get("fox").state is State.IN_DOUBT
+
+
+def test_what_the_provider_says_it_has_is_not_sent_again_with_all_the_others(run: Any, doubtful: Store) -> None:
+    answer = run("settle", "--all-in-doubt-longer-than", "0s", "--not-sent", "--yes")
+    assert "hen: left out" in answer.output
+    assert [doubtful.get(each).state for each in ("fox", "hen", "owl")] == [
+        State.QUEUED,
+        State.IN_DOUBT,
+        State.QUEUED,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fox"], "one of --sent"),
+        (["fox", "--sent", "t", "--failed"], "one of --sent"),
+        (["--failed"], "Name jobs"),
+        (["fox", "--failed", "--all-in-doubt-longer-than", "1h"], "Name jobs"),
+        (["fox", "hen", "--sent", "t"], "of one job"),
+        (["--failed", "--all-in-doubt-longer-than", "soon"], "write 90s"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_what_is_not_clear_is_not_done(run: Any, doubtful: Store, words: list[str], said: str) -> None:
+    answer = run("settle", *words, "--yes")
+    assert answer.exit_code == 2
+    assert said in answer.output
+    assert doubtful.totals().counts[State.IN_DOUBT] == 3
+
+
+def test_deliveries_are_made_again_by_name_or_all(run: Any, doubtful: Store) -> None:
+    for job_id in ("fox", "hen"):
+        doubtful.finish(job_id, State.COMPLETED, Result(), "callback")
+        (due,) = doubtful.owing([job_id])
+        doubtful.undelivered(due, Owed.NOTIFY, "it answered 404")
+    assert "it answered 404" in run("stuck").output
+    dry = run("redeliver", "--all", "--dry-run")
+    assert (dry.exit_code, dry.output) == (0, "fox: owed again\nhen: owed again\n")
+    assert doubtful.get("fox").undelivered
+    assert run("redeliver", "fox").exit_code == 0
+    assert doubtful.get("fox").owing
+    assert run("redeliver", "--all").output == "hen: owed again\n"
+    answer = run("redeliver", "owl", "nobody")
+    assert answer.exit_code == 1
+    assert answer.output == "owl: no delivery of it was given up\nnobody: there is no such job\n"
+    assert run("redeliver").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["stuck"], ["settle", "fox", "--failed", "--yes"], ["redeliver", "fox"]], ids=lambda words: words[0]
+)
+def test_where_redis_is_away_it_says_so(run: Any, words: list[str]) -> None:
+    answer = run(*words, url="redis://127.0.0.1:1/0")
+    assert answer.exit_code == 2
+    assert "does not take this now" in answer.output
+
+
+def test_spans_of_time() -> None:
+    assert [duration(each) for each in ("90s", "10m", "1.5h", "2d")] == [90, 600, 5400, 172_800]
+    assert [spoken(each) for each in (0, 59, 61, 3600, 90_061)] == ["0 s", "59 s", "1 min 1 s", "1 h", "1 d 1 h"]
