@@ -93,7 +93,7 @@ class Bench:
         return self.raw.zrange(self.keys.of("ready", "|1|k"), 0, -1)
 
     def dump(self) -> dict[str, Any]:
-        """All that is stored, but for hints, which are only hints, and the clock."""
+        """All that is stored, but for hints, which are only hints, the clock, and which process of Redis it is."""
         kept: dict[str, Any] = {}
         for key in self.raw.scan_iter(count=1000):
             name = key.removeprefix(self.keys.prefix)
@@ -112,7 +112,8 @@ class Bench:
                     kept[name] = [fields for _, fields in self.raw.xrange(key)]
                 case _:
                     kept[name] = self.raw.get(key)
-        return kept
+        kept.get("epoch", {}).pop("run", None)
+        return {name: value for name, value in kept.items() if value != {}}
 
     def images(self, settings: Settings | None = None) -> Images:
         """Images of these jobs, whose bytes the test can look at in `stored`."""
@@ -193,9 +194,7 @@ def bench(redis_url: str) -> Iterator[Bench]:
     client = connect(redis_url)
     keys = Keys()
     client.set(keys.prefix + "clock", START)
-    store = Store(client, Settings(image_store="a test's"), clock=CLOCK)
-    store.claim(["nobody"])  # this Redis is known from now on
-    yield Bench(client, store, keys)
+    yield Bench(client, Store(client, Settings(image_store="a test's"), clock=CLOCK), keys)
     client.close()
 
 

@@ -15,7 +15,7 @@ def ring(store: Store) -> KeyRing:
 
 
 def run(redis_url: str, *words: str) -> Result:
-    return CliRunner().invoke(main, ["keys", *words], env={"BOOMERANG_REDIS_URL": redis_url})
+    return CliRunner().invoke(main, ["keys", *words], env={"BOOMERANG_REDIS_URL": redis_url, "COLUMNS": "200"})
 
 
 def test_a_key_is_made_listed_and_revoked(redis_url: str, ring: KeyRing, caplog: pytest.LogCaptureFixture) -> None:
