@@ -28,7 +28,7 @@ def words(text: str) -> frozenset[str]:
 
 #: Redis's commands that the verbs use and that change nothing.
 LOOKS = words(
-    "EXISTS GET HEXISTS HGET HGETALL HKEYS HMGET HVALS LLEN LRANGE SMEMBERS TIME ZCARD ZRANGE ZRANGEBYSCORE "
+    "EXISTS GET HEXISTS HGET HGETALL HKEYS HMGET HVALS LLEN LRANGE SMEMBERS TIME ZCARD ZCOUNT ZRANGE ZRANGEBYSCORE "
     "ZREVRANGE ZREVRANGEBYSCORE ZSCORE"
 )
 
@@ -56,8 +56,8 @@ VERBS = frozenset(
     if entry.name.endswith(".lua") and not entry.name.startswith("_")
 )
 READING_VERBS = frozenset(verb for verb in VERBS if not _writes(verb))
-#: Verbs that neither worker nor webhook calls: `boomerang-server recover` does.
-BY_HAND = words("recover")
+#: Verbs that neither worker nor webhook calls, but the commands of `boomerang-server`.
+BY_HAND = words("recover redeliver settle")
 #: Whatever is asked of the provider may get lost on the way; `close` closes connections.
 PROVIDER = frozenset(public(Provider) - {"close"})
 MESSAGES = frozenset(public(worker.messages.Messages))
