@@ -1,6 +1,7 @@
 -- Claim, of some jobs, those that have ended and still owe a delivery.
 -- ARGV: lease in µs, ids...
 -- Returns: one record as JSON for each, `f` being this claim's fence: it does not disturb who holds the job's own
+-- A second run is a claim anew: whoever held the first is refused, and the delivery is made once more at worst.
 if #ARGV < 2 then error('expected a lease and ids') end
 local now = clock()
 local answer = {}

@@ -1,0 +1,196 @@
+"""Every Lua verb may be repeated: a reply that got lost after its execution costs nothing, whoever asks again.
+
+`tests/jobs/test_life.py` repeats verbs among all others; here is each of them, so that none is forgotten.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.resources import files
+from typing import Any
+
+import pytest
+import redis
+
+from jobs.order import BatchOptions, NewJob
+from jobs.health import PROBE_BASE
+from jobs.record import Owed, Result
+from jobs.scripts import Scripts
+from jobs.states import State
+
+S = State
+VERBS = {entry.name.removesuffix(".lua") for entry in (files("jobs") / "lua").iterdir() if entry.name[0] != "_"}
+DEAD = Result(error={"code": "1201", "message": "refused"})
+
+
+def jobs(*ids: str) -> list[NewJob]:
+    return [NewJob(id=each, text='{"prompt":"a fox"}', model="kirin_image_omni") for each in ids]
+
+
+def fence(b: Any) -> int:
+    return int(b.store.get("fox").fence)
+
+
+def silenced(b: Any) -> None:
+    """The lane's breaker is open, and a probe is due."""
+    b.store.enqueue(jobs(*"abcde"))
+    for claim in b.store.claim(b.store.admit(10).ids):
+        b.store.doubt(claim.id, claim.fence, "ReadTimeout", heard="silence")
+    b.forward(PROBE_BASE)
+
+
+def owing(b: Any) -> Any:
+    b.put(S.COMPLETED, owed="n")
+    (due,) = b.store.owing(["fox"])
+    return due
+
+
+def parked(b: Any, state: State = S.IN_PROGRESS) -> None:
+    b.job()
+    b.store.park("fox", "task-1", '{"task_id":"task-1"}')
+    b.put_on(state)
+
+
+def batch(b: Any, *ids: str) -> None:
+    b.store.enqueue(jobs(*ids), "x")
+
+
+def image(b: Any) -> Any:
+    b.images().put(b.picture(b"a fox"))
+    (found,) = b.images().find([b.picture(b"a fox").hash])
+    return found
+
+
+def reads(b: Any) -> None:
+    batch(b, "fox")
+
+
+#: verb -> (what comes before, the call that is to be repeated). What is before it may give what the call needs.
+CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    "admit": (lambda b: b.store.enqueue(jobs("a", "b")), lambda b, _: b.store.admit(10)),
+    "again": (lambda b: (b.put(S.IN_PROGRESS), b.due())[1], lambda b, due: b.store.again(due, 5.0)),
+    "begin": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.cancel_batch("x")),
+    "cancel": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.cancel("fox")),
+    "claim": (lambda b: (b.job(), b.store.admit(1)), lambda b, _: b.store.claim(["fox"])),
+    "commit": (lambda b: b.store.stage("t", jobs("a", "b")), lambda b, _: b.store.commit("t", "x", 2, BatchOptions())),
+    "delivered": (owing, lambda b, due: b.store.delivered(due, Owed.NOTIFY)),
+    "doubt": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.doubt("fox", fence(b), "read timed out")),
+    "due": (lambda b: (b.put(S.IN_PROGRESS), b.forward(b.alarm("fox"))), lambda b, _: b.store.due(10)),
+    "enqueue": (lambda b: None, lambda b, _: b.store.enqueue(jobs("a", "b"), "x")),
+    "expire": (lambda b: (b.put(S.IN_PROGRESS), b.due())[1], lambda b, due: b.store.expire(due, 30.0)),
+    "finish": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.finish("fox", S.FAILED, DEAD, "poll")),
+    "halt": (lambda b: b.job(), lambda b, _: b.store.pause_job("fox")),
+    "hold": (lambda b: b.job(), lambda b, _: b.store.hold("429", base=8.0, cap=20.0)),
+    "image_begun": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
+    "image_kept": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
+    "image_known": (lambda b: (image(b), b.forward(60))[0], lambda b, each: b.images().find([each.hash])),
+    "image_lost": (lambda b: (image(b), b.stored.clear())[0], lambda b, each: read_lost(b, each)),
+    "images_gone": (lambda b: (image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
+    "images_old": (lambda b: (image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
+    "nudge": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.nudge("fox", look=True)),
+    "park": (lambda b: b.job(), lambda b, _: b.store.park("fox", "task-1", "{}")),
+    "pause": (lambda b: batch(b, "a"), lambda b, _: b.store.pause("x")),
+    "probe": (silenced, lambda b, _: b.store.probes()),
+    "probed": (
+        lambda b: (silenced(b), b.store.probes()[0])[1],
+        lambda b, probe: b.store.probed(probe, answered=False, wait=7.0),
+    ),
+    "purge": (lambda b: (b.put(S.COMPLETED), b.forward(1_000_000)), lambda b, _: b.store.purge()),
+    "relane": (lambda b: (b.put(S.IN_DOUBT), b.due())[1], lambda b, due: b.store.relane(due, "other")),
+    "requeue": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.requeue("fox", fence(b), "429", count=True)),
+    "retry": (lambda b: b.put(S.FAILED), lambda b, _: b.store.retry("fox")),
+    "revoke": (parked, lambda b, _: b.store.revoke(["task-1", "task-2"])),
+    "stage": (lambda b: None, lambda b, _: b.store.stage("t", jobs("a", "b"))),
+    "started": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.started("fox", fence(b), "t1")),
+    "sweep": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.cancel_batch("x")),
+    "told": (lambda b: parked(b, S.COMPLETED), lambda b, _: finish_parked(b)),
+    "unstage": (lambda b: b.store.stage("t", jobs("a", "b")), lambda b, _: b.store.unstage("t")),
+}
+READS: dict[str, Callable[[Any], Any]] = {
+    "batch": lambda b: b.store.batch("x"),
+    "list": lambda b: b.store.page(),
+    "owners": lambda b: b.store.owners(["fox"]),
+    "parked": lambda b: b.store.parked("fox"),
+    "waits": lambda b: b.store.explained(b.store.get("fox")),
+}
+#: They act once more, and their own texts say why that does no harm: the call, and the key and field that it changes.
+ANEW: dict[str, tuple[Callable[[Any], Any], str, set[str]]] = {
+    "owing": (lambda b: b.store.owing(["fox"]), "j:fox", {"j"}),
+    "recover": (lambda b: b.store.recover(), "epoch", {"number"}),
+}
+
+
+def read_lost(b: Any, each: Any) -> None:
+    with pytest.raises(Exception, match=each.hash):
+        b.images().read(each)
+
+
+def finish_parked(b: Any) -> None:
+    (message,) = b.store.parked("fox")
+    b.store.park("fox", "task-1", "{}", message.mark)
+    assert b.store.told("fox", message.mark) == "told"
+
+
+@pytest.fixture
+def lose(bench: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[tuple[Any, Any, Any]]]:
+    """`lose(verb)`: its next reply is lost, and it is called again. Gives what was stored before, after, and again."""
+
+    def stored() -> dict[str, Any]:
+        # What is staged is packed, and no text.
+        options = {"decode_responses": True, "encoding_errors": "surrogateescape"}
+        with redis.Redis.from_url(redis_url, **options) as raw:
+            return replace(bench, raw=raw).dump()
+
+    def arm(verb: str) -> list[tuple[Any, Any, Any]]:
+        sent, seen = Scripts.calls, []
+
+        def calls(scripts: Scripts, wanted: Sequence[tuple[Any, ...]]) -> list[Any]:
+            if seen or verb not in {name for name, *_ in wanted}:
+                return sent(scripts, wanted)
+            before, first, once = stored(), sent(scripts, wanted), stored()
+            sent(scripts, wanted)
+            seen.append((before, once, stored()))
+            return first
+
+        monkeypatch.setattr(Scripts, "calls", calls)
+        return seen
+
+    return arm
+
+
+def test_every_verb_is_here() -> None:
+    assert sorted([*CHANGES, *READS, *ANEW]) == sorted(VERBS)
+
+
+@pytest.mark.parametrize("verb", CHANGES)
+def test_a_repeat_changes_nothing(bench: Any, lose: Any, verb: str) -> None:
+    arrange, call = CHANGES[verb]
+    given = arrange(bench)
+    seen = lose(verb)
+    call(bench, given)
+    ((before, once, again),) = seen
+    assert once != before
+    assert again == once
+    assert bench.audit() == []
+
+
+@pytest.mark.parametrize("verb", READS)
+def test_what_only_reads(bench: Any, lose: Any, verb: str) -> None:
+    reads(bench)
+    seen = lose(verb)
+    READS[verb](bench)
+    ((before, once, again),) = seen
+    assert before == once == again
+
+
+@pytest.mark.parametrize("verb", ANEW)
+def test_what_acts_anew_says_so_and_changes_nothing_else(bench: Any, lose: Any, verb: str) -> None:
+    call, key, fields = ANEW[verb]
+    bench.put(S.COMPLETED, owed="n")
+    seen = lose(verb)
+    call(bench)
+    ((before, once, again),) = seen
+    assert once != before
+    changed = {name for name in once[key] | again[key] if once[key].get(name) != again[key].get(name)}
+    assert changed == fields
+    assert {**once, key: None} == {**again, key: None}
+    assert "-- A second run" in (files("jobs") / "lua" / f"{verb}.lua").read_text("utf-8")
