@@ -76,6 +76,7 @@ save ""
 {append}
 # Full is an error that producers see; evicting would lose jobs in silence.
 maxmemory-policy noeviction
+tcp-keepalive 60
 """
 
 

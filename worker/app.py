@@ -8,7 +8,7 @@ from kombu import Exchange, Queue  # type: ignore[attr-defined]
 from worker.control import revoke_step
 from worker.messages import DELIVER, RECONCILE, SUBMIT
 from worker.process import Process
-from worker.settings import QueueType, Settings
+from worker.settings import QueueType, Settings, Switch
 from worker.tasks import register
 
 #: A message that no one acknowledged in this time (s) is given out again: longer than any task here takes.
@@ -27,9 +27,22 @@ def create_app(settings: Settings) -> Celery:
     app.amqp.queues.select([settings.generate_queue, SUBMIT, RECONCILE, DELIVER])
     process = Process(app, settings)
     register(app, process)
-    app.steps["worker"].add(_key_step(settings))
-    app.steps["consumer"].add(revoke_step(lambda: process.door))
+    app.steps["worker"].update((_key_step(settings), Alone))
+    if settings.remote_control is Switch.ON:
+        app.steps["consumer"].add(revoke_step(lambda: process.door))
     return app
+
+
+class Alone(bootsteps.Step):
+    """No mingle and no gossip (Celery has them as options of the command line only).
+
+    Workers would ask one another at their start for revoked tasks, which are in the record here, and then read all
+    heartbeats of all others, of whatever application.
+    """
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        parent.options.update(without_mingle=True, without_gossip=True)
 
 
 def _key_step(settings: Settings) -> type:
@@ -72,6 +85,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # Killing tasks in mid-POST is what makes submissions doubtful.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # Threads: the work is waiting for HTTP. gevent was slower here and stalled after silent network drops.
+        # Time limits and max_tasks_per_child mean nothing to threads: each call has a deadline (worker.provider).
         "worker_pool": "threads",
         # Messages in work at once. A submit message keeps BOOMERANG_CONCURRENCY posts going by itself.
         "worker_concurrency": 16,
@@ -85,12 +99,15 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "redis_socket_timeout": SOCKET_TIMEOUT,
         "redis_socket_connect_timeout": 3,
         "redis_retry_on_timeout": False,
+        "redis_backend_health_check_interval": 10,
         # Events about jobs are made from their changes (worker.events); Celery's own would call a parked job done.
         "worker_send_task_events": False,
         "task_send_sent_event": False,
-        # A SIGTERM lets what is under way end; then messages go back.
+        # A SIGTERM lets what is under way end; then messages go back. An idle worker holds no ETA and need not wait.
         "worker_soft_shutdown_timeout": 30,
         "worker_enable_soft_shutdown_on_idle": False,
+        # Revokes, the doctor and Flower's pages about workers need it; whoever may publish can also shut workers down.
+        "worker_enable_remote_control": settings.remote_control is Switch.ON,
         "worker_hijack_root_logger": True,
         "worker_proc_alive_timeout": 30,
         # JSON only: a pickle from the broker would be code.

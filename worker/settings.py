@@ -83,6 +83,7 @@ class Environment(shared.Environment):
         data_key="BOOMERANG_NOTIFY_SECRETS", load_default=list, validate=check_secrets
     )
     events = ma.Enum(Switch, by_value=True, data_key="BOOMERANG_EVENTS", load_default=Switch.ON)
+    remote_control = ma.Enum(Switch, by_value=True, data_key="BOOMERANG_REMOTE_CONTROL", load_default=Switch.ON)
 
     @validates_schema
     def _check_lease(self, data: dict[str, Any], **_: Any) -> None:
@@ -122,6 +123,7 @@ class Settings(shared.Settings):
     generate_queue_type: QueueType = QueueType.CLASSIC
     notify_secrets: tuple[str, ...] = field(default=(), repr=False)
     events: Switch = Switch.ON
+    remote_control: Switch = Switch.ON
 
     def __post_init__(self) -> None:
         """Give `off` its meaning."""

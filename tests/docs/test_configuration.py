@@ -10,12 +10,9 @@ from marshmallow import Schema
 from marshmallow.fields import Boolean
 
 from jobs import settings as shared
-from webhook import gunicorn_conf
 from webhook.settings import LEAST_MEMORY
 from webhook.settings import Environment as WebhookEnvironment
-from worker import app as worker_app
 from worker.settings import Environment as WorkerEnvironment
-from worker.settings import Settings as WorkerSettings
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text("utf-8")
@@ -102,26 +99,3 @@ def test_the_numbers_that_stand_for_unset_and_for_margins() -> None:
     assert f"{first} {shared.POLL_FIRST_WITHOUT:g}." in rows["BOOMERANG_POLL_FIRST"]
     assert f"at least {shared.MIN_SECRET} characters" in rows["BOOMERANG_CALLBACK_SECRETS"]
     assert f"from {LEAST_MEMORY} on bytes" in rows["BOOMERANG_MAX_MEMORY"]
-
-
-def test_celerys_and_gunicorns_settings_are_those_of_the_code() -> None:
-    chosen = worker_app.configuration(WorkerSettings())
-    transport = chosen["broker_transport_options"]
-    threads = f"{gunicorn_conf.workers}, `{gunicorn_conf.worker_class}`, {gunicorn_conf.threads}"
-    for setting, value in {
-        "`worker_pool`, `worker_concurrency`": f"{chosen['worker_pool']}, {chosen['worker_concurrency']}",
-        "`visibility_timeout`": transport["visibility_timeout"],
-        "`socket_timeout` of the broker": transport["socket_timeout"],
-        "`worker_soft_shutdown_timeout`": chosen["worker_soft_shutdown_timeout"],
-        "beat's one interval": f"{worker_app.TICK:g}",
-        "gunicorn `workers`, `worker_class`, `threads`": threads,
-    }.items():
-        assert f"| {setting} | {value} |" in PAGE
-    for name in (
-        "broker_channel_error_retry",
-        "task_create_missing_queues",
-        "worker_cancel_long_running_tasks_on_connection_loss",
-    ):
-        assert f"| `{name}` | {'on' if chosen[name] else 'off'} |" in PAGE
-    assert chosen["task_acks_late"] is chosen["task_reject_on_worker_lost"] is True
-    assert gunicorn_conf.accesslog is None

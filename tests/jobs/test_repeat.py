@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.order import BatchOptions, NewJob
 from jobs.health import PROBE_BASE
+from jobs.order import BatchOptions, NewJob
 from jobs.record import Owed, Result
 from jobs.scripts import Scripts
 from jobs.states import State
@@ -60,6 +60,11 @@ def image(b: Any) -> Any:
     return found
 
 
+def read_lost(b: Any, each: Any) -> None:
+    with pytest.raises(Exception, match=each.hash):
+        b.images().read(each)
+
+
 def reads(b: Any) -> None:
     batch(b, "fox")
 
@@ -83,7 +88,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "image_begun": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
     "image_kept": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
     "image_known": (lambda b: (image(b), b.forward(60))[0], lambda b, each: b.images().find([each.hash])),
-    "image_lost": (lambda b: (image(b), b.stored.clear())[0], lambda b, each: read_lost(b, each)),
+    "image_lost": (lambda b: (image(b), b.stored.clear())[0], read_lost),
     "images_gone": (lambda b: (image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
     "images_old": (lambda b: (image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
     "nudge": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.nudge("fox", look=True)),
@@ -117,11 +122,6 @@ ANEW: dict[str, tuple[Callable[[Any], Any], str, set[str]]] = {
     "owing": (lambda b: b.store.owing(["fox"]), "j:fox", {"j"}),
     "recover": (lambda b: b.store.recover(), "epoch", {"number"}),
 }
-
-
-def read_lost(b: Any, each: Any) -> None:
-    with pytest.raises(Exception, match=each.hash):
-        b.images().read(each)
 
 
 def finish_parked(b: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from jobs.errors import SettingsInvalid
 from worker.app import configuration, create_app
-from worker.settings import Settings
+from worker.settings import Settings, Switch
 
 ROOT = Path(__file__).parents[2]
 WaitFor = Callable[..., None]
@@ -61,6 +61,12 @@ def test_setting(name: str, value: Any) -> None:
 @pytest.mark.parametrize(("name", "value"), TRANSPORT.items(), ids=TRANSPORT)
 def test_setting_of_the_redis_transport(name: str, value: Any) -> None:
     assert configuration(SETTINGS)["broker_transport_options"][name] == value
+
+
+@pytest.mark.parametrize("switch", Switch)
+def test_remote_control_is_a_setting(switch: Switch) -> None:
+    env = {"BOOMERANG_REMOTE_CONTROL": switch.value}
+    assert create_app(Settings.from_env(env)).conf.worker_enable_remote_control == (switch is Switch.ON)
 
 
 @pytest.mark.parametrize("name", ["retry_on_timeout", "global_keyprefix"])
@@ -246,3 +252,26 @@ def test_worker_and_beat_start_from_the_environment_alone_and_survive_bad_messag
     beat.wait(20)
     assert "canary" not in log.read_text()
     assert list(ROOT.glob("celerybeat*")) == []
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("switch", Switch)
+def test_a_worker_hears_remote_control_or_does_not_and_no_gossip_either_way(
+    env: dict[str, str], processes: Any, world: Any, wait_for: WaitFor, switch: Switch
+) -> None:
+    # Given a worker, and beat
+    w = world()
+    w.enqueue("job-1")
+    worker, log = processes.start({**env, "BOOMERANG_REMOTE_CONTROL": switch.value}, "worker", "--loglevel=info")
+    processes.start(env, "beat")
+    # When it has done its work
+    wait_for(lambda: w.job().state.final, 40)
+    # Then it answers who asks, where that is wanted
+    answers = w.app.control.ping(timeout=1.0)
+    assert len(answers) == (switch is Switch.ON)
+    # And listens to no other worker
+    patterns = {name for each in w.redis.client_list() if (name := each["psub"]) != "0"}
+    assert patterns == ({"1"} if switch is Switch.ON else set())
+    assert "mingle" not in log.read_text()
+    worker.terminate()
+    assert worker.wait(40) == 0

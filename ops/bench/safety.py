@@ -1,0 +1,94 @@
+"""`python -m ops.bench.safety`: what a second Redis costs, and each job on the disk before it is acknowledged.
+
+Two stacks run side by side, one with a Redis for the jobs and one for the broker, one with a single Redis for both.
+They are measured in turn, with `appendfsync always` and `everysec` in turn, so that what else goes on hits all.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import redis
+from rich.console import Console
+from rich.table import Table
+
+from boomerang_client import Client
+from ops.bench.rates import whole_path
+from ops.bench.stage import generations
+from ops.redis_server import Fsync
+from ops.stack import LocalStack, Options
+
+#: Jobs that are enqueued one after another, each in a request of its own.
+SINGLE = 300
+
+
+@dataclass
+class Measured:
+    """Of one combination, a number a run: jobs a second of the whole path, milliseconds of a single enqueue."""
+
+    rates: list[float] = field(default_factory=list)
+    single: list[float] = field(default_factory=list)
+
+
+@contextmanager
+def _stack(folder: Path, *, one_redis: bool) -> Iterator[LocalStack]:
+    def reroute(_: str, env: dict[str, str]) -> dict[str, str]:
+        if not one_redis:
+            return env
+        # As its owner: the users of the jobs' Redis know nothing of queues.
+        return env | {f"BOOMERANG_{name}_URL": stack.redis_url for name in ("REDIS", "BROKER", "RESULT")}
+
+    options = Options(folder=folder, flower=False, simulator="--latency 0", warnings=False, reroute=reroute)
+    stack = LocalStack(options, lambda *_: None)
+    with stack:
+        yield stack
+
+
+def _single(running: LocalStack, name: str) -> float:
+    """Median milliseconds of `POST /v1/jobs`, one after another."""
+    waits = []
+    with Client(running.url, running.key) as client:
+        for number, request in enumerate(generations(SINGLE)):
+            begin = time.perf_counter()
+            client.enqueue({**request, "external_task_id": f"{name}-{number}"})
+            waits.append((time.perf_counter() - begin) * 1000)
+    return statistics.median(waits)
+
+
+@click.command()
+@click.option("--jobs", default=3000, show_default=True, help="Jobs of a measurement of the whole path.")
+@click.option("--runs", default=3, show_default=True, help="Rounds; the best of each combination counts.")
+def main(jobs: int, runs: int) -> None:
+    """Measure, and print a table."""
+    console = Console()
+    measured = {(one, fsync): Measured() for one in (False, True) for fsync in Fsync}
+    with (
+        tempfile.TemporaryDirectory(prefix="boomerang-bench-") as name,
+        _stack(Path(name, "two"), one_redis=False) as two,
+        _stack(Path(name, "one"), one_redis=True) as one,
+    ):
+        for turn in range(runs):
+            for (alone, fsync), found in measured.items():
+                console.print(f"measuring round {turn + 1}, {_name(alone, fsync)} …", style="dim")
+                running, tag = one if alone else two, f"{turn}-{fsync}"
+                with redis.Redis.from_url(running.redis_url) as client:
+                    client.config_set("appendfsync", fsync.value)
+                found.single.append(_single(running, f"single-{tag}"))
+                found.rates.append(whole_path(running, jobs, f"whole-{tag}"))
+    table = Table("what", "whole path", "POST /v1/jobs, median", title="What safety costs (docs/benchmarks.md)")
+    for (alone, fsync), found in measured.items():
+        table.add_row(_name(alone, fsync), f"{max(found.rates):,.0f} jobs/s", f"{min(found.single):.1f} ms")
+    console.print(table)
+
+
+def _name(alone: bool, fsync: Fsync) -> str:  # noqa: FBT001 - a row's name is made of both
+    return ("one Redis for both, " if alone else "jobs and broker apart, ") + f"jobs {fsync}"
+
+
+if __name__ == "__main__":
+    main()
