@@ -18,6 +18,8 @@ from jobs.errors import SettingsInvalid
 from jobs.lanes import LaneSettings, LanesField
 from jobs.logs import LogFormat
 from jobs.owners import KeyLimits, KeyLimitsField
+from jobs.sentinel import SCHEMES as SENTINEL_SCHEMES
+from jobs.sentinel import AddressInvalid, Watched, behind_sentinel
 
 
 class Ambiguous(StrEnum):
@@ -45,6 +47,12 @@ def url_of(*schemes: str) -> Any:
     """A validator: an absolute URL with one of these schemes and a host (a `unix` one has a path instead)."""
 
     def check(value: str) -> None:
+        if behind_sentinel(value) and set(SENTINEL_SCHEMES) <= set(schemes):
+            try:
+                Watched.from_url(value)
+            except AddressInvalid as error:
+                raise ValidationError(str(error)) from None
+            return
         try:
             parts = urlsplit(value)
             # A socket has a path where others have a host; "rpc://" means the broker and needs neither.
@@ -58,10 +66,10 @@ def url_of(*schemes: str) -> Any:
     return check
 
 
-REDIS_SCHEMES = ("redis", "rediss", "unix")
-#: kombu's schemes of the brokers that the project is tested with, and those they are failed over with.
-BROKER_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps")
-RESULT_SCHEMES = ("redis", "rediss", "redis+socket", "sentinel", "rpc")
+REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
+#: kombu's schemes of the brokers that the project is tested with, and our own where Sentinel watches them.
+BROKER_SCHEMES = ("redis", "rediss", "redis+socket", *SENTINEL_SCHEMES, "amqp", "amqps")
+RESULT_SCHEMES = ("redis", "rediss", "redis+socket", *SENTINEL_SCHEMES, "rpc")
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 A_DAY = 24 * 3600.0
 A_WEEK = 7 * A_DAY

@@ -25,6 +25,7 @@ from jobs.policy import RECHECK as RECHECK
 from jobs.policy import next_attempt
 from jobs.record import Claim, Due, Job, Result, at, parse_external_id, us
 from jobs.scripts import REDIS_TIME, Scripts
+from jobs.sentinel import Watched, behind_sentinel
 from jobs.settings import Settings
 from jobs.settling import Settling
 from jobs.states import State
@@ -363,17 +364,17 @@ def connect(url: str, *, most_connections: int = 256, timeout: float = 3.0, text
 
     `text`: answers are decoded; without, they are the bytes that were stored.
     """
-    keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
-    return redis.Redis.from_url(
-        url,
-        decode_responses=text,
-        socket_timeout=timeout,
-        socket_connect_timeout=2.0,
-        health_check_interval=15,
-        retry=Retry(NoBackoff(), 0),
-        max_connections=most_connections,
-        **keepalive,
-    )
+    options: dict[str, Any] = {
+        "decode_responses": text,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": 2.0,
+        "health_check_interval": 15,
+        "retry": Retry(NoBackoff(), 0),
+        "max_connections": most_connections,
+    }
+    if not url.startswith("unix:"):
+        options["socket_keepalive"] = True
+    return Watched.from_url(url).client(**options) if behind_sentinel(url) else redis.Redis.from_url(url, **options)
 
 
 def _flag(value: bool) -> str:  # noqa: FBT001 - it is what it converts

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from celery import Celery
 
+from jobs.sentinel import for_kombu
 from webhook.settings import Settings
 
 #: Task names. The queue of each has the same name: routing is by queue only, since messages for an exchange whose
@@ -37,13 +38,15 @@ _log = logging.getLogger(__name__)
 
 def producer(settings: Settings) -> Celery:
     """A Celery app that only sends: no tasks, no results, nothing connected yet."""
-    app = Celery("boomerang-webhook", broker=settings.broker_url, set_as_current=False)
+    broker = for_kombu(settings.broker_url)
+    app = Celery("boomerang-webhook", broker=broker.url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
         enable_utc=True,
         task_ignore_result=True,
-        broker_transport_options=_TRANSPORT,
+        broker_transport_options={**_TRANSPORT, **broker.options},
+        broker_use_ssl=broker.ssl,
         broker_connection_timeout=2.0,
         broker_pool_limit=CONNECTIONS,
         broker_pool_acquire_timeout=2,

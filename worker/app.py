@@ -5,6 +5,7 @@ from typing import Any
 from celery import Celery, bootsteps
 from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
+from jobs.sentinel import for_kombu
 from worker.control import revoke_step
 from worker.messages import DELIVER, RECONCILE, SUBMIT
 from worker.process import Process
@@ -61,10 +62,15 @@ def _key_step(settings: Settings) -> type:
 def configuration(settings: Settings) -> dict[str, Any]:
     """Celery's settings."""
     redis_broker = settings.broker_url.startswith(("redis", "sentinel"))
+    broker, results = for_kombu(settings.broker_url), for_kombu(settings.result_url)
+    transport = _redis_transport() if redis_broker else {"confirm_publish": True}
     return {
-        "broker_url": settings.broker_url,
-        "result_backend": settings.result_url,
-        "broker_transport_options": _redis_transport() if redis_broker else {"confirm_publish": True},
+        "broker_url": broker.url,
+        "broker_use_ssl": broker.ssl,
+        "broker_transport_options": {**transport, **broker.options},
+        "result_backend": results.url,
+        "redis_backend_use_ssl": results.ssl,
+        "result_backend_transport_options": results.options,
         # The default gives up after 100 tries: a broker that was away for long would leave dead workers behind.
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,

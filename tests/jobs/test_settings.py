@@ -9,6 +9,7 @@ from jobs.owners import KeyLimits
 from jobs.settings import Ambiguous, CallbackMode, Environment, Settings
 
 LONG = "a-secret-that-is-long-enough"
+WATCHED = "sentinel://:pw@a:26379,b:26379/1?master=jobs"
 
 
 def read(**variables: str) -> Settings:
@@ -22,7 +23,9 @@ def read(**variables: str) -> Settings:
         ("REDIS_URL", "unix:///run/redis.sock?db=1", "broker_url", "redis+socket:///run/redis.sock?virtual_host=1"),
         ("REDIS_URL", "redis://r:1/2", "result_url", "redis://r:1/2"),
         ("BROKER_URL", "amqp://user:pw@rabbit:5672//", "broker_url", "amqp://user:pw@rabbit:5672//"),
-        ("BROKER_URL", "sentinel://a:26379;sentinel://b:26379", "broker_url", "sentinel://a:26379;sentinel://b:26379"),
+        ("REDIS_URL", WATCHED, "redis_url", WATCHED),
+        ("REDIS_URL", WATCHED, "result_url", WATCHED),
+        ("BROKER_URL", WATCHED, "broker_url", WATCHED),
         ("RESULT_URL", "rpc://", "result_url", "rpc://"),
         ("CALLBACK_SECRETS", f" {LONG} ,, {LONG}2", "callback_secrets", (LONG, f"{LONG}2")),
         ("MAX_IN_FLIGHT", "16", "max_in_flight", 16),
@@ -61,6 +64,8 @@ BAD = [
     ("REDIS_URL", "redis:///0"),
     ("REDIS_URL", "redis://[::1"),
     ("REDIS_URL", "unix://"),
+    ("REDIS_URL", "sentinel://a:26379,b:26379/0"),
+    ("BROKER_URL", "sentinel://a:26379;sentinel://b:26379"),
     ("BROKER_URL", "sqs://"),
     ("BROKER_URL", "redis+socket://"),
     ("RESULT_URL", "file:///tmp/x"),
@@ -134,9 +139,10 @@ def test_all_bad_ones_are_reported_at_once() -> None:
 def test_no_secret_in_repr_or_error() -> None:
     good = read(REDIS_URL="redis://:hunter2@h/0", BROKER_URL="amqp://u:hunter2@h", CALLBACK_SECRETS=f"{LONG}-hunter2")
     assert "hunter2" not in repr(good)
+    wrong = {"REDIS_URL": "https://:hunter2@h", "BROKER_URL": "redis://[hunter2", "CALLBACK_SECRETS": "hunter2"}
     with pytest.raises(SettingsInvalid) as caught:
-        read(REDIS_URL="https://:hunter2@h", BROKER_URL="redis://[hunter2", CALLBACK_SECRETS="hunter2")
-    assert len(caught.value.problems) == 3
+        read(**wrong, RESULT_URL="sentinel://:hunter2:@hunter2")
+    assert len(caught.value.problems) == 4
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
 

@@ -80,6 +80,20 @@ def test_another_broker_gets_no_redis_options() -> None:
     assert conf["worker_disable_prefetch"] is False
 
 
+def test_a_broker_and_results_behind_sentinel() -> None:
+    url = "sentinels://:pw@a,b:2/3?master=jobs&sentinel_password=other"
+    conf = configuration(Settings(provider_key="k", broker_url=url, result_url=url))
+    assert conf["broker_url"] == conf["result_backend"] == "sentinel://:pw@a:26379/3;sentinel://:pw@b:2/3"
+    # Beside what every Redis gets
+    assert conf["broker_transport_options"].items() >= {**TRANSPORT, "master_name": "jobs"}.items()
+    assert conf["worker_disable_prefetch"] is True
+    assert conf["result_backend_transport_options"]["master_name"] == "jobs"
+    for options in (conf["broker_transport_options"], conf["result_backend_transport_options"]):
+        assert options["sentinel_kwargs"].items() >= {"password": "other", "socket_timeout": 1.0, "ssl": True}.items()
+        assert options["sentinel_kwargs"]["retry"].get_retries() == 0
+    assert conf["broker_use_ssl"]["ssl_cert_reqs"] == conf["redis_backend_use_ssl"]["ssl_cert_reqs"] == "required"
+
+
 def test_it_reads_its_own_queues_and_no_other_even_after_sending_to_one() -> None:
     app = create_app(SETTINGS)
     assert app.amqp.queues["shop"].name == "shop"

@@ -1,0 +1,219 @@
+"""Redis behind Sentinel: one URL for it, and what redis-py, kombu and Celery's results want instead.
+
+    sentinel://[user:password@]host[:port][,host[:port]…][/database]?master=NAME
+
+User, password and database are the server's. The sentinels' own are `sentinel_username` and `sentinel_password`, after
+the `?`. `sentinels://` encrypts the way to both, with the `ssl_…` of redis-py's `rediss://` (`ssl_ca_certs=…`).
+"""
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+
+PLAIN, ENCRYPTED = "sentinel", "sentinels"
+SCHEMES = (PLAIN, ENCRYPTED)
+PORT = 26379
+#: For one sentinel to take a connection, and to answer (seconds). The next one is asked then.
+TIMEOUT = 1.0
+#: Seconds between two questions who the primary is; and after one that nobody answered.
+LOOK, LOOK_AGAIN = 1.0, 15.0
+_MASTER, _USERNAME, _PASSWORD = "master", "sentinel_username", "sentinel_password"
+_TLS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+
+
+class AddressInvalid(ValueError):
+    """A URL that is not of this module's form. The text holds nothing of it: there may be a password in it."""
+
+
+def behind_sentinel(url: str) -> bool:
+    """Whether a URL is of this module's form."""
+    return url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """A Redis whose primary the sentinels name. `tls` is None where nothing is encrypted."""
+
+    sentinels: tuple[tuple[str, int], ...]
+    master: str
+    database: int = 0
+    login: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sentinel_login: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Raises `AddressInvalid`."""
+        try:
+            return cls._read(url)
+        except AddressInvalid:
+            raise
+        except ValueError:
+            raise AddressInvalid(f"must be {PLAIN}://host:port,host:port/0?master=NAME") from None
+
+    @classmethod
+    def _read(cls, url: str) -> Self:
+        parts = urlsplit(url)
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        if unknown := given.keys() - {_MASTER, _USERNAME, _PASSWORD, *_TLS}:
+            raise AddressInvalid(f"{len(unknown)} parameters after the ? are none of its own")
+        if not given.get(_MASTER):
+            raise AddressInvalid("master=NAME must stand after the ?: what the sentinels call the primary")
+        login, _, hosts = parts.netloc.rpartition("@")
+        username, _, password = map(unquote, login.partition(":"))
+        tls = {name: value for name, value in given.items() if name in _TLS}
+        if tls and parts.scheme != ENCRYPTED:
+            raise AddressInvalid(f"ssl_… is for {ENCRYPTED}://")
+        return cls(
+            sentinels=tuple(map(_host, hosts.split(","))),
+            master=given[_MASTER],
+            database=int(parts.path.strip("/") or 0),
+            login=_login(username, password),
+            sentinel_login=_login(given.get(_USERNAME, ""), given.get(_PASSWORD, "")),
+            tls=_tls(tls) if parts.scheme == ENCRYPTED else None,
+        )
+
+    def client(self, **options: Any) -> redis.Redis:
+        """A client of whichever server is the primary when a connection is made; `options` are redis-py's."""
+        secure = {**self.tls} if self.tls is not None else {}
+        kind = _EncryptedConnection if self.tls is not None else _Connection
+        pool = _Pool(  # type: ignore[no-untyped-call]
+            self.master,
+            _Sentinels(self.sentinels, sentinel_kwargs=self.sentinel_options()),  # type: ignore[no-untyped-call]
+            connection_class=kind,
+            db=self.database,
+            **self.login,
+            **secure,
+            **options,
+        )
+        return redis.Redis.from_pool(pool)
+
+    def sentinel_options(self) -> dict[str, Any]:
+        """How redis-py connects to a sentinel: by default it would try each eleven times, and wait without a limit."""
+        return {
+            "socket_timeout": TIMEOUT,
+            "socket_connect_timeout": TIMEOUT,
+            "retry": Retry(NoBackoff(), 0),
+            **self.sentinel_login,
+            **({"ssl": True, **self.tls} if self.tls is not None else {}),
+        }
+
+    def kombu_url(self) -> str:
+        """As kombu and Celery's results write it: each sentinel with the server's login and database."""
+        user, password = (quote(self.login.get(name, ""), safe="") for name in ("username", "password"))
+        login = f"{user}:{password}@" if self.login else ""
+        return ";".join(f"{PLAIN}://{login}{_bracketed(host)}:{port}/{self.database}" for host, port in self.sentinels)
+
+    def kombu_options(self) -> dict[str, Any]:
+        """What goes beside that URL into `broker_transport_options` and `result_backend_transport_options`."""
+        return {"master_name": self.master, "sentinel_kwargs": self.sentinel_options()}
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How kombu and Celery's results reach a broker: URL, transport options, and what `…_use_ssl` wants."""
+
+    url: str = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    ssl: Mapping[str, Any] | None = None
+
+
+def for_kombu(url: str) -> Reach:
+    """Any broker's or result store's URL; only those of this module's form are not kombu's already."""
+    if not behind_sentinel(url):
+        return Reach(url)
+    watched = Watched.from_url(url)
+    return Reach(watched.kombu_url(), watched.kombu_options(), watched.tls)
+
+
+class _Sentinels(Sentinel):
+    def discover_master(self, service_name: str) -> Any:
+        # redis-py moves the sentinel that answered to the front of a list that all threads share, and two threads at
+        # once lose one that way for good: each has a list of its own, and what it leaves is put in place whole.
+        own = copy.copy(self)
+        own.sentinels = list(self.sentinels)
+        try:
+            return super(_Sentinels, own).discover_master(service_name)  # type: ignore[no-untyped-call]
+        finally:
+            self.sentinels = own.sentinels
+
+
+class _Pool(SentinelConnectionPool):
+    """Asks the sentinels now and then, and not only for new connections.
+
+    A primary that is well when it is replaced takes writes for some seconds more (Sentinel tells it last, after eight),
+    and forgets them when it is made a replica.
+    """
+
+    _look_at = 0.0
+
+    def get_connection(self, *args: Any, **kwargs: Any) -> Any:
+        if (now := time.monotonic()) >= self._look_at:
+            self._look_at = now + LOOK
+            try:
+                self.get_master_address()  # type: ignore[no-untyped-call] # ends idle connections to another one
+            except redis.RedisError:
+                # Without sentinels the connections that there are go on.
+                self._look_at = now + LOOK_AGAIN
+        return super().get_connection(*args, **kwargs)
+
+    def close(self) -> None:
+        super().close()
+        self.sentinel_manager.close()
+
+
+class _NoticesDemotion(SentinelManagedConnection):
+    """A connection that ends when its server says that it is the primary no more; the next one asks the sentinels."""
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().read_response(*args, **kwargs)
+        except redis.ResponseError as error:
+            # redis-py sees to a plain READONLY; this is that of a script on Redis 6, in the midst of other text.
+            if "-READONLY " not in str(error):
+                raise
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise redis.ConnectionError("the primary has become a replica") from error
+
+
+class _Connection(_NoticesDemotion):
+    pass
+
+
+class _EncryptedConnection(_NoticesDemotion, SentinelManagedSSLConnection):
+    pass
+
+
+def _host(text: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
+        raise ValueError
+    return parts.hostname, parts.port or PORT
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _login(username: str, password: str) -> dict[str, str]:
+    return {name: value for name, value in (("username", username), ("password", password)) if value}
+
+
+def _tls(given: Mapping[str, str]) -> dict[str, Any]:
+    checked = given.get("ssl_check_hostname", "true").lower()
+    if checked not in ("true", "false"):
+        raise AddressInvalid("ssl_check_hostname is true or false")
+    return {"ssl_cert_reqs": "required", **given, "ssl_check_hostname": checked == "true"}

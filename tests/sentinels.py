@@ -1,0 +1,146 @@
+"""A primary, its replicas and three sentinels, all real, on loopback: `with watched(folder, wait_for) as redis`."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import redis as redis_py
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from ops.redis_server import TETHER, config, find_binary, free_port
+
+MASTER = "jobs"
+PASSWORD, SENTINEL_PASSWORD = "password-of-the-server", "password-of-the-sentinels"
+#: Milliseconds without an answer after which a sentinel takes a server for gone. Not less: this machine may be busy.
+DOWN_AFTER = 1000
+TETHERED = (sys.executable, "-IS", str(TETHER))
+
+
+class Watched:
+    """The servers by their ports."""
+
+    def __init__(self, folder: Path, wait_for: Callable[..., None], *, replicas: int, durable: bool) -> None:
+        self.folder = folder
+        self._wait_for = wait_for
+        self._durable = durable
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self.servers = [free_port() for _ in range(1 + replicas)]
+        self.sentinels = [free_port() for _ in range(3)]
+
+    @property
+    def url(self) -> str:
+        """As the service's variables have it."""
+        hosts = ",".join(f"127.0.0.1:{port}" for port in self.sentinels)
+        return f"sentinel://:{PASSWORD}@{hosts}/0?master={MASTER}&sentinel_password={SENTINEL_PASSWORD}"
+
+    def ask(self, port: int, *command: Any) -> Any:
+        """What a server or a sentinel answers to a command; None while it does not."""
+        password = SENTINEL_PASSWORD if port in self.sentinels else PASSWORD
+        client = redis_py.Redis(
+            port=port,
+            password=password,
+            decode_responses=True,
+            socket_timeout=2,
+            socket_connect_timeout=2,
+            retry=Retry(NoBackoff(), 0),
+        )
+        with client, suppress(redis_py.RedisError):
+            return client.execute_command(*command)
+
+    def primary(self) -> int:
+        """The port of what most sentinels call the primary; 0 while they do not agree."""
+        said = [self.ask(port, "SENTINEL GET-MASTER-ADDR-BY-NAME", MASTER) for port in self.sentinels]
+        ports = [int(answer[1]) for answer in said if answer]
+        agreed = [port for port in self.servers if ports.count(port) >= 2]
+        return agreed[0] if agreed else 0
+
+    def in_step(self) -> int:
+        """How many replicas the primary has that follow it."""
+        info = self.ask(self.primary() or self.servers[0], "INFO", "replication") or {}
+        return sum(info[name]["state"] == "online" for name in info if name.startswith("slave") and name[5:].isdigit())
+
+    def send_signal(self, port: int, number: int) -> None:
+        self._processes[port].send_signal(number)
+
+    def kill_primary(self) -> int:
+        """SIGKILL; the port that it had."""
+        port = self.primary()
+        self._processes[port].kill()
+        self._processes[port].wait(10)
+        return port
+
+    def until_another(self, than: int) -> None:
+        """Until the sentinels have made another server the primary."""
+        self._wait_for(lambda: self.primary() not in (0, than), 30, "the sentinels choose another primary")
+
+    def start(self, port: int, follows: int | None = None) -> None:
+        """A server: the primary, or a replica; one that was killed comes back with what it had."""
+        folder = self.folder / f"server-{port}"
+        folder.mkdir(exist_ok=True)
+        text = config(folder, port, PASSWORD, durable=self._durable)
+        text += f"masterauth {PASSWORD}\nrepl-diskless-sync yes\nrepl-diskless-sync-delay 0\n"
+        if follows is not None:
+            text += f"replicaof 127.0.0.1 {follows}\n"
+        self._run(port, folder, text)
+        self._wait_for(lambda: self.ask(port, "PING"), 20, f"a server answers: {folder}")
+
+    def start_all(self) -> None:
+        first, *others = self.servers
+        self.start(first)
+        for port in others:
+            self.start(port, follows=first)
+        self._wait_for(lambda: self.in_step() == len(others), 30, "every replica follows")
+        for port in self.sentinels:
+            folder = self.folder / f"sentinel-{port}"
+            folder.mkdir()
+            text = (
+                f'bind 127.0.0.1\nport {port}\ndir "{folder}"\ndaemonize no\n'
+                f"requirepass {SENTINEL_PASSWORD}\nsentinel sentinel-pass {SENTINEL_PASSWORD}\n"
+                f"sentinel monitor {MASTER} 127.0.0.1 {first} 2\nsentinel auth-pass {MASTER} {PASSWORD}\n"
+                f"sentinel down-after-milliseconds {MASTER} {DOWN_AFTER}\nsentinel failover-timeout {MASTER} 5000\n"
+            )
+            self._run(port, folder, text, "--sentinel")
+        self._wait_for(self._know_each_other, 30, "the sentinels know each other and the replicas")
+
+    def _know_each_other(self) -> bool:
+        for port in self.sentinels:
+            told = self.ask(port, "SENTINEL MASTER", MASTER)
+            if not told or (int(told["num-other-sentinels"]), int(told["num-slaves"])) != (2, len(self.servers) - 1):
+                return False
+        return True
+
+    def _run(self, port: int, folder: Path, text: str, *options: str) -> None:
+        (folder / "redis.conf").write_text(text)
+        with (folder / "redis.log").open("ab") as log:
+            self._processes[port] = subprocess.Popen(
+                [*TETHERED, str(os.getpid()), find_binary(), str(folder / "redis.conf"), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def close(self) -> None:
+        # The sentinels first: they would choose a new primary for each that ends.
+        for process in reversed(self._processes.values()):
+            if process.poll() is None:
+                process.kill()
+            process.wait(10)
+
+
+@contextmanager
+def watched(
+    folder: Path, wait_for: Callable[..., None], *, replicas: int = 1, durable: bool = False
+) -> Iterator[Watched]:
+    """The servers, once they all know each other. `durable`: with an append-only file each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    servers = Watched(folder, wait_for, replicas=replicas, durable=durable)
+    try:
+        servers.start_all()
+        yield servers
+    finally:
+        servers.close()
