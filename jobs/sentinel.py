@@ -1,4 +1,4 @@
-"""Redis behind Sentinel: one URL for it, and what redis-py, kombu and Celery's results want instead.
+"""Redis behind Sentinel: one URL for it, and the connections that find its primary.
 
     sentinel://[user:password@]host[:port][,host[:port]…][/database]?master=NAME
 
@@ -7,6 +7,7 @@ the `?`. `sentinels://` encrypts the way to both, with the `ssl_…` of redis-py
 """
 
 import copy
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ from redis.sentinel import (
 PLAIN, ENCRYPTED = "sentinel", "sentinels"
 SCHEMES = (PLAIN, ENCRYPTED)
 PORT = 26379
+#: What tells that a primary is none any more, beside the READONLY that redis-py knows: that of a script on Redis 6, in
+#: the midst of other text; and what those who wait (BRPOP) are told when they are let go.
+_DEMOTED = re.compile("-READONLY |^UNBLOCKED ")
 #: For one sentinel to take a connection, and to answer (seconds). The next one is asked then.
 TIMEOUT = 1.0
 #: Seconds between two questions who the primary is; and after one that nobody answered.
@@ -89,7 +93,7 @@ class Watched:
     def client(self, **options: Any) -> redis.Redis:
         """A client of whichever server is the primary when a connection is made; `options` are redis-py's."""
         secure = {**self.tls} if self.tls is not None else {}
-        kind = _EncryptedConnection if self.tls is not None else _Connection
+        kind = EncryptedConnection if self.tls is not None else Connection
         pool = _Pool(  # type: ignore[no-untyped-call]
             self.master,
             _Sentinels(self.sentinels, sentinel_kwargs=self.sentinel_options()),  # type: ignore[no-untyped-call]
@@ -120,23 +124,6 @@ class Watched:
     def kombu_options(self) -> dict[str, Any]:
         """What goes beside that URL into `broker_transport_options` and `result_backend_transport_options`."""
         return {"master_name": self.master, "sentinel_kwargs": self.sentinel_options()}
-
-
-@dataclass(frozen=True)
-class Reach:
-    """How kombu and Celery's results reach a broker: URL, transport options, and what `…_use_ssl` wants."""
-
-    url: str = field(repr=False)
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    ssl: Mapping[str, Any] | None = None
-
-
-def for_kombu(url: str) -> Reach:
-    """Any broker's or result store's URL; only those of this module's form are not kombu's already."""
-    if not behind_sentinel(url):
-        return Reach(url)
-    watched = Watched.from_url(url)
-    return Reach(watched.kombu_url(), watched.kombu_options(), watched.tls)
 
 
 class _Sentinels(Sentinel):
@@ -175,26 +162,23 @@ class _Pool(SentinelConnectionPool):
         self.sentinel_manager.close()
 
 
-class _NoticesDemotion(SentinelManagedConnection):
-    """A connection that ends when its server says that it is the primary no more; the next one asks the sentinels."""
+class Connection(SentinelManagedConnection):
+    """Ends with the first sign that its server is the primary no more; the next one asks the sentinels."""
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        # redis-py's own, other than its connections without sentinels, leaves a broken one open.
+        kwargs.setdefault("disconnect_on_error", True)
         try:
             return super().read_response(*args, **kwargs)
         except redis.ResponseError as error:
-            # redis-py sees to a plain READONLY; this is that of a script on Redis 6, in the midst of other text.
-            if "-READONLY " not in str(error):
+            if not _DEMOTED.search(str(error)):
                 raise
             self.disconnect()  # type: ignore[no-untyped-call]
             raise redis.ConnectionError("the primary has become a replica") from error
 
 
-class _Connection(_NoticesDemotion):
-    pass
-
-
-class _EncryptedConnection(_NoticesDemotion, SentinelManagedSSLConnection):
-    pass
+class EncryptedConnection(Connection, SentinelManagedSSLConnection):
+    """The same with TLS."""
 
 
 def _host(text: str) -> tuple[str, int]:

@@ -25,6 +25,8 @@ _KEYS = (PROVIDER_KEY, *_DOORS)
 _STATE_URL = "BOOMERANG_REDIS_URL"
 #: The names of both Redis servers: the first holds the jobs.
 STATE, BROKER = "redis", "broker"
+#: The processes that talk to them.
+USERS = ("webhook", "worker", "beat", "flower")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +68,11 @@ class Plan:
 def environment(plan: Plan, redis_url: str | None, broker_url: str | None = None) -> dict[str, str]:
     """What every process of the service gets. The keys, of the provider and of producers, are not in it.
 
-    Results of Celery producers are where the broker is, so that no producer needs access to the jobs. `redis_url` None:
-    a process that has nothing to do with the jobs; `broker_url` None: one Redis for everything.
+    Results of Celery producers are where the broker is, so that no producer needs access to the jobs; RabbitMQ keeps
+    none. `redis_url` None: a process that has nothing to do with the jobs; `broker_url` None: one Redis for everything.
     """
+    broker_url = broker_url or redis_url or ""
+    result_url = redis_url or "" if broker_url.startswith("amqp") else broker_url
     given = {name: value for name, value in plan.outside.items() if not name.startswith((*_KEYS, _STATE_URL))}
     env = {
         **given,
@@ -76,7 +80,8 @@ def environment(plan: Plan, redis_url: str | None, broker_url: str | None = None
         "BOOMERANG_CALLBACK_SECRETS": plan.outside.get("BOOMERANG_CALLBACK_SECRETS") or plan.secrets.callback_secret,
         **plan.settings,
         **({_STATE_URL: redis_url} if redis_url else {}),
-        **dict.fromkeys(("BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL"), broker_url or redis_url or ""),
+        "BOOMERANG_BROKER_URL": broker_url,
+        "BOOMERANG_RESULT_URL": result_url,
         **_PYTHON,
     }
     if plan.public_url:

@@ -12,6 +12,7 @@ from typing import Self
 from jobs.settings import Settings
 from jobs.store import Store, connect
 from ops import local, parts
+from ops.child import ChildSpec
 from ops.redis_server import TRIES, Fsync, prepare
 from ops.supervisor import Report, StartFailed, Supervisor
 
@@ -30,6 +31,9 @@ class Options:
     simulator: str | None = ""
     #: more settings of the service, by their variables' names
     settings: Mapping[str, str] = field(default_factory=dict)
+    #: a Redis for the jobs, and a broker, that run already; where they are empty, the stack starts its own
+    redis_url: str = ""
+    broker_url: str = ""
     #: whether warnings of the children's logs are reported too
     warnings: bool = True
     #: (process, its environment) -> the environment it gets, once the addresses are known
@@ -145,23 +149,33 @@ class LocalStack:
     def _start(self) -> None:
         still: Callable[[], bool] = lambda: not self._stopping.is_set()  # noqa: E731
         for last in (*(False,) * TRIES, True):
-            # A growing queue cannot fill the jobs' memory, and messages need not wait for the disk: they are hints.
-            state = prepare(self.plan.folder / "redis", fsync=Fsync.ALWAYS, users="state")
-            broker = prepare(self.plan.folder / "broker", fsync=Fsync.EVERYSEC, users="broker")
-            both = [parts.redis_part(parts.STATE, state), parts.redis_part(parts.BROKER, broker)]
             try:
-                self._supervisor.start(both, START_LIMIT, still=still)
+                self._supervisor.start(self._servers(), START_LIMIT, still=still)
                 break
             except StartFailed as error:
-                self._supervisor.stop([each.name for each in both])
+                self._supervisor.stop([parts.STATE, parts.BROKER])
                 if last or "Address already in use" not in str(error):
                     raise
-        self.redis_url, self.state_urls = state.url, state.urls
-        self.broker_url, self.broker_urls = broker.url, broker.urls
-        _load_scripts(state.url)
-        specs = parts.service_parts(self.plan, state.urls, broker.urls)
+        _load_scripts(self.redis_url)
+        specs = parts.service_parts(self.plan, self.state_urls, self.broker_urls)
         rerouted = [replace(spec, env=self._options.reroute(spec.name, dict(spec.env))) for spec in specs]
         self._supervisor.start(rerouted, START_LIMIT, still=still)
+
+    def _servers(self) -> list[ChildSpec]:
+        """Those of Redis that are to be started, and where all are."""
+        given, specs = self._options, []
+        self.redis_url, self.state_urls = given.redis_url, dict.fromkeys(parts.USERS, given.redis_url)
+        self.broker_url, self.broker_urls = given.broker_url, dict.fromkeys(parts.USERS, given.broker_url)
+        if not given.redis_url:
+            state = prepare(self.plan.folder / "redis", fsync=Fsync.ALWAYS, users="state")
+            self.redis_url, self.state_urls = state.url, state.urls
+            specs.append(parts.redis_part(parts.STATE, state))
+        if not given.broker_url:
+            # A growing queue cannot fill the jobs' memory, and messages need not wait for the disk: they are hints.
+            broker = prepare(self.plan.folder / "broker", fsync=Fsync.EVERYSEC, users="broker")
+            self.broker_url, self.broker_urls = broker.url, broker.urls
+            specs.append(parts.redis_part(parts.BROKER, broker))
+        return specs
 
 
 def _load_scripts(redis_url: str) -> None:

@@ -12,7 +12,7 @@ import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ops.redis_server import TETHER, config, find_binary, free_port
+from ops.redis_server import TETHER, Fsync, config, find_binary, free_port
 
 MASTER = "jobs"
 PASSWORD, SENTINEL_PASSWORD = "password-of-the-server", "password-of-the-sentinels"
@@ -32,11 +32,10 @@ class Watched:
         self.servers = [free_port() for _ in range(1 + replicas)]
         self.sentinels = [free_port() for _ in range(3)]
 
-    @property
-    def url(self) -> str:
+    def url(self, database: int = 0) -> str:
         """As the service's variables have it."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in self.sentinels)
-        return f"sentinel://:{PASSWORD}@{hosts}/0?master={MASTER}&sentinel_password={SENTINEL_PASSWORD}"
+        return f"sentinel://:{PASSWORD}@{hosts}/{database}?master={MASTER}&sentinel_password={SENTINEL_PASSWORD}"
 
     def ask(self, port: int, *command: Any) -> Any:
         """What a server or a sentinel answers to a command; None while it does not."""
@@ -74,6 +73,12 @@ class Watched:
         self._processes[port].wait(10)
         return port
 
+    def leave_behind(self, replica: int) -> None:
+        """Let a replica hear nothing more from its primary, as where the network between them is cut."""
+        self.ask(replica, "CONFIG", "SET", "masterauth", "wrong")
+        self.ask(self.primary(), "CLIENT", "KILL", "TYPE", "replica")
+        self._wait_for(lambda: self.in_step() == len(self.servers) - 2, 10, "the replica is behind")
+
     def until_another(self, than: int) -> None:
         """Until the sentinels have made another server the primary."""
         self._wait_for(lambda: self.primary() not in (0, than), 30, "the sentinels choose another primary")
@@ -82,7 +87,7 @@ class Watched:
         """A server: the primary, or a replica; one that was killed comes back with what it had."""
         folder = self.folder / f"server-{port}"
         folder.mkdir(exist_ok=True)
-        text = config(folder, port, PASSWORD, durable=self._durable)
+        text = config(folder, port, PASSWORD, Fsync.ALWAYS if self._durable else None)
         text += f"masterauth {PASSWORD}\nrepl-diskless-sync yes\nrepl-diskless-sync-delay 0\n"
         if follows is not None:
             text += f"replicaof 127.0.0.1 {follows}\n"

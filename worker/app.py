@@ -5,7 +5,7 @@ from typing import Any
 from celery import Celery, bootsteps
 from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
-from jobs.sentinel import for_kombu
+from jobs.broker import for_kombu
 from worker.control import revoke_step
 from worker.messages import DELIVER, RECONCILE, SUBMIT
 from worker.process import Process

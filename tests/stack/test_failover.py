@@ -1,0 +1,119 @@
+"""The real stack through a failover of Redis in mid-run: nothing is lost that survived, nothing is bought twice."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from boomerang_client import Client
+from jobs.errors import BatchNotFound
+from jobs.store import Store
+from ops.stack import LocalStack, Options
+from tests.sentinels import MASTER, Watched, watched
+from tests.stack.judge import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+WaitFor = Callable[..., None]
+
+JOBS = 60
+#: Slots make the submissions of a batch last until the failover and beyond.
+SLOTS = {"BOOMERANG_MAX_IN_FLIGHT": "60"}
+
+
+class Running:
+    """A stack whose jobs and messages are behind the same sentinels."""
+
+    def __init__(self, servers: Watched, stack: LocalStack, store: Store, client: Client, wait_for: WaitFor) -> None:
+        self.servers, self.stack, self.store, self.client = servers, stack, store, client
+        self.wait_for = wait_for
+
+    def enqueue(self, batch: str, count: int = JOBS) -> None:
+        """As a producer does: again under the same ids until all are taken."""
+
+        def taken() -> bool:
+            try:
+                told = self.client.enqueue_batch(list(requests_of(count)), id=batch)
+            except Exception:  # noqa: BLE001 - while nobody is the primary
+                return False
+            return told.accepted + told.known == count
+
+        self.wait_for(taken, 60, "the jobs are accepted")
+
+    def ended(self, batch: str) -> int:
+        counts = self.store.batch(batch).counts
+        return sum(number for state, number in counts.items() if state.final)
+
+    def bought(self) -> int:
+        provider = self.stack.plan.url("simulator")
+        return int(requests.get(f"{provider}/_sim/ledger?purchases=0", timeout=30).json()["totals"]["purchases"])
+
+    def fail_over(self) -> None:
+        """SIGKILL the primary; when another has taken over, the old one comes back as its replica."""
+        was = self.servers.kill_primary()
+        self.servers.until_another(was)
+        self.servers.start(was, follows=self.servers.primary())
+
+    def switch_over(self) -> None:
+        """As before maintenance: the old primary is well, and learns of it last."""
+        was = self.servers.primary()
+        assert self.servers.ask(self.servers.sentinels[0], "SENTINEL FAILOVER", MASTER)
+        self.servers.until_another(was)
+
+    def promise_is_kept(self, batch: str, count: int = JOBS) -> None:
+        self.wait_for(lambda: self.done(batch), 100, "every accepted job ends")
+        promise_is_kept(outcome_of(self.stack, self.store, self.client, batch, self.wait_for), count)
+
+    def done(self, batch: str) -> bool:
+        return self.store.batch(batch).done
+
+
+@contextmanager
+def running(folder: Path, wait_for: WaitFor, simulator: str) -> Iterator[Running]:
+    with watched(folder / "redis", wait_for) as servers:
+        options = Options(
+            folder=folder / "stack",
+            flower=False,
+            simulator=simulator,
+            settings={**SETTINGS, **SLOTS},
+            warnings=False,
+            redis_url=servers.url(),
+            broker_url=servers.url(1),
+        )
+        with (
+            LocalStack(options, lambda *_: None) as stack,
+            Client(stack.url, stack.key) as client,
+            opened(stack) as store,
+        ):
+            yield Running(servers, stack, store, client, wait_for)
+
+
+@pytest.mark.parametrize("how", ["killed", "planned"])
+def test_a_failover_in_mid_run(how: str, tmp_path: Path, wait_for: WaitFor) -> None:
+    with running(tmp_path, wait_for, "--storm --seed 21") as run:
+        run.enqueue("storm")
+        run.wait_for(lambda: run.ended("storm") > JOBS // 5, 60, "some jobs end")
+        run.fail_over() if how == "killed" else run.switch_over()
+        run.promise_is_kept("storm")
+        # No process ended with its connections.
+        assert run.stack.restarts == 0
+
+
+def test_a_failover_to_a_replica_that_lagged(tmp_path: Path, wait_for: WaitFor) -> None:
+    """Purchases, results and acceptances are forgotten, and the provider notices no repeated id."""
+    with running(tmp_path, wait_for, "--seed 22 --latency 0.5 --duplicates unnoticed --lookup-lag 1") as run:
+        run.enqueue("kept")
+        run.wait_for(lambda: run.ended("kept") > JOBS // 5, 60, "some jobs end")
+        (replica,) = set(run.servers.servers) - {run.servers.primary()}
+        run.servers.leave_behind(replica)
+        before = run.bought()
+        run.enqueue("forgotten")
+        run.wait_for(lambda: run.bought() > before + 5, 30, "something is bought that the replica will not know of")
+        run.wait_for(lambda: run.ended("forgotten") > 0, 30, "also of what it does not know at all")
+        run.fail_over()
+        with pytest.raises(BatchNotFound):
+            run.ended("forgotten")
+        run.enqueue("forgotten")
+        run.promise_is_kept("kept")
+        run.promise_is_kept("forgotten")
