@@ -1,22 +1,28 @@
 """The real stack through a failover of Redis in mid-run: nothing is lost that survived, nothing is bought twice."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import requests
+from celery import Celery
 
 from boomerang_client import Client
 from jobs.errors import BatchNotFound
 from jobs.store import Store
 from ops.stack import LocalStack, Options
-from tests.sentinels import MASTER, Watched, watched
+from tests.sentinels import MASTER, PASSWORD, SENTINEL_PASSWORD, Watched, watched
 from tests.stack.judge import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 WaitFor = Callable[..., None]
 
+PAGE = (Path(__file__).parents[2] / "docs" / "celery.md").read_text("utf-8")
+REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 JOBS = 60
 #: Slots make the submissions of a batch last until the failover and beyond.
 SLOTS = {"BOOMERANG_MAX_IN_FLIGHT": "60"}
@@ -47,7 +53,7 @@ class Running:
 
     def bought(self) -> int:
         provider = self.stack.plan.url("simulator")
-        return int(requests.get(f"{provider}/_sim/ledger?purchases=0", timeout=30).json()["totals"]["purchases"])
+        return int(requests.get(f"{provider}/_sim/ledger?purchases=0", timeout=30).json()["totals"]["tasks"])
 
     def fail_over(self) -> None:
         """SIGKILL the primary; when another has taken over, the old one comes back as its replica."""
@@ -60,6 +66,17 @@ class Running:
         was = self.servers.primary()
         assert self.servers.ask(self.servers.sentinels[0], "SENTINEL FAILOVER", MASTER)
         self.servers.until_another(was)
+
+    def producer(self) -> Celery:
+        """As docs/celery.md says."""
+        (text,) = re.findall(r'```python\n(url = "sentinel.*?)```', PAGE, re.DOTALL)
+        ports = self.servers.sentinels
+        for name, real in (("host1:26379", f"127.0.0.1:{ports[0]}"), ("host2:26379", f"127.0.0.1:{ports[1]}")):
+            text = text.replace(name, real)
+        text = text.replace(":pw@", f":{PASSWORD}@").replace("NAME", MASTER).replace("/0", "/1")
+        namespace: dict[str, Any] = {"Celery": partial(Celery, set_as_current=False)}
+        exec(text.replace("of the sentinels", SENTINEL_PASSWORD), namespace)
+        return cast("Celery", namespace["app"])
 
     def promise_is_kept(self, batch: str, count: int = JOBS) -> None:
         self.wait_for(lambda: self.done(batch), 100, "every accepted job ends")
@@ -94,8 +111,12 @@ def test_a_failover_in_mid_run(how: str, tmp_path: Path, wait_for: WaitFor) -> N
     with running(tmp_path, wait_for, "--storm --seed 21") as run:
         run.enqueue("storm")
         run.wait_for(lambda: run.ended("storm") > JOBS // 5, 60, "some jobs end")
+        # A Celery producer's; its result is waited for through the failover.
+        fox = run.producer().send_task("boomerang.generate", kwargs=REQUEST, task_id="fox", queue="celery")
+        run.wait_for(lambda: run.store.get_many(["fox"])[0], 20, "its message is taken")
         run.fail_over() if how == "killed" else run.switch_over()
         run.promise_is_kept("storm")
+        assert fox.get(60)["id"] == "fox"
         # No process ended with its connections.
         assert run.stack.restarts == 0
 
