@@ -87,7 +87,7 @@ class Watched:
         """A server: the primary, or a replica; one that was killed comes back with what it had."""
         folder = self.folder / f"server-{port}"
         folder.mkdir(exist_ok=True)
-        text = config(folder, port, PASSWORD, Fsync.ALWAYS if self._durable else None)
+        text = config(folder, port, f"requirepass {PASSWORD}", Fsync.ALWAYS if self._durable else None)
         text += f"masterauth {PASSWORD}\nrepl-diskless-sync yes\nrepl-diskless-sync-delay 0\n"
         if follows is not None:
             text += f"replicaof 127.0.0.1 {follows}\n"
