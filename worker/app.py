@@ -8,6 +8,7 @@ from kombu import Exchange, Queue  # type: ignore[attr-defined]
 from jobs.broker import for_kombu
 from worker.control import revoke_step
 from worker.messages import DELIVER, RECONCILE, SUBMIT
+from worker.poison import Guard
 from worker.process import Process
 from worker.settings import QueueType, Settings, Switch
 from worker.tasks import register
@@ -29,6 +30,7 @@ def create_app(settings: Settings) -> Celery:
     process = Process(app, settings)
     register(app, process)
     app.steps["worker"].update((_key_step(settings), Alone))
+    app.steps["consumer"].add(Guard)
     if settings.remote_control is Switch.ON:
         app.steps["consumer"].add(revoke_step(lambda: process.door))
     return app
@@ -131,8 +133,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
             RECONCILE: {
                 "task": RECONCILE,
                 "schedule": TICK,
-                # Rounds that nobody ran are not run later one after another.
-                "options": {"queue": RECONCILE, "expires": 10 * TICK, "ignore_result": True},
+                # Without `expires`: by a worker's clock that is ahead, every round would have expired.
+                "options": {"queue": RECONCILE, "ignore_result": True},
             }
         },
     }

@@ -1,6 +1,8 @@
 """What one worker process holds: connections and threads, made on first use, after any fork."""
 
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
@@ -19,13 +21,28 @@ from worker.reconcile import Reconciler
 from worker.settings import Settings
 from worker.submit import Submitter
 
+#: Seconds from the beginning of one round of reconcile to that of the next, at least: half a tick of beat.
+ROUNDS_APART = 0.5
+
 
 class Process:
-    """The use cases, wired. Nothing connects before it is asked for."""
+    """The use cases, wired. Nothing connects before it is asked for. `clock` is monotonic, in seconds."""
 
-    def __init__(self, app: Celery, settings: Settings) -> None:
+    def __init__(self, app: Celery, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
         self.messages = Messages(app)
+        self._clock = clock
+        self._turn = threading.Lock()
+        self._last_round = clock() - ROUNDS_APART
+
+    def begins_round(self) -> bool:
+        """Whether a tick begins a round: those that nobody heard in time are not made up for one after another."""
+        with self._turn:
+            now = self._clock()
+            if now - self._last_round < ROUNDS_APART:
+                return False
+            self._last_round = now
+            return True
 
     @cached_property
     def store(self) -> Store:

@@ -43,6 +43,8 @@ def register(app: Celery, process: Process) -> None:
     @app.task(name=RECONCILE, bind=True, shared=False, send_events=False)
     def reconcile(self: Any) -> int:
         """Act upon the alarms that have rung, and tell Flower what has changed."""
+        if not process.begins_round():
+            return 0
         rang = process.reconciler()
         if process.settings.events is Switch.ON:
             publish_changes(app, process.store, self.request.hostname)

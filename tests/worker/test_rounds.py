@@ -1,0 +1,30 @@
+"""Beat's ticks, as workers hear them."""
+
+from datetime import datetime
+from typing import Any
+
+from celery import Celery
+
+from worker.process import Process
+from worker.settings import Switch
+from worker.tasks import register
+
+
+def test_ticks_that_piled_up_make_one_round(world: Any) -> None:
+    w = world(events=Switch.OFF)
+    now = [100.0]
+    app = Celery(set_as_current=False)
+    register(app, Process(app, w.settings, clock=lambda: now[0]))
+
+    def tick() -> datetime:
+        """Returns when the last round began."""
+        app.tasks["boomerang.reconcile"].apply(throw=True)
+        began = w.store.totals().last_round
+        assert began is not None
+        return began
+
+    first = tick()
+    # What lay in the queue while no worker ran is taken at once, and makes no round of its own.
+    assert [tick() for _ in range(5)] == [first] * 5
+    now[0] += 1
+    assert tick() > first
