@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint bench lock clean
+.PHONY: help demo up test chaos lint bench lock clean
 
 help: ## show this list
 	@printf 'Boomerang. Set-up happens by itself, in $(VENV); it wants Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
@@ -18,6 +18,9 @@ up: $(STAMP) ## run the whole service on this machine until Ctrl-C
 
 test: $(STAMP) ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(STAMP) ## put the whole stack through every fault, at length (CHAOS_SEEDS=1,2,3; about an hour)
+	@$(BIN)/python -m pytest tests/chaos -m 'chaos or not chaos' $(ARGS)
 
 lint: $(STAMP) ## check style, types, layers and what the wheels hold
 	$(BIN)/ruff check .

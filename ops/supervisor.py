@@ -24,7 +24,7 @@ class StartFailed(Exception):
 
 
 class Supervisor:
-    """Not for threads: everything happens in the one that calls `start`, `tick` and `stop`."""
+    """Not for threads: everything but `pids` happens in the one that calls `start`, `tick` and `stop`."""
 
     def __init__(self, folder: Path, report: Report, *, warnings: bool = True) -> None:
         self._logs = folder / "logs"
@@ -41,8 +41,8 @@ class Supervisor:
         self.restarts = 0
 
     def pids(self) -> dict[str, int]:
-        """Process ids by name, of those that run now."""
-        return {name: child.process.pid for name, child in self._children.items() if child.ended is None}
+        """Process ids by name, of those that run now. This may be called from any thread."""
+        return {name: child.process.pid for name, child in list(self._children.items()) if child.ended is None}
 
     def start(self, specs: Iterable[ChildSpec], limit: float, *, still: Callable[[], bool] = lambda: True) -> None:
         """Start all, and wait up to `limit` seconds until all are ready, or `still()` is false. Raises StartFailed."""

@@ -1,9 +1,13 @@
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.chaos.harness import Chaos, chaos
+
+CLOCK = Path(__file__).parent / "clock"
+ROOT = Path(__file__).parents[2]
 
 
 def _wait(condition: Callable[[], object], timeout: float = 10.0, message: str = "") -> None:
@@ -16,9 +20,11 @@ def _wait(condition: Callable[[], object], timeout: float = 10.0, message: str =
 
 @pytest.fixture(scope="module")
 def _chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
+    folder = tmp_path_factory.mktemp("chaos")
     # Slots make the submissions of a batch last as long as the batch does.
     slots = {"BOOMERANG_MAX_IN_FLIGHT": "20"}
-    with chaos(tmp_path_factory.mktemp("chaos") / "stack", _wait, "--latency 0.3", slots) as running:
+    clock = {"PYTHONPATH": f"{CLOCK}:{ROOT}", "CHAOS_CLOCK": str(folder / "clock")}
+    with chaos(folder / "stack", _wait, "--latency 0.3", slots, clock) as running:
         yield running
 
 
@@ -26,5 +32,4 @@ def _chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
 def running(_chaos: Chaos) -> Iterator[Chaos]:
     """One stack for all tests of a module, each with a batch of its own; each leaves good weather behind."""
     yield _chaos
-    for proxy in _chaos.wires.values():
-        proxy.clear()
+    _chaos.fine_weather()

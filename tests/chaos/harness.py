@@ -1,13 +1,25 @@
-"""The whole stack with a proxy between each pair of its processes."""
+"""The whole stack with a proxy between each pair of its processes, and what can be done to the processes themselves."""
 
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import redis
+import requests
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
 from boomerang_client import Client
+from jobs.errors import StoreUnavailable
+from jobs.states import State
 from jobs.store import Store
+from ops.child import Child, ChildSpec
 from ops.stack import LocalStack, Options
 from tests.chaos.proxy import Proxy
 from tests.stack.judge import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
@@ -25,15 +37,25 @@ WIRES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
+#: What tells that a fault really hit is in the processes' own logs.
+TALKATIVE = {"CELERY_WORKER_LOGLEVEL": "INFO", "CELERY_BEAT_LOGLEVEL": "INFO"}
+
+
 @dataclass
 class Chaos:
-    """A stack in trouble. `wires`: what stands between its processes."""
+    """A stack in trouble. `wires`: what stands between its processes; `environments`: what each process got.
+
+    `state` and `broker` are clients of the two Redis servers, past the proxies.
+    """
 
     stack: LocalStack
     store: Store
     client: Client
+    state: redis.Redis
+    broker: redis.Redis
     wait_for: Callable[..., None]
     wires: dict[str, Proxy] = field(default_factory=dict)
+    environments: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
     def enqueue(self, count: int, batch: str = "chaos") -> None:
         """A batch of so many jobs, by way of the API."""
@@ -42,16 +64,102 @@ class Chaos:
 
     def ended(self, batch: str = "chaos") -> int:
         """How many jobs of a batch have ended."""
-        counts = self.store.batch(batch).counts
-        return sum(number for state, number in counts.items() if state.final)
+        return sum(number for state, number in self.states(batch).items() if state.final)
 
     def until_ended(self, count: int, batch: str = "chaos", timeout: float = 60) -> None:
         """Wait until so many have."""
         self.wait_for(lambda: self.ended(batch) >= count, timeout=timeout, message=f"{count} jobs end")
 
+    def states(self, batch: str = "chaos") -> Mapping[State, int]:
+        """How many jobs of a batch are in each state."""
+        return self.patiently(lambda: self.store.batch(batch).counts)
+
+    def patiently(self, read: Callable[[], Any]) -> Any:
+        """What `read()` gives, once the state answers again."""
+        answers: list[Any] = []
+
+        def answered() -> bool:
+            with suppress(StoreUnavailable):
+                answers.append(read())
+            return bool(answers)
+
+        self.wait_for(answered, timeout=60, message="the state answers")
+        return answers[0]
+
+    # --- processes --------------------------------------------------------------------------------------------------
+
+    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
+        """End a process; returns once its successor runs."""
+        pid = self._pid(name)
+        os.kill(pid, how)
+        self.wait_for(lambda: self.stack.pids().get(name, pid) != pid, timeout=60, message=f"{name} is started again")
+
+    @contextmanager
+    def stopped(self, name: str) -> Iterator[None]:
+        """SIGSTOP it for the length of the block: it lives, holds what it holds, and does nothing."""
+        pid = self._pid(name)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            self.wait_for(lambda: _is_stopped(pid), message=f"{name} stands still")
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def another(self, name: str) -> Iterator[Callable[[], str]]:
+        """One more worker or beat, with the environment of the first. Gives a function that tells what it has said."""
+        command = (sys.executable, "-m", "celery", "-A", "worker.main:app", name)
+        node = ("-n", "another@%h") if name == "worker" else ()
+        folder = self.stack.plan.folder
+        spec = ChildSpec(name=f"another-{name}", argv=(*command, *node), env=self.environments[name])
+        child = Child(spec, folder / "logs", folder / "run")
+        try:
+            yield lambda: child.log.read_text("utf-8", errors="replace")
+        finally:
+            child.ask_to_stop()
+            try:
+                child.process.wait(40)
+            finally:
+                child.clear_away()
+
+    def said(self, name: str, words: str) -> int:
+        """How often a process has said this in its log."""
+        return self.log(name).count(words)
+
+    def log(self, name: str) -> str:
+        """All that a process has said."""
+        return (self.stack.plan.folder / "logs" / f"{name}.log").read_text("utf-8", errors="replace")
+
+    def _pid(self, name: str) -> int:
+        self.wait_for(lambda: name in self.stack.pids(), timeout=60, message=f"{name} runs")
+        return self.stack.pids()[name]
+
+    # --- the provider -----------------------------------------------------------------------------------------------
+
+    def turn(self, **faults: Any) -> None:
+        """Turn knobs of the simulator."""
+        requests.put(f"{self.stack.plan.url('simulator')}/_sim/faults", json=faults, timeout=10).raise_for_status()
+
+    def fired(self, *faults: str) -> int:
+        """How often these faults have met someone."""
+        fired = requests.get(f"{self.stack.plan.url('simulator')}/_sim/stats", timeout=10).json()["fired"]
+        return sum(int(fired.get(fault, 0)) for fault in faults)
+
+    def fine_weather(self) -> None:
+        """No faults in wires and provider; what the provider remembers is forgotten with its faults."""
+        for proxy in self.wires.values():
+            proxy.clear()
+        requests.post(f"{self.stack.plan.url('simulator')}/_sim/reset", timeout=10).raise_for_status()
+
+    # --- the verdict ------------------------------------------------------------------------------------------------
+
     def promise_is_kept(self, count: int, batch: str = "chaos", timeout: float = 120) -> Outcome:
         """All jobs end, and the provider's ledger says what our books say."""
-        self.wait_for(lambda: self.store.batch(batch).done, timeout=timeout, message="every accepted job ends")
+
+        def done() -> bool:
+            return bool(self.patiently(lambda: self.store.batch(batch).done))
+
+        self.wait_for(done, timeout=timeout, message="every accepted job ends")
         outcome = outcome_of(self.stack, self.store, self.client, batch, self.wait_for)
         promise_is_kept(outcome, count)
         return outcome
@@ -59,11 +167,16 @@ class Chaos:
 
 @contextmanager
 def chaos(
-    folder: Path, wait_for: Callable[..., None], simulator: str = "--latency 0.2", settings: Mapping[str, str] = {}
+    folder: Path,
+    wait_for: Callable[..., None],
+    simulator: str = "--latency 0.2",
+    settings: Mapping[str, str] = {},
+    worker: Mapping[str, str] = {},
 ) -> Iterator[Chaos]:
-    """The stack, in good weather at first."""
+    """The stack, in good weather at first. `worker`: more variables for that process only."""
     with ExitStack() as held:
         wires: dict[str, Proxy] = {}
+        environments: dict[str, dict[str, str]] = {}
 
         def reroute(process: str, env: dict[str, str]) -> dict[str, str]:
             for wire, (end, variables) in WIRES.items():
@@ -75,7 +188,8 @@ def chaos(
                 wires[wire] = proxy
                 for variable in variables:
                     env[variable] = env[variable].replace(f":{target.port}", f":{proxy.port}", 1)
-            return env
+            environments[process] = {**env, **TALKATIVE, **(worker if process == "worker" else {})}
+            return environments[process]
 
         options = Options(
             folder=folder,
@@ -89,4 +203,14 @@ def chaos(
         stack = held.enter_context(LocalStack(options, lambda *_: None))
         client = held.enter_context(Client(stack.url, stack.key))
         store = held.enter_context(opened(stack))
-        yield Chaos(stack, store, client, wait_for, wires)
+        state, broker = (held.enter_context(closing(_redis(url))) for url in (stack.redis_url, stack.broker_url))
+        yield Chaos(stack, store, client, state, broker, wait_for, wires, environments)
+
+
+def _redis(url: str) -> redis.Redis:
+    return redis.Redis.from_url(url, socket_timeout=10, retry=Retry(NoBackoff(), 0))
+
+
+def _is_stopped(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
+    return state == "T"

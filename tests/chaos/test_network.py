@@ -8,6 +8,8 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 JOBS = 60
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+#: What `make chaos` tries too.
+AT_LENGTH = pytest.mark.chaos
 OF_WORKER = ("worker-state", "worker-broker", "worker-provider")
 
 
@@ -36,7 +38,13 @@ def test_answers_that_never_arrive(running: Chaos, wire: str) -> None:
     assert proxy.swallowed > before
 
 
-@pytest.mark.parametrize("wire", [*OF_WORKER, "webhook-state", "webhook-broker"])
+@pytest.mark.parametrize(
+    "wire",
+    [
+        *("worker-state", "worker-broker"),
+        *(pytest.param(wire, marks=AT_LENGTH) for wire in ("worker-provider", "webhook-state", "webhook-broker")),
+    ],
+)
 def test_a_silent_drop_ends_and_work_goes_on(running: Chaos, wire: str) -> None:
     """Connections stay open and nothing arrives: nobody is told, so only time-outs can tell."""
     batch, proxy = f"silent-{wire}", running.wires[wire]
@@ -50,7 +58,7 @@ def test_a_silent_drop_ends_and_work_goes_on(running: Chaos, wire: str) -> None:
     running.promise_is_kept(JOBS, batch, timeout=45)
 
 
-@pytest.mark.parametrize("wire", [*OF_WORKER, "provider-webhook"])
+@pytest.mark.parametrize("wire", ["provider-webhook", *(pytest.param(wire, marks=AT_LENGTH) for wire in OF_WORKER)])
 def test_a_slow_wire_is_only_slow(running: Chaos, wire: str) -> None:
     batch = f"slow-{wire}"
     running.wires[wire].weather.delay = 0.1

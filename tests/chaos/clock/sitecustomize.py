@@ -1,0 +1,48 @@
+"""A wrong clock for the process whose PYTHONPATH begins with this folder: as many seconds ahead as `CHAOS_CLOCK` says.
+
+The file may be written while the process runs: the clock then jumps. Only the clock of the day does; the monotonic one
+never jumps. Once somebody was told a wrong time, a file beside it with the suffix `.told` is there.
+"""
+
+import datetime as dt
+import os
+import time
+from pathlib import Path
+
+_FILE = Path(os.environ["CHAOS_CLOCK"])
+_time, _datetime = time.time, dt.datetime
+
+
+def _ahead() -> float:
+    try:
+        ahead = float(_FILE.read_text("utf-8") or 0)
+    except OSError:
+        return 0.0
+    if ahead:
+        _FILE.with_suffix(".told").touch()
+    return ahead
+
+
+def _wrong_time() -> float:
+    return _time() + _ahead()
+
+
+class _Kind(type):
+    """What the right clock has made is a datetime, too."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, _datetime)
+
+
+class _Wrong(_datetime, metaclass=_Kind):
+    @classmethod
+    def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
+        return _datetime.fromtimestamp(_wrong_time(), tz)
+
+    @classmethod
+    def utcnow(cls) -> dt.datetime:
+        return _datetime.fromtimestamp(_wrong_time(), dt.UTC).replace(tzinfo=None)
+
+
+time.time = _wrong_time
+dt.datetime = _Wrong  # type: ignore[misc]

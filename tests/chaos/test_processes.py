@@ -1,0 +1,150 @@
+"""What befalls workers, beat and producers: afterwards work goes on, nothing is lost, nothing is bought twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.states import State
+from tests.chaos.harness import Chaos
+from tests.stack.judge import requests_of
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+JOBS = 60
+SHARES = (0.1, 0.4, 0.7)
+#: What a worker says whose answer is refused.
+STALE = "came after its lease"
+
+
+def test_a_worker_that_sleeps_through_its_lease_changes_nothing(running: Chaos) -> None:
+    """It wakes up with answers in its hands that another worker has long dealt with."""
+    batch = "asleep"
+    # Answers take long enough to be caught in the middle; and a callback would be a reason of its own to refuse one.
+    running.turn(slow=2, drop_callbacks=1)
+    jobs = JOBS // 3
+    running.enqueue(jobs, batch)
+    running.wait_for(lambda: running.states(batch).get(State.SUBMITTING, 0) >= 5, message="submissions are under way")
+    before = running.said("worker", STALE)
+    with running.stopped("worker"), running.another("worker"):
+        running.wait_for(lambda: running.ended(batch) == jobs, timeout=120, message="the other worker does it all")
+    running.wait_for(lambda: running.said("worker", STALE) > before, timeout=20, message="a stale answer is refused")
+    running.promise_is_kept(jobs, batch)
+
+
+def test_workers_are_restarted_one_after_another(running: Chaos) -> None:
+    """SIGTERM: as a new release is rolled out."""
+    batch, before = "rolled", running.stack.restarts
+    running.enqueue(JOBS, batch)
+    for share in SHARES:
+        running.until_ended(int(JOBS * share), batch)
+        running.kill("worker", signal.SIGTERM)
+    running.promise_is_kept(JOBS, batch)
+    assert running.stack.restarts >= before + len(SHARES)
+
+
+@pytest.mark.chaos
+def test_two_beats_do_the_work_once(running: Chaos) -> None:
+    batch, sending = "two-beats", "Sending due task"
+    running.turn(drop_callbacks=0.5)
+    with running.another("beat") as said:
+        before = running.said("beat", sending)
+        running.wait_for(lambda: sending in said(), timeout=30, message="the second beat beats")
+        running.enqueue(JOBS, batch)
+        running.promise_is_kept(JOBS, batch)
+        assert running.said("beat", sending) > before
+
+
+@pytest.mark.chaos
+def test_without_a_beat_nothing_is_looked_at_and_then_all_is(running: Chaos) -> None:
+    batch = "no-beat"
+    running.turn(drop_callbacks=1)
+    with running.stopped("beat"):
+        running.enqueue(JOBS, batch)
+        # Submissions need no beat. Without callbacks, nothing else happens for longer than any lease or poll.
+        running.wait_for(lambda: running.states(batch)[State.IN_PROGRESS] >= 5, message="some are bought")
+        running.wait_for(lambda: _since_round(running) > 15, timeout=30, message="no round for long")
+        assert running.ended(batch) == 0
+    running.promise_is_kept(JOBS, batch)
+
+
+def _since_round(running: Chaos) -> float:
+    """Seconds since a round of reconcile began, by Redis's clock."""
+    seconds, micros = running.state.time()
+    (began,) = running.state.hmget("{b}:totals", "round")
+    return float(seconds + micros / 1e6 - int(began) / 1e6)
+
+
+PRODUCER = """
+import json, os, sys, time
+from boomerang_client import Client
+
+batch, waits = sys.argv[1], sys.argv[2] == "waits"
+
+def lines():
+    for number, line in enumerate(sys.stdin, 1):
+        yield json.loads(line)
+        if waits and number == 25:
+            time.sleep(2.5)  # a part that is old is sent when the next line comes
+        if waits and number == 40:
+            print("in the middle", flush=True)
+            time.sleep(600)
+
+with Client() as client:
+    done = client.enqueue_batch(lines(), batch)
+    print(json.dumps([done.accepted, done.known, done.rejected]))
+"""
+
+
+def test_a_producer_killed_in_mid_batch_sends_it_again(running: Chaos) -> None:
+    batch = "broken-off"
+    env = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": running.environments["worker"]["PYTHONPATH"],
+        "BOOMERANG_URL": running.stack.url,
+        "BOOMERANG_KEY": running.stack.key,
+    }
+    text = "".join(f"{json.dumps(line)}\n" for line in requests_of(JOBS))
+    command = [sys.executable, "-c", PRODUCER, batch]
+    with subprocess.Popen([*command, "waits"], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
+        assert killed.stdin
+        assert killed.stdout
+        killed.stdin.write(text.encode())
+        killed.stdin.close()
+        assert killed.stdout.readline().strip() == b"in the middle"
+        killed.kill()
+    begun = sum(running.states(batch).values())
+    assert 0 < begun < JOBS
+    again = subprocess.run(
+        [*command, "runs through"], env=env, input=text, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(again.stdout) == [JOBS - begun, begun, 0]
+    running.promise_is_kept(JOBS, batch)
+
+
+@pytest.fixture
+def clock(running: Chaos) -> Iterator[Path]:
+    """A file that says how many seconds the worker's clock is ahead."""
+    path = Path(running.environments["worker"]["CHAOS_CLOCK"])
+    yield path
+    path.write_text("0")
+    path.with_suffix(".told").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("hours", [1, pytest.param(-1, marks=pytest.mark.chaos)])
+def test_the_clock_of_a_worker_jumps(running: Chaos, clock: Path, hours: int) -> None:
+    """Leases and alarms are told by Redis's clock, so that nothing is early and nothing waits for an hour."""
+    batch = f"clock{hours}"
+    # Half of the results come by polls only, and what is in doubt is looked up: both are a matter of time.
+    running.turn(drop_callbacks=0.5, lost_answers=0.2)
+    running.enqueue(JOBS, batch)
+    running.until_ended(JOBS // 10, batch)
+    clock.write_text(str(hours * 3600))
+    running.promise_is_kept(JOBS, batch)
+    assert clock.with_suffix(".told").exists()
+    assert running.fired("lost_answers") > 0
