@@ -200,11 +200,12 @@ class Reading:
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.hgetall(keys.single("totals"))
                 pipe.zcard(keys.single("images"))
+                pipe.hmget(keys.single("epoch"), ["number", "run"])
                 for pool in pools:
                     pipe.hget(keys.of("pool", pool), "ready")
                 for state in State:
                     pipe.zcard(keys.of("state", state))
-                fields, images, *numbers = pipe.execute()
+                fields, images, (epoch, run), *numbers = pipe.execute()
         except redis.RedisError as error:
             raise translated(error) from error
         ready, counts = numbers[: len(pools)], numbers[len(pools) :]
@@ -215,6 +216,8 @@ class Reading:
             contradicted=int(fields.get("contradicted", 0)),
             last_round=at(fields["round"]) if "round" in fields else None,
             images=int(images),
+            epoch=int(epoch or 0),
+            sees_restarts=None if run is None else bool(run),
             image_bytes=int(fields.get("image_bytes", 0)),
         )
 

@@ -105,6 +105,7 @@ class Totals:
     """All jobs: how many in each state, and how many wait for admission by pool; `cost` in USD.
 
     `last_round`: when a round of reconcile last began, by Redis's clock. `images`: that are kept, `image_bytes` in all.
+    `epoch`: how often Redis may have forgotten something; `sees_restarts`: whether it lets us know (None: nobody asked).
     """
 
     counts: Mapping[State, int]
@@ -114,6 +115,8 @@ class Totals:
     last_round: datetime | None = None
     images: int = 0
     image_bytes: int = 0
+    epoch: int = 0
+    sees_restarts: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ class StateCollector(Collector):
         yield CounterMetricFamily(
             "boomerang_contradicted", "Reports that contradict an earlier end.", totals.contradicted
         )
+        about = "How often Redis was restarted or replaced, and may have forgotten something."
+        yield CounterMetricFamily("boomerang_epochs", about, totals.epoch)
 
     def _lanes(self, lanes: Sequence[Lane]) -> Iterator[Metric]:
         def family(kind: type[Any], name: str, about: str, values: Iterable[float]) -> Metric:

@@ -23,13 +23,14 @@ local function begin_epoch(now, lease, also_new)
   current = nil
 end
 
--- To be called before work is handed out.
+-- To be called before work is handed out. Where INFO is kept from us (the doctor tells), only recover.lua begins an epoch.
 local function notice_restart(now, lease, automatic)
-  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+  local said = redis.pcall('INFO', 'server')
+  local run = type(said) == 'string' and string.match(said, 'run_id:(%w+)') or ''
   local before = redis.call('HGET', KEY.epoch, 'run')
   if run == before then return end
   redis.call('HSET', KEY.epoch, 'run', run)
-  if before and automatic == '1' then begin_epoch(now, lease, 0) end
+  if before and run ~= '' and automatic == '1' then begin_epoch(now, lease, 0) end
 end
 
 -- Whether an attempt that waits may have been sent all the same.

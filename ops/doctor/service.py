@@ -60,12 +60,13 @@ def look_at_rounds(settings: WorkerSettings) -> Iterator[Finding]:
     """Whether beat asks for rounds of reconcile and workers make them."""
     client = connect(settings.redis_url, most_connections=2)
     try:
-        last = Store(client, settings).totals().last_round
+        totals = Store(client, settings).totals()
     except StoreUnavailable:
         return  # said already
     finally:
         client.close()
     do = "Start one beat: celery -A worker.main:app beat; and see that a worker answers."
+    last = totals.last_round
     age = (datetime.now(UTC) - last).total_seconds() if last else math.inf
     if last is None:
         yield bad("beat", "no round of reconcile was ever made", do)
@@ -73,6 +74,9 @@ def look_at_rounds(settings: WorkerSettings) -> Iterator[Finding]:
         yield bad("beat", f"the last round of reconcile was {age:,.0f} s ago", do)
     else:
         yield ok("beat", "rounds of reconcile are made")
+    if settings.recovery and totals.sees_restarts is False:
+        do = "Allow the worker's user INFO; else run boomerang-server recover after each restart and failover of Redis."
+        yield warning("recovery", "Redis does not tell its run id (INFO): restarts are not noticed", do)
 
 
 def look_at_dead_ends(settings: WorkerSettings) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """Redis may have forgotten: after a restart or a failover, what waits is looked up before it is sent."""
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from jobs.lanes import LaneSettings
 from jobs.policy import absent_beyond_doubt
 from jobs.record import Result
 from jobs.states import State
+from jobs.store import Store, connect
+from tests.jobs.conftest import CLOCK
 
 AGAIN = Result(error={"code": "002016095", "message": "internal"})
 
@@ -200,3 +203,23 @@ def test_a_refused_move_to_another_account(bench: Any) -> None:
     bench.forward(60)
     bench.due()
     assert not bench.store.relane(due, "b")
+
+
+def test_a_redis_that_does_not_tell_who_it_is(bench: Any, redis_url: str) -> None:
+    # Given a user that may do all but ask
+    bench.raw.acl_setuser("quiet", enabled=True, nopass=True, commands=["-info"], categories=["+@all"], keys=["*"])
+    with closing(connect(redis_url.replace("://:", "://quiet:"))) as client:
+        store = Store(client, bench.store.settings, clock=CLOCK)
+        bench.job()
+        store.admit(1)
+        # Then work goes on, and it is known that restarts are not seen
+        assert [claim.id for claim in store.claim(["fox"])] == ["fox"]
+        assert store.totals().sees_restarts is False
+        # until somebody says so
+        store.recover()
+        assert bench.store.totals().epoch == 1
+        # When it may ask again, it may have been another one meanwhile
+        bench.store.claim(["nobody"])
+        totals = bench.store.totals()
+        assert (totals.epoch, totals.sees_restarts) == (2, True)
+    bench.raw.acl_deluser("quiet")

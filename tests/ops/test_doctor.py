@@ -118,6 +118,12 @@ def test_rounds_of_reconcile(redis_url: str, store: Store) -> None:
     assert [each.level for each in look_at_rounds(settings)] == [Level.BAD]
     store.due(1)
     assert [each.level for each in look_at_rounds(settings)] == [Level.OK]
+    client, keys = store.access
+    client.hset(keys.single("epoch"), "run", "")
+    assert [(each.level, each.about) for each in look_at_rounds(settings)] == [
+        (Level.OK, "beat"),
+        (Level.WARNING, "recovery"),
+    ]
 
 
 def test_dead_ends(redis_url: str, store: Store) -> None:
