@@ -15,6 +15,7 @@ from jobs.health import PROBE_BASE
 from jobs.order import BatchOptions, NewJob
 from jobs.record import Owed, Result
 from jobs.scripts import Scripts
+from jobs.settling import Verdict
 from jobs.states import State
 
 S = State
@@ -42,6 +43,10 @@ def owing(b: Any) -> Any:
     b.put(S.COMPLETED, owed="n")
     (due,) = b.store.owing(["fox"])
     return due
+
+
+def given_up(b: Any) -> None:
+    b.store.undelivered(owing(b), Owed.NOTIFY, "it answered 404")
 
 
 def parked(b: Any, state: State = S.IN_PROGRESS) -> None:
@@ -100,11 +105,16 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b, probe: b.store.probed(probe, answered=False, wait=7.0),
     ),
     "purge": (lambda b: (b.put(S.COMPLETED), b.forward(1_000_000)), lambda b, _: b.store.purge()),
+    "redeliver": (given_up, lambda b, _: b.store.redeliver(["fox"])),
     "relane": (lambda b: (b.put(S.IN_DOUBT), b.due())[1], lambda b, due: b.store.relane(due, "other")),
     "requeue": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.requeue("fox", fence(b), "429", count=True)),
     "retry": (lambda b: b.put(S.FAILED), lambda b, _: b.store.retry("fox")),
     "revoke": (parked, lambda b, _: b.store.revoke(["task-1", "task-2"])),
     "stage": (lambda b: None, lambda b, _: b.store.stage("t", jobs("a", "b"))),
+    "settle": (
+        lambda b: b.put(S.IN_DOUBT),
+        lambda b, _: b.store.settle(b.store.get("fox"), Verdict.SENT, task_id="t1"),
+    ),
     "started": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.started("fox", fence(b), "t1")),
     "sweep": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.cancel_batch("x")),
     "told": (lambda b: parked(b, S.COMPLETED), lambda b, _: finish_parked(b)),
@@ -115,6 +125,7 @@ READS: dict[str, Callable[[Any], Any]] = {
     "list": lambda b: b.store.page(),
     "owners": lambda b: b.store.owners(["fox"]),
     "parked": lambda b: b.store.parked("fox"),
+    "stuck": lambda b: b.store.stuck(60.0, 5),
     "waits": lambda b: b.store.explained(b.store.get("fox")),
 }
 #: They act once more, and their own texts say why that does no harm: the call, and the key and field that it changes.
