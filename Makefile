@@ -19,8 +19,8 @@ up: $(STAMP) ## run the whole service on this machine until Ctrl-C
 test: $(STAMP) ## run all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-chaos: $(STAMP) ## put the whole stack through every fault, at length (CHAOS_SEEDS=1,2,3; about an hour)
-	@$(BIN)/python -m pytest tests/chaos -m 'chaos or not chaos' $(ARGS)
+chaos: $(STAMP) ## put the whole stack through every fault, and fuzz its API, at length (CHAOS_SEEDS=1,2,3; about an hour)
+	@$(BIN)/python -m pytest tests/chaos tests/webhook/test_fuzz_*.py -m 'chaos or not chaos' $(ARGS)
 
 lint: $(STAMP) ## check style, types, layers and what the wheels hold
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import INCLUDE, Schema, fields, validate
 
 from schemas.requests.base import PRIORITIES
 from schemas.states import JOB_STATES
@@ -319,13 +319,23 @@ class Readiness(Schema):
 class Problem(Schema):
     """Every error: application/problem+json (RFC 9457), and what to do about it."""
 
+    class Meta:
+        unknown = INCLUDE  # such as the counts of an upload that was refused
+
     type = fields.String(required=True, metadata=_about("Names the kind of problem.", "about:blank"))
     title = fields.String(required=True, metadata=_about("The kind of problem, in words.", "The request is not valid"))
     status = fields.Integer(required=True, metadata=_about("The HTTP status.", 422))
     detail = fields.String(metadata=_about("What happened here, and the remedy."))
-    errors = fields.Dict(
-        keys=fields.String(),
-        values=fields.List(fields.String()),
-        metadata=_about("Field path to what is wrong with it.", {"n": ["must be from 1 to 9, not 12"]}),
+    errors = fields.Raw(
+        metadata=_about(
+            "Field path to what is wrong with it; of an upload that was refused whole, its lines.",
+            {"n": ["must be from 1 to 9, not 12"]},
+        )
+        | {
+            "oneOf": [
+                {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+                {"type": "array", "items": {"$ref": "#/components/schemas/LineError"}},
+            ]
+        },
     )
     codes = fields.List(fields.String(), metadata=_about("The provider's codes for these mistakes.", ["002016003"]))

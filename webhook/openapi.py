@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from flask import Flask
 from flask_smorest import Api, Blueprint
-from marshmallow import RAISE, Schema
+from marshmallow import RAISE, Schema, fields
 
 from jobs.access import Scope
 from schemas.api import component_names, generation_request_openapi
@@ -46,6 +46,8 @@ def create_api(app: Flask) -> Any:
         API_SPEC_OPTIONS={"info": {"description": _ABOUT}, "security": [{"bearer": []}]},
     )
     api = BoomerangApi(app)
+    # Money is text in JSON: what it is to the cent survives no float.
+    api.register_field(fields.Decimal, "string", "decimal")
     api.spec.components.security_scheme(
         "bearer",
         {

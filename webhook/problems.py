@@ -112,11 +112,16 @@ def _of_http(error: HTTPException) -> ProblemError:
         return ProblemError(status, _REMEDIES.get(status, error.description or "See /docs."), headers=headers)
     # webargs puts its messages under where it looked, and then under the parameter.
     wrong = {
-        str(name): ["is no parameter of this call; see /docs"] if texts == ["Unknown field."] else texts
+        str(name): ["is no parameter of this call; see /docs"] if texts == ["Unknown field."] else _texts(texts)
         for parameters in said["messages"].values()
         for name, texts in parameters.items()
     }
     return ProblemError(422, "The query breaks rules; `errors` names each parameter.", errors=wrong)
+
+
+def _texts(said: Any) -> list[str]:
+    """What marshmallow says of a parameter; of one that may come several times, it says it by number."""
+    return [text for each in said.values() for text in _texts(each)] if isinstance(said, Mapping) else list(said)
 
 
 def register(app: Flask, elsewhere: Mapping[str, Callable[[ProblemError], Response]]) -> None:
