@@ -105,7 +105,7 @@ class Totals:
     """All jobs: how many in each state, and how many wait for admission by pool; `cost` in USD.
 
     `last_round`: when a round of reconcile last began, by Redis's clock. `images`: that are kept, `image_bytes` in all.
-    `epoch`: how often Redis may have forgotten something; `sees_restarts`: whether it lets us know (None: nobody asked).
+    `epoch`: how often Redis may have forgotten something; `sees_restarts`: whether it lets us know (None: not asked).
     """
 
     counts: Mapping[State, int]

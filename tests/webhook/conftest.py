@@ -176,9 +176,12 @@ def serve() -> Iterator[Callable[..., Server]]:
         return Server(int(found[1]), process.pid, log, {"Authorization": f"Bearer {KEY}"})
 
     yield start
+    could_not_start = [process for process, _ in running if process.poll() is not None]
     for process, _ in running:
         # Not SIGQUIT: gunicorn's gthread worker may then wait for a lock that it holds itself.
         process.send_signal(signal.SIGTERM)
     for process, follower in running:
-        process.wait(40)
+        process.wait(40)  # docs/operations.md, "The processes"
         follower.join(10)
+    # Whatever it was doing, it ends in order.
+    assert {process.returncode for process, _ in running if process not in could_not_start} <= {0}
