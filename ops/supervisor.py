@@ -90,6 +90,8 @@ class Supervisor:
                     self._report(name, f"did not end within {child.spec.stop_limit:.0f} s and is killed")
                     break
                 time.sleep(0.02)
+            if child.process.poll():
+                self._report(name, f"did not end in order: it {child.ended}")
             child.clear_away()
 
     def _pass_on(self, child: Child) -> None:

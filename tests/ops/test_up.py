@@ -58,6 +58,7 @@ def test_a_job_goes_there_and_back_and_ctrl_c_leaves_nothing_behind(start: Start
     # Then it ended in order, and nothing of it is left
     assert "stopped; nothing is left running" in server.said
     assert "is killed" not in server.said
+    assert "did not end in order" not in server.said
     assert [each.cmdline() for each in children if not is_gone(each)] == []
     assert [port for port in ports if not is_free(port)] == []
     # And what is in the folder is for the next start, which has the same address, key and jobs
