@@ -78,7 +78,7 @@ def welcome(console: Console, stack: LocalStack) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    table.add_row("Boomerang", f"{stack.url}  [dim](API: {stack.url}/docs)[/]")
+    table.add_row("Boomerang", f"{stack.url}  [dim](API: {stack.url}/docs, log in with the key)[/]")
     if plan.flower:
         table.add_row("Flower", f"{plan.url('flower')}  [dim](boomerang / {plan.secrets.flower_password})[/]")
     if plan.simulator is not None:

@@ -12,6 +12,7 @@ from webhook import (
     batch_results,
     batches_api,
     callbacks,
+    headers,
     health,
     images_api,
     jobs_api,
@@ -20,6 +21,7 @@ from webhook import (
     pages,
     problems,
     provider_door,
+    sessions,
     spend_api,
 )
 from webhook.keys import KnownKeys
@@ -36,7 +38,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
 
     `store` and `send(task, *args) -> bool` replace the ones that the settings describe.
     """
-    app = Flask(__name__, static_folder=None)
+    app = Flask(__name__)
     # Bodies are bounded where they are read (webhook.bodies): Flask's own limit cuts chunked ones off without a word.
     app.config.update(MAX_CONTENT_LENGTH=None, MAX_FORM_MEMORY_SIZE=0, PROPAGATE_EXCEPTIONS=False)
     messages = Messages(settings)
@@ -44,22 +46,29 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     shared.counters.registry.register(StateCollector(lambda: shared.store))
     app.extensions["boomerang"] = shared
 
+    sessions.set_up(app, settings.session_secret)
     for plain in (callbacks.blueprint, health.blueprint, pages.blueprint):
         app.register_blueprint(plain)
     api = create_api(app)
-    api.register_blueprint(jobs_api.blueprint)
-    api.register_blueprint(lanes_api.blueprint)
-    api.register_blueprint(batches_api.blueprint)
-    api.register_blueprint(batch_actions.blueprint)
-    api.register_blueprint(batch_results.blueprint)
-    api.register_blueprint(batch_events.blueprint)
-    api.register_blueprint(images_api.blueprint)
-    api.register_blueprint(spend_api.blueprint)
-    api.register_blueprint(provider_door.blueprint)
+    producers = (
+        jobs_api.blueprint,
+        lanes_api.blueprint,
+        batches_api.blueprint,
+        batch_actions.blueprint,
+        batch_results.blueprint,
+        batch_events.blueprint,
+        images_api.blueprint,
+        spend_api.blueprint,
+        provider_door.blueprint,
+    )
+    for each in producers:
+        api.register_blueprint(each)
     problems.register(app, {provider_door.PREFIX: provider_door.refused})
     keys = KnownKeys(settings.keys, lambda: KeyRing(*shared.store.access))
-    door = auth.Door(keys, Rates(read_rates(settings.rate_limit)))
+    door = auth.Door(keys, Rates(read_rates(settings.rate_limit)), settings.trusted_proxies)
     audit.keep(app)
-    auth.protect(app, door, settings.trusted_proxies)
+    auth.protect(app, door)
     own.protect(app)
+    # After the checks: a form without its token from somebody without a session is shown the login.
+    headers.set_up(app, (callbacks.blueprint, *producers))
     return app

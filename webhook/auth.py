@@ -3,15 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from flask import Flask, current_app, g, request
+from flask import Flask, current_app, g, redirect, request, url_for
+from flask.typing import ResponseReturnValue
 
 from jobs.access import Scope, digest_of
-from webhook.addresses import Network, client_address
+from webhook import sessions
+from webhook.addresses import Address, Network, client_address
 from webhook.audit import note
 from webhook.keys import Caller, KnownKeys
 from webhook.problems import ProblemError
 from webhook.rates import Rates
 
+_DOCUMENT = "api-docs.openapi_json"
 #: Endpoints without a key. The callback's address carries its own proof; the others are for operations and people.
 PUBLIC = frozenset(
     {
@@ -19,12 +22,14 @@ PUBLIC = frozenset(
         "health.healthz",
         "health.readyz",
         "health.metrics",
-        "pages.index",
+        "pages.login",
+        "pages.enter",
         "pages.asset",
-        "api-docs.openapi_json",
-        "api-docs.openapi_swagger_ui",
+        "static",
     }
 )
+#: What people look at: a session opens it, or a key.
+PAGES = frozenset({"pages.index", "pages.leave", "api-docs.openapi_swagger_ui", _DOCUMENT})
 #: Below these not even what is not there is told to strangers.
 _PRODUCERS = ("/v1", "/model/v1")
 _ASK = {"WWW-Authenticate": 'Bearer realm="boomerang"'}
@@ -46,9 +51,10 @@ def scope_of(app: Flask, endpoint: str) -> Scope:
 class Door:
     """Tells who calls, as often as they may."""
 
-    def __init__(self, keys: KnownKeys, rates: Rates) -> None:
-        self.keys = keys
+    def __init__(self, keys: KnownKeys, rates: Rates, proxies: Sequence[Network] = ()) -> None:
+        self._keys = keys
         self._rates = rates
+        self._proxies = proxies
 
     def of_header(self, authorization: str | None) -> Caller:
         """Who the header says that it is. Raises a problem: 401 where it carries no key, 429 for too often."""
@@ -61,9 +67,9 @@ class Door:
 
     def of_secret(self, secret: str) -> Caller:
         """Who has this secret. Raises a problem where it opens nothing, or too many did not."""
-        address, digest = g.get("address"), digest_of(secret)
+        address, digest = self._address(), digest_of(secret)
         self._rates.may_guess(address, digest)
-        found = self.keys.of_secret(secret)
+        found = self._keys.of_secret(secret)
         if found is None:
             self._rates.refused(address)
             note(refused="key")
@@ -72,21 +78,48 @@ class Door:
         self._rates.accepted(address, digest)
         return found
 
+    def of_session(self) -> Caller | None:
+        """Who logged in, while the key that was shown opens anything."""
+        self._address()
+        key_id = sessions.key()
+        return self._keys.of_id(key_id) if key_id else None
 
-def protect(app: Flask, door: Door, proxies: Sequence[Network]) -> None:
+    def _address(self) -> Address | None:
+        """Where the request comes from; the audit log says it, too."""
+        forwarded_for = request.headers.get("X-Forwarded-For", "")
+        g.address = client_address(request.remote_addr, forwarded_for, self._proxies)
+        return cast("Address | None", g.address)
+
+
+def protect(app: Flask, door: Door) -> None:
     """Check every request but the public ones; a view that is added later is protected without being named."""
+    app.extensions["boomerang-door"] = door
 
     @app.before_request
-    def check() -> None:
+    def check() -> ResponseReturnValue | None:
         endpoint = request.endpoint
-        if endpoint in PUBLIC:
-            return
         if endpoint is None and not request.path.startswith(_PRODUCERS):
-            return  # a plain 404 or 405
-        g.address = client_address(request.remote_addr, request.headers.get("X-Forwarded-For", ""), proxies)
+            return None  # a plain 404 or 405
+        if endpoint in PUBLIC:
+            return None
+        if endpoint in PAGES:
+            return _check_session(door, endpoint)
         g.caller = door.of_header(request.headers.get("Authorization"))
         if endpoint is not None:
             _check_scope(g.caller, scope_of(current_app, endpoint))
+        return None
+
+
+def _check_session(door: Door, endpoint: str) -> ResponseReturnValue | None:
+    who = door.of_session()
+    if who is None and ("Authorization" in request.headers or endpoint == _DOCUMENT):
+        who = door.of_header(request.headers.get("Authorization"))
+    if who is None:
+        if sessions.key():
+            sessions.end()
+        return redirect(url_for("pages.login", to=request.path), 303)
+    g.caller = who
+    return None
 
 
 def _check_scope(caller: Caller, scope: Scope) -> None:
@@ -96,6 +129,11 @@ def _check_scope(caller: Caller, scope: Scope) -> None:
             f"This key lacks the scope `{scope}`, which this call needs; ask whoever runs the service for one with it.",
             scope=scope.value,
         )
+
+
+def door() -> Door:
+    """That of the app that handles this request."""
+    return cast("Door", current_app.extensions["boomerang-door"])
 
 
 def caller() -> Caller:

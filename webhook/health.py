@@ -1,13 +1,15 @@
 """/healthz, /readyz and /metrics: for whoever runs it."""
 
+import hmac
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from jobs.access import KeyRing
 from jobs.errors import StoreUnavailable
 from jobs.summary import Lane
+from webhook.problems import ProblemError
 from webhook.services import Services, services
 from webhook.views import answer
 
@@ -39,6 +41,11 @@ def readyz() -> Response:
 @blueprint.get("/metrics")
 def metrics() -> Response:
     """Prometheus' text format."""
+    token = services().settings.metrics_token
+    given = request.headers.get("Authorization", "").encode("latin-1", "replace")
+    if token and not hmac.compare_digest(given, f"Bearer {token}".encode()):
+        ask = {"WWW-Authenticate": 'Bearer realm="metrics"'}
+        raise ProblemError(401, "Send BOOMERANG_METRICS_TOKEN as a bearer token.", headers=ask)
     return Response(generate_latest(services().counters.registry), content_type=CONTENT_TYPE_LATEST)
 
 

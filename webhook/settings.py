@@ -72,6 +72,12 @@ class Environment(shared.Environment):
     )
     callback_addresses = Networks(data_key="BOOMERANG_CALLBACK_ADDRESSES", load_default=list)
     trusted_proxies = Networks(data_key="BOOMERANG_TRUSTED_PROXIES", load_default=list)
+    session_secret = ma.String(
+        data_key="BOOMERANG_SESSION_SECRET", load_default=None, validate=validate.Length(min=shared.MIN_SECRET)
+    )
+    metrics_token = ma.String(
+        data_key="BOOMERANG_METRICS_TOKEN", load_default=None, validate=validate.Length(min=shared.MIN_SECRET)
+    )
     rate_limit = ma.String(data_key="BOOMERANG_RATE_LIMIT", load_default=RATE_LIMIT, validate=_rates)
     max_unfinished = ma.Integer(data_key="BOOMERANG_MAX_UNFINISHED", load_default=0, validate=validate.Range(min=0))
     max_memory = ma.Float(data_key="BOOMERANG_MAX_MEMORY", load_default=MEMORY_SHARE, validate=_share_or_bytes)
@@ -90,7 +96,8 @@ class Settings(shared.Settings):
     `api_keys` (producers') and `admin_keys` (which may do everything) as webhook.keys reads them,
     `rate_limit` as webhook.rates does. Beyond `max_unfinished` jobs (0: any number) or `max_memory` (up to 1 a share of
     Redis's own limit, above it bytes, 0: any) no more are taken in. With `signature_secrets` callbacks must be signed,
-    too; with `callback_addresses` they must come from one of these, as `trusted_proxies` tell it.
+    too; with `callback_addresses` they must come from one of these, as `trusted_proxies` tell it. `session_secret`
+    signs the pages' cookies (None: one of the process's own), `metrics_token` opens /metrics (None: it is open).
     """
 
     api_keys: tuple[str, ...] = field(default=(), repr=False)
@@ -100,6 +107,8 @@ class Settings(shared.Settings):
     signature_secrets: tuple[str, ...] = field(default=(), repr=False)
     callback_addresses: tuple[Network, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
+    session_secret: str | None = field(default=None, repr=False)
+    metrics_token: str | None = field(default=None, repr=False)
     rate_limit: str = RATE_LIMIT
     max_unfinished: int = 0
     max_memory: float = MEMORY_SHARE

@@ -164,6 +164,8 @@ def look_at_secrets(webhook: WebhookSettings, worker: WorkerSettings) -> Iterato
         "BOOMERANG_CALLBACK_SECRETS": webhook.callback_secrets,
         "BOOMERANG_API_KEYS": keys,
         "BOOMERANG_ADMIN_KEYS": admins,
+        "BOOMERANG_SESSION_SECRET": [webhook.session_secret] if webhook.session_secret else [],
+        "BOOMERANG_METRICS_TOKEN": [webhook.metrics_token] if webhook.metrics_token else [],
     }
     for name, secrets in named.items():
         if weak := sum(bits(secret) < FEW_BITS for secret in secrets):

@@ -402,7 +402,9 @@ class Handler(BaseHTTPRequestHandler):
 def openapi() -> dict[str, Any]:
     """The service's own description of its API."""
     app = create_app(Settings(api_keys=(KEY,), callback_secrets=("a-callback-secret-for-tests",)))
-    document: dict[str, Any] = app.test_client().get("/openapi.json").get_json()
+    document: dict[str, Any] = (
+        app.test_client().get("/openapi.json", headers={"Authorization": f"Bearer {KEY}"}).get_json()
+    )
     return document
 
 

@@ -12,7 +12,7 @@ from jobs.access import PRODUCER, KeyRing, Scope
 from jobs.errors import StoreUnavailable
 from jobs.store import Store, connect
 from webhook.app import create_app
-from webhook.auth import PUBLIC, Door, caller, scope_of
+from webhook.auth import PAGES, PUBLIC, Door, caller, scope_of
 from webhook.keys import FRESH, Caller, Key, KnownKeys
 from webhook.problems import ProblemError
 from webhook.rates import Rates
@@ -37,7 +37,7 @@ def test_every_call_of_producers_needs_a_key(app: Flask) -> None:
 
 
 def test_nothing_but_the_named_is_public(app: Flask) -> None:
-    assert {rule.endpoint for rule in app.url_map.iter_rules() if not rule.rule.startswith(PRODUCERS)} == PUBLIC
+    assert {rule.endpoint for rule in app.url_map.iter_rules() if not rule.rule.startswith(PRODUCERS)} == PUBLIC | PAGES
 
 
 def test_a_view_that_is_added_later_is_protected_too(settings: Settings, store: Store) -> None:
@@ -159,7 +159,7 @@ def test_each_call_names_its_scope(app: Flask) -> None:
     wanted = {Scope.ENQUEUE: enqueue, Scope.CANCEL: change, Scope.READ: read}
     found: dict[Scope, set[str]] = {}
     for rule in app.url_map.iter_rules():
-        if rule.endpoint not in PUBLIC:
+        if rule.endpoint not in PUBLIC | PAGES:
             found.setdefault(scope_of(app, rule.endpoint), set()).add(rule.endpoint)
     assert found == wanted
 
@@ -188,7 +188,7 @@ def test_a_key_does_what_its_scope_says_and_is_told_what_it_lacks(
     _, secret = ring.add("shop", [scope])
     producer = as_key(secret)
     for rule in app.url_map.iter_rules():
-        if rule.endpoint in PUBLIC:
+        if rule.endpoint in PUBLIC | PAGES:
             continue
         (method,) = (rule.methods or set()) & {"GET", "POST"}
         answer = producer.open(re.sub("<.+?>", "x", rule.rule), method=method)

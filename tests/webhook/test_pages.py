@@ -1,0 +1,218 @@
+"""Pages want a login; cookies, forms and headers give nothing away."""
+
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from jobs.access import PRODUCER, KeyRing
+from jobs.errors import SettingsInvalid
+from jobs.store import Store
+from webhook.app import create_app
+from webhook.rates import GUESSES
+from webhook.sessions import LIFE
+from webhook.settings import Settings
+
+PAGES = ("/", "/docs", "/openapi.json")
+SECRET = "a-session-secret-for-tests"
+
+
+@pytest.fixture
+def pages(settings: Settings, store: Store) -> Flask:
+    ours = {"api_keys": ("shop:one",), "session_secret": SECRET}
+    return create_app(Settings(**{**vars(settings), **ours}), store)
+
+
+@pytest.fixture
+def person(pages: Flask) -> FlaskClient:
+    return pages.test_client()
+
+
+def token_of(page: Any) -> str:
+    (token,) = re.findall(r'name="csrf_token" value="([^"]+)"', page.text)
+    return str(token)
+
+
+def log_in(person: FlaskClient, key: str, to: str = "", **options: Any) -> Any:
+    token = token_of(person.get("/login", **options))
+    return person.post(f"/login?to={to}", data={"csrf_token": token, "key": key}, **options)
+
+
+def cookie_of(answer: Any) -> str:
+    return str(answer.headers["Set-Cookie"])
+
+
+@pytest.mark.parametrize("page", PAGES[:2])
+def test_a_stranger_is_asked_for_a_key_and_then_shown_the_page(page: str, person: FlaskClient) -> None:
+    asked = person.get(page)
+    assert (asked.status_code, asked.headers["Location"]) == (303, f"/login?to={page}")
+    entered = log_in(person, "one", to=page)
+    assert (entered.status_code, entered.headers["Location"]) == (303, page)
+    assert person.get(page).status_code == 200
+
+
+def test_the_document_is_not_for_strangers_either(person: FlaskClient) -> None:
+    assert person.get("/openapi.json").status_code == 401
+    assert person.get("/openapi.json", headers={"Authorization": "Bearer one"}).status_code == 200
+    assert person.get("/openapi.json", headers={"Authorization": "Bearer two"}).status_code == 401
+    log_in(person, "one")
+    assert person.get("/openapi.json").status_code == 200
+
+
+def test_a_wrong_key_opens_nothing_and_too_many_are_not_looked_at(person: FlaskClient) -> None:
+    for _ in range(2 * GUESSES.amount):
+        answer = log_in(person, "two")
+        if answer.status_code == 429:
+            break
+        assert answer.status_code == 401
+        assert "not valid" in answer.text
+        assert person.get("/").status_code == 303
+    assert answer.status_code == 429
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert log_in(person, "one").status_code == 429
+
+
+@pytest.mark.parametrize("to", ["https://elsewhere.example/", "//elsewhere.example", "/v1/jobs", "javascript:alert(1)"])
+def test_the_login_leads_nowhere_else(to: str, person: FlaskClient) -> None:
+    assert log_in(person, "one", to=to).headers["Location"] == "/"
+
+
+def test_the_cookie_is_the_pages_alone(person: FlaskClient) -> None:
+    cookie = cookie_of(log_in(person, "one"))
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    assert "one" not in cookie.partition(";")[0].split("=", 1)[1]
+    # The API does not know it: a page elsewhere that has a browser send it gains nothing.
+    assert person.get("/v1/lanes").status_code == 401
+    assert person.post("/v1/jobs/x/cancel").status_code == 401
+
+
+def test_over_tls_the_cookie_goes_over_tls_alone_and_so_does_all_else(person: FlaskClient) -> None:
+    plain = person.get("/login")
+    person.delete_cookie("boomerang")
+    safe = person.get("/login", base_url="https://localhost")
+    assert "Secure" not in cookie_of(plain)
+    assert "Secure" in cookie_of(safe)
+    assert "Strict-Transport-Security" not in plain.headers
+    assert "max-age=" in safe.headers["Strict-Transport-Security"]
+    person.delete_cookie("boomerang")
+    behind_a_proxy = person.get("/login", headers={"X-Forwarded-Proto": "https"})
+    assert "Secure" in cookie_of(behind_a_proxy)
+
+
+def test_over_tls_a_form_must_come_from_our_own_page(person: FlaskClient) -> None:
+    options = {"base_url": "https://localhost"}
+    assert log_in(person, "one", **options).status_code == 400
+    assert log_in(person, "one", **options, headers={"Referer": "https://elsewhere.example/"}).status_code == 400
+    assert log_in(person, "one", **options, headers={"Referer": "https://localhost/login"}).status_code == 303
+
+
+@pytest.mark.parametrize("data", [{}, {"csrf_token": "guessed"}])
+def test_a_form_without_its_token_does_nothing(data: dict[str, str], person: FlaskClient) -> None:
+    person.get("/login")
+    refused = person.post("/login", data={**data, "key": "one"})
+    assert refused.status_code == 400
+    assert "Try again" in refused.text
+    assert person.get("/").status_code == 303
+    log_in(person, "one")
+    assert person.post("/logout", data=data).status_code == 400
+    assert person.get("/").status_code == 200
+
+
+def test_every_form_that_is_posted_wants_a_token(pages: Flask) -> None:
+    """A new one, too: what is no call of the API is checked without being named."""
+    pages.add_url_rule("/forms/new", "new", lambda: "done", methods=["POST"])
+    person = pages.test_client()
+    assert person.post("/forms/new", headers={"Authorization": "Bearer one"}).status_code != HTTPStatus.OK
+    found = {rule.rule for rule in pages.url_map.iter_rules() if "POST" in (rule.methods or ())}
+    forms = {rule for rule in found if not rule.startswith(("/v1", "/model/v1", "/callbacks"))}
+    assert forms == {"/login", "/logout", "/forms/new"}
+
+
+def test_who_logs_out_is_a_stranger(person: FlaskClient) -> None:
+    log_in(person, "one")
+    token = token_of(person.get("/"))
+    assert person.post("/logout", data={"csrf_token": token}).headers["Location"] == "/login"
+    assert person.get("/").status_code == 303
+
+
+def test_a_session_ends_with_its_key(person: FlaskClient, store: Store, wait_for: Callable[..., None]) -> None:
+    ring = KeyRing(*store.access)
+    key, secret = ring.add("press", PRODUCER)
+    log_in(person, secret)
+    assert "press" in person.get("/").text
+    ring.revoke(key.id)
+    wait_for(lambda: person.get("/").status_code == 303, timeout=5)
+
+
+def test_a_session_ends_by_itself(person: FlaskClient, pages: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_in(person, "one")
+    serializer = pages.session_interface.get_signing_serializer(pages)
+    cookie = person.get_cookie("boomerang")
+    assert cookie is not None
+    assert serializer.loads(cookie.value, max_age=int(LIFE.total_seconds()))["key"].startswith("env-")
+    monkeypatch.setitem(pages.config, "PERMANENT_SESSION_LIFETIME", -LIFE)
+    assert person.get("/").status_code == 303
+
+
+def test_a_cookie_that_another_secret_signed_is_none(person: FlaskClient, store: Store) -> None:
+    log_in(person, "one")
+    cookie = person.get_cookie("boomerang")
+    assert cookie is not None
+    for secret, status in ((SECRET, 200), ("another-session-secret", 303), (None, 303)):
+        other = create_app(Settings(api_keys=("shop:one",), session_secret=secret), store).test_client()
+        other.set_cookie("boomerang", cookie.value)
+        assert other.get("/").status_code == status
+
+
+def test_a_secret_that_is_too_short() -> None:
+    with pytest.raises(SettingsInvalid, match="BOOMERANG_SESSION_SECRET"):
+        Settings.from_env({"BOOMERANG_SESSION_SECRET": "short"})
+
+
+def test_a_form_is_short(person: FlaskClient) -> None:
+    token = token_of(person.get("/login"))
+    assert person.post("/login", data={"csrf_token": token, "key": "x" * 100_000}).status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/login", "/healthz", "/v1/lanes", "/nothing"])
+def test_headers_of_every_answer(path: str, person: FlaskClient) -> None:
+    headers = person.get(path).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "same-origin"
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert not [sources for sources in policy.values() if "unsafe" in sources or "http" in sources or "*" in sources]
+
+
+@pytest.mark.parametrize("page", ["/", "/docs", "/login"])
+def test_pages_load_nothing_from_elsewhere_and_have_no_script_inside(page: str, person: FlaskClient) -> None:
+    log_in(person, "one")
+    text = person.get(page).text
+    addresses = re.findall(r'(?:src|href|action|data-document)="([^"]+)"', text)
+    assert addresses
+    for address in addresses:
+        assert address.startswith("/"), address
+        with person.get(address.partition("?")[0]) as linked:
+            assert linked.status_code in (200, 405), address
+    # The policy would forbid them.
+    assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", text)
+
+
+def test_the_calls_of_the_api_set_no_cookie(person: FlaskClient) -> None:
+    for path in ("/v1/lanes", "/healthz", "/openapi.json"):
+        answer = person.get(path, headers={"Authorization": "Bearer one"})
+        assert "Set-Cookie" not in answer.headers
+
+
+def test_metrics_want_their_token_where_one_is_set(store: Store) -> None:
+    token = "a-token-for-metrics"
+    closed = create_app(Settings(metrics_token=token), store).test_client()
+    answers = [closed.get("/metrics", headers=given).status_code for given in ({}, {"Authorization": "Bearer x"})]
+    assert answers == [401, 401]
+    assert closed.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert create_app(Settings(), store).test_client().get("/metrics").status_code == 200
