@@ -21,7 +21,9 @@ WORKER_STOP_LIMIT = 40.0  # its longest call to the provider and a little
 #: The children run the code that this process runs, installed or not, and their logs are never behind.
 _PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
 _DOORS = ("BOOMERANG_ADMIN_KEYS", "BOOMERANG_API_KEYS")
-_KEYS = (PROVIDER_KEY, *_DOORS)
+#: The webhook's own, which no other process of the service gets.
+_WEBHOOKS = ("BOOMERANG_SESSION_SECRET", "BOOMERANG_METRICS_TOKEN")
+_KEYS = (PROVIDER_KEY, *_DOORS, *_WEBHOOKS)
 _STATE_URL = "BOOMERANG_REDIS_URL"
 #: The names of both Redis servers: the first holds the jobs.
 STATE, BROKER = "redis", "broker"
@@ -123,7 +125,7 @@ def service_parts(plan: Plan, state: Mapping[str, str], broker: Mapping[str, str
                 *(sys.executable, "-m", "gunicorn", "--config", "python:webhook.gunicorn_conf"),
                 *("--bind", f"fd://{plan.webhook_fd}", "webhook.wsgi:app"),
             ),
-            env={**env("webhook"), **plan.keys},
+            env={**env("webhook"), **plan.keys, **{name: plan.outside.get(name, "") for name in _WEBHOOKS}},
             ready=serves(f"{plan.url('webhook')}/readyz"),
             pass_fds=(plan.webhook_fd,),
         ),

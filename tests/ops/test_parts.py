@@ -65,8 +65,9 @@ def test_lanes_have_keys_of_their_own_or_the_simulators(tmp_path: Path) -> None:
 
 
 def test_producers_keys_go_to_the_webhook_alone(tmp_path: Path) -> None:
-    given = environments(plan(tmp_path, {"BOOMERANG_API_KEYS": "one,two"}))
-    assert [name for name, env in given.items() if "one,two" in env.values()] == ["webhook"]
+    for variable in ("API_KEYS", "ADMIN_KEYS", "SESSION_SECRET", "METRICS_TOKEN"):
+        given = environments(plan(tmp_path, {f"BOOMERANG_{variable}": "one,two"}))
+        assert [name for name, env in given.items() if "one,two" in env.values()] == ["webhook"]
 
 
 @pytest.mark.parametrize("keys", ["one,two", " shop:one ,two", "one", "shop:one"])
