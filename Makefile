@@ -22,13 +22,15 @@ test: $(STAMP) ## run all tests
 chaos: $(STAMP) ## put the whole stack through every fault, and fuzz its API, at length (CHAOS_SEEDS=1,2,3; about an hour)
 	@$(BIN)/python -m pytest tests/chaos tests/webhook/test_fuzz_*.py -m 'chaos or not chaos' $(ARGS)
 
-lint: $(STAMP) ## check style, types, layers and what the wheels hold
+lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels hold
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.10 -p boomerang_client
 	$(BIN)/lint-imports
 	$(BIN)/python -m ops.wheels
+	$(BIN)/python -m ops.advisories
+	$(BIN)/python -m pip check --disable-pip-version-check
 
 bench: $(STAMP) ## measure throughput, latency and memory, as ratios on this machine
 	@$(BIN)/python -m ops.bench $(ARGS)
