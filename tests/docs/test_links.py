@@ -75,3 +75,11 @@ def test_each_line_of_the_guarantees_names_a_test() -> None:
     rows = table.strip().splitlines()
     assert len(rows) >= 30
     assert [row for row in rows if not TEST.search(row.rsplit("|", 2)[1])] == []
+
+
+def test_each_threat_names_its_measure_and_a_test() -> None:
+    page = (ROOT / "docs" / "security.md").read_text("utf-8")
+    tables = re.findall(r"^\| threat \| measure \| test \|\n\| --- \| --- \| --- \|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    rows = [row for table in tables for row in table.splitlines()]
+    assert len(rows) >= 20
+    assert [row for row in rows if len(row.split(" | ")) != 3 or not TEST.search(row.split(" | ")[2])] == []

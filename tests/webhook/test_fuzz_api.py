@@ -40,7 +40,7 @@ AS_DOCUMENTED = (
 #: The path's parameters that lead somewhere.
 KNOWN = {"job_id": "fox", "task_id": "fox", "batch_id": "pack", "image_id": "image:sha256:" + "0" * 64}
 #: Requests of a kind to each call: for every change, and in the long run.
-FEW, MANY = 12, 600
+FEW, MANY = 12, 150
 
 
 @schemathesis.serializer("application/x-ndjson")
@@ -101,7 +101,8 @@ def as_documented(case: Any, response: Any) -> None:
 
 
 def refused(case: Any, response: Any) -> None:
-    assert response.status_code in (400, 401, 404, 405), response.status_code
+    # 429: so many keys that are none were sent that no more are looked at
+    assert response.status_code in (400, 401, 404, 405, 429), response.status_code
     as_documented(case, response)
 
 
