@@ -97,6 +97,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_pool": "threads",
         # Messages in work at once. A submit message keeps BOOMERANG_CONCURRENCY posts going by itself.
         "worker_concurrency": 16,
+        # After a lost connection the pool's threads would set the prefetch count and read RabbitMQ's answers instead of
+        # the main one, which waits for the rest of a frame for good.
+        "worker_enable_prefetch_count_reduction": False,
         # Messages do not age in a worker's memory.
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": redis_broker,

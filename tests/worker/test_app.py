@@ -25,6 +25,7 @@ CONFIGURED: dict[str, Any] = {
     "task_reject_on_worker_lost": True,
     "task_retry_on_worker_lost": False,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "worker_enable_prefetch_count_reduction": False,
     "worker_prefetch_multiplier": 1,
     "worker_disable_prefetch": True,
     "worker_pool": "threads",

@@ -1,17 +1,11 @@
 """RabbitMQ as the broker, results in Redis: a node of its own, on the loopback, for this file."""
 
 import json
-import os
-import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -21,93 +15,22 @@ from celery.exceptions import TaskRevokedError
 from kombu import Connection, Queue
 
 from jobs.states import State
-from ops import redis_server as redis_servers
+from tests.rabbitmq import running
 from webhook.messages import Messages
 from webhook.settings import Settings
 
 pytestmark = pytest.mark.stack
 WaitFor = Callable[..., None]
 TIMEOUT = 30
-START_LIMIT = 60.0
-TETHERED = (sys.executable, "-IS", str(redis_servers.TETHER))
-#: Debian's own name on the PATH is a wrapper for root that becomes another user.
-SERVERS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
-
-
-def find_server() -> str | None:
-    return next(filter(None, map(shutil.which, SERVERS)), None)
-
-
-@contextmanager
-def running(folder: Path, server: str, wait_for: WaitFor) -> Iterator[str]:
-    """A node with its own data, cookie and port mapper; its URL."""
-    port, distribution, mapper = (redis_servers.free_port() for _ in range(3))
-    (folder / "plugins").write_text("[].\n")
-    (folder / "rabbitmq.conf").write_text(f"listeners.tcp.default = 127.0.0.1:{port}\n")
-    env = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),  # the cookie is made here
-        "LANG": "C.UTF-8",
-        "ERL_EPMD_PORT": str(mapper),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODENAME": f"boomerang-{port}@localhost",
-        "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": str(distribution),
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-        "RABBITMQ_LOG_BASE": str(folder / "log"),
-        "RABBITMQ_PID_FILE": str(folder / "pid"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-        "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-        # The script then becomes the node, instead of watching over it: one process, ended by its id.
-        "RABBITMQ_ALLOW_INPUT": "1",
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
-    }
-    url = f"amqp://guest:guest@127.0.0.1:{port}//"
-    log = folder / "out.log"
-    with ExitStack() as stack, log.open("wb") as out:
-        for command in (["epmd", "-port", str(mapper), "-address", "127.0.0.1"], [server]):
-            process = subprocess.Popen(
-                [*TETHERED, str(os.getpid()), *command],
-                cwd=folder,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
-            stack.callback(process.wait, 30)
-            stack.callback(process.terminate)
-
-        def ready() -> bool:
-            assert process.poll() is None, log.read_text()[-2000:]
-            with suppress(OSError), Connection(url) as connection:
-                connection.ensure_connection(max_retries=1, timeout=2)
-                return True
-            return False
-
-        def listening() -> bool:
-            assert process.poll() is None, log.read_text()[-2000:]
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return True
-            return False
-
-        wait_for(listening, START_LIMIT, f"RabbitMQ: {log}")
-        wait_for(ready, START_LIMIT, f"RabbitMQ: {log}")
-        yield url
-
-
 #: A second worker reads a quorum queue.
 QUORUM = {"BOOMERANG_GENERATE_QUEUE": "boomerang.generate", "BOOMERANG_GENERATE_QUEUE_TYPE": "quorum"}
 
 
 @pytest.fixture(scope="module")
 def _service(tmp_path_factory: pytest.TempPathFactory, run_service: Any, wait_for: WaitFor) -> Iterator[Any]:
-    server = find_server()
-    if server is None:
-        pytest.skip("there is no rabbitmq-server on this machine (apt-get install rabbitmq-server)")
     with (
-        running(tmp_path_factory.mktemp("rabbitmq"), server, wait_for) as url,
-        run_service(url, workers=[{}, QUORUM]) as service,
+        running(tmp_path_factory.mktemp("rabbitmq"), wait_for) as node,
+        run_service(node.url, workers=[{}, QUORUM]) as service,
     ):
         yield service
 
