@@ -9,7 +9,7 @@ the `?`. `sentinels://` encrypts the way to both, with the `ssl_…` of redis-py
 import copy
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
@@ -104,6 +104,11 @@ class Watched:
             **options,
         )
         return redis.Redis.from_pool(pool)
+
+    def clients(self) -> Iterator[redis.Redis]:
+        """A client of each sentinel, to be closed."""
+        for host, port in self.sentinels:
+            yield redis.Redis(host, port, decode_responses=True, **self.sentinel_options())
 
     def sentinel_options(self) -> dict[str, Any]:
         """How redis-py connects to a sentinel: by default it would try each eleven times, and wait without a limit."""

@@ -63,15 +63,15 @@ class Watched:
         info = self.ask(self.primary() or self.servers[0], "INFO", "replication") or {}
         return sum(info[name]["state"] == "online" for name in info if name.startswith("slave") and name[5:].isdigit())
 
-    def send_signal(self, port: int, number: int) -> None:
-        self._processes[port].send_signal(number)
-
     def kill_primary(self) -> int:
         """SIGKILL; the port that it had."""
         port = self.primary()
+        self.kill(port)
+        return port
+
+    def kill(self, port: int) -> None:
         self._processes[port].kill()
         self._processes[port].wait(10)
-        return port
 
     def leave_behind(self, replica: int) -> None:
         """Let a replica hear nothing more from its primary, as where the network between them is cut."""

@@ -70,7 +70,9 @@ def examine(env: Mapping[str, str], flower: str) -> Iterator[Finding]:
     if webhook is None or worker is None:
         return
     yield from look_at_redis(STATE, worker.redis_url, state=True)
-    apart = worker.broker_url.startswith(("redis://", "rediss://")) and worker.broker_url != worker.redis_url
+    apart = (
+        worker.broker_url.startswith(("redis://", "rediss://", "sentinel")) and worker.broker_url != worker.redis_url
+    )
     if apart:
         yield from look_at_redis(BROKER, worker.broker_url, state=False)
     yield from look_at_images(worker)

@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 import redis
 
+from jobs.sentinel import Watched, behind_sentinel
 from jobs.store import connect
 from ops.doctor.finding import Finding, bad, ok, warning
+from ops.doctor.sentinel import judge_replicas, look_at_sentinels
 
 #: What the scripts were tested with.
 OLDEST = (6, 2)
@@ -16,7 +18,7 @@ OLDEST = (6, 2)
 FULL = 0.85
 #: Seconds by which this host's clock may differ from that of Redis: signatures and logs go by the former.
 APART = 5.0
-LOCAL = ("127.0.0.1", "::1", "localhost", None)
+LOCAL = ("127.0.0.1", "::1", "localhost", "")
 STATE, BROKER = "BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL"
 #: kombu's sets of queues bound to an exchange; ours are bound to the anonymous one and have none.
 BINDINGS = "_kombu.binding.*"
@@ -37,6 +39,9 @@ def look_at_redis(variable: str, url: str, *, state: bool) -> Iterator[Finding]:
     finally:
         client.close()
     yield from judge(variable, info, config, state=state)
+    if behind_sentinel(url):
+        yield from look_at_sentinels(variable, url)
+        yield from judge_replicas(variable, info, state=state)
     yield from _access(variable, url)
     if abs(apart) > APART:
         do = "Run a time service (chrony, systemd-timesyncd) on both; leases go by Redis's clock, signatures by hosts'."
@@ -100,14 +105,21 @@ def _persistence(
 
 
 def _access(variable: str, url: str) -> Iterator[Finding]:
-    parts = urlsplit(url)
-    if parts.scheme == "unix" or parts.hostname in LOCAL:
+    if behind_sentinel(url):
+        watched = Watched.from_url(url)
+        hosts = [host for host, _ in watched.sentinels]
+        password, plain = watched.login.get("password"), watched.tls is None
+    else:
+        parts = urlsplit(url)
+        hosts = [LOCAL[0] if parts.scheme == "unix" else parts.hostname or ""]
+        password, plain = parts.password, parts.scheme == "redis"
+    if all(host in LOCAL for host in hosts):
         return
-    if not parts.password:
+    if not password:
         do = "Set a password (requirepass, or an ACL user): whoever reaches it reads and changes every job."
         yield bad(f"{variable}: access", "no password", do)
-    if parts.scheme == "redis":
-        do = "Use rediss:// unless the network between is yours alone."
+    if plain:
+        do = "Use rediss:// (sentinels://) unless the network between is yours alone."
         yield warning(f"{variable}: access", "not encrypted", do)
 
 
