@@ -31,6 +31,7 @@ class Proxy:
         self._target = target
         self._loop = asyncio.new_event_loop()
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._stranded: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy")
         self.weather = Weather()
@@ -56,6 +57,13 @@ class Proxy:
     def cut(self) -> int:
         """Reset every connection that is open. Returns how many."""
         return self._run(self._cut())
+
+    def strand(self) -> int:
+        """Every connection that is open stays open, and nothing more arrives by it, for good. New ones are well.
+
+        As when a firewall has forgotten its connections: no reset ever comes. Returns how many.
+        """
+        return self._run(self._strand())
 
     def clear(self) -> None:
         """Good weather. What was kept back in silence is lost: its connections are reset."""
@@ -97,7 +105,7 @@ class Proxy:
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
         while piece := await reader.read(_PIECE):
-            if self.weather.silent:
+            if self.weather.silent or writer in self._stranded:
                 self.held += 1
                 continue  # lost: what comes after good weather is another connection's
             if answers and self.weather.swallow > 0:
@@ -108,6 +116,8 @@ class Proxy:
                 await asyncio.sleep(self.weather.delay)
             writer.write(piece)
             await writer.drain()
+        if writer in self._stranded:
+            return
         with contextlib.suppress(OSError):
             writer.write_eof()
 
@@ -117,6 +127,11 @@ class Proxy:
             for each in pair:
                 _reset(each)
         self.cut_off += len(pairs)
+        return len(pairs)
+
+    async def _strand(self) -> int:
+        pairs = list(self._pairs)
+        self._stranded.update(writer for pair in pairs for writer in pair)
         return len(pairs)
 
     async def _close(self) -> None:

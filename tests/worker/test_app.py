@@ -43,10 +43,10 @@ CONFIGURED: dict[str, Any] = {
     "timezone": "UTC",
 }
 TRANSPORT: dict[str, Any] = {
-    "socket_timeout": 10,
+    "socket_timeout": 5,
     "socket_connect_timeout": 3,
     "socket_keepalive": True,
-    "health_check_interval": 10,
+    "health_check_interval": 5,
     "visibility_timeout": 300,
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 1,

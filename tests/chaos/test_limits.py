@@ -1,0 +1,52 @@
+"""How long trouble lasts at most: the time-outs of Celery, Redis and the leases, as they are chosen, all together."""
+
+import os
+import signal
+
+import pytest
+
+from jobs.states import State
+from tests.chaos.harness import Chaos
+from tests.stack.judge import SETTINGS
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+#: Seconds within which work must go on after connections died unseen.
+SILENCE = 30.0
+LEASE, TICK = float(SETTINGS["BOOMERANG_SUBMIT_LEASE"]), 1.0
+#: Seconds that a busy machine may add.
+BUSY = 10.0
+
+
+@pytest.mark.parametrize("wire", ["worker-state", "worker-broker", "webhook-state", "webhook-broker", "beat-broker"])
+def test_connections_that_died_unseen_are_given_up(running: Chaos, wire: str) -> None:
+    """No reset ever comes: only time-outs and health checks can tell."""
+    before, after, proxy = f"before-{wire}", f"after-{wire}", running.wires[wire]
+    running.enqueue(20, before)
+    running.until_ended(5, before)
+    held = proxy.held
+    assert proxy.strand() > 0
+    # What was under way goes on, and so does what comes now
+    running.enqueue(20, after)
+    running.until_ended(20, after, timeout=SILENCE)
+    assert proxy.held > held
+    running.promise_is_kept(20, after)
+    running.promise_is_kept(20, before)
+
+
+def test_a_killed_workers_submission_is_taken_up_after_its_lease_and_a_tick(running: Chaos) -> None:
+    # Given a submission of which nobody will ever hear
+    provider = running.wires["worker-provider"]
+    provider.weather.silent = True
+    running.enqueue(1, "killed")
+    (job_id,) = [job.id for job in running.store.batch_jobs("killed")]
+
+    def state() -> State:
+        return running.store.get(job_id).state
+
+    running.wait_for(lambda: state() is State.SUBMITTING, timeout=20, message="it is being submitted")
+    # When its worker is killed
+    os.kill(running.stack.pids()["worker"], signal.SIGKILL)
+    provider.clear()
+    # Then it is in other hands as soon as its lease is over
+    running.wait_for(lambda: state() is not State.SUBMITTING, timeout=LEASE + TICK + BUSY, message="it is taken up")
+    running.promise_is_kept(1, "killed")

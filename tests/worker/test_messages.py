@@ -1,0 +1,65 @@
+"""Hints go out, past connections that died unseen; a broker that is away is no error."""
+
+import logging
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from celery import Celery
+
+from tests.chaos.proxy import Proxy
+from worker.app import create_app
+from worker.messages import SUBMIT, Messages
+from worker.settings import Settings
+
+
+@pytest.fixture
+def wire(redis_url: str) -> Iterator[Proxy]:
+    port = urlsplit(redis_url).port
+    assert port
+    with Proxy(port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def app(redis_url: str, wire: Proxy) -> Iterator[Celery]:
+    """Ours, with the broker beyond that wire, and less patience."""
+    beyond = redis_url.replace(f":{urlsplit(redis_url).port}", f":{wire.port}")
+    app = create_app(Settings(redis_url=redis_url, broker_url=beyond, result_url=redis_url))
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "socket_timeout": 0.3}
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def queued(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+def test_a_connection_that_died_unseen_costs_no_message(app: Celery, wire: Proxy, queued: redis.Redis) -> None:
+    messages = Messages(app)
+    messages.submit([["a"]])
+    assert queued.llen(SUBMIT) == 1
+    assert wire.strand() > 0
+    held = wire.held
+    messages.submit([["b"], ["c"]])
+    assert wire.held > held
+    assert queued.llen(SUBMIT) == 3
+
+
+def test_a_broker_that_is_away_is_no_error_and_told_once(
+    app: Celery, wire: Proxy, queued: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    messages = Messages(app)
+    messages.submit([["a"]])
+    wire.weather.silent = True
+    with caplog.at_level(logging.WARNING, "worker.messages"):
+        messages.submit([["b"]])
+    assert [record.getMessage().partition(":")[0] for record in caplog.records if record.name == "worker.messages"] == [
+        "boomerang.submit could not be sent, the alarm will do it"
+    ]
+    wire.clear()
+    messages.submit([["c"]])
+    assert queued.llen(SUBMIT) == 2
