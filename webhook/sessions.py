@@ -6,8 +6,8 @@ The key is looked up at each request, so that a revoked one ends its sessions. N
 import secrets
 from datetime import timedelta
 
-from flask import Flask, request, session
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, request, session
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from webhook.keys import Caller
 
@@ -18,6 +18,12 @@ _KEY = "key"
 
 class _Sessions(SecureCookieSessionInterface):
     """Cookies that go over TLS alone where the page came over it; `make up` has none."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        # Callbacks and the API bring none, and need not wait for what would read it.
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
 
     def get_cookie_secure(self, app: Flask) -> bool:  # noqa: ARG002 - Flask's own signature
         # Who lies about it to us has a cookie that its own browser keeps back, and nobody else's.

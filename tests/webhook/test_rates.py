@@ -7,7 +7,7 @@ from jobs.errors import SettingsInvalid
 from jobs.store import Store
 from webhook.app import create_app
 from webhook.problems import ProblemError
-from webhook.rates import GUESSES, Rates, read_rates
+from webhook.rates import GUESSES, Buckets, Rate, Rates, read_rates
 from webhook.settings import Settings
 
 
@@ -44,7 +44,7 @@ def test_it_can_be_switched_off(store: Store) -> None:
     assert {ask(client, "one").status_code for _ in range(50)} == {200}
 
 
-@pytest.mark.parametrize("rate", ["", "often", "5", "5/fortnight", "0"])
+@pytest.mark.parametrize("rate", ["", "often", "5", "5/fortnight", "0", "0/second", "5/second;", "-1/hour"])
 def test_a_rate_that_is_none(rate: str) -> None:
     if rate:
         with pytest.raises(SettingsInvalid, match="BOOMERANG_RATE_LIMIT"):
@@ -52,6 +52,20 @@ def test_a_rate_that_is_none(rate: str) -> None:
     else:
         assert Settings.from_env({"BOOMERANG_RATE_LIMIT": rate}).rate_limit == Settings().rate_limit
     assert read_rates(Settings().rate_limit)
+
+
+def test_what_was_asked_for_is_forgotten_evenly() -> None:
+    now = 0.0
+    buckets, rate = Buckets(lambda: now), Rate(10, "minute")
+    assert [buckets.wait(rate, "shop") for _ in range(11)] == pytest.approx([0.0] * 10 + [6.0])
+    # A look counts nothing
+    assert buckets.wait(rate, "press", count=False) == buckets.wait(rate, "press", count=False) == 0
+    now = 5.0
+    assert buckets.wait(rate, "shop") == pytest.approx(1.0)
+    now = 6.0
+    assert [buckets.wait(rate, "shop") for _ in range(2)] == pytest.approx([0.0, 6.0])
+    now = 3600.0
+    assert [buckets.wait(rate, "shop") for _ in range(11)] == pytest.approx([0.0] * 10 + [6.0])
 
 
 GUESSER, NEIGHBOUR, OTHER = "203.0.113.7", "203.0.113.7", "203.0.113.8"
