@@ -26,6 +26,11 @@ SHARED = tuple(f"_{part}.lua" for part in ("record", "money", "queues", "images"
 #: For how long a hint counts as under way, in ms, should its message get lost.
 HINT_MS = 1_000
 
+#: What others are told that it is done, or what money is spent upon: jobs accepted, jobs claimed for submission.
+PROMISES = frozenset({"enqueue", "commit", "park", "claim"})
+#: For so long replicas are waited for (ms); less than a client waits for an answer.
+PATIENCE_MS = 1_000
+
 _REFUSALS = (
     redis.ConnectionError,
     redis.TimeoutError,
@@ -96,11 +101,13 @@ _DECLARED = re.compile(r"^local (?:function )?(\w+(?: *, *\w+)*)")
 class Scripts:
     """Calls the verbs on one Redis; loads them when the server does not know them (a restart, a failover)."""
 
-    def __init__(self, client: redis.Redis, keys: Keys, clock: str = REDIS_TIME) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, clock: str = REDIS_TIME, replicas: int = 0) -> None:
         folder = files("jobs") / "lua"
         shared = _constants() + clock + "".join((folder / part).read_text("utf-8") for part in SHARED)
         self._client = client
         self._prefix = keys.prefix
+        self._written = keys.single("written")
+        self._replicas = replicas
         self._sources = {
             entry.name.removesuffix(".lua"): _script(keys, needed(shared, entry.read_text("utf-8")))
             for entry in folder.iterdir()
@@ -151,10 +158,24 @@ class Scripts:
             raise translated(error) from error
 
     def _send(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        if len(calls) == 1:
+        waits = self._replicas and any(verb in PROMISES for verb, *_ in calls)
+        if len(calls) == 1 and not waits:
             verb, *args = calls[0]
             return [self._client.evalsha(self._shas[verb], 1, self._prefix, *args)]
         with self._client.pipeline(transaction=False) as pipe:
             for verb, *args in calls:
                 pipe.evalsha(self._shas[verb], 1, self._prefix, *args)
-            return list(pipe.execute())
+            if waits:
+                # WAIT is for this connection's writes, and a repeat writes nothing: with one it is for all before it.
+                pipe.set(self._written, 1)
+                pipe.wait(self._replicas, PATIENCE_MS)
+            answers = list(pipe.execute())
+        if not waits:
+            return answers
+        *answers, _, have = answers
+        if have < self._replicas:
+            raise StoreUnavailable(
+                f"Redis (BOOMERANG_REDIS_URL) has told {have} of {self._replicas} replicas (BOOMERANG_REPLICAS) within "
+                f"{PATIENCE_MS} ms: what was asked for may be done, and may yet be forgotten; ask for the same again."
+            )
+        return answers

@@ -99,6 +99,7 @@ class Environment(Schema):
     redis_url = ma.String(data_key="BOOMERANG_REDIS_URL", load_default=LOCAL_REDIS, validate=url_of(*REDIS_SCHEMES))
     broker_url = ma.String(data_key="BOOMERANG_BROKER_URL", load_default=None, validate=url_of(*BROKER_SCHEMES))
     result_url = ma.String(data_key="BOOMERANG_RESULT_URL", load_default=None, validate=url_of(*RESULT_SCHEMES))
+    replicas = ma.Integer(data_key="BOOMERANG_REPLICAS", load_default=0, validate=validate.Range(min=0))
     public_url = ma.String(data_key="BOOMERANG_PUBLIC_URL", load_default=None, validate=url_of("http", "https"))
     callback_secrets = CommaSeparated(data_key="BOOMERANG_CALLBACK_SECRETS", load_default=list)
     max_in_flight = ma.Integer(data_key="BOOMERANG_MAX_IN_FLIGHT", load_default=0, validate=validate.Range(min=0))
@@ -158,6 +159,7 @@ class Settings:
     redis_url: str = field(default=LOCAL_REDIS, repr=False)
     broker_url: str = field(default=LOCAL_REDIS, repr=False)
     result_url: str = field(default=LOCAL_REDIS, repr=False)
+    replicas: int = 0
     public_url: str | None = None
     callback_secrets: tuple[str, ...] = field(default=(), repr=False)
     max_in_flight: int = 0

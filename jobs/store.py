@@ -99,7 +99,7 @@ class Store(Settling, Parking, Batches):
     ) -> None:
         super().__init__(client, keys or Keys())
         self.settings = settings
-        self._scripts = Scripts(client, self._keys, clock)
+        self._scripts = Scripts(client, self._keys, clock, settings.replicas)
         self._rules = {lane.name: rules(settings, lane) for lane in settings.lanes}
 
     # --- in ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,53 @@
+"""What is promised waits for replicas (BOOMERANG_REPLICAS): a real primary with one that hears nothing."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from jobs.errors import StoreUnavailable
+from jobs.order import NewJob
+from jobs.settings import Settings
+from jobs.store import Outcome, Store, connect
+from tests.sentinels import PASSWORD, Watched, watched
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory, wait_for: Callable[..., None]) -> Iterator[Watched]:
+    with watched(tmp_path_factory.mktemp("sentinel"), wait_for) as servers:
+        yield servers
+
+
+@pytest.fixture
+def store(servers: Watched, wait_for: Callable[..., None]) -> Iterator[Store]:
+    with closing(connect(servers.url())) as client:
+        yield Store(client, Settings(replicas=1))
+    servers.ask(servers.servers[1], "CONFIG", "SET", "masterauth", PASSWORD)
+    wait_for(lambda: servers.in_step() == 1, 30, "the replica follows")
+
+
+def enqueue(store: Store, name: str) -> Outcome:
+    return store.enqueue([NewJob(id=name, text="{}", model="m")]).outcomes[0]
+
+
+def test_a_job_is_accepted_once_a_replica_has_it(store: Store, servers: Watched, wait_for: Callable[..., None]) -> None:
+    assert enqueue(store, "kept") is Outcome.CREATED
+    servers.leave_behind(servers.servers[1])
+    with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+        enqueue(store, "unsure")
+    # The repeat finds it there, and still nobody else has it.
+    with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+        enqueue(store, "unsure")
+    servers.ask(servers.servers[1], "CONFIG", "SET", "masterauth", PASSWORD)
+    wait_for(lambda: servers.in_step() == 1, 30, "the replica follows")
+    assert enqueue(store, "unsure") is Outcome.KNOWN
+
+
+def test_a_job_is_sent_once_a_replica_knows_that_it_is_claimed(store: Store, servers: Watched) -> None:
+    enqueue(store, "claimed")
+    ids = store.admit(10).ids
+    servers.leave_behind(servers.servers[1])
+    with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+        store.claim(ids)
