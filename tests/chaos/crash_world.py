@@ -91,7 +91,17 @@ class World:
     # --- points -----------------------------------------------------------------------------------------------------
 
     def arm(self, point: str) -> None:
+        """Whoever comes there dies, once."""
+        (self.folder / "died" / point).unlink(missing_ok=True)
         (self.folder / "armed" / point).touch()
+
+    def disarm(self, point: str) -> bool:
+        """Nobody dies there any more; whether somebody has."""
+        try:
+            (self.folder / "armed" / point).unlink()
+        except FileNotFoundError:
+            return self.until(lambda: self.died_at(point), REACHED)
+        return False
 
     def died_at(self, point: str) -> int | None:
         """The id of the process that died there."""

@@ -266,7 +266,7 @@ def _worker() -> None:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             os.dup2(2, 1)  # what is said there is for who started us
             if os.getppid() == parent:
-                app.worker_main(["worker", "-l", "INFO", "--without-mingle", "--without-gossip", "--without-heartbeat"])
+                app.worker_main(["worker", "-l", "INFO"])
             os._exit(1)
         say(child)
         _, status = os.waitpid(child, 0)

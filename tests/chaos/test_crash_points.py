@@ -4,6 +4,7 @@ Real processes, real SIGKILL (tests/chaos/crashing.py). A new side effect has it
 in test_crash_names.py until a scenario leads to them.
 """
 
+import random
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.crash_scenarios import CASES, Check, Scenario, Turn
+from tests.chaos.crash_scenarios import CASES, Check, Scenario, Turn, in_silence, one_job, polled
 from tests.chaos.crash_world import ANY_LEASE, REACHED, RECOVERED, GaveUp, World, world
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
@@ -25,6 +26,14 @@ POINTS = [
     for use_case, scenarios in CASES.items()
     for scenario, effects in scenarios.items()
     for effect in effects.split()
+    for side in ("before", "after")
+]
+#: What most recoveries come to.
+IN_RECOVERY = [
+    f"{use_case}:{effect}:{side}"
+    for use_case in ("submit", "reconcile", "callbacks.take")
+    for scenario in (one_job, in_silence, polled)
+    for effect in CASES[use_case].get(scenario, "").split()
     for side in ("before", "after")
 ]
 NAMED = {
@@ -51,18 +60,23 @@ def w(_world: World, request: pytest.FixtureRequest) -> Iterator[World]:
 def test_killed_there_the_promise_holds(scenario: Scenario, point: str, w: World, draw: Callable[..., bytes]) -> None:
     check = until_dead(w, scenario, point, draw)
     w.calm()
-    pid = w.died_at(point)
-    if pid == w.worker_pid:
-        assert w.worker_ended() == -signal.SIGKILL
-        # All that it held runs out before there is another one.
-        w.ahead(ANY_LEASE)
-        w.redeliver()
-        w.start_worker()
-    assert w.until(lambda: not Path(f"/proc/{pid}").exists(), RECOVERED)
-    well = w.until(lambda: (check is None or check()) and w.at_rest(), RECOVERED)
-    w.judge()
-    assert well, w.unfinished()
-    assert w.seen() - NAMED == set()
+    bury(w, point)
+    all_is_well(w, check)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(("scenario", "point"), POINTS)
+def test_killed_again_while_it_recovers_the_promise_holds(
+    scenario: Scenario, point: str, w: World, draw: Callable[..., bytes]
+) -> None:
+    check = until_dead(w, scenario, point, draw)
+    w.calm()
+    again = random.Random(point).choice(IN_RECOVERY)
+    w.arm(again)
+    bury(w, point)
+    if w.until(lambda: w.died_at(again) or w.at_rest(), RECOVERED) and w.disarm(again):
+        bury(w, again)
+    all_is_well(w, check)
 
 
 def until_dead(w: World, scenario: Scenario, point: str, draw: Callable[..., bytes]) -> Check | None:
@@ -75,3 +89,23 @@ def until_dead(w: World, scenario: Scenario, point: str, draw: Callable[..., byt
         if w.until(lambda: w.died_at(point), REACHED):
             return check
     pytest.fail(f"nobody came to {point}")
+
+
+def bury(w: World, point: str) -> None:
+    """Whoever died at the point is gone, and there is another one."""
+    pid = w.died_at(point)
+    if pid == w.worker_pid:
+        assert w.worker_ended() == -signal.SIGKILL
+        # All that it held runs out before.
+        w.ahead(ANY_LEASE)
+        w.redeliver()
+        w.start_worker()
+    assert w.until(lambda: not Path(f"/proc/{pid}").exists(), RECOVERED)
+
+
+def all_is_well(w: World, check: Check | None) -> None:
+    """In time; and nothing has happened that has no name."""
+    well = w.until(lambda: (check is None or check()) and w.at_rest(), RECOVERED)
+    w.judge()
+    assert well, w.unfinished()
+    assert w.seen() - NAMED == set()
