@@ -24,6 +24,7 @@ import redis
 import requests
 from celery import Celery
 
+from jobs.logs import secrets_of
 from ops.stack import LocalStack, Options
 from schemas import callback_path
 from schemas.callback_address import key_id
@@ -48,6 +49,10 @@ WRONG_KEY = "canary-of-somebody-else"
 WRONG_PASSWORD = "canary-wrong-redis-password"
 CALLBACK = SECRETS["callback_secret"]
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
+
+
+#: What people start.
+SERVER = str(Path(sys.executable).with_name("boomerang-server"))
 
 
 class Watch:
@@ -122,6 +127,10 @@ class Trouble:
         assert requests.put(f"{self.simulator}/_sim/faults", json=faults, timeout=5).ok
 
     def through_the_api(self) -> None:
+        # A key that is made while everything runs: Redis gets its hash
+        made = self.printed(self.run.envs["webhook"], SERVER, "keys", "add", "press").split()[-1]
+        self.run.secrets.add(made)
+        assert self.ask("GET", "/v1/jobs", made).status_code == 200
         self.enqueue("good", image_list=[{"image": self.picture}], prompt="<<<image_1>>> in the snow")
         for path in ("/v1/jobs", "/v1/jobs/none", "/v1/nothing", "/callbacks/x", f"/v1/jobs?key={WRONG_KEY}"):
             self.ask("GET", path)
@@ -183,7 +192,6 @@ class Trouble:
         everything = envs["webhook"] | envs["worker"]
         celery = (sys.executable, "-m", "celery", "-A", "worker.main:app")
         gunicorn = (sys.executable, "-m", "gunicorn", "webhook.wsgi:app", "-b", "127.0.0.1:0")
-        server = (str(Path(sys.executable).with_name("boomerang-server")),)
         wrong = {
             name: re.sub(r":[^:@/]+@", f":{WRONG_PASSWORD}@", value)
             for name, value in everything.items()
@@ -195,10 +203,10 @@ class Trouble:
             ("report", everything, (*celery, "report")),
             ("conf", everything, (*celery, "inspect", "conf")),
             ("stats", everything, (*celery, "inspect", "stats")),
-            ("doctor", everything, (*server, "doctor", "--json")),
-            ("audit", everything, (*server, "audit", "--json")),
-            ("doctor, wrong password", everything | wrong, (*server, "doctor")),
-            ("audit, wrong password", everything | wrong, (*server, "audit")),
+            ("doctor", everything, (SERVER, "doctor", "--json")),
+            ("audit", everything, (SERVER, "audit", "--json")),
+            ("doctor, wrong password", everything | wrong, (SERVER, "doctor")),
+            ("audit, wrong password", everything | wrong, (SERVER, "audit")),
             ("inspect, wrong password", everything | wrong, (*celery, "inspect", "ping")),
             ("worker, bad settings", everything | bad, (*celery, "worker")),
             ("webhook, bad settings", everything | bad, gunicorn),
@@ -281,9 +289,13 @@ def run(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor, draw: Calla
             watch.close()
         trouble.redis.close()
         passwords = {str(urlsplit(url).password) for url in (stack.redis_url, stack.broker_url)}
+        generated = set(json.loads((folder / "secrets.json").read_text()).values())
     left.logs = {path.stem: path.read_text("utf-8", "replace") for path in (folder / "logs").glob("*.log")}
     tokens = {callback_path(each, CALLBACK).rpartition("/")[2] for each in (*ids, "never-heard-of")}
-    left.secrets = {*SECRETS.values(), NOTIFY, "canary-notify-secret", *passwords}
+    left.secrets |= {*SECRETS.values(), NOTIFY, "canary-notify-secret", *passwords, *generated}
+    # Whatever a process is given and does not show: what is added later is a canary without being named here
+    for process, kind in (("worker", WorkerSettings), ("beat", WorkerSettings), ("webhook", WebhookSettings)):
+        left.secrets |= secrets_of(kind.from_env(left.envs[process]))
     left.secrets |= {token.partition(".")[2] for token in tokens}
     return left
 
@@ -310,7 +322,7 @@ def test_the_run_was_what_it_should_be(run: Run) -> None:
     assert {answer[:3] for answer in run.answers} >= {"400", "401", "403", "404", "405", "411", "422", "500"}
     assert all(len(text) > 100_000 for text in run.stored.values())
     assert "fox" in run.stored["broker"]  # a message's body, unpacked
-    assert len(run.secrets) >= 18  # seven of the stack, two of Redis, a token a job
+    assert len(run.secrets) >= 18  # the stack's, those of Redis, a token a job
 
 
 def test_no_log_holds_a_secret(run: Run) -> None:
