@@ -37,6 +37,13 @@ def server(running: Any, redis_url: str, store: Store) -> Any:
     return running
 
 
+@pytest.fixture(scope="module")
+def fenced(serve: Callable[..., Any], redis_server: Any) -> Any:
+    """One that takes callbacks from 203.0.113.0/24 alone; the proxy in front of it is this machine."""
+    lists = {"BOOMERANG_CALLBACK_ADDRESSES": "203.0.113.0/24", "BOOMERANG_TRUSTED_PROXIES": "127.0.0.1"}
+    return serve({"BOOMERANG_REDIS_URL": redis_server.url, **lists})
+
+
 def post(headers: str, body: bytes = BODY, path: str = PATH, version: str = "HTTP/1.1") -> bytes:
     return f"POST {path} {version}\r\nHost: x\r\n{headers}\r\n".encode("latin-1") + body
 
@@ -105,3 +112,24 @@ def test_a_sender_that_waits_to_be_told_to_go_on_is_told(server: Any, store: Sto
     answer = exchange(server.port, post(f"{LENGTH}Expect: 100-continue\r\nConnection: close\r\n"))
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204")
     assert store.get("fox").state is State.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        pytest.param("X-Forwarded-For: 203.0.113.7\r\n", 204, id="the provider through our proxy"),
+        pytest.param("X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 203.0.113.7\r\n", 204, id="two headers"),
+        pytest.param("X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-For: 198.51.100.1\r\n", 403, id="the last counts"),
+        pytest.param("X_Forwarded_For: 203.0.113.7\r\n", 403, id="a name that only looks like it"),
+        pytest.param("Forwarded: for=203.0.113.7\r\n", 403, id="another header"),
+        pytest.param("X-Real-IP: 203.0.113.7\r\n", 403, id="yet another"),
+        pytest.param("", 403, id="no header"),
+    ],
+)
+def test_the_address_list_behind_a_proxy(headers: str, status: int, fenced: Any, redis_url: str, store: Store) -> None:
+    store.enqueue([NewJob(id="fox", text="{}", model="m")])
+    store.admit(1)
+    store.claim(["fox"])
+    answer = exchange(fenced.port, post(f"{headers}{LENGTH}Connection: close\r\n"))
+    assert answer.startswith(f"HTTP/1.1 {status}".encode())
+    assert store.get("fox").state is (State.COMPLETED if status == 204 else State.SUBMITTING)
