@@ -108,11 +108,6 @@ def call_back(client: FlaskClient) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def key() -> str:
-    return KEY
-
-
-@pytest.fixture
 def secret() -> str:
     return SECRET
 
