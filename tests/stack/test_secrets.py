@@ -44,6 +44,10 @@ SECRETS = {
     "flower_cookie_secret": "canary-flower-cookie-3c6a",
 }
 NOTIFY = "whsec_" + b64encode(b"canary-notify-secret-of-32-bytes").decode()
+WEBHOOKS = {
+    "BOOMERANG_SESSION_SECRET": "canary-session-secret-2f8b",
+    "BOOMERANG_METRICS_TOKEN": "canary-metrics-token-6d0e",
+}
 PRODUCERS = "canary-producers-own-token"  # in a callback_url: the producer's secret, not ours
 WRONG_KEY = "canary-of-somebody-else"
 WRONG_PASSWORD = "canary-wrong-redis-password"
@@ -137,6 +141,10 @@ class Trouble:
             self.ask("GET", path, WRONG_KEY)
             self.ask("POST", path, WRONG_KEY, data=b"{")
             self.ask("POST", path, data=b"{")
+        for token in (WRONG_KEY, WEBHOOKS["BOOMERANG_METRICS_TOKEN"]):
+            self.ask("GET", "/metrics", token)
+        for secret in (WRONG_KEY, SECRETS["api_key"]):
+            self.ask("POST", "/login", data={"key": secret})
         self.ask("GET", "/v1/jobs", headers={"Authorization": f"Basic {WRONG_KEY}"})
         self.ask("POST", "/v1/jobs", json={**REQUEST, "image_list": [{"image": self.picture[:-9]}]})
         self.ask("POST", "/model/v1/generation", json={"model": 1})
@@ -274,7 +282,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor, draw: Calla
         "CELERY_QUIET": "1",
     }
     options = Options(folder=folder, simulator="--latency 0.1", settings=settings, warnings=False, reroute=note)
-    with LocalStack(options, lambda *_: None, {"PATH": os.environ["PATH"]}) as stack:
+    outside = {"PATH": os.environ["PATH"], **WEBHOOKS}
+    with LocalStack(options, lambda *_: None, outside) as stack:
         watches = {name: Watch(url) for name, url in (("state", stack.redis_url), ("broker", stack.broker_url))}
         trouble = Trouble(stack, left, wait_for, b64encode(draw(9000)).decode())
         trouble.through_the_api()
@@ -292,7 +301,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor, draw: Calla
         generated = set(json.loads((folder / "secrets.json").read_text()).values())
     left.logs = {path.stem: path.read_text("utf-8", "replace") for path in (folder / "logs").glob("*.log")}
     tokens = {callback_path(each, CALLBACK).rpartition("/")[2] for each in (*ids, "never-heard-of")}
-    left.secrets |= {*SECRETS.values(), NOTIFY, "canary-notify-secret", *passwords, *generated}
+    left.secrets |= {*SECRETS.values(), *WEBHOOKS.values(), NOTIFY, "canary-notify-secret", *passwords, *generated}
     # Whatever a process is given and does not show: what is added later is a canary without being named here
     for process, kind in (("worker", WorkerSettings), ("beat", WorkerSettings), ("webhook", WebhookSettings)):
         left.secrets |= secrets_of(kind.from_env(left.envs[process]))
