@@ -94,6 +94,10 @@ class Chaos:
         os.kill(pid, how)
         self.wait_for(lambda: self.stack.pids().get(name, pid) != pid, timeout=60, message=f"{name} is started again")
 
+    def end(self, name: str) -> None:
+        """Ask a process to end, as a new release does; returns once its successor runs."""
+        self.kill(name, signal.SIGTERM)
+
     @contextmanager
     def stopped(self, name: str) -> Iterator[None]:
         """SIGSTOP it for the length of the block: it lives, holds what it holds, and does nothing."""
@@ -103,7 +107,9 @@ class Chaos:
             self.wait_for(lambda: _is_stopped(pid), message=f"{name} stands still")
             yield
         finally:
-            os.kill(pid, signal.SIGCONT)
+            # Unless it was killed meanwhile.
+            if self.stack.pids().get(name) == pid:
+                os.kill(pid, signal.SIGCONT)
 
     @contextmanager
     def another(self, name: str) -> Iterator[Callable[[], str]]:

@@ -3,40 +3,17 @@
 import json
 import os
 import pickle
-import signal
-from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chaos.harness import Chaos
+from tests.chaos.poison import DELIVER, EMPTY, POISON, QUEUES, RECONCILE, SUBMIT, message
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 JOBS = 10
-SUBMIT, RECONCILE = "boomerang.submit", "boomerang.reconcile"
-QUEUES = ("celery", SUBMIT, RECONCILE, "boomerang.deliver")
-
-
-def message(body: bytes, task: str = SUBMIT, **more: Any) -> dict[str, Any]:
-    """As kombu writes one to a list of Redis."""
-    properties = {
-        "correlation_id": "x",
-        "delivery_mode": 2,
-        "delivery_info": {"exchange": "", "routing_key": SUBMIT},
-        "priority": 0,
-        "body_encoding": "base64",
-        "delivery_tag": os.urandom(8).hex(),
-    }
-    whole = {
-        "body": b64encode(body).decode(),
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {"lang": "py", "task": task, "id": os.urandom(8).hex(), "argsrepr": "", "retries": 0},
-        "properties": properties,
-    }
-    return {**whole, **more}
 
 
 class Trap:
@@ -47,27 +24,6 @@ class Trap:
 
     def __reduce__(self) -> Any:
         return os.mkdir, (str(self.path),)
-
-
-EMPTY = json.dumps([[], {}, {}]).encode()
-POISON: dict[str, bytes] = {
-    "garbage": b"garbage",
-    "nothing": b"",
-    "bad UTF-8": b'{"body": "\xff\xfe"}',
-    "a list": b"[]",
-    "a number": b"7",
-    "no properties": json.dumps({"body": ""}).encode(),
-    "no headers": json.dumps({**message(EMPTY), "headers": None}).encode(),
-    "headers that are none": json.dumps({**message(EMPTY), "headers": [1]}).encode(),
-    "bad base64": json.dumps({**message(EMPTY), "body": "a"}).encode(),
-    "not JSON": json.dumps(message(b"not JSON")).encode(),
-    "not UTF-8": json.dumps(message(b'"\xff"')).encode(),
-    "no list of three": json.dumps(message(b"[1]")).encode(),
-    "an object for a body": json.dumps(message(b'{"args": 7}')).encode(),
-    "deep": json.dumps(message(b"[" * 30_000)).encode(),
-    "no id": json.dumps({**message(EMPTY), "headers": {"task": SUBMIT}}).encode(),
-    "a task that is a list": json.dumps({**message(EMPTY), "headers": {"task": [], "id": "x"}}).encode(),
-}
 
 
 #: What Celery itself tells and throws away, and what is no message at all.
@@ -95,7 +51,7 @@ def test_a_message_of_an_unknown_task_or_an_unknown_job(running: Chaos) -> None:
     """As after a deployment in the wrong order, or of a job that was forgotten meanwhile."""
     batch, before = "unknown", running.said("worker", "unregistered task")
     unknown = json.dumps([["no-such-job"], {}, {}]).encode()
-    for body, task in ((EMPTY, "boomerang.no-such-task"), (unknown, SUBMIT), (unknown, "boomerang.deliver")):
+    for body, task in ((EMPTY, "boomerang.no-such-task"), (unknown, SUBMIT), (unknown, DELIVER)):
         running.broker.rpush(SUBMIT, json.dumps(message(body, task)))
     running.enqueue(JOBS, batch)
     running.promise_is_kept(JOBS, batch)
@@ -122,7 +78,7 @@ def test_each_message_comes_five_times(running: Chaos) -> None:
     ids = [f"{batch}.{number}" for number in range(1, JOBS + 1)]
     for share in (0, 0.3, 0.6):
         running.until_ended(int(JOBS * share), batch)
-        for task in (SUBMIT, "boomerang.deliver"):
+        for task in (SUBMIT, DELIVER):
             same = json.dumps(message(json.dumps([ids, {}, {}]).encode(), task))
             running.broker.rpush(task, *[same] * 5)
         running.broker.rpush(RECONCILE, *[json.dumps(message(EMPTY, RECONCILE))] * 5)
@@ -149,7 +105,7 @@ def test_bindings_are_deleted(running: Chaos) -> None:
     def names() -> list[Any]:
         return list(running.broker.scan_iter("_kombu.binding.*"))
 
-    running.kill("worker", signal.SIGTERM)  # a worker binds what it uses when it starts
+    running.end("worker")  # a worker binds what it uses when it starts
     running.wait_for(names, timeout=30, message="there are bindings")
     running.broker.delete(*names())
     running.enqueue(JOBS, batch)

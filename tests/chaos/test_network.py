@@ -10,10 +10,14 @@ JOBS = 60
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 #: What `make chaos` tries too.
 AT_LENGTH = pytest.mark.chaos
+BESIDES = ("webhook-state", "webhook-broker", "beat-broker")
 OF_WORKER = ("worker-state", "worker-broker", "worker-provider")
 
 
-@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize(
+    "wire",
+    [pytest.param(wire, marks=AT_LENGTH if wire in BESIDES else ()) for wire in WIRES],
+)
 def test_a_wire_is_cut_again_and_again(running: Chaos, wire: str) -> None:
     batch, proxy = f"cut-{wire}", running.wires[wire]
     running.enqueue(JOBS, batch)

@@ -37,13 +37,14 @@ def test_a_worker_that_sleeps_through_its_lease_changes_nothing(running: Chaos) 
     running.promise_is_kept(jobs, batch)
 
 
-def test_workers_are_restarted_one_after_another(running: Chaos) -> None:
-    """SIGTERM: as a new release is rolled out."""
-    batch, before = "rolled", running.stack.restarts
+@pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGQUIT, marks=pytest.mark.chaos)])
+def test_workers_are_restarted_one_after_another(running: Chaos, how: signal.Signals) -> None:
+    """As a new release is rolled out; SIGQUIT waits for nothing."""
+    batch, before = f"rolled-{how.name}", running.stack.restarts
     running.enqueue(JOBS, batch)
     for share in SHARES:
         running.until_ended(int(JOBS * share), batch)
-        running.kill("worker", signal.SIGTERM)
+        running.kill("worker", how)
     running.promise_is_kept(JOBS, batch)
     assert running.stack.restarts >= before + len(SHARES)
 

@@ -1,9 +1,11 @@
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from ipaddress import ip_network
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from schemas.signatures import signed
 from webhook.app import create_app
 from webhook.settings import Settings
 
+COPIES = 100
 KLING = {
     "task_id": "u1",
     "task_status": "succeed",
@@ -68,6 +71,25 @@ def test_repeats_and_contradictions_succeed_and_change_nothing(
 
     assert answers == [204] * 4
     assert store.get("fox") == before
+
+
+def test_a_hundred_copies_at_once_end_the_job_once(
+    at_provider: Callable[..., str], app: Flask, settings: Settings, completed: dict[str, Any], store: Store
+) -> None:
+    address = callback_path(at_provider("fox", notify=True), settings.callback_secrets[0])
+    at_once = Barrier(COPIES)
+
+    def call(_: int) -> int:
+        at_once.wait(20)
+        return app.test_client().post(address, json=completed).status_code
+
+    with ThreadPoolExecutor(COPIES) as threads:
+        assert set(threads.map(call, range(COPIES))) == {204}
+
+    # One end was told, its money counted once
+    assert [change.state for change in store.changes(100)].count(State.COMPLETED) == 1
+    assert store.totals().cost == Decimal("0.0065")
+    assert [each.job.id for each in store.owing(["fox"])] == ["fox"]
 
 
 def test_the_money_of_repeats_is_counted_once(

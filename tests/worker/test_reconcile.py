@@ -25,6 +25,14 @@ def _paid_once(w: Any, simulator: Any, jobs: int = 1) -> None:
     assert w.redis.zcard("{b}:alarms") == 0
 
 
+def test_a_result_is_never_fetched(world: Any, simulator: Any) -> None:
+    """Its address is the provider's word; what is behind it is for those who asked for it."""
+    w = world()
+    w.start()
+    assert w.settle().result.output[0]["url"].startswith(simulator.url)
+    assert simulator.calls("image") == 0
+
+
 def test_polling_alone_brings_the_result(world: Any, simulator: Any) -> None:
     w = world()
     w.start()

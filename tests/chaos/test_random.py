@@ -1,0 +1,117 @@
+"""Faults of every kind in an order that a seed draws, with the provider's storm on; the ledger is the judge.
+
+`make chaos CHAOS_SEEDS=7,8` runs these seeds; a failure prints the seed and what was done, in order.
+"""
+
+import json
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.faults import FAULTS, Step, befall, schedule
+from tests.chaos.harness import Chaos, chaos
+from tests.stack.judge import Outcome
+
+pytestmark = pytest.mark.stack
+
+SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "1,2,3").split(",")]
+STORM = "--storm --seed {seed}"
+#: Redis forgets nothing here that it acknowledged (`appendfsync always`), so that its restarts need no looks.
+KEPT = {"BOOMERANG_RECOVERY": "off"}
+ROOT = Path(__file__).parents[2]
+
+
+def test_one_seed_is_one_schedule() -> None:
+    assert schedule(5, rounds=3) == schedule(5, rounds=3) != schedule(6, rounds=3)
+    assert Counter(step.fault for step in schedule(5, rounds=3)) == dict.fromkeys(FAULTS, 3)
+
+
+def run(
+    folder: Path,
+    wait_for: Callable[..., None],
+    jobs: int,
+    steps: list[Step],
+    *,
+    seed: int,
+    settings: Mapping[str, str],
+    timeout: float,
+) -> tuple[Outcome, Mapping[str, int]]:
+    """So many jobs through these faults: what they left behind, and how often what should be seen sometimes was."""
+    clock = {"PYTHONPATH": f"{Path(__file__).parent / 'clock'}:{ROOT}", "CHAOS_CLOCK": str(folder / "clock")}
+    end = time.monotonic() + timeout
+    with chaos(folder / "stack", wait_for, STORM.format(seed=seed), {**KEPT, **settings}, clock) as running:
+        running.enqueue(jobs)
+        done: list[Step] = []
+        try:
+            for step in steps:
+                if running.ended() == jobs or time.monotonic() > end:
+                    break
+                done.append(step)
+                befall(running, step)
+            _good_weather(running)
+            outcome = running.promise_is_kept(jobs, timeout=max(end - time.monotonic(), 60))
+        except BaseException as error:
+            error.add_note(f"seed {seed}, after {running.ended()} of {jobs} jobs; done so far:")
+            error.add_note("\n".join(map(str, done)))
+            raise
+        seen = _seen(running, outcome, len(done))
+        (folder / "seen.json").write_text(json.dumps(seen), "utf-8")
+        return outcome, seen
+
+
+def _good_weather(running: Chaos) -> None:
+    for proxy in running.wires.values():
+        proxy.clear()
+
+
+def _seen(running: Chaos, outcome: Outcome, steps: int) -> dict[str, int]:
+    fired, said = outcome.fired, running.log("worker")
+    received = Counter(re.findall(r"Task boomerang\.\w+\[([^\]]+)\] received", said))
+    ambiguous = ("lost_answers", "error_after", "ghost", "html", "truncated", "wrong_id")
+    return {
+        "steps": steps,
+        "a redelivery": sum(count > 1 for count in received.values()),
+        "an ambiguous POST": sum(fired.get(fault, 0) for fault in ambiguous),
+        "an early callback": fired.get("early_callbacks", 0),
+        "a rescue by poll": sum(job.settled_by == "poll" for job in outcome.jobs),
+        "a stale lease refused": said.count("came after its lease"),
+        "an open breaker": running.store.lane().opened,
+        "a restart": outcome.restarts,
+    }
+
+
+@pytest.mark.timeout(240)
+def test_a_few_faults_at_random(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+    slots = {"BOOMERANG_MAX_IN_FLIGHT": "40"}
+    steps = schedule(SEEDS[0], most=6)
+    _, seen = run(tmp_path, wait_for, 300, steps, seed=SEEDS[0], settings=slots, timeout=150)
+    assert seen["steps"] == 6
+    assert min(seen[what] for what in ("an ambiguous POST", "an early callback", "a rescue by poll")) > 0
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_all_faults_at_random(tmp_path: Path, wait_for: Callable[..., None], seed: int) -> None:
+    slots = {"BOOMERANG_MAX_IN_FLIGHT": "60"}
+    _, seen = run(tmp_path, wait_for, 1200, schedule(seed), seed=seed, settings=slots, timeout=800)
+    assert seen["steps"] == len(FAULTS)
+    # A run in which these never happened has shown nothing.
+    assert {what: count for what, count in seen.items() if not count} == {}
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_a_hundred_thousand_jobs_under_random_faults(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+    seed = SEEDS[0]
+    steps = schedule(seed, rounds=20, pause=(5, 20))
+    # Polls as rare as by default, more submissions at once: the machine's cores are for the jobs.
+    settings = {"BOOMERANG_CONCURRENCY": "128", "BOOMERANG_POLL_FIRST": "20", "BOOMERANG_POLL_MAX": "30"}
+    outcome, seen = run(tmp_path, wait_for, 100_000, steps, seed=seed, settings=settings, timeout=3300)
+    assert {what: count for what, count in seen.items() if not count} == {}
+    assert sum(job.status == "completed" for job in outcome.jobs) > 90_000
