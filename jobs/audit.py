@@ -1,259 +1,219 @@
 """Checks on a live Redis that what the design promises of the store holds (DESIGN, "Invariants").
 
 It reads by cursor, so that nobody waits for it, and other processes go on meanwhile. What looked wrong is therefore
-looked at a second time: a job that was caught in the middle of a move is right by then, a broken one is still broken.
+looked at a second time, in one step: one record and what stands beside it by a script (`mend_….lua`), counters by a
+recount that is exact although everything moves (jobs.books). So nothing is found that is only under way.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import redis
 
-from jobs.audit_images import image_findings
-from jobs.audit_labels import label_findings
-from jobs.audit_money import Money
-from jobs.audit_queues import queue_findings
-from jobs.findings import CHUNK, Finding, chunks, ids_of
-from jobs.keys import Keys
-from jobs.record import LANE, Owed, Result
+from jobs.audit_images import image_findings, size_findings
+from jobs.audit_labels import label_findings, lacking
+from jobs.audit_money import ledger_findings, spent_findings
+from jobs.audit_queues import entry_findings, pool_findings
+from jobs.books import Books, code_of
+from jobs.findings import Finding, Look, Reader
+from jobs.record import VERSION, Owed, Result, us
 from jobs.scripts import translated
 from jobs.settings import IN_REDIS
-from jobs.states import FINAL, HOLDS_SLOTS, State
-from jobs.store import Store
+from jobs.states import FINAL, State
+from jobs.store import PUT_BACK, Store
 
-#: Bytes of an error code that a batch counts by; longer ones are counted together.
-LONGEST_CODE = 64
+#: What each rule about one record says, and what to do where it is not mended.
+RULES = {
+    "alarm": ("its alarm is missing, or rings with nothing left to do", "ZADD one for now to {alarms}, or ZREM it."),
+    "index": ("the indexes of the states do not have it once, at its creation", "ZADD or ZREM it there."),
+    "doubt": ("the index of what is in doubt differs from its record", "ZADD it with its x, or ZREM it."),
+    "undelivered": ("the index of deliveries given up differs from its record", "ZADD or ZREM it, as U says."),
+    "window": ("counts as admitted, but does not wait", "HDEL its field w."),
+    "reserved": ("has money reserved, though nothing of it is under way", "HDEL its field R."),
+    "parked": (
+        "Celery messages wait for its end, but would not be told",
+        "Add c to its field o; without a job, DEL them.",
+    ),
+    "request": ("its request is gone", "Cancel it; it cannot be sent without its request."),
+}
 
 
-@dataclass(slots=True)
-class _Sums:
-    """What the counters should say. Money in nano-dollars."""
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What was found, and which counters could not be compared, since too much moved."""
 
-    slots: Counter[str] = field(default_factory=Counter)
-    window: Counter[str] = field(default_factory=Counter)
-    spent: int = 0
-    batches: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    spent_by_batch: Counter[str] = field(default_factory=Counter)
-    money: Money = field(default_factory=Money)
-    codes_by_batch: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    findings: tuple[Finding, ...]
+    unsure: tuple[str, ...]
 
 
-def audit(store: Store) -> list[Finding]:
-    """Every invariant that is broken now, and still was at a second look. Raises `StoreUnavailable`.
+def audit(store: Store, *, pause: float = 0.0) -> list[Finding]:
+    """Every invariant that is broken. Raises `StoreUnavailable`. `pause` in seconds, after each step of a cursor."""
+    return list(examine(store, pause=pause).findings)
 
-    On a busy system counters and their recount are never of the same moment: only a difference that stays the same is
-    reported, so a small leak may need a quiet minute to show.
-    """
-    audits = _Audit(*store.access, images_in_redis=store.settings.image_store == IN_REDIS)
+
+def examine(store: Store, *, pause: float = 0.0) -> Audit:
+    """The same, and what could not be compared."""
     try:
-        found = list(audits.findings())
-        if not found:
-            return []
-        again = set(audits.findings())
+        return _examine(store, Reader(*store.access, pause=pause))
     except redis.RedisError as error:
         raise translated(error) from error
-    return [finding for finding in found if finding in again]
 
 
-class _Audit:
-    def __init__(self, client: redis.Redis, keys: Keys, *, images_in_redis: bool) -> None:
-        self._client = client
-        self._keys = keys
-        self._images_in_redis = images_in_redis
+def _examine(store: Store, reader: Reader) -> Audit:
+    books = Books(reader, store.scripts, putback=PUT_BACK)
+    reader.on_step = books.follow
+    costs = Counter[str]()
+    in_redis = store.settings.image_store == IN_REDIS
+    suspects: list[Finding] = []
+    for step in reader.steps(reader.survey({"job", "labels", "parked"})):
+        ids: dict[str, list[str]] = {"job": [], "labels": [], "parked": []}
+        for family, each in step:
+            ids[family].append(each)
+        suspects += _records(store, reader, books, costs, ids["job"])
+        suspects += lacking(reader, ids["labels"])
+        suspects += _parked(store, reader, ids["parked"])
+    suspects += [
+        *_entries(store, reader),
+        *entry_findings(reader),
+        *label_findings(reader),
+        *image_findings(reader, in_redis=in_redis),
+        *_sweeps(reader),
+    ]
+    found = [*size_findings(reader), *_looked_at_again(store, suspects), *pool_findings(reader, store.scripts)]
+    found += [*books.findings(), *_members(reader), *spent_findings(reader, costs), *ledger_findings(reader)]
+    # When an image goes follows from how often it is named.
+    off = {each.id for each in found if each.rule == "uses"}
+    found = [each for each in found if each.rule != "image" or each.id not in off]
+    return Audit(tuple(dict.fromkeys(found)), tuple(sorted(books.unsure)))
 
-    def findings(self) -> Iterator[Finding]:
-        sums = _Sums()
-        yield from self._jobs(sums)
-        yield from self._entries()
-        yield from self._parked()
-        yield from queue_findings(self._client, self._keys)
-        yield from label_findings(self._client, self._keys)
-        yield from image_findings(self._client, self._keys, in_redis=self._images_in_redis)
-        yield from self._sweeps()
-        yield from self._batches(sums)
-        yield from self._lanes(sums)
-        yield from sums.money.findings(self._client, self._keys)
 
-    # --- records ----------------------------------------------------------------------------------------------------
+def _looked_at_again(store: Store, suspects: Iterable[Finding]) -> Iterator[Finding]:
+    """Those that are still so, each place looked at in one step."""
+    once = list(dict.fromkeys(suspects))
+    looks = list(dict.fromkeys((each.look.verb, each.look.target) for each in once if each.look))
+    said: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    for start in range(0, len(looks), 100):
+        step = looks[start : start + 100]
+        answers = store.scripts.calls([(verb, "0", *target) for verb, target in step])
+        said.update(zip(step, map(set, answers), strict=True))
+    yield from (each for each in once if each.look and each.look.word in said[each.look.verb, each.look.target])
 
-    def _jobs(self, sums: _Sums) -> Iterator[Finding]:
-        of, single = self._keys.of, self._keys.single
-        for ids in chunks(ids_of(self._client, self._keys, "job")):
-            with self._client.pipeline(transaction=False) as pipe:
-                for job_id in ids:
-                    pipe.hgetall(of("job", job_id))
-                    pipe.zscore(single("alarms"), job_id)
-                    pipe.get(of("result", job_id))
-                    pipe.exists(of("text", job_id))
-                    pipe.zscore(single("doubts"), job_id)
-                    pipe.zscore(single("undelivered"), job_id)
-                    for state in State:
-                        pipe.zscore(of("state", state), job_id)
-                answers = pipe.execute()
-            width = 6 + len(State)
-            for place, job_id in enumerate(ids):
-                fields, alarm, result, text, doubt, undelivered, *scores = answers[place * width : (place + 1) * width]
-                if not fields:
-                    continue
-                yield from _alarm(job_id, fields, alarm)
-                yield from _dead_ends(job_id, fields, doubt, undelivered)
-                yield from _admitted(job_id, fields)
-                yield from sums.money.add(job_id, fields)
-                yield from _index(job_id, fields, dict(zip(State, scores, strict=True)))
-                if not text:
-                    yield Finding(
-                        "request", job_id, "its request is gone", "Cancel it; it cannot be sent without its request."
-                    )
-                _add(sums, fields, result)
 
-    # --- entries that point to records ------------------------------------------------------------------------------
+# --- records ----------------------------------------------------------------------------------------------------------
 
-    def _entries(self) -> Iterator[Finding]:
-        of, single = self._keys.of, self._keys.single
-        indexes = {"alarm": single("alarms")} | {f"index {state}": of("state", state) for state in State}
-        for name, key in indexes.items():
-            for ids in chunks(str(member) for member, _ in self._client.zscan_iter(key, count=CHUNK)):
-                with self._client.pipeline(transaction=False) as pipe:
-                    for job_id in ids:
-                        pipe.hget(of("job", job_id), "s")
-                    states = pipe.execute()
-                for job_id, state in zip(ids, states, strict=True):
-                    if state is None:
-                        detail = f"stands in {key}, but there is no such job"
-                        yield Finding(name.partition(" ")[0], job_id, detail, f"ZREM {key} {job_id}")
 
-    def _parked(self) -> Iterator[Finding]:
-        """Celery messages that wait for a job's end: it must be there, and must owe it to them."""
-        of = self._keys.of
-        for ids in chunks(ids_of(self._client, self._keys, "parked")):
-            with self._client.pipeline(transaction=False) as pipe:
-                for job_id in ids:
-                    pipe.hmget(of("job", job_id), ["s", "o"])
-                records = pipe.execute()
-            for job_id, (state, owed) in zip(ids, records, strict=True):
-                if state is None:
-                    key = of("parked", job_id)
-                    yield Finding("parked", job_id, "Celery messages wait, but there is no such job", f"DEL {key}")
-                elif state not in FINAL and Owed.CELERY not in (owed or ""):
-                    detail = "Celery messages wait for its end, but it would not be told to them"
-                    yield Finding("parked", job_id, detail, f"Add {Owed.CELERY} to its field o.")
+def _about(store: Store, job_id: str, rule: str) -> Finding:
+    detail, remedy = RULES[rule]
+    lease = str(us(store.settings.submit_lease))
+    look = Look("mend_job", (lease, job_id), rule, mends=rule != "request")
+    return Finding(rule, job_id, detail, remedy.format(alarms=store.access[1].single("alarms")), look)
 
-    def _sweeps(self) -> Iterator[Finding]:
-        sweeps = self._keys.single("sweeps")
-        sweeping = {str(batch) for batch, _ in self._client.zscan_iter(sweeps)}
-        for batch in {*ids_of(self._client, self._keys, "batch"), *sweeping}:
-            if self._client.hexists(self._keys.of("batch", batch), "do") != (batch in sweeping):
-                detail = "a cancel or retry of it is begun, but not under way, or the other way round"
-                yield Finding("sweep", batch, detail, f"ZADD {sweeps} 0 {batch}: what is left is then done.")
 
-    # --- counters ---------------------------------------------------------------------------------------------------
+def _records(store: Store, reader: Reader, books: Books, costs: Counter[str], ids: Sequence[str]) -> Iterator[Finding]:
+    """Records that look wrong. All are entered into the books, what they cost into `costs` (by batch, '' for all)."""
+    of, single = reader.keys.of, reader.keys.single
+    with reader.client.pipeline(transaction=False) as pipe:
+        for job_id in ids:
+            pipe.hgetall(of("job", job_id))
+            pipe.mget(of("result", job_id), of("text", job_id))
+            for index in ("alarms", "doubts", "undelivered"):
+                pipe.zscore(single(index), job_id)
+        answers = pipe.execute()
+    rows = {job_id: answers[5 * place : 5 * place + 5] for place, job_id in enumerate(ids) if answers[5 * place]}
+    newer = {job_id for job_id, (fields, *_) in rows.items() if int(fields.get("Z", VERSION)) > VERSION}
+    books.newer = books.newer or bool(newer)
+    rows = {job_id: row for job_id, row in rows.items() if job_id not in newer}
+    with reader.client.pipeline(transaction=False) as pipe:
+        for job_id, (fields, *_) in rows.items():
+            pipe.zscore(of("state", fields["s"]), job_id)
+        places = pipe.execute()
+    for (job_id, (fields, (result, text), *scores)), indexed in zip(rows.items(), places, strict=True):
+        at = dict(zip(("alarm", "doubt", "undelivered", "index"), (*scores, indexed), strict=True))
+        wrong = {rule for rule, is_wrong in _wrong(fields, text, at).items() if is_wrong}
+        yield from (_about(store, job_id, rule) for rule in sorted(wrong))
+        if job_id not in books and result:
+            cost = int(Result.from_json(result).nano or 0)
+            costs[""] += cost
+            if "b" in fields:
+                costs["b" + fields["b"]] += cost
+        books.enter(job_id, fields, code_of(fields, result), text if "I" in fields else None)
 
-    def _batches(self, sums: _Sums) -> Iterator[Finding]:
-        of = self._keys.of
-        for batch_id in {*ids_of(self._client, self._keys, "batch"), *sums.batches}:
-            fields: Any = self._client.hgetall(of("batch", batch_id))
-            counts = Counter({state.value: int(fields.get(state, 0)) for state in State})
-            accepted, gone = int(fields.get("accepted", 0)), int(fields.get("gone", 0))
-            recount = sums.batches.get(batch_id, Counter())
-            remedy = f"Correct the counters in {of('batch', batch_id)} by their difference."
-            if (total := counts.total()) != accepted:
-                yield Finding(
-                    "batch", batch_id, f"accepted differs from the sum over states by {accepted - total}", remedy
+
+def _wrong(fields: dict[str, str], text: str | None, at: dict[str, float | None]) -> dict[str, bool]:
+    """By rule. `at`: where its id stands, by index."""
+    phase = fields.get("p") if fields["s"] in FINAL else fields["s"]
+    return {
+        "alarm": (phase is not None or "g" in fields) != (at["alarm"] is not None),
+        "index": at["index"] != float(fields["c"]),
+        "doubt": at["doubt"] != (float(fields["x"]) if "x" in fields else None),
+        "undelivered": ("U" in fields) != (at["undelivered"] is not None),
+        "window": "w" in fields and fields["s"] != State.QUEUED,
+        "reserved": "R" in fields and "w" not in fields and phase in {None, State.QUEUED},
+        "request": not text,
+    }
+
+
+def _entries(store: Store, reader: Reader) -> Iterator[Finding]:
+    """What points to records."""
+    of, single = reader.keys.of, reader.keys.single
+    indexes: dict[str, tuple[str, State | None]] = {
+        single("alarms"): ("alarm", None),
+        single("doubts"): ("doubt", None),
+        single("undelivered"): ("undelivered", None),
+        **{of("state", state): ("index", state) for state in State},
+    }
+    for key, (rule, state) in indexes.items():
+        for ids in reader.steps(reader.members(key)):
+            for job_id, (stands, _) in zip(ids, _states(reader, ids), strict=True):
+                if stands is None or (state is not None and stands != state):
+                    yield _about(store, job_id, rule)
+
+
+def _parked(store: Store, reader: Reader, ids: Sequence[str]) -> Iterator[Finding]:
+    for job_id, (stands, owed) in zip(ids, _states(reader, ids), strict=True):
+        if stands is None or (stands not in FINAL and Owed.CELERY not in (owed or "")):
+            yield _about(store, job_id, "parked")
+
+
+def _states(reader: Reader, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
+    with reader.client.pipeline(transaction=False) as pipe:
+        for job_id in ids:
+            pipe.hmget(reader.keys.of("job", job_id), ["s", "o"])
+        rows: list[Any] = pipe.execute()
+    return [tuple(row) for row in rows]
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def _sweeps(reader: Reader) -> Iterator[Finding]:
+    sweeps = reader.keys.single("sweeps")
+    sweeping = set(reader.members(sweeps))
+    for batch in {*reader.names["batch"], *sweeping}:
+        if reader.client.hexists(reader.keys.of("batch", batch), "do") != (batch in sweeping):
+            detail = "a cancel or retry of it is begun, but not under way, or the other way round"
+            remedy = f"ZADD {sweeps} 0 {batch}: what is left is then done."
+            yield Finding("sweep", batch, detail, remedy, Look("mend_sweep", (batch,), "sweep"))
+            detail = "something was begun with all its jobs, but it is not written down what"
+            remedy = f"HDEL {reader.keys.of('batch', batch)} do; then cancel or retry it again."
+            yield Finding("sweep", batch, detail, remedy, Look("mend_sweep", (batch,), "broken", mends=False))
+
+
+def _members(reader: Reader) -> Iterator[Finding]:
+    """The list of a batch's jobs, against how many were accepted: both at one moment."""
+    of = reader.keys.of
+    for batches in reader.steps(sorted(reader.names["batch"])):
+        with reader.client.pipeline(transaction=True) as pipe:
+            for batch in batches:
+                pipe.hmget(of("batch", batch), ["created", "accepted"])
+                pipe.llen(of("members", batch))
+            answers = pipe.execute()
+        for batch, (created, accepted), listed in zip(batches, answers[::2], answers[1::2], strict=True):
+            if created and listed != int(accepted or 0):
+                detail = f"it lists {listed - int(accepted or 0):+d} jobs against those accepted"
+                remedy = (
+                    "What is missing in the list is left out of its results, of a cancel and of a retry of it all: "
                 )
-            # Jobs that were forgotten after their retention stay counted in the state in which they ended.
-            forgotten = counts - recount
-            over = {state: recount[state] - counts[state] for state in State if recount[state] > counts[state]}
-            open_ones = {state: forgotten[state] for state in State if state not in FINAL and forgotten[state]}
-            if over or open_ones or forgotten.total() - sum(over.values()) != gone:
-                differences = ", ".join(
-                    f"{state} {counts[state] - recount[state]:+d}" for state in State if counts[state] != recount[state]
-                )
-                detail = f"counters against a recount: {differences or 'equal'}; {gone} forgotten since"
-                yield Finding("batch", batch_id, detail, remedy)
-            told = Counter({name[2:]: int(number) for name, number in fields.items() if name.startswith("x:")})
-            if told != sums.codes_by_batch[batch_id]:
-                detail = f"failed jobs by code: counts {dict(told)}, recount {dict(sums.codes_by_batch[batch_id])}"
-                yield Finding("codes", batch_id, detail, f"Correct the fields x:… in {of('batch', batch_id)}.")
-            members = self._client.llen(of("members", batch_id))
-            if members != accepted:
-                yield Finding(
-                    "members", batch_id, f"it lists {members - accepted:+d} jobs against those accepted", remedy
-                )
-            if (short := sums.spent_by_batch[batch_id] - int(fields.get("spent", 0))) > 0:
-                yield Finding("spent", batch_id, f"its results cost {short} nano-dollars more than it counted", remedy)
-
-    def _lanes(self, sums: _Sums) -> Iterator[Finding]:
-        for lane in {*ids_of(self._client, self._keys, "lane"), *sums.slots, *sums.window}:
-            key = self._keys.of("lane", lane)
-            fields: Any = self._client.hgetall(key)
-            for name, should in (("slots", sums.slots[lane]), ("window", sums.window[lane])):
-                if over := int(fields.get(name, 0)) - should:
-                    yield Finding(
-                        name, f"lane {lane}", f"differs from its recount by {over:+d}", f"HINCRBY {key} {name} {-over}"
-                    )
-        # What a retry replaced and what was forgotten stays spent, so the ledger may only be larger.
-        key = self._keys.single("totals")
-        if (short := sums.spent - int(self._client.hget(key, "spent") or 0)) > 0:
-            detail = f"stored results cost {short} nano-dollars more than were counted"
-            yield Finding("spent", "all", detail, f"HINCRBY {key} spent {short}")
-
-
-def _phase(fields: dict[str, str]) -> str | None:
-    return fields.get("p") if fields["s"] in FINAL else fields["s"]
-
-
-def _alarm(job_id: str, fields: dict[str, str], alarm: float | None) -> Iterator[Finding]:
-    needed = _phase(fields) is not None or "g" in fields
-    if needed and alarm is None:
-        left = "a delivery" if fields["s"] in FINAL and "g" in fields else "the provider"
-        detail = f"{fields['s']} with something left to do ({left}), but without an alarm"
-        yield Finding("alarm", job_id, detail, "ZADD an alarm for now: reconcile then does what is left.")
-    if not needed and alarm is not None:
-        yield Finding("alarm", job_id, f"{fields['s']} with nothing left to do, but with an alarm", "ZREM the alarm.")
-
-
-def _dead_ends(
-    job_id: str, fields: dict[str, str], doubt: float | None, undelivered: float | None
-) -> Iterator[Finding]:
-    if (None if doubt is None else f"{doubt:.0f}") != fields.get("x"):
-        yield Finding("doubt", job_id, "the index of what is in doubt differs from its record", "ZADD it with its x.")
-    if (undelivered is None) == ("U" in fields):
-        detail = "the index of deliveries that were given up differs from its record"
-        yield Finding("undelivered", job_id, detail, "ZADD it there if it has a field U, else ZREM it.")
-
-
-def _admitted(job_id: str, fields: dict[str, str]) -> Iterator[Finding]:
-    if "w" in fields and fields["s"] != State.QUEUED:
-        yield Finding("window", job_id, f"counts as admitted, but is {fields['s']}", "HDEL its field w.")
-
-
-def _index(job_id: str, fields: dict[str, str], scores: dict[State, float | None]) -> Iterator[Finding]:
-    for state, score in scores.items():
-        belongs = fields["s"] == state
-        if belongs and score != float(fields["c"]):
-            detail = f"is {state}, but the index of that state has " + (
-                "not got it" if score is None else "another time"
-            )
-            yield Finding("index", job_id, detail, "ZADD it to the index with its time of creation.")
-        if score is not None and not belongs:
-            yield Finding("index", job_id, f"stands in the index of {state}, but is {fields['s']}", "ZREM it there.")
-
-
-def _add(sums: _Sums, fields: dict[str, str], result: str | None) -> None:
-    images = int(fields.get("n", 1))
-    batch = fields.get("b")
-    if _phase(fields) in HOLDS_SLOTS:
-        sums.slots[fields.get("L", LANE)] += images
-    if "w" in fields:
-        sums.window[fields["w"]] += images
-    ended = Result.from_json(result) if result else Result()
-    cost = int(ended.nano or 0)
-    sums.spent += cost
-    if batch is not None:
-        sums.batches[batch][fields["s"]] += 1
-        sums.spent_by_batch[batch] += cost
-        if fields["s"] == State.FAILED:
-            code = (ended.error or {}).get("code", "")
-            sums.codes_by_batch[batch][code if len(code.encode()) <= LONGEST_CODE else ""] += 1
+                yield Finding("members", batch, detail, remedy + "name such jobs one by one.")

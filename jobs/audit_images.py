@@ -1,86 +1,68 @@
-"""The part of the audit that concerns images: who names them, and that what is named is there."""
+"""The part of the audit that concerns images: that what is named is there, and goes when it should."""
 
 import json
-import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import redis
+from jobs.findings import CHUNK, Drift, Finding, Look, Reader
 
-from jobs.findings import CHUNK, Finding, chunks, ids_of
-from jobs.keys import Keys
-from jobs.states import FINAL, State
-
-_REFERENCE = re.compile("image:sha256:([0-9a-f]{64})")
+#: How often the size of all images is counted, until nothing came or went meanwhile.
+COUNTS = 5
 
 
-def image_findings(client: redis.Redis, keys: Keys, *, in_redis: bool) -> Iterator[Finding]:
-    """What is wrong with the images; `in_redis`: their bytes are there too."""
-    single = keys.single
-    named = _named(client, keys)
-    counted = {str(digest): int(count) for digest, count in client.hscan_iter(single("uses"), count=CHUNK)}
-    for digest in {*named, *counted}:
-        if over := counted.get(digest, 0) - named[digest]:
-            detail = f"how often unfinished jobs name it differs from a recount by {over:+d}"
-            yield Finding("uses", digest, detail, f"HINCRBY {single('uses')} {digest} {-over}")
-    there: dict[str, float] = {str(digest): score for digest, score in client.zscan_iter(single("images"), count=CHUNK)}
-    kept: dict[str, Any] = {
-        str(digest): json.loads(about) for digest, about in client.hscan_iter(single("kept"), count=CHUNK)
-    }
-    counted_bytes = int(client.hget(single("totals"), "image_bytes") or 0)
-    if over := counted_bytes - sum(about["size"] for about in kept.values()):
-        detail = f"the size of all images differs from a recount by {over:+d}"
-        yield Finding("image bytes", "all", detail, f"HINCRBY {single('totals')} image_bytes {-over}")
+def image_findings(reader: Reader, *, in_redis: bool) -> Iterator[Finding]:
+    """What looks wrong with the images; `in_redis`: their bytes are there too."""
+    client, single = reader.client, reader.keys.single
+    named = {str(digest) for digest, _ in client.hscan_iter(single("uses"), count=CHUNK)}
+    there = {str(digest): score for digest, score in client.zscan_iter(single("images"), count=CHUNK)}
+    kept = {str(digest) for digest, _ in client.hscan_iter(single("kept"), count=CHUNK)}
     for digest in {*named, *there, *kept}:
+        look = Look("mend_image", (digest,), "image")
         if (digest in there) != (digest in kept):
             detail = f"stands in one of {single('images')} and {single('kept')}, but not in the other"
-            yield Finding("image", digest, detail, "Remove it there, and upload it again with POST /v1/images.")
-        elif digest not in there:
-            detail = f"unfinished jobs name it {named[digest]} times, but it is not there"
-            yield Finding("image", digest, detail, "Upload it again with POST /v1/images, or its jobs will fail.")
-        elif (there[digest] == float("inf")) != (named[digest] > 0):
-            detail = f"unfinished jobs name it {named[digest]} times, but its time to go is {there[digest]:.0f}"
-            yield Finding("image", digest, detail, f"ZADD {single('images')} +inf (it is named) or 0, and its hash.")
-        elif in_redis and not client.exists(keys.of("object", kept[digest]["object"])):
-            detail = "its bytes are not in Redis (any more)"
-            remedy = f"HDEL {single('kept')} and ZREM {single('images')} it, then upload it again with POST /v1/images."
-            yield Finding("image", digest, detail, remedy)
+            yield Finding("image", digest, detail, "Remove it there, and upload it again with POST /v1/images.", look)
+        elif digest in kept and (there[digest] == float("inf")) != (digest in named):
+            detail = f"its time to go is {there[digest]:.0f}, which is not so by whether unfinished jobs name it"
+            yield Finding(
+                "image", digest, detail, f"ZADD {single('images')} +inf (it is named) or 0, and its hash.", look
+            )
+        if digest not in kept and digest in named:
+            gone = Look("mend_image", (digest,), "gone", mends=False)
+            detail = "unfinished jobs name it, but it is not there"
+            remedy = "Upload it again with POST /v1/images, or its jobs will fail."
+            yield Finding("image", digest, detail, remedy, gone)
+    if in_redis:
+        yield from _bytes(reader, kept)
 
 
-def _named(client: redis.Redis, keys: Keys) -> Counter[str]:
-    """How often unfinished jobs name each image, and uploads that are being taken in."""
-    found: Counter[str] = Counter()
-    for state in State:
-        if state in FINAL:
-            continue
-        for ids in chunks(str(member) for member, _ in client.zscan_iter(keys.of("state", state), count=CHUNK)):
-            with client.pipeline(transaction=False) as pipe:
-                for job_id in ids:
-                    pipe.hget(keys.of("job", job_id), "I")
-                    pipe.get(keys.of("text", job_id))
-                answers = pipe.execute()
-            for names_some, text in zip(answers[::2], answers[1::2], strict=True):
-                if names_some and text:
-                    params = json.loads(text)["params"]
-                    found.update(_in({name: value for name, value in params.items() if name != "prompt"}))
-    for batch in ids_of(client, keys, "batch"):
-        doing, token = client.hmget(keys.of("batch", batch), ["do", "only"])
-        if doing == "commit":
-            pinned: Any = client.smembers(keys.of("pinned", str(token)))
-            found.update(pinned)
-    return found
+def _bytes(reader: Reader, kept: set[str]) -> Iterator[Finding]:
+    """An object has a name of its own, which is used once: what was kept and is not there will never be."""
+    of, kept_key = reader.keys.of, reader.keys.single("kept")
+    for digests in reader.steps(sorted(kept)):
+        objects = [
+            json.loads(str(about))["object"] if about else "" for about in reader.client.hmget(kept_key, digests)
+        ]
+        with reader.client.pipeline(transaction=False) as pipe:
+            for name in objects:
+                pipe.exists(of("object", name))
+            there = pipe.execute()
+        for digest, name, is_there in zip(digests, objects, there, strict=True):
+            if name and not is_there:
+                remedy = "Upload it again with POST /v1/images."
+                look = Look("mend_object", (digest, name), "lost")
+                yield Finding("image", digest, "its bytes are not in Redis (any more)", remedy, look)
 
 
-def _in(value: Any) -> Iterator[str]:
-    """As `find_images` in jobs/lua/_images.lua."""
-    match value:
-        case dict():
-            for part in value.values():
-                yield from _in(part)
-        case list():
-            for part in value:
-                yield from _in(part)
-        case str():
-            if reference := _REFERENCE.fullmatch(value):
-                yield reference[1]
+def size_findings(reader: Reader) -> Iterator[Finding]:
+    """Whether the size of all images is that of each together: counted until nothing came or went meanwhile."""
+    client, kept, totals = reader.client, reader.keys.single("kept"), reader.keys.single("totals")
+    for _ in range(COUNTS):
+        before = int(client.hget(totals, "image_bytes") or 0), client.hlen(kept)
+        about: Any = dict(client.hscan_iter(kept, count=CHUNK))
+        size = sum(json.loads(each)["size"] for each in about.values())
+        if before == (int(client.hget(totals, "image_bytes") or 0), client.hlen(kept)):
+            if over := before[0] - size:
+                drift = Drift(totals, "image_bytes", over)
+                detail = f"the size of all images differs from a recount by {over:+d}"
+                yield Finding("image bytes", "all", detail, f"HINCRBY {totals} image_bytes {-over}", drifts=(drift,))
+            return

@@ -4,63 +4,72 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import redis
-
-from jobs.findings import CHUNK, Finding, chunks, ids_of
-from jobs.keys import Keys
+from jobs.findings import Finding, Look, Reader
 
 
-def label_findings(client: redis.Redis, keys: Keys) -> Iterator[Finding]:
-    """What is wrong with them. Raises redis-py's errors."""
-    for walk in (_Jobs(client, keys), _Batches(client, keys)):
-        yield from walk.labels()
+def lacking(reader: Reader, ids: Sequence[str]) -> Iterator[Finding]:
+    """Labels of these jobs without an entry. Raises redis-py's errors."""
+    return _Jobs(reader).lacking(ids)
+
+
+def label_findings(reader: Reader) -> Iterator[Finding]:
+    """What else looks wrong with labels: of batches, and all entries. Raises redis-py's errors."""
+    batches = _Batches(reader)
+    for ids in reader.steps(sorted(reader.names["batch"])):
+        yield from batches.lacking(ids)
+    for walk in (_Jobs(reader), batches):
         yield from walk.entries()
 
 
 class _Walk:
-    """`family`: of the index; `owners`: of the keys that only what may have labels has."""
+    """`family`: of the index; `kind`: as mend_label.lua says."""
 
-    family = owners = ""
+    family = kind = ""
 
-    def __init__(self, client: redis.Redis, keys: Keys) -> None:
-        self._client = client
-        self._keys = keys
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._client = reader.client
+        self._keys = reader.keys
 
     def read(self, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
         """When each was created, and its labels as JSON."""
         raise NotImplementedError
 
-    def labels(self) -> Iterator[Finding]:
+    def lacking(self, ids: Sequence[str]) -> Iterator[Finding]:
         """Labels without an entry."""
-        for ids in chunks(ids_of(self._client, self._keys, self.owners)):
-            asked = [
-                (each, created, self._keys.of(self.family, f"{name}={value}"))
-                for each, (created, labels) in zip(ids, self.read(ids), strict=True)
-                if created
-                for name, value in json.loads(labels or "{}").items()
-            ]
-            with self._client.pipeline(transaction=False) as pipe:
-                for each, _, key in asked:
-                    pipe.zscore(key, each)
-                scores = pipe.execute()
-            for (each, created, key), score in zip(asked, scores, strict=True):
-                if score != float(created):
-                    found = "has not got it" if score is None else "has another time"
-                    yield Finding("label", each, f"{key} {found}", f"ZADD {key} {created} {each}")
+        asked = [
+            (each, created, f"{name}={value}")
+            for each, (created, labels) in zip(ids, self.read(ids), strict=True)
+            if created
+            for name, value in json.loads(labels or "{}").items()
+        ]
+        with self._client.pipeline(transaction=False) as pipe:
+            for each, _, label in asked:
+                pipe.zscore(self._keys.of(self.family, label), each)
+            scores = pipe.execute()
+        for (each, created, label), score in zip(asked, scores, strict=True):
+            if score != float(created):
+                found = "has not got it" if score is None else "has another time"
+                remedy = f"ZADD {self._keys.of(self.family, label)} {created} {each}"
+                yield self._finding(each, label, found, remedy)
 
     def entries(self) -> Iterator[Finding]:
         """Entries without such a label."""
-        for label in ids_of(self._client, self._keys, self.family):
+        for label in sorted(self._reader.names[self.family]):
             name, _, value = label.partition("=")
             key = self._keys.of(self.family, label)
-            for ids in chunks(str(member) for member, _ in self._client.zscan_iter(key, count=CHUNK)):
+            for ids in self._reader.steps(self._reader.members(key)):
                 for each, (created, labels) in zip(ids, self.read(ids), strict=True):
                     if not created or json.loads(labels or "{}").get(name) != value:
-                        yield Finding("label", each, f"stands in {key}, but has no such label", f"ZREM {key} {each}")
+                        yield self._finding(each, label, "has it, though it has no such label", f"ZREM {key} {each}")
+
+    def _finding(self, each: str, label: str, found: str, remedy: str) -> Finding:
+        look = Look("mend_label", (self.kind, label, each), "label")
+        return Finding("label", each, f"{self._keys.of(self.family, label)} {found}", remedy, look)
 
 
 class _Jobs(_Walk):
-    family, owners = "labelled", "labels"
+    family, kind = "labelled", "job"
 
     def read(self, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
         with self._client.pipeline(transaction=False) as pipe:
@@ -72,7 +81,7 @@ class _Jobs(_Walk):
 
 
 class _Batches(_Walk):
-    family, owners = "grouped", "batch"
+    family, kind = "grouped", "batch"
 
     def read(self, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
         with self._client.pipeline(transaction=False) as pipe:

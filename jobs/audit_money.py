@@ -1,99 +1,83 @@
-"""The part of the audit that concerns money: what is reserved, what batches will cost, and the ledger of the days."""
+"""The part of the audit that concerns money spent: what results cost, and the ledger of the days."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
-import redis
+from jobs.findings import CHUNK, Drift, Finding, Look, Reader
 
-from jobs.findings import Finding, ids_of
-from jobs.keys import Keys
-from jobs.money import read_ledger
-from jobs.record import LANE
-from jobs.states import FINAL, HOLDS_SLOTS
-
-UNKNOWN = "?"
+#: Days that may still change: today, and the one before where it is midnight.
+MOVING = 2
+#: How often the days are added up, until none was forgotten meanwhile.
+COUNTS = 5
 
 
-@dataclass(slots=True)
-class Money:
-    """What the counters should say of the records that were read."""
+def spent_findings(reader: Reader, costs: Mapping[str, int]) -> Iterator[Finding]:
+    """Where less is counted than the stored results cost, in all ('') and by batch ('b…').
 
-    reserved: Counter[str] = field(default_factory=Counter)
-    #: Reserved by jobs of batches, whose key only the batch tells.
-    of_batches: Counter[str] = field(default_factory=Counter)
-    unfinished: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-
-    def add(self, job_id: str, fields: Mapping[str, str]) -> Iterator[Finding]:
-        """Count a record."""
-        state, batch = fields["s"], fields.get("b")
-        class_ = f"{fields['m']}|{fields.get('n', '1')}|{fields.get('V', '')}"
-        if batch is not None and state not in FINAL:
-            self.unfinished[batch][class_] += 1
-        amount = fields.get("R")
-        if amount is None:
-            return
-        if "w" not in fields and (fields.get("p") if state in FINAL else state) not in HOLDS_SLOTS:
-            yield Finding("reserved", job_id, f"has money reserved, though it is {state}", "HDEL its field R.")
-        if amount == UNKNOWN:
-            self.reserved[UNKNOWN + class_] += 1
-            return
-        self.reserved["l" + fields.get("w", fields.get("L", LANE))] += int(amount)
-        if batch is not None:
-            self.of_batches[batch] += int(amount)
-        elif "K" in fields:
-            self.reserved["k" + fields["K"]] += int(amount)
-
-    def findings(self, client: redis.Redis, keys: Keys) -> Iterator[Finding]:
-        """Where the counters differ from the records, or from one another."""
-        yield from self._reserved(client, keys)
-        yield from self._unfinished(client, keys)
-        yield from _ledger(client, keys)
-
-    def _reserved(self, client: redis.Redis, keys: Keys) -> Iterator[Finding]:
-        should = self.reserved.copy()
-        for batch, amount in self.of_batches.items():
-            should["b" + batch] += amount
-            if owner := client.hget(keys.of("batch", batch), "key"):
-                should["k" + str(owner)] += amount
-        key = keys.single("reserved")
-        told: Any = client.hgetall(key)
-        for who in {*told, *should}:
-            if over := int(told.get(who, 0)) - should[who]:
-                detail = f"what is reserved for {who} differs from its recount by {over:+d}"
-                yield Finding("reserved", who, detail, f"HINCRBY {key} '{who}' {-over}")
-
-    def _unfinished(self, client: redis.Redis, keys: Keys) -> Iterator[Finding]:
-        for batch in {*ids_of(client, keys, "batch"), *self.unfinished}:
-            key = keys.of("batch", batch)
-            fields: Any = client.hgetall(key)
-            told = {name[2:]: int(count) for name, count in fields.items() if name.startswith("c:")}
-            for class_ in {*told, *self.unfinished[batch]}:
-                if over := told.get(class_, 0) - self.unfinished[batch][class_]:
-                    detail = f"its unfinished jobs of the price {class_} differ from their recount by {over:+d}"
-                    yield Finding("expected", batch, detail, f"HINCRBY {key} 'c:{class_}' {-over}")
+    What a retry replaced and what was forgotten stays spent, so more may be counted. The counters are read after the
+    results: they may only have grown.
+    """
+    keys = reader.keys
+    for who, cost in costs.items():
+        key, id_ = (keys.of("batch", who[1:]), who[1:]) if who else (keys.single("totals"), "all")
+        told = reader.client.hget(key, "spent")
+        if (short := cost - int(told or 0)) > 0 and (not who or reader.client.exists(key)):
+            detail = f"stored results cost {short} nano-dollars more than were counted"
+            drift = Drift(key, "spent", -short)
+            yield Finding("spent", id_, detail, f"HINCRBY {key} spent {short}", drifts=(drift,))
 
 
-def _ledger(client: redis.Redis, keys: Keys) -> Iterator[Finding]:
-    total = 0
-    for day in ids_of(client, keys, "spent"):
-        ledger = read_ledger(client, keys, int(day))
-        should: Counter[str] = Counter()
-        for (lane, _, _, owner), entry in ledger.entries.items():
-            total += entry.nano
-            should["l" + lane] += entry.nano
-            if owner:
-                should["k" + owner] += entry.nano
-        for who in {*ledger.told, *should}:
-            if over := ledger.told[who] - should[who]:
-                key = keys.of("spent", day)
+def ledger_findings(reader: Reader) -> Iterator[Finding]:
+    """Where the sums of a day differ from its entries, or all days from what was spent in all."""
+    client, keys, totals = reader.client, reader.keys, reader.keys.single("totals")
+    for _ in range(COUNTS):
+        past = int(client.hget(totals, "past") or 0)
+        days = sorted({int(day) for day in reader.names["spent"] | set(reader.members(keys.single("days")))})
+        still, moving = days[:-MOVING], days[-MOVING:]
+        ledgers = {day: _flat(reader, day) for day in still}
+        with client.pipeline(transaction=True) as pipe:
+            pipe.hmget(totals, ["spent", "past"])
+            pipe.zrange(keys.single("days"), 0, -1)
+            for day in moving:
+                pipe.hgetall(keys.of("spent", str(day)))
+            (spent, now_past), listed, *fields = pipe.execute()
+        if int(now_past or 0) != past:
+            continue  # a day was forgotten meanwhile
+        ledgers.update(zip(moving, fields, strict=True))
+        yield from _judged(reader, ledgers, set(map(int, listed)), past, int(spent or 0))
+        return
+
+
+def _flat(reader: Reader, day: int) -> dict[str, str]:
+    key = reader.keys.of("spent", str(day))
+    return {str(name): str(value) for name, value in reader.client.hscan_iter(key, count=CHUNK)}
+
+
+def _judged(
+    reader: Reader, ledgers: Mapping[int, Mapping[str, str]], listed: set[int], past: int, spent: int
+) -> Iterator[Finding]:
+    keys, total = reader.keys, past
+    for day, fields in ledgers.items():
+        key, should, told = keys.of("spent", str(day)), Counter[str](), Counter[str]()
+        for name, value in fields.items():
+            if name[0] == "$":
+                lane, _, _, owner = name[1:].split("|", 3)
+                total += int(value)
+                should["l" + lane] += int(value)
+                if owner:
+                    should["k" + owner] += int(value)
+            elif name[0] in "lk":
+                told[name] = int(value)
+        for who in sorted({*told, *should}):
+            if over := told[who] - should[who]:
                 detail = f"what {who} spent differs from the entries by {over:+d} nano-dollars"
-                yield Finding("ledger", f"day {day}", detail, f"HINCRBY {key} '{who}' {-over}")
-        if client.zscore(keys.single("days"), day) is None:
-            yield Finding("ledger", f"day {day}", "is in no list of days", f"ZADD {keys.single('days')} {day} {day}")
-    key = keys.single("totals")
-    spent, past = (int(value or 0) for value in client.hmget(key, ["spent", "past"]))
-    if over := total + past - spent:
+                drift = Drift(key, who, over, absent=True)
+                yield Finding("ledger", f"day {day}", detail, f"HINCRBY {key} '{who}' {-over}", drifts=(drift,))
+        if fields and day not in listed:
+            remedy = f"ZADD {keys.single('days')} {day} {day}"
+            look = Look("mend_day", (str(day),), "day")
+            yield Finding("ledger", f"day {day}", "is in no list of days", remedy, look)
+    if over := total - spent:
         detail = f"its days together differ from what was spent in all by {over:+d} nano-dollars"
-        yield Finding("ledger", "all", detail, f"HINCRBY {key} past {-over}")
+        remedy = "Nothing by itself: it is not known which is right. Hold both against the provider's bill."
+        yield Finding("ledger", "all", detail, remedy)

@@ -1,85 +1,70 @@
 """The part of the audit that concerns waiting: the queues, those of them that take part in admission, their weights."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
 
-import redis
-
-from jobs.findings import CHUNK, Finding, chunks, ids_of
-from jobs.keys import Keys
+from jobs.findings import Finding, Look, Reader
+from jobs.scripts import Scripts
 from jobs.states import State
 
 
-def queue_findings(client: redis.Redis, keys: Keys) -> Iterator[Finding]:
-    """What is wrong with the queues, and with what is counted of them."""
-    waiting: Counter[str] = Counter()
-    weights: Counter[tuple[str, str]] = Counter()
-    taking_part = {
-        str(queue)
-        for place in ids_of(client, keys, "queues")
-        for queue, _ in client.zscan_iter(keys.of("queues", place), count=CHUNK)
-    }
-    capped = {str(queue) for queue, _ in client.zscan_iter(keys.single("capped"), count=CHUNK)}
-    for queue in {*ids_of(client, keys, "ready"), *taking_part}:
-        yield from _entries(client, keys, queue)
-        pool, level, name = queue.split("|", 2)
-        batch = name[1:] if name.startswith("b") else None
-        asked = ["paused", "do", "key", "weight"]
-        told: Any = client.hmget(keys.of("batch", batch), asked) if batch else [None] * len(asked)
-        paused, sweep, owner, weight = told
-        halted = paused is not None or sweep == "cancel"
-        length = client.zcard(keys.of("ready", queue))
-        if (queue in taking_part) != (length > 0 and not halted and queue not in capped):
-            detail = f"its queue {queue} takes part in admission, or does not, against its {length} jobs"
-            yield Finding("queue", batch or name[1:], detail, "Pause the batch and resume it; or enqueue a job to it.")
-        if not halted:
-            waiting[pool] += length
-        if queue in taking_part:
-            weights[pool, f"{level}|{(owner or '') if batch else name[1:]}"] += int(weight or 1)
-    yield from _pools(client, keys, waiting, weights)
+def entry_findings(reader: Reader) -> Iterator[Finding]:
+    """Jobs that seem to stand in a queue in which they do not wait."""
+    for queue in _queues(reader):
+        yield from _entries(reader, queue)
 
 
-def _pools(
-    client: redis.Redis, keys: Keys, waiting: Counter[str], weights: Counter[tuple[str, str]]
-) -> Iterator[Finding]:
-    for pool in {*ids_of(client, keys, "pool"), *waiting}:
-        key = keys.of("pool", pool)
-        fields: Any = client.hgetall(key)
-        if over := int(fields.get("ready", 0)) - waiting[pool]:
-            yield Finding(
-                "ready", f"pool {pool}", f"differs from its recount by {over:+d}", f"HINCRBY {key} ready {-over}"
-            )
-        told = {name: int(value) for name, value in fields.items() if "|" in name}
-        counted = {name: weight for (of, name), weight in weights.items() if of == pool}
-        for name in {*told, *counted}:
-            if over := told.get(name, 0) - counted.get(name, 0):
-                detail = f"the weights of {name} differ from their recount by {over:+d}"
-                yield Finding("weights", f"pool {pool}", detail, f"HINCRBY {key} '{name}' {-over}")
+def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
+    """Queues that take part in admission or do not, and counters of pools, against a recount in one step."""
+    of_pool: dict[str, list[str]] = defaultdict(list)
+    for queue in sorted(_queues(reader)):
+        of_pool[queue.partition("|")[0]].append(queue)
+    for pool in sorted({*reader.names["pool"], *of_pool}):
+        target, key = (pool, *of_pool[pool]), reader.keys.of("pool", pool)
+        for word in map(str, scripts.call("mend_pool", "0", *target)):
+            rule, _, what = word.partition(" ")
+            look = Look("mend_pool", target, word)
+            if rule == "queue":
+                detail = f"its queue {what} takes part in admission, or does not, against its jobs"
+                remedy = "Pause the batch and resume it; or enqueue a job to it."
+                yield Finding(rule, what.split("|", 2)[2][1:], detail, remedy, look)
+            else:
+                name, _, over = what.rpartition(" ")
+                detail = f"{name or 'the jobs that wait'}: differs from its recount by {over}"
+                remedy = f"HINCRBY {key} '{name or rule}' {-int(over)}"
+                yield Finding(rule, f"pool {pool}", detail, remedy, look)
 
 
-def _entries(client: redis.Redis, keys: Keys, queue: str) -> Iterator[Finding]:
-    key = keys.of("ready", queue)
-    for ids in chunks(str(member) for member, _ in client.zscan_iter(key, count=CHUNK)):
-        with client.pipeline(transaction=False) as pipe:
+def _queues(reader: Reader) -> set[str]:
+    """Those in which jobs wait, and those that take part in admission."""
+    places = reader.names["queues"]
+    return reader.names["ready"].union(*(reader.members(reader.keys.of("queues", place)) for place in places))
+
+
+def _entries(reader: Reader, queue: str) -> Iterator[Finding]:
+    key = reader.keys.of("ready", queue)
+    for ids in reader.steps(reader.members(key)):
+        with reader.client.pipeline(transaction=False) as pipe:
             for job_id in ids:
-                pipe.hgetall(keys.of("job", job_id))
+                pipe.hgetall(reader.keys.of("job", job_id))
             records = pipe.execute()
         for job_id, fields in zip(ids, records, strict=True):
-            wrong = ""
-            if not fields:
-                wrong = "there is no such job"
-            elif fields["s"] != State.QUEUED:
-                wrong = f"is {fields['s']}"
-            elif "w" in fields:
-                wrong = "is admitted already"
-            elif "H" in fields:
-                wrong = "is paused"
-            elif _queue_of(fields) != queue:
-                wrong = "belongs to another queue"
-            if wrong:
+            if wrong := _wrong(fields, queue):
                 remedy = f"ZREM {key} {job_id}; its alarm puts it where it belongs."
-                yield Finding("queue", job_id, f"waits for admission, but {wrong}", remedy)
+                look = Look("mend_queue", (queue, job_id), "queue")
+                yield Finding("queue", job_id, f"waits for admission, but {wrong}", remedy, look)
+
+
+def _wrong(fields: dict[str, str], queue: str) -> str:
+    if not fields:
+        return "there is no such job"
+    if fields["s"] != State.QUEUED:
+        return f"is {fields['s']}"
+    if "w" in fields:
+        return "is admitted already"
+    if "H" in fields:
+        return "is paused"
+    return "" if _queue_of(fields) == queue else "belongs to another queue"
 
 
 def _queue_of(fields: dict[str, str]) -> str:

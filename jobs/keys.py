@@ -25,6 +25,7 @@ SINGLE: Mapping[str, str] = {
     "pools": "pools",  # HASH pool → names of the lanes that admit from it, with spaces between
     "lanes": "lanes",  # SET names of the lanes that there have been
     "written": "written",  # STRING written where replicas are waited for, and never read
+    "repair": "repair",  # STRING who is correcting counters just now (jobs.mending)
     "wake": "wake",  # STRING a hint to admit is under way
     "ring": "ring",  # STRING a hint to reconcile is under way
     "revoked": "revoked",  # ZSET Celery id → µs of a revoke whose message may still come; bounded, kept for hours

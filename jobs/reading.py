@@ -43,6 +43,11 @@ class Reading:
         """The client and the names of the keys, for the audit."""
         return self._client, self._keys
 
+    @property
+    def scripts(self) -> Scripts:
+        """The verbs, for the audit."""
+        return self._scripts
+
     def ping(self) -> None:
         """Raise `StoreUnavailable` unless Redis answers and has the scripts."""
         self._scripts.ready()

@@ -1,12 +1,21 @@
 """Each invariant, broken by hand, is found; a healthy store has no finding."""
 
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from random import Random
+from threading import Event
 from typing import Any
 
 import pytest
+from redis.client import Pipeline
 
-from jobs.audit import audit
-from jobs.errors import StoreUnavailable
+from jobs import books
+from jobs import findings as findings_module
+from jobs.audit import Audit, audit, examine
+from jobs.errors import NotAllowed, StoreUnavailable
+from jobs.mending import Repair, RepairBusy, repair
 from jobs.order import BatchOptions, NewJob
 from jobs.record import Owed, Result
 from jobs.settings import Settings
@@ -14,6 +23,8 @@ from jobs.states import State
 from jobs.store import Store, connect
 
 P = "{b}:"
+#: As in conftest: the test holds the clock.
+CLOCK = "local function clock() return tonumber(redis.call('GET', KEYS[1]..'clock')) end\n"
 #: The ledger of the day on which the clock of these tests begins.
 DAY = "d:19675"
 
@@ -47,6 +58,8 @@ def busy(bench: Any, make: Callable[..., NewJob], priced: Callable[[str], Result
     store.park("latest", "a Celery id", "{}")
     for due in store.owing(["completed"]):
         store.delivered(due, Owed.NOTIFY)
+    for due in store.owing(["failed"]):
+        store.undelivered(due, Owed.NOTIFY, "it answered 404")
     return bench
 
 
@@ -92,6 +105,11 @@ BROKEN = {
     "a day's key": (("HINCRBY", P + DAY, "kshop", -1), "ledger", "day 19675"),
     "a day that is not listed": (("DEL", P + "days"), "ledger", "day 19675"),
     # indexes and queue
+    "in doubt, and in no index": (("ZREM", P + "doubts", "in_doubt"), "doubt", "in_doubt"),
+    "not in doubt, and in the index": (("ZADD", P + "doubts", 1, "later"), "doubt", "later"),
+    "in doubt, no job": (("ZADD", P + "doubts", 1, "ghost"), "doubt", "ghost"),
+    "given up, and in no index": (("ZREM", P + "undelivered", "failed"), "undelivered", "failed"),
+    "not given up, and in the index": (("ZADD", P + "undelivered", 1, "later"), "undelivered", "later"),
     "no index": (("ZREM", P + "s:failed", "failed"), "index", "failed"),
     "an index at another time": (("ZADD", P + "s:failed", 1, "failed"), "index", "failed"),
     "a second index": (("ZADD", P + "s:queued", 1, "failed"), "index", "failed"),
@@ -105,7 +123,12 @@ BROKEN = {
     "weights leak": (("HINCRBY", P + "p:", "1|", 1), "weights", "pool "),
     "a paused queue that takes part": (("HSET", P + "b:y", "paused", 1), "queue", "y"),
     "ready leaks": (("HINCRBY", P + "p:", "ready", 1), "ready", "pool "),
-    "a sweep begun that nobody makes": (("HSET", P + "b:y", "do", "retry"), "sweep", "y"),
+    "a sweep begun that nobody makes": (
+        ("HSET", P + "b:y", *("do", "retry", "only", '{"states":{}}', "pos", 0, "upto", 3, "many", 0)),
+        "sweep",
+        "y",
+    ),
+    "something begun, nobody knows what": (("HSET", P + "b:y", "do", "retry"), "sweep", "y"),
     "a sweep of nothing": (("ZADD", P + "sweeps", 1, "y"), "sweep", "y"),
     "a failure counted under no code": (("HINCRBY", P + "b:y", "x:1301", 1), "codes", "y"),
     # labels
@@ -121,12 +144,136 @@ BROKEN = {
 }
 
 
+#: What no record tells any more; the rest is mended.
+NOT_MENDED = {
+    "a batch without its record",
+    "a job forgotten by nobody",
+    "a member missing",
+    "a day spent too much",
+    "no request",
+    "something begun, nobody knows what",
+}
+
+
 @pytest.mark.parametrize(("command", "rule", "where"), BROKEN.values(), ids=BROKEN)
 def test_what_is_broken_is_found(busy: Any, command: tuple[Any, ...], rule: str, where: str) -> None:
     busy.raw.execute_command(*command)
+    before = busy.dump()
     findings = audit(busy.store)
     assert (rule, where) in {(finding.rule, finding.id) for finding in findings}
     assert all(finding.detail and finding.remedy for finding in findings)
+    assert busy.dump() == before
+
+
+@pytest.mark.parametrize("what", [what for what in BROKEN if what not in NOT_MENDED])
+def test_what_is_broken_is_mended(busy: Any, what: str) -> None:
+    command, rule, where = BROKEN[what]
+    sound = busy.dump()
+    busy.raw.execute_command(*command)
+    done = repair(busy.store)
+    assert (rule, where) in {(finding.rule, finding.id) for finding in done.mended}
+    assert done.left == Audit((), ())
+    mended = busy.dump()
+    if what not in MENDED_OTHERWISE:
+        assert mended == sound
+    # Once is enough
+    assert repair(busy.store) == Repair((), Audit((), ()))
+    assert busy.dump() == mended
+
+
+#: Where what is right is not what was there: an alarm rings at once, a counter is raised to what is known.
+MENDED_OTHERWISE = {
+    "a counter in the wrong state",
+    "unfinished, no alarm",
+    "at the provider though cancelled, no alarm",
+    "delivery owed, no alarm",
+    "a queue that takes no part",
+    "a paused queue that takes part",
+    "a message for nobody",
+    "a message that nobody would tell",
+    "a sweep begun that nobody makes",
+}
+
+
+@pytest.mark.parametrize("what", sorted(NOT_MENDED))
+def test_what_cannot_be_mended_is_told_and_left(busy: Any, what: str) -> None:
+    command, rule, where = BROKEN[what]
+    busy.raw.execute_command(*command)
+    done = repair(busy.store)
+    assert (rule, where) in {(finding.rule, finding.id) for finding in done.left.findings}
+    assert not any(finding.mendable for finding in done.left.findings)
+    assert all(finding.remedy for finding in done.left.findings)
+
+
+def test_a_job_without_an_alarm_goes_on_after_the_mend(bench: Any) -> None:
+    claim = bench.claimed("sending")
+    bench.put(State.IN_PROGRESS, "made")
+    bench.put(State.EXPIRED, "late", owed="n")
+    bench.raw.delete(P + "alarms")
+    repair(bench.store)
+    # Who is sending just now is left the time of a lease
+    assert bench.alarm("sending") == bench.store.settings.submit_lease
+    assert bench.store.started("sending", claim.fence, "t")
+    assert {due.job.id for due in bench.store.due(10).dues} == {"made", "late"}
+    assert bench.audit() == []
+
+
+def test_a_lost_image_can_be_uploaded_again_after_the_mend(bench: Any) -> None:
+    fox = bench.picture(b"a fox")
+    bench.images().put(fox)
+    bench.raw.hdel(P + "kept", fox.hash)
+    assert not repair(bench.store).left.findings
+    assert bench.images().put(fox)
+    assert bench.audit() == []
+
+
+def test_an_image_that_jobs_name_stays_while_its_count_is_mended(bench: Any, make: Callable[..., NewJob]) -> None:
+    fox = bench.picture(b"a fox")
+    bench.images().put(fox)
+    bench.store.enqueue([make("fox", f'{{"params":{{"image":"image:sha256:{fox.hash}"}}}}')])
+    sound = bench.dump()
+    bench.raw.hdel(P + "uses", fox.hash)
+    bench.raw.zadd(P + "images", {fox.hash: 1})
+    assert not repair(bench.store).left.findings
+    assert bench.dump() == sound
+
+
+def test_one_repair_at_a_time_corrects_counters(busy: Any) -> None:
+    busy.raw.hincrby(P + "lane:default", "slots", 2)
+    busy.raw.set(P + "repair", "another 1")
+    before = busy.dump()
+    with pytest.raises(RepairBusy):
+        repair(busy.store)
+    assert busy.dump() == before
+    busy.raw.delete(P + "repair")
+    assert repair(busy.store).left.findings == ()
+    assert not busy.raw.exists(P + "repair")
+
+
+def test_a_correction_is_made_once_although_its_answer_was_lost(busy: Any) -> None:
+    call = ("mend_counters", "", "me 1", 1000, P + "lane:default", "slots", -1, "0")
+    assert busy.store.scripts.call(*call) == "done"
+    before = busy.dump()
+    assert busy.store.scripts.call(*call) == "refused"
+    assert busy.dump() == before
+
+
+def test_a_repair_that_took_too_long_corrects_nothing_more(busy: Any) -> None:
+    verb = busy.store.scripts.call
+    assert verb("mend_counters", "", "me 1", 1000) == "done"
+    busy.raw.set(P + "repair", "another 1")  # mine was over
+    before = busy.dump()
+    assert verb("mend_counters", "me 1", "me 2", 1000, P + "lane:default", "slots", -1, "0") == "refused"
+    assert busy.dump() == before
+
+
+def test_records_of_a_later_version_are_left_alone(busy: Any) -> None:
+    busy.raw.hset(P + "j:in_progress", "Z", "1000")
+    busy.raw.zrem(P + "alarms", "in_progress", "later")
+    done = repair(busy.store)
+    assert [(finding.rule, finding.id) for finding in done.mended] == [("alarm", "later")]
+    assert busy.alarm("in_progress") is None
+    assert "later version" in done.left.unsure[0]
 
 
 def test_many_jobs_are_read_by_cursor(bench: Any, make: Callable[..., NewJob]) -> None:
@@ -137,23 +284,170 @@ def test_many_jobs_are_read_by_cursor(bench: Any, make: Callable[..., NewJob]) -
     assert [(finding.rule, finding.id) for finding in audit(bench.store)] == [("alarm", "j1234")]
 
 
-def test_a_move_under_way_is_no_finding(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given a job that is moved between the reading of its record and that of the lane, once
-    bench.job()
+def moving(bench: Any, monkeypatch: pytest.MonkeyPatch, move: Callable[[], object]) -> Store:
+    """A store whose audit meets a move between every two of its round trips."""
     client = connect("redis://127.0.0.1:1/0")
     client.connection_pool = bench.raw.connection_pool
-    store, moved = Store(client, Settings()), []
-    read = client.hgetall
+    store = Store(client, bench.store.settings, clock=CLOCK)
+    execute, send = client.execute_command, Pipeline.execute
+    busy: list[bool] = []
 
-    def move_first(key: str) -> Any:
-        if not moved:
-            moved.append(bench.claimed())
-        return read(key)
+    def after(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any, **options: Any) -> Any:
+            answer = call(*args, **options)
+            if not busy:
+                busy.append(True)
+                move()
+                busy.clear()
+            return answer
 
-    monkeypatch.setattr(client, "hgetall", move_first)
-    # Then the second look clears it
+        return called
+
+    monkeypatch.setattr(client, "execute_command", after(execute))
+    monkeypatch.setattr(Pipeline, "execute", after(send))
+    return store
+
+
+class Traffic:
+    """Calling it makes one change of the kinds that a busy service makes, drawn from a seed."""
+
+    KINDS = ("enqueue", "out", "out", "started", "finish", "finish", "cancel", "let_go", "fail", "halt", "late")
+
+    def __init__(self, bench: Any, job: Callable[[str], NewJob], result: Result) -> None:
+        self.bench, self.job, self.result = bench, job, result
+        self.draw = Random(7)
+        self.held: dict[str, Any] = {}
+        self.made = Counter[str]()
+        # Their next change leaves no trace in the stream.
+        self.cancelled = [claim.id for claim in bench.store.claim(bench.store.admit(12).ids)]
+        for job_id in self.cancelled:
+            bench.store.cancel(job_id)
+        self.admitted = list(bench.store.admit(12).ids)
+
+    def __call__(self) -> None:
+        kind = self.draw.choice(self.KINDS)
+        self.made[kind] += 1
+        if kind == "halt" and self.admitted:
+            self.bench.store.pause_job(self.admitted.pop())
+        if kind == "late" and self.cancelled:
+            self.bench.store.finish(self.cancelled.pop(), State.COMPLETED, self.result, "callback")
+        if kind == "enqueue":
+            self.bench.store.enqueue([self.job(f"new{self.made[kind]}")], f"batch{self.made[kind] % 3}")
+        elif kind == "out":
+            admitted = self.bench.store.admit(2).ids
+            self.held.update({claim.id: claim for claim in self.bench.store.claim(admitted)})
+            self.bench.store.admit(1)  # and nobody takes it
+        elif self.held and kind not in ("halt", "late"):
+            job_id, claim = self.draw.choice(sorted(self.held.items()))
+            with suppress(NotAllowed):
+                getattr(self, kind)(job_id, claim.fence)
+
+    def started(self, job_id: str, fence: int) -> None:
+        self.bench.store.started(job_id, fence, "t")
+
+    def finish(self, job_id: str, _fence: int) -> None:
+        self.bench.store.finish(job_id, State.COMPLETED, self.result, "callback")
+
+    def fail(self, job_id: str, _fence: int) -> None:
+        self.bench.store.finish(job_id, State.FAILED, Result(error={"code": "1301"}), "callback")
+
+    def cancel(self, job_id: str, _fence: int) -> None:
+        self.bench.store.cancel(job_id)
+
+    def let_go(self, job_id: str, fence: int) -> None:
+        self.bench.store.doubt(job_id, fence, "")
+        self.bench.store.requeue(job_id, fence, "")
+
+
+@pytest.mark.parametrize("drift", [0, 3], ids=["sound", "with a leak"])
+def test_counters_are_compared_exactly_while_everything_moves(
+    bench: Any,
+    make: Callable[..., NewJob],
+    priced: Callable[[str], Result],
+    monkeypatch: pytest.MonkeyPatch,
+    drift: int,
+) -> None:
+    fox = bench.picture(b"a fox")
+    bench.images().put(fox)
+    text = f'{{"params":{{"image":"image:sha256:{fox.hash}"}}}}'
+    for batch in range(3):
+        bench.store.enqueue([make(f"old{batch}-{n}", text, n=n % 3 + 1) for n in range(20)], f"batch{batch}")
+    bench.raw.hincrby(P + "lane:default", "slots", drift)
+    bench.raw.hincrby(P + "b:batch1", "queued", drift)
+    bench.raw.hincrby(P + "uses", fox.hash, drift)
+    expected = {("slots", "lane default"), ("batch", "batch1"), ("uses", fox.hash)} if drift else set()
+    traffic = Traffic(bench, lambda job_id: make(job_id, text), priced("0.25"))
+    store = moving(bench, monkeypatch, traffic)
+
+    found = examine(store)
+
+    assert set(traffic.made) == set(Traffic.KINDS)
+    assert sum(traffic.made.values()) > 30
+    assert found.unsure == ()
+    assert {(finding.rule, finding.id) for finding in found.findings} == expected
+    assert {(finding.rule, finding.id) for finding in repair(store).mended} == expected
+    monkeypatch.undo()
+    assert bench.audit() == []
+
+
+def test_a_leak_is_mended_and_nothing_else_found_under_a_running_load(
+    bench: Any, store: Store, make: Callable[..., NewJob], priced: Callable[[str], Result], in_thread: Any
+) -> None:
+    """Three threads make changes as fast as they can, on the wall clock, while everything is looked at."""
+    bench.raw.flushall()
+    over, numbers = Event(), count()
+
+    def work() -> None:
+        while not over.is_set():
+            batch = f"batch{next(numbers) % 4}"
+            store.enqueue([make(f"job{next(numbers)}", n=n + 1) for n in range(5)], batch)
+            for claim in store.claim(store.admit(6).ids):
+                if next(numbers) % 3:
+                    store.started(claim.id, claim.fence, "t")
+                    store.finish(claim.id, State.COMPLETED, priced("0.25"), "callback")
+                elif next(numbers) % 2:
+                    store.cancel(claim.id)
+                    store.finish(claim.id, State.FAILED, Result(error={"code": "1301"}), "callback")
+                else:
+                    store.doubt(claim.id, claim.fence, "")
+
+    threads = [in_thread(work) for _ in range(3)]
+    try:
+        for _ in range(3):
+            assert examine(store) == Audit((), ())
+        bench.raw.hincrby(P + "lane:default", "slots", 5)
+        bench.raw.hincrby(P + "b:batch1", "in_doubt", -1)
+        done = repair(store)
+        assert {(finding.rule, finding.id) for finding in done.mended} == {
+            ("slots", "lane default"),
+            ("batch", "batch1"),
+        }
+        assert done.left == Audit((), ())
+    finally:
+        over.set()
+        for thread in threads:
+            thread(timeout=30)
     assert audit(store) == []
-    assert moved
+
+
+def test_a_store_that_moves_too_much_to_be_compared_says_so(
+    bench: Any, make: Callable[..., NewJob], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.store.enqueue([make("fox")], "x")
+    bench.raw.hincrby(P + "b:x", "queued", 1)
+    monkeypatch.setattr(books, "MOST_AT_ONCE", 0)
+    bench.claimed("fox")
+    bench.store.cancel("fox")
+    assert P + "b:x" in examine(bench.store).unsure
+
+
+def test_a_pause_is_made_after_each_step(bench: Any, make: Callable[..., NewJob], monkeypatch: Any) -> None:
+    bench.store.enqueue([make(f"j{number}") for number in range(1200)])
+    paused: list[float] = []
+    monkeypatch.setattr(findings_module.time, "sleep", paused.append)
+    assert audit(bench.store, pause=0.25) == []
+    assert len(paused) >= 3
+    assert set(paused) == {0.25}
 
 
 def test_redis_away() -> None:

@@ -1,0 +1,13 @@
+-- Correct counters by what they are off. Lawful changes move a counter and what it counts together, so that this stays
+-- the same whatever goes on. Only one may do so at a time, who also counts under this lock, and each call only once.
+-- ARGV: the lock as it is ('': free), as it is to be ('': free again), ms for which it then holds, then key, field, by how
+--       much, '1' where zero is written as absence ...
+-- Returns: 'done' | 'refused' (another has it, it is over, or this very call has been made)
+if #ARGV < 3 or #ARGV % 4 ~= 3 then error('expected 3 arguments and 4 for each counter') end
+if (redis.call('GET', KEY.repair) or '') ~= ARGV[1] then return 'refused' end
+if ARGV[2] == '' then redis.call('DEL', KEY.repair) else redis.call('SET', KEY.repair, ARGV[2], 'PX', ARGV[3]) end
+for i = 4, #ARGV, 4 do
+  local is = redis.call('HINCRBY', ARGV[i], ARGV[i + 1], ARGV[i + 2])
+  if is == 0 and ARGV[i + 3] == '1' then redis.call('HDEL', ARGV[i], ARGV[i + 1]) end
+end
+return 'done'
