@@ -46,3 +46,36 @@ def test_where_it_cannot_be_checked_it_does_not_say_that_all_is_well(audited: An
     answer = audited(url=url)
     assert answer.exit_code == 2
     assert said in answer.output
+
+
+def test_a_repair_is_told_and_leaves_nothing(audited: Any, store: Store) -> None:
+    client, keys = store.access
+    client.zrem(keys.single("alarms"), "fox")
+    client.hset(keys.of("lane", "default"), "slots", 3)
+    answer = audited("--repair")
+    assert answer.exit_code == 0
+    assert "Everything that was found is mended." in answer.output
+    assert "fox" in answer.output
+    assert "lane default" in answer.output
+    assert audited().output == "Every invariant holds.\n"
+
+
+def test_a_repair_says_what_it_could_not_mend(audited: Any, store: Store) -> None:
+    client, keys = store.access
+    client.zrem(keys.single("alarms"), "fox")
+    client.delete(keys.of("text", "fox"))
+    answer = audited("--repair", "--json", "--pause", "1")
+    assert answer.exit_code == 1
+    said = [json.loads(line) for line in answer.output.splitlines()]
+    assert [(each["rule"], each["mendable"], each["mended"]) for each in said] == [
+        ("alarm", True, True),
+        ("request", False, False),
+    ]
+
+
+def test_two_repairs_do_not_mix(audited: Any, store: Store) -> None:
+    client, keys = store.access
+    client.set(keys.single("repair"), "another 1")
+    answer = audited("--repair")
+    assert answer.exit_code == 2
+    assert "Another repair" in answer.output
