@@ -45,6 +45,15 @@ def owing(b: Any) -> Any:
     return due
 
 
+def broken(command: str, key: str, *rest: Any) -> Callable[[Any], Any]:
+    """A waiting job, and something that does not agree with it."""
+    return lambda b: (b.job(), b.raw.execute_command(command, "{b}:" + key, *rest))
+
+
+def mend(*call: Any) -> Callable[[Any, Any], Any]:
+    return lambda b, _: b.store.scripts.call(*call)
+
+
 def given_up(b: Any) -> None:
     b.store.undelivered(owing(b), Owed.NOTIFY, "it answered 404")
 
@@ -96,6 +105,24 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "image_lost": (lambda b: (image(b), b.stored.clear())[0], read_lost),
     "images_gone": (lambda b: (image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
     "images_old": (lambda b: (image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
+    "mend_counters": (
+        broken("HINCRBY", "lane:default", "slots", 1),
+        mend("mend_counters", "", "me 1", 60_000, "{b}:lane:default", "slots", -1, "0"),
+    ),
+    "mend_day": (broken("HSET", "d:19675", "ldefault", 0), mend("mend_day", "1", "19675")),
+    "mend_image": (
+        lambda b: (each := image(b), b.raw.zrem("{b}:images", each.hash))[0],
+        lambda b, each: b.store.scripts.call("mend_image", "1", each.hash),
+    ),
+    "mend_job": (broken("ZREM", "alarms", "fox"), mend("mend_job", "1", 60_000_000, "fox")),
+    "mend_label": (broken("ZADD", "y:shop=rome", 1, "fox"), mend("mend_label", "1", "job", "shop=rome", "fox")),
+    "mend_object": (image, lambda b, each: b.store.scripts.call("mend_object", "1", each.hash, each.object)),
+    "mend_pool": (broken("HINCRBY", "p:", "ready", 1), mend("mend_pool", "1", "", "|1|k")),
+    "mend_queue": (
+        broken("ZADD", "q:|1|bx", 1, "fox"),
+        mend("mend_queue", "1", "|1|bx", "fox"),
+    ),
+    "mend_sweep": (broken("ZADD", "sweeps", 1, "x"), mend("mend_sweep", "1", "x")),
     "nudge": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.nudge("fox", look=True)),
     "park": (lambda b: b.job(), lambda b, _: b.store.park("fox", "task-1", "{}")),
     "pause": (lambda b: batch(b, "a"), lambda b, _: b.store.pause("x")),
@@ -125,6 +152,7 @@ READS: dict[str, Callable[[Any], Any]] = {
     "list": lambda b: b.store.page(),
     "owners": lambda b: b.store.owners(["fox"]),
     "parked": lambda b: b.store.parked("fox"),
+    "recount": lambda b: b.store.scripts.call("recount", "0-0", 1, 100, '["fox"]', '[["{b}:lane:default"]]'),
     "stuck": lambda b: b.store.stuck(60.0, 5),
     "waits": lambda b: b.store.explained(b.store.get("fox")),
 }
