@@ -84,6 +84,10 @@ class Door:
         key_id = sessions.key()
         return self._keys.of_id(key_id) if key_id else None
 
+    def still_opens(self, who: Caller) -> bool:
+        """Whether the key of somebody who was let in opens anything yet. Raises `StoreUnavailable`."""
+        return self._keys.of_id(who.key) is not None
+
     def _address(self) -> Address | None:
         """Where the request comes from; the audit log says it, too."""
         forwarded_for = request.headers.get("X-Forwarded-For", "")

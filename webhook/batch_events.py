@@ -10,10 +10,11 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from jobs.access import Scope
-from jobs.errors import JobsError
+from jobs.errors import BatchNotFound, JobsError
 from jobs.shown import shown_batch
 from jobs.summary import Batch
 from schemas.views import BatchView
+from webhook.auth import caller, door
 from webhook.openapi import operation
 from webhook.services import services
 from webhook.views import encode
@@ -44,8 +45,8 @@ def events(batch_id: str) -> Response:
 
     Server-sent events whose data is the batch's view: `progress` at once, and then whenever its counts have changed, at
     most once a second; `done`, and the end, when all its jobs have ended. Comments in between show that the connection
-    stands. A stream that ends without `done` (after 15 minutes at the latest) is asked for again, as an EventSource
-    does by itself.
+    stands. A stream that ends without `done` (after 15 minutes at the latest, or with its key) is asked for again, as
+    an EventSource does by itself.
     """
     shared = services()
     batch = shared.store.batch(batch_id)
@@ -53,7 +54,14 @@ def events(batch_id: str) -> Response:
         return Response(status=204)  # an EventSource comes back until it is told this
     seat = shared.events.one()
     seat.__enter__()
-    stream = Response(progress(batch, lambda: shared.store.batch(batch_id)), content_type=EVENTS)
+    who, keys = caller(), door()
+
+    def look() -> Batch:
+        if not keys.still_opens(who):
+            raise BatchNotFound(batch_id)
+        return shared.store.batch(batch_id)
+
+    stream = Response(progress(batch, look), content_type=EVENTS)
     # Proxies that gather an answer up (nginx) would keep it until its end.
     stream.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     stream.call_on_close(lambda: seat.__exit__(None, None, None))

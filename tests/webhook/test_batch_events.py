@@ -3,8 +3,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
+from jobs.access import KeyRing, Scope
 from jobs.errors import BatchNotFound, StoreUnavailable
 from jobs.store import Store
 from jobs.summary import Batch
@@ -120,3 +122,14 @@ def test_seats_are_limited_and_given_back(client: FlaskClient, foxes: Store) -> 
 
 def test_a_thread_is_left_for_a_callback() -> None:
     assert gunicorn_conf.threads > services.WAITS + services.STREAMS + services.EVENTS
+
+
+def test_a_stream_ends_with_its_key(app: Flask, foxes: Store) -> None:
+    ring = KeyRing(*foxes.access)
+    key, secret = ring.add("boss", [Scope.ADMIN])
+    with app.test_client().get("/v1/batches/b/events", headers={"Authorization": f"Bearer {secret}"}) as stream:
+        events = iter(stream.response)
+        assert "progress" in str(next(events))
+        ring.revoke(key.id)
+        # It would go on for as long as the batch does.
+        assert list(events) == []
