@@ -394,6 +394,7 @@ def batch_retried(t: Turn) -> None:
 CASES: Mapping[str, Mapping[Scenario, str]] = {
     "submit": {
         one_job: "admit messages.submit claim provider.submit started ack",
+        polled: "claim provider.submit started ack",
         image_inside: "image_known",
         image_lost: "image_lost finish",
         answer_lost: "doubt",
