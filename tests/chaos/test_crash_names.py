@@ -55,6 +55,8 @@ WRITTEN = {
         "self._client.evalsha": "the verbs",
         "self._client.script_exists": "(a look)",
         "pipe.evalsha": "the verbs",
+        "pipe.set": "(a mark that only replicas are waited for by)",
+        "pipe.wait": "(waits)",
         "pipe.script_load": "(a server that knows the verbs has no more than before)",
     },
 }
