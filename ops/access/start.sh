@@ -5,15 +5,17 @@ set -eu
 umask 077
 here=$(dirname "$0")
 users=${TMPDIR:-/tmp}/users.acl
-awk '
+# Since 7.2 a client says which library it uses. Older servers do not know the word, and would not start with it.
+version=$(redis-server --version | sed 's/.*v=\([0-9]*\)\.\([0-9]*\).*/\1\2/')
+[ "$version" -ge 72 ] && more=" +client|setinfo" || more=
+more=$more awk '
   /^#/ || !NF { next }
   $4 == ">PASSWORD" {
     name = "BOOMERANG_REDIS_PASSWORD_" toupper($2)
     if (ENVIRON[name] == "") { print name ": must be set" > "/dev/stderr"; exit 1 }
     $4 = ">" ENVIRON[name]
   }
-  # Since 7.2 a client says which library it uses. Older servers do not know the word, and would not start with it.
-  { sub(/\+client\|setname/, "& +client|setinfo"); print }
+  { sub(/\+client\|setname/, "&" ENVIRON["more"]); print }
 ' "$here/$1.acl" > "$users"
 shift
 exec redis-server --aclfile "$users" "$@"

@@ -174,7 +174,7 @@ def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for:
     words = [word.replace("/access/", f"{ROOT}/ops/access/") for word in command(server)]
     port = free_port()
     (tmp_path / "redis-server").symlink_to(find_binary())
-    env = environment(server) | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
+    env = os.environ | environment(server) | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
     words += ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path)]
     with subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL) as process:
         try:

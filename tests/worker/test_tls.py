@@ -1,0 +1,109 @@
+"""Jobs, messages and results over TLS, as docs/operations.md says it, on a Redis that speaks nothing else."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+
+from jobs.order import NewJob
+from jobs.settings import Settings as JobsSettings
+from jobs.states import State
+from jobs.store import Store, connect
+from ops import redis_server
+from tests.worker.conftest import environment
+from webhook.messages import Messages
+from webhook.settings import Settings as WebhookSettings
+
+pytestmark = pytest.mark.stack
+WaitFor = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Encrypted:
+    """A Redis behind TLS. `state`, `celery`: its URL for the jobs, and for broker and results; `ca`: who vouches."""
+
+    state: str
+    celery: str
+    port: int
+
+
+def openssl(folder: Path, *words: str) -> None:
+    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+
+def certificate(folder: Path) -> None:
+    """An authority of our own, and what it says of this machine."""
+    key = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
+    openssl(folder, "req", "-x509", *key, "-subj", "/CN=test", "-keyout", "ca.key", "-out", "ca.pem")
+    openssl(folder, "req", *key[:-2], "-subj", "/CN=localhost", "-keyout", "redis.key", "-out", "redis.csr")
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    signed = ("x509", "-req", "-in", "redis.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
+    openssl(folder, *signed, "-extfile", "names", "-out", "redis.pem")
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make certificates with")
+    folder, port, password = tmp_path_factory.mktemp("tls"), redis_server.free_port(), "a-password"
+    certificate(folder)
+    options = {
+        "port": "0", "tls-port": str(port), "bind": "127.0.0.1", "requirepass": password, "save": "",
+        "tls-cert-file": "redis.pem", "tls-key-file": "redis.key", "tls-ca-cert-file": "ca.pem",
+        "tls-auth-clients": "no",
+    }  # fmt: skip
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    process = subprocess.Popen(
+        [redis_server.find_binary(), *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout
+    try:
+        url = f"rediss://:{password}@localhost:{port}/0?ssl_ca_certs={folder / 'ca.pem'}"
+        if not redis_server._comes_up(process, url):
+            said = process.stdout.read()
+            # It does not know the options.
+            pytest.skip("this redis-server was built without TLS") if b"tls-" in said else pytest.fail(said.decode())
+        yield Encrypted(url, f"{url}&ssl_cert_reqs=required", port)
+    finally:
+        redis_server.stop(process)
+        process.stdout.close()
+
+
+def test_a_job_there_and_back(encrypted: Encrypted, processes: Any, simulator: Any, wait_for: WaitFor) -> None:
+    urls = {"BOOMERANG_BROKER_URL": encrypted.celery, "BOOMERANG_RESULT_URL": encrypted.celery}
+    env = {**environment(encrypted.state, simulator.url), **urls}
+    for process in ("worker", "beat"):
+        processes.start(env, process)
+    # By the webhook's way
+    settings = WebhookSettings.from_env(env)
+    with connect(settings.redis_url) as client:
+        store = Store(client, JobsSettings())
+        store.enqueue([NewJob(id="fox", text='{"model":"kirin_image_omni","params":{"prompt":"a fox"}}', model="m")])
+        assert Messages(settings).send("boomerang.submit")
+        wait_for(lambda: store.get("fox").state.final, 40, "the job ends")
+        assert store.get("fox").state is State.COMPLETED
+    # And by Celery's
+    producer = Celery("shop", broker=encrypted.celery, backend=encrypted.celery, set_as_current=False)
+    request = {"model": "kirin_image_omni", "prompt": "a fox"}
+    assert producer.send_task("boomerang.generate", kwargs=request, queue="celery").get(timeout=40)["output"]
+    producer.backend.result_consumer.stop()
+    producer.backend.result_consumer._pubsub = None
+    producer.close()
+
+
+def test_an_authority_that_nobody_knows_is_not_believed(encrypted: Encrypted) -> None:
+    stranger = connect(encrypted.state.partition("?")[0])
+    with stranger, pytest.raises(redis.ConnectionError, match=r"(?i)certificate"):
+        stranger.ping()
+
+
+def test_nothing_else_is_spoken(encrypted: Encrypted) -> None:
+    plain = connect(f"redis://:a-password@127.0.0.1:{encrypted.port}/0")
+    with plain, pytest.raises(redis.ConnectionError):
+        plain.ping()
