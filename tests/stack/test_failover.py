@@ -18,7 +18,7 @@ from ops.stack import LocalStack, Options
 from tests.sentinels import MASTER, PASSWORD, SENTINEL_PASSWORD, Watched, watched
 from tests.stack.judge import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 WaitFor = Callable[..., None]
 
 PAGE = (Path(__file__).parents[2] / "docs" / "celery.md").read_text("utf-8")
@@ -79,7 +79,7 @@ class Running:
         return cast("Celery", namespace["app"])
 
     def promise_is_kept(self, batch: str, count: int = JOBS) -> None:
-        self.wait_for(lambda: self.done(batch), 100, "every accepted job ends")
+        self.wait_for(lambda: self.done(batch), 150, "every accepted job ends")
         promise_is_kept(outcome_of(self.stack, self.store, self.client, batch, self.wait_for), count)
 
     def done(self, batch: str) -> bool:

@@ -16,7 +16,7 @@ from ops.stack import LocalStack, Options
 from tests.rabbitmq import running as running_node
 from tests.stack.judge import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 WaitFor = Callable[..., None]
 
 JOBS, MESSAGES = 60, 20
@@ -75,7 +75,7 @@ def test_the_node_is_killed_in_mid_run(kind: str, tmp_path: Path, wait_for: Wait
             node.start()
         finally:
             os.kill(worker, signal.SIGCONT)
-        wait_for(lambda: all(store.get_many(ids)), 40, "every message is acted upon")
+        wait_for(lambda: all(store.get_many(ids)), 60, "every message is acted upon")
         wait_for(lambda: all(job and job.state.final for job in store.get_many(ids)), 90, "they end")
         wait_for(lambda: store.batch("storm").done, 90, "every accepted job ends")
         promise_is_kept(outcome_of(stack, store, client, "storm", wait_for), JOBS)
