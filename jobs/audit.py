@@ -63,7 +63,7 @@ def examine(store: Store, *, pause: float = 0.0) -> Audit:
 
 def _examine(store: Store, reader: Reader) -> Audit:
     books = Books(reader, store.scripts, putback=PUT_BACK)
-    reader.on_step = books.follow
+    reader.on_step = books.keep_up
     costs = Counter[str]()
     in_redis = store.settings.image_store == IN_REDIS
     suspects: list[Finding] = []
@@ -164,7 +164,11 @@ def _entries(store: Store, reader: Reader) -> Iterator[Finding]:
         single("undelivered"): ("undelivered", None),
         **{of("state", state): ("index", state) for state in State},
     }
-    for key, (rule, state) in indexes.items():
+    with reader.client.pipeline(transaction=False) as pipe:
+        for key in indexes:
+            pipe.exists(key)
+        there = pipe.execute()
+    for key, (rule, state) in (each for each, is_there in zip(indexes.items(), there, strict=True) if is_there):
         for ids in reader.steps(reader.members(key)):
             for job_id, (stands, _) in zip(ids, _states(reader, ids), strict=True):
                 if stands is None or (state is not None and stands != state):
@@ -191,8 +195,12 @@ def _states(reader: Reader, ids: Sequence[str]) -> list[tuple[str | None, str | 
 def _sweeps(reader: Reader) -> Iterator[Finding]:
     sweeps = reader.keys.single("sweeps")
     sweeping = set(reader.members(sweeps))
-    for batch in {*reader.names["batch"], *sweeping}:
-        if reader.client.hexists(reader.keys.of("batch", batch), "do") != (batch in sweeping):
+    for batches in reader.steps(sorted({*reader.names["batch"], *sweeping})):
+        with reader.client.pipeline(transaction=False) as pipe:
+            for batch in batches:
+                pipe.hexists(reader.keys.of("batch", batch), "do")
+            begun = pipe.execute()
+        for batch in (batch for batch, is_begun in zip(batches, begun, strict=True) if is_begun != (batch in sweeping)):
             detail = "a cancel or retry of it is begun, but not under way, or the other way round"
             remedy = f"ZADD {sweeps} 0 {batch}: what is left is then done."
             yield Finding("sweep", batch, detail, remedy, Look("mend_sweep", (batch,), "sweep"))

@@ -41,8 +41,8 @@ def ledger_findings(reader: Reader) -> Iterator[Finding]:
             for day in moving:
                 pipe.hgetall(keys.of("spent", str(day)))
             (spent, now_past), listed, *fields = pipe.execute()
-        if int(now_past or 0) != past:
-            continue  # a day was forgotten meanwhile
+        if int(now_past or 0) != past or not {*map(int, listed)} <= {*days}:
+            continue  # a day was forgotten meanwhile, or has begun
         ledgers.update(zip(moving, fields, strict=True))
         yield from _judged(reader, ledgers, set(map(int, listed)), past, int(spent or 0))
         return

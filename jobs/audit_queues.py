@@ -19,9 +19,11 @@ def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
     of_pool: dict[str, list[str]] = defaultdict(list)
     for queue in sorted(_queues(reader)):
         of_pool[queue.partition("|")[0]].append(queue)
-    for pool in sorted({*reader.names["pool"], *of_pool}):
-        target, key = (pool, *of_pool[pool]), reader.keys.of("pool", pool)
-        for word in map(str, scripts.call("mend_pool", "0", *target)):
+    targets = [(pool, *of_pool[pool]) for pool in sorted({*reader.names["pool"], *of_pool})]
+    answers = scripts.calls([("mend_pool", "0", *target) for target in targets]) if targets else []
+    for target, words in zip(targets, answers, strict=True):
+        pool, key = target[0], reader.keys.of("pool", target[0])
+        for word in map(str, words):
             rule, _, what = word.partition(" ")
             look = Look("mend_pool", target, word)
             if rule == "queue":

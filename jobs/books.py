@@ -10,6 +10,7 @@ provider, or that are being looked for at several accounts. Those few are always
 
 import json
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,8 @@ from jobs.states import FINAL, HOLDS_SLOTS, State
 MOST_AT_ONCE = 5_000
 #: Changed records that are left to the last step, and how often they are read before that.
 FEW, ROUNDS = 500, 20
+#: How often (seconds) the stream of changes is read, which keeps the last CHANGES_KEPT.
+FOLLOW = 0.05
 #: Hashes of counters that one last step compares.
 HASHES = 100
 #: Bytes of an error code that a batch counts by; longer ones are counted together.
@@ -61,6 +64,7 @@ class Books:
         newest: Any = self._client.xrevrange(self._keys.single("changes"), count=1)
         self._last = newest[0][0] if newest else "0-0"
         self._lost = False
+        self._next = 0.0
         listed: Any = self._client.zrange(self._keys.single("batches"), 0, -1)
         for batches in chunks(iter(listed)):
             with self._client.pipeline(transaction=False) as pipe:
@@ -75,8 +79,13 @@ class Books:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
+    def keep_up(self) -> None:
+        """Follow the changes, if it is time: the stream is short. To be called often."""
+        if time.monotonic() >= self._next:
+            self.follow()
+
     def follow(self) -> None:
-        """Note which jobs have changed since the last call. To be called often: the stream is short."""
+        """Note which jobs have changed since the last call."""
         stream = self._keys.single("changes")
         read, oldest = 0, ""
         while rows := self._entries(stream):
@@ -85,6 +94,7 @@ class Books:
             self._last, read = rows[-1][0], read + len(rows)
         if read >= CHANGES_KEPT // 2:
             self._lost = True  # some may have gone unread
+        self._next = time.monotonic() + FOLLOW
 
     def _entries(self, stream: str) -> Any:
         return self._client.xrange(stream, min=f"({self._last}", count=CHUNK)
