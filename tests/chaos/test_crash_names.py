@@ -55,8 +55,8 @@ WRITTEN = {
         "self._client.evalsha": "the verbs",
         "self._client.script_exists": "(a look)",
         "pipe.evalsha": "the verbs",
-        "pipe.set": "(a mark that only replicas are waited for by)",
-        "pipe.wait": "(waits)",
+        "pipe.set": "(part of a verb's round trip: its replicas have it too)",
+        "pipe.wait": "(the same)",
         "pipe.script_load": "(a server that knows the verbs has no more than before)",
     },
 }
