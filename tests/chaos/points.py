@@ -57,7 +57,7 @@ VERBS = frozenset(
 )
 READING_VERBS = frozenset(verb for verb in VERBS if not _writes(verb))
 #: Verbs that neither worker nor webhook calls, but the commands of `boomerang-server`.
-BY_HAND = frozenset(verb for verb in VERBS if verb.startswith("mend_")) | words("recover recount redeliver settle")
+BY_HAND = words("recount recover redeliver settle") | {verb for verb in VERBS if verb.startswith("mend_")}
 #: Whatever is asked of the provider may get lost on the way; `close` closes connections.
 PROVIDER = frozenset(public(Provider) - {"close"})
 MESSAGES = frozenset(public(worker.messages.Messages))
