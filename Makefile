@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# Tests wait more than they compute. A file stays in one process, with what it has set up; PARALLEL= for one after another.
+PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile
 .DEFAULT_GOAL := help
 .PHONY: help demo up test chaos lint bench lock clean
 
@@ -17,7 +19,7 @@ up: $(STAMP) ## run the whole service on this machine until Ctrl-C
 	@$(BIN)/boomerang-server up $(ARGS)
 
 test: $(STAMP) ## run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 chaos: $(STAMP) ## put the whole stack through every fault, and fuzz its API, at length (CHAOS_SEEDS=1,2,3; about an hour)
 	@$(BIN)/python -m pytest tests/chaos tests/webhook/test_fuzz_*.py -m 'chaos or not chaos' $(ARGS)
