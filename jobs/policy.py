@@ -17,6 +17,8 @@ ATTEMPT_CAP = 300.0
 MOST_TRIES = 8
 #: Looks that must find nothing before a task counts as absent (DESIGN: at least two).
 LOOKS_BEFORE_ABSENT = 2
+#: Between two looks of which the first came after the grace.
+AFTER_GRACE = 0.5
 DELIVERY_BASE = 2.0
 DELIVERY_CAP = 3600.0
 #: Tries of a notification before it is given up: with the waits above, about a day.
@@ -41,12 +43,15 @@ def next_poll(polls: int, settings: Settings, random: float) -> float:
     return backoff(min(settings.poll_first, settings.poll_max), settings.poll_max, polls + 1, random)
 
 
-def next_look(looks: int, settings: Settings, random: float) -> float:
+def next_look(looks: int, settings: Settings, random: float, doubtful_for: float = 0.0) -> float:
     """How long until the next look for a task in doubt, after that many that found nothing.
 
-    Two looks at least fall into the grace period, so that a task that is merely slow to appear is not sent again.
+    Two looks at least fall into the grace period, so that a task that is merely slow to appear is not sent again. Where
+    the grace was over at the first one already, only an answer that was wrong is left to be guarded against.
     """
     soon = max(settings.lookup_grace / 2, 0.2)
+    if looks < LOOKS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace:
+        return min(AFTER_GRACE, soon)
     return soon if looks < LOOKS_BEFORE_ABSENT else backoff(soon, max(settings.poll_max, soon), looks - 1, random)
 
 

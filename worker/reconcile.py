@@ -213,7 +213,8 @@ class Reconciler:
             log.info("job %s: absent after %d looks in %.1f s, not created", job.id, looks, due.doubtful_for)
             self._store.requeue(job.id, job.fence, f"not at the provider after {looks} looks", heard=Heard.ANSWER)
             return
-        self._store.again(due, next_look(looks, self._settings, _random()), heard=Heard.ANSWER)
+        pause = next_look(looks, self._settings, _random(), due.doubtful_for)
+        self._store.again(due, pause, heard=Heard.ANSWER)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job

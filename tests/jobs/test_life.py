@@ -469,7 +469,7 @@ class Life(RuleBasedStateMachine):
         elif doubtful and not job.exists and absent_beyond_doubt(job.looks + 1, due.doubtful_for, SETTINGS):
             self.again(lambda: store.requeue(job.id, job.fence, "absent", heard=Heard.ANSWER), twice=twice)
         elif doubtful:
-            self.again(lambda: store.again(due, next_look(job.looks + 1, SETTINGS, 0.5)), twice=twice)
+            self.again(lambda: store.again(due, next_look(job.looks + 1, SETTINGS, 0.5, due.doubtful_for)), twice=twice)
         elif due.overdue:
             self.again(lambda: store.expire(due, SETTINGS.poll_max), twice=twice)
         else:

@@ -62,6 +62,11 @@ def test_next_look(looks: int, grace: float, random: float, wait: float) -> None
     assert policy.next_look(looks, Settings(lookup_grace=grace, poll_max=30), random) == wait
 
 
+@pytest.mark.parametrize(("seconds", "wait"), [(9.99, 5.0), (10.0, policy.AFTER_GRACE), (3600.0, policy.AFTER_GRACE)])
+def test_after_the_grace_the_second_look_comes_soon(seconds: float, wait: float) -> None:
+    assert policy.next_look(1, Settings(lookup_grace=10, poll_max=30), 0.999, seconds) == wait
+
+
 @pytest.mark.parametrize(
     ("looks", "seconds", "absent"),
     [
