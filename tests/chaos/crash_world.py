@@ -166,6 +166,9 @@ class World:
             qos.__dict__["visibility_timeout"] = -1
             while self.store.access[0].zcard("unacked_index"):
                 qos.restore_visible(num=1000, interval=1)
+        # By then Celery's claim of a chord's end, which a worker may have died with, has run out, too.
+        if claims := list(self.store.access[0].scan_iter("celery-taskset-meta-*.c", count=1000)):
+            self.store.access[0].delete(*claims)
 
     # --- the worker -------------------------------------------------------------------------------------------------
 

@@ -27,9 +27,10 @@ def test_a_worker_that_sleeps_through_its_lease_changes_nothing(running: Chaos) 
     batch = "asleep"
     # Answers take long enough to be caught in the middle; and a callback would be a reason of its own to refuse one.
     running.turn(slow=2, drop_callbacks=1)
-    jobs = JOBS // 3
+    jobs, met = JOBS // 3, running.fired("slow")
     running.enqueue(jobs, batch)
-    running.wait_for(lambda: running.states(batch).get(State.SUBMITTING, 0) >= 5, message="submissions are under way")
+    # The provider has them, and takes its time: what is only claimed so far would not be sent after the sleep.
+    running.wait_for(lambda: running.fired("slow") >= met + 5, message="submissions are under way")
     before = running.said("worker", STALE)
     with running.stopped("worker"), running.another("worker"):
         running.wait_for(lambda: running.ended(batch) == jobs, timeout=120, message="the other worker does it all")
