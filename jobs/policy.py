@@ -15,7 +15,7 @@ ATTEMPT_BASE = 2.0
 ATTEMPT_CAP = 300.0
 #: How often a submission may be "surely not created" without saying why, before the job fails.
 MOST_TRIES = 8
-#: Looks that must find nothing before a task counts as absent (DESIGN: at least two).
+#: Looks that must find nothing before a task counts as absent.
 LOOKS_BEFORE_ABSENT = 2
 #: Between two looks of which the first came after the grace.
 AFTER_GRACE = 0.5
