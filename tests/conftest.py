@@ -1,6 +1,7 @@
 import io
 import os
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from jobs.settings import Settings
 from jobs.store import Store, connect
+from ops import local
 from ops import redis_server as redis_servers
 
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
@@ -21,6 +23,22 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("BOOMERANG_") or name.lower() in PROXIES:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ports_of_ones_own() -> Iterator[None]:
+    """Tests run side by side: the ports that a person's stack likes would be found free by two at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in local.LIKED_PORTS:
+            patch.setitem(local.LIKED_PORTS, name, redis_servers.free_port())
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_works() -> None:
+    """Whoever is started in the background of a script ignores SIGINT, and so would all processes of the tests."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
