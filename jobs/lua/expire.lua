@@ -11,7 +11,7 @@ if FINAL[job.s] then
   return {'over', wake(now)}
 end
 -- A new fence: the same call again must not take the job for one that was over already.
-local change = {p = 'in_progress', f = tonumber(job.f or 0) + 1, e = now, y = 'deadline', d = now + tonumber(ARGV[4]), l = false, g = owed(job)}
+local change = {p = 'in_progress', f = next_fence(job), e = now, y = 'deadline', d = now + tonumber(ARGV[4]), l = false, g = owed(job)}
 change.r = 'the provider did not finish it in time'
 local look = now + tonumber(ARGV[3])
 if change.g then change.z, change.i = look, now end

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from jobs.audit import audit
 from jobs.store import connect
-from tests.jobs.test_life import THOROUGH, Life
+from tests.jobs.test_life import THOROUGH, Life, search
 
 
 class Forgetful(Life):
@@ -80,13 +79,4 @@ def test_nothing_is_bought_twice_however_often_redis_forgets(bench: Any, redis_u
         pass
 
     Here.bench, Here.url = bench, redis_url
-    run_state_machine_as_test(
-        Here,
-        settings=settings(
-            max_examples=1_500 if THOROUGH else 60,
-            stateful_step_count=60 if THOROUGH else 40,
-            deadline=None,
-            phases=[Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if THOROUGH else [])],
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    search(Here, 60)

@@ -606,16 +606,12 @@ def error(code: str, cost: int = 0) -> Result:
     return Result(error={"code": code, "message": "no"}, cost=cost / NANO)
 
 
-@pytest.mark.timeout(1800 if THOROUGH else 240)
-def test_the_promises_hold_whatever_happens(bench: Any) -> None:
-    class Here(Life):
-        pass
-
-    Here.bench = bench
+def search(machine: type[RuleBasedStateMachine], examples: int) -> None:
+    """Look for a sequence of rules that breaks something; in so many examples, or thoroughly."""
     run_state_machine_as_test(
-        Here,
+        machine,
         settings=settings(
-            max_examples=1_500 if THOROUGH else 100,
+            max_examples=1_500 if THOROUGH else examples,
             stateful_step_count=60 if THOROUGH else 40,
             deadline=None,
             # Making an example smaller takes minutes here; the first one found says where to look.
@@ -623,3 +619,12 @@ def test_the_promises_hold_whatever_happens(bench: Any) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.timeout(1800 if THOROUGH else 240)
+def test_the_promises_hold_whatever_happens(bench: Any) -> None:
+    class Here(Life):
+        pass
+
+    Here.bench = bench
+    search(Here, 100)
