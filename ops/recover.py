@@ -24,6 +24,6 @@ def recover(context: click.Context, *, also_new: float) -> None:
         epoch = store.recover(also_new * 3600)
     click.echo(
         f"Epoch {epoch.number}: jobs accepted before {epoch.doubted_before:%Y-%m-%d %H:%M:%S} UTC are looked up before "
-        f"they are sent. No look counts for the first {store.settings.submit_lease:g} s (BOOMERANG_SUBMIT_LEASE), in which "
-        "a worker may still be sending what Redis has forgotten."
+        f"they are sent. No look counts for the first {store.settings.submit_lease:g} s (BOOMERANG_SUBMIT_LEASE), "
+        "in which a worker may still be sending what Redis has forgotten."
     )
