@@ -7,6 +7,7 @@ words leads back to it. The secret is shown once, to who asked for the key.
 
 import hashlib
 import json
+import logging
 import re
 import secrets
 from collections.abc import Collection, Mapping
@@ -17,10 +18,14 @@ from typing import Any, Self
 
 import redis
 
-from jobs.errors import KeyNotFound
+from jobs.decoding import decoding
+from jobs.errors import KeyNotFound, RecordDamaged
+from jobs.fields import shown
 from jobs.keys import Keys
 from jobs.record import at, micros
 from jobs.scripts import translated
+
+log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 #: Names that stand for other doors, where jobs, limits and spending are told by name.
@@ -72,21 +77,25 @@ class AccessKey:
 
     @classmethod
     def from_json(cls, key_id: str, text: str, used: str | None = None) -> Self:
-        """The inverse of `to_json`."""
-        kept: Mapping[str, Any] = json.loads(text)
+        """The inverse of `to_json`. Raises `RecordDamaged`."""
+        with decoding(f"key {shown(key_id)}"):
+            return cls._of(key_id, json.loads(text), used)
 
+    @classmethod
+    def _of(cls, key_id: str, kept: Mapping[str, Any], used: str | None) -> Self:
         def moment(name: str) -> datetime | None:
             return at(kept[name]) if name in kept else None
 
+        bytes.fromhex(kept["sha256"])
         return cls(
             id=key_id,
-            name=kept["name"],
+            name=checked_name(kept["name"]),
             digest=kept["sha256"],
             scopes=frozenset(map(Scope, kept["scopes"])),
             created_at=at(kept["created"]),
             expires_at=moment("expires"),
             revoked_at=moment("revoked"),
-            used_at=at(used) if used else None,
+            used_at=at(used) if used and used.isdecimal() else None,
         )
 
 
@@ -128,13 +137,18 @@ class KeyRing:
         return AccessKey.from_json(key_id, str(text)) if text else None
 
     def all(self) -> list[AccessKey]:
-        """Every key, revoked and expired ones too, oldest first."""
+        """Every key, revoked and expired ones too, oldest first. Those that cannot be read the log tells."""
         try:
             kept: Any = self._client.hgetall(self._kept)
             used: Any = self._client.hgetall(self._used)
         except redis.RedisError as error:
             raise translated(error) from error
-        keys = [AccessKey.from_json(key_id, text, used.get(key_id)) for key_id, text in kept.items()]
+        keys = []
+        for key_id, text in kept.items():
+            try:
+                keys.append(AccessKey.from_json(key_id, text, used.get(key_id)))
+            except RecordDamaged as error:
+                log.error("left out: %s", error)
         return sorted(keys, key=lambda key: (key.created_at, key.id))
 
     def revoke(self, key_id: str, now: datetime | None = None) -> AccessKey:

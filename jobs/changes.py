@@ -1,11 +1,14 @@
 """The stream of changes: what people and Flower watch. It is bounded and may lose its oldest; nothing depends on it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
+from jobs.decoding import UNREADABLE
+from jobs.fields import is_text
 from jobs.keys import Keys
 from jobs.scripts import translated
 from jobs.states import State
@@ -49,15 +52,22 @@ def _changes(answer: Any) -> Iterator[Change]:
     streams = answer.items() if isinstance(answer, dict) else answer or ()
     for _, entries in streams:
         for entry in entries[0] if entries and isinstance(entries[0], list) else entries:
-            entry_id, fields = entry
-            before = fields["from"]
-            yield Change(
-                id=fields["id"],
-                state=State(fields["state"]),
-                before=State(before) if before else None,
-                at=int(entry_id.partition("-")[0]) / 1_000,
-                created=int(fields["created"]) / 1_000_000,
-                model=fields["model"],
-                batch=fields["batch"] or None,
-                reason=fields["reason"] or None,
-            )
+            # Nothing depends on one: what cannot be read is left out.
+            with suppress(*UNREADABLE):
+                yield _change(*entry)
+
+
+def _change(entry_id: str, fields: Mapping[str, str]) -> Change:
+    before = fields["from"]
+    if not all(map(is_text, fields.values())):
+        raise ValueError("not UTF-8")
+    return Change(
+        id=fields["id"],
+        state=State(fields["state"]),
+        before=State(before) if before else None,
+        at=int(entry_id.partition("-")[0]) / 1_000,
+        created=int(fields["created"]) / 1_000_000,
+        model=fields["model"],
+        batch=fields["batch"] or None,
+        reason=fields["reason"] or None,
+    )

@@ -3,6 +3,7 @@
 Everything here is found in an index of its own, so a look costs in proportion to what is stuck, not to all jobs.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,13 +11,16 @@ from enum import StrEnum
 
 import redis
 
-from jobs.errors import BatchNotFound
+from jobs.errors import BatchNotFound, RecordDamaged
+from jobs.fields import shown
 from jobs.findings import CHUNK, chunks
 from jobs.record import Job, Owed
 from jobs.scripts import translated
 from jobs.settling import Stuck
 from jobs.store import Store
 from jobs.summary import Batch, Lane
+
+log = logging.getLogger(__name__)
 
 #: Seconds in doubt, or on hold, after which a person should look: by then every look and every short hold is over.
 LONG = 600.0
@@ -33,6 +37,7 @@ class Kind(StrEnum):
     DELIVERY = "delivery"  #: a job whose end could not be told, and is not tried again by itself
     LANE = "lane"  #: a provider account on hold, not answering, or not configured any more
     CAP = "cap"  #: a batch, or what waits of a producer's key, that money keeps waiting
+    DAMAGED = "damaged"  #: a job whose record nobody can act upon
     IMAGE = "image"  #: an image that unfinished jobs name, and that is not there
 
 
@@ -55,6 +60,7 @@ def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) ->
         Kind.DELIVERY: stuck.undelivered.count,
         Kind.LANE: sum(_lane_waits(lane, stuck.now, longer_than) for lane in lanes),
         Kind.CAP: stuck.at_cap.count + stuck.capped.count,
+        Kind.DAMAGED: stuck.damaged.count,
     }
 
 
@@ -63,10 +69,11 @@ def dead_ends(store: Store, longer_than: float = LONG, most: int = MOST) -> Iter
     stuck = store.stuck(longer_than, most)
     yield from _doubts(store, stuck)
     yield from _undelivered(store, stuck)
-    for lane in store.lanes():
+    for lane in _lanes(store):
         if _lane_waits(lane, stuck.now, longer_than):
             yield _lane(lane)
     yield from _caps(store, stuck)
+    yield from _damaged(store, stuck)
     yield from _images(store, most)
 
 
@@ -97,10 +104,27 @@ def _jobs(store: Store, named: tuple[tuple[str, datetime], ...]) -> Iterator[tup
         yield from ((job, since[job.id]) for job in store.get_many(ids) if job)
 
 
+def _damaged(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
+    since = dict(stuck.damaged.named)
+    for ids in chunks(iter(since)):
+        for job_id, job in zip(ids, store.look_at(ids), strict=True):
+            why = job.why if isinstance(job, RecordDamaged) else "what stands beside its record is damaged"
+            do = "boomerang-server audit names what is damaged, and what to do about each."
+            yield DeadEnd(Kind.DAMAGED, shown(job_id), since[job_id], why, do)
+
+
 def _lane_waits(lane: Lane, now: datetime, longer_than: float) -> bool:
     """Whether it is stuck; `lanes()` names those that are not configured only where they have jobs."""
     for_long = lane.held_since is None or now - lane.held_since >= timedelta(seconds=longer_than)
     return lane.settings is None or (lane.held and for_long)
+
+
+def _lanes(store: Store) -> tuple[Lane, ...]:
+    try:
+        return store.lanes()
+    except RecordDamaged as error:
+        log.error("lanes are left out: %s", error)
+        return ()
 
 
 def _lane(lane: Lane) -> DeadEnd:
@@ -123,7 +147,7 @@ def _caps(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
         do = f"POST /v1/batches/{batch}/resume with a higher max_cost, or cancel it."
         yield DeadEnd(Kind.CAP, f"batch {batch}", since, why, do)
     for queue, again in stuck.capped.named:
-        of = queue.split("|", 2)[2]
+        of = queue.split("|", 2)[-1]
         if of.startswith("b"):
             found = _batch(store, of[1:])
             who, why = f"batch {of[1:]}", (found and found.reason) or "what was spent and is reserved leaves no room"
@@ -136,7 +160,7 @@ def _caps(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
 def _batch(store: Store, batch_id: str) -> Batch | None:
     try:
         return store.batch(batch_id)
-    except BatchNotFound:
+    except (BatchNotFound, RecordDamaged):
         return None
 
 
@@ -150,7 +174,7 @@ def _images(store: Store, most: int) -> Iterator[DeadEnd]:
             for digest in (digest for digest, score in zip(digests, there, strict=True) if score is None):
                 if (found := found + 1) > most:
                     return
-                times = int(client.hget(keys.single("uses"), digest) or 0)
+                times = client.hget(keys.single("uses"), digest) or 0
                 why = f"unfinished jobs name it {times} times, but it is not there: they will fail"
                 do = "Upload the same file again (POST /v1/images) before their turn comes."
                 yield DeadEnd(Kind.IMAGE, digest, None, why, do)

@@ -3,7 +3,9 @@
 JobsError
 ├── StoreUnavailable   Redis is away, full, loading or read-only: nothing is known to have changed
 │   ├── ImagesUnavailable  the image store is away
-│   └── RecordTooNew       a record was written by a later version of the service
+│   ├── RecordTooNew       a record was written by a later version of the service
+│   ├── RecordDamaged      something in Redis is not as any version of the service writes it
+│   └── AccessRefused      Redis refuses the user: an unknown one, a wrong password, or a right that it lacks
 ├── JobNotFound        no job has this id
 ├── BatchNotFound      no batch has this id
 ├── ImageNotFound      no image with this hash is there (any more)
@@ -37,6 +39,28 @@ class RecordTooNew(StoreUnavailable):
             f"The record of job {job_id} was written by a later version of Boomerang, which has to act upon it: "
             "update this process too."
         )
+
+
+class RecordDamaged(StoreUnavailable):
+    """Something in Redis is not as any version of the service writes it. Nobody acts on it; a person has to look.
+
+    `what` names it, such as `job fox`, `batch x` or a key; `why`: what is wrong with it.
+    """
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(
+            f"What Redis holds of {what} is damaged: {why}. `boomerang-server audit` lists what is, and what to do."
+        )
+        self.what = what
+        self.why = why
+
+
+class AccessRefused(StoreUnavailable):
+    """Redis refuses the user of BOOMERANG_REDIS_URL, or a command of it."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(f"Redis (BOOMERANG_REDIS_URL) refuses this: {said}")
+        self.said = said
 
 
 class ImageNotFound(JobsError):

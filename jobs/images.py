@@ -14,7 +14,9 @@ from typing import Protocol
 
 import redis
 
+from jobs.decoding import decoding
 from jobs.errors import ImageNotFound, ImagesUnavailable
+from jobs.fields import shown
 from jobs.keys import Keys
 from jobs.record import us
 from jobs.scripts import REDIS_TIME, Scripts
@@ -101,7 +103,8 @@ class Images:
         """The images under these hashes, None where there is none. Those found stay for the retention from now on."""
         if not digests:
             return []
-        return [Image(**json.loads(kept)) if kept else None for kept in self._scripts.call("image_known", *digests)]
+        rows = zip(digests, self._scripts.call("image_known", *digests), strict=True)
+        return [_image(digest, kept) if kept else None for digest, kept in rows]
 
     def absent(self, digests: Iterable[str]) -> set[str]:
         """Those of these hashes under which there is no image."""
@@ -126,3 +129,11 @@ class Images:
     def _remove(self, names: Sequence[str]) -> None:
         self._kept_in.remove(names)
         self._scripts.call("images_gone", *names)
+
+
+def _image(digest: str, kept: str) -> Image:
+    with decoding(f"image {shown(digest)}"):
+        image = Image(**json.loads(kept))
+        if image.hash != digest or not isinstance(image.object, str):
+            raise ValueError("it is another's")
+        return image

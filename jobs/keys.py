@@ -12,6 +12,7 @@ SINGLE: Mapping[str, str] = {
     "alarms": "alarms",  # ZSET id → µs at which someone must look at the job again
     "doubts": "doubts",  # ZSET id → µs since the outcome of its attempt is unknown
     "undelivered": "undelivered",  # ZSET id → µs when a delivery of its end was given up
+    "damaged": "damaged",  # ZSET id → µs since a round met its record and found it damaged; for people (`stuck`)
     "at_cap": "at-cap",  # ZSET batch → µs since it is paused at its max_cost
     "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
     # HASH last (creation), spent, past (spent on forgotten days), contradicted, round (of reconcile), image_bytes

@@ -2,13 +2,16 @@
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
 
+from jobs.decoding import UNREADABLE, decoding
+from jobs.fields import shown
 from jobs.health import Change, Probe
-from jobs.lanes import ONLY
+from jobs.lanes import ONLY, LaneSettings
 from jobs.reading import Reading
 from jobs.record import LANE, at, dollars, us
 from jobs.scripts import translated
@@ -84,22 +87,34 @@ class LaneState(Reading):
                 *answers, (seconds, micros) = pipe.execute()
         except redis.RedisError as error:
             raise translated(error) from error
-        configured = {lane.name: lane for lane in self.settings.lanes}
+        configured, now = {lane.name: lane for lane in self.settings.lanes}, seconds * 1_000_000 + micros
         found = []
         for number, (name, pool) in enumerate(wanted):
-            shared, own, fields, history = answers[4 * number : 4 * number + 4]
-            ready = int(shared or 0) + (int(own or 0) if pool != f"{ONLY}{name}" else 0)
-            found.append(
-                Lane(
-                    name=name or pool or LANE,
-                    pool=pool,
-                    settings=configured.get(name) if name else None,
-                    ready=ready,
-                    history=tuple(Change.of(json.loads(entry)) for entry in history),
-                    **_standing(fields, seconds * 1_000_000 + micros),
-                )
-            )
+            with decoding(f"lane {shown(name or pool or LANE)}"):
+                found.append(self._lane(name, pool, configured, answers[4 * number : 4 * number + 4], now))
         return found
+
+    @staticmethod
+    def _lane(
+        name: str | None, pool: str, configured: Mapping[str, LaneSettings], answers: Sequence[Any], now: int
+    ) -> Lane:
+        shared, own, fields, history = answers
+        ready = int(shared or 0) + (int(own or 0) if pool != f"{ONLY}{name}" else 0)
+        return Lane(
+            name=name or pool or LANE,
+            pool=pool,
+            settings=configured.get(name) if name else None,
+            ready=ready,
+            history=tuple(_history(history)),
+            **_standing(fields, now),
+        )
+
+
+def _history(entries: Sequence[str]) -> Iterator[Change]:
+    """What is noted of it; an entry that cannot be read is left out, since nothing goes by it."""
+    for entry in entries:
+        with suppress(*UNREADABLE):
+            yield Change.of(json.loads(entry))
 
 
 def _standing(fields: Mapping[str, str], now: int) -> dict[str, Any]:

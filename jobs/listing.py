@@ -14,8 +14,10 @@ from typing import Any
 
 import redis
 
-from jobs.errors import BatchNotFound
-from jobs.reading import CHUNK, Reading
+from jobs.decoding import decoding
+from jobs.errors import BatchNotFound, RecordDamaged
+from jobs.fields import shown
+from jobs.reading import CHUNK, Reading, log
 from jobs.record import micros
 from jobs.scripts import translated
 from jobs.states import FINAL, State
@@ -171,7 +173,7 @@ class Listing(Reading):
         with self._client.pipeline(transaction=False) as pipe:
             for batch_id in ids:
                 pipe.hget(self._keys.of("batch", batch_id), "key")
-            names = pipe.execute()
+            names = pipe.execute(raise_on_error=False)
         return [batch_id for batch_id, name in zip(ids, names, strict=True) if name == owner]
 
     def _that_are(self, progress: Progress, ids: Sequence[str]) -> list[str]:
@@ -179,26 +181,35 @@ class Listing(Reading):
         with self._client.pipeline(transaction=False) as pipe:
             for batch_id in ids:
                 pipe.hmget(self._keys.of("batch", batch_id), ["accepted", "paused", "do", *FINAL])
-            rows = pipe.execute()
-        standing = (
-            Progress.of(
-                int(accepted or 0),
-                sum(int(ended or 0) for ended in ends),
-                paused=paused is not None,
-                taking_in=doing == "commit",
-            )
-            for accepted, paused, doing, *ends in rows
-        )
-        return [batch_id for batch_id, each in zip(ids, standing, strict=True) if each is progress]
+            rows = pipe.execute(raise_on_error=False)
+        return [batch_id for batch_id, row in zip(ids, rows, strict=True) if _progress(batch_id, row) is progress]
 
     def _batches(self, ids: Sequence[str]) -> tuple[Batch, ...]:
         found = []
-        for batch_id, row in zip(ids, self._scripts.calls([("batch", each) for each in ids]), strict=True):
+        for batch_id, row in zip(
+            ids, self._scripts.tries([("batch", each) for each in ids]) if ids else (), strict=True
+        ):
             try:
+                if isinstance(row, RecordDamaged):
+                    raise row
                 found.append(self._batch(batch_id, row))
             except BatchNotFound:
                 continue  # forgotten in this very moment
+            except RecordDamaged as error:
+                log.error("left out: batch %s: %s", shown(batch_id), error)
         return tuple(with_reasons(self._scripts, self.settings, found))
+
+
+def _progress(batch_id: str, row: Any) -> Progress | None:
+    """Where a batch stands; None where that cannot be read."""
+    try:
+        with decoding(f"batch {shown(batch_id)}"):
+            accepted, paused, doing, *ends = row
+            ended = sum(int(ended or 0) for ended in ends)
+            return Progress.of(int(accepted or 0), ended, paused=paused is not None, taking_in=doing == "commit")
+    except RecordDamaged as error:
+        log.error("left out: %s", error)
+        return None
 
 
 def _scan(entries: Entries, bounds: tuple[str, str], keeps: Sequence[Keep], limit: int) -> tuple[list[str], str | None]:

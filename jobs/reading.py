@@ -1,6 +1,7 @@
 """Looking at jobs without changing them."""
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -10,17 +11,21 @@ from typing import Any
 import redis
 
 from jobs import progress
-from jobs.errors import BatchNotFound, JobNotFound
+from jobs.decoding import decoding
+from jobs.errors import BatchNotFound, JobNotFound, RecordDamaged
+from jobs.fields import shown
 from jobs.keys import Keys
 from jobs.memory import Memory, read_memory
 from jobs.money import By, Only, Spend, spent
 from jobs.order import BatchOptions
-from jobs.record import PRIORITIES, Job, Result, at, dollars
+from jobs.record import PRIORITIES, Job, Result, at, dollars, read_labels
 from jobs.scripts import Scripts, translated
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.summary import Batch, Totals
 from jobs.waiting import why_job, with_reasons
+
+log = logging.getLogger(__name__)
 
 #: While someone waits for a job's end, its record is read this often (seconds): the message about it is only a hint.
 WAIT_RECHECK = 2.0
@@ -57,10 +62,12 @@ class Reading:
         return read_memory(self._client)
 
     def get(self, job_id: str, *, text: bool = False) -> Job:
-        """The job; `text`: with its request, which may hold images. Raises `JobNotFound`."""
-        job = self.get_many([job_id], text=text)[0]
+        """The job; `text`: with its request, which may hold images. Raises `JobNotFound` and `RecordDamaged`."""
+        job = self.look_at([job_id], text=text)[0]
         if job is None:
             raise JobNotFound(job_id)
+        if isinstance(job, RecordDamaged):
+            raise job
         return job
 
     def explained(self, job: Job) -> Job:
@@ -68,21 +75,30 @@ class Reading:
         return replace(job, reason=why_job(self._scripts, self.settings, job)) if job.waits else job
 
     def get_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | None]:
-        """Several jobs in one round trip, None where there is none."""
+        """Several jobs in one round trip, None where there is none; or where it is damaged, which the log tells."""
+        found: list[Job | None] = []
+        for job in self.look_at(ids, text=text):
+            if isinstance(job, RecordDamaged):
+                log.error("left out: %s", job)
+            found.append(None if isinstance(job, RecordDamaged) else job)
+        return found
+
+    def look_at(self, ids: Sequence[str], *, text: bool = False) -> list[Job | RecordDamaged | None]:
+        """Several jobs in one round trip, None where there is none, and what is wrong where it is damaged."""
         of = self._keys.of
         beside = ("result", "labels", "text") if text else ("result", "labels")
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 for job_id in ids:
                     pipe.hgetall(of("job", job_id))
-                    pipe.mget([of(name, job_id) for name in beside])
-                answers = pipe.execute()
+                    for name in beside:
+                        pipe.get(of(name, job_id))
+                answers = pipe.execute(raise_on_error=False)
         except redis.RedisError as error:
             raise translated(error) from error
-        return [
-            Job.from_fields(job_id, fields, **dict(zip(beside, values, strict=True))) if fields else None
-            for job_id, fields, values in zip(ids, answers[::2], answers[1::2], strict=True)
-        ]
+        step = 1 + len(beside)
+        rows = [answers[start : start + step] for start in range(0, len(answers), step)]
+        return [_job(job_id, row, beside) for job_id, row in zip(ids, rows, strict=True)]
 
     def owners(self, ids: Sequence[str]) -> list[str | None]:
         """The name of the producer's key that each of these jobs came with ('': none), None where there is no job."""
@@ -96,14 +112,14 @@ class Reading:
         return None if options is None else options.owner
 
     def results(self, ids: Sequence[str]) -> list[Result | None]:
-        """How these jobs ended, in one round trip and without their records; None where there is no result."""
+        """How these jobs ended, in one round trip and without their records; None where no result can be read."""
         if not ids:
             return []
         try:
             texts = self._client.mget([self._keys.of("result", job_id) for job_id in ids])
         except redis.RedisError as error:
             raise translated(error) from error
-        return [Result.from_json(str(text)) if text else None for text in texts]
+        return [_result(job_id, text) for job_id, text in zip(ids, texts, strict=True)]
 
     def wait(self, job_id: str, seconds: float) -> Job:
         """The job once it has ended, or as it stands after that time. Raises `JobNotFound`."""
@@ -124,8 +140,11 @@ class Reading:
 
     def batch(self, batch_id: str) -> Batch:
         """The batch's counters. Raises `BatchNotFound`."""
-        batch = self._batch(batch_id, self._scripts.call("batch", batch_id))
-        return with_reasons(self._scripts, self.settings, [batch])[0]
+        try:
+            batch = self._batch(batch_id, self._scripts.call("batch", batch_id))
+            return with_reasons(self._scripts, self.settings, [batch])[0]
+        except RecordDamaged as error:
+            raise RecordDamaged(f"batch {shown(batch_id)}", error.why) from error
 
     def batch_options(self, batch_id: str) -> BatchOptions | None:
         """What the batch was begun with; None where there is none."""
@@ -133,9 +152,15 @@ class Reading:
             created, asked = self._client.hmget(self._keys.of("batch", batch_id), ["created", "asked"])
         except redis.RedisError as error:
             raise translated(error) from error
-        return BatchOptions.from_facts(str(asked or "{}")) if created else None
+        with decoding(f"batch {shown(batch_id)}"):
+            return BatchOptions.from_facts(str(asked or "{}")) if created else None
 
     def _batch(self, batch_id: str, row: Sequence[Any]) -> Batch:
+        """Of what batch.lua says. Raises `BatchNotFound` and `RecordDamaged`."""
+        with decoding(f"batch {shown(batch_id)}"):
+            return self._batch_of(batch_id, row)
+
+    def _batch_of(self, batch_id: str, row: Sequence[Any]) -> Batch:
         now, hold, expected, shared, *flat = row
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         if not fields:
@@ -153,7 +178,7 @@ class Reading:
             pools=tuple({name[3:].partition("|")[0] for name in fields if name.startswith("at:")}),
             created_at=at(fields["created"]),
             owner=fields.get("key", ""),
-            labels=json.loads(fields.get("labels", "{}")),
+            labels=read_labels(fields.get("labels", "{}")),
             priority=PRIORITIES[fields.get("class", "1")],
             weight=int(fields.get("weight", 1)),
             max_cost=None if cap is None else dollars(cap),
@@ -193,7 +218,8 @@ class Reading:
     def spend(self, by: By, first: date, last: date, only: Only | None = None) -> Spend:
         """What was spent from the first day (UTC) to the last, both taken in."""
         try:
-            return spent(self._client, self._keys, by, (first, last), only or Only())
+            with decoding("what was spent"):
+                return spent(self._client, self._keys, by, (first, last), only or Only())
         except redis.RedisError as error:
             raise translated(error) from error
 
@@ -214,17 +240,18 @@ class Reading:
         except redis.RedisError as error:
             raise translated(error) from error
         ready, counts = numbers[: len(pools)], numbers[len(pools) :]
-        return Totals(
-            counts=dict(zip(State, counts, strict=True)),
-            ready={pool: int(waiting or 0) for pool, waiting in zip(pools, ready, strict=True)},
-            cost=dollars(fields.get("spent", 0)),
-            contradicted=int(fields.get("contradicted", 0)),
-            last_round=at(fields["round"]) if "round" in fields else None,
-            images=int(images),
-            epoch=int(epoch or 0),
-            sees_restarts=None if run is None else bool(run),
-            image_bytes=int(fields.get("image_bytes", 0)),
-        )
+        with decoding("the totals"):
+            return Totals(
+                counts=dict(zip(State, counts, strict=True)),
+                ready={pool: int(waiting or 0) for pool, waiting in zip(pools, ready, strict=True)},
+                cost=dollars(fields.get("spent", 0)),
+                contradicted=int(fields.get("contradicted", 0)),
+                last_round=at(fields["round"]) if "round" in fields else None,
+                images=int(images),
+                epoch=int(epoch or 0),
+                sees_restarts=None if run is None else bool(run),
+                image_bytes=int(fields.get("image_bytes", 0)),
+            )
 
     def _submit_rate(self) -> float:
         rates = [lane.submit_rate for lane in self.settings.lanes]
@@ -235,7 +262,7 @@ class Reading:
             with self._client.pipeline(transaction=False) as pipe:
                 for job_id in ids:
                     pipe.hget(self._keys.of("job", job_id), "s")
-                found = pipe.execute()
+                found = pipe.execute(raise_on_error=False)
         except redis.RedisError as error:
             raise translated(error) from error
         return [job_id for job_id, state in zip(ids, found, strict=True) if state in states]
@@ -246,3 +273,25 @@ class Reading:
         except redis.RedisError as error:
             raise translated(error) from error
         return list(ids)
+
+
+def _job(job_id: str, row: Sequence[Any], beside: Sequence[str]) -> Job | RecordDamaged | None:
+    fields, *texts = row
+    try:
+        for answer in row:
+            if isinstance(answer, redis.RedisError):
+                raise translated(answer)
+        return Job.from_fields(job_id, fields, **dict(zip(beside, texts, strict=True))) if fields else None
+    except RecordDamaged as error:
+        return RecordDamaged(f"job {shown(job_id)}", error.why)
+
+
+def _result(job_id: str, text: Any) -> Result | None:
+    if text is None:
+        return None
+    try:
+        with decoding(f"job {shown(job_id)}"):
+            return Result.from_json(str(text))
+    except RecordDamaged as error:
+        log.error("its result is left out: %s", error)
+        return None

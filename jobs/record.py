@@ -28,7 +28,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from jobs.errors import RecordTooNew
+from jobs.decoding import decoding
+from jobs.errors import RecordDamaged, RecordTooNew
+from jobs.fields import is_text, shown, wrong
 from jobs.states import State
 
 #: Money is counted in whole nano-dollars, so that Redis can add it without rounding; finer costs are rounded half even.
@@ -39,6 +41,8 @@ ATTEMPT_MARK = "~"
 #: Of the record's fields, and of the request beside it. Raised where a process of the version before could not act
 #: rightly on what it does not know; such a process then leaves the job alone. Each version reads the one before.
 VERSION = 1
+#: Digits that no version will ever have.
+_LONG = 10
 #: The lane of a service that names none.
 LANE = "default"
 
@@ -81,12 +85,14 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> "Result":
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`. Raises `ValueError` or one of its like for what that cannot have written."""
+        if not is_text(text):
+            raise ValueError("its result is not UTF-8")
         body = json.loads(text)
         cost = body.get("cost")
         return cls(
-            output=tuple(body.get("output", ())),
-            error=body.get("error"),
+            output=tuple(map(_texts, body.get("output", ()))),
+            error=_texts(body["error"]) if "error" in body else None,
             cost=None if cost is None else Decimal(cost),
             discount=body.get("discount"),
         )
@@ -173,48 +179,51 @@ class Job:
         labels: str | None = None,
         text: str | None = None,
     ) -> "Job":
-        """Read the record's hash. Raises `RecordTooNew`."""
+        """Read the record's hash. Raises `RecordTooNew` and `RecordDamaged`."""
         get = fields.get
-        if int(get("Z", VERSION)) > VERSION:
+        if is_newer(fields):
             raise RecordTooNew(job_id)
-        return cls(
-            id=job_id,
-            state=State(fields["s"]),
-            phase=State(fields["p"]) if "p" in fields else None,
-            model=fields["m"],
-            n=int(get("n", 1)),
-            attempt=int(get("a", 1)),
-            fence=int(get("f", 0)),
-            created_at=at(fields["c"]),
-            updated_at=at(fields["u"]),
-            finished_at=at(fields["e"]) if "e" in fields else None,
-            deadline=at(fields["d"]) if "d" in fields else None,
-            doubt_since=at(fields["x"]) if "x" in fields else None,
-            task_id=get("t"),
-            batch=get("b"),
-            settled_by=get("y"),
-            reason=get("r"),
-            tries=int(get("k", 0)),
-            looks=int(get("l", 0)),
-            exists="v" in fields,
-            owing=frozenset(Owed(letter) for letter in get("g", "")),
-            delivery_tries=int(get("h", 0)),
-            undelivered=frozenset(Owed(letter) for letter in get("U", "")),
-            delivery_trouble=get("D"),
-            result=Result.from_json(result) if result else None,
-            labels=json.loads(labels) if labels else {},
-            text=text,
-            owner=get("K", ""),
-            sent="q" in fields,
-            paused="H" in fields,
-            lane=get("L", LANE),
-            pool=get("P", ""),
-            priority=PRIORITIES[get("Y", "1")],
-            expires_at=at(fields["E"]) if "E" in fields else None,
-            resolution=get("V", ""),
-            admitted="w" in fields,
-            forgotten="F" in fields,
-        )
+        if said := wrong(fields):
+            raise RecordDamaged(f"job {shown(job_id)}", said)
+        with decoding(f"job {shown(job_id)}"):
+            return cls(
+                id=job_id,
+                state=State(fields["s"]),
+                phase=State(fields["p"]) if "p" in fields else None,
+                model=fields["m"],
+                n=int(get("n", 1)),
+                attempt=int(get("a", 1)),
+                fence=int(get("f", 0)),
+                created_at=at(fields["c"]),
+                updated_at=at(fields["u"]),
+                finished_at=at(fields["e"]) if "e" in fields else None,
+                deadline=at(fields["d"]) if "d" in fields else None,
+                doubt_since=at(fields["x"]) if "x" in fields else None,
+                task_id=get("t"),
+                batch=get("b"),
+                settled_by=get("y"),
+                reason=get("r"),
+                tries=int(get("k", 0)),
+                looks=int(get("l", 0)),
+                exists="v" in fields,
+                owing=frozenset(Owed(letter) for letter in get("g", "")),
+                delivery_tries=int(get("h", 0)),
+                undelivered=frozenset(Owed(letter) for letter in get("U", "")),
+                delivery_trouble=get("D"),
+                result=Result.from_json(result) if result is not None else None,
+                labels=read_labels(labels) if labels is not None else {},
+                text=text,
+                owner=get("K", ""),
+                sent="q" in fields,
+                paused="H" in fields,
+                lane=get("L", LANE),
+                pool=get("P", ""),
+                priority=PRIORITIES[get("Y", "1")],
+                expires_at=at(fields["E"]) if "E" in fields else None,
+                resolution=get("V", ""),
+                admitted="w" in fields,
+                forgotten="F" in fields,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +259,26 @@ class Claim:
     def external_task_id(self) -> str:
         """What the attempt is sent under."""
         return external_id(self.id, self.attempt)
+
+
+def is_newer(fields: Mapping[str, str]) -> bool:
+    """Whether a later version wrote the record."""
+    version = fields.get("Z", "")
+    return version.isdecimal() and len(version) < _LONG and int(version) > VERSION
+
+
+def read_labels(text: str) -> dict[str, str]:
+    """Stored labels. Raises `ValueError` or one of its like."""
+    if not is_text(text):
+        raise ValueError("its labels are not UTF-8")
+    return dict(_texts(json.loads(text)))
+
+
+def _texts(given: Any) -> Mapping[str, str]:
+    """An object whose values are texts."""
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise ValueError("an object of texts was expected")
+    return given
 
 
 def external_id(job_id: str, attempt: int) -> str:

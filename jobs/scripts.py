@@ -8,8 +8,8 @@ from typing import Any
 
 import redis
 
-from jobs import health, progress
-from jobs.errors import RecordTooNew, StoreUnavailable
+from jobs import fields, health, progress
+from jobs.errors import AccessRefused, RecordDamaged, RecordTooNew, StoreUnavailable
 from jobs.keys import Keys
 from jobs.money import CAP_LOOK, CAP_LOOK_IDLE, DAY
 from jobs.record import LANE, VERSION, us
@@ -46,14 +46,31 @@ _NOT_NOW = re.compile(
 )
 #: A verb met the record of a later version (`load` in _record.lua).
 _NEWER = re.compile(r"NEWER ([^\s,]+)")
+#: A verb met something damaged (`damaged` in _record.lua), and says what and why.
+_DAMAGED = re.compile(r"DAMAGED \[([^\]]*)\] ([^\n]*?)(?: script: [0-9a-f]{40}.*)?$", re.DOTALL)
+#: What a command or a script comes to on a value that this service does not write there. An error of a script that
+#: begins with "expected" is about its arguments, and a mistake of ours.
+_ODD_VALUE = re.compile(
+    r"WRONGTYPE|is not an integer|not a valid (?:integer|float)|is not a float|value is out of range|would overflow"
+    r"|user_script:\d+: (?!expected |@?user_script|Unknown )"
+)
+#: The user lacks a right; the last two are said of commands in scripts, since 7.0.
+_NO_RIGHT = re.compile(r"NOPERM|NOAUTH|WRONGPASS|no permissions to|can't run this command|can't access at least one")
 
 
 def translated(error: redis.RedisError) -> Exception:
     """The error of this package for one of redis-py's; what is a mistake of ours stays as it is."""
-    if newer := _NEWER.search(str(error)):
+    said = str(error)
+    if newer := _NEWER.search(said):
         return RecordTooNew(newer[1])
-    if isinstance(error, _REFUSALS) or _NOT_NOW.search(str(error)):
+    if damaged := _DAMAGED.search(said):
+        return RecordDamaged(fields.shown(damaged[1]), fields.shown(damaged[2]))
+    if isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError)) or _NO_RIGHT.search(said):
+        return AccessRefused(said)
+    if isinstance(error, _REFUSALS) or _NOT_NOW.search(said):
         return StoreUnavailable(f"Redis (BOOMERANG_REDIS_URL) does not take this now: {type(error).__name__}: {error}")
+    if isinstance(error, redis.ResponseError) and _ODD_VALUE.search(said):
+        return RecordDamaged("something", said)
     return error
 
 
@@ -64,7 +81,8 @@ def _constants() -> str:
     allowed = ",".join(f"{state}={members(following)}" for state, following in TRANSITIONS.items())
     return (
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
-        f"local DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
+        + fields.lua()
+        + f"local DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={progress.SPAN}\nlocal RATE_RING={progress.RING}\nlocal RATE_SHIFT={progress.SHIFT}\n"
         f"local DAY={us(DAY)}\nlocal CAP_LOOK={us(CAP_LOOK)}\nlocal CAP_LOOK_IDLE={us(CAP_LOOK_IDLE)}\n"
@@ -145,23 +163,38 @@ class Scripts:
 
     def calls(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run several verbs in one round trip; each is atomic, the sequence is not."""
+        answers = self.tries(calls)
+        for answer in answers:
+            if isinstance(answer, RecordDamaged):
+                raise answer
+        return answers
+
+    def tries(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """As `calls`; but where one met something damaged, a `RecordDamaged` stands for its answer."""
         try:
             if not self._shas:
                 self._load()
             try:
-                return self._send(calls)
+                answers = self._send(calls)
             except redis.exceptions.NoScriptError:
                 # None of them ran: a server that lacks one verb lacks them all.
                 self._load()
-                return self._send(calls)
+                answers = self._send(calls)
         except redis.RedisError as error:
             raise translated(error) from error
+        return [_damage(answer) if isinstance(answer, redis.RedisError) else answer for answer in answers]
 
     def _send(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The answers, errors among them; raised is what says that none of them ran."""
         waits = self._replicas and any(verb in PROMISES for verb, *_ in calls)
         if len(calls) == 1 and not waits:
             verb, *args = calls[0]
-            return [self._client.evalsha(self._shas[verb], 1, self._prefix, *args)]
+            try:
+                return [self._client.evalsha(self._shas[verb], 1, self._prefix, *args)]
+            except redis.ResponseError as error:
+                if isinstance(error, redis.exceptions.NoScriptError):
+                    raise
+                return [error]
         with self._client.pipeline(transaction=False) as pipe:
             for verb, *args in calls:
                 pipe.evalsha(self._shas[verb], 1, self._prefix, *args)
@@ -169,13 +202,27 @@ class Scripts:
                 # WAIT is for this connection's writes, and a repeat writes nothing: with one it is for all before it.
                 pipe.set(self._written, 1)
                 pipe.wait(self._replicas, PATIENCE_MS)
-            answers = list(pipe.execute())
+            answers = list(pipe.execute(raise_on_error=False))
+        for answer in answers:
+            if isinstance(answer, redis.exceptions.NoScriptError):
+                raise answer
         if not waits:
             return answers
-        *answers, _, have = answers
+        *answers, written, have = answers
+        for answer in (written, have):
+            if isinstance(answer, redis.RedisError):
+                raise answer
         if have < self._replicas:
             raise StoreUnavailable(
                 f"Redis (BOOMERANG_REDIS_URL) has told {have} of {self._replicas} replicas (BOOMERANG_REPLICAS) within "
                 f"{PATIENCE_MS} ms: what was asked for may be done, and may yet be forgotten; ask for the same again."
             )
         return answers
+
+
+def _damage(error: redis.RedisError) -> RecordDamaged:
+    """The damage that an answer tells of; any other error is raised."""
+    told = translated(error)
+    if isinstance(told, RecordDamaged):
+        return told
+    raise told from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from jobs.decoding import UNREADABLE
 from jobs.policy import LOOKS_BEFORE_ABSENT, RECHECK
 from jobs.record import Job, Result, at, micros, us
 from jobs.scripts import Scripts
@@ -35,13 +36,17 @@ class Some:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """What does not go on by itself: jobs and batches with since when, queues with when they are looked at again."""
+    """What does not go on by itself: jobs and batches with since when, queues with when they are looked at again.
+
+    `damaged`: jobs whose records a round has met and cannot act upon, with since when.
+    """
 
     now: datetime
     doubts: Some
     undelivered: Some
     at_cap: Some
     capped: Some
+    damaged: Some
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,7 @@ class Settling:
         return Word(str(word), State(state) if state else None)
 
     def redeliver(self, ids: Sequence[str]) -> dict[str, str]:
-        """Make deliveries again that were given up: for each id 'owed', 'nothing', 'unknown' or 'newer'."""
+        """Make deliveries again that were given up: for each id 'owed', 'nothing', 'unknown', 'newer' or 'damaged'."""
         said: dict[str, str] = {}
         for start in range(0, len(ids), _STEP):
             step = ids[start : start + _STEP]
@@ -94,6 +99,15 @@ class Settling:
         """What does not go on by itself; jobs in doubt count after so many seconds. `most` of each kind are named."""
         now, *kinds = self._scripts.call("stuck", us(longer_than), most)
         found = [
-            Some(count, tuple(zip(map(str, rows[::2]), map(at, rows[1::2]), strict=True))) for count, *rows in kinds
+            Some(count, tuple((str(name), _time(score)) for name, score in zip(rows[::2], rows[1::2], strict=True)))
+            for count, *rows in kinds
         ]
         return Stuck(at(now), *found)
+
+
+def _time(score: str) -> datetime:
+    """The time in an index; a score that is none counts as the beginning of time."""
+    try:
+        return at(score)
+    except UNREADABLE:
+        return at(0)

@@ -1,6 +1,7 @@
 """The jobs' store on Redis: each verb is one atomic script, safe to run twice with the same arguments."""
 
 import json
+import logging
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ from redis.retry import Retry
 
 from jobs.batches import Batches, arguments, at_most
 from jobs.changes import Change, read_changes
-from jobs.errors import JobNotFound, NotAllowed
+from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
+from jobs.fields import shown
 from jobs.health import Heard
 from jobs.keys import Keys
 from jobs.lanes import LaneSettings
@@ -29,6 +31,8 @@ from jobs.sentinel import Watched, behind_sentinel
 from jobs.settings import Settings
 from jobs.settling import Settling
 from jobs.states import State
+
+log = logging.getLogger(__name__)
 
 #: An admitted job whose message no worker has taken by then goes back into the queue.
 PUT_BACK = 15.0
@@ -74,12 +78,16 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """Jobs to act upon; how many alarms `rang` in all; `wake`: send a hint to admit; the `epoch` of Redis."""
+    """Jobs to act upon; how many alarms `rang` in all; `wake`: send a hint to admit; the `epoch` of Redis.
+
+    `damaged`: jobs that nobody can act upon, as they stand in Redis.
+    """
 
     dues: tuple[Due, ...]
     rang: int
     wake: bool
     epoch: int
+    damaged: tuple[RecordDamaged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +170,11 @@ class Store(Settling, Parking, Batches):
         if not started:
             return []
         poll, deadline = us(self.settings.poll_first), us(self.settings.deadline)
-        return [
-            word == "started" for word in self._scripts.calls([("started", *each, poll, deadline) for each in started])
-        ]
+        words = self._scripts.tries([("started", *each, poll, deadline) for each in started])
+        for word in words:
+            if isinstance(word, RecordDamaged):
+                log.error("%s", word)
+        return [word == "started" for word in words]
 
     def doubt(
         self,
@@ -241,7 +251,13 @@ class Store(Settling, Parking, Batches):
             us(settings.submit_lease),
             _flag(settings.recovery),
         )
-        return Rung(tuple(_due(json.loads(row)) for row in rows), int(rang), bool(wake), int(epoch))
+        dues, damaged = [], []
+        for row in rows:
+            try:
+                dues.append(_due(json.loads(row)))
+            except RecordDamaged as error:
+                damaged.append(error)
+        return Rung(tuple(dues), int(rang), bool(wake), int(epoch), tuple(damaged))
 
     def owing(self, ids: Sequence[str]) -> list[Due]:
         """Claim, of these jobs, those that have ended and owe a delivery, with their results."""
@@ -366,6 +382,9 @@ def connect(url: str, *, most_connections: int = 256, timeout: float = 3.0, text
     """
     options: dict[str, Any] = {
         "decode_responses": text,
+        # Bytes that are no UTF-8 become half surrogates, and these again the same bytes: what reads them can say where
+        # they stand (jobs.fields), instead of failing on a whole answer.
+        "encoding_errors": "surrogateescape",
         "socket_timeout": timeout,
         "socket_connect_timeout": 2.0,
         "health_check_interval": 15,
@@ -387,4 +406,6 @@ def _settled(row: Iterable[Any]) -> Settled:
 
 
 def _due(fields: dict[str, str]) -> Due:
+    if "damaged" in fields:
+        raise RecordDamaged(f"job {shown(fields['id'])}", shown(fields["damaged"]))
     return Due(Job.from_fields(fields["id"], fields), at(fields["now"]))

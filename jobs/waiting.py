@@ -5,11 +5,14 @@ Nothing of it is written to the records: a million jobs may wait for one reason.
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from jobs.decoding import decoding
+from jobs.errors import RecordDamaged
 from jobs.lanes import ONLY, LaneSettings
 from jobs.money import next_day
 from jobs.record import Job, at, dollars, nano
@@ -17,6 +20,8 @@ from jobs.scripts import Scripts
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.summary import Batch
+
+log = logging.getLogger(__name__)
 
 ON_REQUEST = "paused on request"
 
@@ -30,8 +35,13 @@ def why_job(scripts: Scripts, settings: Settings, job: Job) -> str | None:
     lanes = lanes_of(settings, job.pool)
     if not lanes:
         return "no lane that it may go to is configured (BOOMERANG_LANES)"
-    told = json.loads(scripts.call(*_question(job.batch or "", job.owner, lanes, [job.price_class])))
-    return _why(settings, {**told, "batch": job.batch}, lanes) or job.reason
+    try:
+        with decoding(f"what job {job.id} waits for"):
+            told = json.loads(scripts.call(*_question(job.batch or "", job.owner, lanes, [job.price_class])))
+            return _why(settings, {**told, "batch": job.batch}, lanes) or job.reason
+    except RecordDamaged as error:
+        log.error("%s", error)
+        return job.reason
 
 
 def with_reasons(scripts: Scripts, settings: Settings, batches: Sequence[Batch]) -> list[Batch]:
@@ -43,11 +53,16 @@ def with_reasons(scripts: Scripts, settings: Settings, batches: Sequence[Batch])
     }
     if not lanes:
         return list(batches)
-    told = scripts.calls([_question(batch_id, "", among, None) for batch_id, among in lanes.items()])
-    whys = {
-        batch_id: _why(settings, {**json.loads(each), "batch": batch_id}, lanes[batch_id])
-        for batch_id, each in zip(lanes, told, strict=True)
-    }
+    told = scripts.tries([_question(batch_id, "", among, None) for batch_id, among in lanes.items()])
+    whys: dict[str, str | None] = {}
+    for batch_id, each in zip(lanes, told, strict=True):
+        try:
+            if isinstance(each, RecordDamaged):
+                raise each
+            with decoding(f"what batch {batch_id} waits for"):
+                whys[batch_id] = _why(settings, {**json.loads(each), "batch": batch_id}, lanes[batch_id])
+        except RecordDamaged as error:
+            log.error("%s", error)
     return [replace(batch, reason=whys.get(batch.id)) for batch in batches]
 
 

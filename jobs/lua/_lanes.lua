@@ -25,7 +25,7 @@ local function listen(name, heard, reason, now)
       remember(name, now, 'opened', nil, reason)
     end
   elseif heard ~= '' then
-    error('answer, silence or nothing is heard, not ' .. heard)
+    error('expected answer, silence or nothing, not ' .. heard)
   end
 end
 

@@ -17,8 +17,12 @@ end
 local halts = {}
 local function halted(batch)
   if halts[batch] == nil then
-    local paused, sweep = unpack(redis.call('HMGET', KEY.batch .. batch, 'paused', 'do'))
-    halts[batch] = (paused or sweep == 'cancel') and true or false
+    if batch_of(batch).broken then
+      halts[batch] = true
+    else
+      local paused, sweep = unpack(redis.call('HMGET', KEY.batch .. batch, 'paused', 'do'))
+      halts[batch] = (paused or sweep == 'cancel') and true or false
+    end
   end
   return halts[batch]
 end
@@ -36,7 +40,7 @@ local function take_part(queue, may)
   local owner, weight = owner_of(kind, name)
   if has then
     local last = tonumber(redis.call('ZSCORE', KEY.tags .. place, queue) or 0)
-    redis.call('ZADD', KEY.queues .. place, math.max(number(KEY.pool .. pool, 'v' .. class), last), queue)
+    redis.call('ZADD', KEY.queues .. place, math.max(virtual_time(KEY.pool .. pool, class), last), queue)
     redis.call('ZREM', KEY.tags .. place, queue)
     redis.call('HINCRBY', KEY.pool .. pool, class .. '|' .. owner, weight)
   else
@@ -136,6 +140,7 @@ end
 -- Whether nothing may be sent through a lane: it is on hold, or its circuit breaker is open.
 local function shut(name, now)
   local hold, open = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'open'))
+  if hold and not tonumber(hold) then damaged(KEY.lane .. name, 'its field hold is no number') end
   return open or tonumber(hold or 0) > now
 end
 

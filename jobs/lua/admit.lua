@@ -52,13 +52,20 @@ local step = rate > 0 and 1000000 / rate or 0
 local tat = math.max(number(lane, 'tat'), now)
 local taken = 0
 
--- Take one job if it may go. Returns its images; 0: it is gone from the queue otherwise; nil: neither it nor any behind
--- it in the queue, since the lane is 'full', or as stopped_by_cap says.
-local function take(queue, id)
-  local job, newer = read(id)
+-- It is gone from the queue: admitted, or without a record as it should be, which would stop the queue for ever.
+local function leave(queue, id)
+  if redis.call('ZREM', KEY.ready .. queue, id) == 1 then
+    redis.call('HINCRBY', KEY.pool .. string.match(queue, '^[^|]*'), 'ready', -1)
+  end
+end
+
+local function taking(queue, id)
+  local job, odd = read(id)
   local n = 0
-  if newer then
+  if odd == 'newer' then
     return nil, 'full' -- its place is kept for those who know such records
+  elseif odd then
+    note_damaged(id, now) -- its alarm brings it back once its record is whole
   elseif job and too_late(job, now) then
     expire_unpaid(job, now) -- which takes it out of the queue
     return 0
@@ -70,18 +77,29 @@ local function take(queue, id)
     local alone = slots_max > 0 and n > slots_max and slots + window + taken == 0
     if n > budget - taken and not alone then return nil, 'full' end
     if step > 0 and tat - now > burst then return nil, 'full' end
-    tat = tat + step
-    taken = taken + n
     local change = {w = name}
     reserve(job, name, change)
     save(job, change)
     alarm(job, now + putback)
+    tat = tat + step
+    taken = taken + n
     answer[#answer + 1] = id
     if scouting then redis.call('HSET', lane, 'scout', id) end
   end
-  redis.call('ZREM', KEY.ready .. queue, id) -- without a record, too: it would stop the queue for ever
-  redis.call('HINCRBY', KEY.pool .. string.match(queue, '^[^|]*'), 'ready', -1)
+  leave(queue, id)
   return n
+end
+
+-- Take one job if it may go. Returns its images; 0: it is gone from the queue otherwise; nil: neither it nor any behind
+-- it in the queue, since the lane is 'full', or as stopped_by_cap says.
+local function take(queue, id)
+  local fine, n, stopped, till = pcall(taking, queue, id)
+  if fine then return n, stopped, till end
+  -- What all jobs of the lane share is damaged, or what stands beside this one.
+  if type(n) == 'string' and string.find(n, 'DAMAGED [', 1, true) then error(n, 0) end
+  note_damaged(id, now)
+  leave(queue, id)
+  return 0
 end
 
 local stops = 0
@@ -89,6 +107,12 @@ local function pause_at_cap(batch)
   local was = halted(batch)
   redis.call('HSET', KEY.batch .. batch, 'paused', 'max_cost')
   halt_or_go_on(batch, was)
+end
+
+-- Of a batch of which it is not known what it may cost.
+local function is_broken(queue)
+  local _, _, kind, of = parts(queue)
+  return kind == 'b' and batch_of(of).broken
 end
 
 -- Serve the queues of one place. Returns whether the lane has room for more.
@@ -108,7 +132,7 @@ local function serve(from, class)
   end
   -- Who was passed by saves nothing up.
   local function done(room)
-    local virtual = next(dear) and number(state, 'v' .. class)
+    local virtual = next(dear) and virtual_time(state, class)
     for queue in pairs(dear) do
       local tag = redis.call('ZSCORE', KEY.queues .. place, queue)
       if tag and tonumber(tag) < virtual then redis.call('ZADD', KEY.queues .. place, string.format('%.17g', virtual), queue) end
@@ -117,6 +141,10 @@ local function serve(from, class)
   end
   while #answer - 1 < limit do
     local queue, tag, other = first_two()
+    while queue and is_broken(queue) do
+      set_aside(queue, now + CAP_LOOK_IDLE)
+      queue, tag, other = first_two()
+    end
     if not queue then return done(true) end
     local _, _, kind, of = parts(queue)
     local owner, weight = owner_of(kind, of)
@@ -159,7 +187,7 @@ local function served()
       -- Most places are empty, and an empty one has no tags left (take_part).
       if redis.call('EXISTS', KEY.queues .. place) == 1 then
         if not serve(from, tostring(class)) then return end
-        redis.call('ZREMRANGEBYSCORE', KEY.tags .. place, '-inf', number(KEY.pool .. from, 'v' .. class))
+        redis.call('ZREMRANGEBYSCORE', KEY.tags .. place, '-inf', virtual_time(KEY.pool .. from, class))
       end
     end
   end

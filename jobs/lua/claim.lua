@@ -13,24 +13,25 @@ local function held(lane)
   return holds[lane]
 end
 local answer = {}
-for i = 3, #ARGV do
-  local job = read(ARGV[i])
-  if job and job.s == 'queued' and job.w then
-    if too_late(job, now) then
-      expire_unpaid(job, now)
-    elseif held(job.w) or (job.b and halted(job.b)) then
-      put_back(job)
+local function claimed(job)
+  if too_late(job, now) then
+    expire_unpaid(job, now)
+  elseif held(job.w) or (job.b and halted(job.b)) then
+    put_back(job)
+  else
+    local lane = job.w
+    local change = {f = next_fence(job), q = '1', L = lane ~= DEFAULT_LANE and lane}
+    if doubted(job) then
+      change.r = 'Redis may have forgotten that it was sent: looked up first'
+      move(job, 'in_doubt', doubt_epoch(change), now, now)
     else
-      local lane = job.w
-      local change = {f = next_fence(job), q = '1', L = lane ~= DEFAULT_LANE and lane}
-      if doubted(job) then
-        change.r = 'Redis may have forgotten that it was sent: looked up first'
-        move(job, 'in_doubt', doubt_epoch(change), now, now)
-      else
-        move(job, 'submitting', change, now, now + lease)
-        answer[#answer + 1] = {job.id, job.f, job.a or '1', job.k or '0', redis.call('GET', KEY.text .. job.id) or '', lane}
-      end
+      move(job, 'submitting', change, now, now + lease)
+      answer[#answer + 1] = {job.id, job.f, job.a or '1', job.k or '0', redis.call('GET', KEY.text .. job.id) or '', lane}
     end
   end
+end
+for i = 3, #ARGV do
+  local job = read(ARGV[i])
+  if job and job.s == 'queued' and job.w then apart(job.id, now, function() claimed(job) end) end
 end
 return answer

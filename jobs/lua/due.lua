@@ -4,13 +4,14 @@
 -- spread, so that they come back one by one.
 -- ARGV: most jobs to claim, lease in µs, µs until a waiting job is re-checked, longest wait for a closed breaker in µs,
 --       lease of submissions in µs, '1' where a restart of Redis counts as a loss of data
--- Returns: {a hint to admit (0|1), how many rang, number of the epoch, then one record as JSON for each job to act upon}
+-- Returns: {a hint to admit (0|1), how many rang, number of the epoch, then one record as JSON for each job to act upon}; of a
+-- damaged one only {id, damaged = what is wrong with it}, which is left as it is
 -- A claim is for one thing: a record with `g` for its delivery (`f` is that claim's fence), one without for a look.
 arity(6)
 local now = clock()
 local lease, recheck = tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('DEL', KEY.ring)
-redis.call('HSET', KEY.totals, 'round', whole(now))
+redis.pcall('HSET', KEY.totals, 'round', whole(now)) -- for people only
 notice_restart(now, tonumber(ARGV[5]), ARGV[6])
 local rung = redis.call('ZRANGEBYSCORE', KEY.alarms, '-inf', whole(now), 'LIMIT', 0, ARGV[1])
 local answer = {0, #rung, epoch().number}
@@ -24,11 +25,9 @@ local function later(job, place)
   local wait = math.min(tonumber(ARGV[4]), math.max(PROBE_BASE, now - tonumber(breakers[lane])))
   return now + wait / 2 + wait / 2 * place / #rung
 end
-for place, id in ipairs(rung) do
-  local job, newer = read(id)
-  if newer then
-    alarm({id = id}, now + lease) -- who knows such records may be faster
-  elseif not job or (FINAL[job.s] and not job.p and not job.g) then
+-- Act upon one whose record is as it should be, or is not there.
+local function act(place, id, job)
+  if not job or (FINAL[job.s] and not job.p and not job.g) then
     redis.call('ZREM', KEY.alarms, id)
   elseif job.s == 'queued' and too_late(job, now) then
     expire_unpaid(job, now)
@@ -40,7 +39,7 @@ for place, id in ipairs(rung) do
     save(job, {j = tonumber(job.j or 0) + 1})
     deliver_at(job, now + lease)
     job.now, job.f = whole(now), job.j
-    answer[#answer + 1] = cjson.encode(job)
+    return job
   else
     local change, wait, doubtful = {f = next_fence(job)}, later(job, place), doubted(job)
     if phase(job) == 'submitting' then
@@ -56,9 +55,30 @@ for place, id in ipairs(rung) do
     end
     if not wait then
       job.now, job.g = whole(now), nil
-      answer[#answer + 1] = cjson.encode(job)
+      return job
     end
   end
 end
-if readied then answer[1] = wake(now) end
+local noted = redis.call('EXISTS', KEY.damaged) == 1
+for place, id in ipairs(rung) do
+  local job, odd, why = read(id)
+  if not odd then
+    local fine, said = pcall(act, place, id, job)
+    if not fine then
+      odd, why = 'damaged', 'what stands beside its record is damaged: ' .. (type(said) == 'table' and said.err or tostring(said))
+    else
+      if said then answer[#answer + 1] = cjson.encode(said) end
+      if noted then redis.call('ZREM', KEY.damaged, id) end
+    end
+  end
+  if odd then alarm({id = id}, now + lease) end -- a later version's: who knows such records may be faster
+  if odd == 'damaged' then
+    note_damaged(id, now)
+    answer[#answer + 1] = cjson.encode({id = id, damaged = why})
+  end
+end
+if readied then
+  local could, woke = pcall(wake, now)
+  answer[1] = could and woke or 1
+end
 return answer

@@ -9,7 +9,7 @@
 arity(8)
 local job = load(ARGV[1])
 local said, result, cost, by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-if said ~= 'completed' and said ~= 'failed' then error('an attempt ends completed or failed, not ' .. said) end
+if said ~= 'completed' and said ~= 'failed' then error('expected completed or failed, not ' .. said) end
 if not job then return {'unknown', '', 0, 0} end
 local given = tonumber(ARGV[2])
 if given > attempt(job) then return {'unknown', job.s, 0, 0} end

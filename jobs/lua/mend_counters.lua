@@ -7,6 +7,9 @@ if #ARGV < 3 or #ARGV % 4 ~= 3 then error('expected 3 arguments and 4 for each c
 if (redis.call('GET', KEY.repair) or '') ~= ARGV[1] then return 'refused' end
 if ARGV[2] == '' then redis.call('DEL', KEY.repair) else redis.call('SET', KEY.repair, ARGV[2], 'PX', ARGV[3]) end
 for i = 4, #ARGV, 4 do
+  local told = redis.call('HGET', ARGV[i], ARGV[i + 1])
+  -- What is no number counts as zero, by which it was found to be off: nothing can have moved it meanwhile.
+  if told and not string.find(told, '^%-?%d+$') then redis.call('HDEL', ARGV[i], ARGV[i + 1]) end
   local is = redis.call('HINCRBY', ARGV[i], ARGV[i + 1], ARGV[i + 2])
   if is == 0 and ARGV[i + 3] == '1' then redis.call('HDEL', ARGV[i], ARGV[i + 1]) end
 end

@@ -4,8 +4,8 @@
 -- Returns: what is wrong, a word for each (jobs.audit); `request` cannot be mended
 arity(3)
 local mend, id, now, wrong = ARGV[1] == '1', ARGV[3], clock(), {}
-local job, newer = read(id)
-if newer then return wrong end
+local job, odd = read(id)
+if odd then return wrong end
 local function found(word) wrong[#wrong + 1] = word; return mend end
 -- Whether the id stands in a sorted set at that time; nil: not at all.
 local function stands(word, key, score)

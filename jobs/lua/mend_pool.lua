@@ -25,7 +25,7 @@ for queue in pairs(queues) do
     wrong[#wrong + 1] = 'queue ' .. queue
     if mend and should then
       local last = tonumber(redis.call('ZSCORE', KEY.tags .. place, queue) or 0)
-      redis.call('ZADD', KEY.queues .. place, string.format('%.17g', math.max(number(key, 'v' .. class), last)), queue)
+      redis.call('ZADD', KEY.queues .. place, string.format('%.17g', math.max(virtual_time(key, class), last)), queue)
       redis.call('ZREM', KEY.tags .. place, queue)
     elseif mend then
       redis.call('ZREM', KEY.queues .. place, queue)
@@ -39,21 +39,27 @@ for queue in pairs(queues) do
   end
 end
 
+-- What a counter says, and whether that is a number.
+local function count(field)
+  local told = redis.call('HGET', key, field)
+  if told and not string.find(told, '^%-?%d+$') then return 0, true end
+  return tonumber(told or 0), false
+end
 local told = redis.call('HGETALL', key)
 for i = 1, #told, 2 do
   if string.find(told[i], '|', 1, true) and not weights[told[i]] then weights[told[i]] = 0 end
 end
 for field, should in pairs(weights) do
-  local over = number(key, field) - should
-  if over ~= 0 then
-    wrong[#wrong + 1] = 'weights ' .. field .. ' ' .. string.format('%+.0f', over)
+  local is, odd = count(field)
+  if is ~= should or odd then
+    wrong[#wrong + 1] = 'weights ' .. field .. ' ' .. string.format('%+.0f', is - should)
     if mend and should ~= 0 then redis.call('HSET', key, field, whole(should)) end
     if mend and should == 0 then redis.call('HDEL', key, field) end
   end
 end
-local over = number(key, 'ready') - ready
-if over ~= 0 then
-  wrong[#wrong + 1] = 'ready ' .. string.format('%+.0f', over)
+local is, odd = count('ready')
+if is ~= ready or odd then
+  wrong[#wrong + 1] = 'ready ' .. string.format('%+.0f', is - ready)
   if mend then redis.call('HSET', key, 'ready', whole(ready)) end
 end
 return wrong

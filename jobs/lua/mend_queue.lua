@@ -4,9 +4,9 @@
 -- Returns: {'queue'} where it is wrong, else {}
 arity(3)
 local queue, id = ARGV[2], ARGV[3]
-local job, newer = read(id)
+local job, odd = read(id)
 local there = redis.call('ZSCORE', KEY.ready .. queue, id)
-if newer or not there then return {} end
+if odd or not there then return {} end
 if job and job.s == 'queued' and not job.w and not job.H and queue_of(job) == queue then return {} end
 if ARGV[1] == '1' then redis.call('ZREM', KEY.ready .. queue, id) end
 return {'queue'}

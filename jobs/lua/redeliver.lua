@@ -1,11 +1,11 @@
 -- Try deliveries again that were given up: they are owed once more, as at the job's end.
 -- ARGV: ids...
--- Returns: a word for each: owed | nothing (none of it was given up) | unknown | newer (a record of a later version)
+-- Returns: a word for each: owed | nothing (none of it was given up) | unknown | newer (a record of a later version) | damaged
 if #ARGV < 1 then error('expected ids') end
 local now = clock()
 local answer = {}
 for i = 1, #ARGV do
-  local job, newer = read(ARGV[i])
+  local job, odd = read(ARGV[i])
   if job and job.U then
     local change = {g = job.g or '', h = false, j = tonumber(job.j or 0) + 1}
     for kind in string.gmatch(job.U, '.') do
@@ -17,7 +17,7 @@ for i = 1, #ARGV do
     deliver_at(job, now)
     answer[i] = 'owed'
   else
-    answer[i] = job and 'nothing' or newer and 'newer' or 'unknown'
+    answer[i] = job and 'nothing' or odd or 'unknown'
   end
 end
 return answer

@@ -6,17 +6,24 @@
 if #ARGV < 3 then error('expected two limits and Celery ids') end
 local now = clock()
 local answer, freed = {0}, false
-for i = 3, #ARGV do
-  local id = redis.call('GET', KEY.celery .. ARGV[i]) or ARGV[i]
-  local job = redis.call('HEXISTS', KEY.parked .. id, ARGV[i]) == 1 and load(id)
-  local word, owes = 'remembered', 0
+local function revoke(task)
+  local id = redis.call('GET', KEY.celery .. task) or task
+  local job = redis.call('HEXISTS', KEY.parked .. id, task) == 1 and load(id)
   if not job then
-    redis.call('ZADD', KEY.revoked, whole(now), ARGV[i])
-  elseif FINAL[job.s] then
-    word = 'over'
-  else
-    give_up(job, now)
-    word, owes, freed = 'cancelled', job.g and 1 or 0, true
+    redis.call('ZADD', KEY.revoked, whole(now), task)
+    return 'remembered', id, 0
+  end
+  if FINAL[job.s] then return 'over', id, 0 end
+  give_up(job, now)
+  freed = true
+  return 'cancelled', id, job.g and 1 or 0
+end
+for i = 3, #ARGV do
+  local fine, word, id, owes = pcall(revoke, ARGV[i])
+  if not fine then
+    if string.find(tostring(word), 'NEWER', 1, true) then error(word, 0) end
+    redis.call('ZADD', KEY.revoked, whole(now), ARGV[i]) -- what it is for is damaged
+    word, id, owes = 'remembered', ARGV[i], 0
   end
   answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = word, id, owes
 end

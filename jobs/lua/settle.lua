@@ -31,6 +31,6 @@ elseif said == 'failed' then
   move(job, 'failed', change, now, change.g and now or false)
   if job.b then tally(job.b, ARGV[5], 1) end
 else
-  error('sent, not-sent or failed is said, not ' .. said)
+  error('expected sent, not-sent or failed, not ' .. said)
 end
 return {'settled', job.s, wake(now), job.g and 1 or 0}

@@ -1,11 +1,13 @@
 -- What does not go on by itself, at one moment: jobs in doubt for long, deliveries given up, batches paused at their max_cost,
--- queues that a budget keeps waiting. Found in indexes of their own: it costs in proportion to what is named.
+-- queues that a budget keeps waiting, jobs that were met and are damaged. Found in indexes of their own: it costs in proportion to what is named.
 -- ARGV: µs for which a job has been in doubt before it counts, most of each kind to name, the oldest first
--- Returns: {now, then for each of the four {how many there are, name, µs since when (of a queue: until when), ...}}
+-- Returns: {now, then for each of the five {how many there are, name, µs since when (of a queue: until when), ...}}
 arity(2)
 local now, most = clock(), tonumber(ARGV[2])
 local function named(key, last)
-  local answer = {redis.call('ZCOUNT', key, '-inf', last)}
+  local count = redis.pcall('ZCOUNT', key, '-inf', last)
+  if type(count) == 'table' then return {0} end -- no sorted set: the audit tells
+  local answer = {count}
   if most > 0 then
     local rows = redis.call('ZRANGEBYSCORE', key, '-inf', last, 'WITHSCORES', 'LIMIT', 0, most)
     for i = 1, #rows do answer[i + 1] = rows[i] end
@@ -13,4 +15,4 @@ local function named(key, last)
   return answer
 end
 return {whole(now), named(KEY.doubts, whole(now - tonumber(ARGV[1]))), named(KEY.undelivered, '+inf'),
-  named(KEY.at_cap, '+inf'), named(KEY.capped, '+inf')}
+  named(KEY.at_cap, '+inf'), named(KEY.capped, '+inf'), named(KEY.damaged, '+inf')}

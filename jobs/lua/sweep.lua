@@ -7,22 +7,38 @@ arity(3)
 local batch, limit, recheck = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 if batch == '' then batch = redis.call('ZRANGE', KEY.sweeps, 0, 0)[1] end
 if not batch then return {0, 0, 0, 0} end
+local now = clock()
 local function others() return ARGV[1] == '' and redis.call('EXISTS', KEY.sweeps) or 0 end
 local key = KEY.batch .. batch
-local action, only, pos, upto, hits, many = unpack(redis.call('HMGET', key, 'do', 'only', 'pos', 'upto', 'hits', 'many'))
+local action, only, pos, upto, hits, many
+local function read_sweep()
+  action, only, pos, upto, hits, many = unpack(redis.call('HMGET', key, 'do', 'only', 'pos', 'upto', 'hits', 'many'))
+  local counts = action == 'commit' and {hits} or action and {pos, upto, hits, many} or {}
+  for _, count in ipairs(counts) do
+    if not string.find(count or '', '^%d+$') then damaged('batch ' .. batch, 'what is being done to it cannot be read') end
+  end
+  if action and not only then damaged('batch ' .. batch, 'it is not written what is being done to it') end
+end
+local fine, said = pcall(read_sweep)
+if not fine then
+  if ARGV[1] ~= '' then error(said, 0) end
+  redis.call('ZADD', KEY.sweeps, whole(now), batch) -- the others first; the audit tells of it
+  return {0, 0, 0, 0}
+end
 if not action then
   redis.call('ZREM', KEY.sweeps, batch)
   return {others(), tonumber(hits or 0), 0, 0}
 end
 
-local now = clock()
 if action == 'commit' then
   local specs = {}
-  for _, id in ipairs(redis.call('LRANGE', KEY.staged .. only, 0, limit - 1)) do
-    specs[#specs + 1] = cmsgpack.unpack(redis.call('HGET', KEY.lines .. only, id))
+  local ids = redis.call('LRANGE', KEY.staged .. only, 0, limit - 1)
+  for _, id in ipairs(ids) do
+    local readable, spec = pcall(cmsgpack.unpack, redis.call('HGET', KEY.lines .. only, id))
+    if readable and type(spec) == 'table' then specs[#specs + 1] = spec else redis.call('HINCRBY', key, 'clash', 1) end
     redis.call('HDEL', KEY.lines .. only, id)
   end
-  redis.call('LTRIM', KEY.staged .. only, #specs, -1)
+  redis.call('LTRIM', KEY.staged .. only, #ids, -1)
   local words, created = accept(batch, specs, now, recheck)
   for _, word in ipairs(words) do
     -- Another producer was faster with this id, after it was staged; or the image store has lost an image.
@@ -48,16 +64,18 @@ local last = math.min(tonumber(upto), tonumber(pos) + limit)
 local changed_now = 0
 local members, jobs = redis.call('LRANGE', KEY.members .. batch, pos, last - 1), {}
 for _, id in ipairs(members) do
-  local job, newer = read(id)
-  if newer then return {0, tonumber(hits), math.max(0, math.min(many - hits, upto - pos)), 0} end
+  local job, odd = read(id)
+  if odd == 'newer' then return {0, tonumber(hits), math.max(0, math.min(many - hits, upto - pos)), 0} end
   jobs[id] = job
 end
 for _, id in ipairs(members) do
   local job = jobs[id]
-  if job and wanted(job) then
+  -- Damaged ones are left as they are: what is done to all of a batch is not held up by one of it.
+  apart(id, now, function()
+    if not job or not wanted(job) then return end
     if action == 'cancel' then give_up(job, now) else try_again(job, now, recheck) end
     changed_now = changed_now + 1
-  end
+  end)
 end
 hits = redis.call('HINCRBY', key, 'hits', changed_now)
 if last < tonumber(upto) then
