@@ -148,7 +148,7 @@ class KeyRing:
             try:
                 keys.append(AccessKey.from_json(key_id, text, used.get(key_id)))
             except RecordDamaged as error:
-                log.error("left out: %s", error)
+                log.warning("left out: %s", error)
         return sorted(keys, key=lambda key: (key.created_at, key.id))
 
     def revoke(self, key_id: str, now: datetime | None = None) -> AccessKey:

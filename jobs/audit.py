@@ -7,18 +7,22 @@ recount that is exact although everything moves (jobs.books). So nothing is foun
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import redis
 
+from jobs.audit_damage import RULE, damage_findings, record_finding
 from jobs.audit_images import image_findings, size_findings
 from jobs.audit_labels import label_findings, lacking
 from jobs.audit_money import ledger_findings, spent_findings
 from jobs.audit_queues import entry_findings, pool_findings
 from jobs.books import Books, code_of
-from jobs.findings import Finding, Look, Reader
-from jobs.record import VERSION, Owed, Result, us
+from jobs.decoding import UNREADABLE, why
+from jobs.errors import RecordDamaged
+from jobs.fields import wrong
+from jobs.findings import Finding, Look, Reader, whole
+from jobs.record import Owed, Result, is_newer, us
 from jobs.scripts import translated
 from jobs.settings import IN_REDIS
 from jobs.states import FINAL, State
@@ -74,31 +78,62 @@ def _examine(store: Store, reader: Reader) -> Audit:
         suspects += _records(store, reader, books, costs, ids["job"])
         suspects += lacking(reader, ids["labels"])
         suspects += _parked(store, reader, ids["parked"])
-    suspects += [
-        *_entries(store, reader),
-        *entry_findings(reader),
-        *label_findings(reader),
-        *image_findings(reader, in_redis=in_redis),
-        *_sweeps(reader),
+    books.damaged = books.damaged or any(each.rule == RULE for each in suspects)
+    parts: list[tuple[str, Iterator[Finding]]] = [
+        ("indexes", _entries(store, reader)),
+        ("queues", entry_findings(reader)),
+        ("labels", label_findings(reader)),
+        ("images", image_findings(reader, in_redis=in_redis)),
+        ("sweeps", _sweeps(reader)),
     ]
-    found = [*size_findings(reader), *_looked_at_again(store, suspects), *pool_findings(reader, store.scripts)]
-    found += [*books.findings(), *_members(reader), *spent_findings(reader, costs), *ledger_findings(reader)]
+    for name, part in parts:
+        suspects += _as_far_as_it_goes(name, part)
+    found = list(_looked_at_again(store, suspects))
+    parts = [
+        ("damage", damage_findings(reader)),
+        ("size of images", size_findings(reader)),
+        ("pools", pool_findings(reader, store.scripts)),
+        ("counters", books.findings()),
+        ("members", _members(reader)),
+        ("spent", spent_findings(reader, costs)),
+        ("ledger", ledger_findings(reader)),
+    ]
+    for name, part in parts:
+        found += _as_far_as_it_goes(name, part)
     # When an image goes follows from how often it is named.
     off = {each.id for each in found if each.rule == "uses"}
     found = [each for each in found if each.rule != "image" or each.id not in off]
     return Audit(tuple(dict.fromkeys(found)), tuple(sorted(books.unsure)))
 
 
+def _as_far_as_it_goes(name: str, part: Iterator[Finding]) -> Iterator[Finding]:
+    """What a part of the audit finds. Damage that it is not made for ends it, and not the others."""
+    try:
+        yield from part
+    except (*UNREADABLE, RecordDamaged, redis.ResponseError) as error:
+        told = translated(error) if isinstance(error, redis.ResponseError) else error
+        if isinstance(error, redis.ResponseError) and not isinstance(told, RecordDamaged):
+            raise
+        detail = f"this part of the audit ended early: {why(told)}"
+        yield Finding(RULE, name, detail, "Settle what else is called damaged, then look again.")
+
+
 def _looked_at_again(store: Store, suspects: Iterable[Finding]) -> Iterator[Finding]:
     """Those that are still so, each place looked at in one step."""
     once = list(dict.fromkeys(suspects))
     looks = list(dict.fromkeys((each.look.verb, each.look.target) for each in once if each.look))
-    said: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    said: dict[tuple[str, tuple[str, ...]], set[str] | None] = {}
     for start in range(0, len(looks), 100):
         step = looks[start : start + 100]
-        answers = store.scripts.calls([(verb, "0", *target) for verb, target in step])
-        said.update(zip(step, map(set, answers), strict=True))
-    yield from (each for each in once if each.look and each.look.word in said[each.look.verb, each.look.target])
+        answers = store.scripts.tries([(verb, "0", *target) for verb, target in step])
+        found = (None if isinstance(answer, RecordDamaged) else set(answer) for answer in answers)
+        said.update(zip(step, found, strict=True))
+    for each in once:
+        words = said[each.look.verb, each.look.target] if each.look else None
+        if words is None:
+            yield replace(each, look=None)  # it could not be looked at again, nor mended
+        elif each.look and each.look.word in words:
+            yield each
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
@@ -117,28 +152,41 @@ def _records(store: Store, reader: Reader, books: Books, costs: Counter[str], id
     with reader.client.pipeline(transaction=False) as pipe:
         for job_id in ids:
             pipe.hgetall(of("job", job_id))
-            pipe.mget(of("result", job_id), of("text", job_id))
+            pipe.mget(of("result", job_id), of("text", job_id), of("labels", job_id))
             for index in ("alarms", "doubts", "undelivered"):
                 pipe.zscore(single(index), job_id)
-        answers = pipe.execute()
+        answers = reader.ask(pipe)
     rows = {job_id: answers[5 * place : 5 * place + 5] for place, job_id in enumerate(ids) if answers[5 * place]}
-    newer = {job_id for job_id, (fields, *_) in rows.items() if int(fields.get("Z", VERSION)) > VERSION}
-    books.newer = books.newer or bool(newer)
-    rows = {job_id: row for job_id, row in rows.items() if job_id not in newer}
+    for job_id, (fields, (result, text, labels), *_) in list(rows.items()):
+        if is_newer(fields):
+            books.newer = True
+            del rows[job_id]
+        elif found := record_finding(reader, job_id, {"fields": fields, "result": result, "labels": labels}, text):
+            yield found
+            if wrong(fields):
+                books.enter(job_id, fields, "", None)
+                del rows[job_id]
     with reader.client.pipeline(transaction=False) as pipe:
         for job_id, (fields, *_) in rows.items():
             pipe.zscore(of("state", fields["s"]), job_id)
-        places = pipe.execute()
-    for (job_id, (fields, (result, text), *scores)), indexed in zip(rows.items(), places, strict=True):
+        places = reader.ask(pipe)
+    for (job_id, (fields, (result, text, _), *scores)), indexed in zip(rows.items(), places, strict=True):
         at = dict(zip(("alarm", "doubt", "undelivered", "index"), (*scores, indexed), strict=True))
-        wrong = {rule for rule, is_wrong in _wrong(fields, text, at).items() if is_wrong}
-        yield from (_about(store, job_id, rule) for rule in sorted(wrong))
+        broken = {rule for rule, is_wrong in _wrong(fields, text, at).items() if is_wrong}
+        yield from (_about(store, job_id, rule) for rule in sorted(broken))
         if job_id not in books and result:
-            cost = int(Result.from_json(result).nano or 0)
+            cost = _cost(result)
             costs[""] += cost
             if "b" in fields:
                 costs["b" + fields["b"]] += cost
         books.enter(job_id, fields, code_of(fields, result), text if "I" in fields else None)
+
+
+def _cost(result: str) -> int:
+    try:
+        return int(Result.from_json(result).nano or 0)
+    except UNREADABLE:
+        return 0
 
 
 def _wrong(fields: dict[str, str], text: str | None, at: dict[str, float | None]) -> dict[str, bool]:
@@ -167,7 +215,7 @@ def _entries(store: Store, reader: Reader) -> Iterator[Finding]:
     with reader.client.pipeline(transaction=False) as pipe:
         for key in indexes:
             pipe.exists(key)
-        there = pipe.execute()
+        there = reader.ask(pipe)
     for key, (rule, state) in (each for each, is_there in zip(indexes.items(), there, strict=True) if is_there):
         for ids in reader.steps(reader.members(key)):
             for job_id, (stands, _) in zip(ids, _states(reader, ids), strict=True):
@@ -185,7 +233,7 @@ def _states(reader: Reader, ids: Sequence[str]) -> list[tuple[str | None, str | 
     with reader.client.pipeline(transaction=False) as pipe:
         for job_id in ids:
             pipe.hmget(reader.keys.of("job", job_id), ["s", "o"])
-        rows: list[Any] = pipe.execute()
+        rows: list[Any] = reader.ask(pipe)
     return [tuple(row) for row in rows]
 
 
@@ -199,7 +247,7 @@ def _sweeps(reader: Reader) -> Iterator[Finding]:
         with reader.client.pipeline(transaction=False) as pipe:
             for batch in batches:
                 pipe.hexists(reader.keys.of("batch", batch), "do")
-            begun = pipe.execute()
+            begun = reader.ask(pipe)
         for batch in (batch for batch, is_begun in zip(batches, begun, strict=True) if is_begun != (batch in sweeping)):
             detail = "a cancel or retry of it is begun, but not under way, or the other way round"
             remedy = f"ZADD {sweeps} 0 {batch}: what is left is then done."
@@ -217,10 +265,10 @@ def _members(reader: Reader) -> Iterator[Finding]:
             for batch in batches:
                 pipe.hmget(of("batch", batch), ["created", "accepted"])
                 pipe.llen(of("members", batch))
-            answers = pipe.execute()
+            answers = reader.ask(pipe)
         for batch, (created, accepted), listed in zip(batches, answers[::2], answers[1::2], strict=True):
-            if created and listed != int(accepted or 0):
-                detail = f"it lists {listed - int(accepted or 0):+d} jobs against those accepted"
+            if created and listed != whole(accepted):
+                detail = f"it lists {listed - whole(accepted):+d} jobs against those accepted"
                 remedy = (
                     "What is missing in the list is left out of its results, of a cancel and of a retry of it all: "
                 )

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
-from jobs.findings import CHUNK, Drift, Finding, Look, Reader
+from jobs.decoding import UNREADABLE
+from jobs.findings import Drift, Finding, Look, Reader, whole
 
 #: How often the size of all images is counted, until nothing came or went meanwhile.
 COUNTS = 5
@@ -12,10 +12,10 @@ COUNTS = 5
 
 def image_findings(reader: Reader, *, in_redis: bool) -> Iterator[Finding]:
     """What looks wrong with the images; `in_redis`: their bytes are there too."""
-    client, single = reader.client, reader.keys.single
-    named = {str(digest) for digest, _ in client.hscan_iter(single("uses"), count=CHUNK)}
-    there = {str(digest): score for digest, score in client.zscan_iter(single("images"), count=CHUNK)}
-    kept = {str(digest) for digest, _ in client.hscan_iter(single("kept"), count=CHUNK)}
+    single = reader.keys.single
+    named = {digest for digest, _ in reader.fields(single("uses"))}
+    there = dict(reader.scores(single("images")))
+    kept = {digest for digest, _ in reader.fields(single("kept"))}
     for digest in {*named, *there, *kept}:
         look = Look("mend_image", (digest,), "image")
         if (digest in there) != (digest in kept):
@@ -39,9 +39,9 @@ def _bytes(reader: Reader, kept: set[str]) -> Iterator[Finding]:
     """An object has a name of its own, which is used once: what was kept and is not there will never be."""
     of, kept_key = reader.keys.of, reader.keys.single("kept")
     for digests in reader.steps(sorted(kept)):
-        objects = [
-            json.loads(str(about))["object"] if about else "" for about in reader.client.hmget(kept_key, digests)
-        ]
+        with reader.client.pipeline(transaction=False) as pipe:
+            pipe.hmget(kept_key, digests)
+            objects = [_about(text)[0] for text in reader.ask(pipe)[0]]
         with reader.client.pipeline(transaction=False) as pipe:
             for name in objects:
                 pipe.exists(of("object", name))
@@ -55,14 +55,34 @@ def _bytes(reader: Reader, kept: set[str]) -> Iterator[Finding]:
 
 def size_findings(reader: Reader) -> Iterator[Finding]:
     """Whether the size of all images is that of each together: counted until nothing came or went meanwhile."""
-    client, kept, totals = reader.client, reader.keys.single("kept"), reader.keys.single("totals")
+    kept, totals = reader.keys.single("kept"), reader.keys.single("totals")
     for _ in range(COUNTS):
-        before = int(client.hget(totals, "image_bytes") or 0), client.hlen(kept)
-        about: Any = dict(client.hscan_iter(kept, count=CHUNK))
-        size = sum(json.loads(each)["size"] for each in about.values())
-        if before == (int(client.hget(totals, "image_bytes") or 0), client.hlen(kept)):
+        before = _counted(reader, totals, kept)
+        about = dict(reader.fields(kept))
+        sizes = [_about(each)[1] for each in about.values()]
+        if None in sizes:
+            return  # the size of one that cannot be read is not known
+        size = sum(each or 0 for each in sizes)
+        if before == _counted(reader, totals, kept):
             if over := before[0] - size:
                 drift = Drift(totals, "image_bytes", over)
                 detail = f"the size of all images differs from a recount by {over:+d}"
                 yield Finding("image bytes", "all", detail, f"HINCRBY {totals} image_bytes {-over}", drifts=(drift,))
             return
+
+
+def _counted(reader: Reader, totals: str, kept: str) -> tuple[int, int]:
+    with reader.client.pipeline(transaction=False) as pipe:
+        pipe.hget(totals, "image_bytes")
+        pipe.hlen(kept)
+        told, many = reader.ask(pipe)
+    return whole(told), int(many)
+
+
+def _about(text: str | None) -> tuple[str, int | None]:
+    """The object of an image and its size; '' and None where that cannot be read."""
+    try:
+        about = json.loads(text or "")
+        return str(about["object"]), int(about["size"])
+    except UNREADABLE:
+        return "", None

@@ -1,10 +1,11 @@
 """The audit's part about the indexes by label: every label has its entry, and every entry its label."""
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jobs.findings import Finding, Look, Reader
+from jobs.decoding import UNREADABLE
+from jobs.findings import Finding, Look, Reader, whole
+from jobs.record import read_labels
 
 
 def lacking(reader: Reader, ids: Sequence[str]) -> Iterator[Finding]:
@@ -40,15 +41,15 @@ class _Walk:
         asked = [
             (each, created, f"{name}={value}")
             for each, (created, labels) in zip(ids, self.read(ids), strict=True)
-            if created
-            for name, value in json.loads(labels or "{}").items()
+            if created and str(whole(created)) == created
+            for name, value in _read(labels).items()
         ]
         with self._client.pipeline(transaction=False) as pipe:
             for each, _, label in asked:
                 pipe.zscore(self._keys.of(self.family, label), each)
-            scores = pipe.execute()
+            scores = self._reader.ask(pipe)
         for (each, created, label), score in zip(asked, scores, strict=True):
-            if score != float(created):
+            if score != whole(created):
                 found = "has not got it" if score is None else "has another time"
                 remedy = f"ZADD {self._keys.of(self.family, label)} {created} {each}"
                 yield self._finding(each, label, found, remedy)
@@ -60,7 +61,7 @@ class _Walk:
             key = self._keys.of(self.family, label)
             for ids in self._reader.steps(self._reader.members(key)):
                 for each, (created, labels) in zip(ids, self.read(ids), strict=True):
-                    if not created or json.loads(labels or "{}").get(name) != value:
+                    if not created or _read(labels).get(name) != value:
                         yield self._finding(each, label, "has it, though it has no such label", f"ZREM {key} {each}")
 
     def _finding(self, each: str, label: str, found: str, remedy: str) -> Finding:
@@ -76,7 +77,7 @@ class _Jobs(_Walk):
             for each in ids:
                 pipe.hget(self._keys.of("job", each), "c")
                 pipe.get(self._keys.of("labels", each))
-            rows: list[Any] = pipe.execute()
+            rows: list[Any] = self._reader.ask(pipe)
         return list(zip(rows[::2], rows[1::2], strict=True))
 
 
@@ -87,5 +88,12 @@ class _Batches(_Walk):
         with self._client.pipeline(transaction=False) as pipe:
             for each in ids:
                 pipe.hmget(self._keys.of("batch", each), ["created", "labels"])
-            rows: list[Any] = pipe.execute()
+            rows: list[Any] = self._reader.ask(pipe)
         return [tuple(row) for row in rows]
+
+
+def _read(labels: str | None) -> dict[str, str]:
+    try:
+        return read_labels(labels or "{}")
+    except UNREADABLE:
+        return {}

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from jobs.findings import CHUNK, Drift, Finding, Look, Reader
+from jobs.findings import Drift, Finding, Look, Reader, whole
 
 #: Days that may still change: today, and the one before where it is midnight.
 MOVING = 2
@@ -20,8 +20,10 @@ def spent_findings(reader: Reader, costs: Mapping[str, int]) -> Iterator[Finding
     keys = reader.keys
     for who, cost in costs.items():
         key, id_ = (keys.of("batch", who[1:]), who[1:]) if who else (keys.single("totals"), "all")
-        told = reader.client.hget(key, "spent")
-        if (short := cost - int(told or 0)) > 0 and (not who or reader.client.exists(key)):
+        told = reader.value(key, "spent")
+        if told is not None and str(whole(told)) != told:
+            continue  # no number, which is told of by itself
+        if (short := cost - whole(told)) > 0 and key not in reader.odd_keys and (not who or reader.client.exists(key)):
             detail = f"stored results cost {short} nano-dollars more than were counted"
             drift = Drift(key, "spent", -short)
             yield Finding("spent", id_, detail, f"HINCRBY {key} spent {short}", drifts=(drift,))
@@ -31,8 +33,9 @@ def ledger_findings(reader: Reader) -> Iterator[Finding]:
     """Where the sums of a day differ from its entries, or all days from what was spent in all."""
     client, keys, totals = reader.client, reader.keys, reader.keys.single("totals")
     for _ in range(COUNTS):
-        past = int(client.hget(totals, "past") or 0)
-        days = sorted({int(day) for day in reader.names["spent"] | set(reader.members(keys.single("days")))})
+        past = whole(reader.value(totals, "past"))
+        named = reader.names["spent"] | set(reader.members(keys.single("days")))
+        days = sorted({int(day) for day in named if day.isdecimal()})
         still, moving = days[:-MOVING], days[-MOVING:]
         ledgers = {day: _flat(reader, day) for day in still}
         with client.pipeline(transaction=True) as pipe:
@@ -40,17 +43,18 @@ def ledger_findings(reader: Reader) -> Iterator[Finding]:
             pipe.zrange(keys.single("days"), 0, -1)
             for day in moving:
                 pipe.hgetall(keys.of("spent", str(day)))
-            (spent, now_past), listed, *fields = pipe.execute()
-        if int(now_past or 0) != past or not {*map(int, listed)} <= {*days}:
+            (spent, now_past), listed, *fields = reader.ask(pipe)
+        listed = [day for day in listed if day.isdecimal()]
+        if whole(now_past) != past or not {*map(int, listed)} <= {*days}:
             continue  # a day was forgotten meanwhile, or has begun
         ledgers.update(zip(moving, fields, strict=True))
-        yield from _judged(reader, ledgers, set(map(int, listed)), past, int(spent or 0))
+        yield from _judged(reader, ledgers, set(map(int, listed)), past, whole(spent))
         return
 
 
 def _flat(reader: Reader, day: int) -> dict[str, str]:
     key = reader.keys.of("spent", str(day))
-    return {str(name): str(value) for name, value in reader.client.hscan_iter(key, count=CHUNK)}
+    return dict(reader.fields(key))
 
 
 def _judged(
@@ -60,14 +64,14 @@ def _judged(
     for day, fields in ledgers.items():
         key, should, told = keys.of("spent", str(day)), Counter[str](), Counter[str]()
         for name, value in fields.items():
-            if name[0] == "$":
+            if name[:1] == "$" and name.count("|") >= len("lmb"):
                 lane, _, _, owner = name[1:].split("|", 3)
-                total += int(value)
-                should["l" + lane] += int(value)
+                total += whole(value)
+                should["l" + lane] += whole(value)
                 if owner:
-                    should["k" + owner] += int(value)
-            elif name[0] in "lk":
-                told[name] = int(value)
+                    should["k" + owner] += whole(value)
+            elif name[:1] in {"l", "k"}:
+                told[name] = whole(value)
         for who in sorted({*told, *should}):
             if over := told[who] - should[who]:
                 detail = f"what {who} spent differs from the entries by {over:+d} nano-dollars"

@@ -3,7 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from jobs.errors import RecordDamaged
+from jobs.fields import shown, wrong
 from jobs.findings import Finding, Look, Reader
+from jobs.record import is_newer
 from jobs.scripts import Scripts
 from jobs.states import State
 
@@ -20,16 +23,20 @@ def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
     for queue in sorted(_queues(reader)):
         of_pool[queue.partition("|")[0]].append(queue)
     targets = [(pool, *of_pool[pool]) for pool in sorted({*reader.names["pool"], *of_pool})]
-    answers = scripts.calls([("mend_pool", "0", *target) for target in targets]) if targets else []
+    answers = scripts.tries([("mend_pool", "0", *target) for target in targets]) if targets else []
     for target, words in zip(targets, answers, strict=True):
         pool, key = target[0], reader.keys.of("pool", target[0])
+        if isinstance(words, RecordDamaged):
+            detail = f"its queues cannot be compared: {words.why}"
+            yield Finding("damaged", f"pool {shown(pool)}", detail, "See what else is damaged, then look again.")
+            continue
         for word in map(str, words):
             rule, _, what = word.partition(" ")
             look = Look("mend_pool", target, word)
             if rule == "queue":
                 detail = f"its queue {what} takes part in admission, or does not, against its jobs"
                 remedy = "Pause the batch and resume it; or enqueue a job to it."
-                yield Finding(rule, what.split("|", 2)[2][1:], detail, remedy, look)
+                yield Finding(rule, what.split("|", 2)[-1][1:], detail, remedy, look)
             else:
                 name, _, over = what.rpartition(" ")
                 detail = f"{name or 'the jobs that wait'}: differs from its recount by {over}"
@@ -49,7 +56,7 @@ def _entries(reader: Reader, queue: str) -> Iterator[Finding]:
         with reader.client.pipeline(transaction=False) as pipe:
             for job_id in ids:
                 pipe.hgetall(reader.keys.of("job", job_id))
-            records = pipe.execute()
+            records = reader.ask(pipe)
         for job_id, fields in zip(ids, records, strict=True):
             if wrong := _wrong(fields, queue):
                 remedy = f"ZREM {key} {job_id}; its alarm puts it where it belongs."
@@ -60,6 +67,8 @@ def _entries(reader: Reader, queue: str) -> Iterator[Finding]:
 def _wrong(fields: dict[str, str], queue: str) -> str:
     if not fields:
         return "there is no such job"
+    if is_newer(fields) or wrong(fields):
+        return ""
     if fields["s"] != State.QUEUED:
         return f"is {fields['s']}"
     if "w" in fields:

@@ -15,8 +15,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jobs.findings import CHUNK, Drift, Finding, Reader, chunks
-from jobs.record import LANE, VERSION, Result, us
+from jobs.decoding import UNREADABLE
+from jobs.errors import RecordDamaged
+from jobs.fields import wrong
+from jobs.findings import CHUNK, Drift, Finding, Reader, chunks, whole
+from jobs.record import LANE, Result, is_newer, us
 from jobs.scripts import CHANGES_KEPT, Scripts
 from jobs.states import FINAL, HOLDS_SLOTS, State
 
@@ -61,18 +64,22 @@ class Books:
         self.unsure: set[str] = set()
         #: Records of a later version, which are not understood here, were met.
         self.newer = False
-        newest: Any = self._client.xrevrange(self._keys.single("changes"), count=1)
+        #: Records that are damaged were met: what they count as is not known, so that no counter is corrected.
+        self.damaged = False
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.xrevrange(self._keys.single("changes"), count=1)
+            pipe.zrange(self._keys.single("batches"), 0, -1)
+            newest, listed = reader.ask(pipe)
         self._last = newest[0][0] if newest else "0-0"
         self._lost = False
         self._next = 0.0
-        listed: Any = self._client.zrange(self._keys.single("batches"), 0, -1)
         for batches in chunks(iter(listed)):
             with self._client.pipeline(transaction=False) as pipe:
                 for batch in batches:
                     pipe.hmget(self._keys.of("batch", batch), ["created", "gone"])
-                rows = pipe.execute()
+                rows = reader.ask(pipe)
             there = ((batch, gone) for batch, (created, gone) in zip(batches, rows, strict=True) if created)
-            self._gone.update({batch: int(gone or 0) for batch, gone in there})
+            self._gone.update({batch: whole(gone) for batch, gone in there})
 
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._shares
@@ -90,20 +97,24 @@ class Books:
         read, oldest = 0, ""
         while rows := self._entries(stream):
             oldest = oldest or rows[0][0]
-            self._changed.update(fields["id"] for _, fields in rows)
+            self._changed.update(fields["id"] for _, fields in rows if "id" in fields)
             self._last, read = rows[-1][0], read + len(rows)
         if read >= CHANGES_KEPT // 2:
             self._lost = True  # some may have gone unread
         self._next = time.monotonic() + FOLLOW
 
     def _entries(self, stream: str) -> Any:
-        return self._client.xrange(stream, min=f"({self._last}", count=CHUNK)
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.xrange(stream, min=f"({self._last}", count=CHUNK)
+            return self._reader.ask(pipe)[0]
 
     def enter(self, job_id: str, fields: Mapping[str, str], code: str, text: str | None) -> None:
         """Count a record, in place of what it was before. No fields: it is gone."""
         share: Share = ()
-        if fields and int(fields.get("Z", VERSION)) > VERSION:
+        if is_newer(fields):
             self.newer = True
+        elif fields and wrong(fields):
+            self.damaged = True
         elif fields:
             share = tuple(self._share(fields, code, text).items())
         for (key, field), amount in self._shares.pop(job_id, ()):
@@ -112,7 +123,7 @@ class Books:
             self._shares[job_id] = self._same.setdefault(share, share)
         for (key, field), amount in share:
             self._sums[key][field] += amount
-        restless = "w" in fields or "F" in fields or ("p" in fields and fields["s"] in FINAL)
+        restless = "w" in fields or "F" in fields or ("p" in fields and fields.get("s") in FINAL)
         (self._restless.add if restless else self._restless.discard)(job_id)
 
     def _share(self, fields: Mapping[str, str], code: str, text: str | None) -> Counter[tuple[str, str]]:
@@ -152,7 +163,7 @@ class Books:
 
     def _owner(self, batch: str) -> str:
         if batch not in self._owners:
-            self._owners[batch] = str(self._client.hget(self._keys.of("batch", batch), "key") or "")
+            self._owners[batch] = self._reader.value(self._keys.of("batch", batch), "key") or ""
         return self._owners[batch]
 
     def _read_again(self, ids: Iterable[str]) -> None:
@@ -162,7 +173,7 @@ class Books:
                 for job_id in chunk:
                     pipe.hgetall(of("job", job_id))
                     pipe.mget(of("result", job_id), of("text", job_id))
-                answers = pipe.execute()
+                answers = self._reader.ask(pipe)
             for job_id, fields, (result, text) in zip(chunk, answers[::2], answers[1::2], strict=True):
                 self.enter(job_id, fields, code_of(fields, result), text if "I" in fields else None)
 
@@ -198,7 +209,10 @@ class Books:
             self._catch_up()
             ids = json.dumps(sorted(self._changed | self._restless))
             asked = json.dumps([[key] for key in keys])
-            said, *answer = self._scripts.call("recount", self._last, self._putback, MOST_AT_ONCE, ids, asked)
+            (told_all,) = self._scripts.tries([("recount", self._last, self._putback, MOST_AT_ONCE, ids, asked)])
+            if isinstance(told_all, RecordDamaged):
+                break
+            said, *answer = told_all
             if said == "read" and not self._lost:
                 last, records, told, pinned = answer
                 self._last, self._changed = last, set()
@@ -247,7 +261,7 @@ class Books:
     def _batch(self, key: str, told: Mapping[str, str], should: Counter[str]) -> Iterator[Finding]:
         """Jobs that were forgotten after their retention stay counted in the state in which they ended."""
         batch = key.removeprefix(self._keys.of("batch", ""))
-        gone = int(told.get("gone", 0))
+        gone = whole(told.get("gone"))
         if gone != self._gone.get(batch, 0) or (not told and batch in self._gone):
             return  # some were forgotten while it was read
         if "created" not in told:
@@ -265,13 +279,15 @@ class Books:
             sure = [drift for state, drift in off.items() if not gone or state in _OPEN]
             yield self._finding("batch", batch, detail, *sure)
         accepted = self._drift(key, "accepted", told, Counter(accepted=sum(should[state] for state in State) + gone))
-        counted = sum(int(told.get(state, 0)) for state in State)
-        over = int(told.get("accepted", 0)) - counted
+        counted = sum(whole(told.get(state)) for state in State)
+        over = whole(told.get("accepted")) - counted
         if accepted or (over and not (lost or ended != gone)):
             detail = f"accepted differs from the sum over states by {over}, from a recount by "
             detail += f"{accepted.over if accepted else 0:+d}"
-            listed = self._client.llen(self._keys.of("members", batch))
-            known = accepted is not None and listed == int(told.get("accepted", 0)) - accepted.over
+            with self._client.pipeline(transaction=False) as pipe:
+                pipe.llen(self._keys.of("members", batch))
+                (listed,) = self._reader.ask(pipe)
+            known = accepted is not None and listed == whole(told.get("accepted")) - accepted.over
             yield self._finding("batch", batch, detail, *([accepted] if accepted and known else []))
         for rule, start, what in (("codes", "x:", "failed jobs of the code"), ("expected", "c:", "unfinished jobs of")):
             for name in sorted({name for name in (*told, *should) if name.startswith(start)}):
@@ -283,27 +299,38 @@ class Books:
     def _drift(
         key: str, name: str, told: Mapping[str, str], should: Mapping[str, int], *, absent: bool = False
     ) -> Drift | None:
-        over = int(told.get(name, 0)) - should.get(name, 0)
-        return Drift(key, name, over, absent) if over else None
+        over = whole(told.get(name)) - should.get(name, 0)
+        # What is no number is off by all that it should be, which may be nothing.
+        odd = name in told and str(whole(told[name])) != told[name]
+        return Drift(key, name, over, absent) if over or odd else None
 
-    @staticmethod
-    def _finding(rule: str, id_: str, detail: str, *drifts: Drift) -> Finding:
+    def _finding(self, rule: str, id_: str, detail: str, *drifts: Drift) -> Finding:
+        if self.damaged:
+            return Finding(
+                rule, id_, detail, "First what the audit calls damaged: such records are not counted. Then look again."
+            )
         commands = "; ".join(f"HINCRBY {each.key} '{each.field}' {-each.over}" for each in drifts)
         return Finding(rule, id_, detail, commands or UNKNOWABLE, drifts=drifts)
 
 
 def code_of(fields: Mapping[str, str], result: str | None) -> str:
     """Of a failed job: the error code that its batch counts by, as `code_of` in jobs/lua/_lib.lua."""
-    if not fields or fields["s"] != State.FAILED or not result:
+    if fields.get("s") != State.FAILED or not result:
         return ""
-    code = str((Result.from_json(result).error or {}).get("code", ""))
+    try:
+        code = str((Result.from_json(result).error or {}).get("code", ""))
+    except UNREADABLE:
+        return ""
     return code if len(code.encode()) <= LONGEST_CODE else ""
 
 
 def images_in(text: str) -> Iterator[str]:
     """The hashes of the stored images that a request names, as `images_in` in jobs/lua/_images.lua."""
-    params = json.loads(text)["params"]
-    return _in({name: value for name, value in params.items() if name != "prompt"})
+    try:
+        params = json.loads(text)["params"]
+        return _in({name: value for name, value in params.items() if name != "prompt"})
+    except UNREADABLE:
+        return iter(())
 
 
 def _in(value: Any) -> Iterator[str]:

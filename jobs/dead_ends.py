@@ -123,7 +123,7 @@ def _lanes(store: Store) -> tuple[Lane, ...]:
     try:
         return store.lanes()
     except RecordDamaged as error:
-        log.error("lanes are left out: %s", error)
+        log.warning("lanes are left out: %s", error)
         return ()
 
 
@@ -174,7 +174,7 @@ def _images(store: Store, most: int) -> Iterator[DeadEnd]:
             for digest in (digest for digest, score in zip(digests, there, strict=True) if score is None):
                 if (found := found + 1) > most:
                     return
-                times = client.hget(keys.single("uses"), digest) or 0
+                times = str(client.hget(keys.single("uses"), digest) or 0)
                 why = f"unfinished jobs name it {times} times, but it is not there: they will fail"
                 do = "Upload the same file again (POST /v1/images) before their turn comes."
                 yield DeadEnd(Kind.IMAGE, digest, None, why, do)

@@ -1,20 +1,26 @@
 """What an audit finds, how each is looked at again and mended, and how it walks through keys step by step."""
 
+import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
 import redis
+from redis.client import Pipeline
 
-from jobs.keys import FAMILY, Keys
+from jobs.fields import shown
+from jobs.keys import FAMILY, SINGLE, TYPES, Keys
 
 #: Keys asked for in one step of a cursor, and records read in one round trip.
 CHUNK = 500
 #: Families of which there are few.
 SMALL = frozenset({"batch", "grouped", "labelled", "lane", "pool", "queues", "ready", "spent"})
 Each = TypeVar("Each")
+_WRONG_TYPE = "WRONGTYPE"
+_WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,9 @@ class Reader:
         self.on_step: Callable[[], None] = lambda: None
         #: Family → ids, as the survey found them.
         self.names: dict[str, set[str]] = {family: set() for family in SMALL}
+        #: What the survey found to be of another type: what it is → family, key, type, type that it should be.
+        self.odd: dict[str, tuple[str, str, str, str]] = {}
+        self.odd_keys: set[str] = set()
         self._pause = pause
 
     def survey(self, families: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -89,20 +98,55 @@ class Reader:
 
         The ids in small families are in `names` afterwards. Some may come twice.
         """
+        single = {self.keys.single(name): name for name in SINGLE}
         prefix, family_of = self.keys.prefix, {start: family for family, start in FAMILY.items()}
-        for key in self.client.scan_iter(match=_literally(prefix) + "*", count=CHUNK):
-            name = str(key).removeprefix(prefix)
-            start = name[: name.find(":") + 1]
-            family = family_of.get(start, "")
-            if family in families:
-                yield family, name.removeprefix(start)
-            elif family in SMALL:
-                self.names[family].add(name.removeprefix(start))
+        for keys in chunks(map(str, self.client.scan_iter(match=_literally(prefix) + "*", count=CHUNK))):
+            with self.client.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.type(key)
+                types = pipe.execute()
+            for key, found in zip(keys, types, strict=True):
+                name = key.removeprefix(prefix)
+                start = name[: name.find(":") + 1]
+                family, id_ = family_of.get(start, ""), name.removeprefix(start)
+                expected = TYPES.get(single.get(key) or family, found)
+                if found not in (expected, "none"):  # none: gone meanwhile
+                    what = f"{family} {shown(id_)}" if family else shown(name)
+                    self.odd[what] = (single.get(key) or family, shown(key), found, expected)
+                    self.odd_keys.add(key)
+                elif family in families:
+                    yield family, id_
+                elif family in SMALL:
+                    self.names[family].add(id_)
+
+    def ask(self, pipe: Pipeline) -> list[Any]:
+        """What the commands of a pipeline answer; of a key of another type, as if it were not there."""
+        asked = [args for args, _ in pipe.command_stack]
+        answers = list(pipe.execute(raise_on_error=False))
+        return [_absent(args, answer) for args, answer in zip(asked, answers, strict=True)]
+
+    def value(self, key: str, field: str) -> str | None:
+        """A field of a hash."""
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.hget(key, field)
+            (answer,) = self.ask(pipe)
+        return answer if answer is None else str(answer)
+
+    def fields(self, key: str) -> Iterator[tuple[str, str]]:
+        """Fields of a hash; some may come twice."""
+        with suppress_wrong_type():
+            for field, value in self.client.hscan_iter(key, count=CHUNK):
+                yield str(field), str(value)
 
     def members(self, key: str) -> Iterator[str]:
         """Members of a sorted set; some may come twice."""
-        for member, _ in self.client.zscan_iter(key, count=CHUNK):
-            yield str(member)
+        yield from (member for member, _ in self.scores(key))
+
+    def scores(self, key: str) -> Iterator[tuple[str, float]]:
+        """Members of a sorted set, and their scores; some may come twice."""
+        with suppress_wrong_type():
+            for member, score in self.client.zscan_iter(key, count=CHUNK):
+                yield str(member), float(score)
 
     def steps(self, ids: Iterable[Each]) -> Iterator[list[Each]]:
         """What is to be walked through, `CHUNK` at a time."""
@@ -118,13 +162,45 @@ class Reader:
             with self.client.pipeline(transaction=False) as pipe:
                 for key in chunk:
                     pipe.hgetall(key)
-                yield from zip(chunk, pipe.execute(), strict=True)
+                yield from zip(chunk, self.ask(pipe), strict=True)
 
 
 def chunks(ids: Iterator[Each]) -> Iterator[list[Each]]:
     """These, `CHUNK` at a time."""
     while chunk := list(islice(ids, CHUNK)):
         yield chunk
+
+
+def whole(told: str | None) -> int:
+    """A stored whole number; what is none counts as zero, and is told of by itself (jobs.audit_damage)."""
+    return int(told) if told and _WHOLE.fullmatch(told) else 0
+
+
+@contextmanager
+def suppress_wrong_type() -> Iterator[None]:
+    """A key of another type counts as absent."""
+    try:
+        yield
+    except redis.ResponseError as error:
+        if not str(error).startswith(_WRONG_TYPE):
+            raise
+
+
+def _absent(args: Sequence[Any], answer: Any) -> Any:
+    if not isinstance(answer, redis.RedisError):
+        return answer
+    if not str(answer).startswith(_WRONG_TYPE):
+        raise answer
+    match args[0]:
+        case "HGETALL":
+            return {}
+        case "HMGET":
+            return [None] * (len(args) - 2)
+        case "ZRANGE" | "ZRANGEBYSCORE" | "XREVRANGE" | "XRANGE":
+            return []
+        case "LLEN" | "HLEN" | "HEXISTS":
+            return 0
+    return None
 
 
 def _literally(text: str) -> str:

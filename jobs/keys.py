@@ -72,6 +72,18 @@ FAMILY: Mapping[str, str] = {
     "ended": "e:",  # CHANNEL a message when the job ends
 }
 
+_TYPES = {
+    "zset": "alarms doubts undelivered damaged at_cap sweeps capped days revoked batches images going labelled grouped "
+    "state ready queues tags",
+    "hash": "totals epoch prices reserved pools uses kept access accessed job parked told pool lane batch spent lines",
+    "string": "written repair wake ring text labels result celery object",
+    "set": "lanes pinned",
+    "list": "history staged members",
+    "stream": "changes",
+}
+#: name → the type of its key, as Redis calls it; channels have none.
+TYPES: Mapping[str, str] = {name: type_ for type_, names in _TYPES.items() for name in names.split()}
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:

@@ -196,7 +196,7 @@ class Listing(Reading):
             except BatchNotFound:
                 continue  # forgotten in this very moment
             except RecordDamaged as error:
-                log.error("left out: batch %s: %s", shown(batch_id), error)
+                log.warning("left out: batch %s: %s", shown(batch_id), error)
         return tuple(with_reasons(self._scripts, self.settings, found))
 
 
@@ -208,7 +208,7 @@ def _progress(batch_id: str, row: Any) -> Progress | None:
             ended = sum(int(ended or 0) for ended in ends)
             return Progress.of(int(accepted or 0), ended, paused=paused is not None, taking_in=doing == "commit")
     except RecordDamaged as error:
-        log.error("left out: %s", error)
+        log.warning("left out: %s", error)
         return None
 
 

@@ -74,7 +74,8 @@ def _first(findings: Sequence[Finding]) -> list[Finding]:
 def _mend(scripts: Scripts, looks: Iterable[Look]) -> None:
     places = list(dict.fromkeys((look.verb, look.target) for look in looks))
     for start in range(0, len(places), _STEP):
-        scripts.calls([(verb, "1", *target) for verb, target in places[start : start + _STEP]])
+        # What cannot be mended, since something beside it is damaged, the next look finds again.
+        scripts.tries([(verb, "1", *target) for verb, target in places[start : start + _STEP]])
 
 
 class _Lock:

@@ -79,7 +79,7 @@ class Reading:
         found: list[Job | None] = []
         for job in self.look_at(ids, text=text):
             if isinstance(job, RecordDamaged):
-                log.error("left out: %s", job)
+                log.warning("left out: %s", job)
             found.append(None if isinstance(job, RecordDamaged) else job)
         return found
 
@@ -293,5 +293,5 @@ def _result(job_id: str, text: Any) -> Result | None:
         with decoding(f"job {shown(job_id)}"):
             return Result.from_json(str(text))
     except RecordDamaged as error:
-        log.error("its result is left out: %s", error)
+        log.warning("its result is left out: %s", error)
         return None

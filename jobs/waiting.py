@@ -40,7 +40,7 @@ def why_job(scripts: Scripts, settings: Settings, job: Job) -> str | None:
             told = json.loads(scripts.call(*_question(job.batch or "", job.owner, lanes, [job.price_class])))
             return _why(settings, {**told, "batch": job.batch}, lanes) or job.reason
     except RecordDamaged as error:
-        log.error("%s", error)
+        log.warning("%s", error)
         return job.reason
 
 
@@ -62,7 +62,7 @@ def with_reasons(scripts: Scripts, settings: Settings, batches: Sequence[Batch])
             with decoding(f"what batch {batch_id} waits for"):
                 whys[batch_id] = _why(settings, {**json.loads(each), "batch": batch_id}, lanes[batch_id])
         except RecordDamaged as error:
-            log.error("%s", error)
+            log.warning("%s", error)
     return [replace(batch, reason=whys.get(batch.id)) for batch in batches]
 
 

@@ -4,13 +4,19 @@
 --       much, '1' where zero is written as absence ...
 -- Returns: 'done' | 'refused' (another has it, it is over, or this very call has been made)
 if #ARGV < 3 or #ARGV % 4 ~= 3 then error('expected 3 arguments and 4 for each counter') end
-if (redis.call('GET', KEY.repair) or '') ~= ARGV[1] then return 'refused' end
-if ARGV[2] == '' then redis.call('DEL', KEY.repair) else redis.call('SET', KEY.repair, ARGV[2], 'PX', ARGV[3]) end
-for i = 4, #ARGV, 4 do
-  local told = redis.call('HGET', ARGV[i], ARGV[i + 1])
-  -- What is no number counts as zero, by which it was found to be off: nothing can have moved it meanwhile.
-  if told and not string.find(told, '^%-?%d+$') then redis.call('HDEL', ARGV[i], ARGV[i + 1]) end
-  local is = redis.call('HINCRBY', ARGV[i], ARGV[i + 1], ARGV[i + 2])
-  if is == 0 and ARGV[i + 3] == '1' then redis.call('HDEL', ARGV[i], ARGV[i + 1]) end
+local held = redis.pcall('GET', KEY.repair)
+if type(held) == 'table' then
+  redis.call('DEL', KEY.repair) -- no lock: something else stands there
+  held = false
 end
+if (held or '') ~= ARGV[1] then return 'refused' end
+if ARGV[2] == '' then redis.call('DEL', KEY.repair) else redis.call('SET', KEY.repair, ARGV[2], 'PX', ARGV[3]) end
+local function correct(key, field, by, absent)
+  local told = redis.call('HGET', key, field)
+  -- What is no number counts as zero, by which it was found to be off: nothing can have moved it meanwhile.
+  if told and not string.find(told, '^%-?%d+$') then redis.call('HDEL', key, field) end
+  if redis.call('HINCRBY', key, field, by) == 0 and absent == '1' then redis.call('HDEL', key, field) end
+end
+-- One that cannot be corrected, since its key is no hash, does not keep the others from being corrected.
+for i = 4, #ARGV, 4 do pcall(correct, ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]) end
 return 'done'

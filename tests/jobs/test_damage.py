@@ -1,0 +1,233 @@
+"""Whatever stands in Redis: the audit names it, the verbs refuse it, and the other jobs go on."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.audit import audit
+from jobs.dead_ends import Kind, dead_ends
+from jobs.errors import RecordDamaged, StoreUnavailable
+from jobs.fields import FORMS, KNOWN, wrong
+from jobs.keys import FAMILY, SINGLE, TYPES
+from jobs.mending import repair
+from jobs.order import BatchOptions, NewJob
+from jobs.record import Job, Result
+from jobs.states import State
+
+P = "{b}:"
+#: Of a job in doubt; each makes it one that no version writes.
+DAMAGES: dict[str, tuple[Any, ...]] = {
+    "no state": ("HDEL", P + "j:fox", "s"),
+    "no model": ("HDEL", P + "j:fox", "m"),
+    "no creation": ("HDEL", P + "j:fox", "c"),
+    "no time of doubt": ("HDEL", P + "j:fox", "x"),
+    "unknown state": ("HSET", P + "j:fox", "s", "frozen"),
+    "unknown phase": ("HSET", P + "j:fox", "p", "frozen"),
+    "unknown version": ("HSET", P + "j:fox", "Z", "new"),
+    "no number": ("HSET", P + "j:fox", "c", "yesterday"),
+    "not a number": ("HSET", P + "j:fox", "x", "nan"),
+    "endless": ("HSET", P + "j:fox", "n", "inf"),
+    "huge": ("HSET", P + "j:fox", "f", "9" * 400),
+    "no UTF-8": ("HSET", P + "j:fox", "r", b"\xff\xfe"),
+    "no class": ("HSET", P + "j:fox", "Y", "7"),
+    "a string": ("SET", P + "j:fox", "x"),
+    "a list": ("LPUSH", P + "j:fox", "x"),
+    "empty fields": ("HSET", P + "j:fox", "s", "", "m", "", "c", ""),
+}
+
+
+def do(bench: Any, *command: Any) -> None:
+    if command[0] in {"SET", "LPUSH", "SADD"}:
+        bench.raw.delete(command[1])
+    bench.raw.execute_command(*command)
+
+
+def stored(bench: Any, job_id: str = "fox") -> Any:
+    key = P + "j:" + job_id
+    return bench.raw.dump(key)
+
+
+def test_each_key_has_a_type() -> None:
+    assert set(TYPES) == (set(SINGLE) | set(FAMILY)) - {"ended"}
+
+
+def test_lua_and_python_know_the_same_damage(bench: Any) -> None:
+    """Each form is tried with what it allows and what it does not, on both sides."""
+    bench.put(State.IN_DOUBT)
+    whole = bench.fields("fox")
+    for field in [*FORMS, "s", "p"]:
+        for value in ["", "0", "1", "2", "c", "cn", "?", "12", "-1", "1.5", "1e3", "nan", "9" * 17, "queued", "in_doubt", "x"]:
+            bench.raw.hset(P + "j:fox", field, value)
+            fields = bench.fields("fox")
+            newer = field == "Z" and value.isdecimal() and int(value) > 1 and len(value) < 10
+            try:
+                bench.store.again(bench.holding(10**9, "hen"), 1.0) if False else bench.store.requeue("fox", 10**9, "why")
+            except RecordDamaged:
+                said = True
+            except StoreUnavailable:
+                assert newer
+                continue
+            finally:
+                bench.raw.delete(P + "j:fox")
+                bench.raw.hset(P + "j:fox", mapping=whole)
+            else:
+                said = False
+            assert said == (wrong(fields) is not None), (field, value, wrong(fields))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Any, damage: str) -> None:
+    bench.put(State.IN_DOUBT)
+    bench.put(State.IN_DOUBT, "hen")
+    do(bench, *DAMAGES[damage])
+    before = stored(bench)
+    for verb in (
+        lambda: bench.store.get("fox"),
+        lambda: bench.store.finish("fox", State.COMPLETED, Result(), "callback"),
+        lambda: bench.store.nudge("fox", look=True),
+        lambda: bench.store.cancel("fox"),
+        lambda: bench.store.retry("fox"),
+    ):
+        with pytest.raises(RecordDamaged, match="job fox"):
+            verb()
+    bench.forward(max(bench.alarm("fox"), bench.alarm("hen")))
+    rung = bench.store.due(10)
+    assert [due.job.id for due in rung.dues] == ["hen"]
+    assert [error.what for error in rung.damaged] == ["job fox"]
+    assert [job and job.id for job in bench.store.get_many(["fox", "hen"])] == [None, "hen"]
+    found = [each for each in bench.audit() if each.rule == "damaged"]
+    assert [each.id.removeprefix("job ") for each in found] == ["fox"]
+    assert not found[0].mendable
+    left = repair(bench.store).left.findings
+    assert [each.id.removeprefix("job ") for each in left if each.rule == "damaged"] == ["fox"]
+    assert stored(bench) == before
+    (stuck,) = [each for each in dead_ends(bench.store) if each.kind is Kind.DAMAGED]
+    assert stuck.id == "fox"
+    assert bench.alarm("fox") > 0  # it is looked at again
+
+
+def test_once_it_is_whole_again_it_goes_on(bench: Any) -> None:
+    bench.put(State.IN_DOUBT)
+    state = bench.fields("fox")["s"]
+    bench.raw.hset(P + "j:fox", "s", "frozen")
+    bench.forward(bench.alarm("fox"))
+    assert bench.store.due(10).dues == ()
+    bench.raw.hset(P + "j:fox", "s", state)
+    bench.forward(bench.alarm("fox"))
+    assert [due.job.id for due in bench.store.due(10).dues] == ["fox"]
+    assert not [each for each in dead_ends(bench.store) if each.kind is Kind.DAMAGED]
+    assert bench.audit() == []
+
+
+def test_one_that_is_given_up_leaves_nothing_behind(bench: Any) -> None:
+    bench.put(State.IN_DOUBT)
+    bench.raw.hset(P + "j:fox", "s", "frozen")
+    bench.forward(bench.alarm("fox"))
+    bench.store.due(10)
+    bench.raw.delete(P + "j:fox")
+    bench.forward(60)
+    bench.store.due(10)
+    bench.store.purge()
+    assert repair(bench.store).left.findings == ()
+    assert bench.slots() == (0, 0)
+    assert bench.raw.exists(P + "damaged") == 0
+
+
+def test_a_damaged_job_does_not_stop_the_queue_before_the_others(bench: Any) -> None:
+    for job_id in ("fox", "hen", "owl"):
+        bench.job(job_id)
+    bench.raw.hset(P + "j:fox", "n", "many")
+    assert bench.store.admit(10).ids == ("hen", "owl")
+    bench.raw.hset(P + "j:hen", "m", b"\xff")
+    bench.raw.hset(P + "j:hen", "f", "x")
+    assert [claim.id for claim in bench.store.claim(["hen", "owl"])] == ["owl"]
+    bench.raw.hset(P + "j:fox", "n", "1")
+    bench.forward(3600)
+    bench.store.due(10)
+    assert "fox" in bench.store.admit(10).ids
+
+
+def test_a_batch_that_is_no_hash_stops_nobody_else(bench: Any, make: Callable[..., NewJob]) -> None:
+    bench.store.enqueue([make("fox")], "x", BatchOptions())
+    bench.store.enqueue([make("hen")], "y", BatchOptions())
+    bench.job("owl")
+    before = bench.raw.dump(P + "b:x")
+    do(bench, "SET", P + "b:x", "no hash")
+    assert set(bench.store.admit(10).ids) == {"hen", "owl"}
+    assert [batch.id for batch in bench.store.batches().batches] == ["y"]
+    with pytest.raises(RecordDamaged, match="batch x"):
+        bench.store.batch("x")
+    assert "batch x" in {each.id for each in bench.audit()}
+    bench.raw.delete(P + "b:x")
+    bench.raw.restore(P + "b:x", 0, before)
+    bench.forward(120)
+    assert bench.store.admit(10).ids == ("fox",)
+    assert repair(bench.store).left.findings == ()
+
+
+@pytest.mark.parametrize("field", ["weight", "cap", "spent"])
+@pytest.mark.parametrize("value", ["much", "nan", "inf", "-1", ""])
+def test_what_a_batch_may_cost_cannot_be_read_so_nothing_of_it_is_sent(
+    bench: Any, make: Callable[..., NewJob], field: str, value: str
+) -> None:
+    bench.store.enqueue([make("fox")], "x", BatchOptions())
+    bench.raw.hset(P + "b:x", field, value)
+    assert bench.store.admit(10).ids == ()
+    bench.raw.hdel(P + "b:x", field)
+    bench.forward(120)
+    assert bench.store.admit(10).ids == ("fox",)
+
+
+def test_an_action_on_a_batch_goes_past_the_damaged_one(bench: Any, make: Callable[..., NewJob]) -> None:
+    bench.store.enqueue([make("fox"), make("hen"), make("owl")], "x", BatchOptions())
+    bench.raw.hset(P + "j:hen", "s", "frozen")
+    assert bench.store.cancel_batch("x").affected == 2
+    assert [job.id for job in bench.store.batch_jobs("x")] == ["fox", "owl"]
+    assert [job.id for job in bench.store.page_of_batch("x").jobs] == ["fox", "owl"]
+
+
+@pytest.mark.parametrize("value", ["x", "nan", "inf", "", "1.5", "9" * 30, b"\xff"])
+@pytest.mark.parametrize("counter", ["lane:default slots", "lane:default window", "b:x queued", "p: ready", "reserved b?"])
+def test_a_counter_that_is_no_number_is_counted_anew(
+    bench: Any, make: Callable[..., NewJob], counter: str, value: Any
+) -> None:
+    bench.store.enqueue([make("fox"), make("hen")], "x", BatchOptions())
+    bench.claimed("owl")
+    key, _, field = counter.partition(" ")
+    bench.raw.hset(P + key, field, value)
+    assert bench.audit()
+    assert repair(bench.store).left.findings == ()
+    assert bench.store.batch("x").counts[State.QUEUED] == 2
+    assert bench.slots() == (1, 0)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"output": 7}', '{"cost": "much"}', b"\xff", "9" * 5000])
+def test_a_result_that_cannot_be_read(bench: Any, text: Any) -> None:
+    bench.put(State.COMPLETED)
+    bench.raw.set(P + "r:fox", text)
+    with pytest.raises(RecordDamaged, match="job fox"):
+        bench.store.get("fox")
+    assert bench.store.results(["fox"]) == [None]
+    assert [each.id for each in bench.audit() if each.rule == "damaged"] == ["fox"]
+
+
+def test_fields_that_nobody_writes_are_named_and_change_nothing(bench: Any) -> None:
+    bench.put(State.IN_DOUBT)
+    bench.job("hen")
+    bench.raw.hset(P + "j:fox", mapping={"id": "hen", "quux": "1", "now": "0"})
+    assert bench.store.get("fox").state is State.IN_DOUBT
+    bench.store.cancel("fox")
+    assert bench.store.get("hen").state is State.QUEUED
+    (found,) = [each for each in bench.audit() if each.rule == "damaged"]
+    assert "quux" in found.detail
+
+
+def test_what_the_scripts_write_are_known_fields(bench: Any) -> None:
+    for state in State:
+        bench.put(state, state.value, owed="nc")
+        assert set(bench.fields(state.value)) <= KNOWN
+        assert wrong(bench.fields(state.value)) is None
+        Job.from_fields(state.value, json.loads(json.dumps(bench.fields(state.value))))
+    assert audit(bench.store) == []
