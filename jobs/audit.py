@@ -157,15 +157,7 @@ def _records(store: Store, reader: Reader, books: Books, costs: Counter[str], id
                 pipe.zscore(single(index), job_id)
         answers = reader.ask(pipe)
     rows = {job_id: answers[5 * place : 5 * place + 5] for place, job_id in enumerate(ids) if answers[5 * place]}
-    for job_id, (fields, (result, text, labels), *_) in list(rows.items()):
-        if is_newer(fields):
-            books.newer = True
-            del rows[job_id]
-        elif found := record_finding(reader, job_id, {"fields": fields, "result": result, "labels": labels}, text):
-            yield found
-            if wrong(fields):
-                books.enter(job_id, fields, "", None)
-                del rows[job_id]
+    yield from _odd(reader, books, rows)
     with reader.client.pipeline(transaction=False) as pipe:
         for job_id, (fields, *_) in rows.items():
             pipe.zscore(of("state", fields["s"]), job_id)
@@ -180,6 +172,19 @@ def _records(store: Store, reader: Reader, books: Books, costs: Counter[str], id
             if "b" in fields:
                 costs["b" + fields["b"]] += cost
         books.enter(job_id, fields, code_of(fields, result), text if "I" in fields else None)
+
+
+def _odd(reader: Reader, books: Books, rows: dict[str, Any]) -> Iterator[Finding]:
+    """Records that nothing can be compared with are taken out of `rows`: a later version's, and damaged ones."""
+    for job_id, (fields, (result, text, labels), *_) in list(rows.items()):
+        if is_newer(fields):
+            books.newer = True
+            del rows[job_id]
+        elif found := record_finding(reader, job_id, {"fields": fields, "result": result, "labels": labels}, text):
+            yield found
+            if wrong(fields):
+                books.enter(job_id, fields, "", None)
+                del rows[job_id]
 
 
 def _cost(result: str) -> int:

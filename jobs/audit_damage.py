@@ -92,7 +92,7 @@ def _hash(reader: Reader, what: str, key: str, check: _Check, *, by_field: bool 
         if said:
             id_ = f"{what} {shown(field)}" if by_field else what
             detail = f"its field {shown(field)} is {shown(value)!r}: {said}"
-            remedy = f"HSET {key} '{shown(field)}' as it should be, or HDEL it. A counter that can be counted anew is, by --repair."
+            remedy = f"HSET {key} '{shown(field)}' as it should be, or HDEL it; --repair counts anew what it can."
             yield Finding(RULE, id_, detail, remedy)
 
 

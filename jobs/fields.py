@@ -33,27 +33,32 @@ _SHOWN = 40
 
 
 def wrong(fields: Mapping[str, str]) -> str | None:
-    """What is wrong with a record, by its fields alone; None: nothing. The same rules as `damaged` in _record.lua."""
+    """What is wrong with a record, by its fields alone; None: nothing. The same rules as `fault` in _record.lua."""
     if missing := [field for field in REQUIRED if not fields.get(field)]:
         return f"it lacks the field {missing[0]}"
     for field, value in fields.items():
         if not is_text(field) or not is_text(value):
             return f"its field {shown(field)} is not UTF-8: {shown(value)}"
-        if field in _PATTERNS and not _PATTERNS[field].match(value):
+        if field in _PATTERNS and not _PATTERNS[field].fullmatch(value):
             return f"its field {field} is {shown(value)!r}"
-    state, phase = fields["s"], fields.get("p")
-    if state not in _STATES:
-        return f"its state is {shown(state)!r}, which no version knows"
-    if phase is not None and (phase not in _STATES or phase in FINAL):
-        return f"where it stands at the provider (p) is {shown(phase)!r}"
+    return _inconsistent(fields, fields["s"], fields.get("p"))
+
+
+def _inconsistent(fields: Mapping[str, str], state: str, phase: str | None) -> str | None:
     final = state in FINAL
-    if final and "e" not in fields:
-        return "it has ended, but lacks the time of its end (e)"
-    if final and phase is not None and "g" in fields and not {"z", "i"} <= fields.keys():
-        return "it lacks the times of its next look and its next delivery (z, i)"
-    if (phase if final else state) == State.IN_DOUBT and "x" not in fields:
-        return "it is in doubt, but lacks the time since when (x)"
-    return None
+    if state not in _STATES:
+        said = f"its state is {shown(state)!r}, which no version knows"
+    elif phase is not None and (phase not in _STATES or phase in FINAL):
+        said = f"where it stands at the provider (p) is {shown(phase)!r}"
+    elif final and "e" not in fields:
+        said = "it has ended, but lacks the time of its end (e)"
+    elif final and phase is not None and "g" in fields and not {"z", "i"} <= fields.keys():
+        said = "it lacks the times of its next look and its next delivery (z, i)"
+    elif (phase if final else state) == State.IN_DOUBT and "x" not in fields:
+        said = "it is in doubt, but lacks the time since when (x)"
+    else:
+        return None
+    return said
 
 
 _STATES = frozenset(map(str, State))

@@ -191,9 +191,9 @@ class Scripts:
             verb, *args = calls[0]
             try:
                 return [self._client.evalsha(self._shas[verb], 1, self._prefix, *args)]
+            except redis.exceptions.NoScriptError:
+                raise
             except redis.ResponseError as error:
-                if isinstance(error, redis.exceptions.NoScriptError):
-                    raise
                 return [error]
         with self._client.pipeline(transaction=False) as pipe:
             for verb, *args in calls:
@@ -203,15 +203,11 @@ class Scripts:
                 pipe.set(self._written, 1)
                 pipe.wait(self._replicas, PATIENCE_MS)
             answers = list(pipe.execute(raise_on_error=False))
-        for answer in answers:
-            if isinstance(answer, redis.exceptions.NoScriptError):
-                raise answer
+        if unknown := [answer for answer in answers if isinstance(answer, redis.exceptions.NoScriptError)]:
+            raise unknown[0]
         if not waits:
             return answers
-        *answers, written, have = answers
-        for answer in (written, have):
-            if isinstance(answer, redis.RedisError):
-                raise answer
+        *answers, _, have = _raised_last(answers, 2)
         if have < self._replicas:
             raise StoreUnavailable(
                 f"Redis (BOOMERANG_REDIS_URL) has told {have} of {self._replicas} replicas (BOOMERANG_REPLICAS) within "
@@ -226,3 +222,11 @@ def _damage(error: redis.RedisError) -> RecordDamaged:
     if isinstance(told, RecordDamaged):
         return told
     raise told from error
+
+
+def _raised_last(answers: list[Any], many: int) -> list[Any]:
+    """The answers; an error among the last of them is raised."""
+    for answer in answers[-many:]:
+        if isinstance(answer, redis.RedisError):
+            raise answer
+    return answers

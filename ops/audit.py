@@ -4,13 +4,12 @@ import json
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from jobs.audit import Audit, examine
 from jobs.findings import Finding
 from jobs.mending import RepairBusy, repair
 from ops.opened import NOT_RUN, SOME, opened
+from ops.table import show_table
 
 
 @click.command("audit")
@@ -26,7 +25,7 @@ def audit_command(context: click.Context, *, mend: bool, pause: int, as_json: bo
     Nothing is changed without --repair. Exit code 0: all hold (with --repair: everything is mended, and a second look
     finds nothing); 1: some are broken, and what to do about each is said; 2: they could not be checked, or not all.
     """
-    with opened(context) as store:
+    with opened() as store:
         if mend:
             try:
                 repaired = repair(store, pause=pause / 1000)
@@ -58,7 +57,6 @@ def _show(mended: Sequence[Finding], left: Audit, *, as_json: bool) -> None:
 
 
 def _table(rows: Sequence[tuple[Finding, str]]) -> None:
-    table = Table("rule", "where", "what was found", "what to do")
-    for finding, do in rows:
-        table.add_row(finding.rule, finding.id, finding.detail, do)
-    Console().print(table)
+    show_table(
+        ("rule", "where", "what was found", "what to do"), [(each.rule, each.id, each.detail, do) for each, do in rows]
+    )

@@ -8,15 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from jobs.access import PRODUCER, AccessKey, KeyRing, Scope, checked_name
-from jobs.errors import KeyNotFound, SettingsInvalid, StoreUnavailable
-from jobs.keys import Keys
+from jobs.errors import KeyNotFound
 from jobs.logs import to_stderr
-from jobs.settings import Settings
-from jobs.store import connect
+from ops.opened import opened
+from ops.table import show_table
 from webhook.audit import tell
 
 
@@ -60,12 +57,13 @@ def list_(*, as_json: bool) -> None:
         for key in found:
             click.echo(json.dumps(_shown(key)))
         return
-    table = Table("id", "name", "scopes", "created", "last used", "state")
+    rows = []
     for key in found:
         shown = {name: str(value or "") for name, value in _shown(key).items()}
-        scopes = ", ".join(sorted(key.scopes))
-        table.add_row(key.id, key.name, scopes, shown["created_at"], shown["used_at"], _state(key))
-    Console(soft_wrap=True).print(table)
+        rows.append(
+            (key.id, key.name, ", ".join(sorted(key.scopes)), shown["created_at"], shown["used_at"], _state(key))
+        )
+    show_table(("id", "name", "scopes", "created", "last used", "state"), rows)
 
 
 @keys.command()
@@ -84,15 +82,8 @@ def revoke(ids: tuple[str, ...]) -> None:
 @contextmanager
 def ring() -> Iterator[KeyRing]:
     """The keys of the service that the environment names."""
-    try:
-        settings = Settings.from_env(os.environ)
-        client = connect(settings.redis_url, most_connections=2)
-        try:
-            yield KeyRing(client, Keys())
-        finally:
-            client.close()
-    except (SettingsInvalid, StoreUnavailable) as error:
-        raise click.ClickException(str(error)) from None
+    with opened() as store:
+        yield KeyRing(*store.access)
 
 
 def _audited(operation: str, key: AccessKey) -> None:

@@ -18,6 +18,9 @@ from ops.redis_server import free_port
 LIKED_PORTS = {"webhook": 8420, "simulator": 8421, "flower": 8422}
 
 PATIENCE = 3.0  # seconds
+_ENVIRONMENT = "environment.json"
+#: Where Flower is, in what is kept of a stack's environment.
+FLOWER_ADDRESS = "FLOWER_URL"
 
 
 class FolderInUse(Exception):
@@ -37,6 +40,16 @@ class Secrets:
     provider_key: str = field(default_factory=lambda: f"sim_{secrets.token_urlsafe(24)}", repr=False)
     flower_password: str = field(default_factory=lambda: secrets.token_urlsafe(12), repr=False)
     flower_cookie_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+
+
+def keep_environment(folder: Path, environment: Mapping[str, str]) -> None:
+    """Write down how the stack is reached, for `boomerang-server doctor --data`; readable for its owner only."""
+    write_private(folder / _ENVIRONMENT, json.dumps(dict(environment), indent=2))
+
+
+def of_stack(folder: Path) -> dict[str, str]:
+    """The environment of the stack that was last started there; empty where none was."""
+    return {name: str(value) for name, value in _read(folder / _ENVIRONMENT).items()}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from jobs.lanes import PROVIDER_KEY
 from jobs.settings import Settings
 from ops.child import ChildSpec
-from ops.local import Secrets
+from ops.local import FLOWER_ADDRESS, Secrets
 from ops.loopback import serves
 from ops.redis_server import RedisCommand, answers
 
@@ -91,6 +91,17 @@ def environment(plan: Plan, redis_url: str | None, broker_url: str | None = None
     if plan.simulator is not None:
         env["BOOMERANG_PROVIDER_URL"] = plan.url("simulator")
     return env
+
+
+def for_the_doctor(plan: Plan, redis_url: str, broker_url: str) -> dict[str, str]:
+    """What `boomerang-server doctor` needs to know of the stack. Secrets that were given from outside are left out."""
+    env = environment(plan, redis_url, broker_url)
+    if plan.simulator is not None:
+        env |= _provider_keys(plan, env)
+    if plan.flower:
+        env[FLOWER_ADDRESS] = plan.url("flower")
+    told = {name: value for name, value in {**env, **plan.keys}.items() if plan.outside.get(name) != value}
+    return {name: value for name, value in told.items() if name.startswith("BOOMERANG_") or name == FLOWER_ADDRESS}
 
 
 def redis_part(name: str, command: RedisCommand) -> ChildSpec:

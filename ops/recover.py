@@ -13,14 +13,13 @@ from ops.opened import opened
     metavar="HOURS",
     help="For so many hours, doubt jobs that are accepted from now on too: producers may enqueue again what was lost.",
 )
-@click.pass_context
-def recover(context: click.Context, *, also_new: float) -> None:
+def recover(*, also_new: float) -> None:
     """Have every unfinished job looked up at the provider before it is sent (again).
 
     For a Redis (BOOMERANG_REDIS_URL) that was restored from a copy, or lost all. A restart and a failover are noticed
     without it. Safe to run at any time; to run it twice only costs more looks.
     """
-    with opened(context) as store:
+    with opened() as store:
         epoch = store.recover(also_new * 3600)
     click.echo(
         f"Epoch {epoch.number}: jobs accepted before {epoch.doubted_before:%Y-%m-%d %H:%M:%S} UTC are looked up before "

@@ -64,7 +64,7 @@ def settle(
         raise click.UsageError("Name jobs, or all with --all-in-doubt-longer-than; not both.")
     if task_id and len(ids) != 1:
         raise click.UsageError("--sent is said of one job.")
-    with opened(context) as store:
+    with opened() as store:
         now = store.stuck(0.0, 0).now
         chosen, missing = _chosen(store, ids, all_longer, lane)
         if all_longer is not None and said is Verdict.NOT_SENT:
@@ -97,7 +97,7 @@ def redeliver(context: click.Context, ids: tuple[str, ...], *, everything: bool,
     """
     if bool(ids) == everything:
         raise click.UsageError("Name jobs, or --all; not both.")
-    with opened(context) as store:
+    with opened() as store:
         given_up = [job_id for job_id, _ in store.stuck(0.0, ALL).undelivered.named]
         wanted = given_up if everything else list(ids)
         if dry_run:
@@ -114,6 +114,7 @@ _REDELIVERED = {
     "owed": "owed again",
     "nothing": "no delivery of it was given up",
     "unknown": "there is no such job",
+    "damaged": "its record is damaged: boomerang-server audit says how",
     "newer": "its record was written by a later version of Boomerang: use that version's command",
 }
 _RISKS = {

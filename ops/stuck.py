@@ -4,12 +4,11 @@ import json
 from dataclasses import asdict
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from jobs.dead_ends import LONG, MOST, Kind, dead_ends
 from ops.durations import duration
 from ops.opened import SOME, opened
+from ops.table import show_table
 
 
 @click.command("stuck")
@@ -23,17 +22,15 @@ def stuck(context: click.Context, longer_than: float, most: int, *, as_json: boo
     Jobs in doubt, deliveries given up, lanes on hold, batches and keys that money keeps waiting, images that are gone.
     Exit code 0: there are none; 1: there are some; 2: Redis (BOOMERANG_REDIS_URL) did not answer.
     """
-    with opened(context) as store:
+    with opened() as store:
         found = list(dead_ends(store, longer_than, most))
     if as_json:
         for each in found:
             click.echo(json.dumps(asdict(each), default=str))
     elif found:
-        table = Table("what", "which", "since", "why", "what settles it")
-        for each in found:
-            since = each.since.isoformat(timespec="seconds") if each.since else ""
-            table.add_row(each.kind, each.id, since, each.why, each.do)
-        Console().print(table)
+        since = [each.since.isoformat(timespec="seconds") if each.since else "" for each in found]
+        rows = [(each.kind.value, each.id, when, each.why, each.do) for each, when in zip(found, since, strict=True)]
+        show_table(("what", "which", "since", "why", "what settles it"), rows)
         for kind in Kind:
             if sum(each.kind is kind for each in found) >= most:
                 click.echo(f"There may be more of the kind {kind}: --most.")

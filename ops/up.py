@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.lanes import PROVIDER_KEY
-from ops.local import FolderInUse, PortTaken, write_private
+from ops.local import FolderInUse, PortTaken, keep_environment, write_private
+from ops.parts import for_the_doctor
 from ops.redis_server import RedisCannotStart
 from ops.signals import Ended, ending
 from ops.stack import LocalStack, Options
@@ -95,6 +96,7 @@ def welcome(console: Console, stack: LocalStack) -> None:
     urls = {"REDIS": stack.redis_url, "BROKER": stack.broker_url, "RESULT": stack.broker_url}
     lines = [exports, *(f"export BOOMERANG_{name}_URL={url}" for name, url in urls.items())]
     write_private(plan.folder / "env", "".join(f"{line}\n" for line in lines))
+    keep_environment(plan.folder, for_the_doctor(plan, stack.redis_url, stack.broker_url))
     console.print()
     console.print(table)
     console.print("\n[bold]In another terminal[/]  [dim](or: source[/]", str(plan.folder / "env") + "[dim])[/]")

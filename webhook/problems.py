@@ -16,6 +16,7 @@ from jobs.errors import (
     JobNotFound,
     NoLane,
     NotAllowed,
+    RecordDamaged,
     StoreUnavailable,
 )
 from schemas import BodyInvalid, RequestInvalid
@@ -90,18 +91,35 @@ def of_error(error: Exception) -> ProblemError:
             problem = ProblemError(404, str(error))
         case NotAllowed():
             problem = ProblemError(409, str(error))
-        case ImagesUnavailable():
-            _log.warning("images unavailable path=%s error=%s", request.url_rule, error)
-            problem = unavailable("The image store does not answer now. Send the same again later: repeats are safe.")
         case StoreUnavailable():
-            _log.warning("state unavailable path=%s error=%s", request.url_rule, error)
-            problem = unavailable("The job store does not answer now. Send the same again later: repeats are safe.")
+            problem = _of_store(error)
         case HTTPException():
             problem = _of_http(error)
         case _:
             _log.error("unexpected error path=%s", request.url_rule, exc_info=error)
             problem = ProblemError(500, "This is a fault of ours, and is logged. Sending the same again is safe.")
     return problem
+
+
+def _of_store(error: StoreUnavailable) -> ProblemError:
+    match error:
+        case RecordDamaged():
+            _log.error("damaged path=%s about=%s error=%s", request.url_rule, _named(), error)
+            return unavailable(
+                "What is stored of it is damaged: whoever runs the service has to look at it (boomerang-server audit). "
+                "Sending the same again is safe."
+            )
+        case ImagesUnavailable():
+            _log.warning("images unavailable path=%s error=%s", request.url_rule, error)
+            return unavailable("The image store does not answer now. Send the same again later: repeats are safe.")
+    _log.warning("state unavailable path=%s error=%s", request.url_rule, error)
+    return unavailable("The job store does not answer now. Send the same again later: repeats are safe.")
+
+
+def _named() -> str:
+    """Which job, batch or other thing the address names; a callback's token is nobody's business."""
+    named = {name: value for name, value in (request.view_args or {}).items() if name != "token"}
+    return ascii(" ".join(map(str, named.values())))[1:-1]
 
 
 def _of_http(error: HTTPException) -> ProblemError:

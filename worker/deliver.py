@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from kombu.exceptions import OperationalError
 
 from jobs import logs
+from jobs.errors import RecordDamaged
 from jobs.policy import next_delivery
 from jobs.record import Due, Owed
 from jobs.store import Store
@@ -39,7 +40,11 @@ class Deliverer:
 
     def _deliver(self, due: Due) -> None:
         with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
-            self._delivered(due)
+            try:
+                self._delivered(due)
+            except RecordDamaged as error:
+                # The deliveries of others go on.
+                log.error("job %s: a delivery is left out: %s", due.job.id, error)  # noqa: TRY400 - said whole
 
     def _delivered(self, due: Due) -> None:
         for kind in sorted(due.job.owing):

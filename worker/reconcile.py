@@ -3,11 +3,12 @@
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, wait
+from typing import TypeVar
 
 from jobs import logs
-from jobs.errors import ImagesUnavailable
+from jobs.errors import ImagesUnavailable, RecordDamaged
 from jobs.health import Heard, Probe
 from jobs.images import Images
 from jobs.policy import LOOKS_BEFORE_ABSENT, absent_beyond_doubt, next_look, next_poll
@@ -25,6 +26,8 @@ from worker.provider import Absent, Found, Held, Provider, Unavailable
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
 
 #: Alarms claimed in one step, and seconds after which a round leaves the rest to the next.
 STEP = 200
@@ -63,12 +66,14 @@ class Reconciler:
         Returns how many alarms rang.
         """
         end = time.monotonic() + ROUND
-        probes = [self._executor.submit(self._probe, each) for each in self._store.probes()]
+        probes = [self._executor.submit(self._probe, each) for each in self._step(self._store.probes) or ()]
         total, rang = 0, STEP
         while rang == STEP and time.monotonic() < end:
             rung = self._store.due(STEP)
             dues, rang = rung.dues, rung.rang
             total += rang
+            for damaged in rung.damaged:
+                log.error("left alone: %s", damaged)
             self._note_epoch(rung.epoch)
             if rung.wake:
                 # Put back into the queue just now: not to wait for the looks.
@@ -77,11 +82,20 @@ class Reconciler:
             if owing := [due.job.id for due in dues if due.job.owing]:
                 self._messages.deliver(owing)
         wait(probes)
-        self._store.sweep()
+        self._step(self._store.sweep)
         admit(self._store, self._messages, self._settings.group, self._settings.lanes)
-        self._store.purge()
-        self._forget_images()
+        self._step(self._store.purge)
+        self._step(self._forget_images)
         return total
+
+    @staticmethod
+    def _step(step: Callable[[], _Answer]) -> _Answer | None:
+        """A part of a round. Something damaged ends that part, not the round."""
+        try:
+            return step()
+        except RecordDamaged as error:
+            log.error("a part of the round is left out: %s", error)  # noqa: TRY400 - said whole by the error
+            return None
 
     def _note_epoch(self, epoch: int) -> None:
         if self._epoch not in (None, epoch):

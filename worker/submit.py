@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from jobs import logs
-from jobs.errors import ImageNotFound, StoreUnavailable
+from jobs.errors import ImageNotFound, RecordDamaged, StoreUnavailable
+from jobs.fields import is_text
 from jobs.health import Heard
 from jobs.policy import ATTEMPT_BASE, ATTEMPT_CAP, MOST_TRIES, backoff
 from jobs.record import Claim, Result
@@ -80,6 +81,8 @@ class Submitter:
 
     def _sent(self, claim: Claim, latest: float) -> _Outcome:
         try:
+            if not is_text(claim.text):
+                raise ValueError("not UTF-8")  # noqa: TRY301 - as what cannot be read otherwise
             request = GenerationRequest.from_text(claim.text)
             digests = set(references(request).values())
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -117,7 +120,11 @@ class Submitter:
                 started.append((claim.id, claim.fence, outcome.task_id))
             else:
                 with _about(claim):
-                    self._record_other(claim, outcome)
+                    try:
+                        self._record_other(claim, outcome)
+                    except RecordDamaged as error:
+                        # What became of the others is still to be recorded.
+                        log.error("job %s: %s was not recorded: %s", claim.id, type(outcome).__name__, error)  # noqa: TRY400
         for (job_id, fence, _), taken in zip(started, self._store.started_many(started), strict=True):
             if not taken:
                 with logs.about(job=job_id):

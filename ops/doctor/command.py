@@ -5,11 +5,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import TypeVar
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from jobs.errors import SettingsInvalid
 from jobs.settings import Settings
@@ -26,41 +26,56 @@ from ops.doctor.service import (
     look_at_workers,
 )
 from ops.doctor.state import BROKER, STATE, look_at_redis
+from ops.local import FLOWER_ADDRESS, of_stack
+from ops.opened import NOT_RUN, SOME
+from ops.table import show_table
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 
+#: Where Flower runs unless it is told otherwise.
+FLOWER = "http://127.0.0.1:5555"
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.BAD: "red"}
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 @click.command("doctor")
-@click.option("--flower", default="http://127.0.0.1:5555", show_default=True, help="Where Flower runs.")
+@click.option("--flower", help=f"Where Flower runs.  [default: {FLOWER}, or the stack's own]")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Look at the stack that `boomerang-server up` runs in this folder.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for machines.")
 @click.option("--strict", is_flag=True, help="Warnings count as bad in the exit code.")
 @click.pass_context
-def doctor(context: click.Context, flower: str, *, as_json: bool, strict: bool) -> None:
+def doctor(context: click.Context, flower: str | None, data: Path | None, *, as_json: bool, strict: bool) -> None:
     """Look at everything a new installation gets wrong, with the environment of the service's processes.
 
     Nothing is changed (an object written to the image store is removed again), and nothing that costs money is asked of
-    the provider. Exit code 0: nothing is bad; 1: something is.
+    the provider. Exit code 0: nothing is bad; 1: something is; 2: a right is missing to look.
     """
-    counts = dict.fromkeys(Level, 0)
-    table = Table("", "what", "how it is", "what to do")
-    console = Console()
-    with nullcontext() if as_json else console.status("looking …"):
-        for finding in examine(os.environ, flower):
-            counts[finding.level] += 1
+    stack = of_stack(data) if data else {}
+    found: list[Finding] = []
+    with nullcontext() if as_json else Console(stderr=True).status("looking …"):
+        for finding in examine(
+            {**os.environ, **stack}, flower or stack.get(FLOWER_ADDRESS) or FLOWER, local=bool(stack)
+        ):
+            found.append(finding)
             if as_json:
-                click.echo(json.dumps(asdict(finding)))
-            level = f"[{_COLOURS[finding.level]}]{finding.level}[/]"
-            table.add_row(level, finding.about, finding.said, finding.do)
+                shown = asdict(finding)
+                del shown["refused"]
+                click.echo(json.dumps(shown))
     if not as_json:
-        console.print(table)
-    context.exit(1 if counts[Level.BAD] or (strict and counts[Level.WARNING]) else 0)
+        rows = [(each.level.value, each.about, each.said, each.do) for each in found]
+        show_table(("", "what", "how it is", "what to do"), rows, [_COLOURS[each.level] for each in found])
+    if any(each.refused for each in found):
+        context.exit(NOT_RUN)
+    levels = {each.level for each in found}
+    context.exit(SOME if Level.BAD in levels or (strict and Level.WARNING in levels) else 0)
 
 
-def examine(env: Mapping[str, str], flower: str) -> Iterator[Finding]:
-    """All findings, one after another."""
+def examine(env: Mapping[str, str], flower: str, *, local: bool = False) -> Iterator[Finding]:
+    """All findings, one after another. `local`: of a stack that `boomerang-server up` runs."""
     problems: dict[str, None] = {}
     webhook = _read(WebhookSettings.from_env, env, problems)
     worker = _read(WorkerSettings.from_env, env, problems)
@@ -69,12 +84,14 @@ def examine(env: Mapping[str, str], flower: str) -> Iterator[Finding]:
         yield bad(name, said, "Correct it: no process starts with it.")
     if webhook is None or worker is None:
         return
-    yield from look_at_redis(STATE, worker.redis_url, state=True)
+    yield from look_at_redis(STATE, worker.redis_url, state=True, local=local)
     apart = (
         worker.broker_url.startswith(("redis://", "rediss://", "sentinel")) and worker.broker_url != worker.redis_url
     )
     if apart:
-        yield from look_at_redis(BROKER, worker.broker_url, state=False)
+        yield from look_at_redis(
+            BROKER, worker.broker_url, state=False, generate_queue=worker.generate_queue, local=local
+        )
     yield from look_at_images(worker)
     yield from look_at_workers(worker)
     yield from look_at_rounds(worker)

@@ -14,12 +14,16 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, how it is, and (unless it is well) what to do."""
+    """What was looked at, how it is, and (unless it is well) what to do.
+
+    `refused`: it could not be looked at, since the user lacks a right.
+    """
 
     level: Level
     about: str
     said: str
     do: str = ""
+    refused: bool = False
 
 
 def ok(about: str, said: str) -> Finding:
@@ -35,3 +39,9 @@ def warning(about: str, said: str, do: str) -> Finding:
 def bad(about: str, said: str, do: str) -> Finding:
     """It must be mended."""
     return Finding(Level.BAD, about, said, do)
+
+
+def refused(about: str, said: str, variable: str) -> Finding:
+    """A Redis refuses the user of that variable's URL."""
+    do = f"Run it as the operator user: docker compose run --rm operator doctor; or name that user in {variable}."
+    return Finding(Level.BAD, about, said, do, refused=True)

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+import redis
 import requests
 
 from jobs.access import KeyRing
 from jobs.dead_ends import counted
-from jobs.errors import StoreUnavailable
+from jobs.errors import AccessRefused, RecordDamaged, StoreUnavailable
 from jobs.keys import Keys
+from jobs.scripts import translated
 from jobs.store import Store, connect
-from ops.doctor.finding import Finding, bad, ok, warning
+from ops.doctor.finding import Finding, bad, ok, refused, warning
 from schemas import callback_path
 from webhook.settings import Settings as WebhookSettings
 from worker.app import create_app
@@ -42,6 +44,11 @@ def look_at_workers(settings: WorkerSettings) -> Iterator[Finding]:
         inspect = app.control.inspect(timeout=PATIENCE)
         queues = inspect.active_queues() or {}
     except Exception as error:  # noqa: BLE001 - kombu, redis and amqp each have their own
+        cause = error if isinstance(error, redis.RedisError) else error.__cause__
+        told = translated(cause) if isinstance(cause, redis.RedisError) else error
+        if isinstance(told, AccessRefused):
+            yield refused("workers", f"the broker refuses to ask them: {told.said}", "BOOMERANG_BROKER_URL")
+            return
         yield bad("workers", f"the broker does not answer: {type(error).__name__}", "See BOOMERANG_BROKER_URL.")
         return
     read = {queue["name"] for each in queues.values() for queue in each}
@@ -61,6 +68,9 @@ def look_at_rounds(settings: WorkerSettings) -> Iterator[Finding]:
     client = connect(settings.redis_url, most_connections=2)
     try:
         totals = Store(client, settings).totals()
+    except RecordDamaged as error:
+        yield _damaged("beat", error)
+        return
     except StoreUnavailable:
         return  # said already
     finally:
@@ -85,6 +95,9 @@ def look_at_dead_ends(settings: WorkerSettings) -> Iterator[Finding]:
     try:
         store = Store(client, settings)
         counts = counted(store, store.lanes())
+    except RecordDamaged as error:
+        yield _damaged("dead ends", error)
+        return
     except StoreUnavailable:
         return  # said already
     finally:
@@ -193,6 +206,10 @@ def look_at_keys(settings: WebhookSettings) -> Iterator[Finding]:
     else:
         do = "Make one: boomerang-server keys add NAME; or set BOOMERANG_API_KEYS where the webhook runs."
         yield warning("keys", "there are none: every producer is refused", do)
+
+
+def _damaged(about: str, error: RecordDamaged) -> Finding:
+    return bad(about, f"{error.what} is damaged: {error.why}", "boomerang-server audit names what is, and what to do.")
 
 
 def _secrets_of(keys: Sequence[str]) -> list[str]:

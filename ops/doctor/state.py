@@ -7,10 +7,14 @@ from urllib.parse import urlsplit
 
 import redis
 
+from jobs.errors import AccessRefused
+from jobs.scripts import translated
 from jobs.sentinel import Watched, behind_sentinel
 from jobs.store import connect
-from ops.doctor.finding import Finding, bad, ok, warning
+from ops.doctor.finding import Finding, bad, ok, refused, warning
+from ops.doctor.neighbours import neighbours
 from ops.doctor.sentinel import judge_replicas, look_at_sentinels
+from ops.opened import user_of
 
 #: What the scripts were tested with.
 OLDEST = (6, 2)
@@ -20,25 +24,35 @@ FULL = 0.85
 APART = 5.0
 LOCAL = ("127.0.0.1", "::1", "localhost", "")
 STATE, BROKER = "BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL"
-#: kombu's sets of queues bound to an exchange; ours are bound to the anonymous one and have none.
-BINDINGS = "_kombu.binding.*"
 
 
-def look_at_redis(variable: str, url: str, *, state: bool) -> Iterator[Finding]:
-    """Version, eviction, persistence, memory, clock and access of one Redis. `state`: it holds the jobs."""
+def look_at_redis(
+    variable: str, url: str, *, state: bool, generate_queue: str = "celery", local: bool = False
+) -> Iterator[Finding]:
+    """Version, eviction, persistence, memory, clock and access of one Redis.
+
+    `state`: it holds the jobs; `local`: it is of a stack that `boomerang-server up` runs.
+    """
     client = connect(url, most_connections=2)
     try:
         info: dict[str, Any] = client.info()
         config = _config(client)
         seconds, micros = client.time()
         apart = time.time() - (seconds + micros / 1e6)
-        neighbours = [str(key) for key in client.scan_iter(match=BINDINGS, count=1000)] if not state else []
+        others = neighbours(client, generate_queue) if not state else []
     except redis.RedisError as error:
+        told = translated(error)
+        if isinstance(told, AccessRefused):
+            name = user_of(url)
+            yield refused(
+                variable, f"refuses {f'the user {name}' if name else 'its default user'}: {told.said}", variable
+            )
+            return
         yield bad(variable, f"does not answer: {type(error).__name__}", f"Start it, or correct {variable}.")
         return
     finally:
         client.close()
-    yield from judge(variable, info, config, state=state)
+    yield from judge(variable, info, config, state=state, local=local)
     if behind_sentinel(url):
         yield from look_at_sentinels(variable, url)
         yield from judge_replicas(variable, info, state=state)
@@ -46,15 +60,17 @@ def look_at_redis(variable: str, url: str, *, state: bool) -> Iterator[Finding]:
     if abs(apart) > APART:
         do = "Run a time service (chrony, systemd-timesyncd) on both; leases go by Redis's clock, signatures by hosts'."
         yield warning(f"{variable}: clock", f"differs from this host's by {apart:+.1f} s", do)
-    if others := sorted({name for name in neighbours if not name.endswith((".pidbox", "celeryev", "celery"))}):
+    if others:
         do = (
             "Give all apps on one database the same visibility_timeout (300 here), or each a database of its own: the "
             "shortest of them gives out everybody's messages a second time."
         )
-        yield warning(f"{variable}: neighbours", f"another Celery app uses this database ({others[0]} …)", do)
+        yield warning(f"{variable}: neighbours", f"another Celery app uses this database (queue {others[0]} …)", do)
 
 
-def judge(variable: str, info: Mapping[str, Any], config: Mapping[str, str], *, state: bool) -> Iterator[Finding]:
+def judge(
+    variable: str, info: Mapping[str, Any], config: Mapping[str, str], *, state: bool, local: bool = False
+) -> Iterator[Finding]:
     """What INFO and CONFIG GET say. `config` is empty where a hosted Redis does not tell."""
     version = str(info.get("redis_version", "0"))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
@@ -68,6 +84,8 @@ def judge(variable: str, info: Mapping[str, Any], config: Mapping[str, str], *, 
     limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
     if policy != "noeviction":
         yield bad(f"{variable}: eviction", f"maxmemory-policy is {policy}", "Set noeviction: others delete jobs.")
+    elif not limit and local:
+        yield ok(f"{variable}: memory", "no maxmemory: it is this machine's own; nothing is evicted")
     elif not limit:
         do = "Set maxmemory below the machine's memory: a Redis that the kernel kills answers worse than a full one."
         yield warning(f"{variable}: memory", "maxmemory is not set", do)
