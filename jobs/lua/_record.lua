@@ -115,8 +115,9 @@ local function batch_of(name)
     local broken = false
     local function count(text, absent)
       if not text then return absent end
-      if not string.find(text, '^%d+$') or #text > 18 then broken = true end
-      return tonumber(text)
+      if string.find(text, '^%d+$') and #text <= 18 then return tonumber(text) end
+      broken = true
+      return absent
     end
     local told = redis.pcall('HMGET', KEY.batch .. name, 'key', 'weight', 'cap', 'spent')
     if told.err then

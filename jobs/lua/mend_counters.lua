@@ -14,7 +14,7 @@ if ARGV[2] == '' then redis.call('DEL', KEY.repair) else redis.call('SET', KEY.r
 local function correct(key, field, by, absent)
   local told = redis.call('HGET', key, field)
   -- What is no number counts as zero, by which it was found to be off: nothing can have moved it meanwhile.
-  if told and not string.find(told, '^%-?%d+$') then redis.call('HDEL', key, field) end
+  if told and (not string.find(told, '^%-?%d+$') or #string.gsub(told, '^%-', '') > 18) then redis.call('HDEL', key, field) end
   if redis.call('HINCRBY', key, field, by) == 0 and absent == '1' then redis.call('HDEL', key, field) end
 end
 -- One that cannot be corrected, since its key is no hash, does not keep the others from being corrected.

@@ -42,7 +42,7 @@ end
 -- What a counter says, and whether that is a number.
 local function count(field)
   local told = redis.call('HGET', key, field)
-  if told and not string.find(told, '^%-?%d+$') then return 0, true end
+  if told and (not string.find(told, '^%-?%d+$') or #string.gsub(told, '^%-', '') > 18) then return 0, true end
   return tonumber(told or 0), false
 end
 local told = redis.call('HGETALL', key)

@@ -1,6 +1,7 @@
 """The service's own processes and what they talk to: workers, beat, callbacks, the provider, Flower, secrets."""
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from jobs.errors import AccessRefused, RecordDamaged, StoreUnavailable
 from jobs.keys import Keys
 from jobs.scripts import translated
 from jobs.store import Store, connect
+from jobs.summary import Totals
 from ops.doctor.finding import Finding, bad, ok, refused, warning
 from schemas import callback_path
 from webhook.settings import Settings as WebhookSettings
@@ -67,7 +69,7 @@ def look_at_rounds(settings: WorkerSettings) -> Iterator[Finding]:
     """Whether beat asks for rounds of reconcile and workers make them."""
     client = connect(settings.redis_url, most_connections=2)
     try:
-        totals = Store(client, settings).totals()
+        totals = _first_round(Store(client, settings))
     except RecordDamaged as error:
         yield _damaged("beat", error)
         return
@@ -87,6 +89,14 @@ def look_at_rounds(settings: WorkerSettings) -> Iterator[Finding]:
     if settings.recovery and totals.sees_restarts is False:
         do = "Allow the worker's user INFO; else run boomerang-server recover after each restart and failover of Redis."
         yield warning("recovery", "Redis does not tell its run id (INFO): restarts are not noticed", do)
+
+
+def _first_round(store: Store) -> Totals:
+    """The totals, once there was a round: a stack that has just begun makes its first in a moment."""
+    end = time.monotonic() + PATIENCE
+    while (totals := store.totals()).last_round is None and time.monotonic() < end:
+        time.sleep(0.1)
+    return totals
 
 
 def look_at_dead_ends(settings: WorkerSettings) -> Iterator[Finding]:

@@ -1,0 +1,60 @@
+"""Who else uses the broker: by what real producers and workers of Celery leave there."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from celery import Celery
+from celery.contrib.testing.worker import start_worker
+from kombu import Queue
+
+from ops.doctor.neighbours import neighbours
+from webhook.messages import Messages
+from webhook.settings import Settings as WebhookSettings
+from worker.app import create_app
+from worker.settings import Settings as WorkerSettings
+
+
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.mark.parametrize("queue", ["celery", "boomerang.generate", "generate"])
+def test_ours_are_no_neighbours(broker: redis.Redis, redis_url: str, queue: str) -> None:
+    settings = WorkerSettings(redis_url=redis_url, broker_url=redis_url, result_url=redis_url, generate_queue=queue)
+    app = create_app(settings)
+    with app.connection_for_write() as connection:
+        for name in app.amqp.queues:
+            app.amqp.queues[name](connection.default_channel).declare()
+        app.events.Receiver(connection.clone(), {}).queue(connection.default_channel).declare()
+    app.control.inspect(timeout=0.1).ping()
+    app.send_task("boomerang.reconcile", queue="boomerang.reconcile", ignore_result=True)
+    assert Messages(WebhookSettings(redis_url=redis_url, broker_url=redis_url)).send("boomerang.submit", "fox")
+    producer = Celery("shop", broker=redis_url, backend=redis_url, set_as_current=False)
+    producer.send_task("boomerang.generate", kwargs={"model": "m"}, queue=queue, priority=3)
+    assert list(broker.scan_iter("_kombu.binding.*"))
+    assert neighbours(broker, queue) == []
+
+
+def test_another_application_is_seen(broker: redis.Redis, redis_url: str) -> None:
+    other = Celery("other", broker=redis_url, set_as_current=False)
+    other.conf.task_queues = [Queue("reports")]
+    other.conf.task_default_queue = "reports"
+    other.send_task("reports.make")
+    assert neighbours(broker, "celery") == ["reports"]
+
+
+def test_one_with_a_prefix_of_its_own_is_seen(broker: redis.Redis, redis_url: str) -> None:
+    other = Celery("other", broker=redis_url, set_as_current=False)
+    other.conf.broker_transport_options = {"global_keyprefix": "theirs:"}
+    other.send_task("mail.send")
+    assert neighbours(broker, "celery") == ["theirs:celery"]
+
+
+def test_a_worker_of_another_application_is_seen(broker: redis.Redis, redis_url: str) -> None:
+    other = Celery("other", broker=redis_url, backend="cache+memory://", set_as_current=False)
+    other.conf.task_default_queue = "mail"
+    with start_worker(other, perform_ping_check=False, pool="solo"):
+        assert neighbours(broker, "celery") == ["mail"]
