@@ -78,7 +78,9 @@ def _examine(store: Store, reader: Reader) -> Audit:
         suspects += _records(store, reader, books, costs, ids["job"])
         suspects += lacking(reader, ids["labels"])
         suspects += _parked(store, reader, ids["parked"])
+    # Of such jobs it is not known what they count as.
     books.damaged = books.damaged or any(each.rule == RULE for each in suspects)
+    books.damaged = books.damaged or any(family in {"job", "text", "result"} for family, *_ in reader.odd.values())
     parts: list[tuple[str, Iterator[Finding]]] = [
         ("indexes", _entries(store, reader)),
         ("queues", entry_findings(reader)),

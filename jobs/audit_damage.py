@@ -10,12 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 from jobs.access import AccessKey
-from jobs.decoding import UNREADABLE, decoding
+from jobs.decoding import UNREADABLE, decoding, read_labels
 from jobs.errors import RecordDamaged
 from jobs.fields import KNOWN, is_text, shown
 from jobs.findings import Finding, Reader
 from jobs.order import BatchOptions
-from jobs.record import Job, read_labels
+from jobs.record import Job
 from jobs.states import State
 
 RULE = "damaged"

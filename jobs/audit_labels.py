@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jobs.decoding import UNREADABLE
+from jobs.decoding import UNREADABLE, read_labels
 from jobs.findings import Finding, Look, Reader, whole
-from jobs.record import read_labels
 
 
 def lacking(reader: Reader, ids: Sequence[str]) -> Iterator[Finding]:

@@ -1,10 +1,12 @@
 """Reading what is stored: what this service cannot have written is told as `RecordDamaged`, with whose it is."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from jobs.errors import RecordDamaged
-from jobs.fields import shown
+from jobs.fields import is_text, shown
 
 #: What taking stored text apart can raise.
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, OSError)
@@ -24,3 +26,17 @@ def why(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"it lacks {error}"
     return f"{type(error).__name__}: {shown(str(error))}"
+
+
+def read_labels(text: str) -> dict[str, str]:
+    """Stored labels. Raises `ValueError` or one of its like."""
+    if not is_text(text):
+        raise ValueError("its labels are not UTF-8")
+    return dict(texts(json.loads(text)))
+
+
+def texts(given: Any) -> Mapping[str, str]:
+    """An object whose values are texts. Raises `ValueError`."""
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise ValueError("an object of texts was expected")
+    return given

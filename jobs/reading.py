@@ -11,14 +11,14 @@ from typing import Any
 import redis
 
 from jobs import progress
-from jobs.decoding import decoding
+from jobs.decoding import decoding, read_labels
 from jobs.errors import BatchNotFound, JobNotFound, RecordDamaged
 from jobs.fields import shown
 from jobs.keys import Keys
 from jobs.memory import Memory, read_memory
 from jobs.money import By, Only, Spend, spent
 from jobs.order import BatchOptions
-from jobs.record import PRIORITIES, Job, Result, at, dollars, read_labels
+from jobs.record import PRIORITIES, Job, Result, at, dollars
 from jobs.scripts import Scripts, translated
 from jobs.settings import Settings
 from jobs.states import State

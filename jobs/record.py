@@ -28,7 +28,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from jobs.decoding import decoding
+from jobs.decoding import decoding, read_labels, texts
 from jobs.errors import RecordDamaged, RecordTooNew
 from jobs.fields import is_text, shown, wrong
 from jobs.states import State
@@ -91,8 +91,8 @@ class Result:
         body = json.loads(text)
         cost = body.get("cost")
         return cls(
-            output=tuple(map(_texts, body.get("output", ()))),
-            error=_texts(body["error"]) if "error" in body else None,
+            output=tuple(map(texts, body.get("output", ()))),
+            error=texts(body["error"]) if "error" in body else None,
             cost=None if cost is None else Decimal(cost),
             discount=body.get("discount"),
         )
@@ -265,20 +265,6 @@ def is_newer(fields: Mapping[str, str]) -> bool:
     """Whether a later version wrote the record."""
     version = fields.get("Z", "")
     return version.isdecimal() and len(version) < _LONG and int(version) > VERSION
-
-
-def read_labels(text: str) -> dict[str, str]:
-    """Stored labels. Raises `ValueError` or one of its like."""
-    if not is_text(text):
-        raise ValueError("its labels are not UTF-8")
-    return dict(_texts(json.loads(text)))
-
-
-def _texts(given: Any) -> Mapping[str, str]:
-    """An object whose values are texts."""
-    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        raise ValueError("an object of texts was expected")
-    return given
 
 
 def external_id(job_id: str, attempt: int) -> str:

@@ -1,42 +1,52 @@
 """Tables for people who look at a screen, and plain lines for whatever reads a pipe. Nothing in them is cut."""
 
+import shutil
 import sys
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+_GAP = "  "
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()) -> None:
-    """Print rows under their columns' names. `styles`: of the first cell of each row, where there are any.
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], colours: Sequence[str | None] = ()) -> None:
+    """Print rows under their columns' names. `colours`: of the first cell of each row.
 
     A table that is wider than the screen becomes a paragraph a row, so that ids and commands can be copied whole. Where
     nobody looks at a screen, each row is one line with tabs between its cells, and there is no heading.
     """
+    plain = [[_one_line(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in rows:
-            click.echo("\t".join(map(_line, row)))
+        for row in plain:
+            click.echo("\t".join(row))
         return
-    console = Console(highlight=False)
-    widths = [max(map(len, (name, *(row[place] for row in rows)))) for place, name in enumerate(columns)]
-    if sum(widths) + 3 * len(widths) + 1 <= console.width:
-        table = Table(*columns)
-        for number, row in enumerate(rows):
-            first = Text(row[0], style=styles[number] if styles else "")
-            table.add_row(first, *map(Text, row[1:]))
-        console.print(table)
-        return
-    name_width = max(map(len, columns))
-    for number, row in enumerate(rows):
+    painted = list(zip(plain, colours or [None] * len(plain), strict=True))
+    widths = [max(map(len, column)) for column in zip(columns, *plain, strict=True)]
+    if sum(widths) + len(_GAP) * (len(widths) - 1) <= shutil.get_terminal_size().columns:
+        _aligned(columns, painted, widths)
+    else:
+        _paragraphs(columns, painted)
+
+
+def _aligned(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], str | None]], widths: Sequence[int]) -> None:
+    click.echo(click.style(_GAP.join(map(str.ljust, columns, widths)).rstrip(), bold=True))
+    for row, colour in rows:
+        first, *others = map(str.ljust, row, widths)
+        click.echo(_GAP.join([click.style(first, fg=colour), *others]).rstrip())
+
+
+def _paragraphs(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], str | None]]) -> None:
+    width = max(map(len, columns))
+    for row, colour in rows:
         for place, (name, cell) in enumerate(zip(columns, row, strict=True)):
             if cell:
-                style = styles[number] if styles and place == 0 else ""
-                # The terminal breaks a long line without a break in the text: copied, it is one line.
-                console.print(Text(f"{name:<{name_width}}  ", style="dim") + Text(cell, style=style), soft_wrap=True)
-        console.print()
+                # A long line is the screen's to break: copied, it is one line.
+                click.echo(
+                    click.style(name.ljust(width) + _GAP, dim=True)
+                    + click.style(cell, fg=colour if not place else None)
+                )
+        click.echo()
 
 
-def _line(cell: str) -> str:
+def _one_line(cell: str) -> str:
     return cell.replace("\t", " ").replace("\n", " ")

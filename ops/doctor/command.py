@@ -2,14 +2,13 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
 import click
-from rich.console import Console
 
 from jobs.errors import SettingsInvalid
 from jobs.settings import Settings
@@ -56,15 +55,14 @@ def doctor(context: click.Context, flower: str | None, data: Path | None, *, as_
     """
     stack = of_stack(data) if data else {}
     found: list[Finding] = []
-    with nullcontext() if as_json else Console(stderr=True).status("looking …"):
-        for finding in examine(
-            {**os.environ, **stack}, flower or stack.get(FLOWER_ADDRESS) or FLOWER, local=bool(stack)
-        ):
-            found.append(finding)
-            if as_json:
-                shown = asdict(finding)
-                del shown["refused"]
-                click.echo(json.dumps(shown))
+    if not as_json and sys.stderr.isatty():
+        click.echo("looking …", err=True)
+    for finding in examine({**os.environ, **stack}, flower or stack.get(FLOWER_ADDRESS) or FLOWER, local=bool(stack)):
+        found.append(finding)
+        if as_json:
+            shown = asdict(finding)
+            del shown["refused"]
+            click.echo(json.dumps(shown))
     if not as_json:
         rows = [(each.level.value, each.about, each.said, each.do) for each in found]
         show_table(("", "what", "how it is", "what to do"), rows, [_COLOURS[each.level] for each in found])

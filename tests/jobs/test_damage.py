@@ -225,6 +225,29 @@ def test_a_result_that_cannot_be_read(bench: Any, text: Any) -> None:
     assert [each.id for each in bench.audit() if each.rule == "damaged"] == ["fox"]
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["j:fox", "t:fox", "r:done", "s:in_doubt", "alarms", "doubts", "m:x", "b:x", "p:", "lanes", "changes", "q:|1|k"],
+)
+def test_a_repair_beside_a_key_of_another_type_changes_no_record(
+    bench: Any, make: Callable[..., NewJob], key: str
+) -> None:
+    bench.put(State.IN_DOUBT)
+    bench.put(State.COMPLETED, "done")
+    bench.store.enqueue([make("hen")], "x", BatchOptions())
+    bench.job("owl")
+    lane = bench.lane()
+    do(bench, "SET", P + key, "what nobody wrote")
+    records = {each: stored(bench, each) for each in ("fox", "done", "hen", "owl")}
+    found = bench.audit()
+    assert any(each.rule == "damaged" and P + key in each.detail for each in found)
+    left = repair(bench.store).left.findings
+    assert any(each.rule == "damaged" and P + key in each.detail for each in left)
+    assert {each: stored(bench, each) for each in records} == records
+    assert bench.lane() == lane
+    assert bench.raw.get(P + key) == "what nobody wrote"
+
+
 def test_fields_that_nobody_writes_are_named_and_change_nothing(bench: Any) -> None:
     bench.put(State.IN_DOUBT)
     bench.job("hen")

@@ -1,0 +1,255 @@
+"""Any key, damaged in any way: every call answers, audit and repair come to their end, rounds go on."""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import redis
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given
+from hypothesis import settings as how
+from hypothesis import strategies as st
+
+from jobs.access import PRODUCER, KeyRing
+from jobs.audit import examine
+from jobs.dead_ends import counted, dead_ends
+from jobs.errors import StoreUnavailable
+from jobs.image_stores import open_images
+from jobs.keys import Keys
+from jobs.mending import repair
+from jobs.order import BatchOptions, NewJob
+from jobs.record import Owed, Result
+from jobs.states import State
+from jobs.store import Store
+from schemas.images import read_picture
+from webhook.settings import Settings
+from worker.app import create_app
+from worker.messages import Messages
+from worker.reconcile import Reconciler
+from worker.settings import Settings as WorkerSettings
+
+P = "{b}:"
+TEXT = '{"model":"kirin_image_omni","params":{"prompt":"a fox"}}'
+ODD: list[Any] = [
+    b"",
+    b"x",
+    b"nan",
+    b"inf",
+    b"-1",
+    b"1.5",
+    b"1e400",
+    b"\xff\xfe",
+    b"9" * 400,
+    b"{",
+    b"[]",
+    b"null",
+    b'{"a":',
+    b"7",
+]
+CALLS = (
+    *(("GET", f"/v1/jobs/{job}") for job in ("fox", "done", "doubt", "failed", "whole")),
+    *(("POST", f"/v1/jobs/{job}/{verb}") for job in ("fox", "whole") for verb in ("pause", "resume")),
+    ("GET", "/v1/jobs"),
+    ("GET", "/v1/jobs?status=completed"),
+    ("GET", "/v1/jobs?label=shop%3Dberlin"),
+    ("GET", "/v1/jobs?batch=pack"),
+    ("GET", "/v1/batches"),
+    ("GET", "/v1/batches?status=running"),
+    ("GET", "/v1/batches/pack"),
+    ("GET", "/v1/batches/pack/results"),
+    ("GET", "/v1/batches/pack/results?format=csv"),
+    ("GET", "/v1/batches/pack/errors"),
+    ("POST", "/v1/batches/pack/pause"),
+    ("POST", "/v1/batches/pack/resume"),
+    ("POST", "/v1/batches/pack/retry"),
+    ("GET", "/v1/lanes"),
+    ("GET", "/v1/spend"),
+    ("GET", "/model/v1/generation/task/done"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("POST", "/v1/jobs/doubt/cancel"),
+    ("POST", "/v1/jobs/failed/retry"),
+    ("POST", "/v1/batches/pack/cancel"),
+)
+
+
+def populate(store: Store, settings: Settings, picture: bytes) -> None:
+    """A job of each kind, and whatever else there may be."""
+    images = open_images(store, settings)
+    images.put(read_picture(picture))
+
+    def job(job_id: str, **changes: Any) -> NewJob:
+        return NewJob(id=job_id, text=TEXT, model="kirin_image_omni", **changes)
+
+    batch = BatchOptions(labels={"season": "spring"})
+    store.enqueue([job("one", labels={"shop": "berlin"}), job("two"), job("fox")], "pack", batch)
+    store.enqueue([job("whole")], "other", batch)
+    every = [*("done", "doubt", "failed", "sent", "expired", "owing"), "waits"]
+    store.enqueue([job(each, labels={"shop": "berlin"}, owed=frozenset(Owed)) for each in every])
+    store.park("waits", "celery-1", "{}")
+    store.admit(100)
+    claims = {claim.id: claim for claim in store.claim([*every[:-1], "two"])}
+    for each in ("done", "sent", "expired", "owing", "two"):
+        store.started(each, claims[each].fence, f"task-{each}")
+    store.finish("done", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1.png"},)), "callback")
+    store.finish("owing", State.COMPLETED, Result(output=()), "callback")
+    store.finish("failed", State.FAILED, Result(error={"code": "1", "message": "no"}), "poll")
+    store.doubt("doubt", claims["doubt"].fence, "timed out")
+    store.cancel("expired")
+    for due in store.owing(["owing"]):
+        store.undelivered(due, Owed.NOTIFY, "404")
+    store.hold("busy", base=1, cap=2)
+    store.stage("token", [job("staged")])
+    KeyRing(*store.access).add("shop", PRODUCER)
+
+
+@pytest.fixture
+def world(store: Store, settings: Settings, redis_url: str, draw: Callable[..., bytes]) -> Iterator[dict[bytes, bytes]]:
+    """The populated store, as it can be put back."""
+    populate(store, settings, draw())
+    with redis.Redis.from_url(redis_url) as bare:
+        yield {key: bytes(bare.dump(key)) for key in bare.scan_iter(P + "*")}
+
+
+@pytest.fixture
+def round_of_reconcile(store: Store, settings: Settings) -> Iterator[Callable[[], int]]:
+    """A real round, without a provider: nobody can be asked."""
+    given_ = WorkerSettings(
+        redis_url=settings.redis_url, broker_url=settings.broker_url, result_url=settings.broker_url
+    )
+    app = create_app(given_)
+    with ThreadPoolExecutor(2) as pool:
+        yield Reconciler(store, {}, given_, pool, Messages(app), images=open_images(store, given_))
+    app.close()
+
+
+def put_back(bare: redis.Redis, kept: dict[bytes, bytes]) -> None:
+    bare.flushdb()
+    with bare.pipeline() as pipe:
+        for key, value in kept.items():
+            pipe.restore(key, 0, value)
+        pipe.execute()
+
+
+def damage(bare: redis.Redis, draw: Callable[[Any], Any], key: bytes) -> str:
+    """Change one key; returns how."""
+    type_ = bare.type(key).decode()
+    odd = draw(st.sampled_from(ODD))
+    way = str(draw(st.sampled_from(["type", "value", "more", "less"] if type_ == "hash" else ["type", "value"])))
+    if way == "type":
+        bare.delete(key)
+        type_ = draw(st.sampled_from([each for each in ("string", "list", "set", "hash") if each != type_]))
+    if type_ == "hash" and way in {"value", "less"}:
+        field = draw(st.sampled_from(sorted(bare.hkeys(key))))
+        if way == "value":
+            bare.hset(key, field, odd)
+        else:
+            bare.hdel(key, field)
+        return way
+    score = draw(st.sampled_from([0, -1, "inf", 1e300]))
+    member = draw(st.sampled_from([*bare.zrange(key, 0, -1), odd])) if type_ == "zset" else odd
+    commands: dict[str, tuple[Any, ...]] = {
+        "string": ("SET", key, odd),
+        "list": ("RPUSH", key, odd),
+        "set": ("SADD", key, odd),
+        "hash": ("HSET", key, odd, odd),
+        "zset": ("ZADD", key, score, member),
+        "stream": ("XADD", key, "*", "x", odd),
+    }
+    bare.execute_command(*commands[type_])
+    return way
+
+
+@given(data=st.data())
+@how(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+def test_whatever_stands_there(  # noqa: PLR0917 - fixtures
+    data: st.DataObject,
+    client: FlaskClient,
+    store: Store,
+    world: dict[bytes, bytes],
+    redis_url: str,
+    round_of_reconcile: Callable[[], int],
+    call_back: Callable[..., Any],
+    completed: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One to three keys are changed; the seed of a failure is Hypothesis's to keep."""
+    with redis.Redis.from_url(redis_url) as bare:
+        put_back(bare, world)
+        ways = {}
+        for key in data.draw(st.lists(st.sampled_from(sorted(world)), min_size=1, max_size=3, unique=True)):
+            ways[key] = damage(bare, data.draw, key)
+        found = examine(store)
+        if "type" in ways.values():
+            assert any(each.rule == "damaged" for each in found.findings)
+        whole = {key: bare.dump(key) for key in world if key.startswith(b"{b}:j:")}
+        repair_or_refusal(store)
+        assert {key for key in whole if bare.exists(key)} == {key for key, value in whole.items() if value}
+        for method, path in CALLS:
+            answer = client.open(path, method=method)
+            assert answer.status_code != 500, (method, path, ways, caplog.text[-3000:])
+            answer.get_data()
+        for job_id in ("sent", "fox", "two", "doubt"):
+            assert call_back(job_id, {**completed, "external_task_id": job_id}).status_code in {204, 503}
+        if bare.type(P + "alarms") == b"zset":
+            bare.zadd(P + "alarms", dict.fromkeys(bare.zrange(P + "alarms", 0, -1), 0), xx=True)
+        try:
+            round_of_reconcile()
+            counted(store, ())
+            list(dead_ends(store))
+        except StoreUnavailable as error:
+            assert "damaged" in str(error)  # noqa: PT017 - a refusal that says so is an answer
+        examine(store)
+
+
+def repair_or_refusal(store: Store) -> None:
+    """A repair mends or refuses; it does not fail otherwise."""
+    try:
+        repair(store)
+    except StoreUnavailable as error:
+        assert "damaged" in str(error)  # noqa: PT017 - as above
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("HDEL", P + "j:sent", "s"),
+        ("HSET", P + "j:sent", "c", "never"),
+        ("HSET", P + "j:sent", "a", "x"),
+    ],
+    ids=lambda command: f"{command[0]} {command[2]}",
+)
+def test_a_callback_for_a_damaged_job_is_503_and_the_log_names_it(  # noqa: PLR0917 - fixtures
+    client: FlaskClient,
+    raw: redis.Redis,
+    at_provider: Callable[..., str],
+    call_back: Callable[..., Any],
+    completed: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    command: tuple[Any, ...],
+) -> None:
+    at_provider("sent")
+    at_provider("whole")
+    raw.execute_command(*command)
+    for answer in (call_back("sent", completed), client.get("/v1/jobs/sent"), client.post("/v1/jobs/sent/cancel")):
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert "job sent" in caplog.text
+    listed = client.get("/v1/jobs").json["jobs"]
+    assert [job["id"] for job in listed] == ["whole"]
+    assert call_back("whole", completed).status_code == 204
+
+
+def test_a_key_that_cannot_be_read_opens_nothing_and_the_others_do(
+    client: FlaskClient, store: Store, raw: redis.Redis
+) -> None:
+    kept = KeyRing(*store.access)
+    (broken, secret), (_, other) = kept.add("shop", PRODUCER), kept.add("shop", PRODUCER)
+    raw.hset(Keys().single("access"), broken.id, json.dumps({"name": "shop"}))
+    codes = [
+        client.get("/v1/jobs", headers={"Authorization": f"Bearer {each}"}).status_code for each in (secret, other)
+    ]
+    assert codes == [503, 200]
+    assert [key.name for key in kept.all()] == ["shop"]
+    assert f"key {broken.id}" in {each.id for each in examine(store).findings}
