@@ -26,7 +26,7 @@ from jobs.parking import Parking
 from jobs.policy import RECHECK as RECHECK
 from jobs.policy import next_attempt
 from jobs.record import Claim, Due, Job, Result, at, parse_external_id, us
-from jobs.scripts import REDIS_TIME, Scripts, translated
+from jobs.scripts import REDIS_TIME, Scripts
 from jobs.sentinel import Watched, behind_sentinel
 from jobs.settings import Settings
 from jobs.settling import Settling
@@ -257,16 +257,7 @@ class Store(Settling, Parking, Batches):
                 dues.append(_due(json.loads(row)))
             except RecordDamaged as error:
                 damaged.append(error)
-                self._note_damaged(json.loads(row))
         return Rung(tuple(dues), int(rang), bool(wake), int(epoch), tuple(damaged))
-
-    def _note_damaged(self, row: dict[str, str]) -> None:
-        """What the script has not seen, since it does not read texts, stands in the list of the damaged, too."""
-        if "damaged" not in row:
-            try:
-                self._client.zadd(self._keys.single("damaged"), {row["id"]: int(row["now"])}, nx=True)
-            except redis.RedisError as error:
-                raise translated(error) from error
 
     def owing(self, ids: Sequence[str]) -> list[Due]:
         """Claim, of these jobs, those that have ended and owe a delivery, with their results."""

@@ -8,10 +8,22 @@ local function whole(number) return string.format('%.0f', number) end
 -- Stop here: `what` is not as this service writes it (jobs.errors.RecordDamaged).
 local function damaged(what, why) error('DAMAGED [' .. what .. '] ' .. why, 0) end
 
+-- Whether it is UTF-8, but for forms of it that nobody writes by mistake (jobs/fields.py is strict).
+local function is_text(value)
+  if not string.find(value, '[\128-\255]') then return true end
+  for _, form in ipairs({'[\240-\244][\128-\191][\128-\191][\128-\191]', '[\224-\239][\128-\191][\128-\191]', '[\194-\223][\128-\191]'}) do
+    value = string.gsub(value, form, '.')
+  end
+  return not string.find(value, '[\128-\255]')
+end
+
 -- What is wrong with a record by its fields alone, nil for nothing. The same rules as jobs/fields.py.
 local function fault(job)
   for field, form in pairs(FORMS) do
     if job[field] and not string.find(job[field], form) then return 'its field ' .. field .. ' is odd' end
+  end
+  for field, value in pairs(job) do
+    if not is_text(value) then return 'a field of it is not UTF-8' end
   end
   if not (job.s and job.m and job.c and job.u) then return 'it lacks one of the fields s, m, c, u' end
   if job.m == '' then return 'its field m is empty' end

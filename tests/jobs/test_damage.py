@@ -30,6 +30,8 @@ DAMAGES: dict[str, tuple[Any, ...]] = {
     "not a number": ("HSET", P + "j:fox", "x", "nan"),
     "endless": ("HSET", P + "j:fox", "n", "inf"),
     "huge": ("HSET", P + "j:fox", "f", "9" * 400),
+    "no UTF-8": ("HSET", P + "j:fox", "r", b"\xff\xfe"),
+    "UTF-8 that is cut off": ("HSET", P + "j:fox", "m", "€".encode()[:2]),
     "no class": ("HSET", P + "j:fox", "Y", "7"),
     "a string": ("SET", P + "j:fox", "x"),
     "a list": ("LPUSH", P + "j:fox", "x"),
@@ -107,17 +109,13 @@ def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Any, damage:
     assert bench.alarm("fox") > 0  # it is looked at again
 
 
-def test_text_that_is_no_utf_8_is_not_read_and_hurts_nobody(bench: Any) -> None:
+@pytest.mark.parametrize("text", ["ä", "€", "näme=x y", "𝄞", "日本語のプロンプト", "a\u0301"])
+def test_text_of_any_language_is_whole(bench: Any, text: str) -> None:
     bench.put(State.IN_DOUBT)
-    bench.put(State.IN_DOUBT, "hen")
-    bench.raw.hset(P + "j:fox", "r", b"\xff\xfe")
-    with pytest.raises(RecordDamaged, match=r"job fox.*\\xff"):
-        bench.store.get("fox")
-    bench.forward(max(bench.alarm("fox"), bench.alarm("hen")))
-    rung = bench.store.due(10)
-    assert ([due.job.id for due in rung.dues], len(rung.damaged)) == (["hen"], 1)
-    assert [each.id for each in dead_ends(bench.store) if each.kind is Kind.DAMAGED] == ["fox"]
-    assert [each.id for each in bench.audit() if each.rule == "damaged"] == ["fox"]
+    bench.raw.hset(P + "j:fox", "r", text)
+    assert bench.store.nudge("fox", look=True).word == "noted"
+    assert bench.store.get("fox").reason == text
+    assert bench.audit() == []
 
 
 def test_once_it_is_whole_again_it_goes_on(bench: Any) -> None:

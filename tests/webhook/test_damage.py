@@ -218,6 +218,7 @@ def repair_or_refusal(store: Store) -> None:
         ("HDEL", P + "j:sent", "s"),
         ("HSET", P + "j:sent", "c", "never"),
         ("HSET", P + "j:sent", "a", "x"),
+        ("HSET", P + "j:sent", "r", b"\xff"),
     ],
     ids=lambda command: f"{command[0]} {command[2]}",
 )
