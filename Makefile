@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests wait more than they compute. A file stays in one process, with what it has set up; PARALLEL= for one after another.
 PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos lint bench lock clean
+.PHONY: help demo up test chaos lint docs bench lock clean
 
 help: ## show this list
 	@printf 'Boomerang. Set-up happens by itself, in $(VENV); it wants Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
@@ -33,6 +33,9 @@ lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels h
 	$(BIN)/python -m ops.wheels
 	$(BIN)/python -m ops.advisories
 	$(BIN)/python -m pip check --disable-pip-version-check
+
+docs: $(STAMP) ## write what the pages take from the code
+	@$(BIN)/cog -r -P -p 'from ops import reference' $$(find docs -name '*.md')
 
 bench: $(STAMP) ## measure throughput, latency and memory, as ratios on this machine
 	@$(BIN)/python -m ops.bench $(ARGS)
