@@ -34,8 +34,9 @@ lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels h
 	$(BIN)/python -m ops.advisories
 	$(BIN)/python -m pip check --disable-pip-version-check
 
-docs: $(STAMP) ## write what the pages take from the code
+docs: $(STAMP) ## write what the pages take from the code, and build the site (build/site)
 	@$(BIN)/cog -r -P -p 'from ops import reference' $$(find docs -name '*.md')
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: $(STAMP) ## measure throughput, latency and memory, as ratios on this machine
 	@$(BIN)/python -m ops.bench $(ARGS)
