@@ -129,7 +129,7 @@ class Settings:
         ma.Boolean,
         default=False,
         meaning="`on`: learn from the provider's refusals how many images may be there at once, and keep to it "
-        "([how](lifecycle.md#the-learned-limit)), never above `BOOMERANG_MAX_IN_FLIGHT`. Turn it on where the "
+        "([how](admission.md#the-learned-limit)), never above `BOOMERANG_MAX_IN_FLIGHT`. Turn it on where the "
         "account's limit is unknown or changes.",
     )
     named_lanes: tuple[LaneSettings, ...] = setting(
