@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests wait more than they compute. A file stays in one process, with what it has set up; PARALLEL= for one after another.
 PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos lint docs bench lock clean
+.PHONY: help demo up check test chaos lint docs bench lock clean
 
 help: ## show this list
 	@printf 'Boomerang. Set-up happens by itself, in $(VENV); it wants Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
@@ -17,6 +17,9 @@ demo: $(STAMP) ## run 200 real jobs through the whole service against a simulate
 
 up: $(STAMP) ## run the whole service on this machine until Ctrl-C
 	@$(BIN)/boomerang-server up $(ARGS)
+
+check: $(STAMP) ## run the fast tests: what needs no processes (under a minute)
+	@$(BIN)/python -m pytest $(PARALLEL) -m 'not stack and not chaos and not slow' $(ARGS)
 
 test: $(STAMP) ## run all tests
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
