@@ -24,7 +24,7 @@ from jobs.fields import wrong
 from jobs.findings import Finding, Look, Reader, whole
 from jobs.record import Owed, Result, is_newer, us
 from jobs.scripts import translated
-from jobs.settings import IN_REDIS
+from jobs.setting_readers import IN_REDIS
 from jobs.states import FINAL, State
 from jobs.store import PUT_BACK, Store
 
