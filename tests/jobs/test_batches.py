@@ -373,7 +373,7 @@ def test_a_commit_is_finished_by_whoever_is_there(bench: Any, make: Any, monkeyp
 
 def test_an_id_that_was_taken_meanwhile(bench: Any, make: Any) -> None:
     bench.store.stage("t", [make("a"), make("b"), make("c")])
-    bench.store.enqueue([make("a"), make("b", "another")])
+    bench.store.enqueue([make("a"), make("b", '{"prompt":"another"}')])
     acted = bench.store.commit("t", "x", 3)
     assert (acted.affected, acted.clashes) == (1, 1)
     assert [job.id for job in bench.store.batch_jobs("x")] == ["c"]
