@@ -16,7 +16,7 @@ from marshmallow import fields as ma
 
 from jobs.errors import SettingsInvalid
 from jobs.lanes import LaneSettings, LanesField
-from jobs.logs import LogFormat
+from jobs.logs import LOG_FORMAT, LogFormat
 from jobs.owners import KeyLimits, KeyLimitsField
 from jobs.sentinel import SCHEMES as SENTINEL_SCHEMES
 from jobs.sentinel import AddressInvalid, Watched, behind_sentinel
@@ -125,7 +125,7 @@ class Environment(Schema):
     )
     allow_private_hosts = ma.Boolean(data_key="BOOMERANG_ALLOW_PRIVATE_HOSTS", load_default=False)
 
-    log_format = ma.Enum(LogFormat, by_value=True, data_key="BOOMERANG_LOG_FORMAT", load_default=LogFormat.TEXT)
+    log_format = ma.Enum(LogFormat, by_value=True, data_key=LOG_FORMAT, load_default=LogFormat.TEXT)
 
     @validates_schema(skip_on_field_errors=False)
     def _check_callbacks(self, data: dict[str, Any], **_: Any) -> None:

@@ -12,6 +12,7 @@ from jobs import settings as shared
 from jobs.errors import SettingsInvalid
 from jobs.lanes import PROVIDER_KEY, LaneSettings
 from schemas.signatures import check_secrets
+from worker.health import HEALTH_FILE
 
 PROVIDER = "https://cloud.vtrix.ai"
 NOT_HEADER_SAFE = "must be printable ASCII without spaces"
@@ -84,6 +85,7 @@ class Environment(shared.Environment):
     )
     events = ma.Enum(Switch, by_value=True, data_key="BOOMERANG_EVENTS", load_default=Switch.ON)
     remote_control = ma.Enum(Switch, by_value=True, data_key="BOOMERANG_REMOTE_CONTROL", load_default=Switch.ON)
+    health_file = ma.String(data_key=HEALTH_FILE, load_default=None)
 
     @validates_schema
     def _check_lease(self, data: dict[str, Any], **_: Any) -> None:
@@ -124,6 +126,7 @@ class Settings(shared.Settings):
     notify_secrets: tuple[str, ...] = field(default=(), repr=False)
     events: Switch = Switch.ON
     remote_control: Switch = Switch.ON
+    health_file: str | None = None
 
     def __post_init__(self) -> None:
         """Give `off` its meaning."""
