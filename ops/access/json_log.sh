@@ -44,7 +44,7 @@ rm "$pipe"
 # $! is the command once it runs, and before that the converter, which takes no notice.
 for name in TERM INT HUP QUIT; do
   # shellcheck disable=SC2064 - the name is meant to be that of now
-  trap "kill -s $name \$! 2>/dev/null || :" "$name"
+  trap "again=yes; kill -s $name \$! 2>/dev/null || :" "$name"
 done
 # `exec`, for a redirection of a function keeps a copy of what it closes, and the end would never be read.
 (exec <&4 4<&- 5>&- && convert) &
@@ -54,11 +54,12 @@ converter=$!
 command=$!
 exec 4<&- 5>&-
 
-# A signal ends a wait, too.
-code=0
-while :; do
-  wait "$command" && code=0 || code=$?
-  kill -0 "$command" 2>/dev/null || break
+# A signal ends a wait, too. What has been waited for already is unknown (127).
+code=127 again=yes
+while [ -n "$again" ]; do
+  again=
+  wait "$command" && new=0 || new=$?
+  [ "$new" -eq 127 ] || code=$new
 done
 wait "$converter" || :
 exit "$code"
