@@ -26,10 +26,19 @@ OUTGOING = words(
 )
 #: Where such names stand in the code, and the effect that each of them is. Those in brackets are none of their own.
 BOUNDARIES = {
-    "worker/events.py": {"dispatcher.send": "events", "dispatcher.flush": "events"},
+    "worker/events.py": {"dispatcher.send": "events", "dispatcher.flush": "events", "super().send": "events"},
+    "worker/health.py": {
+        "draft.write_text": "(a sign of life, which no job depends on)",
+        "sys.stderr.write": "(the command's answer)",
+    },
+    "worker/heartbeat.py": {"health.write": "(a sign of life, which no job depends on)"},
     "worker/messages.py": {"self._app.send_task": "messages.*"},
     "worker/native.py": {"task.backend.mark_as_failure": "result, chord, celery.send"},
-    "worker/main.py": {"signal.connect": "(Celery's, of its own start)"},
+    "worker/main.py": {
+        "signal.connect": "(Celery's, of its own start)",
+        "signals.worker_shutting_down.connect": "(the same)",
+        "signals.import_modules.connect": "(the same)",
+    },
     "worker/notify.py": {"self._outgoing.post": "notifier"},
     "worker/outgoing.py": {"session.post": "notifier"},
     "worker/process.py": {"connect": "(a client; it has not connected yet)"},
