@@ -37,18 +37,14 @@ def problem(file: Path, longest: float) -> str | None:
     return None
 
 
-def main(arguments: list[str]) -> int:
-    """The command."""
+def main(arguments: list[str]) -> str | None:
+    """The command: what `sys.exit` takes, that is the problem, or None."""
     try:
         longest = float(arguments[0]) if arguments else LONGEST
     except ValueError:
-        sys.stderr.write(f"{arguments[0]!r} is no number of seconds\n")
-        return 1
+        return f"{arguments[0]!r} is no number of seconds"
     path = os.environ.get(HEALTH_FILE)
-    found = problem(Path(path), longest) if path else f"{HEALTH_FILE} is not set: no worker writes whether it is well"
-    if found:
-        sys.stderr.write(f"{found}\n")
-    return 1 if found else 0
+    return problem(Path(path), longest) if path else f"{HEALTH_FILE} is not set: no worker writes whether it is well"
 
 
 if __name__ == "__main__":
