@@ -258,7 +258,8 @@ class Settings:
         ma.Enum,
         LogFormat.TEXT,
         "`text`: lines for people. `json`: one object per line, with `job`, `attempt` and `lane` beside the message, "
-        "whoever writes them; the compose file sets it, for Redis and the simulator too. Both [hide secrets](operations.md#logs).",
+        "whoever writes them; the compose file sets it, for Redis and the simulator too. Both "
+        "[hide secrets](operations.md#logs).",
         enum=LogFormat,
         by_value=True,
     )
