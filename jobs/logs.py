@@ -179,11 +179,11 @@ class Printed:
 
 
 def start(environ: Mapping[str, str]) -> None:
-    """Write as BOOMERANG_LOG_FORMAT says from now on; before the settings are read, for they may be wrong."""
-    _catch_errors()
+    """Write JSON from now on where BOOMERANG_LOG_FORMAT says so; before the settings are read, for they may be wrong."""
     if environ.get(LOG_FORMAT) != LogFormat.JSON or isinstance(sys.stderr, Printed):
         return
     Guarded.as_json = True
+    _catch_errors()
     sys.stdout = sys.__stdout__ = Printed(sys.stdout, "stdout", logging.INFO)  # type: ignore[assignment, misc]
     sys.stderr = sys.__stderr__ = Printed(sys.stderr, "stderr", logging.WARNING)  # type: ignore[assignment, misc]
 
