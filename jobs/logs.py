@@ -152,8 +152,8 @@ class Printed:
         self._pieces: list[str] = []
 
     def write(self, text: str) -> int:
-        """Take a piece of text."""
-        self._pieces.append(text)
+        """Take a piece of text. Bytes are a TypeError: click finds out by it that this is a stream of text."""
+        self._pieces.append("" + text)
         if text.endswith("\n") or sum(map(len, self._pieces)) > self.LONGEST:
             self._end_event()
         return len(text)
@@ -179,7 +179,7 @@ class Printed:
 
 
 def start(environ: Mapping[str, str]) -> None:
-    """Write JSON from now on where BOOMERANG_LOG_FORMAT says so; before the settings are read, for they may be wrong."""
+    """Write JSON from now on where BOOMERANG_LOG_FORMAT says so. Settings are read later, for they may be wrong."""
     if environ.get(LOG_FORMAT) != LogFormat.JSON or isinstance(sys.stderr, Printed):
         return
     Guarded.as_json = True
