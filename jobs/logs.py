@@ -1,5 +1,8 @@
 """What the processes write to their logs: a line or a JSON object an event, and no secret in any of them.
 
+In JSON this holds for each line of a process, and not only for those of loggers: `start` also takes over what is
+printed, by whichever library, and what the interpreter says when it ends by an error.
+
 The mask is put on what leaves a handler, tracebacks included, and not on what we happen to log: libraries log, too. It
 knows the values of this process's own secrets, and what the others look like. In JSON each event says which job,
 attempt and lane it is about: whoever handles a job says so once (`about`), and all that is logged meanwhile has it.
@@ -7,17 +10,18 @@ attempt and lane it is about: whoever handles a job says so once (`about`), and 
 
 import json
 import logging
+import os
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType, TracebackType
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import unquote, urlsplit
 
 
@@ -28,6 +32,8 @@ class LogFormat(StrEnum):
     JSON = "json"  #: an object, for machines
 
 
+#: The variable that says which. It is read before all others, since their errors are written by it, too.
+LOG_FORMAT = "BOOMERANG_LOG_FORMAT"
 HIDDEN = "***"
 #: A shorter value could be any word: it would not be hidden, but the log be spoiled.
 SHORTEST = 8
@@ -127,13 +133,66 @@ class Guarded(logging.Formatter):
         return json.dumps(masked, default=lambda value: Guarded.mask(str(value)))
 
 
+class Printed:
+    """A standard stream of a process that writes JSON: what is printed becomes an event, too.
+
+    An event ends with a piece that ends a line, so that a text of several lines stays together. There is no `fileno`:
+    who finds none (Celery in a signal handler, for instance) does not write past us.
+    """
+
+    encoding, errors = "utf-8", "backslashreplace"
+    #: Characters after which an event is written although its line has no end.
+    LONGEST = 64 * 1024
+
+    def __init__(self, stream: TextIO, name: str, level: int) -> None:
+        #: Where events go, and handlers of loggers write.
+        self.stream = stream
+        self._name = name
+        self._level = level
+        self._pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        """Take a piece of text. Bytes are a TypeError: click finds out by it that this is a stream of text."""
+        self._pieces.append("" + text)
+        if text.endswith("\n") or sum(map(len, self._pieces)) > self.LONGEST:
+            self._end_event()
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Take several."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """What has no end yet waits for it: a flush comes in the middle of a line, too."""
+        self.stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether a person looks at it."""
+        return False
+
+    def _end_event(self) -> None:
+        text, self._pieces = "".join(self._pieces).strip("\n"), []
+        if text.strip():
+            self.stream.write(_event(self._name, self._level, text) + "\n")
+            self.stream.flush()
+
+
+def start(environ: Mapping[str, str]) -> None:
+    """Write JSON from now on where BOOMERANG_LOG_FORMAT says so. Settings are read later, for they may be wrong."""
+    if environ.get(LOG_FORMAT) != LogFormat.JSON or isinstance(sys.stderr, Printed):
+        return
+    Guarded.as_json = True
+    _catch_errors()
+    sys.stdout = sys.__stdout__ = Printed(sys.stdout, "stdout", logging.INFO)  # type: ignore[assignment, misc]
+    sys.stderr = sys.__stderr__ = Printed(sys.stderr, "stderr", logging.WARNING)  # type: ignore[assignment, misc]
+
+
 def begin(settings: Any) -> None:
     """Hide this process's secrets from now on, and write as BOOMERANG_LOG_FORMAT says; uncaught errors too."""
     Guarded.mask = Mask(secrets_of(settings))
     Guarded.as_json = settings.log_format is LogFormat.JSON
-    logging.captureWarnings(capture=True)
-    sys.excepthook = _uncaught
-    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+    _catch_errors()
 
 
 def guard(logger: logging.Logger) -> None:
@@ -141,6 +200,9 @@ def guard(logger: logging.Logger) -> None:
     for handler in logger.handlers:
         if not isinstance(handler.formatter, Guarded):
             handler.setFormatter(Guarded(handler.formatter))
+        if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, Printed):
+            # Its events are whole already.
+            handler.setStream(handler.stream.stream)
 
 
 def to_stderr(level: int = logging.INFO) -> None:
@@ -152,11 +214,26 @@ def to_stderr(level: int = logging.INFO) -> None:
     guard(root)
 
 
+def at_once(name: str, message: str) -> None:
+    """Write an event past loggers and buffers: from a signal handler, in whatever the process is interrupted."""
+    os.write(2, f"{_event(name, logging.INFO, message)}\n".encode())
+
+
+def _event(name: str, level: int, message: str) -> str:
+    return Guarded().format(logging.LogRecord(name, level, "", 0, message, None, None))
+
+
+def _catch_errors() -> None:
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
 def _uncaught(kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
     if kind is None or error is None or not issubclass(kind, Exception):
         sys.__excepthook__(kind or BaseException, error or BaseException(), trace)
         return
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(sys.stderr.stream if isinstance(sys.stderr, Printed) else sys.stderr)
     handler.setFormatter(Guarded())
     # Past whatever loggers and levels there are, and even where there are none yet.
     handler.handle(logging.LogRecord("uncaught", logging.CRITICAL, "", 0, "uncaught error", None, (kind, error, trace)))

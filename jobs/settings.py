@@ -13,7 +13,7 @@ from marshmallow import fields as ma
 
 from jobs.errors import SettingsInvalid
 from jobs.lanes import LaneSettings, LanesField
-from jobs.logs import LogFormat
+from jobs.logs import LOG_FORMAT, LogFormat
 from jobs.owners import KeyLimits, KeyLimitsField
 from jobs.setting import described, read, setting
 from jobs.setting_readers import (
@@ -254,11 +254,12 @@ class Settings:
         "there. For local stacks and closed networks only.",
     )
     log_format: LogFormat = setting(
-        "BOOMERANG_LOG_FORMAT",
+        LOG_FORMAT,
         ma.Enum,
         LogFormat.TEXT,
-        "`text`: lines for people. `json`: one object per line, with `job`, `attempt` and `lane` beside the message; "
-        "the compose file sets it. Both [hide secrets](operations.md#logs).",
+        "`text`: lines for people. `json`: one object per line, with `job`, `attempt` and `lane` beside the message, "
+        "whoever writes them; the compose file sets it, for Redis and the simulator too. Both "
+        "[hide secrets](operations.md#logs).",
         enum=LogFormat,
         by_value=True,
     )

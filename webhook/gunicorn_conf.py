@@ -4,10 +4,16 @@
 overridden on the command line. gunicorn's own `--bind` or `PORT` says where to listen.
 """
 
+import os
 import socket
 import struct
 import sys
 from typing import Any
+
+from jobs import logs
+
+# gunicorn reads this file first of all, and has something to say before it loads the application.
+logs.start(os.environ)
 
 # One process, many threads. The work is waiting for Redis; a slow client holds a thread and nothing else; and /metrics
 # tells the whole truth. For more than one core, run more instances behind a balancer: they share nothing but Redis.

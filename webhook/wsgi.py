@@ -7,6 +7,7 @@ from jobs.errors import SettingsInvalid
 from webhook.app import create_app
 from webhook.settings import Settings
 
+logs.start(os.environ)
 logs.to_stderr()
 try:
     settings = Settings.from_env(os.environ)

@@ -1,5 +1,6 @@
 """The Celery app, by factory, and its settings, each with its reason."""
 
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, bootsteps
@@ -7,6 +8,8 @@ from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
 from jobs.broker import for_kombu
 from worker.control import revoke_step
+from worker.events import Dispatcher
+from worker.heartbeat import heartbeat_step
 from worker.messages import DELIVER, RECONCILE, SUBMIT
 from worker.poison import Guard
 from worker.process import Process
@@ -30,10 +33,13 @@ def create_app(settings: Settings) -> Celery:
     app.conf.update(configuration(settings))
     # Ours only: Celery would also read every queue that it has once sent to, and throw the messages there away.
     app.amqp.queues.select([settings.generate_queue, SUBMIT, RECONCILE, DELIVER])
+    app.events.dispatcher_cls = Dispatcher
     process = Process(app, settings)
     register(app, process)
     app.steps["worker"].update((_key_step(settings), Alone))
     app.steps["consumer"].add(Guard)
+    if settings.health_file:
+        app.steps["consumer"].add(heartbeat_step(Path(settings.health_file)))
     if settings.remote_control is Switch.ON:
         app.steps["consumer"].add(revoke_step(lambda: process.door))
     return app

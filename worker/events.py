@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from celery import Celery
+from celery.events import EventDispatcher
 
 from jobs.changes import Change
 from jobs.record import Result
@@ -23,6 +24,18 @@ MOST = 5_000
 GROUP = 500
 #: States in which an event carries the job's result.
 _TOLD_WITH_RESULT = frozenset({State.COMPLETED, State.FAILED})
+
+
+class Dispatcher(EventDispatcher):
+    """Celery's, which never waits until the broker is back.
+
+    A worker's sign of life to Flower is sent from its only loop. Celery tries that again without an end, and a worker
+    whose broker does not answer would hear neither SIGTERM nor anything else. What is not sent goes with the next one.
+    """
+
+    def send(self, type: str, *args: Any, **fields: Any) -> Any:  # noqa: A002 - Celery's own name
+        """Send an event, with one try."""
+        return super().send(type, *args, **{**fields, "retry": False})
 
 
 def publish_changes(app: Celery, store: Store, hostname: str) -> int:

@@ -1,9 +1,11 @@
-"""`celery -A worker.main:app worker` and `… beat`."""
+"""`celery -A worker.main:app worker`, `… beat` and `… flower`."""
 
+import importlib
 import os
 from logging import Logger
 from typing import Any
 
+import click
 from celery import signals
 
 from jobs import logs
@@ -16,6 +18,22 @@ def _guard(logger: Logger, **_: Any) -> None:
     logs.guard(logger)
 
 
+def _shutting_down(how: str, **_: Any) -> None:
+    # Celery prints this past all loggers, and past what is printed, when that is JSON.
+    if logs.Guarded.as_json:
+        logs.at_once(__name__, f"worker: {how} shutdown")
+
+
+def _loads_tasks(**_: Any) -> None:
+    context = click.get_current_context(silent=True)
+    if context is not None and context.info_name == "flower":
+        # By name: Flower need not be installed where it does not run.
+        importlib.import_module("worker.flower").take_over()
+
+
+logs.start(os.environ)
+# Of Flower; Celery's other commands set their own handler.
+logs.to_stderr()
 try:
     settings = Settings.from_env(os.environ)
 except SettingsInvalid as error:
@@ -23,4 +41,6 @@ except SettingsInvalid as error:
 logs.begin(settings)
 for signal in (signals.after_setup_logger, signals.after_setup_task_logger):
     signal.connect(_guard, weak=False)
+signals.worker_shutting_down.connect(_shutting_down, weak=False)
+signals.import_modules.connect(_loads_tasks, weak=False)
 app = create_app(settings)

@@ -14,6 +14,7 @@ from jobs.lanes import PROVIDER_KEY, LaneSettings
 from jobs.setting import setting
 from jobs.setting_readers import CommaSeparated, url_of
 from schemas.signatures import check_secrets
+from worker.health import HEALTH_FILE
 
 PROVIDER = "https://cloud.vtrix.ai"
 NOT_HEADER_SAFE = "must be printable ASCII without spaces"
@@ -184,6 +185,14 @@ class Settings(shared.Settings):
         "`on` or `off`: events for Flower. Turn them off when nobody watches and the rate is extreme.",
         enum=Switch,
         by_value=True,
+    )
+    health_file: str | None = setting(
+        HEALTH_FILE,
+        ma.String,
+        None,
+        "A file to which a worker writes every two seconds that it is well, for "
+        "[`python -m worker.health`](operations.md#health). Each worker of a machine needs a file of its own. The "
+        "compose file sets it. Unset: none is written.",
     )
 
     def __post_init__(self) -> None:

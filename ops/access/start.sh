@@ -4,6 +4,11 @@
 set -eu
 umask 077
 here=$(dirname "$0")
+# Each line becomes a JSON object, our own ones too. This is the same script again, without that.
+if [ "${BOOMERANG_LOG_FORMAT:-}" = json ]; then
+  export BOOMERANG_LOG_FORMAT=text
+  exec sh "$here/json_log.sh" sh "$0" "$@"
+fi
 users=${TMPDIR:-/tmp}/users.acl
 # Since 7.2 a client says which library it uses. Older servers do not know the word, and would not start with it.
 version=$(redis-server --version | sed 's/.*v=\([0-9]*\)\.\([0-9]*\).*/\1\2/')

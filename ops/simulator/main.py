@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 from aiohttp import web
 
+from ops.simulator import lines
 from ops.simulator.keys import LISTENER
 from ops.simulator.knobs import KNOBS, STORM, Knob, KnobInvalid, Value
 from ops.simulator.server import create_app
@@ -30,8 +30,7 @@ async def serve(settings: Settings, host: str, port: int, url_file: Path | None)
     try:
         await door.open()
         url = f"http://{host}:{door.port}"
-        sys.stdout.write(f"listening on {url}\n")
-        sys.stdout.flush()
+        lines.say(f"listening on {url}")
         if url_file is not None:
             await asyncio.to_thread(_write_whole, url_file, url)
         await stop.wait()
@@ -90,6 +89,7 @@ def _option(knob: Knob) -> click.Option:
 
 
 def _run(**options: Any) -> None:
+    lines.start()
     fields = {name: options.pop(name) for name in ("seed", "keep", "image_key", "echo_external_id")}
     fields |= {"keys": frozenset(options.pop("key")), "ledger_file": options.pop("ledger")}
     where = {name: options.pop(name) for name in ("host", "port", "url_file")}

@@ -1,6 +1,5 @@
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
 from webhook.app import create_app as create_webhook
 from webhook.settings import Settings as WebhookSettings
+from worker.health import HEALTH_FILE
 from worker.settings import Settings as WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -163,8 +163,9 @@ def test_health_checks_ask_what_the_processes_answer() -> None:
         asked = checked_url(service)
         assert asked.path in paths
         assert str(asked.port) == inner_port(service)
-    celery = shlex.split(SERVICES["worker"]["healthcheck"]["test"][-1])
-    assert celery[:5] == ["celery", "-A", "worker.main:app", "inspect", "ping"]
+    assert SERVICES["worker"]["healthcheck"]["test"] == ["CMD", "python", "-m", "worker.health"]
+    # On the one file system that it may write to.
+    assert environment("worker")[HEALTH_FILE].startswith("/tmp/")
 
 
 @pytest.mark.parametrize("server", REDIS)

@@ -1,6 +1,7 @@
 """A real Flower, asked over HTTP: a job at the provider is not SUCCESS."""
 
 import json
+import socket
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -8,6 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from flower.urls import handlers
+from tornado.web import URLSpec
 
 from ops.redis_server import free_port
 
@@ -54,6 +57,7 @@ def flower(service: Any, processes: Any, wait_for: WaitFor) -> Iterator[Callable
             return False
 
     wait_for(up, 30)
+    get.url, get.process = f"http://127.0.0.1:{port}", process
     return get
 
 
@@ -93,3 +97,63 @@ def test_flower_shows_a_failure(service: Any, flower: Callable[[str], Any], wait
     service.enqueue("flower-fails")
     wait_for(lambda: _state(flower, "flower-fails") == "FAILURE", 20)
     assert "1301" in flower("/api/tasks")["flower-fails"]["exception"]
+
+
+#: What is open on purpose: nothing of it says anything about the service.
+OPEN = {r"/healthcheck", r"/static/(.*)", r"/login/?", r"/logout", r".*"}
+
+
+def test_no_address_of_flower_tells_a_stranger_anything(flower: Callable[[str], Any]) -> None:
+    for handler in handlers:
+        pattern = handler.regex.pattern.rstrip("$") if isinstance(handler, URLSpec) else handler[0]
+        if pattern in OPEN:
+            continue
+        path = pattern.replace("(.+)", "x").replace("(.*)", "x")
+        answered = set()
+        for method in ("GET", "POST"):
+            for login in (None, b"boomerang:wrong"):
+                request = urllib.request.Request(f"{flower.url}{path}", method=method)
+                if login:
+                    request.add_header("Authorization", "Basic " + b64encode(login).decode())
+                with pytest.raises(urllib.error.HTTPError) as refused:
+                    DIRECT.open(request, timeout=10)
+                answered.add(refused.value.code)
+                refused.value.close()
+        # 405: not a method of this address.
+        assert answered <= {401, 405}, pattern
+        assert 401 in answered, pattern
+    request = urllib.request.Request(f"{flower.url}/metrics")
+    request.add_header("Authorization", "Basic " + b64encode(b"boomerang:a-password").decode())
+    with DIRECT.open(request, timeout=10) as answer:
+        assert b"flower_" in answer.read()
+    with DIRECT.open(f"{flower.url}/healthcheck", timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_flower_ends_in_order(flower: Callable[[str], Any]) -> None:
+    flower.process.terminate()
+    assert flower.process.wait(20) == 0
+
+
+def test_flower_ends_in_order_although_its_broker_does_not_answer(
+    processes: Any, env: dict[str, str], wait_for: WaitFor
+) -> None:
+    # Given a broker that takes connections and says nothing
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
+        broker = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        port = free_port()
+        more = {"FLOWER_ADDRESS": "127.0.0.1", "FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": "boomerang:a-password"}
+        ours = {name: value for name, value in env.items() if name != "BOOMERANG_PROVIDER_KEY"}
+        process, log = processes.start({**ours, "BOOMERANG_BROKER_URL": broker, **more}, "flower")
+
+        def up() -> bool:
+            assert process.poll() is None, log.read_text()
+            try:
+                with DIRECT.open(f"http://127.0.0.1:{port}/healthcheck", timeout=5) as answer:
+                    return bool(answer.status == 200)
+            except OSError:
+                return False
+
+        wait_for(up, 60, "it serves")
+        process.terminate()
+        assert process.wait(20) == 0

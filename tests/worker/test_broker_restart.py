@@ -1,0 +1,133 @@
+"""A worker, its beat and a broker of its own that is killed, stands still, and comes back."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.states import State
+from ops.redis_server import TETHER, RedisCommand, answers, prepare
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+WaitFor = Callable[..., None]
+ROOT = Path(__file__).parents[2]
+#: docs/operations.md, "The processes": what a worker is given before SIGKILL.
+GRACE = 60
+
+
+class Broker:
+    """A Redis that can be killed and started again under its address."""
+
+    def __init__(self, folder: Path, wait_for: WaitFor) -> None:
+        self._wait_for = wait_for
+        self.command: RedisCommand = prepare(folder)
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-IS", str(TETHER), str(os.getpid()), *self.command.argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        self._wait_for(lambda: answers(self.command.url), 30, "the broker answers")
+
+    def end(self, number: int = signal.SIGKILL) -> None:
+        self.process.send_signal(signal.SIGCONT)
+        self.process.send_signal(number)
+        self.process.wait(30)
+
+
+@pytest.fixture
+def broker(tmp_path: Path, wait_for: WaitFor) -> Iterator[Broker]:
+    broker = Broker(tmp_path / "broker", wait_for)
+    yield broker
+    broker.end()
+
+
+@pytest.fixture
+def health(tmp_path: Path) -> Path:
+    return tmp_path / "health"
+
+
+@pytest.fixture
+def service(run_service: Callable[..., Any], broker: Broker, health: Path, wait_for: WaitFor) -> Iterator[Any]:
+    # Without remote control: nothing of this depends on it.
+    settings = {"BOOMERANG_HEALTH_FILE": str(health), "BOOMERANG_REMOTE_CONTROL": "off"}
+    with run_service(broker=broker.command.url, workers=(settings,)) as service:
+        works(service, wait_for, "before")
+        yield service
+
+
+def works(service: Any, wait_for: WaitFor, job_id: str) -> None:
+    """A job goes all the way, whatever was before."""
+    service.enqueue(job_id)
+    wait_for(lambda: service.store.get(job_id).state is State.COMPLETED, 90, f"{job_id} is completed")
+
+
+def healthy(health: Path, within: int = 10) -> bool:
+    """As the compose file asks."""
+    asked = subprocess.run(
+        [sys.executable, "-m", "worker.health", str(within)],
+        cwd=ROOT,
+        env={"BOOMERANG_HEALTH_FILE": str(health)},
+        capture_output=True,
+        check=False,
+    )
+    assert asked.returncode in (0, 1)
+    assert bool(asked.stderr) == bool(asked.returncode)
+    return asked.returncode == 0
+
+
+def test_no_restart_of_the_broker_ends_a_worker(service: Any, broker: Broker, wait_for: WaitFor) -> None:
+    (worker,) = service.workers
+    # Given messages that are under way, and not acknowledged, whenever the broker goes
+    service.simulator.turn(slow=1)
+    for cycle, number in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGKILL)):
+        ids = [f"job-{cycle}-{each}" for each in range(40)]
+        for job_id in ids:
+            service.enqueue(job_id)
+        wait_for(
+            lambda: any(job.state is State.SUBMITTING for job in service.store.get_many(ids)),  # noqa: B023
+            30,
+            "a submission is under way",
+        )
+        broker.end(number)
+        # The worker meets that it is away.
+        submitted = {State.IN_PROGRESS, State.COMPLETED}
+        wait_for(
+            lambda: any(job.state in submitted for job in service.store.get_many(ids)),  # noqa: B023
+            60,
+            "one has ended meanwhile",
+        )
+        broker.start()
+        works(service, wait_for, f"after-{cycle}")
+        assert worker.poll() is None
+
+
+def test_its_health_is_that_of_its_connection(service: Any, broker: Broker, health: Path, wait_for: WaitFor) -> None:
+    (worker,) = service.workers
+    wait_for(lambda: healthy(health), 30, "healthy")
+    broker.process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: not healthy(health), 60, "a broker that is silent is noticed")
+    broker.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: healthy(health), 60, "healthy again")
+    worker.send_signal(signal.SIGSTOP)
+    wait_for(lambda: not healthy(health), 60, "a worker that stands still is noticed")
+    worker.send_signal(signal.SIGCONT)
+    wait_for(lambda: healthy(health), 60, "healthy again")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_it_ends_in_order_while_the_broker_is_away(service: Any, broker: Broker, number: int) -> None:
+    (worker,) = service.workers
+    if number == signal.SIGSTOP:
+        broker.process.send_signal(number)
+    else:
+        broker.end()
+    worker.terminate()
+    assert worker.wait(GRACE) == 0

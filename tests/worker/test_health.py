@@ -1,0 +1,66 @@
+"""`python -m worker.health`, which reads what a worker wrote."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from worker import health
+
+ROOT = Path(__file__).parents[2]
+
+
+def ask(*arguments: str, file: str | None) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": os.environ["PATH"], **({health.HEALTH_FILE: file} if file is not None else {})}
+    command = [sys.executable, "-X", "importtime", "-m", "worker.health", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def test_what_was_written_just_now_is_well_and_costs_little(tmp_path: Path) -> None:
+    file = tmp_path / "health"
+    health.write(file)
+    asked = ask(file=str(file))
+    assert asked.returncode == 0
+    # It is asked every few seconds: nothing of Celery, of our own packages' dependencies, is loaded for it.
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in asked.stderr.splitlines()}
+    assert not loaded & {"celery", "kombu", "redis", "marshmallow", "jobs", "schemas"}
+
+
+def test_it_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
+    for _ in range(3):
+        health.write(tmp_path / "health")
+    assert [each.name for each in tmp_path.iterdir()] == ["health"]
+
+
+@pytest.mark.parametrize(
+    ("written", "within", "well"),
+    [
+        (0.0, 30, True),
+        (29.0, 30, True),
+        (31.0, 30, False),
+        (31.0, 60, True),
+        # By the clock of before the machine was started.
+        (-1000.0, 30, False),
+    ],
+)
+def test_how_long_ago(tmp_path: Path, written: float, within: float, well: bool) -> None:
+    file = tmp_path / "health"
+    file.write_text(f"{time.monotonic() - written}\n")
+    assert (health.problem(file, within) is None) == well
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "nan", "\x00", "é"])
+def test_a_file_that_is_none(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "health"
+    file.write_text(text)
+    assert health.problem(file, 30)
+
+
+def test_no_file_no_setting_no_number(tmp_path: Path) -> None:
+    assert health.problem(tmp_path / "none", 30)
+    assert health.problem(tmp_path, 30)
+    for arguments, file in (((), None), ((), ""), (("soon",), str(tmp_path))):
+        assert ask(*arguments, file=file).returncode == 1
