@@ -15,6 +15,7 @@ from jobs.errors import SettingsInvalid
 from jobs.settings import Settings
 from ops.doctor.finding import Finding, Level, bad
 from ops.doctor.images import look_at_images
+from ops.doctor.machine import look_at_machine, this_machine
 from ops.doctor.service import (
     look_at_callbacks,
     look_at_dead_ends,
@@ -34,7 +35,14 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 @click.command("doctor")
-@click.option("--flower", default="http://127.0.0.1:5555", show_default=True, help="Where Flower runs.")
+@click.option(
+    "--flower",
+    default="http://127.0.0.1:5555",
+    envvar="BOOMERANG_FLOWER_URL",
+    show_envvar=True,
+    show_default=True,
+    help="Where Flower runs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for machines.")
 @click.option("--strict", is_flag=True, help="Warnings count as bad in the exit code.")
 @click.pass_context
@@ -75,6 +83,7 @@ def examine(env: Mapping[str, str], flower: str) -> Iterator[Finding]:
     )
     if apart:
         yield from look_at_redis(BROKER, worker.broker_url, state=False)
+    yield from look_at_machine(worker.redis_url, this_machine())
     yield from look_at_images(worker)
     yield from look_at_workers(worker)
     yield from look_at_rounds(worker)
