@@ -240,9 +240,9 @@ def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for:
                 # And nobody with what he has for the other server.
                 for each in other:
                     login = urlsplit(each).netloc.rpartition("@")[0]
-                    with redis.Redis.from_url(f"redis://{login}@127.0.0.1:{port}/0") as client:
-                        with pytest.raises(redis.AuthenticationError):
-                            client.ping()
+                    lost = redis.Redis.from_url(f"redis://{login}@127.0.0.1:{port}/0")
+                    with lost, pytest.raises(redis.AuthenticationError):
+                        lost.ping()
         finally:
             process.terminate()
 
