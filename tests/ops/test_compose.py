@@ -274,7 +274,8 @@ def test_each_process_has_the_passwords_of_its_own_user_alone() -> None:
         kind = "jobs" if server == "redis" else server
         there = [user.upper() for user in access.users(users)]
         wanted = {f"BOOMERANG_REDIS_PASSWORD_{user}": f"{kind}-secret-of-{user}" for user in there}
-        assert environment(server) == wanted
+        given = environment(server)
+        assert {name: value for name, value in given.items() if "PASSWORD" in name} == wanted
 
 
 @pytest.mark.parametrize("service", list(SERVICES))
