@@ -14,6 +14,7 @@ from jobs.errors import SettingsInvalid
 from jobs.settings import Settings
 from ops.doctor.finding import Finding, Level, bad
 from ops.doctor.images import look_at_images
+from ops.doctor.machine import look_at_machine, this_machine
 from ops.doctor.service import (
     look_at_callbacks,
     look_at_dead_ends,
@@ -38,7 +39,12 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 @click.command("doctor")
-@click.option("--flower", help=f"Where Flower runs.  [default: {FLOWER}, or the stack's own]")
+@click.option(
+    "--flower",
+    envvar="BOOMERANG_FLOWER_URL",
+    show_envvar=True,
+    help=f"Where Flower runs.  [default: {FLOWER}, or the stack's own]",
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
@@ -90,6 +96,7 @@ def examine(env: Mapping[str, str], flower: str, *, local: bool = False) -> Iter
         yield from look_at_redis(
             BROKER, worker.broker_url, state=False, generate_queue=worker.generate_queue, local=local
         )
+    yield from look_at_machine(worker.redis_url, this_machine())
     yield from look_at_images(worker)
     yield from look_at_workers(worker)
     yield from look_at_rounds(worker)

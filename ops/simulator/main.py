@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from aiohttp import web
@@ -90,7 +91,7 @@ def _option(knob: Knob) -> click.Option:
 
 def _run(**options: Any) -> None:
     lines.start()
-    fields = {name: options.pop(name) for name in ("seed", "keep", "image_key", "echo_external_id")}
+    fields = {name: options.pop(name) for name in ("seed", "keep", "image_key", "echo_external_id", "public_url")}
     fields |= {"keys": frozenset(options.pop("key")), "ledger_file": options.pop("ledger")}
     where = {name: options.pop(name) for name in ("host", "port", "url_file")}
     storm = options.pop("storm")
@@ -100,6 +101,15 @@ def _run(**options: Any) -> None:
     settings = Settings(faults={**STORM, **given} if storm else given, **fields)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(settings, **where))
+
+
+def _address(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise click.BadParameter(f"{value!r} is no address such as http://127.0.0.1:8431")
+    return value.rstrip("/")
 
 
 _PATH = click.Path(path_type=Path, dir_okay=False)
@@ -112,6 +122,12 @@ simulate = click.Command(
         click.Option(["--host"], default="127.0.0.1", show_default=True, help="where to listen"),
         click.Option(["--port"], type=click.IntRange(0, 65535), default=0, show_default=True, help="0: any free one"),
         click.Option(["--url-file"], type=_PATH, help="write the address there once it listens"),
+        click.Option(
+            ["--public-url"],
+            callback=_address,
+            metavar="URL",
+            help="where pictures are fetched, when it is not the address that submissions are sent to",
+        ),
         click.Option(["--key"], multiple=True, help="an accepted API key; repeatable; none: any key will do"),
         click.Option(["--seed"], default="0", show_default=True, help="the same seed brings the same faults"),
         click.Option(["--ledger"], type=_PATH, help="append what is bought there, as JSON lines"),

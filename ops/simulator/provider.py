@@ -88,7 +88,7 @@ class Provider:
 
     def base(self, host: str) -> str:
         """The address under which a caller reaches the pictures; one string for all tasks of one host."""
-        return self._bases.setdefault(host, f"http://{host}")
+        return self.settings.public_url or self._bases.setdefault(host, f"http://{host}")
 
     def looks(self, name: str) -> int:
         """Which look at this id this is; counted only while looks can fail."""

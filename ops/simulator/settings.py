@@ -16,6 +16,8 @@ class Settings:
     #: the same seed and the same external ids bring the same decisions, whatever the timing
     seed: str = "0"
     faults: Mapping[str, Value] = field(default_factory=dict)
+    #: where callers reach the pictures, when that is not the address by which they reach this process
+    public_url: str | None = None
     #: purchases are appended here as JSON lines, for whoever wants them after this process is gone
     ledger_file: Path | None = None
     #: results are deleted this many seconds after their end; 0: never

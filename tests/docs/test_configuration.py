@@ -10,7 +10,7 @@ from worker.settings import Settings as WorkerSettings
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "configuration.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-ROW = re.compile(r"^\| `(BOOMERANG_[A-Z_]+)` \| (unset|`[^`|]*`) \| (.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| `([A-Z]+_[A-Z_]+)` \| (unset|`[^`|]*`) \| (.+) \|$", re.MULTILINE)
 NAME = re.compile(r"BOOMERANG_[A-Z]+(?:_[A-Z]+)*")
 
 
@@ -32,7 +32,7 @@ def test_the_clients_variables() -> None:
 
 def test_the_compose_files_own_variables() -> None:
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
-    given = dict(re.findall(r"\$\{(BOOMERANG_[A-Z_]+):[-?]([^}]*)\}", text))
+    given = dict(re.findall(r"\$\{([A-Z_]+):[-?]([^}]*)\}", text))
     own = section("The compose file")
     assert set(own) == set(given) - SETTINGS
     for name, default in own.items():

@@ -1,8 +1,10 @@
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +19,7 @@ from gunicorn.app.wsgiapp import WSGIApplication
 from jobs.setting import settings_of
 from ops import access
 from ops.cli import main
+from ops.local import LIKED_PORTS
 from ops.redis_server import answers, find_binary, free_port
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
@@ -28,8 +31,9 @@ from worker.settings import Settings as WorkerSettings
 ROOT = Path(__file__).parents[2]
 #: What somebody would write into .env.
 ENV_FILE = {
+    **{f"BOOMERANG_REDIS_PASSWORD_{user}": f"jobs-secret-of-{user}" for user in ("WORKER", "WEBHOOK", "OPERATOR")},
     **{
-        f"BOOMERANG_REDIS_PASSWORD_{user}": f"secret-of-{user}"
+        f"BOOMERANG_BROKER_PASSWORD_{user}": f"broker-secret-of-{user}"
         for user in ("WORKER", "WEBHOOK", "BEAT", "FLOWER", "OPERATOR", "PRODUCER")
     },
     "BOOMERANG_CALLBACK_SECRETS": "a-callback-secret-of-some-length",
@@ -40,10 +44,12 @@ ENV_FILE = {
     "FLOWER_COOKIE_SECRET": "cookie",
 }
 CELERY = ("worker", "beat", "flower")
-OURS = (*CELERY, "webhook", "simulator")
+OURS = (*CELERY, "webhook", "operator")
 #: server -> its users' file (ops.access), and when its append-only file is on the disk
 REDIS = {"redis": ("state", "always"), "broker": ("broker", "everysec")}
-LOADED = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+TEXT = (ROOT / "docker-compose.yml").read_text()
+EXAMPLE = (ROOT / "ops" / "compose.env.example").read_text()
+LOADED = yaml.safe_load(TEXT)
 SERVICES: dict[str, Any] = LOADED["services"]
 VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::([-?])([^}]*))?\})")
 
@@ -71,6 +77,22 @@ def command(service: str) -> list[str]:
     return [filled(word) for word in SERVICES[service]["command"]]
 
 
+def urls(service: str, server: str) -> list[str]:
+    """A service's addresses of one Redis."""
+    named = environment(service).items()
+    return [value for name, value in named if name.endswith("_URL") and f"@{server}:6379/0" in value]
+
+
+def size(text: str) -> int:
+    """Bytes, as Docker and Redis write them."""
+    number, unit = re.fullmatch(r"(\d+)([mg])b?", text).groups()  # type: ignore[union-attr]
+    return int(number) * {"m": 2**20, "g": 2**30}[unit]
+
+
+def seconds(text: str) -> int:
+    return int(text.removesuffix("s"))
+
+
 def inner_port(service: str) -> str:
     (published,) = SERVICES[service]["ports"]
     return filled(published).rpartition(":")[2]
@@ -82,9 +104,9 @@ def checked_url(service: str) -> Any:
 
 
 def test_each_process_of_the_stack_is_a_service() -> None:
-    assert set(SERVICES) == {*REDIS, *OURS}
-    assert SERVICES["simulator"]["profiles"] == ["simulator"]
-    assert [name for name, each in SERVICES.items() if "profiles" in each] == ["simulator"]
+    assert set(SERVICES) == {*REDIS, *OURS, "simulator"}
+    profiles = {name: each["profiles"] for name, each in SERVICES.items() if "profiles" in each}
+    assert profiles == {"simulator": ["simulator"], "operator": ["tools"]}
 
 
 @pytest.mark.parametrize("service", CELERY)
@@ -122,6 +144,8 @@ def test_the_simulator_understands_its_options() -> None:
     given = chosen.make_context("simulate", rest).params
     assert (given["host"], str(given["port"])) == ("0.0.0.0", inner_port("simulator"))
     assert list(given["key"]) == [environment("worker")["BOOMERANG_PROVIDER_KEY"]]
+    # People on the host fetch the pictures from the port that is published there.
+    assert given["public_url"] == f"http://{filled(SERVICES['simulator']['ports'][0]).rpartition(':')[0]}"
 
 
 @pytest.mark.parametrize("service", [*CELERY, "webhook"])
@@ -142,10 +166,34 @@ def test_flowers_options_exist() -> None:
     assert environment("flower")["FLOWER_PORT"] == inner_port("flower")
 
 
-def test_the_providers_key_is_in_the_worker_alone() -> None:
+def test_the_providers_key_is_in_the_worker_and_where_the_doctor_runs() -> None:
     holders = [name for name in SERVICES if "provider-key" in environment(name).values()]
-    assert holders == ["worker"]
-    assert "BOOMERANG_PROVIDER_KEY" not in environment("webhook")
+    assert holders == ["worker", "operator"]
+    assert SERVICES["operator"]["env_file"] == SERVICES["worker"]["env_file"]
+
+
+def test_the_operator_has_what_the_commands_need() -> None:
+    given = environment("operator")
+    users = {"BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL"}
+    for service in ("worker", "webhook"):
+        # What .env can set, it judges as these processes see it.
+        judged = {name for name, value in SERVICES[service]["environment"].items() if "${" in value} - users
+        assert {name: given[name] for name in judged} == {name: environment(service)[name] for name in judged}
+    assert {urlsplit(given[name]).username for name in users} == {"operator"}
+    assert {name: urlsplit(given[name]).hostname for name in users} == {
+        name: urlsplit(environment("worker")[name]).hostname for name in users
+    }
+    # The doctor finds Flower without an option.
+    assert urlsplit(given["BOOMERANG_FLOWER_URL"]).netloc == f"flower:{inner_port('flower')}"
+    assert SERVICES["operator"]["entrypoint"] == ["boomerang-server"]
+    # One container a command.
+    assert SERVICES["operator"]["restart"] == "no"
+
+
+def test_the_doctor_reads_where_flower_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOMERANG_FLOWER_URL", environment("operator")["BOOMERANG_FLOWER_URL"])
+    context = main.commands["doctor"].make_context("doctor", [])
+    assert context.params["flower"] == "http://flower:5555"
 
 
 def test_health_checks_ask_what_the_processes_answer() -> None:
@@ -178,7 +226,7 @@ def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for:
     words += ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path)]
     with subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL) as process:
         try:
-            url = f"redis://operator:{ENV_FILE['BOOMERANG_REDIS_PASSWORD_OPERATOR']}@127.0.0.1:{port}/0"
+            url = f"redis://operator:{environment(server)['BOOMERANG_REDIS_PASSWORD_OPERATOR']}@127.0.0.1:{port}/0"
             wait_for(lambda: answers(url), message="it has started")
             with redis.Redis.from_url(url) as client:
                 wanted = {"appendonly": "yes", "appendfsync": fsync, "maxmemory-policy": "noeviction", "save": ""}
@@ -186,11 +234,16 @@ def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for:
             # As its health check asks
             assert answers(f"redis://health:any@127.0.0.1:{port}/0")
             # Everybody comes in with what the file gives him
-            for service in (*CELERY, "webhook"):
-                named = environment(service).items()
-                own = [value for name, value in named if name.endswith("_URL") and f"@{server}:6379/0" in value]
+            for service in OURS:
+                own, other = urls(service, server), urls(service, *set(REDIS) - {server})
                 assert bool(own) == (service in access.users(users))
                 assert all(answers(each.replace(f"@{server}:6379", f"@127.0.0.1:{port}")) for each in own)
+                # And nobody with what he has for the other server.
+                for each in other:
+                    login = urlsplit(each).netloc.rpartition("@")[0]
+                    lost = redis.Redis.from_url(f"redis://{login}@127.0.0.1:{port}/0")
+                    with lost, pytest.raises(redis.AuthenticationError):
+                        lost.ping()
         finally:
             process.terminate()
 
@@ -201,14 +254,29 @@ def test_redis_keeps_what_it_has_and_is_not_published(server: str) -> None:
     assert each["volumes"] == [f"{server}:/data", "./ops/access:/access:ro"]
     assert server in LOADED["volumes"]
     assert "ports" not in each
-    assert each["networks"] == ["inside"]
-    assert LOADED["networks"]["inside"] == {"internal": True}
+    (network,) = each["networks"]
+    assert LOADED["networks"][network] == {"internal": True}
+
+
+def test_a_process_shares_a_network_with_a_server_only_if_it_has_a_user_there() -> None:
+    for server, (users, _) in REDIS.items():
+        (network,) = SERVICES[server]["networks"]
+        there = {name for name, each in SERVICES.items() if network in each["networks"]}
+        assert there == {server, *set(OURS) & set(access.users(users))}
+        # Whoever has an address of that server in its environment can reach it, and nobody else.
+        assert there - {server} == {name for name in SERVICES if urls(name, server)}
 
 
 def test_each_process_has_the_passwords_of_its_own_user_alone() -> None:
-    for service in (*CELERY, "webhook"):
+    for service in OURS:
         text = str(environment(service))
         assert set(re.findall(r"secret-of-([A-Z]+)", text)) == {service.upper()}
+    for server, (users, _) in REDIS.items():
+        kind = "jobs" if server == "redis" else server
+        there = [user.upper() for user in access.users(users)]
+        wanted = {f"BOOMERANG_REDIS_PASSWORD_{user}": f"{kind}-secret-of-{user}" for user in there}
+        given = environment(server)
+        assert {name: value for name, value in given.items() if "PASSWORD" in name} == wanted
 
 
 @pytest.mark.parametrize("service", list(SERVICES))
@@ -218,14 +286,77 @@ def test_every_container_has_as_few_rights_as_it_needs(service: str) -> None:
     assert each["cap_drop"] == ["ALL"]
     assert each["security_opt"] == ["no-new-privileges:true"]
     assert "privileged" not in each
-    assert "healthcheck" in each or service == "beat"
+    assert "healthcheck" in each or service in ("beat", "operator")
     assert all(filled(port).startswith("127.0.0.1:") for port in each.get("ports", ()))
+    assert size(filled(each["mem_limit"])) >= 256 * 2**20
+    assert each["pids_limit"] >= 128
 
 
-def test_what_must_be_set_is_in_the_example() -> None:
-    must = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yml").read_text()))
-    offered = {line.partition("=")[0] for line in (ROOT / "ops" / "compose.env.example").read_text().splitlines()}
-    assert must - offered == set()
+@pytest.mark.parametrize("server", REDIS)
+def test_redis_is_full_before_its_container_is(server: str) -> None:
+    words = command(server)
+    most = size(words[words.index("--maxmemory") + 1])
+    # While it rewrites its file a child may hold a copy of everything.
+    assert size(filled(SERVICES[server]["mem_limit"])) >= 2 * most + 256 * 2**20
+
+
+def test_health_is_known_soon() -> None:
+    for name, each in SERVICES.items():
+        if "healthcheck" in each:
+            check = each["healthcheck"]
+            assert seconds(check.get("start_interval", check["interval"])) <= 5, name
+            assert seconds(check["start_period"]) >= 30, name
+
+
+@pytest.mark.parametrize("service", [*CELERY, "webhook", *REDIS])
+def test_what_has_work_under_way_may_end_it(service: str) -> None:
+    assert seconds(SERVICES[service]["stop_grace_period"]) >= 30
+
+
+def test_every_variable_is_in_the_example_with_its_default_and_in_the_documentation() -> None:
+    named = dict(re.findall(r"\$\{(\w+):([-?][^}]*)\}", TEXT))
+    assert set(named) == {name for name, _, _ in VARIABLE.findall(TEXT) if name}
+    offered = re.findall(r"^(#?)(\w+)=(.*)$", EXAMPLE, re.MULTILINE)
+    assert {name for _, name, _ in offered} == set(named)
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert [name for name in named if f"| `{name}` |" not in page] == []
+    # A line that is commented out shows what holds without it, but for those of the simulator and an example in JSON.
+    simulated = re.findall(r"^#(\w+)=", EXAMPLE.partition("--profile simulator")[2].partition("\n\n")[0], re.MULTILINE)
+    for comment, name, value in offered:
+        if comment and name not in (*simulated, "BOOMERANG_LANES"):
+            assert named[name] == f"-{value}", name
+        elif not comment and named[name].startswith("?"):
+            assert not value, f"{name} has a value that everybody would share"
+
+
+def test_ports_are_not_those_of_the_local_stack() -> None:
+    published = {int(filled(port).split(":")[1]) for each in SERVICES.values() for port in each.get("ports", ())}
+    assert published.isdisjoint(LIKED_PORTS.values())
+    assert len(published) == 3
+
+
+def test_each_image_is_built_once_and_no_registry_is_asked_for_it() -> None:
+    images: dict[str, list[str]] = {}
+    for name in (*OURS, "simulator"):
+        each = SERVICES[name]
+        images.setdefault(each["image"], []).extend(["build"] if "build" in each else [])
+        assert each["pull_policy"] == "never"
+    assert images == {"boomerang": ["build"], "boomerang-simulator": ["build"]}
+    assert [name for name, each in SERVICES.items() if "image" not in each] == []
+    # By a service that is always there, not one of a profile.
+    assert "build" in SERVICES["worker"]
+    dockerfile = (ROOT / SERVICES["worker"]["build"]["dockerfile"]).read_text()
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", dockerfile, re.MULTILINE)
+    assert {SERVICES[name]["build"]["target"] for name in ("worker", "simulator")} <= set(stages)
+
+
+def test_the_address_that_a_proxy_on_the_host_has_is_fixed() -> None:
+    (pool,) = LOADED["networks"]["outside"]["ipam"]["config"]
+    first = str(next(ip_network(filled(pool["subnet"])).hosts()))
+    assert first in EXAMPLE
+    assert first in (ROOT / "docs" / "containers.md").read_text()
+    # Nobody is trusted unless .env says so: without a proxy anybody could write that header.
+    assert environment("webhook")["BOOMERANG_TRUSTED_PROXIES"] == ""
 
 
 def test_the_image_is_built_from_what_is_there_and_runs_as_nobody_special() -> None:
@@ -233,13 +364,92 @@ def test_the_image_is_built_from_what_is_there_and_runs_as_nobody_special() -> N
     sources = [
         source
         for word, *rest in filter(None, lines)
-        if word == "COPY" and rest[0] != "--from=build"
+        if word == "COPY" and not rest[0].startswith("--from=")
         for source in rest[:-1]
     ]
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert set(sources) == allowed
+    # What is sent to the engine are whole folders; a stage may take one file of them.
+    assert {source.partition("/")[0] for source in sources} == allowed
     assert [source for source in sources if not (ROOT / source).exists()] == []
     users = [rest for word, *rest in filter(None, lines) if word == "USER"]
     assert users == [["10001:10001"]]
-    for service in OURS:
-        assert (ROOT / SERVICES[service]["build"]["dockerfile"]).exists()
+
+
+# --- by Compose itself ------------------------------------------------------------------------------------------------
+
+
+def compose(*words: str, env_file: Path) -> subprocess.CompletedProcess[str]:
+    env = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_CONFIG") if name in os.environ}
+    command = ["docker", "compose", "--file", str(ROOT / "docker-compose.yml"), "--env-file", str(env_file), *words]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def real() -> None:
+    """Compose, which reads files without an engine; without it these tests are skipped."""
+    try:
+        done = subprocess.run(["docker", "compose", "version"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no docker")
+    if done.returncode:
+        pytest.skip("docker has no compose")
+
+
+@pytest.fixture
+def env_file(tmp_path: Path) -> Path:
+    """A .env as the page has one make it, with what it leaves to people."""
+    (script,) = re.findall(r"```sh\n(umask.+?)```", (ROOT / "docs" / "containers.md").read_text(), re.DOTALL)
+    (tmp_path / "ops").mkdir()
+    (tmp_path / "ops" / "compose.env.example").write_text(EXAMPLE)
+    subprocess.run(["sh", "-euc", script], cwd=tmp_path, check=True)
+    made = tmp_path / ".env"
+    assert made.stat().st_mode & 0o077 == 0
+    with made.open("a") as file:
+        file.write("BOOMERANG_PROVIDER_KEY=provider-key\n")
+    return made
+
+
+def test_the_page_fills_in_every_secret_with_one_of_its_own(env_file: Path) -> None:
+    given = dict(re.findall(r"^(\w+)=(.*)$", env_file.read_text(), re.MULTILINE))
+    must = set(re.findall(r"\$\{(\w+):\?", TEXT))
+    assert [name for name in must if not given[name]] == []
+    secrets = [value for name, value in given.items() if value and name != "BOOMERANG_PROVIDER_KEY"]
+    assert len(set(secrets)) == len(secrets) >= len(must) - 1
+    assert all(re.fullmatch(r"(\w+:)?[\w-]{32}", value) for value in secrets)
+
+
+@pytest.mark.usefixtures("real")
+def test_compose_reads_it(env_file: Path) -> None:
+    done = compose("--profile", "*", "config", "--format", "json", env_file=env_file)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # no variable that is set nowhere
+    config = json.loads(done.stdout)
+    assert config["name"] == "boomerang"
+    assert set(config["services"]) == set(SERVICES)
+    given = dict(re.findall(r"^(\w+)=(.*)$", env_file.read_text(), re.MULTILINE))
+    for name, each in config["services"].items():
+        assert int(each["mem_limit"]) > 0
+        for variable, value in each["environment"].items() if name in OURS else ():
+            if variable.endswith(("REDIS_URL", "BROKER_URL", "RESULT_URL")):
+                server = "REDIS" if "@redis:" in value else "BROKER"
+                assert urlsplit(value).password == given[f"BOOMERANG_{server}_PASSWORD_{name.upper()}"]
+
+
+@pytest.mark.usefixtures("real")
+def test_a_range_of_ports_makes_room_for_several_webhooks(env_file: Path) -> None:
+    with env_file.open("a") as file:
+        file.write("BOOMERANG_PORT=8440-8449\n")
+    done = compose("config", "--format", "json", env_file=env_file)
+    assert done.returncode == 0, done.stderr
+    (port,) = json.loads(done.stdout)["services"]["webhook"]["ports"]
+    assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "8440-8449", 8000)
+
+
+@pytest.mark.usefixtures("real")
+@pytest.mark.parametrize("missing", sorted(set(re.findall(r"\$\{(\w+):\?", TEXT))))
+def test_what_is_missing_is_named(env_file: Path, missing: str) -> None:
+    env_file.write_text(re.sub(rf"^{missing}=.*$", f"{missing}=", env_file.read_text(), flags=re.MULTILINE))
+    done = compose("config", env_file=env_file)
+    assert done.returncode != 0
+    assert missing in done.stderr
+    assert "set it in .env" in done.stderr

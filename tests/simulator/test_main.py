@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,6 +69,23 @@ def test_options_become_settings(run: Callable[..., tuple[subprocess.Popen[str],
     assert json.loads(ledger.read_text())["external_task_id"] == "a"
 
 
+@pytest.mark.parametrize("written", ["{url}", "{url}/"])
+def test_pictures_have_the_address_that_is_given_for_them(
+    run: Callable[..., tuple[subprocess.Popen[str], str]], written: str
+) -> None:
+    # Under the address that submissions are sent to, they would be where only that process reaches them.
+    _, other = run("--latency", "0")
+    _, url = run("--latency", "0", "--public-url", written.format(url=other))
+    made = submit(url, "a").json()
+    looked = requests.get(
+        f"{url}/model/v1/generation/task/{made['id']}", headers={"Authorization": "Bearer k"}, timeout=5
+    )
+    (picture,) = re.findall(r'http://[^"]+?\.png', looked.text)
+    assert picture.startswith(f"{other}/images/")
+    answer = requests.get(picture.replace(other, url), timeout=5)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/png")
+
+
 def test_refused_connections_are_truly_refused_and_then_not(
     run: Callable[..., tuple[subprocess.Popen[str], str]], wait_for: Callable[..., object]
 ) -> None:
@@ -101,6 +119,9 @@ def test_refused_connections_are_truly_refused_and_then_not(
         (["--duplicates", "x"], "duplicates takes one of"),
         (["--outage", "refuse"], "for run time"),
         (["--nonsense"], "No such option"),
+        (["--public-url", "127.0.0.1:8431"], "'127.0.0.1:8431' is no address such as"),
+        (["--public-url", "http://"], "is no address such as"),
+        (["--public-url", "http://a?b=c"], "is no address such as"),
     ],
 )
 def test_a_bad_option_is_refused(options: list[str], message: str) -> None:
