@@ -4,13 +4,12 @@ import json
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from jobs.audit import Audit, examine
 from jobs.findings import Finding
 from jobs.mending import RepairBusy, repair
 from ops.opened import NOT_RUN, SOME, opened
+from ops.tables import Row, show
 
 
 @click.command("audit")
@@ -58,7 +57,4 @@ def _show(mended: Sequence[Finding], left: Audit, *, as_json: bool) -> None:
 
 
 def _table(rows: Sequence[tuple[Finding, str]]) -> None:
-    table = Table("rule", "where", "what was found", "what to do")
-    for finding, do in rows:
-        table.add_row(finding.rule, finding.id, finding.detail, do)
-    Console().print(table)
+    show(("rule", "where", "what was found"), [Row((each.rule, each.id, each.detail), note) for each, note in rows])

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from jobs.access import PRODUCER, AccessKey, KeyRing, Scope, checked_name
 from jobs.errors import KeyNotFound, SettingsInvalid, StoreUnavailable
@@ -17,6 +15,7 @@ from jobs.keys import Keys
 from jobs.logs import to_stderr
 from jobs.settings import Settings
 from jobs.store import connect
+from ops.tables import Row, show
 from webhook.audit import tell
 
 
@@ -60,12 +59,12 @@ def list_(*, as_json: bool) -> None:
         for key in found:
             click.echo(json.dumps(_shown(key)))
         return
-    table = Table("id", "name", "scopes", "created", "last used", "state")
+    rows = []
     for key in found:
         shown = {name: str(value or "") for name, value in _shown(key).items()}
         scopes = ", ".join(sorted(key.scopes))
-        table.add_row(key.id, key.name, scopes, shown["created_at"], shown["used_at"], _state(key))
-    Console(soft_wrap=True).print(table)
+        rows.append(Row((key.id, key.name, scopes, shown["created_at"], shown["used_at"], _state(key))))
+    show(("id", "name", "scopes", "created", "last used", "state"), rows)
 
 
 @keys.command()

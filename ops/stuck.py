@@ -4,12 +4,11 @@ import json
 from dataclasses import asdict
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from jobs.dead_ends import LONG, MOST, Kind, dead_ends
 from ops.durations import duration
 from ops.opened import SOME, opened
+from ops.tables import Row, show
 
 
 @click.command("stuck")
@@ -29,11 +28,9 @@ def stuck(context: click.Context, longer_than: float, most: int, *, as_json: boo
         for each in found:
             click.echo(json.dumps(asdict(each), default=str))
     elif found:
-        table = Table("what", "which", "since", "why", "what settles it")
-        for each in found:
-            since = each.since.isoformat(timespec="seconds") if each.since else ""
-            table.add_row(each.kind, each.id, since, each.why, each.do)
-        Console().print(table)
+        since = [each.since.isoformat(timespec="seconds") if each.since else "" for each in found]
+        rows = [Row((each.kind, each.id, age, each.why), each.do) for each, age in zip(found, since, strict=True)]
+        show(("what", "which", "since", "why"), rows)
         for kind in Kind:
             if sum(each.kind is kind for each in found) >= most:
                 click.echo(f"There may be more of the kind {kind}: --most.")

@@ -3,13 +3,10 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TypeVar
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from jobs.errors import SettingsInvalid
 from jobs.settings import Settings
@@ -26,10 +23,10 @@ from ops.doctor.service import (
     look_at_workers,
 )
 from ops.doctor.state import BROKER, STATE, look_at_redis
+from ops.tables import Row, show
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 
-_COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.BAD: "red"}
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
@@ -45,17 +42,14 @@ def doctor(context: click.Context, flower: str, *, as_json: bool, strict: bool) 
     the provider. Exit code 0: nothing is bad; 1: something is.
     """
     counts = dict.fromkeys(Level, 0)
-    table = Table("", "what", "how it is", "what to do")
-    console = Console()
-    with nullcontext() if as_json else console.status("looking …"):
-        for finding in examine(os.environ, flower):
-            counts[finding.level] += 1
-            if as_json:
-                click.echo(json.dumps(asdict(finding)))
-            level = f"[{_COLOURS[finding.level]}]{finding.level}[/]"
-            table.add_row(level, finding.about, finding.said, finding.do)
+    rows = []
+    for finding in examine(os.environ, flower):
+        counts[finding.level] += 1
+        if as_json:
+            click.echo(json.dumps(asdict(finding)))
+        rows.append(Row((finding.level, finding.about, finding.said), finding.do))
     if not as_json:
-        console.print(table)
+        show(("level", "what", "how it is"), rows)
     context.exit(1 if counts[Level.BAD] or (strict and counts[Level.WARNING]) else 0)
 
 
