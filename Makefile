@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests wait more than they compute. A file stays in one process, with what it has set up; PARALLEL= for one after another.
 PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos lint audit-dependencies sbom bench lock clean preflight
+.PHONY: help demo up test chaos lint audit-dependencies bench lock clean preflight
 
 help: ## show this list
 	@printf 'Boomerang. Set-up happens by itself, in $(VENV); it wants Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
@@ -40,10 +40,6 @@ lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels h
 
 audit-dependencies: $(STAMP) ## ask the advisory database about every locked package (lint asks too)
 	@$(BIN)/python -m ops.vulnerabilities
-
-sbom: $(STAMP) ## list what the image installs, with hashes (CycloneDX): dist/sbom.cdx.json
-	@mkdir -p dist
-	@$(BIN)/cyclonedx-py requirements locks/service.lock --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.cdx.json
 
 bench: preflight $(STAMP) ## measure throughput, latency and memory, as ratios on this machine
 	@$(BIN)/python -m ops.bench $(ARGS)

