@@ -27,7 +27,7 @@ def list_packages(environment: Path) -> dict[str, Any]:
 
 
 def installed_hashes(reports: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 of the file that each package was installed from, by pip's reports (`pip install --report`)."""
+    """SHA-256 of the file that each package was installed from, by pip's reports (its option `--report`)."""
     return {
         _canonical(each["metadata"]["name"]): _sha256(each["download_info"])
         for report in reports

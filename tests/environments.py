@@ -1,4 +1,4 @@
-"""Virtual environments for tests of installations. Packages come from the one that runs the tests, not from an index."""
+"""Virtual environments for tests of installations. Packages come from the one that runs the tests, not an index."""
 
 import os
 import re

@@ -1,7 +1,7 @@
 """Boomerang as a Celery task, for services that share its broker. Nothing of the HTTP client is needed.
 
 Needs Celery: `pip install './client[celery]'` in a checkout of Boomerang. What each of Celery's features means is in
-the service's page docs/celery.md. Ids are made here, so that a message may be sent again: under one id there is one job.
+the service's page docs/celery.md. Ids are made here, so that a message may be sent again: one id is one job.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""Every line that installs something, in docs and messages, works from a checkout, with no package of ours on an index."""
+"""Every line that installs something, in docs and messages, works from a checkout. Our packages are on no index."""
 
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,8 +49,22 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def attempt(line: str, checkout: Path, folder: Path) -> str:
-    """What is wrong with `pip install LINE`; empty if it installs something from here, with all that it needs."""
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Everything that our packages need, and none of them."""
+    return Environment(tmp_path_factory.mktemp("environment") / "venv", third_party())
+
+
+Attempt = Callable[[str], str]
+
+
+@pytest.fixture
+def attempt(checkout: Path, environment: Environment) -> Attempt:
+    """`attempt(line)`: what is wrong with `pip install LINE`; empty if all that it needs can be had from here."""
+    return lambda line: attempted(line, checkout, environment)
+
+
+def attempted(line: str, checkout: Path, environment: Environment) -> str:
     for word in shlex.split(line):
         try:
             name = canonicalize_name(Requirement(word).name)
@@ -60,14 +74,14 @@ def attempt(line: str, checkout: Path, folder: Path) -> str:
             return f"{name} is on no package index, or is another project's there"
         if name in OTHERS:
             return ""
-    done = Environment(folder / "venv", third_party()).pip("install", *shlex.split(line), folder=checkout)
+    done = environment.pip("install", "--dry-run", *shlex.split(line), folder=checkout)
     problem = done.stderr if done.returncode or "does not provide the extra" in done.stderr + done.stdout else ""
     return problem.strip()
 
 
 @pytest.mark.parametrize("line", sorted(all_lines()))
-def test_the_line_installs(line: str, checkout: Path, tmp_path: Path) -> None:
-    assert attempt(line, checkout, tmp_path) == "", all_lines()[line]
+def test_the_line_installs(line: str, attempt: Attempt) -> None:
+    assert attempt(line) == "", all_lines()[line]
 
 
 def test_there_are_lines_in_docs_and_in_messages() -> None:
@@ -90,5 +104,5 @@ def test_there_are_lines_in_docs_and_in_messages() -> None:
         "dist/boomerang_jobs_client-9.9.9-py3-none-any.whl",
     ],
 )
-def test_a_line_that_does_not_work_is_found(line: str, checkout: Path, tmp_path: Path) -> None:
-    assert attempt(line, checkout, tmp_path)
+def test_a_line_that_does_not_work_is_found(line: str, attempt: Attempt) -> None:
+    assert attempt(line)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from ops.vulnerabilities import KNOWN, Report, Unreachable, findings
 HOLE = {"id": "CVE-2025-1", "fix_versions": ["3.1.2"]}
 
 
-def database(lock: Report, known: Report):  # type: ignore[no-untyped-def]
+def database(lock: Report, known: Report) -> Callable[[Path], Report]:
     """A database that answers so for the lock, and so for a release that is known to be unsafe."""
 
     def ask(path: Path) -> Report:

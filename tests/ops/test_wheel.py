@@ -18,12 +18,12 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     folder = tmp_path_factory.mktemp("bare")
     environment = Environment(folder / "venv", needed_by(PROJECT["dependencies"]))
     done = environment.pip("install", str(build_wheel(ROOT, folder)), folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
-    yield environment
+    return environment
 
 
 def commands() -> Iterator[tuple[str, ...]]:
@@ -38,7 +38,7 @@ def test_it_says_its_version(bare: Environment, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"boomerang-server, version {PROJECT['version']}\n"), done.stderr
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
+@pytest.mark.parametrize("words", [*commands()], ids=" ".join)
 def test_each_command_says_what_it_does(bare: Environment, tmp_path: Path, words: tuple[str, ...]) -> None:
     done = bare.run("boomerang-server", *words, "--help", folder=tmp_path)
     assert done.returncode == 0, done.stderr
