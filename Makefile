@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests wait more than they compute. A file stays in one process, with what it has set up; PARALLEL= for one after another.
 PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos lint audit-dependencies bench lock clean preflight
+.PHONY: help demo up check test chaos lint docs audit-dependencies bench lock clean preflight
 
 help: ## show this list
 	@printf 'Boomerang. Set-up happens by itself, in $(VENV); it wants Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
@@ -17,6 +17,9 @@ demo: preflight $(STAMP) ## run 200 real jobs through the whole service against 
 
 up: preflight $(STAMP) ## run the whole service on this machine until Ctrl-C
 	@$(BIN)/boomerang-server up $(ARGS)
+
+check: preflight $(STAMP) ## run the fast tests: what needs no processes (under a minute)
+	@$(BIN)/python -m pytest $(PARALLEL) -m 'not stack and not chaos and not slow' $(ARGS)
 
 test: preflight $(STAMP) ## run all tests
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
@@ -37,6 +40,10 @@ lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels h
 	$(BIN)/check-wheel-contents --config client/pyproject.toml dist/boomerang_jobs_client-*.whl
 	$(BIN)/python -m ops.vulnerabilities
 	$(BIN)/python -m pip check --disable-pip-version-check
+
+docs: $(STAMP) ## write what the pages take from the code, and build the site (build/site)
+	@$(BIN)/cog -r -P -p 'from ops import reference' $$(find docs -name '*.md')
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 audit-dependencies: $(STAMP) ## ask the advisory database about every locked package (lint asks too)
 	@$(BIN)/python -m ops.vulnerabilities

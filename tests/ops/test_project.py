@@ -10,6 +10,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.stack
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("schemas", "jobs", "worker", "webhook", "ops")
 
@@ -47,7 +49,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_make_alone_says_what_there_is() -> None:
     listed = re.findall(r"^  make ([\w-]+) +\S", make().stdout, re.MULTILINE)
-    assert listed == ["help", "demo", "up", "test", "chaos", "lint", "audit-dependencies", "bench", "lock", "clean"]
+    assert listed == ["help", "demo", "up", "check", "test", "chaos", "lint", "docs", "audit-dependencies", "bench", "lock", "clean"]
 
 
 def test_make_says_which_python_it_wants(tmp_path: Path) -> None:
