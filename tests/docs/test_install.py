@@ -13,6 +13,8 @@ from packaging.utils import canonicalize_name
 from ops import extras
 from tests.environments import OURS, Environment, build_wheel, third_party
 
+pytestmark = pytest.mark.stack
+
 ROOT = Path(__file__).parents[2]
 #: What docs mention although nothing here needs it: plugins of fsspec.
 OTHERS = frozenset({"s3fs", "gcsfs"})

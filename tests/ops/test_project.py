@@ -49,7 +49,20 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_make_alone_says_what_there_is() -> None:
     listed = re.findall(r"^  make ([\w-]+) +\S", make().stdout, re.MULTILINE)
-    assert listed == ["help", "demo", "up", "check", "test", "chaos", "lint", "docs", "audit-dependencies", "bench", "lock", "clean"]
+    assert listed == [
+        "help",
+        "demo",
+        "up",
+        "check",
+        "test",
+        "chaos",
+        "lint",
+        "docs",
+        "audit-dependencies",
+        "bench",
+        "lock",
+        "clean",
+    ]
 
 
 def test_make_says_which_python_it_wants(tmp_path: Path) -> None:

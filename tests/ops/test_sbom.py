@@ -6,6 +6,8 @@ import pytest
 from ops import sbom
 from tests.environments import Environment, build_wheel
 
+pytestmark = pytest.mark.stack
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -6,6 +6,8 @@ import pytest
 from ops import vulnerabilities
 from ops.vulnerabilities import KNOWN, Report, Unreachable, findings
 
+pytestmark = pytest.mark.stack
+
 HOLE = {"id": "CVE-2025-1", "fix_versions": ["3.1.2"]}
 
 

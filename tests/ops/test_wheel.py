@@ -12,6 +12,8 @@ from ops import extras
 from ops.cli import main
 from tests.environments import Environment, build_wheel, needed_by
 
+pytestmark = pytest.mark.stack
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
