@@ -6,25 +6,25 @@ STAMP  := $(VENV)/.installed
 # Tests wait more than they compute. A file stays in one process, with what it has set up; PARALLEL= for one after another.
 PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help demo up check test chaos lint docs bench lock clean
+.PHONY: help demo up check test chaos lint docs audit-dependencies bench lock clean preflight
 
 help: ## show this list
 	@printf 'Boomerang. Set-up happens by itself, in $(VENV); it wants Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(STAMP) ## run 200 real jobs through the whole service against a simulated provider (under two minutes)
+demo: preflight $(STAMP) ## run 200 real jobs through the whole service against a simulated provider (under two minutes)
 	@$(BIN)/boomerang-server demo $(ARGS)
 
-up: $(STAMP) ## run the whole service on this machine until Ctrl-C
+up: preflight $(STAMP) ## run the whole service on this machine until Ctrl-C
 	@$(BIN)/boomerang-server up $(ARGS)
 
-check: $(STAMP) ## run the fast tests: what needs no processes (under a minute)
+check: preflight $(STAMP) ## run the fast tests: what needs no processes (under a minute)
 	@$(BIN)/python -m pytest $(PARALLEL) -m 'not stack and not chaos and not slow' $(ARGS)
 
-test: $(STAMP) ## run all tests
+test: preflight $(STAMP) ## run all tests
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-chaos: $(STAMP) ## put the whole stack through every fault, and fuzz its API, at length (CHAOS_SEEDS=1,2,3; about an hour)
+chaos: preflight $(STAMP) ## put the whole stack through every fault, and fuzz its API, at length (CHAOS_SEEDS=1,2,3; about an hour)
 	@$(BIN)/python -m pytest tests/chaos tests/webhook/test_fuzz_*.py -m 'chaos or not chaos' $(ARGS)
 
 lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels hold
@@ -33,31 +33,50 @@ lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels h
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.10 -p boomerang_client
 	$(BIN)/lint-imports
-	$(BIN)/python -m ops.wheels
-	$(BIN)/python -m ops.advisories
+	rm -rf dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist client >/dev/null
+	$(BIN)/check-wheel-contents dist/boomerang_jobs-*.whl
+	$(BIN)/check-wheel-contents --config client/pyproject.toml dist/boomerang_jobs_client-*.whl
+	$(BIN)/python -m ops.vulnerabilities
 	$(BIN)/python -m pip check --disable-pip-version-check
 
 docs: $(STAMP) ## write what the pages take from the code, and build the site (build/site)
 	@$(BIN)/cog -r -P -p 'from ops import reference' $$(find docs -name '*.md')
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-bench: $(STAMP) ## measure throughput, latency and memory, as ratios on this machine
+audit-dependencies: $(STAMP) ## ask the advisory database about every locked package (lint asks too)
+	@$(BIN)/python -m ops.vulnerabilities
+
+bench: preflight $(STAMP) ## measure throughput, latency and memory, as ratios on this machine
 	@$(BIN)/python -m ops.bench $(ARGS)
 
-lock: $(STAMP) ## pin the newest versions that fit pyproject.toml into requirements.lock
-	$(BIN)/python -m ops.lock
+lock: $(STAMP) ## lock the newest versions that fit, with hashes: requirements.lock, locks/ (ARGS=--keep: as few changes as possible)
+	$(BIN)/python -m ops.lock $(ARGS)
 
 clean: ## remove the environment, caches and build leftovers (never .boomerang: it may hold jobs)
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# The check of Python comes first: the modules that make the others need 3.11.
+define require_python
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+  echo "Boomerang needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -1)." >&2; \
+  echo "Name another one: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+endef
+
+# Whether there is, or will be, a Redis server to start: asked before the set-up, and by the environment once it is there.
+preflight:
+	$(require_python)
+	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m ops.preflight redis
+
 # Once for a lock: the stamp is younger than all that decides what is installed.
 $(STAMP): requirements.lock pyproject.toml client/pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Boomerang needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -1)." >&2; \
-	  echo "Name another one: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
+	$(require_python)
+	@$(PYTHON) -m ops.preflight setup
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Setting up $(VENV) (once) …"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(BIN)/python -m pip uninstall -qq --yes --disable-pip-version-check boomerang boomerang-client 2>/dev/null
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e . -e client
 	@touch $@

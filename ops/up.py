@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.lanes import PROVIDER_KEY
+from ops import redis_binary
 from ops.local import FolderInUse, PortTaken, keep_environment, write_private
 from ops.parts import for_the_doctor
 from ops.redis_server import RedisCannotStart
@@ -21,23 +22,8 @@ CANNOT_START = (FolderInUse, PortTaken, RedisCannotStart, StartFailed)
 EXAMPLE = {"model": "kirin_image_omni", "prompt": "a boomerang over the sea at dawn"}
 
 
-@click.command()
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".boomerang"),
-    show_default=True,
-    help="Folder of state, logs, ports and generated keys; one stack a folder.",
-)
-@click.option("--port", type=click.IntRange(1, 65535), help="Port of the webhook.  [default: 8420, or any free one]")
-@click.option("--no-flower", is_flag=True, help="Leave Flower out.")
-@click.option("--sim", default="", metavar="OPTIONS", help='Options of the simulator, such as "--storm --seed 7".')
-def up(data: Path, port: int | None, sim: str, *, no_flower: bool) -> None:
-    """Run the whole service here: Redis, worker, beat, webhook, Flower, and a simulated provider.
-
-    With BOOMERANG_PROVIDER_KEY set it is the real provider instead. Ctrl-C ends it: first the way in, then the
-    workers, the state last; a second Ctrl-C does so at once. What is under way goes on at the next start.
-    """
+def run(data: Path, port: int | None, sim: str, *, flower: bool) -> None:
+    """Run the stack until Ctrl-C."""
     real = any(value.strip() for name, value in os.environ.items() if name.startswith(PROVIDER_KEY))
     if real and sim:
         raise click.UsageError("--sim is for the simulator, which does not run where BOOMERANG_PROVIDER_KEY is set.")
@@ -46,7 +32,7 @@ def up(data: Path, port: int | None, sim: str, *, no_flower: bool) -> None:
         console.print("[yellow]BOOMERANG_REDIS_URL is set, but this stack runs a Redis of its own.[/]")
     # Its Redis writes each command to the disk before it answers: after a restart nothing is to be looked for.
     settings = {"BOOMERANG_RECOVERY": os.environ.get("BOOMERANG_RECOVERY") or "off"}
-    options = Options(folder=data, port=port, flower=not no_flower, simulator=None if real else sim, settings=settings)
+    options = Options(folder=data, port=port, flower=flower, simulator=None if real else sim, settings=settings)
     stack = LocalStack(options, teller(console))
     try:
         with ending(stack.hurry):
@@ -90,7 +76,11 @@ def welcome(console: Console, stack: LocalStack) -> None:
             table.add_row("Callbacks", "[yellow]none, polling only: BOOMERANG_PUBLIC_URL is not set[/]")
     table.add_row("Key", stack.key)
     ports = f"127.0.0.1:{urlsplit(stack.redis_url).port}, broker 127.0.0.1:{urlsplit(stack.broker_url).port}"
-    table.add_row("Redis", f"{ports}  [dim](their URLs are in {plan.folder / 'env'})[/]")
+    binary = redis_binary.find(os.environ)
+    table.add_row("Redis", f"{binary.version}  [dim]({binary.path})[/]")
+    if binary.version.warning:
+        table.add_row("", f"[yellow]{binary.version.warning}. {binary.version.remedy}[/]")
+    table.add_row("", f"{ports}  [dim](their URLs are in {plan.folder / 'env'})[/]")
     table.add_row("Logs", str(plan.folder / "logs"))
     exports = f"export BOOMERANG_URL={stack.url} BOOMERANG_KEY={stack.key}"
     urls = {"REDIS": stack.redis_url, "BROKER": stack.broker_url, "RESULT": stack.broker_url}

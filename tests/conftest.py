@@ -11,7 +11,7 @@ from PIL import Image
 
 from jobs.settings import Settings
 from jobs.store import Store, connect
-from ops import local
+from ops import local, redis_binary
 from ops import redis_server as redis_servers
 
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
@@ -21,7 +21,8 @@ PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the person at the keyboard has set is no part of a test."""
     for name in list(os.environ):
-        if name.startswith("BOOMERANG_") or name.lower() in PROXIES:
+        # The Redis server that the tests run is the choice of the person at the keyboard.
+        if (name.startswith("BOOMERANG_") and name != redis_binary.VARIABLE) or name.lower() in PROXIES:
             monkeypatch.delenv(name)
 
 

@@ -1,7 +1,7 @@
 """Boomerang as a Celery task, for services that share its broker. Nothing of the HTTP client is needed.
 
-Wants Celery: `pip install 'boomerang-client[celery]'`. What each of Celery's features means is in the service's page
-docs/celery.md. Ids are made here, so that a message may be sent again: under one id there is one job.
+Needs Celery: `pip install './client[celery]'` in a checkout of Boomerang. What each of Celery's features means is in
+the service's page docs/celery.md. Ids are made here, so that a message may be sent again: one id is one job.
 """
 
 import json
@@ -16,7 +16,7 @@ try:
     from celery import Celery, Signature
     from celery.result import AsyncResult
 except ImportError as error:
-    raise ImportError("boomerang_client.celery wants Celery: pip install 'boomerang-client[celery]'") from error
+    raise ImportError("boomerang_client.celery wants Celery: pip install 'celery>=5.4,<6'") from error
 
 TASK = "boomerang.generate"
 #: The service's BOOMERANG_GENERATE_QUEUE, by default.

@@ -24,12 +24,6 @@ from ops.signals import Ended, ending
 from ops.stack import LocalStack, Options
 from ops.up import CANNOT_START, teller
 
-#: One callback in ten never comes; others come twice, or before the submission's answer; answers get lost after the
-#: purchase, or the gateway stumbles before it; a few tasks fail, most of them curably.
-FAULTS = (
-    "--latency 0.5-4 --drop-callbacks 0.1 --repeat-callbacks 0.15 --early-callbacks 0.08 "
-    "--lost-answers 0.05 --error-after 0.02 --error-before 0.02 --throttle 0.02 --fail 0.04 --fail-permanent 0.02"
-)
 #: A provider account with this many slots, and a polling that suits pictures that take seconds instead of a minute.
 SETTINGS = {
     "BOOMERANG_MAX_IN_FLIGHT": "32",
@@ -47,32 +41,12 @@ class Course:
     page: Path
 
 
-@click.command()
-@click.option("--jobs", "count", type=click.IntRange(1, 1600), default=200, show_default=True, help="How many jobs.")
-@click.option("--seed", type=int, default=7, show_default=True, help="The same seed brings the same orders and faults.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".boomerang/demo"),
-    show_default=True,
-    help="Folder of the pictures, results.jsonl and index.html.",
-)
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the stack's state and logs, kept afterwards.  [default: a temporary one]",
-)
-@click.option("--sim", default=FAULTS, metavar="OPTIONS", help="Options of the simulator instead of the demo's own.")
-def demo(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
-    """Run 200 real jobs through the whole service and show what came back.
-
-    Prompts of PartiPrompts and photographs, both models, a simulated provider that drops callbacks, repeats them and
-    loses answers. Exit code 1 if a promise broke: a job lost or bought twice, or a sum that differs from the ledger.
-    """
+def run(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
+    """Run the jobs, show what came back, and exit with 1 if a promise broke."""
     console = Console(highlight=False)
     now = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
     # Faults are drawn by the ids. In a folder that is kept, the same ids would be the jobs of last time.
-    run = f"demo-{seed}" if data is None else f"demo-{now}"
+    name = f"demo-{seed}" if data is None else f"demo-{now}"
     out = out / now
     try:
         with _folder(data, out) as folder:
@@ -83,7 +57,7 @@ def demo(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
             with ending(stack.hurry):
                 console.print("starting Redis, worker, beat, webhook and a simulated provider …", style="dim")
                 with stack:
-                    course = _run(console, stack, [*orders(run, count, seed), unacceptable(run)], out)
+                    course = _run(console, stack, [*orders(name, count, seed), unacceptable(name)], out)
     except CANNOT_START as error:
         raise click.ClickException(str(error)) from None
     except BoomerangError as error:

@@ -15,9 +15,8 @@ from ops.doctor.finding import Finding, bad, ok, refused, warning
 from ops.doctor.neighbours import neighbours
 from ops.doctor.sentinel import judge_replicas, look_at_sentinels
 from ops.opened import user_of
+from ops.redis_versions import OLDEST, ServerVersion
 
-#: What the scripts were tested with.
-OLDEST = (6, 2)
 #: Share of `maxmemory` above which there is too little room for what jobs under way will still bring.
 FULL = 0.85
 #: Seconds by which this host's clock may differ from that of Redis: signatures and logs go by the former.
@@ -72,12 +71,13 @@ def judge(
     variable: str, info: Mapping[str, Any], config: Mapping[str, str], *, state: bool, local: bool = False
 ) -> Iterator[Finding]:
     """What INFO and CONFIG GET say. `config` is empty where a hosted Redis does not tell."""
-    version = str(info.get("redis_version", "0"))
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if numbers < OLDEST:
-        yield bad(variable, f"Redis {version}", f"Use {'.'.join(map(str, OLDEST))} or newer.")
+    version = ServerVersion.from_info(info)
+    if version is None or not version.supported:
+        yield bad(variable, str(version or "does not state its version"), f"Use {'.'.join(map(str, OLDEST))} or newer.")
     else:
-        yield ok(variable, f"Redis {version} answers")
+        yield ok(variable, f"{version} answers")
+        if version.warning:
+            yield warning(f"{variable}: version", version.warning, version.remedy)
     if info.get("role") == "slave":
         yield bad(f"{variable}: role", "is a replica", "Name the primary: a replica takes no writes.")
     policy = info.get("maxmemory_policy")

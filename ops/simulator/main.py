@@ -1,80 +1,17 @@
-"""The command: options from the table of knobs, one process, one port."""
+"""The command: options from the table of knobs. Serving needs the extra `simulator`, `--help` does not."""
 
 import asyncio
 import contextlib
-import os
-import signal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
-from aiohttp import web
 
+from ops import extras
 from ops.simulator import lines
-from ops.simulator.keys import LISTENER
 from ops.simulator.knobs import KNOBS, STORM, Knob, KnobInvalid, Value
-from ops.simulator.server import create_app
 from ops.simulator.settings import Settings
-
-
-async def serve(settings: Settings, host: str, port: int, url_file: Path | None) -> None:
-    """Run until SIGINT or SIGTERM. Port 0: any free one; the address goes to stdout, and to `url_file` in one piece."""
-    app = create_app(settings)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    door = _Door(runner, host, port)
-    app[LISTENER] = door.shut_for
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await runner.setup()
-    try:
-        await door.open()
-        url = f"http://{host}:{door.port}"
-        lines.say(f"listening on {url}")
-        if url_file is not None:
-            await asyncio.to_thread(_write_whole, url_file, url)
-        await stop.wait()
-    finally:
-        await runner.cleanup()
-
-
-class _Door:
-    """The listening socket, which can be shut for a while so that connections are truly refused."""
-
-    def __init__(self, runner: web.AppRunner, host: str, port: int) -> None:
-        self._runner = runner
-        self._host = host
-        self.port = port
-        self._site: web.TCPSite | None = None
-        self._shut: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        self._site = web.TCPSite(self._runner, self._host, self.port, backlog=1024)
-        await self._site.start()
-        self.port = self._runner.addresses[0][1]
-
-    def shut_for(self, seconds: float) -> None:
-        """Refuse connections for that long, and cut those that are open."""
-        if self._shut is None or self._shut.done():
-            self._shut = asyncio.get_running_loop().create_task(self._shut_and_open(seconds))
-
-    async def _shut_and_open(self, seconds: float) -> None:
-        if self._site is not None:
-            await self._site.stop()
-        server = self._runner.server
-        for connection in server.connections if server is not None else ():
-            if connection.transport is not None:
-                connection.transport.close()
-        await asyncio.sleep(seconds)
-        await self.open()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text + "\n", encoding="utf-8")
-    draft.replace(path)
 
 
 def _option(knob: Knob) -> click.Option:
@@ -99,8 +36,9 @@ def _run(**options: Any) -> None:
     if given.get("outage") == "refuse":
         raise click.UsageError("--outage refuse is for run time (PUT /_sim/faults); at the start, do not start it")
     settings = Settings(faults={**STORM, **given} if storm else given, **fields)
+    serving = extras.load("ops.simulator.serving", command="simulate", extra="simulator")
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(settings, **where))
+        asyncio.run(serving.serve(settings, **where))
 
 
 def _address(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:

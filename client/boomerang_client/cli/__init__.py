@@ -5,4 +5,4 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("click", "rich"):
         raise
-    raise SystemExit("The command needs click and rich: pip install 'boomerang-client[cli]'") from None
+    raise SystemExit("The command needs click and rich: pip install 'click<9' 'rich<16'") from None

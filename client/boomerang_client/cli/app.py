@@ -43,7 +43,7 @@ def exit_code(error: BoomerangError) -> int:
 @click.option("--url", envvar="BOOMERANG_URL", show_envvar=True, help="Where the service is.")
 @click.option("--key", envvar="BOOMERANG_KEY", show_envvar=True, help="Your key; on a command line others can see it.")
 @json_option
-@click.version_option(package_name="boomerang-client")
+@click.version_option(package_name="boomerang-jobs-client")
 @click.pass_context
 def main(ctx: click.Context, url: str | None, key: str | None) -> None:
     """Enqueue generation jobs at a Boomerang service, watch them, fetch their results.

