@@ -99,6 +99,8 @@ def main(
     try:
         with ending(lambda: None):
             if own_engine:
+                if redis_image or restart_engine:
+                    raise click.UsageError("--own-engine has --engine-redis, and restarts its engine by itself.")
                 more = ["--limit", str(limit), *(["--keep"] if keep else []), str(checkout.resolve())]
                 sys.exit(run_on_own_engine(more, engine_folder, engine_redis, keep=keep))
             sys.exit(_run(checkout.resolve(), redis_image, restart_engine, limit, keep=keep))

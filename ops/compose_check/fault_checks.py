@@ -59,7 +59,7 @@ def check_engine(session: Session) -> None:
     if not session.restart_engine:
         report.skip("restart of the engine", "needs --own-engine, or --restart-engine COMMAND")
         return
-    _pause_under_way(session, "engine")
+    _leave_waiting(session, "engine")
     command = shlex.split(session.restart_engine)
     done = session.stack.shell.try_(*command, limit=300)
     report.check("the engine restarts", done.code == 0, sentence(done.err))
@@ -71,7 +71,7 @@ def check_engine(session: Session) -> None:
 def check_down_and_up(session: Session, change_env: Callable[[], None], what: str) -> None:
     """`down`, something else in .env, `up`: every record is still there."""
     session.report.section(f"docker compose down, {what}, docker compose up")
-    _pause_under_way(session, "down")
+    _leave_waiting(session, "down")
     session.keep_logs()
     session.stack.compose("down", limit=200)
     change_env()
@@ -132,20 +132,18 @@ def _wait_started(session: Session, services: tuple[str, ...], before: list[str]
     session.report.check(f"started again: {', '.join(services)}", took is not None, service_names(back))
 
 
-def _pause_under_way(session: Session, batch: str) -> None:
-    """Pause a batch of which some jobs are done: the simulated provider forgets what it works on when it ends."""
+def _leave_waiting(session: Session, batch: str) -> None:
+    """Enqueue jobs that wait, with none under way: the simulated provider forgets what it works on when it ends."""
     service = session.service
-    service.enqueue(batch)
-    service.wait_under_way(batch)
-    service.post(f"/v1/batches/{batch}/pause").raise_for_status()
+    service.enqueue_paused(batch)
 
     def quiet() -> bool:
-        counts = service.get(f"/v1/batches/{batch}").json()["counts"]
+        counts = service.counts(batch)
         return not any(counts[state] for state in ("submitting", "in_doubt", "in_progress"))
 
     wait_until(quiet, RECOVERY)
-    done = service.get(f"/v1/batches/{batch}").json()["counts"]
-    session.report.check("a batch is half done", done["completed"] and done["queued"], done)
+    counts = service.counts(batch)
+    session.report.check("a paused batch waits", counts["queued"] >= JOBS - 1, counts)
     service.keep_purchases()
 
 

@@ -38,14 +38,14 @@ class Report:
             self._line("ok", what)
         else:
             self.failed += 1
-            self._line("FAIL", f"{what}: {found}" if found not in ("", None) else what)
+            self._line("FAIL", f"{what}: {_short(found)}" if found not in ("", None) else what)
         return bool(holds)
 
     def equal(self, what: str, found: Any, expected: Any) -> bool:
         """Record whether `found` is what was expected."""
         if found == expected:
             return self.check(f"{what}: {_short(found)}", holds=True)
-        return self.check(what, holds=False, found=f"expected {_short(expected)}, found {_short(found)}")
+        return self.check(what, holds=False, found=f"expected {expected}, found {found}")
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
@@ -53,12 +53,15 @@ class Report:
         try:
             yield
         except (CommandFailed, OSError, ValueError, LookupError) as error:
-            self.check(what, holds=False, found=f"{type(error).__name__}: {_short(error)}")
+            self.check(what, holds=False, found=f"{type(error).__name__}: {error}")
 
     def _line(self, mark: str, text: str) -> None:
         click.echo(f"{self._clock() - self._began:5.0f}s  {mark:4}  {text}")
 
 
-def _short(value: Any, limit: int = 300) -> str:
-    text = " ".join(str(value).split()) or "nothing"
-    return text if len(text) <= limit else f"{text[:limit]} …"
+def _short(value: object, limit: int = 400) -> str:
+    text = " ".join(str(value).split())
+    if len(text) > limit:
+        # The end of a traceback says more than its beginning.
+        return f"{text[: limit // 2]} … {text[-limit // 2 :]}"
+    return text or "nothing"

@@ -2,8 +2,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 import requests
@@ -46,21 +48,39 @@ class Service:
 
     def enqueue(self, batch: str) -> None:
         """Enqueue 300 jobs; raises OSError where not all are accepted."""
-        lines = (
-            json.dumps({"model": "kirin_image_omni", "prompt": name, "external_task_id": name})
-            for name in self.ids(batch)
-        )
-        answer = self.post(f"/v1/batches?id={batch}", "\n".join(lines))
-        answer.raise_for_status()
+        self._send(batch, JOBS)
         self.batches.append(batch)
+
+    def enqueue_paused(self, batch: str) -> None:
+        """Enqueue 300 jobs into a batch that is paused once it has its first one."""
+        self._send(batch, 1)
+        self.post(f"/v1/batches/{batch}/pause").raise_for_status()
+        self.enqueue(batch)
+
+    def _send(self, batch: str, jobs: int) -> None:
+        lines = [
+            json.dumps({"model": "kirin_image_omni", "prompt": name, "external_task_id": name})
+            for name in islice(self.ids(batch), jobs)
+        ]
+        self.post(f"/v1/batches?id={batch}", "\n".join(lines)).raise_for_status()
+
+    def counts(self, batch: str) -> Mapping[str, int]:
+        """State → how many jobs of a batch; raises OSError."""
+        answer = self.get(f"/v1/batches/{batch}")
+        answer.raise_for_status()
+        found: Mapping[str, int] = answer.json()["counts"]
+        return found
 
     def completed(self, batch: str) -> int | None:
         """How many of its jobs are completed; None while it is not done, or cannot be asked for."""
         try:
-            shown = self.get(f"/v1/batches/{batch}").json()
+            answer = self.get(f"/v1/batches/{batch}")
+            if answer.status_code == HTTPStatus.NOT_FOUND:
+                return 0
+            shown = answer.json()
         except (OSError, ValueError):
             return None
-        return shown["counts"]["completed"] if shown.get("done") else None
+        return int(shown["counts"]["completed"]) if shown.get("done") else None
 
     def wait_completed(self, batch: str, limit: float) -> tuple[int | None, float]:
         """Wait for a batch to be done: how many of its jobs are completed, and the seconds it took."""

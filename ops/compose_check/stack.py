@@ -167,9 +167,11 @@ class Stack:
     def remove(self) -> None:
         """Remove the project: containers, networks, volumes and images."""
         self.try_compose("--profile", "tools", "down", "--volumes", "--remove-orphans", "--timeout", "10", limit=180)
-        named = self.shell.try_("docker", "images", "-q", "--filter", f"reference={self.project}*").out.split()
-        if named:
-            self.shell.try_("docker", "rmi", "-f", *dict.fromkeys(named), limit=120)
+        # By their label: a build that left an image without a name is one of the faults that are looked for.
+        label = f"label=com.docker.compose.project={self.project}"
+        made = self.shell.try_("docker", "images", "-q", "--filter", label).out.split()
+        if made:
+            self.shell.try_("docker", "rmi", "-f", *dict.fromkeys(made), limit=120)
 
 
 def copy_checkout(source: Path, target: Path) -> None:
