@@ -89,7 +89,7 @@ build_base_images() {
   # The machine's certificates and its patience: it may reach the package index through a proxy.
   cp -L /etc/ssl/certs/ca-certificates.crt "$context/python/ca.crt"
   printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\ntimeout = 180\n' >"$context/python/pip.conf"
-  for image in $(sed -nE 's/^FROM (python:[^ ]+).*/\1/p' "$root"/ops/Dockerfile* | sort -u); do
+  for image in $(grep -ohE '\bpython:3\.[0-9]+[a-zA-Z0-9.-]*' "$root"/ops/Dockerfile* | sort -u); do
     case $image in python:3.11*) suite=bookworm version=3.11 ;; python:3.13*) suite=trixie version=3.13 ;;
     *) fail "no Debian release has the Python of $image: only 3.11 and 3.13" ;; esac
     base "python-$suite" $suite "ca-certificates,python$version,python$version-venv,python3-pip"
@@ -103,7 +103,7 @@ build_base_images() {
     mkdir "$context/redis/bin"
     cp "$redis"/redis-{server,cli} "$context/redis/bin/"
   fi
-  for image in $(sed -nE 's/^ *image: "?(redis:[^ "]+).*/\1/p' "$root/docker-compose.yml" | sort -u); do
+  for image in $(grep image: "$root/docker-compose.yml" | grep -ohE '\bredis:[0-9][a-zA-Z0-9.-]*' | sort -u); do
     docker build -q -t "$image" -f "$here/redis.Dockerfile" --build-arg "FROM=local/redis-$suite" "$context/redis"
   done
 }
@@ -132,8 +132,17 @@ start_daemon() {
   fail "the engine does not start: see $log"
 }
 
+# Containers outlive a daemon that had to be killed.
+end_containers() {
+  local container
+  for container in "$folder"/data/containers/*/; do
+    grep -lsF "$(basename "$container")" /proc/[0-9]*/cgroup | cut -d/ -f3
+  done | sort -u | xargs -r kill -9 || true
+}
+
 stop_all() {
   end dockerd 120
+  end_containers
   end slirp4netns 10
   if [[ -f $run/namespace ]]; then
     ip netns del "$(<"$run/namespace")" || true

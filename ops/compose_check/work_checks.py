@@ -5,7 +5,7 @@ import json
 import requests
 
 from ops.compose_check.service import CLIENT, JOBS
-from ops.compose_check.session import Session, sentence
+from ops.compose_check.session import Session, lines_of, sentence
 from ops.compose_check.shell import wait_until
 from ops.compose_check.stack import SERVERS
 
@@ -107,9 +107,9 @@ def check_audit(session: Session) -> None:
 
 
 def check_servers(session: Session) -> None:
-    """Nothing of the jobs' is at the broker."""
-    found = session.stack.redis(SERVERS[1], "--scan", "--pattern", "{b}:*").split()
-    session.report.check("no record of a job is at the broker", not found, " ".join(found[:3]))
+    """The broker has nothing of the jobs' Redis, but for the note of what workers last saw there."""
+    found = set(session.stack.redis(SERVERS[1], "--scan", "--pattern", "{b}:*").split()) - {"{b}:witness"}
+    session.report.check("no record of a job is at the broker", not found, lines_of([*found][:3]))
 
 
 def _bad_findings(lines: str) -> str:
