@@ -7,7 +7,7 @@ from ops.compose_check.session import Session, lines_of, sentence
 from ops.compose_check.stack import SERVERS, Container
 
 #: Seconds
-_LATER = 40
+_LATER = 30
 _RIGHTS = """
 awk '/^(Uid|CapEff|CapBnd|NoNewPrivs):/ {print $2}' /proc/1/status
 for folder in / /srv /venv /etc /usr; do

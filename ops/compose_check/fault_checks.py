@@ -2,6 +2,9 @@
 
 import shlex
 from collections.abc import Callable
+from http import HTTPStatus
+
+import requests
 
 from ops.compose_check.service import JOBS
 from ops.compose_check.session import RECOVERY, Session, sentence
@@ -84,6 +87,9 @@ def check_lost_data(session: Session) -> None:
     """The volume of the jobs' Redis is gone: the service says so, and takes no new job until an operator has spoken."""
     report, stack, service = session.report, session.stack, session.service
     report.section("The jobs' Redis comes back empty")
+    stack.compose("start", limit=200)
+    session.healthy(len(stack.containers()))
+    session.find_webhook()
     stack.compose("rm", "--stop", "--force", "redis", limit=150)
     stack.shell.run("docker", "volume", "rm", f"{stack.project}_redis")
     stack.compose("up", "-d", "--no-deps", "redis")
@@ -95,13 +101,16 @@ def check_lost_data(session: Session) -> None:
         except OSError:
             return 0
 
-    took = wait_until(lambda: stack.redis("redis", "ping").strip() == "PONG", 60)
+    took = wait_until(lambda: all(one.ready for one in stack.containers("redis")), 60)
     report.check("Redis runs, with an empty volume", took is not None)
-    # Any answer but a connection refused, or the 503 of a Redis that is not there yet: 20 s are enough to be wrong.
+    # A service that takes the empty Redis for a new one accepts jobs as soon as it is connected again.
     accepted = wait_until(lambda: status() < 300, 20)  # noqa: PLR2004
     answer = service.post("/v1/batches?id=lost", line)
     report.check("new jobs are refused", accepted is None, f"status {answer.status_code} after {accepted or 0:.0f} s")
     report.check("the refusal names the remedy, `recover`", "recover" in answer.text, sentence(answer.text))
+    report.equal(
+        "/readyz", requests.get(f"{service.url}/readyz", timeout=10).status_code, HTTPStatus.SERVICE_UNAVAILABLE
+    )
     done = stack.operator("recover")
     report.check("operator recover", done.code == 0, sentence(done.out + done.err))
     report.check("then new jobs are accepted", wait_until(lambda: status() < 300, 60) is not None, status())  # noqa: PLR2004

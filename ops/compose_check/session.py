@@ -9,6 +9,7 @@ from pathlib import Path
 from ops.compose_check import env_file
 from ops.compose_check.report import Report
 from ops.compose_check.service import Service
+from ops.compose_check.shell import wait_until
 from ops.compose_check.stack import SERVERS, Stack
 
 #: Seconds in which 300 jobs must be done although a process died: time-outs, leases and a slow machine, all together.
@@ -47,6 +48,15 @@ class Session:
         took = self.stack.wait_ready(count)
         if self.report.check(what, took is not None, self.stack.not_ready()) and took is not None:
             self.report.note(f"after {took:.0f} s")
+
+    def find_webhook(self) -> None:
+        """Take the port at which a webhook is reached now: those of a range are given out anew at each start."""
+
+        def ports() -> list[int]:
+            return [port for one in self.stack.containers("webhook") for port in one.ports]
+
+        wait_until(ports, 30)
+        self.service.url = f"http://127.0.0.1:{ports()[0]}"
 
     def batch_done(self, batch: str, limit: float = RECOVERY) -> None:
         """Check that every job of a batch is completed in time."""

@@ -48,6 +48,12 @@ class Container:
         return int(self.raw["State"]["ExitCode"])
 
     @property
+    def ports(self) -> list[int]:
+        """The host's ports at which it is reached now."""
+        published = self.raw["NetworkSettings"]["Ports"] or {}
+        return [int(each["HostPort"]) for bindings in published.values() for each in bindings or ()]
+
+    @property
     def host(self) -> Mapping[str, Any]:
         """Its limits, ports and rights."""
         found: Mapping[str, Any] = self.raw["HostConfig"]

@@ -1,18 +1,15 @@
 """More of a process, nothing to do, the end; and what the logs look like after all that."""
 
 import json
-import re
 import time
 
 import requests
 
 from ops.compose_check import env_file
 from ops.compose_check.session import RECOVERY, Session, lines_of
-from ops.compose_check.shell import wait_until
 
 _OK = 200
 _MOST_MEMORY = 85  # percent of the limit
-_ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
 def check_nothing_to_do(session: Session) -> None:
@@ -46,19 +43,10 @@ def check_scale(session: Session, ports: str) -> None:
     done = stack.try_compose("up", "-d", "--scale", "worker=1", "--scale", "webhook=2", limit=200)
     report.check("up --scale webhook=2", done.code == 0, done.err.strip()[-300:])
     session.healthy(len(stack.services) + 1, "two webhooks are healthy")
-    urls = [f"http://127.0.0.1:{port}" for port in _ADDRESS.findall(stack.compose("ps", "webhook"))]
-    found = [
-        number
-        for number in map(
-            _published, (stack.try_compose("port", "--index", str(i), "webhook", "8000").out for i in (1, 2))
-        )
-        if number
-    ]
-    urls = urls or [f"http://127.0.0.1:{number}" for number in found]
-    answers = [requests.get(f"{url}/readyz", timeout=10).status_code for url in dict.fromkeys(urls)]
+    urls = [f"http://127.0.0.1:{port}" for one in stack.containers("webhook") for port in one.ports]
+    answers = [requests.get(f"{url}/readyz", timeout=10).status_code for url in urls]
     report.equal("both webhooks answer on this host", answers, [_OK, _OK])
-    if urls:
-        service.url = urls[-1]
+    session.find_webhook()
     service.enqueue("webhooks")
     session.batch_done("webhooks", 120)
     session.bought_once()
@@ -80,7 +68,7 @@ def check_stop(session: Session) -> None:
     )
     stack.compose("start", limit=200)
     session.healthy(len(stack.containers()))
-    _find_webhook(session)
+    session.find_webhook()
     session.batch_done("stopped", RECOVERY)
     session.bought_once()
     begun = time.monotonic()
@@ -116,18 +104,3 @@ def is_json_object(line: str) -> bool:
 def _exit_codes(session: Session, what: str) -> None:
     codes = [f"{one.service}: {one.exit_code}" for one in session.stack.containers() if one.exit_code != 0]
     session.report.check(what, not codes, lines_of(codes))
-
-
-def _published(text: str) -> str:
-    found = _ADDRESS.search(text)
-    return found[1] if found else ""
-
-
-def _find_webhook(session: Session) -> None:
-    """Where a webhook is reached now: ports of a range are given out anew at each start."""
-
-    def found() -> str:
-        return _published(session.stack.try_compose("port", "webhook", "8000").out)
-
-    wait_until(found, 30)
-    session.service.url = f"http://127.0.0.1:{found()}"
