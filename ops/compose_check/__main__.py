@@ -177,12 +177,17 @@ def _checks(stack: Stack, report: Report, restart_engine: str) -> None:
         prefix=stack.project,
     )
     session = Session(stack=stack, service=service, report=report, restart_engine=restart_engine)
-    check_files(session, example)
-    stack.rename_images()
-    check_build(session)
-    report.section("docker compose up")
-    session.up("--build")
-    report.note(f"Redis: {stack.redis('redis', 'info', 'server').partition('redis_version:')[2].split()[0]}")
+    runs = False
+    with report.step("docker compose build, and up"):
+        check_files(session, example)
+        stack.rename_images()
+        check_build(session)
+        report.section("docker compose up")
+        session.up("--build")
+        report.note(f"Redis: {stack.redis('redis', 'info', 'server').partition('redis_version:')[2].split()[0]}")
+        runs = True
+    if not runs:
+        return
 
     def change_passwords() -> None:
         (folder / ".env").write_text(env_file.new_passwords((folder / ".env").read_text()))

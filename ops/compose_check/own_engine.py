@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ def run_on_own_engine(arguments: Sequence[str], folder: Path | None, redis: str,
         if started.returncode != 0:
             raise EngineFailed(started.stderr.strip())
         try:
-            restart = f"{SCRIPT} restart {place}"
+            restart = shlex.join([str(SCRIPT), "restart", str(place)])
             return _run([str(SCRIPT), "exec", str(place), sys.executable, "-m", "ops.compose_check",
                          "--restart-engine", restart, *arguments])  # fmt: skip
         finally:
