@@ -79,12 +79,10 @@ def check_commands(session: Session) -> None:
     refused = session.commands_refused()
     report.check("no command was refused to any user of Redis so far", not refused, refused)
     check_audit(session)
-    done = stack.operator("doctor")
-    report.check(
-        "operator doctor finds nothing bad", done.code == 0, _bad_findings(stack.operator("doctor", "--json").out)
-    )
-    seen = stack.operator("doctor", "--json").out
-    report.check("the doctor takes nothing of ours for another application's", "neighbours" not in seen and bool(seen))
+    done = stack.operator("doctor", "--json")
+    report.check("operator doctor finds nothing bad", done.code == 0, _bad_findings(done.out) or done.err)
+    known = done.out and "neighbours" not in done.out
+    report.check("the doctor takes nothing of ours for another application's", known, _findings(done.out, "neighbours"))
     done = stack.operator("stuck")
     report.check("operator stuck: nothing is stuck", done.code == 0, sentence(done.out + done.err))
     refused = session.commands_refused()
@@ -113,5 +111,10 @@ def check_servers(session: Session) -> None:
 
 
 def _bad_findings(lines: str) -> str:
-    found = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
-    return "; ".join(f"{each['about']}: {each['said']}" for each in found if each["level"] == "bad") or "no answer"
+    return _findings(lines, '"level": "bad"')
+
+
+def _findings(lines: str, word: str) -> str:
+    """The doctor's findings with a word in them, for a line of the report."""
+    found = [json.loads(line) for line in lines.splitlines() if line.startswith("{") and word in line]
+    return "; ".join(f"{each['about']}: {each['said']}" for each in found)
