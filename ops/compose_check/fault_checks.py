@@ -120,7 +120,7 @@ def _with_jobs_under_way(session: Session, how: str, services: tuple[str, ...], 
     batch = f"{how}-{'-'.join(services)}"
     session.service.enqueue(batch)
     if not session.service.wait_under_way(batch):
-        session.report.check(f"{batch}: jobs are under way", holds=False, found="20 were not sent within 60 s")
+        session.report.check(f"{batch}: jobs are under way", holds=False, found="20 were not sent in time")
     before = [one.started for one in session.stack.containers(*services)]
     act(*services)
     _wait_started(session, services, before)

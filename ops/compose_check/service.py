@@ -87,8 +87,8 @@ class Service:
         took = wait_until(lambda: self.completed(batch) is not None, limit)
         return self.completed(batch), limit if took is None else took
 
-    def wait_under_way(self, batch: str, jobs: int = 20, limit: float = 60) -> bool:
-        """Wait until some of its jobs were sent to the provider."""
+    def wait_under_way(self, batch: str, jobs: int = 20, limit: float = 150) -> bool:
+        """Wait until some of its jobs were sent: after a restart of Redis that takes BOOMERANG_SUBMIT_LEASE."""
         mine = set(self.ids(batch))
         return wait_until(lambda: len(mine & set(self.bought())) >= jobs, limit, pause=0.1) is not None
 
