@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests wait more than they compute. A file stays in one process, with what it has set up; PARALLEL= for one after another.
 PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help demo up check test chaos lint docs audit-dependencies bench lock clean preflight
+.PHONY: help demo up check test chaos compose-check lint docs audit-dependencies bench lock clean preflight
 
 help: ## show this list
 	@printf 'Boomerang. Set-up happens by itself, in $(VENV); it wants Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
@@ -26,6 +26,9 @@ test: preflight $(STAMP) ## run all tests
 
 chaos: preflight $(STAMP) ## put the whole stack through every fault, and fuzz its API, at length (CHAOS_SEEDS=1,2,3; about an hour)
 	@$(BIN)/python -m pytest tests/chaos tests/webhook/test_fuzz_*.py -m 'chaos or not chaos' $(ARGS)
+
+compose-check: preflight $(STAMP) ## run docker-compose.yml on a real engine and check it line by line (without Docker: ARGS=--own-engine; 15 minutes)
+	@$(BIN)/python -m ops.compose_check $(ARGS)
 
 lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels hold
 	$(BIN)/ruff check .
