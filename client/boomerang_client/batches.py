@@ -7,18 +7,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import overload
 
-from boomerang_client.answers import BatchAccepted, BatchChanged
 from boomerang_client.connection import Query, id_of, label_params, moment, part, present, repeatable_as
 from boomerang_client.errors import NotFound, StillRunning, UsageError
 from boomerang_client.following import PAUSE, Changes, Ended
 from boomerang_client.ids import new_id
 from boomerang_client.jobs import PAGE, Jobs
-from boomerang_client.lines import Lines, opened
-from boomerang_client.meter import Meter
+from boomerang_client.ndjson import Lines, opened
+from boomerang_client.parsing import read_batch, read_changed, read_job, read_list
+from boomerang_client.progress_line import Meter
 from boomerang_client.records import Batch, Job, Status
-from boomerang_client.steady import PATIENCE, Steady
+from boomerang_client.responses import BatchAccepted, BatchChanged
+from boomerang_client.retrying import PATIENCE, Steady
 from boomerang_client.uploading import Progress, Upload
-from boomerang_client.views import read_batch, read_changed, read_job, read_list
 
 OnWait = Callable[[Exception, float], None]
 

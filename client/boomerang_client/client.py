@@ -2,10 +2,10 @@
 
 from datetime import date
 
-from boomerang_client.answers import Lane, Spend
 from boomerang_client.batches import Batches
 from boomerang_client.connection import Connection, present
-from boomerang_client.views import read_lane, read_list, read_spend
+from boomerang_client.parsing import read_lane, read_list, read_spend
+from boomerang_client.responses import Lane, Spend
 
 
 class Client(Batches):

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from boomerang_client.errors import ServiceUnavailable, TooBusy, UnexpectedAnswer, UsageError
-from boomerang_client.pictures import Pictures
+from boomerang_client.image_uploads import Pictures
 from boomerang_client.records import Batch
 from boomerang_client.transport import Transport
 

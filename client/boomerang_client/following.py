@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from boomerang_client.errors import ServiceUnavailable, StillRunning, TooBusy
+from boomerang_client.parsing import read_batch
 from boomerang_client.records import Batch, Job, Status
-from boomerang_client.steady import Steady
+from boomerang_client.retrying import Steady
 from boomerang_client.transport import Transport
-from boomerang_client.views import read_batch
 
 #: Seconds between two looks where events are not to be had, and between two searches for jobs that have ended.
 PAUSE = 1.0

@@ -7,15 +7,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from boomerang_client.answers import Saved
 from boomerang_client.connection import Connection, Query, label_params, moment, part, present, repeatable_as
 from boomerang_client.errors import Conflict, NoOutput, NotSaved, StillRunning
 from boomerang_client.ids import new_id
-from boomerang_client.pictures import resolve
+from boomerang_client.image_uploads import resolve
+from boomerang_client.parsing import read_job, read_list
 from boomerang_client.records import Job, Status
+from boomerang_client.responses import Saved
+from boomerang_client.retrying import PATIENCE, Steady
 from boomerang_client.saving import AT_ONCE, Saver, make_folder
-from boomerang_client.steady import PATIENCE, Steady
-from boomerang_client.views import read_job, read_list
 
 LONG_POLL_MAX = 60.0  # the service's limit of ?wait=
 PAGE = 500  # the service's limit of ?limit=

@@ -11,8 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from boomerang_client.answers import BatchAccepted, BatchChanged, Saved
 from boomerang_client.errors import UsageError
+from boomerang_client.responses import BatchAccepted, BatchChanged, Saved
 
 
 class Status(str, Enum):

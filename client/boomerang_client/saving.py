@@ -14,9 +14,9 @@ from urllib.parse import quote, unquote, urlsplit
 import requests
 from requests.exceptions import RequestException
 
-from boomerang_client.answers import Saved
 from boomerang_client.errors import NotSaved
 from boomerang_client.records import Job, Output
+from boomerang_client.responses import Saved
 from boomerang_client.transport import AWAY, ClosingAdapter, Patience, pause_before
 
 AT_ONCE = 8

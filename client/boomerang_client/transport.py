@@ -17,7 +17,7 @@ from urllib3.exceptions import InvalidHeader, MaxRetryError, ReadTimeoutError, R
 from urllib3.util.retry import Retry
 
 from boomerang_client.errors import NotFound, ServiceUnavailable, UnexpectedAnswer, UsageError, api_error
-from boomerang_client.lines import encode
+from boomerang_client.ndjson import encode
 
 BACKOFF_MAX = 20.0
 RETRY_AFTER_MAX = 60.0

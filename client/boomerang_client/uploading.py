@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from boomerang_client.answers import BatchAccepted
 from boomerang_client.errors import Invalid, LineError, UsageError
-from boomerang_client.lines import Numbered, encode, parsed
-from boomerang_client.pictures import Picture, PicturesRefused, resolve
-from boomerang_client.steady import Steady
+from boomerang_client.image_uploads import Picture, PicturesRefused, resolve
+from boomerang_client.ndjson import Numbered, encode, parsed
+from boomerang_client.parsing import read_accepted
+from boomerang_client.responses import BatchAccepted
+from boomerang_client.retrying import Steady
 from boomerang_client.transport import Params, Transport
-from boomerang_client.views import read_accepted
 
 PART_LINES = 5_000
 PART_BYTES = 4 * 1024 * 1024

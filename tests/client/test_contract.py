@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from boomerang_client import Batch, Client, Job, Lane, Status
-from boomerang_client.answers import BatchAccepted, BatchChanged
 from boomerang_client.batches import Batches
-from boomerang_client.cli import table
-from boomerang_client.cli.sources import MEMBERS
+from boomerang_client.cli import formats
+from boomerang_client.cli.inputs import MEMBERS
+from boomerang_client.image_uploads import LISTS, SINGLE
 from boomerang_client.jobs import LONG_POLL_MAX, PAGE
-from boomerang_client.pictures import LISTS, SINGLE
+from boomerang_client.responses import BatchAccepted, BatchChanged
 from webhook import batch_results
 
 #: Where a record has another name for a member of a view.
@@ -72,4 +72,4 @@ def test_members_of_requests(openapi: dict[str, Any]) -> None:
 
 
 def test_tables_have_the_services_columns() -> None:
-    assert table.COLUMNS == batch_results.COLUMNS
+    assert formats.COLUMNS == batch_results.COLUMNS

@@ -9,7 +9,7 @@ import pytest
 
 from boomerang_client import Client, Job, ServiceUnavailable, Status, StillRunning
 from boomerang_client.following import Changes, Ended
-from boomerang_client.steady import Steady
+from boomerang_client.retrying import Steady
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
 

@@ -10,7 +10,7 @@ import pytest
 
 import boomerang_client
 from boomerang_client.cli import main
-from boomerang_client.steady import PATIENCE
+from boomerang_client.retrying import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 PAGES = {page.name: page.read_text("utf-8") for page in (ROOT / "docs" / "client.md", ROOT / "client" / "README.md")}

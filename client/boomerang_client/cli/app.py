@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from boomerang_client.cli import batches, completion, enqueue, jobs, results, spend, top, watch
+from boomerang_client.cli import changes, completion, enqueue, listing, results, spend, top, watch
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, UNREACHABLE, USAGE, Screen, json_option
 from boomerang_client.errors import (
     BoomerangError,
@@ -66,12 +66,12 @@ for command in (
     watch.watch,
     results.results,
     results.save,
-    jobs.show,
-    jobs.list_,
-    jobs.cancel,
-    jobs.retry,
-    batches.pause,
-    batches.resume,
+    listing.show,
+    listing.list_,
+    listing.cancel,
+    listing.retry,
+    changes.pause,
+    changes.resume,
     spend.spend,
     top.top,
     completion.completion,

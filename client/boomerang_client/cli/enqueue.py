@@ -12,15 +12,15 @@ from typing import Any, BinaryIO
 
 import click
 
-from boomerang_client.answers import BatchAccepted
-from boomerang_client.cli.bars import sending
+from boomerang_client.cli.inputs import Columns, assigned, lines, rows, values
 from boomerang_client.cli.options import duration, label_option, money, pair, patience_option
+from boomerang_client.cli.progress_bars import sending
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen, field_lines, json_option
-from boomerang_client.cli.sources import Columns, assigned, lines, rows, values
 from boomerang_client.cli.watch import follow
 from boomerang_client.errors import BoomerangError, LineError
 from boomerang_client.ids import new_id
-from boomerang_client.lines import Numbered
+from boomerang_client.ndjson import Numbered
+from boomerang_client.responses import BatchAccepted
 
 #: Forms of a file, and what one request in it is called.
 FORMS = {"ndjson": "line", "json": "item", "csv": "row"}

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from rich.table import Table
 from rich.text import Text
 
-from boomerang_client.answers import BatchChanged
 from boomerang_client.cli.screen import Screen, clean
-from boomerang_client.meter import duration
+from boomerang_client.progress_line import duration
 from boomerang_client.records import Batch, Job, Status
+from boomerang_client.responses import BatchChanged
 
 STYLES = {
     Status.COMPLETED: "green",

@@ -8,11 +8,11 @@ from typing import TextIO
 
 import click
 
-from boomerang_client.cli.bars import counting
-from boomerang_client.cli.jobs import STATUSES
+from boomerang_client.cli.formats import WRITERS
+from boomerang_client.cli.listing import STATUSES
 from boomerang_client.cli.options import patience_option
+from boomerang_client.cli.progress_bars import counting
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen, json_option
-from boomerang_client.cli.table import WRITERS
 from boomerang_client.client import Client
 from boomerang_client.errors import NotFound
 from boomerang_client.records import Batch, Job

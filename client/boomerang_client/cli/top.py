@@ -11,14 +11,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from boomerang_client.answers import Lane
-from boomerang_client.cli.keys import keys
+from boomerang_client.cli.keyboard import keys
 from boomerang_client.cli.options import duration, label_option
 from boomerang_client.cli.render import STYLES, pace_text
 from boomerang_client.cli.screen import Screen, clean, json_option
 from boomerang_client.client import Client
 from boomerang_client.errors import ServiceUnavailable, TooBusy
 from boomerang_client.records import Batch, Status
+from boomerang_client.responses import Lane
 
 #: Batches that are asked for, and the width from which there is room for long bars.
 BATCHES, WIDE = 50, 100

@@ -2,8 +2,8 @@
 
 import click
 
-from boomerang_client.cli.bars import watching
 from boomerang_client.cli.options import patience_option
+from boomerang_client.cli.progress_bars import watching
 from boomerang_client.cli.render import counts_text
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen, json_option
 from boomerang_client.client import Client

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from boomerang_client.errors import BoomerangError, Invalid, UnexpectedAnswer, UsageError
-from boomerang_client.images import MAX_BYTES, problem_of, read_header
+from boomerang_client.image_rules import MAX_BYTES, problem_of, read_header
 
 Picture: TypeAlias = Path | bytes
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from boomerang_client import Client, PicturesRefused
-from boomerang_client.images import MAX_BYTES, Header, problem_of, read_header
-from boomerang_client.pictures import names_file
+from boomerang_client.image_rules import MAX_BYTES, Header, problem_of, read_header
+from boomerang_client.image_uploads import names_file
 from schemas.images import MAX_BYTES as THE_SERVICES
 from schemas.images import image_problem
 

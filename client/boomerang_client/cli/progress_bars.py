@@ -19,10 +19,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from boomerang_client.answers import BatchAccepted
 from boomerang_client.cli.render import counts_text, pace_text
 from boomerang_client.cli.screen import Screen
 from boomerang_client.records import Batch
+from boomerang_client.responses import BatchAccepted
 
 QUIET_SECONDS = 10.0  # between two plain lines
 

@@ -18,7 +18,7 @@ from PIL import Image
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from boomerang_client import Client, Conflict, Invalid, NotFound, Status, Unauthorized, UsageError, uploading
-from boomerang_client.cli import table
+from boomerang_client.cli import formats
 from jobs.record import Result
 from jobs.states import State
 from jobs.store import Store
@@ -178,7 +178,7 @@ def test_a_table_is_the_services_own(real: Client, end: Any) -> None:
     theirs = requests.get(
         f"{real._transport.url}/v1/batches/b/results?format=csv", headers={"Authorization": f"Bearer {KEY}"}, timeout=10
     )
-    ours = table.row(None) + "".join(table.row(job) for job in real.results(batch))
+    ours = formats.row(None) + "".join(formats.row(job) for job in real.results(batch))
     assert ours.encode() == theirs.content
     assert list(csv.reader(io.StringIO(ours)))[2][6] == "'=refused"
 

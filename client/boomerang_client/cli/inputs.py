@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 from boomerang_client.cli.options import seconds_of
 from boomerang_client.errors import UsageError
-from boomerang_client.lines import Numbered, parsed
-from boomerang_client.pictures import LISTS, SINGLE
+from boomerang_client.image_uploads import LISTS, SINGLE
+from boomerang_client.ndjson import Numbered, parsed
 
 #: Members of a request that a column of the same name stands for without being named.
 MEMBERS = (

@@ -5,9 +5,9 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from boomerang_client.answers import BatchAccepted, BatchChanged, Lane, Spend, SpendRow
 from boomerang_client.errors import UnexpectedAnswer, line_errors
 from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Output, Status
+from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Spend, SpendRow
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
 

@@ -10,9 +10,9 @@ import pytest
 from boomerang_client import Batch, Status, UnexpectedAnswer, errors, new_id
 from boomerang_client.cli.options import seconds_of
 from boomerang_client.ids import ALPHABET
-from boomerang_client.meter import Meter, described
+from boomerang_client.parsing import read_accepted, read_batch, read_job
+from boomerang_client.progress_line import Meter, described
 from boomerang_client.transport import BACKOFF_MAX, Patience
-from boomerang_client.views import read_accepted, read_batch, read_job
 
 
 def test_an_id_has_the_layout_of_a_ulid() -> None:

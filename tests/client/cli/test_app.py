@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from boomerang_client import steady
+from boomerang_client import retrying
 from boomerang_client.cli import main
 from boomerang_client.cli.screen import clean
 from boomerang_client.cli.top import Snapshot, View
-from boomerang_client.views import read_batch, read_lane
+from boomerang_client.parsing import read_batch, read_lane
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
 LINES = [REQUEST, {"n": 0}, REQUEST | {"prompt": "please fail"}]
@@ -471,7 +471,7 @@ def test_completion(run: Any, shell: str) -> None:
 def test_waiting_for_room_is_said(
     service: Any, run: Any, fault_type: Any, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steady, "_FIRST", 0.0)
+    monkeypatch.setattr(retrying, "_FIRST", 0.0)
     service.faults.append(fault_type(status=429, body=b'{"detail": "There is no room."}'))
     result = run("enqueue", file, "--id", "b")
     assert "There is no room. (HTTP 429) Trying again in 0 s; Ctrl-C stops.\n" in result.stderr

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from boomerang_client import UsageError
-from boomerang_client.cli import sources
-from boomerang_client.cli.sources import Columns, lines, rows, values
+from boomerang_client.cli import inputs
+from boomerang_client.cli.inputs import Columns, lines, rows, values
 
 
 def read(source: Any) -> list[tuple[int, Any]]:
@@ -33,7 +33,7 @@ def test_lines_pass_as_they_are_unless_they_lack_something() -> None:
 )
 @pytest.mark.parametrize("chunk", [1, 7, 65536])
 def test_json_in_every_form(text: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_CHUNK", chunk)
+    monkeypatch.setattr(inputs, "_CHUNK", chunk)
     found = read(values(io.BytesIO(text.encode()), {"b": 0}))
     assert found == [(1, {"b": 0, "a": 1}), (2, {"b": 0, "a": [2, "]"]})]
 
@@ -111,7 +111,7 @@ def test_what_is_no_number_stays_a_text_for_the_service_to_name() -> None:
         "model": "m", "prompt": "a", "n": "two", "expires_in": "soon",
     }  # fmt: skip
     made: dict[str, Any] = {}
-    sources.assigned(made, "watermark_info.enabled", "True")
+    inputs.assigned(made, "watermark_info.enabled", "True")
     assert made == {"watermark_info": {"enabled": True}}
 
 
