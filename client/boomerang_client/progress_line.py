@@ -1,50 +1,74 @@
-"""`batch.wait(progress=True)`: one line on stderr, rewritten on a terminal; now and then a new one elsewhere."""
+"""Show the progress of a batch: as a bar with rich on a terminal, otherwise as plain lines."""
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import TextIO
+from importlib import import_module
+from importlib.util import find_spec
 
-from boomerang_client.records import Batch, Status
+from boomerang_client.records import Batch
+from boomerang_client.terminal import clean
 
-WIDTH = 24
-QUIET_SECONDS = 10.0  # between two lines where there is no terminal
+SECONDS_BETWEEN_LINES = 10.0
 
-
-def described(batch: Batch) -> str:
-    """Where a batch is, in a line: "spring  [======    ]  4,210/10,000  37.5/s  ETA 0:02:34  3 failed"."""
-    share = batch.finished / batch.accepted if batch.accepted else 1.0
-    parts = [batch.id, f"[{'=' * int(WIDTH * share):<{WIDTH}}]", f"{batch.finished:,}/{batch.accepted:,}"]
-    if not batch.done:
-        parts += [f"{batch.rate:.1f}/s"] if batch.rate else []
-        parts += ["paused"] if batch.paused else [] if batch.eta is None else [f"ETA {duration(batch.eta)}"]
-    bad = {status: batch.counts.get(status, 0) for status in (Status.FAILED, Status.EXPIRED, Status.CANCELLED)}
-    parts += [f"{number:,} {status}" for status, number in bad.items() if number]
-    return "  ".join(parts)
+ShowProgress = Callable[[Batch], None]
 
 
-def duration(seconds: float) -> str:
-    """As 0:02:34, with days before it where there are any."""
+@contextmanager
+def show_on_stderr() -> Iterator[ShowProgress]:
+    """Yield a function that shows a batch on stderr each time it is called.
+
+    On a terminal it draws a bar with rich, if rich is installed. Otherwise it writes plain lines.
+    """
+    if sys.stderr.isatty() and find_spec("rich"):
+        # Loaded here, because the library works without rich and must not load it for callers that show no progress.
+        bar = import_module("boomerang_client.batch_bar")
+        with bar.on_stderr() as show:
+            yield show
+    else:
+        yield plain_lines(lambda line: sys.stderr.write(f"{line}\n"))
+
+
+def plain_lines(write: Callable[[str], object], clock: Callable[[], float] = time.monotonic) -> ShowProgress:
+    """Return a function that writes a batch's progress: the first line, the last one, and one every 10 s between."""
+    last: list[tuple[float, str]] = []
+
+    def show(batch: Batch) -> None:
+        line, now = progress_text(batch), clock()
+        due = not last or batch.done or now - last[0][0] >= SECONDS_BETWEEN_LINES
+        if due and (not last or line != last[0][1]):
+            last[:] = [(now, line)]
+            write(line)
+
+    return show
+
+
+def progress_text(batch: Batch) -> str:
+    """Describe a batch in one line: "5 of 20 ended: 1 failed, 4 completed, 15 queued; 2.5/s, ETA 0:01:00"."""
+    parts = [pace_text(batch)] if pace_text(batch) else []
+    parts += [clean(batch.reason)] if batch.reason and not batch.done else []
+    return "; ".join([f"{batch.finished:,} of {batch.accepted:,} ended: {counts_text(batch)}", *parts])
+
+
+def counts_text(batch: Batch) -> str:
+    """Count the jobs by state, the final states first: "190 completed, 4 failed, 6 in progress"."""
+    parts = [f"{number:,} {status.words}" for status, number in batch.by_state()]
+    return ", ".join(parts) or "no jobs"
+
+
+def pace_text(batch: Batch) -> str:
+    """Say how fast a batch proceeds and when it ends: "37.5/s, ETA 0:02:34", "paused", or "" once it is done."""
+    if batch.done:
+        return ""
+    if batch.paused:
+        return "paused"
+    parts = [f"{batch.rate:.1f}/s"] if batch.rate else []
+    parts += [] if batch.eta is None else [f"ETA {duration_text(batch.eta)}"]
+    return ", ".join(parts)
+
+
+def duration_text(seconds: float) -> str:
+    """Write a duration as 0:02:34, preceded by days if there are any."""
     return str(timedelta(seconds=round(seconds)))
-
-
-class Meter:
-    """Shows a batch each time that it is called with one."""
-
-    def __init__(self, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._out, self._clock = out or sys.stderr, clock
-        self._last, self._at = "", -QUIET_SECONDS
-
-    def __call__(self, batch: Batch) -> None:
-        line, now = described(batch), self._clock()
-        if self._out.isatty():
-            end = "\n" if batch.done else ""
-            self._out.write(f"\r{line:<{len(self._last)}}{end}")
-        elif line != self._last and (batch.done or now - self._at >= QUIET_SECONDS):
-            self._out.write(f"{line}\n")
-            self._at = now
-        else:
-            return
-        self._last = line
-        self._out.flush()

@@ -1,24 +1,24 @@
-"""Patience beyond single calls: a long piece of work outlives a service that restarts or takes nothing in."""
+"""Retry calls of long operations, which must survive a restart of the service or a time without capacity."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 from boomerang_client.errors import ServiceUnavailable, TooBusy
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-#: Seconds for which long pieces of work wait for a service that is away or takes nothing in.
+#: Seconds for which long operations wait for a service that is unreachable or accepts no work.
 PATIENCE = 600.0
-#: Seconds between two tries where the service names none, doubled each time up to the second.
-_FIRST, _LONGEST = 1.0, 30.0
+#: Seconds before the first retry when the service names none. They double with each retry, up to the second number.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
-class Steady:
+class PatientCaller:
     """Repeats calls that are safe to repeat, each for up to `patience` seconds.
 
-    Being too busy is waited for from the first call on; being away only once a call has succeeded, since before
-    that the address may be wrong (`reached`: it is known to be right). `on_wait` is told the error and the seconds
-    before each wait.
+    It waits out TooBusy from the first call on. It waits out ServiceUnavailable only after one call has succeeded,
+    because until then the URL may be wrong. Pass `reached=True` when the URL is known to be right. `on_wait` is called
+    with the error and the number of seconds before each pause.
     """
 
     def __init__(
@@ -34,21 +34,21 @@ class Steady:
         self._on_wait = on_wait or (lambda _error, _seconds: None)
         self._reached = reached
 
-    def __call__(self, call: Callable[[], Answer]) -> Answer:
-        """The call's answer. Raises what it raises when it is no use to wait, or has been long enough."""
+    def __call__(self, call: Callable[[], Result]) -> Result:
+        """Return what the call returns. Raises its error when waiting cannot help or `patience` is over."""
         end = self._clock() + self._patience
-        pause = _FIRST
+        pause = _FIRST_PAUSE
         while True:
             try:
-                answer = call()
-            except (TooBusy, ServiceUnavailable) as error:  # noqa: PERF203 -- that is what it is for
-                wait = getattr(error, "retry_after", None) or pause
-                known = self._reached or isinstance(error, TooBusy)
-                if not known or self._clock() + wait > end:
+                result = call()
+            except (TooBusy, ServiceUnavailable) as error:  # noqa: PERF203 -- the loop exists for this error
+                seconds = getattr(error, "retry_after", None) or pause
+                may_wait = self._reached or isinstance(error, TooBusy)
+                if not may_wait or self._clock() + seconds > end:
                     raise
-                self._on_wait(error, wait)
-                self._sleep(wait)
-                pause = min(2 * pause, _LONGEST)
+                self._on_wait(error, seconds)
+                self._sleep(seconds)
+                pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 self._reached = True
-                return answer
+                return result

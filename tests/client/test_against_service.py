@@ -23,6 +23,7 @@ from jobs.record import Result
 from jobs.states import State
 from jobs.store import Store
 from schemas import callback_path
+from tests.support.command import Command
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -178,7 +179,7 @@ def test_a_table_is_the_services_own(real: Client, end: Any) -> None:
     theirs = requests.get(
         f"{real._transport.url}/v1/batches/b/results?format=csv", headers={"Authorization": f"Bearer {KEY}"}, timeout=10
     )
-    ours = formats.row(None) + "".join(formats.row(job) for job in real.results(batch))
+    ours = formats.csv_row(None) + "".join(formats.csv_row(job) for job in real.results(batch))
     assert ours.encode() == theirs.content
     assert list(csv.reader(io.StringIO(ours)))[2][6] == "'=refused"
 
@@ -266,7 +267,7 @@ def test_asyncio_as_the_page_shows_it(
 
 
 def test_the_command_there_and_back(
-    *, real: Client, url: str, run: Any, end: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    *, real: Client, url: str, run: Command, end: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOOMERANG_URL", url)
     monkeypatch.setenv("BOOMERANG_KEY", KEY)

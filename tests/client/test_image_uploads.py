@@ -17,6 +17,7 @@ from boomerang_client.image_rules import MAX_BYTES, Header, problem_of, read_hea
 from boomerang_client.image_uploads import names_file
 from schemas.images import MAX_BYTES as THE_SERVICES
 from schemas.images import image_problem
+from tests.support.fake_boomerang import FakeService, Fault
 
 OMNI = {"model": "kirin_image_omni", "prompt": "a cat"}
 
@@ -68,7 +69,7 @@ RULES = [
     pytest.param(picture()[:-12], "cut short", id="cut png"),
     pytest.param(picture(kind="JPEG")[:-2], "cut short", id="cut jpeg"),
     pytest.param(picture()[:20], "header cannot be read", id="only the beginning"),
-    pytest.param(b"what", "is no image", id="text"),
+    pytest.param(b"what", "is not an image", id="text"),
     pytest.param(png_header(0, 300), "header cannot be read", id="no width"),
 ]
 
@@ -93,7 +94,7 @@ def reference(data: bytes) -> str:
     return f"image:sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def test_a_file_is_uploaded_and_its_reference_sent(client: Client, service: Any, cat: Path) -> None:
+def test_a_file_is_uploaded_and_its_reference_sent(client: Client, service: FakeService, cat: Path) -> None:
     job = client.generate(**OMNI, image_list=[cat, "https://x.example/1.png"], labels={"shop": "7"}, n=2)
     name = reference(cat.read_bytes())
     assert service.paths() == [f"HEAD /v1/images/{name}", "POST /v1/images", "POST /v1/jobs"]
@@ -107,13 +108,13 @@ def test_a_file_is_uploaded_and_its_reference_sent(client: Client, service: Any,
     }
 
 
-def test_what_the_service_has_is_not_sent(client: Client, service: Any, cat: Path) -> None:
+def test_what_the_service_has_is_not_sent(client: Client, service: FakeService, cat: Path) -> None:
     service.images[reference(cat.read_bytes())] = b""
     client.generate(**OMNI, image_list=[cat])
     assert [path.split()[0] for path in service.paths()] == ["HEAD", "POST"]
 
 
-def test_every_place_for_a_picture(client: Client, service: Any, cat: Path) -> None:
+def test_every_place_for_a_picture(client: Client, service: FakeService, cat: Path) -> None:
     data = picture()
     job = client.generate(
         model="kirin_v2_1_reference2image", subject_image_list=[cat, {"subject_image": data}], scene_image=cat,
@@ -127,7 +128,7 @@ def test_every_place_for_a_picture(client: Client, service: Any, cat: Path) -> N
 
 
 def test_one_file_for_many_lines_is_read_and_uploaded_once(
-    client: Client, service: Any, cat: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, service: FakeService, cat: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name, reads, opened = reference(cat.read_bytes()), [], Path.open
     monkeypatch.setattr(Path, "open", lambda self, *args: reads.append(self) or opened(self, *args))
@@ -137,7 +138,7 @@ def test_one_file_for_many_lines_is_read_and_uploaded_once(
     assert reads == [cat]
 
 
-def test_a_file_that_changes_is_another_picture(client: Client, service: Any, cat: Path) -> None:
+def test_a_file_that_changes_is_another_picture(client: Client, service: FakeService, cat: Path) -> None:
     client.generate(**OMNI, image_list=[cat])
     cat.write_bytes(picture(500, 400))
     os.utime(cat, (1, 1))
@@ -145,7 +146,7 @@ def test_a_file_that_changes_is_another_picture(client: Client, service: Any, ca
     assert len(service.images) == 2
 
 
-def test_after_a_while_the_service_is_asked_again(client: Client, service: Any, cat: Path) -> None:
+def test_after_a_while_the_service_is_asked_again(client: Client, service: FakeService, cat: Path) -> None:
     client.generate(**OMNI, image_list=[cat])
     service.images.clear()
     client._sleep(601)
@@ -153,16 +154,16 @@ def test_after_a_while_the_service_is_asked_again(client: Client, service: Any, 
     assert list(service.images) == [reference(cat.read_bytes())]
 
 
-def test_an_upload_that_is_cut_off_is_repeated(client: Client, service: Any, fault_type: Any, cat: Path) -> None:
-    service.faults.extend([fault_type(), fault_type(after=True)])
+def test_an_upload_that_is_cut_off_is_repeated(client: Client, service: FakeService, cat: Path) -> None:
+    service.faults.extend([Fault(), Fault(after=True)])
     client.generate(**OMNI, image_list=[cat])
     assert [path.split()[0] for path in service.paths()] == ["HEAD", "HEAD", "HEAD", "POST", "POST"]
 
 
-def test_all_that_is_wrong_is_said_and_nothing_is_sent(client: Client, service: Any, tmp_path: Path) -> None:
+def test_all_that_is_wrong_is_said_and_nothing_is_sent(client: Client, service: FakeService, tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     small.write_bytes(picture(100, 100))
-    with pytest.raises(PicturesRefused, match=r"'cat\.jpg' is a text; for a file give a pathlib\.Path"):
+    with pytest.raises(PicturesRefused, match=r"'cat\.jpg' is text; for a file pass a pathlib\.Path"):
         client.generate(**OMNI, image_list=["cat.jpg"])
     with pytest.raises(PicturesRefused) as caught:
         client.generate(**OMNI, image_list=[small, tmp_path / "away.png", b"text"], style_image=tmp_path)
@@ -173,27 +174,27 @@ def test_all_that_is_wrong_is_said_and_nothing_is_sent(client: Client, service: 
     assert service.seen == []
 
 
-def test_a_picture_that_the_service_refuses(client: Client, service: Any, fault_type: Any, cat: Path) -> None:
-    refused = fault_type(status=422, body=b'{"detail": "The image breaks rules.", "errors": {"image": ["is odd"]}}')
-    service.faults.extend([fault_type(status=404), refused])
+def test_a_picture_that_the_service_refuses(client: Client, service: FakeService, cat: Path) -> None:
+    refused = Fault(status=422, body=b'{"detail": "The image breaks rules.", "errors": {"image": ["is odd"]}}')
+    service.faults.extend([Fault(status=404), refused])
     with pytest.raises(PicturesRefused, match=r"image_list\.0\.image: .*cat\.jpg: The image breaks rules.*is odd"):
         client.generate(**OMNI, image_list=[cat])
 
 
-def test_lines_with_bad_pictures_are_refused_like_others(client: Client, service: Any, cat: Path) -> None:
+def test_lines_with_bad_pictures_are_refused_like_others(client: Client, service: FakeService, cat: Path) -> None:
     lines = [OMNI | {"image_list": [cat]}, OMNI | {"image_list": [cat.with_name("no.png")]}, OMNI]
     batch = client.batch(lines, "b")
     assert service.batches["b"] == ["b.1", "b.3"]
     assert (batch.upload.accepted, batch.upload.rejected) == (2, 1)
     [error] = batch.upload.errors
     assert (error.line, list(error.errors)) == (2, ["image_list.0.image"])
-    with pytest.raises(ValueError, match="Nothing was sent: 1 lines") as caught:
+    with pytest.raises(ValueError, match="Nothing was sent: the images of 1 lines") as caught:
         client.batch(lines, "c", on_error="abort")
     assert [error.line for error in caught.value.lines] == [2]
     assert "c" not in service.batches
 
 
-def test_names_in_a_folder(client: Client, service: Any, cat: Path) -> None:
+def test_names_in_a_folder(client: Client, service: FakeService, cat: Path) -> None:
     line = b'{"model": "m", "image_list": [{"image": "cat.jpg"}, {"image": "https://x.example/1.png"}]}'
     client.batch([line], "b", folder=cat.parent)
     assert service.requests["b.1"]["image_list"] == [
@@ -214,7 +215,7 @@ def test_what_can_only_be_a_files_name(text: str, is_one: bool) -> None:
     assert names_file(text) is is_one
 
 
-def test_what_is_no_picture_is_the_services_to_judge(client: Client, service: Any) -> None:
+def test_what_is_no_picture_is_the_services_to_judge(client: Client, service: FakeService) -> None:
     job = client.enqueue(OMNI | {"image_list": "https://x.example/1.png", "scene_image": 3})
     assert service.requests[job.id]["image_list"] == [{"image": "https://x.example/1.png"}]
     assert service.requests[job.id]["scene_image"] == 3

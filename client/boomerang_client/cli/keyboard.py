@@ -1,4 +1,4 @@
-"""Single keys from the terminal, without waiting for the end of a line."""
+"""Read single keys from the terminal, without waiting for the end of a line."""
 
 import select
 import sys
@@ -9,31 +9,31 @@ from contextlib import contextmanager
 try:
     import termios
     import tty
-except ModuleNotFoundError:  # Windows: Ctrl-C has to do there
+except ModuleNotFoundError:  # Windows: only Ctrl-C works there
     termios = tty = None  # type: ignore[assignment]
 
 
 @contextmanager
-def keys() -> Iterator[Callable[[float], str]]:
-    """A function that waits so many seconds and gives what was pressed, at once if something is; "" where nothing can.
+def key_presses() -> Iterator[Callable[[float], str]]:
+    """Yield a function that waits up to so many seconds for a key and returns it, or "".
 
-    The terminal is as before when the block ends.
+    Without a terminal it only waits. The block restores the terminal's settings at its end.
     """
     if termios is None or not sys.stdin.isatty():
         yield _sleep
         return
-    place = sys.stdin.fileno()
-    before = termios.tcgetattr(place)
-    tty.setcbreak(place)
+    descriptor = sys.stdin.fileno()
+    settings = termios.tcgetattr(descriptor)
+    tty.setcbreak(descriptor)
 
-    def pressed(seconds: float) -> str:
-        ready, _, _ = select.select([place], [], [], seconds)
+    def wait_for_key(seconds: float) -> str:
+        ready, _, _ = select.select([descriptor], [], [], seconds)
         return sys.stdin.read(1) if ready else ""
 
     try:
-        yield pressed
+        yield wait_for_key
     finally:
-        termios.tcsetattr(place, termios.TCSADRAIN, before)
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, settings)
 
 
 def _sleep(seconds: float) -> str:
