@@ -144,8 +144,11 @@ class Jobs:
         return sum(status.final for status in self.states)
 
 
+Search = Callable[..., tuple[list[int], list[int]]]
+
+
 @pytest.fixture
-def search() -> Callable[..., tuple[list[int], list[int]]]:
+def search() -> Search:
     """`search(jobs, ended)`: what is found, and which pages were read for it."""
 
     def one(jobs: Jobs, ended: EndedJobs, *, everywhere: bool = False) -> tuple[list[int], list[int]]:
@@ -156,7 +159,7 @@ def search() -> Callable[..., tuple[list[int], list[int]]]:
     return one
 
 
-def test_the_search_reads_what_is_open_and_no_more(search: Any) -> None:
+def test_the_search_reads_what_is_open_and_no_more(search: Search) -> None:
     jobs = Jobs(10)
     ended = EndedJobs(jobs.fetch)
     jobs.states[0] = Status.COMPLETED
@@ -170,7 +173,7 @@ def test_the_search_reads_what_is_open_and_no_more(search: Any) -> None:
     assert search(jobs, ended, everywhere=True) == ([2, 3, 6, 7, 8, 9], [2, 6, 8])
 
 
-def test_a_job_that_is_tried_again_is_not_told_twice_and_hides_no_other(search: Any) -> None:
+def test_a_job_that_is_tried_again_is_not_told_twice_and_hides_no_other(search: Search) -> None:
     jobs = Jobs(6)
     ended = EndedJobs(jobs.fetch)
     jobs.states[0] = jobs.states[1] = Status.FAILED
@@ -182,7 +185,7 @@ def test_a_job_that_is_tried_again_is_not_told_twice_and_hides_no_other(search: 
     assert search(jobs, ended, everywhere=True)[0] == [3, 4, 5]
 
 
-def test_lines_that_are_added_are_found(search: Any) -> None:
+def test_lines_that_are_added_are_found(search: Search) -> None:
     jobs = Jobs(3)
     ended = EndedJobs(jobs.fetch)
     jobs.states[:] = [Status.COMPLETED] * 3
@@ -191,7 +194,7 @@ def test_lines_that_are_added_are_found(search: Any) -> None:
     assert search(jobs, ended)[0] == [3, 4, 5]
 
 
-def test_jobs_that_are_forgotten_move_no_other_into_view(search: Any) -> None:
+def test_jobs_that_are_forgotten_move_no_other_into_view(search: Search) -> None:
     jobs = Jobs(4)
     ended = EndedJobs(jobs.fetch)
     jobs.states[0] = Status.COMPLETED

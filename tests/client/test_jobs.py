@@ -232,7 +232,7 @@ def test_ids_are_quoted_in_paths(client: Client, service: FakeService) -> None:
     [
         pytest.param({"prompt": float("nan")}, "The request cannot be written as JSON", id="nan"),
         pytest.param({"cost": Decimal(1)}, "Decimal", id="decimal"),
-        pytest.param(["a"], "give a mapping", id="list"),
+        pytest.param(["a"], "Pass a mapping", id="list"),
     ],
 )
 def test_what_json_cannot_hold_is_never_sent(client: Client, service: FakeService, request_: Any, says: str) -> None:
@@ -266,7 +266,7 @@ def test_somebody_there_who_does_not_answer(service: FakeService, retries: int) 
         pytest.param({"BOOMERANG_URL": "http://a"}, "BOOMERANG_KEY is not set", id="no-key"),
         pytest.param({"BOOMERANG_URL": "a.example", "BOOMERANG_KEY": "k"}, "not a URL", id="no-scheme"),
         pytest.param({"BOOMERANG_URL": "http://a:x", "BOOMERANG_KEY": "k"}, "not a URL", id="bad-port"),
-        pytest.param({"BOOMERANG_URL": "http://u:p@a", "BOOMERANG_KEY": "k"}, "takes no user", id="user"),
+        pytest.param({"BOOMERANG_URL": "http://u:p@a", "BOOMERANG_KEY": "k"}, "must not have a user", id="user"),
         pytest.param({"BOOMERANG_URL": "http://a", "BOOMERANG_KEY": "secret\nX-A: 1"}, "Copy it again", id="bad-key"),
     ],
 )

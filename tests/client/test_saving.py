@@ -94,15 +94,15 @@ def test_what_cannot_be_had_is_said_and_the_others_go_on(batch: Batch, service: 
             {"status": 200, "headers": {"Content-Length": "9999"}, "body": PNG[:50]}, 3, None, id="cut midway"
         ),
         pytest.param(
-            {"status": 200, "headers": {"Content-Length": "9999"}, "body": PNG[:50]}, 4, "fetched", id="cut always"
+            {"status": 200, "headers": {"Content-Length": "9999"}, "body": PNG[:50]}, 4, "downloaded", id="cut always"
         ),
         pytest.param({"status": 500}, 1, "HTTP 500", id="500"),
         pytest.param({"status": 200, "body": b""}, 1, "is empty", id="empty"),
-        pytest.param({"status": 200, "body": b"<html>"}, 1, "is no image", id="a page"),
+        pytest.param({"status": 200, "body": b"<html>"}, 1, "is not an image", id="a page"),
     ],
 )
 def test_a_file_is_whole_or_not_there(
-    *, client: Client, service: FakeService, tmp_path: Path, fault: Any, times: int, error: str | None
+    *, client: Client, service: FakeService, tmp_path: Path, fault: dict[str, Any], times: int, error: str | None
 ) -> None:
     service.files = {"one.png": PNG}
     job = client.generate(**REQUEST, external_task_id="one").wait()

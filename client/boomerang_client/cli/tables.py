@@ -20,9 +20,9 @@ _GAP = "  "
 class Column(Generic[Row]):
     """One column.
 
-    `plain` is its cell for programs, and `text` its cell for people (default: the same). `rank` 0 is always shown;
-    on a terminal that is too narrow, columns with the highest rank are left out first. A column with a rank is also
-    left out when all its cells are empty. `on_terminal` and `in_pipe` say where it appears at all.
+    `plain` is its cell for programs, and `text` its cell for people (default: the same). `rank` 0 is always shown.
+    Others are shown as far as the terminal has space, those with the lowest rank first, unless all their cells are
+    empty. `on_terminal` and `in_pipe` say where it appears at all.
     """
 
     name: str
@@ -61,14 +61,12 @@ def print_table(screen: Screen, columns: Sequence[Column[Row]], rows: Iterable[R
 
 
 def _fitting(ranks: Sequence[int], widths: Sequence[int], empty: Sequence[bool], width: int) -> list[int]:
-    """Return the positions of the columns that fit into `width`, and in any case those of rank 0."""
-    kept = [at for at, rank in enumerate(ranks) if rank == 0 or not empty[at]]
-    while sum(widths[at] for at in kept) + len(_GAP) * (len(kept) - 1) > width:
-        least = max(kept, key=lambda at: ranks[at])
-        if ranks[least] == 0:
-            break
-        kept.remove(least)
-    return kept
+    """Return the positions of the columns to show: all of rank 0, then those of the lowest ranks that still fit."""
+    kept = {at for at, rank in enumerate(ranks) if rank == 0}
+    for at in sorted((at for at, rank in enumerate(ranks) if rank and not empty[at]), key=lambda at: ranks[at]):
+        if sum(widths[each] for each in kept | {at}) + len(_GAP) * len(kept) <= width:
+            kept.add(at)
+    return sorted(kept)
 
 
 def _aligned(cell: Text, width: int, *, right: bool) -> Text:
