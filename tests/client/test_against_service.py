@@ -174,7 +174,7 @@ def test_a_local_image_is_uploaded_once(real: Client, url: str, tmp_path: Path) 
         real.generate(**OMNI, image_list=["image:sha256:" + "0" * 64])
 
 
-def test_where_there_is_no_room_the_upload_goes_on_when_there_is(
+def test_an_upload_continues_when_the_service_accepts_work_again(
     store: Store, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploading, "PART_LINES", 2)
@@ -190,7 +190,7 @@ def test_where_there_is_no_room_the_upload_goes_on_when_there_is(
     assert waits == [30]
 
 
-def test_a_list_goes_on_over_its_pages(real: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_follows_its_pages(real: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("boomerang_client.jobs.PAGE", 2)
     real.batch([OMNI] * 5, "b")
     assert [job.id for job in real.jobs(batch="b")] == [f"b.{number}" for number in range(1, 6)]

@@ -173,7 +173,7 @@ def test_the_search_reads_what_is_open_and_no_more(search: Search) -> None:
     assert search(jobs, ended, everywhere=True) == ([2, 3, 6, 7, 8, 9], [2, 6, 8])
 
 
-def test_a_job_that_is_tried_again_is_not_told_twice_and_hides_no_other(search: Search) -> None:
+def test_a_job_that_is_retried_is_found_once_and_hides_no_other(search: Search) -> None:
     jobs = Jobs(6)
     ended = EndedJobs(jobs.fetch)
     jobs.states[0] = jobs.states[1] = Status.FAILED

@@ -152,7 +152,7 @@ def test_waiting_asks_until_the_job_is_final(client: Client, service: FakeServic
     assert job.wait() is job
 
 
-def test_waiting_ends_with_the_timeout_and_the_job_goes_on(client: Client, service: FakeService) -> None:
+def test_waiting_ends_with_the_timeout_and_the_job_continues(client: Client, service: FakeService) -> None:
     service.looks = 100
     job = client.enqueue(REQUEST)
     with pytest.raises(StillRunning, match="It continues"):

@@ -74,7 +74,9 @@ def test_the_key_goes_nowhere_else(
     assert all("authorization" not in one.headers and "cookie" not in one.headers for one in fetched)
 
 
-def test_what_cannot_be_had_is_said_and_the_others_go_on(batch: Batch, service: FakeService, tmp_path: Path) -> None:
+def test_what_cannot_be_downloaded_is_reported_and_does_not_stop_the_others(
+    batch: Batch, service: FakeService, tmp_path: Path
+) -> None:
     service.files = {"b.3.png": JPEG}
     saved = {one.job: one for one in batch.save(tmp_path)}
     assert saved["b.1"].path is None

@@ -100,7 +100,7 @@ def test_an_outage_in_the_middle_of_an_upload_is_sat_out(
     assert pauses == [1, 2]
 
 
-def test_where_there_is_no_room_the_upload_waits_as_it_is_told(
+def test_an_upload_waits_as_long_as_the_service_says(
     client: Client, service: FakeService, small_parts: None, pauses: list[float]
 ) -> None:
     service.room = 3

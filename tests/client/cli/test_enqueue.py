@@ -75,7 +75,7 @@ def test_enqueue_on_a_terminal_draws_a_bar(service: FakeService, run: Command, f
     assert f"{Path(file).stat().st_size}/{Path(file).stat().st_size} bytes" in result.stderr
 
 
-def test_ctrl_c_during_an_upload_names_the_id_to_go_on_with(
+def test_ctrl_c_during_an_upload_names_the_id_to_repeat_it_with(
     service: FakeService, run: Command, ctrl_c: Callable[[], None], file: str
 ) -> None:
     ctrl_c()
@@ -108,7 +108,7 @@ def test_forms_by_the_files_name(service: FakeService, run: Command, tmp_path: P
     assert "2 accepted" in run("enqueue", str(path)).stdout
 
 
-def test_pictures_lie_beside_the_file(service: FakeService, run: Command, tmp_path: Path) -> None:
+def test_images_lie_beside_the_file(service: FakeService, run: Command, tmp_path: Path) -> None:
     path = tmp_path / "goods.csv"
     path.write_text("prompt,image_list\na,away.jpg\nb,https://x.example/1.png\n")
     result = run("enqueue", str(path), "--id", "b", "--set", "model=m")
@@ -129,7 +129,7 @@ def test_the_options_of_a_batch(service: FakeService, run: Command, file: str) -
     assert service.seen[-1].raw_query == "max_cost=9.5"
 
 
-def test_an_upload_that_finds_no_room_says_so(service: FakeService, run: Command, file: str) -> None:
+def test_an_upload_that_the_service_cannot_accept_names_its_id(service: FakeService, run: Command, file: str) -> None:
     service.room = 0
     result = run("enqueue", file, "--id", "b", "--patience", "0")
     assert result.exit_code == 3
@@ -157,7 +157,7 @@ def test_options_that_cannot_work(service: FakeService, run: Command, file: str,
     assert says in result.stderr
 
 
-def test_waiting_for_room_is_said(
+def test_waiting_for_the_service_is_reported(
     service: FakeService, run: Command, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrying, "_FIRST_PAUSE", 0.0)

@@ -93,7 +93,7 @@ def test_a_delimiter_and_an_encoding_may_be_named() -> None:
         read(read_csv(io.BytesIO("prompt\ncafé\n".encode("cp1252")), Columns(), {}))
 
 
-def test_templates_and_pictures() -> None:
+def test_templates_and_images() -> None:
     text = "Title,Front,Back,All\nBoat, a.jpg ,b.jpg,c.jpg | d.jpg\nCar,,b.jpg,\n"
     mapped = ("image_list=Front", "image_list=Back", "subject_image_list=All")
     found = table(text, *mapped, templates={"prompt": "A {Title}!"})
@@ -120,7 +120,7 @@ def test_what_is_no_number_stays_a_text_for_the_service_to_name() -> None:
     assert made == {"watermark_info": {"enabled": True}}
 
 
-def test_columns_that_are_left_out_are_told() -> None:
+def test_columns_that_are_left_out_are_reported() -> None:
     told: list[str] = []
     table("prompt,SKU,Price\na,1,2\n", unused=told.extend)
     assert told == ["SKU", "Price"]
