@@ -271,7 +271,9 @@ class Batches(Jobs):
             return read_batch(try_spellings(id_, lambda each: self._transport.get(f"/v1/batches/{each}")), self)
         except NotFound as error:
             if "/" in id_ or "\\" in id_ or id_.endswith((".jsonl", ".ndjson", ".json")):
-                raise UsageError(f"There is no batch {id_}. To send a file, pass it as a pathlib.Path.") from error
+                raise UsageError(
+                    f"There is no batch {id_}. To send a file, pass it as a pathlib.Path (or: boomerang enqueue FILE)."
+                ) from error
             raise
 
     def _stream(self, batch: str | Batch, what: str, params: Query) -> Iterator[Job]:

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import click
 
+from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import expecting, find, kind_of, kind_options
 from boomerang_client.cli.options import examples, json_option, money
 from boomerang_client.cli.render import report_change, report_job
@@ -21,7 +22,7 @@ def _is_batch(client: Client, id_: str, kind: str | None) -> bool:
     short_help="Cancel a job, or the unfinished jobs of a batch.",
     epilog=examples("boomerang cancel boats", "boomerang cancel boats.17", "boomerang cancel --job boats"),
 )
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=recent_batches)
 @kind_options
 @json_option
 @click.pass_obj
@@ -48,7 +49,7 @@ def cancel(screen: Screen, id_: str, *, is_job: bool, is_batch: bool) -> None:
         "boomerang retry boats --status expired --status cancelled",
     ),
 )
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=recent_batches)
 @kind_options
 @click.option(
     "--code",
@@ -97,7 +98,7 @@ def retry(
     short_help="Stop submitting a job or the jobs of a batch.",
     epilog=examples("boomerang pause boats", "boomerang pause boats.17"),
 )
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=recent_batches)
 @kind_options
 @json_option
 @click.pass_obj
@@ -119,7 +120,7 @@ def pause(screen: Screen, id_: str, *, is_job: bool, is_batch: bool) -> None:
     short_help="Continue a paused job or batch.",
     epilog=examples("boomerang resume boats", "boomerang resume boats --max-cost 300"),
 )
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=recent_batches)
 @kind_options
 @click.option("--max-cost", type=money, metavar="USD", help="What all jobs of the batch may cost from now on.")
 @json_option

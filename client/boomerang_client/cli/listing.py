@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import find, kind_of, kind_options
 from boomerang_client.cli.options import BATCH_STATES, JOB_STATES, examples, json_option, label_option, moment
 from boomerang_client.cli.render import BATCH_COLUMNS, JOB_COLUMNS, batch_lines, job_lines
@@ -19,7 +20,7 @@ from boomerang_client.records import Batch, Job
     short_help="Show a job or a batch.",
     epilog=examples("boomerang show boats", "boomerang show boats.17", "boomerang show --json boats | jq .counts"),
 )
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=recent_batches)
 @kind_options
 @json_option
 @click.pass_obj
@@ -46,7 +47,7 @@ def show(screen: Screen, id_: str, *, is_job: bool, is_batch: bool) -> None:
     metavar="STATE",
     help=f"Only jobs in this state: {', '.join(JOB_STATES)}. Or batches: {', '.join(BATCH_STATES)}.",
 )
-@click.option("--batch", metavar="BATCH", help="Only jobs of this batch.")
+@click.option("--batch", metavar="BATCH", shell_complete=recent_batches, help="Only jobs of this batch.")
 @label_option("Only what has this label. May be repeated.")
 @click.option("--since", type=moment, metavar="TIME", help="Only what was created since then: 2026-01-31, or 2h (ago).")
 @click.option("--until", type=moment, metavar="TIME", help="Only what was created before then.")
@@ -85,6 +86,8 @@ def list_(
         raise click.UsageError("--batch selects jobs. Leave it out to list batches.")
     client = screen.client()
     if what == "jobs":
+        if batch is not None:
+            batch = find(client, batch, "batch").id  # an unknown batch is an error, not an empty list
         jobs = client.jobs(status, batch, limit, labels=dict(labels), created_after=since, created_before=until)
         if screen.as_json:
             _print_views(screen, jobs)

@@ -9,6 +9,7 @@ from typing import TextIO
 import click
 
 from boomerang_client.cli.formats import WRITERS
+from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import expecting, find, kind_of, kind_options
 from boomerang_client.cli.options import JOB_STATES, examples, json_option, patience_option
 from boomerang_client.cli.progress_bars import counting
@@ -29,7 +30,7 @@ follow_option = click.option("--follow", is_flag=True, help="Continue until all 
         "boomerang results boats --follow | jq -r '.output[].url'",
     ),
 )
-@click.argument("batch", metavar="BATCH")
+@click.argument("batch", metavar="BATCH", shell_complete=recent_batches)
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to FILE, not stdout."
 )
@@ -99,7 +100,7 @@ def results(
         "boomerang save boats.17 -o images",
     ),
 )
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=recent_batches)
 @kind_options
 @click.option(
     "-o",

@@ -4,6 +4,7 @@ import click
 from rich.text import Text
 
 from boomerang_client.batch_bar import counts_line
+from boomerang_client.cli.id_completion import recent_batches
 from boomerang_client.cli.lookup import expecting
 from boomerang_client.cli.options import examples, json_option, patience_option
 from boomerang_client.cli.progress_bars import watching
@@ -14,7 +15,7 @@ from boomerang_client.terminal import clean
 
 
 @click.command(epilog=examples("boomerang watch boats", "boomerang watch boats --json"))
-@click.argument("batch", metavar="BATCH")
+@click.argument("batch", metavar="BATCH", shell_complete=recent_batches)
 @patience_option("10m")
 @json_option
 @click.pass_context

@@ -56,6 +56,13 @@ def test_list_jobs(service: FakeService, run: Command, spring: str) -> None:
     assert service.seen[-1].query["created_after"] == "2026-11-20T10:00:00+00:00"
 
 
+def test_list_jobs_of_a_batch_that_does_not_exist(service: FakeService, run: Command, spring: str) -> None:
+    result = run("list", "--batch", "summer")
+    assert (result.exit_code, "no batch summer" in result.stderr) == (1, True)
+    result = run("list", "--batch", "spring.1")
+    assert (result.exit_code, "that is a job" in result.stderr) == (1, True)
+
+
 def test_list_batches(service: FakeService, run: Command, spring: str) -> None:
     run("enqueue", "-", "--id", "b", "--label", "shop=7", input=ndjson([REQUEST | {"external_task_id": "x"}] * 1))
     service.end("spring.1")

@@ -153,6 +153,24 @@ def test_bash_completes_commands_and_options(service: FakeService, tmp_path: Pat
     assert service.seen == []
 
 
+def test_bash_completes_ids_of_batches(service: FakeService, client: Client, spring: str) -> None:
+    client.batch([REQUEST | {"external_task_id": "x"}], "summer")
+    script = f"""
+    PATH={COMMAND.parent}:$PATH
+    eval "$(boomerang completion bash)"
+    for words in "watch sp" "cancel s" "list --batch su"; do
+        COMPREPLY=() COMP_WORDS=(boomerang $words) COMP_CWORD=$(echo $words | wc -w)
+        _boomerang_completion boomerang && echo $(printf '%s\\n' "${{COMPREPLY[@]}}" | sort)
+    done
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("spring\nspring summer\nsummer\n", "")
+    # without a service there is nothing to complete, and no noise
+    env = os.environ | {"BOOMERANG_URL": "http://127.0.0.1:1"}
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.split(), done.stderr) == ([], "")
+
+
 def test_without_click_the_library_works_and_the_command_says_what_it_needs(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError(name='click')\n")
     env = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
