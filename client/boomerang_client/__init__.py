@@ -1,11 +1,5 @@
-"""Boomerang for other services: enqueue generation jobs over HTTP and get their results. Start at `Client`."""
+"""Enqueue generation jobs at a Boomerang service over HTTP, and get their results. Start with `Client`."""
 
-from boomerang_client.answers import BatchAccepted as BatchAccepted
-from boomerang_client.answers import BatchChanged as BatchChanged
-from boomerang_client.answers import Lane as Lane
-from boomerang_client.answers import Saved as Saved
-from boomerang_client.answers import Spend as Spend
-from boomerang_client.answers import SpendRow as SpendRow
 from boomerang_client.client import Client as Client
 from boomerang_client.errors import ApiError as ApiError
 from boomerang_client.errors import BoomerangError as BoomerangError
@@ -23,11 +17,20 @@ from boomerang_client.errors import Unauthorized as Unauthorized
 from boomerang_client.errors import UnexpectedAnswer as UnexpectedAnswer
 from boomerang_client.errors import UsageError as UsageError
 from boomerang_client.ids import new_id as new_id
-from boomerang_client.pictures import PicturesRefused as PicturesRefused
+from boomerang_client.image_uploads import ImagesRefused as ImagesRefused
 from boomerang_client.records import Batch as Batch
 from boomerang_client.records import Job as Job
 from boomerang_client.records import JobError as JobError
 from boomerang_client.records import Output as Output
 from boomerang_client.records import Status as Status
+from boomerang_client.responses import BatchAccepted as BatchAccepted
+from boomerang_client.responses import BatchChanged as BatchChanged
+from boomerang_client.responses import Lane as Lane
+from boomerang_client.responses import Saved as Saved
+from boomerang_client.responses import Spend as Spend
+from boomerang_client.responses import SpendRow as SpendRow
+
+#: The earlier name of ImagesRefused.
+PicturesRefused = ImagesRefused
 
 __version__ = "0.1.0"

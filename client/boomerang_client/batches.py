@@ -1,30 +1,39 @@
-"""The client's calls about batches."""
+"""The client's calls for batches."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import overload
 
-from boomerang_client.answers import BatchAccepted, BatchChanged
-from boomerang_client.connection import Query, id_of, label_params, moment, part, present, repeatable_as
+from boomerang_client.connection import (
+    Query,
+    attach_repeat_id,
+    id_of,
+    label_params,
+    path_segment,
+    query,
+    to_iso,
+    try_spellings,
+)
 from boomerang_client.errors import NotFound, StillRunning, UsageError
-from boomerang_client.following import PAUSE, Changes, Ended
-from boomerang_client.ids import new_id
+from boomerang_client.following import PAUSE, BatchChanges, EndedJobs
+from boomerang_client.ids import new_id, spellings
 from boomerang_client.jobs import PAGE, Jobs
-from boomerang_client.lines import Lines, opened
-from boomerang_client.meter import Meter
+from boomerang_client.ndjson import Lines, open_lines
+from boomerang_client.parsing import read_batch, read_changed, read_job, read_list
+from boomerang_client.progress_line import show_on_stderr
 from boomerang_client.records import Batch, Job, Status
-from boomerang_client.steady import PATIENCE, Steady
+from boomerang_client.responses import BatchAccepted, BatchChanged
+from boomerang_client.retrying import PATIENCE, PatientCaller
 from boomerang_client.uploading import Progress, Upload
-from boomerang_client.views import read_batch, read_changed, read_job, read_list
 
 OnWait = Callable[[Exception, float], None]
 
 
 class Batches(Jobs):
-    """Calls about batches."""
+    """Calls for batches."""
 
     @overload
     def batch(self, lines: str) -> Batch: ...
@@ -48,7 +57,7 @@ class Batches(Jobs):
     def batch(
         self,
         lines: Lines | str,
-        id: str | None = None,  # noqa: A002 -- the API's own word
+        id: str | None = None,  # noqa: A002 -- the API's name
         *,
         labels: Mapping[str, str] | None = None,
         priority: str | None = None,
@@ -61,18 +70,19 @@ class Batches(Jobs):
         progress: Progress | None = None,
         on_wait: OnWait | None = None,
     ) -> Batch:
-        """Enqueue many jobs: see `enqueue_batch`; the batch's `upload` tells what became of the lines.
+        """Enqueue many jobs and return their batch, or return the existing batch with this id (a text).
 
-        With an id, as text: the batch that is there already. Raises NotFound.
+        See `enqueue_batch` for the parameters. `Batch.upload` is the outcome of the upload. Raises NotFound for an id
+        without a batch.
         """
         if isinstance(lines, str):
-            return self._found(lines)
+            return self._get_batch(lines)
         upload = self.enqueue_batch(
             lines, id, labels=labels, priority=priority, weight=weight, max_cost=max_cost, on_error=on_error, key=key,
             folder=folder, patience=patience, progress=progress, on_wait=on_wait,
         )  # fmt: skip
-        with repeatable_as(upload.id):
-            batch = self._found(upload.id)
+        with attach_repeat_id(upload.id):
+            batch = self._get_batch(upload.id)
         batch.upload = upload
         return batch
 
@@ -92,26 +102,31 @@ class Batches(Jobs):
         progress: Progress | None = None,
         on_wait: OnWait | None = None,
     ) -> BatchAccepted:
-        """Enqueue many jobs: a Path or a binary file of NDJSON, or requests (mappings, or lines of JSON).
+        """Enqueue many jobs. `lines` is a Path or a binary file of NDJSON, or any iterable of requests.
 
-        They may be any number, and are read as they are sent, in parts that are kept until they are answered: so a
-        generator will do, and what breaks off is sent again. Without an `id` one is made here. Lines without
-        `external_task_id` become the jobs `<id>.<line number>`, so the same lines again under the same id change
-        nothing. Refused lines do not stop the others: look at `rejected` and `errors`; with `on_error="abort"` all are
-        taken in, or none (UsageError or Invalid, with the refused `lines`). `key`: an Idempotency-Key, any text, in the
-        place of an id. Both go out in one piece, out of a temporary file.
+        A request is a mapping or a line of JSON. Lines are read while they are sent, in parts that are kept until the
+        service has answered. A generator of any length works, and a part whose upload breaks is sent again.
 
-        Pictures may be a Path or bytes, as in `generate`; with `folder` also a file's name, relative to it. `max_cost`:
-        US dollars that all jobs of the batch may cost. `weight` (1 to 100) is its share against other batches.
+        Without an `id` the client generates one. A line without an `external_task_id` becomes the job
+        `<id>.<line number>`, so the same lines under the same id change nothing. `key` is an Idempotency-Key: any
+        text, instead of an id.
 
-        `patience`: seconds to wait where the service takes nothing in for the moment or, once it has taken something,
-        is away; `on_wait` is told the error and the seconds before each wait. `progress` is told what has been taken
-        in so far.
+        Refused lines do not stop the others: check `rejected` and `errors`. With `on_error="abort"` the service accepts
+        all lines or none; a refused line raises UsageError or Invalid, whose `lines` lists all refused ones. With `key`
+        or "abort" the lines are sent in one request, from a temporary file.
+
+        Images may be a Path or bytes, as in `generate`; with `folder` also the name of a file, relative to it.
+        `max_cost` is what all jobs of the batch together may cost, in US dollars. `weight` (1 to 100) is the batch's
+        share against other batches.
+
+        `patience` is the number of seconds to wait while the service accepts no work. After the first accepted part it
+        also applies while the service is unreachable. `on_wait` is called with the error and the number of seconds
+        before each wait, `progress` with the outcome so far.
         """
         if key is not None and (id is not None or not key.isprintable()):
-            raise UsageError("A key is printable text, and stands instead of an id.")
+            raise UsageError(f"The key {key!r} cannot be used. Pass printable text as `key`, and no `id` beside it.")
         batch = new_id() if id is None else id
-        options = present(
+        options = query(
             id=None if key is not None else batch,
             on_error=on_error,
             label=label_params(labels),
@@ -119,41 +134,48 @@ class Batches(Jobs):
             weight=weight,
             max_cost=None if max_cost is None else str(max_cost),
         )
-        steady = Steady(patience, self._clock, self._sleep, on_wait)
+        caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
         upload = Upload(
-            self._transport, steady, self._pictures.reference, batch, options,
+            self._transport, caller, self._images.reference, batch, options,
             folder=folder, clock=self._clock, progress=progress,
         )  # fmt: skip
-        with opened(lines) as numbered:
+        with open_lines(lines) as numbered:
             if key is not None:
-                return upload.whole(numbered, key)
-            with repeatable_as(batch):
-                return upload.whole(numbered, None) if on_error == "abort" else upload.in_parts(numbered)
+                return upload.send_at_once(numbered, key)
+            with attach_repeat_id(batch):
+                return upload.send_at_once(numbered) if on_error == "abort" else upload.send_in_parts(numbered)
 
     def batches(
         self,
         limit: int | None = None,
         *,
+        status: str | None = None,
         labels: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
     ) -> Iterator[Batch]:
-        """Batches, newest first, page by page as you iterate; at most `limit` in all."""
-        params = present(
-            label=label_params(labels), created_after=moment(created_after), created_before=moment(created_before)
+        """Yield batches, newest first, at most `limit`.
+
+        `status` is "running", "paused" or "done". The iterator requests one page at a time.
+        """
+        params = query(
+            status=status,
+            label=label_params(labels),
+            created_after=to_iso(created_after),
+            created_before=to_iso(created_before),
         )
-        return (read_batch(view, self) for view in self._listed("/v1/batches", "batches", params, limit))
+        return (read_batch(view, self) for view in self._list("/v1/batches", "batches", params, limit))
 
     def pause(self, batch: str | Batch) -> BatchChanged:
-        """Submit no more of the batch, from now on; what the provider has begun goes on. Raises NotFound."""
+        """Stop submitting jobs of the batch. Jobs that the provider has begun continue. Raises NotFound."""
         return self._change(batch, "pause")
 
     def resume(self, batch: str | Batch, max_cost: Decimal | str | None = None) -> BatchChanged:
-        """Let a paused batch go on; `max_cost` (US dollars) raises what it may cost in all. Raises NotFound."""
-        return self._change(batch, "resume", present(max_cost=None if max_cost is None else str(max_cost)))
+        """Continue a paused batch. `max_cost` (US dollars) is what the whole batch may cost. Raises NotFound."""
+        return self._change(batch, "resume", query(max_cost=None if max_cost is None else str(max_cost)))
 
     def cancel_batch(self, batch: str | Batch) -> BatchChanged:
-        """Give up on all unfinished jobs of the batch; what the provider has begun may still cost. Raises NotFound."""
+        """Cancel all unfinished jobs of the batch. Jobs that the provider has begun may still cost. Raises NotFound."""
         return self._change(batch, "cancel")
 
     def retry_batch(
@@ -164,52 +186,52 @@ class Batches(Jobs):
         *,
         dry_run: bool = False,
     ) -> BatchChanged:
-        """Try the failed jobs of the batch once more, or only those that failed with one of these error `codes`.
+        """Retry the failed jobs of the batch, or only those that failed with one of these error `codes`.
 
-        `statuses` names others than the failed ones: cancelled, expired. `dry_run` only counts. Raises NotFound;
-        Conflict while another change of the batch is under way. Not repeated by itself: after ServiceUnavailable look
-        at the batch first.
+        `statuses` selects other jobs than the failed ones: cancelled, expired. `dry_run` only counts them. The client
+        does not repeat this call by itself: after ServiceUnavailable check the batch first. Raises NotFound; Conflict
+        while another change of the batch is in progress.
         """
-        params = present(code=list(codes), status=[str(each) for each in statuses], dry_run="true" if dry_run else None)
+        params = query(code=list(codes), status=[str(each) for each in statuses], dry_run="true" if dry_run else None)
         return self._change(batch, "retry", params)
 
     def results(self, batch: str | Batch, statuses: Iterable[Status | str] = ()) -> Iterator[Job]:
-        """All jobs of the batch as they are now, in input order, or those in these `statuses`; streamed.
+        """Yield all jobs of the batch in their current state, in input order, or only those in these `statuses`.
 
-        (`Batch.results` gives them as they end.) Use it up, or close it (`contextlib.closing`) to free its connection.
-        Raises NotFound.
+        (`Batch.results` yields them as they end.) The answer is streamed: read it to its end, or close the iterator
+        (`contextlib.closing`) to free its connection. Raises NotFound.
         """
-        params = present(status=[str(each) for each in statuses])
-        for view in self._transport.lines(f"/v1/batches/{part(id_of(batch))}/results", params):
-            yield read_job(view, self)
+        return self._stream(batch, "results", query(status=[str(each) for each in statuses]))
 
     def failures(self, batch: str | Batch) -> Iterator[Job]:
-        """The failed jobs of the batch so far, in input order, streamed. Raises NotFound."""
-        for view in self._transport.lines(f"/v1/batches/{part(id_of(batch))}/errors"):
-            yield read_job(view, self)
+        """Yield the jobs of the batch that have failed so far, in input order. Streamed. Raises NotFound."""
+        return self._stream(batch, "errors", {})
 
     def wait(
         self,
         batch: str | Batch,
-        progress: Callable[[Batch], None] | bool = False,  # noqa: FBT001, FBT002 -- `progress=True` reads as it is meant
+        progress: Callable[[Batch], None] | bool = False,  # noqa: FBT001, FBT002 -- `progress=True` is clear
         timeout: float | None = None,
         every: float | None = None,
         *,
         patience: float = PATIENCE,
         on_wait: OnWait | None = None,
     ) -> Batch:
-        """The batch once all its jobs are final. `progress`: True shows it on stderr; or called at each change.
+        """Wait until all jobs of the batch have ended, and return it.
 
-        `every`: look every so many seconds instead of listening to the service's events. `patience`: seconds to wait
-        for a service that has gone away. Raises NotFound; StillRunning when `timeout` seconds are over first (the
-        batch goes on).
+        `progress=True` shows the progress on stderr; a function is called with the batch at each change. `every` polls
+        at this interval (seconds) instead of listening to the service's events. `patience` is the number of seconds to
+        wait for a service that has become unreachable. Raises NotFound; StillRunning when `timeout` seconds are over
+        first (the batch continues).
         """
-        show = Meter() if progress is True else progress or (lambda _: None)
-        for seen in self._changes(id_of(batch), timeout, every, Steady(patience, self._clock, self._sleep, on_wait)):
-            show(seen)
-            if seen.done:
-                return seen
-        raise AssertionError  # it ends when the batch is done, or raises
+        caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
+        shown = show_on_stderr() if progress is True else nullcontext(progress or (lambda _: None))
+        with shown as show, closing(iter(self._changes(id_of(batch), timeout, every, caller))) as changes:
+            for seen in changes:
+                show(seen)
+                if seen.done:
+                    return seen
+        raise AssertionError  # the loop ends with a batch that is done, or with an error
 
     def finished(
         self,
@@ -219,44 +241,59 @@ class Batches(Jobs):
         patience: float = PATIENCE,
         on_wait: OnWait | None = None,
     ) -> Iterator[Job]:
-        """The jobs of the batch as they end: see `Batch.results`. `patience` as in `wait`."""
+        """Yield each job of the batch once, when it has ended. See `Batch.results`; `patience` is as in `wait`."""
         id_ = id_of(batch)
-        steady = Steady(patience, self._clock, self._sleep, on_wait)
+        caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
         end = None if timeout is None else self._clock() + timeout
 
         def fetch(cursor: str | None) -> tuple[list[Job], str | None]:
-            params = present(batch=id_, limit=PAGE, cursor=cursor)
-            page = steady(lambda: self._transport.get("/v1/jobs", params))
-            following = page.get("cursor") if isinstance(page, Mapping) else None
-            return [read_job(view, self) for view in read_list(page, "jobs")], following
+            params = query(batch=id_, limit=PAGE, cursor=cursor)
+            page = caller(lambda: self._transport.get("/v1/jobs", params))
+            next_cursor = page.get("cursor") if isinstance(page, Mapping) else None
+            return [read_job(view, self) for view in read_list(page, "jobs")], next_cursor
 
-        ended = Ended(fetch)
-        searched_at = -1  # so many had ended
+        ended = EndedJobs(fetch)
+        searched_at = -1  # jobs that had ended at the last search
         while True:
             left = None if end is None else max(0.0, end - self._clock())
-            with closing(iter(self._changes(id_, left, None, steady))) as changes:
+            with closing(iter(self._changes(id_, left, None, caller))) as changes:
                 seen = next(each for each in changes if each.done or each.finished != searched_at)
-            searched_at = seen.finished
+            id_, searched_at = seen.id, seen.finished
             yield from ended.search(seen.finished, everywhere=seen.done)
             if seen.done:
                 return
             if end is not None and self._clock() >= end:
-                raise StillRunning(f"Batch {id_}: {ended.found} jobs ended in {timeout} s. It goes on: look later.")
+                raise StillRunning(f"Batch {id_}: {ended.found} jobs ended in {timeout} s. It continues: check later.")
             self._sleep(PAUSE)
 
-    def _found(self, id_: str) -> Batch:
+    def _get_batch(self, id_: str) -> Batch:
         try:
-            return read_batch(self._transport.get(f"/v1/batches/{part(id_)}"), self)
+            return read_batch(try_spellings(id_, lambda each: self._transport.get(f"/v1/batches/{each}")), self)
         except NotFound as error:
             if "/" in id_ or "\\" in id_ or id_.endswith((".jsonl", ".ndjson", ".json")):
-                raise UsageError(f"There is no batch {id_}; to send a file give it as a pathlib.Path.") from error
+                raise UsageError(
+                    f"There is no batch {id_}. To send a file, pass it as a pathlib.Path (or: boomerang enqueue FILE)."
+                ) from error
             raise
 
-    def _changes(self, id_: str, timeout: float | None, every: float | None, steady: Steady) -> Changes:
-        path = f"/v1/batches/{part(id_)}/events"
-        return Changes(
-            self._transport, path, lambda: self._found(id_), steady, self._clock, self._sleep, timeout, every
+    def _stream(self, batch: str | Batch, what: str, params: Query) -> Iterator[Job]:
+        first, *others = (f"/v1/batches/{path_segment(each)}/{what}" for each in spellings(id_of(batch)))
+        try:
+            for view in self._transport.lines(first, params):
+                yield read_job(view, self)
+        except NotFound:  # before the first line
+            if not others:
+                raise
+            for view in self._transport.lines(others[0], params):
+                yield read_job(view, self)
+
+    def _changes(self, id_: str, timeout: float | None, every: float | None, caller: PatientCaller) -> BatchChanges:
+        return BatchChanges(
+            self._transport, lambda: self._get_batch(id_), caller, self._clock, self._sleep, timeout, every
         )
 
     def _change(self, batch: str | Batch, action: str, params: Query | None = None) -> BatchChanged:
-        return read_changed(self._transport.post(f"/v1/batches/{part(id_of(batch))}/{action}", params=params))
+        post = self._transport.post
+        return read_changed(
+            try_spellings(id_of(batch), lambda each: post(f"/v1/batches/{each}/{action}", params=params))
+        )

@@ -1,7 +1,7 @@
-"""Boomerang as a Celery task, for services that share its broker. Nothing of the HTTP client is needed.
+"""Boomerang as a Celery task, for services that share its broker. Does not use the HTTP client.
 
-Needs Celery: `pip install './client[celery]'` in a checkout of Boomerang. What each of Celery's features means is in
-the service's page docs/celery.md. Ids are made here, so that a message may be sent again: one id is one job.
+Needs Celery: `pip install './client[celery]'` in a checkout of Boomerang. The service's page docs/celery.md explains
+what each feature of Celery means here. Ids are generated here, so that a message may be sent again: one id is one job.
 """
 
 import json
@@ -19,7 +19,7 @@ except ImportError as error:
     raise ImportError("boomerang_client.celery wants Celery: pip install 'celery>=5.4,<6'") from error
 
 TASK = "boomerang.generate"
-#: The service's BOOMERANG_GENERATE_QUEUE, by default.
+#: The default of the service's setting BOOMERANG_GENERATE_QUEUE.
 QUEUE = "celery"
 
 Priority: TypeAlias = Literal["high", "normal", "low"]
@@ -44,12 +44,13 @@ def generate(
     queue: str = QUEUE,
     **parameters: Any,
 ) -> AsyncResult:
-    """Enqueue a job; `.get()` of the result returns it as the API shows it, `.id` is its id.
+    """Enqueue a job. `.get()` of the result returns the job as the API does, `.id` is its id.
 
-    `parameters` are the model's own (`n`, `aspect_ratio`, …). `countdown` (s) or `eta`: not admitted before; `expires`
-    (s, or a time): revoked unless begun by then. Raises UsageError; what the service refuses comes out of `.get()`.
+    `parameters` are those of the model (`n`, `aspect_ratio`, …). The job is not admitted before `countdown` (seconds)
+    or `eta`. It is revoked if it has not begun by `expires` (seconds, or a time). Raises UsageError. A refusal of the
+    service is raised by `.get()`.
     """
-    one = signature(
+    job = signature(
         app,
         model=model,
         prompt=prompt,
@@ -61,7 +62,7 @@ def generate(
         **parameters,
     )
     options = {"countdown": countdown, "eta": eta, "expires": expires, "link": link, "link_error": link_error}
-    return one.apply_async(**{name: value for name, value in options.items() if value is not None})
+    return job.apply_async(**{name: value for name, value in options.items() if value is not None})
 
 
 def signature(
@@ -76,9 +77,9 @@ def signature(
     queue: str = QUEUE,
     **parameters: Any,
 ) -> Signature:
-    """The same, to be put into a chain, group or chord. It has its id from now on: sent twice, it is one job.
+    """Return the same job as a signature, for a chain, group or chord. Its id is fixed: sent twice, it is one job.
 
-    Give tasks of your own that follow it their queue: `paint.s().set(queue="shop")`. Raises UsageError.
+    Name the queue of your own tasks that follow it: `paint.s().set(queue="shop")`. Raises UsageError.
     """
     job_id = new_id() if external_task_id is None else external_task_id
     request = {
@@ -90,12 +91,12 @@ def signature(
         "expires_in": expires_in,
         **parameters,
     }
-    given = {name: value for name, value in request.items() if value is not None}
+    present = {name: value for name, value in request.items() if value is not None}
     try:
-        json.dumps(given, allow_nan=False)
+        json.dumps(present, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
-            f"The request cannot be written as JSON: {error}. Use text, numbers, lists and objects; an image of this "
-            "machine goes as base64 text, or is uploaded first (boomerang_client.Client)."
+            f"The request cannot be written as JSON: {error}. Use text, numbers, lists and objects. Pass a local "
+            "image as base64 text, or upload it first (boomerang_client.Client)."
         ) from error
-    return app.signature(TASK, kwargs=given, task_id=job_id, queue=queue, immutable=True)
+    return app.signature(TASK, kwargs=present, task_id=job_id, queue=queue, immutable=True)

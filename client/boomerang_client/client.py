@@ -1,11 +1,11 @@
-"""The client: one object per service and key."""
+"""The client: one object for each service and key."""
 
 from datetime import date
 
-from boomerang_client.answers import Lane, Spend
 from boomerang_client.batches import Batches
-from boomerang_client.connection import Connection, present
-from boomerang_client.views import read_lane, read_list, read_spend
+from boomerang_client.connection import Connection, query
+from boomerang_client.parsing import read_lane, read_list, read_spend
+from boomerang_client.responses import Lane, Spend
 
 
 class Client(Batches):
@@ -25,14 +25,15 @@ class Client(Batches):
         model: str | None = None,
         lane: str | None = None,
     ) -> Spend:
-        """What was spent, by "day", "key", "batch", "model" or "lane", from the day `start` to `end` (UTC).
+        """Return the spending by "day", "key", "batch", "model" or "lane".
 
-        `key`, `batch`, `model`, `lane`: only of these, by name. Left out, the service takes the last 30 days.
+        `start` and `end` are the first and the last day (UTC). Without them the service uses the last 30 days. `key`,
+        `batch`, `model` and `lane` restrict the report to one of each, by name.
         """
         days = {name: day.isoformat() for name, day in (("from", start), ("to", end)) if day is not None}
-        params = present(by=by, key=key, batch=batch, model=model, lane=lane, **days)
+        params = query(by=by, key=key, batch=batch, model=model, lane=lane, **days)
         return read_spend(self._transport.get("/v1/spend", params))
 
     def lanes(self) -> list[Lane]:
-        """The ways to the provider: what each holds, and whether and why nothing is being sent."""
+        """Return the provider accounts: how busy each is, and whether and why it sends nothing."""
         return [read_lane(view) for view in read_list(self._transport.get("/v1/lanes"), "lanes")]

@@ -1,31 +1,37 @@
-"""What all calls of a client share: the way to the service, the clock, and how arguments are written in a URL."""
+"""The base of all calls: settings, the transport, the clock, and how arguments are written in URLs."""
 
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from types import TracebackType
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from urllib.parse import quote
 
-from boomerang_client.errors import ServiceUnavailable, TooBusy, UnexpectedAnswer, UsageError
-from boomerang_client.pictures import Pictures
+from boomerang_client.errors import NotFound, ServiceUnavailable, TooBusy, UnexpectedAnswer, UsageError
+from boomerang_client.ids import spellings
+from boomerang_client.image_uploads import ImageUploader
 from boomerang_client.records import Batch
 from boomerang_client.transport import Transport
 
 Query: TypeAlias = dict[str, str | int | float | list[str]]
+Result = TypeVar("Result")
 
 
 class Connection:
-    """Boomerang over HTTP. Close it, or use it as a context manager.
+    """A client for one Boomerang service and one key, over HTTP.
 
-    `url` and `key` default to the environment's BOOMERANG_URL and BOOMERANG_KEY. `timeout`: seconds to connect and to
-    wait for (each part of) an answer. Calls cut off, or answered with 429, 502, 503 or 504, are repeated `retries`
-    times with full jitter of up to `backoff` × 2^k seconds, honouring a Retry-After of up to a minute.
+    Close it, or use it as a context manager. Threads may share it. For asyncio, call it in a thread:
+    `await asyncio.to_thread(client.enqueue, request)`.
 
-    Errors: see `boomerang_client.errors`; every method may raise ServiceUnavailable, UnexpectedAnswer and ApiError.
-    It may be shared by threads. For asyncio: `await asyncio.to_thread(client.enqueue, request)`.
+    `url` and `key` default to the environment variables BOOMERANG_URL and BOOMERANG_KEY. `timeout` is the number of
+    seconds to connect, and to wait for each part of an answer. A call that is cut off, or answered with 429, 502, 503
+    or 504, is repeated up to `retries` times. The pause before repeat k is random (full jitter), up to
+    `backoff` × 2^(k-1) seconds; a Retry-After of up to a minute is honoured.
+
+    Every method may raise ServiceUnavailable, UnexpectedAnswer and ApiError. `boomerang_client.errors` lists all
+    errors.
     """
 
     def __init__(
@@ -48,7 +54,7 @@ class Connection:
             backoff=backoff,
         )
         self._clock, self._sleep = clock, sleep
-        self._pictures = Pictures(self._transport, clock)
+        self._images = ImageUploader(self._transport, clock)
 
     def __repr__(self) -> str:
         return f"Client({self._transport.url!r})"
@@ -59,53 +65,65 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the service."""
         self._transport.close()
 
 
 @contextmanager
-def repeatable_as(id_: str) -> Iterator[None]:
-    """Names the id under which the work may have been taken in, where an error leaves that open."""
+def attach_repeat_id(id_: str) -> Iterator[None]:
+    """Add `repeat_id` to errors that leave it unknown whether the service accepted the work."""
     try:
         yield
     except (ServiceUnavailable, TooBusy, UnexpectedAnswer) as error:
-        # One of the tries may have been taken in although the last one was not.
+        # An earlier try may have been accepted although the last one failed.
         error.repeat_id = id_
         raise
 
 
-def part(id_: str) -> str:
-    """An id as a part of a path; raises UsageError."""
-    # "." and ".." would be resolved as folders on the way.
-    if id_ in {"", ".", ".."}:
-        raise UsageError(f"{id_!r} is not an id.")
+def try_spellings(id_: str, call: Callable[[str], Result]) -> Result:
+    """Call with the id as a segment of a path; again with the other case of a ULID, if nothing has the first.
+
+    A NotFound means that the call changed nothing, so the second one is safe. Raises UsageError for what is not an id.
+    """
+    first, *others = map(path_segment, spellings(id_))
+    try:
+        return call(first)
+    except NotFound:
+        if others:
+            with suppress(NotFound):
+                return call(others[0])
+        raise
+
+
+def path_segment(id_: str) -> str:
+    """Quote an id for use as one segment of a URL's path."""
     return quote(id_, safe="")
 
 
 def id_of(batch: "str | Batch") -> str:
-    """A batch's id."""
+    """Return a batch's id."""
     return batch.id if isinstance(batch, Batch) else batch
 
 
 def label_params(labels: Mapping[str, str] | None) -> list[str]:
-    """Labels as the query has them, `key=value` each."""
-    return [f"{key}={value}" for key, value in (labels or {}).items()]
+    """Write labels for a query: `name=value` each."""
+    return [f"{name}={value}" for name, value in (labels or {}).items()]
 
 
-def moment(value: datetime | None) -> str | None:
-    """ISO 8601; a time without a zone is this machine's."""
+def to_iso(value: datetime | None) -> str | None:
+    """Write a time in ISO 8601. A time without a time zone is in this machine's."""
     if value is None:
         return None
     return (value if value.tzinfo else value.astimezone()).isoformat()
 
 
-def present(**params: "str | int | float | list[str] | None") -> Query:
-    """The parameters that are given."""
+def query(**params: "str | int | float | list[str] | None") -> Query:
+    """Return the parameters that have a value."""
     return {name: value for name, value in params.items() if value is not None and value != []}
 
 
 def _setting(name: str, given: str | None, environ: Mapping[str, str]) -> str:
     value = given if given is not None else environ.get(name, "")
     if not value.strip():
-        raise UsageError(f"{name} is not set. Set it in the environment, or give it to the client.")
+        raise UsageError(f"{name} is not set. Set it in the environment, or pass it to the client.")
     return value

@@ -1,14 +1,14 @@
-"""What can go wrong. Every message says what to do.
+"""The errors of this package. Every message says what is wrong and what to do.
 
     BoomerangError
     ├── UsageError            (also ValueError)    the arguments or settings cannot work; nothing was sent
-    ├── StillRunning          (also TimeoutError)  waiting ended, the work goes on
+    ├── StillRunning          (also TimeoutError)  the time to wait is over; the work continues
     ├── NoOutput                                   the job ended without a result, so there is nothing to save
-    ├── NotSaved                                   a result could not be fetched or written
-    ├── UnexpectedAnswer                           what answered does not speak Boomerang's API
+    ├── NotSaved                                   a result could not be downloaded or written
+    ├── UnexpectedAnswer                           the answer does not follow Boomerang's API
     ├── ServiceUnavailable                         no answer: network, name, TLS, time-out
     │   └── ServerFault       (also ApiError)      5xx
-    └── ApiError                                   the service said no
+    └── ApiError                                   the service refused
         ├── Unauthorized                           401, 403
         ├── NotFound                               404
         ├── Conflict                               409
@@ -24,7 +24,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class LineError:
-    """A refused line of a batch: its number (from 1), field path → messages, the generation API's codes."""
+    """A refused line of a batch.
+
+    `line` counts from 1. `errors` maps field paths to messages. `codes` are the generation API's error codes.
+    """
 
     line: int
     errors: Mapping[str, tuple[str, ...]] = field(hash=False)
@@ -32,11 +35,11 @@ class LineError:
 
 
 class BoomerangError(Exception):
-    """Base of every error of this package.
+    """Base class of the errors of this package.
 
-    `repeat_id`: set where it is unknown whether the service took the work in. Repeat the call with this id (as
-    `external_task_id`, or as the batch's `id`): if the work was taken in, the repeat changes and buys nothing.
-    `lines`: the refused lines of a batch that is taken in whole or not at all.
+    `repeat_id` is set when it is unknown whether the service accepted the work. Repeat the call with this id, as
+    `external_task_id` or as the batch's `id`. If the service did accept it, the repeat changes nothing and costs
+    nothing. `lines` are the refused lines of an upload that is accepted completely or not at all.
     """
 
     repeat_id: str | None = None
@@ -46,7 +49,7 @@ class BoomerangError(Exception):
         message = super().__str__()
         if self.repeat_id is None:
             return message
-        return f"{message} It may have been taken in: repeat it with the id {self.repeat_id}, which buys nothing twice."
+        return f"{message} It may have been accepted: repeat it with the id {self.repeat_id}. Nothing is paid twice."
 
 
 class UsageError(BoomerangError, ValueError):
@@ -54,33 +57,34 @@ class UsageError(BoomerangError, ValueError):
 
 
 class StillRunning(BoomerangError, TimeoutError):
-    """Waiting ended before the work did; the work goes on. Wait again, or look later."""
+    """The time to wait is over, and the work continues. Wait again, or check later."""
 
 
 class NoOutput(BoomerangError):
-    """The job ended without a result: its status and error say why."""
+    """The job ended without a result. Its status and error say why."""
 
 
 class NotSaved(BoomerangError):
-    """A result could not be fetched from where it lies, or not be written."""
+    """A result could not be downloaded, or its file could not be written."""
 
 
 class UnexpectedAnswer(BoomerangError):
-    """What answered does not speak Boomerang's API: look at the URL first, then at the versions of both sides."""
+    """The answer does not follow Boomerang's API. Check the URL first, then the versions of client and service."""
 
 
 class ServiceUnavailable(BoomerangError):
-    """The service could not be reached, or broke off."""
+    """The service could not be reached, or the connection broke."""
 
 
 class ApiError(BoomerangError):
-    """The service refused, by `application/problem+json`.
+    """The service refused the request (`application/problem+json`).
 
-    `status`: HTTP status. `errors`: field path ("subject_image_list.0.subject_image") → messages. `codes`: the
-    generation API's own error codes for the mistake ("002016002"). `retry_after`: seconds, where the service said so.
+    `status` is the HTTP status. `errors` maps field paths ("subject_image_list.0.subject_image") to messages. `codes`
+    are the generation API's error codes for the mistake ("002016002"). `retry_after` is in seconds, None if the service
+    named no time.
     """
 
-    remedy = "Look at the service's log for the reason."
+    remedy = "The service's log has the reason."
 
     def __init__(
         self,
@@ -100,8 +104,8 @@ class ApiError(BoomerangError):
         self.retry_after = retry_after
         super().__init__(status, title, detail)
         fields = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in self.errors.items())
-        said = detail or title or "The service refused without a reason."
-        parts = [f"{said} (HTTP {status})", *([fields] if fields else []), *([] if detail else [self.remedy])]
+        reason = detail or title or "The service gave no reason."
+        parts = [f"{reason} (HTTP {status})", *([fields] if fields else []), *([] if detail else [self.remedy])]
         self.args = (" ".join(parts),)
 
 
@@ -112,33 +116,33 @@ class Unauthorized(ApiError):
 
 
 class NotFound(ApiError):
-    """There is no such job or batch (any more)."""
+    """No such job or batch exists, or it exists no longer."""
 
-    remedy = "Check the id; finished work is kept for a limited time."
+    remedy = "Check the id. Finished work is kept for a limited time."
 
 
 class Conflict(ApiError):
-    """The same id with another request, or a change that the job's state does not allow."""
+    """The id belongs to another request, or the job's state does not allow the change."""
 
-    remedy = "Use another id for another request, or look at the job's state first."
+    remedy = "Use another id for another request, or check the job's state first."
 
 
 class Invalid(ApiError):
-    """The request is not acceptable; `errors` names the fields and the remedies."""
+    """The request is invalid. `errors` names the fields and what to change."""
 
-    remedy = "Correct the request; sending it again unchanged cannot help."
+    remedy = "Correct the request. The same request would be refused again."
 
 
 class TooBusy(ApiError):
-    """The service takes in nothing more for the moment; what was accepted is safe."""
+    """The service accepts no more work at the moment. Accepted work is safe."""
 
-    remedy = "Send it again later; what was accepted is safe."
+    remedy = "Send it again later. Accepted work is safe."
 
 
 class ServerFault(ApiError, ServiceUnavailable):
     """The service answered that it cannot work at the moment (5xx)."""
 
-    remedy = "Send it again later; /readyz of the service names the dependency that is away."
+    remedy = "Send it again later. The service's /readyz names the dependency that is unavailable."
 
 
 BY_STATUS: Mapping[int, type[ApiError]] = {
@@ -155,7 +159,7 @@ BY_STATUS: Mapping[int, type[ApiError]] = {
 
 
 def api_error(status: int, problem: object, retry_after: float | None = None) -> ApiError:
-    """The error for an answer of this status; `problem` is its parsed body, whatever that is."""
+    """Return the error for an answer with this status. `problem` is the parsed body, of any type."""
     kind = BY_STATUS.get(status, ServerFault if status >= 500 else ApiError)  # noqa: PLR2004 -- the 5xx class
     body = problem if isinstance(problem, Mapping) else {}
     errors, codes = body.get("errors"), body.get("codes")
@@ -172,7 +176,7 @@ def api_error(status: int, problem: object, retry_after: float | None = None) ->
 
 
 def line_errors(errors: Iterable[object]) -> tuple[LineError, ...]:
-    """The refused lines of an upload, read tolerantly: what is no line is left out."""
+    """Parse the refused lines of an upload. Entries without a line number are left out."""
     found = [one for one in errors if isinstance(one, Mapping) and isinstance(one.get("line"), int)]
     return tuple(
         LineError(one["line"], field_errors(one.get("errors")), tuple(map(str, one.get("codes") or ())))
@@ -181,7 +185,7 @@ def line_errors(errors: Iterable[object]) -> tuple[LineError, ...]:
 
 
 def field_errors(errors: object) -> dict[str, tuple[str, ...]]:
-    """The `errors` map of a problem, read tolerantly: field path → messages."""
+    """Parse the `errors` of a problem: field path → messages. Anything but a mapping gives no errors."""
     if not isinstance(errors, Mapping):
         return {}
     return {

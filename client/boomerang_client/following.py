@@ -1,36 +1,37 @@
-"""Following a batch: how it changes, and its jobs as they end."""
+"""Follow a batch: its changes, and its jobs as they end."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TypeAlias
+from urllib.parse import quote
 
 from boomerang_client.errors import ServiceUnavailable, StillRunning, TooBusy
+from boomerang_client.parsing import read_batch
 from boomerang_client.records import Batch, Job, Status
-from boomerang_client.steady import Steady
+from boomerang_client.retrying import PatientCaller
 from boomerang_client.transport import Transport
-from boomerang_client.views import read_batch
 
-#: Seconds between two looks where events are not to be had, and between two searches for jobs that have ended.
+#: Seconds between two requests when no events are available, and between two searches for ended jobs.
 PAUSE = 1.0
-#: Seconds before a time-out from which on it only looks: a stream may be silent for this long.
-NEAR_THE_END = 20.0
+#: This many seconds before a time-out, polling replaces events: an event stream may be silent for this long.
+POLL_BEFORE_TIMEOUT = 20.0
 
-#: A page of a batch's jobs in input order, from a cursor on; and the cursor of the next.
-Fetch: TypeAlias = Callable[[str | None], tuple[list[Job], str | None]]
+#: Cursor → a page of a batch's jobs in input order, and the cursor of the next page.
+FetchPage: TypeAlias = Callable[[str | None], tuple[list[Job], str | None]]
 
 
 @dataclass
-class Changes:
-    """A batch as it is, and again at each change, until it is done. Events are a hint; each stream begins with a look.
+class BatchChanges:
+    """Yields a batch now and again at each change, until it is done.
 
-    `every`: look every so many seconds instead of listening. Raises StillRunning when `timeout` seconds are over.
+    It listens to the service's events, and requests the batch itself before each stream. `every` polls at this
+    interval (seconds) instead. Raises StillRunning when `timeout` seconds are over.
     """
 
     transport: Transport
-    path: str
-    look: Callable[[], Batch]
-    steady: Steady
+    get_batch: Callable[[], Batch]
+    caller: PatientCaller
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     timeout: float | None = None
@@ -40,43 +41,44 @@ class Changes:
         self._end = None if self.timeout is None else self.clock() + self.timeout
 
     def __iter__(self) -> Generator[Batch, None, None]:
-        with closing(self._looks()) as looks:
-            for batch in looks:
+        with closing(self._states()) as states:
+            for batch in states:
                 yield batch
                 if batch.done:
                     return
-                if self._left <= 0:
+                if self._seconds_left <= 0:
                     raise StillRunning(
                         f"Batch {batch.id}: {batch.finished} of {batch.accepted} jobs ended in {self.timeout} s. "
-                        "It goes on: wait again or look later."
+                        "It continues: wait again or check later."
                     )
 
     @property
-    def _left(self) -> float:
+    def _seconds_left(self) -> float:
         return float("inf") if self._end is None else self._end - self.clock()
 
-    def _looks(self) -> Generator[Batch, None, None]:
+    def _states(self) -> Generator[Batch, None, None]:
         while True:
-            yield self.steady(self.look)
-            if self.every is None and self._left > NEAR_THE_END:
-                yield from self._events()
-            self.sleep(max(0.0, min(self.every or PAUSE, self._left)))
+            batch = self.caller(self.get_batch)
+            yield batch
+            if self.every is None and self._seconds_left > POLL_BEFORE_TIMEOUT:
+                yield from self._events(batch.id)
+            self.sleep(max(0.0, min(self.every or PAUSE, self._seconds_left)))
 
-    def _events(self) -> Iterator[Batch]:
+    def _events(self, batch_id: str) -> Iterator[Batch]:
         try:
-            with closing(self.transport.events(self.path)) as events:
+            with closing(self.transport.events(f"/v1/batches/{quote(batch_id, safe='')}/events")) as events:
                 for data in events:
                     if data is not None:
                         yield read_batch(data)
-                    if self._left <= NEAR_THE_END:
+                    if self._seconds_left <= POLL_BEFORE_TIMEOUT:
                         return
         except (TooBusy, ServiceUnavailable):
-            return  # all seats are taken, or it broke off: the next look says how it is
+            return  # no stream is available, or it broke: the next request returns the batch
 
 
 @dataclass
 class _Page:
-    """Jobs `known` to be on it, and those of them `waiting` for their end. `next`: where the next page begins."""
+    """A page of jobs. `known`: the ids seen on it; `waiting`: those that have not ended; `next`: the next cursor."""
 
     cursor: str | None
     known: set[str] = field(default_factory=set)
@@ -85,36 +87,37 @@ class _Page:
 
 
 @dataclass
-class Ended:
-    """The jobs of a batch as they end, each once, found page by page; pages that are through are not read again.
+class EndedJobs:
+    """Finds the jobs of a batch as they end, each once, page by page.
 
-    Memory and reading go with what is under way: a page is forgotten once all its jobs have ended.
+    A page is forgotten and never read again once all its jobs have ended. So memory and requests grow with the number
+    of unfinished jobs, not with the size of the batch.
     """
 
-    fetch: Fetch
+    fetch: FetchPage
     found: int = 0
     _open: list[_Page] = field(default_factory=lambda: [_Page(None)])
 
     def search(self, finished: int, *, everywhere: bool) -> Iterator[Job]:
-        """Jobs that have ended since the last search, `finished` in all by the batch's own count.
+        """Yield the jobs that have ended since the last search. `finished` is the batch's own count of ended jobs.
 
-        Looks no further once so many were found; where jobs were tried again the count is no help, and the search ends
-        where nothing has begun. `everywhere`: on all pages, for the last search.
+        The search stops once it has found that many. After a retry the count may be too low; then the search stops at
+        the first page on which no job has begun. `everywhere` searches all pages, for the last search.
         """
-        tried_again = finished <= self.found
+        retried = finished <= self.found
         pages, self._open = self._open, []
         while pages:
-            if not (everywhere or tried_again) and self.found >= finished:
+            if not (everywhere or retried) and self.found >= finished:
                 break
             page = pages.pop(0)
-            jobs, page_next = self.fetch(page.cursor)
+            jobs, next_cursor = self.fetch(page.cursor)
             yield from self._new(page, jobs)
-            if page.next is None and page_next is not None:
-                page.next = page_next
-                pages.append(_Page(page_next))
+            if page.next is None and next_cursor is not None:
+                page.next = next_cursor
+                pages.append(_Page(next_cursor))
             if page.waiting or page.next is None:
                 self._open.append(page)
-            if tried_again and not everywhere and all(job.status is Status.QUEUED for job in jobs):
+            if retried and not everywhere and all(job.status is Status.QUEUED for job in jobs):
                 break
         self._open += pages
 
@@ -122,7 +125,7 @@ class Ended:
         for job in jobs:
             if job.id not in page.known:
                 if page.next is not None:
-                    continue  # of the page after it, moved up because ended jobs are forgotten after some days
+                    continue  # it belongs to the next page, and moved because the service deleted old jobs
                 page.known.add(job.id)
                 page.waiting.add(job.id)
             if job.status.final and job.id in page.waiting:

@@ -1,6 +1,6 @@
-"""What the service shows, as records. Unknown fields are kept in `raw`, so a newer service does no harm.
+"""Records for jobs and batches. `raw` keeps the whole answer, including fields of newer services.
 
-A Job and a Batch are as the service showed them last: `refresh` and `wait` bring them up to date, in place.
+A Job and a Batch hold the state that the service returned last. `refresh` and `wait` update them in place.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,31 +11,31 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from boomerang_client.answers import BatchAccepted, BatchChanged, Saved
 from boomerang_client.errors import UsageError
+from boomerang_client.responses import BatchAccepted, BatchChanged, Saved
 
 
 class Status(str, Enum):
-    """Where a job stands."""
+    """The state of a job."""
 
-    #: accepted and recorded; waits for a slot
+    #: accepted and stored; waits for a slot
     QUEUED = "queued"
-    #: a worker is about to send it, or is sending it
+    #: a worker is about to submit it, or is submitting it
     SUBMITTING = "submitting"
-    #: it is not known whether the provider has it; the service is finding out
+    #: it is unknown whether the provider has it; the service looks it up
     IN_DOUBT = "in_doubt"
-    #: the provider works on it
+    #: the provider is generating
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    #: given up at its deadline; may still become completed or failed when a late result arrives
+    #: given up at its deadline; a late result can still make it completed or failed
     EXPIRED = "expired"
-    #: a state that this version of the client does not know; `raw["status"]` names it
+    #: a state that this version of the client does not know; `raw["status"]` has its name
     UNKNOWN = "unknown"
 
     @classmethod
-    def _missing_(cls, value: object) -> "Status":  # noqa: ARG003 -- Enum calls it so
+    def _missing_(cls, value: object) -> "Status":  # noqa: ARG003 -- Enum's signature
         return cls.UNKNOWN
 
     def __str__(self) -> str:
@@ -43,16 +43,26 @@ class Status(str, Enum):
 
     @property
     def final(self) -> bool:
-        """Whether there is nothing left to wait for."""
+        """Whether the job has ended, so that there is nothing to wait for."""
         return self in FINAL
+
+    @property
+    def words(self) -> str:
+        """The state as people write it: "in progress"."""
+        return self.value.replace("_", " ")
 
 
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.EXPIRED})
+#: States in the order in which people read them: what was achieved, what went wrong, what is left.
+DISPLAY_ORDER = (
+    Status.COMPLETED, Status.FAILED, Status.EXPIRED, Status.CANCELLED, Status.IN_PROGRESS, Status.IN_DOUBT,
+    Status.SUBMITTING, Status.QUEUED, Status.UNKNOWN,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One generated image: `type` ("image") and the `url` where it lies for a limited time."""
+    """One generated image: its `type` ("image") and its `url`, which works for a limited time."""
 
     type: str
     url: str
@@ -67,7 +77,7 @@ class JobError:
 
 
 class JobService(Protocol):
-    """What a job needs of the client that brought it."""
+    """The calls that a job makes through its client."""
 
     def job(self, id: str) -> "Job": ...  # noqa: A002
     def wait_for_job(self, job: "Job", timeout: float | None) -> "Job": ...
@@ -75,7 +85,7 @@ class JobService(Protocol):
 
 
 class BatchService(Protocol):
-    """What a batch needs of the client that brought it."""
+    """The calls that a batch makes through its client."""
 
     def batch(self, lines: str, /) -> "Batch": ...
     def wait(self, batch: "Batch", progress: "Callable[[Batch], None] | bool", timeout: float | None) -> "Batch": ...
@@ -94,24 +104,25 @@ _Record = TypeVar("_Record", "Job", "Batch")
 _Service = TypeVar("_Service", JobService, BatchService)
 
 
-def _become(old: _Record, new: _Record) -> _Record:
+def _update(old: _Record, new: _Record) -> _Record:
     for one in fields(old):
         if one.name not in ("service", "upload"):
             setattr(old, one.name, getattr(new, one.name))
     return old
 
 
-def _served(service: _Service | None) -> _Service:
+def _required(service: _Service | None) -> _Service:
     if service is None:
-        raise UsageError("This record came from no client; get it from one to act on it.")
+        raise UsageError("This record has no client. Get it from a Client to act on it.")
     return service
 
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """One job as the service showed it last. `cost` in US dollars, times in UTC, `raw` the answer itself.
+    """One job in the state that the service returned last.
 
-    `expires_at`: when it is given up unpaid if it has not begun by then. `lane`: the provider account that it goes to.
+    `cost` is in US dollars, times are in UTC, `raw` is the whole answer. `expires_at` is the time at which the job ends
+    unpaid if it has not begun. `lane` is the provider account of the current attempt.
     """
 
     id: str
@@ -136,34 +147,37 @@ class Job:
     service: JobService | None = field(default=None, repr=False, compare=False)
 
     def refresh(self) -> "Job":
-        """Ask for the job as it is now. Raises what `Client.job` raises."""
-        return _become(self, _served(self.service).job(self.id))
+        """Update the job to its current state. Raises what `Client.job` raises."""
+        return _update(self, _required(self.service).job(self.id))
 
     def wait(self, timeout: float | None = None) -> "Job":
-        """The job once it is final, whatever its end; `timeout` in seconds, None waits as long as it takes.
+        """Wait until the job has ended, whatever its end, and return it.
 
-        Raises StillRunning when the time is over first (the job goes on), and what `Client.job` raises.
+        `timeout` is in seconds; None waits as long as necessary. Raises StillRunning when the time is over first (the
+        job continues), and what `Client.job` raises.
         """
         if self.status.final:
             return self
-        return _become(self, _served(self.service).wait_for_job(self, timeout))
+        return _update(self, _required(self.service).wait_for_job(self, timeout))
 
     def save(self, folder: Path | str = ".") -> list[Path]:
-        """The files of its images, `<id>-<number>.<kind>`; waits for its end first, and skips what is there.
+        """Save the job's images in a folder and return their files, `<id>-<number>.<kind>`.
 
-        Raises NoOutput where it ended without any; NotSaved where one cannot be fetched or written.
+        Waits until the job has ended. Files that exist are not downloaded again. Raises NoOutput when the job ended
+        without images, and NotSaved when one cannot be downloaded or written.
         """
-        return _served(self.service).save_job(self.wait(), folder)
+        return _required(self.service).save_job(self.wait(), folder)
 
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """A batch as the service showed it last: `accepted` jobs, `counts` per state, which add up to it.
+    """A batch in the state that the service returned last.
 
-    `errors`: how many failed by error code. `rate`: jobs that ended a second, over the last minute. `eta`: seconds
-    until all have, None where that is not known. `cost` so far, `expected_cost` at its end, and `max_cost` that it may
-    reach, in US dollars. `paused`, and the `reason` why it waits. `upload`: what became of its lines, where this came
-    from `Client.batch(lines)`.
+    `accepted` is the number of its jobs, and `counts` their number by state. `errors` counts failed jobs by error code.
+    `rate` is the number of jobs that ended per second in the last minute. `eta` is the number of seconds until all have
+    ended, None if unknown. `cost` is what it has cost so far, `expected_cost` what it will cost, and `max_cost` what it
+    may cost, in US dollars. `reason` says why a batch waits. `upload` is the outcome of the upload, for a batch that
+    came from `Client.batch(lines)`.
     """
 
     id: str
@@ -188,63 +202,69 @@ class Batch:
 
     @property
     def finished(self) -> int:
-        """Jobs that have ended, whatever their end."""
+        """The number of jobs that have ended, whatever their end."""
         return sum(number for status, number in self.counts.items() if status.final)
 
     @property
     def unsuccessful(self) -> int:
-        """Jobs that have ended without a result: failed, cancelled or expired."""
+        """The number of jobs that ended without a result. `counts` has failed, cancelled and expired ones apart."""
         return self.finished - self.counts.get(Status.COMPLETED, 0)
 
+    def by_state(self) -> list[tuple[Status, int]]:
+        """Return the states that have jobs, with their numbers: completed first, then the other ends, queued last."""
+        return [(status, self.counts[status]) for status in DISPLAY_ORDER if self.counts.get(status)]
+
     def refresh(self) -> "Batch":
-        """Ask for the batch as it is now. Raises what `Client.batch` raises."""
-        return _become(self, _served(self.service).batch(self.id))
+        """Update the batch to its current state. Raises what `Client.batch` raises."""
+        return _update(self, _required(self.service).batch(self.id))
 
-    def wait(self, progress: "Callable[[Batch], None] | bool" = False, timeout: float | None = None) -> "Batch":  # noqa: FBT002 -- `progress=True` reads as it is meant
-        """The batch once all its jobs have ended. `progress`: True shows it on stderr; or called at each change.
+    def wait(self, progress: "Callable[[Batch], None] | bool" = False, timeout: float | None = None) -> "Batch":  # noqa: FBT002 -- `progress=True` is clear
+        """Wait until all jobs of the batch have ended, and return it.
 
-        Raises StillRunning when `timeout` seconds are over first (the batch goes on).
+        `progress=True` shows the progress on stderr; a function is called with the batch at each change. Raises
+        StillRunning when `timeout` seconds are over first (the batch continues).
         """
-        return _become(self, _served(self.service).wait(self, progress, timeout))
+        return _update(self, _required(self.service).wait(self, progress, timeout))
 
     def results(self, timeout: float | None = None) -> Iterator[Job]:
-        """Its jobs as they end, whatever their end, each once; those that have ended already come first.
+        """Yield each job of the batch once, when it has ended, whatever its end.
 
-        Leave it when you like; asked for again it begins anew. Raises StillRunning when `timeout` seconds are over
-        first.
+        Jobs that have ended already come first. You may leave the iterator early; the next call starts from the
+        beginning. Raises StillRunning when `timeout` seconds are over first.
         """
-        return _served(self.service).finished(self, timeout)
+        return _required(self.service).finished(self, timeout)
 
     def failures(self) -> Iterator[Job]:
-        """Its failed jobs so far, in input order; `Job.error` says why."""
-        return _served(self.service).failures(self)
+        """Yield the jobs that have failed so far, in input order. `Job.error` says why."""
+        return _required(self.service).failures(self)
 
     def save(self, folder: Path | str = ".", progress: Callable[[Saved], None] | None = None) -> list[Saved]:
-        """Fetch the images of its jobs as these end, several at once; skips what is there, so it may be repeated.
+        """Download the images of the jobs as they end, several at once.
 
-        Goes on when one fails: look for `error` in what comes back. `progress` is called with each.
+        Files that exist are not downloaded again, so you may repeat the call. An image that cannot be downloaded does
+        not stop the others: check `error` of each Saved. `progress` is called with each Saved.
         """
         saved = []
-        for one in _served(self.service).save(self.results(), folder):
+        for one in _required(self.service).save(self.results(), folder):
             saved.append(one)
             if progress is not None:
                 progress(one)
         return saved
 
     def pause(self) -> BatchChanged:
-        """Submit no more of it, from now on; what the provider has begun goes on."""
-        return _served(self.service).pause(self)
+        """Stop submitting jobs of the batch. Jobs that the provider has begun continue."""
+        return _required(self.service).pause(self)
 
     def resume(self, max_cost: Decimal | str | None = None) -> BatchChanged:
-        """Let it go on; `max_cost` (US dollars) raises what it may cost in all."""
-        return _served(self.service).resume(self, max_cost)
+        """Continue a paused batch. `max_cost` (US dollars) is what the whole batch may cost."""
+        return _required(self.service).resume(self, max_cost)
 
     def cancel(self) -> BatchChanged:
-        """Give up on all its unfinished jobs; what the provider has begun may still cost."""
-        return _served(self.service).cancel_batch(self)
+        """Cancel all unfinished jobs of the batch. Jobs that the provider has begun may still cost money."""
+        return _required(self.service).cancel_batch(self)
 
     def retry(
         self, codes: Iterable[str] = (), statuses: Iterable[Status | str] = (), *, dry_run: bool = False
     ) -> BatchChanged:
-        """Try its failed jobs again; see `Client.retry_batch`."""
-        return _served(self.service).retry_batch(self, codes, statuses, dry_run=dry_run)
+        """Retry the failed jobs of the batch. See `Client.retry_batch`."""
+        return _required(self.service).retry_batch(self, codes, statuses, dry_run=dry_run)

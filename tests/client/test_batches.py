@@ -1,251 +1,25 @@
-"""Batches: streamed uploads, what can be sent again, results, waiting."""
+"""Batches: results, waiting, and changes to all their jobs."""
 
-import gzip
-import io
 import json
-from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from boomerang_client import (
     Client,
-    Invalid,
     NotFound,
     ServiceUnavailable,
     Status,
     StillRunning,
-    TooBusy,
-    UsageError,
-    uploading,
 )
+from tests.support.fake_boomerang import FakeService, Fault
 
 LINES = [{"model": "kirin_image_omni", "prompt": f"Boat {number} – grün"} for number in range(5)]
 NDJSON = "".join(json.dumps(line) + "\n" for line in LINES).encode()
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    file = tmp_path / "jobs.jsonl"
-    file.write_bytes(NDJSON)
-    return file
-
-
-def sources(path: Path) -> dict[str, Callable[[], Any]]:
-    return {
-        "path": lambda: path,
-        "file": lambda: io.BytesIO(NDJSON),
-        "list": lambda: LINES,
-        "list-of-bytes": lambda: NDJSON.splitlines(keepends=True),
-        "generator": lambda: (line for line in LINES),
-    }
-
-
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploading, "PART_LINES", 2)
-
-
-def sent(service: Any) -> list[list[dict[str, Any]]]:
-    """The lines of each upload."""
-    bodies = [gzip.decompress(one.body) for one in service.seen if (one.method, one.path) == ("POST", "/v1/batches")]
-    return [[json.loads(line) for line in body.splitlines()] for body in bodies]
-
-
-SOURCES = ["path", "file", "list", "list-of-bytes", "generator"]
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_every_source_arrives_whole(client: Client, service: Any, path: Path, source: str) -> None:
-    told = []
-    accepted = client.enqueue_batch(sources(path)[source](), progress=told.append)
-    assert (accepted.accepted, accepted.known, accepted.rejected) == (5, 0, 0)
-    ids = [f"{accepted.id}.{number}" for number in range(1, 6)]
-    assert sent(service) == [[line | {"external_task_id": id_} for line, id_ in zip(LINES, ids, strict=True)]]
-    assert told == [accepted]
-    assert service.seen[0].headers["content-type"] == "application/x-ndjson"
-    assert service.batches == {accepted.id: ids}
-
-
-@pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("after", [False, True], ids=["cut", "answer-lost"])
-@pytest.mark.usefixtures("small_parts")
-def test_what_breaks_off_is_sent_again_whatever_the_source(
-    client: Client, service: Any, fault_type: Any, path: Path, *, source: str, after: bool
-) -> None:
-    service.faults.append(fault_type(after=after))
-    accepted = client.enqueue_batch(sources(path)[source]())
-    assert (accepted.accepted, accepted.known) == ((3, 2) if after else (5, 0))
-    assert [len(part) for part in sent(service)] == [2, 2, 2, 1]
-    assert service.seen[0].body == service.seen[1].body
-    assert service.batches == {accepted.id: [f"{accepted.id}.{number}" for number in range(1, 6)]}
-
-
-def test_ids_of_ones_own_and_what_is_no_request_are_sent_as_they_are(client: Client, service: Any) -> None:
-    lines = [b'{"model": "m", "external_task_id": "own"}\r\n', b"\n", b"not JSON\n", b'{"model": "m"}', b"{}"]
-    accepted = client.enqueue_batch(lines, id="b")
-    body = gzip.decompress(service.seen[0].body).split(b"\n")
-    assert body[:2] == [b'{"model": "m", "external_task_id": "own"}', b"not JSON"]
-    assert body[2:] == [b'{"model": "m","external_task_id":"b.4"}', b'{"external_task_id":"b.5"}']
-    assert service.batches["b"] == ["own", "b.4"]
-    assert [error.line for error in accepted.errors] == [3, 5]
-
-
-def test_an_outage_in_the_middle_of_an_upload_is_sat_out(
-    client: Client, service: Any, fault_type: Any, small_parts: None, pauses: list[float]
-) -> None:
-    # Given a service that goes away for longer than a call is repeated, once it has taken something in
-    service.on_request = lambda: service.faults.extend([fault_type(status=503)] * 10 if len(service.seen) == 2 else [])
-    told = []
-    accepted = client.enqueue_batch((line for line in LINES), on_wait=lambda error, _: told.append(type(error)))
-    assert accepted.accepted == 5
-    assert len(told) == 2
-    assert pauses == [1, 2]
-
-
-def test_where_there_is_no_room_the_upload_waits_as_it_is_told(
-    client: Client, service: Any, small_parts: None, pauses: list[float]
-) -> None:
-    service.room = 3
-    told = []
-
-    def ended(error: Exception, seconds: float) -> None:
-        told.append((str(error), seconds))
-        service.room = 5 if len(told) == 2 else 3
-
-    accepted = client.enqueue_batch((line for line in LINES), on_wait=ended)
-    assert accepted.accepted + accepted.known == 5
-    assert told == [("There is no room. Send the same again later. (HTTP 429)", 30)] * 2
-    assert pauses == [30, 30]
-
-
-def test_patience_ends_and_the_error_names_the_id(client: Client, service: Any, fault_type: Any) -> None:
-    service.room = 0
-    with pytest.raises(TooBusy) as caught:
-        client.enqueue_batch(LINES, patience=100)
-    assert service.seen[-1].query == {"id": caught.value.repeat_id}
-    # A service that was never reached is not waited for: its address may be wrong.
-    service.faults.extend([fault_type()] * 5)
-    with pytest.raises(ServiceUnavailable):
-        client.enqueue_batch(LINES)
-
-
-def test_lines_are_read_while_they_are_sent(client: Client, service: Any, small_parts: None) -> None:
-    read = []
-
-    def lines() -> Iterator[dict[str, str]]:
-        for number in range(50):
-            read.append(number)
-            yield LINES[0]
-
-    seen_at = []
-    client.enqueue_batch(lines(), progress=lambda accepted: seen_at.append((accepted.accepted, len(read))))
-    assert seen_at == [(number, number) for number in range(2, 51, 2)]
-    assert len(service.jobs) == 50
-
-
-def test_lines_that_come_slowly_do_not_wait_for_a_part_to_be_full(client: Client, service: Any) -> None:
-    def lines() -> Iterator[dict[str, str]]:
-        for _ in range(3):
-            client._sleep(10)  # the clock goes on by this
-            yield LINES[0]
-
-    client.enqueue_batch(lines())
-    assert [len(part) for part in sent(service)] == [1, 1, 1]
-
-
-@pytest.mark.parametrize("lines", [[], [b"\n", b"  \n"]], ids=["nothing", "blank"])
-def test_a_batch_of_nothing_is_one(client: Client, service: Any, lines: list[bytes]) -> None:
-    assert client.enqueue_batch(lines, id="b").accepted == 0
-    assert service.batches == {"b": []}
-
-
-def test_another_upload_under_the_same_id_is_a_conflict(client: Client, service: Any) -> None:
-    client.enqueue_batch(LINES, id="spring")
-    with pytest.raises(Invalid, match="Line 2 is another request than before under the batch id spring"):
-        client.enqueue_batch([LINES[0], LINES[0]], id="spring")
-    assert client.enqueue_batch([*LINES, LINES[0]], id="spring").accepted == 1  # more lines are no contradiction
-
-
-@pytest.mark.usefixtures("small_parts")
-def test_a_batch_has_options_which_its_first_part_names(client: Client, service: Any) -> None:
-    batch = client.batch(
-        LINES, "b", labels={"shop": "7", "a": "x=y"}, priority="high", weight=5, max_cost="12.50", on_error="skip"
-    )
-    assert service.seen[0].raw_query == (
-        "id=b&on_error=skip&label=shop%3D7&label=a%3Dx%3Dy&priority=high&weight=5&max_cost=12.50"
-    )
-    assert [one.raw_query for one in service.seen[1:3]] == ["id=b", "id=b"]
-    assert (batch.labels, batch.priority, batch.weight) == ({"shop": "7", "a": "x=y"}, "high", 5)
-    assert (str(batch.max_cost), str(batch.expected_cost)) == ("12.50", "2.00")
-
-
-def test_all_lines_or_none(client: Client, service: Any, fault_type: Any) -> None:
-    with pytest.raises(Invalid, match="Nothing was enqueued") as caught:
-        client.enqueue_batch([LINES[0], {"n": 0}], id="b", on_error="abort")
-    assert [(error.line, error.codes) for error in caught.value.lines] == [(2, ("002016003",))]
-    assert service.jobs == {}
-    # Out of a file, and so repeated in one piece
-    service.faults.append(fault_type(after=True))
-    accepted = client.enqueue_batch((line for line in LINES), id="b", on_error="abort")
-    assert (accepted.accepted, accepted.known) == (0, 5)
-    assert service.seen[-1].body == service.seen[-2].body
-    assert "external_task_id" not in sent(service)[-1][0]
-
-
-def test_an_idempotency_key_is_any_text(client: Client, service: Any) -> None:
-    batch = client.batch(LINES, key="Frühling, Teil 1")
-    assert batch.id == "key-Frühling, Teil 1".encode().decode("latin-1")
-    assert service.seen[0].query == {}
-    for options in ({"key": "a", "id": "b"}, {"key": "a\nb"}):
-        with pytest.raises(UsageError, match="instead of an id"):
-            client.batch(LINES, **options)
-
-
-def test_repeating_an_upload_under_its_id_changes_nothing(client: Client, service: Any, path: Path) -> None:
-    first = client.enqueue_batch(path, id="spring")
-    again = client.enqueue_batch(path, id="spring")
-    assert (first.id, first.accepted, again.accepted, again.known) == ("spring", 5, 0, 5)
-
-
-def test_rejected_lines_come_with_number_fields_and_codes(client: Client, service: Any) -> None:
-    accepted = client.enqueue_batch([LINES[0], {"n": 0}, LINES[1]])
-    assert (accepted.accepted, accepted.rejected) == (2, 1)
-    [error] = accepted.errors
-    assert (error.line, error.codes) == (2, ("002016003",))
-    assert error.errors["n"] == ("Must be between 1 and 9.",)
-
-
-@pytest.mark.parametrize(
-    ("lines", "says"),
-    [
-        pytest.param([LINES[0], {"a": object()}], "Line 2 cannot be written as JSON", id="object"),
-        pytest.param(["{}"], "Line 1 is str", id="text"),
-        pytest.param(io.StringIO("{}"), "binary mode", id="text-file"),
-    ],
-)
-def test_lines_that_cannot_be_sent(client: Client, service: Any, lines: Any, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
-        client.enqueue_batch(lines)
-    assert service.seen == []
-
-
-def test_a_file_is_a_path_and_an_id_is_a_text(client: Client, service: Any, path: Path) -> None:
-    with pytest.raises(UsageError, match=r"No such file"):
-        client.batch(path.with_name("away"))
-    with pytest.raises(UsageError, match=r"give it as a pathlib\.Path"):
-        client.batch("jobs.jsonl")
-
-
-def test_a_batch_as_a_whole_may_be_refused(client: Client, service: Any, fault_type: Any) -> None:
-    service.faults.append(fault_type(status=413, body=b'{"detail": "Send at most 10 GB."}'))
-    with pytest.raises(Invalid, match="at most 10 GB"):
-        client.enqueue_batch(LINES)
-
-
-def test_results_stream_in_input_order(client: Client, service: Any) -> None:
+def test_results_stream_in_input_order(client: Client, service: FakeService) -> None:
     batch = client.enqueue_batch(LINES)
     service.end(f"{batch.id}.2")
     jobs = list(client.results(batch.id))
@@ -253,13 +27,13 @@ def test_results_stream_in_input_order(client: Client, service: Any) -> None:
     assert [job.status for job in jobs].count(Status.COMPLETED) == 1
 
 
-def test_results_may_be_left_early(client: Client, service: Any) -> None:
+def test_results_may_be_left_early(client: Client, service: FakeService) -> None:
     batch = client.batch(client.enqueue_batch(LINES).id)
     with closing(client.results(batch)) as jobs:
         assert next(jobs).id == f"{batch.id}.1"
 
 
-def test_results_that_break_off_say_so(client: Client, service: Any) -> None:
+def test_results_that_break_off_say_so(client: Client, service: FakeService) -> None:
     batch = client.enqueue_batch(LINES)
     service.results_cut_after = 3
     jobs = client.results(batch.id)
@@ -268,7 +42,9 @@ def test_results_that_break_off_say_so(client: Client, service: Any) -> None:
         next(jobs)
 
 
-def test_waiting_shows_each_look_until_the_batch_is_done(client: Client, service: Any, pauses: list[float]) -> None:
+def test_waiting_shows_each_look_until_the_batch_is_done(
+    client: Client, service: FakeService, pauses: list[float]
+) -> None:
     service.per_look = 2
     looks = []
     batch = client.wait(client.enqueue_batch(LINES).id, progress=looks.append, every=7)
@@ -279,7 +55,7 @@ def test_waiting_shows_each_look_until_the_batch_is_done(client: Client, service
     assert (batch.counts[Status.COMPLETED], batch.unsuccessful, str(batch.cost)) == (5, 0, "1.23")
 
 
-def test_waiting_for_a_batch_ends_with_the_timeout(client: Client, service: Any) -> None:
+def test_waiting_for_a_batch_ends_with_the_timeout(client: Client, service: FakeService) -> None:
     service.per_look = 0
     batch = client.batch(client.enqueue_batch(LINES).id)
     with pytest.raises(StillRunning, match="0 of 5 jobs ended in 10 s"):
@@ -288,14 +64,14 @@ def test_waiting_for_a_batch_ends_with_the_timeout(client: Client, service: Any)
         client.wait("summer")
 
 
-def failing(client: Client, service: Any) -> str:
+def failing(client: Client, service: FakeService) -> str:
     """A batch of three, of which one failed."""
     batch = client.enqueue_batch([LINES[0], LINES[1] | {"prompt": "please fail"}, LINES[2]])
     service.end(f"{batch.id}.2")
     return batch.id
 
 
-def test_a_batch_is_changed_as_a_whole(client: Client, service: Any) -> None:
+def test_a_batch_is_changed_as_a_whole(client: Client, service: FakeService) -> None:
     id_ = failing(client, service)
     paused = client.pause(id_)
     assert (paused.id, paused.action, paused.affected, paused.pending) == (id_, "pause", 2, 0)
@@ -319,7 +95,7 @@ def test_a_batch_is_changed_as_a_whole(client: Client, service: Any) -> None:
     ],
 )
 def test_the_failed_ones_are_tried_again(
-    client: Client, service: Any, options: dict[str, Any], affected: int, query: str
+    client: Client, service: FakeService, options: dict[str, Any], affected: int, query: str
 ) -> None:
     id_ = failing(client, service)
     assert client.retry_batch(id_, **options).affected == affected
@@ -329,22 +105,22 @@ def test_the_failed_ones_are_tried_again(
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel_batch"])
-def test_a_change_whose_answer_is_lost_is_repeated(client: Client, service: Any, fault_type: Any, verb: str) -> None:
+def test_a_change_whose_answer_is_lost_is_repeated(client: Client, service: FakeService, verb: str) -> None:
     id_ = failing(client, service)
-    service.faults.append(fault_type(after=True))
+    service.faults.append(Fault(after=True))
     getattr(client, verb)(id_)
     assert len(service.seen) == 3
 
 
-def test_a_retry_of_a_batch_is_never_repeated(client: Client, service: Any, fault_type: Any) -> None:
+def test_a_retry_of_a_batch_is_never_repeated(client: Client, service: FakeService) -> None:
     id_ = failing(client, service)
-    service.faults.append(fault_type(after=True))
+    service.faults.append(Fault(after=True))
     with pytest.raises(ServiceUnavailable):
         client.retry_batch(id_, codes=["002016095"])
     assert len(service.seen) == 2
 
 
-def test_a_batch_that_is_not_there_is_not_changed(client: Client, service: Any) -> None:
+def test_a_batch_that_is_not_there_is_not_changed(client: Client, service: FakeService) -> None:
     for verb in (client.pause, client.resume, client.cancel_batch, client.retry_batch):
         with pytest.raises(NotFound, match="no batch summer"):
             verb("summer")

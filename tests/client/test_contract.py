@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from boomerang_client import Batch, Client, Job, Lane, Status
-from boomerang_client.answers import BatchAccepted, BatchChanged
 from boomerang_client.batches import Batches
-from boomerang_client.cli import table
-from boomerang_client.cli.sources import MEMBERS
+from boomerang_client.cli import formats
+from boomerang_client.cli.inputs import MEMBERS
+from boomerang_client.image_uploads import IMAGE_LISTS, IMAGE_MEMBERS
 from boomerang_client.jobs import LONG_POLL_MAX, PAGE
-from boomerang_client.pictures import LISTS, SINGLE
+from boomerang_client.responses import BatchAccepted, BatchChanged
+from tests.support.fake_boomerang import FakeService
 from webhook import batch_results
 
 #: Where a record has another name for a member of a view.
@@ -39,7 +40,7 @@ def test_a_lane_is_read_by_members_that_it_has(openapi: dict[str, Any]) -> None:
     assert known - members(openapi, "LaneView") == set()
 
 
-def test_the_fakes_views_are_the_services(openapi: dict[str, Any], client: Client, service: Any) -> None:
+def test_the_fakes_views_are_the_services(openapi: dict[str, Any], client: Client, service: FakeService) -> None:
     batch = client.batch([{"model": "m"}], "b")
     job = client.job("b.1")
     for view, shown in (("JobView", job.raw), ("BatchView", batch.raw), ("BatchAccepted", batch.upload.view)):
@@ -65,11 +66,11 @@ def test_members_of_requests(openapi: dict[str, Any]) -> None:
     requests = [openapi["components"]["schemas"][name] for name in ("KirinImageOmni", "KirinV21Reference2Image")]
     known = set().union(*(each["properties"] for each in requests)) | {"priority", "expires_in"}
     assert set(MEMBERS) <= known
-    assert {*LISTS, *SINGLE} <= known
+    assert {*IMAGE_LISTS, *IMAGE_MEMBERS} <= known
     parameters = set(Batches.generate.__annotations__) - {"return", "more"}
     assert known - parameters == {"watermark_info", "callback_url"}  # rare: by **more
     assert parameters - known == set()
 
 
 def test_tables_have_the_services_columns() -> None:
-    assert table.COLUMNS == batch_results.COLUMNS
+    assert formats.COLUMNS == batch_results.COLUMNS

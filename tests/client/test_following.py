@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 
 from boomerang_client import Client, Job, ServiceUnavailable, Status, StillRunning
-from boomerang_client.following import Changes, Ended
-from boomerang_client.steady import Steady
+from boomerang_client.following import BatchChanges, EndedJobs
+from boomerang_client.retrying import PatientCaller
+from tests.support.fake_boomerang import FakeService, Fault
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
 
 
-def paths(service: Any) -> list[str]:
+def paths(service: FakeService) -> list[str]:
     return [one.path.rpartition("/")[2] for one in service.seen if one.method == "GET"]
 
 
-def test_events_bring_the_changes(client: Client, service: Any, pauses: list[float]) -> None:
+def test_events_bring_the_changes(client: Client, service: FakeService, pauses: list[float]) -> None:
     service.per_look = 1
     batch = client.batch([REQUEST] * 4, "b")
     looks = []
@@ -37,17 +38,17 @@ def test_events_bring_the_changes(client: Client, service: Any, pauses: list[flo
     ],
 )
 def test_where_events_are_not_to_be_had_it_looks(
-    client: Client, service: Any, fault_type: Any, pauses: list[float], fault: dict[str, Any]
+    client: Client, service: FakeService, pauses: list[float], fault: dict[str, Any]
 ) -> None:
     service.per_look = 1
     batch = client.batch([REQUEST] * 4, "b")
-    service.on_request = lambda: paths(service)[-1] == "events" and service.faults.append(fault_type(**fault))
+    service.on_request = lambda: paths(service)[-1] == "events" and service.faults.append(Fault(**fault))
     batch.wait()
     assert paths(service) == ["b", "b", "events", "b", "events", "b"]
     assert pauses == [1, 1]
 
 
-def test_events_that_break_off_are_asked_for_again(client: Client, service: Any) -> None:
+def test_events_that_break_off_are_asked_for_again(client: Client, service: FakeService) -> None:
     service.per_look = 1
     batch = client.batch([REQUEST] * 6, "b")
     service.events_cut_after = 1
@@ -56,20 +57,20 @@ def test_events_that_break_off_are_asked_for_again(client: Client, service: Any)
 
 
 def test_a_service_that_goes_away_meanwhile_is_waited_for(
-    client: Client, service: Any, fault_type: Any, pauses: list[float]
+    client: Client, service: FakeService, pauses: list[float]
 ) -> None:
     service.per_look = 1
     batch = client.batch([REQUEST] * 6, "b")
     service.events_cut_after = 1
-    service.on_request = lambda: service.faults.extend([fault_type()] * 12 if len(service.seen) == 5 else [])
+    service.on_request = lambda: service.faults.extend([Fault()] * 12 if len(service.seen) == 5 else [])
     batch.wait()
     assert pauses == [1, 1, 2, 1]  # after the events that broke off, and for the service in between
-    service.on_request = lambda: service.faults.append(fault_type())
+    service.on_request = lambda: service.faults.append(Fault())
     with pytest.raises(ServiceUnavailable):  # one that is away from the beginning is not
         client.wait("b")
 
 
-def test_waiting_ends_with_the_timeout_also_where_no_event_comes(client: Client, service: Any) -> None:
+def test_waiting_ends_with_the_timeout_also_where_no_event_comes(client: Client, service: FakeService) -> None:
     service.per_look = 0
     batch = client.batch([REQUEST], "b")
     service.events_cut_after = 0
@@ -79,7 +80,7 @@ def test_waiting_ends_with_the_timeout_also_where_no_event_comes(client: Client,
         list(batch.results(timeout=5))
 
 
-def test_signs_of_life_do_not_hide_the_timeout(client: Client, service: Any) -> None:
+def test_signs_of_life_do_not_hide_the_timeout(client: Client, service: FakeService) -> None:
     service.per_look = 0
     batch = client.batch([REQUEST], "b")
     ticks = itertools.count()
@@ -91,14 +92,14 @@ def test_signs_of_life_do_not_hide_the_timeout(client: Client, service: Any) -> 
     def clock() -> float:
         return next(ticks)
 
-    steady = Steady(0, clock, lambda _: None)
-    changes = Changes(Silent(), "/events", batch.refresh, steady, clock, lambda _: None, timeout=60)  # type: ignore[arg-type]
+    caller = PatientCaller(0, clock, lambda _: None)
+    changes = BatchChanges(Silent(), batch.refresh, caller, clock, lambda _: None, timeout=60)  # type: ignore[arg-type]
     with pytest.raises(StillRunning):
         list(changes)
     assert 60 <= next(ticks) < 70
 
 
-def test_results_as_they_finish_each_once(client: Client, service: Any) -> None:
+def test_results_as_they_finish_each_once(client: Client, service: FakeService) -> None:
     service.per_look = 0
     service.page = 3
     batch = client.batch([REQUEST] * 10, "b")
@@ -117,7 +118,7 @@ def test_results_as_they_finish_each_once(client: Client, service: Any) -> None:
     assert batch.refresh().done
 
 
-def test_results_of_a_batch_that_is_done_come_in_input_order(client: Client, service: Any) -> None:
+def test_results_of_a_batch_that_is_done_come_in_input_order(client: Client, service: FakeService) -> None:
     batch = client.batch([REQUEST] * 5, "b")
     assert [job.id for job in batch.results()] == service.batches["b"]
     assert [job.id for job in batch.results()] == service.batches["b"]  # again from the beginning
@@ -143,11 +144,14 @@ class Jobs:
         return sum(status.final for status in self.states)
 
 
+Search = Callable[..., tuple[list[int], list[int]]]
+
+
 @pytest.fixture
-def search() -> Callable[..., tuple[list[int], list[int]]]:
+def search() -> Search:
     """`search(jobs, ended)`: what is found, and which pages were read for it."""
 
-    def one(jobs: Jobs, ended: Ended, *, everywhere: bool = False) -> tuple[list[int], list[int]]:
+    def one(jobs: Jobs, ended: EndedJobs, *, everywhere: bool = False) -> tuple[list[int], list[int]]:
         jobs.read.clear()
         found = [int(job.id) for job in ended.search(jobs.finished(), everywhere=everywhere)]
         return found, jobs.read[:]
@@ -155,9 +159,9 @@ def search() -> Callable[..., tuple[list[int], list[int]]]:
     return one
 
 
-def test_the_search_reads_what_is_open_and_no_more(search: Any) -> None:
+def test_the_search_reads_what_is_open_and_no_more(search: Search) -> None:
     jobs = Jobs(10)
-    ended = Ended(jobs.fetch)
+    ended = EndedJobs(jobs.fetch)
     jobs.states[0] = Status.COMPLETED
     assert search(jobs, ended) == ([0], [0])
     jobs.states[1] = jobs.states[4] = Status.FAILED
@@ -169,9 +173,9 @@ def test_the_search_reads_what_is_open_and_no_more(search: Any) -> None:
     assert search(jobs, ended, everywhere=True) == ([2, 3, 6, 7, 8, 9], [2, 6, 8])
 
 
-def test_a_job_that_is_tried_again_is_not_told_twice_and_hides_no_other(search: Any) -> None:
+def test_a_job_that_is_retried_is_found_once_and_hides_no_other(search: Search) -> None:
     jobs = Jobs(6)
-    ended = Ended(jobs.fetch)
+    ended = EndedJobs(jobs.fetch)
     jobs.states[0] = jobs.states[1] = Status.FAILED
     assert search(jobs, ended) == ([0, 1], [0])
     # one is tried again, another ends: as many have ended as before
@@ -181,18 +185,18 @@ def test_a_job_that_is_tried_again_is_not_told_twice_and_hides_no_other(search: 
     assert search(jobs, ended, everywhere=True)[0] == [3, 4, 5]
 
 
-def test_lines_that_are_added_are_found(search: Any) -> None:
+def test_lines_that_are_added_are_found(search: Search) -> None:
     jobs = Jobs(3)
-    ended = Ended(jobs.fetch)
+    ended = EndedJobs(jobs.fetch)
     jobs.states[:] = [Status.COMPLETED] * 3
     assert search(jobs, ended)[0] == [0, 1, 2]
     jobs.states += [Status.COMPLETED] * 3
     assert search(jobs, ended)[0] == [3, 4, 5]
 
 
-def test_jobs_that_are_forgotten_move_no_other_into_view(search: Any) -> None:
+def test_jobs_that_are_forgotten_move_no_other_into_view(search: Search) -> None:
     jobs = Jobs(4)
-    ended = Ended(jobs.fetch)
+    ended = EndedJobs(jobs.fetch)
     jobs.states[0] = Status.COMPLETED
     assert search(jobs, ended)[0] == [0]
     # the first is forgotten, and its page fills up with the next one's first job
@@ -202,6 +206,8 @@ def test_jobs_that_are_forgotten_move_no_other_into_view(search: Any) -> None:
     assert [int(job.id) for job in ended.search(2, everywhere=True)] == [2]
 
 
-def test_waiting_with_progress_shows_a_line(client: Client, service: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_waiting_with_progress_shows_a_line(
+    client: Client, service: FakeService, capsys: pytest.CaptureFixture[str]
+) -> None:
     client.batch([REQUEST, REQUEST | {"prompt": "please fail"}], "b").wait(progress=True)
-    assert capsys.readouterr().err == "b  [========================]  2/2  1 failed\n"
+    assert capsys.readouterr().err == "2 of 2 ended: 1 completed, 1 failed\n"

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from boomerang_client import Client, Job, NoOutput, NotSaved, saving
+from boomerang_client import Batch, Client, Job, NoOutput, NotSaved, saving
+from tests.support.fake_boomerang import FakeService, Fault
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels" * 1000
 JPEG = b"\xff\xd8\xff" + b"pixels"
@@ -19,7 +20,7 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def batch(client: Client, service: Any) -> Any:
+def batch(client: Client, service: FakeService) -> Any:
     """Three jobs, one of which fails and one brings a JPEG."""
     service.files = {"b.1.png": PNG, "b.3.png": JPEG}
     return client.batch([REQUEST, REQUEST | {"prompt": "please fail"}, REQUEST], "b")
@@ -29,7 +30,7 @@ def names(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_jobs_images_are_saved_once_it_has_ended(client: Client, service: Any, tmp_path: Path) -> None:
+def test_a_jobs_images_are_saved_once_it_has_ended(client: Client, service: FakeService, tmp_path: Path) -> None:
     service.files = {"boat:1.png": PNG}
     service.looks = 1
     job = client.generate(**REQUEST, n=2, external_task_id="boat:1")
@@ -43,13 +44,15 @@ def test_a_jobs_images_are_saved_once_it_has_ended(client: Client, service: Any,
     assert paths[0].stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
-def test_a_job_without_images_says_why(client: Client, service: Any, tmp_path: Path) -> None:
+def test_a_job_without_images_says_why(client: Client, service: FakeService, tmp_path: Path) -> None:
     job = client.generate(model="kirin_image_omni", prompt="please fail")
     with pytest.raises(NoOutput, match="is failed and has no images: 002016095 Internal"):
         job.save(tmp_path)
 
 
-def test_a_batch_is_saved_as_it_finishes_and_again_costs_nothing(batch: Any, service: Any, tmp_path: Path) -> None:
+def test_a_batch_is_saved_as_it_finishes_and_again_costs_nothing(
+    batch: Batch, service: FakeService, tmp_path: Path
+) -> None:
     told = []
     saved = batch.save(tmp_path, progress=told.append)
     assert names(tmp_path) == {"b.1-1.png": PNG, "b.3-1.jpg": JPEG}
@@ -59,7 +62,9 @@ def test_a_batch_is_saved_as_it_finishes_and_again_costs_nothing(batch: Any, ser
     assert all(one.was_there for one in batch.save(tmp_path))
 
 
-def test_the_key_goes_nowhere_else(batch: Any, service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_goes_nowhere_else(
+    batch: Batch, service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     netrc = tmp_path / ".netrc"
     netrc.write_text("default login a password b\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -69,7 +74,9 @@ def test_the_key_goes_nowhere_else(batch: Any, service: Any, tmp_path: Path, mon
     assert all("authorization" not in one.headers and "cookie" not in one.headers for one in fetched)
 
 
-def test_what_cannot_be_had_is_said_and_the_others_go_on(batch: Any, service: Any, tmp_path: Path) -> None:
+def test_what_cannot_be_downloaded_is_reported_and_does_not_stop_the_others(
+    batch: Batch, service: FakeService, tmp_path: Path
+) -> None:
     service.files = {"b.3.png": JPEG}
     saved = {one.job: one for one in batch.save(tmp_path)}
     assert saved["b.1"].path is None
@@ -89,15 +96,15 @@ def test_what_cannot_be_had_is_said_and_the_others_go_on(batch: Any, service: An
             {"status": 200, "headers": {"Content-Length": "9999"}, "body": PNG[:50]}, 3, None, id="cut midway"
         ),
         pytest.param(
-            {"status": 200, "headers": {"Content-Length": "9999"}, "body": PNG[:50]}, 4, "fetched", id="cut always"
+            {"status": 200, "headers": {"Content-Length": "9999"}, "body": PNG[:50]}, 4, "downloaded", id="cut always"
         ),
         pytest.param({"status": 500}, 1, "HTTP 500", id="500"),
         pytest.param({"status": 200, "body": b""}, 1, "is empty", id="empty"),
-        pytest.param({"status": 200, "body": b"<html>"}, 1, "is no image", id="a page"),
+        pytest.param({"status": 200, "body": b"<html>"}, 1, "is not an image", id="a page"),
     ],
 )
 def test_a_file_is_whole_or_not_there(
-    *, client: Client, service: Any, fault_type: Any, tmp_path: Path, fault: Any, times: int, error: str | None
+    *, client: Client, service: FakeService, tmp_path: Path, fault: dict[str, Any], times: int, error: str | None
 ) -> None:
     service.files = {"one.png": PNG}
     job = client.generate(**REQUEST, external_task_id="one").wait()
@@ -105,7 +112,7 @@ def test_a_file_is_whole_or_not_there(
     def spoil() -> None:
         broken = [one for one in service.seen if one.path.startswith("/files/")]
         if 0 < len(broken) <= times:
-            service.faults.append(fault_type(**fault))
+            service.faults.append(Fault(**fault))
 
     service.on_request = spoil
     if error is None:
@@ -117,27 +124,27 @@ def test_a_file_is_whole_or_not_there(
         assert names(tmp_path) == {}
 
 
-def test_nothing_endless(batch: Any, service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_endless(batch: Batch, service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saving, "LARGEST", 100)
     saved = {one.job: one.error for one in batch.save(tmp_path)}
     assert "is larger than 100 bytes" in saved["b.1"]
     assert names(tmp_path) == {"b.3-1.jpg": JPEG}
 
 
-def test_a_name_that_would_leave_the_folder_stays_in_it(client: Client, service: Any, tmp_path: Path) -> None:
+def test_a_name_that_would_leave_the_folder_stays_in_it(client: Client, service: FakeService, tmp_path: Path) -> None:
     service.files = {"one.png": PNG}
     job = client.generate(**REQUEST, external_task_id="one").wait()
     job.id = "../../etc/x"
     assert [path.parent for path in job.save(tmp_path)] == [tmp_path]
 
 
-def test_a_folder_that_cannot_be(batch: Any, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be(batch: Batch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NotSaved, match="Choose another"):
         batch.save(tmp_path / "file")
 
 
-def test_a_folder_that_goes_away(client: Client, batch: Any, tmp_path: Path) -> None:
+def test_a_folder_that_goes_away(client: Client, batch: Batch, tmp_path: Path) -> None:
     def jobs() -> Iterator[Job]:
         (tmp_path / "out").rmdir()
         yield from client.results(batch.wait())
@@ -147,7 +154,9 @@ def test_a_folder_that_goes_away(client: Client, batch: Any, tmp_path: Path) -> 
     assert all("cannot be written: No such file or directory" in error for error in errors)
 
 
-def test_who_leaves_early_leaves_nothing_half(client: Client, service: Any, batch: Any, tmp_path: Path) -> None:
+def test_who_leaves_early_leaves_nothing_half(
+    client: Client, service: FakeService, batch: Batch, tmp_path: Path
+) -> None:
     saving_now = client.save(batch.results(), tmp_path, at_once=1)
     next(saving_now)
     saving_now.close()

@@ -1,4 +1,4 @@
-"""The `boomerang` command, on click and rich: one module per group of commands, registered in `app`."""
+"""The command `boomerang`, with click and rich: one module for each group of commands, registered in `app`."""
 
 try:
     from boomerang_client.cli.app import main as main

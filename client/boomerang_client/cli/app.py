@@ -1,11 +1,13 @@
-"""The command's root: global options, exit codes, the list of commands."""
+"""The command `boomerang`: global options, exit codes, and the list of commands."""
 
 from typing import Any
 
 import click
 
-from boomerang_client.cli import batches, completion, enqueue, jobs, results, spend, top, watch
-from boomerang_client.cli.screen import FAILED, INTERRUPTED, UNREACHABLE, USAGE, Screen, json_option
+from boomerang_client import __version__
+from boomerang_client.cli import changes, completion, enqueue, generate, lanes, listing, results, spend, top, watch
+from boomerang_client.cli.options import examples, json_option
+from boomerang_client.cli.screen import FAILED, INTERRUPTED, UNREACHABLE, USAGE, Screen
 from boomerang_client.errors import (
     BoomerangError,
     ServiceUnavailable,
@@ -20,18 +22,19 @@ class Commands(click.Group):
     """Turns the client's errors into messages and exit codes."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except BoomerangError as error:
-            ctx.ensure_object(Screen).failure(error)
+            ctx.ensure_object(Screen).report_error(error)
             ctx.exit(exit_code(error))
         except KeyboardInterrupt:
-            ctx.ensure_object(Screen).tell("Stopped.")
+            ctx.ensure_object(Screen).message("Stopped.")
             ctx.exit(INTERRUPTED)
 
 
 def exit_code(error: BoomerangError) -> int:
-    """The exit code for an error, as the help of `boomerang` lists them."""
+    """Return the exit code for an error, as the help of `boomerang` lists them."""
     if isinstance(error, UsageError):
         return USAGE
     if isinstance(error, ServiceUnavailable | Unauthorized | TooBusy | UnexpectedAnswer):
@@ -39,39 +42,51 @@ def exit_code(error: BoomerangError) -> int:
     return FAILED
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--url", envvar="BOOMERANG_URL", show_envvar=True, help="Where the service is.")
-@click.option("--key", envvar="BOOMERANG_KEY", show_envvar=True, help="Your key; on a command line others can see it.")
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(
+        'boomerang generate "A red boat in the fog" -o images',
+        "boomerang enqueue jobs.jsonl --id boats --wait",
+        "boomerang save boats -o images",
+    ),
+)
+@click.option("--url", envvar="BOOMERANG_URL", show_envvar=True, metavar="URL", help="The address of the service.")
+@click.option(
+    "--key", envvar="BOOMERANG_KEY", show_envvar=True, metavar="KEY", help="Your key. Other users see command lines."
+)
 @json_option
-@click.version_option(package_name="boomerang-jobs-client")
+@click.version_option(__version__)
 @click.pass_context
 def main(ctx: click.Context, url: str | None, key: str | None) -> None:
-    """Enqueue generation jobs at a Boomerang service, watch them, fetch their results.
+    """Enqueue generation jobs at a Boomerang service, watch them, and fetch their results.
 
     \b
     Exit codes:
-      0    all well
+      0    success
       1    something failed: lines were rejected, jobs ended without a
            result, a request was refused
       2    wrong usage or settings
       3    the service is unreachable or too busy, or refuses the key
-      130  stopped by Ctrl-C (the jobs go on)
-    """  # noqa: D301 -- click's mark for lines to keep is a backspace, written as \b
+      130  stopped by Ctrl-C (the jobs continue)
+    """  # noqa: D301 -- click keeps the lines of a block that begins with a backspace, written as \b
     screen = ctx.ensure_object(Screen)
     screen.url, screen.key = url, key
 
 
 for command in (
+    generate.generate,
     enqueue.enqueue,
     watch.watch,
     results.results,
     results.save,
-    jobs.show,
-    jobs.list_,
-    jobs.cancel,
-    jobs.retry,
-    batches.pause,
-    batches.resume,
+    listing.show,
+    listing.list_,
+    changes.cancel,
+    changes.retry,
+    changes.pause,
+    changes.resume,
+    lanes.lanes,
     spend.spend,
     top.top,
     completion.completion,

@@ -1,35 +1,44 @@
-"""Kinds of values on the command line: durations, moments, labels, money."""
+"""Options that several commands share, and the types of their values."""
 
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
-from typing import Any, TypeVar
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+from boomerang_client.cli.screen import Command, Screen
+from boomerang_client.records import Status
+
+#: The states of a job and of a batch that lists can filter by.
+JOB_STATES = tuple(status.value for status in Status if status is not Status.UNKNOWN)
+BATCH_STATES = ("running", "paused", "done")
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 
 
+def examples(*commands: str) -> str:
+    """Write commands as the end of a help text, one a line."""
+    return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
+
+
 def seconds_of(text: str) -> float | None:
-    """Seconds of "90", "90s", "15m", "2h" or "7d"; None for anything else."""
+    """Parse "90", "90s", "15m", "2h" or "7d" into seconds. Returns None for anything else."""
     found = _DURATION.fullmatch(text.strip())
     return float(found[1]) * _UNITS[found[2]] if found else None
 
 
 def duration(value: str) -> float:
-    """An option's type: seconds, or a number with s, m, h or d."""
+    """Parse an option's duration into seconds."""
     seconds = seconds_of(value)
     if seconds is None:
-        raise click.BadParameter(f"{value!r} is no duration; write seconds, or 90s, 15m, 2h, 7d.")
+        raise click.BadParameter(f"{value!r} is not a duration. Write seconds, or 90s, 15m, 2h, 7d.")
     return seconds
 
 
 def moment(value: str) -> datetime:
-    """An option's type: a time in ISO 8601, or how long ago it was."""
+    """Parse an option's time: ISO 8601, or how long ago it was."""
     ago = None if value.isdigit() else seconds_of(value)
     if ago is not None:
         return datetime.now(timezone.utc) - timedelta(seconds=ago)
@@ -37,49 +46,71 @@ def moment(value: str) -> datetime:
         found = datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError as error:
         raise click.BadParameter(
-            f"{value!r} is no time; write 2026-01-31, 2026-01-31T12:00, or how long ago: 2h."
+            f"{value!r} is not a time. Write 2026-01-31, 2026-01-31T12:00, or how long ago it was: 2h."
         ) from error
     return found if found.tzinfo else found.astimezone()
 
 
 def money(value: str) -> Decimal:
-    """An option's type: US dollars, not negative."""
+    """Parse an option's amount of US dollars, which cannot be negative."""
     try:
         amount = Decimal(value.removeprefix("$"))
     except InvalidOperation:
         amount = Decimal(-1)
     if not amount.is_finite() or amount < 0:
-        raise click.BadParameter(f"{value!r} is no amount of US dollars; write it like 12.50.")
+        raise click.BadParameter(f"{value!r} is not an amount of US dollars. Write it like 12.50.")
     return amount
 
 
 def pair(value: str) -> tuple[str, str]:
-    """An option's type: `name=value`."""
-    key, equals, rest = value.partition("=")
-    if not equals or not key.strip():
-        raise click.BadParameter(f"{value!r} is no pair; write NAME=VALUE.")
-    return key.strip(), rest
+    """Parse an option's `NAME=VALUE`."""
+    name, equals, rest = value.partition("=")
+    if not equals or not name.strip():
+        raise click.BadParameter(f"{value!r} is not a pair. Write NAME=VALUE.")
+    return name.strip(), rest
 
 
-def label_option(what: str) -> Callable[[Command], Command]:
-    """`--label KEY=VALUE`, as often as needed."""
-    return click.option("--label", "labels", type=pair, multiple=True, metavar="KEY=VALUE", help=what)
+def json_option(command: Command) -> Command:
+    """Add `--json`, which works before and after the command's name."""
+
+    def remember(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001 -- click's call
+        screen = ctx.ensure_object(Screen)
+        screen.as_json = screen.as_json or value
+
+    return click.option(
+        "--json", is_flag=True, expose_value=False, callback=remember, help="Print JSON, one object a line."
+    )(command)
+
+
+def label_option(help_text: str) -> Callable[[Command], Command]:
+    """Add `--label NAME=VALUE`, which may be repeated."""
+    return click.option("--label", "labels", type=pair, multiple=True, metavar="NAME=VALUE", help=help_text)
+
+
+def set_option(help_text: str) -> Callable[[Command], Command]:
+    """Add `--set MEMBER=VALUE`, which may be repeated."""
+    return click.option("--set", "members", type=pair, multiple=True, metavar="MEMBER=VALUE", help=help_text)
+
+
+def priority_option(help_text: str) -> Callable[[Command], Command]:
+    """Add `--priority`."""
+    return click.option("--priority", type=click.Choice(["high", "normal", "low"]), help=help_text)
+
+
+def expires_option(command: Command) -> Command:
+    """Add `--expires-in DURATION`."""
+    return click.option(
+        "--expires-in", type=duration, metavar="DURATION", help="End a job unpaid if it has not begun by then."
+    )(command)
 
 
 def patience_option(default: str) -> Callable[[Command], Command]:
-    """`--patience DURATION`."""
+    """Add `--patience DURATION`."""
     return click.option(
         "--patience",
         type=duration,
         default=default,
         show_default=True,
         metavar="DURATION",
-        help="How long to wait for a service that is away or takes nothing in.",
+        help="How long to wait for a service that is unreachable or accepts no work.",
     )
-
-
-def one_of(job: str | None, batch: str | None) -> str:
-    """The id that was given, of a job or of a batch. Raises a usage error unless it was exactly one."""
-    if (job is None) is (batch is None):
-        raise click.UsageError("Name either one job or one batch; see --help.")
-    return job or batch or ""

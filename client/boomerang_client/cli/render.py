@@ -1,36 +1,25 @@
-"""Jobs and batches in words and colours."""
+"""Describe jobs, batches and lanes for people."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from datetime import datetime
 
-from rich.table import Table
 from rich.text import Text
 
-from boomerang_client.answers import BatchChanged
-from boomerang_client.cli.screen import Screen, clean
-from boomerang_client.meter import duration
+from boomerang_client.batch_bar import STYLES, counts_line
+from boomerang_client.cli.screen import Screen
+from boomerang_client.cli.tables import Column
+from boomerang_client.progress_line import pace_text
 from boomerang_client.records import Batch, Job, Status
-
-STYLES = {
-    Status.COMPLETED: "green",
-    Status.FAILED: "red",
-    Status.EXPIRED: "red",
-    Status.CANCELLED: "magenta",
-    Status.IN_DOUBT: "yellow",
-    Status.IN_PROGRESS: "cyan",
-}
-
-
-def words(status: Status) -> str:
-    """A state as people write it: "in progress"."""
-    return status.value.replace("_", " ")
+from boomerang_client.responses import BatchChanged, Lane
+from boomerang_client.terminal import clean
 
 
 def job_lines(job: Job) -> list[Text]:
-    """A job, one property a line; those that say nothing are left out."""
+    """Describe a job, one property a line. Properties without a value are left out."""
     took = (job.finished_at - job.created_at).total_seconds() if job.finished_at and job.created_at else None
     rows = [
         ("job", job.id, ""),
-        ("status", words(job.status), STYLES.get(job.status, "")),
+        ("status", job.status.words, STYLES.get(job.status, "")),
         ("reason", job.reason, ""),
         ("error", f"{job.error.code} {job.error.message}" if job.error else None, "red"),
         ("model", job.model, ""),
@@ -50,101 +39,157 @@ def job_lines(job: Job) -> list[Text]:
     return [Text.assemble((f"{clean(name):<11}", "dim"), (clean(value), style)) for name, value, style in rows if value]
 
 
-def counts_text(batch: Batch) -> Text:
-    """The states that hold jobs: "190 completed, 4 failed, 6 in progress"."""
-    parts = [
-        Text(f"{batch.counts[status]} {words(status)}", STYLES.get(status, ""))
-        for status in sorted(batch.counts, key=list(Status).index, reverse=True)
-        if batch.counts[status]
-    ]
-    return Text(", ").join(parts) if parts else Text("no jobs")
-
-
-def pace_text(batch: Batch) -> str:
-    """How fast it goes and how long it will take, as the service tells: "37.5/s  ETA 0:02:34"."""
-    if batch.done:
-        return "done"
-    if batch.paused:
-        return clean(batch.reason or "paused")
-    parts = [f"{batch.rate:.1f}/s"] if batch.rate else []
-    parts += [] if batch.eta is None else [f"ETA {duration(batch.eta)}"]
-    parts += [clean(batch.reason)] if batch.reason else []
-    return "  ".join(parts)
-
-
 def batch_lines(batch: Batch) -> list[Text]:
-    """A batch, one property a line; those that say nothing are left out."""
-    caps = [f"{batch.expected_cost} expected"] if batch.expected_cost is not None else []
-    caps += [f"at most {batch.max_cost}"] if batch.max_cost is not None else []
+    """Describe a batch, one property a line. Properties without a value are left out."""
+    limits = [f"{batch.expected_cost} expected"] if batch.expected_cost is not None else []
+    limits += [f"at most {batch.max_cost}"] if batch.max_cost is not None else []
     rows = [
         ("batch", batch.id),
-        ("jobs", f"{batch.finished:,} of {batch.accepted:,} ended"),
-        ("states", counts_text(batch).plain),
-        ("pace", pace_text(batch)),
+        ("state", batch_state(batch)),
+        ("reason", batch.reason if not batch.done else None),
+        ("jobs", f"{batch.finished:,} of {batch.accepted:,} ended: {counts_line(batch).plain}"),
+        ("pace", pace_text(batch) if not batch.paused else None),
         ("errors", ", ".join(f"{number:,} × {code or 'without a code'}" for code, number in batch.errors.items())),
         ("labels", labels_text(batch.labels)),
         ("priority", batch.priority),
         ("weight", batch.weight),
         ("created", batch.created_at),
-        ("cost", f"{batch.cost} USD" + (f" ({', '.join(caps)})" if caps else "")),
+        ("cost", f"{batch.cost} USD" + (f" ({', '.join(limits)})" if limits else "")),
     ]
     return [Text.assemble((f"{name:<11}", "dim"), clean(value)) for name, value in rows if value]
 
 
 def labels_text(labels: Mapping[str, str]) -> str:
-    """Labels in a line: "shop=7, season=spring"."""
-    return ", ".join(f"{key}={value}" for key, value in labels.items())
+    """Write labels on a line: "shop=7, season=spring"."""
+    return ", ".join(f"{name}={value}" for name, value in labels.items())
 
 
-_DONE = {"pause": "wait from now on", "resume": "go on", "cancel": "cancelled", "retry": "queued again"}
+def batch_state(batch: Batch) -> str:
+    """Return a batch's state, by the names of `list batches --status`."""
+    return "done" if batch.done else "paused" if batch.paused else "running"
 
 
-def present_change(screen: Screen, changed: BatchChanged, *, dry_run: bool = False) -> None:
-    """Say what was done to a batch, or (`dry_run`) would be."""
+def lane_state(lane: Lane) -> str:
+    """Return a lane's state in one or two words."""
+    return "healthy" if lane.healthy else "paused" if lane.configured else "not configured"
+
+
+def lane_text(lane: Lane) -> Text:
+    """Describe a lane's state with its reason: "paused: 402: balance exhausted (until 10:32:05)"."""
+    if lane.healthy:
+        return Text("healthy", "green")
+    reason = lane.reason or ("the provider does not answer" if lane.breaker == "open" else "")
+    until = f" (until {lane.held_until.astimezone():%H:%M:%S})" if lane.held_until else ""
+    return Text(f"{lane_state(lane)}{f': {clean(reason)}' if reason else ''}{until}", "red")
+
+
+def use_text(lane: Lane) -> str:
+    """Write how many images are being generated, and how many may be: "12/64"."""
+    return f"{lane.slots:,}/{lane.limit:,}" if lane.limit else f"{lane.slots:,}"
+
+
+def eta_text(batch: Batch) -> str:
+    """Say how fast a batch proceeds, in a cell: "37.5/s, ETA 0:02:34", "done", "paused"."""
+    return "done" if batch.done else pace_text(batch)
+
+
+def local_time(moment: datetime | None) -> str:
+    """Write a time to the minute, in this machine's time zone."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}" if moment else ""
+
+
+_OUTCOMES = {
+    "pause": ("paused", "be paused"),
+    "resume": ("resumed", "be resumed"),
+    "cancel": ("cancelled", "be cancelled"),
+    "retry": ("queued again", "be queued again"),
+}
+
+
+def report_change(screen: Screen, changed: BatchChanged, *, dry_run: bool = False) -> None:
+    """Print what was done to a batch, or with `dry_run` what would be done."""
     if screen.as_json:
-        screen.document(changed.raw)
+        screen.result_json(changed.raw)
         return
-    jobs = "1 job" if changed.affected == 1 else f"{changed.affected} jobs"
-    what = "would be queued again" if dry_run else _DONE.get(changed.action, changed.action)
-    rest = f", {changed.pending} at most follow" if changed.pending else ""
-    screen.say(f"Batch {changed.id}: {jobs} {what}{rest}.")
+    jobs = "1 job" if changed.affected == 1 else f"{changed.affected:,} jobs"
+    done, would = _OUTCOMES.get(changed.action, (changed.action, changed.action))
+    more = f", up to {changed.pending:,} more follow" if changed.pending else ""
+    screen.result(f"Batch {clean(changed.id)}: {jobs} {f'would {would}' if dry_run else done}{more}.")
     if not dry_run:
-        screen.say(f"Next: boomerang {'resume' if changed.action == 'pause' else 'watch'} {changed.id}")
+        screen.next_step(f"boomerang {'resume' if changed.action == 'pause' else 'watch'} {clean(changed.id)}")
 
 
-def present_job(screen: Screen, job: Job) -> None:
-    """Say what became of one job."""
+def report_job(screen: Screen, job: Job) -> None:
+    """Print the state of one job after a change."""
     if screen.as_json:
-        screen.document(job.raw)
+        screen.result_json(job.raw)
         return
-    screen.say(f"Job {job.id} is {words(job.status)}{f': {clean(job.reason)}' if job.reason else ''}.")
-    screen.say(f"Next: boomerang show {job.id}")
+    screen.result(f"Job {clean(job.id)} is {job.status.words}{f': {clean(job.reason)}' if job.reason else ''}.")
+    screen.next_step(f"boomerang show {clean(job.id)}")
 
 
-JOB_COLUMNS = ("job", "status", "model", "created", "batch", "cost")
-BATCH_COLUMNS = ("batch", "ended", "jobs", "failed", "state", "created", "cost", "labels")
+def _iso(moment: datetime | None) -> str:
+    return moment.isoformat(timespec="seconds") if moment else ""
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[str]], styles: Mapping[str, str] | None = None) -> Table:
-    """Cells as a table for a terminal; `styles` by what a cell says."""
-    made = Table(box=None, pad_edge=False, header_style="dim")
-    for name in columns:
-        made.add_column(name, overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(cell, (styles or {}).get(cell, "")) for cell in row))
-    return made
+def _number(number: int, style: str) -> Text:
+    return Text(f"{number:,}" if number else "", style)
 
 
-def job_row(job: Job) -> list[str]:
-    """A job's cells, for a table or to be joined by tabs."""
-    created = job.created_at.isoformat(timespec="seconds") if job.created_at else ""
-    cost = "" if job.cost is None else str(job.cost)
-    return [clean(cell) for cell in (job.id, words(job.status), job.model, created, job.batch or "", cost)]
+def _ended_badly(status: Status, rank: int) -> Column[Batch]:
+    return Column(
+        name=status.words,
+        plain=lambda batch: batch.counts.get(status, 0),
+        text=lambda batch: _number(batch.counts.get(status, 0), STYLES[status]),
+        rank=rank,
+        right=True,
+    )
 
 
-def batch_row(batch: Batch) -> list[str]:
-    """A batch's cells, for a table or to be joined by tabs."""
-    state = "done" if batch.done else "paused" if batch.paused else "running"
-    created = batch.created_at.isoformat(timespec="seconds") if batch.created_at else ""
-    counts = (str(batch.finished), str(batch.accepted), str(batch.unsuccessful))
-    return [clean(cell) for cell in (batch.id, *counts, state, created, str(batch.cost), labels_text(batch.labels))]
+JOB_COLUMNS: tuple[Column[Job], ...] = (
+    Column(name="job", plain=lambda job: job.id),
+    Column(
+        name="status",
+        plain=lambda job: job.status.value,
+        text=lambda job: Text(job.status.words, STYLES.get(job.status, "")),
+    ),
+    Column(name="model", plain=lambda job: job.model, rank=5),
+    Column(name="created", plain=lambda job: _iso(job.created_at), text=lambda job: local_time(job.created_at), rank=4),
+    Column(name="batch", plain=lambda job: job.batch or "", rank=3),
+    Column(name="cost", plain=lambda job: "" if job.cost is None else job.cost, rank=2, right=True),
+    Column(name="error", plain=lambda job: job.error.code if job.error else "", rank=1),
+)
+
+BATCH_COLUMNS: tuple[Column[Batch], ...] = (
+    Column(name="batch", plain=lambda batch: batch.id),
+    Column(name="state", plain=batch_state),
+    Column(
+        name="ended",
+        plain=lambda batch: batch.finished,
+        text=lambda batch: f"{batch.finished:,}/{batch.accepted:,}",
+        right=True,
+    ),
+    Column(name="jobs", plain=lambda batch: batch.accepted, on_terminal=False),
+    _ended_badly(Status.FAILED, 1),
+    _ended_badly(Status.CANCELLED, 2),
+    _ended_badly(Status.EXPIRED, 3),
+    Column(name="cost", plain=lambda batch: batch.cost, rank=4, right=True),
+    Column(
+        name="created",
+        plain=lambda batch: _iso(batch.created_at),
+        text=lambda batch: local_time(batch.created_at),
+        rank=6,
+    ),
+    Column(name="labels", plain=lambda batch: labels_text(batch.labels), rank=5),
+)
+
+LANE_COLUMNS: tuple[Column[Lane], ...] = (
+    Column(name="lane", plain=lambda lane: lane.name),
+    Column(name="state", plain=lane_state, on_terminal=False),
+    Column(name="in progress", plain=lambda lane: lane.slots, text=use_text, right=True),
+    Column(name="limit", plain=lambda lane: lane.limit or "", on_terminal=False),
+    Column(name="waiting", plain=lambda lane: lane.ready, text=lambda lane: f"{lane.ready:,}", right=True),
+    Column(name="spent", plain=lambda lane: "" if lane.spent is None else lane.spent, rank=1, right=True),
+    Column(name="reason", plain=lambda lane: lane.reason or "", on_terminal=False),
+    Column(name="state", plain=lane_state, text=lane_text, in_pipe=False),
+)

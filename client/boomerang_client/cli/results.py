@@ -1,4 +1,4 @@
-"""Commands that bring what came of jobs: results, save."""
+"""Commands that fetch the outcome of jobs: results, save."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -8,31 +8,46 @@ from typing import TextIO
 
 import click
 
-from boomerang_client.cli.bars import counting
-from boomerang_client.cli.jobs import STATUSES
-from boomerang_client.cli.options import patience_option
-from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen, json_option
-from boomerang_client.cli.table import WRITERS
+from boomerang_client.cli.formats import WRITERS
+from boomerang_client.cli.id_completion import recent_batches
+from boomerang_client.cli.lookup import expecting, find, kind_of, kind_options
+from boomerang_client.cli.options import JOB_STATES, examples, json_option, patience_option
+from boomerang_client.cli.progress_bars import counting
+from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen
 from boomerang_client.client import Client
-from boomerang_client.errors import NotFound
 from boomerang_client.records import Batch, Job
 from boomerang_client.saving import AT_ONCE
+from boomerang_client.terminal import clean
 
-follow_option = click.option("--follow", is_flag=True, help="As jobs end, until all have, whatever their order.")
+follow_option = click.option("--follow", is_flag=True, help="Continue until all jobs have ended, in the order of ends.")
 
 
-@click.command()
-@click.argument("batch", metavar="BATCH")
+@click.command(
+    short_help="Write all jobs of a batch.",
+    epilog=examples(
+        "boomerang results boats -o results.jsonl",
+        "boomerang results boats -o results.csv --status failed",
+        "boomerang results boats --follow | jq -r '.output[].url'",
+    ),
+)
+@click.argument("batch", metavar="BATCH", shell_complete=recent_batches)
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Instead of stdout."
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to FILE, not stdout."
 )
 @click.option(
     "--format",
-    "form",
+    "format_",
     type=click.Choice(tuple(WRITERS)),
-    help="ndjson: all there is of a job, a line. csv: the main columns. By default as FILE ends, or ndjson.",
+    help="ndjson: each job completely, one a line. csv: the main columns. Default: by FILE's name, else ndjson.",
 )
-@click.option("--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="Only jobs in this state.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(JOB_STATES),
+    metavar="STATE",
+    help=f"Only jobs in this state: {', '.join(JOB_STATES)}. May be repeated.",
+)
 @follow_option
 @patience_option("10m")
 @json_option
@@ -42,104 +57,132 @@ def results(
     *,
     batch: str,
     output: Path | None,
-    form: str | None,
+    format_: str | None,
     statuses: tuple[str, ...],
     follow: bool,
     patience: float,
 ) -> None:
-    """Write the jobs of BATCH in input order, whatever their state; or with --follow as they end.
+    """Write all jobs of BATCH in input order, whatever their state. With --follow write them as they end.
 
-    FILE appears when it is complete, never before.
+    FILE appears when it is complete, not before.
     """
     screen: Screen = ctx.obj
     client = screen.client()
-    seen = client.batch(batch)
+    with expecting(client, batch, "batch"):
+        seen = client.batch(batch)
     jobs = (
-        client.finished(batch, patience=patience, on_wait=screen.waiting) if follow else client.results(batch, statuses)
+        client.finished(seen, patience=patience, on_wait=screen.report_wait)
+        if follow
+        else client.results(seen, statuses)
     )
     wanted = (job for job in jobs if not statuses or job.status.value in statuses)
-    csv = (form or (output.suffix[1:] if output else "")).lower() == "csv"
+    csv = (format_ or (output.suffix[1:] if output else "")).lower() == "csv"
     try:
-        with _target(output) as target, counting(screen, "results", seen.accepted) as arrived:
-            written = _write(wanted, target, WRITERS["csv" if csv else "ndjson"], arrived, flush=follow)
+        with _target(output) as target, counting(screen, "results", seen.accepted) as count:
+            written = _write(wanted, target, WRITERS["csv" if csv else "ndjson"], count, flush=follow)
             if not statuses and written < seen.accepted:
-                screen.tell(
-                    f"Error: {written} of {seen.accepted} results came. Ask again: boomerang results {batch}", "red"
-                )
+                detail = f"Only {written:,} of {seen.accepted:,} results arrived. Try again: boomerang results"
+                screen.message(f"Error: {detail} {clean(batch)}", "red")
                 ctx.exit(FAILED)
     except KeyboardInterrupt:
-        screen.tell(f"Stopped. The batch goes on; ask again: boomerang results {batch}{' --follow' * follow}")
+        command = f"boomerang results {clean(batch)}{' --follow' * follow}"
+        screen.message(f"Stopped. The batch continues. Try again: {command}")
         ctx.exit(INTERRUPTED)
     if output is not None:
-        screen.tell(f"{written} results in {output}")
+        screen.message(f"{written:,} results in {output}")
 
 
-@click.command()
-@click.argument("id_", metavar="ID")
+@click.command(
+    short_help="Save the images of a batch or a job in a folder.",
+    epilog=examples(
+        "boomerang save boats",
+        "boomerang save boats -o images --follow",
+        "boomerang save boats.17 -o images",
+    ),
+)
+@click.argument("id_", metavar="ID", shell_complete=recent_batches)
+@kind_options
 @click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="By default named as ID."
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where to save. Default: a folder named after ID.",
 )
 @follow_option
 @click.option(
-    "--at-once", type=click.IntRange(1, 64), default=AT_ONCE, show_default=True, help="Downloads at the same time."
+    "--at-once",
+    type=click.IntRange(1, 64),
+    default=AT_ONCE,
+    show_default=True,
+    metavar="1-64",
+    help="Simultaneous downloads.",
 )
 @patience_option("10m")
 @json_option
 @click.pass_context
-def save(ctx: click.Context, *, id_: str, output: Path | None, follow: bool, at_once: int, patience: float) -> None:
-    """Fetch the images of the batch or job ID into a folder, as <job id>-<number>.<kind>.
+def save(
+    ctx: click.Context,
+    *,
+    id_: str,
+    output: Path | None,
+    follow: bool,
+    at_once: int,
+    patience: float,
+    is_job: bool,
+    is_batch: bool,
+) -> None:
+    """Save the images of the batch or job ID in a folder, as <job id>-<number>.<kind>.
 
-    Each file is whole or not there. What is there is left alone, so the same command again fetches the rest. Exit code
-    1 if one could not be had.
+    A file is complete or does not exist. Files that exist are kept, so the same command again fetches what is missing.
+    The exit code is 1 if an image could not be saved.
     """
     screen: Screen = ctx.obj
     client = screen.client()
     folder = output or Path(id_.replace(":", "+").replace("/", "+"))
-    jobs, expected = _jobs_of(screen, client, id_, follow=follow, patience=patience)
+    found = find(client, id_, kind_of(is_job=is_job, is_batch=is_batch))
     numbers = {"saved": 0, "there": 0, "failed": 0}
     try:
-        with counting(screen, "images", expected) as arrived:
+        jobs, expected = _jobs_of(screen, client, found, follow=follow, patience=patience)
+        with counting(screen, "images", expected) as count:
             for one in client.save(jobs, folder, at_once):
                 outcome = "failed" if one.path is None else "there" if one.was_there else "saved"
                 numbers[outcome] += 1
                 if screen.as_json:
                     path = None if one.path is None else str(one.path)
-                    screen.document(
+                    screen.result_json(
                         {"job": one.job, "outcome": outcome, "path": path, "url": one.url, "error": one.error}
                     )
                 elif one.error:
-                    screen.tell(f"{one.job}: {one.error}", "red")
-                arrived()
+                    screen.message(f"{clean(one.job)}: {clean(one.error)}", "red")
+                count()
     except KeyboardInterrupt:
-        screen.tell(f"Stopped; nothing is half saved. The same command again fetches the rest into {folder}")
+        screen.message(f"Stopped. Every saved file is complete. The same command again fetches the rest into {folder}")
         ctx.exit(INTERRUPTED)
     if not screen.as_json:
-        screen.say(
-            f"{numbers['saved']:,} saved, {numbers['there']:,} were there, {numbers['failed']:,} failed; in {folder}"
+        screen.result(
+            f"{numbers['saved']:,} saved, {numbers['there']:,} existed, {numbers['failed']:,} failed; in {folder}"
         )
     ctx.exit(FAILED if numbers["failed"] else 0)
 
 
 def _jobs_of(
-    screen: Screen, client: Client, id_: str, *, follow: bool, patience: float
+    screen: Screen, client: Client, found: Job | Batch, *, follow: bool, patience: float
 ) -> tuple[Iterable[Job], int | None]:
-    """The jobs of a batch or the one of that name, and how many images they bring where that is known."""
-    try:
-        batch: Batch = client.batch(id_)
-    except NotFound:
-        job = client.job(id_)
+    """Return the jobs whose images to save, and the number of images if it is known."""
+    if isinstance(found, Batch):
         if follow:
-            job.wait()
-        if not job.output:
-            screen.tell(f"Job {id_} is {job.status}: it has no images.")
-        return [job], len(job.output)
+            return client.finished(found, patience=patience, on_wait=screen.report_wait), None
+        return client.results(found, ["completed"]), None
     if follow:
-        return client.finished(batch, patience=patience, on_wait=screen.waiting), None
-    return client.results(batch, ["completed"]), None
+        found.wait()
+    if not found.output:
+        screen.message(f"Job {clean(found.id)} is {found.status.words}: it has no images.")
+    return [found], len(found.output)
 
 
 def _write(
-    jobs: Iterable[Job], target: TextIO, line: Callable[[Job | None], str], arrived: Callable[[], None], *, flush: bool
+    jobs: Iterable[Job], target: TextIO, line: Callable[[Job | None], str], count: Callable[[], None], *, flush: bool
 ) -> int:
     target.write(line(None))
     number = 0
@@ -148,7 +191,7 @@ def _write(
         target.write(line(job))
         if flush:
             target.flush()
-        arrived()
+        count()
     return number
 
 

@@ -4,21 +4,29 @@ from datetime import datetime
 
 import click
 
-from boomerang_client.cli.render import table
-from boomerang_client.cli.screen import Screen, clean, json_option
+from boomerang_client.cli.options import examples, json_option
+from boomerang_client.cli.screen import Screen
+from boomerang_client.cli.tables import Column, print_table
+from boomerang_client.responses import SpendRow
 
-BY = ("day", "key", "batch", "model", "lane")
+GROUPS = ("day", "key", "batch", "model", "lane")
 _day = click.DateTime(["%Y-%m-%d"])
 
 
-@click.command()
-@click.option("--by", type=click.Choice(BY), default="day", show_default=True, help="One line for each.")
-@click.option("--from", "start", type=_day, metavar="DAY", help="The first day, as 2026-01-31, in UTC.")
+@click.command(
+    epilog=examples(
+        "boomerang spend",
+        "boomerang spend --by batch --from 2026-11-01 --to 2026-11-30",
+        "boomerang spend --by day --model kirin_image_omni",
+    )
+)
+@click.option("--by", type=click.Choice(GROUPS), default="day", show_default=True, help="What each line stands for.")
+@click.option("--from", "start", type=_day, metavar="DAY", help="The first day, as 2026-01-31 (UTC). Default: 30 days.")
 @click.option("--to", "end", type=_day, metavar="DAY", help="The last day.")
-@click.option("--producer", metavar="NAME", help="Only of the jobs that came with this key, by its name.")
-@click.option("--batch", metavar="BATCH", help="Only of this batch.")
-@click.option("--model", metavar="MODEL", help="Only of this model.")
-@click.option("--lane", metavar="LANE", help="Only of what went through this lane.")
+@click.option("--producer", metavar="NAME", help="Only jobs that came with the key of this name.")
+@click.option("--batch", metavar="BATCH", help="Only this batch.")
+@click.option("--model", metavar="MODEL", help="Only this model.")
+@click.option("--lane", metavar="LANE", help="Only this lane.")
 @json_option
 @click.pass_obj
 def spend(
@@ -31,15 +39,21 @@ def spend(
     producer: str | None,
     **only: str | None,
 ) -> None:
-    """Show what was spent, in US dollars. Without a terminal: one line each, tabs between the columns."""
+    """Show what was spent, in US dollars.
+
+    In a pipe: one line each, with tabs between name, jobs and US dollars, and without the total.
+    """
     first, last = start.date() if start else None, end.date() if end else None
     spent = screen.client().spend(by, first, last, key=producer, **only)
     if screen.as_json:
-        screen.document(spent.raw)
+        screen.result_json(spent.raw)
         return
-    rows = [[clean(row.name), str(row.jobs), str(row.cost)] for row in spent.rows]
-    if screen.out.is_terminal:
-        screen.out.print(table((by, "jobs", "USD"), [*rows, ["all", str(spent.jobs), str(spent.cost)]]))
-        return
-    for row in rows:
-        click.echo("\t".join(row))
+    rows = list(spent.rows)
+    if screen.out.is_terminal and rows:
+        rows.append(SpendRow(name="total", jobs=spent.jobs, cost=spent.cost))
+    columns: tuple[Column[SpendRow], ...] = (
+        Column(name=by, plain=lambda row: row.name),
+        Column(name="jobs", plain=lambda row: row.jobs, text=lambda row: f"{row.jobs:,}", right=True),
+        Column(name="USD", plain=lambda row: row.cost, right=True),
+    )
+    print_table(screen, columns, rows, "Nothing was spent.")

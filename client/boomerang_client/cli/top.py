@@ -5,157 +5,183 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 import click
-from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from boomerang_client.answers import Lane
-from boomerang_client.cli.keys import keys
-from boomerang_client.cli.options import duration, label_option
-from boomerang_client.cli.render import STYLES, pace_text
-from boomerang_client.cli.screen import Screen, clean, json_option
+from boomerang_client.batch_bar import STYLES
+from boomerang_client.cli.keyboard import key_presses
+from boomerang_client.cli.options import duration, examples, json_option, label_option
+from boomerang_client.cli.render import BATCH_COLUMNS, LANE_COLUMNS, eta_text, lane_text, use_text
+from boomerang_client.cli.screen import Screen
 from boomerang_client.client import Client
 from boomerang_client.errors import ServiceUnavailable, TooBusy
 from boomerang_client.records import Batch, Status
+from boomerang_client.responses import Lane
+from boomerang_client.terminal import clean
 
-#: Batches that are asked for, and the width from which there is room for long bars.
-BATCHES, WIDE = 50, 100
+#: Batches that are requested, and the terminal width from which there is space for bars.
+BATCHES, WIDE = 50, 110
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What there is to see at one moment; unfinished batches first."""
+    """The lanes and batches at one moment, unfinished batches first."""
 
     at: datetime
     lanes: Sequence[Lane]
     batches: Sequence[Batch]
 
 
-def look(client: Client, labels: dict[str, str]) -> Snapshot:
-    """Ask for lanes and batches as they are now."""
+def take_snapshot(client: Client, labels: dict[str, str]) -> Snapshot:
+    """Request the lanes and batches."""
     batches = sorted(client.batches(BATCHES, labels=labels), key=lambda batch: batch.done)
     return Snapshot(datetime.now(timezone.utc), client.lanes(), batches)
 
 
-@click.command()
-@click.option(
-    "--interval", type=duration, default="2s", show_default=True, metavar="DURATION", help="Between two looks."
+@click.command(
+    short_help="Watch lanes and batches, live.",
+    epilog=examples("boomerang top", "boomerang top --label season=spring", "boomerang top --json | jq ."),
 )
-@label_option("Only batches with this label; may be given several times.")
+@click.option(
+    "--interval", type=duration, default="2s", show_default=True, metavar="DURATION", help="Time between two updates."
+)
+@label_option("Only batches with this label. May be repeated.")
 @json_option
 @click.pass_obj
 def top(screen: Screen, interval: float, labels: tuple[tuple[str, str], ...]) -> None:
-    """Watch the lanes and the batches in the terminal; q or Ctrl-C ends it.
+    """Watch the lanes and the batches on the terminal. q or Ctrl-C ends it.
 
-    With --json, or without a terminal, it says once how things are.
+    With --json, or in a pipe, it prints them once. In a pipe: a line for each lane and each batch, with tabs between
+    "lane" or "batch" and the columns of `boomerang lanes` and `boomerang list batches`.
     """
-    # Each look is soon followed by another: what does not come at once is not waited for.
+    # An update that fails is soon followed by another, so it need not be repeated.
     client, wanted = screen.client(retries=0, timeout=(3.05, 10)), dict(labels)
-    seen = look(client, wanted)
+    seen = take_snapshot(client, wanted)
     if screen.as_json:
         views = {"lanes": [lane.raw for lane in seen.lanes], "batches": [batch.raw for batch in seen.batches]}
-        screen.document({"at": seen.at.isoformat(), **views})
+        screen.result_json({"at": seen.at.isoformat(), **views})
     elif not screen.out.is_terminal:
-        screen.out.print(View(seen))
+        _print_lines(seen)
     else:
-        _live(screen, client, wanted, seen, max(interval, 0.2))
+        _run(screen, client, wanted, seen, max(interval, 0.2))
 
 
-def _live(screen: Screen, client: Client, labels: dict[str, str], seen: Snapshot, interval: float) -> None:
+def _print_lines(seen: Snapshot) -> None:
+    for lane in seen.lanes:
+        click.echo("\t".join(["lane", *(clean(column.plain(lane)) for column in LANE_COLUMNS if column.in_pipe)]))
+    for batch in seen.batches:
+        click.echo("\t".join(["batch", *(clean(column.plain(batch)) for column in BATCH_COLUMNS if column.in_pipe)]))
+
+
+def _run(screen: Screen, client: Client, labels: dict[str, str], seen: Snapshot, interval: float) -> None:
     view = View(seen)
     try:
-        with keys() as pressed, Live(view, console=screen.out, screen=True, auto_refresh=False) as live:
-            while "q" not in pressed(interval):
+        with key_presses() as wait_for_key, Live(view, console=screen.out, screen=True, auto_refresh=False) as live:
+            while wait_for_key(interval) != "q":
                 try:
-                    view = View(look(client, labels))
+                    view = View(take_snapshot(client, labels))
                 except (ServiceUnavailable, TooBusy) as error:
                     view = View(view.seen, clean(error))
                 live.update(view, refresh=True)
     except KeyboardInterrupt:
-        return  # looking ends, nothing else does
+        return  # it only ends the display
 
 
 @dataclass(frozen=True)
 class View:
-    """A snapshot, drawn as high as the terminal; `trouble`: why it is not newer."""
+    """Draws a snapshot within the height of the terminal. `trouble`: why it is out of date."""
 
     seen: Snapshot
     trouble: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        height = (options.height or console.height) if console.is_terminal else len(self.seen.batches) + 99
         wide = console.width >= WIDE
-        room = max(1, height - len(self.seen.lanes) - 7)
-        shown = self.seen.batches[:room]
-        yield Group(self._heading(), Text(), _lanes(self.seen.lanes, wide=wide), Text(), _batches(shown, wide=wide))
-        if len(self.seen.batches) > room:
-            yield Text(f"and {len(self.seen.batches) - room} more", "dim")
+        upper: list[RenderableType] = [self._heading(), Text(), _lanes(self.seen.lanes, wide=wide), Text()]
+        yield from upper
+        used = sum(len(console.render_lines(part, options, pad=False)) for part in upper)
+        space = (options.height or console.height) - used - 1
+        number = max(1, len(self.seen.batches))
+        while number > 1:
+            table = _batches(self.seen.batches[:number], wide=wide)
+            excess = len(console.render_lines(table, options, pad=False)) - space
+            if excess <= 0:
+                break
+            number = max(1, number - max(1, excess // 2))
+        yield _batches(self.seen.batches[:number], wide=wide)
+        if len(self.seen.batches) > number:
+            yield Text(f"and {len(self.seen.batches) - number:,} more batches", "dim")
 
     def _heading(self) -> Text:
         running = [batch for batch in self.seen.batches if not batch.done]
         rate = sum(batch.rate or 0 for batch in running)
         left = sum(batch.accepted - batch.finished for batch in running)
         now = self.seen.at.astimezone().strftime("%H:%M:%S")
-        parts = [f"{now}  {len(running):,} batches run, {left:,} jobs to go, {rate:.1f}/s", ""]
-        return Text("  ").join(
-            [Text(parts[0], "bold"), Text(self.trouble or "q ends", "red" if self.trouble else "dim")]
-        )
+        batches = "1 batch running" if len(running) == 1 else f"{len(running):,} batches running"
+        text = Text(f"{now}  {batches}, {left:,} jobs left, {rate:.1f}/s  ", "bold")
+        return text.append(self.trouble or "q ends", "not bold red" if self.trouble else "not bold dim")
 
 
 def _lanes(lanes: Sequence[Lane], *, wide: bool) -> Table:
-    made = _table("lane", *([""] if wide else []), "under way", "waiting", "spent", "state")
+    table = _table("lane", *([""] if wide else []), "in progress", "waiting", "spent", "state")
     for lane in lanes:
-        limit = lane.max_in_flight or None
-        open_ = not lane.held and lane.breaker in (None, "closed")
-        state = _line("open" if open_ else "held" if lane.held else "breaker open", "green" if open_ else "red")
-        if lane.reason:
-            state.append(f": {clean(lane.reason)}")
+        limit = lane.limit
         bar = ProgressBar(total=limit, completed=min(lane.slots, limit), width=16) if limit else Text("no limit", "dim")
-        made.add_row(
-            _line(clean(lane.name)),
+        table.add_row(
+            Text(clean(lane.name)),
             *([bar] if wide else []),
-            f"{lane.slots:,}/{limit:,}" if limit else f"{lane.slots:,}",
+            use_text(lane),
             f"{lane.ready:,}",
             "" if lane.spent is None else f"{lane.spent} USD",
-            state,
+            lane_text(lane),
         )
-    return made
+    return table
 
 
 def _batches(batches: Sequence[Batch], *, wide: bool) -> Table:
-    made = _table("batch", *([""] if wide else []), "ended", "failed", "under way", "cost", "pace")
+    # A column for each way to end without a result; rare ones only when there are such jobs.
+    bad = [status for status in (Status.FAILED, Status.CANCELLED, Status.EXPIRED) if _worth_showing(status, batches)]
+    names = ["ended", *(status.words for status in bad), *(["cost"] if wide else []), "pace"]
+    table = _table("batch", *([""] if wide else []), *names)
     for batch in batches:
-        failed = batch.unsuccessful
-        begun = (Status.SUBMITTING, Status.IN_DOUBT, Status.IN_PROGRESS)
-        cap = f" of {batch.max_cost}" if wide and batch.max_cost is not None else ""
-        bar = ProgressBar(total=max(batch.accepted, 1), completed=batch.finished, width=24)
-        made.add_row(
-            _line(clean(batch.id)),
+        limit = f" of {batch.max_cost}" if batch.max_cost is not None else ""
+        bar = ProgressBar(total=max(batch.accepted, 1), completed=batch.finished, width=20)
+        table.add_row(
+            Text(clean(batch.id)),
             *([bar] if wide else []),
             f"{batch.finished:,}/{batch.accepted:,}",
-            Text(f"{failed:,}", STYLES[Status.FAILED] if failed else "dim"),
-            f"{sum(batch.counts.get(status, 0) for status in begun):,}",
-            f"{batch.cost}{cap}",
-            _line(pace_text(batch), "dim" if batch.done else "yellow" if batch.paused else ""),
+            *(_number(batch, status) for status in bad),
+            *([f"{batch.cost}{limit}"] if wide else []),
+            _pace(batch),
         )
     if not batches:
-        made.add_row(Text("no batches", "dim"))
-    return made
+        table.add_row(Text("no batches", "dim"))
+    return table
 
 
-def _line(text: str, style: str = "") -> Text:
-    """A text of any length, on one line."""
-    return Text(text, style, no_wrap=True, overflow="ellipsis")
+def _worth_showing(status: Status, batches: Sequence[Batch]) -> bool:
+    return status is Status.FAILED or any(batch.counts.get(status) for batch in batches)
+
+
+def _number(batch: Batch, status: Status) -> Text:
+    number = batch.counts.get(status, 0)
+    return Text(f"{number:,}", STYLES[status] if number else "dim")
+
+
+def _pace(batch: Batch) -> Text:
+    text = Text(eta_text(batch), "dim" if batch.done else "yellow" if batch.paused else "")
+    if batch.reason and not batch.done:
+        text.append(f"{': ' if text.plain else ''}{clean(batch.reason)}", "yellow")
+    return text
 
 
 def _table(*columns: str) -> Table:
-    """A table that gives up the ends of its first and last column before any number."""
-    made = Table(box=None, pad_edge=False, header_style="dim")
+    """Return a table in which only the first and the last column wrap. Nothing is cut."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
     for name in columns:
-        right = name in ("ended", "failed", "under way", "waiting")
-        # Those that may not wrap keep their width as long as there are others; `_line` keeps these on a line.
-        any_length = name in (columns[0], columns[-1])
-        made.add_column(name, justify="right" if right else "left", no_wrap=not any_length)
-    return made
+        number = name in ("ended", "failed", "cancelled", "expired", "in progress", "waiting")
+        wraps = name in (columns[0], columns[-1])
+        table.add_column(name, justify="right" if number else "left", no_wrap=not wraps, overflow="fold")
+    return table

@@ -14,7 +14,11 @@ from typing import Any
 
 import pytest
 
+from boomerang_client import Client
+from tests.support.fake_boomerang import FakeService
+
 pytestmark = pytest.mark.stack
+
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
 COMMAND = Path(sys.executable).with_name("boomerang")
@@ -23,7 +27,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start(service: Any) -> Iterator[Start]:
+def start(service: FakeService) -> Iterator[Start]:
     """`start("watch", "b")`: the command, under way."""
     running: list[subprocess.Popen[str]] = []
 
@@ -39,27 +43,27 @@ def start(service: Any) -> Iterator[Start]:
 
 
 @pytest.fixture
-def spring(service: Any, client: Any) -> str:
+def spring(service: FakeService, client: Client) -> str:
     """A batch that does not end."""
     service.per_look = 0
     return client.batch([REQUEST] * 3, "spring").id
 
 
 def test_ctrl_c_stops_watching_never_the_batch(
-    service: Any, start: Start, spring: str, wait_for: Callable[..., None]
+    service: FakeService, start: Start, spring: str, wait_for: Callable[..., None]
 ) -> None:
     watching = start("watch", spring)
     wait_for(lambda: "GET /v1/batches/spring/events" in service.paths())
     watching.send_signal(signal.SIGINT)
     _, said = watching.communicate(timeout=10)
     assert watching.returncode == 130
-    assert "The batch goes on; look again: boomerang watch spring" in said
+    assert "The batch continues. Watch it again: boomerang watch spring" in said
     assert "Traceback" not in said
     assert [path for path in service.paths() if path.startswith("POST")] == ["POST /v1/batches"]
 
 
 def test_ctrl_c_stops_following_and_saving(
-    service: Any, start: Start, spring: str, tmp_path: Path, wait_for: Callable[..., None]
+    service: FakeService, start: Start, spring: str, tmp_path: Path, wait_for: Callable[..., None]
 ) -> None:
     service.files = {"spring.1.png": b"\x89PNG\r\n\x1a\npixels"}
     service.end("spring.1")
@@ -73,12 +77,12 @@ def test_ctrl_c_stops_following_and_saving(
     results = start("results", spring, "--follow", "-o", str(tmp_path / "results.jsonl"))
     wait_for(lambda: (tmp_path / "results.jsonl.part").exists() and service.paths()[-1].endswith("/events"))
     results.send_signal(signal.SIGINT)
-    assert "The batch goes on" in results.communicate(timeout=10)[1]
+    assert "The batch continues" in results.communicate(timeout=10)[1]
     assert (results.returncode, [path.name for path in tmp_path.iterdir()]) == (130, ["out"])
 
 
 def test_ctrl_c_in_the_middle_of_an_upload_and_the_same_again(
-    service: Any, start: Start, tmp_path: Path, wait_for: Callable[..., None]
+    service: FakeService, start: Start, tmp_path: Path, wait_for: Callable[..., None]
 ) -> None:
     # Given an upload whose lines come slowly
     reading, writing = os.pipe()
@@ -89,7 +93,7 @@ def test_ctrl_c_in_the_middle_of_an_upload_and_the_same_again(
     sending.send_signal(signal.SIGINT)
     _, said = sending.communicate(timeout=10)
     os.close(writing)
-    assert (sending.returncode, "the same command with --id b; nothing is bought twice" in said) == (130, True)
+    assert (sending.returncode, "repeat the command with --id b. Nothing is paid twice" in said) == (130, True)
     # When the same is sent again, as often as one likes
     lines = tmp_path / "jobs.jsonl"
     lines.write_text(json.dumps(REQUEST) + "\n")
@@ -104,7 +108,7 @@ def _unread(pipe: int) -> int:
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(service: Any, start: Start, client: Any) -> None:
+def test_a_reader_that_has_seen_enough_is_no_error(service: FakeService, start: Start, client: Client) -> None:
     client.batch([REQUEST | {"prompt": "x" * 50}] * 2000, "b")
     results = start("results", "b")
     assert results.stdout is not None
@@ -115,7 +119,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(service: Any, start: Start, c
     assert results.stderr.read() == ""
 
 
-def test_top_is_alive_and_q_ends_it(service: Any, start: Start, spring: str, wait_for: Callable[..., None]) -> None:
+def test_top_is_alive_and_q_ends_it(
+    service: FakeService, start: Start, spring: str, wait_for: Callable[..., None]
+) -> None:
     ours, theirs = pty.openpty()
     env = os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
     watching = start("top", "--interval", "0.2s", stdin=theirs, stdout=theirs, stderr=theirs, text=False, env=env)
@@ -126,14 +132,14 @@ def test_top_is_alive_and_q_ends_it(service: Any, start: Start, spring: str, wai
         shown.extend(os.read(ours, 65536))
         return shown
 
-    wait_for(lambda: b"spring" in look() and b"held: 402: balance exhausted" in shown)
+    wait_for(lambda: b"spring" in look() and b"paused: 402: balance exhausted" in shown)
     wait_for(lambda: look() and service.paths().count("GET /v1/lanes") >= 3)
     os.write(ours, b"q")
     assert watching.wait(10) == 0
     os.close(ours)
 
 
-def test_bash_completes_commands_and_options(service: Any, tmp_path: Path) -> None:
+def test_bash_completes_commands_and_options(service: FakeService, tmp_path: Path) -> None:
     script = f"""
     PATH={COMMAND.parent}:$PATH
     eval "$(boomerang completion bash)"
@@ -145,6 +151,24 @@ def test_bash_completes_commands_and_options(service: Any, tmp_path: Path) -> No
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert (done.stdout, done.stderr) == ("results resume retry\n--dry-run\n", "")
     assert service.seen == []
+
+
+def test_bash_completes_ids_of_batches(service: FakeService, client: Client, spring: str) -> None:
+    client.batch([REQUEST | {"external_task_id": "x"}], "summer")
+    script = f"""
+    PATH={COMMAND.parent}:$PATH
+    eval "$(boomerang completion bash)"
+    for words in "watch sp" "cancel s" "list --batch su"; do
+        COMPREPLY=() COMP_WORDS=(boomerang $words) COMP_CWORD=$(echo $words | wc -w)
+        _boomerang_completion boomerang && echo $(printf '%s\\n' "${{COMPREPLY[@]}}" | sort)
+    done
+    """
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("spring\nspring summer\nsummer\n", "")
+    # without a service there is nothing to complete, and no noise
+    env = os.environ | {"BOOMERANG_URL": "http://127.0.0.1:1"}
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.split(), done.stderr) == ([], "")
 
 
 def test_without_click_the_library_works_and_the_command_says_what_it_needs(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The lines of a batch: read from where they come, numbered, and made JSON."""
+"""Read the lines of a batch from any source, number them, and encode them as JSON."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +12,10 @@ Line: TypeAlias = Mapping[str, Any] | bytes
 
 
 class Numbered(NamedTuple):
-    """A line with the number under which its author knows it, from 1 and rising; others are counted."""
+    """A line with the number that its author knows it by.
+
+    Numbers start at 1 and rise. Lines that come without a number are counted.
+    """
 
     number: int
     line: Line
@@ -22,28 +25,34 @@ Lines: TypeAlias = Iterable[Line | Numbered] | Path | BinaryIO
 
 
 @contextmanager
-def opened(lines: Lines) -> Iterator[Iterator[Numbered]]:
-    """The numbered lines of a batch; a Path is opened for as long. Raises UsageError for text."""
+def open_lines(lines: Lines) -> Iterator[Iterator[Numbered]]:
+    """Yield the numbered lines of a batch. Opens a Path, and closes it at the end.
+
+    Raises UsageError for a file that cannot be read or was opened as text.
+    """
     if isinstance(lines, Path):
         try:
             file = lines.open("rb")
         except OSError as error:
-            raise UsageError(f"{lines} cannot be read: {error.strerror}.") from error
+            raise UsageError(f"{lines} cannot be read: {error.strerror}. Check its name and rights.") from error
         with file:
-            yield _numbered(file)
+            yield _number(file)
         return
     if hasattr(lines, "read") and not isinstance(lines.read(0), bytes):
-        raise UsageError('Open the file in binary mode ("rb").')
-    yield _numbered(lines)
+        raise UsageError('The file is open as text. Open it in binary mode ("rb").')
+    yield _number(lines)
 
 
-def _numbered(lines: "Iterable[Line | Numbered] | BinaryIO") -> Iterator[Numbered]:
+def _number(lines: "Iterable[Line | Numbered] | BinaryIO") -> Iterator[Numbered]:
     for number, line in enumerate(lines, start=1):
         yield line if isinstance(line, Numbered) else Numbered(number, line)
 
 
-def parsed(line: Line) -> Mapping[str, Any] | None:
-    """The request of a line; None where it is no JSON object, which the service can say better."""
+def parse_request(line: Line) -> Mapping[str, Any] | None:
+    """Return the request in a line, or None when the line is not a JSON object.
+
+    None is no error here: the line is sent as it is, and the service explains what is wrong with it.
+    """
     if not isinstance(line, bytes):
         return line
     try:
@@ -54,9 +63,9 @@ def parsed(line: Line) -> Mapping[str, Any] | None:
 
 
 def encode(request: Mapping[str, Any], what: str = "The request") -> bytes:
-    """A request as JSON in UTF-8, on one line; raises UsageError for what JSON cannot hold."""
+    """Encode a request as one line of UTF-8 JSON. Raises UsageError for values that JSON cannot hold."""
     if not isinstance(request, Mapping):
-        raise UsageError(f"{what} is {type(request).__name__}; give a mapping, or JSON as bytes.")
+        raise UsageError(f"{what} is {type(request).__name__}. Pass a mapping, or JSON as bytes.")
     try:
         return json.dumps(dict(request), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:

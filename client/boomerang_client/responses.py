@@ -1,7 +1,8 @@
-"""What single calls answer, as frozen records."""
+"""Frozen records for what single calls return."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ from boomerang_client.errors import LineError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchAccepted:
-    """What became of an upload: new jobs, those known before, refused lines (`errors` lists the first 1,000)."""
+    """The outcome of an upload.
+
+    `accepted` counts new jobs, `known` lines whose job existed already, `rejected` refused lines. `errors` lists the
+    first 1,000 refused lines.
+    """
 
     id: str
     accepted: int
@@ -21,7 +26,7 @@ class BatchAccepted:
 
     @property
     def view(self) -> dict[str, Any]:
-        """As the service shows it."""
+        """The outcome as the service returns it in JSON."""
         errors = [{"line": one.line, "errors": dict(one.errors), "codes": list(one.codes)} for one in self.errors]
         counts = {"accepted": self.accepted, "known": self.known, "rejected": self.rejected}
         return {"id": self.id, **counts, "errors": errors}
@@ -29,7 +34,10 @@ class BatchAccepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchChanged:
-    """What was done to a batch: `affected` jobs so far; `pending` at most follow by themselves."""
+    """The outcome of a change to a whole batch.
+
+    `affected` counts the jobs changed so far. Up to `pending` more follow without another call.
+    """
 
     id: str
     action: str
@@ -40,7 +48,10 @@ class BatchChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A result and the file that it is in. `was_there`: it was saved before. `error`: why there is no file."""
+    """One result and the file that holds it.
+
+    `was_there`: an earlier call saved the file. `error`: why there is no file.
+    """
 
     job: str
     url: str
@@ -51,7 +62,7 @@ class Saved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendRow:
-    """What was spent under one name: a day, a key, a batch, a model or a lane. `cost` in US dollars."""
+    """The spending of one day, key, batch, model or lane. `cost` is in US dollars."""
 
     name: str
     cost: Decimal
@@ -60,7 +71,7 @@ class SpendRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
-    """What was spent, by `by`. `cost` in US dollars."""
+    """Spending grouped by `by`, with totals. `cost` is in US dollars."""
 
     by: str
     rows: tuple[SpendRow, ...]
@@ -71,14 +82,29 @@ class Spend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """One way to the provider. `slots`: images that it works on, of `max_in_flight` (0: no limit). `spent` in USD."""
+    """One provider account.
+
+    `slots` counts the images that the provider may be generating. `max_in_flight` is their configured maximum and
+    `limit` the one in force; 0 means no limit. `ready` counts the jobs that wait. While the lane is `held` it sends
+    nothing: `reason` says why, `held_until` until when (None: unknown). `breaker` is the state of its circuit breaker:
+    "closed" (normal) or "open". `configured` is False for a lane that the service's settings no longer contain.
+    `spent` is in US dollars, and None for keys that may not see it.
+    """
 
     name: str
     slots: int = 0
     max_in_flight: int = 0
+    limit: int = 0
     ready: int = 0
     held: bool = False
+    held_until: datetime | None = None
     reason: str | None = None
     breaker: str | None = None
+    configured: bool = True
     spent: Decimal | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the lane sends jobs now."""
+        return self.configured and not self.held and self.breaker in (None, "closed")

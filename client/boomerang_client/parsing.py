@@ -1,19 +1,19 @@
-"""The service's answers read into records: tolerant of what is new, strict about what is missing."""
+"""Parse the service's answers into records. Unknown fields are ignored; missing ones are an error."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from boomerang_client.answers import BatchAccepted, BatchChanged, Lane, Spend, SpendRow
 from boomerang_client.errors import UnexpectedAnswer, line_errors
 from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Output, Status
+from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Spend, SpendRow
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
 
 
 def read_job(data: object, service: JobService | None = None) -> Job:
-    """A job from the service's view of it; raises UnexpectedAnswer."""
+    """Parse a job. Raises UnexpectedAnswer."""
     view = _object(data, "job")
     try:
         error, usage = view.get("error"), view.get("usage") or {}
@@ -26,15 +26,15 @@ def read_job(data: object, service: JobService | None = None) -> Job:
             cost=_money(usage.get("cost")),
             attempt=int(view.get("attempt") or 1),
             external_task_id=view.get("external_task_id"),
-            created_at=_moment(view.get("created_at")),
-            updated_at=_moment(view.get("updated_at")),
-            finished_at=_moment(view.get("finished_at")),
+            created_at=_time(view.get("created_at")),
+            updated_at=_time(view.get("updated_at")),
+            finished_at=_time(view.get("finished_at")),
             settled_by=view.get("settled_by"),
             batch=view.get("batch"),
             reason=view.get("reason"),
             labels=dict(view.get("labels") or {}),
             priority=view.get("priority"),
-            expires_at=_moment(view.get("expires_at")),
+            expires_at=_time(view.get("expires_at")),
             lane=view.get("lane"),
             raw=view,
             service=service,
@@ -44,7 +44,7 @@ def read_job(data: object, service: JobService | None = None) -> Job:
 
 
 def read_batch(data: object, service: BatchService | None = None) -> Batch:
-    """A batch from the service's view of it; raises UnexpectedAnswer."""
+    """Parse a batch. Raises UnexpectedAnswer."""
     view = _object(data, "batch")
     try:
         counts: dict[Status, int] = {}
@@ -66,7 +66,7 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
             weight=None if view.get("weight") is None else int(view["weight"]),
             max_cost=_money(view.get("max_cost")),
             expected_cost=_money(view.get("expected_cost")),
-            created_at=_moment(view.get("created_at")),
+            created_at=_time(view.get("created_at")),
             raw=view,
             service=service,
         )
@@ -75,7 +75,7 @@ def read_batch(data: object, service: BatchService | None = None) -> Batch:
 
 
 def read_changed(data: object) -> BatchChanged:
-    """What was done to a batch, from the service's answer; raises UnexpectedAnswer."""
+    """Parse the outcome of a change to a batch. Raises UnexpectedAnswer."""
     view = _object(data, "change of a batch")
     try:
         return BatchChanged(
@@ -90,7 +90,7 @@ def read_changed(data: object) -> BatchChanged:
 
 
 def read_accepted(data: object) -> BatchAccepted:
-    """What became of an upload, from the service's answer; raises UnexpectedAnswer."""
+    """Parse the outcome of an upload. Raises UnexpectedAnswer."""
     view = _object(data, "batch")
     try:
         errors = line_errors(view.get("errors") or ())
@@ -106,7 +106,7 @@ def read_accepted(data: object) -> BatchAccepted:
 
 
 def read_spend(data: object) -> Spend:
-    """What was spent, from the service's answer; raises UnexpectedAnswer."""
+    """Parse a spending report. Raises UnexpectedAnswer."""
     view = _object(data, "spend")
     try:
         rows = tuple(
@@ -125,17 +125,20 @@ def read_spend(data: object) -> Spend:
 
 
 def read_lane(data: object) -> Lane:
-    """A lane from the service's view of it; raises UnexpectedAnswer."""
+    """Parse a lane. Raises UnexpectedAnswer."""
     view = _object(data, "lane")
     try:
         return Lane(
             name=str(view["name"]),
             slots=int(view.get("slots") or 0),
             max_in_flight=int(view.get("max_in_flight") or 0),
+            limit=int(view.get("limit", view.get("max_in_flight")) or 0),
             ready=int(view.get("ready") or 0),
             held=bool(view.get("held")),
+            held_until=_time(view.get("held_until")),
             reason=view.get("reason"),
             breaker=view.get("breaker"),
+            configured=bool(view.get("configured", True)),
             spent=_money(view.get("spent")),
             raw=view,
         )
@@ -144,11 +147,11 @@ def read_lane(data: object) -> Lane:
 
 
 def read_list(data: object, name: str) -> list[Any]:
-    """The entries of a list of `name`; raises UnexpectedAnswer."""
+    """Return the list under `name` in an answer. Raises UnexpectedAnswer."""
     found = data.get(name) if isinstance(data, Mapping) else None
     if isinstance(found, list):
         return found
-    raise _unexpected(f"list of {name}", "no list in it")
+    raise _unexpected(f"list of {name}", f"it has no list {name!r}")
 
 
 def _object(data: object, what: str) -> Mapping[str, Any]:
@@ -159,7 +162,7 @@ def _object(data: object, what: str) -> Mapping[str, Any]:
 
 def _unexpected(what: str, problem: object) -> UnexpectedAnswer:
     return UnexpectedAnswer(
-        f"The answer is not a {what} as Boomerang shows it ({problem!r}). Check BOOMERANG_URL, then the versions."
+        f"The answer is not a {what} of Boomerang's API ({problem!r}). Check BOOMERANG_URL, then the versions."
     )
 
 
@@ -171,6 +174,6 @@ def _number(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-def _moment(value: str | None) -> datetime | None:
-    # Python 3.10 does not read the "Z" of ISO 8601.
+def _time(value: str | None) -> datetime | None:
+    # Python 3.10 does not parse the "Z" of ISO 8601.
     return datetime.fromisoformat(value.replace("Z", "+00:00")) if value else None

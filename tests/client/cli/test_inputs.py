@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from boomerang_client import UsageError
-from boomerang_client.cli import sources
-from boomerang_client.cli.sources import Columns, lines, rows, values
+from boomerang_client.cli import inputs
+from boomerang_client.cli.inputs import Columns, read_csv, read_json, read_ndjson
 
 
 def read(source: Any) -> list[tuple[int, Any]]:
@@ -16,8 +16,13 @@ def read(source: Any) -> list[tuple[int, Any]]:
 
 def test_lines_pass_as_they_are_unless_they_lack_something() -> None:
     data = b'{"n": 2}\n\nnot JSON\n{}\n'
-    assert read(lines(io.BytesIO(data), {})) == list(enumerate(data.splitlines(keepends=True), start=1))
-    assert read(lines(io.BytesIO(data), {"n": 1})) == [(1, {"n": 2}), (2, b"\n"), (3, b"not JSON\n"), (4, {"n": 1})]
+    assert read(read_ndjson(io.BytesIO(data), {})) == list(enumerate(data.splitlines(keepends=True), start=1))
+    assert read(read_ndjson(io.BytesIO(data), {"n": 1})) == [
+        (1, {"n": 2}),
+        (2, b"\n"),
+        (3, b"not JSON\n"),
+        (4, {"n": 1}),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -33,8 +38,8 @@ def test_lines_pass_as_they_are_unless_they_lack_something() -> None:
 )
 @pytest.mark.parametrize("chunk", [1, 7, 65536])
 def test_json_in_every_form(text: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_CHUNK", chunk)
-    found = read(values(io.BytesIO(text.encode()), {"b": 0}))
+    monkeypatch.setattr(inputs, "_CHUNK", chunk)
+    found = read(read_json(io.BytesIO(text.encode()), {"b": 0}))
     assert found == [(1, {"b": 0, "a": 1}), (2, {"b": 0, "a": [2, "]"]})]
 
 
@@ -42,7 +47,7 @@ def test_json_in_every_form(text: str, chunk: int, monkeypatch: pytest.MonkeyPat
     ("text", "says"),
     [
         ('[{"a": 1},\n {"a": }]', "from line 2 on"),
-        ('[{"a": 1}', "cut short"),
+        ('[{"a": 1}', "incomplete"),
         ("{", "from line 1 on"),
         ("nonsense", "from line 1 on"),
         (b'["\xff"]', "UTF-8"),
@@ -51,11 +56,11 @@ def test_json_in_every_form(text: str, chunk: int, monkeypatch: pytest.MonkeyPat
 def test_json_that_is_none(text: Any, says: str) -> None:
     data = text if isinstance(text, bytes) else text.encode()
     with pytest.raises(UsageError, match=says):
-        read(values(io.BytesIO(data), {}))
+        read(read_json(io.BytesIO(data), {}))
 
 
 def test_json_values_that_are_no_requests_are_the_services_to_judge() -> None:
-    assert read(values(io.BytesIO(b'[1, "a", {}]'), {})) == [(1, b"1"), (2, b'"a"'), (3, {})]
+    assert read(read_json(io.BytesIO(b'[1, "a", {}]'), {})) == [(1, b"1"), (2, b'"a"'), (3, {})]
 
 
 def table(text: str, *mapped: str, **more: Any) -> list[tuple[int, Any]]:
@@ -65,7 +70,7 @@ def table(text: str, *mapped: str, **more: Any) -> list[tuple[int, Any]]:
         columns.setdefault(member, []).append(column)
     plan = Columns(columns, more.pop("templates", {}))
     encoding = more.get("encoding", "utf-8-sig")
-    return read(rows(io.BytesIO(text.encode(encoding)), plan, more.pop("defaults", {"model": "m"}), **more))
+    return read(read_csv(io.BytesIO(text.encode(encoding)), plan, more.pop("defaults", {"model": "m"}), **more))
 
 
 def test_columns_named_as_members_need_no_mapping() -> None:
@@ -85,10 +90,10 @@ def test_delimiters_are_seen_in_the_heading(delimiter: str) -> None:
 def test_a_delimiter_and_an_encoding_may_be_named() -> None:
     assert table("Title:x\ncafé:1\n", "prompt=Title", delimiter=":", encoding="cp1252")[0][1]["prompt"] == "café"
     with pytest.raises(UsageError, match="--encoding cp1252"):
-        read(rows(io.BytesIO("prompt\ncafé\n".encode("cp1252")), Columns(), {}))
+        read(read_csv(io.BytesIO("prompt\ncafé\n".encode("cp1252")), Columns(), {}))
 
 
-def test_templates_and_pictures() -> None:
+def test_templates_and_images() -> None:
     text = "Title,Front,Back,All\nBoat, a.jpg ,b.jpg,c.jpg | d.jpg\nCar,,b.jpg,\n"
     mapped = ("image_list=Front", "image_list=Back", "subject_image_list=All")
     found = table(text, *mapped, templates={"prompt": "A {Title}!"})
@@ -111,11 +116,11 @@ def test_what_is_no_number_stays_a_text_for_the_service_to_name() -> None:
         "model": "m", "prompt": "a", "n": "two", "expires_in": "soon",
     }  # fmt: skip
     made: dict[str, Any] = {}
-    sources.assigned(made, "watermark_info.enabled", "True")
+    inputs.assign(made, "watermark_info.enabled", "True")
     assert made == {"watermark_info": {"enabled": True}}
 
 
-def test_columns_that_are_left_out_are_told() -> None:
+def test_columns_that_are_left_out_are_reported() -> None:
     told: list[str] = []
     table("prompt,SKU,Price\na,1,2\n", unused=told.extend)
     assert told == ["SKU", "Price"]
@@ -125,8 +130,8 @@ def test_columns_that_are_left_out_are_told() -> None:
     ("text", "mapped", "says"),
     [
         ("Title,x\na,b\n", ["prompt=Titel"], 'no column "Titel". Did you mean "Title"?'),
-        ("a,b\n1,2\n", ["prompt=zzz"], "There are: a, b."),
-        ("a,b\n1,2\n", [], "Name one: --map prompt=COLUMN"),
+        ("a,b\n1,2\n", ["prompt=zzz"], "The columns are: a, b."),
+        ("a,b\n1,2\n", [], "Choose one: --map prompt=COLUMN"),
         ("", [], "No column is used"),
         ("prompt,n\na,1,surplus\n", [], "Row 2 has more cells"),
         ('prompt,n\n"a"b,1\n', [], "After row 1"),
@@ -152,7 +157,7 @@ def test_nothing_is_whole_in_memory() -> None:
             self.read_bytes += len(data)
             return len(data)
 
-    for reader, unit in ((values, b'{"a": 1}\n'), (lines, b'{"a": 1}\n')):
+    for reader, unit in ((read_json, b'{"a": 1}\n'), (read_ndjson, b'{"a": 1}\n')):
         file = Endless(unit)
         source = reader(io.BufferedReader(file, 9000), {})
         assert [next(source).number for _ in range(1000)] == list(range(1, 1001))

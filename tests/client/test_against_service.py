@@ -1,4 +1,4 @@
-"""The client against the real service, on a real Redis; the provider's part is played by its callbacks."""
+"""The client against the real service, on a real Redis; the provider ends jobs by callbacks."""
 
 import csv
 import hashlib
@@ -6,54 +6,22 @@ import io
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 from PIL import Image
-from werkzeug.serving import WSGIRequestHandler, make_server
 
-from boomerang_client import Client, Conflict, Invalid, NotFound, Status, Unauthorized, UsageError, uploading
-from boomerang_client.cli import table
-from jobs.record import Result
-from jobs.states import State
+from boomerang_client import Client, Conflict, Invalid, Job, NotFound, Status, Unauthorized, UsageError, uploading
+from boomerang_client.cli import formats
 from jobs.store import Store
-from schemas import callback_path
-from webhook.app import create_app
-from webhook.settings import Settings
+from tests.support.command import Command
+from tests.support.real_service import KEY, Provider, serving
 
-KEY, SECRET = "a-producer-key-for-tests", "a-callback-secret-for-tests"
 OMNI = {"model": "kirin_image_omni", "prompt": "a fox"}
-PICTURE = {"type": "image", "url": "https://cdn.example.com/1.png"}
-DONE = {"id": "t", "status": "completed", "output": [{"content": [PICTURE]}], "usage": {"cost": "0.0065"}}
-
-
-class Quiet(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
-        """Nothing."""
-
-
-@contextmanager
-def serving(redis_url: str, store: Store, **settings: Any) -> Iterator[str]:
-    """The address of the real service."""
-    settings |= {"api_keys": (KEY,), "callback_secrets": (SECRET,)}
-    settings = Settings(redis_url=redis_url, broker_url=redis_url, **settings)
-    server = make_server("127.0.0.1", 0, create_app(settings, store), threaded=True, request_handler=Quiet)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+IMAGE_URL = "https://cdn.example.com/1.png"
 
 
 @pytest.fixture
@@ -69,33 +37,20 @@ def real(url: str) -> Iterator[Client]:
 
 
 @pytest.fixture
-def end(url: str, store: Store) -> Callable[..., None]:
-    """`end("id", …)`: the provider takes these jobs and is done with them, or (`failed`) refuses them."""
-
-    def finish(*ids: str, failed: bool = False) -> None:
-        store.admit(1000)
-        for claim in store.claim(list(ids)):
-            if failed:
-                error = Result(error={"code": "1301", "message": "=refused"})
-                store.finish(claim.id, State.FAILED, error, "submit", fence=claim.fence)
-                continue
-            assert store.started(claim.id, claim.fence, f"task-{claim.id}")
-            path = callback_path(claim.external_task_id, SECRET)
-            assert requests.post(url + path, json=DONE, timeout=10).status_code == 204
-
-    return finish
+def provider(url: str, store: Store) -> Provider:
+    return Provider(url, store)
 
 
-def test_a_job_from_its_door_to_its_end(real: Client, end: Any) -> None:
+def test_a_job_from_its_enqueueing_to_its_end(real: Client, provider: Provider) -> None:
     job = real.generate(**OMNI, labels={"shop": "7"}, external_task_id="fox:1", priority="high", expires_in=3600)
     assert (job.id, job.status, job.labels) == ("fox:1", Status.QUEUED, {"shop": "7"})
     again = {"labels": {"shop": "7"}, "external_task_id": "fox:1", "priority": "high", "expires_in": 3600}
     assert real.generate(**OMNI, **again) == job
-    ending = threading.Timer(0.1, end, ["fox:1"])
+    ending = threading.Timer(0.1, provider.end, ["fox:1"])
     ending.start()
     assert job.wait(timeout=20) is job
     ending.join()
-    assert (job.status, str(job.cost), job.output[0].url) == (Status.COMPLETED, "0.0065", PICTURE["url"])
+    assert (job.status, str(job.cost), job.output[0].url) == (Status.COMPLETED, "0.0065", IMAGE_URL)
     with pytest.raises(Invalid, match="n: must be from 1 to 9, not 12"):
         real.generate(**OMNI, n=12)
     with pytest.raises(Conflict):
@@ -144,9 +99,9 @@ def test_all_or_none_and_keys(real: Client) -> None:
         real.batch("jobs.jsonl")
 
 
-def test_a_batch_followed_to_its_end(real: Client, end: Any) -> None:
+def test_a_batch_followed_to_its_end(real: Client, provider: Provider) -> None:
     batch = real.batch([OMNI] * 5, "b")
-    found = [job.id for job in _ending(batch.results(timeout=30), end)]
+    found = [job.id for job in _ending(batch.results(timeout=30), provider)]
     assert found[:2] == ["b.2", "b.4"]
     assert sorted(found) == [f"b.{number}" for number in range(1, 6)]
     assert batch.wait(timeout=5).counts[Status.COMPLETED] == 4
@@ -161,24 +116,24 @@ def test_a_batch_followed_to_its_end(real: Client, end: Any) -> None:
     assert [lane.held for lane in real.lanes()] == [False]
 
 
-def _ending(results: Iterator[Any], end: Any) -> Iterator[Any]:
+def _ending(results: Iterator[Job], provider: Provider) -> Iterator[Job]:
     """The results, of which two end first, and the rest once these were seen."""
-    end("b.2", "b.4")
+    provider.end("b.2", "b.4")
     for number, job in enumerate(results):
         yield job
         if number == 1:
-            end("b.1", "b.5")
-            end("b.3", failed=True)
+            provider.end("b.1", "b.5")
+            provider.end("b.3", failed=True)
 
 
-def test_a_table_is_the_services_own(real: Client, end: Any) -> None:
+def test_a_table_is_the_services_own(real: Client, provider: Provider) -> None:
     batch = real.batch([OMNI | {"labels": {"a": 'x, "y"'}}, OMNI, OMNI], "b")
-    end("b.1")
-    end("b.2", failed=True)
+    provider.end("b.1")
+    provider.end("b.2", failed=True)
     theirs = requests.get(
         f"{real._transport.url}/v1/batches/b/results?format=csv", headers={"Authorization": f"Bearer {KEY}"}, timeout=10
     )
-    ours = table.row(None) + "".join(table.row(job) for job in real.results(batch))
+    ours = formats.csv_row(None) + "".join(formats.csv_row(job) for job in real.results(batch))
     assert ours.encode() == theirs.content
     assert list(csv.reader(io.StringIO(ours)))[2][6] == "'=refused"
 
@@ -203,7 +158,7 @@ def test_labels_options_and_lists(real: Client) -> None:
         real.batch([OMNI], "b1", weight=8)
 
 
-def test_a_local_picture_goes_up_once(real: Client, url: str, tmp_path: Path) -> None:
+def test_a_local_image_is_uploaded_once(real: Client, url: str, tmp_path: Path) -> None:
     cat = tmp_path / "cat.png"
     Image.new("RGB", (400, 300), "red").save(cat)
     lines = [OMNI | {"image_list": [cat]}, OMNI | {"image_list": [cat.read_bytes(), "https://x.example.com/1.png"]}]
@@ -219,7 +174,7 @@ def test_a_local_picture_goes_up_once(real: Client, url: str, tmp_path: Path) ->
         real.generate(**OMNI, image_list=["image:sha256:" + "0" * 64])
 
 
-def test_where_there_is_no_room_the_upload_goes_on_when_there_is(
+def test_an_upload_continues_when_the_service_accepts_work_again(
     store: Store, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploading, "PART_LINES", 2)
@@ -235,7 +190,7 @@ def test_where_there_is_no_room_the_upload_goes_on_when_there_is(
     assert waits == [30]
 
 
-def test_a_list_goes_on_over_its_pages(real: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_follows_its_pages(real: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("boomerang_client.jobs.PAGE", 2)
     real.batch([OMNI] * 5, "b")
     assert [job.id for job in real.jobs(batch="b")] == [f"b.{number}" for number in range(1, 6)]
@@ -243,30 +198,19 @@ def test_a_list_goes_on_over_its_pages(real: Client, monkeypatch: pytest.MonkeyP
 
 
 def test_asyncio_as_the_page_shows_it(
-    real: Client, url: str, end: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    real: Client, url: str, provider: Provider, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = (Path(__file__).parents[2] / "docs" / "client.md").read_text("utf-8")
     (block,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "asyncio.run" in each]
     monkeypatch.setenv("BOOMERANG_URL", url)
     monkeypatch.setenv("BOOMERANG_KEY", KEY)
-    over = threading.Event()
-
-    def provide() -> None:
-        while not over.wait(0.05):
-            end(*(job.id for job in real.jobs(status="queued")))
-
-    provider = threading.Thread(target=provide)
-    provider.start()
-    try:
+    with provider.working():
         exec(compile(block, "docs/client.md", "exec"), {"__name__": "example"})
-    finally:
-        over.set()
-        provider.join()
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["completed"] * 3
 
 
 def test_the_command_there_and_back(
-    *, real: Client, url: str, run: Any, end: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    *, real: Client, url: str, run: Command, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BOOMERANG_URL", url)
     monkeypatch.setenv("BOOMERANG_KEY", KEY)
@@ -294,7 +238,7 @@ def test_the_command_there_and_back(
     )
     assert result.exit_code == 1
     assert "row 3: n: must be from 1 to 9, not 12 (002016003)" in result.stderr
-    end("b.2")
+    provider.end("b.2")
     assert run("watch", "b").exit_code == 0
     assert json.loads(run("results", "b").stdout)["status"] == "completed"
     assert "1 of 1 ended" in run("show", "b").stdout

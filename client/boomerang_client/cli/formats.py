@@ -1,4 +1,4 @@
-"""Jobs as lines of JSON, or as rows of a table: the columns of the service's own `format=csv`."""
+"""Write jobs as NDJSON, or as CSV with the columns of the service's `format=csv`."""
 
 import csv
 import io
@@ -13,19 +13,19 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def ndjson(job: Job | None) -> str:
-    """A job's line; the heading, which there is none of, for None."""
+def ndjson_line(job: Job | None) -> str:
+    """Write a job as a line of JSON. None stands for the heading, which NDJSON does not have."""
     return "" if job is None else json.dumps(job.raw) + "\n"
 
 
-def row(job: Job | None) -> str:
-    """A job's row; the heading for None."""
+def csv_row(job: Job | None) -> str:
+    """Write a job as a row of CSV. None stands for the heading."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(COLUMNS if job is None else _cells(job))
     return text.getvalue()
 
 
-WRITERS: Mapping[str, Callable[[Job | None], str]] = {"ndjson": ndjson, "csv": row}
+WRITERS: Mapping[str, Callable[[Job | None], str]] = {"ndjson": ndjson_line, "csv": csv_row}
 
 
 def _cells(job: Job) -> tuple[str, ...]:
@@ -35,8 +35,8 @@ def _cells(job: Job) -> tuple[str, ...]:
         job.model,
         format(job.cost, "f") if job.cost is not None else "",
         " ".join(one.url for one in job.output),
-        _inert(job.error.code if job.error else ""),
-        _inert(job.error.message if job.error else ""),
+        _without_formula(job.error.code if job.error else ""),
+        _without_formula(job.error.message if job.error else ""),
         str(job.attempt),
         job.external_task_id or "",
         job.created_at.isoformat() if job.created_at else "",
@@ -46,6 +46,6 @@ def _cells(job: Job) -> tuple[str, ...]:
     )
 
 
-def _inert(text: str) -> str:
-    """The provider's words, which a spreadsheet must not take for a formula (OWASP, "CSV Injection")."""
+def _without_formula(text: str) -> str:
+    """Keep a spreadsheet from running the provider's text as a formula (OWASP, "CSV Injection")."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

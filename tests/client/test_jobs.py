@@ -24,18 +24,21 @@ from boomerang_client import (
     UnexpectedAnswer,
     UsageError,
 )
+from tests.support.fake_boomerang import FakeService, Fault
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat in the fog"}
 
 
-def test_an_id_is_made_for_a_request_without_one(client: Client, service: Any) -> None:
+def test_an_id_is_made_for_a_request_without_one(client: Client, service: FakeService) -> None:
     first, second = client.enqueue(REQUEST), client.enqueue(REQUEST)
     assert first.status is Status.QUEUED
     assert len({first.id, second.id, *service.jobs}) == 2
     assert "external_task_id" not in REQUEST
 
 
-def test_the_same_id_and_request_is_the_same_job_another_request_a_conflict(client: Client, service: Any) -> None:
+def test_the_same_id_and_request_is_the_same_job_another_request_a_conflict(
+    client: Client, service: FakeService
+) -> None:
     one = REQUEST | {"external_task_id": "boat-1"}
     assert client.enqueue(one) == client.enqueue(one)
     with pytest.raises(Conflict, match="Use another external_task_id"):
@@ -55,10 +58,8 @@ def test_the_same_id_and_request_is_the_same_job_another_request_a_conflict(clie
         pytest.param({"after": True}, id="cut-after-it-was-taken-in"),
     ],
 )
-def test_a_post_is_repeated_under_the_same_id(
-    client: Client, service: Any, fault_type: Any, fault: dict[str, Any]
-) -> None:
-    service.faults.append(fault_type(**fault))
+def test_a_post_is_repeated_under_the_same_id(client: Client, service: FakeService, fault: dict[str, Any]) -> None:
+    service.faults.append(Fault(**fault))
     job = client.enqueue(REQUEST)
     assert service.paths() == ["POST /v1/jobs"] * 2
     assert service.seen[0].body == service.seen[1].body
@@ -74,10 +75,10 @@ def test_a_post_is_repeated_under_the_same_id(
     ],
 )
 def test_an_open_outcome_names_the_id_to_repeat_with(
-    client: Client, service: Any, fault_type: Any, fault: dict[str, Any], kind: type[BoomerangError]
+    client: Client, service: FakeService, fault: dict[str, Any], kind: type[BoomerangError]
 ) -> None:
     # Given a service that takes the job in and then fails for longer than the client's patience
-    service.faults.extend([fault_type(after=True)] + [fault_type(**fault)] * 4)
+    service.faults.extend([Fault(after=True)] + [Fault(**fault)] * 4)
     with pytest.raises(kind) as caught:
         client.enqueue(REQUEST)
     # When the caller repeats the call with the id of the error, Then it meets the job that was taken in
@@ -86,15 +87,15 @@ def test_an_open_outcome_names_the_id_to_repeat_with(
     assert len(service.jobs) == 1
 
 
-def test_a_long_retry_after_goes_back_to_the_caller(client: Client, service: Any, fault_type: Any) -> None:
-    service.faults.append(fault_type(status=429, headers={"Retry-After": "86400"}))
+def test_a_long_retry_after_goes_back_to_the_caller(client: Client, service: FakeService) -> None:
+    service.faults.append(Fault(status=429, headers={"Retry-After": "86400"}))
     with pytest.raises(TooBusy) as caught:
         client.enqueue(REQUEST)
     assert caught.value.retry_after == 86400
     assert len(service.seen) == 1
 
 
-def test_an_invalid_request_names_its_fields_and_is_sent_once(client: Client, service: Any) -> None:
+def test_an_invalid_request_names_its_fields_and_is_sent_once(client: Client, service: FakeService) -> None:
     with pytest.raises(Invalid, match=r"n: Must be between 1 and 9\.") as caught:
         client.enqueue({"n": 12})
     error = caught.value
@@ -116,15 +117,15 @@ def test_an_invalid_request_names_its_fields_and_is_sent_once(client: Client, se
     ],
 )
 def test_answers_that_are_no_job(
-    *, client: Client, service: Any, fault_type: Any, fault: dict[str, Any], kind: type[BoomerangError], says: str
+    *, client: Client, service: FakeService, fault: dict[str, Any], kind: type[BoomerangError], says: str
 ) -> None:
-    service.faults.append(fault_type(**fault))
+    service.faults.append(Fault(**fault))
     with pytest.raises(kind, match=says):
         client.job("boat-1")
     assert len(service.seen) == 1
 
 
-def test_a_finished_job_is_typed(client: Client, service: Any) -> None:
+def test_a_finished_job_is_typed(client: Client, service: FakeService) -> None:
     client.enqueue(REQUEST | {"external_task_id": "boat-1", "labels": {"shop": "7"}})
     job = client.job("boat-1")
     assert (job.status, job.status.final, job.cost) == (Status.COMPLETED, True, Decimal("0.0065"))
@@ -134,14 +135,14 @@ def test_a_finished_job_is_typed(client: Client, service: Any) -> None:
     assert job.labels == {"shop": "7"}
 
 
-def test_a_state_from_the_future_is_unknown_and_not_final(client: Client, service: Any) -> None:
+def test_a_state_from_the_future_is_unknown_and_not_final(client: Client, service: FakeService) -> None:
     client.enqueue(REQUEST | {"external_task_id": "boat-1"})
     service.jobs["boat-1"]["status"] = "meditating"
     [job] = client.jobs()
     assert (job.status, job.status.final, job.raw["status"]) == (Status.UNKNOWN, False, "meditating")
 
 
-def test_waiting_asks_until_the_job_is_final(client: Client, service: Any, pauses: list[float]) -> None:
+def test_waiting_asks_until_the_job_is_final(client: Client, service: FakeService, pauses: list[float]) -> None:
     service.looks = 2
     job = client.enqueue(REQUEST).wait()
     assert job.status is Status.COMPLETED
@@ -151,33 +152,33 @@ def test_waiting_asks_until_the_job_is_final(client: Client, service: Any, pause
     assert job.wait() is job
 
 
-def test_waiting_ends_with_the_timeout_and_the_job_goes_on(client: Client, service: Any) -> None:
+def test_waiting_ends_with_the_timeout_and_the_job_continues(client: Client, service: FakeService) -> None:
     service.looks = 100
     job = client.enqueue(REQUEST)
-    with pytest.raises(StillRunning, match="It goes on"):
+    with pytest.raises(StillRunning, match="It continues"):
         job.wait(timeout=3)
     assert 1 < len(service.seen) < 6
     assert [float(one.query["wait"]) <= 3 for one in service.seen[1:]]
 
 
-def test_waiting_outlives_a_restart(client: Client, service: Any, fault_type: Any, pauses: list[float]) -> None:
+def test_waiting_outlives_a_restart(client: Client, service: FakeService, pauses: list[float]) -> None:
     job = client.enqueue(REQUEST)
-    service.faults.extend([fault_type()] * 12)
+    service.faults.extend([Fault()] * 12)
     assert job.wait().status is Status.COMPLETED
     assert pauses == [1, 2]
     job = client.enqueue(REQUEST)
-    service.faults.extend([fault_type()] * 30)
+    service.faults.extend([Fault()] * 30)
     with pytest.raises(ServiceUnavailable):
         job.wait(timeout=5)
 
 
-def test_the_long_poll_ends_before_the_read_timeout(service: Any) -> None:
+def test_the_long_poll_ends_before_the_read_timeout(service: FakeService) -> None:
     with Client(timeout=(3, 20)) as client:
         client.enqueue(REQUEST).wait()
     assert service.seen[-1].query == {"wait": "15"}
 
 
-def test_jobs_follow_the_cursor_and_stop_at_the_limit(client: Client, service: Any) -> None:
+def test_jobs_follow_the_cursor_and_stop_at_the_limit(client: Client, service: FakeService) -> None:
     for number in range(5):
         client.enqueue(REQUEST | {"external_task_id": f"boat-{number}"})
     service.end("boat-3")
@@ -189,7 +190,7 @@ def test_jobs_follow_the_cursor_and_stop_at_the_limit(client: Client, service: A
     assert list(client.jobs(batch="another")) == []
 
 
-def test_cancel_and_retry(client: Client, service: Any) -> None:
+def test_cancel_and_retry(client: Client, service: FakeService) -> None:
     client.enqueue(REQUEST | {"external_task_id": "boat-1"})
     assert client.cancel("boat-1").status is Status.CANCELLED
     assert client.cancel("boat-1").status is Status.CANCELLED
@@ -201,23 +202,23 @@ def test_cancel_and_retry(client: Client, service: Any) -> None:
         client.cancel("boat-1")
 
 
-def test_a_cancel_whose_answer_was_lost_has_succeeded(client: Client, service: Any, fault_type: Any) -> None:
+def test_a_cancel_whose_answer_was_lost_has_succeeded(client: Client, service: FakeService) -> None:
     job = client.enqueue(REQUEST)
-    service.faults.append(fault_type(after=True))
+    service.faults.append(Fault(after=True))
     assert client.cancel(job.id).status is Status.CANCELLED
 
 
 @pytest.mark.parametrize("fault", [{"after": True}, {"status": 503, "after": True}], ids=["cut", "503"])
-def test_a_retry_is_sent_once(client: Client, service: Any, fault_type: Any, fault: dict[str, Any]) -> None:
+def test_a_retry_is_sent_once(client: Client, service: FakeService, fault: dict[str, Any]) -> None:
     job = client.enqueue(REQUEST)
     client.cancel(job.id)
-    service.faults.append(fault_type(**fault))
+    service.faults.append(Fault(**fault))
     with pytest.raises(ServiceUnavailable):
         client.retry(job.id)
     assert service.paths().count(f"POST /v1/jobs/{job.id}/retry") == 1
 
 
-def test_ids_are_quoted_in_paths(client: Client, service: Any) -> None:
+def test_ids_are_quoted_in_paths(client: Client, service: FakeService) -> None:
     with pytest.raises(NotFound, match=r"no job a/b\?c~2"):
         client.job("a/b?c~2")
     for nonsense in ("", ".", ".."):
@@ -231,16 +232,16 @@ def test_ids_are_quoted_in_paths(client: Client, service: Any) -> None:
     [
         pytest.param({"prompt": float("nan")}, "The request cannot be written as JSON", id="nan"),
         pytest.param({"cost": Decimal(1)}, "Decimal", id="decimal"),
-        pytest.param(["a"], "give a mapping", id="list"),
+        pytest.param(["a"], "Pass a mapping", id="list"),
     ],
 )
-def test_what_json_cannot_hold_is_never_sent(client: Client, service: Any, request_: Any, says: str) -> None:
+def test_what_json_cannot_hold_is_never_sent(client: Client, service: FakeService, request_: Any, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         client._transport.post("/v1/jobs", request_)
     assert service.seen == []
 
 
-def test_nobody_there(service: Any, fault_type: Any) -> None:
+def test_nobody_there(service: FakeService) -> None:
     with Client("http://127.0.0.1:1", "k", retries=1, backoff=0) as client, pytest.raises(ServiceUnavailable) as caught:
         client.enqueue(REQUEST)
     assert "Check BOOMERANG_URL" in str(caught.value)
@@ -248,7 +249,7 @@ def test_nobody_there(service: Any, fault_type: Any) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_somebody_there_who_does_not_answer(service: Any, retries: int) -> None:
+def test_somebody_there_who_does_not_answer(service: FakeService, retries: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with (
@@ -265,7 +266,7 @@ def test_somebody_there_who_does_not_answer(service: Any, retries: int) -> None:
         pytest.param({"BOOMERANG_URL": "http://a"}, "BOOMERANG_KEY is not set", id="no-key"),
         pytest.param({"BOOMERANG_URL": "a.example", "BOOMERANG_KEY": "k"}, "not a URL", id="no-scheme"),
         pytest.param({"BOOMERANG_URL": "http://a:x", "BOOMERANG_KEY": "k"}, "not a URL", id="bad-port"),
-        pytest.param({"BOOMERANG_URL": "http://u:p@a", "BOOMERANG_KEY": "k"}, "takes no user", id="user"),
+        pytest.param({"BOOMERANG_URL": "http://u:p@a", "BOOMERANG_KEY": "k"}, "must not have a user", id="user"),
         pytest.param({"BOOMERANG_URL": "http://a", "BOOMERANG_KEY": "secret\nX-A: 1"}, "Copy it again", id="bad-key"),
     ],
 )
@@ -275,9 +276,9 @@ def test_settings_that_cannot_work(settings: dict[str, str], says: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_the_key_shows_nowhere(client: Client, service: Any, fault_type: Any) -> None:
+def test_the_key_shows_nowhere(client: Client, service: FakeService) -> None:
     job = client.enqueue(REQUEST)
-    service.faults.append(fault_type(status=500))
+    service.faults.append(Fault(status=500))
     with pytest.raises(BoomerangError) as caught:
         client.job(job.id)
     assert service.seen[-1].headers["authorization"] == "Bearer test-key-3f9a1c"
@@ -285,13 +286,13 @@ def test_the_key_shows_nowhere(client: Client, service: Any, fault_type: Any) ->
         assert "test-key" not in shown
 
 
-def test_a_wrong_key_says_so(service: Any) -> None:
+def test_a_wrong_key_says_so(service: FakeService) -> None:
     with Client(key="another") as client, pytest.raises(Unauthorized, match="key is not known"):
         client.job("boat-1")
 
 
 def test_the_environments_netrc_and_proxies_are_left_alone(
-    service: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    service: FakeService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".netrc").write_text("default login a password b\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))

@@ -1,0 +1,138 @@
+"""Commands that change a job or a whole batch: cancel, retry, pause, resume."""
+
+from decimal import Decimal
+
+import click
+
+from boomerang_client.cli.id_completion import recent_batches
+from boomerang_client.cli.lookup import expecting, find, kind_of, kind_options
+from boomerang_client.cli.options import examples, json_option, money
+from boomerang_client.cli.render import report_change, report_job
+from boomerang_client.cli.screen import Screen
+from boomerang_client.client import Client
+from boomerang_client.records import Batch
+
+
+def _is_batch(client: Client, id_: str, kind: str | None) -> bool:
+    """Return whether to change a batch. Asks the service only if `kind` does not say it."""
+    return kind == "batch" or (kind is None and isinstance(find(client, id_, None), Batch))
+
+
+@click.command(
+    short_help="Cancel a job, or the unfinished jobs of a batch.",
+    epilog=examples("boomerang cancel boats", "boomerang cancel boats.17", "boomerang cancel --job boats"),
+)
+@click.argument("id_", metavar="ID", shell_complete=recent_batches)
+@kind_options
+@json_option
+@click.pass_obj
+def cancel(screen: Screen, id_: str, *, is_job: bool, is_batch: bool) -> None:
+    """Cancel the job ID, or all unfinished jobs of the batch ID.
+
+    Jobs that the provider has begun may still cost money. Their results are kept.
+    """
+    client, kind = screen.client(), kind_of(is_job=is_job, is_batch=is_batch)
+    if _is_batch(client, id_, kind):
+        with expecting(client, id_, "batch"):
+            report_change(screen, client.cancel_batch(id_))
+    else:
+        with expecting(client, id_, "job"):
+            report_job(screen, client.cancel(id_))
+
+
+@click.command(
+    short_help="Retry a job, or the failed jobs of a batch.",
+    epilog=examples(
+        "boomerang retry boats.17",
+        "boomerang retry boats --dry-run",
+        "boomerang retry boats --code 002016095",
+        "boomerang retry boats --status expired --status cancelled",
+    ),
+)
+@click.argument("id_", metavar="ID", shell_complete=recent_batches)
+@kind_options
+@click.option(
+    "--code",
+    "codes",
+    multiple=True,
+    metavar="CODE",
+    help="Only jobs that failed with this code. May be repeated.",
+)
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(["failed", "expired", "cancelled"]),
+    help="Jobs in this state instead of failed ones. May be repeated.",
+)
+@click.option("--dry-run", is_flag=True, help="Only count the jobs.")
+@json_option
+@click.pass_obj
+def retry(
+    screen: Screen,
+    id_: str,
+    *,
+    codes: tuple[str, ...],
+    statuses: tuple[str, ...],
+    dry_run: bool,
+    is_job: bool,
+    is_batch: bool,
+) -> None:
+    """Retry the job ID, which ended without a result, or all failed jobs of the batch ID.
+
+    --code, --status and --dry-run are for batches.
+    """
+    for_batches = bool(codes or statuses or dry_run)
+    if is_job and for_batches:
+        raise click.UsageError("--code, --status and --dry-run are for batches. Leave out --job, or these.")
+    client, kind = screen.client(), kind_of(is_job=is_job, is_batch=is_batch or for_batches)
+    if _is_batch(client, id_, kind):
+        with expecting(client, id_, "batch"):
+            report_change(screen, client.retry_batch(id_, codes, statuses, dry_run=dry_run), dry_run=dry_run)
+    else:
+        with expecting(client, id_, "job"):
+            report_job(screen, client.retry(id_))
+
+
+@click.command(
+    short_help="Stop submitting a job or the jobs of a batch.",
+    epilog=examples("boomerang pause boats", "boomerang pause boats.17"),
+)
+@click.argument("id_", metavar="ID", shell_complete=recent_batches)
+@kind_options
+@json_option
+@click.pass_obj
+def pause(screen: Screen, id_: str, *, is_job: bool, is_batch: bool) -> None:
+    """Stop submitting the job ID, or the jobs of the batch ID, until it is resumed.
+
+    Jobs that the provider has begun continue.
+    """
+    client, kind = screen.client(), kind_of(is_job=is_job, is_batch=is_batch)
+    if _is_batch(client, id_, kind):
+        with expecting(client, id_, "batch"):
+            report_change(screen, client.pause(id_))
+    else:
+        with expecting(client, id_, "job"):
+            report_job(screen, client.pause_job(id_))
+
+
+@click.command(
+    short_help="Continue a paused job or batch.",
+    epilog=examples("boomerang resume boats", "boomerang resume boats --max-cost 300"),
+)
+@click.argument("id_", metavar="ID", shell_complete=recent_batches)
+@kind_options
+@click.option("--max-cost", type=money, metavar="USD", help="What all jobs of the batch may cost from now on.")
+@json_option
+@click.pass_obj
+def resume(screen: Screen, id_: str, max_cost: Decimal | None, *, is_job: bool, is_batch: bool) -> None:
+    """Continue the job or batch ID after a pause, or a batch that has reached its --max-cost."""
+    if is_job and max_cost is not None:
+        raise click.UsageError("--max-cost is for batches. Leave out --job, or --max-cost.")
+    client, kind = screen.client(), kind_of(is_job=is_job, is_batch=is_batch or max_cost is not None)
+    if _is_batch(client, id_, kind):
+        with expecting(client, id_, "batch"):
+            report_change(screen, client.resume(id_, max_cost))
+    else:
+        with expecting(client, id_, "job"):
+            report_job(screen, client.resume_job(id_))

@@ -1,0 +1,145 @@
+"""`boomerang generate`."""
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from boomerang_client.cli.inputs import assign
+from boomerang_client.cli.options import (
+    duration,
+    examples,
+    expires_option,
+    json_option,
+    label_option,
+    priority_option,
+    set_option,
+)
+from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen
+from boomerang_client.ids import new_id
+from boomerang_client.records import Job, Status
+from boomerang_client.terminal import clean
+
+DEFAULT_MODEL = "kirin_image_omni"
+
+
+@click.command(
+    epilog=examples(
+        'boomerang generate "A red boat in the fog"',
+        'boomerang generate "A red boat in the fog" -o images --set n=4',
+        'boomerang generate "<<<image_1>>> at night" --image boat.jpg -o images',
+        "boomerang generate - < prompt.txt",
+    )
+)
+@click.argument("prompt", metavar="PROMPT|-")
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, metavar="MODEL", help="The model.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="FILE|URL",
+    help="An image for the prompt, named <<<image_1>>>, <<<image_2>>>, … there. May be repeated.",
+)
+@set_option("Another member of the request, such as n=4 or aspect_ratio=16:9. May be repeated.")
+@label_option("A label of the job. May be repeated.")
+@priority_option("The job's priority.")
+@expires_option
+@click.option("--id", "id_", metavar="ID", help="The job's id. The same request with the same id is not paid again.")
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help="Save the images there."
+)
+@click.option("--timeout", type=duration, metavar="DURATION", help="Stop waiting after this time. The job continues.")
+@click.option("--no-wait", is_flag=True, help="Print the job's id and do not wait for its end.")
+@json_option
+@click.pass_context
+def generate(
+    ctx: click.Context,
+    prompt: str,
+    *,
+    model: str,
+    images: tuple[str, ...],
+    members: tuple[tuple[str, str], ...],
+    labels: tuple[tuple[str, str], ...],
+    priority: str | None,
+    expires_in: float | None,
+    id_: str | None,
+    output: Path | None,
+    timeout: float | None,
+    no_wait: bool,
+) -> None:
+    """Generate images for PROMPT and wait for them. "-" reads the prompt from stdin.
+
+    Prints the URLs of the images, one a line; with -o saves the images and prints their files. Messages go to stderr.
+    Ctrl-C stops waiting, not the job.
+    """
+    if no_wait and (output is not None or timeout is not None):
+        raise click.UsageError("--no-wait excludes -o and --timeout. Leave out one or the other.")
+    screen: Screen = ctx.obj
+    text = sys.stdin.read().strip() if prompt == "-" else prompt
+    request: dict[str, Any] = {"model": model, "prompt": text, "external_task_id": id_ or new_id()}
+    for member, value in members:
+        assign(request, member, value)
+    for image in images:
+        request.setdefault("image_list", []).append({"image": image})
+    options = {
+        "labels": dict(labels) | request.get("labels", {}),
+        "priority": priority,
+        "expires_in": None if expires_in is None else math.ceil(expires_in),
+    }
+    request |= {name: value for name, value in options.items() if value}
+    client = screen.client()
+    with _stoppable(ctx, request["external_task_id"]):
+        job = client.enqueue(request, folder=Path())
+        if no_wait:
+            _print_id(screen, job)
+            return
+        with screen.err.status(f"Job {clean(job.id)} is in progress; Ctrl-C stops waiting, not the job."):
+            job.wait(timeout)
+        if job.status is not Status.COMPLETED:
+            _print_failure(screen, job)
+            ctx.exit(FAILED)
+        _print_result(screen, job, [] if output is None else job.save(output))
+
+
+@contextmanager
+def _stoppable(ctx: click.Context, id_: str) -> Iterator[None]:
+    """Explain on Ctrl-C how to get the result later."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        message = f"Stopped waiting. If the job was accepted, it continues: boomerang show {clean(id_)}"
+        ctx.ensure_object(Screen).message(message)
+        ctx.exit(INTERRUPTED)
+
+
+def _print_id(screen: Screen, job: Job) -> None:
+    if screen.as_json:
+        screen.result_json(job.raw)
+        return
+    screen.result(clean(job.id))
+    screen.next_step(f"boomerang save {clean(job.id)} --follow")
+
+
+def _print_failure(screen: Screen, job: Job) -> None:
+    if screen.as_json:
+        screen.result_json(job.raw)
+        return
+    why = f": {job.error.code} {job.error.message}" if job.error else f": {job.reason}" if job.reason else ""
+    screen.message(f"Error: Job {clean(job.id)} is {job.status.words}{clean(why)}", "red")
+    screen.next_step(f"boomerang show {clean(job.id)}", f"boomerang retry {clean(job.id)}")
+
+
+def _print_result(screen: Screen, job: Job, files: list[Path]) -> None:
+    if screen.as_json:
+        screen.result_json({**job.raw, **({"files": [str(file) for file in files]} if files else {})})
+        return
+    for line in map(str, files) if files else [one.url for one in job.output]:
+        screen.result(clean(line))
+    cost = "" if job.cost is None else f" Cost {job.cost} USD."
+    screen.message(f"Job {clean(job.id)} is completed.{cost}", "dim")
+    if not files:
+        screen.next_step(f"boomerang save {clean(job.id)}")

@@ -1,0 +1,82 @@
+"""`boomerang results` and `boomerang save`."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import Command
+from tests.support.fake_boomerang import FakeService
+
+
+@pytest.fixture
+def images(service: FakeService) -> None:
+    service.files = {f"spring.{number}.png": b"\x89PNG\r\n\x1a\npixels" for number in (1, 3)}
+
+
+def test_results_go_to_stdout_or_a_file_whole(service: FakeService, run: Command, tmp_path: Path, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    run("watch", "spring")
+    result = run("results", "spring")
+    assert [json.loads(line)["status"] for line in result.stdout.splitlines()] == ["completed", "failed"]
+    target = tmp_path / "results.jsonl"
+    assert run("results", "spring", "-o", str(target)).exit_code == 0
+    assert target.read_text() == result.stdout
+
+
+def test_results_that_break_off_leave_no_file(service: FakeService, run: Command, tmp_path: Path, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.results_cut_after = 1
+    result = run("results", "spring", "-o", str(tmp_path / "results.jsonl"))
+    assert (result.exit_code, "broke off after 1 lines" in result.stderr) == (3, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["jobs.jsonl"]
+
+
+def test_results_into_a_folder_that_is_not_there(service: FakeService, run: Command, tmp_path: Path, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    result = run("results", "spring", "-o", str(tmp_path / "away" / "results.jsonl"))
+    assert (result.exit_code, "Could not open file" in result.stderr) == (1, True)
+
+
+def test_results_as_they_finish(service: FakeService, run: Command, file: str) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.per_look = 1
+    result = run("results", "spring", "--follow")
+    assert [json.loads(line)["id"] for line in result.stdout.splitlines()] == ["spring.1", "spring.3"]
+    only = run("results", "spring", "--follow", "--status", "failed")
+    assert [json.loads(line)["id"] for line in only.stdout.splitlines()] == ["spring.3"]
+
+
+def test_results_as_a_table(service: FakeService, run: Command, file: str, tmp_path: Path) -> None:
+    run("enqueue", file, "--id", "spring")
+    run("watch", "spring")
+    heading, first, second = csv.reader(io.StringIO(run("results", "spring", "--format", "csv").stdout))
+    assert dict(zip(heading, first, strict=True))["output"] == "https://images.example/spring.1.png"
+    assert dict(zip(heading, second, strict=True))["error_code"] == "002016095"
+    run("results", "spring", "-o", str(tmp_path / "out.csv"), "--status", "failed")
+    assert (tmp_path / "out.csv").read_bytes().count(b"\r\n") == 2
+
+
+def test_save_is_repeatable(service: FakeService, run: Command, file: str, tmp_path: Path, images: None) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.per_look = 1
+    folder = tmp_path / "out"
+    result = run("save", "spring", "-o", str(folder), "--follow")
+    assert (result.exit_code, result.stdout) == (0, f"1 saved, 0 existed, 0 failed; in {folder}\n")
+    assert [path.name for path in folder.iterdir()] == ["spring.1-1.png"]
+    again = json.loads(run("save", "spring", "-o", str(folder), "--json").stdout)
+    assert (again["outcome"], again["path"]) == ("there", str(folder / "spring.1-1.png"))
+
+
+def test_save_of_a_job(service: FakeService, run: Command, file: str, tmp_path: Path, images: None) -> None:
+    run("enqueue", file, "--id", "spring")
+    service.files = {"other": b""}
+    service.end("spring.1")
+    result = run("save", "spring.1", "-o", str(tmp_path / "out"))
+    assert (result.exit_code, "HTTP 404" in result.stderr) == (1, True)
+    service.end("spring.3")
+    result = run("save", "spring.3", "-o", str(tmp_path / "out"))
+    assert (result.exit_code, "Job spring.3 is failed: it has no images.\n") == (0, result.stderr)
+    assert run("save", "nothing").exit_code == 1

@@ -1,0 +1,164 @@
+"""Local images: the rules that they must follow, and that each is uploaded once."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+import boomerang_client
+from boomerang_client import Client, ImagesRefused
+from boomerang_client.image_uploads import names_file
+from tests.support.drawing import drawn
+from tests.support.fake_boomerang import FakeService, Fault
+
+OMNI = {"model": "kirin_image_omni", "prompt": "a cat"}
+
+
+@pytest.fixture
+def cat(tmp_path: Path) -> Path:
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(drawn(kind="JPEG"))
+    return path
+
+
+def reference(data: bytes) -> str:
+    return f"image:sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def test_a_file_is_uploaded_and_its_reference_sent(client: Client, service: FakeService, cat: Path) -> None:
+    job = client.generate(**OMNI, image_list=[cat, "https://x.example/1.png"], labels={"shop": "7"}, n=2)
+    name = reference(cat.read_bytes())
+    assert service.paths() == [f"HEAD /v1/images/{name}", "POST /v1/images", "POST /v1/jobs"]
+    assert service.images == {name: cat.read_bytes()}
+    assert service.seen[1].headers["content-type"] == "image/jpeg"
+    assert service.requests[job.id] == OMNI | {
+        "image_list": [{"image": name}, {"image": "https://x.example/1.png"}],
+        "labels": {"shop": "7"},
+        "n": 2,
+        "external_task_id": job.id,
+    }
+
+
+def test_what_the_service_has_is_not_sent(client: Client, service: FakeService, cat: Path) -> None:
+    service.images[reference(cat.read_bytes())] = b""
+    client.generate(**OMNI, image_list=[cat])
+    assert [path.split()[0] for path in service.paths()] == ["HEAD", "POST"]
+
+
+def test_every_place_for_an_image(client: Client, service: FakeService, cat: Path) -> None:
+    data = drawn()
+    job = client.generate(
+        model="kirin_v2_1_reference2image", subject_image_list=[cat, {"subject_image": data}], scene_image=cat,
+        style_image="https://x.example/1.png",
+    )  # fmt: skip
+    mine, other = reference(cat.read_bytes()), reference(data)
+    request = service.requests[job.id]
+    assert request["subject_image_list"] == [{"subject_image": mine}, {"subject_image": other}]
+    assert (request["scene_image"], request["style_image"]) == (mine, "https://x.example/1.png")
+    assert len(service.images) == 2
+
+
+def test_one_file_for_many_lines_is_read_and_uploaded_once(
+    client: Client, service: FakeService, cat: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, reads, opened = reference(cat.read_bytes()), [], Path.open
+    monkeypatch.setattr(Path, "open", lambda self, *args: reads.append(self) or opened(self, *args))
+    batch = client.batch(OMNI | {"image_list": [cat]} for _ in range(1000))
+    assert batch.upload.accepted == 1000
+    assert [path for path in service.paths() if "images" in path] == [f"HEAD /v1/images/{name}", "POST /v1/images"]
+    assert reads == [cat]
+
+
+def test_a_file_that_changes_is_another_image(client: Client, service: FakeService, cat: Path) -> None:
+    client.generate(**OMNI, image_list=[cat])
+    cat.write_bytes(drawn(500, 400))
+    os.utime(cat, (1, 1))
+    client.generate(**OMNI, image_list=[cat])
+    assert len(service.images) == 2
+
+
+def test_after_a_while_the_service_is_asked_again(client: Client, service: FakeService, cat: Path) -> None:
+    client.generate(**OMNI, image_list=[cat])
+    service.images.clear()
+    client._sleep(601)
+    client.generate(**OMNI, image_list=[cat])
+    assert list(service.images) == [reference(cat.read_bytes())]
+
+
+def test_an_upload_that_is_cut_off_is_repeated(client: Client, service: FakeService, cat: Path) -> None:
+    service.faults.extend([Fault(), Fault(after=True)])
+    client.generate(**OMNI, image_list=[cat])
+    assert [path.split()[0] for path in service.paths()] == ["HEAD", "HEAD", "HEAD", "POST", "POST"]
+
+
+def test_everything_that_is_wrong_is_named_and_nothing_is_sent(
+    client: Client, service: FakeService, tmp_path: Path
+) -> None:
+    small = tmp_path / "small.png"
+    small.write_bytes(drawn(100, 100))
+    with pytest.raises(ImagesRefused, match=r"'cat\.jpg' is text; for a file pass a pathlib\.Path"):
+        client.generate(**OMNI, image_list=["cat.jpg"])
+    with pytest.raises(ImagesRefused) as caught:
+        client.generate(**OMNI, image_list=[small, tmp_path / "away.png", b"text"], style_image=tmp_path)
+    assert list(caught.value.errors) == ["style_image", *(f"image_list.{number}.image" for number in range(3))]
+    assert f"image_list.0.image: {small} is 100 × 100 px" in str(caught.value)
+    assert "away.png cannot be read (No such file or directory)" in str(caught.value)
+    assert "Is a directory" in str(caught.value)
+    assert service.seen == []
+
+
+def test_an_image_that_the_service_refuses(client: Client, service: FakeService, cat: Path) -> None:
+    refused = Fault(status=422, body=b'{"detail": "The image breaks rules.", "errors": {"image": ["is odd"]}}')
+    service.faults.extend([Fault(status=404), refused])
+    with pytest.raises(ImagesRefused, match=r"image_list\.0\.image: .*cat\.jpg: The image breaks rules.*is odd"):
+        client.generate(**OMNI, image_list=[cat])
+
+
+def test_lines_with_bad_images_are_refused_like_others(client: Client, service: FakeService, cat: Path) -> None:
+    lines = [OMNI | {"image_list": [cat]}, OMNI | {"image_list": [cat.with_name("no.png")]}, OMNI]
+    batch = client.batch(lines, "b")
+    assert service.batches["b"] == ["b.1", "b.3"]
+    assert (batch.upload.accepted, batch.upload.rejected) == (2, 1)
+    [error] = batch.upload.errors
+    assert (error.line, list(error.errors)) == (2, ["image_list.0.image"])
+    with pytest.raises(ValueError, match="Nothing was sent: the images of 1 lines") as caught:
+        client.batch(lines, "c", on_error="abort")
+    assert [error.line for error in caught.value.lines] == [2]
+    assert "c" not in service.batches
+
+
+def test_names_in_a_folder(client: Client, service: FakeService, cat: Path) -> None:
+    line = b'{"model": "m", "image_list": [{"image": "cat.jpg"}, {"image": "https://x.example/1.png"}]}'
+    client.batch([line], "b", folder=cat.parent)
+    assert service.requests["b.1"]["image_list"] == [
+        {"image": reference(cat.read_bytes())},
+        {"image": "https://x.example/1.png"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("cat.jpg", True), ("./a/cat.png", True), ("/abs/cat.png", True), ("C:\\pictures\\cat.png", True),
+        ("https://x.example/cat.png", False), ("iVBORw0KGgo+/AAA=", False), ("image:sha256:abc", False),
+        ("data:image/png;base64,iVBO.", False), ("cat", False), ("s3://a/cat.png", False),
+    ],
+)  # fmt: skip
+def test_what_can_only_be_a_files_name(text: str, is_one: bool) -> None:
+    assert names_file(text) is is_one
+
+
+def test_what_is_no_image_is_sent_as_it_is(client: Client, service: FakeService) -> None:
+    job = client.enqueue(OMNI | {"image_list": "https://x.example/1.png", "scene_image": 3})
+    assert service.requests[job.id]["image_list"] == [{"image": "https://x.example/1.png"}]
+    assert service.requests[job.id]["scene_image"] == 3
+    job = client.enqueue(OMNI | {"image_list": [3, {"url": "x"}], "subject_image_list": {"a": 1}})
+    assert service.requests[job.id]["image_list"] == [3, {"url": "x"}]
+    assert service.requests[job.id]["subject_image_list"] == {"a": 1}
+
+
+def test_the_earlier_name_of_the_error_works(client: Client, service: FakeService) -> None:
+    with pytest.raises(boomerang_client.PicturesRefused) as caught:
+        client.generate(**OMNI, image_list=[b"text"])
+    assert isinstance(caught.value, boomerang_client.ImagesRefused)

@@ -1,0 +1,53 @@
+"""Answers of the service, parsed: new fields do no harm, missing ones are an error."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from boomerang_client import Status, UnexpectedAnswer
+from boomerang_client.parsing import read_accepted, read_batch, read_job, read_lane
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"id": "1"}, {"id": "1", "status": "queued", "output": [{}]}])
+def test_a_job_that_is_none(data: Any) -> None:
+    with pytest.raises(UnexpectedAnswer, match="not a job"):
+        read_job(data)
+
+
+@pytest.mark.parametrize("read", [read_batch, read_accepted])
+@pytest.mark.parametrize("data", [None, {}, {"id": "1", "accepted": "many", "counts": {}, "done": True}])
+def test_a_batch_that_is_none(read: Any, data: Any) -> None:
+    with pytest.raises(UnexpectedAnswer, match="not a batch"):
+        read(data)
+
+
+@pytest.mark.parametrize(
+    ("cost", "money"),
+    [("0.0065", Decimal("0.0065")), (0.0065, Decimal("0.0065")), ("", None), (None, None), ("0", Decimal(0))],
+)
+def test_money_is_decimal(cost: Any, money: Decimal | None) -> None:
+    assert read_job({"id": "1", "status": "completed", "usage": {"cost": cost}}).cost == money
+
+
+def test_states_from_the_future_add_up() -> None:
+    view = {"id": "b", "accepted": 5, "done": False, "counts": {"queued": 1, "asleep": 2, "dreaming": 1, "failed": 1}}
+    batch = read_batch(view)
+    assert batch.counts == {Status.QUEUED: 1, Status.UNKNOWN: 3, Status.FAILED: 1}
+    assert (batch.finished, batch.unsuccessful, batch.cost) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("more", "healthy"),
+    [
+        ({}, True),
+        ({"breaker": "closed", "held": False, "configured": True}, True),
+        ({"held": True}, False),
+        ({"breaker": "open"}, False),
+        ({"configured": False}, False),
+    ],
+    ids=str,
+)
+def test_a_lane_is_healthy_when_it_sends(more: dict[str, Any], healthy: bool) -> None:
+    lane = read_lane({"name": "main", "max_in_flight": 64} | more)
+    assert (lane.healthy, lane.limit, lane.held_until) == (healthy, 64, None)

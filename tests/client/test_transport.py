@@ -1,0 +1,23 @@
+"""How the transport waits between its tries."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from boomerang_client.transport import BACKOFF_MAX, JitteredRetry
+
+
+@pytest.mark.parametrize(("failures", "longest"), [(1, 0.5), (2, 1), (3, 2), (4, 4), (50, BACKOFF_MAX)], ids=str)
+def test_waits_are_full_jitter(failures: int, longest: float) -> None:
+    retry = JitteredRetry(4, backoff_factor=0.5, history=tuple([None] * failures))  # type: ignore[arg-type]
+    waits = [retry.get_backoff_time() for _ in range(500)]
+    assert 0 <= min(waits) < longest / 4
+    assert longest * 3 / 4 < max(waits) <= longest
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7), ("soon", None), (None, None), ("Fri, 01 Jan 1990 00:00:00 GMT", 0)]
+)
+def test_retry_after(header: str | None, seconds: float | None) -> None:
+    response = SimpleNamespace(headers={} if header is None else {"Retry-After": header})
+    assert JitteredRetry(4).get_retry_after(response) == seconds
