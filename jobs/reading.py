@@ -16,7 +16,7 @@ from jobs.memory import Memory, read_memory
 from jobs.money import By, Only, Spend, spent
 from jobs.order import BatchOptions
 from jobs.record import PRIORITIES, Job, Result, at, dollars
-from jobs.scripts import Scripts, translated
+from jobs.scripts import Scripts, translated, why_refused
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.summary import Batch, Totals
@@ -51,6 +51,20 @@ class Reading:
     def ping(self) -> None:
         """Raise `StoreUnavailable` unless Redis answers and has the scripts."""
         self._scripts.ready()
+
+    def refusal(self) -> str:
+        """Why no work is taken in or handed out, and what to do about it; "" where it is."""
+        try:
+            installation, lost = self._client.hmget(self._keys.single("epoch"), ["installation", "lost"])
+        except redis.ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise translated(error) from error
+            installation = lost = None
+        except redis.RedisError as error:
+            raise translated(error) from error
+        if lost:
+            return why_refused("lost", str(lost))
+        return "" if installation else why_refused("new")
 
     def memory(self) -> Memory | None:
         """How much of its memory Redis has used; None where it does not tell."""

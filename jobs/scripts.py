@@ -9,7 +9,8 @@ from typing import Any
 import redis
 
 from jobs import health, progress
-from jobs.errors import RecordTooNew, StoreUnavailable
+from jobs.errors import RecordTooNew, StoreUnavailable, WorkRefused
+from jobs.installation import RECOVER
 from jobs.keys import Keys
 from jobs.money import CAP_LOOK, CAP_LOOK_IDLE, DAY
 from jobs.record import LANE, VERSION, us
@@ -46,12 +47,30 @@ _NOT_NOW = re.compile(
 )
 #: A verb met the record of a later version (`load` in _record.lua).
 _NEWER = re.compile(r"NEWER ([^\s,]+)")
+#: A verb that takes work in or hands it out met a Redis without the jobs that it should hold (_epoch.lua).
+_REFUSED = re.compile(r"REFUSED \[(\w+)\] \[([^\]]*)\]")
+
+
+def why_refused(kind: str, reason: str = "") -> str:
+    """Why no work is taken in, and what to do about it."""
+    match kind:
+        case "lost":
+            return f"{reason}. New work is refused until an operator runs `{RECOVER}`."
+        case "restarted":
+            return "Redis (BOOMERANG_REDIS_URL) was started again, and no worker has looked at its data so far."
+        case _:
+            return (
+                "Redis (BOOMERANG_REDIS_URL) holds no record of an installation: no worker has started with it, or it "
+                f"has lost its data. Start a worker, which finds out; if jobs are lost, run `{RECOVER}`."
+            )
 
 
 def translated(error: redis.RedisError) -> Exception:
     """The error of this package for one of redis-py's; what is a mistake of ours stays as it is."""
     if newer := _NEWER.search(str(error)):
         return RecordTooNew(newer[1])
+    if refused := _REFUSED.search(str(error)):
+        return WorkRefused(why_refused(*refused.groups()))
     if isinstance(error, _REFUSALS) or _NOT_NOW.search(str(error)):
         return StoreUnavailable(f"Redis (BOOMERANG_REDIS_URL) does not take this now: {type(error).__name__}: {error}")
     return error

@@ -118,6 +118,7 @@ class Environment(Schema):
         CallbackMode, by_value=True, data_key="BOOMERANG_CALLBACK_MODE", load_default=CallbackMode.TRUST
     )
     recovery = ma.Boolean(data_key="BOOMERANG_RECOVERY", load_default=True)
+    tolerated_loss = ma.Float(data_key="BOOMERANG_TOLERATED_LOSS", load_default=0.0, validate=validate.Range(min=0))
     retention = ma.Float(data_key="BOOMERANG_RETENTION", load_default=A_WEEK, validate=validate.Range(min=60))
     image_store = ma.String(data_key="BOOMERANG_IMAGE_STORE", load_default=IN_REDIS, validate=_image_store)
     image_retention = ma.Float(
@@ -176,6 +177,7 @@ class Settings:
     max_attempts: int = 3
     callback_mode: CallbackMode = CallbackMode.TRUST
     recovery: bool = True
+    tolerated_loss: float = 0.0
     retention: float = A_WEEK
     image_store: str = field(default=IN_REDIS, repr=False)
     image_retention: float = A_DAY

@@ -17,12 +17,19 @@ from jobs.errors import (
     NoLane,
     NotAllowed,
     StoreUnavailable,
+    WorkRefused,
 )
+from jobs.installation import RECOVER
 from schemas import BodyInvalid, RequestInvalid
 
 #: Seconds after which asking again makes sense while Redis is away.
 RETRY_AFTER = 5
 
+#: What producers and the provider are told; the reason itself is for whoever runs the service (/readyz, the log).
+REFUSED = (
+    "The job store does not hold the jobs that it should hold, so no work is taken in until an operator has looked at "
+    f"it (`{RECOVER}`). Send the same again later: repeats are safe."
+)
 _REMEDIES: Mapping[int, str] = {
     400: "The request could not be read as HTTP, or its query holds something unreadable; see /docs.",
     404: "There is nothing at this address; /docs lists what there is.",
@@ -90,18 +97,28 @@ def of_error(error: Exception) -> ProblemError:
             problem = ProblemError(404, str(error))
         case NotAllowed():
             problem = ProblemError(409, str(error))
-        case ImagesUnavailable():
-            _log.warning("images unavailable path=%s error=%s", request.url_rule, error)
-            problem = unavailable("The image store does not answer now. Send the same again later: repeats are safe.")
         case StoreUnavailable():
-            _log.warning("state unavailable path=%s error=%s", request.url_rule, error)
-            problem = unavailable("The job store does not answer now. Send the same again later: repeats are safe.")
+            problem = _of_unavailable(error)
         case HTTPException():
             problem = _of_http(error)
         case _:
             _log.error("unexpected error path=%s", request.url_rule, exc_info=error)
             problem = ProblemError(500, "This is a fault of ours, and is logged. Sending the same again is safe.")
     return problem
+
+
+def _of_unavailable(error: StoreUnavailable) -> ProblemError:
+    match error:
+        case WorkRefused():
+            what, detail = "work refused", REFUSED
+        case ImagesUnavailable():
+            what = "images unavailable"
+            detail = "The image store does not answer now. Send the same again later: repeats are safe."
+        case _:
+            what = "state unavailable"
+            detail = "The job store does not answer now. Send the same again later: repeats are safe."
+    _log.warning("%s path=%s error=%s", what, request.url_rule, error)
+    return unavailable(detail)
 
 
 def _of_http(error: HTTPException) -> ProblemError:

@@ -7,6 +7,7 @@
 -- Returns: {a hint to admit (0|1), how many rang, number of the epoch, then one record as JSON for each job to act upon}
 -- A claim is for one thing: a record with `g` for its delivery (`f` is that claim's fence), one without for a look.
 arity(6)
+expect_installation()
 local now = clock()
 local lease, recheck = tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('DEL', KEY.ring)

@@ -11,6 +11,7 @@ import requests
 from jobs.access import KeyRing
 from jobs.dead_ends import counted
 from jobs.errors import StoreUnavailable
+from jobs.installation import RECOVER
 from jobs.keys import Keys
 from jobs.store import Store, connect
 from ops.doctor.finding import Finding, bad, ok, warning
@@ -60,11 +61,18 @@ def look_at_rounds(settings: WorkerSettings) -> Iterator[Finding]:
     """Whether beat asks for rounds of reconcile and workers make them."""
     client = connect(settings.redis_url, most_connections=2)
     try:
-        totals = Store(client, settings).totals()
+        store = Store(client, settings)
+        totals, refusal = store.totals(), store.refusal()
     except StoreUnavailable:
         return  # said already
     finally:
         client.close()
+    if refusal:
+        yield bad(
+            "installation", refusal, f"Find out why, then {RECOVER}: it shows what is expected and what is there."
+        )
+    else:
+        yield ok("installation", "Redis holds the jobs that it should hold")
     do = "Start one beat: celery -A worker.main:app beat; and see that a worker answers."
     last = totals.last_round
     age = (datetime.now(UTC) - last).total_seconds() if last else math.inf
