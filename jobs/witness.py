@@ -42,21 +42,31 @@ class Witness:
         """What was last seen of each installation that uses this broker. A damaged note says nothing."""
         try:
             notes: Iterable[object] = self._client.hvals(self._key)
-        except redis.ResponseError as error:
-            if "WRONGTYPE" in str(error):
-                return ()
-            raise translated(error) from error
         except redis.RedisError as error:
+            if _is_damaged(error):
+                return ()
             raise translated(error) from error
         return tuple(sighting for note in notes if (sighting := Sighting.from_json(str(note))))
 
     def write(self, sighting: Sighting) -> None:
         """Note what was seen."""
+        note = (self._key, sighting.installation, sighting.to_json())
         try:
-            self._client.hset(self._key, sighting.installation, sighting.to_json())
+            try:
+                self._client.hset(*note)
+            except redis.ResponseError as error:
+                if not _is_damaged(error):
+                    raise
+                self._client.delete(self._key)
+                self._client.hset(*note)
         except redis.RedisError as error:
             raise translated(error) from error
 
     def close(self) -> None:
         """Close its connections."""
         self._client.close()
+
+
+def _is_damaged(error: redis.RedisError) -> bool:
+    """A value of another type stands where the witness should."""
+    return "WRONGTYPE" in str(error)

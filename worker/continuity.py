@@ -85,8 +85,8 @@ class Continuity:
 
     def _remember(self, sighting: Sighting) -> None:
         self._told, self._seen = "", sighting
-        if self._witness is None or self._clock() < self._note_after:
-            return
+        if self._witness is None or not self._witness_read or self._clock() < self._note_after:
+            return  # what it says is not written over before it was read
         if self._noted and _same(self._noted, sighting) and self._clock() < self._note_again:
             return
         self._note_after, self._note_again = self._clock() + NOTES_APART, self._clock() + NOTE_AGAIN

@@ -47,8 +47,16 @@ local function begin_epoch(now, lease, also_new, least)
   current = nil
 end
 
+-- The run id of this Redis; '' where INFO is kept from us (the doctor tells): then only recover.lua begins an epoch.
+local function run_id()
+  local text = redis.pcall('INFO', 'server')
+  return type(text) == 'string' and string.match(text, 'run_id:(%w+)') or ''
+end
+
 -- What was seen of this Redis until now, or until that later time by another clock, is no longer held against it.
-local function trust_from(now, known_at) redis.call('HSET', KEY.epoch, 'trusted', whole(math.max(now, known_at + 1))) end
+local function trust_from(now, known_at)
+  redis.call('HSET', KEY.epoch, 'trusted', whole(math.max(now, known_at + 1)), 'run', run_id())
+end
 
 -- What is there is the truth from now on.
 local function accept_data(now, lease, also_new, installation, least, known_at)
@@ -59,12 +67,6 @@ local function accept_data(now, lease, also_new, installation, least, known_at)
   redis.call('HDEL', KEY.epoch, 'lost', 'expected', 'lost_at')
   begin_epoch(now, lease, also_new, least)
   trust_from(now, known_at)
-end
-
--- The run id of this Redis; '' where INFO is kept from us (the doctor tells): then only recover.lua begins an epoch.
-local function run_id()
-  local text = redis.pcall('INFO', 'server')
-  return type(text) == 'string' and string.match(text, 'run_id:(%w+)') or ''
 end
 
 -- Call it before work is handed out.
