@@ -16,7 +16,7 @@ SINGLE: Mapping[str, str] = {
     "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
     # HASH last (creation), spent, past (spent on forgotten days), contradicted, round (of reconcile), image_bytes
     "totals": "totals",
-    # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why no work is taken in),
+    # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why it takes no work),
     # expected, lost_at, trusted (what was seen before is not held against it); and run (Redis's when last seen),
     # number, since, before (jobs from then are doubted), calm (then looks count)
     "epoch": "epoch",

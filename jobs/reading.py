@@ -54,17 +54,20 @@ class Reading:
 
     def refusal(self) -> str:
         """Why no work is taken in or handed out, and what to do about it; "" where it is."""
-        try:
-            installation, lost = self._client.hmget(self._keys.single("epoch"), ["installation", "lost"])
-        except redis.ResponseError as error:
-            if "WRONGTYPE" not in str(error):
-                raise translated(error) from error
-            installation = lost = None
-        except redis.RedisError as error:
-            raise translated(error) from error
+        installation, lost = self._installation("installation", "lost")
         if lost:
-            return why_refused("lost", str(lost))
+            return why_refused("lost", lost)
         return "" if installation else why_refused("new")
+
+    def _installation(self, *fields: str) -> list[str | None]:
+        """These fields of the record of the installation; none where another value stands in its place."""
+        try:
+            found: list[Any] = self._client.hmget(self._keys.single("epoch"), list(fields))
+        except redis.RedisError as error:
+            if "WRONGTYPE" in str(error):
+                return [None] * len(fields)
+            raise translated(error) from error
+        return found
 
     def memory(self) -> Memory | None:
         """How much of its memory Redis has used; None where it does not tell."""
@@ -219,14 +222,14 @@ class Reading:
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.hgetall(keys.single("totals"))
                 pipe.zcard(keys.single("images"))
-                pipe.hmget(keys.single("epoch"), ["number", "run"])
                 for pool in pools:
                     pipe.hget(keys.of("pool", pool), "ready")
                 for state in State:
                     pipe.zcard(keys.of("state", state))
-                fields, images, (epoch, run), *numbers = pipe.execute()
+                fields, images, *numbers = pipe.execute()
         except redis.RedisError as error:
             raise translated(error) from error
+        epoch, run = self._installation("number", "run")
         ready, counts = numbers[: len(pools)], numbers[len(pools) :]
         return Totals(
             counts=dict(zip(State, counts, strict=True)),

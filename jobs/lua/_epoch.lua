@@ -34,7 +34,10 @@ local function unknown_here()
 end
 
 local function count_accepted(jobs)
-  if jobs > 0 then redis.call('HINCRBY', KEY.epoch, 'accepted', jobs) end
+  if jobs == 0 then return end
+  local count = redis.pcall('HINCRBY', KEY.epoch, 'accepted', jobs)
+  -- A damaged count begins again: the next worker that compares takes it for a loss.
+  if type(count) == 'table' then redis.call('HSET', KEY.epoch, 'accepted', jobs) end
 end
 
 -- A worker may still be sending what it claimed in the time that is forgotten, until its lease is over: only looks from

@@ -19,6 +19,7 @@ from ops.doctor.service import (
     look_at_callbacks,
     look_at_dead_ends,
     look_at_flower,
+    look_at_installation,
     look_at_keys,
     look_at_provider,
     look_at_rounds,
@@ -77,6 +78,7 @@ def examine(env: Mapping[str, str], flower: str) -> Iterator[Finding]:
         yield from look_at_redis(BROKER, worker.broker_url, state=False)
     yield from look_at_images(worker)
     yield from look_at_workers(worker)
+    yield from look_at_installation(worker)
     yield from look_at_rounds(worker)
     yield from look_at_dead_ends(worker)
     yield from look_at_callbacks(webhook)

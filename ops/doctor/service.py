@@ -14,6 +14,7 @@ from jobs.errors import StoreUnavailable
 from jobs.installation import RECOVER
 from jobs.keys import Keys
 from jobs.store import Store, connect
+from jobs.witness import witness_url
 from ops.doctor.finding import Finding, bad, ok, warning
 from schemas import callback_path
 from webhook.settings import Settings as WebhookSettings
@@ -61,18 +62,11 @@ def look_at_rounds(settings: WorkerSettings) -> Iterator[Finding]:
     """Whether beat asks for rounds of reconcile and workers make them."""
     client = connect(settings.redis_url, most_connections=2)
     try:
-        store = Store(client, settings)
-        totals, refusal = store.totals(), store.refusal()
+        totals = Store(client, settings).totals()
     except StoreUnavailable:
         return  # said already
     finally:
         client.close()
-    if refusal:
-        yield bad(
-            "installation", refusal, f"Find out why, then {RECOVER}: it shows what is expected and what is there."
-        )
-    else:
-        yield ok("installation", "Redis holds the jobs that it should hold")
     do = "Start one beat: celery -A worker.main:app beat; and see that a worker answers."
     last = totals.last_round
     age = (datetime.now(UTC) - last).total_seconds() if last else math.inf
@@ -85,6 +79,25 @@ def look_at_rounds(settings: WorkerSettings) -> Iterator[Finding]:
     if settings.recovery and totals.sees_restarts is False:
         do = "Allow the worker's user INFO; else run boomerang-server recover after each restart and failover of Redis."
         yield warning("recovery", "Redis does not tell its run id (INFO): restarts are not noticed", do)
+
+
+def look_at_installation(settings: WorkerSettings) -> Iterator[Finding]:
+    """Whether the jobs' Redis holds the jobs that it should hold."""
+    client = connect(settings.redis_url, most_connections=2)
+    try:
+        refusal = Store(client, settings).refusal()
+    except StoreUnavailable:
+        return  # said already
+    finally:
+        client.close()
+    if refusal:
+        do = f"Find out why, then run {RECOVER}: it shows what is expected and what is there."
+        yield bad("installation", refusal, do)
+    elif witness_url(settings) is None:
+        do = "Give the broker, or the results (BOOMERANG_RESULT_URL), a Redis of its own."
+        yield warning("installation", "no other Redis remembers which jobs there are: only running workers do", do)
+    else:
+        yield ok("installation", "Redis holds the jobs that it should hold")
 
 
 def look_at_dead_ends(settings: WorkerSettings) -> Iterator[Finding]:

@@ -94,6 +94,8 @@ def test_a_damaged_record_takes_nothing_in(damage: str, kept: Any) -> None:
 def test_numbers_of_the_record_that_cannot_be_read(kept: Any) -> None:
     kept.raw.hset(kept.keys.single("epoch"), mapping={"number": "x", "accepted": "y", "before": "z", "trusted": ""})
     assert kept.store.standing().epoch == 0
+    kept.job("ant")
+    assert kept.store.standing().accepted == 1
     kept.store.admit(1)
     assert [claim.id for claim in kept.store.claim(["fox"])] == ["fox"]
 

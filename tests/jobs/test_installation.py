@@ -31,8 +31,12 @@ def there(**changes: Any) -> Standing:
 
 
 EMPTY: dict[str, Any] = {
-    "installation": "", "epoch": 0, "accepted": 0, "last": "", "round_at": 0, "has_jobs": False, "fates": ((Fate.GONE, 0),)
-}  # fmt: skip
+    "installation": "",
+    **dict.fromkeys(("epoch", "accepted", "round_at"), 0),
+    "last": "",
+    "has_jobs": False,
+    "fates": ((Fate.GONE, 0),),
+}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,7 @@ EMPTY: dict[str, Any] = {
         # New jobs hide nothing: those from after the loss do not count as those from before
         pytest.param({"fates": ((Fate.UNKNOWN, 50),), "accepted": 140}, Judgement.OLDER, 10, id="older, and went on"),
         pytest.param({"fates": ((Fate.TRIMMED, 0),), "accepted": 90}, Judgement.OLDER, 10, id="fewer, and bounded"),
-        pytest.param({**EMPTY, "trusted": 2000 * SECOND}, Judgement.NEW, 0, id="accepted although it is empty"),
+        pytest.param({**EMPTY, "trusted": 2000 * SECOND}, Judgement.NEW, 0, id="empty, and accepted"),
         pytest.param(
             {"accepted": 90, "fates": ((Fate.UNKNOWN, 0),), "trusted": 2000 * SECOND},
             Judgement.SOUND,
