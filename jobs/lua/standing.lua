@@ -1,5 +1,5 @@
 -- Where this Redis stands, and whether it has been where others saw it. A worker asks before each of its rounds.
--- ARGV: for each place that was seen, the last id of the stream of changes then ('': nothing had changed so far)
+-- ARGV: for each place that was seen, the last id of the stream of changes then ('': there was none)
 -- Returns: {now in µs, last id of the stream or '', when a round of reconcile last began in µs or '', whether there are jobs
 --   (0|1), whether this Redis is a witness of another one (0|1), whether it was started again and nobody has noticed so
 --   far (0|1), the record of the installation as field, value, ..., {{fate, jobs accepted after it}...}}, fate being
@@ -7,7 +7,7 @@
 --   unknown  it is not, although older changes are: Redis went back to before it
 --   gone     no change is there at all
 --   trimmed  all changes that are kept are later: only counts can tell
--- Nothing is changed.
+-- It writes nothing.
 local function kept(key, command, ...)
   local told = redis.pcall(command, key, ...)
   return told.err and {} or told -- a value of another type is none

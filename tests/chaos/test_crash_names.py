@@ -26,6 +26,7 @@ OUTGOING = words(
 )
 #: Where such names stand in the code, and the effect that each of them is. Those in brackets are none of their own.
 BOUNDARIES = {
+    "worker/continuity.py": {"self._witness.write": "(a note of what is there, which the next round makes again)"},
     "worker/events.py": {"dispatcher.send": "events", "dispatcher.flush": "events"},
     "worker/messages.py": {"self._app.send_task": "messages.*"},
     "worker/native.py": {"task.backend.mark_as_failure": "result, chord, celery.send"},
@@ -51,6 +52,10 @@ WRITTEN = {
     "jobs/access.py": {"self._client.hset": "key_used (and keys made and revoked by hand)"},
     "jobs/changes.py": {"client.xreadgroup": "changes", "client.xgroup_create": "changes"},
     "jobs/image_stores.py": {"self._client.set": "image_store.write", "self._client.unlink": "image_store.remove"},
+    "jobs/witness.py": {
+        "self._client.hset": "(a note of what is there, which the next round makes again)",
+        "self._client.delete": "(the same)",
+    },
     "jobs/scripts.py": {
         "self._client.evalsha": "the verbs",
         "self._client.script_exists": "(a look)",
@@ -61,7 +66,7 @@ WRITTEN = {
     },
 }
 #: Methods of a client that are no commands.
-NO_COMMANDS = words("pipeline execute pubsub")
+NO_COMMANDS = words("close pipeline execute pubsub")
 
 
 def calls(room: str) -> dict[str, set[tuple[str, str]]]:

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
+from typing import Any
 
 import pytest
 
@@ -149,6 +150,21 @@ def test_an_older_redis(
     # Producers are faster than any worker: it hides nothing
     place.enqueue("after-1", "after-2", "after-3")
     refused(place, worker if running else place.worker(recovery=recovery), caplog, "2 accepted jobs may be lost")
+
+
+def test_with_the_right_data_work_goes_on_by_itself(place: Place) -> None:
+    worker = place.worker()
+    worker()
+    place.enqueue("fox")
+    place.seconds += NOTES_APART
+    worker()
+    right = place.copy()
+    place.state.flushdb()
+    assert not worker()
+    place.restore(right, restarted=True)
+    assert worker()
+    assert place.worker()()
+    place.enqueue("owl")
 
 
 def test_what_may_be_lost_is_looked_up_and_work_goes_on(place: Place, caplog: pytest.LogCaptureFixture) -> None:
@@ -356,3 +372,41 @@ def test_notes_are_few(place: Place) -> None:
         place.seconds += 0.1
         worker()
     assert len(written) <= 13
+
+
+class Killed(Exception):
+    """As a SIGKILL: nothing after it is done."""
+
+
+VERBS = ("standing", "found", "refuse", "tolerate")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("tolerated", [0.0, 3600.0])
+def test_a_worker_that_dies_at_any_step_leaves_it_to_the_next(
+    tolerated: float, verb: str, after: bool, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.worker()()
+    place.enqueue("fox")
+    place.store.due(1)
+    backup = place.copy()
+    place.enqueue("owl")
+    place.seconds += NOTES_APART
+    place.worker()()
+    place.restore(backup, restarted=True)
+    original = getattr(Store, verb)
+
+    def killed(self: Store, *args: Any, **kwargs: Any) -> Any:
+        if after:
+            original(self, *args, **kwargs)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, verb, killed)
+        with suppress(Killed):
+            place.worker(tolerated=tolerated)()
+    sound = place.worker(tolerated=tolerated)()
+    assert sound == (tolerated > 0)
+    assert bool(place.store.refusal()) == (not sound)
+    assert place.store.standing().epoch == (1 if sound else 0)
