@@ -11,7 +11,8 @@ import redis
 from jobs.installation import Sighting
 from jobs.keys import Keys
 from jobs.scripts import translated
-from jobs.settings import REDIS_SCHEMES, Settings
+from jobs.setting_readers import REDIS_SCHEMES
+from jobs.settings import Settings
 from jobs.store import connect
 
 

@@ -16,6 +16,8 @@ from jobs.store import Store, connect
 from ops import access, redis_server
 from ops.redis_server import RedisServer
 
+pytestmark = pytest.mark.stack
+
 FOLDER = Path(access.__file__).parent
 #: Nobody needs these, on either server.
 NEVER = (
