@@ -6,6 +6,7 @@ from celery import Celery, bootsteps
 from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
 from jobs.broker import for_kombu
+from worker.continuity import compare_step
 from worker.control import revoke_step
 from worker.messages import DELIVER, RECONCILE, SUBMIT
 from worker.poison import Guard
@@ -32,7 +33,7 @@ def create_app(settings: Settings) -> Celery:
     app.amqp.queues.select([settings.generate_queue, SUBMIT, RECONCILE, DELIVER])
     process = Process(app, settings)
     register(app, process)
-    app.steps["worker"].update((_key_step(settings), Alone))
+    app.steps["worker"].update((_key_step(settings), Alone, compare_step(lambda: process.continuity)))
     app.steps["consumer"].add(Guard)
     if settings.remote_control is Switch.ON:
         app.steps["consumer"].add(revoke_step(lambda: process.door))

@@ -4,6 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
+
+from celery import bootsteps
 
 from jobs.errors import StoreUnavailable
 from jobs.installation import RECOVER, Judgement, Sighting, Standing, Verdict, judge
@@ -102,6 +105,19 @@ class Continuity:
             log.error("%s. No work is taken in or handed out until an operator runs `%s`", reason, RECOVER)
         self._told = reason
         return False
+
+
+def compare_step(continuity: Callable[[], Continuity]) -> type:
+    """A step of a worker's start: compare at once, and not only when beat asks for the first round."""
+
+    class Compare(bootsteps.StartStopStep):
+        def start(self, _parent: Any) -> None:
+            try:
+                continuity()()
+            except StoreUnavailable as error:
+                log.warning("the jobs' Redis is compared once it answers: %s", error)
+
+    return Compare
 
 
 def _same(one: Sighting, other: Sighting) -> bool:
