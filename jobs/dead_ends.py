@@ -14,6 +14,7 @@ import redis
 from jobs.errors import BatchNotFound, RecordDamaged
 from jobs.fields import shown
 from jobs.findings import CHUNK, chunks
+from jobs.installation import RECOVER
 from jobs.record import Job, Owed
 from jobs.scripts import translated
 from jobs.settling import Stuck
@@ -33,6 +34,7 @@ REDELIVER = "boomerang-server redeliver"
 class Kind(StrEnum):
     """What is stuck."""
 
+    INSTALLATION = "installation"  #: everything: Redis does not hold the jobs that it should hold
     IN_DOUBT = "in_doubt"  #: a job whose submission nobody can look up, or that no look finds
     DELIVERY = "delivery"  #: a job whose end could not be told, and is not tried again by itself
     LANE = "lane"  #: a provider account on hold, not answering, or not configured any more
@@ -56,6 +58,7 @@ def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) ->
     """How many there are of each kind, as cheap as can be; images are not counted. Raises `StoreUnavailable`."""
     stuck = store.stuck(longer_than, 0)
     return {
+        Kind.INSTALLATION: int(bool(store.refusal())),
         Kind.IN_DOUBT: stuck.doubts.count,
         Kind.DELIVERY: stuck.undelivered.count,
         Kind.LANE: sum(_lane_waits(lane, stuck.now, longer_than) for lane in lanes),
@@ -67,6 +70,8 @@ def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) ->
 def dead_ends(store: Store, longer_than: float = LONG, most: int = MOST) -> Iterator[DeadEnd]:
     """All of them, up to `most` of each kind, the oldest first. Raises `StoreUnavailable`."""
     stuck = store.stuck(longer_than, most)
+    if refusal := store.refusal():
+        yield DeadEnd(Kind.INSTALLATION, "", None, refusal, f"{RECOVER}, once it is known why")
     yield from _doubts(store, stuck)
     yield from _undelivered(store, stuck)
     for lane in _lanes(store):

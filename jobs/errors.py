@@ -2,6 +2,7 @@
 
 JobsError
 ├── StoreUnavailable   Redis is away, full, loading or read-only: nothing is known to have changed
+│   ├── WorkRefused        Redis does not hold the jobs that it should hold: no work until an operator says so
 │   ├── ImagesUnavailable  the image store is away
 │   ├── RecordTooNew       a record was written by a later version of the service
 │   ├── RecordDamaged      something in Redis is not as any version of the service writes it
@@ -25,6 +26,10 @@ class JobsError(Exception):
 
 class StoreUnavailable(JobsError):
     """Redis did not answer or refused to write. The change may have happened; every verb is safe to repeat."""
+
+
+class WorkRefused(StoreUnavailable):
+    """Redis does not hold the jobs that it should hold: nothing is taken in or handed out. Nothing changed."""
 
 
 class ImagesUnavailable(StoreUnavailable):

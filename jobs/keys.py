@@ -17,8 +17,11 @@ SINGLE: Mapping[str, str] = {
     "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
     # HASH last (creation), spent, past (spent on forgotten days), contradicted, round (of reconcile), image_bytes
     "totals": "totals",
-    # HASH run (Redis's when last seen), number, since, before (jobs from then are doubted), calm (then looks count)
+    # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why it takes no work),
+    # expected, lost_at, trusted (what was seen before is not held against it); and run (Redis's when last seen),
+    # number, since, before (jobs from then are doubted), calm (then looks count)
     "epoch": "epoch",
+    "witness": "witness",  # HASH installation → what was last seen of it, as JSON: in the broker (jobs.witness)
     "prices": "prices",  # HASH price class (model|n|resolution) → nano-dollars
     "reserved": "reserved",  # HASH l<lane>, b<batch>, k<key> → nano-dollars; ?<price class> → jobs of unknown price
     "capped": "capped",  # ZSET queue → µs when it is looked at again: those that a cap keeps out of admission

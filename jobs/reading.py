@@ -19,7 +19,7 @@ from jobs.memory import Memory, read_memory
 from jobs.money import By, Only, Spend, spent
 from jobs.order import BatchOptions
 from jobs.record import PRIORITIES, Job, Result, at, dollars
-from jobs.scripts import Scripts, translated
+from jobs.scripts import Scripts, translated, why_refused
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.summary import Batch, Totals
@@ -56,6 +56,23 @@ class Reading:
     def ping(self) -> None:
         """Raise `StoreUnavailable` unless Redis answers and has the scripts."""
         self._scripts.ready()
+
+    def refusal(self) -> str:
+        """Why no work is taken in or handed out, and what to do about it; "" where it is."""
+        installation, lost = self._installation("installation", "lost")
+        if lost:
+            return why_refused("lost", lost)
+        return "" if installation else why_refused("new")
+
+    def _installation(self, *fields: str) -> list[str | None]:
+        """These fields of the record of the installation; none where another value stands in its place."""
+        try:
+            found: list[Any] = self._client.hmget(self._keys.single("epoch"), list(fields))
+        except redis.RedisError as error:
+            if "WRONGTYPE" in str(error):
+                return [None] * len(fields)
+            raise translated(error) from error
+        return found
 
     def memory(self) -> Memory | None:
         """How much of its memory Redis has used; None where it does not tell."""
@@ -231,14 +248,14 @@ class Reading:
             with self._client.pipeline(transaction=False) as pipe:
                 pipe.hgetall(keys.single("totals"))
                 pipe.zcard(keys.single("images"))
-                pipe.hmget(keys.single("epoch"), ["number", "run"])
                 for pool in pools:
                     pipe.hget(keys.of("pool", pool), "ready")
                 for state in State:
                     pipe.zcard(keys.of("state", state))
-                fields, images, (epoch, run), *numbers = pipe.execute()
+                fields, images, *numbers = pipe.execute()
         except redis.RedisError as error:
             raise translated(error) from error
+        epoch, run = self._installation("number", "run")
         ready, counts = numbers[: len(pools)], numbers[len(pools) :]
         with decoding("the totals"):
             return Totals(

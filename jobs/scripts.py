@@ -9,7 +9,8 @@ from typing import Any
 import redis
 
 from jobs import fields, health, progress
-from jobs.errors import AccessRefused, RecordDamaged, RecordTooNew, StoreUnavailable
+from jobs.errors import AccessRefused, RecordDamaged, RecordTooNew, StoreUnavailable, WorkRefused
+from jobs.installation import RECOVER
 from jobs.keys import Keys
 from jobs.money import CAP_LOOK, CAP_LOOK_IDLE, DAY
 from jobs.record import LANE, VERSION, us
@@ -56,6 +57,22 @@ _ODD_VALUE = re.compile(
 )
 #: The user lacks a right; the last two are said of commands in scripts, since 7.0.
 _NO_RIGHT = re.compile(r"NOPERM|NOAUTH|WRONGPASS|no permissions to|can't run this command|can't access at least one")
+#: A verb that takes work in or hands it out met a Redis without the jobs that it should hold (_epoch.lua).
+_REFUSED = re.compile(r"REFUSED \[(\w+)\] \[([^\]]*)\]")
+
+
+def why_refused(kind: str, reason: str = "") -> str:
+    """Why no work is taken in, and what to do about it."""
+    match kind:
+        case "lost":
+            return f"{reason}. New work is refused until an operator runs `{RECOVER}`."
+        case "restarted":
+            return "Redis (BOOMERANG_REDIS_URL) was started again, and no worker has looked at its data so far."
+        case _:
+            return (
+                "Redis (BOOMERANG_REDIS_URL) holds no record of an installation: no worker has started with it, or it "
+                f"has lost its data. Start a worker, which finds out; if jobs are lost, run `{RECOVER}`."
+            )
 
 
 def translated(error: redis.RedisError) -> Exception:
@@ -63,6 +80,8 @@ def translated(error: redis.RedisError) -> Exception:
     said = str(error)
     if newer := _NEWER.search(said):
         return RecordTooNew(newer[1])
+    if refused := _REFUSED.search(said):
+        return WorkRefused(why_refused(*refused.groups()))
     if damaged := _DAMAGED.search(said):
         return RecordDamaged(fields.shown(damaged[1]), fields.shown(damaged[2]))
     if isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError)) or _NO_RIGHT.search(said):

@@ -219,6 +219,17 @@ class Settings:
         "forgotten that they were. `off` where Redis forgets nothing that it acknowledged (`appendfsync always`, one "
         "server): work then goes on at once. `boomerang-server up` has it off.",
     )
+    tolerated_loss: float = setting(
+        "BOOMERANG_TOLERATED_LOSS",
+        ma.Float,
+        0.0,
+        "Seconds. Where the jobs' Redis comes back older than workers saw it, and accepted jobs are lost, the service "
+        "[takes no work in](operations.md#redis-lost-jobs) until an operator says so. A loss of no more than these "
+        "seconds does not stop it: every job is looked up, and work goes on. For a Redis that may lose its last second "
+        "(`appendfsync everysec`: 5), or the last before a failover without `BOOMERANG_REPLICAS` (30). An empty Redis, "
+        "or another one, always stops it. The workers act on it.",
+        validate=_NOT_NEGATIVE,
+    )
     retention: float = setting(
         "BOOMERANG_RETENTION",
         ma.Float,

@@ -5,7 +5,6 @@ import logging
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 import redis
@@ -14,6 +13,7 @@ from redis.retry import Retry
 
 from jobs.batches import Batches, arguments, at_most
 from jobs.changes import Change, read_changes
+from jobs.continuity import Continuity
 from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
 from jobs.fields import shown
 from jobs.health import Heard
@@ -90,16 +90,7 @@ class Rung:
     damaged: tuple[RecordDamaged, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What Redis remembers of itself: jobs accepted before `doubted_before` are looked up before they are sent."""
-
-    number: int
-    since: datetime
-    doubted_before: datetime
-
-
-class Store(Settling, Parking, Batches):
+class Store(Settling, Parking, Batches, Continuity):
     """All that changes a job. Raises `StoreUnavailable` where Redis does not answer; nothing is retried in here."""
 
     def __init__(
@@ -308,14 +299,6 @@ class Store(Settling, Parking, Batches):
         """Forget what ended longer ago than the retention: (jobs, batches). Bounded work a call."""
         jobs, batches = self._scripts.call("purge", us(self.settings.retention), limit, DAYS_KEPT)
         return int(jobs), int(batches)
-
-    def recover(self, also_new: float = 0.0) -> Epoch:
-        """Redis may have forgotten what it acknowledged: look up each job at the provider before it is sent.
-
-        `also_new`: for so many seconds, those that are accepted from now on too.
-        """
-        number, since, before = self._scripts.call("recover", us(self.settings.submit_lease), us(also_new))
-        return Epoch(int(number), at(since), at(before))
 
     # --- by hand ----------------------------------------------------------------------------------------------------
 

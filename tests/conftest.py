@@ -9,6 +9,7 @@ import pytest
 import redis
 from PIL import Image
 
+from jobs.keys import Keys
 from jobs.settings import Settings
 from jobs.store import Store, connect
 from ops import local, redis_binary
@@ -51,9 +52,10 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[redis_ser
 
 @pytest.fixture
 def redis_url(redis_server: redis_servers.RedisServer) -> str:
-    """The session's Redis, emptied."""
+    """The session's Redis, emptied, as a worker leaves it that has started with it."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
+        client.hset(Keys().single("epoch"), mapping={"installation": "a-test", "accepted": 0})
     return redis_server.url
 
 

@@ -52,9 +52,10 @@ def metrics() -> Response:
 def _redis(shared: Services) -> str:
     try:
         shared.store.ping()
+        refusal = shared.store.refusal()
     except StoreUnavailable:
         return "away: BOOMERANG_REDIS_URL does not answer"
-    return OK
+    return f"refused: {refusal}" if refusal else OK
 
 
 def _broker(shared: Services) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 
 from ulid import ULID
 
-from jobs.errors import NoLane, NoRoom, StoreUnavailable
+from jobs.errors import NoLane, NoRoom, StoreUnavailable, WorkRefused
 from jobs.order import BatchOptions, NewJob, Outcome
 from jobs.record import Priority
 from schemas import BodyInvalid, RequestInvalid, parse_json
 from webhook.auth import caller
 from webhook.messages import SUBMIT
-from webhook.problems import ProblemError, unavailable
+from webhook.problems import REFUSED, ProblemError, unavailable
 from webhook.services import Services
 
 #: Jobs handed to the store in one step: enough to amortise the round trip, few enough not to hold Redis up.
@@ -152,6 +152,8 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
                     f"Send the same upload again later, with ?id={batch}: it goes on where it stopped.",
                     **done.view(),
                 )
+    except WorkRefused as error:
+        raise unavailable(REFUSED, **done.view()) from error
     except StoreUnavailable as error:
         raise unavailable(
             f"The job store went away after {done.accepted + done.known} jobs. "
@@ -175,6 +177,8 @@ def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, byte
         with suppress(StoreUnavailable):
             store.unstage(token)
         raise shared.pressure.refused(**done.view()) from error
+    except WorkRefused as error:
+        raise unavailable(REFUSED, **done.view()) from error
     except StoreUnavailable as error:
         raise unavailable(
             f"The job store went away: all lines were taken in, or none. Send the same upload again with ?id={batch}."

@@ -59,6 +59,7 @@ class StateCollector(Collector):
             store = self._store()
             totals, every = store.totals(), store.lanes()
             stuck = counted(store, every)
+            refused = bool(store.refusal())
         except StoreUnavailable as error:
             _log.warning("metrics without state: %s", error)
             yield GaugeMetricFamily("boomerang_store_up", "Whether Redis answers.", 0)
@@ -78,6 +79,8 @@ class StateCollector(Collector):
         yield GaugeMetricFamily("boomerang_last_round_seconds", about, last)
         yield GaugeMetricFamily("boomerang_images", "Reference images that are kept.", totals.images)
         yield GaugeMetricFamily("boomerang_image_bytes", "Their size.", totals.image_bytes)
+        about = "Whether no work is taken in, for Redis does not hold the jobs that it should hold."
+        yield GaugeMetricFamily("boomerang_refused", about, int(refused))
         ready = GaugeMetricFamily("boomerang_ready", "Jobs that wait for admission, by pool of lanes.", labels=["pool"])
         for pool, waiting in totals.ready.items():
             ready.add_metric([pool], waiting)

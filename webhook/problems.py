@@ -18,12 +18,19 @@ from jobs.errors import (
     NotAllowed,
     RecordDamaged,
     StoreUnavailable,
+    WorkRefused,
 )
+from jobs.installation import RECOVER
 from schemas import BodyInvalid, RequestInvalid
 
 #: Seconds after which asking again makes sense while Redis is away.
 RETRY_AFTER = 5
 
+#: What producers and the provider are told; the reason itself is for whoever runs the service (/readyz, the log).
+REFUSED = (
+    "The job store does not hold the jobs that it should hold, so no work is taken in until an operator has looked at "
+    f"it (`{RECOVER}`). Send the same again later: repeats are safe."
+)
 _REMEDIES: Mapping[int, str] = {
     400: "The request could not be read as HTTP, or its query holds something unreadable; see /docs.",
     404: "There is nothing at this address; /docs lists what there is.",
@@ -109,11 +116,16 @@ def _of_store(error: StoreUnavailable) -> ProblemError:
                 "What is stored of it is damaged: whoever runs the service has to look at it (boomerang-server audit). "
                 "Sending the same again is safe."
             )
+        case WorkRefused():
+            what, detail = "work refused", REFUSED
         case ImagesUnavailable():
-            _log.warning("images unavailable path=%s error=%s", request.url_rule, error)
-            return unavailable("The image store does not answer now. Send the same again later: repeats are safe.")
-    _log.warning("state unavailable path=%s error=%s", request.url_rule, error)
-    return unavailable("The job store does not answer now. Send the same again later: repeats are safe.")
+            what = "images unavailable"
+            detail = "The image store does not answer now. Send the same again later: repeats are safe."
+        case _:
+            what = "state unavailable"
+            detail = "The job store does not answer now. Send the same again later: repeats are safe."
+    _log.warning("%s path=%s error=%s", what, request.url_rule, error)
+    return unavailable(detail)
 
 
 def _named() -> str:

@@ -7,6 +7,7 @@ from celery import Celery, bootsteps
 from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
 from jobs.broker import for_kombu
+from worker.continuity import compare_step
 from worker.control import revoke_step
 from worker.events import Dispatcher
 from worker.heartbeat import heartbeat_step
@@ -36,7 +37,7 @@ def create_app(settings: Settings) -> Celery:
     app.events.dispatcher_cls = Dispatcher
     process = Process(app, settings)
     register(app, process)
-    app.steps["worker"].update((_key_step(settings), Alone))
+    app.steps["worker"].update((_key_step(settings), Alone, compare_step(lambda: process.continuity)))
     app.steps["consumer"].add(Guard)
     if settings.health_file:
         app.steps["consumer"].add(heartbeat_step(Path(settings.health_file)))

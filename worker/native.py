@@ -1,7 +1,9 @@
 """boomerang.generate as Celery sees it: received at once, parked without an end, ended as any task of its own."""
 
 import logging
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +17,9 @@ from worker.generate import Asked, Door, Ending
 from worker.messages import FINISHES, continuation_of
 
 log = logging.getLogger(__name__)
+
+#: Seconds until a message comes again that could not be recorded.
+PAUSE = 1.0
 
 
 class AtOnce(Request):
@@ -89,6 +94,27 @@ def end(task: Any, ending: Ending | None) -> dict[str, Any] | None:
             raise error
         case view:
             return view
+
+
+def put_off(task: Any, asked: Asked, error: StoreUnavailable, recovered: Callable[[], bool]) -> None:
+    """The jobs' Redis takes nothing now: send the same message again, a little later.
+
+    The one that is to finish a parked task is not sent again: it is owed, so the job's alarm sends another.
+    """
+    log.warning("task %s: not recorded, it comes again: %s", task.request.id, error)
+    time.sleep(PAUSE)
+    with suppress(StoreUnavailable):
+        recovered()
+    context = task.request
+    if asked.finishes:
+        _let_go(context, ignore_result=True)
+        return
+    again = {"eta": context.eta} if context.eta else {"countdown": 0}
+    # Not a rejected message: a quorum queue of RabbitMQ throws away what was rejected a number of times.
+    retry = task.retry(exc=error, max_retries=None, throw=False, **again)
+    # Its state stays PENDING until the job ends.
+    context.ignore_result = True
+    raise retry
 
 
 def _let_go(context: Any, **more: Any) -> None:

@@ -11,6 +11,8 @@ from celery import Celery
 from jobs.image_stores import open_images
 from jobs.images import Images
 from jobs.store import Store, connect
+from jobs.witness import Witness
+from worker.continuity import Continuity
 from worker.deliver import Deliverer
 from worker.generate import Door
 from worker.messages import Messages
@@ -48,6 +50,12 @@ class Process:
     def store(self) -> Store:
         """The jobs."""
         return Store(connect(self.settings.redis_url), self.settings)
+
+    @cached_property
+    def continuity(self) -> Continuity:
+        """Whether Redis still holds what it held. Asked before each round."""
+        witness = Witness.of(self.settings)
+        return Continuity(self.store, witness, tolerated=self.settings.tolerated_loss, clock=self._clock)
 
     @cached_property
     def images(self) -> Images:

@@ -16,6 +16,7 @@
 -- A job that would break a cap (_money.lua) stops its queue, not those of others: its batch is paused or the queue set
 -- aside; a lane that cannot pay for it passes the queue by, since another lane may.
 arity(11)
+expect_installation()
 local name, pool, limit, window_max = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local rate, burst, putback = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local rules = cjson.decode(ARGV[10])

@@ -6,8 +6,9 @@
 --   begun    counted    under way (the same is being done already)    busy (another is)    unknown (no such batch)
 arity(4)
 local batch, action, only = ARGV[1], ARGV[2], ARGV[3]
+if action == 'retry' then expect_installation() end
 local key = KEY.batch .. batch
-if redis.call('EXISTS', key) == 0 then return {'unknown', 0} end
+if redis.call('EXISTS', key) == 0 then return {unknown_here(), 0} end
 local function count(field) return tonumber(redis.call('HGET', key, field) or 0) end
 
 local many = 0

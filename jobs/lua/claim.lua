@@ -6,6 +6,9 @@
 if #ARGV < 3 then error('expected a lease, a flag and ids') end
 local lease = tonumber(ARGV[1])
 local now = clock()
+expect_installation()
+-- Where a restart is no loss of data by itself, a worker first compares what is there with what was seen (standing.lua).
+if ARGV[2] ~= '1' and epoch().run and epoch().run ~= run_id() then error('REFUSED [restarted] []') end
 notice_restart(now, lease, ARGV[2])
 local holds = {}
 local function held(lane)

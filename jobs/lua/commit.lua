@@ -4,6 +4,7 @@
 -- Returns: begun | empty (nothing new was staged) | busy (something is being done to the batch) | gone (they, or
 --   images that they name, expired) | full (there is no room for all) | taken (the batch is another producer's)
 arity(5)
+expect_installation()
 local token, batch, now = ARGV[1], ARGV[2], clock()
 local key = KEY.batch .. batch
 if redis.call('HEXISTS', key, 'do') == 1 then
@@ -20,6 +21,7 @@ redis.call('PERSIST', KEY.staged .. token)
 redis.call('PERSIST', KEY.lines .. token)
 redis.call('PERSIST', KEY.pinned .. token)
 use_images(images, 1, now)
+count_accepted(tonumber(ARGV[4]))
 redis.call('HSET', key, 'do', 'commit', 'only', token, 'hits', 0, 'clash', 0)
 redis.call('ZADD', KEY.sweeps, whole(now), batch)
 return 'begun'

@@ -8,6 +8,7 @@
 -- damaged one only {id, damaged = what is wrong with it}, which is left as it is
 -- A claim is for one thing: a record with `g` for its delivery (`f` is that claim's fence), one without for a look.
 arity(6)
+expect_installation()
 local now = clock()
 local lease, recheck = tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('DEL', KEY.ring)

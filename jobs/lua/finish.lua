@@ -10,9 +10,9 @@ arity(8)
 local job = load(ARGV[1])
 local said, result, cost, by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 if said ~= 'completed' and said ~= 'failed' then error('expected completed or failed, not ' .. said) end
-if not job then return {'unknown', '', 0, 0} end
+if not job then return {unknown_here(), '', 0, 0} end
 local given = tonumber(ARGV[2])
-if given > attempt(job) then return {'unknown', job.s, 0, 0} end
+if given > attempt(job) then return {unknown_here(), job.s, 0, 0} end
 if given < attempt(job) or not fenced(job, ARGV[3]) then return {'stale', job.s, 0, 0} end
 local at = phase(job)
 if not at then
@@ -22,7 +22,7 @@ if not at then
   end
   return {'already', job.s, 0, 0}
 end
-if at == 'queued' and not job.q and not doubted(job) then return {'unknown', job.s, 0, 0} end
+if at == 'queued' and not job.q and not doubted(job) then return {unknown_here(), job.s, 0, 0} end
 
 local now = clock()
 spend(job, cost, said == 'completed', now)

@@ -3,7 +3,7 @@
 -- Returns: {word, state, a hint to admit (0|1)}; word: paused | resumed | already | refused (it does not wait) | unknown
 arity(2)
 local job, pause = load(ARGV[1]), ARGV[2] == '1'
-if not job then return {'unknown', '', 0} end
+if not job then return {unknown_here(), '', 0} end
 if job.s ~= 'queued' then return {'refused', job.s, 0} end
 if (job.H ~= nil) == pause then return {'already', job.s, 0} end
 if not pause then

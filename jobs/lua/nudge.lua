@@ -3,12 +3,12 @@
 -- Returns: {word, a hint to reconcile (0|1)}, word being unknown | stale | already | noted
 arity(3)
 local job = load(ARGV[1])
-if not job or tonumber(ARGV[2]) > attempt(job) then return {'unknown', 0} end
+if not job or tonumber(ARGV[2]) > attempt(job) then return {unknown_here(), 0} end
 if tonumber(ARGV[2]) < attempt(job) then return {'stale', 0} end
 local at = phase(job)
 if not at then return {'already', 0} end
 if at == 'queued' then
-  if not job.q and not doubted(job) then return {'unknown', 0} end
+  if not job.q and not doubted(job) then return {unknown_here(), 0} end
   -- The POST that was believed lost did arrive: not to be sent again.
   local now = clock()
   move(job, 'in_doubt', {x = now, v = '1', r = 'a callback came for it'}, now, now)

@@ -2,6 +2,7 @@
 -- ARGV: id, µs until a waiting job is re-checked
 -- Returns: {word, state, a hint to admit (0|1)}; word: queued | already | working | pictured | imageless | refused | unknown
 arity(2)
+expect_installation()
 local job = load(ARGV[1])
 if not job then return {'unknown', '', 0} end
 if job.s == 'completed' then return {'refused', job.s, 0} end

@@ -3,6 +3,7 @@
 --       text, facts (JSON) for each job
 -- Returns: {a word for each job: created (it would be) | known | conflict | imageless | full}
 if #ARGV < 3 or #ARGV % 3 ~= 0 then error('expected 3 + 3 per job arguments, got ' .. #ARGV) end
+expect_installation()
 local ids, lines, pinned = KEY.staged .. ARGV[1], KEY.lines .. ARGV[1], KEY.pinned .. ARGV[1]
 local free = room(ARGV[3])
 if free then free = free - redis.call('LLEN', ids) end

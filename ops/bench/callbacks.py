@@ -29,6 +29,7 @@ def in_progress(redis_url: str, count: int) -> list[str]:
     """So many jobs that the provider is working on; their external ids."""
     client = connect(redis_url)
     store = Store(client, Settings())
+    store.found(store.standing())
     ids = [f"callback-{number}" for number in range(count)]
     for start in range(0, count, GROUP):
         group = ids[start : start + GROUP]

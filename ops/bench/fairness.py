@@ -47,6 +47,7 @@ def admission(folder: Path, jobs: int, batches: int) -> Admission:
 
 def _filled(url: str, jobs: int, batches: int) -> Store:
     store = Store(connect(url), Settings())
+    store.found(store.standing())
     for start in range(0, jobs, GROUP):
         group = [NewJob(id=f"j{start + number}", text="{}", model="m") for number in range(GROUP)]
         store.enqueue(group, f"b{start // GROUP % batches}")

@@ -30,6 +30,7 @@ def weigh(folder: Path, count: int) -> Weighed:
     with running(folder) as server:
         client = connect(server.url)
         store = Store(client, Settings())
+        store.found(store.standing())
         empty = client.info("memory")["used_memory"]
         text = 0
         begin = time.perf_counter()

@@ -19,6 +19,7 @@ from ops.doctor.service import (
     look_at_callbacks,
     look_at_dead_ends,
     look_at_flower,
+    look_at_installation,
     look_at_keys,
     look_at_provider,
     look_at_rounds,
@@ -99,6 +100,7 @@ def examine(env: Mapping[str, str], flower: str, *, local: bool = False) -> Iter
     yield from look_at_machine(worker.redis_url, this_machine())
     yield from look_at_images(worker)
     yield from look_at_workers(worker)
+    yield from look_at_installation(worker)
     yield from look_at_rounds(worker)
     yield from look_at_dead_ends(worker)
     yield from look_at_callbacks(webhook)

@@ -13,10 +13,12 @@ import requests
 from jobs.access import KeyRing
 from jobs.dead_ends import counted
 from jobs.errors import AccessRefused, RecordDamaged, StoreUnavailable
+from jobs.installation import RECOVER
 from jobs.keys import Keys
 from jobs.scripts import translated
 from jobs.store import Store, connect
 from jobs.summary import Totals
+from jobs.witness import witness_url
 from ops.doctor.finding import Finding, bad, ok, refused, warning
 from schemas import callback_path
 from webhook.settings import Settings as WebhookSettings
@@ -97,6 +99,25 @@ def _first_round(store: Store) -> Totals:
     while (totals := store.totals()).last_round is None and time.monotonic() < end:
         time.sleep(0.1)
     return totals
+
+
+def look_at_installation(settings: WorkerSettings) -> Iterator[Finding]:
+    """Whether the jobs' Redis holds the jobs that it should hold."""
+    client = connect(settings.redis_url, most_connections=2)
+    try:
+        refusal = Store(client, settings).refusal()
+    except StoreUnavailable:
+        return  # said already
+    finally:
+        client.close()
+    if refusal:
+        do = f"Find out why, then run {RECOVER}: it shows what is expected and what is there."
+        yield bad("installation", refusal, do)
+    elif witness_url(settings) is None:
+        do = "Give the broker, or the results (BOOMERANG_RESULT_URL), a Redis of its own."
+        yield warning("installation", "no other Redis remembers which jobs there are: only running workers do", do)
+    else:
+        yield ok("installation", "Redis holds the jobs that it should hold")
 
 
 def look_at_dead_ends(settings: WorkerSettings) -> Iterator[Finding]:

@@ -379,6 +379,7 @@ def world(folder: Path) -> Iterator[World]:
         held.callback(_closed, app)
         listener = held.enter_context(closing(Listener()))
         store = Store(client, Settings.from_env(env), clock=CLOCK)
+        store.found(store.standing())
         made = World(folder, store, app, provider, web, worker, listener)
         wait(serves(f"{web}/healthz"))
         made.shut("other")

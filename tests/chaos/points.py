@@ -58,6 +58,8 @@ VERBS = frozenset(
 READING_VERBS = frozenset(verb for verb in VERBS if not _writes(verb))
 #: Verbs that neither worker nor webhook calls, but the commands of `boomerang-server`.
 BY_HAND = words("recount recover redeliver settle") | {verb for verb in VERBS if verb.startswith("mend_")}
+#: Verbs of a worker that finds a new, an emptied or an older Redis: tests/worker/test_continuity.py kills it there.
+BY_LOSS = words("found refuse tolerate")
 #: Whatever is asked of the provider may get lost on the way; `close` closes connections.
 PROVIDER = frozenset(public(Provider) - {"close"})
 MESSAGES = frozenset(public(worker.messages.Messages))
@@ -67,7 +69,7 @@ STORED = frozenset(public(ImageStore) - {"read"})
 #: Celery does at a task's end, the events for Flower, and the answer to whoever called.
 OTHERS = words("changes key_used notifier result chord celery.send ack events answer")
 EFFECTS = (
-    (VERBS - READING_VERBS - BY_HAND)
+    (VERBS - READING_VERBS - BY_HAND - BY_LOSS)
     | {f"provider.{method}" for method in PROVIDER}
     | {f"messages.{method}" for method in MESSAGES | {"reconcile"}}
     | {f"image_store.{method}" for method in STORED}

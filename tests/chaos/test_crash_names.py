@@ -39,6 +39,7 @@ BOUNDARIES = {
         "Notifier.__call__": {"post": "notifier"},
         "Outgoing.post": {"post": "notifier"},
         "Process.store": {"connect": "(a client; it has not connected yet)"},
+        "Continuity._remember": {"write": "(a note of what is there, which the next round makes again)"},
         "Provider._call": {"send": "provider.*"},
         "_Bounded.send": {"send": "(a piece of provider.* and of notifier)"},
     },
@@ -59,6 +60,7 @@ WRITTEN = {
     "read_changes": {"xreadgroup": "changes", "xgroup_create": "changes"},
     "RedisImages.write": {"set": "image_store.write"},
     "RedisImages.remove": {"unlink": "image_store.remove"},
+    "Witness.write": {"hset": "(a note of what is there)", "delete": "(one that is damaged)"},
     "Scripts._load": {
         "script_exists": "(a look)",
         "script_load": "(a server that knows the verbs has no more than before)",
@@ -70,7 +72,7 @@ WRITTEN = {
     },
 }
 #: Methods of a client that are no commands.
-NO_COMMANDS = words("pipeline execute pubsub")
+NO_COMMANDS = words("close pipeline execute pubsub")
 
 
 def calls(package: str) -> dict[str, set[str]]:

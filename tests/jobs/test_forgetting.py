@@ -1,7 +1,8 @@
 """Redis goes back to an earlier state, again and again, while everything else of `test_life` happens too.
 
-Workers, provider and messages go on from where they are: only Redis forgets. Still nothing is bought twice, and in the
-end every job has ended. The provider does not notice repeats.
+Workers, provider and messages go on from where they are: only Redis forgets. Each time it is noticed, whether Redis was
+started again or not. Still nothing is bought twice, and in the end every job has ended. The provider does not notice
+repeats.
 """
 
 import copy
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from jobs.audit import audit
+from jobs.installation import Judgement, Sighting, judge
 from jobs.store import connect
 from tests.jobs.test_life import THOROUGH, Life, search
 
@@ -36,27 +38,40 @@ class Forgetful(Life):
         self.pasts.append((kept, copy.copy(self.accepted)))
 
     @precondition(lambda self: self.pasts)
-    @rule(data=st.data())
-    def forget(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), restarted=st.booleans())
+    def forget(self, data: st.DataObject, restarted: bool) -> None:
         kept, accepted = data.draw(st.sampled_from(self.pasts))
-        clock = self.bench.now
+        clock, seen = self.bench.now, self.store.standing().sighting
         self.binary.flushdb()
         for key, value in kept.items():
             self.binary.restore(key, 0, value)
         self.forgot += 1
         self.bench.raw.set(self.bench.keys.prefix + "clock", clock)
-        self.bench.raw.hset(self.bench.keys.single("epoch"), "run", f"process {self.forgot}")
+        if restarted:
+            self.bench.raw.hset(self.bench.keys.single("epoch"), "run", f"process {self.forgot}")
+        went_back = self.store.standing().last != seen.last
         self.pasts = [past for past in self.pasts if past[0] is kept]
         # Producers send again at once what they got no answer for.
         lost, self.accepted = [each for each in self.accepted if each not in accepted], copy.copy(accepted)
         if lost:
             self.enqueue(lost, other=False, batch=None, twice=False)
+        self.a_worker_notices(seen, went_back, len(lost))
         # What we knew of what is forgotten counts no more; what the provider knows does.
         self.kept.clear()
         self.spent = self.store.totals().cost
         self.read = "-"
         for task in self.tasks.values():
             task.taken_in = False
+
+    def a_worker_notices(self, seen: Sighting, went_back: bool, lost: int) -> None:
+        """Before it does anything else, although new jobs came first; it goes on, as with BOOMERANG_TOLERATED_LOSS."""
+        there = self.store.standing([seen])
+        verdict = judge(there, [seen])
+        assert verdict.lost_jobs >= lost
+        if went_back or lost:
+            assert verdict.judgement is Judgement.OLDER
+            assert self.store.tolerate(there, seen)
+            assert judge(self.store.standing([seen]), [seen]).judgement is Judgement.SOUND
 
     def a_forged_callback(self) -> None:
         """Not here: what is doubted may have been sent, and only the address's token tells forgeries."""

@@ -98,6 +98,7 @@ class Life(RuleBasedStateMachine):
         clock = raw.get(self.bench.keys.prefix + "clock")
         raw.flushall()
         raw.set(self.bench.keys.prefix + "clock", clock)
+        self.bench.store.found(self.bench.store.standing())
         with patch.object(health, "SILENCES", 2):
             self.store: Store = self.bench.with_settings(**vars(SETTINGS))
         self.bench.images(SETTINGS).put(self.bench.picture(b"a fox"))

@@ -23,7 +23,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory, wait_for: Callable[..., No
 @pytest.fixture
 def store(servers: Watched, wait_for: Callable[..., None]) -> Iterator[Store]:
     with closing(connect(servers.url())) as client:
-        yield Store(client, Settings(replicas=1))
+        store = Store(client, Settings(replicas=1))
+        store.found(store.standing())
+        yield store
     servers.ask(servers.servers[1], "CONFIG", "SET", "masterauth", PASSWORD)
     wait_for(lambda: servers.in_step() == 1, 30, "the replica follows")
 

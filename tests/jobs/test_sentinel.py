@@ -156,6 +156,7 @@ def where(client: redis.Redis) -> int:
 @pytest.mark.parametrize("how", ["killed", "planned"])
 def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: Callable[..., None]) -> None:
     store = Store(client, Settings())
+    store.found(store.standing())
     with closing(connect(servers.url(), text=False)) as binary:
         images = RedisImages(binary, Keys())
         images.write(f"before-{how}", b"\xff")
@@ -183,6 +184,7 @@ def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: C
 def test_a_primary_that_was_made_a_replica_is_left(servers: Servers, client: redis.Redis) -> None:
     """Its connections stay open, as with a hand that types REPLICAOF; each ends with the first refusal."""
     store = Store(client, Settings())
+    store.found(store.standing())
     assert accepts(store, "as-primary")
     primary = servers.primary()
     (other,) = set(servers.servers) - {primary}

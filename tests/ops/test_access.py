@@ -135,7 +135,8 @@ def test_the_webhook_runs_the_scripts_that_are_there_and_waits_for_them(servers:
         for call in (webhook.ping, lambda: webhook.enqueue([job])):
             with pytest.raises(StoreUnavailable, match="a worker does"):
                 call()
-        worker.ping()
+        # A worker loads them, and begins the installation
+        assert worker.found(worker.standing())
         webhook.ping()
         assert webhook.enqueue([job]).outcomes == ("created",)
         # A restart forgets them

@@ -26,6 +26,7 @@ from ops.doctor.service import (
     look_at_callbacks,
     look_at_dead_ends,
     look_at_flower,
+    look_at_installation,
     look_at_keys,
     look_at_rounds,
     look_at_secrets,
@@ -126,6 +127,22 @@ def test_rounds_of_reconcile(redis_url: str, store: Store) -> None:
         (Level.OK, "beat"),
         (Level.WARNING, "recovery"),
     ]
+
+
+def test_the_installation(redis_url: str, store: Store) -> None:
+    apart = WorkerSettings(redis_url=redis_url, broker_url=redis_url.replace("/0", "/1"))
+    assert [found.level for found in look_at_installation(apart)] == [Level.OK]
+    # With one Redis for everything, nobody outside of it remembers what it held
+    alone = WorkerSettings(redis_url=redis_url, broker_url=redis_url, result_url=redis_url)
+    assert [found.level for found in look_at_installation(alone)] == [Level.WARNING]
+    store.refuse(store.standing(), "Redis came back older", None)
+    (found,) = look_at_installation(apart)
+    assert (found.level, "Redis came back older" in found.said) == (Level.BAD, True)
+    assert "recover" in found.do
+    store.access[0].flushdb()
+    assert [found.level for found in look_at_installation(apart)] == [Level.BAD]
+    store.recover()
+    assert [found.level for found in look_at_installation(apart)] == [Level.OK]
 
 
 def test_dead_ends(redis_url: str, store: Store) -> None:

@@ -26,6 +26,8 @@ REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 JOBS = 60
 #: Slots make the submissions of a batch last until the failover and beyond.
 SLOTS = {"BOOMERANG_MAX_IN_FLIGHT": "60"}
+#: A replica lags, and what was accepted meanwhile is lost: its producer sends it again.
+LAG = {"BOOMERANG_TOLERATED_LOSS": "300"}
 
 
 class Running:
@@ -108,7 +110,7 @@ def running(folder: Path, wait_for: WaitFor, simulator: str, **settings: str) ->
 
 @pytest.mark.parametrize("how", ["killed", "planned"])
 def test_a_failover_in_mid_run(how: str, tmp_path: Path, wait_for: WaitFor) -> None:
-    with running(tmp_path, wait_for, "--storm --seed 21") as run:
+    with running(tmp_path, wait_for, "--storm --seed 21", **LAG) as run:
         run.enqueue("storm")
         run.wait_for(lambda: run.ended("storm") > JOBS // 5, 60, "some jobs end")
         # A Celery producer's; its result is waited for through the failover.
@@ -123,7 +125,7 @@ def test_a_failover_in_mid_run(how: str, tmp_path: Path, wait_for: WaitFor) -> N
 
 def test_a_failover_to_a_replica_that_lagged(tmp_path: Path, wait_for: WaitFor) -> None:
     """Purchases, results and acceptances are forgotten, and the provider notices no repeated id."""
-    with running(tmp_path, wait_for, "--seed 22 --latency 0.5 --duplicates unnoticed --lookup-lag 1") as run:
+    with running(tmp_path, wait_for, "--seed 22 --latency 0.5 --duplicates unnoticed --lookup-lag 1", **LAG) as run:
         run.enqueue("kept")
         run.wait_for(lambda: run.ended("kept") > JOBS // 5, 60, "some jobs end")
         (replica,) = set(run.servers.servers) - {run.servers.primary()}

@@ -84,6 +84,7 @@ def test_a_job_there_and_back(encrypted: Encrypted, processes: Any, simulator: A
     settings = WebhookSettings.from_env(env)
     with connect(settings.redis_url) as client:
         store = Store(client, JobsSettings())
+        store.found(store.standing())
         store.enqueue([NewJob(id="fox", text='{"model":"kirin_image_omni","params":{"prompt":"a fox"}}', model="m")])
         assert Messages(settings).send("boomerang.submit")
         wait_for(lambda: store.get("fox").state.final, 40, "the job ends")
