@@ -95,7 +95,7 @@ def environment(plan: Plan, redis_url: str | None, broker_url: str | None = None
 
 def redis_part(name: str, command: RedisCommand) -> ChildSpec:
     """A Redis server: the state, or the broker."""
-    env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **command.env}
     return ChildSpec(
         name=name,
         argv=command.argv,

@@ -75,6 +75,7 @@ FORBIDDEN: dict[tuple[str, str], tuple[str, ...]] = {
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RedisServer]]:
     folder = tmp_path_factory.mktemp("access")
     with (
+        with_admin(folder / "access"),
         redis_server.running(folder / "state", durable=False, users="state") as state,
         redis_server.running(folder / "broker", durable=False, users="broker") as broker,
     ):
@@ -127,8 +128,10 @@ def test_without_a_user_nothing_is_answered(name: str, tmp_path: Path) -> None:
 def test_the_webhook_runs_the_scripts_that_are_there_and_waits_for_them(servers: dict[str, RedisServer]) -> None:
     state = servers["state"]
     job = NewJob(id="fox", text='{"prompt":"a fox"}', model="kirin_image_omni")
-    with connect(state.url) as owner, connect(state.urls["webhook"]) as web, connect(state.urls["worker"]) as work:
-        owner.script_flush()
+    urls = (state.urls[user] for user in ("admin", "webhook", "worker"))
+    with ExitStack() as held:
+        admin, web, work = (held.enter_context(connect(url)) for url in urls)
+        admin.script_flush()
         webhook, worker = Store(web, Settings()), Store(work, Settings())
         for call in (webhook.ping, lambda: webhook.enqueue([job])):
             with pytest.raises(StoreUnavailable, match="a worker does"):
@@ -137,7 +140,7 @@ def test_the_webhook_runs_the_scripts_that_are_there_and_waits_for_them(servers:
         webhook.ping()
         assert webhook.enqueue([job]).outcomes == ("created",)
         # A restart forgets them
-        owner.script_flush()
+        admin.script_flush()
         with pytest.raises(StoreUnavailable, match="a worker does"):
             webhook.cancel("fox")
         assert worker.admit(1).ids == ("fox",)
