@@ -10,16 +10,18 @@ import pytest
 from ops import access
 
 
-@contextmanager
-def with_admin(folder: Path) -> Iterator[Path]:
-    """Until the block ends, every Redis of the local stack also has the user `admin`; all else is as it is shipped.
-
-    `folder` gets a copy of the files; gives it.
-    """
+def add_admin(folder: Path) -> Path:
+    """Copy the users' files as they are shipped to `folder`, and add the user `admin` to both. Gives `folder`."""
     shutil.copytree(access.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("state", "broker"):
         with (folder / f"{name}.acl").open("a", encoding="utf-8") as file:
             file.write("user admin on >PASSWORD ~* &* +@all\n")
+    return folder
+
+
+@contextmanager
+def with_admin(folder: Path) -> Iterator[None]:
+    """Every Redis of the local stack that is started until the block ends has the user `admin` too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(access, "FOLDER", folder)
-        yield folder
+        patch.setattr(access, "FOLDER", add_admin(folder))
+        yield

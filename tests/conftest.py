@@ -4,6 +4,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -13,6 +14,7 @@ from jobs.settings import Settings
 from jobs.store import Store, connect
 from ops import local
 from ops import redis_server as redis_servers
+from tests.real_redis import RealRedis
 
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
 
@@ -54,6 +56,21 @@ def redis_url(redis_server: redis_servers.RedisServer) -> str:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
+
+
+@pytest.fixture
+def real_redis(tmp_path: Path) -> Iterator[Callable[..., RealRedis]]:
+    """`real_redis(version, "state" or "broker", *options)`: a server as in production, which ends with the test."""
+    started: list[RealRedis] = []
+
+    def start(version: str, name: str, *options: str) -> RealRedis:
+        started.append(RealRedis(tmp_path / f"redis-{len(started)}", version, name, *options))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for server in reversed(started):
+        server.stop()
 
 
 @pytest.fixture

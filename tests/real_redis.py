@@ -25,6 +25,7 @@ from redis.retry import Retry
 
 from ops import access
 from ops.redis_server import TETHER, answers, free_port, stop
+from tests.admin import add_admin
 
 VARIABLE = "BOOMERANG_TEST_REDIS"
 #: Read once: tests run without the person's own variables.
@@ -38,6 +39,8 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
 
 #: Milliseconds. A key with less to live is a hint.
 HINT = 60_000
+#: The password of the tests' own user.
+ADMIN = "admins-password"
 
 
 def _paths() -> Iterator[str]:
@@ -63,8 +66,9 @@ def binaries() -> dict[str, str]:
     return found
 
 
-def major(version: str) -> int:
-    return int(version.partition(".")[0])
+def numbers(version: str) -> tuple[int, ...]:
+    """To compare versions by."""
+    return tuple(map(int, version.split(".")))
 
 
 def on_path(folder: Path, version: str) -> str:
@@ -76,21 +80,32 @@ def on_path(folder: Path, version: str) -> str:
 
 
 class RealRedis:
-    """A server with the users of `state` or `broker`. What `files` has replaces the files that are shipped.
+    """A server with the users of `state` or `broker` as they are shipped, and `admin`, who may do all.
 
     It can be stopped, killed and started again, and keeps its folder, port and passwords over that.
     """
 
-    def __init__(self, folder: Path, version: str, name: str, *options: str, files: Path | None = None) -> None:
+    def __init__(self, folder: Path, version: str, name: str, *options: str) -> None:
         self.folder, self.name = folder, name
         self.port = free_port()
-        self._files = files or access.FOLDER
+        self.files = add_admin(folder / "access")
         self._options = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder / "data"), *options)
-        (folder / "data").mkdir(parents=True)
-        self.passwords = {**access.passwords(name), "admin": "admins-password"}
+        (folder / "data").mkdir()
+        self.passwords = {**access.passwords(name), "admin": ADMIN}
         self._env = {**os.environ, **access.variables(self.passwords), "TMPDIR": str(folder)}
-        self._env["PATH"] = on_path(folder / "bin", version)
+        self.change_version(version)
         self._process: subprocess.Popen[bytes] | None = None
+
+    def change_version(self, version: str) -> None:
+        """The next start is that of another version."""
+        self._env["PATH"] = on_path(self.folder / f"bin-{version}", version)
+
+    def change_default_user(self, rule: str) -> None:
+        """The next start has another rule for the default user than the one that is shipped."""
+        path = self.files / f"{self.name}.acl"
+        changed, count = re.subn(r"(?m)^user default .*$", f"user default {rule}", path.read_text())
+        assert count == 1
+        path.write_text(changed)
 
     def url(self, user: str, database: int = 0) -> str:
         return f"redis://{user}:{self.passwords.get(user, 'any')}@127.0.0.1:{self.port}/{database}"
@@ -107,7 +122,7 @@ class RealRedis:
 
     def start(self) -> None:
         """Returns once it has loaded what it has."""
-        command = ("sh", str(self._files / "start.sh"), self.name, *DURABLE, *self._options)
+        command = ("sh", str(self.files / "start.sh"), self.name, *DURABLE, *self._options)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-IS", str(TETHER), str(os.getpid()), *command],

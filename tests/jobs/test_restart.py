@@ -4,11 +4,9 @@ Redis 7 and later replay the append-only file as the default user: what that use
 every script with two changes leaves there, is dropped. So every script is written with, and everything is compared.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,40 +16,12 @@ from celery.app.task import Context
 from celery.worker.request import Request
 
 from jobs.states import State
-from ops import access
 from tests.jobs.test_repeat import ANEW, CHANGES
-from tests.real_redis import RealRedis, binaries, keyspace, major
+from tests.real_redis import ADMIN, RealRedis, binaries, keyspace, numbers
 
 WRITERS = [*CHANGES, *ANEW]
 #: How it goes down and comes back.
 WAYS = ("stopped", "killed", "rewritten")
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    """The files as they are shipped, and a user for the test itself, who may do all."""
-    folder = tmp_path / "access"
-    shutil.copytree(access.FOLDER, folder)
-    for name in ("state", "broker"):
-        with (folder / f"{name}.acl").open("a") as file:
-            file.write("user admin on >PASSWORD ~* &* +@all\n")
-    return folder
-
-
-@pytest.fixture
-def start(tmp_path: Path, files: Path) -> Iterator[Callable[..., RealRedis]]:
-    """`start(version, "state" or "broker", *options)`: a server that ends with the test."""
-    started: list[RealRedis] = []
-
-    def start_one(version: str, name: str, *options: str) -> RealRedis:
-        server = RealRedis(tmp_path / f"redis-{len(started)}", version, name, *options, files=files)
-        started.append(server)
-        server.start()
-        return server
-
-    yield start_one
-    for server in reversed(started):
-        server.stop()
 
 
 def come_back(server: RealRedis, way: str, wait_for: Callable[..., None]) -> None:
@@ -81,9 +51,9 @@ def write_with(bench: Any, verb: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("version", binaries())
 def test_what_every_script_wrote_is_there_after_a_restart(
-    version: str, way: str, start: Any, open_bench: Any, wait_for: Callable[..., None]
+    version: str, way: str, real_redis: Any, open_bench: Any, wait_for: Callable[..., None]
 ) -> None:
-    server = start(version, "state", "--databases", str(len(WRITERS) + 2))
+    server = real_redis(version, "state", "--databases", str(len(WRITERS) + 2))
     with open_bench(server.url("admin")) as bench, server.client("admin") as admin:
         for database, verb in enumerate(WRITERS, 1):
             write_with(replace(bench, stored=type(bench.stored)()), verb)
@@ -105,6 +75,44 @@ def test_what_every_script_wrote_is_there_after_a_restart(
     assert {key for key in again if key not in before} >= {(last, "a"), (last, "b"), (0, "{b}:j:fox")}
     come_back(server, "killed", wait_for)
     nothing_was_dropped(server, again)
+
+
+@pytest.mark.parametrize("version", binaries())
+def test_a_newer_redis_takes_over_what_an_older_one_wrote(version: str, real_redis: Any, open_bench: Any) -> None:
+    oldest = min(binaries(), key=numbers)
+    server = real_redis(oldest, "state")
+    with open_bench(server.url("admin")) as bench:
+        write_with(bench, "retry")
+    before = keyspace(server)
+    server.stop()
+    server.change_version(version)
+    server.start()
+    nothing_was_dropped(server, before)
+
+
+@pytest.mark.parametrize("version", binaries())
+def test_a_replica_has_all_and_keeps_it(
+    version: str, real_redis: Any, open_bench: Any, wait_for: Callable[..., None]
+) -> None:
+    primary = real_redis(version, "state")
+    follow = ("--replicaof", f"127.0.0.1 {primary.port}", "--masteruser", "admin", "--masterauth", ADMIN)
+    replica = real_redis(version, "state", *follow)
+
+    def in_step() -> bool:
+        with primary.client("admin") as admin:
+            return bool(admin.wait(1, 100)) and keyspace(replica) == keyspace(primary)
+
+    wait_for(in_step, 30, "the replica follows")
+    # Over the connection from its primary, not with the copy that it began with.
+    with open_bench(primary.url("admin")) as bench:
+        write_with(bench, "retry")
+    wait_for(in_step, 30, "the replica has what came then")
+    before = keyspace(primary)
+    assert (0, "{b}:j:fox") in before
+    # What it knows now is from its own file alone.
+    primary.stop()
+    come_back(replica, "killed", wait_for)
+    nothing_was_dropped(replica, before)
 
 
 @pytest.fixture
@@ -159,9 +167,9 @@ class Hands:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("version", binaries())
 def test_messages_results_and_chords_are_there_after_a_restart(
-    version: str, way: str, start: Any, shop: Any, wait_for: Callable[..., None]
+    version: str, way: str, real_redis: Any, shop: Any, wait_for: Callable[..., None]
 ) -> None:
-    server = start(version, "broker")
+    server = real_redis(version, "broker")
     app = shop(server.url("producer"))
     add = app.tasks["shop.add"]
     result = chord([add.si(1), add.si(2)], app=app)(add.s().set(link=add.si(9)))

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from jobs.settings import Settings
 from jobs.store import Store, connect
 from ops import access, redis_server
 from ops.redis_server import RedisServer
+from tests.admin import with_admin
+from tests.real_redis import RealRedis, binaries
 
 FOLDER = Path(access.__file__).parent
 #: Nobody needs these, on either server.
@@ -74,12 +77,13 @@ FORBIDDEN: dict[tuple[str, str], tuple[str, ...]] = {
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RedisServer]]:
     folder = tmp_path_factory.mktemp("access")
-    with (
-        with_admin(folder / "access"),
-        redis_server.running(folder / "state", durable=False, users="state") as state,
-        redis_server.running(folder / "broker", durable=False, users="broker") as broker,
-    ):
-        yield {"state": state, "broker": broker}
+    with ExitStack() as held:
+        with with_admin(folder / "access"):
+            started = {
+                name: held.enter_context(redis_server.running(folder / name, durable=False, users=name))
+                for name in ("state", "broker")
+            }
+        yield started
 
 
 def client(server: RedisServer, user: str) -> Any:
@@ -103,26 +107,64 @@ def test_what_a_user_may_not(servers: dict[str, RedisServer], name: str, user: s
             connection.execute_command(*command.split(" "), *(["0"] if command.startswith("EVAL ") else []))
 
 
+#: Ways to be the default user, who may do all since Redis loads its file as that user.
+AS_DEFAULT = (
+    ("AUTH", "anything"),
+    ("AUTH", ""),
+    ("AUTH", "default", "anything"),
+    ("AUTH", "default", ""),
+    ("AUTH", "default", "PASSWORD"),
+    ("HELLO", "3", "AUTH", "default", "anything"),
+    ("HELLO", "2", "AUTH", "default", ""),
+    ("HELLO", "3"),
+    ("RESET",),
+)
+UNKNOWN_TO_A_STRANGER = ("PING", "GET x", "SET x 1", "EVAL return(1) 0", "ACL WHOAMI", "MULTI", "INFO", "CLIENT LIST")
+
+
+def refuses_strangers(server: RealRedis) -> None:
+    for attempt in ((), *AS_DEFAULT):
+        with redis.Redis(port=server.port, protocol=2, single_connection_client=True) as stranger:
+            if attempt:
+                with suppress(redis.RedisError):
+                    stranger.execute_command(*attempt)
+            for command in UNKNOWN_TO_A_STRANGER:
+                with pytest.raises(redis.AuthenticationError):
+                    stranger.execute_command(*command.split())
+    # Whoever is somebody else does not become the default user either.
+    with server.client("health") as health:
+        for attempt in AS_DEFAULT:
+            with suppress(redis.RedisError):
+                health.execute_command(*attempt)
+            with pytest.raises((redis.AuthenticationError, redis.NoPermissionError)):
+                health.execute_command("GET", "x")
+
+
 @pytest.mark.parametrize("name", ["state", "broker"])
-def test_without_a_user_nothing_is_answered(name: str, tmp_path: Path) -> None:
-    """As in a container, where nobody owns everything."""
-    given = access.passwords(name)
-    (tmp_path / "users.acl").write_text(access.rendered(name, given))
-    port = redis_server.free_port()
-    command = [redis_server.find_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    process = subprocess.Popen(
-        [*command, "--aclfile", str(tmp_path / "users.acl"), "--dir", str(tmp_path)], stdout=subprocess.DEVNULL
-    )
-    try:
-        url = f"redis://worker:{given['worker']}@127.0.0.1:{port}/0"
-        assert redis_server._comes_up(process, url)
-        with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
-            stranger.ping()
-        wrong = redis.Redis.from_url(url.replace(given["worker"], "guess"))
-        with wrong, pytest.raises(redis.AuthenticationError):
-            wrong.ping()
-    finally:
-        redis_server.stop(process)
+@pytest.mark.parametrize("version", binaries())
+def test_nobody_is_the_default_user(version: str, name: str, real_redis: Any) -> None:
+    # A password of the default user does not open it either: the file wins.
+    server = real_redis(version, name, "--requirepass", "PASSWORD")
+    refuses_strangers(server)
+    with server.client("admin") as admin:
+        user = admin.acl_getuser("default")
+        assert "off" in user["flags"]
+        assert not {"on", "nopass"} & set(user["flags"])
+        assert user["passwords"] == []
+        admin.acl_load()
+        refuses_strangers(server)
+        # Nor with a mistake on top: there is no password that it takes.
+        admin.acl_setuser("default", enabled=True)
+    refuses_strangers(server)
+
+
+def test_a_wrong_password_is_refused(servers: dict[str, RedisServer]) -> None:
+    state = servers["state"]
+    with (
+        redis.Redis.from_url(f"redis://worker:guess@127.0.0.1:{state.port}/0") as wrong,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        wrong.ping()
 
 
 def test_the_webhook_runs_the_scripts_that_are_there_and_waits_for_them(servers: dict[str, RedisServer]) -> None:
@@ -169,26 +211,25 @@ def start(tmp_path: Path) -> Callable[..., Any]:
     return run
 
 
-def variables(given: dict[str, str]) -> dict[str, str]:
-    return {f"BOOMERANG_REDIS_PASSWORD_{user.upper()}": password for user, password in given.items()}
-
-
 @pytest.mark.parametrize("name", ["state", "broker"])
 @pytest.mark.parametrize(("version", "new"), [("6.2.14", False), ("7.0.15", False), ("7.2.4", True), ("8.0.0", True)])
 def test_a_container_has_the_same_users(start: Callable[..., Any], name: str, version: str, new: bool) -> None:
     given = access.passwords(name)
-    done, written = start(name, variables(given), version)
-    assert done.stdout.split() == ["--aclfile", str(written), "--port", "0"], done.stderr
+    done, written = start(name, access.variables(given), version)
+    assert done.stdout.split() == ["--port", "0", "--aclfile", str(written)], done.stderr
     text = written.read_text()
     # From 7.2 on there is one word more
     assert text.count("+client|setinfo") == len(given) * new
-    assert text.replace(" +client|setinfo", "") == access.rendered(name, given)
+    rules = [line for line in (FOLDER / f"{name}.acl").read_text().splitlines() if line and line[0] != "#"]
+    for user, password in given.items():
+        rules = [line.replace(">PASSWORD", f">{password}") if line.split()[1] == user else line for line in rules]
+    assert text.replace(" +client|setinfo", "").splitlines() == rules
     assert written.stat().st_mode & 0o077 == 0
 
 
 def test_a_container_without_a_password_does_not_start(start: Callable[..., Any]) -> None:
     given = access.passwords("state")
-    done, _ = start("state", variables({**given, "webhook": ""}))
+    done, _ = start("state", access.variables({**given, "webhook": ""}))
     assert done.returncode != 0
     assert "BOOMERANG_REDIS_PASSWORD_WEBHOOK: must be set" in done.stderr
     assert done.stdout == ""
