@@ -130,8 +130,13 @@ def prepare(
         return RedisCommand((binary, str(path)), f"redis://:{password}@{place}", port, folder)
     passwords = access.passwords(users)
     urls = {user: f"redis://{user}:{given}@{place}" for user, given in passwords.items()}
-    # start.sh calls the server by its name, and puts the users' file into TMPDIR.
-    env = {"PATH": f"{Path(binary).absolute().parent}:{os.defpath}", "TMPDIR": str(folder), **access.variables(passwords)}
+    # start.sh calls the server by its name, and puts the users' file into TMPDIR. Its log stays as Redis writes it.
+    env = {
+        "PATH": f"{Path(binary).absolute().parent}:{os.defpath}",
+        "TMPDIR": str(folder),
+        "BOOMERANG_LOG_FORMAT": "text",
+        **access.variables(passwords),
+    }
     return RedisCommand(access.command(users, str(path)), urls["operator"], port, folder, urls, env)
 
 

@@ -2,8 +2,10 @@
 
 Most tests take one server, the one that the local stack finds (`ops.redis_server.find_binary`). What differs between
 versions of Redis is tested with all that are here: the one on the PATH, Debian's, those that packages carry, and those
-that `BOOMERANG_TEST_REDIS` names (paths, divided by colons). `.ci/run` installs Debian's package redis-tools: it has the
-program of the server, but neither a service nor a `redis-server` on the PATH, which would change all other tests.
+that `BOOMERANG_TEST_REDIS` names (paths, divided by colons).
+
+`.ci/run` installs Debian's package redis-tools. It has the server's program, but neither a service nor a `redis-server`
+on the PATH, which would change the server of all other tests.
 """
 
 import importlib
@@ -60,7 +62,9 @@ def binaries() -> dict[str, str]:
     for path in _paths():
         if not Path(path).exists() and path not in _NAMED:
             continue
-        told = subprocess.run(["redis-server", "--version"], executable=path, capture_output=True, text=True, check=True)
+        told = subprocess.run(
+            ["redis-server", "--version"], executable=path, capture_output=True, text=True, check=True
+        )
         if version := re.search(r"^\w+ server v=(\S+)", told.stdout):
             found.setdefault(version[1], path)
     return found
@@ -159,15 +163,17 @@ class RealRedis:
 
             wait_for(done, 30, "the append-only file is rewritten")
 
-    def refused(self) -> set[tuple[str, str, str, str]]:
+    def refused(self) -> set[tuple[str, ...]]:
         """(user, context, why, what) that it has refused since it started, but for what clients say of themselves.
 
         Redis 6 does not know all words of CLIENT; the client library does not mind.
         """
         names = ("username", "context", "reason", "object")
         with self.client("operator") as operator:
-            entries = [tuple(str(entry[name]) for name in names) for entry in operator.acl_log()]
-        return {(user, context, why, what) for user, context, why, what in entries if (why, what) != ("command", "client")}
+            entries = {tuple(str(entry[name]) for name in names) for entry in operator.acl_log()}
+        return {
+            (user, context, why, what) for user, context, why, what in entries if (why, what) != ("command", "client")
+        }
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-#: The files of users, and `start.sh`, which puts the passwords in and starts Redis: in a container and in the local stack.
+#: The files of users, and `start.sh`, which puts the passwords in and starts Redis, in containers and on one's machine.
 FOLDER = Path(__file__).parent
 #: Where a password belongs in the files.
 _PLACE = ">PASSWORD"

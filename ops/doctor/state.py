@@ -1,7 +1,7 @@
 """The Redis of the jobs, and the broker where it is one: whether they keep what they are given."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,6 +9,7 @@ import redis
 
 from jobs.sentinel import Watched, behind_sentinel
 from jobs.store import connect
+from ops.doctor.denied import look_at_denied
 from ops.doctor.finding import Finding, bad, ok, warning
 from ops.doctor.sentinel import judge_replicas, look_at_sentinels
 
@@ -22,8 +23,6 @@ LOCAL = ("127.0.0.1", "::1", "localhost", "")
 STATE, BROKER = "BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL"
 #: kombu's sets of queues bound to an exchange; ours are bound to the anonymous one and have none.
 BINDINGS = "_kombu.binding.*"
-#: Contexts of ACL LOG in which commands of an append-only file are checked.
-REPLAYED = ("multi", "lua")
 
 
 def look_at_redis(variable: str, url: str, *, state: bool) -> Iterator[Finding]:
@@ -35,7 +34,6 @@ def look_at_redis(variable: str, url: str, *, state: bool) -> Iterator[Finding]:
         seconds, micros = client.time()
         apart = time.time() - (seconds + micros / 1e6)
         neighbours = [str(key) for key in client.scan_iter(match=BINDINGS, count=1000)] if not state else []
-        denied = _acl_log(client)
     except redis.RedisError as error:
         yield bad(variable, f"does not answer: {type(error).__name__}", f"Start it, or correct {variable}.")
         return
@@ -46,7 +44,7 @@ def look_at_redis(variable: str, url: str, *, state: bool) -> Iterator[Finding]:
         yield from look_at_sentinels(variable, url)
         yield from judge_replicas(variable, info, state=state)
     yield from _access(variable, url)
-    yield from judge_denied(variable, denied)
+    yield from look_at_denied(variable, url)
     if abs(apart) > APART:
         do = "Run a time service (chrony, systemd-timesyncd) on both; leases go by Redis's clock, signatures by hosts'."
         yield warning(f"{variable}: clock", f"differs from this host's by {apart:+.1f} s", do)
@@ -125,34 +123,6 @@ def _access(variable: str, url: str) -> Iterator[Finding]:
     if plain:
         do = "Use rediss:// (sentinels://) unless the network between is yours alone."
         yield warning(f"{variable}: access", "not encrypted", do)
-
-
-def judge_denied(variable: str, denied: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """What ACL LOG says of the append-only file.
-
-    Redis 7 and later load it as the default user, whoever wrote it, and drop what that user may not do in a transaction
-    or script. Nobody else is the default user in either of these contexts, unless it can log in; then it has too few
-    rights for the next load.
-    """
-    dropped = [each for each in denied if each.get("username") == "default" and each.get("context") in REPLAYED]
-    if dropped:
-        count = sum(int(each["count"]) for each in dropped)
-        names = ", ".join(sorted({str(each["object"]).upper() for each in dropped}))
-        yield bad(
-            f"{variable}: default user",
-            f"Redis dropped at least {count} changes when it loaded its append-only file: its default user may not "
-            f"{names}. Jobs are missing",
-            "Stop everything, Redis first, before it rewrites its file. Give the default user all rights (it stays off: "
-            "user default off resetpass ~* &* +@all), then start: docs/operations.md, After a restart forgot jobs.",
-        )
-
-
-def _acl_log(client: redis.Redis) -> list[dict[str, Any]]:
-    try:
-        told: Any = client.acl_log()
-    except redis.ResponseError:
-        return []  # hosted ones refuse it, and so do users with few rights
-    return list(told)
 
 
 def _config(client: redis.Redis) -> dict[str, str]:

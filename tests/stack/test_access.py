@@ -65,7 +65,9 @@ def _nothing_is_refused(stack: LocalStack, wait_for: WaitFor) -> Iterator[None]:
 def test_who_is_connected_to_what(stack: LocalStack, wait_for: WaitFor) -> None:
     with Client(stack.url, stack.key) as client:
         assert client.enqueue(next(requests_of(1))).wait(timeout=60).status is Status.COMPLETED
-    wait_for(lambda: users(stack.broker_urls["admin"]) == {"worker", "webhook", "beat", "flower"}, 30, "all are connected")
+    wait_for(
+        lambda: users(stack.broker_urls["admin"]) == {"worker", "webhook", "beat", "flower"}, 30, "all are connected"
+    )
     # Neither beat nor Flower has anything to do with the jobs
     assert users(stack.state_urls["admin"]) == {"worker", "webhook"}
 
