@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 # Tests wait more than they compute. A file stays in one process, with what it has set up; PARALLEL= for one after another.
 PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos lint bench lock clean
+.PHONY: help demo up check test chaos lint docs bench lock clean
 
 help: ## show this list
 	@printf 'Boomerang. Set-up happens by itself, in $(VENV); it wants Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
@@ -17,6 +17,9 @@ demo: $(STAMP) ## run 200 real jobs through the whole service against a simulate
 
 up: $(STAMP) ## run the whole service on this machine until Ctrl-C
 	@$(BIN)/boomerang-server up $(ARGS)
+
+check: $(STAMP) ## run the fast tests: what needs no processes (under a minute)
+	@$(BIN)/python -m pytest $(PARALLEL) -m 'not stack and not chaos and not slow' $(ARGS)
 
 test: $(STAMP) ## run all tests
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
@@ -33,6 +36,10 @@ lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels h
 	$(BIN)/python -m ops.wheels
 	$(BIN)/python -m ops.advisories
 	$(BIN)/python -m pip check --disable-pip-version-check
+
+docs: $(STAMP) ## write what the pages take from the code, and build the site (build/site)
+	@$(BIN)/cog -r -P -p 'from ops import reference' $$(find docs -name '*.md')
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: $(STAMP) ## measure throughput, latency and memory, as ratios on this machine
 	@$(BIN)/python -m ops.bench $(ARGS)

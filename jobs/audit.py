@@ -20,7 +20,7 @@ from jobs.books import Books, code_of
 from jobs.findings import Finding, Look, Reader
 from jobs.record import VERSION, Owed, Result, us
 from jobs.scripts import translated
-from jobs.settings import IN_REDIS
+from jobs.setting_readers import IN_REDIS
 from jobs.states import FINAL, State
 from jobs.store import PUT_BACK, Store
 

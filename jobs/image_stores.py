@@ -8,7 +8,8 @@ from jobs.errors import ImagesUnavailable
 from jobs.images import Images, ImageStore
 from jobs.keys import Keys
 from jobs.scripts import translated
-from jobs.settings import IN_REDIS, Settings
+from jobs.setting_readers import IN_REDIS
+from jobs.settings import Settings
 from jobs.store import Store, connect
 
 #: An image of 10 MB takes a moment, also over a slow network (seconds).

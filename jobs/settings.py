@@ -1,186 +1,278 @@
 """Settings that every process of the service shares, read from the environment and nowhere else.
 
-A process adds its own by inheriting both the schema and the dataclass; one load then reports all bad variables at once.
+A process adds its own by inheriting the dataclass; one load then reports all bad variables at once.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Self
-from urllib.parse import urlsplit
 
-from marshmallow import EXCLUDE, Schema, ValidationError, validate, validates_schema
+from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
 from jobs.errors import SettingsInvalid
 from jobs.lanes import LaneSettings, LanesField
 from jobs.logs import LogFormat
 from jobs.owners import KeyLimits, KeyLimitsField
-from jobs.sentinel import SCHEMES as SENTINEL_SCHEMES
-from jobs.sentinel import AddressInvalid, Watched, behind_sentinel
+from jobs.setting import described, read, setting
+from jobs.setting_readers import (
+    BROKER_SCHEMES,
+    IN_REDIS,
+    REDIS_SCHEMES,
+    RESULT_SCHEMES,
+    CommaSeparated,
+    image_store,
+    url_of,
+)
 
 
 class Ambiguous(StrEnum):
     """What to do with a submission whose outcome can never be looked up."""
 
-    HOLD = "hold"  #: leave it in doubt for a person: never pay twice
+    HOLD = "hold"  #: leave it in doubt until a person decides: never pay twice
     RESEND = "resend"  #: send it again: never lose one, perhaps pay twice
 
 
 class CallbackMode(StrEnum):
-    """How far a callback's word is taken."""
+    """How far the content of a callback is trusted."""
 
     TRUST = "trust"  #: a final callback that carries result and usage settles the job
     CONFIRM = "confirm"  #: every callback only triggers a poll; the status endpoint settles
 
 
-class CommaSeparated(ma.Field[list[str]]):
-    """`a, b,,c` → `["a", "b", "c"]`."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
-        return [part.strip() for part in str(value).split(",") if part.strip()]
-
-
-def url_of(*schemes: str) -> Any:
-    """A validator: an absolute URL with one of these schemes and a host (a `unix` one has a path instead)."""
-
-    def check(value: str) -> None:
-        if behind_sentinel(value) and set(SENTINEL_SCHEMES) <= set(schemes):
-            try:
-                Watched.from_url(value)
-            except AddressInvalid as error:
-                raise ValidationError(str(error)) from None
-            return
-        try:
-            parts = urlsplit(value)
-            # A socket has a path where others have a host; "rpc://" means the broker and needs neither.
-            place = {"unix": parts.path, "redis+socket": parts.path, "rpc": "rpc"}.get(parts.scheme, parts.hostname)
-        except ValueError:
-            place = None
-        if not place or parts.scheme not in schemes:
-            # Not the value itself: it may hold a password.
-            raise ValidationError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-
-    return check
-
-
-REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
-#: kombu's schemes of the brokers that the project is tested with, and our own where Sentinel watches them.
-BROKER_SCHEMES = ("redis", "rediss", "redis+socket", *SENTINEL_SCHEMES, "amqp", "amqps")
-RESULT_SCHEMES = ("redis", "rediss", "redis+socket", *SENTINEL_SCHEMES, "rpc")
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 A_DAY = 24 * 3600.0
 A_WEEK = 7 * A_DAY
-#: BOOMERANG_IMAGE_STORE: the Redis of the jobs.
-IN_REDIS = "redis"
-
-
-def _image_store(value: str) -> None:
-    if value == IN_REDIS:
-        return
-    if "://" not in value:
-        raise ValidationError(f'must be "{IN_REDIS}" or a URL such as file:///srv/images or s3://bucket/images')
-    if find_spec("fsspec") is None:
-        raise ValidationError("wants the package fsspec, which is not installed: pip install fsspec")
-    try:
-        import_module("fsspec").get_filesystem_class(value.partition("://")[0])
-    except (ValueError, ImportError) as error:
-        raise ValidationError(f"cannot be used: {error}") from None
-
-
-class Environment(Schema):
-    """The variables, as text. An empty one counts as unset: that is how compose files pass what was not given."""
-
-    class Meta:
-        unknown = EXCLUDE
-
-    redis_url = ma.String(data_key="BOOMERANG_REDIS_URL", load_default=LOCAL_REDIS, validate=url_of(*REDIS_SCHEMES))
-    broker_url = ma.String(data_key="BOOMERANG_BROKER_URL", load_default=None, validate=url_of(*BROKER_SCHEMES))
-    result_url = ma.String(data_key="BOOMERANG_RESULT_URL", load_default=None, validate=url_of(*RESULT_SCHEMES))
-    replicas = ma.Integer(data_key="BOOMERANG_REPLICAS", load_default=0, validate=validate.Range(min=0))
-    public_url = ma.String(data_key="BOOMERANG_PUBLIC_URL", load_default=None, validate=url_of("http", "https"))
-    callback_secrets = CommaSeparated(data_key="BOOMERANG_CALLBACK_SECRETS", load_default=list)
-    max_in_flight = ma.Integer(data_key="BOOMERANG_MAX_IN_FLIGHT", load_default=0, validate=validate.Range(min=0))
-    submit_rate = ma.Float(data_key="BOOMERANG_SUBMIT_RATE", load_default=0.0, validate=validate.Range(min=0))
-    learn_limit = ma.Boolean(data_key="BOOMERANG_LEARN_LIMIT", load_default=False)
-    named_lanes = LanesField(data_key="BOOMERANG_LANES", load_default=())
-    key_limits = KeyLimitsField(data_key="BOOMERANG_KEY_LIMITS", load_default=dict)
-    poll_first = ma.Float(data_key="BOOMERANG_POLL_FIRST", load_default=None, validate=validate.Range(min=0.05))
-    poll_max = ma.Float(data_key="BOOMERANG_POLL_MAX", load_default=30.0, validate=validate.Range(min=0.05))
-    deadline = ma.Float(data_key="BOOMERANG_DEADLINE", load_default=7200.0, validate=validate.Range(min=1))
-    submit_lease = ma.Float(data_key="BOOMERANG_SUBMIT_LEASE", load_default=60.0, validate=validate.Range(min=1))
-    lookup_grace = ma.Float(data_key="BOOMERANG_LOOKUP_GRACE", load_default=10.0, validate=validate.Range(min=0))
-    ambiguous = ma.Enum(Ambiguous, by_value=True, data_key="BOOMERANG_AMBIGUOUS", load_default=Ambiguous.HOLD)
-    max_attempts = ma.Integer(data_key="BOOMERANG_MAX_ATTEMPTS", load_default=3, validate=validate.Range(min=1))
-    callback_mode = ma.Enum(
-        CallbackMode, by_value=True, data_key="BOOMERANG_CALLBACK_MODE", load_default=CallbackMode.TRUST
-    )
-    recovery = ma.Boolean(data_key="BOOMERANG_RECOVERY", load_default=True)
-    retention = ma.Float(data_key="BOOMERANG_RETENTION", load_default=A_WEEK, validate=validate.Range(min=60))
-    image_store = ma.String(data_key="BOOMERANG_IMAGE_STORE", load_default=IN_REDIS, validate=_image_store)
-    image_retention = ma.Float(
-        data_key="BOOMERANG_IMAGE_RETENTION", load_default=A_DAY, validate=validate.Range(min=60)
-    )
-    allow_private_hosts = ma.Boolean(data_key="BOOMERANG_ALLOW_PRIVATE_HOSTS", load_default=False)
-
-    log_format = ma.Enum(LogFormat, by_value=True, data_key="BOOMERANG_LOG_FORMAT", load_default=LogFormat.TEXT)
-
-    @validates_schema(skip_on_field_errors=False)
-    def _check_callbacks(self, data: dict[str, Any], **_: Any) -> None:
-        if data.get("public_url") and not data.get("callback_secrets"):
-            raise ValidationError(
-                "must be set where BOOMERANG_PUBLIC_URL is: callbacks are told from forgeries by it", "callback_secrets"
-            )
-        if any(len(secret) < MIN_SECRET for secret in data.get("callback_secrets", ())):
-            raise ValidationError(f"each must be at least {MIN_SECRET} characters long", "callback_secrets")
-
-    @validates_schema(skip_on_field_errors=False)
-    def _check_limits(self, data: dict[str, Any], **_: Any) -> None:
-        if data.get("named_lanes") and any(map(data.get, ("max_in_flight", "submit_rate", "learn_limit"))):
-            raise ValidationError(
-                "has limits for each lane; unset BOOMERANG_MAX_IN_FLIGHT, BOOMERANG_SUBMIT_RATE and "
-                "BOOMERANG_LEARN_LIMIT",
-                "named_lanes",
-            )
-
-
 MIN_SECRET = 16
 #: The first poll, in seconds, where callbacks come and where they do not (provider-contract, "Polling advice").
 POLL_FIRST_WITH_CALLBACKS = 30.0
 POLL_FIRST_WITHOUT = 5.0
+_NOT_NEGATIVE = validate.Range(min=0)
+_A_POLL = validate.Range(min=0.05)
+_AT_LEAST_ONE = validate.Range(min=1)
+_A_MINUTE = validate.Range(min=60)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What every process needs to know. Times in seconds; 0 means "no limit" for slots and rate."""
 
-    redis_url: str = field(default=LOCAL_REDIS, repr=False)
-    broker_url: str = field(default=LOCAL_REDIS, repr=False)
-    result_url: str = field(default=LOCAL_REDIS, repr=False)
-    replicas: int = 0
-    public_url: str | None = None
-    callback_secrets: tuple[str, ...] = field(default=(), repr=False)
-    max_in_flight: int = 0
-    submit_rate: float = 0.0
-    learn_limit: bool = False
-    named_lanes: tuple[LaneSettings, ...] = ()
-    key_limits: Mapping[str, KeyLimits] = field(default_factory=dict)
-    poll_first: float = POLL_FIRST_WITHOUT
-    poll_max: float = 30.0
-    deadline: float = 7200.0
-    submit_lease: float = 60.0
-    lookup_grace: float = 10.0
-    ambiguous: Ambiguous = Ambiguous.HOLD
-    max_attempts: int = 3
-    callback_mode: CallbackMode = CallbackMode.TRUST
-    recovery: bool = True
-    retention: float = A_WEEK
-    image_store: str = field(default=IN_REDIS, repr=False)
-    image_retention: float = A_DAY
-    allow_private_hosts: bool = False
-    log_format: LogFormat = LogFormat.TEXT
+    redis_url: str = setting(
+        "BOOMERANG_REDIS_URL",
+        ma.String,
+        LOCAL_REDIS,
+        "The Redis that holds the jobs: `redis://`, `rediss://`, `unix://`, or `sentinel://` where "
+        "[Sentinel](#sentinel) watches it. The jobs are nowhere else; see [operations](operations.md#redis).",
+        secret=True,
+        validate=url_of(*REDIS_SCHEMES),
+    )
+    broker_url: str = setting(
+        "BOOMERANG_BROKER_URL",
+        ma.String,
+        "",
+        "Celery's broker: Redis, also behind [Sentinel](#sentinel), or [RabbitMQ](celery.md#rabbitmq) (`amqp://`). "
+        "Unset: the jobs' Redis. A separate server keeps a growing queue from filling the jobs' memory.",
+        secret=True,
+        validate=url_of(*BROKER_SCHEMES),
+    )
+    result_url: str = setting(
+        "BOOMERANG_RESULT_URL",
+        ma.String,
+        "",
+        "Where the worker writes the results of Celery producers. Unset: the jobs' Redis.",
+        secret=True,
+        validate=url_of(*RESULT_SCHEMES),
+    )
+    replicas: int = setting(
+        "BOOMERANG_REPLICAS",
+        ma.Integer,
+        0,
+        "How many replicas of the jobs' Redis must have an accepted job before the producer gets its answer, and a "
+        "claimed job before it is sent. With fewer the answer is 503, and the claim is given up. With 1 a "
+        "[failover](operations.md#failover) forgets neither.",
+        validate=_NOT_NEGATIVE,
+    )
+    public_url: str | None = setting(
+        "BOOMERANG_PUBLIC_URL",
+        ma.String,
+        None,
+        "Where the provider reaches the webhook. The worker builds callback addresses from it. Unset: the worker sends "
+        "no callback address, and jobs are settled by polling alone.",
+        validate=url_of("http", "https"),
+    )
+    callback_secrets: tuple[str, ...] = setting(
+        "BOOMERANG_CALLBACK_SECRETS",
+        CommaSeparated,
+        (),
+        f"Comma-separated, at least {MIN_SECRET} characters each. The worker signs callback addresses with the first; "
+        "the webhook accepts all. Required where `BOOMERANG_PUBLIC_URL` is set.",
+        secret=True,
+    )
+    max_in_flight: int = setting(
+        "BOOMERANG_MAX_IN_FLIGHT",
+        ma.Integer,
+        0,
+        "Images that may be at the provider at once (the sum of `n`); 0 is no limit. Set it to the account's "
+        "concurrency limit: without it only the provider's 429 answers slow the service down.",
+        validate=_NOT_NEGATIVE,
+    )
+    submit_rate: float = setting(
+        "BOOMERANG_SUBMIT_RATE",
+        ma.Float,
+        0.0,
+        "Submissions per second over all workers; 0 is no limit. A burst may use what one second has saved up.",
+        validate=_NOT_NEGATIVE,
+    )
+    learn_limit: bool = setting(
+        "BOOMERANG_LEARN_LIMIT",
+        ma.Boolean,
+        default=False,
+        meaning="`on`: learn from the provider's refusals how many images may be there at once, and keep to it "
+        "([how](admission.md#the-learned-limit)), never above `BOOMERANG_MAX_IN_FLIGHT`. Turn it on where the "
+        "account's limit is unknown or changes.",
+    )
+    named_lanes: tuple[LaneSettings, ...] = setting(
+        "BOOMERANG_LANES",
+        LanesField,
+        (),
+        "Several provider accounts, as a JSON list: see [lanes](#lanes). Unset: one lane named `default`, with the "
+        "limits above and `BOOMERANG_PROVIDER_KEY`.",
+    )
+    key_limits: Mapping[str, KeyLimits] = setting(
+        "BOOMERANG_KEY_LIMITS",
+        KeyLimitsField,
+        None,
+        "Limits of producers' keys, as a JSON object by the key's name: "
+        '`{"shop": {"weight": 3, "max_cost_per_day": "50"}}`. `weight` (1 to 100, default 1) is the key\'s share of '
+        "admission beside other keys that wait. `max_cost_per_day` is in USD, by days of UTC: a job that would exceed "
+        "it [waits](producers.md#what-it-may-cost).",
+    )
+    poll_first: float = setting(
+        "BOOMERANG_POLL_FIRST",
+        ma.Float,
+        None,
+        f"Wait before the first poll, at least 0.05. Unset: {POLL_FIRST_WITH_CALLBACKS:g} where `BOOMERANG_PUBLIC_URL` "
+        f"is set, else {POLL_FIRST_WITHOUT:g}. About twice the usual generation time where callbacks work.",
+        validate=_A_POLL,
+    )
+    poll_max: float = setting(
+        "BOOMERANG_POLL_MAX", ma.Float, 30.0, "Longest wait between two polls, at least 0.05.", validate=_A_POLL
+    )
+    deadline: float = setting(
+        "BOOMERANG_DEADLINE",
+        ma.Float,
+        7200.0,
+        "When the provider has had a job for this long, the job expires after a last poll. A late result is looked for "
+        "as long again. At least 1. Raise it for slow models: an expired job may still cost money.",
+        validate=_AT_LEAST_ONE,
+    )
+    submit_lease: float = setting(
+        "BOOMERANG_SUBMIT_LEASE",
+        ma.Float,
+        60.0,
+        "How long a worker may hold a job that it submits: at least 5 more than `BOOMERANG_CONNECT_TIMEOUT` and "
+        "`BOOMERANG_READ_TIMEOUT` together. A longer lease delays the look-up of a killed worker's jobs.",
+        validate=_AT_LEAST_ONE,
+    )
+    lookup_grace: float = setting(
+        "BOOMERANG_LOOKUP_GRACE",
+        ma.Float,
+        10.0,
+        "How long the service must have looked in vain for a task in doubt before the task counts as not created. "
+        "**Must be longer than the provider may take to show a task that it has accepted**: with a shorter time a job "
+        "can be sent, and paid for, twice.",
+        validate=_NOT_NEGATIVE,
+    )
+    ambiguous: Ambiguous = setting(
+        "BOOMERANG_AMBIGUOUS",
+        ma.Enum,
+        Ambiguous.HOLD,
+        "`hold` or `resend`: what becomes of a job in doubt where `BOOMERANG_LOOKUP_PATH` is `off`. `resend` can pay "
+        "twice, see [guarantees](guarantees.md#where-never-twice-ends).",
+        enum=Ambiguous,
+        by_value=True,
+    )
+    max_attempts: int = setting(
+        "BOOMERANG_MAX_ATTEMPTS",
+        ma.Integer,
+        3,
+        "Attempts of a job in all, each under its own external id; 1 means no second attempt. A retry by a person is "
+        "always possible and raises the number of the attempt.",
+        validate=_AT_LEAST_ONE,
+    )
+    callback_mode: CallbackMode = setting(
+        "BOOMERANG_CALLBACK_MODE",
+        ma.Enum,
+        CallbackMode.TRUST,
+        "`trust`: a completed callback with output and price settles the job. `confirm`: every callback only triggers "
+        "a poll. Use `confirm` where you do not trust the path of callbacks.",
+        enum=CallbackMode,
+        by_value=True,
+    )
+    recovery: bool = setting(
+        "BOOMERANG_RECOVERY",
+        ma.Boolean,
+        default=True,
+        meaning="After each restart and each failover of the jobs' Redis, jobs from before are "
+        "[looked up at the provider](operations.md#after-redis-lost-writes) before they are sent: Redis may have "
+        "forgotten that they were. `off` where Redis forgets nothing that it acknowledged (`appendfsync always`, one "
+        "server): work then goes on at once. `boomerang-server up` has it off.",
+    )
+    retention: float = setting(
+        "BOOMERANG_RETENTION",
+        ma.Float,
+        A_WEEK,
+        "How long an ended job and its result are kept, at least 60. For as long, its id protects against a second "
+        "purchase.",
+        validate=_A_MINUTE,
+    )
+    image_store: str = setting(
+        "BOOMERANG_IMAGE_STORE",
+        ma.String,
+        IN_REDIS,
+        "Where the bytes of images are: `redis` (the jobs' Redis), or a folder or bucket as a URL of "
+        "[fsspec](https://filesystem-spec.readthedocs.io/): `file:///srv/images`, `s3://bucket/images`. See "
+        "[operations](operations.md#images).",
+        secret=True,
+        validate=image_store,
+    )
+    image_retention: float = setting(
+        "BOOMERANG_IMAGE_RETENTION",
+        ma.Float,
+        A_DAY,
+        "How long an image is kept after the last unfinished job that refers to it has ended, and after an upload or a "
+        "question for it; at least 60. With a longer time failed jobs can be retried for longer without another "
+        "upload.",
+        validate=_A_MINUTE,
+    )
+    allow_private_hosts: bool = setting(
+        "BOOMERANG_ALLOW_PRIVATE_HOSTS",
+        ma.Boolean,
+        default=False,
+        meaning="Allows `callback_url` and image URLs to name hosts that are not public, and notifications to go "
+        "there. For local stacks and closed networks only.",
+    )
+    log_format: LogFormat = setting(
+        "BOOMERANG_LOG_FORMAT",
+        ma.Enum,
+        LogFormat.TEXT,
+        "`text`: lines for people. `json`: one object per line, with `job`, `attempt` and `lane` beside the message; "
+        "the compose file sets it. Both [hide secrets](operations.md#logs).",
+        enum=LogFormat,
+        by_value=True,
+    )
+
+    def __post_init__(self) -> None:
+        """Fill in what follows from other settings where it is not set."""
+        derived = {
+            "broker_url": self.broker_url or for_celery(self.redis_url),
+            "result_url": self.result_url or for_celery(self.redis_url),
+            "key_limits": self.key_limits or {},
+            "poll_first": self.poll_first or (POLL_FIRST_WITH_CALLBACKS if self.public_url else POLL_FIRST_WITHOUT),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     @property
     def lanes(self) -> tuple[LaneSettings, ...]:
@@ -191,38 +283,29 @@ class Settings:
         return self.named_lanes or (alone,)
 
     @classmethod
-    def environment(cls) -> Schema:
-        """The schema that reads this class's variables; a process with more of them overrides it."""
-        return Environment()
+    def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """What is wrong between settings that are valid one by one; invalid ones are absent from `given`."""
+        secrets = given.get("callback_secrets", ())
+        if given.get("public_url") and not secrets:
+            yield (
+                "callback_secrets",
+                "must be set where BOOMERANG_PUBLIC_URL is: the webhook recognizes forged callbacks by it",
+            )
+        if any(len(secret) < MIN_SECRET for secret in secrets):
+            yield "callback_secrets", f"each must be at least {MIN_SECRET} characters long"
+        if given.get("named_lanes") and any(map(given.get, ("max_in_flight", "submit_rate", "learn_limit"))):
+            unset = "BOOMERANG_MAX_IN_FLIGHT, BOOMERANG_SUBMIT_RATE and BOOMERANG_LEARN_LIMIT"
+            yield "named_lanes", f"has limits for each lane; unset {unset}"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Read the environment; raises `SettingsInvalid` naming every bad variable."""
-        schema = cls.environment()
         try:
-            values: dict[str, Any] = schema.load({name: value for name, value in env.items() if value.strip()})
+            return cls(**read(cls, env))
         except ValidationError as error:
-            raise SettingsInvalid(_problems(schema, error)) from None
-        values["broker_url"] = values["broker_url"] or for_celery(values["redis_url"])
-        values["result_url"] = values["result_url"] or for_celery(values["redis_url"])
-        if values["poll_first"] is None:
-            values["poll_first"] = POLL_FIRST_WITH_CALLBACKS if values["public_url"] else POLL_FIRST_WITHOUT
-        known = {each.name for each in fields(cls)}
-        given: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in known
-        }
-        return cls(**given)
+            raise SettingsInvalid(list(described(error))) from None
 
 
 def for_celery(redis_url: str) -> str:
     """The same Redis as kombu writes it: redis-py says `unix://`, kombu `redis+socket://`."""
     return redis_url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=", 1)
-
-
-def _problems(schema: Schema, error: ValidationError) -> list[str]:
-    messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
-    variables = {name: each.data_key or name for name, each in schema.fields.items()}
-    return [
-        f"{variables.get(name, name)}: {' '.join(map(str, said)) if isinstance(said, list) else said}"
-        for name, said in sorted(messages.items())
-    ]

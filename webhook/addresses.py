@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from jobs.settings import CommaSeparated
+from jobs.setting_readers import CommaSeparated
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

@@ -12,7 +12,7 @@ from flask import current_app
 from jobs.image_stores import open_images
 from jobs.images import Images
 from jobs.order import NewJob
-from jobs.settings import IN_REDIS
+from jobs.setting_readers import IN_REDIS
 from jobs.store import Outcome, Store, connect
 from schemas import (
     GenerationRequest,

@@ -1,13 +1,17 @@
 """The settings of the webhook process: the shared ones, the keys, and how large a body may be."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from marshmallow import Schema, ValidationError, validate, validates_schema
+from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
 from jobs import settings as shared
 from jobs.access import Scope
+from jobs.setting import setting
+from jobs.setting_readers import CommaSeparated
+from jobs.settings import MIN_SECRET
 from schemas.signatures import check_secrets
 from webhook.addresses import Network, Networks
 from webhook.keys import Key
@@ -57,38 +61,6 @@ def _share_or_bytes(value: float) -> None:
         )
 
 
-class Environment(shared.Environment):
-    """The variables of this process, as text."""
-
-    api_keys = shared.CommaSeparated(data_key="BOOMERANG_API_KEYS", load_default=list, validate=_valid_keys)
-    admin_keys = shared.CommaSeparated(data_key="BOOMERANG_ADMIN_KEYS", load_default=list, validate=_valid_keys)
-    max_callback = ma.Integer(
-        data_key="BOOMERANG_MAX_CALLBACK", load_default=CALLBACK_LIMIT, validate=validate.Range(min=1024)
-    )
-    max_body = ma.Integer(data_key="BOOMERANG_MAX_BODY", load_default=JOB_LIMIT, validate=validate.Range(min=1024))
-
-    signature_secrets = shared.CommaSeparated(
-        data_key="BOOMERANG_SIGNATURE_SECRETS", load_default=list, validate=check_secrets
-    )
-    callback_addresses = Networks(data_key="BOOMERANG_CALLBACK_ADDRESSES", load_default=list)
-    trusted_proxies = Networks(data_key="BOOMERANG_TRUSTED_PROXIES", load_default=list)
-    session_secret = ma.String(
-        data_key="BOOMERANG_SESSION_SECRET", load_default=None, validate=validate.Length(min=shared.MIN_SECRET)
-    )
-    metrics_token = ma.String(
-        data_key="BOOMERANG_METRICS_TOKEN", load_default=None, validate=validate.Length(min=shared.MIN_SECRET)
-    )
-    rate_limit = ma.String(data_key="BOOMERANG_RATE_LIMIT", load_default=RATE_LIMIT, validate=_rates)
-    max_unfinished = ma.Integer(data_key="BOOMERANG_MAX_UNFINISHED", load_default=0, validate=validate.Range(min=0))
-    max_memory = ma.Float(data_key="BOOMERANG_MAX_MEMORY", load_default=MEMORY_SHARE, validate=_share_or_bytes)
-
-    @validates_schema
-    def _check_keys(self, data: dict[str, Any], **_: Any) -> None:
-        digests = {Key.parse(text).digest for text in data["api_keys"]}
-        if any(Key.parse(text).digest in digests for text in data["admin_keys"]):
-            raise ValidationError("has a secret of BOOMERANG_API_KEYS; every key needs its own", "admin_keys")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings(shared.Settings):
     """What the webhook needs to know. Sizes in bytes.
@@ -100,18 +72,110 @@ class Settings(shared.Settings):
     signs the pages' cookies (None: one of the process's own), `metrics_token` opens /metrics (None: it is open).
     """
 
-    api_keys: tuple[str, ...] = field(default=(), repr=False)
-    admin_keys: tuple[str, ...] = field(default=(), repr=False)
-    max_callback: int = CALLBACK_LIMIT
-    max_body: int = JOB_LIMIT
-    signature_secrets: tuple[str, ...] = field(default=(), repr=False)
-    callback_addresses: tuple[Network, ...] = ()
-    trusted_proxies: tuple[Network, ...] = ()
-    session_secret: str | None = field(default=None, repr=False)
-    metrics_token: str | None = field(default=None, repr=False)
-    rate_limit: str = RATE_LIMIT
-    max_unfinished: int = 0
-    max_memory: float = MEMORY_SHARE
+    api_keys: tuple[str, ...] = setting(
+        "BOOMERANG_API_KEYS",
+        CommaSeparated,
+        (),
+        "Comma-separated producers' keys, `name:secret` each, or `name:sha256:` and the secret's SHA-256 in hex. "
+        "Producers send the secret (printable ASCII without spaces or commas). The name (1 to 32 of a-z 0-9 _ -, not "
+        "`celery`) is the owner of their jobs. Several secrets may have one name. A secret without a name is named "
+        "`key-` and the first 8 hex digits of its SHA-256. These keys may make, see and cancel their own jobs. For "
+        "keys that come and go without a restart, and narrower ones, see [operations](operations.md#keys).",
+        secret=True,
+        validate=_valid_keys,
+    )
+    admin_keys: tuple[str, ...] = setting(
+        "BOOMERANG_ADMIN_KEYS",
+        CommaSeparated,
+        (),
+        "The same, for keys that may do everything and see everybody's jobs.",
+        secret=True,
+        validate=_valid_keys,
+    )
+    signature_secrets: tuple[str, ...] = setting(
+        "BOOMERANG_SIGNATURE_SECRETS",
+        CommaSeparated,
+        (),
+        "Where the provider signs its callbacks by Standard Webhooks: its secrets, comma-separated, each `whsec_…`; "
+        "any of them is accepted. The webhook then refuses (403) a callback that is not signed or was signed more than "
+        "five minutes ago; polling finds its result.",
+        secret=True,
+        validate=check_secrets,
+    )
+    callback_addresses: tuple[Network, ...] = setting(
+        "BOOMERANG_CALLBACK_ADDRESSES",
+        Networks,
+        (),
+        "Where the provider publishes the addresses from which it calls: these, as addresses or networks, "
+        "comma-separated (`203.0.113.7,2001:db8::/32`). The webhook refuses (403) a callback from elsewhere; polling "
+        "finds its result. Tokens and signatures are checked as well.",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "BOOMERANG_TRUSTED_PROXIES",
+        Networks,
+        (),
+        "Addresses or networks of your own proxies. The webhook believes what one of them writes to the end of "
+        "`X-Forwarded-For`; where nothing is set, it does not read the header. Behind a proxy, "
+        "`BOOMERANG_CALLBACK_ADDRESSES` needs it.",
+    )
+    max_callback: int = setting(
+        "BOOMERANG_MAX_CALLBACK",
+        ma.Integer,
+        CALLBACK_LIMIT,
+        "Largest body of a callback, at least 1024.",
+        validate=validate.Range(min=1024),
+    )
+    max_body: int = setting(
+        "BOOMERANG_MAX_BODY",
+        ma.Integer,
+        JOB_LIMIT,
+        "Largest job, alone or as a line of a batch, at least 1024. Four base64 images of 10 MB are 54 MiB.",
+        validate=validate.Range(min=1024),
+    )
+    session_secret: str | None = setting(
+        "BOOMERANG_SESSION_SECRET",
+        ma.String,
+        None,
+        "Signs the cookies of people who [log in to the pages](operations.md#the-pages), at least "
+        f"{MIN_SECRET} characters. Unset: each process makes one, so that a restart ends its sessions. Set it, the "
+        "same for all, where several webhook processes share an address.",
+        secret=True,
+        validate=validate.Length(min=MIN_SECRET),
+    )
+    metrics_token: str | None = setting(
+        "BOOMERANG_METRICS_TOKEN",
+        ma.String,
+        None,
+        f"What Prometheus sends as bearer token for `/metrics`, at least {MIN_SECRET} characters. Unset: `/metrics` is "
+        "open, and your proxy must keep it inside.",
+        secret=True,
+        validate=validate.Length(min=MIN_SECRET),
+    )
+    rate_limit: str = setting(
+        "BOOMERANG_RATE_LIMIT",
+        ma.String,
+        RATE_LIMIT,
+        "How many requests each key may send to each webhook process: `100/second`, several with `;` between them (all "
+        "hold), or `off`. Beyond it the answer is 429 with a `Retry-After`. A batch is one request, however long; "
+        "callbacks are not counted. Raise it for producers that send single jobs faster.",
+        validate=_rates,
+    )
+    max_unfinished: int = setting(
+        "BOOMERANG_MAX_UNFINISHED",
+        ma.Integer,
+        0,
+        "Most unfinished jobs, over all producers. Beyond it the webhook answers [429](producers.md#when-it-is-full) "
+        "to new jobs. 0 is no limit. Jobs from Celery count, but are not refused.",
+        validate=validate.Range(min=0),
+    )
+    max_memory: float = setting(
+        "BOOMERANG_MAX_MEMORY",
+        ma.Float,
+        MEMORY_SHARE,
+        "The same for the memory of the jobs' Redis: up to 1 it is a share of `maxmemory` (no limit where Redis has "
+        f"none), from {LEAST_MEMORY} on bytes. 0 is no limit.",
+        validate=_share_or_bytes,
+    )
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -120,6 +184,9 @@ class Settings(shared.Settings):
         return (*map(Key.parse, self.api_keys), *(Key.parse(text, everything) for text in self.admin_keys))
 
     @classmethod
-    def environment(cls) -> Schema:
-        """The schema that reads this class's variables."""
-        return Environment()
+    def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """As the shared settings', and whether a secret stands in both lists of keys."""
+        yield from super().problems(given)
+        digests = {Key.parse(text).digest for text in given.get("api_keys", ())}
+        if any(Key.parse(text).digest in digests for text in given.get("admin_keys", ())):
+            yield "admin_keys", "has a secret of BOOMERANG_API_KEYS; every key needs its own"

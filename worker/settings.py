@@ -1,16 +1,18 @@
 """The worker's own settings, beside those that every process shares."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from marshmallow import Schema, ValidationError, validate, validates_schema
+from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
 from jobs import settings as shared
 from jobs.errors import SettingsInvalid
 from jobs.lanes import PROVIDER_KEY, LaneSettings
+from jobs.setting import setting
+from jobs.setting_readers import CommaSeparated, url_of
 from schemas.signatures import check_secrets
 
 PROVIDER = "https://cloud.vtrix.ai"
@@ -58,44 +60,6 @@ def _header_safe(value: str) -> None:
         raise ValidationError(NOT_HEADER_SAFE)
 
 
-class Environment(shared.Environment):
-    """The worker's variables."""
-
-    provider_url = ma.String(
-        data_key="BOOMERANG_PROVIDER_URL", load_default=PROVIDER, validate=shared.url_of("http", "https")
-    )
-    provider_key = ma.String(data_key=PROVIDER_KEY, load_default=None, validate=_header_safe)
-    lookup_path = ma.String(data_key="BOOMERANG_LOOKUP_PATH", load_default=STATUS_PATH, validate=_path_with_id)
-    envelope = ma.Enum(Envelope, by_value=True, data_key="BOOMERANG_ENVELOPE", load_default=Envelope.WRAPPED)
-    image_key = ma.String(data_key="BOOMERANG_IMAGE_KEY", load_default="image", validate=validate.Length(1, 64))
-    connect_timeout = ma.Float(data_key="BOOMERANG_CONNECT_TIMEOUT", load_default=3.05, validate=validate.Range(0.05))
-    read_timeout = ma.Float(data_key="BOOMERANG_READ_TIMEOUT", load_default=20.0, validate=validate.Range(0.05))
-    concurrency = ma.Integer(data_key="BOOMERANG_CONCURRENCY", load_default=32, validate=validate.Range(1, 1024))
-    group = ma.Integer(data_key="BOOMERANG_SUBMIT_GROUP", load_default=20, validate=validate.Range(1, 500))
-    image_memory = ma.Integer(
-        data_key="BOOMERANG_IMAGE_MEMORY", load_default=IMAGE_MEMORY, validate=validate.Range(min=1)
-    )
-    generate_queue = ma.String(data_key="BOOMERANG_GENERATE_QUEUE", load_default="celery", validate=validate.Length(1))
-    generate_queue_type = ma.Enum(
-        QueueType, by_value=True, data_key="BOOMERANG_GENERATE_QUEUE_TYPE", load_default=QueueType.CLASSIC
-    )
-    notify_secrets = shared.CommaSeparated(
-        data_key="BOOMERANG_NOTIFY_SECRETS", load_default=list, validate=check_secrets
-    )
-    events = ma.Enum(Switch, by_value=True, data_key="BOOMERANG_EVENTS", load_default=Switch.ON)
-    remote_control = ma.Enum(Switch, by_value=True, data_key="BOOMERANG_REMOTE_CONTROL", load_default=Switch.ON)
-
-    @validates_schema
-    def _check_lease(self, data: dict[str, Any], **_: Any) -> None:
-        longest = data["connect_timeout"] + data["read_timeout"]
-        if data["submit_lease"] < longest + LEASE_MARGIN:
-            raise ValidationError(
-                f"must be at least {LEASE_MARGIN:g} s longer than BOOMERANG_CONNECT_TIMEOUT and BOOMERANG_READ_TIMEOUT "
-                f"together ({longest:g} s): a submission must be over when its lease is",
-                "submit_lease",
-            )
-
-
 #: Seconds that must be left of a lease when the longest possible POST has ended.
 LEASE_MARGIN = 5.0
 
@@ -108,25 +72,123 @@ class Settings(shared.Settings):
     `provider_keys`: variable -> key, of lanes that are not the default one.
     """
 
-    provider_url: str = PROVIDER
-    provider_key: str | None = field(default=None, repr=False)
+    provider_url: str = setting(
+        "BOOMERANG_PROVIDER_URL", ma.String, PROVIDER, "The generation API.", validate=url_of("http", "https")
+    )
+    provider_key: str | None = setting(
+        PROVIDER_KEY,
+        ma.String,
+        None,
+        "The API's key. A worker without it ends at once. No other process needs it; give it to none.",
+        secret=True,
+        validate=_header_safe,
+    )
     provider_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
-    lookup_path: str | None = STATUS_PATH
-    envelope: Envelope = Envelope.WRAPPED
-    image_key: str = "image"
-    connect_timeout: float = 3.05
-    read_timeout: float = 20.0
-    concurrency: int = 32
-    group: int = 20
-    image_memory: int = IMAGE_MEMORY
-    generate_queue: str = "celery"
-    generate_queue_type: QueueType = QueueType.CLASSIC
-    notify_secrets: tuple[str, ...] = field(default=(), repr=False)
-    events: Switch = Switch.ON
-    remote_control: Switch = Switch.ON
+    lookup_path: str | None = setting(
+        "BOOMERANG_LOOKUP_PATH",
+        ma.String,
+        STATUS_PATH,
+        "Path of a look-up by external id, with `{id}` in it once; `off` where the provider has none.",
+        validate=_path_with_id,
+    )
+    envelope: Envelope = setting(
+        "BOOMERANG_ENVELOPE",
+        ma.Enum,
+        Envelope.WRAPPED,
+        '`wrapped`: `{"model", "input": [{"params"}]}`. `flat`: the parameters beside `model`.',
+        enum=Envelope,
+        by_value=True,
+    )
+    image_key: str = setting(
+        "BOOMERANG_IMAGE_KEY",
+        ma.String,
+        "image",
+        "The key that the provider expects in an entry of `image_list`. Producers always write `image`.",
+        validate=validate.Length(1, 64),
+    )
+    connect_timeout: float = setting(
+        "BOOMERANG_CONNECT_TIMEOUT",
+        ma.Float,
+        3.05,
+        "Time to connect to the provider, at least 0.05.",
+        validate=validate.Range(0.05),
+    )
+    read_timeout: float = setting(
+        "BOOMERANG_READ_TIMEOUT",
+        ma.Float,
+        20.0,
+        "Together with the time to connect it bounds a whole call, however slowly the answer arrives. At least 0.05. A "
+        "longer time means fewer jobs in doubt where the provider answers late.",
+        validate=validate.Range(0.05),
+    )
+    concurrency: int = setting(
+        "BOOMERANG_CONCURRENCY",
+        ma.Integer,
+        32,
+        "Threads of a worker process for submissions, and as many each for polls and for deliveries; 1 to 1024.",
+        validate=validate.Range(1, 1024),
+    )
+    group: int = setting(
+        "BOOMERANG_SUBMIT_GROUP",
+        ma.Integer,
+        20,
+        "Jobs in one message to a worker, 1 to 500.",
+        validate=validate.Range(1, 500),
+    )
+    image_memory: int = setting(
+        "BOOMERANG_IMAGE_MEMORY",
+        ma.Integer,
+        IMAGE_MEMORY,
+        "Bytes of images, as base64, that a worker process keeps at most. It fetches an image that many jobs share "
+        "once; submissions whose images do not fit wait for others, or go alone.",
+        validate=validate.Range(min=1),
+    )
+    generate_queue: str = setting(
+        "BOOMERANG_GENERATE_QUEUE",
+        ma.String,
+        "celery",
+        "The queue of `boomerang.generate`, the entry point for Celery producers. Change it where others use the same "
+        "broker, see [celery](celery.md#the-queue).",
+        validate=validate.Length(1),
+    )
+    generate_queue_type: QueueType = setting(
+        "BOOMERANG_GENERATE_QUEUE_TYPE",
+        ma.Enum,
+        QueueType.CLASSIC,
+        "With RabbitMQ: `classic` or `quorum`, as the producers declare that queue, see [celery](celery.md#rabbitmq).",
+        enum=QueueType,
+        by_value=True,
+    )
+    notify_secrets: tuple[str, ...] = setting(
+        "BOOMERANG_NOTIFY_SECRETS",
+        CommaSeparated,
+        (),
+        "Comma-separated, each `whsec_` and 24 to 64 bytes of base64. The worker [signs](lifecycle.md#deliveries) what "
+        "it posts to a producer's `callback_url` with each of them, by Standard Webhooks, so that producers can change "
+        "theirs one after another. Unset: not signed.",
+        secret=True,
+        validate=check_secrets,
+    )
+    remote_control: Switch = setting(
+        "BOOMERANG_REMOTE_CONTROL",
+        ma.Enum,
+        Switch.ON,
+        "`on` or `off`: whether workers listen to Celery's remote control. See [below](#flower-and-remote-control).",
+        enum=Switch,
+        by_value=True,
+    )
+    events: Switch = setting(
+        "BOOMERANG_EVENTS",
+        ma.Enum,
+        Switch.ON,
+        "`on` or `off`: events for Flower. Turn them off when nobody watches and the rate is extreme.",
+        enum=Switch,
+        by_value=True,
+    )
 
     def __post_init__(self) -> None:
         """Give `off` its meaning."""
+        super().__post_init__()
         if self.lookup_path == Switch.OFF:
             object.__setattr__(self, "lookup_path", None)
 
@@ -145,6 +207,15 @@ class Settings(shared.Settings):
         return replace(settings, provider_keys=keys)
 
     @classmethod
-    def environment(cls) -> Schema:
-        """The schema of these variables."""
-        return Environment()
+    def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """As the shared settings', and whether the lease outlasts the longest call."""
+        yield from super().problems(given)
+        if not {"connect_timeout", "read_timeout", "submit_lease"} <= given.keys():
+            return
+        longest = given["connect_timeout"] + given["read_timeout"]
+        if given["submit_lease"] < longest + LEASE_MARGIN:
+            message = (
+                f"must be at least {LEASE_MARGIN:g} s longer than BOOMERANG_CONNECT_TIMEOUT and BOOMERANG_READ_TIMEOUT "
+                f"together ({longest:g} s): a submission must be over when its lease is"
+            )
+            yield "submit_lease", message

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from jobs.errors import ImagesUnavailable
 from jobs.image_stores import open_bucket
-from jobs.settings import IN_REDIS, Settings
+from jobs.setting_readers import IN_REDIS
+from jobs.settings import Settings
 from ops.doctor.finding import Finding, bad, ok
 
 

@@ -24,61 +24,79 @@ OUTGOING = words(
     "send_event send_reply send_task sendall store_result system unlink update_state urlopen write write_bytes "
     "write_text"
 )
-#: Where such names stand in the code, and the effect that each of them is. Those in brackets are none of their own.
+#: The functions that call them, and the effect that each call is. In brackets: what is no effect of its own.
 BOUNDARIES = {
-    "worker/events.py": {"dispatcher.send": "events", "dispatcher.flush": "events"},
-    "worker/messages.py": {"self._app.send_task": "messages.*"},
-    "worker/native.py": {"task.backend.mark_as_failure": "result, chord, celery.send"},
-    "worker/main.py": {"signal.connect": "(Celery's, of its own start)"},
-    "worker/notify.py": {"self._outgoing.post": "notifier"},
-    "worker/outgoing.py": {"session.post": "notifier"},
-    "worker/process.py": {"connect": "(a client; it has not connected yet)"},
-    "worker/provider/client.py": {"self._session.send": "provider.*"},
-    "worker/deadline.py": {"super().send": "(a piece of provider.* and of notifier)"},
-    "webhook/messages.py": {
-        "self._app.send_task": "messages.*",
-        "connection.ensure_connection": "(whether the broker is there)",
+    "worker": {
+        "publish_changes": {"flush": "events"},
+        "_send": {"send": "events"},
+        "Messages.finish": {"send_task": "messages.*"},
+        "Messages._publish": {"send_task": "messages.*"},
+        "end": {"mark_as_failure": "result, chord, celery.send"},
+        "main": {"connect": "(a signal of Celery's, at its own start)"},
+        "Notifier.__call__": {"post": "notifier"},
+        "Outgoing.post": {"post": "notifier"},
+        "Process.store": {"connect": "(a client; it has not connected yet)"},
+        "Provider._call": {"send": "provider.*"},
+        "_Bounded.send": {"send": "(a piece of provider.* and of notifier)"},
     },
-    "webhook/services.py": {
-        "self.images.put": "(image_begun, image_store.write, image_kept)",
-        "connect": "(a client; it has not connected yet)",
+    "webhook": {
+        "Messages.send": {"send_task": "messages.*"},
+        "Messages.ping": {"ensure_connection": "(whether the broker is there)"},
+        "Services.store": {"connect": "(a client; it has not connected yet)"},
+        "Services.keep": {"put": "(image_begun, image_store.write, image_kept)"},
     },
 }
-#: What only leads there: hints go by way of Services.send; a blueprint's are routes.
+#: Calls that only lead there: hints go by way of Services.send; a blueprint's are routes.
 LEADS = words("shared.send self.send blueprint.post")
-#: The same of Redis, in the one room that knows it: whatever is no command that only reads.
+#: The functions of the one package that knows Redis, and what they call of it that is no command that only reads.
 WRITTEN = {
-    "jobs/access.py": {"self._client.hset": "key_used (and keys made and revoked by hand)"},
-    "jobs/changes.py": {"client.xreadgroup": "changes", "client.xgroup_create": "changes"},
-    "jobs/image_stores.py": {"self._client.set": "image_store.write", "self._client.unlink": "image_store.remove"},
-    "jobs/scripts.py": {
-        "self._client.evalsha": "the verbs",
-        "self._client.script_exists": "(a look)",
-        "pipe.evalsha": "the verbs",
-        "pipe.set": "(part of a verb's round trip: its replicas have it too)",
-        "pipe.wait": "(the same)",
-        "pipe.script_load": "(a server that knows the verbs has no more than before)",
+    "KeyRing.add": {"hset": "(keys are made by hand)"},
+    "KeyRing.revoke": {"hset": "(and revoked)"},
+    "KeyRing.note_use": {"hset": "key_used"},
+    "read_changes": {"xreadgroup": "changes", "xgroup_create": "changes"},
+    "RedisImages.write": {"set": "image_store.write"},
+    "RedisImages.remove": {"unlink": "image_store.remove"},
+    "Scripts._load": {
+        "script_exists": "(a look)",
+        "script_load": "(a server that knows the verbs has no more than before)",
+    },
+    "Scripts._send": {
+        "evalsha": "the verbs",
+        "set": "(part of a verb's round trip: its replicas have it too)",
+        "wait": "(the same)",
     },
 }
 #: Methods of a client that are no commands.
 NO_COMMANDS = words("pipeline execute pubsub")
 
 
-def calls(room: str) -> dict[str, set[tuple[str, str]]]:
-    """Every call in a room: module → (what is called, its last name)."""
-    found: dict[str, set[tuple[str, str]]] = {}
-    for path in sorted((ROOT / room).rglob("*.py")):
-        called = (each.func for each in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(each, ast.Call))
-        names = {(ast.unparse(each), ast.unparse(each).rpartition(".")[2]) for each in called}
-        found[str(path.relative_to(ROOT))] = names
+def calls(package: str) -> dict[str, set[str]]:
+    """Every call in a package, by the qualified name of the function (else the module) that makes it."""
+    found: dict[str, set[str]] = {}
+
+    def walk(node: ast.AST, place: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            named = isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+            inner = f"{place}.{child.name}".lstrip(".") if named else place  # type: ignore[attr-defined]
+            if isinstance(child, ast.Call):
+                found.setdefault(inner or module, set()).add(ast.unparse(child.func))
+            walk(child, inner)
+
+    for path in (ROOT / package).rglob("*.py"):
+        module = path.stem
+        walk(ast.parse(path.read_text("utf-8")), "")
     return found
+
+
+def last_name(call: str) -> str:
+    return call.rpartition(".")[2]
 
 
 def test_every_side_effect_has_a_scenario() -> None:
     """One that stands here needs a line in CASES: what leads to it, in every use case that has it."""
     named = {effect for scenarios in CASES.values() for effects in scenarios.values() for effect in effects.split()}
     assert named == EFFECTS
-    called = {name for room in ("worker", "webhook") for names in calls(room).values() for _, name in names}
+    called = {last_name(call) for package in BOUNDARIES for made in calls(package).values() for call in made}
     assert called & BY_HAND == set()
 
 
@@ -92,15 +110,15 @@ def test_every_way_in_has_its_scenarios() -> None:
     assert set(CASES) == tasks | endpoints | {"images.show", "revoke"}
 
 
-@pytest.mark.parametrize("room", ["worker", "webhook"])
-def test_nothing_is_sent_past_the_boundaries(room: str) -> None:
+@pytest.mark.parametrize("package", BOUNDARIES)
+def test_nothing_is_sent_past_the_boundaries(package: str) -> None:
     """A new call needs a boundary of its own in tests/chaos/crashing.py, and scenarios, before it is listed."""
     outgoing = {
-        module: {call for call, name in names if name in OUTGOING and call not in LEADS}
-        for module, names in calls(room).items()
+        function: {last_name(call) for call in made - LEADS if last_name(call) in OUTGOING}
+        for function, made in calls(package).items()
     }
-    assert {module: found for module, found in outgoing.items() if found} == {
-        module: set(known) for module, known in BOUNDARIES.items() if module.startswith(room)
+    assert {function: found for function, found in outgoing.items() if found} == {
+        function: set(known) for function, known in BOUNDARIES[package].items()
     }
 
 
@@ -108,16 +126,16 @@ def test_nothing_is_written_past_the_boundaries(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         commands = {name.upper(): each["flags"] for name, each in client.command().items()}
     found: dict[str, set[str]] = {}
-    for module, names in calls("jobs").items():
-        for call, name in names:
-            of = call.rpartition(".")[0].rpartition(".")[2]
+    for function, made in calls("jobs").items():
+        for call in made:
+            *_, of, name = ("", *call.split("."))
             command = name.removesuffix("_iter").upper()
             if of not in {"client", "_client", "pipe"} or name in NO_COMMANDS:
                 continue
             # EVALSHA and SCRIPT are no writing commands themselves.
             if "readonly" not in commands.get(command, []) and command not in {"PING", "INFO", "TIME"}:
-                found.setdefault(module, set()).add(call)
-    assert found == {module: set(known) for module, known in WRITTEN.items()}
+                found.setdefault(function, set()).add(name)
+    assert found == {function: set(known) for function, known in WRITTEN.items()}
     # and what counts as reading in a verb does not write
     assert [name for name in LOOKS if "write" in commands[name]] == []
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.stack
+
 REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
 COMMAND = Path(sys.executable).with_name("boomerang")
 

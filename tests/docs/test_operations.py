@@ -6,15 +6,11 @@ from pathlib import Path
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobs.scripts import CHANGES_KEPT
 from jobs.states import State
 from jobs.store import Store
-from webhook import gunicorn_conf, services
 from webhook.metrics import Counters, StateCollector
-from worker import events
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
-TEXT = " ".join(PAGE.split())
 
 
 def families(store: Store) -> set[str]:
@@ -37,10 +33,3 @@ def test_each_metric_that_is_named_exists(store: Store) -> None:
 def test_flowers_table_tells_every_state() -> None:
     (table,) = re.findall(r"^\| Flower \| job \|\n(.+?)\n\n", PAGE, re.MULTILINE | re.DOTALL)
     assert {State(name) for name in re.findall(r"`(\w+)`", table)} == set(State)
-
-
-def test_the_numbers_are_those_of_the_code() -> None:
-    assert f"At most {events.MOST:,} changes are told a round" in TEXT
-    assert f"more than about {CHANGES_KEPT:,} behind" in TEXT
-    assert f"One has {gunicorn_conf.threads} threads, of which at most {services.WAITS} wait" in TEXT
-    assert f"at most {services.STREAMS} carry uploads and results and {services.EVENTS} events of batches" in TEXT

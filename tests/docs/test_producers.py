@@ -8,17 +8,10 @@ from typing import Any
 import pytest
 
 from schemas import MODELS, RequestInvalid, load_request
-from schemas.api import LONGEST_WAIT, MAX_PAGE
 from schemas.requests import base
-from schemas.requests.fields import Labels
-from schemas.urls import MAX_URL
-from webhook.intake import MOST_ERRORS
-from webhook.pressure import RETRY_AFTER
 from webhook.provider_door import unwrapped
-from webhook.settings import JOB_LIMIT
 
 PAGE = (Path(__file__).parents[2] / "docs" / "producers.md").read_text("utf-8")
-TEXT = " ".join(PAGE.split())
 COMMON = set(base.RequestSchema().fields) | {"model"}
 
 
@@ -69,17 +62,6 @@ def test_the_providers_codes(request_: dict[str, Any], code: str) -> None:
         load_request(request_)
     assert caught.value.codes == [code]
     assert f"| `{code}` |" in PAGE
-
-
-def test_the_numbers_are_those_of_the_code() -> None:
-    assert f"up to {LONGEST_WAIT} s a call" in TEXT
-    assert f"`limit` is at most {MAX_PAGE}" in TEXT
-    assert f"the first {MOST_ERRORS:,} are" in TEXT
-    assert f"`Retry-After: {RETRY_AFTER}`" in TEXT
-    assert f"beyond {JOB_LIMIT // 2**20} MiB" in TEXT
-    assert f"at most {MAX_URL:,} characters" in TEXT
-    assert f"at most {Labels.COUNT} texts of {Labels.VALUE} characters" in TEXT
-    assert TEXT.count(f"at most {base.MAX_PROMPT:,} characters") == len(MODELS)
 
 
 def test_the_requests_shown_are_good_but_for_those_that_are_shown_to_fail() -> None:

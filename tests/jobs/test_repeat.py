@@ -232,4 +232,3 @@ def test_what_acts_anew_says_so_and_changes_nothing_else(bench: Any, lose: Any, 
     changed = {name for name in once[key] | again[key] if once[key].get(name) != again[key].get(name)}
     assert changed == fields
     assert {**once, key: None} == {**again, key: None}
-    assert "-- A second run" in (files("jobs") / "lua" / f"{verb}.lua").read_text("utf-8")

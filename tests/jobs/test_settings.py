@@ -6,7 +6,8 @@ from jobs.errors import SettingsInvalid
 from jobs.lanes import LaneSettings
 from jobs.logs import LogFormat
 from jobs.owners import KeyLimits
-from jobs.settings import Ambiguous, CallbackMode, Environment, Settings
+from jobs.setting import settings_of
+from jobs.settings import Ambiguous, CallbackMode, Settings
 
 LONG = "a-secret-that-is-long-enough"
 WATCHED = "sentinel://:pw@a:26379,b:26379/1?master=jobs"
@@ -123,9 +124,9 @@ def test_a_bad_value_is_named(variable: str, given: str) -> None:
 
 
 def test_every_variable_has_a_good_a_bad_and_an_empty_row() -> None:
-    names = {field.data_key for field in Environment().fields.values()}
+    names = {each.variable for each in settings_of(Settings).values()}
     assert {f"BOOMERANG_{variable}" for variable, _ in BAD} == names
-    assert Settings.from_env({str(name): " " for name in names}) == Settings.from_env({}) == Settings()
+    assert Settings.from_env(dict.fromkeys(names, " ")) == Settings.from_env({}) == Settings()
 
 
 def test_all_bad_ones_are_reported_at_once() -> None:

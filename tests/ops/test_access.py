@@ -20,6 +20,8 @@ from ops.redis_server import RedisServer
 from tests.admin import with_admin
 from tests.real_redis import RealRedis, binaries
 
+pytestmark = pytest.mark.stack
+
 FOLDER = Path(access.__file__).parent
 #: Nobody needs these, on either server.
 NEVER = (

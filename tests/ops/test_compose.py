@@ -15,15 +15,14 @@ from celery.bin.celery import celery as celery_command
 from flower import options as flower_options
 from gunicorn.app.wsgiapp import WSGIApplication
 
+from jobs.setting import settings_of
 from ops import access
 from ops.cli import main
 from ops.redis_server import answers, find_binary, free_port
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
 from webhook.app import create_app as create_webhook
-from webhook.settings import Environment as WebhookEnvironment
 from webhook.settings import Settings as WebhookSettings
-from worker.settings import Environment as WorkerEnvironment
 from worker.settings import Settings as WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -127,13 +126,13 @@ def test_the_simulator_understands_its_options() -> None:
 
 @pytest.mark.parametrize("service", [*CELERY, "webhook"])
 def test_every_variable_is_one_that_the_process_reads(service: str) -> None:
-    schema = WebhookEnvironment() if service == "webhook" else WorkerEnvironment()
-    known = {field.data_key for field in schema.fields.values()}
+    settings = WebhookSettings if service == "webhook" else WorkerSettings
+    known = {each.variable for each in settings_of(settings).values()}
     given = environment(service)
     assert {name for name in given if name.startswith("BOOMERANG_")} - known == set()
     assert all(name.startswith(("BOOMERANG_", "FLOWER_")) for name in given)
     # And all of them can be read.
-    (WebhookSettings if service == "webhook" else WorkerSettings).from_env(given)
+    settings.from_env(given)
 
 
 def test_flowers_options_exist() -> None:

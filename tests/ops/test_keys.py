@@ -28,11 +28,13 @@ def test_a_key_is_made_listed_and_revoked(redis_url: str, ring: KeyRing, caplog:
     assert key.expires_at is not None
     assert (key.expires_at - key.created_at).days == 90
     assert secret.startswith(f"bmr_{key.id}_")
+    # Not by its last "_": base64url has that letter too, and what follows it can be short enough to stand anywhere.
+    hidden = secret.removeprefix(f"bmr_{key.id}_")
 
     listed = run(redis_url, "list")
     assert key.id in listed.stdout
     assert "good until" in listed.stdout
-    assert secret.rpartition("_")[2] not in listed.stdout
+    assert hidden not in listed.stdout
 
     assert run(redis_url, "revoke", key.id).exit_code == 0
     shown = json.loads(run(redis_url, "list", "--json").stdout)
@@ -44,7 +46,7 @@ def test_a_key_is_made_listed_and_revoked(redis_url: str, ring: KeyRing, caplog:
     assert [line.partition(" uid=")[0].partition(" state=")[0] for line in told] == [
         f"operation=keys.{what} key={key.id} producer=shop scopes=enqueue,read" for what in ("add", "revoke")
     ]
-    assert secret.rpartition("_")[2] not in caplog.text
+    assert hidden not in caplog.text
 
 
 def test_a_producers_key_unless_told_otherwise(redis_url: str, ring: KeyRing) -> None:

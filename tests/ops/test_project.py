@@ -12,6 +12,8 @@ from packaging.utils import canonicalize_name
 
 from ops import lock, wheels
 
+pytestmark = pytest.mark.stack
+
 ROOT = Path(__file__).parents[2]
 PIN = re.compile(r"^[a-z0-9.\-]+==[0-9][0-9a-z.+]*( ; .+)?$")
 

@@ -13,6 +13,8 @@ import redis
 from ops import redis_server
 from ops.redis_server import Fsync, RedisCannotStart, RedisServer
 
+pytestmark = pytest.mark.stack
+
 
 def client_of(server: RedisServer) -> redis.Redis:
     return redis.Redis.from_url(server.url, decode_responses=True)

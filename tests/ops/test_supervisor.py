@@ -12,6 +12,8 @@ from ops import child as child_module
 from ops.child import ChildSpec
 from ops.supervisor import StartFailed, Supervisor
 
+pytestmark = pytest.mark.stack
+
 Wait = Callable[..., None]
 
 LISTENS = """

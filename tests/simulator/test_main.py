@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from ops.simulator.knobs import KNOBS, STORM
 from ops.simulator.main import simulate
 
+pytestmark = pytest.mark.stack
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -18,6 +18,8 @@ from jobs.store import Store
 from schemas import callback_path
 from tests.webhook.bare import exchange
 
+pytestmark = pytest.mark.stack
+
 _JSON = {"json", "problem+json"}
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 

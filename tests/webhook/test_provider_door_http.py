@@ -21,6 +21,8 @@ from schemas import GenerationRequest, TaskStatus, read_task
 from worker.provider import Absent, Created, Exists, Found, Held, NotSent, Provider, Refused
 from worker.settings import Envelope, Settings
 
+pytestmark = pytest.mark.stack
+
 OMNI, REFERENCE = "kirin_image_omni", "kirin_v2_1_reference2image"
 SUBMIT, TASK = "/model/v1/generation", "/model/v1/generation/task/"
 DONE = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},), cost=Decimal("0.0065"), discount=1)

@@ -12,6 +12,8 @@ import pytest
 from schemas import callback_path
 from tests.webhook.bare import exchange
 
+pytestmark = pytest.mark.stack
+
 #: Slow ones of each kind.
 SLOW = 60
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

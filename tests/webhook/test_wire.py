@@ -12,6 +12,8 @@ from jobs.store import Store
 from schemas import callback_path
 from tests.webhook.bare import exchange
 
+pytestmark = pytest.mark.stack
+
 SECRET = "a-callback-secret-for-tests"
 PATH = callback_path("fox", SECRET)
 #: A callback that would settle the job if anything of it were believed, and a second request behind it.

@@ -1,0 +1,63 @@
+"""How values of settings are read from text and checked."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+from marshmallow import ValidationError
+from marshmallow import fields as ma
+
+from jobs.sentinel import SCHEMES as SENTINEL_SCHEMES
+from jobs.sentinel import AddressInvalid, Watched, behind_sentinel
+
+
+class CommaSeparated(ma.Field[list[str]]):
+    """`a, b,,c` → `["a", "b", "c"]`."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
+        return [part.strip() for part in str(value).split(",") if part.strip()]
+
+
+def url_of(*schemes: str) -> Any:
+    """A validator: an absolute URL with one of these schemes and a host (a `unix` one has a path instead)."""
+
+    def check(value: str) -> None:
+        if behind_sentinel(value) and set(SENTINEL_SCHEMES) <= set(schemes):
+            try:
+                Watched.from_url(value)
+            except AddressInvalid as error:
+                raise ValidationError(str(error)) from None
+            return
+        try:
+            parts = urlsplit(value)
+            # A socket has a path where others have a host; "rpc://" means the broker and needs neither.
+            place = {"unix": parts.path, "redis+socket": parts.path, "rpc": "rpc"}.get(parts.scheme, parts.hostname)
+        except ValueError:
+            place = None
+        if not place or parts.scheme not in schemes:
+            # Not the value itself: it may hold a password.
+            raise ValidationError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+
+    return check
+
+
+REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
+#: kombu's schemes of the brokers that the project is tested with, and our own where Sentinel watches them.
+BROKER_SCHEMES = ("redis", "rediss", "redis+socket", *SENTINEL_SCHEMES, "amqp", "amqps")
+RESULT_SCHEMES = ("redis", "rediss", "redis+socket", *SENTINEL_SCHEMES, "rpc")
+#: BOOMERANG_IMAGE_STORE: the Redis of the jobs.
+IN_REDIS = "redis"
+
+
+def image_store(value: str) -> None:
+    if value == IN_REDIS:
+        return
+    if "://" not in value:
+        raise ValidationError(f'must be "{IN_REDIS}" or a URL such as file:///srv/images or s3://bucket/images')
+    if find_spec("fsspec") is None:
+        raise ValidationError("needs the package fsspec, which is not installed: pip install fsspec")
+    try:
+        import_module("fsspec").get_filesystem_class(value.partition("://")[0])
+    except (ValueError, ImportError) as error:
+        raise ValidationError(f"cannot be used: {error}") from None

@@ -1,0 +1,114 @@
+"""Tables of the reference documentation, made from the code. `make docs` writes them into the pages (cog)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import click
+
+from jobs import health, policy, store
+from jobs.setting import Setting, settings_of
+from jobs.settings import Settings as SharedSettings
+from jobs.states import TRANSITIONS
+from ops.cli import main
+from webhook.app import create_app
+from webhook.settings import Settings as WebhookSettings
+from worker import holds, reconcile
+from worker.provider import outcomes
+from worker.settings import Settings as WorkerSettings
+
+#: The settings of each process, and those that its table leaves out.
+_SETTINGS = {
+    "shared": (SharedSettings, None),
+    "worker": (WorkerSettings, SharedSettings),
+    "webhook": (WebhookSettings, SharedSettings),
+}
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def settings(process: str) -> str:
+    """The variables of `shared`, `worker` or `webhook`."""
+    owner, without = _SETTINGS[process]
+    return table(
+        ("variable", "default", "meaning, and when to change it"),
+        [(f"`{each.variable}`", _default(each), each.meaning) for each in settings_of(owner, without).values()],
+    )
+
+
+def _default(each: Setting) -> str:
+    return "unset" if each.default_text is None else f"`{each.default_text}`"
+
+
+def state_machine() -> str:
+    """The transitions as a Mermaid diagram."""
+    edges = [f"    {before} --> {after}" for before, row in TRANSITIONS.items() for after in row]
+    return "\n".join(["```mermaid", "stateDiagram-v2", "    [*] --> queued", *edges, "```"])
+
+
+def limits() -> str:
+    """Times and numbers that are no settings."""
+    rows = [
+        ("a waiting job is looked at again after", f"{store.RECHECK:g} s"),
+        ("an admitted job whose message no worker took goes back into its queue after", f"{store.PUT_BACK:g} s"),
+        ("images that may be dispatched at once", f"{store.WINDOW:,}"),
+        ("burst of the submission rate", f"{store.RATE_BURST:g} s"),
+        ("alarms that a round of reconcile claims at a time", f"{reconcile.STEP}"),
+        ("lease of a round of reconcile on an alarm", f"{store.DUE_LEASE:g} s"),
+        ("look-ups that must find nothing before a task counts as not created", f"{policy.LOOKS_BEFORE_ABSENT}"),
+        ("submissions of one attempt that are surely not created before the job fails", f"{policy.MOST_TRIES}"),
+        ("codes worth another attempt", ", ".join(f"`{code}`" for code in sorted(policy.WORTH_RETRYING))),
+        ("wait before attempt 2 (doubled for each further one)", _between(policy.ATTEMPT_BASE)),
+        ("wait before a delivery is tried again (doubled each time)", _between(policy.DELIVERY_BASE)),
+        ("longest wait between two tries of a delivery", f"{policy.DELIVERY_CAP:g} s"),
+        ("tries of a delivery in all", f"{policy.MOST_DELIVERIES}"),
+        ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*holds.THROTTLED)),
+        ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*holds.ACCOUNT)),
+        ("longest `Retry-After` that counts", f"{outcomes.LONGEST_RETRY_AFTER:g} s"),
+        ("calls in a row without an answer that open the circuit breaker", f"{health.SILENCES}"),
+        ("wait before a probe: first, longest", f"{health.PROBE_BASE:g} s, {health.PROBE_CAP:g} s"),
+        (
+            "the learned limit is cut to, at most once in",
+            f"{health.CUT:g} of the images in use, {health.CUT_EVERY:g} s",
+        ),
+        ("the learned limit grows only while in use is at least", f"{health.USED:g} of it"),
+        ("first learned limit", f"{health.FIRST_LIMIT}"),
+        ("changes kept in a lane's history", f"{health.HISTORY}"),
+    ]
+    return table(("what", "value"), rows)
+
+
+def operations() -> str:
+    """The HTTP API: each call, the scope that a key must have, and what it does."""
+    app = create_app(WebhookSettings())
+    paths = app.extensions["flask-smorest"]["apis"][""]["ext_obj"].spec.to_dict()["paths"]
+    return table(
+        ("call", "scope", "what it does"),
+        [
+            (f"`{method.upper()} {path}`", call["x-scope"], call["summary"])
+            for path, item in paths.items()
+            for method, call in item.items()
+            if method in ("get", "post")
+        ],
+    )
+
+
+def commands() -> str:
+    """The commands of `boomerang-server`, with their help."""
+    return "\n\n".join(_help(main, "boomerang-server"))
+
+
+def _help(command: click.Command, path: str) -> Iterator[str]:
+    context = click.Context(command, info_name=path, terminal_width=90, max_content_width=90)
+    yield f"### `{path}`\n\n```text\n{command.get_help(context)}\n```"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            if inner is not None and not inner.hidden:
+                yield from _help(inner, f"{path} {name}")
+
+
+def _between(base: float) -> str:
+    return f"{base / 2:g} to {base:g} s"
