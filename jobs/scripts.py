@@ -78,12 +78,8 @@ def why_refused(kind: str, reason: str = "") -> str:
 def translated(error: redis.RedisError) -> Exception:
     """The error of this package for one of redis-py's; what is a mistake of ours stays as it is."""
     said = str(error)
-    if newer := _NEWER.search(said):
-        return RecordTooNew(newer[1])
-    if refused := _REFUSED.search(said):
-        return WorkRefused(why_refused(*refused.groups()))
-    if damaged := _DAMAGED.search(said):
-        return RecordDamaged(fields.shown(damaged[1]), fields.shown(damaged[2]))
+    if raised := _raised_by_script(said):
+        return raised
     if isinstance(error, (redis.AuthenticationError, redis.exceptions.NoPermissionError)) or _NO_RIGHT.search(said):
         return AccessRefused(said)
     if isinstance(error, _REFUSALS) or _NOT_NOW.search(said):
@@ -91,6 +87,16 @@ def translated(error: redis.RedisError) -> Exception:
     if isinstance(error, redis.ResponseError) and _ODD_VALUE.search(said):
         return RecordDamaged("something", said)
     return error
+
+
+def _raised_by_script(said: str) -> Exception | None:
+    if newer := _NEWER.search(said):
+        return RecordTooNew(newer[1])
+    if refused := _REFUSED.search(said):
+        return WorkRefused(why_refused(*refused.groups()))
+    if damaged := _DAMAGED.search(said):
+        return RecordDamaged(fields.shown(damaged[1]), fields.shown(damaged[2]))
+    return None
 
 
 def _constants() -> str:

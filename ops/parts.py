@@ -106,7 +106,7 @@ def for_the_doctor(plan: Plan, redis_url: str, broker_url: str) -> dict[str, str
 
 def redis_part(name: str, command: RedisCommand) -> ChildSpec:
     """A Redis server: the state, or the broker."""
-    env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **command.env}
     return ChildSpec(
         name=name,
         argv=command.argv,

@@ -42,7 +42,7 @@ class Fsync(StrEnum):
 
 
 def config(folder: Path, port: int, rule: str, fsync: Fsync | None) -> str:
-    """The server's configuration file. `rule`: who may do what; `fsync` None: everything is in memory only."""
+    """The server's configuration file. `rule`: a line about access; `fsync` None: everything is in memory only."""
     append = f"appendonly yes\nappendfsync {fsync}\nauto-aof-rewrite-min-size 64mb" if fsync else "appendonly no"
     return f"""\
 bind 127.0.0.1
@@ -62,7 +62,7 @@ tcp-keepalive 60
 
 @dataclass(frozen=True)
 class RedisServer:
-    """Where a server answers: `url` holds its password, `urls` are those of its users."""
+    """Where a server answers: `url` for people (the operator, where there are users), `urls` for each of its users."""
 
     url: str = field(repr=False)
     port: int
@@ -73,13 +73,14 @@ class RedisServer:
 
 @dataclass(frozen=True)
 class RedisCommand:
-    """What to execute for a server, and where it will answer: `url` for whoever may do all, `urls` for its users."""
+    """What to execute for a server, with which variables, and where it will answer: see `RedisServer`."""
 
     argv: tuple[str, ...]
     url: str = field(repr=False)
     port: int
     folder: Path
     urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def prepare(
@@ -92,28 +93,31 @@ def prepare(
 ) -> RedisCommand:
     """Write the configuration (for its owner's eyes only) into `folder`; starts nothing yet.
 
-    `users`: those of that file in `ops.access`; without, there is one who may do all.
+    `users`: those of that file in `ops.access`, and nobody else, exactly as in a container: `start.sh` starts the
+    server. Without, there is one user who may do all.
     """
     binary = find_binary()
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
-    password = secrets.token_urlsafe(24)
-    path, listed = folder / "redis.conf", folder / "users.acl"
-    owned, rule = {}, f"requirepass {password}"
-    if users:
-        owned, rule = access.passwords(users), f'aclfile "{listed}"'
-        _write(listed, access.rendered(users, owned, owner=password))
-    _write(path, config(folder, port, rule, fsync if durable else None))
-    place = f"127.0.0.1:{port}/0"
-    urls = {user: f"redis://{user}:{given}@{place}" for user, given in owned.items()}
-    return RedisCommand((binary, str(path)), f"redis://:{password}@{place}", port, folder, urls)
-
-
-def _write(path: Path, text: str) -> None:
+    path, place = folder / "redis.conf", f"127.0.0.1:{port}/0"
+    password = "" if users else secrets.token_urlsafe(24)
+    rule = f"requirepass {password}" if password else ""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
+        file.write(config(folder, port, rule, fsync if durable else None))
+    if not users:
+        return RedisCommand((binary, str(path)), f"redis://:{password}@{place}", port, folder)
+    passwords = access.passwords(users)
+    urls = {user: f"redis://{user}:{given}@{place}" for user, given in passwords.items()}
+    # start.sh calls the server by its name, and puts the users' file into TMPDIR. Its log stays as Redis writes it.
+    env = {
+        "PATH": f"{Path(binary).absolute().parent}:{os.defpath}",
+        "TMPDIR": str(folder),
+        "BOOMERANG_LOG_FORMAT": "text",
+        **access.variables(passwords),
+    }
+    return RedisCommand(access.command(users, str(path)), urls["operator"], port, folder, urls, env)
 
 
 def answers(url: str) -> bool:
@@ -152,11 +156,12 @@ def running(
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env={**os.environ, **command.env},
             )
         if _comes_up(process, command.url):
             break
         if "Address already in use" not in last_words(folder):
-            raise RedisCannotStart(f"Redis ({command.argv[0]}) did not start. Its last words:\n{last_words(folder)}")
+            raise RedisCannotStart(f"Redis ({find_binary()}) did not start. Its last words:\n{last_words(folder)}")
     else:
         raise RedisCannotStart(f"Redis found no free port in {TRIES} tries.")
     try:

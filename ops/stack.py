@@ -60,7 +60,7 @@ class LocalStack:
         self._thread = threading.Thread(target=self._run, name="stack")
         self._supervisor: Supervisor
         self.plan: parts.Plan
-        #: for whoever may do all
+        #: for people: the operator's
         self.redis_url = self.broker_url = ""
         #: for each of their users (`ops.access`)
         self.state_urls: Mapping[str, str] = {}
@@ -156,7 +156,7 @@ class LocalStack:
                 self._supervisor.stop([parts.STATE, parts.BROKER])
                 if last or "Address already in use" not in str(error):
                     raise
-        _load_scripts(self.redis_url)
+        _load_scripts(self.state_urls["worker"])
         specs = parts.service_parts(self.plan, self.state_urls, self.broker_urls)
         rerouted = [replace(spec, env=self._options.reroute(spec.name, dict(spec.env))) for spec in specs]
         self._supervisor.start(rerouted, START_LIMIT, still=still)

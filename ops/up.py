@@ -83,7 +83,9 @@ def welcome(console: Console, stack: LocalStack) -> None:
     table.add_row("", f"{ports}  [dim](their URLs are in {plan.folder / 'env'})[/]")
     table.add_row("Logs", str(plan.folder / "logs"))
     exports = f"export BOOMERANG_URL={stack.url} BOOMERANG_KEY={stack.key}"
+    # For audit, doctor and the like; and for a service that sends Celery messages, which has a user of its own.
     urls = {"REDIS": stack.redis_url, "BROKER": stack.broker_url, "RESULT": stack.broker_url}
+    urls["PRODUCER"] = stack.broker_urls["producer"]
     lines = [exports, *(f"export BOOMERANG_{name}_URL={url}" for name, url in urls.items())]
     write_private(plan.folder / "env", "".join(f"{line}\n" for line in lines))
     keep_environment(plan.folder, for_the_doctor(plan, stack.redis_url, stack.broker_url))

@@ -4,6 +4,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -14,6 +15,7 @@ from jobs.settings import Settings
 from jobs.store import Store, connect
 from ops import local, redis_binary
 from ops import redis_server as redis_servers
+from tests.real_redis import RealRedis
 
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
 
@@ -57,6 +59,21 @@ def redis_url(redis_server: redis_servers.RedisServer) -> str:
         client.flushall()
         client.hset(Keys().single("epoch"), mapping={"installation": "a-test", "accepted": 0})
     return redis_server.url
+
+
+@pytest.fixture
+def real_redis(tmp_path: Path) -> Iterator[Callable[..., RealRedis]]:
+    """`real_redis(version, "state" or "broker", *options)`: a server as in production, which ends with the test."""
+    started: list[RealRedis] = []
+
+    def start(version: str, name: str, *options: str) -> RealRedis:
+        started.append(RealRedis(tmp_path / f"redis-{len(started)}", version, name, *options))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for server in reversed(started):
+        server.stop()
 
 
 @pytest.fixture

@@ -2,16 +2,18 @@
 
 import secrets
 from collections.abc import Mapping
-from importlib.resources import files
+from pathlib import Path
 
+#: The files of users, and `start.sh`, which puts the passwords in and starts Redis, in containers and on one's machine.
+FOLDER = Path(__file__).parent
 #: Where a password belongs in the files.
 _PLACE = ">PASSWORD"
-_DEFAULT = "user default off"
 
 
 def users(name: str) -> list[str]:
     """The users of `state` or `broker` that have a password, in their order."""
-    return [line.split()[1] for line in _lines(name) if _PLACE in line]
+    lines = (FOLDER / f"{name}.acl").read_text("utf-8").splitlines()
+    return [line.split()[1] for line in lines if line.startswith("user ") and _PLACE in line]
 
 
 def passwords(name: str) -> dict[str, str]:
@@ -19,17 +21,11 @@ def passwords(name: str) -> dict[str, str]:
     return {user: secrets.token_urlsafe(24) for user in users(name)}
 
 
-def rendered(name: str, given: Mapping[str, str], owner: str | None = None) -> str:
-    """The file as Redis reads it; Redis takes no comments. `owner`: a password of the default user, who may do all.
-
-    Raises KeyError for a user without a password.
-    """
-    lines = [line.replace(_PLACE, f">{given[line.split()[1]]}") if _PLACE in line else line for line in _lines(name)]
-    if owner:
-        lines[lines.index(_DEFAULT)] = f"user default on >{owner} ~* &* +@all"
-    return "".join(f"{line}\n" for line in lines)
+def variables(given: Mapping[str, str]) -> dict[str, str]:
+    """Passwords as `start.sh` wants them: by environment variable."""
+    return {f"BOOMERANG_REDIS_PASSWORD_{user.upper()}": password for user, password in given.items()}
 
 
-def _lines(name: str) -> list[str]:
-    text = (files("ops.access") / f"{name}.acl").read_text("utf-8")
-    return [line for line in text.splitlines() if line and not line.startswith("#")]
+def command(name: str, *options: str) -> tuple[str, ...]:
+    """What starts a Redis with the users of `state` or `broker`; `options`: those of redis-server."""
+    return ("sh", str(FOLDER / "start.sh"), name, *options)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Redis with its users, in a container: start.sh state|broker [options of redis-server].
+# Redis with its users, in a container and in the local stack: start.sh state|broker [its configuration file] [options].
 # The password of each user is in BOOMERANG_REDIS_PASSWORD_<USER>, letters and digits.
 set -eu
 umask 077
@@ -23,4 +23,4 @@ more=$more awk '
   { sub(/\+client\|setname/, "&" ENVIRON["more"]); print }
 ' "$here/$1.acl" > "$users"
 shift
-exec redis-server --aclfile "$users" "$@"
+exec redis-server "$@" --aclfile "$users"

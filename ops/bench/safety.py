@@ -8,7 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from rich.table import Table
 from boomerang_client import Client
 from ops.bench.rates import whole_path
 from ops.bench.stage import generations
-from ops.redis_server import Fsync
+from ops.redis_server import Fsync, running
 from ops.stack import LocalStack, Options
 
 #: Jobs that are enqueued one after another, each in a request of its own.
@@ -37,22 +37,25 @@ class Measured:
 
 @contextmanager
 def _stack(folder: Path, *, one_redis: bool) -> Iterator[LocalStack]:
-    def reroute(_: str, env: dict[str, str]) -> dict[str, str]:
-        if not one_redis:
-            return env
-        # As its owner: the users of the jobs' Redis know nothing of queues.
-        return env | {f"BOOMERANG_{name}_URL": stack.redis_url for name in ("REDIS", "BROKER", "RESULT")}
+    with ExitStack() as held:
+        # Without users: those of the jobs' Redis may not use queues, and none may change appendfsync.
+        jobs = held.enter_context(running(folder / "jobs"))
+        broker = jobs if one_redis else held.enter_context(running(folder / "messages", fsync=Fsync.EVERYSEC))
+        options = Options(
+            folder=folder / "stack",
+            flower=False,
+            simulator="--latency 0",
+            warnings=False,
+            redis_url=jobs.url,
+            broker_url=broker.url,
+        )
+        yield held.enter_context(LocalStack(options, lambda *_: None))
 
-    options = Options(folder=folder, flower=False, simulator="--latency 0", warnings=False, reroute=reroute)
-    stack = LocalStack(options, lambda *_: None)
-    with stack:
-        yield stack
 
-
-def _single(running: LocalStack, name: str) -> float:
+def _single(stack: LocalStack, name: str) -> float:
     """Median milliseconds of `POST /v1/jobs`, one after another."""
     waits = []
-    with Client(running.url, running.key) as client:
+    with Client(stack.url, stack.key) as client:
         for number, request in enumerate(generations(SINGLE)):
             begin = time.perf_counter()
             client.enqueue({**request, "external_task_id": f"{name}-{number}"})
@@ -75,11 +78,11 @@ def main(jobs: int, runs: int) -> None:
         for turn in range(runs):
             for (alone, fsync), found in measured.items():
                 console.print(f"measuring round {turn + 1}, {_name(alone, fsync)} …", style="dim")
-                running, tag = one if alone else two, f"{turn}-{fsync}"
-                with redis.Redis.from_url(running.redis_url) as client:
+                stack, tag = one if alone else two, f"{turn}-{fsync}"
+                with redis.Redis.from_url(stack.redis_url) as client:
                     client.config_set("appendfsync", fsync.value)
-                found.single.append(_single(running, f"single-{tag}"))
-                found.rates.append(whole_path(running, jobs, f"whole-{tag}"))
+                found.single.append(_single(stack, f"single-{tag}"))
+                found.rates.append(whole_path(stack, jobs, f"whole-{tag}"))
     table = Table("what", "whole path", "POST /v1/jobs, median", title="What safety costs (docs/benchmarks.md)")
     for (alone, fsync), found in measured.items():
         table.add_row(_name(alone, fsync), f"{max(found.rates):,.0f} jobs/s", f"{min(found.single):.1f} ms")

@@ -47,7 +47,7 @@ def stack(folder: Path, simulator: str, settings: dict[str, str] | None = None) 
 @contextmanager
 def recipes(running: LocalStack) -> Iterator[str]:
     """A worker with the plain recipes, against the same simulator; gives its broker's URL."""
-    broker = running.broker_url.rsplit("/", 1)[0] + "/1"
+    broker = running.broker_urls["worker"].rsplit("/", 1)[0] + "/1"
     env = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(Path(__file__).parents[2]),

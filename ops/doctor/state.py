@@ -11,6 +11,7 @@ from jobs.errors import AccessRefused
 from jobs.scripts import translated
 from jobs.sentinel import Watched, behind_sentinel
 from jobs.store import connect
+from ops.doctor.denied import look_at_denied
 from ops.doctor.finding import Finding, bad, ok, refused, warning
 from ops.doctor.neighbours import neighbours
 from ops.doctor.sentinel import judge_replicas, look_at_sentinels
@@ -56,6 +57,7 @@ def look_at_redis(
         yield from look_at_sentinels(variable, url)
         yield from judge_replicas(variable, info, state=state)
     yield from _access(variable, url)
+    yield from look_at_denied(variable, url)
     if abs(apart) > APART:
         do = "Run a time service (chrony, systemd-timesyncd) on both; leases go by Redis's clock, signatures by hosts'."
         yield warning(f"{variable}: clock", f"differs from this host's by {apart:+.1f} s", do)

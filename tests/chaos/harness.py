@@ -21,6 +21,7 @@ from jobs.states import State
 from jobs.store import Store
 from ops.child import Child, ChildSpec
 from ops.stack import LocalStack, Options
+from tests.admin import with_admin
 from tests.chaos.proxy import Proxy
 from tests.stack.judge import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
 
@@ -45,7 +46,7 @@ TALKATIVE = {"CELERY_WORKER_LOGLEVEL": "INFO", "CELERY_BEAT_LOGLEVEL": "INFO"}
 class Chaos:
     """A stack in trouble. `wires`: what stands between its processes; `environments`: what each process got.
 
-    `state` and `broker` are clients of the two Redis servers, past the proxies.
+    `state` and `broker` are clients of the two Redis servers, past the proxies, who may do all.
     """
 
     stack: LocalStack
@@ -206,10 +207,12 @@ def chaos(
             reroute=reroute,
         )
         # The proxies end after the processes that use them.
+        held.enter_context(with_admin(folder.with_name(f"{folder.name}-access")))
         stack = held.enter_context(LocalStack(options, lambda *_: None))
         client = held.enter_context(Client(stack.url, stack.key))
         store = held.enter_context(opened(stack))
-        state, broker = (held.enter_context(closing(_redis(url))) for url in (stack.redis_url, stack.broker_url))
+        admins = [urls["admin"] for urls in (stack.state_urls, stack.broker_urls)]
+        state, broker = (held.enter_context(closing(_redis(url))) for url in admins)
         yield Chaos(stack, store, client, state, broker, wait_for, wires, environments)
 
 

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -62,6 +63,10 @@ class Bench:
     def with_settings(self, **changes: Any) -> Store:
         """Another store on the same jobs and clock."""
         return Store(self.raw, Settings(**changes), clock=CLOCK)
+
+    def wind_up(self) -> None:
+        """Give an empty Redis its clock."""
+        self.raw.set(self.keys.prefix + "clock", START)
 
     @property
     def now(self) -> int:
@@ -189,13 +194,26 @@ def new(job_id: str = "fox", text: str = '{"prompt":"a fox"}', *, owed: str = ""
     return NewJob(id=job_id, text=text, model="kirin_image_omni", owed=frozenset(map(Owed, owed)), **changes)
 
 
+@contextmanager
+def bench_on(url: str) -> Iterator[Bench]:
+    """A bench on an empty Redis."""
+    client = connect(url)
+    made = Bench(client, Store(client, Settings(image_store="a test's"), clock=CLOCK), Keys())
+    made.wind_up()
+    yield made
+    client.close()
+
+
 @pytest.fixture
 def bench(redis_url: str) -> Iterator[Bench]:
-    client = connect(redis_url)
-    keys = Keys()
-    client.set(keys.prefix + "clock", START)
-    yield Bench(client, Store(client, Settings(image_store="a test's"), clock=CLOCK), keys)
-    client.close()
+    with bench_on(redis_url) as made:
+        yield made
+
+
+@pytest.fixture
+def open_bench() -> Callable[[str], AbstractContextManager[Bench]]:
+    """`with open_bench(url) as bench`: on another Redis than that of all tests."""
+    return bench_on
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """The users of both Redis servers: each may do its own work (tests/stack/test_access.py) and nothing of all this."""
 
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from jobs.settings import Settings
 from jobs.store import Store, connect
 from ops import access, redis_server
 from ops.redis_server import RedisServer
+from tests.admin import with_admin
+from tests.real_redis import RealRedis, binaries
 
 pytestmark = pytest.mark.stack
 
@@ -76,11 +80,13 @@ FORBIDDEN: dict[tuple[str, str], tuple[str, ...]] = {
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RedisServer]]:
     folder = tmp_path_factory.mktemp("access")
-    with (
-        redis_server.running(folder / "state", durable=False, users="state") as state,
-        redis_server.running(folder / "broker", durable=False, users="broker") as broker,
-    ):
-        yield {"state": state, "broker": broker}
+    with ExitStack() as held:
+        with with_admin(folder / "access"):
+            started = {
+                name: held.enter_context(redis_server.running(folder / name, durable=False, users=name))
+                for name in ("state", "broker")
+            }
+        yield started
 
 
 def client(server: RedisServer, user: str) -> Any:
@@ -104,33 +110,73 @@ def test_what_a_user_may_not(servers: dict[str, RedisServer], name: str, user: s
             connection.execute_command(*command.split(" "), *(["0"] if command.startswith("EVAL ") else []))
 
 
+#: Ways to become the default user, who may do all since Redis loads its file as that user.
+AS_DEFAULT = (
+    "AUTH anything",
+    'AUTH ""',
+    "AUTH default anything",
+    'AUTH default ""',
+    "AUTH default PASSWORD",
+    "HELLO 3 AUTH default anything",
+    'HELLO 2 AUTH default ""',
+    "RESET",
+)
+
+
+def refuses_strangers(server: RealRedis) -> None:
+    """Who knows no password gets no answer, and who is another user stays within that user's rights."""
+    for before in ("", "AUTH health any"):
+        for attempt in AS_DEFAULT:
+            with closing(socket.create_connection(("127.0.0.1", server.port), 10)) as connection:
+                file = connection.makefile("rwb")
+
+                def ask(command: str) -> bytes:
+                    file.write(f"{command}\r\n".encode())  # noqa: B023 - called here only
+                    file.flush()  # noqa: B023
+                    return bytes(file.readline())  # noqa: B023
+
+                assert not before or ask(before) == b"+OK\r\n"
+                assert ask(attempt)[:1] == b"-" or attempt == "RESET"
+                for command in ("GET x", "SET x 1", "EVAL return(1) 0", "ACL WHOAMI", "INFO", "CLIENT LIST"):
+                    assert ask(command).startswith((b"-NOAUTH", b"-NOPERM")), (attempt, command)
+                assert before or ask("PING").startswith(b"-NOAUTH")
+                file.close()
+
+
 @pytest.mark.parametrize("name", ["state", "broker"])
-def test_without_a_user_nothing_is_answered(name: str, tmp_path: Path) -> None:
-    """As in a container, where nobody owns everything."""
-    given = access.passwords(name)
-    (tmp_path / "users.acl").write_text(access.rendered(name, given))
-    port = redis_server.free_port()
-    command = [redis_server.find_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    process = subprocess.Popen(
-        [*command, "--aclfile", str(tmp_path / "users.acl"), "--dir", str(tmp_path)], stdout=subprocess.DEVNULL
-    )
-    try:
-        url = f"redis://worker:{given['worker']}@127.0.0.1:{port}/0"
-        assert redis_server._comes_up(process, url)
-        with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
-            stranger.ping()
-        wrong = redis.Redis.from_url(url.replace(given["worker"], "guess"))
-        with wrong, pytest.raises(redis.AuthenticationError):
-            wrong.ping()
-    finally:
-        redis_server.stop(process)
+@pytest.mark.parametrize("version", binaries())
+def test_nobody_is_the_default_user(version: str, name: str, real_redis: Any) -> None:
+    # A password of the default user does not open it either: the file wins.
+    server = real_redis(version, name, "--requirepass", "PASSWORD")
+    refuses_strangers(server)
+    with server.client("admin") as admin:
+        user = admin.acl_getuser("default")
+        assert "off" in user["flags"]
+        assert not {"on", "nopass"} & set(user["flags"])
+        assert user["passwords"] == []
+        admin.acl_load()
+        refuses_strangers(server)
+        # Nor with a mistake on top: there is no password that it takes.
+        admin.acl_setuser("default", enabled=True)
+    refuses_strangers(server)
+
+
+def test_a_wrong_password_is_refused(servers: dict[str, RedisServer]) -> None:
+    state = servers["state"]
+    with (
+        redis.Redis.from_url(f"redis://worker:guess@127.0.0.1:{state.port}/0") as wrong,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        wrong.ping()
 
 
 def test_the_webhook_runs_the_scripts_that_are_there_and_waits_for_them(servers: dict[str, RedisServer]) -> None:
     state = servers["state"]
     job = NewJob(id="fox", text='{"prompt":"a fox"}', model="kirin_image_omni")
-    with connect(state.url) as owner, connect(state.urls["webhook"]) as web, connect(state.urls["worker"]) as work:
-        owner.script_flush()
+    urls = (state.urls[user] for user in ("admin", "webhook", "worker"))
+    with ExitStack() as held:
+        admin, web, work = (held.enter_context(connect(url)) for url in urls)
+        admin.script_flush()
         webhook, worker = Store(web, Settings()), Store(work, Settings())
         for call in (webhook.ping, lambda: webhook.enqueue([job])):
             with pytest.raises(StoreUnavailable, match="a worker does"):
@@ -140,7 +186,7 @@ def test_the_webhook_runs_the_scripts_that_are_there_and_waits_for_them(servers:
         webhook.ping()
         assert webhook.enqueue([job]).outcomes == ("created",)
         # A restart forgets them
-        owner.script_flush()
+        admin.script_flush()
         with pytest.raises(StoreUnavailable, match="a worker does"):
             webhook.cancel("fox")
         assert worker.admit(1).ids == ("fox",)
@@ -169,26 +215,25 @@ def start(tmp_path: Path) -> Callable[..., Any]:
     return run
 
 
-def variables(given: dict[str, str]) -> dict[str, str]:
-    return {f"BOOMERANG_REDIS_PASSWORD_{user.upper()}": password for user, password in given.items()}
-
-
 @pytest.mark.parametrize("name", ["state", "broker"])
 @pytest.mark.parametrize(("version", "new"), [("6.2.14", False), ("7.0.15", False), ("7.2.4", True), ("8.0.0", True)])
 def test_a_container_has_the_same_users(start: Callable[..., Any], name: str, version: str, new: bool) -> None:
     given = access.passwords(name)
-    done, written = start(name, variables(given), version)
-    assert done.stdout.split() == ["--aclfile", str(written), "--port", "0"], done.stderr
+    done, written = start(name, access.variables(given), version)
+    assert done.stdout.split() == ["--port", "0", "--aclfile", str(written)], done.stderr
     text = written.read_text()
     # From 7.2 on there is one word more
     assert text.count("+client|setinfo") == len(given) * new
-    assert text.replace(" +client|setinfo", "") == access.rendered(name, given)
+    rules = [line for line in (FOLDER / f"{name}.acl").read_text().splitlines() if line and line[0] != "#"]
+    for user, password in given.items():
+        rules = [line.replace(">PASSWORD", f">{password}") if line.split()[1] == user else line for line in rules]
+    assert text.replace(" +client|setinfo", "").splitlines() == rules
     assert written.stat().st_mode & 0o077 == 0
 
 
 def test_a_container_without_a_password_does_not_start(start: Callable[..., Any]) -> None:
     given = access.passwords("state")
-    done, _ = start("state", variables({**given, "webhook": ""}))
+    done, _ = start("state", access.variables({**given, "webhook": ""}))
     assert done.returncode != 0
     assert "BOOMERANG_REDIS_PASSWORD_WEBHOOK: must be set" in done.stderr
     assert done.stdout == ""

@@ -16,6 +16,7 @@ from boomerang_client import Client, Status
 from boomerang_client.celery import signature
 from ops.cli import main
 from ops.stack import LocalStack, Options
+from tests.admin import with_admin
 from tests.stack.judge import requests_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -35,9 +36,8 @@ PICTURE = Path(__file__).parents[2] / "ops" / "assets" / "images" / "horse.png"
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     folder = tmp_path_factory.mktemp("access")
-    with LocalStack(
-        Options(folder=folder, simulator=FAULTS, settings=SETTINGS, warnings=False), lambda *_: None
-    ) as running:
+    options = Options(folder=folder / "stack", simulator=FAULTS, settings=SETTINGS, warnings=False)
+    with with_admin(folder / "access"), LocalStack(options, lambda *_: None) as running:
         yield running
 
 
@@ -53,7 +53,7 @@ def refused(url: str) -> set[tuple[str, str, str]]:
 
 def users(url: str) -> set[str]:
     with redis.Redis.from_url(url, decode_responses=True) as client:
-        return {str(each["user"]) for each in client.client_list()} - {"default"}
+        return {str(each["user"]) for each in client.client_list()} - {"admin"}
 
 
 @pytest.fixture(autouse=True)
@@ -65,9 +65,11 @@ def _nothing_is_refused(stack: LocalStack, wait_for: WaitFor) -> Iterator[None]:
 def test_who_is_connected_to_what(stack: LocalStack, wait_for: WaitFor) -> None:
     with Client(stack.url, stack.key) as client:
         assert client.enqueue(next(requests_of(1))).wait(timeout=60).status is Status.COMPLETED
-    wait_for(lambda: users(stack.broker_url) == {"worker", "webhook", "beat", "flower"}, 30, "all are connected")
+    wait_for(
+        lambda: users(stack.broker_urls["admin"]) == {"worker", "webhook", "beat", "flower"}, 30, "all are connected"
+    )
     # Neither beat nor Flower has anything to do with the jobs
-    assert users(stack.redis_url) == {"worker", "webhook"}
+    assert users(stack.state_urls["admin"]) == {"worker", "webhook"}
 
 
 @pytest.fixture

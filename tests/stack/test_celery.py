@@ -120,7 +120,7 @@ def app(stack: LocalStack) -> Iterator[Celery]:
 @pytest.fixture
 def queues(stack: LocalStack) -> Iterator[redis.Redis]:
     """The broker's Redis."""
-    with connect(stack.broker_url) as client:
+    with connect(stack.broker_urls["worker"]) as client:
         yield client
 
 

@@ -28,6 +28,7 @@ from jobs.logs import secrets_of
 from ops.stack import LocalStack, Options
 from schemas import callback_path
 from schemas.callback_address import key_id
+from tests.admin import with_admin
 from tests.stack.judge import SETTINGS
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
@@ -151,7 +152,8 @@ class Trouble:
         self.ask("POST", "/model/v1/generation", WRONG_KEY, json={"model": 1})
 
     def through_celery(self) -> None:
-        shop = Celery("shop", broker=self.stack.broker_url, backend=self.stack.broker_url, set_as_current=False)
+        url = self.stack.broker_urls["producer"]
+        shop = Celery("shop", broker=url, backend=url, set_as_current=False)
         shop.conf.task_ignore_result = True
         for task_id, kwargs in {
             "by-celery": {**REQUEST, "image_list": [{"image": self.picture}], "prompt": "<<<image_1>>>"},
@@ -283,8 +285,10 @@ def run(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor, draw: Calla
     }
     options = Options(folder=folder, simulator="--latency 0.1", settings=settings, warnings=False, reroute=note)
     outside = {"PATH": os.environ["PATH"], **WEBHOOKS}
-    with LocalStack(options, lambda *_: None, outside) as stack:
-        watches = {name: Watch(url) for name, url in (("state", stack.redis_url), ("broker", stack.broker_url))}
+    access = folder.with_name(f"{folder.name}-access")
+    with with_admin(access), LocalStack(options, lambda *_: None, outside) as stack:
+        urls = {"state": stack.state_urls, "broker": stack.broker_urls}
+        watches = {name: Watch(each["admin"]) for name, each in urls.items()}
         trouble = Trouble(stack, left, wait_for, b64encode(draw(9000)).decode())
         trouble.through_the_api()
         trouble.through_celery()
@@ -297,7 +301,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor, draw: Calla
         for watch in watches.values():
             watch.close()
         trouble.redis.close()
-        passwords = {str(urlsplit(url).password) for url in (stack.redis_url, stack.broker_url)}
+        passwords = {str(urlsplit(url).password) for each in urls.values() for url in each.values()}
         generated = set(json.loads((folder / "secrets.json").read_text()).values())
     left.logs = {path.stem: path.read_text("utf-8", "replace") for path in (folder / "logs").glob("*.log")}
     tokens = {callback_path(each, CALLBACK).rpartition("/")[2] for each in (*ids, "never-heard-of")}

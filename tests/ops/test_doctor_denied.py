@@ -1,0 +1,74 @@
+"""The doctor finds out that Redis has dropped what its append-only file holds, and says how to get it back."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ops.doctor.finding import Finding, Level
+from ops.doctor.state import look_at_redis
+from tests.real_redis import RealRedis, binaries, keyspace, numbers
+
+#: As these files had it before: Redis 7 and later then drop each transaction and script that changed several things.
+OFF_AND_NOTHING_ELSE = "off"
+
+
+def of_default_user(server: RealRedis, *, state: bool = True) -> list[Finding]:
+    found = look_at_redis("X", server.url("operator"), state=state)
+    return [each for each in found if each.about == "X: default user"]
+
+
+def write(server: RealRedis) -> None:
+    with server.client("admin") as admin:
+        admin.eval("redis.call('HSET', '{b}:j:a', 's', 'queued') redis.call('ZADD', '{b}:alarms', 1, 'a')", 0)
+        admin.pipeline(transaction=True).lpush("celery", "one").hset("unacked", "1", "x").execute()
+
+
+@pytest.mark.parametrize("name", ["state", "broker"])
+@pytest.mark.parametrize("version", binaries())
+def test_what_was_dropped_is_found_and_comes_back_once_the_rule_is_right(
+    version: str, name: str, real_redis: Callable[..., Any]
+) -> None:
+    server = real_redis(version, name)
+    write(server)
+    assert of_default_user(server, state=name == "state") == []
+    before = keyspace(server)
+    right = next(
+        line.removeprefix("user default ")
+        for line in (server.files / f"{name}.acl").read_text().splitlines()
+        if line.startswith("user default ")
+    )
+    server.stop()
+    server.change_default_user(OFF_AND_NOTHING_ELSE)
+    server.start()
+    found = of_default_user(server, state=name == "state")
+    if numbers(version) < (7,):
+        # Older ones load the file as nobody.
+        assert (found, keyspace(server)) == ([], before)
+        return
+    assert keyspace(server) == {}
+    (finding,) = found
+    assert finding.level is Level.BAD
+    assert "HSET" in finding.said
+    assert right in finding.do
+
+    # What the doctor says to do: what was written since is there as well.
+    with server.client("admin") as admin:
+        admin.set("{b}:since", "1")
+    server.stop()
+    server.change_default_user(right)
+    server.start()
+    assert keyspace(server) == {**before, (0, "{b}:since"): ("string", "1", None)}
+    assert of_default_user(server, state=name == "state") == []
+
+
+def test_what_users_are_refused_is_not_confused_with_it(real_redis: Callable[..., Any]) -> None:
+    server = real_redis(max(binaries(), key=numbers), "state")
+    with server.client("webhook") as webhook, server.client("health") as health:
+        for client in (webhook, health):
+            with pytest.raises(Exception, match="no permissions"):
+                client.pipeline(transaction=True).flushall().execute()
+        with pytest.raises(Exception, match="invalid username-password"):
+            server.client("default").ping()
+    assert server.refused()
+    assert of_default_user(server) == []

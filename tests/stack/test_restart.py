@@ -1,0 +1,87 @@
+"""The whole local stack with the users of production, on every Redis of today that is here: storm, kill, restart."""
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from boomerang_client import Client
+from jobs.errors import StoreUnavailable
+from ops.stack import LocalStack, Options
+from tests.real_redis import binaries, numbers, on_path
+from tests.stack.judge import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
+from tests.stack.killing import killing
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
+JOBS = 300
+#: From this version on the append-only file is loaded as the default user.
+SINCE = (7, 0)
+VERSIONS = [version for version in binaries() if numbers(version) >= SINCE]
+
+
+def denials(url: str) -> list[dict[str, Any]]:
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        told: Any = client.acl_log()
+    return list(told)
+
+
+def test_a_redis_of_today_is_here() -> None:
+    if not VERSIONS:
+        pytest.skip("There is no Redis 7 or later: apt-get install redis-tools, or name one in BOOMERANG_TEST_REDIS.")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_storm_while_redis_is_killed_and_the_stack_is_restarted(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+) -> None:
+    monkeypatch.setenv("PATH", on_path(tmp_path / "bin", version))
+    monkeypatch.setenv("BOOMERANG_REDIS_SERVER", str(tmp_path / "bin" / "redis-server"))
+    options = Options(
+        folder=tmp_path / "stack", flower=False, simulator="--storm --seed 11", settings=SETTINGS, warnings=False
+    )
+    ids = [f"storm.{number}" for number in range(1, JOBS + 1)]
+    with LocalStack(options, lambda *_: None) as stack, Client(stack.url, stack.key) as client, opened(stack) as store:
+
+        def all_there() -> bool:
+            # Nobody is answered while it starts.
+            with suppress(StoreUnavailable):
+                return [job.id for job in store.get_many(ids) if job] == ids
+            return False
+
+        def ended() -> int:
+            return sum(job.state.final for job in store.get_many(ids) if job)
+
+        def end(*names: str, how: signal.Signals) -> None:
+            before = stack.restarts
+            for name in names:
+                os.kill(stack.pids()[name], how)
+            wait_for(lambda: stack.restarts >= before + len(names), 60, f"{names} are started again")
+            wait_for(all_there, 60, "every job is there")
+
+        info = store.access[0].info("server")
+        assert version in (info["redis_version"], info.get("valkey_version"))
+        accepted = client.enqueue_batch(list(requests_of(JOBS)), id="storm")
+        assert (accepted.accepted, accepted.rejected) == (JOBS, 0)
+        # As `docker compose restart redis broker` ends them, and as a crash does.
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            count = ended()
+            end("redis", "broker", how=how)
+            wait_for(lambda: ended() > count, 120, "work goes on")  # noqa: B023 - called here only
+        victims, before = ("redis", "worker", "broker"), stack.restarts
+        with killing(stack, victims, every=4.0, times=len(victims)):
+            wait_for(lambda: stack.restarts >= before + len(victims), 120, "all were killed and came back")
+        wait_for(all_there, 60, "every job is there")
+        wait_for(lambda: store.batch("storm").done, 240, "every accepted job ends")
+        outcome = outcome_of(stack, store, client, "storm", wait_for)
+        denied = [*denials(stack.state_urls["operator"]), *denials(stack.broker_urls["operator"])]
+    promise_is_kept(outcome, JOBS)
+    assert denied == []
+    logs = [(tmp_path / "stack" / "logs" / f"{name}.log").read_text("utf-8", "replace") for name in ("redis", "broker")]
+    assert all("eady to accept connections" in log and "CRITICAL" not in log for log in logs)
+    with LocalStack(options, lambda *_: None) as stack, Client(stack.url, stack.key) as client:
+        assert list(client.results("storm")) == outcome.jobs
