@@ -74,5 +74,5 @@ def test_what_cannot_be_is_said(words: tuple[str, ...], told: str, redis_url: st
 
 def test_a_store_that_is_away_is_said() -> None:
     said = run("redis://127.0.0.1:1/0", "list")
-    assert said.exit_code == 1
+    assert said.exit_code == 2
     assert "BOOMERANG_REDIS_URL" in said.stderr
