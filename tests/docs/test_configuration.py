@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from jobs.setting import settings_of
+from ops import redis_binary
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 
@@ -40,7 +41,7 @@ def test_the_compose_files_own_variables() -> None:
 
 
 def test_every_variable_that_any_page_names_exists() -> None:
-    known = SETTINGS | set(section("The client")) | set(section("The compose file"))
+    known = SETTINGS | set(section("The client")) | set(section("The compose file")) | {redis_binary.VARIABLE}
     unknown = {(page.name, name) for page in PAGES for name in NAME.findall(page.read_text("utf-8"))}
     lanes_keys = "BOOMERANG_PROVIDER_KEY_"
     assert {(page, name) for page, name in unknown if name not in known and not name.startswith(lanes_keys)} == set()
