@@ -7,7 +7,7 @@ from schemas.errors import AnswerInvalid, BodyInvalid, RequestInvalid, SchemaErr
 from schemas.images import MAX_BYTES as MAX_IMAGE
 from schemas.images import REFERENCE, ImageInvalid, Picture, is_reference, read_picture
 from schemas.money import parse_cost
-from schemas.reports import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
+from schemas.provider_report import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
 from schemas.requests.base import EXTERNAL_ID, MODELS, RequestSchema
 from schemas.requests.load import load_request
 from schemas.requests.pictures import checked_in, references, with_images, without_images

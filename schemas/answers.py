@@ -11,7 +11,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 
 from schemas.errors import AnswerInvalid
 from schemas.money import parse_cost
-from schemas.reports import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
+from schemas.provider_report import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
 
 #: "status words in any case", as the contract lists them.
 _WORDS = {

@@ -7,10 +7,10 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from schemas.error_text import shown
 from schemas.requests.base import MODELS, PRIORITIES
 from schemas.requests.fields import Labels, Options, Pattern, paths
 from schemas.states import JOB_STATES
-from schemas.wording import shown
 
 MAX_PAGE = 500
 #: Where a batch stands as a whole.

@@ -10,9 +10,9 @@ from typing import Any, Self
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from schemas.error_text import clean, nearest, shown, unfit
 from schemas.images import image_problem
 from schemas.urls import MAX_URL, url_problem
-from schemas.wording import clean, nearest, shown, unfit
 
 _HINTS = 20
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from marshmallow import ValidationError
 
+from schemas.error_text import nearest, shown
 from schemas.errors import RequestInvalid
 from schemas.requests import models as models  # importing the package registers every model
 from schemas.requests.base import MODELS, RequestSchema
 from schemas.requests.fields import Message, paths
 from schemas.requests.record import GenerationRequest
 from schemas.urls import PRIVATE_HOSTS_ALLOWED
-from schemas.wording import nearest, shown
 
 
 @cache
