@@ -70,7 +70,7 @@ def lua() -> str:
 
 
 def is_text(text: str) -> bool:
-    """Whether it was UTF-8 as it was stored: other bytes are read as half surrogates (`jobs.store.connect`)."""
+    """Whether it was UTF-8 as it was stored: other bytes are read as half surrogates (`jobs.store.store.connect`)."""
     try:
         return text.isascii() or bool(text.encode())
     except UnicodeEncodeError:

@@ -14,7 +14,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, post_load, validate
 from marshmallow import fields as ma
 
-from jobs.record import LANE
+from jobs.job import LANE
 
 #: A pool of this form holds what only that lane may send: attempts that may have reached its account before.
 ONLY = "@"

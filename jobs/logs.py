@@ -46,7 +46,7 @@ _SHAPES = re.compile(
     r"|(?P<scheme>\b(?:Bearer|Basic)\s+)[^\s\"',}]+"
     r"|(?P<url>\b[a-z][a-z0-9+.-]{0,20}://)[^/\s@\"']{0,200}:[^/\s@\"']{0,200}(?=@)"  # a password in a URL
     r"|(?P<name>[?&][\w.-]{0,40}(?:token|key|secret|sig|signature|password|credential)[\w.-]{0,40}=)[^&\s\"'#]+"
-    r"|(?P<ours>\bbmr_[0-9a-f]{12}_)[A-Za-z0-9_-]+"  # a producer's key (jobs.access)
+    r"|(?P<ours>\bbmr_[0-9a-f]{12}_)[A-Za-z0-9_-]+"  # a producer's key (jobs.api_keys)
     r"|(?P<whsec>\bwhsec_)[A-Za-z0-9+/_-]+=*"
     rf"|(?P<blob>)(?:data:[\w/+.-]+;base64,)?[A-Za-z0-9+/_-]{{{_LONG},}}=*",  # a picture
     re.IGNORECASE,

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from marshmallow import ValidationError
 from marshmallow import fields as ma
 
-from jobs.sentinel import SCHEMES as SENTINEL_SCHEMES
-from jobs.sentinel import AddressInvalid, Watched, behind_sentinel
+from jobs.connections.sentinel import SCHEMES as SENTINEL_SCHEMES
+from jobs.connections.sentinel import AddressInvalid, Watched, behind_sentinel
 
 
 class CommaSeparated(ma.Field[list[str]]):

@@ -12,9 +12,9 @@ from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
 from jobs.errors import SettingsInvalid
+from jobs.key_limits import KeyLimits, KeyLimitsField
 from jobs.lanes import LaneSettings, LanesField
 from jobs.logs import LOG_FORMAT, LogFormat
-from jobs.owners import KeyLimits, KeyLimitsField
 from jobs.setting import described, read, setting
 from jobs.setting_readers import (
     BROKER_SCHEMES,

@@ -5,7 +5,7 @@ Source: the provider contract, "Status". What a job goes through before and betw
 
 from typing import Any
 
-from jobs.record import Job, Result
+from jobs.job import Job, Result
 from jobs.states import State
 
 RUNNING, COMPLETED, FAILED = "in_progress", "completed", "failed"

@@ -1,6 +1,6 @@
 """The states of a job and the one table of its transitions.
 
-The Lua scripts are given this very table (`jobs.scripts`) and refuse a change that is not in it.
+The Lua scripts are given this very table (`jobs.store.scripts`) and refuse a change that is not in it.
 """
 
 from enum import StrEnum

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import click
 
-from jobs.audit import Audit, examine
-from jobs.findings import Finding
-from jobs.mending import RepairBusy, repair
+from jobs.audit.audit import Audit, examine
+from jobs.audit.findings import Finding
+from jobs.audit.repair import RepairBusy, repair
 from ops.opened import NOT_RUN, SOME, opened
 from ops.table import show_table
 

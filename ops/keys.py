@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from jobs.access import PRODUCER, AccessKey, KeyRing, Scope, checked_name
+from jobs.api_keys import PRODUCER, AccessKey, KeyRing, Scope, checked_name
 from jobs.errors import KeyNotFound
 from jobs.logs import to_stderr
 from ops.opened import opened

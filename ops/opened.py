@@ -11,9 +11,9 @@ import redis
 from kombu.exceptions import KombuError, OperationalError
 
 from jobs.errors import AccessRefused, RecordDamaged, SettingsInvalid, StoreUnavailable
-from jobs.scripts import translated
 from jobs.settings import Settings
-from jobs.store import Store, connect
+from jobs.store.scripts import translated
+from jobs.store.store import Store, connect
 
 #: Exit codes: something was found, or not done; nothing could be looked at.
 SOME, NOT_RUN = 1, 2

@@ -7,9 +7,9 @@ from contextlib import closing
 import click
 
 from jobs.errors import StoreUnavailable
-from jobs.installation import Sighting, Standing, judge
 from jobs.settings import Settings
-from jobs.witness import Witness
+from jobs.store.installation import Sighting, Standing, judge
+from jobs.store.witness import Witness
 from ops.opened import opened
 
 

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
-from jobs import health, policy, store
+from jobs import lane_health, policy
 from jobs.setting import Setting, settings_of
 from jobs.settings import Settings as SharedSettings
 from jobs.states import TRANSITIONS
+from jobs.store import store
 from ops.cli import main
 from webhook.app import create_app
 from webhook.settings import Settings as WebhookSettings
@@ -67,15 +68,15 @@ def limits() -> str:
         ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*holds.THROTTLED)),
         ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*holds.ACCOUNT)),
         ("longest `Retry-After` that counts", f"{outcomes.LONGEST_RETRY_AFTER:g} s"),
-        ("calls in a row without an answer that open the circuit breaker", f"{health.SILENCES}"),
-        ("wait before a probe: first, longest", f"{health.PROBE_BASE:g} s, {health.PROBE_CAP:g} s"),
+        ("calls in a row without an answer that open the circuit breaker", f"{lane_health.SILENCES}"),
+        ("wait before a probe: first, longest", f"{lane_health.PROBE_BASE:g} s, {lane_health.PROBE_CAP:g} s"),
         (
             "the learned limit is cut to, at most once in",
-            f"{health.CUT:g} of the images in use, {health.CUT_EVERY:g} s",
+            f"{lane_health.CUT:g} of the images in use, {lane_health.CUT_EVERY:g} s",
         ),
-        ("the learned limit grows only while in use is at least", f"{health.USED:g} of it"),
-        ("first learned limit", f"{health.FIRST_LIMIT}"),
-        ("changes kept in a lane's history", f"{health.HISTORY}"),
+        ("the learned limit grows only while in use is at least", f"{lane_health.USED:g} of it"),
+        ("first learned limit", f"{lane_health.FIRST_LIMIT}"),
+        ("changes kept in a lane's history", f"{lane_health.HISTORY}"),
     ]
     return table(("what", "value"), rows)
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 import click
 
-from jobs.record import Job
-from jobs.settling import Verdict
+from jobs.job import Job
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.manual import Verdict
+from jobs.store.store import Store
 from ops.durations import duration, spoken
 from ops.opened import NOT_RUN, SOME, opened
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from jobs.settings import Settings
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from ops import local, parts
 from ops.child import ChildSpec
 from ops.redis_server import TRIES, Fsync, prepare

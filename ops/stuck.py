@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import click
 
-from jobs.dead_ends import LONG, MOST, Kind, dead_ends
+from jobs.store.stuck import LONG, MOST, Kind, dead_ends
 from ops.durations import duration
 from ops.opened import SOME, opened
 from ops.table import show_table

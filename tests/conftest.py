@@ -10,9 +10,9 @@ import pytest
 import redis
 from PIL import Image
 
-from jobs.keys import Keys
 from jobs.settings import Settings
-from jobs.store import Store, connect
+from jobs.store.redis_keys import Keys
+from jobs.store.store import Store, connect
 from ops import local, redis_binary
 from ops import redis_server as redis_servers
 from tests.real_redis import RealRedis

@@ -1,9 +1,9 @@
 """What two rooms that may not import each other must agree on."""
 
-from jobs import owners
-from jobs.record import Priority
+from jobs import key_limits
+from jobs.job import Priority
+from jobs.read_models import Progress
 from jobs.states import State
-from jobs.summary import Progress
 from schemas.api import BATCH_STATES, MOST_WEIGHT
 from schemas.requests.base import PRIORITIES
 from schemas.states import JOB_STATES
@@ -18,7 +18,7 @@ def test_the_api_shows_the_states_that_jobs_have() -> None:
 def test_the_api_shows_what_batches_and_jobs_may_be() -> None:
     assert tuple(Progress) == BATCH_STATES
     assert tuple(Priority) == PRIORITIES
-    assert owners.MOST_WEIGHT == MOST_WEIGHT
+    assert key_limits.MOST_WEIGHT == MOST_WEIGHT
 
 
 def test_the_webhook_sends_to_tasks_that_the_worker_has() -> None:

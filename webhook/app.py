@@ -2,8 +2,8 @@
 
 from flask import Flask
 
-from jobs.access import KeyRing
-from jobs.store import Store
+from jobs.api_keys import KeyRing
+from jobs.store.store import Store
 from webhook import (
     audit,
     auth,

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 from flask import Flask, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from jobs.access import Scope, digest_of
+from jobs.api_keys import Scope, digest_of
 from webhook import sessions
 from webhook.addresses import Address, Network, client_address
 from webhook.audit import note

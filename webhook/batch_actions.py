@@ -5,9 +5,9 @@ from typing import Any
 from flask import Response
 from flask_smorest import Blueprint
 
-from jobs.access import Scope
-from jobs.batches import Acted
+from jobs.api_keys import Scope
 from jobs.states import State
+from jobs.store.batches import Acted
 from schemas.api import BatchResumeQuery, BatchRetryQuery
 from schemas.views import BatchChanged
 from webhook.audit import note

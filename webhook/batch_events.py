@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from jobs.access import Scope
+from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound, JobsError
-from jobs.shown import shown_batch
-from jobs.summary import Batch
+from jobs.read_models import Batch
+from jobs.serializers import shown_batch
 from schemas.views import BatchView
 from webhook.auth import caller, door
 from webhook.openapi import operation

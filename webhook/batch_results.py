@@ -10,9 +10,9 @@ from typing import Any
 from flask import Response
 from flask_smorest import Blueprint
 
-from jobs.access import Scope
-from jobs.record import Job
-from jobs.shown import shown_job
+from jobs.api_keys import Scope
+from jobs.job import Job
+from jobs.serializers import shown_job
 from jobs.states import State
 from schemas.api import ResultsQuery
 from schemas.views import JobView

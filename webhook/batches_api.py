@@ -6,11 +6,11 @@ from typing import Any
 from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
-from jobs.access import Scope
-from jobs.order import BatchOptions
-from jobs.record import Priority
-from jobs.shown import shown_batch
-from jobs.summary import Progress
+from jobs.api_keys import Scope
+from jobs.job import Priority
+from jobs.new_job import BatchOptions
+from jobs.read_models import Progress
+from jobs.serializers import shown_batch
 from schemas.api import BatchListQuery, BatchQuery
 from schemas.views import BatchAccepted, BatchList, BatchView
 from webhook.audit import note

@@ -12,10 +12,10 @@ from flask import Blueprint, Request, Response, request
 
 from jobs import logs
 from jobs.errors import StoreUnavailable
-from jobs.record import ATTEMPT_MARK, parse_external_id
-from jobs.reports import ended
+from jobs.job import ATTEMPT_MARK, parse_external_id
+from jobs.provider_result import ended
 from jobs.settings import CallbackMode
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas import BodyInvalid, TaskReport, TaskStatus, parse_json, read_callback, token_is_valid
 from schemas.signatures import is_signed
 from webhook.addresses import client_address, is_taken_from

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from flask import Blueprint, Response, request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from jobs.access import KeyRing
+from jobs.api_keys import KeyRing
 from jobs.errors import StoreUnavailable
-from jobs.summary import Lane
+from jobs.read_models import Lane
 from webhook.problems import ProblemError
 from webhook.services import Services, services
 from webhook.views import answer

@@ -5,9 +5,9 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from jobs.access import Scope
+from jobs.api_keys import Scope
 from jobs.errors import ImageNotFound
-from jobs.images import Image
+from jobs.images.images import Image
 from schemas import MAX_IMAGE, REFERENCE, ImageInvalid, is_reference, read_picture
 from schemas.views import ImageView
 from webhook.audit import note

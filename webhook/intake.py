@@ -9,8 +9,8 @@ from typing import Any
 from ulid import ULID
 
 from jobs.errors import NoLane, NoRoom, StoreUnavailable, WorkRefused
-from jobs.order import BatchOptions, NewJob, Outcome
-from jobs.record import Priority
+from jobs.job import Priority
+from jobs.new_job import BatchOptions, NewJob, Outcome
 from schemas import BodyInvalid, RequestInvalid, parse_json
 from webhook.auth import caller
 from webhook.messages import SUBMIT

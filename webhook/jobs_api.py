@@ -5,13 +5,13 @@ from typing import Any
 from flask import Response, request, url_for
 from flask_smorest import Blueprint
 
-from jobs.access import Scope
+from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound
-from jobs.order import NewJob
-from jobs.shown import shown_job
+from jobs.new_job import NewJob
+from jobs.read_models import Page
+from jobs.serializers import shown_job
 from jobs.states import State
-from jobs.store import Outcome, Settled
-from jobs.summary import Page
+from jobs.store.store import Outcome, Settled
 from schemas import parse_json
 from schemas.api import JobQuery, WaitQuery
 from schemas.views import JobList, JobView

@@ -1,4 +1,4 @@
-"""Who may call: keys that the environment names, and those that were made while the service runs (jobs.access)."""
+"""Who may call: keys that the environment names, and those that were made while the service runs (jobs.api_keys)."""
 
 import hmac
 import re
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Self
 
-from jobs.access import PRODUCER, AccessKey, KeyRing, Scope, checked_name, digest_of, parsed
+from jobs.api_keys import PRODUCER, AccessKey, KeyRing, Scope, checked_name, digest_of, parsed
 
 #: What a bearer token may consist of, so that it can be sent in a header at all (RFC 6750 allows less).
 _SENDABLE = re.compile(r"[\x21-\x7e]+")

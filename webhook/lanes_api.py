@@ -5,8 +5,8 @@ from dataclasses import replace
 from flask import Response
 from flask_smorest import Blueprint
 
-from jobs.access import Scope
-from jobs.shown import shown_lane
+from jobs.api_keys import Scope
+from jobs.serializers import shown_lane
 from schemas.views import LaneList
 from webhook.auth import caller
 from webhook.openapi import operation

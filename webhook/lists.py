@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jobs.listing import Filter
+from jobs.store.pages import Filter
 from webhook.own import owner
 
 

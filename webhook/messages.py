@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from celery import Celery
 
-from jobs.broker import for_kombu
+from jobs.connections.kombu import for_kombu
 from webhook.settings import Settings
 
 #: Task names. The queue of each has the same name: routing is by queue only, since messages for an exchange whose

@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry, Counter, GCCollector, PlatformC
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from jobs.dead_ends import counted
 from jobs.errors import StoreUnavailable
-from jobs.store import Store
-from jobs.summary import Lane
+from jobs.read_models import Lane
+from jobs.store.store import Store
+from jobs.store.stuck import counted
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from flask import Flask
 from flask_smorest import Api, Blueprint
 from marshmallow import RAISE, Schema, fields
 
-from jobs.access import Scope
+from jobs.api_keys import Scope
 from schemas.api import component_names, generation_request_openapi
 from schemas.views import Problem
 from webhook.auth import needs

@@ -10,8 +10,8 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from jobs.memory import Memory
-from jobs.store import Store
+from jobs.store.memory import Memory
+from jobs.store.store import Store
 from webhook.problems import ProblemError
 from webhook.settings import Settings
 

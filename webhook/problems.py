@@ -20,7 +20,7 @@ from jobs.errors import (
     StoreUnavailable,
     WorkRefused,
 )
-from jobs.installation import RECOVER
+from jobs.store.installation import RECOVER
 from schemas import BodyInvalid, RequestInvalid
 
 #: Seconds after which asking again makes sense while Redis is away.

@@ -11,12 +11,12 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from jobs.access import Scope
+from jobs.api_keys import Scope
 from jobs.errors import JobNotFound
-from jobs.order import NewJob
-from jobs.record import Job, parse_external_id
+from jobs.job import Job, parse_external_id
+from jobs.new_job import NewJob
 from jobs.shown_task import RUNNING, shown_task
-from jobs.store import Outcome
+from jobs.store.store import Outcome
 from schemas import CallbackForm, RequestInvalid, parse_json
 from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
 from webhook.audit import note

@@ -9,11 +9,11 @@ from typing import cast
 
 from flask import current_app
 
-from jobs.image_stores import open_images
-from jobs.images import Images
-from jobs.order import NewJob
+from jobs.images.backends import open_images
+from jobs.images.images import Images
+from jobs.new_job import NewJob
 from jobs.setting_readers import IN_REDIS
-from jobs.store import Outcome, Store, connect
+from jobs.store.store import Outcome, Store, connect
 from schemas import (
     GenerationRequest,
     Picture,

@@ -8,7 +8,7 @@ from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
 from jobs import settings as shared
-from jobs.access import Scope
+from jobs.api_keys import Scope
 from jobs.setting import setting
 from jobs.setting_readers import CommaSeparated
 from jobs.settings import MIN_SECRET

@@ -6,9 +6,9 @@ from typing import Any
 from flask import Response
 from flask_smorest import Blueprint
 
-from jobs.access import Scope
-from jobs.money import By, Only, Spend
-from jobs.shown import shown_spend
+from jobs.api_keys import Scope
+from jobs.serializers import shown_spend
+from jobs.store.spending import By, Only, Spend
 from schemas.spending import MOST_DAYS, USUAL_DAYS, SpendQuery, SpendView
 from webhook.openapi import operation
 from webhook.own import owner

@@ -1,4 +1,4 @@
-"""Answers in JSON: the plain data of `jobs.shown`, times as ISO 8601 and money as decimal text.
+"""Answers in JSON: the plain data of `jobs.serializers`, times as ISO 8601 and money as decimal text.
 
 The marshmallow schemas of `schemas.views` document these shapes and tests hold them together; dumping through them
 would cost more than all the rest of a line of results.

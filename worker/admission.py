@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from jobs.errors import RecordDamaged
 from jobs.lanes import LaneSettings
-from jobs.store import Store
+from jobs.store.store import Store
 from worker.messages import Messages
 
 log = logging.getLogger(__name__)

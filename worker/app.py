@@ -6,7 +6,7 @@ from typing import Any
 from celery import Celery, bootsteps
 from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
-from jobs.broker import for_kombu
+from jobs.connections.kombu import for_kombu
 from worker.continuity import compare_step
 from worker.control import revoke_step
 from worker.events import Dispatcher

@@ -1,14 +1,14 @@
 """A lane's circuit breaker, while it is open: one look now and then, for all processes, until the provider answers.
 
-It opens by itself, where the outcomes of calls are recorded (`listen` in jobs/lua/_lanes.lua), and is only said here.
+It opens by itself, where the outcomes of calls are recorded (`listen` in jobs/lua/shared/lanes.lua), and is only said here.
 """
 
 import logging
 import secrets
 
-from jobs.health import PROBE_BASE, PROBE_CAP, Probe
+from jobs.lane_health import PROBE_BASE, PROBE_CAP, Probe
 from jobs.policy import backoff
-from jobs.store import Store
+from jobs.store.store import Store
 from worker.provider import Provider, Unavailable
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from typing import Any
 from celery import bootsteps
 
 from jobs.errors import StoreUnavailable
-from jobs.installation import RECOVER, Judgement, Sighting, Standing, Verdict, judge
-from jobs.store import Store
-from jobs.witness import Witness
+from jobs.store.installation import RECOVER, Judgement, Sighting, Standing, Verdict, judge
+from jobs.store.store import Store
+from jobs.store.witness import Witness
 
 log = logging.getLogger(__name__)
 

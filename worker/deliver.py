@@ -9,9 +9,9 @@ from kombu.exceptions import OperationalError
 
 from jobs import logs
 from jobs.errors import RecordDamaged
+from jobs.job import Due, Owed
 from jobs.policy import next_delivery
-from jobs.record import Due, Owed
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas import GenerationRequest
 from worker.errors import NotifyFailed
 from worker.messages import Messages
@@ -20,7 +20,7 @@ from worker.notify import Notifier
 log = logging.getLogger(__name__)
 
 #: Seconds for the message that finishes a parked one to be acted upon; afterwards it counts as lost and is sent again.
-#: More than jobs.parking.FINISHING.
+#: More than jobs.store.celery_messages.FINISHING.
 CONFIRMED = 30.0
 
 

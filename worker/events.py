@@ -12,10 +12,10 @@ from typing import Any
 from celery import Celery
 from celery.events import EventDispatcher
 
-from jobs.changes import Change
-from jobs.record import Result
+from jobs.job import Result
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.event_stream import Change
+from jobs.store.store import Store
 from worker.messages import GENERATE, SUBMIT
 
 #: Changes told in one round; what is beyond comes with the next, what is beyond the stream's length is never told.

@@ -8,13 +8,13 @@ from celery.exceptions import TaskRevokedError
 
 from jobs import logs
 from jobs.errors import JobNotFound, NoLane
-from jobs.images import Images
-from jobs.order import NewJob
-from jobs.parking import MOST_PARKED, Parked
-from jobs.record import Job
-from jobs.shown import shown_job
+from jobs.images.images import Images
+from jobs.job import Job
+from jobs.new_job import NewJob
+from jobs.serializers import shown_job
 from jobs.states import State
-from jobs.store import Outcome, Store
+from jobs.store.celery_messages import MOST_PARKED, Parked
+from jobs.store.store import Outcome, Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
 from schemas.views import JobView
 from worker.errors import GenerationFailed, GenerationRefused

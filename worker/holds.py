@@ -3,7 +3,7 @@
 import logging
 
 from jobs.logs import about
-from jobs.store import Store
+from jobs.store.store import Store
 from worker.provider import Held
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery
 from kombu.exceptions import BatchPublishError, OperationalError
 
-from jobs.parking import Message
+from jobs.store.celery_messages import Message
 
 log = logging.getLogger(__name__)
 

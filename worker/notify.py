@@ -7,8 +7,8 @@ import json
 from datetime import UTC, datetime
 from http import HTTPStatus
 
-from jobs.record import Job
-from jobs.shown import shown_job
+from jobs.job import Job
+from jobs.serializers import shown_job
 from jobs.shown_task import shown_task
 from schemas import CallbackForm
 from schemas.signatures import signed

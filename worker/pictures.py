@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from threading import BoundedSemaphore, Condition
 
 from jobs.errors import ImageNotFound
-from jobs.images import Image, Images
+from jobs.images.images import Image, Images
 
 #: Images fetched and encoded at the same time: each takes twice its size for a moment, beside what is kept.
 FETCHES = 4

@@ -8,10 +8,10 @@ from functools import cached_property
 
 from celery import Celery
 
-from jobs.image_stores import open_images
-from jobs.images import Images
-from jobs.store import Store, connect
-from jobs.witness import Witness
+from jobs.images.backends import open_images
+from jobs.images.images import Images
+from jobs.store.store import Store, connect
+from jobs.store.witness import Witness
 from worker.continuity import Continuity
 from worker.deliver import Deliverer
 from worker.generate import Door

@@ -9,14 +9,14 @@ from typing import TypeVar
 
 from jobs import logs
 from jobs.errors import ImagesUnavailable, RecordDamaged
-from jobs.health import Heard, Probe
-from jobs.images import Images
+from jobs.images.images import Images
+from jobs.job import Due
+from jobs.lane_health import Heard, Probe
 from jobs.policy import LOOKS_BEFORE_ABSENT, absent_beyond_doubt, next_look, next_poll
-from jobs.record import Due
-from jobs.reports import ended
+from jobs.provider_result import ended
 from jobs.settings import Ambiguous
 from jobs.states import State
-from jobs.store import Settled, Store
+from jobs.store.store import Settled, Store
 from schemas import TaskReport, TaskStatus
 from worker.admission import admit
 from worker.breaker import probe

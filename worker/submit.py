@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from jobs import logs
 from jobs.errors import ImageNotFound, RecordDamaged, StoreUnavailable
 from jobs.fields import is_text
-from jobs.health import Heard
+from jobs.job import Claim, Result
+from jobs.lane_health import Heard
 from jobs.policy import ATTEMPT_BASE, ATTEMPT_CAP, MOST_TRIES, backoff
-from jobs.record import Claim, Result
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas import GenerationRequest, TaskError, references
 from worker.holds import hold
 from worker.pictures import NoRoom, Pictures

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from jobs.order import NewJob
+from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from ops.stack import LocalStack
 from schemas import callback_path
 

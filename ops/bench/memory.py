@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.store import connect
+from jobs.store.store import connect
 
 #: Seconds between two looks at the process.
 LOOK = 0.5

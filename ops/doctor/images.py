@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Iterator
 
 from jobs.errors import ImagesUnavailable
-from jobs.image_stores import open_bucket
+from jobs.images.backends import open_bucket
 from jobs.setting_readers import IN_REDIS
 from jobs.settings import Settings
 from ops.doctor.finding import Finding, bad, ok

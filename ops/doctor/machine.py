@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from jobs.store import connect
+from jobs.store.store import connect
 from ops.doctor.finding import Finding, ok, warning
 
 _ABOUT = "vm.overcommit_memory"

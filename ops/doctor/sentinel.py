@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 
-from jobs.sentinel import Watched
+from jobs.connections.sentinel import Watched
 from ops.doctor.finding import Finding, bad, ok, warning
 
 #: So many that one machine may go and two still agree.

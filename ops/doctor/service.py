@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 import redis
 import requests
 
-from jobs.access import KeyRing
-from jobs.dead_ends import counted
+from jobs.api_keys import KeyRing
 from jobs.errors import AccessRefused, RecordDamaged, StoreUnavailable
-from jobs.installation import RECOVER
-from jobs.keys import Keys
-from jobs.scripts import translated
-from jobs.store import Store, connect
-from jobs.summary import Totals
-from jobs.witness import witness_url
+from jobs.read_models import Totals
+from jobs.store.installation import RECOVER
+from jobs.store.redis_keys import Keys
+from jobs.store.scripts import translated
+from jobs.store.store import Store, connect
+from jobs.store.stuck import counted
+from jobs.store.witness import witness_url
 from ops.doctor.finding import Finding, bad, ok, refused, warning
 from schemas import callback_path
 from webhook.settings import Settings as WebhookSettings

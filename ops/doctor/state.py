@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import redis
 
+from jobs.connections.sentinel import Watched, behind_sentinel
 from jobs.errors import AccessRefused
-from jobs.scripts import translated
-from jobs.sentinel import Watched, behind_sentinel
-from jobs.store import connect
+from jobs.store.scripts import translated
+from jobs.store.store import connect
 from ops.doctor.denied import look_at_denied
 from ops.doctor.finding import Finding, bad, ok, refused, warning
 from ops.doctor.neighbours import neighbours

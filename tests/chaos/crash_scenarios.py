@@ -13,7 +13,7 @@ from typing import Any
 import requests
 from celery import chord
 
-from jobs.access import PRODUCER, KeyRing
+from jobs.api_keys import PRODUCER, KeyRing
 from jobs.states import State
 from tests.chaos.crash_world import KEY, OWNER, SLOTS, World, request_of
 

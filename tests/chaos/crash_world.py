@@ -19,10 +19,10 @@ from typing import Any
 import requests
 from celery import Celery
 
-from jobs.audit import audit
-from jobs.order import BatchOptions, NewJob
+from jobs.audit.audit import audit
+from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from ops.local import listening
 from ops.loopback import serves
 from ops.redis_server import TETHER, running

@@ -35,11 +35,11 @@ from kombu import Producer
 
 import webhook.messages
 import worker.messages
-from jobs.access import KeyRing
-from jobs.bucket import Bucket
-from jobs.image_stores import RedisImages
-from jobs.scripts import Scripts
-from jobs.store import Store
+from jobs.api_keys import KeyRing
+from jobs.images.backends import RedisImages
+from jobs.images.fsspec_backend import Bucket
+from jobs.store.scripts import Scripts
+from jobs.store.store import Store
 from ops.tether import PR_SET_PDEATHSIG
 from tests.chaos.points import CLOCK, FOLDER, LOOKS, MESSAGES, PROVIDER, READING_VERBS, STORED, short, words
 from worker.generate import Door

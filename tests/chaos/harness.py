@@ -18,7 +18,7 @@ from redis.retry import Retry
 from boomerang_client import Client
 from jobs.errors import StoreUnavailable
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from ops.child import Child, ChildSpec
 from ops.stack import LocalStack, Options
 from tests.admin import with_admin

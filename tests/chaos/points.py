@@ -9,8 +9,8 @@ from importlib.resources import files
 from typing import Any
 
 import worker.messages
-from jobs.images import ImageStore
-from jobs.scripts import REDIS_TIME, SHARED, needed
+from jobs.images.images import ImageStore
+from jobs.store.scripts import REDIS_TIME, SHARED, needed
 from worker.provider import Provider
 
 #: The variable that names the folder in which points are armed.

@@ -16,7 +16,7 @@ from PIL import Image
 
 from boomerang_client import Client, Conflict, Invalid, Job, NotFound, Status, Unauthorized, UsageError, uploading
 from boomerang_client.cli import formats
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.support.command import Command
 from tests.support.real_service import KEY, Provider, serving
 

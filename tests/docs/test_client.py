@@ -13,7 +13,7 @@ from PIL import Image
 import boomerang_client
 from boomerang_client.cli import main
 from boomerang_client.retrying import PATIENCE
-from jobs.store import Store
+from jobs.store.store import Store
 from tests.support.command import Command
 from tests.support.real_service import KEY, Provider, serving, serving_images
 

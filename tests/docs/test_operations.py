@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from webhook.metrics import Counters, StateCollector
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")

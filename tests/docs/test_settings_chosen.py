@@ -12,7 +12,7 @@ import yaml
 from gunicorn.config import Config
 
 from jobs.settings import LOCAL_REDIS
-from jobs.store import connect
+from jobs.store.store import connect
 from ops import redis_server
 from ops.redis_server import Fsync
 from webhook import gunicorn_conf

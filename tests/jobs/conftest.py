@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.audit import audit
-from jobs.images import Images
-from jobs.keys import Keys
-from jobs.order import NewJob
-from jobs.record import LANE, Claim, Due, Job, Owed, Result
+from jobs.audit.audit import audit
+from jobs.images.images import Images
+from jobs.job import LANE, Claim, Due, Job, Owed, Result
+from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store import Store, connect
+from jobs.store.redis_keys import Keys
+from jobs.store.store import Store, connect
 
 #: Stands in for Redis's TIME: the test sets it, so nothing here waits.
 CLOCK = "local function clock() return tonumber(redis.call('GET', KEYS[1]..'clock')) end\n"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jobs.access import PRODUCER, AccessKey, KeyRing, Scope, parsed
+from jobs.api_keys import PRODUCER, AccessKey, KeyRing, Scope, parsed
 from jobs.errors import KeyNotFound
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -9,15 +9,15 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jobs.audit import audit
+from jobs.audit.audit import audit
 from jobs.errors import NoLane, NotAllowed
+from jobs.job import Owed, Priority, Result
+from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
-from jobs.order import BatchOptions, NewJob
-from jobs.owners import KeyLimits
+from jobs.new_job import BatchOptions, NewJob
 from jobs.policy import RECHECK
-from jobs.record import Owed, Priority, Result
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas import load_request
 
 Make = Callable[..., NewJob]

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from redis.client import Pipeline
 
-from jobs import books
-from jobs import findings as findings_module
-from jobs.audit import Audit, audit, examine
+from jobs.audit import findings as findings_module
+from jobs.audit import recount
+from jobs.audit.audit import Audit, audit, examine
+from jobs.audit.repair import Repair, RepairBusy, repair
 from jobs.errors import NotAllowed, StoreUnavailable
-from jobs.mending import Repair, RepairBusy, repair
-from jobs.order import BatchOptions, NewJob
-from jobs.record import Owed, Result
+from jobs.job import Owed, Result
+from jobs.new_job import BatchOptions, NewJob
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 
 P = "{b}:"
 #: As in conftest: the test holds the clock.
@@ -435,7 +435,7 @@ def test_a_store_that_moves_too_much_to_be_compared_says_so(
 ) -> None:
     bench.store.enqueue([make("fox")], "x")
     bench.raw.hincrby(P + "b:x", "queued", 1)
-    monkeypatch.setattr(books, "MOST_AT_ONCE", 0)
+    monkeypatch.setattr(recount, "MOST_AT_ONCE", 0)
     bench.claimed("fox")
     bench.store.cancel("fox")
     assert P + "b:x" in examine(bench.store).unsure

@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from jobs.errors import BatchNotFound, NotAllowed
-from jobs.order import NewJob
-from jobs.record import Result
+from jobs.job import Result
+from jobs.new_job import NewJob
 from jobs.states import State
 
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever asks for a sweep makes one step of two jobs."""
-    monkeypatch.setattr("jobs.batches.STEP", 2)
-    monkeypatch.setattr("jobs.batches.AT_ONCE", -1)
+    monkeypatch.setattr("jobs.store.batches.STEP", 2)
+    monkeypatch.setattr("jobs.store.batches.AT_ONCE", -1)
 
 
 @pytest.fixture
@@ -356,7 +356,7 @@ def test_a_staged_job_is_held_against_those_there_are(bench: Any, make: Any) -> 
 def test_a_commit_is_finished_by_whoever_is_there(bench: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a process that dies after the decision
     bench.store.stage("t", [make(f"s{number}") for number in range(5)])
-    monkeypatch.setattr("jobs.batches.STEP", 2)
+    monkeypatch.setattr("jobs.store.batches.STEP", 2)
     assert bench.store._scripts.call("commit", "t", "x", "{}", 5, "") == "begun"
     assert bench.raw.ttl(bench.keys.of("staged", "t")) == -1
     # Then the batch is there, and not done before all its lines are

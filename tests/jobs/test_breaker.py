@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from jobs.audit import audit
-from jobs.health import PROBE_BASE, SILENCES, Heard
+from jobs.audit.audit import audit
+from jobs.job import Result
+from jobs.lane_health import PROBE_BASE, SILENCES, Heard
 from jobs.lanes import LaneSettings, pooled
-from jobs.order import NewJob
-from jobs.record import Result
+from jobs.new_job import NewJob
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 
 Make = Callable[..., NewJob]
 _PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))

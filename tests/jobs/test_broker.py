@@ -11,7 +11,7 @@ import pytest
 from kombu import Connection, Consumer, Queue
 from kombu.transport import redis as kombu_redis
 
-from jobs.broker import SILENCE, Transport, for_kombu
+from jobs.connections.kombu import SILENCE, Transport, for_kombu
 from ops.redis_server import RedisServer, answers, running
 
 QUEUES = [Queue("first"), Queue("second")]
@@ -86,7 +86,7 @@ def test_a_channel_is_closed_although_its_server_is_gone(kill: Any, consuming: A
 
 
 def test_kombu_alone_still_needs_this(kill: Any, consuming: Any) -> None:
-    """Once this fails, `jobs.broker` needs no channels of its own for `redis://`."""
+    """Once this fails, `jobs.connections.kombu` needs no channels of its own for `redis://`."""
     connection, (message,) = consuming(KombusOwn)
     kill()
     with pytest.raises(AttributeError, match=r"hostname|client"):  # noqa: PT012 - either of them ends a worker

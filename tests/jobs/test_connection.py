@@ -7,9 +7,9 @@ import pytest
 import redis
 
 from jobs.errors import StoreUnavailable
-from jobs.order import NewJob
+from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from tests.chaos.proxy import Proxy
 
 

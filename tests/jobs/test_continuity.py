@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.audit import audit
-from jobs.dead_ends import Kind, counted, dead_ends
+from jobs.audit.audit import audit
 from jobs.errors import JobNotFound, WorkRefused
-from jobs.installation import Fate, Sighting
-from jobs.record import Result
+from jobs.job import Result
 from jobs.states import State
-from jobs.witness import Witness, witness_url
+from jobs.store.installation import Fate, Sighting
+from jobs.store.stuck import Kind, counted, dead_ends
+from jobs.store.witness import Witness, witness_url
 from tests.jobs.conftest import new
 
 #: Everything that takes work in or hands work out, on a bench with a queued job "fox" and a failed one "owl".

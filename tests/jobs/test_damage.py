@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from jobs.audit import audit
-from jobs.dead_ends import Kind, dead_ends
+from jobs.audit.audit import audit
+from jobs.audit.repair import repair
 from jobs.errors import RecordDamaged, RecordTooNew, StoreUnavailable
 from jobs.fields import FORMS, KNOWN, wrong
-from jobs.keys import FAMILY, SINGLE, TYPES
-from jobs.mending import repair
-from jobs.order import BatchOptions, NewJob
-from jobs.record import Job, Result, is_newer
+from jobs.job import Job, Result, is_newer
+from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
+from jobs.store.redis_keys import FAMILY, SINGLE, TYPES
+from jobs.store.stuck import Kind, dead_ends
 
 P = "{b}:"
 #: Of a job in doubt; each makes it one that no version writes.

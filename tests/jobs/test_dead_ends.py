@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from jobs.dead_ends import DeadEnd, Kind, counted, dead_ends
 from jobs.errors import ImageNotFound
+from jobs.job import Owed, Result
+from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
-from jobs.order import BatchOptions
-from jobs.owners import KeyLimits
-from jobs.record import Owed, Result
+from jobs.new_job import BatchOptions
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
+from jobs.store.stuck import DeadEnd, Kind, counted, dead_ends
 
 
 def found(bench: Any, longer_than: float = 600.0, **more: Any) -> list[DeadEnd]:

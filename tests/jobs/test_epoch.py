@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from jobs.audit import audit
+from jobs.audit.audit import audit
+from jobs.job import Result
 from jobs.lanes import LaneSettings
 from jobs.policy import absent_beyond_doubt
-from jobs.record import Result
 from jobs.states import State
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from tests.jobs.conftest import CLOCK
 
 AGAIN = Result(error={"code": "002016095", "message": "internal"})

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from jobs.audit import audit
-from jobs.installation import Judgement, Sighting, judge
-from jobs.store import connect
+from jobs.audit.audit import audit
+from jobs.store.installation import Judgement, Sighting, judge
+from jobs.store.store import connect
 from tests.jobs.test_life import THOROUGH, Life, search
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.audit import audit
-from jobs.bucket import Bucket
+from jobs.audit.audit import audit
 from jobs.errors import ImagesUnavailable, StoreUnavailable
-from jobs.image_stores import RedisImages, open_images
-from jobs.images import ImageStore
-from jobs.keys import Keys
+from jobs.images.backends import RedisImages, open_images
+from jobs.images.fsspec_backend import Bucket
+from jobs.images.images import ImageStore
 from jobs.settings import Settings
-from jobs.store import Store, connect
+from jobs.store.redis_keys import Keys
+from jobs.store.store import Store, connect
 
 PICTURE = bytes(range(256)) * 4096
 

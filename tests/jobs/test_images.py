@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from jobs.errors import ImageNotFound, ImagesUnavailable, NotAllowed
-from jobs.images import LONGEST_WRITE
-from jobs.order import NewJob
-from jobs.record import Result
+from jobs.images.images import LONGEST_WRITE
+from jobs.job import Result
+from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store import Outcome
+from jobs.store.store import Outcome
 
 DAY = Settings().image_retention
 NO = Result(error={"code": "1301", "message": "no"})

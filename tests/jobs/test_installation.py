@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.installation import Fate, Judgement, Sighting, Standing, judge
+from jobs.store.installation import Fate, Judgement, Sighting, Standing, judge
 
 A, B = "a" * 32, "b" * 32
 #: Seconds of the jobs' Redis, in µs.

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from jobs.keys import FAMILY, SINGLE, Keys
-from jobs.scripts import SHARED
+from jobs.store.redis_keys import FAMILY, SINGLE, Keys
+from jobs.store.scripts import SHARED
 
 SCRIPTS = {entry.name: entry.read_text("utf-8") for entry in (files("jobs") / "lua").iterdir()}
 

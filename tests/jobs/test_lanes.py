@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.audit import audit
+from jobs.audit.audit import audit
+from jobs.job import Result
 from jobs.lanes import LaneSettings, pooled, route
-from jobs.order import NewJob
-from jobs.record import Result
-from jobs.shown import shown_lane
+from jobs.new_job import NewJob
+from jobs.serializers import shown_lane
 from jobs.states import State
 
 Make = Callable[..., NewJob]

@@ -30,21 +30,21 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from jobs import health
-from jobs.audit import audit
+from jobs import lane_health
+from jobs.audit.audit import audit
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed
-from jobs.health import Heard
+from jobs.job import NANO, Claim, Due, Owed, Priority, Result, external_id
+from jobs.key_limits import KeyLimits
+from jobs.lane_health import Heard
 from jobs.lanes import LaneSettings, pooled
-from jobs.money import DAY
-from jobs.order import BatchOptions, NewJob
-from jobs.owners import KeyLimits
-from jobs.parking import Message
+from jobs.new_job import BatchOptions, NewJob
 from jobs.policy import absent_beyond_doubt, next_delivery, next_look, next_poll
-from jobs.record import NANO, Claim, Due, Owed, Priority, Result, external_id
 from jobs.settings import Settings
-from jobs.settling import Verdict
 from jobs.states import FINAL, TRANSITIONS, State
-from jobs.store import Outcome, Store
+from jobs.store.celery_messages import Message
+from jobs.store.manual import Verdict
+from jobs.store.spending import DAY
+from jobs.store.store import Outcome, Store
 
 #: Slots of each of the two accounts; the second learns whether they are fewer.
 SLOTS = 2
@@ -99,7 +99,7 @@ class Life(RuleBasedStateMachine):
         raw.flushall()
         raw.set(self.bench.keys.prefix + "clock", clock)
         self.bench.store.found(self.bench.store.standing())
-        with patch.object(health, "SILENCES", 2):
+        with patch.object(lane_health, "SILENCES", 2):
             self.store: Store = self.bench.with_settings(**vars(SETTINGS))
         self.bench.images(SETTINGS).put(self.bench.picture(b"a fox"))
         self.accepted: dict[str, NewJob] = {}

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from jobs.audit import audit
-from jobs.health import CUT, CUT_EVERY, FIRST_LIMIT, HISTORY, slots_limit
+from jobs.audit.audit import audit
+from jobs.job import Claim, Result
+from jobs.lane_health import CUT, CUT_EVERY, FIRST_LIMIT, HISTORY, slots_limit
 from jobs.lanes import LaneSettings
-from jobs.order import NewJob
-from jobs.record import Claim, Result
+from jobs.new_job import NewJob
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 
 Make = Callable[..., NewJob]
 _DONE = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))

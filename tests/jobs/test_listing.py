@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from jobs import listing
-from jobs.listing import Filter
-from jobs.order import BatchOptions
-from jobs.record import at
+from jobs.job import at
+from jobs.new_job import BatchOptions
+from jobs.read_models import Progress
 from jobs.states import State
-from jobs.summary import Progress
+from jobs.store import pages
+from jobs.store.pages import Filter
 
 BERLIN, ROME = {"shop": "berlin"}, {"shop": "rome"}
 
@@ -113,8 +113,8 @@ def test_what_is_forgotten_leaves_its_lists(shops: Any) -> None:
 
 def test_a_page_is_bounded_work(bench: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given two hundred of Berlin, of which the oldest one was cancelled
-    monkeypatch.setattr(listing, "SCAN", 60)
-    monkeypatch.setattr(listing, "CHUNK", 20)
+    monkeypatch.setattr(pages, "SCAN", 60)
+    monkeypatch.setattr(pages, "CHUNK", 20)
     bench.store.enqueue([make(f"j{number}", labels=BERLIN) for number in range(200)], "b")
     bench.store.cancel("j0")
     # Then a page that finds nothing says so after some of them, and where to go on

@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jobs.audit import audit
+from jobs.audit.audit import audit
+from jobs.job import Priority, Result, nano
+from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
-from jobs.money import DAY, DAYS_KEPT, By, Only
-from jobs.order import BatchOptions, NewJob
-from jobs.owners import KeyLimits
-from jobs.record import Priority, Result, nano
+from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.spending import DAY, DAYS_KEPT, By, Only
+from jobs.store.store import Store
 
 Make = Callable[..., NewJob]
 Priced = Callable[[str], Result]

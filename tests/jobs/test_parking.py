@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from jobs.parking import FINISHING, MOST_PARKED, REVOKE_KEPT, Message, Parked
-from jobs.record import Owed, Result
+from jobs.job import Owed, Result
 from jobs.states import State
+from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, Message, Parked
 from worker.deliver import CONFIRMED
 
 S = State
@@ -142,7 +142,7 @@ def test_an_ended_job_is_not_revoked(bench: Any) -> None:
 def test_revokes_are_forgotten_after_a_while_and_never_too_many_are_kept(bench: Any, monkeypatch: Any) -> None:
     bench.store.revoke(["fox"])
     bench.forward(REVOKE_KEPT + 1)
-    monkeypatch.setattr("jobs.parking.MOST_REVOKED", 3)
+    monkeypatch.setattr("jobs.store.celery_messages.MOST_REVOKED", 3)
     bench.store.revoke(["a", "b"])
     assert not bench.store.was_revoked("fox")
     bench.forward(1)

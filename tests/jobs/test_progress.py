@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from jobs.order import NewJob
-from jobs.progress import Pace, eta, pace, rate, share
-from jobs.record import Result
+from jobs.eta import Pace, eta, pace, rate, share
+from jobs.job import Result
+from jobs.new_job import NewJob
 from jobs.states import State
 
 NONE_YET = {"left": 100, "queued": 90, "per_second": 0.0}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.record import Due, Job, Owed, Result, at, external_id, parse_external_id
+from jobs.job import Due, Job, Owed, Result, at, external_id, parse_external_id
 from jobs.states import State
 
 JOB_IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", fullmatch=True)

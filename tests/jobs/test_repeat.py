@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.health import PROBE_BASE
-from jobs.order import BatchOptions, NewJob
-from jobs.record import Owed, Result
-from jobs.scripts import Scripts
-from jobs.settling import Verdict
+from jobs.job import Owed, Result
+from jobs.lane_health import PROBE_BASE
+from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
+from jobs.store.manual import Verdict
+from jobs.store.scripts import Scripts
 
 S = State
 VERBS = {entry.name.removesuffix(".lua") for entry in (files("jobs") / "lua").iterdir() if entry.name[0] != "_"}

@@ -6,9 +6,9 @@ from contextlib import closing
 import pytest
 
 from jobs.errors import StoreUnavailable
-from jobs.order import NewJob
+from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store import Outcome, Store, connect
+from jobs.store.store import Outcome, Store, connect
 from tests.sentinels import PASSWORD, Watched, watched
 
 pytestmark = pytest.mark.stack

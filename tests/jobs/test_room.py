@@ -8,11 +8,11 @@ import pytest
 import redis
 
 from jobs.errors import BatchNotFound, NoRoom, StoreUnavailable
-from jobs.memory import Memory
-from jobs.order import NewJob, Outcome
+from jobs.new_job import NewJob, Outcome
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store import Store, connect
+from jobs.store.memory import Memory
+from jobs.store.store import Store, connect
 
 CREATED, KNOWN, CONFLICT, FULL = Outcome.CREATED, Outcome.KNOWN, Outcome.CONFLICT, Outcome.FULL
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.broker import for_kombu
+from jobs.connections.kombu import for_kombu
+from jobs.connections.sentinel import AddressInvalid, Watched, _Sentinels
 from jobs.errors import StoreUnavailable
-from jobs.image_stores import RedisImages
-from jobs.keys import Keys
-from jobs.order import NewJob
-from jobs.sentinel import AddressInvalid, Watched, _Sentinels
+from jobs.images.backends import RedisImages
+from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store import Store, connect
+from jobs.store.redis_keys import Keys
+from jobs.store.store import Store, connect
 from tests.sentinels import SENTINEL_PASSWORD, watched
 from tests.sentinels import Watched as Servers
 

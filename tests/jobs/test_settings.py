@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 
 from jobs.errors import SettingsInvalid
+from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings
 from jobs.logs import LogFormat
-from jobs.owners import KeyLimits
 from jobs.setting import settings_of
 from jobs.settings import Ambiguous, CallbackMode, Settings
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from jobs.job import Owed, Result
 from jobs.lanes import LaneSettings, pooled
-from jobs.record import Owed, Result
-from jobs.settling import GIVEN_UP, Verdict
 from jobs.states import State
-from jobs.store import RECHECK
+from jobs.store.manual import GIVEN_UP, Verdict
+from jobs.store.store import RECHECK
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.record import Job, Result
+from jobs.job import Job, Result
 from jobs.shown_task import shown_task
 from jobs.states import State
 

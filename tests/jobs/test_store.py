@@ -10,14 +10,14 @@ import pytest
 import redis
 
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, StoreUnavailable
-from jobs.lane_state import LONGEST_HOLD
-from jobs.order import NewJob
-from jobs.record import Due, Owed, Result
-from jobs.scripts import translated
+from jobs.job import Due, Owed, Result
+from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.settling import Verdict
 from jobs.states import FINAL, TRANSITIONS, State
-from jobs.store import PUT_BACK, RECHECK, Outcome, Store, connect
+from jobs.store.lanes import LONGEST_HOLD
+from jobs.store.manual import Verdict
+from jobs.store.scripts import translated
+from jobs.store.store import PUT_BACK, RECHECK, Outcome, Store, connect
 
 AGAIN = Result(error={"code": "002016095", "message": "internal"})
 DEAD = Result(error={"code": "1201", "message": "refused"})

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import RecordTooNew, StoreUnavailable
-from jobs.record import VERSION, Job, Result
+from jobs.job import VERSION, Job, Result
 from jobs.states import State
 
 VERBS: dict[str, Callable[[Any], Any]] = {

@@ -12,9 +12,9 @@ import pytest
 import redis
 
 from jobs.errors import StoreUnavailable
-from jobs.order import NewJob
+from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from ops import access, redis_server
 from ops.redis_server import RedisServer
 from tests.admin import with_admin

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jobs.order import NewJob
-from jobs.store import Store
+from jobs.new_job import NewJob
+from jobs.store.store import Store
 from ops.cli import main
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jobs.access import PRODUCER, KeyRing
-from jobs.bucket import MARKER
+from jobs.api_keys import PRODUCER, KeyRing
+from jobs.images.fsspec_backend import MARKER
 from jobs.settings import Settings
-from jobs.store import Store
+from jobs.store.store import Store
 from ops import parts
 from ops.cli import main
 from ops.doctor.finding import Finding, Level

@@ -4,8 +4,8 @@ import logging
 import pytest
 from click.testing import CliRunner, Result
 
-from jobs.access import KeyRing
-from jobs.store import Store
+from jobs.api_keys import KeyRing
+from jobs.store.store import Store
 from ops.cli import main
 
 

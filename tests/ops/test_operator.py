@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jobs.order import NewJob
+from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from ops import redis_server
 from ops.cli import main
 from ops.redis_server import RedisServer

@@ -5,11 +5,11 @@ import pytest
 from click.testing import CliRunner
 
 from jobs.errors import WorkRefused
-from jobs.installation import Sighting
-from jobs.order import NewJob
+from jobs.new_job import NewJob
 from jobs.states import State
-from jobs.store import Store, connect
-from jobs.witness import Witness
+from jobs.store.installation import Sighting
+from jobs.store.store import Store, connect
+from jobs.store.witness import Witness
 from ops.cli import main
 
 

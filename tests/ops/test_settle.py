@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jobs.order import NewJob
-from jobs.record import Owed, Result
+from jobs.job import Owed, Result
+from jobs.new_job import NewJob
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from ops.cli import main
 from ops.durations import duration, spoken
 

@@ -13,9 +13,9 @@ from typing import Any
 import requests
 
 from boomerang_client import Client, Job
-from jobs.audit import audit
+from jobs.audit.audit import audit
 from jobs.settings import Settings
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from ops.stack import LocalStack
 
 PROMPTS = Path(__file__).parents[2] / "ops" / "assets" / "parti-prompts.jsonl"

@@ -17,10 +17,10 @@ import requests
 from celery import Celery, chord
 
 from boomerang_client.celery import generate, signature
-from jobs.audit import audit
-from jobs.record import Job
+from jobs.audit.audit import audit
+from jobs.job import Job
 from jobs.settings import Settings
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from ops.redis_server import TETHER
 from ops.stack import LocalStack, Options
 

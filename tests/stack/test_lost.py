@@ -15,10 +15,10 @@ from celery import Celery
 from click.testing import CliRunner
 
 from jobs.errors import StoreUnavailable, WorkRefused
-from jobs.order import NewJob
+from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from ops import redis_server as redis_servers
 from ops.cli import main
 

@@ -10,10 +10,10 @@ import pytest
 import requests
 
 from boomerang_client import Client
-from jobs.audit import audit
+from jobs.audit.audit import audit
 from jobs.lanes import LaneSettings
 from jobs.settings import Settings
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from ops.stack import LocalStack, Options
 from tests.stack.killing import killing
 

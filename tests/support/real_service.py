@@ -12,9 +12,9 @@ import requests
 from PIL import Image
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from jobs.record import Result
+from jobs.job import Result
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas import callback_path
 from webhook.app import create_app
 from webhook.settings import Settings

@@ -15,9 +15,9 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.order import NewJob
-from jobs.record import Owed
-from jobs.store import Store
+from jobs.job import Owed
+from jobs.new_job import NewJob
+from jobs.store.store import Store
 from schemas import callback_path
 from webhook.app import create_app
 from webhook.settings import Settings

@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.logs import Guarded
-from jobs.store import Store
+from jobs.store.store import Store
 from webhook.app import create_app
 from webhook.auth import PAGES, PUBLIC
 from webhook.settings import Settings

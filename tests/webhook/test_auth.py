@@ -8,9 +8,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.access import PRODUCER, KeyRing, Scope
+from jobs.api_keys import PRODUCER, KeyRing, Scope
 from jobs.errors import StoreUnavailable
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from webhook.app import create_app
 from webhook.auth import PAGES, PUBLIC, Door, caller, scope_of
 from webhook.keys import FRESH, Caller, Key, KnownKeys

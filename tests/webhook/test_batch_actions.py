@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from jobs.audit import audit
-from jobs.record import Result
+from jobs.audit.audit import audit
+from jobs.job import Result
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas.views import BatchChanged
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
@@ -52,7 +52,7 @@ def test_cancel(client: FlaskClient, foxes: Store) -> None:
 def test_a_large_batch_is_cancelled_before_all_its_jobs_are(
     client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.batches.AT_ONCE", -1)
+    monkeypatch.setattr("jobs.store.batches.AT_ONCE", -1)
     client.post("/v1/batches?id=foxes", data=LINE * 1200)
     assert client.post("/v1/batches/foxes/cancel").json == did("cancel", 500, 700)
     assert store.admit(10).ids == ()

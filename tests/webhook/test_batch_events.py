@@ -6,10 +6,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.access import KeyRing, Scope
+from jobs.api_keys import KeyRing, Scope
 from jobs.errors import BatchNotFound, StoreUnavailable
-from jobs.store import Store
-from jobs.summary import Batch
+from jobs.read_models import Batch
+from jobs.store.store import Store
 from schemas.views import BatchView
 from webhook import batch_events, gunicorn_conf, services
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from jobs.record import Result
+from jobs.job import Result
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas.views import JobView
 from webhook.batch_results import COLUMNS
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from jobs.audit import audit
+from jobs.audit.audit import audit
 from jobs.errors import StoreUnavailable
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas.views import BatchAccepted
 from webhook.app import create_app
 from webhook.settings import Settings

@@ -7,8 +7,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from jobs.errors import StoreUnavailable
-from jobs.order import NewJob
-from jobs.store import Enqueued, Store
+from jobs.new_job import NewJob
+from jobs.store.store import Enqueued, Store
 from schemas.views import BatchAccepted, BatchView, JobView
 from webhook.app import create_app
 from webhook.settings import Settings

@@ -13,11 +13,11 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.order import NewJob
-from jobs.record import Result
+from jobs.job import Result
+from jobs.new_job import NewJob
 from jobs.settings import CallbackMode
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas import callback_path
 from schemas.signatures import signed
 from webhook.app import create_app

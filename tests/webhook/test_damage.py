@@ -12,17 +12,17 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as how
 from hypothesis import strategies as st
 
-from jobs.access import PRODUCER, KeyRing
-from jobs.audit import examine
-from jobs.dead_ends import counted, dead_ends
+from jobs.api_keys import PRODUCER, KeyRing
+from jobs.audit.audit import examine
+from jobs.audit.repair import repair
 from jobs.errors import StoreUnavailable
-from jobs.image_stores import open_images
-from jobs.keys import Keys
-from jobs.mending import repair
-from jobs.order import BatchOptions, NewJob
-from jobs.record import Owed, Result
+from jobs.images.backends import open_images
+from jobs.job import Owed, Result
+from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.redis_keys import Keys
+from jobs.store.store import Store
+from jobs.store.stuck import counted, dead_ends
 from schemas.images import read_picture
 from webhook.settings import Settings
 from worker.app import create_app

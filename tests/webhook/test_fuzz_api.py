@@ -24,9 +24,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from jobs.audit import audit
-from jobs.order import NewJob
-from jobs.store import Store
+from jobs.audit.audit import audit
+from jobs.new_job import NewJob
+from jobs.store.store import Store
 from webhook.app import create_app
 from webhook.settings import Settings
 

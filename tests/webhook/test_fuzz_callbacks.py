@@ -10,10 +10,10 @@ import pytest
 import redis
 from flask import Flask
 
-from jobs.audit import audit
-from jobs.order import NewJob
+from jobs.audit.audit import audit
+from jobs.new_job import NewJob
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas import BodyInvalid, TaskReport, callback_path, parse_json, read_callback
 
 #: The shapes of the provider's contract, and what has been seen beside them.

@@ -4,7 +4,7 @@ from typing import Any
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas.views import Readiness
 from webhook.app import create_app
 from webhook.settings import Settings

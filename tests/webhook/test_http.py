@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.order import NewJob
-from jobs.store import Store
+from jobs.new_job import NewJob
+from jobs.store.store import Store
 from schemas import callback_path
 from tests.webhook.bare import exchange
 

@@ -12,8 +12,8 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from jobs.audit import audit
-from jobs.store import Store
+from jobs.audit.audit import audit
+from jobs.store.store import Store
 from schemas.images import MAX_BYTES
 from schemas.views import ImageView
 from webhook.app import create_app

@@ -7,9 +7,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.record import Owed, Result
+from jobs.job import Owed, Result
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas.views import JobList, JobView
 from webhook.app import create_app
 from webhook.services import Services

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from jobs.health import SILENCES, Heard
+from jobs.lane_health import SILENCES, Heard
 from jobs.lanes import LaneSettings, pooled
-from jobs.order import NewJob
-from jobs.store import Store, connect
+from jobs.new_job import NewJob
+from jobs.store.store import Store, connect
 from schemas.views import LaneList
 from webhook.app import create_app
 from webhook.settings import Settings

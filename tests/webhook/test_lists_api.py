@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from jobs.audit import audit
-from jobs.order import BatchOptions
-from jobs.record import Priority
-from jobs.store import Store
+from jobs.audit.audit import audit
+from jobs.job import Priority
+from jobs.new_job import BatchOptions
+from jobs.store.store import Store
 from schemas.views import BatchList, BatchView, JobList
 from webhook.app import create_app
 from webhook.settings import Settings

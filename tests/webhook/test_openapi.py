@@ -5,7 +5,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas import MODELS
 
 

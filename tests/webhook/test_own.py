@@ -10,10 +10,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.order import BatchOptions, NewJob
-from jobs.record import Result
+from jobs.job import Result
+from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -191,8 +191,8 @@ def test_lists_hold_the_callers_own(shop: FlaskClient, press: FlaskClient, boss:
 def test_a_page_of_few_among_many_is_bounded_work_and_its_cursor_goes_on(
     shop: FlaskClient, press: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.listing.SCAN", 40)
-    monkeypatch.setattr("jobs.listing.CHUNK", 20)
+    monkeypatch.setattr("jobs.store.pages.SCAN", 40)
+    monkeypatch.setattr("jobs.store.pages.CHUNK", 20)
     make(shop, "old")
     press.post("/v1/batches?id=many", data=LINE * 100)
     make(shop, "new")

@@ -9,9 +9,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.access import PRODUCER, KeyRing
+from jobs.api_keys import PRODUCER, KeyRing
 from jobs.errors import SettingsInvalid
-from jobs.store import Store
+from jobs.store.store import Store
 from webhook.app import create_app
 from webhook.rates import GUESSES
 from webhook.sessions import LIFE

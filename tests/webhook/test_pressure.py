@@ -9,10 +9,10 @@ import redis
 from flask.testing import FlaskClient
 from prometheus_client import CollectorRegistry, Counter
 
-from jobs.audit import audit
-from jobs.memory import Memory
-from jobs.order import NewJob
-from jobs.store import Store
+from jobs.audit.audit import audit
+from jobs.new_job import NewJob
+from jobs.store.memory import Memory
+from jobs.store.store import Store
 from schemas.provider_views import TaskRefused
 from webhook.app import create_app
 from webhook.pressure import GOOD_FOR, GOOD_FOR_BYTES, Pressure

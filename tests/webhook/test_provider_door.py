@@ -8,9 +8,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.record import Result
+from jobs.job import Result
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas import CallbackForm, GenerationRequest
 from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
 from webhook.app import create_app

@@ -11,10 +11,10 @@ import pytest
 import requests
 from aiohttp import web
 
-from jobs.record import Result
-from jobs.reports import ended
+from jobs.job import Result
+from jobs.provider_result import ended
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
 from schemas import GenerationRequest, TaskStatus, read_task

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import SettingsInvalid
-from jobs.store import Store
+from jobs.store.store import Store
 from webhook.app import create_app
 from webhook.problems import ProblemError
 from webhook.rates import GUESSES, Buckets, Rate, Rates, read_rates

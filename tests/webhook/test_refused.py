@@ -8,7 +8,7 @@ import redis
 from flask.testing import FlaskClient
 
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 
 PROBLEM = "application/problem+json"
 

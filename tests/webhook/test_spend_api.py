@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from jobs.order import BatchOptions, NewJob
-from jobs.record import Result
+from jobs.job import Result
+from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas.spending import SpendView
 from schemas.views import BatchView
 

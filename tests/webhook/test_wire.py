@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from jobs.order import NewJob
+from jobs.new_job import NewJob
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from schemas import callback_path
 from tests.webhook.bare import exchange
 

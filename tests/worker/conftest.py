@@ -20,12 +20,12 @@ import requests
 from aiohttp import web
 from celery import Celery
 
-from jobs.image_stores import RedisImages
-from jobs.images import Images
-from jobs.keys import Keys
-from jobs.order import NewJob
-from jobs.record import Job, Owed
-from jobs.store import Store, connect
+from jobs.images.backends import RedisImages
+from jobs.images.images import Images
+from jobs.job import Job, Owed
+from jobs.new_job import NewJob
+from jobs.store.redis_keys import Keys
+from jobs.store.store import Store, connect
 from ops import redis_server as redis_servers
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings

@@ -1,7 +1,7 @@
 """Keep what this version of the service has in Redis, with a job in every state.
 
 `python -m tests.worker.keep > tests/worker/older/<name>.json`: to be run with the code of a version at its release, and
-before jobs.record.VERSION is raised. `test_older.py` has the code of the day go on from each file that is kept.
+before jobs.job.VERSION is raised. `test_older.py` has the code of the day go on from each file that is kept.
 """
 
 import base64
@@ -16,10 +16,10 @@ from typing import Any
 from celery import Celery
 from PIL import Image
 
-from jobs.order import NewJob
-from jobs.record import VERSION, Result
+from jobs.job import VERSION, Result
+from jobs.new_job import NewJob
 from jobs.states import State
-from jobs.store import Store
+from jobs.store.store import Store
 from ops import redis_server
 from schemas import checked_in, load_request
 from tests.worker.conftest import MOVED_CLOCK, Simulator, World, request_of

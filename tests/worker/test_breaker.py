@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.health import SILENCES
+from jobs.lane_health import SILENCES
 from jobs.lanes import LaneSettings, pooled
 from jobs.states import State
 

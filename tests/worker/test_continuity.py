@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from jobs.errors import StoreUnavailable, WorkRefused
-from jobs.installation import Sighting
-from jobs.order import NewJob
+from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store import Store, connect
-from jobs.witness import Witness
+from jobs.store.installation import Sighting
+from jobs.store.store import Store, connect
+from jobs.store.witness import Witness
 from worker.continuity import NOTE_AGAIN, NOTES_APART, Continuity
 
 

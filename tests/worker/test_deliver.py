@@ -10,7 +10,7 @@ import pytest
 import redis as redis_py
 from standardwebhooks.webhooks import Webhook
 
-from jobs.record import Owed
+from jobs.job import Owed
 from jobs.states import State
 from schemas import CallbackForm, TaskStatus, read_callback
 from worker.deliver import CONFIRMED

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from jobs.audit import audit
+from jobs.audit.audit import audit
 from jobs.states import State
 
 pytestmark = pytest.mark.stack

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs.settings import Settings as JobSettings
-from jobs.store import Store
+from jobs.store.store import Store
 from worker.events import publish_changes
 
 WaitFor = Callable[..., None]

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from jobs.audit import audit
+from jobs.audit.audit import audit
+from jobs.job import VERSION
 from jobs.lanes import LaneSettings
-from jobs.record import VERSION
 from jobs.states import State
 from tests.worker.conftest import KEY, request_of
 from worker.provider import Provider

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import ImageNotFound, ImagesUnavailable
-from jobs.images import Image
+from jobs.images.images import Image
 from worker.pictures import NoRoom, Pictures
 
 #: As base64: 4 bytes for 3.
@@ -18,7 +18,7 @@ ENCODED = 4000
 
 
 class Kept:
-    """Images by their hash, as `jobs.images.Images` gives them; counts what is read, and how much at once."""
+    """Images by their hash, as `jobs.images.images.Images` gives them; counts what is read, and how much at once."""
 
     def __init__(self) -> None:
         self.reads: list[str] = []

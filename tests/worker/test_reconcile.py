@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from jobs.order import NewJob
-from jobs.record import Result
+from jobs.job import Result
+from jobs.new_job import NewJob
 from jobs.settings import Ambiguous
-from jobs.settling import Verdict
 from jobs.states import State
+from jobs.store.manual import Verdict
 
 WaitFor = Callable[..., None]
 PRICE = Decimal("0.013")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.record import Result
+from jobs.job import Result
 from jobs.states import State
 
 WaitFor = Callable[..., None]

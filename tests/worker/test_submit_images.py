@@ -7,9 +7,9 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
-from jobs.audit import audit
+from jobs.audit.audit import audit
 from jobs.errors import ImagesUnavailable
-from jobs.order import NewJob
+from jobs.new_job import NewJob
 from jobs.states import State
 from schemas import checked_in, load_request
 from worker.errors import GenerationRefused

@@ -11,10 +11,10 @@ import pytest
 import redis
 from celery import Celery
 
-from jobs.order import NewJob
+from jobs.new_job import NewJob
 from jobs.settings import Settings as JobsSettings
 from jobs.states import State
-from jobs.store import Store, connect
+from jobs.store.store import Store, connect
 from ops import redis_server
 from tests.worker.conftest import environment
 from webhook.messages import Messages

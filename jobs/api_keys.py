@@ -1,0 +1,193 @@
+"""Producers' keys that are made and revoked while the service runs, and what a key may do.
+
+They are kept beside the jobs, so that every webhook process knows the same ones. What is kept of a secret is its
+SHA-256: a plain hash is right here, since a secret is 256 random bits that we draw ourselves, and no list of likely
+words leads back to it. The secret is shown once, to who asked for the key.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import secrets
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+
+import redis
+
+from jobs.decoding import decoding
+from jobs.errors import KeyNotFound, RecordDamaged
+from jobs.fields import shown
+from jobs.job import at, micros
+from jobs.store.redis_keys import Keys
+from jobs.store.scripts import translated
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+#: Names that stand for other doors, where jobs, limits and spending are told by name.
+_TAKEN = frozenset({"celery"})
+#: What a secret of ours looks like: the key's id, by which it is found, and then the secret itself.
+_TEXT = re.compile(r"bmr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_SECRET_BYTES = 32
+_ID_BYTES = 6
+
+
+class Scope(StrEnum):
+    """What a key may do. All but `admin` hold for the jobs of its own name alone."""
+
+    ENQUEUE = "enqueue"  #: make jobs, and upload images for them
+    READ = "read"  #: look at jobs, batches, results and spending, and at the lanes
+    CANCEL = "cancel"  #: cancel, pause, resume and retry
+    ADMIN = "admin"  #: all of it, and everybody's jobs
+
+
+#: What a producer needs.
+PRODUCER = frozenset({Scope.ENQUEUE, Scope.READ, Scope.CANCEL})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessKey:
+    """A key as it is kept. `name`: the producer whose jobs they are; several keys may have one name.
+
+    `digest`: SHA-256 of the secret, in hex. `used_at`: when it was last used, to about a minute.
+    """
+
+    id: str
+    name: str
+    digest: str = field(repr=False)
+    scopes: frozenset[Scope]
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    used_at: datetime | None = None
+
+    def opens(self, now: datetime) -> bool:
+        """Whether it is good for anything at that time."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    def to_json(self) -> str:
+        """The stored form; times in µs since 1970."""
+        times = {"created": self.created_at, "expires": self.expires_at, "revoked": self.revoked_at}
+        kept = {name: micros(moment) for name, moment in times.items() if moment}
+        return json.dumps({"name": self.name, "sha256": self.digest, "scopes": sorted(self.scopes), **kept})
+
+    @classmethod
+    def from_json(cls, key_id: str, text: str, used: str | None = None) -> Self:
+        """The inverse of `to_json`. Raises `RecordDamaged`."""
+        with decoding(f"key {shown(key_id)}"):
+            return cls._of(key_id, json.loads(text), used)
+
+    @classmethod
+    def _of(cls, key_id: str, kept: Mapping[str, Any], used: str | None) -> Self:
+        def moment(name: str) -> datetime | None:
+            return at(kept[name]) if name in kept else None
+
+        bytes.fromhex(kept["sha256"])
+        return cls(
+            id=key_id,
+            name=checked_name(kept["name"]),
+            digest=kept["sha256"],
+            scopes=frozenset(map(Scope, kept["scopes"])),
+            created_at=at(kept["created"]),
+            expires_at=moment("expires"),
+            revoked_at=moment("revoked"),
+            used_at=at(used) if used and used.isdecimal() else None,
+        )
+
+
+class KeyRing:
+    """The keys that are kept. Raises `StoreUnavailable`."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._kept = keys.single("access")
+        self._used = keys.single("accessed")
+
+    def add(
+        self, name: str, scopes: Collection[Scope], *, now: datetime | None = None, lasts: timedelta | None = None
+    ) -> tuple[AccessKey, str]:
+        """A new key, and its secret, which nobody can tell a second time. Raises `ValueError` for a bad name."""
+        checked_name(name)
+        now = now or datetime.now(UTC)
+        key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
+        key = AccessKey(
+            id=key_id,
+            name=name,
+            digest=digest_of(secret).hex(),
+            scopes=frozenset(scopes),
+            created_at=now,
+            expires_at=now + lasts if lasts else None,
+        )
+        try:
+            self._client.hset(self._kept, key_id, key.to_json())
+        except redis.RedisError as error:
+            raise translated(error) from error
+        return key, f"bmr_{key_id}_{secret}"
+
+    def find(self, key_id: str) -> AccessKey | None:
+        """The key with this id, in whatever state; not when it was used."""
+        try:
+            text = self._client.hget(self._kept, key_id)
+        except redis.RedisError as error:
+            raise translated(error) from error
+        return AccessKey.from_json(key_id, str(text)) if text else None
+
+    def all(self) -> list[AccessKey]:
+        """Every key, revoked and expired ones too, oldest first. Those that cannot be read the log tells."""
+        try:
+            kept: Any = self._client.hgetall(self._kept)
+            used: Any = self._client.hgetall(self._used)
+        except redis.RedisError as error:
+            raise translated(error) from error
+        keys = []
+        for key_id, text in kept.items():
+            try:
+                keys.append(AccessKey.from_json(key_id, text, used.get(key_id)))
+            except RecordDamaged as error:
+                log.warning("left out: %s", error)
+        return sorted(keys, key=lambda key: (key.created_at, key.id))
+
+    def revoke(self, key_id: str, now: datetime | None = None) -> AccessKey:
+        """Let it open nothing any more; a second time changes nothing. Raises `KeyNotFound`."""
+        key = self.find(key_id)
+        if key is None:
+            raise KeyNotFound(key_id)
+        if key.revoked_at is not None:
+            return key
+        revoked = replace(key, revoked_at=now or datetime.now(UTC))
+        try:
+            self._client.hset(self._kept, key_id, revoked.to_json())
+        except redis.RedisError as error:
+            raise translated(error) from error
+        return revoked
+
+    def note_use(self, key_id: str, now: datetime) -> None:
+        """It was used. Whoever calls this does so rarely."""
+        try:
+            self._client.hset(self._used, key_id, str(micros(now)))
+        except redis.RedisError as error:
+            raise translated(error) from error
+
+
+def checked_name(name: str) -> str:
+    """The name, if a key may have it; raises `ValueError`."""
+    if not _NAME.fullmatch(name):
+        raise ValueError("a name has 1 to 32 of a-z 0-9 _ - and begins with a letter or digit")
+    if name in _TAKEN:
+        raise ValueError(f"{name} is no name for a key: it stands for the jobs of another door")
+    return name
+
+
+def digest_of(secret: str) -> bytes:
+    """What is kept of a secret. A header's odd characters come as latin-1."""
+    return hashlib.sha256(secret.encode("latin-1", "replace")).digest()
+
+
+def parsed(text: str) -> tuple[str, str] | None:
+    """The id and the secret in a text of ours; None for any other."""
+    found = _TEXT.fullmatch(text)
+    return (found[1], found[2]) if found else None

@@ -1,0 +1,196 @@
+"""The part of the audit that concerns damage: keys of another type, and values that this service does not write.
+
+Everything else in the audit counts what is damaged as absent, so that it goes on; here it is named, once.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from jobs.api_keys import AccessKey
+from jobs.audit.findings import Finding, Reader
+from jobs.decoding import UNREADABLE, decoding, read_labels
+from jobs.errors import RecordDamaged
+from jobs.fields import KNOWN, is_text, shown
+from jobs.job import Job
+from jobs.new_job import BatchOptions
+from jobs.states import State
+
+RULE = "damaged"
+#: What can be made anew from the records. To be deleted when it is damaged, and not before it is looked at.
+_DERIVED = frozenset(
+    {"alarms", "doubts", "undelivered", "damaged", "at_cap", "capped", "sweeps", "state", "labelled", "grouped"}
+    | {"ready", "queues", "tags", "pool", "wake", "ring", "repair", "written", "changes", "history", "accessed"}
+)
+_LATEST = 9_999_999_999_999_999
+_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+_ENTRIES = 500
+_BATCH_TEXTS = frozenset({"key", "labels", "asked", "class", "paused", "do", "only"})
+_LANE_TEXTS = frozenset({"why", "because", "scout", "limit"})
+
+#: field, value → what is wrong with it, None: nothing
+_Check = Callable[[str, str], str | None]
+
+
+def damage_findings(reader: Reader) -> Iterator[Finding]:
+    """All but the records of jobs. After the survey, which has found the keys of another type."""
+    for name, (family, key, found, expected) in sorted(reader.odd.items()):
+        remedy = f"Look at it (TYPE {key}). "
+        if family in _DERIVED:
+            remedy += f"What it holds follows from the records: DEL {key}, then audit --repair."
+        else:
+            remedy += "Restore it from a copy of Redis, or DEL it: what it held is lost then."
+        yield Finding(RULE, name, f"{key} is a {found}, not a {expected}", remedy)
+    of, single = reader.keys.of, reader.keys.single
+    for family, check in (("batch", _batch), ("lane", _lane), ("pool", _pool), ("spent", _spent)):
+        for each in sorted(reader.names[family]):
+            yield from _hash(reader, f"{family} {shown(each)}", of(family, each), check)
+    for batch in sorted(reader.names["batch"]):
+        told = reader.value(of("batch", batch), "created")
+        if told is None and reader.client.exists(of("batch", batch)) and of("batch", batch) not in reader.odd_keys:
+            remedy = (
+                f"HSET {of('batch', batch)} created (its score in {single('batches')}) accepted (LLEN of its list)."
+            )
+            yield Finding(RULE, f"batch {shown(batch)}", "it lacks the time at which it was created", remedy)
+    for name in ("totals", "prices", "reserved", "uses", "accessed"):
+        yield from _hash(reader, name.replace("_", " "), single(name), _whole)
+    yield from _hash(
+        reader, "epoch", single("epoch"), lambda field, value: None if field == "run" else _whole(field, value)
+    )
+    yield from _hash(reader, "image", single("kept"), _kept, by_field=True)
+    yield from _hash(reader, "key", single("access"), _access, by_field=True)
+    yield from _times(reader)
+    yield from _changes(reader)
+
+
+def record_finding(reader: Reader, job_id: str, row: Mapping[str, Any], text: str | None) -> Finding | None:
+    """What is wrong with a job, by its record and what belongs to it. `row`: fields, result, labels."""
+    key, fields = reader.keys.of("job", job_id), row["fields"]
+    try:
+        Job.from_fields(job_id, fields, result=row["result"], labels=row["labels"])
+        with decoding("its request"):
+            if text is not None and not (is_text(text) and isinstance(json.loads(text), dict)):
+                raise ValueError("no JSON object in UTF-8")
+    except RecordDamaged as error:
+        detail = error.why if error.what.startswith("job ") else f"{error.what}: {error.why}"
+        remedy = (
+            f"Look at HGETALL {key}, the logs and the provider, and HSET it as it should be. Nobody acts on it until "
+            f"then. Or give it up: DEL {key}, then audit --repair; what the provider has of it is paid for."
+        )
+        return Finding(RULE, shown(job_id), detail, remedy)
+    if extra := sorted(set(fields) - KNOWN):
+        names = ", ".join(map(shown, extra))
+        return Finding(RULE, shown(job_id), f"it has fields that no version writes: {names}", f"HDEL {key} {names}")
+    return None
+
+
+def _hash(reader: Reader, what: str, key: str, check: _Check, *, by_field: bool = False) -> Iterator[Finding]:
+    for field, value in reader.fields(key):
+        said = check(field, value) if is_text(field) and is_text(value) else "is not UTF-8"
+        if said:
+            id_ = f"{what} {shown(field)}" if by_field else what
+            detail = f"its field {shown(field)} is {shown(value)!r}: {said}"
+            remedy = f"HSET {key} '{shown(field)}' as it should be, or HDEL it; --repair counts anew what it can."
+            yield Finding(RULE, id_, detail, remedy)
+
+
+def _whole(_: str, value: str) -> str | None:
+    return None if _INTEGER.fullmatch(value) else "no whole number"
+
+
+def _finite(value: str) -> str | None:
+    try:
+        return None if Decimal(value).is_finite() else "no finite number"
+    except UNREADABLE:
+        return "no number"
+
+
+def _readable(read: Callable[[str], object], value: str) -> str | None:
+    try:
+        read(value)
+    except UNREADABLE as error:
+        return f"cannot be read ({type(error).__name__})"
+    except RecordDamaged as error:
+        return error.why
+    return None
+
+
+def _batch(field: str, value: str) -> str | None:
+    match field:
+        case "labels":
+            return _readable(read_labels, value)
+        case "asked":
+            return _readable(BatchOptions.from_facts, value)
+        case "class":
+            return None if value in {"0", "1", "2"} else "no class"
+        case "do":
+            return None if value in {"cancel", "retry", "commit"} else "nothing that can be done"
+    if field in _BATCH_TEXTS or field.startswith("at:"):
+        return None
+    known = field in _BATCH_COUNTS or field.startswith(("x:", "c:", "r:"))
+    return _whole(field, value) if known else "a field that no version writes"
+
+
+_BATCH_COUNTS = frozenset(map(str, State)) | frozenset(
+    {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash"}
+)
+
+
+def _lane(field: str, value: str) -> str | None:
+    if field == "limit":
+        return _finite(value)
+    return None if field in _LANE_TEXTS else _whole(field, value)
+
+
+def _pool(field: str, value: str) -> str | None:
+    return _finite(value) if re.fullmatch("v[012]", field) else _whole(field, value)
+
+
+def _spent(field: str, value: str) -> str | None:
+    if field[:1] in {"$", "#"} and field.count("|") < len("lmb"):
+        return "the name is not that of an entry"
+    return _whole(field, value)
+
+
+def _kept(field: str, value: str) -> str | None:
+    def read(text: str) -> None:
+        about = json.loads(text)
+        if not (isinstance(about["object"], str) and isinstance(about["size"], int) and about["hash"] == field):
+            raise ValueError(text)
+
+    return _readable(read, value)
+
+
+def _access(field: str, value: str) -> str | None:
+    return _readable(lambda text: AccessKey.from_json(field, text), value)
+
+
+def _times(reader: Reader) -> Iterator[Finding]:
+    """Times beyond all time: nobody would ever look at what stands there."""
+    of, single = reader.keys.of, reader.keys.single
+    keys = [
+        single(name) for name in ("alarms", "doubts", "undelivered", "at_cap", "capped", "sweeps", "batches", "going")
+    ]
+    keys += [of("state", state) for state in State]
+    with reader.client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.zrangebyscore(key, f"({_LATEST}", "+inf", 0, _ENTRIES)
+        found = reader.ask(pipe)
+    for key, members in zip(keys, found, strict=True):
+        for member in members or ():
+            detail = f"its time in {key} is beyond the year 2286"
+            yield Finding(RULE, shown(member), detail, f"ZREM {key} {shown(member)}, then audit --repair.")
+
+
+def _changes(reader: Reader) -> Iterator[Finding]:
+    """The newest of the stream of changes, which nothing depends on."""
+    stream = reader.keys.single("changes")
+    with reader.client.pipeline(transaction=False) as pipe:
+        pipe.xrevrange(stream, count=_ENTRIES)
+        (entries,) = reader.ask(pipe)
+    for entry, fields in entries or ():
+        if not {"id", "state", "from", "created", "model"} <= fields.keys() or not all(map(is_text, fields.values())):
+            detail = f"an entry of {stream} lacks a field, or is not UTF-8"
+            yield Finding(RULE, f"change {entry}", detail, f"XDEL {stream} {entry}; nothing depends on it.")

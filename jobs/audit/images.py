@@ -1,0 +1,88 @@
+"""The part of the audit that concerns images: that what is named is there, and goes when it should."""
+
+import json
+from collections.abc import Iterator
+
+from jobs.audit.findings import Drift, Finding, Look, Reader, whole
+from jobs.decoding import UNREADABLE
+
+#: How often the size of all images is counted, until nothing came or went meanwhile.
+COUNTS = 5
+
+
+def image_findings(reader: Reader, *, in_redis: bool) -> Iterator[Finding]:
+    """What looks wrong with the images; `in_redis`: their bytes are there too."""
+    single = reader.keys.single
+    named = {digest for digest, _ in reader.fields(single("uses"))}
+    there = dict(reader.scores(single("images")))
+    kept = {digest for digest, _ in reader.fields(single("kept"))}
+    for digest in {*named, *there, *kept}:
+        look = Look("mend_image", (digest,), "image")
+        if (digest in there) != (digest in kept):
+            detail = f"stands in one of {single('images')} and {single('kept')}, but not in the other"
+            yield Finding("image", digest, detail, "Remove it there, and upload it again with POST /v1/images.", look)
+        elif digest in kept and (there[digest] == float("inf")) != (digest in named):
+            detail = f"its time to go is {there[digest]:.0f}, which is not so by whether unfinished jobs name it"
+            yield Finding(
+                "image", digest, detail, f"ZADD {single('images')} +inf (it is named) or 0, and its hash.", look
+            )
+        if digest not in kept and digest in named:
+            gone = Look("mend_image", (digest,), "gone", mends=False)
+            detail = "unfinished jobs name it, but it is not there"
+            remedy = "Upload it again with POST /v1/images, or its jobs will fail."
+            yield Finding("image", digest, detail, remedy, gone)
+    if in_redis:
+        yield from _bytes(reader, kept)
+
+
+def _bytes(reader: Reader, kept: set[str]) -> Iterator[Finding]:
+    """An object has a name of its own, which is used once: what was kept and is not there will never be."""
+    of, kept_key = reader.keys.of, reader.keys.single("kept")
+    for digests in reader.steps(sorted(kept)):
+        with reader.client.pipeline(transaction=False) as pipe:
+            pipe.hmget(kept_key, digests)
+            objects = [_about(text)[0] for text in reader.ask(pipe)[0]]
+        with reader.client.pipeline(transaction=False) as pipe:
+            for name in objects:
+                pipe.exists(of("object", name))
+            there = pipe.execute()
+        for digest, name, is_there in zip(digests, objects, there, strict=True):
+            if name and not is_there:
+                remedy = "Upload it again with POST /v1/images."
+                look = Look("mend_object", (digest, name), "lost")
+                yield Finding("image", digest, "its bytes are not in Redis (any more)", remedy, look)
+
+
+def size_findings(reader: Reader) -> Iterator[Finding]:
+    """Whether the size of all images is that of each together: counted until nothing came or went meanwhile."""
+    kept, totals = reader.keys.single("kept"), reader.keys.single("totals")
+    for _ in range(COUNTS):
+        before = _counted(reader, totals, kept)
+        about = dict(reader.fields(kept))
+        sizes = [_about(each)[1] for each in about.values()]
+        if None in sizes:
+            return  # the size of one that cannot be read is not known
+        size = sum(each or 0 for each in sizes)
+        if before == _counted(reader, totals, kept):
+            if over := before[0] - size:
+                drift = Drift(totals, "image_bytes", over)
+                detail = f"the size of all images differs from a recount by {over:+d}"
+                yield Finding("image bytes", "all", detail, f"HINCRBY {totals} image_bytes {-over}", drifts=(drift,))
+            return
+
+
+def _counted(reader: Reader, totals: str, kept: str) -> tuple[int, int]:
+    with reader.client.pipeline(transaction=False) as pipe:
+        pipe.hget(totals, "image_bytes")
+        pipe.hlen(kept)
+        told, many = reader.ask(pipe)
+    return whole(told), int(many)
+
+
+def _about(text: str | None) -> tuple[str, int | None]:
+    """The object of an image and its size; '' and None where that cannot be read."""
+    try:
+        about = json.loads(text or "")
+        return str(about["object"]), int(about["size"])
+    except UNREADABLE:
+        return "", None

@@ -1,0 +1,98 @@
+"""The audit's part about the indexes by label: every label has its entry, and every entry its label."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from jobs.audit.findings import Finding, Look, Reader, whole
+from jobs.decoding import UNREADABLE, read_labels
+
+
+def lacking(reader: Reader, ids: Sequence[str]) -> Iterator[Finding]:
+    """Labels of these jobs without an entry. Raises redis-py's errors."""
+    return _Jobs(reader).lacking(ids)
+
+
+def label_findings(reader: Reader) -> Iterator[Finding]:
+    """What else looks wrong with labels: of batches, and all entries. Raises redis-py's errors."""
+    batches = _Batches(reader)
+    for ids in reader.steps(sorted(reader.names["batch"])):
+        yield from batches.lacking(ids)
+    for walk in (_Jobs(reader), batches):
+        yield from walk.entries()
+
+
+class _Walk:
+    """`family`: of the index; `kind`: as mend_label.lua says."""
+
+    family = kind = ""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._client = reader.client
+        self._keys = reader.keys
+
+    def read(self, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
+        """When each was created, and its labels as JSON."""
+        raise NotImplementedError
+
+    def lacking(self, ids: Sequence[str]) -> Iterator[Finding]:
+        """Labels without an entry."""
+        asked = [
+            (each, created, f"{name}={value}")
+            for each, (created, labels) in zip(ids, self.read(ids), strict=True)
+            if created and str(whole(created)) == created
+            for name, value in _read(labels).items()
+        ]
+        with self._client.pipeline(transaction=False) as pipe:
+            for each, _, label in asked:
+                pipe.zscore(self._keys.of(self.family, label), each)
+            scores = self._reader.ask(pipe)
+        for (each, created, label), score in zip(asked, scores, strict=True):
+            if score != whole(created):
+                found = "has not got it" if score is None else "has another time"
+                remedy = f"ZADD {self._keys.of(self.family, label)} {created} {each}"
+                yield self._finding(each, label, found, remedy)
+
+    def entries(self) -> Iterator[Finding]:
+        """Entries without such a label."""
+        for label in sorted(self._reader.names[self.family]):
+            name, _, value = label.partition("=")
+            key = self._keys.of(self.family, label)
+            for ids in self._reader.steps(self._reader.members(key)):
+                for each, (created, labels) in zip(ids, self.read(ids), strict=True):
+                    if not created or _read(labels).get(name) != value:
+                        yield self._finding(each, label, "has it, though it has no such label", f"ZREM {key} {each}")
+
+    def _finding(self, each: str, label: str, found: str, remedy: str) -> Finding:
+        look = Look("mend_label", (self.kind, label, each), "label")
+        return Finding("label", each, f"{self._keys.of(self.family, label)} {found}", remedy, look)
+
+
+class _Jobs(_Walk):
+    family, kind = "labelled", "job"
+
+    def read(self, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
+        with self._client.pipeline(transaction=False) as pipe:
+            for each in ids:
+                pipe.hget(self._keys.of("job", each), "c")
+                pipe.get(self._keys.of("labels", each))
+            rows: list[Any] = self._reader.ask(pipe)
+        return list(zip(rows[::2], rows[1::2], strict=True))
+
+
+class _Batches(_Walk):
+    family, kind = "grouped", "batch"
+
+    def read(self, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
+        with self._client.pipeline(transaction=False) as pipe:
+            for each in ids:
+                pipe.hmget(self._keys.of("batch", each), ["created", "labels"])
+            rows: list[Any] = self._reader.ask(pipe)
+        return [tuple(row) for row in rows]
+
+
+def _read(labels: str | None) -> dict[str, str]:
+    try:
+        return read_labels(labels or "{}")
+    except UNREADABLE:
+        return {}

@@ -1,0 +1,84 @@
+"""The part of the audit that concerns waiting: the queues, those of them that take part in admission, their weights."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from jobs.audit.findings import Finding, Look, Reader
+from jobs.errors import RecordDamaged
+from jobs.fields import shown, wrong
+from jobs.job import is_newer
+from jobs.states import State
+from jobs.store.scripts import Scripts
+
+
+def entry_findings(reader: Reader) -> Iterator[Finding]:
+    """Jobs that seem to stand in a queue in which they do not wait."""
+    for queue in _queues(reader):
+        yield from _entries(reader, queue)
+
+
+def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
+    """Queues that take part in admission or do not, and counters of pools, against a recount in one step."""
+    of_pool: dict[str, list[str]] = defaultdict(list)
+    for queue in sorted(_queues(reader)):
+        of_pool[queue.partition("|")[0]].append(queue)
+    targets = [(pool, *of_pool[pool]) for pool in sorted({*reader.names["pool"], *of_pool})]
+    answers = scripts.tries([("mend_pool", "0", *target) for target in targets]) if targets else []
+    for target, words in zip(targets, answers, strict=True):
+        pool, key = target[0], reader.keys.of("pool", target[0])
+        if isinstance(words, RecordDamaged):
+            detail = f"its queues cannot be compared: {words.why}"
+            yield Finding("damaged", f"pool {shown(pool)}", detail, "See what else is damaged, then look again.")
+            continue
+        for word in map(str, words):
+            rule, _, what = word.partition(" ")
+            look = Look("mend_pool", target, word)
+            if rule == "queue":
+                detail = f"its queue {what} takes part in admission, or does not, against its jobs"
+                remedy = "Pause the batch and resume it; or enqueue a job to it."
+                yield Finding(rule, what.split("|", 2)[-1][1:], detail, remedy, look)
+            else:
+                name, _, over = what.rpartition(" ")
+                detail = f"{name or 'the jobs that wait'}: differs from its recount by {over}"
+                remedy = f"HINCRBY {key} '{name or rule}' {-int(over)}"
+                yield Finding(rule, f"pool {pool}", detail, remedy, look)
+
+
+def _queues(reader: Reader) -> set[str]:
+    """Those in which jobs wait, and those that take part in admission."""
+    places = reader.names["queues"]
+    return reader.names["ready"].union(*(reader.members(reader.keys.of("queues", place)) for place in places))
+
+
+def _entries(reader: Reader, queue: str) -> Iterator[Finding]:
+    key = reader.keys.of("ready", queue)
+    for ids in reader.steps(reader.members(key)):
+        with reader.client.pipeline(transaction=False) as pipe:
+            for job_id in ids:
+                pipe.hgetall(reader.keys.of("job", job_id))
+            records = reader.ask(pipe)
+        for job_id, fields in zip(ids, records, strict=True):
+            if wrong := _wrong(fields, queue):
+                remedy = f"ZREM {key} {job_id}; its alarm puts it where it belongs."
+                look = Look("mend_queue", (queue, job_id), "queue")
+                yield Finding("queue", job_id, f"waits for admission, but {wrong}", remedy, look)
+
+
+def _wrong(fields: dict[str, str], queue: str) -> str:
+    if not fields:
+        return "there is no such job"
+    if is_newer(fields) or wrong(fields):
+        return ""
+    if fields["s"] != State.QUEUED:
+        return f"is {fields['s']}"
+    if "w" in fields:
+        return "is admitted already"
+    if "H" in fields:
+        return "is paused"
+    return "" if _queue_of(fields) == queue else "belongs to another queue"
+
+
+def _queue_of(fields: dict[str, str]) -> str:
+    """As `queue_of` in jobs/lua/shared/queues.lua."""
+    of = "b" + fields["b"] if "b" in fields else "k" + fields.get("K", "")
+    return f"{fields.get('P', '')}|{fields.get('Y', '1')}|{of}"

@@ -1,0 +1,1 @@
+"""Connections to Redis, Sentinel and the broker, and the translation of their errors."""

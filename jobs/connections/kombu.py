@@ -1,0 +1,112 @@
+"""How kombu and Celery's results reach what our URLs name, and Redis channels that outlive their server."""
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from queue import Empty
+from typing import Any
+
+import redis
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import redis as kombu_redis
+
+from jobs.connections.sentinel import Connection, EncryptedConnection, Watched, behind_sentinel
+
+#: Seconds without an answer to a BRPOP of one second, after which Redis counts as silent.
+SILENCE = 5
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What to tell kombu and Celery: URL, transport options, and what `…_use_ssl` wants."""
+
+    url: str = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    ssl: Mapping[str, Any] | None = None
+
+
+def for_kombu(url: str) -> Reach:
+    """Of a broker or result store. Only URLs of `jobs.connections.sentinel` are written otherwise there."""
+    # Of this process: nothing else in it uses kombu.
+    TRANSPORT_ALIASES.update(_TRANSPORTS)
+    if not behind_sentinel(url):
+        return Reach(url)
+    watched = Watched.from_url(url)
+    return Reach(watched.kombu_url(), watched.kombu_options(), watched.tls)
+
+
+class _OutlivesServer(kombu_redis.Channel):
+    """A channel that can be closed although its server is gone, and that says so when it is used afterwards.
+
+    kombu (5.7) talks to the server while it closes a channel: it reads the answer that it waits for, deletes queues and
+    gives unacknowledged messages back. With the server away each of these raises, the channel stays half open, and its
+    next use is an AttributeError, "'NoneType' object has no attribute 'hostname'". Celery takes that for a fault of the
+    worker and not of the connection, and ends (https://github.com/celery/kombu/issues/582 is the same). The messages
+    need no care: Redis gives out again after the visibility time-out what was not acknowledged.
+
+    `tests/jobs/test_broker.py::test_kombu_alone_still_needs_this` fails once kombu does without this class.
+    """
+
+    #: kombu's, by the monotonic clock.
+    _brpop_sent_at: float | None = None  # type: ignore[assignment]
+
+    def close(self) -> None:
+        """Close it, whatever the server says."""
+        if self._in_poll:
+            with suppress(Empty, *self.connection_errors):
+                self._brpop_read()  # type: ignore[no-untyped-call]
+        try:
+            super().close()  # type: ignore[no-untyped-call]
+        except self.connection_errors:
+            self._leave()
+
+    def listens(self) -> bool:
+        """Whether Redis answers: it is asked for messages once a second, unless the worker has enough of them."""
+        if not self.active_queues or not self.qos.can_consume():
+            return True
+        return self._brpop_sent_at is not None and time.monotonic() - self._brpop_sent_at < SILENCE
+
+    def _leave(self) -> None:
+        """Do what is left of closing and needs no server."""
+        self.closed = True
+        self._disconnect_pools()  # type: ignore[no-untyped-call]
+        self._close_clients()  # type: ignore[no-untyped-call]
+        if self.connection is not None:
+            self.connection.close_channel(self)
+
+    def _connparams(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's own signature
+        # Threads acknowledge messages when they are done, some after the connection of these was given up.
+        if self.connection is None or self.connection.client is None:
+            raise redis.ConnectionError("the connection of this channel is closed")
+        return super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
+
+
+class Channel(_OutlivesServer):
+    """kombu's channel for `redis://` and `rediss://`."""
+
+
+class Transport(kombu_redis.Transport):
+    """kombu's transport for them, with these channels."""
+
+    Channel = Channel
+
+
+class WatchedChannel(_OutlivesServer, kombu_redis.SentinelChannel):
+    """kombu's channel for `sentinel://`, which leaves a server that is the primary no more."""
+
+    connection_class = Connection
+    connection_class_ssl = EncryptedConnection  # type: ignore[assignment] # kombu's own is only one of its kind
+
+
+class WatchedTransport(kombu_redis.SentinelTransport):
+    """kombu's transport for `sentinel://`, with these channels."""
+
+    Channel = WatchedChannel
+
+
+_TRANSPORTS = {
+    "redis": f"{__name__}:Transport",
+    "rediss": f"{__name__}:Transport",
+    "sentinel": f"{__name__}:WatchedTransport",
+}

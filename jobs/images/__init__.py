@@ -1,0 +1,1 @@
+"""Images by the hash of their bytes: stored once, in Redis or in a bucket."""

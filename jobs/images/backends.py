@@ -1,0 +1,66 @@
+"""Where the bytes of images are: in the Redis of the jobs, or where `jobs.images.fsspec_backend` leads (BOOMERANG_IMAGE_STORE)."""
+
+from collections.abc import Sequence
+
+import redis
+
+from jobs.errors import ImagesUnavailable
+from jobs.images.images import Images, ImageStore
+from jobs.setting_readers import IN_REDIS
+from jobs.settings import Settings
+from jobs.store.redis_keys import Keys
+from jobs.store.scripts import translated
+from jobs.store.store import Store, connect
+
+#: An image of 10 MB takes a moment, also over a slow network (seconds).
+TIMEOUT = 10.0
+
+
+class RedisImages:
+    """One string an image, as it came; `client` does not decode answers."""
+
+    def __init__(self, client: redis.Redis, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    def write(self, name: str, data: bytes) -> None:
+        """Store an object."""
+        try:
+            self._client.set(self._keys.of("object", name), data)
+        except redis.RedisError as error:
+            raise translated(error) from error
+
+    def read(self, name: str) -> bytes | None:
+        """An object's bytes, or None."""
+        try:
+            data: bytes | None = self._client.get(self._keys.of("object", name))  # type: ignore[assignment] # not decoded
+        except redis.RedisError as error:
+            raise translated(error) from error
+        return data
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove objects."""
+        try:
+            self._client.unlink(*(self._keys.of("object", name) for name in names))
+        except redis.RedisError as error:
+            raise translated(error) from error
+
+
+def open_images(store: Store, settings: Settings, *, most_connections: int = 256) -> Images:
+    """The images of these jobs. Connects when it is first used."""
+    client, keys = store.access
+    if settings.image_store == IN_REDIS:
+        binary = connect(settings.redis_url, most_connections=most_connections, timeout=TIMEOUT, text=False)
+        return Images(client, RedisImages(binary, keys), settings, keys)
+    return Images(client, open_bucket(settings.image_store), settings, keys)
+
+
+def open_bucket(url: str) -> ImageStore:
+    """A folder or bucket. Raises `ImagesUnavailable`."""
+    # Only here: fsspec, and what it needs for a bucket, is installed where it is wanted.
+    from jobs.images.fsspec_backend import Bucket  # noqa: PLC0415
+
+    try:
+        return Bucket(url)
+    except Exception as error:
+        raise ImagesUnavailable(f"BOOMERANG_IMAGE_STORE cannot be opened: {type(error).__name__}: {error}") from error

@@ -1,0 +1,139 @@
+"""Images once: each is stored under the hash of its bytes, shared by all jobs that name it, and goes when none does.
+
+What is known of an image, and who needs it, is Redis's and changes with the jobs in one script; its bytes are in an
+image store, which knows nothing of jobs. They are written before the image is known and removed after it was forgotten,
+each copy as an object of its own name: so no accepted job names an image whose bytes are not whole, or being removed.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from secrets import token_hex
+from typing import Protocol
+
+import redis
+
+from jobs.decoding import decoding
+from jobs.errors import ImageNotFound, ImagesUnavailable
+from jobs.fields import shown
+from jobs.job import us
+from jobs.settings import Settings
+from jobs.store.redis_keys import Keys
+from jobs.store.scripts import REDIS_TIME, Scripts
+
+#: How long (seconds) the writing of an object may take. One that is not whole by then is removed.
+LONGEST_WRITE = 3600.0
+#: Objects removed in one round.
+STEP = 50
+
+
+class Picture(Protocol):
+    """A valid image, known by its shape: schemas makes them."""
+
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def hash(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def format(self) -> str: ...
+
+
+class ImageStore(Protocol):
+    """Where the bytes are. Objects are written once and never changed. Each call raises `ImagesUnavailable`."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Store an object; when it returns, the object is whole and safe."""
+
+    def read(self, name: str) -> bytes | None:
+        """An object's bytes; None: it is surely not there."""
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove objects, there or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that is there: the name of its object, its size in bytes, and what its header says."""
+
+    hash: str
+    object: str
+    size: int
+    width: int
+    height: int
+    format: str
+
+
+class Images:
+    """Stores and finds images. Each call raises `StoreUnavailable` (or `ImagesUnavailable`, which is one)."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        kept_in: ImageStore,
+        settings: Settings,
+        keys: Keys | None = None,
+        clock: str = REDIS_TIME,
+    ) -> None:
+        self._scripts = Scripts(client, keys or Keys(), clock)
+        self._kept_in = kept_in
+        self._retention = settings.image_retention
+
+    def put(self, picture: Picture) -> bool:
+        """Store an image, unless it is there. True: it was not."""
+        digest = picture.hash
+        if self.find([digest])[0]:
+            return False
+        name = f"{digest}-{token_hex(8)}"
+        image = Image(digest, name, len(picture.data), picture.width, picture.height, picture.format)
+        self._scripts.call("image_begun", name, us(LONGEST_WRITE))
+        self._kept_in.write(name, picture.data)
+        word = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)))
+        if word == "known":
+            self._remove([name])  # another was faster
+        if word == "late":
+            raise ImagesUnavailable(f"The image store took longer than {LONGEST_WRITE:.0f} s to take an image.")
+        return bool(word == "kept")
+
+    def find(self, digests: Sequence[str]) -> list[Image | None]:
+        """The images under these hashes, None where there is none. Those found stay for the retention from now on."""
+        if not digests:
+            return []
+        rows = zip(digests, self._scripts.call("image_known", *digests), strict=True)
+        return [_image(digest, kept) if kept else None for digest, kept in rows]
+
+    def absent(self, digests: Iterable[str]) -> set[str]:
+        """Those of these hashes under which there is no image."""
+        asked = list(digests)
+        return {digest for digest, image in zip(asked, self.find(asked), strict=True) if image is None}
+
+    def read(self, image: Image) -> bytes:
+        """Its bytes. Raises `ImageNotFound` when the image store has lost them; the image is forgotten then."""
+        data = self._kept_in.read(image.object)
+        if data is None or sha256(data).hexdigest() != image.hash:
+            self._scripts.call("image_lost", image.hash, image.object)
+            raise ImageNotFound(image.hash)
+        return data
+
+    def purge(self) -> int:
+        """Forget images that no job needs any more, and remove their bytes: so many objects. Bounded work a call."""
+        names = self._scripts.call("images_old", us(self._retention), STEP, STEP)
+        if names:
+            self._remove(names)
+        return len(names)
+
+    def _remove(self, names: Sequence[str]) -> None:
+        self._kept_in.remove(names)
+        self._scripts.call("images_gone", *names)
+
+
+def _image(digest: str, kept: str) -> Image:
+    with decoding(f"image {shown(digest)}"):
+        image = Image(**json.loads(kept))
+        if image.hash != digest or not isinstance(image.object, str):
+            raise ValueError("it is another's")
+        return image

@@ -1,0 +1,307 @@
+"""What is known of a job: the value objects, and how Redis's fields become them.
+
+Fields of the record's hash. They are short because a million jobs store them; all small, so that Redis keeps the hash
+in its compact encoding. Times are whole µs since 1970.
+
+    s state   p where the attempt stands at the provider, of a cancelled or expired job    a attempt (absent: 1)
+    f fence   m model   n images (absent: 1)   c created   u updated   e ended   d deadline   b batch
+    t the provider's task id   q this attempt was handed to a worker   w the lane that admitted it, not yet claimed
+    k tries that were surely not created   l looks   x in doubt since   v the provider is known to have it   r reason
+    y settled by   o what is owed when it ends   g what is still owed   h tries of a delivery   j fence of deliveries
+    I its request names stored images (jobs.images.images)
+    z next look, i next delivery: where both are to come, so that the alarm stands at the earlier one
+    K the producer's key that it came with, of a job without a batch    P pool of lanes (absent: that of any job)
+    L lane of the attempt (absent: default)    Y class (absent: normal)    E to be begun before    V resolution
+    H paused by the producer: 1 due, 0 its time has not come
+    G the epoch of Redis (_epoch.lua) in which it was looked up    F being looked up for that reason
+    Z version of the record (absent: 1)
+    U deliveries that were given up   D why the last one failed
+    R nano-dollars reserved, `?` where its price is not known: from its admission until the attempt is over
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from jobs.decoding import decoding, read_labels, texts
+from jobs.errors import RecordDamaged, RecordTooNew
+from jobs.fields import is_text, shown, wrong
+from jobs.states import State
+
+#: Money is counted in whole nano-dollars, so that Redis can add it without rounding; finer costs are rounded half even.
+NANO = Decimal(1_000_000_000)
+#: USD. Redis counts in 64 bits; a task of a million dollars is a mistake, which must not keep the job from ending.
+MOST_COST = Decimal(1_000_000)
+ATTEMPT_MARK = "~"
+#: Of the record's fields, and of the request beside it. Raised where a process of the version before could not act
+#: rightly on what it does not know; such a process then leaves the job alone. Each version reads the one before.
+VERSION = 1
+#: Digits that no version will ever have.
+_LONG = 10
+#: The lane of a service that names none.
+LANE = "default"
+
+
+class Owed(StrEnum):
+    """What follows from a job's end; the value is the letter in the record."""
+
+    CELERY = "c"  #: a parked Celery message is to be finished
+    NOTIFY = "n"  #: the producer's callback_url is to be called
+
+
+class Priority(StrEnum):
+    """A class of jobs: as long as jobs of a higher one wait, none of a lower one is admitted."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+#: How the scripts write a class, in the order of admission.
+CLASSES = {Priority.HIGH: "0", Priority.NORMAL: "1", Priority.LOW: "2"}
+PRIORITIES = {letter: priority for priority, letter in CLASSES.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How an attempt ended: pictures (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD."""
+
+    output: tuple[Mapping[str, str], ...] = ()
+    error: Mapping[str, str] | None = None
+    cost: Decimal | None = None
+    discount: Any = None
+
+    def to_json(self) -> str:
+        """The stored form; money as text."""
+        cost = None if self.cost is None else str(self.cost)
+        body = {"output": list(self.output) or None, "error": self.error, "cost": cost, "discount": self.discount}
+        given = {name: value for name, value in body.items() if value is not None}
+        return json.dumps(given, ensure_ascii=False, default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Result":
+        """The inverse of `to_json`. Raises `ValueError` or one of its like for what that cannot have written."""
+        if not is_text(text):
+            raise ValueError("its result is not UTF-8")
+        body = json.loads(text)
+        cost = body.get("cost")
+        return cls(
+            output=tuple(map(texts, body.get("output", ()))),
+            error=texts(body["error"]) if "error" in body else None,
+            cost=None if cost is None else Decimal(cost),
+            discount=body.get("discount"),
+        )
+
+    @property
+    def nano(self) -> str:
+        """The cost as Redis counts it: whole nano-dollars, '' where there is none, or none that a sum could hold."""
+        if self.cost is None or not self.cost.is_finite() or abs(self.cost) > MOST_COST:
+            return ""
+        return str(nano(self.cost))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it stands. `phase` is set for a cancelled or expired job that may still run at the provider.
+
+    `sent`: this attempt was given to a worker, for `lane`.
+    """
+
+    id: str
+    state: State
+    model: str
+    n: int
+    attempt: int
+    fence: int
+    created_at: datetime
+    updated_at: datetime
+    finished_at: datetime | None = None
+    deadline: datetime | None = None
+    doubt_since: datetime | None = None
+    phase: State | None = None
+    task_id: str | None = None
+    batch: str | None = None
+    settled_by: str | None = None
+    reason: str | None = None
+    tries: int = 0
+    looks: int = 0
+    exists: bool = False
+    owing: frozenset[Owed] = frozenset()
+    delivery_tries: int = 0
+    undelivered: frozenset[Owed] = frozenset()  #: deliveries that were given up
+    delivery_trouble: str | None = None  #: why the last one failed
+    result: Result | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    text: str | None = None
+    owner: str = ""
+    sent: bool = False
+    paused: bool = False
+    lane: str = LANE
+    pool: str = ""
+    priority: Priority = Priority.NORMAL
+    expires_at: datetime | None = None
+    resolution: str = ""
+    admitted: bool = False  #: on its way to a worker
+    forgotten: bool = False  #: in doubt since Redis may have forgotten that it was sent, by whichever lane of its pool
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for admission, or for the time from which it may."""
+        return self.state is State.QUEUED and not self.admitted
+
+    @property
+    def price_class(self) -> str:
+        """What its price goes by (`class_of` in jobs/lua/shared/money.lua)."""
+        return f"{self.model}|{self.n}|{self.resolution}"
+
+    @property
+    def external_task_id(self) -> str:
+        """The external id of the current attempt."""
+        return external_id(self.id, self.attempt)
+
+    @property
+    def at_provider(self) -> State | None:
+        """Where the attempt stands at the provider, whatever the producer has decided; None when it is over."""
+        return self.phase if self.state.final else self.state
+
+    @classmethod
+    def from_fields(
+        cls,
+        job_id: str,
+        fields: Mapping[str, str],
+        *,
+        result: str | None = None,
+        labels: str | None = None,
+        text: str | None = None,
+    ) -> "Job":
+        """Read the record's hash. Raises `RecordTooNew` and `RecordDamaged`."""
+        get = fields.get
+        if is_newer(fields):
+            raise RecordTooNew(job_id)
+        if said := wrong(fields):
+            raise RecordDamaged(f"job {shown(job_id)}", said)
+        with decoding(f"job {shown(job_id)}"):
+            return cls(
+                id=job_id,
+                state=State(fields["s"]),
+                phase=State(fields["p"]) if "p" in fields else None,
+                model=fields["m"],
+                n=int(get("n", 1)),
+                attempt=int(get("a", 1)),
+                fence=int(get("f", 0)),
+                created_at=at(fields["c"]),
+                updated_at=at(fields["u"]),
+                finished_at=at(fields["e"]) if "e" in fields else None,
+                deadline=at(fields["d"]) if "d" in fields else None,
+                doubt_since=at(fields["x"]) if "x" in fields else None,
+                task_id=get("t"),
+                batch=get("b"),
+                settled_by=get("y"),
+                reason=get("r"),
+                tries=int(get("k", 0)),
+                looks=int(get("l", 0)),
+                exists="v" in fields,
+                owing=frozenset(Owed(letter) for letter in get("g", "")),
+                delivery_tries=int(get("h", 0)),
+                undelivered=frozenset(Owed(letter) for letter in get("U", "")),
+                delivery_trouble=get("D"),
+                result=Result.from_json(result) if result is not None else None,
+                labels=read_labels(labels) if labels is not None else {},
+                text=text,
+                owner=get("K", ""),
+                sent="q" in fields,
+                paused="H" in fields,
+                lane=get("L", LANE),
+                pool=get("P", ""),
+                priority=PRIORITIES[get("Y", "1")],
+                expires_at=at(fields["E"]) if "E" in fields else None,
+                resolution=get("V", ""),
+                admitted="w" in fields,
+                forgotten="F" in fields,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A job whose alarm has rung, claimed: the one who holds it may act on it until its lease is over."""
+
+    job: Job
+    now: datetime  #: Redis's time at the claim
+
+    @property
+    def doubtful_for(self) -> float:
+        """Seconds since its outcome became unknown."""
+        return (self.now - self.job.doubt_since).total_seconds() if self.job.doubt_since else 0.0
+
+    @property
+    def overdue(self) -> bool:
+        """Whether its deadline has passed."""
+        return self.job.deadline is not None and self.now >= self.job.deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to send one attempt, until the lease ends."""
+
+    id: str
+    fence: int
+    attempt: int
+    tries: int
+    text: str
+    lane: str = LANE
+
+    @property
+    def external_task_id(self) -> str:
+        """What the attempt is sent under."""
+        return external_id(self.id, self.attempt)
+
+
+def is_newer(fields: Mapping[str, str]) -> bool:
+    """Whether a later version wrote the record."""
+    version = fields.get("Z", "")
+    return version.isdecimal() and len(version) < _LONG and int(version) > VERSION
+
+
+def external_id(job_id: str, attempt: int) -> str:
+    """Attempt 1 goes under the job's own id, attempt k under `<id>~k`."""
+    return job_id if attempt == 1 else f"{job_id}{ATTEMPT_MARK}{attempt}"
+
+
+def parse_external_id(text: str) -> tuple[str, int] | None:
+    """The job id and attempt of an external id; None when it is none of ours."""
+    job_id, mark, number = text.partition(ATTEMPT_MARK)
+    if not mark:
+        return job_id, 1
+    canonical = re.fullmatch(r"[2-9]|[1-9][0-9]{1,8}", number)
+    return (job_id, int(number)) if job_id and canonical else None
+
+
+def nano(cost: Decimal) -> int:
+    """USD as whole nano-dollars."""
+    return int((cost * NANO).to_integral_value())
+
+
+def dollars(amount: str | int) -> Decimal:
+    """Whole nano-dollars as USD, without trailing zeros."""
+    usd = (Decimal(amount) / NANO).normalize()
+    return usd.quantize(Decimal(1)) if usd == usd.to_integral_value() else usd
+
+
+def us(seconds: float) -> int:
+    """A span as the scripts take it: whole µs."""
+    return int(seconds * 1_000_000)
+
+
+def micros(moment: datetime) -> int:
+    """An aware time as it is stored."""
+    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+
+
+def at(microseconds: str | float) -> datetime:
+    """A stored time as an aware one."""
+    return datetime.fromtimestamp(int(microseconds) / 1_000_000, UTC)

@@ -1,0 +1,83 @@
+"""When a lane's circuit breaker opens and what its learned limit does; the Lua verbs get these numbers from here."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from jobs.job import at
+
+#: Calls in a row that the provider left without an answer, or answered with 5xx, after which a lane's breaker opens.
+SILENCES = 5
+#: Seconds from its opening to the first probe; doubled after each that gets no answer.
+PROBE_BASE = 1.0
+PROBE_CAP = 30.0
+
+#: Where nobody has set a limit, a lane that learns its own begins with so many images.
+FIRST_LIMIT = 10
+#: What a cut leaves of what is in use. 0.7 as in CUBIC: deep enough to be over at once and slots do not idle long.
+CUT = 0.7
+#: The limit grows only while at least this share of it is in use: idle slots prove nothing.
+USED = 0.8
+#: Tasks that fail with "too many" come in groups; within so many seconds they are one sign.
+CUT_EVERY = 5.0
+#: Growth is written into the history at most once in so many seconds.
+GROWTH_EVERY = 60.0
+#: Entries of a lane's history.
+HISTORY = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An entry of a lane's history: `what` is limit, opened or closed; `limit` the learned one after it, if any."""
+
+    at: datetime
+    what: str
+    limit: float | None
+    reason: str
+
+    @classmethod
+    def of(cls, entry: dict[str, Any]) -> "Change":
+        """From what `_lanes.lua` wrote down."""
+        limit = entry.get("limit")
+        return cls(
+            at=at(entry["at"]),
+            what=str(entry["what"]),
+            limit=None if limit is None else float(limit),
+            reason=str(entry["reason"]),
+        )
+
+
+class Heard(StrEnum):
+    """What the provider let be heard on a call."""
+
+    ANSWER = "answer"  #: whatever it said
+    SILENCE = "silence"  #: none in time, a broken connection, or 5xx
+    NOTHING = ""  #: nobody called, or it proves neither
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A look that is to find out whether a lane's provider answers again; `count`: how many there were before."""
+
+    lane: str
+    count: int
+    reason: str
+    since: datetime
+
+
+def slots_limit(most: int, learned: float | None) -> int:
+    """Most images at once, by what is set (0: no limit) and by what was learned; as `capacity` in `_lanes.lua`."""
+    if learned is None:
+        return most
+    floor = max(1, int(learned))
+    return min(most, floor) if most else floor
+
+
+def constants() -> str:
+    """The numbers above for Lua, times in µs."""
+    return (
+        f"local SILENCES={SILENCES}\nlocal PROBE_BASE={PROBE_BASE * 1e6:.0f}\nlocal HISTORY={HISTORY}\n"
+        f"local FIRST_LIMIT={FIRST_LIMIT}\nlocal CUT={CUT}\nlocal USED={USED}\n"
+        f"local CUT_EVERY={CUT_EVERY * 1e6:.0f}\nlocal GROWTH_EVERY={GROWTH_EVERY * 1e6:.0f}\n"
+    )

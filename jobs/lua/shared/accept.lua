@@ -1,0 +1,123 @@
+-- Taking jobs in: records, batches, labels, room.
+
+-- The facts of a job to accept (jobs.new_job): those of a batch's lines are mostly the same text.
+local decoded = {}
+local function facts_of(text)
+  decoded[text] = decoded[text] or cjson.decode(text)
+  return decoded[text]
+end
+
+-- Enter an id into the indexes of its labels, at that time; without one, take it out.
+local function index_labels(family, labels, id, at)
+  for name, value in pairs(facts_of(labels)) do
+    if at then redis.call('ZADD', family .. name .. '=' .. value, at, id)
+    else redis.call('ZREM', family .. name .. '=' .. value, id) end
+  end
+end
+
+-- Accept jobs of a batch (or of none), each given as {id, text, facts}: record, index, alarm, place in the queue,
+-- membership; new ones only as long as there is room for them, nil being any. Returns a word for each, created | known |
+-- conflict | imageless (an image that it names is not there) | full, and how many were created.
+local function accept(batch, specs, now, recheck, free)
+  local created = math.max(now, number(KEY.totals, 'last') + 1)
+  local class = batch ~= '' and redis.call('HGET', KEY.batch .. batch, 'class') or nil
+  local words, count, seen, queued, uses, classes = {}, 0, {}, {}, {}, {}
+  for _, spec in ipairs(specs) do
+    local id, text, facts = spec[1], spec[2], facts_of(spec[3])
+    local named = images_in(text)
+    if seen[id] or redis.call('EXISTS', KEY.job .. id) == 1 then
+      words[#words + 1] = redis.call('GET', KEY.text .. id) == text and 'known' or 'conflict'
+    elseif not are_there(named) then
+      words[#words + 1] = 'imageless'
+    elseif free and count >= free then
+      words[#words + 1] = 'full'
+    else
+      seen[id] = true
+      local at = whole(created + count)
+      local job = {id = id, s = 'queued', m = facts.m, c = at, n = facts.n, V = facts.V, P = facts.P, Y = facts.Y or class}
+      if facts.expires then job.E = whole(now + facts.expires) end
+      if job.Y == '1' then job.Y = nil end
+      if batch ~= '' then job.b = batch else job.K = facts.K end
+      local record = {'s', 'queued', 'm', job.m, 'c', at, 'u', at}
+      local function with(field, value)
+        if value then record[#record + 1] = field; record[#record + 1] = value end
+      end
+      with('n', facts.n)
+      with('o', facts.o)
+      with('b', job.b)
+      with('K', job.K)
+      with('P', job.P)
+      with('Y', job.Y)
+      with('V', facts.V)
+      with('E', job.E)
+      with('I', next(named) and '1')
+      with('Z', VERSION > 1 and VERSION)
+      for hash, times in pairs(named) do uses[hash] = (uses[hash] or 0) + times end
+      redis.call('HSET', KEY.job .. id, unpack(record))
+      redis.call('SET', KEY.text .. id, text)
+      if facts.l then
+        redis.call('SET', KEY.labels .. id, facts.l)
+        index_labels(KEY.labelled, facts.l, id, at)
+      end
+      redis.call('ZADD', KEY.state .. 'queued', at, id)
+      if facts.delay then
+        alarm(job, recheck_at(job, now, facts.delay)) -- it joins the queue then
+      else
+        local queue = queue_of(job)
+        redis.call('ZADD', KEY.ready .. queue, at, id)
+        queued[queue] = (queued[queue] or 0) + 1
+        alarm(job, recheck_at(job, now, recheck))
+      end
+      changed(job, '')
+      if batch ~= '' then redis.call('RPUSH', KEY.members .. batch, id) end
+      classes[class_of(job)] = (classes[class_of(job)] or 0) + 1
+      count = count + 1
+      words[#words + 1] = 'created'
+    end
+  end
+  use_images(uses, 1, now)
+  if count > 0 then
+    redis.call('HSET', KEY.totals, 'last', whole(created + count - 1))
+    if batch ~= '' then
+      redis.call('HINCRBY', KEY.batch .. batch, 'accepted', count)
+      redis.call('HINCRBY', KEY.batch .. batch, 'queued', count)
+      for each, more in pairs(classes) do count_unfinished(batch, each, more) end
+    end
+  end
+  for queue, more in pairs(queued) do
+    local pool, class_of_it = parts(queue)
+    if batch ~= '' then note_place(batch, pool .. '|' .. class_of_it) end
+    redis.call('HSETNX', KEY.pools, pool, '')
+    grown(queue, more)
+  end
+  return words, count
+end
+
+-- Room for so many jobs more, where there may be `most` unfinished ones; nil for any number (''). Those that are accepted,
+-- but not taken in yet (commit.lua), are there.
+local function room(most)
+  if most == '' then return nil end
+  local free = tonumber(most)
+  for state in pairs(ALLOWED) do
+    if not FINAL[state] then free = free - redis.call('ZCARD', KEY.state .. state) end
+  end
+  for _, batch in ipairs(redis.call('ZRANGE', KEY.sweeps, 0, -1)) do
+    local action, token = unpack(redis.call('HMGET', KEY.batch .. batch, 'do', 'only'))
+    if action == 'commit' then free = free - redis.call('LLEN', KEY.staged .. token) end
+  end
+  return math.max(0, free)
+end
+
+-- `options`: fields of its hash as JSON (jobs.new_job), which hold from its first opening on; `asked` keeps them as they
+-- were given. No two batches are created at the same time, nor a batch and a job: lists go on from a time.
+local function open_batch(batch, now, options)
+  local key = KEY.batch .. batch
+  if redis.call('HEXISTS', key, 'created') == 1 then return end
+  local fields, at = cjson.decode(options), whole(math.max(now, number(KEY.totals, 'last') + 1))
+  redis.call('HSET', KEY.totals, 'last', at)
+  redis.call('HSET', key, 'created', at, 'accepted', 0, 'asked', options)
+  for field, value in pairs(fields) do redis.call('HSET', key, field, value) end
+  redis.call('ZADD', KEY.batches, at, batch)
+  if fields.labels then index_labels(KEY.grouped, fields.labels, batch, at) end
+end
+

@@ -1,0 +1,64 @@
+-- The images that jobs name: how often, and whether they are there (jobs.images.images).
+
+-- Images are kept once, whoever names them (jobs.images.images). `uses` counts how often unfinished jobs name each, in their
+-- texts: from there an image stays as long as it may have to be sent, and can go once none needs it (images_old.lua).
+local function find_images(value, found)
+  if type(value) == 'table' then
+    for _, part in pairs(value) do find_images(part, found) end
+  elseif type(value) == 'string' then
+    local hash = #value == 77 and string.match(value, '^image:sha256:(%x+)$')
+    if hash then found[hash] = (found[hash] or 0) + 1 end
+  end
+end
+
+-- hash → how often a request names it; a prompt names none, whatever it says.
+local function images_in(text)
+  if not string.find(text, '"image:sha256:', 1, true) then return {} end
+  local params, found = cjson.decode(text).params, {}
+  params.prompt = nil
+  find_images(params, found)
+  return found
+end
+
+local function are_there(uses)
+  for hash in pairs(uses) do
+    if not redis.call('ZSCORE', KEY.images, hash) then return false end
+  end
+  return true
+end
+
+-- Those that a staged upload names; while it is taken in they count as named once more.
+local function pinned_images(token)
+  local uses = {}
+  for _, hash in ipairs(redis.call('SMEMBERS', KEY.pinned .. token)) do uses[hash] = 1 end
+  return uses
+end
+
+local function use_images(uses, by, now)
+  for hash, times in pairs(uses) do
+    if redis.call('HINCRBY', KEY.uses, hash, by * times) <= 0 then
+      redis.call('HDEL', KEY.uses, hash)
+      redis.call('ZADD', KEY.images, 'XX', whole(now), hash)
+    elseif by > 0 then
+      redis.call('ZADD', KEY.images, 'XX', '+inf', hash)
+    end
+  end
+end
+
+-- It is needed at this moment, by someone who is not a job.
+local function need_image(hash, now)
+  local score = redis.call('ZSCORE', KEY.images, hash)
+  if score and score ~= 'inf' then redis.call('ZADD', KEY.images, 'XX', whole(now), hash) end
+end
+
+local function drop_image(hash, kept, now)
+  redis.call('ZREM', KEY.images, hash)
+  redis.call('HDEL', KEY.kept, hash)
+  redis.call('HINCRBY', KEY.totals, 'image_bytes', -kept.size)
+  redis.call('ZADD', KEY.going, whole(now), kept.object)
+end
+
+-- Of a job that names some (I); those of one that has ended may have gone.
+local function images_of(job) return images_in(redis.call('GET', KEY.text .. job.id)) end
+local function has_images(job) return not job.I or are_there(images_of(job)) end
+

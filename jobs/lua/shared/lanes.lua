@@ -1,0 +1,87 @@
+-- A lane's health and its learned limit, behind _lib.lua. Fields of the lane's hash, beside those that are named there:
+--   most, learn   max_in_flight and whether the limit is learned ('1'), as the last admission had them
+--   limit         the learned limit; fractions count     cut, grown   when it was last cut, or noted to have grown
+--   bad           calls in a row without an answer       opened       how often the breaker has opened
+--   open, because since when and why it is open          probe, probes   when to probe next; how many probes there were
+
+-- The lane's history, newest first (jobs.lane_health.Change).
+local function remember(name, now, what, limit, reason)
+  local entry = {at = whole(now), what = what, limit = limit and string.format('%.2f', limit), reason = reason}
+  redis.call('LPUSH', KEY.history .. name, cjson.encode(entry))
+  redis.call('LTRIM', KEY.history .. name, 0, HISTORY - 1)
+end
+
+-- What the provider let be heard on a call: 'answer', whatever it said; 'silence', a call without one, or 5xx, which
+-- counts until the breaker opens; '' where there was no call, or it proves neither.
+local function listen(name, heard, reason, now)
+  local lane = KEY.lane .. name
+  if heard == 'answer' then
+    redis.call('HDEL', lane, 'bad')
+  elseif heard == 'silence' then
+    if redis.call('HINCRBY', lane, 'bad', 1) >= SILENCES and redis.call('HSETNX', lane, 'open', whole(now)) == 1 then
+      redis.call('HSET', lane, 'because', reason, 'probe', whole(now + PROBE_BASE), 'probes', 0)
+      redis.call('HINCRBY', lane, 'opened', 1)
+      redis.call('SADD', KEY.lanes, name)
+      remember(name, now, 'opened', nil, reason)
+    end
+  elseif heard ~= '' then
+    error('expected answer, silence or nothing, not ' .. heard)
+  end
+end
+
+-- Most images at once, as set (`most`, 0 = no limit) and as learned.
+local function capacity(name, most, learn)
+  local lane = KEY.lane .. name
+  local before, learning, limit = unpack(redis.call('HMGET', lane, 'most', 'learn', 'limit'))
+  if before ~= whole(most) or learning ~= learn then
+    redis.call('HSET', lane, 'most', whole(most), 'learn', learn)
+    redis.call('SADD', KEY.lanes, name)
+    if learn ~= '1' then redis.call('HDEL', lane, 'limit', 'cut', 'grown') end
+  end
+  if learn ~= '1' then return most end
+  if not limit then
+    limit = most > 0 and most or FIRST_LIMIT
+    redis.call('HSET', lane, 'limit', whole(limit))
+  end
+  limit = math.max(1, math.floor(tonumber(limit)))
+  return most > 0 and math.min(most, limit) or limit
+end
+
+-- Too many at once: down to a share of what is in use (multiplicative decrease).
+local function cut(name, now, reason)
+  local lane = KEY.lane .. name
+  local limit, slots = unpack(redis.call('HMGET', lane, 'limit', 'slots'))
+  if not limit then return end
+  limit = math.max(1, CUT * math.min(tonumber(limit), tonumber(slots or 0)))
+  redis.call('HSET', lane, 'limit', string.format('%.4f', limit), 'cut', whole(now))
+  remember(name, now, 'limit', limit, reason)
+end
+
+-- The same said by a failed task; many fail at once.
+local function cut_by_task(job, code, now)
+  if code ~= '1302' and code ~= '1303' then return end
+  local name = job.L or DEFAULT_LANE
+  if number(KEY.lane .. name, 'cut') + CUT_EVERY <= now then cut(name, now, 'a task failed with ' .. code) end
+end
+
+-- The provider answered a submission, and it is no hold: after the last hold, the lane is open again. If it took it
+-- (`grows`) while the slots are really used, the learned limit creeps up: by about one for as many submissions as it is
+-- high (additive increase); until the first cut of a lane without a limit of its own, by one each (slow start).
+local function taken_up(job, now, grows)
+  local name = job.L or DEFAULT_LANE
+  local lane = KEY.lane .. name
+  local level, hold, limit, slots, most, last, grown_at =
+    unpack(redis.call('HMGET', lane, 'level', 'hold', 'limit', 'slots', 'most', 'cut', 'grown'))
+  if tonumber(level or 0) > 0 and tonumber(hold or 0) <= now then redis.call('HDEL', lane, 'level', 'why', 'since') end
+  if not limit or not grows then return end
+  limit, slots, most = tonumber(limit), tonumber(slots or 0), tonumber(most)
+  if slots < USED * limit and slots + images(job) <= limit then return end
+  local more = limit + ((last or most > 0) and 1 / limit or 1)
+  if most > 0 then more = math.min(most, more) end
+  if more <= limit then return end
+  redis.call('HSET', lane, 'limit', string.format('%.4f', more))
+  if math.floor(more) > math.floor(limit) and tonumber(grown_at or 0) + GROWTH_EVERY <= now then
+    redis.call('HSET', lane, 'grown', whole(now))
+    remember(name, now, 'limit', more, 'no refusal while its slots are in use')
+  end
+end

@@ -1,0 +1,149 @@
+-- The record of a job, in front of every verb, below the generated KEY (jobs.store.redis_keys), ALLOWED, HOLDS and FINAL (jobs.states)
+-- and clock() (µs, Redis's own time). KEYS[1] is the prefix of all keys.
+--
+-- The record's fields are named in jobs.job. Times are whole µs, kept as decimal text: Lua would print 1.8e+15.
+
+local function whole(number) return string.format('%.0f', number) end
+
+-- Stop here: `what` is not as this service writes it (jobs.errors.RecordDamaged).
+local function damaged(what, why) error('DAMAGED [' .. what .. '] ' .. why, 0) end
+
+-- Whether it is UTF-8, but for forms of it that nobody writes by mistake (jobs/fields.py is strict).
+local function is_text(value)
+  if not string.find(value, '[\128-\255]') then return true end
+  for _, form in ipairs({'[\240-\244][\128-\191][\128-\191][\128-\191]', '[\224-\239][\128-\191][\128-\191]', '[\194-\223][\128-\191]'}) do
+    value = string.gsub(value, form, '.')
+  end
+  return not string.find(value, '[\128-\255]')
+end
+
+-- What is wrong with a record by its fields alone, nil for nothing. The same rules as jobs/fields.py.
+local function fault(job)
+  for field, form in pairs(FORMS) do
+    if job[field] and not string.find(job[field], form) then return 'its field ' .. field .. ' is odd' end
+  end
+  for field, value in pairs(job) do
+    if not is_text(value) then return 'a field of it is not UTF-8' end
+  end
+  if not (job.s and job.m and job.c and job.u) then return 'it lacks one of the fields s, m, c, u' end
+  if job.m == '' then return 'its field m is empty' end
+  if not ALLOWED[job.s] then return 'no version knows its state' end
+  if job.p and (not ALLOWED[job.p] or FINAL[job.p]) then return 'its field p is odd' end
+  if FINAL[job.s] then
+    if not job.e then return 'it has ended, but lacks the time of its end (e)' end
+    if job.p and job.g and not (job.z and job.i) then return 'it lacks the times of its next look and delivery (z, i)' end
+  end
+  if (FINAL[job.s] and job.p or job.s) == 'in_doubt' and not job.x then return 'it is in doubt, but lacks since when (x)' end
+end
+
+-- Returns nil and 'newer' for a record of a later version (jobs.job): what its fields mean is not known here; nil,
+-- 'damaged' and why for one that no version writes. Verbs for several jobs leave such a one as it is.
+local function read(id)
+  local flat = redis.pcall('HGETALL', KEY.job .. id)
+  if flat.err then
+    if not string.find(flat.err, 'WRONGTYPE', 1, true) then error(flat.err, 0) end
+    return nil, 'damaged', 'it is no hash'
+  end
+  if #flat == 0 then return nil end
+  local job = {}
+  for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
+  job.id = id
+  if job.Z and string.find(job.Z, '^%d%d?%d?%d?%d?%d?%d?%d?%d?$') and tonumber(job.Z) > VERSION then return nil, 'newer' end
+  local why = fault(job)
+  if why then return nil, 'damaged', why end
+  return job
+end
+
+-- For the verbs of one job, as the first thing that they do: nothing has changed yet.
+local function load(id)
+  local job, odd, why = read(id)
+  if odd == 'newer' then error('NEWER ' .. id) end
+  if odd then damaged('job ' .. id, why) end
+  return job
+end
+
+-- Of a job that is one of several: note that it is damaged, for people to look at. The others go on.
+local function note_damaged(id, now) redis.call('ZADD', KEY.damaged, 'NX', string.format('%.0f', now), id) end
+
+-- Act upon one of several jobs. What stands beside its record may be damaged, so that the act fails: that is noted, and the
+-- others go on. Returns whether it was done. What Redis refuses to everybody (no memory) it refuses to the note as well.
+local function apart(id, now, act)
+  if pcall(act) then return true end
+  note_damaged(id, now)
+  return false
+end
+
+-- Where the current attempt stands: the state itself, or what a cancelled or expired job left behind at the provider.
+local function phase(job)
+  if FINAL[job.s] then return job.p end
+  return job.s
+end
+
+local function images(job) return tonumber(job.n or 1) end
+local function attempt(job) return tonumber(job.a or 1) end
+local function lane_of(job) return KEY.lane .. (job.L or DEFAULT_LANE) end
+local function number(key, field)
+  local said = redis.pcall('HGET', key, field)
+  if type(said) == 'table' and said.err then
+    if not string.find(said.err, 'WRONGTYPE', 1, true) then error(said.err, 0) end
+    damaged(key, 'it is no hash')
+  end
+  local value = tonumber(said or 0)
+  if not value or value ~= value or math.abs(value) == math.huge then damaged(key, 'its field ' .. field .. ' is no number') end
+  return value
+end
+
+-- Write some fields; false deletes one. Those in doubt stand in an index, by the time since when.
+local function save(job, change)
+  local set, del, doubt = {}, {}, job.x
+  for field, value in pairs(change) do
+    if value == false then
+      if job[field] then del[#del + 1] = field end
+      job[field] = nil
+    else
+      if type(value) == 'number' then value = whole(value) end
+      set[#set + 1] = field
+      set[#set + 1] = value
+      job[field] = value
+    end
+  end
+  if #set > 0 then redis.call('HSET', KEY.job .. job.id, unpack(set)) end
+  if #del > 0 then redis.call('HDEL', KEY.job .. job.id, unpack(del)) end
+  if job.x and job.x ~= doubt then redis.call('ZADD', KEY.doubts, job.x, job.id) end
+  if doubt and not job.x then redis.call('ZREM', KEY.doubts, job.id) end
+end
+
+-- The virtual time of a place. Only fairness goes by it, so that an odd one counts as none and is replaced.
+local function virtual_time(state, class)
+  local value = tonumber(redis.call('HGET', state, 'v' .. class) or 0)
+  return value and value == value and math.abs(value) ~= math.huge and value or 0
+end
+
+-- What a batch says of its jobs: the producer's key, its weight among that key's queues, what it may cost and has cost.
+-- `broken`: that cannot be read. Such a batch counts as halted: what it may cost is not known.
+local batches = {}
+local function batch_of(name)
+  if not batches[name] then
+    local broken = false
+    local function count(text, absent)
+      if not text then return absent end
+      if string.find(text, '^%d+$') and #text <= 18 then return tonumber(text) end
+      broken = true
+      return absent
+    end
+    local told = redis.pcall('HMGET', KEY.batch .. name, 'key', 'weight', 'cap', 'spent')
+    if told.err then
+      if not string.find(told.err, 'WRONGTYPE', 1, true) then error(told.err, 0) end
+      broken = true
+    end
+    local weight, cap, spent = count(told[2], 1), count(told[3], nil), count(told[4], 0)
+    batches[name] = {owner = told[1] or '', weight = weight or 1, cap = cap, spent = spent or 0, broken = broken or weight == 0}
+  end
+  return batches[name]
+end
+
+-- The producer's key that a queue belongs to, and its weight among that key's queues.
+local function owner_of(kind, name)
+  if kind == 'k' then return name, 1 end
+  return batch_of(name).owner, batch_of(name).weight
+end

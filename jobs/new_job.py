@@ -1,0 +1,166 @@
+"""What is asked for: jobs to accept, and what holds for a batch of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from functools import lru_cache
+from typing import Protocol, Self
+
+from jobs.errors import NoLane
+from jobs.job import CLASSES, NANO, PRIORITIES, Owed, Priority, nano, us
+from jobs.lanes import LaneSettings, route
+
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class Request(Protocol):
+    """A valid request, known by its shape: schemas makes them."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def callback_url(self) -> str | None: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+    @property
+    def priority(self) -> str | None: ...
+    @property
+    def expires_in(self) -> float | None: ...
+    @property
+    def resolution(self) -> str: ...
+    def text(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to accept. `text` is the request as canonical JSON: the same text under the same id is the same job.
+
+    `owner`: the name of the producer's key; a job in a batch has its batch's. `pool`: of lanes (jobs.lanes).
+    `priority`: None for its batch's, or normal. `expires_in`: seconds within which it must be begun, or it expires
+    unpaid. `delay`: seconds before which it is not admitted.
+    """
+
+    id: str
+    text: str
+    model: str
+    n: int = 1
+    owed: frozenset[Owed] = frozenset()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    owner: str = ""
+    pool: str = ""
+    priority: Priority | None = None
+    expires_in: float | None = None
+    delay: float = 0.0
+    resolution: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        request: Request,
+        job_id: str,
+        lanes: Sequence[LaneSettings],
+        *,
+        owner: str = "",
+        batch_labels: Mapping[str, str] | None = None,
+        delay: float = 0.0,
+    ) -> Self:
+        """What is recorded of a valid request. Raises `NoLane`."""
+        pool = route(lanes, request.model, {**(batch_labels or {}), **request.labels})
+        if pool is None:
+            raise NoLane(request.model)
+        return cls(
+            id=job_id,
+            text=request.text(),
+            model=request.model,
+            n=request.n,
+            owed=frozenset({Owed.NOTIFY}) if request.callback_url else frozenset(),
+            labels=request.labels,
+            owner=owner,
+            pool=pool,
+            priority=Priority(request.priority) if request.priority else None,
+            expires_in=request.expires_in,
+            delay=delay,
+            resolution=request.resolution,
+        )
+
+    def facts(self) -> str:
+        """All but the id and the text, as JSON for the scripts (`accept` in _accept.lua); what is usual is left out."""
+        labels = json.dumps(self.labels, ensure_ascii=False) if self.labels else ""
+        place = (self.owner, self.pool, self.priority, self.resolution)
+        return _facts((self.model, self.n, self.owed), labels, place, self.expires_in, self.delay)
+
+
+@lru_cache(maxsize=1024)  # the lines of a batch mostly have the same
+def _facts(
+    what: tuple[str, int, frozenset[Owed]],
+    labels: str,
+    place: tuple[str, str, Priority | None, str],
+    expires_in: float | None,
+    delay: float,
+) -> str:
+    model, n, owed = what
+    owner, pool, priority, resolution = place
+    facts = {
+        "m": model,
+        "n": str(n) if n != 1 else None,
+        "o": "".join(sorted(owed)),
+        "l": labels,
+        "K": owner,
+        "P": pool,
+        "Y": CLASSES[priority] if priority else None,
+        "V": resolution,
+        "expires": None if expires_in is None else us(expires_in),
+        "delay": us(delay),
+    }
+    return _compact({name: fact for name, fact in facts.items() if fact not in (None, "", 0)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOptions:
+    """What holds for a whole batch, given when it is first opened.
+
+    `weight`: its share of admission beside others, 1 to 100. `max_cost` in USD: what it may cost at most.
+    """
+
+    owner: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    priority: Priority | None = None
+    weight: int = 1
+    max_cost: Decimal | None = None
+
+    def facts(self) -> str:
+        """As JSON for the scripts: the fields of the batch's hash."""
+        facts = {
+            "key": self.owner,
+            "labels": json.dumps(self.labels, ensure_ascii=False) if self.labels else "",
+            "class": CLASSES[self.priority] if self.priority else "",
+            "weight": str(self.weight) if self.weight != 1 else "",
+            "cap": "" if self.max_cost is None else str(nano(self.max_cost)),
+        }
+        return _compact({name: fact for name, fact in facts.items() if fact})
+
+    @classmethod
+    def from_facts(cls, text: str) -> Self:
+        """The inverse of `facts`."""
+        facts = json.loads(text)
+        return cls(
+            owner=facts.get("key", ""),
+            labels=json.loads(facts.get("labels", "{}")),
+            priority=PRIORITIES[facts["class"]] if "class" in facts else None,
+            weight=int(facts.get("weight", 1)),
+            max_cost=Decimal(facts["cap"]) / NANO if "cap" in facts else None,
+        )
+
+
+class Outcome(StrEnum):
+    """What became of an enqueued job."""
+
+    CREATED = "created"
+    KNOWN = "known"  #: the same id with the same request: the same job
+    CONFLICT = "conflict"  #: the same id with another request: nothing changed
+    IMAGELESS = "imageless"  #: it names an image that is not there: nothing changed
+    FULL = "full"  #: it would be new, and there is no room for it now: nothing changed

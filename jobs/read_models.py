@@ -1,0 +1,135 @@
+"""What is known of many jobs together: a batch, a lane, all of them, a page of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from jobs.job import Job, Priority
+from jobs.lane_health import Change, slots_limit
+from jobs.lanes import LaneSettings
+from jobs.states import FINAL, State
+
+
+class Progress(StrEnum):
+    """Where a batch stands as a whole."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"  #: all its jobs have ended
+
+    @classmethod
+    def of(cls, accepted: int, ended: int, *, paused: bool, taking_in: bool) -> "Progress":
+        """By its counters; `taking_in`: jobs that were accepted together are still being taken in."""
+        if ended == accepted and not taking_in:
+            return cls.DONE
+        return cls.PAUSED if paused else cls.RUNNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Jobs that came together. `counts` has every state; `cost` sums all results taken in, in USD.
+
+    `errors`: how many failed by error code, of those not forgotten yet; codes of more than 64 bytes count as "".
+    `expected_cost`: `cost` and what its unfinished jobs will add, as prices are known; None where one is not. `reason`:
+    why it is paused, or waits. `rate`: jobs that ended a second, lately; `eta`: seconds until all have, None where that
+    is unknown (jobs.eta).
+    """
+
+    id: str
+    accepted: int
+    counts: Mapping[State, int]
+    cost: Decimal
+    created_at: datetime
+    owner: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    priority: Priority = Priority.NORMAL
+    weight: int = 1
+    max_cost: Decimal | None = None
+    expected_cost: Decimal | None = None
+    reason: str | None = None
+    pools: tuple[str, ...] = ()  #: those that its jobs wait, or waited, in
+    paused: bool = False
+    errors: Mapping[str, int] = field(default_factory=dict)
+    taking_in: bool = False  #: lines that were accepted together are still being taken in
+    rate: float = 0.0
+    eta: float | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """Where it stands as a whole."""
+        ended = sum(self.counts[state] for state in FINAL)
+        return Progress.of(self.accepted, ended, paused=self.paused, taking_in=self.taking_in)
+
+    @property
+    def done(self) -> bool:
+        """Whether every job of it has ended."""
+        return self.progress is Progress.DONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """A provider's account as it stands.
+
+    `slots`: images that it may be working on, `window`: those on their way to a worker, `ready`: jobs that wait for it.
+    `held`: nothing is sent now, for a hold or because its breaker is open; `held_until`: the end of the hold, or the
+    next probe. `learned`: the limit found by its refusals, None where it learns none. `settings`: None where it is
+    not configured (any more). `cost`: None where it is not to be told.
+    """
+
+    name: str
+    pool: str
+    settings: LaneSettings | None
+    slots: int
+    window: int
+    ready: int
+    held: bool
+    held_until: datetime | None
+    held_since: datetime | None
+    reason: str | None
+    open_since: datetime | None
+    opened: int
+    learned: float | None
+    history: tuple[Change, ...]
+    cost: Decimal | None
+
+    @property
+    def limit(self) -> int:
+        """Most images at once, as set and as learned; 0: no limit."""
+        return slots_limit(self.settings.max_in_flight if self.settings else 0, self.learned)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """All jobs: how many in each state, and how many wait for admission by pool; `cost` in USD.
+
+    `last_round`: when a round of reconcile last began, by Redis's clock. `images`: that are kept, `image_bytes` in all.
+    `epoch`: how often Redis may have forgotten something; `sees_restarts`: whether it lets us know (None: not asked).
+    """
+
+    counts: Mapping[State, int]
+    ready: Mapping[str, int]
+    cost: Decimal
+    contradicted: int
+    last_round: datetime | None = None
+    images: int = 0
+    image_bytes: int = 0
+    epoch: int = 0
+    sees_restarts: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPage:
+    """Some batches, and where to go on (None: that was all)."""
+
+    batches: tuple[Batch, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, and where to go on (None: that was all)."""
+
+    jobs: tuple[Job, ...]
+    cursor: str | None

@@ -1,0 +1,95 @@
+"""Celery messages of unfinished jobs: parked until the end, told of it once each, and revoked before it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import redis
+
+from jobs.job import us
+from jobs.store.redis_keys import Keys
+from jobs.store.scripts import Scripts, translated
+
+#: Celery messages, by their ids, that may wait for one job.
+MOST_PARKED = 100
+#: For how long (seconds) the worker that finishes a message has it to itself; less than until it is sent again.
+FINISHING = 20.0
+#: For how long (seconds) a revoke waits for its message, and how many do: Celery's own numbers.
+REVOKE_KEPT, MOST_REVOKED = 10_800.0, 50_000
+#: Celery ids in one step.
+_STEP = 500
+
+
+class Parked(StrEnum):
+    """What became of a Celery message, or is to become of it."""
+
+    PARKED = "parked"
+    REVOKED = "revoked"  #: parked, but revoked before it came
+    FULL = "full"  #: not parked: too many wait for this job
+    FINAL = "final"  #: the job is over: act on the record, then say so (`told`)
+    TOLD = "told"  #: the job is over, and this message was finished before
+    OWED = "owed"  #: the job is over, and what finishes this message is under way, or in other hands
+    UNKNOWN = "unknown"  #: there is no such job
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A parked Celery message: its id, its mark (the same for a repeat of it) and how it goes on, as JSON."""
+
+    task_id: str
+    mark: str
+    continuation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """What a revoke did: ids of jobs cancelled, of those that owe deliveries, and of tasks that may still come."""
+
+    cancelled: tuple[str, ...]
+    owing: tuple[str, ...]
+    remembered: tuple[str, ...]
+    wake: bool
+
+
+class Parking:
+    """The verbs for Celery messages. All raise `StoreUnavailable`."""
+
+    _client: redis.Redis
+    _keys: Keys
+    _scripts: Scripts
+
+    def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[Parked, str]:
+        """Keep how to finish a Celery message; returns its mark too. `finishes`: the mark of the one that it ends."""
+        word, mark = self._scripts.call("park", job_id, task_id, continuation, finishes, MOST_PARKED, us(FINISHING))
+        return Parked(word), str(mark)
+
+    def parked(self, job_id: str) -> list[Message]:
+        """The messages of an ended job that are still to be finished."""
+        return [Message(*map(str, row)) for row in self._scripts.call("parked", job_id)]
+
+    def told(self, job_id: str, mark: str) -> str:
+        """A message was finished: 'told', 'owed' (others are not yet) or 'unfinished' (the job goes on again)."""
+        return str(self._scripts.call("told", job_id, mark))
+
+    def revoke(self, task_ids: Sequence[str]) -> Revoked:
+        """Cancel the jobs of these Celery tasks; tasks that are not parked are remembered, should they still come."""
+        wake = False
+        rows: list[tuple[str, str, str, int]] = []
+        for start in range(0, len(task_ids), _STEP):
+            step = task_ids[start : start + _STEP]
+            hint, *flat = self._scripts.call("revoke", us(REVOKE_KEPT), MOST_REVOKED, *step)
+            wake = wake or bool(hint)
+            rows += zip(step, flat[::3], flat[1::3], flat[2::3], strict=True)
+        return Revoked(
+            cancelled=tuple(job_id for _, word, job_id, _ in rows if word == "cancelled"),
+            owing=tuple(job_id for _, _, job_id, owes in rows if owes),
+            remembered=tuple(task_id for task_id, word, _, _ in rows if word == "remembered"),
+            wake=wake,
+        )
+
+    def was_revoked(self, task_id: str) -> bool:
+        """Whether a Celery task was revoked before its message came, not too long ago."""
+        try:
+            return self._client.zscore(self._keys.single("revoked"), task_id) is not None
+        except redis.RedisError as error:
+            raise translated(error) from error

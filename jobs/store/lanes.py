@@ -1,0 +1,137 @@
+"""The lanes as they stand: looking at them, letting them wait, probing those that do not answer."""
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import redis
+
+from jobs.decoding import UNREADABLE, decoding
+from jobs.fields import shown
+from jobs.job import LANE, at, dollars, us
+from jobs.lane_health import Change, Probe
+from jobs.lanes import ONLY, LaneSettings
+from jobs.read_models import Lane
+from jobs.store.queries import Reading
+from jobs.store.scripts import translated
+
+#: The lane never waits longer than this (seconds) without sending one job ahead, whatever `Retry-After` says.
+LONGEST_HOLD = 3600.0
+
+
+class LaneState(Reading):
+    """What concerns a provider's account as a whole. Raises `StoreUnavailable`."""
+
+    def hold(
+        self, reason: str, *, base: float, cap: float, least: float = 0.0, throttled: bool = False, lane: str = LANE
+    ) -> float:
+        """Let a whole lane wait: `base` seconds, doubled with each refusal in a row up to `cap`, at least `least`.
+
+        `throttled`: it was too much at once, of which a lane that learns its limit takes note. Returns when the hold
+        ends, in seconds since 1970 by Redis's clock.
+        """
+        wait = (us(base), us(cap), us(min(least, LONGEST_HOLD)))
+        random = f"{secrets.randbelow(1_000_000) / 1_000_000:.6f}"
+        return float(self._scripts.call("hold", lane, *wait, random, reason, "1" if throttled else "0")) / 1e6
+
+    def probes(self) -> list[Probe]:
+        """Claim the probes that are due, of lanes whose circuit breaker is open. Each is one caller's.
+
+        The lease is that of submissions, which is longer than any call to the provider.
+        """
+        rows = self._scripts.call("probe", us(self.settings.submit_lease), *(lane.name for lane in self.settings.lanes))
+        return [Probe(lane, int(count), reason, at(since)) for lane, count, reason, since in rows]
+
+    def probed(self, probe: Probe, *, answered: bool, reason: str = "", wait: float = 0.0) -> str:
+        """What it found: 'closed' where the provider answered, else 'open', and the next one is due in `wait` seconds.
+
+        'refused': another probe has taken its place.
+        """
+        word, _ = self._scripts.call("probed", probe.lane, probe.count, "1" if answered else "0", us(wait), reason)
+        return str(word)
+
+    def lanes(self) -> tuple[Lane, ...]:
+        """Every lane that is configured, then those that are not and have jobs, then pools that none serves."""
+        lanes = {lane.name: lane for lane in self.settings.lanes}
+        served = {lane.pool for lane in lanes.values()}
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                pipe.hkeys(self._keys.single("pools"))
+                pipe.smembers(self._keys.single("lanes"))
+                pools, names = pipe.execute()
+        except redis.RedisError as error:
+            raise translated(error) from error
+        gone = [(name, ONLY + name) for name in sorted(names) if name not in lanes]
+        gone += [(None, pool) for pool in sorted(pools) if pool not in served and not pool.startswith(ONLY)]
+        found = self._lanes([*((lane.name, lane.pool) for lane in lanes.values()), *gone])
+        return tuple(lane for lane in found if lane.settings or lane.slots or lane.window or lane.ready)
+
+    def lane(self, name: str = LANE) -> Lane:
+        """One lane."""
+        pool = next((lane.pool for lane in self.settings.lanes if lane.name == name), ONLY + name)
+        return self._lanes([(name, pool)])[0]
+
+    def _lanes(self, wanted: Sequence[tuple[str | None, str]]) -> list[Lane]:
+        """As they stand; those without a name are but pools in which jobs wait."""
+        of = self._keys.of
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                for name, pool in wanted:
+                    pipe.hget(of("pool", pool), "ready")
+                    pipe.hget(of("pool", f"{ONLY}{name}"), "ready")
+                    pipe.hgetall(of("lane", name or ""))
+                    pipe.lrange(of("history", name or ""), 0, -1)
+                pipe.time()
+                *answers, (seconds, micros) = pipe.execute()
+        except redis.RedisError as error:
+            raise translated(error) from error
+        configured, now = {lane.name: lane for lane in self.settings.lanes}, seconds * 1_000_000 + micros
+        found = []
+        for number, (name, pool) in enumerate(wanted):
+            with decoding(f"lane {shown(name or pool or LANE)}"):
+                found.append(self._lane(name, pool, configured, answers[4 * number : 4 * number + 4], now))
+        return found
+
+    @staticmethod
+    def _lane(
+        name: str | None, pool: str, configured: Mapping[str, LaneSettings], answers: Sequence[Any], now: int
+    ) -> Lane:
+        shared, own, fields, history = answers
+        ready = int(shared or 0) + (int(own or 0) if pool != f"{ONLY}{name}" else 0)
+        return Lane(
+            name=name or pool or LANE,
+            pool=pool,
+            settings=configured.get(name) if name else None,
+            ready=ready,
+            history=tuple(_history(history)),
+            **_standing(fields, now),
+        )
+
+
+def _history(entries: Sequence[str]) -> Iterator[Change]:
+    """What is noted of it; an entry that cannot be read is left out, since nothing goes by it."""
+    for entry in entries:
+        with suppress(*UNREADABLE):
+            yield Change.of(json.loads(entry))
+
+
+def _standing(fields: Mapping[str, str], now: int) -> dict[str, Any]:
+    """What the lane's own hash says, at that time in µs."""
+    open_since = fields.get("open")
+    until = fields["probe"] if open_since else fields.get("hold", "0")
+    held = open_since is not None or int(until) > now
+    since = open_since or fields.get("since")
+    return {
+        "slots": int(fields.get("slots", 0)),
+        "window": int(fields.get("window", 0)),
+        "held": held,
+        "held_until": at(until) if held else None,
+        "held_since": at(since) if held and since else None,
+        "reason": fields.get("because" if open_since else "why") if held else None,
+        "open_since": at(open_since) if open_since else None,
+        "opened": int(fields.get("opened", 0)),
+        "learned": float(fields["limit"]) if "limit" in fields else None,
+        "cost": dollars(fields.get("spent", 0)),
+    }

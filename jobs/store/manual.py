@@ -1,0 +1,113 @@
+"""By hand: what became of a submission that nobody can look up, and deliveries that were given up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from jobs.decoding import UNREADABLE
+from jobs.job import Job, Result, at, micros, us
+from jobs.policy import LOOKS_BEFORE_ABSENT, RECHECK
+from jobs.settings import Settings
+from jobs.states import State
+from jobs.store.scripts import Scripts
+
+#: The error code of a job that a person has given up.
+GIVEN_UP = "given_up"
+#: Jobs in one step.
+_STEP = 200
+
+
+class Verdict(StrEnum):
+    """What a person says of an attempt in doubt."""
+
+    SENT = "sent"  #: the provider has it, under an id of its own
+    NOT_SENT = "not-sent"  #: the provider has not got it: it is sent again, under the same external id
+    FAILED = "failed"  #: nobody waits for it any more: it ends, and nothing is sent again
+
+
+@dataclass(frozen=True, slots=True)
+class Some:
+    """How many there are, and the first of them, each with a time."""
+
+    count: int
+    named: tuple[tuple[str, datetime], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """What does not go on by itself: jobs and batches with since when, queues with when they are looked at again.
+
+    `damaged`: jobs whose records a round has met and cannot act upon, with since when.
+    """
+
+    now: datetime
+    doubts: Some
+    undelivered: Some
+    at_cap: Some
+    capped: Some
+    damaged: Some
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What became of it: 'settled', 'over' (it had been cancelled: its slots are free), 'other' or 'unknown'.
+
+    'other': it is not in that doubt any more; something else was faster, and nothing was changed.
+    """
+
+    word: str
+    state: State | None
+
+
+class Settling:
+    """The verbs for what only a person can settle. All raise `StoreUnavailable`."""
+
+    settings: Settings
+    _scripts: Scripts
+
+    def settle(self, job: Job, verdict: Verdict, *, task_id: str = "", by: str = "") -> Word:
+        """Say what became of a job in doubt, as it was read: `task_id` is the provider's, `by` names who says so.
+
+        Nothing changes unless it is still the same doubt, so a repeat does nothing.
+        """
+        reason = f"settled by hand{' by ' + by if by else ''}: {verdict}{' as ' + task_id if task_id else ''}"
+        result = Result(error={"code": GIVEN_UP, "message": f"{reason}; its outcome was not known"})
+        word, state, *_ = self._scripts.call(
+            "settle",
+            job.id,
+            micros(job.doubt_since) if job.doubt_since else "",
+            verdict,
+            task_id,
+            result.to_json(),
+            reason,
+            LOOKS_BEFORE_ABSENT,
+            us(self.settings.deadline),
+            us(RECHECK),
+        )
+        return Word(str(word), State(state) if state else None)
+
+    def redeliver(self, ids: Sequence[str]) -> dict[str, str]:
+        """Make deliveries again that were given up: for each id 'owed', 'nothing', 'unknown', 'newer' or 'damaged'."""
+        said: dict[str, str] = {}
+        for start in range(0, len(ids), _STEP):
+            step = ids[start : start + _STEP]
+            said.update(zip(step, map(str, self._scripts.call("redeliver", *step)), strict=True))
+        return said
+
+    def stuck(self, longer_than: float, most: int) -> Stuck:
+        """What does not go on by itself; jobs in doubt count after so many seconds. `most` of each kind are named."""
+        now, *kinds = self._scripts.call("stuck", us(longer_than), most)
+        found = [
+            Some(count, tuple((str(name), _time(score)) for name, score in zip(rows[::2], rows[1::2], strict=True)))
+            for count, *rows in kinds
+        ]
+        return Stuck(at(now), *found)
+
+
+def _time(score: str) -> datetime:
+    """The time in an index; a score that is none counts as the beginning of time."""
+    try:
+        return at(score)
+    except UNREADABLE:
+        return at(0)

@@ -1,0 +1,29 @@
+"""How much of its memory Redis has used."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from jobs.store.scripts import translated
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes as Redis counts them against its `maxmemory`; `limit` 0: it has none."""
+
+    used: int
+    limit: int
+
+
+def read_memory(client: redis.Redis) -> Memory | None:
+    """Ask Redis; None where this user may not (INFO is often kept from applications). Raises `StoreUnavailable`."""
+    try:
+        told: Any = client.info("memory")
+    except redis.exceptions.NoPermissionError:
+        return None
+    except redis.RedisError as error:
+        raise translated(error) from error
+    # What replicas and the log of writes are still to be sent is not counted.
+    used = int(told["used_memory"]) - int(told.get("mem_not_counted_for_evict", 0))
+    return Memory(used, int(told.get("maxmemory", 0)))

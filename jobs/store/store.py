@@ -1,0 +1,394 @@
+"""The jobs' store on Redis: each verb is one atomic script, safe to run twice with the same arguments."""
+
+import json
+import logging
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from jobs.connections.sentinel import Watched, behind_sentinel
+from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
+from jobs.fields import shown
+from jobs.job import Claim, Due, Job, Result, at, parse_external_id, us
+from jobs.lane_health import Heard
+from jobs.lanes import LaneSettings
+from jobs.new_job import BatchOptions, NewJob
+from jobs.new_job import Outcome as Outcome
+from jobs.policy import RECHECK as RECHECK
+from jobs.policy import next_attempt
+from jobs.settings import Settings
+from jobs.states import State
+from jobs.store.batches import Batches, arguments, at_most
+from jobs.store.celery_messages import Parking
+from jobs.store.continuity import Continuity
+from jobs.store.event_stream import Change, read_changes
+from jobs.store.manual import Settling
+from jobs.store.redis_keys import Keys
+from jobs.store.scripts import REDIS_TIME, Scripts
+from jobs.store.spending import DAYS_KEPT, rules
+
+log = logging.getLogger(__name__)
+
+#: An admitted job whose message no worker has taken by then goes back into the queue.
+PUT_BACK = 15.0
+#: Images on their way to workers at most: enough to keep them busy, few enough for a cancel or hold to act at once.
+WINDOW = 2_000
+#: The rate limit may be exceeded for a moment by what was saved up in this time.
+RATE_BURST = 1.0
+#: Characters that are kept of why a delivery failed.
+LONGEST_WHY = 200
+#: How long one round of reconcile may take before another may take over its jobs.
+DUE_LEASE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """An outcome for each job, in order; `wake`: send a hint to admit."""
+
+    outcomes: tuple[Outcome, ...]
+    wake: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Jobs taken out of the queue for workers; `more`: others could follow at once."""
+
+    ids: tuple[str, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a report that an attempt is over, a cancel or a retry.
+
+    `word` is the script's own (see `finish.lua`, `cancel.lua`, `retry.lua`), `wake`: jobs wait for the slots that came
+    free, `owed`: a delivery is due.
+    """
+
+    word: str
+    state: State | None
+    wake: bool = False
+    owed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """Jobs to act upon; how many alarms `rang` in all; `wake`: send a hint to admit; the `epoch` of Redis.
+
+    `damaged`: jobs that nobody can act upon, as they stand in Redis.
+    """
+
+    dues: tuple[Due, ...]
+    rang: int
+    wake: bool
+    epoch: int
+    damaged: tuple[RecordDamaged, ...] = ()
+
+
+class Store(Settling, Parking, Batches, Continuity):
+    """All that changes a job. Raises `StoreUnavailable` where Redis does not answer; nothing is retried in here."""
+
+    def __init__(
+        self, client: redis.Redis, settings: Settings, keys: Keys | None = None, clock: str = REDIS_TIME
+    ) -> None:
+        super().__init__(client, keys or Keys())
+        self.settings = settings
+        self._scripts = Scripts(client, self._keys, clock, settings.replicas)
+        self._rules = {lane.name: rules(settings, lane) for lane in settings.lanes}
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    def enqueue(
+        self,
+        jobs: Sequence[NewJob],
+        batch: str | None = None,
+        options: BatchOptions | None = None,
+        *,
+        most: int | None = None,
+    ) -> Enqueued:
+        """Accept jobs in one atomic step; a few hundred a call. With `batch`, even without jobs, the batch exists.
+
+        `options` hold from the call on that first names the batch; later ones change nothing. With `most`, new jobs are
+        accepted only until there are so many unfinished ones.
+        """
+        held = (options or BatchOptions()).facts()
+        wake, *outcomes = self._scripts.call("enqueue", batch or "", held, us(RECHECK), at_most(most), *arguments(jobs))
+        return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
+
+    # --- out --------------------------------------------------------------------------------------------------------
+
+    def admit(self, limit: int, lane: LaneSettings | None = None) -> Admission:
+        """Take up to `limit` waiting jobs for workers, as slots, rate and holds of the lane (None: the first) allow."""
+        lanes = self.settings.lanes
+        lane = lane or lanes[0]
+        more, *ids = self._scripts.call(
+            "admit",
+            lane.name,
+            lane.pool,
+            limit,
+            WINDOW,
+            lane.max_in_flight,
+            lane.submit_rate,
+            us(RATE_BURST),
+            us(PUT_BACK),
+            " ".join(each.name for each in lanes if each.pool == lane.pool),
+            self._rules[lane.name],
+            _flag(lane.learn_limit),
+        )
+        return Admission(tuple(ids), bool(more))
+
+    def claim(self, ids: Sequence[str]) -> list[Claim]:
+        """Take the lease on admitted jobs; those that are not waiting (any more) are left out."""
+        if not ids:
+            return []
+        rows = self._scripts.call("claim", us(self.settings.submit_lease), _flag(self.settings.recovery), *ids)
+        return [
+            Claim(job_id, int(fence), int(attempt), int(tries), text, lane)
+            for job_id, fence, attempt, tries, text, lane in rows
+        ]
+
+    def started(self, job_id: str, fence: int, task_id: str) -> bool:
+        """The provider has it. False: refused, someone else holds the job now."""
+        return self.started_many([(job_id, fence, task_id)])[0]
+
+    def started_many(self, started: Sequence[tuple[str, int, str]]) -> list[bool]:
+        """`started` for several, in one round trip: (job id, fence, the provider's task id) each."""
+        if not started:
+            return []
+        poll, deadline = us(self.settings.poll_first), us(self.settings.deadline)
+        words = self._scripts.tries([("started", *each, poll, deadline) for each in started])
+        for word in words:
+            if isinstance(word, RecordDamaged):
+                log.error("%s", word)
+        return [word == "started" for word in words]
+
+    def doubt(
+        self,
+        job_id: str,
+        fence: int,
+        reason: str,
+        *,
+        wait: float = 0.0,
+        exists: bool = False,
+        heard: Heard = Heard.NOTHING,
+    ) -> bool:
+        """The POST's outcome is unknown; look in `wait` seconds. `exists`: the provider says that it has the id."""
+        return bool(self._scripts.call("doubt", job_id, fence, reason, us(wait), _flag(exists), heard) == "doubt")
+
+    def requeue(
+        self,
+        job_id: str,
+        fence: int,
+        reason: str,
+        *,
+        wait: float = 0.0,
+        count: bool = False,
+        heard: Heard = Heard.NOTHING,
+    ) -> str:
+        """It surely does not exist at the provider: 'queued', or 'over' where the producer had given up on it.
+
+        'doubt': a callback has shown that it does exist, it is looked for; 'refused': a stale fence or another state.
+        """
+        return str(self._scripts.call("requeue", job_id, fence, us(wait), reason, _flag(count), us(RECHECK), heard))
+
+    # --- back -------------------------------------------------------------------------------------------------------
+
+    def finish(
+        self, external_task_id: str, state: State, result: Result, settled_by: str, *, fence: int | None = None
+    ) -> Settled:
+        """An attempt has ended, `completed` or `failed`; `fence` where a claim (poll, submission) reports it.
+
+        A failure worth another attempt queues the next one.
+        """
+        parsed = parse_external_id(external_task_id)
+        if parsed is None:
+            return Settled("unknown", None)
+        job_id, attempt = parsed
+        wait = None
+        if state is State.FAILED:
+            wait = next_attempt(
+                attempt, (result.error or {}).get("code", ""), self.settings, secrets.randbelow(1000) / 1000
+            )
+        held = "" if fence is None else fence
+        after = "" if wait is None else us(wait)
+        return _settled(
+            self._scripts.call("finish", job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after)
+        )
+
+    def nudge(self, external_task_id: str, *, look: bool) -> Settled:
+        """Something happened to the attempt; `look`: only a look at the provider can tell what."""
+        parsed = parse_external_id(external_task_id)
+        if parsed is None:
+            return Settled("unknown", None)
+        word, ring = self._scripts.call("nudge", *parsed, _flag(look))
+        return Settled(str(word), None, wake=bool(ring))
+
+    # --- reconcile --------------------------------------------------------------------------------------------------
+
+    def due(self, limit: int) -> Rung:
+        """Claim jobs whose alarm has rung."""
+        settings = self.settings
+        wake, rang, epoch, *rows = self._scripts.call(
+            "due",
+            limit,
+            us(DUE_LEASE),
+            us(RECHECK),
+            us(settings.poll_max),
+            us(settings.submit_lease),
+            _flag(settings.recovery),
+        )
+        dues, damaged = [], []
+        for row in rows:
+            try:
+                dues.append(_due(json.loads(row)))
+            except RecordDamaged as error:
+                damaged.append(error)
+        return Rung(tuple(dues), int(rang), bool(wake), int(epoch), tuple(damaged))
+
+    def owing(self, ids: Sequence[str]) -> list[Due]:
+        """Claim, of these jobs, those that have ended and owe a delivery, with their results."""
+        if not ids:
+            return []
+        rows = [json.loads(row) for row in self._scripts.call("owing", us(DUE_LEASE), *ids)]
+        jobs = self.get_many([row["id"] for row in rows])
+        return [
+            Due(replace(job, fence=int(row["f"])), at(row["now"])) for job, row in zip(jobs, rows, strict=True) if job
+        ]
+
+    def changes(self, most: int) -> list[Change]:
+        """The next changes of state that no one has read yet, oldest first. Each is read once; old ones may be lost."""
+        return read_changes(self._client, self._keys, most)
+
+    def relane(self, due: Due, lane: str) -> bool:
+        """A job in doubt was found at that account of its pool. False: refused, someone else holds it now."""
+        return bool(self._scripts.call("relane", due.job.id, due.job.fence, lane) == "moved")
+
+    def again(
+        self, due: Due, wait: float, *, count: bool = True, reason: str = "", heard: Heard = Heard.NOTHING
+    ) -> bool:
+        """A look changed nothing: look again in `wait` seconds."""
+        looks = due.job.looks + 1 if count else ""
+        return bool(self._scripts.call("again", due.job.id, due.job.fence, us(wait), looks, reason, heard) == "set")
+
+    def expire(self, due: Due, wait: float) -> Settled:
+        """Give up waiting; a late result is still looked for, every `wait` seconds, for as long as a deadline."""
+        word, wake = self._scripts.call("expire", due.job.id, due.job.fence, us(wait), us(self.settings.deadline))
+        return Settled(str(word), None, wake=bool(wake))
+
+    def delivered(self, due: Due, kind: str, *, again_in: float | None = None, why: str = "") -> str:
+        """A delivery was made, or is to be tried again: 'clear' (nothing is owed any more), 'owed' or 'refused'.
+
+        `why` it failed, where it did.
+        """
+        return self._delivered(due, kind, "" if again_in is None else us(again_in), why)
+
+    def undelivered(self, due: Due, kind: str, why: str) -> str:
+        """A delivery is given up, until a person has it tried again (`redeliver`): the same words."""
+        return self._delivered(due, kind, "never", why)
+
+    def _delivered(self, due: Due, kind: str, wait: str | int, why: str) -> str:
+        tries = due.job.delivery_tries + 1
+        return str(self._scripts.call("delivered", due.job.id, due.job.fence, kind, wait, tries, why[:LONGEST_WHY]))
+
+    def purge(self, limit: int = 200) -> tuple[int, int]:
+        """Forget what ended longer ago than the retention: (jobs, batches). Bounded work a call."""
+        jobs, batches = self._scripts.call("purge", us(self.settings.retention), limit, DAYS_KEPT)
+        return int(jobs), int(batches)
+
+    # --- by hand ----------------------------------------------------------------------------------------------------
+
+    def cancel(self, job_id: str) -> Settled:
+        """Give up on a job. Raises `JobNotFound`, or `NotAllowed` when it has ended otherwise."""
+        settled = _settled(self._scripts.call("cancel", job_id))
+        if settled.word == "unknown":
+            raise JobNotFound(job_id)
+        if settled.word == "refused":
+            raise NotAllowed(f"The job is {settled.state} already; there is nothing left to cancel.")
+        return settled
+
+    def pause_job(self, job_id: str) -> Settled:
+        """Keep a job that waits from being sent, until it is resumed. Raises `JobNotFound` or `NotAllowed`."""
+        return self._halt(job_id, pause=True)
+
+    def resume_job(self, job_id: str) -> Settled:
+        """Let a paused job go on, at its old place. Raises `JobNotFound` or `NotAllowed`."""
+        return self._halt(job_id, pause=False)
+
+    def _halt(self, job_id: str, *, pause: bool) -> Settled:
+        settled = _settled((*self._scripts.call("halt", job_id, _flag(pause)), 0))
+        if settled.word == "unknown":
+            raise JobNotFound(job_id)
+        if settled.word == "refused":
+            raise NotAllowed(
+                f"The job is {settled.state}: only one that waits can be paused. What the provider has goes on; "
+                "cancel it if you do not want it any more."
+                if pause
+                else f"The job is {settled.state}, not paused; there is nothing to resume."
+            )
+        return settled
+
+    def retry(self, job_id: str) -> Settled:
+        """Queue a failed, expired or cancelled job again. Raises `JobNotFound` or `NotAllowed`."""
+        word, state, wake = self._scripts.call("retry", job_id, us(RECHECK))
+        settled = _settled((word, state, wake, 0))
+        if word == "unknown":
+            raise JobNotFound(job_id)
+        if word == "refused":
+            raise NotAllowed("The job is completed; for more pictures enqueue it under another external_task_id.")
+        if word == "pictured":
+            raise NotAllowed(
+                "The job was cancelled, but its pictures came all the same and are paid for: they are its output. "
+                "For more of them enqueue it under another external_task_id."
+            )
+        if word == "imageless":
+            raise NotAllowed(
+                "An image of the job is not kept any more. Upload the same file with POST /v1/images, then retry; "
+                "or enqueue the request with the image itself, under another external_task_id."
+            )
+        if word == "working":
+            raise NotAllowed(
+                f"The job is {state}, but the provider may still be working on it: "
+                "sending it again could be paid twice. Try again once the provider is done with it."
+            )
+        return settled
+
+
+def connect(url: str, *, most_connections: int = 256, timeout: float = 3.0, text: bool = True) -> redis.Redis:
+    """A client for the state: bounded waits, no retries: a script whose reply got lost may have run.
+
+    `text`: answers are decoded; without, they are the bytes that were stored.
+    """
+    options: dict[str, Any] = {
+        "decode_responses": text,
+        # Bytes that are no UTF-8 become half surrogates, and these again the same bytes: what reads them can say where
+        # they stand (jobs.fields), instead of failing on a whole answer.
+        "encoding_errors": "surrogateescape",
+        "socket_timeout": timeout,
+        "socket_connect_timeout": 2.0,
+        "health_check_interval": 15,
+        "retry": Retry(NoBackoff(), 0),
+        "max_connections": most_connections,
+    }
+    if not url.startswith("unix:"):
+        options["socket_keepalive"] = True
+    return Watched.from_url(url).client(**options) if behind_sentinel(url) else redis.Redis.from_url(url, **options)
+
+
+def _flag(value: bool) -> str:  # noqa: FBT001 - it is what it converts
+    return "1" if value else "0"
+
+
+def _settled(row: Iterable[Any]) -> Settled:
+    word, state, wake, owed = row
+    return Settled(str(word), State(state) if state else None, bool(wake), bool(owed))
+
+
+def _due(fields: dict[str, str]) -> Due:
+    if "damaged" in fields:
+        raise RecordDamaged(f"job {shown(fields['id'])}", shown(fields["damaged"]))
+    return Due(Job.from_fields(fields["id"], fields), at(fields["now"]))

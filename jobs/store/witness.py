@@ -1,0 +1,73 @@
+"""The witness: what was last seen of the jobs' Redis, kept outside of it.
+
+It is a hash in the Redis of the broker, or of the results, where that is another one than that of the jobs. With one
+Redis for everything, and with RabbitMQ and results beside the jobs, there is none: only workers that run remember.
+"""
+
+from collections.abc import Iterable
+
+import redis
+
+from jobs.setting_readers import REDIS_SCHEMES
+from jobs.settings import Settings
+from jobs.store.installation import Sighting
+from jobs.store.redis_keys import Keys
+from jobs.store.scripts import translated
+from jobs.store.store import connect
+
+
+def witness_url(settings: Settings) -> str | None:
+    """The Redis that keeps the witness; None where there is none."""
+    for url in (settings.broker_url, settings.result_url):
+        # As redis-py writes a socket (jobs.settings.for_celery).
+        ours = url.replace("redis+socket://", "unix://", 1).replace("?virtual_host=", "?db=", 1)
+        if ours.startswith(tuple(f"{scheme}://" for scheme in REDIS_SCHEMES)) and ours != settings.redis_url:
+            return ours
+    return None
+
+
+class Witness:
+    """Reads and writes it. Raises `StoreUnavailable`."""
+
+    def __init__(self, client: redis.Redis, keys: Keys | None = None) -> None:
+        self._client = client
+        self._key = (keys or Keys()).single("witness")
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Witness | None":
+        """The one of this service; nothing connects before it is used."""
+        url = witness_url(settings)
+        return cls(connect(url, most_connections=4)) if url else None
+
+    def read(self) -> tuple[Sighting, ...]:
+        """What was last seen of each installation that uses this broker. A damaged note says nothing."""
+        try:
+            notes: Iterable[object] = self._client.hvals(self._key)
+        except redis.RedisError as error:
+            if _is_damaged(error):
+                return ()
+            raise translated(error) from error
+        return tuple(sighting for note in notes if (sighting := Sighting.from_json(str(note))))
+
+    def write(self, sighting: Sighting) -> None:
+        """Note what was seen."""
+        note = (self._key, sighting.installation, sighting.to_json())
+        try:
+            try:
+                self._client.hset(*note)
+            except redis.ResponseError as error:
+                if not _is_damaged(error):
+                    raise
+                self._client.delete(self._key)
+                self._client.hset(*note)
+        except redis.RedisError as error:
+            raise translated(error) from error
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+
+def _is_damaged(error: redis.RedisError) -> bool:
+    """A value of another type stands where the witness should."""
+    return "WRONGTYPE" in str(error)
