@@ -7,12 +7,12 @@ from celery import Celery, bootsteps
 from kombu import Exchange, Queue  # type: ignore[attr-defined]
 
 from jobs.connections.kombu import for_kombu
+from worker.bootsteps import Guard
 from worker.continuity import compare_step
-from worker.control import revoke_step
-from worker.events import Dispatcher
+from worker.flower_events import Dispatcher
+from worker.generate.revoke import revoke_step
 from worker.heartbeat import heartbeat_step
 from worker.messages import DELIVER, RECONCILE, SUBMIT
-from worker.poison import Guard
 from worker.process import Process
 from worker.settings import QueueType, Settings, Switch
 from worker.tasks import register
@@ -121,7 +121,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "redis_socket_connect_timeout": 3,
         "redis_retry_on_timeout": False,
         "redis_backend_health_check_interval": HEALTH_CHECK,
-        # Events about jobs are made from their changes (worker.events); Celery's own would call a parked job done.
+        # Events about jobs are made from their changes (worker.flower_events); Celery's own would call a parked job done.
         "worker_send_task_events": False,
         "task_send_sent_event": False,
         # A SIGTERM lets what is under way end; then messages go back. An idle worker holds no ETA and need not wait.

@@ -1,6 +1,6 @@
 """Telling a producer at its callback_url that a job has ended.
 
-The address is the producer's, so the request goes through the client for such (`worker.outgoing`).
+The address is the producer's, so the request goes through the client for such (`worker.http.outgoing`).
 """
 
 import json
@@ -14,7 +14,7 @@ from schemas import CallbackForm
 from schemas.signatures import signed
 from schemas.views import JobView
 from worker.errors import NotifyFailed
-from worker.outgoing import Outgoing
+from worker.http.outgoing import Outgoing
 from worker.settings import Settings
 
 _view = JobView()

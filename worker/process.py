@@ -14,11 +14,11 @@ from jobs.store.store import Store, connect
 from jobs.store.witness import Witness
 from worker.continuity import Continuity
 from worker.deliver import Deliverer
-from worker.generate import Door
+from worker.generate.enqueue import Door
 from worker.messages import Messages
 from worker.notify import Notifier
-from worker.pictures import Pictures
 from worker.provider import Provider
+from worker.provider.image_cache import Pictures
 from worker.reconcile import Reconciler
 from worker.settings import Settings
 from worker.submit import Submitter

@@ -18,8 +18,8 @@ from jobs.states import State
 from jobs.store.store import Store
 from schemas import GenerationRequest, TaskError, references
 from worker.holds import hold
-from worker.pictures import NoRoom, Pictures
 from worker.provider import Created, Doubtful, Exists, Held, NotCreated, NotSent, Provider, Refused, Submitted
+from worker.provider.image_cache import NoRoom, Pictures
 from worker.settings import LEASE_MARGIN, Settings
 
 log = logging.getLogger(__name__)

@@ -7,15 +7,15 @@ from celery import Celery
 
 from jobs.errors import StoreUnavailable, WorkRefused
 from worker.admission import admit
-from worker.events import publish_changes
+from worker.flower_events import publish_changes
+from worker.generate.task import asked_of, end, put_off, task_class
 from worker.messages import DELIVER, GENERATE, RECONCILE, SUBMIT
-from worker.native import asked_of, end, put_off, task_class
 from worker.process import Process
 from worker.settings import Switch
 
 
 def register(app: Celery, process: Process) -> None:
-    """Give the app its tasks. None sends Celery's own events: worker.events tells the truth about jobs."""
+    """Give the app its tasks. None sends Celery's own events: worker.flower_events tells the truth about jobs."""
 
     @app.task(
         name=GENERATE,

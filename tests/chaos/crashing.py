@@ -42,7 +42,7 @@ from jobs.store.scripts import Scripts
 from jobs.store.store import Store
 from ops.tether import PR_SET_PDEATHSIG
 from tests.chaos.points import CLOCK, FOLDER, LOOKS, MESSAGES, PROVIDER, READING_VERBS, STORED, short, words
-from worker.generate import Door
+from worker.generate.enqueue import Door
 from worker.notify import Notifier
 from worker.provider import Provider
 

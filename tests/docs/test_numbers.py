@@ -15,7 +15,7 @@ from webhook import gunicorn_conf, services
 from webhook.intake import MOST_ERRORS
 from webhook.pressure import RETRY_AFTER
 from webhook.settings import JOB_LIMIT
-from worker import events
+from worker import flower_events
 from worker.app import VISIBILITY
 from worker.deliver import CONFIRMED
 
@@ -34,7 +34,7 @@ NUMBERS = [
     ("producers", f"{Labels.COUNT} texts"),
     ("producers", f"{Labels.VALUE} characters"),
     ("producers", f"{base.MAX_PROMPT:,} characters"),
-    ("operations", f"{events.MOST:,} changes"),
+    ("operations", f"{flower_events.MOST:,} changes"),
     ("operations", f"{CHANGES_KEPT:,}"),
     ("operations", f"{gunicorn_conf.threads} threads"),
     ("operations", f"{services.WAITS}"),

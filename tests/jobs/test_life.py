@@ -497,7 +497,7 @@ class Life(RuleBasedStateMachine):
             self.again(lambda k=kind: self.store.delivered(due, k), twice=twice)
 
     def finish_messages(self, due: Due, parked: list[Message], *, lost: bool, twice: bool) -> None:
-        """As worker.deliver, and then worker.native, unless the broker loses the message."""
+        """As worker.deliver, and then worker.generate.task, unless the broker loses the message."""
         self.again(lambda: self.store.delivered(due, Owed.CELERY, again_in=30.0), twice=twice)
         for message in () if lost else parked:
             if self.again(lambda m=message: self.store.told(due.job.id, m.mark), twice=twice) != "unfinished":

@@ -34,8 +34,8 @@ from worker.app import create_app
 from worker.deliver import Deliverer
 from worker.messages import Messages
 from worker.notify import Notifier
-from worker.pictures import Pictures
 from worker.provider import Provider
+from worker.provider.image_cache import Pictures
 from worker.reconcile import Reconciler
 from worker.settings import Settings
 from worker.submit import Submitter

@@ -23,7 +23,7 @@ from jobs.store.store import Store
 from ops import redis_server
 from schemas import checked_in, load_request
 from tests.worker.conftest import MOVED_CLOCK, Simulator, World, request_of
-from worker.generate import Asked, Door
+from worker.generate.enqueue import Asked, Door
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 #: Where the notification goes: `test_older.py` puts its own listener there.

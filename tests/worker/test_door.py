@@ -9,7 +9,7 @@ from celery.exceptions import TaskRevokedError
 
 from jobs.states import State
 from worker.errors import GenerationRefused
-from worker.generate import Asked, Door, Ending
+from worker.generate.enqueue import Asked, Door, Ending
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 #: More calls of the store than one message ever makes.

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.settings import Settings as JobSettings
 from jobs.store.store import Store
-from worker.events import publish_changes
+from worker.flower_events import publish_changes
 
 WaitFor = Callable[..., None]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from celery import Celery, chain, chord, group
 
-from worker.links import homeless
+from worker.generate.unrouted import homeless
 
 APP = Celery("shop", set_as_current=False)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.worker.raw_server import Answer, RawServer, drip, respond
 from worker.errors import NotifyFailed
-from worker.outgoing import Outgoing
+from worker.http.outgoing import Outgoing
 
 OK = respond(204, b"")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 209715200\r\n\r\n"

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.errors import ImageNotFound, ImagesUnavailable
 from jobs.images.images import Image
-from worker.pictures import NoRoom, Pictures
+from worker.provider.image_cache import NoRoom, Pictures
 
 #: As base64: 4 bytes for 3.
 SIZE = 3000

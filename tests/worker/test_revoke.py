@@ -12,7 +12,7 @@ from celery.result import AsyncResult, GroupResult
 
 from jobs.errors import StoreUnavailable
 from jobs.states import State
-from worker.control import commands
+from worker.generate.revoke import commands
 
 pytestmark = pytest.mark.stack
 WaitFor = Callable[..., None]

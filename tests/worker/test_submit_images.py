@@ -13,9 +13,9 @@ from jobs.new_job import NewJob
 from jobs.states import State
 from schemas import checked_in, load_request
 from worker.errors import GenerationRefused
-from worker.generate import Asked, Door
-from worker.pictures import Pictures
+from worker.generate.enqueue import Asked, Door
 from worker.provider.body import Pieces, body_of
+from worker.provider.image_cache import Pictures
 
 Draw = Callable[..., bytes]
 

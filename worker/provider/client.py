@@ -14,7 +14,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from jobs.lanes import LaneSettings
 from jobs.logs import HIDDEN, SHORTEST
 from schemas import GenerationRequest, callback_path
-from worker.deadline import DEADLINE, BoundedAdapter
+from worker.http.deadline import DEADLINE, BoundedAdapter
 from worker.provider.body import Pieces, body_of
 from worker.provider.outcomes import Doubtful, Held, Looked, NotSent, Submitted, Unavailable
 from worker.provider.outcomes import read_status_answer as _read_status

@@ -8,7 +8,7 @@ from celery import bootsteps
 from celery.worker.consumer.control import Control
 
 from jobs.errors import StoreUnavailable
-from worker.generate import Door
+from worker.generate.enqueue import Door
 
 log = logging.getLogger(__name__)
 

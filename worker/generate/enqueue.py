@@ -18,7 +18,7 @@ from jobs.store.store import Outcome, Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
 from schemas.views import JobView
 from worker.errors import GenerationFailed, GenerationRefused
-from worker.links import homeless
+from worker.generate.unrouted import homeless
 from worker.messages import Messages
 
 _view = JobView()

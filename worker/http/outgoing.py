@@ -17,8 +17,8 @@ from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
 from schemas.urls import is_public
-from worker.deadline import DEADLINE, BoundedAdapter
 from worker.errors import NotifyFailed
+from worker.http.deadline import DEADLINE, BoundedAdapter
 
 #: (connect, read) in seconds; together they bound the whole call. It is an acknowledgement, not a place to work.
 TIMEOUT = (3.05, 10.0)

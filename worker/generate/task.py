@@ -13,7 +13,7 @@ from celery.worker.request import Request
 
 from jobs.errors import StoreUnavailable
 from worker.errors import GenerationFailed, GenerationRefused
-from worker.generate import Asked, Door, Ending
+from worker.generate.enqueue import Asked, Door, Ending
 from worker.messages import FINISHES, continuation_of
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class AtOnce(Request):
         self._eta = self._expires = None
 
     def revoked(self) -> bool:
-        """Never by this worker's own memory (worker.control)."""
+        """Never by this worker's own memory (worker.generate.revoke)."""
         return False
 
 
