@@ -14,7 +14,7 @@ from jobs.errors import KeyNotFound
 from jobs.logs import to_stderr
 from ops.opened import opened
 from ops.table import show_table
-from webhook.audit import tell
+from webhook.access.audit_log import tell
 
 
 @click.group("keys")
@@ -87,7 +87,7 @@ def ring() -> Iterator[KeyRing]:
 
 
 def _audited(operation: str, key: AccessKey) -> None:
-    """Like the webhook's lines (webhook.audit), on standard error: who did it is told by the machine's own means."""
+    """Like the webhook's lines (webhook.access.audit_log), on standard error: who did it is told by the machine's own means."""
     scopes = ",".join(sorted(key.scopes))
     tell(operation=operation, key=key.id, producer=key.name, scopes=scopes, state=_state(key), uid=os.getuid())
 

@@ -4,31 +4,15 @@ from flask import Flask
 
 from jobs.api_keys import KeyRing
 from jobs.store.store import Store
-from webhook import (
-    audit,
-    auth,
-    batch_actions,
-    batch_events,
-    batch_results,
-    batches_api,
-    callbacks,
-    headers,
-    health,
-    images_api,
-    jobs_api,
-    lanes_api,
-    own,
-    pages,
-    problems,
-    provider_door,
-    sessions,
-    spend_api,
-)
-from webhook.keys import KnownKeys
+from webhook import batch_actions, callbacks, health, pages
+from webhook.access import audit_log, auth, sessions
+from webhook.access.api_keys import KnownKeys
+from webhook.access.rate_limits import Rates, read_rates
+from webhook.api import batch_events, batch_results, batches, images, jobs, lanes, ownership, provider_compat, spend
+from webhook.api.openapi import create_api
+from webhook.http import problems, security_headers
 from webhook.messages import Messages
 from webhook.metrics import StateCollector
-from webhook.openapi import create_api
-from webhook.rates import Rates, read_rates
 from webhook.services import Send, Services
 from webhook.settings import Settings
 
@@ -39,7 +23,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     `store` and `send(task, *args) -> bool` replace the ones that the settings describe.
     """
     app = Flask(__name__)
-    # Bodies are bounded where they are read (webhook.bodies): Flask's own limit cuts chunked ones off without a word.
+    # Bodies are bounded where they are read (webhook.http.bodies): Flask's own limit cuts chunked ones off without a word.
     app.config.update(MAX_CONTENT_LENGTH=None, MAX_FORM_MEMORY_SIZE=0, PROPAGATE_EXCEPTIONS=False)
     messages = Messages(settings)
     shared = Services(settings, send or messages.send, messages.ping, store)
@@ -51,24 +35,24 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
         app.register_blueprint(plain)
     api = create_api(app)
     producers = (
-        jobs_api.blueprint,
-        lanes_api.blueprint,
-        batches_api.blueprint,
+        jobs.blueprint,
+        lanes.blueprint,
+        batches.blueprint,
         batch_actions.blueprint,
         batch_results.blueprint,
         batch_events.blueprint,
-        images_api.blueprint,
-        spend_api.blueprint,
-        provider_door.blueprint,
+        images.blueprint,
+        spend.blueprint,
+        provider_compat.blueprint,
     )
     for each in producers:
         api.register_blueprint(each)
-    problems.register(app, {provider_door.PREFIX: provider_door.refused})
+    problems.register(app, {provider_compat.PREFIX: provider_compat.refused})
     keys = KnownKeys(settings.keys, lambda: KeyRing(*shared.store.access))
     door = auth.Door(keys, Rates(read_rates(settings.rate_limit)), settings.trusted_proxies)
-    audit.keep(app)
+    audit_log.keep(app)
     auth.protect(app, door)
-    own.protect(app)
+    ownership.protect(app)
     # After the checks: a form without its token from somebody without a session is shown the login.
-    headers.set_up(app, (callbacks.blueprint, *producers))
+    security_headers.set_up(app, (callbacks.blueprint, *producers))
     return app

@@ -10,11 +10,11 @@ from jobs.states import State
 from jobs.store.batches import Acted
 from schemas.api import BatchResumeQuery, BatchRetryQuery
 from schemas.views import BatchChanged
-from webhook.audit import note
+from webhook.access.audit_log import note
+from webhook.api.openapi import operation
+from webhook.http.json_response import answer
 from webhook.messages import SUBMIT
-from webhook.openapi import operation
 from webhook.services import services
-from webhook.views import answer
 
 blueprint = Blueprint("batch_actions", __name__, url_prefix="/v1", description="What is done to a batch as a whole.")
 

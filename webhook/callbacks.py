@@ -18,10 +18,10 @@ from jobs.settings import CallbackMode
 from jobs.store.store import Store
 from schemas import BodyInvalid, TaskReport, TaskStatus, parse_json, read_callback, token_is_valid
 from schemas.signatures import is_signed
-from webhook.addresses import client_address, is_taken_from
-from webhook.bodies import checked_length, read_whole
+from webhook.http.bodies import checked_length, read_whole
+from webhook.http.client_address import client_address, is_taken_from
+from webhook.http.problems import ProblemError
 from webhook.messages import DELIVER, RECONCILE, SUBMIT
-from webhook.problems import ProblemError
 from webhook.services import Services, services
 from webhook.settings import Settings
 

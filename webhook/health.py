@@ -9,9 +9,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from jobs.api_keys import KeyRing
 from jobs.errors import StoreUnavailable
 from jobs.read_models import Lane
-from webhook.problems import ProblemError
+from webhook.http.json_response import answer
+from webhook.http.problems import ProblemError
 from webhook.services import Services, services
-from webhook.views import answer
 
 blueprint = Blueprint("health", __name__)
 OK = "ok"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from jobs.store.pages import Filter
-from webhook.own import owner
+from webhook.api.ownership import owner
 
 
 def held_to(query: dict[str, Any]) -> Filter:

@@ -5,11 +5,11 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
 
-from webhook import sessions
-from webhook.audit import note
-from webhook.auth import caller, door
-from webhook.openapi import ASSETS
-from webhook.problems import ProblemError
+from webhook.access import sessions
+from webhook.access.audit_log import note
+from webhook.access.auth import caller, door
+from webhook.api.openapi import ASSETS
+from webhook.http.problems import ProblemError
 
 blueprint = Blueprint("pages", __name__)
 

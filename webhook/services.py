@@ -22,11 +22,11 @@ from schemas import (
     load_request,
     without_images,
 )
-from webhook.auth import caller
+from webhook.access.auth import caller
+from webhook.backpressure import Pressure
+from webhook.http.problems import unavailable
 from webhook.messages import SUBMIT
 from webhook.metrics import Counters
-from webhook.pressure import Pressure
-from webhook.problems import unavailable
 from webhook.settings import Settings
 
 #: Requests that last, at the same time. Together fewer than gunicorn's threads (webhook.gunicorn_conf), so that there

@@ -13,9 +13,9 @@ from jobs.setting import setting
 from jobs.setting_readers import CommaSeparated
 from jobs.settings import MIN_SECRET
 from schemas.signatures import check_secrets
-from webhook.addresses import Network, Networks
-from webhook.keys import Key
-from webhook.rates import read_rates
+from webhook.access.api_keys import Key
+from webhook.access.rate_limits import read_rates
+from webhook.http.client_address import Network, Networks
 
 #: A completed task of nine images with long signed URLs is below 20 KB (bytes).
 CALLBACK_LIMIT = 256 * 1024
@@ -65,8 +65,8 @@ def _share_or_bytes(value: float) -> None:
 class Settings(shared.Settings):
     """What the webhook needs to know. Sizes in bytes.
 
-    `api_keys` (producers') and `admin_keys` (which may do everything) as webhook.keys reads them,
-    `rate_limit` as webhook.rates does. Beyond `max_unfinished` jobs (0: any number) or `max_memory` (up to 1 a share of
+    `api_keys` (producers') and `admin_keys` (which may do everything) as webhook.access.api_keys reads them,
+    `rate_limit` as webhook.access.rate_limits does. Beyond `max_unfinished` jobs (0: any number) or `max_memory` (up to 1 a share of
     Redis's own limit, above it bytes, 0: any) no more are taken in. With `signature_secrets` callbacks must be signed,
     too; with `callback_addresses` they must come from one of these, as `trusted_proxies` tell it. `session_secret`
     signs the pages' cookies (None: one of the process's own), `metrics_token` opens /metrics (None: it is open).

@@ -13,7 +13,7 @@ from boomerang_client.image_uploads import IMAGE_LISTS, IMAGE_MEMBERS
 from boomerang_client.jobs import LONG_POLL_MAX, PAGE
 from boomerang_client.responses import BatchAccepted, BatchChanged
 from tests.support.fake_boomerang import FakeService
-from webhook import batch_results
+from webhook.api import batch_results
 
 #: Where a record has another name for a member of a view.
 ELSEWHERE = {"usage": "cost"}

@@ -12,8 +12,8 @@ from schemas.requests import base
 from schemas.requests.fields import Labels
 from schemas.urls import MAX_URL
 from webhook import gunicorn_conf, services
-from webhook.intake import MOST_ERRORS
-from webhook.pressure import RETRY_AFTER
+from webhook.api.uploads import MOST_ERRORS
+from webhook.backpressure import RETRY_AFTER
 from webhook.settings import JOB_LIMIT
 from worker import flower_events
 from worker.app import VISIBILITY

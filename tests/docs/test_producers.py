@@ -9,7 +9,7 @@ import pytest
 
 from schemas import MODELS, RequestInvalid, load_request
 from schemas.requests import base
-from webhook.provider_door import unwrapped
+from webhook.api.provider_compat import unwrapped
 
 PAGE = (Path(__file__).parents[2] / "docs" / "producers.md").read_text("utf-8")
 COMMON = set(base.RequestSchema().fields) | {"model"}

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 
 from jobs.logs import Guarded
 from jobs.store.store import Store
+from webhook.access.auth import PAGES, PUBLIC
 from webhook.app import create_app
-from webhook.auth import PAGES, PUBLIC
 from webhook.settings import Settings
 
 LINE = b'{"model": "kirin_image_omni", "prompt": "a fox"}\n'

@@ -11,11 +11,11 @@ from flask.testing import FlaskClient
 from jobs.api_keys import PRODUCER, KeyRing, Scope
 from jobs.errors import StoreUnavailable
 from jobs.store.store import Store, connect
+from webhook.access.api_keys import FRESH, Caller, Key, KnownKeys
+from webhook.access.auth import PAGES, PUBLIC, Door, caller, scope_of
+from webhook.access.rate_limits import Rates
 from webhook.app import create_app
-from webhook.auth import PAGES, PUBLIC, Door, caller, scope_of
-from webhook.keys import FRESH, Caller, Key, KnownKeys
-from webhook.problems import ProblemError
-from webhook.rates import Rates
+from webhook.http.problems import ProblemError
 from webhook.settings import Settings
 
 PRODUCERS = ("/v1", "/model/v1")
@@ -145,7 +145,7 @@ def test_all_keys_of_the_environment_are_compared_whichever_matches(
         compared.append(known)
         return given == known
 
-    monkeypatch.setattr("webhook.keys.hmac.compare_digest", comparing)
+    monkeypatch.setattr("webhook.access.api_keys.hmac.compare_digest", comparing)
     of_header(known("one", "two", "three"), "Bearer one")
     assert len(compared) == 3
 

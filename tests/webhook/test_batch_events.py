@@ -11,7 +11,8 @@ from jobs.errors import BatchNotFound, StoreUnavailable
 from jobs.read_models import Batch
 from jobs.store.store import Store
 from schemas.views import BatchView
-from webhook import batch_events, gunicorn_conf, services
+from webhook import gunicorn_conf, services
+from webhook.api import batch_events
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 

@@ -11,7 +11,7 @@ from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views import JobView
-from webhook.batch_results import COLUMNS
+from webhook.api.batch_results import COLUMNS
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox","labels":{"shop":"K\xc3\xb6ln, \\"S\xc3\xbcd\\""}}\n'
 URLS = [f"https://cdn.example.com/{number}.png?a=1,2" for number in range(2)]

@@ -153,7 +153,7 @@ def test_a_store_that_goes_away_midway_says_how_to_go_on(settings: Settings, sto
 def test_large_lines_are_handed_over_in_small_chunks(
     settings: Settings, store: Store, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webhook.intake.CHUNK_BYTES", 64 * 1024)
+    monkeypatch.setattr("webhook.api.uploads.CHUNK_BYTES", 64 * 1024)
     sizes: list[int] = []
 
     class Watching(Store):

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from webhook.bodies import lines
+from webhook.http.bodies import lines
 
 
 class Trickle(io.BytesIO):

@@ -12,9 +12,9 @@ from flask.testing import FlaskClient
 from jobs.api_keys import PRODUCER, KeyRing
 from jobs.errors import SettingsInvalid
 from jobs.store.store import Store
+from webhook.access.rate_limits import GUESSES
+from webhook.access.sessions import LIFE
 from webhook.app import create_app
-from webhook.rates import GUESSES
-from webhook.sessions import LIFE
 from webhook.settings import Settings
 
 PAGES = ("/", "/docs", "/openapi.json")

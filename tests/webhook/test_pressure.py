@@ -15,7 +15,7 @@ from jobs.store.memory import Memory
 from jobs.store.store import Store
 from schemas.provider_views import TaskRefused
 from webhook.app import create_app
-from webhook.pressure import GOOD_FOR, GOOD_FOR_BYTES, Pressure
+from webhook.backpressure import GOOD_FOR, GOOD_FOR_BYTES, Pressure
 from webhook.settings import Settings
 
 MB = 1024 * 1024

@@ -5,9 +5,9 @@ import pytest
 
 from jobs.errors import SettingsInvalid
 from jobs.store.store import Store
+from webhook.access.rate_limits import GUESSES, Buckets, Rate, Rates, read_rates
 from webhook.app import create_app
-from webhook.problems import ProblemError
-from webhook.rates import GUESSES, Buckets, Rate, Rates, read_rates
+from webhook.http.problems import ProblemError
 from webhook.settings import Settings
 
 

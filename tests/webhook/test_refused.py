@@ -72,7 +72,7 @@ def test_nor_by_the_providers_own_contract(lose: Callable[[], None], client: Fla
 def test_an_upload_that_it_happens_to_says_how_far_it_came(
     client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webhook.intake.CHUNK_JOBS", 2)
+    monkeypatch.setattr("webhook.api.uploads.CHUNK_JOBS", 2)
     enqueue, calls = store.enqueue, []
 
     def then_lost(*args: Any, **kwargs: Any) -> Any:

@@ -10,12 +10,12 @@ from jobs.errors import ImageNotFound
 from jobs.images.images import Image
 from schemas import MAX_IMAGE, REFERENCE, ImageInvalid, is_reference, read_picture
 from schemas.views import ImageView
-from webhook.audit import note
-from webhook.bodies import checked_length, read_whole
-from webhook.openapi import operation
-from webhook.problems import ProblemError
+from webhook.access.audit_log import note
+from webhook.api.openapi import operation
+from webhook.http.bodies import checked_length, read_whole
+from webhook.http.json_response import answer
+from webhook.http.problems import ProblemError
 from webhook.services import services
-from webhook.views import answer
 
 blueprint = Blueprint("images", __name__, url_prefix="/v1", description="Pictures that jobs refer to, kept once.")
 

@@ -15,16 +15,16 @@ from jobs.store.store import Outcome, Settled
 from schemas import parse_json
 from schemas.api import JobQuery, WaitQuery
 from schemas.views import JobList, JobView
-from webhook.audit import note
-from webhook.auth import caller
-from webhook.bodies import checked_length, read_whole
-from webhook.intake import CONFLICT, new_id
+from webhook.access.audit_log import note
+from webhook.access.auth import caller
+from webhook.api.openapi import JSON, operation
+from webhook.api.uploads import CONFLICT, new_id
+from webhook.http.bodies import checked_length, read_whole
+from webhook.http.json_response import answer
+from webhook.http.problems import ProblemError
 from webhook.lists import held_to
 from webhook.messages import DELIVER, SUBMIT
-from webhook.openapi import JSON, operation
-from webhook.problems import ProblemError
 from webhook.services import services
-from webhook.views import answer
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Generation jobs, one at a time.")
 

@@ -10,11 +10,11 @@ from jobs.api_keys import Scope
 from jobs.serializers import shown_spend
 from jobs.store.spending import By, Only, Spend
 from schemas.spending import MOST_DAYS, USUAL_DAYS, SpendQuery, SpendView
-from webhook.openapi import operation
-from webhook.own import owner
-from webhook.problems import ProblemError
+from webhook.api.openapi import operation
+from webhook.api.ownership import owner
+from webhook.http.json_response import answer
+from webhook.http.problems import ProblemError
 from webhook.services import services
-from webhook.views import answer
 
 blueprint = Blueprint("spend", __name__, url_prefix="/v1", description="What was spent.")
 

@@ -7,12 +7,12 @@ names the part of the address `job_id` or `batch_id`, and has nothing else to do
 from flask import Flask, request
 
 from jobs.errors import BatchNotFound, JobNotFound
-from webhook.auth import caller
+from webhook.access.auth import caller
 from webhook.services import services
 
 
 def protect(app: Flask) -> None:
-    """Check every request whose address names a job or a batch. After `webhook.auth.protect`."""
+    """Check every request whose address names a job or a batch. After `webhook.access.auth.protect`."""
 
     @app.before_request
     def check() -> None:

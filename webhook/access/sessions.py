@@ -9,7 +9,7 @@ from datetime import timedelta
 from flask import Flask, Request, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
-from webhook.keys import Caller
+from webhook.access.api_keys import Caller
 
 #: Without a look at a page for so long it is over.
 LIFE = timedelta(hours=1)

@@ -37,7 +37,7 @@ def set_up(app: Flask, doors: Iterable[Blueprint]) -> None:
         app,
         # TLS is the proxy's, which redirects as well; the provider's callbacks follow no redirect.
         force_https=False,
-        session_cookie_secure=False,  # webhook.sessions says when
+        session_cookie_secure=False,  # webhook.access.sessions says when
         session_cookie_samesite="Strict",
         content_security_policy=POLICY,
         frame_options="DENY",

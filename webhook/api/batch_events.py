@@ -14,10 +14,10 @@ from jobs.errors import BatchNotFound, JobsError
 from jobs.read_models import Batch
 from jobs.serializers import shown_batch
 from schemas.views import BatchView
-from webhook.auth import caller, door
-from webhook.openapi import operation
+from webhook.access.auth import caller, door
+from webhook.api.openapi import operation
+from webhook.http.json_response import encode
 from webhook.services import services
-from webhook.views import encode
 
 blueprint = Blueprint("batch_events", __name__, url_prefix="/v1", description="A batch's progress, as it comes.")
 

@@ -16,9 +16,9 @@ from jobs.serializers import shown_job
 from jobs.states import State
 from schemas.api import ResultsQuery
 from schemas.views import JobView
-from webhook.openapi import NDJSON, operation
+from webhook.api.openapi import NDJSON, operation
+from webhook.http.json_response import encode
 from webhook.services import services
-from webhook.views import encode
 
 blueprint = Blueprint("batch_results", __name__, url_prefix="/v1", description="What became of a batch's jobs.")
 

@@ -8,10 +8,10 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.serializers import shown_lane
 from schemas.views import LaneList
-from webhook.auth import caller
-from webhook.openapi import operation
+from webhook.access.auth import caller
+from webhook.api.openapi import operation
+from webhook.http.json_response import answer
 from webhook.services import services
-from webhook.views import answer
 
 blueprint = Blueprint("lanes", __name__, url_prefix="/v1", description="The ways to the provider.")
 

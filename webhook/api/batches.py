@@ -13,15 +13,15 @@ from jobs.read_models import Progress
 from jobs.serializers import shown_batch
 from schemas.api import BatchListQuery, BatchQuery
 from schemas.views import BatchAccepted, BatchList, BatchView
-from webhook.audit import note
-from webhook.auth import caller
-from webhook.bodies import decoded, drain, lines
-from webhook.intake import Upload, new_id, upload, upload_whole
+from webhook.access.audit_log import note
+from webhook.access.auth import caller
+from webhook.api.openapi import NDJSON, operation
+from webhook.api.uploads import Upload, new_id, upload, upload_whole
+from webhook.http.bodies import decoded, drain, lines
+from webhook.http.json_response import answer
+from webhook.http.problems import ProblemError
 from webhook.lists import held_to
-from webhook.openapi import NDJSON, operation
-from webhook.problems import ProblemError
 from webhook.services import services
-from webhook.views import answer
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1", description="Jobs that come together.")
 

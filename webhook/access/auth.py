@@ -7,12 +7,12 @@ from flask import Flask, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from jobs.api_keys import Scope, digest_of
-from webhook import sessions
-from webhook.addresses import Address, Network, client_address
-from webhook.audit import note
-from webhook.keys import Caller, KnownKeys
-from webhook.problems import ProblemError
-from webhook.rates import Rates
+from webhook.access import sessions
+from webhook.access.api_keys import Caller, KnownKeys
+from webhook.access.audit_log import note
+from webhook.access.rate_limits import Rates
+from webhook.http.client_address import Address, Network, client_address
+from webhook.http.problems import ProblemError
 
 _DOCUMENT = "api-docs.openapi_json"
 #: Endpoints without a key. The callback's address carries its own proof; the others are for operations and people.
@@ -38,7 +38,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def needs(scope: Scope, view: View) -> View:
-    """The view, marked with the scope that a key must have for it (`webhook.openapi.operation` asks for it)."""
+    """The view, marked with the scope that a key must have for it (`webhook.api.openapi.operation` asks for it)."""
     view.scope = scope  # type: ignore[attr-defined] # decorators hand a function's attributes on
     return view
 

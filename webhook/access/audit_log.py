@@ -12,7 +12,7 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from jobs.logs import about
-from webhook.keys import Caller
+from webhook.access.api_keys import Caller
 
 _log = logging.getLogger("boomerang.audit")
 _LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})

@@ -12,7 +12,7 @@ from prometheus_client import Counter
 
 from jobs.store.memory import Memory
 from jobs.store.store import Store
-from webhook.problems import ProblemError
+from webhook.http.problems import ProblemError
 from webhook.settings import Settings
 
 #: Seconds after which a producer may find room. Jobs take half a minute and longer; a repeat costs little.

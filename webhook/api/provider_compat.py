@@ -19,15 +19,15 @@ from jobs.shown_task import RUNNING, shown_task
 from jobs.store.store import Outcome
 from schemas import CallbackForm, RequestInvalid, parse_json
 from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
-from webhook.audit import note
-from webhook.auth import caller
-from webhook.bodies import checked_length, read_whole
-from webhook.intake import new_id
-from webhook.openapi import JSON, operation
-from webhook.own import check_job
-from webhook.problems import ProblemError
+from webhook.access.audit_log import note
+from webhook.access.auth import caller
+from webhook.api.openapi import JSON, operation
+from webhook.api.ownership import check_job
+from webhook.api.uploads import new_id
+from webhook.http.bodies import checked_length, read_whole
+from webhook.http.json_response import answer
+from webhook.http.problems import ProblemError
 from webhook.services import services
-from webhook.views import answer
 
 PREFIX = "/model/v1"
 blueprint = Blueprint(

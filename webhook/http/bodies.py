@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected
 
-from webhook.problems import ProblemError
+from webhook.http.problems import ProblemError
 
 _CHUNK = 64 * 1024
 _DRAIN_BYTES = 256 * 1024 * 1024

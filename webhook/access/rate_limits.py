@@ -14,8 +14,8 @@ from ipaddress import IPv6Address, ip_network
 from threading import Lock
 from typing import NamedTuple
 
-from webhook.addresses import Address
-from webhook.problems import ProblemError
+from webhook.http.client_address import Address
+from webhook.http.problems import ProblemError
 
 #: BOOMERANG_RATE_LIMIT: no limit.
 OFF = "off"

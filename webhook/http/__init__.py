@@ -1,0 +1,1 @@
+"""What all endpoints share of HTTP: bodies, answers, errors, headers and addresses."""
