@@ -41,7 +41,7 @@ lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels h
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist client >/dev/null
 	$(BIN)/check-wheel-contents dist/boomerang_jobs-*.whl
 	$(BIN)/check-wheel-contents --config client/pyproject.toml dist/boomerang_jobs_client-*.whl
-	$(BIN)/python -m ops.vulnerabilities
+	$(BIN)/python -m ops.release.vulnerabilities
 	$(BIN)/python -m pip check --disable-pip-version-check
 
 docs: $(STAMP) ## write what the pages take from the code, and build the site (build/site)
@@ -49,13 +49,13 @@ docs: $(STAMP) ## write what the pages take from the code, and build the site (b
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 audit-dependencies: $(STAMP) ## ask the advisory database about every locked package (lint asks too)
-	@$(BIN)/python -m ops.vulnerabilities
+	@$(BIN)/python -m ops.release.vulnerabilities
 
 bench: preflight $(STAMP) ## measure throughput, latency and memory, as ratios on this machine
 	@$(BIN)/python -m ops.bench $(ARGS)
 
 lock: $(STAMP) ## lock the newest versions that fit, with hashes: requirements.lock, locks/ (ARGS=--keep: as few changes as possible)
-	$(BIN)/python -m ops.lock $(ARGS)
+	$(BIN)/python -m ops.release.lock $(ARGS)
 
 clean: ## remove the environment, caches and build leftovers (never .boomerang: it may hold jobs)
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -71,12 +71,12 @@ endef
 # Whether there is, or will be, a Redis server to start: asked before the set-up, and by the environment once it is there.
 preflight:
 	$(require_python)
-	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m ops.preflight redis
+	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m ops.local.preflight redis
 
 # Once for a lock: the stamp is younger than all that decides what is installed.
 $(STAMP): requirements.lock pyproject.toml client/pyproject.toml
 	$(require_python)
-	@$(PYTHON) -m ops.preflight setup
+	@$(PYTHON) -m ops.local.preflight setup
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Setting up $(VENV) (once) …"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes --no-deps -r requirements.lock

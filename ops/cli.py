@@ -2,15 +2,15 @@
 
 import click
 
-from ops.audit import audit_command
+from ops.commands.audit import audit_command
+from ops.commands.keys import keys
+from ops.commands.local import demo, up
+from ops.commands.recover import recover
+from ops.commands.settle import redeliver, settle
+from ops.commands.store import Commands
+from ops.commands.stuck import stuck
 from ops.doctor.command import doctor
-from ops.keys import keys
-from ops.local_commands import demo, up
-from ops.opened import Commands
-from ops.recover import recover
-from ops.settle import redeliver, settle
 from ops.simulator.main import simulate
-from ops.stuck import stuck
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -13,8 +13,8 @@ from PIL import Image
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
 from jobs.store.store import Store, connect
-from ops import local, redis_binary
-from ops import redis_server as redis_servers
+from ops.local import data_folder, redis_binary
+from ops.local import redis_server as redis_servers
 from tests.real_redis import RealRedis
 
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
@@ -33,8 +33,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def ports_of_ones_own() -> Iterator[None]:
     """Tests run side by side: the ports that a person's stack likes would be found free by two at once."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in local.LIKED_PORTS:
-            patch.setitem(local.LIKED_PORTS, name, redis_servers.free_port())
+        for name in data_folder.LIKED_PORTS:
+            patch.setitem(data_folder.LIKED_PORTS, name, redis_servers.free_port())
         yield
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from kombu import Connection
 
-from ops.redis_server import TETHER, free_port
+from ops.local.redis_server import TETHER, free_port
 
 START_LIMIT = 60.0
 TETHERED = (sys.executable, "-IS", str(TETHER))

@@ -1,6 +1,6 @@
 """The Redis servers of this machine, each run as in production: behind `ops/access/start.sh`, with its users.
 
-Most tests take one server, the one that the local stack finds (`ops.redis_server.find_binary`). What differs between
+Most tests take one server, the one that the local stack finds (`ops.local.redis_server.find_binary`). What differs between
 versions of Redis is tested with all that are here: the one on the PATH, Debian's, those that packages carry, and those
 that `BOOMERANG_TEST_REDIS` names (paths, divided by colons).
 
@@ -26,7 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ops import access
-from ops.redis_server import TETHER, answers, free_port, stop
+from ops.local.redis_server import TETHER, answers, free_port, stop
 from tests.admin import add_admin
 
 VARIABLE = "BOOMERANG_TEST_REDIS"

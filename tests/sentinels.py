@@ -12,7 +12,7 @@ import redis as redis_py
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ops.redis_server import TETHER, Fsync, config, find_binary, free_port
+from ops.local.redis_server import TETHER, Fsync, config, find_binary, free_port
 
 MASTER = "jobs"
 PASSWORD, SENTINEL_PASSWORD = "password-of-the-server", "password-of-the-sentinels"

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from ops.bench.callbacks import acknowledgement
 from ops.bench.fairness import admission, start_delay
+from ops.bench.harness import stack
 from ops.bench.images import PICTURES, SIZE, shared_pictures
 from ops.bench.million import million
 from ops.bench.rates import plain_recipe, whole_path
-from ops.bench.stage import stack
 from ops.bench.state import weigh
 
 #: A generation of this many seconds is slow enough for a held worker to hurt.

@@ -10,7 +10,7 @@ import aiohttp
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.store.store import Store, connect
-from ops.stack import LocalStack
+from ops.local.stack import LocalStack
 from schemas import callback_path
 
 GROUP = 500

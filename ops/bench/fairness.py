@@ -8,8 +8,8 @@ from boomerang_client import Client, Status
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.store.store import Store, connect
-from ops.bench.stage import generations, stack, until
-from ops.redis_server import running
+from ops.bench.harness import generations, stack, until
+from ops.local.redis_server import running
 
 GROUP = 500
 #: Jobs in one message to a worker, as by default.

@@ -13,8 +13,8 @@ from typing import Any
 import requests
 from PIL import Image
 
+from ops.bench.harness import generations, stack, until
 from ops.bench.memory import Memory, redis_bytes
-from ops.bench.stage import generations, stack, until
 
 PICTURES = 4
 #: Bytes of each picture.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import requests
 
+from ops.bench.harness import generations, stack, until
 from ops.bench.memory import Memory, redis_bytes
-from ops.bench.stage import generations, stack, until
 
 #: Lines sent in one piece, so that the sender is not what is measured.
 PIECE = 1000

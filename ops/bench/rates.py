@@ -5,8 +5,8 @@ import time
 from celery import Celery
 
 from boomerang_client import Client
-from ops.bench.stage import bought, generations, recipes, until
-from ops.stack import LocalStack
+from ops.bench.harness import bought, generations, recipes, until
+from ops.local.stack import LocalStack
 
 
 def whole_path(running: LocalStack, count: int, batch: str) -> float:

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from boomerang_client import Client
+from ops.bench.harness import generations
 from ops.bench.rates import whole_path
-from ops.bench.stage import generations
-from ops.redis_server import Fsync, running
-from ops.stack import LocalStack, Options
+from ops.local.redis_server import Fsync, running
+from ops.local.stack import LocalStack, Options
 
 #: Jobs that are enqueued one after another, each in a request of its own.
 SINGLE = 300

@@ -8,8 +8,8 @@ from pathlib import Path
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.store.store import Store, connect
-from ops.bench.stage import generations
-from ops.redis_server import running
+from ops.bench.harness import generations
+from ops.local.redis_server import running
 from schemas import load_request
 
 GROUP = 500

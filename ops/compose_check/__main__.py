@@ -33,7 +33,7 @@ from ops.compose_check.shell import CommandFailed, Shell, temporary_folder
 from ops.compose_check.stack import Stack, copy_checkout
 from ops.compose_check.stop_checks import check_logs, check_nothing_to_do, check_scale, check_stop
 from ops.compose_check.work_checks import check_commands, check_flower, check_jobs, check_keys
-from ops.signals import Ended, ending
+from ops.local.signals import Ended, ending
 
 #: The Compose file uses `env_file: required` (2.24).
 _OLDEST_COMPOSE = (2, 24)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from ops.compose_check.session import Session, lines_of, sentence
-from ops.local import LIKED_PORTS
+from ops.local.data_folder import LIKED_PORTS
 
 #: Distributions that a running service has no use for.
 _NOT_WANTED = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ops.compose_check.shell import clean_environment, temporary_folder
-from ops.signals import Ended
+from ops.local.signals import Ended
 
 SCRIPT = Path(__file__).with_name("debian-engine.sh")
 _ROOT = Path(__file__).parents[2]

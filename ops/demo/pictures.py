@@ -10,7 +10,7 @@ from PIL import Image
 
 from boomerang_client import Job
 from ops.demo.orders import ASSETS
-from ops.loopback import get
+from ops.local.loopback import get
 
 THUMB = 480  # pixels of the longer side
 REFERENCE = 120

@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from boomerang_client import BoomerangError, Client, Job, Status, StillRunning
+from ops.commands.up import CANNOT_START, teller
 from ops.demo import pictures, screen, sheet
 from ops.demo.orders import Order, lines, orders, unacceptable
 from ops.demo.verdict import Verdict, judge
-from ops.loopback import get_json
-from ops.signals import Ended, ending
-from ops.stack import LocalStack, Options
-from ops.up import CANNOT_START, teller
+from ops.local.loopback import get_json
+from ops.local.signals import Ended, ending
+from ops.local.stack import LocalStack, Options
 
 #: A provider account with this many slots, and a polling that suits pictures that take seconds instead of a minute.
 SETTINGS = {

@@ -12,7 +12,9 @@ import click
 
 from jobs.errors import SettingsInvalid
 from jobs.settings import Settings
-from ops.doctor.finding import Finding, Level, bad
+from ops.commands.store import NOT_RUN, SOME
+from ops.commands.table import show_table
+from ops.doctor.check import Finding, Level, bad
 from ops.doctor.images import look_at_images
 from ops.doctor.machine import look_at_machine, this_machine
 from ops.doctor.service import (
@@ -27,9 +29,7 @@ from ops.doctor.service import (
     look_at_workers,
 )
 from ops.doctor.state import BROKER, STATE, look_at_redis
-from ops.local import FLOWER_ADDRESS, of_stack
-from ops.opened import NOT_RUN, SOME
-from ops.table import show_table
+from ops.local.data_folder import FLOWER_ADDRESS, of_stack
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 

@@ -7,7 +7,7 @@ from jobs.errors import ImagesUnavailable
 from jobs.images.backends import open_bucket
 from jobs.setting_readers import IN_REDIS
 from jobs.settings import Settings
-from ops.doctor.finding import Finding, bad, ok
+from ops.doctor.check import Finding, bad, ok
 
 
 def look_at_images(settings: Settings) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from typing import Any
 import redis
 
 from jobs.store.store import connect
-from ops.doctor.finding import Finding, ok, warning
+from ops.doctor.check import Finding, ok, warning
 
 _ABOUT = "vm.overcommit_memory"
 _OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")

@@ -6,7 +6,7 @@ from typing import Any
 import redis
 
 from jobs.connections.sentinel import Watched
-from ops.doctor.finding import Finding, bad, ok, warning
+from ops.doctor.check import Finding, bad, ok, warning
 
 #: So many that one machine may go and two still agree.
 ENOUGH = 3

@@ -19,7 +19,7 @@ from jobs.store.scripts import translated
 from jobs.store.store import Store, connect
 from jobs.store.stuck import counted
 from jobs.store.witness import witness_url
-from ops.doctor.finding import Finding, bad, ok, refused, warning
+from ops.doctor.check import Finding, bad, ok, refused, warning
 from schemas import callback_path
 from webhook.settings import Settings as WebhookSettings
 from worker.app import create_app

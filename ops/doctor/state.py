@@ -11,12 +11,12 @@ from jobs.connections.sentinel import Watched, behind_sentinel
 from jobs.errors import AccessRefused
 from jobs.store.scripts import translated
 from jobs.store.store import connect
+from ops.commands.store import user_of
+from ops.doctor.check import Finding, bad, ok, refused, warning
 from ops.doctor.denied import look_at_denied
-from ops.doctor.finding import Finding, bad, ok, refused, warning
 from ops.doctor.neighbours import neighbours
 from ops.doctor.sentinel import judge_replicas, look_at_sentinels
-from ops.opened import user_of
-from ops.redis_versions import OLDEST, ServerVersion
+from ops.local.redis_versions import OLDEST, ServerVersion
 
 #: Share of `maxmemory` above which there is too little room for what jobs under way will still bring.
 FULL = 0.85

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
-from ops.simulator import shapes
+from ops.simulator import payloads
 from ops.simulator.faults import Faults
 from ops.simulator.settings import Settings
 from ops.simulator.tasks import Status, Task
@@ -226,13 +226,13 @@ class Callbacks:
         who, occasion = task.who, f"{task.occasion}.{step}"
         shape = faults.word("callback_shape")
         if shape == "mixed":
-            shape = faults.pick("callback_shape", who, occasion, ("gateway", *shapes.FOREIGN))
+            shape = faults.pick("callback_shape", who, occasion, ("gateway", *payloads.FOREIGN))
         if shape == "gateway":
-            body = shapes.gateway(task, status, now, echo=self._echo)
+            body = payloads.gateway(task, status, now, echo=self._echo)
             if faults.fires("dialect", who, occasion):
-                body = shapes.in_dialect(body, faults, who, occasion)
+                body = payloads.in_dialect(body, faults, who, occasion)
         else:
-            body = shapes.FOREIGN[shape](task, status)
+            body = payloads.FOREIGN[shape](task, status)
             faults.count(f"callback_shape.{shape}")
         if faults.fires("callback_nested", who, occasion):
             body = {"data": body}

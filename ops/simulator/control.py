@@ -7,9 +7,9 @@ from typing import Any
 from aiohttp import web
 
 from ops.simulator.answers import answer_json
-from ops.simulator.keys import LISTENER, PROVIDER
-from ops.simulator.knobs import STORM, KnobInvalid
-from ops.simulator.shapes import shown
+from ops.simulator.app_keys import LISTENER, PROVIDER
+from ops.simulator.fault_options import STORM, KnobInvalid
+from ops.simulator.payloads import shown
 from ops.simulator.tasks import Task
 
 #: how long connections are refused if nobody says

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from ops.simulator.knobs import AT_REST, BY_NAME, MODIFIERS, Stage, Value, read_values, span
+from ops.simulator.fault_options import AT_REST, BY_NAME, MODIFIERS, Stage, Value, read_values, span
 
 T = TypeVar("T")
 

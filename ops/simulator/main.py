@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from ops import extras
-from ops.simulator import lines
-from ops.simulator.knobs import KNOBS, STORM, Knob, KnobInvalid, Value
+from ops.commands import extras
+from ops.simulator import logs
+from ops.simulator.fault_options import KNOBS, STORM, Knob, KnobInvalid, Value
 from ops.simulator.settings import Settings
 
 
@@ -27,7 +27,7 @@ def _option(knob: Knob) -> click.Option:
 
 
 def _run(**options: Any) -> None:
-    lines.start()
+    logs.start()
     fields = {name: options.pop(name) for name in ("seed", "keep", "image_key", "echo_external_id", "public_url")}
     fields |= {"keys": frozenset(options.pop("key")), "ledger_file": options.pop("ledger")}
     where = {name: options.pop(name) for name in ("host", "port", "url_file")}

@@ -6,15 +6,15 @@ from collections import OrderedDict
 
 from aiohttp import web
 
-from ops.simulator import answers, shapes, troubles
+from ops.simulator import answers, payloads, submit_faults
 from ops.simulator.answers import Refusal, answer_json, refuse
+from ops.simulator.app_keys import PROVIDER
 from ops.simulator.control import add_control
 from ops.simulator.draw import render
-from ops.simulator.keys import PROVIDER
 from ops.simulator.provider import Provider
 from ops.simulator.settings import Settings
+from ops.simulator.submit_faults import Ask
 from ops.simulator.tasks import Status, Task
-from ops.simulator.troubles import Ask
 from ops.simulator.validate import MALFORMED, Refused, read_order
 
 #: ten images of 10 MB as base64, and some room for the rest
@@ -129,7 +129,7 @@ class _Api:
 
     async def _take(self, ask: Ask) -> web.StreamResponse:
         provider, faults, order = self._provider, self._provider.faults, ask.order
-        if faults.troubles_submit and (answer := await troubles.before(ask)) is not None:
+        if faults.troubles_submit and (answer := await submit_faults.before(ask)) is not None:
             return answer
         if provider.taken(ask.key, order):
             return answers.duplicate(provider, ask.who, ask.occasion)
@@ -140,8 +140,8 @@ class _Api:
             task = await provider.create_early(order, ask.key, ask.base, (ask.who, ask.occasion))
         else:
             task = provider.create(order, ask.key, ask.base, (ask.who, ask.occasion))
-        made = shapes.submitted(task)
-        return await troubles.after(ask, made) if faults.troubles_submit else answer_json(made)
+        made = payloads.submitted(task)
+        return await submit_faults.after(ask, made) if faults.troubles_submit else answer_json(made)
 
     async def look(self, request: web.Request) -> web.StreamResponse:
         """GET /model/v1/generation/task/{id}, by the provider's id or the external one."""
@@ -161,9 +161,9 @@ class _Api:
         if task is None:
             provider.calls["look.absent"] += 1
             return refuse(404, "1203", f"Task {name} not found")
-        body = shapes.shown(task, provider.now(), echo=provider.settings.echo_external_id)
+        body = payloads.shown(task, provider.now(), echo=provider.settings.echo_external_id)
         if faults.fires("dialect", task.who, f"{task.occasion}.look"):
-            body = shapes.in_dialect(body, faults, task.who, f"{task.occasion}.look")
+            body = payloads.in_dialect(body, faults, task.who, f"{task.occasion}.look")
         return answer_json(body)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ops.simulator import lines
-from ops.simulator.keys import LISTENER
+from ops.simulator import logs
+from ops.simulator.app_keys import LISTENER
 from ops.simulator.server import create_app
 from ops.simulator.settings import Settings
 
@@ -26,7 +26,7 @@ async def serve(settings: Settings, host: str, port: int, url_file: Path | None)
     try:
         await door.open()
         url = f"http://{host}:{door.port}"
-        lines.say(f"listening on {url}")
+        logs.say(f"listening on {url}")
         if url_file is not None:
             await asyncio.to_thread(_write_whole, url_file, url)
         await stop.wait()

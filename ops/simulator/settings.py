@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ops.simulator.knobs import Value
+from ops.simulator.fault_options import Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,10 +23,10 @@ from jobs.audit.audit import audit
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.store import Store, connect
-from ops.local import listening
-from ops.loopback import serves
-from ops.redis_server import TETHER, running
-from ops.simulator.knobs import AT_REST
+from ops.local.data_folder import listening
+from ops.local.loopback import serves
+from ops.local.redis_server import TETHER, running
+from ops.simulator.fault_options import AT_REST
 from schemas import load_request
 from tests.chaos.points import CLOCK, FOLDER
 from worker.messages import GENERATE, RECONCILE

@@ -40,7 +40,7 @@ from jobs.images.backends import RedisImages
 from jobs.images.fsspec_backend import Bucket
 from jobs.store.scripts import Scripts
 from jobs.store.store import Store
-from ops.tether import PR_SET_PDEATHSIG
+from ops.local.tether import PR_SET_PDEATHSIG
 from tests.chaos.points import CLOCK, FOLDER, LOOKS, MESSAGES, PROVIDER, READING_VERBS, STORED, short, words
 from worker.generate.enqueue import Door
 from worker.notify import Notifier

@@ -19,8 +19,8 @@ from boomerang_client import Client
 from jobs.errors import StoreUnavailable
 from jobs.states import State
 from jobs.store.store import Store
-from ops.child import Child, ChildSpec
-from ops.stack import LocalStack, Options
+from ops.local.child import Child, ChildSpec
+from ops.local.stack import LocalStack, Options
 from tests.admin import with_admin
 from tests.chaos.proxy import Proxy
 from tests.stack.judge import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from jobs.setting import settings_of
-from ops import redis_binary
+from ops.local import redis_binary
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from ops import extras
+from ops.commands import extras
 from tests.environments import OURS, Environment, build_wheel, third_party
 
 pytestmark = pytest.mark.stack

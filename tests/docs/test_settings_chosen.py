@@ -13,8 +13,8 @@ from gunicorn.config import Config
 
 from jobs.settings import LOCAL_REDIS
 from jobs.store.store import connect
-from ops import redis_server
-from ops.redis_server import Fsync
+from ops.local import redis_server
+from ops.local.redis_server import Fsync
 from webhook import gunicorn_conf
 from webhook.app import create_app as create_webhook
 from webhook.settings import Settings as WebhookSettings

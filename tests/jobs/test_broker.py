@@ -12,7 +12,7 @@ from kombu import Connection, Consumer, Queue
 from kombu.transport import redis as kombu_redis
 
 from jobs.connections.kombu import SILENCE, Transport, for_kombu
-from ops.redis_server import RedisServer, answers, running
+from ops.local.redis_server import RedisServer, answers, running
 
 QUEUES = [Queue("first"), Queue("second")]
 

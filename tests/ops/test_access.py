@@ -15,8 +15,9 @@ from jobs.errors import StoreUnavailable
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.store.store import Store, connect
-from ops import access, redis_server
-from ops.redis_server import RedisServer
+from ops import access
+from ops.local import redis_server
+from ops.local.redis_server import RedisServer
 from tests.admin import with_admin
 from tests.real_redis import RealRedis, binaries
 

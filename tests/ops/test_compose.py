@@ -19,8 +19,8 @@ from gunicorn.app.wsgiapp import WSGIApplication
 from jobs.setting import settings_of
 from ops import access
 from ops.cli import main
-from ops.local import LIKED_PORTS
-from ops.redis_server import answers, find_binary, free_port
+from ops.local.data_folder import LIKED_PORTS
+from ops.local.redis_server import answers, find_binary, free_port
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
 from webhook.app import create_app as create_webhook

@@ -15,9 +15,8 @@ from jobs.api_keys import PRODUCER, KeyRing
 from jobs.images.fsspec_backend import MARKER
 from jobs.settings import Settings
 from jobs.store.store import Store
-from ops import parts
 from ops.cli import main
-from ops.doctor.finding import Finding, Level
+from ops.doctor.check import Finding, Level
 from ops.doctor.images import look_at_images
 from ops.doctor.machine import look_at_machine, this_machine
 from ops.doctor.service import (
@@ -32,7 +31,8 @@ from ops.doctor.service import (
     look_at_secrets,
 )
 from ops.doctor.state import judge
-from ops.stack import LocalStack, Options
+from ops.local import processes
+from ops.local.stack import LocalStack, Options
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 
@@ -259,7 +259,7 @@ def test_bad_settings_are_told_before_anything_else() -> None:
 @pytest.mark.stack
 def test_a_stack_as_we_ship_it(tmp_path: Path, wait_for: Callable[..., None]) -> None:
     with LocalStack(Options(folder=tmp_path / "stack", flower=False), lambda *_: None) as stack:
-        env = parts.environment(stack.plan, stack.redis_url, stack.broker_url) | {
+        env = processes.environment(stack.plan, stack.redis_url, stack.broker_url) | {
             "BOOMERANG_PROVIDER_KEY": stack.plan.secrets.provider_key,
             **stack.plan.keys,
         }

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ops.doctor.finding import Finding, Level
+from ops.doctor.check import Finding, Level
 from ops.doctor.state import look_at_redis
 from tests.real_redis import RealRedis, binaries, keyspace, numbers
 

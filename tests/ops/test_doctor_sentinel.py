@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jobs.store.store import connect
-from ops.doctor.finding import Level
+from ops.doctor.check import Level
 from ops.doctor.state import STATE, look_at_redis
 from tests.sentinels import Watched, watched
 

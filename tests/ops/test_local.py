@@ -6,50 +6,50 @@ from pathlib import Path
 
 import pytest
 
-from ops import local
-from ops.local import FolderInUse, PortTaken
+from ops.local import data_folder
+from ops.local.data_folder import FolderInUse, PortTaken
 
 
 def test_a_folder_is_claimed_by_one_and_free_afterwards(tmp_path: Path) -> None:
-    with local.claimed(tmp_path / "data") as folder:
-        with pytest.raises(FolderInUse, match="give this one its own folder: --data DIR"), local.claimed(folder):
+    with data_folder.claimed(tmp_path / "data") as folder:
+        with pytest.raises(FolderInUse, match="give this one its own folder: --data DIR"), data_folder.claimed(folder):
             pass
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    with local.claimed(folder):
+    with data_folder.claimed(folder):
         pass
 
 
 def test_secrets_are_made_once_and_kept_private(tmp_path: Path) -> None:
-    first = local.load_secrets(tmp_path)
-    assert local.load_secrets(tmp_path) == first
+    first = data_folder.load_secrets(tmp_path)
+    assert data_folder.load_secrets(tmp_path) == first
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
     assert repr(first) == "Secrets()"
 
 
 def test_a_secret_that_is_missing_is_added_and_the_others_stay(tmp_path: Path) -> None:
     (tmp_path / "secrets.json").write_text(json.dumps({"api_key": "mine", "from a newer version": "x"}))
-    assert local.load_secrets(tmp_path).api_key == "mine"
-    assert local.load_secrets(tmp_path) == local.load_secrets(tmp_path)
+    assert data_folder.load_secrets(tmp_path).api_key == "mine"
+    assert data_folder.load_secrets(tmp_path) == data_folder.load_secrets(tmp_path)
 
 
 def test_ports_stay_the_same_from_start_to_start(tmp_path: Path) -> None:
-    first = local.choose_ports(tmp_path, None)
+    first = data_folder.choose_ports(tmp_path, None)
     assert len(set(first.values())) == 3
-    assert local.choose_ports(tmp_path, None) == first
+    assert data_folder.choose_ports(tmp_path, None) == first
 
 
 def test_a_port_that_is_taken_is_waited_for_a_moment(tmp_path: Path) -> None:
-    first = local.choose_ports(tmp_path, None)
+    first = data_folder.choose_ports(tmp_path, None)
     lingers = socket.create_server(("127.0.0.1", first["webhook"]))
     threading.Timer(0.2, lingers.close).start()
-    assert local.choose_ports(tmp_path, None) == first
+    assert data_folder.choose_ports(tmp_path, None) == first
 
 
 def test_a_port_that_stays_taken_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "PATIENCE", 0.1)
-    first = local.choose_ports(tmp_path, None)
+    monkeypatch.setattr(data_folder, "PATIENCE", 0.1)
+    first = data_folder.choose_ports(tmp_path, None)
     with socket.create_server(("127.0.0.1", first["webhook"])):
-        second = local.choose_ports(tmp_path, None)
+        second = data_folder.choose_ports(tmp_path, None)
     assert second["webhook"] not in first.values()
     assert {name: second[name] for name in ("simulator", "flower")} == {
         name: first[name] for name in ("simulator", "flower")
@@ -59,14 +59,14 @@ def test_a_port_that_stays_taken_is_given_up(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("kept", ["", "[]", "{", '{"webhook": "8420", "flower": 99999999}'])
 def test_a_file_of_ports_that_makes_no_sense_is_no_trouble(tmp_path: Path, kept: str) -> None:
     (tmp_path / "ports.json").write_text(kept)
-    assert len(set(local.choose_ports(tmp_path, None).values())) == 3
+    assert len(set(data_folder.choose_ports(tmp_path, None).values())) == 3
 
 
 def test_the_port_asked_for_is_the_one_or_an_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"Port {port} is taken\. Choose another with --port"):
-            local.choose_ports(tmp_path, port)
+            data_folder.choose_ports(tmp_path, port)
         with pytest.raises(PortTaken):
-            local.listening(port)
-    assert local.choose_ports(tmp_path, port)["webhook"] == port
+            data_folder.listening(port)
+    assert data_folder.choose_ports(tmp_path, port)["webhook"] == port

@@ -6,7 +6,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from ops import lock
+from ops.release import lock
 
 LOCKS = [lock.LOCK, lock.BUILD_LOCK, *lock.IMAGES]
 ENTRY = re.compile(

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.store.store import Store, connect
-from ops import redis_server
 from ops.cli import main
-from ops.redis_server import RedisServer
+from ops.local import redis_server
+from ops.local.redis_server import RedisServer
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "audit": ("audit",),

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from ops import parts
-from ops.child import ChildSpec
-from ops.local import Secrets
-from ops.parts import Plan
+from ops.local import processes
+from ops.local.child import ChildSpec
+from ops.local.data_folder import Secrets
+from ops.local.processes import Plan
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 
@@ -28,7 +28,7 @@ def environments(made: Plan) -> dict[str, Mapping[str, str]]:
 
 def started(made: Plan) -> list[ChildSpec]:
     state = dict.fromkeys(("worker", "webhook"), REDIS)
-    return parts.service_parts(made, state, dict.fromkeys((*state, "beat", "flower"), BROKER))
+    return processes.service_parts(made, state, dict.fromkeys((*state, "beat", "flower"), BROKER))
 
 
 def test_with_the_simulator_the_pieces_know_each_other(tmp_path: Path) -> None:
@@ -110,10 +110,10 @@ def test_without_flower_there_is_none(tmp_path: Path) -> None:
 
 
 def test_every_part_has_its_place_in_the_order_of_stopping(tmp_path: Path) -> None:
-    assert set(parts.STOP_ORDER) == {parts.STATE, parts.BROKER, *environments(plan(tmp_path))}
-    assert parts.STOP_ORDER[-2:] == (parts.BROKER, parts.STATE)
+    assert set(processes.STOP_ORDER) == {processes.STATE, processes.BROKER, *environments(plan(tmp_path))}
+    assert processes.STOP_ORDER[-2:] == (processes.BROKER, processes.STATE)
 
 
 def test_one_redis_may_be_both(tmp_path: Path) -> None:
-    env = parts.environment(plan(tmp_path), REDIS)
+    env = processes.environment(plan(tmp_path), REDIS)
     assert env["BOOMERANG_BROKER_URL"] == env["BOOMERANG_RESULT_URL"] == env["BOOMERANG_REDIS_URL"] == REDIS

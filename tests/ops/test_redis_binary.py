@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ops import preflight, redis_binary
-from ops.redis_binary import VARIABLE, RedisCannotStart, find
-from ops.redis_versions import ServerVersion
+from ops.local import preflight, redis_binary
+from ops.local.redis_binary import VARIABLE, RedisCannotStart, find
+from ops.local.redis_versions import ServerVersion
 
 
 def server(folder: Path, banner: str) -> Path:

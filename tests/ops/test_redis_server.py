@@ -10,8 +10,8 @@ import psutil
 import pytest
 import redis
 
-from ops import redis_server
-from ops.redis_server import Fsync, RedisCannotStart, RedisServer
+from ops.local import redis_server
+from ops.local.redis_server import Fsync, RedisCannotStart, RedisServer
 
 pytestmark = pytest.mark.stack
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import sbom
+from ops.release import sbom
 from tests.environments import Environment, build_wheel
 
 pytestmark = pytest.mark.stack

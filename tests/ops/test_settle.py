@@ -12,7 +12,7 @@ from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
 from ops.cli import main
-from ops.durations import duration, spoken
+from ops.commands.durations import duration, spoken
 
 
 @pytest.fixture

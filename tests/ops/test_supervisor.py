@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ops import child as child_module
-from ops.child import ChildSpec
-from ops.supervisor import StartFailed, Supervisor
+from ops.local import child as child_module
+from ops.local.child import ChildSpec
+from ops.local.supervisor import StartFailed, Supervisor
 
 pytestmark = pytest.mark.stack
 

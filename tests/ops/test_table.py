@@ -4,7 +4,7 @@ import sys
 import click
 import pytest
 
-from ops.table import show_table
+from ops.commands.table import show_table
 
 COLUMNS = ("id", "what", "what to do")
 ROWS = [

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from ops import vulnerabilities
-from ops.vulnerabilities import KNOWN, Report, Unreachable, findings
+from ops.release import vulnerabilities
+from ops.release.vulnerabilities import KNOWN, Report, Unreachable, findings
 
 pytestmark = pytest.mark.stack
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from ops import extras
 from ops.cli import main
+from ops.commands import extras
 from tests.environments import Environment, build_wheel, needed_by
 
 pytestmark = pytest.mark.stack

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ops.simulator.knobs import AT_REST, KNOBS, STORM, Knob, KnobInvalid, read_values
+from ops.simulator.fault_options import AT_REST, KNOBS, STORM, Knob, KnobInvalid, read_values
 
 DOCS = Path(__file__).parents[2] / "docs" / "simulator.md"
 

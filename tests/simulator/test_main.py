@@ -11,7 +11,7 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from ops.simulator.knobs import KNOBS, STORM
+from ops.simulator.fault_options import KNOBS, STORM
 from ops.simulator.main import simulate
 
 pytestmark = pytest.mark.stack

@@ -16,7 +16,7 @@ from boomerang_client import Client, Job
 from jobs.audit.audit import audit
 from jobs.settings import Settings
 from jobs.store.store import Store, connect
-from ops.stack import LocalStack
+from ops.local.stack import LocalStack
 
 PROMPTS = Path(__file__).parents[2] / "ops" / "assets" / "parti-prompts.jsonl"
 #: Short waits, so that a thousand jobs recover from everything in a minute; their order is that of the defaults.

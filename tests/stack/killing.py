@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ops.stack import LocalStack
+from ops.local.stack import LocalStack
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from boomerang_client import Client, Status
 from boomerang_client.celery import signature
 from ops.cli import main
-from ops.stack import LocalStack, Options
+from ops.local.stack import LocalStack, Options
 from tests.admin import with_admin
 from tests.stack.judge import requests_of
 

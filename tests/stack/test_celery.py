@@ -21,8 +21,8 @@ from jobs.audit.audit import audit
 from jobs.job import Job
 from jobs.settings import Settings
 from jobs.store.store import Store, connect
-from ops.redis_server import TETHER
-from ops.stack import LocalStack, Options
+from ops.local.redis_server import TETHER
+from ops.local.stack import LocalStack, Options
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 WaitFor = Callable[..., None]

@@ -14,7 +14,7 @@ from celery import Celery
 from boomerang_client import Client
 from jobs.errors import BatchNotFound
 from jobs.store.store import Store
-from ops.stack import LocalStack, Options
+from ops.local.stack import LocalStack, Options
 from tests.sentinels import MASTER, PASSWORD, SENTINEL_PASSWORD, Watched, watched
 from tests.stack.judge import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 

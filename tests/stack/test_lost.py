@@ -19,8 +19,8 @@ from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.store import Store, connect
-from ops import redis_server as redis_servers
 from ops.cli import main
+from ops.local import redis_server as redis_servers
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 WaitFor = Callable[..., None]

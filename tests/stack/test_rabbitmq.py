@@ -11,8 +11,8 @@ from celery import Celery
 from kombu import Queue
 
 from boomerang_client import Client
-from ops import redis_server as redis_servers
-from ops.stack import LocalStack, Options
+from ops.local import redis_server as redis_servers
+from ops.local.stack import LocalStack, Options
 from tests.rabbitmq import running as running_node
 from tests.stack.judge import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 

@@ -12,7 +12,7 @@ import redis
 
 from boomerang_client import Client
 from jobs.errors import StoreUnavailable
-from ops.stack import LocalStack, Options
+from ops.local.stack import LocalStack, Options
 from tests.real_redis import binaries, numbers, on_path
 from tests.stack.judge import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 from tests.stack.killing import killing

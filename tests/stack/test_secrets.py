@@ -25,7 +25,7 @@ import requests
 from celery import Celery
 
 from jobs.logs import secrets_of
-from ops.stack import LocalStack, Options
+from ops.local.stack import LocalStack, Options
 from schemas import callback_path
 from schemas.callback_address import key_id
 from tests.admin import with_admin

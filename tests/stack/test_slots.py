@@ -14,7 +14,7 @@ from jobs.audit.audit import audit
 from jobs.lanes import LaneSettings
 from jobs.settings import Settings
 from jobs.store.store import Store, connect
-from ops.stack import LocalStack, Options
+from ops.local.stack import LocalStack, Options
 from tests.stack.killing import killing
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]

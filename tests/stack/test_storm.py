@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from boomerang_client import Client
-from ops.stack import LocalStack, Options
+from ops.local.stack import LocalStack, Options
 from tests.stack.judge import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
 from tests.stack.killing import killing
 

@@ -26,7 +26,7 @@ from jobs.job import Job, Owed
 from jobs.new_job import NewJob
 from jobs.store.redis_keys import Keys
 from jobs.store.store import Store, connect
-from ops import redis_server as redis_servers
+from ops.local import redis_server as redis_servers
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
 from schemas import GenerationRequest

@@ -20,7 +20,7 @@ from jobs.job import VERSION, Result
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
-from ops import redis_server
+from ops.local import redis_server
 from schemas import checked_in, load_request
 from tests.worker.conftest import MOVED_CLOCK, Simulator, World, request_of
 from worker.generate.enqueue import Asked, Door

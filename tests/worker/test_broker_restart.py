@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobs.states import State
-from ops.redis_server import TETHER, RedisCommand, answers, prepare
+from ops.local.redis_server import TETHER, RedisCommand, answers, prepare
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 WaitFor = Callable[..., None]

@@ -12,7 +12,7 @@ import pytest
 from flower.urls import handlers
 from tornado.web import URLSpec
 
-from ops.redis_server import free_port
+from ops.local.redis_server import free_port
 
 pytestmark = pytest.mark.stack
 WaitFor = Callable[..., None]

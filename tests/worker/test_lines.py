@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ops import access
-from ops.redis_server import answers, find_binary, free_port
+from ops.local.redis_server import answers, find_binary, free_port
 
 pytestmark = pytest.mark.stack
 WaitFor = Callable[..., None]

@@ -15,7 +15,7 @@ from jobs.new_job import NewJob
 from jobs.settings import Settings as JobsSettings
 from jobs.states import State
 from jobs.store.store import Store, connect
-from ops import redis_server
+from ops.local import redis_server
 from tests.worker.conftest import environment
 from webhook.messages import Messages
 from webhook.settings import Settings as WebhookSettings

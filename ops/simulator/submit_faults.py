@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ops.simulator import shapes
+from ops.simulator import payloads
 from ops.simulator.answers import answer_json, cut, refuse, too_many
 from ops.simulator.provider import Provider
 from ops.simulator.validate import Order
@@ -108,7 +108,7 @@ async def _ghost(ask: Ask) -> web.Response | None:
 # After the task has been created.
 
 
-async def _lost_answers(ask: Ask, _body: shapes.Body) -> web.Response | None:
+async def _lost_answers(ask: Ask, _body: payloads.Body) -> web.Response | None:
     if not ask.fires("lost_answers"):
         return None
     if ask.provider.faults.number("hang") and ask.coin("lost_answers"):
@@ -117,11 +117,11 @@ async def _lost_answers(ask: Ask, _body: shapes.Body) -> web.Response | None:
     return cut(ask.request)
 
 
-async def _error_after(ask: Ask, _body: shapes.Body) -> web.Response | None:
+async def _error_after(ask: Ask, _body: payloads.Body) -> web.Response | None:
     return refuse(ask.pick("error_after", _BROKEN), "5000", "Bad gateway") if ask.fires("error_after") else None
 
 
-async def _html_after(ask: Ask, _body: shapes.Body) -> web.Response | None:
+async def _html_after(ask: Ask, _body: payloads.Body) -> web.Response | None:
     # Whoever is met here is one whom the coin spared before the creation.
     if not ask.fires("html"):
         return None
@@ -129,14 +129,14 @@ async def _html_after(ask: Ask, _body: shapes.Body) -> web.Response | None:
     return web.Response(text=_PAGE, content_type="text/html")
 
 
-async def _truncated(ask: Ask, body: shapes.Body) -> web.Response | None:
+async def _truncated(ask: Ask, body: payloads.Body) -> web.Response | None:
     if not ask.fires("truncated"):
         return None
     text = json.dumps(body)
     return web.Response(text=text[: len(text) // 2], content_type="application/json")
 
 
-async def _huge(ask: Ask, _body: shapes.Body) -> web.StreamResponse | None:
+async def _huge(ask: Ask, _body: payloads.Body) -> web.StreamResponse | None:
     if not ask.fires("huge"):
         return None
     answer = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -149,7 +149,7 @@ async def _huge(ask: Ask, _body: shapes.Body) -> web.StreamResponse | None:
     return answer
 
 
-async def _gzip_bomb(ask: Ask, _body: shapes.Body) -> web.Response | None:
+async def _gzip_bomb(ask: Ask, _body: payloads.Body) -> web.Response | None:
     if not ask.fires("gzip_bomb"):
         return None
     bomb = await asyncio.to_thread(_bomb)
@@ -164,7 +164,7 @@ def _bomb() -> bytes:
     return b"".join([*(press.compress(_PIECE) for _ in range(_PIECES)), press.flush()])
 
 
-async def _wrong_id(ask: Ask, body: shapes.Body) -> web.Response | None:
+async def _wrong_id(ask: Ask, body: payloads.Body) -> web.Response | None:
     if not ask.fires("wrong_id"):
         return None
     other = ask.provider.tasks.other_than(body["id"])
@@ -173,7 +173,7 @@ async def _wrong_id(ask: Ask, body: shapes.Body) -> web.Response | None:
     return answer_json(body | {"id": other.id if other is not None and another else body["id"][::-1]})
 
 
-async def _drip(ask: Ask, body: shapes.Body) -> web.StreamResponse | None:
+async def _drip(ask: Ask, body: payloads.Body) -> web.StreamResponse | None:
     if not ask.fires("drip"):
         return None
     content = json.dumps(body).encode()
@@ -188,10 +188,10 @@ async def _drip(ask: Ask, body: shapes.Body) -> web.StreamResponse | None:
     return answer
 
 
-async def _dialect(ask: Ask, body: shapes.Body) -> web.Response | None:
+async def _dialect(ask: Ask, body: payloads.Body) -> web.Response | None:
     if not ask.fires("dialect"):
         return None
-    return answer_json(shapes.in_dialect(body, ask.provider.faults, ask.who, ask.occasion))
+    return answer_json(payloads.in_dialect(body, ask.provider.faults, ask.who, ask.occasion))
 
 
 _BEFORE: Sequence[Callable[[Ask], Awaitable[web.StreamResponse | None]]] = (
@@ -204,7 +204,7 @@ _BEFORE: Sequence[Callable[[Ask], Awaitable[web.StreamResponse | None]]] = (
     _html_before,
     _ghost,
 )
-_AFTER: Sequence[Callable[[Ask, shapes.Body], Awaitable[web.StreamResponse | None]]] = (
+_AFTER: Sequence[Callable[[Ask, payloads.Body], Awaitable[web.StreamResponse | None]]] = (
     _lost_answers,
     _error_after,
     _html_after,
@@ -226,7 +226,7 @@ async def before(ask: Ask) -> web.StreamResponse | None:
     return None
 
 
-async def after(ask: Ask, body: shapes.Body) -> web.StreamResponse:
+async def after(ask: Ask, body: payloads.Body) -> web.StreamResponse:
     """Faults that befall the answer of a created task; its plain answer if none fires."""
     for trouble in _AFTER:
         answer = await trouble(ask, body)

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.lanes import PROVIDER_KEY
-from ops import redis_binary
-from ops.local import FolderInUse, PortTaken, keep_environment, write_private
-from ops.parts import for_the_doctor
-from ops.redis_server import RedisCannotStart
-from ops.signals import Ended, ending
-from ops.stack import LocalStack, Options
-from ops.supervisor import Report, StartFailed
+from ops.local import redis_binary
+from ops.local.data_folder import FolderInUse, PortTaken, keep_environment, write_private
+from ops.local.processes import for_the_doctor
+from ops.local.redis_server import RedisCannotStart
+from ops.local.signals import Ended, ending
+from ops.local.stack import LocalStack, Options
+from ops.local.supervisor import Report, StartFailed
 
 CANNOT_START = (FolderInUse, PortTaken, RedisCannotStart, StartFailed)
 EXAMPLE = {"model": "kirin_image_omni", "prompt": "a boomerang over the sea at dawn"}

@@ -18,8 +18,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ops import access
-from ops.redis_binary import RedisCannotStart as RedisCannotStart
-from ops.redis_binary import find_binary as find_binary
+from ops.local.redis_binary import RedisCannotStart as RedisCannotStart
+from ops.local.redis_binary import find_binary as find_binary
 
 TETHER = Path(__file__).with_name("tether.py")
 START_LIMIT = 30.0  # loading a large append-only file takes its time

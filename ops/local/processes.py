@@ -9,17 +9,17 @@ from pathlib import Path
 
 from jobs.lanes import PROVIDER_KEY
 from jobs.settings import Settings
-from ops.child import ChildSpec
-from ops.local import FLOWER_ADDRESS, Secrets
-from ops.loopback import serves
-from ops.redis_server import RedisCommand, answers
+from ops.local.child import ChildSpec
+from ops.local.data_folder import FLOWER_ADDRESS, Secrets
+from ops.local.loopback import serves
+from ops.local.redis_server import RedisCommand, answers
 
 #: Ends in this order: the way in first; then no new hints; then the worker, which finishes the submissions in its hands
 #: and needs provider, broker and state for that; the state last.
 STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "broker", "redis")
 WORKER_STOP_LIMIT = 40.0  # its longest call to the provider and a little
 #: The children run the code that this process runs, installed or not, and their logs are never behind.
-_PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONUNBUFFERED": "1"}
+_PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONUNBUFFERED": "1"}
 _DOORS = ("BOOMERANG_ADMIN_KEYS", "BOOMERANG_API_KEYS")
 #: The webhook's own, which no other process of the service gets.
 _WEBHOOKS = ("BOOMERANG_SESSION_SECRET", "BOOMERANG_METRICS_TOKEN")
@@ -131,7 +131,7 @@ def service_parts(plan: Plan, state: Mapping[str, str], broker: Mapping[str, str
     parts += [
         ChildSpec(
             name="webhook",
-            # The socket is the stack's own: see `ops.local.listening`.
+            # The socket is the stack's own: see `ops.local.data_folder.listening`.
             argv=(
                 *(sys.executable, "-m", "gunicorn", "--config", "python:webhook.gunicorn_conf"),
                 *("--bind", f"fd://{plan.webhook_fd}", "webhook.wsgi:app"),

@@ -14,7 +14,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SERVICE, CLIENT = "boomerang-jobs", "boomerang-jobs-client"
 #: The version of Python from which a lock must hold.
 OLDEST_PYTHON = "3.11"

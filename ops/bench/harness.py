@@ -12,7 +12,7 @@ from typing import Any
 
 import requests
 
-from ops.stack import LocalStack, Options
+from ops.local.stack import LocalStack, Options
 
 PROMPTS = Path(__file__).parents[1] / "assets" / "parti-prompts.jsonl"
 #: Seconds after which a measurement that does not end is given up.

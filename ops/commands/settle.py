@@ -12,8 +12,8 @@ from jobs.job import Job
 from jobs.states import State
 from jobs.store.manual import Verdict
 from jobs.store.store import Store
-from ops.durations import duration, spoken
-from ops.opened import NOT_RUN, SOME, opened
+from ops.commands.durations import duration, spoken
+from ops.commands.store import NOT_RUN, SOME, opened
 
 log = logging.getLogger(__name__)
 

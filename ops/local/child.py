@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ops.redis_server import TETHER
+from ops.local.redis_server import TETHER
 
 LOG_LIMIT = 20 * 1024 * 1024  # bytes; a stack that runs for weeks must not fill the disk
 LOUD = re.compile(rb"(?<![%@])\b(WARNING|ERROR|CRITICAL)\b|^Traceback ")
@@ -36,7 +36,7 @@ class ChildSpec:
 
 
 class Child:
-    """A running process. Make it in a thread that lives as long as the process may (see `ops.tether`)."""
+    """A running process. Make it in a thread that lives as long as the process may (see `ops.local.tether`)."""
 
     def __init__(self, spec: ChildSpec, logs: Path, cwd: Path) -> None:
         self.spec = spec

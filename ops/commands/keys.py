@@ -12,8 +12,8 @@ import click
 from jobs.api_keys import PRODUCER, AccessKey, KeyRing, Scope, checked_name
 from jobs.errors import KeyNotFound
 from jobs.logs import to_stderr
-from ops.opened import opened
-from ops.table import show_table
+from ops.commands.store import opened
+from ops.commands.table import show_table
 from webhook.access.audit_log import tell
 
 

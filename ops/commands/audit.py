@@ -8,8 +8,8 @@ import click
 from jobs.audit.audit import Audit, examine
 from jobs.audit.findings import Finding
 from jobs.audit.repair import RepairBusy, repair
-from ops.opened import NOT_RUN, SOME, opened
-from ops.table import show_table
+from ops.commands.store import NOT_RUN, SOME, opened
+from ops.commands.table import show_table
 
 
 @click.command("audit")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.redis_versions import OLDEST, ServerVersion
+from ops.local.redis_versions import OLDEST, ServerVersion
 
 #: Path of the redis-server to run, instead of the one on the PATH or the embedded one.
 VARIABLE = "BOOMERANG_REDIS_SERVER"

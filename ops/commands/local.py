@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ops import extras
+from ops.commands import extras
 
 #: One callback in ten never comes; others come twice, or before the submission's answer; answers get lost after the
 #: purchase, or the gateway stumbles before it; a few tasks fail, most of them curably.
@@ -31,7 +31,7 @@ def up(data: Path, port: int | None, sim: str, *, no_flower: bool) -> None:
     With BOOMERANG_PROVIDER_KEY set it is the real provider instead. Ctrl-C ends it: first the way in, then the
     workers, the state last; a second Ctrl-C does so at once. What is under way goes on at the next start.
     """
-    extras.load("ops.up", command="up", extra="local").run(data, port, sim, flower=not no_flower)
+    extras.load("ops.commands.up", command="up", extra="local").run(data, port, sim, flower=not no_flower)
 
 
 @click.command()

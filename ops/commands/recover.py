@@ -10,7 +10,7 @@ from jobs.errors import StoreUnavailable
 from jobs.settings import Settings
 from jobs.store.installation import Sighting, Standing, judge
 from jobs.store.witness import Witness
-from ops.opened import opened
+from ops.commands.store import opened
 
 
 @click.command("recover")

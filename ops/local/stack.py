@@ -11,10 +11,10 @@ from typing import Self
 
 from jobs.settings import Settings
 from jobs.store.store import Store, connect
-from ops import local, parts
-from ops.child import ChildSpec
-from ops.redis_server import TRIES, Fsync, prepare
-from ops.supervisor import Report, StartFailed, Supervisor
+from ops.local import data_folder, processes
+from ops.local.child import ChildSpec
+from ops.local.redis_server import TRIES, Fsync, prepare
+from ops.local.supervisor import Report, StartFailed, Supervisor
 
 START_LIMIT = 60.0
 #: Seconds between two looks at the children.
@@ -59,7 +59,7 @@ class LocalStack:
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="stack")
         self._supervisor: Supervisor
-        self.plan: parts.Plan
+        self.plan: processes.Plan
         #: for people: the operator's
         self.redis_url = self.broker_url = ""
         #: for each of their users (`ops.access`)
@@ -69,14 +69,14 @@ class LocalStack:
     def __enter__(self) -> Self:
         options = self._options
         with ExitStack() as held:
-            folder = held.enter_context(local.claimed(options.folder))
-            ports = local.choose_ports(folder, options.port)
-            self.plan = parts.Plan(
+            folder = held.enter_context(data_folder.claimed(options.folder))
+            ports = data_folder.choose_ports(folder, options.port)
+            self.plan = processes.Plan(
                 folder=folder,
                 ports=ports,
-                secrets=local.load_secrets(folder),
+                secrets=data_folder.load_secrets(folder),
                 outside=self._outside,
-                webhook_fd=held.enter_context(local.listening(ports["webhook"])).fileno(),
+                webhook_fd=held.enter_context(data_folder.listening(ports["webhook"])).fileno(),
                 flower=options.flower,
                 simulator=options.simulator,
                 settings=options.settings,
@@ -142,7 +142,7 @@ class LocalStack:
         except Exception as error:  # noqa: BLE001 - handed to whoever waits
             self._failure = error
         finally:
-            self._supervisor.stop(parts.STOP_ORDER, hurry=self._hurried.is_set)
+            self._supervisor.stop(processes.STOP_ORDER, hurry=self._hurried.is_set)
             self._up.set()
             self._gone.set()
 
@@ -153,28 +153,28 @@ class LocalStack:
                 self._supervisor.start(self._servers(), START_LIMIT, still=still)
                 break
             except StartFailed as error:
-                self._supervisor.stop([parts.STATE, parts.BROKER])
+                self._supervisor.stop([processes.STATE, processes.BROKER])
                 if last or "Address already in use" not in str(error):
                     raise
         _load_scripts(self.state_urls["worker"])
-        specs = parts.service_parts(self.plan, self.state_urls, self.broker_urls)
+        specs = processes.service_parts(self.plan, self.state_urls, self.broker_urls)
         rerouted = [replace(spec, env=self._options.reroute(spec.name, dict(spec.env))) for spec in specs]
         self._supervisor.start(rerouted, START_LIMIT, still=still)
 
     def _servers(self) -> list[ChildSpec]:
         """Those of Redis that are to be started, and where all are."""
         given, specs = self._options, []
-        self.redis_url, self.state_urls = given.redis_url, dict.fromkeys(parts.USERS, given.redis_url)
-        self.broker_url, self.broker_urls = given.broker_url, dict.fromkeys(parts.USERS, given.broker_url)
+        self.redis_url, self.state_urls = given.redis_url, dict.fromkeys(processes.USERS, given.redis_url)
+        self.broker_url, self.broker_urls = given.broker_url, dict.fromkeys(processes.USERS, given.broker_url)
         if not given.redis_url:
             state = prepare(self.plan.folder / "redis", fsync=Fsync.ALWAYS, users="state")
             self.redis_url, self.state_urls = state.url, state.urls
-            specs.append(parts.redis_part(parts.STATE, state))
+            specs.append(processes.redis_part(processes.STATE, state))
         if not given.broker_url:
             # A growing queue cannot fill the jobs' memory, and messages need not wait for the disk: they are hints.
             broker = prepare(self.plan.folder / "broker", fsync=Fsync.EVERYSEC, users="broker")
             self.broker_url, self.broker_urls = broker.url, broker.urls
-            specs.append(parts.redis_part(parts.BROKER, broker))
+            specs.append(processes.redis_part(processes.BROKER, broker))
         return specs
 
 

@@ -6,9 +6,9 @@ from dataclasses import asdict
 import click
 
 from jobs.store.stuck import LONG, MOST, Kind, dead_ends
-from ops.durations import duration
-from ops.opened import SOME, opened
-from ops.table import show_table
+from ops.commands.durations import duration
+from ops.commands.store import SOME, opened
+from ops.commands.table import show_table
 
 
 @click.command("stuck")

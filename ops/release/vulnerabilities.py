@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ops.lock import LOCK
+from ops.release.lock import LOCK
 
 #: A release with advisories of many years (pip-audit does not look at the hash). A mirror that serves packages without
 #: advisories has none for it either, and would find every lock safe.

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ops.redis_server import free_port
+from ops.local.redis_server import free_port
 
 #: Taken where they are free; otherwise any free port is.
 LIKED_PORTS = {"webhook": 8420, "simulator": 8421, "flower": 8422}

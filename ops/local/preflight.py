@@ -9,7 +9,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping
 
-from ops.redis_binary import EMBEDDED, EMBEDDED_MACHINES, VARIABLE, RedisCannotStart, embedded_fits, find, glibc
+from ops.local.redis_binary import EMBEDDED, EMBEDDED_MACHINES, VARIABLE, RedisCannotStart, embedded_fits, find, glibc
 
 
 def redis_problem() -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ops.child import Child, ChildSpec
+from ops.local.child import Child, ChildSpec
 
 FIRST_PAUSE = 0.2  # seconds before a child that died is started again; doubles up to the longest
 LONGEST_PAUSE = 15.0

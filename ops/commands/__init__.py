@@ -1,0 +1,1 @@
+"""The commands of `boomerang-server`: thin, over use cases."""
