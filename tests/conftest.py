@@ -15,7 +15,7 @@ from jobs.store.redis_keys import Keys
 from jobs.store.store import Store, connect
 from ops.local import data_folder, redis_binary
 from ops.local import redis_server as redis_servers
-from tests.real_redis import RealRedis
+from tests.support.real_redis import RealRedis
 
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
 

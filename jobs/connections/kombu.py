@@ -45,7 +45,7 @@ class _OutlivesServer(kombu_redis.Channel):
     worker and not of the connection, and ends (https://github.com/celery/kombu/issues/582 is the same). The messages
     need no care: Redis gives out again after the visibility time-out what was not acknowledged.
 
-    `tests/jobs/test_broker.py::test_kombu_alone_still_needs_this` fails once kombu does without this class.
+    `tests/jobs/connections/test_kombu.py::test_kombu_alone_still_needs_this` fails once kombu does without this class.
     """
 
     #: kombu's, by the monotonic clock.

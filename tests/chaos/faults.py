@@ -11,7 +11,7 @@ from tests.chaos.harness import WIRES, Chaos
 from tests.chaos.poison import EMPTY, POISON, QUEUES, RECONCILE, SUBMIT, message
 from tests.chaos.servers import REFUSALS, SERVERS, server_of, throw_out
 
-#: Seconds that outlast the lease of a submission (`tests.stack.judge.SETTINGS`).
+#: Seconds that outlast the lease of a submission (`tests.support.verdict.SETTINGS`).
 BEYOND_LEASE = 13.0
 #: Seconds of things that pass.
 SHORT, LONG = 2.0, 6.0

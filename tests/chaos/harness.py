@@ -21,9 +21,9 @@ from jobs.states import State
 from jobs.store.store import Store
 from ops.local.child import Child, ChildSpec
 from ops.local.stack import LocalStack, Options
-from tests.admin import with_admin
 from tests.chaos.proxy import Proxy
-from tests.stack.judge import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
+from tests.support.admin import with_admin
+from tests.support.verdict import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
 
 #: Each wire: the process at its one end, and the variables of that process that name the other.
 WIRES: Mapping[str, tuple[str, tuple[str, ...]]] = {

@@ -7,7 +7,7 @@ import pytest
 
 from jobs.states import State
 from tests.chaos.harness import Chaos
-from tests.stack.judge import SETTINGS
+from tests.support.verdict import SETTINGS
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 #: Seconds within which work must go on after connections died unseen.

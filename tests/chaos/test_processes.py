@@ -12,7 +12,7 @@ import pytest
 
 from jobs.states import State
 from tests.chaos.harness import Chaos
-from tests.stack.judge import requests_of
+from tests.support.verdict import requests_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 

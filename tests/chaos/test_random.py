@@ -15,7 +15,7 @@ import pytest
 
 from tests.chaos.faults import FAULTS, Step, befall, schedule
 from tests.chaos.harness import Chaos, chaos
-from tests.stack.judge import Outcome
+from tests.support.verdict import Outcome
 
 pytestmark = pytest.mark.stack
 

@@ -11,7 +11,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from ops.commands import extras
-from tests.environments import OURS, Environment, build_wheel, third_party
+from tests.support.environments import OURS, Environment, build_wheel, third_party
 
 pytestmark = pytest.mark.stack
 

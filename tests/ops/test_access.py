@@ -18,8 +18,8 @@ from jobs.store.store import Store, connect
 from ops import access
 from ops.local import redis_server
 from ops.local.redis_server import RedisServer
-from tests.admin import with_admin
-from tests.real_redis import RealRedis, binaries
+from tests.support.admin import with_admin
+from tests.support.real_redis import RealRedis, binaries
 
 pytestmark = pytest.mark.stack
 

@@ -16,8 +16,8 @@ from boomerang_client import Client, Status
 from boomerang_client.celery import signature
 from ops.cli import main
 from ops.local.stack import LocalStack, Options
-from tests.admin import with_admin
-from tests.stack.judge import requests_of
+from tests.support.admin import with_admin
+from tests.support.verdict import requests_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 WaitFor = Callable[..., None]

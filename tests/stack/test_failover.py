@@ -15,8 +15,8 @@ from boomerang_client import Client
 from jobs.errors import BatchNotFound
 from jobs.store.store import Store
 from ops.local.stack import LocalStack, Options
-from tests.sentinels import MASTER, PASSWORD, SENTINEL_PASSWORD, Watched, watched
-from tests.stack.judge import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
+from tests.support.sentinels import MASTER, PASSWORD, SENTINEL_PASSWORD, Watched, watched
+from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 WaitFor = Callable[..., None]

@@ -13,8 +13,8 @@ from kombu import Queue
 from boomerang_client import Client
 from ops.local import redis_server as redis_servers
 from ops.local.stack import LocalStack, Options
-from tests.rabbitmq import running as running_node
-from tests.stack.judge import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
+from tests.support.rabbitmq import running as running_node
+from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 WaitFor = Callable[..., None]

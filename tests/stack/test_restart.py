@@ -13,9 +13,9 @@ import redis
 from boomerang_client import Client
 from jobs.errors import StoreUnavailable
 from ops.local.stack import LocalStack, Options
-from tests.real_redis import binaries, numbers, on_path
-from tests.stack.judge import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
-from tests.stack.killing import killing
+from tests.support.killing import killing
+from tests.support.real_redis import binaries, numbers, on_path
+from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
 JOBS = 300

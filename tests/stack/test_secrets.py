@@ -28,8 +28,8 @@ from jobs.logs import secrets_of
 from ops.local.stack import LocalStack, Options
 from schemas import callback_path
 from schemas.callback_address import key_id
-from tests.admin import with_admin
-from tests.stack.judge import SETTINGS
+from tests.support.admin import with_admin
+from tests.support.verdict import SETTINGS
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 

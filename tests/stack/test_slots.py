@@ -15,7 +15,7 @@ from jobs.lanes import LaneSettings
 from jobs.settings import Settings
 from jobs.store.store import Store, connect
 from ops.local.stack import LocalStack, Options
-from tests.stack.killing import killing
+from tests.support.killing import killing
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 

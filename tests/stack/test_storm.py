@@ -9,8 +9,8 @@ import pytest
 
 from boomerang_client import Client
 from ops.local.stack import LocalStack, Options
-from tests.stack.judge import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
-from tests.stack.killing import killing
+from tests.support.killing import killing
+from tests.support.verdict import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from schemas import callback_path
-from tests.webhook.bare import exchange
+from tests.support.raw_http import exchange
 
 pytestmark = pytest.mark.stack
 

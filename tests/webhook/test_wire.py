@@ -10,7 +10,7 @@ from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import callback_path
-from tests.webhook.bare import exchange
+from tests.support.raw_http import exchange
 
 pytestmark = pytest.mark.stack
 

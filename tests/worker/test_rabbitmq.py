@@ -15,7 +15,7 @@ from celery.exceptions import TaskRevokedError
 from kombu import Connection, Queue
 
 from jobs.states import State
-from tests.rabbitmq import running
+from tests.support.rabbitmq import running
 from webhook.messages import Messages
 from webhook.settings import Settings
 

@@ -1,6 +1,6 @@
 """Every Lua verb may be repeated: a reply that got lost after its execution costs nothing, whoever asks again.
 
-`tests/jobs/test_life.py` repeats verbs among all others; here is each of them, so that none is forgotten.
+`tests/jobs/store/test_life.py` repeats verbs among all others; here is each of them, so that none is forgotten.
 """
 
 from collections.abc import Callable, Sequence

@@ -16,7 +16,7 @@ import redis
 from jobs.new_job import NewJob
 from jobs.store.store import Store
 from schemas import callback_path
-from tests.webhook.bare import exchange
+from tests.support.raw_http import exchange
 
 pytestmark = pytest.mark.stack
 

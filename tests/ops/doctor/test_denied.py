@@ -7,7 +7,7 @@ import pytest
 
 from ops.doctor.check import Finding, Level
 from ops.doctor.state import look_at_redis
-from tests.real_redis import RealRedis, binaries, keyspace, numbers
+from tests.support.real_redis import RealRedis, binaries, keyspace, numbers
 
 #: As these files had it before: Redis 7 and later then drop each transaction and script that changed several things.
 OFF_AND_NOTHING_ELSE = "off"

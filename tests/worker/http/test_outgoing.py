@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.raw_server import Answer, RawServer, drip, respond
+from tests.support.raw_server import Answer, RawServer, drip, respond
 from worker.errors import NotifyFailed
 from worker.http.outgoing import Outgoing
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from jobs.audit.audit import audit
 from jobs.store.installation import Judgement, Sighting, judge
 from jobs.store.store import connect
-from tests.jobs.test_life import THOROUGH, Life, search
+from tests.jobs.store.test_life import THOROUGH, Life, search
 
 
 class Forgetful(Life):

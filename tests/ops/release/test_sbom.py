@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from ops.release import sbom
-from tests.environments import Environment, build_wheel
+from tests.support.environments import Environment, build_wheel
 
 pytestmark = pytest.mark.stack
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_each_package_is_listed_with_the_hash_of_what_was_installed(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
 from jobs.store.store import Store, connect
-from tests.sentinels import SENTINEL_PASSWORD, watched
-from tests.sentinels import Watched as Servers
+from tests.support.sentinels import SENTINEL_PASSWORD, watched
+from tests.support.sentinels import Watched as Servers
 
 PLAIN = "sentinel://a:1/0?master=jobs"
 SECRET = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}

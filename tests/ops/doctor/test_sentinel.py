@@ -9,7 +9,7 @@ import pytest
 from jobs.store.store import connect
 from ops.doctor.check import Level
 from ops.doctor.state import STATE, look_at_redis
-from tests.sentinels import Watched, watched
+from tests.support.sentinels import Watched, watched
 
 pytestmark = pytest.mark.stack
 

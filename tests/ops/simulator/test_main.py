@@ -16,7 +16,7 @@ from ops.simulator.main import simulate
 
 pytestmark = pytest.mark.stack
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from jobs.errors import StoreUnavailable
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.store.store import Outcome, Store, connect
-from tests.sentinels import PASSWORD, Watched, watched
+from tests.support.sentinels import PASSWORD, Watched, watched
 
 pytestmark = pytest.mark.stack
 

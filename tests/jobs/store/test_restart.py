@@ -16,8 +16,8 @@ from celery.app.task import Context
 from celery.worker.request import Request
 
 from jobs.states import State
-from tests.jobs.test_repeat import ANEW, CHANGES
-from tests.real_redis import ADMIN, RealRedis, binaries, keyspace, numbers
+from tests.jobs.store.test_repeat import ANEW, CHANGES
+from tests.support.real_redis import ADMIN, RealRedis, binaries, keyspace, numbers
 
 WRITERS = [*CHANGES, *ANEW]
 #: How it goes down and comes back.

@@ -27,7 +27,7 @@ from redis.retry import Retry
 
 from ops import access
 from ops.local.redis_server import TETHER, answers, free_port, stop
-from tests.admin import add_admin
+from tests.support.admin import add_admin
 
 VARIABLE = "BOOMERANG_TEST_REDIS"
 #: Read once: tests run without the person's own variables.

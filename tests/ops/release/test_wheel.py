@@ -10,11 +10,11 @@ from packaging.requirements import Requirement
 
 from ops.cli import main
 from ops.commands import extras
-from tests.environments import Environment, build_wheel, needed_by
+from tests.support.environments import Environment, build_wheel, needed_by
 
 pytestmark = pytest.mark.stack
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 

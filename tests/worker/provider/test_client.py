@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from schemas import GenerationRequest, callback_path, token_is_valid
-from tests.worker.raw_server import Answer, RawServer, close, drip, reset, respond
+from tests.support.raw_server import Answer, RawServer, close, drip, reset, respond
 from worker.provider import (
     Absent,
     Created,
