@@ -18,12 +18,12 @@ from typing import Any, Self
 
 import redis
 
+from jobs.connections.errors import translated
 from jobs.decoding import decoding
 from jobs.errors import KeyNotFound, RecordDamaged
 from jobs.fields import shown
 from jobs.job import at, micros
 from jobs.store.redis_keys import Keys
-from jobs.store.scripts import translated
 
 log = logging.getLogger(__name__)
 

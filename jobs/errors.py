@@ -127,3 +127,21 @@ class SettingsInvalid(JobsError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("Bad settings:\n" + "\n".join(f"  {problem}" for problem in problems))
         self.problems = list(problems)
+
+
+#: The command that lets work go on after a loss.
+RECOVER = "boomerang-server recover"
+
+
+def why_refused(kind: str, reason: str = "") -> str:
+    """Why no work is taken in, and what to do about it."""
+    match kind:
+        case "lost":
+            return f"{reason}. New work is refused until an operator runs `{RECOVER}`."
+        case "restarted":
+            return "Redis (BOOMERANG_REDIS_URL) was started again, and no worker has looked at its data so far."
+        case _:
+            return (
+                "Redis (BOOMERANG_REDIS_URL) holds no record of an installation: no worker has started with it, or it "
+                f"has lost its data. Start a worker, which finds out; if jobs are lost, run `{RECOVER}`."
+            )

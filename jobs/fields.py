@@ -33,7 +33,7 @@ _SHOWN = 40
 
 
 def wrong(fields: Mapping[str, str]) -> str | None:
-    """What is wrong with a record, by its fields alone; None: nothing. The same rules as `fault` in _record.lua."""
+    """What is wrong with a record, by its fields alone; None: nothing. As `fault` in shared/record.lua."""
     if missing := [field for field in REQUIRED if not fields.get(field)]:
         return f"it lacks the field {missing[0]}"
     for field, value in fields.items():

@@ -13,7 +13,7 @@ in its compact encoding. Times are whole µs since 1970.
     K the producer's key that it came with, of a job without a batch    P pool of lanes (absent: that of any job)
     L lane of the attempt (absent: default)    Y class (absent: normal)    E to be begun before    V resolution
     H paused by the producer: 1 due, 0 its time has not come
-    G the epoch of Redis (_epoch.lua) in which it was looked up    F being looked up for that reason
+    G the epoch of Redis (shared/epoch.lua) in which it was looked up    F being looked up for that reason
     Z version of the record (absent: 1)
     U deliveries that were given up   D why the last one failed
     R nano-dollars reserved, `?` where its price is not known: from its admission until the attempt is over

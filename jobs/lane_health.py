@@ -38,7 +38,7 @@ class Change:
 
     @classmethod
     def of(cls, entry: dict[str, Any]) -> "Change":
-        """From what `_lanes.lua` wrote down."""
+        """From what `shared/lanes.lua` wrote down."""
         limit = entry.get("limit")
         return cls(
             at=at(entry["at"]),
@@ -67,7 +67,7 @@ class Probe:
 
 
 def slots_limit(most: int, learned: float | None) -> int:
-    """Most images at once, by what is set (0: no limit) and by what was learned; as `capacity` in `_lanes.lua`."""
+    """Most images at once, as set (0: no limit) and as learned; as `capacity` in `shared/lanes.lua`."""
     if learned is None:
         return most
     floor = max(1, int(learned))

@@ -88,7 +88,7 @@ class NewJob:
         )
 
     def facts(self) -> str:
-        """All but the id and the text, as JSON for the scripts (`accept` in _accept.lua); what is usual is left out."""
+        """All but the id and the text, as JSON for `accept` in shared/accept.lua; what is usual is left out."""
         labels = json.dumps(self.labels, ensure_ascii=False) if self.labels else ""
         place = (self.owner, self.pool, self.priority, self.resolution)
         return _facts((self.model, self.n, self.owed), labels, place, self.expires_in, self.delay)

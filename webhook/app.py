@@ -23,7 +23,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     `store` and `send(task, *args) -> bool` replace the ones that the settings describe.
     """
     app = Flask(__name__)
-    # Bodies are bounded where they are read (webhook.http.bodies): Flask's own limit cuts chunked ones off without a word.
+    # Bodies are bounded where they are read (webhook.http.bodies): Flask's own limit cuts chunked ones off silently.
     app.config.update(MAX_CONTENT_LENGTH=None, MAX_FORM_MEMORY_SIZE=0, PROPAGATE_EXCEPTIONS=False)
     messages = Messages(settings)
     shared = Services(settings, send or messages.send, messages.ping, store)

@@ -66,10 +66,7 @@ class Settings(shared.Settings):
     """What the webhook needs to know. Sizes in bytes.
 
     `api_keys` (producers') and `admin_keys` (which may do everything) as webhook.access.api_keys reads them,
-    `rate_limit` as webhook.access.rate_limits does. Beyond `max_unfinished` jobs (0: any number) or `max_memory` (up to 1 a share of
-    Redis's own limit, above it bytes, 0: any) no more are taken in. With `signature_secrets` callbacks must be signed,
-    too; with `callback_addresses` they must come from one of these, as `trusted_proxies` tell it. `session_secret`
-    signs the pages' cookies (None: one of the process's own), `metrics_token` opens /metrics (None: it is open).
+    `rate_limit` as webhook.access.rate_limits does.
     """
 
     api_keys: tuple[str, ...] = setting(

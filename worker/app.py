@@ -121,7 +121,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "redis_socket_connect_timeout": 3,
         "redis_retry_on_timeout": False,
         "redis_backend_health_check_interval": HEALTH_CHECK,
-        # Events about jobs are made from their changes (worker.flower_events); Celery's own would call a parked job done.
+        # worker.flower_events makes events from the jobs' changes; Celery's own would call a parked job done.
         "worker_send_task_events": False,
         "task_send_sent_event": False,
         # A SIGTERM lets what is under way end; then messages go back. An idle worker holds no ETA and need not wait.

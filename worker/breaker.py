@@ -1,6 +1,6 @@
 """A lane's circuit breaker, while it is open: one look now and then, for all processes, until the provider answers.
 
-It opens by itself, where the outcomes of calls are recorded (`listen` in jobs/lua/shared/lanes.lua), and is only said here.
+The scripts open it where they record the outcomes of calls (`listen` in jobs/lua/shared/lanes.lua).
 """
 
 import logging

@@ -8,8 +8,8 @@ from typing import Any
 
 from celery import bootsteps
 
-from jobs.errors import StoreUnavailable
-from jobs.store.installation import RECOVER, Judgement, Sighting, Standing, Verdict, judge
+from jobs.errors import RECOVER, StoreUnavailable
+from jobs.store.installation import Judgement, Sighting, Standing, Verdict, judge
 from jobs.store.store import Store
 from jobs.store.witness import Witness
 

@@ -19,13 +19,13 @@ from jobs.audit.labels import label_findings, lacking
 from jobs.audit.queues import entry_findings, pool_findings
 from jobs.audit.recount import Books, code_of
 from jobs.audit.spending import ledger_findings, spent_findings
+from jobs.connections.errors import translated
 from jobs.decoding import UNREADABLE, why
 from jobs.errors import RecordDamaged
 from jobs.fields import wrong
 from jobs.job import Owed, Result, is_newer, us
 from jobs.setting_readers import IN_REDIS
 from jobs.states import FINAL, State
-from jobs.store.scripts import translated
 from jobs.store.store import PUT_BACK, Store
 
 #: What each rule about one record says, and what to do where it is not mended.

@@ -28,6 +28,7 @@ _LATEST = 9_999_999_999_999_999
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 _ENTRIES = 500
 _BATCH_TEXTS = frozenset({"key", "labels", "asked", "class", "paused", "do", "only"})
+_EPOCH_TEXTS = frozenset({"run", "installation", "lost", "expected"})
 _LANE_TEXTS = frozenset({"why", "because", "scout", "limit"})
 
 #: field, value → what is wrong with it, None: nothing
@@ -56,9 +57,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
             yield Finding(RULE, f"batch {shown(batch)}", "it lacks the time at which it was created", remedy)
     for name in ("totals", "prices", "reserved", "uses", "accessed"):
         yield from _hash(reader, name.replace("_", " "), single(name), _whole)
-    yield from _hash(
-        reader, "epoch", single("epoch"), lambda field, value: None if field == "run" else _whole(field, value)
-    )
+    yield from _hash(reader, "epoch", single("epoch"), _epoch)
     yield from _hash(reader, "image", single("kept"), _kept, by_field=True)
     yield from _hash(reader, "key", single("access"), _access, by_field=True)
     yield from _times(reader)
@@ -98,6 +97,10 @@ def _hash(reader: Reader, what: str, key: str, check: _Check, *, by_field: bool 
 
 def _whole(_: str, value: str) -> str | None:
     return None if _INTEGER.fullmatch(value) else "no whole number"
+
+
+def _epoch(field: str, value: str) -> str | None:
+    return None if field in _EPOCH_TEXTS else _whole(field, value)
 
 
 def _finite(value: str) -> str | None:

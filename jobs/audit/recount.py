@@ -21,7 +21,8 @@ from jobs.errors import RecordDamaged
 from jobs.fields import wrong
 from jobs.job import LANE, Result, is_newer, us
 from jobs.states import FINAL, HOLDS_SLOTS, State
-from jobs.store.scripts import CHANGES_KEPT, Scripts
+from jobs.store.lua_source import CHANGES_KEPT
+from jobs.store.scripts import Scripts
 
 #: Records that one last step reads at most: a few tens of milliseconds, for which Redis answers nobody else.
 MOST_AT_ONCE = 5_000

@@ -1,15 +1,15 @@
-"""Where the bytes of images are: in the Redis of the jobs, or where `jobs.images.fsspec_backend` leads (BOOMERANG_IMAGE_STORE)."""
+"""Where the bytes of images are: in the jobs' Redis, or in a folder or bucket (BOOMERANG_IMAGE_STORE)."""
 
 from collections.abc import Sequence
 
 import redis
 
+from jobs.connections.errors import translated
 from jobs.errors import ImagesUnavailable
 from jobs.images.images import Images, ImageStore
 from jobs.setting_readers import IN_REDIS
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
-from jobs.store.scripts import translated
 from jobs.store.store import Store, connect
 
 #: An image of 10 MB takes a moment, also over a slow network (seconds).

@@ -19,8 +19,9 @@ from jobs.errors import ImageNotFound, ImagesUnavailable
 from jobs.fields import shown
 from jobs.job import us
 from jobs.settings import Settings
+from jobs.store.lua_source import REDIS_TIME
 from jobs.store.redis_keys import Keys
-from jobs.store.scripts import REDIS_TIME, Scripts
+from jobs.store.scripts import Scripts
 
 #: How long (seconds) the writing of an object may take. One that is not whole by then is removed.
 LONGEST_WRITE = 3600.0

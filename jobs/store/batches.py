@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import redis
 
+from jobs.connections.errors import translated
 from jobs.errors import BatchNotFound, NoRoom, NotAllowed
 from jobs.job import nano, us
 from jobs.new_job import BatchOptions, NewJob, Outcome
@@ -15,7 +16,6 @@ from jobs.policy import RECHECK
 from jobs.states import State
 from jobs.store.lanes import LaneState
 from jobs.store.pages import Listing
-from jobs.store.scripts import translated
 
 #: Jobs looked at in one step of a sweep: a few milliseconds, for which Redis answers nobody else.
 STEP = 500

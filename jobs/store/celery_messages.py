@@ -6,9 +6,10 @@ from enum import StrEnum
 
 import redis
 
+from jobs.connections.errors import translated
 from jobs.job import us
 from jobs.store.redis_keys import Keys
-from jobs.store.scripts import Scripts, translated
+from jobs.store.scripts import Scripts
 
 #: Celery messages, by their ids, that may wait for one job.
 MOST_PARKED = 100

@@ -7,11 +7,11 @@ from typing import Any
 
 import redis
 
+from jobs.connections.errors import translated
 from jobs.decoding import UNREADABLE
 from jobs.fields import is_text
 from jobs.states import State
 from jobs.store.redis_keys import Keys
-from jobs.store.scripts import translated
 
 _GROUP = "watchers"
 _READER = "watcher"

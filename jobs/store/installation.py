@@ -1,8 +1,8 @@
 """Whether the jobs' Redis still holds what it held: what is there, compared with what was seen of it. Pure decisions.
 
 The record of the installation stands in the jobs' Redis. What a worker saw of it last is a `Sighting`; it is kept
-outside, in the worker's memory and in a witness (jobs.store.witness). A Redis that comes back empty or older, or that is
-another one, differs from a sighting, whatever the reason is.
+outside, in the worker's memory and in a witness (jobs.store.witness). A Redis that comes back empty or older, or that
+is another one, differs from a sighting, whatever the reason is.
 """
 
 import json
@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Self
-
-RECOVER = "boomerang-server recover"
 
 
 class Fate(StrEnum):

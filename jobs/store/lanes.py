@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from jobs.connections.errors import translated
 from jobs.decoding import UNREADABLE, decoding
 from jobs.fields import shown
 from jobs.job import LANE, at, dollars, us
@@ -15,7 +16,6 @@ from jobs.lane_health import Change, Probe
 from jobs.lanes import ONLY, LaneSettings
 from jobs.read_models import Lane
 from jobs.store.queries import Reading
-from jobs.store.scripts import translated
 
 #: The lane never waits longer than this (seconds) without sending one job ahead, whatever `Retry-After` says.
 LONGEST_HOLD = 3600.0

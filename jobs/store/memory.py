@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 
-from jobs.store.scripts import translated
+from jobs.connections.errors import translated
 
 
 @dataclass(frozen=True, slots=True)

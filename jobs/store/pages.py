@@ -14,6 +14,7 @@ from typing import Any
 
 import redis
 
+from jobs.connections.errors import translated
 from jobs.decoding import decoding
 from jobs.errors import BatchNotFound, RecordDamaged
 from jobs.fields import shown
@@ -21,7 +22,6 @@ from jobs.job import micros
 from jobs.read_models import Batch, BatchPage, Page, Progress
 from jobs.states import FINAL, State
 from jobs.store.queries import CHUNK, Reading, log
-from jobs.store.scripts import translated
 from jobs.store.wait_reasons import with_reasons
 
 #: Entries looked at, at most, to fill one page.

@@ -11,8 +11,9 @@ from typing import Any
 import redis
 
 from jobs import eta
+from jobs.connections.errors import translated
 from jobs.decoding import decoding, read_labels
-from jobs.errors import BatchNotFound, JobNotFound, RecordDamaged
+from jobs.errors import BatchNotFound, JobNotFound, RecordDamaged, why_refused
 from jobs.fields import shown
 from jobs.job import PRIORITIES, Job, Result, at, dollars
 from jobs.new_job import BatchOptions
@@ -21,7 +22,7 @@ from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.memory import Memory, read_memory
 from jobs.store.redis_keys import Keys
-from jobs.store.scripts import Scripts, translated, why_refused
+from jobs.store.scripts import Scripts
 from jobs.store.spending import By, Only, Spend, spent
 from jobs.store.wait_reasons import why_job, with_reasons
 

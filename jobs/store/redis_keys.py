@@ -59,7 +59,7 @@ FAMILY: Mapping[str, str] = {
     "queues": "f:",  # ZSET queue → start tag: the queues of a place that take part in admission (fair queueing)
     "tags": "g:",  # ZSET queue → finish tag of its last job, of queues that left not long ago
     "pool": "p:",  # HASH ready (jobs that wait), v<class> (virtual time), <class>|<owner> (weights of its queues)
-    # HASH slots, window, hold, why, level, since, tat, spent, took, work: a provider account's side; and _lanes.lua
+    # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST what became of a lane's breaker and learned limit, as JSON, newest first
     # HASH accepted, created, spent, counters by state, error code, price class and time; paused; the sweep under way;

@@ -27,9 +27,10 @@ from jobs.store.batches import Batches, arguments, at_most
 from jobs.store.celery_messages import Parking
 from jobs.store.continuity import Continuity
 from jobs.store.event_stream import Change, read_changes
+from jobs.store.lua_source import REDIS_TIME
 from jobs.store.manual import Settling
 from jobs.store.redis_keys import Keys
-from jobs.store.scripts import REDIS_TIME, Scripts
+from jobs.store.scripts import Scripts
 from jobs.store.spending import DAYS_KEPT, rules
 
 log = logging.getLogger(__name__)

@@ -12,13 +12,12 @@ from enum import StrEnum
 import redis
 
 from jobs.audit.findings import CHUNK, chunks
-from jobs.errors import BatchNotFound, RecordDamaged
+from jobs.connections.errors import translated
+from jobs.errors import RECOVER, BatchNotFound, RecordDamaged
 from jobs.fields import shown
 from jobs.job import Job, Owed
 from jobs.read_models import Batch, Lane
-from jobs.store.installation import RECOVER
 from jobs.store.manual import Stuck
-from jobs.store.scripts import translated
 from jobs.store.store import Store
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 import redis
 
+from jobs.connections.errors import translated
 from jobs.setting_readers import REDIS_SCHEMES
 from jobs.settings import Settings
 from jobs.store.installation import Sighting
 from jobs.store.redis_keys import Keys
-from jobs.store.scripts import translated
 from jobs.store.store import connect
 
 

@@ -87,7 +87,7 @@ def ring() -> Iterator[KeyRing]:
 
 
 def _audited(operation: str, key: AccessKey) -> None:
-    """Like the webhook's lines (webhook.access.audit_log), on standard error: who did it is told by the machine's own means."""
+    """As the webhook's audit log (webhook.access.audit_log), on standard error; the uid says who ran the command."""
     scopes = ",".join(sorted(key.scopes))
     tell(operation=operation, key=key.id, producer=key.name, scopes=scopes, state=_state(key), uid=os.getuid())
 

@@ -10,9 +10,9 @@ import click
 import redis
 from kombu.exceptions import KombuError, OperationalError
 
+from jobs.connections.errors import translated
 from jobs.errors import AccessRefused, RecordDamaged, SettingsInvalid, StoreUnavailable
 from jobs.settings import Settings
-from jobs.store.scripts import translated
 from jobs.store.store import Store, connect
 
 #: Exit codes: something was found, or not done; nothing could be looked at.

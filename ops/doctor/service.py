@@ -11,11 +11,10 @@ import redis
 import requests
 
 from jobs.api_keys import KeyRing
-from jobs.errors import AccessRefused, RecordDamaged, StoreUnavailable
+from jobs.connections.errors import translated
+from jobs.errors import RECOVER, AccessRefused, RecordDamaged, StoreUnavailable
 from jobs.read_models import Totals
-from jobs.store.installation import RECOVER
 from jobs.store.redis_keys import Keys
-from jobs.store.scripts import translated
 from jobs.store.store import Store, connect
 from jobs.store.stuck import counted
 from jobs.store.witness import witness_url

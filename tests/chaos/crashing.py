@@ -115,20 +115,20 @@ def wrap(owner: Any, method: str, name: str | Callable[..., str]) -> None:
 
 
 def _state() -> None:
-    calls, created = Scripts.calls, Scripts.__init__
+    sent, created = Scripts.tries, Scripts.__init__
 
     def one_by_one(self: Scripts, wanted: Sequence[tuple[Any, ...]]) -> list[Any]:
         """What the service sends in one piece may break off in the middle."""
         answers = []
         for each in wanted:
             with contextlib.nullcontext() if each[0] in READING_VERBS else effect(each[0]), _unwatched():
-                answers += calls(self, [each])
+                answers += sent(self, [each])
         return answers
 
     def with_clock(self: Scripts, client: Any, keys: Any, *_: Any) -> None:
         created(self, client, keys, CLOCK)
 
-    Scripts.calls = one_by_one  # type: ignore[method-assign]
+    Scripts.tries = one_by_one  # type: ignore[method-assign]
     Scripts.__init__ = with_clock  # type: ignore[method-assign]
     for store in (RedisImages, Bucket):
         for method in STORED:

@@ -5,12 +5,11 @@ the webhook's endpoints.
 """
 
 import re
-from importlib.resources import files
 from typing import Any
 
 import worker.messages
 from jobs.images.images import ImageStore
-from jobs.store.scripts import REDIS_TIME, SHARED, needed
+from jobs.store.lua_source import REDIS_TIME, needed, shared_text, verb_files
 from worker.provider import Provider
 
 #: The variable that names the folder in which points are armed.
@@ -44,17 +43,11 @@ def public(owner: Any) -> set[str]:
 
 
 def _writes(verb: str) -> bool:
-    folder = files("jobs") / "lua"
-    shared = "".join((folder / part).read_text("utf-8") for part in SHARED)
-    text = needed(shared, (folder / f"{verb}.lua").read_text("utf-8"))
+    text = needed(shared_text(), verb_files()[verb].read_text("utf-8"))
     return not set(re.findall(r"redis\.call\('(\w+)'", text)) <= LOOKS
 
 
-VERBS = frozenset(
-    entry.name.removesuffix(".lua")
-    for entry in (files("jobs") / "lua").iterdir()
-    if entry.name.endswith(".lua") and not entry.name.startswith("_")
-)
+VERBS = frozenset(verb_files())
 READING_VERBS = frozenset(verb for verb in VERBS if not _writes(verb))
 #: Verbs that neither worker nor webhook calls, but the commands of `boomerang-server`.
 BY_HAND = words("recount recover redeliver settle") | {verb for verb in VERBS if verb.startswith("mend_")}

@@ -4,6 +4,8 @@ from typing import Any
 import pytest
 
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS, State
+from jobs.store.lua_source import assemble
+from tests.jobs.conftest import CLOCK
 
 
 def test_every_state_has_its_row_and_every_edge_its_reason() -> None:
@@ -36,9 +38,7 @@ def test_lua_refuses_what_is_not_in_the_table(bench: Any, before: State, after: 
         return
     bench.put(before)
     kept = bench.dump()
-    scripts = bench.store._scripts
-    library = scripts._sources["cancel"].split("-- The producer gives up on a job.")[0]
     body = "local job = load(ARGV[1]); move(job, ARGV[2], {}, clock(), nil)"
     with pytest.raises(Exception, match=f"no transition from {before} to {after} for fox"):
-        bench.raw.eval(library + body, 1, bench.keys.prefix, "fox", after)
+        bench.raw.eval(assemble(body, bench.keys, CLOCK), 1, bench.keys.prefix, "fox", after)
     assert bench.dump() == kept

@@ -1,8 +1,8 @@
 """The Redis servers of this machine, each run as in production: behind `ops/access/start.sh`, with its users.
 
-Most tests take one server, the one that the local stack finds (`ops.local.redis_server.find_binary`). What differs between
-versions of Redis is tested with all that are here: the one on the PATH, Debian's, those that packages carry, and those
-that `BOOMERANG_TEST_REDIS` names (paths, divided by colons).
+Most tests take one server, the one that the local stack finds (`ops.local.redis_server.find_binary`). What differs
+between versions of Redis is tested with all that are here: the one on the PATH, Debian's, those that packages carry,
+and those that `BOOMERANG_TEST_REDIS` names (paths, divided by colons).
 
 `.ci/run` installs Debian's package redis-tools. It has the server's program, but neither a service nor a `redis-server`
 on the PATH, which would change the server of all other tests.

@@ -1,7 +1,7 @@
 """Keep what this version of the service has in Redis, with a job in every state.
 
-`python -m tests.support.snapshot > tests/worker/older/<name>.json`: to be run with the code of a version at its release, and
-before jobs.job.VERSION is raised. `test_older.py` has the code of the day go on from each file that is kept.
+`python -m tests.support.snapshot > tests/worker/older/<name>.json`: to be run with the code of a version at its
+release, and before jobs.job.VERSION is raised. `test_older.py` continues each file with the code of today.
 """
 
 import base64

@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from jobs.errors import (
+    RECOVER,
     BatchNotFound,
     ImageNotFound,
     ImagesUnavailable,
@@ -20,7 +21,6 @@ from jobs.errors import (
     StoreUnavailable,
     WorkRefused,
 )
-from jobs.store.installation import RECOVER
 from schemas import BodyInvalid, RequestInvalid
 
 #: Seconds after which asking again makes sense while Redis is away.

@@ -13,7 +13,7 @@
 -- a job's length is its images over its queue's share: the weight of its producer's key, split among that key's queues
 -- by theirs. Each queue keeps to the order of acceptance.
 --
--- A job that would break a cap (_money.lua) stops its queue, not those of others: its batch is paused or the queue set
+-- A job that would break a cap (shared/money.lua) stops its queue, not those of others: its batch is paused or the queue set
 -- aside; a lane that cannot pay for it passes the queue by, since another lane may.
 arity(11)
 expect_installation()

@@ -1,4 +1,4 @@
--- A lane's health and its learned limit, behind _lib.lua. Fields of the lane's hash, beside those that are named there:
+-- A lane's health and its learned limit, behind shared/lib.lua. Fields of the lane's hash, beside those that are named there:
 --   most, learn   max_in_flight and whether the limit is learned ('1'), as the last admission had them
 --   limit         the learned limit; fractions count     cut, grown   when it was last cut, or noted to have grown
 --   bad           calls in a row without an answer       opened       how often the breaker has opened

@@ -1,5 +1,5 @@
 -- Money, in whole nano-dollars: what jobs are expected to cost, what is reserved for them, what was spent. In front of
--- every verb, below `_record.lua`.
+-- every verb, below `shared/record.lua`.
 --
 -- A job reserves its price (field R) from its admission until its attempt is over at the provider, or it is put back:
 -- it has R exactly as long as it has `w` or holds slots, unless it is known to be free.

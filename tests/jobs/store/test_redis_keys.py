@@ -1,13 +1,13 @@
 import re
-from importlib.resources import files
 from typing import Any
 
 import pytest
 
+from jobs.store.lua_source import shared_text, verb_files
 from jobs.store.redis_keys import FAMILY, SINGLE, Keys
-from jobs.store.scripts import SHARED
 
-SCRIPTS = {entry.name: entry.read_text("utf-8") for entry in (files("jobs") / "lua").iterdir()}
+VERBS = {verb: file.read_text("utf-8") for verb, file in verb_files().items()}
+SCRIPTS = {**VERBS, "what they share": shared_text()}
 
 
 def test_lua_and_python_build_the_same_names(bench: Any) -> None:
@@ -36,9 +36,9 @@ def test_a_script_names_its_keys_by_the_table_alone(name: str) -> None:
     assert not re.search(r"redis\.call\('(?:KEYS|SCAN|TIME)'", code)
 
 
-@pytest.mark.parametrize("name", sorted(set(SCRIPTS) - set(SHARED)))
+@pytest.mark.parametrize("name", VERBS)
 def test_a_verb_says_what_it_takes_and_gives_and_counts_its_arguments(name: str) -> None:
-    text = SCRIPTS[name]
+    text = VERBS[name]
     assert "-- ARGV:" in text
     assert "-- Returns:" in text
     assert re.search(r"arity\(\d+\)|#ARGV", text)

@@ -5,7 +5,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -15,11 +14,12 @@ from jobs.job import Owed, Result
 from jobs.lane_health import PROBE_BASE
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
+from jobs.store.lua_source import verb_files
 from jobs.store.manual import Verdict
 from jobs.store.scripts import Scripts
 
 S = State
-VERBS = {entry.name.removesuffix(".lua") for entry in (files("jobs") / "lua").iterdir() if entry.name[0] != "_"}
+VERBS = set(verb_files())
 DEAD = Result(error={"code": "1201", "message": "refused"})
 
 
@@ -180,7 +180,7 @@ def lose(bench: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callabl
             return replace(bench, raw=raw).dump()
 
     def arm(verb: str) -> list[tuple[Any, Any, Any]]:
-        sent, seen = Scripts.calls, []
+        sent, seen = Scripts.tries, []
 
         def calls(scripts: Scripts, wanted: Sequence[tuple[Any, ...]]) -> list[Any]:
             if seen or verb not in {name for name, *_ in wanted}:
@@ -190,7 +190,7 @@ def lose(bench: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callabl
             seen.append((before, once, stored()))
             return first
 
-        monkeypatch.setattr(Scripts, "calls", calls)
+        monkeypatch.setattr(Scripts, "tries", calls)
         return seen
 
     return arm

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import redis
 
+from jobs.connections.errors import translated
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, StoreUnavailable
 from jobs.job import Due, Owed, Result
 from jobs.new_job import NewJob
@@ -16,7 +17,6 @@ from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store.lanes import LONGEST_HOLD
 from jobs.store.manual import Verdict
-from jobs.store.scripts import translated
 from jobs.store.store import PUT_BACK, RECHECK, Outcome, Store, connect
 
 AGAIN = Result(error={"code": "002016095", "message": "internal"})

@@ -1,0 +1,105 @@
+"""The Lua verbs as text: one file each in a folder of `jobs/lua/`, assembled with what they share."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from jobs import eta, fields, lane_health
+from jobs.job import LANE, VERSION, us
+from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
+from jobs.store.redis_keys import Keys
+from jobs.store.spending import CAP_LOOK, CAP_LOOK_IDLE, DAY
+
+#: The clock of leases and alarms is Redis's own, in µs: a host with a wrong clock can neither steal nor keep a lease.
+REDIS_TIME = (
+    "local function clock() local t = redis.call('TIME'); return tonumber(t[1]) * 1000000 + tonumber(t[2]) end\n"
+)
+#: Entries kept in the stream of changes: enough for those who follow it, and bounded.
+CHANGES_KEPT = 20_000
+#: For how long a hint counts as under way, in ms, should its message get lost.
+HINT_MS = 1_000
+
+_FOLDER = files("jobs") / "lua"
+#: What several verbs use, in this order.
+_SHARED = ("record", "money", "queues", "images", "epoch", "lib", "accept", "lanes")
+SHARED_FOLDER = "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A verb as Redis runs it."""
+
+    source: str
+    sha: str
+
+
+def verb_files() -> Mapping[str, Traversable]:
+    """Verb -> its file."""
+    folders = [folder for folder in _FOLDER.iterdir() if folder.is_dir() and folder.name != SHARED_FOLDER]
+    found = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".lua")]
+    return {file.name.removesuffix(".lua"): file for file in found}
+
+
+@cache
+def shared_text() -> str:
+    """What verbs share, one file after another."""
+    return "".join((_FOLDER / SHARED_FOLDER / f"{part}.lua").read_text("utf-8") for part in _SHARED)
+
+
+@cache
+def assembled(keys: Keys, clock: str) -> Mapping[str, Script]:
+    """Every verb with what it needs. Assembled once for each prefix and clock: it takes some milliseconds."""
+    made = {}
+    for verb, file in verb_files().items():
+        source = assemble(file.read_text("utf-8"), keys, clock)
+        made[verb] = Script(source, sha1(source.encode(), usedforsecurity=False).hexdigest())
+    return made
+
+
+def assemble(verb: str, keys: Keys, clock: str) -> str:
+    """The text of a verb with what it uses of the shared text, and the names of its keys."""
+    text = needed(_constants() + clock + shared_text(), verb)
+    # Redis 6 replicates scripts as text unless told so, and then forbids writes after TIME.
+    return "redis.replicate_commands()\n" + keys.lua(set(re.findall(r"\bKEY\.(\w+)", text))) + text
+
+
+def _constants() -> str:
+    def members(states: Any) -> str:
+        return "{" + ",".join(f"{state}=true" for state in sorted(states)) + "}"
+
+    allowed = ",".join(f"{state}={members(following)}" for state, following in TRANSITIONS.items())
+    return (
+        f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
+        + fields.lua()
+        + f"local DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
+        f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
+        f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
+        f"local DAY={us(DAY)}\nlocal CAP_LOOK={us(CAP_LOOK)}\nlocal CAP_LOOK_IDLE={us(CAP_LOOK_IDLE)}\n"
+        + lane_health.constants()
+    )
+
+
+def needed(shared: str, verb: str) -> str:
+    """What of the shared text a verb needs: its `local` statements at the margin that are named by it or one another.
+
+    A script's whole text runs at each call, so that what it does not use costs time all the same: making the functions
+    of all of them took longer than most verbs' own work.
+    """
+    parts = re.split(r"(?m)^(?=local )", shared)
+    names = [set(re.findall(r"\w+", "".join(_DECLARED.findall(part)[:1]))) for part in parts]
+    wanted = set(re.findall(r"\w+", verb))
+    kept: set[int] = set()
+    while more := {place for place, declared in enumerate(names) if declared & wanted} - kept:
+        kept |= more
+        for place in more:
+            wanted |= set(re.findall(r"\w+", re.sub(r"--.*", "", parts[place])))
+    return "".join(parts[place] for place in sorted(kept)) + verb
+
+
+#: The names that a statement declares: of a function, or before the `=`.
+_DECLARED = re.compile(r"^local (?:function )?(\w+(?: *, *\w+)*)")
