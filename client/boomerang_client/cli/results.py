@@ -161,7 +161,7 @@ def save(
         ctx.exit(INTERRUPTED)
     if not screen.as_json:
         screen.result(
-            f"{numbers['saved']:,} saved, {numbers['there']:,} existed, {numbers['failed']:,} failed; in {folder}"
+            f"{numbers['saved']:,} saved, {numbers['there']:,} were there, {numbers['failed']:,} failed; in {folder}"
         )
     ctx.exit(FAILED if numbers["failed"] else 0)
 

@@ -64,7 +64,7 @@ def test_save_is_repeatable(service: FakeService, run: Command, file: str, tmp_p
     service.per_look = 1
     folder = tmp_path / "out"
     result = run("save", "spring", "-o", str(folder), "--follow")
-    assert (result.exit_code, result.stdout) == (0, f"1 saved, 0 existed, 0 failed; in {folder}\n")
+    assert (result.exit_code, result.stdout) == (0, f"1 saved, 0 were there, 0 failed; in {folder}\n")
     assert [path.name for path in folder.iterdir()] == ["spring.1-1.png"]
     again = json.loads(run("save", "spring", "-o", str(folder), "--json").stdout)
     assert (again["outcome"], again["path"]) == ("there", str(folder / "spring.1-1.png"))
