@@ -68,6 +68,11 @@ def batch(b: Any, *ids: str) -> None:
     b.store.enqueue(jobs(*ids), "x")
 
 
+def anew(b: Any) -> None:
+    """A Redis in which no worker has begun."""
+    b.raw.delete("{b}:epoch")
+
+
 def image(b: Any) -> Any:
     b.images().put(b.picture(b"a fox"))
     (found,) = b.images().find([b.picture(b"a fox").hash])
@@ -97,6 +102,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "enqueue": (lambda b: None, lambda b, _: b.store.enqueue(jobs("a", "b"), "x")),
     "expire": (lambda b: (b.put(S.IN_PROGRESS), b.due())[1], lambda b, due: b.store.expire(due, 30.0)),
     "finish": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.finish("fox", S.FAILED, DEAD, "poll")),
+    "found": (anew, lambda b, _: b.store.found(b.store.standing())),
     "halt": (lambda b: b.job(), lambda b, _: b.store.pause_job("fox")),
     "hold": (lambda b: b.job(), lambda b, _: b.store.hold("429", base=8.0, cap=20.0)),
     "image_begun": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
@@ -133,6 +139,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     ),
     "purge": (lambda b: (b.put(S.COMPLETED), b.forward(1_000_000)), lambda b, _: b.store.purge()),
     "redeliver": (given_up, lambda b, _: b.store.redeliver(["fox"])),
+    "refuse": (
+        lambda b: b.job(),
+        lambda b, _: b.store.refuse(b.store.standing(), "the data are older", b.store.standing().sighting),
+    ),
     "relane": (lambda b: (b.put(S.IN_DOUBT), b.due())[1], lambda b, due: b.store.relane(due, "other")),
     "requeue": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.requeue("fox", fence(b), "429", count=True)),
     "retry": (lambda b: b.put(S.FAILED), lambda b, _: b.store.retry("fox")),
@@ -144,6 +154,10 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     ),
     "started": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.started("fox", fence(b), "t1")),
     "sweep": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.cancel_batch("x")),
+    "tolerate": (
+        lambda b: (b.job(), b.store.standing())[1],
+        lambda b, there: b.store.tolerate(there, there.sighting),
+    ),
     "told": (lambda b: parked(b, S.COMPLETED), lambda b, _: finish_parked(b)),
     "unstage": (lambda b: b.store.stage("t", jobs("a", "b")), lambda b, _: b.store.unstage("t")),
 }
@@ -153,6 +167,7 @@ READS: dict[str, Callable[[Any], Any]] = {
     "owners": lambda b: b.store.owners(["fox"]),
     "parked": lambda b: b.store.parked("fox"),
     "recount": lambda b: b.store.scripts.call("recount", "0-0", 1, 100, '["fox"]', '[["{b}:lane:default"]]'),
+    "standing": lambda b: b.store.standing(),
     "stuck": lambda b: b.store.stuck(60.0, 5),
     "waits": lambda b: b.store.explained(b.store.get("fox")),
 }
