@@ -22,7 +22,7 @@ from jobs.connections.errors import translated
 from jobs.decoding import decoding
 from jobs.errors import KeyNotFound, RecordDamaged
 from jobs.fields import shown
-from jobs.job import at, micros
+from jobs.job import from_micros, to_micros
 from jobs.store.redis_keys import Keys
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class AccessKey:
     def to_json(self) -> str:
         """The stored form; times in µs since 1970."""
         times = {"created": self.created_at, "expires": self.expires_at, "revoked": self.revoked_at}
-        kept = {name: micros(moment) for name, moment in times.items() if moment}
+        kept = {name: to_micros(moment) for name, moment in times.items() if moment}
         return json.dumps({"name": self.name, "sha256": self.digest, "scopes": sorted(self.scopes), **kept})
 
     @classmethod
@@ -84,7 +84,7 @@ class AccessKey:
     @classmethod
     def _of(cls, key_id: str, kept: Mapping[str, Any], used: str | None) -> Self:
         def moment(name: str) -> datetime | None:
-            return at(kept[name]) if name in kept else None
+            return from_micros(kept[name]) if name in kept else None
 
         bytes.fromhex(kept["sha256"])
         return cls(
@@ -92,10 +92,10 @@ class AccessKey:
             name=checked_name(kept["name"]),
             digest=kept["sha256"],
             scopes=frozenset(map(Scope, kept["scopes"])),
-            created_at=at(kept["created"]),
+            created_at=from_micros(kept["created"]),
             expires_at=moment("expires"),
             revoked_at=moment("revoked"),
-            used_at=at(used) if used and used.isdecimal() else None,
+            used_at=from_micros(used) if used and used.isdecimal() else None,
         )
 
 
@@ -104,8 +104,8 @@ class KeyRing:
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
-        self._kept = keys.single("access")
-        self._used = keys.single("accessed")
+        self._kept = keys.singleton("access")
+        self._used = keys.singleton("accessed")
 
     def add(
         self, name: str, scopes: Collection[Scope], *, now: datetime | None = None, lasts: timedelta | None = None
@@ -168,7 +168,7 @@ class KeyRing:
     def note_use(self, key_id: str, now: datetime) -> None:
         """It was used. Whoever calls this does so rarely."""
         try:
-            self._client.hset(self._used, key_id, str(micros(now)))
+            self._client.hset(self._used, key_id, str(to_micros(now)))
         except redis.RedisError as error:
             raise translated(error) from error
 

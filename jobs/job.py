@@ -47,7 +47,7 @@ _LONG = 10
 LANE = "default"
 
 
-class Owed(StrEnum):
+class Delivery(StrEnum):
     """What follows from a job's end; the value is the letter in the record."""
 
     CELERY = "c"  #: a parked Celery message is to be finished
@@ -128,12 +128,12 @@ class Job:
     batch: str | None = None
     settled_by: str | None = None
     reason: str | None = None
-    tries: int = 0
-    looks: int = 0
+    submit_tries: int = 0
+    lookups: int = 0
     exists: bool = False
-    owing: frozenset[Owed] = frozenset()
+    owing: frozenset[Delivery] = frozenset()
     delivery_tries: int = 0
-    undelivered: frozenset[Owed] = frozenset()  #: deliveries that were given up
+    undelivered: frozenset[Delivery] = frozenset()  #: deliveries that were given up
     delivery_trouble: str | None = None  #: why the last one failed
     result: Result | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -194,21 +194,21 @@ class Job:
                 n=int(get("n", 1)),
                 attempt=int(get("a", 1)),
                 fence=int(get("f", 0)),
-                created_at=at(fields["c"]),
-                updated_at=at(fields["u"]),
-                finished_at=at(fields["e"]) if "e" in fields else None,
-                deadline=at(fields["d"]) if "d" in fields else None,
-                doubt_since=at(fields["x"]) if "x" in fields else None,
+                created_at=from_micros(fields["c"]),
+                updated_at=from_micros(fields["u"]),
+                finished_at=from_micros(fields["e"]) if "e" in fields else None,
+                deadline=from_micros(fields["d"]) if "d" in fields else None,
+                doubt_since=from_micros(fields["x"]) if "x" in fields else None,
                 task_id=get("t"),
                 batch=get("b"),
                 settled_by=get("y"),
                 reason=get("r"),
-                tries=int(get("k", 0)),
-                looks=int(get("l", 0)),
+                submit_tries=int(get("k", 0)),
+                lookups=int(get("l", 0)),
                 exists="v" in fields,
-                owing=frozenset(Owed(letter) for letter in get("g", "")),
+                owing=frozenset(Delivery(letter) for letter in get("g", "")),
                 delivery_tries=int(get("h", 0)),
-                undelivered=frozenset(Owed(letter) for letter in get("U", "")),
+                undelivered=frozenset(Delivery(letter) for letter in get("U", "")),
                 delivery_trouble=get("D"),
                 result=Result.from_json(result) if result is not None else None,
                 labels=read_labels(labels) if labels is not None else {},
@@ -219,7 +219,7 @@ class Job:
                 lane=get("L", LANE),
                 pool=get("P", ""),
                 priority=PRIORITIES[get("Y", "1")],
-                expires_at=at(fields["E"]) if "E" in fields else None,
+                expires_at=from_micros(fields["E"]) if "E" in fields else None,
                 resolution=get("V", ""),
                 admitted="w" in fields,
                 forgotten="F" in fields,
@@ -251,7 +251,7 @@ class Claim:
     id: str
     fence: int
     attempt: int
-    tries: int
+    submit_tries: int
     text: str
     lane: str = LANE
 
@@ -292,16 +292,16 @@ def dollars(amount: str | int) -> Decimal:
     return usd.quantize(Decimal(1)) if usd == usd.to_integral_value() else usd
 
 
-def us(seconds: float) -> int:
+def duration_micros(seconds: float) -> int:
     """A span as the scripts take it: whole µs."""
     return int(seconds * 1_000_000)
 
 
-def micros(moment: datetime) -> int:
+def to_micros(moment: datetime) -> int:
     """An aware time as it is stored."""
     return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
-def at(microseconds: str | float) -> datetime:
+def from_micros(microseconds: str | float) -> datetime:
     """A stored time as an aware one."""
     return datetime.fromtimestamp(int(microseconds) / 1_000_000, UTC)

@@ -5,10 +5,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from jobs.job import at
+from jobs.job import from_micros
 
 #: Calls in a row that the provider left without an answer, or answered with 5xx, after which a lane's breaker opens.
-SILENCES = 5
+FAILURES_TO_OPEN = 5
 #: Seconds from its opening to the first probe; doubled after each that gets no answer.
 PROBE_BASE = 1.0
 PROBE_CAP = 30.0
@@ -28,7 +28,7 @@ HISTORY = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class LaneEvent:
     """An entry of a lane's history: `what` is limit, opened or closed; `limit` the learned one after it, if any."""
 
     at: datetime
@@ -37,18 +37,18 @@ class Change:
     reason: str
 
     @classmethod
-    def of(cls, entry: dict[str, Any]) -> "Change":
+    def of(cls, entry: dict[str, Any]) -> "LaneEvent":
         """From what `shared/lanes.lua` wrote down."""
         limit = entry.get("limit")
         return cls(
-            at=at(entry["at"]),
+            at=from_micros(entry["at"]),
             what=str(entry["what"]),
             limit=None if limit is None else float(limit),
             reason=str(entry["reason"]),
         )
 
 
-class Heard(StrEnum):
+class Reachability(StrEnum):
     """What the provider let be heard on a call."""
 
     ANSWER = "answer"  #: whatever it said
@@ -77,7 +77,7 @@ def slots_limit(most: int, learned: float | None) -> int:
 def constants() -> str:
     """The numbers above for Lua, times in µs."""
     return (
-        f"local SILENCES={SILENCES}\nlocal PROBE_BASE={PROBE_BASE * 1e6:.0f}\nlocal HISTORY={HISTORY}\n"
+        f"local SILENCES={FAILURES_TO_OPEN}\nlocal PROBE_BASE={PROBE_BASE * 1e6:.0f}\nlocal HISTORY={HISTORY}\n"
         f"local FIRST_LIMIT={FIRST_LIMIT}\nlocal CUT={CUT}\nlocal USED={USED}\n"
         f"local CUT_EVERY={CUT_EVERY * 1e6:.0f}\nlocal GROWTH_EVERY={GROWTH_EVERY * 1e6:.0f}\n"
     )

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Protocol, Self
 
 from jobs.errors import NoLane
-from jobs.job import CLASSES, NANO, PRIORITIES, Owed, Priority, nano, us
+from jobs.job import CLASSES, NANO, PRIORITIES, Delivery, Priority, duration_micros, nano
 from jobs.lanes import LaneSettings, route
 
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -48,7 +48,7 @@ class NewJob:
     text: str
     model: str
     n: int = 1
-    owed: frozenset[Owed] = frozenset()
+    owed: frozenset[Delivery] = frozenset()
     labels: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
     pool: str = ""
@@ -77,7 +77,7 @@ class NewJob:
             text=request.text(),
             model=request.model,
             n=request.n,
-            owed=frozenset({Owed.NOTIFY}) if request.callback_url else frozenset(),
+            owed=frozenset({Delivery.NOTIFY}) if request.callback_url else frozenset(),
             labels=request.labels,
             owner=owner,
             pool=pool,
@@ -96,7 +96,7 @@ class NewJob:
 
 @lru_cache(maxsize=1024)  # the lines of a batch mostly have the same
 def _facts(
-    what: tuple[str, int, frozenset[Owed]],
+    what: tuple[str, int, frozenset[Delivery]],
     labels: str,
     place: tuple[str, str, Priority | None, str],
     expires_in: float | None,
@@ -113,8 +113,8 @@ def _facts(
         "P": pool,
         "Y": CLASSES[priority] if priority else None,
         "V": resolution,
-        "expires": None if expires_in is None else us(expires_in),
-        "delay": us(delay),
+        "expires": None if expires_in is None else duration_micros(expires_in),
+        "delay": duration_micros(delay),
     }
     return _compact({name: fact for name, fact in facts.items() if fact not in (None, "", 0)})
 

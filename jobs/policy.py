@@ -14,9 +14,9 @@ RECHECK = 900.0
 ATTEMPT_BASE = 2.0
 ATTEMPT_CAP = 300.0
 #: How often a submission may be "surely not created" without saying why, before the job fails.
-MOST_TRIES = 8
+MOST_SUBMIT_TRIES = 8
 #: Looks that must find nothing before a task counts as absent.
-LOOKS_BEFORE_ABSENT = 2
+LOOKUPS_BEFORE_ABSENT = 2
 #: Between two looks of which the first came after the grace.
 AFTER_GRACE = 0.5
 DELIVERY_BASE = 2.0
@@ -43,21 +43,21 @@ def next_poll(polls: int, settings: Settings, random: float) -> float:
     return backoff(min(settings.poll_first, settings.poll_max), settings.poll_max, polls + 1, random)
 
 
-def next_look(looks: int, settings: Settings, random: float, doubtful_for: float = 0.0) -> float:
+def next_lookup(looks: int, settings: Settings, random: float, doubtful_for: float = 0.0) -> float:
     """How long until the next look for a task in doubt, after that many that found nothing.
 
     Two looks at least fall into the grace period, so that a task that is merely slow to appear is not sent again. Where
     the grace was over at the first one already, only an answer that was wrong is left to be guarded against.
     """
     soon = max(settings.lookup_grace / 2, 0.2)
-    if looks < LOOKS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace:
+    if looks < LOOKUPS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace:
         return min(AFTER_GRACE, soon)
-    return soon if looks < LOOKS_BEFORE_ABSENT else backoff(soon, max(settings.poll_max, soon), looks - 1, random)
+    return soon if looks < LOOKUPS_BEFORE_ABSENT else backoff(soon, max(settings.poll_max, soon), looks - 1, random)
 
 
 def absent_beyond_doubt(looks: int, doubtful_for: float, settings: Settings) -> bool:
     """Whether a task that was just looked for in vain, for the `looks`-th time, may be taken not to exist."""
-    return looks >= LOOKS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace
+    return looks >= LOOKUPS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace
 
 
 def next_delivery(tries: int, random: float) -> float | None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from jobs.job import Job, Priority
-from jobs.lane_health import Change, slots_limit
+from jobs.lane_health import LaneEvent, slots_limit
 from jobs.lanes import LaneSettings
 from jobs.states import FINAL, State
 
@@ -82,7 +82,7 @@ class Lane:
     pool: str
     settings: LaneSettings | None
     slots: int
-    window: int
+    dispatched: int
     ready: int
     held: bool
     held_until: datetime | None
@@ -91,7 +91,7 @@ class Lane:
     open_since: datetime | None
     opened: int
     learned: float | None
-    history: tuple[Change, ...]
+    history: tuple[LaneEvent, ...]
     cost: Decimal | None
 
     @property

@@ -8,7 +8,7 @@ from jobs.read_models import Batch, Lane
 from jobs.store.spending import Spend
 
 
-def shown_job(job: Job) -> dict[str, Any]:
+def serialize_job(job: Job) -> dict[str, Any]:
     """The members of a job's view."""
     result = job.result
     priced = result is not None and (result.cost is not None or result.discount is not None)
@@ -34,7 +34,7 @@ def shown_job(job: Job) -> dict[str, Any]:
     }
 
 
-def shown_batch(batch: Batch) -> dict[str, Any]:
+def serialize_batch(batch: Batch) -> dict[str, Any]:
     """The members of a batch's view."""
     return {
         "id": batch.id,
@@ -62,7 +62,7 @@ def shown_spend(spend: Spend) -> dict[str, Any]:
     return {"by": spend.by.value, "rows": rows, "cost": spend.cost, "jobs": spend.jobs}
 
 
-def shown_lane(lane: Lane) -> dict[str, Any]:
+def serialize_lane(lane: Lane) -> dict[str, Any]:
     """The members of a lane's view."""
     settings = lane.settings or LaneSettings()
     return {
@@ -77,7 +77,7 @@ def shown_lane(lane: Lane) -> dict[str, Any]:
         "limit": lane.limit,
         "submit_rate": settings.submit_rate,
         "max_cost_per_day": settings.max_cost_per_day,
-        "window": lane.window,
+        "window": lane.dispatched,
         "ready": lane.ready,
         "held": lane.held,
         "held_since": lane.held_since,

@@ -17,7 +17,7 @@ _OURS = {
 }
 
 
-def shown_task(job: Job) -> dict[str, Any]:
+def serialize_task(job: Job) -> dict[str, Any]:
     """The members of the gateway's task. Money is text, "" where no price is known."""
     result = job.result or Result()
     task: dict[str, Any] = {"id": job.id, "status": RUNNING, "model": job.model}

@@ -57,7 +57,7 @@ def redis_url(redis_server: redis_servers.RedisServer) -> str:
     """The session's Redis, emptied, as a worker leaves it that has started with it."""
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
-        client.hset(Keys().single("epoch"), mapping={"installation": "a-test", "accepted": 0})
+        client.hset(Keys().singleton("epoch"), mapping={"installation": "a-test", "accepted": 0})
     return redis_server.url
 
 

@@ -49,8 +49,8 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
         api.register_blueprint(each)
     problems.register(app, {provider_compat.PREFIX: provider_compat.refused})
     keys = KnownKeys(settings.keys, lambda: KeyRing(*shared.store.access))
-    door = auth.Door(keys, Rates(read_rates(settings.rate_limit)), settings.trusted_proxies)
-    audit_log.keep(app)
+    door = auth.Authenticator(keys, Rates(read_rates(settings.rate_limit)), settings.trusted_proxies)
+    audit_log.install(app)
     auth.protect(app, door)
     ownership.protect(app)
     # After the checks: a form without its token from somebody without a session is shown the login.

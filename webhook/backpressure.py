@@ -22,7 +22,7 @@ GOOD_FOR = 1.0
 GOOD_FOR_BYTES = 8 * 1024 * 1024
 
 
-class Pressure:
+class Backpressure:
     """`turned_away` counts the requests that were refused, by reason."""
 
     def __init__(

@@ -7,12 +7,12 @@ from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
 from jobs.states import State
-from jobs.store.batches import Acted
+from jobs.store.batches import BatchActionResult
 from schemas.api import BatchResumeQuery, BatchRetryQuery
 from schemas.views import BatchChanged
-from webhook.access.audit_log import note
+from webhook.access.audit_log import annotate
 from webhook.api.openapi import operation
-from webhook.http.json_response import answer
+from webhook.http.json_response import json_response
 from webhook.messages import SUBMIT
 from webhook.services import services
 
@@ -79,9 +79,9 @@ def retry(query: dict[str, Any], batch_id: str) -> Response:
     return _acted(batch_id, acted)
 
 
-def _acted(batch_id: str, acted: Acted) -> Response:
+def _acted(batch_id: str, acted: BatchActionResult) -> Response:
     shared = services()
-    note(affected=acted.affected, pending=acted.pending)
-    if acted.wake:
+    annotate(affected=acted.affected, pending=acted.pending)
+    if acted.admit_hint:
         shared.send(SUBMIT)
-    return answer({"id": batch_id, "action": acted.action, "affected": acted.affected, "pending": acted.pending})
+    return json_response({"id": batch_id, "action": acted.action, "affected": acted.affected, "pending": acted.pending})

@@ -35,7 +35,7 @@ _ODD = frozenset({"contradicted", "unknown"})
 class Taken(NamedTuple):
     """What became of a callback: `word` is the store's, `hints` are messages to send, (task, args...) each."""
 
-    word: str
+    outcome: str
     hints: tuple[tuple[str, ...], ...] = ()
 
 
@@ -77,7 +77,7 @@ def take(external_task_id: str, token: str) -> Response:
     except StoreUnavailable:
         outcome("unavailable").inc()
         raise
-    outcome(taken.word).inc()
+    outcome(taken.outcome).inc()
     _tell(external_task_id, report, taken)
     _hint(shared, taken)
     return Response(status=204)
@@ -94,9 +94,9 @@ def apply(store: Store, mode: CallbackMode, external_task_id: str, report: TaskR
     hints: list[tuple[str, ...]] = []
     if settled.owed:
         hints.append((DELIVER, external_task_id.partition(ATTEMPT_MARK)[0]))
-    if settled.wake:
+    if settled.admit_hint:
         hints.append((SUBMIT,))
-    return Taken(settled.word, tuple(hints))
+    return Taken(settled.outcome, tuple(hints))
 
 
 def _check_sender(request: Request, settings: Settings) -> None:
@@ -135,13 +135,13 @@ def _is_of_another(report: TaskReport, external_task_id: str) -> bool:
 
 
 def _nudged(store: Store, external_task_id: str, *, look: bool) -> Taken:
-    nudged = store.nudge(external_task_id, look=look)
-    return Taken(nudged.word, ((RECONCILE,),) if nudged.wake else ())
+    nudged = store.record_callback(external_task_id, look=look)
+    return Taken(nudged.outcome, ((RECONCILE,),) if nudged.admit_hint else ())
 
 
 def _tell(external_task_id: str, report: TaskReport | None, taken: Taken) -> None:
     status = report.status.value if report else "unreadable"
-    odd = taken.word in _ODD or report is None or report.status is TaskStatus.UNKNOWN
+    odd = taken.outcome in _ODD or report is None or report.status is TaskStatus.UNKNOWN
     # The usual is counted in the metrics; a line for each would cost a tenth of what the callback itself does.
     level = logging.WARNING if odd else logging.DEBUG
     # A word that nobody knows is the sender's text: short, and escaped so that it cannot break out of its line.
@@ -149,7 +149,7 @@ def _tell(external_task_id: str, report: TaskReport | None, taken: Taken) -> Non
     named = ascii(external_task_id)[1:-1]
     job_id, attempt = parse_external_id(external_task_id) or (external_task_id, 0)
     with logs.about(job=job_id, attempt=attempt):
-        _log.log(level, "callback job=%s status=%s outcome=%s%s", named, status, taken.word, word)
+        _log.log(level, "callback job=%s status=%s outcome=%s%s", named, status, taken.outcome, word)
 
 
 def _hint(shared: Services, taken: Taken) -> None:

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from jobs.api_keys import KeyRing
 from jobs.errors import StoreUnavailable
 from jobs.read_models import Lane
-from webhook.http.json_response import answer
+from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import Services, services
 
@@ -35,7 +35,7 @@ def readyz() -> Response:
     needed = {"redis": _redis(shared), "broker": _broker(shared)}
     ready = all(said == OK for said in needed.values())
     body = {"ready": ready, "dependencies": needed | _notes(shared, state_answers=needed["redis"] == OK)}
-    return answer(body, 200 if ready else 503)
+    return json_response(body, 200 if ready else 503)
 
 
 @blueprint.get("/metrics")

@@ -6,7 +6,7 @@ from jobs.store.pages import Filter
 from webhook.api.ownership import owner
 
 
-def held_to(query: dict[str, Any]) -> Filter:
+def filter_from(query: dict[str, Any]) -> Filter:
     """What a list query (`schemas.api.ListQuery`) asks for beside the state, of what the caller may see."""
     return Filter(
         labels=query["label"], since=query.get("created_after"), before=query.get("created_before"), owner=owner()

@@ -103,7 +103,7 @@ class StateCollector(Collector):
         yield family(gauge, "boomerang_slots", "Images that the provider may be working on.", slots)
         most = (lane.limit for lane in lanes)
         yield family(gauge, "boomerang_slots_limit", "Most of them at once, as set and as learned; 0: no limit.", most)
-        window = (lane.window for lane in lanes)
+        window = (lane.dispatched for lane in lanes)
         yield family(gauge, "boomerang_window", "Images on their way to a worker.", window)
         held = (int(lane.held) for lane in lanes)
         yield family(gauge, "boomerang_held", "Whether nothing is sent: a hold, or an open breaker.", held)

@@ -6,7 +6,7 @@ from flask_wtf.csrf import CSRFError
 from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
 
 from webhook.access import sessions
-from webhook.access.audit_log import note
+from webhook.access.audit_log import annotate
 from webhook.access.auth import caller, door
 from webhook.api.openapi import ASSETS
 from webhook.http.problems import ProblemError
@@ -32,13 +32,13 @@ def login() -> str:
 @blueprint.post("/login")
 def enter() -> ResponseReturnValue:
     """Begins a session with the key."""
-    note(login="refused")
+    annotate(login="refused")
     try:
         who = door().of_secret(request.form.get("key", "").strip())
     except ProblemError as problem:
         return _form(problem.detail), problem.status, problem.headers
     sessions.begin(who)
-    note(login="begun", key=who.key, producer=who.name)
+    annotate(login="begun", key=who.key, producer=who.name)
     return redirect(_wanted(), 303)
 
 

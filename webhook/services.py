@@ -23,7 +23,7 @@ from schemas import (
     without_images,
 )
 from webhook.access.auth import caller
-from webhook.backpressure import Pressure
+from webhook.backpressure import Backpressure
 from webhook.http.problems import unavailable
 from webhook.messages import SUBMIT
 from webhook.metrics import Counters
@@ -40,7 +40,7 @@ CONNECTIONS = 256
 Send = Callable[..., bool]
 
 
-class Seats:
+class ConcurrencyLimit:
     """A bounded number of places for requests that last."""
 
     def __init__(self, count: int) -> None:
@@ -74,13 +74,13 @@ class Services:
     ping_broker: Callable[[], bool]
     given: Store | None = None
     counters: Counters = field(default_factory=Counters)
-    waits: Seats = field(default_factory=lambda: Seats(WAITS))
-    streams: Seats = field(default_factory=lambda: Seats(STREAMS))
-    events: Seats = field(default_factory=lambda: Seats(EVENTS))
-    pressure: Pressure = field(init=False)
+    waits: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(WAITS))
+    streams: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(STREAMS))
+    events: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(EVENTS))
+    pressure: Backpressure = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pressure = Pressure(lambda: self.store, self.settings, self.counters.turned_away)
+        self.pressure = Backpressure(lambda: self.store, self.settings, self.counters.turned_away)
 
     @cached_property
     def store(self) -> Store:
@@ -114,17 +114,17 @@ class Services:
         429 where there is no room for a new one. Raises `RequestInvalid` where an image that it names is not there.
         """
         enqueued = self.store.enqueue([job], most=self.pressure.limit(len(job.text)))
-        (outcome,) = self.told([job], enqueued.outcomes)
+        (outcome,) = self.hide_foreign([job], enqueued.outcomes)
         if outcome is Outcome.FULL:
             raise self.pressure.refused()
         self.counters.jobs.labels(outcome.value).inc()
-        if enqueued.wake:
+        if enqueued.admit_hint:
             self.send(SUBMIT)
         if outcome is Outcome.IMAGELESS:
             raise self.imageless(job)
         return outcome
 
-    def told(self, jobs: Sequence[NewJob], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    def hide_foreign(self, jobs: Sequence[NewJob], outcomes: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes as the caller is told them: an id that is another producer's is taken, whatever is under it."""
         if caller().admin:
             return list(outcomes)

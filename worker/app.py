@@ -13,7 +13,7 @@ from worker.flower_events import Dispatcher
 from worker.generate.revoke import revoke_step
 from worker.heartbeat import heartbeat_step
 from worker.messages import DELIVER, RECONCILE, SUBMIT
-from worker.process import Process
+from worker.process import Services
 from worker.settings import QueueType, Settings, Switch
 from worker.tasks import register
 
@@ -35,7 +35,7 @@ def create_app(settings: Settings) -> Celery:
     # Ours only: Celery would also read every queue that it has once sent to, and throw the messages there away.
     app.amqp.queues.select([settings.generate_queue, SUBMIT, RECONCILE, DELIVER])
     app.events.dispatcher_cls = Dispatcher
-    process = Process(app, settings)
+    process = Services(app, settings)
     register(app, process)
     app.steps["worker"].update((_key_step(settings), Alone, compare_step(lambda: process.continuity)))
     app.steps["consumer"].add(Guard)

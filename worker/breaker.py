@@ -20,7 +20,7 @@ def probe(store: Store, provider: Provider, due: Probe) -> None:
         log.warning(
             "lane %s: circuit breaker open, the provider does not answer (%s); nothing is sent", due.lane, due.reason
         )
-    looked = provider.answers()
+    looked = provider.probe()
     if isinstance(looked, Unavailable) and looked.silent:
         pause = backoff(PROBE_BASE, PROBE_CAP, due.count + 1, secrets.randbelow(1000) / 1000)
         store.probed(due, answered=False, wait=pause)

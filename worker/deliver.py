@@ -9,7 +9,7 @@ from kombu.exceptions import OperationalError
 
 from jobs import logs
 from jobs.errors import RecordDamaged
-from jobs.job import Due, Owed
+from jobs.job import Delivery, Due
 from jobs.policy import next_delivery
 from jobs.store.store import Store
 from schemas import GenerationRequest
@@ -36,7 +36,7 @@ class Deliverer:
 
     def __call__(self, ids: Sequence[str]) -> None:
         """Make the deliveries that these jobs owe."""
-        list(self._executor.map(self._deliver, self._store.owing(ids)))
+        list(self._executor.map(self._deliver, self._store.claim_deliveries(ids)))
 
     def _deliver(self, due: Due) -> None:
         with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
@@ -50,7 +50,7 @@ class Deliverer:
         for kind in sorted(due.job.owing):
             awaited, why = False, ""
             try:
-                if kind is Owed.CELERY:
+                if kind is Delivery.CELERY:
                     # Owed until it says so itself (worker.tasks).
                     awaited = self._finish(due)
                 else:
@@ -65,7 +65,7 @@ class Deliverer:
             else:
                 self._store.delivered(due, kind)
 
-    def _later(self, due: Due, kind: Owed, why: str, *, least: float) -> None:
+    def _later(self, due: Due, kind: Delivery, why: str, *, least: float) -> None:
         """Try again, in `least` seconds or more; at last give it up, which `boomerang-server stuck` lists."""
         wait, name = next_delivery(due.job.delivery_tries, secrets.randbelow(1000) / 1000), kind.name.lower()
         if wait is None:

@@ -14,7 +14,7 @@ from celery.events import EventDispatcher
 
 from jobs.job import Result
 from jobs.states import State
-from jobs.store.event_stream import Change
+from jobs.store.event_stream import StateChange
 from jobs.store.store import Store
 from worker.messages import GENERATE, SUBMIT
 
@@ -54,7 +54,7 @@ def publish_changes(app: Celery, store: Store, hostname: str) -> int:
     return len(changes)
 
 
-def _send(dispatcher: Any, store: Store, changes: list[Change]) -> None:
+def _send(dispatcher: Any, store: Store, changes: list[StateChange]) -> None:
     ids = list(dict.fromkeys(change.id for change in changes if change.state in _TOLD_WITH_RESULT))
     results = dict(zip(ids, store.results(ids), strict=True))
     for change in changes:
@@ -62,7 +62,7 @@ def _send(dispatcher: Any, store: Store, changes: list[Change]) -> None:
             dispatcher.send(kind, uuid=change.id, timestamp=change.at, local_received=change.at, **fields)
 
 
-def events_of(change: Change, result: Result | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def events_of(change: StateChange, result: Result | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """The events that tell a change: (type, fields). `result` is the job's as it stands by now, if it has one."""
     error = (result.error if result else None) or {}
     match change.state:
@@ -88,7 +88,7 @@ def events_of(change: Change, result: Result | None) -> Iterator[tuple[str, dict
             yield "task-failed", {"exception": said, "traceback": ""}
 
 
-def _about(change: Change) -> dict[str, Any]:
+def _about(change: StateChange) -> dict[str, Any]:
     kwargs = {"model": change.model, "batch": change.batch} if change.batch else {"model": change.model}
     return {
         "name": GENERATE,

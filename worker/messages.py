@@ -39,7 +39,7 @@ class Messages:
         """One message for each group of admitted jobs."""
         self._send(SUBMIT, groups)
 
-    def wake(self) -> None:
+    def admit_hint(self) -> None:
         """Look whether waiting jobs can be admitted. For whoever the store has told to say so: nobody else does."""
         self._send(SUBMIT, [[]])
 

@@ -14,7 +14,7 @@ from jobs.store.store import Store, connect
 from jobs.store.witness import Witness
 from worker.continuity import Continuity
 from worker.deliver import Deliverer
-from worker.generate.enqueue import Door
+from worker.generate.enqueue import GenerateHandler
 from worker.messages import Messages
 from worker.notify import Notifier
 from worker.provider import Provider
@@ -27,7 +27,7 @@ from worker.submit import Submitter
 ROUNDS_APART = 0.5
 
 
-class Process:
+class Services:
     """The use cases, wired. Nothing connects before it is asked for. `clock` is monotonic, in seconds."""
 
     def __init__(self, app: Celery, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -86,9 +86,11 @@ class Process:
         return Deliverer(self.store, self.messages, Notifier(self.settings), self._threads("deliver"), queue)
 
     @cached_property
-    def door(self) -> Door:
+    def door(self) -> GenerateHandler:
         """boomerang.generate."""
-        return Door(self.store, self.messages, self.images, allow_private_hosts=self.settings.allow_private_hosts)
+        return GenerateHandler(
+            self.store, self.messages, self.images, allow_private_hosts=self.settings.allow_private_hosts
+        )
 
     def _threads(self, name: str) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix=f"boomerang-{name}")

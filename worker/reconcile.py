@@ -11,12 +11,12 @@ from jobs import logs
 from jobs.errors import ImagesUnavailable, RecordDamaged
 from jobs.images.images import Images
 from jobs.job import Due
-from jobs.lane_health import Heard, Probe
-from jobs.policy import LOOKS_BEFORE_ABSENT, absent_beyond_doubt, next_look, next_poll
+from jobs.lane_health import Probe, Reachability
+from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup, next_poll
 from jobs.provider_result import ended
 from jobs.settings import Ambiguous
 from jobs.states import State
-from jobs.store.store import Settled, Store
+from jobs.store.store import Store, TransitionResult
 from schemas import TaskReport, TaskStatus
 from worker.admission import admit
 from worker.breaker import probe
@@ -69,13 +69,13 @@ class Reconciler:
         probes = [self._executor.submit(self._probe, each) for each in self._step(self._store.probes) or ()]
         total, rang = 0, STEP
         while rang == STEP and time.monotonic() < end:
-            rung = self._store.due(STEP)
-            dues, rang = rung.dues, rung.rang
+            rung = self._store.claim_due(STEP)
+            dues, rang = rung.dues, rung.due_count
             total += rang
             for damaged in rung.damaged:
                 log.error("left alone: %s", damaged)
             self._note_epoch(rung.epoch)
-            if rung.wake:
+            if rung.admit_hint:
                 # Put back into the queue just now: not to wait for the looks.
                 admit(self._store, self._messages, self._settings.group, self._settings.lanes)
             list(self._executor.map(self._act, [due for due in dues if not due.job.owing]))
@@ -130,7 +130,7 @@ class Reconciler:
         try:
             if due.job.lane not in self._providers:
                 reason = f"its lane {due.job.lane} is not configured (BOOMERANG_LANES): nobody can ask for it"
-                self._store.again(due, HELD_LOOK, count=False, reason=reason)
+                self._store.reschedule_lookup(due, HELD_LOOK, count=False, reason=reason)
             elif due.job.at_provider is State.IN_PROGRESS:
                 self._poll(due)
             elif due.job.at_provider is State.IN_DOUBT:
@@ -148,11 +148,11 @@ class Reconciler:
             self._settle(due, looked.report)
         elif due.overdue and not isinstance(looked, (Unavailable, Held)):
             expired = store.expire(due, self._settings.poll_max)
-            log.warning("job %s: past its deadline, not finished by the provider: %s", job.id, expired.word)
+            log.warning("job %s: past its deadline, not finished by the provider: %s", job.id, expired.outcome)
             self._tell(expired, job.id)
         else:
-            pause = next_poll(job.looks, self._settings, _random())
-            store.again(due, pause, reason=self._troubled(looked, job.lane), heard=_heard(looked))
+            pause = next_poll(job.lookups, self._settings, _random())
+            store.reschedule_lookup(due, pause, reason=self._troubled(looked, job.lane), heard=_heard(looked))
 
     def _ask(self, due: Due) -> Found | Absent | Unavailable | Held:
         """Ask by our own external id first: an answer to a POST may have named another job's task.
@@ -160,9 +160,9 @@ class Reconciler:
         The provider's id is for where there is no look-up, or where it has repeatedly found nothing.
         """
         job, provider = due.job, self._providers[due.job.lane]
-        looked = provider.look_up(job.external_task_id) if provider.can_look_up else None
-        if looked is None or (isinstance(looked, Absent) and job.task_id and job.looks >= LOOKS_BEFORE_ABSENT):
-            return provider.look(job.task_id or job.external_task_id, job.external_task_id)
+        looked = provider.find_by_external_id(job.external_task_id) if provider.can_look_up else None
+        if looked is None or (isinstance(looked, Absent) and job.task_id and job.lookups >= LOOKUPS_BEFORE_ABSENT):
+            return provider.get_status(job.task_id or job.external_task_id, job.external_task_id)
         return looked
 
     def _troubled(self, looked: Found | Absent | Unavailable | Held, lane: str) -> str:
@@ -192,12 +192,12 @@ class Reconciler:
                 self._settle(due, report)
             case Found(report):
                 log.info("job %s: found at the provider, adopted", job.id)
-                self._store.started(job.id, job.fence, report.task_id or job.external_task_id)
+                self._store.mark_in_progress(job.id, job.fence, report.task_id or job.external_task_id)
             case Absent():
                 self._absent(due)
             case _:
-                pause, reason = next_look(0, self._settings, _random()), self._troubled(looked, job.lane)
-                self._store.again(due, pause, count=False, reason=reason, heard=_heard(looked))
+                pause, reason = next_lookup(0, self._settings, _random()), self._troubled(looked, job.lane)
+                self._store.reschedule_lookup(due, pause, count=False, reason=reason, heard=_heard(looked))
 
     def _accounts(self, due: Due) -> list[str]:
         """The lanes that the attempt may have gone to: its own; any of its pool where Redis may have forgotten it."""
@@ -209,9 +209,9 @@ class Reconciler:
         """Ask for the attempt at each account: found at one of them, or else what an account said that is not sure."""
         doubtful: Unavailable | Held | None = None
         for lane in self._accounts(due):
-            looked = self._providers[lane].look_up(due.job.external_task_id)
+            looked = self._providers[lane].find_by_external_id(due.job.external_task_id)
             if isinstance(looked, Found):
-                if lane == due.job.lane or self._store.relane(due, lane):
+                if lane == due.job.lane or self._store.move_to_lane(due, lane):
                     return looked
                 return Unavailable("another process holds the job now")
             if isinstance(looked, Held) and lane != due.job.lane:
@@ -222,13 +222,15 @@ class Reconciler:
         return doubtful or Absent()
 
     def _absent(self, due: Due) -> None:
-        job, looks = due.job, due.job.looks + 1
+        job, looks = due.job, due.job.lookups + 1
         if not job.exists and absent_beyond_doubt(looks, due.doubtful_for, self._settings):
             log.info("job %s: absent after %d looks in %.1f s, not created", job.id, looks, due.doubtful_for)
-            self._store.requeue(job.id, job.fence, f"not at the provider after {looks} looks", heard=Heard.ANSWER)
+            self._store.requeue(
+                job.id, job.fence, f"not at the provider after {looks} looks", heard=Reachability.ANSWER
+            )
             return
-        pause = next_look(looks, self._settings, _random(), due.doubtful_for)
-        self._store.again(due, pause, heard=Heard.ANSWER)
+        pause = next_lookup(looks, self._settings, _random(), due.doubtful_for)
+        self._store.reschedule_lookup(due, pause, heard=Reachability.ANSWER)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job
@@ -238,7 +240,9 @@ class Reconciler:
             self._store.requeue(job.id, job.fence, "its outcome cannot be looked up; sent again as configured")
             return
         pause = self._settings.lookup_grace if resend else HELD_LOOK
-        self._store.again(due, pause, reason="its outcome cannot be looked up (BOOMERANG_LOOKUP_PATH=off): held")
+        self._store.reschedule_lookup(
+            due, pause, reason="its outcome cannot be looked up (BOOMERANG_LOOKUP_PATH=off): held"
+        )
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -247,12 +251,12 @@ class Reconciler:
         settled = self._store.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
         self._tell(settled, due.job.id)
 
-    def _tell(self, settled: Settled, job_id: str) -> None:
+    def _tell(self, settled: TransitionResult, job_id: str) -> None:
         """Send the hints: freed slots are taken at once, not at the end of a long round."""
         if settled.owed:
             self._messages.deliver([job_id])
-        if settled.wake:
-            self._messages.wake()
+        if settled.admit_hint:
+            self._messages.admit_hint()
 
 
 def _ends(report: TaskReport) -> bool:
@@ -260,10 +264,10 @@ def _ends(report: TaskReport) -> bool:
     return report.status is TaskStatus.FAILED or (report.status is TaskStatus.COMPLETED and bool(report.output))
 
 
-def _heard(looked: Found | Absent | Unavailable | Held) -> Heard:
+def _heard(looked: Found | Absent | Unavailable | Held) -> Reachability:
     if isinstance(looked, Unavailable):
-        return Heard.SILENCE if looked.silent else Heard.NOTHING
-    return Heard.ANSWER
+        return Reachability.SILENCE if looked.silent else Reachability.NOTHING
+    return Reachability.ANSWER
 
 
 def _random() -> float:

@@ -12,8 +12,8 @@ from jobs import logs
 from jobs.errors import ImageNotFound, RecordDamaged, StoreUnavailable
 from jobs.fields import is_text
 from jobs.job import Claim, Result
-from jobs.lane_health import Heard
-from jobs.policy import ATTEMPT_BASE, ATTEMPT_CAP, MOST_TRIES, backoff
+from jobs.lane_health import Reachability
+from jobs.policy import ATTEMPT_BASE, ATTEMPT_CAP, MOST_SUBMIT_TRIES, backoff
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import GenerationRequest, TaskError, references
@@ -134,15 +134,17 @@ class Submitter:
         store, held = self._store, (claim.id, claim.fence)
         match outcome:
             case Exists(reason):
-                store.doubt(*held, f"the provider has it already ({reason})", exists=True, heard=Heard.ANSWER)
+                store.mark_in_doubt(
+                    *held, f"the provider has it already ({reason})", exists=True, heard=Reachability.ANSWER
+                )
             case Doubtful(reason, silent):
                 log.info("job %s: in doubt: %s", claim.id, reason)
-                store.doubt(*held, reason, heard=Heard.SILENCE if silent else Heard.NOTHING)
+                store.mark_in_doubt(*held, reason, heard=Reachability.SILENCE if silent else Reachability.NOTHING)
             case Held(reason):
                 hold(store, claim.lane, outcome)
                 store.requeue(*held, reason)
             case NotSent(reason):
-                store.requeue(*held, f"the provider cannot be reached: {reason}", heard=Heard.SILENCE)
+                store.requeue(*held, f"the provider cannot be reached: {reason}", heard=Reachability.SILENCE)
             case _TooLate():
                 store.requeue(*held, "")
             case _NoImages(reason):
@@ -155,12 +157,12 @@ class Submitter:
                 self._try_again(claim, error)
 
     def _try_again(self, claim: Claim, error: TaskError) -> None:
-        if claim.tries + 1 >= MOST_TRIES:
+        if claim.submit_tries + 1 >= MOST_SUBMIT_TRIES:
             self._fail(claim, TaskError(error.code or "not_created", error.message))
             return
-        delay = backoff(ATTEMPT_BASE, ATTEMPT_CAP, claim.tries, secrets.randbelow(1000) / 1000)
+        delay = backoff(ATTEMPT_BASE, ATTEMPT_CAP, claim.submit_tries, secrets.randbelow(1000) / 1000)
         reason = f"not created: {error.message}"
-        self._store.requeue(claim.id, claim.fence, reason, wait=delay, count=True, heard=Heard.ANSWER)
+        self._store.requeue(claim.id, claim.fence, reason, wait=delay, count=True, heard=Reachability.ANSWER)
 
     def _fail(self, claim: Claim, error: TaskError) -> None:
         result = Result(error={"code": error.code, "message": error.message})

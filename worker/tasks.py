@@ -10,11 +10,11 @@ from worker.admission import admit
 from worker.flower_events import publish_changes
 from worker.generate.task import asked_of, end, put_off, task_class
 from worker.messages import DELIVER, GENERATE, RECONCILE, SUBMIT
-from worker.process import Process
+from worker.process import Services
 from worker.settings import Switch
 
 
-def register(app: Celery, process: Process) -> None:
+def register(app: Celery, process: Services) -> None:
     """Give the app its tasks. None sends Celery's own events: worker.flower_events tells the truth about jobs."""
 
     @app.task(
@@ -59,7 +59,7 @@ def register(app: Celery, process: Process) -> None:
         process.deliverer(ids)
 
 
-def _submit(process: Process, ids: Sequence[str]) -> int:
+def _submit(process: Services, ids: Sequence[str]) -> int:
     group, lanes = process.settings.group, process.settings.lanes
     if not ids:
         return admit(process.store, process.messages, group, lanes)

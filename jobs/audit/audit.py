@@ -17,13 +17,13 @@ from jobs.audit.findings import Finding, Look, Reader, whole
 from jobs.audit.images import image_findings, size_findings
 from jobs.audit.labels import label_findings, lacking
 from jobs.audit.queues import entry_findings, pool_findings
-from jobs.audit.recount import Books, code_of
+from jobs.audit.recount import Recount, code_of
 from jobs.audit.spending import ledger_findings, spent_findings
 from jobs.connections.errors import translated
 from jobs.decoding import UNREADABLE, why
 from jobs.errors import RecordDamaged
 from jobs.fields import wrong
-from jobs.job import Owed, Result, is_newer, us
+from jobs.job import Delivery, Result, duration_micros, is_newer
 from jobs.setting_readers import IN_REDIS
 from jobs.states import FINAL, State
 from jobs.store.store import PUT_BACK, Store
@@ -66,7 +66,7 @@ def examine(store: Store, *, pause: float = 0.0) -> Audit:
 
 
 def _examine(store: Store, reader: Reader) -> Audit:
-    books = Books(reader, store.scripts, putback=PUT_BACK)
+    books = Recount(reader, store.scripts, putback=PUT_BACK)
     reader.on_step = books.keep_up
     costs = Counter[str]()
     in_redis = store.settings.image_store == IN_REDIS
@@ -143,14 +143,16 @@ def _looked_at_again(store: Store, suspects: Iterable[Finding]) -> Iterator[Find
 
 def _about(store: Store, job_id: str, rule: str) -> Finding:
     detail, remedy = RULES[rule]
-    lease = str(us(store.settings.submit_lease))
+    lease = str(duration_micros(store.settings.submit_lease))
     look = Look("mend_job", (lease, job_id), rule, mends=rule != "request")
-    return Finding(rule, job_id, detail, remedy.format(alarms=store.access[1].single("alarms")), look)
+    return Finding(rule, job_id, detail, remedy.format(alarms=store.access[1].singleton("alarms")), look)
 
 
-def _records(store: Store, reader: Reader, books: Books, costs: Counter[str], ids: Sequence[str]) -> Iterator[Finding]:
+def _records(
+    store: Store, reader: Reader, books: Recount, costs: Counter[str], ids: Sequence[str]
+) -> Iterator[Finding]:
     """Records that look wrong. All are entered into the books, what they cost into `costs` (by batch, '' for all)."""
-    of, single = reader.keys.of, reader.keys.single
+    of, single = reader.keys.member, reader.keys.singleton
     with reader.client.pipeline(transaction=False) as pipe:
         for job_id in ids:
             pipe.hgetall(of("job", job_id))
@@ -176,7 +178,7 @@ def _records(store: Store, reader: Reader, books: Books, costs: Counter[str], id
         books.enter(job_id, fields, code_of(fields, result), text if "I" in fields else None)
 
 
-def _odd(reader: Reader, books: Books, rows: dict[str, Any]) -> Iterator[Finding]:
+def _odd(reader: Reader, books: Recount, rows: dict[str, Any]) -> Iterator[Finding]:
     """Records that nothing can be compared with are taken out of `rows`: a later version's, and damaged ones."""
     for job_id, (fields, (result, text, labels), *_) in list(rows.items()):
         if is_newer(fields):
@@ -212,10 +214,10 @@ def _wrong(fields: dict[str, str], text: str | None, at: dict[str, float | None]
 
 def _entries(store: Store, reader: Reader) -> Iterator[Finding]:
     """What points to records."""
-    of, single = reader.keys.of, reader.keys.single
+    of, single = reader.keys.member, reader.keys.singleton
     indexes: dict[str, tuple[str, State | None]] = {
         single("alarms"): ("alarm", None),
-        single("doubts"): ("doubt", None),
+        single("doubts"): ("mark_in_doubt", None),
         single("undelivered"): ("undelivered", None),
         **{of("state", state): ("index", state) for state in State},
     }
@@ -232,14 +234,14 @@ def _entries(store: Store, reader: Reader) -> Iterator[Finding]:
 
 def _parked(store: Store, reader: Reader, ids: Sequence[str]) -> Iterator[Finding]:
     for job_id, (stands, owed) in zip(ids, _states(reader, ids), strict=True):
-        if stands is None or (stands not in FINAL and Owed.CELERY not in (owed or "")):
+        if stands is None or (stands not in FINAL and Delivery.CELERY not in (owed or "")):
             yield _about(store, job_id, "parked")
 
 
 def _states(reader: Reader, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
     with reader.client.pipeline(transaction=False) as pipe:
         for job_id in ids:
-            pipe.hmget(reader.keys.of("job", job_id), ["s", "o"])
+            pipe.hmget(reader.keys.member("job", job_id), ["s", "o"])
         rows: list[Any] = reader.ask(pipe)
     return [tuple(row) for row in rows]
 
@@ -248,25 +250,25 @@ def _states(reader: Reader, ids: Sequence[str]) -> list[tuple[str | None, str | 
 
 
 def _sweeps(reader: Reader) -> Iterator[Finding]:
-    sweeps = reader.keys.single("sweeps")
+    sweeps = reader.keys.singleton("sweeps")
     sweeping = set(reader.members(sweeps))
     for batches in reader.steps(sorted({*reader.names["batch"], *sweeping})):
         with reader.client.pipeline(transaction=False) as pipe:
             for batch in batches:
-                pipe.hexists(reader.keys.of("batch", batch), "do")
+                pipe.hexists(reader.keys.member("batch", batch), "do")
             begun = reader.ask(pipe)
         for batch in (batch for batch, is_begun in zip(batches, begun, strict=True) if is_begun != (batch in sweeping)):
             detail = "a cancel or retry of it is begun, but not under way, or the other way round"
             remedy = f"ZADD {sweeps} 0 {batch}: what is left is then done."
             yield Finding("sweep", batch, detail, remedy, Look("mend_sweep", (batch,), "sweep"))
             detail = "something was begun with all its jobs, but it is not written down what"
-            remedy = f"HDEL {reader.keys.of('batch', batch)} do; then cancel or retry it again."
+            remedy = f"HDEL {reader.keys.member('batch', batch)} do; then cancel or retry it again."
             yield Finding("sweep", batch, detail, remedy, Look("mend_sweep", (batch,), "broken", mends=False))
 
 
 def _members(reader: Reader) -> Iterator[Finding]:
     """The list of a batch's jobs, against how many were accepted: both at one moment."""
-    of = reader.keys.of
+    of = reader.keys.member
     for batches in reader.steps(sorted(reader.names["batch"])):
         with reader.client.pipeline(transaction=True) as pipe:
             for batch in batches:

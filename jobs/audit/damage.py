@@ -22,7 +22,19 @@ RULE = "damaged"
 #: What can be made anew from the records. To be deleted when it is damaged, and not before it is looked at.
 _DERIVED = frozenset(
     {"alarms", "doubts", "undelivered", "damaged", "at_cap", "capped", "sweeps", "state", "labelled", "grouped"}
-    | {"ready", "queues", "tags", "pool", "wake", "ring", "repair", "written", "changes", "history", "accessed"}
+    | {
+        "ready",
+        "queues",
+        "tags",
+        "pool",
+        "admit_hint",
+        "reconcile_hint",
+        "repair",
+        "written",
+        "changes",
+        "history",
+        "accessed",
+    }
 )
 _LATEST = 9_999_999_999_999_999
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -44,7 +56,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
         else:
             remedy += "Restore it from a copy of Redis, or DEL it: what it held is lost then."
         yield Finding(RULE, name, f"{key} is a {found}, not a {expected}", remedy)
-    of, single = reader.keys.of, reader.keys.single
+    of, single = reader.keys.member, reader.keys.singleton
     for family, check in (("batch", _batch), ("lane", _lane), ("pool", _pool), ("spent", _spent)):
         for each in sorted(reader.names[family]):
             yield from _hash(reader, f"{family} {shown(each)}", of(family, each), check)
@@ -66,7 +78,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
 
 def record_finding(reader: Reader, job_id: str, row: Mapping[str, Any], text: str | None) -> Finding | None:
     """What is wrong with a job, by its record and what belongs to it. `row`: fields, result, labels."""
-    key, fields = reader.keys.of("job", job_id), row["fields"]
+    key, fields = reader.keys.member("job", job_id), row["fields"]
     try:
         Job.from_fields(job_id, fields, result=row["result"], labels=row["labels"])
         with decoding("its request"):
@@ -172,7 +184,7 @@ def _access(field: str, value: str) -> str | None:
 
 def _times(reader: Reader) -> Iterator[Finding]:
     """Times beyond all time: nobody would ever look at what stands there."""
-    of, single = reader.keys.of, reader.keys.single
+    of, single = reader.keys.member, reader.keys.singleton
     keys = [
         single(name) for name in ("alarms", "doubts", "undelivered", "at_cap", "capped", "sweeps", "batches", "going")
     ]
@@ -189,7 +201,7 @@ def _times(reader: Reader) -> Iterator[Finding]:
 
 def _changes(reader: Reader) -> Iterator[Finding]:
     """The newest of the stream of changes, which nothing depends on."""
-    stream = reader.keys.single("changes")
+    stream = reader.keys.singleton("changes")
     with reader.client.pipeline(transaction=False) as pipe:
         pipe.xrevrange(stream, count=_ENTRIES)
         (entries,) = reader.ask(pipe)

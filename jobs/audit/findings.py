@@ -98,7 +98,7 @@ class Reader:
 
         The ids in small families are in `names` afterwards. Some may come twice.
         """
-        single = {self.keys.single(name): name for name in SINGLE}
+        single = {self.keys.singleton(name): name for name in SINGLE}
         prefix, family_of = self.keys.prefix, {start: family for family, start in FAMILY.items()}
         for keys in chunks(map(str, self.client.scan_iter(match=_literally(prefix) + "*", count=CHUNK))):
             with self.client.pipeline(transaction=False) as pipe:

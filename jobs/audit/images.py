@@ -12,7 +12,7 @@ COUNTS = 5
 
 def image_findings(reader: Reader, *, in_redis: bool) -> Iterator[Finding]:
     """What looks wrong with the images; `in_redis`: their bytes are there too."""
-    single = reader.keys.single
+    single = reader.keys.singleton
     named = {digest for digest, _ in reader.fields(single("uses"))}
     there = dict(reader.scores(single("images")))
     kept = {digest for digest, _ in reader.fields(single("kept"))}
@@ -37,7 +37,7 @@ def image_findings(reader: Reader, *, in_redis: bool) -> Iterator[Finding]:
 
 def _bytes(reader: Reader, kept: set[str]) -> Iterator[Finding]:
     """An object has a name of its own, which is used once: what was kept and is not there will never be."""
-    of, kept_key = reader.keys.of, reader.keys.single("kept")
+    of, kept_key = reader.keys.member, reader.keys.singleton("kept")
     for digests in reader.steps(sorted(kept)):
         with reader.client.pipeline(transaction=False) as pipe:
             pipe.hmget(kept_key, digests)
@@ -55,7 +55,7 @@ def _bytes(reader: Reader, kept: set[str]) -> Iterator[Finding]:
 
 def size_findings(reader: Reader) -> Iterator[Finding]:
     """Whether the size of all images is that of each together: counted until nothing came or went meanwhile."""
-    kept, totals = reader.keys.single("kept"), reader.keys.single("totals")
+    kept, totals = reader.keys.singleton("kept"), reader.keys.singleton("totals")
     for _ in range(COUNTS):
         before = _counted(reader, totals, kept)
         about = dict(reader.fields(kept))

@@ -45,19 +45,19 @@ class _Walk:
         ]
         with self._client.pipeline(transaction=False) as pipe:
             for each, _, label in asked:
-                pipe.zscore(self._keys.of(self.family, label), each)
+                pipe.zscore(self._keys.member(self.family, label), each)
             scores = self._reader.ask(pipe)
         for (each, created, label), score in zip(asked, scores, strict=True):
             if score != whole(created):
                 found = "has not got it" if score is None else "has another time"
-                remedy = f"ZADD {self._keys.of(self.family, label)} {created} {each}"
+                remedy = f"ZADD {self._keys.member(self.family, label)} {created} {each}"
                 yield self._finding(each, label, found, remedy)
 
     def entries(self) -> Iterator[Finding]:
         """Entries without such a label."""
         for label in sorted(self._reader.names[self.family]):
             name, _, value = label.partition("=")
-            key = self._keys.of(self.family, label)
+            key = self._keys.member(self.family, label)
             for ids in self._reader.steps(self._reader.members(key)):
                 for each, (created, labels) in zip(ids, self.read(ids), strict=True):
                     if not created or _read(labels).get(name) != value:
@@ -65,7 +65,7 @@ class _Walk:
 
     def _finding(self, each: str, label: str, found: str, remedy: str) -> Finding:
         look = Look("mend_label", (self.kind, label, each), "label")
-        return Finding("label", each, f"{self._keys.of(self.family, label)} {found}", remedy, look)
+        return Finding("label", each, f"{self._keys.member(self.family, label)} {found}", remedy, look)
 
 
 class _Jobs(_Walk):
@@ -74,8 +74,8 @@ class _Jobs(_Walk):
     def read(self, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
         with self._client.pipeline(transaction=False) as pipe:
             for each in ids:
-                pipe.hget(self._keys.of("job", each), "c")
-                pipe.get(self._keys.of("labels", each))
+                pipe.hget(self._keys.member("job", each), "c")
+                pipe.get(self._keys.member("labels", each))
             rows: list[Any] = self._reader.ask(pipe)
         return list(zip(rows[::2], rows[1::2], strict=True))
 
@@ -86,7 +86,7 @@ class _Batches(_Walk):
     def read(self, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
         with self._client.pipeline(transaction=False) as pipe:
             for each in ids:
-                pipe.hmget(self._keys.of("batch", each), ["created", "labels"])
+                pipe.hmget(self._keys.member("batch", each), ["created", "labels"])
             rows: list[Any] = self._reader.ask(pipe)
         return [tuple(row) for row in rows]
 

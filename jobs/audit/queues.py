@@ -25,7 +25,7 @@ def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
     targets = [(pool, *of_pool[pool]) for pool in sorted({*reader.names["pool"], *of_pool})]
     answers = scripts.tries([("mend_pool", "0", *target) for target in targets]) if targets else []
     for target, words in zip(targets, answers, strict=True):
-        pool, key = target[0], reader.keys.of("pool", target[0])
+        pool, key = target[0], reader.keys.member("pool", target[0])
         if isinstance(words, RecordDamaged):
             detail = f"its queues cannot be compared: {words.why}"
             yield Finding("damaged", f"pool {shown(pool)}", detail, "See what else is damaged, then look again.")
@@ -47,15 +47,15 @@ def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
 def _queues(reader: Reader) -> set[str]:
     """Those in which jobs wait, and those that take part in admission."""
     places = reader.names["queues"]
-    return reader.names["ready"].union(*(reader.members(reader.keys.of("queues", place)) for place in places))
+    return reader.names["ready"].union(*(reader.members(reader.keys.member("queues", place)) for place in places))
 
 
 def _entries(reader: Reader, queue: str) -> Iterator[Finding]:
-    key = reader.keys.of("ready", queue)
+    key = reader.keys.member("ready", queue)
     for ids in reader.steps(reader.members(key)):
         with reader.client.pipeline(transaction=False) as pipe:
             for job_id in ids:
-                pipe.hgetall(reader.keys.of("job", job_id))
+                pipe.hgetall(reader.keys.member("job", job_id))
             records = reader.ask(pipe)
         for job_id, fields in zip(ids, records, strict=True):
             if wrong := _wrong(fields, queue):

@@ -19,7 +19,7 @@ from jobs.audit.findings import CHUNK, Drift, Finding, Reader, chunks, whole
 from jobs.decoding import UNREADABLE
 from jobs.errors import RecordDamaged
 from jobs.fields import wrong
-from jobs.job import LANE, Result, is_newer, us
+from jobs.job import LANE, Result, duration_micros, is_newer
 from jobs.states import FINAL, HOLDS_SLOTS, State
 from jobs.store.lua_source import CHANGES_KEPT
 from jobs.store.scripts import Scripts
@@ -45,14 +45,14 @@ _REFERENCE = re.compile("image:sha256:([0-9a-f]{64})")
 Share = tuple[tuple[tuple[str, str], int], ...]
 
 
-class Books:
+class Recount:
     """Counts records. `putback`: seconds within which the alarm of an admitted job rings."""
 
     def __init__(self, reader: Reader, scripts: Scripts, *, putback: float) -> None:
         self._reader = reader
         self._client, self._keys = reader.client, reader.keys
         self._scripts = scripts
-        self._putback = us(putback)
+        self._putback = duration_micros(putback)
         self._shares: dict[str, Share] = {}
         self._same: dict[Share, Share] = {}
         self._sums: dict[str, Counter[str]] = defaultdict(Counter)
@@ -68,8 +68,8 @@ class Books:
         #: Records that are damaged were met: what they count as is not known, so that no counter is corrected.
         self.damaged = False
         with self._client.pipeline(transaction=False) as pipe:
-            pipe.xrevrange(self._keys.single("changes"), count=1)
-            pipe.zrange(self._keys.single("batches"), 0, -1)
+            pipe.xrevrange(self._keys.singleton("changes"), count=1)
+            pipe.zrange(self._keys.singleton("batches"), 0, -1)
             newest, listed = reader.ask(pipe)
         self._last = newest[0][0] if newest else "0-0"
         self._lost = False
@@ -77,7 +77,7 @@ class Books:
         for batches in chunks(iter(listed)):
             with self._client.pipeline(transaction=False) as pipe:
                 for batch in batches:
-                    pipe.hmget(self._keys.of("batch", batch), ["created", "gone"])
+                    pipe.hmget(self._keys.member("batch", batch), ["created", "gone"])
                 rows = reader.ask(pipe)
             there = ((batch, gone) for batch, (created, gone) in zip(batches, rows, strict=True) if created)
             self._gone.update({batch: whole(gone) for batch, gone in there})
@@ -94,7 +94,7 @@ class Books:
 
     def follow(self) -> None:
         """Note which jobs have changed since the last call."""
-        stream = self._keys.single("changes")
+        stream = self._keys.singleton("changes")
         read, oldest = 0, ""
         while rows := self._entries(stream):
             oldest = oldest or rows[0][0]
@@ -128,7 +128,7 @@ class Books:
         (self._restless.add if restless else self._restless.discard)(job_id)
 
     def _share(self, fields: Mapping[str, str], code: str, text: str | None) -> Counter[tuple[str, str]]:
-        of, state, batch, n = self._keys.of, fields["s"], fields.get("b"), int(fields.get("n", 1))
+        of, state, batch, n = self._keys.member, fields["s"], fields.get("b"), int(fields.get("n", 1))
         class_ = f"{fields['m']}|{fields.get('n', '1')}|{fields.get('V', '')}"
         lane, share = fields.get("L", LANE), Counter[tuple[str, str]]()
         if (fields.get("p") if state in FINAL else state) in HOLDS_SLOTS:
@@ -142,10 +142,10 @@ class Books:
             if state not in FINAL:
                 share[of("batch", batch), "c:" + class_] += 1
         for who, amount in self._reserved(fields, class_, lane):
-            share[self._keys.single("reserved"), who] += amount
+            share[self._keys.singleton("reserved"), who] += amount
         if text and state not in FINAL:
             for digest in images_in(text):
-                share[self._keys.single("uses"), digest] += 1
+                share[self._keys.singleton("uses"), digest] += 1
         return share
 
     def _reserved(self, fields: Mapping[str, str], class_: str, lane: str) -> Iterator[tuple[str, int]]:
@@ -164,11 +164,11 @@ class Books:
 
     def _owner(self, batch: str) -> str:
         if batch not in self._owners:
-            self._owners[batch] = self._reader.value(self._keys.of("batch", batch), "key") or ""
+            self._owners[batch] = self._reader.value(self._keys.member("batch", batch), "key") or ""
         return self._owners[batch]
 
     def _read_again(self, ids: Iterable[str]) -> None:
-        of = self._keys.of
+        of = self._keys.member
         for chunk in self._reader.steps(ids):
             with self._client.pipeline(transaction=False) as pipe:
                 for job_id in chunk:
@@ -186,7 +186,7 @@ class Books:
         if self.newer:
             self.unsure.add("records of a later version: use that version's audit")
             return
-        single, of = self._keys.single, self._keys.of
+        single, of = self._keys.singleton, self._keys.member
         lanes = {of("lane", lane) for lane in self._reader.names["lane"]}
         lanes |= {key for key in self._sums if key.startswith(of("lane", ""))}
         batches = {of("batch", batch) for batch in self._reader.names["batch"]}
@@ -232,13 +232,13 @@ class Books:
             self.enter(job_id, fields, code, texts.get(job_id))
 
     def _texts(self, ids: Sequence[str]) -> list[str | None]:
-        texts: Any = self._client.mget([self._keys.of("text", job_id) for job_id in ids]) if ids else []
+        texts: Any = self._client.mget([self._keys.member("text", job_id) for job_id in ids]) if ids else []
         return list(texts)
 
     def _differences(
         self, key: str, told: Mapping[str, str], pinned: Mapping[str, int] | None = None
     ) -> Iterator[Finding]:
-        of, single, should = self._keys.of, self._keys.single, Counter(self._sums[key])
+        of, single, should = self._keys.member, self._keys.singleton, Counter(self._sums[key])
         if key.startswith(of("lane", "")):
             lane = key.removeprefix(of("lane", ""))
             for name in ("slots", "window"):
@@ -261,7 +261,7 @@ class Books:
 
     def _batch(self, key: str, told: Mapping[str, str], should: Counter[str]) -> Iterator[Finding]:
         """Jobs that were forgotten after their retention stay counted in the state in which they ended."""
-        batch = key.removeprefix(self._keys.of("batch", ""))
+        batch = key.removeprefix(self._keys.member("batch", ""))
         gone = whole(told.get("gone"))
         if gone != self._gone.get(batch, 0) or (not told and batch in self._gone):
             return  # some were forgotten while it was read
@@ -286,7 +286,7 @@ class Books:
             detail = f"accepted differs from the sum over states by {over}, from a recount by "
             detail += f"{accepted.over if accepted else 0:+d}"
             with self._client.pipeline(transaction=False) as pipe:
-                pipe.llen(self._keys.of("members", batch))
+                pipe.llen(self._keys.member("members", batch))
                 (listed,) = self._reader.ask(pipe)
             known = accepted is not None and listed == whole(told.get("accepted")) - accepted.over
             yield self._finding("batch", batch, detail, *([accepted] if accepted and known else []))

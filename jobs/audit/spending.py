@@ -19,7 +19,7 @@ def spent_findings(reader: Reader, costs: Mapping[str, int]) -> Iterator[Finding
     """
     keys = reader.keys
     for who, cost in costs.items():
-        key, id_ = (keys.of("batch", who[1:]), who[1:]) if who else (keys.single("totals"), "all")
+        key, id_ = (keys.member("batch", who[1:]), who[1:]) if who else (keys.singleton("totals"), "all")
         told = reader.value(key, "spent")
         if told is not None and str(whole(told)) != told:
             continue  # no number, which is told of by itself
@@ -31,18 +31,18 @@ def spent_findings(reader: Reader, costs: Mapping[str, int]) -> Iterator[Finding
 
 def ledger_findings(reader: Reader) -> Iterator[Finding]:
     """Where the sums of a day differ from its entries, or all days from what was spent in all."""
-    client, keys, totals = reader.client, reader.keys, reader.keys.single("totals")
+    client, keys, totals = reader.client, reader.keys, reader.keys.singleton("totals")
     for _ in range(COUNTS):
         past = whole(reader.value(totals, "past"))
-        named = reader.names["spent"] | set(reader.members(keys.single("days")))
+        named = reader.names["spent"] | set(reader.members(keys.singleton("days")))
         days = sorted({int(day) for day in named if day.isdecimal()})
         still, moving = days[:-MOVING], days[-MOVING:]
         ledgers = {day: _flat(reader, day) for day in still}
         with client.pipeline(transaction=True) as pipe:
             pipe.hmget(totals, ["spent", "past"])
-            pipe.zrange(keys.single("days"), 0, -1)
+            pipe.zrange(keys.singleton("days"), 0, -1)
             for day in moving:
-                pipe.hgetall(keys.of("spent", str(day)))
+                pipe.hgetall(keys.member("spent", str(day)))
             (spent, now_past), listed, *fields = reader.ask(pipe)
         listed = [day for day in listed if day.isdecimal()]
         if whole(now_past) != past or not {*map(int, listed)} <= {*days}:
@@ -53,7 +53,7 @@ def ledger_findings(reader: Reader) -> Iterator[Finding]:
 
 
 def _flat(reader: Reader, day: int) -> dict[str, str]:
-    key = reader.keys.of("spent", str(day))
+    key = reader.keys.member("spent", str(day))
     return dict(reader.fields(key))
 
 
@@ -62,7 +62,7 @@ def _judged(
 ) -> Iterator[Finding]:
     keys, total = reader.keys, past
     for day, fields in ledgers.items():
-        key, should, told = keys.of("spent", str(day)), Counter[str](), Counter[str]()
+        key, should, told = keys.member("spent", str(day)), Counter[str](), Counter[str]()
         for name, value in fields.items():
             if name[:1] == "$" and name.count("|") >= len("lmb"):
                 lane, _, _, owner = name[1:].split("|", 3)
@@ -78,7 +78,7 @@ def _judged(
                 drift = Drift(key, who, over, absent=True)
                 yield Finding("ledger", f"day {day}", detail, f"HINCRBY {key} '{who}' {-over}", drifts=(drift,))
         if fields and day not in listed:
-            remedy = f"ZADD {keys.single('days')} {day} {day}"
+            remedy = f"ZADD {keys.singleton('days')} {day} {day}"
             look = Look("mend_day", (str(day),), "day")
             yield Finding("ledger", f"day {day}", "is in no list of days", remedy, look)
     if over := total - spent:

@@ -26,14 +26,14 @@ class RedisImages:
     def write(self, name: str, data: bytes) -> None:
         """Store an object."""
         try:
-            self._client.set(self._keys.of("object", name), data)
+            self._client.set(self._keys.member("object", name), data)
         except redis.RedisError as error:
             raise translated(error) from error
 
     def read(self, name: str) -> bytes | None:
         """An object's bytes, or None."""
         try:
-            data: bytes | None = self._client.get(self._keys.of("object", name))  # type: ignore[assignment] # not decoded
+            data: bytes | None = self._client.get(self._keys.member("object", name))  # type: ignore[assignment] # not decoded
         except redis.RedisError as error:
             raise translated(error) from error
         return data
@@ -41,7 +41,7 @@ class RedisImages:
     def remove(self, names: Sequence[str]) -> None:
         """Remove objects."""
         try:
-            self._client.unlink(*(self._keys.of("object", name) for name in names))
+            self._client.unlink(*(self._keys.member("object", name) for name in names))
         except redis.RedisError as error:
             raise translated(error) from error
 

@@ -17,7 +17,7 @@ import redis
 from jobs.decoding import decoding
 from jobs.errors import ImageNotFound, ImagesUnavailable
 from jobs.fields import shown
-from jobs.job import us
+from jobs.job import duration_micros
 from jobs.settings import Settings
 from jobs.store.lua_source import REDIS_TIME
 from jobs.store.redis_keys import Keys
@@ -91,7 +91,7 @@ class Images:
             return False
         name = f"{digest}-{token_hex(8)}"
         image = Image(digest, name, len(picture.data), picture.width, picture.height, picture.format)
-        self._scripts.call("image_begun", name, us(LONGEST_WRITE))
+        self._scripts.call("image_begun", name, duration_micros(LONGEST_WRITE))
         self._kept_in.write(name, picture.data)
         word = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)))
         if word == "known":
@@ -122,7 +122,7 @@ class Images:
 
     def purge(self) -> int:
         """Forget images that no job needs any more, and remove their bytes: so many objects. Bounded work a call."""
-        names = self._scripts.call("images_old", us(self._retention), STEP, STEP)
+        names = self._scripts.call("images_old", duration_micros(self._retention), STEP, STEP)
         if names:
             self._remove(names)
         return len(names)

@@ -10,7 +10,7 @@ import redis
 
 from jobs.connections.errors import translated
 from jobs.errors import BatchNotFound, NoRoom, NotAllowed
-from jobs.job import nano, us
+from jobs.job import duration_micros, nano
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.policy import RECHECK
 from jobs.states import State
@@ -26,39 +26,39 @@ STAGED = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Acted:
+class BatchActionResult:
     """What was done to a batch: `affected` jobs so far, `pending` at most are still to follow by themselves.
 
-    `wake`: jobs wait that can go now.
+    `admit_hint`: jobs wait that can go now.
     """
 
     action: str
     affected: int
     pending: int = 0
-    wake: bool = False
+    admit_hint: bool = False
     clashes: int = 0
 
 
 class Batches(LaneState, Listing):
     """Changes to whole batches. All raise `BatchNotFound` and `StoreUnavailable`."""
 
-    def pause(self, batch_id: str) -> Acted:
+    def pause(self, batch_id: str) -> BatchActionResult:
         """Submit no more of it; what is at the provider goes on. `affected`: jobs that wait from now on."""
         return self._pause(batch_id, "pause")
 
-    def resume(self, batch_id: str, *, max_cost: Decimal | None = None) -> Acted:
+    def resume(self, batch_id: str, *, max_cost: Decimal | None = None) -> BatchActionResult:
         """Go on after a pause, each job at its old place. `affected`: jobs that waited for it.
 
         `max_cost`: what the batch may cost from now on (USD). One that is at its cap pauses again unless it is raised.
         """
         return self._pause(batch_id, "resume", max_cost)
 
-    def cancel_batch(self, batch_id: str) -> Acted:
+    def cancel_batch(self, batch_id: str) -> BatchActionResult:
         """Give up on all its unfinished jobs: from now on none is submitted, and `sweep` cancels the rest of them.
 
         Raises `NotAllowed` while lines of it that were staged are being taken in.
         """
-        word, _ = self._scripts.call("begin", batch_id, "cancel", "", "0")
+        word, _ = self._scripts.call("begin_sweep", batch_id, "cancel", "", "0")
         if word == "unknown":
             raise BatchNotFound(batch_id)
         if word == "busy":
@@ -67,7 +67,7 @@ class Batches(LaneState, Listing):
 
     def retry_batch(
         self, batch_id: str, states: Sequence[State] = (), codes: Sequence[str] = (), *, dry_run: bool = False
-    ) -> Acted:
+    ) -> BatchActionResult:
         """Queue its failed jobs again, or those of other final `states` but completed; of the failed ones only `codes`.
 
         Jobs that the provider may still be working on are left out, though `dry_run`, which only counts, counts them.
@@ -76,11 +76,11 @@ class Batches(LaneState, Listing):
         which: dict[str, dict[str, bool]] = {"states": dict.fromkeys(states or (State.FAILED,), True)}
         if codes:
             which["codes"] = dict.fromkeys(codes, True)
-        word, many = self._scripts.call("begin", batch_id, "retry", json.dumps(which), "1" if dry_run else "0")
+        word, many = self._scripts.call("begin_sweep", batch_id, "retry", json.dumps(which), "1" if dry_run else "0")
         if word == "unknown":
             raise BatchNotFound(batch_id)
         if word == "counted":
-            return Acted("retry", int(many))
+            return BatchActionResult("retry", int(many))
         if word == "busy":
             raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
         return self._swept(batch_id, "retry")
@@ -89,7 +89,7 @@ class Batches(LaneState, Listing):
         """Go on with what is under way, for about so long. Whether jobs wait that can go now."""
         end, woke, more = clock() + seconds, False, 1
         while more and clock() < end:
-            more, _, _, wake = self._scripts.call("sweep", "", STEP, us(RECHECK))
+            more, _, _, wake = self._scripts.call("sweep", "", STEP, duration_micros(RECHECK))
             woke = woke or bool(wake)
         return woke
 
@@ -105,7 +105,7 @@ class Batches(LaneState, Listing):
 
     def commit(
         self, token: str, batch_id: str, staged: int, options: BatchOptions | None = None, *, most: int | None = None
-    ) -> Acted:
+    ) -> BatchActionResult:
         """Accept the `staged` jobs: decided in one step, and taken in from then on by whoever is there.
 
         `affected`: jobs taken in; `clashes`: lines left out since another request got their id meanwhile. Raises
@@ -126,35 +126,35 @@ class Batches(LaneState, Listing):
                 "kept any more; send it again, with the image."
             )
         if word == "empty":
-            return Acted("commit", 0)
+            return BatchActionResult("commit", 0)
         woke, more = False, 1
         while more:
-            more, affected, _, wake = self._scripts.call("sweep", batch_id, STEP, us(RECHECK))
+            more, affected, _, wake = self._scripts.call("sweep", batch_id, STEP, duration_micros(RECHECK))
             woke = woke or bool(wake)
         try:
-            clashes = self._client.hget(self._keys.of("batch", batch_id), "clash")
+            clashes = self._client.hget(self._keys.member("batch", batch_id), "clash")
         except redis.RedisError as error:
             raise translated(error) from error
-        return Acted("commit", int(affected), wake=woke, clashes=int(clashes or 0))
+        return BatchActionResult("commit", int(affected), admit_hint=woke, clashes=int(clashes or 0))
 
     def unstage(self, token: str) -> None:
         """Forget what was staged."""
         self._scripts.call("unstage", token)
 
-    def _pause(self, batch_id: str, action: str, max_cost: Decimal | None = None) -> Acted:
+    def _pause(self, batch_id: str, action: str, max_cost: Decimal | None = None) -> BatchActionResult:
         cap = "" if max_cost is None else nano(max_cost)
         word, waiting, wake = self._scripts.call("pause", batch_id, "1" if action == "pause" else "0", cap)
         if word == "unknown":
             raise BatchNotFound(batch_id)
-        return Acted(action, 0 if word == "already" else int(waiting), wake=bool(wake))
+        return BatchActionResult(action, 0 if word == "already" else int(waiting), admit_hint=bool(wake))
 
-    def _swept(self, batch_id: str, action: str) -> Acted:
+    def _swept(self, batch_id: str, action: str) -> BatchActionResult:
         end, woke = time.monotonic() + AT_ONCE, False
         while True:
-            more, affected, pending, wake = self._scripts.call("sweep", batch_id, STEP, us(RECHECK))
+            more, affected, pending, wake = self._scripts.call("sweep", batch_id, STEP, duration_micros(RECHECK))
             woke = woke or bool(wake)
             if not more or time.monotonic() > end:
-                return Acted(action, int(affected), int(pending), woke)
+                return BatchActionResult(action, int(affected), int(pending), woke)
 
 
 def at_most(jobs: int | None) -> str:

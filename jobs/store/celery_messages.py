@@ -7,7 +7,7 @@ from enum import StrEnum
 import redis
 
 from jobs.connections.errors import translated
-from jobs.job import us
+from jobs.job import duration_micros
 from jobs.store.redis_keys import Keys
 from jobs.store.scripts import Scripts
 
@@ -49,7 +49,7 @@ class Revoked:
     cancelled: tuple[str, ...]
     owing: tuple[str, ...]
     remembered: tuple[str, ...]
-    wake: bool
+    admit_hint: bool
 
 
 class Parking:
@@ -61,16 +61,18 @@ class Parking:
 
     def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[Parked, str]:
         """Keep how to finish a Celery message; returns its mark too. `finishes`: the mark of the one that it ends."""
-        word, mark = self._scripts.call("park", job_id, task_id, continuation, finishes, MOST_PARKED, us(FINISHING))
+        word, mark = self._scripts.call(
+            "park", job_id, task_id, continuation, finishes, MOST_PARKED, duration_micros(FINISHING)
+        )
         return Parked(word), str(mark)
 
     def parked(self, job_id: str) -> list[Message]:
         """The messages of an ended job that are still to be finished."""
         return [Message(*map(str, row)) for row in self._scripts.call("parked", job_id)]
 
-    def told(self, job_id: str, mark: str) -> str:
+    def message_finished(self, job_id: str, mark: str) -> str:
         """A message was finished: 'told', 'owed' (others are not yet) or 'unfinished' (the job goes on again)."""
-        return str(self._scripts.call("told", job_id, mark))
+        return str(self._scripts.call("message_finished", job_id, mark))
 
     def revoke(self, task_ids: Sequence[str]) -> Revoked:
         """Cancel the jobs of these Celery tasks; tasks that are not parked are remembered, should they still come."""
@@ -78,19 +80,19 @@ class Parking:
         rows: list[tuple[str, str, str, int]] = []
         for start in range(0, len(task_ids), _STEP):
             step = task_ids[start : start + _STEP]
-            hint, *flat = self._scripts.call("revoke", us(REVOKE_KEPT), MOST_REVOKED, *step)
+            hint, *flat = self._scripts.call("revoke", duration_micros(REVOKE_KEPT), MOST_REVOKED, *step)
             wake = wake or bool(hint)
             rows += zip(step, flat[::3], flat[1::3], flat[2::3], strict=True)
         return Revoked(
             cancelled=tuple(job_id for _, word, job_id, _ in rows if word == "cancelled"),
             owing=tuple(job_id for _, _, job_id, owes in rows if owes),
             remembered=tuple(task_id for task_id, word, _, _ in rows if word == "remembered"),
-            wake=wake,
+            admit_hint=wake,
         )
 
     def was_revoked(self, task_id: str) -> bool:
         """Whether a Celery task was revoked before its message came, not too long ago."""
         try:
-            return self._client.zscore(self._keys.single("revoked"), task_id) is not None
+            return self._client.zscore(self._keys.singleton("revoked"), task_id) is not None
         except redis.RedisError as error:
             raise translated(error) from error

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from jobs.job import at, us
+from jobs.job import duration_micros, from_micros
 from jobs.store.installation import Fate, Sighting, Standing
 from jobs.store.queries import Reading
 
@@ -49,7 +49,7 @@ class Continuity(Reading):
 
     def found(self, there: Standing) -> bool:
         """Go on with what was looked at; begin an installation where there is none. False: it changed meanwhile."""
-        lease, automatic = us(self.settings.submit_lease), "1" if self.settings.recovery else "0"
+        lease, automatic = duration_micros(self.settings.submit_lease), "1" if self.settings.recovery else "0"
         return bool(self._scripts.call("found", _new_id(), lease, automatic, there.epoch) == "found")
 
     def refuse(self, there: Standing, reason: str, expected: Sighting | None) -> bool:
@@ -60,7 +60,7 @@ class Continuity(Reading):
 
     def tolerate(self, there: Standing, known: Sighting) -> bool:
         """Go on with older data: all jobs are looked up before they are sent. False: it changed meanwhile."""
-        lease = us(self.settings.submit_lease)
+        lease = duration_micros(self.settings.submit_lease)
         return bool(self._scripts.call("tolerate", there.epoch, lease, known.epoch, known.at) == "tolerated")
 
     def recover(self, also_new: float = 0.0, known: Sequence[Sighting] = ()) -> Epoch:
@@ -72,13 +72,13 @@ class Continuity(Reading):
         ids = {sighting.installation for sighting in known if sighting.installation}
         number, since, before = self._scripts.call(
             "recover",
-            us(self.settings.submit_lease),
-            us(also_new),
+            duration_micros(self.settings.submit_lease),
+            duration_micros(also_new),
             ids.pop() if len(ids) == 1 else _new_id(),
             max((sighting.epoch for sighting in known), default=0),
             max((sighting.at for sighting in known), default=0),
         )
-        return Epoch(int(number), at(since), at(before))
+        return Epoch(int(number), from_micros(since), from_micros(before))
 
 
 def _whole(text: str | None) -> int:

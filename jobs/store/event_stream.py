@@ -18,7 +18,7 @@ _READER = "watcher"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StateChange:
     """A job has come to a state; `before` is None for one just accepted. Times: seconds since 1970, Redis's clock."""
 
     id: str
@@ -31,9 +31,9 @@ class Change:
     reason: str | None
 
 
-def read_changes(client: redis.Redis, keys: Keys, most: int) -> list[Change]:
+def read_changes(client: redis.Redis, keys: Keys, most: int) -> list[StateChange]:
     """The next entries for the one group of readers; each is given out once. Raises `StoreUnavailable`."""
-    stream = keys.single("changes")
+    stream = keys.singleton("changes")
     try:
         try:
             answer: Any = client.xreadgroup(_GROUP, _READER, {stream: ">"}, count=most, noack=True)
@@ -47,7 +47,7 @@ def read_changes(client: redis.Redis, keys: Keys, most: int) -> list[Change]:
     return list(_changes(answer))
 
 
-def _changes(answer: Any) -> Iterator[Change]:
+def _changes(answer: Any) -> Iterator[StateChange]:
     # RESP2 gives a list of (stream, entries), RESP3 a mapping of stream to lists of entries.
     streams = answer.items() if isinstance(answer, dict) else answer or ()
     for _, entries in streams:
@@ -57,11 +57,11 @@ def _changes(answer: Any) -> Iterator[Change]:
                 yield _change(*entry)
 
 
-def _change(entry_id: str, fields: Mapping[str, str]) -> Change:
+def _change(entry_id: str, fields: Mapping[str, str]) -> StateChange:
     before = fields["from"]
     if not all(map(is_text, fields.values())):
         raise ValueError("not UTF-8")
-    return Change(
+    return StateChange(
         id=fields["id"],
         state=State(fields["state"]),
         before=State(before) if before else None,

@@ -11,8 +11,8 @@ import redis
 from jobs.connections.errors import translated
 from jobs.decoding import UNREADABLE, decoding
 from jobs.fields import shown
-from jobs.job import LANE, at, dollars, us
-from jobs.lane_health import Change, Probe
+from jobs.job import LANE, dollars, duration_micros, from_micros
+from jobs.lane_health import LaneEvent, Probe
 from jobs.lanes import ONLY, LaneSettings
 from jobs.read_models import Lane
 from jobs.store.queries import Reading
@@ -32,7 +32,7 @@ class LaneState(Reading):
         `throttled`: it was too much at once, of which a lane that learns its limit takes note. Returns when the hold
         ends, in seconds since 1970 by Redis's clock.
         """
-        wait = (us(base), us(cap), us(min(least, LONGEST_HOLD)))
+        wait = (duration_micros(base), duration_micros(cap), duration_micros(min(least, LONGEST_HOLD)))
         random = f"{secrets.randbelow(1_000_000) / 1_000_000:.6f}"
         return float(self._scripts.call("hold", lane, *wait, random, reason, "1" if throttled else "0")) / 1e6
 
@@ -41,15 +41,19 @@ class LaneState(Reading):
 
         The lease is that of submissions, which is longer than any call to the provider.
         """
-        rows = self._scripts.call("probe", us(self.settings.submit_lease), *(lane.name for lane in self.settings.lanes))
-        return [Probe(lane, int(count), reason, at(since)) for lane, count, reason, since in rows]
+        rows = self._scripts.call(
+            "probe", duration_micros(self.settings.submit_lease), *(lane.name for lane in self.settings.lanes)
+        )
+        return [Probe(lane, int(count), reason, from_micros(since)) for lane, count, reason, since in rows]
 
     def probed(self, probe: Probe, *, answered: bool, reason: str = "", wait: float = 0.0) -> str:
         """What it found: 'closed' where the provider answered, else 'open', and the next one is due in `wait` seconds.
 
         'refused': another probe has taken its place.
         """
-        word, _ = self._scripts.call("probed", probe.lane, probe.count, "1" if answered else "0", us(wait), reason)
+        word, _ = self._scripts.call(
+            "probed", probe.lane, probe.count, "1" if answered else "0", duration_micros(wait), reason
+        )
         return str(word)
 
     def lanes(self) -> tuple[Lane, ...]:
@@ -58,15 +62,15 @@ class LaneState(Reading):
         served = {lane.pool for lane in lanes.values()}
         try:
             with self._client.pipeline(transaction=False) as pipe:
-                pipe.hkeys(self._keys.single("pools"))
-                pipe.smembers(self._keys.single("lanes"))
+                pipe.hkeys(self._keys.singleton("pools"))
+                pipe.smembers(self._keys.singleton("lanes"))
                 pools, names = pipe.execute()
         except redis.RedisError as error:
             raise translated(error) from error
         gone = [(name, ONLY + name) for name in sorted(names) if name not in lanes]
         gone += [(None, pool) for pool in sorted(pools) if pool not in served and not pool.startswith(ONLY)]
         found = self._lanes([*((lane.name, lane.pool) for lane in lanes.values()), *gone])
-        return tuple(lane for lane in found if lane.settings or lane.slots or lane.window or lane.ready)
+        return tuple(lane for lane in found if lane.settings or lane.slots or lane.dispatched or lane.ready)
 
     def lane(self, name: str = LANE) -> Lane:
         """One lane."""
@@ -75,7 +79,7 @@ class LaneState(Reading):
 
     def _lanes(self, wanted: Sequence[tuple[str | None, str]]) -> list[Lane]:
         """As they stand; those without a name are but pools in which jobs wait."""
-        of = self._keys.of
+        of = self._keys.member
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 for name, pool in wanted:
@@ -110,11 +114,11 @@ class LaneState(Reading):
         )
 
 
-def _history(entries: Sequence[str]) -> Iterator[Change]:
+def _history(entries: Sequence[str]) -> Iterator[LaneEvent]:
     """What is noted of it; an entry that cannot be read is left out, since nothing goes by it."""
     for entry in entries:
         with suppress(*UNREADABLE):
-            yield Change.of(json.loads(entry))
+            yield LaneEvent.of(json.loads(entry))
 
 
 def _standing(fields: Mapping[str, str], now: int) -> dict[str, Any]:
@@ -127,10 +131,10 @@ def _standing(fields: Mapping[str, str], now: int) -> dict[str, Any]:
         "slots": int(fields.get("slots", 0)),
         "window": int(fields.get("window", 0)),
         "held": held,
-        "held_until": at(until) if held else None,
-        "held_since": at(since) if held and since else None,
+        "held_until": from_micros(until) if held else None,
+        "held_since": from_micros(since) if held and since else None,
         "reason": fields.get("because" if open_since else "why") if held else None,
-        "open_since": at(open_since) if open_since else None,
+        "open_since": from_micros(open_since) if open_since else None,
         "opened": int(fields.get("opened", 0)),
         "learned": float(fields["limit"]) if "limit" in fields else None,
         "cost": dollars(fields.get("spent", 0)),

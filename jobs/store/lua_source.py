@@ -10,7 +10,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from jobs import eta, fields, lane_health
-from jobs.job import LANE, VERSION, us
+from jobs.job import LANE, VERSION, duration_micros
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.redis_keys import Keys
 from jobs.store.spending import CAP_LOOK, CAP_LOOK_IDLE, DAY
@@ -79,7 +79,8 @@ def _constants() -> str:
         + f"local DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
-        f"local DAY={us(DAY)}\nlocal CAP_LOOK={us(CAP_LOOK)}\nlocal CAP_LOOK_IDLE={us(CAP_LOOK_IDLE)}\n"
+        f"local DAY={duration_micros(DAY)}\n"
+        f"local CAP_LOOK={duration_micros(CAP_LOOK)}\nlocal CAP_LOOK_IDLE={duration_micros(CAP_LOOK_IDLE)}\n"
         + lane_health.constants()
     )
 

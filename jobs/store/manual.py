@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from jobs.decoding import UNREADABLE
-from jobs.job import Job, Result, at, micros, us
-from jobs.policy import LOOKS_BEFORE_ABSENT, RECHECK
+from jobs.job import Job, Result, duration_micros, from_micros, to_micros
+from jobs.policy import LOOKUPS_BEFORE_ABSENT, RECHECK
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.scripts import Scripts
@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Some:
+class Sample:
     """How many there are, and the first of them, each with a time."""
 
     count: int
@@ -42,21 +42,21 @@ class Stuck:
     """
 
     now: datetime
-    doubts: Some
-    undelivered: Some
-    at_cap: Some
-    capped: Some
-    damaged: Some
+    doubts: Sample
+    undelivered: Sample
+    at_cap: Sample
+    capped: Sample
+    damaged: Sample
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class SettleResult:
     """What became of it: 'settled', 'over' (it had been cancelled: its slots are free), 'other' or 'unknown'.
 
     'other': it is not in that doubt any more; something else was faster, and nothing was changed.
     """
 
-    word: str
+    outcome: str
     state: State | None
 
 
@@ -66,7 +66,7 @@ class Settling:
     settings: Settings
     _scripts: Scripts
 
-    def settle(self, job: Job, verdict: Verdict, *, task_id: str = "", by: str = "") -> Word:
+    def settle(self, job: Job, verdict: Verdict, *, task_id: str = "", by: str = "") -> SettleResult:
         """Say what became of a job in doubt, as it was read: `task_id` is the provider's, `by` names who says so.
 
         Nothing changes unless it is still the same doubt, so a repeat does nothing.
@@ -76,16 +76,16 @@ class Settling:
         word, state, *_ = self._scripts.call(
             "settle",
             job.id,
-            micros(job.doubt_since) if job.doubt_since else "",
+            to_micros(job.doubt_since) if job.doubt_since else "",
             verdict,
             task_id,
             result.to_json(),
             reason,
-            LOOKS_BEFORE_ABSENT,
-            us(self.settings.deadline),
-            us(RECHECK),
+            LOOKUPS_BEFORE_ABSENT,
+            duration_micros(self.settings.deadline),
+            duration_micros(RECHECK),
         )
-        return Word(str(word), State(state) if state else None)
+        return SettleResult(str(word), State(state) if state else None)
 
     def redeliver(self, ids: Sequence[str]) -> dict[str, str]:
         """Make deliveries again that were given up: for each id 'owed', 'nothing', 'unknown', 'newer' or 'damaged'."""
@@ -97,17 +97,17 @@ class Settling:
 
     def stuck(self, longer_than: float, most: int) -> Stuck:
         """What does not go on by itself; jobs in doubt count after so many seconds. `most` of each kind are named."""
-        now, *kinds = self._scripts.call("stuck", us(longer_than), most)
+        now, *kinds = self._scripts.call("stuck", duration_micros(longer_than), most)
         found = [
-            Some(count, tuple((str(name), _time(score)) for name, score in zip(rows[::2], rows[1::2], strict=True)))
+            Sample(count, tuple((str(name), _time(score)) for name, score in zip(rows[::2], rows[1::2], strict=True)))
             for count, *rows in kinds
         ]
-        return Stuck(at(now), *found)
+        return Stuck(from_micros(now), *found)
 
 
 def _time(score: str) -> datetime:
     """The time in an index; a score that is none counts as the beginning of time."""
     try:
-        return at(score)
+        return from_micros(score)
     except UNREADABLE:
-        return at(0)
+        return from_micros(0)

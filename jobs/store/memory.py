@@ -19,11 +19,11 @@ class Memory:
 def read_memory(client: redis.Redis) -> Memory | None:
     """Ask Redis; None where this user may not (INFO is often kept from applications). Raises `StoreUnavailable`."""
     try:
-        told: Any = client.info("memory")
+        info: Any = client.info("memory")
     except redis.exceptions.NoPermissionError:
         return None
     except redis.RedisError as error:
         raise translated(error) from error
     # What replicas and the log of writes are still to be sent is not counted.
-    used = int(told["used_memory"]) - int(told.get("mem_not_counted_for_evict", 0))
-    return Memory(used, int(told.get("maxmemory", 0)))
+    used = int(info["used_memory"]) - int(info.get("mem_not_counted_for_evict", 0))
+    return Memory(used, int(info.get("maxmemory", 0)))

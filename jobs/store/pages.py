@@ -18,7 +18,7 @@ from jobs.connections.errors import translated
 from jobs.decoding import decoding
 from jobs.errors import BatchNotFound, RecordDamaged
 from jobs.fields import shown
-from jobs.job import micros
+from jobs.job import to_micros
 from jobs.read_models import Batch, BatchPage, Page, Progress
 from jobs.states import FINAL, State
 from jobs.store.queries import CHUNK, Reading, log
@@ -52,9 +52,9 @@ class Filter:
 
     def bounds(self, cursor: str | None) -> tuple[str, str]:
         """The times of an index that are still to come, newest first: (before, from then on)."""
-        ends = [micros(self.before)] if self.before else []
+        ends = [to_micros(self.before)] if self.before else []
         ends += [int(cursor)] if cursor else []
-        return str(min(ends)) if ends else "+inf", str(micros(self.since)) if self.since else "-inf"
+        return str(min(ends)) if ends else "+inf", str(to_micros(self.since)) if self.since else "-inf"
 
     def admits(self, created: datetime, labels: Mapping[str, str]) -> bool:
         """Whether it is one of them."""
@@ -77,7 +77,7 @@ class Listing(Reading):
         only = only or Filter()
         entries, keeps = self._of_states([state] if state else list(State)), list[Keep]()
         if only.labels:
-            entries, *keeps = self._of_indexes([self._keys.of("labelled", each) for each in only.named])
+            entries, *keeps = self._of_indexes([self._keys.member("labelled", each) for each in only.named])
             keeps += [partial(self._in_states, states=[state])] if state else []
         if only.owner is not None:
             keeps.append(partial(self._owned, only.owner))
@@ -123,7 +123,7 @@ class Listing(Reading):
     ) -> BatchPage:
         """Batches, newest first. `cursor` is an earlier page's."""
         only = only or Filter()
-        keys = [self._keys.of("grouped", each) for each in only.named] or [self._keys.single("batches")]
+        keys = [self._keys.member("grouped", each) for each in only.named] or [self._keys.singleton("batches")]
         entries, *keeps = self._of_indexes(keys)
         keeps += [partial(self._that_are, progress)] if progress else []
         keeps += [partial(self._batches_owned, only.owner)] if only.owner is not None else []
@@ -172,7 +172,7 @@ class Listing(Reading):
     def _batches_owned(self, owner: str, ids: Sequence[str]) -> list[str]:
         with self._client.pipeline(transaction=False) as pipe:
             for batch_id in ids:
-                pipe.hget(self._keys.of("batch", batch_id), "key")
+                pipe.hget(self._keys.member("batch", batch_id), "key")
             names = pipe.execute(raise_on_error=False)
         return [batch_id for batch_id, name in zip(ids, names, strict=True) if name == owner]
 
@@ -180,7 +180,7 @@ class Listing(Reading):
         """Those of these batches that stand so, by their counters alone."""
         with self._client.pipeline(transaction=False) as pipe:
             for batch_id in ids:
-                pipe.hmget(self._keys.of("batch", batch_id), ["accepted", "paused", "do", *FINAL])
+                pipe.hmget(self._keys.member("batch", batch_id), ["accepted", "paused", "do", *FINAL])
             rows = pipe.execute(raise_on_error=False)
         return [batch_id for batch_id, row in zip(ids, rows, strict=True) if _progress(batch_id, row) is progress]
 

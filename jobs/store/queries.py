@@ -15,7 +15,7 @@ from jobs.connections.errors import translated
 from jobs.decoding import decoding, read_labels
 from jobs.errors import BatchNotFound, JobNotFound, RecordDamaged, why_refused
 from jobs.fields import shown
-from jobs.job import PRIORITIES, Job, Result, at, dollars
+from jobs.job import PRIORITIES, Job, Result, dollars, from_micros
 from jobs.new_job import BatchOptions
 from jobs.read_models import Batch, Totals
 from jobs.settings import Settings
@@ -68,7 +68,7 @@ class Reading:
     def _installation(self, *fields: str) -> list[str | None]:
         """These fields of the record of the installation; none where another value stands in its place."""
         try:
-            found: list[Any] = self._client.hmget(self._keys.single("epoch"), list(fields))
+            found: list[Any] = self._client.hmget(self._keys.singleton("epoch"), list(fields))
         except redis.RedisError as error:
             if "WRONGTYPE" in str(error):
                 return [None] * len(fields)
@@ -103,7 +103,7 @@ class Reading:
 
     def look_at(self, ids: Sequence[str], *, text: bool = False) -> list[Job | RecordDamaged | None]:
         """Several jobs in one round trip, None where there is none, and what is wrong where it is damaged."""
-        of = self._keys.of
+        of = self._keys.member
         beside = ("result", "labels", "text") if text else ("result", "labels")
         try:
             with self._client.pipeline(transaction=False) as pipe:
@@ -134,7 +134,7 @@ class Reading:
         if not ids:
             return []
         try:
-            texts = self._client.mget([self._keys.of("result", job_id) for job_id in ids])
+            texts = self._client.mget([self._keys.member("result", job_id) for job_id in ids])
         except redis.RedisError as error:
             raise translated(error) from error
         return [_result(job_id, text) for job_id, text in zip(ids, texts, strict=True)]
@@ -147,7 +147,7 @@ class Reading:
             return job
         try:
             with self._client.pubsub(ignore_subscribe_messages=True) as ended:  # type: ignore[no-untyped-call]
-                ended.subscribe(self._keys.of("ended", job_id))
+                ended.subscribe(self._keys.member("ended", job_id))
                 # Only after the subscription is known to stand can its end not be missed: read again at once.
                 ended.get_message(ignore_subscribe_messages=False, timeout=min(seconds, WAIT_RECHECK))
                 while not (job := self.get(job_id)).state.final and (left := end - time.monotonic()) > 0:
@@ -167,7 +167,7 @@ class Reading:
     def batch_options(self, batch_id: str) -> BatchOptions | None:
         """What the batch was begun with; None where there is none."""
         try:
-            created, asked = self._client.hmget(self._keys.of("batch", batch_id), ["created", "asked"])
+            created, asked = self._client.hmget(self._keys.member("batch", batch_id), ["created", "asked"])
         except redis.RedisError as error:
             raise translated(error) from error
         with decoding(f"batch {shown(batch_id)}"):
@@ -194,7 +194,7 @@ class Reading:
             cost=dollars(fields.get("spent", 0)),
             expected_cost=dollars(int(expected) + int(fields.get("spent", 0))) if expected else None,
             pools=tuple({name[3:].partition("|")[0] for name in fields if name.startswith("at:")}),
-            created_at=at(fields["created"]),
+            created_at=from_micros(fields["created"]),
             owner=fields.get("key", ""),
             labels=read_labels(fields.get("labels", "{}")),
             priority=PRIORITIES[fields.get("class", "1")],
@@ -245,14 +245,14 @@ class Reading:
         """How many jobs there are in each state, how many wait for admission, and what all have cost."""
         keys = self._keys
         try:
-            pools = [str(pool) for pool in self._client.hkeys(keys.single("pools"))]
+            pools = [str(pool) for pool in self._client.hkeys(keys.singleton("pools"))]
             with self._client.pipeline(transaction=False) as pipe:
-                pipe.hgetall(keys.single("totals"))
-                pipe.zcard(keys.single("images"))
+                pipe.hgetall(keys.singleton("totals"))
+                pipe.zcard(keys.singleton("images"))
                 for pool in pools:
-                    pipe.hget(keys.of("pool", pool), "ready")
+                    pipe.hget(keys.member("pool", pool), "ready")
                 for state in State:
-                    pipe.zcard(keys.of("state", state))
+                    pipe.zcard(keys.member("state", state))
                 fields, images, *numbers = pipe.execute()
         except redis.RedisError as error:
             raise translated(error) from error
@@ -264,7 +264,7 @@ class Reading:
                 ready={pool: int(waiting or 0) for pool, waiting in zip(pools, ready, strict=True)},
                 cost=dollars(fields.get("spent", 0)),
                 contradicted=int(fields.get("contradicted", 0)),
-                last_round=at(fields["round"]) if "round" in fields else None,
+                last_round=from_micros(fields["round"]) if "round" in fields else None,
                 images=int(images),
                 epoch=int(epoch or 0),
                 sees_restarts=None if run is None else bool(run),
@@ -279,7 +279,7 @@ class Reading:
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 for job_id in ids:
-                    pipe.hget(self._keys.of("job", job_id), "s")
+                    pipe.hget(self._keys.member("job", job_id), "s")
                 found = pipe.execute(raise_on_error=False)
         except redis.RedisError as error:
             raise translated(error) from error
@@ -287,7 +287,7 @@ class Reading:
 
     def _members(self, batch_id: str, start: int, count: int) -> list[str]:
         try:
-            ids: Any = self._client.lrange(self._keys.of("members", batch_id), start, start + count - 1)
+            ids: Any = self._client.lrange(self._keys.member("members", batch_id), start, start + count - 1)
         except redis.RedisError as error:
             raise translated(error) from error
         return list(ids)

@@ -30,8 +30,8 @@ SINGLE: Mapping[str, str] = {
     "lanes": "lanes",  # SET names of the lanes that there have been
     "written": "written",  # STRING written where replicas are waited for, and never read
     "repair": "repair",  # STRING who is correcting counters just now (jobs.audit.repair)
-    "wake": "wake",  # STRING a hint to admit is under way
-    "ring": "ring",  # STRING a hint to reconcile is under way
+    "admit_hint": "wake",  # STRING a hint to admit is under way
+    "reconcile_hint": "ring",  # STRING a hint to reconcile is under way
     "revoked": "revoked",  # ZSET Celery id → µs of a revoke whose message may still come; bounded, kept for hours
     "batches": "batches",  # ZSET batch id → created
     "images": "images",  # ZSET hash of an image → µs when it was last needed; +inf while unfinished jobs name it
@@ -79,7 +79,7 @@ _TYPES = {
     "zset": "alarms doubts undelivered damaged at_cap sweeps capped days revoked batches images going labelled grouped "
     "state ready queues tags",
     "hash": "totals epoch prices reserved pools uses kept access accessed job parked told pool lane batch spent lines",
-    "string": "written repair wake ring text labels result celery object",
+    "string": "written repair admit_hint reconcile_hint text labels result celery object",
     "set": "lanes pinned",
     "list": "history staged members",
     "stream": "changes",
@@ -94,11 +94,11 @@ class Keys:
 
     prefix: str = "{b}:"
 
-    def single(self, name: str) -> str:
+    def singleton(self, name: str) -> str:
         """The key of that name."""
         return self.prefix + SINGLE[name]
 
-    def of(self, name: str, member: str) -> str:
+    def member(self, name: str, member: str) -> str:
         """The key of that family for a job id, batch id or state."""
         return self.prefix + FAMILY[name] + member
 

@@ -22,7 +22,7 @@ class Scripts:
     def __init__(self, client: redis.Redis, keys: Keys, clock: str = REDIS_TIME, replicas: int = 0) -> None:
         self._client = client
         self._prefix = keys.prefix
-        self._written = keys.single("written")
+        self._written = keys.singleton("written")
         self._replicas = replicas
         self._assembled = assembled(keys, clock)
         self._loaded = False

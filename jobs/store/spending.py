@@ -95,16 +95,16 @@ class Ledger:
     """One day's ledger, read whole."""
 
     entries: dict[tuple[str, str, str, str], _Sum] = field(default_factory=dict)
-    told: Counter[str] = field(default_factory=Counter)  #: what it says of lanes and keys: l<lane>, k<key>
+    sums: Counter[str] = field(default_factory=Counter)  #: what it says of lanes and keys: l<lane>, k<key>
 
 
 def read_ledger(client: redis.Redis, keys: Keys, number: int) -> Ledger:
     """The ledger of a day (since 1970), by (lane, model, batch, key)."""
     ledger = Ledger()
-    for name, value in client.hscan_iter(keys.of("spent", str(number)), count=CHUNK):
+    for name, value in client.hscan_iter(keys.member("spent", str(number)), count=CHUNK):
         kind, of = name[0], name[1:]
         if kind in "lk":
-            ledger.told[name] = int(value)
+            ledger.sums[name] = int(value)
             continue
         lane, model, batch, key = of.split("|", 3)
         entry = ledger.entries.setdefault((lane, model, batch, key), _Sum())
@@ -153,6 +153,6 @@ def rules(settings: "Settings", lane: "LaneSettings") -> str:
 
 def _days(client: redis.Redis, keys: Keys, first: date, last: date) -> Iterator[tuple[date, int]]:
     epoch = date(1970, 1, 1)
-    known: Any = client.zrangebyscore(keys.single("days"), (first - epoch).days, (last - epoch).days)
+    known: Any = client.zrangebyscore(keys.singleton("days"), (first - epoch).days, (last - epoch).days)
     for number in map(int, known):
         yield epoch + timedelta(days=number), number

@@ -15,7 +15,7 @@ from jobs.audit.findings import CHUNK, chunks
 from jobs.connections.errors import translated
 from jobs.errors import RECOVER, BatchNotFound, RecordDamaged
 from jobs.fields import shown
-from jobs.job import Job, Owed
+from jobs.job import Delivery, Job
 from jobs.read_models import Batch, Lane
 from jobs.store.manual import Stuck
 from jobs.store.store import Store
@@ -95,7 +95,7 @@ def _doubts(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
 
 
 def _undelivered(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
-    told = {Owed.CELERY: "Celery message", Owed.NOTIFY: "callback_url"}
+    told = {Delivery.CELERY: "Celery message", Delivery.NOTIFY: "callback_url"}
     for job, since in _jobs(store, stuck.undelivered.named):
         kinds = " and ".join(told[kind] for kind in sorted(job.undelivered))
         why = f"{job.state}, but its {kinds} could not be told: {job.delivery_trouble or 'unknown'}"
@@ -173,12 +173,12 @@ def _images(store: Store, most: int) -> Iterator[DeadEnd]:
     client, keys = store.access
     found = 0
     try:
-        for digests in chunks(str(digest) for digest, _ in client.hscan_iter(keys.single("uses"), count=CHUNK)):
-            there = client.zmscore(keys.single("images"), digests)
+        for digests in chunks(str(digest) for digest, _ in client.hscan_iter(keys.singleton("uses"), count=CHUNK)):
+            there = client.zmscore(keys.singleton("images"), digests)
             for digest in (digest for digest, score in zip(digests, there, strict=True) if score is None):
                 if (found := found + 1) > most:
                     return
-                times = str(client.hget(keys.single("uses"), digest) or 0)
+                times = str(client.hget(keys.singleton("uses"), digest) or 0)
                 why = f"unfinished jobs name it {times} times, but it is not there: they will fail"
                 do = "Upload the same file again (POST /v1/images) before their turn comes."
                 yield DeadEnd(Kind.IMAGE, digest, None, why, do)

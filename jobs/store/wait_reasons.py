@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.decoding import decoding
 from jobs.errors import RecordDamaged
-from jobs.job import Job, at, dollars, nano
+from jobs.job import Job, dollars, from_micros, nano
 from jobs.lanes import ONLY, LaneSettings
 from jobs.read_models import Batch
 from jobs.settings import Settings
@@ -104,11 +104,13 @@ def _held(told: Any, lanes: Sequence[LaneSettings]) -> str | None:
 def _hold(told: Any, lane: str) -> str | None:
     stands = told["lanes"][lane]
     if "open" in stands:
-        return f"lane {lane} has not answered since {at(stands['open']).isoformat()}: {stands.get('because', '')}"
+        return (
+            f"lane {lane} has not answered since {from_micros(stands['open']).isoformat()}: {stands.get('because', '')}"
+        )
     hold = stands.get("hold", "0")
     if int(hold) <= int(told["now"]):
         return None
-    return f"lane {lane} is on hold until {at(hold).isoformat()}: {stands.get('why', '')}"
+    return f"lane {lane} is on hold until {from_micros(hold).isoformat()}: {stands.get('why', '')}"
 
 
 class _Money:

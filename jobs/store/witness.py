@@ -31,7 +31,7 @@ class Witness:
 
     def __init__(self, client: redis.Redis, keys: Keys | None = None) -> None:
         self._client = client
-        self._key = (keys or Keys()).single("witness")
+        self._key = (keys or Keys()).singleton("witness")
 
     @classmethod
     def of(cls, settings: Settings) -> "Witness | None":

@@ -14,7 +14,7 @@ from jobs.errors import KeyNotFound
 from jobs.logs import to_stderr
 from ops.commands.store import opened
 from ops.commands.table import show_table
-from webhook.access.audit_log import tell
+from webhook.access.audit_log import write
 
 
 @click.group("keys")
@@ -89,7 +89,7 @@ def ring() -> Iterator[KeyRing]:
 def _audited(operation: str, key: AccessKey) -> None:
     """As the webhook's audit log (webhook.access.audit_log), on standard error; the uid says who ran the command."""
     scopes = ",".join(sorted(key.scopes))
-    tell(operation=operation, key=key.id, producer=key.name, scopes=scopes, state=_state(key), uid=os.getuid())
+    write(operation=operation, key=key.id, producer=key.name, scopes=scopes, state=_state(key), uid=os.getuid())
 
 
 def _shown(key: AccessKey) -> dict[str, Any]:

@@ -160,13 +160,13 @@ def _ask(context: click.Context, verdict: Verdict, many: int, *, yes: bool) -> N
 
 
 def _settled(store: Store, job: Job, verdict: Verdict, task_id: str, by: str) -> bool:
-    word = store.settle(job, verdict, task_id=task_id, by=by)
-    if word.word in ("settled", "over"):
+    result = store.settle(job, verdict, task_id=task_id, by=by)
+    if result.outcome in ("settled", "over"):
         what = f"{verdict} {task_id}".strip()
         since = job.doubt_since or datetime.fromtimestamp(0, UTC)
         log.warning(
             "job %s: settled by hand by %s as %s, now %s; it was in doubt since %s: %s",
-            *(job.id, by, what, word.state, since.isoformat(), job.reason or ""),
+            *(job.id, by, what, result.state, since.isoformat(), job.reason or ""),
         )
         return True
     click.echo(f"{job.id}: not in that doubt any more; look again")

@@ -174,7 +174,7 @@ def look_at_provider(settings: WorkerSettings) -> Iterator[Finding]:
             continue
         provider = Provider(settings, lane)
         try:
-            looked = provider.look(PROBE, PROBE)
+            looked = provider.get_status(PROBE, PROBE)
         finally:
             provider.close()
         match looked:

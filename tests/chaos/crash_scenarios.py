@@ -170,7 +170,7 @@ def sweep_left_over(t: Turn) -> Check:
     batch = t.world.new_id()
     t.world.shut()
     ids = t.world.jobs_in_silence(5, batch)
-    assert t.world.store._scripts.call("begin", batch, "cancel", "", "0")[0] == "begun"
+    assert t.world.store._scripts.call("begin_sweep", batch, "cancel", "", "0")[0] == "begun"
     t.arm()
     t.world.reopen()
     return lambda: all(t.world.store.get(job_id).state is State.CANCELLED for job_id in ids)
@@ -349,7 +349,7 @@ def a_bad_batch(t: Turn) -> Check:
 
 
 def batch_of(t: Turn) -> str:
-    """A batch that waits, and other jobs that do."""
+    """A batch that wait_reasons, and other jobs that do."""
     batch = t.world.new_id()
     t.world.turn(latency="1")
     t.world.jobs_in_silence(SLOTS + 2)
@@ -393,39 +393,39 @@ def batch_retried(t: Turn) -> None:
 #: Use case → scenario → its effects there that the scenario comes to.
 CASES: Mapping[str, Mapping[Scenario, str]] = {
     "submit": {
-        one_job: "admit messages.submit claim provider.submit started ack",
-        polled: "claim provider.submit started ack",
+        one_job: "admit messages.submit claim provider.submit mark_in_progress ack",
+        polled: "claim provider.submit mark_in_progress ack",
         image_inside: "image_known",
         image_lost: "image_lost finish",
-        answer_lost: "doubt",
+        answer_lost: "mark_in_doubt",
         throttled: "hold requeue",
     },
     "reconcile": {
-        polled: "due provider.look_up again finish changes events ack",
+        polled: "claim_due provider.look_up reschedule_lookup finish changes events ack",
         in_silence: "admit messages.submit",
         notified_without_callbacks: "messages.deliver",
-        more_than_slots_and_no_callbacks: "messages.wake",
-        answer_lost: "started",
+        more_than_slots_and_no_callbacks: "messages.admit_hint",
+        answer_lost: "mark_in_progress",
         not_created: "requeue",
         account_refused: "hold",
         not_found_by_its_external_id: "provider.look",
         never_done: "expire",
         nobody_there: "probe provider.answers probed",
-        found_at_the_other_account: "relane",
+        found_at_the_other_account: "move_to_lane",
         sweep_left_over: "sweep",
         forgotten: "purge",
         image_forgotten: "images_old image_store.remove images_gone",
     },
-    "deliver": {notified: "owing notifier delivered ack", a_task: "messages.finish"},
+    "deliver": {notified: "claim_deliveries notifier delivered ack", a_task: "messages.finish"},
     "generate": {
-        a_task: "enqueue messages.wake park result celery.send told ack",
+        a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
         a_task_with_a_picture: "image_known image_begun image_store.write image_kept",
         a_chord: "chord",
         revoked_before_it_came: "revoke messages.deliver",
     },
-    "revoke": {revoked: "revoke messages.deliver messages.wake"},
+    "revoke": {revoked: "revoke messages.deliver messages.admit_hint"},
     "callbacks.take": {
-        one_job: "nudge finish answer",
+        one_job: "record_callback finish answer",
         notified: "messages.deliver",
         more_than_slots: "messages.submit",
         failing: "messages.reconcile",
@@ -441,8 +441,8 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "images.create": {image_uploaded: "image_known image_begun image_store.write image_kept answer"},
     "images.show": {image_asked_for: "image_known"},
     "jobs.cancel": {cancelled: "cancel messages.deliver messages.submit answer"},
-    "jobs.pause": {paused: "halt answer"},
-    "jobs.resume": {paused: "halt answer"},
+    "jobs.pause": {paused: "pause_job answer"},
+    "jobs.resume": {paused: "pause_job answer"},
     "jobs.retry": {retried: "retry messages.submit answer"},
     "batches.create": {
         a_batch: "image_known image_begun image_store.write image_kept enqueue messages.submit answer",
@@ -451,6 +451,6 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     },
     "batch_actions.pause": {batch_paused: "pause messages.submit answer"},
     "batch_actions.resume": {batch_resumed: "pause messages.submit answer"},
-    "batch_actions.cancel": {batch_cancelled: "begin sweep messages.submit answer"},
-    "batch_actions.retry": {batch_retried: "begin sweep messages.submit answer"},
+    "batch_actions.cancel": {batch_cancelled: "begin_sweep sweep messages.submit answer"},
+    "batch_actions.retry": {batch_retried: "begin_sweep sweep messages.submit answer"},
 }

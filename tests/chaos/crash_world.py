@@ -128,7 +128,7 @@ class World:
     def reopen(self, lane: str = "default") -> None:
         """It does again."""
         redis, keys = self.store.access
-        redis.hdel(keys.of("lane", lane), "hold", "level", "why", "since")
+        redis.hdel(keys.member("lane", lane), "hold", "level", "why", "since")
 
     def lose_data(self, happens: Callable[[], None]) -> None:
         """Redis forgets what happens, and is told that it did."""
@@ -278,7 +278,7 @@ class World:
         counts = self.store.totals().counts
         return (
             not any(count for state, count in counts.items() if not state.final)
-            and not any(lane.slots or lane.window for lane in self.store.lanes())
+            and not any(lane.slots or lane.dispatched for lane in self.store.lanes())
             and redis.zcard("{b}:alarms") == 0
             and redis.zcard("{b}:sweeps") == 0
             and all(job is not None for job in self.store.get_many(sorted(self.accepted)))

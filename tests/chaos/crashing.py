@@ -42,7 +42,7 @@ from jobs.store.scripts import Scripts
 from jobs.store.store import Store
 from ops.local.tether import PR_SET_PDEATHSIG
 from tests.chaos.points import CLOCK, FOLDER, LOOKS, MESSAGES, PROVIDER, READING_VERBS, STORED, short, words
-from worker.generate.enqueue import Door
+from worker.generate.enqueue import GenerateHandler
 from worker.notify import Notifier
 from worker.provider import Provider
 
@@ -153,12 +153,12 @@ def _outside() -> None:
 
 
 def _use_cases() -> None:
-    submit, revoke = ThreadPoolExecutor.submit, Door.revoke
+    submit, revoke = ThreadPoolExecutor.submit, GenerateHandler.revoke
 
     def with_context(self: ThreadPoolExecutor, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         return submit(self, copy_context().run, fn, *args, **kwargs)
 
-    def revoked(self: Door, task_ids: list[str]) -> Any:
+    def revoked(self: GenerateHandler, task_ids: list[str]) -> Any:
         if _use_case.get():
             return revoke(self, task_ids)
         control = _use_case.set("revoke")
@@ -168,7 +168,7 @@ def _use_cases() -> None:
             _use_case.reset(control)
 
     ThreadPoolExecutor.submit = with_context  # type: ignore[method-assign]
-    Door.revoke = revoked  # type: ignore[method-assign]
+    GenerateHandler.revoke = revoked  # type: ignore[method-assign]
     # They stay for the rest of the message: its result, its links, its acknowledgement; those of a callback until it
     # is answered.
     signals.task_prerun.connect(lambda sender, **_: _use_case.set(short(sender.name)), weak=False)

@@ -13,7 +13,7 @@ import redis
 
 from jobs.audit.audit import audit
 from jobs.images.images import Images
-from jobs.job import LANE, Claim, Due, Job, Owed, Result
+from jobs.job import LANE, Claim, Delivery, Due, Job, Result
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.states import State
@@ -77,25 +77,25 @@ class Bench:
 
     def hints_arrive(self) -> None:
         """As if the time after which a hint counts as lost were over."""
-        self.raw.delete(self.keys.single("wake"), self.keys.single("ring"))
+        self.raw.delete(self.keys.singleton("wake"), self.keys.singleton("ring"))
 
     def alarm(self, job_id: str) -> float | None:
         """Seconds until someone looks at the job."""
-        at = self.raw.zscore(self.keys.single("alarms"), job_id)
+        at = self.raw.zscore(self.keys.singleton("alarms"), job_id)
         return None if at is None else round((at - self.now) / 1e6, 3)
 
     def fields(self, job_id: str) -> dict[str, str]:
-        return self.raw.hgetall(self.keys.of("job", job_id))
+        return self.raw.hgetall(self.keys.member("job", job_id))
 
     def lane(self, name: str = LANE) -> dict[str, str]:
-        return self.raw.hgetall(self.keys.of("lane", name))
+        return self.raw.hgetall(self.keys.member("lane", name))
 
     def slots(self, name: str = LANE) -> tuple[int, int]:
         lane = self.lane(name)
         return int(lane.get("slots", 0)), int(lane.get("window", 0))
 
     def ready(self) -> list[str]:
-        return self.raw.zrange(self.keys.of("ready", "|1|k"), 0, -1)
+        return self.raw.zrange(self.keys.member("ready", "|1|k"), 0, -1)
 
     def dump(self) -> dict[str, Any]:
         """All that is stored, but for hints, which are only hints, the clock, and which process of Redis it is."""
@@ -142,7 +142,7 @@ class Bench:
     def let_go(self, job_id: str = "fox") -> None:
         """The provider never finishes an expired job."""
         self.forward(self.store.settings.deadline)
-        assert self.store.expire(self.due(job_id), 30.0).word == "over"
+        assert self.store.expire(self.due(job_id), 30.0).outcome == "over"
 
     # --- a job in each state, by the verbs alone --------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class Bench:
         return self.store.get(job_id)
 
     def claimed(self, job_id: str = "fox", **changes: Any) -> Claim:
-        if not self.raw.exists(self.keys.of("job", job_id)):
+        if not self.raw.exists(self.keys.member("job", job_id)):
             self.job(job_id, **changes)
         assert job_id in self.store.admit(1000).ids
         (claim,) = self.store.claim([job_id])
@@ -160,7 +160,7 @@ class Bench:
     def due(self, job_id: str = "fox") -> Due:
         """Go to the job's alarm and claim it."""
         self.forward(max(self.alarm(job_id) or 0, 0))
-        (due,) = [each for each in self.store.due(1000).dues if each.job.id == job_id]
+        (due,) = [each for each in self.store.claim_due(1000).dues if each.job.id == job_id]
         return due
 
     def put(self, state: State, job_id: str = "fox", **changes: Any) -> None:
@@ -175,23 +175,23 @@ class Bench:
             return
         claim = self.claimed(job_id)
         if state in (State.IN_PROGRESS, State.EXPIRED):
-            assert store.started(job_id, claim.fence, "t1")
+            assert store.mark_in_progress(job_id, claim.fence, "t1")
         match state:
             case State.IN_DOUBT:
-                assert store.doubt(job_id, claim.fence, "read timed out")
+                assert store.mark_in_doubt(job_id, claim.fence, "read timed out")
             case State.COMPLETED:
-                assert store.finish(job_id, state, PICTURES, "callback").word == "finished"
+                assert store.finish(job_id, state, PICTURES, "callback").outcome == "finished"
             case State.FAILED:
-                assert store.finish(job_id, state, Result(error={"code": "x", "message": "no"}), "poll").word
+                assert store.finish(job_id, state, Result(error={"code": "x", "message": "no"}), "poll").outcome
             case State.CANCELLED:
                 store.cancel(job_id)
             case State.EXPIRED:
-                assert store.expire(self.due(job_id), 30.0).word == "expired"
+                assert store.expire(self.due(job_id), 30.0).outcome == "expired"
         assert store.get(job_id).state is state
 
 
 def new(job_id: str = "fox", text: str = '{"prompt":"a fox"}', *, owed: str = "", **changes: Any) -> NewJob:
-    return NewJob(id=job_id, text=text, model="kirin_image_omni", owed=frozenset(map(Owed, owed)), **changes)
+    return NewJob(id=job_id, text=text, model="kirin_image_omni", owed=frozenset(map(Delivery, owed)), **changes)
 
 
 @contextmanager

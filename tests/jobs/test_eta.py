@@ -161,7 +161,7 @@ def test_before_its_first_end_a_batch_goes_by_what_the_lane_has_learned(bench: A
         assert all(store.started_many([(claim.id, claim.fence, "t") for claim in claims]))
         bench.forward(seconds)
         for claim in claims:
-            assert store.finish(claim.id, State.COMPLETED, Result(), "poll", fence=claim.fence).word == "finished"
+            assert store.finish(claim.id, State.COMPLETED, Result(), "poll", fence=claim.fence).outcome == "finished"
 
     # Given jobs of two images that took 20 s at the provider
     store.enqueue([make("a", n=2), make("b", n=2)])
@@ -185,5 +185,5 @@ def test_before_its_first_end_a_batch_goes_by_what_the_lane_has_learned(bench: A
 def test_only_time_at_the_provider_is_learned(bench: Any) -> None:
     bench.put(State.CANCELLED, "gone")
     bench.put(State.IN_DOUBT, "doubt")
-    assert bench.store.finish("doubt", State.COMPLETED, Result(), "callback").word == "finished"
+    assert bench.store.finish("doubt", State.COMPLETED, Result(), "callback").outcome == "finished"
     assert "took" not in bench.lane()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.job import Due, Job, Owed, Result, at, external_id, parse_external_id
+from jobs.job import Delivery, Due, Job, Result, external_id, from_micros, parse_external_id
 from jobs.states import State
 
 JOB_IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", fullmatch=True)
@@ -90,12 +90,12 @@ def test_a_discount_is_kept_verbatim(discount: Any) -> None:
 
 @given(st.integers(0, 4_000_000_000_000_000))
 def test_times_keep_their_microseconds(microseconds: int) -> None:
-    assert at(str(microseconds)) - datetime(1970, 1, 1, tzinfo=UTC) == timedelta(microseconds=microseconds)
+    assert from_micros(str(microseconds)) - datetime(1970, 1, 1, tzinfo=UTC) == timedelta(microseconds=microseconds)
 
 
 def test_a_record_reads_with_its_defaults() -> None:
     job = Job.from_fields("fox", {"s": "queued", "m": "kirin", "c": "1000000", "u": "2000000"})
-    assert (job.n, job.attempt, job.fence, job.tries, job.looks, job.exists) == (1, 1, 0, 0, 0, False)
+    assert (job.n, job.attempt, job.fence, job.submit_tries, job.lookups, job.exists) == (1, 1, 0, 0, 0, False)
     assert (job.owing, job.labels, job.result, job.deadline) == (frozenset(), {}, None, None)
     assert job.updated_at - job.created_at == timedelta(seconds=1)
 
@@ -107,9 +107,9 @@ def test_a_record_reads_in_full() -> None:
         "h": "3",
     }  # fmt: skip
     job = Job.from_fields("fox", fields, result='{"cost":"0.5"}', labels='{"a":"b"}', text="{}")
-    assert (job.at_provider, job.external_task_id, job.owing) == (State.IN_DOUBT, "fox~2", frozenset(Owed))
+    assert (job.at_provider, job.external_task_id, job.owing) == (State.IN_DOUBT, "fox~2", frozenset(Delivery))
     assert (job.n, job.fence, job.task_id, job.batch, job.settled_by) == (9, 7, "t1", "x", "cancel")
-    assert (job.reason, job.tries, job.looks, job.exists, job.delivery_tries) == ("why", 1, 2, True, 3)
+    assert (job.reason, job.submit_tries, job.lookups, job.exists, job.delivery_tries) == ("why", 1, 2, True, 3)
     assert (job.result, job.labels, job.text) == (Result(cost=Decimal("0.5")), {"a": "b"}, "{}")
 
 
@@ -131,5 +131,5 @@ def test_where_an_attempt_stands(state: State, phase: State | None, where: State
 
 def test_how_long_in_doubt_and_whether_overdue() -> None:
     job = Job.from_fields("fox", {"s": "in_doubt", "m": "m", "c": "0", "u": "0", "x": "1000000", "d": "3000000"})
-    assert (Due(job, at(2_500_000)).doubtful_for, Due(job, at(2_500_000)).overdue) == (1.5, False)
-    assert Due(job, at(3_000_000)).overdue
+    assert (Due(job, from_micros(2_500_000)).doubtful_for, Due(job, from_micros(2_500_000)).overdue) == (1.5, False)
+    assert Due(job, from_micros(3_000_000)).overdue

@@ -59,12 +59,12 @@ def test_polls_never_wait_longer_than_poll_max() -> None:
     ],
 )
 def test_next_look(looks: int, grace: float, random: float, wait: float) -> None:
-    assert policy.next_look(looks, Settings(lookup_grace=grace, poll_max=30), random) == wait
+    assert policy.next_lookup(looks, Settings(lookup_grace=grace, poll_max=30), random) == wait
 
 
 @pytest.mark.parametrize(("seconds", "wait"), [(9.99, 5.0), (10.0, policy.AFTER_GRACE), (3600.0, policy.AFTER_GRACE)])
 def test_after_the_grace_the_second_look_comes_soon(seconds: float, wait: float) -> None:
-    assert policy.next_look(1, Settings(lookup_grace=10, poll_max=30), 0.999, seconds) == wait
+    assert policy.next_lookup(1, Settings(lookup_grace=10, poll_max=30), 0.999, seconds) == wait
 
 
 @pytest.mark.parametrize(
@@ -101,5 +101,5 @@ def test_backoff_stays_within_half_and_whole(base: float, cap: float, count: int
 
 
 def test_two_looks_fit_into_the_grace() -> None:
-    first, second = (policy.next_look(looks, SETTINGS, 0.999) for looks in (0, 1))
+    first, second = (policy.next_lookup(looks, SETTINGS, 0.999) for looks in (0, 1))
     assert first + second <= SETTINGS.lookup_grace

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.job import Job, Result
-from jobs.shown_task import shown_task
+from jobs.shown_task import serialize_task
 from jobs.states import State
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -96,4 +96,4 @@ def failed(code: str, message: str, cost: str = "") -> dict[str, Any]:
     ],
 )
 def test_a_job_as_a_task(state: State, more: dict[str, Any], status: str, members: dict[str, Any]) -> None:
-    assert shown_task(replace(JOB, state=state, **more)) == {"id": "fox", "status": status, "model": "m", **members}
+    assert serialize_task(replace(JOB, state=state, **more)) == {"id": "fox", "status": status, "model": "m", **members}

@@ -191,7 +191,7 @@ def test_the_webhook_runs_the_scripts_that_are_there_and_waits_for_them(servers:
         with pytest.raises(StoreUnavailable, match="a worker does"):
             webhook.cancel("fox")
         assert worker.admit(1).ids == ("fox",)
-        assert webhook.cancel("fox").word == "cancelled"
+        assert webhook.cancel("fox").outcome == "cancelled"
 
 
 # --- in a container ---------------------------------------------------------------------------------------------------

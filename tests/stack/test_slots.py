@@ -53,7 +53,7 @@ def test_slots_are_neither_exceeded_nor_lost_while_workers_are_killed(
                 wait_for(lambda: store.batch("slots").done, timeout=150, message="every accepted job ends")
             lanes = {lane.name: lane for lane in store.lanes()}
             # every slot came back, and none is on its way
-            assert [(lane.slots, lane.window) for lane in lanes.values()] == [(0, 0), (0, 0)]
+            assert [(lane.slots, lane.dispatched) for lane in lanes.values()] == [(0, 0), (0, 0)]
             assert audit(store) == []
         provider = stack.plan.url("simulator")
         stats = requests.get(f"{provider}/_sim/stats", timeout=30).json()

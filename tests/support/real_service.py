@@ -92,7 +92,7 @@ class Provider:
                 error = Result(error={"code": "1301", "message": "=refused"})
                 self.store.finish(claim.id, State.FAILED, error, "submit", fence=claim.fence)
                 continue
-            assert self.store.started(claim.id, claim.fence, f"task-{claim.id}")
+            assert self.store.mark_in_progress(claim.id, claim.fence, f"task-{claim.id}")
             image = {"type": "image", "url": f"{self.images}/1.png"}
             body = {"id": "t", "status": "completed", "output": [{"content": [image]}], "usage": {"cost": "0.0065"}}
             path = callback_path(claim.external_task_id, SECRET)

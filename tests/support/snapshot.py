@@ -23,7 +23,7 @@ from jobs.store.store import Store
 from ops.local import redis_server
 from schemas import checked_in, load_request
 from tests.worker.conftest import MOVED_CLOCK, Simulator, World, request_of
-from worker.generate.enqueue import Asked, Door
+from worker.generate.enqueue import Asked, GenerateHandler
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 #: Where the notification goes: `test_older.py` puts its own listener there.
@@ -46,13 +46,13 @@ class Life:
 
     def progress(self, job_id: str, **more: Any) -> Any:
         claim = self.claim(job_id, **more)
-        self.w.store.started(job_id, claim.fence, f"task-of-{job_id}")
+        self.w.store.mark_in_progress(job_id, claim.fence, f"task-of-{job_id}")
         self.bought.append(claim.external_task_id)
         return claim
 
     def in_doubt(self, job_id: str, *, bought: bool) -> None:
         claim = self.claim(job_id)
-        self.w.store.doubt(job_id, claim.fence, "read timed out")
+        self.w.store.mark_in_doubt(job_id, claim.fence, "read timed out")
         self.bought += [claim.external_task_id] * bought
 
     def make(self) -> None:
@@ -72,7 +72,7 @@ class Life:
         self.progress("expired-at-work")
         w.store = store
         w.ahead(2)
-        for due in store.due(100).dues:
+        for due in store.claim_due(100).dues:
             if due.job.id == "expired-at-work":
                 store.expire(due, 1.0)
         w.enqueue("cancelled-waiting")
@@ -123,7 +123,7 @@ class Life:
         self.w.store.enqueue([NewJob(id="with-an-image", text=request.text(), model=request.model)])
 
     def _celery(self) -> None:
-        door = Door(self.w.store, self.w.messages, self.w.images, allow_private_hosts=True)
+        door = GenerateHandler(self.w.store, self.w.messages, self.w.images, allow_private_hosts=True)
         door(Asked(task_id="parked", request=REQUEST, continuation=json.dumps({"task_id": "parked"})))
         app = Celery(broker=self.w.settings.broker_url, backend=self.w.settings.redis_url, set_as_current=False)
         app.send_task("boomerang.generate", kwargs=REQUEST, task_id="not-received", ignore_result=True)

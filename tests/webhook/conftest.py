@@ -15,7 +15,7 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.job import Owed
+from jobs.job import Delivery
 from jobs.new_job import NewJob
 from jobs.store.store import Store
 from schemas import callback_path
@@ -84,13 +84,13 @@ def at_provider(store: Store) -> Callable[..., str]:
     """`at_provider("id")`: a job that the provider has."""
 
     def make(job_id: str, *, notify: bool = False) -> str:
-        owed = frozenset({Owed.NOTIFY}) if notify else frozenset[Owed]()
+        owed = frozenset({Delivery.NOTIFY}) if notify else frozenset[Delivery]()
         text = '{"labels":{"shop":"berlin"},"model":"kirin_image_omni","params":{"prompt":"a fox"}}'
         labels = {"shop": "berlin"}
         store.enqueue([NewJob(id=job_id, text=text, model="kirin_image_omni", owed=owed, labels=labels)])
         assert job_id in store.admit(1000).ids
         (claim,) = store.claim([job_id])
-        assert store.started(job_id, claim.fence, f"task-{job_id}")
+        assert store.mark_in_progress(job_id, claim.fence, f"task-{job_id}")
         return job_id
 
     return make

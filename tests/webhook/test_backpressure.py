@@ -15,7 +15,7 @@ from jobs.store.memory import Memory
 from jobs.store.store import Store
 from schemas.provider_views import TaskRefused
 from webhook.app import create_app
-from webhook.backpressure import GOOD_FOR, GOOD_FOR_BYTES, Pressure
+from webhook.backpressure import GOOD_FOR, GOOD_FOR_BYTES, Backpressure
 from webhook.settings import Settings
 
 MB = 1024 * 1024
@@ -34,8 +34,8 @@ class Looks:
         self.looked += 1
         return self.memory_now
 
-    def pressure(self, **settings: Any) -> Pressure:
-        return Pressure(lambda: cast("Store", self), Settings(**settings), self.turned_away, lambda: self.now)
+    def pressure(self, **settings: Any) -> Backpressure:
+        return Backpressure(lambda: cast("Store", self), Settings(**settings), self.turned_away, lambda: self.now)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_failure_is_a_hint_however_complete(
     assert call_back("fox", failed).status_code == 204
 
     assert store.get("fox").state is State.IN_PROGRESS
-    assert [each.job.id for each in store.due(10).dues] == ["fox"]
+    assert [each.job.id for each in store.claim_due(10).dues] == ["fox"]
 
 
 def test_repeats_and_contradictions_succeed_and_change_nothing(
@@ -89,7 +89,7 @@ def test_a_hundred_copies_at_once_end_the_job_once(
     # One end was told, its money counted once
     assert [change.state for change in store.changes(100)].count(State.COMPLETED) == 1
     assert store.totals().cost == Decimal("0.0065")
-    assert [each.job.id for each in store.owing(["fox"])] == ["fox"]
+    assert [each.job.id for each in store.claim_deliveries(["fox"])] == ["fox"]
 
 
 def test_the_money_of_repeats_is_counted_once(
@@ -144,7 +144,7 @@ def test_what_does_not_settle_makes_the_provider_be_asked(
     assert call_back("fox", body).status_code == 204
 
     assert store.get("fox").state is State.IN_PROGRESS
-    due = [each.job.id for each in store.due(10).dues]
+    due = [each.job.id for each in store.claim_due(10).dues]
     assert due == (["fox"] if looks else [])
     assert messages("boomerang.reconcile") == ([[]] if looks else [])
 
@@ -157,7 +157,7 @@ def test_a_body_that_names_another_job_is_not_taken_at_its_word(
     call_back("fox", completed | {"external_task_id": "hare"})
 
     assert store.get("fox").state is State.IN_PROGRESS
-    assert [each.job.id for each in store.due(10).dues] == ["fox"]
+    assert [each.job.id for each in store.claim_due(10).dues] == ["fox"]
 
 
 def test_in_confirm_mode_every_callback_only_makes_the_provider_be_asked(
@@ -171,7 +171,7 @@ def test_in_confirm_mode_every_callback_only_makes_the_provider_be_asked(
 
     assert answer.status_code == 204
     assert store.get("fox").state is State.IN_PROGRESS
-    assert [each.job.id for each in store.due(10).dues] == ["fox"]
+    assert [each.job.id for each in store.claim_due(10).dues] == ["fox"]
 
 
 def test_a_callback_may_be_faster_than_the_submissions_own_answer(
@@ -184,7 +184,7 @@ def test_a_callback_may_be_faster_than_the_submissions_own_answer(
     call_back("fox", completed)
 
     assert store.get("fox").state is State.COMPLETED
-    assert not store.started("fox", claim.fence, "t1")
+    assert not store.mark_in_progress("fox", claim.fence, "t1")
 
 
 REFUSED = [
@@ -399,9 +399,9 @@ def test_an_attempts_delivery_is_the_jobs(
     at_provider("fox", notify=True)
     # Given a second attempt, after the first was found failed
     store.finish("fox", State.FAILED, Result(error={"code": "002016095", "message": "internal"}), "poll")
-    wait_for(lambda: store.due(10) and store.admit(10).ids)
+    wait_for(lambda: store.claim_due(10) and store.admit(10).ids)
     (claim,) = store.claim(["fox"])
-    store.started("fox", claim.fence, "t2")
+    store.mark_in_progress("fox", claim.fence, "t2")
 
     call_back("fox~2", completed)
 

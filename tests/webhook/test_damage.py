@@ -17,7 +17,7 @@ from jobs.audit.audit import examine
 from jobs.audit.repair import repair
 from jobs.errors import StoreUnavailable
 from jobs.images.backends import open_images
-from jobs.job import Owed, Result
+from jobs.job import Delivery, Result
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.redis_keys import Keys
@@ -87,19 +87,19 @@ def populate(store: Store, settings: Settings, picture: bytes) -> None:
     store.enqueue([job("one", labels={"shop": "berlin"}), job("two"), job("fox")], "pack", batch)
     store.enqueue([job("whole")], "other", batch)
     every = [*("done", "doubt", "failed", "sent", "expired", "owing"), "waits"]
-    store.enqueue([job(each, labels={"shop": "berlin"}, owed=frozenset(Owed)) for each in every])
+    store.enqueue([job(each, labels={"shop": "berlin"}, owed=frozenset(Delivery)) for each in every])
     store.park("waits", "celery-1", "{}")
     store.admit(100)
     claims = {claim.id: claim for claim in store.claim([*every[:-1], "two"])}
     for each in ("done", "sent", "expired", "owing", "two"):
-        store.started(each, claims[each].fence, f"task-{each}")
+        store.mark_in_progress(each, claims[each].fence, f"task-{each}")
     store.finish("done", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1.png"},)), "callback")
     store.finish("owing", State.COMPLETED, Result(output=()), "callback")
     store.finish("failed", State.FAILED, Result(error={"code": "1", "message": "no"}), "poll")
-    store.doubt("doubt", claims["doubt"].fence, "timed out")
+    store.mark_in_doubt("doubt", claims["doubt"].fence, "timed out")
     store.cancel("expired")
-    for due in store.owing(["owing"]):
-        store.undelivered(due, Owed.NOTIFY, "404")
+    for due in store.claim_deliveries(["owing"]):
+        store.undelivered(due, Delivery.NOTIFY, "404")
     store.hold("busy", base=1, cap=2)
     store.stage("token", [job("staged")])
     KeyRing(*store.access).add("shop", PRODUCER)
@@ -247,7 +247,7 @@ def test_a_key_that_cannot_be_read_opens_nothing_and_the_others_do(
 ) -> None:
     kept = KeyRing(*store.access)
     (broken, secret), (_, other) = kept.add("shop", PRODUCER), kept.add("shop", PRODUCER)
-    raw.hset(Keys().single("access"), broken.id, json.dumps({"name": "shop"}))
+    raw.hset(Keys().singleton("access"), broken.id, json.dumps({"name": "shop"}))
     codes = [
         client.get("/v1/jobs", headers={"Authorization": f"Bearer {each}"}).status_code for each in (secret, other)
     ]

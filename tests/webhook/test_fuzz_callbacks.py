@@ -129,7 +129,7 @@ def kept(app: Flask, store: Store, redis_url: str, secret: str, count: int) -> N
     store.enqueue([NewJob(id=job_id, text="{}", model="m") for job_id in ids])
     store.admit(10)
     for claim in store.claim(ids):
-        assert store.started(claim.id, claim.fence, f"t-{claim.id}")
+        assert store.mark_in_progress(claim.id, claim.fence, f"t-{claim.id}")
 
     statuses = post(app, redis_url, secret, count)
 

@@ -22,7 +22,7 @@ from celery import Celery
 
 from jobs.images.backends import RedisImages
 from jobs.images.images import Images
-from jobs.job import Job, Owed
+from jobs.job import Delivery, Job
 from jobs.new_job import NewJob
 from jobs.store.redis_keys import Keys
 from jobs.store.store import Store, connect
@@ -173,7 +173,7 @@ class World:
         self.redis.incrby("test:ahead", int(seconds * 1_000_000))
 
     def enqueue(self, *ids: str, **more: Any) -> None:
-        owed = frozenset({Owed.NOTIFY} if more.get("callback_url") else ())
+        owed = frozenset({Delivery.NOTIFY} if more.get("callback_url") else ())
         text = request_of(**more).text()
         jobs = [NewJob(id=job_id, text=text, model="kirin_image_omni", owed=owed) for job_id in ids]
         self.store.enqueue(jobs)

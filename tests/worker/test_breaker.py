@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.lane_health import SILENCES
+from jobs.lane_health import FAILURES_TO_OPEN
 from jobs.lanes import LaneSettings, pooled
 from jobs.states import State
 
@@ -35,18 +35,18 @@ def test_an_outage_is_waited_out_and_every_job_is_paid_once(
     w = world(poll_max=10.0)
     w.start("before-1", "before-2")
     simulator.turn(**knobs)
-    w.enqueue(*IDS[:SILENCES])
+    w.enqueue(*IDS[:FAILURES_TO_OPEN])
     w.submit()
     assert is_open(w)
     # Nothing is sent or looked for any more, but for one look now and then
-    w.enqueue(*IDS[SILENCES:])
+    w.enqueue(*IDS[FAILURES_TO_OPEN:])
     calls = simulator.calls("submit"), simulator.calls("look")
     with caplog.at_level(logging.INFO, "worker.breaker"):
         for _ in range(5):
             w.round(40)
         assert simulator.calls("submit") == calls[0]
         assert simulator.calls("look") == calls[1] + 5
-        assert {w.job(job_id).state for job_id in IDS[:SILENCES]} == {State.IN_DOUBT}
+        assert {w.job(job_id).state for job_id in IDS[:FAILURES_TO_OPEN]} == {State.IN_DOUBT}
         # When it is over
         simulator.turn(outage="off")
         w.round(40)
@@ -56,7 +56,7 @@ def test_an_outage_is_waited_out_and_every_job_is_paid_once(
     assert "circuit breaker open" in said[0]
     assert "circuit breaker closed" in said[1]
     # Then those who waited have gone in the same round, and the others are found
-    assert {w.job(job_id).state for job_id in IDS[SILENCES:]} == {State.IN_PROGRESS}
+    assert {w.job(job_id).state for job_id in IDS[FAILURES_TO_OPEN:]} == {State.IN_PROGRESS}
     for job_id in ("before-1", "before-2", *IDS):
         assert w.settle(job_id).state is State.COMPLETED
     assert simulator.bought()[:2] == (12, 0)
@@ -84,25 +84,25 @@ def test_a_provider_that_cannot_be_reached_is_not_knocked_at_for_each_job(world:
 def test_looks_that_fail_open_it_too_and_no_deadline_passes_meanwhile(world: Any, simulator: Any) -> None:
     w = world(deadline=60.0, poll_max=10.0)
     simulator.turn(latency="30")
-    w.start(*IDS[:SILENCES])
+    w.start(*IDS[:FAILURES_TO_OPEN])
     simulator.turn(outage="503")
     w.round(6)
     assert is_open(w)
     for _ in range(5):
         w.round(60)
-    assert {w.job(job_id).state for job_id in IDS[:SILENCES]} == {State.IN_PROGRESS}
+    assert {w.job(job_id).state for job_id in IDS[:FAILURES_TO_OPEN]} == {State.IN_PROGRESS}
     simulator.turn(outage="off")
     w.round(60)
     assert not is_open(w)
     # Now that it answers, they are found not to be over, and past their deadline
     w.round(20)
-    assert {w.job(job_id).state for job_id in IDS[:SILENCES]} == {State.EXPIRED}
+    assert {w.job(job_id).state for job_id in IDS[:FAILURES_TO_OPEN]} == {State.EXPIRED}
 
 
 def test_an_answer_that_refuses_is_an_answer(world: Any, simulator: Any) -> None:
     w = world()
     simulator.turn(outage="503")
-    w.start(*IDS[:SILENCES])
+    w.start(*IDS[:FAILURES_TO_OPEN])
     assert is_open(w)
     simulator.turn(outage="off", account="402")
     w.round(5)
@@ -127,16 +127,16 @@ def test_a_probe_that_fails_by_a_mistake_of_ours_does_not_stop_the_round(
 ) -> None:
     w = world()
     simulator.turn(outage="503")
-    w.start(*IDS[:SILENCES])
+    w.start(*IDS[:FAILURES_TO_OPEN])
 
     def broken() -> Any:
         raise RuntimeError("a bug")
 
-    w.provider.answers = broken
+    w.provider.probe = broken
     with caplog.at_level(logging.CRITICAL, "worker.reconcile"):
         w.round(5)
     assert is_open(w)
-    del w.provider.answers
+    del w.provider.probe
     simulator.turn(outage="off")
     w.round(130)
     assert not is_open(w)

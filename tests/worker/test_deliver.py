@@ -10,7 +10,7 @@ import pytest
 import redis as redis_py
 from standardwebhooks.webhooks import Webhook
 
-from jobs.job import Owed
+from jobs.job import Delivery
 from jobs.states import State
 from schemas import CallbackForm, TaskStatus, read_callback
 from worker.deliver import CONFIRMED
@@ -149,7 +149,7 @@ def test_a_dead_address_is_given_up_at_last(world: Any, listener: Any, caplog: p
         w.deliverer(["job-1"])
         w.ahead(3601)
     job = w.job()
-    assert (job.owing, job.undelivered) == (frozenset(), {Owed.NOTIFY})
+    assert (job.owing, job.undelivered) == (frozenset(), {Delivery.NOTIFY})
     assert job.delivery_trouble
     assert "given up" in caplog.text
     assert [name for name, _ in w.store.stuck(0.0, 10).undelivered.named] == ["job-1"]
@@ -160,7 +160,7 @@ def test_what_was_given_up_is_told_when_a_person_asks_for_it(ended: Any, listene
     for _ in range(30):
         ended.deliverer(["job-1"])
         ended.ahead(3601)
-    assert ended.job().undelivered == {Owed.NOTIFY}
+    assert ended.job().undelivered == {Delivery.NOTIFY}
     assert ended.job().delivery_trouble == "it answered 503"
     assert ended.store.redeliver(["job-1"]) == {"job-1": "owed"}
     ended.round(0)
@@ -177,7 +177,7 @@ def test_a_celery_message_that_nobody_acts_upon_is_given_up_in_sight(world: Any)
     for _ in range(30):
         w.deliverer(["job-1"])
         w.ahead(3601)
-    assert (w.job().owing, w.job().undelivered) == (frozenset(), {Owed.CELERY})
+    assert (w.job().owing, w.job().undelivered) == (frozenset(), {Delivery.CELERY})
     assert "not acted upon" in w.job().delivery_trouble
     assert w.alarm_in() is None
 
@@ -241,12 +241,12 @@ def test_a_message_that_finishes_a_parked_one_is_sent_again_until_it_has_done_so
     assert w.messages_in("celery") == 2
     assert 25 < w.alarm_in() <= CONFIRMED
     # One was acted upon, the broker lost the other
-    assert w.store.told("job-1", marks[0]) == "owed"
+    assert w.store.message_finished("job-1", marks[0]) == "owed"
     w.round(CONFIRMED)
     w.deliverer(["job-1"])
     (last, *_) = w.redis.lrange("celery", 0, -1)
     assert (w.messages_in("celery"), json.loads(last)["headers"]["id"]) == (3, "other")
-    assert w.store.told("job-1", marks[1]) == "told"
+    assert w.store.message_finished("job-1", marks[1]) == "told"
     assert (w.job().owing, w.alarm_in()) == (frozenset(), None)
 
 

@@ -9,7 +9,7 @@ from celery.exceptions import TaskRevokedError
 
 from jobs.states import State
 from worker.errors import GenerationRefused
-from worker.generate.enqueue import Asked, Door, Ending
+from worker.generate.enqueue import Asked, Ending, GenerateHandler
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 #: More calls of the store than one message ever makes.
@@ -55,8 +55,8 @@ def w(world: Any) -> Any:
     return world()
 
 
-def door(w: Any, store: Any = None) -> Door:
-    return Door(store or w.store, w.messages, w.images, allow_private_hosts=False)
+def door(w: Any, store: Any = None) -> GenerateHandler:
+    return GenerateHandler(store or w.store, w.messages, w.images, allow_private_hosts=False)
 
 
 def killed() -> None:
@@ -87,9 +87,9 @@ def test_killed_at_any_call_a_repeat_is_as_good_as_the_first(at: int, before: bo
         w.ahead(30)
         ending = door(w)(finishes)
     assert ending is not None
-    assert ending.news
+    assert ending.first_delivery
     assert isinstance(ending.outcome, TaskRevokedError)
-    door(w).told(ending)
+    door(w).acknowledge(ending)
     assert w.store.parked("fox") == []
 
 

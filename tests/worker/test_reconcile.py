@@ -202,7 +202,7 @@ def test_a_duplicate_that_no_look_finds_is_settled_by_the_providers_id(
     w.start()
     w.round(40)
     assert w.job().state is State.IN_DOUBT
-    assert w.store.settle(w.job(), Verdict.SENT, task_id=bought.task_id).word == "settled"
+    assert w.store.settle(w.job(), Verdict.SENT, task_id=bought.task_id).outcome == "settled"
     assert w.settle().state is State.COMPLETED
     assert simulator.calls("submit") == 2  # the one before it, and its own
     _paid_once(w, simulator)
@@ -343,7 +343,7 @@ def test_a_late_contradiction_changes_nothing(world: Any, simulator: Any) -> Non
     w.start()
     w.settle()
     said = w.store.finish("job-1", State.FAILED, Result(error={"code": "1", "message": "x"}), "callback")
-    assert said.word == "contradicted"
+    assert said.outcome == "contradicted"
     assert w.job().state is State.COMPLETED
     assert w.store.totals().contradicted == 1
 

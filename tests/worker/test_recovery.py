@@ -14,7 +14,7 @@ def _doubtful(w: Any, looks: int = 1) -> None:
     w.enqueue("job-1")
     w.store.admit(1)
     (claim,) = w.store.claim(["job-1"])
-    w.store.doubt("job-1", claim.fence, "read timed out")
+    w.store.mark_in_doubt("job-1", claim.fence, "read timed out")
     for _ in range(looks):
         w.round(6)
 

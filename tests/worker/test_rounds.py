@@ -5,7 +5,7 @@ from typing import Any
 
 from celery import Celery
 
-from worker.process import Process
+from worker.process import Services
 from worker.settings import Switch
 from worker.tasks import register
 
@@ -14,7 +14,7 @@ def test_ticks_that_piled_up_make_one_round(world: Any) -> None:
     w = world(events=Switch.OFF)
     now = [100.0]
     app = Celery(set_as_current=False)
-    register(app, Process(app, w.settings, clock=lambda: now[0]))
+    register(app, Services(app, w.settings, clock=lambda: now[0]))
 
     def tick() -> datetime:
         """Returns when the last round began."""

@@ -156,7 +156,7 @@ def test_never_created_and_never_said_why_fails_at_last(world: Any, simulator: A
     simulator.turn(no_id=1)
     w.start()
     job = w.job()
-    assert (job.state, job.tries) == (State.QUEUED, 1)
+    assert (job.state, job.submit_tries) == (State.QUEUED, 1)
     assert 0 < w.alarm_in() <= 2
     job = w.settle(seconds=310)
     assert job.state is State.FAILED
@@ -178,14 +178,14 @@ def test_a_refused_account_holds_the_lane_and_costs_no_attempt(account: str, wor
     w.submit()
     # Every job is where it was, in its place.
     before = [w.job(job_id) for job_id in ids]
-    assert {(job.state, job.attempt, job.tries, job.external_task_id == job.id) for job in before} == {
+    assert {(job.state, job.attempt, job.submit_tries, job.external_task_id == job.id) for job in before} == {
         (State.QUEUED, 1, 0, True)
     }
     assert w.redis.zrange("{b}:q:|1|k", 0, -1) == ids
     lane = w.store.lane()
     assert lane.held
     assert account in lane.reason
-    assert (lane.slots, lane.window) == (0, 0)
+    assert (lane.slots, lane.dispatched) == (0, 0)
     assert account in before[0].reason
     # Nothing is sent while it is held.
     calls = simulator.calls("submit")
@@ -225,7 +225,7 @@ def test_a_throttle_holds_the_lane_for_as_long_as_it_asks_within_reason(
     simulator.turn(throttle=1, retry_after=kind)
     w.start()
     job, lane = w.job(), w.store.lane()
-    assert (job.state, job.attempt, job.tries) == (State.QUEUED, 1, 0)
+    assert (job.state, job.attempt, job.submit_tries) == (State.QUEUED, 1, 0)
     assert "429" in job.reason
     assert lane.held
     assert bounds[0] <= w.held_for() <= bounds[1]
@@ -258,7 +258,7 @@ def test_a_provider_that_cannot_be_reached_leaves_no_doubt(world: Any, simulator
         w = world(f"http://127.0.0.1:{taken.getsockname()[1]}")
         w.start("job-1", "job-2")
     assert w.states() == ["queued", "submitting", "queued"]
-    assert (w.job().attempt, w.job().tries) == (1, 0)
+    assert (w.job().attempt, w.job().submit_tries) == (1, 0)
     assert "cannot be reached" in w.job().reason
 
 

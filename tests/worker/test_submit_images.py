@@ -13,7 +13,7 @@ from jobs.new_job import NewJob
 from jobs.states import State
 from schemas import checked_in, load_request
 from worker.errors import GenerationRefused
-from worker.generate.enqueue import Asked, Door
+from worker.generate.enqueue import Asked, GenerateHandler
 from worker.provider.body import Pieces, body_of
 from worker.provider.image_cache import Pictures
 
@@ -122,7 +122,7 @@ def test_while_the_image_store_is_away_nothing_is_sent_and_nothing_is_lost(
     w.image_store.read = away
     w.submit()
     job = w.job()
-    assert (job.state, job.attempt, job.tries) == (State.QUEUED, 1, 0)
+    assert (job.state, job.attempt, job.submit_tries) == (State.QUEUED, 1, 0)
     assert "image store" in (job.reason or "")
     assert [task["external_task_id"] for task in simulator.get("/_sim/ledger")["purchases"]] == ["plain"]
     assert w.store.lanes()[0].held is False
@@ -185,7 +185,7 @@ def asked(task_id: str, request: dict[str, Any]) -> Asked:
 
 def test_a_celery_producers_image_is_stored_once(world: Any, draw: Draw) -> None:
     w = world()
-    door = Door(w.store, w.messages, w.images, allow_private_hosts=False)
+    door = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "a fox", "image_list": [{"image": b64encode(draw()).decode()}]}
     assert [door(asked(f"t{n}", request)) for n in range(3)] == [None] * 3
     assert len(w.redis.keys("{b}:o:*")) == 1
@@ -198,7 +198,7 @@ def test_a_celery_producers_image_is_stored_once(world: Any, draw: Draw) -> None
 
 def test_a_celery_producers_reference_to_nothing_is_refused(world: Any) -> None:
     w = world()
-    door = Door(w.store, w.messages, w.images, allow_private_hosts=False)
+    door = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "x", "image_list": [{"image": "image:sha256:" + "0" * 64}]}
     ending = door(asked("t1", request))
     assert ending is not None

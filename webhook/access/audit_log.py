@@ -19,12 +19,12 @@ _LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADER = "X-Request-Id"
 
 
-def note(**facts: Any) -> None:
+def annotate(**facts: Any) -> None:
     """Have a line be written about this request, and say this, too."""
     g.setdefault("audited", {}).update(facts)
 
 
-def keep(app: Flask) -> None:
+def install(app: Flask) -> None:
     """Write the lines."""
 
     @app.after_request
@@ -38,7 +38,7 @@ def keep(app: Flask) -> None:
         return response
 
 
-def tell(**facts: Any) -> None:
+def write(**facts: Any) -> None:
     """One line."""
     with about(**facts):
         # Names in addresses are strangers' text: escaped, it cannot break out of its line.
@@ -47,7 +47,7 @@ def tell(**facts: Any) -> None:
 
 def _write(status: int, number: str) -> None:
     who: Caller = g.get("caller") or Caller()
-    tell(
+    write(
         **{
             "key": who.key,
             "producer": who.name,

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from jobs.api_keys import Scope, digest_of
 from webhook.access import sessions
 from webhook.access.api_keys import Caller, KnownKeys
-from webhook.access.audit_log import note
+from webhook.access.audit_log import annotate
 from webhook.access.rate_limits import Rates
 from webhook.http.client_address import Address, Network, client_address
 from webhook.http.problems import ProblemError
@@ -48,7 +48,7 @@ def scope_of(app: Flask, endpoint: str) -> Scope:
     return cast("Scope", getattr(app.view_functions[endpoint], "scope", Scope.ADMIN))
 
 
-class Door:
+class Authenticator:
     """Tells who calls, as often as they may."""
 
     def __init__(self, keys: KnownKeys, rates: Rates, proxies: Sequence[Network] = ()) -> None:
@@ -72,7 +72,7 @@ class Door:
         found = self._keys.of_secret(secret)
         if found is None:
             self._rates.refused(address)
-            note(refused="key")
+            annotate(refused="key")
             said = "This key is not valid (any more); ask whoever runs the service for one."
             raise ProblemError(401, said, headers=_ASK)
         self._rates.accepted(address, digest)
@@ -95,7 +95,7 @@ class Door:
         return cast("Address | None", g.address)
 
 
-def protect(app: Flask, door: Door) -> None:
+def protect(app: Flask, door: Authenticator) -> None:
     """Check every request but the public ones; a view that is added later is protected without being named."""
     app.extensions["boomerang-door"] = door
 
@@ -114,7 +114,7 @@ def protect(app: Flask, door: Door) -> None:
         return None
 
 
-def _check_session(door: Door, endpoint: str) -> ResponseReturnValue | None:
+def _check_session(door: Authenticator, endpoint: str) -> ResponseReturnValue | None:
     who = door.of_session()
     if who is None and ("Authorization" in request.headers or endpoint == _DOCUMENT):
         who = door.of_header(request.headers.get("Authorization"))
@@ -135,9 +135,9 @@ def _check_scope(caller: Caller, scope: Scope) -> None:
         )
 
 
-def door() -> Door:
+def door() -> Authenticator:
     """That of the app that handles this request."""
-    return cast("Door", current_app.extensions["boomerang-door"])
+    return cast("Authenticator", current_app.extensions["boomerang-door"])
 
 
 def caller() -> Caller:

@@ -12,7 +12,7 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound, JobsError
 from jobs.read_models import Batch
-from jobs.serializers import shown_batch
+from jobs.serializers import serialize_batch
 from schemas.views import BatchView
 from webhook.access.auth import caller, door
 from webhook.api.openapi import operation
@@ -96,4 +96,4 @@ def progress(
 
 
 def _event(name: str, batch: Batch) -> str:
-    return f"event: {name}\ndata: {encode(shown_batch(batch))}\n\n"
+    return f"event: {name}\ndata: {encode(serialize_batch(batch))}\n\n"

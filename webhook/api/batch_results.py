@@ -12,7 +12,7 @@ from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
 from jobs.job import Job
-from jobs.serializers import shown_job
+from jobs.serializers import serialize_job
 from jobs.states import State
 from schemas.api import ResultsQuery
 from schemas.views import JobView
@@ -108,7 +108,7 @@ def _streamed(
 def _ndjson(jobs: Iterable[Job]) -> Iterator[str]:
     remaining = iter(jobs)
     while some := list(islice(remaining, _LINES)):
-        yield "".join(f"{encode(shown_job(job))}\n" for job in some)
+        yield "".join(f"{encode(serialize_job(job))}\n" for job in some)
 
 
 def _csv(jobs: Iterable[Job]) -> Iterator[str]:

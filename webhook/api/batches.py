@@ -10,17 +10,17 @@ from jobs.api_keys import Scope
 from jobs.job import Priority
 from jobs.new_job import BatchOptions
 from jobs.read_models import Progress
-from jobs.serializers import shown_batch
+from jobs.serializers import serialize_batch
 from schemas.api import BatchListQuery, BatchQuery
 from schemas.views import BatchAccepted, BatchList, BatchView
-from webhook.access.audit_log import note
+from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.openapi import NDJSON, operation
 from webhook.api.uploads import Upload, new_id, upload, upload_whole
 from webhook.http.bodies import decoded, drain, lines
-from webhook.http.json_response import answer
+from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
-from webhook.lists import held_to
+from webhook.lists import filter_from
 from webhook.services import services
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1", description="Jobs that come together.")
@@ -61,12 +61,12 @@ def create(query: dict[str, Any]) -> Response:
         drain(request)
         raise
     finally:
-        note(batch_id=batch, accepted=done.accepted, known=done.known, rejected=done.rejected)
+        annotate(batch_id=batch, accepted=done.accepted, known=done.known, rejected=done.rejected)
         count = shared.counters.jobs.labels
         count("created").inc(done.accepted)
         count("known").inc(done.known)
         count("refused").inc(done.rejected)
-    return answer(done.view(), 201, {"Location": url_for("batches.show", batch_id=batch)})
+    return json_response(done.view(), 201, {"Location": url_for("batches.show", batch_id=batch)})
 
 
 @operation(blueprint, "GET", "/batches", {200: BatchList}, scope=Scope.READ, query=BatchListQuery, refusals=(422, 503))
@@ -77,8 +77,8 @@ def page(query: dict[str, Any]) -> Response:
     come and end.
     """
     status = Progress(query["status"]) if "status" in query else None
-    found = services().store.batches(status, only=held_to(query), cursor=query.get("cursor"), limit=query["limit"])
-    return answer({"batches": [shown_batch(batch) for batch in found.batches], "cursor": found.cursor})
+    found = services().store.batches(status, only=filter_from(query), cursor=query.get("cursor"), limit=query["limit"])
+    return json_response({"batches": [serialize_batch(batch) for batch in found.batches], "cursor": found.cursor})
 
 
 @operation(blueprint, "GET", "/batches/<batch_id>", {200: BatchView}, scope=Scope.READ, refusals=(404, 503))
@@ -87,7 +87,7 @@ def show(batch_id: str) -> Response:
 
     `accepted` is the sum of `counts`.
     """
-    return answer(shown_batch(services().store.batch(batch_id)))
+    return json_response(serialize_batch(services().store.batch(batch_id)))
 
 
 def asked_for(query: dict[str, Any]) -> tuple[BatchOptions, frozenset[str]]:

@@ -10,10 +10,10 @@ from jobs.errors import ImageNotFound
 from jobs.images.images import Image
 from schemas import MAX_IMAGE, REFERENCE, ImageInvalid, is_reference, read_picture
 from schemas.views import ImageView
-from webhook.access.audit_log import note
+from webhook.access.audit_log import annotate
 from webhook.api.openapi import operation
 from webhook.http.bodies import checked_length, read_whole
-from webhook.http.json_response import answer
+from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import services
 
@@ -49,9 +49,9 @@ def create() -> Response:
         except ImageInvalid as error:
             raise ProblemError(422, "The image breaks rules.", errors={"image": [str(error)]}) from None
         created = shared.keep(picture)
-    note(image_id=REFERENCE + picture.hash, size=len(picture.data), new=created)
+    annotate(image_id=REFERENCE + picture.hash, size=len(picture.data), new=created)
     image = Image(picture.hash, "", len(picture.data), picture.width, picture.height, picture.format)
-    return answer(_shown(image), 201 if created else 200, {"Location": f"/v1/images/{REFERENCE}{image.hash}"})
+    return json_response(_shown(image), 201 if created else 200, {"Location": f"/v1/images/{REFERENCE}{image.hash}"})
 
 
 @operation(blueprint, "GET", "/images/<image_id>", {200: ImageView}, scope=Scope.ENQUEUE, refusals=(404, 503))
@@ -66,7 +66,7 @@ def show(image_id: str) -> Response:
     (image,) = services().images.find([digest])
     if image is None:
         raise ImageNotFound(digest)
-    return answer(_shown(image))
+    return json_response(_shown(image))
 
 
 def _shown(image: Image) -> dict[str, Any]:

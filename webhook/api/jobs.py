@@ -9,20 +9,20 @@ from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound
 from jobs.new_job import NewJob
 from jobs.read_models import Page
-from jobs.serializers import shown_job
+from jobs.serializers import serialize_job
 from jobs.states import State
-from jobs.store.store import Outcome, Settled
+from jobs.store.store import Outcome, TransitionResult
 from schemas import parse_json
 from schemas.api import JobQuery, WaitQuery
 from schemas.views import JobList, JobView
-from webhook.access.audit_log import note
+from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.openapi import JSON, operation
 from webhook.api.uploads import CONFLICT, new_id
 from webhook.http.bodies import checked_length, read_whole
-from webhook.http.json_response import answer
+from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
-from webhook.lists import held_to
+from webhook.lists import filter_from
 from webhook.messages import DELIVER, SUBMIT
 from webhook.services import services
 
@@ -50,14 +50,14 @@ def create() -> Response:
     wanted = shared.load(data)
     job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller().name)
     outcome = shared.enqueue(job)
-    note(job_id=job.id, outcome=outcome.value)
+    annotate(job_id=job.id, outcome=outcome.value)
     if outcome is Outcome.CONFLICT:
         raise ProblemError(
             409, "There is another request under this external_task_id.", errors={"external_task_id": [CONFLICT]}
         )
     status = 201 if outcome is Outcome.CREATED else 200
     location = {"Location": url_for("jobs.show", job_id=job.id)}
-    return answer(shown_job(shared.store.get(job.id)), status, location)
+    return json_response(serialize_job(shared.store.get(job.id)), status, location)
 
 
 @operation(blueprint, "GET", "/jobs", {200: JobList}, scope=Scope.READ, query=JobQuery, refusals=(422, 503))
@@ -68,7 +68,7 @@ def page(query: dict[str, Any]) -> Response:
     go by `cursor`, which stays good while jobs move. `label` is one of the job's own; its batch's find the batch.
     """
     found = _page(query)
-    return answer({"jobs": [shown_job(job) for job in found.jobs], "cursor": found.cursor})
+    return json_response({"jobs": [serialize_job(job) for job in found.jobs], "cursor": found.cursor})
 
 
 @operation(
@@ -83,11 +83,11 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     shared = services()
     seconds, store = query["wait"], shared.store
     if not seconds:
-        return answer(shown_job(store.explained(store.get(job_id))))
+        return json_response(serialize_job(store.explained(store.get(job_id))))
     with shared.waits.maybe() as seated:
         if seated:
-            return answer(shown_job(store.explained(store.wait(job_id, seconds))))
-    return answer(shown_job(store.explained(store.get(job_id))), headers={"Retry-After": "1"})
+            return json_response(serialize_job(store.explained(store.wait(job_id, seconds))))
+    return json_response(serialize_job(store.explained(store.get(job_id))), headers={"Retry-After": "1"})
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -125,7 +125,7 @@ def retry(job_id: str) -> Response:
 
 def _page(query: dict[str, Any]) -> Page:
     state = State(query["status"]) if "status" in query else None
-    where: dict[str, Any] = {"only": held_to(query), "cursor": query.get("cursor"), "limit": query["limit"]}
+    where: dict[str, Any] = {"only": filter_from(query), "cursor": query.get("cursor"), "limit": query["limit"]}
     store = services().store
     if "batch" not in query:
         return store.page(state, **where)
@@ -135,10 +135,10 @@ def _page(query: dict[str, Any]) -> Page:
         return Page((), None)  # a filter that matches nothing
 
 
-def _changed(job_id: str, settled: Settled) -> Response:
+def _changed(job_id: str, settled: TransitionResult) -> Response:
     shared = services()
     if settled.owed:
         shared.send(DELIVER, job_id)
-    if settled.wake:
+    if settled.admit_hint:
         shared.send(SUBMIT)
-    return answer(shown_job(shared.store.explained(shared.store.get(job_id))))
+    return json_response(serialize_job(shared.store.explained(shared.store.get(job_id))))

@@ -6,11 +6,11 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
-from jobs.serializers import shown_lane
+from jobs.serializers import serialize_lane
 from schemas.views import LaneList
 from webhook.access.auth import caller
 from webhook.api.openapi import operation
-from webhook.http.json_response import answer
+from webhook.http.json_response import json_response
 from webhook.services import services
 
 blueprint = Blueprint("lanes", __name__, url_prefix="/v1", description="The ways to the provider.")
@@ -26,4 +26,4 @@ def lanes() -> Response:
     """
     known = services().store.lanes()
     told = known if caller().admin else [replace(lane, cost=None) for lane in known]
-    return answer({"lanes": [shown_lane(lane) for lane in told]})
+    return json_response({"lanes": [serialize_lane(lane) for lane in told]})

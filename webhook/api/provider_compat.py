@@ -15,17 +15,17 @@ from jobs.api_keys import Scope
 from jobs.errors import JobNotFound
 from jobs.job import Job, parse_external_id
 from jobs.new_job import NewJob
-from jobs.shown_task import RUNNING, shown_task
+from jobs.shown_task import RUNNING, serialize_task
 from jobs.store.store import Outcome
 from schemas import CallbackForm, RequestInvalid, parse_json
 from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
-from webhook.access.audit_log import note
+from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.openapi import JSON, operation
 from webhook.api.ownership import check_job
 from webhook.api.uploads import new_id
 from webhook.http.bodies import checked_length, read_whole
-from webhook.http.json_response import answer
+from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import services
 
@@ -93,7 +93,7 @@ def submit() -> Response:
     wanted = replace(shared.load(data), callback_form=CallbackForm.TASK)
     job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller().name)
     outcome = shared.enqueue(job)
-    note(job_id=job.id, outcome=outcome.value)
+    annotate(job_id=job.id, outcome=outcome.value)
     if outcome is Outcome.CONFLICT:
         raise ProblemError(
             409,
@@ -102,7 +102,7 @@ def submit() -> Response:
         )
     # A new one is not read back: an answer that failed now would have a caller without an id buy another.
     created = time.time() if outcome is Outcome.CREATED else shared.store.get(job.id).created_at.timestamp()
-    return answer({"id": job.id, "status": RUNNING, "model": job.model, "created_at": int(created)})
+    return json_response({"id": job.id, "status": RUNNING, "model": job.model, "created_at": int(created)})
 
 
 @operation(
@@ -118,7 +118,7 @@ def show(task_id: str) -> Response:
     By the id that the submission answered, which is the external_task_id where one was given. The ids of single
     attempts (`<id>~2`) lead to the same task.
     """
-    return answer(shown_task(_found(task_id)))
+    return json_response(serialize_task(_found(task_id)))
 
 
 def _found(task_id: str) -> Job:
@@ -158,7 +158,7 @@ def refused(problem: ProblemError) -> Response:
     message = _told(problem)
     # One of the provider's pages names the text `message`, the other `error_message`; programs read either.
     body = {"error": {"code": code, "message": message, "error_message": message}}
-    return answer(body, _STATUS.get(problem.status, problem.status), problem.headers)
+    return json_response(body, _STATUS.get(problem.status, problem.status), problem.headers)
 
 
 def _told(problem: ProblemError) -> str:

@@ -12,7 +12,7 @@ from jobs.store.spending import By, Only, Spend
 from schemas.spending import MOST_DAYS, USUAL_DAYS, SpendQuery, SpendView
 from webhook.api.openapi import operation
 from webhook.api.ownership import owner
-from webhook.http.json_response import answer
+from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import services
 
@@ -30,10 +30,10 @@ def spend(query: dict[str, Any]) -> Response:
     days = _days(query.pop("first", None), query.pop("last", None))
     by, whose = By(query.pop("by")), owner()
     if whose is None:
-        return answer(shown_spend(services().store.spend(by, *days, Only(**query))))
+        return json_response(shown_spend(services().store.spend(by, *days, Only(**query))))
     if query.pop("key", whose) != whose:
-        return answer(shown_spend(Spend(by, ())))  # as of a key that nobody has
-    return answer(shown_spend(services().store.spend(by, *days, Only(**query, key=whose))))
+        return json_response(shown_spend(Spend(by, ())))  # as of a key that nobody has
+    return json_response(shown_spend(services().store.spend(by, *days, Only(**query, key=whose))))
 
 
 def _days(first: date | None, last: date | None) -> tuple[date, date]:

@@ -144,9 +144,9 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
         for chunk in _chunks(_jobs(shared, done, lines)):
             jobs = [job for _, job in chunk]
             enqueued = store.enqueue(jobs, batch, done.options, most=shared.pressure.limit(_size(jobs)))
-            if enqueued.wake:
+            if enqueued.admit_hint:
                 shared.send(SUBMIT)
-            if not done.count_all(chunk, shared.told(jobs, enqueued.outcomes)):
+            if not done.count_all(chunk, shared.hide_foreign(jobs, enqueued.outcomes)):
                 raise shared.pressure.refused(
                     f"{done.accepted + done.known:,} jobs of this upload are taken in. "
                     f"Send the same upload again later, with ?id={batch}: it goes on where it stopped.",
@@ -186,7 +186,7 @@ def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, byte
     done.accepted = acted.affected
     done.rejected = acted.clashes
     done.known += staged - acted.affected - acted.clashes
-    if acted.wake:
+    if acted.admit_hint:
         shared.send(SUBMIT)
 
 
@@ -198,7 +198,7 @@ def _stage(shared: Services, token: str, done: Upload, chunks: Iterable[list[tup
                 continue  # only to find what else is wrong
             jobs = [job for _, job in chunk]
             outcomes = store.stage(token, jobs, most=shared.pressure.limit(_size(jobs)))
-            if not done.count_all(chunk, shared.told(jobs, outcomes)):
+            if not done.count_all(chunk, shared.hide_foreign(jobs, outcomes)):
                 done.accepted = 0
                 raise shared.pressure.refused(**done.view())
         whole = done.rejected == 0

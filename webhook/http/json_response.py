@@ -26,7 +26,7 @@ def _plain(value: Any) -> str:
 encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_plain).encode
 
 
-def answer(data: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(data: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer that no cache on the way may keep: what it shows changes."""
     return Response(
         encode(data),

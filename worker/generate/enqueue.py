@@ -11,14 +11,14 @@ from jobs.errors import JobNotFound, NoLane
 from jobs.images.images import Images
 from jobs.job import Job
 from jobs.new_job import NewJob
-from jobs.serializers import shown_job
+from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.celery_messages import MOST_PARKED, Parked
 from jobs.store.store import Outcome, Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
 from schemas.views import JobView
 from worker.errors import GenerationFailed, GenerationRefused
-from worker.generate.unrouted import homeless
+from worker.generate.unrouted import unrouted_tasks
 from worker.messages import Messages
 
 _view = JobView()
@@ -53,12 +53,12 @@ class Ending:
     """How a task ends: with a job's view, or with an error. `news`: what hangs on this message was not called yet."""
 
     outcome: dict[str, Any] | Exception
-    news: bool = True
+    first_delivery: bool = True
     job_id: str = ""
     mark: str = ""
 
 
-class Door:
+class GenerateHandler:
     """Records a producer's job and parks, or says how it ended."""
 
     def __init__(self, store: Store, messages: Messages, images: Images, *, allow_private_hosts: bool) -> None:
@@ -80,10 +80,10 @@ class Door:
             except (GenerationRefused, TaskRevokedError) as error:
                 return Ending(error)
 
-    def told(self, ending: Ending) -> None:
+    def acknowledge(self, ending: Ending) -> None:
         """What follows from this ending has been done."""
-        if ending.news and ending.mark:
-            self._store.told(ending.job_id, ending.mark)
+        if ending.first_delivery and ending.mark:
+            self._store.message_finished(ending.job_id, ending.mark)
 
     def _park(self, asked: Asked) -> Ending | None:
         job_id = asked.job_id
@@ -107,8 +107,8 @@ class Door:
         revoked = self._store.revoke(task_ids)
         if revoked.owing:
             self._messages.deliver(revoked.owing)
-        if revoked.wake:
-            self._messages.wake()
+        if revoked.admit_hint:
+            self._messages.admit_hint()
         return revoked.cancelled
 
     def _known(self, job_id: str) -> Job:
@@ -119,7 +119,7 @@ class Door:
 
     def _enqueue(self, asked: Asked) -> None:
         job_id = asked.job_id
-        if lost := homeless(asked.continuation):
+        if lost := unrouted_tasks(asked.continuation):
             raise GenerationRefused(
                 f"{', '.join(lost)}: no queue is named, and this service does not know your routes; give every task "
                 'that follows its queue: .set(queue="…")'
@@ -147,8 +147,8 @@ class Door:
             raise GenerationRefused(
                 f"external_task_id: {job_id!r} stands for another request already; choose another id, or repeat that."
             )
-        if enqueued.wake:
-            self._messages.wake()
+        if enqueued.admit_hint:
+            self._messages.admit_hint()
 
     def _overtaken(self, asked: Asked) -> str:
         """Why nothing should come of a message any more, unless its job is recorded already."""
@@ -166,7 +166,7 @@ def _refused(error: RequestInvalid) -> GenerationRefused:
 def outcome_of(job: Job) -> dict[str, Any] | Exception:
     """The result of an ended job, or the error that says why there is none."""
     if job.state is State.COMPLETED:
-        return dict(_view.dump(shown_job(job)))
+        return dict(_view.dump(serialize_job(job)))
     if job.state is State.CANCELLED or (job.state is State.EXPIRED and job.settled_by == UNBEGUN):
         # As Celery ends a task that was revoked, or whose `expires` has passed.
         revoked: Exception = TaskRevokedError(f"{job.id} was {job.state}" + (f": {job.reason}" if job.reason else ""))

@@ -8,12 +8,12 @@ from celery import bootsteps
 from celery.worker.consumer.control import Control
 
 from jobs.errors import StoreUnavailable
-from worker.generate.enqueue import Door
+from worker.generate.enqueue import GenerateHandler
 
 log = logging.getLogger(__name__)
 
 
-def revoke_step(door: Callable[[], Door]) -> type:
+def revoke_step(door: Callable[[], GenerateHandler]) -> type:
     """A step of a worker's start that lets its `revoke` and `terminate` speak to the record.
 
     Celery's own would keep the ids in the memory of whichever workers are there, and would write REVOKED for tasks that
@@ -32,7 +32,7 @@ def revoke_step(door: Callable[[], Door]) -> type:
     return Revokes
 
 
-def commands(door: Door) -> dict[str, Callable[..., dict[str, str]]]:
+def commands(door: GenerateHandler) -> dict[str, Callable[..., dict[str, str]]]:
     """The control commands by name, as Celery's mailbox calls them."""
 
     def on_revoke(_state: Any, task_id: str | Iterable[str], **_: Any) -> dict[str, str]:

@@ -13,7 +13,7 @@ from celery.worker.request import Request
 
 from jobs.errors import StoreUnavailable
 from worker.errors import GenerationFailed, GenerationRefused
-from worker.generate.enqueue import Asked, Door, Ending
+from worker.generate.enqueue import Asked, Ending, GenerateHandler
 from worker.messages import FINISHES, continuation_of
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class AtOnce(Request):
         return False
 
 
-def task_class(door: Callable[[], Door]) -> type:
+def task_class(door: Callable[[], GenerateHandler]) -> type:
     """The base class of the task, whose body is `end(ask())`."""
 
     class Generate(Task):
@@ -54,7 +54,7 @@ def task_class(door: Callable[[], Door]) -> type:
             if ending is None:
                 return
             try:
-                door().told(ending)
+                door().acknowledge(ending)
             except StoreUnavailable as error:
                 log.warning("task %s: finished but not noted, it may be finished again: %s", self.request.id, error)
 
@@ -81,7 +81,7 @@ def end(task: Any, ending: Ending | None) -> dict[str, Any] | None:
         _let_go(context, ignore_result=True)
         return None
     context.ending = ending
-    if not ending.news:
+    if not ending.first_delivery:
         _let_go(context)
     match ending.outcome:
         case TaskRevokedError() as error:

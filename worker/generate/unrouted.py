@@ -8,7 +8,7 @@ from typing import Any
 _HELD = ("link", "link_error", "chain", "chord", "tasks", "header", "body")
 
 
-def homeless(continuation: str) -> list[str]:
+def unrouted_tasks(continuation: str) -> list[str]:
     """The tasks in a message's continuation (JSON) that name no queue, by their names.
 
     They would go to this app's default queue, whose readers throw away what they do not know.

@@ -85,15 +85,15 @@ class Provider:
             return Doubtful(_short(error), silent=not isinstance(error, _TooMuch))
         return _read_submit(status, headers, answer, external_task_id)
 
-    def look(self, task_id: str, external_task_id: str) -> Looked | Held:
+    def get_status(self, task_id: str, external_task_id: str) -> Looked | Held:
         """Ask for the status of a task by the provider's own id."""
         return self._look(STATUS_PATH, task_id, external_task_id)
 
-    def look_up(self, external_task_id: str) -> Looked | Held:
+    def find_by_external_id(self, external_task_id: str) -> Looked | Held:
         """Ask for the status of a task by its external id. Only where `can_look_up`."""
         return self._look(self._settings.lookup_path or STATUS_PATH, external_task_id, external_task_id)
 
-    def answers(self) -> Looked | Held:
+    def probe(self) -> Looked | Held:
         """Ask for a task that cannot be: anything but a silent `Unavailable` shows that the provider is there."""
         return self._look(STATUS_PATH, NOBODYS, NOBODYS)
 

@@ -1,4 +1,4 @@
--- One step of changing all jobs of a batch (begin.lua), or of accepting staged ones (commit.lua). Where it stands is written in the same step, so that it may be
+-- One step of changing all jobs of a batch (begin_sweep.lua), or of accepting staged ones (commit.lua). Where it stands is written in the same step, so that it may be
 -- made by anyone, at any time: whoever dies in the middle of a sweep leaves the rest to the others.
 -- ARGV: batch, or '' for the one that began first; most jobs to look at; µs until a waiting job is re-checked
 -- Returns: {whether there is more to do, for it or (where none was named) for any (0|1), jobs changed so far, how many

@@ -1,7 +1,7 @@
 -- A Celery message for a job: keep how to finish it, while the job is unfinished; afterwards it is finished at once.
 -- ARGV: id, the message's Celery id, the continuation as JSON, the mark of the parked message that it finishes ('' for a
 --       producer's own), most messages kept for one job, µs for which who finishes it has it to itself
--- Returns: {word, mark}, the mark standing for this very message (told.lua); word being
+-- Returns: {word, mark}, the mark standing for this very message (message_finished.lua); word being
 --   parked    revoked (parked, and revoked before it came: see revoke.lua)    full (too many wait for this job)
 --   final     act on the record    told (that has been done)    owed (it is under way, or in other hands)    unknown
 -- A repeat changes nothing; the same Celery id with another continuation replaces the older one.

@@ -25,7 +25,7 @@ local now = clock()
 local lane = KEY.lane .. name
 -- Queues at a cap, in one call: those that are looked at again, or passed by; and those that are stopped.
 local MOST_LOOKED_AT, MOST_STOPPED = 200, 2000
-redis.call('DEL', KEY.wake)
+redis.call('DEL', KEY.admit_hint)
 if redis.call('HGET', KEY.pools, pool) ~= ARGV[9] then redis.call('HSET', KEY.pools, pool, ARGV[9]) end
 local answer = {0}
 local slots_max = capacity(name, tonumber(ARGV[5]), ARGV[11])

@@ -159,7 +159,7 @@ local function wake(now)
   local pools = redis.call('HGETALL', KEY.pools)
   for i = 1, #pools, 2 do
     if waits(pools[i]) and open(pools[i + 1], now) then
-      return redis.call('SET', KEY.wake, '1', 'NX', 'PX', HINT_MS) and 1 or 0
+      return redis.call('SET', KEY.admit_hint, '1', 'NX', 'PX', HINT_MS) and 1 or 0
     end
   end
   return 0
@@ -167,7 +167,7 @@ end
 
 -- The same for reconcile.
 local function ring()
-  if redis.call('SET', KEY.ring, '1', 'NX', 'PX', HINT_MS) then return 1 end
+  if redis.call('SET', KEY.reconcile_hint, '1', 'NX', 'PX', HINT_MS) then return 1 end
   return 0
 end
 

@@ -16,7 +16,7 @@ from jobs.audit import recount
 from jobs.audit.audit import Audit, audit, examine
 from jobs.audit.repair import Repair, RepairBusy, repair
 from jobs.errors import NotAllowed, StoreUnavailable
-from jobs.job import Owed, Result
+from jobs.job import Delivery, Result
 from jobs.new_job import BatchOptions, NewJob
 from jobs.settings import Settings
 from jobs.states import State
@@ -56,10 +56,10 @@ def busy(bench: Any, make: Callable[..., NewJob], priced: Callable[[str], Result
     store.enqueue([make("later")])
     store.enqueue([make("latest")], "y")
     store.park("latest", "a Celery id", "{}")
-    for due in store.owing(["completed"]):
-        store.delivered(due, Owed.NOTIFY)
-    for due in store.owing(["failed"]):
-        store.undelivered(due, Owed.NOTIFY, "it answered 404")
+    for due in store.claim_deliveries(["completed"]):
+        store.delivered(due, Delivery.NOTIFY)
+    for due in store.claim_deliveries(["failed"]):
+        store.undelivered(due, Delivery.NOTIFY, "it answered 404")
     return bench
 
 
@@ -213,8 +213,8 @@ def test_a_job_without_an_alarm_goes_on_after_the_mend(bench: Any) -> None:
     repair(bench.store)
     # Who is sending just now is left the time of a lease
     assert bench.alarm("sending") == bench.store.settings.submit_lease
-    assert bench.store.started("sending", claim.fence, "t")
-    assert {due.job.id for due in bench.store.due(10).dues} == {"made", "late"}
+    assert bench.store.mark_in_progress("sending", claim.fence, "t")
+    assert {due.job.id for due in bench.store.claim_due(10).dues} == {"made", "late"}
     assert bench.audit() == []
 
 
@@ -343,7 +343,7 @@ class Traffic:
                 getattr(self, kind)(job_id, claim.fence)
 
     def started(self, job_id: str, fence: int) -> None:
-        self.bench.store.started(job_id, fence, "t")
+        self.bench.store.mark_in_progress(job_id, fence, "t")
 
     def finish(self, job_id: str, _fence: int) -> None:
         self.bench.store.finish(job_id, State.COMPLETED, self.result, "callback")
@@ -355,7 +355,7 @@ class Traffic:
         self.bench.store.cancel(job_id)
 
     def let_go(self, job_id: str, fence: int) -> None:
-        self.bench.store.doubt(job_id, fence, "")
+        self.bench.store.mark_in_doubt(job_id, fence, "")
         self.bench.store.requeue(job_id, fence, "")
 
 
@@ -403,13 +403,13 @@ def test_a_leak_is_mended_and_nothing_else_found_under_a_running_load(
             store.enqueue([make(f"job{next(numbers)}", n=n + 1) for n in range(5)], batch)
             for claim in store.claim(store.admit(6).ids):
                 if next(numbers) % 3:
-                    store.started(claim.id, claim.fence, "t")
+                    store.mark_in_progress(claim.id, claim.fence, "t")
                     store.finish(claim.id, State.COMPLETED, priced("0.25"), "callback")
                 elif next(numbers) % 2:
                     store.cancel(claim.id)
                     store.finish(claim.id, State.FAILED, Result(error={"code": "1301"}), "callback")
                 else:
-                    store.doubt(claim.id, claim.fence, "")
+                    store.mark_in_doubt(claim.id, claim.fence, "")
 
     threads = [in_thread(work) for _ in range(3)]
     try:

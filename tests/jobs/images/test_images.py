@@ -34,7 +34,7 @@ def fox(bench: Any) -> Any:
 
 
 def uses(bench: Any) -> dict[str, int]:
-    return {digest: int(count) for digest, count in bench.raw.hgetall(bench.keys.single("uses")).items()}
+    return {digest: int(count) for digest, count in bench.raw.hgetall(bench.keys.singleton("uses")).items()}
 
 
 def later(bench: Any, seconds: float = DAY) -> int:
@@ -57,9 +57,9 @@ def test_it_stays_while_a_job_may_have_to_send_it_and_a_day_longer(bench: Any, f
     bench.store.enqueue([naming(fox.hash)])
     assert later(bench, 30 * DAY) == 0
     claim = bench.claimed()
-    assert bench.store.started("fox", claim.fence, "t1")
+    assert bench.store.mark_in_progress("fox", claim.fence, "t1")
     assert later(bench) == 0
-    assert bench.store.finish("fox", State.COMPLETED, Result(), "poll").word == "finished"
+    assert bench.store.finish("fox", State.COMPLETED, Result(), "poll").outcome == "finished"
     assert uses(bench) == {}
     assert later(bench, DAY - 60) == 0
     assert later(bench, 60) == 1
@@ -167,7 +167,7 @@ def test_who_dies_while_writing_leaves_nothing_for_long(bench: Any) -> None:
     bench.stored.update({"half": b"a f"})
     assert later(bench, LONGEST_WRITE - 60) == 0
     assert later(bench, 60) == 1
-    assert bench.raw.zcard(bench.keys.single("going")) == 0
+    assert bench.raw.zcard(bench.keys.singleton("going")) == 0
     assert bench.audit() == []
 
 
@@ -189,7 +189,7 @@ def test_of_two_who_put_it_at_once_one_copy_stays(bench: Any) -> None:
     assert (bench.stored.writes, len(bench.stored)) == (2, 1)
     (image,) = bench.images().find([picture.hash])
     assert bench.images().read(image) == b"a fox"
-    assert bench.raw.zcard(bench.keys.single("going")) == 0
+    assert bench.raw.zcard(bench.keys.singleton("going")) == 0
 
 
 def test_a_job_that_comes_while_its_image_is_being_removed_is_refused_or_has_another_copy(bench: Any, fox: Any) -> None:
@@ -233,7 +233,7 @@ def test_images_of_a_staged_upload_stay_until_its_jobs_have_them(bench: Any, fox
         pass
     assert uses(bench) == {fox.hash: 600}
     assert bench.audit() == []
-    assert not bench.raw.exists(bench.keys.of("pinned", "t"))
+    assert not bench.raw.exists(bench.keys.member("pinned", "t"))
 
 
 def test_an_upload_that_took_longer_than_its_images_are_kept_is_not_committed(bench: Any, fox: Any) -> None:
@@ -242,7 +242,7 @@ def test_an_upload_that_took_longer_than_its_images_are_kept_is_not_committed(be
     with pytest.raises(NotAllowed, match="an image of it is not kept"):
         bench.store.commit("t", "b", 1)
     bench.store.unstage("t")
-    assert not bench.raw.exists(*(bench.keys.of(name, "t") for name in ("staged", "lines", "pinned")))
+    assert not bench.raw.exists(*(bench.keys.member(name, "t") for name in ("staged", "lines", "pinned")))
 
 
 # --- the audit --------------------------------------------------------------------------------------------------------
@@ -251,10 +251,10 @@ def test_an_upload_that_took_longer_than_its_images_are_kept_is_not_committed(be
 @pytest.mark.parametrize(
     ("break_it", "rule"),
     [
-        (lambda bench, digest: bench.raw.hincrby(bench.keys.single("uses"), digest, 1), "uses"),
-        (lambda bench, digest: bench.raw.hdel(bench.keys.single("uses"), digest), "uses"),
-        (lambda bench, digest: bench.raw.zadd(bench.keys.single("images"), {digest: 1}), "image"),
-        (lambda bench, digest: bench.raw.zrem(bench.keys.single("images"), digest), "image"),
+        (lambda bench, digest: bench.raw.hincrby(bench.keys.singleton("uses"), digest, 1), "uses"),
+        (lambda bench, digest: bench.raw.hdel(bench.keys.singleton("uses"), digest), "uses"),
+        (lambda bench, digest: bench.raw.zadd(bench.keys.singleton("images"), {digest: 1}), "image"),
+        (lambda bench, digest: bench.raw.zrem(bench.keys.singleton("images"), digest), "image"),
     ],
 )
 def test_the_audit_sees(bench: Any, fox: Any, break_it: Callable[[Any, str], object], rule: str) -> None:
@@ -265,5 +265,5 @@ def test_the_audit_sees(bench: Any, fox: Any, break_it: Callable[[Any, str], obj
 
 
 def test_the_audit_sees_an_image_that_is_half_forgotten(bench: Any, fox: Any) -> None:
-    bench.raw.hdel(bench.keys.single("kept"), fox.hash)
+    bench.raw.hdel(bench.keys.singleton("kept"), fox.hash)
     assert [(finding.rule, finding.id) for finding in bench.audit()] == [("image bytes", "all"), ("image", fox.hash)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jobs.audit.audit import audit
 from jobs.errors import NoLane, NotAllowed
-from jobs.job import Owed, Priority, Result
+from jobs.job import Delivery, Priority, Result
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
@@ -208,8 +208,8 @@ def test_two_accounts_of_a_pool_share_its_jobs_and_keep_their_own_slots(bench: A
     claims = store.claim(["j0", "j1"])
     assert {claim.lane for claim in claims} == {"a"}
     assert (store.lane("a").slots, store.lane("b").slots) == (2, 0)
-    store.started("j0", claims[0].fence, "t")
-    assert store.finish("j0", State.COMPLETED, result=_PICTURES, settled_by="callback").wake
+    store.mark_in_progress("j0", claims[0].fence, "t")
+    assert store.finish("j0", State.COMPLETED, result=_PICTURES, settled_by="callback").admit_hint
     assert store.admit(10, a).ids == ("j2",)
     bench.forward(61)
     bench.hints_arrive()
@@ -225,7 +225,7 @@ def test_what_may_have_reached_an_account_goes_to_no_other(bench: Any, make: Mak
     store.enqueue([make("fox")])
     store.admit(1, a)
     (claim,) = store.claim(["fox"])
-    store.doubt("fox", claim.fence, "read timed out")
+    store.mark_in_doubt("fox", claim.fence, "read timed out")
     assert store.requeue("fox", claim.fence, "absent after 2 looks") == "queued"
     assert store.admit(1, b).ids == ()
     assert store.admit(1, a).ids == ("fox",)
@@ -259,9 +259,9 @@ def test_a_job_not_begun_in_time_expires_unpaid(bench: Any, make: Make, found_by
         assert store.claim(["fox"]) == []
     else:
         bench.forward(61)
-        assert (store.due(1) if found_by == "alarm" else store.admit(1)) is not None
+        assert (store.claim_due(1) if found_by == "alarm" else store.admit(1)) is not None
     job = store.get("fox")
-    assert (job.state, job.settled_by, job.phase, job.owing) == (State.EXPIRED, "expires_in", None, {Owed.NOTIFY})
+    assert (job.state, job.settled_by, job.phase, job.owing) == (State.EXPIRED, "expires_in", None, {Delivery.NOTIFY})
     assert "expires_in" in (job.reason or "")
     assert (bench.slots(), bench.alarm("fox"), store.batch("x").done) == ((0, 0), 0, True)
     assert bench.audit() == []
@@ -275,14 +275,14 @@ def test_a_job_that_was_begun_in_time_goes_on(bench: Any, make: Make) -> None:
     # Its first attempt failed; the second may take its time
     store.finish("fox", State.FAILED, _BUSY, "callback")
     bench.forward(bench.alarm("fox"))
-    store.due(1)
+    store.claim_due(1)
     assert store.admit(1).ids == ("fox",)
 
 
 def test_a_retry_by_hand_has_no_time_to_keep(bench: Any, make: Make) -> None:
     bench.store.enqueue([make("fox", expires_in=60)])
     bench.forward(61)
-    bench.store.due(1)
+    bench.store.claim_due(1)
     bench.store.retry("fox")
     assert bench.store.admit(1).ids == ("fox",)
     assert bench.store.claim(["fox"])
@@ -292,7 +292,7 @@ def test_a_paused_batchs_jobs_expire_too(bench: Any, make: Make) -> None:
     bench.store.enqueue([make("a", expires_in=60), make("b")], "x")
     bench.store.pause("x")
     bench.forward(61)
-    bench.store.due(10)
+    bench.store.claim_due(10)
     assert bench.store.get("a").state is State.EXPIRED
     assert bench.audit() == []
 
@@ -304,7 +304,7 @@ def test_a_delayed_job_waits_outside_the_queue(bench: Any, make: Make) -> None:
     assert bench.alarm("later") == 100
     assert bench.audit() == []
     bench.forward(100)
-    assert bench.store.due(10).wake
+    assert bench.store.claim_due(10).admit_hint
     assert bench.store.admit(10).ids == ("later",)
 
 
@@ -318,10 +318,10 @@ def test_a_paused_job_lets_the_others_pass_and_goes_on_at_its_old_place(bench: A
     assert store.explained(store.get("a")).reason == "paused on request"
     assert store.admit(1).ids == ("b",)
     bench.forward(RECHECK)
-    store.due(10)  # its alarm changes nothing
+    store.claim_due(10)  # its alarm changes nothing
     assert bench.audit() == []
     bench.hints_arrive()
-    assert store.resume_job("a").wake
+    assert store.resume_job("a").admit_hint
     assert store.admit(1).ids == ("a",)
 
 
@@ -344,7 +344,7 @@ def test_a_pause_before_its_time_neither_hurries_nor_delays_it(bench: Any, make:
     bench.store.resume_job("soon")
     assert bench.store.admit(10).ids == ()
     bench.forward(100)
-    bench.store.due(10)
+    bench.store.claim_due(10)
     assert bench.store.admit(10).ids == ("soon",)
     bench.store.resume_job("late")
     assert bench.store.admit(10).ids == ("late",)

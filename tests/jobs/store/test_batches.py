@@ -31,7 +31,7 @@ def counts(bench: Any, batch: str) -> dict[str, int]:
 def fail(bench: Any, job_id: str, code: str) -> None:
     (claim,) = bench.store.claim([job_id])
     result = Result(error={"code": code, "message": "no"})
-    assert bench.store.finish(job_id, State.FAILED, result, "submit", fence=claim.fence).word == "finished"
+    assert bench.store.finish(job_id, State.FAILED, result, "submit", fence=claim.fence).outcome == "finished"
 
 
 # --- pause -----------------------------------------------------------------------------------------------------------
@@ -83,14 +83,16 @@ def test_what_comes_to_wait_in_a_paused_batch_stays(bench: Any, enqueue: Any) ->
     (claim,) = bench.store.claim(["x1"])
     bench.store.pause("x")
     # Its next attempt, its neighbour whose message got lost, and a new line
-    assert bench.store.finish("x1", State.FAILED, Result(error={"code": "1302", "message": ""}), "poll").word == "again"
+    assert (
+        bench.store.finish("x1", State.FAILED, Result(error={"code": "1302", "message": ""}), "poll").outcome == "again"
+    )
     enqueue("x", "x3")
     bench.forward(40)
-    bench.store.due(10)
+    bench.store.claim_due(10)
     assert claim.attempt == 1
     assert bench.store.admit(10).ids == ()
     assert bench.audit() == []
-    assert bench.store.resume("x").wake
+    assert bench.store.resume("x").admit_hint
     assert bench.store.admit(10).ids == ("x1", "x2", "x3")
 
 
@@ -129,7 +131,7 @@ def test_again_changes_nothing(bench: Any, enqueue: Any) -> None:
 def test_a_batch_that_nobody_knows(bench: Any, verb: str) -> None:
     with pytest.raises(BatchNotFound):
         getattr(bench.store, verb)("nobody's")
-    assert not bench.raw.exists(bench.keys.single("sweeps"))
+    assert not bench.raw.exists(bench.keys.singleton("sweeps"))
 
 
 # --- cancel ----------------------------------------------------------------------------------------------------------
@@ -141,7 +143,7 @@ def test_cancel_ends_what_is_unfinished_and_nothing_else(bench: Any, enqueue: An
     enqueue("y", "other")
     for job_id in ("running", "done"):
         (claim,) = bench.store.claim([job_id])
-        bench.store.started(job_id, claim.fence, "t")
+        bench.store.mark_in_progress(job_id, claim.fence, "t")
     bench.store.finish("done", State.COMPLETED, Result(), "callback")
 
     acted = bench.store.cancel_batch("x")
@@ -151,7 +153,7 @@ def test_cancel_ends_what_is_unfinished_and_nothing_else(bench: Any, enqueue: An
     assert bench.store.get("running").phase is State.IN_PROGRESS
     assert bench.slots() == (1, 0)
     # Their notifications are due now
-    assert {due.job.id for due in bench.store.due(10).dues} == {"waits", "running", "done"}
+    assert {due.job.id for due in bench.store.claim_due(10).dues} == {"waits", "running", "done"}
     assert bench.store.admit(10).ids == ("other",)
     assert bench.audit() == []
 
@@ -174,7 +176,7 @@ def test_cancel_takes_effect_at_once_and_whoever_is_there_does_the_rest(
     bench.with_settings().sweep(10)
     assert counts(bench, "x") == {"cancelled": 5}
     assert bench.audit() == []
-    assert not bench.raw.exists(bench.keys.single("sweeps"))
+    assert not bench.raw.exists(bench.keys.singleton("sweeps"))
 
 
 def test_what_is_added_while_it_is_cancelled_goes_afterwards(bench: Any, enqueue: Any, small_steps: None) -> None:
@@ -213,7 +215,7 @@ def mixed(bench: Any, enqueue: Any) -> Any:
         fail(bench, job_id, code)
     for job_id in ("working", "done"):
         (claim,) = bench.store.claim([job_id])
-        bench.store.started(job_id, claim.fence, "t")
+        bench.store.mark_in_progress(job_id, claim.fence, "t")
     bench.store.finish("done", State.COMPLETED, Result(), "callback")
     bench.store.cancel("cancelled")
     bench.store.cancel("working")
@@ -323,7 +325,7 @@ def test_what_is_staged_is_seen_by_nobody_until_it_is_committed(bench: Any, make
 
     acted = bench.store.commit("t", "x", 3)
 
-    assert (acted.affected, acted.clashes, acted.wake) == (3, 0, True)
+    assert (acted.affected, acted.clashes, acted.admit_hint) == (3, 0, True)
     assert [job.id for job in bench.store.batch_jobs("x")] == ["s0", "s1", "s2"]
     job = bench.store.get("s2", text=True)
     assert (job.n, job.labels, job.text, job.batch) == (2, {"shop": "berlin"}, staged[2].text, "x")
@@ -336,7 +338,7 @@ def test_what_is_staged_is_seen_by_nobody_until_it_is_committed(bench: Any, make
 
 def test_what_is_staged_and_never_committed_expires(bench: Any, make: Any) -> None:
     bench.store.stage("t", [make("s0")])
-    assert {bench.raw.ttl(bench.keys.of(name, "t")) for name in ("staged", "lines")} <= {3599, 3600}
+    assert {bench.raw.ttl(bench.keys.member(name, "t")) for name in ("staged", "lines")} <= {3599, 3600}
     bench.store.unstage("t")
     with pytest.raises(NotAllowed, match="send it again"):
         bench.store.commit("t", "x", 1)
@@ -358,7 +360,7 @@ def test_a_commit_is_finished_by_whoever_is_there(bench: Any, make: Any, monkeyp
     bench.store.stage("t", [make(f"s{number}") for number in range(5)])
     monkeypatch.setattr("jobs.store.batches.STEP", 2)
     assert bench.store._scripts.call("commit", "t", "x", "{}", 5, "") == "begun"
-    assert bench.raw.ttl(bench.keys.of("staged", "t")) == -1
+    assert bench.raw.ttl(bench.keys.member("staged", "t")) == -1
     # Then the batch is there, and not done before all its lines are
     assert not bench.store.batch("x").done
     for verb in (bench.store.cancel_batch, bench.store.retry_batch):

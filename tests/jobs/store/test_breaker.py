@@ -7,7 +7,7 @@ import pytest
 
 from jobs.audit.audit import audit
 from jobs.job import Result
-from jobs.lane_health import PROBE_BASE, SILENCES, Heard
+from jobs.lane_health import FAILURES_TO_OPEN, PROBE_BASE, Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import NewJob
 from jobs.states import State
@@ -18,7 +18,7 @@ _PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.p
 LANES = pooled((LaneSettings(name="a"), LaneSettings(name="b")))
 
 
-def silence(bench: Any, times: int = SILENCES, store: Store | None = None) -> None:
+def silence(bench: Any, times: int = FAILURES_TO_OPEN, store: Store | None = None) -> None:
     """So many submissions without an answer, through lane a where there are several. Their jobs are in doubt."""
     store = store or bench.store
     first = bench.raw.incrby("test:silences", times) - times
@@ -26,7 +26,7 @@ def silence(bench: Any, times: int = SILENCES, store: Store | None = None) -> No
     store.enqueue([NewJob(id=each, text="{}", model="m") for each in ids])
     store.admit(1000, store.settings.lanes[0])
     for claim in store.claim(ids):
-        store.doubt(claim.id, claim.fence, "ReadTimeout", wait=3.0, heard=Heard.SILENCE)
+        store.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", wait=3.0, heard=Reachability.SILENCE)
 
 
 def is_open(store: Store) -> bool:
@@ -34,7 +34,7 @@ def is_open(store: Store) -> bool:
 
 
 def test_it_opens_after_so_many_silences_in_a_row_and_says_so(bench: Any) -> None:
-    silence(bench, SILENCES - 1)
+    silence(bench, FAILURES_TO_OPEN - 1)
     assert not is_open(bench.store)
     silence(bench, 1)
     lane = bench.store.lane()
@@ -48,22 +48,22 @@ def test_it_opens_after_so_many_silences_in_a_row_and_says_so(bench: Any) -> Non
 ANSWERS: dict[str, Callable[[Any], Any]] = {
     "a submission": lambda b: b.put(State.IN_PROGRESS),
     "a refusal of the account": lambda b: b.store.hold("402", base=1.0, cap=1.0),
-    "not created": lambda b: b.store.requeue("fox", b.claimed().fence, "no id", wait=5.0, heard=Heard.ANSWER),
+    "not created": lambda b: b.store.requeue("fox", b.claimed().fence, "no id", wait=5.0, heard=Reachability.ANSWER),
     "a look that changed nothing": lambda b: (
         b.put(State.IN_PROGRESS),
-        b.store.again(b.due(), 5.0, heard=Heard.ANSWER),
+        b.store.reschedule_lookup(b.due(), 5.0, heard=Reachability.ANSWER),
     ),
     "a look that found the end": lambda b: (
         b.put(State.IN_PROGRESS),
         b.store.finish("fox", State.COMPLETED, _PICTURES, "poll", fence=b.due().job.fence),
     ),
-    "adopted": lambda b: (b.put(State.IN_DOUBT), b.store.started("fox", b.due().job.fence, "t")),
+    "adopted": lambda b: (b.put(State.IN_DOUBT), b.store.mark_in_progress("fox", b.due().job.fence, "t")),
 }
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_an_answer_between_begins_the_count_anew(answer: Callable[[Any], Any], bench: Any) -> None:
-    silence(bench, SILENCES - 1)
+    silence(bench, FAILURES_TO_OPEN - 1)
     answer(bench)
     bench.forward(1)
     assert "bad" not in bench.lane()
@@ -71,7 +71,7 @@ def test_an_answer_between_begins_the_count_anew(answer: Callable[[Any], Any], b
 
 NO_ANSWERS: dict[str, Callable[[Any], Any]] = {
     "a callback": lambda b: b.store.finish("fox", State.COMPLETED, _PICTURES, "callback"),
-    "an answer that nobody can read": lambda b: b.store.doubt("fox", 1, "HTML"),
+    "an answer that nobody can read": lambda b: b.store.mark_in_doubt("fox", 1, "HTML"),
     "a worker that was too slow": lambda b: b.store.requeue("fox", 1, ""),
 }
 
@@ -79,17 +79,17 @@ NO_ANSWERS: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("other", NO_ANSWERS.values(), ids=NO_ANSWERS)
 def test_what_proves_neither_leaves_the_count(other: Callable[[Any], Any], bench: Any) -> None:
     bench.claimed()
-    silence(bench, SILENCES - 1)
+    silence(bench, FAILURES_TO_OPEN - 1)
     other(bench)
-    assert bench.lane()["bad"] == str(SILENCES - 1)
+    assert bench.lane()["bad"] == str(FAILURES_TO_OPEN - 1)
 
 
 def test_looks_without_an_answer_open_it_too(bench: Any) -> None:
-    for number in range(SILENCES):
+    for number in range(FAILURES_TO_OPEN):
         bench.put(State.IN_PROGRESS, f"j{number}")
     bench.forward(10)
-    for due in bench.store.due(100).dues:
-        assert bench.store.again(due, 5.0, reason="poll: 503", heard=Heard.SILENCE)
+    for due in bench.store.claim_due(100).dues:
+        assert bench.store.reschedule_lookup(due, 5.0, reason="poll: 503", heard=Reachability.SILENCE)
     assert bench.store.lane().reason == "poll: 503"
 
 
@@ -110,16 +110,16 @@ def test_while_it_is_open_looks_wait_spread_out_and_no_deadline_passes(bench: An
         store.enqueue([NewJob(id=f"j{number}", text="{}", model="m")])
         store.admit(1)
         (claim,) = store.claim([f"j{number}"])
-        store.started(claim.id, claim.fence, "t")
+        store.mark_in_progress(claim.id, claim.fence, "t")
     silence(bench, store=store)
     bench.forward(600)
-    rung = store.due(100)
-    assert (rung.dues, rung.rang) == ((), 20 + SILENCES)
+    rung = store.claim_due(100)
+    assert (rung.dues, rung.due_count) == ((), 20 + FAILURES_TO_OPEN)
     waits = sorted(bench.alarm(f"j{number}") for number in range(20))
     assert store.settings.poll_max / 2 <= waits[0] < waits[-1] <= store.settings.poll_max
     assert len(set(waits)) == 20
     # As long as it has been open, within reason: after a moment they are back in a moment
-    assert store.due(100).rang == 0
+    assert store.claim_due(100).due_count == 0
     assert {store.get(f"j{number}").state for number in range(20)} == {State.IN_PROGRESS}
 
 
@@ -130,7 +130,7 @@ def test_while_it_is_open_a_killed_workers_job_is_in_doubt_and_a_delivery_is_mad
     silence(bench)
     fence = bench.store.get("killed").fence
     bench.forward(bench.store.settings.submit_lease)
-    found = bench.store.due(100).dues
+    found = bench.store.claim_due(100).dues
     assert {due.job.id for due in found} == {"told", "late"}
     assert all(due.job.owing for due in found)
     job = bench.store.get("killed")
@@ -166,7 +166,7 @@ def test_an_answer_closes_it_and_what_waits_goes_on(bench: Any, make: Make) -> N
     (probe,) = bench.store.probes()
     bench.hints_arrive()
     assert bench.store.probed(probe, answered=True, reason="the provider answered probe 1") == "closed"
-    assert bench.raw.exists(bench.keys.single("wake"))
+    assert bench.raw.exists(bench.keys.singleton("wake"))
     lane = bench.store.lane()
     assert (lane.held, lane.reason, lane.open_since, lane.opened) == (False, None, None, 1)
     assert [change.what for change in lane.history] == ["closed", "opened"]
@@ -174,9 +174,9 @@ def test_an_answer_closes_it_and_what_waits_goes_on(bench: Any, make: Make) -> N
     assert bench.store.probed(probe, answered=True) == "refused"
     # Those in doubt are looked for as ever
     bench.forward(3)
-    assert len(bench.store.due(100).dues) == SILENCES
+    assert len(bench.store.claim_due(100).dues) == FAILURES_TO_OPEN
     # And it takes as many silences again
-    silence(bench, SILENCES - 1)
+    silence(bench, FAILURES_TO_OPEN - 1)
     assert not is_open(bench.store)
     silence(bench, 1)
     assert bench.store.lane().opened == 2
@@ -197,8 +197,8 @@ def test_a_hold_that_began_meanwhile_outlasts_it(bench: Any, make: Make) -> None
 
 def test_a_submission_counts_once_however_often_it_is_recorded(bench: Any) -> None:
     claim = bench.claimed()
-    for _ in range(SILENCES):
-        bench.store.doubt("fox", claim.fence, "reset", heard=Heard.SILENCE)
+    for _ in range(FAILURES_TO_OPEN):
+        bench.store.mark_in_doubt("fox", claim.fence, "reset", heard=Reachability.SILENCE)
     assert bench.lane()["bad"] == "1"
 
 
@@ -210,10 +210,10 @@ def test_other_lanes_go_on(bench: Any, make: Make) -> None:
     assert store.admit(10, a).ids == ()
     assert store.admit(10, b).ids == ("fox", "hen")
     (fox, hen) = store.claim(["fox", "hen"])
-    store.started(fox.id, fox.fence, "t")
+    store.mark_in_progress(fox.id, fox.fence, "t")
     bench.forward(5)
     # Its looks are made; those of the lane that is silent wait
-    assert [due.job.id for due in store.due(100).dues] == ["fox"]
+    assert [due.job.id for due in store.claim_due(100).dues] == ["fox"]
     assert [lane.open_since is not None for lane in store.lanes()] == [True, False]
     assert hen.lane == "b"
     assert audit(store) == []

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Owed, Result
+from jobs.job import Delivery, Result
 from jobs.states import State
 from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, Message, Parked
 from worker.deliver import CONFIRMED
@@ -28,7 +28,7 @@ def test_a_message_is_kept_until_the_end_and_told_once(bench: Any) -> None:
     assert bench.store.park("fox", "fox", '{"chord":1}') == (Parked.OWED, mark)
     assert bench.store.park("fox", "fox", '{"chord":1,"parent_id":2}', mark) == (Parked.FINAL, mark)
     for _ in range(2):
-        assert bench.store.told("fox", mark) == "told"
+        assert bench.store.message_finished("fox", mark) == "told"
     assert bench.store.parked("fox") == []
     assert bench.store.get("fox").owing == frozenset()
     assert bench.alarm("fox") is None
@@ -48,7 +48,7 @@ def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Any) -> None:
     bench.forward(FINISHING + 1)
     assert FINISHING < CONFIRMED
     assert bench.store.park("fox", "fox", "{}", mark)[0] is Parked.FINAL
-    assert bench.store.told("fox", mark) == "told"
+    assert bench.store.message_finished("fox", mark) == "told"
     assert bench.store.park("fox", "fox", "{}", mark)[0] is Parked.TOLD
 
 
@@ -58,7 +58,7 @@ def test_several_tasks_wait_for_one_job_and_each_is_told(bench: Any) -> None:
     assert len(set(marks.values())) == 3
     ended(bench)
     assert {message.task_id: message.mark for message in bench.store.parked("fox")} == marks
-    assert [bench.store.told("fox", mark) for mark in marks.values()] == ["owed", "owed", "told"]
+    assert [bench.store.message_finished("fox", mark) for mark in marks.values()] == ["owed", "owed", "told"]
 
 
 def test_a_later_message_of_the_same_task_replaces_the_earlier_one(bench: Any) -> None:
@@ -80,11 +80,11 @@ def test_a_retry_by_hand_lets_its_messages_be_told_anew(bench: Any) -> None:
     bench.job()
     _, mark = bench.store.park("fox", "fox", "{}")
     ended(bench)
-    bench.store.told("fox", mark)
+    bench.store.message_finished("fox", mark)
     bench.store.retry("fox")
     # What finished it comes late, and again: nothing to finish any more
     assert bench.store.park("fox", "fox", '{"parent_id":1}', mark) == (Parked.PARKED, mark)
-    assert bench.store.told("fox", mark) == "unfinished"
+    assert bench.store.message_finished("fox", mark) == "unfinished"
     ended(bench)
     assert [message.mark for message in bench.store.parked("fox")] == [mark]
 
@@ -93,12 +93,12 @@ def test_who_sends_them_and_who_acts_upon_them_may_be_in_any_order(bench: Any) -
     bench.job(owed="n")
     _, mark = bench.store.park("fox", "fox", "{}")
     ended(bench)
-    (due,) = bench.store.owing(["fox"])
-    assert bench.store.told("fox", mark) == "told"  # before its sender could say that it is sent
-    assert bench.store.delivered(due, Owed.CELERY, again_in=30.0) == "owed"
+    (due,) = bench.store.claim_deliveries(["fox"])
+    assert bench.store.message_finished("fox", mark) == "told"  # before its sender could say that it is sent
+    assert bench.store.delivered(due, Delivery.CELERY, again_in=30.0) == "owed"
     assert bench.store.get("fox").delivery_tries == 0
-    assert bench.store.delivered(due, Owed.NOTIFY) == "clear"
-    assert bench.store.delivered(due, Owed.CELERY, again_in=30.0) == "refused"
+    assert bench.store.delivered(due, Delivery.NOTIFY) == "clear"
+    assert bench.store.delivered(due, Delivery.CELERY, again_in=30.0) == "refused"
     assert bench.alarm("fox") is None
 
 
@@ -147,7 +147,7 @@ def test_revokes_are_forgotten_after_a_while_and_never_too_many_are_kept(bench: 
     assert not bench.store.was_revoked("fox")
     bench.forward(1)
     bench.store.revoke(["c", "d"])
-    assert bench.raw.zcard(bench.keys.single("revoked")) == 3
+    assert bench.raw.zcard(bench.keys.singleton("revoked")) == 3
     assert bench.store.was_revoked("d")
 
 
@@ -156,7 +156,7 @@ def test_nothing_of_it_is_left_when_the_job_is_forgotten(task_id: str, bench: An
     bench.job()
     _, mark = bench.store.park("fox", task_id, "{}")
     ended(bench)
-    bench.store.told("fox", mark)
+    bench.store.message_finished("fox", mark)
     bench.forward(bench.store.settings.retention + 1)
     assert bench.store.purge() == (1, 0)
     assert bench.raw.keys("{b}:k*") == []

@@ -27,13 +27,13 @@ WORK: dict[str, Callable[[Any], object]] = {
     "retry a batch": lambda bench: bench.store.retry_batch("flock"),
     "admit": lambda bench: bench.store.admit(10),
     "claim": lambda bench: bench.store.claim(["fox"]),
-    "due": lambda bench: bench.store.due(10),
+    "due": lambda bench: bench.store.claim_due(10),
     # What is unknown may be among what is lost
     "finish, unknown": lambda bench: bench.store.finish("bat", State.COMPLETED, Result(), "callback"),
     "finish, a later attempt": lambda bench: bench.store.finish("fox~2", State.COMPLETED, Result(), "callback"),
     "finish, not sent by what is known": lambda bench: bench.store.finish("fox", State.COMPLETED, Result(), "callback"),
-    "nudge, unknown": lambda bench: bench.store.nudge("bat", look=True),
-    "nudge, not sent by what is known": lambda bench: bench.store.nudge("fox", look=True),
+    "nudge, unknown": lambda bench: bench.store.record_callback("bat", look=True),
+    "nudge, not sent by what is known": lambda bench: bench.store.record_callback("fox", look=True),
     "park, unknown": lambda bench: bench.store.park("bat", "celery-id", "{}", ""),
     "cancel, unknown": lambda bench: bench.store.cancel("bat"),
     "pause, unknown": lambda bench: bench.store.pause_job("bat"),
@@ -73,7 +73,7 @@ def test_an_empty_redis_takes_nothing_in(work: str, bench: Any) -> None:
 
 @pytest.mark.parametrize("damage", ["gone", "another type", "without its id"])
 def test_a_damaged_record_takes_nothing_in(damage: str, kept: Any) -> None:
-    key = kept.keys.single("epoch")
+    key = kept.keys.singleton("epoch")
     if damage == "without its id":
         kept.raw.hset(key, "installation", "")
     else:
@@ -92,7 +92,7 @@ def test_a_damaged_record_takes_nothing_in(damage: str, kept: Any) -> None:
 
 
 def test_numbers_of_the_record_that_cannot_be_read(kept: Any) -> None:
-    kept.raw.hset(kept.keys.single("epoch"), mapping={"number": "x", "accepted": "y", "before": "z", "trusted": ""})
+    kept.raw.hset(kept.keys.singleton("epoch"), mapping={"number": "x", "accepted": "y", "before": "z", "trusted": ""})
     assert kept.store.standing().epoch == 0
     kept.job("ant")
     assert kept.store.standing().accepted == 1
@@ -104,8 +104,8 @@ def test_what_is_known_can_be_read_cancelled_and_settled_meanwhile(kept: Any) ->
     kept.put(State.IN_PROGRESS, "ant")
     lose(kept)
     assert kept.store.get("fox").state is State.QUEUED
-    assert kept.store.finish("ant", State.COMPLETED, Result(), "callback").word == "finished"
-    assert kept.store.cancel("fox").word == "cancelled"
+    assert kept.store.finish("ant", State.COMPLETED, Result(), "callback").outcome == "finished"
+    assert kept.store.cancel("fox").outcome == "cancelled"
     with pytest.raises(JobNotFound):
         kept.store.get("bat")
 
@@ -166,7 +166,7 @@ def test_an_epoch_never_comes_again(bench: Any) -> None:
 
 @pytest.mark.parametrize("known", [0, 1, 2])
 def test_an_empty_redis_gets_the_id_of_the_only_one_that_is_known(known: int, bench: Any) -> None:
-    bench.raw.delete(bench.keys.single("epoch"))
+    bench.raw.delete(bench.keys.singleton("epoch"))
     sightings = [Sighting(installation=name * 32) for name in "ab"[:known]]
     bench.store.recover(known=sightings)
     given = bench.store.standing().installation
@@ -248,9 +248,9 @@ def test_what_the_witness_keeps(bench: Any, redis_url: str) -> None:
     one, other = (Sighting(installation=name, accepted=3) for name in "ab")
     witness.write(one)
     witness.write(other)
-    bench.raw.hset(bench.keys.single("witness"), "c", "damaged")
+    bench.raw.hset(bench.keys.singleton("witness"), "c", "damaged")
     assert set(witness.read()) == {one, other}
-    bench.raw.set(bench.keys.single("witness"), "of another type")
+    bench.raw.set(bench.keys.singleton("witness"), "of another type")
     assert witness.read() == ()
     with redis.Redis.from_url(redis_url) as client:
-        assert client.exists(bench.keys.single("witness"))
+        assert client.exists(bench.keys.singleton("witness"))

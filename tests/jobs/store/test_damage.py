@@ -87,14 +87,14 @@ def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Any, damage:
     for verb in (
         lambda: bench.store.get("fox"),
         lambda: bench.store.finish("fox", State.COMPLETED, Result(), "callback"),
-        lambda: bench.store.nudge("fox", look=True),
+        lambda: bench.store.record_callback("fox", look=True),
         lambda: bench.store.cancel("fox"),
         lambda: bench.store.retry("fox"),
     ):
         with pytest.raises(RecordDamaged, match="job fox"):
             verb()
     bench.forward(max(bench.alarm("fox"), bench.alarm("hen")))
-    rung = bench.store.due(10)
+    rung = bench.store.claim_due(10)
     assert [due.job.id for due in rung.dues] == ["hen"]
     assert [error.what for error in rung.damaged] == ["job fox"]
     assert [job and job.id for job in bench.store.get_many(["fox", "hen"])] == [None, "hen"]
@@ -113,7 +113,7 @@ def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Any, damage:
 def test_text_of_any_language_is_whole(bench: Any, text: str) -> None:
     bench.put(State.IN_DOUBT)
     bench.raw.hset(P + "j:fox", "r", text)
-    assert bench.store.nudge("fox", look=True).word == "noted"
+    assert bench.store.record_callback("fox", look=True).word == "noted"
     assert bench.store.get("fox").reason == text
     assert bench.audit() == []
 
@@ -123,10 +123,10 @@ def test_once_it_is_whole_again_it_goes_on(bench: Any) -> None:
     state = bench.fields("fox")["s"]
     bench.raw.hset(P + "j:fox", "s", "frozen")
     bench.forward(bench.alarm("fox"))
-    assert bench.store.due(10).dues == ()
+    assert bench.store.claim_due(10).dues == ()
     bench.raw.hset(P + "j:fox", "s", state)
     bench.forward(bench.alarm("fox"))
-    assert [due.job.id for due in bench.store.due(10).dues] == ["fox"]
+    assert [due.job.id for due in bench.store.claim_due(10).dues] == ["fox"]
     assert not [each for each in dead_ends(bench.store) if each.kind is Kind.DAMAGED]
     assert bench.audit() == []
 
@@ -135,10 +135,10 @@ def test_one_that_is_given_up_leaves_nothing_behind(bench: Any) -> None:
     bench.put(State.IN_DOUBT)
     bench.raw.hset(P + "j:fox", "s", "frozen")
     bench.forward(bench.alarm("fox"))
-    bench.store.due(10)
+    bench.store.claim_due(10)
     bench.raw.delete(P + "j:fox")
     bench.forward(60)
-    bench.store.due(10)
+    bench.store.claim_due(10)
     bench.store.purge()
     assert repair(bench.store).left.findings == ()
     assert bench.slots() == (0, 0)
@@ -155,7 +155,7 @@ def test_a_damaged_job_does_not_stop_the_queue_before_the_others(bench: Any) -> 
     assert [claim.id for claim in bench.store.claim(["hen", "owl"])] == ["owl"]
     bench.raw.hset(P + "j:fox", "n", "1")
     bench.forward(3600)
-    bench.store.due(10)
+    bench.store.claim_due(10)
     assert "fox" in bench.store.admit(10).ids
 
 

@@ -19,7 +19,7 @@ AGAIN = Result(error={"code": "002016095", "message": "internal"})
 def restart(bench: Any) -> None:
     """Redis is another process now than the one that was last seen."""
     bench.store.claim(["nobody"])  # this one is known
-    bench.raw.hset(bench.keys.single("epoch"), "run", "another")
+    bench.raw.hset(bench.keys.singleton("epoch"), "run", "another")
 
 
 def looks(bench: Any, job_id: str = "fox") -> float:
@@ -27,15 +27,15 @@ def looks(bench: Any, job_id: str = "fox") -> float:
     begun = bench.now
     while True:
         due = bench.due(job_id)
-        if absent_beyond_doubt(due.job.looks + 1, due.doubtful_for, bench.store.settings):
+        if absent_beyond_doubt(due.job.lookups + 1, due.doubtful_for, bench.store.settings):
             assert bench.store.requeue(job_id, due.job.fence, "absent") == "queued"
             return float(bench.now - begun) / 1e6
-        bench.store.again(due, 2.0)
+        bench.store.reschedule_lookup(due, 2.0)
 
 
 def test_the_first_sight_of_a_redis_is_no_restart(bench: Any) -> None:
     assert bench.claimed().id == "fox"
-    assert bench.store.due(10).epoch == 0
+    assert bench.store.claim_due(10).epoch == 0
 
 
 def test_what_waits_is_looked_up_before_it_is_sent_once(bench: Any) -> None:
@@ -61,7 +61,7 @@ def test_what_waits_is_looked_up_before_it_is_sent_once(bench: Any) -> None:
 def test_later_two_looks_do(bench: Any) -> None:
     bench.job()
     restart(bench)
-    bench.store.due(10)
+    bench.store.claim_due(10)
     bench.forward(600)
     bench.store.admit(1)
     bench.store.claim(["fox"])
@@ -74,14 +74,14 @@ def test_a_job_that_is_found_is_adopted(bench: Any) -> None:
     bench.store.admit(1)
     bench.store.claim(["fox"])
     due = bench.due()
-    assert bench.store.started("fox", due.job.fence, "t")
+    assert bench.store.mark_in_progress("fox", due.job.fence, "t")
     job = bench.store.get("fox")
     assert (job.state, job.forgotten) == (State.IN_PROGRESS, False)
 
 
 def test_jobs_accepted_well_after_it_go_at_once(bench: Any) -> None:
     restart(bench)
-    bench.store.due(10)
+    bench.store.claim_due(10)
     bench.job("retried")  # its producer's answer may have been lost with the record
     bench.forward(bench.store.settings.submit_lease + 1)
     bench.job("new")
@@ -91,15 +91,15 @@ def test_jobs_accepted_well_after_it_go_at_once(bench: Any) -> None:
 
 def test_a_doubt_from_before_begins_anew(bench: Any) -> None:
     claim = bench.claimed()
-    bench.store.doubt("fox", claim.fence, "read timed out")
-    bench.store.again(bench.due(), 100.0)
+    bench.store.mark_in_doubt("fox", claim.fence, "read timed out")
+    bench.store.reschedule_lookup(bench.due(), 100.0)
     bench.forward(99)
     restart(bench)
     due = bench.due()
     # Looked for in vain for long, but it may have been sent again in the time that is forgotten
-    assert (due.job.looks, due.doubtful_for < 0) == (0, True)
-    bench.store.again(due, 1.0)
-    assert bench.due().job.looks == 1
+    assert (due.job.lookups, due.doubtful_for < 0) == (0, True)
+    bench.store.reschedule_lookup(due, 1.0)
+    assert bench.due().job.lookups == 1
 
 
 def test_a_lease_from_before_leads_to_looks_that_count_from_its_end(bench: Any) -> None:
@@ -116,7 +116,7 @@ def test_the_next_attempt_of_a_job_from_before_is_looked_up_too(bench: Any) -> N
     restart(bench)
     bench.store.finish("fox", State.FAILED, AGAIN, "poll", fence=bench.due().job.fence)
     bench.forward(10)
-    bench.store.due(10)
+    bench.store.claim_due(10)
     bench.store.admit(1)
     assert bench.store.claim(["fox"]) == []
     assert bench.store.get("fox").external_task_id == "fox~2"
@@ -150,18 +150,18 @@ def test_fences_of_the_forgotten_time_do_not_come_again(bench: Any) -> None:
 def test_a_callback_for_a_job_that_redis_believes_unsent_counts(bench: Any, state: State) -> None:
     bench.job()
     result = Result(error={"code": "1201", "message": "refused"}) if state is State.FAILED else Result()
-    assert bench.store.finish("fox", state, result, "callback").word == "unknown"
+    assert bench.store.finish("fox", state, result, "callback").outcome == "unknown"
     bench.store.recover()
-    assert bench.store.finish("fox", state, result, "callback").word == "finished"
+    assert bench.store.finish("fox", state, result, "callback").outcome == "finished"
     assert bench.store.get("fox").state is state
     assert audit(bench.store) == []
 
 
 def test_a_hint_by_the_provider_for_such_a_job_counts(bench: Any) -> None:
     bench.job()
-    assert bench.store.nudge("fox", look=True).word == "unknown"
+    assert bench.store.record_callback("fox", look=True).word == "unknown"
     bench.store.recover()
-    assert bench.store.nudge("fox", look=True).word == "noted"
+    assert bench.store.record_callback("fox", look=True).word == "noted"
     assert bench.store.get("fox").state is State.IN_DOUBT
 
 
@@ -169,7 +169,7 @@ def test_switched_off_a_restart_is_no_loss_but_the_command_is(bench: Any) -> Non
     store = bench.with_settings(recovery=False)
     bench.job()
     restart(bench)
-    assert store.due(10).epoch == 0
+    assert store.claim_due(10).epoch == 0
     epoch = store.recover(also_new=3600)
     assert epoch.number == 1
     assert (epoch.doubted_before - epoch.since).total_seconds() == 3600
@@ -188,21 +188,21 @@ def test_a_job_found_at_another_account_of_its_pool_goes_there_with_its_slots(be
     store.claim(["fox"])
     due = bench.due()
     for _ in range(2):  # its reply may get lost
-        assert store.relane(due, "b")
+        assert store.move_to_lane(due, "b")
     assert [lane.slots for lane in store.lanes()] == [0, 2]
-    assert store.started("fox", due.job.fence, "t")
+    assert store.mark_in_progress("fox", due.job.fence, "t")
     assert store.get("fox").lane == "b"
     assert audit(store) == []
-    assert not store.relane(due, "a")
+    assert not store.move_to_lane(due, "a")
 
 
 def test_a_refused_move_to_another_account(bench: Any) -> None:
     claim = bench.claimed()
-    bench.store.doubt("fox", claim.fence, "read timed out")
+    bench.store.mark_in_doubt("fox", claim.fence, "read timed out")
     due = bench.due()
     bench.forward(60)
     bench.due()
-    assert not bench.store.relane(due, "b")
+    assert not bench.store.move_to_lane(due, "b")
 
 
 def test_a_redis_that_does_not_tell_who_it_is(bench: Any, redis_url: str) -> None:

@@ -48,7 +48,7 @@ class Forgetful(Life):
         self.forgot += 1
         self.bench.raw.set(self.bench.keys.prefix + "clock", clock)
         if restarted:
-            self.bench.raw.hset(self.bench.keys.single("epoch"), "run", f"process {self.forgot}")
+            self.bench.raw.hset(self.bench.keys.singleton("epoch"), "run", f"process {self.forgot}")
         went_back = self.store.standing().last != seen.last
         self.pasts = [past for past in self.pasts if past[0] is kept]
         # Producers send again at once what they got no answer for.

@@ -13,7 +13,7 @@ from jobs.audit.audit import audit
 from jobs.job import Result
 from jobs.lanes import LaneSettings, pooled, route
 from jobs.new_job import NewJob
-from jobs.serializers import shown_lane
+from jobs.serializers import serialize_lane
 from jobs.states import State
 
 Make = Callable[..., NewJob]
@@ -112,17 +112,17 @@ def test_an_attempt_in_doubt_waits_for_its_own_lane_however_free_the_other_is(be
     store.enqueue([make("fox")])
     store.admit(1, a)
     (claim,) = store.claim(["fox"])
-    store.doubt("fox", claim.fence, "read timed out")
+    store.mark_in_doubt("fox", claim.fence, "read timed out")
     store.requeue("fox", claim.fence, "absent")
     store.hold("402", base=60, cap=60, lane="a")
     assert (store.admit(9, a).ids, store.admit(9, b).ids) == ((), ())
     assert [(each.name, each.ready) for each in store.lanes()] == [("a", 1), ("b", 0), ("ref", 0)]
     bench.forward(61)
     # Put back by its alarm, too
-    store.due(10)
+    store.claim_due(10)
     assert (store.admit(9, b).ids, store.admit(9, a).ids) == ((), ("fox",))
     bench.forward(31)
-    store.due(10)
+    store.claim_due(10)
     assert (store.admit(9, b).ids, store.admit(9, a).ids) == ((), ("fox",))
     (claim,) = store.claim(["fox"])
     assert claim.lane == "a"
@@ -144,7 +144,7 @@ def test_a_lane_that_is_not_configured_any_more_is_seen_until_its_jobs_are_gone(
     after.enqueue([make("new")])
     assert after.admit(10).ids == ("new",)
     a, *others = after.lanes()
-    assert (a.name, a.slots, a.window, a.ready) == ("a", 0, 1, 0)
+    assert (a.name, a.slots, a.dispatched, a.ready) == ("a", 0, 1, 0)
     # Then what is there, what may go nowhere else, and what waits in a pool that nobody serves are still named
     seen = [(each.name, each.pool, each.settings, each.slots, each.ready) for each in others]
     assert seen == [("b", "@b", None, 1, 1), ("ref", "@ref", None, 1, 0), ("ref", "ref", None, 0, 1)]
@@ -172,7 +172,7 @@ def test_a_lane_as_the_api_shows_it(bench: Any) -> None:
     store = bench.with_settings(named_lanes=(settings,))
     store.admit(0, settings)
     store.hold("429: 1303", base=1.0, cap=1.0, throttled=True, lane="a")
-    shown = shown_lane(store.lane("a"))
+    shown = serialize_lane(store.lane("a"))
     (change,) = shown.pop("history")
     assert isinstance(change.pop("at"), datetime)
     assert change == {"what": "limit", "limit": 1.0, "reason": "429: 1303"}

@@ -33,12 +33,12 @@ from hypothesis.stateful import (
 from jobs import lane_health
 from jobs.audit.audit import audit
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed
-from jobs.job import NANO, Claim, Due, Owed, Priority, Result, external_id
+from jobs.job import NANO, Claim, Delivery, Due, Priority, Result, external_id
 from jobs.key_limits import KeyLimits
-from jobs.lane_health import Heard
+from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
-from jobs.policy import absent_beyond_doubt, next_delivery, next_look, next_poll
+from jobs.policy import absent_beyond_doubt, next_delivery, next_lookup, next_poll
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store.celery_messages import Message
@@ -110,7 +110,7 @@ class Life(RuleBasedStateMachine):
         self.deliveries: list[Due] = []
         self.tasks: dict[str, Task] = {}
         self.posts: dict[str, Post] = {}
-        self.told: Counter[tuple[str, str]] = Counter()
+        self.message_finished: Counter[tuple[str, str]] = Counter()
         self.spent = Decimal(0)
         self.kept: dict[str, Result] = {}
         self.read = "-"
@@ -160,7 +160,7 @@ class Life(RuleBasedStateMachine):
             said = f"{job_id}, another" if other and job_id in self.accepted else job_id
             named = {"image": IMAGE, "prompt": IMAGE} if number % 2 else {}
             text = json.dumps({"params": {"prompt": said, **named}})
-            owed = frozenset([set(), {Owed.NOTIFY}, {Owed.CELERY}, set(Owed)][number])
+            owed = frozenset([set(), {Delivery.NOTIFY}, {Delivery.CELERY}, set(Delivery)][number])
             times: Any = {"priority": priority, "expires_in": expires_in, "delay": delay}
             labels = {"shop": "berlin", "line": str(number)} if number % 2 else {}
             jobs.append(NewJob(id=job_id, text=text, model="m", n=number % 3 + 1, owed=owed, labels=labels, **times))
@@ -221,7 +221,7 @@ class Life(RuleBasedStateMachine):
         which = json.dumps({"states": dict.fromkeys(states or (), True)}) if states else ""
         self.store._scripts.call("begin", batch, "retry" if states else "cancel", which, "0")
 
-    @precondition(lambda self: self.bench.raw.exists(self.bench.keys.single("sweeps")))
+    @precondition(lambda self: self.bench.raw.exists(self.bench.keys.singleton("sweeps")))
     @rule(steps=st.integers(1, 4))
     def sweep(self, steps: int) -> None:
         for _ in range(steps):
@@ -307,7 +307,7 @@ class Life(RuleBasedStateMachine):
         claims = self.store.claim(message)
         for claim in claims:
             batch = self.bench.fields(claim.id).get("b", "")
-            paused, sweep = self.bench.raw.hmget(self.bench.keys.of("batch", batch), "paused", "do")
+            paused, sweep = self.bench.raw.hmget(self.bench.keys.member("batch", batch), "paused", "do")
             assert paused is None, "claimed although its batch is paused"
             assert not self.store.get(claim.id).paused, "claimed although it is paused"
             assert sweep != "cancel", "claimed although its batch is being cancelled"
@@ -337,11 +337,11 @@ class Life(RuleBasedStateMachine):
     def record(self, claim: Claim, outcome: str, *, twice: bool = False) -> None:
         store, held = self.store, (claim.id, claim.fence)
         verbs: dict[str, Callable[[], Any]] = {
-            "created": lambda: store.started(*held, f"t-{claim.external_task_id}"),
-            "lost": lambda: store.doubt(*held, "read timed out", heard=Heard.SILENCE),
-            "lost before": lambda: store.doubt(*held, "reset", heard=Heard.SILENCE),
-            "unreachable": lambda: store.requeue(*held, "refused", heard=Heard.SILENCE),
-            "exists": lambda: store.doubt(*held, "409", exists=True),
+            "created": lambda: store.mark_in_progress(*held, f"t-{claim.external_task_id}"),
+            "lost": lambda: store.mark_in_doubt(*held, "read timed out", heard=Reachability.SILENCE),
+            "lost before": lambda: store.mark_in_doubt(*held, "reset", heard=Reachability.SILENCE),
+            "unreachable": lambda: store.requeue(*held, "refused", heard=Reachability.SILENCE),
+            "exists": lambda: store.mark_in_doubt(*held, "409", exists=True),
             "refused": lambda: self.finish(claim.external_task_id, State.FAILED, error("1201"), "submit", claim.fence),
             "held": lambda: store.requeue(*held, "429"),
             "not created": lambda: store.requeue(*held, "no id", wait=2.0, count=True),
@@ -381,7 +381,7 @@ class Life(RuleBasedStateMachine):
         task = self.tasks[external]
         if not task.end:
             look = data.draw(st.booleans())
-            self.again(lambda: self.store.nudge(external, look=look), twice=twice)
+            self.again(lambda: self.store.record_callback(external, look=look), twice=twice)
             return
         state, result = task.end, task.result
         if lies and task.taken_in:
@@ -396,7 +396,7 @@ class Life(RuleBasedStateMachine):
         before = self.bench.dump()
         forged = external_id(job_id, attempt)
         word = (
-            self.store.nudge(forged, look=True)
+            self.store.record_callback(forged, look=True)
             if look
             else self.store.finish(forged, State.COMPLETED, Result(cost=Decimal(1)), "callback")
         ).word
@@ -405,7 +405,7 @@ class Life(RuleBasedStateMachine):
 
     def finish(self, external: str, state: State, result: Result, by: str, fence: int | None = None) -> Any:
         settled = self.store.finish(external, state, result, by, fence=fence)
-        if settled.word in ("finished", "again"):
+        if settled.outcome in ("finished", "again"):
             if task := self.tasks.get(external):
                 assert not task.taken_in, "a result was taken in twice"
                 task.taken_in = True
@@ -417,12 +417,12 @@ class Life(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3), waits=st.booleans(), at_once=st.booleans(), fails=st.booleans(), twice=st.booleans())
     def reconcile(self, limit: int, waits: bool, at_once: bool, fails: bool, twice: bool) -> None:
         """A round of it; `waits` for the next alarm; not `at_once`: `a_step` goes on with what it began."""
-        first = self.bench.raw.zrange(self.bench.keys.single("alarms"), 0, 0, withscores=True)
+        first = self.bench.raw.zrange(self.bench.keys.singleton("alarms"), 0, 0, withscores=True)
         if waits and first:
             self.bench.forward(max(0.0, (first[0][1] - self.bench.now) / 1e6))
-        for due in self.store.due(limit).dues:
+        for due in self.store.claim_due(limit).dues:
             if due.job.owing:
-                self.deliveries += self.store.owing([due.job.id])
+                self.deliveries += self.store.claim_deliveries([due.job.id])
                 if at_once and self.deliveries:
                     self.make_deliveries(self.deliveries.pop(), fails=fails, twice=twice)
             else:
@@ -445,7 +445,7 @@ class Life(RuleBasedStateMachine):
     def a_task_takes_too_long(self, twice: bool) -> None:
         """Everybody is patient until after the deadline; then it is looked at for the last time."""
         self.bench.forward(SETTINGS.deadline + 1)
-        for due in self.store.due(100).dues:
+        for due in self.store.claim_due(100).dues:
             if not due.job.owing:
                 self.act_upon(due, self.look(due), twice=twice)
 
@@ -466,42 +466,48 @@ class Life(RuleBasedStateMachine):
             end, result = task.end, task.result
             self.again(lambda: self.finish(job.external_task_id, end, result, "poll", job.fence), twice=twice)
         elif task and doubtful:
-            self.again(lambda: store.started(job.id, job.fence, "t"), twice=twice)
-        elif doubtful and not job.exists and absent_beyond_doubt(job.looks + 1, due.doubtful_for, SETTINGS):
-            self.again(lambda: store.requeue(job.id, job.fence, "absent", heard=Heard.ANSWER), twice=twice)
+            self.again(lambda: store.mark_in_progress(job.id, job.fence, "t"), twice=twice)
+        elif doubtful and not job.exists and absent_beyond_doubt(job.lookups + 1, due.doubtful_for, SETTINGS):
+            self.again(lambda: store.requeue(job.id, job.fence, "absent", heard=Reachability.ANSWER), twice=twice)
         elif doubtful:
-            self.again(lambda: store.again(due, next_look(job.looks + 1, SETTINGS, 0.5, due.doubtful_for)), twice=twice)
+            self.again(
+                lambda: store.reschedule_lookup(due, next_lookup(job.lookups + 1, SETTINGS, 0.5, due.doubtful_for)),
+                twice=twice,
+            )
         elif due.overdue:
             self.again(lambda: store.expire(due, SETTINGS.poll_max), twice=twice)
         else:
-            self.again(lambda: store.again(due, next_poll(job.looks, SETTINGS, 0.5)), twice=twice)
+            self.again(lambda: store.reschedule_lookup(due, next_poll(job.lookups, SETTINGS, 0.5)), twice=twice)
 
     @precondition(lambda self: self.accepted)
     @rule(data=st.data())
     def a_hint_to_deliver(self, data: st.DataObject) -> None:
-        self.deliveries += self.store.owing([data.draw(st.sampled_from(sorted(self.accepted)))])
+        self.deliveries += self.store.claim_deliveries([data.draw(st.sampled_from(sorted(self.accepted)))])
 
     def make_deliveries(self, due: Due, *, fails: bool = False, twice: bool = False) -> None:
         for kind in sorted(due.job.owing):
-            if kind is Owed.CELERY and (parked := self.store.parked(due.job.id)):
+            if kind is Delivery.CELERY and (parked := self.store.parked(due.job.id)):
                 self.finish_messages(due, parked, lost=fails, twice=twice)
                 continue
-            if fails and kind is Owed.NOTIFY:
+            if fails and kind is Delivery.NOTIFY:
                 # Patience is short here: what was tried three times is given up.
                 wait = next_delivery(due.job.delivery_tries, 0.5) if due.job.delivery_tries < 2 else None
                 failed = partial(self.store.delivered, due, kind, again_in=wait, why="no")
                 given_up = partial(self.store.undelivered, due, kind, "no")
                 self.again(given_up if wait is None else failed, twice=twice)
                 continue
-            self.told[due.job.id, f"{kind} {due.job.state}"] += 1
+            self.message_finished[due.job.id, f"{kind} {due.job.state}"] += 1
             self.again(lambda k=kind: self.store.delivered(due, k), twice=twice)
 
     def finish_messages(self, due: Due, parked: list[Message], *, lost: bool, twice: bool) -> None:
         """As worker.deliver, and then worker.generate.task, unless the broker loses the message."""
-        self.again(lambda: self.store.delivered(due, Owed.CELERY, again_in=30.0), twice=twice)
+        self.again(lambda: self.store.delivered(due, Delivery.CELERY, again_in=30.0), twice=twice)
         for message in () if lost else parked:
-            if self.again(lambda m=message: self.store.told(due.job.id, m.mark), twice=twice) != "unfinished":
-                self.told[due.job.id, f"{Owed.CELERY} {self.store.get(due.job.id).state}"] += 1
+            if (
+                self.again(lambda m=message: self.store.message_finished(due.job.id, m.mark), twice=twice)
+                != "unfinished"
+            ):
+                self.message_finished[due.job.id, f"{Delivery.CELERY} {self.store.get(due.job.id).state}"] += 1
 
     @rule(job_id=st.sampled_from(IDS), gives_up=st.booleans(), twice=st.booleans())
     def a_person_settles(self, job_id: str, gives_up: bool, twice: bool) -> None:
@@ -512,9 +518,9 @@ class Life(RuleBasedStateMachine):
         sent = job.external_task_id in self.tasks
         verdict = Verdict.FAILED if gives_up else Verdict.SENT if sent else Verdict.NOT_SENT
         said = self.again(lambda: self.store.settle(job, verdict, task_id="t" if sent else ""), twice=twice)
-        assert (said.word == "other") == (job.at_provider is not State.IN_DOUBT)
+        assert (said.outcome == "other") == (job.at_provider is not State.IN_DOUBT)
         post = self.posts.get(job.external_task_id)
-        if post and verdict is Verdict.NOT_SENT and said.word != "other":
+        if post and verdict is Verdict.NOT_SENT and said.outcome != "other":
             post.surely_absent = True
 
     @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
@@ -540,9 +546,9 @@ class Life(RuleBasedStateMachine):
             if slots:
                 assert slots + window <= limit
         assert self.store.totals().cost == self.spent
-        for _, change in self.bench.raw.xrange(self.bench.keys.single("changes"), min=self.read):
+        for _, change in self.bench.raw.xrange(self.bench.keys.singleton("changes"), min=self.read):
             assert not change["from"] or State(change["state"]) in (TRANSITIONS[State(change["from"])])
-        last = self.bench.raw.xrevrange(self.bench.keys.single("changes"), count=1)
+        last = self.bench.raw.xrevrange(self.bench.keys.singleton("changes"), count=1)
         self.read = f"({last[0][0]}" if last else "-"
         for job_id, job in jobs.items():
             if job.settled_by == "expires_in":
@@ -561,11 +567,11 @@ class Life(RuleBasedStateMachine):
             self.go_on(job_id, twice=False)
         self.store.redeliver(list(self.accepted))
         self.store.sweep()
-        assert not self.bench.raw.exists(self.bench.keys.single("sweeps"))
+        assert not self.bench.raw.exists(self.bench.keys.singleton("sweeps"))
         rounds = 0
-        while first := self.bench.raw.zrange(self.bench.keys.single("alarms"), 0, 0, withscores=True):
+        while first := self.bench.raw.zrange(self.bench.keys.singleton("alarms"), 0, 0, withscores=True):
             wait = 0.5 if any(self.store.totals().ready.values()) else (first[0][1] - self.bench.now) / 1e6
-            if self.bench.raw.exists(self.bench.keys.single("capped")):
+            if self.bench.raw.exists(self.bench.keys.singleton("capped")):
                 wait = DAY - self.now % DAY + 1  # a new day, a new budget
             self.bench.forward(max(0.0, wait))
             self.a_quiet_round()
@@ -578,17 +584,17 @@ class Life(RuleBasedStateMachine):
             assert job.at_provider is None
             assert self.store.parked(job_id) == []
             for kind in accepted.owed:
-                ends = {state for state in FINAL if self.told[job_id, f"{kind} {state}"]}
+                ends = {state for state in FINAL if self.message_finished[job_id, f"{kind} {state}"]}
                 assert ends, f"{kind} of {job_id} was never delivered"
-                if kind is Owed.NOTIFY:
+                if kind is Delivery.NOTIFY:
                     assert job.state in ends
 
     def a_quiet_round(self) -> None:
         for probe in self.store.probes():
             self.store.probed(probe, answered=True)
-        for due in self.store.due(100).dues:
+        for due in self.store.claim_due(100).dues:
             if due.job.owing:
-                for claimed in self.store.owing([due.job.id]):
+                for claimed in self.store.claim_deliveries([due.job.id]):
                     self.make_deliveries(claimed)
             else:
                 self.act_upon(due, self.look(due))

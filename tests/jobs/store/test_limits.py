@@ -49,7 +49,7 @@ def run(bench: Any, store: Store, *, room: int, jobs: int, lasting: int) -> tupl
             else:
                 taken += 1
                 there.append(claim)
-                store.started(claim.id, claim.fence, "t")
+                store.mark_in_progress(claim.id, claim.fence, "t")
             peak = max(peak, len(there))
         if not claims or len(there) >= lasting:
             bench.forward(0.5)
@@ -94,16 +94,16 @@ def test_slow_start_until_the_first_cut_and_small_steps_after_it(bench: Any, mak
     claims = take(store, 100)
     assert len(claims) == FIRST_LIMIT
     for number, claim in enumerate(claims[:3], 1):
-        store.started(claim.id, claim.fence, "t")
+        store.mark_in_progress(claim.id, claim.fence, "t")
         assert store.lane().learned == FIRST_LIMIT + number
     # No further: what is in use has to follow first
-    store.started(claims[3].id, claims[3].fence, "t")
+    store.mark_in_progress(claims[3].id, claims[3].fence, "t")
     assert store.lane().learned == FIRST_LIMIT + 3
     take(store, 100)
     throttle(store)
     before = (FIRST_LIMIT + 3) * CUT
     assert store.lane().learned == pytest.approx(before)
-    store.started(claims[4].id, claims[4].fence, "t")
+    store.mark_in_progress(claims[4].id, claims[4].fence, "t")
     assert store.lane().learned == pytest.approx(before + 1 / before, abs=1e-3)
 
 
@@ -111,7 +111,7 @@ def test_slots_that_stay_free_prove_nothing(bench: Any, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.enqueue([make(f"j{number}") for number in range(3)])
     for claim in take(store, 100):
-        store.started(claim.id, claim.fence, "t")
+        store.mark_in_progress(claim.id, claim.fence, "t")
     assert store.lane().learned == FIRST_LIMIT
 
 
@@ -119,7 +119,7 @@ def test_a_limit_that_a_job_of_many_images_does_not_fill_grows_all_the_same(benc
     store = bench.with_settings(learn_limit=True)
     store.enqueue([make(f"j{number}", n=7) for number in range(3)])
     (claim,) = take(store, 100)
-    store.started(claim.id, claim.fence, "t")
+    store.mark_in_progress(claim.id, claim.fence, "t")
     assert store.lane().learned == FIRST_LIMIT + 1
 
 
@@ -162,7 +162,7 @@ def test_a_task_that_fails_with_too_many_cuts_once_in_a_while(code: str, cuts: b
     claims = take(store, 100)
     used = len(claims)
     for claim in claims[:4]:
-        store.started(claim.id, claim.fence, "t")
+        store.mark_in_progress(claim.id, claim.fence, "t")
     before = store.lane().learned
     for claim in claims[:3]:
         store.finish(claim.external_task_id, State.FAILED, failed(code), "callback")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Owed, Result
+from jobs.job import Delivery, Result
 from jobs.lanes import LaneSettings, pooled
 from jobs.states import State
 from jobs.store.manual import GIVEN_UP, Verdict
@@ -17,12 +17,12 @@ from jobs.store.store import RECHECK
 def doubtful(bench: Any) -> Any:
     """A job of two images, owed to its producer, that the provider said it has and nobody finds."""
     claim = bench.claimed(n=2, owed="n")
-    assert bench.store.doubt("fox", claim.fence, "409", exists=True)
+    assert bench.store.mark_in_doubt("fox", claim.fence, "409", exists=True)
     return bench
 
 
 def settle(bench: Any, verdict: Verdict, **more: Any) -> str:
-    return str(bench.store.settle(bench.store.get("fox"), verdict, by="alice", **more).word)
+    return str(bench.store.settle(bench.store.get("fox"), verdict, by="alice", **more).outcome)
 
 
 def test_it_was_sent_and_is_polled_by_the_id_that_is_given(doubtful: Any) -> None:
@@ -54,10 +54,10 @@ def test_it_is_given_up_and_told_and_never_sent_again(doubtful: Any) -> None:
     assert settle(bench, Verdict.FAILED) == "settled"
     job = bench.store.get("fox")
     assert (job.state, job.settled_by, job.result.error["code"]) == (State.FAILED, "hand", GIVEN_UP)
-    assert (job.owing, bench.alarm("fox"), bench.slots()) == (frozenset({Owed.NOTIFY}), 0, (0, 0))
+    assert (job.owing, bench.alarm("fox"), bench.slots()) == (frozenset({Delivery.NOTIFY}), 0, (0, 0))
     assert bench.store.admit(10).ids == ()
     # What comes after all is only noted
-    assert bench.store.finish("fox", State.COMPLETED, Result(), "callback").word == "contradicted"
+    assert bench.store.finish("fox", State.COMPLETED, Result(), "callback").outcome == "contradicted"
     assert bench.store.totals().contradicted == 1
     assert bench.audit() == []
 
@@ -65,7 +65,7 @@ def test_it_is_given_up_and_told_and_never_sent_again(doubtful: Any) -> None:
 def test_a_failure_counts_in_its_batch(bench: Any, make: Callable[..., Any]) -> None:
     bench.store.enqueue([make("fox")], "x")
     claim = bench.claimed()
-    bench.store.doubt("fox", claim.fence, "read timed out")
+    bench.store.mark_in_doubt("fox", claim.fence, "read timed out")
     settle(bench, Verdict.FAILED)
     assert bench.store.batch("x").errors == {GIVEN_UP: 1}
     assert bench.audit() == []
@@ -84,7 +84,7 @@ def test_a_cancelled_one_stays_cancelled(doubtful: Any, verdict: Verdict, at_pro
     job = bench.store.get("fox")
     assert (job.state, job.at_provider) == (State.CANCELLED, at_provider)
     assert bench.slots() == ((2, 0) if at_provider else (0, 0))
-    assert job.owing == {Owed.NOTIFY}
+    assert job.owing == {Delivery.NOTIFY}
     assert bench.audit() == []
 
 
@@ -94,10 +94,10 @@ def test_who_is_looking_just_now_has_no_say_any_more(doubtful: Any, verdict: Ver
     due = bench.due()
     settle(bench, verdict, task_id="task-7")
     before = bench.dump()
-    assert not bench.store.started("fox", due.job.fence, "another")
+    assert not bench.store.mark_in_progress("fox", due.job.fence, "another")
     assert bench.store.requeue("fox", due.job.fence, "absent") == "refused"
-    assert not bench.store.again(due, 5.0)
-    assert bench.store.finish("fox", State.COMPLETED, Result(), "poll", fence=due.job.fence).word == "stale"
+    assert not bench.store.reschedule_lookup(due, 5.0)
+    assert bench.store.finish("fox", State.COMPLETED, Result(), "poll", fence=due.job.fence).outcome == "stale"
     assert bench.dump() == before
 
 
@@ -107,7 +107,7 @@ def test_said_twice_it_is_done_once(doubtful: Any, verdict: Verdict) -> None:
     job = bench.store.get("fox")
     bench.store.settle(job, verdict, task_id="task-7")
     before = bench.dump()
-    assert bench.store.settle(job, verdict, task_id="task-7").word == "other"
+    assert bench.store.settle(job, verdict, task_id="task-7").outcome == "other"
     assert bench.dump() == before
 
 
@@ -117,9 +117,9 @@ def test_a_word_about_one_doubt_is_none_about_the_next(doubtful: Any) -> None:
     bench.store.settle(job, Verdict.NOT_SENT)
     claim = bench.claimed()
     bench.forward(1)
-    bench.store.doubt("fox", claim.fence, "read timed out")
+    bench.store.mark_in_doubt("fox", claim.fence, "read timed out")
     before = bench.dump()
-    assert bench.store.settle(job, Verdict.FAILED).word == "other"
+    assert bench.store.settle(job, Verdict.FAILED).outcome == "other"
     assert bench.dump() == before
 
 
@@ -137,7 +137,7 @@ def test_an_attempt_that_was_not_sent_stays_with_its_account(bench: Any) -> None
     bench.job()
     assert store.admit(1, lanes[0]).ids == ("fox",)
     (claim,) = store.claim(["fox"])
-    store.doubt("fox", claim.fence, "read timed out")
+    store.mark_in_doubt("fox", claim.fence, "read timed out")
     store.settle(store.get("fox"), Verdict.NOT_SENT)
     assert store.admit(1, lanes[1]).ids == ()
     assert store.admit(1, lanes[0]).ids == ("fox",)
@@ -150,14 +150,14 @@ def test_an_attempt_that_was_not_sent_stays_with_its_account(bench: Any) -> None
 def untold(bench: Any) -> Any:
     """A completed job whose producer was given up."""
     bench.put(State.COMPLETED, owed="n")
-    (due,) = bench.store.owing(["fox"])
-    assert bench.store.undelivered(due, Owed.NOTIFY, "it answered 404") == "clear"
+    (due,) = bench.store.claim_deliveries(["fox"])
+    assert bench.store.undelivered(due, Delivery.NOTIFY, "it answered 404") == "clear"
     return bench
 
 
 def test_a_delivery_that_is_given_up_is_kept_in_sight(untold: Any) -> None:
     job = untold.store.get("fox")
-    assert (job.owing, job.undelivered, job.delivery_trouble) == (frozenset(), {Owed.NOTIFY}, "it answered 404")
+    assert (job.owing, job.undelivered, job.delivery_trouble) == (frozenset(), {Delivery.NOTIFY}, "it answered 404")
     assert untold.alarm("fox") is None
     assert [name for name, _ in untold.store.stuck(0.0, 10).undelivered.named] == ["fox"]
     assert untold.audit() == []
@@ -166,61 +166,61 @@ def test_a_delivery_that_is_given_up_is_kept_in_sight(untold: Any) -> None:
 def test_it_is_tried_again_from_the_beginning(untold: Any) -> None:
     assert untold.store.redeliver(["fox", "nobody"]) == {"fox": "owed", "nobody": "unknown"}
     job = untold.store.get("fox")
-    assert (job.owing, job.undelivered, job.delivery_tries) == ({Owed.NOTIFY}, frozenset(), 0)
+    assert (job.owing, job.undelivered, job.delivery_tries) == ({Delivery.NOTIFY}, frozenset(), 0)
     assert untold.alarm("fox") == 0
     assert untold.store.stuck(0.0, 10).undelivered.count == 0
     assert untold.audit() == []
-    (due,) = untold.store.due(10).dues
-    assert untold.store.delivered(due, Owed.NOTIFY) == "clear"
+    (due,) = untold.store.claim_due(10).dues
+    assert untold.store.delivered(due, Delivery.NOTIFY) == "clear"
     assert untold.store.redeliver(["fox"]) == {"fox": "nothing"}
 
 
 def test_a_repeat_of_either_changes_nothing(bench: Any) -> None:
     bench.put(State.COMPLETED, owed="nc")
-    (due,) = bench.store.owing(["fox"])
-    for kind in Owed:
+    (due,) = bench.store.claim_deliveries(["fox"])
+    for kind in Delivery:
         bench.store.undelivered(due, kind, "no")
         before = bench.dump()
         bench.store.undelivered(due, kind, "no")
         assert bench.dump() == before
-    assert bench.store.get("fox").undelivered == set(Owed)
+    assert bench.store.get("fox").undelivered == set(Delivery)
     bench.store.redeliver(["fox"])
     before = bench.dump()
     bench.store.redeliver(["fox"])
     assert bench.dump() == before
-    assert bench.store.get("fox").owing == set(Owed)
+    assert bench.store.get("fox").owing == set(Delivery)
 
 
 def test_one_kind_given_up_leaves_the_other_owed(bench: Any) -> None:
     bench.put(State.COMPLETED, owed="nc")
-    (due,) = bench.store.owing(["fox"])
-    assert bench.store.undelivered(due, Owed.NOTIFY, "no") == "owed"
-    assert bench.store.get("fox").owing == {Owed.CELERY}
+    (due,) = bench.store.claim_deliveries(["fox"])
+    assert bench.store.undelivered(due, Delivery.NOTIFY, "no") == "owed"
+    assert bench.store.get("fox").owing == {Delivery.CELERY}
     bench.store.redeliver(["fox"])
-    assert bench.store.get("fox").owing == set(Owed)
+    assert bench.store.get("fox").owing == set(Delivery)
     assert bench.audit() == []
 
 
 def test_the_look_at_the_provider_stays_where_it_was(bench: Any) -> None:
     bench.put(State.EXPIRED, owed="n")
-    (due,) = bench.store.owing(["fox"])
-    bench.store.undelivered(due, Owed.NOTIFY, "no")
+    (due,) = bench.store.claim_deliveries(["fox"])
+    bench.store.undelivered(due, Delivery.NOTIFY, "no")
     look = bench.alarm("fox")
     assert look
     bench.store.redeliver(["fox"])
     assert bench.alarm("fox") == 0
-    (due,) = bench.store.owing(["fox"])
-    bench.store.delivered(due, Owed.NOTIFY)
+    (due,) = bench.store.claim_deliveries(["fox"])
+    bench.store.delivered(due, Delivery.NOTIFY)
     assert bench.alarm("fox") == look
 
 
 def test_another_end_is_told_in_place_of_the_one_given_up(bench: Any) -> None:
     bench.put(State.EXPIRED, owed="n")
-    (due,) = bench.store.owing(["fox"])
-    bench.store.undelivered(due, Owed.NOTIFY, "no")
+    (due,) = bench.store.claim_deliveries(["fox"])
+    bench.store.undelivered(due, Delivery.NOTIFY, "no")
     bench.store.finish("fox", State.COMPLETED, Result(), "callback")
     job = bench.store.get("fox")
-    assert (job.owing, job.undelivered) == ({Owed.NOTIFY}, frozenset())
+    assert (job.owing, job.undelivered) == ({Delivery.NOTIFY}, frozenset())
     assert bench.store.stuck(0.0, 10).undelivered.count == 0
     assert bench.audit() == []
 
@@ -228,8 +228,8 @@ def test_another_end_is_told_in_place_of_the_one_given_up(bench: Any) -> None:
 def test_a_retry_and_the_end_of_retention_forget_it(bench: Any) -> None:
     for job_id in ("fox", "hen"):
         bench.put(State.FAILED, job_id, owed="n")
-        (due,) = bench.store.owing([job_id])
-        bench.store.undelivered(due, Owed.NOTIFY, "no")
+        (due,) = bench.store.claim_deliveries([job_id])
+        bench.store.undelivered(due, Delivery.NOTIFY, "no")
     bench.store.retry("fox")
     assert [name for name, _ in bench.store.stuck(0.0, 10).undelivered.named] == ["hen"]
     bench.forward(bench.store.settings.retention + 1)

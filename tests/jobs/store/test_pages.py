@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.job import at
+from jobs.job import from_micros
 from jobs.new_job import BatchOptions
 from jobs.read_models import Progress
 from jobs.states import State
@@ -191,7 +191,7 @@ def test_batches_of_one_moment_have_their_own_places(bench: Any, make: Any) -> N
     for number in range(5):
         bench.store.enqueue([make(f"j{number}")], f"b{number}")
     assert walked(bench.store.batches, 1) == ["b4", "b3", "b2", "b1", "b0"]
-    assert at(bench.now) <= bench.store.batch("b0").created_at < bench.store.get("j0").created_at
+    assert from_micros(bench.now) <= bench.store.batch("b0").created_at < bench.store.get("j0").created_at
     assert bench.audit() == []
 
 

@@ -14,7 +14,7 @@ def test_lua_and_python_build_the_same_names(bench: Any) -> None:
     keys = Keys("{x}:")
     names = [*SINGLE, *FAMILY]
     said = bench.raw.eval(f"{keys.lua(names)} return {{{','.join(f'KEY.{name}' for name in names)}}}", 1, keys.prefix)
-    assert said == [keys.single(name) if name in SINGLE else keys.of(name, "") for name in names]
+    assert said == [keys.singleton(name) if name in SINGLE else keys.member(name, "") for name in names]
 
 
 def test_no_two_families_share_a_key() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.job import Owed, Result
+from jobs.job import Delivery, Result
 from jobs.lane_health import PROBE_BASE
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
@@ -35,13 +35,13 @@ def silenced(b: Any) -> None:
     """The lane's breaker is open, and a probe is due."""
     b.store.enqueue(jobs(*"abcde"))
     for claim in b.store.claim(b.store.admit(10).ids):
-        b.store.doubt(claim.id, claim.fence, "ReadTimeout", heard="silence")
+        b.store.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", heard="silence")
     b.forward(PROBE_BASE)
 
 
 def owing(b: Any) -> Any:
     b.put(S.COMPLETED, owed="n")
-    (due,) = b.store.owing(["fox"])
+    (due,) = b.store.claim_deliveries(["fox"])
     return due
 
 
@@ -55,7 +55,7 @@ def mend(*call: Any) -> Callable[[Any, Any], Any]:
 
 
 def given_up(b: Any) -> None:
-    b.store.undelivered(owing(b), Owed.NOTIFY, "it answered 404")
+    b.store.undelivered(owing(b), Delivery.NOTIFY, "it answered 404")
 
 
 def parked(b: Any, state: State = S.IN_PROGRESS) -> None:
@@ -91,19 +91,25 @@ def reads(b: Any) -> None:
 #: verb -> (what comes before, the call that is to be repeated). What is before it may give what the call needs.
 CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "admit": (lambda b: b.store.enqueue(jobs("a", "b")), lambda b, _: b.store.admit(10)),
-    "again": (lambda b: (b.put(S.IN_PROGRESS), b.due())[1], lambda b, due: b.store.again(due, 5.0)),
-    "begin": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.cancel_batch("x")),
+    "reschedule_lookup": (
+        lambda b: (b.put(S.IN_PROGRESS), b.due())[1],
+        lambda b, due: b.store.reschedule_lookup(due, 5.0),
+    ),
+    "begin_sweep": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.cancel_batch("x")),
     "cancel": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.cancel("fox")),
     "claim": (lambda b: (b.job(), b.store.admit(1)), lambda b, _: b.store.claim(["fox"])),
     "commit": (lambda b: b.store.stage("t", jobs("a", "b")), lambda b, _: b.store.commit("t", "x", 2, BatchOptions())),
-    "delivered": (owing, lambda b, due: b.store.delivered(due, Owed.NOTIFY)),
-    "doubt": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.doubt("fox", fence(b), "read timed out")),
-    "due": (lambda b: (b.put(S.IN_PROGRESS), b.forward(b.alarm("fox"))), lambda b, _: b.store.due(10)),
+    "delivered": (owing, lambda b, due: b.store.delivered(due, Delivery.NOTIFY)),
+    "mark_in_doubt": (
+        lambda b: b.put(S.SUBMITTING),
+        lambda b, _: b.store.mark_in_doubt("fox", fence(b), "read timed out"),
+    ),
+    "claim_due": (lambda b: (b.put(S.IN_PROGRESS), b.forward(b.alarm("fox"))), lambda b, _: b.store.claim_due(10)),
     "enqueue": (lambda b: None, lambda b, _: b.store.enqueue(jobs("a", "b"), "x")),
     "expire": (lambda b: (b.put(S.IN_PROGRESS), b.due())[1], lambda b, due: b.store.expire(due, 30.0)),
     "finish": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.finish("fox", S.FAILED, DEAD, "poll")),
     "found": (anew, lambda b, _: b.store.found(b.store.standing())),
-    "halt": (lambda b: b.job(), lambda b, _: b.store.pause_job("fox")),
+    "pause_job": (lambda b: b.job(), lambda b, _: b.store.pause_job("fox")),
     "hold": (lambda b: b.job(), lambda b, _: b.store.hold("429", base=8.0, cap=20.0)),
     "image_begun": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
     "image_kept": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
@@ -129,7 +135,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         mend("mend_queue", "1", "|1|bx", "fox"),
     ),
     "mend_sweep": (broken("ZADD", "sweeps", 1, "x"), mend("mend_sweep", "1", "x")),
-    "nudge": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.nudge("fox", look=True)),
+    "record_callback": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.record_callback("fox", look=True)),
     "park": (lambda b: b.job(), lambda b, _: b.store.park("fox", "task-1", "{}")),
     "pause": (lambda b: batch(b, "a"), lambda b, _: b.store.pause("x")),
     "probe": (silenced, lambda b, _: b.store.probes()),
@@ -143,7 +149,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b: b.job(),
         lambda b, _: b.store.refuse(b.store.standing(), "the data are older", b.store.standing().sighting),
     ),
-    "relane": (lambda b: (b.put(S.IN_DOUBT), b.due())[1], lambda b, due: b.store.relane(due, "other")),
+    "move_to_lane": (lambda b: (b.put(S.IN_DOUBT), b.due())[1], lambda b, due: b.store.move_to_lane(due, "other")),
     "requeue": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.requeue("fox", fence(b), "429", count=True)),
     "retry": (lambda b: b.put(S.FAILED), lambda b, _: b.store.retry("fox")),
     "revoke": (parked, lambda b, _: b.store.revoke(["task-1", "task-2"])),
@@ -152,13 +158,13 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b: b.put(S.IN_DOUBT),
         lambda b, _: b.store.settle(b.store.get("fox"), Verdict.SENT, task_id="t1"),
     ),
-    "started": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.started("fox", fence(b), "t1")),
+    "mark_in_progress": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.mark_in_progress("fox", fence(b), "t1")),
     "sweep": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.cancel_batch("x")),
     "tolerate": (
         lambda b: (b.job(), b.store.standing())[1],
         lambda b, there: b.store.tolerate(there, there.sighting),
     ),
-    "told": (lambda b: parked(b, S.COMPLETED), lambda b, _: finish_parked(b)),
+    "message_finished": (lambda b: parked(b, S.COMPLETED), lambda b, _: finish_parked(b)),
     "unstage": (lambda b: b.store.stage("t", jobs("a", "b")), lambda b, _: b.store.unstage("t")),
 }
 READS: dict[str, Callable[[Any], Any]] = {
@@ -169,11 +175,11 @@ READS: dict[str, Callable[[Any], Any]] = {
     "recount": lambda b: b.store.scripts.call("recount", "0-0", 1, 100, '["fox"]', '[["{b}:lane:default"]]'),
     "standing": lambda b: b.store.standing(),
     "stuck": lambda b: b.store.stuck(60.0, 5),
-    "waits": lambda b: b.store.explained(b.store.get("fox")),
+    "wait_reasons": lambda b: b.store.explained(b.store.get("fox")),
 }
 #: They act once more, and their own texts say why that does no harm: the call, and the key and field that it changes.
 ANEW: dict[str, tuple[Callable[[Any], Any], str, set[str]]] = {
-    "owing": (lambda b: b.store.owing(["fox"]), "j:fox", {"j"}),
+    "claim_deliveries": (lambda b: b.store.claim_deliveries(["fox"]), "j:fox", {"j"}),
     "recover": (lambda b: b.store.recover(), "epoch", {"number"}),
 }
 
@@ -181,7 +187,7 @@ ANEW: dict[str, tuple[Callable[[Any], Any], str, set[str]]] = {
 def finish_parked(b: Any) -> None:
     (message,) = b.store.parked("fox")
     b.store.park("fox", "task-1", "{}", message.mark)
-    assert b.store.told("fox", message.mark) == "told"
+    assert b.store.message_finished("fox", message.mark) == "told"
 
 
 @pytest.fixture

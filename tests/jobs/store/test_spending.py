@@ -50,16 +50,16 @@ def run(bench: Any, make: Make, priced: Priced) -> Callable[..., None]:
 def end(store: Store, job_id: str, result: Result, state: State = State.COMPLETED) -> None:
     """Admit and submit all that may go; this one ends so."""
     store.claim(store.admit(100).ids)
-    assert store.finish(job_id, state, result, "callback").word in ("finished", "again")
+    assert store.finish(job_id, state, result, "callback").outcome in ("finished", "again")
 
 
 def reserved(bench: Any) -> dict[str, Decimal]:
     """What is reserved, by whom, in USD."""
-    return {who: Decimal(amount) / 10**9 for who, amount in bench.raw.hgetall(bench.keys.single("reserved")).items()}
+    return {who: Decimal(amount) / 10**9 for who, amount in bench.raw.hgetall(bench.keys.singleton("reserved")).items()}
 
 
 def price(bench: Any, class_: str = f"{MODEL}|1|") -> Decimal:
-    return Decimal(bench.raw.hget(bench.keys.single("prices"), class_)) / 10**9
+    return Decimal(bench.raw.hget(bench.keys.singleton("prices"), class_)) / 10**9
 
 
 def why(store: Store, job_id: str) -> str | None:
@@ -138,7 +138,7 @@ def test_what_comes_to_nothing_releases_the_money(bench: Any, make: Make, run: A
     match way:
         case "message lost":
             bench.forward(31)
-            store.due(10)
+            store.claim_due(10)
         case "cancelled":
             store.cancel("fox")
         case "paused":
@@ -147,7 +147,7 @@ def test_what_comes_to_nothing_releases_the_money(bench: Any, make: Make, run: A
         case "not created":
             store.requeue("fox", claim.fence, "429")
         case "absent":
-            store.doubt("fox", claim.fence, "read timed out")
+            store.mark_in_doubt("fox", claim.fence, "read timed out")
             store.cancel("fox")
             assert reserved(bench)["bx"] == usd("0.1")
             store.requeue("fox", bench.due().job.fence, "absent")
@@ -172,7 +172,7 @@ def test_a_callback_for_what_was_believed_lost_reserves_again(bench: Any, run: A
     claim = bench.claimed("fox")
     bench.store.requeue("fox", claim.fence, "connection refused", wait=60)
     assert reserved(bench) == {}
-    bench.store.nudge("fox", look=True)
+    bench.store.record_callback("fox", look=True)
     assert reserved(bench) == {"ldefault": usd("0.1")}
     assert bench.audit() == []
 
@@ -407,7 +407,7 @@ def test_no_cap_is_ever_broken(bench: Any, data: st.DataObject) -> None:
     bench.raw.flushall()
     bench.raw.set(bench.keys.prefix + "clock", clock)
     for images, cost in PRICES.items():
-        bench.raw.hset(bench.keys.single("prices"), f"m|{images}|", nano(cost))
+        bench.raw.hset(bench.keys.singleton("prices"), f"m|{images}|", nano(cost))
     lanes = pooled([LaneSettings(name=name, max_cost_per_day=data.draw(MONEY)) for name in "ab"])
     limits = {key: KeyLimits(max_cost_per_day=data.draw(MONEY)) for key in ("shop", "press")}
     store = bench.with_settings(named_lanes=lanes, key_limits=limits)

@@ -11,7 +11,7 @@ import redis
 
 from jobs.connections.errors import translated
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, StoreUnavailable
-from jobs.job import Due, Owed, Result
+from jobs.job import Delivery, Due, Result
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
@@ -34,20 +34,20 @@ def requeued(bench: Any) -> None:
 #: How each edge of the table comes about: (from, to) → what to do with a job "fox" in the first state.
 EDGES: dict[tuple[State, State], Callable[[Any], Any]] = {
     (S.QUEUED, S.SUBMITTING): lambda b: b.claimed(),
-    (S.QUEUED, S.IN_DOUBT): lambda b: b.store.nudge("fox", look=True),
+    (S.QUEUED, S.IN_DOUBT): lambda b: b.store.record_callback("fox", look=True),
     (S.QUEUED, S.COMPLETED): lambda b: b.store.finish("fox", S.COMPLETED, Result(), "callback"),
     (S.QUEUED, S.FAILED): lambda b: b.store.finish("fox", S.FAILED, DEAD, "callback"),
     (S.QUEUED, S.CANCELLED): lambda b: b.store.cancel("fox"),
     (S.QUEUED, S.QUEUED): lambda b: b.store.finish("fox", S.FAILED, AGAIN, "callback"),
-    (S.QUEUED, S.EXPIRED): lambda b: (b.forward(b.alarm("fox")), b.store.due(10)),
+    (S.QUEUED, S.EXPIRED): lambda b: (b.forward(b.alarm("fox")), b.store.claim_due(10)),
     (S.SUBMITTING, S.QUEUED): lambda b: b.store.requeue("fox", fence(b), "429"),
-    (S.SUBMITTING, S.IN_DOUBT): lambda b: b.store.doubt("fox", fence(b), "read timed out"),
-    (S.SUBMITTING, S.IN_PROGRESS): lambda b: b.store.started("fox", fence(b), "t"),
+    (S.SUBMITTING, S.IN_DOUBT): lambda b: b.store.mark_in_doubt("fox", fence(b), "read timed out"),
+    (S.SUBMITTING, S.IN_PROGRESS): lambda b: b.store.mark_in_progress("fox", fence(b), "t"),
     (S.SUBMITTING, S.COMPLETED): lambda b: b.store.finish("fox", S.COMPLETED, Result(), "callback"),
     (S.SUBMITTING, S.FAILED): lambda b: b.store.finish("fox", S.FAILED, DEAD, "submit", fence=fence(b)),
     (S.SUBMITTING, S.CANCELLED): lambda b: b.store.cancel("fox"),
     (S.IN_DOUBT, S.QUEUED): lambda b: b.store.requeue("fox", fence(b), "absent"),
-    (S.IN_DOUBT, S.IN_PROGRESS): lambda b: b.store.started("fox", fence(b), "t"),
+    (S.IN_DOUBT, S.IN_PROGRESS): lambda b: b.store.mark_in_progress("fox", fence(b), "t"),
     (S.IN_DOUBT, S.COMPLETED): lambda b: b.store.finish("fox", S.COMPLETED, Result(), "poll", fence=fence(b)),
     (S.IN_DOUBT, S.FAILED): lambda b: b.store.finish("fox", S.FAILED, DEAD, "callback"),
     (S.IN_DOUBT, S.CANCELLED): lambda b: b.store.cancel("fox"),
@@ -91,14 +91,14 @@ def test_an_edge(bench: Any, before: State, after: State) -> None:
 #: What a claim's holder, or anybody, may call; `due` is the claim.
 VERBS: dict[str, Verb] = {
     "claim": lambda b, _due: b.store.claim(["fox"]),
-    "started": lambda b, due: b.store.started("fox", due.job.fence, "t9"),
-    "doubt": lambda b, due: b.store.doubt("fox", due.job.fence, "why"),
+    "started": lambda b, due: b.store.mark_in_progress("fox", due.job.fence, "t9"),
+    "doubt": lambda b, due: b.store.mark_in_doubt("fox", due.job.fence, "why"),
     "requeue": lambda b, due: b.store.requeue("fox", due.job.fence, "why"),
-    "again": lambda b, due: b.store.again(due, 5.0),
+    "again": lambda b, due: b.store.reschedule_lookup(due, 5.0),
     "expire": lambda b, due: b.store.expire(due, 5.0),
     "completed": lambda b, _due: b.store.finish("fox", S.COMPLETED, Result(cost=Decimal(1)), "callback"),
     "failed": lambda b, _due: b.store.finish("fox", S.FAILED, DEAD, "callback"),
-    "nudge": lambda b, _due: b.store.nudge("fox", look=True),
+    "nudge": lambda b, _due: b.store.record_callback("fox", look=True),
     "cancel": lambda b, _due: b.store.cancel("fox"),
     "retry": lambda b, _due: b.store.retry("fox"),
     "pause": lambda b, _due: b.store.pause_job("fox"),
@@ -170,7 +170,7 @@ def test_an_older_fence_is_refused(bench: Any, state: State, verb: str) -> None:
     bench.due()
     before = bench.dump()
     run(bench, verb, held)
-    assert bench.store.finish("fox", S.FAILED, DEAD, "poll", fence=old).word == "stale"
+    assert bench.store.finish("fox", S.FAILED, DEAD, "poll", fence=old).outcome == "stale"
     assert bench.dump() == before
 
 
@@ -259,7 +259,7 @@ def test_a_job_of_more_images_than_slots_goes_alone(bench: Any, make: Callable[.
     assert store.admit(10).ids == ("a",)
     (claim,) = store.claim(["a"])
     assert store.admit(10).ids == ()
-    store.started("a", claim.fence, "t")
+    store.mark_in_progress("a", claim.fence, "t")
     store.finish("a", S.COMPLETED, Result(), "callback")
     assert store.admit(10).ids == ("big",)
     assert store.admit(10).ids == ()
@@ -286,8 +286,8 @@ def test_a_lost_message_puts_the_job_back(bench: Any) -> None:
     assert bench.store.admit(1).ids == ("fox",)
     assert (bench.ready(), bench.alarm("fox"), bench.slots()) == ([], PUT_BACK, (0, 1))
     bench.forward(PUT_BACK)
-    rung = bench.store.due(10)
-    assert (rung.dues, rung.rang, rung.wake) == ((), 1, True)
+    rung = bench.store.claim_due(10)
+    assert (rung.dues, rung.due_count, rung.admit_hint) == ((), 1, True)
     assert (bench.ready(), bench.slots()) == (["fox"], (0, 0))
     assert bench.store.claim(["fox"]) == []  # the message came after all
     assert bench.store.admit(1).ids == ("fox",)
@@ -298,19 +298,19 @@ def test_a_lost_claim_is_looked_up_after_its_lease(bench: Any) -> None:
     assert bench.alarm("fox") == 60
     due = bench.due()
     assert (due.job.state, due.job.fence, due.overdue) == (S.IN_DOUBT, claim.fence + 1, False)
-    assert not bench.store.started("fox", claim.fence, "t")
+    assert not bench.store.mark_in_progress("fox", claim.fence, "t")
 
 
 def test_hints_are_sent_once_at_a_time(bench: Any, make: Callable[..., NewJob]) -> None:
-    assert bench.store.enqueue([make("a")]).wake
-    assert not bench.store.enqueue([make("b")]).wake
+    assert bench.store.enqueue([make("a")]).admit_hint
+    assert not bench.store.enqueue([make("b")]).admit_hint
     (claim,) = (bench.store.admit(1), bench.store.claim(["a"]))[1]
-    assert bench.store.enqueue([make("c")]).wake
-    bench.store.started("a", claim.fence, "t")
-    assert bench.store.nudge("a", look=True).wake
-    assert not bench.store.nudge("a", look=True).wake
-    bench.store.due(10)
-    assert bench.store.nudge("a", look=True).wake
+    assert bench.store.enqueue([make("c")]).admit_hint
+    bench.store.mark_in_progress("a", claim.fence, "t")
+    assert bench.store.record_callback("a", look=True).admit_hint
+    assert not bench.store.record_callback("a", look=True).admit_hint
+    bench.store.claim_due(10)
+    assert bench.store.record_callback("a", look=True).admit_hint
 
 
 # --- holds ------------------------------------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ def test_holds_double_up_to_a_cap_and_one_job_goes_ahead(bench: Any, make: Calla
         bench.store.requeue(ahead, claim.fence, "429")
     (ahead,) = bench.store.admit(5).ids
     (claim,) = bench.store.claim([ahead])
-    bench.store.started(ahead, claim.fence, "t")
+    bench.store.mark_in_progress(ahead, claim.fence, "t")
     assert len(bench.store.admit(5).ids) == 2
     assert bench.lane().keys() & {"level", "why", "since"} == set()
 
@@ -352,7 +352,7 @@ def test_an_early_callback_opens_the_lane_as_the_answer_would(bench: Any, make: 
 def test_an_older_answer_does_not_end_a_hold(bench: Any) -> None:
     claim = bench.claimed()
     hold(bench, reason="402 no balance")
-    assert bench.store.started("fox", claim.fence, "t")
+    assert bench.store.mark_in_progress("fox", claim.fence, "t")
     assert (bench.lane()["why"], bench.lane()["level"]) == ("402 no balance", "1")
 
 
@@ -389,9 +389,9 @@ def test_a_hold_is_shown_with_its_reason(store: Store) -> None:
 
 def test_the_first_word_counts(bench: Any, priced: Callable[[str], Result]) -> None:
     bench.put(S.IN_PROGRESS)
-    assert bench.store.finish("fox", S.COMPLETED, priced("0.01"), "callback").word == "finished"
-    assert bench.store.finish("fox", S.COMPLETED, priced("0.02"), "poll").word == "already"
-    assert bench.store.finish("fox", S.FAILED, DEAD, "poll").word == "contradicted"
+    assert bench.store.finish("fox", S.COMPLETED, priced("0.01"), "callback").outcome == "finished"
+    assert bench.store.finish("fox", S.COMPLETED, priced("0.02"), "poll").outcome == "already"
+    assert bench.store.finish("fox", S.FAILED, DEAD, "poll").outcome == "contradicted"
     job, totals = bench.store.get("fox"), bench.store.totals()
     assert (job.settled_by, job.result.cost, totals.cost, totals.contradicted) == (
         "callback", Decimal("0.01"), Decimal("0.01"), 1,
@@ -402,23 +402,23 @@ def test_a_failure_worth_it_is_a_new_attempt_until_there_were_enough(bench: Any)
     for attempt, word in ((1, "again"), (2, "again"), (3, "finished")):
         if attempt > 1:
             bench.forward(300)
-            bench.store.due(10)
+            bench.store.claim_due(10)
         claim = bench.claimed()
         external = "fox" if attempt == 1 else f"fox~{attempt}"
         assert claim.external_task_id == external
-        bench.store.started("fox", claim.fence, "t")
-        assert bench.store.finish(external, S.FAILED, AGAIN, "poll").word == word
+        bench.store.mark_in_progress("fox", claim.fence, "t")
+        assert bench.store.finish(external, S.FAILED, AGAIN, "poll").outcome == word
         if word == "again":
-            assert bench.store.finish(external, S.COMPLETED, Result(), "callback").word == "stale"
-            assert bench.store.finish(f"fox~{attempt + 1}", S.COMPLETED, Result(), "callback").word == "unknown"
+            assert bench.store.finish(external, S.COMPLETED, Result(), "callback").outcome == "stale"
+            assert bench.store.finish(f"fox~{attempt + 1}", S.COMPLETED, Result(), "callback").outcome == "unknown"
     assert bench.store.get("fox").state is S.FAILED
 
 
 @pytest.mark.parametrize("external", ["", "~2", "fox~1", "fox~02", "fox~", "fox~2~3", "nobody"])
 def test_an_id_that_is_none_of_ours(bench: Any, external: str) -> None:
     bench.put(S.IN_PROGRESS)
-    assert bench.store.finish(external, S.COMPLETED, Result(), "callback").word == "unknown"
-    assert bench.store.nudge(external, look=True).word == "unknown"
+    assert bench.store.finish(external, S.COMPLETED, Result(), "callback").outcome == "unknown"
+    assert bench.store.record_callback(external, look=True).word == "unknown"
 
 
 @pytest.mark.parametrize(("state", "after"), [(S.CANCELLED, S.CANCELLED), (S.EXPIRED, S.COMPLETED)])
@@ -427,7 +427,7 @@ def test_a_late_result_is_kept_and_accounted(
 ) -> None:
     bench.put(state)
     assert bench.slots()[0] == 1
-    assert bench.store.finish("fox", S.COMPLETED, priced("0.5"), "callback").word == "finished"
+    assert bench.store.finish("fox", S.COMPLETED, priced("0.5"), "callback").outcome == "finished"
     job = bench.store.get("fox")
     assert (job.state, job.result.cost, job.at_provider) == (after, Decimal("0.5"), None)
     assert (bench.slots(), bench.alarm("fox"), bench.store.lane().cost) == ((0, 0), None, Decimal("0.5"))
@@ -437,7 +437,7 @@ def test_a_cost_that_no_sum_could_hold_does_not_keep_the_job_from_ending(
     bench: Any, priced: Callable[[str], Result]
 ) -> None:
     bench.put(S.IN_PROGRESS)
-    assert bench.store.finish("fox", S.COMPLETED, priced("1e12"), "callback").word == "finished"
+    assert bench.store.finish("fox", S.COMPLETED, priced("1e12"), "callback").outcome == "finished"
     assert bench.store.lane().cost == 0
 
 
@@ -452,8 +452,8 @@ def test_an_attempt_ends_in_no_other_way(bench: Any, priced: Callable[[str], Res
 def test_a_callback_during_a_look_asks_for_another(bench: Any) -> None:
     bench.put(S.IN_PROGRESS)
     due = bench.due()
-    bench.store.nudge("fox", look=True)
-    assert bench.store.again(due, 30.0)
+    bench.store.record_callback("fox", look=True)
+    assert bench.store.reschedule_lookup(due, 30.0)
     assert bench.alarm("fox") == 0
 
 
@@ -462,7 +462,7 @@ def test_what_a_callback_has_proven_is_not_sent_again(bench: Any) -> None:
     bench.put(S.IN_DOUBT)
     due = bench.due()
     # When a callback comes while the last of them is under way
-    bench.store.nudge("fox", look=False)
+    bench.store.record_callback("fox", look=False)
     # Then it is not queued again, but looked at at once
     assert bench.store.requeue("fox", due.job.fence, "absent") == "doubt"
     assert (bench.store.get("fox").state, bench.alarm("fox")) == (S.IN_DOUBT, 0)
@@ -470,11 +470,11 @@ def test_what_a_callback_has_proven_is_not_sent_again(bench: Any) -> None:
 
 def test_what_a_callback_has_proven_outlives_the_answer(bench: Any) -> None:
     claim = bench.claimed()
-    bench.store.nudge("fox", look=False)
-    bench.store.doubt("fox", claim.fence, "read timed out")
+    bench.store.record_callback("fox", look=False)
+    bench.store.mark_in_doubt("fox", claim.fence, "read timed out")
     assert bench.store.get("fox").exists
     bench.put(S.SUBMITTING, "hen")
-    bench.store.nudge("hen", look=False)
+    bench.store.record_callback("hen", look=False)
     assert bench.store.requeue("hen", 1, "429") == "doubt"
     assert bench.store.get("hen").state is S.IN_DOUBT
 
@@ -484,7 +484,7 @@ def test_an_expired_job_is_watched_for_as_long_again(bench: Any) -> None:
     bench.forward(7200)
     due = bench.due()
     assert due.overdue
-    assert bench.store.expire(due, 30.0).word == "over"
+    assert bench.store.expire(due, 30.0).outcome == "over"
     assert (bench.slots(), bench.alarm("fox")) == ((0, 0), None)
 
 
@@ -495,16 +495,16 @@ def test_deliveries_are_owed_until_made(bench: Any) -> None:
     claim = bench.claimed(owed="nc")
     settled_ = bench.store.finish("fox", S.FAILED, DEAD, "submit", fence=claim.fence)
     assert settled_.owed
-    (due,) = bench.store.owing(["fox", "nobody"])
-    assert due.job.owing == {Owed.NOTIFY, Owed.CELERY}
+    (due,) = bench.store.claim_deliveries(["fox", "nobody"])
+    assert due.job.owing == {Delivery.NOTIFY, Delivery.CELERY}
     assert due.job.result == DEAD
     for _ in range(2):  # the reply was lost
-        assert bench.store.delivered(due, Owed.NOTIFY, again_in=7.0) == "owed"
+        assert bench.store.delivered(due, Delivery.NOTIFY, again_in=7.0) == "owed"
     assert (bench.alarm("fox"), bench.store.get("fox").delivery_tries) == (7, 1)
     for _ in range(2):
-        assert bench.store.delivered(due, Owed.CELERY) == "owed"
+        assert bench.store.delivered(due, Delivery.CELERY) == "owed"
     assert bench.alarm("fox") == 7  # the other one's next try stands
-    assert bench.store.delivered(bench.due(), Owed.NOTIFY) == "clear"
+    assert bench.store.delivered(bench.due(), Delivery.NOTIFY) == "clear"
     assert (bench.alarm("fox"), bench.fields("fox").keys() & set("ghiz")) == (None, set())
 
 
@@ -515,49 +515,49 @@ def test_a_cancelled_jobs_delivery_does_not_disturb_the_provider_side(bench: Any
     look, held = bench.alarm("fox"), fence(bench)
     bench.store.cancel("fox")
     # When it is told, or cannot be told for long
-    dues = bench.store.due(10).dues
-    (due,) = bench.store.owing(["fox"])
-    assert [each.job.owing for each in dues] == [{Owed.NOTIFY}] * (1 if state is not S.IN_DOUBT else len(dues))
-    bench.store.delivered(due, Owed.NOTIFY, again_in=3600.0)
+    dues = bench.store.claim_due(10).dues
+    (due,) = bench.store.claim_deliveries(["fox"])
+    assert [each.job.owing for each in dues] == [{Delivery.NOTIFY}] * (1 if state is not S.IN_DOUBT else len(dues))
+    bench.store.delivered(due, Delivery.NOTIFY, again_in=3600.0)
     # Then the lease, or the next look, is where it was, and its holder's word still counts
     assert (bench.store.get("fox").at_provider, fence(bench)) == (state, held)
     assert bench.alarm("fox") == look
     if state is S.SUBMITTING:
-        assert bench.store.started("fox", held, "t")
+        assert bench.store.mark_in_progress("fox", held, "t")
         assert bench.alarm("fox") == 5
     # And the looks go on between the tries
     due = bench.due()
     assert due.job.owing == frozenset()
     assert due.job.at_provider in (S.IN_DOUBT, S.IN_PROGRESS)
-    bench.store.again(due, 10_000.0)
-    assert bench.due().job.owing == {Owed.NOTIFY}
+    bench.store.reschedule_lookup(due, 10_000.0)
+    assert bench.due().job.owing == {Delivery.NOTIFY}
 
 
 def test_the_last_delivery_leaves_the_look_where_it_was(bench: Any) -> None:
     bench.put(S.SUBMITTING, owed="n")
     bench.store.cancel("fox")
-    (due,) = bench.store.owing(["fox"])
-    assert bench.store.delivered(due, Owed.NOTIFY) == "clear"
+    (due,) = bench.store.claim_deliveries(["fox"])
+    assert bench.store.delivered(due, Delivery.NOTIFY) == "clear"
     assert bench.alarm("fox") == 60
     assert bench.due().job.at_provider is S.IN_DOUBT
 
 
 def test_a_late_result_is_told_though_the_expiry_was_being_told(bench: Any) -> None:
     bench.put(S.EXPIRED, owed="nc")
-    (due,) = bench.store.owing(["fox"])
+    (due,) = bench.store.claim_deliveries(["fox"])
     assert bench.store.finish("fox", S.COMPLETED, Result(), "callback").owed
-    assert bench.store.delivered(due, Owed.NOTIFY) == "refused"
+    assert bench.store.delivered(due, Delivery.NOTIFY) == "refused"
     # and the Celery message, which nobody has finished yet, is not forgotten
-    assert bench.store.get("fox").owing == {Owed.NOTIFY, Owed.CELERY}
+    assert bench.store.get("fox").owing == {Delivery.NOTIFY, Delivery.CELERY}
 
 
 def test_a_celery_message_is_not_finished_twice(bench: Any) -> None:
     bench.put(S.EXPIRED, owed="nc")
-    (due,) = bench.store.owing(["fox"])
-    bench.store.delivered(due, Owed.CELERY)
-    bench.store.delivered(due, Owed.NOTIFY)
+    (due,) = bench.store.claim_deliveries(["fox"])
+    bench.store.delivered(due, Delivery.CELERY)
+    bench.store.delivered(due, Delivery.NOTIFY)
     bench.store.finish("fox", S.COMPLETED, Result(), "callback")
-    assert bench.store.get("fox").owing == {Owed.NOTIFY}
+    assert bench.store.get("fox").owing == {Delivery.NOTIFY}
 
 
 # --- by hand ----------------------------------------------------------------------------------------------------------
@@ -566,13 +566,13 @@ def test_a_celery_message_is_not_finished_twice(bench: Any) -> None:
 def test_a_retry_is_a_new_attempt_only_if_the_last_was_sent(bench: Any) -> None:
     bench.job()
     bench.store.cancel("fox")
-    assert bench.store.retry("fox").word == "queued"
+    assert bench.store.retry("fox").outcome == "queued"
     assert bench.claimed().external_task_id == "fox"
     bench.store.finish("fox", S.FAILED, DEAD, "callback")
     bench.store.retry("fox")
     job = bench.store.get("fox")
     assert (job.external_task_id, job.result, job.finished_at, job.reason) == ("fox~2", None, None, None)
-    assert bench.store.retry("fox").word == "already"
+    assert bench.store.retry("fox").outcome == "already"
 
 
 @pytest.mark.parametrize("state", [S.CANCELLED, S.EXPIRED], ids=lambda state: state.value)
@@ -637,10 +637,10 @@ def test_wait_ends_with_the_job(
 ) -> None:
     bench.put(S.IN_PROGRESS)
     waiting = in_thread(lambda: bench.store.wait("fox", 20.0))
-    channel = bench.keys.of("ended", "fox")
+    channel = bench.keys.member("ended", "fox")
     wait_for(lambda: bench.raw.pubsub_numsub(channel)[0][1] == 1)
     if missed:  # as if the connection had been away while it was told
-        bench.raw.hset(bench.keys.of("job", "fox"), "s", "completed")
+        bench.raw.hset(bench.keys.member("job", "fox"), "s", "completed")
     else:
         bench.store.finish("fox", S.COMPLETED, Result(), "callback")
     assert waiting(timeout=10).state is S.COMPLETED
@@ -666,7 +666,7 @@ def test_purge_forgets_what_ended_long_ago(bench: Any, make: Callable[..., NewJo
     assert store.purge() == (1, 0)
     assert store.get_many(["old"]) == [None]
     assert bench.audit() == []
-    (due,) = store.owing(["owing"])
+    (due,) = store.claim_deliveries(["owing"])
     store.delivered(due, "n")
     bench.forward(101)
     assert store.purge() == (2, 0)  # the batch's last job is gone, but not its last unfinished one

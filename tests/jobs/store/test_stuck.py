@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import ImageNotFound
-from jobs.job import Owed, Result
+from jobs.job import Delivery, Result
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions
@@ -30,7 +30,7 @@ def test_what_goes_on_by_itself_is_no_dead_end(bench: Any) -> None:
 
 def test_a_job_in_doubt_for_long(bench: Any) -> None:
     claim = bench.claimed()
-    bench.store.doubt("fox", claim.fence, "409", exists=True)
+    bench.store.mark_in_doubt("fox", claim.fence, "409", exists=True)
     bench.forward(599)
     assert found(bench) == []
     bench.forward(1)
@@ -56,7 +56,7 @@ def test_what_is_settled_is_none_any_more(bench: Any, how: str) -> None:
     fence = bench.store.get("fox").fence
     match how:
         case "started":
-            bench.store.started("fox", fence, "t")
+            bench.store.mark_in_progress("fox", fence, "t")
         case "finish":
             bench.store.finish("fox", State.COMPLETED, Result(), "callback")
         case "requeue":
@@ -77,8 +77,8 @@ def test_the_oldest_come_first_and_no_more_than_asked_for(bench: Any) -> None:
 
 def test_a_delivery_that_was_given_up(bench: Any) -> None:
     bench.put(State.COMPLETED, owed="n")
-    (due,) = bench.store.owing(["fox"])
-    bench.store.undelivered(due, Owed.NOTIFY, "it answered 404")
+    (due,) = bench.store.claim_deliveries(["fox"])
+    bench.store.undelivered(due, Delivery.NOTIFY, "it answered 404")
     (end,) = found(bench)
     assert (end.kind, end.id, end.do) == (Kind.DELIVERY, "fox", "boomerang-server redeliver fox")
     assert end.why == "completed, but its callback_url could not be told: it answered 404"
@@ -90,9 +90,11 @@ def test_lanes_that_are_held_or_do_not_answer_or_are_gone(store: Store) -> None:
     every = Store(store.access[0], Settings(named_lanes=pooled([LaneSettings(name=name) for name in names])))
     every.hold("402: balance exhausted", base=900.0, cap=900.0, lane="held")
     client, keys = store.access
-    client.hset(keys.of("lane", "silent"), mapping={"open": 1, "because": "read timed out", "probe": 1, "probes": 1})
-    client.hset(keys.of("lane", "gone"), "slots", 2)
-    client.sadd(keys.single("lanes"), "gone")
+    client.hset(
+        keys.member("lane", "silent"), mapping={"open": 1, "because": "read timed out", "probe": 1, "probes": 1}
+    )
+    client.hset(keys.member("lane", "gone"), "slots", 2)
+    client.sadd(keys.singleton("lanes"), "gone")
     three = Store(client, Settings(named_lanes=pooled([LaneSettings(name=name) for name in names[:3]])))
     ends = {end.id: end for end in dead_ends(three, 0.0)}
     assert set(ends) == {"held", "silent", "gone"}

@@ -10,23 +10,23 @@ from jobs.job import VERSION, Job, Result
 from jobs.states import State
 
 VERBS: dict[str, Callable[[Any], Any]] = {
-    "started": lambda b: b.store.started("fox", 1, "t"),
-    "doubt": lambda b: b.store.doubt("fox", 1, "why"),
+    "started": lambda b: b.store.mark_in_progress("fox", 1, "t"),
+    "doubt": lambda b: b.store.mark_in_doubt("fox", 1, "why"),
     "requeue": lambda b: b.store.requeue("fox", 1, "why"),
     "finish": lambda b: b.store.finish("fox", State.COMPLETED, Result(), "callback"),
-    "nudge": lambda b: b.store.nudge("fox", look=True),
+    "nudge": lambda b: b.store.record_callback("fox", look=True),
     "cancel": lambda b: b.store.cancel("fox"),
     "retry": lambda b: b.store.retry("fox"),
     "pause": lambda b: b.store.pause_job("fox"),
     "park": lambda b: b.store.park("fox", "fox", "{}"),
-    "told": lambda b: b.store.told("fox", "mark"),
+    "told": lambda b: b.store.message_finished("fox", "mark"),
     "get": lambda b: b.store.get("fox"),
 }
 
 
 def later(bench: Any, job_id: str = "fox") -> None:
     """As if a process of the next version had written it."""
-    bench.raw.hset(bench.keys.of("job", job_id), "Z", VERSION + 1)
+    bench.raw.hset(bench.keys.member("job", job_id), "Z", VERSION + 1)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -52,8 +52,8 @@ def test_an_alarm_of_it_is_left_to_others_and_the_rest_goes_on(bench: Any, state
     alarm = bench.alarm("fox")
     fields = bench.fields("fox")
     bench.forward(max(bench.alarm("hen"), alarm or 0))
-    assert [due.job.id for due in bench.store.due(10).dues] == ["hen"]
-    assert bench.store.owing(["fox"]) == []
+    assert [due.job.id for due in bench.store.claim_due(10).dues] == ["hen"]
+    assert bench.store.claim_deliveries(["fox"]) == []
     bench.forward(bench.store.settings.retention + 1)
     bench.store.purge()
     assert bench.fields("fox") == fields
@@ -86,7 +86,7 @@ def test_a_change_to_its_whole_batch_waits_for_who_can_make_it(bench: Any, make:
     assert (acted.affected, acted.pending) == (0, 2)
     bench.store.sweep()
     assert bench.store.get("hen").state is State.QUEUED
-    bench.raw.hdel(bench.keys.of("job", "fox"), "Z")  # here is one
+    bench.raw.hdel(bench.keys.member("job", "fox"), "Z")  # here is one
     bench.store.sweep()
     assert [bench.store.get(each).state for each in ("fox", "hen")] == [State.CANCELLED] * 2
     assert bench.audit() == []

@@ -27,7 +27,7 @@ def test_a_sound_store_is_called_so(audited: Any) -> None:
 
 def test_a_broken_one_is_told_with_what_to_do(audited: Any, store: Store) -> None:
     client, keys = store.access
-    client.zrem(keys.single("alarms"), "fox")
+    client.zrem(keys.singleton("alarms"), "fox")
     answer = audited()
     assert answer.exit_code == 1
     assert "fox" in answer.output
@@ -50,8 +50,8 @@ def test_where_it_cannot_be_checked_it_does_not_say_that_all_is_well(audited: An
 
 def test_a_repair_is_told_and_leaves_nothing(audited: Any, store: Store) -> None:
     client, keys = store.access
-    client.zrem(keys.single("alarms"), "fox")
-    client.hset(keys.of("lane", "default"), "slots", 3)
+    client.zrem(keys.singleton("alarms"), "fox")
+    client.hset(keys.member("lane", "default"), "slots", 3)
     answer = audited("--repair")
     assert answer.exit_code == 0
     assert "Everything that was found is mended." in answer.output
@@ -62,8 +62,8 @@ def test_a_repair_is_told_and_leaves_nothing(audited: Any, store: Store) -> None
 
 def test_a_repair_says_what_it_could_not_mend(audited: Any, store: Store) -> None:
     client, keys = store.access
-    client.zrem(keys.single("alarms"), "fox")
-    client.delete(keys.of("text", "fox"))
+    client.zrem(keys.singleton("alarms"), "fox")
+    client.delete(keys.member("text", "fox"))
     answer = audited("--repair", "--json", "--pause", "1")
     assert answer.exit_code == 1
     said = [json.loads(line) for line in answer.output.splitlines()]
@@ -75,7 +75,7 @@ def test_a_repair_says_what_it_could_not_mend(audited: Any, store: Store) -> Non
 
 def test_two_repairs_do_not_mix(audited: Any, store: Store) -> None:
     client, keys = store.access
-    client.set(keys.single("repair"), "another 1")
+    client.set(keys.singleton("repair"), "another 1")
     answer = audited("--repair")
     assert answer.exit_code == 2
     assert "Another repair" in answer.output

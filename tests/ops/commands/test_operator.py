@@ -49,7 +49,7 @@ def run(servers: tuple[RedisServer, RedisServer]) -> Callable[..., Any]:
             store.enqueue([NewJob(id="fox", text='{"prompt":"a fox"}', model="m")])
             store.admit(10)
             for claim in store.claim(["fox"]):
-                store.doubt("fox", claim.fence, "read timed out")
+                store.mark_in_doubt("fox", claim.fence, "read timed out")
         given = {
             "BOOMERANG_REDIS_URL": state.urls.get(user, ""),
             "BOOMERANG_BROKER_URL": broker.urls.get(user, ""),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jobs.job import Owed, Result
+from jobs.job import Delivery, Result
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
@@ -29,14 +29,14 @@ def run(redis_url: str) -> Callable[..., Any]:
 def doubtful(store: Store) -> Store:
     """Three jobs in doubt; the provider has said that it has the second; the third is an hour old."""
     ids = ["fox", "hen", "owl"]
-    store.enqueue([NewJob(id=each, text="{}", model="m", owed=frozenset({Owed.NOTIFY})) for each in ids])
+    store.enqueue([NewJob(id=each, text="{}", model="m", owed=frozenset({Delivery.NOTIFY})) for each in ids])
     store.admit(3)
     for claim in store.claim(ids):
-        store.doubt(claim.id, claim.fence, "read timed out", exists=claim.id == "hen")
+        store.mark_in_doubt(claim.id, claim.fence, "read timed out", exists=claim.id == "hen")
     client, keys = store.access
-    an_hour_ago = int(client.zscore(keys.single("doubts"), "owl") or 0) - 3_600_000_000
-    client.hset(keys.of("job", "owl"), "x", an_hour_ago)
-    client.zadd(keys.single("doubts"), {"owl": an_hour_ago})
+    an_hour_ago = int(client.zscore(keys.singleton("doubts"), "owl") or 0) - 3_600_000_000
+    client.hset(keys.member("job", "owl"), "x", an_hour_ago)
+    client.zadd(keys.singleton("doubts"), {"owl": an_hour_ago})
     return store
 
 
@@ -138,7 +138,7 @@ def test_deliveries_are_made_again_by_name_or_all(run: Any, doubtful: Store) -> 
     for job_id in ("fox", "hen"):
         doubtful.finish(job_id, State.COMPLETED, Result(), "callback")
         (due,) = doubtful.owing([job_id])
-        doubtful.undelivered(due, Owed.NOTIFY, "it answered 404")
+        doubtful.undelivered(due, Delivery.NOTIFY, "it answered 404")
     assert "it answered 404" in run("stuck").output
     dry = run("redeliver", "--all", "--dry-run")
     assert (dry.exit_code, dry.output) == (0, "fox: owed again\nhen: owed again\n")

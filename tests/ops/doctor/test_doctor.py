@@ -119,10 +119,10 @@ def test_somebody_must_have_a_key(redis_url: str, store: Store) -> None:
 def test_rounds_of_reconcile(redis_url: str, store: Store) -> None:
     settings = WorkerSettings(redis_url=redis_url)
     assert [each.level for each in look_at_rounds(settings)] == [Level.BAD]
-    store.due(1)
+    store.claim_due(1)
     assert [each.level for each in look_at_rounds(settings)] == [Level.OK]
     client, keys = store.access
-    client.hset(keys.single("epoch"), "run", "")
+    client.hset(keys.singleton("epoch"), "run", "")
     assert [(each.level, each.about) for each in look_at_rounds(settings)] == [
         (Level.OK, "beat"),
         (Level.WARNING, "recovery"),
@@ -149,7 +149,7 @@ def test_dead_ends(redis_url: str, store: Store) -> None:
     settings = WorkerSettings(redis_url=redis_url)
     assert [each.level for each in look_at_dead_ends(settings)] == [Level.OK]
     client, keys = store.access
-    client.zadd(keys.single("undelivered"), {"fox": 1})
+    client.zadd(keys.singleton("undelivered"), {"fox": 1})
     (finding,) = look_at_dead_ends(settings)
     assert (finding.level, finding.said) == (Level.WARNING, "delivery 1")
     assert "boomerang-server stuck" in finding.do

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from jobs.job import Owed, Result
+from jobs.job import Delivery, Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views import JobList, JobView
@@ -56,7 +56,7 @@ def test_a_callback_url_is_owed_a_notification(
     store.admit(1)
     store.claim(["fox"])
     call_back("fox", completed)
-    assert store.get("fox").owing == {Owed.NOTIFY}
+    assert store.get("fox").claim_deliveries == {Delivery.NOTIFY}
 
 
 def test_private_hosts_are_for_local_stacks(fox: dict[str, Any], store: Store, client: FlaskClient) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from jobs.lane_health import SILENCES, Heard
+from jobs.lane_health import FAILURES_TO_OPEN, Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import NewJob
 from jobs.store.store import Store, connect
@@ -49,9 +49,9 @@ def asked(several: Settings, client: FlaskClient, store: Store) -> Callable[[str
 
 def silence(store: Store, lane: LaneSettings) -> None:
     """The provider does not answer any more."""
-    store.enqueue([NewJob(id=f"s{number}", text="{}", model="m", pool=lane.pool) for number in range(SILENCES)])
-    for claim in store.claim(store.admit(SILENCES, lane).ids):
-        store.doubt(claim.id, claim.fence, "ReadTimeout", heard=Heard.SILENCE)
+    store.enqueue([NewJob(id=f"s{number}", text="{}", model="m", pool=lane.pool) for number in range(FAILURES_TO_OPEN)])
+    for claim in store.claim(store.admit(FAILURES_TO_OPEN, lane).ids):
+        store.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", heard=Reachability.SILENCE)
 
 
 def test_one_lane(client: FlaskClient, at_provider: Callable[..., str], store: Store) -> None:

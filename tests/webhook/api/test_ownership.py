@@ -210,7 +210,7 @@ def spent(shop: FlaskClient, press: FlaskClient, store: Store) -> None:
         make(producer, job_id)
     store.admit(10)
     for claim in store.claim(["s", "p"]):
-        store.started(claim.id, claim.fence, f"task-{claim.id}")
+        store.mark_in_progress(claim.id, claim.fence, f"task-{claim.id}")
         store.finish(claim.id, State.COMPLETED, Result(cost=Decimal("0.5")), "poll")
 
 

@@ -65,7 +65,7 @@ def begin(store: Store) -> Callable[[str], None]:
     def make(job_id: str) -> None:
         store.admit(1000)
         (claim,) = store.claim([job_id])
-        assert store.started(job_id, claim.fence, f"task-{job_id}")
+        assert store.mark_in_progress(job_id, claim.fence, f"task-{job_id}")
 
     return make
 
@@ -88,12 +88,12 @@ def test_our_client_submits_looks_and_gets_the_result(
         if state is State.IN_PROGRESS:
             begin(name)
         assert store.get(name).state is state
-        for looked in (client.look(name, name), client.look_up(name)):
+        for looked in (client.get_status(name, name), client.find_by_external_id(name)):
             assert isinstance(looked, Found)
             assert (looked.report.status, looked.report.task_id) == (TaskStatus.RUNNING, name)
 
     store.finish(name, State.COMPLETED, DONE, "poll")
-    looked = client.look(name, name)
+    looked = client.get_status(name, name)
     assert isinstance(looked, Found)
     report = looked.report
     assert report.usage is not None
@@ -112,7 +112,7 @@ def test_our_client_understands_a_failure(
     begin("fox")
     failure = Result(error={"code": "1301", "message": "refused"}, cost=Decimal("0.0130"))
     store.finish("fox", State.FAILED, failure, "poll")
-    looked = client.look_up("fox")
+    looked = client.find_by_external_id("fox")
     assert isinstance(looked, Found)
     assert looked.report.settles
     assert ended(looked.report) == (State.FAILED, failure)
@@ -142,7 +142,7 @@ def test_our_client_is_refused_for_good(params: dict[str, Any], code: str, provi
 
 
 def test_our_client_knows_a_wrong_key_an_absent_task_and_a_dead_address(provider: Callable[..., Provider]) -> None:
-    assert provider().look_up("nobody") == Absent()
+    assert provider().find_by_external_id("nobody") == Absent()
     stranger = provider(provider_key="wrong")
     for outcome in (stranger.submit(fox(), "fox"), stranger.look_up("fox")):
         assert isinstance(outcome, Held)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from celery import Celery, chain, chord, group
 
-from worker.generate.unrouted import homeless
+from worker.generate.unrouted import unrouted_tasks
 
 APP = Celery("shop", set_as_current=False)
 
@@ -54,9 +54,9 @@ BAD: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("continuation", GOOD.values(), ids=GOOD)
 def test_good(continuation: Callable[[], Any]) -> None:
-    assert homeless(json.dumps({"task_id": "x", **continuation()})) == []
+    assert unrouted_tasks(json.dumps({"task_id": "x", **continuation()})) == []
 
 
 @pytest.mark.parametrize("continuation", BAD.values(), ids=BAD)
 def test_bad(continuation: Callable[[], Any]) -> None:
-    assert homeless(json.dumps({"task_id": "x", **continuation()})) == ["shop.lost"]
+    assert unrouted_tasks(json.dumps({"task_id": "x", **continuation()})) == ["shop.lost"]

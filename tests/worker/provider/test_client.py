@@ -78,7 +78,7 @@ def test_connection_refused_is_never_sent(
         provider = provider_of(f"http://127.0.0.1:{taken.getsockname()[1]}")
         outcome = provider.submit(a_request(), "job-1")
         assert isinstance(outcome, NotSent)
-        assert isinstance(provider.look_up("job-1"), Unavailable)
+        assert isinstance(provider.find_by_external_id("job-1"), Unavailable)
 
 
 def test_a_name_that_does_not_resolve_is_never_sent(
@@ -138,7 +138,7 @@ def test_an_answer_that_cannot_be_read_leaves_doubt(
 ) -> None:
     server.answer = answer
     assert isinstance(provider.submit(a_request(), "job-1"), Doubtful)
-    assert isinstance(provider.look_up("job-1"), Unavailable)
+    assert isinstance(provider.find_by_external_id("job-1"), Unavailable)
     # No retries below us: each call was one request.
     assert [method for method, *_ in server.requests] == ["POST", "GET"]
 
@@ -166,11 +166,11 @@ def called(provider: Provider, call: str, request: GenerationRequest) -> object:
         case "submit":
             return provider.submit(request, "job-1")
         case "look":
-            return provider.look("t1", "job-1")
+            return provider.get_status("t1", "job-1")
         case "look_up":
-            return provider.look_up("job-1")
+            return provider.find_by_external_id("job-1")
         case _:
-            return provider.answers()
+            return provider.probe()
 
 
 DRIPS: dict[str, Answer] = {
@@ -256,7 +256,7 @@ def test_a_redirect_is_not_followed(
 ) -> None:
     server.answer = respond(status, b"", f"Location: {listener.url}/elsewhere")
     assert isinstance(provider.submit(a_request(), "job-1"), Doubtful)
-    assert isinstance(provider.look("t1", "job-1"), Unavailable)
+    assert isinstance(provider.get_status("t1", "job-1"), Unavailable)
     assert listener.connections == 0
     assert len(server.requests) == 2
 
@@ -293,7 +293,7 @@ def test_the_key_is_in_no_log_no_repr_and_no_outcome(
     outcomes: list[object] = []
     for answer in (respond(200, CREATED), respond(401, b""), close, reset, respond(307, b"", "Location: /x")):
         server.answer = answer
-        outcomes += [provider.submit(a_request(), "job-1"), provider.look_up("job-1")]
+        outcomes += [provider.submit(a_request(), "job-1"), provider.find_by_external_id("job-1")]
     token = json.loads(server.requests[0][3])["input"][0]["params"]["callback_url"].rpartition("/")[2]
     said = caplog.text + repr(outcomes) + repr(provider) + repr(provider._settings) + str(vars(provider))
     assert "POST" in caplog.text  # urllib3 did log something: the search below is not over an empty text
@@ -312,7 +312,11 @@ def test_a_provider_that_repeats_our_secrets_has_them_hidden(
         text = f"invalid key {KEY}, and https://boomerang.example/callbacks/job-1/{tokens[0]} or {tokens[1]}"
         error = json.dumps({"status": "failed", "error": {"code": text, "message": text}})
         server.answer = respond(status, error.encode())
-        said += [provider.submit(a_request(), "job-1"), provider.look("t1", "job-1"), provider.look_up("job-1")]
+        said += [
+            provider.submit(a_request(), "job-1"),
+            provider.get_status("t1", "job-1"),
+            provider.find_by_external_id("job-1"),
+        ]
     assert "invalid key ***, and https://boomerang.example/callbacks/job-1/*** or ***" in str(said)
     assert [secret for secret in (KEY, *tokens) if secret in str(said)] == []
 
@@ -387,7 +391,7 @@ PATHS = {
 @pytest.mark.parametrize(("name", "path"), PATHS.values(), ids=PATHS)
 def test_an_id_is_one_segment_of_the_path(name: str, path: str, server: RawServer, provider: Provider) -> None:
     server.answer = respond(404, b"")
-    assert provider.look(name, "job-1") == Absent()
+    assert provider.get_status(name, "job-1") == Absent()
     assert server.requests[0][:2] == ("GET", f"/model/v1/generation/task/{path}")
 
 
@@ -395,7 +399,7 @@ def test_the_look_up_path_is_a_setting(server: RawServer, provider_of: Callable[
     server.answer = respond(200, b'{"id": "t1", "status": "in_progress"}')
     provider = provider_of(server.url, lookup_path="/v1/images?external_task_id={id}")
     assert provider.can_look_up
-    assert isinstance(provider.look_up("job-1~2"), Found)
+    assert isinstance(provider.find_by_external_id("job-1~2"), Found)
     assert server.requests[0][1] == "/v1/images?external_task_id=job-1~2"
     assert not provider_of(server.url, lookup_path="off").can_look_up
 
@@ -455,7 +459,10 @@ def test_submissions_and_looks_at_once_throw_no_connection_away(
         for _ in range(3):
             call()
 
-    calls: list[Callable[[], object]] = [lambda: provider.submit(a_request(), "job-1"), lambda: provider.look_up("x")]
+    calls: list[Callable[[], object]] = [
+        lambda: provider.submit(a_request(), "job-1"),
+        lambda: provider.find_by_external_id("x"),
+    ]
     threads = [threading.Thread(target=rounds, args=(call,)) for call in calls * 4]
     for thread in threads:
         thread.start()

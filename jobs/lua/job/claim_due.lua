@@ -11,7 +11,7 @@ arity(6)
 expect_installation()
 local now = clock()
 local lease, recheck = tonumber(ARGV[2]), tonumber(ARGV[3])
-redis.call('DEL', KEY.ring)
+redis.call('DEL', KEY.reconcile_hint)
 redis.pcall('HSET', KEY.totals, 'round', whole(now)) -- for people only
 notice_restart(now, tonumber(ARGV[5]), ARGV[6])
 local rung = redis.call('ZRANGEBYSCORE', KEY.alarms, '-inf', whole(now), 'LIMIT', 0, ARGV[1])
