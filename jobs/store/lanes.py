@@ -129,7 +129,7 @@ def _standing(fields: Mapping[str, str], now: int) -> dict[str, Any]:
     since = open_since or fields.get("since")
     return {
         "slots": int(fields.get("slots", 0)),
-        "window": int(fields.get("window", 0)),
+        "dispatched": int(fields.get("window", 0)),
         "held": held,
         "held_until": from_micros(until) if held else None,
         "held_since": from_micros(since) if held and since else None,

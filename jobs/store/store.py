@@ -67,8 +67,8 @@ class Admission:
 class TransitionResult:
     """What became of a report that an attempt is over, a cancel or a retry.
 
-    `word` is the script's own (see `finish.lua`, `cancel.lua`, `retry.lua`), `admit_hint`: jobs wait for the slots that came
-    free, `owed`: a delivery is due.
+    `outcome` is the script's own (see `finish.lua`, `cancel.lua`, `retry.lua`). `admit_hint`: send one, since jobs wait
+    for the slots that came free. `owed`: a delivery is due.
     """
 
     outcome: str
@@ -246,7 +246,7 @@ class Store(Settling, Parking, Batches, Continuity):
         """Claim jobs whose alarm has rung."""
         settings = self.settings
         wake, rang, epoch, *rows = self._scripts.call(
-            "due",
+            "claim_due",
             limit,
             duration_micros(DUE_LEASE),
             duration_micros(RECHECK),

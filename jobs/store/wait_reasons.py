@@ -73,7 +73,7 @@ def lanes_of(settings: Settings, pool: str) -> list[LaneSettings]:
 
 def _question(batch: str, key: str, lanes: Sequence[LaneSettings], classes: list[str] | None) -> tuple[str, ...]:
     names = json.dumps([lane.name for lane in lanes])
-    return "waits", batch, key, names, "" if classes is None else json.dumps(classes)
+    return "wait_reasons", batch, key, names, "" if classes is None else json.dumps(classes)
 
 
 def _why(settings: Settings, told: Any, lanes: Sequence[LaneSettings]) -> str | None:

@@ -77,7 +77,7 @@ class Bench:
 
     def hints_arrive(self) -> None:
         """As if the time after which a hint counts as lost were over."""
-        self.raw.delete(self.keys.singleton("wake"), self.keys.singleton("ring"))
+        self.raw.delete(self.keys.singleton("admit_hint"), self.keys.singleton("reconcile_hint"))
 
     def alarm(self, job_id: str) -> float | None:
         """Seconds until someone looks at the job."""

@@ -109,7 +109,7 @@ def test_a_process_killed_while_it_cancels_a_batch(world: Any, simulator: Any) -
     w = world()
     jobs = [NewJob(id=f"job-{n}", text="{}", model="m") for n in range(3)]
     w.store.enqueue(jobs, "b")
-    w.store._scripts.call("begin", "b", "cancel", "", "0")  # and nobody goes on
+    w.store._scripts.call("begin_sweep", "b", "cancel", "", "0")  # and nobody goes on
     w.reconciler()
     assert {w.job(f"job-{n}").state for n in range(3)} == {State.CANCELLED}
     assert w.store.batch("b").done

@@ -166,7 +166,7 @@ def test_an_answer_closes_it_and_what_waits_goes_on(bench: Any, make: Make) -> N
     (probe,) = bench.store.probes()
     bench.hints_arrive()
     assert bench.store.probed(probe, answered=True, reason="the provider answered probe 1") == "closed"
-    assert bench.raw.exists(bench.keys.singleton("wake"))
+    assert bench.raw.exists(bench.keys.singleton("admit_hint"))
     lane = bench.store.lane()
     assert (lane.held, lane.reason, lane.open_since, lane.opened) == (False, None, None, 1)
     assert [change.what for change in lane.history] == ["closed", "opened"]
