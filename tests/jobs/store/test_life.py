@@ -94,11 +94,7 @@ class Life(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        raw = self.bench.raw
-        clock = raw.get(self.bench.keys.prefix + "clock")
-        raw.flushall()
-        raw.set(self.bench.keys.prefix + "clock", clock)
-        self.bench.store.found(self.bench.store.standing())
+        self.bench.start_afresh()
         with patch.object(lane_health, "SILENCES", 2):
             self.store: Store = self.bench.with_settings(**vars(SETTINGS))
         self.bench.images(SETTINGS).put(self.bench.picture(b"a fox"))
