@@ -95,7 +95,7 @@ class Life(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.bench.start_afresh()
-        with patch.object(lane_health, "SILENCES", 2):
+        with patch.object(lane_health, "FAILURES_TO_OPEN", 2):
             self.store: Store = self.bench.with_settings(**vars(SETTINGS))
         self.bench.images(SETTINGS).put(self.bench.picture(b"a fox"))
         self.accepted: dict[str, NewJob] = {}
