@@ -391,12 +391,12 @@ class Life(RuleBasedStateMachine):
             return
         before = self.bench.dump()
         forged = external_id(job_id, attempt)
-        word = (
+        outcome = (
             self.store.record_callback(forged, look=True)
             if look
             else self.store.finish(forged, State.COMPLETED, Result(cost=Decimal(1)), "callback")
-        ).word
-        assert word in ("unknown", "stale", "already")
+        ).outcome
+        assert outcome in ("unknown", "stale", "already")
         assert self.bench.dump() == before
 
     def finish(self, external: str, state: State, result: Result, by: str, fence: int | None = None) -> Any:
