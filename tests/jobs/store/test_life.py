@@ -215,7 +215,7 @@ class Life(RuleBasedStateMachine):
     def a_whole_batch(self, batch: str, states: frozenset[State] | None) -> None:
         """A cancel, or a retry of jobs in those states, whose process dies before its first step."""
         which = json.dumps({"states": dict.fromkeys(states or (), True)}) if states else ""
-        self.store._scripts.call("begin", batch, "retry" if states else "cancel", which, "0")
+        self.store._scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0")
 
     @precondition(lambda self: self.bench.raw.exists(self.bench.keys.singleton("sweeps")))
     @rule(steps=st.integers(1, 4))
