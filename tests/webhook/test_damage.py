@@ -214,7 +214,7 @@ def repair_or_refusal(store: Store, ways: dict[bytes, str]) -> None:
 
 def says_so(error: StoreUnavailable, ways: dict[bytes, str]) -> bool:
     """Whether it names the damage. Without a record of the installation no work is handed out, damaged or not."""
-    return "damaged" in str(error) or (isinstance(error, WorkRefused) and Keys().single("epoch").encode() in ways)
+    return "damaged" in str(error) or (isinstance(error, WorkRefused) and Keys().singleton("epoch").encode() in ways)
 
 
 @pytest.mark.parametrize(
