@@ -36,6 +36,7 @@ lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels h
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.10 -p boomerang_client
 	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	rm -rf dist
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist . >/dev/null
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist client >/dev/null

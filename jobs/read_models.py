@@ -72,7 +72,8 @@ class Batch:
 class Lane:
     """A provider's account as it stands.
 
-    `slots`: images that it may be working on, `dispatched`: those on their way to a worker, `ready`: jobs that wait for it.
+    `slots`: images that it may be working on, `dispatched`: those on their way to a worker, `ready`: jobs that
+    wait for it.
     `held`: nothing is sent now, for a hold or because its breaker is open; `held_until`: the end of the hold, or the
     next probe. `learned`: the limit found by its refusals, None where it learns none. `settings`: None where it is
     not configured (any more). `cost`: None where it is not to be told.

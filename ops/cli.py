@@ -2,6 +2,7 @@
 
 import click
 
+from ops.commands import simulate
 from ops.commands.audit import audit_command
 from ops.commands.keys import keys
 from ops.commands.local import demo, up
@@ -10,7 +11,6 @@ from ops.commands.settle import redeliver, settle
 from ops.commands.store import Commands
 from ops.commands.stuck import stuck
 from ops.doctor.command import doctor
-from ops.simulator.main import simulate
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,7 +21,7 @@ def main() -> None:
 
 main.add_command(up)
 main.add_command(demo)
-main.add_command(simulate)
+main.add_command(simulate.find())
 main.add_command(audit_command)
 main.add_command(doctor)
 main.add_command(keys)

@@ -58,6 +58,8 @@ def redis_url(redis_server: redis_servers.RedisServer) -> str:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
         client.hset(Keys().singleton("epoch"), mapping={"installation": "a-test", "accepted": 0})
+        # Its scripts: a webhook loads none.
+        Store(client, Settings()).ping()
     return redis_server.url
 
 

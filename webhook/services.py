@@ -84,8 +84,14 @@ class Services:
 
     @cached_property
     def store(self) -> Store:
-        """The jobs' store; its connections are made in the process that first asks."""
-        return self.given or Store(connect(self.settings.redis_url, most_connections=CONNECTIONS), self.settings)
+        """The jobs' store; its connections are made in the process that first asks.
+
+        It does not load the scripts: the webhook's user has no right to (ops/access), and work is taken in only after a
+        worker has looked at the data.
+        """
+        return self.given or Store(
+            connect(self.settings.redis_url, most_connections=CONNECTIONS), self.settings, may_load=False
+        )
 
     @cached_property
     def images(self) -> Images:

@@ -48,11 +48,11 @@ class RedisImages:
 
 def open_images(store: Store, settings: Settings, *, most_connections: int = 256) -> Images:
     """The images of these jobs. Connects when it is first used."""
-    client, keys = store.access
+    _, keys = store.access
     if settings.image_store == IN_REDIS:
         binary = connect(settings.redis_url, most_connections=most_connections, timeout=TIMEOUT, text=False)
-        return Images(client, RedisImages(binary, keys), settings, keys)
-    return Images(client, open_bucket(settings.image_store), settings, keys)
+        return Images(store.scripts, RedisImages(binary, keys), settings)
+    return Images(store.scripts, open_bucket(settings.image_store), settings)
 
 
 def open_bucket(url: str) -> ImageStore:

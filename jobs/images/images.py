@@ -12,15 +12,11 @@ from hashlib import sha256
 from secrets import token_hex
 from typing import Protocol
 
-import redis
-
 from jobs.decoding import decoding
 from jobs.errors import ImageNotFound, ImagesUnavailable
 from jobs.fields import shown
 from jobs.job import duration_micros
 from jobs.settings import Settings
-from jobs.store.lua_source import REDIS_TIME
-from jobs.store.redis_keys import Keys
 from jobs.store.scripts import Scripts
 
 #: How long (seconds) the writing of an object may take. One that is not whole by then is removed.
@@ -72,15 +68,8 @@ class Image:
 class Images:
     """Stores and finds images. Each call raises `StoreUnavailable` (or `ImagesUnavailable`, which is one)."""
 
-    def __init__(
-        self,
-        client: redis.Redis,
-        kept_in: ImageStore,
-        settings: Settings,
-        keys: Keys | None = None,
-        clock: str = REDIS_TIME,
-    ) -> None:
-        self._scripts = Scripts(client, keys or Keys(), clock)
+    def __init__(self, scripts: Scripts, kept_in: ImageStore, settings: Settings) -> None:
+        self._scripts = scripts
         self._kept_in = kept_in
         self._retention = settings.image_retention
 

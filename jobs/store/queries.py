@@ -51,7 +51,7 @@ class Reading:
 
     @property
     def scripts(self) -> Scripts:
-        """The verbs, for the audit."""
+        """The verbs, for the audit and the images."""
         return self._scripts
 
     def ping(self) -> None:

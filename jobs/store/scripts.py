@@ -14,17 +14,24 @@ from jobs.store.redis_keys import Keys
 PROMISES = frozenset({"enqueue", "commit", "park", "claim"})
 #: For so long replicas are waited for (ms); less than a client waits for an answer.
 PATIENCE_MS = 1_000
+_NO_SCRIPTS = "Redis (BOOMERANG_REDIS_URL) has no scripts yet, and this user may not load them: a worker does."
 
 
 class Scripts:
-    """Calls the verbs on one Redis; loads them when the server does not know them (a restart, a failover)."""
+    """Calls the verbs on one Redis; loads them when the server does not know them (a restart, a failover).
 
-    def __init__(self, client: redis.Redis, keys: Keys, clock: str = REDIS_TIME, replicas: int = 0) -> None:
+    Without `may_load` it does not try to: then a worker has to come first.
+    """
+
+    def __init__(
+        self, client: redis.Redis, keys: Keys, clock: str = REDIS_TIME, replicas: int = 0, *, may_load: bool = True
+    ) -> None:
         self._client = client
         self._prefix = keys.prefix
         self._written = keys.singleton("written")
         self._replicas = replicas
         self._assembled = assembled(keys, clock)
+        self._may_load = may_load
         self._loaded = False
 
     def ready(self) -> None:
@@ -36,16 +43,15 @@ class Scripts:
 
     def _load(self) -> None:
         if not all(self._client.script_exists(*(script.sha for script in self._assembled.values()))):
+            if not self._may_load:
+                raise StoreUnavailable(_NO_SCRIPTS)
             try:
                 with self._client.pipeline(transaction=False) as pipe:
                     for script in self._assembled.values():
                         pipe.script_load(script.source)
                     pipe.execute()
             except redis.exceptions.NoPermissionError:
-                # As it should be for a process that others can reach: its user runs what is there.
-                raise StoreUnavailable(
-                    "Redis (BOOMERANG_REDIS_URL) has no scripts yet, and this user may not load them: a worker does."
-                ) from None
+                raise StoreUnavailable(_NO_SCRIPTS) from None
         self._loaded = True
 
     def call(self, verb: str, *args: Any) -> Any:

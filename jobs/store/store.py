@@ -92,14 +92,23 @@ class DueJobs:
 
 
 class Store(Settling, Parking, Batches, Continuity):
-    """All that changes a job. Raises `StoreUnavailable` where Redis does not answer; nothing is retried in here."""
+    """All that changes a job. Raises `StoreUnavailable` where Redis does not answer; nothing is retried in here.
+
+    Without `may_load` it runs the scripts that Redis has, and brings none.
+    """
 
     def __init__(
-        self, client: redis.Redis, settings: Settings, keys: Keys | None = None, clock: str = REDIS_TIME
+        self,
+        client: redis.Redis,
+        settings: Settings,
+        keys: Keys | None = None,
+        clock: str = REDIS_TIME,
+        *,
+        may_load: bool = True,
     ) -> None:
         super().__init__(client, keys or Keys())
         self.settings = settings
-        self._scripts = Scripts(client, self._keys, clock, settings.replicas)
+        self._scripts = Scripts(client, self._keys, clock, settings.replicas, may_load=may_load)
         self._rules = {lane.name: rules(settings, lane) for lane in settings.lanes}
 
     # --- in ---------------------------------------------------------------------------------------------------------

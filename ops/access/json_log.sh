@@ -58,7 +58,8 @@ exec 4<&- 5>&-
 code=127 again=yes
 while [ -n "$again" ]; do
   again=
-  wait "$command" && new=0 || new=$?
+  # Not heard: the shell says "Killed" there, which is no line of the log.
+  wait "$command" 2>/dev/null && new=0 || new=$?
   [ "$new" -eq 127 ] || code=$new
 done
 wait "$converter" || :

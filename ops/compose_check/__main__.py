@@ -196,6 +196,8 @@ def _checks(stack: Stack, report: Report, restart_engine: str, only: Sequence[st
         check_build(session)
         report.section("docker compose up")
         session.up("--build")
+        refused = session.commands_refused()
+        report.check("no command was refused to any user of Redis in a first start", not refused, refused)
         report.note(f"Redis: {stack.redis('redis', 'info', 'server').partition('redis_version:')[2].split()[0]}")
         runs = True
     if not runs:

@@ -76,7 +76,7 @@ E
 
 # base NAME SUITE PACKAGES: a minimal Debian, imported as local/NAME.
 base() {
-  [[ -f $cache/$1.tar ]] || mmdebstrap --quiet --variant=minbase --include="$3" \
+  [[ -f $cache/$1.tar ]] || mmdebstrap --quiet --format=tar --variant=minbase --include="$3" \
     --customize-hook='rm -rf "$1"/etc/apt/sources.list*' "$2" "$cache/$1.tar.part" "$MIRROR"
   [[ -f $cache/$1.tar ]] || mv "$cache/$1.tar.part" "$cache/$1.tar"
   docker import "$cache/$1.tar" "local/$1"

@@ -15,7 +15,7 @@ _NOT_WANTED = {
 }
 _CONTENTS = """
 import importlib.metadata, importlib.util, json, pathlib, shutil, sys
-modules = ("ops.simulator", "pip", "setuptools")
+modules = ("ops.simulator", "ops.demo", "ops.assets", "pip", "setuptools")
 def there(name):
     try: return importlib.util.find_spec(name) is not None
     except ImportError: return False
@@ -79,6 +79,12 @@ def check_build(session: Session) -> None:
     report.check("the service's image has no tools for building or for terminals", not unwanted, lines_of(unwanted))
     report.check("the service's image has no Redis server", not found["servers"], lines_of(found["servers"]))
     report.check("the service's image has neither simulator nor pip", not found["modules"], lines_of(found["modules"]))
+    refused = stack.shell.try_("docker", "run", "--rm", "--entrypoint", "boomerang-server", image, "simulate")
+    report.check(
+        "`boomerang-server simulate` says there in one line that another image has it",
+        refused.code == 2 and "--profile simulator" in refused.err and refused.err.strip().count("\n") == 0,  # noqa: PLR2004
+        f"exit code {refused.code}: {sentence(refused.err)}",
+    )
     locks = "".join(path.read_text() for path in session.folder.rglob("*.lock"))
     locked = {(name.lower().replace("_", "-"), version) for name, version in _LOCKED.findall(locks)}
     strangers = [

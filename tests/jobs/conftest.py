@@ -129,7 +129,7 @@ class Bench:
 
     def images(self, settings: Settings | None = None) -> Images:
         """Images of these jobs, whose bytes the test can look at in `stored`."""
-        return Images(self.raw, self.stored, settings or Settings(), clock=CLOCK)
+        return Images(self.store.scripts, self.stored, settings or Settings())
 
     @staticmethod
     def picture(data: bytes) -> Any:

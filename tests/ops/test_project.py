@@ -33,7 +33,8 @@ def test_what_is_imported_is_asked_for(room: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = list(project["dependencies"])
     # `dev`: the tools of the project's own chores (lock, bench).
-    for extra in {"ops": ("local", "simulator", "dev"), "jobs": ("bucket",)}.get(room, ()):
+    extras = {"ops": ("local", "simulator", "dev"), "jobs": ("bucket",), "worker": ("flower",)}
+    for extra in extras.get(room, ()):
         wanted += project["optional-dependencies"][extra]
     asked_for = {canonicalize_name(Requirement(each).name) for each in wanted}
     providers = metadata.packages_distributions()
@@ -56,6 +57,7 @@ def test_make_alone_says_what_there_is() -> None:
         "check",
         "test",
         "chaos",
+        "compose-check",
         "lint",
         "docs",
         "audit-dependencies",

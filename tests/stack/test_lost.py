@@ -206,6 +206,8 @@ def test_where_so_much_may_be_lost_it_goes_on(tmp_path: Path, wait_for: WaitFor)
             max(files) for path in run.aof() if (files := [path] if path.is_file() else [*path.glob("*.incr.aof")])
         ]
         seen(run, 1)
+        # How much older it will be is known from the last round that is there; a worker looks before its first one.
+        run.wait_for(lambda: run.store.standing().round_at, 30, "a round has begun")
         size = newest.stat().st_size
         run.enqueue("owl")
         seen(run, 2)

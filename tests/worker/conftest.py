@@ -152,7 +152,7 @@ class World:
         self.threads = ThreadPoolExecutor(8)
         self.binary = connect(url, text=False)
         self.image_store = RedisImages(self.binary, Keys())
-        self.images = Images(self.redis, self.image_store, self.settings, clock=MOVED_CLOCK)
+        self.images = Images(self.store.scripts, self.image_store, self.settings)
         self.pictures = Pictures(self.images, self.settings.image_memory)
         self.submitter = Submitter(self.store, self.providers, self.settings, self.threads, pictures=self.pictures)
         self.reconciler = Reconciler(

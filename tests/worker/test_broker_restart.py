@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from jobs.states import State
 from ops.local.redis_server import TETHER, RedisCommand, answers, prepare
@@ -23,9 +25,9 @@ GRACE = 60
 class Broker:
     """A Redis that can be killed and started again under its address."""
 
-    def __init__(self, folder: Path, wait_for: WaitFor) -> None:
+    def __init__(self, folder: Path, wait_for: WaitFor, port: int | None = None) -> None:
         self._wait_for = wait_for
-        self.command: RedisCommand = prepare(folder)
+        self.command: RedisCommand = prepare(folder, port=port)
         self.start()
 
     def start(self) -> None:
@@ -35,6 +37,13 @@ class Broker:
             stdout=subprocess.DEVNULL,
         )
         self._wait_for(lambda: answers(self.command.url), 30, "the broker answers")
+
+    @property
+    def refused(self) -> int:
+        """Clients with a password that is not its own."""
+        with closing(redis.Redis.from_url(self.command.url)) as client:
+            stats: Any = client.info("errorstats")
+        return int(stats.get("errorstat_WRONGPASS", {}).get("count", 0))
 
     def end(self, number: int = signal.SIGKILL) -> None:
         self.process.send_signal(signal.SIGCONT)
@@ -107,6 +116,23 @@ def test_no_restart_of_the_broker_ends_a_worker(service: Any, broker: Broker, wa
         broker.start()
         works(service, wait_for, f"after-{cycle}")
         assert worker.poll() is None
+
+
+def test_another_server_at_its_address_ends_no_worker(
+    service: Any, broker: Broker, tmp_path: Path, wait_for: WaitFor
+) -> None:
+    # As when both servers have died, and come back with each other's address
+    (worker,) = service.workers
+    broker.end()
+    other = Broker(tmp_path / "other", wait_for, broker.command.port)
+    try:
+        wait_for(lambda: other.refused > 5, 60, "the worker is refused, and tries again")
+        assert worker.poll() is None
+    finally:
+        other.end()
+    broker.start()
+    works(service, wait_for, "after")
+    assert worker.poll() is None
 
 
 def test_its_health_is_that_of_its_connection(service: Any, broker: Broker, health: Path, wait_for: WaitFor) -> None:

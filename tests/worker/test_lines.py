@@ -44,7 +44,8 @@ def test_a_worker_and_a_beat_with_all_that_celery_prints(
         process.terminate()
         assert process.wait(60) == 0
     assert "Warm shutdown" in said(worker_log.read_text())
-    assert "boomerang.generate" in said(worker_log.read_text())
+    # The greeting, with the queues that it reads
+    assert "boomerang.submit" in said(worker_log.read_text())
     assert "is starting" in said(beat_log.read_text())
 
 

@@ -266,5 +266,4 @@ def test_the_audit_sees(bench: Any, fox: Any, break_it: Callable[[Any, str], obj
 
 def test_the_audit_sees_an_image_that_is_half_forgotten(bench: Any, fox: Any) -> None:
     bench.raw.hdel(bench.keys.singleton("kept"), fox.hash)
-    found = sorted((finding.rule, finding.id) for finding in bench.audit())
-    assert found == [("image", fox.hash), ("image bytes", "all")]
+    assert {(finding.rule, finding.id) for finding in bench.audit()} == {("image bytes", "all"), ("image", fox.hash)}

@@ -46,6 +46,7 @@ def run(servers: tuple[RedisServer, RedisServer]) -> Callable[..., Any]:
     def invoke(command: str, user: str = "operator", **env: str) -> Any:
         with connect(state.urls["worker"]) as client:
             store = Store(client, Settings())
+            store.found(store.standing())
             store.enqueue([NewJob(id="fox", text='{"prompt":"a fox"}', model="m")])
             store.admit(10)
             for claim in store.claim(["fox"]):

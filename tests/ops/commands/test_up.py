@@ -98,7 +98,8 @@ def test_what_is_said_can_be_copied(start: Start) -> None:
     exports = next(line for line in server.said.splitlines() if line.startswith("export "))
     done = subprocess.run(["bash", "-c", f"{exports}\n{curl} --fail -s"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert '"queued"' in done.stdout
+    # A worker may be quicker than the answer.
+    assert json.loads(done.stdout)["status"] in {"queued", "submitting", "in_progress", "completed"}
     assert "simulated: BOOMERANG_PROVIDER_KEY is not set" in server.said
 
 
