@@ -56,7 +56,7 @@ def test_a_callback_url_is_owed_a_notification(
     store.admit(1)
     store.claim(["fox"])
     call_back("fox", completed)
-    assert store.get("fox").claim_deliveries == {Delivery.NOTIFY}
+    assert store.get("fox").owing == {Delivery.NOTIFY}
 
 
 def test_private_hosts_are_for_local_stacks(fox: dict[str, Any], store: Store, client: FlaskClient) -> None:

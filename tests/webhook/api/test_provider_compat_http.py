@@ -144,7 +144,7 @@ def test_our_client_is_refused_for_good(params: dict[str, Any], code: str, provi
 def test_our_client_knows_a_wrong_key_an_absent_task_and_a_dead_address(provider: Callable[..., Provider]) -> None:
     assert provider().find_by_external_id("nobody") == Absent()
     stranger = provider(provider_key="wrong")
-    for outcome in (stranger.submit(fox(), "fox"), stranger.look_up("fox")):
+    for outcome in (stranger.submit(fox(), "fox"), stranger.find_by_external_id("fox")):
         assert isinstance(outcome, Held)
         assert not outcome.throttled
     assert isinstance(provider(provider_url="http://127.0.0.1:1").submit(fox(), "fox"), NotSent)
