@@ -94,4 +94,4 @@ def test_nothing_is_bought_twice_however_often_redis_forgets(bench: Any, redis_u
         pass
 
     Here.bench, Here.url = bench, redis_url
-    search(Here, 60)
+    search(Here, 20)

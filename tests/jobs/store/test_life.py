@@ -630,4 +630,4 @@ def test_the_promises_hold_whatever_happens(bench: Any) -> None:
         pass
 
     Here.bench = bench
-    search(Here, 100)
+    search(Here, 40)
