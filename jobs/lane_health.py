@@ -77,7 +77,7 @@ def slots_limit(most: int, learned: float | None) -> int:
 def constants() -> str:
     """The numbers above for Lua, times in µs."""
     return (
-        f"local SILENCES={FAILURES_TO_OPEN}\nlocal PROBE_BASE={PROBE_BASE * 1e6:.0f}\nlocal HISTORY={HISTORY}\n"
+        f"local FAILURES_TO_OPEN={FAILURES_TO_OPEN}\nlocal PROBE_BASE={PROBE_BASE * 1e6:.0f}\nlocal HISTORY={HISTORY}\n"
         f"local FIRST_LIMIT={FIRST_LIMIT}\nlocal CUT={CUT}\nlocal USED={USED}\n"
         f"local CUT_EVERY={CUT_EVERY * 1e6:.0f}\nlocal GROWTH_EVERY={GROWTH_EVERY * 1e6:.0f}\n"
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from PIL import Image
 
 from jobs.settings import Settings
@@ -18,6 +20,13 @@ from ops.local import redis_server as redis_servers
 from tests.support.real_redis import RealRedis
 
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
+
+# Time is no property under test: on a busy machine, the first drawing of text alone (Hypothesis builds its table of
+# characters then) takes longer than Hypothesis allows by default.
+hypothesis_settings.register_profile(
+    "patient", hypothesis_settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

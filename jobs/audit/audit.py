@@ -217,7 +217,7 @@ def _entries(store: Store, reader: Reader) -> Iterator[Finding]:
     of, single = reader.keys.member, reader.keys.singleton
     indexes: dict[str, tuple[str, State | None]] = {
         single("alarms"): ("alarm", None),
-        single("doubts"): ("mark_in_doubt", None),
+        single("doubts"): ("doubt", None),
         single("undelivered"): ("undelivered", None),
         **{of("state", state): ("index", state) for state in State},
     }

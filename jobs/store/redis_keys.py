@@ -78,7 +78,8 @@ FAMILY: Mapping[str, str] = {
 _TYPES = {
     "zset": "alarms doubts undelivered damaged at_cap sweeps capped days revoked batches images going labelled grouped "
     "state ready queues tags",
-    "hash": "totals epoch prices reserved pools uses kept access accessed job parked told pool lane batch spent lines",
+    "hash": "totals epoch witness prices reserved pools uses kept access accessed job parked told pool lane batch "
+    "spent lines",
     "string": "written repair admit_hint reconcile_hint text labels result celery object",
     "set": "lanes pinned",
     "list": "history staged members",

@@ -349,7 +349,7 @@ def a_bad_batch(t: Turn) -> Check:
 
 
 def batch_of(t: Turn) -> str:
-    """A batch that wait_reasons, and other jobs that do."""
+    """A batch that waits, and other jobs that do."""
     batch = t.world.new_id()
     t.world.turn(latency="1")
     t.world.jobs_in_silence(SLOTS + 2)
@@ -401,16 +401,16 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         throttled: "hold requeue",
     },
     "reconcile": {
-        polled: "claim_due provider.look_up reschedule_lookup finish changes events ack",
+        polled: "claim_due provider.find_by_external_id reschedule_lookup finish changes events ack",
         in_silence: "admit messages.submit",
         notified_without_callbacks: "messages.deliver",
         more_than_slots_and_no_callbacks: "messages.admit_hint",
         answer_lost: "mark_in_progress",
         not_created: "requeue",
         account_refused: "hold",
-        not_found_by_its_external_id: "provider.look",
+        not_found_by_its_external_id: "provider.get_status",
         never_done: "expire",
-        nobody_there: "probe provider.answers probed",
+        nobody_there: "probe provider.probe probed",
         found_at_the_other_account: "move_to_lane",
         sweep_left_over: "sweep",
         forgotten: "purge",

@@ -38,7 +38,7 @@ BOUNDARIES = {
         "_beat": {"write": "(the same)"},
         "Notifier.__call__": {"post": "notifier"},
         "Outgoing.post": {"post": "notifier"},
-        "Process.store": {"connect": "(a client; it has not connected yet)"},
+        "Services.store": {"connect": "(a client; it has not connected yet)"},
         "Continuity._remember": {"write": "(a note of what is there, which the next round makes again)"},
         "Provider._call": {"send": "provider.*"},
         "_Bounded.send": {"send": "(a piece of provider.* and of notifier)"},
@@ -47,6 +47,7 @@ BOUNDARIES = {
         "Messages.send": {"send_task": "messages.*"},
         "Messages.ping": {"ensure_connection": "(whether the broker is there)"},
         "Services.store": {"connect": "(a client; it has not connected yet)"},
+        "_write": {"write": "(a line of the audit log)"},
         "Services.keep": {"put": "(image_begun, image_store.write, image_kept)"},
     },
 }

@@ -64,9 +64,16 @@ class Bench:
         """Another store on the same jobs and clock."""
         return Store(self.raw, Settings(**changes), clock=CLOCK)
 
-    def wind_up(self) -> None:
-        """Give an empty Redis its clock."""
-        self.raw.set(self.keys.prefix + "clock", START)
+    def wind_up(self, now: int = START) -> None:
+        """Give an empty Redis its clock and begin an installation, as the first worker does: else it takes no work."""
+        self.raw.set(self.keys.prefix + "clock", now)
+        assert self.store.found(self.store.standing())
+
+    def start_afresh(self) -> None:
+        """Empty Redis; time goes on from where it is."""
+        now = self.now
+        self.raw.flushall()
+        self.wind_up(now)
 
     @property
     def now(self) -> int:

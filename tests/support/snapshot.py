@@ -112,7 +112,7 @@ class Life:
         enqueue("paused-batch")
         store.pause("paused-batch")
         enqueue("being-cancelled")
-        store._scripts.call("begin", "being-cancelled", "cancel", "", "0")
+        store._scripts.call("begin_sweep", "being-cancelled", "cancel", "", "0")
         enqueue("delayed", delay=1.0)
 
     def _image(self) -> None:

@@ -18,7 +18,7 @@ local function listen(name, heard, reason, now)
   if heard == 'answer' then
     redis.call('HDEL', lane, 'bad')
   elseif heard == 'silence' then
-    if redis.call('HINCRBY', lane, 'bad', 1) >= SILENCES and redis.call('HSETNX', lane, 'open', whole(now)) == 1 then
+    if redis.call('HINCRBY', lane, 'bad', 1) >= FAILURES_TO_OPEN and redis.call('HSETNX', lane, 'open', whole(now)) == 1 then
       redis.call('HSET', lane, 'because', reason, 'probe', whole(now + PROBE_BASE), 'probes', 0)
       redis.call('HINCRBY', lane, 'opened', 1)
       redis.call('SADD', KEY.lanes, name)

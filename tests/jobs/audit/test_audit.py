@@ -394,7 +394,7 @@ def test_a_leak_is_mended_and_nothing_else_found_under_a_running_load(
     bench: Any, store: Store, make: Callable[..., NewJob], priced: Callable[[str], Result], in_thread: Any
 ) -> None:
     """Three threads make changes as fast as they can, on the wall clock, while everything is looked at."""
-    bench.raw.flushall()
+    bench.start_afresh()
     over, numbers = Event(), count()
 
     def work() -> None:

@@ -112,9 +112,7 @@ def test_no_queue_runs_ahead_by_more_than_its_largest_jobs(
     bench: Any, weights: list[int], sizes: list[int], step: int
 ) -> None:
     """Start-time fair queueing's bound: |W_f/r_f - W_g/r_g| ≤ l_f/r_f + l_g/r_g (Goyal, Vin, Cheng 1996, theorem 1)."""
-    clock = bench.raw.get(bench.keys.prefix + "clock")
-    bench.raw.flushall()
-    bench.raw.set(bench.keys.prefix + "clock", clock)
+    bench.start_afresh()
     n = {}
     for number, weight in enumerate(weights):
         batch = "abcde"[number]

@@ -222,7 +222,7 @@ def test_other_lanes_go_on(bench: Any, make: Make) -> None:
 def test_what_is_heard_has_three_words(bench: Any) -> None:
     claim = bench.claimed()
     with pytest.raises(Exception, match="answer, silence or nothing"):
-        bench.store._scripts.call("doubt", "fox", claim.fence, "why", 0, "0", "noise")
+        bench.store._scripts.call("mark_in_doubt", "fox", claim.fence, "why", 0, "0", "noise")
 
 
 def test_a_waiting_job_says_that_the_lane_does_not_answer(bench: Any, make: Make) -> None:

@@ -113,7 +113,7 @@ def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Any, damage:
 def test_text_of_any_language_is_whole(bench: Any, text: str) -> None:
     bench.put(State.IN_DOUBT)
     bench.raw.hset(P + "j:fox", "r", text)
-    assert bench.store.record_callback("fox", look=True).word == "noted"
+    assert bench.store.record_callback("fox", look=True).outcome == "noted"
     assert bench.store.get("fox").reason == text
     assert bench.audit() == []
 

@@ -159,9 +159,9 @@ def test_a_callback_for_a_job_that_redis_believes_unsent_counts(bench: Any, stat
 
 def test_a_hint_by_the_provider_for_such_a_job_counts(bench: Any) -> None:
     bench.job()
-    assert bench.store.record_callback("fox", look=True).word == "unknown"
+    assert bench.store.record_callback("fox", look=True).outcome == "unknown"
     bench.store.recover()
-    assert bench.store.record_callback("fox", look=True).word == "noted"
+    assert bench.store.record_callback("fox", look=True).outcome == "noted"
     assert bench.store.get("fox").state is State.IN_DOUBT
 
 

@@ -135,8 +135,8 @@ def test_a_lane_that_is_not_configured_any_more_is_seen_until_its_jobs_are_gone(
     before.enqueue([make("there"), make("doubtful")])
     before.enqueue([make("r1", pool="ref"), make("r2", pool="ref")])
     there, doubtful = before.claim(before.admit(2, b).ids)
-    before.started("there", there.fence, "t")
-    before.doubt("doubtful", doubtful.fence, "read timed out")
+    before.mark_in_progress("there", there.fence, "t")
+    before.mark_in_doubt("doubtful", doubtful.fence, "read timed out")
     before.requeue("doubtful", doubtful.fence, "absent")
     before.claim(before.admit(1, ref).ids)
     # When lanes b and ref are taken away

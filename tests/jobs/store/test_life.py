@@ -94,12 +94,8 @@ class Life(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        raw = self.bench.raw
-        clock = raw.get(self.bench.keys.prefix + "clock")
-        raw.flushall()
-        raw.set(self.bench.keys.prefix + "clock", clock)
-        self.bench.store.found(self.bench.store.standing())
-        with patch.object(lane_health, "SILENCES", 2):
+        self.bench.start_afresh()
+        with patch.object(lane_health, "FAILURES_TO_OPEN", 2):
             self.store: Store = self.bench.with_settings(**vars(SETTINGS))
         self.bench.images(SETTINGS).put(self.bench.picture(b"a fox"))
         self.accepted: dict[str, NewJob] = {}
@@ -219,7 +215,7 @@ class Life(RuleBasedStateMachine):
     def a_whole_batch(self, batch: str, states: frozenset[State] | None) -> None:
         """A cancel, or a retry of jobs in those states, whose process dies before its first step."""
         which = json.dumps({"states": dict.fromkeys(states or (), True)}) if states else ""
-        self.store._scripts.call("begin", batch, "retry" if states else "cancel", which, "0")
+        self.store._scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0")
 
     @precondition(lambda self: self.bench.raw.exists(self.bench.keys.singleton("sweeps")))
     @rule(steps=st.integers(1, 4))
@@ -395,12 +391,12 @@ class Life(RuleBasedStateMachine):
             return
         before = self.bench.dump()
         forged = external_id(job_id, attempt)
-        word = (
+        outcome = (
             self.store.record_callback(forged, look=True)
             if look
             else self.store.finish(forged, State.COMPLETED, Result(cost=Decimal(1)), "callback")
-        ).word
-        assert word in ("unknown", "stale", "already")
+        ).outcome
+        assert outcome in ("unknown", "stale", "already")
         assert self.bench.dump() == before
 
     def finish(self, external: str, state: State, result: Result, by: str, fence: int | None = None) -> Any:

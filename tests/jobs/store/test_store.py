@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobs.connections.errors import translated
-from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, StoreUnavailable
+from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, RecordDamaged, StoreUnavailable
 from jobs.job import Delivery, Due, Result
 from jobs.new_job import NewJob
 from jobs.settings import Settings
@@ -204,6 +204,7 @@ def test_an_id_may_look_like_a_key(bench: Any, job_id: str) -> None:
 
 
 def test_enqueue_is_all_or_nothing(bench: Any, make: Callable[..., NewJob]) -> None:
+    before = bench.dump()
     with pytest.raises(redis.ResponseError, match="arguments"):
         bench.store._scripts.call("enqueue", "", "{}", 1, "", "fox", "text", "{}", "hen")
     bench.raw.config_set("maxmemory", 1)
@@ -212,7 +213,7 @@ def test_enqueue_is_all_or_nothing(bench: Any, make: Callable[..., NewJob]) -> N
             bench.store.enqueue([make("fox"), make("hen")], "x")
     finally:
         bench.raw.config_set("maxmemory", 0)
-    assert bench.dump() == {}
+    assert bench.dump() == before
 
 
 def test_a_batch_counts_its_own(bench: Any, make: Callable[..., NewJob], priced: Callable[[str], Result]) -> None:
@@ -418,7 +419,7 @@ def test_a_failure_worth_it_is_a_new_attempt_until_there_were_enough(bench: Any)
 def test_an_id_that_is_none_of_ours(bench: Any, external: str) -> None:
     bench.put(S.IN_PROGRESS)
     assert bench.store.finish(external, S.COMPLETED, Result(), "callback").outcome == "unknown"
-    assert bench.store.record_callback(external, look=True).word == "unknown"
+    assert bench.store.record_callback(external, look=True).outcome == "unknown"
 
 
 @pytest.mark.parametrize(("state", "after"), [(S.CANCELLED, S.CANCELLED), (S.EXPIRED, S.COMPLETED)])
@@ -640,7 +641,7 @@ def test_wait_ends_with_the_job(
     channel = bench.keys.member("ended", "fox")
     wait_for(lambda: bench.raw.pubsub_numsub(channel)[0][1] == 1)
     if missed:  # as if the connection had been away while it was told
-        bench.raw.hset(bench.keys.member("job", "fox"), "s", "completed")
+        bench.raw.hset(bench.keys.member("job", "fox"), mapping={"s": "completed", "e": bench.now})
     else:
         bench.store.finish("fox", S.COMPLETED, Result(), "callback")
     assert waiting(timeout=10).state is S.COMPLETED
@@ -675,7 +676,7 @@ def test_purge_forgets_what_ended_long_ago(bench: Any, make: Callable[..., NewJo
     bench.forward(101)
     assert store.purge() == (1, 1)
     assert store.purge() == (0, 0)
-    assert set(bench.dump()) == {"changes", "p:", "pools", "totals"}
+    assert set(bench.dump()) == {"changes", "epoch", "p:", "pools", "totals"}
 
 
 # --- Redis away -------------------------------------------------------------------------------------------------------
@@ -707,9 +708,9 @@ def nowhere() -> str:
         lambda s: s.parked("fox"),
         lambda s: s.changes(1),
         lambda s: s.cancel("fox"),
-        lambda s: s.due(1),
+        lambda s: s.claim_due(1),
     ],
-    ids=["ping", "get", "wait", "page", "batch", "lane", "parked", "changes", "cancel", "due"],
+    ids=["ping", "get", "wait", "page", "batch", "lane", "parked", "changes", "cancel", "claim_due"],
 )
 def test_redis_away(call: Callable[[Store], Any]) -> None:
     client = connect(nowhere())
@@ -733,23 +734,30 @@ def test_a_replica_takes_nothing(bench: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "unavailable"),
+    ("error", "becomes"),
     [
-        (redis.ConnectionError("refused"), True),
-        (redis.TimeoutError("slow"), True),
-        (redis.ResponseError("MISCONF Errors writing to the AOF file"), True),
+        (redis.ConnectionError("refused"), StoreUnavailable),
+        (redis.TimeoutError("slow"), StoreUnavailable),
+        (redis.ResponseError("MISCONF Errors writing to the AOF file"), StoreUnavailable),
         # Redis 6, from within a script
-        (redis.ResponseError("Error running script (call to f_1): @user_script:5: -MISCONF Errors writing"), True),
+        (
+            redis.ResponseError("Error running script (call to f_1): @user_script:5: -MISCONF Errors writing"),
+            StoreUnavailable,
+        ),
         # redis-py, in a pipeline
-        (redis.ResponseError("Command # 2 (EVALSHA x) of pipeline caused error: OOM command not allowed"), True),
+        (
+            redis.ResponseError("Command # 2 (EVALSHA x) of pipeline caused error: OOM command not allowed"),
+            StoreUnavailable,
+        ),
         # our own mistakes stay visible
-        (redis.ResponseError("Error running script: expected 4 arguments, got 3"), False),
-        (redis.ResponseError("WRONGTYPE Operation against a key"), False),
+        (redis.ResponseError("Error running script: expected 4 arguments, got 3"), redis.ResponseError),
+        # what no version writes
+        (redis.ResponseError("WRONGTYPE Operation against a key"), RecordDamaged),
     ],
     ids=lambda value: re.sub(r"\W+", "-", str(value))[:40],
 )
-def test_what_counts_as_unavailable(error: redis.RedisError, unavailable: bool) -> None:
-    assert isinstance(translated(error), StoreUnavailable) == unavailable
+def test_what_counts_as_unavailable(error: redis.RedisError, becomes: type[Exception]) -> None:
+    assert type(translated(error)) is becomes
 
 
 def test_final_states_are_where_wait_ends() -> None:

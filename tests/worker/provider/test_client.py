@@ -157,7 +157,7 @@ def test_an_answer_that_does_not_come_leaves_doubt(
 
 
 #: Every way to ask the provider something.
-CALLS = ("submit", "look", "look_up", "answers")
+CALLS = ("submit", "get_status", "find_by_external_id", "probe")
 
 
 def called(provider: Provider, call: str, request: GenerationRequest) -> object:
@@ -165,9 +165,9 @@ def called(provider: Provider, call: str, request: GenerationRequest) -> object:
     match call:
         case "submit":
             return provider.submit(request, "job-1")
-        case "look":
+        case "get_status":
             return provider.get_status("t1", "job-1")
-        case "look_up":
+        case "find_by_external_id":
             return provider.find_by_external_id("job-1")
         case _:
             return provider.probe()
