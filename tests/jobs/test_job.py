@@ -104,7 +104,7 @@ def test_a_record_reads_in_full() -> None:
     fields = {
         "s": "cancelled", "p": "in_doubt", "m": "kirin", "c": "1", "u": "2", "e": "3", "d": "4", "x": "5", "n": "9",
         "a": "2", "f": "7", "t": "t1", "b": "x", "y": "cancel", "r": "why", "k": "1", "l": "2", "v": "1", "g": "cn",
-        "h": "3",
+        "h": "3", "z": "6", "i": "7",
     }  # fmt: skip
     job = Job.from_fields("fox", fields, result='{"cost":"0.5"}', labels='{"a":"b"}', text="{}")
     assert (job.at_provider, job.external_task_id, job.owing) == (State.IN_DOUBT, "fox~2", frozenset(Delivery))
@@ -125,6 +125,7 @@ def test_a_record_reads_in_full() -> None:
 )
 def test_where_an_attempt_stands(state: State, phase: State | None, where: State | None) -> None:
     fields = {"s": state.value, "m": "m", "c": "0", "u": "0"} | ({"p": phase.value} if phase else {})
+    fields |= {"e": "0"} if state.final else {}
     job = Job.from_fields("fox", fields)
     assert job.at_provider is where
 

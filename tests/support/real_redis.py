@@ -77,9 +77,10 @@ def numbers(version: str) -> tuple[int, ...]:
 
 def on_path(folder: Path, version: str) -> str:
     """A PATH on which `redis-server` is that version. `folder` holds it, and nothing else."""
-    folder.mkdir(parents=True)
     link = folder / "redis-server"
-    link.symlink_to(Path(binaries()[version]).absolute())
+    if not link.is_symlink():
+        folder.mkdir(parents=True)
+        link.symlink_to(Path(binaries()[version]).absolute())
     return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 

@@ -113,7 +113,9 @@ def test_pausing_costs_the_same_however_many_wait(bench: Any, make: Any) -> None
         admitted = commands()
         bench.store.resume(batch)
         costs.append((paused - before, admitted - paused, commands() - admitted))
-        assert bench.store.cancel_batch(batch).pending == 0
+        bench.store.cancel_batch(batch)
+        bench.store.sweep(60)  # what a slow machine has not done at once
+        assert bench.store.batch(batch).done
     assert costs[0] == costs[1]
     assert sum(costs[0]) < 100
 

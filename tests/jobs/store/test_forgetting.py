@@ -88,10 +88,10 @@ class Forgetful(Life):
             self.binary.close()
 
 
-@pytest.mark.timeout(1800 if THOROUGH else 240)
+@pytest.mark.timeout(1800 if THOROUGH else 600)
 def test_nothing_is_bought_twice_however_often_redis_forgets(bench: Any, redis_url: str) -> None:
     class Here(Forgetful):
         pass
 
     Here.bench, Here.url = bench, redis_url
-    search(Here, 60)
+    search(Here, 15)

@@ -137,7 +137,7 @@ def test_what_is_not_clear_is_not_done(run: Any, doubtful: Store, words: list[st
 def test_deliveries_are_made_again_by_name_or_all(run: Any, doubtful: Store) -> None:
     for job_id in ("fox", "hen"):
         doubtful.finish(job_id, State.COMPLETED, Result(), "callback")
-        (due,) = doubtful.owing([job_id])
+        (due,) = doubtful.claim_deliveries([job_id])
         doubtful.undelivered(due, Delivery.NOTIFY, "it answered 404")
     assert "it answered 404" in run("stuck").output
     dry = run("redeliver", "--all", "--dry-run")

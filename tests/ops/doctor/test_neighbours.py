@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker
 from kombu import Queue
 
@@ -53,6 +53,18 @@ def test_one_with_a_prefix_of_its_own_is_seen(broker: redis.Redis, redis_url: st
     assert neighbours(broker, "celery") == ["theirs:celery"]
 
 
+@pytest.fixture
+def logging_stays() -> Iterator[None]:
+    """A worker in this process sets the root logger's level and handlers, unless somebody else has done so."""
+
+    def configured(**_: object) -> None: ...
+
+    signals.setup_logging.connect(configured)
+    yield
+    signals.setup_logging.disconnect(configured)
+
+
+@pytest.mark.usefixtures("logging_stays")
 def test_a_worker_of_another_application_is_seen(broker: redis.Redis, redis_url: str) -> None:
     other = Celery("other", broker=redis_url, backend="cache+memory://", set_as_current=False)
     other.conf.task_default_queue = "mail"

@@ -67,12 +67,12 @@ def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path: Path, wait_for: C
     program = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from ops import redis_server
+        from ops.local import redis_server
         with redis_server.running(Path(sys.argv[1]), durable=False) as server:
             print(server.pid, flush=True)
             sys.stdin.read()
     """)
-    root = Path(redis_server.__file__).parents[1]
+    root = Path(redis_server.__file__).parents[2]
     with subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as parent:
