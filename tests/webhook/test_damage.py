@@ -163,7 +163,7 @@ def damage(bare: redis.Redis, draw: Callable[[Any], Any], key: bytes) -> str:
 
 
 @given(data=st.data())
-@how(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@how(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_stands_there(  # noqa: PLR0917 - fixtures
     data: st.DataObject,
     client: FlaskClient,
