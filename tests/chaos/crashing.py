@@ -125,8 +125,8 @@ def _state() -> None:
                 answers += sent(self, [each])
         return answers
 
-    def with_clock(self: Scripts, client: Any, keys: Any, *_: Any) -> None:
-        created(self, client, keys, CLOCK)
+    def with_clock(self: Scripts, client: Any, keys: Any, *_: Any, **options: Any) -> None:
+        created(self, client, keys, CLOCK, **options)
 
     Scripts.tries = one_by_one  # type: ignore[method-assign]
     Scripts.__init__ = with_clock  # type: ignore[method-assign]
