@@ -10,7 +10,7 @@ import click
 #: Extra of pyproject.toml -> modules that it brings; `local` includes `simulator`.
 MODULES: Mapping[str, tuple[str, ...]] = {
     "simulator": ("aiohttp", "yarl"),
-    "local": ("aiohttp", "boomerang_client", "flower", "jinja2", "rich", "yarl"),
+    "local": ("aiohttp", "boomerang_client", "flower", "jinja2", "rich", "tornado", "yarl"),
 }
 #: How to install each, from a checkout: no distribution of ours is on a package index.
 INSTALL: Mapping[str, str] = {
