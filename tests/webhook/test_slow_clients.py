@@ -54,7 +54,7 @@ def dripping(server: Any) -> Iterator[Callable[[list[bytes]], None]]:
 
 
 def test_slow_headers_and_slow_bodies_keep_nobody_else_waiting(
-    server: Any, dripping: Callable[[list[bytes]], None], secret: str
+    redis_url: str, server: Any, dripping: Callable[[list[bytes]], None], secret: str
 ) -> None:
     head = HEAD.format(path=callback_path("fox", secret))
     headers = f"{head}X-Slow: ".encode()
