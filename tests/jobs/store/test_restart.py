@@ -31,6 +31,13 @@ def come_back(server: RealRedis, way: str, wait_for: Callable[..., None]) -> Non
     server.start()
 
 
+def has_rewritten(server: RealRedis) -> bool:
+    with server.client("admin") as admin:
+        told = admin.info("persistence")
+    under_way = told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]
+    return bool(told["aof_enabled"]) and not under_way and told["aof_last_bgrewrite_status"] == "ok"
+
+
 def nothing_was_dropped(server: RealRedis, before: dict[Any, Any]) -> None:
     after = keyspace(server)
     assert [key for key in before if key not in after] == []
@@ -110,6 +117,8 @@ def test_a_replica_has_all_and_keeps_it(
     with open_bench(primary.url("admin")) as bench:
         write_with(bench, "retry")
     wait_for(in_step, 30, "the replica has what came then")
+    # A copy from the primary is in the replica's own file only when Redis has rewritten that, in the background.
+    wait_for(lambda: has_rewritten(replica), 30, "the replica's own file is whole")
     before = keyspace(primary)
     assert (0, "{b}:j:fox") in before
     # What it knows now is from its own file alone.
