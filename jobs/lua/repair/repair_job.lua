@@ -33,19 +33,19 @@ end
 
 -- Admitted, or with money reserved, although nothing of the kind is under way. Their counters have a recount of their own.
 if job.w and job.s ~= 'queued' and found('window') then save(job, {w = false}) end
-if job.R and not job.w and not HOLDS[phase(job)] and found('reserved') then save(job, {R = false}) end
+if job.R and not job.w and not HOLDS[phase_of(job)] and found('reserved') then save(job, {R = false}) end
 if #parked > 0 and not FINAL[job.s] and not string.find(job.o or '', 'c', 1, true) and found('parked') then
   save(job, {o = (job.o or '') .. 'c'})
 end
 local labels = redis.call('GET', KEY.labels .. id)
 for name, value in pairs(labels and cjson.decode(labels) or {}) do stands('label', KEY.labelled .. name .. '=' .. value, job.c) end
 if redis.call('EXISTS', KEY.text .. id) == 0 then found('request') end
-local needed = phase(job) or job.g
+local needed = phase_of(job) or job.g
 if not needed then
   stands('alarm', KEY.alarms, nil)
 elseif not redis.call('ZSCORE', KEY.alarms, id) and found('alarm') then
   -- Its look or its delivery is due now; who is sending it just now has the time of a lease.
-  local at = phase(job) == 'submitting' and now + tonumber(ARGV[2]) or now
+  local at = phase_of(job) == 'submitting' and now + tonumber(ARGV[2]) or now
   if FINAL[job.s] and job.p and job.g then save(job, {z = job.z or at, i = job.i or now}) end
   alarm(job, FINAL[job.s] and job.g and now or at)
 end

@@ -1,5 +1,5 @@
 -- Whether a job stands in a queue in which it does not wait; and take it out. The queue's counters have a recount of their
--- own (mend_pool.lua).
+-- own (repair_pool.lua).
 -- ARGV: '1' to mend ('0': only look), queue, id
 -- Returns: {'queue'} where it is wrong, else {}
 arity(3)

@@ -7,7 +7,7 @@ local mend, pool, wrong = ARGV[1] == '1', ARGV[2], {}
 local key, queues = KEY.pool .. ARGV[2], {}
 local function of_pool(list, from)
   for i = from or 1, #list do
-    if parts(list[i]) == pool then queues[list[i]] = true end
+    if split_queue(list[i]) == pool then queues[list[i]] = true end
   end
 end
 for class = 0, 2 do of_pool(redis.call('ZRANGE', KEY.queues .. pool .. '|' .. class, 0, -1)) end
@@ -16,9 +16,9 @@ of_pool(ARGV, 3)
 
 local ready, weights = 0, {}
 for queue in pairs(queues) do
-  local _, class, kind, name = parts(queue)
+  local _, class, kind, name = split_queue(queue)
   local place, waiting = pool .. '|' .. class, redis.call('ZCARD', KEY.ready .. queue)
-  local stopped = kind == 'b' and halted(name)
+  local stopped = kind == 'b' and is_halted(name)
   local should = waiting > 0 and not stopped and not redis.call('ZSCORE', KEY.capped, queue)
   local tag = redis.call('ZSCORE', KEY.queues .. place, queue)
   if (tag and true or false) ~= should then
