@@ -1,4 +1,4 @@
-"""Checks on a live Redis that what the design promises of the store holds (docs/guarantees.md, "The invariants").
+"""Checks the invariants of the store on a live Redis (docs/explanation/guarantees.md, "The invariants").
 
 It reads by cursor, so that nobody waits for it, and other processes go on meanwhile. What looked wrong is therefore
 looked at a second time, in one step: one record and what stands beside it by a script (`repair_….lua`), counters by a
