@@ -39,6 +39,7 @@ def test_a_script_names_its_keys_by_the_table_alone(name: str) -> None:
 @pytest.mark.parametrize("name", VERBS)
 def test_a_verb_says_what_it_takes_and_gives_and_counts_its_arguments(name: str) -> None:
     text = VERBS[name]
+    assert "-- KEYS[1]:" in text
     assert "-- ARGV:" in text
     assert "-- Returns:" in text
     assert re.search(r"arity\(\d+\)|#ARGV", text)
