@@ -12,7 +12,7 @@ from tests.support.worker_service import Processes, RunService
 from tests.support.world import MakeWorld
 
 pytestmark = pytest.mark.stack
-#: docs/operations.md, "The processes": what a worker and its beat are given before SIGKILL.
+#: docs/guides/run-processes.md: what a worker and its beat are given before SIGKILL.
 GRACE = 60
 IDS = [f"job-{number}" for number in range(60)]
 
