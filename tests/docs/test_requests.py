@@ -1,4 +1,4 @@
-"""docs/producers.md tells the parameters that the schemas have, and shows requests that are what it says they are."""
+"""The page of requests has the parameters of the schemas, and requests in the guides are valid."""
 
 import json
 import re
@@ -11,7 +11,9 @@ from schemas import MODELS, RequestInvalid, load_request
 from schemas.requests import base
 from webhook.api.provider_compat import unwrapped
 
-PAGE = (Path(__file__).parents[2] / "docs" / "producers.md").read_text("utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "reference" / "requests.md").read_text("utf-8")
+GUIDES = "".join(page.read_text("utf-8") for page in sorted(DOCS.rglob("*.md")))
 COMMON = set(base.RequestSchema().fields) | {"model"}
 
 
@@ -25,7 +27,7 @@ def table(heading: str) -> dict[str, tuple[str, str]]:
 
 def requests_shown() -> list[dict[str, Any]]:
     """Every request in a console block, with and without curl."""
-    blocks = "\n".join(re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL))
+    blocks = "\n".join(re.findall(r"```console\n(.*?)```", GUIDES, re.DOTALL))
     return [json.loads(text) for text in re.findall(r"""(?:-d '|^)(\{"model": .+?\})(?:'|$)""", blocks, re.MULTILINE)]
 
 
