@@ -48,7 +48,7 @@ def no_snapshots(server: redis.Redis) -> Iterator[None]:
     """It cannot write its snapshot, as with a full disk, and refuses all writes for that (MISCONF)."""
     answer = server.config_get("dir", "dbfilename")
     blocked = Path(str(answer["dir"]), str(answer["dbfilename"]))
-    # A folder where the file should be. Another name for the file is refused by Redis 7 and later (a protected setting).
+    # A folder where the file should be. Another name for the file is refused by Redis 7 and later (protected).
     kept = blocked.with_name("kept.rdb")
     if blocked.exists():
         blocked.rename(kept)
