@@ -1,16 +1,16 @@
 import re
-from typing import Any
 
 import pytest
 
 from jobs.store.lua_source import shared_text, verb_files
 from jobs.store.redis_keys import FAMILY, SINGLE, Keys
+from tests.support.bench import Bench
 
 VERBS = {verb: file.read_text("utf-8") for verb, file in verb_files().items()}
 SCRIPTS = {**VERBS, "what they share": shared_text()}
 
 
-def test_lua_and_python_build_the_same_names(bench: Any) -> None:
+def test_lua_and_python_build_the_same_names(bench: Bench) -> None:
     keys = Keys("{x}:")
     names = [*SINGLE, *FAMILY]
     said = bench.raw.eval(f"{keys.lua(names)} return {{{','.join(f'KEY.{name}' for name in names)}}}", 1, keys.prefix)
