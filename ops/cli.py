@@ -29,3 +29,6 @@ main.add_command(recover)
 main.add_command(stuck)
 main.add_command(settle)
 main.add_command(redeliver)
+
+if __name__ == "__main__":
+    main(prog_name="boomerang-server")
