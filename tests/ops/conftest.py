@@ -48,7 +48,7 @@ class Server:
 
     def is_up(self) -> bool:
         assert self.process.poll() is None, self.said
-        return "Ctrl-C ends everything." in self.said
+        return "Press Ctrl-C to stop everything." in self.said
 
 
 @pytest.fixture

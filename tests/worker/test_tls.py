@@ -97,7 +97,7 @@ def encrypted(server_with_tls: str, tmp_path_factory: pytest.TempPathFactory) ->
     assert process.stdout
     try:
         url = f"rediss://:{password}@localhost:{port}/0?ssl_ca_certs={folder / 'ca.pem'}"
-        assert redis_server._comes_up(process, url), process.stdout.read().decode()
+        assert redis_server._wait_until_ready(process, url), process.stdout.read().decode()
         yield Encrypted(url, f"{url}&ssl_cert_reqs=required", port)
     finally:
         redis_server.stop(process)
