@@ -112,7 +112,9 @@ def settle(
 
 
 @click.command(
-    "redeliver", epilog=examples("boomerang-server redeliver dawn-1", "boomerang-server redeliver --all --dry-run")
+    "redeliver",
+    short_help="Repeat deliveries that were given up.",
+    epilog=examples("boomerang-server redeliver dawn-1", "boomerang-server redeliver --all --dry-run"),
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all", "everything", is_flag=True, help="Repeat all deliveries that were given up.")

@@ -79,7 +79,8 @@ def doctor(context: click.Context, flower: str | None, data: Path | None, *, as_
     if data and not stack:
         raise click.BadParameter(f"boomerang-server up has not run in {data}.", param_hint="--data")
     found: list[Finding] = []
-    click.echo(_introduction(data), err=True)
+    if not as_json:
+        click.echo(_introduction(data), err=True)
     for finding in examine({**os.environ, **stack}, flower or stack.get(FLOWER_ADDRESS) or FLOWER, local=bool(stack)):
         found.append(finding)
         if as_json:
