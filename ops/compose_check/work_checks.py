@@ -118,4 +118,4 @@ def _bad_findings(lines: str) -> str:
 def _findings(lines: str, word: str) -> str:
     """The doctor's findings with a word in them, for a line of the report."""
     found = [json.loads(line) for line in lines.splitlines() if line.startswith("{") and word in line]
-    return "; ".join(f"{each['about']}: {each['said']}" for each in found)
+    return "; ".join(f"{each['subject']}: {each['detail']}" for each in found)

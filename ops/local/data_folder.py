@@ -19,7 +19,7 @@ PREFERRED_PORTS = {"webhook": 8420, "simulator": 8421, "flower": 8422}
 
 #: Seconds to wait until a port of the last start is free.
 PORT_PATIENCE = 3.0
-_ENVIRONMENT = "environment.json"
+_ENVIRONMENT, _PORTS = "environment.json", "ports.json"
 #: The variable with Flower's address, in the saved environment of a stack.
 FLOWER_ADDRESS = "FLOWER_URL"
 
@@ -95,8 +95,7 @@ def choose_ports(folder: Path, asked: int | None) -> dict[str, int]:
         raise PortTaken(
             f"Port {asked} is in use. Choose another one with --port, or omit the option to get a free one."
         )
-    path = folder / "ports.json"
-    last = _read(path)
+    last = _read(folder / _PORTS)
     ports: dict[str, int] = {}
     for name, liked in PREFERRED_PORTS.items():
         if name == "webhook" and asked is not None:
@@ -107,8 +106,15 @@ def choose_ports(folder: Path, asked: int | None) -> dict[str, int]:
             ports[name] = before
         else:
             ports[name] = liked if liked not in ports.values() and _is_free(liked) else free_port()
-    path.write_text(json.dumps(ports))
+    (folder / _PORTS).write_text(json.dumps(ports))
     return ports
+
+
+def replace_ports(folder: Path, ports: Mapping[str, int]) -> dict[str, int]:
+    """Choose new ports, because another process took one in the meantime. The webhook keeps its own: it is bound."""
+    replaced = {name: port if name == "webhook" else free_port() for name, port in ports.items()}
+    (folder / _PORTS).write_text(json.dumps(replaced))
+    return replaced
 
 
 def open_listener(port: int) -> socket.socket:

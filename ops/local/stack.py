@@ -151,15 +151,18 @@ class LocalStack:
         for last in (*(False,) * PORT_TRIES, True):
             try:
                 self._supervisor.start(self._servers(), START_LIMIT, wanted=wanted)
+                _load_scripts(self.state_urls["worker"])
+                self._supervisor.start(self._services(), START_LIMIT, wanted=wanted)
                 break
             except StartFailed as error:
-                self._supervisor.stop([processes.STATE, processes.BROKER])
-                if last or "Address already in use" not in str(error):
+                self._supervisor.stop(processes.STOP_ORDER)
+                if last or "address already in use" not in str(error).lower():
                     raise
-        _load_scripts(self.state_urls["worker"])
+                self.plan = replace(self.plan, ports=data_folder.replace_ports(self.plan.folder, self.plan.ports))
+
+    def _services(self) -> list[ChildSpec]:
         specs = processes.service_processes(self.plan, self.state_urls, self.broker_urls)
-        rerouted = [replace(spec, env=self._options.reroute(spec.name, dict(spec.env))) for spec in specs]
-        self._supervisor.start(rerouted, START_LIMIT, wanted=wanted)
+        return [replace(spec, env=self._options.reroute(spec.name, dict(spec.env))) for spec in specs]
 
     def _servers(self) -> list[ChildSpec]:
         """Set the addresses of both Redis servers, and describe those that are to be started."""

@@ -41,6 +41,7 @@ class Supervisor:
         self._pauses: dict[str, float] = {}
         self._due: dict[str, tuple[float, ChildSpec]] = {}
         self.restarts = 0
+        self._starting = False
 
     def pids(self) -> dict[str, int]:
         """Return the process ids of the running children by name."""
@@ -51,6 +52,7 @@ class Supervisor:
 
         Raises StartFailed.
         """
+        self._starting = True
         waited_for = []
         for spec in specs:
             self._children[spec.name] = Child(spec, self._logs, self._cwd)
@@ -69,6 +71,7 @@ class Supervisor:
                 tail = self._children[spec.name].log_tail()
                 raise StartFailed(f"{spec.name} was not ready within {limit:.0f} s. The end of its log:\n{tail}")
             time.sleep(0.05)
+        self._starting = False
 
     def tick(self) -> None:
         """Report new warnings, and restart children that ended. Call it several times a second."""
@@ -97,7 +100,8 @@ class Supervisor:
                     self._report(name, f"did not stop within {child.spec.stop_limit:.0f} s and is killed")
                     break
                 time.sleep(0.02)
-            if child.process.poll():
+            # A process that is still starting may not handle SIGTERM yet.
+            if child.process.poll() and not self._starting:
                 self._report(name, f"did not stop cleanly: it {child.ended}")
             child.kill_all()
 

@@ -29,7 +29,7 @@ def test_as_it_should_be(servers: Watched) -> None:
         client.config_set("min-replicas-to-write", "1")
     findings = found(servers.url())
     assert findings[f"{STATE}: sentinels"] == (Level.OK, "3 answer, agree, and can choose another primary")
-    assert findings[f"{STATE}: replicas"] == (Level.OK, "1 follow")
+    assert findings[f"{STATE}: replicas"] == (Level.OK, "1 replicate")
 
 
 def test_a_primary_that_does_not_notice_that_it_is_alone(servers: Watched) -> None:
@@ -44,7 +44,7 @@ def test_too_few_are_named(servers: Watched) -> None:
     only, *others = (f"127.0.0.1:{port}" for port in servers.sentinels)
     url = servers.url().replace("," + ",".join(others), "")
     assert found(url)[f"{STATE}: sentinels"][0] is Level.WARNING
-    assert "names 1" in found(url)[f"{STATE}: sentinels"][1]
+    assert "names only 1" in found(url)[f"{STATE}: sentinels"][1]
     assert only in url
 
 
