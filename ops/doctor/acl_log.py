@@ -30,7 +30,7 @@ def check_acl_log(variable: str, url: str) -> Iterator[Finding]:
         f"Redis dropped at least {count} changes when it loaded its append-only file, because its default user has no "
         f"right to {names}. Jobs are missing",
         f"Stop this Redis before it rewrites its file, set the rule '{RULE}', and start it again: "
-        "docs/operations.md, 'Redis forgot jobs in a restart'.",
+        "docs/guides/recover-redis.md, 'Redis forgot jobs in a restart'.",
     )
 
 

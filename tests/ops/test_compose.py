@@ -3,7 +3,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from ops.local.data_folder import PREFERRED_PORTS
 from ops.local.redis_server import find_binary, free_port, is_ready
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
+from tests.support.waiting import WaitFor
 from webhook.app import create_app as create_webhook
 from webhook.settings import Settings as WebhookSettings
 from worker.health import HEALTH_FILE
@@ -217,7 +217,7 @@ def test_health_checks_ask_what_the_processes_answer() -> None:
 
 
 @pytest.mark.parametrize("server", REDIS)
-def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for: WaitFor) -> None:
     users, fsync = REDIS[server]
     words = [word.replace("/access/", f"{ROOT}/ops/access/") for word in command(server)]
     port = free_port()
@@ -318,7 +318,9 @@ def test_every_variable_is_in_the_example_with_its_default_and_in_the_documentat
     assert set(named) == {name for name, _, _ in VARIABLE.findall(TEXT) if name}
     offered = re.findall(r"^(#?)(\w+)=(.*)$", EXAMPLE, re.MULTILINE)
     assert {name for _, name, _ in offered} == set(named)
-    page = (ROOT / "docs" / "configuration.md").read_text()
+    page = "".join(
+        (ROOT / "docs" / "reference" / f"{name}.md").read_text() for name in ("configuration", "compose-variables")
+    )
     assert [name for name in named if f"| `{name}` |" not in page] == []
     # A line that is commented out shows what holds without it, but for those of the simulator and an example in JSON.
     simulated = re.findall(r"^#(\w+)=", EXAMPLE.partition("--profile simulator")[2].partition("\n\n")[0], re.MULTILINE)
@@ -354,7 +356,7 @@ def test_the_address_that_a_proxy_on_the_host_has_is_fixed() -> None:
     (pool,) = LOADED["networks"]["outside"]["ipam"]["config"]
     first = str(next(ip_network(filled(pool["subnet"])).hosts()))
     assert first in EXAMPLE
-    assert first in (ROOT / "docs" / "containers.md").read_text()
+    assert first in (ROOT / "docs" / "guides" / "containers.md").read_text()
     # Nobody is trusted unless .env says so: without a proxy anybody could write that header.
     assert environment("webhook")["BOOMERANG_TRUSTED_PROXIES"] == ""
 
@@ -398,7 +400,7 @@ def real() -> None:
 @pytest.fixture
 def env_file(tmp_path: Path) -> Path:
     """A .env as the page has one make it, with what it leaves to people."""
-    (script,) = re.findall(r"```sh\n(umask.+?)```", (ROOT / "docs" / "containers.md").read_text(), re.DOTALL)
+    (script,) = re.findall(r"```sh\n(umask.+?)```", (ROOT / "docs" / "guides" / "containers.md").read_text(), re.DOTALL)
     (tmp_path / "ops").mkdir()
     (tmp_path / "ops" / "compose.env.example").write_text(EXAMPLE)
     subprocess.run(["sh", "-euc", script], cwd=tmp_path, check=True)

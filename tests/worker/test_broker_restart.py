@@ -14,11 +14,12 @@ import redis
 
 from jobs.states import State
 from ops.local.redis_server import TETHER, RedisCommand, is_ready, prepare
+from tests.support.worker_service import RunService
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 WaitFor = Callable[..., None]
 ROOT = Path(__file__).parents[2]
-#: docs/operations.md, "The processes": what a worker is given before SIGKILL.
+#: docs/guides/run-processes.md: what a worker is given before SIGKILL.
 GRACE = 60
 
 
@@ -64,7 +65,7 @@ def health(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def service(run_service: Callable[..., Any], broker: Broker, health: Path, wait_for: WaitFor) -> Iterator[Any]:
+def service(run_service: RunService, broker: Broker, health: Path, wait_for: WaitFor) -> Iterator[Any]:
     # Without remote control: nothing of this depends on it.
     settings = {"BOOMERANG_HEALTH_FILE": str(health), "BOOMERANG_REMOTE_CONTROL": "off"}
     with run_service(broker=broker.command.url, workers=(settings,)) as service:

@@ -1,11 +1,10 @@
-"""Jobs, messages and results over TLS, configured as docs/operations.md describes, on a Redis without a plain port."""
+"""Jobs, messages and results over TLS, configured as docs/guides/set-up-redis.md describes, on a Redis without a plain port."""
 
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -17,7 +16,8 @@ from jobs.states import State
 from jobs.store.store import Store, connect
 from ops.local import redis_server
 from tests.support import real_redis
-from tests.worker.conftest import environment
+from tests.support.simulator import Simulator
+from tests.support.worker_service import Processes, environment
 from webhook.messages import Messages
 from webhook.settings import Settings as WebhookSettings
 
@@ -104,7 +104,9 @@ def encrypted(server_with_tls: str, tmp_path_factory: pytest.TempPathFactory) ->
         process.stdout.close()
 
 
-def test_a_job_there_and_back(encrypted: Encrypted, processes: Any, simulator: Any, wait_for: WaitFor) -> None:
+def test_a_job_there_and_back(
+    encrypted: Encrypted, processes: Processes, simulator: Simulator, wait_for: WaitFor
+) -> None:
     urls = {"BOOMERANG_BROKER_URL": encrypted.celery, "BOOMERANG_RESULT_URL": encrypted.celery}
     env = {**environment(encrypted.state, simulator.url), **urls}
     for process in ("worker", "beat"):
