@@ -12,6 +12,7 @@ from typing import Any
 
 import requests
 
+from ops.local import redis_server
 from ops.local.stack import LocalStack, Options
 
 PROMPTS = Path(__file__).parents[1] / "assets" / "parti-prompts.jsonl"
@@ -73,12 +74,13 @@ def in_pieces(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 @contextmanager
 def plain_worker(running: LocalStack) -> Iterator[str]:
-    """Run a worker with the plain Celery tasks against the same simulator. Yields its broker's URL."""
-    broker = running.broker_urls["worker"].rsplit("/", 1)[0] + "/1"
+    """Run a worker with the plain Celery tasks against the same simulator. Yields its broker's URL.
+
+    Its broker is a Redis of its own, set up like the stack's, whose users may use only the service's queues.
+    """
     env = {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(Path(__file__).parents[2]),
-        "BENCH_BROKER_URL": broker,
         "BENCH_PROVIDER_URL": running.plan.url("simulator"),
         "BENCH_PROVIDER_KEY": running.plan.secrets.provider_key,
     }
@@ -93,11 +95,17 @@ def plain_worker(running: LocalStack) -> Iterator[str]:
         "celery",
         "--loglevel=error",
     )
-    with subprocess.Popen(  # noqa: S603 - our own command
-        argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as worker:
+    with (
+        redis_server.running(running.plan.folder / "plain", fsync=redis_server.Fsync.EVERYSEC) as broker,
+        subprocess.Popen(  # noqa: S603 - our own command
+            argv,
+            env=env | {"BENCH_BROKER_URL": broker.url},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as worker,
+    ):
         try:
-            yield broker
+            yield broker.url
         finally:
             worker.terminate()
 
