@@ -5,6 +5,7 @@ from typing import Any
 
 from jobs.audit.findings import Finding, Look, Reader, whole
 from jobs.decoding import UNREADABLE, read_labels
+from jobs.fields import Field
 
 
 def lacking(reader: Reader, ids: Sequence[str]) -> Iterator[Finding]:
@@ -22,7 +23,7 @@ def label_findings(reader: Reader) -> Iterator[Finding]:
 
 
 class _Walk:
-    """`family`: of the index; `kind`: as mend_label.lua says."""
+    """`family`: of the index; `kind`: as repair_label.lua says."""
 
     family = kind = ""
 
@@ -64,7 +65,7 @@ class _Walk:
                         yield self._finding(each, label, "has it, though it has no such label", f"ZREM {key} {each}")
 
     def _finding(self, each: str, label: str, found: str, remedy: str) -> Finding:
-        look = Look("mend_label", (self.kind, label, each), "label")
+        look = Look("repair_label", (self.kind, label, each), "label")
         return Finding("label", each, f"{self._keys.member(self.family, label)} {found}", remedy, look)
 
 
@@ -74,7 +75,7 @@ class _Jobs(_Walk):
     def read(self, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
         with self._client.pipeline(transaction=False) as pipe:
             for each in ids:
-                pipe.hget(self._keys.member("job", each), "c")
+                pipe.hget(self._keys.member("job", each), Field.CREATED_AT)
                 pipe.get(self._keys.member("labels", each))
             rows: list[Any] = self._reader.ask(pipe)
         return list(zip(rows[::2], rows[1::2], strict=True))

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 from jobs.audit.findings import Finding, Look, Reader
 from jobs.errors import RecordDamaged
-from jobs.fields import shown, wrong
-from jobs.job import is_newer
+from jobs.fields import Field, is_newer, shown, wrong
 from jobs.states import State
 from jobs.store.scripts import Scripts
 
@@ -23,7 +22,7 @@ def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
     for queue in sorted(_queues(reader)):
         of_pool[queue.partition("|")[0]].append(queue)
     targets = [(pool, *of_pool[pool]) for pool in sorted({*reader.names["pool"], *of_pool})]
-    answers = scripts.tries([("mend_pool", "0", *target) for target in targets]) if targets else []
+    answers = scripts.tries([("repair_pool", "0", *target) for target in targets]) if targets else []
     for target, words in zip(targets, answers, strict=True):
         pool, key = target[0], reader.keys.member("pool", target[0])
         if isinstance(words, RecordDamaged):
@@ -32,7 +31,7 @@ def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
             continue
         for word in map(str, words):
             rule, _, what = word.partition(" ")
-            look = Look("mend_pool", target, word)
+            look = Look("repair_pool", target, word)
             if rule == "queue":
                 detail = f"its queue {what} takes part in admission, or does not, against its jobs"
                 remedy = "Pause the batch and resume it; or enqueue a job to it."
@@ -60,7 +59,7 @@ def _entries(reader: Reader, queue: str) -> Iterator[Finding]:
         for job_id, fields in zip(ids, records, strict=True):
             if wrong := _wrong(fields, queue):
                 remedy = f"ZREM {key} {job_id}; its alarm puts it where it belongs."
-                look = Look("mend_queue", (queue, job_id), "queue")
+                look = Look("repair_queue", (queue, job_id), "queue")
                 yield Finding("queue", job_id, f"waits for admission, but {wrong}", remedy, look)
 
 
@@ -69,16 +68,16 @@ def _wrong(fields: dict[str, str], queue: str) -> str:
         return "there is no such job"
     if is_newer(fields) or wrong(fields):
         return ""
-    if fields["s"] != State.QUEUED:
-        return f"is {fields['s']}"
-    if "w" in fields:
+    if fields[Field.STATE] != State.QUEUED:
+        return f"is {fields[Field.STATE]}"
+    if Field.ADMITTED_BY in fields:
         return "is admitted already"
-    if "H" in fields:
+    if Field.PAUSED in fields:
         return "is paused"
     return "" if _queue_of(fields) == queue else "belongs to another queue"
 
 
 def _queue_of(fields: dict[str, str]) -> str:
     """As `queue_of` in jobs/lua/shared/queues.lua."""
-    of = "b" + fields["b"] if "b" in fields else "k" + fields.get("K", "")
-    return f"{fields.get('P', '')}|{fields.get('Y', '1')}|{of}"
+    of = "b" + fields[Field.BATCH] if Field.BATCH in fields else "k" + fields.get(Field.OWNER, "")
+    return f"{fields.get(Field.POOL, '')}|{fields.get(Field.PRIORITY, '1')}|{of}"

@@ -41,7 +41,9 @@ class Report:
 
     def table(self) -> None:
         """Print the table."""
-        table = Table("measurement", "result", "target", title="Boomerang's benchmarks (docs/benchmarks.md)")
+        table = Table(
+            "measurement", "result", "target", title="Boomerang's benchmarks (docs/explanation/benchmarks.md)"
+        )
         for row in self._rows:
             table.add_row(*row)
         self._console.print(table)

@@ -9,7 +9,7 @@ from typing import Any
 
 import worker.messages
 from jobs.images.images import ImageStore
-from jobs.store.lua_source import REDIS_TIME, needed, shared_text, verb_files
+from jobs.store.lua_source import REDIS_TIME, needed, runnable, shared_text, verb_files
 from worker.provider import Provider
 
 #: The variable that names the folder in which points are armed.
@@ -43,14 +43,14 @@ def public(owner: Any) -> set[str]:
 
 
 def _writes(verb: str) -> bool:
-    text = needed(shared_text(), verb_files()[verb].read_text("utf-8"))
+    text = needed(shared_text(), runnable(verb_files()[verb].read_text("utf-8")))
     return not set(re.findall(r"redis\.call\('(\w+)'", text)) <= LOOKS
 
 
 VERBS = frozenset(verb_files())
 READING_VERBS = frozenset(verb for verb in VERBS if not _writes(verb))
 #: Verbs that neither worker nor webhook calls, but the commands of `boomerang-server`.
-BY_HAND = words("recount recover redeliver settle") | {verb for verb in VERBS if verb.startswith("mend_")}
+BY_HAND = words("recount recover redeliver settle") | {verb for verb in VERBS if verb.startswith("repair_")}
 #: Verbs of a worker that finds a new, an emptied or an older Redis: tests/worker/test_continuity.py kills it there.
 BY_LOSS = words("found refuse tolerate")
 #: Whatever is asked of the provider may get lost on the way; `close` closes connections.

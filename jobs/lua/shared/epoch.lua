@@ -28,7 +28,7 @@ local function expect_installation()
 end
 
 -- A job that is unknown here may be among the jobs that were lost: nobody is told then that there is none.
-local function unknown_here()
+local function answer_unknown()
   expect_installation()
   return 'unknown'
 end
@@ -44,7 +44,7 @@ end
 -- then on count. Producers whose answer got lost enqueue again in that time at the latest: those jobs are doubted too.
 -- `least`: the number of the epoch that is known from elsewhere.
 local function begin_epoch(now, lease, also_new, least)
-  local calm = math.max(now, number(KEY.totals, 'last')) + lease
+  local calm = math.max(now, read_number(KEY.totals, 'last')) + lease
   redis.call('HSET', KEY.epoch, 'number', whole(math.max(tonumber(epoch().number), least or 0) + 1), 'since', whole(now),
     'calm', whole(calm), 'before', whole(math.max(calm, now + also_new)))
   current = nil
@@ -82,15 +82,15 @@ local function notice_restart(now, lease, automatic)
 end
 
 -- Whether an attempt that waits may have been sent all the same.
-local function doubted(job) return tonumber(job.c) < epoch().before and job.G ~= epoch().number end
+local function needs_lookup(job) return tonumber(job.created_at) < epoch().before and job.epoch ~= epoch().number end
 
 -- The fields of a doubt for that reason; there is one at most in an epoch. `since`: when the job's outcome became unknown
 -- otherwise.
-local function doubt_epoch(change, since)
-  change.x, change.l, change.G, change.F = math.max(tonumber(since or 0), epoch().calm), false, epoch().number, '1'
+local function set_epoch_doubt(change, since)
+  change.doubt_since, change.lookups, change.epoch, change.forgotten = math.max(tonumber(since or 0), epoch().calm), false, epoch().number, '1'
   return change
 end
 
 -- Fences of the time that is forgotten must not come again.
 local FENCES = 1000000
-local function next_fence(job) return math.max(tonumber(job.f or 0), tonumber(epoch().number) * FENCES) + 1 end
+local function next_fence(job) return math.max(tonumber(job.fence or 0), tonumber(epoch().number) * FENCES) + 1 end
