@@ -1,4 +1,4 @@
-"""Jobs, messages and results over TLS, configured as docs/guides/set-up-redis.md describes, on a Redis without a plain port."""
+"""Jobs, messages and results over TLS, as in docs/guides/set-up-redis.md, on a Redis without a plain port."""
 
 import shutil
 import subprocess
