@@ -83,7 +83,7 @@ def revoke(ids: tuple[str, ...]) -> None:
 def ring() -> Iterator[KeyRing]:
     """The keys of the service that the environment names."""
     with opened() as store:
-        yield KeyRing(*store.access)
+        yield KeyRing(store.context.client, store.context.keys)
 
 
 def _audited(operation: str, key: AccessKey) -> None:

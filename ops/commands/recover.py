@@ -31,16 +31,16 @@ def recover(*, also_new: float, show: bool) -> None:
     """
     with opened() as store:
         witnessed = _witnessed(Settings.from_env(os.environ))
-        there = store.standing(witnessed)
+        there = store.continuity.standing(witnessed)
         known = [*([there.expected] if there.expected else []), *witnessed]
         _show(there, known, there.lost or judge(there, witnessed).reason)
         if show:
             return
-        epoch = store.recover(also_new * 3600, _of_this(there, known))
+        epoch = store.continuity.recover(also_new * 3600, _of_this(there, known))
     click.echo(
         f"Epoch {epoch.number}: jobs accepted before {epoch.doubted_before:%Y-%m-%d %H:%M:%S} UTC are looked up before "
-        f"they are sent. No look counts for the first {store.settings.submit_lease:g} s (BOOMERANG_SUBMIT_LEASE), "
-        "in which a worker may still be sending what Redis has forgotten."
+        f"they are sent. No look counts for the first {store.context.settings.submit_lease:g} s "
+        "(BOOMERANG_SUBMIT_LEASE), in which a worker may still be sending what Redis has forgotten."
     )
 
 

@@ -65,7 +65,7 @@ def settle(
     if task_id and len(ids) != 1:
         raise click.UsageError("--sent is said of one job.")
     with opened() as store:
-        now = store.stuck(0.0, 0).now
+        now = store.manual.stuck(0.0, 0).now
         chosen, missing = _chosen(store, ids, all_longer, lane)
         if all_longer is not None and said is Verdict.NOT_SENT:
             # Whoever wants to send again what the provider says it has must name it.
@@ -98,13 +98,13 @@ def redeliver(context: click.Context, ids: tuple[str, ...], *, everything: bool,
     if bool(ids) == everything:
         raise click.UsageError("Name jobs, or --all; not both.")
     with opened() as store:
-        given_up = [job_id for job_id, _ in store.stuck(0.0, ALL).undelivered.named]
+        given_up = [job_id for job_id, _ in store.manual.stuck(0.0, ALL).undelivered.named]
         wanted = given_up if everything else list(ids)
         if dry_run:
             known = set(given_up)
             said = {job_id: "owed" if job_id in known else "nothing" for job_id in wanted}
         else:
-            said = store.redeliver(wanted)
+            said = store.deliveries.retry(wanted)
     for job_id, word in said.items():
         click.echo(f"{job_id}: {_REDELIVERED[word]}")
     context.exit(0 if all(word == "owed" for word in said.values()) else SOME)
@@ -131,10 +131,10 @@ def _chosen(
 ) -> tuple[list[Job], list[str]]:
     """The jobs in doubt that are meant, the oldest doubt first, and the ids that are not."""
     if all_longer is not None:
-        ids = [job_id for job_id, _ in store.stuck(all_longer, ALL).doubts.named]
+        ids = [job_id for job_id, _ in store.manual.stuck(all_longer, ALL).doubts.named]
     chosen: dict[str, Job] = {}
     for start in range(0, len(ids), _STEP):
-        for job in store.get_many(ids[start : start + _STEP]):
+        for job in store.jobs.get_many(ids[start : start + _STEP]):
             if job and job.at_provider is State.IN_DOUBT and lane in (None, job.lane):
                 chosen[job.id] = job
     missing = [job_id for job_id in ids if job_id not in chosen] if all_longer is None else []
@@ -160,7 +160,7 @@ def _ask(context: click.Context, verdict: Verdict, many: int, *, yes: bool) -> N
 
 
 def _settled(store: Store, job: Job, verdict: Verdict, task_id: str, by: str) -> bool:
-    result = store.settle(job, verdict, task_id=task_id, by=by)
+    result = store.manual.settle(job, verdict, task_id=task_id, by=by)
     if result.outcome in ("settled", "over"):
         what = f"{verdict} {task_id}".strip()
         since = job.doubt_since or datetime.fromtimestamp(0, UTC)

@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 
-from jobs.store.store import connect
+from jobs.connections.client import connect
 from ops.doctor.check import Finding, bad
 
 #: Contexts in which commands of an append-only file are checked: a transaction, and a script that Redis 6 has kept.
