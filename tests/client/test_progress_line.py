@@ -60,6 +60,7 @@ print("rich" in sys.modules and sys.modules["rich"] is not None)
 """
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("rich", [True, False])
 @pytest.mark.parametrize("terminal", [True, False])
 def test_rich_draws_on_a_terminal_and_plain_lines_do_elsewhere(

@@ -116,6 +116,7 @@ def test_celery_is_started_with_the_app_and_a_command_it_has(service: str) -> No
     assert service in celery_command.commands
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("service", ["worker", "webhook"])
 def test_the_process_loads_with_that_environment_alone(service: str) -> None:
     (target,) = [word for word in command(service) if word.endswith(":app")]

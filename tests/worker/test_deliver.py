@@ -277,6 +277,7 @@ def test_it_is_given_up_at_last(world: MakeWorld) -> None:
 DEAD = "redis://127.0.0.1:1/0"
 
 
+@pytest.mark.slow
 def test_a_hint_that_cannot_be_sent_is_no_error(world: MakeWorld) -> None:
     w = world(broker_url=DEAD)
     w.enqueue("job-1")
@@ -286,6 +287,7 @@ def test_a_hint_that_cannot_be_sent_is_no_error(world: MakeWorld) -> None:
     assert 0 < w.alarm_in() <= 30
 
 
+@pytest.mark.slow
 def test_a_parked_message_that_cannot_be_sent_is_tried_again(world: MakeWorld) -> None:
     w = world(broker_url=DEAD, result_url=DEAD)
     w.enqueue("job-1")
