@@ -18,7 +18,8 @@ from tests.support.fake_boomerang import KEY, FakeService
 
 def batch(**more: Any) -> Batch:
     counts = {Status.COMPLETED: 4, Status.FAILED: 1, Status.CANCELLED: 2, Status.QUEUED: 13}
-    return Batch(**({"id": "b", "accepted": 20, "done": False, "cost": Decimal(1), "counts": counts} | more))
+    given: dict[str, Any] = {"id": "b", "accepted": 20, "done": False, "cost": Decimal(1), "counts": counts}
+    return Batch(**given | more)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def urls(service: str, server: str) -> list[str]:
 
 def size(text: str) -> int:
     """Bytes, as Docker and Redis write them."""
-    number, unit = re.fullmatch(r"(\d+)([mg])b?", text).groups()  # type: ignore[union-attr]
+    number, unit = re.fullmatch(r"(\d+)([mg])b?", text).groups()
     return int(number) * {"m": 2**20, "g": 2**30}[unit]
 
 

@@ -113,7 +113,7 @@ def test_the_exit_of_a_check_is_counted_and_its_reason_printed(capsys: pytest.Ca
     report.equal("other sum", 3, 2)
     with report.step("broken"):
         raise CommandFailed("docker ended with exit code 1")
-    report.skip("reboot", "not asked for")
+    report.skip("reboot", "not asked for")  # type: ignore[unreachable]
     assert (report.passed, report.failed) == (1, 2)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == ["ok", "FAIL", "FAIL", "skip"]

@@ -130,7 +130,7 @@ def round_of_reconcile(store: Store, settings: Settings) -> Iterator[Callable[[]
     app.close()
 
 
-def damage(bare: redis.Redis, draw: Draw, key: bytes) -> str:
+def damage(bare: redis.Redis, draw: Callable[[Any], Any], key: bytes) -> str:
     """Change one key; returns how."""
     type_ = bare.type(key).decode()
     odd = draw(st.sampled_from(ODD))

@@ -220,7 +220,14 @@ def test_no_address_and_no_key_in_the_log(
 
 def test_a_parked_message_is_sent_again_with_its_continuation(world: MakeWorld) -> None:
     w = world()
-    link = {"task": "shop.paint", "args": [], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
+    link: Any = {
+        "task": "shop.paint",
+        "args": [],
+        "kwargs": {},
+        "options": {},
+        "subtask_type": None,
+        "immutable": False,
+    }
     goes_on = {"task_id": "celery-1", "root_id": "root", "link": [link], "group_id": "g"}
     w.enqueue("job-1")
     _, mark = w.store.celery.park("job-1", "celery-1", json.dumps(goes_on))

@@ -35,7 +35,7 @@ class Forgetful(Life):
     def remember(self) -> None:
         """What a file, or a replica, holds."""
         clock = (self.bench.keys.prefix + "clock").encode()
-        kept = {key: self.binary.dump(key) for key in self.binary.scan_iter(count=1000) if key != clock}
+        kept: Any = {key: self.binary.dump(key) for key in self.binary.scan_iter(count=1000) if key != clock}
         self.pasts.append((kept, copy.copy(self.accepted)))
 
     @precondition(lambda self: self.pasts)

@@ -52,7 +52,7 @@ SLOTS = 2
 LANES = pooled(
     [LaneSettings(name="a", max_in_flight=SLOTS), LaneSettings(name="b", max_in_flight=SLOTS, learn_limit=True)]
 )
-TIMES = {"deadline": 12, "submit_lease": 30, "lookup_grace": 10, "retention": 1e9}
+TIMES: dict[str, Any] = {"deadline": 12, "submit_lease": 30, "lookup_grace": 10, "retention": 1e9}
 #: What the batches' key may spend a day, and one of them in all: a few of the dearer jobs.
 BUDGET, CAP = Decimal(20), Decimal(8)
 LIMITS = {"shop": KeyLimits(max_cost_per_day=BUDGET)}
@@ -284,7 +284,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), outcome=st.sampled_from(POSTS), lag=st.floats(0, LAG), twice=st.booleans())
     def a_step(self, data: st.DataObject, outcome: str, lag: float, twice: bool) -> None:
         """One thing that was under way goes on, or is lost."""
-        under_way = [self.messages, self.claims, self.answers, self.looks, self.deliveries]
+        under_way: list[list[Any]] = [self.messages, self.claims, self.answers, self.looks, self.deliveries]
         kind = data.draw(st.sampled_from([each for each in under_way if each]))
         what: Any = kind[0] if data.draw(st.booleans()) else kind[-1]
         fate = data.draw(st.sampled_from(["goes on", "goes on", "goes on", "repeated", "lost"]))
@@ -295,7 +295,7 @@ class Life(RuleBasedStateMachine):
         if kind is self.messages:
             self.claim(what)
         elif kind is self.claims:
-            self.send(*what, outcome, lag)
+            self.send(what[0], what[1], outcome, lag)
         elif kind is self.answers:
             self.record(*what, twice=twice)
         elif kind is self.looks:
@@ -370,7 +370,7 @@ class Life(RuleBasedStateMachine):
         task = self.tasks[external]
         self.end(task, code, cost)
         if tells:
-            self.again(lambda: self.finish(external, task.end, task.result, "callback"), twice=twice)
+            self.again(partial(self.finish, external, task.end, task.result, "callback"), twice=twice)
 
     def end(self, task: Task, code: str = "", cost: int = 5_000_000) -> None:
         task.end = State.FAILED if code else State.COMPLETED
@@ -405,7 +405,7 @@ class Life(RuleBasedStateMachine):
         assert outcome in ("unknown", "stale", "already")
         assert self.bench.dump() == before
 
-    def finish(self, external: str, state: State, result: Result, by: str, fence: int | None = None) -> Any:
+    def finish(self, external: str, state: Any, result: Any, by: str, fence: int | None = None) -> Any:
         settled = self.store.attempts.finish(external, state, result, by, fence=fence)
         if settled.outcome in ("finished", "again"):
             if task := self.tasks.get(external):
@@ -440,9 +440,7 @@ class Life(RuleBasedStateMachine):
         for probe in self.store.lanes.claim_probes():
             if fate != "killed":
                 answered = fate == "answered"
-                self.again(
-                    lambda p=probe, a=answered: self.store.lanes.record_probe(p, answered=a, wait=3.0), twice=twice
-                )
+                self.again(partial(self.store.lanes.record_probe, probe, answered=answered, wait=3.0), twice=twice)
 
     @precondition(lambda self: any(not task.end for task in self.tasks.values()))
     @rule(twice=st.booleans())
@@ -507,14 +505,14 @@ class Life(RuleBasedStateMachine):
                 self.again(given_up if wait is None else failed, twice=twice)
                 continue
             self.message_finished[due.job.id, f"{kind} {due.job.state}"] += 1
-            self.again(lambda k=kind: self.store.deliveries.record(due, k), twice=twice)
+            self.again(partial(self.store.deliveries.record, due, kind), twice=twice)
 
     def finish_messages(self, due: Due, parked: list[Message], *, lost: bool, twice: bool) -> None:
         """As worker.deliver, and then worker.generate.task, unless the broker loses the message."""
         self.again(lambda: self.store.deliveries.record(due, Delivery.CELERY, retry_in=30.0), twice=twice)
         for message in () if lost else parked:
             if (
-                self.again(lambda m=message: self.store.celery.message_finished(due.job.id, m.mark), twice=twice)
+                self.again(partial(self.store.celery.message_finished, due.job.id, message.mark), twice=twice)
                 != "unfinished"
             ):
                 self.message_finished[due.job.id, f"{Delivery.CELERY} {self.store.jobs.get(due.job.id).state}"] += 1
