@@ -16,7 +16,7 @@ from schemas import CallbackForm, TaskStatus, read_callback
 from tests.support.listener import Listener
 from tests.support.simulator import Simulator
 from tests.support.world import MakeWorld
-from worker.deliver import CONFIRMED
+from worker.deliver import CONFIRMATION
 
 
 @pytest.fixture
@@ -248,10 +248,10 @@ def test_a_message_that_finishes_a_parked_one_is_sent_again_until_it_has_done_so
     w.store.cancel("job-1")
     w.deliverer(["job-1"])
     assert w.messages_in("celery") == 2
-    assert 25 < w.alarm_in() <= CONFIRMED
+    assert 25 < w.alarm_in() <= CONFIRMATION
     # One was acted upon, the broker lost the other
     assert w.store.message_finished("job-1", marks[0]) == "owed"
-    w.round(CONFIRMED)
+    w.round(CONFIRMATION)
     w.deliverer(["job-1"])
     (last, *_) = w.redis.lrange("celery", 0, -1)
     assert (w.messages_in("celery"), json.loads(last)["headers"]["id"]) == (3, "other")
