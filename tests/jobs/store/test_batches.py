@@ -177,7 +177,7 @@ def test_cancel_takes_effect_at_once_and_whoever_is_there_does_the_rest(
     assert bench.audit() == []
     assert bench.store.claim(["x3", "x4"]) == []
     assert bench.store.admit(10).ids == ()
-    # GenerateCall again, it goes on instead of beginning anew
+    # Asked again, it goes on instead of beginning anew
     assert bench.store.cancel_batch("x").affected == 4
     bench.with_settings().sweep(10)
     assert counts(bench, "x") == {"cancelled": 5}

@@ -66,7 +66,7 @@ def test_those_who_come_at_once_wait_for_one_reading(kept: Kept, wait_for: WaitF
     threads = [threading.Thread(target=send) for _ in range(8)]
     for thread in threads:
         thread.start()
-    wait_for(lambda: sum(each.holders for each in shared._kept.values()) == 8)
+    wait_for(lambda: sum(each.holders for each in shared._entries.values()) == 8)
     kept.gate.set()
     for thread in threads:
         thread.join(10)
