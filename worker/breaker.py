@@ -23,7 +23,9 @@ ACCOUNT = (15.0, 300.0)
 def hold(store: Store, lane: str, held: Held) -> None:
     """Stop submissions to a lane for a while. Its jobs keep their places in the queue and their attempts."""
     base, cap = THROTTLED if held.throttled else ACCOUNT
-    until = store.hold(held.reason, base=base, cap=cap, least=held.retry_after, throttled=held.throttled, lane=lane)
+    until = store.lanes.hold(
+        held.reason, base=base, cap=cap, least=held.retry_after, throttled=held.throttled, lane=lane
+    )
     level = logging.INFO if held.throttled else logging.ERROR
     with about(lane=lane):
         log.log(level, "lane %s: on hold until %.0f, no job is submitted: %s", lane, until, held.reason)
@@ -40,11 +42,11 @@ def probe(store: Store, provider: Provider, due: Probe) -> None:
     answer = provider.probe()
     if isinstance(answer, Unavailable) and answer.silent:
         pause = backoff(PROBE_BASE, PROBE_CAP, due.count + 1, secrets.randbelow(1000) / 1000)
-        store.probed(due, answered=False, wait=pause)
+        store.lanes.record_probe(due, answered=False, wait=pause)
         log.info("lane %s: probe %d failed, the next is in %.1f s: %s", due.lane, due.count + 1, pause, answer.reason)
         return
     reason = f"the provider answered probe {due.count + 1}"
-    if store.probed(due, answered=True, reason=reason) == "closed":
+    if store.lanes.record_probe(due, answered=True, reason=reason) == "closed":
         log.warning(
             "lane %s: circuit breaker closed, jobs are submitted again: %s; it opened at %s",
             due.lane,

@@ -44,7 +44,7 @@ class Continuity:
         """Return whether work may go on. Raises `StoreUnavailable`."""
         with self._one_at_a_time:
             for _ in range(MAX_COMPARISONS):
-                standing = self._store.standing(seen := self._sightings())
+                standing = self._store.continuity.standing(seen := self._sightings())
                 sound = self._decide(standing, judge(standing, seen))
                 if sound is not None:
                     return sound
@@ -70,16 +70,16 @@ class Continuity:
         if standing.lost:
             return self._stop(standing.lost)
         if verdict.judgement is Judgement.LOST or self._exceeds_tolerance(verdict):
-            refused = self._store.refuse(standing, verdict.reason, verdict.expected)
+            refused = self._store.continuity.refuse(standing, verdict.reason, verdict.expected)
             return self._stop(verdict.reason) if refused else None
         if verdict.judgement is Judgement.OLDER and verdict.expected:
-            if self._store.tolerate(standing, verdict.expected):
+            if self._store.continuity.tolerate(standing, verdict.expected):
                 log.warning("%s; work goes on, every job is looked up at the provider first", verdict.reason)
             return None
         if not standing.installation and not self._witness_read:
             return False  # Redis may have lost everything, which only the witness can tell.
         if not standing.installation or standing.restarted:
-            if self._store.found(standing) and not standing.installation:
+            if self._store.continuity.establish(standing) and not standing.installation:
                 log.warning("a new installation begins: Redis has no record of one, and no worker has seen one")
             return None
         self._remember(standing.sighting)

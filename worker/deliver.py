@@ -36,7 +36,7 @@ class Deliverer:
 
     def __call__(self, ids: Sequence[str]) -> None:
         """Make the deliveries that are due for these jobs."""
-        list(self._executor.map(self._deliver, self._store.claim_deliveries(ids)))
+        list(self._executor.map(self._deliver, self._store.deliveries.claim(ids)))
 
     def _deliver(self, due: Due) -> None:
         with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
@@ -65,7 +65,7 @@ class Deliverer:
             if unconfirmed or why:
                 self._reschedule(due, kind, why, least=CONFIRMATION if unconfirmed else 0.0)
             else:
-                self._store.delivered(due, kind)
+                self._store.deliveries.record(due, kind)
 
     def _reschedule(self, due: Due, kind: Delivery, why: str, *, least: float) -> None:
         """Schedule a repeat in at least `least` seconds, or give up. `boomerang-server stuck` lists given-up ones."""
@@ -73,22 +73,22 @@ class Deliverer:
         if wait is None:
             why = why or "the message that finishes it was not processed"
             log.error("job %s: delivery (%s) given up after %d attempts: %s", due.job.id, name, MOST_DELIVERIES, why)
-            self._store.undelivered(due, kind, why)
+            self._store.deliveries.give_up(due, kind, why)
             return
         wait = max(wait, least)
         if why:
             log.warning("job %s: delivery (%s) failed, repeated in %.0f s: %s", due.job.id, name, wait, why)
-        self._store.delivered(due, kind, again_in=wait, why=why)
+        self._store.deliveries.record(due, kind, retry_in=wait, why=why)
 
     def _finish(self, due: Due) -> bool:
         """Send the messages that finish the parked ones. Returns whether there are any."""
-        messages = self._store.parked(due.job.id)
+        messages = self._store.celery.get_parked(due.job.id)
         for message in messages:
             self._messages.finish(due.job.id, message, self._queue)
         return bool(messages)
 
     def _notify(self, due: Due) -> None:
-        text = self._store.get(due.job.id, text=True).text
+        text = self._store.jobs.get(due.job.id, text=True).text
         request = GenerationRequest.from_text(text) if text else None
         if request and request.callback_url:
             self._notifier(due.job, request.callback_url, request.callback_form)

@@ -39,7 +39,7 @@ class Dispatcher(EventDispatcher):
 
 def publish_changes(app: Celery, store: Store, hostname: str) -> int:
     """Send events for all changes since the last call in any process. Returns the number of changes."""
-    changes = store.changes(MAX_CHANGES)
+    changes = store.events.read_new(MAX_CHANGES)
     if not changes:
         return 0
     with app.connection_for_write() as connection:
@@ -55,7 +55,7 @@ def publish_changes(app: Celery, store: Store, hostname: str) -> int:
 
 def _send(dispatcher: Any, store: Store, changes: list[StateChange]) -> None:
     ids = list(dict.fromkeys(change.id for change in changes if change.state in _WITH_RESULT))
-    results = dict(zip(ids, store.results(ids), strict=True))
+    results = dict(zip(ids, store.jobs.results(ids), strict=True))
     for change in changes:
         for kind, fields in events_of(change, results.get(change.id)):
             dispatcher.send(kind, uuid=change.id, timestamp=change.at, local_received=change.at, **fields)

@@ -16,7 +16,8 @@ from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup,
 from jobs.provider_result import ended
 from jobs.settings import Ambiguous
 from jobs.states import State
-from jobs.store.store import Store, TransitionResult
+from jobs.store.store import Store
+from jobs.store.transitions import TransitionResult
 from schemas import TaskReport, TaskStatus
 from worker.admission import admit
 from worker.breaker import hold, probe
@@ -65,10 +66,10 @@ class Reconciler:
         Returns the number of alarms that were due.
         """
         end = time.monotonic() + MAX_ROUND
-        probes = [self._executor.submit(self._probe, each) for each in self._step(self._store.probes) or ()]
+        probes = [self._executor.submit(self._probe, each) for each in self._step(self._store.lanes.claim_probes) or ()]
         total, due_count = 0, STEP
         while due_count == STEP and time.monotonic() < end:
-            due_jobs = self._store.claim_due(STEP)
+            due_jobs = self._store.attempts.claim_due(STEP)
             dues, due_count = due_jobs.dues, due_jobs.due_count
             total += due_count
             for damaged in due_jobs.damaged:
@@ -81,9 +82,9 @@ class Reconciler:
             if owing := [due.job.id for due in dues if due.job.owing]:
                 self._messages.deliver(owing)
         wait(probes)
-        self._step(self._store.sweep)
+        self._step(self._store.batches.sweep)
         admit(self._store, self._messages, self._settings.group, self._settings.lanes)
-        self._step(self._store.purge)
+        self._step(self._store.jobs.purge)
         self._step(self._forget_images)
         return total
 
@@ -129,7 +130,7 @@ class Reconciler:
         try:
             if due.job.lane not in self._providers:
                 reason = f"its lane {due.job.lane} is not configured (BOOMERANG_LANES): its task cannot be looked up"
-                self._store.reschedule_lookup(due, UNRESOLVED_INTERVAL, count=False, reason=reason)
+                self._store.attempts.reschedule_lookup(due, UNRESOLVED_INTERVAL, count=False, reason=reason)
             elif due.job.at_provider is State.IN_PROGRESS:
                 self._poll(due)
             elif due.job.at_provider is State.IN_DOUBT:
@@ -146,12 +147,12 @@ class Reconciler:
         if isinstance(answer, Found) and _ends(answer.report):
             self._settle(due, answer.report)
         elif due.overdue and not isinstance(answer, (Unavailable, Held)):
-            expired = store.expire(due, self._settings.poll_max)
+            expired = store.attempts.expire(due, self._settings.poll_max)
             log.warning("job %s: the provider did not finish it before its deadline: %s", job.id, expired.outcome)
             self._send_hints(expired, job.id)
         else:
             pause = next_poll(job.lookups, self._settings, _random())
-            store.reschedule_lookup(
+            store.attempts.reschedule_lookup(
                 due, pause, reason=self._poll_problem(answer, job.lane), heard=_reachability(answer)
             )
 
@@ -193,12 +194,14 @@ class Reconciler:
                 self._settle(due, report)
             case Found(report):
                 log.info("job %s: found at the provider, now in progress", job.id)
-                self._store.mark_in_progress(job.id, job.fence, report.task_id or job.external_task_id)
+                self._store.attempts.mark_in_progress(job.id, job.fence, report.task_id or job.external_task_id)
             case Absent():
                 self._absent(due)
             case _:
                 pause, reason = next_lookup(0, self._settings, _random()), self._poll_problem(answer, job.lane)
-                self._store.reschedule_lookup(due, pause, count=False, reason=reason, heard=_reachability(answer))
+                self._store.attempts.reschedule_lookup(
+                    due, pause, count=False, reason=reason, heard=_reachability(answer)
+                )
 
     def _accounts(self, due: Due) -> list[str]:
         """Return the lanes that may have the attempt: its own, or all of its pool if Redis may have lost its record."""
@@ -212,7 +215,7 @@ class Reconciler:
         for lane in self._accounts(due):
             answer = self._providers[lane].find_by_external_id(due.job.external_task_id)
             if isinstance(answer, Found):
-                if lane == due.job.lane or self._store.move_to_lane(due, lane):
+                if lane == due.job.lane or self._store.attempts.move_to_lane(due, lane):
                     return answer
                 return Unavailable("another process has claimed the job")
             if isinstance(answer, Held) and lane != due.job.lane:
@@ -231,30 +234,32 @@ class Reconciler:
                 lookups,
                 due.doubtful_for,
             )
-            self._store.requeue(
+            self._store.attempts.requeue(
                 job.id, job.fence, f"not at the provider after {lookups} look-ups", heard=Reachability.ANSWER
             )
             return
         pause = next_lookup(lookups, self._settings, _random(), due.doubtful_for)
-        self._store.reschedule_lookup(due, pause, heard=Reachability.ANSWER)
+        self._store.attempts.reschedule_lookup(due, pause, heard=Reachability.ANSWER)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job
         resend = self._settings.ambiguous is Ambiguous.RESEND and not job.exists
         if resend and due.doubtful_for >= self._settings.lookup_grace:
             log.warning("job %s: in doubt, queued again (no look-up, BOOMERANG_AMBIGUOUS=resend)", job.id)
-            self._store.requeue(
+            self._store.attempts.requeue(
                 job.id, job.fence, "its outcome cannot be looked up; sent again (BOOMERANG_AMBIGUOUS=resend)"
             )
             return
         pause = self._settings.lookup_grace if resend else UNRESOLVED_INTERVAL
-        self._store.reschedule_lookup(due, pause, reason="its outcome cannot be looked up (BOOMERANG_LOOKUP_PATH=off)")
+        self._store.attempts.reschedule_lookup(
+            due, pause, reason="its outcome cannot be looked up (BOOMERANG_LOOKUP_PATH=off)"
+        )
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def _settle(self, due: Due, report: TaskReport) -> None:
         state, result = ended(report)
-        settled = self._store.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
+        settled = self._store.attempts.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
         self._send_hints(settled, due.job.id)
 
     def _send_hints(self, settled: TransitionResult, job_id: str) -> None:
