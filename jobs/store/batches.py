@@ -10,12 +10,12 @@ import redis
 
 from jobs.connections.errors import translated
 from jobs.errors import BatchNotFound, NoRoom, NotAllowed
-from jobs.job import duration_micros, nano
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.policy import RECHECK
 from jobs.states import State
 from jobs.store.lanes import LaneState
 from jobs.store.pages import Listing
+from jobs.units import duration_micros, nano
 
 #: Jobs looked at in one step of a sweep: a few milliseconds, for which Redis answers nobody else.
 STEP = 500

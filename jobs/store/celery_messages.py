@@ -7,9 +7,9 @@ from enum import StrEnum
 import redis
 
 from jobs.connections.errors import translated
-from jobs.job import duration_micros
 from jobs.store.redis_keys import Keys
 from jobs.store.scripts import Scripts
+from jobs.units import duration_micros
 
 #: Celery messages, by their ids, that may wait for one job.
 MOST_PARKED = 100

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from jobs.job import duration_micros, from_micros
 from jobs.store.installation import Fate, Sighting, Standing
 from jobs.store.queries import Reading
+from jobs.units import duration_micros, from_micros
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,12 @@ import redis
 from jobs.connections.errors import translated
 from jobs.decoding import UNREADABLE, decoding
 from jobs.fields import shown
-from jobs.job import LANE, dollars, duration_micros, from_micros
+from jobs.job import LANE
 from jobs.lane_health import LaneEvent, Probe
 from jobs.lanes import ONLY, LaneSettings
 from jobs.read_models import Lane
 from jobs.store.queries import Reading
+from jobs.units import dollars, duration_micros, from_micros
 
 #: The lane never waits longer than this (seconds) without sending one job ahead, whatever `Retry-After` says.
 LONGEST_HOLD = 3600.0

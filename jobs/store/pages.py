@@ -18,11 +18,11 @@ from jobs.connections.errors import translated
 from jobs.decoding import decoding
 from jobs.errors import BatchNotFound, RecordDamaged
 from jobs.fields import shown
-from jobs.job import to_micros
 from jobs.read_models import Batch, BatchPage, Page, Progress
 from jobs.states import FINAL, State
 from jobs.store.queries import CHUNK, Reading, log
 from jobs.store.wait_reasons import with_reasons
+from jobs.units import to_micros
 
 #: Entries looked at, at most, to fill one page.
 SCAN = 5_000

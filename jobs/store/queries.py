@@ -15,7 +15,7 @@ from jobs.connections.errors import translated
 from jobs.decoding import decoding, read_labels
 from jobs.errors import BatchNotFound, JobNotFound, RecordDamaged, why_refused
 from jobs.fields import Field, shown
-from jobs.job import PRIORITIES, Job, Result, dollars, from_micros
+from jobs.job import PRIORITIES, Job, Result
 from jobs.new_job import BatchOptions
 from jobs.read_models import Batch, Totals
 from jobs.settings import Settings
@@ -25,6 +25,7 @@ from jobs.store.redis_keys import Keys
 from jobs.store.scripts import Scripts
 from jobs.store.spending import By, Only, Spend, spent
 from jobs.store.wait_reasons import why_job, with_reasons
+from jobs.units import dollars, from_micros
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from redis.retry import Retry
 from jobs.connections.sentinel import Watched, behind_sentinel
 from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
 from jobs.fields import Field, shown
-from jobs.job import Claim, Due, Job, Result, duration_micros, from_micros, parse_external_id
+from jobs.job import Claim, Due, Job, Result, parse_external_id
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings
 from jobs.new_job import BatchOptions, NewJob
@@ -32,6 +32,7 @@ from jobs.store.manual import Settling
 from jobs.store.redis_keys import Keys
 from jobs.store.scripts import Scripts
 from jobs.store.spending import DAYS_KEPT, rules
+from jobs.units import duration_micros, from_micros
 
 log = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ def audit_command(context: click.Context, *, mend: bool, pause: int, as_json: bo
             except RepairBusy as error:
                 click.echo(str(error), err=True)
                 context.exit(NOT_RUN)
-            mended, left = repaired.mended, repaired.left
+            mended, left = repaired.repaired, repaired.left
         else:
             mended, left = (), examine(store, pause=pause / 1000)
     _show(mended, left, as_json=as_json)
@@ -49,7 +49,7 @@ def _show(mended: Sequence[Finding], left: Audit, *, as_json: bool) -> None:
         _table([(each, "mended") for each in mended])
         click.echo("After that:" if left.findings else "Everything that was found is mended.")
     if left.findings:
-        _table([(each, "by --repair" if each.mendable else each.remedy) for each in left.findings])
+        _table([(each, "by --repair" if each.repairable else each.remedy) for each in left.findings])
     for name in left.unsure:
         click.echo(f"Not compared, since too much moved: {name}. Try again later.", err=True)
     if not left.findings and not left.unsure:
