@@ -41,8 +41,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def ports_of_ones_own() -> Iterator[None]:
     """Tests run side by side: the ports that a person's stack likes would be found free by two at once."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in data_folder.LIKED_PORTS:
-            patch.setitem(data_folder.LIKED_PORTS, name, redis_servers.free_port())
+        for name in data_folder.PREFERRED_PORTS:
+            patch.setitem(data_folder.PREFERRED_PORTS, name, redis_servers.free_port())
         yield
 
 

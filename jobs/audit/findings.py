@@ -75,7 +75,7 @@ class Finding:
             "id": self.id,
             "detail": self.detail,
             "remedy": self.remedy,
-            "mendable": self.repairable,
+            "repairable": self.repairable,
         }
 
 

@@ -23,8 +23,8 @@ from jobs.audit.audit import audit
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.store import Store, connect
-from ops.local.data_folder import listening
-from ops.local.loopback import serves
+from ops.local.data_folder import open_listener
+from ops.local.loopback import responds
 from ops.local.redis_server import TETHER, running
 from ops.simulator.fault_options import AT_REST
 from schemas import load_request
@@ -362,7 +362,7 @@ def world(folder: Path) -> Iterator[World]:
         started("simulator", {}, "-m", "ops.simulator", "--url-file", str(url_file), *SIMULATOR)
         wait(url_file.exists)
         provider = url_file.read_text().strip()
-        door = held.enter_context(closing(listening(0)))
+        door = held.enter_context(closing(open_listener(0)))
         web = f"http://127.0.0.1:{door.getsockname()[1]}"
         where = {
             FOLDER: str(folder),
@@ -381,7 +381,7 @@ def world(folder: Path) -> Iterator[World]:
         store = Store(client, Settings.from_env(env), clock=CLOCK)
         store.found(store.standing())
         made = World(folder, store, app, provider, web, worker, listener)
-        wait(serves(f"{web}/healthz"))
+        wait(responds(f"{web}/healthz"))
         made.shut("other")
         made.start_worker()
         yield made

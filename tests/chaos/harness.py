@@ -124,11 +124,11 @@ class Chaos:
         try:
             yield lambda: child.log.read_text("utf-8", errors="replace")
         finally:
-            child.ask_to_stop()
+            child.terminate()
             try:
                 child.process.wait(40)
             finally:
-                child.clear_away()
+                child.kill_all()
 
     def said(self, name: str, words: str) -> int:
         """How often a process has said this in its log."""

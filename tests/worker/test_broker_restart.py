@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from jobs.states import State
-from ops.local.redis_server import TETHER, RedisCommand, answers, prepare
+from ops.local.redis_server import TETHER, RedisCommand, is_ready, prepare
 from tests.support.worker_service import RunService
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -37,7 +37,7 @@ class Broker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
-        self._wait_for(lambda: answers(self.command.url), 30, "the broker answers")
+        self._wait_for(lambda: is_ready(self.command.url), 30, "the broker answers")
 
     @property
     def refused(self) -> int:

@@ -54,20 +54,20 @@ def test_a_repair_is_told_and_leaves_nothing(audited: Any, store: Store) -> None
     client.hset(keys.member("lane", "default"), "slots", 3)
     answer = audited("--repair")
     assert answer.exit_code == 0
-    assert "Everything that was found is mended." in answer.output
+    assert "Every finding is repaired." in answer.output
     assert "fox" in answer.output
     assert "lane default" in answer.output
     assert audited().output == "Every invariant holds.\n"
 
 
-def test_a_repair_says_what_it_could_not_mend(audited: Any, store: Store) -> None:
+def test_a_repair_reports_what_it_could_not_repair(audited: Any, store: Store) -> None:
     client, keys = store.access
     client.zrem(keys.singleton("alarms"), "fox")
     client.delete(keys.member("text", "fox"))
     answer = audited("--repair", "--json", "--pause", "1")
     assert answer.exit_code == 1
     said = [json.loads(line) for line in answer.output.splitlines()]
-    assert [(each["rule"], each["mendable"], each["mended"]) for each in said] == [
+    assert [(each["rule"], each["repairable"], each["repaired"]) for each in said] == [
         ("alarm", True, True),
         ("request", False, False),
     ]

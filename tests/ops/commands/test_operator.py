@@ -70,9 +70,9 @@ def test_the_operator_may_all_of_it(run: Callable[..., Any], command: str) -> No
     assert answer.exit_code in {0, 1}, answer.output
     assert isinstance(answer.exception, (SystemExit, type(None)))
     if command == "doctor":
-        found = {each["about"]: each for each in map(json.loads, answer.output.splitlines())}
+        found = {each["subject"]: each for each in map(json.loads, answer.output.splitlines())}
         assert found["BOOMERANG_REDIS_URL"]["level"] == found["BOOMERANG_BROKER_URL"]["level"] == "ok"
-        assert "none answers" in found["workers"]["said"]
+        assert "none answers" in found["workers"]["detail"]
 
 
 @pytest.mark.parametrize(
