@@ -24,7 +24,8 @@ from jobs.connections.errors import translated
 from jobs.decoding import UNREADABLE, why
 from jobs.errors import RecordDamaged
 from jobs.setting_readers import IN_REDIS
-from jobs.store.store import PUT_BACK, Store
+from jobs.store.attempts import PUT_BACK
+from jobs.store.store import Store
 
 #: Places that are checked again in one round trip.
 _STEP = 100
@@ -46,16 +47,16 @@ def audit(store: Store, *, pause: float = 0.0) -> list[Finding]:
 def examine(store: Store, *, pause: float = 0.0) -> Audit:
     """Return what `audit` does, and what could not be compared."""
     try:
-        return _examine(store, Reader(*store.access, pause=pause))
+        return _examine(store, Reader(store.context.client, store.context.keys, pause=pause))
     except redis.RedisError as error:
         raise translated(error) from error
 
 
 def _examine(store: Store, reader: Reader) -> Audit:
-    recount = Recount(reader, store.scripts, putback=PUT_BACK)
+    recount = Recount(reader, store.context.scripts, putback=PUT_BACK)
     reader.on_step = recount.keep_up
     costs = Counter[str]()
-    records = Records(reader, recount, costs, store.settings.submit_lease)
+    records = Records(reader, recount, costs, store.context.settings.submit_lease)
     suspects: list[Finding] = []
     for step in reader.steps(reader.survey({"job", "labels", "parked"})):
         ids: dict[str, list[str]] = {"job": [], "labels": [], "parked": []}
@@ -73,7 +74,7 @@ def _examine(store: Store, reader: Reader) -> Audit:
         ("indexes", records.index_findings()),
         ("queues", entry_findings(reader)),
         ("labels", label_findings(reader)),
-        ("images", image_findings(reader, in_redis=store.settings.image_store == IN_REDIS)),
+        ("images", image_findings(reader, in_redis=store.context.settings.image_store == IN_REDIS)),
         ("sweeps", sweep_findings(reader)),
     ]
     for name, part in parts:
@@ -82,7 +83,7 @@ def _examine(store: Store, reader: Reader) -> Audit:
     parts = [
         ("damage", damage_findings(reader)),
         ("size of images", size_findings(reader)),
-        ("pools", pool_findings(reader, store.scripts)),
+        ("pools", pool_findings(reader, store.context.scripts)),
         ("counters", recount.findings()),
         ("members", member_findings(reader)),
         ("spent", spent_findings(reader, costs)),
@@ -115,7 +116,7 @@ def _checked_again(store: Store, suspects: Iterable[Finding]) -> Iterator[Findin
     answers: dict[tuple[str, tuple[str, ...]], set[str] | None] = {}
     for start in range(0, len(checks), _STEP):
         step = checks[start : start + _STEP]
-        found = store.scripts.tries([(verb, "0", *target) for verb, target in step])
+        found = store.context.scripts.tries([(verb, "0", *target) for verb, target in step])
         rules = (None if isinstance(answer, RecordDamaged) else set(answer) for answer in found)
         answers.update(zip(step, rules, strict=True))
     for each in once:

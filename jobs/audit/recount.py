@@ -15,11 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jobs.audit.differences import Comparison
-from jobs.audit.findings import CHUNK, Finding, Reader, chunks, whole
+from jobs.audit.findings import Finding, Reader, whole
 from jobs.audit.shares import Share, Shares, code_of
 from jobs.errors import RecordDamaged
 from jobs.fields import Field, is_newer, wrong
 from jobs.states import FINAL
+from jobs.store.chunks import CHUNK, chunks
 from jobs.store.lua_source import CHANGES_KEPT
 from jobs.store.scripts import Scripts
 from jobs.units import duration_micros

@@ -43,7 +43,7 @@ class Repair:
 
 def repair(store: Store, *, pause: float = 0.0) -> Repair:
     """Repair what is safe. `pause` as for an audit. Raises `StoreUnavailable` and `RepairBusy`."""
-    lock = _Lock(store.scripts)
+    lock = _Lock(store.context.scripts)
     repaired: dict[Finding, None] = {}
     try:
         for _ in range(PASSES):
@@ -52,7 +52,7 @@ def repair(store: Store, *, pause: float = 0.0) -> Repair:
             now = _first([each for each in found.findings if each.repairable])
             if not now:
                 break
-            _run(store.scripts, [each.check for each in now if each.check])
+            _run(store.context.scripts, [each.check for each in now if each.check])
             lock.correct(now)
             repaired.update(dict.fromkeys(now))
     finally:
