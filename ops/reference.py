@@ -13,10 +13,11 @@ from jobs.settings import Settings as SharedSettings
 from jobs.states import TRANSITIONS
 from jobs.store import attempts
 from ops.cli import main
+from ops.simulator.fault_options import FAULT_OPTIONS, FaultOption
 from webhook import metrics as webhook_metrics
 from webhook.app import create_app
 from webhook.settings import Settings as WebhookSettings
-from worker import holds, reconcile
+from worker import breaker, reconcile
 from worker.provider import outcomes
 from worker.settings import Settings as WorkerSettings
 
@@ -74,8 +75,8 @@ def limits() -> str:
         ("wait before a delivery is tried again (doubled each time)", _between(policy.DELIVERY_BASE)),
         ("longest wait between two tries of a delivery", f"{policy.DELIVERY_CAP:g} s"),
         ("tries of a delivery in all", f"{policy.MOST_DELIVERIES}"),
-        ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*holds.THROTTLED)),
-        ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*holds.ACCOUNT)),
+        ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*breaker.THROTTLED)),
+        ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*breaker.ACCOUNT)),
         ("longest `Retry-After` that counts", f"{outcomes.LONGEST_RETRY_AFTER:g} s"),
         ("calls in a row without an answer that open the circuit breaker", f"{lane_health.FAILURES_TO_OPEN}"),
         ("wait before a probe: first, longest", f"{lane_health.PROBE_BASE:g} s, {lane_health.PROBE_CAP:g} s"),
@@ -112,6 +113,22 @@ def metrics() -> str:
         for each in webhook_metrics.DECLARATIONS
     ]
     return table(("metric", "type", "labels", "from", "meaning"), rows)
+
+
+def fault_options(stage: str) -> str:
+    """The options of the simulator that affect this stage."""
+    return table(
+        ("option", "default", "with `--storm`", "what happens"),
+        [
+            (f"`--{each.name.replace('_', '-')}`", str(each.rest), str(each.storm), each.help + _choices(each))
+            for each in FAULT_OPTIONS
+            if each.stage == stage
+        ],
+    )
+
+
+def _choices(option: FaultOption) -> str:
+    return f" ({', '.join(f'`{each}`' for each in option.choices)})" if option.choices else ""
 
 
 def commands(*names: str) -> str:
