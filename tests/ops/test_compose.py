@@ -217,6 +217,7 @@ def test_health_checks_ask_what_the_processes_answer() -> None:
     assert environment("worker")[HEALTH_FILE].startswith("/tmp/")
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("server", REDIS)
 def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for: WaitFor) -> None:
     users, fsync = REDIS[server]
