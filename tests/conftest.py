@@ -8,9 +8,10 @@ import redis
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from jobs.connections.client import connect
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.local import data_folder, redis_binary
 from ops.local import redis_server as redis_servers
 from tests.support import waiting

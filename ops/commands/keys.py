@@ -98,7 +98,7 @@ def revoke(ids: tuple[str, ...]) -> None:
 def open_key_ring() -> Iterator[KeyRing]:
     """Open the keys of the service that the environment configures."""
     with open_store() as store:
-        yield KeyRing(*store.access)
+        yield KeyRing(store.context.client, store.context.keys)
 
 
 def _audited(operation: str, key: AccessKey) -> None:

@@ -36,16 +36,16 @@ def recover(*, also_new: float, show: bool) -> None:
     """
     with open_store() as store:
         witnessed = _witnessed(Settings.from_env(os.environ))
-        there = store.standing(witnessed)
+        there = store.continuity.standing(witnessed)
         known = [*([there.expected] if there.expected else []), *witnessed]
         _show(there, known, there.lost or judge(there, witnessed).reason)
         if show:
             return
-        epoch = store.recover(also_new * 3600, _of_this(there, known))
+        epoch = store.continuity.recover(also_new * 3600, _of_this(there, known))
     click.echo(
         f"Epoch {epoch.number}: jobs accepted before {epoch.doubted_before:%Y-%m-%d %H:%M:%S} UTC are looked up before "
-        f"they are sent. Look-ups count only after {store.settings.submit_lease:g} s (BOOMERANG_SUBMIT_LEASE), because "
-        "until then a worker may still be sending jobs that Redis lost."
+        f"they are sent. Look-ups count only after {store.context.settings.submit_lease:g} s "
+        "(BOOMERANG_SUBMIT_LEASE), because until then a worker may still be sending jobs that Redis lost."
     )
 
 

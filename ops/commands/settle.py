@@ -89,7 +89,7 @@ def settle(
     if task_id and len(ids) != 1:
         raise click.UsageError(f"--sent takes exactly one job id, not {len(ids)}.")
     with open_store() as store:
-        now = store.stuck(0.0, 0).now
+        now = store.manual.stuck(0.0, 0).now
         chosen, missing = _chosen(store, ids, all_longer, lane)
         if all_longer is not None and decision is Verdict.NOT_SENT:
             # What the provider has must not be sent again by a command that names no job.
@@ -128,13 +128,13 @@ def redeliver(context: click.Context, ids: tuple[str, ...], *, everything: bool,
     if bool(ids) == everything:
         raise click.UsageError("Give either job ids or --all.")
     with open_store() as store:
-        given_up = [job_id for job_id, _ in store.stuck(0.0, ALL).undelivered.named]
+        given_up = [job_id for job_id, _ in store.manual.stuck(0.0, ALL).undelivered.named]
         wanted = given_up if everything else list(ids)
         if dry_run:
             known = set(given_up)
             outcomes = {job_id: "owed" if job_id in known else "nothing" for job_id in wanted}
         else:
-            outcomes = store.redeliver(wanted)
+            outcomes = store.deliveries.retry(wanted)
     for job_id, outcome in outcomes.items():
         click.echo(f"{job_id}: {_REDELIVERED[outcome]}")
     count = list(outcomes.values()).count("owed")
@@ -163,10 +163,10 @@ def _chosen(
 ) -> tuple[list[Job], list[str]]:
     """Return the selected jobs that are in doubt, the longest in doubt first, and the other ids."""
     if all_longer is not None:
-        ids = [job_id for job_id, _ in store.stuck(all_longer, ALL).doubts.named]
+        ids = [job_id for job_id, _ in store.manual.stuck(all_longer, ALL).doubts.named]
     chosen: dict[str, Job] = {}
     for start in range(0, len(ids), _STEP):
-        for job in store.get_many(ids[start : start + _STEP]):
+        for job in store.jobs.get_many(ids[start : start + _STEP]):
             if job and job.at_provider is State.IN_DOUBT and lane in (None, job.lane):
                 chosen[job.id] = job
     missing = [job_id for job_id in ids if job_id not in chosen] if all_longer is None else []
@@ -192,7 +192,7 @@ def _confirm(context: click.Context, verdict: Verdict, many: int, *, yes: bool) 
 
 
 def _settle_one(store: Store, job: Job, verdict: Verdict, task_id: str, by: str) -> bool:
-    result = store.settle(job, verdict, task_id=task_id, by=by)
+    result = store.manual.settle(job, verdict, task_id=task_id, by=by)
     if result.outcome in ("settled", "over"):
         what = f"{verdict} {task_id}".strip()
         since = job.doubt_since or datetime.fromtimestamp(0, UTC)

@@ -10,10 +10,11 @@ import click
 import redis
 from kombu.exceptions import KombuError, OperationalError
 
+from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.errors import AccessRefused, RecordDamaged, SettingsInvalid, StoreUnavailable
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 
 #: Exit codes: problems were found, or something was not done; the command could not run.
 PROBLEMS, NOT_RUN = 1, 2

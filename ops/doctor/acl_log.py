@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 
-from jobs.store.store import connect
+from jobs.connections.client import connect
 from ops.doctor.check import Finding, bad
 
 #: Contexts in which Redis checks commands of an append-only file: transactions, and scripts that Redis 6 wrote.

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from jobs.store.store import connect
+from jobs.connections.client import connect
 from ops.doctor.check import Finding, ok, warning
 
 _SUBJECT = "vm.overcommit_memory"

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import redis
 
+from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.connections.sentinel import Watched, behind_sentinel
 from jobs.errors import AccessRefused
-from jobs.store.store import connect
 from ops.commands.store import user_of
 from ops.doctor.acl_log import check_acl_log
 from ops.doctor.check import Finding, bad, ok, refused, warning

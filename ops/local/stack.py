@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from jobs.connections.client import connect
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.local import data_folder, processes
 from ops.local.child import ChildSpec
 from ops.local.redis_server import PORT_TRIES, Fsync, prepare

@@ -10,10 +10,11 @@ import pytest
 import redis
 from celery import Celery
 
+from jobs.connections.client import connect
 from jobs.new_job import NewJob
 from jobs.settings import Settings as JobsSettings
 from jobs.states import State
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.local import redis_server
 from tests.support import real_redis
 from tests.support.simulator import Simulator
@@ -115,11 +116,13 @@ def test_a_job_there_and_back(
     settings = WebhookSettings.from_env(env)
     with connect(settings.redis_url) as client:
         store = Store(client, JobsSettings())
-        store.found(store.standing())
-        store.enqueue([NewJob(id="fox", text='{"model":"kirin_image_omni","params":{"prompt":"a fox"}}', model="m")])
+        store.continuity.establish(store.continuity.standing())
+        store.jobs.enqueue(
+            [NewJob(id="fox", text='{"model":"kirin_image_omni","params":{"prompt":"a fox"}}', model="m")]
+        )
         assert Messages(settings).send("boomerang.submit")
-        wait_for(lambda: store.get("fox").state.final, 40, "the job ends")
-        assert store.get("fox").state is State.COMPLETED
+        wait_for(lambda: store.jobs.get("fox").state.final, 40, "the job ends")
+        assert store.jobs.get("fox").state is State.COMPLETED
     # And by Celery's
     producer = Celery("shop", broker=encrypted.celery, backend=encrypted.celery, set_as_current=False)
     request = {"model": "kirin_image_omni", "prompt": "a fox"}

@@ -11,7 +11,7 @@ from ops.cli import main
 
 @pytest.fixture
 def ring(store: Store) -> KeyRing:
-    return KeyRing(*store.access)
+    return KeyRing(store.context.client, store.context.keys)
 
 
 def run(redis_url: str, *words: str) -> Result:

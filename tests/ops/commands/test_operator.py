@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from jobs.connections.client import connect
 from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.cli import main
 from ops.local import redis_server
 from ops.local.redis_server import RedisServer
@@ -46,11 +47,11 @@ def run(servers: tuple[RedisServer, RedisServer]) -> Callable[..., Any]:
     def invoke(command: str, user: str = "operator", **env: str) -> Any:
         with connect(state.urls["worker"]) as client:
             store = Store(client, Settings())
-            store.found(store.standing())
-            store.enqueue([NewJob(id="fox", text='{"prompt":"a fox"}', model="m")])
-            store.admit(10)
-            for claim in store.claim(["fox"]):
-                store.mark_in_doubt("fox", claim.fence, "read timed out")
+            store.continuity.establish(store.continuity.standing())
+            store.jobs.enqueue([NewJob(id="fox", text='{"prompt":"a fox"}', model="m")])
+            store.attempts.admit(10)
+            for claim in store.attempts.claim(["fox"]):
+                store.attempts.mark_in_doubt("fox", claim.fence, "read timed out")
         given = {
             "BOOMERANG_REDIS_URL": state.urls.get(user, ""),
             "BOOMERANG_BROKER_URL": broker.urls.get(user, ""),

@@ -29,11 +29,11 @@ def run(redis_url: str) -> Callable[..., Any]:
 def doubtful(store: Store) -> Store:
     """Three jobs in doubt; the provider has said that it has the second; the third is an hour old."""
     ids = ["fox", "hen", "owl"]
-    store.enqueue([NewJob(id=each, text="{}", model="m", owed=frozenset({Delivery.NOTIFY})) for each in ids])
-    store.admit(3)
-    for claim in store.claim(ids):
-        store.mark_in_doubt(claim.id, claim.fence, "read timed out", exists=claim.id == "hen")
-    client, keys = store.access
+    store.jobs.enqueue([NewJob(id=each, text="{}", model="m", owed=frozenset({Delivery.NOTIFY})) for each in ids])
+    store.attempts.admit(3)
+    for claim in store.attempts.claim(ids):
+        store.attempts.mark_in_doubt(claim.id, claim.fence, "read timed out", exists=claim.id == "hen")
+    client, keys = store.context.client, store.context.keys
     an_hour_ago = int(client.zscore(keys.singleton("doubts"), "owl") or 0) - 3_600_000_000
     client.hset(keys.member("job", "owl"), "x", an_hour_ago)
     client.zadd(keys.singleton("doubts"), {"owl": an_hour_ago})
@@ -41,7 +41,7 @@ def doubtful(store: Store) -> Store:
 
 
 def test_nothing_is_stuck(run: Callable[..., Any], store: Store) -> None:
-    store.enqueue([NewJob(id="fox", text="{}", model="m")])
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     answer = run("stuck")
     assert (answer.exit_code, answer.output) == (0, "Nothing is stuck.\n")
 
@@ -72,8 +72,8 @@ def test_one_command_settles_a_job(
     assert answer.exit_code == 0, answer.output
     assert "in doubt for" in answer.output
     assert "the provider reported that it has the task" in answer.output
-    assert doubtful.get("hen").state is state
-    assert doubtful.get("fox").state is State.IN_DOUBT
+    assert doubtful.jobs.get("hen").state is state
+    assert doubtful.jobs.get("fox").state is State.IN_DOUBT
     (line,) = [record.getMessage() for record in caplog.records]
     assert "job hen: settled by hand by alice" in line
     assert "read timed out" in line
@@ -88,21 +88,21 @@ def test_where_nobody_can_be_asked_nothing_is_done_without_yes(run: Callable[...
     assert answer.exit_code == 2
     assert "TWICE" in answer.output
     assert "--yes" in answer.output
-    assert doubtful.get("fox").state is State.IN_DOUBT
+    assert doubtful.jobs.get("fox").state is State.IN_DOUBT
 
 
 def test_a_dry_run_only_says_which(run: Callable[..., Any], doubtful: Store) -> None:
     answer = run("settle", "--all-in-doubt-longer-than", "0s", "--failed", "--dry-run", "--yes")
     assert answer.exit_code == 0
     assert "failed: 3" in answer.output
-    assert doubtful.totals().counts[State.IN_DOUBT] == 3
+    assert doubtful.statistics.totals().counts[State.IN_DOUBT] == 3
 
 
 def test_all_that_are_old_enough_at_once(run: Callable[..., Any], doubtful: Store) -> None:
     assert run("settle", "--all-in-doubt-longer-than", "1h", "--failed", "--yes").exit_code == 0
-    assert [doubtful.get(each).state for each in ("fox", "owl")] == [State.IN_DOUBT, State.FAILED]
+    assert [doubtful.jobs.get(each).state for each in ("fox", "owl")] == [State.IN_DOUBT, State.FAILED]
     assert run("settle", "--all-in-doubt-longer-than", "0s", "--lane", "other", "--failed", "--yes").exit_code == 0
-    assert doubtful.get("fox").state is State.IN_DOUBT
+    assert doubtful.jobs.get("fox").state is State.IN_DOUBT
 
 
 def test_what_the_provider_says_it_has_is_not_sent_again_with_all_the_others(
@@ -110,7 +110,7 @@ def test_what_the_provider_says_it_has_is_not_sent_again_with_all_the_others(
 ) -> None:
     answer = run("settle", "--all-in-doubt-longer-than", "0s", "--not-sent", "--yes")
     assert "hen: skipped" in answer.output
-    assert [doubtful.get(each).state for each in ("fox", "hen", "owl")] == [
+    assert [doubtful.jobs.get(each).state for each in ("fox", "hen", "owl")] == [
         State.QUEUED,
         State.IN_DOUBT,
         State.QUEUED,
@@ -133,7 +133,7 @@ def test_what_is_not_clear_is_not_done(run: Callable[..., Any], doubtful: Store,
     answer = run("settle", *words, "--yes")
     assert answer.exit_code == 2
     assert said in answer.output
-    assert doubtful.totals().counts[State.IN_DOUBT] == 3
+    assert doubtful.statistics.totals().counts[State.IN_DOUBT] == 3
 
 
 def named(answer: Any) -> list[str]:
@@ -143,15 +143,15 @@ def named(answer: Any) -> list[str]:
 
 def test_deliveries_are_made_again_by_name_or_all(run: Callable[..., Any], doubtful: Store) -> None:
     for job_id in ("fox", "hen"):
-        doubtful.finish(job_id, State.COMPLETED, Result(), "callback")
-        (due,) = doubtful.claim_deliveries([job_id])
-        doubtful.undelivered(due, Delivery.NOTIFY, "it answered 404")
+        doubtful.attempts.finish(job_id, State.COMPLETED, Result(), "callback")
+        (due,) = doubtful.deliveries.claim([job_id])
+        doubtful.deliveries.give_up(due, Delivery.NOTIFY, "it answered 404")
     assert "it answered 404" in run("stuck").output
     dry = run("redeliver", "--all", "--dry-run")
     assert (dry.exit_code, named(dry)) == (0, ["fox", "hen"])
-    assert doubtful.get("fox").undelivered
+    assert doubtful.jobs.get("fox").undelivered
     assert run("redeliver", "fox").exit_code == 0
-    assert doubtful.get("fox").owing
+    assert doubtful.jobs.get("fox").owing
     assert named(run("redeliver", "--all")) == ["hen"]
     # Nothing is left, and it says so
     nothing = run("redeliver", "--all")

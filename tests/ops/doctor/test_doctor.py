@@ -115,18 +115,18 @@ def test_somebody_must_have_a_key(redis_url: str, store: Store) -> None:
 
     assert look().level is Level.WARNING
     assert look(api_keys=("shop:one",)).level is Level.OK
-    key, _ = KeyRing(*store.access).add("shop", PRODUCER)
+    key, _ = KeyRing(store.context.client, store.context.keys).add("shop", PRODUCER)
     assert look().level is Level.OK
-    KeyRing(*store.access).revoke(key.id)
+    KeyRing(store.context.client, store.context.keys).revoke(key.id)
     assert look().level is Level.WARNING
 
 
 def test_rounds_of_reconcile(redis_url: str, store: Store) -> None:
     settings = WorkerSettings(redis_url=redis_url)
     assert [each.level for each in check_rounds(settings)] == [Level.BAD]
-    store.claim_due(1)
+    store.attempts.claim_due(1)
     assert [each.level for each in check_rounds(settings)] == [Level.OK]
-    client, keys = store.access
+    client, keys = store.context.client, store.context.keys
     client.hset(keys.singleton("epoch"), "run", "")
     assert [(each.level, each.subject) for each in check_rounds(settings)] == [
         (Level.OK, "beat"),
@@ -140,20 +140,20 @@ def test_the_installation(redis_url: str, store: Store) -> None:
     # With one Redis for everything, nobody outside of it remembers what it held
     alone = WorkerSettings(redis_url=redis_url, broker_url=redis_url, result_url=redis_url)
     assert [found.level for found in check_installation(alone)] == [Level.WARNING]
-    store.refuse(store.standing(), "Redis came back older", None)
+    store.continuity.refuse(store.continuity.standing(), "Redis came back older", None)
     (found,) = check_installation(apart)
     assert (found.level, "Redis came back older" in found.detail) == (Level.BAD, True)
     assert "recover" in found.remedy
-    store.access[0].flushdb()
+    store.context.client.flushdb()
     assert [found.level for found in check_installation(apart)] == [Level.BAD]
-    store.recover()
+    store.continuity.recover()
     assert [found.level for found in check_installation(apart)] == [Level.OK]
 
 
 def test_dead_ends(redis_url: str, store: Store) -> None:
     settings = WorkerSettings(redis_url=redis_url)
     assert [each.level for each in check_stuck(settings)] == [Level.OK]
-    client, keys = store.access
+    client, keys = store.context.client, store.context.keys
     client.zadd(keys.singleton("undelivered"), {"fox": 1})
     (finding,) = check_stuck(settings)
     assert (finding.level, finding.detail) == (Level.WARNING, "delivery 1")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.store.store import connect
+from jobs.connections.client import connect
 from ops.doctor.check import Level
 from ops.doctor.redis_servers import STATE, check_redis
 from tests.support.sentinels import Watched, watched
