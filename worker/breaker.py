@@ -8,6 +8,7 @@ import secrets
 
 from jobs.lane_health import PROBE_BASE, PROBE_CAP, Probe
 from jobs.policy import backoff
+from jobs.store.outcomes import ProbeOutcome
 from jobs.store.store import Store
 from worker.provider import Provider, Unavailable
 
@@ -27,5 +28,5 @@ def probe(store: Store, provider: Provider, due: Probe) -> None:
         log.info("lane %s: probe %d: %s; next in %.1f s", due.lane, due.count + 1, looked.reason, pause)
         return
     reason = f"the provider answered probe {due.count + 1}"
-    if store.lanes.record_probe(due, answered=True, reason=reason) == "closed":
+    if store.lanes.record_probe(due, answered=True, reason=reason) is ProbeOutcome.CLOSED:
         log.warning("lane %s: circuit breaker closed, %s; it was open since %s", due.lane, reason, due.since)

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, wait
+from enum import StrEnum
 from typing import TypeVar
 
 from jobs import logs
@@ -252,7 +253,7 @@ class Reconciler:
         settled = self._store.attempts.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
         self._tell(settled, due.job.id)
 
-    def _tell(self, settled: TransitionResult, job_id: str) -> None:
+    def _tell(self, settled: TransitionResult[StrEnum], job_id: str) -> None:
         """Send the hints: freed slots are taken at once, not at the end of a long round."""
         if settled.owed:
             self._messages.deliver([job_id])

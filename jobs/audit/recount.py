@@ -23,6 +23,7 @@ from jobs.job import LANE, Result, duration_micros
 from jobs.states import FINAL, HOLDS_SLOTS, State
 from jobs.store.chunks import CHUNK, chunks
 from jobs.store.lua_source import CHANGES_KEPT
+from jobs.store.outcomes import RecountOutcome
 from jobs.store.scripts import Scripts
 
 #: Records that one last step reads at most: a few tens of milliseconds, for which Redis answers nobody else.
@@ -223,8 +224,8 @@ class Recount:
             (told_all,) = self._scripts.tries([("recount", self._last, self._putback, MOST_AT_ONCE, ids, asked)])
             if isinstance(told_all, RecordDamaged):
                 break
-            said, *answer = told_all
-            if said == "read" and not self._lost:
+            outcome, *answer = told_all
+            if outcome == RecountOutcome.READ and not self._lost:
                 last, records, told, pinned = answer
                 self._last, self._changed = last, set()
                 self._enter_all(records)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from jobs.audit.audit import Audit, examine
 from jobs.audit.findings import Finding, Look
 from jobs.errors import JobsError
+from jobs.store.outcomes import CorrectOutcome
 from jobs.store.scripts import Scripts
 from jobs.store.store import Store
 
@@ -98,8 +99,8 @@ class _Lock:
                 for each in drifts[start : start + _STEP]
                 for word in (each.key, each.field, -each.over, "1" if each.absent else "0")
             ]
-            said = self._scripts.call("repair_counters", self._value, after, int(LOCKED * 1000), *flat)
-            if said != "done":
+            outcome = self._scripts.call("repair_counters", self._value, after, int(LOCKED * 1000), *flat)
+            if outcome != CorrectOutcome.DONE:
                 raise RepairBusy(
                     "Another repair is correcting counters, or one was killed in the middle "
                     f"(then wait {LOCKED / 60:.0f} minutes). Nothing of this was corrected."
