@@ -19,7 +19,7 @@ from jobs.audit.labels import label_findings, lacking
 from jobs.audit.queues import entry_findings, pool_findings
 from jobs.audit.recount import Recount, code_of
 from jobs.audit.spending import ledger_findings, spent_findings
-from jobs.connections.errors import translated
+from jobs.connections.errors import translate_errors, translated
 from jobs.decoding import UNREADABLE, why
 from jobs.errors import RecordDamaged
 from jobs.fields import Field, is_newer, label, wrong
@@ -66,10 +66,8 @@ def audit(store: Store, *, pause: float = 0.0) -> list[Finding]:
 
 def examine(store: Store, *, pause: float = 0.0) -> Audit:
     """The same, and what could not be compared."""
-    try:
+    with translate_errors():
         return _examine(store, Reader(store.context.client, store.context.keys, pause=pause))
-    except redis.RedisError as error:
-        raise translated(error) from error
 
 
 def _examine(store: Store, reader: Reader) -> Audit:

@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 
-from jobs.connections.errors import translated
+from jobs.connections.errors import translate_errors
 from jobs.errors import why_refused
 from jobs.job import duration_micros, from_micros
 from jobs.store.arguments import flag
@@ -104,14 +104,15 @@ class Continuity:
         return Epoch(int(number), from_micros(since), from_micros(before))
 
 
+@translate_errors()
 def record_fields(client: redis.Redis, keys: Keys, *fields: str) -> list[str | None]:
     """Read fields of the record of the installation; all None where a value of another type stands in its place."""
     try:
         found: list[Any] = client.hmget(keys.singleton("epoch"), list(fields))
-    except redis.RedisError as error:
-        if "WRONGTYPE" in str(error):
-            return [None] * len(fields)
-        raise translated(error) from error
+    except redis.ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        return [None] * len(fields)
     return found
 
 
