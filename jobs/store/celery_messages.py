@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.connections.errors import translate_errors
-from jobs.job import duration_micros
 from jobs.store.context import StoreContext
 from jobs.store.outcomes import MessageOutcome, ParkOutcome, RevokeOutcome
+from jobs.units import duration_micros
 
 #: Celery messages, by their ids, that may wait for one job.
 MOST_PARKED = 100

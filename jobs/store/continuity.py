@@ -13,12 +13,12 @@ import redis
 
 from jobs.connections.errors import translate_errors
 from jobs.errors import why_refused
-from jobs.job import duration_micros, from_micros
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
 from jobs.store.installation import Fate, Sighting, Standing
 from jobs.store.outcomes import FoundOutcome, RefuseOutcome, TolerateOutcome
 from jobs.store.redis_keys import Keys
+from jobs.units import duration_micros, from_micros
 
 
 @dataclass(frozen=True, slots=True)
