@@ -16,8 +16,8 @@ def words(text: str) -> frozenset[str]:
 #: Verbs that answer with data, or with nothing that their callers use.
 DATA = words(
     "admit batch claim claim_deliveries claim_due hold image_begun image_known image_lost images_gone images_old list "
-    "owners parked probe purge recover slots_limits standing stuck sweep unstage wait_reasons repair_day repair_image repair_job "
-    "repair_label repair_object repair_pool repair_queue repair_sweep"
+    "owners parked probe purge recover slots_limits standing stuck sweep unstage wait_reasons "
+    "repair_day repair_image repair_job repair_label repair_object repair_pool repair_queue repair_sweep"
 )
 #: What a verb does not use of its enum: `pause` shares one with `pause_job`.
 UNUSED = {"pause": {PauseOutcome.REFUSED}}
