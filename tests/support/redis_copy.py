@@ -11,7 +11,8 @@ def copy(client: redis.Redis, pattern: str | bytes = "*") -> dict[bytes, bytes]:
     with client.pipeline(transaction=False) as pipe:
         for key in keys:
             pipe.dump(key)
-        return dict(zip(keys, pipe.execute(), strict=True))
+        # A hint may have run out meanwhile.
+        return {key: value for key, value in zip(keys, pipe.execute(), strict=True) if value is not None}
 
 
 def put_back(client: redis.Redis, contents: Mapping[bytes, bytes]) -> None:
