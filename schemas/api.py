@@ -1,11 +1,11 @@
-"""What our API takes, other than generation requests themselves, and how the OpenAPI document joins those."""
+"""Query parameters of the HTTP API, and the generation request in its OpenAPI document."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from schemas.error_text import shown
 from schemas.requests.base import MODELS, PRIORITIES
@@ -13,17 +13,21 @@ from schemas.requests.fields import Labels, Options, Pattern, paths
 from schemas.states import JOB_STATES
 
 MAX_PAGE = 500
-#: Where a batch stands as a whole.
 BATCH_STATES = ("running", "paused", "done")
 MOST_WEIGHT = 100
-#: USD. Costs are counted in whole nano-dollars, in 64 bits.
+#: USD. The store counts costs in nano-dollars, in 64 bits.
 LEAST_COST, MOST_COST = Decimal("0.000000001"), Decimal(1_000_000_000)
 LONGEST_WAIT = 60
 
-#: What can be tried again by hand. Those that were cancelled or have expired only on request: each attempt costs money.
+#: States that a batch's retry may name. The default is failed jobs only, since each attempt costs money.
 RETRIED_STATES = ("failed", "expired", "cancelled")
 
-#: A batch's id heads the ids of its lines, `<batch id>.<line number>`: it leaves room for a number of 28 digits.
+SPENT_BY = ("day", "key", "batch", "model", "lane")
+#: Most days that one question about spending may cover, and the days it covers by default.
+MOST_DAYS = 366
+USUAL_DAYS = 30
+
+#: Lines without an id get `<batch id>.<line number>`, which must fit into 128 characters.
 BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
 _batch_id = Pattern(BATCH_ID, "must begin with a letter or digit and have at most 100 of A-Z a-z 0-9 . _ : -")
 
@@ -39,7 +43,7 @@ def _most_cost(description: str) -> fields.Decimal:
 
 
 class LabelPairs(fields.List[Any]):
-    """`label=<name>=<value>`, as often as needed, as a mapping; held to the rules of a job's labels."""
+    """`label=<name>=<value>`, repeatable, as a mapping under the rules of a job's labels."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(fields.String(), load_default=dict, **kwargs)
@@ -52,13 +56,13 @@ class LabelPairs(fields.List[Any]):
             if not sign:
                 problems.append(f"must be <name>=<value>, not {shown(text)}")
             elif labels.setdefault(name, rest) != rest:
-                problems.append(f"gives {shown(name)} two values; leave one of them out")
+                problems.append(f"gives the label {shown(name)} two values; leave one out")
         try:
             Labels().deserialize(labels)
         except ValidationError as error:
-            said = paths(error.messages)
             problems += [
-                f"{name}: {'; '.join(texts)}" if name != "request" else texts[0] for name, texts in said.items()
+                f"{name}: {'; '.join(texts)}" if name != "request" else texts[0]
+                for name, texts in paths(error.messages).items()
             ]
         if problems:
             raise ValidationError(problems)
@@ -66,7 +70,7 @@ class LabelPairs(fields.List[Any]):
 
 
 class Moment(fields.AwareDateTime):
-    """A time or day in ISO 8601; without an offset it is UTC."""
+    """A time or day in ISO 8601, in UTC if it has no offset."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
         try:
@@ -74,28 +78,37 @@ class Moment(fields.AwareDateTime):
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         except (ValueError, OverflowError):
             raise ValidationError(
-                f"must be ISO 8601, such as 2026-01-31T12:00:00Z (a + is written %2B here), not {shown(value)}"
+                f"must be ISO 8601, such as 2026-01-31T12:00:00Z (write + as %2B in a URL), not {shown(value)}"
             ) from None
         return moment
 
 
 class ListQuery(Schema):
-    """What every list takes. Loads the text of a query string."""
+    """Parameters of every list."""
 
     label = LabelPairs(
-        metadata={"description": "Only those with this label of their own, `name=value`; with several, with all."}
+        metadata={
+            "description": "Only those with this label, as `name=value`. Repeat it to require several labels.",
+            "example": ["shop=berlin"],
+        }
     )
-    created_after = Moment(metadata={"description": "Only those created at this time or later."})
-    created_before = Moment(metadata={"description": "Only those created before this time."})
+    created_after = Moment(
+        metadata={"description": "Only those created at this time or later.", "example": "2026-01-31T12:00:00Z"}
+    )
+    created_before = Moment(
+        metadata={"description": "Only those created before this time.", "example": "2030-01-31T12:00:00Z"}
+    )
     cursor = fields.String(
-        validate=validate.Regexp(r"[0-9]{1,17}\Z", error="is no cursor of ours; give back the one of the page before"),
-        metadata={"description": "From the page before."},
+        validate=validate.Regexp(
+            r"[0-9]{1,17}\Z", error="is not a cursor of this API; pass the `cursor` of the previous page"
+        ),
+        metadata={"description": "The `cursor` of the previous page."},
     )
     limit = fields.Integer(
         load_default=100,
         validate=validate.Range(min=1, max=MAX_PAGE, error=f"must be from 1 to {MAX_PAGE}"),
         error_messages={"invalid": f"must be an integer from 1 to {MAX_PAGE}"},
-        metadata={"description": "Most of them on a page."},
+        metadata={"description": "Largest number of entries on a page."},
     )
 
 
@@ -111,97 +124,137 @@ class BatchListQuery(ListQuery):
 
     status = fields.String(
         validate=Options(BATCH_STATES),
-        metadata={"description": "done: all its jobs have ended. paused: on request. running: any other."},
+        metadata={
+            "description": "done: every job has ended. paused: on request, or at its max_cost. running: all others."
+        },
     )
 
 
 class WaitQuery(Schema):
-    """`GET /v1/jobs/<id>?wait=`: seconds to wait for the job's end, 0 to 60."""
+    """`GET /v1/jobs/<id>`."""
 
     wait = fields.Float(
         load_default=0.0,
         validate=validate.Range(min=0, max=LONGEST_WAIT, error=f"must be from 0 to {LONGEST_WAIT} seconds"),
         error_messages={"invalid": "must be a number of seconds", "special": "must be a finite number of seconds"},
-        metadata={"description": "Answer when the job has ended, or after this many seconds."},
+        metadata={"description": "Wait until the job has ended, but no longer than this many seconds (0 to 60)."},
     )
 
 
 class BatchQuery(Schema):
-    """`POST /v1/batches`. What is beside `id` and `on_error` holds from the batch's first upload on."""
+    """`POST /v1/batches`. The first upload of a batch sets all but `id` and `on_error`."""
 
     id = fields.String(
         validate=_batch_id,
         metadata={
-            "description": "The batch's id, made for you if left out. The same upload under it again adds nothing."
+            "description": "Id of the batch. By default the service makes one. The same upload again adds nothing."
         },
     )
     on_error = fields.String(
         validate=Options(("skip", "abort")),
-        metadata={"description": "skip (the default): bad lines are left out. abort: all lines are taken in, or none."},
+        metadata={"description": "skip (the default): leave bad lines out. abort: accept all lines or none."},
     )
-    label = LabelPairs(metadata={"description": "Your own mark on the batch, `name=value`."})
+    label = LabelPairs(
+        metadata={"description": "A label of the batch, as `name=value`. Repeatable.", "example": ["season=spring"]}
+    )
     priority = fields.String(
         validate=Options(PRIORITIES),
-        metadata={"description": "Class of its jobs that name none: jobs of a higher one always go first."},
+        metadata={
+            "description": "Priority of those of its jobs that name none. Higher classes are always submitted first."
+        },
     )
     weight = fields.Integer(
         validate=validate.Range(1, MOST_WEIGHT, error=f"must be from 1 to {MOST_WEIGHT}"),
         error_messages={"invalid": f"must be an integer from 1 to {MOST_WEIGHT}"},
-        metadata={"description": "Its share beside other batches of the same key; 1 if left out."},
+        metadata={"description": "The batch's share, relative to other batches of the same producer. Default: 1."},
     )
-    max_cost = _most_cost("What it may cost at most, in USD.")
+    max_cost = _most_cost("Most that the batch may cost, in USD.")
 
 
 class BatchResumeQuery(Schema):
-    """`POST /v1/batches/<id>/resume?max_cost=`."""
+    """`POST /v1/batches/<id>/resume`."""
 
-    max_cost = _most_cost("What it may cost at most from now on, in USD, with what it has cost already.")
+    max_cost = _most_cost("New limit of the batch's whole cost in USD, including what it has cost already.")
 
 
 class ResultsQuery(Schema):
-    """`GET /v1/batches/<id>/results?status=&format=`; the first as often as needed."""
+    """`GET /v1/batches/<id>/results`."""
 
     status = fields.List(
         fields.String(validate=Options(JOB_STATES)),
         load_default=list,
-        metadata={"description": "Only jobs in these states."},
+        metadata={"description": "Only jobs in these states. Repeatable."},
     )
     format = fields.String(
         load_default="ndjson",
         validate=Options(("ndjson", "csv")),
-        metadata={"description": "ndjson: a job's view a line. csv: the main columns, comma-separated."},
+        metadata={
+            "description": "ndjson: one JSON object for each job, one per line. csv: the main columns, comma-separated."
+        },
     )
 
 
 class BatchRetryQuery(Schema):
-    """`POST /v1/batches/<id>/retry?status=&code=&dry_run=`; the first two as often as needed."""
+    """`POST /v1/batches/<id>/retry`."""
 
     status = fields.List(
         fields.String(validate=Options(RETRIED_STATES)),
         load_default=["failed"],
-        metadata={"description": "Jobs in these states; left out, failed ones only."},
+        metadata={"description": "Jobs in these states. Repeatable. Default: failed."},
     )
     code = fields.List(
         fields.String(validate=validate.Length(max=64, error="must have at most 64 characters")),
         load_default=list,
-        metadata={"description": "Of the failed ones, only those with these error codes; left out, all."},
+        metadata={"description": "Of the failed jobs, only those with these error codes. Repeatable. Default: all."},
     )
     dry_run = fields.Boolean(
         load_default=False,
         error_messages={"invalid": "must be true or false"},
-        metadata={"description": "Only count them."},
+        metadata={"description": "Only count the jobs, change nothing."},
     )
 
 
+_not_a_day: dict[str, Any] = {"invalid": "must be a day, such as 2026-01-31"}
+
+
+class SpendQuery(Schema):
+    """`GET /v1/spend`."""
+
+    by = fields.String(
+        load_default="day", validate=Options(SPENT_BY), metadata={"description": "What each row stands for."}
+    )
+    first = fields.Date(
+        data_key="from",
+        error_messages=_not_a_day,
+        metadata={"description": f"First day, UTC. Default: {USUAL_DAYS} days up to the last one."},
+    )
+    last = fields.Date(
+        data_key="to", error_messages=_not_a_day, metadata={"description": "Last day, UTC. Default: today."}
+    )
+    key = fields.String(metadata={"description": "Only jobs enqueued with this producer's keys, by name."})
+    batch = fields.String(metadata={"description": "Only jobs of this batch."})
+    model = fields.String(metadata={"description": "Only jobs of this model."})
+    lane = fields.String(metadata={"description": "Only jobs that this lane submitted."})
+
+    @validates_schema
+    def _check_days(self, data: dict[str, Any], **_: Any) -> None:
+        if "first" not in data or "last" not in data:
+            return
+        if data["first"] > data["last"]:
+            raise ValidationError(f"must not be after `to`, {data['last']}", "from")
+        if data["last"] - data["first"] >= timedelta(days=MOST_DAYS):
+            raise ValidationError(f"must be at most {MOST_DAYS} days before `to`, {data['last']}", "from")
+
+
 def component_names() -> dict[str, type[Schema]]:
-    """OpenAPI component name -> schema class, for every model that is registered."""
+    """Return the schema class of every registered model by its name in the OpenAPI document."""
     return {schema.__name__: schema for schema in MODELS.values()}
 
 
 def generation_request_openapi(prefix: str = "#/components/schemas/") -> Mapping[str, Any]:
-    """The body of `POST /v1/jobs` for the OpenAPI document: one of the models' schemas, told apart by `model`.
+    """Return the OpenAPI schema of a generation request: one of the models' schemas, chosen by `model`.
 
-    It refers to the components named by `component_names()`, which the caller registers.
+    It refers to the components that `component_names` names, which the caller registers.
     """
     mapping = {model: f"{prefix}{schema.__name__}" for model, schema in sorted(MODELS.items())}
     return {

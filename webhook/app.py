@@ -4,11 +4,22 @@ from flask import Flask
 
 from jobs.api_keys import KeyRing
 from jobs.store.store import Store
-from webhook import batch_actions, callbacks, health, pages
+from webhook import callbacks, health, pages
 from webhook.access import audit_log, auth, sessions
 from webhook.access.api_keys import KnownKeys
 from webhook.access.rate_limits import Rates, read_rates
-from webhook.api import batch_events, batch_results, batches, images, jobs, lanes, ownership, provider_compat, spend
+from webhook.api import (
+    batch_actions,
+    batch_events,
+    batch_results,
+    batches,
+    images,
+    jobs,
+    lanes,
+    ownership,
+    provider_compat,
+    spend,
+)
 from webhook.api.openapi import create_api
 from webhook.http import problems, security_headers
 from webhook.messages import Messages
@@ -53,6 +64,6 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     audit_log.install(app)
     auth.protect(app, door)
     ownership.protect(app)
-    # After the checks: a form without its token from somebody without a session is shown the login.
-    security_headers.set_up(app, (callbacks.blueprint, *producers))
+    # After `auth.protect`: a form without its token from somebody without a session leads to the login page.
+    security_headers.set_up(app, machines_only=callbacks.blueprint, api=producers)
     return app

@@ -6,8 +6,12 @@ import pytest
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from schemas import MODELS, api, views
+from schemas import MODELS, api
 from schemas.api import component_names, generation_request_openapi
+from schemas.views.batches import BatchAccepted, BatchView
+from schemas.views.jobs import JobList, JobView
+from schemas.views.lanes import LaneList
+from schemas.views.problems import Problem, Readiness
 
 #: The parameters that each page of the provider names, in its order.
 PAGES = {
@@ -32,9 +36,9 @@ def components() -> dict[str, Any]:
     spec = APISpec("Boomerang", "1", "3.1.0", plugins=[MarshmallowPlugin()])
     for name, schema in component_names().items():
         spec.components.schema(name, schema=schema)
-    for name in ("JobView", "JobList", "BatchView", "BatchAccepted", "LaneList", "Readiness", "Problem"):
-        if name not in spec.components.schemas:
-            spec.components.schema(name, schema=getattr(views, name))
+    for view in (JobView, JobList, BatchView, BatchAccepted, LaneList, Readiness, Problem):
+        if view.__name__ not in spec.components.schemas:
+            spec.components.schema(view.__name__, schema=view)
     described: dict[str, Any] = spec.to_dict()["components"]["schemas"]
     return described
 

@@ -13,7 +13,7 @@ from jobs.audit.audit import audit
 from jobs.new_job import NewJob
 from jobs.store.memory import Memory
 from jobs.store.store import Store
-from schemas.provider_views import TaskRefused
+from schemas.views.provider_compat import TaskRefused
 from webhook.app import create_app
 from webhook.backpressure import GOOD_FOR, GOOD_FOR_BYTES, Backpressure
 from webhook.settings import Settings

@@ -5,7 +5,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.store.store import Store
-from schemas.views import Readiness
+from schemas.views.problems import Readiness
 from webhook.app import create_app
 from webhook.settings import Settings
 

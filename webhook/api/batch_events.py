@@ -13,7 +13,7 @@ from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound, JobsError
 from jobs.read_models import Batch
 from jobs.serializers import serialize_batch
-from schemas.views import BatchView
+from schemas.views.batches import BatchView
 from webhook.access.auth import caller, door
 from webhook.api.openapi import operation
 from webhook.http.json_response import encode

@@ -15,7 +15,7 @@ from jobs.job import Job
 from jobs.serializers import serialize_job
 from jobs.states import State
 from schemas.api import ResultsQuery
-from schemas.views import JobView
+from schemas.views.jobs import JobView
 from webhook.api.openapi import NDJSON, operation
 from webhook.http.json_response import encode
 from webhook.services import services

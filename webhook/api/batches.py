@@ -12,15 +12,15 @@ from jobs.new_job import BatchOptions
 from jobs.read_models import Progress
 from jobs.serializers import serialize_batch
 from schemas.api import BatchListQuery, BatchQuery
-from schemas.views import BatchAccepted, BatchList, BatchView
+from schemas.views.batches import BatchAccepted, BatchList, BatchView
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.openapi import NDJSON, operation
+from webhook.api.ownership import filter_from
 from webhook.api.uploads import Upload, new_id, upload, upload_whole
 from webhook.http.bodies import decoded, drain, lines
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
-from webhook.lists import filter_from
 from webhook.services import services
 
 blueprint = Blueprint("batches", __name__, url_prefix="/v1", description="Jobs that come together.")

@@ -9,7 +9,7 @@ from jobs.api_keys import Scope
 from jobs.errors import ImageNotFound
 from jobs.images.images import Image
 from schemas import MAX_IMAGE, REFERENCE, ImageInvalid, is_reference, read_picture
-from schemas.views import ImageView
+from schemas.views.images import ImageView
 from webhook.access.audit_log import annotate
 from webhook.api.openapi import operation
 from webhook.http.bodies import checked_length, read_whole

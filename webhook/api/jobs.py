@@ -14,15 +14,15 @@ from jobs.states import State
 from jobs.store.store import Outcome, TransitionResult
 from schemas import parse_json
 from schemas.api import JobQuery, WaitQuery
-from schemas.views import JobList, JobView
+from schemas.views.jobs import JobList, JobView
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.openapi import JSON, operation
+from webhook.api.ownership import filter_from
 from webhook.api.uploads import CONFLICT, new_id
 from webhook.http.bodies import checked_length, read_whole
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
-from webhook.lists import filter_from
 from webhook.messages import DELIVER, SUBMIT
 from webhook.services import services
 

@@ -7,7 +7,7 @@ from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
 from jobs.serializers import serialize_lane
-from schemas.views import LaneList
+from schemas.views.lanes import LaneList
 from webhook.access.auth import caller
 from webhook.api.openapi import operation
 from webhook.http.json_response import json_response

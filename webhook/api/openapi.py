@@ -9,7 +9,7 @@ from marshmallow import RAISE, Schema, fields
 
 from jobs.api_keys import Scope
 from schemas.api import component_names, generation_request_openapi
-from schemas.views import Problem
+from schemas.views.problems import Problem
 from webhook.access.auth import needs
 
 #: Where the pages' scripts are served from (webhook.pages): nothing is loaded from elsewhere.

@@ -15,10 +15,10 @@ from jobs.api_keys import Scope
 from jobs.errors import JobNotFound
 from jobs.job import Job, parse_external_id
 from jobs.new_job import NewJob
-from jobs.shown_task import RUNNING, serialize_task
+from jobs.serializers import RUNNING, serialize_task
 from jobs.store.store import Outcome
 from schemas import CallbackForm, RequestInvalid, parse_json
-from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
+from schemas.views.provider_compat import TaskAccepted, TaskRefused, TaskView
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
 from webhook.api.openapi import JSON, operation

@@ -7,9 +7,10 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
-from jobs.serializers import shown_spend
+from jobs.serializers import serialize_spend
 from jobs.store.spending import By, Only, Spend
-from schemas.spending import MOST_DAYS, USUAL_DAYS, SpendQuery, SpendView
+from schemas.api import MOST_DAYS, USUAL_DAYS, SpendQuery
+from schemas.views.spending import SpendView
 from webhook.api.openapi import operation
 from webhook.api.ownership import owner
 from webhook.http.json_response import json_response
@@ -30,10 +31,10 @@ def spend(query: dict[str, Any]) -> Response:
     days = _days(query.pop("first", None), query.pop("last", None))
     by, whose = By(query.pop("by")), owner()
     if whose is None:
-        return json_response(shown_spend(services().store.spend(by, *days, Only(**query))))
+        return json_response(serialize_spend(services().store.spend(by, *days, Only(**query))))
     if query.pop("key", whose) != whose:
-        return json_response(shown_spend(Spend(by, ())))  # as of a key that nobody has
-    return json_response(shown_spend(services().store.spend(by, *days, Only(**query, key=whose))))
+        return json_response(serialize_spend(Spend(by, ())))  # as of a key that nobody has
+    return json_response(serialize_spend(services().store.spend(by, *days, Only(**query, key=whose))))
 
 
 def _days(first: date | None, last: date | None) -> tuple[date, date]:

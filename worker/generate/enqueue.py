@@ -16,12 +16,10 @@ from jobs.states import State
 from jobs.store.celery_messages import MOST_PARKED, Parked
 from jobs.store.store import Outcome, Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
-from schemas.views import JobView
 from worker.errors import GenerationFailed, GenerationRefused
 from worker.generate.unrouted import unrouted_tasks
 from worker.messages import Messages
 
-_view = JobView()
 #: Who owns the jobs of this door, for fairness and accounts.
 OWNER = "celery"
 #: What settled a job that expired before it was begun.
@@ -166,7 +164,7 @@ def _refused(error: RequestInvalid) -> GenerationRefused:
 def outcome_of(job: Job) -> dict[str, Any] | Exception:
     """The result of an ended job, or the error that says why there is none."""
     if job.state is State.COMPLETED:
-        return dict(_view.dump(serialize_job(job)))
+        return serialize_job(job)
     if job.state is State.CANCELLED or (job.state is State.EXPIRED and job.settled_by == UNBEGUN):
         # As Celery ends a task that was revoked, or whose `expires` has passed.
         revoked: Exception = TaskRevokedError(f"{job.id} was {job.state}" + (f": {job.reason}" if job.reason else ""))

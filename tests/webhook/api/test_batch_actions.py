@@ -8,7 +8,7 @@ from jobs.audit.audit import audit
 from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
-from schemas.views import BatchChanged
+from schemas.views.batches import BatchChanged
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 

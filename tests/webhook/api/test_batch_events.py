@@ -10,7 +10,7 @@ from jobs.api_keys import KeyRing, Scope
 from jobs.errors import BatchNotFound, StoreUnavailable
 from jobs.read_models import Batch
 from jobs.store.store import Store
-from schemas.views import BatchView
+from schemas.views.batches import BatchView
 from webhook import gunicorn_conf, services
 from webhook.api import batch_events
 

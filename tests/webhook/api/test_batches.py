@@ -9,7 +9,8 @@ from flask.testing import FlaskClient
 from jobs.errors import StoreUnavailable
 from jobs.new_job import NewJob
 from jobs.store.store import Enqueued, Store
-from schemas.views import BatchAccepted, BatchView, JobView
+from schemas.views.batches import BatchAccepted, BatchView
+from schemas.views.jobs import JobView
 from webhook.app import create_app
 from webhook.settings import Settings
 

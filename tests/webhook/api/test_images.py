@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from jobs.audit.audit import audit
 from jobs.store.store import Store
 from schemas.images import MAX_BYTES
-from schemas.views import ImageView
+from schemas.views.images import ImageView
 from webhook.app import create_app
 from webhook.settings import Settings
 

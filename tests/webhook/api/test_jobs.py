@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from jobs.job import Delivery, Result
 from jobs.states import State
 from jobs.store.store import Store
-from schemas.views import JobList, JobView
+from schemas.views.jobs import JobList, JobView
 from webhook.app import create_app
 from webhook.services import Services
 from webhook.settings import Settings

@@ -11,7 +11,7 @@ from jobs.lane_health import FAILURES_TO_OPEN, Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import NewJob
 from jobs.store.store import Store, connect
-from schemas.views import LaneList
+from schemas.views.lanes import LaneList
 from webhook.app import create_app
 from webhook.settings import Settings
 

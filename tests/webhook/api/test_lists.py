@@ -10,7 +10,8 @@ from jobs.audit.audit import audit
 from jobs.job import Priority
 from jobs.new_job import BatchOptions
 from jobs.store.store import Store
-from schemas.views import BatchList, BatchView, JobList
+from schemas.views.batches import BatchList, BatchView
+from schemas.views.jobs import JobList
 from webhook.app import create_app
 from webhook.settings import Settings
 

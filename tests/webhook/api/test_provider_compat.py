@@ -12,7 +12,7 @@ from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import CallbackForm, GenerationRequest
-from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
+from schemas.views.provider_compat import TaskAccepted, TaskRefused, TaskView
 from webhook.app import create_app
 from webhook.settings import Settings
 

@@ -10,8 +10,8 @@ from jobs.job import Result
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.store import Store
-from schemas.spending import SpendView
-from schemas.views import BatchView
+from schemas.views.batches import BatchView
+from schemas.views.spending import SpendView
 
 PICTURE = {"type": "image", "url": "https://cdn.example.com/1.png"}
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from jobs.audit.audit import audit
 from jobs.errors import StoreUnavailable
 from jobs.store.store import Store
-from schemas.views import BatchAccepted
+from schemas.views.batches import BatchAccepted
 from webhook.app import create_app
 from webhook.settings import Settings
 

@@ -9,7 +9,7 @@ from jobs.api_keys import Scope
 from jobs.states import State
 from jobs.store.batches import BatchActionResult
 from schemas.api import BatchResumeQuery, BatchRetryQuery
-from schemas.views import BatchChanged
+from schemas.views.batches import BatchChanged
 from webhook.access.audit_log import annotate
 from webhook.api.openapi import operation
 from webhook.http.json_response import json_response
