@@ -63,7 +63,7 @@ class Settings:
         ma.String,
         LOCAL_REDIS,
         "The Redis that holds the jobs: `redis://`, `rediss://`, `unix://`, or `sentinel://` where "
-        "[Sentinel](#sentinel) watches it. The jobs are nowhere else; see [operations](operations.md#redis).",
+        "[Sentinel](#sentinel) watches it. The jobs are nowhere else; see [operations](guides/set-up-redis.md#redis).",
         secret=True,
         validate=url_of(*REDIS_SCHEMES),
     )
@@ -71,8 +71,8 @@ class Settings:
         "BOOMERANG_BROKER_URL",
         ma.String,
         "",
-        "Celery's broker: Redis, also behind [Sentinel](#sentinel), or [RabbitMQ](celery.md#rabbitmq) (`amqp://`). "
-        "Unset: the jobs' Redis. A separate server keeps a growing queue from filling the jobs' memory.",
+        "Celery's broker: Redis, also behind [Sentinel](#sentinel), or [RabbitMQ](guides/celery.md#rabbitmq) "
+        "(`amqp://`). Unset: the jobs' Redis. A separate server keeps a growing queue from filling the jobs' memory.",
         secret=True,
         validate=url_of(*BROKER_SCHEMES),
     )
@@ -90,7 +90,7 @@ class Settings:
         0,
         "How many replicas of the jobs' Redis must have an accepted job before the producer gets its answer, and a "
         "claimed job before it is sent. With fewer the answer is 503, and the claim is given up. With 1 a "
-        "[failover](operations.md#failover) forgets neither.",
+        "[failover](guides/redis-failover.md) forgets neither.",
         validate=_NOT_NEGATIVE,
     )
     public_url: str | None = setting(
@@ -129,8 +129,8 @@ class Settings:
         ma.Boolean,
         default=False,
         meaning="`on`: learn from the provider's refusals how many images may be there at once, and keep to it "
-        "([how](admission.md#the-learned-limit)), never above `BOOMERANG_MAX_IN_FLIGHT`. Turn it on where the "
-        "account's limit is unknown or changes.",
+        "([how](explanation/admission.md#the-learned-limit)), never above `BOOMERANG_MAX_IN_FLIGHT`. Turn it on where "
+        "the account's limit is unknown or changes.",
     )
     named_lanes: tuple[LaneSettings, ...] = setting(
         "BOOMERANG_LANES",
@@ -146,7 +146,7 @@ class Settings:
         "Limits of producers' keys, as a JSON object by the key's name: "
         '`{"shop": {"weight": 3, "max_cost_per_day": "50"}}`. `weight` (1 to 100, default 1) is the key\'s share of '
         "admission beside other keys that wait. `max_cost_per_day` is in USD, by days of UTC: a job that would exceed "
-        "it [waits](producers.md#what-it-may-cost).",
+        "it [waits](guides/limit-spending.md#what-it-may-cost).",
     )
     poll_first: float = setting(
         "BOOMERANG_POLL_FIRST",
@@ -189,7 +189,7 @@ class Settings:
         ma.Enum,
         Ambiguous.HOLD,
         "`hold` or `resend`: what becomes of a job in doubt where `BOOMERANG_LOOKUP_PATH` is `off`. `resend` can pay "
-        "twice, see [guarantees](guarantees.md#where-never-twice-ends).",
+        "twice, see [guarantees](explanation/guarantees.md#where-never-twice-ends).",
         enum=Ambiguous,
         by_value=True,
     )
@@ -214,20 +214,20 @@ class Settings:
         "BOOMERANG_RECOVERY",
         ma.Boolean,
         default=True,
-        meaning="After each restart and each failover of the jobs' Redis, jobs from before are "
-        "[looked up at the provider](operations.md#after-redis-lost-writes) before they are sent: Redis may have "
-        "forgotten that they were. `off` where Redis forgets nothing that it acknowledged (`appendfsync always`, one "
-        "server): work then goes on at once. `boomerang-server up` has it off.",
+        meaning="After each restart and each failover of the jobs' Redis, jobs from before are [looked up at the "
+        "provider](guides/recover-redis.md#after-redis-lost-writes) before they are sent: Redis may have forgotten "
+        "that they were. `off` where Redis forgets nothing that it acknowledged (`appendfsync always`, one server): "
+        "work then goes on at once. `boomerang-server up` has it off.",
     )
     tolerated_loss: float = setting(
         "BOOMERANG_TOLERATED_LOSS",
         ma.Float,
         0.0,
         "Seconds. Where the jobs' Redis comes back older than workers saw it, and accepted jobs are lost, the service "
-        "[takes no work in](operations.md#redis-lost-jobs) until an operator says so. A loss of no more than these "
-        "seconds does not stop it: every job is looked up, and work goes on. For a Redis that may lose its last second "
-        "(`appendfsync everysec`: 5), or the last before a failover without `BOOMERANG_REPLICAS` (30). An empty Redis, "
-        "or another one, always stops it. The workers act on it.",
+        "[takes no work in](guides/recover-redis.md#redis-lost-jobs) until an operator says so. A loss of no more than "
+        "these seconds does not stop it: every job is looked up, and work goes on. For a Redis that may lose its last "
+        "second (`appendfsync everysec`: 5), or the last before a failover without `BOOMERANG_REPLICAS` (30). An empty "
+        "Redis, or another one, always stops it. The workers act on it.",
         validate=_NOT_NEGATIVE,
     )
     retention: float = setting(
@@ -244,7 +244,7 @@ class Settings:
         IN_REDIS,
         "Where the bytes of images are: `redis` (the jobs' Redis), or a folder or bucket as a URL of "
         "[fsspec](https://filesystem-spec.readthedocs.io/): `file:///srv/images`, `s3://bucket/images`. See "
-        "[operations](operations.md#images).",
+        "[operations](guides/store-images.md).",
         secret=True,
         validate=image_store,
     )
@@ -270,7 +270,7 @@ class Settings:
         LogFormat.TEXT,
         "`text`: lines for people. `json`: one object per line, with `job`, `attempt` and `lane` beside the message, "
         "whoever writes them; the compose file sets it, for Redis and the simulator too. Both "
-        "[hide secrets](operations.md#logs).",
+        "[hide secrets](guides/read-logs.md).",
         enum=LogFormat,
         by_value=True,
     )

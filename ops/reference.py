@@ -1,15 +1,19 @@
-"""Tables of the reference documentation, made from the code. `make docs` writes them into the pages (cog)."""
+"""Generated parts of the documentation: tables, a diagram, help texts. `make docs` writes them into the pages (cog)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import click
 
+from boomerang_client.cli import main as client_main
 from jobs import lane_health, policy
 from jobs.setting import Setting, settings_of
 from jobs.settings import Settings as SharedSettings
 from jobs.states import TRANSITIONS
 from jobs.store import store
 from ops.cli import main
+from webhook import metrics as webhook_metrics
 from webhook.app import create_app
 from webhook.settings import Settings as WebhookSettings
 from worker import holds, reconcile
@@ -33,10 +37,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def settings(process: str) -> str:
     """The variables of `shared`, `worker` or `webhook`."""
     owner, without = _SETTINGS[process]
-    return table(
-        ("variable", "default", "meaning, and when to change it"),
-        [(f"`{each.variable}`", _default(each), each.meaning) for each in settings_of(owner, without).values()],
-    )
+    rows = [
+        (f"`{each.variable}`", _default(each), _links(each.meaning)) for each in settings_of(owner, without).values()
+    ]
+    return table(("variable", "default", "meaning, and when to change it"), rows)
+
+
+def _links(text: str) -> str:
+    """The text with its links, which code writes from `docs/`, as a page of `docs/reference/` needs them."""
+    return re.sub(r"\]\((?=\w+/)", "](../", text)
 
 
 def _default(each: Setting) -> str:
@@ -96,19 +105,44 @@ def operations() -> str:
     )
 
 
-def commands() -> str:
-    """The commands of `boomerang-server`, with their help."""
-    return "\n\n".join(_help(main, "boomerang-server"))
+def metrics() -> str:
+    """The metrics of the webhook, by name."""
+    rows = [
+        (f"`{each.exposed_name}`", each.kind, ", ".join(f"`{name}`" for name in each.labels), each.source, each.about)
+        for each in webhook_metrics.DECLARATIONS
+    ]
+    return table(("metric", "type", "labels", "from", "meaning"), rows)
 
 
-def _help(command: click.Command, path: str) -> Iterator[str]:
-    context = click.Context(command, info_name=path, terminal_width=90, max_content_width=90)
-    yield f"### `{path}`\n\n```text\n{command.get_help(context)}\n```"
+def commands(*names: str) -> str:
+    """The help of these commands of `boomerang-server`; without names that of the group itself."""
+    return _helps(main, "boomerang-server", names)
+
+
+def client_commands(*names: str) -> str:
+    """The help of these commands of `boomerang`; without names that of the group itself."""
+    return _helps(client_main, "boomerang", names)
+
+
+def _helps(group: click.Group, path: str, names: Sequence[str]) -> str:
+    # The options of help come from the group, and a command remembers those that it was first asked with.
+    layout = {**group.context_settings, "terminal_width": 90, "max_content_width": 90}
+    if not names:
+        return _own_help(group, path, layout)
+    return "\n\n".join(text for name in names for text in _help(group.commands[name], f"{path} {name}", layout))
+
+
+def _own_help(command: click.Command, path: str, layout: Mapping[str, Any]) -> str:
+    return f"### `{path}`\n\n```text\n{command.get_help(click.Context(command, info_name=path, **layout))}\n```"
+
+
+def _help(command: click.Command, path: str, layout: Mapping[str, Any]) -> Iterator[str]:
+    """The help of a command and of those below it."""
+    yield _own_help(command, path, layout)
     if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            inner = command.get_command(context, name)
-            if inner is not None and not inner.hidden:
-                yield from _help(inner, f"{path} {name}")
+        for name, inner in sorted(command.commands.items()):
+            if not inner.hidden:
+                yield from _help(inner, f"{path} {name}", layout)
 
 
 def _between(base: float) -> str:

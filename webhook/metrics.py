@@ -1,23 +1,172 @@
-"""What Prometheus reads: the state from the store, and counters of this process.
+"""Metrics for Prometheus: the state, read from the store at each scrape, and counters of this process.
 
-The state's numbers are the same whichever process is asked. The counters are this process's own, which is honest
-because there is one process to an address (webhook.gunicorn_conf): more capacity is more instances, each scraped alone.
+Every process reports the same state. Counters are per process, and one process serves an address
+(`webhook.gunicorn_conf`): run more instances for more capacity, and scrape each of them.
+`DECLARATIONS` lists all metrics; `make docs` writes their reference page from it.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from jobs.errors import StoreUnavailable
-from jobs.read_models import Lane
+from jobs.read_models import Lane, Totals
 from jobs.store.store import Store
 from jobs.store.stuck import counted
 
 _log = logging.getLogger(__name__)
+_Label = TypeVar("_Label", bound=str)
+
+
+class Kind(StrEnum):
+    """The type of a metric, as Prometheus names it."""
+
+    GAUGE = "gauge"
+    COUNTER = "counter"
+
+
+class Source(StrEnum):
+    """Where a metric's value is from."""
+
+    STATE = "state"
+    PROCESS = "process"
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One metric. `name` has no `_total`; the client library appends it to the names of counters."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    about: str
+    source: Source = Source.STATE
+
+    @property
+    def exposed_name(self) -> str:
+        """The name that Prometheus reads."""
+        return f"{self.name}_total" if self.kind is Kind.COUNTER else self.name
+
+    def family(self, values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+        """The metric with its values, each with the values of its labels."""
+        family = CounterMetricFamily if self.kind is Kind.COUNTER else GaugeMetricFamily
+        metric = family(self.name, self.about, labels=self.labels)
+        for labels, value in values:
+            metric.add_metric(labels, value)
+        return metric
+
+    def counter(self, registry: CollectorRegistry) -> Counter:
+        """A counter of this process, registered in `registry`."""
+        return Counter(self.name, self.about, self.labels, registry=registry)
+
+
+STORE_UP = Declaration(
+    "boomerang_store_up", Kind.GAUGE, (), "1 while Redis answers. While it is 0, the other state metrics are absent."
+)
+JOBS = Declaration("boomerang_jobs", Kind.GAUGE, ("state",), "Jobs in each state.")
+READY = Declaration(
+    "boomerang_ready",
+    Kind.GAUGE,
+    ("pool",),
+    "Jobs that wait for admission, by pool of lanes. The pool of the lanes that take every job has an empty name.",
+)
+WINDOW = Declaration("boomerang_window", Kind.GAUGE, ("lane",), "Dispatched images: admitted, not yet claimed.")
+SLOTS = Declaration("boomerang_slots", Kind.GAUGE, ("lane",), "Images that the provider may be working on.")
+SLOTS_LIMIT = Declaration(
+    "boomerang_slots_limit",
+    Kind.GAUGE,
+    ("lane",),
+    "The most slots that may be in use: the lower of the configured and the learned limit. 0 is no limit.",
+)
+HELD = Declaration(
+    "boomerang_held",
+    Kind.GAUGE,
+    ("lane",),
+    "1 while the lane submits nothing: it is on hold, or its circuit breaker is open.",
+)
+BREAKER_OPEN = Declaration(
+    "boomerang_breaker_open", Kind.GAUGE, ("lane",), "1 while the lane's circuit breaker is open."
+)
+BREAKER_OPENED = Declaration(
+    "boomerang_breaker_opened", Kind.COUNTER, ("lane",), "How often the lane's circuit breaker has opened."
+)
+SPENT = Declaration("boomerang_spent_usd", Kind.COUNTER, ("lane",), "Cost of all recorded results, in US dollars.")
+CONTRADICTED = Declaration(
+    "boomerang_contradicted",
+    Kind.COUNTER,
+    (),
+    "Reports of the provider that contradict an earlier end of a job. The log has a line for each.",
+)
+EPOCHS = Declaration(
+    "boomerang_epochs",
+    Kind.COUNTER,
+    (),
+    "How often the jobs' Redis was restarted or replaced and may have lost writes.",
+)
+REFUSED = Declaration(
+    "boomerang_refused",
+    Kind.GAUGE,
+    (),
+    "1 while the service accepts no work, because the jobs' Redis does not hold the jobs that it should hold.",
+)
+DEAD_ENDS = Declaration(
+    "boomerang_dead_ends",
+    Kind.GAUGE,
+    ("kind",),
+    "What is stuck, by kind: installation (everything), in_doubt (for ten minutes or longer), delivery, lane, cap, "
+    "damaged.",
+)
+LAST_ROUND = Declaration(
+    "boomerang_last_round_seconds",
+    Kind.GAUGE,
+    (),
+    "When a round of reconcile last began, in seconds since 1970. 0 before the first.",
+)
+IMAGES = Declaration("boomerang_images", Kind.GAUGE, (), "Reference images that are stored.")
+IMAGE_BYTES = Declaration(
+    "boomerang_image_bytes", Kind.GAUGE, (), "Size of the stored reference images, in whichever image store they are."
+)
+CALLBACKS = Declaration(
+    "boomerang_callbacks",
+    Kind.COUNTER,
+    ("outcome",),
+    "Callbacks by outcome: finished, noted, already, stale, unknown, contradicted, unavailable, or refused_ and the "
+    "reason or status.",
+    Source.PROCESS,
+)
+JOBS_RECEIVED = Declaration(
+    "boomerang_jobs_received",
+    Kind.COUNTER,
+    ("outcome",),
+    "Jobs received over HTTP, by outcome: created, known, conflict, imageless (an image that it names is not stored); "
+    "lines of batches also refused.",
+    Source.PROCESS,
+)
+TURNED_AWAY = Declaration(
+    "boomerang_turned_away",
+    Kind.COUNTER,
+    ("reason",),
+    "Requests answered 429 because the service is full, by what is full: jobs or memory.",
+    Source.PROCESS,
+)
+HINTS = Declaration(
+    "boomerang_hints",
+    Kind.COUNTER,
+    ("task", "sent"),
+    'Messages to workers. Those with sent="no" could not be sent: the alarms replace them.',
+    Source.PROCESS,
+)
+#: All metrics, in the order of the reference page.
+DECLARATIONS = (
+    *(STORE_UP, JOBS, READY, WINDOW, SLOTS, SLOTS_LIMIT, HELD, BREAKER_OPEN, BREAKER_OPENED, SPENT, CONTRADICTED),
+    *(EPOCHS, REFUSED, DEAD_ENDS, LAST_ROUND, IMAGES, IMAGE_BYTES, CALLBACKS, JOBS_RECEIVED, TURNED_AWAY, HINTS),
+)
 
 
 class Counters:
@@ -28,19 +177,10 @@ class Counters:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self.callbacks = Counter(
-            "boomerang_callbacks", "Callbacks by what became of them.", ["outcome"], registry=self.registry
-        )
-        self.jobs = Counter(
-            "boomerang_jobs_received", "Jobs received over HTTP, by outcome.", ["outcome"], registry=self.registry
-        )
-        self.turned_away = Counter(
-            "boomerang_turned_away", "Requests that found no room for new jobs.", ["reason"], registry=self.registry
-        )
-        self.hints = Counter(
-            "boomerang_hints", "Messages to workers: sent, or left to the alarms.", ["task", "sent"],
-            registry=self.registry,
-        )  # fmt: skip
+        self.callbacks = CALLBACKS.counter(self.registry)
+        self.jobs = JOBS_RECEIVED.counter(self.registry)
+        self.turned_away = TURNED_AWAY.counter(self.registry)
+        self.hints = HINTS.counter(self.registry)
 
 
 class StateCollector(Collector):
@@ -54,62 +194,46 @@ class StateCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The lane and the states; only `boomerang_store_up 0` while Redis is away."""
+        """All metrics of the state, or only `boomerang_store_up 0` while Redis is away."""
         try:
             store = self._store()
-            totals, every = store.totals(), store.lanes()
-            stuck = counted(store, every)
+            totals, lanes = store.totals(), store.lanes()
+            stuck = counted(store, lanes)
             refused = bool(store.refusal())
         except StoreUnavailable as error:
             _log.warning("metrics without state: %s", error)
-            yield GaugeMetricFamily("boomerang_store_up", "Whether Redis answers.", 0)
+            yield STORE_UP.family([((), 0)])
             return
-        yield GaugeMetricFamily("boomerang_store_up", "Whether Redis answers.", 1)
-        jobs = GaugeMetricFamily("boomerang_jobs", "Jobs in each state.", labels=["state"])
-        for state, count in totals.counts.items():
-            jobs.add_metric([state], count)
-        yield jobs
-        yield from self._lanes([lane for lane in every if lane.settings])
-        ends = GaugeMetricFamily("boomerang_dead_ends", "What does not go on by itself, by kind.", labels=["kind"])
-        for kind, count in stuck.items():
-            ends.add_metric([kind], count)
-        yield ends
-        about = "When a round of reconcile last began, in seconds since 1970; 0: never."
-        last = totals.last_round.timestamp() if totals.last_round else 0
-        yield GaugeMetricFamily("boomerang_last_round_seconds", about, last)
-        yield GaugeMetricFamily("boomerang_images", "Reference images that are kept.", totals.images)
-        yield GaugeMetricFamily("boomerang_image_bytes", "Their size.", totals.image_bytes)
-        about = "Whether no work is taken in, for Redis does not hold the jobs that it should hold."
-        yield GaugeMetricFamily("boomerang_refused", about, int(refused))
-        ready = GaugeMetricFamily("boomerang_ready", "Jobs that wait for admission, by pool of lanes.", labels=["pool"])
-        for pool, waiting in totals.ready.items():
-            ready.add_metric([pool], waiting)
-        yield ready
-        yield CounterMetricFamily(
-            "boomerang_contradicted", "Reports that contradict an earlier end.", totals.contradicted
-        )
-        about = "How often Redis was restarted or replaced, and may have forgotten something."
-        yield CounterMetricFamily("boomerang_epochs", about, totals.epoch)
+        yield STORE_UP.family([((), 1)])
+        yield REFUSED.family([((), int(refused))])
+        yield DEAD_ENDS.family(_labelled(stuck))
+        yield from _of_totals(totals)
+        yield from _of_lanes([lane for lane in lanes if lane.settings])
 
-    def _lanes(self, lanes: Sequence[Lane]) -> Iterator[Metric]:
-        def family(kind: type[Any], name: str, about: str, values: Iterable[float]) -> Metric:
-            metric: Any = kind(name, about, labels=["lane"])
-            for lane, value in zip(lanes, values, strict=True):
-                metric.add_metric([lane.name], value)
-            return cast("Metric", metric)
 
-        gauge = GaugeMetricFamily
-        slots = (lane.slots for lane in lanes)
-        yield family(gauge, "boomerang_slots", "Images that the provider may be working on.", slots)
-        most = (lane.limit for lane in lanes)
-        yield family(gauge, "boomerang_slots_limit", "Most of them at once, as set and as learned; 0: no limit.", most)
-        window = (lane.dispatched for lane in lanes)
-        yield family(gauge, "boomerang_window", "Images on their way to a worker.", window)
-        held = (int(lane.held) for lane in lanes)
-        yield family(gauge, "boomerang_held", "Whether nothing is sent: a hold, or an open breaker.", held)
-        open_ = (int(lane.open_since is not None) for lane in lanes)
-        yield family(gauge, "boomerang_breaker_open", "Whether the lane's circuit breaker is open.", open_)
-        opened = (lane.opened for lane in lanes)
-        yield family(CounterMetricFamily, "boomerang_breaker_opened", "How often it has opened.", opened)
-        spent = (float(lane.cost or 0) for lane in lanes)
-        yield family(CounterMetricFamily, "boomerang_spent_usd", "Cost of all results taken in.", spent)
+def _of_totals(totals: Totals) -> Iterator[Metric]:
+    yield JOBS.family(_labelled(totals.counts))
+    yield READY.family(_labelled(totals.ready))
+    yield LAST_ROUND.family([((), totals.last_round.timestamp() if totals.last_round else 0)])
+    yield IMAGES.family([((), totals.images)])
+    yield IMAGE_BYTES.family([((), totals.image_bytes)])
+    yield CONTRADICTED.family([((), totals.contradicted)])
+    yield EPOCHS.family([((), totals.epoch)])
+
+
+def _of_lanes(lanes: list[Lane]) -> Iterator[Metric]:
+    values: tuple[tuple[Declaration, Callable[[Lane], float]], ...] = (
+        (SLOTS, lambda lane: lane.slots),
+        (SLOTS_LIMIT, lambda lane: lane.limit),
+        (WINDOW, lambda lane: lane.dispatched),
+        (HELD, lambda lane: int(lane.held)),
+        (BREAKER_OPEN, lambda lane: int(lane.open_since is not None)),
+        (BREAKER_OPENED, lambda lane: lane.opened),
+        (SPENT, lambda lane: float(lane.cost or 0)),
+    )
+    for declaration, value in values:
+        yield declaration.family(((lane.name,), value(lane)) for lane in lanes)
+
+
+def _labelled(values: Mapping[_Label, float]) -> Iterator[tuple[tuple[str, ...], float]]:
+    return (((str(label),), value) for label, value in values.items())

@@ -77,7 +77,7 @@ class Settings(shared.Settings):
         "Producers send the secret (printable ASCII without spaces or commas). The name (1 to 32 of a-z 0-9 _ -, not "
         "`celery`) is the owner of their jobs. Several secrets may have one name. A secret without a name is named "
         "`key-` and the first 8 hex digits of its SHA-256. These keys may make, see and cancel their own jobs. For "
-        "keys that come and go without a restart, and narrower ones, see [operations](operations.md#keys).",
+        "keys that come and go without a restart, and narrower ones, see [operations](guides/manage-keys.md#keys).",
         secret=True,
         validate=_valid_keys,
     )
@@ -133,7 +133,7 @@ class Settings(shared.Settings):
         "BOOMERANG_SESSION_SECRET",
         ma.String,
         None,
-        "Signs the cookies of people who [log in to the pages](operations.md#the-pages), at least "
+        "Signs the cookies of people who [log in to the pages](guides/manage-keys.md#the-pages), at least "
         f"{MIN_SECRET} characters. Unset: each process makes one, so that a restart ends its sessions. Set it, the "
         "same for all, where several webhook processes share an address.",
         secret=True,
@@ -161,8 +161,9 @@ class Settings(shared.Settings):
         "BOOMERANG_MAX_UNFINISHED",
         ma.Integer,
         0,
-        "Most unfinished jobs, over all producers. Beyond it the webhook answers [429](producers.md#when-it-is-full) "
-        "to new jobs. 0 is no limit. Jobs from Celery count, but are not refused.",
+        "Most unfinished jobs, over all producers. Beyond it the webhook answers "
+        "[429](guides/send-jobs.md#when-it-is-full) to new jobs. 0 is no limit. Jobs from Celery count, but are not "
+        "refused.",
         validate=validate.Range(min=0),
     )
     max_memory: float = setting(

@@ -1,6 +1,6 @@
 """A lane's circuit breaker, while it is open: one look now and then, for all processes, until the provider answers.
 
-The scripts open it where they record the outcomes of calls (`listen` in jobs/lua/shared/lanes.lua).
+The scripts open it where they record the outcomes of calls (`record_call` in jobs/lua/shared/lanes.lua).
 """
 
 import logging

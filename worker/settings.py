@@ -149,14 +149,15 @@ class Settings(shared.Settings):
         ma.String,
         "celery",
         "The queue of `boomerang.generate`, the entry point for Celery producers. Change it where others use the same "
-        "broker, see [celery](celery.md#the-queue).",
+        "broker, see [celery](guides/celery.md#the-queue).",
         validate=validate.Length(1),
     )
     generate_queue_type: QueueType = setting(
         "BOOMERANG_GENERATE_QUEUE_TYPE",
         ma.Enum,
         QueueType.CLASSIC,
-        "With RabbitMQ: `classic` or `quorum`, as the producers declare that queue, see [celery](celery.md#rabbitmq).",
+        "With RabbitMQ: `classic` or `quorum`, as the producers declare that queue, see "
+        "[celery](guides/celery.md#rabbitmq).",
         enum=QueueType,
         by_value=True,
     )
@@ -164,7 +165,8 @@ class Settings(shared.Settings):
         "BOOMERANG_NOTIFY_SECRETS",
         CommaSeparated,
         (),
-        "Comma-separated, each `whsec_` and 24 to 64 bytes of base64. The worker [signs](lifecycle.md#deliveries) what "
+        "Comma-separated, each `whsec_` and 24 to 64 bytes of base64. The worker "
+        "[signs](explanation/lifecycle.md#deliveries) what "
         "it posts to a producer's `callback_url` with each of them, by Standard Webhooks, so that producers can change "
         "theirs one after another. Unset: not signed.",
         secret=True,
@@ -174,7 +176,8 @@ class Settings(shared.Settings):
         "BOOMERANG_REMOTE_CONTROL",
         ma.Enum,
         Switch.ON,
-        "`on` or `off`: whether workers listen to Celery's remote control. See [below](#flower-and-remote-control).",
+        "`on` or `off`: whether workers listen to Celery's remote control. See "
+        "[below](reference/chosen-settings.md#flower-and-remote-control).",
         enum=Switch,
         by_value=True,
     )
@@ -190,9 +193,9 @@ class Settings(shared.Settings):
         HEALTH_FILE,
         ma.String,
         None,
-        "A file to which a worker writes every two seconds that it is well, for "
-        "[`python -m worker.health`](operations.md#health). Each worker of a machine needs a file of its own. The "
-        "compose file sets it. Unset: none is written.",
+        "A file to which a worker writes every two seconds that it is well, for [`python -m "
+        "worker.health`](guides/check-health.md#health). Each worker of a machine needs a file of its own. The compose "
+        "file sets it. Unset: none is written.",
     )
 
     def __post_init__(self) -> None:

@@ -1,7 +1,8 @@
 """Boomerang as a Celery task, for services that share its broker. Does not use the HTTP client.
 
-Needs Celery: `pip install './client[celery]'` in a checkout of Boomerang. The service's page docs/celery.md explains
-what each feature of Celery means here. Ids are generated here, so that a message may be sent again: one id is one job.
+Needs Celery: `pip install './client[celery]'` in a checkout of Boomerang. The service's page docs/guides/celery.md
+explains what each feature of Celery means here. Ids are generated here, so that a message may be sent again: one id is
+one job.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Checks on a live Redis that what the design promises of the store holds (docs/guarantees.md, "The invariants").
+"""Checks the invariants of the store on a live Redis (docs/explanation/guarantees.md, "The invariants").
 
 It reads by cursor, so that nobody waits for it, and other processes go on meanwhile. What looked wrong is therefore
-looked at a second time, in one step: one record and what stands beside it by a script (`mend_….lua`), counters by a
+looked at a second time, in one step: one record and what stands beside it by a script (`repair_….lua`), counters by a
 recount that is exact although everything moves (jobs.audit.recount). So nothing is found that is only under way.
 """
 
@@ -144,7 +144,7 @@ def _looked_at_again(store: Store, suspects: Iterable[Finding]) -> Iterator[Find
 def _about(store: Store, job_id: str, rule: str) -> Finding:
     detail, remedy = RULES[rule]
     lease = str(duration_micros(store.settings.submit_lease))
-    look = Look("mend_job", (lease, job_id), rule, mends=rule != "request")
+    look = Look("repair_job", (lease, job_id), rule, mends=rule != "request")
     return Finding(rule, job_id, detail, remedy.format(alarms=store.access[1].singleton("alarms")), look)
 
 
@@ -260,10 +260,10 @@ def _sweeps(reader: Reader) -> Iterator[Finding]:
         for batch in (batch for batch, is_begun in zip(batches, begun, strict=True) if is_begun != (batch in sweeping)):
             detail = "a cancel or retry of it is begun, but not under way, or the other way round"
             remedy = f"ZADD {sweeps} 0 {batch}: what is left is then done."
-            yield Finding("sweep", batch, detail, remedy, Look("mend_sweep", (batch,), "sweep"))
+            yield Finding("sweep", batch, detail, remedy, Look("repair_sweep", (batch,), "sweep"))
             detail = "something was begun with all its jobs, but it is not written down what"
             remedy = f"HDEL {reader.keys.member('batch', batch)} do; then cancel or retry it again."
-            yield Finding("sweep", batch, detail, remedy, Look("mend_sweep", (batch,), "broken", mends=False))
+            yield Finding("sweep", batch, detail, remedy, Look("repair_sweep", (batch,), "broken", mends=False))
 
 
 def _members(reader: Reader) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A verb that looks at one place in one step (`mend_….lua`), and puts it right when it is told to.
+    """A verb that looks at one place in one step (`repair_….lua`), and puts it right when it is told to.
 
     `word`: what it answers while the finding is true. `mends`: whether it may be told to.
     """

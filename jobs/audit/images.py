@@ -17,7 +17,7 @@ def image_findings(reader: Reader, *, in_redis: bool) -> Iterator[Finding]:
     there = dict(reader.scores(single("images")))
     kept = {digest for digest, _ in reader.fields(single("kept"))}
     for digest in {*named, *there, *kept}:
-        look = Look("mend_image", (digest,), "image")
+        look = Look("repair_image", (digest,), "image")
         if (digest in there) != (digest in kept):
             detail = f"stands in one of {single('images')} and {single('kept')}, but not in the other"
             yield Finding("image", digest, detail, "Remove it there, and upload it again with POST /v1/images.", look)
@@ -27,7 +27,7 @@ def image_findings(reader: Reader, *, in_redis: bool) -> Iterator[Finding]:
                 "image", digest, detail, f"ZADD {single('images')} +inf (it is named) or 0, and its hash.", look
             )
         if digest not in kept and digest in named:
-            gone = Look("mend_image", (digest,), "gone", mends=False)
+            gone = Look("repair_image", (digest,), "gone", mends=False)
             detail = "unfinished jobs name it, but it is not there"
             remedy = "Upload it again with POST /v1/images, or its jobs will fail."
             yield Finding("image", digest, detail, remedy, gone)
@@ -49,7 +49,7 @@ def _bytes(reader: Reader, kept: set[str]) -> Iterator[Finding]:
         for digest, name, is_there in zip(digests, objects, there, strict=True):
             if name and not is_there:
                 remedy = "Upload it again with POST /v1/images."
-                look = Look("mend_object", (digest, name), "lost")
+                look = Look("repair_object", (digest, name), "lost")
                 yield Finding("image", digest, "its bytes are not in Redis (any more)", remedy, look)
 
 

@@ -22,7 +22,7 @@ def label_findings(reader: Reader) -> Iterator[Finding]:
 
 
 class _Walk:
-    """`family`: of the index; `kind`: as mend_label.lua says."""
+    """`family`: of the index; `kind`: as repair_label.lua says."""
 
     family = kind = ""
 
@@ -64,7 +64,7 @@ class _Walk:
                         yield self._finding(each, label, "has it, though it has no such label", f"ZREM {key} {each}")
 
     def _finding(self, each: str, label: str, found: str, remedy: str) -> Finding:
-        look = Look("mend_label", (self.kind, label, each), "label")
+        look = Look("repair_label", (self.kind, label, each), "label")
         return Finding("label", each, f"{self._keys.member(self.family, label)} {found}", remedy, look)
 
 

@@ -23,7 +23,7 @@ def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
     for queue in sorted(_queues(reader)):
         of_pool[queue.partition("|")[0]].append(queue)
     targets = [(pool, *of_pool[pool]) for pool in sorted({*reader.names["pool"], *of_pool})]
-    answers = scripts.tries([("mend_pool", "0", *target) for target in targets]) if targets else []
+    answers = scripts.tries([("repair_pool", "0", *target) for target in targets]) if targets else []
     for target, words in zip(targets, answers, strict=True):
         pool, key = target[0], reader.keys.member("pool", target[0])
         if isinstance(words, RecordDamaged):
@@ -32,7 +32,7 @@ def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
             continue
         for word in map(str, words):
             rule, _, what = word.partition(" ")
-            look = Look("mend_pool", target, word)
+            look = Look("repair_pool", target, word)
             if rule == "queue":
                 detail = f"its queue {what} takes part in admission, or does not, against its jobs"
                 remedy = "Pause the batch and resume it; or enqueue a job to it."
@@ -60,7 +60,7 @@ def _entries(reader: Reader, queue: str) -> Iterator[Finding]:
         for job_id, fields in zip(ids, records, strict=True):
             if wrong := _wrong(fields, queue):
                 remedy = f"ZREM {key} {job_id}; its alarm puts it where it belongs."
-                look = Look("mend_queue", (queue, job_id), "queue")
+                look = Look("repair_queue", (queue, job_id), "queue")
                 yield Finding("queue", job_id, f"waits for admission, but {wrong}", remedy, look)
 
 

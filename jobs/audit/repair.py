@@ -98,7 +98,7 @@ class _Lock:
                 for each in drifts[start : start + _STEP]
                 for word in (each.key, each.field, -each.over, "1" if each.absent else "0")
             ]
-            said = self._scripts.call("mend_counters", self._value, after, int(LOCKED * 1000), *flat)
+            said = self._scripts.call("repair_counters", self._value, after, int(LOCKED * 1000), *flat)
             if said != "done":
                 raise RepairBusy(
                     "Another repair is correcting counters, or one was killed in the middle "
@@ -109,4 +109,4 @@ class _Lock:
     def release(self) -> None:
         """Let others correct counters."""
         if self._value:
-            self._scripts.call("mend_counters", self._value, "", 1)
+            self._scripts.call("repair_counters", self._value, "", 1)

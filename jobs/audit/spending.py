@@ -79,7 +79,7 @@ def _judged(
                 yield Finding("ledger", f"day {day}", detail, f"HINCRBY {key} '{who}' {-over}", drifts=(drift,))
         if fields and day not in listed:
             remedy = f"ZADD {keys.singleton('days')} {day} {day}"
-            look = Look("mend_day", (str(day),), "day")
+            look = Look("repair_day", (str(day),), "day")
             yield Finding("ledger", f"day {day}", "is in no list of days", remedy, look)
     if over := total - spent:
         detail = f"its days together differ from what was spent in all by {over:+d} nano-dollars"

@@ -63,7 +63,7 @@ class Bucket:
         if isinstance(self._files, LocalFileSystem):
             self._files.makedirs(self._root, exist_ok=True)
         if not self._files.exists(self._path(MARKER)):
-            self._files.pipe_file(self._path(MARKER), b"Images of Boomerang's jobs; see docs/operations.md.\n")
+            self._files.pipe_file(self._path(MARKER), b"Images of Boomerang's jobs; see docs/guides/store-images.md.\n")
         self._marked = True
 
     def _is_ours(self) -> bool:

@@ -1,1 +1,1 @@
-"""Benchmarks, as ratios in one run on one machine: `make bench`. What limits each: docs/benchmarks.md."""
+"""Benchmarks, as ratios in one run on one machine: `make bench`. What limits each: docs/explanation/benchmarks.md."""

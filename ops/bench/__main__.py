@@ -41,7 +41,7 @@ class Report:
 
     def table(self) -> None:
         """Print all."""
-        table = Table("what", "measured", "aim", title="Boomerang's benchmarks (docs/benchmarks.md)")
+        table = Table("what", "measured", "aim", title="Boomerang's benchmarks (docs/explanation/benchmarks.md)")
         for row in self._rows:
             table.add_row(*row)
         self._console.print(table)

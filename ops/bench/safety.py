@@ -83,7 +83,9 @@ def main(jobs: int, runs: int) -> None:
                     client.config_set("appendfsync", fsync.value)
                 found.single.append(_single(stack, f"single-{tag}"))
                 found.rates.append(whole_path(stack, jobs, f"whole-{tag}"))
-    table = Table("what", "whole path", "POST /v1/jobs, median", title="What safety costs (docs/benchmarks.md)")
+    table = Table(
+        "what", "whole path", "POST /v1/jobs, median", title="What safety costs (docs/explanation/benchmarks.md)"
+    )
     for (alone, fsync), found in measured.items():
         table.add_row(_name(alone, fsync), f"{max(found.rates):,.0f} jobs/s", f"{min(found.single):.1f} ms")
     console.print(table)

@@ -51,7 +51,7 @@ def check_files(session: Session, example: str) -> None:
     taken = [ports[str(port)] for port in LIKED_PORTS.values() if str(port) in ports]
     report.check("the default ports are not those of `make up`", not taken, lines_of(taken))
     compose = (folder / "docker-compose.yml").read_text()
-    documented = example + "".join(path.read_text() for path in sorted((folder / "docs").glob("*.md")))
+    documented = example + "".join(path.read_text() for path in sorted((folder / "docs").rglob("*.md")))
     names = set(re.findall(r"\$\{(\w+)", compose))
     silent = [name for name in names if name not in documented]
     report.check("each variable of the Compose file is in the example or the docs", not silent, lines_of(silent))

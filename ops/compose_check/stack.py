@@ -147,7 +147,7 @@ class Stack:
         return self.try_compose("exec", "-T", service, *argv, limit=limit)
 
     def operator(self, *words: str, limit: float = 120) -> Done:
-        """Run a `boomerang-server` command as docs/containers.md says."""
+        """Run a `boomerang-server` command as docs/guides/containers.md says."""
         return self.try_compose("run", "--rm", "-T", "operator", *words, limit=limit)
 
     def redis(self, server: str, *words: str) -> str:

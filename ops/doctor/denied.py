@@ -31,7 +31,7 @@ def look_at_denied(variable: str, url: str) -> Iterator[Finding]:
         f"Redis dropped at least {count} changes when it loaded its append-only file, because its default user has no "
         f"right to {names}. Records are missing",
         f"Stop this Redis before it rewrites its file, make the rule '{RULE}', and start it: "
-        "docs/operations.md, Redis forgot jobs in a restart.",
+        "docs/guides/recover-redis.md, Redis forgot jobs in a restart.",
     )
 
 

@@ -50,7 +50,7 @@ def _writes(verb: str) -> bool:
 VERBS = frozenset(verb_files())
 READING_VERBS = frozenset(verb for verb in VERBS if not _writes(verb))
 #: Verbs that neither worker nor webhook calls, but the commands of `boomerang-server`.
-BY_HAND = words("recount recover redeliver settle") | {verb for verb in VERBS if verb.startswith("mend_")}
+BY_HAND = words("recount recover redeliver settle") | {verb for verb in VERBS if verb.startswith("repair_")}
 #: Verbs of a worker that finds a new, an emptied or an older Redis: tests/worker/test_continuity.py kills it there.
 BY_LOSS = words("found refuse tolerate")
 #: Whatever is asked of the provider may get lost on the way; `close` closes connections.

@@ -200,12 +200,12 @@ def test_a_list_follows_its_pages(real: Client, monkeypatch: pytest.MonkeyPatch)
 def test_asyncio_as_the_page_shows_it(
     real: Client, url: str, provider: Provider, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "client.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "guides" / "python-client.md").read_text("utf-8")
     (block,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "asyncio.run" in each]
     monkeypatch.setenv("BOOMERANG_URL", url)
     monkeypatch.setenv("BOOMERANG_KEY", KEY)
     with provider.working():
-        exec(compile(block, "docs/client.md", "exec"), {"__name__": "example"})
+        exec(compile(block, "docs/guides/python-client.md", "exec"), {"__name__": "example"})
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["completed"] * 3
 
 

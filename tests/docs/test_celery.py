@@ -1,4 +1,4 @@
-"""docs/celery.md tells what the code does; its own code is run by tests/stack/test_celery.py."""
+"""docs/guides/celery.md tells what the code does; its own code is run by tests/stack/test_celery.py."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ from boomerang_client import celery as helpers
 from worker.messages import GENERATE
 from worker.settings import QueueType, Settings
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "guides"
 PAGE = (DOCS / "celery.md").read_text("utf-8")
 
 
@@ -20,4 +20,4 @@ def test_the_names_are_those_of_the_code() -> None:
 def test_both_pages_show_the_same_eight_lines() -> None:
     (lines,) = re.findall(r"```python\n(from celery import Celery\n.*?)```", PAGE, re.DOTALL)
     assert len(lines.strip().splitlines()) <= 8
-    assert lines in (DOCS / "producers.md").read_text("utf-8")
+    assert lines in (DOCS / "send-jobs.md").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""docs/client.md and client/README.md: every command runs, every call exists."""
+"""The pages about the client: every command runs, every call exists."""
 
 import ast
 import re
@@ -18,8 +18,10 @@ from tests.support.command import Command
 from tests.support.real_service import KEY, Provider, serving, serving_images
 
 ROOT = Path(__file__).parents[2]
-PAGES = {page.name: page.read_text("utf-8") for page in (ROOT / "docs" / "client.md", ROOT / "client" / "README.md")}
-PAGE = PAGES["client.md"]
+GUIDES = ROOT / "docs" / "guides"
+PAGES = {page.name: page.read_text("utf-8") for page in (GUIDES / "command-line.md", ROOT / "client" / "README.md")}
+PAGE = PAGES["command-line.md"]
+PYTHON = (GUIDES / "python-client.md").read_text("utf-8")
 #: What waits for jobs to end. The provider works only during these, so that the others find jobs that wait.
 WAITING = re.compile(r"boomerang generate|--wait|--follow|boomerang watch")
 
@@ -88,7 +90,7 @@ def test_exit_codes_are_those_of_the_help() -> None:
 
 
 @pytest.mark.parametrize(
-    "block", [b for page in PAGES.values() for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
+    "block", [b for page in (*PAGES.values(), PYTHON) for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
 )
 def test_calls_that_are_shown_exist(block: str) -> None:
     classes = {"client": boomerang_client.Client, "job": boomerang_client.Job, "batch": boomerang_client.Batch}
@@ -98,7 +100,7 @@ def test_calls_that_are_shown_exist(block: str) -> None:
 
 
 def test_errors_and_numbers() -> None:
-    section = PAGE[PAGE.index("### When something goes wrong") :]
+    section = PYTHON[PYTHON.index("## When something goes wrong") :]
     named = set(re.findall(r"`([A-Z][A-Za-z]+)`", section))
     kinds = {name: getattr(boomerang_client, name) for name in named}
     assert {name for name, kind in kinds.items() if not issubclass(kind, boomerang_client.BoomerangError)} == set()

@@ -1,4 +1,4 @@
-"""docs/configuration.md names the variables that there are. Its tables are generated (test_generated.py)."""
+"""Pages name only variables that exist. The tables of settings are generated (test_generated.py)."""
 
 import re
 from pathlib import Path
@@ -9,18 +9,28 @@ from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+REFERENCE = ROOT / "docs" / "reference"
+CLIENT = "The client"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 ROW = re.compile(r"^\| `([A-Z]+_[A-Z_]+)` \| (unset|`[^`|]*`) \| (.+) \|$", re.MULTILINE)
 NAME = re.compile(r"BOOMERANG_[A-Z]+(?:_[A-Z]+)*")
 
 
-def section(title: str) -> dict[str, str]:
-    """Variable → default, as a section's table says it."""
-    (text,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
-    rows = ROW.findall(text)
-    assert len(rows) == len({name for name, _, _ in rows}), "a variable has two rows"
-    return {name: default.strip("`") for name, default, _ in rows}
+def rows(text: str) -> dict[str, str]:
+    """Variable → default, from the tables in `text`."""
+    found = ROW.findall(text)
+    assert len(found) == len({name for name, _, _ in found}), "a variable has two rows"
+    return {name: default.strip("`") for name, default, _ in found}
+
+
+def clients() -> dict[str, str]:
+    page = (REFERENCE / "configuration.md").read_text("utf-8")
+    (section,) = re.findall(rf"^## {CLIENT}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    return rows(section)
+
+
+def compose_files() -> dict[str, str]:
+    return rows((REFERENCE / "compose-variables.md").read_text("utf-8"))
 
 
 SETTINGS = {each.variable for owner in (WorkerSettings, WebhookSettings) for each in settings_of(owner).values()}
@@ -28,20 +38,20 @@ SETTINGS = {each.variable for owner in (WorkerSettings, WebhookSettings) for eac
 
 def test_the_clients_variables() -> None:
     source = "".join(path.read_text("utf-8") for path in (ROOT / "client" / "boomerang_client").rglob("*.py"))
-    assert set(section("The client")) == set(re.findall(r'"(BOOMERANG_[A-Z_]+)"', source))
+    assert set(clients()) == set(re.findall(r'"(BOOMERANG_[A-Z_]+)"', source))
 
 
 def test_the_compose_files_own_variables() -> None:
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
     given = dict(re.findall(r"\$\{([A-Z_]+):[-?]([^}]*)\}", text))
-    own = section("The compose file")
+    own = compose_files()
     assert set(own) == set(given) - SETTINGS
     for name, default in own.items():
         assert default in ("unset", given[name])
 
 
 def test_every_variable_that_any_page_names_exists() -> None:
-    known = SETTINGS | set(section("The client")) | set(section("The compose file")) | {redis_binary.VARIABLE}
+    known = SETTINGS | set(clients()) | set(compose_files()) | {redis_binary.VARIABLE}
     unknown = {(page.name, name) for page in PAGES for name in NAME.findall(page.read_text("utf-8"))}
     lanes_keys = "BOOMERANG_PROVIDER_KEY_"
     assert {(page, name) for page, name in unknown if name not in known and not name.startswith(lanes_keys)} == set()

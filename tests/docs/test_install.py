@@ -41,7 +41,7 @@ def all_lines() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what is installed from, with a wheel of the client as docs/client.md makes it."""
+    """A copy of what is installed from, with a wheel of the client as docs/guides/command-line.md makes it."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("schemas", "jobs", "worker", "webhook", "ops", "client"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "dist"))

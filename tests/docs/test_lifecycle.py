@@ -1,4 +1,4 @@
-"""docs/lifecycle.md has a line for each transition that there is. Diagram and numbers are generated."""
+"""docs/explanation/lifecycle.md has a line for each transition that there is. Diagram and numbers are generated."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from jobs import policy
 from jobs.states import TRANSITIONS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "lifecycle.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "explanation" / "lifecycle.md").read_text("utf-8")
 EDGES = {(str(before), str(after)) for before, row in TRANSITIONS.items() for after in row}
 
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
@@ -70,7 +70,7 @@ def test_a_test_that_is_named_exists(page: Path) -> None:
 
 
 def test_each_line_of_the_guarantees_names_a_test() -> None:
-    page = (ROOT / "docs" / "guarantees.md").read_text("utf-8")
+    page = (ROOT / "docs" / "explanation" / "guarantees.md").read_text("utf-8")
     _, _, table = page.partition("| what happens | what follows | tested in |\n| --- | --- | --- |\n")
     rows = table.strip().splitlines()
     assert len(rows) >= 30
@@ -78,7 +78,7 @@ def test_each_line_of_the_guarantees_names_a_test() -> None:
 
 
 def test_each_threat_names_its_measure_and_a_test() -> None:
-    page = (ROOT / "docs" / "security.md").read_text("utf-8")
+    page = (ROOT / "docs" / "explanation" / "security.md").read_text("utf-8")
     tables = re.findall(r"^\| threat \| measure \| test \|\n\| --- \| --- \| --- \|\n((?:\|.*\n)+)", page, re.MULTILINE)
     rows = [row for table in tables for row in table.splitlines()]
     assert len(rows) >= 20
@@ -86,7 +86,7 @@ def test_each_threat_names_its_measure_and_a_test() -> None:
 
 
 def test_each_fault_names_a_test_or_says_why_not() -> None:
-    page = (ROOT / "docs" / "faults.md").read_text("utf-8")
+    page = (ROOT / "docs" / "reference" / "faults.md").read_text("utf-8")
     rows = {row[2:].partition(" ")[0]: row for row in page.splitlines() if re.match(r"\| [A-Z]\d+ \|", row)}
     numbers: dict[str, list[int]] = {}
     for name in rows:

@@ -1,4 +1,4 @@
-"""docs/configuration.md says of each setting of Celery, Redis and gunicorn what it is here, and why."""
+"""docs/reference/chosen-settings.md says of each setting of Celery, Redis and gunicorn what it is here, and why."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ from worker.app import Alone, create_app
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "reference" / "chosen-settings.md").read_text("utf-8")
 ROW = re.compile(r"^\| `([\w-]+)` \| ([^|]+) \| (\w+) \| ([^|]+) \|$", re.MULTILINE)
 WORDS = {"adopted", "adapted", "refused"}
 TRANSPORT = (

@@ -318,7 +318,9 @@ def test_every_variable_is_in_the_example_with_its_default_and_in_the_documentat
     assert set(named) == {name for name, _, _ in VARIABLE.findall(TEXT) if name}
     offered = re.findall(r"^(#?)(\w+)=(.*)$", EXAMPLE, re.MULTILINE)
     assert {name for _, name, _ in offered} == set(named)
-    page = (ROOT / "docs" / "configuration.md").read_text()
+    page = "".join(
+        (ROOT / "docs" / "reference" / f"{name}.md").read_text() for name in ("configuration", "compose-variables")
+    )
     assert [name for name in named if f"| `{name}` |" not in page] == []
     # A line that is commented out shows what holds without it, but for those of the simulator and an example in JSON.
     simulated = re.findall(r"^#(\w+)=", EXAMPLE.partition("--profile simulator")[2].partition("\n\n")[0], re.MULTILINE)
@@ -354,7 +356,7 @@ def test_the_address_that_a_proxy_on_the_host_has_is_fixed() -> None:
     (pool,) = LOADED["networks"]["outside"]["ipam"]["config"]
     first = str(next(ip_network(filled(pool["subnet"])).hosts()))
     assert first in EXAMPLE
-    assert first in (ROOT / "docs" / "containers.md").read_text()
+    assert first in (ROOT / "docs" / "guides" / "containers.md").read_text()
     # Nobody is trusted unless .env says so: without a proxy anybody could write that header.
     assert environment("webhook")["BOOMERANG_TRUSTED_PROXIES"] == ""
 
@@ -398,7 +400,7 @@ def real() -> None:
 @pytest.fixture
 def env_file(tmp_path: Path) -> Path:
     """A .env as the page has one make it, with what it leaves to people."""
-    (script,) = re.findall(r"```sh\n(umask.+?)```", (ROOT / "docs" / "containers.md").read_text(), re.DOTALL)
+    (script,) = re.findall(r"```sh\n(umask.+?)```", (ROOT / "docs" / "guides" / "containers.md").read_text(), re.DOTALL)
     (tmp_path / "ops").mkdir()
     (tmp_path / "ops" / "compose.env.example").write_text(EXAMPLE)
     subprocess.run(["sh", "-euc", script], cwd=tmp_path, check=True)

@@ -26,7 +26,7 @@ from ops.local.stack import LocalStack, Options
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 WaitFor = Callable[..., None]
-PAGE = (Path(__file__).parents[2] / "docs" / "celery.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "celery.md").read_text("utf-8")
 EIGHT_LINES, SHOP = re.findall(r"```python\n(from celery import .*?)```", PAGE, re.DOTALL)
 WORKER = ("-m", "celery", "-A", "shop", "worker", "--pool", "threads", "-Q", "shop", "-n", "shop@localhost")
 MEMBERS = 500

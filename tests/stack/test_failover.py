@@ -21,7 +21,7 @@ from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept,
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 WaitFor = Callable[..., None]
 
-PAGE = (Path(__file__).parents[2] / "docs" / "celery.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "celery.md").read_text("utf-8")
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 JOBS = 60
 #: Slots make the submissions of a batch last until the failover and beyond.
@@ -70,7 +70,7 @@ class Running:
         self.servers.until_another(was)
 
     def producer(self) -> Celery:
-        """As docs/celery.md says."""
+        """As docs/guides/celery.md says."""
         (text,) = re.findall(r'```python\n(url = "sentinel.*?)```', PAGE, re.DOTALL)
         ports = self.servers.sentinels
         for name, real in (("host1:26379", f"127.0.0.1:{ports[0]}"), ("host2:26379", f"127.0.0.1:{ports[1]}")):

@@ -176,7 +176,7 @@ def serve() -> Iterator[Callable[..., Server]]:
         # Not SIGQUIT: gunicorn's gthread worker may then wait for a lock that it holds itself.
         process.send_signal(signal.SIGTERM)
     for process, follower in running:
-        process.wait(40)  # docs/operations.md, "The processes"
+        process.wait(40)  # docs/guides/run-processes.md
         follower.join(10)
     # Whatever it was doing, it ends in order.
     assert {process.returncode for process, _ in running if process not in could_not_start} <= {0}

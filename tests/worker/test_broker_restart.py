@@ -18,7 +18,7 @@ from ops.local.redis_server import TETHER, RedisCommand, answers, prepare
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 WaitFor = Callable[..., None]
 ROOT = Path(__file__).parents[2]
-#: docs/operations.md, "The processes": what a worker is given before SIGKILL.
+#: docs/guides/run-processes.md: what a worker is given before SIGKILL.
 GRACE = 60
 
 

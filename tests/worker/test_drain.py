@@ -9,7 +9,7 @@ from jobs.audit.audit import audit
 from jobs.states import State
 
 pytestmark = pytest.mark.stack
-#: docs/operations.md, "The processes": what a worker and its beat are given before SIGKILL.
+#: docs/guides/run-processes.md: what a worker and its beat are given before SIGKILL.
 GRACE = 60
 IDS = [f"job-{number}" for number in range(60)]
 

@@ -1,4 +1,4 @@
-"""Jobs, messages and results over TLS, as docs/operations.md says it, on a Redis that speaks nothing else."""
+"""Jobs, messages and results over TLS, as docs/guides/set-up-redis.md says it, on a Redis that speaks nothing else."""
 
 import shutil
 import subprocess

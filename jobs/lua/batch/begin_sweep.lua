@@ -8,7 +8,7 @@ arity(4)
 local batch, action, only = ARGV[1], ARGV[2], ARGV[3]
 if action == 'retry' then expect_installation() end
 local key = KEY.batch .. batch
-if redis.call('EXISTS', key) == 0 then return {unknown_here(), 0} end
+if redis.call('EXISTS', key) == 0 then return {answer_unknown(), 0} end
 local function count(field) return tonumber(redis.call('HGET', key, field) or 0) end
 
 local many = 0
@@ -35,10 +35,10 @@ if ARGV[4] == '1' then return {'counted', many} end
 local doing = redis.call('HGET', key, 'do')
 if doing == 'cancel' then return {action == 'cancel' and 'under way' or 'busy', many} end
 if doing == 'commit' or (doing and action == 'retry') then return {'busy', many} end
-local was = halted(batch)
+local was = is_halted(batch)
 if action == 'cancel' then redis.call('HDEL', key, 'paused') end
 redis.call('HSET', key, 'do', action, 'only', only, 'pos', 0, 'upto', redis.call('LLEN', KEY.members .. batch),
   'hits', 0, 'many', many)
-halt_or_go_on(batch, was)
+apply_halt(batch, was)
 redis.call('ZADD', KEY.sweeps, whole(clock()), batch)
 return {'begun', many}

@@ -12,15 +12,15 @@ if redis.call('HEXISTS', key, 'do') == 1 then
   return redis.call('HGET', key, 'only') == token and 'begun' or 'busy'
 end
 local images = pinned_images(token)
-if redis.call('LLEN', KEY.staged .. token) ~= tonumber(ARGV[4]) or not are_there(images) then return 'gone' end
-if tonumber(ARGV[4]) > (room(ARGV[5]) or math.huge) then return 'full' end
+if redis.call('LLEN', KEY.staged .. token) ~= tonumber(ARGV[4]) or not all_stored(images) then return 'gone' end
+if tonumber(ARGV[4]) > (free_places(ARGV[5]) or math.huge) then return 'full' end
 if redis.call('EXISTS', key) == 1 and batch_of(batch).owner ~= (cjson.decode(ARGV[3]).key or '') then return 'taken' end
 open_batch(batch, now, ARGV[3])
 if ARGV[4] == '0' then return 'empty' end
 redis.call('PERSIST', KEY.staged .. token)
 redis.call('PERSIST', KEY.lines .. token)
 redis.call('PERSIST', KEY.pinned .. token)
-use_images(images, 1, now)
+count_uses(images, 1, now)
 count_accepted(tonumber(ARGV[4]))
 redis.call('HSET', key, 'do', 'commit', 'only', token, 'hits', 0, 'clash', 0)
 redis.call('ZADD', KEY.sweeps, whole(now), batch)

@@ -6,12 +6,12 @@ local batch, pause = ARGV[1], ARGV[2] == '1'
 local key = KEY.batch .. batch
 if redis.call('EXISTS', key) == 0 then return {'unknown', 0, 0} end
 local waiting = tonumber(redis.call('HGET', key, 'queued') or 0)
-local was = halted(batch)
+local was = is_halted(batch)
 if ARGV[3] ~= '' then redis.call('HSET', key, 'cap', ARGV[3]) end
 if (redis.call('HEXISTS', key, 'paused') == 1) == pause then
-  if ARGV[3] ~= '' then halt_or_go_on(batch, was) end
-  return {'already', waiting, wake(clock())}
+  if ARGV[3] ~= '' then apply_halt(batch, was) end
+  return {'already', waiting, admit_hint(clock())}
 end
 if pause then redis.call('HSET', key, 'paused', '1') else redis.call('HDEL', key, 'paused') end
-halt_or_go_on(batch, was)
-return {pause and 'paused' or 'resumed', waiting, wake(clock())}
+apply_halt(batch, was)
+return {pause and 'paused' or 'resumed', waiting, admit_hint(clock())}

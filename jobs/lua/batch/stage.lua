@@ -5,7 +5,7 @@
 if #ARGV < 3 or #ARGV % 3 ~= 0 then error('expected 3 + 3 per job arguments, got ' .. #ARGV) end
 expect_installation()
 local ids, lines, pinned = KEY.staged .. ARGV[1], KEY.lines .. ARGV[1], KEY.pinned .. ARGV[1]
-local free = room(ARGV[3])
+local free = free_places(ARGV[3])
 if free then free = free - redis.call('LLEN', ids) end
 local words = {}
 for i = 4, #ARGV, 3 do
@@ -17,7 +17,7 @@ for i = 4, #ARGV, 3 do
   end
   if there then
     words[#words + 1] = there == text and 'known' or 'conflict'
-  elseif not are_there(images_in(text)) then
+  elseif not all_stored(images_in(text)) then
     words[#words + 1] = 'imageless'
   elseif free and free <= 0 then
     words[#words + 1] = 'full'

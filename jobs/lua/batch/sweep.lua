@@ -46,17 +46,17 @@ if action == 'commit' then
   end
   hits = redis.call('HINCRBY', key, 'hits', created)
   local left = redis.call('LLEN', KEY.staged .. only)
-  if left > 0 then return {1, hits, left, wake(now)} end
+  if left > 0 then return {1, hits, left, admit_hint(now)} end
   redis.call('HDEL', key, 'do', 'only')
   redis.call('ZREM', KEY.sweeps, batch)
-  use_images(pinned_images(only), -1, now)
+  count_uses(pinned_images(only), -1, now)
   redis.call('UNLINK', KEY.pinned .. only)
-  return {others(), hits, 0, wake(now)}
+  return {others(), hits, 0, admit_hint(now)}
 end
 local which = action == 'retry' and cjson.decode(only)
 local function wanted(job)
   if action == 'cancel' then return not FINAL[job.s] end
-  if not which.states[job.s] or job.p or pictured(job) or not has_images(job) then return false end
+  if not which.states[job.s] or job.p or has_output(job) or not has_images(job) then return false end
   return job.s ~= 'failed' or not which.codes or which.codes[code_of(redis.call('GET', KEY.result .. job.id))]
 end
 
@@ -71,19 +71,19 @@ end
 for _, id in ipairs(members) do
   local job = jobs[id]
   -- Damaged ones are left as they are: what is done to all of a batch is not held up by one of it.
-  apart(id, now, function()
+  guarded(id, now, function()
     if not job or not wanted(job) then return end
-    if action == 'cancel' then give_up(job, now) else try_again(job, now, recheck) end
+    if action == 'cancel' then cancel_job(job, now) else requeue_job(job, now, recheck) end
     changed_now = changed_now + 1
   end)
 end
 hits = redis.call('HINCRBY', key, 'hits', changed_now)
 if last < tonumber(upto) then
   redis.call('HSET', key, 'pos', last)
-  return {1, hits, math.max(0, math.min(many - hits, upto - last)), wake(now)}
+  return {1, hits, math.max(0, math.min(many - hits, upto - last)), admit_hint(now)}
 end
-local was = halted(batch)
+local was = is_halted(batch)
 redis.call('HDEL', key, 'do', 'only', 'pos', 'upto', 'many')
 redis.call('ZREM', KEY.sweeps, batch)
-halt_or_go_on(batch, was)
-return {others(), hits, 0, wake(now)}
+apply_halt(batch, was)
+return {others(), hits, 0, admit_hint(now)}

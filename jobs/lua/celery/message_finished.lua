@@ -10,5 +10,5 @@ if not job.g or not string.find(job.g, 'c', 1, true) then return 'told' end
 for _, continuation in ipairs(redis.call('HVALS', KEY.parked .. job.id)) do
   if redis.call('HGET', KEY.told .. job.id, mark_of(continuation)) ~= '1' then return 'owed' end
 end
-deliver_done(job, 'c')
+delivery_done(job, 'c')
 return 'told'

@@ -7,7 +7,7 @@
 -- A repeat changes nothing; the same Celery id with another continuation replaces the older one.
 arity(6)
 local job = load(ARGV[1])
-if not job then return {unknown_here(), ''} end
+if not job then return {answer_unknown(), ''} end
 local task, continuation, mark = ARGV[2], ARGV[3], ARGV[4]
 local key = KEY.parked .. job.id
 if mark == '' then mark = mark_of(continuation) end

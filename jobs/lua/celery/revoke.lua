@@ -14,7 +14,7 @@ local function revoke(task)
     return 'remembered', id, 0
   end
   if FINAL[job.s] then return 'over', id, 0 end
-  give_up(job, now)
+  cancel_job(job, now)
   freed = true
   return 'cancelled', id, job.g and 1 or 0
 end
@@ -29,5 +29,5 @@ for i = 3, #ARGV do
 end
 redis.call('ZREMRANGEBYSCORE', KEY.revoked, '-inf', whole(now - tonumber(ARGV[1])))
 redis.call('ZREMRANGEBYRANK', KEY.revoked, 0, -1 - tonumber(ARGV[2]))
-if freed then answer[1] = wake(now) end
+if freed then answer[1] = admit_hint(now) end
 return answer

@@ -5,7 +5,7 @@ arity(3)
 local hash, object, now = ARGV[1], ARGV[2], clock()
 local there = redis.call('HGET', KEY.kept, hash)
 if there then
-  need_image(hash, now)
+  touch_image(hash, now)
   if cjson.decode(there).object == object then return 'kept' end
   redis.call('ZADD', KEY.going, whole(now), object)
   return 'known'

@@ -5,6 +5,6 @@ if #ARGV == 0 then error('expected hashes') end
 local answer = {}
 for i, hash in ipairs(ARGV) do
   answer[i] = redis.call('HGET', KEY.kept, hash) or ''
-  need_image(hash, clock())
+  touch_image(hash, clock())
 end
 return answer

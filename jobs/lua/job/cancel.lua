@@ -3,9 +3,9 @@
 -- Returns: {word, state, a hint to admit (0|1), whether deliveries are owed (0|1)}; word: cancelled | already | refused | unknown
 arity(1)
 local job = load(ARGV[1])
-if not job then return {unknown_here(), '', 0, 0} end
+if not job then return {answer_unknown(), '', 0, 0} end
 if job.s == 'cancelled' then return {'already', job.s, 0, 0} end
 if FINAL[job.s] then return {'refused', job.s, 0, 0} end
 local now = clock()
-give_up(job, now)
-return {'cancelled', job.s, wake(now), job.g and 1 or 0}
+cancel_job(job, now)
+return {'cancelled', job.s, admit_hint(now), job.g and 1 or 0}

@@ -12,21 +12,21 @@ if ARGV[2] ~= '1' and epoch().run and epoch().run ~= run_id() then error('REFUSE
 notice_restart(now, lease, ARGV[2])
 local holds = {}
 local function held(lane)
-  if holds[lane] == nil then holds[lane] = shut(lane, now) end
+  if holds[lane] == nil then holds[lane] = is_closed(lane, now) end
   return holds[lane]
 end
 local answer = {}
 local function claimed(job)
-  if too_late(job, now) then
+  if has_expired(job, now) then
     expire_unpaid(job, now)
-  elseif held(job.w) or (job.b and halted(job.b)) then
+  elseif held(job.w) or (job.b and is_halted(job.b)) then
     put_back(job)
   else
     local lane = job.w
     local change = {f = next_fence(job), q = '1', L = lane ~= DEFAULT_LANE and lane}
-    if doubted(job) then
+    if needs_lookup(job) then
       change.r = 'Redis may have forgotten that it was sent: looked up first'
-      move(job, 'in_doubt', doubt_epoch(change), now, now)
+      move(job, 'in_doubt', set_epoch_doubt(change), now, now)
     else
       move(job, 'submitting', change, now, now + lease)
       answer[#answer + 1] = {job.id, job.f, job.a or '1', job.k or '0', redis.call('GET', KEY.text .. job.id) or '', lane}
@@ -35,6 +35,6 @@ local function claimed(job)
 end
 for i = 3, #ARGV do
   local job = read(ARGV[i])
-  if job and job.s == 'queued' and job.w then apart(job.id, now, function() claimed(job) end) end
+  if job and job.s == 'queued' and job.w then guarded(job.id, now, function() claimed(job) end) end
 end
 return answer

@@ -8,9 +8,9 @@ local answer = {}
 for i = 2, #ARGV do
   local job = read(ARGV[i])
   if job and job.g then
-    apart(job.id, now, function()
+    guarded(job.id, now, function()
       save(job, {j = tonumber(job.j or 0) + 1})
-      deliver_at(job, now + tonumber(ARGV[1]))
+      schedule_delivery(job, now + tonumber(ARGV[1]))
       job.now, job.f = whole(now), job.j
       answer[#answer + 1] = cjson.encode(job)
     end)

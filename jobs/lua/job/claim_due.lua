@@ -30,7 +30,7 @@ end
 local function act(place, id, job)
   if not job or (FINAL[job.s] and not job.p and not job.g) then
     redis.call('ZREM', KEY.alarms, id)
-  elseif job.s == 'queued' and too_late(job, now) then
+  elseif job.s == 'queued' and has_expired(job, now) then
     expire_unpaid(job, now)
   elseif job.s == 'queued' then
     put_back(job)
@@ -38,21 +38,21 @@ local function act(place, id, job)
     readied = true
   elseif job.g and (not job.p or tonumber(job.i) <= now) then
     save(job, {j = tonumber(job.j or 0) + 1})
-    deliver_at(job, now + lease)
+    schedule_delivery(job, now + lease)
     job.now, job.f = whole(now), job.j
     return job
   else
-    local change, wait, doubtful = {f = next_fence(job)}, later(job, place), doubted(job)
-    if phase(job) == 'submitting' then
+    local change, wait, doubtful = {f = next_fence(job)}, later(job, place), needs_lookup(job)
+    if phase_of(job) == 'submitting' then
       change.x, change.l, change.r = now, false, 'the lease of the worker that was sending it ran out'
-      if doubtful then doubt_epoch(change, now) end
-      stand(job, 'in_doubt', change, now, wait or now + lease)
+      if doubtful then set_epoch_doubt(change, now) end
+      move_phase(job, 'in_doubt', change, now, wait or now + lease)
     elseif wait then
-      look_at(job, wait)
+      schedule_lookup(job, wait)
     else
-      if doubtful and phase(job) == 'in_doubt' then doubt_epoch(change, job.x) end
+      if doubtful and phase_of(job) == 'in_doubt' then set_epoch_doubt(change, job.x) end
       save(job, change)
-      look_at(job, now + lease)
+      schedule_lookup(job, now + lease)
     end
     if not wait then
       job.now, job.g = whole(now), nil
@@ -79,7 +79,7 @@ for place, id in ipairs(rung) do
   end
 end
 if readied then
-  local could, woke = pcall(wake, now)
+  local could, woke = pcall(admit_hint, now)
   answer[1] = could and woke or 1
 end
 return answer

@@ -6,14 +6,14 @@
 arity(6)
 local job, kind, wait = load(ARGV[1]), ARGV[3], ARGV[4]
 if not job or not job.g or (job.j or '0') ~= ARGV[2] then return 'refused' end
-if wait == '' then return deliver_done(job, kind) end
+if wait == '' then return delivery_done(job, kind) end
 if not string.find(job.g, kind, 1, true) then return 'owed' end
 if wait == 'never' then
-  local left = deliver_done(job, kind)
+  local left = delivery_done(job, kind)
   save(job, {U = (job.U or '') .. kind, D = ARGV[6]})
   redis.call('ZADD', KEY.undelivered, whole(clock()), job.id)
   return left
 end
 save(job, {h = ARGV[5], D = ARGV[6] ~= '' and ARGV[6] or nil})
-deliver_at(job, clock() + tonumber(wait))
+schedule_delivery(job, clock() + tonumber(wait))
 return 'owed'

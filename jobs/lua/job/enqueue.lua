@@ -10,6 +10,6 @@ local batch, now = ARGV[1], clock()
 if batch ~= '' then open_batch(batch, now, ARGV[2]) end
 local specs = {}
 for i = 5, #ARGV, 3 do specs[#specs + 1] = {ARGV[i], ARGV[i + 1], ARGV[i + 2]} end
-local words, created = accept(batch, specs, now, tonumber(ARGV[3]), room(ARGV[4]))
+local words, created = accept(batch, specs, now, tonumber(ARGV[3]), free_places(ARGV[4]))
 count_accepted(created)
-return {created > 0 and wake(now) or 0, unpack(words)}
+return {created > 0 and admit_hint(now) or 0, unpack(words)}

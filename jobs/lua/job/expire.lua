@@ -4,14 +4,14 @@
 -- Returns: {'expired' | 'over' | 'refused', a hint to admit (0|1)}
 arity(4)
 local job = load(ARGV[1])
-if not job or not fenced(job, ARGV[2]) or phase(job) ~= 'in_progress' then return {'refused', 0} end
+if not job or not holds_fence(job, ARGV[2]) or phase_of(job) ~= 'in_progress' then return {'refused', 0} end
 local now = clock()
 if FINAL[job.s] then
-  let_go(job, now)
-  return {'over', wake(now)}
+  release_provider(job, now)
+  return {'over', admit_hint(now)}
 end
 -- A new fence: the same call again must not take the job for one that was over already.
-local change = {p = 'in_progress', f = next_fence(job), e = now, y = 'deadline', d = now + tonumber(ARGV[4]), l = false, g = owed(job)}
+local change = {p = 'in_progress', f = next_fence(job), e = now, y = 'deadline', d = now + tonumber(ARGV[4]), l = false, g = owed_at_end(job)}
 change.r = 'the provider did not finish it in time'
 local look = now + tonumber(ARGV[3])
 if change.g then change.z, change.i = look, now end

@@ -3,20 +3,20 @@
 -- Returns: {word, state, a hint to admit (0|1)}; word: paused | resumed | already | refused (it does not wait) | unknown
 arity(2)
 local job, pause = load(ARGV[1]), ARGV[2] == '1'
-if not job then return {unknown_here(), '', 0} end
+if not job then return {answer_unknown(), '', 0} end
 if job.s ~= 'queued' then return {'refused', job.s, 0} end
 if (job.H ~= nil) == pause then return {'already', job.s, 0} end
 if not pause then
   local due = job.H == '1'
   save(job, {H = false})
-  if due then ready(job) end
-  return {'resumed', job.s, wake(clock())}
+  if due then join_queue(job) end
+  return {'resumed', job.s, admit_hint(clock())}
 end
 -- '0': its time has not come; its alarm will say so (`ready`).
 local due = job.w or redis.call('ZSCORE', KEY.ready .. queue_of(job), job.id)
 local change = {H = due and '1' or '0'}
-release(job, change)
-leave_window(job, change)
-unready(job)
+release_reservation(job, change)
+leave_dispatched(job, change)
+leave_queue(job)
 save(job, change)
 return {'paused', job.s, 0}

@@ -7,7 +7,7 @@ local before, limit = now - tonumber(ARGV[1]), tonumber(ARGV[2])
 local gone, closed = 0, 0
 local function forget(id, job, state)
   redis.call('ZREM', KEY.state .. state, id)
-  if job.b and state == 'failed' then tally(job.b, redis.call('GET', KEY.result .. id), -1) end
+  if job.b and state == 'failed' then count_failure(job.b, redis.call('GET', KEY.result .. id), -1) end
   local labels = redis.call('GET', KEY.labels .. id)
   if labels then index_labels(KEY.labelled, labels, id) end
   local parked = redis.call('HGETALL', KEY.parked .. id)
@@ -25,7 +25,7 @@ for state in pairs(FINAL) do
     local job, odd = read(id)
     job = job or not odd and {} -- only the entry of one that is gone
     if job and not job.p and not job.g and tonumber(job.e or 0) < before then
-      apart(id, now, function() forget(id, job, state) end)
+      guarded(id, now, function() forget(id, job, state) end)
     end
   end
 end

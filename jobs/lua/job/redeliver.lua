@@ -11,10 +11,10 @@ for i = 1, #ARGV do
     for kind in string.gmatch(job.U, '.') do
       if not string.find(change.g, kind, 1, true) then change.g = change.g .. kind end
     end
-    if job.p then change.z = next_look(job) end
+    if job.p then change.z = next_lookup_at(job) end
     forget_undelivered(job, change)
     save(job, change)
-    deliver_at(job, now)
+    schedule_delivery(job, now)
     answer[i] = 'owed'
   else
     answer[i] = job and 'nothing' or odd or 'unknown'

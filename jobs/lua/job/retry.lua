@@ -8,8 +8,8 @@ if not job then return {'unknown', '', 0} end
 if job.s == 'completed' then return {'refused', job.s, 0} end
 if not FINAL[job.s] then return {'already', job.s, 0} end
 if job.p then return {'working', job.s, 0} end
-if pictured(job) then return {'pictured', job.s, 0} end
+if has_output(job) then return {'pictured', job.s, 0} end
 if not has_images(job) then return {'imageless', job.s, 0} end
 local now = clock()
-try_again(job, now, tonumber(ARGV[2]))
-return {'queued', job.s, wake(now)}
+requeue_job(job, now, tonumber(ARGV[2]))
+return {'queued', job.s, admit_hint(now)}

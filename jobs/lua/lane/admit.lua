@@ -29,18 +29,18 @@ redis.call('DEL', KEY.admit_hint)
 if redis.call('HGET', KEY.pools, pool) ~= ARGV[9] then redis.call('HSET', KEY.pools, pool, ARGV[9]) end
 local answer = {0}
 local slots_max = capacity(name, tonumber(ARGV[5]), ARGV[11])
-if shut(name, now) then return answer end
+if is_closed(name, now) then return answer end
 for _, queue in ipairs(redis.call('ZRANGEBYSCORE', KEY.capped, '-inf', whole(now), 'LIMIT', 0, MOST_LOOKED_AT)) do
   redis.call('ZREM', KEY.capped, queue)
-  local _, _, kind, of = parts(queue)
-  take_part(queue, kind == 'k' or not halted(of))
+  local _, _, kind, of = split_queue(queue)
+  update_participation(queue, kind == 'k' or not is_halted(of))
 end
-if rules.cap and spent_today('l' .. name, now) + number(KEY.reserved, 'l' .. name) >= rules.cap then return answer end
+if rules.cap and spent_today('l' .. name, now) + read_number(KEY.reserved, 'l' .. name) >= rules.cap then return answer end
 
-local slots, window = number(lane, 'slots'), number(lane, 'window')
+local slots, window = read_number(lane, 'slots'), read_number(lane, 'window')
 local budget = window_max - window
 if slots_max > 0 then budget = math.min(budget, slots_max - slots - window) end
-local scouting = number(lane, 'level') > 0
+local scouting = read_number(lane, 'level') > 0
 if scouting then
   -- The last answer was a refusal of the whole lane: one job goes ahead and finds out whether that is over.
   local scout = read(redis.call('HGET', lane, 'scout') or '')
@@ -50,7 +50,7 @@ end
 
 -- GCRA: `tat` is the theoretical arrival time of the next submission.
 local step = rate > 0 and 1000000 / rate or 0
-local tat = math.max(number(lane, 'tat'), now)
+local tat = math.max(read_number(lane, 'tat'), now)
 local taken = 0
 
 -- It is gone from the queue: admitted, or without a record as it should be, which would stop the queue for ever.
@@ -67,13 +67,13 @@ local function taking(queue, id)
     return nil, 'full' -- its place is kept for those who know such records
   elseif odd then
     note_damaged(id, now) -- its alarm brings it back once its record is whole
-  elseif job and too_late(job, now) then
+  elseif job and has_expired(job, now) then
     expire_unpaid(job, now) -- which takes it out of the queue
     return 0
   elseif job then
     local stopped, till = stopped_by_cap(job, name, rules.caps, rules.cap, now)
     if stopped then return nil, stopped, till end
-    n = images(job)
+    n = image_count(job)
     -- A job of more images than there are slots would wait for ever; it goes when it has the lane to itself.
     local alone = slots_max > 0 and n > slots_max and slots + window + taken == 0
     if n > budget - taken and not alone then return nil, 'full' end
@@ -105,14 +105,14 @@ end
 
 local stops = 0
 local function pause_at_cap(batch)
-  local was = halted(batch)
+  local was = is_halted(batch)
   redis.call('HSET', KEY.batch .. batch, 'paused', 'max_cost')
-  halt_or_go_on(batch, was)
+  apply_halt(batch, was)
 end
 
 -- Of a batch of which it is not known what it may cost.
 local function is_broken(queue)
-  local _, _, kind, of = parts(queue)
+  local _, _, kind, of = split_queue(queue)
   return kind == 'b' and batch_of(of).broken
 end
 
@@ -147,10 +147,10 @@ local function serve(from, class)
       queue, tag, other = first_two()
     end
     if not queue then return done(true) end
-    local _, _, kind, of = parts(queue)
+    local _, _, kind, of = split_queue(queue)
     local owner, weight = owner_of(kind, of)
     -- What one image of this queue is long.
-    local length = number(state, class .. '|' .. owner) / (weight * (weights[owner] or 1))
+    local length = read_number(state, class .. '|' .. owner) / (weight * (weights[owner] or 1))
     local ids = redis.call('ZRANGE', KEY.ready .. queue, 0, limit - #answer)
     local virtual, stopped, till = tag, nil, nil
     for turn, id in ipairs(ids) do
@@ -165,7 +165,7 @@ local function serve(from, class)
     end
     redis.call('HSET', state, 'v' .. class, string.format('%.17g', virtual))
     redis.call('ZADD', KEY.queues .. place, 'XX', string.format('%.17g', tag), queue)
-    take_part(queue, true)
+    update_participation(queue, true)
     stops = stops + (stopped and 1 or 0)
     if stopped == 'pause' and stops < MOST_STOPPED then
       pause_at_cap(of)
@@ -198,6 +198,6 @@ if taken > 0 then
   redis.call('HINCRBY', lane, 'window', taken)
   if step > 0 then redis.call('HSET', lane, 'tat', whole(tat)) end
   -- The limit of this call was what ended it.
-  if #answer - 1 == limit and limit > 1 and (waits(pool) or waits('@' .. name)) then answer[1] = 1 end
+  if #answer - 1 == limit and limit > 1 and (has_waiting(pool) or has_waiting('@' .. name)) then answer[1] = 1 end
 end
 return answer

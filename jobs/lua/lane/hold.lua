@@ -6,13 +6,13 @@ arity(7)
 local lane = KEY.lane .. ARGV[1]
 local base, cap, least, random = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local now = clock()
-listen(ARGV[1], 'answer')
-local hold, level = number(lane, 'hold'), number(lane, 'level')
+record_call(ARGV[1], 'answer')
+local hold, level = read_number(lane, 'hold'), read_number(lane, 'level')
 -- Answers that were under way when the hold began say the same thing again; they do not make it longer.
 if hold > now and level > 0 and least <= hold - now then return whole(hold) end
 if hold <= now then
   level = level + 1
-  if ARGV[7] == '1' then cut(ARGV[1], now, ARGV[6]) end
+  if ARGV[7] == '1' then cut_limit(ARGV[1], now, ARGV[6]) end
 end
 local wait = math.min(cap, base * 2 ^ (math.max(level, 1) - 1))
 -- Equal jitter keeps a floor: with full jitter a throttled lane would often come back at once.

@@ -3,13 +3,13 @@
 -- Returns: 'moved' | 'refused'
 arity(3)
 local job = load(ARGV[1])
-if not job or not fenced(job, ARGV[2]) or phase(job) ~= 'in_doubt' then return 'refused' end
+if not job or not holds_fence(job, ARGV[2]) or phase_of(job) ~= 'in_doubt' then return 'refused' end
 if (job.L or DEFAULT_LANE) == ARGV[3] then return 'moved' end
 local change = {L = ARGV[3] ~= DEFAULT_LANE and ARGV[3]}
-redis.call('HINCRBY', lane_of(job), 'slots', -images(job))
-release(job, change)
+redis.call('HINCRBY', lane_of(job), 'slots', -image_count(job))
+release_reservation(job, change)
 save(job, change)
-redis.call('HINCRBY', lane_of(job), 'slots', images(job))
+redis.call('HINCRBY', lane_of(job), 'slots', image_count(job))
 local priced = {}
 reserve(job, ARGV[3], priced)
 save(job, priced)

@@ -11,5 +11,5 @@ if ARGV[3] ~= '1' then
   return {'open', 0}
 end
 redis.call('HDEL', lane, 'open', 'because', 'probe', 'probes', 'bad')
-remember(name, now, 'closed', nil, ARGV[5])
-return {'closed', wake(now)}
+add_history(name, now, 'closed', nil, ARGV[5])
+return {'closed', admit_hint(now)}

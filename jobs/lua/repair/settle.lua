@@ -8,29 +8,29 @@
 arity(9)
 local job, said, reason = load(ARGV[1]), ARGV[3], ARGV[6]
 if not job then return {'unknown', '', 0, 0} end
-if phase(job) ~= 'in_doubt' or job.x ~= ARGV[2] then return {'other', job.s, 0, 0} end
+if phase_of(job) ~= 'in_doubt' or job.x ~= ARGV[2] then return {'other', job.s, 0, 0} end
 local now = clock()
 local change = {f = next_fence(job), l = false, x = false, v = false, k = false, r = reason}
 if said == 'sent' then
   change.t, change.d, change.l = ARGV[4], now + tonumber(ARGV[8]), ARGV[7]
-  stand(job, 'in_progress', change, now, now)
+  move_phase(job, 'in_progress', change, now, now)
   return {'settled', job.s, 0, 0}
 end
 if FINAL[job.s] then
-  let_go(job, now)
-  return {'over', job.s, wake(now), 0}
+  release_provider(job, now)
+  return {'over', job.s, admit_hint(now), 0}
 end
 if said == 'not-sent' then
   change.G = epoch().number -- not to be doubted again for what Redis may have forgotten
-  stay(job, change)
+  pin_to_lane(job, change)
   move(job, 'queued', change, now, recheck_at(job, now, tonumber(ARGV[9])))
-  ready(job)
+  join_queue(job)
 elseif said == 'failed' then
   redis.call('SET', KEY.result .. job.id, ARGV[5])
-  change.y, change.d, change.e, change.g, change.h, change.j = 'hand', false, now, owed(job), false, outdate_deliveries(job)
+  change.y, change.d, change.e, change.g, change.h, change.j = 'hand', false, now, owed_at_end(job), false, outdate_deliveries(job)
   move(job, 'failed', change, now, change.g and now or false)
-  if job.b then tally(job.b, ARGV[5], 1) end
+  if job.b then count_failure(job.b, ARGV[5], 1) end
 else
   error('expected sent, not-sent or failed, not ' .. said)
 end
-return {'settled', job.s, wake(now), job.g and 1 or 0}
+return {'settled', job.s, admit_hint(now), job.g and 1 or 0}

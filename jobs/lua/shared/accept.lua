@@ -19,7 +19,7 @@ end
 -- membership; new ones only as long as there is room for them, nil being any. Returns a word for each, created | known |
 -- conflict | imageless (an image that it names is not there) | full, and how many were created.
 local function accept(batch, specs, now, recheck, free)
-  local created = math.max(now, number(KEY.totals, 'last') + 1)
+  local created = math.max(now, read_number(KEY.totals, 'last') + 1)
   local class = batch ~= '' and redis.call('HGET', KEY.batch .. batch, 'class') or nil
   local words, count, seen, queued, uses, classes = {}, 0, {}, {}, {}, {}
   for _, spec in ipairs(specs) do
@@ -27,7 +27,7 @@ local function accept(batch, specs, now, recheck, free)
     local named = images_in(text)
     if seen[id] or redis.call('EXISTS', KEY.job .. id) == 1 then
       words[#words + 1] = redis.call('GET', KEY.text .. id) == text and 'known' or 'conflict'
-    elseif not are_there(named) then
+    elseif not all_stored(named) then
       words[#words + 1] = 'imageless'
     elseif free and count >= free then
       words[#words + 1] = 'full'
@@ -68,14 +68,14 @@ local function accept(batch, specs, now, recheck, free)
         queued[queue] = (queued[queue] or 0) + 1
         alarm(job, recheck_at(job, now, recheck))
       end
-      changed(job, '')
+      publish_change(job, '')
       if batch ~= '' then redis.call('RPUSH', KEY.members .. batch, id) end
       classes[class_of(job)] = (classes[class_of(job)] or 0) + 1
       count = count + 1
       words[#words + 1] = 'created'
     end
   end
-  use_images(uses, 1, now)
+  count_uses(uses, 1, now)
   if count > 0 then
     redis.call('HSET', KEY.totals, 'last', whole(created + count - 1))
     if batch ~= '' then
@@ -85,17 +85,17 @@ local function accept(batch, specs, now, recheck, free)
     end
   end
   for queue, more in pairs(queued) do
-    local pool, class_of_it = parts(queue)
+    local pool, class_of_it = split_queue(queue)
     if batch ~= '' then note_place(batch, pool .. '|' .. class_of_it) end
     redis.call('HSETNX', KEY.pools, pool, '')
-    grown(queue, more)
+    count_waiting(queue, more)
   end
   return words, count
 end
 
 -- Room for so many jobs more, where there may be `most` unfinished ones; nil for any number (''). Those that are accepted,
 -- but not taken in yet (commit.lua), are there.
-local function room(most)
+local function free_places(most)
   if most == '' then return nil end
   local free = tonumber(most)
   for state in pairs(ALLOWED) do
@@ -113,7 +113,7 @@ end
 local function open_batch(batch, now, options)
   local key = KEY.batch .. batch
   if redis.call('HEXISTS', key, 'created') == 1 then return end
-  local fields, at = cjson.decode(options), whole(math.max(now, number(KEY.totals, 'last') + 1))
+  local fields, at = cjson.decode(options), whole(math.max(now, read_number(KEY.totals, 'last') + 1))
   redis.call('HSET', KEY.totals, 'last', at)
   redis.call('HSET', key, 'created', at, 'accepted', 0, 'asked', options)
   for field, value in pairs(fields) do redis.call('HSET', key, field, value) end

@@ -28,7 +28,7 @@ local function expect_installation()
 end
 
 -- A job that is unknown here may be among the jobs that were lost: nobody is told then that there is none.
-local function unknown_here()
+local function answer_unknown()
   expect_installation()
   return 'unknown'
 end
@@ -44,7 +44,7 @@ end
 -- then on count. Producers whose answer got lost enqueue again in that time at the latest: those jobs are doubted too.
 -- `least`: the number of the epoch that is known from elsewhere.
 local function begin_epoch(now, lease, also_new, least)
-  local calm = math.max(now, number(KEY.totals, 'last')) + lease
+  local calm = math.max(now, read_number(KEY.totals, 'last')) + lease
   redis.call('HSET', KEY.epoch, 'number', whole(math.max(tonumber(epoch().number), least or 0) + 1), 'since', whole(now),
     'calm', whole(calm), 'before', whole(math.max(calm, now + also_new)))
   current = nil
@@ -82,11 +82,11 @@ local function notice_restart(now, lease, automatic)
 end
 
 -- Whether an attempt that waits may have been sent all the same.
-local function doubted(job) return tonumber(job.c) < epoch().before and job.G ~= epoch().number end
+local function needs_lookup(job) return tonumber(job.c) < epoch().before and job.G ~= epoch().number end
 
 -- The fields of a doubt for that reason; there is one at most in an epoch. `since`: when the job's outcome became unknown
 -- otherwise.
-local function doubt_epoch(change, since)
+local function set_epoch_doubt(change, since)
   change.x, change.l, change.G, change.F = math.max(tonumber(since or 0), epoch().calm), false, epoch().number, '1'
   return change
 end

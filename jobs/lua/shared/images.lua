@@ -20,7 +20,7 @@ local function images_in(text)
   return found
 end
 
-local function are_there(uses)
+local function all_stored(uses)
   for hash in pairs(uses) do
     if not redis.call('ZSCORE', KEY.images, hash) then return false end
   end
@@ -34,7 +34,7 @@ local function pinned_images(token)
   return uses
 end
 
-local function use_images(uses, by, now)
+local function count_uses(uses, by, now)
   for hash, times in pairs(uses) do
     if redis.call('HINCRBY', KEY.uses, hash, by * times) <= 0 then
       redis.call('HDEL', KEY.uses, hash)
@@ -46,7 +46,7 @@ local function use_images(uses, by, now)
 end
 
 -- It is needed at this moment, by someone who is not a job.
-local function need_image(hash, now)
+local function touch_image(hash, now)
   local score = redis.call('ZSCORE', KEY.images, hash)
   if score and score ~= 'inf' then redis.call('ZADD', KEY.images, 'XX', whole(now), hash) end
 end
@@ -60,5 +60,5 @@ end
 
 -- Of a job that names some (I); those of one that has ended may have gone.
 local function images_of(job) return images_in(redis.call('GET', KEY.text .. job.id)) end
-local function has_images(job) return not job.I or are_there(images_of(job)) end
+local function has_images(job) return not job.I or all_stored(images_of(job)) end
 

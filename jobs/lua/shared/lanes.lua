@@ -5,7 +5,7 @@
 --   open, because since when and why it is open          probe, probes   when to probe next; how many probes there were
 
 -- The lane's history, newest first (jobs.lane_health.Change).
-local function remember(name, now, what, limit, reason)
+local function add_history(name, now, what, limit, reason)
   local entry = {at = whole(now), what = what, limit = limit and string.format('%.2f', limit), reason = reason}
   redis.call('LPUSH', KEY.history .. name, cjson.encode(entry))
   redis.call('LTRIM', KEY.history .. name, 0, HISTORY - 1)
@@ -13,7 +13,7 @@ end
 
 -- What the provider let be heard on a call: 'answer', whatever it said; 'silence', a call without one, or 5xx, which
 -- counts until the breaker opens; '' where there was no call, or it proves neither.
-local function listen(name, heard, reason, now)
+local function record_call(name, heard, reason, now)
   local lane = KEY.lane .. name
   if heard == 'answer' then
     redis.call('HDEL', lane, 'bad')
@@ -22,7 +22,7 @@ local function listen(name, heard, reason, now)
       redis.call('HSET', lane, 'because', reason, 'probe', whole(now + PROBE_BASE), 'probes', 0)
       redis.call('HINCRBY', lane, 'opened', 1)
       redis.call('SADD', KEY.lanes, name)
-      remember(name, now, 'opened', nil, reason)
+      add_history(name, now, 'opened', nil, reason)
     end
   elseif heard ~= '' then
     error('expected answer, silence or nothing, not ' .. heard)
@@ -48,26 +48,26 @@ local function capacity(name, most, learn)
 end
 
 -- Too many at once: down to a share of what is in use (multiplicative decrease).
-local function cut(name, now, reason)
+local function cut_limit(name, now, reason)
   local lane = KEY.lane .. name
   local limit, slots = unpack(redis.call('HMGET', lane, 'limit', 'slots'))
   if not limit then return end
   limit = math.max(1, CUT * math.min(tonumber(limit), tonumber(slots or 0)))
   redis.call('HSET', lane, 'limit', string.format('%.4f', limit), 'cut', whole(now))
-  remember(name, now, 'limit', limit, reason)
+  add_history(name, now, 'limit', limit, reason)
 end
 
 -- The same said by a failed task; many fail at once.
-local function cut_by_task(job, code, now)
+local function cut_limit_by_task(job, code, now)
   if code ~= '1302' and code ~= '1303' then return end
   local name = job.L or DEFAULT_LANE
-  if number(KEY.lane .. name, 'cut') + CUT_EVERY <= now then cut(name, now, 'a task failed with ' .. code) end
+  if read_number(KEY.lane .. name, 'cut') + CUT_EVERY <= now then cut_limit(name, now, 'a task failed with ' .. code) end
 end
 
 -- The provider answered a submission, and it is no hold: after the last hold, the lane is open again. If it took it
 -- (`grows`) while the slots are really used, the learned limit creeps up: by about one for as many submissions as it is
 -- high (additive increase); until the first cut of a lane without a limit of its own, by one each (slow start).
-local function taken_up(job, now, grows)
+local function record_acceptance(job, now, grows)
   local name = job.L or DEFAULT_LANE
   local lane = KEY.lane .. name
   local level, hold, limit, slots, most, last, grown_at =
@@ -75,13 +75,13 @@ local function taken_up(job, now, grows)
   if tonumber(level or 0) > 0 and tonumber(hold or 0) <= now then redis.call('HDEL', lane, 'level', 'why', 'since') end
   if not limit or not grows then return end
   limit, slots, most = tonumber(limit), tonumber(slots or 0), tonumber(most)
-  if slots < USED * limit and slots + images(job) <= limit then return end
+  if slots < USED * limit and slots + image_count(job) <= limit then return end
   local more = limit + ((last or most > 0) and 1 / limit or 1)
   if most > 0 then more = math.min(most, more) end
   if more <= limit then return end
   redis.call('HSET', lane, 'limit', string.format('%.4f', more))
   if math.floor(more) > math.floor(limit) and tonumber(grown_at or 0) + GROWTH_EVERY <= now then
     redis.call('HSET', lane, 'grown', whole(now))
-    remember(name, now, 'limit', more, 'no refusal while its slots are in use')
+    add_history(name, now, 'limit', more, 'no refusal while its slots are in use')
   end
 end

@@ -11,7 +11,7 @@ end
 
 -- A job that is over for us may have two things left: the provider to be watched (p) and a delivery to be made (g). It
 -- stands in the alarms once all the same, at the earlier time; `z` and `i` keep the two apart.
-local function look_at(job, at)
+local function schedule_lookup(job, at)
   if FINAL[job.s] and job.g then
     save(job, {z = at})
     at = math.min(at, tonumber(job.i))
@@ -19,7 +19,7 @@ local function look_at(job, at)
   alarm(job, at)
 end
 
-local function deliver_at(job, at)
+local function schedule_delivery(job, at)
   if job.p then
     save(job, {i = at})
     at = math.min(at, tonumber(job.z))
@@ -28,13 +28,13 @@ local function deliver_at(job, at)
 end
 
 -- When someone looks at the provider next; nil without an alarm.
-local function next_look(job)
+local function next_lookup_at(job)
   return tonumber(FINAL[job.s] and job.g and job.z or redis.call('ZSCORE', KEY.alarms, job.id) or nil)
 end
 
 -- Tell the stream of changes. Always the same fields, which Redis then stores once; enough to tell it without a look at
 -- the record.
-local function changed(job, from)
+local function publish_change(job, from)
   redis.call('XADD', KEY.changes, 'MAXLEN', '~', CHANGES_KEPT, '*', 'id', job.id, 'state', job.s, 'from', from,
     'model', job.m, 'created', job.c, 'batch', job.b or '', 'reason', job.r or '')
 end
@@ -54,7 +54,7 @@ end
 -- The one way in which a state changes: record, index, batch counters, slots, uses of images, alarm and the stream of
 -- changes together.
 local function move(job, to, change, now, at)
-  local from, held, held_by = job.s, HOLDS[phase(job)], lane_of(job)
+  local from, held, held_by = job.s, HOLDS[phase_of(job)], lane_of(job)
   local stands = to
   if FINAL[to] then stands = change.p end
   if stands == nil then stands = job.p end
@@ -64,26 +64,26 @@ local function move(job, to, change, now, at)
   end
   if job.F and stands ~= 'in_doubt' then change.F = false end
   if from == 'queued' then
-    if to ~= 'submitting' then release(job, change) end
-    leave_window(job, change)
-    unready(job)
+    if to ~= 'submitting' then release_reservation(job, change) end
+    leave_dispatched(job, change)
+    leave_queue(job)
     if to ~= 'queued' then change.H = false end
   end
   if held and not holds then
-    redis.call('HINCRBY', held_by, 'slots', -images(job))
-    release(job, change)
+    redis.call('HINCRBY', held_by, 'slots', -image_count(job))
+    release_reservation(job, change)
   end
   change.s, change.u = to, now
   save(job, change)
   if holds and not held then
     local priced = {}
-    redis.call('HINCRBY', lane_of(job), 'slots', images(job))
+    redis.call('HINCRBY', lane_of(job), 'slots', image_count(job))
     reserve(job, job.L or DEFAULT_LANE, priced)
     save(job, priced)
   end
   alarm(job, at)
   if from == to then return end
-  if job.I and FINAL[from] ~= FINAL[to] then use_images(images_of(job), FINAL[to] and -1 or 1, now) end
+  if job.I and FINAL[from] ~= FINAL[to] then count_uses(images_of(job), FINAL[to] and -1 or 1, now) end
   redis.call('ZREM', KEY.state .. from, job.id)
   redis.call('ZADD', KEY.state .. to, job.c, job.id)
   if job.b then
@@ -92,16 +92,16 @@ local function move(job, to, change, now, at)
     if FINAL[to] ~= FINAL[from] then count_unfinished(job.b, class_of(job), FINAL[to] and -1 or 1) end
     if FINAL[to] and not FINAL[from] and to ~= 'cancelled' then count_end(job.b, now) end
   end
-  changed(job, from)
+  publish_change(job, from)
   if FINAL[to] and not FINAL[from] then redis.call('PUBLISH', KEY.ended .. job.id, to) end
 end
 
 -- Change where the attempt stands at the provider, whatever the producer has decided about the job meanwhile.
-local function stand(job, where, change, now, at)
+local function move_phase(job, where, change, now, at)
   if FINAL[job.s] then
     change.p = where
     move(job, job.s, change, now)
-    look_at(job, at)
+    schedule_lookup(job, at)
   else
     move(job, where, change, now, at)
   end
@@ -109,7 +109,7 @@ end
 
 -- An attempt that may have reached an account must not go out through another one: only the same account would notice
 -- that it has it already.
-local function stay(job, change)
+local function pin_to_lane(job, change)
   local lanes = redis.call('HGET', KEY.pools, job.P or '')
   if lanes and string.find(lanes, ' ', 1, true) then
     change.P = '@' .. (job.L or DEFAULT_LANE)
@@ -120,20 +120,20 @@ end
 -- When to look at a waiting job, at the latest.
 local function recheck_at(job, now, recheck)
   local at = now + recheck
-  if job.E and attempt(job) == 1 then at = math.min(at, tonumber(job.E)) end
+  if job.E and attempt_of(job) == 1 then at = math.min(at, tonumber(job.E)) end
   return at
 end
 
 -- What is owed when a job ends. A second end (a late result) is told to those who asked to be notified, but does not
 -- finish a Celery message twice; one that the first end still owes stays owed.
-local function owed(job, again)
+local function owed_at_end(job, again)
   local owing = job.o or ''
   if again and not string.find(job.g or '', 'c', 1, true) then owing = string.gsub(owing, 'c', '') end
   return owing ~= '' and owing or false
 end
 
 -- One kind of delivery is made. Returns 'clear' when nothing is owed any more, else 'owed'.
-local function deliver_done(job, kind)
+local function delivery_done(job, kind)
   local left = string.gsub(job.g, kind, '')
   if left ~= '' then
     -- The one who makes the deliveries goes on with the next; its lease, or the time of another's next try, stands.
@@ -160,13 +160,13 @@ local function mark_of(continuation) return string.sub(redis.sha1hex(continuatio
 local function outdate_deliveries(job) return job.j and tonumber(job.j) + 1 or nil end
 
 -- The provider knows nothing of the attempt of a job that is over for us: free its slots, keep only deliveries.
-local function let_go(job, now)
+local function release_provider(job, now)
   local change = {p = false, d = false, l = false, x = false, v = false, z = false, i = false}
   move(job, job.s, change, now, job.g and tonumber(job.i) or false)
 end
 
 -- A stale fence means that another holder has taken over; '' means that no claim is needed.
-local function fenced(job, fence) return fence == '' or (job.f or '0') == fence end
+local function holds_fence(job, fence) return fence == '' or (job.f or '0') == fence end
 
 -- How many of a batch failed, by error code: what a retry by code would take is known without a look at the jobs.
 local function code_of(result)
@@ -175,56 +175,56 @@ local function code_of(result)
   return type(code) == 'string' and #code <= 64 and code or ''
 end
 
-local function tally(batch, result, by)
+local function count_failure(batch, result, by)
   local field = 'x:' .. code_of(result)
   if redis.call('HINCRBY', KEY.batch .. batch, field, by) == 0 then redis.call('HDEL', KEY.batch .. batch, field) end
 end
 
 -- The producer gives up on an unfinished job. What may be running at the provider keeps its slots and is watched to its
 -- end.
-local function give_up(job, now)
-  local change = {e = now, y = 'cancel', g = owed(job)}
+local function cancel_job(job, now)
+  local change = {e = now, y = 'cancel', g = owed_at_end(job)}
   if job.s == 'queued' then
     change.r = false
     move(job, 'cancelled', change, now, change.g and now or false)
   else
     change.p = job.s
     -- The delivery is due now; the look at the provider, or the end of the lease, when it was.
-    if change.g then change.z, change.i = next_look(job), now end
+    if change.g then change.z, change.i = next_lookup_at(job), now end
     move(job, 'cancelled', change, now, change.g and now or nil)
   end
 end
 
 -- A cancelled job's pictures may have come late. They are paid for, and another attempt would throw them away.
-local function pictured(job)
+local function has_output(job)
   local result = job.s == 'cancelled' and redis.call('GET', KEY.result .. job.id)
   return result and cjson.decode(result).output ~= nil
 end
 
 -- Queue a job again that is over, at the provider too. An attempt that was sent is over: the next has a new external id.
-local function try_again(job, now, recheck)
+local function requeue_job(job, now, recheck)
   local change = {e = false, y = false, g = false, q = false, t = false, d = false, l = false, x = false, v = false}
   change.r, change.k, change.h, change.j, change.E = false, false, false, outdate_deliveries(job), false
   forget_undelivered(job, change)
-  if job.q then change.a = attempt(job) + 1 end
-  if job.s == 'failed' and job.b then tally(job.b, redis.call('GET', KEY.result .. job.id), -1) end
+  if job.q then change.a = attempt_of(job) + 1 end
+  if job.s == 'failed' and job.b then count_failure(job.b, redis.call('GET', KEY.result .. job.id), -1) end
   redis.call('DEL', KEY.result .. job.id, KEY.told .. job.id)
   move(job, 'queued', change, now, now + recheck)
-  ready(job)
+  join_queue(job)
 end
 
 -- A job that had to be begun before a time that has passed: it ends, and nothing was sent that could be paid. One whose
 -- earlier attempt failed has begun.
-local function too_late(job, now) return job.E and attempt(job) == 1 and tonumber(job.E) <= now end
+local function has_expired(job, now) return job.E and attempt_of(job) == 1 and tonumber(job.E) <= now end
 
 local function expire_unpaid(job, now)
-  local change = {e = now, y = 'expires_in', g = owed(job), r = 'it was not begun within its expires_in'}
+  local change = {e = now, y = 'expires_in', g = owed_at_end(job), r = 'it was not begun within its expires_in'}
   move(job, 'expired', change, now, change.g and now or false)
 end
 
 -- How long a job is at the provider, and how long its images hold slots, on average over about the last sixteen
 -- (jobs.eta). Called before the job leaves.
-local function learn(job, now)
+local function record_durations(job, now)
   if job.s ~= 'in_progress' then return end
   local took, work = unpack(redis.call('HMGET', lane_of(job), 'took', 'work'))
   local function on(before, value)
@@ -232,7 +232,7 @@ local function learn(job, now)
     return whole(before + (value - before) / 16)
   end
   local this = now - tonumber(job.u)
-  redis.call('HSET', lane_of(job), 'took', on(took, this), 'work', on(work, this * images(job)))
+  redis.call('HSET', lane_of(job), 'took', on(took, this), 'work', on(work, this * image_count(job)))
 end
 
 local function arity(count)

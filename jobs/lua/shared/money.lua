@@ -52,7 +52,7 @@ local function reserve(job, lane, change)
   count_reserved(job, lane, 1)
 end
 
-local function release(job, change)
+local function release_reservation(job, change)
   if not job.R then return end
   count_reserved(job, job.w or job.L or DEFAULT_LANE, -1)
   change.R = false
@@ -62,7 +62,7 @@ local function day_of(now) return whole(math.floor(now / DAY)) end
 
 -- Nothing else tells when money comes free, or a cap is raised: who is at a cap is looked at again soon while some of it
 -- is reserved, which may turn out cheaper, else rarely, and when the day is over.
-local function look_for_money(now, reserved)
+local function next_cap_check(now, reserved)
   if reserved > 0 then return now + CAP_LOOK end
   return math.min(now + CAP_LOOK_IDLE, (math.floor(now / DAY) + 1) * DAY)
 end
@@ -70,7 +70,7 @@ end
 local today = {}
 -- What a lane ('l<lane>') or a producer's key ('k<key>') has spent today, while nothing is being spent.
 local function spent_today(who, now)
-  today[who] = today[who] or number(KEY.spent .. day_of(now), who)
+  today[who] = today[who] or read_number(KEY.spent .. day_of(now), who)
   return today[who]
 end
 
@@ -81,9 +81,9 @@ local function stopped_by_cap(job, lane, caps, lane_cap, now)
   local function breaks(cap, spent, who)
     local class = class_of(job)
     price = price_of(class)
-    local reserved = number(KEY.reserved, who)
+    local reserved = read_number(KEY.reserved, who)
     if price and spent + reserved + price <= cap then return false end
-    if not price and spent + reserved < cap and number(KEY.reserved, '?' .. class) == 0 then return false end
+    if not price and spent + reserved < cap and read_number(KEY.reserved, '?' .. class) == 0 then return false end
     -- One of unknown price is under way: what it costs decides.
     if not price and spent + reserved < cap then return true, 1 end
     return true, reserved
@@ -92,17 +92,17 @@ local function stopped_by_cap(job, lane, caps, lane_cap, now)
   if batch and batch.cap then
     local broken, reserved = breaks(batch.cap, batch.spent, 'b' .. job.b)
     if broken and reserved == 0 then return 'pause' end
-    if broken then return 'aside', look_for_money(now, reserved) end
+    if broken then return 'aside', next_cap_check(now, reserved) end
   end
   if caps[owner] then
     local broken, reserved = breaks(caps[owner], spent_today('k' .. owner, now), 'k' .. owner)
-    if broken then return 'aside', look_for_money(now, reserved) end
+    if broken then return 'aside', next_cap_check(now, reserved) end
   end
   if lane_cap and breaks(lane_cap, spent_today('l' .. lane, now), 'l' .. lane) then return 'dear' end
 end
 
 -- Count what an attempt has cost, on the day on which it is told. `cost`: '' where it is not.
-local function spend(job, cost, completed, now)
+local function record_cost(job, cost, completed, now)
   learn_price(job, cost, completed)
   local paid = cost ~= '' and cost ~= '0'
   if not paid and not completed then return end

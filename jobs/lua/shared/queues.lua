@@ -9,13 +9,13 @@ local function queue_of(job)
   return place_of(job) .. '|' .. (job.b and 'b' .. job.b or 'k' .. (job.K or ''))
 end
 -- Neither a pool nor a class has a '|' in its name.
-local function parts(queue)
+local function split_queue(queue)
   local pool, class, kind, name = string.match(queue, '^([^|]*)|([^|]*)|(.)(.*)$')
   return pool, class, kind, name
 end
 
 local halts = {}
-local function halted(batch)
+local function is_halted(batch)
   if halts[batch] == nil then
     if batch_of(batch).broken then
       halts[batch] = true
@@ -30,8 +30,8 @@ end
 -- Whether a queue takes part follows from whether it has jobs, is not halted and not set aside at a cap. One that comes
 -- (back) starts at the virtual time of its place, but not before the end of what it had last: leaving and coming back
 -- gains it nothing.
-local function take_part(queue, may)
-  local pool, class, kind, name = parts(queue)
+local function update_participation(queue, may)
+  local pool, class, kind, name = split_queue(queue)
   local place = pool .. '|' .. class
   local tag = redis.call('ZSCORE', KEY.queues .. place, queue)
   local has = may and redis.call('EXISTS', KEY.ready .. queue) == 1
@@ -58,30 +58,30 @@ local function take_part(queue, may)
 end
 
 -- A queue has so many jobs more.
-local function grown(queue, by)
+local function count_waiting(queue, by)
   if by == 0 then return end
-  local pool, _, kind, name = parts(queue)
-  if kind == 'b' and halted(name) then return end
+  local pool, _, kind, name = split_queue(queue)
+  if kind == 'b' and is_halted(name) then return end
   redis.call('HINCRBY', KEY.pool .. pool, 'ready', by)
-  take_part(queue, true)
+  update_participation(queue, true)
 end
 
 -- A queue that waits for money, until it is looked at again.
 local function set_aside(queue, till)
   redis.call('ZADD', KEY.capped, whole(till), queue)
-  take_part(queue, false)
+  update_participation(queue, false)
 end
 
 -- After a change to what halts a batch: `was` is what `halted` said before. Its hash has the places of its queues. Those
 -- that were set aside are looked at again at once.
-local function halt_or_go_on(batch, was)
+local function apply_halt(batch, was)
   halts[batch] = nil
   if redis.call('HGET', KEY.batch .. batch, 'paused') == 'max_cost' then
     redis.call('ZADD', KEY.at_cap, 'NX', whole(clock()), batch)
   else
     redis.call('ZREM', KEY.at_cap, batch)
   end
-  local now = halted(batch)
+  local now = is_halted(batch)
   for _, field in ipairs(redis.call('HKEYS', KEY.batch .. batch)) do
     local place = string.match(field, '^at:(.*)$')
     if place then
@@ -91,7 +91,7 @@ local function halt_or_go_on(batch, was)
         local waiting = redis.call('ZCARD', KEY.ready .. queue)
         if waiting > 0 then redis.call('HINCRBY', KEY.pool .. pool, 'ready', now and -waiting or waiting) end
       end
-      if aside or now ~= was then take_part(queue, not now) end
+      if aside or now ~= was then update_participation(queue, not now) end
     end
   end
 end
@@ -99,7 +99,7 @@ end
 -- A batch's hash notes where its jobs wait.
 local function note_place(batch, place) redis.call('HSETNX', KEY.batch .. batch, 'at:' .. place, 1) end
 
-local function ready(job)
+local function join_queue(job)
   if job.H then
     -- Paused by its producer: it waits outside, and is due now.
     if job.H ~= '1' then save(job, {H = '1'}) end
@@ -107,17 +107,17 @@ local function ready(job)
   end
   if job.b then note_place(job.b, place_of(job)) end
   local queue = queue_of(job)
-  grown(queue, redis.call('ZADD', KEY.ready .. queue, job.c, job.id))
+  count_waiting(queue, redis.call('ZADD', KEY.ready .. queue, job.c, job.id))
 end
 
-local function unready(job)
+local function leave_queue(job)
   local queue = queue_of(job)
-  grown(queue, -redis.call('ZREM', KEY.ready .. queue, job.id))
+  count_waiting(queue, -redis.call('ZREM', KEY.ready .. queue, job.id))
 end
 
-local function leave_window(job, change)
+local function leave_dispatched(job, change)
   if job.w then
-    redis.call('HINCRBY', KEY.lane .. job.w, 'window', -images(job))
+    redis.call('HINCRBY', KEY.lane .. job.w, 'window', -image_count(job))
     change.w = false
   end
 end
@@ -125,20 +125,20 @@ end
 -- An admitted job that nobody has claimed waits again.
 local function put_back(job)
   local change = {}
-  release(job, change)
-  leave_window(job, change)
+  release_reservation(job, change)
+  leave_dispatched(job, change)
   save(job, change)
-  ready(job)
+  join_queue(job)
 end
 
 -- Whether jobs of a pool wait for admission.
-local function waits(pool)
+local function has_waiting(pool)
   local queues = KEY.queues .. pool
   return redis.call('EXISTS', queues .. '|0', queues .. '|1', queues .. '|2') > 0
 end
 
 -- Whether nothing may be sent through a lane: it is on hold, or its circuit breaker is open.
-local function shut(name, now)
+local function is_closed(name, now)
   local hold, open = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'open'))
   if hold and not tonumber(hold) then damaged(KEY.lane .. name, 'its field hold is no number') end
   return open or tonumber(hold or 0) > now
@@ -146,19 +146,19 @@ end
 
 -- Whether any lane of a pool could admit now. None need be told while jobs that it admitted are on their way: who
 -- submits those looks for more.
-local function open(lanes, now)
+local function any_lane_open(lanes, now)
   if lanes == '' then return true end -- no worker has told yet
   for name in string.gmatch(lanes, '%S+') do
-    if not shut(name, now) and number(KEY.lane .. name, 'window') <= 0 then return true end
+    if not is_closed(name, now) and read_number(KEY.lane .. name, 'window') <= 0 then return true end
   end
   return false
 end
 
 -- Whether to send a hint that jobs wait for admission; at most one is under way at a time.
-local function wake(now)
+local function admit_hint(now)
   local pools = redis.call('HGETALL', KEY.pools)
   for i = 1, #pools, 2 do
-    if waits(pools[i]) and open(pools[i + 1], now) then
+    if has_waiting(pools[i]) and any_lane_open(pools[i + 1], now) then
       return redis.call('SET', KEY.admit_hint, '1', 'NX', 'PX', HINT_MS) and 1 or 0
     end
   end
@@ -166,7 +166,7 @@ local function wake(now)
 end
 
 -- The same for reconcile.
-local function ring()
+local function reconcile_hint()
   if redis.call('SET', KEY.reconcile_hint, '1', 'NX', 'PX', HINT_MS) then return 1 end
   return 0
 end

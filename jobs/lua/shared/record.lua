@@ -18,7 +18,7 @@ local function is_text(value)
 end
 
 -- What is wrong with a record by its fields alone, nil for nothing. The same rules as jobs/fields.py.
-local function fault(job)
+local function find_fault(job)
   for field, form in pairs(FORMS) do
     if job[field] and not string.find(job[field], form) then return 'its field ' .. field .. ' is odd' end
   end
@@ -49,7 +49,7 @@ local function read(id)
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
   job.id = id
   if job.Z and string.find(job.Z, '^%d%d?%d?%d?%d?%d?%d?%d?%d?$') and tonumber(job.Z) > VERSION then return nil, 'newer' end
-  local why = fault(job)
+  local why = find_fault(job)
   if why then return nil, 'damaged', why end
   return job
 end
@@ -67,22 +67,22 @@ local function note_damaged(id, now) redis.call('ZADD', KEY.damaged, 'NX', strin
 
 -- Act upon one of several jobs. What stands beside its record may be damaged, so that the act fails: that is noted, and the
 -- others go on. Returns whether it was done. What Redis refuses to everybody (no memory) it refuses to the note as well.
-local function apart(id, now, act)
+local function guarded(id, now, act)
   if pcall(act) then return true end
   note_damaged(id, now)
   return false
 end
 
 -- Where the current attempt stands: the state itself, or what a cancelled or expired job left behind at the provider.
-local function phase(job)
+local function phase_of(job)
   if FINAL[job.s] then return job.p end
   return job.s
 end
 
-local function images(job) return tonumber(job.n or 1) end
-local function attempt(job) return tonumber(job.a or 1) end
+local function image_count(job) return tonumber(job.n or 1) end
+local function attempt_of(job) return tonumber(job.a or 1) end
 local function lane_of(job) return KEY.lane .. (job.L or DEFAULT_LANE) end
-local function number(key, field)
+local function read_number(key, field)
   local said = redis.pcall('HGET', key, field)
   if type(said) == 'table' and said.err then
     if not string.find(said.err, 'WRONGTYPE', 1, true) then error(said.err, 0) end

@@ -251,7 +251,7 @@ def test_one_repair_at_a_time_corrects_counters(busy: Any) -> None:
 
 
 def test_a_correction_is_made_once_although_its_answer_was_lost(busy: Any) -> None:
-    call = ("mend_counters", "", "me 1", 1000, P + "lane:default", "slots", -1, "0")
+    call = ("repair_counters", "", "me 1", 1000, P + "lane:default", "slots", -1, "0")
     assert busy.store.scripts.call(*call) == "done"
     before = busy.dump()
     assert busy.store.scripts.call(*call) == "refused"
@@ -260,10 +260,10 @@ def test_a_correction_is_made_once_although_its_answer_was_lost(busy: Any) -> No
 
 def test_a_repair_that_took_too_long_corrects_nothing_more(busy: Any) -> None:
     verb = busy.store.scripts.call
-    assert verb("mend_counters", "", "me 1", 1000) == "done"
+    assert verb("repair_counters", "", "me 1", 1000) == "done"
     busy.raw.set(P + "repair", "another 1")  # mine was over
     before = busy.dump()
-    assert verb("mend_counters", "me 1", "me 2", 1000, P + "lane:default", "slots", -1, "0") == "refused"
+    assert verb("repair_counters", "me 1", "me 2", 1000, P + "lane:default", "slots", -1, "0") == "refused"
     assert busy.dump() == before
 
 

@@ -49,7 +49,9 @@ class Forgetful(Life):
         self.bench.raw.set(self.bench.keys.prefix + "clock", clock)
         if restarted:
             self.bench.raw.hset(self.bench.keys.singleton("epoch"), "run", f"process {self.forgot}")
-        went_back = self.store.standing().last != seen.last
+        there = self.store.standing()
+        # A second time to the same moment: no change is missing, but the epoch that the first time began.
+        went_back = there.last != seen.last or there.epoch < seen.epoch
         self.pasts = [past for past in self.pasts if past[0] is kept]
         # Producers send again at once what they got no answer for.
         lost, self.accepted = [each for each in self.accepted if each not in accepted], copy.copy(accepted)

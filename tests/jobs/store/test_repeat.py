@@ -117,24 +117,24 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "image_lost": (lambda b: (image(b), b.stored.clear())[0], read_lost),
     "images_gone": (lambda b: (image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
     "images_old": (lambda b: (image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
-    "mend_counters": (
+    "repair_counters": (
         broken("HINCRBY", "lane:default", "slots", 1),
-        mend("mend_counters", "", "me 1", 60_000, "{b}:lane:default", "slots", -1, "0"),
+        mend("repair_counters", "", "me 1", 60_000, "{b}:lane:default", "slots", -1, "0"),
     ),
-    "mend_day": (broken("HSET", "d:19675", "ldefault", 0), mend("mend_day", "1", "19675")),
-    "mend_image": (
+    "repair_day": (broken("HSET", "d:19675", "ldefault", 0), mend("repair_day", "1", "19675")),
+    "repair_image": (
         lambda b: (each := image(b), b.raw.zrem("{b}:images", each.hash))[0],
-        lambda b, each: b.store.scripts.call("mend_image", "1", each.hash),
+        lambda b, each: b.store.scripts.call("repair_image", "1", each.hash),
     ),
-    "mend_job": (broken("ZREM", "alarms", "fox"), mend("mend_job", "1", 60_000_000, "fox")),
-    "mend_label": (broken("ZADD", "y:shop=rome", 1, "fox"), mend("mend_label", "1", "job", "shop=rome", "fox")),
-    "mend_object": (image, lambda b, each: b.store.scripts.call("mend_object", "1", each.hash, each.object)),
-    "mend_pool": (broken("HINCRBY", "p:", "ready", 1), mend("mend_pool", "1", "", "|1|k")),
-    "mend_queue": (
+    "repair_job": (broken("ZREM", "alarms", "fox"), mend("repair_job", "1", 60_000_000, "fox")),
+    "repair_label": (broken("ZADD", "y:shop=rome", 1, "fox"), mend("repair_label", "1", "job", "shop=rome", "fox")),
+    "repair_object": (image, lambda b, each: b.store.scripts.call("repair_object", "1", each.hash, each.object)),
+    "repair_pool": (broken("HINCRBY", "p:", "ready", 1), mend("repair_pool", "1", "", "|1|k")),
+    "repair_queue": (
         broken("ZADD", "q:|1|bx", 1, "fox"),
-        mend("mend_queue", "1", "|1|bx", "fox"),
+        mend("repair_queue", "1", "|1|bx", "fox"),
     ),
-    "mend_sweep": (broken("ZADD", "sweeps", 1, "x"), mend("mend_sweep", "1", "x")),
+    "repair_sweep": (broken("ZADD", "sweeps", 1, "x"), mend("repair_sweep", "1", "x")),
     "record_callback": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.record_callback("fox", look=True)),
     "park": (lambda b: b.job(), lambda b, _: b.store.park("fox", "task-1", "{}")),
     "pause": (lambda b: batch(b, "a"), lambda b, _: b.store.pause("x")),

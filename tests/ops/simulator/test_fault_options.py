@@ -6,7 +6,7 @@ import pytest
 
 from ops.simulator.fault_options import AT_REST, KNOBS, STORM, Knob, KnobInvalid, read_values
 
-DOCS = Path(__file__).parents[3] / "docs" / "simulator.md"
+DOCS = Path(__file__).parents[3] / "docs" / "reference" / "simulator.md"
 
 
 @pytest.mark.parametrize(
