@@ -209,9 +209,9 @@ def test_many_jobs_that_share_images_cost_one_copy_of_each(
     # When 300 jobs name them, and are admitted
     body = lines(*[naming(*map(reference, pictures))] * 300)
     assert client.post("/v1/batches?id=b", data=body).json["accepted"] == 300
-    # Then Redis has grown by the pictures once and little a job
+    # Then Redis has grown by the pictures once and little a job; less what it frees meanwhile of earlier tests
     grown = raw.info("memory")["used_memory"] - before
-    assert 8_000_000 < grown < 8_000_000 * 1.25 + 305 * BYTES_A_JOB  # an allocator rounds up
+    assert 8_000_000 * 0.9 < grown < 8_000_000 * 1.25 + 305 * BYTES_A_JOB  # an allocator rounds up
     # And what a worker is given to submit is not the pictures
     store.admit(305)
     claims = store.claim([f"b.{n}" for n in range(1, 301)])
