@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 
 from jobs.api_keys import KeyRing, Scope
 from jobs.store.store import Store
+from schemas import MODELS
 from tests.support.drawing import drawn
 from webhook.app import create_app
 from webhook.settings import Settings
@@ -107,6 +108,8 @@ def test_the_service_accepts_every_example_from_the_page(key: str, person: Flask
             # Then the service accepts it
             expected = {REFUSED[example.name]} if example.name in REFUSED else {200, 201}
             assert answer.status_code in expected, (example, answer.text)
+            if example.name == "POST /v1/batches":
+                assert (answer.json["accepted"], answer.json["errors"]) == (len(MODELS), [])
     calls = {
         f"{method.upper()} {path}"
         for path, item in document["paths"].items()
