@@ -110,7 +110,7 @@ class Services:
         """The images that jobs refer to."""
         return open_images(self.store, self.settings, most_connections=CONNECTIONS)
 
-    def keep(self, picture: Picture) -> bool:
+    def store_image(self, picture: Picture) -> bool:
         """Store an image and return whether it is new. Raises a problem, 429, if there is no room for a new one."""
         full = self.settings.image_store == IN_REDIS and self.pressure.limit(len(picture.data)) == 0
         if full and self.images.absent([picture.hash]):
@@ -120,7 +120,7 @@ class Services:
     def load(self, data: object) -> GenerationRequest:
         """Validate a request and store the images in it. The result refers to them. Raises `RequestInvalid`."""
         wanted = load_request(data, allow_private_hosts=self.settings.allow_private_hosts)
-        return checked_in(wanted, self.keep)
+        return checked_in(wanted, self.store_image)
 
     def imageless(self, job: NewJob) -> RequestInvalid:
         """Return the error for a job that refers to a missing image."""

@@ -1,4 +1,4 @@
-"""/v1/batches/<id>/pause, resume, cancel, retry: to all jobs of a batch at once."""
+"""/v1/batches/<id>/pause, resume, cancel and retry: actions on all jobs of a batch."""
 
 from typing import Any
 
@@ -16,16 +16,17 @@ from webhook.http.json_response import json_response
 from webhook.messages import SUBMIT
 from webhook.services import services
 
-blueprint = Blueprint("batch_actions", __name__, url_prefix="/v1", description="What is done to a batch as a whole.")
+blueprint = Blueprint("batch_actions", __name__, url_prefix="/v1", description="Actions on all jobs of a batch.")
 
 
 @operation(blueprint, "POST", "/batches/<batch_id>/pause", {200: BatchChanged}, scope=Scope.CANCEL, refusals=(404, 503))
 def pause(batch_id: str) -> Response:
     """Pause a batch.
 
-    No more of it is submitted from now on; what the provider has begun goes on. `affected` are the jobs that wait.
+    The service submits no more of its jobs. The provider goes on with the tasks that it has. `affected` is the number
+    of waiting jobs.
     """
-    return _acted(batch_id, services().store.pause(batch_id))
+    return _answer(batch_id, services().store.pause(batch_id))
 
 
 @operation(
@@ -38,24 +39,25 @@ def pause(batch_id: str) -> Response:
     refusals=(404, 422, 503),
 )
 def resume(query: dict[str, Any], batch_id: str) -> Response:
-    """Let a paused batch go on.
+    """Resume a paused batch.
 
-    Its jobs are at their old places. `affected` are those that waited; 0 where it was not paused. With `max_cost` it
-    may cost so much from now on; one that is paused because its `max_cost` is reached pauses again unless it is raised.
+    Its jobs keep their places in the queue. `affected` is the number of waiting jobs, or 0 if the batch was not paused.
+    `max_cost` sets a new limit. A batch that reached its limit pauses again unless you raise it.
     """
-    return _acted(batch_id, services().store.resume(batch_id, max_cost=query.get("max_cost")))
+    return _answer(batch_id, services().store.resume(batch_id, max_cost=query.get("max_cost")))
 
 
 @operation(
     blueprint, "POST", "/batches/<batch_id>/cancel", {200: BatchChanged}, scope=Scope.CANCEL, refusals=(404, 503)
 )
 def cancel(batch_id: str) -> Response:
-    """Give up on all unfinished jobs of a batch.
+    """Cancel all unfinished jobs of a batch.
 
-    No more of it is submitted from now on. `affected` are cancelled already, `pending` follow by themselves within
-    seconds. What the provider has begun goes on there; late results are kept and accounted. It ends a pause.
+    The service submits no more of its jobs. `affected` jobs are cancelled already; `pending` more follow within
+    seconds. The provider goes on with the tasks that it has. Their results are recorded, and their costs counted. A
+    pause of the batch ends.
     """
-    return _acted(batch_id, services().store.cancel_batch(batch_id))
+    return _answer(batch_id, services().store.cancel_batch(batch_id))
 
 
 @operation(
@@ -68,20 +70,22 @@ def cancel(batch_id: str) -> Response:
     refusals=(404, 409, 422, 503),
 )
 def retry(query: dict[str, Any], batch_id: str) -> Response:
-    """Queue the failed jobs of a batch again.
+    """Retry the failed jobs of a batch.
 
-    Each is a new attempt under a new external id; jobs that the provider may still be working on are left out.
-    `affected` are queued already, `pending` at most follow by themselves. With `dry_run` nothing changes, and
-    `affected` says how many there are.
+    Each new attempt has a new external id. Jobs that the provider may still work on are left out. `affected` jobs are
+    queued already; at most `pending` more follow. With `dry_run`, nothing changes, and `affected` is the number of jobs
+    that would be retried.
     """
     states = [State(status) for status in query["status"]]
-    acted = services().store.retry_batch(batch_id, states, query["code"], dry_run=query["dry_run"])
-    return _acted(batch_id, acted)
+    result = services().store.retry_batch(batch_id, states, query["code"], dry_run=query["dry_run"])
+    return _answer(batch_id, result)
 
 
-def _acted(batch_id: str, acted: BatchActionResult) -> Response:
+def _answer(batch_id: str, result: BatchActionResult) -> Response:
     shared = services()
-    annotate(affected=acted.affected, pending=acted.pending)
-    if acted.admit_hint:
+    annotate(affected=result.affected, pending=result.pending)
+    if result.admit_hint:
         shared.send(SUBMIT)
-    return json_response({"id": batch_id, "action": acted.action, "affected": acted.affected, "pending": acted.pending})
+    return json_response(
+        {"id": batch_id, "action": result.action, "affected": result.affected, "pending": result.pending}
+    )

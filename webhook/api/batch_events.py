@@ -1,6 +1,6 @@
-"""/v1/batches/<id>/events: a batch's progress as it comes, as server-sent events (WHATWG HTML).
+"""/v1/batches/<id>/events: a batch's progress as server-sent events (WHATWG HTML).
 
-A stream holds a thread: there are few seats, and none is kept for ever.
+A stream occupies a thread, so that the number of streams and their duration are limited.
 """
 
 import time
@@ -19,15 +19,18 @@ from webhook.api.openapi import operation
 from webhook.http.json_response import encode
 from webhook.services import services
 
-blueprint = Blueprint("batch_events", __name__, url_prefix="/v1", description="A batch's progress, as it comes.")
+blueprint = Blueprint(
+    "batch_events", __name__, url_prefix="/v1", description="Progress of a batch as a stream of events."
+)
 
 EVENTS = "text/event-stream"
-#: Seconds between two looks at the batch, and between two signs of life: below the 60 s after which balancers hang up.
-LOOK = 1.0
+#: Seconds between two reads of the batch.
+INTERVAL = 1.0
+#: Seconds between two comments. Load balancers close connections that are silent for 60 s.
 HEARTBEAT = 15.0
-#: Seconds after which a stream ends, so that its seat goes round; whoever still listens comes back by itself.
-LONGEST = 900.0
-#: What the last event is called, so that one who has seen it is told to stay away.
+#: Seconds after which a stream ends, so that other callers get their turn. Clients reconnect by themselves.
+MAX_DURATION = 900.0
+#: Name and id of the last event. A client that has received it must not reconnect.
 _DONE = "done"
 
 
@@ -43,15 +46,15 @@ _DONE = "done"
 def events(batch_id: str) -> Response:
     """Follow a batch.
 
-    Server-sent events whose data is the batch's view: `progress` at once, and then whenever its counts have changed, at
-    most once a second; `done`, and the end, when all its jobs have ended. Comments in between show that the connection
-    stands. A stream that ends without `done` (after 15 minutes at the latest, or with its key) is asked for again, as
-    an EventSource does by itself.
+    The answer is a stream of server-sent events; the data of each is the batch. A `progress` event comes at once, and
+    then after each change, at most once per second. A `done` event ends the stream when all jobs have ended. Comments
+    in between keep the connection open. A stream ends without `done` after 15 minutes, or when its key is revoked:
+    connect again, as an EventSource does by itself.
     """
     shared = services()
     batch = shared.store.batch(batch_id)
     if batch.done and request.headers.get("Last-Event-ID") == _DONE:
-        return Response(status=204)  # an EventSource comes back until it is told this
+        return Response(status=204)  # otherwise an EventSource reconnects
     reader, keys = caller(), authenticator()
 
     def read() -> Batch:
@@ -66,28 +69,28 @@ def events(batch_id: str) -> Response:
 
 def progress(
     batch: Batch,
-    look: Callable[[], Batch],
+    read: Callable[[], Batch],
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[str]:
-    """The events of a batch, beginning with how it is; `look` reads it again."""
-    end = clock() + LONGEST
-    said, said_at = None, clock()
+    """Yield the events of a batch, beginning with its current progress. `read` reads the batch again."""
+    end = clock() + MAX_DURATION
+    sent, sent_at = None, clock()
     while not batch.done:
         state = (batch.accepted, dict(batch.counts), batch.cost, batch.paused, batch.reason)
-        if state != said:
-            said, said_at = state, clock()
+        if state != sent:
+            sent, sent_at = state, clock()
             yield _event("progress", batch)
-        elif clock() - said_at >= HEARTBEAT:
-            said_at = clock()
+        elif clock() - sent_at >= HEARTBEAT:
+            sent_at = clock()
             yield ": still here\n\n"
         if clock() >= end:
             return
-        sleep(LOOK)
+        sleep(INTERVAL)
         try:
-            batch = look()
+            batch = read()
         except JobsError:
-            return  # forgotten, or the store is away: whoever comes back is told which
+            return  # the client reconnects, and then gets the error
     yield f"id: {_DONE}\n{_event(_DONE, batch)}"
 
 

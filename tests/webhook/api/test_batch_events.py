@@ -70,7 +70,7 @@ def test_a_change_is_told_silence_is_broken_and_the_end_ends_it(foxes: Store) ->
 def test_a_stream_ends_in_time(foxes: Store) -> None:
     watched = Watched(foxes, {})
     assert parsed("".join(watched.events()))[-1] == ("", None)
-    assert watched.now == batch_events.LONGEST
+    assert watched.now == batch_events.MAX_DURATION
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("gone"), BatchNotFound("b")])
