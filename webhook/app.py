@@ -1,4 +1,4 @@
-"""The Flask app of the webhook process: callbacks in, the producers' API, and the pages for people and operations."""
+"""The Flask app of the webhook process: callbacks, the HTTP API, health, metrics and the pages."""
 
 from flask import Flask
 
@@ -29,12 +29,12 @@ from webhook.settings import Settings
 
 
 def create_app(settings: Settings, store: Store | None = None, send: Send | None = None) -> Flask:
-    """The app; nothing is connected until a request needs it.
+    """Make the app. Nothing connects until a request needs it.
 
-    `store` and `send(task, *args) -> bool` replace the ones that the settings describe.
+    `store` and `send(task, *args) -> bool` replace those that the settings describe.
     """
     app = Flask(__name__)
-    # Bodies are bounded where they are read (webhook.http.bodies): Flask's own limit cuts chunked ones off silently.
+    # webhook.http.bodies limits the size of bodies: Flask's own limit cuts chunked bodies off silently.
     app.config.update(MAX_CONTENT_LENGTH=None, MAX_FORM_MEMORY_SIZE=0, PROPAGATE_EXCEPTIONS=False)
     messages = Messages(settings)
     shared = Services(settings, send or messages.send, messages.ping, store)

@@ -19,9 +19,7 @@ from webhook.api.openapi import operation
 from webhook.http.json_response import encode
 from webhook.services import services
 
-blueprint = Blueprint(
-    "batch_events", __name__, url_prefix="/v1", description="Progress of a batch as a stream of events."
-)
+blueprint = Blueprint("batch_events", __name__, url_prefix="/v1", description="Progress of a batch as events.")
 
 EVENTS = "text/event-stream"
 #: Seconds between two reads of the batch.

@@ -112,8 +112,6 @@ def _batch_id(given: str | None, key: str | None) -> str:
         errors = {"id": ["is given beside an Idempotency-Key. Leave one of them out"]}
         raise ProblemError(422, "Both `id` and an Idempotency-Key name the batch.", errors=errors)
     if not 0 < len(key) <= _MAX_IDEMPOTENCY_KEY:
-        raise ProblemError(
-            422, f"The Idempotency-Key has {len(key)} characters. It must have 1 to {_MAX_IDEMPOTENCY_KEY}."
-        )
+        raise ProblemError(422, f"The Idempotency-Key has {len(key)} characters. Send 1 to {_MAX_IDEMPOTENCY_KEY}.")
     # A key may contain characters that an id may not.
     return "key-" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]

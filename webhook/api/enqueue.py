@@ -1,4 +1,4 @@
-"""The use case "enqueue one job", for the HTTP API and the provider-compatible API."""
+"""Enqueue one job: the use case of the HTTP API and of the provider-compatible API."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,11 @@ from webhook.http.bodies import checked_length, read_whole
 from webhook.http.problems import ProblemError
 from webhook.services import services
 
-CONFLICT = "is taken by another request. Give this one another id, or send exactly the same request as before"
+
+def conflict(job_id: str) -> dict[str, list[str]]:
+    """Return the error for an id that belongs to another request."""
+    problem = "is taken by another request; use another id, or send exactly the same request as before"
+    return {"external_task_id": [f"{job_id} {problem}"]}
 
 
 def new_id() -> str:
@@ -42,6 +46,6 @@ def enqueue_body(
         raise ProblemError(
             409,
             f"The external_task_id {job.id} belongs to another request.",
-            errors={"external_task_id": [CONFLICT]},
+            errors=conflict(job.id),
         )
     return job, outcome is Outcome.CREATED

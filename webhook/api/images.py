@@ -69,8 +69,10 @@ def show(image_id: str) -> Response:
     if not is_reference(image_id):
         raise ProblemError(
             404,
-            f"{image_id[:80]!r} is not the id of an image: {REFERENCE} and the SHA-256 of its file, in 64 lowercase hex digits.",
+            f"{image_id[:80]!r} is not the id of an image. Give {REFERENCE} and the file's SHA-256 in 64 lowercase "
+            "hexadecimal digits.",
         )
+
     digest = image_id.removeprefix(REFERENCE)
     (image,) = services().images.find([digest])
     if image is None:

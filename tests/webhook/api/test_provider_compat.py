@@ -68,7 +68,7 @@ def test_another_request_under_the_id_is_a_conflict_in_the_providers_words(clien
     answer = client.post(SUBMIT, json=wrapped(external_task_id="fox", n=2))
     assert answer.status_code == 409
     assert answer.json["error"]["code"] == "1201"
-    assert "external_task_id fox exists already" in answer.json["error"]["message"]
+    assert "external_task_id: fox " in answer.json["error"]["message"]
     assert store.get("fox").n == 1
 
 
