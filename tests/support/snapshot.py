@@ -16,7 +16,8 @@ from typing import Any
 from celery import Celery
 from PIL import Image
 
-from jobs.job import VERSION, Result
+from jobs.fields import VERSION
+from jobs.job import Result
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.audit.audit import audit
-from jobs.job import VERSION
+from jobs.fields import VERSION
 from jobs.lanes import LaneSettings
 from jobs.states import State
 from tests.worker.conftest import KEY, request_of

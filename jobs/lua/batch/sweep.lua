@@ -55,9 +55,9 @@ if action == 'commit' then
 end
 local which = action == 'retry' and cjson.decode(only)
 local function wanted(job)
-  if action == 'cancel' then return not FINAL[job.s] end
-  if not which.states[job.s] or job.p or has_output(job) or not has_images(job) then return false end
-  return job.s ~= 'failed' or not which.codes or which.codes[code_of(redis.call('GET', KEY.result .. job.id))]
+  if action == 'cancel' then return not FINAL[job.state] end
+  if not which.states[job.state] or job.phase or has_output(job) or not has_images(job) then return false end
+  return job.state ~= 'failed' or not which.codes or which.codes[code_of(redis.call('GET', KEY.result .. job.id))]
 end
 
 local last = math.min(tonumber(upto), tonumber(pos) + limit)

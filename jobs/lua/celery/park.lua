@@ -11,11 +11,11 @@ if not job then return {answer_unknown(), ''} end
 local task, continuation, mark = ARGV[2], ARGV[3], ARGV[4]
 local key = KEY.parked .. job.id
 if mark == '' then mark = mark_of(continuation) end
-if FINAL[job.s] then
+if FINAL[job.state] then
   local told = redis.call('HGET', KEY.told .. job.id, mark)
   if told == '1' then return {'told', mark} end
   if ARGV[4] == '' then
-    local owes = job.g and string.find(job.g, 'c', 1, true) and redis.call('HGET', key, task) == continuation
+    local owes = job.owed and string.find(job.owed, 'c', 1, true) and redis.call('HGET', key, task) == continuation
     return {owes and 'owed' or 'final', mark}
   end
   -- Two that finish the same one may come at once. The one that is dropped was not needed: it is owed until told.
@@ -26,8 +26,8 @@ if FINAL[job.s] then
 end
 local known = redis.call('HEXISTS', key, task) == 1
 if not known and redis.call('HLEN', key) >= tonumber(ARGV[5]) then return {'full', mark} end
-local owing = job.o or ''
-if not string.find(owing, 'c', 1, true) then save(job, {o = owing .. 'c'}) end
+local owing = job.owed_at_end or ''
+if not string.find(owing, 'c', 1, true) then save(job, RECORD{owed_at_end = owing .. 'c'}) end
 -- One that should have finished it, but came after a retry, is no news.
 if not known or ARGV[4] == '' then redis.call('HSET', key, task, continuation) end
 if task ~= job.id then redis.call('SET', KEY.celery .. task, job.id) end

@@ -13,10 +13,10 @@ local function revoke(task)
     redis.call('ZADD', KEY.revoked, whole(now), task)
     return 'remembered', id, 0
   end
-  if FINAL[job.s] then return 'over', id, 0 end
+  if FINAL[job.state] then return 'over', id, 0 end
   cancel_job(job, now)
   freed = true
-  return 'cancelled', id, job.g and 1 or 0
+  return 'cancelled', id, job.owed and 1 or 0
 end
 for i = 3, #ARGV do
   local fine, word, id, owes = pcall(revoke, ARGV[i])

@@ -4,8 +4,8 @@
 arity(1)
 local job = load(ARGV[1])
 if not job then return {answer_unknown(), '', 0, 0} end
-if job.s == 'cancelled' then return {'already', job.s, 0, 0} end
-if FINAL[job.s] then return {'refused', job.s, 0, 0} end
+if job.state == 'cancelled' then return {'already', job.state, 0, 0} end
+if FINAL[job.state] then return {'refused', job.state, 0, 0} end
 local now = clock()
 cancel_job(job, now)
-return {'cancelled', job.s, admit_hint(now), job.g and 1 or 0}
+return {'cancelled', job.state, admit_hint(now), job.owed and 1 or 0}

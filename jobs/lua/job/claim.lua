@@ -19,22 +19,22 @@ local answer = {}
 local function claimed(job)
   if has_expired(job, now) then
     expire_unpaid(job, now)
-  elseif held(job.w) or (job.b and is_halted(job.b)) then
+  elseif held(job.admitted_by) or (job.batch and is_halted(job.batch)) then
     put_back(job)
   else
-    local lane = job.w
-    local change = {f = next_fence(job), q = '1', L = lane ~= DEFAULT_LANE and lane}
+    local lane = job.admitted_by
+    local change = RECORD{fence = next_fence(job), sent = '1', lane = lane ~= DEFAULT_LANE and lane}
     if needs_lookup(job) then
-      change.r = 'Redis may have forgotten that it was sent: looked up first'
+      change.reason = 'Redis may have forgotten that it was sent: looked up first'
       move(job, 'in_doubt', set_epoch_doubt(change), now, now)
     else
       move(job, 'submitting', change, now, now + lease)
-      answer[#answer + 1] = {job.id, job.f, job.a or '1', job.k or '0', redis.call('GET', KEY.text .. job.id) or '', lane}
+      answer[#answer + 1] = {job.id, job.fence, job.attempt or '1', job.submit_tries or '0', redis.call('GET', KEY.text .. job.id) or '', lane}
     end
   end
 end
 for i = 3, #ARGV do
   local job = read(ARGV[i])
-  if job and job.s == 'queued' and job.w then guarded(job.id, now, function() claimed(job) end) end
+  if job and job.state == 'queued' and job.admitted_by then guarded(job.id, now, function() claimed(job) end) end
 end
 return answer

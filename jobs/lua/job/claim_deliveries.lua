@@ -7,11 +7,11 @@ local now = clock()
 local answer = {}
 for i = 2, #ARGV do
   local job = read(ARGV[i])
-  if job and job.g then
+  if job and job.owed then
     guarded(job.id, now, function()
-      save(job, {j = tonumber(job.j or 0) + 1})
+      save(job, RECORD{delivery_fence = tonumber(job.delivery_fence or 0) + 1})
       schedule_delivery(job, now + tonumber(ARGV[1]))
-      job.now, job.f = whole(now), job.j
+      job.now, job.fence = whole(now), job.delivery_fence
       answer[#answer + 1] = cjson.encode(job)
     end)
   end

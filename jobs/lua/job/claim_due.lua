@@ -28,34 +28,34 @@ local function later(job, place)
 end
 -- Act upon one whose record is as it should be, or is not there.
 local function act(place, id, job)
-  if not job or (FINAL[job.s] and not job.p and not job.g) then
+  if not job or (FINAL[job.state] and not job.phase and not job.owed) then
     redis.call('ZREM', KEY.alarms, id)
-  elseif job.s == 'queued' and has_expired(job, now) then
+  elseif job.state == 'queued' and has_expired(job, now) then
     expire_unpaid(job, now)
-  elseif job.s == 'queued' then
+  elseif job.state == 'queued' then
     put_back(job)
     alarm(job, recheck_at(job, now, recheck))
     readied = true
-  elseif job.g and (not job.p or tonumber(job.i) <= now) then
-    save(job, {j = tonumber(job.j or 0) + 1})
+  elseif job.owed and (not job.phase or tonumber(job.delivery_at) <= now) then
+    save(job, RECORD{delivery_fence = tonumber(job.delivery_fence or 0) + 1})
     schedule_delivery(job, now + lease)
-    job.now, job.f = whole(now), job.j
+    job.now, job.fence = whole(now), job.delivery_fence
     return job
   else
-    local change, wait, doubtful = {f = next_fence(job)}, later(job, place), needs_lookup(job)
+    local change, wait, doubtful = RECORD{fence = next_fence(job)}, later(job, place), needs_lookup(job)
     if phase_of(job) == 'submitting' then
-      change.x, change.l, change.r = now, false, 'the lease of the worker that was sending it ran out'
+      change.doubt_since, change.lookups, change.reason = now, false, 'the lease of the worker that was sending it ran out'
       if doubtful then set_epoch_doubt(change, now) end
       move_phase(job, 'in_doubt', change, now, wait or now + lease)
     elseif wait then
       schedule_lookup(job, wait)
     else
-      if doubtful and phase_of(job) == 'in_doubt' then set_epoch_doubt(change, job.x) end
+      if doubtful and phase_of(job) == 'in_doubt' then set_epoch_doubt(change, job.doubt_since) end
       save(job, change)
       schedule_lookup(job, now + lease)
     end
     if not wait then
-      job.now, job.g = whole(now), nil
+      job.now, job.owed = whole(now), nil
       return job
     end
   end

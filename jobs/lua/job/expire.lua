@@ -6,14 +6,14 @@ arity(4)
 local job = load(ARGV[1])
 if not job or not holds_fence(job, ARGV[2]) or phase_of(job) ~= 'in_progress' then return {'refused', 0} end
 local now = clock()
-if FINAL[job.s] then
+if FINAL[job.state] then
   release_provider(job, now)
   return {'over', admit_hint(now)}
 end
 -- A new fence: the same call again must not take the job for one that was over already.
-local change = {p = 'in_progress', f = next_fence(job), e = now, y = 'deadline', d = now + tonumber(ARGV[4]), l = false, g = owed_at_end(job)}
-change.r = 'the provider did not finish it in time'
+local change = RECORD{phase = 'in_progress', fence = next_fence(job), ended_at = now, settled_by = 'deadline', deadline = now + tonumber(ARGV[4]), lookups = false, owed = owed_deliveries(job)}
+change.reason = 'the provider did not finish it in time'
 local look = now + tonumber(ARGV[3])
-if change.g then change.z, change.i = look, now end
-move(job, 'expired', change, now, change.g and now or look)
+if change.owed then change.lookup_at, change.delivery_at = look, now end
+move(job, 'expired', change, now, change.owed and now or look)
 return {'expired', 0}

@@ -8,7 +8,7 @@ local at = phase_of(job)
 if at ~= 'submitting' and at ~= 'in_doubt' then return 'refused' end
 local now = clock()
 if at == 'submitting' then record_acceptance(job, now, true) end
-record_call(job.L or DEFAULT_LANE, 'answer')
-local change = {t = ARGV[3], d = now + tonumber(ARGV[5]), l = false, x = false, v = false, r = false, k = false}
+record_call(job.lane or DEFAULT_LANE, 'answer')
+local change = RECORD{task_id = ARGV[3], deadline = now + tonumber(ARGV[5]), lookups = false, doubt_since = false, exists = false, reason = false, submit_tries = false}
 move_phase(job, 'in_progress', change, now, now + tonumber(ARGV[4]))
 return 'started'

@@ -7,7 +7,7 @@ local before, limit = now - tonumber(ARGV[1]), tonumber(ARGV[2])
 local gone, closed = 0, 0
 local function forget(id, job, state)
   redis.call('ZREM', KEY.state .. state, id)
-  if job.b and state == 'failed' then count_failure(job.b, redis.call('GET', KEY.result .. id), -1) end
+  if job.batch and state == 'failed' then count_failure(job.batch, redis.call('GET', KEY.result .. id), -1) end
   local labels = redis.call('GET', KEY.labels .. id)
   if labels then index_labels(KEY.labelled, labels, id) end
   local parked = redis.call('HGETALL', KEY.parked .. id)
@@ -16,7 +16,7 @@ local function forget(id, job, state)
   redis.call('DEL', KEY.parked .. id, KEY.told .. id)
   redis.call('ZREM', KEY.undelivered, id)
   redis.call('ZREM', KEY.damaged, id)
-  if job.b then redis.call('HINCRBY', KEY.batch .. job.b, 'gone', 1) end
+  if job.batch then redis.call('HINCRBY', KEY.batch .. job.batch, 'gone', 1) end
   gone = gone + 1
 end
 for state in pairs(FINAL) do
@@ -24,7 +24,7 @@ for state in pairs(FINAL) do
   for _, id in ipairs(old) do
     local job, odd = read(id)
     job = job or not odd and {} -- only the entry of one that is gone
-    if job and not job.p and not job.g and tonumber(job.e or 0) < before then
+    if job and not job.phase and not job.owed and tonumber(job.ended_at or 0) < before then
       guarded(id, now, function() forget(id, job, state) end)
     end
   end
@@ -32,7 +32,7 @@ end
 -- Those that were damaged and have nothing left to do ring no alarm that would take them off the list.
 for _, id in ipairs(redis.call('ZRANGE', KEY.damaged, 0, limit - 1)) do
   local job, odd = read(id)
-  if not odd and (not job or FINAL[job.s] and not job.p and not job.g) then redis.call('ZREM', KEY.damaged, id) end
+  if not odd and (not job or FINAL[job.state] and not job.phase and not job.owed) then redis.call('ZREM', KEY.damaged, id) end
 end
 local function close(batch)
   local accepted, without, doing, labels =

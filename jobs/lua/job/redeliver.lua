@@ -6,12 +6,12 @@ local now = clock()
 local answer = {}
 for i = 1, #ARGV do
   local job, odd = read(ARGV[i])
-  if job and job.U then
-    local change = {g = job.g or '', h = false, j = tonumber(job.j or 0) + 1}
-    for kind in string.gmatch(job.U, '.') do
-      if not string.find(change.g, kind, 1, true) then change.g = change.g .. kind end
+  if job and job.undelivered then
+    local change = RECORD{owed = job.owed or '', delivery_tries = false, delivery_fence = tonumber(job.delivery_fence or 0) + 1}
+    for kind in string.gmatch(job.undelivered, '.') do
+      if not string.find(change.owed, kind, 1, true) then change.owed = change.owed .. kind end
     end
-    if job.p then change.z = next_lookup_at(job) end
+    if job.phase then change.lookup_at = next_lookup_at(job) end
     forget_undelivered(job, change)
     save(job, change)
     schedule_delivery(job, now)

@@ -5,11 +5,11 @@ arity(2)
 expect_installation()
 local job = load(ARGV[1])
 if not job then return {'unknown', '', 0} end
-if job.s == 'completed' then return {'refused', job.s, 0} end
-if not FINAL[job.s] then return {'already', job.s, 0} end
-if job.p then return {'working', job.s, 0} end
-if has_output(job) then return {'pictured', job.s, 0} end
-if not has_images(job) then return {'imageless', job.s, 0} end
+if job.state == 'completed' then return {'refused', job.state, 0} end
+if not FINAL[job.state] then return {'already', job.state, 0} end
+if job.phase then return {'working', job.state, 0} end
+if has_output(job) then return {'pictured', job.state, 0} end
+if not has_images(job) then return {'imageless', job.state, 0} end
 local now = clock()
 requeue_job(job, now, tonumber(ARGV[2]))
-return {'queued', job.s, admit_hint(now)}
+return {'queued', job.state, admit_hint(now)}

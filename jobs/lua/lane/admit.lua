@@ -44,7 +44,7 @@ local scouting = read_number(lane, 'level') > 0
 if scouting then
   -- The last answer was a refusal of the whole lane: one job goes ahead and finds out whether that is over.
   local scout = read(redis.call('HGET', lane, 'scout') or '')
-  if scout and (scout.w or scout.s == 'submitting') then return answer end
+  if scout and (scout.admitted_by or scout.state == 'submitting') then return answer end
   limit = 1
 end
 
@@ -78,7 +78,7 @@ local function taking(queue, id)
     local alone = slots_max > 0 and n > slots_max and slots + window + taken == 0
     if n > budget - taken and not alone then return nil, 'full' end
     if step > 0 and tat - now > burst then return nil, 'full' end
-    local change = {w = name}
+    local change = RECORD{admitted_by = name}
     reserve(job, name, change)
     save(job, change)
     alarm(job, now + putback)

@@ -4,8 +4,8 @@
 arity(3)
 local job = load(ARGV[1])
 if not job or not holds_fence(job, ARGV[2]) or phase_of(job) ~= 'in_doubt' then return 'refused' end
-if (job.L or DEFAULT_LANE) == ARGV[3] then return 'moved' end
-local change = {L = ARGV[3] ~= DEFAULT_LANE and ARGV[3]}
+if (job.lane or DEFAULT_LANE) == ARGV[3] then return 'moved' end
+local change = RECORD{lane = ARGV[3] ~= DEFAULT_LANE and ARGV[3]}
 redis.call('HINCRBY', lane_of(job), 'slots', -image_count(job))
 release_reservation(job, change)
 save(job, change)

@@ -5,9 +5,9 @@
 if #ARGV < 1 then error('expected ids') end
 local names = {}
 for i, id in ipairs(ARGV) do
-  local told = redis.pcall('HMGET', KEY.job .. id, 's', 'b', 'K')
+  local told = redis.pcall('HMGET', KEY.job .. id, FIELD.state, FIELD.batch, FIELD.owner)
   local state, batch, owner = told[1], told[2], told[3]
   if #ARGV == 1 and not state and redis.call('EXISTS', KEY.job .. id) == 1 then damaged('job ' .. id, 'it lacks its state') end
-  names[i] = state and owner_of_job({b = batch or nil, K = owner or nil}) or false
+  names[i] = state and owner_of_job(RECORD{batch = batch or nil, owner = owner or nil}) or false
 end
 return names

@@ -22,12 +22,12 @@ for _, id in ipairs(cjson.decode(ARGV[4])) do with(id) end
 local soon = whole(now + tonumber(ARGV[2]))
 if #ids > most or redis.call('ZCOUNT', KEY.alarms, '-inf', soon) > 10 * most then return {'busy'} end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEY.alarms, '-inf', soon)) do
-  if not seen[id] and redis.call('HEXISTS', KEY.job .. id, 'w') == 1 then with(id) end
+  if not seen[id] and redis.call('HEXISTS', KEY.job .. id, FIELD.admitted_by) == 1 then with(id) end
 end
 local records, counters, pinned = {}, {}, {}
 for i, id in ipairs(ids) do
   local row = redis.call('HGETALL', KEY.job .. id)
-  local code = redis.call('HGET', KEY.job .. id, 's') == 'failed' and code_of(redis.call('GET', KEY.result .. id)) or ''
+  local code = redis.call('HGET', KEY.job .. id, FIELD.state) == 'failed' and code_of(redis.call('GET', KEY.result .. id)) or ''
   table.insert(row, 1, code)
   table.insert(row, 1, id)
   records[i] = row

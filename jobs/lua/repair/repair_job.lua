@@ -15,10 +15,10 @@ local function stands(word, key, score)
   if score then redis.call('ZADD', key, whole(score), id) else redis.call('ZREM', key, id) end
 end
 
-for state in pairs(ALLOWED) do stands('index', KEY.state .. state, job and job.s == state and job.c) end
-stands('doubt', KEY.doubts, job and job.x)
+for state in pairs(ALLOWED) do stands('index', KEY.state .. state, job and job.state == state and job.created_at) end
+stands('doubt', KEY.doubts, job and job.doubt_since)
 local given_up = redis.call('ZSCORE', KEY.undelivered, id)
-if (given_up and true or false) ~= (job and job.U and true or false) then stands('undelivered', KEY.undelivered, job and job.U and now) end
+if (given_up and true or false) ~= (job and job.undelivered and true or false) then stands('undelivered', KEY.undelivered, job and job.undelivered and now) end
 local parked = redis.call('HKEYS', KEY.parked .. id)
 if not job then
   stands('alarm', KEY.alarms, nil)
@@ -32,21 +32,21 @@ if not job then
 end
 
 -- Admitted, or with money reserved, although nothing of the kind is under way. Their counters have a recount of their own.
-if job.w and job.s ~= 'queued' and found('window') then save(job, {w = false}) end
-if job.R and not job.w and not HOLDS[phase_of(job)] and found('reserved') then save(job, {R = false}) end
-if #parked > 0 and not FINAL[job.s] and not string.find(job.o or '', 'c', 1, true) and found('parked') then
-  save(job, {o = (job.o or '') .. 'c'})
+if job.admitted_by and job.state ~= 'queued' and found('window') then save(job, RECORD{admitted_by = false}) end
+if job.reserved and not job.admitted_by and not HOLDS[phase_of(job)] and found('reserved') then save(job, RECORD{reserved = false}) end
+if #parked > 0 and not FINAL[job.state] and not string.find(job.owed_at_end or '', 'c', 1, true) and found('parked') then
+  save(job, RECORD{owed_at_end = (job.owed_at_end or '') .. 'c'})
 end
 local labels = redis.call('GET', KEY.labels .. id)
-for name, value in pairs(labels and cjson.decode(labels) or {}) do stands('label', KEY.labelled .. name .. '=' .. value, job.c) end
+for name, value in pairs(labels and cjson.decode(labels) or {}) do stands('label', KEY.labelled .. name .. '=' .. value, job.created_at) end
 if redis.call('EXISTS', KEY.text .. id) == 0 then found('request') end
-local needed = phase_of(job) or job.g
+local needed = phase_of(job) or job.owed
 if not needed then
   stands('alarm', KEY.alarms, nil)
 elseif not redis.call('ZSCORE', KEY.alarms, id) and found('alarm') then
   -- Its look or its delivery is due now; who is sending it just now has the time of a lease.
   local at = phase_of(job) == 'submitting' and now + tonumber(ARGV[2]) or now
-  if FINAL[job.s] and job.p and job.g then save(job, {z = job.z or at, i = job.i or now}) end
-  alarm(job, FINAL[job.s] and job.g and now or at)
+  if FINAL[job.state] and job.phase and job.owed then save(job, RECORD{lookup_at = job.lookup_at or at, delivery_at = job.delivery_at or now}) end
+  alarm(job, FINAL[job.state] and job.owed and now or at)
 end
 return wrong

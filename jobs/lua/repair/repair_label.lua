@@ -5,7 +5,7 @@ arity(4)
 local of, label, id = ARGV[2], ARGV[3], ARGV[4]
 local index, created, labels
 if of == 'job' then
-  index, created, labels = KEY.labelled .. label, redis.call('HGET', KEY.job .. id, 'c'), redis.call('GET', KEY.labels .. id)
+  index, created, labels = KEY.labelled .. label, redis.call('HGET', KEY.job .. id, FIELD.created_at), redis.call('GET', KEY.labels .. id)
 else
   index = KEY.grouped .. label
   created, labels = unpack(redis.call('HMGET', KEY.batch .. id, 'created', 'labels'))

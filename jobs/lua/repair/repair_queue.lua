@@ -7,6 +7,6 @@ local queue, id = ARGV[2], ARGV[3]
 local job, odd = read(id)
 local there = redis.call('ZSCORE', KEY.ready .. queue, id)
 if odd or not there then return {} end
-if job and job.s == 'queued' and not job.w and not job.H and queue_of(job) == queue then return {} end
+if job and job.state == 'queued' and not job.admitted_by and not job.paused and queue_of(job) == queue then return {} end
 if ARGV[1] == '1' then redis.call('ZREM', KEY.ready .. queue, id) end
 return {'queue'}

@@ -8,29 +8,29 @@
 arity(9)
 local job, said, reason = load(ARGV[1]), ARGV[3], ARGV[6]
 if not job then return {'unknown', '', 0, 0} end
-if phase_of(job) ~= 'in_doubt' or job.x ~= ARGV[2] then return {'other', job.s, 0, 0} end
+if phase_of(job) ~= 'in_doubt' or job.doubt_since ~= ARGV[2] then return {'other', job.state, 0, 0} end
 local now = clock()
-local change = {f = next_fence(job), l = false, x = false, v = false, k = false, r = reason}
+local change = RECORD{fence = next_fence(job), lookups = false, doubt_since = false, exists = false, submit_tries = false, reason = reason}
 if said == 'sent' then
-  change.t, change.d, change.l = ARGV[4], now + tonumber(ARGV[8]), ARGV[7]
+  change.task_id, change.deadline, change.lookups = ARGV[4], now + tonumber(ARGV[8]), ARGV[7]
   move_phase(job, 'in_progress', change, now, now)
-  return {'settled', job.s, 0, 0}
+  return {'settled', job.state, 0, 0}
 end
-if FINAL[job.s] then
+if FINAL[job.state] then
   release_provider(job, now)
-  return {'over', job.s, admit_hint(now), 0}
+  return {'over', job.state, admit_hint(now), 0}
 end
 if said == 'not-sent' then
-  change.G = epoch().number -- not to be doubted again for what Redis may have forgotten
+  change.epoch = epoch().number -- not to be doubted again for what Redis may have forgotten
   pin_to_lane(job, change)
   move(job, 'queued', change, now, recheck_at(job, now, tonumber(ARGV[9])))
   join_queue(job)
 elseif said == 'failed' then
   redis.call('SET', KEY.result .. job.id, ARGV[5])
-  change.y, change.d, change.e, change.g, change.h, change.j = 'hand', false, now, owed_at_end(job), false, outdate_deliveries(job)
-  move(job, 'failed', change, now, change.g and now or false)
-  if job.b then count_failure(job.b, ARGV[5], 1) end
+  change.settled_by, change.deadline, change.ended_at, change.owed, change.delivery_tries, change.delivery_fence = 'hand', false, now, owed_deliveries(job), false, outdate_deliveries(job)
+  move(job, 'failed', change, now, change.owed and now or false)
+  if job.batch then count_failure(job.batch, ARGV[5], 1) end
 else
   error('expected sent, not-sent or failed, not ' .. said)
 end
-return {'settled', job.s, admit_hint(now), job.g and 1 or 0}
+return {'settled', job.state, admit_hint(now), job.owed and 1 or 0}

@@ -34,30 +34,30 @@ local function accept(batch, specs, now, recheck, free)
     else
       seen[id] = true
       local at = whole(created + count)
-      local job = {id = id, s = 'queued', m = facts.m, c = at, n = facts.n, V = facts.V, P = facts.P, Y = facts.Y or class}
-      if facts.expires then job.E = whole(now + facts.expires) end
-      if job.Y == '1' then job.Y = nil end
-      if batch ~= '' then job.b = batch else job.K = facts.K end
-      local record = {'s', 'queued', 'm', job.m, 'c', at, 'u', at}
+      local job = RECORD{id = id, state = 'queued', model = facts.model, created_at = at, images = facts.images, resolution = facts.resolution, pool = facts.pool, priority = facts.priority or class}
+      if facts.expires_in then job.expires_at = whole(now + facts.expires_in) end
+      if job.priority == '1' then job.priority = nil end
+      if batch ~= '' then job.batch = batch else job.owner = facts.owner end
+      local record = {FIELD.state, 'queued', FIELD.model, job.model, FIELD.created_at, at, FIELD.updated_at, at}
       local function with(field, value)
         if value then record[#record + 1] = field; record[#record + 1] = value end
       end
-      with('n', facts.n)
-      with('o', facts.o)
-      with('b', job.b)
-      with('K', job.K)
-      with('P', job.P)
-      with('Y', job.Y)
-      with('V', facts.V)
-      with('E', job.E)
-      with('I', next(named) and '1')
-      with('Z', VERSION > 1 and VERSION)
+      with(FIELD.images, facts.images)
+      with(FIELD.owed_at_end, facts.owed_at_end)
+      with(FIELD.batch, job.batch)
+      with(FIELD.owner, job.owner)
+      with(FIELD.pool, job.pool)
+      with(FIELD.priority, job.priority)
+      with(FIELD.resolution, facts.resolution)
+      with(FIELD.expires_at, job.expires_at)
+      with(FIELD.names_images, next(named) and '1')
+      with(FIELD.version, VERSION > 1 and VERSION)
       for hash, times in pairs(named) do uses[hash] = (uses[hash] or 0) + times end
       redis.call('HSET', KEY.job .. id, unpack(record))
       redis.call('SET', KEY.text .. id, text)
-      if facts.l then
-        redis.call('SET', KEY.labels .. id, facts.l)
-        index_labels(KEY.labelled, facts.l, id, at)
+      if facts.labels then
+        redis.call('SET', KEY.labels .. id, facts.labels)
+        index_labels(KEY.labelled, facts.labels, id, at)
       end
       redis.call('ZADD', KEY.state .. 'queued', at, id)
       if facts.delay then

@@ -82,15 +82,15 @@ local function notice_restart(now, lease, automatic)
 end
 
 -- Whether an attempt that waits may have been sent all the same.
-local function needs_lookup(job) return tonumber(job.c) < epoch().before and job.G ~= epoch().number end
+local function needs_lookup(job) return tonumber(job.created_at) < epoch().before and job.epoch ~= epoch().number end
 
 -- The fields of a doubt for that reason; there is one at most in an epoch. `since`: when the job's outcome became unknown
 -- otherwise.
 local function set_epoch_doubt(change, since)
-  change.x, change.l, change.G, change.F = math.max(tonumber(since or 0), epoch().calm), false, epoch().number, '1'
+  change.doubt_since, change.lookups, change.epoch, change.forgotten = math.max(tonumber(since or 0), epoch().calm), false, epoch().number, '1'
   return change
 end
 
 -- Fences of the time that is forgotten must not come again.
 local FENCES = 1000000
-local function next_fence(job) return math.max(tonumber(job.f or 0), tonumber(epoch().number) * FENCES) + 1 end
+local function next_fence(job) return math.max(tonumber(job.fence or 0), tonumber(epoch().number) * FENCES) + 1 end

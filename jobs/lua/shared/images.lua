@@ -60,5 +60,5 @@ end
 
 -- Of a job that names some (I); those of one that has ended may have gone.
 local function images_of(job) return images_in(redis.call('GET', KEY.text .. job.id)) end
-local function has_images(job) return not job.I or all_stored(images_of(job)) end
+local function has_images(job) return not job.names_images or all_stored(images_of(job)) end
 

@@ -60,7 +60,7 @@ end
 -- The same said by a failed task; many fail at once.
 local function cut_limit_by_task(job, code, now)
   if code ~= '1302' and code ~= '1303' then return end
-  local name = job.L or DEFAULT_LANE
+  local name = job.lane or DEFAULT_LANE
   if read_number(KEY.lane .. name, 'cut') + CUT_EVERY <= now then cut_limit(name, now, 'a task failed with ' .. code) end
 end
 
@@ -68,7 +68,7 @@ end
 -- (`grows`) while the slots are really used, the learned limit creeps up: by about one for as many submissions as it is
 -- high (additive increase); until the first cut of a lane without a limit of its own, by one each (slow start).
 local function record_acceptance(job, now, grows)
-  local name = job.L or DEFAULT_LANE
+  local name = job.lane or DEFAULT_LANE
   local lane = KEY.lane .. name
   local level, hold, limit, slots, most, last, grown_at =
     unpack(redis.call('HMGET', lane, 'level', 'hold', 'limit', 'slots', 'most', 'cut', 'grown'))

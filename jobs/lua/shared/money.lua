@@ -5,7 +5,7 @@
 -- it has R exactly as long as it has `w` or holds slots, unless it is known to be free.
 
 -- What a job costs goes by its model, images and resolution.
-local function class_of(job) return job.m .. '|' .. (job.n or '1') .. '|' .. (job.V or '') end
+local function class_of(job) return job.model .. '|' .. (job.images or '1') .. '|' .. (job.resolution or '') end
 
 local prices = {}
 -- nil: not known yet
@@ -27,8 +27,8 @@ local function learn_price(job, cost, completed)
 end
 
 local function owner_of_job(job)
-  if job.b then return batch_of(job.b).owner end
-  return job.K or ''
+  if job.batch then return batch_of(job.batch).owner end
+  return job.owner or ''
 end
 
 -- Where the reserved money of a job is counted. One of unknown price counts as a job of its class.
@@ -36,26 +36,26 @@ local function count_reserved(job, lane, by)
   local function add(field, amount)
     if redis.call('HINCRBY', KEY.reserved, field, amount) == 0 then redis.call('HDEL', KEY.reserved, field) end
   end
-  if job.R == '?' then return add('?' .. class_of(job), by) end
-  local amount, owner = whole(by * tonumber(job.R)), owner_of_job(job)
+  if job.reserved == '?' then return add('?' .. class_of(job), by) end
+  local amount, owner = whole(by * tonumber(job.reserved)), owner_of_job(job)
   add('l' .. lane, amount)
-  if job.b then add('b' .. job.b, amount) end
+  if job.batch then add('b' .. job.batch, amount) end
   if owner ~= '' then add('k' .. owner, amount) end
 end
 
 -- Both note in `change` what is to be saved.
 local function reserve(job, lane, change)
   local price = price_of(class_of(job))
-  if job.R or price == 0 then return end
-  job.R = price and whole(price) or '?'
-  change.R = job.R
+  if job.reserved or price == 0 then return end
+  job.reserved = price and whole(price) or '?'
+  change.reserved = job.reserved
   count_reserved(job, lane, 1)
 end
 
 local function release_reservation(job, change)
-  if not job.R then return end
-  count_reserved(job, job.w or job.L or DEFAULT_LANE, -1)
-  change.R = false
+  if not job.reserved then return end
+  count_reserved(job, job.admitted_by or job.lane or DEFAULT_LANE, -1)
+  change.reserved = false
 end
 
 local function day_of(now) return whole(math.floor(now / DAY)) end
@@ -88,9 +88,9 @@ local function stopped_by_cap(job, lane, caps, lane_cap, now)
     if not price and spent + reserved < cap then return true, 1 end
     return true, reserved
   end
-  local batch, owner = job.b and batch_of(job.b), owner_of_job(job)
+  local batch, owner = job.batch and batch_of(job.batch), owner_of_job(job)
   if batch and batch.cap then
-    local broken, reserved = breaks(batch.cap, batch.spent, 'b' .. job.b)
+    local broken, reserved = breaks(batch.cap, batch.spent, 'b' .. job.batch)
     if broken and reserved == 0 then return 'pause' end
     if broken then return 'aside', next_cap_check(now, reserved) end
   end
@@ -106,9 +106,9 @@ local function record_cost(job, cost, completed, now)
   learn_price(job, cost, completed)
   local paid = cost ~= '' and cost ~= '0'
   if not paid and not completed then return end
-  local lane, owner, key = job.L or DEFAULT_LANE, owner_of_job(job), KEY.spent .. day_of(now)
+  local lane, owner, key = job.lane or DEFAULT_LANE, owner_of_job(job), KEY.spent .. day_of(now)
   -- Only the last part may have any character.
-  local what = table.concat({lane, job.m, job.b or '', owner}, '|')
+  local what = table.concat({lane, job.model, job.batch or '', owner}, '|')
   if redis.call('HINCRBY', key, '#' .. what, 1) == 1 then redis.call('ZADD', KEY.days, day_of(now), day_of(now)) end
   if not paid then return end
   redis.call('HINCRBY', key, '$' .. what, cost)
@@ -116,7 +116,7 @@ local function record_cost(job, cost, completed, now)
   if owner ~= '' then redis.call('HINCRBY', key, 'k' .. owner, cost) end
   redis.call('HINCRBY', KEY.totals, 'spent', cost)
   redis.call('HINCRBY', KEY.lane .. lane, 'spent', cost)
-  if job.b then redis.call('HINCRBY', KEY.batch .. job.b, 'spent', cost) end
+  if job.batch then redis.call('HINCRBY', KEY.batch .. job.batch, 'spent', cost) end
 end
 
 -- A batch counts its unfinished jobs by price, so that what it will cost is known without a look at them.

@@ -4,9 +4,9 @@
 -- queues that may be admitted from stand in `queues`, one a place (pool and class), at their start tag (admit.lua). A
 -- batch is halted, or goes on, by its queues leaving or joining `queues`, in one step however many wait in them; with
 -- one queue for all, a million paused jobs would have to be carried aside and back, or stepped over at each admission.
-local function place_of(job) return (job.P or '') .. '|' .. (job.Y or '1') end
+local function place_of(job) return (job.pool or '') .. '|' .. (job.priority or '1') end
 local function queue_of(job)
-  return place_of(job) .. '|' .. (job.b and 'b' .. job.b or 'k' .. (job.K or ''))
+  return place_of(job) .. '|' .. (job.batch and 'b' .. job.batch or 'k' .. (job.owner or ''))
 end
 -- Neither a pool nor a class has a '|' in its name.
 local function split_queue(queue)
@@ -100,14 +100,14 @@ end
 local function note_place(batch, place) redis.call('HSETNX', KEY.batch .. batch, 'at:' .. place, 1) end
 
 local function join_queue(job)
-  if job.H then
+  if job.paused then
     -- Paused by its producer: it waits outside, and is due now.
-    if job.H ~= '1' then save(job, {H = '1'}) end
+    if job.paused ~= '1' then save(job, RECORD{paused = '1'}) end
     return
   end
-  if job.b then note_place(job.b, place_of(job)) end
+  if job.batch then note_place(job.batch, place_of(job)) end
   local queue = queue_of(job)
-  count_waiting(queue, redis.call('ZADD', KEY.ready .. queue, job.c, job.id))
+  count_waiting(queue, redis.call('ZADD', KEY.ready .. queue, job.created_at, job.id))
 end
 
 local function leave_queue(job)
@@ -116,9 +116,9 @@ local function leave_queue(job)
 end
 
 local function leave_dispatched(job, change)
-  if job.w then
-    redis.call('HINCRBY', KEY.lane .. job.w, 'window', -image_count(job))
-    change.w = false
+  if job.admitted_by then
+    redis.call('HINCRBY', KEY.lane .. job.admitted_by, 'window', -image_count(job))
+    change.admitted_by = false
   end
 end
 

@@ -25,15 +25,15 @@ local function find_fault(job)
   for field, value in pairs(job) do
     if not is_text(value) then return 'a field of it is not UTF-8' end
   end
-  if not (job.s and job.m and job.c and job.u) then return 'it lacks one of the fields s, m, c, u' end
-  if job.m == '' then return 'its field m is empty' end
-  if not ALLOWED[job.s] then return 'no version knows its state' end
-  if job.p and (not ALLOWED[job.p] or FINAL[job.p]) then return 'its field p is odd' end
-  if FINAL[job.s] then
-    if not job.e then return 'it has ended, but lacks the time of its end (e)' end
-    if job.p and job.g and not (job.z and job.i) then return 'it lacks the times of its next look and delivery (z, i)' end
+  if not (job.state and job.model and job.created_at and job.updated_at) then return 'it lacks one of the fields s, m, c, u' end
+  if job.model == '' then return 'its field m is empty' end
+  if not ALLOWED[job.state] then return 'no version knows its state' end
+  if job.phase and (not ALLOWED[job.phase] or FINAL[job.phase]) then return 'its field p is odd' end
+  if FINAL[job.state] then
+    if not job.ended_at then return 'it has ended, but lacks the time of its end (e)' end
+    if job.phase and job.owed and not (job.lookup_at and job.delivery_at) then return 'it lacks the times of its next look and delivery (z, i)' end
   end
-  if (FINAL[job.s] and job.p or job.s) == 'in_doubt' and not job.x then return 'it is in doubt, but lacks since when (x)' end
+  if (FINAL[job.state] and job.phase or job.state) == 'in_doubt' and not job.doubt_since then return 'it is in doubt, but lacks since when (x)' end
 end
 
 -- Returns nil and 'newer' for a record of a later version (jobs.job): what its fields mean is not known here; nil,
@@ -48,7 +48,7 @@ local function read(id)
   local job = {}
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
   job.id = id
-  if job.Z and string.find(job.Z, '^%d%d?%d?%d?%d?%d?%d?%d?%d?$') and tonumber(job.Z) > VERSION then return nil, 'newer' end
+  if job.version and string.find(job.version, '^%d%d?%d?%d?%d?%d?%d?%d?%d?$') and tonumber(job.version) > VERSION then return nil, 'newer' end
   local why = find_fault(job)
   if why then return nil, 'damaged', why end
   return job
@@ -75,13 +75,13 @@ end
 
 -- Where the current attempt stands: the state itself, or what a cancelled or expired job left behind at the provider.
 local function phase_of(job)
-  if FINAL[job.s] then return job.p end
-  return job.s
+  if FINAL[job.state] then return job.phase end
+  return job.state
 end
 
-local function image_count(job) return tonumber(job.n or 1) end
-local function attempt_of(job) return tonumber(job.a or 1) end
-local function lane_of(job) return KEY.lane .. (job.L or DEFAULT_LANE) end
+local function image_count(job) return tonumber(job.images or 1) end
+local function attempt_of(job) return tonumber(job.attempt or 1) end
+local function lane_of(job) return KEY.lane .. (job.lane or DEFAULT_LANE) end
 local function read_number(key, field)
   local said = redis.pcall('HGET', key, field)
   if type(said) == 'table' and said.err then
@@ -95,7 +95,7 @@ end
 
 -- Write some fields; false deletes one. Those in doubt stand in an index, by the time since when.
 local function save(job, change)
-  local set, del, doubt = {}, {}, job.x
+  local set, del, doubt = {}, {}, job.doubt_since
   for field, value in pairs(change) do
     if value == false then
       if job[field] then del[#del + 1] = field end
@@ -109,8 +109,8 @@ local function save(job, change)
   end
   if #set > 0 then redis.call('HSET', KEY.job .. job.id, unpack(set)) end
   if #del > 0 then redis.call('HDEL', KEY.job .. job.id, unpack(del)) end
-  if job.x and job.x ~= doubt then redis.call('ZADD', KEY.doubts, job.x, job.id) end
-  if doubt and not job.x then redis.call('ZREM', KEY.doubts, job.id) end
+  if job.doubt_since and job.doubt_since ~= doubt then redis.call('ZADD', KEY.doubts, job.doubt_since, job.id) end
+  if doubt and not job.doubt_since then redis.call('ZREM', KEY.doubts, job.id) end
 end
 
 -- The virtual time of a place. Only fairness goes by it, so that an odd one counts as none and is replaced.

@@ -9,8 +9,8 @@ import pytest
 from jobs.audit.audit import audit
 from jobs.audit.repair import repair
 from jobs.errors import RecordDamaged, RecordTooNew, StoreUnavailable
-from jobs.fields import FORMS, KNOWN, wrong
-from jobs.job import Job, Result, is_newer
+from jobs.fields import FORMS, KNOWN, is_newer, wrong
+from jobs.job import Job, Result
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.redis_keys import FAMILY, SINGLE, TYPES

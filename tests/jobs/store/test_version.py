@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from jobs.errors import RecordTooNew, StoreUnavailable
-from jobs.job import VERSION, Job, Result
+from jobs.fields import VERSION
+from jobs.job import Job, Result
 from jobs.states import State
 
 VERBS: dict[str, Callable[[Any], Any]] = {
