@@ -7,7 +7,7 @@ from jobs.store.store import Store
 from webhook import callbacks, health, pages
 from webhook.access import audit_log, auth, sessions
 from webhook.access.api_keys import KnownKeys
-from webhook.access.rate_limits import Rates, read_rates
+from webhook.access.rate_limits import RateLimits, read_rates
 from webhook.api import (
     batch_actions,
     batch_events,
@@ -60,9 +60,9 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
         api.register_blueprint(each)
     problems.register(app, {provider_compat.PREFIX: provider_compat.refused})
     keys = KnownKeys(settings.keys, lambda: KeyRing(*shared.store.access))
-    door = auth.Authenticator(keys, Rates(read_rates(settings.rate_limit)), settings.trusted_proxies)
+    authenticator = auth.Authenticator(keys, RateLimits(read_rates(settings.rate_limit)), settings.trusted_proxies)
     audit_log.install(app)
-    auth.protect(app, door)
+    auth.protect(app, authenticator)
     ownership.protect(app)
     # After `auth.protect`: a form without its token from somebody without a session leads to the login page.
     security_headers.set_up(app, machines_only=callbacks.blueprint, api=producers)

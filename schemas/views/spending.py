@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from schemas.api import SPENT_BY
+from schemas.queries import SPENT_BY
 from schemas.views.fields import described
 
 

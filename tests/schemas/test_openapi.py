@@ -6,8 +6,9 @@ import pytest
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from schemas import MODELS, api
-from schemas.api import component_names, generation_request_openapi
+from schemas import MODELS
+from schemas.requests.openapi import component_names, generation_request_openapi
+from schemas.states import JOB_STATES
 from schemas.views.batches import BatchAccepted, BatchView
 from schemas.views.jobs import JobList, JobView
 from schemas.views.lanes import LaneList
@@ -105,4 +106,4 @@ def test_views_and_queries_describe_what_is_not_plain(components: dict[str, Any]
     assert [name for name, field in job.items() if "description" not in field] == []
     assert job["created_at"]["format"] == "date-time"
     assert job["finished_at"]["type"] == ["string", "null"]
-    assert set(job["status"]["enum"]) == set(api.JOB_STATES)
+    assert set(job["status"]["enum"]) == set(JOB_STATES)

@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.states import State
 from jobs.store.batches import BatchActionResult
-from schemas.api import BatchResumeQuery, BatchRetryQuery
+from schemas.queries import BatchResumeQuery, BatchRetryQuery
 from schemas.views.batches import BatchChanged
 from webhook.access.audit_log import annotate
 from webhook.api.openapi import operation

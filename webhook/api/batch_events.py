@@ -14,7 +14,7 @@ from jobs.errors import BatchNotFound, JobsError
 from jobs.read_models import Batch
 from jobs.serializers import serialize_batch
 from schemas.views.batches import BatchView
-from webhook.access.auth import caller, door
+from webhook.access.auth import authenticator, caller
 from webhook.api.openapi import operation
 from webhook.http.json_response import encode
 from webhook.services import services
@@ -52,20 +52,16 @@ def events(batch_id: str) -> Response:
     batch = shared.store.batch(batch_id)
     if batch.done and request.headers.get("Last-Event-ID") == _DONE:
         return Response(status=204)  # an EventSource comes back until it is told this
-    seat = shared.events.one()
-    seat.__enter__()
-    who, keys = caller(), door()
+    reader, keys = caller(), authenticator()
 
-    def look() -> Batch:
-        if not keys.still_opens(who):
+    def read() -> Batch:
+        if not keys.is_still_valid(reader):
             raise BatchNotFound(batch_id)
         return shared.store.batch(batch_id)
 
-    stream = Response(progress(batch, look), content_type=EVENTS)
-    # Proxies that gather an answer up (nginx) would keep it until its end.
-    stream.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-    stream.call_on_close(lambda: seat.__exit__(None, None, None))
-    return stream
+    # A proxy that buffers (nginx) would hold the events back until the end.
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return shared.events.stream(lambda: Response(progress(batch, read), content_type=EVENTS, headers=headers))
 
 
 def progress(

@@ -14,7 +14,7 @@ from jobs.api_keys import Scope
 from jobs.job import Job
 from jobs.serializers import serialize_job
 from jobs.states import State
-from schemas.api import ResultsQuery
+from schemas.queries import ResultsQuery
 from schemas.views.jobs import JobView
 from webhook.api.openapi import NDJSON, operation
 from webhook.http.json_response import encode
@@ -91,18 +91,12 @@ def errors(batch_id: str) -> Response:
 def _streamed(
     batch_id: str, states: Sequence[State], form: Callable[[Iterable[Job]], Iterator[str]], content_type: str
 ) -> Response:
-    shared = services()
-    seat = shared.streams.one()
-    seat.__enter__()
-    try:
-        jobs = shared.store.batch_jobs(batch_id, states)
-        first = list(islice(jobs, 1))  # reads: an unknown batch or a store that is away is an answer of its own
-        stream = Response(form(chain(first, jobs)), content_type=content_type)
-    except BaseException:
-        seat.__exit__(None, None, None)
-        raise
-    stream.call_on_close(lambda: seat.__exit__(None, None, None))
-    return stream
+    def stream() -> Response:
+        jobs = services().store.batch_jobs(batch_id, states)
+        first = list(islice(jobs, 1))  # an unknown batch or a lost connection is an error before the stream begins
+        return Response(form(chain(first, jobs)), content_type=content_type)
+
+    return services().streams.stream(stream)
 
 
 def _ndjson(jobs: Iterable[Job]) -> Iterator[str]:

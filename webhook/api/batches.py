@@ -11,13 +11,14 @@ from jobs.job import Priority
 from jobs.new_job import BatchOptions
 from jobs.read_models import Progress
 from jobs.serializers import serialize_batch
-from schemas.api import BatchListQuery, BatchQuery
+from schemas.queries import BatchListQuery, BatchQuery
 from schemas.views.batches import BatchAccepted, BatchList, BatchView
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
+from webhook.api.enqueue import new_id
 from webhook.api.openapi import NDJSON, operation
 from webhook.api.ownership import filter_from
-from webhook.api.uploads import Upload, new_id, upload, upload_whole
+from webhook.api.uploads import Upload, upload, upload_whole
 from webhook.http.bodies import decoded, drain, lines
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
@@ -55,7 +56,7 @@ def create(query: dict[str, Any]) -> Response:
     take_in = upload_whole if query.get("on_error") == "abort" else upload
     done = Upload(batch, shared.imageless, *asked_for(query))
     try:
-        with shared.streams.one():
+        with shared.streams.enter():
             take_in(shared, done, lines(decoded(request), shared.settings.max_body))
     except ProblemError:
         drain(request)

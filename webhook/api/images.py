@@ -43,7 +43,7 @@ def create() -> Response:
     """
     shared = services()
     length = checked_length(request, MAX_IMAGE)
-    with shared.streams.one():
+    with shared.streams.enter():
         try:
             picture = read_picture(read_whole(request, length))
         except ImageInvalid as error:

@@ -2,27 +2,21 @@
 
 from typing import Any
 
-from flask import Response, request, url_for
+from flask import Response, url_for
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound
-from jobs.new_job import NewJob
 from jobs.read_models import Page
 from jobs.serializers import serialize_job
 from jobs.states import State
-from jobs.store.store import Outcome, TransitionResult
-from schemas import parse_json
-from schemas.api import JobQuery, WaitQuery
+from jobs.store.store import TransitionResult
+from schemas.queries import JobQuery, WaitQuery
 from schemas.views.jobs import JobList, JobView
-from webhook.access.audit_log import annotate
-from webhook.access.auth import caller
+from webhook.api.enqueue import enqueue_body
 from webhook.api.openapi import JSON, operation
 from webhook.api.ownership import filter_from
-from webhook.api.uploads import CONFLICT, new_id
-from webhook.http.bodies import checked_length, read_whole
 from webhook.http.json_response import json_response
-from webhook.http.problems import ProblemError
 from webhook.messages import DELIVER, SUBMIT
 from webhook.services import services
 
@@ -44,20 +38,9 @@ def create() -> Response:
     201 for a new one, 200 for one that existed already with the same request. Either means recorded: it is not lost.
     While there is no room for new jobs the answer is 429: send the same again after Retry-After.
     """
-    shared = services()
-    length = checked_length(request, shared.settings.max_body)
-    data = parse_json(read_whole(request, length))
-    wanted = shared.load(data)
-    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller().name)
-    outcome = shared.enqueue(job)
-    annotate(job_id=job.id, outcome=outcome.value)
-    if outcome is Outcome.CONFLICT:
-        raise ProblemError(
-            409, "There is another request under this external_task_id.", errors={"external_task_id": [CONFLICT]}
-        )
-    status = 201 if outcome is Outcome.CREATED else 200
+    job, created = enqueue_body()
     location = {"Location": url_for("jobs.show", job_id=job.id)}
-    return json_response(serialize_job(shared.store.get(job.id)), status, location)
+    return json_response(serialize_job(services().store.get(job.id)), 201 if created else 200, location)
 
 
 @operation(blueprint, "GET", "/jobs", {200: JobList}, scope=Scope.READ, query=JobQuery, refusals=(422, 503))
@@ -84,8 +67,8 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     seconds, store = query["wait"], shared.store
     if not seconds:
         return json_response(serialize_job(store.explained(store.get(job_id))))
-    with shared.waits.maybe() as seated:
-        if seated:
+    with shared.waits.try_enter() as may_wait:
+        if may_wait:
             return json_response(serialize_job(store.explained(store.wait(job_id, seconds))))
     return json_response(serialize_job(store.explained(store.get(job_id))), headers={"Retry-After": "1"})
 

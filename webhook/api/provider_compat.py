@@ -5,26 +5,20 @@ Source of every shape: the provider contract, "Submit" and "Status". Its jobs ar
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
 from jobs.errors import JobNotFound
 from jobs.job import Job, parse_external_id
-from jobs.new_job import NewJob
 from jobs.serializers import RUNNING, serialize_task
-from jobs.store.store import Outcome
-from schemas import CallbackForm, RequestInvalid, parse_json
+from schemas import CallbackForm, RequestInvalid
 from schemas.views.provider_compat import TaskAccepted, TaskRefused, TaskView
-from webhook.access.audit_log import annotate
-from webhook.access.auth import caller
+from webhook.api.enqueue import enqueue_body
 from webhook.api.openapi import JSON, operation
 from webhook.api.ownership import check_job
-from webhook.api.uploads import new_id
-from webhook.http.bodies import checked_length, read_whole
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import services
@@ -87,22 +81,10 @@ def submit() -> Response:
     While there is no room for new tasks the answer is 429, with a Retry-After.
     A callback_url is posted the task, in the form of the call below, when it has ended.
     """
-    shared = services()
-    length = checked_length(request, shared.settings.max_body)
-    data = unwrapped(parse_json(read_whole(request, length)))
-    wanted = replace(shared.load(data), callback_form=CallbackForm.TASK)
-    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller().name)
-    outcome = shared.enqueue(job)
-    annotate(job_id=job.id, outcome=outcome.value)
-    if outcome is Outcome.CONFLICT:
-        raise ProblemError(
-            409,
-            f"A task with external_task_id {job.id} exists already, of another request. "
-            "Give this one another id, or send exactly the same request as before.",
-        )
-    # A new one is not read back: an answer that failed now would have a caller without an id buy another.
-    created = time.time() if outcome is Outcome.CREATED else shared.store.get(job.id).created_at.timestamp()
-    return json_response({"id": job.id, "status": RUNNING, "model": job.model, "created_at": int(created)})
+    job, created = enqueue_body(unwrap, CallbackForm.TASK)
+    # A new job is not read back: if that failed, a caller without an id of its own would send, and pay for, another.
+    at = time.time() if created else services().store.get(job.id).created_at.timestamp()
+    return json_response({"id": job.id, "status": RUNNING, "model": job.model, "created_at": int(at)})
 
 
 @operation(
@@ -136,7 +118,7 @@ def _found(task_id: str) -> Job:
     raise ProblemError(404, f"Task {task_id} not found")
 
 
-def unwrapped(data: object) -> object:
+def unwrap(data: object) -> object:
     """The flat request in `{"model": …, "input": [{"params": {…}}]}`; what is flat already, as it is.
 
     Raises `RequestInvalid` for an envelope that holds anything else: it would be left out without a word.

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from ulid import ULID
-
 from jobs.errors import NoLane, NoRoom, StoreUnavailable, WorkRefused
 from jobs.job import Priority
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from schemas import BodyInvalid, RequestInvalid, parse_json
 from webhook.access.auth import caller
+from webhook.api.enqueue import CONFLICT, new_id
 from webhook.http.problems import REFUSED, ProblemError, unavailable
 from webhook.messages import SUBMIT
 from webhook.services import Services
@@ -25,9 +24,6 @@ CHUNK_BYTES = 8 * 1024 * 1024
 MOST_ERRORS = 1_000
 
 TAKEN = "This batch's id (or Idempotency-Key) is taken; send the upload under another one."
-CONFLICT = (
-    "is taken by another request; to send this one give it another id, or send exactly the same request as before"
-)
 
 
 @dataclass
@@ -123,11 +119,6 @@ def _told(value: Any) -> str:
         case Decimal():
             return format(value, "f")
     return "none" if value is None else str(value)
-
-
-def new_id() -> str:
-    """An id for a job or batch that came without: ordered by time, safe in a URL, not to be guessed."""
-    return str(ULID()).lower()
 
 
 def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | None]]) -> None:

@@ -30,7 +30,7 @@ class KirinImageOmni(RequestSchema):
         missing_code=PROMPT_MISSING,
         metadata={
             "description": "Positive and negative descriptions. <<<image_N>>> refers to the N-th entry of image_list.",
-            "example": "the cat of <<<image_1>>> drinking coffee",
+            "example": "a boomerang over the sea at dawn",
         },
     )
     image_list = Entries(

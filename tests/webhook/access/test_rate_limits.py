@@ -5,7 +5,7 @@ import pytest
 
 from jobs.errors import SettingsInvalid
 from jobs.store.store import Store
-from webhook.access.rate_limits import GUESSES, Buckets, Rate, Rates, read_rates
+from webhook.access.rate_limits import GUESSES, Buckets, Rate, RateLimits, read_rates
 from webhook.app import create_app
 from webhook.http.problems import ProblemError
 from webhook.settings import Settings
@@ -99,10 +99,10 @@ def test_keys_that_open_are_no_guesses(store: Store) -> None:
 
 
 def test_whoever_has_an_ipv6_address_has_its_network(store: Store) -> None:
-    rates = Rates([])
+    rates = RateLimits([])
     for number in range(2 * GUESSES.amount):
         rates.refused(ip_address(f"2001:db8::{number:x}"))
     with pytest.raises(ProblemError):
-        rates.may_guess(ip_address("2001:db8::ffff"), b"")
-    rates.may_guess(ip_address("2001:db8:0:1::1"), b"")
-    rates.may_guess(None, b"")
+        rates.check_guess(ip_address("2001:db8::ffff"), b"")
+    rates.check_guess(ip_address("2001:db8:0:1::1"), b"")
+    rates.check_guess(None, b"")

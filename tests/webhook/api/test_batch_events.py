@@ -121,6 +121,20 @@ def test_seats_are_limited_and_given_back(client: FlaskClient, foxes: Store) -> 
         assert again.status_code == 200
 
 
+def test_a_stream_that_cannot_begin_does_not_count(
+    client: FlaskClient, foxes: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Iterator[str]:
+        raise RuntimeError("no stream")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_events, "progress", broken)
+        answers = [client.get("/v1/batches/b/events").status_code for _ in range(services.EVENTS)]
+    assert answers == [500] * services.EVENTS
+    with client.get("/v1/batches/b/events", buffered=False) as stream:
+        assert stream.status_code == 200
+
+
 def test_a_thread_is_left_for_a_callback() -> None:
     assert gunicorn_conf.threads > services.WAITS + services.STREAMS + services.EVENTS
 

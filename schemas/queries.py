@@ -1,6 +1,5 @@
-"""Query parameters of the HTTP API, and the generation request in its OpenAPI document."""
+"""Query parameters of the HTTP API."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from schemas.error_text import shown
-from schemas.requests.base import MODELS, PRIORITIES
+from schemas.requests.base import PRIORITIES
 from schemas.requests.fields import Labels, Options, Pattern, paths
 from schemas.states import JOB_STATES
 
@@ -29,6 +28,8 @@ USUAL_DAYS = 30
 
 #: Lines without an id get `<batch id>.<line number>`, which must fit into 128 characters.
 BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
+#: A batch of the OpenAPI document's examples.
+EXAMPLE_BATCH = "spring-catalogue"
 _batch_id = Pattern(BATCH_ID, "must begin with a letter or digit and have at most 100 of A-Z a-z 0-9 . _ : -")
 
 
@@ -87,17 +88,10 @@ class ListQuery(Schema):
     """Parameters of every list."""
 
     label = LabelPairs(
-        metadata={
-            "description": "Only those with this label, as `name=value`. Repeat it to require several labels.",
-            "example": ["shop=berlin"],
-        }
+        metadata={"description": "Only those with this label, as `name=value`. Repeat it to require several labels."}
     )
-    created_after = Moment(
-        metadata={"description": "Only those created at this time or later.", "example": "2026-01-31T12:00:00Z"}
-    )
-    created_before = Moment(
-        metadata={"description": "Only those created before this time.", "example": "2030-01-31T12:00:00Z"}
-    )
+    created_after = Moment(metadata={"description": "Only those created at this time or later."})
+    created_before = Moment(metadata={"description": "Only those created before this time."})
     cursor = fields.String(
         validate=validate.Regexp(
             r"[0-9]{1,17}\Z", error="is not a cursor of this API; pass the `cursor` of the previous page"
@@ -147,16 +141,15 @@ class BatchQuery(Schema):
     id = fields.String(
         validate=_batch_id,
         metadata={
-            "description": "Id of the batch. By default the service makes one. The same upload again adds nothing."
+            "description": "Id of the batch. By default the service makes one. The same upload again adds nothing.",
+            "example": EXAMPLE_BATCH,
         },
     )
     on_error = fields.String(
         validate=Options(("skip", "abort")),
         metadata={"description": "skip (the default): leave bad lines out. abort: accept all lines or none."},
     )
-    label = LabelPairs(
-        metadata={"description": "A label of the batch, as `name=value`. Repeatable.", "example": ["season=spring"]}
-    )
+    label = LabelPairs(metadata={"description": "A label of the batch, as `name=value`. Repeatable."})
     priority = fields.String(
         validate=Options(PRIORITIES),
         metadata={
@@ -244,20 +237,3 @@ class SpendQuery(Schema):
             raise ValidationError(f"must not be after `to`, {data['last']}", "from")
         if data["last"] - data["first"] >= timedelta(days=MOST_DAYS):
             raise ValidationError(f"must be at most {MOST_DAYS} days before `to`, {data['last']}", "from")
-
-
-def component_names() -> dict[str, type[Schema]]:
-    """Return the schema class of every registered model by its name in the OpenAPI document."""
-    return {schema.__name__: schema for schema in MODELS.values()}
-
-
-def generation_request_openapi(prefix: str = "#/components/schemas/") -> Mapping[str, Any]:
-    """Return the OpenAPI schema of a generation request: one of the models' schemas, chosen by `model`.
-
-    It refers to the components that `component_names` names, which the caller registers.
-    """
-    mapping = {model: f"{prefix}{schema.__name__}" for model, schema in sorted(MODELS.items())}
-    return {
-        "oneOf": [{"$ref": reference} for reference in mapping.values()],
-        "discriminator": {"propertyName": "model", "mapping": mapping},
-    }
