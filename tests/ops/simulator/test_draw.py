@@ -8,6 +8,7 @@ import requests
 from PIL import Image
 
 from ops.simulator.draw import Picture, render, size_of
+from tests.support.drawing import DrawBase64, DrawImage
 
 Start = Callable[..., Any]
 
@@ -69,7 +70,7 @@ def test_a_result_has_the_size_that_was_asked_for(
         image.load()
 
 
-def test_a_reference_sent_as_base64_is_in_the_result(start: Start, image64: Callable[..., str]) -> None:
+def test_a_reference_sent_as_base64_is_in_the_result(start: Start, image64: DrawBase64) -> None:
     simulator = start()
     simulator.submit("a", image_list=[{"image": image64(600, 300, "PNG", "magenta")}])
     url = simulator.look("a").json()["output"][0]["content"][0]["url"]
@@ -109,7 +110,7 @@ def test_a_watermark_shows() -> None:
     assert drawn(watermark=True) != drawn(watermark=False)
 
 
-def test_references_of_every_kind_are_composed_in(image: Callable[..., bytes]) -> None:
+def test_references_of_every_kind_are_composed_in(image: DrawImage) -> None:
     both = pixels(drawn(references=(image(300, 300, "PNG", "lime"), image(300, 300, "JPEG", "magenta"))))
     assert count(both, (0, 255, 0)) > 3000
     assert count(both, (255, 0, 255)) > 3000

@@ -1,10 +1,9 @@
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ops.simulator.fault_options import AT_REST, KNOBS, STORM, Knob, KnobInvalid, read_values
+from tests.support.simulator import StartSimulator
 
 DOCS = Path(__file__).parents[3] / "docs" / "reference" / "simulator.md"
 
@@ -42,7 +41,7 @@ def test_the_presets_are_values_of_their_knobs(preset: dict[str, object]) -> Non
     assert set(read_values(preset)) == {knob.name for knob in KNOBS}
 
 
-def test_a_bad_fault_at_run_time_changes_nothing(start: Callable[..., Any]) -> None:
+def test_a_bad_fault_at_run_time_changes_nothing(start: StartSimulator) -> None:
     simulator = start()
     before = simulator.get("/_sim/faults")
     for body in ({"fail": 0.5, "nonsense": 1}, [], {"storm": 1}, {"outage": "refuse"}):
@@ -54,7 +53,7 @@ def test_a_bad_fault_at_run_time_changes_nothing(start: Callable[..., Any]) -> N
     assert simulator.get("/_sim/faults") == before
 
 
-def test_the_storm_can_be_called_at_run_time(start: Callable[..., Any]) -> None:
+def test_the_storm_can_be_called_at_run_time(start: StartSimulator) -> None:
     simulator = start()
     simulator.turn(storm=True, fail=0)
     assert simulator.get("/_sim/faults") == {**STORM, "fail": 0}

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from ops.simulator.fault_options import KNOBS, STORM
 from ops.simulator.main import simulate
+from tests.support.waiting import WaitFor
 
 pytestmark = pytest.mark.stack
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def run(tmp_path: Path, wait_for: Callable[..., str]) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
+def run(tmp_path: Path, wait_for: WaitFor) -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
     processes: list[subprocess.Popen[str]] = []
 
     def begin(*options: str) -> tuple[subprocess.Popen[str], str]:
@@ -87,7 +88,7 @@ def test_pictures_have_the_address_that_is_given_for_them(
 
 
 def test_refused_connections_are_truly_refused_and_then_not(
-    run: Callable[..., tuple[subprocess.Popen[str], str]], wait_for: Callable[..., object]
+    run: Callable[..., tuple[subprocess.Popen[str], str]], wait_for: WaitFor
 ) -> None:
     _, url = run("--latency", "0")
     answer = requests.put(f"{url}/_sim/faults", json={"outage": "refuse", "outage_seconds": 0.5}, timeout=5)
