@@ -7,14 +7,14 @@ import pytest
 import requests
 from PIL import Image
 
-from ops.simulator.draw import Picture, render, size_of
+from ops.simulator.draw import ImageSpec, render, size_of
 from tests.support.drawing import DrawBase64, DrawImage
 
 Start = Callable[..., Any]
 
 
 def drawn(prompt: str = "a cat", references: tuple[bytes | str | None, ...] = (), *, watermark: bool = False) -> bytes:
-    return render(Picture(prompt, 640, 480, watermark, ()), references, "job-1")
+    return render(ImageSpec(prompt, 640, 480, watermark, ()), references, "job-1")
 
 
 def pixels(png: bytes) -> Image.Image:
@@ -83,7 +83,7 @@ def test_a_reference_sent_as_base64_is_in_the_result(start: Start, image64: Draw
 
 def test_drawing_is_deterministic_and_each_label_has_its_own_look() -> None:
     assert drawn() == drawn()
-    picture = Picture("a cat", 640, 480, watermark=False, references=())
+    picture = ImageSpec("a cat", 640, 480, watermark=False, references=())
     corners = {pixels(render(picture, (), f"job-{number}")).getpixel((639, 240)) for number in range(20)}
     assert len(corners) > 10
 
