@@ -1,76 +1,156 @@
-"""What the fields of a job's record may hold: one table, for the scripts and for Python.
+"""The fields of a job's record: their names, the letters that Redis stores, and the values that they may hold.
 
-A record that breaks it was not written by this service: a person, another program or a broken disk changed it. Nobody
-acts on such a record (`RecordDamaged`), since whatever followed from it could cost money or lose the job.
+The names are for the code, in Python and in Lua (jobs.store.lua_source puts the letters into the scripts). The letters
+are for Redis: they are short because a million jobs store them, and so Redis keeps each hash in its compact encoding.
+Times are whole microseconds since 1970.
+
+A record with another value was not written by this service: a person, another program or a broken disk changed it. The
+service does not act on such a record (`RecordDamaged`), because the consequences could cost money or lose the job.
 """
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 
 from jobs.states import FINAL, State
 
-#: A whole number of at most 16 digits: µs until the year 2286, exact as a Lua number. Both Lua's and Python's pattern.
+
+class Field(StrEnum):
+    """A field of the record of a job, by its name; the value is the stored letter."""
+
+    STATE = "s"
+    PHASE = "p"  #: where the attempt of a cancelled or expired job stands at the provider; absent: it is over
+    ATTEMPT = "a"  #: absent: 1
+    FENCE = "f"  #: the fencing token
+    MODEL = "m"
+    IMAGES = "n"  #: how many are to be generated; absent: 1
+    CREATED_AT = "c"
+    UPDATED_AT = "u"
+    ENDED_AT = "e"
+    DEADLINE = "d"
+    BATCH = "b"
+    TASK_ID = "t"  #: the provider's
+    SENT = "q"  #: this attempt was handed to a worker
+    ADMITTED_BY = "w"  #: the lane that admitted it, until a worker claims it
+    SUBMIT_TRIES = "k"  #: submissions of this attempt that surely did not create a task
+    LOOKUPS = "l"
+    DOUBT_SINCE = "x"
+    EXISTS = "v"  #: the provider is known to have the attempt
+    REASON = "r"
+    SETTLED_BY = "y"
+    OWED_AT_END = "o"  #: the deliveries that the end of the job calls for
+    OWED = "g"  #: the deliveries that are still to be made, after the end
+    DELIVERY_TRIES = "h"
+    DELIVERY_FENCE = "j"  #: the fencing token of deliveries
+    NAMES_IMAGES = "I"  #: the request names stored images (jobs.images.images)
+    LOOKUP_AT = "z"  #: when the next look-up is due, where a delivery is due as well: the alarm is the earlier one
+    DELIVERY_AT = "i"  #: when the next delivery is due, where a look-up is due as well
+    OWNER = "K"  #: the name of the producer's key, of a job without a batch
+    POOL = "P"  #: the pool of lanes; absent: the one for any job
+    LANE = "L"  #: the lane of the attempt; absent: `default`
+    PRIORITY = "Y"  #: the class; absent: normal
+    EXPIRES_AT = "E"  #: it must be begun before
+    RESOLUTION = "V"
+    PAUSED = "H"  #: by the producer. 1: the job is due; 0: its time has not come
+    EPOCH = "G"  #: the epoch of Redis (lua/shared/epoch.lua) in which it was looked up
+    FORGOTTEN = "F"  #: it is looked up because Redis may have forgotten that it was sent
+    VERSION = "Z"  #: of the record; absent: 1
+    UNDELIVERED = "U"  #: the deliveries that were given up
+    DELIVERY_ERROR = "D"  #: why the last delivery failed
+    RESERVED = "R"  #: nano-dollars from admission until the attempt is over; `?`: the price is not known
+
+
+class Fact(StrEnum):
+    """A member of the JSON that describes a job to accept (jobs.new_job); staged uploads store it for a while."""
+
+    MODEL = Field.MODEL
+    IMAGES = Field.IMAGES
+    OWED_AT_END = Field.OWED_AT_END
+    OWNER = Field.OWNER
+    POOL = Field.POOL
+    PRIORITY = Field.PRIORITY
+    RESOLUTION = Field.RESOLUTION
+    LABELS = "l"  #: as JSON
+    EXPIRES_IN = "expires"  #: microseconds
+    DELAY = "delay"  #: microseconds
+
+
+#: A whole number of at most 16 digits: µs until the year 2286, exact as a Lua number. Lua and Python share the pattern.
 _WHOLE = r"^%d" + "%d?" * 15 + "$"
-_FLAG, _OWED = "^1$", "^[cn][cn]?$"
-#: Field → the Lua pattern that its value matches. Fields that are not here hold text.
-FORMS: Mapping[str, str] = {
-    **dict.fromkeys("nafcuedklxhjziEGZ", _WHOLE),
-    **dict.fromkeys("qvFI", _FLAG),
-    **dict.fromkeys("gU", _OWED),
-    "o": _OWED,
-    "Y": "^[012]$",
-    "H": "^[01]$",
-    "R": "^[%d?]" + "%d?" * 18 + "$",
+_FLAG, _DELIVERIES = "^1$", "^[cn][cn]?$"
+_F = Field
+#: The Lua pattern that the value of a field matches. Fields that are not here hold text.
+FORMS: Mapping[Field, str] = {
+    **dict.fromkeys((_F.IMAGES, _F.ATTEMPT, _F.FENCE, _F.CREATED_AT, _F.UPDATED_AT, _F.ENDED_AT, _F.DEADLINE), _WHOLE),
+    **dict.fromkeys((_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE),
+    **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION), _WHOLE),
+    **dict.fromkeys((_F.SENT, _F.EXISTS, _F.FORGOTTEN, _F.NAMES_IMAGES), _FLAG),
+    **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),
+    _F.PRIORITY: "^[012]$",
+    _F.PAUSED: "^[01]$",
+    _F.RESERVED: "^[%d?]" + "%d?" * 18 + "$",
 }
-_TEXTS = frozenset("smtbwryKPLVpD")
-#: Without these there is no record.
-REQUIRED = ("s", "m", "c", "u")
-#: All that any version up to this one writes.
-KNOWN = frozenset(FORMS) | _TEXTS
-_PATTERNS = {field: re.compile(form.replace("%d", r"\d"), re.ASCII) for field, form in FORMS.items()}
-#: Characters of a value that a message shows.
-_SHOWN = 40
+#: A record has these at least.
+REQUIRED = (Field.STATE, Field.MODEL, Field.CREATED_AT, Field.UPDATED_AT)
+#: The letters that any version up to this one writes.
+KNOWN = frozenset(map(str, Field))
+_PATTERNS = {str(field): re.compile(form.replace("%d", r"\d"), re.ASCII) for field, form in FORMS.items()}
+#: Characters of a value that a message quotes.
+_QUOTED = 40
 
 
-def wrong(fields: Mapping[str, str]) -> str | None:
-    """What is wrong with a record, by its fields alone; None: nothing. As `fault` in shared/record.lua."""
-    if missing := [field for field in REQUIRED if not fields.get(field)]:
-        return f"it lacks the field {missing[0]}"
-    for field, value in fields.items():
+def wrong(record: Mapping[str, str]) -> str | None:
+    """Return what is wrong with a record, by its fields alone; None: nothing. As `find_fault` in shared/record.lua."""
+    if missing := [field for field in REQUIRED if not record.get(field)]:
+        return f"it lacks the field {label(missing[0])}"
+    for field, value in record.items():
         if not is_text(field) or not is_text(value):
             return f"its field {shown(field)} is not UTF-8: {shown(value)}"
         if field in _PATTERNS and not _PATTERNS[field].fullmatch(value):
-            return f"its field {field} is {shown(value)!r}"
-    return _inconsistent(fields, fields["s"], fields.get("p"))
+            return f"its field {label(Field(field))} is {shown(value)!r}"
+    return _inconsistent(record, record[Field.STATE], record.get(Field.PHASE))
 
 
-def _inconsistent(fields: Mapping[str, str], state: str, phase: str | None) -> str | None:
+def _inconsistent(record: Mapping[str, str], state: str, phase: str | None) -> str | None:
     final = state in FINAL
+    lacks = None
     if state not in _STATES:
-        said = f"its state is {shown(state)!r}, which no version knows"
-    elif phase is not None and (phase not in _STATES or phase in FINAL):
-        said = f"where it stands at the provider (p) is {shown(phase)!r}"
-    elif final and "e" not in fields:
-        said = "it has ended, but lacks the time of its end (e)"
-    elif final and phase is not None and "g" in fields and not {"z", "i"} <= fields.keys():
-        said = "it lacks the times of its next look and its next delivery (z, i)"
-    elif (phase if final else state) == State.IN_DOUBT and "x" not in fields:
-        said = "it is in doubt, but lacks the time since when (x)"
-    else:
-        return None
-    return said
+        return f"its state is {shown(state)!r}, which no version knows"
+    if phase is not None and (phase not in _STATES or phase in FINAL):
+        return f"its field {label(Field.PHASE)} is {shown(phase)!r}"
+    if final and Field.ENDED_AT not in record:
+        lacks = f"it has ended, but lacks {label(Field.ENDED_AT)}"
+    elif final and phase is not None and Field.OWED in record and not record.keys() >= _TIMES:
+        lacks = f"it is to be looked up and delivered, but lacks {' or '.join(map(label, sorted(_TIMES)))}"
+    elif (phase if final else state) == State.IN_DOUBT and Field.DOUBT_SINCE not in record:
+        lacks = f"it is in doubt, but lacks {label(Field.DOUBT_SINCE)}"
+    return lacks
 
 
 _STATES = frozenset(map(str, State))
+_TIMES = {Field.LOOKUP_AT, Field.DELIVERY_AT}
 
 
-def lua() -> str:
-    """The table for the scripts, named `FORMS`."""
-    return "local FORMS={" + ",".join(f"{field}='{form}'" for field, form in FORMS.items()) + "}\n"
+def label(field: Field) -> str:
+    """Name a field for a person, with its letter, under which it stands in Redis: `deadline (d)`."""
+    return f"{field.name.lower()} ({field.value})"
+
+
+def is_newer(record: Mapping[str, str]) -> bool:
+    """Return whether a later version wrote the record. This version then leaves the job alone."""
+    version = record.get(Field.VERSION, "")
+    return version.isdecimal() and len(version) < _LONG and int(version) > VERSION
+
+
+#: Of the record's fields, and of the request beside it. Raise it when a process of the version before could act wrongly
+#: on what it does not know: such a process then leaves the job alone. Each version reads the one before.
+VERSION = 1
+#: No version will ever have so many digits.
+_LONG = 10
 
 
 def is_text(text: str) -> bool:
-    """Whether it was UTF-8 as it was stored: other bytes are read as half surrogates (`jobs.store.store.connect`)."""
+    """Return whether it was stored as UTF-8: other bytes are read as half surrogates (jobs.connections.client)."""
     try:
         return text.isascii() or bool(text.encode())
     except UnicodeEncodeError:
@@ -78,7 +158,7 @@ def is_text(text: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """Stored text as a message, a table or a log may show it: short, its odd bytes and control characters escaped."""
+    """Quote stored text for a message, a table or a log: short, its odd bytes and control characters escaped."""
     whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     plain = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in whole)
-    return plain if len(plain) <= _SHOWN else plain[:_SHOWN] + "…"
+    return plain if len(plain) <= _QUOTED else plain[:_QUOTED] + "…"

@@ -1,23 +1,4 @@
-"""What is known of a job: the value objects, and how Redis's fields become them.
-
-Fields of the record's hash. They are short because a million jobs store them; all small, so that Redis keeps the hash
-in its compact encoding. Times are whole µs since 1970.
-
-    s state   p where the attempt stands at the provider, of a cancelled or expired job    a attempt (absent: 1)
-    f fence   m model   n images (absent: 1)   c created   u updated   e ended   d deadline   b batch
-    t the provider's task id   q this attempt was handed to a worker   w the lane that admitted it, not yet claimed
-    k tries that were surely not created   l looks   x in doubt since   v the provider is known to have it   r reason
-    y settled by   o what is owed when it ends   g what is still owed   h tries of a delivery   j fence of deliveries
-    I its request names stored images (jobs.images.images)
-    z next look, i next delivery: where both are to come, so that the alarm stands at the earlier one
-    K the producer's key that it came with, of a job without a batch    P pool of lanes (absent: that of any job)
-    L lane of the attempt (absent: default)    Y class (absent: normal)    E to be begun before    V resolution
-    H paused by the producer: 1 due, 0 its time has not come
-    G the epoch of Redis (shared/epoch.lua) in which it was looked up    F being looked up for that reason
-    Z version of the record (absent: 1)
-    U deliveries that were given up   D why the last one failed
-    R nano-dollars reserved, `?` where its price is not known: from its admission until the attempt is over
-"""
+"""The value objects of a job, and how a record that Redis stores becomes one (jobs.fields names its fields)."""
 
 import json
 import re
@@ -30,7 +11,7 @@ from typing import Any
 
 from jobs.decoding import decoding, read_labels, texts
 from jobs.errors import RecordDamaged, RecordTooNew
-from jobs.fields import is_text, shown, wrong
+from jobs.fields import Field, is_newer, is_text, shown, wrong
 from jobs.states import State
 
 #: Money is counted in whole nano-dollars, so that Redis can add it without rounding; finer costs are rounded half even.
@@ -38,11 +19,6 @@ NANO = Decimal(1_000_000_000)
 #: USD. Redis counts in 64 bits; a task of a million dollars is a mistake, which must not keep the job from ending.
 MOST_COST = Decimal(1_000_000)
 ATTEMPT_MARK = "~"
-#: Of the record's fields, and of the request beside it. Raised where a process of the version before could not act
-#: rightly on what it does not know; such a process then leaves the job alone. Each version reads the one before.
-VERSION = 1
-#: Digits that no version will ever have.
-_LONG = 10
 #: The lane of a service that names none.
 LANE = "default"
 
@@ -188,41 +164,41 @@ class Job:
         with decoding(f"job {shown(job_id)}"):
             return cls(
                 id=job_id,
-                state=State(fields["s"]),
-                phase=State(fields["p"]) if "p" in fields else None,
-                model=fields["m"],
-                n=int(get("n", 1)),
-                attempt=int(get("a", 1)),
-                fence=int(get("f", 0)),
-                created_at=from_micros(fields["c"]),
-                updated_at=from_micros(fields["u"]),
-                finished_at=from_micros(fields["e"]) if "e" in fields else None,
-                deadline=from_micros(fields["d"]) if "d" in fields else None,
-                doubt_since=from_micros(fields["x"]) if "x" in fields else None,
-                task_id=get("t"),
-                batch=get("b"),
-                settled_by=get("y"),
-                reason=get("r"),
-                submit_tries=int(get("k", 0)),
-                lookups=int(get("l", 0)),
-                exists="v" in fields,
-                owing=frozenset(Delivery(letter) for letter in get("g", "")),
-                delivery_tries=int(get("h", 0)),
-                undelivered=frozenset(Delivery(letter) for letter in get("U", "")),
-                delivery_trouble=get("D"),
+                state=State(fields[Field.STATE]),
+                phase=State(fields[Field.PHASE]) if Field.PHASE in fields else None,
+                model=fields[Field.MODEL],
+                n=int(get(Field.IMAGES, 1)),
+                attempt=int(get(Field.ATTEMPT, 1)),
+                fence=int(get(Field.FENCE, 0)),
+                created_at=from_micros(fields[Field.CREATED_AT]),
+                updated_at=from_micros(fields[Field.UPDATED_AT]),
+                finished_at=from_micros(fields[Field.ENDED_AT]) if Field.ENDED_AT in fields else None,
+                deadline=from_micros(fields[Field.DEADLINE]) if Field.DEADLINE in fields else None,
+                doubt_since=from_micros(fields[Field.DOUBT_SINCE]) if Field.DOUBT_SINCE in fields else None,
+                task_id=get(Field.TASK_ID),
+                batch=get(Field.BATCH),
+                settled_by=get(Field.SETTLED_BY),
+                reason=get(Field.REASON),
+                submit_tries=int(get(Field.SUBMIT_TRIES, 0)),
+                lookups=int(get(Field.LOOKUPS, 0)),
+                exists=Field.EXISTS in fields,
+                owing=frozenset(Delivery(letter) for letter in get(Field.OWED, "")),
+                delivery_tries=int(get(Field.DELIVERY_TRIES, 0)),
+                undelivered=frozenset(Delivery(letter) for letter in get(Field.UNDELIVERED, "")),
+                delivery_trouble=get(Field.DELIVERY_ERROR),
                 result=Result.from_json(result) if result is not None else None,
                 labels=read_labels(labels) if labels is not None else {},
                 text=text,
-                owner=get("K", ""),
-                sent="q" in fields,
-                paused="H" in fields,
-                lane=get("L", LANE),
-                pool=get("P", ""),
-                priority=PRIORITIES[get("Y", "1")],
-                expires_at=from_micros(fields["E"]) if "E" in fields else None,
-                resolution=get("V", ""),
-                admitted="w" in fields,
-                forgotten="F" in fields,
+                owner=get(Field.OWNER, ""),
+                sent=Field.SENT in fields,
+                paused=Field.PAUSED in fields,
+                lane=get(Field.LANE, LANE),
+                pool=get(Field.POOL, ""),
+                priority=PRIORITIES[get(Field.PRIORITY, "1")],
+                expires_at=from_micros(fields[Field.EXPIRES_AT]) if Field.EXPIRES_AT in fields else None,
+                resolution=get(Field.RESOLUTION, ""),
+                admitted=Field.ADMITTED_BY in fields,
+                forgotten=Field.FORGOTTEN in fields,
             )
 
 
@@ -259,12 +235,6 @@ class Claim:
     def external_task_id(self) -> str:
         """What the attempt is sent under."""
         return external_id(self.id, self.attempt)
-
-
-def is_newer(fields: Mapping[str, str]) -> bool:
-    """Whether a later version wrote the record."""
-    version = fields.get("Z", "")
-    return version.isdecimal() and len(version) < _LONG and int(version) > VERSION
 
 
 def external_id(job_id: str, attempt: int) -> str:

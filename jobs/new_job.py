@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Protocol, Self
 
 from jobs.errors import NoLane
+from jobs.fields import Fact
 from jobs.job import CLASSES, NANO, PRIORITIES, Delivery, Priority, duration_micros, nano
 from jobs.lanes import LaneSettings, route
 
@@ -105,16 +106,16 @@ def _facts(
     model, n, owed = what
     owner, pool, priority, resolution = place
     facts = {
-        "m": model,
-        "n": str(n) if n != 1 else None,
-        "o": "".join(sorted(owed)),
-        "l": labels,
-        "K": owner,
-        "P": pool,
-        "Y": CLASSES[priority] if priority else None,
-        "V": resolution,
-        "expires": None if expires_in is None else duration_micros(expires_in),
-        "delay": duration_micros(delay),
+        Fact.MODEL: model,
+        Fact.IMAGES: str(n) if n != 1 else None,
+        Fact.OWED_AT_END: "".join(sorted(owed)),
+        Fact.LABELS: labels,
+        Fact.OWNER: owner,
+        Fact.POOL: pool,
+        Fact.PRIORITY: CLASSES[priority] if priority else None,
+        Fact.RESOLUTION: resolution,
+        Fact.EXPIRES_IN: None if expires_in is None else duration_micros(expires_in),
+        Fact.DELAY: duration_micros(delay),
     }
     return _compact({name: fact for name, fact in facts.items() if fact not in (None, "", 0)})
 

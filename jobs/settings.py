@@ -63,7 +63,7 @@ class Settings:
         ma.String,
         LOCAL_REDIS,
         "The Redis that holds the jobs: `redis://`, `rediss://`, `unix://`, or `sentinel://` where "
-        "[Sentinel](#sentinel) watches it. The jobs are nowhere else; see [operations](guides/set-up-redis.md#redis).",
+        "[Sentinel](#sentinel) watches it. The jobs are nowhere else; see [operations](guides/set-up-redis.md).",
         secret=True,
         validate=url_of(*REDIS_SCHEMES),
     )

@@ -77,7 +77,7 @@ class Settings(shared.Settings):
         "Producers send the secret (printable ASCII without spaces or commas). The name (1 to 32 of a-z 0-9 _ -, not "
         "`celery`) is the owner of their jobs. Several secrets may have one name. A secret without a name is named "
         "`key-` and the first 8 hex digits of its SHA-256. These keys may make, see and cancel their own jobs. For "
-        "keys that come and go without a restart, and narrower ones, see [operations](guides/manage-keys.md#keys).",
+        "keys that come and go without a restart, and narrower ones, see [operations](guides/manage-keys.md).",
         secret=True,
         validate=_valid_keys,
     )

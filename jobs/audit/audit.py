@@ -22,8 +22,8 @@ from jobs.audit.spending import ledger_findings, spent_findings
 from jobs.connections.errors import translated
 from jobs.decoding import UNREADABLE, why
 from jobs.errors import RecordDamaged
-from jobs.fields import wrong
-from jobs.job import Delivery, Result, duration_micros, is_newer
+from jobs.fields import Field, is_newer, label, wrong
+from jobs.job import Delivery, Result, duration_micros
 from jobs.setting_readers import IN_REDIS
 from jobs.states import FINAL, State
 from jobs.store.store import PUT_BACK, Store
@@ -32,13 +32,19 @@ from jobs.store.store import PUT_BACK, Store
 RULES = {
     "alarm": ("its alarm is missing, or rings with nothing left to do", "ZADD one for now to {alarms}, or ZREM it."),
     "index": ("the indexes of the states do not have it once, at its creation", "ZADD or ZREM it there."),
-    "doubt": ("the index of what is in doubt differs from its record", "ZADD it with its x, or ZREM it."),
-    "undelivered": ("the index of deliveries given up differs from its record", "ZADD or ZREM it, as U says."),
-    "window": ("counts as admitted, but does not wait", "HDEL its field w."),
-    "reserved": ("has money reserved, though nothing of it is under way", "HDEL its field R."),
+    "doubt": (
+        "the index of what is in doubt differs from its record",
+        f"ZADD it with its {label(Field.DOUBT_SINCE)}, or ZREM it.",
+    ),
+    "undelivered": (
+        "the index of deliveries given up differs from its record",
+        f"ZADD it if it has the field {label(Field.UNDELIVERED)}, else ZREM it.",
+    ),
+    "window": ("counts as admitted, but does not wait", f"HDEL its field {label(Field.ADMITTED_BY)}."),
+    "reserved": ("has money reserved, though nothing of it is under way", f"HDEL its field {label(Field.RESERVED)}."),
     "parked": (
         "Celery messages wait for its end, but would not be told",
-        "Add c to its field o; without a job, DEL them.",
+        f"Add c to its field {label(Field.OWED_AT_END)}; without a job, DEL them.",
     ),
     "request": ("its request is gone", "Cancel it; it cannot be sent without its request."),
 }
@@ -164,7 +170,7 @@ def _records(
     yield from _odd(reader, books, rows)
     with reader.client.pipeline(transaction=False) as pipe:
         for job_id, (fields, *_) in rows.items():
-            pipe.zscore(of("state", fields["s"]), job_id)
+            pipe.zscore(of("state", fields[Field.STATE]), job_id)
         places = reader.ask(pipe)
     for (job_id, (fields, (result, text, _), *scores)), indexed in zip(rows.items(), places, strict=True):
         at = dict(zip(("alarm", "doubt", "undelivered", "index"), (*scores, indexed), strict=True))
@@ -173,9 +179,9 @@ def _records(
         if job_id not in books and result:
             cost = _cost(result)
             costs[""] += cost
-            if "b" in fields:
-                costs["b" + fields["b"]] += cost
-        books.enter(job_id, fields, code_of(fields, result), text if "I" in fields else None)
+            if Field.BATCH in fields:
+                costs["b" + fields[Field.BATCH]] += cost
+        books.enter(job_id, fields, code_of(fields, result), text if Field.NAMES_IMAGES in fields else None)
 
 
 def _odd(reader: Reader, books: Recount, rows: dict[str, Any]) -> Iterator[Finding]:
@@ -200,14 +206,14 @@ def _cost(result: str) -> int:
 
 def _wrong(fields: dict[str, str], text: str | None, at: dict[str, float | None]) -> dict[str, bool]:
     """By rule. `at`: where its id stands, by index."""
-    phase = fields.get("p") if fields["s"] in FINAL else fields["s"]
+    phase = fields.get(Field.PHASE) if fields[Field.STATE] in FINAL else fields[Field.STATE]
     return {
-        "alarm": (phase is not None or "g" in fields) != (at["alarm"] is not None),
-        "index": at["index"] != float(fields["c"]),
-        "doubt": at["doubt"] != (float(fields["x"]) if "x" in fields else None),
-        "undelivered": ("U" in fields) != (at["undelivered"] is not None),
-        "window": "w" in fields and fields["s"] != State.QUEUED,
-        "reserved": "R" in fields and "w" not in fields and phase in {None, State.QUEUED},
+        "alarm": (phase is not None or Field.OWED in fields) != (at["alarm"] is not None),
+        "index": at["index"] != float(fields[Field.CREATED_AT]),
+        "doubt": at["doubt"] != (float(fields[Field.DOUBT_SINCE]) if Field.DOUBT_SINCE in fields else None),
+        "undelivered": (Field.UNDELIVERED in fields) != (at["undelivered"] is not None),
+        "window": Field.ADMITTED_BY in fields and fields[Field.STATE] != State.QUEUED,
+        "reserved": Field.RESERVED in fields and Field.ADMITTED_BY not in fields and phase in {None, State.QUEUED},
         "request": not text,
     }
 
@@ -241,7 +247,7 @@ def _parked(store: Store, reader: Reader, ids: Sequence[str]) -> Iterator[Findin
 def _states(reader: Reader, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
     with reader.client.pipeline(transaction=False) as pipe:
         for job_id in ids:
-            pipe.hmget(reader.keys.member("job", job_id), ["s", "o"])
+            pipe.hmget(reader.keys.member("job", job_id), [Field.STATE, Field.OWED_AT_END])
         rows: list[Any] = reader.ask(pipe)
     return [tuple(row) for row in rows]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from jobs.audit.findings import Finding, Look, Reader, whole
 from jobs.decoding import UNREADABLE, read_labels
+from jobs.fields import Field
 
 
 def lacking(reader: Reader, ids: Sequence[str]) -> Iterator[Finding]:
@@ -74,7 +75,7 @@ class _Jobs(_Walk):
     def read(self, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
         with self._client.pipeline(transaction=False) as pipe:
             for each in ids:
-                pipe.hget(self._keys.member("job", each), "c")
+                pipe.hget(self._keys.member("job", each), Field.CREATED_AT)
                 pipe.get(self._keys.member("labels", each))
             rows: list[Any] = self._reader.ask(pipe)
         return list(zip(rows[::2], rows[1::2], strict=True))

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 from jobs.audit.findings import Finding, Look, Reader
 from jobs.errors import RecordDamaged
-from jobs.fields import shown, wrong
-from jobs.job import is_newer
+from jobs.fields import Field, is_newer, shown, wrong
 from jobs.states import State
 from jobs.store.scripts import Scripts
 
@@ -69,16 +68,16 @@ def _wrong(fields: dict[str, str], queue: str) -> str:
         return "there is no such job"
     if is_newer(fields) or wrong(fields):
         return ""
-    if fields["s"] != State.QUEUED:
-        return f"is {fields['s']}"
-    if "w" in fields:
+    if fields[Field.STATE] != State.QUEUED:
+        return f"is {fields[Field.STATE]}"
+    if Field.ADMITTED_BY in fields:
         return "is admitted already"
-    if "H" in fields:
+    if Field.PAUSED in fields:
         return "is paused"
     return "" if _queue_of(fields) == queue else "belongs to another queue"
 
 
 def _queue_of(fields: dict[str, str]) -> str:
     """As `queue_of` in jobs/lua/shared/queues.lua."""
-    of = "b" + fields["b"] if "b" in fields else "k" + fields.get("K", "")
-    return f"{fields.get('P', '')}|{fields.get('Y', '1')}|{of}"
+    of = "b" + fields[Field.BATCH] if Field.BATCH in fields else "k" + fields.get(Field.OWNER, "")
+    return f"{fields.get(Field.POOL, '')}|{fields.get(Field.PRIORITY, '1')}|{of}"

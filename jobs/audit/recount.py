@@ -18,8 +18,8 @@ from typing import Any
 from jobs.audit.findings import CHUNK, Drift, Finding, Reader, chunks, whole
 from jobs.decoding import UNREADABLE
 from jobs.errors import RecordDamaged
-from jobs.fields import wrong
-from jobs.job import LANE, Result, duration_micros, is_newer
+from jobs.fields import Field, is_newer, wrong
+from jobs.job import LANE, Result, duration_micros
 from jobs.states import FINAL, HOLDS_SLOTS, State
 from jobs.store.lua_source import CHANGES_KEPT
 from jobs.store.scripts import Scripts
@@ -124,17 +124,26 @@ class Recount:
             self._shares[job_id] = self._same.setdefault(share, share)
         for (key, field), amount in share:
             self._sums[key][field] += amount
-        restless = "w" in fields or "F" in fields or ("p" in fields and fields.get("s") in FINAL)
+        restless = (
+            Field.ADMITTED_BY in fields
+            or Field.FORGOTTEN in fields
+            or (Field.PHASE in fields and fields.get(Field.STATE) in FINAL)
+        )
         (self._restless.add if restless else self._restless.discard)(job_id)
 
     def _share(self, fields: Mapping[str, str], code: str, text: str | None) -> Counter[tuple[str, str]]:
-        of, state, batch, n = self._keys.member, fields["s"], fields.get("b"), int(fields.get("n", 1))
-        class_ = f"{fields['m']}|{fields.get('n', '1')}|{fields.get('V', '')}"
-        lane, share = fields.get("L", LANE), Counter[tuple[str, str]]()
-        if (fields.get("p") if state in FINAL else state) in HOLDS_SLOTS:
+        of, state, batch, n = (
+            self._keys.member,
+            fields[Field.STATE],
+            fields.get(Field.BATCH),
+            int(fields.get(Field.IMAGES, 1)),
+        )
+        class_ = f"{fields[Field.MODEL]}|{fields.get(Field.IMAGES, '1')}|{fields.get(Field.RESOLUTION, '')}"
+        lane, share = fields.get(Field.LANE, LANE), Counter[tuple[str, str]]()
+        if (fields.get(Field.PHASE) if state in FINAL else state) in HOLDS_SLOTS:
             share[of("lane", lane), "slots"] += n
-        if "w" in fields:
-            share[of("lane", fields["w"]), "window"] += n
+        if Field.ADMITTED_BY in fields:
+            share[of("lane", fields[Field.ADMITTED_BY]), "window"] += n
         if batch is not None:
             share[of("batch", batch), state] += 1
             if state == State.FAILED:
@@ -149,17 +158,17 @@ class Recount:
         return share
 
     def _reserved(self, fields: Mapping[str, str], class_: str, lane: str) -> Iterator[tuple[str, int]]:
-        amount = fields.get("R")
+        amount = fields.get(Field.RESERVED)
         if amount is None:
             return
         if amount == UNKNOWN:
             yield UNKNOWN + class_, 1
             return
-        batch = fields.get("b")
-        yield "l" + fields.get("w", lane), int(amount)
+        batch = fields.get(Field.BATCH)
+        yield "l" + fields.get(Field.ADMITTED_BY, lane), int(amount)
         if batch is not None:
             yield "b" + batch, int(amount)
-        if owner := self._owner(batch) if batch is not None else fields.get("K"):
+        if owner := self._owner(batch) if batch is not None else fields.get(Field.OWNER):
             yield "k" + owner, int(amount)
 
     def _owner(self, batch: str) -> str:
@@ -176,7 +185,7 @@ class Recount:
                     pipe.mget(of("result", job_id), of("text", job_id))
                 answers = self._reader.ask(pipe)
             for job_id, fields, (result, text) in zip(chunk, answers[::2], answers[1::2], strict=True):
-                self.enter(job_id, fields, code_of(fields, result), text if "I" in fields else None)
+                self.enter(job_id, fields, code_of(fields, result), text if Field.NAMES_IMAGES in fields else None)
 
     # --- comparing ----------------------------------------------------------------------------------------------------
 
@@ -226,7 +235,7 @@ class Recount:
 
     def _enter_all(self, records: Sequence[Sequence[str]]) -> None:
         rows = {job_id: (code, dict(zip(flat[::2], flat[1::2], strict=True))) for job_id, code, *flat in records}
-        naming = [job_id for job_id, (_, fields) in rows.items() if "I" in fields]
+        naming = [job_id for job_id, (_, fields) in rows.items() if Field.NAMES_IMAGES in fields]
         texts = dict(zip(naming, self._texts(naming), strict=True))
         for job_id, (code, fields) in rows.items():
             self.enter(job_id, fields, code, texts.get(job_id))
@@ -316,7 +325,7 @@ class Recount:
 
 def code_of(fields: Mapping[str, str], result: str | None) -> str:
     """Of a failed job: the error code that its batch counts by, as `code_of` in jobs/lua/shared/lib.lua."""
-    if fields.get("s") != State.FAILED or not result:
+    if fields.get(Field.STATE) != State.FAILED or not result:
         return ""
     try:
         code = str((Result.from_json(result).error or {}).get("code", ""))

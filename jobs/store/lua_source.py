@@ -9,8 +9,9 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import eta, fields, lane_health
-from jobs.job import LANE, VERSION, duration_micros
+from jobs import eta, lane_health
+from jobs.fields import FORMS, VERSION, Fact, Field
+from jobs.job import LANE, duration_micros
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.redis_keys import Keys
 from jobs.store.spending import CAP_LOOK, CAP_LOOK_IDLE, DAY
@@ -30,6 +31,10 @@ _SHARED = ("record", "money", "queues", "images", "epoch", "lib", "accept", "lan
 SHARED_FOLDER = "shared"
 
 
+class UnknownField(ValueError):
+    """Lua source names a field that a record does not have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """A verb as Redis runs it."""
@@ -47,8 +52,54 @@ def verb_files() -> Mapping[str, Traversable]:
 
 @cache
 def shared_text() -> str:
-    """What verbs share, one file after another."""
-    return "".join((_FOLDER / SHARED_FOLDER / f"{part}.lua").read_text("utf-8") for part in _SHARED)
+    """Return what the verbs share, one file after another, ready to be run."""
+    return "".join(runnable((_FOLDER / SHARED_FOLDER / f"{part}.lua").read_text("utf-8")) for part in _SHARED)
+
+
+def runnable(source: str) -> str:
+    """Return Lua source without its comments, and with the stored letters in place of the names of fields.
+
+    The source names a field in four ways: `job.state` and `change.state` (`scout` is a job, too), `facts.model`,
+    `FIELD.state` for the letter itself, and `RECORD{state = ..., reason = ...}` for a table of fields. Raises
+    `UnknownField`.
+    """
+    source = _COMMENT.sub(lambda found: found["string"] or "", source)
+    source = re.sub(r"(?m)^\s*\n", "", source)
+    source = _ACCESS.sub(lambda found: f"{found[1]}.{_letter(found[1], found[2])}", source)
+    source = _RECORD.sub(lambda found: f"{{{_KEY.sub(_with_letter, found[1])}}}", source)
+    source = _FIELD.sub(lambda found: f"'{_letter('FIELD', found[1])}'", source)
+    if left := re.search(r"\b(?:RECORD|FIELD)\b.*", source):
+        raise UnknownField(f"not understood, expected FIELD.<name> or RECORD{{<name> = ...}} without braces: {left[0]}")
+    return source
+
+
+def _with_letter(key: re.Match[str]) -> str:
+    return key[1] + _letter("job", key[2])
+
+
+def _letter(table: str, name: str) -> str:
+    try:
+        return _LETTERS[table][name]
+    except KeyError:
+        raise UnknownField(f"{table}.{name}: no such field; jobs/fields.py lists them") from None
+
+
+#: A comment, or a string, in which `--` begins none.
+_COMMENT = re.compile(r"(?P<string>'(?:\\.|[^'\\\n])*'|\"(?:\\.|[^\"\\\n])*\")|[ \t]*--[^\n]*")
+_ACCESS = re.compile(r"(?<![\w.])(job|change|scout|facts)\.(?!\.)(\w+)")
+_RECORD = re.compile(r"\bRECORD\{([^{}]*)\}")
+_KEY = re.compile(r"((?:^|,)\s*)(\w+)(?=\s*=[^=])")
+_FIELD = re.compile(r"\bFIELD\.(\w+)")
+_NAMES = {field.name.lower(): field.value for field in Field}
+#: Members of a job that only a script's answer has.
+_BESIDE = {name: name for name in ("id", "now")}
+_LETTERS = {
+    "job": _NAMES | _BESIDE,
+    "scout": _NAMES,
+    "change": _NAMES,
+    "FIELD": _NAMES,
+    "facts": {fact.name.lower(): fact.value for fact in Fact},
+}
 
 
 @cache
@@ -63,7 +114,7 @@ def assembled(keys: Keys, clock: str) -> Mapping[str, Script]:
 
 def assemble(verb: str, keys: Keys, clock: str) -> str:
     """The text of a verb with what it uses of the shared text, and the names of its keys."""
-    text = needed(_constants() + clock + shared_text(), verb)
+    text = needed(_constants() + clock + shared_text(), runnable(verb))
     # Redis 6 replicates scripts as text unless told so, and then forbids writes after TIME.
     return "redis.replicate_commands()\n" + keys.lua(set(re.findall(r"\bKEY\.(\w+)", text))) + text
 
@@ -73,10 +124,10 @@ def _constants() -> str:
         return "{" + ",".join(f"{state}=true" for state in sorted(states)) + "}"
 
     allowed = ",".join(f"{state}={members(following)}" for state, following in TRANSITIONS.items())
+    forms = ",".join(f"{field}='{form}'" for field, form in FORMS.items())
     return (
         f"local ALLOWED={{{allowed}}}\nlocal HOLDS={members(HOLDS_SLOTS)}\nlocal FINAL={members(FINAL)}\n"
-        + fields.lua()
-        + f"local DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
+        f"local FORMS={{{forms}}}\nlocal DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
         f"local DAY={duration_micros(DAY)}\n"
@@ -93,14 +144,16 @@ def needed(shared: str, verb: str) -> str:
     """
     parts = re.split(r"(?m)^(?=local )", shared)
     names = [set(re.findall(r"\w+", "".join(_DECLARED.findall(part)[:1]))) for part in parts]
-    wanted = set(re.findall(r"\w+", verb))
+    wanted = set(_USED.findall(verb))
     kept: set[int] = set()
     while more := {place for place, declared in enumerate(names) if declared & wanted} - kept:
         kept |= more
         for place in more:
-            wanted |= set(re.findall(r"\w+", re.sub(r"--.*", "", parts[place])))
+            wanted |= set(_USED.findall(parts[place]))
     return "".join(parts[place] for place in sorted(kept)) + verb
 
 
+#: Words but the members of tables.
+_USED = re.compile(r"(?<![\w.])\w+|(?<=\.\.)\w+")
 #: The names that a statement declares: of a function, or before the `=`.
 _DECLARED = re.compile(r"^local (?:function )?(\w+(?: *, *\w+)*)")

@@ -14,7 +14,7 @@ from jobs import eta
 from jobs.connections.errors import translated
 from jobs.decoding import decoding, read_labels
 from jobs.errors import BatchNotFound, JobNotFound, RecordDamaged, why_refused
-from jobs.fields import shown
+from jobs.fields import Field, shown
 from jobs.job import PRIORITIES, Job, Result, dollars, from_micros
 from jobs.new_job import BatchOptions
 from jobs.read_models import Batch, Totals
@@ -279,7 +279,7 @@ class Reading:
         try:
             with self._client.pipeline(transaction=False) as pipe:
                 for job_id in ids:
-                    pipe.hget(self._keys.member("job", job_id), "s")
+                    pipe.hget(self._keys.member("job", job_id), Field.STATE)
                 found = pipe.execute(raise_on_error=False)
         except redis.RedisError as error:
             raise translated(error) from error

@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from jobs.connections.sentinel import Watched, behind_sentinel
 from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
-from jobs.fields import shown
+from jobs.fields import Field, shown
 from jobs.job import Claim, Due, Job, Result, duration_micros, from_micros, parse_external_id
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings
@@ -278,7 +278,7 @@ class Store(Settling, Parking, Batches, Continuity):
         rows = [json.loads(row) for row in self._scripts.call("claim_deliveries", duration_micros(DUE_LEASE), *ids)]
         jobs = self.get_many([row["id"] for row in rows])
         return [
-            Due(replace(job, fence=int(row["f"])), from_micros(row["now"]))
+            Due(replace(job, fence=int(row[Field.FENCE])), from_micros(row["now"]))
             for job, row in zip(jobs, rows, strict=True)
             if job
         ]

@@ -1,4 +1,4 @@
-"""Admission with a hundred thousand waiting: what it costs, and how soon a small batch begins."""
+"""Benchmark: admission with 100,000 waiting jobs: its cost, and how soon a small batch begins."""
 
 import time
 from dataclasses import dataclass
@@ -12,22 +12,25 @@ from ops.bench.harness import generations, stack, until
 from ops.local.redis_server import running
 
 GROUP = 500
-#: Jobs in one message to a worker, as by default.
+#: Jobs per message to a worker, the default of BOOMERANG_SUBMIT_GROUP.
 MESSAGE = 20
 SMALL = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """Microseconds a job admitted and claimed, 20 at a time: with few in one batch waiting, and with many in many."""
+    """Microseconds to admit and claim a job, 20 at a time.
+
+    `alone`: with few jobs waiting in one batch; `crowded`: with many in many batches.
+    """
 
     alone: float
     crowded: float
-    ahead: int  #: jobs of others that were admitted before the last of a small batch, which came last
+    ahead: int  #: Other jobs that were admitted before the last job of a small batch, which was enqueued last.
 
 
 def admission(folder: Path, jobs: int, batches: int) -> Admission:
-    """The store alone."""
+    """Measure the store alone."""
     with running(folder / "few") as server:
         store = _filled(server.url, 2_000, 1)
         alone = _cost(store, 1_000)
@@ -62,7 +65,10 @@ def _cost(store: Store, jobs: int) -> float:
 
 
 def start_delay(folder: Path, jobs: int, slots: int) -> float:
-    """Seconds until all of ten jobs, enqueued behind so many, are with the provider: `slots` of them, a second each."""
+    """Return the seconds until ten jobs, enqueued after `jobs` others, are submitted.
+
+    The provider has `slots` slots and takes a second for a job.
+    """
     limit = {"BOOMERANG_MAX_IN_FLIGHT": str(slots)}
     with stack(folder, f"--latency 1 --slots {slots}", limit) as service, Client(service.url, service.key) as client:
         client.enqueue_batch(list(generations(jobs)), id="large")

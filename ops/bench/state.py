@@ -1,4 +1,4 @@
-"""The state alone: how fast jobs are accepted, and what one weighs."""
+"""Benchmark of the store alone: jobs accepted per second, and the memory of a job in Redis."""
 
 import json
 import time
@@ -17,15 +17,15 @@ TASK_ID = "0123456789abcdef0123"
 
 
 @dataclass(frozen=True)
-class Weighed:
-    """`rate`: jobs accepted a second by one process; `size`: bytes of Redis a job in flight, beyond its text."""
+class StateCost:
+    """`rate`: jobs accepted per second by one process; `size`: Redis bytes per job in flight without its request."""
 
     rate: float
     size: float
 
 
-def weigh(folder: Path, count: int) -> Weighed:
-    """Read, check and enqueue so many lines from one process, 500 a call, then put all of them in flight."""
+def measure_state(folder: Path, count: int) -> StateCost:
+    """Parse, validate and enqueue `count` lines in one process, 500 per call, then put all in progress."""
     lines = [json.dumps(request) for request in generations(count)]
     with running(folder) as server:
         client = connect(server.url)
@@ -46,4 +46,4 @@ def weigh(folder: Path, count: int) -> Weighed:
             store.started_many([(claim.id, claim.fence, TASK_ID) for claim in store.claim(ids)])
         size = (client.info("memory")["used_memory"] - empty - text) / count
         client.close()
-        return Weighed(rate, size)
+        return StateCost(rate, size)

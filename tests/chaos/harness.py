@@ -24,6 +24,7 @@ from ops.local.stack import LocalStack, Options
 from tests.chaos.proxy import Proxy
 from tests.support.admin import with_admin
 from tests.support.verdict import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
+from tests.support.waiting import WaitFor
 
 #: Each wire: the process at its one end, and the variables of that process that name the other.
 WIRES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -175,7 +176,7 @@ class Chaos:
 @contextmanager
 def chaos(
     folder: Path,
-    wait_for: Callable[..., None],
+    wait_for: WaitFor,
     simulator: str = "--latency 0.2",
     settings: Mapping[str, str] = {},
     worker: Mapping[str, str] = {},

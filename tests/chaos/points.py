@@ -9,7 +9,7 @@ from typing import Any
 
 import worker.messages
 from jobs.images.images import ImageStore
-from jobs.store.lua_source import REDIS_TIME, needed, shared_text, verb_files
+from jobs.store.lua_source import REDIS_TIME, needed, runnable, shared_text, verb_files
 from worker.provider import Provider
 
 #: The variable that names the folder in which points are armed.
@@ -43,7 +43,7 @@ def public(owner: Any) -> set[str]:
 
 
 def _writes(verb: str) -> bool:
-    text = needed(shared_text(), verb_files()[verb].read_text("utf-8"))
+    text = needed(shared_text(), runnable(verb_files()[verb].read_text("utf-8")))
     return not set(re.findall(r"redis\.call\('(\w+)'", text)) <= LOOKS
 
 

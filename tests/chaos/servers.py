@@ -1,5 +1,6 @@
 """What can be done to a Redis server that runs."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -45,15 +46,22 @@ def read_only(server: redis.Redis) -> Iterator[None]:
 @contextmanager
 def no_snapshots(server: redis.Redis) -> Iterator[None]:
     """It cannot write its snapshot, as with a full disk, and refuses all writes for that (MISCONF)."""
-    blocked = Path(str(server.config_get("dir")["dir"]), "blocked.rdb")
-    (blocked / "in-the-way").mkdir(parents=True, exist_ok=True)
-    server.config_set("dbfilename", blocked.name)
+    answer = server.config_get("dir", "dbfilename")
+    blocked = Path(str(answer["dir"]), str(answer["dbfilename"]))
+    # A folder where the file should be. Another name for the file is refused by Redis 7 and later (protected).
+    kept = blocked.with_name("kept.rdb")
+    if blocked.exists():
+        blocked.rename(kept)
+    (blocked / "in-the-way").mkdir(parents=True)
     server.config_set("save", "3600 1")
     try:
         server.bgsave()
         yield
     finally:
         server.config_set("save", "")
+        shutil.rmtree(blocked)
+        if kept.exists():
+            kept.rename(blocked)
 
 
 #: How a server comes to refuse all writes, by the error that it then answers.

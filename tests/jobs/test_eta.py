@@ -5,8 +5,8 @@ import pytest
 
 from jobs.eta import Pace, eta, pace, rate, share
 from jobs.job import Result
-from jobs.new_job import NewJob
 from jobs.states import State
+from tests.support.bench import Bench, MakeJob
 
 NONE_YET = {"left": 100, "queued": 90, "per_second": 0.0}
 YOUNG = {"left": 100, "queued": 90, "per_second": 0.1, "pace": Pace(60.0, jobs=2.0)}
@@ -53,7 +53,7 @@ def test_rate_counts_the_last_minute_and_no_more(now: float, ended: int, over: f
 
 
 @pytest.fixture
-def ends(bench: Any, make: Callable[..., NewJob]) -> Callable[[int], None]:
+def ends(bench: Bench, make: MakeJob) -> Callable[[int], None]:
     """`ends(3)`: so many jobs of the batch x come in and end."""
     made: list[str] = []
 
@@ -68,7 +68,9 @@ def ends(bench: Any, make: Callable[..., NewJob]) -> Callable[[int], None]:
     return end
 
 
-def test_a_batch_tells_how_fast_it_goes_and_how_long_it_takes(bench: Any, make: Any, ends: Any) -> None:
+def test_a_batch_tells_how_fast_it_goes_and_how_long_it_takes(
+    bench: Bench, make: MakeJob, ends: Callable[[int], None]
+) -> None:
     ends(10)
     # Just begun: not a rush
     assert bench.store.batch("x").rate == 10
@@ -87,7 +89,7 @@ def test_a_batch_tells_how_fast_it_goes_and_how_long_it_takes(bench: Any, make: 
     assert bench.store.batch("x").eta is None
 
 
-def test_a_span_that_comes_round_again_begins_anew(bench: Any, ends: Any) -> None:
+def test_a_span_that_comes_round_again_begins_anew(bench: Bench, ends: Callable[[int], None]) -> None:
     ends(30)
     bench.forward(600)
     ends(6)
@@ -95,13 +97,13 @@ def test_a_span_that_comes_round_again_begins_anew(bench: Any, ends: Any) -> Non
     assert bench.audit() == []
 
 
-def test_cancelled_jobs_are_no_progress(bench: Any, make: Any) -> None:
+def test_cancelled_jobs_are_no_progress(bench: Bench, make: MakeJob) -> None:
     bench.store.enqueue([make("a"), make("b")], "x")
     bench.store.cancel_batch("x")
     assert bench.store.batch("x").rate == 0
 
 
-def test_telling_progress_looks_at_no_job(bench: Any, ends: Any) -> None:
+def test_telling_progress_looks_at_no_job(bench: Bench, ends: Callable[[int], None]) -> None:
     ends(500)
     bench.store.batch("x")
     bench.raw.config_resetstat()
@@ -152,7 +154,7 @@ def test_share(flows: dict[str, int], weight: int, expected: float) -> None:
     assert share(flows, {"big": 3}, "1", "shop", weight) == pytest.approx(expected)
 
 
-def test_before_its_first_end_a_batch_goes_by_what_the_lane_has_learned(bench: Any, make: Any) -> None:
+def test_before_its_first_end_a_batch_goes_by_what_the_lane_has_learned(bench: Bench, make: MakeJob) -> None:
     store = bench.with_settings(max_in_flight=4)
 
     def through(ids: list[str], seconds: float) -> None:
@@ -182,7 +184,7 @@ def test_before_its_first_end_a_batch_goes_by_what_the_lane_has_learned(bench: A
     assert bench.audit() == []
 
 
-def test_only_time_at_the_provider_is_learned(bench: Any) -> None:
+def test_only_time_at_the_provider_is_learned(bench: Bench) -> None:
     bench.put(State.CANCELLED, "gone")
     bench.put(State.IN_DOUBT, "doubt")
     assert bench.store.finish("doubt", State.COMPLETED, Result(), "callback").outcome == "finished"

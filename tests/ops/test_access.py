@@ -19,7 +19,7 @@ from ops import access
 from ops.local import redis_server
 from ops.local.redis_server import RedisServer
 from tests.support.admin import with_admin
-from tests.support.real_redis import RealRedis, binaries
+from tests.support.real_redis import RealRedis, StartRedis, binaries
 
 pytestmark = pytest.mark.stack
 
@@ -146,7 +146,7 @@ def refuses_strangers(server: RealRedis) -> None:
 
 @pytest.mark.parametrize("name", ["state", "broker"])
 @pytest.mark.parametrize("version", binaries())
-def test_nobody_is_the_default_user(version: str, name: str, real_redis: Any) -> None:
+def test_nobody_is_the_default_user(version: str, name: str, real_redis: StartRedis) -> None:
     # A password of the default user does not open it either: the file wins.
     server = real_redis(version, name, "--requirepass", "PASSWORD")
     refuses_strangers(server)

@@ -3,7 +3,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from ops.local.data_folder import LIKED_PORTS
 from ops.local.redis_server import answers, find_binary, free_port
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
+from tests.support.waiting import WaitFor
 from webhook.app import create_app as create_webhook
 from webhook.settings import Settings as WebhookSettings
 from worker.health import HEALTH_FILE
@@ -217,7 +217,7 @@ def test_health_checks_ask_what_the_processes_answer() -> None:
 
 
 @pytest.mark.parametrize("server", REDIS)
-def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for: WaitFor) -> None:
     users, fsync = REDIS[server]
     words = [word.replace("/access/", f"{ROOT}/ops/access/") for word in command(server)]
     port = free_port()

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ops.local.stack import LocalStack, Options
 from tests.support.killing import killing
 from tests.support.real_redis import binaries, numbers, on_path
 from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
+from tests.support.waiting import WaitFor
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
 JOBS = 300
@@ -37,7 +37,7 @@ def test_a_redis_of_today_is_here() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_storm_while_redis_is_killed_and_the_stack_is_restarted(
-    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: WaitFor
 ) -> None:
     monkeypatch.setenv("PATH", on_path(tmp_path / "bin", version))
     monkeypatch.setenv("BOOMERANG_REDIS_SERVER", str(tmp_path / "bin" / "redis-server"))

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from jobs.settings import Settings
 from jobs.store.store import Store, connect
 from ops.local.stack import LocalStack, Options
 from tests.support.killing import killing
+from tests.support.waiting import WaitFor
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
@@ -37,9 +37,7 @@ SETTINGS = {
 }
 
 
-def test_slots_are_neither_exceeded_nor_lost_while_workers_are_killed(
-    tmp_path: Path, wait_for: Callable[..., None]
-) -> None:
+def test_slots_are_neither_exceeded_nor_lost_while_workers_are_killed(tmp_path: Path, wait_for: WaitFor) -> None:
     keys = " ".join(f"--key {key}" for key in KEYS.values())
     options = Options(folder=tmp_path, flower=False, simulator=f"{SIMULATOR} {keys}", settings=SETTINGS, warnings=False)
     lines = [{"model": "kirin_image_omni", "prompt": f"fox {number}", "n": 1 + number % 3} for number in range(JOBS)]

@@ -16,13 +16,15 @@ from typing import Any
 from celery import Celery
 from PIL import Image
 
-from jobs.job import VERSION, Result
+from jobs.fields import VERSION
+from jobs.job import Result
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
 from ops.local import redis_server
 from schemas import checked_in, load_request
-from tests.worker.conftest import MOVED_CLOCK, Simulator, World, request_of
+from tests.support.simulator import Simulator
+from tests.support.world import MOVED_CLOCK, World, request_of
 from worker.generate.enqueue import Asked, GenerateHandler
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}

@@ -14,6 +14,7 @@ from jobs.new_job import NewJob
 from jobs.store.memory import Memory
 from jobs.store.store import Store
 from schemas.views.provider_compat import TaskRefused
+from tests.support.webhook_server import Messages
 from webhook.app import create_app
 from webhook.backpressure import MAX_AGE, MAX_AGE_BYTES, Backpressure
 from webhook.settings import Settings
@@ -159,7 +160,7 @@ def test_the_providers_door_says_it_in_the_providers_form(
 
 
 def test_an_upload_stops_and_the_same_again_goes_on(
-    limited: Callable[..., FlaskClient], store: Store, messages: Callable[[str], list[list[str]]]
+    limited: Callable[..., FlaskClient], store: Store, messages: Messages
 ) -> None:
     # Given room for one chunk and a half
     client = limited(max_unfinished=750)

@@ -24,6 +24,8 @@ from jobs.store.redis_keys import Keys
 from jobs.store.store import Store
 from jobs.store.stuck import counted, dead_ends
 from schemas.images import read_picture
+from tests.support.drawing import Draw
+from tests.support.webhook_server import AtProvider, CallBack
 from webhook.settings import Settings
 from worker.app import create_app
 from worker.messages import Messages
@@ -106,7 +108,7 @@ def populate(store: Store, settings: Settings, picture: bytes) -> None:
 
 
 @pytest.fixture
-def world(store: Store, settings: Settings, redis_url: str, draw: Callable[..., bytes]) -> Iterator[dict[bytes, bytes]]:
+def world(store: Store, settings: Settings, redis_url: str, draw: Draw) -> Iterator[dict[bytes, bytes]]:
     """The populated store, as it can be put back."""
     populate(store, settings, draw())
     with redis.Redis.from_url(redis_url) as bare:
@@ -133,7 +135,7 @@ def put_back(bare: redis.Redis, kept: dict[bytes, bytes]) -> None:
         pipe.execute()
 
 
-def damage(bare: redis.Redis, draw: Callable[[Any], Any], key: bytes) -> str:
+def damage(bare: redis.Redis, draw: Draw, key: bytes) -> str:
     """Change one key; returns how."""
     type_ = bare.type(key).decode()
     odd = draw(st.sampled_from(ODD))
@@ -171,7 +173,7 @@ def test_whatever_stands_there(  # noqa: PLR0917 - fixtures
     world: dict[bytes, bytes],
     redis_url: str,
     round_of_reconcile: Callable[[], int],
-    call_back: Callable[..., Any],
+    call_back: CallBack,
     completed: dict[str, Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -230,8 +232,8 @@ def says_so(error: StoreUnavailable, ways: dict[bytes, str]) -> bool:
 def test_a_callback_for_a_damaged_job_is_503_and_the_log_names_it(  # noqa: PLR0917 - fixtures
     client: FlaskClient,
     raw: redis.Redis,
-    at_provider: Callable[..., str],
-    call_back: Callable[..., Any],
+    at_provider: AtProvider,
+    call_back: CallBack,
     completed: dict[str, Any],
     caplog: pytest.LogCaptureFixture,
     command: tuple[Any, ...],

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from jobs.states import State
 from jobs.store.store import Store
+from tests.support.webhook_server import AtProvider, CallBack
 
 PROBLEM = "application/problem+json"
 
@@ -40,7 +41,7 @@ def lost(request: pytest.FixtureRequest, store: Store, raw: redis.Redis) -> str:
 
 
 @pytest.fixture
-def lose(lost: str, store: Store, raw: redis.Redis, at_provider: Callable[..., str]) -> Callable[[], None]:
+def lose(lost: str, store: Store, raw: redis.Redis, at_provider: AtProvider) -> Callable[[], None]:
     """`lose()`: from then on work is refused. Before, "ant" is at the provider and "owl" has failed."""
     for name in ("ant", "owl"):
         at_provider(name)
@@ -49,7 +50,9 @@ def lose(lost: str, store: Store, raw: redis.Redis, at_provider: Callable[..., s
 
 
 @pytest.mark.parametrize("work", WORK)
-def test_no_work_is_taken_in(work: str, lose: Callable[[], None], client: FlaskClient, fox: Any, store: Store) -> None:
+def test_no_work_is_taken_in(
+    work: str, lose: Callable[[], None], client: FlaskClient, fox: dict[str, Any], store: Store
+) -> None:
     lose()
     before = store.totals().counts
     answer = WORK[work](client, fox)
@@ -62,7 +65,7 @@ def test_no_work_is_taken_in(work: str, lose: Callable[[], None], client: FlaskC
     assert WORK[work](client, fox).status_code < 500
 
 
-def test_nor_by_the_providers_own_contract(lose: Callable[[], None], client: FlaskClient, fox: Any) -> None:
+def test_nor_by_the_providers_own_contract(lose: Callable[[], None], client: FlaskClient, fox: dict[str, Any]) -> None:
     lose()
     answer = client.post("/model/v1/generation", json=fox)
     assert answer.status_code == 503
@@ -88,7 +91,9 @@ def test_an_upload_that_it_happens_to_says_how_far_it_came(
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["a job that is known", "a job that is not"])
-def test_callbacks(known: bool, lose: Callable[[], None], call_back: Any, completed: Any, store: Store) -> None:
+def test_callbacks(
+    known: bool, lose: Callable[[], None], call_back: CallBack, completed: dict[str, Any], store: Store
+) -> None:
     lose()
     answer = call_back("ant" if known else "bat", completed)
     # What may be among the lost jobs is sent again later; what is known is not kept waiting
@@ -119,7 +124,7 @@ def test_those_who_run_it_are_told(lost: str, lose: Callable[[], None], client: 
     assert "boomerang_refused 0.0" in client.get("/metrics").text
 
 
-def test_a_record_of_another_type(client: FlaskClient, raw: redis.Redis, fox: Any) -> None:
+def test_a_record_of_another_type(client: FlaskClient, raw: redis.Redis, fox: dict[str, Any]) -> None:
     raw.delete("{b}:epoch")
     raw.set("{b}:epoch", "x")
     assert client.post("/v1/jobs", json=fox).status_code == 503

@@ -1,7 +1,6 @@
 """Requests that are written wrongly, or so that two readers see two different ones, through the real gunicorn."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,8 +8,10 @@ import pytest
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from ops.local import redis_server as redis_servers
 from schemas import callback_path
 from tests.support.raw_http import exchange
+from tests.support.webhook_server import Serve
 
 pytestmark = pytest.mark.stack
 
@@ -26,7 +27,7 @@ LENGTH = f"Content-Length: {len(BODY)}\r\n"
 
 
 @pytest.fixture(scope="module")
-def running(serve: Callable[..., Any], redis_server: Any) -> Any:
+def running(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
     return serve({"BOOMERANG_REDIS_URL": redis_server.url})
 
 
@@ -40,7 +41,7 @@ def server(running: Any, redis_url: str, store: Store) -> Any:
 
 
 @pytest.fixture(scope="module")
-def fenced(serve: Callable[..., Any], redis_server: Any) -> Any:
+def fenced(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
     """One that takes callbacks from 203.0.113.0/24 alone; the proxy in front of it is this machine."""
     lists = {"BOOMERANG_CALLBACK_ADDRESSES": "203.0.113.0/24", "BOOMERANG_TRUSTED_PROXIES": "127.0.0.1"}
     return serve({"BOOMERANG_REDIS_URL": redis_server.url, **lists})

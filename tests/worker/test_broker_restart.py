@@ -14,6 +14,7 @@ import redis
 
 from jobs.states import State
 from ops.local.redis_server import TETHER, RedisCommand, answers, prepare
+from tests.support.worker_service import RunService
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 WaitFor = Callable[..., None]
@@ -64,7 +65,7 @@ def health(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def service(run_service: Callable[..., Any], broker: Broker, health: Path, wait_for: WaitFor) -> Iterator[Any]:
+def service(run_service: RunService, broker: Broker, health: Path, wait_for: WaitFor) -> Iterator[Any]:
     # Without remote control: nothing of this depends on it.
     settings = {"BOOMERANG_HEALTH_FILE": str(health), "BOOMERANG_REMOTE_CONTROL": "off"}
     with run_service(broker=broker.command.url, workers=(settings,)) as service:

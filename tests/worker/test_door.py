@@ -8,6 +8,8 @@ import pytest
 from celery.exceptions import TaskRevokedError
 
 from jobs.states import State
+from jobs.store.store import Store
+from tests.support.world import MakeWorld
 from worker.errors import GenerationRefused
 from worker.generate.enqueue import Asked, Ending, GenerateHandler
 
@@ -23,7 +25,7 @@ class Killed(BaseException):
 class Watched:
     """The store, with something that happens at its n-th call: before it, or after it was carried out."""
 
-    def __init__(self, store: Any, at: int, happens: Callable[[], None], *, before: bool) -> None:
+    def __init__(self, store: Store, at: int, happens: Callable[[], None], *, before: bool) -> None:
         self._store, self._at, self._happens, self._before = store, at, happens, before
         self.calls = 0
 
@@ -51,11 +53,11 @@ def asked(task_id: str = "fox", **changes: Any) -> Asked:
 
 
 @pytest.fixture
-def w(world: Any) -> Any:
+def w(world: MakeWorld) -> Any:
     return world()
 
 
-def door(w: Any, store: Any = None) -> GenerateHandler:
+def door(w: Any, store: Store = None) -> GenerateHandler:
     return GenerateHandler(store or w.store, w.messages, w.images, allow_private_hosts=False)
 
 

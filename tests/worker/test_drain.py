@@ -1,12 +1,15 @@
 """SIGTERM: what is under way ends, nothing else begins, and the process ends with 0 within its grace."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from jobs.audit.audit import audit
 from jobs.states import State
+from tests.support.waiting import WaitFor
+from tests.support.worker_service import Processes, RunService
+from tests.support.world import MakeWorld
 
 pytestmark = pytest.mark.stack
 #: docs/guides/run-processes.md: what a worker and its beat are given before SIGKILL.
@@ -15,12 +18,12 @@ IDS = [f"job-{number}" for number in range(60)]
 
 
 @pytest.fixture
-def service(run_service: Callable[..., Any]) -> Iterator[Any]:
+def service(run_service: RunService) -> Iterator[Any]:
     with run_service(workers=()) as service:
         yield service
 
 
-def test_no_job_is_cut_in_the_middle_of_its_post(service: Any, wait_for: Callable[..., None]) -> None:
+def test_no_job_is_cut_in_the_middle_of_its_post(service: Any, wait_for: WaitFor) -> None:
     # Given a provider that takes its time over each submission, and far more jobs than a worker has threads
     service.simulator.turn(slow=1.5, latency="0")
     worker = service.start(0, BOOMERANG_CONCURRENCY="4", BOOMERANG_SUBMIT_GROUP="4", BOOMERANG_SUBMIT_LEASE="40")
@@ -46,7 +49,7 @@ def test_no_job_is_cut_in_the_middle_of_its_post(service: Any, wait_for: Callabl
     assert service.simulator.bought()[:2] == (len(IDS), 0)
 
 
-def test_beat_ends_in_order_too(env: dict[str, str], processes: Any, world: Any, wait_for: Callable[..., None]) -> None:
+def test_beat_ends_in_order_too(env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor) -> None:
     w = world()
     beat, _ = processes.start(env, "beat")
     wait_for(lambda: w.messages_in("boomerang.reconcile"), 30, "it works")

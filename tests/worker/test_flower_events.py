@@ -8,6 +8,8 @@ import pytest
 
 from jobs.settings import Settings as JobSettings
 from jobs.store.store import Store
+from tests.support.simulator import Simulator
+from tests.support.world import MakeWorld
 from worker.flower_events import publish_changes
 
 WaitFor = Callable[..., None]
@@ -65,7 +67,9 @@ def monitor_of() -> Iterator[Callable[[Any], Monitor]]:
 HAPPY = ["task-sent", "task-received", "task-started", "task-in-progress", "task-succeeded"]
 
 
-def test_a_monitor_sees_the_life_of_a_job(world: Any, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor) -> None:
+def test_a_monitor_sees_the_life_of_a_job(
+    world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
+) -> None:
     w = world()
     monitor = monitor_of(w.app)
     w.start()
@@ -111,8 +115,8 @@ def test_the_order_of_states_with_trouble_on_the_way(  # noqa: PLR0917 - fixture
     knobs: dict[str, Any],
     states: list[str],
     often: bool,
-    world: Any,
-    simulator: Any,
+    world: MakeWorld,
+    simulator: Simulator,
     monitor_of: Callable[[Any], Monitor],
     wait_for: WaitFor,
 ) -> None:
@@ -130,7 +134,7 @@ def test_the_order_of_states_with_trouble_on_the_way(  # noqa: PLR0917 - fixture
 
 
 def test_a_cancelled_and_an_expired_job(
-    world: Any, simulator: Any, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
+    world: MakeWorld, simulator: Simulator, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
 ) -> None:
     w = world(deadline=3600.0)
     monitor = monitor_of(w.app)
@@ -149,7 +153,7 @@ def test_a_cancelled_and_an_expired_job(
     assert "in time" in monitor.state.tasks["expired"].exception
 
 
-def test_many_changes_in_one_round(world: Any, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor) -> None:
+def test_many_changes_in_one_round(world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor) -> None:
     w = world()
     monitor = monitor_of(w.app)
     ids = [f"job-{n}" for n in range(1200)]
@@ -161,7 +165,7 @@ def test_many_changes_in_one_round(world: Any, monitor_of: Callable[[Any], Monit
 
 
 def test_a_job_that_is_forgotten_already_is_told_all_the_same(
-    world: Any, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
+    world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
 ) -> None:
     w = world()
     monitor = monitor_of(w.app)

@@ -12,10 +12,14 @@ from typing import Any
 import pytest
 
 from jobs.audit.audit import audit
-from jobs.job import VERSION
+from jobs.fields import VERSION
 from jobs.lanes import LaneSettings
 from jobs.states import State
-from tests.worker.conftest import KEY, request_of
+from tests.support.listener import Listener
+from tests.support.simulator import KEY
+from tests.support.waiting import WaitFor
+from tests.support.worker_service import RunService
+from tests.support.world import request_of
 from worker.provider import Provider
 from worker.settings import Settings
 
@@ -65,16 +69,14 @@ def test_the_version_before_is_kept() -> None:
 
 
 @pytest.fixture
-def fresh(run_service: Callable[..., Any]) -> Iterator[Any]:
+def fresh(run_service: RunService) -> Iterator[Any]:
     """A service without jobs and, so far, without workers."""
     with run_service(workers=()) as service:
         yield service
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
-def test_every_job_ends_and_is_bought_once(
-    path: Path, fresh: Any, listener: Any, wait_for: Callable[..., None]
-) -> None:
+def test_every_job_ends_and_is_bought_once(path: Path, fresh: Any, listener: Listener, wait_for: WaitFor) -> None:
     whole, service = json.loads(path.read_text("utf-8")), fresh
     redis, store, simulator = service.redis, service.store, service.simulator
     # Given the provider as it stands, and Redis as the older version left it

@@ -16,6 +16,7 @@ from kombu import Connection, Queue
 
 from jobs.states import State
 from tests.support.rabbitmq import running
+from tests.support.worker_service import RunService, Service
 from webhook.messages import Messages
 from webhook.settings import Settings
 
@@ -27,7 +28,7 @@ QUORUM = {"BOOMERANG_GENERATE_QUEUE": "boomerang.generate", "BOOMERANG_GENERATE_
 
 
 @pytest.fixture(scope="module")
-def _service(tmp_path_factory: pytest.TempPathFactory, run_service: Any, wait_for: WaitFor) -> Iterator[Any]:
+def _service(tmp_path_factory: pytest.TempPathFactory, run_service: RunService, wait_for: WaitFor) -> Iterator[Any]:
     with (
         running(tmp_path_factory.mktemp("rabbitmq"), wait_for) as node,
         run_service(node.url, workers=[{}, QUORUM]) as service,
@@ -41,7 +42,7 @@ REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 class Shop:
     """A producer, and its own queue, which nobody reads but the test."""
 
-    def __init__(self, service: Any, wait_for: WaitFor) -> None:
+    def __init__(self, service: Service, wait_for: WaitFor) -> None:
         self.service = service
         self.app: Celery = service.producer
         self.queue = f"shop-{uuid.uuid4().hex}"
@@ -75,7 +76,7 @@ class Shop:
 
 
 @pytest.fixture
-def shop(service: Any, wait_for: WaitFor) -> Shop:
+def shop(service: Service, wait_for: WaitFor) -> Shop:
     return Shop(service, wait_for)
 
 
@@ -85,7 +86,7 @@ def name() -> str:
 
 
 @pytest.mark.parametrize("queue", ["celery", "boomerang.generate"])
-def test_get(queue: str, service: Any, name: str) -> None:
+def test_get(queue: str, service: Service, name: str) -> None:
     if queue == "boomerang.generate":
         service.producer.amqp.queues.add(Queue(queue, routing_key=queue, queue_arguments={"x-queue-type": "quorum"}))
     assert service.send(name, queue=queue).get(TIMEOUT)["id"] == name

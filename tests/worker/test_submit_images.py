@@ -12,6 +12,9 @@ from jobs.errors import ImagesUnavailable
 from jobs.new_job import NewJob
 from jobs.states import State
 from schemas import checked_in, load_request
+from tests.support.listener import Listener
+from tests.support.simulator import Simulator
+from tests.support.world import MakeWorld
 from worker.errors import GenerationRefused
 from worker.generate.enqueue import Asked, GenerateHandler
 from worker.provider.body import Pieces, body_of
@@ -32,12 +35,12 @@ def enqueue(w: Any, request: Any, *ids: str) -> None:
     assert {outcome.value for outcome in w.store.enqueue(jobs).outcomes} == {"created"}
 
 
-def sent(listener: Any) -> list[dict[str, Any]]:
+def sent(listener: Listener) -> list[dict[str, Any]]:
     """The parameters of every submission."""
     return [json.loads(body)["input"][0]["params"] for _, _, _, body in listener.got]
 
 
-def test_the_provider_takes_the_image_itself(world: Any, simulator: Any, draw: Draw) -> None:
+def test_the_provider_takes_the_image_itself(world: MakeWorld, simulator: Simulator, draw: Draw) -> None:
     w = world()
     enqueue(w, requesting(w, draw(50_000), draw(seed=1)), "job-1")
     w.submit()
@@ -47,7 +50,9 @@ def test_the_provider_takes_the_image_itself(world: Any, simulator: Any, draw: D
     assert audit(w.store) == []
 
 
-def test_what_is_sent_is_the_request_with_its_images_in_their_places(world: Any, listener: Any, draw: Draw) -> None:
+def test_what_is_sent_is_the_request_with_its_images_in_their_places(
+    world: MakeWorld, listener: Listener, draw: Draw
+) -> None:
     w = world(listener.url)
     first, second = draw(5_000), draw(5_000, 1)
     tricky = f"image:sha256:{'0' * 64} “ü” \\ image_list"
@@ -60,7 +65,7 @@ def test_what_is_sent_is_the_request_with_its_images_in_their_places(world: Any,
     assert "Transfer-Encoding" not in headers
 
 
-def test_the_key_of_images_may_be_another_at_the_provider(world: Any, listener: Any, draw: Draw) -> None:
+def test_the_key_of_images_may_be_another_at_the_provider(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url, image_key="image_url")
     enqueue(w, requesting(w, draw()), "job-1")
     w.submit()
@@ -82,7 +87,7 @@ def test_a_body_is_made_without_a_copy_of_its_images(draw: Draw) -> None:
     assert json.loads(b"".join(body))["params"]["image_list"] == [{"image": image.decode()}] * 4
 
 
-def test_many_jobs_read_an_image_once(world: Any, listener: Any, draw: Draw) -> None:
+def test_many_jobs_read_an_image_once(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url, read_timeout=10.0)
     enqueue(w, requesting(w, *(draw(10_000, seed) for seed in range(4))), *(f"job-{n}" for n in range(40)))
     read, reads = w.image_store.read, []
@@ -92,7 +97,7 @@ def test_many_jobs_read_an_image_once(world: Any, listener: Any, draw: Draw) -> 
     assert (len(listener.got), len(reads), w.pictures.size) == (40, 4, 4 * 13_336)
 
 
-def test_a_job_whose_image_is_gone_fails_with_what_to_do(world: Any, listener: Any, draw: Draw) -> None:
+def test_a_job_whose_image_is_gone_fails_with_what_to_do(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url)
     enqueue(w, requesting(w, draw()), "job-1")
     w.redis.delete(*w.redis.keys("{b}:o:*"))
@@ -109,7 +114,7 @@ def test_a_job_whose_image_is_gone_fails_with_what_to_do(world: Any, listener: A
 
 
 def test_while_the_image_store_is_away_nothing_is_sent_and_nothing_is_lost(
-    world: Any, simulator: Any, draw: Draw
+    world: MakeWorld, simulator: Simulator, draw: Draw
 ) -> None:
     w = world()
     enqueue(w, requesting(w, draw()), "job-1")
@@ -132,7 +137,7 @@ def test_while_the_image_store_is_away_nothing_is_sent_and_nothing_is_lost(
     assert audit(w.store) == []
 
 
-def test_who_finds_no_room_for_images_in_time_is_not_sent(world: Any, listener: Any, draw: Draw) -> None:
+def test_who_finds_no_room_for_images_in_time_is_not_sent(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url)
     w.submitter._pictures = small = Pictures(w.images, 1)
     first, second = requesting(w, draw()), requesting(w, draw(seed=1))
@@ -148,7 +153,7 @@ def test_who_finds_no_room_for_images_in_time_is_not_sent(world: Any, listener: 
     assert "job-2" in [each["external_task_id"] for each in sent(listener)]
 
 
-def test_images_that_no_job_needs_go_with_a_round_of_reconcile(world: Any, draw: Draw) -> None:
+def test_images_that_no_job_needs_go_with_a_round_of_reconcile(world: MakeWorld, draw: Draw) -> None:
     w = world(image_retention=60)
     enqueue(w, requesting(w, draw()), "job-1")
     requesting(w, draw(seed=1))
@@ -160,7 +165,7 @@ def test_images_that_no_job_needs_go_with_a_round_of_reconcile(world: Any, draw:
     assert w.redis.exists("{b}:images", "{b}:kept", "{b}:uses", "{b}:going") == 0
 
 
-def test_a_round_goes_on_while_the_image_store_is_away(world: Any, draw: Draw) -> None:
+def test_a_round_goes_on_while_the_image_store_is_away(world: MakeWorld, draw: Draw) -> None:
     w = world(image_retention=60)
     requesting(w, draw())
     tries = []
@@ -183,7 +188,7 @@ def asked(task_id: str, request: dict[str, Any]) -> Asked:
     return Asked(task_id=task_id, request=request, continuation="{}")
 
 
-def test_a_celery_producers_image_is_stored_once(world: Any, draw: Draw) -> None:
+def test_a_celery_producers_image_is_stored_once(world: MakeWorld, draw: Draw) -> None:
     w = world()
     door = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "a fox", "image_list": [{"image": b64encode(draw()).decode()}]}
@@ -196,7 +201,7 @@ def test_a_celery_producers_image_is_stored_once(world: Any, draw: Draw) -> None
     assert w.redis.zcard("{b}:s:queued") == 3
 
 
-def test_a_celery_producers_reference_to_nothing_is_refused(world: Any) -> None:
+def test_a_celery_producers_reference_to_nothing_is_refused(world: MakeWorld) -> None:
     w = world()
     door = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "x", "image_list": [{"image": "image:sha256:" + "0" * 64}]}

@@ -5,7 +5,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -16,7 +15,8 @@ from jobs.settings import Settings as JobsSettings
 from jobs.states import State
 from jobs.store.store import Store, connect
 from ops.local import redis_server
-from tests.worker.conftest import environment
+from tests.support.simulator import Simulator
+from tests.support.worker_service import Processes, environment
 from webhook.messages import Messages
 from webhook.settings import Settings as WebhookSettings
 
@@ -76,7 +76,9 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
         process.stdout.close()
 
 
-def test_a_job_there_and_back(encrypted: Encrypted, processes: Any, simulator: Any, wait_for: WaitFor) -> None:
+def test_a_job_there_and_back(
+    encrypted: Encrypted, processes: Processes, simulator: Simulator, wait_for: WaitFor
+) -> None:
     urls = {"BOOMERANG_BROKER_URL": encrypted.celery, "BOOMERANG_RESULT_URL": encrypted.celery}
     env = {**environment(encrypted.state, simulator.url), **urls}
     for process in ("worker", "beat"):

@@ -1,11 +1,14 @@
--- The producer gives up on a job.
--- ARGV: id
--- Returns: {word, state, a hint to admit (0|1), whether deliveries are owed (0|1)}; word: cancelled | already | refused | unknown
+-- Cancel a job for its producer. What may run at the provider keeps its slots until it is known to be over.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+-- Returns: {outcome, state, 1 to send an admission hint, 1 where deliveries are owed}
+--   outcome: cancelled | already (it was cancelled before) | refused (it has ended otherwise) | unknown
+-- A repeat changes nothing.
 arity(1)
 local job = load(ARGV[1])
 if not job then return {answer_unknown(), '', 0, 0} end
-if job.s == 'cancelled' then return {'already', job.s, 0, 0} end
-if FINAL[job.s] then return {'refused', job.s, 0, 0} end
+if job.state == 'cancelled' then return {'already', job.state, 0, 0} end
+if FINAL[job.state] then return {'refused', job.state, 0, 0} end
 local now = clock()
 cancel_job(job, now)
-return {'cancelled', job.s, admit_hint(now), job.g and 1 or 0}
+return {'cancelled', job.state, admit_hint(now), job.owed and 1 or 0}

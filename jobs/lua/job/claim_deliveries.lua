@@ -1,17 +1,20 @@
--- Claim, of some jobs, those that have ended and still owe a delivery.
--- ARGV: lease in µs, ids...
--- Returns: one record as JSON for each, `f` being this claim's fence: it does not disturb who holds the job's own
--- A second run is a claim anew: whoever held the first is refused, and the delivery is made once more at worst.
+-- Claim the deliveries of those jobs that have ended and still owe some.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 lease in µs
+--       2... job ids
+-- Returns: for each claimed job its record as JSON, with `id` and `now` (µs). `fence` is the token of this claim:
+--   deliveries have their own, so this disturbs no claim of the job itself.
+-- A second run claims anew and refuses the holder of the first claim; at worst a delivery is made twice.
 if #ARGV < 2 then error('expected a lease and ids') end
 local now = clock()
 local answer = {}
 for i = 2, #ARGV do
   local job = read(ARGV[i])
-  if job and job.g then
+  if job and job.owed then
     guarded(job.id, now, function()
-      save(job, {j = tonumber(job.j or 0) + 1})
+      save(job, RECORD{delivery_fence = tonumber(job.delivery_fence or 0) + 1})
       schedule_delivery(job, now + tonumber(ARGV[1]))
-      job.now, job.f = whole(now), job.j
+      job.now, job.fence = whole(now), job.delivery_fence
       answer[#answer + 1] = cjson.encode(job)
     end)
   end

@@ -1,22 +1,25 @@
--- Pause a job that waits, or let it go on, at its old place.
--- ARGV: id, '1' to pause, '0' to go on
--- Returns: {word, state, a hint to admit (0|1)}; word: paused | resumed | already | refused (it does not wait) | unknown
+-- Pause a job that waits, or resume it at its old place in the queue.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 '1' to pause, '0' to resume
+-- Returns: {outcome, state, 1 to send an admission hint}
+--   outcome: paused | resumed | already | refused (it does not wait) | unknown
 arity(2)
 local job, pause = load(ARGV[1]), ARGV[2] == '1'
 if not job then return {answer_unknown(), '', 0} end
-if job.s ~= 'queued' then return {'refused', job.s, 0} end
-if (job.H ~= nil) == pause then return {'already', job.s, 0} end
+if job.state ~= 'queued' then return {'refused', job.state, 0} end
+if (job.paused ~= nil) == pause then return {'already', job.state, 0} end
 if not pause then
-  local due = job.H == '1'
-  save(job, {H = false})
+  local due = job.paused == '1'
+  save(job, RECORD{paused = false})
   if due then join_queue(job) end
-  return {'resumed', job.s, admit_hint(clock())}
+  return {'resumed', job.state, admit_hint(clock())}
 end
--- '0': its time has not come; its alarm will say so (`ready`).
-local due = job.w or redis.call('ZSCORE', KEY.ready .. queue_of(job), job.id)
-local change = {H = due and '1' or '0'}
+-- '0' where its time has not come; join_queue sets '1' when its alarm is due.
+local due = job.admitted_by or redis.call('ZSCORE', KEY.ready .. queue_of(job), job.id)
+local change = RECORD{paused = due and '1' or '0'}
 release_reservation(job, change)
 leave_dispatched(job, change)
 leave_queue(job)
 save(job, change)
-return {'paused', job.s, 0}
+return {'paused', job.state, 0}

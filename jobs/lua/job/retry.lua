@@ -1,15 +1,19 @@
--- Queue a job again that ended without pictures.
--- ARGV: id, µs until a waiting job is re-checked
--- Returns: {word, state, a hint to admit (0|1)}; word: queued | already | working | pictured | imageless | refused | unknown
+-- Queue a job again that ended without output.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 µs until a waiting job is checked again
+-- Returns: {outcome, state, 1 to send an admission hint}
+--   outcome: queued | already (it has not ended) | working (the provider may still work on it) | pictured (it was
+--   cancelled, but has paid output) | imageless (an image is not stored any more) | refused (it is completed) | unknown
 arity(2)
 expect_installation()
 local job = load(ARGV[1])
 if not job then return {'unknown', '', 0} end
-if job.s == 'completed' then return {'refused', job.s, 0} end
-if not FINAL[job.s] then return {'already', job.s, 0} end
-if job.p then return {'working', job.s, 0} end
-if has_output(job) then return {'pictured', job.s, 0} end
-if not has_images(job) then return {'imageless', job.s, 0} end
+if job.state == 'completed' then return {'refused', job.state, 0} end
+if not FINAL[job.state] then return {'already', job.state, 0} end
+if job.phase then return {'working', job.state, 0} end
+if has_output(job) then return {'pictured', job.state, 0} end
+if not has_images(job) then return {'imageless', job.state, 0} end
 local now = clock()
 requeue_job(job, now, tonumber(ARGV[2]))
-return {'queued', job.s, admit_hint(now)}
+return {'queued', job.state, admit_hint(now)}

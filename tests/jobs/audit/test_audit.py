@@ -21,6 +21,7 @@ from jobs.new_job import BatchOptions, NewJob
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.store import Store, connect
+from tests.support.bench import Bench, InThread, MakeJob, Priced
 
 P = "{b}:"
 #: As in conftest: the test holds the clock.
@@ -30,7 +31,7 @@ DAY = "d:19675"
 
 
 @pytest.fixture
-def busy(bench: Any, make: Callable[..., NewJob], priced: Callable[[str], Result]) -> Any:
+def busy(bench: Bench, make: MakeJob, priced: Priced) -> Any:
     """A job in every state, one admitted, deliveries owed, two batches, one job forgotten."""
     store = bench.with_settings(retention=50)
     labels = {"shop": "berlin", "odd": "näme=x y"}
@@ -205,7 +206,7 @@ def test_what_cannot_be_mended_is_told_and_left(busy: Any, what: str) -> None:
     assert all(finding.remedy for finding in done.left.findings)
 
 
-def test_a_job_without_an_alarm_goes_on_after_the_mend(bench: Any) -> None:
+def test_a_job_without_an_alarm_goes_on_after_the_mend(bench: Bench) -> None:
     claim = bench.claimed("sending")
     bench.put(State.IN_PROGRESS, "made")
     bench.put(State.EXPIRED, "late", owed="n")
@@ -218,7 +219,7 @@ def test_a_job_without_an_alarm_goes_on_after_the_mend(bench: Any) -> None:
     assert bench.audit() == []
 
 
-def test_a_lost_image_can_be_uploaded_again_after_the_mend(bench: Any) -> None:
+def test_a_lost_image_can_be_uploaded_again_after_the_mend(bench: Bench) -> None:
     fox = bench.picture(b"a fox")
     bench.images().put(fox)
     bench.raw.hdel(P + "kept", fox.hash)
@@ -227,7 +228,7 @@ def test_a_lost_image_can_be_uploaded_again_after_the_mend(bench: Any) -> None:
     assert bench.audit() == []
 
 
-def test_an_image_that_jobs_name_stays_while_its_count_is_mended(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_an_image_that_jobs_name_stays_while_its_count_is_mended(bench: Bench, make: MakeJob) -> None:
     fox = bench.picture(b"a fox")
     bench.images().put(fox)
     bench.store.enqueue([make("fox", f'{{"params":{{"image":"image:sha256:{fox.hash}"}}}}')])
@@ -276,7 +277,7 @@ def test_records_of_a_later_version_are_left_alone(busy: Any) -> None:
     assert "later version" in done.left.unsure[0]
 
 
-def test_many_jobs_are_read_by_cursor(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_many_jobs_are_read_by_cursor(bench: Bench, make: MakeJob) -> None:
     for start in range(0, 3000, 500):
         bench.store.enqueue([make(f"j{start + number}") for number in range(500)], "x")
     assert audit(bench.store) == []
@@ -284,7 +285,7 @@ def test_many_jobs_are_read_by_cursor(bench: Any, make: Callable[..., NewJob]) -
     assert [(finding.rule, finding.id) for finding in audit(bench.store)] == [("alarm", "j1234")]
 
 
-def moving(bench: Any, monkeypatch: pytest.MonkeyPatch, move: Callable[[], object]) -> Store:
+def moving(bench: Bench, monkeypatch: pytest.MonkeyPatch, move: Callable[[], object]) -> Store:
     """A store whose audit meets a move between every two of its round trips."""
     client = connect("redis://127.0.0.1:1/0")
     client.connection_pool = bench.raw.connection_pool
@@ -313,7 +314,7 @@ class Traffic:
 
     KINDS = ("enqueue", "out", "out", "started", "finish", "finish", "cancel", "let_go", "fail", "halt", "late")
 
-    def __init__(self, bench: Any, job: Callable[[str], NewJob], result: Result) -> None:
+    def __init__(self, bench: Bench, job: Callable[[str], NewJob], result: Result) -> None:
         self.bench, self.job, self.result = bench, job, result
         self.draw = Random(7)
         self.held: dict[str, Any] = {}
@@ -361,9 +362,9 @@ class Traffic:
 
 @pytest.mark.parametrize("drift", [0, 3], ids=["sound", "with a leak"])
 def test_counters_are_compared_exactly_while_everything_moves(
-    bench: Any,
-    make: Callable[..., NewJob],
-    priced: Callable[[str], Result],
+    bench: Bench,
+    make: MakeJob,
+    priced: Priced,
     monkeypatch: pytest.MonkeyPatch,
     drift: int,
 ) -> None:
@@ -391,7 +392,7 @@ def test_counters_are_compared_exactly_while_everything_moves(
 
 
 def test_a_leak_is_mended_and_nothing_else_found_under_a_running_load(
-    bench: Any, store: Store, make: Callable[..., NewJob], priced: Callable[[str], Result], in_thread: Any
+    bench: Bench, store: Store, make: MakeJob, priced: Priced, in_thread: InThread
 ) -> None:
     """Three threads make changes as fast as they can, on the wall clock, while everything is looked at."""
     bench.start_afresh()
@@ -431,7 +432,7 @@ def test_a_leak_is_mended_and_nothing_else_found_under_a_running_load(
 
 
 def test_a_store_that_moves_too_much_to_be_compared_says_so(
-    bench: Any, make: Callable[..., NewJob], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.store.enqueue([make("fox")], "x")
     bench.raw.hincrby(P + "b:x", "queued", 1)
@@ -441,7 +442,7 @@ def test_a_store_that_moves_too_much_to_be_compared_says_so(
     assert P + "b:x" in examine(bench.store).unsure
 
 
-def test_a_pause_is_made_after_each_step(bench: Any, make: Callable[..., NewJob], monkeypatch: Any) -> None:
+def test_a_pause_is_made_after_each_step(bench: Bench, make: MakeJob, monkeypatch: Any) -> None:
     bench.store.enqueue([make(f"j{number}") for number in range(1200)])
     paused: list[float] = []
     monkeypatch.setattr(findings_module.time, "sleep", paused.append)

@@ -18,6 +18,7 @@ from jobs.store.redis_keys import Keys
 from jobs.store.store import Store, connect
 from tests.support.sentinels import SENTINEL_PASSWORD, watched
 from tests.support.sentinels import Watched as Servers
+from tests.support.waiting import WaitFor
 
 PLAIN = "sentinel://a:1/0?master=jobs"
 SECRET = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
@@ -120,13 +121,13 @@ def test_threads_that_look_at_the_same_time_lose_no_sentinel() -> None:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, wait_for: Callable[..., None]) -> Iterator[Servers]:
+def servers(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor) -> Iterator[Servers]:
     with watched(tmp_path_factory.mktemp("sentinel"), wait_for) as servers:
         yield servers
 
 
 @pytest.fixture
-def client(servers: Servers, wait_for: Callable[..., None]) -> Iterator[redis.Redis]:
+def client(servers: Servers, wait_for: WaitFor) -> Iterator[redis.Redis]:
     """Of the primary, whichever it is; every test gives back what it found: one primary with one replica."""
     with closing(connect(servers.url())) as client:
         yield client
@@ -154,7 +155,7 @@ def where(client: redis.Redis) -> int:
 
 @pytest.mark.stack
 @pytest.mark.parametrize("how", ["killed", "planned"])
-def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: Callable[..., None]) -> None:
+def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: WaitFor) -> None:
     store = Store(client, Settings())
     store.found(store.standing())
     with closing(connect(servers.url(), text=False)) as binary:

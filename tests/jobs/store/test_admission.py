@@ -19,6 +19,7 @@ from jobs.policy import RECHECK
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import load_request
+from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 _PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
@@ -26,7 +27,7 @@ _BUSY = Result(error={"code": "1302", "message": "too fast"})
 
 
 @pytest.fixture
-def fill(bench: Any, make: Make) -> Callable[..., None]:
+def fill(bench: Bench, make: Make) -> Callable[..., None]:
     """`fill("x", 3, weight=2)`: so many more jobs in a batch, `x0 x1 x2`."""
     sizes: Counter[str] = Counter()
 
@@ -46,7 +47,7 @@ def shares(ids: tuple[str, ...]) -> Counter[str]:
 # --- sharing ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_small_batch_behind_a_large_one_begins_at_once(bench: Any, fill: Any) -> None:
+def test_a_small_batch_behind_a_large_one_begins_at_once(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 1000)
     bench.store.admit(100)
     fill("y", 10)
@@ -54,19 +55,19 @@ def test_a_small_batch_behind_a_large_one_begins_at_once(bench: Any, fill: Any) 
     assert bench.audit() == []
 
 
-def test_weights_of_batches(bench: Any, fill: Any) -> None:
+def test_weights_of_batches(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 100, weight=3)
     fill("y", 100)
     assert shares(bench.store.admit(40).ids) == {"x": 30, "y": 10}
 
 
-def test_a_job_of_many_images_counts_as_many(bench: Any, fill: Any) -> None:
+def test_a_job_of_many_images_counts_as_many(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 50, n=4)
     fill("y", 200)
     assert shares(bench.store.admit(50).ids) == {"x": 10, "y": 40}
 
 
-def test_many_batches_of_one_key_get_no_more_than_one_of_another(bench: Any, fill: Any) -> None:
+def test_many_batches_of_one_key_get_no_more_than_one_of_another(bench: Bench, fill: Callable[..., None]) -> None:
     for batch in "abcd":
         fill(batch, 100, owner="shop")
     fill("x", 100, owner="press")
@@ -75,14 +76,14 @@ def test_many_batches_of_one_key_get_no_more_than_one_of_another(bench: Any, fil
     assert {went[batch] for batch in "abcd"} == {10}
 
 
-def test_weights_of_keys_and_jobs_without_a_batch(bench: Any, fill: Any, make: Make) -> None:
+def test_weights_of_keys_and_jobs_without_a_batch(bench: Bench, fill: Callable[..., None], make: Make) -> None:
     store = bench.with_settings(key_limits={"shop": KeyLimits(weight=3)})
     fill("x", 100, owner="shop", store=store)
     store.enqueue([make(f"s{number}", owner="press") for number in range(100)])
     assert shares(store.admit(40).ids) == {"x": 30, "s": 10}
 
 
-def test_who_was_away_saves_nothing_up(bench: Any, fill: Any) -> None:
+def test_who_was_away_saves_nothing_up(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 100)
     fill("y", 100)
     bench.store.pause("y")
@@ -91,7 +92,7 @@ def test_who_was_away_saves_nothing_up(bench: Any, fill: Any) -> None:
     assert shares(bench.store.admit(20).ids) == {"x": 10, "y": 10}
 
 
-def test_who_comes_one_by_one_gets_no_more_than_its_share(bench: Any, fill: Any) -> None:
+def test_who_comes_one_by_one_gets_no_more_than_its_share(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 200)
     went: Counter[str] = Counter()
     for _ in range(50):
@@ -109,7 +110,7 @@ def test_who_comes_one_by_one_gets_no_more_than_its_share(bench: Any, fill: Any)
     step=st.integers(1, 7),
 )
 def test_no_queue_runs_ahead_by_more_than_its_largest_jobs(
-    bench: Any, weights: list[int], sizes: list[int], step: int
+    bench: Bench, weights: list[int], sizes: list[int], step: int
 ) -> None:
     """Start-time fair queueing's bound: |W_f/r_f - W_g/r_g| ≤ l_f/r_f + l_g/r_g (Goyal, Vin, Cheng 1996, theorem 1)."""
     bench.start_afresh()
@@ -133,7 +134,7 @@ def test_no_queue_runs_ahead_by_more_than_its_largest_jobs(
 # --- classes ----------------------------------------------------------------------------------------------------------
 
 
-def test_classes_go_one_after_another(bench: Any, fill: Any, make: Make) -> None:
+def test_classes_go_one_after_another(bench: Bench, fill: Callable[..., None], make: Make) -> None:
     fill("l", 3, priority=Priority.LOW)
     fill("n", 3)
     fill("h", 3, priority=Priority.HIGH)
@@ -142,7 +143,7 @@ def test_classes_go_one_after_another(bench: Any, fill: Any, make: Make) -> None
     assert bench.audit() == []
 
 
-def test_a_jobs_own_class_goes_before_its_batchs(bench: Any, make: Make) -> None:
+def test_a_jobs_own_class_goes_before_its_batchs(bench: Bench, make: Make) -> None:
     low = BatchOptions(priority=Priority.LOW)
     bench.store.enqueue([make("a"), make("b", priority=Priority.HIGH), make("c", priority=Priority.NORMAL)], "x", low)
     assert bench.store.get("b").priority is Priority.HIGH
@@ -194,7 +195,7 @@ def test_no_lane_takes_it() -> None:
         NewJob.of(load_request({"model": "kirin_image_omni", "prompt": "a fox"}), "fox", LANES[:2])
 
 
-def test_two_accounts_of_a_pool_share_its_jobs_and_keep_their_own_slots(bench: Any, make: Make) -> None:
+def test_two_accounts_of_a_pool_share_its_jobs_and_keep_their_own_slots(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b = LANES[2:]
     store.enqueue([make(f"j{number}") for number in range(6)])
@@ -217,7 +218,7 @@ def test_two_accounts_of_a_pool_share_its_jobs_and_keep_their_own_slots(bench: A
     assert audit(store) == []
 
 
-def test_what_may_have_reached_an_account_goes_to_no_other(bench: Any, make: Make) -> None:
+def test_what_may_have_reached_an_account_goes_to_no_other(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b = LANES[2:]
     store.enqueue([make("fox")])
@@ -230,7 +231,7 @@ def test_what_may_have_reached_an_account_goes_to_no_other(bench: Any, make: Mak
     assert audit(store) == []
 
 
-def test_what_surely_did_not_reach_it_may(bench: Any, make: Make) -> None:
+def test_what_surely_did_not_reach_it_may(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b = LANES[2:]
     store.enqueue([make("fox")])
@@ -247,7 +248,7 @@ def test_what_surely_did_not_reach_it_may(bench: Any, make: Make) -> None:
 
 
 @pytest.mark.parametrize("found_by", ["alarm", "admission", "claim"])
-def test_a_job_not_begun_in_time_expires_unpaid(bench: Any, make: Make, found_by: str) -> None:
+def test_a_job_not_begun_in_time_expires_unpaid(bench: Bench, make: Make, found_by: str) -> None:
     store = bench.store
     store.enqueue([make("fox", expires_in=60, owed="n")], "x")
     assert bench.alarm("fox") == 60
@@ -265,7 +266,7 @@ def test_a_job_not_begun_in_time_expires_unpaid(bench: Any, make: Make, found_by
     assert bench.audit() == []
 
 
-def test_a_job_that_was_begun_in_time_goes_on(bench: Any, make: Make) -> None:
+def test_a_job_that_was_begun_in_time_goes_on(bench: Bench, make: Make) -> None:
     store = bench.store
     store.enqueue([make("fox", expires_in=60)])
     bench.claimed()
@@ -277,7 +278,7 @@ def test_a_job_that_was_begun_in_time_goes_on(bench: Any, make: Make) -> None:
     assert store.admit(1).ids == ("fox",)
 
 
-def test_a_retry_by_hand_has_no_time_to_keep(bench: Any, make: Make) -> None:
+def test_a_retry_by_hand_has_no_time_to_keep(bench: Bench, make: Make) -> None:
     bench.store.enqueue([make("fox", expires_in=60)])
     bench.forward(61)
     bench.store.claim_due(1)
@@ -286,7 +287,7 @@ def test_a_retry_by_hand_has_no_time_to_keep(bench: Any, make: Make) -> None:
     assert bench.store.claim(["fox"])
 
 
-def test_a_paused_batchs_jobs_expire_too(bench: Any, make: Make) -> None:
+def test_a_paused_batchs_jobs_expire_too(bench: Bench, make: Make) -> None:
     bench.store.enqueue([make("a", expires_in=60), make("b")], "x")
     bench.store.pause("x")
     bench.forward(61)
@@ -295,7 +296,7 @@ def test_a_paused_batchs_jobs_expire_too(bench: Any, make: Make) -> None:
     assert bench.audit() == []
 
 
-def test_a_delayed_job_waits_outside_the_queue(bench: Any, make: Make) -> None:
+def test_a_delayed_job_waits_outside_the_queue(bench: Bench, make: Make) -> None:
     bench.store.enqueue([make("later", delay=100), make("now")])
     assert bench.store.admit(10).ids == ("now",)
     bench.store.claim(["now"])
@@ -309,7 +310,7 @@ def test_a_delayed_job_waits_outside_the_queue(bench: Any, make: Make) -> None:
 # --- one job paused ---------------------------------------------------------------------------------------------------
 
 
-def test_a_paused_job_lets_the_others_pass_and_goes_on_at_its_old_place(bench: Any, make: Make) -> None:
+def test_a_paused_job_lets_the_others_pass_and_goes_on_at_its_old_place(bench: Bench, make: Make) -> None:
     store = bench.store
     store.enqueue([make("a"), make("b"), make("c")])
     store.pause_job("a")
@@ -323,7 +324,7 @@ def test_a_paused_job_lets_the_others_pass_and_goes_on_at_its_old_place(bench: A
     assert store.admit(1).ids == ("a",)
 
 
-def test_a_job_paused_on_its_way_to_a_worker_is_not_claimed(bench: Any, make: Make) -> None:
+def test_a_job_paused_on_its_way_to_a_worker_is_not_claimed(bench: Bench, make: Make) -> None:
     bench.store.enqueue([make("a", n=2)])
     bench.store.admit(1)
     bench.store.pause_job("a")
@@ -335,7 +336,7 @@ def test_a_job_paused_on_its_way_to_a_worker_is_not_claimed(bench: Any, make: Ma
     assert bench.audit() == []
 
 
-def test_a_pause_before_its_time_neither_hurries_nor_delays_it(bench: Any, make: Make) -> None:
+def test_a_pause_before_its_time_neither_hurries_nor_delays_it(bench: Bench, make: Make) -> None:
     bench.store.enqueue([make("soon", delay=100), make("late", delay=100)])
     bench.store.pause_job("soon")
     bench.store.pause_job("late")
@@ -349,7 +350,7 @@ def test_a_pause_before_its_time_neither_hurries_nor_delays_it(bench: Any, make:
     assert bench.audit() == []
 
 
-def test_only_what_waits_can_be_paused(bench: Any, make: Make) -> None:
+def test_only_what_waits_can_be_paused(bench: Bench, make: Make) -> None:
     bench.put(State.IN_PROGRESS)
     with pytest.raises(NotAllowed, match="cancel it"):
         bench.store.pause_job("fox")
@@ -357,7 +358,7 @@ def test_only_what_waits_can_be_paused(bench: Any, make: Make) -> None:
         bench.store.resume_job("fox")
 
 
-def test_a_paused_job_can_be_cancelled_and_retried_and_is_not_paused_then(bench: Any, make: Make) -> None:
+def test_a_paused_job_can_be_cancelled_and_retried_and_is_not_paused_then(bench: Bench, make: Make) -> None:
     bench.store.enqueue([make("a")])
     bench.store.pause_job("a")
     bench.store.cancel("a")

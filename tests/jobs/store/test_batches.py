@@ -7,8 +7,8 @@ import pytest
 
 from jobs.errors import BatchNotFound, NotAllowed
 from jobs.job import Result
-from jobs.new_job import NewJob
 from jobs.states import State
+from tests.support.bench import Bench, MakeJob
 
 
 @pytest.fixture
@@ -19,16 +19,16 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def enqueue(bench: Any, make: Callable[..., NewJob]) -> Callable[..., None]:
+def enqueue(bench: Bench, make: MakeJob) -> Callable[..., None]:
     """`enqueue("x", "a b c")`: a batch of these jobs."""
     return lambda batch, ids, **more: bench.store.enqueue([make(each, **more) for each in ids.split()], batch)
 
 
-def counts(bench: Any, batch: str) -> dict[str, int]:
+def counts(bench: Bench, batch: str) -> dict[str, int]:
     return {state.value: count for state, count in bench.store.batch(batch).counts.items() if count}
 
 
-def fail(bench: Any, job_id: str, code: str) -> None:
+def fail(bench: Bench, job_id: str, code: str) -> None:
     (claim,) = bench.store.claim([job_id])
     result = Result(error={"code": code, "message": "no"})
     assert bench.store.finish(job_id, State.FAILED, result, "submit", fence=claim.fence).outcome == "finished"
@@ -37,7 +37,9 @@ def fail(bench: Any, job_id: str, code: str) -> None:
 # --- pause -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_paused_batch_lets_the_others_pass_and_goes_on_at_its_old_place(bench: Any, enqueue: Any) -> None:
+def test_a_paused_batch_lets_the_others_pass_and_goes_on_at_its_old_place(
+    bench: Bench, enqueue: Callable[..., None]
+) -> None:
     enqueue("x", "x1 x2")
     enqueue("y", "y1")
     enqueue("x", "x3")
@@ -56,14 +58,16 @@ def test_a_paused_batch_lets_the_others_pass_and_goes_on_at_its_old_place(bench:
     assert bench.audit() == []
 
 
-def test_batches_and_single_jobs_take_turns_each_in_the_order_of_acceptance(bench: Any, enqueue: Any) -> None:
+def test_batches_and_single_jobs_take_turns_each_in_the_order_of_acceptance(
+    bench: Bench, enqueue: Callable[..., None]
+) -> None:
     for number in range(6):
         enqueue(["x", "y", ""][number % 3], f"j{number}")
     assert bench.store.admit(4).ids == ("j0", "j1", "j2", "j3")
     assert bench.store.admit(4).ids == ("j4", "j5")
 
 
-def test_a_job_on_its_way_to_a_worker_is_not_claimed_any_more(bench: Any, enqueue: Any) -> None:
+def test_a_job_on_its_way_to_a_worker_is_not_claimed_any_more(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1 x2", n=2)
     assert bench.store.admit(1).ids == ("x1",)
     bench.store.pause("x")
@@ -77,7 +81,7 @@ def test_a_job_on_its_way_to_a_worker_is_not_claimed_any_more(bench: Any, enqueu
     assert bench.store.admit(10).ids == ("x1", "x2")
 
 
-def test_what_comes_to_wait_in_a_paused_batch_stays(bench: Any, enqueue: Any) -> None:
+def test_what_comes_to_wait_in_a_paused_batch_stays(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1 x2")
     bench.store.admit(2)
     (claim,) = bench.store.claim(["x1"])
@@ -96,7 +100,7 @@ def test_what_comes_to_wait_in_a_paused_batch_stays(bench: Any, enqueue: Any) ->
     assert bench.store.admit(10).ids == ("x1", "x2", "x3")
 
 
-def test_pausing_costs_the_same_however_many_wait(bench: Any, make: Any) -> None:
+def test_pausing_costs_the_same_however_many_wait(bench: Bench, make: MakeJob) -> None:
     def commands() -> int:
         return sum(each["calls"] for each in bench.raw.info("commandstats").values())
 
@@ -120,7 +124,7 @@ def test_pausing_costs_the_same_however_many_wait(bench: Any, make: Any) -> None
     assert sum(costs[0]) < 100
 
 
-def test_again_changes_nothing(bench: Any, enqueue: Any) -> None:
+def test_again_changes_nothing(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1")
     assert bench.store.resume("x").affected == 0
     bench.store.pause("x")
@@ -130,7 +134,7 @@ def test_again_changes_nothing(bench: Any, enqueue: Any) -> None:
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel_batch", "retry_batch"])
-def test_a_batch_that_nobody_knows(bench: Any, verb: str) -> None:
+def test_a_batch_that_nobody_knows(bench: Bench, verb: str) -> None:
     with pytest.raises(BatchNotFound):
         getattr(bench.store, verb)("nobody's")
     assert not bench.raw.exists(bench.keys.singleton("sweeps"))
@@ -139,7 +143,7 @@ def test_a_batch_that_nobody_knows(bench: Any, verb: str) -> None:
 # --- cancel ----------------------------------------------------------------------------------------------------------
 
 
-def test_cancel_ends_what_is_unfinished_and_nothing_else(bench: Any, enqueue: Any) -> None:
+def test_cancel_ends_what_is_unfinished_and_nothing_else(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "waits running done", owed="n")
     bench.store.admit(3)
     enqueue("y", "other")
@@ -161,7 +165,7 @@ def test_cancel_ends_what_is_unfinished_and_nothing_else(bench: Any, enqueue: An
 
 
 def test_cancel_takes_effect_at_once_and_whoever_is_there_does_the_rest(
-    bench: Any, enqueue: Any, small_steps: None
+    bench: Bench, enqueue: Callable[..., None], small_steps: None
 ) -> None:
     enqueue("x", "x1 x2 x3 x4 x5")
     bench.store.admit(4)
@@ -181,7 +185,9 @@ def test_cancel_takes_effect_at_once_and_whoever_is_there_does_the_rest(
     assert not bench.raw.exists(bench.keys.singleton("sweeps"))
 
 
-def test_what_is_added_while_it_is_cancelled_goes_afterwards(bench: Any, enqueue: Any, small_steps: None) -> None:
+def test_what_is_added_while_it_is_cancelled_goes_afterwards(
+    bench: Bench, enqueue: Callable[..., None], small_steps: None
+) -> None:
     enqueue("x", "x1 x2 x3")
     bench.store.cancel_batch("x")
     enqueue("x", "x4")
@@ -191,7 +197,9 @@ def test_what_is_added_while_it_is_cancelled_goes_afterwards(bench: Any, enqueue
     assert bench.audit() == []
 
 
-def test_a_cancel_ends_a_pause_and_a_retry_under_way(bench: Any, enqueue: Any, small_steps: None) -> None:
+def test_a_cancel_ends_a_pause_and_a_retry_under_way(
+    bench: Bench, enqueue: Callable[..., None], small_steps: None
+) -> None:
     enqueue("x", "x1 x2 x3")
     bench.store.admit(3)
     for job_id in ("x1", "x2", "x3"):
@@ -209,7 +217,7 @@ def test_a_cancel_ends_a_pause_and_a_retry_under_way(bench: Any, enqueue: Any, s
 
 
 @pytest.fixture
-def mixed(bench: Any, enqueue: Any) -> Any:
+def mixed(bench: Bench, enqueue: Callable[..., None]) -> Any:
     """Two failed with 1301, one with 1201, one cancelled, one cancelled but at the provider, one completed."""
     enqueue("x", "a b c cancelled working done")
     bench.store.admit(10)
@@ -259,7 +267,7 @@ def test_errors_are_counted_by_code(mixed: Any) -> None:
 
 
 @pytest.mark.parametrize("code", ["x" * 65, "é" * 33, ""])
-def test_a_code_that_is_none(bench: Any, enqueue: Any, code: str) -> None:
+def test_a_code_that_is_none(bench: Bench, enqueue: Callable[..., None], code: str) -> None:
     enqueue("x", "x1")
     bench.store.admit(1)
     fail(bench, "x1", code)
@@ -267,7 +275,7 @@ def test_a_code_that_is_none(bench: Any, enqueue: Any, code: str) -> None:
     assert bench.audit() == []
 
 
-def test_a_job_that_fails_again_is_retried_once(bench: Any, enqueue: Any, small_steps: None) -> None:
+def test_a_job_that_fails_again_is_retried_once(bench: Bench, enqueue: Callable[..., None], small_steps: None) -> None:
     enqueue("x", "x1 x2 x3 x4")
     bench.store.admit(4)
     for job_id in ("x1", "x2", "x3", "x4"):
@@ -293,7 +301,7 @@ def test_a_paused_batch_is_retried_and_waits(mixed: Any) -> None:
     assert mixed.audit() == []
 
 
-def test_a_cancelled_batch_is_retried_only_on_request(bench: Any, enqueue: Any) -> None:
+def test_a_cancelled_batch_is_retried_only_on_request(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1 x2")
     bench.store.pause("x")
     bench.store.cancel_batch("x")
@@ -303,7 +311,7 @@ def test_a_cancelled_batch_is_retried_only_on_request(bench: Any, enqueue: Any) 
     assert bench.audit() == []
 
 
-def test_a_forgotten_batch_is_swept_no_more(bench: Any, enqueue: Any, small_steps: None) -> None:
+def test_a_forgotten_batch_is_swept_no_more(bench: Bench, enqueue: Callable[..., None], small_steps: None) -> None:
     enqueue("x", "x1 x2 x3")
     bench.store.cancel_batch("x")
     bench.store.cancel("x3")
@@ -316,7 +324,7 @@ def test_a_forgotten_batch_is_swept_no_more(bench: Any, enqueue: Any, small_step
 # --- all or none -----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_staged_is_seen_by_nobody_until_it_is_committed(bench: Any, make: Any) -> None:
+def test_what_is_staged_is_seen_by_nobody_until_it_is_committed(bench: Bench, make: MakeJob) -> None:
     before = bench.dump()
     staged = [make(f"s{number}", n=2, owed="n", labels={"shop": "berlin"}) for number in range(3)]
     assert bench.store.stage("t", staged[:2]) == ("created", "created")
@@ -338,7 +346,7 @@ def test_what_is_staged_is_seen_by_nobody_until_it_is_committed(bench: Any, make
     assert left == {key for key in before if key.startswith(("u:", "v:"))} == set()
 
 
-def test_what_is_staged_and_never_committed_expires(bench: Any, make: Any) -> None:
+def test_what_is_staged_and_never_committed_expires(bench: Bench, make: MakeJob) -> None:
     bench.store.stage("t", [make("s0")])
     assert {bench.raw.ttl(bench.keys.member(name, "t")) for name in ("staged", "lines")} <= {3599, 3600}
     bench.store.unstage("t")
@@ -347,7 +355,7 @@ def test_what_is_staged_and_never_committed_expires(bench: Any, make: Any) -> No
     assert "b:x" not in bench.dump()
 
 
-def test_a_staged_job_is_held_against_those_there_are(bench: Any, make: Any) -> None:
+def test_a_staged_job_is_held_against_those_there_are(bench: Bench, make: MakeJob) -> None:
     bench.job("fox")
     assert bench.store.stage("t", [make("fox"), make("fox", "other"), make("new"), make("new", "other")]) == (
         "known",
@@ -357,7 +365,7 @@ def test_a_staged_job_is_held_against_those_there_are(bench: Any, make: Any) -> 
     )
 
 
-def test_a_commit_is_finished_by_whoever_is_there(bench: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_is_finished_by_whoever_is_there(bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a process that dies after the decision
     bench.store.stage("t", [make(f"s{number}") for number in range(5)])
     monkeypatch.setattr("jobs.store.batches.STEP", 2)
@@ -375,7 +383,7 @@ def test_a_commit_is_finished_by_whoever_is_there(bench: Any, make: Any, monkeyp
     assert bench.audit() == []
 
 
-def test_an_id_that_was_taken_meanwhile(bench: Any, make: Any) -> None:
+def test_an_id_that_was_taken_meanwhile(bench: Bench, make: MakeJob) -> None:
     bench.store.stage("t", [make("a"), make("b"), make("c")])
     bench.store.enqueue([make("a"), make("b", '{"prompt":"another"}')])
     acted = bench.store.commit("t", "x", 3)
@@ -384,6 +392,6 @@ def test_an_id_that_was_taken_meanwhile(bench: Any, make: Any) -> None:
     assert bench.audit() == []
 
 
-def test_nothing_staged_is_an_empty_batch(bench: Any) -> None:
+def test_nothing_staged_is_an_empty_batch(bench: Bench) -> None:
     assert bench.store.commit("t", "x", 0).affected == 0
     assert bench.store.batch("x").done

@@ -12,13 +12,14 @@ from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 _PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
 LANES = pooled((LaneSettings(name="a"), LaneSettings(name="b")))
 
 
-def silence(bench: Any, times: int = FAILURES_TO_OPEN, store: Store | None = None) -> None:
+def silence(bench: Bench, times: int = FAILURES_TO_OPEN, store: Store | None = None) -> None:
     """So many submissions without an answer, through lane a where there are several. Their jobs are in doubt."""
     store = store or bench.store
     first = bench.raw.incrby("test:silences", times) - times
@@ -33,7 +34,7 @@ def is_open(store: Store) -> bool:
     return store.lane(store.settings.lanes[0].name).open_since is not None
 
 
-def test_it_opens_after_so_many_silences_in_a_row_and_says_so(bench: Any) -> None:
+def test_it_opens_after_so_many_silences_in_a_row_and_says_so(bench: Bench) -> None:
     silence(bench, FAILURES_TO_OPEN - 1)
     assert not is_open(bench.store)
     silence(bench, 1)
@@ -62,7 +63,7 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-def test_an_answer_between_begins_the_count_anew(answer: Callable[[Any], Any], bench: Any) -> None:
+def test_an_answer_between_begins_the_count_anew(answer: Callable[[Any], Any], bench: Bench) -> None:
     silence(bench, FAILURES_TO_OPEN - 1)
     answer(bench)
     bench.forward(1)
@@ -77,14 +78,14 @@ NO_ANSWERS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("other", NO_ANSWERS.values(), ids=NO_ANSWERS)
-def test_what_proves_neither_leaves_the_count(other: Callable[[Any], Any], bench: Any) -> None:
+def test_what_proves_neither_leaves_the_count(other: Callable[[Any], Any], bench: Bench) -> None:
     bench.claimed()
     silence(bench, FAILURES_TO_OPEN - 1)
     other(bench)
     assert bench.lane()["bad"] == str(FAILURES_TO_OPEN - 1)
 
 
-def test_looks_without_an_answer_open_it_too(bench: Any) -> None:
+def test_looks_without_an_answer_open_it_too(bench: Bench) -> None:
     for number in range(FAILURES_TO_OPEN):
         bench.put(State.IN_PROGRESS, f"j{number}")
     bench.forward(10)
@@ -93,7 +94,7 @@ def test_looks_without_an_answer_open_it_too(bench: Any) -> None:
     assert bench.store.lane().reason == "poll: 503"
 
 
-def test_while_it_is_open_nothing_is_admitted_or_claimed(bench: Any, make: Make) -> None:
+def test_while_it_is_open_nothing_is_admitted_or_claimed(bench: Bench, make: Make) -> None:
     bench.store.enqueue([make("a")])
     bench.store.admit(1)
     silence(bench)
@@ -104,7 +105,7 @@ def test_while_it_is_open_nothing_is_admitted_or_claimed(bench: Any, make: Make)
     assert bench.audit() == []
 
 
-def test_while_it_is_open_looks_wait_spread_out_and_no_deadline_passes(bench: Any) -> None:
+def test_while_it_is_open_looks_wait_spread_out_and_no_deadline_passes(bench: Bench) -> None:
     store = bench.with_settings(deadline=60.0)
     for number in range(20):
         store.enqueue([NewJob(id=f"j{number}", text="{}", model="m")])
@@ -123,7 +124,7 @@ def test_while_it_is_open_looks_wait_spread_out_and_no_deadline_passes(bench: An
     assert {store.get(f"j{number}").state for number in range(20)} == {State.IN_PROGRESS}
 
 
-def test_while_it_is_open_a_killed_workers_job_is_in_doubt_and_a_delivery_is_made(bench: Any, make: Make) -> None:
+def test_while_it_is_open_a_killed_workers_job_is_in_doubt_and_a_delivery_is_made(bench: Bench, make: Make) -> None:
     bench.claimed("killed")
     bench.put(State.COMPLETED, "told", owed="n")
     bench.put(State.EXPIRED, "late", owed="n")
@@ -139,7 +140,7 @@ def test_while_it_is_open_a_killed_workers_job_is_in_doubt_and_a_delivery_is_mad
     assert bench.audit() == []
 
 
-def test_one_prober_at_a_time_and_the_next_when_it_is_due(bench: Any) -> None:
+def test_one_prober_at_a_time_and_the_next_when_it_is_due(bench: Bench) -> None:
     silence(bench)
     assert bench.store.probes() == []
     bench.forward(PROBE_BASE)
@@ -159,7 +160,7 @@ def test_one_prober_at_a_time_and_the_next_when_it_is_due(bench: Any) -> None:
     assert is_open(bench.store)
 
 
-def test_an_answer_closes_it_and_what_waits_goes_on(bench: Any, make: Make) -> None:
+def test_an_answer_closes_it_and_what_waits_goes_on(bench: Bench, make: Make) -> None:
     silence(bench)
     bench.store.enqueue([make("a"), make("b")])
     bench.forward(PROBE_BASE)
@@ -182,7 +183,7 @@ def test_an_answer_closes_it_and_what_waits_goes_on(bench: Any, make: Make) -> N
     assert bench.store.lane().opened == 2
 
 
-def test_a_hold_that_began_meanwhile_outlasts_it(bench: Any, make: Make) -> None:
+def test_a_hold_that_began_meanwhile_outlasts_it(bench: Bench, make: Make) -> None:
     silence(bench)
     bench.store.enqueue([make("fox")])
     # An answer that was under way
@@ -195,14 +196,14 @@ def test_a_hold_that_began_meanwhile_outlasts_it(bench: Any, make: Make) -> None
     assert bench.store.admit(1).ids == ("fox",)
 
 
-def test_a_submission_counts_once_however_often_it_is_recorded(bench: Any) -> None:
+def test_a_submission_counts_once_however_often_it_is_recorded(bench: Bench) -> None:
     claim = bench.claimed()
     for _ in range(FAILURES_TO_OPEN):
         bench.store.mark_in_doubt("fox", claim.fence, "reset", heard=Reachability.SILENCE)
     assert bench.lane()["bad"] == "1"
 
 
-def test_other_lanes_go_on(bench: Any, make: Make) -> None:
+def test_other_lanes_go_on(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     silence(bench, store=store)
     store.enqueue([make("fox"), make("hen")])
@@ -219,13 +220,13 @@ def test_other_lanes_go_on(bench: Any, make: Make) -> None:
     assert audit(store) == []
 
 
-def test_what_is_heard_has_three_words(bench: Any) -> None:
+def test_what_is_heard_has_three_words(bench: Bench) -> None:
     claim = bench.claimed()
     with pytest.raises(Exception, match="answer, silence or nothing"):
         bench.store._scripts.call("mark_in_doubt", "fox", claim.fence, "why", 0, "0", "noise")
 
 
-def test_a_waiting_job_says_that_the_lane_does_not_answer(bench: Any, make: Make) -> None:
+def test_a_waiting_job_says_that_the_lane_does_not_answer(bench: Bench, make: Make) -> None:
     silence(bench)
     bench.store.enqueue([make("fox"), make("hen")], "x")
     fox = bench.store.explained(bench.store.get("fox"))

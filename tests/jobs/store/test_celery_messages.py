@@ -7,17 +7,18 @@ import pytest
 from jobs.job import Delivery, Result
 from jobs.states import State
 from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, Message, Parked
+from tests.support.bench import Bench
 from worker.deliver import CONFIRMED
 
 S = State
 DEAD = Result(error={"code": "1301", "message": "safety"})
 
 
-def ended(bench: Any) -> None:
+def ended(bench: Bench) -> None:
     assert bench.store.cancel("fox").owed
 
 
-def test_a_message_is_kept_until_the_end_and_told_once(bench: Any) -> None:
+def test_a_message_is_kept_until_the_end_and_told_once(bench: Bench) -> None:
     assert bench.store.park("fox", "fox", "{}")[0] is Parked.UNKNOWN
     claim = bench.claimed()
     (word, mark), again = (bench.store.park("fox", "fox", '{"chord":1}') for _ in range(2))
@@ -37,7 +38,7 @@ def test_a_message_is_kept_until_the_end_and_told_once(bench: Any) -> None:
     assert bench.store.park("fox", "fox", '{"chord":2}')[0] is Parked.FINAL
 
 
-def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Any) -> None:
+def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Bench) -> None:
     bench.job()
     _, mark = bench.store.park("fox", "fox", "{}")
     ended(bench)
@@ -52,7 +53,7 @@ def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Any) -> None:
     assert bench.store.park("fox", "fox", "{}", mark)[0] is Parked.TOLD
 
 
-def test_several_tasks_wait_for_one_job_and_each_is_told(bench: Any) -> None:
+def test_several_tasks_wait_for_one_job_and_each_is_told(bench: Bench) -> None:
     bench.job()
     marks = {task_id: bench.store.park("fox", task_id, f'"{task_id}"')[1] for task_id in ("fox", "a", "b")}
     assert len(set(marks.values())) == 3
@@ -61,7 +62,7 @@ def test_several_tasks_wait_for_one_job_and_each_is_told(bench: Any) -> None:
     assert [bench.store.message_finished("fox", mark) for mark in marks.values()] == ["owed", "owed", "told"]
 
 
-def test_a_later_message_of_the_same_task_replaces_the_earlier_one(bench: Any) -> None:
+def test_a_later_message_of_the_same_task_replaces_the_earlier_one(bench: Bench) -> None:
     bench.job()
     bench.store.park("fox", "fox", '{"chord":1}')
     bench.store.park("fox", "fox", '{"chord":2}')
@@ -69,14 +70,14 @@ def test_a_later_message_of_the_same_task_replaces_the_earlier_one(bench: Any) -
     assert [message.continuation for message in bench.store.parked("fox")] == ['{"chord":2}']
 
 
-def test_no_more_than_so_many_wait_for_one_job(bench: Any) -> None:
+def test_no_more_than_so_many_wait_for_one_job(bench: Bench) -> None:
     bench.job()
     words = [bench.store.park("fox", f"task-{number}", "{}")[0] for number in range(MOST_PARKED + 1)]
     assert words == [Parked.PARKED] * MOST_PARKED + [Parked.FULL]
     assert bench.store.park("fox", "task-0", "{}")[0] is Parked.PARKED
 
 
-def test_a_retry_by_hand_lets_its_messages_be_told_anew(bench: Any) -> None:
+def test_a_retry_by_hand_lets_its_messages_be_told_anew(bench: Bench) -> None:
     bench.job()
     _, mark = bench.store.park("fox", "fox", "{}")
     ended(bench)
@@ -89,7 +90,7 @@ def test_a_retry_by_hand_lets_its_messages_be_told_anew(bench: Any) -> None:
     assert [message.mark for message in bench.store.parked("fox")] == [mark]
 
 
-def test_who_sends_them_and_who_acts_upon_them_may_be_in_any_order(bench: Any) -> None:
+def test_who_sends_them_and_who_acts_upon_them_may_be_in_any_order(bench: Bench) -> None:
     bench.job(owed="n")
     _, mark = bench.store.park("fox", "fox", "{}")
     ended(bench)
@@ -105,7 +106,7 @@ def test_who_sends_them_and_who_acts_upon_them_may_be_in_any_order(bench: Any) -
 # --- revoked ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_revoke_cancels_the_jobs_of_the_tasks_and_no_others(bench: Any) -> None:
+def test_a_revoke_cancels_the_jobs_of_the_tasks_and_no_others(bench: Bench) -> None:
     for job_id in ("fox", "owl", "cat"):
         bench.job(job_id)
     bench.store.park("fox", "fox", "{}")
@@ -119,7 +120,7 @@ def test_a_revoke_cancels_the_jobs_of_the_tasks_and_no_others(bench: Any) -> Non
     assert (again.cancelled, again.remembered) == ((), ())
 
 
-def test_a_revoke_that_comes_before_its_message(bench: Any) -> None:
+def test_a_revoke_that_comes_before_its_message(bench: Bench) -> None:
     bench.store.revoke(["fox", "task-of-owl"])
     assert bench.store.was_revoked("fox")
     assert not bench.store.was_revoked("owl")
@@ -130,7 +131,7 @@ def test_a_revoke_that_comes_before_its_message(bench: Any) -> None:
         assert bench.store.revoke([task_id]).cancelled == (job_id,)
 
 
-def test_an_ended_job_is_not_revoked(bench: Any) -> None:
+def test_an_ended_job_is_not_revoked(bench: Bench) -> None:
     claim = bench.claimed()
     bench.store.park("fox", "fox", "{}")
     bench.store.finish("fox", S.COMPLETED, Result(), "submit", fence=claim.fence)
@@ -139,7 +140,7 @@ def test_an_ended_job_is_not_revoked(bench: Any) -> None:
     assert bench.store.get("fox").state is S.COMPLETED
 
 
-def test_revokes_are_forgotten_after_a_while_and_never_too_many_are_kept(bench: Any, monkeypatch: Any) -> None:
+def test_revokes_are_forgotten_after_a_while_and_never_too_many_are_kept(bench: Bench, monkeypatch: Any) -> None:
     bench.store.revoke(["fox"])
     bench.forward(REVOKE_KEPT + 1)
     monkeypatch.setattr("jobs.store.celery_messages.MOST_REVOKED", 3)
@@ -152,7 +153,7 @@ def test_revokes_are_forgotten_after_a_while_and_never_too_many_are_kept(bench: 
 
 
 @pytest.mark.parametrize("task_id", ["fox", "another"])
-def test_nothing_of_it_is_left_when_the_job_is_forgotten(task_id: str, bench: Any) -> None:
+def test_nothing_of_it_is_left_when_the_job_is_forgotten(task_id: str, bench: Bench) -> None:
     bench.job()
     _, mark = bench.store.park("fox", task_id, "{}")
     ended(bench)

@@ -14,7 +14,7 @@ from jobs.states import State
 from jobs.store.installation import Fate, Sighting
 from jobs.store.stuck import Kind, counted, dead_ends
 from jobs.store.witness import Witness, witness_url
-from tests.jobs.conftest import new
+from tests.support.bench import Bench, new
 
 #: Everything that takes work in or hands work out, on a bench with a queued job "fox" and a failed one "owl".
 WORK: dict[str, Callable[[Any], object]] = {
@@ -40,12 +40,12 @@ WORK: dict[str, Callable[[Any], object]] = {
 }
 
 
-def lose(bench: Any, reason: str = "jobs are gone") -> None:
+def lose(bench: Bench, reason: str = "jobs are gone") -> None:
     assert bench.store.refuse(bench.store.standing(), reason, None)
 
 
 @pytest.fixture
-def kept(bench: Any) -> Any:
+def kept(bench: Bench) -> Any:
     """A bench with jobs."""
     bench.put(State.FAILED, "owl")
     bench.job()
@@ -62,7 +62,7 @@ def test_where_jobs_are_lost_there_is_no_work(work: str, kept: Any) -> None:
 
 
 @pytest.mark.parametrize("work", WORK)
-def test_an_empty_redis_takes_nothing_in(work: str, bench: Any) -> None:
+def test_an_empty_redis_takes_nothing_in(work: str, bench: Bench) -> None:
     clock = bench.now
     bench.raw.flushdb()
     bench.raw.set(bench.keys.prefix + "clock", clock)
@@ -145,7 +145,7 @@ def test_a_reason_of_any_text_is_shown(kept: Any) -> None:
         WORK["enqueue"](kept)
 
 
-def test_accepted_jobs_are_counted_once_each(bench: Any) -> None:
+def test_accepted_jobs_are_counted_once_each(bench: Bench) -> None:
     bench.store.enqueue([new("a"), new("b")])
     bench.store.enqueue([new("b"), new("c")])
     bench.store.stage("token", [new("d"), new("c")])
@@ -156,7 +156,7 @@ def test_accepted_jobs_are_counted_once_each(bench: Any) -> None:
     assert bench.store.standing().accepted == 4
 
 
-def test_an_epoch_never_comes_again(bench: Any) -> None:
+def test_an_epoch_never_comes_again(bench: Bench) -> None:
     known = Sighting(installation="a-test", epoch=7, accepted=3, at=bench.now + 5)
     there = bench.store.standing()
     assert bench.store.recover(known=[known]).number == 8
@@ -165,7 +165,7 @@ def test_an_epoch_never_comes_again(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("known", [0, 1, 2])
-def test_an_empty_redis_gets_the_id_of_the_only_one_that_is_known(known: int, bench: Any) -> None:
+def test_an_empty_redis_gets_the_id_of_the_only_one_that_is_known(known: int, bench: Bench) -> None:
     bench.raw.delete(bench.keys.singleton("epoch"))
     sightings = [Sighting(installation=name * 32) for name in "ab"[:known]]
     bench.store.recover(known=sightings)
@@ -177,12 +177,12 @@ def test_an_empty_redis_gets_the_id_of_the_only_one_that_is_known(known: int, be
 # --- the fate of what was seen ----------------------------------------------------------------------------------------
 
 
-def fate(bench: Any, seen: Sighting) -> tuple[Fate, int]:
+def fate(bench: Bench, seen: Sighting) -> tuple[Fate, int]:
     ((found, accepted),) = bench.store.standing([seen]).fates
     return found, accepted
 
 
-def test_a_change_is_known_until_redis_goes_back_before_it(bench: Any) -> None:
+def test_a_change_is_known_until_redis_goes_back_before_it(bench: Bench) -> None:
     bench.job("a")
     past = bench.raw.dump("{b}:changes"), bench.raw.xrange("{b}:changes")
     bench.job("b")
@@ -199,7 +199,7 @@ def test_a_change_is_known_until_redis_goes_back_before_it(bench: Any) -> None:
     assert fate(bench, seen) == (Fate.UNKNOWN, 2)  # only what was accepted counts
 
 
-def test_a_change_that_the_bounded_stream_has_dropped(bench: Any) -> None:
+def test_a_change_that_the_bounded_stream_has_dropped(bench: Bench) -> None:
     bench.job("a")
     seen = bench.store.standing().sighting
     bench.job("b")
@@ -207,14 +207,14 @@ def test_a_change_that_the_bounded_stream_has_dropped(bench: Any) -> None:
     assert fate(bench, seen) == (Fate.TRIMMED, 0)
 
 
-def test_before_the_first_change_everything_is_known(bench: Any) -> None:
+def test_before_the_first_change_everything_is_known(bench: Bench) -> None:
     seen = bench.store.standing().sighting
     assert (seen.last, seen.accepted) == ("", 0)
     bench.job()
     assert fate(bench, seen) == (Fate.KNOWN, 0)
 
 
-def test_many_jobs_accepted_after_it_are_all_counted(bench: Any) -> None:
+def test_many_jobs_accepted_after_it_are_all_counted(bench: Bench) -> None:
     bench.raw.xadd("{b}:changes", {"id": "old", "from": ""}, "1-0")
     seen = replace(bench.store.standing().sighting, last="1-1")
     for start in range(0, 2_500, 500):
@@ -238,11 +238,11 @@ def test_many_jobs_accepted_after_it_are_all_counted(bench: Any) -> None:
         ("sentinel://a/0?master=x", "sentinel://a/0?master=y", "rpc://", "sentinel://a/0?master=y"),
     ],
 )
-def test_where_the_witness_is(state: str, broker: str, result: str, where: str | None, bench: Any) -> None:
+def test_where_the_witness_is(state: str, broker: str, result: str, where: str | None, bench: Bench) -> None:
     assert witness_url(replace(bench.store.settings, redis_url=state, broker_url=broker, result_url=result)) == where
 
 
-def test_what_the_witness_keeps(bench: Any, redis_url: str) -> None:
+def test_what_the_witness_keeps(bench: Bench, redis_url: str) -> None:
     witness = Witness(bench.raw)
     assert witness.read() == ()
     one, other = (Sighting(installation=name, accepted=3) for name in "ab")

@@ -1,7 +1,6 @@
 """Whatever stands in Redis: the audit names it, the verbs refuse it, and the other jobs go on."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,12 +8,13 @@ import pytest
 from jobs.audit.audit import audit
 from jobs.audit.repair import repair
 from jobs.errors import RecordDamaged, RecordTooNew, StoreUnavailable
-from jobs.fields import FORMS, KNOWN, wrong
-from jobs.job import Job, Result, is_newer
-from jobs.new_job import BatchOptions, NewJob
+from jobs.fields import FORMS, KNOWN, is_newer, wrong
+from jobs.job import Job, Result
+from jobs.new_job import BatchOptions
 from jobs.states import State
 from jobs.store.redis_keys import FAMILY, SINGLE, TYPES
 from jobs.store.stuck import Kind, dead_ends
+from tests.support.bench import Bench, MakeJob
 
 P = "{b}:"
 #: Of a job in doubt; each makes it one that no version writes.
@@ -39,13 +39,13 @@ DAMAGES: dict[str, tuple[Any, ...]] = {
 }
 
 
-def do(bench: Any, *command: Any) -> None:
+def do(bench: Bench, *command: Any) -> None:
     if command[0] in {"SET", "LPUSH", "SADD"}:
         bench.raw.delete(command[1])
     bench.raw.execute_command(*command)
 
 
-def stored(bench: Any, job_id: str = "fox") -> Any:
+def stored(bench: Bench, job_id: str = "fox") -> Any:
     key = P + "j:" + job_id
     match bench.raw.type(key):
         case "hash":
@@ -63,7 +63,7 @@ VALUES = ["", "0", "1", "2", "c", "cn", "?", "12", "-1", "1.5", "1e3", "nan", "9
 
 
 @pytest.mark.parametrize("field", [*FORMS, "s", "p"])
-def test_lua_and_python_know_the_same_damage(bench: Any, field: str) -> None:
+def test_lua_and_python_know_the_same_damage(bench: Bench, field: str) -> None:
     bench.put(State.IN_DOUBT)
     fields = bench.fields("fox")
     for value in VALUES:
@@ -79,7 +79,7 @@ def test_lua_and_python_know_the_same_damage(bench: Any, field: str) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Any, damage: str) -> None:
+def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Bench, damage: str) -> None:
     bench.put(State.IN_DOUBT)
     bench.put(State.IN_DOUBT, "hen")
     do(bench, *DAMAGES[damage])
@@ -110,7 +110,7 @@ def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Any, damage:
 
 
 @pytest.mark.parametrize("text", ["ä", "€", "näme=x y", "𝄞", "日本語のプロンプト", "a\u0301"])
-def test_text_of_any_language_is_whole(bench: Any, text: str) -> None:
+def test_text_of_any_language_is_whole(bench: Bench, text: str) -> None:
     bench.put(State.IN_DOUBT)
     bench.raw.hset(P + "j:fox", "r", text)
     assert bench.store.record_callback("fox", look=True).outcome == "noted"
@@ -118,7 +118,7 @@ def test_text_of_any_language_is_whole(bench: Any, text: str) -> None:
     assert bench.audit() == []
 
 
-def test_once_it_is_whole_again_it_goes_on(bench: Any) -> None:
+def test_once_it_is_whole_again_it_goes_on(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     state = bench.fields("fox")["s"]
     bench.raw.hset(P + "j:fox", "s", "frozen")
@@ -131,7 +131,7 @@ def test_once_it_is_whole_again_it_goes_on(bench: Any) -> None:
     assert bench.audit() == []
 
 
-def test_one_that_is_given_up_leaves_nothing_behind(bench: Any) -> None:
+def test_one_that_is_given_up_leaves_nothing_behind(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     bench.raw.hset(P + "j:fox", "s", "frozen")
     bench.forward(bench.alarm("fox"))
@@ -145,7 +145,7 @@ def test_one_that_is_given_up_leaves_nothing_behind(bench: Any) -> None:
     assert bench.raw.exists(P + "damaged") == 0
 
 
-def test_a_damaged_job_does_not_stop_the_queue_before_the_others(bench: Any) -> None:
+def test_a_damaged_job_does_not_stop_the_queue_before_the_others(bench: Bench) -> None:
     for job_id in ("fox", "hen", "owl"):
         bench.job(job_id)
     bench.raw.hset(P + "j:fox", "n", "many")
@@ -159,7 +159,7 @@ def test_a_damaged_job_does_not_stop_the_queue_before_the_others(bench: Any) -> 
     assert "fox" in bench.store.admit(10).ids
 
 
-def test_a_batch_that_is_no_hash_stops_nobody_else(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_a_batch_that_is_no_hash_stops_nobody_else(bench: Bench, make: MakeJob) -> None:
     bench.store.enqueue([make("fox")], "x", BatchOptions())
     bench.store.enqueue([make("hen")], "y", BatchOptions())
     bench.job("owl")
@@ -180,7 +180,7 @@ def test_a_batch_that_is_no_hash_stops_nobody_else(bench: Any, make: Callable[..
 @pytest.mark.parametrize("field", ["weight", "cap", "spent"])
 @pytest.mark.parametrize("value", ["much", "nan", "inf", "-1", ""])
 def test_what_a_batch_may_cost_cannot_be_read_so_nothing_of_it_is_sent(
-    bench: Any, make: Callable[..., NewJob], field: str, value: str
+    bench: Bench, make: MakeJob, field: str, value: str
 ) -> None:
     bench.store.enqueue([make("fox")], "x", BatchOptions())
     bench.raw.hset(P + "b:x", field, value)
@@ -190,7 +190,7 @@ def test_what_a_batch_may_cost_cannot_be_read_so_nothing_of_it_is_sent(
     assert bench.store.admit(10).ids == ("fox",)
 
 
-def test_an_action_on_a_batch_goes_past_the_damaged_one(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_an_action_on_a_batch_goes_past_the_damaged_one(bench: Bench, make: MakeJob) -> None:
     bench.store.enqueue([make("fox"), make("hen"), make("owl")], "x", BatchOptions())
     bench.raw.hset(P + "j:hen", "s", "frozen")
     assert bench.store.cancel_batch("x").affected == 2
@@ -200,9 +200,7 @@ def test_an_action_on_a_batch_goes_past_the_damaged_one(bench: Any, make: Callab
 
 @pytest.mark.parametrize("value", ["x", "nan", "inf", "", "1.5", "9" * 30, b"\xff"])
 @pytest.mark.parametrize("counter", ["lane:default slots", "lane:default window", "b:x queued", "p: ready"])
-def test_a_counter_that_is_no_number_is_counted_anew(
-    bench: Any, make: Callable[..., NewJob], counter: str, value: Any
-) -> None:
+def test_a_counter_that_is_no_number_is_counted_anew(bench: Bench, make: MakeJob, counter: str, value: Any) -> None:
     bench.store.enqueue([make("fox"), make("hen")], "x", BatchOptions())
     bench.claimed("owl")
     key, _, field = counter.partition(" ")
@@ -214,7 +212,7 @@ def test_a_counter_that_is_no_number_is_counted_anew(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"output": 7}', '{"cost": "much"}', b"\xff", "9" * 5000])
-def test_a_result_that_cannot_be_read(bench: Any, text: Any) -> None:
+def test_a_result_that_cannot_be_read(bench: Bench, text: Any) -> None:
     bench.put(State.COMPLETED)
     bench.raw.set(P + "r:fox", text)
     with pytest.raises(RecordDamaged, match="job fox"):
@@ -227,9 +225,7 @@ def test_a_result_that_cannot_be_read(bench: Any, text: Any) -> None:
     "key",
     ["j:fox", "t:fox", "r:done", "s:in_doubt", "alarms", "doubts", "m:x", "b:x", "p:", "lanes", "changes", "q:|1|k"],
 )
-def test_a_repair_beside_a_key_of_another_type_changes_no_record(
-    bench: Any, make: Callable[..., NewJob], key: str
-) -> None:
+def test_a_repair_beside_a_key_of_another_type_changes_no_record(bench: Bench, make: MakeJob, key: str) -> None:
     bench.put(State.IN_DOUBT)
     bench.put(State.COMPLETED, "done")
     bench.store.enqueue([make("hen")], "x", BatchOptions())
@@ -246,7 +242,7 @@ def test_a_repair_beside_a_key_of_another_type_changes_no_record(
     assert bench.raw.type(P + key) in {"list", "string"}
 
 
-def test_fields_that_nobody_writes_are_named_and_change_nothing(bench: Any) -> None:
+def test_fields_that_nobody_writes_are_named_and_change_nothing(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     bench.job("hen")
     bench.raw.hset(P + "j:fox", mapping={"id": "hen", "quux": "1", "now": "0"})
@@ -257,7 +253,7 @@ def test_fields_that_nobody_writes_are_named_and_change_nothing(bench: Any) -> N
     assert "quux" in found.detail
 
 
-def test_what_the_scripts_write_are_known_fields(bench: Any) -> None:
+def test_what_the_scripts_write_are_known_fields(bench: Bench) -> None:
     for state in State:
         bench.put(state, state.value, owed="nc")
         assert set(bench.fields(state.value)) <= KNOWN

@@ -1,7 +1,6 @@
 """Redis may have forgotten: after a restart or a failover, what waits is looked up before it is sent."""
 
 from contextlib import closing
-from typing import Any
 
 import pytest
 
@@ -11,18 +10,18 @@ from jobs.lanes import LaneSettings
 from jobs.policy import absent_beyond_doubt
 from jobs.states import State
 from jobs.store.store import Store, connect
-from tests.jobs.conftest import CLOCK
+from tests.support.bench import CLOCK, Bench
 
 AGAIN = Result(error={"code": "002016095", "message": "internal"})
 
 
-def restart(bench: Any) -> None:
+def restart(bench: Bench) -> None:
     """Redis is another process now than the one that was last seen."""
     bench.store.claim(["nobody"])  # this one is known
     bench.raw.hset(bench.keys.singleton("epoch"), "run", "another")
 
 
-def looks(bench: Any, job_id: str = "fox") -> float:
+def looks(bench: Bench, job_id: str = "fox") -> float:
     """Look for the job in vain until it is absent beyond doubt; returns after how many seconds."""
     begun = bench.now
     while True:
@@ -33,12 +32,12 @@ def looks(bench: Any, job_id: str = "fox") -> float:
         bench.store.reschedule_lookup(due, 2.0)
 
 
-def test_the_first_sight_of_a_redis_is_no_restart(bench: Any) -> None:
+def test_the_first_sight_of_a_redis_is_no_restart(bench: Bench) -> None:
     assert bench.claimed().id == "fox"
     assert bench.store.claim_due(10).epoch == 0
 
 
-def test_what_waits_is_looked_up_before_it_is_sent_once(bench: Any) -> None:
+def test_what_waits_is_looked_up_before_it_is_sent_once(bench: Bench) -> None:
     bench.job()
     restart(bench)
     assert bench.store.admit(1).ids == ("fox",)
@@ -58,7 +57,7 @@ def test_what_waits_is_looked_up_before_it_is_sent_once(bench: Any) -> None:
     assert audit(bench.store) == []
 
 
-def test_later_two_looks_do(bench: Any) -> None:
+def test_later_two_looks_do(bench: Bench) -> None:
     bench.job()
     restart(bench)
     bench.store.claim_due(10)
@@ -68,7 +67,7 @@ def test_later_two_looks_do(bench: Any) -> None:
     assert looks(bench) <= 4
 
 
-def test_a_job_that_is_found_is_adopted(bench: Any) -> None:
+def test_a_job_that_is_found_is_adopted(bench: Bench) -> None:
     bench.job()
     restart(bench)
     bench.store.admit(1)
@@ -79,7 +78,7 @@ def test_a_job_that_is_found_is_adopted(bench: Any) -> None:
     assert (job.state, job.forgotten) == (State.IN_PROGRESS, False)
 
 
-def test_jobs_accepted_well_after_it_go_at_once(bench: Any) -> None:
+def test_jobs_accepted_well_after_it_go_at_once(bench: Bench) -> None:
     restart(bench)
     bench.store.claim_due(10)
     bench.job("retried")  # its producer's answer may have been lost with the record
@@ -89,7 +88,7 @@ def test_jobs_accepted_well_after_it_go_at_once(bench: Any) -> None:
     assert [claim.id for claim in bench.store.claim(["retried", "new"])] == ["new"]
 
 
-def test_a_doubt_from_before_begins_anew(bench: Any) -> None:
+def test_a_doubt_from_before_begins_anew(bench: Bench) -> None:
     claim = bench.claimed()
     bench.store.mark_in_doubt("fox", claim.fence, "read timed out")
     bench.store.reschedule_lookup(bench.due(), 100.0)
@@ -102,7 +101,7 @@ def test_a_doubt_from_before_begins_anew(bench: Any) -> None:
     assert bench.due().job.lookups == 1
 
 
-def test_a_lease_from_before_leads_to_looks_that_count_from_its_end(bench: Any) -> None:
+def test_a_lease_from_before_leads_to_looks_that_count_from_its_end(bench: Bench) -> None:
     bench.claimed()
     restart(bench)
     bench.forward(bench.store.settings.submit_lease)
@@ -111,7 +110,7 @@ def test_a_lease_from_before_leads_to_looks_that_count_from_its_end(bench: Any) 
     assert due.doubtful_for <= 0
 
 
-def test_the_next_attempt_of_a_job_from_before_is_looked_up_too(bench: Any) -> None:
+def test_the_next_attempt_of_a_job_from_before_is_looked_up_too(bench: Bench) -> None:
     bench.put(State.IN_PROGRESS)
     restart(bench)
     bench.store.finish("fox", State.FAILED, AGAIN, "poll", fence=bench.due().job.fence)
@@ -125,7 +124,7 @@ def test_the_next_attempt_of_a_job_from_before_is_looked_up_too(bench: Any) -> N
     assert [claim.external_task_id for claim in bench.store.claim(["fox"])] == ["fox~2"]
 
 
-def test_each_epoch_doubts_anew(bench: Any) -> None:
+def test_each_epoch_doubts_anew(bench: Bench) -> None:
     bench.job()
     for _ in range(2):
         restart(bench)
@@ -136,7 +135,7 @@ def test_each_epoch_doubts_anew(bench: Any) -> None:
     assert len(bench.store.claim(["fox"])) == 1
 
 
-def test_fences_of_the_forgotten_time_do_not_come_again(bench: Any) -> None:
+def test_fences_of_the_forgotten_time_do_not_come_again(bench: Bench) -> None:
     forgotten = bench.claimed().fence + 1  # the next that a worker had, before Redis lost it
     bench.store.requeue("fox", bench.store.get("fox").fence, "429")
     restart(bench)
@@ -147,7 +146,7 @@ def test_fences_of_the_forgotten_time_do_not_come_again(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("state", [State.COMPLETED, State.FAILED])
-def test_a_callback_for_a_job_that_redis_believes_unsent_counts(bench: Any, state: State) -> None:
+def test_a_callback_for_a_job_that_redis_believes_unsent_counts(bench: Bench, state: State) -> None:
     bench.job()
     result = Result(error={"code": "1201", "message": "refused"}) if state is State.FAILED else Result()
     assert bench.store.finish("fox", state, result, "callback").outcome == "unknown"
@@ -157,7 +156,7 @@ def test_a_callback_for_a_job_that_redis_believes_unsent_counts(bench: Any, stat
     assert audit(bench.store) == []
 
 
-def test_a_hint_by_the_provider_for_such_a_job_counts(bench: Any) -> None:
+def test_a_hint_by_the_provider_for_such_a_job_counts(bench: Bench) -> None:
     bench.job()
     assert bench.store.record_callback("fox", look=True).outcome == "unknown"
     bench.store.recover()
@@ -165,7 +164,7 @@ def test_a_hint_by_the_provider_for_such_a_job_counts(bench: Any) -> None:
     assert bench.store.get("fox").state is State.IN_DOUBT
 
 
-def test_switched_off_a_restart_is_no_loss_but_the_command_is(bench: Any) -> None:
+def test_switched_off_a_restart_is_no_loss_but_the_command_is(bench: Bench) -> None:
     store = bench.with_settings(recovery=False)
     bench.job()
     restart(bench)
@@ -179,7 +178,7 @@ def test_switched_off_a_restart_is_no_loss_but_the_command_is(bench: Any) -> Non
     assert store.claim(["fox", "new"]) == []
 
 
-def test_a_job_found_at_another_account_of_its_pool_goes_there_with_its_slots(bench: Any) -> None:
+def test_a_job_found_at_another_account_of_its_pool_goes_there_with_its_slots(bench: Bench) -> None:
     store = bench.with_settings(named_lanes=(LaneSettings(name="a"), LaneSettings(name="b")))
     a, _ = store.settings.lanes
     bench.job(pool=a.pool, n=2)
@@ -196,7 +195,7 @@ def test_a_job_found_at_another_account_of_its_pool_goes_there_with_its_slots(be
     assert not store.move_to_lane(due, "a")
 
 
-def test_a_refused_move_to_another_account(bench: Any) -> None:
+def test_a_refused_move_to_another_account(bench: Bench) -> None:
     claim = bench.claimed()
     bench.store.mark_in_doubt("fox", claim.fence, "read timed out")
     due = bench.due()
@@ -205,7 +204,7 @@ def test_a_refused_move_to_another_account(bench: Any) -> None:
     assert not bench.store.move_to_lane(due, "b")
 
 
-def test_a_redis_that_does_not_tell_who_it_is(bench: Any, redis_url: str) -> None:
+def test_a_redis_that_does_not_tell_who_it_is(bench: Bench, redis_url: str) -> None:
     # Given a user that may do all but ask
     bench.raw.acl_setuser("quiet", enabled=True, nopass=True, commands=["-info"], categories=["+@all"], keys=["*"])
     with closing(connect(redis_url.replace("://:", "://quiet:"))) as client:

@@ -17,6 +17,7 @@ from jobs.audit.audit import audit
 from jobs.store.installation import Judgement, Sighting, judge
 from jobs.store.store import connect
 from tests.jobs.store.test_life import THOROUGH, Life, search
+from tests.support.bench import Bench
 
 
 class Forgetful(Life):
@@ -91,7 +92,7 @@ class Forgetful(Life):
 
 
 @pytest.mark.timeout(1800 if THOROUGH else 600)
-def test_nothing_is_bought_twice_however_often_redis_forgets(bench: Any, redis_url: str) -> None:
+def test_nothing_is_bought_twice_however_often_redis_forgets(bench: Bench, redis_url: str) -> None:
     class Here(Forgetful):
         pass
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +14,7 @@ from jobs.lanes import LaneSettings, pooled, route
 from jobs.new_job import NewJob
 from jobs.serializers import serialize_lane
 from jobs.states import State
+from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 _PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
@@ -83,7 +83,7 @@ def test_pools_and_routes_agree(
 LANES = pooled((LaneSettings(name="a", max_in_flight=2), LaneSettings(name="b"), lane("ref", REFERENCE)))
 
 
-def test_every_lane_is_seen_with_what_waits_in_its_pool(bench: Any, make: Make) -> None:
+def test_every_lane_is_seen_with_what_waits_in_its_pool(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     store.enqueue([make(f"j{number}") for number in range(5)])
     store.enqueue([make("r", pool="ref")])
@@ -93,7 +93,7 @@ def test_every_lane_is_seen_with_what_waits_in_its_pool(bench: Any, make: Make) 
     assert all(each.settings for each in store.lanes())
 
 
-def test_a_held_lanes_jobs_are_taken_by_its_mate(bench: Any, make: Make) -> None:
+def test_a_held_lanes_jobs_are_taken_by_its_mate(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b, _ = LANES
     store.enqueue([make(f"j{number}") for number in range(3)])
@@ -106,7 +106,7 @@ def test_a_held_lanes_jobs_are_taken_by_its_mate(bench: Any, make: Make) -> None
     assert audit(store) == []
 
 
-def test_an_attempt_in_doubt_waits_for_its_own_lane_however_free_the_other_is(bench: Any, make: Make) -> None:
+def test_an_attempt_in_doubt_waits_for_its_own_lane_however_free_the_other_is(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b, _ = LANES
     store.enqueue([make("fox")])
@@ -129,7 +129,7 @@ def test_an_attempt_in_doubt_waits_for_its_own_lane_however_free_the_other_is(be
     assert audit(store) == []
 
 
-def test_a_lane_that_is_not_configured_any_more_is_seen_until_its_jobs_are_gone(bench: Any, make: Make) -> None:
+def test_a_lane_that_is_not_configured_any_more_is_seen_until_its_jobs_are_gone(bench: Bench, make: Make) -> None:
     before = bench.with_settings(named_lanes=LANES)
     b, ref = LANES[1:]
     before.enqueue([make("there"), make("doubtful")])
@@ -156,7 +156,7 @@ def test_a_lane_that_is_not_configured_any_more_is_seen_until_its_jobs_are_gone(
     assert audit(after) == []
 
 
-def test_a_lane_that_changed_what_it_takes_leaves_its_old_pool_in_sight(bench: Any, make: Make) -> None:
+def test_a_lane_that_changed_what_it_takes_leaves_its_old_pool_in_sight(bench: Bench, make: Make) -> None:
     before = bench.with_settings(named_lanes=LANES)
     before.enqueue([make("j0")])
     before.enqueue([make("r1", pool="ref")])
@@ -166,7 +166,7 @@ def test_a_lane_that_changed_what_it_takes_leaves_its_old_pool_in_sight(bench: A
     assert seen == [("ref", "ref", True, 1), ("a", "a", True, 0), ("default", "", False, 1)]
 
 
-def test_a_lane_as_the_api_shows_it(bench: Any) -> None:
+def test_a_lane_as_the_api_shows_it(bench: Bench) -> None:
     settings = LaneSettings(name="a", models=("kirin_*",), labels={"shop": "x"}, max_in_flight=30, learn_limit=True)
     (settings,) = pooled((settings,))
     store = bench.with_settings(named_lanes=(settings,))

@@ -45,6 +45,7 @@ from jobs.store.celery_messages import Message
 from jobs.store.manual import Verdict
 from jobs.store.spending import DAY
 from jobs.store.store import Outcome, Store
+from tests.support.bench import Bench
 
 #: Slots of each of the two accounts; the second learns whether they are fewer.
 SLOTS = 2
@@ -625,7 +626,7 @@ def search(machine: type[RuleBasedStateMachine], examples: int) -> None:
 
 
 @pytest.mark.timeout(1800 if THOROUGH else 600)
-def test_the_promises_hold_whatever_happens(bench: Any) -> None:
+def test_the_promises_hold_whatever_happens(bench: Bench) -> None:
     class Here(Life):
         pass
 

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from jobs.lanes import LaneSettings
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 _DONE = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
@@ -32,7 +32,7 @@ def take(store: Store, count: int) -> list[Claim]:
     return store.claim(store.admit(count).ids)
 
 
-def run(bench: Any, store: Store, *, room: int, jobs: int, lasting: int) -> tuple[int, int, int]:
+def run(bench: Bench, store: Store, *, room: int, jobs: int, lasting: int) -> tuple[int, int, int]:
     """A provider with so much room, where a task is done after `lasting` others have been taken (and none before).
 
     Returns how many submissions it took, how many it refused, and the most images that were there at once.
@@ -58,7 +58,7 @@ def run(bench: Any, store: Store, *, room: int, jobs: int, lasting: int) -> tupl
     return taken, refused, peak
 
 
-def test_it_settles_about_where_the_provider_refuses(bench: Any, make: Make) -> None:
+def test_it_settles_about_where_the_provider_refuses(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.enqueue([make(f"j{number}") for number in range(1000)])
     taken, refused, peak = run(bench, store, room=20, jobs=1000, lasting=1000)
@@ -72,14 +72,14 @@ def test_it_settles_about_where_the_provider_refuses(bench: Any, make: Make) -> 
     assert audit(store) == []
 
 
-def test_without_it_the_provider_says_so_again_and_again(bench: Any, make: Make) -> None:
+def test_without_it_the_provider_says_so_again_and_again(bench: Bench, make: Make) -> None:
     """What the test above would be worth without this one."""
     bench.store.enqueue([make(f"j{number}") for number in range(1000)])
     taken, refused, _ = run(bench, bench.store, room=20, jobs=1000, lasting=1000)
     assert refused > taken / 20
 
 
-def test_it_never_passes_what_is_set(bench: Any, make: Make) -> None:
+def test_it_never_passes_what_is_set(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True, max_in_flight=8)
     store.enqueue([make(f"j{number}") for number in range(200)])
     taken, refused, peak = run(bench, store, room=50, jobs=200, lasting=50)
@@ -87,7 +87,7 @@ def test_it_never_passes_what_is_set(bench: Any, make: Make) -> None:
     assert (store.lane().learned, store.lane().limit) == (8.0, 8)
 
 
-def test_slow_start_until_the_first_cut_and_small_steps_after_it(bench: Any, make: Make) -> None:
+def test_slow_start_until_the_first_cut_and_small_steps_after_it(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.enqueue([make(f"j{number}") for number in range(100)])
     assert store.lane().learned is None
@@ -107,7 +107,7 @@ def test_slow_start_until_the_first_cut_and_small_steps_after_it(bench: Any, mak
     assert store.lane().learned == pytest.approx(before + 1 / before, abs=1e-3)
 
 
-def test_slots_that_stay_free_prove_nothing(bench: Any, make: Make) -> None:
+def test_slots_that_stay_free_prove_nothing(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.enqueue([make(f"j{number}") for number in range(3)])
     for claim in take(store, 100):
@@ -115,7 +115,7 @@ def test_slots_that_stay_free_prove_nothing(bench: Any, make: Make) -> None:
     assert store.lane().learned == FIRST_LIMIT
 
 
-def test_a_limit_that_a_job_of_many_images_does_not_fill_grows_all_the_same(bench: Any, make: Make) -> None:
+def test_a_limit_that_a_job_of_many_images_does_not_fill_grows_all_the_same(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.enqueue([make(f"j{number}", n=7) for number in range(3)])
     (claim,) = take(store, 100)
@@ -123,7 +123,7 @@ def test_a_limit_that_a_job_of_many_images_does_not_fill_grows_all_the_same(benc
     assert store.lane().learned == FIRST_LIMIT + 1
 
 
-def test_answers_of_one_moment_cut_once(bench: Any, make: Make) -> None:
+def test_answers_of_one_moment_cut_once(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.enqueue([make(f"j{number}") for number in range(100)])
     take(store, 100)
@@ -135,7 +135,7 @@ def test_answers_of_one_moment_cut_once(bench: Any, make: Make) -> None:
     assert [change.what for change in store.lane().history] == ["limit"]
 
 
-def test_another_hold_cuts_nothing(bench: Any, make: Make) -> None:
+def test_another_hold_cuts_nothing(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.enqueue([make(f"j{number}") for number in range(100)])
     take(store, 100)
@@ -143,7 +143,7 @@ def test_another_hold_cuts_nothing(bench: Any, make: Make) -> None:
     assert store.lane().learned == FIRST_LIMIT
 
 
-def test_it_never_falls_below_one(bench: Any, make: Make) -> None:
+def test_it_never_falls_below_one(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.enqueue([make("a", n=4), make("b")])
     store.admit(0)
@@ -156,7 +156,7 @@ def test_it_never_falls_below_one(bench: Any, make: Make) -> None:
 
 
 @pytest.mark.parametrize(("code", "cuts"), [("1302", True), ("1303", True), ("002016095", False), ("1301", False)])
-def test_a_task_that_fails_with_too_many_cuts_once_in_a_while(code: str, cuts: bool, bench: Any, make: Make) -> None:
+def test_a_task_that_fails_with_too_many_cuts_once_in_a_while(code: str, cuts: bool, bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.enqueue([make(f"j{number}") for number in range(100)])
     claims = take(store, 100)
@@ -172,7 +172,7 @@ def test_a_task_that_fails_with_too_many_cuts_once_in_a_while(code: str, cuts: b
     assert store.lane().learned == (pytest.approx((used - 3) * CUT) if cuts else before)
 
 
-def test_the_history_is_bounded_and_newest_first(bench: Any, make: Make) -> None:
+def test_the_history_is_bounded_and_newest_first(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.enqueue([make("a")])
     store.admit(0)
@@ -185,7 +185,7 @@ def test_the_history_is_bounded_and_newest_first(bench: Any, make: Make) -> None
     assert all(newer.at > older.at for newer, older in pairwise(history))
 
 
-def test_what_was_learned_is_forgotten_when_it_is_turned_off(bench: Any, make: Make) -> None:
+def test_what_was_learned_is_forgotten_when_it_is_turned_off(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.enqueue([make(f"j{number}") for number in range(20)])
     store.admit(0)
@@ -197,7 +197,7 @@ def test_what_was_learned_is_forgotten_when_it_is_turned_off(bench: Any, make: M
     assert (lane.learned, lane.limit) == (None, 0)
 
 
-def test_each_lane_learns_its_own(bench: Any, make: Make) -> None:
+def test_each_lane_learns_its_own(bench: Bench, make: Make) -> None:
     lanes = (LaneSettings(name="a", learn_limit=True, max_in_flight=6), LaneSettings(name="b", max_in_flight=4))
     store = bench.with_settings(named_lanes=lanes)
     store.enqueue([make(f"j{number}") for number in range(20)])

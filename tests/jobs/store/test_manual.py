@@ -1,6 +1,5 @@
 """What a person settles: jobs in doubt that nobody can look up, and deliveries that were given up."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,17 +10,18 @@ from jobs.lanes import LaneSettings, pooled
 from jobs.states import State
 from jobs.store.manual import GIVEN_UP, Verdict
 from jobs.store.store import RECHECK
+from tests.support.bench import Bench, MakeJob
 
 
 @pytest.fixture
-def doubtful(bench: Any) -> Any:
+def doubtful(bench: Bench) -> Any:
     """A job of two images, owed to its producer, that the provider said it has and nobody finds."""
     claim = bench.claimed(n=2, owed="n")
     assert bench.store.mark_in_doubt("fox", claim.fence, "409", exists=True)
     return bench
 
 
-def settle(bench: Any, verdict: Verdict, **more: Any) -> str:
+def settle(bench: Bench, verdict: Verdict, **more: Any) -> str:
     return str(bench.store.settle(bench.store.get("fox"), verdict, by="alice", **more).outcome)
 
 
@@ -62,7 +62,7 @@ def test_it_is_given_up_and_told_and_never_sent_again(doubtful: Any) -> None:
     assert bench.audit() == []
 
 
-def test_a_failure_counts_in_its_batch(bench: Any, make: Callable[..., Any]) -> None:
+def test_a_failure_counts_in_its_batch(bench: Bench, make: MakeJob) -> None:
     bench.store.enqueue([make("fox")], "x")
     claim = bench.claimed()
     bench.store.mark_in_doubt("fox", claim.fence, "read timed out")
@@ -124,14 +124,14 @@ def test_a_word_about_one_doubt_is_none_about_the_next(doubtful: Any) -> None:
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.IN_DOUBT], ids=str)
-def test_only_what_is_in_doubt_is_settled(bench: Any, state: State) -> None:
+def test_only_what_is_in_doubt_is_settled(bench: Bench, state: State) -> None:
     bench.put(state)
     before = bench.dump()
     assert settle(bench, Verdict.NOT_SENT) == "other"
     assert bench.dump() == before
 
 
-def test_an_attempt_that_was_not_sent_stays_with_its_account(bench: Any) -> None:
+def test_an_attempt_that_was_not_sent_stays_with_its_account(bench: Bench) -> None:
     lanes = pooled([LaneSettings(name="a"), LaneSettings(name="b")])
     store = bench.with_settings(named_lanes=lanes)
     bench.job()
@@ -147,7 +147,7 @@ def test_an_attempt_that_was_not_sent_stays_with_its_account(bench: Any) -> None
 
 
 @pytest.fixture
-def untold(bench: Any) -> Any:
+def untold(bench: Bench) -> Any:
     """A completed job whose producer was given up."""
     bench.put(State.COMPLETED, owed="n")
     (due,) = bench.store.claim_deliveries(["fox"])
@@ -175,7 +175,7 @@ def test_it_is_tried_again_from_the_beginning(untold: Any) -> None:
     assert untold.store.redeliver(["fox"]) == {"fox": "nothing"}
 
 
-def test_a_repeat_of_either_changes_nothing(bench: Any) -> None:
+def test_a_repeat_of_either_changes_nothing(bench: Bench) -> None:
     bench.put(State.COMPLETED, owed="nc")
     (due,) = bench.store.claim_deliveries(["fox"])
     for kind in Delivery:
@@ -191,7 +191,7 @@ def test_a_repeat_of_either_changes_nothing(bench: Any) -> None:
     assert bench.store.get("fox").owing == set(Delivery)
 
 
-def test_one_kind_given_up_leaves_the_other_owed(bench: Any) -> None:
+def test_one_kind_given_up_leaves_the_other_owed(bench: Bench) -> None:
     bench.put(State.COMPLETED, owed="nc")
     (due,) = bench.store.claim_deliveries(["fox"])
     assert bench.store.undelivered(due, Delivery.NOTIFY, "no") == "owed"
@@ -201,7 +201,7 @@ def test_one_kind_given_up_leaves_the_other_owed(bench: Any) -> None:
     assert bench.audit() == []
 
 
-def test_the_look_at_the_provider_stays_where_it_was(bench: Any) -> None:
+def test_the_look_at_the_provider_stays_where_it_was(bench: Bench) -> None:
     bench.put(State.EXPIRED, owed="n")
     (due,) = bench.store.claim_deliveries(["fox"])
     bench.store.undelivered(due, Delivery.NOTIFY, "no")
@@ -214,7 +214,7 @@ def test_the_look_at_the_provider_stays_where_it_was(bench: Any) -> None:
     assert bench.alarm("fox") == look
 
 
-def test_another_end_is_told_in_place_of_the_one_given_up(bench: Any) -> None:
+def test_another_end_is_told_in_place_of_the_one_given_up(bench: Bench) -> None:
     bench.put(State.EXPIRED, owed="n")
     (due,) = bench.store.claim_deliveries(["fox"])
     bench.store.undelivered(due, Delivery.NOTIFY, "no")
@@ -225,7 +225,7 @@ def test_another_end_is_told_in_place_of_the_one_given_up(bench: Any) -> None:
     assert bench.audit() == []
 
 
-def test_a_retry_and_the_end_of_retention_forget_it(bench: Any) -> None:
+def test_a_retry_and_the_end_of_retention_forget_it(bench: Bench) -> None:
     for job_id in ("fox", "hen"):
         bench.put(State.FAILED, job_id, owed="n")
         (due,) = bench.store.claim_deliveries([job_id])

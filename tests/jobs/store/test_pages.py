@@ -12,12 +12,13 @@ from jobs.read_models import Progress
 from jobs.states import State
 from jobs.store import pages
 from jobs.store.pages import Filter
+from tests.support.bench import Bench, MakeJob
 
 BERLIN, ROME = {"shop": "berlin"}, {"shop": "rome"}
 
 
 @pytest.fixture
-def shops(bench: Any, make: Any) -> Any:
+def shops(bench: Bench, make: MakeJob) -> Any:
     """Twelve jobs, a second apart: every second one of Berlin, every third one of summer, all of a batch."""
     for number in range(12):
         labels = (BERLIN if number % 2 == 0 else ROME) | ({"season": "sümmer=hot"} if number % 3 == 0 else {})
@@ -84,7 +85,7 @@ def test_by_time(labels: dict[str, str], limit: int, shops: Any) -> None:
     assert shops.store.page(only=later).jobs == ()
 
 
-def test_a_list_is_whole_and_without_repeats_while_jobs_move(shops: Any, make: Any) -> None:
+def test_a_list_is_whole_and_without_repeats_while_jobs_move(shops: Any, make: MakeJob) -> None:
     moved: list[str] = []
 
     def move() -> None:
@@ -111,7 +112,7 @@ def test_what_is_forgotten_leaves_its_lists(shops: Any) -> None:
     assert [key for key in shops.raw.scan_iter() if key[4:6] in ("y:", "z:")] == []
 
 
-def test_a_page_is_bounded_work(bench: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_is_bounded_work(bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given two hundred of Berlin, of which the oldest one was cancelled
     monkeypatch.setattr(pages, "SCAN", 60)
     monkeypatch.setattr(pages, "CHUNK", 20)
@@ -125,7 +126,7 @@ def test_a_page_is_bounded_work(bench: Any, make: Any, monkeypatch: pytest.Monke
     assert walked(lambda **w: bench.store.page_of_batch("b", State.CANCELLED, **w), 100) == ["j0"]
 
 
-def test_the_cost_of_a_page_does_not_grow_with_what_there_is(bench: Any, make: Any) -> None:
+def test_the_cost_of_a_page_does_not_grow_with_what_there_is(bench: Bench, make: MakeJob) -> None:
     def cost() -> int:
         bench.raw.config_resetstat()
         assert len(bench.store.page(only=Filter(labels=BERLIN | {"of": "all"}), limit=10).jobs) == 10
@@ -144,7 +145,7 @@ def test_the_cost_of_a_page_does_not_grow_with_what_there_is(bench: Any, make: A
 
 
 @pytest.fixture
-def seasons(bench: Any, make: Any) -> Any:
+def seasons(bench: Bench, make: MakeJob) -> Any:
     """Six batches a second apart: b0, b3 paused, b1, b4 done, b2, b5 going on; the even ones of spring."""
     for number in range(6):
         options = BatchOptions(labels={"season": "spring" if number % 2 == 0 else "autumn", "of": "all"})
@@ -187,7 +188,7 @@ def test_batches_by_time(seasons: Any) -> None:
     assert found[0] == seasons.store.batch("b3")
 
 
-def test_batches_of_one_moment_have_their_own_places(bench: Any, make: Any) -> None:
+def test_batches_of_one_moment_have_their_own_places(bench: Bench, make: MakeJob) -> None:
     for number in range(5):
         bench.store.enqueue([make(f"j{number}")], f"b{number}")
     assert walked(bench.store.batches, 1) == ["b4", "b3", "b2", "b1", "b0"]
@@ -195,7 +196,7 @@ def test_batches_of_one_moment_have_their_own_places(bench: Any, make: Any) -> N
     assert bench.audit() == []
 
 
-def test_the_first_upload_decides_what_holds(bench: Any, make: Any) -> None:
+def test_the_first_upload_decides_what_holds(bench: Bench, make: MakeJob) -> None:
     first = BatchOptions(owner="shop", labels={"season": "spring"}, weight=3)
     bench.store.enqueue([], "b", first)
     bench.store.enqueue([make()], "b", BatchOptions(owner="press", labels={"season": "autumn"}))

@@ -17,6 +17,7 @@ from jobs.states import State
 from jobs.store.lua_source import verb_files
 from jobs.store.manual import Verdict
 from jobs.store.scripts import Scripts
+from tests.support.bench import Bench
 
 S = State
 VERBS = set(verb_files())
@@ -191,7 +192,7 @@ def finish_parked(b: Any) -> None:
 
 
 @pytest.fixture
-def lose(bench: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[tuple[Any, Any, Any]]]:
+def lose(bench: Bench, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[tuple[Any, Any, Any]]]:
     """`lose(verb)`: its next reply is lost, and it is called again. Gives what was stored before, after, and again."""
 
     def stored() -> dict[str, Any]:
@@ -222,7 +223,7 @@ def test_every_verb_is_here() -> None:
 
 
 @pytest.mark.parametrize("verb", CHANGES)
-def test_a_repeat_changes_nothing(bench: Any, lose: Any, verb: str) -> None:
+def test_a_repeat_changes_nothing(bench: Bench, lose: Callable[[str], list[tuple[Any, Any, Any]]], verb: str) -> None:
     arrange, call = CHANGES[verb]
     given = arrange(bench)
     seen = lose(verb)
@@ -234,7 +235,7 @@ def test_a_repeat_changes_nothing(bench: Any, lose: Any, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", READS)
-def test_what_only_reads(bench: Any, lose: Any, verb: str) -> None:
+def test_what_only_reads(bench: Bench, lose: Callable[[str], list[tuple[Any, Any, Any]]], verb: str) -> None:
     reads(bench)
     seen = lose(verb)
     READS[verb](bench)
@@ -243,7 +244,9 @@ def test_what_only_reads(bench: Any, lose: Any, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ANEW)
-def test_what_acts_anew_says_so_and_changes_nothing_else(bench: Any, lose: Any, verb: str) -> None:
+def test_what_acts_anew_says_so_and_changes_nothing_else(
+    bench: Bench, lose: Callable[[str], list[tuple[Any, Any, Any]]], verb: str
+) -> None:
     call, key, fields = ANEW[verb]
     bench.put(S.COMPLETED, owed="n")
     seen = lose(verb)

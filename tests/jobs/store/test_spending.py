@@ -19,6 +19,7 @@ from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.spending import DAY, DAYS_KEPT, By, Only
 from jobs.store.store import Store
+from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 Priced = Callable[[str], Result]
@@ -34,7 +35,7 @@ def usd(text: str) -> Decimal:
 
 
 @pytest.fixture
-def run(bench: Any, make: Make, priced: Priced) -> Callable[..., None]:
+def run(bench: Bench, make: Make, priced: Priced) -> Callable[..., None]:
     """`run("id", "0.10", n=2)`: a job that costs so much, from beginning to end."""
 
     def run(
@@ -53,12 +54,12 @@ def end(store: Store, job_id: str, result: Result, state: State = State.COMPLETE
     assert store.finish(job_id, state, result, "callback").outcome in ("finished", "again")
 
 
-def reserved(bench: Any) -> dict[str, Decimal]:
+def reserved(bench: Bench) -> dict[str, Decimal]:
     """What is reserved, by whom, in USD."""
     return {who: Decimal(amount) / 10**9 for who, amount in bench.raw.hgetall(bench.keys.singleton("reserved")).items()}
 
 
-def price(bench: Any, class_: str = f"{MODEL}|1|") -> Decimal:
+def price(bench: Bench, class_: str = f"{MODEL}|1|") -> Decimal:
     return Decimal(bench.raw.hget(bench.keys.singleton("prices"), class_)) / 10**9
 
 
@@ -69,7 +70,9 @@ def why(store: Store, job_id: str) -> str | None:
 # --- prices -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_higher_price_is_believed_at_once_and_a_lower_one_little_by_little(bench: Any, run: Any) -> None:
+def test_a_higher_price_is_believed_at_once_and_a_lower_one_little_by_little(
+    bench: Bench, run: Callable[..., None]
+) -> None:
     learned = []
     for number, cost in enumerate(["0.10", "0.30", "0.22", "0.22"]):
         run(f"a{number}", cost)
@@ -80,14 +83,16 @@ def test_a_higher_price_is_believed_at_once_and_a_lower_one_little_by_little(ben
     assert price(bench) == usd("0.22")
 
 
-def test_a_price_is_of_model_images_and_resolution(bench: Any, run: Any) -> None:
+def test_a_price_is_of_model_images_and_resolution(bench: Bench, run: Callable[..., None]) -> None:
     run("a", "0.10")
     run("b", "0.40", n=4)
     run("c", "0.20", resolution="2K")
     assert [price(bench, f"{MODEL}|{rest}") for rest in ("1|", "4|", "1|2K")] == [usd("0.10"), usd("0.40"), usd("0.20")]
 
 
-def test_a_result_without_a_price_says_that_it_is_free_only_where_nothing_is_known(bench: Any, run: Any) -> None:
+def test_a_result_without_a_price_says_that_it_is_free_only_where_nothing_is_known(
+    bench: Bench, run: Callable[..., None]
+) -> None:
     run("a", None)
     assert price(bench) == 0
     run("b", "0.10")
@@ -95,7 +100,9 @@ def test_a_result_without_a_price_says_that_it_is_free_only_where_nothing_is_kno
     assert price(bench) == usd("0.10")
 
 
-def test_a_failure_says_nothing_of_the_price_unless_it_was_dearer(bench: Any, make: Make, run: Any) -> None:
+def test_a_failure_says_nothing_of_the_price_unless_it_was_dearer(
+    bench: Bench, make: Make, run: Callable[..., None]
+) -> None:
     run("a", "0.10")
     for number, cost in enumerate(["0", "0.05"]):
         bench.store.enqueue([make(f"f{number}")])
@@ -109,7 +116,9 @@ def test_a_failure_says_nothing_of_the_price_unless_it_was_dearer(bench: Any, ma
 # --- reserved ---------------------------------------------------------------------------------------------------------
 
 
-def test_money_is_reserved_from_admission_to_the_end(bench: Any, make: Make, run: Any, priced: Priced) -> None:
+def test_money_is_reserved_from_admission_to_the_end(
+    bench: Bench, make: Make, run: Callable[..., None], priced: Priced
+) -> None:
     run("first", "0.10", "x")
     bench.store.enqueue([make("b"), make("c")], "y", BatchOptions(owner="shop"))
     assert reserved(bench) == {}
@@ -126,7 +135,7 @@ def test_money_is_reserved_from_admission_to_the_end(bench: Any, make: Make, run
 
 
 @pytest.mark.parametrize("way", ["message lost", "cancelled", "not created", "absent", "tried again", "paused"])
-def test_what_comes_to_nothing_releases_the_money(bench: Any, make: Make, run: Any, way: str) -> None:
+def test_what_comes_to_nothing_releases_the_money(bench: Bench, make: Make, run: Callable[..., None], way: str) -> None:
     run("first", "0.10")
     store = bench.store
     store.enqueue([make("fox")], "x")
@@ -157,7 +166,9 @@ def test_what_comes_to_nothing_releases_the_money(bench: Any, make: Make, run: A
     assert bench.audit() == []
 
 
-def test_a_cancelled_job_keeps_the_money_until_the_provider_is_done(bench: Any, run: Any, priced: Priced) -> None:
+def test_a_cancelled_job_keeps_the_money_until_the_provider_is_done(
+    bench: Bench, run: Callable[..., None], priced: Priced
+) -> None:
     run("first", "0.10")
     bench.put(State.IN_PROGRESS, "fox")
     bench.store.cancel("fox")
@@ -167,7 +178,7 @@ def test_a_cancelled_job_keeps_the_money_until_the_provider_is_done(bench: Any, 
     assert bench.store.totals().cost == usd("0.2")
 
 
-def test_a_callback_for_what_was_believed_lost_reserves_again(bench: Any, run: Any) -> None:
+def test_a_callback_for_what_was_believed_lost_reserves_again(bench: Bench, run: Callable[..., None]) -> None:
     run("first", "0.10")
     claim = bench.claimed("fox")
     bench.store.requeue("fox", claim.fence, "connection refused", wait=60)
@@ -181,14 +192,14 @@ def test_a_callback_for_what_was_believed_lost_reserves_again(bench: Any, run: A
 
 
 @pytest.fixture
-def capped(bench: Any, make: Make, run: Any) -> Store:
+def capped(bench: Bench, make: Make, run: Callable[..., None]) -> Store:
     """A batch of ten jobs at 0.10 each, which may cost 0.35."""
     run("first", "0.10")
     bench.store.enqueue([make(f"x{number}") for number in range(10)], "x", BatchOptions(max_cost=usd("0.35")))
     return bench.store
 
 
-def test_a_batch_at_its_cap_waits_and_then_pauses(bench: Any, capped: Store, priced: Priced) -> None:
+def test_a_batch_at_its_cap_waits_and_then_pauses(bench: Bench, capped: Store, priced: Priced) -> None:
     ids = capped.admit(10).ids
     assert ids == ("x0", "x1", "x2")
     # What is reserved may turn out cheaper: so far it only waits.
@@ -208,7 +219,7 @@ def test_a_batch_at_its_cap_waits_and_then_pauses(bench: Any, capped: Store, pri
     assert bench.audit() == []
 
 
-def test_a_cheaper_result_lets_another_go(bench: Any, capped: Store, priced: Priced) -> None:
+def test_a_cheaper_result_lets_another_go(bench: Bench, capped: Store, priced: Priced) -> None:
     ids = capped.admit(10).ids
     capped.claim(ids)
     capped.finish("x0", State.FAILED, FAILED, "poll")
@@ -218,7 +229,7 @@ def test_a_cheaper_result_lets_another_go(bench: Any, capped: Store, priced: Pri
     assert bench.audit() == []
 
 
-def test_a_batch_goes_on_with_a_higher_cap_alone(bench: Any, capped: Store, priced: Priced) -> None:
+def test_a_batch_goes_on_with_a_higher_cap_alone(bench: Bench, capped: Store, priced: Priced) -> None:
     ids = capped.admit(10).ids
     capped.claim(ids)
     for job_id in ids:
@@ -237,14 +248,14 @@ def test_a_batch_goes_on_with_a_higher_cap_alone(bench: Any, capped: Store, pric
     assert bench.audit() == []
 
 
-def test_a_cap_of_one_batch_stops_no_other_queue(bench: Any, capped: Store, make: Make) -> None:
+def test_a_cap_of_one_batch_stops_no_other_queue(bench: Bench, capped: Store, make: Make) -> None:
     capped.enqueue([make(f"y{number}") for number in range(10)], "y")
     capped.enqueue([make("low", priority=Priority.LOW)])
     assert Counter(job_id[0] for job_id in capped.admit(100).ids) == {"x": 3, "y": 10, "l": 1}
     assert bench.audit() == []
 
 
-def test_a_batch_at_its_cap_can_be_cancelled_and_added_to(bench: Any, capped: Store, make: Make) -> None:
+def test_a_batch_at_its_cap_can_be_cancelled_and_added_to(bench: Bench, capped: Store, make: Make) -> None:
     capped.admit(10)
     capped.enqueue([make("more")], "x")
     assert capped.admit(10).ids == ()
@@ -258,7 +269,7 @@ def test_a_batch_at_its_cap_can_be_cancelled_and_added_to(bench: Any, capped: St
     assert bench.audit() == []
 
 
-def test_jobs_of_unknown_price_go_one_at_a_time(bench: Any, make: Make, priced: Priced) -> None:
+def test_jobs_of_unknown_price_go_one_at_a_time(bench: Bench, make: Make, priced: Priced) -> None:
     store = bench.store
     store.enqueue([make(f"x{number}") for number in range(5)], "x", BatchOptions(max_cost=usd("0.35")))
     assert store.batch("x").expected_cost is None
@@ -277,7 +288,7 @@ def test_jobs_of_unknown_price_go_one_at_a_time(bench: Any, make: Make, priced: 
     assert bench.audit() == []
 
 
-def test_what_a_batch_is_expected_to_cost(bench: Any, make: Make, run: Any, priced: Priced) -> None:
+def test_what_a_batch_is_expected_to_cost(bench: Bench, make: Make, run: Callable[..., None], priced: Priced) -> None:
     run("first", "0.10")
     run("second", "0.40", n=4)
     store = bench.store
@@ -298,7 +309,9 @@ def test_what_a_batch_is_expected_to_cost(bench: Any, make: Make, run: Any, pric
 # --- budgets of keys and lanes ----------------------------------------------------------------------------------------
 
 
-def test_a_key_spends_no_more_than_its_budget_of_a_day(bench: Any, make: Make, run: Any, priced: Priced) -> None:
+def test_a_key_spends_no_more_than_its_budget_of_a_day(
+    bench: Bench, make: Make, run: Callable[..., None], priced: Priced
+) -> None:
     run("first", "0.10")
     store = bench.with_settings(key_limits={"shop": KeyLimits(max_cost_per_day=usd("0.25"))})
     store.enqueue([make(f"s{number}", owner="shop") for number in range(5)])
@@ -324,7 +337,7 @@ def test_a_key_spends_no_more_than_its_budget_of_a_day(bench: Any, make: Make, r
     assert bench.audit() == []
 
 
-def test_a_higher_budget_takes_effect_soon(bench: Any, make: Make, run: Any) -> None:
+def test_a_higher_budget_takes_effect_soon(bench: Bench, make: Make, run: Callable[..., None]) -> None:
     run("first", "0.10")
     limits = {"shop": KeyLimits(max_cost_per_day=usd("0.05"))}
     store = bench.with_settings(key_limits=limits)
@@ -336,12 +349,14 @@ def test_a_higher_budget_takes_effect_soon(bench: Any, make: Make, run: Any) -> 
     assert store.admit(10).ids == ("fox",)
 
 
-def two_lanes(bench: Any, **limits: Any) -> Store:
+def two_lanes(bench: Bench, **limits: Any) -> Store:
     lanes = (LaneSettings(name="a", max_cost_per_day=usd("0.25")), LaneSettings(name="b", **limits))
     return bench.with_settings(named_lanes=pooled(lanes))
 
 
-def test_a_lane_without_money_lets_those_pass_that_it_can_pay_for(bench: Any, make: Make, run: Any) -> None:
+def test_a_lane_without_money_lets_those_pass_that_it_can_pay_for(
+    bench: Bench, make: Make, run: Callable[..., None]
+) -> None:
     run("first", "0.10")
     run("second", "0.40", n=4)
     store = bench.with_settings(named_lanes=pooled([LaneSettings(max_cost_per_day=usd("1"))]))
@@ -359,7 +374,7 @@ def test_a_lane_without_money_lets_those_pass_that_it_can_pay_for(bench: Any, ma
     assert bench.audit() == []
 
 
-def test_the_other_lane_of_a_pool_goes_on(bench: Any, make: Make, run: Any) -> None:
+def test_the_other_lane_of_a_pool_goes_on(bench: Bench, make: Make, run: Callable[..., None]) -> None:
     run("first", "0.10")
     store = two_lanes(bench)
     a, b = store.settings.lanes
@@ -373,14 +388,14 @@ def test_the_other_lane_of_a_pool_goes_on(bench: Any, make: Make, run: Any) -> N
     assert bench.audit() == []
 
 
-def test_a_hold_is_told(bench: Any, make: Make) -> None:
+def test_a_hold_is_told(bench: Bench, make: Make) -> None:
     bench.store.enqueue([make("fox")])
     assert why(bench.store, "fox") is None
     bench.store.hold("402: balance exhausted", base=60, cap=60)
     assert (why(bench.store, "fox") or "").endswith(": 402: balance exhausted")
 
 
-def test_a_job_for_which_there_is_no_lane_any_more_says_so(bench: Any, make: Make) -> None:
+def test_a_job_for_which_there_is_no_lane_any_more_says_so(bench: Bench, make: Make) -> None:
     bench.store.enqueue([make("fox", pool="gone")])
     assert why(bench.store, "fox") == "no lane that it may go to is configured (BOOMERANG_LANES)"
 
@@ -402,7 +417,7 @@ MONEY = st.sampled_from([usd("0.05"), usd("0.3"), usd("0.8"), usd("2")])
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 @given(data=st.data())
-def test_no_cap_is_ever_broken(bench: Any, data: st.DataObject) -> None:
+def test_no_cap_is_ever_broken(bench: Bench, data: st.DataObject) -> None:
     bench.start_afresh()
     for images, cost in PRICES.items():
         bench.raw.hset(bench.keys.singleton("prices"), f"m|{images}|", nano(cost))
@@ -422,7 +437,9 @@ def test_no_cap_is_ever_broken(bench: Any, data: st.DataObject) -> None:
     assert audit(store) == []
 
 
-def something_happens(bench: Any, store: Store, data: st.DataObject, sizes: dict[str, int], running: list[str]) -> None:
+def something_happens(
+    bench: Bench, store: Store, data: st.DataObject, sizes: dict[str, int], running: list[str]
+) -> None:
     match data.draw(st.sampled_from(["admit", "admit", "end", "end", "fail", "cancel", "wait"])):
         case "admit":
             lane = data.draw(st.sampled_from(store.settings.lanes))
@@ -441,7 +458,7 @@ def something_happens(bench: Any, store: Store, data: st.DataObject, sizes: dict
             bench.forward(data.draw(st.sampled_from([2, 60])))
 
 
-def caps_hold(bench: Any, store: Store) -> None:
+def caps_hold(bench: Bench, store: Store) -> None:
     held = reserved(bench)
     for name in KEYS:
         batch = store.batch(name)
@@ -462,7 +479,7 @@ def rows(store: Store, by: By, first: date = TODAY, last: date = TOMORROW, **onl
     return [(row.name, f"{row.cost:f}", row.jobs) for row in store.spend(by, first, last, Only(**only)).rows]
 
 
-def test_what_was_spent_by_day_key_batch_model_and_lane(bench: Any, make: Make, run: Any) -> None:
+def test_what_was_spent_by_day_key_batch_model_and_lane(bench: Bench, make: Make, run: Callable[..., None]) -> None:
     store = two_lanes(bench)
     a, b = store.settings.lanes
     picture = Result(output=({"type": "image", "url": "u"},), cost=usd("0.10"))
@@ -493,7 +510,7 @@ def test_what_was_spent_by_day_key_batch_model_and_lane(bench: Any, make: Make, 
 
 
 def test_failures_count_if_they_cost_something_and_results_even_if_they_are_late_or_free(
-    bench: Any, make: Make, priced: Priced
+    bench: Bench, make: Make, priced: Priced
 ) -> None:
     store = bench.store
     for number, cost in enumerate(["0", "0.05"]):
@@ -507,7 +524,7 @@ def test_failures_count_if_they_cost_something_and_results_even_if_they_are_late
     assert rows(store, By.DAY) == [("2023-11-14", "0.15", 3)]
 
 
-def test_days_long_past_are_forgotten_but_not_what_they_cost_in_all(bench: Any, run: Any) -> None:
+def test_days_long_past_are_forgotten_but_not_what_they_cost_in_all(bench: Bench, run: Callable[..., None]) -> None:
     run("old", "0.10")
     bench.forward(DAY)
     run("newer", "0.20")

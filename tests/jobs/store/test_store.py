@@ -12,12 +12,13 @@ import redis
 from jobs.connections.errors import translated
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed, RecordDamaged, StoreUnavailable
 from jobs.job import Delivery, Due, Result
-from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store.lanes import LONGEST_HOLD
 from jobs.store.manual import Verdict
 from jobs.store.store import PUT_BACK, RECHECK, Outcome, Store, connect
+from tests.support.bench import Bench, InThread, MakeJob, Priced
+from tests.support.waiting import WaitFor
 
 AGAIN = Result(error={"code": "002016095", "message": "internal"})
 DEAD = Result(error={"code": "1201", "message": "refused"})
@@ -25,7 +26,7 @@ S = State
 Verb = Callable[[Any, Due], Any]
 
 
-def requeued(bench: Any) -> None:
+def requeued(bench: Bench) -> None:
     """A job whose first submission was taken for lost."""
     claim = bench.claimed()
     assert bench.store.requeue("fox", claim.fence, "absent") == "queued"
@@ -64,7 +65,7 @@ EDGES: dict[tuple[State, State], Callable[[Any], Any]] = {
 }
 
 
-def fence(bench: Any) -> int:
+def fence(bench: Bench) -> int:
     return bench.store.get("fox").fence
 
 
@@ -73,7 +74,7 @@ def test_every_edge_of_the_table_has_its_row() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), EDGES, ids=lambda state: state.value)
-def test_an_edge(bench: Any, before: State, after: State) -> None:
+def test_an_edge(bench: Bench, before: State, after: State) -> None:
     if (before, after) == (S.QUEUED, S.EXPIRED):
         bench.job(expires_in=60)
     elif before is S.QUEUED and after not in (S.SUBMITTING, S.CANCELLED):
@@ -133,14 +134,14 @@ EFFECTIVE: dict[str, set[State]] = {
 }
 
 
-def run(bench: Any, verb: str, held: Due) -> None:
+def run(bench: Bench, verb: str, held: Due) -> None:
     try:
         VERBS[verb](bench, held)
     except NotAllowed:
         assert verb in ("cancel", "retry", "pause")
 
 
-def settled(bench: Any) -> dict[str, Any]:
+def settled(bench: Bench) -> dict[str, Any]:
     """All that is stored, without the number of contradictions, which is one of messages."""
     dump = bench.dump()
     dump.get("totals", {}).pop("contradicted", None)
@@ -149,7 +150,7 @@ def settled(bench: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("state", list(State), ids=lambda state: state.value)
-def test_a_verb_acts_where_it_may_and_nowhere_else_and_once(bench: Any, state: State, verb: str) -> None:
+def test_a_verb_acts_where_it_may_and_nowhere_else_and_once(bench: Bench, state: State, verb: str) -> None:
     bench.put(state)
     before, held = settled(bench), bench.holding(fence(bench))
     run(bench, verb, held)
@@ -163,7 +164,7 @@ def test_a_verb_acts_where_it_may_and_nowhere_else_and_once(bench: Any, state: S
 
 @pytest.mark.parametrize("verb", ["started", "doubt", "requeue", "again", "expire"])
 @pytest.mark.parametrize("state", [S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS], ids=lambda state: state.value)
-def test_an_older_fence_is_refused(bench: Any, state: State, verb: str) -> None:
+def test_an_older_fence_is_refused(bench: Bench, state: State, verb: str) -> None:
     bench.put(state)
     old = fence(bench)
     held = bench.holding(old)
@@ -175,7 +176,7 @@ def test_an_older_fence_is_refused(bench: Any, state: State, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", list(VERBS)[1:])
-def test_a_job_that_is_not_there(bench: Any, verb: str) -> None:
+def test_a_job_that_is_not_there(bench: Bench, verb: str) -> None:
     before = bench.dump()
     try:
         VERBS[verb](bench, bench.holding(0))
@@ -187,7 +188,7 @@ def test_a_job_that_is_not_there(bench: Any, verb: str) -> None:
 # --- in ---------------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_request_is_the_same_job_and_another_a_conflict(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_the_same_request_is_the_same_job_and_another_a_conflict(bench: Bench, make: MakeJob) -> None:
     given = [make("fox"), make("hen", n=3), make("fox"), make("fox", "other")]
     assert bench.store.enqueue(given).outcomes == (Outcome.CREATED, Outcome.CREATED, Outcome.KNOWN, Outcome.CONFLICT)
     before = bench.dump()
@@ -197,13 +198,13 @@ def test_the_same_request_is_the_same_job_and_another_a_conflict(bench: Any, mak
 
 
 @pytest.mark.parametrize("job_id", ["a", "A.b:c_d-e", "9" * 128, "with.many.dots", "s:queued", "alarms"])
-def test_an_id_may_look_like_a_key(bench: Any, job_id: str) -> None:
+def test_an_id_may_look_like_a_key(bench: Bench, job_id: str) -> None:
     bench.put(S.COMPLETED, job_id)
     assert bench.store.get(job_id).id == job_id
     assert bench.audit() == []
 
 
-def test_enqueue_is_all_or_nothing(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_enqueue_is_all_or_nothing(bench: Bench, make: MakeJob) -> None:
     before = bench.dump()
     with pytest.raises(redis.ResponseError, match="arguments"):
         bench.store._scripts.call("enqueue", "", "{}", 1, "", "fox", "text", "{}", "hen")
@@ -216,7 +217,7 @@ def test_enqueue_is_all_or_nothing(bench: Any, make: Callable[..., NewJob]) -> N
     assert bench.dump() == before
 
 
-def test_a_batch_counts_its_own(bench: Any, make: Callable[..., NewJob], priced: Callable[[str], Result]) -> None:
+def test_a_batch_counts_its_own(bench: Bench, make: MakeJob, priced: Priced) -> None:
     bench.store.enqueue([make("known")])
     outcomes = bench.store.enqueue([make("z"), make("known"), make("a"), make("z", "other")], "x").outcomes
     assert outcomes == (Outcome.CREATED, Outcome.KNOWN, Outcome.CREATED, Outcome.CONFLICT)
@@ -230,7 +231,7 @@ def test_a_batch_counts_its_own(bench: Any, make: Callable[..., NewJob], priced:
     assert bench.audit() == []
 
 
-def test_a_batch_of_known_jobs_only_is_empty_and_done(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_a_batch_of_known_jobs_only_is_empty_and_done(bench: Bench, make: MakeJob) -> None:
     bench.store.enqueue([make("fox")])
     bench.store.enqueue([make("fox")], "x")
     assert (bench.store.batch("x").accepted, bench.store.batch("x").done) == (0, True)
@@ -241,7 +242,7 @@ def test_a_batch_of_known_jobs_only_is_empty_and_done(bench: Any, make: Callable
 # --- out --------------------------------------------------------------------------------------------------------------
 
 
-def test_slots_count_images_and_are_never_exceeded(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_slots_count_images_and_are_never_exceeded(bench: Bench, make: MakeJob) -> None:
     store = bench.with_settings(max_in_flight=4)
     store.enqueue([make("a", n=3), make("b", n=2), make("c", n=1)])
     assert store.admit(10).ids == ("a",)  # b does not fit, and nobody overtakes it
@@ -254,7 +255,7 @@ def test_slots_count_images_and_are_never_exceeded(bench: Any, make: Callable[..
     assert store.admit(10).ids == ("b", "c")
 
 
-def test_a_job_of_more_images_than_slots_goes_alone(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_a_job_of_more_images_than_slots_goes_alone(bench: Bench, make: MakeJob) -> None:
     store = bench.with_settings(max_in_flight=2)
     store.enqueue([make("a"), make("big", n=9), make("b")])
     assert store.admit(10).ids == ("a",)
@@ -266,7 +267,7 @@ def test_a_job_of_more_images_than_slots_goes_alone(bench: Any, make: Callable[.
     assert store.admit(10).ids == ()
 
 
-def test_the_rate_is_kept_after_a_burst_of_a_second(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_the_rate_is_kept_after_a_burst_of_a_second(bench: Bench, make: MakeJob) -> None:
     store = bench.with_settings(submit_rate=2.0)
     store.enqueue([make(f"j{number:02}") for number in range(20)])
     assert len(store.admit(20).ids) == 3
@@ -275,13 +276,13 @@ def test_the_rate_is_kept_after_a_burst_of_a_second(bench: Any, make: Callable[.
         assert len(store.admit(20).ids) == 1
 
 
-def test_more_is_said_when_the_step_was_too_small(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_more_is_said_when_the_step_was_too_small(bench: Bench, make: MakeJob) -> None:
     bench.store.enqueue([make("a"), make("b"), make("c")])
     assert bench.store.admit(2).more
     assert not bench.store.admit(2).more
 
 
-def test_a_lost_message_puts_the_job_back(bench: Any) -> None:
+def test_a_lost_message_puts_the_job_back(bench: Bench) -> None:
     bench.job()
     assert bench.alarm("fox") == RECHECK
     assert bench.store.admit(1).ids == ("fox",)
@@ -294,7 +295,7 @@ def test_a_lost_message_puts_the_job_back(bench: Any) -> None:
     assert bench.store.admit(1).ids == ("fox",)
 
 
-def test_a_lost_claim_is_looked_up_after_its_lease(bench: Any) -> None:
+def test_a_lost_claim_is_looked_up_after_its_lease(bench: Bench) -> None:
     claim = bench.claimed()
     assert bench.alarm("fox") == 60
     due = bench.due()
@@ -302,7 +303,7 @@ def test_a_lost_claim_is_looked_up_after_its_lease(bench: Any) -> None:
     assert not bench.store.mark_in_progress("fox", claim.fence, "t")
 
 
-def test_hints_are_sent_once_at_a_time(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_hints_are_sent_once_at_a_time(bench: Bench, make: MakeJob) -> None:
     assert bench.store.enqueue([make("a")]).admit_hint
     assert not bench.store.enqueue([make("b")]).admit_hint
     (claim,) = (bench.store.admit(1), bench.store.claim(["a"]))[1]
@@ -317,12 +318,12 @@ def test_hints_are_sent_once_at_a_time(bench: Any, make: Callable[..., NewJob]) 
 # --- holds ------------------------------------------------------------------------------------------------------------
 
 
-def hold(bench: Any, least: float = 0.0, reason: str = "429") -> float:
+def hold(bench: Bench, least: float = 0.0, reason: str = "429") -> float:
     """How long from now the lane is held."""
     return bench.store.hold(reason, base=8.0, cap=20.0, least=least) - bench.now / 1e6
 
 
-def test_holds_double_up_to_a_cap_and_one_job_goes_ahead(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_holds_double_up_to_a_cap_and_one_job_goes_ahead(bench: Bench, make: MakeJob) -> None:
     bench.store.enqueue([make("a"), make("b"), make("c")])
     for floor, cap in ((4, 8), (8, 16), (10, 20), (10, 20)):
         wait = hold(bench)
@@ -341,7 +342,7 @@ def test_holds_double_up_to_a_cap_and_one_job_goes_ahead(bench: Any, make: Calla
     assert bench.lane().keys() & {"level", "why", "since"} == set()
 
 
-def test_an_early_callback_opens_the_lane_as_the_answer_would(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_an_early_callback_opens_the_lane_as_the_answer_would(bench: Bench, make: MakeJob) -> None:
     bench.store.enqueue([make("a"), make("b"), make("c")])
     bench.forward(hold(bench) + 0.001)
     (ahead,) = bench.store.admit(5).ids
@@ -350,14 +351,14 @@ def test_an_early_callback_opens_the_lane_as_the_answer_would(bench: Any, make: 
     assert len(bench.store.admit(5).ids) == 2
 
 
-def test_an_older_answer_does_not_end_a_hold(bench: Any) -> None:
+def test_an_older_answer_does_not_end_a_hold(bench: Bench) -> None:
     claim = bench.claimed()
     hold(bench, reason="402 no balance")
     assert bench.store.mark_in_progress("fox", claim.fence, "t")
     assert (bench.lane()["why"], bench.lane()["level"]) == ("402 no balance", "1")
 
 
-def test_a_claim_during_a_hold_puts_the_job_back(bench: Any) -> None:
+def test_a_claim_during_a_hold_puts_the_job_back(bench: Bench) -> None:
     bench.job()
     bench.store.admit(1)
     hold(bench)
@@ -365,7 +366,7 @@ def test_a_claim_during_a_hold_puts_the_job_back(bench: Any) -> None:
     assert (bench.ready(), bench.slots()) == (["fox"], (0, 0))
 
 
-def test_retry_after_lengthens_a_hold_but_not_for_ever(bench: Any) -> None:
+def test_retry_after_lengthens_a_hold_but_not_for_ever(bench: Bench) -> None:
     since = bench.now
     hold(bench)
     assert hold(bench) < 9  # answers of the same moment say the same thing
@@ -388,7 +389,7 @@ def test_a_hold_is_shown_with_its_reason(store: Store) -> None:
 # --- back -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_word_counts(bench: Any, priced: Callable[[str], Result]) -> None:
+def test_the_first_word_counts(bench: Bench, priced: Priced) -> None:
     bench.put(S.IN_PROGRESS)
     assert bench.store.finish("fox", S.COMPLETED, priced("0.01"), "callback").outcome == "finished"
     assert bench.store.finish("fox", S.COMPLETED, priced("0.02"), "poll").outcome == "already"
@@ -399,7 +400,7 @@ def test_the_first_word_counts(bench: Any, priced: Callable[[str], Result]) -> N
     )  # fmt: skip
 
 
-def test_a_failure_worth_it_is_a_new_attempt_until_there_were_enough(bench: Any) -> None:
+def test_a_failure_worth_it_is_a_new_attempt_until_there_were_enough(bench: Bench) -> None:
     for attempt, word in ((1, "again"), (2, "again"), (3, "finished")):
         if attempt > 1:
             bench.forward(300)
@@ -416,16 +417,14 @@ def test_a_failure_worth_it_is_a_new_attempt_until_there_were_enough(bench: Any)
 
 
 @pytest.mark.parametrize("external", ["", "~2", "fox~1", "fox~02", "fox~", "fox~2~3", "nobody"])
-def test_an_id_that_is_none_of_ours(bench: Any, external: str) -> None:
+def test_an_id_that_is_none_of_ours(bench: Bench, external: str) -> None:
     bench.put(S.IN_PROGRESS)
     assert bench.store.finish(external, S.COMPLETED, Result(), "callback").outcome == "unknown"
     assert bench.store.record_callback(external, look=True).outcome == "unknown"
 
 
 @pytest.mark.parametrize(("state", "after"), [(S.CANCELLED, S.CANCELLED), (S.EXPIRED, S.COMPLETED)])
-def test_a_late_result_is_kept_and_accounted(
-    bench: Any, priced: Callable[[str], Result], state: State, after: State
-) -> None:
+def test_a_late_result_is_kept_and_accounted(bench: Bench, priced: Priced, state: State, after: State) -> None:
     bench.put(state)
     assert bench.slots()[0] == 1
     assert bench.store.finish("fox", S.COMPLETED, priced("0.5"), "callback").outcome == "finished"
@@ -434,15 +433,13 @@ def test_a_late_result_is_kept_and_accounted(
     assert (bench.slots(), bench.alarm("fox"), bench.store.lane().cost) == ((0, 0), None, Decimal("0.5"))
 
 
-def test_a_cost_that_no_sum_could_hold_does_not_keep_the_job_from_ending(
-    bench: Any, priced: Callable[[str], Result]
-) -> None:
+def test_a_cost_that_no_sum_could_hold_does_not_keep_the_job_from_ending(bench: Bench, priced: Priced) -> None:
     bench.put(S.IN_PROGRESS)
     assert bench.store.finish("fox", S.COMPLETED, priced("1e12"), "callback").outcome == "finished"
     assert bench.store.lane().cost == 0
 
 
-def test_an_attempt_ends_in_no_other_way(bench: Any, priced: Callable[[str], Result]) -> None:
+def test_an_attempt_ends_in_no_other_way(bench: Bench, priced: Priced) -> None:
     bench.put(S.IN_PROGRESS)
     before = bench.dump()
     with pytest.raises(redis.ResponseError, match="completed or failed"):
@@ -450,7 +447,7 @@ def test_an_attempt_ends_in_no_other_way(bench: Any, priced: Callable[[str], Res
     assert bench.dump() == before
 
 
-def test_a_callback_during_a_look_asks_for_another(bench: Any) -> None:
+def test_a_callback_during_a_look_asks_for_another(bench: Bench) -> None:
     bench.put(S.IN_PROGRESS)
     due = bench.due()
     bench.store.record_callback("fox", look=True)
@@ -458,7 +455,7 @@ def test_a_callback_during_a_look_asks_for_another(bench: Any) -> None:
     assert bench.alarm("fox") == 0
 
 
-def test_what_a_callback_has_proven_is_not_sent_again(bench: Any) -> None:
+def test_what_a_callback_has_proven_is_not_sent_again(bench: Bench) -> None:
     # Given a submission whose look-ups find nothing yet
     bench.put(S.IN_DOUBT)
     due = bench.due()
@@ -469,7 +466,7 @@ def test_what_a_callback_has_proven_is_not_sent_again(bench: Any) -> None:
     assert (bench.store.get("fox").state, bench.alarm("fox")) == (S.IN_DOUBT, 0)
 
 
-def test_what_a_callback_has_proven_outlives_the_answer(bench: Any) -> None:
+def test_what_a_callback_has_proven_outlives_the_answer(bench: Bench) -> None:
     claim = bench.claimed()
     bench.store.record_callback("fox", look=False)
     bench.store.mark_in_doubt("fox", claim.fence, "read timed out")
@@ -480,7 +477,7 @@ def test_what_a_callback_has_proven_outlives_the_answer(bench: Any) -> None:
     assert bench.store.get("hen").state is S.IN_DOUBT
 
 
-def test_an_expired_job_is_watched_for_as_long_again(bench: Any) -> None:
+def test_an_expired_job_is_watched_for_as_long_again(bench: Bench) -> None:
     bench.put(S.EXPIRED)
     bench.forward(7200)
     due = bench.due()
@@ -492,7 +489,7 @@ def test_an_expired_job_is_watched_for_as_long_again(bench: Any) -> None:
 # --- deliveries -------------------------------------------------------------------------------------------------------
 
 
-def test_deliveries_are_owed_until_made(bench: Any) -> None:
+def test_deliveries_are_owed_until_made(bench: Bench) -> None:
     claim = bench.claimed(owed="nc")
     settled_ = bench.store.finish("fox", S.FAILED, DEAD, "submit", fence=claim.fence)
     assert settled_.owed
@@ -510,7 +507,7 @@ def test_deliveries_are_owed_until_made(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("state", [S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS], ids=lambda state: state.value)
-def test_a_cancelled_jobs_delivery_does_not_disturb_the_provider_side(bench: Any, state: State) -> None:
+def test_a_cancelled_jobs_delivery_does_not_disturb_the_provider_side(bench: Bench, state: State) -> None:
     # Given a job at the provider, cancelled, whose producer wants to be told
     bench.put(state, owed="n")
     look, held = bench.alarm("fox"), fence(bench)
@@ -534,7 +531,7 @@ def test_a_cancelled_jobs_delivery_does_not_disturb_the_provider_side(bench: Any
     assert bench.due().job.owing == {Delivery.NOTIFY}
 
 
-def test_the_last_delivery_leaves_the_look_where_it_was(bench: Any) -> None:
+def test_the_last_delivery_leaves_the_look_where_it_was(bench: Bench) -> None:
     bench.put(S.SUBMITTING, owed="n")
     bench.store.cancel("fox")
     (due,) = bench.store.claim_deliveries(["fox"])
@@ -543,7 +540,7 @@ def test_the_last_delivery_leaves_the_look_where_it_was(bench: Any) -> None:
     assert bench.due().job.at_provider is S.IN_DOUBT
 
 
-def test_a_late_result_is_told_though_the_expiry_was_being_told(bench: Any) -> None:
+def test_a_late_result_is_told_though_the_expiry_was_being_told(bench: Bench) -> None:
     bench.put(S.EXPIRED, owed="nc")
     (due,) = bench.store.claim_deliveries(["fox"])
     assert bench.store.finish("fox", S.COMPLETED, Result(), "callback").owed
@@ -552,7 +549,7 @@ def test_a_late_result_is_told_though_the_expiry_was_being_told(bench: Any) -> N
     assert bench.store.get("fox").owing == {Delivery.NOTIFY, Delivery.CELERY}
 
 
-def test_a_celery_message_is_not_finished_twice(bench: Any) -> None:
+def test_a_celery_message_is_not_finished_twice(bench: Bench) -> None:
     bench.put(S.EXPIRED, owed="nc")
     (due,) = bench.store.claim_deliveries(["fox"])
     bench.store.delivered(due, Delivery.CELERY)
@@ -564,7 +561,7 @@ def test_a_celery_message_is_not_finished_twice(bench: Any) -> None:
 # --- by hand ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_retry_is_a_new_attempt_only_if_the_last_was_sent(bench: Any) -> None:
+def test_a_retry_is_a_new_attempt_only_if_the_last_was_sent(bench: Bench) -> None:
     bench.job()
     bench.store.cancel("fox")
     assert bench.store.retry("fox").outcome == "queued"
@@ -577,13 +574,13 @@ def test_a_retry_is_a_new_attempt_only_if_the_last_was_sent(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("state", [S.CANCELLED, S.EXPIRED], ids=lambda state: state.value)
-def test_no_retry_while_the_provider_may_be_working(bench: Any, state: State) -> None:
+def test_no_retry_while_the_provider_may_be_working(bench: Bench, state: State) -> None:
     bench.put(state)
     with pytest.raises(NotAllowed, match="paid twice"):
         bench.store.retry("fox")
 
 
-def test_no_retry_of_a_cancelled_job_whose_pictures_came_late(bench: Any) -> None:
+def test_no_retry_of_a_cancelled_job_whose_pictures_came_late(bench: Bench) -> None:
     pictures = Result(output=({"type": "image", "url": "u"},))
     bench.put(S.CANCELLED)
     bench.store.finish("fox", S.COMPLETED, pictures, "poll")
@@ -593,7 +590,7 @@ def test_no_retry_of_a_cancelled_job_whose_pictures_came_late(bench: Any) -> Non
     assert (job.state, job.result) == (S.CANCELLED, pictures)
 
 
-def test_words_by_hand(bench: Any) -> None:
+def test_words_by_hand(bench: Bench) -> None:
     bench.put(S.COMPLETED)
     with pytest.raises(NotAllowed, match="completed"):
         bench.store.cancel("fox")
@@ -607,7 +604,7 @@ def test_words_by_hand(bench: Any) -> None:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def test_pages_stay_whole_while_jobs_move(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_pages_stay_whole_while_jobs_move(bench: Bench, make: MakeJob) -> None:
     names = [f"j{number}" for number in range(7)]
     bench.store.enqueue([make(name) for name in names], "x")
     first = bench.store.page(limit=3)
@@ -624,7 +621,7 @@ def test_pages_stay_whole_while_jobs_move(bench: Any, make: Callable[..., NewJob
     assert [job.id for job in (*part.jobs, *rest.jobs)] == ["j0", "j1", "j4", "j5", "j6"]
 
 
-def test_changes_are_read_once(bench: Any) -> None:
+def test_changes_are_read_once(bench: Bench) -> None:
     bench.put(S.CANCELLED)
     assert [(each.before, each.state) for each in bench.store.changes(10)] == [
         (None, S.QUEUED), (S.QUEUED, S.SUBMITTING), (S.SUBMITTING, S.CANCELLED),
@@ -633,9 +630,7 @@ def test_changes_are_read_once(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("missed", [False, True], ids=["told", "message missed"])
-def test_wait_ends_with_the_job(
-    bench: Any, in_thread: Callable[..., Any], wait_for: Callable[..., None], missed: bool
-) -> None:
+def test_wait_ends_with_the_job(bench: Bench, in_thread: InThread, wait_for: WaitFor, missed: bool) -> None:
     bench.put(S.IN_PROGRESS)
     waiting = in_thread(lambda: bench.store.wait("fox", 20.0))
     channel = bench.keys.member("ended", "fox")
@@ -647,7 +642,7 @@ def test_wait_ends_with_the_job(
     assert waiting(timeout=10).state is S.COMPLETED
 
 
-def test_wait_gives_up_in_time(bench: Any) -> None:
+def test_wait_gives_up_in_time(bench: Bench) -> None:
     bench.put(S.IN_PROGRESS)
     assert bench.store.wait("fox", 0.05).state is S.IN_PROGRESS
     with pytest.raises(JobNotFound):
@@ -657,7 +652,7 @@ def test_wait_gives_up_in_time(bench: Any) -> None:
 # --- keeping house ----------------------------------------------------------------------------------------------------
 
 
-def test_purge_forgets_what_ended_long_ago(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_purge_forgets_what_ended_long_ago(bench: Bench, make: MakeJob) -> None:
     store = bench.with_settings(retention=100)
     store.enqueue([make("old"), make("owing", owed="n"), make("live"), make("late")], "x")
     for job_id in ("old", "owing"):
@@ -682,7 +677,7 @@ def test_purge_forgets_what_ended_long_ago(bench: Any, make: Callable[..., NewJo
 # --- Redis away -------------------------------------------------------------------------------------------------------
 
 
-def test_scripts_survive_a_flush(bench: Any) -> None:
+def test_scripts_survive_a_flush(bench: Bench) -> None:
     bench.job()
     bench.raw.script_flush()
     assert bench.store.admit(1).ids == ("fox",)
@@ -719,7 +714,7 @@ def test_redis_away(call: Callable[[Store], Any]) -> None:
     client.close()
 
 
-def test_a_replica_takes_nothing(bench: Any) -> None:
+def test_a_replica_takes_nothing(bench: Bench) -> None:
     bench.put(S.SUBMITTING)
     _, port = nowhere().removesuffix("/0").rsplit(":", 1)
     bench.raw.replicaof("127.0.0.1", port)

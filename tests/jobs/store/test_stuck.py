@@ -1,6 +1,5 @@
 """What does not go on by itself is named, with since when, why and what to do; nothing else is."""
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -15,20 +14,21 @@ from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.store import Store
 from jobs.store.stuck import DeadEnd, Kind, counted, dead_ends
+from tests.support.bench import Bench, MakeJob, Priced
 
 
-def found(bench: Any, longer_than: float = 600.0, **more: Any) -> list[DeadEnd]:
+def found(bench: Bench, longer_than: float = 600.0, **more: Any) -> list[DeadEnd]:
     return list(dead_ends(bench.store, longer_than, **more))
 
 
-def test_what_goes_on_by_itself_is_no_dead_end(bench: Any) -> None:
+def test_what_goes_on_by_itself_is_no_dead_end(bench: Bench) -> None:
     for state in State:
         bench.put(state, state.value, owed="n")
     assert found(bench) == []
     assert set(counted(bench.store, bench.store.lanes()).values()) == {0}
 
 
-def test_a_job_in_doubt_for_long(bench: Any) -> None:
+def test_a_job_in_doubt_for_long(bench: Bench) -> None:
     claim = bench.claimed()
     bench.store.mark_in_doubt("fox", claim.fence, "409", exists=True)
     bench.forward(599)
@@ -43,7 +43,7 @@ def test_a_job_in_doubt_for_long(bench: Any) -> None:
     assert counted(bench.store, bench.store.lanes())[Kind.IN_DOUBT] == 1
 
 
-def test_a_cancelled_one_still_holds_its_slots(bench: Any) -> None:
+def test_a_cancelled_one_still_holds_its_slots(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     bench.store.cancel("fox")
     (end,) = found(bench, 0.0)
@@ -51,7 +51,7 @@ def test_a_cancelled_one_still_holds_its_slots(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["started", "finish", "requeue", "cancel and let go"])
-def test_what_is_settled_is_none_any_more(bench: Any, how: str) -> None:
+def test_what_is_settled_is_none_any_more(bench: Bench, how: str) -> None:
     bench.put(State.IN_DOUBT)
     fence = bench.store.get("fox").fence
     match how:
@@ -67,7 +67,7 @@ def test_what_is_settled_is_none_any_more(bench: Any, how: str) -> None:
     assert found(bench, 0.0) == []
 
 
-def test_the_oldest_come_first_and_no_more_than_asked_for(bench: Any) -> None:
+def test_the_oldest_come_first_and_no_more_than_asked_for(bench: Bench) -> None:
     for job_id in ("a", "b", "c"):
         bench.put(State.IN_DOUBT, job_id)
         bench.forward(1)
@@ -75,7 +75,7 @@ def test_the_oldest_come_first_and_no_more_than_asked_for(bench: Any) -> None:
     assert [end.id for end in found(bench, 0.0, most=1)] == ["a"]
 
 
-def test_a_delivery_that_was_given_up(bench: Any) -> None:
+def test_a_delivery_that_was_given_up(bench: Bench) -> None:
     bench.put(State.COMPLETED, owed="n")
     (due,) = bench.store.claim_deliveries(["fox"])
     bench.store.undelivered(due, Delivery.NOTIFY, "it answered 404")
@@ -108,7 +108,7 @@ def test_lanes_that_are_held_or_do_not_answer_or_are_gone(store: Store) -> None:
     assert counted(three, three.lanes())[Kind.LANE] == 2
 
 
-def test_a_batch_at_its_cap(bench: Any, make: Callable[..., Any], priced: Callable[[str], Result]) -> None:
+def test_a_batch_at_its_cap(bench: Bench, make: MakeJob, priced: Priced) -> None:
     bench.store.enqueue([make("fox"), make("hen")], "x", BatchOptions(max_cost=Decimal("0.01")))
     bench.claimed("fox")
     bench.store.finish("fox", State.COMPLETED, priced("0.01"), "callback")
@@ -121,9 +121,7 @@ def test_a_batch_at_its_cap(bench: Any, make: Callable[..., Any], priced: Callab
     assert found(bench) == []
 
 
-def test_a_batch_at_its_cap_that_is_cancelled(
-    bench: Any, make: Callable[..., Any], priced: Callable[[str], Result]
-) -> None:
+def test_a_batch_at_its_cap_that_is_cancelled(bench: Bench, make: MakeJob, priced: Priced) -> None:
     bench.store.enqueue([make("fox"), make("hen")], "x", BatchOptions(max_cost=Decimal("0.01")))
     bench.claimed("fox")
     bench.store.finish("fox", State.COMPLETED, priced("0.01"), "callback")
@@ -132,7 +130,7 @@ def test_a_batch_at_its_cap_that_is_cancelled(
     assert found(bench) == []
 
 
-def test_a_key_whose_budget_is_used_up(bench: Any, make: Callable[..., Any], priced: Callable[[str], Result]) -> None:
+def test_a_key_whose_budget_is_used_up(bench: Bench, make: MakeJob, priced: Priced) -> None:
     store = bench.with_settings(key_limits={"shop": KeyLimits(max_cost_per_day=Decimal("0.01"))})
     store.enqueue([make("fox", owner="shop"), make("hen", owner="shop")])
     store.admit(1)
@@ -143,7 +141,7 @@ def test_a_key_whose_budget_is_used_up(bench: Any, make: Callable[..., Any], pri
     assert (end.kind, end.id) == (Kind.CAP, "key shop")
 
 
-def test_an_image_that_is_gone(bench: Any, make: Callable[..., Any]) -> None:
+def test_an_image_that_is_gone(bench: Bench, make: MakeJob) -> None:
     fox = bench.picture(b"a fox")
     images = bench.images()
     images.put(fox)

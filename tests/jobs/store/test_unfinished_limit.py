@@ -1,23 +1,22 @@
 """A limit of unfinished jobs: new ones are accepted up to it, exactly; what is there stays as it is."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import redis
 
 from jobs.errors import BatchNotFound, NoRoom, StoreUnavailable
-from jobs.new_job import NewJob, Outcome
+from jobs.new_job import Outcome
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.memory import Memory
 from jobs.store.store import Store, connect
+from tests.support.bench import Bench, MakeJob
 
 CREATED, KNOWN, CONFLICT, FULL = Outcome.CREATED, Outcome.KNOWN, Outcome.CONFLICT, Outcome.FULL
 
 
-def test_new_jobs_are_taken_in_their_order_until_there_are_as_many_as_may_be(bench: Any, make: Any) -> None:
+def test_new_jobs_are_taken_in_their_order_until_there_are_as_many_as_may_be(bench: Bench, make: MakeJob) -> None:
     bench.store.enqueue([make("old")])
     jobs = [make("a"), make("old"), make("old", text="{}"), make("b"), make("c"), make("a"), make("c")]
     assert bench.store.enqueue(jobs, "x", most=3).outcomes == (CREATED, KNOWN, CONFLICT, CREATED, FULL, KNOWN, FULL)
@@ -29,19 +28,21 @@ def test_new_jobs_are_taken_in_their_order_until_there_are_as_many_as_may_be(ben
 
 
 @pytest.mark.parametrize("state", State)
-def test_unfinished_jobs_count_in_whatever_state_and_ended_ones_do_not(state: State, bench: Any, make: Any) -> None:
+def test_unfinished_jobs_count_in_whatever_state_and_ended_ones_do_not(
+    state: State, bench: Bench, make: MakeJob
+) -> None:
     bench.put(state)
     (outcome,) = bench.store.enqueue([make("new")], most=1).outcomes
     assert outcome is (CREATED if state.final else FULL)
 
 
-def test_no_room_at_all(bench: Any, make: Any) -> None:
+def test_no_room_at_all(bench: Bench, make: MakeJob) -> None:
     bench.job("old")
     assert bench.store.enqueue([make("old"), make("new")], most=0).outcomes == (KNOWN, FULL)
     assert bench.store.enqueue([make("new")]).outcomes == (CREATED,)
 
 
-def test_staged_jobs_are_held_to_it_too(bench: Any, make: Any) -> None:
+def test_staged_jobs_are_held_to_it_too(bench: Bench, make: MakeJob) -> None:
     bench.job("old")
     first, second = [make("a"), make("old")], [make("b"), make("c")]
     assert bench.store.stage("t", first, most=3) == (CREATED, KNOWN)
@@ -56,7 +57,7 @@ def test_staged_jobs_are_held_to_it_too(bench: Any, make: Any) -> None:
     assert bench.audit() == []
 
 
-def test_what_is_committed_counts_before_it_is_taken_in(bench: Any, make: Any) -> None:
+def test_what_is_committed_counts_before_it_is_taken_in(bench: Bench, make: MakeJob) -> None:
     bench.store.stage("t", [make(f"j{number}") for number in range(5)])
     bench.store._scripts.call("commit", "t", "x", "{}", 5, "")
     assert bench.store.enqueue([make("new")], most=5).outcomes == (FULL,)
@@ -65,7 +66,7 @@ def test_what_is_committed_counts_before_it_is_taken_in(bench: Any, make: Any) -
     assert bench.store.batch("x").accepted == 5
 
 
-def test_many_at_once_keep_to_it(store: Store, make: Callable[..., NewJob]) -> None:
+def test_many_at_once_keep_to_it(store: Store, make: MakeJob) -> None:
     def take(who: int) -> int:
         chunks = ([make(f"{who}-{chunk}-{number}") for number in range(20)] for chunk in range(5))
         return sum(store.enqueue(chunk, most=333).outcomes.count(CREATED) for chunk in chunks)

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from jobs.errors import RecordTooNew, StoreUnavailable
-from jobs.job import VERSION, Job, Result
+from jobs.fields import VERSION
+from jobs.job import Job, Result
 from jobs.states import State
+from tests.support.bench import Bench, MakeJob
 
 VERBS: dict[str, Callable[[Any], Any]] = {
     "started": lambda b: b.store.mark_in_progress("fox", 1, "t"),
@@ -24,14 +26,14 @@ VERBS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def later(bench: Any, job_id: str = "fox") -> None:
+def later(bench: Bench, job_id: str = "fox") -> None:
     """As if a process of the next version had written it."""
     bench.raw.hset(bench.keys.member("job", job_id), "Z", VERSION + 1)
 
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("state", list(State), ids=lambda state: state.value)
-def test_what_is_done_to_it_alone_is_refused_and_says_why(bench: Any, state: State, verb: str) -> None:
+def test_what_is_done_to_it_alone_is_refused_and_says_why(bench: Bench, state: State, verb: str) -> None:
     bench.put(state)
     later(bench)
     before = bench.dump()
@@ -45,7 +47,7 @@ def test_it_counts_as_not_now() -> None:
 
 
 @pytest.mark.parametrize("state", list(State), ids=lambda state: state.value)
-def test_an_alarm_of_it_is_left_to_others_and_the_rest_goes_on(bench: Any, state: State) -> None:
+def test_an_alarm_of_it_is_left_to_others_and_the_rest_goes_on(bench: Bench, state: State) -> None:
     bench.claimed("hen")
     bench.put(state, owed="n")
     later(bench)
@@ -61,7 +63,7 @@ def test_an_alarm_of_it_is_left_to_others_and_the_rest_goes_on(bench: Any, state
     assert (bench.alarm("fox") is None) == (alarm is None)
 
 
-def test_it_keeps_its_place_in_the_queue(bench: Any) -> None:
+def test_it_keeps_its_place_in_the_queue(bench: Bench) -> None:
     bench.job("fox")
     bench.job("hen")
     later(bench)
@@ -69,7 +71,7 @@ def test_it_keeps_its_place_in_the_queue(bench: Any) -> None:
     assert bench.ready() == ["fox", "hen"]
 
 
-def test_a_message_for_it_is_left_to_others(bench: Any) -> None:
+def test_a_message_for_it_is_left_to_others(bench: Bench) -> None:
     bench.job("fox")
     bench.job("hen")
     bench.store.admit(2)
@@ -79,7 +81,7 @@ def test_a_message_for_it_is_left_to_others(bench: Any) -> None:
     assert bench.fields("fox") == before
 
 
-def test_a_change_to_its_whole_batch_waits_for_who_can_make_it(bench: Any, make: Any) -> None:
+def test_a_change_to_its_whole_batch_waits_for_who_can_make_it(bench: Bench, make: MakeJob) -> None:
     bench.store.enqueue([make("fox"), make("hen")], "x")
     later(bench)
     acted = bench.store.cancel_batch("x")

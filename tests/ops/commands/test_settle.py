@@ -40,13 +40,13 @@ def doubtful(store: Store) -> Store:
     return store
 
 
-def test_nothing_is_stuck(run: Any, store: Store) -> None:
+def test_nothing_is_stuck(run: Callable[..., Any], store: Store) -> None:
     store.enqueue([NewJob(id="fox", text="{}", model="m")])
     answer = run("stuck")
     assert (answer.exit_code, answer.output) == (0, "Nothing is stuck.\n")
 
 
-def test_the_list_names_what_settles_each(run: Any, doubtful: Store) -> None:
+def test_the_list_names_what_settles_each(run: Callable[..., Any], doubtful: Store) -> None:
     answer = run("stuck")
     assert answer.exit_code == 1
     assert "boomerang-server settle owl" in answer.output
@@ -66,7 +66,7 @@ def test_the_list_names_what_settles_each(run: Any, doubtful: Store) -> None:
     ids=str,
 )
 def test_one_command_settles_a_job(
-    run: Any, doubtful: Store, caplog: pytest.LogCaptureFixture, words: list[str], state: State
+    run: Callable[..., Any], doubtful: Store, caplog: pytest.LogCaptureFixture, words: list[str], state: State
 ) -> None:
     answer = run("settle", "hen", *words, "--yes", "--by", "alice")
     assert answer.exit_code == 0, answer.output
@@ -83,7 +83,7 @@ def test_one_command_settles_a_job(
     assert "not in doubt" in again.output
 
 
-def test_where_nobody_can_be_asked_nothing_is_done_without_yes(run: Any, doubtful: Store) -> None:
+def test_where_nobody_can_be_asked_nothing_is_done_without_yes(run: Callable[..., Any], doubtful: Store) -> None:
     answer = run("settle", "fox", "--not-sent")
     assert answer.exit_code == 2
     assert "TWICE" in answer.output
@@ -91,21 +91,23 @@ def test_where_nobody_can_be_asked_nothing_is_done_without_yes(run: Any, doubtfu
     assert doubtful.get("fox").state is State.IN_DOUBT
 
 
-def test_a_dry_run_only_says_which(run: Any, doubtful: Store) -> None:
+def test_a_dry_run_only_says_which(run: Callable[..., Any], doubtful: Store) -> None:
     answer = run("settle", "--all-in-doubt-longer-than", "0s", "--failed", "--dry-run", "--yes")
     assert answer.exit_code == 0
     assert "3 would be settled as failed" in answer.output
     assert doubtful.totals().counts[State.IN_DOUBT] == 3
 
 
-def test_all_that_are_old_enough_at_once(run: Any, doubtful: Store) -> None:
+def test_all_that_are_old_enough_at_once(run: Callable[..., Any], doubtful: Store) -> None:
     assert run("settle", "--all-in-doubt-longer-than", "1h", "--failed", "--yes").exit_code == 0
     assert [doubtful.get(each).state for each in ("fox", "owl")] == [State.IN_DOUBT, State.FAILED]
     assert run("settle", "--all-in-doubt-longer-than", "0s", "--lane", "other", "--failed", "--yes").exit_code == 0
     assert doubtful.get("fox").state is State.IN_DOUBT
 
 
-def test_what_the_provider_says_it_has_is_not_sent_again_with_all_the_others(run: Any, doubtful: Store) -> None:
+def test_what_the_provider_says_it_has_is_not_sent_again_with_all_the_others(
+    run: Callable[..., Any], doubtful: Store
+) -> None:
     answer = run("settle", "--all-in-doubt-longer-than", "0s", "--not-sent", "--yes")
     assert "hen: left out" in answer.output
     assert [doubtful.get(each).state for each in ("fox", "hen", "owl")] == [
@@ -127,14 +129,14 @@ def test_what_the_provider_says_it_has_is_not_sent_again_with_all_the_others(run
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_what_is_not_clear_is_not_done(run: Any, doubtful: Store, words: list[str], said: str) -> None:
+def test_what_is_not_clear_is_not_done(run: Callable[..., Any], doubtful: Store, words: list[str], said: str) -> None:
     answer = run("settle", *words, "--yes")
     assert answer.exit_code == 2
     assert said in answer.output
     assert doubtful.totals().counts[State.IN_DOUBT] == 3
 
 
-def test_deliveries_are_made_again_by_name_or_all(run: Any, doubtful: Store) -> None:
+def test_deliveries_are_made_again_by_name_or_all(run: Callable[..., Any], doubtful: Store) -> None:
     for job_id in ("fox", "hen"):
         doubtful.finish(job_id, State.COMPLETED, Result(), "callback")
         (due,) = doubtful.claim_deliveries([job_id])
@@ -155,7 +157,7 @@ def test_deliveries_are_made_again_by_name_or_all(run: Any, doubtful: Store) -> 
 @pytest.mark.parametrize(
     "words", [["stuck"], ["settle", "fox", "--failed", "--yes"], ["redeliver", "fox"]], ids=lambda words: words[0]
 )
-def test_where_redis_is_away_it_says_so(run: Any, words: list[str]) -> None:
+def test_where_redis_is_away_it_says_so(run: Callable[..., Any], words: list[str]) -> None:
     answer = run(*words, url="redis://127.0.0.1:1/0")
     assert answer.exit_code == 2
     assert "does not take this now" in answer.output

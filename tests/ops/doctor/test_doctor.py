@@ -33,6 +33,7 @@ from ops.doctor.service import (
 from ops.doctor.state import judge
 from ops.local import processes
 from ops.local.stack import LocalStack, Options
+from tests.support.waiting import WaitFor
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 
@@ -257,7 +258,7 @@ def test_bad_settings_are_told_before_anything_else() -> None:
 
 
 @pytest.mark.stack
-def test_a_stack_as_we_ship_it(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_a_stack_as_we_ship_it(tmp_path: Path, wait_for: WaitFor) -> None:
     with LocalStack(Options(folder=tmp_path / "stack", flower=False), lambda *_: None) as stack:
         env = processes.environment(stack.plan, stack.redis_url, stack.broker_url) | {
             "BOOMERANG_PROVIDER_KEY": stack.plan.secrets.provider_key,

@@ -1,6 +1,6 @@
 """The doctor before real sentinels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -10,12 +10,13 @@ from jobs.store.store import connect
 from ops.doctor.check import Level
 from ops.doctor.state import STATE, look_at_redis
 from tests.support.sentinels import Watched, watched
+from tests.support.waiting import WaitFor
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, wait_for: Callable[..., None]) -> Iterator[Watched]:
+def servers(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor) -> Iterator[Watched]:
     with watched(tmp_path_factory.mktemp("sentinel"), wait_for) as servers:
         yield servers
 
@@ -48,7 +49,7 @@ def test_too_few_are_named(servers: Watched) -> None:
     assert only in url
 
 
-def test_when_sentinels_and_replica_are_gone(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_when_sentinels_and_replica_are_gone(tmp_path: Path, wait_for: WaitFor) -> None:
     with watched(tmp_path, wait_for) as servers:
         for port in (*servers.sentinels[1:], servers.servers[1]):
             servers.kill(port)

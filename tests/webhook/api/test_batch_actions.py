@@ -1,7 +1,8 @@
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
+from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.audit.audit import audit
@@ -9,6 +10,7 @@ from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views.batches import BatchChanged
+from tests.support.webhook_server import Messages
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 
@@ -28,7 +30,7 @@ def did(action: str, affected: int, pending: int = 0) -> dict[str, Any]:
     return {"id": "foxes", "action": action, "affected": affected, "pending": pending}
 
 
-def test_pause_and_resume(client: FlaskClient, foxes: Store, messages: Callable[[str], Any], raw: Any) -> None:
+def test_pause_and_resume(client: FlaskClient, foxes: Store, messages: Messages, raw: redis.Redis) -> None:
     paused = client.post("/v1/batches/foxes/pause")
     assert (paused.status_code, paused.json) == (200, did("pause", 1))
     assert BatchChanged().validate(paused.json) == {}
@@ -93,6 +95,6 @@ def test_a_batch_that_nobody_knows(verb: str, client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
-def test_a_key_is_asked_for(verb: str, app: Any, foxes: Store) -> None:
+def test_a_key_is_asked_for(verb: str, app: Flask, foxes: Store) -> None:
     assert app.test_client().post(f"/v1/batches/foxes/{verb}").status_code == 401
     assert foxes.totals().ready[""] == 1

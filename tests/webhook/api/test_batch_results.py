@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import redis
 from flask.testing import FlaskClient
 
 from jobs.job import Result
@@ -102,7 +103,7 @@ def test_every_stream_gives_its_seat_back(client: FlaskClient, foxes: Store) -> 
     assert client.get("/v1/batches/foxes/errors").status_code == 200
 
 
-def test_jobs_in_other_states_are_not_read(foxes: Store, raw: Any) -> None:
+def test_jobs_in_other_states_are_not_read(foxes: Store, raw: redis.Redis) -> None:
     raw.config_resetstat()
     assert len(list(foxes.batch_jobs("foxes", [State.FAILED]))) == 200
     assert raw.info("commandstats")["cmdstat_hgetall"]["calls"] <= 202

@@ -1,6 +1,6 @@
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,15 +11,14 @@ from jobs.new_job import NewJob
 from jobs.store.store import Enqueued, Store
 from schemas.views.batches import BatchAccepted, BatchView
 from schemas.views.jobs import JobView
+from tests.support.webhook_server import CallBack, Messages
 from webhook.app import create_app
 from webhook.settings import Settings
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 
 
-def test_every_line_is_a_job_in_input_order(
-    client: FlaskClient, store: Store, messages: Callable[[str], list[list[str]]]
-) -> None:
+def test_every_line_is_a_job_in_input_order(client: FlaskClient, store: Store, messages: Messages) -> None:
     answer = client.post("/v1/batches?id=foxes", data=LINE * 1203)
 
     assert (answer.status_code, answer.headers["Location"]) == (201, "/v1/batches/foxes")
@@ -177,7 +176,7 @@ def test_large_lines_are_handed_over_in_small_chunks(
     assert 64 * 1024 <= max(sizes) < 80 * 1024
 
 
-def test_a_batch_by_state(client: FlaskClient, store: Store, call_back: Callable[..., Any], completed: Any) -> None:
+def test_a_batch_by_state(client: FlaskClient, store: Store, call_back: CallBack, completed: dict[str, Any]) -> None:
     client.post("/v1/batches?id=b", data=LINE * 3)
     store.admit(1)
     store.claim(["b.1"])
@@ -194,7 +193,7 @@ def test_a_batch_by_state(client: FlaskClient, store: Store, call_back: Callable
 
 
 def test_results_are_every_job_in_input_order_whatever_its_state(
-    client: FlaskClient, store: Store, call_back: Callable[..., Any], completed: Any
+    client: FlaskClient, store: Store, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     client.post("/v1/batches?id=b", data=LINE * 620)
     store.admit(3)

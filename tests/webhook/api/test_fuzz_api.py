@@ -13,6 +13,7 @@ import pytest
 import redis
 import schemathesis
 from flask import Flask
+from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -27,6 +28,7 @@ from schemathesis.specs.openapi.checks import (
 from jobs.audit.audit import audit
 from jobs.new_job import NewJob
 from jobs.store.store import Store
+from tests.support.drawing import Draw
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -61,7 +63,7 @@ LABELS = sorted(operations(create_app(Settings(api_keys=(KEY,)))))
 
 
 @pytest.fixture
-def seeded(app: Flask, store: Store, client: Any, draw: Callable[..., bytes]) -> Flask:
+def seeded(app: Flask, store: Store, client: FlaskClient, draw: Draw) -> Flask:
     """An app that has jobs and a batch that have ended: nobody waits for them, and no stream of theirs goes on."""
     store.enqueue([NewJob(id="fox", text="{}", model="m", labels={"shop": "berlin"})])
     store.cancel("fox")

@@ -12,6 +12,7 @@ from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import NewJob
 from jobs.store.store import Store, connect
 from schemas.views.lanes import LaneList
+from tests.support.webhook_server import AtProvider
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -54,7 +55,7 @@ def silence(store: Store, lane: LaneSettings) -> None:
         store.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", heard=Reachability.SILENCE)
 
 
-def test_one_lane(client: FlaskClient, at_provider: Callable[..., str], store: Store) -> None:
+def test_one_lane(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
     view = client.get("/v1/lanes").json
     assert LaneList().validate(view) == {}

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +13,7 @@ from jobs.job import Result
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from tests.support.drawing import Draw
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -227,7 +227,7 @@ def test_what_others_spent_is_an_administrators(shop: FlaskClient, boss: FlaskCl
     assert [lane["spent"] for who in (shop, boss) for lane in who.get("/v1/lanes").json["lanes"]] == [None, "1"]
 
 
-def test_an_image_is_whoevers_has_the_file(shop: FlaskClient, press: FlaskClient, draw: Callable[..., bytes]) -> None:
+def test_an_image_is_whoevers_has_the_file(shop: FlaskClient, press: FlaskClient, draw: Draw) -> None:
     """Its id is its SHA-256: who can name it has it already, and no call gives its bytes away."""
     image = shop.post("/v1/images", data=draw(), content_type="image/png").json["id"]
     assert press.get(f"/v1/images/{image}").status_code == 200

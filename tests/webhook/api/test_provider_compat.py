@@ -1,7 +1,6 @@
 """The provider's own contract at our door: every answer that a program written for its API may get."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from jobs.states import State
 from jobs.store.store import Store
 from schemas import CallbackForm, GenerationRequest
 from schemas.views.provider_compat import TaskAccepted, TaskRefused, TaskView
+from tests.support.webhook_server import AtProvider, CallBack, Messages
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -32,7 +32,7 @@ def wrapped(**params: Any) -> dict[str, Any]:
     ],
 )
 def test_a_submission_is_recorded_and_answered_as_the_provider_does(
-    body: dict[str, Any], client: FlaskClient, store: Store, messages: Callable[[str], list[list[str]]]
+    body: dict[str, Any], client: FlaskClient, store: Store, messages: Messages
 ) -> None:
     answer = client.post(SUBMIT, json=body)
 
@@ -170,7 +170,7 @@ def test_errors_elsewhere_keep_their_form(client: FlaskClient) -> None:
 
 
 def test_a_task_through_its_life(
-    client: FlaskClient, at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any]
+    client: FlaskClient, at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     client.post(SUBMIT, json=wrapped(external_task_id="fox"))
     before = client.get(TASK + "fox").json
@@ -195,9 +195,7 @@ def test_a_task_through_its_life(
     }
 
 
-def test_the_ids_of_attempts_lead_to_their_task(
-    client: FlaskClient, at_provider: Callable[..., str], store: Store
-) -> None:
+def test_the_ids_of_attempts_lead_to_their_task(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
     store.finish("fox", State.FAILED, Result(error={"code": "002016095", "message": "again"}), "poll")
     assert store.get("fox").attempt == 2
@@ -209,7 +207,7 @@ def test_the_ids_of_attempts_lead_to_their_task(
         assert client.get(TASK + name).status_code == 404, name
 
 
-def test_a_failed_and_a_cancelled_task(client: FlaskClient, at_provider: Callable[..., str], store: Store) -> None:
+def test_a_failed_and_a_cancelled_task(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
     store.finish("fox", State.FAILED, Result(error={"code": "1301", "message": "refused"}), "poll")
     client.post(SUBMIT, json=wrapped(external_task_id="hare"))

@@ -15,9 +15,11 @@ from jobs.job import Result
 from jobs.provider_result import ended
 from jobs.states import State
 from jobs.store.store import Store
+from ops.local import redis_server as redis_servers
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
 from schemas import GenerationRequest, TaskStatus, read_task
+from tests.support.webhook_server import Serve
 from worker.provider import Absent, Created, Exists, Found, Held, NotSent, Provider, Refused
 from worker.settings import Envelope, Settings
 
@@ -29,7 +31,7 @@ DONE = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},
 
 
 @pytest.fixture(scope="module")
-def running(serve: Callable[..., Any], redis_server: Any) -> Any:
+def running(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
     return serve({"BOOMERANG_REDIS_URL": redis_server.url})
 
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import redis
 from flask.testing import FlaskClient
 
 from jobs.job import Result
@@ -12,6 +13,7 @@ from jobs.states import State
 from jobs.store.store import Store
 from schemas.views.batches import BatchView
 from schemas.views.spending import SpendView
+from tests.support.webhook_server import Messages
 
 PICTURE = {"type": "image", "url": "https://cdn.example.com/1.png"}
 
@@ -77,7 +79,7 @@ def test_the_first_days_there_are(client: FlaskClient) -> None:
 
 
 def test_a_batch_shows_its_cap_and_goes_on_with_a_higher_one(
-    client: FlaskClient, store: Store, bought: Callable[..., None], messages: Any, raw: Any
+    client: FlaskClient, store: Store, bought: Callable[..., None], messages: Messages, raw: redis.Redis
 ) -> None:
     bought("x", "0.10")
     jobs = [NewJob(id=f"y{number}", text="{}", model="kirin_image_omni") for number in range(3)]

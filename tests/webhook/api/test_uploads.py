@@ -6,12 +6,14 @@ import json
 from typing import Any
 
 import pytest
+import redis
 from flask.testing import FlaskClient
 
 from jobs.audit.audit import audit
 from jobs.errors import StoreUnavailable
 from jobs.store.store import Store
 from schemas.views.batches import BatchAccepted
+from tests.support.webhook_server import Messages
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -19,11 +21,11 @@ LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 BAD = b'{"model":"kirin_image_omni","prompt":"x","n":12}\n'
 
 
-def keys(raw: Any) -> set[str]:
+def keys(raw: redis.Redis) -> set[str]:
     return {key for key in raw.scan_iter() if not key.startswith("{b}:wake")}
 
 
-def test_all_lines_are_taken_in(client: FlaskClient, store: Store, messages: Any, raw: Any) -> None:
+def test_all_lines_are_taken_in(client: FlaskClient, store: Store, messages: Messages, raw: redis.Redis) -> None:
     answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 1203)
     assert answer.status_code == 201
     assert BatchAccepted().validate(answer.json) == {}
@@ -35,7 +37,7 @@ def test_all_lines_are_taken_in(client: FlaskClient, store: Store, messages: Any
     assert (again["accepted"], again["known"]) == (0, 1203)
 
 
-def test_a_bad_line_and_nothing_is_enqueued(client: FlaskClient, store: Store, raw: Any) -> None:
+def test_a_bad_line_and_nothing_is_enqueued(client: FlaskClient, store: Store, raw: redis.Redis) -> None:
     before = keys(raw)
     answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 700 + BAD + LINE * 700 + b"not json\n")
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
@@ -62,7 +64,7 @@ def test_an_id_taken_by_another_request_aborts_too(client: FlaskClient, store: S
     ],
 )
 def test_an_upload_that_breaks_off_leaves_nothing(
-    body: bytes, headers: dict[str, str], client: FlaskClient, raw: Any
+    body: bytes, headers: dict[str, str], client: FlaskClient, raw: redis.Redis
 ) -> None:
     before = keys(raw)
     environ = {"CONTENT_LENGTH": headers.pop("Content-Length")} if "Content-Length" in headers else {}

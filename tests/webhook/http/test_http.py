@@ -15,8 +15,11 @@ import redis
 
 from jobs.new_job import NewJob
 from jobs.store.store import Store
+from ops.local import redis_server as redis_servers
 from schemas import callback_path
 from tests.support.raw_http import exchange
+from tests.support.waiting import WaitFor
+from tests.support.webhook_server import Serve
 
 pytestmark = pytest.mark.stack
 
@@ -25,7 +28,7 @@ LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 
 
 @pytest.fixture(scope="module")
-def running(serve: Callable[..., Any], redis_server: Any) -> Any:
+def running(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
     return serve({"BOOMERANG_REDIS_URL": redis_server.url})
 
 
@@ -53,7 +56,13 @@ def ask(server: Any) -> Iterator[Callable[..., tuple[int, Any]]]:
 
 
 def test_it_starts_with_the_environment_alone_and_does_its_work(
-    *, server: Any, ask: Any, secret: str, completed: dict[str, Any], store: Store, wait_for: Any
+    *,
+    server: Any,
+    ask: Callable[..., tuple[int, Any]],
+    secret: str,
+    completed: dict[str, Any],
+    store: Store,
+    wait_for: WaitFor,
 ) -> None:
     job = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "fox"}
     assert ask("GET", "/readyz")[0] == 200
@@ -67,7 +76,7 @@ def test_it_starts_with_the_environment_alone_and_does_its_work(
     assert 'boomerang_callbacks_total{outcome="finished"} 1.0' in str(ask("GET", "/metrics")[1])
 
 
-def test_bad_settings_are_all_named_and_nothing_starts(serve: Callable[..., Any]) -> None:
+def test_bad_settings_are_all_named_and_nothing_starts(serve: Serve) -> None:
     with pytest.raises(RuntimeError) as caught:
         serve({"BOOMERANG_MAX_BODY": "much", "BOOMERANG_DEADLINE": "soon"})
     assert "BOOMERANG_MAX_BODY" in str(caught.value)
@@ -118,7 +127,7 @@ def test_an_upload_that_is_refused_midway_gets_its_answer(ask: Callable[..., tup
     assert "gzip" in problem["detail"]
 
 
-def test_an_upload_is_taken_in_while_it_comes(server: Any, store: Store, wait_for: Callable[..., None]) -> None:
+def test_an_upload_is_taken_in_while_it_comes(server: Any, store: Store, wait_for: WaitFor) -> None:
     # Given an upload whose sender pauses after 1,000 lines
     part = LINE * 1000
     head = "".join(f"{name}: {value}\r\n" for name, value in server.authorization.items())
@@ -187,9 +196,7 @@ def test_callbacks_pass_while_as_many_wait_as_may(
         connection.close()
 
 
-def test_a_killed_worker_is_replaced(
-    server: Any, ask: Callable[..., tuple[int, Any]], wait_for: Callable[..., None]
-) -> None:
+def test_a_killed_worker_is_replaced(server: Any, ask: Callable[..., tuple[int, Any]], wait_for: WaitFor) -> None:
     wait_for(lambda: _children(server.pid))
     (worker,) = _children(server.pid)
     os.kill(worker, signal.SIGKILL)
@@ -198,7 +205,7 @@ def test_a_killed_worker_is_replaced(
 
 
 def test_a_request_under_way_is_finished_at_a_stop(
-    serve: Callable[..., Any], redis_url: str, store: Store, wait_for: Callable[..., None]
+    serve: Serve, redis_url: str, store: Store, wait_for: WaitFor
 ) -> None:
     server = serve({"BOOMERANG_REDIS_URL": redis_url})
     store.enqueue([NewJob(id="fox", text="{}", model="m")])
@@ -219,7 +226,7 @@ def test_a_request_under_way_is_finished_at_a_stop(
 
 
 def test_no_secret_reaches_log_or_redis(
-    serve: Callable[..., Any], redis_url: str, raw: redis.Redis, secret: str, wait_for: Callable[..., None]
+    serve: Serve, redis_url: str, raw: redis.Redis, secret: str, wait_for: WaitFor
 ) -> None:
     # Given a server whose access log somebody has switched on
     server = serve({"BOOMERANG_REDIS_URL": redis_url}, "--access-logfile", "-")

@@ -11,6 +11,8 @@ from celery import chain, chord, group
 from celery.exceptions import ChordError
 from celery.result import AsyncResult, GroupResult
 
+from tests.support.worker_service import Service
+
 pytestmark = pytest.mark.stack
 WaitFor = Callable[..., None]
 TIMEOUT = 30
@@ -26,7 +28,7 @@ def queue() -> str:
 class Shop:
     """A producer's signatures, and what came of them."""
 
-    def __init__(self, service: Any, queue: str, wait_for: WaitFor) -> None:
+    def __init__(self, service: Service, queue: str, wait_for: WaitFor) -> None:
         self.service = service
         self.app = service.producer
         self.queue = queue
@@ -77,7 +79,7 @@ class Shop:
 
 
 @pytest.fixture
-def shop(service: Any, queue: str, wait_for: WaitFor) -> Shop:
+def shop(service: Service, queue: str, wait_for: WaitFor) -> Shop:
     return Shop(service, queue, wait_for)
 
 

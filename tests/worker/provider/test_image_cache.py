@@ -2,14 +2,13 @@
 
 import threading
 from base64 import b64decode
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 from jobs.errors import ImageNotFound, ImagesUnavailable
 from jobs.images.images import Image
+from tests.support.waiting import WaitFor
 from worker.provider.image_cache import NoRoom, Pictures
 
 #: As base64: 4 bytes for 3.
@@ -42,7 +41,7 @@ def kept() -> Kept:
     return Kept()
 
 
-def pictures(kept: Any, room: int = 10 * ENCODED) -> Pictures:
+def pictures(kept: Kept, room: int = 10 * ENCODED) -> Pictures:
     return Pictures(kept, room)
 
 
@@ -56,7 +55,7 @@ def test_it_is_read_once_and_shared(kept: Kept) -> None:
     assert sorted(kept.reads) == ["a", "b"]
 
 
-def test_those_who_come_at_once_wait_for_one_reading(kept: Kept, wait_for: Callable[..., None]) -> None:
+def test_those_who_come_at_once_wait_for_one_reading(kept: Kept, wait_for: WaitFor) -> None:
     shared, got = pictures(kept), []
     kept.gate.clear()
 

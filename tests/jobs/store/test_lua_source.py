@@ -1,0 +1,50 @@
+"""Lua source with the names of fields becomes the scripts that Redis runs."""
+
+import pytest
+
+from jobs.fields import Fact, Field
+from jobs.store.lua_source import UnknownField, runnable
+
+
+@pytest.mark.parametrize(
+    ("source", "script"),
+    [
+        pytest.param("if job.state == 'queued' then", "if job.s == 'queued' then", id="a job"),
+        pytest.param("change.task_id = ARGV[3]", "change.t = ARGV[3]", id="a change"),
+        pytest.param("x(facts.labels, job.lookups)", "x(facts.l, job.l)", id="facts have letters of their own"),
+        pytest.param("HGET(key, FIELD.created_at)", "HGET(key, 'c')", id="the letter itself"),
+        pytest.param("RECORD{paused = f(a, b == c), lane = l}", "{H = f(a, b == c), L = l}", id="a table"),
+        pytest.param("RECORD{\n  paused = '1',\n  lane = l}", "{\n  H = '1',\n  L = l}", id="a table in lines"),
+        pytest.param("answer(job.id, job.now)", "answer(job.id, job.now)", id="what is no field of the record"),
+        pytest.param("'job ' .. job.id", "'job ' .. job.id", id="text"),
+        pytest.param("other.state = row.job.state", "other.state = row.job.state", id="another table"),
+        pytest.param("a = '--b' -- job.nonsense", "a = '--b'", id="a comment"),
+    ],
+)
+def test_names_become_letters(source: str, script: str) -> None:
+    assert runnable(source) == script
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "job.s",
+        "job.stat",
+        "change.id",
+        "scout.now",
+        "facts.lookups",
+        "FIELD.stat",
+        "RECORD{stat = 1}",
+        "RECORD{state = {1}}",
+        "RECORD {state = 1}",
+        "FIELD['state']",
+    ],
+)
+def test_an_unknown_name_is_an_error(source: str) -> None:
+    with pytest.raises(UnknownField):
+        runnable(f"return {source}")
+
+
+def test_no_two_fields_share_a_letter() -> None:
+    assert len({str(field) for field in Field}) == len(Field.__members__)
+    assert len({str(fact) for fact in Fact}) == len(Fact.__members__)
