@@ -11,7 +11,7 @@ from jobs import lane_health, policy
 from jobs.setting import Setting, settings_of
 from jobs.settings import Settings as SharedSettings
 from jobs.states import TRANSITIONS
-from jobs.store import store
+from jobs.store import attempts
 from ops.cli import main
 from webhook import metrics as webhook_metrics
 from webhook.app import create_app
@@ -61,12 +61,12 @@ def state_machine() -> str:
 def limits() -> str:
     """Times and numbers that are no settings."""
     rows = [
-        ("a waiting job is looked at again after", f"{store.RECHECK:g} s"),
-        ("an admitted job whose message no worker took goes back into its queue after", f"{store.PUT_BACK:g} s"),
-        ("images that may be dispatched at once", f"{store.MOST_DISPATCHED:,}"),
-        ("burst of the submission rate", f"{store.RATE_BURST:g} s"),
+        ("a waiting job is looked at again after", f"{policy.RECHECK:g} s"),
+        ("an admitted job whose message no worker took goes back into its queue after", f"{attempts.PUT_BACK:g} s"),
+        ("images that may be dispatched at once", f"{attempts.MOST_DISPATCHED:,}"),
+        ("burst of the submission rate", f"{attempts.RATE_BURST:g} s"),
         ("alarms that a round of reconcile claims at a time", f"{reconcile.STEP}"),
-        ("lease of a round of reconcile on an alarm", f"{store.DUE_LEASE:g} s"),
+        ("lease of a round of reconcile on an alarm", f"{attempts.DUE_LEASE:g} s"),
         ("look-ups that must find nothing before a task counts as not created", f"{policy.LOOKUPS_BEFORE_ABSENT}"),
         ("submissions of one attempt that are surely not created before the job fails", f"{policy.MOST_SUBMIT_TRIES}"),
         ("codes worth another attempt", ", ".join(f"`{code}`" for code in sorted(policy.WORTH_RETRYING))),

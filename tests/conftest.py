@@ -8,9 +8,10 @@ import redis
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from jobs.connections.client import connect
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.local import data_folder, redis_binary
 from ops.local import redis_server as redis_servers
 from tests.support import waiting
@@ -41,8 +42,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def ports_of_ones_own() -> Iterator[None]:
     """Tests run side by side: the ports that a person's stack likes would be found free by two at once."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in data_folder.LIKED_PORTS:
-            patch.setitem(data_folder.LIKED_PORTS, name, redis_servers.free_port())
+        for name in data_folder.PREFERRED_PORTS:
+            patch.setitem(data_folder.PREFERRED_PORTS, name, redis_servers.free_port())
         yield
 
 

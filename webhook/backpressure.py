@@ -11,7 +11,6 @@ from typing import Any
 from prometheus_client import Counter
 
 from jobs.store.memory import Memory
-from jobs.store.store import Store
 from webhook.http.problems import ProblemError
 from webhook.settings import Settings
 
@@ -27,12 +26,12 @@ class Backpressure:
 
     def __init__(
         self,
-        store: Callable[[], Store],
+        read_memory: Callable[[], Memory | None],
         settings: Settings,
         turned_away: Counter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
+        self._read_memory = read_memory
         self._settings = settings
         self._turned_away = turned_away
         self._clock = clock
@@ -74,7 +73,7 @@ class Backpressure:
         now = self._clock()
         # Two threads may read at once, which does no harm.
         if self._read_at is None or now - self._read_at >= MAX_AGE or self._accepted >= MAX_AGE_BYTES:
-            self._memory = self._store().memory()
+            self._memory = self._read_memory()
             self._read_at, self._accepted = now, size
         limit = self._memory_limit()
         return self._memory is not None and bool(limit) and self._memory.used >= limit

@@ -92,7 +92,7 @@ def apply(store: Store, mode: CallbackMode, external_task_id: str, report: TaskR
     if report.status is not TaskStatus.COMPLETED or not report.settles:
         # A failure is a hint only: a false one would cause, and cost, another attempt.
         return _record(store, external_task_id, look=report.status not in _UNFINISHED)
-    settled = store.finish(external_task_id, *ended(report), "callback")
+    settled = store.attempts.finish(external_task_id, *ended(report), "callback")
     hints: list[tuple[str, ...]] = []
     if settled.owed:
         hints.append((DELIVER, external_task_id.partition(ATTEMPT_MARK)[0]))
@@ -137,7 +137,7 @@ def _is_of_another(report: TaskReport, external_task_id: str) -> bool:
 
 
 def _record(store: Store, external_task_id: str, *, look: bool) -> Applied:
-    recorded = store.record_callback(external_task_id, look=look)
+    recorded = store.attempts.record_callback(external_task_id, look=look)
     return Applied(recorded.outcome, ((RECONCILE,),) if recorded.admit_hint else ())
 
 

@@ -9,11 +9,13 @@ from typing import cast
 
 from flask import Response, current_app
 
+from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
-from jobs.new_job import NewJob
+from jobs.new_job import NewJob, Outcome
 from jobs.setting_readers import IN_REDIS
-from jobs.store.store import Outcome, Store, connect
+from jobs.store.memory import Memory
+from jobs.store.store import Store
 from schemas import (
     GenerationRequest,
     Picture,
@@ -92,7 +94,10 @@ class Services:
     pressure: Backpressure = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pressure = Backpressure(lambda: self.store, self.settings, self.counters.turned_away)
+        self.pressure = Backpressure(self._read_memory, self.settings, self.counters.turned_away)
+
+    def _read_memory(self) -> Memory | None:
+        return self.store.statistics.memory()
 
     @cached_property
     def store(self) -> Store:
@@ -131,7 +136,7 @@ class Services:
 
         Raises a problem, 429, if there is no room for a new job, and `RequestInvalid` if an image is missing.
         """
-        enqueued = self.store.enqueue([job], most=self.pressure.limit(len(job.text)))
+        enqueued = self.store.jobs.enqueue([job], most=self.pressure.limit(len(job.text)))
         (outcome,) = self.hide_foreign([job], enqueued.outcomes)
         if outcome is Outcome.FULL:
             raise self.pressure.refused()
@@ -147,7 +152,7 @@ class Services:
         if caller().admin:
             return list(outcomes)
         known = [job.id for job, outcome in zip(jobs, outcomes, strict=True) if outcome is Outcome.KNOWN]
-        owners = dict(zip(known, self.store.owners(known), strict=True))
+        owners = dict(zip(known, self.store.jobs.owners(known), strict=True))
         # None: the job does not exist yet, but the same upload has staged it.
         theirs = {job_id for job_id, owner in owners.items() if owner not in (None, caller().name)}
         return [Outcome.CONFLICT if job.id in theirs else outcome for job, outcome in zip(jobs, outcomes, strict=True)]

@@ -32,7 +32,7 @@ def _admit(store: Store, messages: Messages, group: int, lane: LaneSettings, lim
     admitted = 0
     more = True
     while more and (limit is None or admitted < limit):
-        admission = store.admit(STEP if limit is None else min(STEP, limit - admitted), lane)
+        admission = store.attempts.admit(STEP if limit is None else min(STEP, limit - admitted), lane)
         ids, more = admission.ids, admission.more
         if ids:
             messages.submit(ids[start : start + group] for start in range(0, len(ids), group))

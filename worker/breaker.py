@@ -23,9 +23,9 @@ def probe(store: Store, provider: Provider, due: Probe) -> None:
     looked = provider.probe()
     if isinstance(looked, Unavailable) and looked.silent:
         pause = backoff(PROBE_BASE, PROBE_CAP, due.count + 1, secrets.randbelow(1000) / 1000)
-        store.probed(due, answered=False, wait=pause)
+        store.lanes.record_probe(due, answered=False, wait=pause)
         log.info("lane %s: probe %d: %s; next in %.1f s", due.lane, due.count + 1, looked.reason, pause)
         return
     reason = f"the provider answered probe {due.count + 1}"
-    if store.probed(due, answered=True, reason=reason) == "closed":
+    if store.lanes.record_probe(due, answered=True, reason=reason) == "closed":
         log.warning("lane %s: circuit breaker closed, %s; it was open since %s", due.lane, reason, due.since)

@@ -44,7 +44,7 @@ class Continuity:
         """Whether work may go on with what Redis holds."""
         with self._one_at_a_time:
             for _ in range(TRIES):
-                there = self._store.standing(seen := self._sightings())
+                there = self._store.continuity.standing(seen := self._sightings())
                 sound = self._decide(there, judge(there, seen))
                 if sound is not None:
                     return sound
@@ -68,16 +68,16 @@ class Continuity:
         if there.lost:
             return self._stop(there.lost)
         if verdict.judgement is Judgement.LOST or self._is_too_much(verdict):
-            refused = self._store.refuse(there, verdict.reason, verdict.expected)
+            refused = self._store.continuity.refuse(there, verdict.reason, verdict.expected)
             return self._stop(verdict.reason) if refused else None
         if verdict.judgement is Judgement.OLDER and verdict.expected:
-            if self._store.tolerate(there, verdict.expected):
+            if self._store.continuity.tolerate(there, verdict.expected):
                 log.warning("%s; work goes on, every job is looked up at the provider first", verdict.reason)
             return None
         if not there.installation and not self._witness_read:
             return False  # it may have lost everything: the witness would know
         if not there.installation or there.restarted:
-            if self._store.found(there) and not there.installation:
+            if self._store.continuity.establish(there) and not there.installation:
                 log.warning("a new installation begins: Redis holds no record of one, and no worker has seen any")
             return None
         self._remember(there.sighting)

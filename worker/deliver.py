@@ -36,7 +36,7 @@ class Deliverer:
 
     def __call__(self, ids: Sequence[str]) -> None:
         """Make the deliveries that these jobs owe."""
-        list(self._executor.map(self._deliver, self._store.claim_deliveries(ids)))
+        list(self._executor.map(self._deliver, self._store.deliveries.claim(ids)))
 
     def _deliver(self, due: Due) -> None:
         with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
@@ -63,7 +63,7 @@ class Deliverer:
             if awaited or why:
                 self._later(due, kind, why, least=CONFIRMED if awaited else 0.0)
             else:
-                self._store.delivered(due, kind)
+                self._store.deliveries.record(due, kind)
 
     def _later(self, due: Due, kind: Delivery, why: str, *, least: float) -> None:
         """Try again, in `least` seconds or more; at last give it up, which `boomerang-server stuck` lists."""
@@ -71,22 +71,22 @@ class Deliverer:
         if wait is None:
             why = why or "the message that finishes it was not acted upon"
             log.error("job %s: delivery (%s) is given up: %s", due.job.id, name, why)
-            self._store.undelivered(due, kind, why)
+            self._store.deliveries.give_up(due, kind, why)
             return
         wait = max(wait, least)
         if why:
             log.warning("job %s: delivery (%s) failed: %s; again in %.0f s", due.job.id, name, why, wait)
-        self._store.delivered(due, kind, again_in=wait, why=why)
+        self._store.deliveries.record(due, kind, retry_in=wait, why=why)
 
     def _finish(self, due: Due) -> bool:
         """Send what finishes the parked messages; whether there are any left."""
-        messages = self._store.parked(due.job.id)
+        messages = self._store.celery.get_parked(due.job.id)
         for message in messages:
             self._messages.finish(due.job.id, message, self._queue)
         return bool(messages)
 
     def _notify(self, due: Due) -> None:
-        text = self._store.get(due.job.id, text=True).text
+        text = self._store.jobs.get(due.job.id, text=True).text
         request = GenerationRequest.from_text(text) if text else None
         if request and request.callback_url:
             self._notifier(due.job, request.callback_url, request.callback_form)

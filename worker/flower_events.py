@@ -40,7 +40,7 @@ class Dispatcher(EventDispatcher):
 
 def publish_changes(app: Celery, store: Store, hostname: str) -> int:
     """Send events for the changes since the last call, by whomever. Returns how many changes there were."""
-    changes = store.changes(MOST)
+    changes = store.events.read_new(MOST)
     if not changes:
         return 0
     with app.connection_for_write() as connection:
@@ -56,7 +56,7 @@ def publish_changes(app: Celery, store: Store, hostname: str) -> int:
 
 def _send(dispatcher: Any, store: Store, changes: list[StateChange]) -> None:
     ids = list(dict.fromkeys(change.id for change in changes if change.state in _TOLD_WITH_RESULT))
-    results = dict(zip(ids, store.results(ids), strict=True))
+    results = dict(zip(ids, store.jobs.results(ids), strict=True))
     for change in changes:
         for kind, fields in events_of(change, results.get(change.id)):
             dispatcher.send(kind, uuid=change.id, timestamp=change.at, local_received=change.at, **fields)

@@ -17,7 +17,9 @@ ACCOUNT = (15.0, 300.0)
 def hold(store: Store, lane: str, held: Held) -> None:
     """Let that whole lane wait; the jobs keep their places and attempts."""
     base, cap = THROTTLED if held.throttled else ACCOUNT
-    until = store.hold(held.reason, base=base, cap=cap, least=held.retry_after, throttled=held.throttled, lane=lane)
+    until = store.lanes.hold(
+        held.reason, base=base, cap=cap, least=held.retry_after, throttled=held.throttled, lane=lane
+    )
     level = logging.INFO if held.throttled else logging.ERROR
     with about(lane=lane):
         log.log(level, "lane %s is on hold until %.0f: %s", lane, until, held.reason)

@@ -8,9 +8,10 @@ from functools import cached_property
 
 from celery import Celery
 
+from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from jobs.store.witness import Witness
 from worker.continuity import Continuity
 from worker.deliver import Deliverer

@@ -16,7 +16,8 @@ from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup,
 from jobs.provider_result import ended
 from jobs.settings import Ambiguous
 from jobs.states import State
-from jobs.store.store import Store, TransitionResult
+from jobs.store.store import Store
+from jobs.store.transitions import TransitionResult
 from schemas import TaskReport, TaskStatus
 from worker.admission import admit
 from worker.breaker import probe
@@ -66,10 +67,10 @@ class Reconciler:
         Returns how many alarms rang.
         """
         end = time.monotonic() + ROUND
-        probes = [self._executor.submit(self._probe, each) for each in self._step(self._store.probes) or ()]
+        probes = [self._executor.submit(self._probe, each) for each in self._step(self._store.lanes.claim_probes) or ()]
         total, rang = 0, STEP
         while rang == STEP and time.monotonic() < end:
-            rung = self._store.claim_due(STEP)
+            rung = self._store.attempts.claim_due(STEP)
             dues, rang = rung.dues, rung.due_count
             total += rang
             for damaged in rung.damaged:
@@ -82,9 +83,9 @@ class Reconciler:
             if owing := [due.job.id for due in dues if due.job.owing]:
                 self._messages.deliver(owing)
         wait(probes)
-        self._step(self._store.sweep)
+        self._step(self._store.batches.sweep)
         admit(self._store, self._messages, self._settings.group, self._settings.lanes)
-        self._step(self._store.purge)
+        self._step(self._store.jobs.purge)
         self._step(self._forget_images)
         return total
 
@@ -130,7 +131,7 @@ class Reconciler:
         try:
             if due.job.lane not in self._providers:
                 reason = f"its lane {due.job.lane} is not configured (BOOMERANG_LANES): nobody can ask for it"
-                self._store.reschedule_lookup(due, HELD_LOOK, count=False, reason=reason)
+                self._store.attempts.reschedule_lookup(due, HELD_LOOK, count=False, reason=reason)
             elif due.job.at_provider is State.IN_PROGRESS:
                 self._poll(due)
             elif due.job.at_provider is State.IN_DOUBT:
@@ -147,12 +148,12 @@ class Reconciler:
         if isinstance(looked, Found) and _ends(looked.report):
             self._settle(due, looked.report)
         elif due.overdue and not isinstance(looked, (Unavailable, Held)):
-            expired = store.expire(due, self._settings.poll_max)
+            expired = store.attempts.expire(due, self._settings.poll_max)
             log.warning("job %s: past its deadline, not finished by the provider: %s", job.id, expired.outcome)
             self._tell(expired, job.id)
         else:
             pause = next_poll(job.lookups, self._settings, _random())
-            store.reschedule_lookup(due, pause, reason=self._troubled(looked, job.lane), heard=_heard(looked))
+            store.attempts.reschedule_lookup(due, pause, reason=self._troubled(looked, job.lane), heard=_heard(looked))
 
     def _ask(self, due: Due) -> Found | Absent | Unavailable | Held:
         """Ask by our own external id first: an answer to a POST may have named another job's task.
@@ -192,12 +193,12 @@ class Reconciler:
                 self._settle(due, report)
             case Found(report):
                 log.info("job %s: found at the provider, adopted", job.id)
-                self._store.mark_in_progress(job.id, job.fence, report.task_id or job.external_task_id)
+                self._store.attempts.mark_in_progress(job.id, job.fence, report.task_id or job.external_task_id)
             case Absent():
                 self._absent(due)
             case _:
                 pause, reason = next_lookup(0, self._settings, _random()), self._troubled(looked, job.lane)
-                self._store.reschedule_lookup(due, pause, count=False, reason=reason, heard=_heard(looked))
+                self._store.attempts.reschedule_lookup(due, pause, count=False, reason=reason, heard=_heard(looked))
 
     def _accounts(self, due: Due) -> list[str]:
         """The lanes that the attempt may have gone to: its own; any of its pool where Redis may have forgotten it."""
@@ -211,7 +212,7 @@ class Reconciler:
         for lane in self._accounts(due):
             looked = self._providers[lane].find_by_external_id(due.job.external_task_id)
             if isinstance(looked, Found):
-                if lane == due.job.lane or self._store.move_to_lane(due, lane):
+                if lane == due.job.lane or self._store.attempts.move_to_lane(due, lane):
                     return looked
                 return Unavailable("another process holds the job now")
             if isinstance(looked, Held) and lane != due.job.lane:
@@ -225,22 +226,22 @@ class Reconciler:
         job, looks = due.job, due.job.lookups + 1
         if not job.exists and absent_beyond_doubt(looks, due.doubtful_for, self._settings):
             log.info("job %s: absent after %d looks in %.1f s, not created", job.id, looks, due.doubtful_for)
-            self._store.requeue(
+            self._store.attempts.requeue(
                 job.id, job.fence, f"not at the provider after {looks} looks", heard=Reachability.ANSWER
             )
             return
         pause = next_lookup(looks, self._settings, _random(), due.doubtful_for)
-        self._store.reschedule_lookup(due, pause, heard=Reachability.ANSWER)
+        self._store.attempts.reschedule_lookup(due, pause, heard=Reachability.ANSWER)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job
         resend = self._settings.ambiguous is Ambiguous.RESEND and not job.exists
         if resend and due.doubtful_for >= self._settings.lookup_grace:
             log.warning("job %s: in doubt, no look-up, BOOMERANG_AMBIGUOUS=resend: sent again", job.id)
-            self._store.requeue(job.id, job.fence, "its outcome cannot be looked up; sent again as configured")
+            self._store.attempts.requeue(job.id, job.fence, "its outcome cannot be looked up; sent again as configured")
             return
         pause = self._settings.lookup_grace if resend else HELD_LOOK
-        self._store.reschedule_lookup(
+        self._store.attempts.reschedule_lookup(
             due, pause, reason="its outcome cannot be looked up (BOOMERANG_LOOKUP_PATH=off): held"
         )
 
@@ -248,7 +249,7 @@ class Reconciler:
 
     def _settle(self, due: Due, report: TaskReport) -> None:
         state, result = ended(report)
-        settled = self._store.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
+        settled = self._store.attempts.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
         self._tell(settled, due.job.id)
 
     def _tell(self, settled: TransitionResult, job_id: str) -> None:

@@ -68,7 +68,7 @@ class Submitter:
         """Submit those of these jobs that are still to be submitted. Returns them."""
         # Taken before the claim: the lease cannot begin earlier than this.
         latest = self._clock() + self._patience
-        claims = self._store.claim(ids)
+        claims = self._store.attempts.claim(ids)
         under_way = {self._executor.submit(self._send, claim, latest): claim for claim in claims}
         while under_way:
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
@@ -125,7 +125,7 @@ class Submitter:
                     except RecordDamaged as error:
                         # What became of the others is still to be recorded.
                         log.error("job %s: %s was not recorded: %s", claim.id, type(outcome).__name__, error)  # noqa: TRY400
-        for (job_id, fence, _), taken in zip(started, self._store.started_many(started), strict=True):
+        for (job_id, fence, _), taken in zip(started, self._store.attempts.mark_many_in_progress(started), strict=True):
             if not taken:
                 with logs.about(job=job_id):
                     log.info("job %s: the answer under fence %s came after its lease, or a callback", job_id, fence)
@@ -134,23 +134,25 @@ class Submitter:
         store, held = self._store, (claim.id, claim.fence)
         match outcome:
             case Exists(reason):
-                store.mark_in_doubt(
+                store.attempts.mark_in_doubt(
                     *held, f"the provider has it already ({reason})", exists=True, heard=Reachability.ANSWER
                 )
             case Doubtful(reason, silent):
                 log.info("job %s: in doubt: %s", claim.id, reason)
-                store.mark_in_doubt(*held, reason, heard=Reachability.SILENCE if silent else Reachability.NOTHING)
+                store.attempts.mark_in_doubt(
+                    *held, reason, heard=Reachability.SILENCE if silent else Reachability.NOTHING
+                )
             case Held(reason):
                 hold(store, claim.lane, outcome)
-                store.requeue(*held, reason)
+                store.attempts.requeue(*held, reason)
             case NotSent(reason):
-                store.requeue(*held, f"the provider cannot be reached: {reason}", heard=Reachability.SILENCE)
+                store.attempts.requeue(*held, f"the provider cannot be reached: {reason}", heard=Reachability.SILENCE)
             case _TooLate():
-                store.requeue(*held, "")
+                store.attempts.requeue(*held, "")
             case _NoImages(reason):
                 log.warning("job %s: not sent: %s", claim.id, reason)
                 wait = IMAGES_AWAY * (1 + secrets.randbelow(1000) / 1000)
-                store.requeue(*held, f"not sent: {reason}", wait=wait)
+                store.attempts.requeue(*held, f"not sent: {reason}", wait=wait)
             case Refused(error):
                 self._fail(claim, error)
             case NotCreated(error):
@@ -162,11 +164,11 @@ class Submitter:
             return
         delay = backoff(ATTEMPT_BASE, ATTEMPT_CAP, claim.submit_tries, secrets.randbelow(1000) / 1000)
         reason = f"not created: {error.message}"
-        self._store.requeue(claim.id, claim.fence, reason, wait=delay, count=True, heard=Reachability.ANSWER)
+        self._store.attempts.requeue(claim.id, claim.fence, reason, wait=delay, count=True, heard=Reachability.ANSWER)
 
     def _fail(self, claim: Claim, error: TaskError) -> None:
         result = Result(error={"code": error.code, "message": error.message})
-        self._store.finish(claim.external_task_id, State.FAILED, result, "submit", fence=claim.fence)
+        self._store.attempts.finish(claim.external_task_id, State.FAILED, result, "submit", fence=claim.fence)
 
 
 def _about(claim: Claim) -> AbstractContextManager[None]:

@@ -26,7 +26,8 @@ from jobs.fields import Field, is_newer, label, wrong
 from jobs.job import Delivery, Result, duration_micros
 from jobs.setting_readers import IN_REDIS
 from jobs.states import FINAL, State
-from jobs.store.store import PUT_BACK, Store
+from jobs.store.attempts import PUT_BACK
+from jobs.store.store import Store
 
 #: What each rule about one record says, and what to do where it is not mended.
 RULES = {
@@ -66,16 +67,16 @@ def audit(store: Store, *, pause: float = 0.0) -> list[Finding]:
 def examine(store: Store, *, pause: float = 0.0) -> Audit:
     """The same, and what could not be compared."""
     try:
-        return _examine(store, Reader(*store.access, pause=pause))
+        return _examine(store, Reader(store.context.client, store.context.keys, pause=pause))
     except redis.RedisError as error:
         raise translated(error) from error
 
 
 def _examine(store: Store, reader: Reader) -> Audit:
-    books = Recount(reader, store.scripts, putback=PUT_BACK)
+    books = Recount(reader, store.context.scripts, putback=PUT_BACK)
     reader.on_step = books.keep_up
     costs = Counter[str]()
-    in_redis = store.settings.image_store == IN_REDIS
+    in_redis = store.context.settings.image_store == IN_REDIS
     suspects: list[Finding] = []
     for step in reader.steps(reader.survey({"job", "labels", "parked"})):
         ids: dict[str, list[str]] = {"job": [], "labels": [], "parked": []}
@@ -100,7 +101,7 @@ def _examine(store: Store, reader: Reader) -> Audit:
     parts = [
         ("damage", damage_findings(reader)),
         ("size of images", size_findings(reader)),
-        ("pools", pool_findings(reader, store.scripts)),
+        ("pools", pool_findings(reader, store.context.scripts)),
         ("counters", books.findings()),
         ("members", _members(reader)),
         ("spent", spent_findings(reader, costs)),
@@ -133,7 +134,7 @@ def _looked_at_again(store: Store, suspects: Iterable[Finding]) -> Iterator[Find
     said: dict[tuple[str, tuple[str, ...]], set[str] | None] = {}
     for start in range(0, len(looks), 100):
         step = looks[start : start + 100]
-        answers = store.scripts.tries([(verb, "0", *target) for verb, target in step])
+        answers = store.context.scripts.tries([(verb, "0", *target) for verb, target in step])
         found = (None if isinstance(answer, RecordDamaged) else set(answer) for answer in answers)
         said.update(zip(step, found, strict=True))
     for each in once:
@@ -149,9 +150,9 @@ def _looked_at_again(store: Store, suspects: Iterable[Finding]) -> Iterator[Find
 
 def _about(store: Store, job_id: str, rule: str) -> Finding:
     detail, remedy = RULES[rule]
-    lease = str(duration_micros(store.settings.submit_lease))
+    lease = str(duration_micros(store.context.settings.submit_lease))
     look = Look("repair_job", (lease, job_id), rule, mends=rule != "request")
-    return Finding(rule, job_id, detail, remedy.format(alarms=store.access[1].singleton("alarms")), look)
+    return Finding(rule, job_id, detail, remedy.format(alarms=store.context.keys.singleton("alarms")), look)
 
 
 def _records(

@@ -5,20 +5,17 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import redis
 from redis.client import Pipeline
 
 from jobs.fields import shown
+from jobs.store.chunks import CHUNK, Each, chunks
 from jobs.store.redis_keys import FAMILY, SINGLE, TYPES, Keys
 
-#: Keys asked for in one step of a cursor, and records read in one round trip.
-CHUNK = 500
 #: Families of which there are few.
 SMALL = frozenset({"batch", "grouped", "labelled", "lane", "pool", "queues", "ready", "spent"})
-Each = TypeVar("Each")
 _WRONG_TYPE = "WRONGTYPE"
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 
@@ -163,12 +160,6 @@ class Reader:
                 for key in chunk:
                     pipe.hgetall(key)
                 yield from zip(chunk, self.ask(pipe), strict=True)
-
-
-def chunks(ids: Iterator[Each]) -> Iterator[list[Each]]:
-    """These, `CHUNK` at a time."""
-    while chunk := list(islice(ids, CHUNK)):
-        yield chunk
 
 
 def whole(told: str | None) -> int:

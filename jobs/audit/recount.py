@@ -15,12 +15,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from jobs.audit.findings import CHUNK, Drift, Finding, Reader, chunks, whole
+from jobs.audit.findings import Drift, Finding, Reader, whole
 from jobs.decoding import UNREADABLE
 from jobs.errors import RecordDamaged
 from jobs.fields import Field, is_newer, wrong
 from jobs.job import LANE, Result, duration_micros
 from jobs.states import FINAL, HOLDS_SLOTS, State
+from jobs.store.chunks import CHUNK, chunks
 from jobs.store.lua_source import CHANGES_KEPT
 from jobs.store.scripts import Scripts
 

@@ -42,7 +42,7 @@ class Repair:
 
 def repair(store: Store, *, pause: float = 0.0) -> Repair:
     """Mend what is safe. Raises `StoreUnavailable` and `RepairBusy`. `pause` in seconds, as for an audit."""
-    lock = _Lock(store.scripts)
+    lock = _Lock(store.context.scripts)
     mended: dict[Finding, None] = {}
     try:
         for _ in range(PASSES):
@@ -51,7 +51,7 @@ def repair(store: Store, *, pause: float = 0.0) -> Repair:
             now = _first([each for each in found.findings if each.mendable])
             if not now:
                 break
-            _mend(store.scripts, [each.look for each in now if each.look])
+            _mend(store.context.scripts, [each.look for each in now if each.look])
             lock.correct(now)
             mended.update(dict.fromkeys(now))
     finally:

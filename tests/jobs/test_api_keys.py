@@ -13,7 +13,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 @pytest.fixture
 def ring(bench: Bench) -> KeyRing:
-    return KeyRing(*bench.store.access)
+    return KeyRing(bench.store.context.client, bench.store.context.keys)
 
 
 def test_a_key_is_kept_without_its_secret(ring: KeyRing, bench: Bench) -> None:

@@ -35,7 +35,7 @@ def run(
         assert (accepted.accepted, accepted.rejected) == (JOBS, 0)
         with opened(stack) as store:
             with killing(stack, kill, every=3.0) if kill else nothing():
-                wait_for(lambda: store.batch("storm").done, timeout=300, message="every accepted job ends")
+                wait_for(lambda: store.batches.get("storm").done, timeout=300, message="every accepted job ends")
             return outcome_of(stack, store, client, "storm", wait_for)
 
 

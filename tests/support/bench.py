@@ -11,13 +11,14 @@ from typing import Any, Protocol, TypeVar
 import redis
 
 from jobs.audit.audit import audit
+from jobs.connections.client import connect
 from jobs.images.images import Images
 from jobs.job import LANE, Claim, Delivery, Due, Job, Result
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.redis_keys import Keys
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 
 #: Stands in for Redis's TIME: the test sets it, so nothing here waits.
 CLOCK = "local function clock() return tonumber(redis.call('GET', KEYS[1]..'clock')) end\n"
@@ -69,7 +70,7 @@ class Bench:
     def wind_up(self, now: int = START) -> None:
         """Give an empty Redis its clock and begin an installation, as the first worker does: else it takes no work."""
         self.raw.set(self.keys.prefix + "clock", now)
-        assert self.store.found(self.store.standing())
+        assert self.store.continuity.establish(self.store.continuity.standing())
 
     def start_afresh(self) -> None:
         """Empty Redis; time goes on from where it is."""
@@ -131,7 +132,7 @@ class Bench:
 
     def images(self, settings: Settings | None = None) -> Images:
         """Images of these jobs, whose bytes the test can look at in `stored`."""
-        return Images(self.store.scripts, self.stored, settings or Settings())
+        return Images(self.store.context.scripts, self.stored, settings or Settings())
 
     @staticmethod
     def picture(data: bytes) -> Any:
@@ -143,33 +144,33 @@ class Bench:
 
     def holding(self, fence: int, job_id: str = "fox") -> Due:
         """What a claim of the job's alarm with that fence looks like."""
-        job = self.store.get_many([job_id])[0]
+        job = self.store.jobs.get_many([job_id])[0]
         if job is None:
             job = Job.from_fields(job_id, {"s": "in_progress", "m": "m", "c": "0", "u": "0"})
         return Due(replace(job, fence=fence), datetime.fromtimestamp(self.now / 1e6, UTC))
 
     def let_go(self, job_id: str = "fox") -> None:
         """The provider never finishes an expired job."""
-        self.forward(self.store.settings.deadline)
-        assert self.store.expire(self.due(job_id), 30.0).outcome == "over"
+        self.forward(self.store.context.settings.deadline)
+        assert self.store.attempts.expire(self.due(job_id), 30.0).outcome == "over"
 
     # --- a job in each state, by the verbs alone --------------------------------------------------------------------
 
     def job(self, job_id: str = "fox", **changes: Any) -> Job:
-        self.store.enqueue([new(job_id, **changes)])
-        return self.store.get(job_id)
+        self.store.jobs.enqueue([new(job_id, **changes)])
+        return self.store.jobs.get(job_id)
 
     def claimed(self, job_id: str = "fox", **changes: Any) -> Claim:
         if not self.raw.exists(self.keys.member("job", job_id)):
             self.job(job_id, **changes)
-        assert job_id in self.store.admit(1000).ids
-        (claim,) = self.store.claim([job_id])
+        assert job_id in self.store.attempts.admit(1000).ids
+        (claim,) = self.store.attempts.claim([job_id])
         return claim
 
     def due(self, job_id: str = "fox") -> Due:
         """Go to the job's alarm and claim it."""
         self.forward(max(self.alarm(job_id) or 0, 0))
-        (due,) = [each for each in self.store.claim_due(1000).dues if each.job.id == job_id]
+        (due,) = [each for each in self.store.attempts.claim_due(1000).dues if each.job.id == job_id]
         return due
 
     def put(self, state: State, job_id: str = "fox", **changes: Any) -> None:
@@ -184,19 +185,21 @@ class Bench:
             return
         claim = self.claimed(job_id)
         if state in (State.IN_PROGRESS, State.EXPIRED):
-            assert store.mark_in_progress(job_id, claim.fence, "t1")
+            assert store.attempts.mark_in_progress(job_id, claim.fence, "t1")
         match state:
             case State.IN_DOUBT:
-                assert store.mark_in_doubt(job_id, claim.fence, "read timed out")
+                assert store.attempts.mark_in_doubt(job_id, claim.fence, "read timed out")
             case State.COMPLETED:
-                assert store.finish(job_id, state, PICTURES, "callback").outcome == "finished"
+                assert store.attempts.finish(job_id, state, PICTURES, "callback").outcome == "finished"
             case State.FAILED:
-                assert store.finish(job_id, state, Result(error={"code": "x", "message": "no"}), "poll").outcome
+                assert store.attempts.finish(
+                    job_id, state, Result(error={"code": "x", "message": "no"}), "poll"
+                ).outcome
             case State.CANCELLED:
-                store.cancel(job_id)
+                store.jobs.cancel(job_id)
             case State.EXPIRED:
-                assert store.expire(self.due(job_id), 30.0).outcome == "expired"
-        assert store.get(job_id).state is state
+                assert store.attempts.expire(self.due(job_id), 30.0).outcome == "expired"
+        assert store.jobs.get(job_id).state is state
 
 
 def new(job_id: str = "fox", text: str = '{"prompt":"a fox"}', *, owed: str = "", **changes: Any) -> NewJob:

@@ -47,7 +47,7 @@ class StackProcess:
 
     def is_up(self) -> bool:
         assert self.process.poll() is None, self.said
-        return "Ctrl-C ends everything." in self.said
+        return "Press Ctrl-C to stop everything." in self.said
 
 
 class StartStack(Protocol):

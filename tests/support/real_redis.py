@@ -26,7 +26,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ops import access
-from ops.local.redis_server import TETHER, answers, free_port, stop
+from ops.local.redis_server import TETHER, free_port, is_ready, stop
 from tests.support.admin import add_admin
 from tests.support.waiting import WaitFor
 
@@ -138,7 +138,7 @@ class RealRedis:
                 stderr=subprocess.STDOUT,
             )
         end = time.monotonic() + 30
-        while not answers(self.url("operator")):
+        while not is_ready(self.url("operator")):
             assert self._process.poll() is None, self.log
             assert time.monotonic() < end, self.log
             time.sleep(0.02)

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 from celery import Celery
 
+from jobs.connections.client import connect
 from jobs.new_job import NewJob
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.local import redis_server as redis_servers
 from tests.support.simulator import KEY, Simulator
 from tests.support.world import request_of
@@ -103,7 +104,7 @@ class Service:
     def enqueue(self, job_id: str) -> None:
         """A job of another door."""
         request = request_of(job_id)
-        self.store.enqueue([NewJob(id=job_id, text=request.text(), model=request.model)])
+        self.store.jobs.enqueue([NewJob(id=job_id, text=request.text(), model=request.model)])
 
 
 class RunService(Protocol):

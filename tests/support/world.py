@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 import pytest
 
+from jobs.connections.client import connect
 from jobs.images.backends import RedisImages
 from jobs.images.images import Images
 from jobs.job import Delivery, Job
 from jobs.new_job import NewJob
 from jobs.store.redis_keys import Keys
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from schemas import GenerationRequest
 from tests.support.simulator import KEY, OTHER_KEY
 from worker.app import create_app
@@ -64,7 +65,7 @@ class World:
         self.threads = ThreadPoolExecutor(8)
         self.binary = connect(url, text=False)
         self.image_store = RedisImages(self.binary, Keys())
-        self.images = Images(self.store.scripts, self.image_store, self.settings)
+        self.images = Images(self.store.context.scripts, self.image_store, self.settings)
         self.pictures = Pictures(self.images, self.settings.image_memory)
         self.submitter = Submitter(self.store, self.providers, self.settings, self.threads, pictures=self.pictures)
         self.reconciler = Reconciler(
@@ -88,11 +89,11 @@ class World:
         owed = frozenset({Delivery.NOTIFY} if more.get("callback_url") else ())
         text = request_of(**more).text()
         jobs = [NewJob(id=job_id, text=text, model="kirin_image_omni", owed=owed) for job_id in ids]
-        self.store.enqueue(jobs)
+        self.store.jobs.enqueue(jobs)
 
     def submit(self, *ids: str) -> None:
         """Admit what may be admitted, and submit it."""
-        admitted = self.store.admit(500).ids
+        admitted = self.store.attempts.admit(500).ids
         self.submitter(ids or admitted)
 
     def start(self, *ids: str, **more: Any) -> None:
@@ -126,7 +127,7 @@ class World:
         pytest.fail(f"not settled: {self.job(job_id)}, {self.states(job_id)}")
 
     def job(self, job_id: str = "job-1") -> Job:
-        return self.store.get(job_id)
+        return self.store.jobs.get(job_id)
 
     def states(self, job_id: str = "job-1") -> list[str]:
         """Every state that the job has been in, oldest first."""

@@ -89,10 +89,10 @@ def at_provider(store: Store) -> AtProvider:
         owed = frozenset({Delivery.NOTIFY}) if notify else frozenset[Delivery]()
         text = '{"labels":{"shop":"berlin"},"model":"kirin_image_omni","params":{"prompt":"a fox"}}'
         labels = {"shop": "berlin"}
-        store.enqueue([NewJob(id=job_id, text=text, model="kirin_image_omni", owed=owed, labels=labels)])
-        assert job_id in store.admit(1000).ids
-        (claim,) = store.claim([job_id])
-        assert store.mark_in_progress(job_id, claim.fence, f"task-{job_id}")
+        store.jobs.enqueue([NewJob(id=job_id, text=text, model="kirin_image_omni", owed=owed, labels=labels)])
+        assert job_id in store.attempts.admit(1000).ids
+        (claim,) = store.attempts.claim([job_id])
+        assert store.attempts.mark_in_progress(job_id, claim.fence, f"task-{job_id}")
         return job_id
 
     return make

@@ -137,7 +137,7 @@ def test_a_token_of_another_session_opens_nothing(pages: Flask, person: FlaskCli
 
 
 def test_the_session_may_do_what_its_key_may_do(person: FlaskClient, store: Store, settings: Settings) -> None:
-    ring = KeyRing(*store.access)
+    ring = KeyRing(store.context.client, store.context.keys)
     key, secret = ring.add("press", frozenset({Scope.READ}))
     headers = open_docs(person, secret)
     request = {"model": "kirin_image_omni", "prompt": "a fox"}

@@ -48,7 +48,7 @@ def test_it_lives_and_says_which_dependency_is_away(settings: Settings, store: S
 
 
 def test_what_is_switched_off_or_held_is_said_and_leaves_it_ready(settings: Settings, store: Store) -> None:
-    store.hold("402: balance exhausted", base=60, cap=60)
+    store.lanes.hold("402: balance exhausted", base=60, cap=60)
     bare = Settings(redis_url=settings.redis_url, broker_url=settings.broker_url)
 
     answer = ask(bare, "/readyz", store)

@@ -140,7 +140,7 @@ def test_who_logs_out_is_a_stranger(person: FlaskClient) -> None:
 
 
 def test_a_session_ends_with_its_key(person: FlaskClient, store: Store, wait_for: WaitFor) -> None:
-    ring = KeyRing(*store.access)
+    ring = KeyRing(store.context.client, store.context.keys)
     key, secret = ring.add("press", PRODUCER)
     log_in(person, secret)
     assert "press" in person.get("/").text

@@ -117,7 +117,7 @@ def run_service(tmp_path_factory: pytest.TempPathFactory) -> RunService:
             simulator = Simulator()
             processes = Processes(tmp_path_factory.mktemp("service"))
             service = Service(server.url, simulator, broker)
-            service.store.found(service.store.standing())
+            service.store.continuity.establish(service.store.continuity.standing())
             service.start = lambda number, **more: processes.start(
                 {**service.env, **more}, "worker", "-n", f"w{number}@localhost"
             )[0]

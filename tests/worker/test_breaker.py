@@ -20,7 +20,7 @@ IDS = [f"job-{number}" for number in range(10)]
 
 
 def is_open(w: Any, lane: str = "default") -> bool:
-    return w.store.lane(lane).open_since is not None
+    return w.store.lanes.get(lane).open_since is not None
 
 
 def nobody_at_home() -> tuple[socket.socket, str]:
@@ -63,7 +63,7 @@ def test_an_outage_is_waited_out_and_every_job_is_paid_once(
         assert w.settle(job_id).state is State.COMPLETED
     assert simulator.bought()[:2] == (12, 0)
     assert w.books() == (0, 0, Decimal(simulator.bought()[2]))
-    assert [change.what for change in w.store.lane().history] == ["closed", "opened"]
+    assert [change.what for change in w.store.lanes.get().history] == ["closed", "opened"]
 
 
 def test_a_provider_that_cannot_be_reached_is_not_knocked_at_for_each_job(
@@ -76,13 +76,13 @@ def test_a_provider_that_cannot_be_reached_is_not_knocked_at_for_each_job(
         w.round(0)
         assert is_open(w)
         assert {w.job(job_id).state for job_id in IDS} == {State.QUEUED}
-        assert "cannot be reached" in w.store.lane().reason
+        assert "cannot be reached" in w.store.lanes.get().reason
         assert all(w.job(job_id).attempt == 1 for job_id in IDS)
         assert w.books()[:2] == (0, 0)
         for _ in range(3):
             w.round(40)
         assert is_open(w)
-        assert w.store.lane().opened == 1
+        assert w.store.lanes.get().opened == 1
 
 
 def test_looks_that_fail_open_it_too_and_no_deadline_passes_meanwhile(world: MakeWorld, simulator: Simulator) -> None:
@@ -195,7 +195,7 @@ def test_what_may_be_with_one_account_is_never_sent_through_the_other(world: Mak
     first = w.job().lane
     assert w.job().state is State.IN_DOUBT
     # When its account is refused for long, and the other is free
-    w.store.hold("402", base=600.0, cap=600.0, lane=first)
+    w.store.lanes.hold("402", base=600.0, cap=600.0, lane=first)
     for _ in range(4):
         w.round(20)
     # Then it waits for its own
@@ -210,7 +210,7 @@ def test_a_lane_that_was_taken_away_leaves_its_jobs_waiting_until_it_is_back(
     world: MakeWorld, simulator: Simulator
 ) -> None:
     w = world(named_lanes=LANES)
-    w.store.hold("429", base=5.0, cap=5.0, lane="default")
+    w.store.lanes.hold("429", base=5.0, cap=5.0, lane="default")
     simulator.turn(latency="0")
     w.enqueue("job-1")
     w.round(0)

@@ -159,7 +159,7 @@ def test_a_dead_address_is_given_up_at_last(
     assert (job.owing, job.undelivered) == (frozenset(), {Delivery.NOTIFY})
     assert job.delivery_trouble
     assert "given up" in caplog.text
-    assert [name for name, _ in w.store.stuck(0.0, 10).undelivered.named] == ["job-1"]
+    assert [name for name, _ in w.store.manual.stuck(0.0, 10).undelivered.named] == ["job-1"]
 
 
 def test_what_was_given_up_is_told_when_a_person_asks_for_it(ended: Any, listener: Listener) -> None:
@@ -169,7 +169,7 @@ def test_what_was_given_up_is_told_when_a_person_asks_for_it(ended: Any, listene
         ended.ahead(3601)
     assert ended.job().undelivered == {Delivery.NOTIFY}
     assert ended.job().delivery_trouble == "it answered 503"
-    assert ended.store.redeliver(["job-1"]) == {"job-1": "owed"}
+    assert ended.store.deliveries.retry(["job-1"]) == {"job-1": "owed"}
     ended.round(0)
     ended.deliverer(["job-1"])
     assert (ended.job().owing, ended.job().undelivered, ended.alarm_in()) == (frozenset(), frozenset(), None)
@@ -179,7 +179,7 @@ def test_what_was_given_up_is_told_when_a_person_asks_for_it(ended: Any, listene
 def test_a_celery_message_that_nobody_acts_upon_is_given_up_in_sight(world: MakeWorld) -> None:
     w = world()
     w.start()
-    w.store.park("job-1", "job-1", "{}")
+    w.store.celery.park("job-1", "job-1", "{}")
     w.settle()
     for _ in range(30):
         w.deliverer(["job-1"])
@@ -194,7 +194,7 @@ def test_a_failed_and_a_cancelled_job_are_told_too(world: MakeWorld, simulator: 
     simulator.turn(fail_permanent=1)
     w.start("job-1", callback_url=f"{listener.url}/hook")
     w.enqueue("job-2", callback_url=f"{listener.url}/hook")
-    w.store.cancel("job-2")
+    w.store.jobs.cancel("job-2")
     w.settle("job-1")
     w.deliverer(["job-1", "job-2"])
     told = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
@@ -223,7 +223,7 @@ def test_a_parked_message_is_sent_again_with_its_continuation(world: MakeWorld) 
     link = {"task": "shop.paint", "args": [], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
     goes_on = {"task_id": "celery-1", "root_id": "root", "link": [link], "group_id": "g"}
     w.enqueue("job-1")
-    _, mark = w.store.park("job-1", "celery-1", json.dumps(goes_on))
+    _, mark = w.store.celery.park("job-1", "celery-1", json.dumps(goes_on))
     w.submit()
     w.settle()
     w.deliverer(["job-1"])
@@ -244,26 +244,28 @@ def test_a_parked_message_is_sent_again_with_its_continuation(world: MakeWorld) 
 def test_a_message_that_finishes_a_parked_one_is_sent_again_until_it_has_done_so(world: MakeWorld) -> None:
     w = world()
     w.enqueue("job-1")
-    marks = [w.store.park("job-1", task_id, json.dumps({"task_id": task_id}))[1] for task_id in ("job-1", "other")]
-    w.store.cancel("job-1")
+    marks = [
+        w.store.celery.park("job-1", task_id, json.dumps({"task_id": task_id}))[1] for task_id in ("job-1", "other")
+    ]
+    w.store.jobs.cancel("job-1")
     w.deliverer(["job-1"])
     assert w.messages_in("celery") == 2
     assert 25 < w.alarm_in() <= CONFIRMED
     # One was acted upon, the broker lost the other
-    assert w.store.message_finished("job-1", marks[0]) == "owed"
+    assert w.store.celery.message_finished("job-1", marks[0]) == "owed"
     w.round(CONFIRMED)
     w.deliverer(["job-1"])
     (last, *_) = w.redis.lrange("celery", 0, -1)
     assert (w.messages_in("celery"), json.loads(last)["headers"]["id"]) == (3, "other")
-    assert w.store.message_finished("job-1", marks[1]) == "told"
+    assert w.store.celery.message_finished("job-1", marks[1]) == "told"
     assert (w.job().owing, w.alarm_in()) == (frozenset(), None)
 
 
 def test_it_is_given_up_at_last(world: MakeWorld) -> None:
     w = world()
     w.enqueue("job-1")
-    w.store.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
-    w.store.cancel("job-1")
+    w.store.celery.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
+    w.store.jobs.cancel("job-1")
     for _ in range(40):
         w.deliverer(["job-1"])
     assert (w.messages_in("celery"), w.alarm_in()) == (30, None)
@@ -287,8 +289,8 @@ def test_a_hint_that_cannot_be_sent_is_no_error(world: MakeWorld) -> None:
 def test_a_parked_message_that_cannot_be_sent_is_tried_again(world: MakeWorld) -> None:
     w = world(broker_url=DEAD, result_url=DEAD)
     w.enqueue("job-1")
-    w.store.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
-    w.store.cancel("job-1")
+    w.store.celery.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
+    w.store.jobs.cancel("job-1")
     w.deliverer(["job-1"])
     assert w.job().delivery_tries == 1
     assert 0 < w.alarm_in() < 3

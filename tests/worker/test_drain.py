@@ -30,13 +30,13 @@ def test_no_job_is_cut_in_the_middle_of_its_post(service: Any, wait_for: WaitFor
     for job_id in IDS:
         service.enqueue(job_id)
     store = service.store
-    wait_for(lambda: any(job.state is State.SUBMITTING for job in store.get_many(IDS)), 40, "a POST is under way")
+    wait_for(lambda: any(job.state is State.SUBMITTING for job in store.jobs.get_many(IDS)), 40, "a POST is under way")
     # When the worker is asked to end
     worker.terminate()
     # Then it ends in order
     assert worker.wait(GRACE) == 0
     # and whatever it had sent, it has recorded: none is left with a lease or in doubt
-    jobs = store.get_many(IDS)
+    jobs = store.jobs.get_many(IDS)
     sent = {job.id for job in jobs if job.state is not State.QUEUED}
     assert {job.state for job in jobs} <= {State.QUEUED, State.IN_PROGRESS, State.COMPLETED}
     assert 0 < len(sent) < len(IDS)
@@ -45,7 +45,9 @@ def test_no_job_is_cut_in_the_middle_of_its_post(service: Any, wait_for: WaitFor
     # When the next one starts, it goes on
     service.simulator.turn(slow=0)
     service.start(1)
-    wait_for(lambda: all(job.state is State.COMPLETED for job in store.get_many(IDS)), 60, "all jobs are completed")
+    wait_for(
+        lambda: all(job.state is State.COMPLETED for job in store.jobs.get_many(IDS)), 60, "all jobs are completed"
+    )
     assert service.simulator.bought()[:2] == (len(IDS), 0)
 
 

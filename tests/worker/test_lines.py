@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ops import access
-from ops.local.redis_server import answers, find_binary, free_port
+from ops.local.redis_server import find_binary, free_port, is_ready
 from tests.support.worker_service import Processes
 from tests.support.world import MakeWorld
 
@@ -134,7 +134,7 @@ class Redis:
             )
 
     def up(self) -> bool:
-        return answers(f"redis://health:any@127.0.0.1:{self.port}/0")
+        return is_ready(f"redis://health:any@127.0.0.1:{self.port}/0")
 
     @property
     def server(self) -> int:

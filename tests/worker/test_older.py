@@ -89,18 +89,18 @@ def test_every_job_ends_and_is_bought_once(path: Path, fresh: Any, listener: Lis
     assert [finding for finding in audit(store) if not finding.mendable] == []
     # When a worker of this version goes on
     service.start(0)
-    store.resume("paused-batch")
-    store.resume_job("paused")
+    store.batches.resume("paused-batch")
+    store.jobs.resume("paused")
     ids.append("not-received")
-    wait_for(lambda: all(store.get_many(ids)), 30, "the message for a job is received")
-    wait_for(lambda: all(job.at_provider is None for job in store.get_many(ids)), 60, "every job ends")
-    wait_for(lambda: not any(job.owing for job in store.get_many(ids)), 30, "who asked is told")
+    wait_for(lambda: all(store.jobs.get_many(ids)), 30, "the message for a job is received")
+    wait_for(lambda: all(job.at_provider is None for job in store.jobs.get_many(ids)), 60, "every job ends")
+    wait_for(lambda: not any(job.owing for job in store.jobs.get_many(ids)), 30, "who asked is told")
     # Then all ended as they should
     expected = {job_id: ENDS.get(job_id, State.COMPLETED) for job_id in ids}
-    assert {job.id: job.state for job in store.get_many(ids)} == expected
+    assert {job.id: job.state for job in store.jobs.get_many(ids)} == expected
     assert {json.loads(body)["id"] for _, _, _, body in listener.got} == {"owes-a-notification", "to-be-notified"}
     assert service.producer.AsyncResult("parked").get(10)["id"] == "parked"
-    assert store.get("second-attempt").attempt == 2
+    assert store.jobs.get("second-attempt").attempt == 2
     assert audit(store) == []
     # And each was bought once, those that were cancelled while they waited not at all
     tasks, twice, _ = simulator.bought()

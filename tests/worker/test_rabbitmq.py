@@ -127,7 +127,7 @@ def test_a_revoke(shop: Shop, name: str, wait_for: WaitFor) -> None:
     with pytest.raises(TaskRevokedError):
         result.get(TIMEOUT)
     assert result.state == "REVOKED"
-    assert shop.service.store.get(name).state is State.CANCELLED
+    assert shop.service.store.jobs.get(name).state is State.CANCELLED
 
 
 def test_a_countdown_waits_in_the_record(shop: Shop, name: str, wait_for: WaitFor) -> None:
@@ -142,7 +142,7 @@ def test_a_countdown_waits_in_the_record(shop: Shop, name: str, wait_for: WaitFo
 def test_expires_ends_what_was_not_begun(shop: Shop, name: str) -> None:
     with pytest.raises(TaskRevokedError, match="expired"):
         shop.service.send(name, countdown=7200, expires=1).get(TIMEOUT)
-    assert shop.service.store.get(name).state is State.EXPIRED
+    assert shop.service.store.jobs.get(name).state is State.EXPIRED
 
 
 def test_a_worker_killed_with_messages_in_its_hands_loses_none(shop: Shop, name: str, wait_for: WaitFor) -> None:
@@ -164,7 +164,7 @@ def test_a_worker_killed_with_messages_in_its_hands_loses_none(shop: Shop, name:
     shop.service.start("again")
     wait_for(lambda: recorded() == len(names), TIMEOUT)
     shop.app.control.revoke(names)
-    wait_for(lambda: all(job.state.final for job in shop.service.store.get_many(names)), TIMEOUT)
+    wait_for(lambda: all(job.state.final for job in shop.service.store.jobs.get_many(names)), TIMEOUT)
 
 
 def test_the_web_process_sends_its_hints_there(shop: Shop) -> None:

@@ -51,8 +51,8 @@ def test_polling_alone_brings_the_result(world: MakeWorld, simulator: Simulator)
 def test_a_worker_killed_before_the_post(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.enqueue("job-1")
-    w.store.admit(1)
-    w.store.claim(["job-1"])
+    w.store.attempts.admit(1)
+    w.store.attempts.claim(["job-1"])
     w.ahead(61)
     w.reconciler()
     assert w.job().state is State.IN_DOUBT
@@ -69,8 +69,8 @@ def test_a_worker_killed_before_the_post(world: MakeWorld, simulator: Simulator)
 def test_a_worker_killed_after_the_post(world: MakeWorld, simulator: Simulator, a_request: RequestOf) -> None:
     w = world()
     w.enqueue("job-1")
-    w.store.admit(1)
-    (claim,) = w.store.claim(["job-1"])
+    w.store.attempts.admit(1)
+    (claim,) = w.store.attempts.claim(["job-1"])
     w.provider.submit(a_request(), claim.external_task_id)  # and nobody writes the answer down
     w.ahead(61)
     w.reconciler()
@@ -110,11 +110,11 @@ def test_a_broker_emptied_with_a_thousand_jobs_waiting(world: MakeWorld, simulat
 def test_a_process_killed_while_it_cancels_a_batch(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     jobs = [NewJob(id=f"job-{n}", text="{}", model="m") for n in range(3)]
-    w.store.enqueue(jobs, "b")
-    w.store._scripts.call("begin_sweep", "b", "cancel", "", "0")  # and nobody goes on
+    w.store.jobs.enqueue(jobs, "b")
+    w.store.context.scripts.call("begin_sweep", "b", "cancel", "", "0")  # and nobody goes on
     w.reconciler()
     assert {w.job(f"job-{n}").state for n in range(3)} == {State.CANCELLED}
-    assert w.store.batch("b").done
+    assert w.store.batches.get("b").done
     assert simulator.calls("submit") == 0
 
 
@@ -208,7 +208,7 @@ def test_a_duplicate_that_no_look_finds_is_settled_by_the_providers_id(
     w.start()
     w.round(40)
     assert w.job().state is State.IN_DOUBT
-    assert w.store.settle(w.job(), Verdict.SENT, task_id=bought.task_id).outcome == "settled"
+    assert w.store.manual.settle(w.job(), Verdict.SENT, task_id=bought.task_id).outcome == "settled"
     assert w.settle().state is State.COMPLETED
     assert simulator.calls("submit") == 2  # the one before it, and its own
     _paid_once(w, simulator)
@@ -268,7 +268,9 @@ def test_without_look_ups_a_doubtful_job_is_held_for_a_person(world: MakeWorld, 
     assert (simulator.calls("submit"), simulator.calls("look")) == (1, 0)
     # It is not forgotten: a callback still ends it, and it still has its alarm.
     assert w.alarm_in() is not None
-    w.store.finish("job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback")
+    w.store.attempts.finish(
+        "job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback"
+    )
     assert w.job().state is State.COMPLETED
 
 
@@ -284,7 +286,7 @@ def test_a_held_job_is_settled_by_one_word(world: MakeWorld, simulator: Simulato
     # The person looks into the provider's own console
     (task,) = simulator.get("/_sim/ledger")["purchases"] if arrived else (None,)
     verdict = Verdict.SENT if arrived else Verdict.NOT_SENT
-    w.store.settle(w.job(), verdict, task_id=task["task_id"] if task else "")
+    w.store.manual.settle(w.job(), verdict, task_id=task["task_id"] if task else "")
     assert w.settle().state is State.COMPLETED
     assert simulator.calls("submit") == (1 if arrived else 2)
     assert w.books()[0] == 0
@@ -354,10 +356,10 @@ def test_a_late_contradiction_changes_nothing(world: MakeWorld, simulator: Simul
     w = world()
     w.start()
     w.settle()
-    said = w.store.finish("job-1", State.FAILED, Result(error={"code": "1", "message": "x"}), "callback")
+    said = w.store.attempts.finish("job-1", State.FAILED, Result(error={"code": "1", "message": "x"}), "callback")
     assert said.outcome == "contradicted"
     assert w.job().state is State.COMPLETED
-    assert w.store.totals().contradicted == 1
+    assert w.store.statistics.totals().contradicted == 1
 
 
 # --- polling --------------------------------------------------------------------------------------------------------
@@ -477,7 +479,7 @@ def test_a_cancelled_jobs_late_result_is_kept_and_paid_for(
     w = world(allow_private_hosts=True)
     simulator.turn(latency="0.3")
     w.start(**({"callback_url": "http://127.0.0.1:1/dead"} if notify else {}))
-    w.store.cancel("job-1")
+    w.store.jobs.cancel("job-1")
     assert (w.job().state, w.books()[0]) == (State.CANCELLED, 1)
     wait_for(lambda: simulator.get("/_sim/tasks?external_task_id=job-1")["tasks"][0]["status"] == "completed")
     for _ in range(5):
@@ -494,7 +496,7 @@ def test_a_job_cancelled_in_doubt_is_never_sent_again(world: MakeWorld, simulato
     w = world()
     simulator.turn(error_before=1)
     w.start()
-    w.store.cancel("job-1")
+    w.store.jobs.cancel("job-1")
     for _ in range(5):
         w.round(20)
     assert w.job().state is State.CANCELLED
@@ -508,4 +510,4 @@ def test_what_ended_long_ago_is_forgotten(world: MakeWorld, simulator: Simulator
     w.start()
     w.settle()
     w.round(3700)
-    assert w.store.get_many(["job-1"]) == [None]
+    assert w.store.jobs.get_many(["job-1"]) == [None]

@@ -14,17 +14,17 @@ from tests.support.world import MakeWorld, RequestOf
 
 def _doubtful(w: Any, looks: int = 1) -> None:
     w.enqueue("job-1")
-    w.store.admit(1)
-    (claim,) = w.store.claim(["job-1"])
-    w.store.mark_in_doubt("job-1", claim.fence, "read timed out")
+    w.store.attempts.admit(1)
+    (claim,) = w.store.attempts.claim(["job-1"])
+    w.store.attempts.mark_in_doubt("job-1", claim.fence, "read timed out")
     for _ in range(looks):
         w.round(6)
 
 
 REMEMBERED: dict[str, Callable[[Any], Any]] = {
     "accepted": lambda w: w.enqueue("job-1"),
-    "admitted": lambda w: (w.enqueue("job-1"), w.store.admit(1)),
-    "claimed": lambda w: (w.enqueue("job-1"), w.store.admit(1), w.store.claim(["job-1"])),
+    "admitted": lambda w: (w.enqueue("job-1"), w.store.attempts.admit(1)),
+    "claimed": lambda w: (w.enqueue("job-1"), w.store.attempts.admit(1), w.store.attempts.claim(["job-1"])),
     "in doubt": _doubtful,
     "in progress": lambda w: w.start(),
 }
@@ -112,8 +112,8 @@ def test_a_worker_that_sends_what_redis_has_forgotten_is_waited_for(
     w.reconciler()
     w.enqueue("job-1")
     past = Past(w)
-    w.store.admit(1)
-    (claim,) = w.store.claim(["job-1"])
+    w.store.attempts.admit(1)
+    (claim,) = w.store.attempts.claim(["job-1"])
     past.comes_back()
     for _ in range(5):
         w.round(10)  # fifty seconds: the worker has its lease still
@@ -142,16 +142,16 @@ def test_it_is_looked_for_at_every_account_that_it_may_have_gone_to(
     w.reconciler()
     w.enqueue("job-1")
     past = Past(w)
-    w.store.admit(1, lanes[1])
-    (claim,) = w.store.claim(["job-1"])
+    w.store.attempts.admit(1, lanes[1])
+    (claim,) = w.store.attempts.claim(["job-1"])
     w.providers[claim.lane].submit(a_request(), claim.external_task_id)
     past.comes_back()
-    w.store.admit(1, lanes[0])
-    w.store.claim(["job-1"])
+    w.store.attempts.admit(1, lanes[0])
+    w.store.attempts.claim(["job-1"])
     job = w.settle()
     assert (job.state, job.lane, simulator.bought()[:2]) == (State.COMPLETED, "other", (1, 0))
     # and its money is that of the account that it went to
-    assert {lane.name: lane.slots for lane in w.store.lanes()} == {"default": 0, "other": 0}
+    assert {lane.name: lane.slots for lane in w.store.lanes.get_all()} == {"default": 0, "other": 0}
     assert w.redis.hget("{b}:lane:other", "spent")
 
 

@@ -19,7 +19,7 @@ def test_ticks_that_piled_up_make_one_round(world: MakeWorld) -> None:
     def tick() -> datetime:
         """Returns when the last round began."""
         app.tasks["boomerang.reconcile"].apply(throw=True)
-        began = w.store.totals().last_round
+        began = w.store.statistics.totals().last_round
         assert began is not None
         return began
 

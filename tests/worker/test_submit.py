@@ -26,7 +26,7 @@ def test_a_submission_is_recorded_with_the_providers_id_and_the_first_poll(
     assert (job.state, job.task_id, job.attempt) == (State.IN_PROGRESS, task["id"], 1)
     assert w.states() == ["queued", "submitting", "in_progress"]
     assert w.alarm_in() == pytest.approx(7, abs=1)
-    assert w.store.lane().slots == 1
+    assert w.store.lanes.get().slots == 1
 
 
 def test_the_jobs_of_a_message_are_sent_at_the_same_time(world: MakeWorld, simulator: Simulator) -> None:
@@ -43,7 +43,7 @@ def test_a_message_that_comes_five_times_is_submitted_once(world: MakeWorld, sim
     w = world()
     simulator.turn(slow=0.2)
     w.enqueue("job-1")
-    w.store.admit(1)
+    w.store.attempts.admit(1)
     threads = [threading.Thread(target=w.submitter, args=(["job-1"],)) for _ in range(5)]
     for thread in threads:
         thread.start()
@@ -57,8 +57,8 @@ def test_a_message_that_comes_five_times_is_submitted_once(world: MakeWorld, sim
 def test_a_job_that_was_cancelled_before_is_not_sent(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.enqueue("job-1", "job-2")
-    w.store.admit(2)
-    w.store.cancel("job-1")
+    w.store.attempts.admit(2)
+    w.store.jobs.cancel("job-1")
     assert w.submitter(["job-1", "job-2", "never-heard-of"])[0].id == "job-2"
     assert [each["external_task_id"] for each in simulator.get("/_sim/ledger")["purchases"]] == ["job-2"]
 
@@ -67,17 +67,19 @@ def test_a_callback_may_be_faster_than_the_answer(world: MakeWorld, simulator: S
     w = world(read_timeout=5.0)
     simulator.turn(slow=0.4)
     w.enqueue("job-1")
-    w.store.admit(1)
+    w.store.attempts.admit(1)
     thread = threading.Thread(target=w.submitter, args=(["job-1"],))
     thread.start()
     wait_for(lambda: w.job().state is State.SUBMITTING)
-    w.store.finish("job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback")
+    w.store.attempts.finish(
+        "job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback"
+    )
     thread.join(10)
     # The answer, which says "in progress", comes after the end and changes nothing.
     assert (w.job().state, w.job().settled_by) == (State.COMPLETED, "callback")
     assert w.states() == ["queued", "submitting", "completed"]
     assert w.alarm_in() is None
-    assert w.store.lane().slots == 0
+    assert w.store.lanes.get().slots == 0
 
 
 def test_an_answer_that_comes_after_the_lease_is_refused(
@@ -86,7 +88,7 @@ def test_an_answer_that_comes_after_the_lease_is_refused(
     w = world(read_timeout=5.0)
     simulator.turn(slow=0.6)
     w.enqueue("job-1")
-    w.store.admit(1)
+    w.store.attempts.admit(1)
     thread = threading.Thread(target=w.submitter, args=(["job-1"],))
     thread.start()
     wait_for(lambda: simulator.calls("submit") == 1)
@@ -190,7 +192,7 @@ def test_a_refused_account_holds_the_lane_and_costs_no_attempt(
         (State.QUEUED, 1, 0, True)
     }
     assert w.redis.zrange("{b}:q:|1|k", 0, -1) == ids
-    lane = w.store.lane()
+    lane = w.store.lanes.get()
     assert lane.held
     assert account in lane.reason
     assert (lane.slots, lane.dispatched) == (0, 0)
@@ -232,7 +234,7 @@ def test_a_throttle_holds_the_lane_for_as_long_as_it_asks_within_reason(
     w = world()
     simulator.turn(throttle=1, retry_after=kind)
     w.start()
-    job, lane = w.job(), w.store.lane()
+    job, lane = w.job(), w.store.lanes.get()
     assert (job.state, job.attempt, job.submit_tries) == (State.QUEUED, 1, 0)
     assert "429" in job.reason
     assert lane.held

@@ -32,7 +32,7 @@ def requesting(w: Any, *images: bytes, prompt: str = "a fox") -> Any:
 
 def enqueue(w: Any, request: Any, *ids: str) -> None:
     jobs = [NewJob(id=job_id, text=request.text(), model=request.model) for job_id in ids]
-    assert {outcome.value for outcome in w.store.enqueue(jobs).outcomes} == {"created"}
+    assert {outcome.value for outcome in w.store.jobs.enqueue(jobs).outcomes} == {"created"}
 
 
 def sent(listener: Listener) -> list[dict[str, Any]]:
@@ -108,7 +108,7 @@ def test_a_job_whose_image_is_gone_fails_with_what_to_do(world: MakeWorld, liste
     assert listener.got == []
     # Uploaded again, it can be retried.
     requesting(w, draw())
-    w.store.retry("job-1")
+    w.store.jobs.retry("job-1")
     w.submit()
     assert len(listener.got) == 1
 
@@ -130,7 +130,7 @@ def test_while_the_image_store_is_away_nothing_is_sent_and_nothing_is_lost(
     assert (job.state, job.attempt, job.submit_tries) == (State.QUEUED, 1, 0)
     assert "image store" in (job.reason or "")
     assert [task["external_task_id"] for task in simulator.get("/_sim/ledger")["purchases"]] == ["plain"]
-    assert w.store.lanes()[0].held is False
+    assert w.store.lanes.get_all()[0].held is False
     w.image_store.read = read
     job = w.settle()
     assert (job.state, job.attempt) == (State.COMPLETED, 1)
@@ -194,7 +194,7 @@ def test_a_celery_producers_image_is_stored_once(world: MakeWorld, draw: Draw) -
     request = {"model": "kirin_image_omni", "prompt": "a fox", "image_list": [{"image": b64encode(draw()).decode()}]}
     assert [door(asked(f"t{n}", request)) for n in range(3)] == [None] * 3
     assert len(w.redis.keys("{b}:o:*")) == 1
-    text = w.store.get("t0", text=True).text
+    text = w.store.jobs.get("t0", text=True).text
     reference = json.loads(text)["params"]["image_list"][0]["image"]
     assert reference.startswith("image:sha256:")
     assert door(asked("t0", {**request, "image_list": [{"image": reference}]})) is None

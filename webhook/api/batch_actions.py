@@ -26,7 +26,7 @@ def pause(batch_id: str) -> Response:
     The service submits no more of its jobs. The provider goes on with the tasks that it has. `affected` is the number
     of waiting jobs.
     """
-    return _answer(batch_id, services().store.pause(batch_id))
+    return _answer(batch_id, services().store.batches.pause(batch_id))
 
 
 @operation(
@@ -44,7 +44,7 @@ def resume(query: dict[str, Any], batch_id: str) -> Response:
     Its jobs keep their places in the queue. `affected` is the number of waiting jobs, or 0 if the batch was not paused.
     `max_cost` sets a new limit. A batch that reached its limit pauses again unless you raise it.
     """
-    return _answer(batch_id, services().store.resume(batch_id, max_cost=query.get("max_cost")))
+    return _answer(batch_id, services().store.batches.resume(batch_id, max_cost=query.get("max_cost")))
 
 
 @operation(
@@ -57,7 +57,7 @@ def cancel(batch_id: str) -> Response:
     seconds. The provider goes on with the tasks that it has. Their results are recorded, and their costs counted. A
     pause of the batch ends.
     """
-    return _answer(batch_id, services().store.cancel_batch(batch_id))
+    return _answer(batch_id, services().store.batches.cancel(batch_id))
 
 
 @operation(
@@ -77,7 +77,7 @@ def retry(query: dict[str, Any], batch_id: str) -> Response:
     that would be retried.
     """
     states = [State(status) for status in query["status"]]
-    result = services().store.retry_batch(batch_id, states, query["code"], dry_run=query["dry_run"])
+    result = services().store.batches.retry(batch_id, states, query["code"], dry_run=query["dry_run"])
     return _answer(batch_id, result)
 
 

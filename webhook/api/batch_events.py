@@ -50,7 +50,7 @@ def events(batch_id: str) -> Response:
     connect again, as an EventSource does by itself.
     """
     shared = services()
-    batch = shared.store.batch(batch_id)
+    batch = shared.store.batches.get(batch_id)
     if batch.done and request.headers.get("Last-Event-ID") == _DONE:
         return Response(status=204)  # otherwise an EventSource reconnects
     reader, keys = caller(), authenticator()
@@ -58,7 +58,7 @@ def events(batch_id: str) -> Response:
     def read() -> Batch:
         if not keys.is_still_valid(reader):
             raise BatchNotFound(batch_id)
-        return shared.store.batch(batch_id)
+        return shared.store.batches.get(batch_id)
 
     # A proxy that buffers (nginx) would hold the events back until the end.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

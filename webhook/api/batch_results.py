@@ -93,7 +93,7 @@ def _stream(
     batch_id: str, states: Sequence[State], form: Callable[[Iterable[Job]], Iterator[str]], content_type: str
 ) -> Response:
     def stream() -> Response:
-        jobs = services().store.batch_jobs(batch_id, states)
+        jobs = services().store.batches.jobs(batch_id, states)
         first = list(islice(jobs, 1))  # an unknown batch or a lost connection is an error before the stream begins
         return Response(form(chain(first, jobs)), content_type=content_type)
 

@@ -82,14 +82,16 @@ def page(query: dict[str, Any]) -> Response:
     A page may be short, or even empty, although more follow.
     """
     status = Progress(query["status"]) if "status" in query else None
-    found = services().store.batches(status, only=filter_from(query), cursor=query.get("cursor"), limit=query["limit"])
+    found = services().store.batches.page(
+        status, only=filter_from(query), cursor=query.get("cursor"), limit=query["limit"]
+    )
     return json_response({"batches": [serialize_batch(batch) for batch in found.batches], "cursor": found.cursor})
 
 
 @operation(blueprint, "GET", "/batches/<batch_id>", {200: BatchView}, scope=Scope.READ, refusals=(404, 503))
 def show(batch_id: str) -> Response:
     """Show a batch and its progress."""
-    return json_response(serialize_batch(services().store.batch(batch_id)))
+    return json_response(serialize_batch(services().store.batches.get(batch_id)))
 
 
 def options_from(query: dict[str, Any]) -> tuple[BatchOptions, frozenset[str]]:

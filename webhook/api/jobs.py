@@ -10,7 +10,7 @@ from jobs.errors import BatchNotFound
 from jobs.read_models import Page
 from jobs.serializers import serialize_job
 from jobs.states import State
-from jobs.store.store import TransitionResult
+from jobs.store.transitions import TransitionResult
 from schemas.queries import JobQuery, WaitQuery
 from schemas.views.jobs import JobList, JobView
 from webhook.api.enqueue import enqueue_body
@@ -41,7 +41,7 @@ def create() -> Response:
     """
     job, created = enqueue_body()
     location = {"Location": url_for("jobs.show", job_id=job.id)}
-    return json_response(serialize_job(services().store.get(job.id)), 201 if created else 200, location)
+    return json_response(serialize_job(services().store.jobs.get(job.id)), 201 if created else 200, location)
 
 
 @operation(blueprint, "GET", "/jobs", {200: JobList}, scope=Scope.READ, query=JobQuery, refusals=(422, 503))
@@ -68,11 +68,11 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     shared = services()
     seconds, store = query["wait"], shared.store
     if not seconds:
-        return json_response(serialize_job(store.explained(store.get(job_id))))
+        return json_response(serialize_job(store.jobs.with_reason(store.jobs.get(job_id))))
     with shared.waits.try_enter() as may_wait:
         if may_wait:
-            return json_response(serialize_job(store.explained(store.wait(job_id, seconds))))
-    return json_response(serialize_job(store.explained(store.get(job_id))), headers={"Retry-After": "1"})
+            return json_response(serialize_job(store.jobs.with_reason(store.jobs.wait(job_id, seconds))))
+    return json_response(serialize_job(store.jobs.with_reason(store.jobs.get(job_id))), headers={"Retry-After": "1"})
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -81,7 +81,7 @@ def cancel(job_id: str) -> Response:
 
     The provider goes on with a task that it has. Its result is recorded, and its cost counted.
     """
-    return _changed(job_id, services().store.cancel(job_id))
+    return _changed(job_id, services().store.jobs.cancel(job_id))
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/pause", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -90,13 +90,13 @@ def pause(job_id: str) -> Response:
 
     A job that the provider has already cannot be paused (409).
     """
-    return _changed(job_id, services().store.pause_job(job_id))
+    return _changed(job_id, services().store.jobs.pause(job_id))
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/resume", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
 def resume(job_id: str) -> Response:
     """Resume a paused job at its old place in the queue."""
-    return _changed(job_id, services().store.resume_job(job_id))
+    return _changed(job_id, services().store.jobs.resume(job_id))
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/retry", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -105,7 +105,7 @@ def retry(job_id: str) -> Response:
 
     The new attempt has a new external id. It is allowed only when the last attempt is known to have ended.
     """
-    return _changed(job_id, services().store.retry(job_id))
+    return _changed(job_id, services().store.jobs.retry(job_id))
 
 
 def _page(query: dict[str, Any]) -> Page:
@@ -113,9 +113,9 @@ def _page(query: dict[str, Any]) -> Page:
     where: dict[str, Any] = {"only": filter_from(query), "cursor": query.get("cursor"), "limit": query["limit"]}
     store = services().store
     if "batch" not in query:
-        return store.page(state, **where)
+        return store.jobs.page(state, **where)
     try:
-        return store.page_of_batch(query["batch"], state, **where)
+        return store.batches.page_of_jobs(query["batch"], state, **where)
     except BatchNotFound:
         return Page((), None)  # a filter that matches nothing
 
@@ -126,4 +126,4 @@ def _changed(job_id: str, settled: TransitionResult) -> Response:
         shared.send(DELIVER, job_id)
     if settled.admit_hint:
         shared.send(SUBMIT)
-    return json_response(serialize_job(shared.store.explained(shared.store.get(job_id))))
+    return json_response(serialize_job(shared.store.jobs.with_reason(shared.store.jobs.get(job_id))))

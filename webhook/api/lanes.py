@@ -24,6 +24,6 @@ def lanes() -> Response:
     were removed but still have jobs, and pools of jobs that no lane takes. Only keys with the scope `admin` see what
     each lane has spent.
     """
-    known = services().store.lanes()
+    known = services().store.lanes.get_all()
     visible = known if caller().admin else [replace(lane, cost=None) for lane in known]
     return json_response({"lanes": [serialize_lane(lane) for lane in visible]})

@@ -81,7 +81,7 @@ def submit() -> Response:
     """
     job, created = enqueue_body(unwrap, CallbackForm.TASK)
     # A new job is not read back: if that failed, a caller without an id of its own would send, and pay for, another.
-    at = time.time() if created else services().store.get(job.id).created_at.timestamp()
+    at = time.time() if created else services().store.jobs.get(job.id).created_at.timestamp()
     return json_response({"id": job.id, "status": RUNNING, "model": job.model, "created_at": int(at)})
 
 
@@ -107,7 +107,7 @@ def _find(task_id: str) -> Job:
         job_id, attempt = parsed
         try:
             check_job(job_id)
-            job = services().store.get(job_id)
+            job = services().store.jobs.get(job_id)
         except JobNotFound:
             pass
         else:

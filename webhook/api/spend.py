@@ -31,10 +31,10 @@ def spend(query: dict[str, Any]) -> Response:
     days = _days(query.pop("first", None), query.pop("last", None))
     by, key = By(query.pop("by")), owner()
     if key is None:
-        return json_response(serialize_spend(services().store.spend(by, *days, Only(**query))))
+        return json_response(serialize_spend(services().store.statistics.spend(by, *days, Only(**query))))
     if query.pop("key", key) != key:
         return json_response(serialize_spend(Spend(by, ())))  # the same as for a key that does not exist
-    return json_response(serialize_spend(services().store.spend(by, *days, Only(**query, key=key))))
+    return json_response(serialize_spend(services().store.statistics.spend(by, *days, Only(**query, key=key))))
 
 
 def _days(first: date | None, last: date | None) -> tuple[date, date]:

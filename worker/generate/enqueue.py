@@ -10,11 +10,11 @@ from jobs import logs
 from jobs.errors import JobNotFound, NoLane
 from jobs.images.images import Images
 from jobs.job import Job
-from jobs.new_job import NewJob
+from jobs.new_job import NewJob, Outcome
 from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.celery_messages import MOST_PARKED, Parked
-from jobs.store.store import Outcome, Store
+from jobs.store.store import Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
 from worker.errors import GenerationFailed, GenerationRefused
 from worker.generate.unrouted import unrouted_tasks
@@ -81,11 +81,11 @@ class GenerateHandler:
     def acknowledge(self, ending: Ending) -> None:
         """What follows from this ending has been done."""
         if ending.first_delivery and ending.mark:
-            self._store.message_finished(ending.job_id, ending.mark)
+            self._store.celery.message_finished(ending.job_id, ending.mark)
 
     def _park(self, asked: Asked) -> Ending | None:
         job_id = asked.job_id
-        word, mark = self._store.park(job_id, asked.task_id, asked.continuation, asked.finishes)
+        word, mark = self._store.celery.park(job_id, asked.task_id, asked.continuation, asked.finishes)
         match word:
             case Parked.FINAL | Parked.TOLD:
                 return Ending(outcome_of(self._known(job_id)), word is Parked.FINAL, job_id, mark)
@@ -102,7 +102,7 @@ class GenerateHandler:
 
     def revoke(self, task_ids: list[str]) -> tuple[str, ...]:
         """Cancel the jobs of these Celery tasks, whoever holds them. Returns the ids of the jobs."""
-        revoked = self._store.revoke(task_ids)
+        revoked = self._store.celery.revoke(task_ids)
         if revoked.owing:
             self._messages.deliver(revoked.owing)
         if revoked.admit_hint:
@@ -111,7 +111,7 @@ class GenerateHandler:
 
     def _known(self, job_id: str) -> Job:
         try:
-            return self._store.get(job_id)
+            return self._store.jobs.get(job_id)
         except JobNotFound as error:
             raise GenerationRefused(str(error)) from None
 
@@ -130,15 +130,15 @@ class GenerateHandler:
             raise _refused(error) from None
         request = checked_in(request, self._images.put)
         try:
-            job = NewJob.of(request, job_id, self._store.settings.lanes, owner=OWNER, delay=asked.delay)
+            job = NewJob.of(request, job_id, self._store.context.settings.lanes, owner=OWNER, delay=asked.delay)
         except NoLane as error:
             raise GenerationRefused(f"model: {error}") from None
         if asked.expires_in is not None:
             job = replace(job, expires_in=min(asked.expires_in, job.expires_in or asked.expires_in))
         overtaken = self._overtaken(asked)
-        if overtaken and not self._store.get_many([job_id])[0]:
+        if overtaken and not self._store.jobs.get_many([job_id])[0]:
             raise TaskRevokedError(overtaken)
-        enqueued = self._store.enqueue([job])
+        enqueued = self._store.jobs.enqueue([job])
         if enqueued.outcomes[0] is Outcome.IMAGELESS:
             raise _refused(without_images(request, self._images.absent))
         if enqueued.outcomes[0] is Outcome.CONFLICT:
@@ -152,7 +152,7 @@ class GenerateHandler:
         """Why nothing should come of a message any more, unless its job is recorded already."""
         if asked.expires_in is not None and asked.expires_in <= 0:
             return f"{asked.task_id} expired before it was recorded"
-        return f"{asked.task_id} was revoked" if self._store.was_revoked(asked.task_id) else ""
+        return f"{asked.task_id} was revoked" if self._store.celery.was_revoked(asked.task_id) else ""
 
 
 def _refused(error: RequestInvalid) -> GenerationRefused:

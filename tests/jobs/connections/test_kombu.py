@@ -12,7 +12,7 @@ from kombu import Connection, Consumer, Queue
 from kombu.transport import redis as kombu_redis
 
 from jobs.connections.kombu import SILENCE, Transport, for_kombu
-from ops.local.redis_server import RedisServer, answers, running
+from ops.local.redis_server import RedisServer, is_ready, running
 from tests.support.waiting import WaitFor
 
 QUEUES = [Queue("first"), Queue("second")]
@@ -62,7 +62,7 @@ def consuming(server: RedisServer) -> Iterator[Callable[[type], tuple[Connection
 def kill(server: RedisServer, wait_for: WaitFor) -> Callable[[], None]:
     def do() -> None:
         os.kill(server.pid, signal.SIGKILL)
-        wait_for(lambda: not answers(server.url), message="it is gone")
+        wait_for(lambda: not is_ready(server.url), message="it is gone")
 
     return do
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 
+from jobs.connections.client import connect
 from jobs.connections.kombu import for_kombu
 from jobs.connections.sentinel import AddressInvalid, Watched, _Sentinels
 from jobs.errors import StoreUnavailable
@@ -15,7 +16,7 @@ from jobs.images.backends import RedisImages
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from tests.support.sentinels import SENTINEL_PASSWORD, watched
 from tests.support.sentinels import Watched as Servers
 from tests.support.waiting import WaitFor
@@ -141,7 +142,7 @@ def client(servers: Servers, wait_for: WaitFor) -> Iterator[redis.Redis]:
 
 def accepts(store: Store, name: str) -> bool:
     try:
-        return bool(store.enqueue([NewJob(id=name, text="{}", model="m")]))
+        return bool(store.jobs.enqueue([NewJob(id=name, text="{}", model="m")]))
     except StoreUnavailable:
         return False
 
@@ -157,7 +158,7 @@ def where(client: redis.Redis) -> int:
 @pytest.mark.parametrize("how", ["killed", "planned"])
 def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: WaitFor) -> None:
     store = Store(client, Settings())
-    store.found(store.standing())
+    store.continuity.establish(store.continuity.standing())
     with closing(connect(servers.url(), text=False)) as binary:
         images = RedisImages(binary, Keys())
         images.write(f"before-{how}", b"\xff")
@@ -173,7 +174,7 @@ def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: W
         # It goes to the new one although the old one may be well and, for some seconds, has not heard of it.
         wait_for(lambda: where(client) not in (0, was), 5, "the new primary is used")
         wait_for(lambda: accepts(store, f"after-{how}"), message="jobs are accepted again")
-        assert [job.id for job in store.get_many([f"before-{how}", f"after-{how}"]) if job] == [
+        assert [job.id for job in store.jobs.get_many([f"before-{how}", f"after-{how}"]) if job] == [
             f"before-{how}",
             f"after-{how}",
         ]
@@ -185,7 +186,7 @@ def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: W
 def test_a_primary_that_was_made_a_replica_is_left(servers: Servers, client: redis.Redis) -> None:
     """Its connections stay open, as with a hand that types REPLICAOF; each ends with the first refusal."""
     store = Store(client, Settings())
-    store.found(store.standing())
+    store.continuity.establish(store.continuity.standing())
     assert accepts(store, "as-primary")
     primary = servers.primary()
     (other,) = set(servers.servers) - {primary}
@@ -193,7 +194,7 @@ def test_a_primary_that_was_made_a_replica_is_left(servers: Servers, client: red
     try:
         servers.ask(primary, "REPLICAOF", "127.0.0.1", other)
         with pytest.raises(StoreUnavailable, match=r"replica|slave"):
-            store.enqueue([NewJob(id="as-replica", text="{}", model="m")])
+            store.jobs.enqueue([NewJob(id="as-replica", text="{}", model="m")])
     finally:
         servers.ask(primary, "REPLICAOF", "NO", "ONE")
     assert connections
@@ -216,7 +217,7 @@ def test_a_sentinel_that_says_nothing_is_passed_over(servers: Servers, client: r
 def test_sentinels_that_do_not_help(wrong: tuple[str, str], servers: Servers, client: redis.Redis) -> None:
     lost = connect(servers.url().replace(*wrong))
     with closing(lost), pytest.raises(StoreUnavailable, match="BOOMERANG_REDIS_URL") as caught:
-        Store(lost, Settings()).totals()
+        Store(lost, Settings()).statistics.totals()
     assert SENTINEL_PASSWORD not in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
@@ -224,4 +225,4 @@ def test_sentinels_that_do_not_help(wrong: tuple[str, str], servers: Servers, cl
 def test_no_sentinel_at_all() -> None:
     nobody = connect("sentinel://127.0.0.1:1,127.0.0.1:2/0?master=jobs")
     with closing(nobody), pytest.raises(StoreUnavailable, match="BOOMERANG_REDIS_URL"):
-        Store(nobody, Settings()).totals()
+        Store(nobody, Settings()).statistics.totals()

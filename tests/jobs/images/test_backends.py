@@ -10,13 +10,14 @@ import pytest
 import redis
 
 from jobs.audit.audit import audit
+from jobs.connections.client import connect
 from jobs.errors import ImagesUnavailable, StoreUnavailable
 from jobs.images.backends import RedisImages, open_images
 from jobs.images.fsspec_backend import Bucket
 from jobs.images.images import ImageStore
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from tests.support.bench import Bench
 
 PICTURE = bytes(range(256)) * 4096

@@ -9,10 +9,9 @@ import pytest
 from jobs.errors import ImageNotFound, ImagesUnavailable, NotAllowed
 from jobs.images.images import LONGEST_WRITE
 from jobs.job import Result
-from jobs.new_job import NewJob
+from jobs.new_job import NewJob, Outcome
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store.store import Outcome
 from tests.support.bench import Bench, MakeJob
 
 DAY = Settings().image_retention
@@ -55,12 +54,12 @@ def test_it_is_written_once_however_often_it_is_put(bench: Bench, fox: Any) -> N
 
 
 def test_it_stays_while_a_job_may_have_to_send_it_and_a_day_longer(bench: Bench, fox: Any) -> None:
-    bench.store.enqueue([naming(fox.hash)])
+    bench.store.jobs.enqueue([naming(fox.hash)])
     assert later(bench, 30 * DAY) == 0
     claim = bench.claimed()
-    assert bench.store.mark_in_progress("fox", claim.fence, "t1")
+    assert bench.store.attempts.mark_in_progress("fox", claim.fence, "t1")
     assert later(bench) == 0
-    assert bench.store.finish("fox", State.COMPLETED, Result(), "poll").outcome == "finished"
+    assert bench.store.attempts.finish("fox", State.COMPLETED, Result(), "poll").outcome == "finished"
     assert uses(bench) == {}
     assert later(bench, DAY - 60) == 0
     assert later(bench, 60) == 1
@@ -77,20 +76,20 @@ def test_what_no_job_ever_named_goes_after_a_day_and_asking_for_it_keeps_it(benc
 
 @pytest.mark.parametrize("state", list(State))
 def test_it_is_in_use_exactly_while_its_job_is_unfinished(bench: Bench, fox: Any, state: State) -> None:
-    bench.store.enqueue([naming(fox.hash, fox.hash)])
+    bench.store.jobs.enqueue([naming(fox.hash, fox.hash)])
     bench.put_on(state)
     assert uses(bench) == ({} if state.final else {fox.hash: 2})
     assert bench.audit() == []
 
 
 def test_each_job_counts_and_the_last_one_lets_go(bench: Bench, fox: Any) -> None:
-    bench.store.enqueue([naming(fox.hash, job_id=f"j{n}") for n in range(5)], "b")
+    bench.store.jobs.enqueue([naming(fox.hash, job_id=f"j{n}") for n in range(5)], "b")
     assert uses(bench) == {fox.hash: 5}
     for n in range(4):
-        bench.store.cancel(f"j{n}")
+        bench.store.jobs.cancel(f"j{n}")
     assert uses(bench) == {fox.hash: 1}
     assert later(bench) == 0
-    bench.store.cancel_batch("b")
+    bench.store.batches.cancel("b")
     assert later(bench) == 1
 
 
@@ -99,14 +98,14 @@ def test_each_job_counts_and_the_last_one_lets_go(bench: Bench, fox: Any) -> Non
     [{"prompt": "image:sha256:" + "0" * 64}, {"image_list": [{"image": "https://x/image:sha256:" + "0" * 64}]}],
 )
 def test_other_text_names_none(bench: Bench, more: dict[str, Any]) -> None:
-    assert bench.store.enqueue([naming(**more)]).outcomes == (Outcome.CREATED,)
+    assert bench.store.jobs.enqueue([naming(**more)]).outcomes == (Outcome.CREATED,)
     assert uses(bench) == {}
 
 
 def test_a_label_names_none(bench: Bench, make: MakeJob, fox: Any) -> None:
     reference = f"image:sha256:{fox.hash}"
     text = json.dumps({"labels": {"of": reference}, "model": "m", "params": {"prompt": reference}})
-    bench.store.enqueue([make(text=text)])
+    bench.store.jobs.enqueue([make(text=text)])
     assert uses(bench) == {}
     assert bench.audit() == []
 
@@ -116,32 +115,32 @@ def test_a_label_names_none(bench: Bench, make: MakeJob, fox: Any) -> None:
 
 def test_a_job_that_names_an_absent_image_is_not_accepted(bench: Bench, fox: Any) -> None:
     before = bench.dump()
-    assert bench.store.enqueue([naming(fox.hash, "0" * 64)]).outcomes == (Outcome.IMAGELESS,)
+    assert bench.store.jobs.enqueue([naming(fox.hash, "0" * 64)]).outcomes == (Outcome.IMAGELESS,)
     assert bench.dump() == before
 
 
 def test_a_job_that_is_known_stays_so_when_its_image_has_gone(bench: Bench, fox: Any) -> None:
-    bench.store.enqueue([naming(fox.hash)])
-    bench.store.cancel("fox")
+    bench.store.jobs.enqueue([naming(fox.hash)])
+    bench.store.jobs.cancel("fox")
     assert later(bench) == 1
-    assert bench.store.enqueue([naming(fox.hash)]).outcomes == (Outcome.KNOWN,)
+    assert bench.store.jobs.enqueue([naming(fox.hash)]).outcomes == (Outcome.KNOWN,)
 
 
 def test_a_retry_wants_the_image_and_another_upload_brings_it_back(bench: Bench, fox: Any) -> None:
-    bench.store.enqueue([naming(fox.hash)], "b")
+    bench.store.jobs.enqueue([naming(fox.hash)], "b")
     bench.put_on(State.FAILED)
     assert later(bench) == 1
     with pytest.raises(NotAllowed, match="POST /v1/images, then retry"):
-        bench.store.retry("fox")
-    assert bench.store.retry_batch("b").affected == 0
+        bench.store.jobs.retry("fox")
+    assert bench.store.batches.retry("b").affected == 0
     bench.images().put(bench.picture(b"a fox"))
-    assert bench.store.retry_batch("b").affected == 1
+    assert bench.store.batches.retry("b").affected == 1
     assert uses(bench) == {fox.hash: 1}
     assert bench.audit() == []
 
 
 def test_what_the_image_store_has_lost_is_forgotten_and_can_be_uploaded_again(bench: Bench, fox: Any) -> None:
-    bench.store.enqueue([naming(fox.hash)])
+    bench.store.jobs.enqueue([naming(fox.hash)])
     images = bench.images()
     for spoil in (bench.stored.clear, lambda: bench.stored.update(dict.fromkeys(bench.stored, b"another"))):
         (image,) = images.find([fox.hash])
@@ -199,9 +198,9 @@ def test_a_job_that_comes_while_its_image_is_being_removed_is_refused_or_has_ano
     words = []
 
     def meanwhile() -> None:
-        words.extend(bench.store.enqueue([naming(fox.hash)]).outcomes)
+        words.extend(bench.store.jobs.enqueue([naming(fox.hash)]).outcomes)
         bench.images().put(fox)
-        words.extend(bench.store.enqueue([naming(fox.hash)]).outcomes)
+        words.extend(bench.store.jobs.enqueue([naming(fox.hash)]).outcomes)
 
     bench.stored.meanwhile = meanwhile
     assert later(bench) == 1
@@ -226,13 +225,13 @@ def test_what_was_forgotten_and_not_removed_is_removed_by_the_next_round(bench: 
 
 def test_images_of_a_staged_upload_stay_until_its_jobs_have_them(bench: Bench, fox: Any) -> None:
     store, jobs = bench.store, [naming(fox.hash, job_id=f"j{n}") for n in range(600)]
-    assert set(store.stage("t", jobs)) == {Outcome.CREATED}
-    assert store.stage("t", [naming("0" * 64)]) == (Outcome.IMAGELESS,)
-    assert bench.store._scripts.call("commit", "t", "b", "{}", 600, "") == "begun"
+    assert set(store.uploads.stage("t", jobs)) == {Outcome.CREATED}
+    assert store.uploads.stage("t", [naming("0" * 64)]) == (Outcome.IMAGELESS,)
+    assert bench.store.context.scripts.call("commit", "t", "b", "{}", 600, "") == "begun"
     # Decided, but not taken in: whoever did it has died.
     assert bench.audit() == []
     assert later(bench) == 0
-    while store.sweep():
+    while store.batches.sweep():
         pass
     assert uses(bench) == {fox.hash: 600}
     assert bench.audit() == []
@@ -240,11 +239,11 @@ def test_images_of_a_staged_upload_stay_until_its_jobs_have_them(bench: Bench, f
 
 
 def test_an_upload_that_took_longer_than_its_images_are_kept_is_not_committed(bench: Bench, fox: Any) -> None:
-    bench.store.stage("t", [naming(fox.hash)])
+    bench.store.uploads.stage("t", [naming(fox.hash)])
     assert later(bench) == 1
     with pytest.raises(NotAllowed, match="an image of it is not kept"):
-        bench.store.commit("t", "b", 1)
-    bench.store.unstage("t")
+        bench.store.uploads.commit("t", "b", 1)
+    bench.store.uploads.discard("t")
     assert not bench.raw.exists(*(bench.keys.member(name, "t") for name in ("staged", "lines", "pinned")))
 
 
@@ -261,7 +260,7 @@ def test_an_upload_that_took_longer_than_its_images_are_kept_is_not_committed(be
     ],
 )
 def test_the_audit_sees(bench: Bench, fox: Any, break_it: Callable[[Any, str], object], rule: str) -> None:
-    bench.store.enqueue([naming(fox.hash)])
+    bench.store.jobs.enqueue([naming(fox.hash)])
     assert bench.audit() == []
     break_it(bench, fox.hash)
     assert [(finding.rule, finding.id) for finding in bench.audit()] == [(rule, fox.hash)]

@@ -80,8 +80,8 @@ def test_what_every_script_wrote_is_there_after_a_restart(
             pipe.set("a", "1").set("b", "2").execute()
         bench.store.ping()
         # A worker notices the restart. What is accepted once the leases of before are over is sent without a look.
-        assert bench.store.found(bench.store.standing())
-        bench.forward(bench.store.settings.submit_lease + 1)
+        assert bench.store.continuity.establish(bench.store.continuity.standing())
+        bench.forward(bench.store.context.settings.submit_lease + 1)
         write_with(bench, "cancel")
     again = keyspace(server)
     assert {key for key in again if key not in before} >= {(last, "a"), (last, "b"), (0, "{b}:j:fox")}

@@ -9,8 +9,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.api_keys import PRODUCER, KeyRing, Scope
+from jobs.connections.client import connect
 from jobs.errors import StoreUnavailable
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from tests.support.waiting import WaitFor
 from webhook.access.api_keys import FRESH, Caller, Key, KnownKeys
 from webhook.access.auth import PAGES, PUBLIC, Authenticator, caller, scope_of
@@ -169,7 +170,7 @@ def test_each_call_names_its_scope(app: Flask) -> None:
 
 @pytest.fixture
 def ring(store: Store) -> KeyRing:
-    return KeyRing(*store.access)
+    return KeyRing(store.context.client, store.context.keys)
 
 
 @pytest.fixture
@@ -258,7 +259,7 @@ class Counting(KeyRing):
 
 
 def test_a_key_is_read_once_in_a_while_and_its_use_noted_more_rarely(store: Store) -> None:
-    ring, clock = Counting(*store.access), Clock()
+    ring, clock = Counting(store.context.client, store.context.keys), Clock()
     keys = KnownKeys((), lambda: ring, clock)
     key, secret = ring.add("shop", PRODUCER)
     assert ring.all()[0].used_at is None
@@ -279,7 +280,7 @@ def test_an_expired_key_opens_nothing(ring: KeyRing, as_key: Callable[[str], Fla
 
 def test_without_the_store_a_key_that_is_kept_there_is_not_called_wrong() -> None:
     away = Store(connect("redis://127.0.0.1:1/0"), Settings())
-    keys = KnownKeys([Key.parse("shop:one")], lambda: KeyRing(*away.access))
+    keys = KnownKeys([Key.parse("shop:one")], lambda: KeyRing(away.context.client, away.context.keys))
     assert keys.of_secret("one") == Key.parse("shop:one").caller
     with pytest.raises(StoreUnavailable):
         keys.of_secret(f"bmr_{'0' * 12}_{'a' * 43}")

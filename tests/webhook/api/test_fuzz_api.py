@@ -65,13 +65,13 @@ LABELS = sorted(operations(create_app(Settings(api_keys=(KEY,)))))
 @pytest.fixture
 def seeded(app: Flask, store: Store, client: FlaskClient, draw: Draw) -> Flask:
     """An app that has jobs and a batch that have ended: nobody waits for them, and no stream of theirs goes on."""
-    store.enqueue([NewJob(id="fox", text="{}", model="m", labels={"shop": "berlin"})])
-    store.cancel("fox")
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m", labels={"shop": "berlin"})])
+    store.jobs.cancel("fox")
     answer = client.post("/v1/batches?id=pack", data=b'{"model":"kirin_image_omni","prompt":"a fox"}\n' * 3)
     assert answer.status_code == 201
     assert client.post("/v1/batches/pack/cancel").status_code == 200
-    store.sweep()
-    assert store.batch("pack").done
+    store.batches.sweep()
+    assert store.batches.get("pack").done
     return app
 
 

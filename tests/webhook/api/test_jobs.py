@@ -25,7 +25,7 @@ def test_a_job_is_recorded_and_workers_are_told(
     assert answer.headers["Location"] == "/v1/jobs/fox"
     assert (answer.json["id"], answer.json["status"], answer.json["labels"]) == ("fox", "queued", {"shop": "berlin"})
     assert JobView().validate(answer.json) == {}
-    job = store.get("fox")
+    job = store.jobs.get("fox")
     assert (job.state, job.n, job.model) == (State.QUEUED, 3, "kirin_image_omni")
     assert messages("boomerang.submit") == [[]]
 
@@ -34,7 +34,7 @@ def test_an_id_is_made_where_none_is_given(client: FlaskClient, fox: dict[str, A
     first, second = (client.post("/v1/jobs", json=fox) for _ in range(2))
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.json["id"] < second.json["id"]
-    assert store.get(first.json["id"]).state is State.QUEUED
+    assert store.jobs.get(first.json["id"]).state is State.QUEUED
 
 
 def test_the_same_again_is_the_same_job_and_something_else_a_conflict(client: FlaskClient, fox: dict[str, Any]) -> None:
@@ -53,10 +53,10 @@ def test_a_callback_url_is_owed_a_notification(
     client: FlaskClient, fox: dict[str, Any], call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     client.post("/v1/jobs", json=fox | {"external_task_id": "fox", "callback_url": "https://shop.example.com/hook"})
-    store.admit(1)
-    store.claim(["fox"])
+    store.attempts.admit(1)
+    store.attempts.claim(["fox"])
     call_back("fox", completed)
-    assert store.get("fox").owing == {Delivery.NOTIFY}
+    assert store.jobs.get("fox").owing == {Delivery.NOTIFY}
 
 
 def test_private_hosts_are_for_local_stacks(fox: dict[str, Any], store: Store, client: FlaskClient) -> None:
@@ -90,7 +90,7 @@ def test_what_is_wrong_is_said_field_by_field(
     assert answer.json["status"] == status
     assert list(answer.json.get("errors", {})) == ([field] if field else [])
     assert answer.json.get("codes", []) == ([code] if code else [])
-    assert store.page().jobs == ()
+    assert store.jobs.page().jobs == ()
 
 
 def test_a_job_as_it_ended(
@@ -124,7 +124,7 @@ def test_a_job_as_it_ended(
 
 def test_a_failed_job_says_why(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
-    store.finish("fox", State.FAILED, Result(error={"code": "002016001", "message": "prompt missing"}), "poll")
+    store.attempts.finish("fox", State.FAILED, Result(error={"code": "002016001", "message": "prompt missing"}), "poll")
 
     view = client.get("/v1/jobs/fox").json
 
@@ -281,10 +281,10 @@ def test_a_waiting_job_is_paused_and_goes_on(client: FlaskClient, fox: dict[str,
     paused = client.post("/v1/jobs/fox/pause")
 
     assert (paused.status_code, paused.json["status"], paused.json["reason"]) == (200, "queued", "paused on request")
-    assert store.admit(1).ids == ()
+    assert store.attempts.admit(1).ids == ()
     assert client.post("/v1/jobs/fox/resume").json["reason"] is None
-    assert store.admit(1).ids == ("fox",)
-    store.claim(["fox"])
+    assert store.attempts.admit(1).ids == ("fox",)
+    store.attempts.claim(["fox"])
     refused = client.post("/v1/jobs/fox/pause")
     assert (refused.status_code, "cancel it" in refused.json["detail"]) == (409, True)
     assert client.post("/v1/jobs/nobodys/pause").status_code == 404

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from jobs.audit.audit import audit
 from jobs.errors import StoreUnavailable
 from jobs.store.store import Store
+from jobs.store.uploads import Uploads
 from schemas.views.batches import BatchAccepted
 from tests.support.webhook_server import Messages
 from webhook.app import create_app
@@ -30,7 +31,7 @@ def test_all_lines_are_taken_in(client: FlaskClient, store: Store, messages: Mes
     assert answer.status_code == 201
     assert BatchAccepted().validate(answer.json) == {}
     assert answer.json == {"id": "b", "accepted": 1203, "known": 0, "rejected": 0, "errors": []}
-    assert [job.id for job in store.batch_jobs("b")] == [f"b.{number}" for number in range(1, 1204)]
+    assert [job.id for job in store.batches.jobs("b")] == [f"b.{number}" for number in range(1, 1204)]
     assert messages("boomerang.submit") == [[]]
     assert audit(store) == []
     again = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 1203).json
@@ -53,7 +54,7 @@ def test_an_id_taken_by_another_request_aborts_too(client: FlaskClient, store: S
     other = b'{"model":"kirin_image_omni","prompt":"a fox","external_task_id":"taken"}\n'
     answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE + other)
     assert (answer.status_code, answer.json["rejected"]) == (422, 1)
-    assert [job.id for job in store.page().jobs] == ["taken"]
+    assert [job.id for job in store.jobs.page().jobs] == ["taken"]
 
 
 @pytest.mark.parametrize(
@@ -74,12 +75,14 @@ def test_an_upload_that_breaks_off_leaves_nothing(
 
 
 def test_a_store_that_goes_away_is_all_or_nothing(settings: Settings, store: Store, client: FlaskClient) -> None:
-    class Dying(Store):
+    class Dying(Uploads):
         def commit(self, *args: Any, **options: Any) -> Any:
             super().commit(*args, **options)
             raise StoreUnavailable("the answer got lost")
 
-    producer = create_app(settings, Dying(store._client, settings), lambda *_: True).test_client()
+    dying = Store(store.context.client, settings)
+    dying.uploads = Dying(dying.context)
+    producer = create_app(settings, dying, lambda *_: True).test_client()
     producer.environ_base = client.environ_base
     broken = producer.post("/v1/batches?id=b&on_error=abort", data=LINE * 3)
     assert (broken.status_code, "?id=b" in broken.json["detail"]) == (503, True)
@@ -108,11 +111,11 @@ def test_the_same_key_with_other_content_is_refused(query: str, client: FlaskCli
     assert answer.json["detail"].startswith("Line 2 ")
     assert {
         json.loads(job.text or "")["params"]["prompt"]
-        for job in store.get_many([job.id for job in store.page().jobs], text=True)
+        for job in store.jobs.get_many([job.id for job in store.jobs.page().jobs], text=True)
         if job
     } == {"a fox"}
     # By the id alike
-    batch = store.page().jobs[0].batch
+    batch = store.jobs.page().jobs[0].batch
     assert client.post(f"/v1/batches?id={batch}", data=changed).status_code == 422
     assert audit(store) == []
 

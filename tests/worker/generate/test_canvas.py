@@ -166,7 +166,7 @@ def test_a_cancelled_member_fails_the_chord(shop: Shop, wait_for: WaitFor) -> No
     result = chord([shop.generate(name) for name in names], app=shop.app)(shop.own().on_error(shop.own("shop.sorry")))
     wait_for(lambda: shop.redis.exists(*(f"{{b}}:k:{name}" for name in names)) == 2, TIMEOUT)
     for name in names:
-        shop.service.store.cancel(name)
+        shop.service.store.jobs.cancel(name)
     wait_for(result.ready, TIMEOUT)
     assert isinstance(result.result, ChordError)
     assert shop.one() == ("shop.sorry", [result.id])
@@ -243,4 +243,4 @@ def test_a_task_that_follows_and_names_no_queue_is_refused_before_anything_is_pa
     result = shop.generate(name, link=[shop.app.signature("shop.paint")]).apply_async()
     with pytest.raises(Exception, match=r"shop\.paint: no queue is named"):
         result.get(TIMEOUT)
-    assert shop.service.store.get_many([name]) == [None]
+    assert shop.service.store.jobs.get_many([name]) == [None]

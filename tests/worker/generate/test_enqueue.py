@@ -41,7 +41,7 @@ def test_while_it_is_parked_it_is_pending_and_holds_no_worker(service: Service, 
     assert {result.state for result in results} == {"PENDING"}
     assert service.redis.keys("celery-task-meta-parked-*") == []
     for result in results:
-        service.store.cancel(result.id)
+        service.store.jobs.cancel(result.id)
 
 
 def test_a_failed_job_raises(service: Service) -> None:
@@ -136,7 +136,7 @@ def test_a_cancelled_job_is_revoked_at_the_producer(service: Service, wait_for: 
     service.simulator.turn(latency="1000")
     result = service.send("cancel-1")
     wait_for(lambda: service.redis.exists("{b}:k:cancel-1"))
-    service.store.cancel("cancel-1")
+    service.store.jobs.cancel("cancel-1")
     with pytest.raises(TaskRevokedError):
         result.get(TIMEOUT)
 

@@ -53,7 +53,7 @@ def test_a_revoke_cancels_the_job(
     result = parked(name)
     result.revoke(terminate=terminate)
     assert revoked(result)
-    assert service.store.get(name).state is State.CANCELLED
+    assert service.store.jobs.get(name).state is State.CANCELLED
 
 
 def test_who_waits_for_its_end_is_told_of_a_revoke(
@@ -94,13 +94,13 @@ def test_a_task_whose_id_is_not_the_jobs(service: Service, name: str, parked: Ca
     result = parked(name, **job)
     result.revoke()
     assert revoked(result)
-    assert service.store.get(f"{name}-job").state is State.CANCELLED
+    assert service.store.jobs.get(f"{name}-job").state is State.CANCELLED
 
 
 def test_before_its_message_came(service: Service, name: str) -> None:
     service.producer.control.revoke(name, reply=True, timeout=TIMEOUT, limit=1)
     assert revoked(service.send(name))
-    assert service.store.get_many([name]) == [None]
+    assert service.store.jobs.get_many([name]) == [None]
     assert service.simulator.calls("submit") == 0
 
 
@@ -108,10 +108,10 @@ def test_another_services_task_and_another_doors_job_are_left_alone(service: Ser
     service.simulator.turn(latency="1000")
     service.enqueue(name)
     service.producer.control.revoke([name, f"{name}-of-the-shop"], reply=True, timeout=TIMEOUT, limit=1)
-    assert not service.store.get(name).state.final
+    assert not service.store.jobs.get(name).state.final
     # No worker of ours writes a result for it, as Celery's would.
     assert AsyncResult(f"{name}-of-the-shop", app=service.producer).state == "PENDING"
-    service.store.cancel(name)
+    service.store.jobs.cancel(name)
 
 
 def test_an_ended_job_keeps_its_result(service: Service, name: str) -> None:
@@ -127,8 +127,8 @@ def test_a_retry_after_a_revoke_goes_all_the_way(service: Service, name: str, wa
     wait_for(lambda: service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
     result.revoke()
     assert revoked(result)
-    wait_for(lambda: not service.store.get(name).owing, TIMEOUT)
-    service.store.retry(name)
+    wait_for(lambda: not service.store.jobs.get(name).owing, TIMEOUT)
+    service.store.jobs.retry(name)
     wait_for(lambda: AsyncResult(name, app=service.producer).state == "SUCCESS", TIMEOUT)
     assert AsyncResult(name, app=service.producer).get(TIMEOUT)["id"] == name
 
@@ -149,7 +149,7 @@ def test_it_waits_in_the_record_and_not_in_a_worker(how: str, service: Service, 
     wait_for(lambda: not service.redis.hlen("unacked"), TIMEOUT)
     alarm = service.redis.zscore("{b}:alarms", name) / 1e6
     assert abs(alarm - later.timestamp()) < 60
-    assert service.store.get(name).state is State.QUEUED
+    assert service.store.jobs.get(name).state is State.QUEUED
     # A repeat changes nothing, and a revoke needs no worker that remembers it
     service.send(name, **options)
     result.revoke()
@@ -172,7 +172,7 @@ def test_an_eta_in_the_past_is_now(service: Service, name: str) -> None:
 def test_what_was_not_begun_in_time_is_revoked_and_costs_nothing(service: Service, name: str) -> None:
     result = service.send(name, countdown=7200, expires=1)
     assert revoked(result)
-    assert service.store.get(name).state is State.EXPIRED
+    assert service.store.jobs.get(name).state is State.EXPIRED
     assert service.simulator.calls("submit") == 0
 
 
@@ -184,7 +184,7 @@ def test_what_was_begun_in_time_does_not_expire(service: Service, name: str) -> 
 def test_a_message_that_comes_too_late_makes_no_job(service: Service, name: str) -> None:
     result = service.send(name, expires=datetime.now(UTC) - timedelta(seconds=5))
     assert revoked(result)
-    assert service.store.get_many([name]) == [None]
+    assert service.store.jobs.get_many([name]) == [None]
     # But a job that is recorded already goes on
     view = service.send(f"{name}-2").get(TIMEOUT)
     late = service.send(f"{name}-2", expires=datetime.now(UTC) - timedelta(seconds=5))

@@ -3,7 +3,7 @@
 import pytest
 
 from ops.doctor.check import Finding, Level
-from ops.doctor.state import look_at_redis
+from ops.doctor.redis_servers import check_redis
 from tests.support.real_redis import RealRedis, StartRedis, binaries, keyspace, numbers
 
 #: As these files had it before: Redis 7 and later then drop each transaction and script that changed several things.
@@ -11,8 +11,8 @@ OFF_AND_NOTHING_ELSE = "off"
 
 
 def of_default_user(server: RealRedis, *, state: bool = True) -> list[Finding]:
-    found = look_at_redis("X", server.url("operator"), state=state)
-    return [each for each in found if each.about == "X: default user"]
+    found = check_redis("X", server.url("operator"), state=state)
+    return [each for each in found if each.subject == "X: default user"]
 
 
 def write(server: RealRedis) -> None:
@@ -46,8 +46,8 @@ def test_what_was_dropped_is_found_and_comes_back_once_the_rule_is_right(
     assert keyspace(server) == {}
     (finding,) = found
     assert finding.level is Level.BAD
-    assert "HSET" in finding.said
-    assert right in finding.do
+    assert "HSET" in finding.detail
+    assert right in finding.remedy
 
     # What the doctor says to do: what was written since is there as well.
     with server.client("admin") as admin:
