@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -13,9 +13,8 @@ from jobs.decoding import decoding, read_labels, texts
 from jobs.errors import RecordDamaged, RecordTooNew
 from jobs.fields import Field, is_newer, is_text, shown, wrong
 from jobs.states import State
+from jobs.units import from_micros, nano
 
-#: Money is counted in whole nano-dollars, so that Redis can add it without rounding; finer costs are rounded half even.
-NANO = Decimal(1_000_000_000)
 #: USD. Redis counts in 64 bits; a task of a million dollars is a mistake, which must not keep the job from ending.
 MOST_COST = Decimal(1_000_000)
 ATTEMPT_MARK = "~"
@@ -131,11 +130,6 @@ class Job:
         return self.state is State.QUEUED and not self.admitted
 
     @property
-    def price_class(self) -> str:
-        """What its price goes by (`class_of` in jobs/lua/shared/money.lua)."""
-        return f"{self.model}|{self.n}|{self.resolution}"
-
-    @property
     def external_task_id(self) -> str:
         """The external id of the current attempt."""
         return external_id(self.id, self.attempt)
@@ -249,29 +243,3 @@ def parse_external_id(text: str) -> tuple[str, int] | None:
         return job_id, 1
     canonical = re.fullmatch(r"[2-9]|[1-9][0-9]{1,8}", number)
     return (job_id, int(number)) if job_id and canonical else None
-
-
-def nano(cost: Decimal) -> int:
-    """USD as whole nano-dollars."""
-    return int((cost * NANO).to_integral_value())
-
-
-def dollars(amount: str | int) -> Decimal:
-    """Whole nano-dollars as USD, without trailing zeros."""
-    usd = (Decimal(amount) / NANO).normalize()
-    return usd.quantize(Decimal(1)) if usd == usd.to_integral_value() else usd
-
-
-def duration_micros(seconds: float) -> int:
-    """A span as the scripts take it: whole µs."""
-    return int(seconds * 1_000_000)
-
-
-def to_micros(moment: datetime) -> int:
-    """An aware time as it is stored."""
-    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-
-
-def from_micros(microseconds: str | float) -> datetime:
-    """A stored time as an aware one."""
-    return datetime.fromtimestamp(int(microseconds) / 1_000_000, UTC)

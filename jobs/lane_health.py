@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from jobs.job import from_micros
+from jobs.units import from_micros
 
 #: Calls in a row that the provider left without an answer, or answered with 5xx, after which a lane's breaker opens.
 FAILURES_TO_OPEN = 5

@@ -13,6 +13,7 @@ from jobs.settings import Settings as SharedSettings
 from jobs.states import TRANSITIONS
 from jobs.store import attempts
 from ops.cli import main
+from ops.simulator.fault_options import FAULT_OPTIONS, FaultOption
 from webhook import metrics as webhook_metrics
 from webhook.app import create_app
 from webhook.settings import Settings as WebhookSettings
@@ -112,6 +113,22 @@ def metrics() -> str:
         for each in webhook_metrics.DECLARATIONS
     ]
     return table(("metric", "type", "labels", "from", "meaning"), rows)
+
+
+def fault_options(stage: str) -> str:
+    """The options of the simulator that affect this stage."""
+    return table(
+        ("option", "default", "with `--storm`", "what happens"),
+        [
+            (f"`--{each.name.replace('_', '-')}`", str(each.rest), str(each.storm), each.help + _choices(each))
+            for each in FAULT_OPTIONS
+            if each.stage == stage
+        ],
+    )
+
+
+def _choices(option: FaultOption) -> str:
+    return f" ({', '.join(f'`{each}`' for each in option.choices)})" if option.choices else ""
 
 
 def commands(*names: str) -> str:

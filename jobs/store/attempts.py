@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jobs.errors import RecordDamaged
 from jobs.fields import shown
-from jobs.job import Claim, Due, Job, Result, duration_micros, from_micros, parse_external_id
+from jobs.job import Claim, Due, Job, Result, parse_external_id
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings
 from jobs.policy import RECHECK, next_attempt
@@ -17,6 +17,7 @@ from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
 from jobs.store.spending import rules
 from jobs.store.transitions import TransitionResult
+from jobs.units import duration_micros, from_micros
 
 log = logging.getLogger(__name__)
 

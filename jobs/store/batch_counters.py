@@ -8,10 +8,11 @@ from jobs import eta
 from jobs.decoding import decoding, read_labels
 from jobs.errors import BatchNotFound
 from jobs.fields import shown
-from jobs.job import PRIORITIES, dollars, from_micros
+from jobs.job import PRIORITIES
 from jobs.read_models import Batch
 from jobs.settings import Settings
 from jobs.states import State
+from jobs.units import dollars, from_micros
 
 
 def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:

@@ -13,7 +13,7 @@ from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
 from jobs.errors import BatchNotFound, NotAllowed, RecordDamaged
 from jobs.fields import shown
-from jobs.job import Job, duration_micros, nano
+from jobs.job import Job
 from jobs.new_job import BatchOptions
 from jobs.policy import RECHECK
 from jobs.read_models import Batch, BatchPage, Page, Progress
@@ -25,6 +25,7 @@ from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
 from jobs.store.pages import SCAN, Filter, index_entries, scan
 from jobs.store.wait_reasons import with_reasons
+from jobs.units import duration_micros, nano
 
 log = logging.getLogger(__name__)
 

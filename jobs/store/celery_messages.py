@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from jobs.connections.errors import translate_errors
-from jobs.job import duration_micros
 from jobs.store.context import StoreContext
+from jobs.units import duration_micros
 
 #: Celery messages, by their ids, that may wait for one job.
 MOST_PARKED = 100

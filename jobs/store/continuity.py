@@ -13,11 +13,11 @@ import redis
 
 from jobs.connections.errors import translated
 from jobs.errors import why_refused
-from jobs.job import duration_micros, from_micros
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
 from jobs.store.installation import Fate, Sighting, Standing
 from jobs.store.redis_keys import Keys
+from jobs.units import duration_micros, from_micros
 
 
 @dataclass(frozen=True, slots=True)

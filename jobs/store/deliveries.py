@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jobs.fields import Field
-from jobs.job import Due, duration_micros, from_micros
+from jobs.job import Due
 from jobs.store.attempts import DUE_LEASE
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
+from jobs.units import duration_micros, from_micros
 
 #: Characters kept of the reason why a delivery failed.
 LONGEST_WHY = 200

@@ -13,7 +13,7 @@ from jobs.connections.errors import translate_errors, translated
 from jobs.decoding import decoding
 from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
 from jobs.fields import Field, shown
-from jobs.job import Job, Result, duration_micros
+from jobs.job import Job, Result
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.policy import RECHECK
 from jobs.read_models import Page
@@ -24,6 +24,7 @@ from jobs.store.pages import Entries, Filter, Keep, index_entries, scan
 from jobs.store.spending import DAYS_KEPT
 from jobs.store.transitions import TransitionResult
 from jobs.store.wait_reasons import why_job
+from jobs.units import duration_micros
 
 log = logging.getLogger(__name__)
 

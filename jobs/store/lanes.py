@@ -9,12 +9,13 @@ from typing import Any
 from jobs.connections.errors import translate_errors
 from jobs.decoding import UNREADABLE, decoding
 from jobs.fields import shown
-from jobs.job import LANE, dollars, duration_micros, from_micros
+from jobs.job import LANE
 from jobs.lane_health import LaneEvent, Probe
 from jobs.lanes import ONLY, LaneSettings
 from jobs.read_models import Lane
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
+from jobs.units import dollars, duration_micros, from_micros
 
 #: A hold ends after this time (seconds) at the latest, whatever `Retry-After` says: then one job is tried.
 LONGEST_HOLD = 3600.0

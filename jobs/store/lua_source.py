@@ -10,11 +10,12 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from jobs import eta, lane_health
-from jobs.fields import FORMS, VERSION, Fact, Field
-from jobs.job import LANE, duration_micros
+from jobs.fields import FORMS, NAMES, VERSION, Fact, names
+from jobs.job import LANE
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.redis_keys import Keys
 from jobs.store.spending import CAP_LOOK, CAP_LOOK_IDLE, DAY
+from jobs.units import duration_micros
 
 #: The clock of leases and alarms is Redis's own, in µs: a host with a wrong clock can neither steal nor keep a lease.
 REDIS_TIME = (
@@ -90,15 +91,15 @@ _ACCESS = re.compile(r"(?<![\w.])(job|change|scout|facts)\.(?!\.)(\w+)")
 _RECORD = re.compile(r"\bRECORD\{([^{}]*)\}")
 _KEY = re.compile(r"((?:^|,)\s*)(\w+)(?=\s*=[^=])")
 _FIELD = re.compile(r"\bFIELD\.(\w+)")
-_NAMES = {field.name.lower(): field.value for field in Field}
+_FIELDS = {name: letter for letter, name in NAMES.items()}
 #: Members of a job that only a script's answer has.
 _BESIDE = {name: name for name in ("id", "now")}
 _LETTERS = {
-    "job": _NAMES | _BESIDE,
-    "scout": _NAMES,
-    "change": _NAMES,
-    "FIELD": _NAMES,
-    "facts": {fact.name.lower(): fact.value for fact in Fact},
+    "job": _FIELDS | _BESIDE,
+    "scout": _FIELDS,
+    "change": _FIELDS,
+    "FIELD": _FIELDS,
+    "facts": {name: letter for letter, name in names(Fact).items()},
 }
 
 

@@ -5,10 +5,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from jobs.decoding import UNREADABLE
-from jobs.job import Job, Result, duration_micros, from_micros, to_micros
+from jobs.job import Job, Result
 from jobs.policy import LOOKUPS_BEFORE_ABSENT, RECHECK
 from jobs.states import State
 from jobs.store.context import StoreContext
+from jobs.units import duration_micros, from_micros, to_micros
 
 #: The error code of a job that a person has given up.
 GIVEN_UP = "given_up"

@@ -15,8 +15,8 @@ from typing import Any
 import redis
 
 from jobs.connections.errors import translate_errors
-from jobs.job import to_micros
 from jobs.store.chunks import CHUNK
+from jobs.units import to_micros
 
 #: Most entries looked at to fill one page.
 SCAN = 5_000

@@ -4,13 +4,13 @@ from datetime import date
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
-from jobs.job import dollars, from_micros
 from jobs.read_models import Totals
 from jobs.states import State
 from jobs.store.context import StoreContext
 from jobs.store.continuity import record_fields
 from jobs.store.memory import Memory, read_memory
 from jobs.store.spending import By, Only, Spend, spent
+from jobs.units import dollars, from_micros
 
 
 class Statistics:

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from jobs.connections.errors import translate_errors
 from jobs.errors import NoRoom, NotAllowed
-from jobs.job import duration_micros
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.policy import RECHECK
 from jobs.store.arguments import at_most, job_arguments
 from jobs.store.batches import STEP, BatchActionResult
 from jobs.store.context import StoreContext
+from jobs.units import duration_micros
 
 #: How long (seconds) staged jobs are kept after the last call.
 STAGED = 3600.0

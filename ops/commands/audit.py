@@ -39,7 +39,7 @@ def audit_command(context: click.Context, *, with_repair: bool, pause: int, as_j
             except RepairBusy as error:
                 click.echo(str(error), err=True)
                 context.exit(NOT_RUN)
-            done, left = repaired.mended, repaired.left
+            done, left = repaired.repaired, repaired.left
         else:
             done, left = (), examine(store, pause=pause / 1000)
     _show(done, left, as_json=as_json)
@@ -56,7 +56,7 @@ def _show(repaired: Sequence[Finding], left: Audit, *, as_json: bool) -> None:
         _table([(each, "repaired") for each in repaired])
         click.echo("Still broken:" if left.findings else "Every finding is repaired.")
     if left.findings:
-        _table([(each, "run audit --repair" if each.mendable else each.remedy) for each in left.findings])
+        _table([(each, "run audit --repair" if each.repairable else each.remedy) for each in left.findings])
     for name in left.unsure:
         click.echo(f"Not checked, because it changed too fast: {name}. Run the audit again later.", err=True)
     if not left.findings and not left.unsure:

@@ -35,7 +35,11 @@ def anchors(page: Path) -> set[str]:
 
 @cache
 def functions(path: Path) -> set[str]:
-    return {node.name for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)}
+    """The tests of a file, as pytest collects them."""
+    if not path.name.startswith("test_"):
+        return set()
+    found = (node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef))
+    return {node.name for node in found if node.name.startswith("test_")}
 
 
 def links() -> list[tuple[Path, str]]:

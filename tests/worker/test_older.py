@@ -86,7 +86,7 @@ def test_every_job_ends_and_is_bought_once(path: Path, fresh: Any, listener: Lis
     restored(redis, whole, f"{listener.url}/hook")
     ids = [key.removeprefix("{b}:j:") for key in whole["keys"] if key.startswith("{b}:j:")]
     # Then what this version adds, and the older did not write, is mended by a repair; nothing else is amiss
-    assert [finding for finding in audit(store) if not finding.mendable] == []
+    assert [finding for finding in audit(store) if not finding.repairable] == []
     # When a worker of this version goes on
     service.start(0)
     store.batches.resume("paused-batch")

@@ -3,7 +3,7 @@
 -- A job reserves its price from its admission until its attempt is over at the provider, or it is put back. So it has
 -- `reserved` exactly as long as it has `admitted_by` or holds slots, unless it is known to be free.
 
--- Return the price class of a job: jobs of one class are expected to cost the same (jobs.job.price_class).
+-- Return the price class of a job: jobs of one class are expected to cost the same.
 local function class_of(job) return job.model .. '|' .. (job.images or '1') .. '|' .. (job.resolution or '') end
 
 local prices = {}
@@ -75,31 +75,35 @@ local function spent_today(who, now)
   return today[who]
 end
 
--- Return whether a cap stops a job, and how: 'pause' (its batch); 'aside' (its queue waits) and until when; 'dear' (the
--- lane cannot pay for it); nil: it may begin. Under a cap, jobs of unknown price go one at a time.
-local function stopped_by_cap(job, lane, caps, lane_cap, now)
-  local price
-  local function breaks(cap, spent, who)
-    local class = class_of(job)
-    price = price_of(class)
-    local reserved = read_number(KEY.reserved, who)
-    if price and spent + reserved + price <= cap then return false end
-    if not price and spent + reserved < cap and read_number(KEY.reserved, '?' .. class) == 0 then return false end
-    -- One of unknown price is under way: what it costs decides.
-    if not price and spent + reserved < cap then return true, 1 end
-    return true, reserved
+-- Return why a cap stops jobs of a price class, what is reserved, and their price where it is known; nil: one may begin.
+-- Jobs of unknown price go one at a time, until the first of them tells what they cost. `payer`: l<lane>, b<batch> or
+-- k<key>. Why: one_at_a_time | too_dear (it costs more than the cap) | reserved (jobs under way may cost the rest) |
+-- used_up.
+local function stopped_at_cap(class, cap, spent, payer)
+  local price, reserved = price_of(class), read_number(KEY.reserved, payer)
+  if price and spent + reserved + price <= cap then return nil end
+  if not price and spent + reserved < cap then
+    if read_number(KEY.reserved, '?' .. class) == 0 then return nil end
+    return 'one_at_a_time', 1
   end
-  local batch, owner = job.batch and batch_of(job.batch), owner_of_job(job)
+  if price and price > cap then return 'too_dear', reserved, price end
+  return reserved == 0 and 'used_up' or 'reserved', reserved, price
+end
+
+-- Return whether a cap stops a job, and how: 'pause' (its batch); 'aside' (its queue waits) and until when; 'dear' (the
+-- lane cannot pay for it); nil: it may begin.
+local function stopped_by_cap(job, lane, caps, lane_cap, now)
+  local class, batch, owner = class_of(job), job.batch and batch_of(job.batch), owner_of_job(job)
   if batch and batch.cap then
-    local broken, reserved = breaks(batch.cap, batch.spent, 'b' .. job.batch)
-    if broken and reserved == 0 then return 'pause' end
-    if broken then return 'aside', next_cap_check(now, reserved) end
+    local why, reserved = stopped_at_cap(class, batch.cap, batch.spent, 'b' .. job.batch)
+    if why and reserved == 0 then return 'pause' end
+    if why then return 'aside', next_cap_check(now, reserved) end
   end
   if caps[owner] then
-    local broken, reserved = breaks(caps[owner], spent_today('k' .. owner, now), 'k' .. owner)
-    if broken then return 'aside', next_cap_check(now, reserved) end
+    local why, reserved = stopped_at_cap(class, caps[owner], spent_today('k' .. owner, now), 'k' .. owner)
+    if why then return 'aside', next_cap_check(now, reserved) end
   end
-  if lane_cap and breaks(lane_cap, spent_today('l' .. lane, now), 'l' .. lane) then return 'dear' end
+  if lane_cap and stopped_at_cap(class, lane_cap, spent_today('l' .. lane, now), 'l' .. lane) then return 'dear' end
 end
 
 -- Count what an attempt has cost, on the day on which the cost is reported. `cost`: '' where none is.

@@ -173,7 +173,7 @@ def test_what_is_broken_is_mended(busy: Any, what: str) -> None:
     sound = busy.dump()
     busy.raw.execute_command(*command)
     done = repair(busy.store)
-    assert (rule, where) in {(finding.rule, finding.id) for finding in done.mended}
+    assert (rule, where) in {(finding.rule, finding.id) for finding in done.repaired}
     assert done.left == Audit((), ())
     mended = busy.dump()
     if what not in MENDED_OTHERWISE:
@@ -203,7 +203,7 @@ def test_what_cannot_be_mended_is_told_and_left(busy: Any, what: str) -> None:
     busy.raw.execute_command(*command)
     done = repair(busy.store)
     assert (rule, where) in {(finding.rule, finding.id) for finding in done.left.findings}
-    assert not any(finding.mendable for finding in done.left.findings)
+    assert not any(finding.repairable for finding in done.left.findings)
     assert all(finding.remedy for finding in done.left.findings)
 
 
@@ -273,7 +273,7 @@ def test_records_of_a_later_version_are_left_alone(busy: Any) -> None:
     busy.raw.hset(P + "j:in_progress", "Z", "1000")
     busy.raw.zrem(P + "alarms", "in_progress", "later")
     done = repair(busy.store)
-    assert [(finding.rule, finding.id) for finding in done.mended] == [("alarm", "later")]
+    assert [(finding.rule, finding.id) for finding in done.repaired] == [("alarm", "later")]
     assert busy.alarm("in_progress") is None
     assert "later version" in done.left.unsure[0]
 
@@ -387,7 +387,7 @@ def test_counters_are_compared_exactly_while_everything_moves(
     assert sum(traffic.made.values()) > 30
     assert found.unsure == ()
     assert {(finding.rule, finding.id) for finding in found.findings} == expected
-    assert {(finding.rule, finding.id) for finding in repair(store).mended} == expected
+    assert {(finding.rule, finding.id) for finding in repair(store).repaired} == expected
     monkeypatch.undo()
     assert bench.audit() == []
 
@@ -420,7 +420,7 @@ def test_a_leak_is_mended_and_nothing_else_found_under_a_running_load(
         bench.raw.hincrby(P + "lane:default", "slots", 5)
         bench.raw.hincrby(P + "b:batch1", "in_doubt", -1)
         done = repair(store)
-        assert {(finding.rule, finding.id) for finding in done.mended} == {
+        assert {(finding.rule, finding.id) for finding in done.repaired} == {
             ("slots", "lane default"),
             ("batch", "batch1"),
         }

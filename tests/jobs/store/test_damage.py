@@ -8,7 +8,7 @@ import pytest
 from jobs.audit.audit import audit
 from jobs.audit.repair import repair
 from jobs.errors import RecordDamaged, RecordTooNew, StoreUnavailable
-from jobs.fields import FORMS, KNOWN, is_newer, wrong
+from jobs.fields import FORMS, NAMES, is_newer, wrong
 from jobs.job import Job, Result
 from jobs.new_job import BatchOptions
 from jobs.states import State
@@ -100,7 +100,7 @@ def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Bench, damag
     assert [job and job.id for job in bench.store.jobs.get_many(["fox", "hen"])] == [None, "hen"]
     found = [each for each in bench.audit() if each.rule == "damaged"]
     assert [each.id.removeprefix("job ") for each in found] == ["fox"]
-    assert not found[0].mendable
+    assert not found[0].repairable
     left = repair(bench.store).left.findings
     assert [each.id.removeprefix("job ") for each in left if each.rule == "damaged"] == ["fox"]
     assert stored(bench) == before
@@ -256,7 +256,7 @@ def test_fields_that_nobody_writes_are_named_and_change_nothing(bench: Bench) ->
 def test_what_the_scripts_write_are_known_fields(bench: Bench) -> None:
     for state in State:
         bench.put(state, state.value, owed="nc")
-        assert set(bench.fields(state.value)) <= KNOWN
+        assert set(bench.fields(state.value)) <= NAMES.keys()
         assert wrong(bench.fields(state.value)) is None
         Job.from_fields(state.value, json.loads(json.dumps(bench.fields(state.value))))
     assert audit(bench.store) == []

@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 from jobs import lane_health
 from jobs.audit.audit import audit
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed
-from jobs.job import NANO, Claim, Delivery, Due, Priority, Result, external_id
+from jobs.job import Claim, Delivery, Due, Priority, Result, external_id
 from jobs.key_limits import KeyLimits
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings, pooled
@@ -45,6 +45,7 @@ from jobs.store.celery_messages import Message
 from jobs.store.manual import Verdict
 from jobs.store.spending import DAY
 from jobs.store.store import Store
+from jobs.units import NANO
 from tests.support.bench import Bench
 
 #: Slots of each of the two accounts; the second learns whether they are fewer.

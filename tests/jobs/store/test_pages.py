@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from jobs.job import from_micros
 from jobs.new_job import BatchOptions
 from jobs.read_models import Progress
 from jobs.states import State
 from jobs.store import batches, pages
 from jobs.store.pages import Filter
+from jobs.units import from_micros
 from tests.support.bench import Bench, MakeJob
 
 BERLIN, ROME = {"shop": "berlin"}, {"shop": "rome"}

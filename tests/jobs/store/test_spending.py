@@ -12,13 +12,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.audit.audit import audit
-from jobs.job import Priority, Result, nano
+from jobs.job import Priority, Result
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.spending import DAY, DAYS_KEPT, By, Only
 from jobs.store.store import Store
+from jobs.units import nano
 from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]

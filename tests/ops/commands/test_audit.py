@@ -67,7 +67,7 @@ def test_a_repair_reports_what_it_could_not_repair(audited: Any, store: Store) -
     answer = audited("--repair", "--json", "--pause", "1")
     assert answer.exit_code == 1
     said = [json.loads(line) for line in answer.output.splitlines()]
-    assert [(each["rule"], each["mendable"], each["repaired"]) for each in said] == [
+    assert [(each["rule"], each["repairable"], each["repaired"]) for each in said] == [
         ("alarm", True, True),
         ("request", False, False),
     ]

@@ -1,11 +1,7 @@
-from pathlib import Path
-
 import pytest
 
-from ops.simulator.fault_options import AT_REST, FAULT_OPTIONS, STORM, FaultOption, FaultOptionInvalid, read_values
+from ops.simulator.fault_options import AT_REST, FAULT_OPTIONS, STORM, FaultOptionInvalid, read_values
 from tests.support.simulator import StartSimulator
-
-DOCS = Path(__file__).parents[3] / "docs" / "reference" / "simulator.md"
 
 
 @pytest.mark.parametrize(
@@ -57,12 +53,3 @@ def test_the_storm_can_be_called_at_run_time(start: StartSimulator) -> None:
     simulator = start()
     simulator.turn(storm=True, fail=0)
     assert simulator.get("/_sim/faults") == {**STORM, "fail": 0}
-
-
-@pytest.mark.parametrize("option", FAULT_OPTIONS, ids=lambda option: option.name)
-def test_every_option_is_in_the_page_with_its_values(option: FaultOption) -> None:
-    row = next(
-        line for line in DOCS.read_text().splitlines() if line.startswith(f"| `--{option.name.replace('_', '-')}`")
-    )
-    cells = [cell.strip() for cell in row.strip("|").split(" | ")]
-    assert cells[1:3] == [str(option.rest), str(option.storm)]
