@@ -1,4 +1,4 @@
-"""Everything that crosses a boundary: producers' requests, the provider's answers, our API's views."""
+"""Data that crosses a boundary: producers' requests, the provider's answers, the answers of the HTTP API."""
 
 from schemas.answers import read_callback, read_submission, read_task
 from schemas.body import MAX_DEPTH, parse_json

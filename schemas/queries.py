@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from schemas.error_text import shown
+from schemas.error_text import quoted
 from schemas.requests.base import PRIORITIES
 from schemas.requests.fields import Labels, Options, Pattern, paths
 from schemas.states import JOB_STATES
@@ -55,9 +55,9 @@ class LabelPairs(fields.List[Any]):
         for text in map(str, super()._deserialize(value, *args, **kwargs)):
             name, sign, rest = text.partition("=")
             if not sign:
-                problems.append(f"must be <name>=<value>, not {shown(text)}")
+                problems.append(f"must be <name>=<value>, not {quoted(text)}")
             elif labels.setdefault(name, rest) != rest:
-                problems.append(f"gives the label {shown(name)} two values; leave one out")
+                problems.append(f"gives the label {quoted(name)} two values; leave one out")
         try:
             Labels().deserialize(labels)
         except ValidationError as error:
@@ -79,7 +79,7 @@ class Moment(fields.AwareDateTime):
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         except (ValueError, OverflowError):
             raise ValidationError(
-                f"must be ISO 8601, such as 2026-01-31T12:00:00Z (write + as %2B in a URL), not {shown(value)}"
+                f"must be ISO 8601, such as 2026-01-31T12:00:00Z (write + as %2B in a URL), not {quoted(value)}"
             ) from None
         return moment
 

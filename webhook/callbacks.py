@@ -127,7 +127,7 @@ def _check_signature(headers: Mapping[str, str], body: bytes, secrets: Sequence[
 def _object(body: bytes) -> object:
     parsed = parse_json(body)
     if not isinstance(parsed, dict):
-        raise BodyInvalid("not a JSON object")
+        raise BodyInvalid("it is not a JSON object")
     return parsed
 
 

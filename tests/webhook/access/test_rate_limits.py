@@ -26,7 +26,7 @@ def test_a_key_may_call_so_often_and_is_told_when_again(store: Store) -> None:
     answers = [ask(client, "one") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert 1 <= int(answers[2].headers["Retry-After"]) <= 24 * 3600
-    assert "2 requests in a day" in answers[2].json["detail"]
+    assert "2 requests per day" in answers[2].json["detail"]
     # Another key of the same producer counts by itself
     assert ask(client, "two").status_code == 200
     door = client.post("/model/v1/generation", json={}, headers={"Authorization": "Bearer one"})

@@ -120,7 +120,7 @@ def test_an_encoding_that_cannot_be_undone(body: bytes, encoding: str, status: i
 def test_a_body_that_ends_early_is_no_whole_upload(client: FlaskClient) -> None:
     answer = client.post("/v1/batches?id=b", data=LINE, environ_overrides={"CONTENT_LENGTH": "1000"})
     assert answer.status_code == 400
-    assert "send it again" in answer.json["detail"]
+    assert "end it again" in answer.json["detail"]
 
 
 class Dying(Jobs):

@@ -85,7 +85,7 @@ def test_a_client_asks_before_it_uploads(client: FlaskClient, draw: Draw) -> Non
 def test_what_is_no_id_is_not_there(client: FlaskClient, name: str) -> None:
     answer = client.get(f"/v1/images/{name}")
     assert answer.status_code == 404
-    assert "64 lowercase hex digits" in answer.json["detail"]
+    assert "64 lowercase hexadecimal digits" in answer.json["detail"]
 
 
 def test_an_image_that_breaks_rules_is_refused_with_a_remedy(client: FlaskClient, draw: Draw) -> None:

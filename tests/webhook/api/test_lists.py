@@ -138,7 +138,7 @@ def test_other_options_later_are_refused(
     answer = client.post(f"/v1/batches?id=b&on_error={on_error}&{query}", data=LINE * 2)
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
     assert list(answer.json["errors"]) == [field]
-    assert f"is {told} since the batch was begun" in answer.json["errors"][field][0]
+    assert f"is {told} since the first upload" in answer.json["errors"][field][0]
     assert store.batches.get("b").accepted == 1
 
 
