@@ -17,7 +17,7 @@ from ops.simulator.fault_options import FAULT_OPTIONS, FaultOption
 from webhook import metrics as webhook_metrics
 from webhook.app import create_app
 from webhook.settings import Settings as WebhookSettings
-from worker import holds, reconcile
+from worker import breaker, reconcile
 from worker.provider import outcomes
 from worker.settings import Settings as WorkerSettings
 
@@ -75,8 +75,8 @@ def limits() -> str:
         ("wait before a delivery is tried again (doubled each time)", _between(policy.DELIVERY_BASE)),
         ("longest wait between two tries of a delivery", f"{policy.DELIVERY_CAP:g} s"),
         ("tries of a delivery in all", f"{policy.MOST_DELIVERIES}"),
-        ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*holds.THROTTLED)),
-        ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*holds.ACCOUNT)),
+        ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*breaker.THROTTLED)),
+        ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*breaker.ACCOUNT)),
         ("longest `Retry-After` that counts", f"{outcomes.LONGEST_RETRY_AFTER:g} s"),
         ("calls in a row without an answer that open the circuit breaker", f"{lane_health.FAILURES_TO_OPEN}"),
         ("wait before a probe: first, longest", f"{lane_health.PROBE_BASE:g} s, {lane_health.PROBE_CAP:g} s"),

@@ -43,7 +43,7 @@ from jobs.store.scripts import Scripts
 from ops.local.tether import PR_SET_PDEATHSIG
 from tests.chaos.points import CLOCK, FOLDER, LOOKS, MESSAGES, PROVIDER, READING_VERBS, STORED, short, words
 from worker.generate.enqueue import GenerateHandler
-from worker.notify import Notifier
+from worker.notification import Notifier
 from worker.provider import Provider
 
 #: Commands of Redis that change nothing that lasts.

@@ -31,7 +31,7 @@ BOUNDARIES = {
         "_send": {"send": "events"},
         "Messages.finish": {"send_task": "messages.*"},
         "Messages._publish": {"send_task": "messages.*"},
-        "end": {"mark_as_failure": "result, chord, celery.send"},
+        "finish_task": {"mark_as_failure": "result, chord, celery.send"},
         "main": {"connect": "(a signal of Celery's, at its own start)"},
         "Dispatcher.send": {"send": "events"},
         "write": {"write_text": "(a sign of life, which no job depends on)"},

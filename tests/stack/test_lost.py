@@ -167,7 +167,7 @@ def test_it_comes_back_empty(workers: str, run: Running) -> None:
     sent = run.producer.send_task(
         "boomerang.generate", kwargs={"model": "kirin_image_omni", "prompt": "a fox"}, task_id="sent", queue="celery"
     )
-    run.wait_for(lambda: "sent: not recorded, it comes again" in run.log(), 30, "it is put off")
+    run.wait_for(lambda: "sent: not recorded, its message is sent again" in run.log(), 30, "it is put off")
     run.recover()
     run.wait_for(lambda: run.enqueue("new"), 30, "jobs are accepted")
     run.wait_for(lambda: run.store.jobs.get_many(["sent"])[0], 30, "the message is recorded")

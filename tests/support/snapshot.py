@@ -25,7 +25,7 @@ from ops.local import redis_server
 from schemas import checked_in, load_request
 from tests.support.simulator import Simulator
 from tests.support.world import MOVED_CLOCK, World, request_of
-from worker.generate.enqueue import Asked, GenerateHandler
+from worker.generate.enqueue import GenerateCall, GenerateHandler
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 #: Where the notification goes: `test_older.py` puts its own listener there.
@@ -126,7 +126,7 @@ class Life:
 
     def _celery(self) -> None:
         door = GenerateHandler(self.w.store, self.w.messages, self.w.images, allow_private_hosts=True)
-        door(Asked(task_id="parked", request=REQUEST, continuation=json.dumps({"task_id": "parked"})))
+        door(GenerateCall(task_id="parked", request=REQUEST, continuation=json.dumps({"task_id": "parked"})))
         app = Celery(broker=self.w.settings.broker_url, backend=self.w.settings.redis_url, set_as_current=False)
         app.send_task("boomerang.generate", kwargs=REQUEST, task_id="not-received", ignore_result=True)
         app.close()

@@ -20,9 +20,9 @@ from tests.support.simulator import KEY, OTHER_KEY
 from worker.app import create_app
 from worker.deliver import Deliverer
 from worker.messages import Messages
-from worker.notify import Notifier
+from worker.notification import Notifier
 from worker.provider import Provider
-from worker.provider.image_cache import Pictures
+from worker.provider.image_cache import ImageCache
 from worker.reconcile import Reconciler
 from worker.settings import Settings
 from worker.submit import Submitter
@@ -66,8 +66,8 @@ class World:
         self.binary = connect(url, text=False)
         self.image_store = RedisImages(self.binary, Keys())
         self.images = Images(self.store.context.scripts, self.image_store, self.settings)
-        self.pictures = Pictures(self.images, self.settings.image_memory)
-        self.submitter = Submitter(self.store, self.providers, self.settings, self.threads, pictures=self.pictures)
+        self.image_cache = ImageCache(self.images, self.settings.image_memory)
+        self.submitter = Submitter(self.store, self.providers, self.settings, self.threads, images=self.image_cache)
         self.reconciler = Reconciler(
             self.store, self.providers, self.settings, self.threads, self.messages, images=self.images
         )

@@ -16,7 +16,7 @@ from jobs.store.continuity import Continuity as StoredContinuity
 from jobs.store.installation import Sighting
 from jobs.store.store import Store
 from jobs.store.witness import Witness
-from worker.continuity import NOTE_AGAIN, NOTES_APART, Continuity
+from worker.continuity import NOTE_INTERVAL, NOTE_REPEAT, Continuity
 
 
 class Place:
@@ -109,7 +109,7 @@ def refused(place: Place, worker: Continuity, caplog: pytest.LogCaptureFixture, 
     assert worker()
     assert place.worker()()
     place.enqueue("new")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     assert worker()
     assert place.worker()()
 
@@ -127,7 +127,7 @@ def test_an_empty_redis(emptied: str, running: bool, place: Place, caplog: pytes
     worker = place.worker()
     worker()
     place.enqueue("fox", "owl")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     worker()
     there = place.store.continuity.standing().installation
     EMPTIED[emptied](place)
@@ -146,7 +146,7 @@ def test_an_older_redis(
     place.enqueue("fox")
     backup = place.copy()
     place.enqueue("owl", "bat")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     worker()
     place.restore(backup, restarted=restarted)
     # Producers are faster than any worker: it hides nothing
@@ -158,7 +158,7 @@ def test_with_the_right_data_work_goes_on_by_itself(place: Place) -> None:
     worker = place.worker()
     worker()
     place.enqueue("fox")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     worker()
     right = place.copy()
     place.state.flushdb()
@@ -241,7 +241,7 @@ def test_another_installation(place: Place, caplog: pytest.LogCaptureFixture) ->
     worker = place.worker()
     worker()
     place.enqueue("fox")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     worker()
     ours = place.store.continuity.standing().installation
     place.state.hset("{b}:epoch", "installation", "f" * 32)
@@ -283,7 +283,7 @@ def test_a_witness_that_is_lost_is_written_again(damage: str, place: Place) -> N
     if damage == "no note":
         place.broker.hset("{b}:witness", place.store.continuity.standing().installation, "x")
     assert place.worker()()
-    place.seconds += NOTE_AGAIN
+    place.seconds += NOTE_REPEAT
     assert worker()
     assert list(place.seen()) == [place.store.continuity.standing().installation]
 
@@ -308,7 +308,7 @@ def test_the_witness_is_asked_as_soon_as_it_is_back(place: Place) -> None:
     place.enqueue("fox")
     backup = place.copy()
     place.enqueue("owl")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     worker()
     place.restore(backup)
     away = [True]
@@ -394,7 +394,7 @@ def test_a_worker_that_dies_at_any_step_leaves_it_to_the_next(
     place.store.attempts.claim_due(1)
     backup = place.copy()
     place.enqueue("owl")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     place.worker()()
     place.restore(backup, restarted=True)
     original = getattr(StoredContinuity, verb)

@@ -12,7 +12,7 @@ from jobs.states import State
 from jobs.store.store import Store
 from tests.support.world import MakeWorld
 from worker.errors import GenerationRefused
-from worker.generate.enqueue import Asked, Ending, GenerateHandler
+from worker.generate.enqueue import Ending, GenerateCall, GenerateHandler
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 #: More calls of the store than one message ever makes.
@@ -55,9 +55,9 @@ class WatchedPart:
         return partial(self._watched.call, getattr(self._part, name))
 
 
-def asked(task_id: str = "fox", **changes: Any) -> Asked:
+def asked(task_id: str = "fox", **changes: Any) -> GenerateCall:
     given = {"request": REQUEST, "continuation": json.dumps({"task_id": task_id}), **changes}
-    return Asked(task_id=task_id, **given)
+    return GenerateCall(task_id=task_id, **given)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from datetime import datetime
 from celery import Celery
 
 from tests.support.world import MakeWorld
-from worker.process import Services
+from worker.services import Services
 from worker.settings import Switch
 from worker.tasks import register
 

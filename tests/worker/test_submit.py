@@ -31,11 +31,11 @@ def test_a_submission_is_recorded_with_the_providers_id_and_the_first_poll(
 
 def test_the_jobs_of_a_message_are_sent_at_the_same_time(world: MakeWorld, simulator: Simulator) -> None:
     w = world(read_timeout=5.0)
-    simulator.turn(slow=0.4)
+    simulator.turn(slow=1)
     ids = [f"job-{n}" for n in range(8)]
     began = time.monotonic()
     w.start(*ids)
-    assert time.monotonic() - began < 1.6  # one after the other: 3.2 s
+    assert time.monotonic() - began < 5  # one after the other: 8 s
     assert {w.job(job_id).state for job_id in ids} == {State.IN_PROGRESS}
 
 
@@ -65,7 +65,7 @@ def test_a_job_that_was_cancelled_before_is_not_sent(world: MakeWorld, simulator
 
 def test_a_callback_may_be_faster_than_the_answer(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
     w = world(read_timeout=5.0)
-    simulator.turn(slow=0.4)
+    simulator.turn(slow=1)
     w.enqueue("job-1")
     w.store.attempts.admit(1)
     thread = threading.Thread(target=w.submitter, args=(["job-1"],))

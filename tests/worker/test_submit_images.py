@@ -16,9 +16,9 @@ from tests.support.listener import Listener
 from tests.support.simulator import Simulator
 from tests.support.world import MakeWorld
 from worker.errors import GenerationRefused
-from worker.generate.enqueue import Asked, GenerateHandler
+from worker.generate.enqueue import GenerateCall, GenerateHandler
 from worker.provider.body import Pieces, body_of
-from worker.provider.image_cache import Pictures
+from worker.provider.image_cache import ImageCache
 
 Draw = Callable[..., bytes]
 
@@ -94,7 +94,7 @@ def test_many_jobs_read_an_image_once(world: MakeWorld, listener: Listener, draw
     w.image_store.read = lambda name: (reads.append(name), read(name))[1]
     w.submit()
     assert {len(params["image_list"]) for params in sent(listener)} == {4}
-    assert (len(listener.got), len(reads), w.pictures.size) == (40, 4, 4 * 13_336)
+    assert (len(listener.got), len(reads), w.image_cache.size) == (40, 4, 4 * 13_336)
 
 
 def test_a_job_whose_image_is_gone_fails_with_what_to_do(world: MakeWorld, listener: Listener, draw: Draw) -> None:
@@ -139,13 +139,13 @@ def test_while_the_image_store_is_away_nothing_is_sent_and_nothing_is_lost(
 
 def test_who_finds_no_room_for_images_in_time_is_not_sent(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url)
-    w.submitter._pictures = small = Pictures(w.images, 1)
+    w.submitter._images = small = ImageCache(w.images, 1)
     first, second = requesting(w, draw()), requesting(w, draw(seed=1))
     enqueue(w, first, "job-1")
     enqueue(w, second, "job-2")
     held = [image["image"].removeprefix("image:sha256:") for image in first.params["image_list"]]
     w.submitter._patience = 0.05
-    with small.held(held, 1):
+    with small.borrow(held, 1):
         w.submit()
     assert w.job("job-2").state is State.QUEUED
     w.submitter._patience = 10
@@ -184,8 +184,8 @@ def test_a_round_goes_on_while_the_image_store_is_away(world: MakeWorld, draw: D
 # --- Celery's door ----------------------------------------------------------------------------------------------------
 
 
-def asked(task_id: str, request: dict[str, Any]) -> Asked:
-    return Asked(task_id=task_id, request=request, continuation="{}")
+def asked(task_id: str, request: dict[str, Any]) -> GenerateCall:
+    return GenerateCall(task_id=task_id, request=request, continuation="{}")
 
 
 def test_a_celery_producers_image_is_stored_once(world: MakeWorld, draw: Draw) -> None:

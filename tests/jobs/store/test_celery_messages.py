@@ -8,7 +8,7 @@ from jobs.job import Delivery, Result
 from jobs.states import State
 from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, Message, Parked
 from tests.support.bench import Bench
-from worker.deliver import CONFIRMED
+from worker.deliver import CONFIRMATION
 
 S = State
 DEAD = Result(error={"code": "1301", "message": "safety"})
@@ -47,7 +47,7 @@ def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Bench) -> Non
     # Whoever had it died: it is still owed, and the next one may
     assert [message.mark for message in bench.store.celery.get_parked("fox")] == [mark]
     bench.forward(FINISHING + 1)
-    assert FINISHING < CONFIRMED
+    assert FINISHING < CONFIRMATION
     assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is Parked.FINAL
     assert bench.store.celery.message_finished("fox", mark) == "told"
     assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is Parked.TOLD

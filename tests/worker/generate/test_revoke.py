@@ -86,7 +86,7 @@ def test_it_says_what_it_did(service: Service, name: str, parked: Callable[..., 
     (answer,) = service.producer.control.revoke_by_stamped_headers(
         {"order": "o-7"}, reply=True, timeout=TIMEOUT, limit=1
     )
-    assert "by its ids" in next(iter(answer.values()))["ok"]
+    assert "by task id" in next(iter(answer.values()))["ok"]
 
 
 def test_a_task_whose_id_is_not_the_jobs(service: Service, name: str, parked: Callable[..., Any]) -> None:
