@@ -45,7 +45,7 @@ _BROKEN = (SyntaxError, ValueError, OSError, EOFError, struct.error, zlib.error,
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageFile:
     """A valid image file, with its size in pixels. `format` is png or jpeg."""
 
     data: bytes = field(repr=False)
@@ -107,7 +107,7 @@ def is_inline(value: str) -> bool:
     return _SCHEME.match(value) is None
 
 
-def from_base64(value: str) -> Picture:
+def from_base64(value: str) -> ImageFile:
     """Decode and check raw base64. Raises `ImageInvalid`."""
     if len(value) > MAX_BASE64:
         raise ImageInvalid(
@@ -119,19 +119,19 @@ def from_base64(value: str) -> Picture:
         raise ImageInvalid(
             "is neither an http(s) URL nor raw base64 (standard alphabet, padded, without spaces or line breaks)"
         ) from None
-    return read_picture(raw)
+    return read_image(raw)
 
 
-def read_picture(raw: bytes) -> Picture:
+def read_image(raw: bytes) -> ImageFile:
     """Check the bytes of an image file. Raises `ImageInvalid`."""
     if len(raw) > MAX_BYTES:
         raise ImageInvalid(f"is {len(raw):,} bytes, more than 10 MB; send a smaller file")
     if raw.startswith(_PNG):
         width, height = _size(raw, PngImageFile, "PNG", b"IDAT", b"IEND")
-        return Picture(raw, width, height, "png")
+        return ImageFile(raw, width, height, "png")
     if raw.startswith(_JPEG):
         width, height = _size(raw, _JpegHeader, "JPEG", b"\xff\xda", b"\xff\xd9")
-        return Picture(raw, width, height, "jpeg")
+        return ImageFile(raw, width, height, "jpeg")
     named = next(
         (f"is a {name}" for magic, name in _OTHERS.items() if raw.startswith(magic)), "is not a known image format"
     )

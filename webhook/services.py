@@ -18,7 +18,7 @@ from jobs.store.memory import Memory
 from jobs.store.store import Store
 from schemas import (
     GenerationRequest,
-    Picture,
+    ImageFile,
     RequestInvalid,
     checked_in,
     load_request,
@@ -115,12 +115,12 @@ class Services:
         """The images that jobs refer to."""
         return open_images(self.store, self.settings, most_connections=CONNECTIONS)
 
-    def store_image(self, picture: Picture) -> bool:
+    def store_image(self, file: ImageFile) -> bool:
         """Store an image and return whether it is new. Raises a problem, 429, if there is no room for a new one."""
-        full = self.settings.image_store == IN_REDIS and self.pressure.limit(len(picture.data)) == 0
-        if full and self.images.absent([picture.hash]):
+        full = self.settings.image_store == IN_REDIS and self.pressure.limit(len(file.data)) == 0
+        if full and self.images.absent([file.hash]):
             raise self.pressure.refused("Send the same again later: nothing is stored twice.")
-        return self.images.put(picture)
+        return self.images.put(file)
 
     def load(self, data: object) -> GenerationRequest:
         """Validate a request and store the images in it. The result refers to them. Raises `RequestInvalid`."""

@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.errors import ImageNotFound
 from jobs.images.images import Image
-from schemas import MAX_IMAGE, REFERENCE, ImageInvalid, is_reference, read_picture
+from schemas import MAX_IMAGE, REFERENCE, ImageInvalid, is_reference, read_image
 from schemas.views.images import ImageView
 from webhook.access.audit_log import annotate
 from webhook.api.openapi import operation
@@ -46,14 +46,14 @@ def create() -> Response:
     length = checked_length(request, MAX_IMAGE)
     with shared.streams.enter():
         try:
-            picture = read_picture(read_whole(request, length))
+            file = read_image(read_whole(request, length))
         except ImageInvalid as error:
             raise ProblemError(
                 422, "The image is not valid; `errors` says why.", errors={"image": [str(error)]}
             ) from None
-        created = shared.store_image(picture)
-    annotate(image_id=REFERENCE + picture.hash, size=len(picture.data), new=created)
-    image = Image(picture.hash, "", len(picture.data), picture.width, picture.height, picture.format)
+        created = shared.store_image(file)
+    annotate(image_id=REFERENCE + file.hash, size=len(file.data), new=created)
+    image = Image(file.hash, "", len(file.data), file.width, file.height, file.format)
     return json_response(
         _serialize(image), 201 if created else 200, {"Location": f"/v1/images/{REFERENCE}{image.hash}"}
     )

@@ -12,7 +12,7 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from schemas.errors import RequestInvalid
-from schemas.images import REFERENCE, Picture, from_base64, is_inline, is_reference
+from schemas.images import REFERENCE, ImageFile, from_base64, is_inline, is_reference
 from schemas.requests.base import MODELS
 from schemas.requests.fields import Image
 from schemas.requests.record import GenerationRequest
@@ -24,15 +24,15 @@ _CAME_BACK = "referred to an image that was missing, but is stored now; send it 
 _Steps = tuple[str | None, ...]
 
 
-def checked_in(request: GenerationRequest, put: Callable[[Picture], object]) -> GenerationRequest:
+def checked_in(request: GenerationRequest, put: Callable[[ImageFile], object]) -> GenerationRequest:
     """Replace each base64 image by its reference, after `put` has stored it. Raises what `put` raises."""
 
     def exchange(_: str, value: str) -> str:
         if not is_inline(value):
             return value
-        picture = from_base64(value)
-        put(picture)
-        return REFERENCE + picture.hash
+        file = from_base64(value)
+        put(file)
+        return REFERENCE + file.hash
 
     return with_images(request, exchange)
 
