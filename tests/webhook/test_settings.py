@@ -49,7 +49,7 @@ def test_administrators_keys_are_apart_from_producers() -> None:
         ("boss", ["admin"]),
     ]
     hashed = hashlib.sha256(b"canary").hexdigest()
-    with pytest.raises(SettingsInvalid, match="BOOMERANG_ADMIN_KEYS: .* BOOMERANG_API_KEYS") as caught:
+    with pytest.raises(SettingsInvalid, match=r"BOOMERANG_ADMIN_KEYS: .* BOOMERANG_API_KEYS") as caught:
         Settings.from_env({"BOOMERANG_API_KEYS": f"shop:sha256:{hashed}", "BOOMERANG_ADMIN_KEYS": "boss:canary"})
     assert "canary" not in str(caught.value)
 
