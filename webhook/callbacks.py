@@ -15,6 +15,7 @@ from jobs.errors import StoreUnavailable
 from jobs.job import ATTEMPT_MARK, parse_external_id
 from jobs.provider_result import ended
 from jobs.settings import CallbackMode
+from jobs.store.outcomes import CallbackOutcome, FinishOutcome
 from jobs.store.store import Store
 from schemas import BodyInvalid, TaskReport, TaskStatus, parse_json, read_callback, token_is_valid
 from schemas.signatures import is_signed
@@ -29,13 +30,13 @@ blueprint = Blueprint("callbacks", __name__)
 _log = logging.getLogger(__name__)
 _AT_WORK = frozenset({TaskStatus.WAITING, TaskStatus.RUNNING})
 #: Outcomes that someone should read about.
-_ODD = frozenset({"contradicted", "unknown"})
+_ODD = frozenset({FinishOutcome.CONTRADICTED, FinishOutcome.UNKNOWN, CallbackOutcome.UNKNOWN})
 
 
 class Taken(NamedTuple):
-    """What became of a callback: `word` is the store's, `hints` are messages to send, (task, args...) each."""
+    """What became of a callback: `outcome` is the store's, `hints` are messages to send, (task, args...) each."""
 
-    outcome: str
+    outcome: FinishOutcome | CallbackOutcome
     hints: tuple[tuple[str, ...], ...] = ()
 
 

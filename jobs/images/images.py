@@ -16,6 +16,7 @@ from jobs.decoding import decoding
 from jobs.errors import ImageNotFound, ImagesUnavailable
 from jobs.fields import shown
 from jobs.settings import Settings
+from jobs.store.outcomes import KeepOutcome
 from jobs.store.scripts import Scripts
 from jobs.units import duration_micros
 
@@ -82,12 +83,12 @@ class Images:
         image = Image(digest, name, len(picture.data), picture.width, picture.height, picture.format)
         self._scripts.call("image_begun", name, duration_micros(LONGEST_WRITE))
         self._kept_in.write(name, picture.data)
-        word = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)))
-        if word == "known":
+        outcome = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)))
+        if outcome == KeepOutcome.KNOWN:
             self._remove([name])  # another was faster
-        if word == "late":
+        if outcome == KeepOutcome.LATE:
             raise ImagesUnavailable(f"The image store took longer than {LONGEST_WRITE:.0f} s to take an image.")
-        return bool(word == "kept")
+        return bool(outcome == KeepOutcome.KEPT)
 
     def find(self, digests: Sequence[str]) -> list[Image | None]:
         """The images under these hashes, None where there is none. Those found stay for the retention from now on."""

@@ -1,5 +1,6 @@
 """/v1/jobs: one job at a time."""
 
+from enum import StrEnum
 from typing import Any
 
 from flask import Response, request, url_for
@@ -135,7 +136,7 @@ def _page(query: dict[str, Any]) -> Page:
         return Page((), None)  # a filter that matches nothing
 
 
-def _changed(job_id: str, settled: TransitionResult) -> Response:
+def _changed(job_id: str, settled: TransitionResult[StrEnum]) -> Response:
     shared = services()
     if settled.owed:
         shared.send(DELIVER, job_id)
