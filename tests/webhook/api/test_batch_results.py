@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
-from schemas.views import JobView
+from schemas.views.jobs import JobView
 from tests.support.redis_copy import copy, put_back
 from webhook.api.batch_results import COLUMNS
 from webhook.services import STREAMS
