@@ -4,7 +4,7 @@
 -- ARGV: 1 '1' to repair, '0' only to check
 --       2 µs until a submission without an alarm counts as over
 --       3 job id
--- Returns: a rule for each thing that is wrong (jobs.audit.audit); `request` cannot be repaired
+-- Returns: a rule for each thing that is wrong (jobs.audit.records); `request` cannot be repaired
 arity(3)
 local repair, id, now, problems = ARGV[1] == '1', ARGV[3], clock(), {}
 local job, problem = read(id)
