@@ -93,9 +93,7 @@ def table(verdict: Verdict) -> Table:
     if verdict.by_other:
         rows.add_row("settled otherwise", str(verdict.by_other), "by the response to the submission")
     rows.add_row("submissions", str(verdict.submits), "including repeats and later attempts")
-    rows.add_row(
-        "doubts resolved", str(verdict.doubts - verdict.still_in_doubt), "after a lost response, by look-up"
-    )
+    rows.add_row("doubts resolved", str(verdict.doubts - verdict.still_in_doubt), "after a lost response, by look-up")
     rows.add_section()
     rows.add_row("paid for twice", _promise(verdict.bought_twice, kept=verdict.bought_twice == 0))
     rows.add_row("lost", _promise(verdict.lost, kept=verdict.lost == 0))
