@@ -2,12 +2,12 @@
 
 import json
 import logging
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.errors import RecordDamaged
 from jobs.fields import shown
+from jobs.jitter import Random, draw
 from jobs.job import Claim, Due, Job, Result, parse_external_id
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings
@@ -155,7 +155,14 @@ class Attempts:
     # --- the end of an attempt --------------------------------------------------------------------------------------
 
     def finish(
-        self, external_task_id: str, state: State, result: Result, settled_by: str, *, fence: int | None = None
+        self,
+        external_task_id: str,
+        state: State,
+        result: Result,
+        settled_by: str,
+        *,
+        fence: int | None = None,
+        random: Random = draw,
     ) -> TransitionResult:
         """Record that an attempt is `completed` or `failed`. A failure worth another attempt queues the next one.
 
@@ -167,9 +174,7 @@ class Attempts:
         job_id, attempt = parsed
         wait = None
         if state is State.FAILED:
-            wait = next_attempt(
-                attempt, (result.error or {}).get("code", ""), self._settings, secrets.randbelow(1000) / 1000
-            )
+            wait = next_attempt(attempt, (result.error or {}).get("code", ""), self._settings, random())
         held = "" if fence is None else fence
         after = "" if wait is None else duration_micros(wait)
         return TransitionResult.from_row(
