@@ -66,14 +66,6 @@ class Probe:
     since: datetime
 
 
-def slots_limit(most: int, learned: float | None) -> int:
-    """Most images at once, as set (0: no limit) and as learned; as `capacity` in `shared/lanes.lua`."""
-    if learned is None:
-        return most
-    floor = max(1, int(learned))
-    return min(most, floor) if most else floor
-
-
 def constants() -> str:
     """The numbers above for Lua, times in µs."""
     return (

@@ -11,7 +11,7 @@ from jobs.fields import shown
 from jobs.jitter import Random, draw, equal_jitter
 from jobs.job import LANE
 from jobs.lane_health import LaneEvent, Probe
-from jobs.lanes import ONLY, LaneSettings
+from jobs.lanes import ONLY
 from jobs.read_models import Lane
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
@@ -99,24 +99,31 @@ class Lanes:
                 pipe.lrange(of("history", name or ""), 0, -1)
             pipe.time()
             *answers, (seconds, micros) = pipe.execute()
-        configured, now = {lane.name: lane for lane in self._settings.lanes}, seconds * 1_000_000 + micros
+        now, rows = seconds * 1_000_000 + micros, [answers[start : start + 4] for start in range(0, len(answers), 4)]
+        limits = self._limits([name for (name, _), row in zip(wanted, rows, strict=True) if name and "limit" in row[2]])
         found = []
-        for number, (name, pool) in enumerate(wanted):
+        for (name, pool), row in zip(wanted, rows, strict=True):
             with decoding(f"lane {shown(name or pool or LANE)}"):
-                found.append(self._lane(name, pool, configured, answers[4 * number : 4 * number + 4], now))
+                found.append(self._lane(name, pool, row, limits, now))
         return found
 
-    @staticmethod
-    def _lane(
-        name: str | None, pool: str, configured: Mapping[str, LaneSettings], answers: Sequence[Any], now: int
-    ) -> Lane:
-        shared, own, fields, history = answers
+    def _limits(self, learning: Sequence[str]) -> dict[str, int]:
+        """Read the limits in force. Lanes that learn theirs are asked for; the others have what is set."""
+        limits = {lane.name: lane.max_in_flight for lane in self._settings.lanes}
+        if learning:
+            asked = [argument for name in learning for argument in (name, limits.get(name, 0))]
+            limits.update(zip(learning, map(int, self._scripts.call("slots_limits", *asked)), strict=True))
+        return limits
+
+    def _lane(self, name: str | None, pool: str, row: Sequence[Any], limits: Mapping[str, int], now: int) -> Lane:
+        shared, own, fields, history = row
         ready = int(shared or 0) + (int(own or 0) if pool != f"{ONLY}{name}" else 0)
         return Lane(
             name=name or pool or LANE,
             pool=pool,
-            settings=configured.get(name) if name else None,
+            settings=next((lane for lane in self._settings.lanes if lane.name == name), None),
             ready=ready,
+            limit=limits.get(name or "", 0),
             history=tuple(_history(history)),
             **_standing(fields, now),
         )

@@ -1,4 +1,8 @@
-"""The Lua verbs as text: one file each in a folder of `jobs/lua/`, assembled with what they share."""
+"""Assembles the scripts that Redis runs, one for each verb.
+
+A verb is a file in a folder of `jobs/lua/`. A script is that file below the constants, the names of keys and the shared
+functions that it uses, with the stored letters in place of the names of fields.
+"""
 
 import re
 from collections.abc import Mapping
@@ -17,17 +21,17 @@ from jobs.store.redis_keys import Keys
 from jobs.store.spending import CAP_LOOK, CAP_LOOK_IDLE, DAY
 from jobs.units import duration_micros
 
-#: The clock of leases and alarms is Redis's own, in µs: a host with a wrong clock can neither steal nor keep a lease.
+#: Leases and alarms use Redis's own clock, in µs: a host with a wrong clock can neither steal nor keep a lease.
 REDIS_TIME = (
     "local function clock() local t = redis.call('TIME'); return tonumber(t[1]) * 1000000 + tonumber(t[2]) end\n"
 )
-#: Entries kept in the stream of changes: enough for those who follow it, and bounded.
+#: Entries that the stream of changes keeps.
 CHANGES_KEPT = 20_000
-#: For how long a hint counts as under way, in ms, should its message get lost.
+#: Milliseconds for which a hint counts as under way; after that its message is taken for lost.
 HINT_MS = 1_000
 
 _FOLDER = files("jobs") / "lua"
-#: What several verbs use, in this order.
+#: The shared files, in the order in which they use one another.
 _SHARED = ("record", "money", "queues", "images", "epoch", "lib", "accept", "lanes")
 SHARED_FOLDER = "shared"
 
@@ -38,14 +42,14 @@ class UnknownField(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A verb as Redis runs it."""
+    """A script as Redis runs it, and the digest by which Redis knows it."""
 
     source: str
     sha: str
 
 
 def verb_files() -> Mapping[str, Traversable]:
-    """Verb -> its file."""
+    """Return verb → its file."""
     folders = [folder for folder in _FOLDER.iterdir() if folder.is_dir() and folder.name != SHARED_FOLDER]
     found = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".lua")]
     return {file.name.removesuffix(".lua"): file for file in found}
@@ -105,7 +109,7 @@ _LETTERS = {
 
 @cache
 def assembled(keys: Keys, clock: str) -> Mapping[str, Script]:
-    """Every verb with what it needs. Assembled once for each prefix and clock: it takes some milliseconds."""
+    """Return every script. They are assembled once for each prefix and clock, which takes some milliseconds."""
     made = {}
     for verb, file in verb_files().items():
         source = assemble(file.read_text("utf-8"), keys, clock)
@@ -114,7 +118,7 @@ def assembled(keys: Keys, clock: str) -> Mapping[str, Script]:
 
 
 def assemble(verb: str, keys: Keys, clock: str) -> str:
-    """The text of a verb with what it uses of the shared text, and the names of its keys."""
+    """Return the script of a verb: with the shared statements that it uses, and the names of its keys."""
     text = needed(_constants() + clock + shared_text(), runnable(verb))
     # Redis 6 replicates scripts as text unless told so, and then forbids writes after TIME.
     return "redis.replicate_commands()\n" + keys.lua(set(re.findall(r"\bKEY\.(\w+)", text))) + text
@@ -138,10 +142,10 @@ def _constants() -> str:
 
 
 def needed(shared: str, verb: str) -> str:
-    """What of the shared text a verb needs: its `local` statements at the margin that are named by it or one another.
+    """Return a verb below the shared `local` statements (at the margin) that it or another needed one names.
 
-    A script's whole text runs at each call, so that what it does not use costs time all the same: making the functions
-    of all of them took longer than most verbs' own work.
+    Redis runs the whole text at each call, so unused statements cost time: to create all functions took longer than
+    most verbs' own work.
     """
     parts = re.split(r"(?m)^(?=local )", shared)
     names = [set(re.findall(r"\w+", "".join(_DECLARED.findall(part)[:1]))) for part in parts]
@@ -154,7 +158,7 @@ def needed(shared: str, verb: str) -> str:
     return "".join(parts[place] for place in sorted(kept)) + verb
 
 
-#: Words but the members of tables.
+#: Words, except members of tables.
 _USED = re.compile(r"(?<![\w.])\w+|(?<=\.\.)\w+")
 #: The names that a statement declares: of a function, or before the `=`.
 _DECLARED = re.compile(r"^local (?:function )?(\w+(?: *, *\w+)*)")

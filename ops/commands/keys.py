@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -54,6 +55,8 @@ def add(name: str, scopes: tuple[str, ...], days: float | None) -> None:
     _audited("keys.add", key)
     # Alone on standard output, so that it can be piped into a secret store.
     click.echo(secret)
+    if sys.stdout.isatty():
+        click.echo("Save this secret now. It is not shown again.", err=True)
 
 
 @keys.command("list")

@@ -23,6 +23,7 @@ CANNOT_RUN = (SettingsInvalid, StoreUnavailable, redis.RedisError, OperationalEr
 _AS_OPERATOR = (
     "Run it as the operator user: docker compose run --rm operator {command}; or set {variable} to that user's URL."
 )
+_NOT_SET = "BOOMERANG_REDIS_URL is not set. For a stack of boomerang-server up, run: source .boomerang/env"
 
 
 class Commands(click.Group):
@@ -53,6 +54,8 @@ def describe_error(error: Exception, command: str) -> str:
     known = translated(error) if isinstance(error, redis.RedisError) else error
     if isinstance(known, AccessRefused):
         return describe_refusal(known, "BOOMERANG_REDIS_URL", os.environ.get("BOOMERANG_REDIS_URL", ""), command)
+    if isinstance(known, StoreUnavailable) and not os.environ.get("BOOMERANG_REDIS_URL"):
+        return f"{known} {_NOT_SET}"
     if isinstance(known, (SettingsInvalid, StoreUnavailable, RecordDamaged)):
         return str(known)
     return f"Redis or the broker failed: {type(known).__name__}: {known}. Run boomerang-server doctor."

@@ -111,7 +111,7 @@ def _summary(stack: LocalStack, env: Path) -> Iterator[tuple[str, str]]:
         if plan.public_url is None:
             yield "Callbacks", "[yellow]none, because BOOMERANG_PUBLIC_URL is not set: results are found by polling[/]"
     binary = redis_binary.find(os.environ)
-    yield "Redis", f"{binary.version}  [dim]({binary.path})[/]"
+    yield "Redis", f"{str(binary.version).removeprefix('Redis ')}  [dim]({binary.path})[/]"
     if binary.version.warning:
         yield "", f"[yellow]{binary.version.warning}. {binary.version.remedy}[/]"
     ports = f"jobs at 127.0.0.1:{urlsplit(stack.redis_url).port}, broker at 127.0.0.1:{urlsplit(stack.broker_url).port}"
@@ -122,4 +122,6 @@ def _summary(stack: LocalStack, env: Path) -> Iterator[tuple[str, str]]:
 
 def _command() -> str:
     """Return the command as the user can type it: in a checkout its folder is not on the PATH."""
-    return "boomerang-server" if shutil.which("boomerang-server") else sys.argv[0]
+    called = Path(sys.argv[0])
+    in_folder = called.name == "boomerang-server" and not shutil.which(called.name)
+    return str(called) if in_folder else "boomerang-server"

@@ -11,7 +11,7 @@ from typing import TypeVar
 import click
 
 from jobs.errors import SettingsInvalid
-from jobs.settings import Settings
+from jobs.settings import LOCAL_REDIS, Settings
 from ops.commands.help_text import examples
 from ops.commands.store import NOT_RUN, PROBLEMS
 from ops.commands.table import show_table
@@ -91,7 +91,7 @@ def doctor(context: click.Context, flower: str | None, data: Path | None, *, as_
         rows = [(each.level.value, each.subject, each.detail, each.remedy) for each in found]
         show_table(("level", "subject", "detail", "remedy"), rows, [_COLOURS[each.level] for each in found])
         counts = Counter(each.level for each in found)
-        click.echo(", ".join(f"{counts[level]} {level}" for level in reversed(Level)) + ".", err=True)
+        click.echo(f"{len(found)} checks: {', '.join(f'{counts[level]} {level}' for level in Level)}.", err=True)
     if any(each.refused for each in found):
         context.exit(NOT_RUN)
     levels = {each.level for each in found}
@@ -105,7 +105,7 @@ def _introduction(data: Path | None) -> str:
     if os.environ.get(STATE):
         return "Checking the service that this environment configures …"
     return (
-        f"{STATE} is not set, so this checks the default, redis://localhost:6379/0. "
+        f"{STATE} is not set, so this checks the default, {LOCAL_REDIS}. "
         "To check a stack of boomerang-server up, add --data DIR (its default folder is .boomerang)."
     )
 

@@ -33,7 +33,15 @@ local function record_call(name, reached, reason, now)
   end
 end
 
--- Return the most images at once, as set (`most`; 0: no limit) and as learned.
+-- Return the most images at once: the lower of the limits that are set (`most`; 0: no limit) and learned (nil or false:
+-- none).
+local function slots_limit(most, learned)
+  if not learned then return most end
+  learned = math.max(1, math.floor(tonumber(learned)))
+  return most > 0 and math.min(most, learned) or learned
+end
+
+-- Return the most images at once for an admission, and note the settings. A lane that begins to learn gets a limit.
 local function capacity(name, most, learn)
   local lane = KEY.lane .. name
   local before, learning, limit = unpack(redis.call('HMGET', lane, 'most', 'learn', 'limit'))
@@ -47,8 +55,7 @@ local function capacity(name, most, learn)
     limit = most > 0 and most or FIRST_LIMIT
     redis.call('HSET', lane, 'limit', whole(limit))
   end
-  limit = math.max(1, math.floor(tonumber(limit)))
-  return most > 0 and math.min(most, limit) or limit
+  return slots_limit(most, limit)
 end
 
 -- Cut the learned limit to a share of what is in use, after too many at once (multiplicative decrease).

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.audit.audit import audit
 from jobs.job import Claim, Result
-from jobs.lane_health import CUT, CUT_EVERY, FIRST_LIMIT, HISTORY, slots_limit
+from jobs.lane_health import CUT, CUT_EVERY, FIRST_LIMIT, HISTORY
 from jobs.lanes import LaneSettings
 from jobs.new_job import NewJob
 from jobs.states import State
@@ -215,5 +215,12 @@ def test_each_lane_learns_its_own(bench: Bench, make: Make) -> None:
     ("most", "learned", "limit"),
     [(0, None, 0), (5, None, 5), (0, 7.9, 7), (5, 7.9, 5), (5, 3.2, 3), (0, 1.0, 1)],
 )
-def test_the_limit_in_force(most: int, learned: float | None, limit: int) -> None:
-    assert slots_limit(most, learned) == limit
+def test_the_limit_in_force(bench: Bench, make: Make, most: int, learned: float | None, limit: int) -> None:
+    store = bench.with_settings(max_in_flight=most, learn_limit=learned is not None)
+    store.attempts.admit(0)
+    if learned is not None:
+        bench.raw.hset(bench.keys.member("lane", "default"), "limit", learned)
+    store.jobs.enqueue([make(f"j{number}") for number in range(10)])
+    assert store.lanes.get().limit == limit
+    # It is the limit that admission keeps to.
+    assert len(store.attempts.admit(10).ids) == (limit or 10)

@@ -197,6 +197,7 @@ READS: dict[str, Callable[[Any], Any]] = {
     "owners": lambda b: b.store.jobs.owners(["fox"]),
     "parked": lambda b: b.store.celery.get_parked("fox"),
     "recount": lambda b: b.store.context.scripts.call("recount", "0-0", 1, 100, '["fox"]', '[["{b}:lane:default"]]'),
+    "slots_limits": lambda b: b.store.context.scripts.call("slots_limits", "default", 5),
     "standing": lambda b: b.store.continuity.standing(),
     "stuck": lambda b: b.store.manual.stuck(60.0, 5),
     "wait_reasons": lambda b: b.store.jobs.with_reason(b.store.jobs.get("fox")),
