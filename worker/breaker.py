@@ -1,6 +1,6 @@
-"""A lane's circuit breaker, while it is open: one look now and then, for all processes, until the provider answers.
+"""What stops submissions to a lane: holds after refusals, and the circuit breaker with its probes.
 
-The scripts open it where they record the outcomes of calls (`record_call` in jobs/lua/shared/lanes.lua).
+The scripts open the breaker when they record the outcomes of calls (`record_call` in jobs/lua/shared/lanes.lua).
 """
 
 import logging

@@ -155,7 +155,7 @@ class Reconciler:
         else:
             pause = next_poll(job.lookups, self._settings, self._random())
             store.attempts.reschedule_lookup(
-                due, pause, reason=self._poll_problem(answer, job.lane), heard=_reachability(answer)
+                due, pause, reason=self._poll_problem(answer, job.lane), reachability=_reachability(answer)
             )
 
     def _get_status(self, due: Due) -> Found | Absent | Unavailable | Held:
@@ -202,7 +202,7 @@ class Reconciler:
             case _:
                 pause, reason = next_lookup(0, self._settings, self._random()), self._poll_problem(answer, job.lane)
                 self._store.attempts.reschedule_lookup(
-                    due, pause, count=False, reason=reason, heard=_reachability(answer)
+                    due, pause, count=False, reason=reason, reachability=_reachability(answer)
                 )
 
     def _accounts(self, due: Due) -> list[str]:
@@ -237,11 +237,11 @@ class Reconciler:
                 due.doubtful_for,
             )
             self._store.attempts.requeue(
-                job.id, job.fence, f"not at the provider after {lookups} look-ups", heard=Reachability.ANSWER
+                job.id, job.fence, f"not at the provider after {lookups} look-ups", reachability=Reachability.ANSWER
             )
             return
         pause = next_lookup(lookups, self._settings, self._random(), due.doubtful_for)
-        self._store.attempts.reschedule_lookup(due, pause, heard=Reachability.ANSWER)
+        self._store.attempts.reschedule_lookup(due, pause, reachability=Reachability.ANSWER)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job

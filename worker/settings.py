@@ -185,7 +185,7 @@ class Settings(shared.Settings):
         "BOOMERANG_EVENTS",
         ma.Enum,
         Switch.ON,
-        "`on` or `off`: events for Flower. Turn them off when nobody watches and the rate is extreme.",
+        "`on` or `off`: events for Flower. Turn them off if nobody uses Flower and the rate of jobs is very high.",
         enum=Switch,
         by_value=True,
     )

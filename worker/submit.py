@@ -141,18 +141,20 @@ class Submitter:
         match outcome:
             case Exists(reason):
                 store.attempts.mark_in_doubt(
-                    *held, f"the provider already has it ({reason})", exists=True, heard=Reachability.ANSWER
+                    *held, f"the provider already has it ({reason})", exists=True, reachability=Reachability.ANSWER
                 )
             case Doubtful(reason, silent):
                 log.info("job %s: in doubt: %s", claim.id, reason)
                 store.attempts.mark_in_doubt(
-                    *held, reason, heard=Reachability.SILENCE if silent else Reachability.NOTHING
+                    *held, reason, reachability=Reachability.SILENCE if silent else Reachability.NOTHING
                 )
             case Held(reason):
                 hold(store, claim.lane, outcome)
                 store.attempts.requeue(*held, reason)
             case NotSent(reason):
-                store.attempts.requeue(*held, f"the provider cannot be reached: {reason}", heard=Reachability.SILENCE)
+                store.attempts.requeue(
+                    *held, f"the provider cannot be reached: {reason}", reachability=Reachability.SILENCE
+                )
             case _TooLate():
                 store.attempts.requeue(*held, "")
             case _ImagesUnavailable(reason):
@@ -170,7 +172,9 @@ class Submitter:
             return
         delay = backoff(ATTEMPT_BASE, ATTEMPT_CAP, claim.submit_tries, self._random())
         reason = f"not created: {error.message}"
-        self._store.attempts.requeue(claim.id, claim.fence, reason, wait=delay, count=True, heard=Reachability.ANSWER)
+        self._store.attempts.requeue(
+            claim.id, claim.fence, reason, wait=delay, count=True, reachability=Reachability.ANSWER
+        )
 
     def _fail(self, claim: Claim, error: TaskError) -> None:
         result = Result(error={"code": error.code, "message": error.message})

@@ -121,14 +121,16 @@ class Attempts:
         *,
         wait: float = 0.0,
         exists: bool = False,
-        heard: Reachability = Reachability.NOTHING,
+        reachability: Reachability = Reachability.NOTHING,
     ) -> bool:
         """Record that the outcome of the POST is unknown; it is looked up in `wait` seconds. False: refused.
 
         `exists`: the provider says that it has the external id.
         """
         return bool(
-            self._scripts.call("mark_in_doubt", job_id, fence, reason, duration_micros(wait), flag(exists), heard)
+            self._scripts.call(
+                "mark_in_doubt", job_id, fence, reason, duration_micros(wait), flag(exists), reachability
+            )
             == "doubt"
         )
 
@@ -140,7 +142,7 @@ class Attempts:
         *,
         wait: float = 0.0,
         count: bool = False,
-        heard: Reachability = Reachability.NOTHING,
+        reachability: Reachability = Reachability.NOTHING,
     ) -> str:
         """Queue a job again that does not exist at the provider: 'queued', or 'over' when it was given up meanwhile.
 
@@ -148,7 +150,14 @@ class Attempts:
         """
         return str(
             self._scripts.call(
-                "requeue", job_id, fence, duration_micros(wait), reason, flag(count), duration_micros(RECHECK), heard
+                "requeue",
+                job_id,
+                fence,
+                duration_micros(wait),
+                reason,
+                flag(count),
+                duration_micros(RECHECK),
+                reachability,
             )
         )
 
@@ -216,13 +225,19 @@ class Attempts:
         return bool(self._scripts.call("move_to_lane", due.job.id, due.job.fence, lane) == "moved")
 
     def reschedule_lookup(
-        self, due: Due, wait: float, *, count: bool = True, reason: str = "", heard: Reachability = Reachability.NOTHING
+        self,
+        due: Due,
+        wait: float,
+        *,
+        count: bool = True,
+        reason: str = "",
+        reachability: Reachability = Reachability.NOTHING,
     ) -> bool:
         """Schedule the next lookup in `wait` seconds, after one that changed nothing. False: refused."""
         lookups = due.job.lookups + 1 if count else ""
         return bool(
             self._scripts.call(
-                "reschedule_lookup", due.job.id, due.job.fence, duration_micros(wait), lookups, reason, heard
+                "reschedule_lookup", due.job.id, due.job.fence, duration_micros(wait), lookups, reason, reachability
             )
             == "set"
         )

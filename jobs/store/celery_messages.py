@@ -25,7 +25,7 @@ class Parked(StrEnum):
     REVOKED = "revoked"  #: parked, but revoked before it came
     FULL = "full"  #: not parked: too many wait for this job
     FINAL = "final"  #: the job is over: act on the record, then say so (`told`)
-    TOLD = "told"  #: the job is over, and this message was finished before
+    FINISHED = "told"  #: the job is over, and this message was finished before
     OWED = "owed"  #: the job is over, and what finishes this message is under way, or in other hands
     UNKNOWN = "unknown"  #: there is no such job
 

@@ -89,7 +89,7 @@ class GenerateHandler:
         job_id = call.job_id
         outcome, mark = self._store.celery.park(job_id, call.task_id, call.continuation, call.finishes)
         match outcome:
-            case Parked.FINAL | Parked.TOLD:
+            case Parked.FINAL | Parked.FINISHED:
                 return Ending(outcome_of(self._known(job_id)), outcome is Parked.FINAL, job_id, mark)
             case Parked.REVOKED:
                 self.revoke([call.task_id])

@@ -33,7 +33,7 @@ def test_a_message_is_kept_until_the_end_and_told_once(bench: Bench) -> None:
     assert bench.store.celery.get_parked("fox") == []
     assert bench.store.jobs.get("fox").owing == frozenset()
     assert bench.alarm("fox") is None
-    assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (Parked.TOLD, mark)
+    assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (Parked.FINISHED, mark)
     # Another message under the same id is another one
     assert bench.store.celery.park("fox", "fox", '{"chord":2}')[0] is Parked.FINAL
 
@@ -50,7 +50,7 @@ def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Bench) -> Non
     assert FINISHING < CONFIRMATION
     assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is Parked.FINAL
     assert bench.store.celery.message_finished("fox", mark) == "told"
-    assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is Parked.TOLD
+    assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is Parked.FINISHED
 
 
 def test_several_tasks_wait_for_one_job_and_each_is_told(bench: Bench) -> None:
