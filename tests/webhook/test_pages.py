@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
 from flask.testing import FlaskClient
 
 from jobs.api_keys import PRODUCER, KeyRing
@@ -85,7 +86,7 @@ def test_the_cookie_is_the_pages_alone(person: FlaskClient) -> None:
     cookie = cookie_of(log_in(person, "one"))
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
     assert "one" not in cookie.partition(";")[0].split("=", 1)[1]
-    # The API does not know it: a page elsewhere that has a browser send it gains nothing.
+    # Alone it opens no call of the API: another site gains nothing when a browser sends it.
     assert person.get("/v1/lanes").status_code == 401
     assert person.post("/v1/jobs/x/cancel").status_code == 401
 
@@ -150,7 +151,7 @@ def test_a_session_ends_with_its_key(person: FlaskClient, store: Store, wait_for
 
 def test_a_session_ends_by_itself(person: FlaskClient, pages: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     log_in(person, "one")
-    serializer = pages.session_interface.get_signing_serializer(pages)
+    serializer = SecureCookieSessionInterface().get_signing_serializer(pages)
     cookie = person.get_cookie("boomerang")
     assert cookie is not None
     assert serializer.loads(cookie.value, max_age=int(LIFE.total_seconds()))["key"].startswith("env-")
