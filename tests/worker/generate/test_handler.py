@@ -1,4 +1,4 @@
-"""A worker dies, or the task is revoked, between any two steps of the handler: the repeated message completes them."""
+"""GenerateHandler, killed or overtaken by a revoke between two of its steps: a repeat of the message completes it."""
 
 import json
 from collections.abc import Callable
