@@ -1,15 +1,28 @@
-"""A job, a batch and the lane as plain data, in the shape that the API shows (schemas.views dumps them)."""
+"""A job, a batch, a lane and spending as plain data: the members of the API's views, which schemas.views dumps.
+
+And a job as a task of the gateway, for programs written for the generation API.
+"""
 
 from typing import Any
 
-from jobs.job import Job
+from jobs.job import Job, Result
 from jobs.lanes import LaneSettings
 from jobs.read_models import Batch, Lane
+from jobs.states import State
 from jobs.store.spending import Spend
+
+#: The states of the gateway's task (provider contract, "Status").
+RUNNING, COMPLETED, FAILED = "in_progress", "completed", "failed"
+#: Ends of a job that the gateway does not have, with their messages. A client takes no such code for a failure that is
+#: worth another attempt.
+_OTHER_ENDS = {
+    State.CANCELLED: "The job was cancelled.",
+    State.EXPIRED: "The job was not over by its deadline. A result that still comes is shown here.",
+}
 
 
 def serialize_job(job: Job) -> dict[str, Any]:
-    """The members of a job's view."""
+    """Return the members of a job's view."""
     result = job.result
     priced = result is not None and (result.cost is not None or result.discount is not None)
     return {
@@ -35,7 +48,7 @@ def serialize_job(job: Job) -> dict[str, Any]:
 
 
 def serialize_batch(batch: Batch) -> dict[str, Any]:
-    """The members of a batch's view."""
+    """Return the members of a batch's view."""
     return {
         "id": batch.id,
         "accepted": batch.accepted,
@@ -56,14 +69,14 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
     }
 
 
-def shown_spend(spend: Spend) -> dict[str, Any]:
-    """The members of an answer about spending."""
+def serialize_spend(spend: Spend) -> dict[str, Any]:
+    """Return the members of the spending view."""
     rows = [{"name": row.name, "cost": row.cost, "jobs": row.jobs} for row in spend.rows]
     return {"by": spend.by.value, "rows": rows, "cost": spend.cost, "jobs": spend.jobs}
 
 
 def serialize_lane(lane: Lane) -> dict[str, Any]:
-    """The members of a lane's view."""
+    """Return the members of a lane's view."""
     settings = lane.settings or LaneSettings()
     return {
         "name": lane.name,
@@ -91,3 +104,31 @@ def serialize_lane(lane: Lane) -> dict[str, Any]:
         ],
         "spent": lane.cost,
     }
+
+
+def serialize_task(job: Job) -> dict[str, Any]:
+    """Return the members of the gateway's task: one running task until the job ends, whatever its attempts.
+
+    Money is text, "" where no price is known.
+    """
+    result = job.result or Result()
+    task: dict[str, Any] = {"id": job.id, "status": RUNNING, "model": job.model}
+    if not job.state.final:
+        # The provider's own progress is not recorded; a client may still read the member.
+        return task | {"progress": 0.0}
+    cost = "" if result.cost is None else format(result.cost, "f")
+    if job.state is State.COMPLETED:
+        content = [dict(each) | ({"jobId": job.task_id} if job.task_id else {}) for each in result.output]
+        usage = {"cost": cost, "discount": result.discount}
+        return task | {"status": COMPLETED, "output": [{"content": content}], "usage": usage, "metadata": {}}
+    return task | {"status": FAILED, "error": _task_error(job, result), "usage": {"cost": cost}}
+
+
+def _task_error(job: Job, result: Result) -> dict[str, str]:
+    error = result.error or {}
+    code, message = error.get("code", ""), error.get("message", "")
+    if job.state in _OTHER_ENDS:
+        code, message = job.state.value, _OTHER_ENDS[job.state]
+    message = message or job.reason or "The provider gave no reason."
+    # One of the provider's pages names the text `message`, the other `error_message`.
+    return {"code": code, "message": message, "error_message": message}

@@ -12,12 +12,6 @@ from celery import Celery
 from jobs.connections.kombu import for_kombu
 from webhook.settings import Settings
 
-#: Task names. The queue of each has the same name: routing is by queue only, since messages for an exchange whose
-#: binding was lost are dropped without a word.
-SUBMIT = "boomerang.submit"
-RECONCILE = "boomerang.reconcile"
-DELIVER = "boomerang.deliver"
-
 #: After a hint that could not be sent, none is tried for so long (seconds): callbacks must not queue up behind a broker
 #: that is away.
 REST = 2.0

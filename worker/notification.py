@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from jobs.job import Job
-from jobs.serializers import serialize_job
-from jobs.shown_task import serialize_task
+from jobs.serializers import serialize_job, serialize_task
 from schemas import CallbackForm
 from schemas.signatures import signed
 from schemas.views import JobView

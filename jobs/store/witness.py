@@ -19,7 +19,7 @@ from jobs.store.redis_keys import Keys
 def witness_url(settings: Settings) -> str | None:
     """The Redis that keeps the witness; None where there is none."""
     for url in (settings.broker_url, settings.result_url):
-        # As redis-py writes a socket (jobs.settings.for_celery).
+        # As redis-py writes a socket (jobs.connections.settings.for_celery).
         ours = url.replace("redis+socket://", "unix://", 1).replace("?virtual_host=", "?db=", 1)
         if ours.startswith(tuple(f"{scheme}://" for scheme in REDIS_SCHEMES)) and ours != settings.redis_url:
             return ours

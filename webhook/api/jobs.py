@@ -13,6 +13,7 @@ from jobs.read_models import Page
 from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.transitions import TransitionResult
+from jobs.task_names import DELIVER, SUBMIT
 from schemas import parse_json
 from schemas.api import JobQuery, WaitQuery
 from schemas.views import JobList, JobView
@@ -24,7 +25,6 @@ from webhook.http.bodies import checked_length, read_whole
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.lists import filter_from
-from webhook.messages import DELIVER, SUBMIT
 from webhook.services import services
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Generation jobs, one at a time.")

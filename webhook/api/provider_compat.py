@@ -15,7 +15,7 @@ from jobs.api_keys import Scope
 from jobs.errors import JobNotFound
 from jobs.job import Job, parse_external_id
 from jobs.new_job import NewJob, Outcome
-from jobs.shown_task import RUNNING, serialize_task
+from jobs.serializers import RUNNING, serialize_task
 from schemas import CallbackForm, RequestInvalid, parse_json
 from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
 from webhook.access.audit_log import annotate

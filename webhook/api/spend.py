@@ -7,7 +7,7 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
-from jobs.serializers import shown_spend
+from jobs.serializers import serialize_spend
 from jobs.store.spending import By, Only, Spend
 from schemas.spending import MOST_DAYS, USUAL_DAYS, SpendQuery, SpendView
 from webhook.api.openapi import operation
@@ -30,10 +30,10 @@ def spend(query: dict[str, Any]) -> Response:
     days = _days(query.pop("first", None), query.pop("last", None))
     by, whose = By(query.pop("by")), owner()
     if whose is None:
-        return json_response(shown_spend(services().store.statistics.spend(by, *days, Only(**query))))
+        return json_response(serialize_spend(services().store.statistics.spend(by, *days, Only(**query))))
     if query.pop("key", whose) != whose:
-        return json_response(shown_spend(Spend(by, ())))  # as of a key that nobody has
-    return json_response(shown_spend(services().store.statistics.spend(by, *days, Only(**query, key=whose))))
+        return json_response(serialize_spend(Spend(by, ())))  # as of a key that nobody has
+    return json_response(serialize_spend(services().store.statistics.spend(by, *days, Only(**query, key=whose))))
 
 
 def _days(first: date | None, last: date | None) -> tuple[date, date]:

@@ -11,10 +11,10 @@ from ulid import ULID
 from jobs.errors import NoLane, NoRoom, StoreUnavailable, WorkRefused
 from jobs.job import Priority
 from jobs.new_job import BatchOptions, NewJob, Outcome
+from jobs.task_names import SUBMIT
 from schemas import BodyInvalid, RequestInvalid, parse_json
 from webhook.access.auth import caller
 from webhook.http.problems import REFUSED, ProblemError, unavailable
-from webhook.messages import SUBMIT
 from webhook.services import Services
 
 #: Jobs handed to the store in one step: enough to amortise the round trip, few enough not to hold Redis up.
