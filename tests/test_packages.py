@@ -1,11 +1,11 @@
-"""What two packages that may not import each other must agree on."""
+"""What two rooms that may not import each other must agree on."""
 
 from jobs import key_limits
 from jobs.job import Priority
 from jobs.read_models import Progress
 from jobs.states import State
 from jobs.task_names import DELIVER, GENERATE, RECONCILE, SUBMIT
-from schemas.api import BATCH_STATES, MOST_WEIGHT
+from schemas.queries import BATCH_STATES, MOST_WEIGHT
 from schemas.requests.base import PRIORITIES
 from schemas.states import JOB_STATES
 from worker.app import create_app

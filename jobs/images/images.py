@@ -26,7 +26,7 @@ LONGEST_WRITE = 3600.0
 STEP = 50
 
 
-class Picture(Protocol):
+class ImageFile(Protocol):
     """A valid image, known by its shape: schemas makes them."""
 
     @property
@@ -74,15 +74,15 @@ class Images:
         self._kept_in = kept_in
         self._retention = settings.image_retention
 
-    def put(self, picture: Picture) -> bool:
+    def put(self, file: ImageFile) -> bool:
         """Store an image, unless it is there. True: it was not."""
-        digest = picture.hash
+        digest = file.hash
         if self.find([digest])[0]:
             return False
         name = f"{digest}-{token_hex(8)}"
-        image = Image(digest, name, len(picture.data), picture.width, picture.height, picture.format)
+        image = Image(digest, name, len(file.data), file.width, file.height, file.format)
         self._scripts.call("image_begun", name, duration_micros(LONGEST_WRITE))
-        self._kept_in.write(name, picture.data)
+        self._kept_in.write(name, file.data)
         outcome = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)))
         if outcome == KeepOutcome.KNOWN:
             self._remove([name])  # another was faster

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from jobs.task_names import DELIVER, RECONCILE, SUBMIT
-from webhook.messages import REST, Messages
+from webhook.messages import PAUSE, Messages
 from webhook.settings import Settings
 
 
@@ -78,7 +78,7 @@ def test_after_its_rest_it_tries_again(settings: Settings, raw: redis.Redis, mon
         patch.setattr(messages._app, "send_task", lambda *_, **__: 1 / 0)
         assert not messages.send(SUBMIT)
     assert not messages.send(SUBMIT)
-    now[0] = REST
+    now[0] = PAUSE
     assert messages.send(SUBMIT)
     assert raw.llen(SUBMIT) == 1
 

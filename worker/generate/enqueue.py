@@ -17,12 +17,10 @@ from jobs.store.celery_messages import MOST_PARKED
 from jobs.store.outcomes import ParkOutcome
 from jobs.store.store import Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
-from schemas.views import JobView
 from worker.errors import GenerationFailed, GenerationRefused
 from worker.generate.unrouted import unrouted_tasks
 from worker.messages import Messages
 
-_view = JobView()
 #: Owner of the jobs that arrive by Celery, for fairness and spending.
 OWNER = "celery"
 #: `settled_by` of a job that expired before it was submitted.
@@ -167,7 +165,7 @@ def _refused(error: RequestInvalid) -> GenerationRefused:
 def outcome_of(job: Job) -> dict[str, Any] | Exception:
     """Return the result of an ended job, or the error that says why there is none."""
     if job.state is State.COMPLETED:
-        return dict(_view.dump(serialize_job(job)))
+        return serialize_job(job)
     if job.state is State.CANCELLED or (job.state is State.EXPIRED and job.settled_by == NOT_BEGUN):
         # Celery ends a revoked or expired task with this error.
         revoked: Exception = TaskRevokedError(f"{job.id} was {job.state}" + (f": {job.reason}" if job.reason else ""))
