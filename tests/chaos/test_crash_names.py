@@ -47,8 +47,8 @@ BOUNDARIES = {
         "Messages.send": {"send_task": "messages.*"},
         "Messages.ping": {"ensure_connection": "(whether the broker is there)"},
         "Services.store": {"connect": "(a client; it has not connected yet)"},
-        "_write": {"write": "(a line of the audit log)"},
-        "Services.keep": {"put": "(image_begun, image_store.write, image_kept)"},
+        "_write_request": {"write": "(a line of the audit log)"},
+        "Services.store_image": {"put": "(image_begun, image_store.write, image_kept)"},
     },
 }
 #: Calls that only lead there: hints go by way of Services.send; a blueprint's are routes.
@@ -147,6 +147,7 @@ def test_nothing_is_written_past_the_boundaries(redis_url: str) -> None:
     assert [name for name in LOOKS if "write" in commands[name]] == []
 
 
+@pytest.mark.stack
 def test_what_has_no_name_is_noticed(tmp_path: Path, redis_url: str) -> None:
     """The scenarios would fail: what goes out past the boundaries is seen when it happens, too."""
     script = (
