@@ -65,7 +65,7 @@ def test_a_source_that_breaks(client: Client, service: FakeService, error: BaseE
 def test_a_service_that_refuses_in_the_middle(
     client: Client, service: FakeService, faults: list[Fault], kind: type[Exception]
 ) -> None:
-    service.on_request = lambda: service.faults.extend(faults if len(service.seen) == 1 else [])
+    service.on_request = lambda: service.faults.extend(faults if len(service.seen) == 2 else [])
     with pytest.raises(kind) as caught:
         client.enqueue_batch(LINES, patience=0)
     service.on_request = lambda: None

@@ -29,7 +29,7 @@ from boomerang_client.cli.options import (
 from boomerang_client.cli.progress_bars import sending
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen, field_lines
 from boomerang_client.cli.watch import follow
-from boomerang_client.errors import BoomerangError, LineError
+from boomerang_client.errors import BoomerangError, LineError, ServiceUnavailable, TooBusy, UnexpectedAnswer
 from boomerang_client.ids import new_id
 from boomerang_client.ndjson import Numbered
 from boomerang_client.responses import BatchAccepted
@@ -149,6 +149,9 @@ def enqueue(
     if dry_run:
         ctx.exit(FAILED if _print(screen, source, input_file.unit) else 0)
     client = screen.client()
+    if id_ is None and key is None and not screen.as_json:
+        # Before anything is sent: a command that is killed cannot say it.
+        screen.message(f"Batch {batch}. If the upload breaks, repeat the command with --id {batch}.", "dim")
     with _continuable(ctx, screen, "" if id_ or key else batch, input_file.unit), sending(screen, file) as progress:
         accepted = client.enqueue_batch(
             source,
@@ -167,8 +170,11 @@ def enqueue(
     _report(screen, accepted, input_file.unit)
     jobs = accepted.accepted + accepted.known
     failed = accepted.rejected > 0 or not jobs
-    if accepted.rejected and jobs:
-        screen.next_step(f"correct these {input_file.unit}s without moving others, and {_repeat(ctx, accepted.id)}")
+    if accepted.rejected and jobs and not screen.as_json:
+        unit = input_file.unit
+        screen.message(
+            f"Correct the rejected {unit}s, leave the others in their places, and run: {_repeat(ctx, accepted.id)}"
+        )
     if wait and jobs:
         failed = follow(ctx, client, accepted.id, patience).unsuccessful > 0 or failed
     elif jobs:
@@ -189,7 +195,8 @@ def _continuable(ctx: click.Context, screen: Screen, batch: str, unit: str) -> I
     except Exception as error:
         if isinstance(error, BoomerangError):
             _report_lines(screen, error.lines, unit)
-        if getattr(error, "repeat_id", None) is not None:
+        unknown = isinstance(error, ServiceUnavailable | TooBusy | UnexpectedAnswer)
+        if getattr(error, "repeat_id", None) is not None or unknown:
             error.repeat_command = _repeat(ctx, batch)  # type: ignore[attr-defined]
         raise
 

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -18,6 +20,9 @@ DELIMITERS = ",;\t|"
 #: Lines that a heading may take. More of them lack a quotation mark.
 _MOST_HEADING_LINES = 1_000
 _UTF8 = "utf-8-sig"
+# A quotation mark opens a cell only where the cell begins.
+_QUOTED = re.compile(rf'(?:^|(?<=[{DELIMITERS}]))"(?:[^"]|"")*"', re.MULTILINE)
+_OPEN = re.compile(rf'(?:^|[{DELIMITERS}])"', re.MULTILINE)
 
 
 def read_ndjson(file: BinaryIO, defaults: Mapping[str, Any], encoding: str = _UTF8) -> Iterator[Numbered]:
@@ -41,7 +46,7 @@ def read_json(file: BinaryIO, defaults: Mapping[str, Any], encoding: str = _UTF8
 def read_prompts(file: BinaryIO, defaults: Mapping[str, Any], encoding: str = _UTF8) -> Iterator[Numbered]:
     """Yield a request for each line of a text that is not empty: the line is the prompt."""
     with _decoded(file, encoding, newline=None) as text:
-        for number, line in enumerate(iter(text.readline, ""), start=1):
+        for number, line in enumerate(_lines(text), start=1):
             prompt = line.strip()
             damage = damage_of(prompt)
             if damage:
@@ -72,8 +77,8 @@ def _csv_rows(file: BinaryIO, encoding: str, delimiter: str | None) -> Iterator[
     try:
         with io.TextIOWrapper(file, encoding, newline="") as text:
             lines, stated = _heading(text)
-            separator = delimiter or stated or _delimiter("".join(lines))
-            reader = csv.reader(chain(lines, text), delimiter=separator, strict=True)
+            separator = delimiter or stated or _delimiter(lines)
+            reader = csv.reader(chain(lines, _lines(text)), delimiter=separator, strict=True)
             before = 0
             for number, cells in enumerate(reader, start=1):
                 yield Row(number, cells, reader.line_num - before)
@@ -93,20 +98,31 @@ def _heading(text: io.TextIOWrapper) -> tuple[list[str], str | None]:
     """
     lines: list[str] = []
     stated = None
-    while len(lines) < _MOST_HEADING_LINES and (line := text.readline(LARGEST)):
+    for line in _lines(text):
         if not lines and stated is None and line.lower().startswith("sep=") and len(line.strip("\r\n")) == len("sep=;"):
             stated = line[4]
             continue
         lines.append(line)
-        whole = "".join(lines)
-        if whole.strip() and whole.count('"') % 2 == 0:
+        if len(lines) == _MOST_HEADING_LINES or ("".join(lines).strip() and not _OPEN.search(_unquoted(lines))):
             break
     return lines, stated
 
 
-def _delimiter(heading: str) -> str:
-    outside = "".join(heading.split('"')[::2])
-    return max(DELIMITERS, key=outside.count)
+def _delimiter(lines: list[str]) -> str:
+    return max(DELIMITERS, key=_unquoted(lines).count)
+
+
+def _unquoted(lines: list[str]) -> str:
+    """Return lines without their cells in quotation marks."""
+    return _QUOTED.sub("", "".join(lines))
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    """Yield the lines of a text. Raises UsageError for one that would fill the memory."""
+    for line in iter(partial(text.readline, LARGEST), ""):
+        if len(line) == LARGEST:
+            raise UsageError(f"A line is longer than {LARGEST:,} characters. Is this the right file?")
+        yield line
 
 
 @contextmanager

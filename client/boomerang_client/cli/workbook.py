@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from typing import Any, BinaryIO
-from xml.etree.ElementTree import ParseError
 from zipfile import BadZipFile, ZipFile
 
 from openpyxl import load_workbook
@@ -28,9 +27,10 @@ _CHUNK_ROWS, _CHUNK_BYTES = 500, 1024 * 1024
 _FORMULA = re.compile(rb"<(?:\w+:)?f[ >/]")
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s[^>]*?ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
 _HIDDEN = re.compile(rb'<(?:\w+:)?row\s[^>]*?hidden="(?:1|true)"')
-#: What openpyxl raises for workbooks that are damaged, or that use parts of the format that it does not know.
+#: What openpyxl raises for workbooks that are damaged, or that use parts of the format that it does not know. XML that
+#: is not well-formed is a SyntaxError, in lxml too.
 _UNREADABLE = (
-    InvalidFileException, BadZipFile, ParseError, zlib.error, KeyError, ValueError, TypeError, AttributeError,
+    InvalidFileException, BadZipFile, SyntaxError, zlib.error, KeyError, ValueError, TypeError, AttributeError,
     IndexError, EOFError, OSError, NotImplementedError, RuntimeError, OverflowError,
 )  # fmt: skip
 

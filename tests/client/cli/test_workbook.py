@@ -98,7 +98,7 @@ def test_a_workbook_is_a_table(service: FakeService, run: Command, tmp_path: Pat
     args = ["--template", "prompt={Title}, {Colour}", "--map", "labels.sku=SKU", *MODEL, "--id", "b"]
     result = run("enqueue", str(path), *args)
     assert (result.exit_code, "row 4 has nothing for Colour" in result.stderr) == (0, True)
-    assert [each["prompt"] for each in service.requests.values()] == ["boat, red", "car,"]
+    assert [each["prompt"] for each in service.requests.values()] == ["boat, red", "car, "]
     assert service.requests["b.2"]["labels"] == {"sku": "00042"}
     assert service.requests["b.2"]["n"] == 2
     assert [each["image"][-5:] for each in service.requests["b.2"]["image_list"]] == ["1.png", "2.png"]
@@ -206,7 +206,7 @@ def test_damaged_workbooks_are_refused(
 
 def test_a_workbook_that_unpacks_to_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workbook, "MOST_BYTES_IN_MEMORY", 1_000_000)
-    bomb = edited(saved(book_of(HEADING)), "xl/sharedStrings.xml", lambda xml: xml + " " * 2_000_000)
+    bomb = edited(saved(book_of(HEADING)), "xl/styles.xml", lambda xml: xml + " " * 2_000_000)
     assert len(bomb) < 20_000
     with pytest.raises(UsageError, match="too much"):
         rows_of(bomb)
