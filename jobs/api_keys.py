@@ -22,8 +22,8 @@ from jobs.connections.errors import translated
 from jobs.decoding import decoding
 from jobs.errors import KeyNotFound, RecordDamaged
 from jobs.fields import shown
-from jobs.job import from_micros, to_micros
 from jobs.store.redis_keys import Keys
+from jobs.units import from_micros, to_micros
 
 log = logging.getLogger(__name__)
 

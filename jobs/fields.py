@@ -10,13 +10,15 @@ service does not act on such a record (`RecordDamaged`), because the consequence
 
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 
 from jobs.states import FINAL, State
 
 
-class Field(StrEnum):
-    """A field of the record of a job, by its name; the value is the stored letter."""
+class Field:
+    """The letters under which Redis stores the fields of a job's record, by name.
+
+    Plain strings, no enumeration: reading a record looks up forty of them, and lists read records by the thousand.
+    """
 
     STATE = "s"
     PHASE = "p"  #: where the attempt of a cancelled or expired job stands at the provider; absent: it is over
@@ -60,8 +62,8 @@ class Field(StrEnum):
     RESERVED = "R"  #: nano-dollars from admission until the attempt is over; `?`: the price is not known
 
 
-class Fact(StrEnum):
-    """A member of the JSON that describes a job to accept (jobs.new_job); staged uploads store it for a while."""
+class Fact:
+    """The members of the JSON that describes a job to accept (jobs.new_job). Staged uploads store it for a while."""
 
     MODEL = Field.MODEL
     IMAGES = Field.IMAGES
@@ -75,12 +77,23 @@ class Fact(StrEnum):
     DELAY = "delay"  #: microseconds
 
 
+def names(table: type) -> dict[str, str]:
+    """Return letter → name in lower case, as in Lua source. Raises `ValueError` where two names share a letter."""
+    pairs = [(name.lower(), letter) for name, letter in vars(table).items() if name.isupper()]
+    by_letter = {letter: name for name, letter in pairs}
+    if len(by_letter) < len(pairs):
+        raise ValueError(f"two names of {table.__name__} share a letter: {pairs}")
+    return by_letter
+
+
+#: Letter → name. Any version up to this one writes only these.
+NAMES: Mapping[str, str] = names(Field)
 #: A whole number of at most 16 digits: µs until the year 2286, exact as a Lua number. Lua and Python share the pattern.
 _WHOLE = r"^%d" + "%d?" * 15 + "$"
 _FLAG, _DELIVERIES = "^1$", "^[cn][cn]?$"
 _F = Field
 #: The Lua pattern that the value of a field matches. Fields that are not here hold text.
-FORMS: Mapping[Field, str] = {
+FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.IMAGES, _F.ATTEMPT, _F.FENCE, _F.CREATED_AT, _F.UPDATED_AT, _F.ENDED_AT, _F.DEADLINE), _WHOLE),
     **dict.fromkeys((_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE),
     **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION), _WHOLE),
@@ -92,9 +105,7 @@ FORMS: Mapping[Field, str] = {
 }
 #: A record has these at least.
 REQUIRED = (Field.STATE, Field.MODEL, Field.CREATED_AT, Field.UPDATED_AT)
-#: The letters that any version up to this one writes.
-KNOWN = frozenset(map(str, Field))
-_PATTERNS = {str(field): re.compile(form.replace("%d", r"\d"), re.ASCII) for field, form in FORMS.items()}
+_PATTERNS = {field: re.compile(form.replace("%d", r"\d"), re.ASCII) for field, form in FORMS.items()}
 #: Characters of a value that a message quotes.
 _QUOTED = 40
 
@@ -107,7 +118,7 @@ def wrong(record: Mapping[str, str]) -> str | None:
         if not is_text(field) or not is_text(value):
             return f"its field {shown(field)} is not UTF-8: {shown(value)}"
         if field in _PATTERNS and not _PATTERNS[field].fullmatch(value):
-            return f"its field {label(Field(field))} is {shown(value)!r}"
+            return f"its field {label(field)} is {shown(value)!r}"
     return _inconsistent(record, record[Field.STATE], record.get(Field.PHASE))
 
 
@@ -131,9 +142,9 @@ _STATES = frozenset(map(str, State))
 _TIMES = {Field.LOOKUP_AT, Field.DELIVERY_AT}
 
 
-def label(field: Field) -> str:
-    """Name a field for a person, with its letter, under which it stands in Redis: `deadline (d)`."""
-    return f"{field.name.lower()} ({field.value})"
+def label(field: str) -> str:
+    """Name a field for a person, with the letter under which it stands in Redis: `deadline (d)`."""
+    return f"{NAMES[field]} ({field})"
 
 
 def is_newer(record: Mapping[str, str]) -> bool:

@@ -1,10 +1,10 @@
-"""The value objects of a job, and how a record that Redis stores becomes one (jobs.fields names its fields)."""
+"""The value objects of a job, and how a record in Redis becomes one (jobs.fields names its fields)."""
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -13,39 +13,39 @@ from jobs.decoding import decoding, read_labels, texts
 from jobs.errors import RecordDamaged, RecordTooNew
 from jobs.fields import Field, is_newer, is_text, shown, wrong
 from jobs.states import State
+from jobs.units import from_micros, nano
 
-#: Money is counted in whole nano-dollars, so that Redis can add it without rounding; finer costs are rounded half even.
-NANO = Decimal(1_000_000_000)
-#: USD. Redis counts in 64 bits; a task of a million dollars is a mistake, which must not keep the job from ending.
+#: The highest cost (USD) that is counted. Redis counts in 64 bits. A higher cost is surely a mistake, which must not
+#: keep the job from ending.
 MOST_COST = Decimal(1_000_000)
 ATTEMPT_MARK = "~"
-#: The lane of a service that names none.
+#: The lane of a service that configures none.
 LANE = "default"
 
 
 class Delivery(StrEnum):
-    """What follows from a job's end; the value is the letter in the record."""
+    """What must follow the end of a job; the value is the letter in the record."""
 
-    CELERY = "c"  #: a parked Celery message is to be finished
-    NOTIFY = "n"  #: the producer's callback_url is to be called
+    CELERY = "c"  #: finish the parked Celery messages
+    NOTIFY = "n"  #: call the producer's callback_url
 
 
 class Priority(StrEnum):
-    """A class of jobs: as long as jobs of a higher one wait, none of a lower one is admitted."""
+    """A class of jobs: while jobs of a higher class wait, no job of a lower class is admitted."""
 
     HIGH = "high"
     NORMAL = "normal"
     LOW = "low"
 
 
-#: How the scripts write a class, in the order of admission.
+#: Priority → class in the scripts, in the order of admission.
 CLASSES = {Priority.HIGH: "0", Priority.NORMAL: "1", Priority.LOW: "2"}
 PRIORITIES = {letter: priority for priority, letter in CLASSES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How an attempt ended: pictures (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD."""
+    """The end of an attempt: images (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD."""
 
     output: tuple[Mapping[str, str], ...] = ()
     error: Mapping[str, str] | None = None
@@ -53,7 +53,7 @@ class Result:
     discount: Any = None
 
     def to_json(self) -> str:
-        """The stored form; money as text."""
+        """Serialize it for Redis, with money as text."""
         cost = None if self.cost is None else str(self.cost)
         body = {"output": list(self.output) or None, "error": self.error, "cost": cost, "discount": self.discount}
         given = {name: value for name, value in body.items() if value is not None}
@@ -61,7 +61,7 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> "Result":
-        """The inverse of `to_json`. Raises `ValueError` or one of its like for what that cannot have written."""
+        """Deserialize it. Raises one of `jobs.decoding.UNREADABLE` for text that `to_json` cannot have written."""
         if not is_text(text):
             raise ValueError("its result is not UTF-8")
         body = json.loads(text)
@@ -75,7 +75,7 @@ class Result:
 
     @property
     def nano(self) -> str:
-        """The cost as Redis counts it: whole nano-dollars, '' where there is none, or none that a sum could hold."""
+        """The cost in whole nano-dollars, as Redis counts it; '' where there is none, or one above MOST_COST."""
         if self.cost is None or not self.cost.is_finite() or abs(self.cost) > MOST_COST:
             return ""
         return str(nano(self.cost))
@@ -83,9 +83,9 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as it stands. `phase` is set for a cancelled or expired job that may still run at the provider.
+    """A job. `phase` is set for a cancelled or expired job whose attempt may still run at the provider.
 
-    `sent`: this attempt was given to a worker, for `lane`.
+    `sent`: this attempt was handed to a worker, for `lane`. `owing`: deliveries that are still to be made.
     """
 
     id: str
@@ -122,18 +122,13 @@ class Job:
     priority: Priority = Priority.NORMAL
     expires_at: datetime | None = None
     resolution: str = ""
-    admitted: bool = False  #: on its way to a worker
-    forgotten: bool = False  #: in doubt since Redis may have forgotten that it was sent, by whichever lane of its pool
+    admitted: bool = False  #: to a lane, and not yet claimed
+    forgotten: bool = False  #: in doubt because Redis may have forgotten that it was sent, by any lane of its pool
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for admission, or for the time from which it may."""
+        """Whether it waits for admission, or for the time from which it may be admitted."""
         return self.state is State.QUEUED and not self.admitted
-
-    @property
-    def price_class(self) -> str:
-        """What its price goes by (`class_of` in jobs/lua/shared/money.lua)."""
-        return f"{self.model}|{self.n}|{self.resolution}"
 
     @property
     def external_task_id(self) -> str:
@@ -142,7 +137,7 @@ class Job:
 
     @property
     def at_provider(self) -> State | None:
-        """Where the attempt stands at the provider, whatever the producer has decided; None when it is over."""
+        """Where the attempt stands at the provider, whatever the producer has decided; None: it is over."""
         return self.phase if self.state.final else self.state
 
     @classmethod
@@ -155,12 +150,12 @@ class Job:
         labels: str | None = None,
         text: str | None = None,
     ) -> "Job":
-        """Read the record's hash. Raises `RecordTooNew` and `RecordDamaged`."""
+        """Deserialize a record. Raises `RecordTooNew` and `RecordDamaged`."""
         get = fields.get
         if is_newer(fields):
             raise RecordTooNew(job_id)
-        if said := wrong(fields):
-            raise RecordDamaged(f"job {shown(job_id)}", said)
+        if why := wrong(fields):
+            raise RecordDamaged(f"job {shown(job_id)}", why)
         with decoding(f"job {shown(job_id)}"):
             return cls(
                 id=job_id,
@@ -204,14 +199,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A job whose alarm has rung, claimed: the one who holds it may act on it until its lease is over."""
+    """A claimed job whose alarm was due. The claim allows its holder to act on the job until the lease ends."""
 
     job: Job
-    now: datetime  #: Redis's time at the claim
+    now: datetime  #: of the claim, by Redis's clock
 
     @property
     def doubtful_for(self) -> float:
-        """Seconds since its outcome became unknown."""
+        """Seconds since its outcome became unknown; 0: it is known."""
         return (self.now - self.job.doubt_since).total_seconds() if self.job.doubt_since else 0.0
 
     @property
@@ -233,45 +228,19 @@ class Claim:
 
     @property
     def external_task_id(self) -> str:
-        """What the attempt is sent under."""
+        """The external id of the attempt."""
         return external_id(self.id, self.attempt)
 
 
 def external_id(job_id: str, attempt: int) -> str:
-    """Attempt 1 goes under the job's own id, attempt k under `<id>~k`."""
+    """Return the external id of an attempt: the job's own id for attempt 1, `<id>~k` for attempt k."""
     return job_id if attempt == 1 else f"{job_id}{ATTEMPT_MARK}{attempt}"
 
 
 def parse_external_id(text: str) -> tuple[str, int] | None:
-    """The job id and attempt of an external id; None when it is none of ours."""
+    """Return the job id and attempt of an external id; None where it is none of ours."""
     job_id, mark, number = text.partition(ATTEMPT_MARK)
     if not mark:
         return job_id, 1
     canonical = re.fullmatch(r"[2-9]|[1-9][0-9]{1,8}", number)
     return (job_id, int(number)) if job_id and canonical else None
-
-
-def nano(cost: Decimal) -> int:
-    """USD as whole nano-dollars."""
-    return int((cost * NANO).to_integral_value())
-
-
-def dollars(amount: str | int) -> Decimal:
-    """Whole nano-dollars as USD, without trailing zeros."""
-    usd = (Decimal(amount) / NANO).normalize()
-    return usd.quantize(Decimal(1)) if usd == usd.to_integral_value() else usd
-
-
-def duration_micros(seconds: float) -> int:
-    """A span as the scripts take it: whole µs."""
-    return int(seconds * 1_000_000)
-
-
-def to_micros(moment: datetime) -> int:
-    """An aware time as it is stored."""
-    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-
-
-def from_micros(microseconds: str | float) -> datetime:
-    """A stored time as an aware one."""
-    return datetime.fromtimestamp(int(microseconds) / 1_000_000, UTC)

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from jobs.job import from_micros
+from jobs.units import from_micros
 
 #: Calls in a row that the provider left without an answer, or answered with 5xx, after which a lane's breaker opens.
 FAILURES_TO_OPEN = 5
@@ -64,14 +64,6 @@ class Probe:
     count: int
     reason: str
     since: datetime
-
-
-def slots_limit(most: int, learned: float | None) -> int:
-    """Most images at once, as set (0: no limit) and as learned; as `capacity` in `shared/lanes.lua`."""
-    if learned is None:
-        return most
-    floor = max(1, int(learned))
-    return min(most, floor) if most else floor
 
 
 def constants() -> str:

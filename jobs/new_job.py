@@ -10,8 +10,9 @@ from typing import Protocol, Self
 
 from jobs.errors import NoLane
 from jobs.fields import Fact
-from jobs.job import CLASSES, NANO, PRIORITIES, Delivery, Priority, duration_micros, nano
+from jobs.job import CLASSES, PRIORITIES, Delivery, Priority
 from jobs.lanes import LaneSettings, route
+from jobs.units import NANO, duration_micros, nano
 
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from jobs.job import Job, Priority
-from jobs.lane_health import LaneEvent, slots_limit
+from jobs.lane_health import LaneEvent
 from jobs.lanes import LaneSettings
 from jobs.states import FINAL, State
 
@@ -72,11 +72,11 @@ class Batch:
 class Lane:
     """A provider's account as it stands.
 
-    `slots`: images that it may be working on, `dispatched`: those on their way to a worker, `ready`: jobs that
-    wait for it.
-    `held`: nothing is sent now, for a hold or because its breaker is open; `held_until`: the end of the hold, or the
-    next probe. `learned`: the limit found by its refusals, None where it learns none. `settings`: None where it is
-    not configured (any more). `cost`: None where it is not to be told.
+    `slots`: images that it may be working on; `limit`: the most at once, as set and as learned (0: no limit);
+    `learned`: the limit found by its refusals, None where it learns none. `dispatched`: images on their way to a
+    worker. `ready`: jobs that wait for it. `held`: nothing is sent now, because of a hold or an open circuit breaker;
+    `held_until`: the end of the hold, or the next probe. `settings`: None where it is not configured (any more).
+    `cost`: None where the reader may not see it.
     """
 
     name: str
@@ -92,13 +92,9 @@ class Lane:
     open_since: datetime | None
     opened: int
     learned: float | None
+    limit: int
     history: tuple[LaneEvent, ...]
     cost: Decimal | None
-
-    @property
-    def limit(self) -> int:
-        """Most images at once, as set and as learned; 0: no limit."""
-        return slots_limit(self.settings.max_in_flight if self.settings else 0, self.learned)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

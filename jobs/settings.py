@@ -62,8 +62,8 @@ class Settings:
         "BOOMERANG_REDIS_URL",
         ma.String,
         LOCAL_REDIS,
-        "The Redis that holds the jobs: `redis://`, `rediss://`, `unix://`, or `sentinel://` where "
-        "[Sentinel](#sentinel) watches it. The jobs are nowhere else; see [operations](guides/set-up-redis.md#redis).",
+        "The Redis that holds the jobs: `redis://`, `rediss://`, `unix://`, or `sentinel://` behind "
+        "[Sentinel](#sentinel). The jobs are in it and nowhere else; see [set up Redis](guides/set-up-redis.md).",
         secret=True,
         validate=url_of(*REDIS_SCHEMES),
     )
@@ -72,7 +72,8 @@ class Settings:
         ma.String,
         "",
         "Celery's broker: Redis, also behind [Sentinel](#sentinel), or [RabbitMQ](guides/celery.md#rabbitmq) "
-        "(`amqp://`). Unset: the jobs' Redis. A separate server keeps a growing queue from filling the jobs' memory.",
+        "(`amqp://`). Unset: the jobs' Redis. With a separate server, a growing queue cannot fill the memory of the "
+        "jobs.",
         secret=True,
         validate=url_of(*BROKER_SCHEMES),
     )
@@ -80,7 +81,7 @@ class Settings:
         "BOOMERANG_RESULT_URL",
         ma.String,
         "",
-        "Where the worker writes the results of Celery producers. Unset: the jobs' Redis.",
+        "The Redis to which the worker writes the results of Celery producers. Unset: the jobs' Redis.",
         secret=True,
         validate=url_of(*RESULT_SCHEMES),
     )
@@ -88,17 +89,17 @@ class Settings:
         "BOOMERANG_REPLICAS",
         ma.Integer,
         0,
-        "How many replicas of the jobs' Redis must have an accepted job before the producer gets its answer, and a "
-        "claimed job before it is sent. With fewer the answer is 503, and the claim is given up. With 1 a "
-        "[failover](guides/redis-failover.md) forgets neither.",
+        "How many replicas of the jobs' Redis must have an accepted job before the producer gets its response, and a "
+        "claimed job before it is sent. With fewer, the response is 503 and the claim is given up. With 1, a "
+        "[failover](guides/redis-failover.md) loses neither.",
         validate=_NOT_NEGATIVE,
     )
     public_url: str | None = setting(
         "BOOMERANG_PUBLIC_URL",
         ma.String,
         None,
-        "Where the provider reaches the webhook. The worker builds callback addresses from it. Unset: the worker sends "
-        "no callback address, and jobs are settled by polling alone.",
+        "The URL at which the provider reaches the webhook. The worker builds callback addresses from it. Unset: the "
+        "worker sends no callback address, and only polls settle jobs.",
         validate=url_of("http", "https"),
     )
     callback_secrets: tuple[str, ...] = setting(
@@ -113,23 +114,23 @@ class Settings:
         "BOOMERANG_MAX_IN_FLIGHT",
         ma.Integer,
         0,
-        "Images that may be at the provider at once (the sum of `n`); 0 is no limit. Set it to the account's "
-        "concurrency limit: without it only the provider's 429 answers slow the service down.",
+        "How many images may be at the provider at once (the sum of `n`). 0 is no limit. Set it to the account's "
+        "concurrency limit: without it, only the provider's 429 answers slow the service down.",
         validate=_NOT_NEGATIVE,
     )
     submit_rate: float = setting(
         "BOOMERANG_SUBMIT_RATE",
         ma.Float,
         0.0,
-        "Submissions per second over all workers; 0 is no limit. A burst may use what one second has saved up.",
+        "Submissions per second over all workers. 0 is no limit. A burst may use what one second has saved up.",
         validate=_NOT_NEGATIVE,
     )
     learn_limit: bool = setting(
         "BOOMERANG_LEARN_LIMIT",
         ma.Boolean,
         default=False,
-        meaning="`on`: learn from the provider's refusals how many images may be there at once, and keep to it "
-        "([how](explanation/admission.md#the-learned-limit)), never above `BOOMERANG_MAX_IN_FLIGHT`. Turn it on where "
+        meaning="`on`: learn from the provider's refusals how many images may be there at once "
+        "([how](explanation/admission.md#the-learned-limit)), never above `BOOMERANG_MAX_IN_FLIGHT`. Switch it on if "
         "the account's limit is unknown or changes.",
     )
     named_lanes: tuple[LaneSettings, ...] = setting(
@@ -143,10 +144,10 @@ class Settings:
         "BOOMERANG_KEY_LIMITS",
         KeyLimitsField,
         None,
-        "Limits of producers' keys, as a JSON object by the key's name: "
-        '`{"shop": {"weight": 3, "max_cost_per_day": "50"}}`. `weight` (1 to 100, default 1) is the key\'s share of '
-        "admission beside other keys that wait. `max_cost_per_day` is in USD, by days of UTC: a job that would exceed "
-        "it [waits](guides/limit-spending.md#what-it-may-cost).",
+        'Limits of producers\' keys, as a JSON object by the key\'s name: `{"shop": {"weight": 3, '
+        '"max_cost_per_day": "50"}}`. `weight` (1 to 100, default 1) is the key\'s share of admission beside other '
+        "waiting keys. `max_cost_per_day` is in USD, by days of UTC: a job that would exceed it "
+        "[waits](guides/limit-spending.md#what-it-may-cost).",
     )
     poll_first: float = setting(
         "BOOMERANG_POLL_FIRST",
@@ -163,8 +164,8 @@ class Settings:
         "BOOMERANG_DEADLINE",
         ma.Float,
         7200.0,
-        "When the provider has had a job for this long, the job expires after a last poll. A late result is looked for "
-        "as long again. At least 1. Raise it for slow models: an expired job may still cost money.",
+        "When the provider has had a job for this long, the job expires after a last poll. A late result is accepted "
+        "for as long again. At least 1. Raise it for slow models: an expired job may still cost money.",
         validate=_AT_LEAST_ONE,
     )
     submit_lease: float = setting(
@@ -179,16 +180,16 @@ class Settings:
         "BOOMERANG_LOOKUP_GRACE",
         ma.Float,
         10.0,
-        "How long the service must have looked in vain for a task in doubt before the task counts as not created. "
-        "**Must be longer than the provider may take to show a task that it has accepted**: with a shorter time a job "
-        "can be sent, and paid for, twice.",
+        "How long look-ups must find nothing before a task in doubt counts as not created. **Must be longer than the "
+        "provider may take to show a task that it has accepted**: with a shorter time a job can be sent, and paid "
+        "for, twice.",
         validate=_NOT_NEGATIVE,
     )
     ambiguous: Ambiguous = setting(
         "BOOMERANG_AMBIGUOUS",
         ma.Enum,
         Ambiguous.HOLD,
-        "`hold` or `resend`: what becomes of a job in doubt where `BOOMERANG_LOOKUP_PATH` is `off`. `resend` can pay "
+        "`hold` or `resend`: what happens to a job in doubt if `BOOMERANG_LOOKUP_PATH` is `off`. `resend` can pay "
         "twice, see [guarantees](explanation/guarantees.md#where-never-twice-ends).",
         enum=Ambiguous,
         by_value=True,
@@ -197,16 +198,16 @@ class Settings:
         "BOOMERANG_MAX_ATTEMPTS",
         ma.Integer,
         3,
-        "Attempts of a job in all, each under its own external id; 1 means no second attempt. A retry by a person is "
-        "always possible and raises the number of the attempt.",
+        "All attempts of a job, each under its own external id. 1 means no second attempt. A retry by hand is always "
+        "possible and counts as a further attempt.",
         validate=_AT_LEAST_ONE,
     )
     callback_mode: CallbackMode = setting(
         "BOOMERANG_CALLBACK_MODE",
         ma.Enum,
         CallbackMode.TRUST,
-        "`trust`: a completed callback with output and price settles the job. `confirm`: every callback only triggers "
-        "a poll. Use `confirm` where you do not trust the path of callbacks.",
+        "`trust`: a callback with output and price completes the job. `confirm`: every callback only triggers a poll. "
+        "Use `confirm` if you do not trust the path of callbacks.",
         enum=CallbackMode,
         by_value=True,
     )
@@ -214,37 +215,37 @@ class Settings:
         "BOOMERANG_RECOVERY",
         ma.Boolean,
         default=True,
-        meaning="After each restart and each failover of the jobs' Redis, jobs from before are [looked up at the "
-        "provider](guides/recover-redis.md#after-redis-lost-writes) before they are sent: Redis may have forgotten "
-        "that they were. `off` where Redis forgets nothing that it acknowledged (`appendfsync always`, one server): "
-        "work then goes on at once. `boomerang-server up` has it off.",
+        meaning="After each restart and each failover of the jobs' Redis, [look jobs from before "
+        "up](guides/recover-redis.md#after-redis-lost-writes) before they are sent, because Redis may have lost the "
+        "record of their submission. `off` for a single Redis that loses no acknowledged write (`appendfsync "
+        "always`): then work continues at once. `boomerang-server up` sets it to `off`.",
     )
     tolerated_loss: float = setting(
         "BOOMERANG_TOLERATED_LOSS",
         ma.Float,
         0.0,
-        "Seconds. Where the jobs' Redis comes back older than workers saw it, and accepted jobs are lost, the service "
-        "[takes no work in](guides/recover-redis.md#redis-lost-jobs) until an operator says so. A loss of no more than "
-        "these seconds does not stop it: every job is looked up, and work goes on. For a Redis that may lose its last "
-        "second (`appendfsync everysec`: 5), or the last before a failover without `BOOMERANG_REPLICAS` (30). An empty "
-        "Redis, or another one, always stops it. The workers act on it.",
+        "Seconds. If the jobs' Redis comes back older than workers saw it, and accepted jobs are lost, the service "
+        "[stops](guides/recover-redis.md#redis-lost-jobs) until an operator decides. A loss of no more than these "
+        "seconds does not stop it: every job is looked up, and work continues. Use 5 for `appendfsync everysec`, and "
+        "30 for a failover without `BOOMERANG_REPLICAS`. An empty Redis, or another one, always stops the service. "
+        "Only workers use it.",
         validate=_NOT_NEGATIVE,
     )
     retention: float = setting(
         "BOOMERANG_RETENTION",
         ma.Float,
         A_WEEK,
-        "How long an ended job and its result are kept, at least 60. For as long, its id protects against a second "
-        "purchase.",
+        "How long an ended job and its result are kept, at least 60. During that time its id protects against a "
+        "second purchase.",
         validate=_A_MINUTE,
     )
     image_store: str = setting(
         "BOOMERANG_IMAGE_STORE",
         ma.String,
         IN_REDIS,
-        "Where the bytes of images are: `redis` (the jobs' Redis), or a folder or bucket as a URL of "
-        "[fsspec](https://filesystem-spec.readthedocs.io/): `file:///srv/images`, `s3://bucket/images`. See "
-        "[operations](guides/store-images.md).",
+        "Where the bytes of reference images are: `redis` (the jobs' Redis), or a folder or bucket as a URL of "
+        "[fsspec](https://filesystem-spec.readthedocs.io/): `file:///srv/images`, `s3://bucket/images`. See [store "
+        "reference images](guides/store-images.md).",
         secret=True,
         validate=image_store,
     )
@@ -252,25 +253,25 @@ class Settings:
         "BOOMERANG_IMAGE_RETENTION",
         ma.Float,
         A_DAY,
-        "How long an image is kept after the last unfinished job that refers to it has ended, and after an upload or a "
-        "question for it; at least 60. With a longer time failed jobs can be retried for longer without another "
-        "upload.",
+        "How long an image is kept after the end of the last unfinished job that refers to it, and after each upload "
+        "of it and each question for it. At least 60. With a longer time, failed jobs can be retried for longer "
+        "without another upload.",
         validate=_A_MINUTE,
     )
     allow_private_hosts: bool = setting(
         "BOOMERANG_ALLOW_PRIVATE_HOSTS",
         ma.Boolean,
         default=False,
-        meaning="Allows `callback_url` and image URLs to name hosts that are not public, and notifications to go "
-        "there. For local stacks and closed networks only.",
+        meaning="Allow hosts that are not public in `callback_url` and in URLs of images, and send notifications "
+        "there. Only for local stacks and closed networks.",
     )
     log_format: LogFormat = setting(
         LOG_FORMAT,
         ma.Enum,
         LogFormat.TEXT,
-        "`text`: lines for people. `json`: one object per line, with `job`, `attempt` and `lane` beside the message, "
-        "whoever writes them; the compose file sets it, for Redis and the simulator too. Both "
-        "[hide secrets](guides/read-logs.md).",
+        "`text`: lines for people. `json`: one object per line, with `job`, `attempt` and `lane` beside the message. "
+        "The compose file sets `json`, for Redis and the simulator, too. Both [hide "
+        "secrets](guides/read-logs.md#secrets).",
         enum=LogFormat,
         by_value=True,
     )

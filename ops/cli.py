@@ -1,9 +1,10 @@
-"""The `boomerang-server` command."""
+"""The command `boomerang-server`."""
 
 import click
 
 from ops.commands import simulate
 from ops.commands.audit import audit_command
+from ops.commands.help_text import examples
 from ops.commands.keys import keys
 from ops.commands.local import demo, up
 from ops.commands.recover import recover
@@ -13,10 +14,14 @@ from ops.commands.stuck import stuck
 from ops.doctor.command import doctor
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    epilog=examples("boomerang-server demo", "boomerang-server up", "boomerang-server doctor --data .boomerang"),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="boomerang-jobs", prog_name="boomerang-server")
 def main() -> None:
-    """Boomerang, the service: run it, watch it, try it."""
+    """Run Boomerang on this machine, check it, and operate it."""
 
 
 main.add_command(up)
@@ -29,3 +34,6 @@ main.add_command(recover)
 main.add_command(stuck)
 main.add_command(settle)
 main.add_command(redeliver)
+
+if __name__ == "__main__":
+    main(prog_name="boomerang-server")

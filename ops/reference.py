@@ -11,12 +11,13 @@ from jobs import lane_health, policy
 from jobs.setting import Setting, settings_of
 from jobs.settings import Settings as SharedSettings
 from jobs.states import TRANSITIONS
-from jobs.store import store
+from jobs.store import attempts
 from ops.cli import main
+from ops.simulator.fault_options import FAULT_OPTIONS, FaultOption
 from webhook import metrics as webhook_metrics
 from webhook.app import create_app
 from webhook.settings import Settings as WebhookSettings
-from worker import holds, reconcile
+from worker import breaker, reconcile
 from worker.provider import outcomes
 from worker.settings import Settings as WorkerSettings
 
@@ -61,12 +62,12 @@ def state_machine() -> str:
 def limits() -> str:
     """Times and numbers that are no settings."""
     rows = [
-        ("a waiting job is looked at again after", f"{store.RECHECK:g} s"),
-        ("an admitted job whose message no worker took goes back into its queue after", f"{store.PUT_BACK:g} s"),
-        ("images that may be dispatched at once", f"{store.MOST_DISPATCHED:,}"),
-        ("burst of the submission rate", f"{store.RATE_BURST:g} s"),
+        ("a waiting job is looked at again after", f"{policy.RECHECK:g} s"),
+        ("an admitted job whose message no worker took goes back into its queue after", f"{attempts.PUT_BACK:g} s"),
+        ("images that may be dispatched at once", f"{attempts.MOST_DISPATCHED:,}"),
+        ("burst of the submission rate", f"{attempts.RATE_BURST:g} s"),
         ("alarms that a round of reconcile claims at a time", f"{reconcile.STEP}"),
-        ("lease of a round of reconcile on an alarm", f"{store.DUE_LEASE:g} s"),
+        ("lease of a round of reconcile on an alarm", f"{attempts.DUE_LEASE:g} s"),
         ("look-ups that must find nothing before a task counts as not created", f"{policy.LOOKUPS_BEFORE_ABSENT}"),
         ("submissions of one attempt that are surely not created before the job fails", f"{policy.MOST_SUBMIT_TRIES}"),
         ("codes worth another attempt", ", ".join(f"`{code}`" for code in sorted(policy.WORTH_RETRYING))),
@@ -74,8 +75,8 @@ def limits() -> str:
         ("wait before a delivery is tried again (doubled each time)", _between(policy.DELIVERY_BASE)),
         ("longest wait between two tries of a delivery", f"{policy.DELIVERY_CAP:g} s"),
         ("tries of a delivery in all", f"{policy.MOST_DELIVERIES}"),
-        ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*holds.THROTTLED)),
-        ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*holds.ACCOUNT)),
+        ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*breaker.THROTTLED)),
+        ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*breaker.ACCOUNT)),
         ("longest `Retry-After` that counts", f"{outcomes.LONGEST_RETRY_AFTER:g} s"),
         ("calls in a row without an answer that open the circuit breaker", f"{lane_health.FAILURES_TO_OPEN}"),
         ("wait before a probe: first, longest", f"{lane_health.PROBE_BASE:g} s, {lane_health.PROBE_CAP:g} s"),
@@ -112,6 +113,22 @@ def metrics() -> str:
         for each in webhook_metrics.DECLARATIONS
     ]
     return table(("metric", "type", "labels", "from", "meaning"), rows)
+
+
+def fault_options(stage: str) -> str:
+    """The options of the simulator that affect this stage."""
+    return table(
+        ("option", "default", "with `--storm`", "what happens"),
+        [
+            (f"`--{each.name.replace('_', '-')}`", str(each.rest), str(each.storm), each.help + _choices(each))
+            for each in FAULT_OPTIONS
+            if each.stage == stage
+        ],
+    )
+
+
+def _choices(option: FaultOption) -> str:
+    return f" ({', '.join(f'`{each}`' for each in option.choices)})" if option.choices else ""
 
 
 def commands(*names: str) -> str:

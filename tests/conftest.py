@@ -1,23 +1,23 @@
-import io
 import os
-import random
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from PIL import Image
 
+from jobs.connections.client import connect
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.local import data_folder, redis_binary
 from ops.local import redis_server as redis_servers
-from tests.support.real_redis import RealRedis
+from tests.support import waiting
+from tests.support.drawing import Draw, draw_png
+from tests.support.real_redis import RealRedis, StartRedis
+from tests.support.waiting import WaitFor
 
 PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
 
@@ -42,8 +42,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def ports_of_ones_own() -> Iterator[None]:
     """Tests run side by side: the ports that a person's stack likes would be found free by two at once."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in data_folder.LIKED_PORTS:
-            patch.setitem(data_folder.LIKED_PORTS, name, redis_servers.free_port())
+        for name in data_folder.PREFERRED_PORTS:
+            patch.setitem(data_folder.PREFERRED_PORTS, name, redis_servers.free_port())
         yield
 
 
@@ -73,7 +73,7 @@ def redis_url(redis_server: redis_servers.RedisServer) -> str:
 
 
 @pytest.fixture
-def real_redis(tmp_path: Path) -> Iterator[Callable[..., RealRedis]]:
+def real_redis(tmp_path: Path) -> Iterator[StartRedis]:
     """`real_redis(version, "state" or "broker", *options)`: a server as in production, which ends with the test."""
     started: list[RealRedis] = []
 
@@ -96,27 +96,12 @@ def store(redis_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def draw() -> Callable[..., bytes]:
+def draw() -> Draw:
     """`draw(size=0, seed=0)`: a valid PNG of at least so many bytes; another seed makes another."""
-
-    def drawn(size: int = 0, seed: int = 0) -> bytes:
-        buffer = io.BytesIO()
-        Image.new("RGB", (320, 300), (seed % 256, seed // 256, 0)).save(buffer, "PNG")
-        # What stands behind a picture's end is harmless, and quicker to make than pixels that do not compress.
-        return buffer.getvalue() + random.Random(seed).randbytes(max(0, size - buffer.tell()))
-
-    return drawn
+    return draw_png
 
 
 @pytest.fixture(scope="session")
-def wait_for() -> Callable[..., None]:
+def wait_for() -> WaitFor:
     """`wait_for(condition, timeout=10, message="…")`: returns once `condition()` is true; too late is a failure."""
-
-    def wait(condition: Callable[[], object], timeout: float = 10.0, message: str = "") -> None:
-        end = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > end:
-                pytest.fail(f"not within {timeout} s: {message or condition}")
-            time.sleep(0.01)
-
-    return wait
+    return waiting.wait_for

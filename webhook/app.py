@@ -48,7 +48,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     for each in producers:
         api.register_blueprint(each)
     problems.register(app, {provider_compat.PREFIX: provider_compat.refused})
-    keys = KnownKeys(settings.keys, lambda: KeyRing(*shared.store.access))
+    keys = KnownKeys(settings.keys, lambda: KeyRing(shared.store.context.client, shared.store.context.keys))
     door = auth.Authenticator(keys, Rates(read_rates(settings.rate_limit)), settings.trusted_proxies)
     audit_log.install(app)
     auth.protect(app, door)

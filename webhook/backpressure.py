@@ -11,7 +11,6 @@ from typing import Any
 from prometheus_client import Counter
 
 from jobs.store.memory import Memory
-from jobs.store.store import Store
 from webhook.http.problems import ProblemError
 from webhook.settings import Settings
 
@@ -27,12 +26,12 @@ class Backpressure:
 
     def __init__(
         self,
-        store: Callable[[], Store],
+        read_memory: Callable[[], Memory | None],
         settings: Settings,
         turned_away: Counter,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
+        self._read_memory = read_memory
         self._settings = settings
         self._turned_away = turned_away
         self._clock = clock
@@ -41,7 +40,7 @@ class Backpressure:
         self._memory: Memory | None = None
 
     def limit(self, size: int) -> int | None:
-        """Most unfinished jobs there may be once `size` more bytes of requests are taken in (for `Store.enqueue`).
+        """Most unfinished jobs there may be once `size` more bytes of requests are taken in (for `Jobs.enqueue`).
 
         None: any number; 0: no new one. Raises `StoreUnavailable`.
         """
@@ -72,7 +71,7 @@ class Backpressure:
         now = self._clock()
         # Two threads may look at once; that costs nothing but the look.
         if self._looked is None or now - self._looked >= GOOD_FOR or self._taken >= GOOD_FOR_BYTES:
-            self._memory = self._store().memory()
+            self._memory = self._read_memory()
             self._looked, self._taken = now, size
         most = self._most_memory()
         return self._memory is not None and bool(most) and self._memory.used >= most

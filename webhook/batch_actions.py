@@ -25,7 +25,7 @@ def pause(batch_id: str) -> Response:
 
     No more of it is submitted from now on; what the provider has begun goes on. `affected` are the jobs that wait.
     """
-    return _acted(batch_id, services().store.pause(batch_id))
+    return _acted(batch_id, services().store.batches.pause(batch_id))
 
 
 @operation(
@@ -43,7 +43,7 @@ def resume(query: dict[str, Any], batch_id: str) -> Response:
     Its jobs are at their old places. `affected` are those that waited; 0 where it was not paused. With `max_cost` it
     may cost so much from now on; one that is paused because its `max_cost` is reached pauses again unless it is raised.
     """
-    return _acted(batch_id, services().store.resume(batch_id, max_cost=query.get("max_cost")))
+    return _acted(batch_id, services().store.batches.resume(batch_id, max_cost=query.get("max_cost")))
 
 
 @operation(
@@ -55,7 +55,7 @@ def cancel(batch_id: str) -> Response:
     No more of it is submitted from now on. `affected` are cancelled already, `pending` follow by themselves within
     seconds. What the provider has begun goes on there; late results are kept and accounted. It ends a pause.
     """
-    return _acted(batch_id, services().store.cancel_batch(batch_id))
+    return _acted(batch_id, services().store.batches.cancel(batch_id))
 
 
 @operation(
@@ -75,7 +75,7 @@ def retry(query: dict[str, Any], batch_id: str) -> Response:
     `affected` says how many there are.
     """
     states = [State(status) for status in query["status"]]
-    acted = services().store.retry_batch(batch_id, states, query["code"], dry_run=query["dry_run"])
+    acted = services().store.batches.retry(batch_id, states, query["code"], dry_run=query["dry_run"])
     return _acted(batch_id, acted)
 
 

@@ -90,7 +90,7 @@ def apply(store: Store, mode: CallbackMode, external_task_id: str, report: TaskR
     if report.status is not TaskStatus.COMPLETED or not report.settles:
         # A failure too is only a hint: believed wrongly, it would have the next attempt paid for as well.
         return _nudged(store, external_task_id, look=report.status not in _AT_WORK)
-    settled = store.finish(external_task_id, *ended(report), "callback")
+    settled = store.attempts.finish(external_task_id, *ended(report), "callback")
     hints: list[tuple[str, ...]] = []
     if settled.owed:
         hints.append((DELIVER, external_task_id.partition(ATTEMPT_MARK)[0]))
@@ -135,7 +135,7 @@ def _is_of_another(report: TaskReport, external_task_id: str) -> bool:
 
 
 def _nudged(store: Store, external_task_id: str, *, look: bool) -> Taken:
-    nudged = store.record_callback(external_task_id, look=look)
+    nudged = store.attempts.record_callback(external_task_id, look=look)
     return Taken(nudged.outcome, ((RECONCILE,),) if nudged.admit_hint else ())
 
 

@@ -52,7 +52,7 @@ def metrics() -> Response:
 def _redis(shared: Services) -> str:
     try:
         shared.store.ping()
-        refusal = shared.store.refusal()
+        refusal = shared.store.continuity.refusal()
     except StoreUnavailable:
         return "away: BOOMERANG_REDIS_URL does not answer"
     return f"refused: {refusal}" if refusal else OK
@@ -73,8 +73,8 @@ def _notes(shared: Services, *, state_answers: bool) -> dict[str, str]:
     }
     if state_answers:
         try:
-            said = [said for lane in shared.store.lanes() if (said := _trouble(lane))]
-            counts = shared.store.totals().counts
+            said = [said for lane in shared.store.lanes.get_all() if (said := _trouble(lane))]
+            counts = shared.store.statistics.totals().counts
             room = shared.pressure.note(sum(count for state, count in counts.items() if not state.final))
         except StoreUnavailable:
             return notes
@@ -85,7 +85,10 @@ def _notes(shared: Services, *, state_answers: bool) -> dict[str, str]:
 
 def _any_kept(shared: Services) -> bool:
     try:
-        return any(key.opens(datetime.now(UTC)) for key in KeyRing(*shared.store.access).all())
+        return any(
+            key.opens(datetime.now(UTC))
+            for key in KeyRing(shared.store.context.client, shared.store.context.keys).all()
+        )
     except StoreUnavailable:
         return False
 

@@ -197,9 +197,9 @@ class StateCollector(Collector):
         """All metrics of the state, or only `boomerang_store_up 0` while Redis is away."""
         try:
             store = self._store()
-            totals, lanes = store.totals(), store.lanes()
+            totals, lanes = store.statistics.totals(), store.lanes.get_all()
             stuck = counted(store, lanes)
-            refused = bool(store.refusal())
+            refused = bool(store.continuity.refusal())
         except StoreUnavailable as error:
             _log.warning("metrics without state: %s", error)
             yield STORE_UP.family([((), 0)])

@@ -9,11 +9,13 @@ from typing import cast
 
 from flask import current_app
 
+from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
-from jobs.new_job import NewJob
+from jobs.new_job import NewJob, Outcome
 from jobs.setting_readers import IN_REDIS
-from jobs.store.store import Outcome, Store, connect
+from jobs.store.memory import Memory
+from jobs.store.store import Store
 from schemas import (
     GenerationRequest,
     Picture,
@@ -80,7 +82,7 @@ class Services:
     pressure: Backpressure = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pressure = Backpressure(lambda: self.store, self.settings, self.counters.turned_away)
+        self.pressure = Backpressure(self._read_memory, self.settings, self.counters.turned_away)
 
     @cached_property
     def store(self) -> Store:
@@ -97,6 +99,9 @@ class Services:
     def images(self) -> Images:
         """The images that jobs refer to."""
         return open_images(self.store, self.settings, most_connections=CONNECTIONS)
+
+    def _read_memory(self) -> Memory | None:
+        return self.store.statistics.memory()
 
     def keep(self, picture: Picture) -> bool:
         """Store an image; whether it is new. 429 where it is, and there is no room for it."""
@@ -119,7 +124,7 @@ class Services:
 
         429 where there is no room for a new one. Raises `RequestInvalid` where an image that it names is not there.
         """
-        enqueued = self.store.enqueue([job], most=self.pressure.limit(len(job.text)))
+        enqueued = self.store.jobs.enqueue([job], most=self.pressure.limit(len(job.text)))
         (outcome,) = self.hide_foreign([job], enqueued.outcomes)
         if outcome is Outcome.FULL:
             raise self.pressure.refused()
@@ -135,7 +140,7 @@ class Services:
         if caller().admin:
             return list(outcomes)
         known = [job.id for job, outcome in zip(jobs, outcomes, strict=True) if outcome is Outcome.KNOWN]
-        owners = dict(zip(known, self.store.owners(known), strict=True))
+        owners = dict(zip(known, self.store.jobs.owners(known), strict=True))
         # None: not there yet, but staged by the same upload.
         theirs = {job_id for job_id, owner in owners.items() if owner not in (None, caller().name)}
         return [Outcome.CONFLICT if job.id in theirs else outcome for job, outcome in zip(jobs, outcomes, strict=True)]

@@ -73,11 +73,11 @@ class Settings(shared.Settings):
         "BOOMERANG_API_KEYS",
         CommaSeparated,
         (),
-        "Comma-separated producers' keys, `name:secret` each, or `name:sha256:` and the secret's SHA-256 in hex. "
+        "Comma-separated keys of producers, `name:secret` each, or `name:sha256:` and the secret's SHA-256 in hex. "
         "Producers send the secret (printable ASCII without spaces or commas). The name (1 to 32 of a-z 0-9 _ -, not "
         "`celery`) is the owner of their jobs. Several secrets may have one name. A secret without a name is named "
-        "`key-` and the first 8 hex digits of its SHA-256. These keys may make, see and cancel their own jobs. For "
-        "keys that come and go without a restart, and narrower ones, see [operations](guides/manage-keys.md#keys).",
+        "`key-` and the first 8 hex digits of its SHA-256. These keys may enqueue, read and cancel their own jobs. "
+        "For keys that change without a restart, or with fewer scopes, see [manage keys](guides/manage-keys.md).",
         secret=True,
         validate=_valid_keys,
     )
@@ -85,7 +85,7 @@ class Settings(shared.Settings):
         "BOOMERANG_ADMIN_KEYS",
         CommaSeparated,
         (),
-        "The same, for keys that may do everything and see everybody's jobs.",
+        "The same, for keys that may do everything and see the jobs of all producers.",
         secret=True,
         validate=_valid_keys,
     )
@@ -93,9 +93,9 @@ class Settings(shared.Settings):
         "BOOMERANG_SIGNATURE_SECRETS",
         CommaSeparated,
         (),
-        "Where the provider signs its callbacks by Standard Webhooks: its secrets, comma-separated, each `whsec_…`; "
-        "any of them is accepted. The webhook then refuses (403) a callback that is not signed or was signed more than "
-        "five minutes ago; polling finds its result.",
+        "If the provider signs its callbacks by Standard Webhooks: its secrets, comma-separated, each `whsec_…`. Any "
+        "of them is accepted. The webhook then refuses (403) a callback without a signature, or signed more than five "
+        "minutes ago; a poll finds its result.",
         secret=True,
         validate=check_secrets,
     )
@@ -103,17 +103,16 @@ class Settings(shared.Settings):
         "BOOMERANG_CALLBACK_ADDRESSES",
         Networks,
         (),
-        "Where the provider publishes the addresses from which it calls: these, as addresses or networks, "
-        "comma-separated (`203.0.113.7,2001:db8::/32`). The webhook refuses (403) a callback from elsewhere; polling "
-        "finds its result. Tokens and signatures are checked as well.",
+        "If the provider publishes the addresses from which it calls: these addresses or networks, comma-separated "
+        "(`203.0.113.7,2001:db8::/32`). The webhook refuses (403) a callback from elsewhere; a poll finds its result. "
+        "Tokens and signatures are checked as well.",
     )
     trusted_proxies: tuple[Network, ...] = setting(
         "BOOMERANG_TRUSTED_PROXIES",
         Networks,
         (),
-        "Addresses or networks of your own proxies. The webhook believes what one of them writes to the end of "
-        "`X-Forwarded-For`; where nothing is set, it does not read the header. Behind a proxy, "
-        "`BOOMERANG_CALLBACK_ADDRESSES` needs it.",
+        "Addresses or networks of your own proxies. The webhook trusts what one of them appends to `X-Forwarded-For`. "
+        "Unset: it does not read the header. Behind a proxy, `BOOMERANG_CALLBACK_ADDRESSES` needs it.",
     )
     max_callback: int = setting(
         "BOOMERANG_MAX_CALLBACK",
@@ -126,7 +125,7 @@ class Settings(shared.Settings):
         "BOOMERANG_MAX_BODY",
         ma.Integer,
         JOB_LIMIT,
-        "Largest job, alone or as a line of a batch, at least 1024. Four base64 images of 10 MB are 54 MiB.",
+        "Largest job, alone or as a line of a batch, at least 1024. Four base64 images of 10 MB take 54 MiB.",
         validate=validate.Range(min=1024),
     )
     session_secret: str | None = setting(
@@ -152,9 +151,9 @@ class Settings(shared.Settings):
         "BOOMERANG_RATE_LIMIT",
         ma.String,
         RATE_LIMIT,
-        "How many requests each key may send to each webhook process: `100/second`, several with `;` between them (all "
-        "hold), or `off`. Beyond it the answer is 429 with a `Retry-After`. A batch is one request, however long; "
-        "callbacks are not counted. Raise it for producers that send single jobs faster.",
+        "How many requests each key may send to each webhook process: `100/second`, several with `;` between them "
+        "(all apply), or `off`. Beyond it the response is 429 with a `Retry-After`. A batch is one request, however "
+        "long. Callbacks do not count. Raise it for producers that send single jobs faster.",
         validate=_rates,
     )
     max_unfinished: int = setting(

@@ -1,4 +1,4 @@
-"""Turning waiting jobs into messages for workers, as slots, rate and holds of each lane allow."""
+"""Admission: take queued jobs as the limits of each lane allow, and send them to workers."""
 
 import logging
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ from worker.messages import Messages
 
 log = logging.getLogger(__name__)
 
-#: Jobs taken out of the queue in one step.
+#: Jobs admitted in one call of the store.
 STEP = 500
 
 
 def admit(store: Store, messages: Messages, group: int, lanes: Sequence[LaneSettings], limit: int | None = None) -> int:
-    """Admit up to `limit` jobs a lane (None: all that may), `group` of them a message. Returns how many.
+    """Admit up to `limit` jobs per lane (None: all that the limits allow), `group` per message. Returns how many.
 
-    A lane that Redis holds something damaged of admits none; the others go on.
+    A lane with damaged data in Redis admits none. The others are not affected.
     """
     admitted = 0
     for lane in lanes:
         try:
             admitted += _admit(store, messages, group, lane, limit)
         except RecordDamaged as error:
-            log.error("lane %s admits nothing: %s", lane.name, error)  # noqa: TRY400 - said whole by the error
+            log.error("lane %s: no job is admitted: %s", lane.name, error)  # noqa: TRY400 - no traceback needed
     return admitted
 
 
@@ -32,7 +32,7 @@ def _admit(store: Store, messages: Messages, group: int, lane: LaneSettings, lim
     admitted = 0
     more = True
     while more and (limit is None or admitted < limit):
-        admission = store.admit(STEP if limit is None else min(STEP, limit - admitted), lane)
+        admission = store.attempts.admit(STEP if limit is None else min(STEP, limit - admitted), lane)
         ids, more = admission.ids, admission.more
         if ids:
             messages.submit(ids[start : start + group] for start in range(0, len(ids), group))

@@ -1,8 +1,8 @@
-"""Messages that are none. Whoever may write to the broker can write anything; it must not end a worker.
+"""A bootstep that protects a worker from malformed messages.
 
-Celery throws away what it can take apart and does not know. What it cannot take apart ends its consumer, and with it
-the process. On Redis such an item is gone by then, or else it is noted as unacknowledged, put back, and ends the next
-worker too, for ever. Here it is told of in the log and thrown away: every job has an alarm.
+Any client of the broker can write anything. Celery discards messages for unknown tasks, but one that it cannot parse
+ends its consumer, and with it the process. On Redis such a message may then be put back and end the next worker, too.
+Here it is logged and discarded. No job is lost by that, because every job has an alarm.
 """
 
 import logging
@@ -15,45 +15,47 @@ from celery.worker.consumer.tasks import Tasks
 
 log = logging.getLogger(__name__)
 
-#: What taking apart somebody's text can raise. None of these is an error of a connection: those are Celery's to see.
+#: Errors that parsing a message can raise. Connection errors are not among them: Celery handles those.
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 _Handler = Callable[..., Any]
 
 
 class Guard(bootsteps.StartStopStep):
-    """A step of a consumer's start, at each of its connections."""
+    """Wraps the message handlers of a consumer, at each of its connections."""
 
     requires = (Tasks,)
 
     def start(self, parent: Any) -> None:
-        """Stand between the queues and Celery."""
-        # Of Redis's channels only: what handles the reply to their BRPOP.
+        """Wrap Celery's handlers."""
+        # Only channels of Redis have this handler of the reply to BRPOP.
         handlers = getattr(parent.task_consumer.channel, "handlers", {})
         if "BRPOP" in handlers:
-            handlers["BRPOP"] = _read(handlers["BRPOP"])
-        # The loop, which is the last step, asks for a handler once.
-        parent.create_task_handler = lambda: _taken(parent, type(parent).create_task_handler(parent))
+            handlers["BRPOP"] = _guard_reply(handlers["BRPOP"])
+        # The consumer's loop, its last step, creates the handler once.
+        parent.create_task_handler = lambda: _guard_message(parent, type(parent).create_task_handler(parent))
 
 
-def _read(handle: _Handler) -> _Handler:
-    def read(**options: Any) -> Any:
+def _guard_reply(handle: _Handler) -> _Handler:
+    def guarded(**options: Any) -> Any:
         try:
             return handle(**options)
         except UNREADABLE as error:
-            # It has left its list with the reply, and nothing knows of it.
-            log.critical("an item of a queue is no message and is thrown away: %s: %.200s", type(error).__name__, error)
+            # The item has left its list already, so it cannot be delivered again.
+            log.critical(
+                "an item of a queue is not a message, it is discarded: %s: %.200s", type(error).__name__, error
+            )
             raise Empty from None
 
-    return read
+    return guarded
 
 
-def _taken(consumer: Any, handle: _Handler) -> _Handler:
-    def taken(message: Any) -> Any:
+def _guard_message(consumer: Any, handle: _Handler) -> _Handler:
+    def guarded(message: Any) -> Any:
         try:
             return handle(message)
         except UNREADABLE as error:
-            # As Celery does with a message whose body it cannot decode: a line in the log, and acknowledged.
+            # Celery's way with a body that it cannot decode: log and acknowledge.
             return consumer.on_decode_error(message, error)
 
-    return taken
+    return guarded

@@ -1,4 +1,4 @@
-"""Before each round a worker compares what Redis holds with what was seen of it: where jobs are lost, work stops."""
+"""Detection of lost jobs: before each round a worker compares Redis with what was last seen, and stops after a loss."""
 
 import logging
 import threading
@@ -15,16 +15,16 @@ from jobs.store.witness import Witness
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two notes for the witness, at least.
-NOTES_APART = 1.0
-#: Seconds after which the same is noted again: the broker may have lost it.
-NOTE_AGAIN = 60.0
-#: Comparisons in one call, at most: another process may change the record between a look and the decision.
-TRIES = 3
+#: Least number of seconds between two writes to the witness.
+NOTE_INTERVAL = 1.0
+#: Seconds after which an unchanged sighting is written again, in case the broker has lost it.
+NOTE_REPEAT = 60.0
+#: Most comparisons per call. They are repeated if another process changes the record meanwhile.
+MAX_COMPARISONS = 3
 
 
 class Continuity:
-    """One a process. `clock` is monotonic, in seconds. Raises `StoreUnavailable` where the jobs' Redis is away."""
+    """Decides whether work may go on; one per process. `clock` is monotonic, in seconds."""
 
     def __init__(
         self, store: Store, witness: Witness | None, *, tolerated: float, clock: Callable[[], float] = time.monotonic
@@ -38,61 +38,63 @@ class Continuity:
         self._witness_read = witness is None
         self._noted: Sighting | None = None
         self._note_after = self._note_again = clock()
-        self._told = ""
+        self._last_reason = ""
 
     def __call__(self) -> bool:
-        """Whether work may go on with what Redis holds."""
+        """Return whether work may go on. Raises `StoreUnavailable`."""
         with self._one_at_a_time:
-            for _ in range(TRIES):
-                there = self._store.standing(seen := self._sightings())
-                sound = self._decide(there, judge(there, seen))
+            for _ in range(MAX_COMPARISONS):
+                standing = self._store.continuity.standing(seen := self._sightings())
+                sound = self._decide(standing, judge(standing, seen))
                 if sound is not None:
                     return sound
             return False
 
     def _sightings(self) -> list[Sighting]:
-        """What this process saw last, and at its first look what all saw."""
+        """Return what this process saw last and, at first, what the witness has from all processes."""
         seen = [self._seen] if self._seen else []
         if self._witness is None or self._witness_read:
             return seen
         try:
             seen += self._witness.read()
         except StoreUnavailable as error:
-            log.warning("the witness (BOOMERANG_BROKER_URL) cannot be read, lost jobs may go unnoticed: %s", error)
+            log.warning(
+                "the witness (BOOMERANG_BROKER_URL) cannot be read; until it can, lost jobs may go unnoticed: %s", error
+            )
             return seen
         self._witness_read = True
         return seen
 
-    def _decide(self, there: Standing, verdict: Verdict) -> bool | None:
-        """Whether work may go on; None: look again, for the record has changed."""
-        if there.lost:
-            return self._stop(there.lost)
-        if verdict.judgement is Judgement.LOST or self._is_too_much(verdict):
-            refused = self._store.refuse(there, verdict.reason, verdict.expected)
+    def _decide(self, standing: Standing, verdict: Verdict) -> bool | None:
+        """Return whether work may go on. None: the record has changed, compare again."""
+        if standing.lost:
+            return self._stop(standing.lost)
+        if verdict.judgement is Judgement.LOST or self._exceeds_tolerance(verdict):
+            refused = self._store.continuity.refuse(standing, verdict.reason, verdict.expected)
             return self._stop(verdict.reason) if refused else None
         if verdict.judgement is Judgement.OLDER and verdict.expected:
-            if self._store.tolerate(there, verdict.expected):
+            if self._store.continuity.tolerate(standing, verdict.expected):
                 log.warning("%s; work goes on, every job is looked up at the provider first", verdict.reason)
             return None
-        if not there.installation and not self._witness_read:
-            return False  # it may have lost everything: the witness would know
-        if not there.installation or there.restarted:
-            if self._store.found(there) and not there.installation:
-                log.warning("a new installation begins: Redis holds no record of one, and no worker has seen any")
+        if not standing.installation and not self._witness_read:
+            return False  # Redis may have lost everything, which only the witness can tell.
+        if not standing.installation or standing.restarted:
+            if self._store.continuity.establish(standing) and not standing.installation:
+                log.warning("a new installation begins: Redis has no record of one, and no worker has seen one")
             return None
-        self._remember(there.sighting)
+        self._remember(standing.sighting)
         return True
 
-    def _is_too_much(self, verdict: Verdict) -> bool:
+    def _exceeds_tolerance(self, verdict: Verdict) -> bool:
         return verdict.judgement is Judgement.OLDER and verdict.lost_jobs > 0 and verdict.seconds > self._tolerated
 
     def _remember(self, sighting: Sighting) -> None:
-        self._told, self._seen = "", sighting
+        self._last_reason, self._seen = "", sighting
         if self._witness is None or not self._witness_read or self._clock() < self._note_after:
-            return  # what it says is not written over before it was read
+            return  # Do not overwrite the witness before it was read.
         if self._noted and _same(self._noted, sighting) and self._clock() < self._note_again:
             return
-        self._note_after, self._note_again = self._clock() + NOTES_APART, self._clock() + NOTE_AGAIN
+        self._note_after, self._note_again = self._clock() + NOTE_INTERVAL, self._clock() + NOTE_REPEAT
         try:
             self._witness.write(sighting)
         except StoreUnavailable as error:
@@ -101,21 +103,21 @@ class Continuity:
         self._noted = sighting
 
     def _stop(self, reason: str) -> bool:
-        if reason != self._told:
+        if reason != self._last_reason:
             log.error("%s. No work is taken in or handed out until an operator runs `%s`", reason, RECOVER)
-        self._told = reason
+        self._last_reason = reason
         return False
 
 
 def compare_step(continuity: Callable[[], Continuity]) -> type:
-    """A step of a worker's start: compare at once, and not only when beat asks for the first round."""
+    """Return a bootstep that compares when the worker starts, before beat sends the first reconcile."""
 
     class Compare(bootsteps.StartStopStep):
         def start(self, _parent: Any) -> None:
             try:
                 continuity()()
             except StoreUnavailable as error:
-                log.warning("the jobs' Redis is compared once it answers: %s", error)
+                log.warning("the jobs' Redis does not answer; it is checked for lost jobs later: %s", error)
 
     return Compare
 

@@ -1,9 +1,9 @@
 """The errors of this package.
 
 WorkerError
-├── GenerationFailed   a Celery producer's job failed: code and message are the provider's
-├── GenerationRefused  a Celery producer's request is not valid, or its id stands for another request
-└── NotifyFailed       a producer's callback_url did not take the notification
+├── GenerationFailed   a Celery producer's job failed, with the provider's code and message
+├── GenerationRefused  a Celery producer's request is invalid, or its id belongs to another request
+└── NotifyFailed       a notification was not accepted at the producer's callback_url
 """
 
 
@@ -12,12 +12,12 @@ class WorkerError(Exception):
 
 
 class GenerationFailed(WorkerError):
-    """The job ended without pictures; raised out of `AsyncResult.get()` at the producer."""
+    """The job failed or expired. `AsyncResult.get()` raises it at the producer."""
 
 
 class GenerationRefused(WorkerError):
-    """The request was not accepted; the message names the fields and what to do."""
+    """The request was not accepted. The message names the fields and says what to do."""
 
 
 class NotifyFailed(WorkerError):
-    """The notification did not arrive; it is tried again later."""
+    """The notification was not accepted. It is repeated later."""

@@ -1,13 +1,13 @@
-"""What Flower (2.2) leaves open when it runs as `celery -A worker.main:app flower`: a page, and its own end.
+"""Changes to Flower 2.2, run as `celery -A worker.main:app flower`: a password for `/metrics`, and a clean end.
 
-Its pages and its API ask for the password, its `/metrics` do not, although they name workers, tasks and queues; here
-they do. `/healthcheck`, `/static`, `/login` and `/logout` are open on purpose: they say nothing about the service.
+Flower's pages and API need the password, but `/metrics`, which names workers, tasks and queues, does not. Here it does.
+`/healthcheck`, `/static`, `/login` and `/logout` stay open: they reveal nothing about the service.
 
-At SIGTERM it raises SystemExit wherever the main thread is just then, and Python then waits for its pool of threads,
-which wait for the broker: with a broker that does not answer it runs on until somebody kills it. Here SIGTERM stops its
-loop, and what does not end by itself in a few seconds is left behind: Flower has nothing that must be finished.
+At SIGTERM Flower raises SystemExit, and Python then waits for a pool of threads, which waits for the broker. If the
+broker does not answer, Flower never ends. Here SIGTERM stops its event loop, and threads that do not end within a few
+seconds are abandoned: Flower has no work that must be finished.
 
-Imported in Flower's process only: no other has it installed for sure.
+Only Flower's process imports this module, because other processes may run without Flower installed.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from tornado.web import authenticated
 
 log = logging.getLogger(__name__)
 
-#: Seconds after SIGTERM: whatever still waits for the broker then is not waited for.
-LONGEST_END = 3
+#: Seconds after SIGTERM until threads that still wait for the broker are abandoned.
+SHUTDOWN_TIMEOUT = 3
 
 
 def take_over() -> None:
-    """Do so, before Flower starts its loop, which is this thread's."""
+    """Apply the changes. Call it before Flower starts its event loop, in the same thread."""
     Metrics.get = authenticated(Metrics.get)
     # Flower sets its own handler after this, before it starts the loop.
     asyncio.get_event_loop().call_soon(_end_at_sigterm)
@@ -37,12 +37,12 @@ def _end_at_sigterm() -> None:
     loop = asyncio.get_running_loop()
 
     def end() -> None:
-        log.info("SIGTERM: Flower ends")
+        log.info("received SIGTERM: Flower stops")
         loop.stop()
 
     def on_sigterm(*_: Any) -> None:
-        signal.alarm(LONGEST_END)
-        # Once all else has ended there is no interpreter left that could hear the alarm.
+        signal.alarm(SHUTDOWN_TIMEOUT)
+        # Cancel the alarm when Python exits: its handler could no longer run.
         atexit.register(signal.alarm, 0)
         loop.call_soon_threadsafe(end)
 

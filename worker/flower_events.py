@@ -1,9 +1,8 @@
-"""Celery task events for jobs of every door, so that Flower shows their true states.
+"""Celery task events about jobs of every entry point, so that Flower shows their real states.
 
-A job at the provider is no running task, so no worker would send these; they are made from the stream of changes. The
-types are Celery's own (docs "Task events") but for `task-in-progress`, `task-in-doubt` and `task-cancelled`, which
-Flower shows as states IN-PROGRESS, IN-DOUBT and CANCELLED; Celery's REVOKED would rank below the first two and not be
-shown.
+No Celery task runs while a job is at the provider, so the events are made from the stream of state changes. Their types
+are Celery's (docs, "Task events"), except `task-in-progress`, `task-in-doubt` and `task-cancelled`. Flower shows those
+as IN-PROGRESS, IN-DOUBT and CANCELLED. Celery's REVOKED ranks below the first two, so Flower would not show it.
 """
 
 from collections.abc import Iterator
@@ -18,29 +17,29 @@ from jobs.store.event_stream import StateChange
 from jobs.store.store import Store
 from worker.messages import GENERATE, SUBMIT
 
-#: Changes told in one round; what is beyond comes with the next, what is beyond the stream's length is never told.
-MOST = 5_000
-#: Changes put into one message.
+#: Most changes published in one round. The next round goes on; changes beyond the stream's length are never published.
+MAX_CHANGES = 5_000
+#: Changes in one message.
 GROUP = 500
-#: States in which an event carries the job's result.
-_TOLD_WITH_RESULT = frozenset({State.COMPLETED, State.FAILED})
+#: States whose events contain the job's result.
+_WITH_RESULT = frozenset({State.COMPLETED, State.FAILED})
 
 
 class Dispatcher(EventDispatcher):
-    """Celery's, which never waits until the broker is back.
+    """Celery's event dispatcher, without retries.
 
-    A worker's sign of life to Flower is sent from its only loop. Celery tries that again without an end, and a worker
-    whose broker does not answer would hear neither SIGTERM nor anything else. What is not sent goes with the next one.
+    A worker sends its heartbeat events from its only loop. Celery would repeat them without end, and a worker whose
+    broker does not answer would not react to SIGTERM. An event that could not be sent is sent with the next one.
     """
 
     def send(self, type: str, *args: Any, **fields: Any) -> Any:  # noqa: A002 - Celery's own name
-        """Send an event, with one try."""
+        """Send an event once."""
         return super().send(type, *args, **{**fields, "retry": False})
 
 
 def publish_changes(app: Celery, store: Store, hostname: str) -> int:
-    """Send events for the changes since the last call, by whomever. Returns how many changes there were."""
-    changes = store.changes(MOST)
+    """Send events for all changes since the last call in any process. Returns the number of changes."""
+    changes = store.events.read_new(MAX_CHANGES)
     if not changes:
         return 0
     with app.connection_for_write() as connection:
@@ -55,15 +54,15 @@ def publish_changes(app: Celery, store: Store, hostname: str) -> int:
 
 
 def _send(dispatcher: Any, store: Store, changes: list[StateChange]) -> None:
-    ids = list(dict.fromkeys(change.id for change in changes if change.state in _TOLD_WITH_RESULT))
-    results = dict(zip(ids, store.results(ids), strict=True))
+    ids = list(dict.fromkeys(change.id for change in changes if change.state in _WITH_RESULT))
+    results = dict(zip(ids, store.jobs.results(ids), strict=True))
     for change in changes:
         for kind, fields in events_of(change, results.get(change.id)):
             dispatcher.send(kind, uuid=change.id, timestamp=change.at, local_received=change.at, **fields)
 
 
 def events_of(change: StateChange, result: Result | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The events that tell a change: (type, fields). `result` is the job's as it stands by now, if it has one."""
+    """Yield the events, (type, fields), of a change. `result` is the job's current result, if it has one."""
     error = (result.error if result else None) or {}
     match change.state:
         case State.QUEUED if change.before is None:
@@ -84,8 +83,8 @@ def events_of(change: StateChange, result: Result | None) -> Iterator[tuple[str,
         case State.CANCELLED:
             yield "task-cancelled", {}
         case State.FAILED | State.EXPIRED:
-            said = f"{error.get('code', '')} {error.get('message', change.reason or change.state.value)}".strip()
-            yield "task-failed", {"exception": said, "traceback": ""}
+            text = f"{error.get('code', '')} {error.get('message', change.reason or change.state.value)}".strip()
+            yield "task-failed", {"exception": text, "traceback": ""}
 
 
 def _about(change: StateChange) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Whether a worker lives, in a few milliseconds: `python -m worker.health [SECONDS]`, where the worker runs.
+"""Health check of a worker: `python -m worker.health [SECONDS]`, on the worker's machine.
 
-The worker writes down now and then that it is connected to the broker and goes on (`worker.heartbeat`); here that is
-read. Exit code 0: it has done so in the last seconds (30); 1: it has not. Nothing but the standard library is imported
-and nobody is asked, so that it costs little, and works without remote control.
+A worker writes a time to a file while it runs and is connected to the broker (`worker.heartbeat`). This command reads
+it. Exit code 0: it was written in the last SECONDS (default 30); 1: it was not. It imports only the standard library
+and sends no request, so it takes milliseconds and works without remote control.
 """
 
 import os
@@ -10,41 +10,45 @@ import sys
 import time
 from pathlib import Path
 
-#: The file's path, for the worker and for the question.
+#: The variable with the file's path, for the worker and this command.
 HEALTH_FILE = "BOOMERANG_HEALTH_FILE"
-#: Seconds. A worker that lost its broker tries again after up to this time.
-LONGEST = 30.0
+#: Default of SECONDS. A worker that lost its broker reconnects after up to this time.
+MAX_SILENCE = 30.0
 
 
 def write(file: Path) -> None:
-    """Note that all is well now, by a clock that nobody sets: all processes of a machine share it."""
+    """Write the current monotonic time, which all processes of a machine share and no one can set."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     draft.write_text(f"{time.monotonic()}\n", encoding="ascii")
     draft.replace(file)
 
 
 def problem(file: Path, longest: float) -> str | None:
-    """What is wrong with the worker that writes that file; None: nothing."""
+    """Return what is wrong with the worker that writes the file, or None."""
     try:
         silent = time.monotonic() - float(file.read_text(encoding="ascii"))
     except FileNotFoundError:
-        return f"{file} is not there: the worker has not reached the broker yet, or runs without {HEALTH_FILE}={file}"
+        return f"{file} does not exist: the worker has not reached the broker yet, or runs without {HEALTH_FILE}={file}"
     except (OSError, ValueError) as error:
         return f"{file} cannot be read: {error}"
-    # Below 0: it was written before the machine was started.
+    # Below 0: the file is older than the machine's last start.
     if not 0 <= silent <= longest:
-        return f"the worker has not been well for {silent:.0f} s (more than {longest:.0f}): is the broker away?"
+        return f"the worker has written nothing for {silent:.0f} s (limit {longest:.0f} s). Check worker and broker."
     return None
 
 
 def main(arguments: list[str]) -> str | None:
-    """The command: what `sys.exit` takes, that is the problem, or None."""
+    """Run the command. Returns the argument of `sys.exit`: the problem, or None."""
     try:
-        longest = float(arguments[0]) if arguments else LONGEST
+        longest = float(arguments[0]) if arguments else MAX_SILENCE
     except ValueError:
-        return f"{arguments[0]!r} is no number of seconds"
+        return f"{arguments[0]!r} is not a number of seconds"
     path = os.environ.get(HEALTH_FILE)
-    return problem(Path(path), longest) if path else f"{HEALTH_FILE} is not set: no worker writes whether it is well"
+    return (
+        problem(Path(path), longest)
+        if path
+        else f"{HEALTH_FILE} is not set. Set it to the same file for the worker and for this command."
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A step of a worker that writes down, every few seconds, that its consumer goes on and has its broker."""
+"""A bootstep that writes the health file every few seconds while the consumer runs and has its broker."""
 
 import logging
 from pathlib import Path
@@ -11,21 +11,21 @@ from worker import health
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two signs of life.
-EVERY = 2.0
+#: Seconds between two writes.
+INTERVAL = 2.0
 
 
 def heartbeat_step(file: Path) -> type:
-    """The step that writes this file."""
+    """Return the bootstep that writes this file."""
 
     class Heartbeat(bootsteps.StartStopStep):
         requires = (Tasks,)
         _timer: Any = None
 
         def start(self, parent: Any) -> None:
-            """At each connection: from now on, in the consumer's own loop, which stands still without a broker."""
-            # The consumer drops this entry by itself when it loses its connection.
-            self._timer = parent.timer.call_repeatedly(EVERY, _beat, (parent, file))
+            """Start a timer in the consumer's loop, which stops without a broker. Called at each connection."""
+            # The consumer drops this timer when it loses its connection.
+            self._timer = parent.timer.call_repeatedly(INTERVAL, _beat, (parent, file))
             _beat(parent, file)
 
         def stop(self, parent: Any) -> None:  # noqa: ARG002 - Celery's own signature
@@ -36,11 +36,11 @@ def heartbeat_step(file: Path) -> type:
 
 
 def _beat(consumer: Any, file: Path) -> None:
-    # Of our channels of Redis. RabbitMQ has heartbeats of its own: with the first that is missing the loop ends.
+    # `listens` is a method of jobs.connections.kombu's channels for Redis. RabbitMQ has heartbeats that end the loop.
     listens = getattr(consumer.task_consumer.channel, "listens", lambda: True)
     if not listens():
         return
     try:
         health.write(file)
     except OSError as error:
-        log.error("%s: the sign of life cannot be written: %s", file, error)  # noqa: TRY400 - one line says it
+        log.error("the health file %s cannot be written: %s", file, error)  # noqa: TRY400 - no traceback needed

@@ -19,7 +19,7 @@ def _guard(logger: Logger, **_: Any) -> None:
 
 
 def _shutting_down(how: str, **_: Any) -> None:
-    # Celery prints this past all loggers, and past what is printed, when that is JSON.
+    # With JSON lines Celery's own message about this does not appear: it is printed, not logged.
     if logs.Guarded.as_json:
         logs.at_once(__name__, f"worker: {how} shutdown")
 
@@ -27,12 +27,12 @@ def _shutting_down(how: str, **_: Any) -> None:
 def _loads_tasks(**_: Any) -> None:
     context = click.get_current_context(silent=True)
     if context is not None and context.info_name == "flower":
-        # By name: Flower need not be installed where it does not run.
+        # Imported by name, because Flower may not be installed elsewhere.
         importlib.import_module("worker.flower").take_over()
 
 
 logs.start(os.environ)
-# Of Flower; Celery's other commands set their own handler.
+# For Flower. Celery's other commands set their own handler.
 logs.to_stderr()
 try:
     settings = Settings.from_env(os.environ)

@@ -1,6 +1,6 @@
-"""Sending messages: hints by name, and the one that finishes a parked Celery task.
+"""Messages that the worker sends: hints, and those that finish parked Celery messages.
 
-A message that cannot be sent is no loss: every job it speaks of has an alarm.
+A message that cannot be sent is no loss, because every job that it names has an alarm.
 """
 
 import json
@@ -21,80 +21,82 @@ GENERATE, SUBMIT, RECONCILE, DELIVER = (
     "boomerang.reconcile",
     "boomerang.deliver",
 )
-#: The header of a message that finishes a parked one: that one's mark.
+#: Header of a message that finishes a parked one. Its value is the parked one's mark.
 FINISHES = "boomerang_finishes"
-#: Messages put on the wire together.
+#: Most messages published in one batch.
 _BATCH = 250
-#: What a hint needs not carry: pictures of its arguments for people, and a place for its result.
-_LEAN: dict[str, Any] = {"ignore_result": True, "argsrepr": "", "kwargsrepr": "{}", "retry": False}
+#: Options of a hint: no result, no readable copy of its arguments, no retries.
+_HINT_OPTIONS: dict[str, Any] = {"ignore_result": True, "argsrepr": "", "kwargsrepr": "{}", "retry": False}
 
 
 class Messages:
-    """Sends what this service says to its workers."""
+    """Sends messages to workers."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
 
     def submit(self, groups: Iterable[Sequence[str]]) -> None:
-        """One message for each group of admitted jobs."""
+        """Send a submit message for each group of admitted jobs."""
         self._send(SUBMIT, groups)
 
     def admit_hint(self) -> None:
-        """Look whether waiting jobs can be admitted. For whoever the store has told to say so: nobody else does."""
+        """Ask a worker to admit queued jobs. Call only when a store method returned `admit_hint=True`."""
         self._send(SUBMIT, [[]])
 
     def deliver(self, ids: Sequence[str]) -> None:
-        """These jobs have ended and owe deliveries."""
+        """Ask a worker to make the deliveries of these ended jobs."""
         self._send(DELIVER, [ids])
 
     def finish(self, job_id: str, message: Message, queue: str) -> None:
-        """Send a parked task's own message again, now that its record is final. Raises kombu's OperationalError."""
+        """Send a parked message again after its job has ended. Raises kombu's OperationalError."""
         continuation = json.loads(message.continuation)
-        told = {name: value for name, value in continuation.items() if name != "ignore_result"}
+        options = {name: value for name, value in continuation.items() if name != "ignore_result"}
         self._app.send_task(
             GENERATE,
             kwargs={"external_task_id": job_id},
             queue=queue,
             add_to_parent=False,
-            # For the sender: it would subscribe to the result. The header is for the worker, which is to store it.
+            # This argument keeps the sender from subscribing to the result. The header below is for the worker.
             ignore_result=True,
             headers={"ignore_result": continuation.get("ignore_result", False), FINISHES: message.mark},
-            **{"task_id": message.task_id, **told},
+            **{"task_id": message.task_id, **options},
         )
 
     def _send(self, name: str, groups: Iterable[Sequence[str]]) -> None:
         messages = [list(ids) for ids in groups]
-        # Once more at once, for a connection that died unseen: the alarm would take a quarter of a minute. Should both
-        # tries arrive, the second claim is refused.
+        # Repeat once at once, in case the connection was dead: the alarm would take 15 s. If both messages arrive, the
+        # second claim is refused.
         for last in (False, True):
             try:
                 self._publish(name, messages)
                 break
             except (OperationalError, BatchPublishError, OSError) as error:
                 if last:
-                    log.warning("%s could not be sent, the alarm will do it: %s", name, type(error).__name__)
+                    log.warning(
+                        "%s: message not sent, the jobs' alarms will replace it: %s", name, type(error).__name__
+                    )
 
     def _publish(self, name: str, messages: Iterable[list[str]]) -> None:
         producers = self._app.producer_pool
         with producers.acquire(block=True, timeout=10) as producer, producer.batch(max_size=_BATCH):
             for args in messages:
-                self._app.send_task(name, args=args, queue=name, producer=producer, **_LEAN)
+                self._app.send_task(name, args=args, queue=name, producer=producer, **_HINT_OPTIONS)
 
 
 def continuation_of(request: Any) -> str:
-    """How a parked task goes on, as JSON: what `send_task` needs to say its message again. A repeat has the same.
+    """Return a message's continuation as JSON: the options with which `send_task` sends it again.
 
-    `request` is the task's own context; `as_execution_options` is what Celery's own retry is made of.
+    `request` is the task's request. Celery's own retry uses its `as_execution_options`, too.
     """
     options = request.as_execution_options()
     stamps = options.get("stamped_headers") or ()
-    kept = {name: options[name] for name in (*_CONTINUES, *stamps) if options.get(name) is not None}
+    kept = {name: options[name] for name in (*_CONTINUATION_OPTIONS, *stamps) if options.get(name) is not None}
     if request.ignore_result:
         kept["ignore_result"] = True
     return json.dumps(kept, sort_keys=True)
 
 
-_CONTINUES = (
+_CONTINUATION_OPTIONS = (
     "task_id",
     "root_id",
     "parent_id",

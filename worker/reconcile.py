@@ -1,4 +1,4 @@
-"""boomerang.reconcile: act upon every alarm that has rung, by the state of its job."""
+"""boomerang.reconcile: act on every job whose alarm is due, by its state."""
 
 import logging
 import secrets
@@ -16,30 +16,30 @@ from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup,
 from jobs.provider_result import ended
 from jobs.settings import Ambiguous
 from jobs.states import State
-from jobs.store.store import Store, TransitionResult
+from jobs.store.store import Store
+from jobs.store.transitions import TransitionResult
 from schemas import TaskReport, TaskStatus
 from worker.admission import admit
-from worker.breaker import probe
-from worker.holds import hold
+from worker.breaker import hold, probe
 from worker.messages import Messages
 from worker.provider import Absent, Found, Held, Provider, Unavailable
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_Answer = TypeVar("_Answer")
+_T = TypeVar("_T")
 
-#: Alarms claimed in one step, and seconds after which a round leaves the rest to the next.
+#: Most jobs claimed at once, and seconds after which a round leaves the rest to the next one.
 STEP = 200
-ROUND = 20.0
-#: A task that can be neither looked up nor sent again is looked at this rarely, only to be remembered.
-HELD_LOOK = 300.0
-#: Seconds for which an image store that failed is left alone: what is to be removed there can wait.
-IMAGES_AWAY = 60.0
+MAX_ROUND = 20.0
+#: Seconds between two look-ups of a task that can be neither found nor sent again: it only must not be forgotten.
+UNRESOLVED_INTERVAL = 300.0
+#: Seconds until images are removed from an image store that failed.
+IMAGES_RETRY = 60.0
 
 
 class Reconciler:
-    """Any number of them may run, anywhere: claims are atomic."""
+    """Runs rounds. Any number of processes may do so, because claims are atomic."""
 
     def __init__(
         self,
@@ -57,126 +57,128 @@ class Reconciler:
         self._executor = executor
         self._messages = messages
         self._images = images
-        self._no_images_before = time.monotonic()
+        self._purge_images_at = time.monotonic()
         self._epoch: int | None = None
 
     def __call__(self) -> int:
-        """One round: all that is due now, changes to whole batches, admission, and forgetting what is old.
+        """Run one round: due jobs, probes, steps of sweeps, admission, and removal of old data.
 
-        Returns how many alarms rang.
+        Returns the number of alarms that were due.
         """
-        end = time.monotonic() + ROUND
-        probes = [self._executor.submit(self._probe, each) for each in self._step(self._store.probes) or ()]
-        total, rang = 0, STEP
-        while rang == STEP and time.monotonic() < end:
-            rung = self._store.claim_due(STEP)
-            dues, rang = rung.dues, rung.due_count
-            total += rang
-            for damaged in rung.damaged:
-                log.error("left alone: %s", damaged)
-            self._note_epoch(rung.epoch)
-            if rung.admit_hint:
-                # Put back into the queue just now: not to wait for the looks.
+        end = time.monotonic() + MAX_ROUND
+        probes = [self._executor.submit(self._probe, each) for each in self._step(self._store.lanes.claim_probes) or ()]
+        total, due_count = 0, STEP
+        while due_count == STEP and time.monotonic() < end:
+            due_jobs = self._store.attempts.claim_due(STEP)
+            dues, due_count = due_jobs.dues, due_jobs.due_count
+            total += due_count
+            for damaged in due_jobs.damaged:
+                log.error("a due job is skipped: %s", damaged)
+            self._note_epoch(due_jobs.epoch)
+            if due_jobs.admit_hint:
+                # Jobs were put back into the queue: admit them before the look-ups, which take time.
                 admit(self._store, self._messages, self._settings.group, self._settings.lanes)
             list(self._executor.map(self._act, [due for due in dues if not due.job.owing]))
             if owing := [due.job.id for due in dues if due.job.owing]:
                 self._messages.deliver(owing)
         wait(probes)
-        self._step(self._store.sweep)
+        self._step(self._store.batches.sweep)
         admit(self._store, self._messages, self._settings.group, self._settings.lanes)
-        self._step(self._store.purge)
+        self._step(self._store.jobs.purge)
         self._step(self._forget_images)
         return total
 
     @staticmethod
-    def _step(step: Callable[[], _Answer]) -> _Answer | None:
-        """A part of a round. Something damaged ends that part, not the round."""
+    def _step(step: Callable[[], _T]) -> _T | None:
+        """Run a step of the round. Damaged data ends the step, not the round."""
         try:
             return step()
         except RecordDamaged as error:
-            log.error("a part of the round is left out: %s", error)  # noqa: TRY400 - said whole by the error
+            log.error("a step of the round is skipped: %s", error)  # noqa: TRY400 - no traceback needed
             return None
 
     def _note_epoch(self, epoch: int) -> None:
         if self._epoch not in (None, epoch):
             log.warning(
-                "Redis was started again or replaced (epoch %d) and may have forgotten what was sent: jobs from before "
-                "are looked up at the provider before they are sent",
+                "Redis was restarted or replaced (epoch %d) and may have lost records of submissions: jobs from before "
+                "are looked up at the provider before they are submitted",
                 epoch,
             )
         self._epoch = epoch
 
     def _forget_images(self) -> None:
-        if time.monotonic() < self._no_images_before:
+        if time.monotonic() < self._purge_images_at:
             return
         try:
             self._images.purge()
         except ImagesUnavailable as error:
-            self._no_images_before = time.monotonic() + IMAGES_AWAY
-            log.warning("images that no job needs are removed later: %s", error)
+            self._purge_images_at = time.monotonic() + IMAGES_RETRY
+            log.warning("unused images are not removed now, again in %.0f s: %s", IMAGES_RETRY, error)
 
     def _probe(self, due: Probe) -> None:
         with logs.about(lane=due.lane):
             try:
                 probe(self._store, self._providers[due.lane], due)
             except Exception:
-                log.exception("lane %s: the probe failed in a way that is not foreseen", due.lane)
+                log.exception("lane %s: the probe failed with an unexpected error, it is repeated later", due.lane)
 
     def _act(self, due: Due) -> None:
         with logs.about(job=due.job.id, attempt=due.job.attempt, lane=due.job.lane):
-            self._acted(due)
+            self._act_on(due)
 
-    def _acted(self, due: Due) -> None:
+    def _act_on(self, due: Due) -> None:
         try:
             if due.job.lane not in self._providers:
-                reason = f"its lane {due.job.lane} is not configured (BOOMERANG_LANES): nobody can ask for it"
-                self._store.reschedule_lookup(due, HELD_LOOK, count=False, reason=reason)
+                reason = f"its lane {due.job.lane} is not configured (BOOMERANG_LANES): its task cannot be looked up"
+                self._store.attempts.reschedule_lookup(due, UNRESOLVED_INTERVAL, count=False, reason=reason)
             elif due.job.at_provider is State.IN_PROGRESS:
                 self._poll(due)
             elif due.job.at_provider is State.IN_DOUBT:
                 self._resolve(due)
         except Exception:
-            # One job must not stop the round; its alarm is a lease by now and rings again.
-            log.exception("job %s: reconcile failed", due.job.id)
+            # One job must not stop the round. Its alarm was moved by the claim and comes due again.
+            log.exception("job %s: reconcile failed with an unexpected error, it is repeated later", due.job.id)
 
     # --- in progress --------------------------------------------------------------------------------------------------
 
     def _poll(self, due: Due) -> None:
         job, store = due.job, self._store
-        looked = self._ask(due)
-        if isinstance(looked, Found) and _ends(looked.report):
-            self._settle(due, looked.report)
-        elif due.overdue and not isinstance(looked, (Unavailable, Held)):
-            expired = store.expire(due, self._settings.poll_max)
-            log.warning("job %s: past its deadline, not finished by the provider: %s", job.id, expired.outcome)
-            self._tell(expired, job.id)
+        answer = self._get_status(due)
+        if isinstance(answer, Found) and _ends(answer.report):
+            self._settle(due, answer.report)
+        elif due.overdue and not isinstance(answer, (Unavailable, Held)):
+            expired = store.attempts.expire(due, self._settings.poll_max)
+            log.warning("job %s: the provider did not finish it before its deadline: %s", job.id, expired.outcome)
+            self._send_hints(expired, job.id)
         else:
             pause = next_poll(job.lookups, self._settings, _random())
-            store.reschedule_lookup(due, pause, reason=self._troubled(looked, job.lane), heard=_heard(looked))
+            store.attempts.reschedule_lookup(
+                due, pause, reason=self._poll_problem(answer, job.lane), heard=_reachability(answer)
+            )
 
-    def _ask(self, due: Due) -> Found | Absent | Unavailable | Held:
-        """Ask by our own external id first: an answer to a POST may have named another job's task.
+    def _get_status(self, due: Due) -> Found | Absent | Unavailable | Held:
+        """Get the status by the external id, because the answer to a POST may have named another job's task.
 
-        The provider's id is for where there is no look-up, or where it has repeatedly found nothing.
+        Use the provider's id if there is no look-up, or if it has repeatedly found nothing.
         """
         job, provider = due.job, self._providers[due.job.lane]
-        looked = provider.find_by_external_id(job.external_task_id) if provider.can_look_up else None
-        if looked is None or (isinstance(looked, Absent) and job.task_id and job.lookups >= LOOKUPS_BEFORE_ABSENT):
+        answer = provider.find_by_external_id(job.external_task_id) if provider.can_look_up else None
+        if answer is None or (isinstance(answer, Absent) and job.task_id and job.lookups >= LOOKUPS_BEFORE_ABSENT):
             return provider.get_status(job.task_id or job.external_task_id, job.external_task_id)
-        return looked
+        return answer
 
-    def _troubled(self, looked: Found | Absent | Unavailable | Held, lane: str) -> str:
-        match looked:
+    def _poll_problem(self, answer: Found | Absent | Unavailable | Held, lane: str) -> str:
+        match answer:
             case Held():
-                hold(self._store, lane, looked)
-                return f"poll: {looked.reason}"
+                hold(self._store, lane, answer)
+                return f"poll: {answer.reason}"
             case Unavailable(reason):
                 return f"poll: {reason}"
             case Found(report) if report.status is TaskStatus.UNKNOWN:
-                log.warning("the provider says %r, a word that the contract does not know", report.word)
-                return f"poll: the provider says {report.word!r}"
+                log.warning("the provider reports the unknown status %r, the job is polled again", report.word)
+                return f"poll: the provider reports the unknown status {report.word!r}"
             case Found(report) if report.status is TaskStatus.COMPLETED:
-                return "poll: completed, but without output so far"
+                return "poll: completed, but still without output"
         return ""
 
     # --- in doubt -----------------------------------------------------------------------------------------------------
@@ -186,73 +188,82 @@ class Reconciler:
         if not all(self._providers[lane].can_look_up for lane in self._accounts(due)):
             self._resolve_blindly(due)
             return
-        looked = self._look_up(due)
-        match looked:
+        answer = self._look_up(due)
+        match answer:
             case Found(report) if _ends(report):
                 self._settle(due, report)
             case Found(report):
-                log.info("job %s: found at the provider, adopted", job.id)
-                self._store.mark_in_progress(job.id, job.fence, report.task_id or job.external_task_id)
+                log.info("job %s: found at the provider, now in progress", job.id)
+                self._store.attempts.mark_in_progress(job.id, job.fence, report.task_id or job.external_task_id)
             case Absent():
                 self._absent(due)
             case _:
-                pause, reason = next_lookup(0, self._settings, _random()), self._troubled(looked, job.lane)
-                self._store.reschedule_lookup(due, pause, count=False, reason=reason, heard=_heard(looked))
+                pause, reason = next_lookup(0, self._settings, _random()), self._poll_problem(answer, job.lane)
+                self._store.attempts.reschedule_lookup(
+                    due, pause, count=False, reason=reason, heard=_reachability(answer)
+                )
 
     def _accounts(self, due: Due) -> list[str]:
-        """The lanes that the attempt may have gone to: its own; any of its pool where Redis may have forgotten it."""
+        """Return the lanes that may have the attempt: its own, or all of its pool if Redis may have lost its record."""
         job = due.job
         others = [lane.name for lane in self._settings.lanes if lane.pool == job.pool] if job.forgotten else []
         return list(dict.fromkeys([job.lane, *others]))
 
     def _look_up(self, due: Due) -> Found | Absent | Unavailable | Held:
-        """Ask for the attempt at each account: found at one of them, or else what an account said that is not sure."""
+        """Look the attempt up in each lane. Returns where it was found, else an uncertain answer, else `Absent`."""
         doubtful: Unavailable | Held | None = None
         for lane in self._accounts(due):
-            looked = self._providers[lane].find_by_external_id(due.job.external_task_id)
-            if isinstance(looked, Found):
-                if lane == due.job.lane or self._store.move_to_lane(due, lane):
-                    return looked
-                return Unavailable("another process holds the job now")
-            if isinstance(looked, Held) and lane != due.job.lane:
-                hold(self._store, lane, looked)
-                looked = Unavailable(looked.reason)
-            if not isinstance(looked, Absent):
-                doubtful = looked
+            answer = self._providers[lane].find_by_external_id(due.job.external_task_id)
+            if isinstance(answer, Found):
+                if lane == due.job.lane or self._store.attempts.move_to_lane(due, lane):
+                    return answer
+                return Unavailable("another process has claimed the job")
+            if isinstance(answer, Held) and lane != due.job.lane:
+                hold(self._store, lane, answer)
+                answer = Unavailable(answer.reason)
+            if not isinstance(answer, Absent):
+                doubtful = answer
         return doubtful or Absent()
 
     def _absent(self, due: Due) -> None:
-        job, looks = due.job, due.job.lookups + 1
-        if not job.exists and absent_beyond_doubt(looks, due.doubtful_for, self._settings):
-            log.info("job %s: absent after %d looks in %.1f s, not created", job.id, looks, due.doubtful_for)
-            self._store.requeue(
-                job.id, job.fence, f"not at the provider after {looks} looks", heard=Reachability.ANSWER
+        job, lookups = due.job, due.job.lookups + 1
+        if not job.exists and absent_beyond_doubt(lookups, due.doubtful_for, self._settings):
+            log.info(
+                "job %s: not created, queued again: not found by %d look-ups in %.1f s",
+                job.id,
+                lookups,
+                due.doubtful_for,
+            )
+            self._store.attempts.requeue(
+                job.id, job.fence, f"not at the provider after {lookups} look-ups", heard=Reachability.ANSWER
             )
             return
-        pause = next_lookup(looks, self._settings, _random(), due.doubtful_for)
-        self._store.reschedule_lookup(due, pause, heard=Reachability.ANSWER)
+        pause = next_lookup(lookups, self._settings, _random(), due.doubtful_for)
+        self._store.attempts.reschedule_lookup(due, pause, heard=Reachability.ANSWER)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job
         resend = self._settings.ambiguous is Ambiguous.RESEND and not job.exists
         if resend and due.doubtful_for >= self._settings.lookup_grace:
-            log.warning("job %s: in doubt, no look-up, BOOMERANG_AMBIGUOUS=resend: sent again", job.id)
-            self._store.requeue(job.id, job.fence, "its outcome cannot be looked up; sent again as configured")
+            log.warning("job %s: in doubt, queued again (no look-up, BOOMERANG_AMBIGUOUS=resend)", job.id)
+            self._store.attempts.requeue(
+                job.id, job.fence, "its outcome cannot be looked up; sent again (BOOMERANG_AMBIGUOUS=resend)"
+            )
             return
-        pause = self._settings.lookup_grace if resend else HELD_LOOK
-        self._store.reschedule_lookup(
-            due, pause, reason="its outcome cannot be looked up (BOOMERANG_LOOKUP_PATH=off): held"
+        pause = self._settings.lookup_grace if resend else UNRESOLVED_INTERVAL
+        self._store.attempts.reschedule_lookup(
+            due, pause, reason="its outcome cannot be looked up (BOOMERANG_LOOKUP_PATH=off)"
         )
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def _settle(self, due: Due, report: TaskReport) -> None:
         state, result = ended(report)
-        settled = self._store.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
-        self._tell(settled, due.job.id)
+        settled = self._store.attempts.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
+        self._send_hints(settled, due.job.id)
 
-    def _tell(self, settled: TransitionResult, job_id: str) -> None:
-        """Send the hints: freed slots are taken at once, not at the end of a long round."""
+    def _send_hints(self, settled: TransitionResult, job_id: str) -> None:
+        """Send hints at once, so that free slots are not idle until the end of a long round."""
         if settled.owed:
             self._messages.deliver([job_id])
         if settled.admit_hint:
@@ -260,13 +271,13 @@ class Reconciler:
 
 
 def _ends(report: TaskReport) -> bool:
-    """Whether the status endpoint's word ends the attempt: it is the truth, so a missing price is taken as none."""
+    """Return whether the report ends the attempt. A missing price does not matter here."""
     return report.status is TaskStatus.FAILED or (report.status is TaskStatus.COMPLETED and bool(report.output))
 
 
-def _heard(looked: Found | Absent | Unavailable | Held) -> Reachability:
-    if isinstance(looked, Unavailable):
-        return Reachability.SILENCE if looked.silent else Reachability.NOTHING
+def _reachability(answer: Found | Absent | Unavailable | Held) -> Reachability:
+    if isinstance(answer, Unavailable):
+        return Reachability.SILENCE if answer.silent else Reachability.NOTHING
     return Reachability.ANSWER
 
 

@@ -1,4 +1,4 @@
-"""The worker's own settings, beside those that every process shares."""
+"""The worker's settings, in addition to those that all processes share."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ NOT_HEADER_SAFE = "must be printable ASCII without spaces"
 STATUS_PATH = "/model/v1/generation/task/{id}"
 
 
-#: Bytes: the largest job there can be, ten images of 10 MB as base64, and some more.
+#: Bytes of the largest possible job, ten images of 10 MB as base64, and some more.
 IMAGE_MEMORY = 256 * 1024 * 1024
 
 
@@ -33,14 +33,14 @@ class Envelope(StrEnum):
 
 
 class Switch(StrEnum):
-    """A setting that can only be on or off."""
+    """A setting that is on or off."""
 
     ON = "on"
     OFF = "off"
 
 
 class QueueType(StrEnum):
-    """How RabbitMQ keeps the door's queue: it must be what producers declare it to be."""
+    """The type of the queue of boomerang.generate in RabbitMQ. Producers must declare the same."""
 
     CLASSIC = "classic"
     QUORUM = "quorum"
@@ -57,20 +57,20 @@ def _is_header_safe(value: str) -> bool:
 
 def _header_safe(value: str) -> None:
     if not _is_header_safe(value):
-        # Not the value itself: it is the key.
+        # The message does not contain the value, which is the key.
         raise ValidationError(NOT_HEADER_SAFE)
 
 
-#: Seconds that must be left of a lease when the longest possible POST has ended.
+#: Seconds that a lease must last longer than the longest possible POST.
 LEASE_MARGIN = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(shared.Settings):
-    """What a worker needs to know. `lookup_path` is None where the provider offers no look-up by external id.
+    """The settings of a worker. `lookup_path` is None if the provider has no look-up by external id.
 
-    `provider_key` is None in the processes that never call the provider: beat and Flower load the worker's app too.
-    `provider_keys`: variable -> key, of lanes that are not the default one.
+    `provider_key` is None in beat and Flower, which load the worker's app but never call the provider.
+    `provider_keys`: variable → key, of all lanes but the default one.
     """
 
     provider_url: str = setting(
@@ -199,18 +199,18 @@ class Settings(shared.Settings):
     )
 
     def __post_init__(self) -> None:
-        """Give `off` its meaning."""
+        """Convert a `lookup_path` of `off` to None."""
         super().__post_init__()
         if self.lookup_path == Switch.OFF:
             object.__setattr__(self, "lookup_path", None)
 
     def key_of(self, lane: LaneSettings) -> str | None:
-        """The provider's key of that lane."""
+        """Return the provider's key for the lane."""
         return self.provider_key if lane.key_variable == PROVIDER_KEY else self.provider_keys.get(lane.key_variable)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """As all settings are read; lanes' keys stand in variables whose names only the lanes tell."""
+        """Read the settings, and the keys of the lanes from the variables that BOOMERANG_LANES names."""
         settings = super().from_env(env)
         names = {lane.key_variable for lane in settings.lanes} - {PROVIDER_KEY}
         keys = {name: env[name] for name in names if env.get(name, "").strip()}
@@ -220,7 +220,7 @@ class Settings(shared.Settings):
 
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """As the shared settings', and whether the lease outlasts the longest call."""
+        """Yield the shared settings' problems, and whether the lease is too short for the longest call."""
         yield from super().problems(given)
         if not {"connect_timeout", "read_timeout", "submit_lease"} <= given.keys():
             return

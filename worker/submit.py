@@ -1,4 +1,4 @@
-"""boomerang.submit: claim admitted jobs, POST them at once, record what became of each."""
+"""boomerang.submit: claim admitted jobs, POST them concurrently, and record each outcome."""
 
 import logging
 import secrets
@@ -17,34 +17,34 @@ from jobs.policy import ATTEMPT_BASE, ATTEMPT_CAP, MOST_SUBMIT_TRIES, backoff
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import GenerationRequest, TaskError, references
-from worker.holds import hold
-from worker.provider import Created, Doubtful, Exists, Held, NotCreated, NotSent, Provider, Refused, Submitted
-from worker.provider.image_cache import NoRoom, Pictures
+from worker.breaker import hold
+from worker.provider import Created, Doubtful, Exists, Held, NotCreated, NotSent, Provider, Refused, SubmitOutcome
+from worker.provider.image_cache import ImageCache, ImageCacheFull
 from worker.settings import LEASE_MARGIN, Settings
 
 log = logging.getLogger(__name__)
 
-#: Seconds until a job is tried again whose images could not be had; up to twice that, so that not all come at once.
-IMAGES_AWAY = 5.0
+#: Seconds until a job whose images could not be fetched is submitted again; up to twice that, by jitter.
+IMAGES_RETRY = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class _TooLate:
-    """The lease was nearly over before the POST began: not sent, and not to be sent under this claim."""
+    """Not sent: too little of the lease was left when the POST should have begun."""
 
 
 @dataclass(frozen=True, slots=True)
-class _NoImages:
-    """The image store does not answer: not sent."""
+class _ImagesUnavailable:
+    """Not sent: the image store does not answer."""
 
     reason: str
 
 
-_Outcome = Submitted | _TooLate | _NoImages
+_Outcome = SubmitOutcome | _TooLate | _ImagesUnavailable
 
 
 class Submitter:
-    """Sends attempts. `clock` is monotonic, in seconds; it runs on while the process is stopped."""
+    """Submits attempts. `clock` is monotonic, in seconds, and must not stop while the process is suspended."""
 
     def __init__(
         self,
@@ -53,64 +53,64 @@ class Submitter:
         settings: Settings,
         executor: Executor,
         *,
-        pictures: Pictures,
+        images: ImageCache,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._providers = providers
         self._executor = executor
-        self._pictures = pictures
+        self._images = images
         self._clock = clock
         longest_post = settings.connect_timeout + settings.read_timeout
         self._patience = settings.submit_lease - longest_post - LEASE_MARGIN / 2
 
     def __call__(self, ids: Sequence[str]) -> list[Claim]:
-        """Submit those of these jobs that are still to be submitted. Returns them."""
-        # Taken before the claim: the lease cannot begin earlier than this.
+        """Submit those of these jobs that can still be claimed. Returns their claims."""
+        # Computed before the claim, because the lease cannot begin earlier.
         latest = self._clock() + self._patience
-        claims = self._store.claim(ids)
-        under_way = {self._executor.submit(self._send, claim, latest): claim for claim in claims}
-        while under_way:
-            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-            self._record([(under_way.pop(each), each) for each in done])
+        claims = self._store.attempts.claim(ids)
+        in_progress = {self._executor.submit(self._send, claim, latest): claim for claim in claims}
+        while in_progress:
+            done, _ = wait(in_progress, return_when=FIRST_COMPLETED)
+            self._record([(in_progress.pop(each), each) for each in done])
         return claims
 
     def _send(self, claim: Claim, latest: float) -> _Outcome:
         with _about(claim):
-            return self._sent(claim, latest)
+            return self._submit_claim(claim, latest)
 
-    def _sent(self, claim: Claim, latest: float) -> _Outcome:
+    def _submit_claim(self, claim: Claim, latest: float) -> _Outcome:
         try:
             if not is_text(claim.text):
                 raise ValueError("not UTF-8")  # noqa: TRY301 - as what cannot be read otherwise
             request = GenerationRequest.from_text(claim.text)
             digests = set(references(request).values())
         except (ValueError, KeyError, TypeError, AttributeError):
-            # It would fail again whenever it was tried.
+            # A repeat would fail again.
             return Refused(TaskError("", "the request stored with the job cannot be read; enqueue it again"))
         if not digests:
             return self._post(claim, request, {}, latest)
         try:
-            with self._pictures.held(digests, latest - self._clock()) as images:
+            with self._images.borrow(digests, latest - self._clock()) as images:
                 return self._post(claim, request, images, latest)
-        except NoRoom:
+        except ImageCacheFull:
             return _TooLate()
         except ImageNotFound as error:
             return Refused(TaskError("image_not_found", str(error)))
         except StoreUnavailable as error:
-            return _NoImages(str(error))
+            return _ImagesUnavailable(str(error))
 
     def _post(
         self, claim: Claim, request: GenerationRequest, images: Mapping[str, bytes], latest: float
-    ) -> Submitted | _TooLate:
+    ) -> SubmitOutcome | _TooLate:
         if self._clock() > latest:
             return _TooLate()
         try:
             return self._providers[claim.lane].submit(request, claim.external_task_id, images)
         except Exception as error:
-            # Not the outcome of this one, nor those of its neighbours in the message, may get lost by it.
-            log.exception("job %s: a submission failed in a way that is not foreseen", claim.id)
-            return Doubtful(f"an error of our own: {type(error).__name__}")
+            # Neither this outcome nor those of the other jobs of the message may get lost.
+            log.exception("job %s: in doubt: the submission failed with an unexpected error", claim.id)
+            return Doubtful(f"an error in the worker: {type(error).__name__}")
 
     def _record(self, done: Sequence[tuple[Claim, "Future[_Outcome]"]]) -> None:
         started = []
@@ -123,50 +123,56 @@ class Submitter:
                     try:
                         self._record_other(claim, outcome)
                     except RecordDamaged as error:
-                        # What became of the others is still to be recorded.
-                        log.error("job %s: %s was not recorded: %s", claim.id, type(outcome).__name__, error)  # noqa: TRY400
-        for (job_id, fence, _), taken in zip(started, self._store.started_many(started), strict=True):
+                        # The outcomes of the other jobs must still be recorded.
+                        log.error("job %s: its outcome %s is not recorded: %s", claim.id, type(outcome).__name__, error)  # noqa: TRY400
+        for (job_id, fence, _), taken in zip(started, self._store.attempts.mark_many_in_progress(started), strict=True):
             if not taken:
                 with logs.about(job=job_id):
-                    log.info("job %s: the answer under fence %s came after its lease, or a callback", job_id, fence)
+                    log.info(
+                        "job %s: its task id is not recorded: a callback or the end of the lease came first (fence %s)",
+                        job_id,
+                        fence,
+                    )
 
     def _record_other(self, claim: Claim, outcome: _Outcome) -> None:
         store, held = self._store, (claim.id, claim.fence)
         match outcome:
             case Exists(reason):
-                store.mark_in_doubt(
-                    *held, f"the provider has it already ({reason})", exists=True, heard=Reachability.ANSWER
+                store.attempts.mark_in_doubt(
+                    *held, f"the provider already has it ({reason})", exists=True, heard=Reachability.ANSWER
                 )
             case Doubtful(reason, silent):
                 log.info("job %s: in doubt: %s", claim.id, reason)
-                store.mark_in_doubt(*held, reason, heard=Reachability.SILENCE if silent else Reachability.NOTHING)
+                store.attempts.mark_in_doubt(
+                    *held, reason, heard=Reachability.SILENCE if silent else Reachability.NOTHING
+                )
             case Held(reason):
                 hold(store, claim.lane, outcome)
-                store.requeue(*held, reason)
+                store.attempts.requeue(*held, reason)
             case NotSent(reason):
-                store.requeue(*held, f"the provider cannot be reached: {reason}", heard=Reachability.SILENCE)
+                store.attempts.requeue(*held, f"the provider cannot be reached: {reason}", heard=Reachability.SILENCE)
             case _TooLate():
-                store.requeue(*held, "")
-            case _NoImages(reason):
+                store.attempts.requeue(*held, "")
+            case _ImagesUnavailable(reason):
                 log.warning("job %s: not sent: %s", claim.id, reason)
-                wait = IMAGES_AWAY * (1 + secrets.randbelow(1000) / 1000)
-                store.requeue(*held, f"not sent: {reason}", wait=wait)
+                wait = IMAGES_RETRY * (1 + secrets.randbelow(1000) / 1000)
+                store.attempts.requeue(*held, f"not sent: {reason}", wait=wait)
             case Refused(error):
                 self._fail(claim, error)
             case NotCreated(error):
-                self._try_again(claim, error)
+                self._retry_or_fail(claim, error)
 
-    def _try_again(self, claim: Claim, error: TaskError) -> None:
+    def _retry_or_fail(self, claim: Claim, error: TaskError) -> None:
         if claim.submit_tries + 1 >= MOST_SUBMIT_TRIES:
             self._fail(claim, TaskError(error.code or "not_created", error.message))
             return
         delay = backoff(ATTEMPT_BASE, ATTEMPT_CAP, claim.submit_tries, secrets.randbelow(1000) / 1000)
         reason = f"not created: {error.message}"
-        self._store.requeue(claim.id, claim.fence, reason, wait=delay, count=True, heard=Reachability.ANSWER)
+        self._store.attempts.requeue(claim.id, claim.fence, reason, wait=delay, count=True, heard=Reachability.ANSWER)
 
     def _fail(self, claim: Claim, error: TaskError) -> None:
         result = Result(error={"code": error.code, "message": error.message})
-        self._store.finish(claim.external_task_id, State.FAILED, result, "submit", fence=claim.fence)
+        self._store.attempts.finish(claim.external_task_id, State.FAILED, result, "submit", fence=claim.fence)
 
 
 def _about(claim: Claim) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""The Celery tasks: unpack, call the use case, translate its answer. Names are part of the contract with producers."""
+"""The Celery tasks: each unpacks its message and calls a use case. Their names are part of the public API."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,63 +8,63 @@ from celery import Celery
 from jobs.errors import StoreUnavailable, WorkRefused
 from worker.admission import admit
 from worker.flower_events import publish_changes
-from worker.generate.task import asked_of, end, put_off, task_class
+from worker.generate.task import finish_task, parse_call, retry_later, task_class
 from worker.messages import DELIVER, GENERATE, RECONCILE, SUBMIT
-from worker.process import Services
+from worker.services import Services
 from worker.settings import Switch
 
 
-def register(app: Celery, process: Services) -> None:
-    """Give the app its tasks. None sends Celery's own events: worker.flower_events tells the truth about jobs."""
+def register(app: Celery, services: Services) -> None:
+    """Add the tasks to the app. They send none of Celery's events: worker.flower_events does."""
 
     @app.task(
         name=GENERATE,
-        base=task_class(lambda: process.door),
+        base=task_class(lambda: services.generate_handler),
         bind=True,
         shared=False,
         send_events=False,
         ignore_result=False,
     )
     def generate(self: Any, /, **request: Any) -> dict[str, Any] | None:
-        """A producer's job. Finished natively once the job has ended; until then it parks."""
-        asked = asked_of(self.request, request)
+        """Record a producer's job and park, or return the result of an ended job."""
+        call = parse_call(self.request, request)
         try:
-            return end(self, process.door(asked))
+            return finish_task(self, services.generate_handler(call))
         except StoreUnavailable as error:
-            put_off(self, asked, error, process.continuity)
+            retry_later(self, call, error, services.continuity)
             return None
 
     @app.task(name=SUBMIT, shared=False, send_events=False)
     def submit(*ids: str) -> int:
-        """Submit these admitted jobs, then admit a group again; without ids, admit all that may go."""
+        """Submit these admitted jobs, then admit as many again. Without ids, admit all that the limits allow."""
         try:
-            return _submit(process, ids)
+            return _submit(services, ids)
         except WorkRefused:
-            # Nobody may have looked at this Redis so far. Otherwise the jobs' alarms put them back.
-            return _submit(process, ids) if process.continuity() else 0
+            # Perhaps no worker has compared this Redis yet. If jobs are lost, the alarms put these back later.
+            return _submit(services, ids) if services.continuity() else 0
 
     @app.task(name=RECONCILE, bind=True, shared=False, send_events=False)
     def reconcile(self: Any) -> int:
-        """Act upon the alarms that have rung, and tell Flower what has changed."""
-        if not process.begins_round() or not process.continuity():
+        """Act on due alarms, then publish events for Flower."""
+        if not services.begin_round() or not services.continuity():
             return 0
-        rang = process.reconciler()
-        if process.settings.events is Switch.ON:
-            publish_changes(app, process.store, self.request.hostname)
-        return rang
+        due_count = services.reconciler()
+        if services.settings.events is Switch.ON:
+            publish_changes(app, services.store, self.request.hostname)
+        return due_count
 
     @app.task(name=DELIVER, shared=False, send_events=False)
     def deliver(*ids: str) -> None:
-        """Make the deliveries that these ended jobs owe."""
-        process.deliverer(ids)
+        """Make the deliveries of these ended jobs."""
+        services.deliverer(ids)
 
 
-def _submit(process: Services, ids: Sequence[str]) -> int:
-    group, lanes = process.settings.group, process.settings.lanes
+def _submit(services: Services, ids: Sequence[str]) -> int:
+    group, lanes = services.settings.group, services.settings.lanes
     if not ids:
-        return admit(process.store, process.messages, group, lanes)
-    submitted = process.submitter(ids)
-    through = {claim.lane for claim in submitted}
-    again = [lane for lane in lanes if lane.name in through] or lanes
-    admit(process.store, process.messages, group, again, limit=group)
+        return admit(services.store, services.messages, group, lanes)
+    submitted = services.submitter(ids)
+    used = {claim.lane for claim in submitted}
+    freed = [lane for lane in lanes if lane.name in used] or lanes
+    admit(services.store, services.messages, group, freed, limit=group)
     return len(submitted)

@@ -1,1 +1,1 @@
-"""Whether every invariant holds on the running system, and the repair of what is safe to repair."""
+"""Checks every invariant on the running system, and repairs what is safe to repair."""

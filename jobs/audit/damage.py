@@ -1,6 +1,6 @@
 """The part of the audit that concerns damage: keys of another type, and values that this service does not write.
 
-Everything else in the audit counts what is damaged as absent, so that it goes on; here it is named, once.
+The other parts count what is damaged as absent, so that they go on. This part reports it, once.
 """
 
 import json
@@ -11,15 +11,16 @@ from typing import Any
 
 from jobs.api_keys import AccessKey
 from jobs.audit.findings import Finding, Reader
+from jobs.audit.spending import ENTRY_BARS
 from jobs.decoding import UNREADABLE, decoding, read_labels
 from jobs.errors import RecordDamaged
-from jobs.fields import KNOWN, is_text, shown
+from jobs.fields import NAMES, is_text, shown
 from jobs.job import Job
 from jobs.new_job import BatchOptions
 from jobs.states import State
 
 RULE = "damaged"
-#: What can be made anew from the records. To be deleted when it is damaged, and not before it is looked at.
+#: Keys that a repair makes anew from the records. When one is damaged, look at it, then delete it.
 _DERIVED = frozenset(
     {"alarms", "doubts", "undelivered", "damaged", "at_cap", "capped", "sweeps", "state", "labelled", "grouped"}
     | {
@@ -43,26 +44,30 @@ _BATCH_TEXTS = frozenset({"key", "labels", "asked", "class", "paused", "do", "on
 _EPOCH_TEXTS = frozenset({"run", "installation", "lost", "expected"})
 _LANE_TEXTS = frozenset({"why", "because", "scout", "limit"})
 
-#: field, value → what is wrong with it, None: nothing
+#: Takes a field and its value; returns what is wrong with it, None: nothing.
 _Check = Callable[[str, str], str | None]
 
 
 def damage_findings(reader: Reader) -> Iterator[Finding]:
-    """All but the records of jobs. After the survey, which has found the keys of another type."""
-    for name, (family, key, found, expected) in sorted(reader.odd.items()):
+    """Yield all damage but that of records. Call it after the survey, which finds the keys of another type."""
+    for name, (family, key, found, expected) in sorted(reader.misplaced.items()):
         remedy = f"Look at it (TYPE {key}). "
         if family in _DERIVED:
             remedy += f"What it holds follows from the records: DEL {key}, then audit --repair."
         else:
-            remedy += "Restore it from a copy of Redis, or DEL it: what it held is lost then."
+            remedy += "Restore it from a copy of Redis, or DEL it: its contents are lost then."
         yield Finding(RULE, name, f"{key} is a {found}, not a {expected}", remedy)
     of, single = reader.keys.member, reader.keys.singleton
     for family, check in (("batch", _batch), ("lane", _lane), ("pool", _pool), ("spent", _spent)):
         for each in sorted(reader.names[family]):
             yield from _hash(reader, f"{family} {shown(each)}", of(family, each), check)
     for batch in sorted(reader.names["batch"]):
-        told = reader.value(of("batch", batch), "created")
-        if told is None and reader.client.exists(of("batch", batch)) and of("batch", batch) not in reader.odd_keys:
+        created = reader.value(of("batch", batch), "created")
+        if (
+            created is None
+            and reader.client.exists(of("batch", batch))
+            and of("batch", batch) not in reader.misplaced_keys
+        ):
             remedy = (
                 f"HSET {of('batch', batch)} created (its score in {single('batches')}) accepted (LLEN of its list)."
             )
@@ -77,21 +82,21 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
 
 
 def record_finding(reader: Reader, job_id: str, row: Mapping[str, Any], text: str | None) -> Finding | None:
-    """What is wrong with a job, by its record and what belongs to it. `row`: fields, result, labels."""
+    """Return what is wrong with a job, by its record and what belongs to it. `row`: fields, result, labels."""
     key, fields = reader.keys.member("job", job_id), row["fields"]
     try:
         Job.from_fields(job_id, fields, result=row["result"], labels=row["labels"])
         with decoding("its request"):
             if text is not None and not (is_text(text) and isinstance(json.loads(text), dict)):
-                raise ValueError("no JSON object in UTF-8")
+                raise ValueError("it is no JSON object in UTF-8")
     except RecordDamaged as error:
         detail = error.why if error.what.startswith("job ") else f"{error.what}: {error.why}"
         remedy = (
-            f"Look at HGETALL {key}, the logs and the provider, and HSET it as it should be. Nobody acts on it until "
-            f"then. Or give it up: DEL {key}, then audit --repair; what the provider has of it is paid for."
+            f"Look at HGETALL {key}, the logs and the provider, and HSET the correct values. The service does not act "
+            f"on it until then. Or give it up: DEL {key}, then audit --repair; a task at the provider is still paid."
         )
         return Finding(RULE, shown(job_id), detail, remedy)
-    if extra := sorted(set(fields) - KNOWN):
+    if extra := sorted(fields.keys() - NAMES.keys()):
         names = ", ".join(map(shown, extra))
         return Finding(RULE, shown(job_id), f"it has fields that no version writes: {names}", f"HDEL {key} {names}")
     return None
@@ -99,11 +104,11 @@ def record_finding(reader: Reader, job_id: str, row: Mapping[str, Any], text: st
 
 def _hash(reader: Reader, what: str, key: str, check: _Check, *, by_field: bool = False) -> Iterator[Finding]:
     for field, value in reader.fields(key):
-        said = check(field, value) if is_text(field) and is_text(value) else "is not UTF-8"
-        if said:
+        why = check(field, value) if is_text(field) and is_text(value) else "is not UTF-8"
+        if why:
             id_ = f"{what} {shown(field)}" if by_field else what
-            detail = f"its field {shown(field)} is {shown(value)!r}: {said}"
-            remedy = f"HSET {key} '{shown(field)}' as it should be, or HDEL it; --repair counts anew what it can."
+            detail = f"its field {shown(field)} is {shown(value)!r}: {why}"
+            remedy = f"HSET {key} '{shown(field)}' to the correct value, or HDEL it; --repair recounts what it can."
             yield Finding(RULE, id_, detail, remedy)
 
 
@@ -141,7 +146,7 @@ def _batch(field: str, value: str) -> str | None:
         case "class":
             return None if value in {"0", "1", "2"} else "no class"
         case "do":
-            return None if value in {"cancel", "retry", "commit"} else "nothing that can be done"
+            return None if value in {"cancel", "retry", "commit"} else "no sweep"
     if field in _BATCH_TEXTS or field.startswith("at:"):
         return None
     known = field in _BATCH_COUNTS or field.startswith(("x:", "c:", "r:"))
@@ -164,8 +169,8 @@ def _pool(field: str, value: str) -> str | None:
 
 
 def _spent(field: str, value: str) -> str | None:
-    if field[:1] in {"$", "#"} and field.count("|") < len("lmb"):
-        return "the name is not that of an entry"
+    if field[:1] in {"$", "#"} and field.count("|") < ENTRY_BARS:
+        return "it is not the name of an entry"
     return _whole(field, value)
 
 
@@ -183,7 +188,7 @@ def _access(field: str, value: str) -> str | None:
 
 
 def _times(reader: Reader) -> Iterator[Finding]:
-    """Times beyond all time: nobody would ever look at what stands there."""
+    """Yield times after the year 2286: what stands there would never be due."""
     of, single = reader.keys.member, reader.keys.singleton
     keys = [
         single(name) for name in ("alarms", "doubts", "undelivered", "at_cap", "capped", "sweeps", "batches", "going")
@@ -200,7 +205,7 @@ def _times(reader: Reader) -> Iterator[Finding]:
 
 
 def _changes(reader: Reader) -> Iterator[Finding]:
-    """The newest of the stream of changes, which nothing depends on."""
+    """Yield damage of the newest entries of the stream of changes. The service does not depend on them."""
     stream = reader.keys.singleton("changes")
     with reader.client.pipeline(transaction=False) as pipe:
         pipe.xrevrange(stream, count=_ENTRIES)
@@ -208,4 +213,4 @@ def _changes(reader: Reader) -> Iterator[Finding]:
     for entry, fields in entries or ():
         if not {"id", "state", "from", "created", "model"} <= fields.keys() or not all(map(is_text, fields.values())):
             detail = f"an entry of {stream} lacks a field, or is not UTF-8"
-            yield Finding(RULE, f"change {entry}", detail, f"XDEL {stream} {entry}; nothing depends on it.")
+            yield Finding(RULE, f"change {entry}", detail, f"XDEL {stream} {entry}; the service does not depend on it.")

@@ -1,46 +1,43 @@
-"""What an audit finds, how each is looked at again and mended, and how it walks through keys step by step."""
+"""The findings of an audit, how each is checked again and repaired, and how the audit walks through keys."""
 
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import redis
 from redis.client import Pipeline
 
 from jobs.fields import shown
+from jobs.store.chunks import CHUNK, Each, chunks
 from jobs.store.redis_keys import FAMILY, SINGLE, TYPES, Keys
 
-#: Keys asked for in one step of a cursor, and records read in one round trip.
-CHUNK = 500
 #: Families of which there are few.
 SMALL = frozenset({"batch", "grouped", "labelled", "lane", "pool", "queues", "ready", "spent"})
-Each = TypeVar("Each")
 _WRONG_TYPE = "WRONGTYPE"
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A verb that looks at one place in one step (`repair_….lua`), and puts it right when it is told to.
+class Check:
+    """A verb that checks one place in one step (`repair_….lua`), and corrects it when asked to.
 
-    `word`: what it answers while the finding is true. `mends`: whether it may be told to.
+    `answer`: what it returns while the finding is true. `repairs`: whether it can correct that.
     """
 
     verb: str
     target: tuple[str, ...]
-    word: str
-    mends: bool = True
+    answer: str
+    repairs: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A counter (a field of a hash) that is off by so much, whatever goes on meanwhile.
+    """A counter (a field of a hash) that is too high by `over`, whatever goes on meanwhile.
 
-    `absent`: zero is written as absence.
+    `absent`: zero is stored as absence.
     """
 
     key: str
@@ -51,52 +48,52 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A broken rule: which, at whose id (a job's, a batch's, or `lane`), what was found, and what to do about it.
+    """A broken rule: at which id (a job's, a batch's, `lane <name>` …), what was found, and what to do about it.
 
-    `look`: where it was, or is to be, looked at a second time in one step; `drifts`: counters to correct.
+    `check`: checks it again in one step; `drifts`: counters to correct.
     """
 
     rule: str
     id: str
     detail: str
     remedy: str
-    look: Look | None = None
+    check: Check | None = None
     drifts: tuple[Drift, ...] = ()
 
     @property
-    def mendable(self) -> bool:
-        """Whether a repair puts it right by itself."""
-        return bool(self.drifts) or (self.look is not None and self.look.mends)
+    def repairable(self) -> bool:
+        """Whether a repair corrects it by itself."""
+        return bool(self.drifts) or (self.check is not None and self.check.repairs)
 
     def shown(self) -> dict[str, Any]:
-        """As plain data, for machines."""
+        """Return it as plain data, for machines."""
         return {
             "rule": self.rule,
             "id": self.id,
             "detail": self.detail,
             "remedy": self.remedy,
-            "mendable": self.mendable,
+            "repairable": self.repairable,
         }
 
 
 class Reader:
-    """Walks through keys by cursor, `pause` seconds between two steps; `on_step` is called after each."""
+    """Walks through keys by cursor, with `pause` seconds between two steps; calls `on_step` after each."""
 
     def __init__(self, client: redis.Redis, keys: Keys, *, pause: float = 0.0) -> None:
         self.client = client
         self.keys = keys
         self.on_step: Callable[[], None] = lambda: None
-        #: Family → ids, as the survey found them.
+        #: Family → ids that the survey found.
         self.names: dict[str, set[str]] = {family: set() for family in SMALL}
-        #: What the survey found to be of another type: what it is → family, key, type, type that it should be.
-        self.odd: dict[str, tuple[str, str, str, str]] = {}
-        self.odd_keys: set[str] = set()
+        #: Keys of another type than expected that the survey found: what it is → family, key, type, expected type.
+        self.misplaced: dict[str, tuple[str, str, str, str]] = {}
+        self.misplaced_keys: set[str] = set()
         self._pause = pause
 
     def survey(self, families: Collection[str]) -> Iterator[tuple[str, str]]:
-        """Every key once round, since that is a walk through all of them: family and id of those in these families.
+        """Walk through all keys; yield family and id of the keys in these families. Some may come twice.
 
-        The ids in small families are in `names` afterwards. Some may come twice.
+        Afterwards `names` has the ids in small families.
         """
         single = {self.keys.singleton(name): name for name in SINGLE}
         prefix, family_of = self.keys.prefix, {start: family for family, start in FAMILY.items()}
@@ -110,46 +107,46 @@ class Reader:
                 start = name[: name.find(":") + 1]
                 family, id_ = family_of.get(start, ""), name.removeprefix(start)
                 expected = TYPES.get(single.get(key) or family, found)
-                if found not in (expected, "none"):  # none: gone meanwhile
+                if found not in (expected, "none"):  # none: it was deleted meanwhile
                     what = f"{family} {shown(id_)}" if family else shown(name)
-                    self.odd[what] = (single.get(key) or family, shown(key), found, expected)
-                    self.odd_keys.add(key)
+                    self.misplaced[what] = (single.get(key) or family, shown(key), found, expected)
+                    self.misplaced_keys.add(key)
                 elif family in families:
                     yield family, id_
                 elif family in SMALL:
                     self.names[family].add(id_)
 
     def ask(self, pipe: Pipeline) -> list[Any]:
-        """What the commands of a pipeline answer; of a key of another type, as if it were not there."""
+        """Run the commands of a pipeline. A key of another type is answered like one that does not exist."""
         asked = [args for args, _ in pipe.command_stack]
         answers = list(pipe.execute(raise_on_error=False))
         return [_absent(args, answer) for args, answer in zip(asked, answers, strict=True)]
 
     def value(self, key: str, field: str) -> str | None:
-        """A field of a hash."""
+        """Return a field of a hash."""
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hget(key, field)
             (answer,) = self.ask(pipe)
         return answer if answer is None else str(answer)
 
     def fields(self, key: str) -> Iterator[tuple[str, str]]:
-        """Fields of a hash; some may come twice."""
+        """Yield the fields of a hash; some may come twice."""
         with suppress_wrong_type():
             for field, value in self.client.hscan_iter(key, count=CHUNK):
                 yield str(field), str(value)
 
     def members(self, key: str) -> Iterator[str]:
-        """Members of a sorted set; some may come twice."""
+        """Yield the members of a sorted set; some may come twice."""
         yield from (member for member, _ in self.scores(key))
 
     def scores(self, key: str) -> Iterator[tuple[str, float]]:
-        """Members of a sorted set, and their scores; some may come twice."""
+        """Yield the members of a sorted set with their scores; some may come twice."""
         with suppress_wrong_type():
             for member, score in self.client.zscan_iter(key, count=CHUNK):
                 yield str(member), float(score)
 
     def steps(self, ids: Iterable[Each]) -> Iterator[list[Each]]:
-        """What is to be walked through, `CHUNK` at a time."""
+        """Yield these, `CHUNK` at a time, with a pause after each chunk."""
         for chunk in chunks(iter(ids)):
             yield chunk
             self.on_step()
@@ -157,7 +154,7 @@ class Reader:
                 time.sleep(self._pause)
 
     def hashes(self, keys: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
-        """The hashes under these keys, whole."""
+        """Yield the whole hashes under these keys."""
         for chunk in self.steps(keys):
             with self.client.pipeline(transaction=False) as pipe:
                 for key in chunk:
@@ -165,20 +162,14 @@ class Reader:
                 yield from zip(chunk, self.ask(pipe), strict=True)
 
 
-def chunks(ids: Iterator[Each]) -> Iterator[list[Each]]:
-    """These, `CHUNK` at a time."""
-    while chunk := list(islice(ids, CHUNK)):
-        yield chunk
-
-
-def whole(told: str | None) -> int:
-    """A stored whole number; what is none counts as zero, and is told of by itself (jobs.audit.damage)."""
-    return int(told) if told and _WHOLE.fullmatch(told) else 0
+def whole(stored: str | None) -> int:
+    """Return a stored whole number. A malformed one counts as zero; jobs.audit.damage reports it."""
+    return int(stored) if stored and _WHOLE.fullmatch(stored) else 0
 
 
 @contextmanager
 def suppress_wrong_type() -> Iterator[None]:
-    """A key of another type counts as absent."""
+    """Treat a key of another type as absent."""
     try:
         yield
     except redis.ResponseError as error:
@@ -204,5 +195,5 @@ def _absent(args: Sequence[Any], answer: Any) -> Any:
 
 
 def _literally(text: str) -> str:
-    """Text as a pattern of Redis that matches only itself."""
+    """Escape text, so that as a pattern of Redis it matches only itself."""
     return "".join("\\" + letter if letter in "*?[]\\^" else letter for letter in text)

@@ -1,34 +1,35 @@
-"""The part of the audit that concerns images: that what is named is there, and goes when it should."""
+"""The part of the audit that concerns images: each that is named is stored, and is removed when it should be."""
 
 import json
 from collections.abc import Iterator
 
-from jobs.audit.findings import Drift, Finding, Look, Reader, whole
+from jobs.audit.findings import Check, Drift, Finding, Reader, whole
 from jobs.decoding import UNREADABLE
 
-#: How often the size of all images is counted, until nothing came or went meanwhile.
+#: How often the size of all images is counted at most, until none came or went meanwhile.
 COUNTS = 5
 
 
 def image_findings(reader: Reader, *, in_redis: bool) -> Iterator[Finding]:
-    """What looks wrong with the images; `in_redis`: their bytes are there too."""
+    """Yield what looks wrong with the images. `in_redis`: their bytes are in Redis, too."""
     single = reader.keys.singleton
     named = {digest for digest, _ in reader.fields(single("uses"))}
     there = dict(reader.scores(single("images")))
     kept = {digest for digest, _ in reader.fields(single("kept"))}
     for digest in {*named, *there, *kept}:
-        look = Look("repair_image", (digest,), "image")
+        check = Check("repair_image", (digest,), "image")
         if (digest in there) != (digest in kept):
             detail = f"stands in one of {single('images')} and {single('kept')}, but not in the other"
-            yield Finding("image", digest, detail, "Remove it there, and upload it again with POST /v1/images.", look)
+            yield Finding("image", digest, detail, "Remove it there, and upload it again with POST /v1/images.", check)
         elif digest in kept and (there[digest] == float("inf")) != (digest in named):
-            detail = f"its time to go is {there[digest]:.0f}, which is not so by whether unfinished jobs name it"
+            name = "name" if digest in named else "do not name"
+            detail = f"its time of last use is {there[digest]:.0f}, although unfinished jobs {name} it"
             yield Finding(
-                "image", digest, detail, f"ZADD {single('images')} +inf (it is named) or 0, and its hash.", look
+                "image", digest, detail, f"ZADD {single('images')} +inf (it is named) or 0, and its hash.", check
             )
         if digest not in kept and digest in named:
-            gone = Look("repair_image", (digest,), "gone", mends=False)
-            detail = "unfinished jobs name it, but it is not there"
+            gone = Check("repair_image", (digest,), "gone", repairs=False)
+            detail = "unfinished jobs name it, but it is not stored"
             remedy = "Upload it again with POST /v1/images, or its jobs will fail."
             yield Finding("image", digest, detail, remedy, gone)
     if in_redis:
@@ -36,7 +37,7 @@ def image_findings(reader: Reader, *, in_redis: bool) -> Iterator[Finding]:
 
 
 def _bytes(reader: Reader, kept: set[str]) -> Iterator[Finding]:
-    """An object has a name of its own, which is used once: what was kept and is not there will never be."""
+    """Yield images without bytes. The name of an object is used once, so a missing one does not come back."""
     of, kept_key = reader.keys.member, reader.keys.singleton("kept")
     for digests in reader.steps(sorted(kept)):
         with reader.client.pipeline(transaction=False) as pipe:
@@ -49,19 +50,19 @@ def _bytes(reader: Reader, kept: set[str]) -> Iterator[Finding]:
         for digest, name, is_there in zip(digests, objects, there, strict=True):
             if name and not is_there:
                 remedy = "Upload it again with POST /v1/images."
-                look = Look("repair_object", (digest, name), "lost")
-                yield Finding("image", digest, "its bytes are not in Redis (any more)", remedy, look)
+                check = Check("repair_object", (digest, name), "lost")
+                yield Finding("image", digest, "its bytes are not in Redis", remedy, check)
 
 
 def size_findings(reader: Reader) -> Iterator[Finding]:
-    """Whether the size of all images is that of each together: counted until nothing came or went meanwhile."""
+    """Yield whether the counted size of all images differs from the sum of their sizes."""
     kept, totals = reader.keys.singleton("kept"), reader.keys.singleton("totals")
     for _ in range(COUNTS):
         before = _counted(reader, totals, kept)
         about = dict(reader.fields(kept))
         sizes = [_about(each)[1] for each in about.values()]
         if None in sizes:
-            return  # the size of one that cannot be read is not known
+            return  # one cannot be read, so its size is not known
         size = sum(each or 0 for each in sizes)
         if before == _counted(reader, totals, kept):
             if over := before[0] - size:
@@ -75,12 +76,12 @@ def _counted(reader: Reader, totals: str, kept: str) -> tuple[int, int]:
     with reader.client.pipeline(transaction=False) as pipe:
         pipe.hget(totals, "image_bytes")
         pipe.hlen(kept)
-        told, many = reader.ask(pipe)
-    return whole(told), int(many)
+        size, count = reader.ask(pipe)
+    return whole(size), int(count)
 
 
 def _about(text: str | None) -> tuple[str, int | None]:
-    """The object of an image and its size; '' and None where that cannot be read."""
+    """Return the object of an image and its size; '' and None where they cannot be read."""
     try:
         about = json.loads(text or "")
         return str(about["object"]), int(about["size"])

@@ -1,20 +1,20 @@
-"""The audit's part about the indexes by label: every label has its entry, and every entry its label."""
+"""The part of the audit that concerns the indexes by label: every label has its entry, every entry its label."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from jobs.audit.findings import Finding, Look, Reader, whole
+from jobs.audit.findings import Check, Finding, Reader, whole
 from jobs.decoding import UNREADABLE, read_labels
 from jobs.fields import Field
 
 
 def lacking(reader: Reader, ids: Sequence[str]) -> Iterator[Finding]:
-    """Labels of these jobs without an entry. Raises redis-py's errors."""
+    """Yield the labels of these jobs that have no entry. Raises redis-py's errors."""
     return _Jobs(reader).lacking(ids)
 
 
 def label_findings(reader: Reader) -> Iterator[Finding]:
-    """What else looks wrong with labels: of batches, and all entries. Raises redis-py's errors."""
+    """Yield what else looks wrong: labels of batches, and all entries. Raises redis-py's errors."""
     batches = _Batches(reader)
     for ids in reader.steps(sorted(reader.names["batch"])):
         yield from batches.lacking(ids)
@@ -23,7 +23,7 @@ def label_findings(reader: Reader) -> Iterator[Finding]:
 
 
 class _Walk:
-    """`family`: of the index; `kind`: as repair_label.lua says."""
+    """A walk through jobs or batches. `family`: of the index; `kind`: for repair_label.lua."""
 
     family = kind = ""
 
@@ -33,11 +33,11 @@ class _Walk:
         self._keys = reader.keys
 
     def read(self, ids: Sequence[str]) -> list[tuple[str | None, str | None]]:
-        """When each was created, and its labels as JSON."""
+        """Return when each was created, and its labels as JSON."""
         raise NotImplementedError
 
     def lacking(self, ids: Sequence[str]) -> Iterator[Finding]:
-        """Labels without an entry."""
+        """Yield labels without an entry."""
         asked = [
             (each, created, f"{name}={value}")
             for each, (created, labels) in zip(ids, self.read(ids), strict=True)
@@ -50,23 +50,25 @@ class _Walk:
             scores = self._reader.ask(pipe)
         for (each, created, label), score in zip(asked, scores, strict=True):
             if score != whole(created):
-                found = "has not got it" if score is None else "has another time"
+                found = "does not contain it" if score is None else "contains it at another time"
                 remedy = f"ZADD {self._keys.member(self.family, label)} {created} {each}"
                 yield self._finding(each, label, found, remedy)
 
     def entries(self) -> Iterator[Finding]:
-        """Entries without such a label."""
+        """Yield entries without such a label."""
         for label in sorted(self._reader.names[self.family]):
             name, _, value = label.partition("=")
             key = self._keys.member(self.family, label)
             for ids in self._reader.steps(self._reader.members(key)):
                 for each, (created, labels) in zip(ids, self.read(ids), strict=True):
                     if not created or _read(labels).get(name) != value:
-                        yield self._finding(each, label, "has it, though it has no such label", f"ZREM {key} {each}")
+                        yield self._finding(
+                            each, label, "contains it, though it has no such label", f"ZREM {key} {each}"
+                        )
 
     def _finding(self, each: str, label: str, found: str, remedy: str) -> Finding:
-        look = Look("repair_label", (self.kind, label, each), "label")
-        return Finding("label", each, f"{self._keys.member(self.family, label)} {found}", remedy, look)
+        check = Check("repair_label", (self.kind, label, each), "label")
+        return Finding("label", each, f"{self._keys.member(self.family, label)} {found}", remedy, check)
 
 
 class _Jobs(_Walk):

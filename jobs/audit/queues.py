@@ -1,9 +1,9 @@
-"""The part of the audit that concerns waiting: the queues, those of them that take part in admission, their weights."""
+"""The part of the audit that concerns waiting: the queues, which of them take part in admission, their weights."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 
-from jobs.audit.findings import Finding, Look, Reader
+from jobs.audit.findings import Check, Finding, Reader
 from jobs.errors import RecordDamaged
 from jobs.fields import Field, is_newer, shown, wrong
 from jobs.states import State
@@ -11,40 +11,45 @@ from jobs.store.scripts import Scripts
 
 
 def entry_findings(reader: Reader) -> Iterator[Finding]:
-    """Jobs that seem to stand in a queue in which they do not wait."""
+    """Yield the jobs that seem to stand in a queue in which they do not wait."""
     for queue in _queues(reader):
         yield from _entries(reader, queue)
 
 
 def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
-    """Queues that take part in admission or do not, and counters of pools, against a recount in one step."""
+    """Yield the queues that wrongly take part in admission, or do not, and wrong counters of pools."""
     of_pool: dict[str, list[str]] = defaultdict(list)
     for queue in sorted(_queues(reader)):
         of_pool[queue.partition("|")[0]].append(queue)
     targets = [(pool, *of_pool[pool]) for pool in sorted({*reader.names["pool"], *of_pool})]
     answers = scripts.tries([("repair_pool", "0", *target) for target in targets]) if targets else []
-    for target, words in zip(targets, answers, strict=True):
+    for target, problems in zip(targets, answers, strict=True):
         pool, key = target[0], reader.keys.member("pool", target[0])
-        if isinstance(words, RecordDamaged):
-            detail = f"its queues cannot be compared: {words.why}"
-            yield Finding("damaged", f"pool {shown(pool)}", detail, "See what else is damaged, then look again.")
+        if isinstance(problems, RecordDamaged):
+            detail = f"its queues cannot be compared: {problems.why}"
+            yield Finding(
+                "damaged",
+                f"pool {shown(pool)}",
+                detail,
+                "Repair the other damage that is reported, then run the audit again.",
+            )
             continue
-        for word in map(str, words):
-            rule, _, what = word.partition(" ")
-            look = Look("repair_pool", target, word)
+        for problem in map(str, problems):
+            rule, _, what = problem.partition(" ")
+            check = Check("repair_pool", target, problem)
             if rule == "queue":
-                detail = f"its queue {what} takes part in admission, or does not, against its jobs"
+                detail = f"its queue {what} takes part in admission without jobs that wait, or the other way round"
                 remedy = "Pause the batch and resume it; or enqueue a job to it."
-                yield Finding(rule, what.split("|", 2)[-1][1:], detail, remedy, look)
+                yield Finding(rule, what.split("|", 2)[-1][1:], detail, remedy, check)
             else:
                 name, _, over = what.rpartition(" ")
-                detail = f"{name or 'the jobs that wait'}: differs from its recount by {over}"
+                detail = f"{name or 'the number of jobs that wait'} differs from its recount by {over}"
                 remedy = f"HINCRBY {key} '{name or rule}' {-int(over)}"
-                yield Finding(rule, f"pool {pool}", detail, remedy, look)
+                yield Finding(rule, f"pool {pool}", detail, remedy, check)
 
 
 def _queues(reader: Reader) -> set[str]:
-    """Those in which jobs wait, and those that take part in admission."""
+    """Return the queues in which jobs wait, and those that take part in admission."""
     places = reader.names["queues"]
     return reader.names["ready"].union(*(reader.members(reader.keys.member("queues", place)) for place in places))
 
@@ -57,27 +62,28 @@ def _entries(reader: Reader, queue: str) -> Iterator[Finding]:
                 pipe.hgetall(reader.keys.member("job", job_id))
             records = reader.ask(pipe)
         for job_id, fields in zip(ids, records, strict=True):
-            if wrong := _wrong(fields, queue):
-                remedy = f"ZREM {key} {job_id}; its alarm puts it where it belongs."
-                look = Look("repair_queue", (queue, job_id), "queue")
-                yield Finding("queue", job_id, f"waits for admission, but {wrong}", remedy, look)
+            if why := _why_not(fields, queue):
+                remedy = f"ZREM {key} {job_id}; its alarm puts it into the right queue."
+                check = Check("repair_queue", (queue, job_id), "queue")
+                yield Finding("queue", job_id, f"waits for admission, but {why}", remedy, check)
 
 
-def _wrong(fields: dict[str, str], queue: str) -> str:
+def _why_not(fields: dict[str, str], queue: str) -> str:
+    """Return why a job does not wait in a queue; '' where it does, or where that cannot be known."""
     if not fields:
         return "there is no such job"
     if is_newer(fields) or wrong(fields):
         return ""
     if fields[Field.STATE] != State.QUEUED:
-        return f"is {fields[Field.STATE]}"
+        return f"it is {fields[Field.STATE]}"
     if Field.ADMITTED_BY in fields:
-        return "is admitted already"
+        return "it is admitted already"
     if Field.PAUSED in fields:
-        return "is paused"
-    return "" if _queue_of(fields) == queue else "belongs to another queue"
+        return "it is paused"
+    return "" if _queue_of(fields) == queue else "it belongs to another queue"
 
 
 def _queue_of(fields: dict[str, str]) -> str:
-    """As `queue_of` in jobs/lua/shared/queues.lua."""
+    """Return the queue in which a job waits: `queue_of` in jobs/lua/shared/queues.lua, written a second time."""
     of = "b" + fields[Field.BATCH] if Field.BATCH in fields else "k" + fields.get(Field.OWNER, "")
     return f"{fields.get(Field.POOL, '')}|{fields.get(Field.PRIORITY, '1')}|{of}"

@@ -1,36 +1,42 @@
-"""The part of the audit that concerns money spent: what results cost, and the ledger of the days."""
+"""The part of the audit that concerns spending: what results cost, and the ledgers of the days."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from jobs.audit.findings import Drift, Finding, Look, Reader, whole
+from jobs.audit.findings import Check, Drift, Finding, Reader, whole
 
-#: Days that may still change: today, and the one before where it is midnight.
+#: The days that may still change: today, and around midnight the day before.
 MOVING = 2
-#: How often the days are added up, until none was forgotten meanwhile.
+#: The name of an entry is <lane>|<model>|<batch>|<key>.
+ENTRY_BARS = 3
+#: How often the days are added up at most, until none was forgotten meanwhile.
 COUNTS = 5
 
 
 def spent_findings(reader: Reader, costs: Mapping[str, int]) -> Iterator[Finding]:
-    """Where less is counted than the stored results cost, in all ('') and by batch ('b…').
+    """Yield where less is counted than the stored results cost, in all ('') and by batch ('b…').
 
-    What a retry replaced and what was forgotten stays spent, so more may be counted. The counters are read after the
-    results: they may only have grown.
+    More may be counted, because the cost of results that a retry replaced, or that were forgotten, stays. The counters
+    are read after the results, so they can only have grown.
     """
     keys = reader.keys
     for who, cost in costs.items():
         key, id_ = (keys.member("batch", who[1:]), who[1:]) if who else (keys.singleton("totals"), "all")
-        told = reader.value(key, "spent")
-        if told is not None and str(whole(told)) != told:
-            continue  # no number, which is told of by itself
-        if (short := cost - whole(told)) > 0 and key not in reader.odd_keys and (not who or reader.client.exists(key)):
+        counted = reader.value(key, "spent")
+        if counted is not None and str(whole(counted)) != counted:
+            continue  # no number: jobs.audit.damage reports it
+        if (
+            (short := cost - whole(counted)) > 0
+            and key not in reader.misplaced_keys
+            and (not who or reader.client.exists(key))
+        ):
             detail = f"stored results cost {short} nano-dollars more than were counted"
             drift = Drift(key, "spent", -short)
             yield Finding("spent", id_, detail, f"HINCRBY {key} spent {short}", drifts=(drift,))
 
 
 def ledger_findings(reader: Reader) -> Iterator[Finding]:
-    """Where the sums of a day differ from its entries, or all days from what was spent in all."""
+    """Yield where the sums of a day differ from its entries, or all days together from the total."""
     client, keys, totals = reader.client, reader.keys, reader.keys.singleton("totals")
     for _ in range(COUNTS):
         past = whole(reader.value(totals, "past"))
@@ -46,9 +52,9 @@ def ledger_findings(reader: Reader) -> Iterator[Finding]:
             (spent, now_past), listed, *fields = reader.ask(pipe)
         listed = [day for day in listed if day.isdecimal()]
         if whole(now_past) != past or not {*map(int, listed)} <= {*days}:
-            continue  # a day was forgotten meanwhile, or has begun
+            continue  # a day was forgotten meanwhile, or began
         ledgers.update(zip(moving, fields, strict=True))
-        yield from _judged(reader, ledgers, set(map(int, listed)), past, whole(spent))
+        yield from _compared(reader, ledgers, set(map(int, listed)), past, whole(spent))
         return
 
 
@@ -57,31 +63,31 @@ def _flat(reader: Reader, day: int) -> dict[str, str]:
     return dict(reader.fields(key))
 
 
-def _judged(
+def _compared(
     reader: Reader, ledgers: Mapping[int, Mapping[str, str]], listed: set[int], past: int, spent: int
 ) -> Iterator[Finding]:
     keys, total = reader.keys, past
     for day, fields in ledgers.items():
-        key, should, told = keys.member("spent", str(day)), Counter[str](), Counter[str]()
+        key, summed, stored = keys.member("spent", str(day)), Counter[str](), Counter[str]()
         for name, value in fields.items():
-            if name[:1] == "$" and name.count("|") >= len("lmb"):
+            if name[:1] == "$" and name.count("|") >= ENTRY_BARS:
                 lane, _, _, owner = name[1:].split("|", 3)
                 total += whole(value)
-                should["l" + lane] += whole(value)
+                summed["l" + lane] += whole(value)
                 if owner:
-                    should["k" + owner] += whole(value)
+                    summed["k" + owner] += whole(value)
             elif name[:1] in {"l", "k"}:
-                told[name] = whole(value)
-        for who in sorted({*told, *should}):
-            if over := told[who] - should[who]:
+                stored[name] = whole(value)
+        for who in sorted({*stored, *summed}):
+            if over := stored[who] - summed[who]:
                 detail = f"what {who} spent differs from the entries by {over:+d} nano-dollars"
                 drift = Drift(key, who, over, absent=True)
                 yield Finding("ledger", f"day {day}", detail, f"HINCRBY {key} '{who}' {-over}", drifts=(drift,))
         if fields and day not in listed:
             remedy = f"ZADD {keys.singleton('days')} {day} {day}"
-            look = Look("repair_day", (str(day),), "day")
-            yield Finding("ledger", f"day {day}", "is in no list of days", remedy, look)
+            check = Check("repair_day", (str(day),), "day")
+            yield Finding("ledger", f"day {day}", "it is missing in the list of days", remedy, check)
     if over := total - spent:
-        detail = f"its days together differ from what was spent in all by {over:+d} nano-dollars"
-        remedy = "Nothing by itself: it is not known which is right. Hold both against the provider's bill."
+        detail = f"all days together differ from the total by {over:+d} nano-dollars"
+        remedy = "None: it is not known which is right. Compare both with the provider's bill."
         yield Finding("ledger", "all", detail, remedy)

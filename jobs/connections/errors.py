@@ -1,6 +1,8 @@
 """Errors of redis-py, translated into those of this package: the one place that knows both."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import redis
 
@@ -58,3 +60,15 @@ def _raised_by_script(said: str) -> Exception | None:
     if damaged := _DAMAGED.search(said):
         return RecordDamaged(fields.shown(damaged[1]), fields.shown(damaged[2]))
     return None
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Raise redis-py's errors as those of this package: around a block, or as a decorator of a function."""
+    try:
+        yield
+    except redis.RedisError as error:
+        ours = translated(error)
+        if ours is error:
+            raise
+        raise ours from error

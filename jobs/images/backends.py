@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import redis
 
+from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.errors import ImagesUnavailable
 from jobs.images.images import Images, ImageStore
 from jobs.setting_readers import IN_REDIS
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 
 #: An image of 10 MB takes a moment, also over a slow network (seconds).
 TIMEOUT = 10.0
@@ -48,11 +49,11 @@ class RedisImages:
 
 def open_images(store: Store, settings: Settings, *, most_connections: int = 256) -> Images:
     """The images of these jobs. Connects when it is first used."""
-    _, keys = store.access
+    keys = store.context.keys
     if settings.image_store == IN_REDIS:
         binary = connect(settings.redis_url, most_connections=most_connections, timeout=TIMEOUT, text=False)
-        return Images(store.scripts, RedisImages(binary, keys), settings)
-    return Images(store.scripts, open_bucket(settings.image_store), settings)
+        return Images(store.context.scripts, RedisImages(binary, keys), settings)
+    return Images(store.context.scripts, open_bucket(settings.image_store), settings)
 
 
 def open_bucket(url: str) -> ImageStore:

@@ -15,9 +15,9 @@ from typing import Protocol
 from jobs.decoding import decoding
 from jobs.errors import ImageNotFound, ImagesUnavailable
 from jobs.fields import shown
-from jobs.job import duration_micros
 from jobs.settings import Settings
 from jobs.store.scripts import Scripts
+from jobs.units import duration_micros
 
 #: How long (seconds) the writing of an object may take. One that is not whole by then is removed.
 LONGEST_WRITE = 3600.0

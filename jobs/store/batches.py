@@ -1,35 +1,45 @@
-"""What is done to all jobs of a batch: pause, resume, cancel, retry. Each takes effect at once, however many."""
+"""Batches: read, list, and change all jobs of one at once (pause, resume, cancel, retry)."""
 
 import json
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
-import redis
-
-from jobs.connections.errors import translated
-from jobs.errors import BatchNotFound, NoRoom, NotAllowed
-from jobs.job import duration_micros, nano
-from jobs.new_job import BatchOptions, NewJob, Outcome
+from jobs.connections.errors import translate_errors
+from jobs.decoding import decoding
+from jobs.errors import BatchNotFound, NotAllowed, RecordDamaged
+from jobs.fields import shown
+from jobs.job import Job
+from jobs.new_job import BatchOptions
 from jobs.policy import RECHECK
-from jobs.states import State
-from jobs.store.lanes import LaneState
-from jobs.store.pages import Listing
+from jobs.read_models import Batch, BatchPage, Page, Progress
+from jobs.states import FINAL, State
+from jobs.store.arguments import flag
+from jobs.store.batch_counters import read_batch
+from jobs.store.chunks import CHUNK
+from jobs.store.context import StoreContext
+from jobs.store.jobs import Jobs
+from jobs.store.pages import SCAN, Filter, index_entries, scan
+from jobs.store.wait_reasons import with_reasons
+from jobs.units import duration_micros, nano
 
-#: Jobs looked at in one step of a sweep: a few milliseconds, for which Redis answers nobody else.
+log = logging.getLogger(__name__)
+
+#: Jobs in one step of a sweep: a few milliseconds, during which Redis answers nothing else.
 STEP = 500
-#: How long (seconds) whoever asked for it works on a sweep, and how long a round of reconcile does.
+#: How long (seconds) the caller works on the sweep that it begins, and how long a round of reconcile continues sweeps.
 AT_ONCE = 0.5
-#: How long (seconds) an upload of all or nothing may pause before it is forgotten.
-STAGED = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchActionResult:
-    """What was done to a batch: `affected` jobs so far, `pending` at most are still to follow by themselves.
+    """What was done to a batch: `affected` jobs so far; at most `pending` more follow without another call.
 
-    `admit_hint`: jobs wait that can go now.
+    `admit_hint`: send an admission hint. `clashes`: see `Uploads.commit`.
     """
 
     action: str
@@ -39,22 +49,141 @@ class BatchActionResult:
     clashes: int = 0
 
 
-class Batches(LaneState, Listing):
-    """Changes to whole batches. All raise `BatchNotFound` and `StoreUnavailable`."""
+class Batches:
+    """The verbs for batches. All raise `StoreUnavailable`, and `BatchNotFound` unless they return None for that."""
+
+    def __init__(self, context: StoreContext, jobs: Jobs) -> None:
+        self._client = context.client
+        self._keys = context.keys
+        self._scripts = context.scripts
+        self._settings = context.settings
+        self._jobs = jobs
+
+    # --- read -------------------------------------------------------------------------------------------------------
+
+    def get(self, batch_id: str) -> Batch:
+        """Read a batch's counters, with what it waits for as its reason."""
+        try:
+            batch = read_batch(batch_id, self._scripts.call("batch", batch_id), self._settings)
+            return with_reasons(self._scripts, self._settings, [batch])[0]
+        except RecordDamaged as error:
+            raise RecordDamaged(f"batch {shown(batch_id)}", error.why) from error
+
+    def options(self, batch_id: str) -> BatchOptions | None:
+        """Read the options that the batch was created with; None where there is no such batch."""
+        with translate_errors():
+            created, asked = self._client.hmget(self._keys.member("batch", batch_id), ["created", "asked"])
+        with decoding(f"batch {shown(batch_id)}"):
+            return BatchOptions.from_facts(str(asked or "{}")) if created else None
+
+    def owner(self, batch_id: str) -> str | None:
+        """Read the name of the API key that the batch came with ('': none); None where there is no such batch."""
+        options = self.options(batch_id)
+        return None if options is None else options.owner
+
+    def jobs(self, batch_id: str, states: Sequence[State] = ()) -> Iterator[Job]:
+        """Yield every job of a batch, or those in these states, in input order, read in chunks."""
+        self.get(batch_id)
+        start = 0
+        while ids := self._members(batch_id, start, CHUNK):
+            wanted = self._jobs.in_states(ids, states) if states else ids
+            yield from (job for job in self._jobs.get_many(wanted) if job and (not states or job.state in states))
+            start += len(ids)
+
+    def page_of_jobs(
+        self,
+        batch_id: str,
+        state: State | None = None,
+        *,
+        only: Filter | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """List jobs of a batch in input order. Raises `BatchNotFound` also where `only.owner` does not own it."""
+        only = only or Filter()
+        if only.owner not in (None, self.get(batch_id).owner):
+            raise BatchNotFound(batch_id)
+        start = int(cursor or 0)
+        found = []
+        seen = 0
+        while seen < SCAN:
+            ids = self._members(batch_id, start, min(CHUNK, limit))
+            for position, job in enumerate(self._jobs.get_many(ids), start):
+                if job and (state is None or job.state is state) and only.admits(job.created_at, job.labels):
+                    found.append(job)
+                    if len(found) == limit:
+                        return Page(tuple(found), str(position + 1))
+            if not ids:
+                return Page(tuple(found), None)
+            start += len(ids)
+            seen += len(ids)
+        return Page(tuple(found), str(start))
+
+    def page(
+        self,
+        progress: Progress | None = None,
+        *,
+        only: Filter | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> BatchPage:
+        """List batches, newest first. `cursor` comes from the previous page."""
+        only = only or Filter()
+        keys = [self._keys.member("grouped", each) for each in only.named] or [self._keys.singleton("batches")]
+        entries, *keeps = index_entries(self._client, keys)
+        keeps += [partial(self._in_progress, progress)] if progress else []
+        keeps += [partial(self._owned, only.owner)] if only.owner is not None else []
+        ids, further = scan(entries, only.bounds(cursor), keeps, limit)
+        return BatchPage(self._get_many(ids), further)
+
+    @translate_errors()
+    def _members(self, batch_id: str, start: int, count: int) -> list[str]:
+        ids: Any = self._client.lrange(self._keys.member("members", batch_id), start, start + count - 1)
+        return list(ids)
+
+    def _owned(self, owner: str, ids: Sequence[str]) -> list[str]:
+        with self._client.pipeline(transaction=False) as pipe:
+            for batch_id in ids:
+                pipe.hget(self._keys.member("batch", batch_id), "key")
+            names = pipe.execute(raise_on_error=False)
+        return [batch_id for batch_id, name in zip(ids, names, strict=True) if name == owner]
+
+    def _in_progress(self, progress: Progress, ids: Sequence[str]) -> list[str]:
+        with self._client.pipeline(transaction=False) as pipe:
+            for batch_id in ids:
+                pipe.hmget(self._keys.member("batch", batch_id), ["accepted", "paused", "do", *FINAL])
+            rows = pipe.execute(raise_on_error=False)
+        return [batch_id for batch_id, row in zip(ids, rows, strict=True) if _progress(batch_id, row) is progress]
+
+    def _get_many(self, ids: Sequence[str]) -> tuple[Batch, ...]:
+        found = []
+        rows = self._scripts.tries([("batch", each) for each in ids]) if ids else ()
+        for batch_id, row in zip(ids, rows, strict=True):
+            try:
+                if isinstance(row, RecordDamaged):
+                    raise row
+                found.append(read_batch(batch_id, row, self._settings))
+            except BatchNotFound:
+                continue  # deleted since its id was read
+            except RecordDamaged as error:
+                log.warning("left out: batch %s: %s", shown(batch_id), error)
+        return tuple(with_reasons(self._scripts, self._settings, found))
+
+    # --- change -----------------------------------------------------------------------------------------------------
 
     def pause(self, batch_id: str) -> BatchActionResult:
-        """Submit no more of it; what is at the provider goes on. `affected`: jobs that wait from now on."""
+        """Submit no more of a batch; what is at the provider goes on. `affected`: jobs that wait from now on."""
         return self._pause(batch_id, "pause")
 
     def resume(self, batch_id: str, *, max_cost: Decimal | None = None) -> BatchActionResult:
-        """Go on after a pause, each job at its old place. `affected`: jobs that waited for it.
+        """Continue after a pause, each job at its old place. `affected`: jobs that waited for it.
 
-        `max_cost`: what the batch may cost from now on (USD). One that is at its cap pauses again unless it is raised.
+        `max_cost`: the batch's new cap (USD). A batch at its cap pauses again unless the cap is raised.
         """
         return self._pause(batch_id, "resume", max_cost)
 
-    def cancel_batch(self, batch_id: str) -> BatchActionResult:
-        """Give up on all its unfinished jobs: from now on none is submitted, and `sweep` cancels the rest of them.
+    def cancel(self, batch_id: str) -> BatchActionResult:
+        """Cancel all unfinished jobs: from now on none is submitted, and `sweep` cancels those still pending.
 
         Raises `NotAllowed` while lines of it that were staged are being taken in.
         """
@@ -63,92 +192,44 @@ class Batches(LaneState, Listing):
             raise BatchNotFound(batch_id)
         if word == "busy":
             raise NotAllowed("Lines of this batch are still being taken in; send this again in a moment.")
-        return self._swept(batch_id, "cancel")
+        return self._begin_sweep(batch_id, "cancel")
 
-    def retry_batch(
+    def retry(
         self, batch_id: str, states: Sequence[State] = (), codes: Sequence[str] = (), *, dry_run: bool = False
     ) -> BatchActionResult:
-        """Queue its failed jobs again, or those of other final `states` but completed; of the failed ones only `codes`.
+        """Queue failed jobs again, or those in other final `states` but completed; of failed jobs only `codes`.
 
-        Jobs that the provider may still be working on are left out, though `dry_run`, which only counts, counts them.
-        Raises `NotAllowed` while another retry, or a cancel, of the batch is under way.
+        Jobs that the provider may still be working on are left out; `dry_run`, which only counts, counts them too.
+        Raises `NotAllowed` during another retry or a cancel of the batch.
         """
         which: dict[str, dict[str, bool]] = {"states": dict.fromkeys(states or (State.FAILED,), True)}
         if codes:
             which["codes"] = dict.fromkeys(codes, True)
-        word, many = self._scripts.call("begin_sweep", batch_id, "retry", json.dumps(which), "1" if dry_run else "0")
+        word, many = self._scripts.call("begin_sweep", batch_id, "retry", json.dumps(which), flag(dry_run))
         if word == "unknown":
             raise BatchNotFound(batch_id)
         if word == "counted":
             return BatchActionResult("retry", int(many))
         if word == "busy":
             raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
-        return self._swept(batch_id, "retry")
+        return self._begin_sweep(batch_id, "retry")
 
     def sweep(self, seconds: float = AT_ONCE, clock: Callable[[], float] = time.monotonic) -> bool:
-        """Go on with what is under way, for about so long. Whether jobs wait that can go now."""
+        """Continue sweeps of all batches, for about so long. Returns whether to send an admission hint."""
         end, woke, more = clock() + seconds, False, 1
         while more and clock() < end:
             more, _, _, wake = self._scripts.call("sweep", "", STEP, duration_micros(RECHECK))
             woke = woke or bool(wake)
         return woke
 
-    # --- all lines or none ------------------------------------------------------------------------------------------
-
-    def stage(self, token: str, jobs: Sequence[NewJob], *, most: int | None = None) -> tuple[Outcome, ...]:
-        """Note jobs that are to be accepted together, by `commit`, or not at all; a few hundred a call.
-
-        Nobody sees them until then. Without another call they are forgotten after `STAGED` seconds. `most`: unfinished
-        jobs there may be, these counted among them.
-        """
-        return tuple(map(Outcome, self._scripts.call("stage", token, int(STAGED), at_most(most), *arguments(jobs))))
-
-    def commit(
-        self, token: str, batch_id: str, staged: int, options: BatchOptions | None = None, *, most: int | None = None
-    ) -> BatchActionResult:
-        """Accept the `staged` jobs: decided in one step, and taken in from then on by whoever is there.
-
-        `affected`: jobs taken in; `clashes`: lines left out since another request got their id meanwhile. Raises
-        `NotAllowed` while something else is done to the batch, when what was staged has been forgotten, or when the
-        batch has become another producer's meanwhile; `NoRoom` where they would make more than `most` unfinished ones.
-        """
-        held = (options or BatchOptions()).facts()
-        word = self._scripts.call("commit", token, batch_id, held, staged, at_most(most))
-        if word == "full":
-            raise NoRoom("There is no room for all of these jobs.")
-        if word == "busy":
-            raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
-        if word == "taken":
-            raise NotAllowed("This batch's id is taken meanwhile; send the upload under another one.")
-        if word == "gone":
-            raise NotAllowed(
-                f"What was uploaded is forgotten: it paused for more than {STAGED:.0f} s, or an image of it is not "
-                "kept any more; send it again, with the image."
-            )
-        if word == "empty":
-            return BatchActionResult("commit", 0)
-        woke, more = False, 1
-        while more:
-            more, affected, _, wake = self._scripts.call("sweep", batch_id, STEP, duration_micros(RECHECK))
-            woke = woke or bool(wake)
-        try:
-            clashes = self._client.hget(self._keys.member("batch", batch_id), "clash")
-        except redis.RedisError as error:
-            raise translated(error) from error
-        return BatchActionResult("commit", int(affected), admit_hint=woke, clashes=int(clashes or 0))
-
-    def unstage(self, token: str) -> None:
-        """Forget what was staged."""
-        self._scripts.call("unstage", token)
-
     def _pause(self, batch_id: str, action: str, max_cost: Decimal | None = None) -> BatchActionResult:
         cap = "" if max_cost is None else nano(max_cost)
-        word, waiting, wake = self._scripts.call("pause", batch_id, "1" if action == "pause" else "0", cap)
+        word, waiting, wake = self._scripts.call("pause", batch_id, flag(action == "pause"), cap)
         if word == "unknown":
             raise BatchNotFound(batch_id)
         return BatchActionResult(action, 0 if word == "already" else int(waiting), admit_hint=bool(wake))
 
-    def _swept(self, batch_id: str, action: str) -> BatchActionResult:
+    def _begin_sweep(self, batch_id: str, action: str) -> BatchActionResult:
         end, woke = time.monotonic() + AT_ONCE, False
         while True:
             more, affected, pending, wake = self._scripts.call("sweep", batch_id, STEP, duration_micros(RECHECK))
@@ -157,14 +238,12 @@ class Batches(LaneState, Listing):
                 return BatchActionResult(action, int(affected), int(pending), woke)
 
 
-def at_most(jobs: int | None) -> str:
-    """A number of unfinished jobs as the scripts take it."""
-    return "" if jobs is None else str(jobs)
-
-
-def arguments(jobs: Sequence[NewJob]) -> list[str]:
-    """Jobs as the scripts take them: three arguments each."""
-    args: list[str] = []
-    for job in jobs:
-        args += (job.id, job.text, job.facts())
-    return args
+def _progress(batch_id: str, row: Any) -> Progress | None:
+    try:
+        with decoding(f"batch {shown(batch_id)}"):
+            accepted, paused, doing, *ends = row
+            ended = sum(int(ended or 0) for ended in ends)
+            return Progress.of(int(accepted or 0), ended, paused=paused is not None, taking_in=doing == "commit")
+    except RecordDamaged as error:
+        log.warning("left out: %s", error)
+        return None

@@ -1,15 +1,12 @@
-"""Celery messages of unfinished jobs: parked until the end, told of it once each, and revoked before it."""
+"""Celery messages of unfinished jobs: parked until the job ends, then finished once each, or revoked before."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import redis
-
-from jobs.connections.errors import translated
-from jobs.job import duration_micros
-from jobs.store.redis_keys import Keys
-from jobs.store.scripts import Scripts
+from jobs.connections.errors import translate_errors
+from jobs.store.context import StoreContext
+from jobs.units import duration_micros
 
 #: Celery messages, by their ids, that may wait for one job.
 MOST_PARKED = 100
@@ -52,12 +49,13 @@ class Revoked:
     admit_hint: bool
 
 
-class Parking:
+class CeleryMessages:
     """The verbs for Celery messages. All raise `StoreUnavailable`."""
 
-    _client: redis.Redis
-    _keys: Keys
-    _scripts: Scripts
+    def __init__(self, context: StoreContext) -> None:
+        self._client = context.client
+        self._keys = context.keys
+        self._scripts = context.scripts
 
     def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[Parked, str]:
         """Keep how to finish a Celery message; returns its mark too. `finishes`: the mark of the one that it ends."""
@@ -66,8 +64,8 @@ class Parking:
         )
         return Parked(word), str(mark)
 
-    def parked(self, job_id: str) -> list[Message]:
-        """The messages of an ended job that are still to be finished."""
+    def get_parked(self, job_id: str) -> list[Message]:
+        """Read the messages of an ended job that are still to be finished."""
         return [Message(*map(str, row)) for row in self._scripts.call("parked", job_id)]
 
     def message_finished(self, job_id: str, mark: str) -> str:
@@ -90,9 +88,7 @@ class Parking:
             admit_hint=wake,
         )
 
+    @translate_errors()
     def was_revoked(self, task_id: str) -> bool:
-        """Whether a Celery task was revoked before its message came, not too long ago."""
-        try:
-            return self._client.zscore(self._keys.singleton("revoked"), task_id) is not None
-        except redis.RedisError as error:
-            raise translated(error) from error
+        """Check whether a Celery task was revoked, up to `REVOKE_KEPT` seconds ago, before its message came."""
+        return self._client.zscore(self._keys.singleton("revoked"), task_id) is not None

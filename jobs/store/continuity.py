@@ -1,32 +1,52 @@
-"""The record of the installation: where Redis stands, and whether work may go on with what it holds.
+"""The record of the installation in Redis: whether Redis still holds the jobs that it held, and whether work may go on.
 
-What is compared, and by what rules, is in jobs.store.installation; who compares is the worker (worker.continuity).
+jobs.store.installation has the rules; the worker (worker.continuity) applies them.
 """
 
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from jobs.job import duration_micros, from_micros
+import redis
+
+from jobs.connections.errors import translated
+from jobs.errors import why_refused
+from jobs.store.arguments import flag
+from jobs.store.context import StoreContext
 from jobs.store.installation import Fate, Sighting, Standing
-from jobs.store.queries import Reading
+from jobs.store.redis_keys import Keys
+from jobs.units import duration_micros, from_micros
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What Redis remembers of itself: jobs accepted before `doubted_before` are looked up before they are sent."""
+    """The epoch of Redis: jobs accepted before `doubted_before` are looked up before they are sent."""
 
     number: int
     since: datetime
     doubted_before: datetime
 
 
-class Continuity(Reading):
-    """Reads and writes the record of the installation. Raises `StoreUnavailable`."""
+class Continuity:
+    """Reads and writes the record of the installation. All methods raise `StoreUnavailable`."""
+
+    def __init__(self, context: StoreContext) -> None:
+        self._client = context.client
+        self._keys = context.keys
+        self._scripts = context.scripts
+        self._settings = context.settings
+
+    def refusal(self) -> str:
+        """Return why no work is accepted or handed out, and what to do about it; "" while work goes on."""
+        installation, lost = record_fields(self._client, self._keys, "installation", "lost")
+        if lost:
+            return why_refused("lost", lost)
+        return "" if installation else why_refused("new")
 
     def standing(self, seen: Sequence[Sighting] = ()) -> Standing:
-        """What is there now, and whether it has been where these sightings saw it."""
+        """Read what Redis holds now, and the fate of what each of these sightings saw last."""
         now, last, round_at, jobs, witness, restarted, flat, fates = self._scripts.call(
             "standing", *(sighting.last for sighting in seen)
         )
@@ -47,32 +67,32 @@ class Continuity(Reading):
             fates=tuple((Fate(fate), int(accepted)) for fate, accepted in fates),
         )
 
-    def found(self, there: Standing) -> bool:
-        """Go on with what was looked at; begin an installation where there is none. False: it changed meanwhile."""
-        lease, automatic = duration_micros(self.settings.submit_lease), "1" if self.settings.recovery else "0"
+    def establish(self, there: Standing) -> bool:
+        """Go on with what `there` says; begin an installation where there is none. False: it changed meanwhile."""
+        lease, automatic = duration_micros(self._settings.submit_lease), flag(self._settings.recovery)
         return bool(self._scripts.call("found", _new_id(), lease, automatic, there.epoch) == "found")
 
     def refuse(self, there: Standing, reason: str, expected: Sighting | None) -> bool:
-        """Take no work in and hand none out until `recover`. False: it changed meanwhile."""
+        """Accept no work and hand none out until `recover`. False: the record changed meanwhile."""
         # "]" ends the reason in a script's error (jobs.store.scripts).
         text = expected.to_json() if expected else ""
         return bool(self._scripts.call("refuse", there.epoch, reason.replace("]", ")"), text) != "changed")
 
     def tolerate(self, there: Standing, known: Sighting) -> bool:
-        """Go on with older data: all jobs are looked up before they are sent. False: it changed meanwhile."""
-        lease = duration_micros(self.settings.submit_lease)
+        """Go on with older data: look up every job before it is sent. False: the record changed meanwhile."""
+        lease = duration_micros(self._settings.submit_lease)
         return bool(self._scripts.call("tolerate", there.epoch, lease, known.epoch, known.at) == "tolerated")
 
     def recover(self, also_new: float = 0.0, known: Sequence[Sighting] = ()) -> Epoch:
         """Accept what is there as the truth: look up each job at the provider before it is sent.
 
-        `also_new`: for so many seconds, those that are accepted from now on too. `known`: what is known of what is
-        lost; a Redis without a record gets the id of the installation from there, where it is one.
+        `also_new`: for so many seconds, also jobs accepted from now on. `known`: sightings of the lost installation; a
+        Redis without a record takes the installation's id from them if they agree on one.
         """
         ids = {sighting.installation for sighting in known if sighting.installation}
         number, since, before = self._scripts.call(
             "recover",
-            duration_micros(self.settings.submit_lease),
+            duration_micros(self._settings.submit_lease),
             duration_micros(also_new),
             ids.pop() if len(ids) == 1 else _new_id(),
             max((sighting.epoch for sighting in known), default=0),
@@ -81,8 +101,19 @@ class Continuity(Reading):
         return Epoch(int(number), from_micros(since), from_micros(before))
 
 
+def record_fields(client: redis.Redis, keys: Keys, *fields: str) -> list[str | None]:
+    """Read fields of the record of the installation; all None where a value of another type stands in its place."""
+    try:
+        found: list[Any] = client.hmget(keys.singleton("epoch"), list(fields))
+    except redis.RedisError as error:
+        if "WRONGTYPE" in str(error):
+            return [None] * len(fields)
+        raise translated(error) from error
+    return found
+
+
 def _whole(text: str | None) -> int:
-    """A number as it was stored; 0 where it is missing or damaged."""
+    """Read a stored number; 0 where it is missing or damaged."""
     try:
         return int(text or 0)
     except ValueError:

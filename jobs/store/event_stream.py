@@ -1,4 +1,4 @@
-"""The stream of changes: what people and Flower watch. It is bounded and may lose its oldest; nothing depends on it."""
+"""The event stream: changes of state for Flower. It is bounded and may lose its oldest; nothing depends on it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -7,11 +7,11 @@ from typing import Any
 
 import redis
 
-from jobs.connections.errors import translated
+from jobs.connections.errors import translate_errors
 from jobs.decoding import UNREADABLE
 from jobs.fields import is_text
 from jobs.states import State
-from jobs.store.redis_keys import Keys
+from jobs.store.context import StoreContext
 
 _GROUP = "watchers"
 _READER = "watcher"
@@ -19,7 +19,7 @@ _READER = "watcher"
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A job has come to a state; `before` is None for one just accepted. Times: seconds since 1970, Redis's clock."""
+    """A job changed its state; `before` is None for a new job. Times: seconds since 1970 by Redis's clock."""
 
     id: str
     state: State
@@ -31,20 +31,27 @@ class StateChange:
     reason: str | None
 
 
-def read_changes(client: redis.Redis, keys: Keys, most: int) -> list[StateChange]:
-    """The next entries for the one group of readers; each is given out once. Raises `StoreUnavailable`."""
-    stream = keys.singleton("changes")
-    try:
+class EventStream:
+    """Reads the stream. Raises `StoreUnavailable`."""
+
+    def __init__(self, context: StoreContext) -> None:
+        self._client = context.client
+        self._stream = context.keys.singleton("changes")
+
+    @translate_errors()
+    def read_new(self, most: int) -> list[StateChange]:
+        """Read up to `most` changes that no caller has read yet, oldest first. Each is given out once."""
         try:
-            answer: Any = client.xreadgroup(_GROUP, _READER, {stream: ">"}, count=most, noack=True)
+            answer = self._read_group(most)
         except redis.ResponseError as error:
             if not str(error).startswith("NOGROUP"):
                 raise
-            client.xgroup_create(stream, _GROUP, id="0", mkstream=True)
-            answer = client.xreadgroup(_GROUP, _READER, {stream: ">"}, count=most, noack=True)
-    except redis.RedisError as error:
-        raise translated(error) from error
-    return list(_changes(answer))
+            self._client.xgroup_create(self._stream, _GROUP, id="0", mkstream=True)
+            answer = self._read_group(most)
+        return list(_changes(answer))
+
+    def _read_group(self, most: int) -> Any:
+        return self._client.xreadgroup(_GROUP, _READER, {self._stream: ">"}, count=most, noack=True)
 
 
 def _changes(answer: Any) -> Iterator[StateChange]:
@@ -52,7 +59,7 @@ def _changes(answer: Any) -> Iterator[StateChange]:
     streams = answer.items() if isinstance(answer, dict) else answer or ()
     for _, entries in streams:
         for entry in entries[0] if entries and isinstance(entries[0], list) else entries:
-            # Nothing depends on one: what cannot be read is left out.
+            # Nothing depends on an entry: leave out what cannot be read.
             with suppress(*UNREADABLE):
                 yield _change(*entry)
 

@@ -1,4 +1,4 @@
-"""The lanes as they stand: looking at them, letting them wait, probing those that do not answer."""
+"""Lanes: their state, holds after refusals, and the probes of an open circuit breaker."""
 
 import json
 import secrets
@@ -6,123 +6,128 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import redis
-
-from jobs.connections.errors import translated
+from jobs.connections.errors import translate_errors
 from jobs.decoding import UNREADABLE, decoding
 from jobs.fields import shown
-from jobs.job import LANE, dollars, duration_micros, from_micros
+from jobs.job import LANE
 from jobs.lane_health import LaneEvent, Probe
-from jobs.lanes import ONLY, LaneSettings
+from jobs.lanes import ONLY
 from jobs.read_models import Lane
-from jobs.store.queries import Reading
+from jobs.store.arguments import flag
+from jobs.store.context import StoreContext
+from jobs.units import dollars, duration_micros, from_micros
 
-#: The lane never waits longer than this (seconds) without sending one job ahead, whatever `Retry-After` says.
+#: A hold ends after this time (seconds) at the latest, whatever `Retry-After` says: then one job is tried.
 LONGEST_HOLD = 3600.0
 
 
-class LaneState(Reading):
-    """What concerns a provider's account as a whole. Raises `StoreUnavailable`."""
+class Lanes:
+    """The verbs for a provider account as a whole. All raise `StoreUnavailable`."""
+
+    def __init__(self, context: StoreContext) -> None:
+        self._client = context.client
+        self._keys = context.keys
+        self._scripts = context.scripts
+        self._settings = context.settings
 
     def hold(
         self, reason: str, *, base: float, cap: float, least: float = 0.0, throttled: bool = False, lane: str = LANE
     ) -> float:
-        """Let a whole lane wait: `base` seconds, doubled with each refusal in a row up to `cap`, at least `least`.
+        """Hold a lane for `base` seconds, doubled with each refusal in a row up to `cap`, and at least `least`.
 
-        `throttled`: it was too much at once, of which a lane that learns its limit takes note. Returns when the hold
-        ends, in seconds since 1970 by Redis's clock.
+        `throttled`: the provider had too much at once, which lowers a learned limit. Returns when the hold ends, in
+        seconds since 1970 by Redis's clock.
         """
         wait = (duration_micros(base), duration_micros(cap), duration_micros(min(least, LONGEST_HOLD)))
         random = f"{secrets.randbelow(1_000_000) / 1_000_000:.6f}"
-        return float(self._scripts.call("hold", lane, *wait, random, reason, "1" if throttled else "0")) / 1e6
+        return float(self._scripts.call("hold", lane, *wait, random, reason, flag(throttled))) / 1e6
 
-    def probes(self) -> list[Probe]:
-        """Claim the probes that are due, of lanes whose circuit breaker is open. Each is one caller's.
+    def claim_probes(self) -> list[Probe]:
+        """Claim the due probes of lanes whose circuit breaker is open. Each goes to one caller.
 
-        The lease is that of submissions, which is longer than any call to the provider.
+        The lease is that of submissions (BOOMERANG_SUBMIT_LEASE), which is longer than any call to the provider.
         """
         rows = self._scripts.call(
-            "probe", duration_micros(self.settings.submit_lease), *(lane.name for lane in self.settings.lanes)
+            "probe", duration_micros(self._settings.submit_lease), *(lane.name for lane in self._settings.lanes)
         )
         return [Probe(lane, int(count), reason, from_micros(since)) for lane, count, reason, since in rows]
 
-    def probed(self, probe: Probe, *, answered: bool, reason: str = "", wait: float = 0.0) -> str:
-        """What it found: 'closed' where the provider answered, else 'open', and the next one is due in `wait` seconds.
+    def record_probe(self, probe: Probe, *, answered: bool, reason: str = "", wait: float = 0.0) -> str:
+        """Record a probe: 'closed' if the provider answered; otherwise 'open', and the next is due in `wait` seconds.
 
-        'refused': another probe has taken its place.
+        'refused': another probe has replaced this one.
         """
-        word, _ = self._scripts.call(
-            "probed", probe.lane, probe.count, "1" if answered else "0", duration_micros(wait), reason
-        )
+        word, _ = self._scripts.call("probed", probe.lane, probe.count, flag(answered), duration_micros(wait), reason)
         return str(word)
 
-    def lanes(self) -> tuple[Lane, ...]:
-        """Every lane that is configured, then those that are not and have jobs, then pools that none serves."""
-        lanes = {lane.name: lane for lane in self.settings.lanes}
+    def get_all(self) -> tuple[Lane, ...]:
+        """Read every configured lane, then lanes that are not configured and have jobs, then pools without a lane."""
+        lanes = {lane.name: lane for lane in self._settings.lanes}
         served = {lane.pool for lane in lanes.values()}
-        try:
-            with self._client.pipeline(transaction=False) as pipe:
-                pipe.hkeys(self._keys.singleton("pools"))
-                pipe.smembers(self._keys.singleton("lanes"))
-                pools, names = pipe.execute()
-        except redis.RedisError as error:
-            raise translated(error) from error
+        with translate_errors(), self._client.pipeline(transaction=False) as pipe:
+            pipe.hkeys(self._keys.singleton("pools"))
+            pipe.smembers(self._keys.singleton("lanes"))
+            pools, names = pipe.execute()
         gone = [(name, ONLY + name) for name in sorted(names) if name not in lanes]
         gone += [(None, pool) for pool in sorted(pools) if pool not in served and not pool.startswith(ONLY)]
         found = self._lanes([*((lane.name, lane.pool) for lane in lanes.values()), *gone])
         return tuple(lane for lane in found if lane.settings or lane.slots or lane.dispatched or lane.ready)
 
-    def lane(self, name: str = LANE) -> Lane:
-        """One lane."""
-        pool = next((lane.pool for lane in self.settings.lanes if lane.name == name), ONLY + name)
+    def get(self, name: str = LANE) -> Lane:
+        """Read one lane."""
+        pool = next((lane.pool for lane in self._settings.lanes if lane.name == name), ONLY + name)
         return self._lanes([(name, pool)])[0]
 
     def _lanes(self, wanted: Sequence[tuple[str | None, str]]) -> list[Lane]:
-        """As they stand; those without a name are but pools in which jobs wait."""
+        """Read lanes by (name, pool); one without a name is a pool in which jobs wait."""
         of = self._keys.member
-        try:
-            with self._client.pipeline(transaction=False) as pipe:
-                for name, pool in wanted:
-                    pipe.hget(of("pool", pool), "ready")
-                    pipe.hget(of("pool", f"{ONLY}{name}"), "ready")
-                    pipe.hgetall(of("lane", name or ""))
-                    pipe.lrange(of("history", name or ""), 0, -1)
-                pipe.time()
-                *answers, (seconds, micros) = pipe.execute()
-        except redis.RedisError as error:
-            raise translated(error) from error
-        configured, now = {lane.name: lane for lane in self.settings.lanes}, seconds * 1_000_000 + micros
+        with translate_errors(), self._client.pipeline(transaction=False) as pipe:
+            for name, pool in wanted:
+                pipe.hget(of("pool", pool), "ready")
+                pipe.hget(of("pool", f"{ONLY}{name}"), "ready")
+                pipe.hgetall(of("lane", name or ""))
+                pipe.lrange(of("history", name or ""), 0, -1)
+            pipe.time()
+            *answers, (seconds, micros) = pipe.execute()
+        now, rows = seconds * 1_000_000 + micros, [answers[start : start + 4] for start in range(0, len(answers), 4)]
+        limits = self._limits([name for (name, _), row in zip(wanted, rows, strict=True) if name and "limit" in row[2]])
         found = []
-        for number, (name, pool) in enumerate(wanted):
+        for (name, pool), row in zip(wanted, rows, strict=True):
             with decoding(f"lane {shown(name or pool or LANE)}"):
-                found.append(self._lane(name, pool, configured, answers[4 * number : 4 * number + 4], now))
+                found.append(self._lane(name, pool, row, limits, now))
         return found
 
-    @staticmethod
-    def _lane(
-        name: str | None, pool: str, configured: Mapping[str, LaneSettings], answers: Sequence[Any], now: int
-    ) -> Lane:
-        shared, own, fields, history = answers
+    def _limits(self, learning: Sequence[str]) -> dict[str, int]:
+        """Read the limits in force. Lanes that learn theirs are asked for; the others have what is set."""
+        limits = {lane.name: lane.max_in_flight for lane in self._settings.lanes}
+        if learning:
+            asked = [argument for name in learning for argument in (name, limits.get(name, 0))]
+            limits.update(zip(learning, map(int, self._scripts.call("slots_limits", *asked)), strict=True))
+        return limits
+
+    def _lane(self, name: str | None, pool: str, row: Sequence[Any], limits: Mapping[str, int], now: int) -> Lane:
+        shared, own, fields, history = row
         ready = int(shared or 0) + (int(own or 0) if pool != f"{ONLY}{name}" else 0)
         return Lane(
             name=name or pool or LANE,
             pool=pool,
-            settings=configured.get(name) if name else None,
+            settings=next((lane for lane in self._settings.lanes if lane.name == name), None),
             ready=ready,
+            limit=limits.get(name or "", 0),
             history=tuple(_history(history)),
             **_standing(fields, now),
         )
 
 
 def _history(entries: Sequence[str]) -> Iterator[LaneEvent]:
-    """What is noted of it; an entry that cannot be read is left out, since nothing goes by it."""
+    """Read a lane's history. Nothing depends on an entry: leave out what cannot be read."""
     for entry in entries:
         with suppress(*UNREADABLE):
             yield LaneEvent.of(json.loads(entry))
 
 
 def _standing(fields: Mapping[str, str], now: int) -> dict[str, Any]:
-    """What the lane's own hash says, at that time in µs."""
+    """Read a lane's hash; `now` in µs."""
     open_since = fields.get("open")
     until = fields["probe"] if open_since else fields.get("hold", "0")
     held = open_since is not None or int(until) > now

@@ -1,4 +1,8 @@
-"""The Lua verbs as text: one file each in a folder of `jobs/lua/`, assembled with what they share."""
+"""Assembles the scripts that Redis runs, one for each verb.
+
+A verb is a file in a folder of `jobs/lua/`. A script is that file below the constants, the names of keys and the shared
+functions that it uses, with the stored letters in place of the names of fields.
+"""
 
 import re
 from collections.abc import Mapping
@@ -10,23 +14,24 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from jobs import eta, lane_health
-from jobs.fields import FORMS, VERSION, Fact, Field
-from jobs.job import LANE, duration_micros
+from jobs.fields import FORMS, NAMES, VERSION, Fact, names
+from jobs.job import LANE
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.redis_keys import Keys
 from jobs.store.spending import CAP_LOOK, CAP_LOOK_IDLE, DAY
+from jobs.units import duration_micros
 
-#: The clock of leases and alarms is Redis's own, in µs: a host with a wrong clock can neither steal nor keep a lease.
+#: Leases and alarms use Redis's own clock, in µs: a host with a wrong clock can neither steal nor keep a lease.
 REDIS_TIME = (
     "local function clock() local t = redis.call('TIME'); return tonumber(t[1]) * 1000000 + tonumber(t[2]) end\n"
 )
-#: Entries kept in the stream of changes: enough for those who follow it, and bounded.
+#: Entries that the stream of changes keeps.
 CHANGES_KEPT = 20_000
-#: For how long a hint counts as under way, in ms, should its message get lost.
+#: Milliseconds for which a hint counts as under way; after that its message is taken for lost.
 HINT_MS = 1_000
 
 _FOLDER = files("jobs") / "lua"
-#: What several verbs use, in this order.
+#: The shared files, in the order in which they use one another.
 _SHARED = ("record", "money", "queues", "images", "epoch", "lib", "accept", "lanes")
 SHARED_FOLDER = "shared"
 
@@ -37,14 +42,14 @@ class UnknownField(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A verb as Redis runs it."""
+    """A script as Redis runs it, and the digest by which Redis knows it."""
 
     source: str
     sha: str
 
 
 def verb_files() -> Mapping[str, Traversable]:
-    """Verb -> its file."""
+    """Return verb → its file."""
     folders = [folder for folder in _FOLDER.iterdir() if folder.is_dir() and folder.name != SHARED_FOLDER]
     found = [file for folder in folders for file in folder.iterdir() if file.name.endswith(".lua")]
     return {file.name.removesuffix(".lua"): file for file in found}
@@ -90,21 +95,21 @@ _ACCESS = re.compile(r"(?<![\w.])(job|change|scout|facts)\.(?!\.)(\w+)")
 _RECORD = re.compile(r"\bRECORD\{([^{}]*)\}")
 _KEY = re.compile(r"((?:^|,)\s*)(\w+)(?=\s*=[^=])")
 _FIELD = re.compile(r"\bFIELD\.(\w+)")
-_NAMES = {field.name.lower(): field.value for field in Field}
+_FIELDS = {name: letter for letter, name in NAMES.items()}
 #: Members of a job that only a script's answer has.
 _BESIDE = {name: name for name in ("id", "now")}
 _LETTERS = {
-    "job": _NAMES | _BESIDE,
-    "scout": _NAMES,
-    "change": _NAMES,
-    "FIELD": _NAMES,
-    "facts": {fact.name.lower(): fact.value for fact in Fact},
+    "job": _FIELDS | _BESIDE,
+    "scout": _FIELDS,
+    "change": _FIELDS,
+    "FIELD": _FIELDS,
+    "facts": {name: letter for letter, name in names(Fact).items()},
 }
 
 
 @cache
 def assembled(keys: Keys, clock: str) -> Mapping[str, Script]:
-    """Every verb with what it needs. Assembled once for each prefix and clock: it takes some milliseconds."""
+    """Return every script. They are assembled once for each prefix and clock, which takes some milliseconds."""
     made = {}
     for verb, file in verb_files().items():
         source = assemble(file.read_text("utf-8"), keys, clock)
@@ -113,7 +118,7 @@ def assembled(keys: Keys, clock: str) -> Mapping[str, Script]:
 
 
 def assemble(verb: str, keys: Keys, clock: str) -> str:
-    """The text of a verb with what it uses of the shared text, and the names of its keys."""
+    """Return the script of a verb: with the shared statements that it uses, and the names of its keys."""
     text = needed(_constants() + clock + shared_text(), runnable(verb))
     # Redis 6 replicates scripts as text unless told so, and then forbids writes after TIME.
     return "redis.replicate_commands()\n" + keys.lua(set(re.findall(r"\bKEY\.(\w+)", text))) + text
@@ -137,10 +142,10 @@ def _constants() -> str:
 
 
 def needed(shared: str, verb: str) -> str:
-    """What of the shared text a verb needs: its `local` statements at the margin that are named by it or one another.
+    """Return a verb below the shared `local` statements (at the margin) that it or another needed one names.
 
-    A script's whole text runs at each call, so that what it does not use costs time all the same: making the functions
-    of all of them took longer than most verbs' own work.
+    Redis runs the whole text at each call, so unused statements cost time: to create all functions took longer than
+    most verbs' own work.
     """
     parts = re.split(r"(?m)^(?=local )", shared)
     names = [set(re.findall(r"\w+", "".join(_DECLARED.findall(part)[:1]))) for part in parts]
@@ -153,7 +158,7 @@ def needed(shared: str, verb: str) -> str:
     return "".join(parts[place] for place in sorted(kept)) + verb
 
 
-#: Words but the members of tables.
+#: Words, except members of tables.
 _USED = re.compile(r"(?<![\w.])\w+|(?<=\.\.)\w+")
 #: The names that a statement declares: of a function, or before the `=`.
 _DECLARED = re.compile(r"^local (?:function )?(\w+(?: *, *\w+)*)")

@@ -1,21 +1,18 @@
 """By hand: what became of a submission that nobody can look up, and deliveries that were given up."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from jobs.decoding import UNREADABLE
-from jobs.job import Job, Result, duration_micros, from_micros, to_micros
+from jobs.job import Job, Result
 from jobs.policy import LOOKUPS_BEFORE_ABSENT, RECHECK
-from jobs.settings import Settings
 from jobs.states import State
-from jobs.store.scripts import Scripts
+from jobs.store.context import StoreContext
+from jobs.units import duration_micros, from_micros, to_micros
 
 #: The error code of a job that a person has given up.
 GIVEN_UP = "given_up"
-#: Jobs in one step.
-_STEP = 200
 
 
 class Verdict(StrEnum):
@@ -60,11 +57,12 @@ class SettleResult:
     state: State | None
 
 
-class Settling:
-    """The verbs for what only a person can settle. All raise `StoreUnavailable`."""
+class Manual:
+    """The verbs for what only a person can decide. All raise `StoreUnavailable`."""
 
-    settings: Settings
-    _scripts: Scripts
+    def __init__(self, context: StoreContext) -> None:
+        self._scripts = context.scripts
+        self._settings = context.settings
 
     def settle(self, job: Job, verdict: Verdict, *, task_id: str = "", by: str = "") -> SettleResult:
         """Say what became of a job in doubt, as it was read: `task_id` is the provider's, `by` names who says so.
@@ -82,18 +80,10 @@ class Settling:
             result.to_json(),
             reason,
             LOOKUPS_BEFORE_ABSENT,
-            duration_micros(self.settings.deadline),
+            duration_micros(self._settings.deadline),
             duration_micros(RECHECK),
         )
         return SettleResult(str(word), State(state) if state else None)
-
-    def redeliver(self, ids: Sequence[str]) -> dict[str, str]:
-        """Make deliveries again that were given up: for each id 'owed', 'nothing', 'unknown', 'newer' or 'damaged'."""
-        said: dict[str, str] = {}
-        for start in range(0, len(ids), _STEP):
-            step = ids[start : start + _STEP]
-            said.update(zip(step, map(str, self._scripts.call("redeliver", *step)), strict=True))
-        return said
 
     def stuck(self, longer_than: float, most: int) -> Stuck:
         """What does not go on by itself; jobs in doubt count after so many seconds. `most` of each kind are named."""

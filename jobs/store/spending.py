@@ -1,31 +1,29 @@
-"""What is spent, on which day and for whom; what is reserved; and what the caps say to that.
+"""What was spent, by day, producer's key, batch, model and lane; and the caps that admission keeps.
 
-The scripts keep the counts (jobs/lua/shared/money.lua), in whole nano-dollars. A day is one of UTC.
+The scripts count and decide (jobs/lua/shared/money.lua), in whole nano-dollars. Days are days of UTC.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 
-from jobs.job import dollars, nano
+from jobs.lanes import LaneSettings
+from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
-
-if TYPE_CHECKING:
-    from jobs.lanes import LaneSettings
-    from jobs.settings import Settings
+from jobs.units import dollars, nano
 
 #: Seconds.
 DAY = 86_400.0
-#: Days for which it is kept what was spent.
+#: How many days the ledgers are kept.
 DAYS_KEPT = 400
-#: How soon (seconds) a queue at a cap is looked at again: while money is reserved that may come free, and otherwise.
+#: Seconds until a queue at a cap is checked again: while money is reserved, which may be released, and otherwise.
 CAP_LOOK = 2.0
 CAP_LOOK_IDLE = 60.0
 #: Fields of a day's ledger read in one step.
@@ -33,7 +31,7 @@ CHUNK = 1_000
 
 
 class By(StrEnum):
-    """What spending is told apart by."""
+    """What spending is grouped by."""
 
     DAY = "day"
     KEY = "key"
@@ -44,7 +42,7 @@ class By(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`name` is empty for what came without a key or a batch. `jobs`: results that came or cost something."""
+    """Spending of one group. `name`: empty for jobs without a key or batch. `jobs`: results that came or cost money."""
 
     name: str
     cost: Decimal
@@ -53,33 +51,33 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What was spent in some days, dearest first, or by day."""
+    """What was spent on some days: the dearest group first, or by day."""
 
     by: By
     rows: tuple[Row, ...]
 
     @property
     def cost(self) -> Decimal:
-        """Of all rows, in USD."""
+        """The sum of all rows, in USD."""
         return sum((row.cost for row in self.rows), Decimal(0))
 
     @property
     def jobs(self) -> int:
-        """Of all rows."""
+        """The sum of all rows."""
         return sum(row.jobs for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Only:
-    """Of what spending is asked for; empty: of all."""
+    """A filter for spending: each name that is set must match."""
 
     key: str | None = None
     batch: str | None = None
     model: str | None = None
     lane: str | None = None
 
-    def takes(self, names: "dict[By, str]") -> bool:
-        """Whether that spending is asked for."""
+    def takes(self, names: dict[By, str]) -> bool:
+        """Return whether spending under these names matches."""
         wanted = {By.KEY: self.key, By.BATCH: self.batch, By.MODEL: self.model, By.LANE: self.lane}
         return all(name is None or names[by] == name for by, name in wanted.items())
 
@@ -92,14 +90,14 @@ class _Sum:
 
 @dataclass(slots=True)
 class Ledger:
-    """One day's ledger, read whole."""
+    """The ledger of one day."""
 
     entries: dict[tuple[str, str, str, str], _Sum] = field(default_factory=dict)
-    sums: Counter[str] = field(default_factory=Counter)  #: what it says of lanes and keys: l<lane>, k<key>
+    sums: Counter[str] = field(default_factory=Counter)  #: of lanes and keys: l<lane>, k<key>
 
 
 def read_ledger(client: redis.Redis, keys: Keys, number: int) -> Ledger:
-    """The ledger of a day (since 1970), by (lane, model, batch, key)."""
+    """Read the ledger of a day (since 1970), with entries by (lane, model, batch, key)."""
     ledger = Ledger()
     for name, value in client.hscan_iter(keys.member("spent", str(number)), count=CHUNK):
         kind, of = name[0], name[1:]
@@ -116,7 +114,7 @@ def read_ledger(client: redis.Redis, keys: Keys, number: int) -> Ledger:
 
 
 def spent(client: redis.Redis, keys: Keys, by: By, days: tuple[date, date], only: Only) -> Spend:
-    """What was spent from the first day to the last, both taken in."""
+    """Return what was spent from the first day to the last, both included."""
     sums: dict[str, _Sum] = {}
     for day, number in _days(client, keys, *days):
         for (lane, model, batch, key), entry in read_ledger(client, keys, number).entries.items():
@@ -130,25 +128,31 @@ def spent(client: redis.Redis, keys: Keys, by: By, days: tuple[date, date], only
 
 
 def day_number(moment: float) -> int:
-    """The day since 1970 of a time in seconds since then."""
+    """Return the day since 1970 of a time in seconds since then."""
     return int(moment // DAY)
 
 
 def next_day(moment: float) -> datetime:
-    """When the day of such a time is over."""
+    """Return when the day of such a time is over."""
     return datetime.fromtimestamp((day_number(moment) + 1) * DAY, UTC)
 
 
-def rules(settings: "Settings", lane: "LaneSettings") -> str:
-    """What admission must keep to on behalf of keys, and of one lane's budget (admit.lua)."""
-    limits = settings.key_limits
-    made: dict[str, object] = {
-        "weights": {name: each.weight for name, each in limits.items()},
-        "caps": {name: nano(each.max_cost_per_day) for name, each in limits.items() if each.max_cost_per_day},
-    }
-    if lane.max_cost_per_day is not None:
-        made["cap"] = nano(lane.max_cost_per_day)
-    return json.dumps(made)
+def rules(settings: Settings, lane: LaneSettings) -> str:
+    """Return the weights and daily caps that admission through a lane keeps, as JSON for admit.lua."""
+    weights = {name: each.weight for name, each in settings.key_limits.items()}
+    of_lane = {"cap": nano(lane.max_cost_per_day)} if lane.max_cost_per_day is not None else {}
+    return json.dumps({"weights": weights, "caps": key_caps(settings), **of_lane})
+
+
+def key_caps(settings: Settings) -> dict[str, int]:
+    """Return the daily caps of producers' keys, in nano-dollars."""
+    limits = settings.key_limits.items()
+    return {name: nano(each.max_cost_per_day) for name, each in limits if each.max_cost_per_day}
+
+
+def lane_caps(lanes: Sequence[LaneSettings]) -> dict[str, int]:
+    """Return the daily caps of those lanes that have one, in nano-dollars."""
+    return {lane.name: nano(lane.max_cost_per_day) for lane in lanes if lane.max_cost_per_day is not None}
 
 
 def _days(client: redis.Redis, keys: Keys, first: date, last: date) -> Iterator[tuple[date, int]]:

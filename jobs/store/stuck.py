@@ -11,12 +11,12 @@ from enum import StrEnum
 
 import redis
 
-from jobs.audit.findings import CHUNK, chunks
 from jobs.connections.errors import translated
 from jobs.errors import RECOVER, BatchNotFound, RecordDamaged
 from jobs.fields import shown
 from jobs.job import Delivery, Job
 from jobs.read_models import Batch, Lane
+from jobs.store.chunks import CHUNK, chunks
 from jobs.store.manual import Stuck
 from jobs.store.store import Store
 
@@ -55,9 +55,9 @@ class DeadEnd:
 
 def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) -> dict[Kind, int]:
     """How many there are of each kind, as cheap as can be; images are not counted. Raises `StoreUnavailable`."""
-    stuck = store.stuck(longer_than, 0)
+    stuck = store.manual.stuck(longer_than, 0)
     return {
-        Kind.INSTALLATION: int(bool(store.refusal())),
+        Kind.INSTALLATION: int(bool(store.continuity.refusal())),
         Kind.IN_DOUBT: stuck.doubts.count,
         Kind.DELIVERY: stuck.undelivered.count,
         Kind.LANE: sum(_lane_waits(lane, stuck.now, longer_than) for lane in lanes),
@@ -68,8 +68,8 @@ def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) ->
 
 def dead_ends(store: Store, longer_than: float = LONG, most: int = MOST) -> Iterator[DeadEnd]:
     """All of them, up to `most` of each kind, the oldest first. Raises `StoreUnavailable`."""
-    stuck = store.stuck(longer_than, most)
-    if refusal := store.refusal():
+    stuck = store.manual.stuck(longer_than, most)
+    if refusal := store.continuity.refusal():
         yield DeadEnd(Kind.INSTALLATION, "", None, refusal, f"{RECOVER}, once it is known why")
     yield from _doubts(store, stuck)
     yield from _undelivered(store, stuck)
@@ -82,7 +82,7 @@ def dead_ends(store: Store, longer_than: float = LONG, most: int = MOST) -> Iter
 
 
 def _doubts(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
-    lanes = {lane.name for lane in store.settings.lanes}
+    lanes = {lane.name for lane in store.context.settings.lanes}
     for job, since in _jobs(store, stuck.doubts.named):
         why = job.reason or "its outcome is unknown"
         if job.exists:
@@ -105,13 +105,13 @@ def _undelivered(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
 def _jobs(store: Store, named: tuple[tuple[str, datetime], ...]) -> Iterator[tuple[Job, datetime]]:
     since = dict(named)
     for ids in chunks(iter(since)):
-        yield from ((job, since[job.id]) for job in store.get_many(ids) if job)
+        yield from ((job, since[job.id]) for job in store.jobs.get_many(ids) if job)
 
 
 def _damaged(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
     since = dict(stuck.damaged.named)
     for ids in chunks(iter(since)):
-        for job_id, job in zip(ids, store.look_at(ids), strict=True):
+        for job_id, job in zip(ids, store.jobs.inspect_many(ids), strict=True):
             why = job.why if isinstance(job, RecordDamaged) else "what stands beside its record is damaged"
             do = "boomerang-server audit names what is damaged, and what to do about each."
             yield DeadEnd(Kind.DAMAGED, shown(job_id), since[job_id], why, do)
@@ -125,7 +125,7 @@ def _lane_waits(lane: Lane, now: datetime, longer_than: float) -> bool:
 
 def _lanes(store: Store) -> tuple[Lane, ...]:
     try:
-        return store.lanes()
+        return store.lanes.get_all()
     except RecordDamaged as error:
         log.warning("lanes are left out: %s", error)
         return ()
@@ -163,14 +163,14 @@ def _caps(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
 
 def _batch(store: Store, batch_id: str) -> Batch | None:
     try:
-        return store.batch(batch_id)
+        return store.batches.get(batch_id)
     except (BatchNotFound, RecordDamaged):
         return None
 
 
 def _images(store: Store, most: int) -> Iterator[DeadEnd]:
     """By the images that unfinished jobs name, each once however many name it."""
-    client, keys = store.access
+    client, keys = store.context.client, store.context.keys
     found = 0
     try:
         for digests in chunks(str(digest) for digest, _ in client.hscan_iter(keys.singleton("uses"), count=CHUNK)):

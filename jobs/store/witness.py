@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 import redis
 
+from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.setting_readers import REDIS_SCHEMES
 from jobs.settings import Settings
 from jobs.store.installation import Sighting
 from jobs.store.redis_keys import Keys
-from jobs.store.store import connect
 
 
 def witness_url(settings: Settings) -> str | None:

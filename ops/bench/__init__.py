@@ -1,1 +1,1 @@
-"""Benchmarks, as ratios in one run on one machine: `make bench`. What limits each: docs/explanation/benchmarks.md."""
+"""Benchmarks: `make bench`. Their ratios come from one run on one machine; see docs/explanation/benchmarks.md."""

@@ -1,4 +1,4 @@
-"""How fast callbacks are acknowledged while they come at a steady rate."""
+"""Benchmark: the latency of callbacks that arrive at a steady rate."""
 
 import asyncio
 import statistics
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from jobs.connections.client import connect
 from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.local.stack import LocalStack
 from schemas import callback_path
 
@@ -17,8 +18,8 @@ GROUP = 500
 
 
 @dataclass(frozen=True)
-class Acknowledged:
-    """Milliseconds from the moment at which a callback was due to be sent until its answer; `refused`: no 204."""
+class CallbackLatency:
+    """Milliseconds from the time at which a callback was due until its answer. `refused`: answers other than 204."""
 
     p50: float
     p99: float
@@ -26,28 +27,28 @@ class Acknowledged:
 
 
 def in_progress(redis_url: str, count: int) -> list[str]:
-    """So many jobs that the provider is working on; their external ids."""
+    """Create `count` jobs in progress and return their external ids."""
     client = connect(redis_url)
     store = Store(client, Settings())
-    store.found(store.standing())
+    store.continuity.establish(store.continuity.standing())
     ids = [f"callback-{number}" for number in range(count)]
     for start in range(0, count, GROUP):
         group = ids[start : start + GROUP]
-        store.enqueue([NewJob(id=each, text=f'{{"prompt":"{each}"}}', model="kirin_image_omni") for each in group])
-        claims = store.claim(store.admit(GROUP).ids)
-        store.started_many([(claim.id, claim.fence, f"task-{claim.id}") for claim in claims])
+        store.jobs.enqueue([NewJob(id=each, text=f'{{"prompt":"{each}"}}', model="kirin_image_omni") for each in group])
+        claims = store.attempts.claim(store.attempts.admit(GROUP).ids)
+        store.attempts.mark_many_in_progress([(claim.id, claim.fence, f"task-{claim.id}") for claim in claims])
     client.close()
     return ids
 
 
-def acknowledgement(running: LocalStack, rate: int, seconds: int) -> Acknowledged:
-    """Send final callbacks of as many jobs at that rate, on schedule whatever the answers do."""
+def measure_latency(running: LocalStack, rate: int, seconds: int) -> CallbackLatency:
+    """Send `rate` final callbacks per second, at fixed times, however slow the answers are."""
     ids = in_progress(running.redis_url, rate * seconds)
     secret = running.plan.secrets.callback_secret
     return asyncio.run(_send(running.url, [callback_path(each, secret) for each in ids], rate))
 
 
-async def _send(url: str, paths: list[str], rate: int) -> Acknowledged:
+async def _send(url: str, paths: list[str], rate: int) -> CallbackLatency:
     body = {
         "id": "t",
         "status": "completed",
@@ -69,4 +70,4 @@ async def _send(url: str, paths: list[str], rate: int) -> Acknowledged:
         begin = time.perf_counter() + 0.5
         await asyncio.gather(*(one(session, path, begin + n / rate) for n, path in enumerate(paths)))
     cuts = statistics.quantiles(waits, n=100)
-    return Acknowledged(p50=cuts[49], p99=cuts[98], refused=refused)
+    return CallbackLatency(p50=cuts[49], p99=cuts[98], refused=refused)

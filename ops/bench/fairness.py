@@ -1,44 +1,48 @@
-"""Admission with a hundred thousand waiting: what it costs, and how soon a small batch begins."""
+"""Benchmark: admission with 100,000 waiting jobs: its cost, and how soon a small batch begins."""
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from boomerang_client import Client, Status
+from jobs.connections.client import connect
 from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.bench.harness import generations, stack, until
 from ops.local.redis_server import running
 
 GROUP = 500
-#: Jobs in one message to a worker, as by default.
+#: Jobs per message to a worker, the default of BOOMERANG_SUBMIT_GROUP.
 MESSAGE = 20
 SMALL = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """Microseconds a job admitted and claimed, 20 at a time: with few in one batch waiting, and with many in many."""
+    """Microseconds to admit and claim a job, 20 at a time.
+
+    `alone`: with few jobs waiting in one batch; `crowded`: with many in many batches.
+    """
 
     alone: float
     crowded: float
-    ahead: int  #: jobs of others that were admitted before the last of a small batch, which came last
+    ahead: int  #: Other jobs that were admitted before the last job of a small batch, which was enqueued last.
 
 
 def admission(folder: Path, jobs: int, batches: int) -> Admission:
-    """The store alone."""
+    """Measure the store alone."""
     with running(folder / "few") as server:
         store = _filled(server.url, 2_000, 1)
         alone = _cost(store, 1_000)
     with running(folder / "many") as server:
         store = _filled(server.url, jobs, batches)
         crowded = _cost(store, 1_000)
-        store.enqueue([NewJob(id=f"small.{number}", text="{}", model="m") for number in range(SMALL)], "small")
+        store.jobs.enqueue([NewJob(id=f"small.{number}", text="{}", model="m") for number in range(SMALL)], "small")
         ahead, missing = 0, SMALL
         while missing:
-            ids = store.admit(MESSAGE).ids
-            store.claim(ids)
+            ids = store.attempts.admit(MESSAGE).ids
+            store.attempts.claim(ids)
             small = sum(job_id.startswith("small.") for job_id in ids)
             missing -= small
             ahead += len(ids) - small
@@ -47,22 +51,25 @@ def admission(folder: Path, jobs: int, batches: int) -> Admission:
 
 def _filled(url: str, jobs: int, batches: int) -> Store:
     store = Store(connect(url), Settings())
-    store.found(store.standing())
+    store.continuity.establish(store.continuity.standing())
     for start in range(0, jobs, GROUP):
         group = [NewJob(id=f"j{start + number}", text="{}", model="m") for number in range(GROUP)]
-        store.enqueue(group, f"b{start // GROUP % batches}")
+        store.jobs.enqueue(group, f"b{start // GROUP % batches}")
     return store
 
 
 def _cost(store: Store, jobs: int) -> float:
     begin = time.perf_counter()
     for _ in range(jobs // MESSAGE):
-        store.claim(store.admit(MESSAGE).ids)
+        store.attempts.claim(store.attempts.admit(MESSAGE).ids)
     return (time.perf_counter() - begin) / jobs * 1e6
 
 
 def start_delay(folder: Path, jobs: int, slots: int) -> float:
-    """Seconds until all of ten jobs, enqueued behind so many, are with the provider: `slots` of them, a second each."""
+    """Return the seconds until ten jobs, enqueued after `jobs` others, are submitted.
+
+    The provider has `slots` slots and takes a second for a job.
+    """
     limit = {"BOOMERANG_MAX_IN_FLIGHT": str(slots)}
     with stack(folder, f"--latency 1 --slots {slots}", limit) as service, Client(service.url, service.key) as client:
         client.enqueue_batch(list(generations(jobs)), id="large")

@@ -1,10 +1,8 @@
-"""Many jobs with the same few large pictures: what they take in Redis, and in the worker that sends them."""
+"""Benchmark: memory of Redis, webhook and worker for many jobs that share a few large images."""
 
 import io
-import itertools
 import json
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +11,17 @@ from typing import Any
 import requests
 from PIL import Image
 
-from ops.bench.harness import generations, stack, until
+from ops.bench.harness import authorized_session, generations, in_pieces, stack, until, upload_batch
 from ops.bench.memory import Memory, redis_bytes
 
-PICTURES = 4
-#: Bytes of each picture.
+IMAGES = 4
+#: Bytes of each image.
 SIZE = 8_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shared:
-    """Jobs that share pictures. `enqueued` a second, the rest in bytes; `sent` jobs were submitted to the simulator."""
+    """Results. `enqueued`: jobs per second; `sent`: jobs submitted to the simulator; the others are bytes."""
 
     jobs: int
     enqueued: float
@@ -35,27 +33,27 @@ class Shared:
     worker_peak: int
 
 
-def shared_pictures(folder: Path, jobs: int, sent: int) -> Shared:
-    """So many jobs name four pictures of 8 MB: enqueued in one request, then some of such jobs submitted."""
+def shared_images(folder: Path, jobs: int, sent: int) -> Shared:
+    """Enqueue `jobs` jobs in one request, then submit `sent` such jobs. All refer to four images of 8 MB."""
     with stack(folder / "in", "--latency 0", {"BOOMERANG_SUBMIT_RATE": "0.001"}) as running:
-        service = _service(running.key)
+        service = authorized_session(running.key)
         watched = Memory(running.pids()["webhook"])
         empty = redis_bytes(running.redis_url)
-        references = [_upload(service, running.url) for _ in range(PICTURES)]
-        begin = time.perf_counter()
-        _enqueue(service, running.url, _lines(references, jobs), jobs, watched)
-        enqueued = jobs / (time.perf_counter() - begin)
+        references = [_upload(service, running.url) for _ in range(IMAGES)]
+        url = f"{running.url}/v1/batches?id=shared"
+        enqueued = jobs / upload_batch(service, url, watched.each(in_pieces(_lines(references, jobs))), jobs)
         grown = redis_bytes(running.redis_url) - empty
-    # The simulator takes a second to read such a submission: more at once would be in doubt.
+    # The simulator takes a second to read such a submission: with more at once, some would time out.
     with stack(folder / "out", "--latency 0", {"BOOMERANG_CONCURRENCY": "8"}) as running:
-        service = _service(running.key)
-        references = [_upload(service, running.url) for _ in range(PICTURES)]
+        service = authorized_session(running.key)
+        references = [_upload(service, running.url) for _ in range(IMAGES)]
         worker = Memory(running.pids()["worker"])
-        _enqueue(service, running.url, _lines(references, sent), sent, worker)
+        url = f"{running.url}/v1/batches?id=shared"
+        upload_batch(service, url, worker.each(in_pieces(_lines(references, sent))), sent)
 
         def done() -> bool:
-            worker.look()
-            return bool(service.get(f"{running.url}/v1/batches/pictures", timeout=60).json()["done"])
+            worker.sample()
+            return bool(service.get(f"{running.url}/v1/batches/shared", timeout=60).json()["done"])
 
         until(done)
     return Shared(
@@ -70,17 +68,11 @@ def shared_pictures(folder: Path, jobs: int, sent: int) -> Shared:
     )
 
 
-def _service(key: str) -> requests.Session:
-    service = requests.Session()
-    service.headers["Authorization"] = f"Bearer {key}"
-    return service
-
-
 def _upload(service: requests.Session, url: str) -> str:
-    """Another picture each time. What stands behind its end is harmless, and quicker to make than pixels."""
-    picture = io.BytesIO()
-    Image.new("RGB", (2048, 1365)).save(picture, "PNG")
-    data = picture.getvalue() + os.urandom(SIZE - picture.tell())
+    """Upload a new image. Random bytes after the end of the PNG make it large faster than pixels would."""
+    image = io.BytesIO()
+    Image.new("RGB", (2048, 1365)).save(image, "PNG")
+    data = image.getvalue() + os.urandom(SIZE - image.tell())
     answer = service.post(f"{url}/v1/images", data=data, headers={"Content-Type": "image/png"}, timeout=60)
     answer.raise_for_status()
     return str(answer.json()["id"])
@@ -90,11 +82,3 @@ def _lines(references: list[str], jobs: int) -> Iterator[bytes]:
     named: dict[str, Any] = {"image_list": [{"image": reference} for reference in references]}
     for request in generations(jobs):
         yield json.dumps(request | named).encode() + b"\n"
-
-
-def _enqueue(service: requests.Session, url: str, lines: Iterator[bytes], jobs: int, watched: Memory) -> None:
-    pieces = iter(lambda: b"".join(itertools.islice(lines, 1000)), b"")
-    kind = {"Content-Type": "application/x-ndjson"}
-    answer = service.post(f"{url}/v1/batches?id=pictures", data=watched.each(pieces), headers=kind, timeout=600)
-    if answer.json().get("accepted") != jobs:
-        raise RuntimeError(f"not all of the {jobs} lines were accepted: {answer.text[:300]}")

@@ -1,17 +1,17 @@
-"""What processes and Redis take of memory while something is measured."""
+"""The memory that processes and Redis use during a measurement."""
 
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.store.store import connect
+from jobs.connections.client import connect
 
-#: Seconds between two looks at the process.
-LOOK = 0.5
+#: Seconds between two samples.
+INTERVAL = 0.5
 
 
 def redis_bytes(url: str) -> int:
-    """Bytes that Redis uses."""
+    """Return the bytes that Redis uses."""
     client = connect(url)
     try:
         return int(client.info("memory")["used_memory"])
@@ -20,23 +20,23 @@ def redis_bytes(url: str) -> int:
 
 
 class Memory:
-    """The resident memory of a process and its children, looked at now and then, in bytes."""
+    """The resident memory of a process and its children in bytes: at first, and its peak."""
 
     def __init__(self, pid: int) -> None:
         self._pids = [pid, *_children(pid)]
         self.before = self.peak = self._now()
-        self._looked = time.monotonic()
+        self._sampled = time.monotonic()
 
-    def look(self) -> None:
-        """Look, unless that was just done."""
-        if time.monotonic() - self._looked > LOOK:
-            self._looked = time.monotonic()
+    def sample(self) -> None:
+        """Read the memory, at most once in INTERVAL seconds."""
+        if time.monotonic() - self._sampled > INTERVAL:
+            self._sampled = time.monotonic()
             self.peak = max(self.peak, self._now())
 
     def each(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        """Look while these go by."""
+        """Pass the pieces on and sample the memory meanwhile."""
         for piece in pieces:
-            self.look()
+            self.sample()
             yield piece
 
     def _now(self) -> int:

@@ -1,24 +1,17 @@
-"""A batch of a million: in through one request, paused, read back, cancelled, while the web process is watched."""
+"""Benchmark: a batch of a million jobs is uploaded, paused, read and cancelled."""
 
-import itertools
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
-
-from ops.bench.harness import generations, stack, until
+from ops.bench.harness import authorized_session, generations, in_pieces, stack, until, upload_batch
 from ops.bench.memory import Memory, redis_bytes
-
-#: Lines sent in one piece, so that the sender is not what is measured.
-PIECE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Million:
-    """What was measured. Rates a second, times in seconds, memory in bytes."""
+    """Results: rates per second, times in seconds, memory in bytes."""
 
     jobs: int
     enqueued: float
@@ -32,19 +25,15 @@ class Million:
 
 
 def million(folder: Path, jobs: int) -> Million:
-    """One upload of so many lines, and what can be done to it. Admission is kept out by a rate of next to nothing."""
+    """Measure one upload of `jobs` lines and the actions on it. A tiny submit rate keeps admission out."""
     with stack(folder, "--latency 0", {"BOOMERANG_SUBMIT_RATE": "0.001"}) as running:
-        service = requests.Session()
-        service.headers["Authorization"] = f"Bearer {running.key}"
+        service = authorized_session(running.key)
         batch = f"{running.url}/v1/batches/million"
         watched = Memory(running.pids()["webhook"])
 
-        begin = time.perf_counter()
-        url, kind = f"{running.url}/v1/batches?id=million", {"Content-Type": "application/x-ndjson"}
-        answer = service.post(url, data=_lines(jobs, watched), headers=kind, timeout=600)
-        enqueued = jobs / (time.perf_counter() - begin)
-        if answer.json()["accepted"] != jobs:
-            raise RuntimeError(f"not all of the {jobs} lines were accepted: {answer.text[:300]}")
+        lines = (json.dumps(request).encode() + b"\n" for request in generations(jobs))
+        url = f"{running.url}/v1/batches?id=million"
+        enqueued = jobs / upload_batch(service, url, watched.each(in_pieces(lines)), jobs)
         used = redis_bytes(running.redis_url)
 
         begin = time.perf_counter()
@@ -53,8 +42,8 @@ def million(folder: Path, jobs: int) -> Million:
 
         begin = time.perf_counter()
         with service.get(f"{batch}/results", stream=True, timeout=600) as results:
-            lines = sum(piece.count(b"\n") for piece in watched.each(results.iter_content(1 << 16)))
-        read = lines / (time.perf_counter() - begin)
+            read = sum(piece.count(b"\n") for piece in watched.each(results.iter_content(1 << 16)))
+        results_rate = read / (time.perf_counter() - begin)
 
         begin = time.perf_counter()
         service.post(f"{batch}/cancel", timeout=60).raise_for_status()
@@ -67,14 +56,7 @@ def million(folder: Path, jobs: int) -> Million:
             memory_peak=watched.peak,
             redis_a_job=used / jobs,
             paused_in=paused_in,
-            results=read,
+            results=results_rate,
             cancel_answered=answered,
             cancelled_in=time.perf_counter() - begin,
         )
-
-
-def _lines(jobs: int, watched: Memory) -> Iterator[bytes]:
-    encoded = (json.dumps(request).encode() + b"\n" for request in generations(jobs))
-    while piece := b"".join(itertools.islice(encoded, PIECE)):
-        watched.look()
-        yield piece

@@ -1,16 +1,16 @@
-"""Jobs a second: the whole path against what one would write instead."""
+"""Benchmark: jobs per second of the whole path, compared with plain Celery tasks."""
 
 import time
 
 from celery import Celery
 
 from boomerang_client import Client
-from ops.bench.harness import bought, generations, recipes, until
+from ops.bench.harness import ended_tasks, generations, plain_worker, until
 from ops.local.stack import LocalStack
 
 
 def whole_path(running: LocalStack, count: int, batch: str) -> float:
-    """From the first byte of the upload until the last of `count` jobs has its final state: jobs a second."""
+    """Return jobs per second, from the start of the upload until all `count` jobs have their final state."""
     with Client(running.url, running.key) as client:
         begin = time.perf_counter()
         client.enqueue_batch(list(generations(count)), id=batch)
@@ -18,20 +18,20 @@ def whole_path(running: LocalStack, count: int, batch: str) -> float:
         return count / (time.perf_counter() - begin)
 
 
-def plain_recipe(running: LocalStack, task: str, count: int) -> float:
-    """The same with one plain Celery task a job, until the provider is done with all of them: jobs a second."""
-    with recipes(running) as broker:
+def plain_task(running: LocalStack, task: str, count: int) -> float:
+    """Return jobs per second with one plain Celery task per job, until the provider has ended them all."""
+    with plain_worker(running) as broker:
         producer = Celery(broker=broker, set_as_current=False)
         _warm_up(running, producer, task)
-        before = bought(running)
+        before = ended_tasks(running)
         begin = time.perf_counter()
         for request in generations(count):
             producer.send_task(task, kwargs={"request": request})
-        until(lambda: bought(running) - before >= count)
+        until(lambda: ended_tasks(running) - before >= count)
         return count / (time.perf_counter() - begin)
 
 
 def _warm_up(running: LocalStack, producer: Celery, task: str) -> None:
-    before = bought(running)
+    before = ended_tasks(running)
     producer.send_task(task, kwargs={"request": next(generations(1))})
-    until(lambda: bought(running) > before)
+    until(lambda: ended_tasks(running) > before)

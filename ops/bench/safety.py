@@ -1,7 +1,7 @@
-"""`python -m ops.bench.safety`: what a second Redis costs, and each job on the disk before it is acknowledged.
+"""`python -m ops.bench.safety`: the cost of a second Redis, and of `appendfsync always`.
 
-Two stacks run side by side, one with a Redis for the jobs and one for the broker, one with a single Redis for both.
-They are measured in turn, with `appendfsync always` and `everysec` in turn, so that what else goes on hits all.
+One stack has separate Redis servers for jobs and broker, another has one for both. They are measured in turn, each with
+`appendfsync always` and `everysec`, so that other load on the machine affects all measurements alike.
 """
 
 import statistics
@@ -23,13 +23,13 @@ from ops.bench.rates import whole_path
 from ops.local.redis_server import Fsync, running
 from ops.local.stack import LocalStack, Options
 
-#: Jobs that are enqueued one after another, each in a request of its own.
+#: Jobs enqueued one after another, one per request.
 SINGLE = 300
 
 
 @dataclass
 class Measured:
-    """Of one combination, a number a run: jobs a second of the whole path, milliseconds of a single enqueue."""
+    """Results of one combination, one per run: jobs per second of the whole path, milliseconds of one enqueue."""
 
     rates: list[float] = field(default_factory=list)
     single: list[float] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Measured:
 @contextmanager
 def _stack(folder: Path, *, one_redis: bool) -> Iterator[LocalStack]:
     with ExitStack() as held:
-        # Without users: those of the jobs' Redis may not use queues, and none may change appendfsync.
+        # Without Redis users: they may not use queues in the jobs' Redis, and none may change appendfsync.
         jobs = held.enter_context(running(folder / "jobs"))
         broker = jobs if one_redis else held.enter_context(running(folder / "messages", fsync=Fsync.EVERYSEC))
         options = Options(
@@ -53,7 +53,7 @@ def _stack(folder: Path, *, one_redis: bool) -> Iterator[LocalStack]:
 
 
 def _single(stack: LocalStack, name: str) -> float:
-    """Median milliseconds of `POST /v1/jobs`, one after another."""
+    """Return the median milliseconds of `POST /v1/jobs`, sent one after another."""
     waits = []
     with Client(stack.url, stack.key) as client:
         for number, request in enumerate(generations(SINGLE)):
@@ -64,10 +64,12 @@ def _single(stack: LocalStack, name: str) -> float:
 
 
 @click.command()
-@click.option("--jobs", default=3000, show_default=True, help="Jobs of a measurement of the whole path.")
-@click.option("--runs", default=3, show_default=True, help="Rounds; the best of each combination counts.")
+@click.option("--jobs", default=3000, show_default=True, help="Number of jobs in each measurement of the whole path.")
+@click.option(
+    "--runs", default=3, show_default=True, help="Number of rounds; the best result of each combination counts."
+)
 def main(jobs: int, runs: int) -> None:
-    """Measure, and print a table."""
+    """Run the benchmark and print a table."""
     console = Console()
     measured = {(one, fsync): Measured() for one in (False, True) for fsync in Fsync}
     with (
@@ -84,15 +86,15 @@ def main(jobs: int, runs: int) -> None:
                 found.single.append(_single(stack, f"single-{tag}"))
                 found.rates.append(whole_path(stack, jobs, f"whole-{tag}"))
     table = Table(
-        "what", "whole path", "POST /v1/jobs, median", title="What safety costs (docs/explanation/benchmarks.md)"
+        "setup", "whole path", "POST /v1/jobs, median", title="The cost of safety (docs/explanation/benchmarks.md)"
     )
     for (alone, fsync), found in measured.items():
         table.add_row(_name(alone, fsync), f"{max(found.rates):,.0f} jobs/s", f"{min(found.single):.1f} ms")
     console.print(table)
 
 
-def _name(alone: bool, fsync: Fsync) -> str:  # noqa: FBT001 - a row's name is made of both
-    return ("one Redis for both, " if alone else "jobs and broker apart, ") + f"jobs {fsync}"
+def _name(alone: bool, fsync: Fsync) -> str:  # noqa: FBT001 - part of the row's name
+    return ("one Redis for both, " if alone else "separate Redis servers, ") + f"jobs {fsync}"
 
 
 if __name__ == "__main__":

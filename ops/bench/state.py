@@ -1,13 +1,14 @@
-"""The state alone: how fast jobs are accepted, and what one weighs."""
+"""Benchmark of the store alone: jobs accepted per second, and the memory of a job in Redis."""
 
 import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.connections.client import connect
 from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.bench.harness import generations
 from ops.local.redis_server import running
 from schemas import load_request
@@ -17,20 +18,20 @@ TASK_ID = "0123456789abcdef0123"
 
 
 @dataclass(frozen=True)
-class Weighed:
-    """`rate`: jobs accepted a second by one process; `size`: bytes of Redis a job in flight, beyond its text."""
+class StateCost:
+    """`rate`: jobs accepted per second by one process; `size`: Redis bytes per job in flight without its request."""
 
     rate: float
     size: float
 
 
-def weigh(folder: Path, count: int) -> Weighed:
-    """Read, check and enqueue so many lines from one process, 500 a call, then put all of them in flight."""
+def measure_state(folder: Path, count: int) -> StateCost:
+    """Parse, validate and enqueue `count` lines in one process, 500 per call, then put all in progress."""
     lines = [json.dumps(request) for request in generations(count)]
     with running(folder) as server:
         client = connect(server.url)
         store = Store(client, Settings())
-        store.found(store.standing())
+        store.continuity.establish(store.continuity.standing())
         empty = client.info("memory")["used_memory"]
         text = 0
         begin = time.perf_counter()
@@ -40,10 +41,12 @@ def weigh(folder: Path, count: int) -> Weighed:
                 request = load_request(json.loads(line))
                 group.append(NewJob(id=f"bench.{number}", text=request.text(), model=request.model, n=request.n))
             text += sum(len(job.text.encode()) for job in group)
-            store.enqueue(group, batch="bench")
+            store.jobs.enqueue(group, batch="bench")
         rate = count / (time.perf_counter() - begin)
-        while ids := store.admit(GROUP).ids:
-            store.started_many([(claim.id, claim.fence, TASK_ID) for claim in store.claim(ids)])
+        while ids := store.attempts.admit(GROUP).ids:
+            store.attempts.mark_many_in_progress(
+                [(claim.id, claim.fence, TASK_ID) for claim in store.attempts.claim(ids)]
+            )
         size = (client.info("memory")["used_memory"] - empty - text) / count
         client.close()
-        return Weighed(rate, size)
+        return StateCost(rate, size)

@@ -1,1 +1,1 @@
-"""The commands of `boomerang-server`: thin, over use cases."""
+"""The commands of `boomerang-server`. Each reads its options, runs a use case and prints the result."""

@@ -1,4 +1,4 @@
-"""Commands that need more than the bare service: which extra each needs, and what to say where it is missing."""
+"""Load commands that need an extra of the distribution, and name the extra if it is not installed."""
 
 import importlib
 import importlib.util
@@ -7,12 +7,12 @@ from types import ModuleType
 
 import click
 
-#: Extra of pyproject.toml -> modules that it brings; `local` includes `simulator`.
+#: Extra of pyproject.toml -> the modules that it installs. `local` includes `simulator`.
 MODULES: Mapping[str, tuple[str, ...]] = {
     "simulator": ("aiohttp", "yarl"),
     "local": ("aiohttp", "boomerang_client", "flower", "jinja2", "rich", "tornado", "yarl"),
 }
-#: How to install each, from a checkout: no distribution of ours is on a package index.
+#: How to install each extra from a checkout. Our distributions are not on a package index.
 INSTALL: Mapping[str, str] = {
     "simulator": "pip install '.[simulator]'",
     "local": "pip install ./client '.[local]'",
@@ -20,17 +20,17 @@ INSTALL: Mapping[str, str] = {
 
 
 class ExtraMissing(click.ClickException):
-    """A command needs an extra that is not installed."""
+    """The command needs an extra that is not installed."""
 
     exit_code = 2
 
 
 def load(module: str, *, command: str, extra: str) -> ModuleType:
-    """Import what carries out a command. Raises `ExtraMissing` where its extra is not, or not wholly, installed."""
+    """Import the module of a command. Raises `ExtraMissing` if its extra is not completely installed."""
     missing = [name for name in MODULES[extra] if importlib.util.find_spec(name) is None]
     if missing:
         raise ExtraMissing(
-            f"boomerang-server {command} needs the extra {extra!r} ({', '.join(missing)} not installed): "
-            f"in a checkout of Boomerang, run: {INSTALL[extra]}"
+            f"boomerang-server {command} needs the extra {extra!r}, of which these modules are missing: "
+            f"{', '.join(missing)}. In a checkout of Boomerang, run: {INSTALL[extra]}"
         )
     return importlib.import_module(module)

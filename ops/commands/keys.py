@@ -1,7 +1,8 @@
-"""`boomerang-server keys`: producers' keys, made and revoked while the service runs."""
+"""`boomerang-server keys`: create, list and revoke producers' keys while the service runs."""
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,99 +13,113 @@ import click
 from jobs.api_keys import PRODUCER, AccessKey, KeyRing, Scope, checked_name
 from jobs.errors import KeyNotFound
 from jobs.logs import to_stderr
-from ops.commands.store import opened
+from ops.commands.help_text import examples
+from ops.commands.store import open_store
 from ops.commands.table import show_table
 from webhook.access.audit_log import write
 
 
 @click.group("keys")
 def keys() -> None:
-    """Make, list and revoke producers' keys (BOOMERANG_REDIS_URL). No process has to start anew for it."""
+    """Create, list and revoke the keys of producers.
+
+    The keys are kept in the jobs' Redis (BOOMERANG_REDIS_URL). Running webhooks notice a change within a second.
+    """
     to_stderr()
 
 
-@keys.command()
+@keys.command(
+    epilog=examples("boomerang-server keys add shop", "boomerang-server keys add press --scope read --days 90")
+)
 @click.argument("name")
 @click.option(
     "--scope",
     "scopes",
     type=click.Choice([scope.value for scope in Scope]),
     multiple=True,
-    help="What it may do, as often as needed.  [default: enqueue, read, cancel]",
+    help="What the key may do. Repeat the option for more than one.  [default: enqueue, read, cancel]",
 )
-@click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Days after which it is good for nothing.")
+@click.option("--days", type=click.FloatRange(min=0, min_open=True), metavar="DAYS", help="Days until the key expires.")
 def add(name: str, scopes: tuple[str, ...], days: float | None) -> None:
-    """Make a key for the producer NAME, whose jobs it makes and shows. Its secret is shown now and never again."""
+    """Create a key for the producer NAME, and print its secret.
+
+    The secret is printed alone on standard output, only this once. The key gives access to the jobs of that producer.
+    """
     try:
         checked_name(name)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="NAME") from None
-    with ring() as kept:
+    with open_key_ring() as ring:
         lasts = timedelta(days=days) if days else None
-        key, secret = kept.add(name, [*map(Scope, scopes)] or PRODUCER, lasts=lasts)
+        key, secret = ring.add(name, [*map(Scope, scopes)] or PRODUCER, lasts=lasts)
     _audited("keys.add", key)
-    # Alone on standard output, so that it can go on into a secret store without being seen.
+    # Alone on standard output, so that it can be piped into a secret store.
     click.echo(secret)
+    if sys.stdout.isatty():
+        click.echo("Save this secret now. It is not shown again.", err=True)
 
 
 @keys.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a key, for machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print each key as one JSON object per line.")
 def list_(*, as_json: bool) -> None:
-    """List the keys, oldest first, revoked and expired ones too. Those of the environment are not among them."""
-    with ring() as kept:
-        found = kept.all()
+    """List all keys, also revoked and expired ones, the oldest first.
+
+    Keys of BOOMERANG_API_KEYS and BOOMERANG_ADMIN_KEYS are not listed.
+    """
+    with open_key_ring() as ring:
+        found = ring.all()
     if as_json:
         for key in found:
-            click.echo(json.dumps(_shown(key)))
+            click.echo(json.dumps(_to_json(key)))
         return
     rows = []
     for key in found:
-        shown = {name: str(value or "") for name, value in _shown(key).items()}
+        shown = {name: str(value or "") for name, value in _to_json(key).items()}
         rows.append(
             (key.id, key.name, ", ".join(sorted(key.scopes)), shown["created_at"], shown["used_at"], _state(key))
         )
     show_table(("id", "name", "scopes", "created", "last used", "state"), rows)
 
 
-@keys.command()
+@keys.command(epilog=examples("boomerang-server keys revoke 1ca413871420"))
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 def revoke(ids: tuple[str, ...]) -> None:
-    """Revoke keys by their ids: within a second they open nothing any more, at no process."""
-    with ring() as kept:
+    """Revoke the keys with these ids. Within a second every webhook refuses them."""
+    with open_key_ring() as ring:
         for key_id in ids:
             try:
-                key = kept.revoke(key_id)
+                key = ring.revoke(key_id)
             except KeyNotFound as error:
                 raise click.ClickException(str(error)) from None
             _audited("keys.revoke", key)
 
 
 @contextmanager
-def ring() -> Iterator[KeyRing]:
-    """The keys of the service that the environment names."""
-    with opened() as store:
-        yield KeyRing(*store.access)
+def open_key_ring() -> Iterator[KeyRing]:
+    """Open the keys of the service that the environment configures."""
+    with open_store() as store:
+        yield KeyRing(store.context.client, store.context.keys)
 
 
 def _audited(operation: str, key: AccessKey) -> None:
-    """As the webhook's audit log (webhook.access.audit_log), on standard error; the uid says who ran the command."""
+    """Write a line in the format of the webhook's audit log to standard error. `uid`: the user of this process."""
     scopes = ",".join(sorted(key.scopes))
     write(operation=operation, key=key.id, producer=key.name, scopes=scopes, state=_state(key), uid=os.getuid())
 
 
-def _shown(key: AccessKey) -> dict[str, Any]:
+def _to_json(key: AccessKey) -> dict[str, Any]:
     times = {"created_at": key.created_at, "expires_at": key.expires_at, "revoked_at": key.revoked_at}
-    told = {name: _told(moment) for name, moment in {**times, "used_at": key.used_at}.items()}
-    return {"id": key.id, "name": key.name, "scopes": sorted(key.scopes), **told}
+    written = {name: _iso(moment) for name, moment in {**times, "used_at": key.used_at}.items()}
+    return {"id": key.id, "name": key.name, "scopes": sorted(key.scopes), **written}
 
 
-def _told(moment: datetime | None) -> str | None:
+def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="seconds") if moment else None
 
 
 def _state(key: AccessKey) -> str:
     if key.revoked_at:
-        return f"revoked {_told(key.revoked_at)}"
+        return f"revoked {_iso(key.revoked_at)}"
     if key.expires_at and not key.opens(datetime.now(UTC)):
-        return f"expired {_told(key.expires_at)}"
-    return f"good until {_told(key.expires_at)}" if key.expires_at else "good"
+        return f"expired {_iso(key.expires_at)}"
+    return f"valid until {_iso(key.expires_at)}" if key.expires_at else "valid"

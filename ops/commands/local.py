@@ -1,59 +1,103 @@
-"""`boomerang-server up` and `demo`: their options. What they do needs the extra `local`, their `--help` does not."""
+"""The options of `boomerang-server up` and `demo`. Running them needs the extra `local`; their help does not."""
 
 from pathlib import Path
 
 import click
 
 from ops.commands import extras
+from ops.commands.help_text import examples
 
-#: One callback in ten never comes; others come twice, or before the submission's answer; answers get lost after the
-#: purchase, or the gateway stumbles before it; a few tasks fail, most of them curably.
+#: The demo's faults: callbacks are lost, repeated or early; responses to submissions are lost; the gateway returns
+#: errors; a few tasks fail, most of them with an error that another attempt can cure.
 FAULTS = (
     "--latency 0.5-4 --drop-callbacks 0.1 --repeat-callbacks 0.15 --early-callbacks 0.08 "
     "--lost-answers 0.05 --error-after 0.02 --error-before 0.02 --throttle 0.02 --fail 0.04 --fail-permanent 0.02"
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "boomerang-server up", 'boomerang-server up --data /srv/boomerang --port 8000 --sim "--latency 5-20"'
+    )
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".boomerang"),
     show_default=True,
-    help="Folder of state, logs, ports and generated keys; one stack a folder.",
+    metavar="DIR",
+    help="Folder for jobs, logs, ports and generated keys. One stack can run per folder.",
 )
-@click.option("--port", type=click.IntRange(1, 65535), help="Port of the webhook.  [default: 8420, or any free one]")
-@click.option("--no-flower", is_flag=True, help="Leave Flower out.")
-@click.option("--sim", default="", metavar="OPTIONS", help='Options of the simulator, such as "--storm --seed 7".')
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Port of the service.  [default: 8420 if it is free, else any free port]",
+)
+@click.option("--no-flower", is_flag=True, help="Do not start Flower.")
+@click.option(
+    "--sim",
+    default="",
+    metavar="OPTIONS",
+    help='Options of the simulated provider, such as "--storm --seed 7". See boomerang-server simulate --help.',
+)
 def up(data: Path, port: int | None, sim: str, *, no_flower: bool) -> None:
-    """Run the whole service here: Redis, worker, beat, webhook, Flower, and a simulated provider.
+    """Run the whole service on this machine.
 
-    With BOOMERANG_PROVIDER_KEY set it is the real provider instead. Ctrl-C ends it: first the way in, then the
-    workers, the state last; a second Ctrl-C does so at once. What is under way goes on at the next start.
+    It starts Redis, a worker, beat, the webhook, Flower and a simulated provider, which costs nothing. If
+    BOOMERANG_PROVIDER_KEY is set, the service uses the real provider instead, and jobs cost money.
+
+    Ctrl-C stops all processes in order; a second Ctrl-C kills them. Unfinished jobs continue at the next start.
     """
     extras.load("ops.commands.up", command="up", extra="local").run(data, port, sim, flower=not no_flower)
 
 
-@click.command()
-@click.option("--jobs", "count", type=click.IntRange(1, 1600), default=200, show_default=True, help="How many jobs.")
-@click.option("--seed", type=int, default=7, show_default=True, help="The same seed brings the same orders and faults.")
+@click.command(
+    epilog=examples("boomerang-server demo", 'boomerang-server demo --jobs 20 --sim "--storm" --out /tmp/demo')
+)
+@click.option(
+    "--jobs",
+    "count",
+    type=click.IntRange(1, 1600),
+    default=200,
+    metavar="COUNT",
+    show_default=True,
+    help="Number of jobs, up to 1600.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=7,
+    metavar="NUMBER",
+    show_default=True,
+    help="The same seed gives the same jobs and the same faults.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".boomerang/demo"),
     show_default=True,
-    help="Folder of the pictures, results.jsonl and index.html.",
+    metavar="DIR",
+    help="Folder for the images, results.jsonl and index.html. Each run gets a folder of its own in it.",
 )
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the stack's state and logs, kept afterwards.  [default: a temporary one]",
+    metavar="DIR",
+    help="Folder for the jobs and logs of the stack, kept afterwards.  [default: a temporary folder]",
 )
-@click.option("--sim", default=FAULTS, metavar="OPTIONS", help="Options of the simulator instead of the demo's own.")
+@click.option(
+    "--sim",
+    default=FAULTS,
+    metavar="OPTIONS",
+    help="Options of the simulated provider. They replace the faults of the demo.",
+)
 def demo(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
-    """Run 200 real jobs through the whole service and show what came back.
+    """Run 200 jobs through the whole service and show the results.
 
-    Prompts of PartiPrompts and photographs, both models, a simulated provider that drops callbacks, repeats them and
-    loses answers. Exit code 1 if a promise broke: a job lost or bought twice, or a sum that differs from the ledger.
+    The jobs use prompts of PartiPrompts, photographs and both models. The simulated provider loses and repeats
+    callbacks, loses answers and fails. At the end the costs are compared with the provider's ledger.
+
+    Exit code 0: no job was lost or paid for twice, and the costs match the ledger; 1: otherwise.
     """
     extras.load("ops.demo.run", command="demo", extra="local").run(count, seed, out, data, sim)

@@ -1,4 +1,4 @@
-"""`boomerang-server settle` and `redeliver`: what only a person can settle."""
+"""`boomerang-server settle` and `redeliver`: decisions that only an operator can make."""
 
 import getpass
 import logging
@@ -12,34 +12,55 @@ from jobs.job import Job
 from jobs.states import State
 from jobs.store.manual import Verdict
 from jobs.store.store import Store
-from ops.commands.durations import duration, spoken
-from ops.commands.store import NOT_RUN, SOME, opened
+from ops.commands.durations import format_duration, parse_duration
+from ops.commands.help_text import examples
+from ops.commands.store import NOT_RUN, PROBLEMS, open_store
 
 log = logging.getLogger(__name__)
 
 #: Jobs read in one round trip.
 _STEP = 200
-#: More than there ever are.
+#: Greater than any number of stuck jobs.
 ALL = 1_000_000_000
 
 
-@click.command("settle")
+@click.command(
+    "settle",
+    short_help="Settle jobs in doubt by hand.",
+    epilog=examples(
+        "boomerang-server settle dawn-1 --sent task-9f2c",
+        "boomerang-server settle --all-in-doubt-longer-than 2h --not-sent --dry-run",
+    ),
+)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--sent", "task_id", metavar="TASK_ID", help="The provider has it, under this id: polled from now on.")
+@click.option(
+    "--sent",
+    "task_id",
+    metavar="TASK_ID",
+    help="The provider has the job's task, under TASK_ID. The job is polled from now on.",
+)
 @click.option(
     "--not-sent",
     "verdict",
     flag_value=Verdict.NOT_SENT,
-    help="The provider has not got it: sent again, under the same external id.",
+    help="The provider has no such task. The job is sent again under the same external id.",
 )
 @click.option(
-    "--failed", "verdict", flag_value=Verdict.FAILED, help="Given up: it ends as failed, and nothing is sent again."
+    "--failed", "verdict", flag_value=Verdict.FAILED, help="Give up. The job ends as failed and is not sent again."
 )
-@click.option("--all-in-doubt-longer-than", "all_longer", type=duration, help="All jobs that are, such as 1h.")
-@click.option("--lane", help="Only jobs of this lane.")
-@click.option("--dry-run", is_flag=True, help="Only say which.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--by", default=getpass.getuser, help="Who says so. Default: the user of this machine.")
+@click.option(
+    "--all-in-doubt-longer-than",
+    "all_longer",
+    type=parse_duration,
+    metavar="DURATION",
+    help="Settle all jobs that are in doubt for longer than this, such as 1h.",
+)
+@click.option("--lane", metavar="NAME", help="Settle only jobs of this lane.")
+@click.option("--dry-run", is_flag=True, help="Only list the jobs that would be settled.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option(
+    "--by", default=getpass.getuser, metavar="NAME", help="Who decides, for the log.  [default: the current user]"
+)
 @click.pass_context
 def settle(
     context: click.Context,
@@ -53,88 +74,99 @@ def settle(
     yes: bool,
     by: str,
 ) -> None:
-    """Say what became of jobs in doubt, after a look at the provider's console.
+    """Settle jobs in doubt by hand, after looking them up in the provider's console.
 
-    Exit code 0: all are settled; 1: some are not, or were not in doubt any more; 2: nothing could be done.
+    Give either job ids or --all-in-doubt-longer-than, and one of --sent, --not-sent and --failed.
+
+    Exit code 0: all are settled; 1: some are not, for instance because they are no longer in doubt; 2: the command
+    could not run.
     """
     if bool(task_id) == bool(verdict):
-        raise click.UsageError("Say one of --sent TASK_ID, --not-sent and --failed.")
-    said = Verdict(verdict or Verdict.SENT)
+        raise click.UsageError("Give exactly one of --sent TASK_ID, --not-sent and --failed.")
+    decision = Verdict(verdict or Verdict.SENT)
     if bool(ids) == (all_longer is not None):
-        raise click.UsageError("Name jobs, or all with --all-in-doubt-longer-than; not both.")
+        raise click.UsageError("Give either job ids or --all-in-doubt-longer-than.")
     if task_id and len(ids) != 1:
-        raise click.UsageError("--sent is said of one job.")
-    with opened() as store:
-        now = store.stuck(0.0, 0).now
+        raise click.UsageError(f"--sent takes exactly one job id, not {len(ids)}.")
+    with open_store() as store:
+        now = store.manual.stuck(0.0, 0).now
         chosen, missing = _chosen(store, ids, all_longer, lane)
-        if all_longer is not None and said is Verdict.NOT_SENT:
-            # Whoever wants to send again what the provider says it has must name it.
+        if all_longer is not None and decision is Verdict.NOT_SENT:
+            # What the provider has must not be sent again by a command that names no job.
             for job in (job for job in chosen if job.exists):
-                click.echo(f"{job.id}: left out, since the provider has said that it has it; name it if it has not")
+                click.echo(
+                    f"{job.id}: skipped, because the provider reported that it has the task. Name it to send it again."
+                )
             chosen = [job for job in chosen if not job.exists]
         for job in chosen:
             click.echo(_line(job, now))
         for job_id in missing:
-            click.echo(f"{job_id}: not in doubt, or there is no such job")
+            click.echo(f"{job_id}: not in doubt, or no such job")
         if dry_run or not chosen:
-            click.echo(f"{len(chosen)} would be settled as {said}." if dry_run else "Nothing to settle.")
-            context.exit(SOME if missing else 0)
-        _ask(context, said, len(chosen), yes=yes)
-        done = sum(_settled(store, job, said, task_id or "", by) for job in chosen)
-    click.echo(f"{done} settled as {said}.")
-    context.exit(0 if done == len(chosen) and not missing else SOME)
+            click.echo(f"To be settled as {decision}: {len(chosen)}." if dry_run else "No job was settled.")
+            context.exit(PROBLEMS if missing else 0)
+        _confirm(context, decision, len(chosen), yes=yes)
+        done = sum(_settle_one(store, job, decision, task_id or "", by) for job in chosen)
+    click.echo(f"Settled as {decision}: {done} of {len(chosen)}.")
+    context.exit(0 if done == len(chosen) and not missing else PROBLEMS)
 
 
-@click.command("redeliver")
+@click.command(
+    "redeliver",
+    short_help="Repeat deliveries that were given up.",
+    epilog=examples("boomerang-server redeliver dawn-1", "boomerang-server redeliver --all --dry-run"),
+)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--all", "everything", is_flag=True, help="All deliveries that were given up.")
-@click.option("--dry-run", is_flag=True, help="Only say which.")
+@click.option("--all", "everything", is_flag=True, help="Repeat all deliveries that were given up.")
+@click.option("--dry-run", is_flag=True, help="Only list the jobs.")
 @click.pass_context
 def redeliver(context: click.Context, ids: tuple[str, ...], *, everything: bool, dry_run: bool) -> None:
-    """Make deliveries again that were given up, as often and as patiently as at first.
+    """Repeat deliveries that were given up, with the full number of tries.
 
-    Exit code 0: all are owed again; 1: some were not given up, or there is no such job; 2: nothing could be done.
+    Exit code 0: all will be repeated; 1: some were not given up, or do not exist; 2: the command could not run.
     """
     if bool(ids) == everything:
-        raise click.UsageError("Name jobs, or --all; not both.")
-    with opened() as store:
-        given_up = [job_id for job_id, _ in store.stuck(0.0, ALL).undelivered.named]
+        raise click.UsageError("Give either job ids or --all.")
+    with open_store() as store:
+        given_up = [job_id for job_id, _ in store.manual.stuck(0.0, ALL).undelivered.named]
         wanted = given_up if everything else list(ids)
         if dry_run:
             known = set(given_up)
-            said = {job_id: "owed" if job_id in known else "nothing" for job_id in wanted}
+            outcomes = {job_id: "owed" if job_id in known else "nothing" for job_id in wanted}
         else:
-            said = store.redeliver(wanted)
-    for job_id, word in said.items():
-        click.echo(f"{job_id}: {_REDELIVERED[word]}")
-    context.exit(0 if all(word == "owed" for word in said.values()) else SOME)
+            outcomes = store.deliveries.retry(wanted)
+    for job_id, outcome in outcomes.items():
+        click.echo(f"{job_id}: {_REDELIVERED[outcome]}")
+    count = list(outcomes.values()).count("owed")
+    click.echo(f"Deliveries to be repeated: {count} of {len(outcomes)}.", err=True)
+    context.exit(0 if count == len(outcomes) else PROBLEMS)
 
 
 _REDELIVERED = {
-    "owed": "owed again",
-    "nothing": "no delivery of it was given up",
-    "unknown": "there is no such job",
-    "damaged": "its record is damaged: boomerang-server audit says how",
-    "newer": "its record was written by a later version of Boomerang: use that version's command",
+    "owed": "delivery to be repeated",
+    "nothing": "no delivery was given up",
+    "unknown": "no such job",
+    "damaged": "its record is damaged: run boomerang-server audit",
+    "newer": "its record was written by a newer version of Boomerang: use the command of that version",
 }
 _RISKS = {
-    Verdict.SENT: "Where the provider does not tell whose task that is, another task's result would become this job's.",
-    Verdict.NOT_SENT: "Each is sent again under the same external id. What the provider has after all may be paid for "
-    "TWICE: look for each external id in its console first.",
-    Verdict.FAILED: "Each ends as failed and is not sent again. What the provider has after all is paid for, and its "
-    "result is not taken any more.",
+    Verdict.SENT: "If TASK_ID belongs to another job, that job's result becomes this job's.",
+    Verdict.NOT_SENT: "Each job is sent again under the same external id. If the provider has its task after all, it "
+    "may be paid for TWICE. Search the provider's console for each external id first.",
+    Verdict.FAILED: "Each job ends as failed and is not sent again. If the provider has its task after all, that is "
+    "paid for, and its result is ignored.",
 }
 
 
 def _chosen(
     store: Store, ids: Sequence[str], all_longer: float | None, lane: str | None
 ) -> tuple[list[Job], list[str]]:
-    """The jobs in doubt that are meant, the oldest doubt first, and the ids that are not."""
+    """Return the selected jobs that are in doubt, the longest in doubt first, and the other ids."""
     if all_longer is not None:
-        ids = [job_id for job_id, _ in store.stuck(all_longer, ALL).doubts.named]
+        ids = [job_id for job_id, _ in store.manual.stuck(all_longer, ALL).doubts.named]
     chosen: dict[str, Job] = {}
     for start in range(0, len(ids), _STEP):
-        for job in store.get_many(ids[start : start + _STEP]):
+        for job in store.jobs.get_many(ids[start : start + _STEP]):
             if job and job.at_provider is State.IN_DOUBT and lane in (None, job.lane):
                 chosen[job.id] = job
     missing = [job_id for job_id in ids if job_id not in chosen] if all_longer is None else []
@@ -142,25 +174,25 @@ def _chosen(
 
 
 def _line(job: Job, now: datetime) -> str:
-    age = spoken((now - job.doubt_since).total_seconds()) if job.doubt_since else "unknown"
-    known = "; the provider has said that it has it" if job.exists else ""
+    age = format_duration((now - job.doubt_since).total_seconds()) if job.doubt_since else "unknown"
+    known = "; the provider reported that it has the task" if job.exists else ""
     sent_as = "" if job.external_task_id == job.id else f", sent as {job.external_task_id}"
     return f"{job.id}: {job.state}{sent_as}, lane {job.lane}, in doubt for {age}: {job.reason or ''}{known}"
 
 
-def _ask(context: click.Context, verdict: Verdict, many: int, *, yes: bool) -> None:
+def _confirm(context: click.Context, verdict: Verdict, many: int, *, yes: bool) -> None:
     click.echo(_RISKS[verdict])
     if yes:
         return
     if not sys.stdin.isatty():
-        click.echo("Nobody can be asked here: say --yes.", err=True)
+        click.echo("Standard input is not a terminal, so nobody can confirm: add --yes.", err=True)
         context.exit(NOT_RUN)
-    if not click.confirm(f"Settle {many} as {verdict}?"):
+    if not click.confirm(f"Settle as {verdict}: {many}. Continue?"):
         context.exit(NOT_RUN)
 
 
-def _settled(store: Store, job: Job, verdict: Verdict, task_id: str, by: str) -> bool:
-    result = store.settle(job, verdict, task_id=task_id, by=by)
+def _settle_one(store: Store, job: Job, verdict: Verdict, task_id: str, by: str) -> bool:
+    result = store.manual.settle(job, verdict, task_id=task_id, by=by)
     if result.outcome in ("settled", "over"):
         what = f"{verdict} {task_id}".strip()
         since = job.doubt_since or datetime.fromtimestamp(0, UTC)
@@ -169,5 +201,5 @@ def _settled(store: Store, job: Job, verdict: Verdict, task_id: str, by: str) ->
             *(job.id, by, what, result.state, since.isoformat(), job.reason or ""),
         )
         return True
-    click.echo(f"{job.id}: not in that doubt any more; look again")
+    click.echo(f"{job.id}: changed in the meantime, not settled. Run boomerang-server stuck again.")
     return False

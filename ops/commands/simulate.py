@@ -1,4 +1,4 @@
-"""`boomerang-server simulate`, also where the simulator is not installed: the service's image is without it."""
+"""`boomerang-server simulate`, also where the simulator is not installed, as in the image of the service."""
 
 import importlib
 import importlib.util
@@ -10,15 +10,15 @@ from ops.commands import extras
 
 
 def find(module: str = "ops.simulator") -> click.Command:
-    """The command; without the simulator one that says where to get it, whatever its options."""
+    """Return the command. If the simulator is not installed, it only says how to get it, whatever its options."""
     if importlib.util.find_spec(module):
         return cast("click.Command", importlib.import_module(f"{module}.main").simulate)
     return click.Command(
         "simulate",
         callback=_refuse,
-        params=[click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)],
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
         context_settings={"ignore_unknown_options": True},
-        help="Not installed here: the generation API as a process of its own.",
+        help="Run a simulated provider (not installed here).",
         options_metavar="",
     )
 

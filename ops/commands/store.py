@@ -1,4 +1,4 @@
-"""The store that the environment names, for commands that a person runs; and what a command says when it cannot run."""
+"""Open the store for a command, and explain errors that keep a command from running."""
 
 import os
 from collections.abc import Iterator
@@ -10,35 +10,37 @@ import click
 import redis
 from kombu.exceptions import KombuError, OperationalError
 
+from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.errors import AccessRefused, RecordDamaged, SettingsInvalid, StoreUnavailable
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 
-#: Exit codes: something was found, or not done; nothing could be looked at.
-SOME, NOT_RUN = 1, 2
-#: What ends a command with a sentence instead of a traceback.
+#: Exit codes: problems were found, or something was not done; the command could not run.
+PROBLEMS, NOT_RUN = 1, 2
+#: Errors that end a command with a message instead of a traceback.
 CANNOT_RUN = (SettingsInvalid, StoreUnavailable, redis.RedisError, OperationalError, KombuError)
 _AS_OPERATOR = (
     "Run it as the operator user: docker compose run --rm operator {command}; or set {variable} to that user's URL."
 )
+_NOT_SET = "BOOMERANG_REDIS_URL is not set. For a stack of boomerang-server up, run: source .boomerang/env"
 
 
 class Commands(click.Group):
-    """The commands of `boomerang-server`. Where one cannot run, it says why and ends with `NOT_RUN`."""
+    """The commands of `boomerang-server`. One that cannot run prints the reason and ends with exit code `NOT_RUN`."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was asked for."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except CANNOT_RUN as error:
-            click.echo(sentence(error, ctx.invoked_subcommand or "audit"), err=True)
+            click.echo(describe_error(error, ctx.invoked_subcommand or "audit"), err=True)
             ctx.exit(NOT_RUN)
 
 
 @contextmanager
-def opened() -> Iterator[Store]:
-    """The store of the jobs."""
+def open_store() -> Iterator[Store]:
+    """Open the store that the environment configures (BOOMERANG_REDIS_URL)."""
     settings = Settings.from_env(os.environ)
     client = connect(settings.redis_url, most_connections=2)
     try:
@@ -47,26 +49,28 @@ def opened() -> Iterator[Store]:
         client.close()
 
 
-def sentence(error: Exception, command: str) -> str:
-    """What is said of an error that ends a command, with what to do."""
-    told = translated(error) if isinstance(error, redis.RedisError) else error
-    if isinstance(told, AccessRefused):
-        return refused(told, "BOOMERANG_REDIS_URL", os.environ.get("BOOMERANG_REDIS_URL", ""), command)
-    if isinstance(told, (SettingsInvalid, StoreUnavailable, RecordDamaged)):
-        return str(told)
-    return f"Redis or the broker does not answer this: {type(told).__name__}: {told}. See the doctor command."
+def describe_error(error: Exception, command: str) -> str:
+    """Return the message for an error that ends a command, with a remedy."""
+    known = translated(error) if isinstance(error, redis.RedisError) else error
+    if isinstance(known, AccessRefused):
+        return describe_refusal(known, "BOOMERANG_REDIS_URL", os.environ.get("BOOMERANG_REDIS_URL", ""), command)
+    if isinstance(known, StoreUnavailable) and not os.environ.get("BOOMERANG_REDIS_URL"):
+        return f"{known} {_NOT_SET}"
+    if isinstance(known, (SettingsInvalid, StoreUnavailable, RecordDamaged)):
+        return str(known)
+    return f"Redis or the broker failed: {type(known).__name__}: {known}. Run boomerang-server doctor."
 
 
-def refused(error: AccessRefused, variable: str, url: str, command: str) -> str:
-    """What is said where a Redis refuses its user."""
+def describe_refusal(error: AccessRefused, variable: str, url: str, command: str) -> str:
+    """Return the message for a Redis that refuses its user, with a remedy."""
     name = user_of(url)
-    who = f"the user {name!r}" if name else "the default user (its URL names none)"
+    who = f"the user {name!r}" if name else "the default user (the URL names none)"
     do = _AS_OPERATOR.format(command=command, variable=variable)
     return f"Redis ({variable}) refuses {who}: {error.said.rstrip('.')}. {do}"
 
 
 def user_of(url: str) -> str:
-    """The user that a URL names; '' where it names none, or cannot be read."""
+    """Return the user in a URL; empty if there is none, or the URL is invalid."""
     try:
         return unquote(urlsplit(url).username or "")
     except ValueError:

@@ -1,4 +1,4 @@
-"""`boomerang-server stuck`: every dead end, with what settles it."""
+"""`boomerang-server stuck`: everything that does not continue by itself, with the command that settles it."""
 
 import json
 from dataclasses import asdict
@@ -6,23 +6,41 @@ from dataclasses import asdict
 import click
 
 from jobs.store.stuck import LONG, MOST, Kind, dead_ends
-from ops.commands.durations import duration
-from ops.commands.store import SOME, opened
+from ops.commands.durations import parse_duration
+from ops.commands.help_text import examples
+from ops.commands.store import PROBLEMS, open_store
 from ops.commands.table import show_table
 
 
-@click.command("stuck")
-@click.option("--longer-than", type=duration, default=LONG, help="In doubt or on hold for so long. Default 10m.")
-@click.option("--most", type=click.IntRange(1), default=MOST, show_default=True, help="Of each kind.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a dead end, for machines.")
+@click.command(
+    "stuck", short_help="List everything that is stuck.", epilog=examples("boomerang-server stuck --longer-than 1h")
+)
+@click.option(
+    "--longer-than",
+    type=parse_duration,
+    default=LONG,
+    metavar="DURATION",
+    help="List only what is in doubt or on hold for longer than this.  [default: 10m]",
+)
+@click.option(
+    "--most",
+    type=click.IntRange(1),
+    default=MOST,
+    metavar="COUNT",
+    show_default=True,
+    help="List at most this many of each kind.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_context
 def stuck(context: click.Context, longer_than: float, most: int, *, as_json: bool) -> None:
-    """List every dead end with what settles it: what does not go on by itself.
+    """List everything that is stuck, with the command that settles it.
 
-    Jobs in doubt, deliveries given up, lanes on hold, batches and keys that money keeps waiting, images that are gone.
-    Exit code 0: there are none; 1: there are some; 2: Redis (BOOMERANG_REDIS_URL) did not answer.
+    Stuck are jobs in doubt, deliveries that were given up, lanes on hold, batches and keys that reached a cost limit,
+    and jobs whose images are gone.
+
+    Exit code 0: nothing is stuck; 1: something is; 2: Redis (BOOMERANG_REDIS_URL) cannot be read.
     """
-    with opened() as store:
+    with open_store() as store:
         found = list(dead_ends(store, longer_than, most))
     if as_json:
         for each in found:
@@ -30,10 +48,10 @@ def stuck(context: click.Context, longer_than: float, most: int, *, as_json: boo
     elif found:
         since = [each.since.isoformat(timespec="seconds") if each.since else "" for each in found]
         rows = [(each.kind.value, each.id, when, each.why, each.do) for each, when in zip(found, since, strict=True)]
-        show_table(("what", "which", "since", "why", "what settles it"), rows)
+        show_table(("kind", "id", "since", "reason", "remedy"), rows)
         for kind in Kind:
             if sum(each.kind is kind for each in found) >= most:
-                click.echo(f"There may be more of the kind {kind}: --most.")
+                click.echo(f"More may be stuck of kind {kind}: raise --most.", err=True)
     else:
         click.echo("Nothing is stuck.")
-    context.exit(SOME if found else 0)
+    context.exit(PROBLEMS if found else 0)

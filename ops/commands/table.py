@@ -1,4 +1,4 @@
-"""Tables for people who look at a screen, and plain lines for whatever reads a pipe. Nothing in them is cut."""
+"""Tables on a terminal, and lines with tabs in a pipe. No cell is cut."""
 
 import shutil
 import sys
@@ -10,10 +10,10 @@ _GAP = "  "
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], colours: Sequence[str | None] = ()) -> None:
-    """Print rows under their columns' names. `colours`: of the first cell of each row.
+    """Print rows under the names of their columns. `colours`: of the first cell of each row.
 
-    A table that is wider than the screen becomes a paragraph a row, so that ids and commands can be copied whole. Where
-    nobody looks at a screen, each row is one line with tabs between its cells, and there is no heading.
+    If the table is wider than the terminal, each row becomes a paragraph, so that ids and commands can be copied whole.
+    If the output is not a terminal, each row is a line with tabs between the cells, without a heading.
     """
     plain = [[_one_line(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
@@ -40,7 +40,7 @@ def _paragraphs(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], str 
     for row, colour in rows:
         for place, (name, cell) in enumerate(zip(columns, row, strict=True)):
             if cell:
-                # A long line is the screen's to break: copied, it is one line.
+                # The terminal wraps long lines: copied, they are still one line.
                 click.echo(
                     click.style(name.ljust(width) + _GAP, dim=True)
                     + click.style(cell, fg=colour if not place else None)

@@ -33,7 +33,7 @@ from ops.compose_check.shell import CommandFailed, Shell, temporary_folder
 from ops.compose_check.stack import Stack, copy_checkout
 from ops.compose_check.stop_checks import check_logs, check_nothing_to_do, check_scale, check_stop
 from ops.compose_check.work_checks import check_commands, check_flower, check_jobs, check_keys
-from ops.local.signals import Ended, ending
+from ops.local.signals import StopRequested, stop_on_signal
 
 #: The Compose file uses `env_file: required` (2.24).
 _OLDEST_COMPOSE = (2, 24)
@@ -106,7 +106,7 @@ def main(
     end. Exit code 0: every check holds; 1: some do not; 2: nothing could be checked.
     """
     try:
-        with ending(lambda: None):
+        with stop_on_signal(lambda: None):
             if own_engine:
                 if redis_image or restart_engine:
                     raise click.UsageError("--own-engine has --engine-redis, and restarts its engine by itself.")
@@ -116,7 +116,7 @@ def main(
             sys.exit(_run(checkout.resolve(), redis_image, restart_engine, limit, only, keep=keep))
     except EngineFailed as error:
         raise CannotRun(f"The engine does not start: {error}") from None
-    except Ended as ended:
+    except StopRequested as ended:
         sys.exit(ended.exit_code)
 
 

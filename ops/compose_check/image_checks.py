@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from ops.compose_check.session import Session, lines_of, sentence
-from ops.local.data_folder import LIKED_PORTS
+from ops.local.data_folder import PREFERRED_PORTS
 
 #: Distributions that a running service has no use for.
 _NOT_WANTED = {
@@ -48,7 +48,7 @@ def check_files(session: Session, example: str) -> None:
     finally:
         filled.replace(folder / ".env")
     ports = {port["published"]: name for name, each in plain["services"].items() for port in each.get("ports", ())}
-    taken = [ports[str(port)] for port in LIKED_PORTS.values() if str(port) in ports]
+    taken = [ports[str(port)] for port in PREFERRED_PORTS.values() if str(port) in ports]
     report.check("the default ports are not those of `make up`", not taken, lines_of(taken))
     compose = (folder / "docker-compose.yml").read_text()
     documented = example + "".join(path.read_text() for path in sorted((folder / "docs").rglob("*.md")))

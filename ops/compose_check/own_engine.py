@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ops.compose_check.shell import clean_environment, temporary_folder
-from ops.local.signals import Ended
+from ops.local.signals import StopRequested
 
 SCRIPT = Path(__file__).with_name("debian-engine.sh")
 _ROOT = Path(__file__).parents[2]
@@ -55,7 +55,7 @@ def _run(command: Sequence[str]) -> int:
     with subprocess.Popen(command, cwd=_ROOT, env=env) as process:  # noqa: S603 - this program again
         try:
             return process.wait()
-        except Ended:
+        except StopRequested:
             # It takes its containers down first.
             process.terminate()
             process.wait(_CLEAN_UP)

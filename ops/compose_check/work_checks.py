@@ -80,8 +80,10 @@ def check_commands(session: Session) -> None:
     check_audit(session)
     done = stack.operator("doctor", "--json")
     report.check("operator doctor finds nothing bad", done.code == 0, _bad_findings(done.out) or done.err)
-    known = done.out and "neighbours" not in done.out
-    report.check("the doctor takes nothing of ours for another application's", known, _findings(done.out, "neighbours"))
+    known = done.out and "other applications" not in done.out
+    report.check(
+        "the doctor takes nothing of ours for another application's", known, _findings(done.out, "other applications")
+    )
     done = stack.operator("stuck")
     report.check("operator stuck: nothing is stuck", done.code == 0, sentence(done.out + done.err))
     refused = session.commands_refused()
@@ -116,4 +118,4 @@ def _bad_findings(lines: str) -> str:
 def _findings(lines: str, word: str) -> str:
     """The doctor's findings with a word in them, for a line of the report."""
     found = [json.loads(line) for line in lines.splitlines() if line.startswith("{") and word in line]
-    return "; ".join(f"{each['about']}: {each['said']}" for each in found)
+    return "; ".join(f"{each['subject']}: {each['detail']}" for each in found)

@@ -1,1 +1,1 @@
-"""The main job, shown: 200 real jobs through the real service, against a provider that misbehaves."""
+"""`boomerang-server demo`: 200 jobs through the whole service, against a simulated provider with faults."""

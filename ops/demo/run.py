@@ -1,4 +1,4 @@
-"""`boomerang-server demo`."""
+"""Run the demo: start a stack, enqueue the jobs, wait, download the images, and check the promises."""
 
 import json
 import shutil
@@ -16,36 +16,37 @@ from rich.console import Console
 from rich.progress import Progress
 
 from boomerang_client import BoomerangError, Client, Job, Status, StillRunning
-from ops.commands.up import CANNOT_START, teller
-from ops.demo import pictures, screen, sheet
-from ops.demo.orders import Order, lines, orders, unacceptable
+from ops.commands.up import CANNOT_START, reporter
+from ops.demo import images, screen, sheet
+from ops.demo.demo_jobs import DemoJob, make_jobs, make_rejected_job, to_ndjson
 from ops.demo.verdict import Verdict, judge
 from ops.local.loopback import get_json
-from ops.local.signals import Ended, ending
+from ops.local.signals import StopRequested, stop_on_signal
 from ops.local.stack import LocalStack, Options
 
-#: A provider account with this many slots, and a polling that suits pictures that take seconds instead of a minute.
+#: 32 slots at the provider, and polling for images that take seconds instead of a minute.
 SETTINGS = {
     "BOOMERANG_MAX_IN_FLIGHT": "32",
     "BOOMERANG_POLL_FIRST": "8",
     "BOOMERANG_POLL_MAX": "5",
 }
-LIMIT = 300.0  # seconds; it takes about a quarter of that
+#: Seconds. A run usually takes a quarter of this.
+LIMIT = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
-    """What came of a run, and where it lies."""
+class Outcome:
+    """The verdict of a run, and its contact sheet."""
 
     verdict: Verdict
     page: Path
 
 
 def run(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
-    """Run the jobs, show what came back, and exit with 1 if a promise broke."""
+    """Run the jobs and show the results. Exits with 1 if a promise was broken."""
     console = Console(highlight=False)
     now = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
-    # Faults are drawn by the ids. In a folder that is kept, the same ids would be the jobs of last time.
+    # The same ids bring the same faults. In a folder that is kept, they would be the jobs of the last run.
     name = f"demo-{seed}" if data is None else f"demo-{now}"
     out = out / now
     try:
@@ -53,89 +54,91 @@ def run(count: int, seed: int, out: Path, data: Path | None, sim: str) -> None:
             options = Options(
                 folder=folder, flower=False, simulator=f"--seed {seed} {sim}", settings=SETTINGS, warnings=False
             )
-            stack = LocalStack(options, teller(console))
-            with ending(stack.hurry):
-                console.print("starting Redis, worker, beat, webhook and a simulated provider …", style="dim")
+            stack = LocalStack(options, reporter(console))
+            with stop_on_signal(stack.stop_now):
+                console.print(
+                    "Starting Redis, worker, beat, webhook and a simulated provider …", style="dim", soft_wrap=True
+                )
                 with stack:
-                    course = _run(console, stack, [*orders(name, count, seed), unacceptable(name)], out)
+                    outcome = _run(console, stack, [*make_jobs(name, count, seed), make_rejected_job(name)], out)
     except CANNOT_START as error:
         raise click.ClickException(str(error)) from None
     except BoomerangError as error:
         raise click.ClickException(f"{error} (logs: {out / 'logs'})") from None
-    except Ended as ended:
-        console.print("ended early; nothing is left running", style="dim")
-        sys.exit(ended.exit_code)
-    _conclude(console, course)
+    except StopRequested as stopped:
+        console.print("Stopped early. All processes have ended.", style="dim")
+        sys.exit(stopped.exit_code)
+    _conclude(console, outcome)
 
 
-def _run(console: Console, stack: LocalStack, asked: Sequence[Order], out: Path) -> Course:
+def _run(console: Console, stack: LocalStack, jobs: Sequence[DemoJob], out: Path) -> Outcome:
     with Client(stack.url, stack.key) as client:
         began = time.monotonic()
-        accepted = client.enqueue_batch(list(lines(asked)), id=asked[0].id.rpartition("-")[0])
-        turned_away = {error.line for error in accepted.errors}
-        taken = [order for number, order in enumerate(asked, start=1) if number not in turned_away]
+        accepted = client.enqueue_batch(list(to_ndjson(jobs)), id=jobs[0].id.rpartition("-")[0])
+        rejected = {error.line for error in accepted.errors}
+        enqueued = [job for number, job in enumerate(jobs, start=1) if number not in rejected]
         try:
             with screen.watching(console, began) as show:
                 client.wait(accepted.id, progress=show, timeout=LIMIT, every=0.25)
         except StillRunning as error:
             console.print(f"[red]{error}[/]")
         seconds = time.monotonic() - began
-        jobs = {job.id: job for job in client.results(accepted.id)}
+        results = {job.id: job for job in client.results(accepted.id)}
         cost = client.batch(accepted.id).cost
-    ended = [job for job in jobs.values() if job.status is Status.COMPLETED]
-    number = sum(len(job.output) for job in ended)
+    completed = [job for job in results.values() if job.status is Status.COMPLETED]
+    number = sum(len(job.output) for job in completed)
     with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("fetching the pictures", total=number)
-        fetched = pictures.fetch(ended, out, lambda: progress.advance(task))
-    missing = sum(each is None for found in fetched.values() for each in found)
+        task = progress.add_task("Downloading the images", total=number)
+        saved = images.download(completed, out, lambda: progress.advance(task))
+    missing = sum(each is None for found in saved.values() for each in found)
     verdict = judge(
-        asked=[order.id for order in taken],
-        refused=accepted.rejected,
-        jobs=jobs,
+        accepted=[job.id for job in enqueued],
+        rejected=accepted.rejected,
+        jobs=results,
         cost=cost,
         ledger=get_json(f"{stack.plan.url('simulator')}/_sim/ledger"),
         stats=get_json(f"{stack.plan.url('simulator')}/_sim/stats"),
-        pictures=(number - missing, missing),
+        images=(number - missing, missing),
         seconds=seconds,
     )
-    return Course(verdict, _write(out, taken, jobs, fetched, verdict))
+    return Outcome(verdict, _write(out, enqueued, results, saved, verdict))
 
 
 def _write(
     out: Path,
-    taken: Sequence[Order],
-    jobs: Mapping[str, Job],
-    fetched: Mapping[str, Sequence[pictures.Picture | None]],
+    enqueued: Sequence[DemoJob],
+    results: Mapping[str, Job],
+    saved: Mapping[str, Sequence[images.SavedImage | None]],
     verdict: Verdict,
 ) -> Path:
-    small = pictures.references(out)
+    small = images.make_references(out)
     cards = []
     with (out / "results.jsonl").open("w", encoding="utf-8") as file:
-        for order in taken:
-            if order.id not in jobs:
+        for job in enqueued:
+            if job.id not in results:
                 continue
-            found = [each for each in fetched.get(order.id, ()) if each is not None]
-            line = {**jobs[order.id].raw, "prompt": order.prompt, "files": [each.file for each in found]}
+            found = [each for each in saved.get(job.id, ()) if each is not None]
+            line = {**results[job.id].raw, "prompt": job.prompt, "files": [each.file for each in found]}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            cards.append(sheet.Card(order, jobs[order.id], found, [small[name] for name in order.photographs]))
+            cards.append(sheet.Card(job, results[job.id], found, [small[name] for name in job.photographs]))
     return sheet.write(out, cards, verdict)
 
 
-def _conclude(console: Console, course: Course) -> None:
+def _conclude(console: Console, outcome: Outcome) -> None:
     console.print()
-    console.print(screen.table(course.verdict))
+    console.print(screen.table(outcome.verdict))
     console.print()
-    console.print("Look at it:", style="bold", end=" ")
-    console.print(course.page.resolve().as_uri(), soft_wrap=True)
-    for promise in course.verdict.broken:
-        console.print(f"[bold red]A promise broke: {promise}[/]")
-    if course.verdict.broken:
+    console.print("Contact sheet:", style="bold", end=" ")
+    console.print(outcome.page.resolve().as_uri(), soft_wrap=True)
+    for promise in outcome.verdict.broken:
+        console.print(f"[bold red]A promise was broken: {promise}[/]")
+    if outcome.verdict.broken:
         sys.exit(1)
 
 
 @contextmanager
 def _folder(given: Path | None, out: Path) -> Iterator[Path]:
-    """The stack's folder: the one given, or a temporary one, of which the logs are kept with the results."""
+    """Yield the folder of the stack: the one given, or a temporary one whose logs are then moved to the results."""
     if given is not None:
         yield given
         return

@@ -1,4 +1,4 @@
-"""What the person sees: a bar of the jobs by state while it runs, a table at the end."""
+"""The demo on the console: a bar of the jobs by state while it runs, and a table at the end."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,12 +22,14 @@ COLOURS: Mapping[Status, str] = {
     Status.IN_DOUBT: "yellow",
     Status.QUEUED: "grey37",
 }
+#: Width of the bar in characters.
 WIDTH = 72
-QUIET = 5.0  # seconds between two lines where there is no terminal
+#: Seconds between two lines if the output is not a terminal.
+LINE_EVERY = 5.0
 
 
 def bar(counts: Mapping[Status, int], width: int = WIDTH) -> Text:
-    """One cell for each so many jobs, coloured by state; a state with a job in it has a cell, if they go round."""
+    """Draw the jobs as a bar of `width` cells, coloured by state."""
     total = sum(counts.values()) or 1
     text, done, cells = Text(), 0, 0
     for status, colour in COLOURS.items():
@@ -39,7 +41,7 @@ def bar(counts: Mapping[Status, int], width: int = WIDTH) -> Text:
 
 
 def legend(counts: Mapping[Status, int]) -> Text:
-    """The numbers, in the same colours."""
+    """Return the number of jobs in each state, in the colours of the bar."""
     text = Text()
     for status, colour in COLOURS.items():
         if counts.get(status):
@@ -50,7 +52,7 @@ def legend(counts: Mapping[Status, int]) -> Text:
 
 @contextmanager
 def watching(console: Console, began: float) -> Iterator[Callable[[Batch], None]]:
-    """Call what it yields with each look at the batch."""
+    """Yield a function that shows the progress of a batch."""
     if not console.is_terminal:
         yield _lines(console, began)
         return
@@ -64,42 +66,45 @@ def _frame(batch: Batch, began: float) -> RenderableType:
 
 
 def _lines(console: Console, began: float) -> Callable[[Batch], None]:
-    last = -QUIET
+    last = -LINE_EVERY
 
     def show(batch: Batch) -> None:
         nonlocal last
         now = time.monotonic() - began
-        if now - last >= QUIET or batch.done:
+        if now - last >= LINE_EVERY or batch.done:
             last = now
-            console.print(f"{now:4.0f} s  {batch.finished} of {batch.accepted} ", legend(batch.counts))
+            console.print(f"{now:4.0f} s  {batch.finished} of {batch.accepted} ", legend(batch.counts), soft_wrap=True)
 
     return show
 
 
 def table(verdict: Verdict) -> Table:
-    """The end of it. The promises stand apart, in green or red."""
+    """Return the table of the results. The promises come last, in green or red."""
     rows = Table(box=None, show_header=False, padding=(0, 3, 0, 0))
     rows.add_column(no_wrap=True)
     rows.add_column(justify="right", no_wrap=True)
     rows.add_column(style="dim")
-    rows.add_row("jobs", str(verdict.asked), f"{verdict.refused} refused at the door (a small photograph)")
-    rows.add_row("completed", f"[green]{verdict.completed}[/]", f"{verdict.pictures} pictures")
-    rows.add_row("failed", f"[red]{verdict.failed}[/]", f"{verdict.again} took another attempt")
-    rows.add_row("settled by callback", str(verdict.by_callback), f"{verdict.callbacks_dropped} callbacks were dropped")
-    rows.add_row("settled by polling", str(verdict.by_poll), "where no callback came")
+    rows.add_row("jobs sent", str(verdict.sent), f"{verdict.rejected} rejected: its photograph is too small")
+    rows.add_row("completed", f"[green]{verdict.completed}[/]", f"{verdict.images} images")
+    rows.add_row("failed", f"[red]{verdict.failed}[/]", "permanent errors, or no attempts left")
+    rows.add_row("retried", str(verdict.retried), "needed a second or third attempt")
+    rows.add_row("settled by callback", str(verdict.by_callback), f"{verdict.callbacks_dropped} callbacks were lost")
+    rows.add_row("settled by polling", str(verdict.by_poll), "no callback had come")
     if verdict.by_other:
-        rows.add_row("settled otherwise", str(verdict.by_other), "by the submission's own answer")
-    rows.add_row("submits", str(verdict.submits), "repeats and later attempts included")
-    rows.add_row("in doubt, resolved", str(verdict.doubts - verdict.still_in_doubt), "answers lost, then looked up")
+        rows.add_row("settled otherwise", str(verdict.by_other), "by the response to the submission")
+    rows.add_row("submissions", str(verdict.submits), "including repeats and later attempts")
+    rows.add_row(
+        "doubts resolved", str(verdict.doubts - verdict.still_in_doubt), "a response was lost, then the job looked up"
+    )
     rows.add_section()
-    rows.add_row("bought twice", _promise(verdict.bought_twice, kept=verdict.bought_twice == 0))
+    rows.add_row("paid for twice", _promise(verdict.bought_twice, kept=verdict.bought_twice == 0))
     rows.add_row("lost", _promise(verdict.lost, kept=verdict.lost == 0))
     rows.add_row(
         "cost",
         _promise(f"{verdict.cost:.4f} USD", kept=verdict.cost == verdict.ledger),
-        f"the ledger says {verdict.ledger:.4f} USD",
+        f"{verdict.ledger:.4f} USD in the provider's ledger",
     )
-    rows.add_row("time", f"{verdict.seconds:.0f} s", "first job sent to last one ended")
+    rows.add_row("time", f"{verdict.seconds:.0f} s", "from the first job sent to the last one ended")
     return rows
 
 

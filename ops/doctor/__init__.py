@@ -1,1 +1,1 @@
-"""`boomerang-server doctor`: what a new operator gets wrong, found before it costs anything."""
+"""`boomerang-server doctor`: find mistakes in an installation before they cost jobs or money."""

@@ -1,47 +1,47 @@
-"""What the doctor says: one line for each thing it looked at."""
+"""The result of one check of the doctor."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """How serious a finding is."""
 
     OK = "ok"
-    WARNING = "warning"  #: works, but not as it should
-    BAD = "bad"  #: jobs will be lost, held up or seen by strangers
+    WARNING = "warning"  #: it works, but not as it should
+    BAD = "bad"  #: jobs will be lost, delayed or visible to others
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, how it is, and (unless it is well) what to do.
+    """What was checked, its state, and a remedy unless the level is OK.
 
-    `refused`: it could not be looked at, since the user lacks a right.
+    `refused`: the check was not possible, because the user lacks a right.
     """
 
     level: Level
-    about: str
-    said: str
-    do: str = ""
+    subject: str
+    detail: str
+    remedy: str = ""
     refused: bool = False
 
 
-def ok(about: str, said: str) -> Finding:
-    """All is well."""
-    return Finding(Level.OK, about, said)
+def ok(subject: str, detail: str) -> Finding:
+    """Make a finding that needs no action."""
+    return Finding(Level.OK, subject, detail)
 
 
-def warning(about: str, said: str, do: str) -> Finding:
-    """It works, but not as it should."""
-    return Finding(Level.WARNING, about, said, do)
+def warning(subject: str, detail: str, remedy: str) -> Finding:
+    """Make a finding that should be corrected."""
+    return Finding(Level.WARNING, subject, detail, remedy)
 
 
-def bad(about: str, said: str, do: str) -> Finding:
-    """It must be mended."""
-    return Finding(Level.BAD, about, said, do)
+def bad(subject: str, detail: str, remedy: str) -> Finding:
+    """Make a finding that must be corrected."""
+    return Finding(Level.BAD, subject, detail, remedy)
 
 
-def refused(about: str, said: str, variable: str) -> Finding:
-    """A Redis refuses the user of that variable's URL."""
-    do = f"Run it as the operator user: docker compose run --rm operator doctor; or name that user in {variable}."
-    return Finding(Level.BAD, about, said, do, refused=True)
+def refused(subject: str, detail: str, variable: str) -> Finding:
+    """Make a finding for a Redis that refuses the user in the URL of `variable`."""
+    remedy = f"Run it as the operator user: docker compose run --rm operator doctor; or name that user in {variable}."
+    return Finding(Level.BAD, subject, detail, remedy, refused=True)

@@ -1,8 +1,8 @@
-"""The command: everything that can be looked at from where it runs, a line each."""
+"""The command `boomerang-server doctor`: run all checks that are possible from here, and print a line for each."""
 
 import json
 import os
-import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,103 +11,134 @@ from typing import TypeVar
 import click
 
 from jobs.errors import SettingsInvalid
-from jobs.settings import Settings
-from ops.commands.store import NOT_RUN, SOME
+from jobs.settings import LOCAL_REDIS, Settings
+from ops.commands.help_text import examples
+from ops.commands.store import NOT_RUN, PROBLEMS
 from ops.commands.table import show_table
 from ops.doctor.check import Finding, Level, bad
-from ops.doctor.images import look_at_images
-from ops.doctor.machine import look_at_machine, this_machine
+from ops.doctor.images import check_images
+from ops.doctor.machine import check_machine, this_machine
+from ops.doctor.redis_servers import BROKER, STATE, check_redis
 from ops.doctor.service import (
-    look_at_callbacks,
-    look_at_dead_ends,
-    look_at_flower,
-    look_at_installation,
-    look_at_keys,
-    look_at_provider,
-    look_at_rounds,
-    look_at_secrets,
-    look_at_workers,
+    check_callbacks,
+    check_flower,
+    check_installation,
+    check_keys,
+    check_provider,
+    check_rounds,
+    check_secrets,
+    check_stuck,
+    check_workers,
 )
-from ops.doctor.state import BROKER, STATE, look_at_redis
-from ops.local.data_folder import FLOWER_ADDRESS, of_stack
+from ops.local.data_folder import FLOWER_ADDRESS, load_environment
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 
-#: Where Flower runs unless it is told otherwise.
+#: The default address of Flower.
 FLOWER = "http://127.0.0.1:5555"
 _COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.BAD: "red"}
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
-@click.command("doctor")
+@click.command(
+    "doctor",
+    short_help="Check the whole installation.",
+    epilog=examples(
+        "boomerang-server doctor",
+        "boomerang-server doctor --data .boomerang",
+        "docker compose run --rm operator doctor --strict",
+    ),
+)
 @click.option(
     "--flower",
     envvar="BOOMERANG_FLOWER_URL",
     show_envvar=True,
-    help=f"Where Flower runs.  [default: {FLOWER}, or the stack's own]",
+    metavar="URL",
+    help=f"Address of Flower.  [default: {FLOWER}, or that of the local stack]",
 )
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Look at the stack that `boomerang-server up` runs in this folder.",
+    metavar="DIR",
+    envvar="BOOMERANG_DATA",
+    show_envvar=True,
+    help="Check the stack that boomerang-server up runs in this folder.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for machines.")
-@click.option("--strict", is_flag=True, help="Warnings count as bad in the exit code.")
+@click.option("--json", "as_json", is_flag=True, help="Print each finding as one JSON object per line.")
+@click.option("--strict", is_flag=True, help="End with exit code 1 also if there are only warnings.")
 @click.pass_context
 def doctor(context: click.Context, flower: str | None, data: Path | None, *, as_json: bool, strict: bool) -> None:
-    """Look at everything a new installation gets wrong, with the environment of the service's processes.
+    """Check the installation: settings, Redis, processes, callbacks, provider and secrets.
 
-    Nothing is changed (an object written to the image store is removed again), and nothing that costs money is asked of
-    the provider. Exit code 0: nothing is bad; 1: something is; 2: a right is missing to look.
+    Run it in the environment of the service's processes, or with --data for a stack of boomerang-server up. It changes
+    nothing and costs nothing: an object that it writes to the image store is removed again.
+
+    Exit code 0: nothing is bad; 1: something is; 2: a check was not possible, because the user lacks a right.
     """
-    stack = of_stack(data) if data else {}
+    stack = load_environment(data) if data else {}
+    if data and not stack:
+        raise click.BadParameter(f"boomerang-server up has not run in {data}.", param_hint="--data")
     found: list[Finding] = []
-    if not as_json and sys.stderr.isatty():
-        click.echo("looking …", err=True)
+    if not as_json:
+        click.echo(_introduction(data), err=True)
     for finding in examine({**os.environ, **stack}, flower or stack.get(FLOWER_ADDRESS) or FLOWER, local=bool(stack)):
         found.append(finding)
         if as_json:
-            shown = asdict(finding)
-            del shown["refused"]
-            click.echo(json.dumps(shown))
+            data_of = asdict(finding)
+            del data_of["refused"]
+            click.echo(json.dumps(data_of))
     if not as_json:
-        rows = [(each.level.value, each.about, each.said, each.do) for each in found]
-        show_table(("", "what", "how it is", "what to do"), rows, [_COLOURS[each.level] for each in found])
+        rows = [(each.level.value, each.subject, each.detail, each.remedy) for each in found]
+        show_table(("level", "subject", "detail", "remedy"), rows, [_COLOURS[each.level] for each in found])
+        counts = Counter(each.level for each in found)
+        click.echo(f"{len(found)} checks: {', '.join(f'{counts[level]} {level}' for level in Level)}.", err=True)
     if any(each.refused for each in found):
         context.exit(NOT_RUN)
     levels = {each.level for each in found}
-    context.exit(SOME if Level.BAD in levels or (strict and Level.WARNING in levels) else 0)
+    context.exit(PROBLEMS if Level.BAD in levels or (strict and Level.WARNING in levels) else 0)
+
+
+def _introduction(data: Path | None) -> str:
+    """Say what is checked: a stack, or the service that the environment configures."""
+    if data:
+        return f"Checking the local stack in {data} …"
+    if os.environ.get(STATE):
+        return "Checking the service that this environment configures …"
+    return (
+        f"{STATE} is not set, so this checks the default, {LOCAL_REDIS}. "
+        "To check a stack of boomerang-server up, add --data DIR (its default folder is .boomerang)."
+    )
 
 
 def examine(env: Mapping[str, str], flower: str, *, local: bool = False) -> Iterator[Finding]:
-    """All findings, one after another. `local`: of a stack that `boomerang-server up` runs."""
+    """Run all checks. `local`: the installation is a stack of `boomerang-server up`."""
     problems: dict[str, None] = {}
     webhook = _read(WebhookSettings.from_env, env, problems)
     worker = _read(WorkerSettings.from_env, env, problems)
     for problem in problems:
-        name, _, said = problem.partition(": ")
-        yield bad(name, said, "Correct it: no process starts with it.")
+        name, _, detail = problem.partition(": ")
+        yield bad(name, detail, "Correct it: no process starts with this value.")
     if webhook is None or worker is None:
         return
-    yield from look_at_redis(STATE, worker.redis_url, state=True, local=local)
+    yield from check_redis(STATE, worker.redis_url, state=True, local=local)
     apart = (
         worker.broker_url.startswith(("redis://", "rediss://", "sentinel")) and worker.broker_url != worker.redis_url
     )
     if apart:
-        yield from look_at_redis(
+        yield from check_redis(
             BROKER, worker.broker_url, state=False, generate_queue=worker.generate_queue, local=local
         )
-    yield from look_at_machine(worker.redis_url, this_machine())
-    yield from look_at_images(worker)
-    yield from look_at_workers(worker)
-    yield from look_at_installation(worker)
-    yield from look_at_rounds(worker)
-    yield from look_at_dead_ends(worker)
-    yield from look_at_callbacks(webhook)
-    yield from look_at_provider(worker)
-    yield from look_at_flower(flower)
-    yield from look_at_keys(webhook)
-    yield from look_at_secrets(webhook, worker)
+    yield from check_machine(worker.redis_url, this_machine(), local=local)
+    yield from check_images(worker)
+    yield from check_workers(worker)
+    yield from check_installation(worker)
+    yield from check_rounds(worker)
+    yield from check_stuck(worker)
+    yield from check_callbacks(webhook)
+    yield from check_provider(worker)
+    yield from check_flower(flower)
+    yield from check_keys(webhook)
+    yield from check_secrets(webhook, worker)
 
 
 def _read(

@@ -1,4 +1,4 @@
-"""The image store, where it is not Redis: whether it takes, gives and removes an object."""
+"""Check that an image store outside Redis can write, read and remove an object."""
 
 import secrets
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from jobs.settings import Settings
 from ops.doctor.check import Finding, bad, ok
 
 
-def look_at_images(settings: Settings) -> Iterator[Finding]:
-    """Write, read and remove a small object. Redis is looked at elsewhere."""
-    about = "image store"
+def check_images(settings: Settings) -> Iterator[Finding]:
+    """Write, read and remove a small object. No finding if images are kept in Redis."""
+    subject = "image store"
     if settings.image_store == IN_REDIS:
         return
     name, data = f"doctor-{secrets.token_hex(8)}", secrets.token_bytes(32)
@@ -23,10 +23,10 @@ def look_at_images(settings: Settings) -> Iterator[Finding]:
         bucket.remove([name])
     except ImagesUnavailable as error:
         cause = error.__cause__ or error
-        do = "Look at BOOMERANG_IMAGE_STORE, at its keys, and at the rights to read, write, list and delete there."
-        yield bad(about, f"failed: {type(cause).__name__}: {cause}", do)
+        remedy = "Check BOOMERANG_IMAGE_STORE, its credentials, and the rights to read, write, list and delete."
+        yield bad(subject, f"failed: {type(cause).__name__}: {cause}", remedy)
         return
     if read == data:
-        yield ok(about, "takes, gives and removes an object; webhook and workers must see the same one")
+        yield ok(subject, "an object was written, read and removed; webhook and workers must use the same store")
     else:
-        yield bad(about, "gives something else than it took", "Is a cache or proxy in front of it?")
+        yield bad(subject, "returned other data than were written", "Look for a cache or proxy in front of it.")

@@ -1,4 +1,4 @@
-"""The kernel on which the jobs' Redis runs, where that is the one on which this process runs."""
+"""Check the kernel under the jobs' Redis, if Redis runs on the same machine as this process."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -8,28 +8,28 @@ from typing import Any
 
 import redis
 
-from jobs.store.store import connect
+from jobs.connections.client import connect
 from ops.doctor.check import Finding, ok, warning
 
-_ABOUT = "vm.overcommit_memory"
+_SUBJECT = "vm.overcommit_memory"
 _OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 _ALWAYS = "1"
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What tells one machine from another, and how its kernel hands out memory."""
+    """What identifies a machine, and how its kernel allocates memory."""
 
-    #: as INFO says it: system, release, architecture
+    #: in the form of Redis's INFO: system, release, architecture
     system: str
     #: bytes
     memory: int
-    #: "0", "1" or "2"; None where the kernel has no such setting
+    #: "0", "1" or "2"; None if the kernel has no such setting
     overcommit: str | None
 
 
 def this_machine() -> Machine:
-    """The machine of this process. A container has its host's kernel, and so the same values."""
+    """Return the machine of this process. A container shows the values of its host."""
     name = os.uname()
     try:
         overcommit = _OVERCOMMIT.read_text("ascii").strip()
@@ -39,23 +39,28 @@ def this_machine() -> Machine:
     return Machine(f"{name.sysname} {name.release} {name.machine}", memory, overcommit)
 
 
-def look_at_machine(url: str, machine: Machine) -> Iterator[Finding]:
-    """Whether Redis can fork while it holds much. Nothing, if it runs elsewhere: that kernel cannot be asked."""
+def check_machine(url: str, machine: Machine, *, local: bool = False) -> Iterator[Finding]:
+    """Check that Redis can fork while it uses much memory. No finding if Redis runs on another machine.
+
+    `local`: Redis belongs to a stack of `boomerang-server up`, which is small.
+    """
     client = connect(url, most_connections=1)
     try:
         info: Mapping[str, Any] = client.info()
     except redis.RedisError:
-        return  # look_at_redis reports it
+        return  # check_redis reports it
     finally:
         client.close()
     here = (info.get("os"), info.get("total_system_memory")) == (machine.system, machine.memory)
     if not here or machine.overcommit is None:
         return
     if machine.overcommit == _ALWAYS:
-        yield ok(_ABOUT, "1: Redis can fork to rewrite its append-only file")
+        yield ok(_SUBJECT, "1: Redis can fork to rewrite its append-only file")
+    elif local:
+        yield ok(_SUBJECT, f"{machine.overcommit}: enough for a local stack; set it to 1 in production")
     else:
-        do = (
-            f"Run sysctl {_ABOUT}=1 on this machine, and write it to /etc/sysctl.d: without it Redis cannot rewrite "
+        remedy = (
+            f"Run sysctl {_SUBJECT}=1 on this machine, and write it to /etc/sysctl.d: without it Redis cannot rewrite "
             "its append-only file once it holds about half of the memory."
         )
-        yield warning(_ABOUT, f"{machine.overcommit} on the machine that Redis runs on", do)
+        yield warning(_SUBJECT, f"{machine.overcommit} on the machine of Redis", remedy)

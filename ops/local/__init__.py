@@ -1,1 +1,1 @@
-"""The whole service on one machine: its processes, their folder and their end."""
+"""The local stack: the whole service on one machine, with its Redis servers and a simulated provider."""

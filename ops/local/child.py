@@ -1,4 +1,4 @@
-"""One process of the local stack: started tethered, in a process group of its own, its output in a log file."""
+"""One process of the local stack, in its own process group. Its output goes to a log file; it ends with its parent."""
 
 import contextlib
 import os
@@ -13,8 +13,17 @@ from pathlib import Path
 
 from ops.local.redis_server import TETHER
 
-LOG_LIMIT = 20 * 1024 * 1024  # bytes; a stack that runs for weeks must not fill the disk
-LOUD = re.compile(rb"(?<![%@])\b(WARNING|ERROR|CRITICAL)\b|^Traceback ")
+#: Bytes. A stack that runs for weeks must not fill the disk.
+LOG_LIMIT = 20 * 1024 * 1024
+
+
+def warning_lines(*, without: bytes) -> re.Pattern[bytes]:
+    """Return a pattern for the lines of a log that an operator should see, except those that match `without`."""
+    return re.compile(rb"^(?!.*(" + without + rb")).*(?<![%@])\b(WARNING|ERROR|CRITICAL)\b|^Traceback ")
+
+
+#: Python's own warnings are for developers: they stay in the log.
+WARNINGS = warning_lines(without=rb"\bpy\.warnings\b")
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
 
 
@@ -22,8 +31,8 @@ _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
 class ChildSpec:
     """What to run.
 
-    `ready` tells whether it serves; `stop_limit`: seconds between SIGTERM and SIGKILL; `loud`: what a line of its log
-    must match to be shown on the console.
+    `ready`: returns whether the process serves. `stop_limit`: seconds between SIGTERM and SIGKILL. `warnings`: a line
+    of the log that matches is also shown on the console.
     """
 
     name: str
@@ -32,19 +41,19 @@ class ChildSpec:
     ready: Callable[[], bool] | None = None
     stop_limit: float = 10.0
     pass_fds: tuple[int, ...] = ()
-    loud: re.Pattern[bytes] = LOUD
+    warnings: re.Pattern[bytes] = WARNINGS
 
 
 class Child:
-    """A running process. Make it in a thread that lives as long as the process may (see `ops.local.tether`)."""
+    """A running process. The kernel ends it with the *thread* that made it (see `ops.local.tether`)."""
 
     def __init__(self, spec: ChildSpec, logs: Path, cwd: Path) -> None:
         self.spec = spec
         self.log = logs / f"{spec.name}.log"
-        _shorten(self.log)
+        _rotate(self.log)
         with self.log.open("ab") as out:
             self._read_to = out.tell()
-            # A child never sees the terminal's Ctrl-C (own session): the parent decides who ends when.
+            # In its own session it does not get the terminal's Ctrl-C: the parent stops children in order.
             self.process = subprocess.Popen(  # noqa: S603 - our own commands
                 [sys.executable, "-IS", str(TETHER), str(os.getpid()), *spec.argv],
                 stdin=subprocess.DEVNULL,
@@ -59,35 +68,35 @@ class Child:
 
     @property
     def ended(self) -> str | None:
-        """How it ended, in words; None while it runs."""
+        """How the process ended, as the end of a sentence; None while it runs."""
         code = self.process.poll()
         if code is None:
             return None
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
-    def ask_to_stop(self) -> None:
-        """SIGTERM: every one of ours takes that as "finish what you have in hand"."""
+    def terminate(self) -> None:
+        """Send SIGTERM: each of our processes finishes its current work and ends."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
-    def clear_away(self) -> None:
-        """SIGKILL for whatever is left of it and of the processes it started, and reap it."""
+    def kill_all(self) -> None:
+        """Kill the process and all that it started, and reap it."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def loud_lines(self) -> list[str]:
-        """Warnings and errors that it has written since the last call."""
-        return [_plain(line) for line in self._new_lines() if self.spec.loud.search(line)]
+    def new_warnings(self) -> list[str]:
+        """Return the warnings and errors that were logged since the last call."""
+        return [_plain(line) for line in self._new_lines() if self.spec.warnings.search(line)]
 
-    def last_words(self, lines: int = 12) -> str:
-        """The end of its log."""
+    def log_tail(self, lines: int = 12) -> str:
+        """Return the last lines of the log."""
         return "\n".join(_plain(line) for line in self.log.read_bytes()[-16_384:].splitlines()[-lines:])
 
     def _new_lines(self) -> list[bytes]:
         size = self.log.stat().st_size
         if size > LOG_LIMIT:
-            _shorten(self.log)
+            _rotate(self.log)
             self._read_to = 0
             return []
         with self.log.open("rb") as file:
@@ -102,8 +111,8 @@ def _plain(line: bytes) -> str:
     return _COLOUR.sub(b"", line).decode(errors="replace").rstrip()
 
 
-def _shorten(log: Path) -> None:
-    """Keep one old piece. Emptied in place: the child holds it open, for appending, so it goes on at its start."""
+def _rotate(log: Path) -> None:
+    """Copy a log that is too long to `NAME.log.1`, and empty it in place: the child has it open and appends to it."""
     if log.exists() and log.stat().st_size > LOG_LIMIT:
         log.with_suffix(".log.1").write_bytes(log.read_bytes())
         os.truncate(log, 0)

@@ -1,4 +1,4 @@
-"""What a local stack keeps in its folder: the lock, generated secrets, ports that stay the same from start to start."""
+"""The folder of a local stack: its lock, its generated secrets, and its ports, which stay the same over restarts."""
 
 import fcntl
 import json
@@ -14,26 +14,27 @@ from typing import Any
 
 from ops.local.redis_server import free_port
 
-#: Taken where they are free; otherwise any free port is.
-LIKED_PORTS = {"webhook": 8420, "simulator": 8421, "flower": 8422}
+#: Used if they are free; otherwise any free port.
+PREFERRED_PORTS = {"webhook": 8420, "simulator": 8421, "flower": 8422}
 
-PATIENCE = 3.0  # seconds
-_ENVIRONMENT = "environment.json"
-#: Where Flower is, in what is kept of a stack's environment.
+#: Seconds to wait until a port of the last start is free.
+PORT_PATIENCE = 3.0
+_ENVIRONMENT, _PORTS = "environment.json", "ports.json"
+#: The variable with Flower's address, in the saved environment of a stack.
 FLOWER_ADDRESS = "FLOWER_URL"
 
 
 class FolderInUse(Exception):
-    """Another stack runs there."""
+    """Another stack uses this folder."""
 
 
 class PortTaken(Exception):
-    """Somebody listens at the port that was asked for."""
+    """Another process listens on the requested port."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Secrets:
-    """Generated once for a folder. Callback addresses and producers' settings hold on to them."""
+    """Secrets that are generated once for a folder: callback addresses and producers' settings refer to them."""
 
     api_key: str = field(default_factory=lambda: f"bmg_{secrets.token_urlsafe(24)}", repr=False)
     callback_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
@@ -42,19 +43,19 @@ class Secrets:
     flower_cookie_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
 
-def keep_environment(folder: Path, environment: Mapping[str, str]) -> None:
-    """Write down how the stack is reached, for `boomerang-server doctor --data`; readable for its owner only."""
+def save_environment(folder: Path, environment: Mapping[str, str]) -> None:
+    """Save the settings of the running stack for `boomerang-server doctor --data`, readable by the owner only."""
     write_private(folder / _ENVIRONMENT, json.dumps(dict(environment), indent=2))
 
 
-def of_stack(folder: Path) -> dict[str, str]:
-    """The environment of the stack that was last started there; empty where none was."""
+def load_environment(folder: Path) -> dict[str, str]:
+    """Return the settings of the stack that was started last in this folder; empty if there was none."""
     return {name: str(value) for name, value in _read(folder / _ENVIRONMENT).items()}
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[Path]:
-    """The folder, made where there is none, for this process alone until the block's (or the process's) end."""
+def locked(folder: Path) -> Iterator[Path]:
+    """Create the folder if needed, and lock it for this process while the block runs. Raises FolderInUse."""
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (folder / "lock").open("a+") as lock:
@@ -62,13 +63,13 @@ def claimed(folder: Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FolderInUse(
-                f"Another stack runs in {folder}. Stop that one first, or give this one its own folder: --data DIR"
+                f"Another stack runs in {folder}. Stop it first, or use another folder: --data DIR"
             ) from None
         yield folder
 
 
 def load_secrets(folder: Path) -> Secrets:
-    """The folder's secrets; those that are missing are generated and written, readable for their owner only."""
+    """Return the folder's secrets. Missing ones are generated and saved, readable by the owner only."""
     path = folder / "secrets.json"
     kept = _read(path)
     found = Secrets(**{each.name: str(kept[each.name]) for each in fields(Secrets) if each.name in kept})
@@ -77,7 +78,7 @@ def load_secrets(folder: Path) -> Secrets:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write in one piece, for the owner's eyes only."""
+    """Replace a file atomically; only its owner can read it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
@@ -85,34 +86,41 @@ def write_private(path: Path, text: str) -> None:
 
 
 def choose_ports(folder: Path, asked: int | None) -> dict[str, int]:
-    """A port each for webhook, simulator and Flower.
+    """Choose the ports of webhook, simulator and Flower.
 
-    The ones of the last start come first: jobs under way carry callback addresses with the webhook's, results lie at
-    the simulator's. `asked` is the webhook's, if it must be that one; raises PortTaken.
+    The ports of the last start come first: unfinished jobs have callback addresses with the webhook's port, and results
+    with the simulator's. `asked`: the only acceptable port of the webhook; raises PortTaken.
     """
     if asked is not None and not _is_free(asked):
-        raise PortTaken(f"Port {asked} is taken. Choose another with --port, or leave the option out for a free one.")
-    path = folder / "ports.json"
-    last = _read(path)
+        raise PortTaken(
+            f"Port {asked} is in use. Choose another one with --port, or omit the option to get a free one."
+        )
+    last = _read(folder / _PORTS)
     ports: dict[str, int] = {}
-    for name, liked in LIKED_PORTS.items():
+    for name, liked in PREFERRED_PORTS.items():
         if name == "webhook" and asked is not None:
             ports[name] = asked
             continue
         before = last.get(name)
-        if isinstance(before, int) and before not in ports.values() and _comes_free(before):
+        if isinstance(before, int) and before not in ports.values() and _becomes_free(before):
             ports[name] = before
         else:
             ports[name] = liked if liked not in ports.values() and _is_free(liked) else free_port()
-    path.write_text(json.dumps(ports))
+    (folder / _PORTS).write_text(json.dumps(ports))
     return ports
 
 
-def listening(port: int) -> socket.socket:
-    """A socket that listens there; raises PortTaken.
+def replace_ports(folder: Path, ports: Mapping[str, int]) -> dict[str, int]:
+    """Choose new ports, because another process took one in the meantime. The webhook keeps its own: it is bound."""
+    replaced = {name: port if name == "webhook" else free_port() for name, port in ports.items()}
+    (folder / _PORTS).write_text(json.dumps(replaced))
+    return replaced
 
-    The stack holds it and hands it to the webhook: whoever calls while that one starts anew waits instead of being
-    refused.
+
+def open_listener(port: int) -> socket.socket:
+    """Open a listening socket on loopback. Raises PortTaken.
+
+    The stack keeps it and passes it to the webhook: requests wait while the webhook restarts, instead of failing.
     """
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -121,7 +129,7 @@ def listening(port: int) -> socket.socket:
         server.listen(1024)
     except OSError:
         server.close()
-        raise PortTaken(f"Port {port} is taken. Choose another with --port.") from None
+        raise PortTaken(f"Port {port} is in use. Choose another one with --port.") from None
     return server
 
 
@@ -135,9 +143,9 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def _comes_free(port: int) -> bool:
-    """Whether it is free, or is soon: what a killed stack leaves behind needs a moment to notice."""
-    end = time.monotonic() + PATIENCE
+def _becomes_free(port: int) -> bool:
+    """Wait until the port is free: the processes of a killed stack need a moment to end."""
+    end = time.monotonic() + PORT_PATIENCE
     while not _is_free(port):
         if time.monotonic() > end:
             return False

@@ -1,4 +1,4 @@
-"""Plain reading of what answers on this machine; never by a proxy, whatever the environment says."""
+"""HTTP GET from servers on this machine. Ignores the proxy settings of the environment."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def get(url: str, timeout: float = 30.0) -> bytes:
-    """The body of a 2xx; raises OSError for everything else."""
+    """Return the body of a 2xx response. Raises OSError for anything else."""
     try:
         with _DIRECT.open(url, timeout=timeout) as answer:
             return bytes(answer.read())
@@ -20,12 +20,12 @@ def get(url: str, timeout: float = 30.0) -> bytes:
 
 
 def get_json(url: str) -> Any:
-    """The same, read as JSON."""
+    """Return the body of a 2xx response, parsed as JSON. Raises OSError."""
     return json.loads(get(url))
 
 
-def serves(url: str) -> Callable[[], bool]:
-    """A question to ask until it is true: whether `url` answers with 2xx."""
+def responds(url: str) -> Callable[[], bool]:
+    """Return a function that tells whether `url` responds with 2xx."""
 
     def ready() -> bool:
         try:

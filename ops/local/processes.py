@@ -1,4 +1,4 @@
-"""The stack's processes: the command of each, and the environment it gets, no more than it needs."""
+"""The processes of a local stack: the command of each, and its environment, limited to what it needs."""
 
 import re
 import shlex
@@ -9,77 +9,81 @@ from pathlib import Path
 
 from jobs.lanes import PROVIDER_KEY
 from jobs.settings import Settings
-from ops.local.child import ChildSpec
+from ops.local.child import ChildSpec, warning_lines
 from ops.local.data_folder import FLOWER_ADDRESS, Secrets
-from ops.local.loopback import serves
-from ops.local.redis_server import RedisCommand, answers
+from ops.local.loopback import responds
+from ops.local.redis_server import RedisCommand, is_ready
 
-#: Ends in this order: the way in first; then no new hints; then the worker, which finishes the submissions in its hands
-#: and needs provider, broker and state for that; the state last.
+#: First the webhook, so that no new jobs come in; then beat, so that no new hints do; then the worker, which needs the
+#: provider, the broker and the jobs' Redis to finish its submissions; the jobs' Redis last.
 STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "broker", "redis")
-WORKER_STOP_LIMIT = 40.0  # its longest call to the provider and a little
-#: The children run the code that this process runs, installed or not, and their logs are never behind.
+#: Seconds: more than the longest call to the provider.
+WORKER_STOP_LIMIT = 40.0
+#: Children run the same code as this process, installed or not, and write their logs unbuffered.
 _PYTHON = {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONUNBUFFERED": "1"}
-_DOORS = ("BOOMERANG_ADMIN_KEYS", "BOOMERANG_API_KEYS")
-#: The webhook's own, which no other process of the service gets.
-_WEBHOOKS = ("BOOMERANG_SESSION_SECRET", "BOOMERANG_METRICS_TOKEN")
-_KEYS = (PROVIDER_KEY, *_DOORS, *_WEBHOOKS)
+_ACCESS_KEYS = ("BOOMERANG_ADMIN_KEYS", "BOOMERANG_API_KEYS")
+#: Secrets that only the webhook gets.
+_WEBHOOK_ONLY = ("BOOMERANG_SESSION_SECRET", "BOOMERANG_METRICS_TOKEN")
+_KEYS = (PROVIDER_KEY, *_ACCESS_KEYS, *_WEBHOOK_ONLY)
 _STATE_URL = "BOOMERANG_REDIS_URL"
-#: The names of both Redis servers: the first holds the jobs.
+#: The names of the two Redis servers: the first one holds the jobs.
 STATE, BROKER = "redis", "broker"
-#: The processes that talk to them.
+#: The processes that use them.
 USERS = ("webhook", "worker", "beat", "flower")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that is decided before anything starts. `provider_url` is None where the simulator is the provider."""
+    """Everything that is decided before a process starts.
+
+    `simulator`: its command line options; None if the real provider is used. `environ`: the environment of the command.
+    """
 
     folder: Path
     ports: Mapping[str, int]
     secrets: Secrets
-    outside: Mapping[str, str] = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
     webhook_fd: int
     flower: bool = True
     simulator: str | None = ""
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def url(self, name: str) -> str:
-        """Where that part answers."""
+        """Return the address of the named process."""
         return f"http://127.0.0.1:{self.ports[name]}"
 
     @property
     def public_url(self) -> str | None:
-        """Where the provider reaches the webhook; a real one cannot reach this machine's loopback."""
-        given = self.outside.get("BOOMERANG_PUBLIC_URL")
+        """The address at which the provider reaches the webhook. A real one cannot reach loopback."""
+        given = self.environ.get("BOOMERANG_PUBLIC_URL")
         return given or (self.url("webhook") if self.simulator is not None else None)
 
     @property
     def keys(self) -> dict[str, str]:
-        """The webhook's keys, by variable: those given, else one for whoever runs the stack, who may do everything."""
-        given = {name: self.outside[name] for name in _DOORS if self.outside.get(name, "").strip()}
+        """The access keys of the webhook, by variable: those of the environment, else one administrator's key."""
+        given = {name: self.environ[name] for name in _ACCESS_KEYS if self.environ.get(name, "").strip()}
         return given or {"BOOMERANG_ADMIN_KEYS": f"local:{self.secrets.api_key}"}
 
     @property
     def first_key(self) -> str:
-        """The first of them as it is sent, without its name; an administrator's where there is one."""
+        """The secret of the first key, without its name; an administrator's key if there is one."""
         name, named, secret = next(iter(self.keys.values())).split(",")[0].strip().partition(":")
         return secret if named else name
 
 
 def environment(plan: Plan, redis_url: str | None, broker_url: str | None = None) -> dict[str, str]:
-    """What every process of the service gets. The keys, of the provider and of producers, are not in it.
+    """Return the settings that every process of the service gets, without the keys of the provider and of producers.
 
-    Results of Celery producers are where the broker is, so that no producer needs access to the jobs; RabbitMQ keeps
-    none. `redis_url` None: a process that has nothing to do with the jobs; `broker_url` None: one Redis for everything.
+    Celery results are kept in the broker's Redis, so that no producer needs access to the jobs; RabbitMQ keeps no
+    results. `redis_url` None: the process does not use the jobs. `broker_url` None: one Redis serves both purposes.
     """
     broker_url = broker_url or redis_url or ""
     result_url = redis_url or "" if broker_url.startswith("amqp") else broker_url
-    given = {name: value for name, value in plan.outside.items() if not name.startswith((*_KEYS, _STATE_URL))}
+    given = {name: value for name, value in plan.environ.items() if not name.startswith((*_KEYS, _STATE_URL))}
     env = {
         **given,
-        "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",  # producers and provider of a local stack live on loopback
-        "BOOMERANG_CALLBACK_SECRETS": plan.outside.get("BOOMERANG_CALLBACK_SECRETS") or plan.secrets.callback_secret,
+        "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",  # producers and simulator are on loopback
+        "BOOMERANG_CALLBACK_SECRETS": plan.environ.get("BOOMERANG_CALLBACK_SECRETS") or plan.secrets.callback_secret,
         **plan.settings,
         **({_STATE_URL: redis_url} if redis_url else {}),
         "BOOMERANG_BROKER_URL": broker_url,
@@ -93,52 +97,54 @@ def environment(plan: Plan, redis_url: str | None, broker_url: str | None = None
     return env
 
 
-def for_the_doctor(plan: Plan, redis_url: str, broker_url: str) -> dict[str, str]:
-    """What `boomerang-server doctor` needs to know of the stack. Secrets that were given from outside are left out."""
+def doctor_environment(plan: Plan, redis_url: str, broker_url: str) -> dict[str, str]:
+    """Return the settings that `boomerang-server doctor` needs, without the secrets of the command's environment."""
     env = environment(plan, redis_url, broker_url)
     if plan.simulator is not None:
         env |= _provider_keys(plan, env)
     if plan.flower:
         env[FLOWER_ADDRESS] = plan.url("flower")
-    told = {name: value for name, value in {**env, **plan.keys}.items() if plan.outside.get(name) != value}
-    return {name: value for name, value in told.items() if name.startswith("BOOMERANG_") or name == FLOWER_ADDRESS}
+    own = {name: value for name, value in {**env, **plan.keys}.items() if plan.environ.get(name) != value}
+    return {name: value for name, value in own.items() if name.startswith("BOOMERANG_") or name == FLOWER_ADDRESS}
 
 
-def redis_part(name: str, command: RedisCommand) -> ChildSpec:
-    """A Redis server: the state, or the broker."""
+def redis_process(name: str, command: RedisCommand) -> ChildSpec:
+    """Describe a Redis server: the jobs' or the broker's."""
     env = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **command.env}
     return ChildSpec(
         name=name,
         argv=command.argv,
         env=env,
-        ready=lambda: answers(command.url),
+        ready=lambda: is_ready(command.url),
         stop_limit=30.0,
-        # It greets with WARNINGs about the kernel's settings at every start.
-        loud=re.compile(rb"^(?!.*WARNING).*\b([Ee]rror|[Ff]ail|MISCONF|OOM)"),
+        # Redis logs WARNINGs about the kernel's settings at every start.
+        warnings=re.compile(rb"^(?!.*WARNING).*\b([Ee]rror|[Ff]ail|MISCONF|OOM)"),
     )
 
 
-def service_parts(plan: Plan, state: Mapping[str, str], broker: Mapping[str, str]) -> list[ChildSpec]:
-    """Everything but Redis, in the order of starting; `state` and `broker`: their URLs by the process that asks."""
+def service_processes(plan: Plan, state: Mapping[str, str], broker: Mapping[str, str]) -> list[ChildSpec]:
+    """Describe all processes but Redis, in starting order. `state`, `broker`: the Redis URLs of each process."""
 
     def env(process: str) -> dict[str, str]:
         return environment(plan, state.get(process), broker[process])
 
     celery = (sys.executable, "-m", "celery", "-A", "worker.main:app")
-    parts = []
+    specs = []
     if plan.simulator is not None:
-        parts.append(_simulator(plan))
-    parts += [
+        specs.append(_simulator(plan))
+    specs += [
         ChildSpec(
             name="webhook",
-            # The socket is the stack's own: see `ops.local.data_folder.listening`.
+            # The stack owns the socket: see `ops.local.data_folder.open_listener`.
             argv=(
                 *(sys.executable, "-m", "gunicorn", "--config", "python:webhook.gunicorn_conf"),
                 *("--bind", f"fd://{plan.webhook_fd}", "webhook.wsgi:app"),
             ),
-            env={**env("webhook"), **plan.keys, **{name: plan.outside.get(name, "") for name in _WEBHOOKS}},
-            ready=serves(f"{plan.url('webhook')}/readyz"),
+            env={**env("webhook"), **plan.keys, **{name: plan.environ.get(name, "") for name in _WEBHOOK_ONLY}},
+            ready=responds(f"{plan.url('webhook')}/readyz"),
             pass_fds=(plan.webhook_fd,),
+            # The doctor sends a callback for a job that does not exist.
+            warnings=warning_lines(without=rb"boomerang-doctor~"),
         ),
         ChildSpec(
             name="worker",
@@ -153,13 +159,13 @@ def service_parts(plan: Plan, state: Mapping[str, str], broker: Mapping[str, str
         ),
     ]
     if plan.flower:
-        parts.append(_flower(plan, env("flower"), celery))
-    return parts
+        specs.append(_flower(plan, env("flower"), celery))
+    return specs
 
 
 def _provider_keys(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
-    """The key of every lane; where none was given, the simulator's."""
-    given = {name: value for name, value in plan.outside.items() if name.startswith(PROVIDER_KEY) and value.strip()}
+    """Return the provider keys of all lanes: those of the environment, else the simulator's."""
+    given = {name: value for name, value in plan.environ.items() if name.startswith(PROVIDER_KEY) and value.strip()}
     lanes = Settings.from_env(env).lanes
     return {**{lane.key_variable: plan.secrets.provider_key for lane in lanes}, **given}
 
@@ -167,12 +173,12 @@ def _provider_keys(plan: Plan, env: Mapping[str, str]) -> dict[str, str]:
 def _simulator(plan: Plan) -> ChildSpec:
     argv = (sys.executable, "-m", "ops.simulator", "--port", str(plan.ports["simulator"]))
     keep = ("--key", plan.secrets.provider_key, "--ledger", str(plan.folder / "ledger.jsonl"))
-    bare = {name: value for name, value in plan.outside.items() if not name.startswith("BOOMERANG_")}
+    bare = {name: value for name, value in plan.environ.items() if not name.startswith("BOOMERANG_")}
     return ChildSpec(
         name="simulator",
         argv=(*argv, *keep, *shlex.split(plan.simulator or "")),
         env={**bare, **_PYTHON},
-        ready=serves(f"{plan.url('simulator')}/_sim/stats"),
+        ready=responds(f"{plan.url('simulator')}/_sim/stats"),
     )
 
 
@@ -180,17 +186,19 @@ def _flower(plan: Plan, env: Mapping[str, str], celery: tuple[str, ...]) -> Chil
     own = {
         "FLOWER_ADDRESS": "127.0.0.1",
         "FLOWER_PORT": str(plan.ports["flower"]),
-        # By the environment: a command line can be read by everybody on the machine.
+        # In the environment, because every user of the machine can read command lines.
         "FLOWER_BASIC_AUTH": f"boomerang:{plan.secrets.flower_password}",
         "FLOWER_COOKIE_SECRET": plan.secrets.flower_cookie_secret,
-        # The worker sends the jobs' own events; Celery's would show the messages that carry them instead.
+        # The worker sends events about jobs. Celery's own would show messages instead.
         "FLOWER_ENABLE_EVENTS": "False",
-        # It looks; it does not shut workers down.
+        # Flower can shut workers down otherwise.
         "FLOWER_READ_ONLY": "True",
     }
     return ChildSpec(
         name="flower",
         argv=(*celery, "flower"),
         env={**env, **own},
-        ready=serves(f"{plan.url('flower')}/healthcheck"),
+        # Its inspector warns while the first worker still starts.
+        warnings=warning_lines(without=rb"flower\.inspector"),
+        ready=responds(f"{plan.url('flower')}/healthcheck"),
     )

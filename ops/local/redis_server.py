@@ -1,4 +1,4 @@
-"""A Redis of one's own: found, started on a free loopback port, waited for, and stopped again."""
+"""Start and stop a redis-server on a free loopback port."""
 
 import os
 import secrets
@@ -22,27 +22,29 @@ from ops.local.redis_binary import RedisCannotStart as RedisCannotStart
 from ops.local.redis_binary import find_binary as find_binary
 
 TETHER = Path(__file__).with_name("tether.py")
-START_LIMIT = 30.0  # loading a large append-only file takes its time
+#: Seconds. Loading a large append-only file takes long.
+START_LIMIT = 30.0
 STOP_LIMIT = 20.0
-TRIES = 5  # for a port that somebody else takes between our look and Redis's bind
+#: Another process may take a free port before Redis binds it.
+PORT_TRIES = 5
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens at now."""
+    """Return a loopback port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Fsync(StrEnum):
-    """When the append-only file is on the disk. Either way a Redis that is killed forgets nothing."""
+    """When Redis writes the append-only file to the disk. In both cases nothing is lost if Redis is killed."""
 
-    ALWAYS = "always"  #: before a command is answered: for the jobs, of which none may get lost
-    EVERYSEC = "everysec"  #: within a second, which a power cut may take: for a broker, whose messages are hints
+    ALWAYS = "always"  #: before it replies: for the jobs, none of which may be lost
+    EVERYSEC = "everysec"  #: within a second, which a power cut may lose: for a broker, whose messages are hints
 
 
 def config(folder: Path, port: int, rule: str, fsync: Fsync | None) -> str:
-    """The server's configuration file. `rule`: a line about access; `fsync` None: everything is in memory only."""
+    """Return the text of a configuration file. `rule`: a line about access. `fsync` None: no append-only file."""
     append = f"appendonly yes\nappendfsync {fsync}\nauto-aof-rewrite-min-size 64mb" if fsync else "appendonly no"
     return f"""\
 bind 127.0.0.1
@@ -51,10 +53,10 @@ port {port}
 protected-mode yes
 dir "{folder}"
 daemonize no
-# No snapshots beside the append-only file: they would say nothing new.
+# No snapshots: the append-only file has everything.
 save ""
 {append}
-# Full is an error that producers see; evicting would lose jobs in silence.
+# When memory is full, producers get an error. Eviction would lose jobs silently.
 maxmemory-policy noeviction
 tcp-keepalive 60
 """
@@ -62,7 +64,7 @@ tcp-keepalive 60
 
 @dataclass(frozen=True)
 class RedisServer:
-    """Where a server answers: `url` for people (the operator, where there are users), `urls` for each of its users."""
+    """A running server. `urls`: its address for each of its users; `url`: the operator's, or the only one."""
 
     url: str = field(repr=False)
     port: int
@@ -73,7 +75,7 @@ class RedisServer:
 
 @dataclass(frozen=True)
 class RedisCommand:
-    """What to execute for a server, with which variables, and where it will answer: see `RedisServer`."""
+    """How to start a server, and its addresses: see `RedisServer`."""
 
     argv: tuple[str, ...]
     url: str = field(repr=False)
@@ -91,10 +93,10 @@ def prepare(
     port: int | None = None,
     users: str | None = None,
 ) -> RedisCommand:
-    """Write the configuration (for its owner's eyes only) into `folder`; starts nothing yet.
+    """Write the configuration into `folder`, readable by its owner only, and return the command that starts the server.
 
-    `users`: those of that file in `ops.access`, and nobody else, exactly as in a container: `start.sh` starts the
-    server. Without, there is one user who may do all.
+    `users`: "state" or "broker", for exactly the users of that file in `ops.access`, as in a container. Without it the
+    server has one user with all rights.
     """
     binary = find_binary()
     folder = folder.resolve()
@@ -110,7 +112,7 @@ def prepare(
         return RedisCommand((binary, str(path)), f"redis://:{password}@{place}", port, folder)
     passwords = access.passwords(users)
     urls = {user: f"redis://{user}:{given}@{place}" for user, given in passwords.items()}
-    # start.sh calls the server by its name, and puts the users' file into TMPDIR. Its log stays as Redis writes it.
+    # start.sh finds redis-server on the PATH, and writes the file of users into TMPDIR.
     env = {
         "PATH": f"{Path(binary).absolute().parent}:{os.defpath}",
         "TMPDIR": str(folder),
@@ -120,8 +122,8 @@ def prepare(
     return RedisCommand(access.command(users, str(path)), urls["operator"], port, folder, urls, env)
 
 
-def answers(url: str) -> bool:
-    """Whether the server is up, has loaded its data and knows us."""
+def is_ready(url: str) -> bool:
+    """Whether the server has loaded its data and accepts this user."""
     client = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0))
     try:
         return bool(client.ping())
@@ -131,23 +133,23 @@ def answers(url: str) -> bool:
         client.close()
 
 
-def last_words(folder: Path, lines: int = 6) -> str:
-    """The end of the server's log."""
+def log_tail(folder: Path, lines: int = 6) -> str:
+    """Return the last lines of the server's log."""
     try:
         return "\n".join((folder / "redis.log").read_text(errors="replace").splitlines()[-lines:])
     except OSError:
-        return "(it wrote no log)"
+        return "(no log was written)"
 
 
 @contextmanager
 def running(
     folder: Path, *, durable: bool = True, fsync: Fsync = Fsync.ALWAYS, users: str | None = None
 ) -> Iterator[RedisServer]:
-    """A server for the length of a `with` block; ends with it, or with this process, however that ends.
+    """Run a server while the block runs. It also ends when this process is killed.
 
-    `durable=False` keeps everything in memory only. Raises `RedisCannotStart`.
+    `durable=False`: without an append-only file. Raises `RedisCannotStart`.
     """
-    for _ in range(TRIES):
+    for _ in range(PORT_TRIES):
         command = prepare(folder, durable=durable, fsync=fsync, users=users)
         with (command.folder / "redis.log").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own command
@@ -158,12 +160,12 @@ def running(
                 start_new_session=True,
                 env={**os.environ, **command.env},
             )
-        if _comes_up(process, command.url):
+        if _wait_until_ready(process, command.url):
             break
-        if "Address already in use" not in last_words(folder):
-            raise RedisCannotStart(f"Redis ({find_binary()}) did not start. Its last words:\n{last_words(folder)}")
+        if "Address already in use" not in log_tail(folder):
+            raise RedisCannotStart(f"Redis ({find_binary()}) did not start. The end of its log:\n{log_tail(folder)}")
     else:
-        raise RedisCannotStart(f"Redis found no free port in {TRIES} tries.")
+        raise RedisCannotStart(f"Redis did not get a free port in {PORT_TRIES} tries.")
     try:
         yield RedisServer(command.url, command.port, process.pid, command.folder, command.urls)
     finally:
@@ -171,7 +173,7 @@ def running(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, which Redis answers by writing out what it owes; SIGKILL when that takes too long."""
+    """Send SIGTERM, on which Redis saves its data and ends; SIGKILL if it takes longer than STOP_LIMIT."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:
@@ -181,10 +183,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _comes_up(process: subprocess.Popen[bytes], url: str) -> bool:
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> bool:
     end = time.monotonic() + START_LIMIT
     while process.poll() is None:
-        if answers(url):
+        if is_ready(url):
             return True
         if time.monotonic() > end:
             stop(process)

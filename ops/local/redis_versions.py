@@ -1,4 +1,4 @@
-"""Which releases of Redis and Valkey the service supports, and which of them have known security holes."""
+"""Which releases of Redis and Valkey the service supports, and which have known security holes."""
 
 import re
 from collections.abc import Mapping
@@ -8,32 +8,32 @@ from typing import Any, Self
 _NUMBERS = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 #: The first line of `redis-server --version`.
 _BANNER = re.compile(r"\b(Redis|Valkey) server v=(\S+)", re.IGNORECASE)
-#: Series -> its first release without CVE-2024-46981, CVE-2025-49844 and what was found between them.
+#: Series -> its first release without CVE-2024-46981, CVE-2025-49844 and those that were found between them.
 _FIXED: Mapping[str, Mapping[tuple[int, int], int]] = {
     "Redis": {(6, 2): 20, (7, 2): 11, (7, 4): 6, (8, 0): 4, (8, 2): 2},
     "Valkey": {(7, 2): 11, (8, 0): 6, (8, 1): 4},
 }
-#: What the scripts need, and what the tests run against.
+#: The oldest series that the scripts need and that the tests run against.
 OLDEST = (6, 2)
-_HOLES = "CVE-2025-49844 and others, through which a Lua script can run code of its own"
+_HOLES = "CVE-2025-49844 and others, through which a Lua script can execute arbitrary code"
 
 
 @dataclass(frozen=True, slots=True)
 class ServerVersion:
-    """A server's product and its version."""
+    """A server product with its version."""
 
     product: str
     numbers: tuple[int, int, int]
 
     @classmethod
     def from_banner(cls, text: str) -> Self | None:
-        """Read the output of `redis-server --version`; None where it is something else."""
+        """Parse the output of `redis-server --version`; None for anything else."""
         found = _BANNER.search(text)
         return cls._read(found[1].title(), found[2]) if found else None
 
     @classmethod
     def from_info(cls, info: Mapping[str, Any]) -> Self | None:
-        """Read the answer to INFO. Valkey also states the Redis version that it is compatible with."""
+        """Parse the reply to INFO. Valkey's also contains the Redis version that it is compatible with."""
         if "valkey_version" in info:
             return cls._read("Valkey", str(info["valkey_version"]))
         return cls._read("Redis", str(info.get("redis_version", "")))
@@ -50,21 +50,21 @@ class ServerVersion:
 
     @property
     def warning(self) -> str:
-        """What is known to be unsafe about it; empty where nothing is."""
+        """Why the release is unsafe; empty if no security hole is known."""
         fixed, series = _FIXED[self.product], self.numbers[:2]
         if series > max(fixed):
             return ""
         if series in fixed:
             return "" if self.numbers[2] >= fixed[series] else f"{self} has known security holes ({_HOLES})"
-        return f"upstream has released no {series[0]}.{series[1]} without known security holes ({_HOLES})"
+        return f"{self} has known security holes ({_HOLES}), and no release of {series[0]}.{series[1]} fixes them"
 
     @property
     def remedy(self) -> str:
-        """What to do about the warning. A distribution's patches do not change the number."""
+        """What to do about the warning. A distribution may have fixed the holes without a new version number."""
         fixed, series = _FIXED[self.product], self.numbers[:2]
         newer = min((each for each in fixed if each >= series), default=series)
         upgrade = f"{newer[0]}.{newer[1]}.{fixed.get(newer, 0)}"
-        return f"Use {upgrade} or newer, or make sure that your distribution has patched it, as Debian does."
+        return f"Use {upgrade} or newer, or check that your distribution has patched this one, as Debian does."
 
     def __str__(self) -> str:
         return f"{self.product} {'.'.join(map(str, self.numbers))}"

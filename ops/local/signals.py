@@ -1,25 +1,25 @@
-"""Ctrl-C, SIGTERM and SIGHUP mean the same: end everything, in order; said twice, at once."""
+"""Ctrl-C, SIGTERM and SIGHUP request an orderly stop; a second one requests an immediate stop."""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Ended(BaseException):
-    """Somebody wants this process to end. Like KeyboardInterrupt no Exception, so nothing takes it for an error."""
+class StopRequested(BaseException):
+    """A signal asked this process to stop. A BaseException, as KeyboardInterrupt is, so that no handler catches it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
-        #: what a shell expects from a process that ended so
+        #: the exit code that shells expect after this signal
         self.exit_code = 128 + number
 
 
 @contextmanager
-def ending(again: Callable[[], None]) -> Iterator[None]:
-    """Within the block the first signal raises `Ended` in the main thread; each further one calls `again`."""
+def stop_on_signal(again: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, the first signal raises `StopRequested` in the main thread; later ones call `again`."""
     seen = False
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -28,9 +28,9 @@ def ending(again: Callable[[], None]) -> Iterator[None]:
             again()
             return
         seen = True
-        raise Ended(number)
+        raise StopRequested(number)
 
-    before = {number: signal.signal(number, handle) for number in ENDING}
+    before = {number: signal.signal(number, handle) for number in STOP_SIGNALS}
     try:
         yield
     finally:

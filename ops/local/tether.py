@@ -1,11 +1,11 @@
-"""Become another program that cannot outlive the process which started it.
+"""Replace this process by a program that ends when its parent ends.
 
-`python tether.py PARENT_PID PROGRAM ARG…`: asks the kernel for SIGKILL at the parent's end (prctl(2), PR_SET_PDEATHSIG,
-which survives execve), then *becomes* PROGRAM: same process, same id. SIGKILL, because a parent killed that way can no
-longer wait for anybody's clean end, and everything here is made to be killed. Elsewhere than on Linux it only becomes
-PROGRAM. Runs as a plain file with nothing but the standard library, to be quick.
+`python tether.py PARENT_PID PROGRAM ARG…` asks the kernel to send SIGKILL when the parent ends (PR_SET_PDEATHSIG in
+prctl(2), which survives execve), then executes PROGRAM under the same process id. SIGKILL, because a killed parent
+cannot wait for a clean end, and all our processes may be killed at any time. On other systems than Linux it only
+executes PROGRAM. It is run as a file and imports only the standard library, to start quickly.
 
-The kernel watches the *thread* that forked: start children from one that lives as long as they may.
+The kernel watches the *thread* that forked: start children from a thread that lives as long as they should.
 """
 
 import ctypes
@@ -17,10 +17,10 @@ PR_SET_PDEATHSIG = 1
 
 
 def become(parent: int, command: list[str]) -> None:
-    """Never returns."""
+    """Execute the command, tied to the parent. Does not return."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it went before the kernel knew
+        if os.getppid() != parent:  # the parent ended before the kernel watched it
             os._exit(1)
     os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
 

@@ -1,5 +1,5 @@
-"""The generation API as a process of its own, with faults on demand.
+"""A simulated provider: the generation API as a process of its own, with faults on demand.
 
-Written from the provider's pages alone. It shares no code with the service: were a rule misread, both sides would
-otherwise agree on the mistake and every test would pass.
+It is written from the provider's published pages and shares no code with the service. If it did, a misread rule would
+stand on both sides, and every test would still pass.
 """

@@ -1,4 +1,4 @@
-"""Answers: how a body becomes one, and the refusals in the gateway's style and in the upstream's."""
+"""HTTP answers: JSON, and errors in the gateway's and the upstream's format."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from ops.simulator.provider import Provider
 
 
 class Refusal(Exception):
-    """Ends the handling of a request with this answer; None: with a cut connection."""
+    """Ends the handling of a request with this answer, or, if None, by cutting the connection."""
 
     def __init__(self, answer: web.StreamResponse | None) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class Refusal(Exception):
 
 
 def answer_json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """A JSON answer."""
+    """Return a JSON answer."""
     return web.Response(
         body=json.dumps(body, separators=(",", ":")).encode(),
         status=status,
@@ -29,21 +29,21 @@ def answer_json(body: Any, status: int = 200, headers: dict[str, str] | None = N
 
 
 def refuse(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    """A refusal in the gateway's style."""
+    """Return an error in the gateway's format."""
     return answer_json({"error": {"code": code, "message": message}}, status, headers)
 
 
 def refuse_upstream(status: int, code: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    """A refusal in the upstream's style, which the gateway passes on as it came."""
+    """Return an error in the upstream's format, which the gateway passes on unchanged."""
     return answer_json({"code": code, "message": message, "request_id": "simulated"}, status, headers)
 
 
-def too_many(provider: Provider, who: str, occasion: str, *, slots: bool) -> web.Response:
-    """429 with a Retry-After of the kind that is switched on."""
+def too_many(provider: Provider, subject: str, occasion: str, *, slots: bool) -> web.Response:
+    """Return a 429 with the configured kind of Retry-After."""
     kinds = ("seconds", "date", "garbage", "far", "none")
-    kind = provider.faults.word("retry_after")
+    kind = provider.faults.choice("retry_after")
     if kind == "mixed":
-        kind = provider.faults.pick("retry_after", who, occasion, kinds)
+        kind = provider.faults.pick("retry_after", subject, occasion, kinds)
     values = {
         "seconds": "1",
         "date": format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True),
@@ -56,19 +56,19 @@ def too_many(provider: Provider, who: str, occasion: str, *, slots: bool) -> web
     return refuse(429, "1302", "Rate limit exceeded, slow down", headers)
 
 
-def duplicate(provider: Provider, who: str, occasion: str) -> web.Response:
-    """The external id exists: 409, or the upstream's 400 with 1201."""
-    policy = provider.faults.word("duplicates")
+def duplicate(provider: Provider, subject: str, occasion: str) -> web.Response:
+    """Return the error for an external id that exists: 409, or the upstream's 400 with code 1201."""
+    policy = provider.faults.choice("duplicates")
     if policy == "mixed":
-        policy = provider.faults.pick("duplicates", who, occasion, ("conflict", "kling"))
+        policy = provider.faults.pick("duplicates", subject, occasion, ("conflict", "kling"))
     provider.faults.count(f"duplicates.{policy}")
     if policy == "kling":
-        return refuse_upstream(400, 1201, f"external_task_id {who} already exists")
-    return refuse(409, "1201", f"A task with external_task_id {who} exists already")
+        return refuse_upstream(400, 1201, f"external_task_id {subject} already exists")
+    return refuse(409, "1201", f"A task with external_task_id {subject} exists already")
 
 
 def cut(request: web.Request) -> web.Response:
-    """Cut the connection; the answer returned goes nowhere."""
+    """Cut the connection. The answer that is returned is never sent."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()

@@ -1,4 +1,4 @@
-"""Where the application keeps what its handlers share."""
+"""Keys of the objects that the handlers of the aiohttp application share."""
 
 from collections.abc import Callable
 
@@ -7,5 +7,5 @@ from aiohttp import web
 from ops.simulator.provider import Provider
 
 PROVIDER: web.AppKey[Provider] = web.AppKey("provider", Provider)
-#: closes the listening socket for so many seconds; set by whoever listens
+#: Closes the listening socket for a number of seconds. Set by `serving`, absent in tests.
 LISTENER: web.AppKey[Callable[[float], None]] = web.AppKey("listener")

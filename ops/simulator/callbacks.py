@@ -1,4 +1,4 @@
-"""Callbacks: which are due at a change of a task, in what disguise, and the sender that carries them out."""
+"""Callbacks: which ones a change of a task causes, their bodies, and the sender that delivers them."""
 
 import asyncio
 import json
@@ -28,23 +28,23 @@ _GARBAGE = (
 
 
 class Timers:
-    """Things to do later, all of which can be called off at once."""
+    """Timers that can all be cancelled at once."""
 
     def __init__(self) -> None:
         self._handles: dict[object, asyncio.TimerHandle] = {}
 
     def later(self, delay: float, action: Callable[[], None]) -> None:
-        """Call `action` after `delay` seconds, unless called off before."""
-        ticket = object()
+        """Call `action` after `delay` seconds, unless it is cancelled."""
+        timer = object()
 
-        def ring() -> None:
-            del self._handles[ticket]
+        def fire() -> None:
+            del self._handles[timer]
             action()
 
-        self._handles[ticket] = asyncio.get_running_loop().call_later(delay, ring)
+        self._handles[timer] = asyncio.get_running_loop().call_later(delay, fire)
 
-    def call_off(self) -> None:
-        """Forget all."""
+    def cancel_all(self) -> None:
+        """Cancel all timers."""
         for handle in self._handles.values():
             handle.cancel()
         self._handles.clear()
@@ -52,16 +52,16 @@ class Timers:
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """One callback to carry out; `then` follows when this one has been answered, or given up."""
+    """A callback to send. `then` is sent when this one was answered or given up."""
 
     url: str
     body: bytes
     then: "Delivery | None" = None
-    tries: int = 0
+    retries: int = 0
 
 
 class Sender:
-    """Carries callbacks out over a bounded number of kept-alive connections, and tries again a few times."""
+    """Sends callbacks over a bounded number of kept-alive connections, with a few repeats."""
 
     def __init__(self, settings: Settings, timers: Timers) -> None:
         self.sent = 0
@@ -75,11 +75,11 @@ class Sender:
 
     @property
     def waiting(self) -> int:
-        """Callbacks not yet taken up."""
+        """Number of callbacks that wait for a connection."""
         return len(self._waiting)
 
     async def start(self) -> None:
-        """Open the session; wants a running loop."""
+        """Open the HTTP session. Needs a running event loop."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
             timeout=aiohttp.ClientTimeout(total=self._settings.callback_timeout),
@@ -89,7 +89,7 @@ class Sender:
         )
 
     async def stop(self) -> None:
-        """Drop what waits, end what is under way, close the session."""
+        """Drop waiting callbacks, cancel those being sent, and close the session."""
         self._waiting.clear()
         for task in self._busy:
             task.cancel()
@@ -98,43 +98,43 @@ class Sender:
             await self._session.close()
 
     def forget(self) -> None:
-        """Drop what waits, and the counts."""
+        """Drop waiting callbacks and reset the counts."""
         self._waiting.clear()
         self.sent = self.refused = self.given_up = 0
 
     def send(self, delivery: Delivery) -> None:
-        """Carry it out soon."""
+        """Queue a callback."""
         self._waiting.append(delivery)
         if len(self._busy) < self._settings.callback_connections:
             task = asyncio.get_running_loop().create_task(self._drain())
             self._busy.add(task)
             task.add_done_callback(self._busy.discard)
 
-    async def carry(self, delivery: Delivery) -> None:
-        """Carry it out now; what fails is tried again later, and this does not wait for it."""
+    async def deliver(self, delivery: Delivery) -> None:
+        """Send a callback now. If it fails, schedule a repeat and return."""
         if await self._post(delivery):
-            self._follow(delivery)
-        elif delivery.tries < len(self._settings.callback_retries):
-            delivery.tries += 1
-            self._timers.later(self._settings.callback_retries[delivery.tries - 1], lambda: self.send(delivery))
+            self._send_next(delivery)
+        elif delivery.retries < len(self._settings.callback_retries):
+            delivery.retries += 1
+            self._timers.later(self._settings.callback_retries[delivery.retries - 1], lambda: self.send(delivery))
         else:
             self.given_up += 1
-            self._follow(delivery)
+            self._send_next(delivery)
 
     async def _drain(self) -> None:
         while self._waiting:
-            await self.carry(self._waiting.popleft())
+            await self.deliver(self._waiting.popleft())
 
-    def _follow(self, delivery: Delivery) -> None:
+    def _send_next(self, delivery: Delivery) -> None:
         if delivery.then is not None:
             self.send(delivery.then)
 
     async def _post(self, delivery: Delivery) -> bool:
-        """Whether the receiver has answered for good; it is asked again after no answer, 429 and 5xx."""
+        """Send it and return whether that was final. No answer, 429 and 5xx are not: they are repeated."""
         if self._session is None:
             return False
         try:
-            # encoded: the address goes out letter by letter as it was given.
+            # encoded=True: yarl must not change the URL.
             async with self._session.post(
                 URL(delivery.url, encoded=True), data=delivery.body, headers=_HEADERS, allow_redirects=False
             ) as answer:
@@ -150,7 +150,7 @@ class Sender:
 
 
 class Callbacks:
-    """Decides what goes out when a task changes."""
+    """Decides which callbacks are sent when a task changes."""
 
     def __init__(self, settings: Settings, faults: Faults, sender: Sender, timers: Timers) -> None:
         self._echo = settings.echo_external_id
@@ -160,40 +160,40 @@ class Callbacks:
         self._held: set[str] = set()
 
     def forget(self) -> None:
-        """Drop what was held back."""
+        """Forget the callbacks that were held back."""
         self._held.clear()
 
     def started(self, task: Task, now: float) -> None:
-        """The task is in progress."""
+        """Send the callback of a task that is in progress."""
         if task.callback_url is None:
             return
         faults = self._faults
-        if faults.troubles_callbacks and faults.fires("reorder_callbacks", task.who, task.occasion):
+        if faults.affects_callbacks and faults.fires("reorder_callbacks", task.subject, task.occasion):
             self._held.add(task.id)
             return
         self._send(task, "start", [self._body(task, Status.IN_PROGRESS, "start", now)])
 
     def ended(self, task: Task, now: float) -> None:
-        """The task is completed or failed."""
+        """Send the callback of a task that completed or failed."""
         if task.callback_url is not None:
             self._send(task, "end", self._ending(task, now))
 
     async def ended_early(self, task: Task, now: float) -> None:
-        """As `ended`, and returns when the receiver has answered; never dropped, repeated or late."""
+        """Send the final callback and return when it was answered. It is never dropped, repeated or late."""
         if task.callback_url is not None:
-            await self._sender.carry(_chain(task.callback_url, self._ending(task, now)))
+            await self._sender.deliver(_chain(task.callback_url, self._ending(task, now)))
 
     def _ending(self, task: Task, now: float) -> list[bytes]:
-        truth = self._body(task, task.status, "end", now)
-        bodies = [truth]
+        final = self._body(task, task.status, "end", now)
+        bodies = [final]
         faults = self._faults
-        if not faults.troubles_callbacks:
+        if not faults.affects_callbacks:
             return bodies
         if task.status is Status.COMPLETED:
-            if faults.fires("succeed_then_fail", task.who, task.occasion):
-                bodies = [truth, self._body(task, Status.FAILED, "lie", now)]
-            elif faults.fires("fail_then_succeed", task.who, task.occasion):
-                bodies = [self._body(task, Status.FAILED, "lie", now), truth]
+            if faults.fires("succeed_then_fail", task.subject, task.occasion):
+                bodies = [final, self._body(task, Status.FAILED, "lie", now)]
+            elif faults.fires("fail_then_succeed", task.subject, task.occasion):
+                bodies = [self._body(task, Status.FAILED, "lie", now), final]
         if task.id in self._held:
             self._held.discard(task.id)
             bodies.append(self._body(task, Status.IN_PROGRESS, "start", now))
@@ -202,18 +202,18 @@ class Callbacks:
     def _send(self, task: Task, step: str, bodies: list[bytes]) -> None:
         url = task.callback_url or ""
         faults = self._faults
-        if not faults.troubles_callbacks:
+        if not faults.affects_callbacks:
             self._sender.send(_chain(url, bodies))
             return
-        who, occasion = task.who, f"{task.occasion}.{step}"
-        if faults.fires("forge_callbacks", who, occasion):
-            self._sender.send(self._forgery(url, who, occasion, task, bodies[0]))
-        if faults.fires("drop_callbacks", who, occasion):
+        subject, occasion = task.subject, f"{task.occasion}.{step}"
+        if faults.fires("forge_callbacks", subject, occasion):
+            self._sender.send(self._forgery(url, subject, occasion, task, bodies[0]))
+        if faults.fires("drop_callbacks", subject, occasion):
             return
         copies = 1
-        if faults.fires("repeat_callbacks", who, occasion):
+        if faults.fires("repeat_callbacks", subject, occasion):
             copies += int(faults.number("repeat_times"))
-        delay = faults.number("late_by") if faults.fires("late_callbacks", who, occasion) else 0
+        delay = faults.number("late_by") if faults.fires("late_callbacks", subject, occasion) else 0
         for _ in range(copies):
             delivery = _chain(url, bodies)
             if delay:
@@ -223,24 +223,24 @@ class Callbacks:
 
     def _body(self, task: Task, status: Status, step: str, now: float) -> bytes:
         faults = self._faults
-        who, occasion = task.who, f"{task.occasion}.{step}"
-        shape = faults.word("callback_shape")
+        subject, occasion = task.subject, f"{task.occasion}.{step}"
+        shape = faults.choice("callback_shape")
         if shape == "mixed":
-            shape = faults.pick("callback_shape", who, occasion, ("gateway", *payloads.FOREIGN))
+            shape = faults.pick("callback_shape", subject, occasion, ("gateway", *payloads.OTHER_SHAPES))
         if shape == "gateway":
             body = payloads.gateway(task, status, now, echo=self._echo)
-            if faults.fires("dialect", who, occasion):
-                body = payloads.in_dialect(body, faults, who, occasion)
+            if faults.fires("dialect", subject, occasion):
+                body = payloads.in_dialect(body, faults, subject, occasion)
         else:
-            body = payloads.FOREIGN[shape](task, status)
+            body = payloads.OTHER_SHAPES[shape](task, status)
             faults.count(f"callback_shape.{shape}")
-        if faults.fires("callback_nested", who, occasion):
+        if faults.fires("callback_nested", subject, occasion):
             body = {"data": body}
         return json.dumps(body, separators=(",", ":")).encode()
 
-    def _forgery(self, url: str, who: str, occasion: str, task: Task, body: bytes) -> Delivery:
+    def _forgery(self, url: str, subject: str, occasion: str, task: Task, body: bytes) -> Delivery:
         path, _, token = url.rpartition("/")
-        kind = self._faults.pick("forge_callbacks", who, occasion, ("token", "job", "letters", "garbage"))
+        kind = self._faults.pick("forge_callbacks", subject, occasion, ("token", "job", "letters", "garbage"))
         self._faults.count(f"forge_callbacks.{kind}")
         lie = body.replace(task.base.encode(), b"http://forged.invalid")
         match kind:
@@ -250,14 +250,14 @@ class Callbacks:
                 return Delivery(f"{path}-other/{token}", lie)
             case "letters":
                 return Delivery(f"{path}/%C3%A9%00{token}", lie)
-        return Delivery(url, self._faults.pick("forge_callbacks.garbage", who, occasion, _GARBAGE))
+        return Delivery(url, self._faults.pick("forge_callbacks.garbage", subject, occasion, _GARBAGE))
 
 
 def _chain(url: str, bodies: Sequence[bytes]) -> Delivery:
-    """The bodies one after the other to one address."""
+    """Make deliveries that send the bodies to one URL, one after the other."""
     last: Delivery | None = None
     for body in reversed(bodies):
         last = Delivery(url, body, then=last)
     if last is None:
-        raise ValueError("nothing to send")
+        raise ValueError("a chain of callbacks needs at least one body")
     return last

@@ -1,4 +1,4 @@
-"""`/_sim/`: turn the faults, read the ledger, see what fired. Open to all: a simulator has no secrets."""
+"""The control API, `/_sim/`: fault options, ledger, statistics. It needs no key: a simulator has no secrets."""
 
 import json
 from dataclasses import asdict
@@ -8,16 +8,16 @@ from aiohttp import web
 
 from ops.simulator.answers import answer_json
 from ops.simulator.app_keys import LISTENER, PROVIDER
-from ops.simulator.fault_options import STORM, KnobInvalid
-from ops.simulator.payloads import shown
+from ops.simulator.fault_options import STORM, FaultOptionInvalid
+from ops.simulator.payloads import status_body
 from ops.simulator.tasks import Task
 
-#: how long connections are refused if nobody says
+#: Seconds for which connections are refused if `outage_seconds` is 0.
 _REFUSED_SECONDS = 5
 
 
 def add_control(app: web.Application) -> None:
-    """Mount the control calls."""
+    """Add the routes of the control API."""
     app.router.add_get("/_sim/faults", _get_faults)
     app.router.add_put("/_sim/faults", _put_faults)
     app.router.add_get("/_sim/stats", _stats)
@@ -31,35 +31,35 @@ async def _get_faults(request: web.Request) -> web.Response:
 
 
 async def _put_faults(request: web.Request) -> web.Response:
-    """The knobs named change, the others stay; `{"storm": true}` turns all, and the ones named beside it win."""
+    """Change the named options. `{"storm": true}` sets all to the storm's values; named ones override it."""
     provider = request.app[PROVIDER]
     try:
-        asked = _asked(await request.read(), can_refuse=LISTENER in request.app)
-        provider.faults.update(asked)
+        values = _requested_values(await request.read(), can_refuse=LISTENER in request.app)
+        provider.faults.update(values)
     except ValueError as error:
         return answer_json({"error": str(error)}, 400)
-    if "outage" in asked:
+    if "outage" in values:
         _begin_outage(request.app)
     return answer_json(provider.faults.values)
 
 
-def _asked(body: bytes, *, can_refuse: bool) -> dict[str, Any]:
-    wanted = json.loads(body)
-    if not isinstance(wanted, dict):
-        raise KnobInvalid("the body must be a JSON object of faults and values")
-    storm = wanted.pop("storm", False)
+def _requested_values(body: bytes, *, can_refuse: bool) -> dict[str, Any]:
+    values = json.loads(body)
+    if not isinstance(values, dict):
+        raise FaultOptionInvalid("the body must be a JSON object of faults and values")
+    storm = values.pop("storm", False)
     if not isinstance(storm, bool):
-        raise KnobInvalid("storm takes true or false")
-    if wanted.get("outage") == "refuse" and not can_refuse:
-        raise KnobInvalid("outage=refuse works in a process of its own only (python -m ops.simulator)")
-    return {**STORM, **wanted} if storm else wanted
+        raise FaultOptionInvalid("storm takes true or false")
+    if values.get("outage") == "refuse" and not can_refuse:
+        raise FaultOptionInvalid("outage=refuse works only in a simulator process (python -m ops.simulator)")
+    return {**STORM, **values} if storm else values
 
 
 def _begin_outage(app: web.Application) -> None:
     provider = app[PROVIDER]
-    kind, seconds = provider.faults.word("outage"), provider.faults.number("outage_seconds")
+    kind, seconds = provider.faults.choice("outage"), provider.faults.number("outage_seconds")
     if kind == "refuse":
-        # Nobody could turn this one off, so it always ends by itself.
+        # No request could end this outage, so it always ends by itself.
         seconds = seconds or _REFUSED_SECONDS
         provider.faults.count("outage.refused")
         app[LISTENER](seconds)
@@ -80,30 +80,30 @@ async def _stats(request: web.Request) -> web.Response:
             },
             "tasks": len(provider.tasks),
             "in_flight": provider.tasks.in_flight,
-            # By key, which is no secret here.
+            # Keys of a simulator are not secret.
             "accounts": {key: asdict(account) for key, account in provider.tasks.accounts.items()},
         }
     )
 
 
 async def _ledger(request: web.Request) -> web.Response:
-    """`?purchases=0` leaves the long list out."""
+    """Return the ledger, with `?purchases=0` without the list of purchases."""
     purchases = request.query.get("purchases") != "0"
-    return answer_json(request.app[PROVIDER].ledger.shown(purchases=purchases))
+    return answer_json(request.app[PROVIDER].ledger.to_json(purchases=purchases))
 
 
 async def _tasks(request: web.Request) -> web.Response:
-    """Tasks under `?external_task_id=`, of whichever key, the oldest first."""
+    """Return the tasks with `?external_task_id=`, of all keys, oldest first."""
     name = request.query.get("external_task_id")
     if not name:
-        return answer_json({"error": "say which: ?external_task_id="}, 400)
+        return answer_json({"error": "external_task_id is missing: use ?external_task_id=ID"}, 400)
     provider = request.app[PROVIDER]
     now = provider.now()
-    return answer_json({"tasks": [_shown(task, now) for task in provider.tasks.named(name)]})
+    return answer_json({"tasks": [_task_view(task, now) for task in provider.tasks.all_by_external_id(name)]})
 
 
-def _shown(task: Task, now: float) -> dict[str, Any]:
-    return {**shown(task, now, echo=True), "callback_url": task.callback_url, "purchase": task.purchase.shown()}
+def _task_view(task: Task, now: float) -> dict[str, Any]:
+    return {**status_body(task, now, echo=True), "callback_url": task.callback_url, "purchase": task.purchase.to_json()}
 
 
 async def _reset(request: web.Request) -> web.Response:

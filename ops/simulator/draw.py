@@ -1,4 +1,4 @@
-"""The pictures: real PNGs in which a person can see which job they belong to."""
+"""Result images: real PNGs that show which job they belong to."""
 
 import functools
 import hashlib
@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 LONG_SIDE = {"1k": 1024, "2k": 2048}
-#: a reference with more pixels is shown as a frame: decoding it could take gigabytes
+#: A reference with more pixels is drawn as an empty frame, because decoding it could take gigabytes.
 MOST_PIXELS = 40_000_000
-#: Letters of this height, in pixels, can just be read.
+#: The smallest legible letter height in pixels.
 LEAST_LEGIBLE = 10
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -22,8 +22,8 @@ _INK, _PAPER = (24, 24, 28), (250, 249, 245)
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """What is to be drawn. `references` are URLs, or digests of images kept elsewhere."""
+class ImageSpec:
+    """What an image shows. `references` are URLs, or digests in ReferenceImages."""
 
     prompt: str
     width: int
@@ -33,7 +33,7 @@ class Picture:
 
 
 def size_of(aspect_ratio: str, resolution: str, reference: tuple[int, int] | None) -> tuple[int, int]:
-    """Pixels (width, height): the long side by resolution; `auto` follows the reference's size, else it is square."""
+    """Return (width, height) in pixels. `auto` follows the reference's aspect ratio; without one it is square."""
     if aspect_ratio == "auto":
         width, height = reference or (1, 1)
     else:
@@ -44,22 +44,25 @@ def size_of(aspect_ratio: str, resolution: str, reference: tuple[int, int] | Non
     return round(long * width / height), long
 
 
-def render(picture: Picture, references: Sequence[bytes | str | None], label: str) -> bytes:
-    """The PNG, the same for the same arguments. A reference: its content, a URL to name, or None if no longer kept."""
-    canvas = _background(picture.width, picture.height, label)
-    unit = min(picture.width, picture.height) / 24
+def render(spec: ImageSpec, references: Sequence[bytes | str | None], label: str) -> bytes:
+    """Draw the PNG, the same for the same arguments.
+
+    Each reference is its content, a URL whose file name is shown, or None if its content was forgotten.
+    """
+    canvas = _background(spec.width, spec.height, label)
+    unit = min(spec.width, spec.height) / 24
     margin = round(unit * 1.2)
     strip = _strip(canvas, references, margin) if references else 0
-    box = (margin, margin + strip, picture.width - margin, picture.height - margin - round(unit * 2.8))
-    _write(canvas, _spelled(picture.prompt) or "(no prompt)", box)
+    box = (margin, margin + strip, spec.width - margin, spec.height - margin - round(unit * 2.8))
+    _write(canvas, _escaped(spec.prompt) or "(no prompt)", box)
     draw = ImageDraw.Draw(canvas)
-    foot, said = (margin, picture.height - margin), _spelled(label)
+    corner, text = (margin, spec.height - margin), _escaped(label)
     size = max(12, round(unit * 0.75))
-    # As small as it takes to end within the picture; below that nobody could read it.
-    size = max(8, min(size, int(size * (picture.width - 2 * margin) / ImageFont.load_default(size).getlength(said))))
+    # Small enough to fit into the image, but not below the legible minimum.
+    size = max(8, min(size, int(size * (spec.width - 2 * margin) / ImageFont.load_default(size).getlength(text))))
     small = ImageFont.load_default(size)
-    draw.text(foot, said, font=small, fill=_PAPER, anchor="lb", stroke_width=2, stroke_fill=_INK)
-    if picture.watermark:
+    draw.text(corner, text, font=small, fill=_PAPER, anchor="lb", stroke_width=2, stroke_fill=_INK)
+    if spec.watermark:
         _watermark(canvas, unit)
     out = io.BytesIO()
     canvas.save(out, "PNG", compress_level=1)
@@ -81,10 +84,10 @@ def _rgb(hue: int, saturation: int, value: int) -> tuple[int, int, int]:
 
 
 def _strip(canvas: Image.Image, references: Sequence[bytes | str | None], margin: int) -> int:
-    """The references side by side along the top; the height they take."""
+    """Draw the references side by side along the top and return the height that they take."""
     gap = margin // 2
-    room = (canvas.width - 2 * margin - gap * (len(references) - 1)) // len(references)
-    side = max(16, min(room, canvas.height // 3))
+    available = (canvas.width - 2 * margin - gap * (len(references) - 1)) // len(references)
+    side = max(16, min(available, canvas.height // 3))
     for index, reference in enumerate(references):
         tile = _tile(reference, side)
         left = margin + index * (side + gap) + (side - tile.width) // 2
@@ -97,7 +100,7 @@ def _tile(reference: bytes | str | None, side: int) -> Image.Image:
     if isinstance(reference, bytes):
         try:
             return _thumbnail(reference, side)
-        except Exception:  # noqa: BLE001 - Pillow raises what it likes on a broken image, and its frame is drawn all the same
+        except Exception:  # noqa: BLE001 - Pillow raises many kinds of error on a broken image
             reference = "(unreadable)"
     tile = Image.new("RGB", (side, side), (70, 72, 80))
     name = "(not kept)" if reference is None else PurePosixPath(urlsplit(reference).path).name or reference
@@ -116,10 +119,10 @@ def _thumbnail(content: bytes, side: int) -> Image.Image:
 
 
 def _write(canvas: Image.Image, text: str, box: tuple[int, int, int, int], *, paper: bool = True) -> None:
-    """Text as large as the box allows, wrapped, on a panel of paper so that it is legible whatever lies beneath."""
+    """Write wrapped text as large as the box allows, by default on a light panel so that it is legible."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
-    if width < 8 or height < 8:  # noqa: PLR2004 - no room for a letter
+    if width < 8 or height < 8:  # noqa: PLR2004 - too small for a letter
         return
     draw = ImageDraw.Draw(canvas)
     size = max(LEAST_LEGIBLE, height // 5)
@@ -131,8 +134,8 @@ def _write(canvas: Image.Image, text: str, box: tuple[int, int, int, int], *, pa
         wrapped = "\n".join("\n".join(textwrap.wrap(line, columns)) for line in text.splitlines())
         x, y, x1, y1 = draw.multiline_textbbox((0, 0), wrapped, font=font, spacing=spacing)
         w, h = x1 - x, y1 - y
-        whole = max(map(len, text.split()), default=0) <= columns  # no word is broken
-        if (whole and h + 2 * padding <= height and w + 2 * padding <= width) or size <= LEAST_LEGIBLE:
+        unbroken = max(map(len, text.split()), default=0) <= columns
+        if (unbroken and h + 2 * padding <= height and w + 2 * padding <= width) or size <= LEAST_LEGIBLE:
             break
         size = max(LEAST_LEGIBLE, round(size * 0.88))
     if paper:
@@ -151,14 +154,14 @@ def _columns(font: _Font, width: int) -> int:
 def _watermark(canvas: Image.Image, unit: float) -> None:
     font = ImageFont.load_default(max(14, round(unit)))
     draw = ImageDraw.Draw(canvas, "RGBA")
-    # One line above the label, which may need the whole width.
+    # One line above the label, which may take the whole width.
     corner = (canvas.width - round(unit * 1.2), canvas.height - round(unit * 2.4))
     ink, edge = (255, 255, 255, 190), (0, 0, 0, 120)
     draw.text(corner, "BOOMERANG SIMULATOR", font=font, fill=ink, anchor="rb", stroke_width=1, stroke_fill=edge)
 
 
-def _spelled(text: str) -> str:
-    """The text with each letter that the font lacks spelled out by its number, so that no two prompts look the same."""
+def _escaped(text: str) -> str:
+    """Replace each letter that the font lacks by its escape, so that different prompts look different."""
     return "".join(
         char if char.isascii() or _has_glyph(char) else char.encode("unicode_escape").decode() for char in text
     )

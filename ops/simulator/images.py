@@ -1,4 +1,4 @@
-"""Reference images: what the seeds demand of one, and where the simulator keeps those that came as base64."""
+"""Reference images: the rules for them, and the store of those that were sent as base64."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 MOST_BYTES = 10 * 1024 * 1024
 LEAST_SIDE = 300
-#: base64 needs four characters for three bytes; anything longer need not be decoded to be refused
+#: base64 takes four characters for three bytes: a longer text is refused without being decoded.
 MOST_CHARACTERS = (MOST_BYTES + 2) // 3 * 4
 
 _URL = re.compile(r"https?://[^\s/?#@:]+(:\d{1,5})?([/?#]\S*)?", re.IGNORECASE | re.ASCII)
@@ -22,12 +22,12 @@ _READERS = ((b"\x89PNG\r\n\x1a\n", PngImageFile), (b"\xff\xd8\xff", JpegImageFil
 
 
 class ImageInvalid(ValueError):
-    """Not an acceptable reference image; the message says why."""
+    """The value is not an acceptable reference image. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A reference image: by URL, or by content with its pixel size."""
+    """A reference image: a URL, or its content with its size in pixels."""
 
     url: str | None = None
     content: bytes | None = None
@@ -35,12 +35,12 @@ class Reference:
 
 
 def is_url(text: str) -> bool:
-    """Whether this is an http or https URL, by syntax only."""
+    """Return whether this is an http or https URL, by syntax only."""
     return len(text) <= 2048 and _URL.fullmatch(text) is not None  # noqa: PLR2004 - the customary longest URL
 
 
 def read_image(value: object) -> Reference:
-    """Reference image from a URL or raw base64; ImageInvalid otherwise. Reads an image's header, never its pixels."""
+    """Parse a URL or raw base64. Reads the header of an image, never its pixels. Raises ImageInvalid."""
     if not isinstance(value, str) or not value.strip():
         raise ImageInvalid("must be an image URL or a raw Base64 string, and not empty")
     if value[:5].lower() == "data:":
@@ -70,8 +70,7 @@ def _read_base64(text: str) -> Reference:
 
 
 def _size(content: bytes) -> tuple[int, int]:
-    # The plug-ins' own classes instead of Image.open: they read the header and nothing more, so that an image of a
-    # billion pixels costs as much as any other here.
+    # These classes read only the header, unlike Image.open, so an image of a billion pixels costs no more.
     for magic, reader in _READERS:
         if content.startswith(magic):
             try:
@@ -81,8 +80,8 @@ def _size(content: bytes) -> tuple[int, int]:
     raise ImageInvalid("format must be .jpg, .jpeg or .png")
 
 
-class Vault:
-    """Images by content, each once, the oldest forgotten beyond `most_bytes`: a run must not grow with its uploads."""
+class ReferenceImages:
+    """Images by the hash of their content. Beyond `most_bytes` the oldest are forgotten, to bound the memory."""
 
     def __init__(self, most_bytes: int = 256 * 1024 * 1024) -> None:
         self._most = most_bytes
@@ -90,7 +89,7 @@ class Vault:
         self._images: OrderedDict[bytes, bytes] = OrderedDict()
 
     def put(self, content: bytes) -> bytes:
-        """Keep it; the digest to ask for it by."""
+        """Store an image and return its digest."""
         digest = hashlib.blake2b(content, digest_size=16).digest()
         if digest in self._images:
             self._images.move_to_end(digest)
@@ -102,10 +101,10 @@ class Vault:
         return digest
 
     def get(self, digest: bytes) -> bytes | None:
-        """The image, or None if forgotten."""
+        """Return the image, or None if it was forgotten."""
         return self._images.get(digest)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all images."""
         self._images.clear()
         self._held = 0

@@ -1,4 +1,4 @@
-"""What was bought: one purchase per created task, kept in memory, and appended to a file if asked."""
+"""The ledger: one purchase per created task, in memory and optionally in a file."""
 
 import json
 from collections import Counter
@@ -11,18 +11,18 @@ from typing import Any, TextIO
 from ops.simulator.validate import OMNI, REFERENCE2IMAGE
 
 PRICE = Decimal("0.0065")
-#: (model, resolution) → how many times the price an image costs
+#: (model, resolution) → cost of an image, as a multiple of PRICE.
 FACTORS = {(REFERENCE2IMAGE, "1k"): 1, (OMNI, "1k"): 2, (OMNI, "2k"): 4}
 
 
 def cost_of(model: str, resolution: str, n: int) -> Decimal:
-    """What a task costs in USD if it completes."""
+    """Return the cost of a completed task in USD."""
     return PRICE * n * FACTORS[model, resolution]
 
 
 @dataclass(slots=True)
 class Purchase:
-    """One created task. `billed` turns true when it completes (or fails under `bill_failures`)."""
+    """A created task. `billed` becomes true when it completes (or fails, with `bill_failures`)."""
 
     external_task_id: str | None
     task_id: str
@@ -32,8 +32,8 @@ class Purchase:
     at: float
     billed: bool = False
 
-    def shown(self) -> dict[str, Any]:
-        """As the control API and the file show it: the cost as a string, the time as ISO 8601 UTC."""
+    def to_json(self) -> dict[str, Any]:
+        """Serialize for the control API and the file: the cost as a string, the time as ISO 8601 UTC."""
         return {
             "external_task_id": self.external_task_id,
             "task_id": self.task_id,
@@ -46,13 +46,13 @@ class Purchase:
 
 
 class Ledger:
-    """The purchases, and their totals kept as they happen."""
+    """All purchases and their running totals."""
 
     def __init__(self, path: Path | None) -> None:
         self._file: TextIO | None = None
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Line by line: what was bought stays on record although the simulator itself be killed.
+            # Line-buffered: a purchase is in the file even if the simulator is killed afterwards.
             self._file = path.open("a", buffering=1, encoding="utf-8")
         self._clear()
 
@@ -64,25 +64,25 @@ class Ledger:
         self._twice: dict[str, None] = {}
 
     def created(self, purchase: Purchase) -> None:
-        """A task came into being."""
+        """Record the purchase of a created task."""
         self.purchases.append(purchase)
         if purchase.external_task_id is not None:
             self._created[purchase.external_task_id] += 1
             if self._created[purchase.external_task_id] > 1:
                 self._twice[purchase.external_task_id] = None
         if self._file is not None:
-            self._write({"event": "created", **purchase.shown()})
+            self._write({"event": "created", **purchase.to_json()})
 
     def bill(self, purchase: Purchase) -> None:
-        """The task ended in a way that costs money."""
+        """Record that the task ended in a way that costs money."""
         purchase.billed = True
         self.billed += 1
         self.spent += purchase.cost
         if self._file is not None:
             self._write({"event": "billed", "task_id": purchase.task_id, "cost": str(purchase.cost)})
 
-    def shown(self, *, purchases: bool = True) -> dict[str, Any]:
-        """Totals, the external ids with more than one created task, and (on demand) every purchase in order."""
+    def to_json(self, *, purchases: bool = True) -> dict[str, Any]:
+        """Return totals, the external ids with more than one task, and optionally all purchases in order."""
         body: dict[str, Any] = {
             "totals": {
                 "tasks": len(self.purchases),
@@ -93,11 +93,11 @@ class Ledger:
             "bought_twice": list(self._twice),
         }
         if purchases:
-            body["purchases"] = [purchase.shown() for purchase in self.purchases]
+            body["purchases"] = [purchase.to_json() for purchase in self.purchases]
         return body
 
     def reset(self) -> None:
-        """Forget all; the file keeps what it has, and a line that says so."""
+        """Forget all purchases. The file keeps its lines and gets a line for the reset."""
         self._clear()
         if self._file is not None:
             self._write({"event": "reset"})

@@ -1,4 +1,4 @@
-"""The simulator's lines, as JSON where BOOMERANG_LOG_FORMAT says so. It shares no code with the service."""
+"""The simulator's log, as JSON lines with BOOMERANG_LOG_FORMAT=json. It shares no code with the service."""
 
 import json
 import logging
@@ -7,9 +7,9 @@ import sys
 from datetime import UTC, datetime
 
 
-class _Objects(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        told = {
+        entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
@@ -17,24 +17,24 @@ class _Objects(logging.Formatter):
             "message": record.getMessage(),
         }
         if record.exc_info:
-            told["error"] = self.formatException(record.exc_info)
-        return json.dumps(told)
+            entry["error"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
 
 
 def start() -> None:
-    """Let loggers, warnings and uncaught errors write so."""
+    """Send log records, warnings and uncaught errors to stderr in that format."""
     if os.environ.get("BOOMERANG_LOG_FORMAT") != "json":
         return
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Objects())
+    handler.setFormatter(_JsonFormatter())
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.captureWarnings(capture=True)
     log = logging.getLogger("ops.simulator")
     sys.excepthook = lambda *error: log.critical("uncaught error", exc_info=error)
 
 
-def say(text: str) -> None:
-    """One line to standard output, which programs that start a simulator read; an event where lines are JSON."""
+def announce(text: str) -> None:
+    """Print a line to stdout, for programs that start a simulator. With JSON lines, log it instead."""
     if os.environ.get("BOOMERANG_LOG_FORMAT") == "json":
         logging.getLogger("ops.simulator").info(text)
         return

@@ -1,4 +1,4 @@
-"""Bodies: a task as the status endpoint shows it, a callback in each published shape, and both in other dialects."""
+"""Bodies of answers and callbacks: in the gateway's form, in the other published forms, and in dialects."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from ops.simulator.validate import REFERENCE2IMAGE
 
 Body = dict[str, Any]
 
-#: Status words that other gateways and upstreams have been seen to use for the same thing.
+#: Status words that other gateways and upstreams use for the same status.
 DIALECT: dict[Status, Sequence[str]] = {
     Status.IN_PROGRESS: (
         "queued",
@@ -27,13 +27,13 @@ DIALECT: dict[Status, Sequence[str]] = {
 }
 
 
-def urls(task: Task) -> list[str]:
-    """Where the task's pictures are."""
+def image_urls(task: Task) -> list[str]:
+    """Return the URLs of the task's images."""
     return [f"{task.base}/images/{task.id}/{index}.png" for index in range(task.purchase.n)]
 
 
-def shown(task: Task, now: float, *, echo: bool) -> Body:
-    """The gateway's task."""
+def status_body(task: Task, now: float, *, echo: bool) -> Body:
+    """Return the task as the status endpoint shows it. `echo`: with the external id."""
     body: Body = {"id": task.id, "status": task.status.value, "model": task.purchase.model}
     if echo:
         body["external_task_id"] = task.purchase.external_task_id
@@ -41,11 +41,13 @@ def shown(task: Task, now: float, *, echo: bool) -> Body:
         return body | {"progress": task.progress(now)}
     if task.status is Status.COMPLETED:
         return body | _completed(task)
-    return body | _failed(task, task.failure or UNSAID)
+    return body | _failed(task, task.failure or DEFAULT_FAILURE)
 
 
 def _completed(task: Task) -> Body:
-    content = [{"type": "image", "url": url, "jobId": f"{task.id}-{index}"} for index, url in enumerate(urls(task))]
+    content = [
+        {"type": "image", "url": url, "jobId": f"{task.id}-{index}"} for index, url in enumerate(image_urls(task))
+    ]
     return {
         "output": [{"content": content}],
         "usage": {"cost": str(task.purchase.cost), "discount": 1},
@@ -53,18 +55,18 @@ def _completed(task: Task) -> Body:
     }
 
 
-UNSAID = Failure("002016095", "Internal generation error")
+DEFAULT_FAILURE = Failure("002016095", "Internal generation error")
 
 
 def _failed(task: Task, failure: Failure) -> Body:
-    # One page names the text error_message, the other message.
+    # The two model pages name the text differently.
     text = "error_message" if task.purchase.model == REFERENCE2IMAGE else "message"
     cost = str(task.purchase.cost) if task.purchase.billed else ""
     return {"error": {"code": failure.code, text: failure.message}, "usage": {"cost": cost}}
 
 
-def submitted(task: Task) -> Body:
-    """The answer to a submission."""
+def submit_answer(task: Task) -> Body:
+    """Return the answer to a submission."""
     return {
         "id": task.id,
         "status": Status.IN_PROGRESS.value,
@@ -73,11 +75,11 @@ def submitted(task: Task) -> Body:
     }
 
 
-def in_dialect(body: Body, faults: Faults, who: str, occasion: str) -> Body:
-    """The same task in words that other senders use. Says the same: nothing is lost but the neatness."""
+def in_dialect(body: Body, faults: Faults, subject: str, occasion: str) -> Body:
+    """Return a body with the same meaning in other words, types and places, as other senders write it."""
 
     def pick(what: str, options: Sequence[Any]) -> Any:
-        return faults.pick(f"dialect.{what}", who, occasion, options)
+        return faults.pick(f"dialect.{what}", subject, occasion, options)
 
     body = dict(body)
     body["status"] = pick("status", DIALECT[Status(body["status"])])
@@ -97,33 +99,33 @@ def in_dialect(body: Body, faults: Faults, who: str, occasion: str) -> Body:
 
 
 def gateway(task: Task, status: Status, now: float, *, echo: bool) -> Body:
-    """Callback shape 1: the task as the status endpoint shows it, at that status."""
+    """Return a callback of shape 1: the task as the status endpoint shows it, with this status."""
     if status is task.status:
-        return shown(task, now, echo=echo)
+        return status_body(task, now, echo=echo)
     body: Body = {"id": task.id, "status": status.value, "model": task.purchase.model}
     if echo:
         body["external_task_id"] = task.purchase.external_task_id
     if status is Status.IN_PROGRESS:
         return body | {"progress": 0.0}
-    return body | (_failed(task, UNSAID) if status is Status.FAILED else _completed(task))
+    return body | (_failed(task, DEFAULT_FAILURE) if status is Status.FAILED else _completed(task))
 
 
 _KLING = {Status.IN_PROGRESS: "submitted", Status.COMPLETED: "succeed", Status.FAILED: "failed"}
 
 
 def kling(task: Task, status: Status) -> Body:
-    """Callback shape 2. Its task_id is the upstream's, not the one that the submission's answer named; no usage."""
+    """Return a callback of shape 2. Its task_id is the upstream's, not the gateway's; it has no usage."""
     at = int(time.time() * 1000)
     body: Body = {
         "task_id": f"up-{task.id}",
         "task_status": _KLING[status],
-        "task_status_msg": (task.failure or UNSAID).message if status is Status.FAILED else "",
+        "task_status_msg": (task.failure or DEFAULT_FAILURE).message if status is Status.FAILED else "",
         "task_info": {"external_task_id": task.purchase.external_task_id},
         "created_at": int(task.purchase.at * 1000),
         "updated_at": at,
     }
     if status is Status.COMPLETED:
-        body["task_result"] = {"images": [{"index": index, "url": url} for index, url in enumerate(urls(task))]}
+        body["task_result"] = {"images": [{"index": index, "url": url} for index, url in enumerate(image_urls(task))]}
     return body
 
 
@@ -131,24 +133,24 @@ _KLING_NEW = {Status.IN_PROGRESS: "submitted", Status.COMPLETED: "succeeded", St
 
 
 def kling_new(task: Task, status: Status) -> Body:
-    """Callback shape 3, newer; no usage either."""
+    """Return a callback of shape 3, the newer one. It has no usage either."""
     at = int(time.time() * 1000)
     body: Body = {
         "id": f"up-{task.id}",
         "status": _KLING_NEW[status],
-        "message": (task.failure or UNSAID).message if status is Status.FAILED else "",
+        "message": (task.failure or DEFAULT_FAILURE).message if status is Status.FAILED else "",
         "external_id": task.purchase.external_task_id,
         "create_time": int(task.purchase.at * 1000),
         "update_time": at,
     }
     if status is Status.COMPLETED:
-        body["outputs"] = [{"type": "image", "url": url, "watermark_url": url} for url in urls(task)]
+        body["outputs"] = [{"type": "image", "url": url, "watermark_url": url} for url in image_urls(task)]
     return body
 
 
 def minimal(_task: Task, status: Status) -> Body:
-    """JSON of no known shape: all it says is that something happened."""
+    """Return JSON of no known shape. It only shows that something happened."""
     return {"event": "task.updated", "final": status is not Status.IN_PROGRESS}
 
 
-FOREIGN: dict[str, Callable[[Task, Status], Body]] = {"kling": kling, "kling-new": kling_new, "minimal": minimal}
+OTHER_SHAPES: dict[str, Callable[[Task, Status], Body]] = {"kling": kling, "kling-new": kling_new, "minimal": minimal}

@@ -1,4 +1,4 @@
-"""The provider itself: takes orders, runs tasks, bills them. Knows nothing of HTTP."""
+"""The provider behind the HTTP API: accepts orders, runs tasks and bills them."""
 
 import asyncio
 import hashlib
@@ -6,15 +6,15 @@ import time
 from collections import Counter, deque
 
 from ops.simulator.callbacks import Callbacks, Sender, Timers
-from ops.simulator.draw import Picture, size_of
+from ops.simulator.draw import ImageSpec, size_of
 from ops.simulator.faults import Faults
-from ops.simulator.images import Vault
+from ops.simulator.images import ReferenceImages
 from ops.simulator.ledger import Ledger, Purchase, cost_of
 from ops.simulator.settings import Settings
 from ops.simulator.tasks import Failure, Status, Task, Tasks
 from ops.simulator.validate import Order
 
-_CURABLE = (
+_RETRYABLE = (
     Failure("002016095", "Internal generation error"),
     Failure("002016096", "Result parsing error"),
     Failure("002016097", "HTTP error response"),
@@ -22,7 +22,7 @@ _CURABLE = (
     Failure("002016099", "Task creation error"),
 )
 _PERMANENT = Failure("1301", "The content was refused by the platform's content safety policy")
-#: how often expired results are looked for, in seconds
+#: Seconds between two searches for expired results.
 _SWEEP = 0.25
 
 
@@ -33,28 +33,28 @@ class Provider:
         self.settings = settings
         self.faults = Faults(settings.seed, settings.faults)
         self.tasks = Tasks()
-        self.vault = Vault()
+        self.references_by_digest = ReferenceImages()
         self.ledger = Ledger(settings.ledger_file)
         self.timers = Timers()
         self.sender = Sender(settings, self.timers)
         self.callbacks = Callbacks(settings, self.faults, self.sender, self.timers)
         self.calls: Counter[str] = Counter()
         self._seen: Counter[tuple[str, str]] = Counter()
-        self._looks: Counter[str] = Counter()
+        self._lookups: Counter[str] = Counter()
         self._bases: dict[str, str] = {}
         self._anonymous = 0
         self._outages = 0
         self._ended: deque[tuple[float, Task]] = deque()
 
     def start(self) -> None:
-        """Begin to delete old results, and to wait for the end of an outage, if there is one; wants a running loop."""
+        """Start the timers that delete old results and end an outage. Needs a running event loop."""
         if self.settings.keep:
             self._sweep()
-        if self.faults.word("outage") != "off":
+        if self.faults.choice("outage") != "off":
             self.end_outage_in(self.faults.number("outage_seconds"))
 
     def end_outage_in(self, seconds: float) -> None:
-        """The present outage ends by itself after that long; 0: it does not. Takes the place of an earlier end."""
+        """End the current outage after this many seconds (0: never). Replaces an earlier end."""
         self._outages += 1
         ordinal = self._outages
 
@@ -66,89 +66,89 @@ class Provider:
             self.timers.later(seconds, end)
 
     def reset(self) -> None:
-        """As new: no task, no purchase, no count, nothing pending, the faults those of the start."""
-        self.timers.call_off()
+        """Forget all tasks, purchases, counts and timers, and restore the faults of the start."""
+        self.timers.cancel_all()
         self.sender.forget()
         self.callbacks.forget()
         self.tasks = Tasks()
-        self.vault.clear()
+        self.references_by_digest.clear()
         self.ledger.reset()
         self.faults.restore()
         self.faults.fired.clear()
         self.calls.clear()
         self._seen.clear()
-        self._looks.clear()
+        self._lookups.clear()
         self._anonymous = 0
         self._ended.clear()
         self.start()
 
     def now(self) -> float:
-        """The event loop's time, in seconds."""
+        """Return the event loop's time in seconds."""
         return asyncio.get_running_loop().time()
 
     def base(self, host: str) -> str:
-        """The address under which a caller reaches the pictures; one string for all tasks of one host."""
+        """Return the base URL of result images for callers of `host`: one shared string for all its tasks."""
         return self.settings.public_url or self._bases.setdefault(host, f"http://{host}")
 
-    def looks(self, name: str) -> int:
-        """Which look at this id this is; counted only while looks can fail."""
-        self._looks[name] += 1
-        return self._looks[name]
+    def count_lookup(self, name: str) -> int:
+        """Count a look-up of this id and return how many there were. Called only while look-ups can fail."""
+        self._lookups[name] += 1
+        return self._lookups[name]
 
-    def occasion(self, key: str, order: Order) -> tuple[str, str]:
-        """Who is asking (external id) and for which time: what decisions about this submission hang on."""
+    def next_occasion(self, key: str, order: Order) -> tuple[str, str]:
+        """Return (subject, occasion) of this submission: its external id and how often the key has sent it."""
         if order.external_id is None:
             self._anonymous += 1
             return f"#{self._anonymous}", "1"
         self._seen[key, order.external_id] += 1
         return order.external_id, str(self._seen[key, order.external_id])
 
-    def taken(self, key: str, order: Order) -> bool:
-        """Whether the external id has been used and the provider notices."""
-        if order.external_id is None or not self.tasks.known(key, order.external_id):
+    def is_duplicate(self, key: str, order: Order) -> bool:
+        """Return whether this key has used the external id before and the provider notices it."""
+        if order.external_id is None or not self.tasks.is_used(key, order.external_id):
             return False
-        if self.faults.word("duplicates") == "unnoticed":
+        if self.faults.choice("duplicates") == "unnoticed":
             self.faults.count("duplicates.unnoticed")
             return False
         return True
 
-    def crowded(self, key: str, order: Order) -> bool:
-        """Whether the order would exceed the slots of that key."""
+    def exceeds_slots(self, key: str, order: Order) -> bool:
+        """Return whether the order would exceed the slots of this key."""
         slots = self.faults.number("slots")
         return bool(slots) and self.tasks.accounts[key].in_flight + order.n > slots
 
     def create(self, order: Order, key: str, base: str, occasion: tuple[str, str], *, at_once: bool = False) -> Task:
-        """A new task, running; with `at_once`, or a latency of 0, already ended (and then only its end calls back)."""
-        who, count = occasion
+        """Create a task. With `at_once`, or a latency of 0, it has ended and sends only the final callback."""
+        subject, count = occasion
         now = self.now()
-        name = f"{self.settings.seed}:{key}:{who}:{count}".encode("utf-8", "surrogatepass")
+        name = f"{self.settings.seed}:{key}:{subject}:{count}".encode("utf-8", "surrogatepass")
         task_id = hashlib.blake2b(name, digest_size=10).hexdigest()
         cost = cost_of(order.model, order.resolution, order.n)
         purchase = Purchase(order.external_id, task_id, order.model, order.n, cost, time.time())
-        duration = 0.0 if at_once else self.faults.latency_of(who, count)
-        task = Task(task_id, key, count, purchase, self._picture(order), order.callback_url, base, now, duration)
+        duration = 0.0 if at_once else self.faults.latency_of(subject, count)
+        task = Task(task_id, key, count, purchase, self._image_spec(order), order.callback_url, base, now, duration)
         self.tasks.add(task)
         self.ledger.created(purchase)
         if at_once:
             self._end(task)
         elif duration:
             self.callbacks.started(task, now)
-            self.timers.later(duration, lambda: self._end_and_tell(task))
+            self.timers.later(duration, lambda: self._end_and_call_back(task))
         else:
-            self._end_and_tell(task)
+            self._end_and_call_back(task)
         return task
 
     async def create_early(self, order: Order, key: str, base: str, occasion: tuple[str, str]) -> Task:
-        """A task that has ended, and whose final callback has been answered, when this returns."""
+        """Create a task, end it, and return when its final callback has been answered."""
         task = self.create(order, key, base, occasion, at_once=True)
         await self.callbacks.ended_early(task, self.now())
         return task
 
-    def haunt(self, seconds: float, order: Order, key: str, base: str, occasion: tuple[str, str]) -> None:
-        """Take the order that many seconds from now, whoever may still be waiting for an answer."""
+    def create_later(self, seconds: float, order: Order, key: str, base: str, occasion: tuple[str, str]) -> None:
+        """Create the task after this many seconds, even if the caller has gone."""
 
         def appear() -> None:
-            if self.taken(key, order):
+            if self.is_duplicate(key, order):
                 self.faults.count("ghost.refused")
             else:
                 self.faults.count("ghost.created")
@@ -157,7 +157,7 @@ class Provider:
         self.timers.later(seconds, appear)
 
     def find(self, key: str, name: str) -> Task | None:
-        """A key's own task by its id or external id, so far as it is visible yet."""
+        """Find a task of this key by its id or external id, if it is visible yet."""
         now = self.now()
         task = self.tasks.get(name)
         if task is not None and task.key == key:
@@ -173,27 +173,27 @@ class Provider:
         self.faults.count(lag)
         return None
 
-    def _picture(self, order: Order) -> Picture:
+    def _image_spec(self, order: Order) -> ImageSpec:
         size = next((reference.size for reference in order.references if reference.size), None)
         width, height = size_of(order.aspect_ratio, order.resolution, size)
         references = tuple(
-            reference.url if reference.content is None else self.vault.put(reference.content)
+            reference.url if reference.content is None else self.references_by_digest.put(reference.content)
             for reference in order.references
         )
-        return Picture(order.prompt, width, height, order.watermark, tuple(r for r in references if r))
+        return ImageSpec(order.prompt, width, height, order.watermark, tuple(r for r in references if r))
 
-    def _end_and_tell(self, task: Task) -> None:
+    def _end_and_call_back(self, task: Task) -> None:
         self._end(task)
         self.callbacks.ended(task, self.now())
 
     def _end(self, task: Task) -> None:
         faults = self.faults
-        if faults.fires("fail", task.who, task.occasion):
-            task.failure = faults.pick("fail", task.who, task.occasion, _CURABLE)
-        elif faults.fires("fail_permanent", task.who, task.occasion):
+        if faults.fires("fail", task.subject, task.occasion):
+            task.failure = faults.pick("fail", task.subject, task.occasion, _RETRYABLE)
+        elif faults.fires("fail_permanent", task.subject, task.occasion):
             task.failure = _PERMANENT
         self.tasks.end(task, Status.FAILED if task.failure else Status.COMPLETED)
-        if not task.failure or faults.fires("bill_failures", task.who, task.occasion):
+        if not task.failure or faults.fires("bill_failures", task.subject, task.occasion):
             self.ledger.bill(task.purchase)
         if self.settings.keep:
             self._ended.append((self.now() + self.settings.keep, task))

@@ -1,4 +1,4 @@
-"""What a simulator is started with."""
+"""The simulator's settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,26 +9,26 @@ from ops.simulator.fault_options import Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Start-up settings; `faults` holds the knobs that differ from their value at rest."""
+    """Settings of the start. `faults` holds the fault options that differ from their default."""
 
-    #: accepted bearer keys; empty: any key will do, but there must be one
+    #: Accepted bearer keys. Empty: any key is accepted, but a request without one is not.
     keys: frozenset[str] = field(default=frozenset(), repr=False)
-    #: the same seed and the same external ids bring the same decisions, whatever the timing
+    #: The same seed and external ids lead to the same decisions, whatever the timing.
     seed: str = "0"
     faults: Mapping[str, Value] = field(default_factory=dict)
-    #: where callers reach the pictures, when that is not the address by which they reach this process
+    #: Base URL of result images, if it is not the one that submissions are sent to.
     public_url: str | None = None
-    #: purchases are appended here as JSON lines, for whoever wants them after this process is gone
+    #: Purchases are appended to this file as JSON lines, to be read after this process has ended.
     ledger_file: Path | None = None
-    #: results are deleted this many seconds after their end; 0: never
+    #: Results are deleted this many seconds after the task ended; 0: never.
     keep: float = 0
-    #: name of the member that holds an image in `image_list` (the seed does not show it)
+    #: Name of the member that holds the image in an item of `image_list` (the pages do not show it).
     image_key: str = "image"
-    #: whether answers and gateway callbacks carry the external id (the published ones do not)
+    #: Whether answers and gateway callbacks contain the external id (the published examples do not).
     echo_external_id: bool = False
-    #: callbacks under way at once; the others queue
+    #: Most callbacks sent at the same time. Others wait.
     callback_connections: int = 64
-    #: seconds after which a callback that got no 2xx is sent again
+    #: Seconds to wait before each repeat of a callback that got no answer, 429 or 5xx.
     callback_retries: tuple[float, ...] = (0.5, 1, 2, 4)
-    #: seconds for one callback, from connect to the end of its answer
+    #: Seconds for one callback, from the connection to the end of the answer.
     callback_timeout: float = 10

@@ -1,4 +1,4 @@
-"""What can befall a submission and its answer: one function a fault, in the order in which they are asked."""
+"""Faults of a submission and of its answer: one function each, in the order in which they are checked."""
 
 import asyncio
 import contextlib
@@ -20,137 +20,137 @@ _BROKEN = (500, 502, 503, 504)
 _MOVED = (301, 302, 307, 308)
 _PAGE = "<!doctype html><title>Please wait</title><h1>Checking your connection</h1>"
 _HALF = 0.5
-#: 200 MB in pieces of 1 MB
+#: 200 MB in pieces of 1 MB.
 _PIECES, _PIECE = 200, b" " * (1024 * 1024)
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A submission that is being handled: who asks for what, for which time."""
+class Submission:
+    """A submission in progress: its order, its key, and what decisions about it depend on."""
 
     provider: Provider
     request: web.Request
     order: Order
     key: str
     base: str
-    who: str
+    subject: str
     occasion: str
 
     def fires(self, fault: str) -> bool:
-        """Whether this fault meets this submission."""
-        return self.provider.faults.fires(fault, self.who, self.occasion)
+        """Decide whether this fault affects this submission."""
+        return self.provider.faults.fires(fault, self.subject, self.occasion)
 
     def seconds(self, fault: str) -> float:
-        """For how long this fault meets this submission; 0: it does not."""
-        return self.provider.faults.fires_for(fault, self.who, self.occasion)
+        """Return for how many seconds this fault affects this submission; 0: it does not."""
+        return self.provider.faults.fires_for(fault, self.subject, self.occasion)
 
     def pick(self, fault: str, options: Sequence[Any]) -> Any:
-        """A variant of the fault."""
-        return self.provider.faults.pick(fault, self.who, self.occasion, options)
+        """Choose a variant of the fault."""
+        return self.provider.faults.pick(fault, self.subject, self.occasion, options)
 
     def coin(self, fault: str) -> bool:
-        """Heads or tails."""
-        return self.provider.faults.draw(f"{fault}.coin", self.who, self.occasion) < _HALF
+        """Decide with a probability of one half."""
+        return self.provider.faults.draw(f"{fault}.coin", self.subject, self.occasion) < _HALF
 
     async def hang_up(self) -> web.Response:
-        """Keep the caller for `hang` seconds, then cut the connection."""
+        """Let the caller wait for `hang` seconds, then cut the connection."""
         await asyncio.sleep(self.provider.faults.number("hang"))
         return cut(self.request)
 
 
-# Before anything is created.
+# --- before the task is created
 
 
-async def _slow(ask: Ask) -> None:
-    if seconds := ask.seconds("slow"):
+async def _slow(call: Submission) -> None:
+    if seconds := call.seconds("slow"):
         await asyncio.sleep(seconds)
 
 
-async def _cut_before(ask: Ask) -> web.Response | None:
-    return cut(ask.request) if ask.fires("cut_before") else None
+async def _cut_before(call: Submission) -> web.Response | None:
+    return cut(call.request) if call.fires("cut_before") else None
 
 
-async def _error_before(ask: Ask) -> web.Response | None:
-    return refuse(ask.pick("error_before", _BROKEN), "5000", "Bad gateway") if ask.fires("error_before") else None
+async def _error_before(call: Submission) -> web.Response | None:
+    return refuse(call.pick("error_before", _BROKEN), "5000", "Bad gateway") if call.fires("error_before") else None
 
 
-async def _throttle(ask: Ask) -> web.Response | None:
-    return too_many(ask.provider, ask.who, ask.occasion, slots=False) if ask.fires("throttle") else None
+async def _throttle(call: Submission) -> web.Response | None:
+    return too_many(call.provider, call.subject, call.occasion, slots=False) if call.fires("throttle") else None
 
 
-async def _redirect(ask: Ask) -> web.Response | None:
-    if "followed" in ask.request.query or not ask.fires("redirect"):
+async def _redirect(call: Submission) -> web.Response | None:
+    if "followed" in call.request.query or not call.fires("redirect"):
         return None
-    location = f"{ask.request.path}?followed=1"
-    return web.Response(status=ask.pick("redirect", _MOVED), headers={"Location": location})
+    location = f"{call.request.path}?followed=1"
+    return web.Response(status=call.pick("redirect", _MOVED), headers={"Location": location})
 
 
-async def _no_id(ask: Ask) -> web.Response | None:
-    if not ask.fires("no_id"):
+async def _no_id(call: Submission) -> web.Response | None:
+    if not call.fires("no_id"):
         return None
     error = {"error": {"code": "002016099", "message": "Task creation error"}}
-    return answer_json(ask.pick("no_id", ({}, {"status": "in_progress"}, error)))
+    return answer_json(call.pick("no_id", ({}, {"status": "in_progress"}, error)))
 
 
-async def _html_before(ask: Ask) -> web.Response | None:
-    if ask.coin("html") and ask.fires("html"):
+async def _html_before(call: Submission) -> web.Response | None:
+    if call.coin("html") and call.fires("html"):
         return web.Response(text=_PAGE, content_type="text/html")
     return None
 
 
-async def _ghost(ask: Ask) -> web.Response | None:
-    if seconds := ask.seconds("ghost"):
-        ask.provider.haunt(seconds, ask.order, ask.key, ask.base, (ask.who, ask.occasion))
-        return await ask.hang_up()
+async def _ghost(call: Submission) -> web.Response | None:
+    if seconds := call.seconds("ghost"):
+        call.provider.create_later(seconds, call.order, call.key, call.base, (call.subject, call.occasion))
+        return await call.hang_up()
     return None
 
 
-# After the task has been created.
+# --- after the task was created
 
 
-async def _lost_answers(ask: Ask, _body: payloads.Body) -> web.Response | None:
-    if not ask.fires("lost_answers"):
+async def _lost_answers(call: Submission, _body: payloads.Body) -> web.Response | None:
+    if not call.fires("lost_answers"):
         return None
-    if ask.provider.faults.number("hang") and ask.coin("lost_answers"):
-        ask.provider.faults.count("lost_answers.hung")
-        return await ask.hang_up()
-    return cut(ask.request)
+    if call.provider.faults.number("hang") and call.coin("lost_answers"):
+        call.provider.faults.count("lost_answers.hung")
+        return await call.hang_up()
+    return cut(call.request)
 
 
-async def _error_after(ask: Ask, _body: payloads.Body) -> web.Response | None:
-    return refuse(ask.pick("error_after", _BROKEN), "5000", "Bad gateway") if ask.fires("error_after") else None
+async def _error_after(call: Submission, _body: payloads.Body) -> web.Response | None:
+    return refuse(call.pick("error_after", _BROKEN), "5000", "Bad gateway") if call.fires("error_after") else None
 
 
-async def _html_after(ask: Ask, _body: payloads.Body) -> web.Response | None:
-    # Whoever is met here is one whom the coin spared before the creation.
-    if not ask.fires("html"):
+async def _html_after(call: Submission, _body: payloads.Body) -> web.Response | None:
+    # `_html_before` has handled the other half.
+    if not call.fires("html"):
         return None
-    ask.provider.faults.count("html.created")
+    call.provider.faults.count("html.created")
     return web.Response(text=_PAGE, content_type="text/html")
 
 
-async def _truncated(ask: Ask, body: payloads.Body) -> web.Response | None:
-    if not ask.fires("truncated"):
+async def _truncated(call: Submission, body: payloads.Body) -> web.Response | None:
+    if not call.fires("truncated"):
         return None
     text = json.dumps(body)
     return web.Response(text=text[: len(text) // 2], content_type="application/json")
 
 
-async def _huge(ask: Ask, _body: payloads.Body) -> web.StreamResponse | None:
-    if not ask.fires("huge"):
+async def _huge(call: Submission, _body: payloads.Body) -> web.StreamResponse | None:
+    if not call.fires("huge"):
         return None
     answer = web.StreamResponse(headers={"Content-Type": "application/json"})
     answer.content_length = _PIECES * len(_PIECE)
-    # A caller that hangs up in the middle is the purpose, not an error.
+    # The caller is expected to close the connection before the end.
     with contextlib.suppress(ConnectionError):
-        await answer.prepare(ask.request)
+        await answer.prepare(call.request)
         for _ in range(_PIECES):
             await answer.write(_PIECE)
     return answer
 
 
-async def _gzip_bomb(ask: Ask, _body: payloads.Body) -> web.Response | None:
-    if not ask.fires("gzip_bomb"):
+async def _gzip_bomb(call: Submission, _body: payloads.Body) -> web.Response | None:
+    if not call.fires("gzip_bomb"):
         return None
     bomb = await asyncio.to_thread(_bomb)
     return web.Response(body=bomb, headers={"Content-Encoding": "gzip"}, content_type="application/json")
@@ -158,43 +158,43 @@ async def _gzip_bomb(ask: Ask, _body: payloads.Body) -> web.Response | None:
 
 @functools.cache
 def _bomb() -> bytes:
-    # One member, not a thousand glued together: urllib3 2.8 takes gigabytes over a chain of them even when it is read
-    # in small pieces, and this is to try the caller, not to fell the machine it runs on.
-    press = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
-    return b"".join([*(press.compress(_PIECE) for _ in range(_PIECES)), press.flush()])
+    # One gzip member, not a chain of them: urllib3 2.8 needs gigabytes for a chain, even when it is read in small
+    # pieces. That would take down the machine instead of testing the caller.
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    return b"".join([*(compressor.compress(_PIECE) for _ in range(_PIECES)), compressor.flush()])
 
 
-async def _wrong_id(ask: Ask, body: payloads.Body) -> web.Response | None:
-    if not ask.fires("wrong_id"):
+async def _wrong_id(call: Submission, body: payloads.Body) -> web.Response | None:
+    if not call.fires("wrong_id"):
         return None
-    other = ask.provider.tasks.other_than(body["id"])
-    another = other is not None and ask.coin("wrong_id")
-    ask.provider.faults.count("wrong_id.another" if another else "wrong_id.nobody")
+    other = call.provider.tasks.other_than(body["id"])
+    another = other is not None and call.coin("wrong_id")
+    call.provider.faults.count("wrong_id.another" if another else "wrong_id.nobody")
     return answer_json(body | {"id": other.id if other is not None and another else body["id"][::-1]})
 
 
-async def _drip(ask: Ask, body: payloads.Body) -> web.StreamResponse | None:
-    if not ask.fires("drip"):
+async def _drip(call: Submission, body: payloads.Body) -> web.StreamResponse | None:
+    if not call.fires("drip"):
         return None
     content = json.dumps(body).encode()
-    pause = ask.provider.faults.number("drip_seconds") / len(content)
+    pause = call.provider.faults.number("drip_seconds") / len(content)
     answer = web.StreamResponse(headers={"Content-Type": "application/json"})
     answer.content_length = len(content)
     with contextlib.suppress(ConnectionError):
-        await answer.prepare(ask.request)
+        await answer.prepare(call.request)
         for byte in content:
             await asyncio.sleep(pause)
             await answer.write(bytes((byte,)))
     return answer
 
 
-async def _dialect(ask: Ask, body: payloads.Body) -> web.Response | None:
-    if not ask.fires("dialect"):
+async def _dialect(call: Submission, body: payloads.Body) -> web.Response | None:
+    if not call.fires("dialect"):
         return None
-    return answer_json(payloads.in_dialect(body, ask.provider.faults, ask.who, ask.occasion))
+    return answer_json(payloads.in_dialect(body, call.provider.faults, call.subject, call.occasion))
 
 
-_BEFORE: Sequence[Callable[[Ask], Awaitable[web.StreamResponse | None]]] = (
+_BEFORE: Sequence[Callable[[Submission], Awaitable[web.StreamResponse | None]]] = (
     _slow,
     _cut_before,
     _error_before,
@@ -204,7 +204,7 @@ _BEFORE: Sequence[Callable[[Ask], Awaitable[web.StreamResponse | None]]] = (
     _html_before,
     _ghost,
 )
-_AFTER: Sequence[Callable[[Ask, payloads.Body], Awaitable[web.StreamResponse | None]]] = (
+_AFTER: Sequence[Callable[[Submission, payloads.Body], Awaitable[web.StreamResponse | None]]] = (
     _lost_answers,
     _error_after,
     _html_after,
@@ -217,19 +217,19 @@ _AFTER: Sequence[Callable[[Ask, payloads.Body], Awaitable[web.StreamResponse | N
 )
 
 
-async def before(ask: Ask) -> web.StreamResponse | None:
-    """Faults that come before anything is created: the answer of the first that fires, or None."""
-    for trouble in _BEFORE:
-        answer = await trouble(ask)
+async def before(call: Submission) -> web.StreamResponse | None:
+    """Return the answer of the first fault that fires before the task is created, or None."""
+    for fault in _BEFORE:
+        answer = await fault(call)
         if answer is not None:
             return answer
     return None
 
 
-async def after(ask: Ask, body: payloads.Body) -> web.StreamResponse:
-    """Faults that befall the answer of a created task; its plain answer if none fires."""
-    for trouble in _AFTER:
-        answer = await trouble(ask, body)
+async def after(call: Submission, body: payloads.Body) -> web.StreamResponse:
+    """Return the answer of the first fault that fires after the task was created, or the plain answer."""
+    for fault in _AFTER:
+        answer = await fault(call, body)
         if answer is not None:
             return answer
     return answer_json(body)

@@ -1,4 +1,4 @@
-"""A submission's body, parameter by parameter, as the two model pages demand it; what they do not name is refused."""
+"""Validation of a submission's body by the rules of the two model pages. Unknown parameters are refused."""
 
 import difflib
 import json
@@ -12,7 +12,7 @@ from ops.simulator.images import ImageInvalid, Reference, is_url, read_image
 PROMPT_MISSING = "002016001"
 PROMPT_TOO_LONG = "002016002"
 N_OUT_OF_RANGE = "002016003"
-#: The pages give no code for other mistakes; these are the upstream's, "malformed" and "illegal value".
+#: The pages give no code for other mistakes. These are the upstream's "malformed" and "illegal value".
 MALFORMED, ILLEGAL = "1200", "1201"
 
 MOST_CHARACTERS = 2500
@@ -20,7 +20,7 @@ RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9")
 
 
 class Refused(Exception):
-    """The submission breaks a rule: `code` and a message that begins with the field."""
+    """The submission breaks a rule. The message begins with the name of the field."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A valid submission, defaults filled in."""
+    """A valid submission, with defaults filled in."""
 
     model: str
     n: int
@@ -44,7 +44,7 @@ class Order:
 
 
 def read_order(body: bytes, image_key: str = "image") -> Order:
-    """The order in a submission's body, `{"model", "input": [{"params": {…}}]}` or flat; Refused otherwise."""
+    """Parse a submission's body, `{"model", "input": [{"params": {…}}]}` or flat. Raises Refused."""
     model, params = _unwrap(_parse(body))
     rules = _rules(model, image_key)
     for name in params:
@@ -71,8 +71,8 @@ def read_order(body: bytes, image_key: str = "image") -> Order:
     )
 
 
-def _not_json(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not JSON")
+def _not_json(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -102,16 +102,16 @@ def _unwrap(data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How one parameter is checked, and what stands in for it when it is absent."""
+    """How a parameter is checked, and its default."""
 
     check: Callable[[str, Any], Any]
     default: Any = None
-    #: set: the parameter is required, and its absence is answered by this code
+    #: The code of the answer if the parameter is missing. None: it is optional.
     required: str | None = None
     name: str = ""
 
     def when_absent(self) -> Any:
-        """The default; Refused if the parameter is required."""
+        """Return the default. Raises Refused if the parameter is required."""
         if self.required:
             raise Refused(self.required, f"{self.name}: is required")
         return self.default
@@ -216,21 +216,21 @@ def _omni(image_key: str) -> dict[str, Rule]:
 
 REFERENCE2IMAGE, OMNI = "kirin_v2_1_reference2image", "kirin_image_omni"
 MODELS: Mapping[str, Callable[[str], dict[str, Rule]]] = {REFERENCE2IMAGE: _reference2image, OMNI: _omni}
-_MADE: dict[tuple[str, str], dict[str, Rule]] = {}
+_RULES: dict[tuple[str, str], dict[str, Rule]] = {}
 _MENTION = re.compile(r"<<<image_(\d+)>>>")
 
 
 def _rules(model: str, image_key: str) -> dict[str, Rule]:
-    made = _MADE.get((model, image_key))
-    if made is None:
-        made = _MADE[(model, image_key)] = MODELS[model](image_key)
-    return made
+    rules = _RULES.get((model, image_key))
+    if rules is None:
+        rules = _RULES[(model, image_key)] = MODELS[model](image_key)
+    return rules
 
 
 def _check_mentions(model: str, prompt: str, images: int) -> None:
     if model != OMNI or "<<<" not in prompt:
         return
     for digits in _MENTION.findall(prompt):
-        # Compared by length first: a number of two thousand digits is a mistake like any other, not a conversion.
+        # Check the length first: int() raises on a number with thousands of digits.
         if len(digits.lstrip("0")) > 2 or not 1 <= int(digits) <= images:  # noqa: PLR2004 - at most 10 images
             raise Refused(ILLEGAL, f"prompt: <<<image_{digits[:9]}>>> refers to an image beyond image_list ({images})")

@@ -1,21 +1,13 @@
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.chaos.harness import Chaos, chaos
+from tests.support.waiting import wait_for
 
 CLOCK = Path(__file__).parent / "clock"
 ROOT = Path(__file__).parents[2]
-
-
-def _wait(condition: Callable[[], object], timeout: float = 10.0, message: str = "") -> None:
-    end = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > end:
-            pytest.fail(f"not within {timeout} s: {message or condition}")
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +17,7 @@ def _chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
     # Jobs of the last seconds are lost in some tests, and their producers send them again.
     slots = {"BOOMERANG_MAX_IN_FLIGHT": "20", "BOOMERANG_TOLERATED_LOSS": "300"}
     clock = {"PYTHONPATH": f"{CLOCK}:{ROOT}", "CHAOS_CLOCK": str(folder / "clock")}
-    with chaos(folder / "stack", _wait, "--latency 0.3", slots, clock) as running:
+    with chaos(folder / "stack", wait_for, "--latency 0.3", slots, clock) as running:
         yield running
 
 

@@ -44,7 +44,7 @@ def one_job(t: Turn) -> None:
 
 
 def with_a_new_key(t: Turn) -> None:
-    _, key = KeyRing(*t.world.store.access).add(OWNER, PRODUCER)
+    _, key = KeyRing(t.world.store.context.client, t.world.store.context.keys).add(OWNER, PRODUCER)
     t.arm()
     t.world.job(again=t.again, key=key)
 
@@ -128,11 +128,11 @@ def never_done(t: Turn) -> Check:
     job_id = t.world.job()
     assert t.world.in_state(job_id, State.IN_PROGRESS)
     t.arm()
-    deadline = t.world.store.settings.deadline
+    deadline = t.world.store.context.settings.deadline
     t.world.ahead(deadline)
 
     def given_up() -> bool:
-        job = t.world.store.get(job_id)
+        job = t.world.store.jobs.get(job_id)
         if job.state is State.EXPIRED and job.phase:
             t.world.ahead(deadline)
         return job.state is State.EXPIRED
@@ -144,7 +144,7 @@ def nobody_there(t: Turn) -> None:
     t.world.turn(outage="cut")
     for _ in range(SLOTS):
         t.world.job()
-    assert t.world.until(lambda: t.world.store.lane().open_since, 20)
+    assert t.world.until(lambda: t.world.store.lanes.get().open_since, 20)
     t.arm()
 
 
@@ -162,7 +162,7 @@ def found_at_the_other_account(t: Turn) -> None:
     t.arm()
     t.world.reopen()
     # Nobody who was sending can be sending still.
-    t.world.ahead(t.world.store.settings.submit_lease)
+    t.world.ahead(t.world.store.context.settings.submit_lease)
 
 
 def sweep_left_over(t: Turn) -> Check:
@@ -170,10 +170,10 @@ def sweep_left_over(t: Turn) -> Check:
     batch = t.world.new_id()
     t.world.shut()
     ids = t.world.jobs_in_silence(5, batch)
-    assert t.world.store._scripts.call("begin_sweep", batch, "cancel", "", "0")[0] == "begun"
+    assert t.world.store.context.scripts.call("begin_sweep", batch, "cancel", "", "0")[0] == "begun"
     t.arm()
     t.world.reopen()
-    return lambda: all(t.world.store.get(job_id).state is State.CANCELLED for job_id in ids)
+    return lambda: all(t.world.store.jobs.get(job_id).state is State.CANCELLED for job_id in ids)
 
 
 def forgotten(t: Turn) -> Check:
@@ -182,8 +182,8 @@ def forgotten(t: Turn) -> Check:
     assert t.world.until(t.world.at_rest, 20)
     t.world.judge()
     t.arm()
-    t.world.ahead(t.world.store.settings.retention + 60)
-    return lambda: t.world.store.get_many([job_id]) == [None]
+    t.world.ahead(t.world.store.context.settings.retention + 60)
+    return lambda: t.world.store.jobs.get_many([job_id]) == [None]
 
 
 def upload(t: Turn, **more: Any) -> str:
@@ -222,9 +222,9 @@ def image_inside(t: Turn) -> None:
 
 def image_forgotten(t: Turn) -> Check:
     image_id = upload(t)
-    t.world.ahead(t.world.store.settings.image_retention + 60)
+    t.world.ahead(t.world.store.context.settings.image_retention + 60)
     t.arm()
-    redis, _ = t.world.store.access
+    redis = t.world.store.context.client
     return lambda: redis.zscore("{b}:images", image_id.rpartition(":")[2]) is None and redis.zcard("{b}:going") == 0
 
 
@@ -232,11 +232,11 @@ def image_lost(t: Turn) -> Check:
     t.world.shut()
     image_id = upload(t)
     job_id = t.world.job(image_list=[{"image": image_id}])
-    redis, _ = t.world.store.access
+    redis = t.world.store.context.client
     redis.delete(*redis.scan_iter(f"{{b}}:o:{image_id.rpartition(':')[2]}-*"))
     t.arm()
     t.world.reopen()
-    return lambda: t.world.store.get(job_id).state is State.FAILED
+    return lambda: t.world.store.jobs.get(job_id).state is State.FAILED
 
 
 # --- by Celery --------------------------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ def a_task(t: Turn) -> Check:
     link = t.world.app.signature("shop.paint", queue=queue, ignore_result=True)
     t.arm()
     task_id = t.world.task(link=link)
-    return lambda: t.world.result(task_id) == "SUCCESS" and t.world.store.access[0].llen(queue) > 0
+    return lambda: t.world.result(task_id) == "SUCCESS" and t.world.store.context.client.llen(queue) > 0
 
 
 def a_task_with_a_picture(t: Turn) -> Check:
@@ -266,7 +266,7 @@ def a_chord(t: Turn) -> Check:
     )
     chord(map(task, ids), app=app)(app.signature("shop.all", queue=queue))
     t.world.accepted.update(ids)
-    return lambda: t.world.store.access[0].llen(queue) > 0
+    return lambda: t.world.store.context.client.llen(queue) > 0
 
 
 def revoked_before_it_came(t: Turn) -> Check:
@@ -275,7 +275,7 @@ def revoked_before_it_came(t: Turn) -> Check:
     for _ in range(SLOTS + 2):
         job_id = t.world.job()
     task_id = t.world.new_id()
-    t.world.store.revoke([task_id])
+    t.world.store.celery.revoke([task_id])
     t.arm()
     t.world.task(task_id=task_id, external_task_id=job_id)
     return lambda: t.world.result(task_id) == "REVOKED"
@@ -286,7 +286,7 @@ def revoked(t: Turn) -> Check:
     t.world.turn(latency="1")
     for _ in range(SLOTS + 2):
         task_id = t.world.task()
-    redis, _ = t.world.store.access
+    redis = t.world.store.context.client
     assert t.world.until(lambda: redis.hlen(f"{{b}}:k:{task_id}"), 10)
     t.arm()
     t.world.app.control.revoke(task_id)
@@ -302,7 +302,7 @@ def cancelled(t: Turn) -> Check:
         job_id = t.world.job(callback_url=t.world.listener.url)
     t.arm()
     t.world.post(f"/v1/jobs/{job_id}/cancel")
-    return lambda: t.world.store.get(job_id).state is State.CANCELLED and t.world.listener.told[job_id]
+    return lambda: t.world.store.jobs.get(job_id).state is State.CANCELLED and t.world.listener.told[job_id]
 
 
 def paused(t: Turn) -> None:
@@ -345,7 +345,7 @@ def a_batch_as_a_whole(t: Turn) -> None:
 
 def a_bad_batch(t: Turn) -> Check:
     batch = lines(t, query="&on_error=abort", bad=True)
-    return lambda: t.world.store.access[0].exists(f"{{b}}:b:{batch}") == 0
+    return lambda: t.world.store.context.client.exists(f"{{b}}:b:{batch}") == 0
 
 
 def batch_of(t: Turn) -> str:
@@ -355,7 +355,7 @@ def batch_of(t: Turn) -> str:
     t.world.jobs_in_silence(SLOTS + 2)
     t.world.jobs_in_silence(3, batch)
     # The hint that nobody got is forgotten by now.
-    t.world.store.access[0].delete("{b}:wake")
+    t.world.store.context.client.delete("{b}:wake")
     return batch
 
 
@@ -363,13 +363,13 @@ def batch_paused(t: Turn) -> None:
     batch = batch_of(t)
     t.arm()
     t.world.post(f"/v1/batches/{batch}/pause")
-    t.world.store.resume(batch)
+    t.world.store.batches.resume(batch)
 
 
 def batch_resumed(t: Turn) -> None:
     batch = batch_of(t)
-    t.world.store.pause(batch)
-    t.world.store.access[0].delete("{b}:wake")
+    t.world.store.batches.pause(batch)
+    t.world.store.context.client.delete("{b}:wake")
     t.arm()
     t.world.post(f"/v1/batches/{batch}/resume")
 

@@ -20,11 +20,12 @@ import requests
 from celery import Celery
 
 from jobs.audit.audit import audit
+from jobs.connections.client import connect
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
-from jobs.store.store import Store, connect
-from ops.local.data_folder import listening
-from ops.local.loopback import serves
+from jobs.store.store import Store
+from ops.local.data_folder import open_listener
+from ops.local.loopback import responds
 from ops.local.redis_server import TETHER, running
 from ops.simulator.fault_options import AT_REST
 from schemas import load_request
@@ -119,32 +120,32 @@ class World:
 
     def ahead(self, seconds: float) -> None:
         """Redis's clock goes forward."""
-        self.store.access[0].incrby("test:ahead", int(seconds * 1e6))
+        self.store.context.client.incrby("test:ahead", int(seconds * 1e6))
 
     def shut(self, lane: str = "default") -> None:
         """Nothing goes through that lane any more."""
-        self.store.hold("for a test", base=FOR_EVER, cap=FOR_EVER, lane=lane)
+        self.store.lanes.hold("for a test", base=FOR_EVER, cap=FOR_EVER, lane=lane)
 
     def reopen(self, lane: str = "default") -> None:
         """It does again."""
-        redis, keys = self.store.access
+        redis, keys = self.store.context.client, self.store.context.keys
         redis.hdel(keys.member("lane", lane), "hold", "level", "why", "since")
 
     def lose_data(self, happens: Callable[[], None]) -> None:
         """Redis forgets what happens, and is told that it did."""
-        _, keys = self.store.access
-        with closing(connect(self.store.settings.redis_url, text=False)) as raw:
+        keys = self.store.context.keys
+        with closing(connect(self.store.context.settings.redis_url, text=False)) as raw:
             before = {key: raw.dump(key) for key in raw.scan_iter(f"{keys.prefix}*")}
             happens()
             raw.delete(*raw.scan_iter(f"{keys.prefix}*"))
             for key, value in before.items():
                 raw.restore(key, 0, value)  # type: ignore[arg-type]
-        self.store.recover()
+        self.store.continuity.recover()
 
     def beat(self) -> None:
         """What beat does, but more often; unless the one before was not taken yet."""
         now = time.monotonic()
-        if now - self.beaten > BEAT and self.store.access[0].llen(RECONCILE) == 0:
+        if now - self.beaten > BEAT and self.store.context.client.llen(RECONCILE) == 0:
             self.beaten = now
             self.app.send_task(RECONCILE, queue=RECONCILE)
 
@@ -164,11 +165,11 @@ class World:
         with self.app.connection_for_write() as connection:
             qos = connection.default_channel.qos  # type: ignore[attr-defined]
             qos.__dict__["visibility_timeout"] = -1
-            while self.store.access[0].zcard("unacked_index"):
+            while self.store.context.client.zcard("unacked_index"):
                 qos.restore_visible(num=1000, interval=1)
         # By then Celery's claim of a chord's end, which a worker may have died with, has run out, too.
-        if claims := list(self.store.access[0].scan_iter("celery-taskset-meta-*.c", count=1000)):
-            self.store.access[0].delete(*claims)
+        if claims := list(self.store.context.client.scan_iter("celery-taskset-meta-*.c", count=1000)):
+            self.store.context.client.delete(*claims)
 
     # --- the worker -------------------------------------------------------------------------------------------------
 
@@ -186,7 +187,7 @@ class World:
         self.worker_ended()
         for armed in (self.folder / "armed").iterdir():
             armed.unlink()
-        self.store.access[0].flushall()
+        self.store.context.client.flushall()
         requests.post(f"{self.provider}/_sim/reset", timeout=10)
         self.accepted.clear()
         self.judged = 0
@@ -248,9 +249,9 @@ class World:
         ids = [self.new_id() for _ in range(count)]
         requests_ = [load_request(request_of(external_task_id=job_id)) for job_id in ids]
         owner = "" if batch else OWNER
-        lanes = self.store.settings.lanes
+        lanes = self.store.context.settings.lanes
         jobs = [NewJob.of(each, job_id, lanes, owner=owner) for job_id, each in zip(ids, requests_, strict=True)]
-        self.store.enqueue(jobs, batch, BatchOptions(owner=OWNER))
+        self.store.jobs.enqueue(jobs, batch, BatchOptions(owner=OWNER))
         self.accepted.update(ids)
         return ids
 
@@ -263,7 +264,7 @@ class World:
 
     def in_state(self, job_id: str, state: State) -> bool:
         """Whether the job is (yet) there, and comes to that state soon."""
-        jobs = lambda: self.store.get_many([job_id])[0]  # noqa: E731
+        jobs = lambda: self.store.jobs.get_many([job_id])[0]  # noqa: E731
         return self.until(lambda: (job := jobs()) is not None and job.state is state, REACHED)
 
     def result(self, task_id: str) -> str:
@@ -274,31 +275,33 @@ class World:
 
     def at_rest(self) -> bool:
         """Whether all jobs have ended, and nothing is owed, watched or told any more."""
-        redis, _ = self.store.access
-        counts = self.store.totals().counts
+        redis = self.store.context.client
+        counts = self.store.statistics.totals().counts
         return (
             not any(count for state, count in counts.items() if not state.final)
-            and not any(lane.slots or lane.dispatched for lane in self.store.lanes())
+            and not any(lane.slots or lane.dispatched for lane in self.store.lanes.get_all())
             and redis.zcard("{b}:alarms") == 0
             and redis.zcard("{b}:sweeps") == 0
-            and all(job is not None for job in self.store.get_many(sorted(self.accepted)))
+            and all(job is not None for job in self.store.jobs.get_many(sorted(self.accepted)))
         )
 
     def unfinished(self) -> str:
         """What is left to do, for whoever has to find out why."""
-        redis, _ = self.store.access
-        left = [job for job in self.store.get_many(sorted(self.accepted)) if job and (not job.state.final or job.phase)]
+        redis = self.store.context.client
+        left = [
+            job for job in self.store.jobs.get_many(sorted(self.accepted)) if job and (not job.state.final or job.phase)
+        ]
         now = (sum(int(part) * 10**6 ** (1 - place) for place, part in enumerate(redis.time()))) + int(
             redis.get("test:ahead") or 0
         )
         alarms = {name: (at - now) / 1e6 for name, at in redis.zrange("{b}:alarms", 0, 9, withscores=True)}
-        return f"{self.store.lanes()}\n{left}\n{alarms}"
+        return f"{self.store.lanes.get_all()}\n{left}\n{alarms}"
 
     def judge(self) -> None:
         """By the provider's own ledger. What is recorded was accepted, whether its producer was told or not."""
         ledger = self.ledger()
         ids = sorted(self.accepted)
-        jobs = self.store.get_many(ids)
+        jobs = self.store.jobs.get_many(ids)
         # nothing is lost
         lost = [job_id for job_id, job in zip(ids, jobs, strict=True) if not job or not job.state.final]
         assert lost == [], lost
@@ -306,12 +309,12 @@ class World:
         assert ledger["bought_twice"] == [], ledger["bought_twice"]
         bought = ledger["purchases"][self.judged :]
         of = [each["external_task_id"].partition("~")[0] for each in bought]
-        unknown = [job_id for job_id, job in zip(of, self.store.get_many(of), strict=True) if not job]
+        unknown = [job_id for job_id, job in zip(of, self.store.jobs.get_many(of), strict=True) if not job]
         assert unknown == [], unknown
         paid = Counter(job_id for job_id, each in zip(of, bought, strict=True) if each["billed"])
         assert max(paid.values(), default=0) <= 1, paid
         # our books are the provider's, from the first day on
-        spent = self.store.totals().cost, Decimal(ledger["totals"]["spent"])
+        spent = self.store.statistics.totals().cost, Decimal(ledger["totals"]["spent"])
         assert spent[0] == spent[1], spent
         findings = audit(self.store)
         assert findings == [], findings
@@ -362,7 +365,7 @@ def world(folder: Path) -> Iterator[World]:
         started("simulator", {}, "-m", "ops.simulator", "--url-file", str(url_file), *SIMULATOR)
         wait(url_file.exists)
         provider = url_file.read_text().strip()
-        door = held.enter_context(closing(listening(0)))
+        door = held.enter_context(closing(open_listener(0)))
         web = f"http://127.0.0.1:{door.getsockname()[1]}"
         where = {
             FOLDER: str(folder),
@@ -379,9 +382,9 @@ def world(folder: Path) -> Iterator[World]:
         held.callback(_closed, app)
         listener = held.enter_context(closing(Listener()))
         store = Store(client, Settings.from_env(env), clock=CLOCK)
-        store.found(store.standing())
+        store.continuity.establish(store.continuity.standing())
         made = World(folder, store, app, provider, web, worker, listener)
-        wait(serves(f"{web}/healthz"))
+        wait(responds(f"{web}/healthz"))
         made.shut("other")
         made.start_worker()
         yield made

@@ -38,12 +38,12 @@ import worker.messages
 from jobs.api_keys import KeyRing
 from jobs.images.backends import RedisImages
 from jobs.images.fsspec_backend import Bucket
+from jobs.store.event_stream import EventStream
 from jobs.store.scripts import Scripts
-from jobs.store.store import Store
 from ops.local.tether import PR_SET_PDEATHSIG
 from tests.chaos.points import CLOCK, FOLDER, LOOKS, MESSAGES, PROVIDER, READING_VERBS, STORED, short, words
 from worker.generate.enqueue import GenerateHandler
-from worker.notify import Notifier
+from worker.notification import Notifier
 from worker.provider import Provider
 
 #: Commands of Redis that change nothing that lasts.
@@ -133,7 +133,7 @@ def _state() -> None:
     for store in (RedisImages, Bucket):
         for method in STORED:
             wrap(store, method, f"image_store.{method}")
-    wrap(Store, "changes", "changes")
+    wrap(EventStream, "read_new", "changes")
     wrap(KeyRing, "note_use", "key_used")
 
 

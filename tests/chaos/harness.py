@@ -24,6 +24,7 @@ from ops.local.stack import LocalStack, Options
 from tests.chaos.proxy import Proxy
 from tests.support.admin import with_admin
 from tests.support.verdict import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
+from tests.support.waiting import WaitFor
 
 #: Each wire: the process at its one end, and the variables of that process that name the other.
 WIRES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -73,7 +74,7 @@ class Chaos:
 
     def states(self, batch: str = "chaos") -> Mapping[State, int]:
         """How many jobs of a batch are in each state."""
-        return self.patiently(lambda: self.store.batch(batch).counts)
+        return self.patiently(lambda: self.store.batches.get(batch).counts)
 
     def patiently(self, read: Callable[[], Any]) -> Any:
         """What `read()` gives, once the state answers again."""
@@ -123,11 +124,11 @@ class Chaos:
         try:
             yield lambda: child.log.read_text("utf-8", errors="replace")
         finally:
-            child.ask_to_stop()
+            child.terminate()
             try:
                 child.process.wait(40)
             finally:
-                child.clear_away()
+                child.kill_all()
 
     def said(self, name: str, words: str) -> int:
         """How often a process has said this in its log."""
@@ -164,7 +165,7 @@ class Chaos:
         """All jobs end, and the provider's ledger says what our books say."""
 
         def done() -> bool:
-            return bool(self.patiently(lambda: self.store.batch(batch).done))
+            return bool(self.patiently(lambda: self.store.batches.get(batch).done))
 
         self.wait_for(done, timeout=timeout, message="every accepted job ends")
         outcome = outcome_of(self.stack, self.store, self.client, batch, self.wait_for)
@@ -175,7 +176,7 @@ class Chaos:
 @contextmanager
 def chaos(
     folder: Path,
-    wait_for: Callable[..., None],
+    wait_for: WaitFor,
     simulator: str = "--latency 0.2",
     settings: Mapping[str, str] = {},
     worker: Mapping[str, str] = {},

@@ -6,7 +6,7 @@ in test_crash_names.py until a scenario leads to them.
 
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from tests.chaos.crash_scenarios import CASES, Check, Scenario, Turn, in_silence, one_job, polled
 from tests.chaos.crash_world import ANY_LEASE, REACHED, RECOVERED, GaveUp, World, world
 from tests.chaos.points import words
+from tests.support.drawing import Draw
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 
@@ -58,7 +59,7 @@ def w(_world: World, request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 @pytest.mark.parametrize(("scenario", "point"), POINTS)
-def test_killed_there_the_promise_holds(scenario: Scenario, point: str, w: World, draw: Callable[..., bytes]) -> None:
+def test_killed_there_the_promise_holds(scenario: Scenario, point: str, w: World, draw: Draw) -> None:
     check = until_dead(w, scenario, point, draw)
     bury(w, point)
     all_is_well(w, check)
@@ -66,9 +67,7 @@ def test_killed_there_the_promise_holds(scenario: Scenario, point: str, w: World
 
 @pytest.mark.chaos
 @pytest.mark.parametrize(("scenario", "point"), POINTS)
-def test_killed_again_while_it_recovers_the_promise_holds(
-    scenario: Scenario, point: str, w: World, draw: Callable[..., bytes]
-) -> None:
+def test_killed_again_while_it_recovers_the_promise_holds(scenario: Scenario, point: str, w: World, draw: Draw) -> None:
     check = until_dead(w, scenario, point, draw)
     again = random.Random(point).choice(IN_RECOVERY)
     w.arm(again)
@@ -78,7 +77,7 @@ def test_killed_again_while_it_recovers_the_promise_holds(
     all_is_well(w, check)
 
 
-def until_dead(w: World, scenario: Scenario, point: str, draw: Callable[..., bytes]) -> Check | None:
+def until_dead(w: World, scenario: Scenario, point: str, draw: Draw) -> Check | None:
     """Play the scenario until a process has died at the point."""
     again = point.endswith(":after")
     for _ in range(TRIES):

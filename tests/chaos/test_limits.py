@@ -38,10 +38,10 @@ def test_a_killed_workers_submission_is_taken_up_after_its_lease_and_a_tick(runn
     provider = running.wires["worker-provider"]
     provider.weather.silent = True
     running.enqueue(1, "killed")
-    (job_id,) = [job.id for job in running.store.batch_jobs("killed")]
+    (job_id,) = [job.id for job in running.store.batches.jobs("killed")]
 
     def state() -> State:
-        return running.store.get(job_id).state
+        return running.store.jobs.get(job_id).state
 
     running.wait_for(lambda: state() is State.SUBMITTING, timeout=20, message="it is being submitted")
     # When its worker is killed

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from tests.chaos.faults import FAULTS, Step, befall, schedule
 from tests.chaos.harness import Chaos, chaos
 from tests.support.verdict import Outcome
+from tests.support.waiting import WaitFor
 
 pytestmark = pytest.mark.stack
 
@@ -33,7 +34,7 @@ def test_one_seed_is_one_schedule() -> None:
 
 def run(
     folder: Path,
-    wait_for: Callable[..., None],
+    wait_for: WaitFor,
     jobs: int,
     steps: list[Step],
     *,
@@ -80,13 +81,13 @@ def _seen(running: Chaos, outcome: Outcome, steps: int) -> dict[str, int]:
         "an early callback": fired.get("early_callbacks", 0),
         "a rescue by poll": sum(job.settled_by == "poll" for job in outcome.jobs),
         "a stale lease refused": said.count("came after its lease"),
-        "an open breaker": running.store.lane().opened,
+        "an open breaker": running.store.lanes.get().opened,
         "a restart": outcome.restarts,
     }
 
 
 @pytest.mark.timeout(240)
-def test_a_few_faults_at_random(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_a_few_faults_at_random(tmp_path: Path, wait_for: WaitFor) -> None:
     slots = {"BOOMERANG_MAX_IN_FLIGHT": "40"}
     steps = schedule(SEEDS[0], most=6)
     _, seen = run(tmp_path, wait_for, 300, steps, seed=SEEDS[0], settings=slots, timeout=150)
@@ -97,7 +98,7 @@ def test_a_few_faults_at_random(tmp_path: Path, wait_for: Callable[..., None]) -
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_all_faults_at_random(tmp_path: Path, wait_for: Callable[..., None], seed: int) -> None:
+def test_all_faults_at_random(tmp_path: Path, wait_for: WaitFor, seed: int) -> None:
     slots = {"BOOMERANG_MAX_IN_FLIGHT": "60"}
     _, seen = run(tmp_path, wait_for, 1200, schedule(seed), seed=seed, settings=slots, timeout=800)
     assert seen["steps"] == len(FAULTS)
@@ -107,7 +108,7 @@ def test_all_faults_at_random(tmp_path: Path, wait_for: Callable[..., None], see
 
 @pytest.mark.chaos
 @pytest.mark.timeout(3600)
-def test_a_hundred_thousand_jobs_under_random_faults(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_a_hundred_thousand_jobs_under_random_faults(tmp_path: Path, wait_for: WaitFor) -> None:
     seed = SEEDS[0]
     steps = schedule(seed, rounds=20, pause=(5, 20))
     # Polls as rare as by default, more submissions at once: the machine's cores are for the jobs.

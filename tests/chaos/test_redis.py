@@ -35,7 +35,7 @@ def enqueue(running: Chaos, job: str, bound: float = BOUND) -> int:
 def bought_once(running: Chaos, job: str) -> None:
     """A job whose acceptance was refused or unknown may be sent again: it is done once."""
     assert enqueue(running, job) in {200, 201}
-    running.wait_for(lambda: running.store.get(job).state.final, timeout=60, message=f"{job} ends")
+    running.wait_for(lambda: running.store.jobs.get(job).state.final, timeout=60, message=f"{job} ends")
     tasks = requests.get(
         f"{running.stack.plan.url('simulator')}/_sim/tasks", params={"external_task_id": job}, timeout=10
     )
@@ -141,7 +141,7 @@ def test_the_last_second_is_gone(running: Chaos, torn: int) -> None:
     if torn:
         running.wait_for(lambda: running.said("redis", "aof-load-truncated is enabled"), message="torn")
     with pytest.raises(BatchNotFound):
-        running.patiently(lambda: running.store.batch(late))
+        running.patiently(lambda: running.store.batches.get(late))
     # What was accepted in that second is gone, and its producer sends it again.
     running.enqueue(FEW, late)
     for batch in (before, late):

@@ -182,7 +182,7 @@ def test_an_upload_continues_when_the_service_accepts_work_again(
     with (
         serving(redis_url, store, max_unfinished=3) as url,
         Client(
-            url, KEY, sleep=lambda seconds: (waits.append(seconds), store.cancel("b.1"), store.cancel("b.2"))
+            url, KEY, sleep=lambda seconds: (waits.append(seconds), store.jobs.cancel("b.1"), store.jobs.cancel("b.2"))
         ) as client,
     ):
         accepted = client.enqueue_batch((OMNI for _ in range(5)), "b")

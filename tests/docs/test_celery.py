@@ -17,7 +17,6 @@ def test_the_names_are_those_of_the_code() -> None:
     assert f"BOOMERANG_GENERATE_QUEUE_TYPE={QueueType.QUORUM}" in PAGE
 
 
-def test_both_pages_show_the_same_eight_lines() -> None:
-    (lines,) = re.findall(r"```python\n(from celery import Celery\n.*?)```", PAGE, re.DOTALL)
-    assert len(lines.strip().splitlines()) <= 8
-    assert lines in (DOCS / "send-jobs.md").read_text("utf-8")
+def test_the_first_example_has_the_eight_lines_of_its_heading() -> None:
+    first = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[0]
+    assert len(first.strip().splitlines()) <= 8

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from jobs.setting import settings_of
+from ops.cli import main
 from ops.local import redis_binary
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
@@ -53,5 +54,7 @@ def test_the_compose_files_own_variables() -> None:
 def test_every_variable_that_any_page_names_exists() -> None:
     known = SETTINGS | set(clients()) | set(compose_files()) | {redis_binary.VARIABLE}
     unknown = {(page.name, name) for page in PAGES for name in NAME.findall(page.read_text("utf-8"))}
+    known |= {str(param.envvar) for command in main.commands.values() for param in command.params if param.envvar}
+    known.add("BOOMERANG_PRODUCER_URL")  # `boomerang-server up` writes it into its file `env`
     lanes_keys = "BOOMERANG_PROVIDER_KEY_"
     assert {(page, name) for page, name in unknown if name not in known and not name.startswith(lanes_keys)} == set()

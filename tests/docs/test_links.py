@@ -16,6 +16,8 @@ CODE = re.compile(r"`([^`\n]+)`")
 #: A path as the pages write one: from the root of the repository, or the name of a Lua verb.
 FOLDERS = ("client", "docs", "jobs", "ops", "schemas", "tests", "webhook", "worker")
 NAMED = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./-]+|\w+\.lua|[\w.-]+\.(?:ya?ml|toml|lock)|Makefile")
+#: Lines. A longer page is two pages.
+LONGEST_PAGE = 250
 TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 
 
@@ -33,7 +35,11 @@ def anchors(page: Path) -> set[str]:
 
 @cache
 def functions(path: Path) -> set[str]:
-    return {node.name for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)}
+    """The tests of a file, as pytest collects them."""
+    if not path.name.startswith("test_"):
+        return set()
+    found = (node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef))
+    return {node.name for node in found if node.name.startswith("test_")}
 
 
 def links() -> list[tuple[Path, str]]:
@@ -53,6 +59,11 @@ def test_a_link_leads_somewhere(page: Path, target: str) -> None:
     assert file.exists(), f"{page.name} points to {name}"
     if anchor:
         assert anchor in anchors(file), f"{page.name}: no heading #{anchor} in {file.name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_can_be_read_in_one_sitting(page: Path) -> None:
+    assert len(page.read_text("utf-8").splitlines()) <= LONGEST_PAGE
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -17,13 +17,13 @@ from webhook.backpressure import RETRY_AFTER
 from webhook.settings import JOB_LIMIT
 from worker import flower_events
 from worker.app import VISIBILITY
-from worker.deliver import CONFIRMED
+from worker.deliver import CONFIRMATION
 
 DOCS = Path(__file__).parents[2] / "docs"
 NUMBERS = [
     ("guides/celery", f"{MOST_PARKED}"),
     ("guides/celery", f"{REVOKE_KEPT / 3600:g} hours"),
-    ("guides/celery", f"{CONFIRMED:g} s"),
+    ("guides/celery", f"{CONFIRMATION:g} s"),
     ("guides/celery", f"{VISIBILITY // 60} minutes"),
     ("guides/send-jobs", f"{LONGEST_WAIT} s"),
     ("guides/send-jobs", f"{MAX_PAGE}"),
@@ -34,7 +34,7 @@ NUMBERS = [
     ("reference/requests", f"{Labels.COUNT} texts"),
     ("reference/requests", f"{Labels.VALUE} characters"),
     ("reference/requests", f"{base.MAX_PROMPT:,} characters"),
-    ("guides/monitor", f"{flower_events.MOST:,} changes"),
+    ("guides/monitor", f"{flower_events.MAX_CHANGES:,} changes"),
     ("guides/monitor", f"{CHANGES_KEPT:,}"),
     ("guides/run-processes", f"{gunicorn_conf.threads} threads"),
     ("guides/run-processes", f"{services.WAITS}"),

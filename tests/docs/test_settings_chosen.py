@@ -11,14 +11,14 @@ import redis
 import yaml
 from gunicorn.config import Config
 
+from jobs.connections.client import connect
 from jobs.settings import LOCAL_REDIS
-from jobs.store.store import connect
 from ops.local import redis_server
 from ops.local.redis_server import Fsync
 from webhook import gunicorn_conf
 from webhook.app import create_app as create_webhook
 from webhook.settings import Settings as WebhookSettings
-from worker.app import Alone, create_app
+from worker.app import NoMingleOrGossip, create_app
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def broker() -> Mapping[str, Any]:
 
 def worker() -> Mapping[str, Any]:
     parent = SimpleNamespace(options={})
-    Alone(parent)
+    NoMingleOrGossip(parent)
     conf = create_app(Settings()).conf
     return {name: conf[name] for name in WORKER} | {name: parent.options[name] for name in OPTIONS}
 

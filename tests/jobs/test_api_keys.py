@@ -1,22 +1,22 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from jobs.api_keys import PRODUCER, AccessKey, KeyRing, Scope, parsed
 from jobs.errors import KeyNotFound
+from tests.support.bench import Bench
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def ring(bench: Any) -> KeyRing:
-    return KeyRing(*bench.store.access)
+def ring(bench: Bench) -> KeyRing:
+    return KeyRing(bench.store.context.client, bench.store.context.keys)
 
 
-def test_a_key_is_kept_without_its_secret(ring: KeyRing, bench: Any) -> None:
+def test_a_key_is_kept_without_its_secret(ring: KeyRing, bench: Bench) -> None:
     key, text = ring.add("shop", PRODUCER, now=NOW)
     found = parsed(text)
     assert found is not None

@@ -5,8 +5,8 @@ import pytest
 
 from jobs.eta import Pace, eta, pace, rate, share
 from jobs.job import Result
-from jobs.new_job import NewJob
 from jobs.states import State
+from tests.support.bench import Bench, MakeJob
 
 NONE_YET = {"left": 100, "queued": 90, "per_second": 0.0}
 YOUNG = {"left": 100, "queued": 90, "per_second": 0.1, "pace": Pace(60.0, jobs=2.0)}
@@ -53,59 +53,61 @@ def test_rate_counts_the_last_minute_and_no_more(now: float, ended: int, over: f
 
 
 @pytest.fixture
-def ends(bench: Any, make: Callable[..., NewJob]) -> Callable[[int], None]:
+def ends(bench: Bench, make: MakeJob) -> Callable[[int], None]:
     """`ends(3)`: so many jobs of the batch x come in and end."""
     made: list[str] = []
 
     def end(count: int) -> None:
         ids = [f"j{len(made) + number}" for number in range(count)]
         made.extend(ids)
-        bench.store.enqueue([make(each) for each in ids], "x")
-        bench.store.admit(1000)
-        for claim in bench.store.claim(ids):
-            bench.store.finish(claim.id, State.COMPLETED, Result(), "submit", fence=claim.fence)
+        bench.store.jobs.enqueue([make(each) for each in ids], "x")
+        bench.store.attempts.admit(1000)
+        for claim in bench.store.attempts.claim(ids):
+            bench.store.attempts.finish(claim.id, State.COMPLETED, Result(), "submit", fence=claim.fence)
 
     return end
 
 
-def test_a_batch_tells_how_fast_it_goes_and_how_long_it_takes(bench: Any, make: Any, ends: Any) -> None:
+def test_a_batch_tells_how_fast_it_goes_and_how_long_it_takes(
+    bench: Bench, make: MakeJob, ends: Callable[[int], None]
+) -> None:
     ends(10)
     # Just begun: not a rush
-    assert bench.store.batch("x").rate == 10
+    assert bench.store.batches.get("x").rate == 10
     bench.forward(20)
     ends(10)
-    assert bench.store.batch("x").rate == 1.0
-    assert bench.store.batch("x").eta == 0
-    bench.store.enqueue([make(f"more{number}") for number in range(50)], "x")
-    assert bench.store.batch("x").eta == 50
-    assert bench.with_settings(submit_rate=0.5).batch("x").eta == 100
-    bench.store.hold("429", base=30, cap=30, least=30)
-    assert bench.store.batch("x").eta == 80
+    assert bench.store.batches.get("x").rate == 1.0
+    assert bench.store.batches.get("x").eta == 0
+    bench.store.jobs.enqueue([make(f"more{number}") for number in range(50)], "x")
+    assert bench.store.batches.get("x").eta == 50
+    assert bench.with_settings(submit_rate=0.5).batches.get("x").eta == 100
+    bench.store.lanes.hold("429", base=30, cap=30, least=30)
+    assert bench.store.batches.get("x").eta == 80
     # Long ago
     bench.forward(120)
-    assert bench.store.batch("x").rate == 0
-    assert bench.store.batch("x").eta is None
+    assert bench.store.batches.get("x").rate == 0
+    assert bench.store.batches.get("x").eta is None
 
 
-def test_a_span_that_comes_round_again_begins_anew(bench: Any, ends: Any) -> None:
+def test_a_span_that_comes_round_again_begins_anew(bench: Bench, ends: Callable[[int], None]) -> None:
     ends(30)
     bench.forward(600)
     ends(6)
-    assert bench.store.batch("x").rate == pytest.approx(6 / 55, rel=0.1)
+    assert bench.store.batches.get("x").rate == pytest.approx(6 / 55, rel=0.1)
     assert bench.audit() == []
 
 
-def test_cancelled_jobs_are_no_progress(bench: Any, make: Any) -> None:
-    bench.store.enqueue([make("a"), make("b")], "x")
-    bench.store.cancel_batch("x")
-    assert bench.store.batch("x").rate == 0
+def test_cancelled_jobs_are_no_progress(bench: Bench, make: MakeJob) -> None:
+    bench.store.jobs.enqueue([make("a"), make("b")], "x")
+    bench.store.batches.cancel("x")
+    assert bench.store.batches.get("x").rate == 0
 
 
-def test_telling_progress_looks_at_no_job(bench: Any, ends: Any) -> None:
+def test_telling_progress_looks_at_no_job(bench: Bench, ends: Callable[[int], None]) -> None:
     ends(500)
-    bench.store.batch("x")
+    bench.store.batches.get("x")
     bench.raw.config_resetstat()
-    bench.store.batch("x")
+    bench.store.batches.get("x")
     calls = {name.removeprefix("cmdstat_"): each["calls"] for name, each in bench.raw.info("commandstats").items()}
     assert calls.pop("hgetall") == 2  # the batch's, and who waits beside it
     assert sum(calls.values()) <= 6
@@ -152,38 +154,41 @@ def test_share(flows: dict[str, int], weight: int, expected: float) -> None:
     assert share(flows, {"big": 3}, "1", "shop", weight) == pytest.approx(expected)
 
 
-def test_before_its_first_end_a_batch_goes_by_what_the_lane_has_learned(bench: Any, make: Any) -> None:
+def test_before_its_first_end_a_batch_goes_by_what_the_lane_has_learned(bench: Bench, make: MakeJob) -> None:
     store = bench.with_settings(max_in_flight=4)
 
     def through(ids: list[str], seconds: float) -> None:
-        store.admit(100)
-        claims = store.claim(ids)
-        assert all(store.started_many([(claim.id, claim.fence, "t") for claim in claims]))
+        store.attempts.admit(100)
+        claims = store.attempts.claim(ids)
+        assert all(store.attempts.mark_many_in_progress([(claim.id, claim.fence, "t") for claim in claims]))
         bench.forward(seconds)
         for claim in claims:
-            assert store.finish(claim.id, State.COMPLETED, Result(), "poll", fence=claim.fence).outcome == "finished"
+            assert (
+                store.attempts.finish(claim.id, State.COMPLETED, Result(), "poll", fence=claim.fence).outcome
+                == "finished"
+            )
 
     # Given jobs of two images that took 20 s at the provider
-    store.enqueue([make("a", n=2), make("b", n=2)])
+    store.jobs.enqueue([make("a", n=2), make("b", n=2)])
     through(["a", "b"], 20)
     # Then 4 slots let a job of two through every 10 s
-    store.enqueue([make(f"x{number}", n=2) for number in range(30)], "x")
-    assert store.batch("x").eta == pytest.approx(30 * 10 + 20)
+    store.jobs.enqueue([make(f"x{number}", n=2) for number in range(30)], "x")
+    assert store.batches.get("x").eta == pytest.approx(30 * 10 + 20)
     # And two batches get half of it each
-    store.enqueue([make(f"y{number}", n=2) for number in range(30)], "y")
-    assert store.batch("x").eta == pytest.approx(30 * 20 + 20)
+    store.jobs.enqueue([make(f"y{number}", n=2) for number in range(30)], "y")
+    assert store.batches.get("x").eta == pytest.approx(30 * 20 + 20)
     # What takes longer is learned step by step
-    store.cancel_batch("y")
+    store.batches.cancel("y")
     through(["x0", "x1"], 180)
     assert float(bench.lane()["took"]) == pytest.approx(39.375e6)
     assert float(bench.lane()["work"]) == pytest.approx(78.75e6)
     # As soon as jobs of its own have had the time to end, they are what counts
-    assert store.batch("x").eta == pytest.approx(28 / store.batch("x").rate)
+    assert store.batches.get("x").eta == pytest.approx(28 / store.batches.get("x").rate)
     assert bench.audit() == []
 
 
-def test_only_time_at_the_provider_is_learned(bench: Any) -> None:
+def test_only_time_at_the_provider_is_learned(bench: Bench) -> None:
     bench.put(State.CANCELLED, "gone")
     bench.put(State.IN_DOUBT, "doubt")
-    assert bench.store.finish("doubt", State.COMPLETED, Result(), "callback").outcome == "finished"
+    assert bench.store.attempts.finish("doubt", State.COMPLETED, Result(), "callback").outcome == "finished"
     assert "took" not in bench.lane()

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.job import Delivery, Due, Job, Result, external_id, from_micros, parse_external_id
+from jobs.job import Delivery, Due, Job, Result, external_id, parse_external_id
 from jobs.states import State
+from jobs.units import from_micros
 
 JOB_IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", fullmatch=True)
 

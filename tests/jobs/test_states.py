@@ -1,11 +1,10 @@
 import re
-from typing import Any
 
 import pytest
 
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS, State
 from jobs.store.lua_source import assemble
-from tests.jobs.conftest import CLOCK
+from tests.support.bench import CLOCK, Bench
 
 
 def test_every_state_has_its_row_and_every_edge_its_reason() -> None:
@@ -32,7 +31,7 @@ def test_a_job_at_the_provider_holds_slots_and_no_other() -> None:
 
 @pytest.mark.parametrize("before", list(State), ids=lambda state: state.value)
 @pytest.mark.parametrize("after", list(State), ids=lambda state: state.value)
-def test_lua_refuses_what_is_not_in_the_table(bench: Any, before: State, after: State) -> None:
+def test_lua_refuses_what_is_not_in_the_table(bench: Bench, before: State, after: State) -> None:
     # A cancelled or expired job's record may be written again without moving.
     if after in TRANSITIONS[before] or (before is after and before.final):
         return

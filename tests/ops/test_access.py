@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 import redis
 
+from jobs.connections.client import connect
 from jobs.errors import StoreUnavailable
 from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops import access
 from ops.local import redis_server
 from ops.local.redis_server import RedisServer
 from tests.support.admin import with_admin
-from tests.support.real_redis import RealRedis, binaries
+from tests.support.real_redis import RealRedis, StartRedis, binaries
 
 pytestmark = pytest.mark.stack
 
@@ -146,7 +147,7 @@ def refuses_strangers(server: RealRedis) -> None:
 
 @pytest.mark.parametrize("name", ["state", "broker"])
 @pytest.mark.parametrize("version", binaries())
-def test_nobody_is_the_default_user(version: str, name: str, real_redis: Any) -> None:
+def test_nobody_is_the_default_user(version: str, name: str, real_redis: StartRedis) -> None:
     # A password of the default user does not open it either: the file wins.
     server = real_redis(version, name, "--requirepass", "PASSWORD")
     refuses_strangers(server)
@@ -180,19 +181,19 @@ def test_the_webhook_runs_the_scripts_that_are_there_and_waits_for_them(servers:
         admin.script_flush()
         admin.acl_log_reset()
         webhook, worker = Store(web, Settings(), may_load=False), Store(work, Settings())
-        for call in (webhook.ping, lambda: webhook.enqueue([job])):
+        for call in (webhook.ping, lambda: webhook.jobs.enqueue([job])):
             with pytest.raises(StoreUnavailable, match="a worker does"):
                 call()
         # A worker loads them, and begins the installation
-        assert worker.found(worker.standing())
+        assert worker.continuity.establish(worker.continuity.standing())
         webhook.ping()
-        assert webhook.enqueue([job]).outcomes == ("created",)
+        assert webhook.jobs.enqueue([job]).outcomes == ("created",)
         # A restart forgets them
         admin.script_flush()
         with pytest.raises(StoreUnavailable, match="a worker does"):
-            webhook.cancel("fox")
-        assert worker.admit(1).ids == ("fox",)
-        assert webhook.cancel("fox").outcome == "cancelled"
+            webhook.jobs.cancel("fox")
+        assert worker.attempts.admit(1).ids == ("fox",)
+        assert webhook.jobs.cancel("fox").outcome == "cancelled"
         # A refusal is what an intruder leaves in this log, and no one else.
         assert admin.acl_log() == []
 

@@ -3,7 +3,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,11 @@ from gunicorn.app.wsgiapp import WSGIApplication
 from jobs.setting import settings_of
 from ops import access
 from ops.cli import main
-from ops.local.data_folder import LIKED_PORTS
-from ops.local.redis_server import answers, find_binary, free_port
+from ops.local.data_folder import PREFERRED_PORTS
+from ops.local.redis_server import find_binary, free_port, is_ready
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
+from tests.support.waiting import WaitFor
 from webhook.app import create_app as create_webhook
 from webhook.settings import Settings as WebhookSettings
 from worker.health import HEALTH_FILE
@@ -217,7 +217,7 @@ def test_health_checks_ask_what_the_processes_answer() -> None:
 
 
 @pytest.mark.parametrize("server", REDIS)
-def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for: WaitFor) -> None:
     users, fsync = REDIS[server]
     words = [word.replace("/access/", f"{ROOT}/ops/access/") for word in command(server)]
     port = free_port()
@@ -227,17 +227,17 @@ def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for:
     with subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL) as process:
         try:
             url = f"redis://operator:{environment(server)['BOOMERANG_REDIS_PASSWORD_OPERATOR']}@127.0.0.1:{port}/0"
-            wait_for(lambda: answers(url), message="it has started")
+            wait_for(lambda: is_ready(url), message="it has started")
             with redis.Redis.from_url(url) as client:
                 wanted = {"appendonly": "yes", "appendfsync": fsync, "maxmemory-policy": "noeviction", "save": ""}
                 assert {name: client.config_get(name)[name] for name in wanted} == wanted
             # As its health check asks
-            assert answers(f"redis://health:any@127.0.0.1:{port}/0")
+            assert is_ready(f"redis://health:any@127.0.0.1:{port}/0")
             # Everybody comes in with what the file gives him
             for service in OURS:
                 own, other = urls(service, server), urls(service, *set(REDIS) - {server})
                 assert bool(own) == (service in access.users(users))
-                assert all(answers(each.replace(f"@{server}:6379", f"@127.0.0.1:{port}")) for each in own)
+                assert all(is_ready(each.replace(f"@{server}:6379", f"@127.0.0.1:{port}")) for each in own)
                 # And nobody with what he has for the other server.
                 for each in other:
                     login = urlsplit(each).netloc.rpartition("@")[0]
@@ -333,7 +333,7 @@ def test_every_variable_is_in_the_example_with_its_default_and_in_the_documentat
 
 def test_ports_are_not_those_of_the_local_stack() -> None:
     published = {int(filled(port).split(":")[1]) for each in SERVICES.values() for port in each.get("ports", ())}
-    assert published.isdisjoint(LIKED_PORTS.values())
+    assert published.isdisjoint(PREFERRED_PORTS.values())
     assert len(published) == 3
 
 

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from ops.compose_check.session import acl_entries
 from ops.compose_check.shell import CommandFailed, Shell, clean_environment
 from ops.compose_check.stack import copy_checkout
 from ops.compose_check.stop_checks import is_json_object
+from tests.support.waiting import WaitFor
 
 ROOT = Path(__file__).parents[2]
 #: What redis-cli prints for two entries where its output is no terminal, cut short.
@@ -183,7 +183,7 @@ def test_ports_are_free_and_the_range_is_whole() -> None:
     assert gateway.rpartition(".")[0] == subnet.rpartition(".")[0]
 
 
-def test_when_it_is_asked_to_end_it_removes_what_it_made(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_when_it_is_asked_to_end_it_removes_what_it_made(tmp_path: Path, wait_for: WaitFor) -> None:
     calls = tmp_path / "calls"
     script = f"""echo "$@" >> {calls}
 case "$*" in

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from boomerang_client import Job, Output, Status
-from ops.demo import pictures
-from ops.demo.orders import OMNI, REFERENCE2IMAGE, lines, orders, unacceptable
+from ops.demo import images
+from ops.demo.demo_jobs import OMNI, REFERENCE2IMAGE, make_jobs, make_rejected_job, to_ndjson
 from ops.demo.screen import bar
 from ops.demo.verdict import judge
 from schemas import RequestInvalid, load_request
@@ -21,20 +21,20 @@ from schemas import RequestInvalid, load_request
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_order_is_one_that_the_service_takes() -> None:
-    made = orders("run", 40, seed=7)
-    assert [load_request(json.loads(line)).external_task_id for line in lines(made)] == [each.id for each in made]
+def test_the_service_accepts_every_request() -> None:
+    made = make_jobs("run", 40, seed=7)
+    assert [load_request(json.loads(line)).external_task_id for line in to_ndjson(made)] == [each.id for each in made]
     assert {each.request["model"] for each in made} == {REFERENCE2IMAGE, OMNI}
     assert len({each.prompt for each in made}) == 40
 
 
-def test_the_same_seed_brings_the_same_orders() -> None:
-    assert orders("run", 10, seed=7) == orders("run", 10, seed=7) != orders("run", 10, seed=8)
+def test_the_same_seed_gives_the_same_jobs() -> None:
+    assert make_jobs("run", 10, seed=7) == make_jobs("run", 10, seed=7) != make_jobs("run", 10, seed=8)
 
 
-def test_one_order_is_refused_at_the_door() -> None:
+def test_one_request_is_rejected() -> None:
     with pytest.raises(RequestInvalid, match="300"):
-        load_request(unacceptable("run").request)
+        load_request(make_rejected_job("run").request)
 
 
 def job(id_: str, status: Status = Status.COMPLETED, **more: Any) -> Job:
@@ -50,39 +50,46 @@ VERDICTS = [
     # what the service says of a and b, its cost, the simulator's purchases, missing pictures → which promises broke
     pytest.param([job("a"), job("b", attempt=2)], "0.0130", GOOD, 0, [], id="all is well"),
     pytest.param([job("a"), job("b", Status.FAILED)], "0.0130", GOOD, 0, [], id="a failure is an end"),
-    pytest.param([job("a"), job("b", Status.IN_PROGRESS)], "0.0130", GOOD, 0, ["1 jobs have no end"], id="one goes on"),
-    pytest.param([job("a"), job("b", Status.EXPIRED)], "0.0130", GOOD, 0, ["1 jobs have no end"], id="one expired"),
-    pytest.param([job("a")], "0.0130", GOOD, 0, ["1 jobs have no end"], id="one is forgotten"),
     pytest.param(
-        [job("a"), job("b")], "0.0195", [*GOOD, bought("a")], 0, ["1 were bought twice"], id="the same attempt again"
+        [job("a"), job("b", Status.IN_PROGRESS)], "0.0130", GOOD, 0, ["1 jobs have not ended"], id="one goes on"
+    ),
+    pytest.param([job("a"), job("b", Status.EXPIRED)], "0.0130", GOOD, 0, ["1 jobs have not ended"], id="one expired"),
+    pytest.param([job("a")], "0.0130", GOOD, 0, ["1 jobs have not ended"], id="one is forgotten"),
+    pytest.param(
+        [job("a"), job("b")],
+        "0.0195",
+        [*GOOD, bought("a")],
+        0,
+        ["1 jobs were paid for twice"],
+        id="the same attempt again",
     ),
     pytest.param(
         [job("a"), job("b")],
         "0.0065",
         GOOD,
         0,
-        ["0.0065 USD accounted for, 0.0130 USD charged"],
+        ["0.0065 USD are recorded, but 0.0130 USD were charged"],
         id="a cent is missing",
     ),
     pytest.param([job("a"), job("b")], "0.013", [*GOOD, bought("other")], 0, [], id="what others bought is theirs"),
-    pytest.param([job("a"), job("b")], "0.0130", GOOD, 2, ["2 pictures could not be fetched"], id="no picture"),
+    pytest.param([job("a"), job("b")], "0.0130", GOOD, 2, ["2 images could not be downloaded"], id="no image"),
 ]
 
 
 @pytest.mark.parametrize(("said", "cost", "purchases", "missing", "broken"), VERDICTS)
 def test_the_verdict(said: list[Job], cost: str, purchases: list[Any], missing: int, broken: list[str]) -> None:
     verdict = judge(
-        asked=["a", "b"],
-        refused=1,
+        accepted=["a", "b"],
+        rejected=1,
         jobs={each.id: each for each in said},
         cost=Decimal(cost),
         ledger={"purchases": purchases},
         stats={"fired": {"lost_answers": 3}, "calls": {"submit": 5}},
-        pictures=(2, missing),
+        images=(2, missing),
         seconds=1.0,
     )
     assert verdict.broken == broken
-    assert (verdict.asked, verdict.submits, verdict.doubts) == (3, 5, 3)
+    assert (verdict.sent, verdict.submits, verdict.doubts) == (3, 5, 3)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +106,7 @@ def test_the_bar_is_as_wide_as_the_jobs_are_many(counts: dict[Status, int], cell
     assert {str(span.style): span.end - span.start for span in drawn.spans if span.end > span.start} == cells
 
 
-def test_a_picture_is_asked_for_again_and_a_broken_one_is_missing(tmp_path: Path) -> None:
+def test_an_image_is_requested_again_and_a_broken_one_is_missing(tmp_path: Path) -> None:
     content = BytesIO()
     Image.new("RGB", (1024, 576), "teal").save(content, "PNG")
     asked: list[str] = []
@@ -111,10 +118,10 @@ def test_a_picture_is_asked_for_again_and_a_broken_one_is_missing(tmp_path: Path
         return content.getvalue()
 
     wanted = job("a", output=(Output("image", "http://late"), Output("image", "http://broken")))
-    late, broken = pictures.fetch([wanted], tmp_path, lambda: None, get)["a"]
-    assert late == pictures.Picture("pictures/a-1.png", "thumbs/a-1.jpg", 1024, 576)
+    late, broken = images.download([wanted], tmp_path, lambda: None, get)["a"]
+    assert late == images.SavedImage("images/a-1.png", "thumbs/a-1.jpg", 1024, 576)
     assert broken is None
-    assert (tmp_path / "pictures" / "a-1.png").read_bytes() == content.getvalue()
+    assert (tmp_path / "images" / "a-1.png").read_bytes() == content.getvalue()
     with Image.open(tmp_path / "thumbs" / "a-1.jpg") as thumb:
         assert thumb.size == (480, 270)
 
@@ -130,7 +137,7 @@ def test_the_demo_keeps_its_promises_and_leaves_a_page_to_look_at(tmp_path: Path
     faults = "--latency 0.1-0.5 --drop-callbacks 0.2 --repeat-callbacks 0.3 --early-callbacks 0.2 --lost-answers 0.2"
     done = demo("--jobs", "20", "--out", str(tmp_path), "--sim", faults)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"bought twice +0\b", done.stdout)
+    assert re.search(r"paid for twice +0\b", done.stdout)
     assert re.search(r"lost +0\b", done.stdout)
     (folder,) = tmp_path.iterdir()
     results = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
@@ -160,4 +167,4 @@ def test_a_promise_that_breaks_is_named_and_ends_with_1(tmp_path: Path, monkeypa
     faults = "--latency 5 --ghost 4 --duplicates unnoticed"
     done = demo("--jobs", "2", "--out", str(tmp_path), "--sim", faults)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert re.search(r"A promise broke: \d+ were bought twice", done.stdout)
+    assert re.search(r"A promise was broken: \d+ jobs were paid for twice", done.stdout)

@@ -1,12 +1,13 @@
 import json
 from base64 import b64encode
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+
+from tests.support import drawing
+from tests.support.drawing import DrawBase64
 
 ASSETS = Path(__file__).resolve().parents[2] / "ops" / "assets"
 
@@ -29,12 +30,10 @@ def photograph() -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-def drawn() -> Callable[..., str]:
+def drawn() -> DrawBase64:
     """A picture of a given size and format as raw base64."""
 
-    def draw(width: int = 300, height: int = 300, kind: str = "PNG", **options: Any) -> str:
-        buffer = BytesIO()
-        Image.new("RGB", (width, height), "teal").save(buffer, kind, **options)
-        return b64encode(buffer.getvalue()).decode("ascii")
+    def draw(width: int = 300, height: int = 300, kind: str = "PNG", colour: str = "teal", **options: Any) -> str:
+        return b64encode(drawing.drawn(width, height, kind, colour, **options)).decode("ascii")
 
     return draw

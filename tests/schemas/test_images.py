@@ -3,7 +3,6 @@ import subprocess
 import sys
 import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.images import MAX_BASE64, MAX_BYTES, image_problem
+from tests.support.drawing import DrawBase64
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -47,14 +47,14 @@ def test_size_and_ratio(width: int, height: int, problem: str | None) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_both_formats(kind: str, drawn: Callable[..., str]) -> None:
+def test_both_formats(kind: str, drawn: DrawBase64) -> None:
     assert image_problem(drawn(320, 640, kind)) is None
 
 
 @pytest.mark.parametrize(
     ("kind", "name"), [("GIF", "a GIF"), ("WEBP", "a WEBP"), ("PDF", "a PDF"), ("BMP", "a BMP"), ("TIFF", "a TIFF")]
 )
-def test_other_formats_are_named_and_refused(kind: str, name: str, drawn: Callable[..., str]) -> None:
+def test_other_formats_are_named_and_refused(kind: str, name: str, drawn: DrawBase64) -> None:
     assert image_problem(drawn(kind=kind)) == f"is {name}; send a .jpg, .jpeg or .png"
 
 
@@ -102,7 +102,7 @@ def test_a_picture_cut_short_is_refused(kind: str, part: float, assets: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_bytes_behind_the_end_are_harmless(kind: str, drawn: Callable[..., str]) -> None:
+def test_bytes_behind_the_end_are_harmless(kind: str, drawn: DrawBase64) -> None:
     raw = b64decode(drawn(kind=kind)) + b"a phone's maker's trailer" * 1000
 
     assert image_problem(b64encode(raw).decode()) is None
@@ -112,14 +112,14 @@ def test_length_is_judged_before_decoding() -> None:
     assert "larger than 10 MB" in (image_problem("*" * (MAX_BASE64 + 1)) or "")
 
 
-def test_ten_megabytes_are_allowed_and_not_a_byte_more(drawn: Callable[..., str]) -> None:
+def test_ten_megabytes_are_allowed_and_not_a_byte_more(drawn: DrawBase64) -> None:
     raw = b64decode(drawn())
 
     assert image_problem(b64encode(raw.ljust(MAX_BYTES, b"\0")).decode()) is None
     assert "more than 10 MB" in (image_problem(b64encode(raw.ljust(MAX_BYTES + 1, b"\0")).decode()) or "")
 
 
-def test_a_broken_exif_block_neither_warns_nor_counts(drawn: Callable[..., str]) -> None:
+def test_a_broken_exif_block_neither_warns_nor_counts(drawn: DrawBase64) -> None:
     raw = b64decode(drawn(kind="JPEG"))
     exif = b"Exif\0\0II*\0\x08\0\0\0" + b"\x01\x00\x1a\x01\x05\x00\xff\xff\xff\x7f\xff\xff\xff\x7f"
     marked = raw[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + raw[2:]

@@ -1,7 +1,6 @@
 """Where a request names images, and their exchange for references."""
 
 from base64 import b64decode
-from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 
 from schemas import MODELS, RequestInvalid, checked_in, load_request, references, with_images, without_images
 from schemas.images import REFERENCE, ImageInvalid, Picture, read_picture
+from tests.support.drawing import DrawBase64
 
 HASH = "0" * 64
 URL = "https://example.com/a.png"
@@ -19,7 +19,7 @@ def omni(*images: str, **more: Any) -> dict[str, Any]:
     return {"model": "kirin_image_omni", "prompt": "a fox", **listed, **more}
 
 
-def test_an_image_is_exchanged_for_its_reference_and_given_to_the_store(drawn: Callable[..., str]) -> None:
+def test_an_image_is_exchanged_for_its_reference_and_given_to_the_store(drawn: DrawBase64) -> None:
     image = drawn(320, 300)
     stored: list[Picture] = []
     request = checked_in(load_request(omni(image, URL, image)), stored.append)
@@ -35,7 +35,7 @@ def test_an_image_is_exchanged_for_its_reference_and_given_to_the_store(drawn: C
     }
 
 
-def test_every_place_of_every_model(drawn: Callable[..., str]) -> None:
+def test_every_place_of_every_model(drawn: DrawBase64) -> None:
     other = {
         "model": "kirin_v2_1_reference2image",
         "subject_image_list": [{"subject_image": REFERENCE + HASH}],
@@ -56,7 +56,7 @@ def test_a_request_without_images_stays_as_it_is() -> None:
     assert references(request) == {}
 
 
-def test_nothing_is_changed_in_the_request_that_was_given(drawn: Callable[..., str]) -> None:
+def test_nothing_is_changed_in_the_request_that_was_given(drawn: DrawBase64) -> None:
     data = omni(drawn())
     request = load_request(data)
     with_images(request, lambda path, value: path)
@@ -90,7 +90,7 @@ def test_what_is_a_reference(value: str, problem: str | None) -> None:
         load_request(omni(value))
 
 
-def test_a_file_is_held_to_the_same_rules(drawn: Callable[..., str]) -> None:
+def test_a_file_is_held_to_the_same_rules(drawn: DrawBase64) -> None:
     assert read_picture(b64decode(drawn(300, 400, "JPEG"))).format == "jpeg"
     with pytest.raises(ImageInvalid, match="at least 300 px"):
         read_picture(b64decode(drawn(299, 300)))

@@ -163,6 +163,6 @@ def test_the_tools_of_people(stack: LocalStack, wait_for: WaitFor) -> None:
     }
     wait_for(lambda: CliRunner().invoke(main, ["audit"], env=env).exit_code == 0, 60, "all invariants hold")
     answer = CliRunner().invoke(main, ["doctor", "--json", "--flower", stack.plan.url("flower")], env=env)
-    levels: dict[str, Any] = {each["about"]: each["level"] for each in map(json.loads, answer.output.splitlines())}
+    levels: dict[str, Any] = {each["subject"]: each["level"] for each in map(json.loads, answer.output.splitlines())}
     assert answer.exit_code == 0, answer.output
     assert (levels["workers"], levels["BOOMERANG_REDIS_URL: persistence"], levels["Flower"]) == ("ok", "ok", "ok")

@@ -18,9 +18,10 @@ from celery import Celery, chord
 
 from boomerang_client.celery import generate, signature
 from jobs.audit.audit import audit
+from jobs.connections.client import connect
 from jobs.job import Job
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.local.redis_server import TETHER
 from ops.local.stack import LocalStack, Options
 
@@ -90,7 +91,7 @@ def shop(tmp_path: Path, stack: LocalStack) -> Iterator[Shop]:
 
 
 def _jobs(store: Store, prefix: str) -> list[Job]:
-    jobs = store.get_many([f"{prefix}-{number}" for number in range(MEMBERS)])
+    jobs = store.jobs.get_many([f"{prefix}-{number}" for number in range(MEMBERS)])
     assert all(jobs)
     return [job for job in jobs if job]
 

@@ -50,7 +50,7 @@ class Running:
         self.wait_for(taken, 60, "the jobs are accepted")
 
     def ended(self, batch: str) -> int:
-        counts = self.store.batch(batch).counts
+        counts = self.store.batches.get(batch).counts
         return sum(number for state, number in counts.items() if state.final)
 
     def bought(self) -> int:
@@ -85,7 +85,7 @@ class Running:
         promise_is_kept(outcome_of(self.stack, self.store, self.client, batch, self.wait_for), count)
 
     def done(self, batch: str) -> bool:
-        return self.store.batch(batch).done
+        return self.store.batches.get(batch).done
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def test_a_failover_in_mid_run(how: str, tmp_path: Path, wait_for: WaitFor) -> N
         run.wait_for(lambda: run.ended("storm") > JOBS // 5, 60, "some jobs end")
         # A Celery producer's; its result is waited for through the failover.
         fox = run.producer().send_task("boomerang.generate", kwargs=REQUEST, task_id="fox", queue="celery")
-        run.wait_for(lambda: run.store.get_many(["fox"])[0], 20, "its message is taken")
+        run.wait_for(lambda: run.store.jobs.get_many(["fox"])[0], 20, "its message is taken")
         run.fail_over() if how == "killed" else run.switch_over()
         run.promise_is_kept("storm")
         assert fox.get(60)["id"] == "fox"

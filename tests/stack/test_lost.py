@@ -14,11 +14,12 @@ import pytest
 from celery import Celery
 from click.testing import CliRunner
 
+from jobs.connections.client import connect
 from jobs.errors import StoreUnavailable, WorkRefused
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.cli import main
 from ops.local import redis_server as redis_servers
 
@@ -77,14 +78,14 @@ class Running:
 
     def enqueue(self, *names: str) -> bool:
         with suppress(StoreUnavailable):
-            self.store.enqueue([NewJob(id=name, text="{}", model="m") for name in names])
+            self.store.jobs.enqueue([NewJob(id=name, text="{}", model="m") for name in names])
             return True
         return False
 
     @property
     def refusal(self) -> str:
         try:
-            return self.store.refusal()
+            return self.store.continuity.refusal()
         except StoreUnavailable:
             return ""
 
@@ -156,7 +157,7 @@ def test_it_comes_back_empty(workers: str, run: Running) -> None:
     run.start_redis()
     # It takes nothing in from the first moment on, before any worker has looked
     with pytest.raises(WorkRefused):
-        run.store.enqueue([NewJob(id="new", text="{}", model="m")])
+        run.store.jobs.enqueue([NewJob(id="new", text="{}", model="m")])
     if workers == "killed too":
         run.start("worker")
     run.wait_for(lambda: "Redis is empty" in run.refusal, 60, "the worker refuses")
@@ -166,10 +167,10 @@ def test_it_comes_back_empty(workers: str, run: Running) -> None:
     sent = run.producer.send_task(
         "boomerang.generate", kwargs={"model": "kirin_image_omni", "prompt": "a fox"}, task_id="sent", queue="celery"
     )
-    run.wait_for(lambda: "sent: not recorded, it comes again" in run.log(), 30, "it is put off")
+    run.wait_for(lambda: "sent: not recorded, its message is sent again" in run.log(), 30, "it is put off")
     run.recover()
     run.wait_for(lambda: run.enqueue("new"), 30, "jobs are accepted")
-    run.wait_for(lambda: run.store.get_many(["sent"])[0], 30, "the message is recorded")
+    run.wait_for(lambda: run.store.jobs.get_many(["sent"])[0], 30, "the message is recorded")
     assert sent.state == "PENDING"
     assert run.refusal == ""
 
@@ -188,14 +189,14 @@ def test_it_comes_back_older_and_cut_in_the_middle(run: Running) -> None:
     run.end("beat")
     os.truncate(newest, size + 20)
     run.start_redis()
-    assert run.store.get_many(["fox", "owl"])[1] is None
+    assert run.store.jobs.get_many(["fox", "owl"])[1] is None
     # A producer is faster than any worker
     assert run.enqueue("later-1", "later-2", "later-3")
     run.start("worker")
     run.start("beat")
     run.wait_for(lambda: "2 accepted jobs may be lost" in run.refusal, 60, "the worker refuses")
     assert not run.enqueue("new")
-    assert run.store.get("later-1").state is State.QUEUED
+    assert run.store.jobs.get("later-1").state is State.QUEUED
     run.recover()
     run.wait_for(lambda: run.enqueue("new"), 30, "jobs are accepted")
 
@@ -207,7 +208,7 @@ def test_where_so_much_may_be_lost_it_goes_on(tmp_path: Path, wait_for: WaitFor)
         ]
         seen(run, 1)
         # How much older it will be is known from the last round that is there; a worker looks before its first one.
-        run.wait_for(lambda: run.store.standing().round_at, 30, "a round has begun")
+        run.wait_for(lambda: run.store.continuity.standing().round_at, 30, "a round has begun")
         size = newest.stat().st_size
         run.enqueue("owl")
         seen(run, 2)

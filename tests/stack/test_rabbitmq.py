@@ -63,7 +63,7 @@ def test_the_node_is_killed_in_mid_run(kind: str, tmp_path: Path, wait_for: Wait
             return app.send_task("boomerang.generate", kwargs=request, task_id=task_id, ignore_result=True)
 
         send(ids[0])
-        wait_for(lambda: store.get_many(ids[:1])[0], 30, "the first is taken")
+        wait_for(lambda: store.jobs.get_many(ids[:1])[0], 30, "the first is taken")
         # The rest is in the broker's hands alone when it is killed: the worker takes nothing.
         worker = stack.pids()["worker"]
         os.kill(worker, signal.SIGSTOP)
@@ -75,8 +75,8 @@ def test_the_node_is_killed_in_mid_run(kind: str, tmp_path: Path, wait_for: Wait
             node.start()
         finally:
             os.kill(worker, signal.SIGCONT)
-        wait_for(lambda: all(store.get_many(ids)), 60, "every message is acted upon")
-        wait_for(lambda: all(job and job.state.final for job in store.get_many(ids)), 90, "they end")
-        wait_for(lambda: store.batch("storm").done, 90, "every accepted job ends")
+        wait_for(lambda: all(store.jobs.get_many(ids)), 60, "every message is acted upon")
+        wait_for(lambda: all(job and job.state.final for job in store.jobs.get_many(ids)), 90, "they end")
+        wait_for(lambda: store.batches.get("storm").done, 90, "every accepted job ends")
         promise_is_kept(outcome_of(stack, store, client, "storm", wait_for), JOBS)
         assert stack.restarts == 0

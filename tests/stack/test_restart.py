@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ops.local.stack import LocalStack, Options
 from tests.support.killing import killing
 from tests.support.real_redis import binaries, numbers, on_path
 from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
+from tests.support.waiting import WaitFor
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
 JOBS = 300
@@ -37,7 +37,7 @@ def test_a_redis_of_today_is_here() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_storm_while_redis_is_killed_and_the_stack_is_restarted(
-    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None]
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: WaitFor
 ) -> None:
     monkeypatch.setenv("PATH", on_path(tmp_path / "bin", version))
     monkeypatch.setenv("BOOMERANG_REDIS_SERVER", str(tmp_path / "bin" / "redis-server"))
@@ -50,11 +50,11 @@ def test_a_storm_while_redis_is_killed_and_the_stack_is_restarted(
         def all_there() -> bool:
             # Nobody is answered while it starts.
             with suppress(StoreUnavailable):
-                return [job.id for job in store.get_many(ids) if job] == ids
+                return [job.id for job in store.jobs.get_many(ids) if job] == ids
             return False
 
         def ended() -> int:
-            return sum(job.state.final for job in store.get_many(ids) if job)
+            return sum(job.state.final for job in store.jobs.get_many(ids) if job)
 
         def end(*names: str, how: signal.Signals) -> None:
             before = stack.restarts
@@ -63,7 +63,7 @@ def test_a_storm_while_redis_is_killed_and_the_stack_is_restarted(
             wait_for(lambda: stack.restarts >= before + len(names), 60, f"{names} are started again")
             wait_for(all_there, 60, "every job is there")
 
-        info = store.access[0].info("server")
+        info = store.context.client.info("server")
         assert version in (info["redis_version"], info.get("valkey_version"))
         accepted = client.enqueue_batch(list(requests_of(JOBS)), id="storm")
         assert (accepted.accepted, accepted.rejected) == (JOBS, 0)
@@ -76,7 +76,7 @@ def test_a_storm_while_redis_is_killed_and_the_stack_is_restarted(
         with killing(stack, victims, every=4.0, times=len(victims)):
             wait_for(lambda: stack.restarts >= before + len(victims), 120, "all were killed and came back")
         wait_for(all_there, 60, "every job is there")
-        wait_for(lambda: store.batch("storm").done, 240, "every accepted job ends")
+        wait_for(lambda: store.batches.get("storm").done, 240, "every accepted job ends")
         outcome = outcome_of(stack, store, client, "storm", wait_for)
         denied = [*denials(stack.state_urls["operator"]), *denials(stack.broker_urls["operator"])]
     promise_is_kept(outcome, JOBS)

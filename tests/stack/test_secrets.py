@@ -29,6 +29,7 @@ from ops.local.stack import LocalStack, Options
 from schemas import callback_path
 from schemas.callback_address import key_id
 from tests.support.admin import with_admin
+from tests.support.drawing import Draw
 from tests.support.verdict import SETTINGS
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
@@ -264,7 +265,7 @@ class Trouble:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor, draw: Callable[..., bytes]) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor, draw: Draw) -> Run:
     """The whole of it, once."""
     folder = tmp_path_factory.mktemp("canary")
     (folder / "secrets.json").write_text(json.dumps(SECRETS))

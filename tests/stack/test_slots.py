@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -11,11 +10,13 @@ import requests
 
 from boomerang_client import Client
 from jobs.audit.audit import audit
+from jobs.connections.client import connect
 from jobs.lanes import LaneSettings
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.local.stack import LocalStack, Options
 from tests.support.killing import killing
+from tests.support.waiting import WaitFor
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
@@ -37,9 +38,7 @@ SETTINGS = {
 }
 
 
-def test_slots_are_neither_exceeded_nor_lost_while_workers_are_killed(
-    tmp_path: Path, wait_for: Callable[..., None]
-) -> None:
+def test_slots_are_neither_exceeded_nor_lost_while_workers_are_killed(tmp_path: Path, wait_for: WaitFor) -> None:
     keys = " ".join(f"--key {key}" for key in KEYS.values())
     options = Options(folder=tmp_path, flower=False, simulator=f"{SIMULATOR} {keys}", settings=SETTINGS, warnings=False)
     lines = [{"model": "kirin_image_omni", "prompt": f"fox {number}", "n": 1 + number % 3} for number in range(JOBS)]
@@ -50,8 +49,8 @@ def test_slots_are_neither_exceeded_nor_lost_while_workers_are_killed(
         with closing(redis_client):
             store = Store(redis_client, settings)
             with killing(stack, ("worker",), every=3.0, times=3):
-                wait_for(lambda: store.batch("slots").done, timeout=150, message="every accepted job ends")
-            lanes = {lane.name: lane for lane in store.lanes()}
+                wait_for(lambda: store.batches.get("slots").done, timeout=150, message="every accepted job ends")
+            lanes = {lane.name: lane for lane in store.lanes.get_all()}
             # every slot came back, and none is on its way
             assert [(lane.slots, lane.dispatched) for lane in lanes.values()] == [(0, 0), (0, 0)]
             assert audit(store) == []

@@ -1,7 +1,7 @@
 """The promise, on the real stack: every fault of the simulator at once, a thousand jobs; the ledger is the judge."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from boomerang_client import Client
 from ops.local.stack import LocalStack, Options
 from tests.support.killing import killing
 from tests.support.verdict import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
+from tests.support.waiting import WaitFor
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
 
@@ -23,7 +24,7 @@ def nothing() -> Iterator[None]:
 
 
 def run(
-    folder: Path, wait_for: Callable[..., None], simulator: str, settings: dict[str, str], kill: tuple[str, ...] = ()
+    folder: Path, wait_for: WaitFor, simulator: str, settings: dict[str, str], kill: tuple[str, ...] = ()
 ) -> Outcome:
     options = Options(
         folder=folder, flower=False, simulator=simulator, settings={**SETTINGS, **settings}, warnings=False
@@ -34,7 +35,7 @@ def run(
         assert (accepted.accepted, accepted.rejected) == (JOBS, 0)
         with opened(stack) as store:
             with killing(stack, kill, every=3.0) if kill else nothing():
-                wait_for(lambda: store.batch("storm").done, timeout=300, message="every accepted job ends")
+                wait_for(lambda: store.batches.get("storm").done, timeout=300, message="every accepted job ends")
             return outcome_of(stack, store, client, "storm", wait_for)
 
 
@@ -47,14 +48,14 @@ ALWAYS = ("lost_answers", "error_after", "error_before", "ghost", "throttle", "n
 CALLBACKS = ("drop_callbacks", "repeat_callbacks", "early_callbacks", "reorder_callbacks", "forge_callbacks")
 
 
-def test_every_fault_at_once(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_every_fault_at_once(tmp_path: Path, wait_for: WaitFor) -> None:
     outcome = run(tmp_path, wait_for, "--storm --seed 7", {})
     promise_is_kept(outcome, JOBS)
     hit(outcome, *ALWAYS, *CALLBACKS, "wrong_id", "status_down", "succeed_then_fail")
     assert {job.settled_by for job in outcome.jobs} >= {"callback", "poll"}
 
 
-def test_every_fault_at_once_without_callbacks(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_every_fault_at_once_without_callbacks(tmp_path: Path, wait_for: WaitFor) -> None:
     outcome = run(tmp_path, wait_for, "--storm --seed 8 --drop-callbacks 1", {})
     promise_is_kept(outcome, JOBS)
     hit(outcome, *ALWAYS)
@@ -62,16 +63,14 @@ def test_every_fault_at_once_without_callbacks(tmp_path: Path, wait_for: Callabl
     assert Counter(job.settled_by for job in outcome.jobs)["poll"] > JOBS * 0.9
 
 
-def test_every_fault_at_once_while_worker_and_webhook_are_killed(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_every_fault_at_once_while_worker_and_webhook_are_killed(tmp_path: Path, wait_for: WaitFor) -> None:
     outcome = run(tmp_path, wait_for, "--storm --seed 9", {}, kill=("worker", "webhook"))
     promise_is_kept(outcome, JOBS)
     hit(outcome, *ALWAYS, *CALLBACKS)
     assert outcome.restarts >= 4
 
 
-def test_duplicates_that_the_provider_does_not_notice_and_look_ups_that_lag(
-    tmp_path: Path, wait_for: Callable[..., None]
-) -> None:
+def test_duplicates_that_the_provider_does_not_notice_and_look_ups_that_lag(tmp_path: Path, wait_for: WaitFor) -> None:
     outcome = run(tmp_path, wait_for, "--storm --seed 10 --duplicates unnoticed --lookup-lag 3", {})
     promise_is_kept(outcome, JOBS)
     hit(outcome, *ALWAYS, *CALLBACKS)

@@ -1,16 +1,47 @@
 """Draw images for tests."""
 
+import random
 import struct
 import zlib
 from io import BytesIO
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import Image
 
 
-def drawn(width: int = 400, height: int = 300, kind: str = "PNG", **options: Any) -> bytes:
+class Draw(Protocol):
+    """The type of the fixture `draw`."""
+
+    def __call__(self, size: int = 0, seed: int = 0) -> bytes: ...
+
+
+class DrawBase64(Protocol):
+    """The type of fixtures that draw an image of a size and format as raw base64."""
+
+    def __call__(
+        self, width: int = 300, height: int = 300, kind: str = "PNG", colour: str = "red", **options: Any
+    ) -> str: ...
+
+
+class DrawImage(Protocol):
+    """The type of fixtures that draw an image of a size and format."""
+
+    def __call__(
+        self, width: int = 300, height: int = 300, kind: str = "PNG", colour: str = "red", **options: Any
+    ) -> bytes: ...
+
+
+def draw_png(size: int = 0, seed: int = 0) -> bytes:
+    """Draw a valid PNG of at least `size` bytes. Each seed draws another one."""
+    buffer = BytesIO()
+    Image.new("RGB", (320, 300), (seed % 256, seed // 256, 0)).save(buffer, "PNG")
+    # Bytes behind the end of an image are harmless, and quicker to make than pixels that do not compress.
+    return buffer.getvalue() + random.Random(seed).randbytes(max(0, size - buffer.tell()))
+
+
+def drawn(width: int = 400, height: int = 300, kind: str = "PNG", colour: str = "red", **options: Any) -> bytes:
     file = BytesIO()
-    Image.new("RGB", (width, height), "red").save(file, kind, **options)
+    Image.new("RGB", (width, height), colour).save(file, kind, **options)
     return file.getvalue()
 
 

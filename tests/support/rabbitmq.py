@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from kombu import Connection
 
 from ops.local.redis_server import TETHER, free_port
+from tests.support.waiting import WaitFor
 
 START_LIMIT = 60.0
 TETHERED = (sys.executable, "-IS", str(TETHER))
@@ -23,7 +24,7 @@ SERVERS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
 class Node:
     """A node with its own data, cookie and port mapper."""
 
-    def __init__(self, folder: Path, server: str, wait_for: Callable[..., None]) -> None:
+    def __init__(self, folder: Path, server: str, wait_for: WaitFor) -> None:
         self._folder = folder
         self._server = server
         self._wait_for = wait_for
@@ -102,7 +103,7 @@ class Node:
 
 
 @contextmanager
-def running(folder: Path, wait_for: Callable[..., None]) -> Iterator[Node]:
+def running(folder: Path, wait_for: WaitFor) -> Iterator[Node]:
     """Skips the test where no RabbitMQ is installed."""
     server = next(filter(None, map(shutil.which, SERVERS)), None)
     if server is None:

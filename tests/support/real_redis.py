@@ -15,19 +15,20 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ops import access
-from ops.local.redis_server import TETHER, answers, free_port, stop
+from ops.local.redis_server import TETHER, free_port, is_ready, stop
 from tests.support.admin import add_admin
+from tests.support.waiting import WaitFor
 
 VARIABLE = "BOOMERANG_TEST_REDIS"
 #: Read once: tests run without the person's own variables.
@@ -137,7 +138,7 @@ class RealRedis:
                 stderr=subprocess.STDOUT,
             )
         end = time.monotonic() + 30
-        while not answers(self.url("operator")):
+        while not is_ready(self.url("operator")):
             assert self._process.poll() is None, self.log
             assert time.monotonic() < end, self.log
             time.sleep(0.02)
@@ -152,7 +153,7 @@ class RealRedis:
         self._process.kill()
         self._process.wait()
 
-    def rewrite(self, wait_for: Callable[..., None]) -> None:
+    def rewrite(self, wait_for: WaitFor) -> None:
         """Have the append-only file rewritten."""
         with self.client("admin") as admin:
             admin.bgrewriteaof()
@@ -224,3 +225,9 @@ def _value(client: Any, kind: str, key: str) -> Any:
             return client.xrange(key)
         case _:
             return client.get(key)
+
+
+class StartRedis(Protocol):
+    """The type of the fixture `real_redis`."""
+
+    def __call__(self, version: str, name: str, *options: str) -> RealRedis: ...

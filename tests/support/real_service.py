@@ -86,13 +86,13 @@ class Provider:
 
     def end(self, *ids: str, failed: bool = False) -> None:
         """Complete these jobs, or (`failed`) refuse them."""
-        self.store.admit(1000)
-        for claim in self.store.claim(list(ids)):
+        self.store.attempts.admit(1000)
+        for claim in self.store.attempts.claim(list(ids)):
             if failed:
                 error = Result(error={"code": "1301", "message": "=refused"})
-                self.store.finish(claim.id, State.FAILED, error, "submit", fence=claim.fence)
+                self.store.attempts.finish(claim.id, State.FAILED, error, "submit", fence=claim.fence)
                 continue
-            assert self.store.mark_in_progress(claim.id, claim.fence, f"task-{claim.id}")
+            assert self.store.attempts.mark_in_progress(claim.id, claim.fence, f"task-{claim.id}")
             image = {"type": "image", "url": f"{self.images}/1.png"}
             body = {"id": "t", "status": "completed", "output": [{"content": [image]}], "usage": {"cost": "0.0065"}}
             path = callback_path(claim.external_task_id, SECRET)
@@ -101,7 +101,7 @@ class Provider:
 
     def queued(self) -> Sequence[str]:
         """The jobs that wait."""
-        return [job.id for job in self.store.page(State.QUEUED).jobs]
+        return [job.id for job in self.store.jobs.page(State.QUEUED).jobs]
 
     @contextmanager
     def working(self) -> Iterator[None]:

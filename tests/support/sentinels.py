@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ops.local.redis_server import TETHER, Fsync, config, find_binary, free_port
+from tests.support.waiting import WaitFor
 
 MASTER = "jobs"
 PASSWORD, SENTINEL_PASSWORD = "password-of-the-server", "password-of-the-sentinels"
@@ -24,7 +25,7 @@ TETHERED = (sys.executable, "-IS", str(TETHER))
 class Watched:
     """The servers by their ports."""
 
-    def __init__(self, folder: Path, wait_for: Callable[..., None], *, replicas: int, durable: bool) -> None:
+    def __init__(self, folder: Path, wait_for: WaitFor, *, replicas: int, durable: bool) -> None:
         self.folder = folder
         self._wait_for = wait_for
         self._durable = durable
@@ -138,9 +139,7 @@ class Watched:
 
 
 @contextmanager
-def watched(
-    folder: Path, wait_for: Callable[..., None], *, replicas: int = 1, durable: bool = False
-) -> Iterator[Watched]:
+def watched(folder: Path, wait_for: WaitFor, *, replicas: int = 1, durable: bool = False) -> Iterator[Watched]:
     """The servers, once they all know each other. `durable`: with an append-only file each."""
     folder.mkdir(parents=True, exist_ok=True)
     servers = Watched(folder, wait_for, replicas=replicas, durable=durable)

@@ -23,8 +23,9 @@ from jobs.states import State
 from jobs.store.store import Store
 from ops.local import redis_server
 from schemas import checked_in, load_request
-from tests.worker.conftest import MOVED_CLOCK, Simulator, World, request_of
-from worker.generate.enqueue import Asked, GenerateHandler
+from tests.support.simulator import Simulator
+from tests.support.world import MOVED_CLOCK, World, request_of
+from worker.generate.enqueue import GenerateCall, GenerateHandler
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 #: Where the notification goes: `test_older.py` puts its own listener there.
@@ -41,19 +42,19 @@ class Life:
 
     def claim(self, job_id: str, **more: Any) -> Any:
         self.w.enqueue(job_id, **more)
-        self.w.store.admit(500)
-        (claim,) = self.w.store.claim([job_id])
+        self.w.store.attempts.admit(500)
+        (claim,) = self.w.store.attempts.claim([job_id])
         return claim
 
     def progress(self, job_id: str, **more: Any) -> Any:
         claim = self.claim(job_id, **more)
-        self.w.store.mark_in_progress(job_id, claim.fence, f"task-of-{job_id}")
+        self.w.store.attempts.mark_in_progress(job_id, claim.fence, f"task-of-{job_id}")
         self.bought.append(claim.external_task_id)
         return claim
 
     def in_doubt(self, job_id: str, *, bought: bool) -> None:
         claim = self.claim(job_id)
-        self.w.store.mark_in_doubt(job_id, claim.fence, "read timed out")
+        self.w.store.attempts.mark_in_doubt(job_id, claim.fence, "read timed out")
         self.bought += [claim.external_task_id] * bought
 
     def make(self) -> None:
@@ -61,28 +62,28 @@ class Life:
         done = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
         # Ended
         self.progress("completed")
-        store.finish("completed", State.COMPLETED, done, "callback")
+        store.attempts.finish("completed", State.COMPLETED, done, "callback")
         self.progress("owes-a-notification", callback_url=HOOK)
-        store.finish("owes-a-notification", State.COMPLETED, done, "callback")
+        store.attempts.finish("owes-a-notification", State.COMPLETED, done, "callback")
         self.claim("failed")
-        store.finish("failed", State.FAILED, Result(error={"code": "1201", "message": "no"}), "submit")
+        store.attempts.finish("failed", State.FAILED, Result(error={"code": "1201", "message": "no"}), "submit")
         self.bought[:] = []
         self.progress("cancelled-at-work")
-        store.cancel("cancelled-at-work")
+        store.jobs.cancel("cancelled-at-work")
         w.store = Store(w.redis, replace(w.settings, deadline=1.0), clock=MOVED_CLOCK)
         self.progress("expired-at-work")
         w.store = store
         w.ahead(2)
-        for due in store.claim_due(100).dues:
+        for due in store.attempts.claim_due(100).dues:
             if due.job.id == "expired-at-work":
-                store.expire(due, 1.0)
+                store.attempts.expire(due, 1.0)
         w.enqueue("cancelled-waiting")
-        store.cancel("cancelled-waiting")
+        store.jobs.cancel("cancelled-waiting")
         # At the provider, or perhaps
         self.progress("in-progress")
         self.progress("to-be-notified", callback_url=HOOK)
         self.progress("second-attempt")
-        store.finish("second-attempt", State.FAILED, AGAIN, "poll")
+        store.attempts.finish("second-attempt", State.FAILED, AGAIN, "poll")
         self.bought.remove("second-attempt")
         self.in_doubt("in-doubt-bought", bought=True)
         self.in_doubt("in-doubt-not-bought", bought=False)
@@ -91,11 +92,11 @@ class Life:
         self.claim("claimed")
         # On their way
         w.enqueue("admitted", "admitted-without-message")
-        assert set(store.admit(500).ids) >= {"admitted", "admitted-without-message"}
+        assert set(store.attempts.admit(500).ids) >= {"admitted", "admitted-without-message"}
         w.messages.submit([["admitted"]])
         # Waiting
         w.enqueue("waiting", "paused")
-        store.pause_job("paused")
+        store.jobs.pause("paused")
         self._batches()
         self._image()
         self._celery()
@@ -107,13 +108,13 @@ class Life:
         def enqueue(batch: str, **more: Any) -> None:
             text = request_of().text()
             jobs = [NewJob(id=f"{batch}-{number}", text=text, model=REQUEST["model"], **more) for number in range(3)]
-            store.enqueue(jobs, batch)
+            store.jobs.enqueue(jobs, batch)
 
         enqueue("batch", labels={"shop": "berlin"})
         enqueue("paused-batch")
-        store.pause("paused-batch")
+        store.batches.pause("paused-batch")
         enqueue("being-cancelled")
-        store._scripts.call("begin_sweep", "being-cancelled", "cancel", "", "0")
+        store.context.scripts.call("begin_sweep", "being-cancelled", "cancel", "", "0")
         enqueue("delayed", delay=1.0)
 
     def _image(self) -> None:
@@ -121,11 +122,11 @@ class Life:
         Image.new("RGB", (320, 300)).save(buffer, "PNG")
         given = {**REQUEST, "image_list": [{"image": base64.b64encode(buffer.getvalue()).decode()}]}
         request = checked_in(load_request(given), self.w.images.put)
-        self.w.store.enqueue([NewJob(id="with-an-image", text=request.text(), model=request.model)])
+        self.w.store.jobs.enqueue([NewJob(id="with-an-image", text=request.text(), model=request.model)])
 
     def _celery(self) -> None:
         door = GenerateHandler(self.w.store, self.w.messages, self.w.images, allow_private_hosts=True)
-        door(Asked(task_id="parked", request=REQUEST, continuation=json.dumps({"task_id": "parked"})))
+        door(GenerateCall(task_id="parked", request=REQUEST, continuation=json.dumps({"task_id": "parked"})))
         app = Celery(broker=self.w.settings.broker_url, backend=self.w.settings.redis_url, set_as_current=False)
         app.send_task("boomerang.generate", kwargs=REQUEST, task_id="not-received", ignore_result=True)
         app.close()

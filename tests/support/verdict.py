@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,9 +14,11 @@ import requests
 
 from boomerang_client import Client, Job
 from jobs.audit.audit import audit
+from jobs.connections.client import connect
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.local.stack import LocalStack
+from tests.support.waiting import WaitFor
 
 PROMPTS = Path(__file__).parents[2] / "ops" / "assets" / "parti-prompts.jsonl"
 #: Short waits, so that a thousand jobs recover from everything in a minute; their order is that of the defaults.
@@ -60,11 +62,11 @@ def opened(stack: LocalStack) -> Iterator[Store]:
         client.close()
 
 
-def outcome_of(stack: LocalStack, store: Store, client: Client, batch: str, wait_for: Callable[..., None]) -> Outcome:
+def outcome_of(stack: LocalStack, store: Store, client: Client, batch: str, wait_for: WaitFor) -> Outcome:
     """Of a batch that is done, once no late result is waited for any more."""
     # A late result is one of a job that has ended; none is left where no slot is held.
-    wait_for(lambda: store.lane().slots == 0, timeout=60, message="every slot comes back")
-    findings, spent = audit(store), store.batch(batch).cost
+    wait_for(lambda: store.lanes.get().slots == 0, timeout=60, message="every slot comes back")
+    findings, spent = audit(store), store.batches.get(batch).cost
     provider = stack.plan.url("simulator")
     ledger = requests.get(f"{provider}/_sim/ledger", timeout=30).json()
     fired = requests.get(f"{provider}/_sim/stats", timeout=30).json()["fired"]

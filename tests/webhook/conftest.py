@@ -6,19 +6,21 @@ import subprocess
 import sys
 import threading
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import redis
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from jobs.job import Delivery
 from jobs.new_job import NewJob
 from jobs.store.store import Store
 from schemas import callback_path
+from tests.support.webhook_server import AtProvider, CallBack, Messages, Serve, WebhookServer
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -66,7 +68,7 @@ def raw(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def messages(raw: redis.Redis) -> Callable[[str], list[list[str]]]:
+def messages(raw: redis.Redis) -> Messages:
     """`messages("boomerang.submit")`: the arguments of every message in that queue, as a worker would read them."""
 
     def read(queue: str) -> list[list[str]]:
@@ -80,27 +82,27 @@ def messages(raw: redis.Redis) -> Callable[[str], list[list[str]]]:
 
 
 @pytest.fixture
-def at_provider(store: Store) -> Callable[..., str]:
+def at_provider(store: Store) -> AtProvider:
     """`at_provider("id")`: a job that the provider has."""
 
     def make(job_id: str, *, notify: bool = False) -> str:
         owed = frozenset({Delivery.NOTIFY}) if notify else frozenset[Delivery]()
         text = '{"labels":{"shop":"berlin"},"model":"kirin_image_omni","params":{"prompt":"a fox"}}'
         labels = {"shop": "berlin"}
-        store.enqueue([NewJob(id=job_id, text=text, model="kirin_image_omni", owed=owed, labels=labels)])
-        assert job_id in store.admit(1000).ids
-        (claim,) = store.claim([job_id])
-        assert store.mark_in_progress(job_id, claim.fence, f"task-{job_id}")
+        store.jobs.enqueue([NewJob(id=job_id, text=text, model="kirin_image_omni", owed=owed, labels=labels)])
+        assert job_id in store.attempts.admit(1000).ids
+        (claim,) = store.attempts.claim([job_id])
+        assert store.attempts.mark_in_progress(job_id, claim.fence, f"task-{job_id}")
         return job_id
 
     return make
 
 
 @pytest.fixture
-def call_back(client: FlaskClient) -> Callable[..., Any]:
+def call_back(client: FlaskClient) -> CallBack:
     """`call_back("id", body)`: POSTs to the job's own callback address."""
 
-    def post(external_task_id: str, body: object, secret: str = SECRET) -> Any:
+    def post(external_task_id: str, body: object, secret: str = SECRET) -> TestResponse:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return client.post(callback_path(external_task_id, secret), data=data, content_type="application/json")
 
@@ -128,19 +130,12 @@ def fox() -> dict[str, Any]:
     return {"model": "kirin_image_omni", "prompt": "a fox in the snow"}
 
 
-class Server(NamedTuple):
-    port: int
-    pid: int
-    log: list[str]
-    authorization: dict[str, str]
-
-
 @pytest.fixture(scope="module")
-def serve() -> Iterator[Callable[..., Server]]:
+def serve() -> Iterator[Serve]:
     """`serve({"BOOMERANG_…": …})`: the real process, started with the environment alone; its log is kept."""
     running: list[tuple[subprocess.Popen[str], threading.Thread]] = []
 
-    def start(env: dict[str, str], *options: str) -> Server:
+    def start(env: Mapping[str, str], *options: str) -> WebhookServer:
         ours = {"BOOMERANG_ADMIN_KEYS": KEY, "BOOMERANG_CALLBACK_SECRETS": SECRET}
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "webhook.wsgi:app", "-b", "127.0.0.1:0", *options],
@@ -168,7 +163,7 @@ def serve() -> Iterator[Callable[..., Server]]:
         found = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", "\n".join(log))
         if found is None:
             raise RuntimeError("\n".join(log))
-        return Server(int(found[1]), process.pid, log, {"Authorization": f"Bearer {KEY}"})
+        return WebhookServer(int(found[1]), process.pid, log, {"Authorization": f"Bearer {KEY}"})
 
     yield start
     could_not_start = [process for process, _ in running if process.poll() is not None]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import redis
@@ -14,6 +14,7 @@ from jobs.new_job import NewJob
 from jobs.store.memory import Memory
 from jobs.store.store import Store
 from schemas.provider_views import TaskRefused
+from tests.support.webhook_server import Messages
 from webhook.app import create_app
 from webhook.backpressure import GOOD_FOR, GOOD_FOR_BYTES, Backpressure
 from webhook.settings import Settings
@@ -35,7 +36,7 @@ class Looks:
         return self.memory_now
 
     def pressure(self, **settings: Any) -> Backpressure:
-        return Backpressure(lambda: cast("Store", self), Settings(**settings), self.turned_away, lambda: self.now)
+        return Backpressure(self.memory, Settings(**settings), self.turned_away, lambda: self.now)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ def test_a_job_that_finds_no_room(limited: Callable[..., FlaskClient], fox: dict
     assert "BOOMERANG_MAX_UNFINISHED" in client.get("/readyz").json["dependencies"]["room"]
     assert client.get("/readyz").status_code == 200
     # And an end makes room
-    store.cancel("first")
+    store.jobs.cancel("first")
     assert client.post("/v1/jobs", json=fox | {"external_task_id": "second"}).status_code == 201
 
 
@@ -159,7 +160,7 @@ def test_the_providers_door_says_it_in_the_providers_form(
 
 
 def test_an_upload_stops_and_the_same_again_goes_on(
-    limited: Callable[..., FlaskClient], store: Store, messages: Callable[[str], list[list[str]]]
+    limited: Callable[..., FlaskClient], store: Store, messages: Messages
 ) -> None:
     # Given room for one chunk and a half
     client = limited(max_unfinished=750)
@@ -178,7 +179,7 @@ def test_an_upload_stops_and_the_same_again_goes_on(
     again = client.post(f"/v1/batches?id={batch}", data=LINE * 1200)
     assert (again.status_code, again.json["accepted"], again.json["known"]) == (429, 0, 750)
     for number in range(1, 501):
-        store.cancel(f"{batch}.{number}")
+        store.jobs.cancel(f"{batch}.{number}")
     last = client.post(f"/v1/batches?id={batch}", data=LINE * 1200 + b"not json\n")
     assert last.status_code == 201
     assert {name: last.json[name] for name in ("accepted", "known", "rejected")} == {
@@ -206,7 +207,7 @@ def test_all_lines_or_none_where_there_is_no_room_for_all(
 
 @pytest.mark.usefixtures("full_memory")
 def test_a_redis_that_is_nearly_full(limited: Callable[..., FlaskClient], fox: dict[str, Any], store: Store) -> None:
-    store.enqueue([NewJob(id="old", text="{}", model="kirin_image_omni")])
+    store.jobs.enqueue([NewJob(id="old", text="{}", model="kirin_image_omni")])
     client = limited()
     for path, data in (
         ("/v1/jobs", LINE),
@@ -219,7 +220,7 @@ def test_a_redis_that_is_nearly_full(limited: Callable[..., FlaskClient], fox: d
         assert "BOOMERANG_MAX_MEMORY" in answer.text
     assert counted(client, 'boomerang_turned_away_total{reason="memory"}') == 4
     assert "BOOMERANG_MAX_MEMORY" in client.get("/readyz").json["dependencies"]["room"]
-    assert [job.id for job in store.page().jobs] == ["old"]
+    assert [job.id for job in store.jobs.page().jobs] == ["old"]
     # What is there goes on
     assert client.post("/v1/jobs/old/cancel").json["status"] == "cancelled"
     assert limited(max_memory=0.95).post("/v1/jobs", json=fox).status_code == 201

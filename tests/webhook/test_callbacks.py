@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,8 @@ from jobs.states import State
 from jobs.store.store import Store
 from schemas import callback_path
 from schemas.signatures import signed
+from tests.support.waiting import WaitFor
+from tests.support.webhook_server import AtProvider, CallBack, Messages
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -32,13 +33,13 @@ KLING = {
 
 
 def test_a_settling_callback_ends_the_job(
-    at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any], store: Store
+    at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     at_provider("fox")
 
     assert call_back("fox", completed).status_code == 204
 
-    job = store.get("fox")
+    job = store.jobs.get("fox")
     assert (job.state, job.settled_by) == (State.COMPLETED, "callback")
     assert job.result
     assert job.result.output == ({"type": "image", "url": "https://cdn.example.com/1.png"},)
@@ -46,35 +47,35 @@ def test_a_settling_callback_ends_the_job(
 
 
 def test_a_failure_is_a_hint_however_complete(
-    at_provider: Callable[..., str], call_back: Callable[..., Any], failed: dict[str, Any], store: Store
+    at_provider: AtProvider, call_back: CallBack, failed: dict[str, Any], store: Store
 ) -> None:
     at_provider("fox")
 
     assert call_back("fox", failed).status_code == 204
 
-    assert store.get("fox").state is State.IN_PROGRESS
-    assert [each.job.id for each in store.claim_due(10).dues] == ["fox"]
+    assert store.jobs.get("fox").state is State.IN_PROGRESS
+    assert [each.job.id for each in store.attempts.claim_due(10).dues] == ["fox"]
 
 
 def test_repeats_and_contradictions_succeed_and_change_nothing(
-    at_provider: Callable[..., str],
-    call_back: Callable[..., Any],
+    at_provider: AtProvider,
+    call_back: CallBack,
     completed: dict[str, Any],
     failed: dict[str, Any],
     store: Store,
 ) -> None:
     at_provider("fox")
     call_back("fox", completed)
-    before = store.get("fox")
+    before = store.jobs.get("fox")
 
     answers = [call_back("fox", body).status_code for body in (completed, failed, {"status": "running"}, {})]
 
     assert answers == [204] * 4
-    assert store.get("fox") == before
+    assert store.jobs.get("fox") == before
 
 
 def test_a_hundred_copies_at_once_end_the_job_once(
-    at_provider: Callable[..., str], app: Flask, settings: Settings, completed: dict[str, Any], store: Store
+    at_provider: AtProvider, app: Flask, settings: Settings, completed: dict[str, Any], store: Store
 ) -> None:
     address = callback_path(at_provider("fox", notify=True), settings.callback_secrets[0])
     at_once = Barrier(COPIES)
@@ -87,23 +88,23 @@ def test_a_hundred_copies_at_once_end_the_job_once(
         assert set(threads.map(call, range(COPIES))) == {204}
 
     # One end was told, its money counted once
-    assert [change.state for change in store.changes(100)].count(State.COMPLETED) == 1
-    assert store.totals().cost == Decimal("0.0065")
-    assert [each.job.id for each in store.claim_deliveries(["fox"])] == ["fox"]
+    assert [change.state for change in store.events.read_new(100)].count(State.COMPLETED) == 1
+    assert store.statistics.totals().cost == Decimal("0.0065")
+    assert [each.job.id for each in store.deliveries.claim(["fox"])] == ["fox"]
 
 
 def test_the_money_of_repeats_is_counted_once(
-    at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any], store: Store
+    at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     at_provider("fox")
     for _ in range(5):
         call_back("fox", completed)
-    assert store.totals().cost == Decimal("0.0065")
+    assert store.statistics.totals().cost == Decimal("0.0065")
 
 
 @pytest.mark.parametrize("job_id", ["never-heard-of", "fox~9"])
 def test_a_job_that_is_not_ours_any_more_is_no_error_of_the_sender(
-    job_id: str, at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any]
+    job_id: str, at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     at_provider("fox")
     assert call_back(job_id, completed).status_code == 204
@@ -134,34 +135,34 @@ def test_what_does_not_settle_makes_the_provider_be_asked(
     *,
     body: object,
     looks: bool,
-    at_provider: Callable[..., str],
-    call_back: Callable[..., Any],
+    at_provider: AtProvider,
+    call_back: CallBack,
     store: Store,
-    messages: Callable[[str], list[list[str]]],
+    messages: Messages,
 ) -> None:
     at_provider("fox")
 
     assert call_back("fox", body).status_code == 204
 
-    assert store.get("fox").state is State.IN_PROGRESS
-    due = [each.job.id for each in store.claim_due(10).dues]
+    assert store.jobs.get("fox").state is State.IN_PROGRESS
+    due = [each.job.id for each in store.attempts.claim_due(10).dues]
     assert due == (["fox"] if looks else [])
     assert messages("boomerang.reconcile") == ([[]] if looks else [])
 
 
 def test_a_body_that_names_another_job_is_not_taken_at_its_word(
-    at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any], store: Store
+    at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     at_provider("fox")
 
     call_back("fox", completed | {"external_task_id": "hare"})
 
-    assert store.get("fox").state is State.IN_PROGRESS
-    assert [each.job.id for each in store.claim_due(10).dues] == ["fox"]
+    assert store.jobs.get("fox").state is State.IN_PROGRESS
+    assert [each.job.id for each in store.attempts.claim_due(10).dues] == ["fox"]
 
 
 def test_in_confirm_mode_every_callback_only_makes_the_provider_be_asked(
-    at_provider: Callable[..., str], completed: dict[str, Any], store: Store, settings: Settings
+    at_provider: AtProvider, completed: dict[str, Any], store: Store, settings: Settings
 ) -> None:
     careful = Settings(**{**vars(settings), "callback_mode": CallbackMode.CONFIRM})
     at_provider("fox")
@@ -170,21 +171,21 @@ def test_in_confirm_mode_every_callback_only_makes_the_provider_be_asked(
     answer = create_app(careful, store).test_client().post(address, json=completed)
 
     assert answer.status_code == 204
-    assert store.get("fox").state is State.IN_PROGRESS
-    assert [each.job.id for each in store.claim_due(10).dues] == ["fox"]
+    assert store.jobs.get("fox").state is State.IN_PROGRESS
+    assert [each.job.id for each in store.attempts.claim_due(10).dues] == ["fox"]
 
 
 def test_a_callback_may_be_faster_than_the_submissions_own_answer(
-    store: Store, call_back: Callable[..., Any], completed: dict[str, Any]
+    store: Store, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
-    store.enqueue([NewJob(id="fox", text="{}", model="m")])
-    store.admit(1)
-    (claim,) = store.claim(["fox"])
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
+    store.attempts.admit(1)
+    (claim,) = store.attempts.claim(["fox"])
 
     call_back("fox", completed)
 
-    assert store.get("fox").state is State.COMPLETED
-    assert not store.mark_in_progress("fox", claim.fence, "t1")
+    assert store.jobs.get("fox").state is State.COMPLETED
+    assert not store.attempts.mark_in_progress("fox", claim.fence, "t1")
 
 
 REFUSED = [
@@ -223,20 +224,20 @@ def test_what_is_refused_changes_nothing(
     path: str | None,
     body: bytes,
     status: int,
-    at_provider: Callable[..., str],
+    at_provider: AtProvider,
     client: FlaskClient,
     settings: Settings,
     store: Store,
 ) -> None:
     at_provider("fox")
-    before = store.get("fox")
+    before = store.jobs.get("fox")
 
     answer = client.post(path or callback_path("fox", settings.callback_secrets[0]), data=body)
 
     assert answer.status_code == status
     assert answer.content_type == "application/problem+json"
     assert json.loads(answer.data)["detail"]
-    assert store.get("fox") == before
+    assert store.jobs.get("fox") == before
 
 
 STRANGERS = [
@@ -256,7 +257,7 @@ STRANGERS = [
 @pytest.mark.parametrize("path", STRANGERS)
 @pytest.mark.parametrize("body", [b"{}", b"not JSON", b'{"status":"completed"}'])
 def test_strangers_learn_nothing_from_how_they_are_refused(
-    path: str, body: bytes, at_provider: Callable[..., str], app: Flask
+    path: str, body: bytes, at_provider: AtProvider, app: Flask
 ) -> None:
     at_provider("fox")
     client = app.test_client()
@@ -275,22 +276,22 @@ def test_without_a_length_it_is_411(client: FlaskClient, settings: Settings) -> 
 
 
 def test_any_of_the_secrets_verifies(
-    at_provider: Callable[..., str], completed: dict[str, Any], store: Store, settings: Settings
+    at_provider: AtProvider, completed: dict[str, Any], store: Store, settings: Settings
 ) -> None:
     both = Settings(**{**vars(settings), "callback_secrets": ("the-new-secret-signs", "the-old-one-verifies")})
     client = create_app(both, store).test_client()
     for number, secret in enumerate(both.callback_secrets):
         job_id = at_provider(f"fox{number}")
         assert client.post(callback_path(job_id, secret), json=completed).status_code == 204
-        assert store.get(job_id).state is State.COMPLETED
+        assert store.jobs.get(job_id).state is State.COMPLETED
 
 
 def test_an_address_from_before_there_were_key_ids_is_taken(
-    at_provider: Callable[..., str], completed: dict[str, Any], client: FlaskClient, settings: Settings, store: Store
+    at_provider: AtProvider, completed: dict[str, Any], client: FlaskClient, settings: Settings, store: Store
 ) -> None:
     path, _, token = callback_path(at_provider("fox"), settings.callback_secrets[0]).rpartition("/")
     assert client.post(f"{path}/{token.partition('.')[2]}", json=completed).status_code == 204
-    assert store.get("fox").state is State.COMPLETED
+    assert store.jobs.get("fox").state is State.COMPLETED
 
 
 #: (who is connected, X-Forwarded-For, whether it is taken)
@@ -319,7 +320,7 @@ def test_callbacks_may_be_taken_from_some_addresses_only(
     peer: str,
     forwarded_for: str | None,
     taken: bool,
-    at_provider: Callable[..., str],
+    at_provider: AtProvider,
     completed: dict[str, Any],
     settings: Settings,
     store: Store,
@@ -336,7 +337,7 @@ def test_callbacks_may_be_taken_from_some_addresses_only(
     answer = client.post(path, json=completed, headers=headers, environ_base={"REMOTE_ADDR": peer})
 
     assert answer.status_code == (204 if taken else 403)
-    assert store.get("fox").state is (State.COMPLETED if taken else State.IN_PROGRESS)
+    assert store.jobs.get("fox").state is (State.COMPLETED if taken else State.IN_PROGRESS)
     if not taken:
         assert answer.data == client.post("/callbacks/fox/wrong", json={}, environ_base={"REMOTE_ADDR": peer}).data
         assert 'outcome="refused_address"' in client.get("/metrics").text
@@ -348,8 +349,8 @@ def test_without_secrets_every_callback_is_refused(store: Store, completed: dict
 
 
 def test_it_is_one_round_trip(
-    at_provider: Callable[..., str],
-    call_back: Callable[..., Any],
+    at_provider: AtProvider,
+    call_back: CallBack,
     completed: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -372,14 +373,14 @@ def test_it_is_one_round_trip(
 
 
 def test_what_follows_is_hinted_at(
-    at_provider: Callable[..., str],
-    call_back: Callable[..., Any],
+    at_provider: AtProvider,
+    call_back: CallBack,
     completed: dict[str, Any],
     store: Store,
-    messages: Callable[[str], list[list[str]]],
+    messages: Messages,
 ) -> None:
     at_provider("fox", notify=True)
-    store.enqueue([NewJob(id="waiting", text="{}", model="m")])
+    store.jobs.enqueue([NewJob(id="waiting", text="{}", model="m")])
 
     call_back("fox", completed)
 
@@ -389,19 +390,19 @@ def test_what_follows_is_hinted_at(
 
 def test_an_attempts_delivery_is_the_jobs(
     *,
-    at_provider: Callable[..., str],
-    call_back: Callable[..., Any],
+    at_provider: AtProvider,
+    call_back: CallBack,
     completed: dict[str, Any],
     store: Store,
-    wait_for: Callable[..., None],
-    messages: Callable[[str], list[list[str]]],
+    wait_for: WaitFor,
+    messages: Messages,
 ) -> None:
     at_provider("fox", notify=True)
     # Given a second attempt, after the first was found failed
-    store.finish("fox", State.FAILED, Result(error={"code": "002016095", "message": "internal"}), "poll")
-    wait_for(lambda: store.claim_due(10) and store.admit(10).ids)
-    (claim,) = store.claim(["fox"])
-    store.mark_in_progress("fox", claim.fence, "t2")
+    store.attempts.finish("fox", State.FAILED, Result(error={"code": "002016095", "message": "internal"}), "poll")
+    wait_for(lambda: store.attempts.claim_due(10) and store.attempts.admit(10).ids)
+    (claim,) = store.attempts.claim(["fox"])
+    store.attempts.mark_in_progress("fox", claim.fence, "t2")
 
     call_back("fox~2", completed)
 
@@ -409,7 +410,7 @@ def test_an_attempts_delivery_is_the_jobs(
 
 
 def test_a_broker_that_is_away_fails_no_callback(
-    at_provider: Callable[..., str],
+    at_provider: AtProvider,
     completed: dict[str, Any],
     store: Store,
     settings: Settings,
@@ -422,7 +423,7 @@ def test_a_broker_that_is_away_fails_no_callback(
     answer = create_app(away, store).test_client().post(address, json=completed)
 
     assert answer.status_code == 204
-    assert store.get("fox").state is State.COMPLETED
+    assert store.jobs.get("fox").state is State.COMPLETED
     assert "hint not sent task=boomerang.deliver" in caplog.text
 
 
@@ -437,7 +438,7 @@ def test_with_redis_away_the_sender_is_asked_to_come_back(completed: dict[str, A
 
 
 def test_outcomes_are_counted(
-    at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any], client: FlaskClient
+    at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any], client: FlaskClient
 ) -> None:
     at_provider("fox")
     call_back("fox", completed)
@@ -452,8 +453,8 @@ def test_outcomes_are_counted(
 
 
 def test_the_log_names_the_job_and_neither_token_nor_body(
-    at_provider: Callable[..., str],
-    call_back: Callable[..., Any],
+    at_provider: AtProvider,
+    call_back: CallBack,
     completed: dict[str, Any],
     settings: Settings,
     caplog: pytest.LogCaptureFixture,
@@ -476,7 +477,7 @@ WHSEC = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
 
 
 def test_where_the_provider_signs_only_what_is_signed_counts(
-    at_provider: Callable[..., str], completed: dict[str, Any], settings: Settings, store: Store
+    at_provider: AtProvider, completed: dict[str, Any], settings: Settings, store: Store
 ) -> None:
     at_provider("fox")
     demanding = create_app(replace(settings, signature_secrets=(WHSEC,)), store).test_client()
@@ -489,8 +490,8 @@ def test_where_the_provider_signs_only_what_is_signed_counts(
 
     assert [post(headers) for headers in ({}, old)] == [403, 403]
     assert post(good, body.replace("0.0065", "9.0065")) == 403
-    assert store.get("fox").state is State.IN_PROGRESS
+    assert store.jobs.get("fox").state is State.IN_PROGRESS
     # And a repeat of it is one like any other
     assert [post(good), post(good)] == [204, 204]
-    assert store.get("fox").state is State.COMPLETED
-    assert store.totals().cost == Decimal("0.0065")
+    assert store.jobs.get("fox").state is State.COMPLETED
+    assert store.statistics.totals().cost == Decimal("0.0065")

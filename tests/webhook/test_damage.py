@@ -24,6 +24,8 @@ from jobs.store.redis_keys import Keys
 from jobs.store.store import Store
 from jobs.store.stuck import counted, dead_ends
 from schemas.images import read_picture
+from tests.support.drawing import Draw
+from tests.support.webhook_server import AtProvider, CallBack
 from webhook.settings import Settings
 from worker.app import create_app
 from worker.messages import Messages
@@ -84,29 +86,31 @@ def populate(store: Store, settings: Settings, picture: bytes) -> None:
         return NewJob(id=job_id, text=TEXT, model="kirin_image_omni", **changes)
 
     batch = BatchOptions(labels={"season": "spring"})
-    store.enqueue([job("one", labels={"shop": "berlin"}), job("two"), job("fox")], "pack", batch)
-    store.enqueue([job("whole")], "other", batch)
+    store.jobs.enqueue([job("one", labels={"shop": "berlin"}), job("two"), job("fox")], "pack", batch)
+    store.jobs.enqueue([job("whole")], "other", batch)
     every = [*("done", "doubt", "failed", "sent", "expired", "owing"), "waits"]
-    store.enqueue([job(each, labels={"shop": "berlin"}, owed=frozenset(Delivery)) for each in every])
-    store.park("waits", "celery-1", "{}")
-    store.admit(100)
-    claims = {claim.id: claim for claim in store.claim([*every[:-1], "two"])}
+    store.jobs.enqueue([job(each, labels={"shop": "berlin"}, owed=frozenset(Delivery)) for each in every])
+    store.celery.park("waits", "celery-1", "{}")
+    store.attempts.admit(100)
+    claims = {claim.id: claim for claim in store.attempts.claim([*every[:-1], "two"])}
     for each in ("done", "sent", "expired", "owing", "two"):
-        store.mark_in_progress(each, claims[each].fence, f"task-{each}")
-    store.finish("done", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1.png"},)), "callback")
-    store.finish("owing", State.COMPLETED, Result(output=()), "callback")
-    store.finish("failed", State.FAILED, Result(error={"code": "1", "message": "no"}), "poll")
-    store.mark_in_doubt("doubt", claims["doubt"].fence, "timed out")
-    store.cancel("expired")
-    for due in store.claim_deliveries(["owing"]):
-        store.undelivered(due, Delivery.NOTIFY, "404")
-    store.hold("busy", base=1, cap=2)
-    store.stage("token", [job("staged")])
-    KeyRing(*store.access).add("shop", PRODUCER)
+        store.attempts.mark_in_progress(each, claims[each].fence, f"task-{each}")
+    store.attempts.finish(
+        "done", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1.png"},)), "callback"
+    )
+    store.attempts.finish("owing", State.COMPLETED, Result(output=()), "callback")
+    store.attempts.finish("failed", State.FAILED, Result(error={"code": "1", "message": "no"}), "poll")
+    store.attempts.mark_in_doubt("doubt", claims["doubt"].fence, "timed out")
+    store.jobs.cancel("expired")
+    for due in store.deliveries.claim(["owing"]):
+        store.deliveries.give_up(due, Delivery.NOTIFY, "404")
+    store.lanes.hold("busy", base=1, cap=2)
+    store.uploads.stage("token", [job("staged")])
+    KeyRing(store.context.client, store.context.keys).add("shop", PRODUCER)
 
 
 @pytest.fixture
-def world(store: Store, settings: Settings, redis_url: str, draw: Callable[..., bytes]) -> Iterator[dict[bytes, bytes]]:
+def world(store: Store, settings: Settings, redis_url: str, draw: Draw) -> Iterator[dict[bytes, bytes]]:
     """The populated store, as it can be put back."""
     populate(store, settings, draw())
     with redis.Redis.from_url(redis_url) as bare:
@@ -133,7 +137,7 @@ def put_back(bare: redis.Redis, kept: dict[bytes, bytes]) -> None:
         pipe.execute()
 
 
-def damage(bare: redis.Redis, draw: Callable[[Any], Any], key: bytes) -> str:
+def damage(bare: redis.Redis, draw: Draw, key: bytes) -> str:
     """Change one key; returns how."""
     type_ = bare.type(key).decode()
     odd = draw(st.sampled_from(ODD))
@@ -171,7 +175,7 @@ def test_whatever_stands_there(  # noqa: PLR0917 - fixtures
     world: dict[bytes, bytes],
     redis_url: str,
     round_of_reconcile: Callable[[], int],
-    call_back: Callable[..., Any],
+    call_back: CallBack,
     completed: dict[str, Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -230,8 +234,8 @@ def says_so(error: StoreUnavailable, ways: dict[bytes, str]) -> bool:
 def test_a_callback_for_a_damaged_job_is_503_and_the_log_names_it(  # noqa: PLR0917 - fixtures
     client: FlaskClient,
     raw: redis.Redis,
-    at_provider: Callable[..., str],
-    call_back: Callable[..., Any],
+    at_provider: AtProvider,
+    call_back: CallBack,
     completed: dict[str, Any],
     caplog: pytest.LogCaptureFixture,
     command: tuple[Any, ...],
@@ -250,7 +254,7 @@ def test_a_callback_for_a_damaged_job_is_503_and_the_log_names_it(  # noqa: PLR0
 def test_a_key_that_cannot_be_read_opens_nothing_and_the_others_do(
     client: FlaskClient, store: Store, raw: redis.Redis
 ) -> None:
-    kept = KeyRing(*store.access)
+    kept = KeyRing(store.context.client, store.context.keys)
     (broken, secret), (_, other) = kept.add("shop", PRODUCER), kept.add("shop", PRODUCER)
     raw.hset(Keys().singleton("access"), broken.id, json.dumps({"name": "shop"}))
     codes = [

@@ -126,10 +126,10 @@ def _contents(redis_url: str) -> dict[bytes, bytes]:
 
 def kept(app: Flask, store: Store, redis_url: str, secret: str, count: int) -> None:
     ids = [f"fox-{number}" for number in range(10)]
-    store.enqueue([NewJob(id=job_id, text="{}", model="m") for job_id in ids])
-    store.admit(10)
-    for claim in store.claim(ids):
-        assert store.mark_in_progress(claim.id, claim.fence, f"t-{claim.id}")
+    store.jobs.enqueue([NewJob(id=job_id, text="{}", model="m") for job_id in ids])
+    store.attempts.admit(10)
+    for claim in store.attempts.claim(ids):
+        assert store.attempts.mark_in_progress(claim.id, claim.fence, f"t-{claim.id}")
 
     statuses = post(app, redis_url, secret, count)
 
@@ -137,8 +137,8 @@ def kept(app: Flask, store: Store, redis_url: str, secret: str, count: int) -> N
     assert {status for who, status in statuses if who == "stranger"} == {403, 411}
     assert {status for who, status in statuses if who == "provider"} == {204, 400, 411}
     # What the true address said was believed where it could be, and the books are right
-    assert {store.get(job_id).state for job_id in ids} <= {State.IN_PROGRESS, State.COMPLETED}
-    assert State.COMPLETED in {store.get(job_id).state for job_id in ids}
+    assert {store.jobs.get(job_id).state for job_id in ids} <= {State.IN_PROGRESS, State.COMPLETED}
+    assert State.COMPLETED in {store.jobs.get(job_id).state for job_id in ids}
     assert audit(store) == []
 
 

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
@@ -6,6 +5,7 @@ from flask.testing import FlaskClient
 
 from jobs.store.store import Store
 from schemas.views import Readiness
+from tests.support.webhook_server import AtProvider
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -48,7 +48,7 @@ def test_it_lives_and_says_which_dependency_is_away(settings: Settings, store: S
 
 
 def test_what_is_switched_off_or_held_is_said_and_leaves_it_ready(settings: Settings, store: Store) -> None:
-    store.hold("402: balance exhausted", base=60, cap=60)
+    store.lanes.hold("402: balance exhausted", base=60, cap=60)
     bare = Settings(redis_url=settings.redis_url, broker_url=settings.broker_url)
 
     answer = ask(bare, "/readyz", store)
@@ -60,7 +60,7 @@ def test_what_is_switched_off_or_held_is_said_and_leaves_it_ready(settings: Sett
     assert "402: balance exhausted" in said["lanes"]
 
 
-def test_metrics_show_the_state(client: FlaskClient, at_provider: Callable[..., str], fox: dict[str, Any]) -> None:
+def test_metrics_show_the_state(client: FlaskClient, at_provider: AtProvider, fox: dict[str, Any]) -> None:
     at_provider("fox")
     client.post("/v1/jobs", json=fox)
 

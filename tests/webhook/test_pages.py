@@ -1,7 +1,6 @@
 """Pages want a login; cookies, forms and headers give nothing away."""
 
 import re
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +11,7 @@ from flask.testing import FlaskClient
 from jobs.api_keys import PRODUCER, KeyRing
 from jobs.errors import SettingsInvalid
 from jobs.store.store import Store
+from tests.support.waiting import WaitFor
 from webhook.access.rate_limits import GUESSES
 from webhook.access.sessions import LIFE
 from webhook.app import create_app
@@ -139,8 +139,8 @@ def test_who_logs_out_is_a_stranger(person: FlaskClient) -> None:
     assert person.get("/").status_code == 303
 
 
-def test_a_session_ends_with_its_key(person: FlaskClient, store: Store, wait_for: Callable[..., None]) -> None:
-    ring = KeyRing(*store.access)
+def test_a_session_ends_with_its_key(person: FlaskClient, store: Store, wait_for: WaitFor) -> None:
+    ring = KeyRing(store.context.client, store.context.keys)
     key, secret = ring.add("press", PRODUCER)
     log_in(person, secret)
     assert "press" in person.get("/").text

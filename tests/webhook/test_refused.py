@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from jobs.states import State
 from jobs.store.store import Store
+from tests.support.webhook_server import AtProvider, CallBack
 
 PROBLEM = "application/problem+json"
 
@@ -29,7 +30,7 @@ WORK: dict[str, Callable[[FlaskClient, dict[str, Any]], Any]] = {
 }
 REASON = "Redis came back older"
 HOW = {
-    "lost": lambda store, raw: store.refuse(store.standing(), REASON, None),
+    "lost": lambda store, raw: store.continuity.refuse(store.continuity.standing(), REASON, None),
     "empty": lambda store, raw: raw.delete("{b}:epoch"),
 }
 
@@ -40,29 +41,31 @@ def lost(request: pytest.FixtureRequest, store: Store, raw: redis.Redis) -> str:
 
 
 @pytest.fixture
-def lose(lost: str, store: Store, raw: redis.Redis, at_provider: Callable[..., str]) -> Callable[[], None]:
+def lose(lost: str, store: Store, raw: redis.Redis, at_provider: AtProvider) -> Callable[[], None]:
     """`lose()`: from then on work is refused. Before, "ant" is at the provider and "owl" has failed."""
     for name in ("ant", "owl"):
         at_provider(name)
-    store.cancel("owl")
+    store.jobs.cancel("owl")
     return lambda: HOW[lost](store, raw)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("work", WORK)
-def test_no_work_is_taken_in(work: str, lose: Callable[[], None], client: FlaskClient, fox: Any, store: Store) -> None:
+def test_no_work_is_taken_in(
+    work: str, lose: Callable[[], None], client: FlaskClient, fox: dict[str, Any], store: Store
+) -> None:
     lose()
-    before = store.totals().counts
+    before = store.statistics.totals().counts
     answer = WORK[work](client, fox)
     assert (answer.status_code, answer.content_type) == (503, PROBLEM)
     assert "boomerang-server recover" in answer.json["detail"]
     assert int(answer.headers["Retry-After"]) > 0
-    assert store.totals().counts == before
+    assert store.statistics.totals().counts == before
     # It is taken in once an operator has accepted what is there
-    store.recover()
+    store.continuity.recover()
     assert WORK[work](client, fox).status_code < 500
 
 
-def test_nor_by_the_providers_own_contract(lose: Callable[[], None], client: FlaskClient, fox: Any) -> None:
+def test_nor_by_the_providers_own_contract(lose: Callable[[], None], client: FlaskClient, fox: dict[str, Any]) -> None:
     lose()
     answer = client.post("/model/v1/generation", json=fox)
     assert answer.status_code == 503
@@ -73,29 +76,31 @@ def test_an_upload_that_it_happens_to_says_how_far_it_came(
     client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webhook.api.uploads.CHUNK_JOBS", 2)
-    enqueue, calls = store.enqueue, []
+    enqueue, calls = store.jobs.enqueue, []
 
     def then_lost(*args: Any, **kwargs: Any) -> Any:
         calls.append(args)
         if len(calls) == 3:
-            store.refuse(store.standing(), REASON, None)
+            store.continuity.refuse(store.continuity.standing(), REASON, None)
         return enqueue(*args, **kwargs)
 
-    monkeypatch.setattr(store, "enqueue", then_lost)
+    monkeypatch.setattr(store.jobs, "enqueue", then_lost)
     answer = client.post("/v1/batches?id=new", data=lines(6), content_type="application/x-ndjson")
     assert (answer.status_code, answer.json["accepted"]) == (503, 2)
     assert "boomerang-server recover" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["a job that is known", "a job that is not"])
-def test_callbacks(known: bool, lose: Callable[[], None], call_back: Any, completed: Any, store: Store) -> None:
+def test_callbacks(
+    known: bool, lose: Callable[[], None], call_back: CallBack, completed: dict[str, Any], store: Store
+) -> None:
     lose()
     answer = call_back("ant" if known else "bat", completed)
     # What may be among the lost jobs is sent again later; what is known is not kept waiting
     assert answer.status_code == (204 if known else 503)
     if known:
-        assert store.get("ant").state is State.COMPLETED
-    store.recover()
+        assert store.jobs.get("ant").state is State.COMPLETED
+    store.continuity.recover()
     assert call_back("bat", completed).status_code == 204
 
 
@@ -114,12 +119,12 @@ def test_those_who_run_it_are_told(lost: str, lose: Callable[[], None], client: 
     assert (REASON in answer.json["dependencies"]["redis"]) == (lost == "lost")
     assert "boomerang_refused 1.0" in client.get("/metrics").text
     assert 'boomerang_dead_ends{kind="installation"} 1.0' in client.get("/metrics").text
-    store.recover()
+    store.continuity.recover()
     assert client.get("/readyz").json["dependencies"]["redis"] == "ok"
     assert "boomerang_refused 0.0" in client.get("/metrics").text
 
 
-def test_a_record_of_another_type(client: FlaskClient, raw: redis.Redis, fox: Any) -> None:
+def test_a_record_of_another_type(client: FlaskClient, raw: redis.Redis, fox: dict[str, Any]) -> None:
     raw.delete("{b}:epoch")
     raw.set("{b}:epoch", "x")
     assert client.post("/v1/jobs", json=fox).status_code == 503

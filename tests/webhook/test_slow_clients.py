@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from ops.local import redis_server as redis_servers
 from schemas import callback_path
 from tests.support.raw_http import exchange
+from tests.support.webhook_server import Serve
 
 pytestmark = pytest.mark.stack
 
@@ -21,7 +23,7 @@ HEAD = "POST {path} HTTP/1.1\r\nHost: x\r\n"
 
 
 @pytest.fixture(scope="module")
-def server(serve: Callable[..., Any], redis_server: Any) -> Any:
+def server(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
     return serve({"BOOMERANG_REDIS_URL": redis_server.url})
 
 
@@ -74,7 +76,7 @@ def test_slow_headers_and_slow_bodies_keep_nobody_else_waiting(
     ],
 )
 def test_a_client_that_falls_silent_is_given_up(
-    beginning: str, serve: Callable[..., Any], redis_server: Any, secret: str, tmp_path: Path
+    beginning: str, serve: Serve, redis_server: redis_servers.RedisServer, secret: str, tmp_path: Path
 ) -> None:
     # Given the shipped settings, but for a shorter patience
     config = tmp_path / "impatient.py"

@@ -1,7 +1,6 @@
 """Requests that are written wrongly, or so that two readers see two different ones, through the real gunicorn."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,8 +8,10 @@ import pytest
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from ops.local import redis_server as redis_servers
 from schemas import callback_path
 from tests.support.raw_http import exchange
+from tests.support.webhook_server import Serve
 
 pytestmark = pytest.mark.stack
 
@@ -26,21 +27,21 @@ LENGTH = f"Content-Length: {len(BODY)}\r\n"
 
 
 @pytest.fixture(scope="module")
-def running(serve: Callable[..., Any], redis_server: Any) -> Any:
+def running(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
     return serve({"BOOMERANG_REDIS_URL": redis_server.url})
 
 
 @pytest.fixture
 def server(running: Any, redis_url: str, store: Store) -> Any:
     """On an emptied Redis with two jobs that the provider has."""
-    store.enqueue([NewJob(id=job_id, text="{}", model="m") for job_id in ("fox", "hare")])
-    store.admit(2)
-    store.claim(["fox", "hare"])
+    store.jobs.enqueue([NewJob(id=job_id, text="{}", model="m") for job_id in ("fox", "hare")])
+    store.attempts.admit(2)
+    store.attempts.claim(["fox", "hare"])
     return running
 
 
 @pytest.fixture(scope="module")
-def fenced(serve: Callable[..., Any], redis_server: Any) -> Any:
+def fenced(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
     """One that takes callbacks from 203.0.113.0/24 alone; the proxy in front of it is this machine."""
     lists = {"BOOMERANG_CALLBACK_ADDRESSES": "203.0.113.0/24", "BOOMERANG_TRUSTED_PROXIES": "127.0.0.1"}
     return serve({"BOOMERANG_REDIS_URL": redis_server.url, **lists})
@@ -90,30 +91,30 @@ REFUSED = [
 
 @pytest.mark.parametrize(("request_", "status"), REFUSED)
 def test_it_is_refused_and_changes_nothing(request_: bytes, status: int, server: Any, store: Store) -> None:
-    before = store.get("fox")
+    before = store.jobs.get("fox")
 
     # What stands behind a request that is read in two ways is where the second one is smuggled in
     answer = exchange(server.port, request_ + SECOND)
 
     statuses = [int(found) for found in re.findall(rb"^HTTP/1\.[01] (\d{3})", answer, re.MULTILINE)]
     assert statuses[0] == status
-    assert store.get("fox") == before
+    assert store.jobs.get("fox") == before
     # Behind one whose end is known the connection may go on; it is over behind any other
     if status in (400, 413, 414, 431, 501):
         assert statuses == [status]
-        assert store.get("hare").state is State.SUBMITTING
+        assert store.jobs.get("hare").state is State.SUBMITTING
 
 
 def test_two_requests_on_one_connection_are_two(server: Any, store: Store) -> None:
     answer = exchange(server.port, post(LENGTH) + SECOND)
     assert answer.count(b"HTTP/1.1 204") == 2
-    assert [store.get(job_id).state for job_id in ("fox", "hare")] == [State.COMPLETED] * 2
+    assert [store.jobs.get(job_id).state for job_id in ("fox", "hare")] == [State.COMPLETED] * 2
 
 
 def test_a_sender_that_waits_to_be_told_to_go_on_is_told(server: Any, store: Store) -> None:
     answer = exchange(server.port, post(f"{LENGTH}Expect: 100-continue\r\nConnection: close\r\n"))
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204")
-    assert store.get("fox").state is State.COMPLETED
+    assert store.jobs.get("fox").state is State.COMPLETED
 
 
 @pytest.mark.parametrize(
@@ -129,9 +130,9 @@ def test_a_sender_that_waits_to_be_told_to_go_on_is_told(server: Any, store: Sto
     ],
 )
 def test_the_address_list_behind_a_proxy(headers: str, status: int, fenced: Any, redis_url: str, store: Store) -> None:
-    store.enqueue([NewJob(id="fox", text="{}", model="m")])
-    store.admit(1)
-    store.claim(["fox"])
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
+    store.attempts.admit(1)
+    store.attempts.claim(["fox"])
     answer = exchange(fenced.port, post(f"{headers}{LENGTH}Connection: close\r\n"))
     assert answer.startswith(f"HTTP/1.1 {status}".encode())
-    assert store.get("fox").state is (State.COMPLETED if status == 204 else State.SUBMITTING)
+    assert store.jobs.get("fox").state is (State.COMPLETED if status == 204 else State.SUBMITTING)

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from jobs.errors import SettingsInvalid
+from tests.support.worker_service import Processes
+from tests.support.world import MakeWorld
 from worker.app import configuration, create_app
 from worker.settings import Settings, Switch
 
@@ -235,7 +237,7 @@ class Trap:
 
 @pytest.mark.stack
 def test_worker_and_beat_start_from_the_environment_alone_and_survive_bad_messages(
-    env: dict[str, str], processes: Any, world: Any, tmp_path: Path, wait_for: WaitFor
+    env: dict[str, str], processes: Processes, world: MakeWorld, tmp_path: Path, wait_for: WaitFor
 ) -> None:
     w = world(concurrency=2)
     # Given messages that nobody of ours would send, before and between good ones
@@ -275,7 +277,7 @@ def test_worker_and_beat_start_from_the_environment_alone_and_survive_bad_messag
 @pytest.mark.stack
 @pytest.mark.parametrize("switch", Switch)
 def test_a_worker_hears_remote_control_or_does_not_and_no_gossip_either_way(
-    env: dict[str, str], processes: Any, world: Any, wait_for: WaitFor, switch: Switch
+    env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor, switch: Switch
 ) -> None:
     # Given a worker, and beat
     w = world()

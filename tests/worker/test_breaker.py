@@ -11,6 +11,8 @@ import pytest
 from jobs.lane_health import FAILURES_TO_OPEN
 from jobs.lanes import LaneSettings, pooled
 from jobs.states import State
+from tests.support.simulator import Simulator
+from tests.support.world import MakeWorld
 
 OUTAGES = {"503": {"outage": "503"}, "cut": {"outage": "cut"}}
 LANES = pooled((LaneSettings(name="default", max_in_flight=4), LaneSettings(name="other", max_in_flight=4)))
@@ -18,7 +20,7 @@ IDS = [f"job-{number}" for number in range(10)]
 
 
 def is_open(w: Any, lane: str = "default") -> bool:
-    return w.store.lane(lane).open_since is not None
+    return w.store.lanes.get(lane).open_since is not None
 
 
 def nobody_at_home() -> tuple[socket.socket, str]:
@@ -30,7 +32,7 @@ def nobody_at_home() -> tuple[socket.socket, str]:
 
 @pytest.mark.parametrize("knobs", OUTAGES.values(), ids=OUTAGES)
 def test_an_outage_is_waited_out_and_every_job_is_paid_once(
-    knobs: dict[str, str], world: Any, simulator: Any, caplog: pytest.LogCaptureFixture
+    knobs: dict[str, str], world: MakeWorld, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     w = world(poll_max=10.0)
     w.start("before-1", "before-2")
@@ -61,10 +63,12 @@ def test_an_outage_is_waited_out_and_every_job_is_paid_once(
         assert w.settle(job_id).state is State.COMPLETED
     assert simulator.bought()[:2] == (12, 0)
     assert w.books() == (0, 0, Decimal(simulator.bought()[2]))
-    assert [change.what for change in w.store.lane().history] == ["closed", "opened"]
+    assert [change.what for change in w.store.lanes.get().history] == ["closed", "opened"]
 
 
-def test_a_provider_that_cannot_be_reached_is_not_knocked_at_for_each_job(world: Any, simulator: Any) -> None:
+def test_a_provider_that_cannot_be_reached_is_not_knocked_at_for_each_job(
+    world: MakeWorld, simulator: Simulator
+) -> None:
     taken, nowhere = nobody_at_home()
     with taken:
         w = world(nowhere)
@@ -72,16 +76,16 @@ def test_a_provider_that_cannot_be_reached_is_not_knocked_at_for_each_job(world:
         w.round(0)
         assert is_open(w)
         assert {w.job(job_id).state for job_id in IDS} == {State.QUEUED}
-        assert "cannot be reached" in w.store.lane().reason
+        assert "cannot be reached" in w.store.lanes.get().reason
         assert all(w.job(job_id).attempt == 1 for job_id in IDS)
         assert w.books()[:2] == (0, 0)
         for _ in range(3):
             w.round(40)
         assert is_open(w)
-        assert w.store.lane().opened == 1
+        assert w.store.lanes.get().opened == 1
 
 
-def test_looks_that_fail_open_it_too_and_no_deadline_passes_meanwhile(world: Any, simulator: Any) -> None:
+def test_looks_that_fail_open_it_too_and_no_deadline_passes_meanwhile(world: MakeWorld, simulator: Simulator) -> None:
     w = world(deadline=60.0, poll_max=10.0)
     simulator.turn(latency="30")
     w.start(*IDS[:FAILURES_TO_OPEN])
@@ -99,7 +103,7 @@ def test_looks_that_fail_open_it_too_and_no_deadline_passes_meanwhile(world: Any
     assert {w.job(job_id).state for job_id in IDS[:FAILURES_TO_OPEN]} == {State.EXPIRED}
 
 
-def test_an_answer_that_refuses_is_an_answer(world: Any, simulator: Any) -> None:
+def test_an_answer_that_refuses_is_an_answer(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(outage="503")
     w.start(*IDS[:FAILURES_TO_OPEN])
@@ -115,7 +119,7 @@ def test_an_answer_that_refuses_is_an_answer(world: Any, simulator: Any) -> None
 
 
 @pytest.mark.parametrize("fault", ["html", "redirect", "no_id"])
-def test_odd_answers_are_no_outage(fault: str, world: Any, simulator: Any) -> None:
+def test_odd_answers_are_no_outage(fault: str, world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(**{fault: 1})
     w.start(*IDS)
@@ -123,7 +127,7 @@ def test_odd_answers_are_no_outage(fault: str, world: Any, simulator: Any) -> No
 
 
 def test_a_probe_that_fails_by_a_mistake_of_ours_does_not_stop_the_round(
-    world: Any, simulator: Any, caplog: pytest.LogCaptureFixture
+    world: MakeWorld, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     w = world()
     simulator.turn(outage="503")
@@ -145,12 +149,12 @@ def test_a_probe_that_fails_by_a_mistake_of_ours_does_not_stop_the_round(
 # --- lanes ------------------------------------------------------------------------------------------------------------
 
 
-def accounts(simulator: Any) -> dict[str, int]:
+def accounts(simulator: Simulator) -> dict[str, int]:
     """How many tasks each key has."""
     return {key: account["tasks"] for key, account in simulator.get("/_sim/stats")["accounts"].items()}
 
 
-def test_two_accounts_share_the_work_and_keep_their_own_limits(world: Any, simulator: Any) -> None:
+def test_two_accounts_share_the_work_and_keep_their_own_limits(world: MakeWorld, simulator: Simulator) -> None:
     w = world(named_lanes=LANES)
     simulator.turn(slots=4, latency="60")
     w.enqueue(*IDS)
@@ -162,7 +166,9 @@ def test_two_accounts_share_the_work_and_keep_their_own_limits(world: Any, simul
     )
 
 
-def test_an_outage_of_one_account_leaves_the_other_at_work(world: Any, simulator: Any, make_lane_away: Any) -> None:
+def test_an_outage_of_one_account_leaves_the_other_at_work(
+    world: MakeWorld, simulator: Simulator, make_lane_away: Callable[[Any, str], Callable[[], None]]
+) -> None:
     w = world(named_lanes=LANES)
     back = make_lane_away(w, "default")
     w.enqueue(*IDS)
@@ -179,7 +185,7 @@ def test_an_outage_of_one_account_leaves_the_other_at_work(world: Any, simulator
     assert not is_open(w)
 
 
-def test_what_may_be_with_one_account_is_never_sent_through_the_other(world: Any, simulator: Any) -> None:
+def test_what_may_be_with_one_account_is_never_sent_through_the_other(world: MakeWorld, simulator: Simulator) -> None:
     w = world(named_lanes=LANES)
     # Given two submissions of which nobody knows whether they arrived; they did not
     simulator.turn(cut_before=1)
@@ -189,7 +195,7 @@ def test_what_may_be_with_one_account_is_never_sent_through_the_other(world: Any
     first = w.job().lane
     assert w.job().state is State.IN_DOUBT
     # When its account is refused for long, and the other is free
-    w.store.hold("402", base=600.0, cap=600.0, lane=first)
+    w.store.lanes.hold("402", base=600.0, cap=600.0, lane=first)
     for _ in range(4):
         w.round(20)
     # Then it waits for its own
@@ -200,9 +206,11 @@ def test_what_may_be_with_one_account_is_never_sent_through_the_other(world: Any
     assert simulator.bought()[:2] == (1, 0)
 
 
-def test_a_lane_that_was_taken_away_leaves_its_jobs_waiting_until_it_is_back(world: Any, simulator: Any) -> None:
+def test_a_lane_that_was_taken_away_leaves_its_jobs_waiting_until_it_is_back(
+    world: MakeWorld, simulator: Simulator
+) -> None:
     w = world(named_lanes=LANES)
-    w.store.hold("429", base=5.0, cap=5.0, lane="default")
+    w.store.lanes.hold("429", base=5.0, cap=5.0, lane="default")
     simulator.turn(latency="0")
     w.enqueue("job-1")
     w.round(0)

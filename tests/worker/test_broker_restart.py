@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from jobs.states import State
-from ops.local.redis_server import TETHER, RedisCommand, answers, prepare
+from ops.local.redis_server import TETHER, RedisCommand, is_ready, prepare
+from tests.support.worker_service import RunService
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 WaitFor = Callable[..., None]
@@ -36,7 +37,7 @@ class Broker:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
-        self._wait_for(lambda: answers(self.command.url), 30, "the broker answers")
+        self._wait_for(lambda: is_ready(self.command.url), 30, "the broker answers")
 
     @property
     def refused(self) -> int:
@@ -64,7 +65,7 @@ def health(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def service(run_service: Callable[..., Any], broker: Broker, health: Path, wait_for: WaitFor) -> Iterator[Any]:
+def service(run_service: RunService, broker: Broker, health: Path, wait_for: WaitFor) -> Iterator[Any]:
     # Without remote control: nothing of this depends on it.
     settings = {"BOOMERANG_HEALTH_FILE": str(health), "BOOMERANG_REMOTE_CONTROL": "off"}
     with run_service(broker=broker.command.url, workers=(settings,)) as service:
@@ -75,7 +76,7 @@ def service(run_service: Callable[..., Any], broker: Broker, health: Path, wait_
 def works(service: Any, wait_for: WaitFor, job_id: str) -> None:
     """A job goes all the way, whatever was before."""
     service.enqueue(job_id)
-    wait_for(lambda: service.store.get(job_id).state is State.COMPLETED, 90, f"{job_id} is completed")
+    wait_for(lambda: service.store.jobs.get(job_id).state is State.COMPLETED, 90, f"{job_id} is completed")
 
 
 def healthy(health: Path, within: int = 10) -> bool:
@@ -101,7 +102,7 @@ def test_no_restart_of_the_broker_ends_a_worker(service: Any, broker: Broker, wa
         for job_id in ids:
             service.enqueue(job_id)
         wait_for(
-            lambda: any(job.state is State.SUBMITTING for job in service.store.get_many(ids)),  # noqa: B023
+            lambda: any(job.state is State.SUBMITTING for job in service.store.jobs.get_many(ids)),  # noqa: B023
             30,
             "a submission is under way",
         )
@@ -109,7 +110,7 @@ def test_no_restart_of_the_broker_ends_a_worker(service: Any, broker: Broker, wa
         # The worker meets that it is away.
         submitted = {State.IN_PROGRESS, State.COMPLETED}
         wait_for(
-            lambda: any(job.state in submitted for job in service.store.get_many(ids)),  # noqa: B023
+            lambda: any(job.state in submitted for job in service.store.jobs.get_many(ids)),  # noqa: B023
             60,
             "one has ended meanwhile",
         )

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from jobs.connections.client import connect
 from jobs.errors import StoreUnavailable, WorkRefused
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.states import State
+from jobs.store.continuity import Continuity as StoredContinuity
 from jobs.store.installation import Sighting
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from jobs.store.witness import Witness
-from worker.continuity import NOTE_AGAIN, NOTES_APART, Continuity
+from worker.continuity import NOTE_INTERVAL, NOTE_REPEAT, Continuity
 
 
 class Place:
@@ -37,7 +39,7 @@ class Place:
         return Continuity(store, self.made[-1] if witness else None, tolerated=tolerated, clock=lambda: self.seconds)
 
     def enqueue(self, *names: str) -> None:
-        self.store.enqueue([NewJob(id=name, text="{}", model="m") for name in names])
+        self.store.jobs.enqueue([NewJob(id=name, text="{}", model="m") for name in names])
 
     def copy(self) -> Mapping[bytes, bytes]:
         """A backup."""
@@ -71,11 +73,11 @@ def test_a_first_start_begins_an_installation(place: Place, caplog: pytest.LogCa
     assert place.worker()()
     assert "a new installation begins" in caplog.text
     place.enqueue("fox")
-    assert list(place.seen()) == [place.store.standing().installation]
+    assert list(place.seen()) == [place.store.continuity.standing().installation]
     # and the next worker finds it
-    there = place.store.standing().installation
+    there = place.store.continuity.standing().installation
     assert place.worker()()
-    assert place.store.standing().installation == there
+    assert place.store.continuity.standing().installation == there
 
 
 def test_jobs_of_an_older_version_are_taken_as_they_are(place: Place) -> None:
@@ -84,7 +86,7 @@ def test_jobs_of_an_older_version_are_taken_as_they_are(place: Place) -> None:
     place.state.delete("{b}:epoch")
     place.broker.flushdb()
     assert place.worker()()
-    assert place.store.get("fox").state is State.QUEUED
+    assert place.store.jobs.get("fox").state is State.QUEUED
 
 
 def refused(place: Place, worker: Continuity, caplog: pytest.LogCaptureFixture, words: str) -> None:
@@ -98,16 +100,16 @@ def refused(place: Place, worker: Continuity, caplog: pytest.LogCaptureFixture, 
     with pytest.raises(WorkRefused, match="recover"):
         place.enqueue("new")
     with pytest.raises(WorkRefused):
-        place.store.claim(["fox"])
-    assert words in place.store.refusal()
+        place.store.attempts.claim(["fox"])
+    assert words in place.store.continuity.refusal()
     # whoever starts now is refused, too
     assert not place.worker()()
-    expected = place.store.standing().expected
-    place.store.recover(known=[expected] if expected else ())
+    expected = place.store.continuity.standing().expected
+    place.store.continuity.recover(known=[expected] if expected else ())
     assert worker()
     assert place.worker()()
     place.enqueue("new")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     assert worker()
     assert place.worker()()
 
@@ -125,12 +127,12 @@ def test_an_empty_redis(emptied: str, running: bool, place: Place, caplog: pytes
     worker = place.worker()
     worker()
     place.enqueue("fox", "owl")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     worker()
-    there = place.store.standing().installation
+    there = place.store.continuity.standing().installation
     EMPTIED[emptied](place)
     refused(place, worker if running else place.worker(), caplog, "2 jobs accepted")
-    assert place.store.standing().installation == there
+    assert place.store.continuity.standing().installation == there
 
 
 @pytest.mark.parametrize("recovery", [True, False])
@@ -144,7 +146,7 @@ def test_an_older_redis(
     place.enqueue("fox")
     backup = place.copy()
     place.enqueue("owl", "bat")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     worker()
     place.restore(backup, restarted=restarted)
     # Producers are faster than any worker: it hides nothing
@@ -156,7 +158,7 @@ def test_with_the_right_data_work_goes_on_by_itself(place: Place) -> None:
     worker = place.worker()
     worker()
     place.enqueue("fox")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     worker()
     right = place.copy()
     place.state.flushdb()
@@ -171,17 +173,17 @@ def test_what_may_be_lost_is_looked_up_and_work_goes_on(place: Place, caplog: py
     worker = place.worker(tolerated=3600)
     worker()
     place.enqueue("fox")
-    place.store.claim_due(1)
+    place.store.attempts.claim_due(1)
     backup = place.copy()
     place.enqueue("owl")
     worker()
     place.restore(backup)
     assert worker()
     assert "1 accepted job may be lost; work goes on" in caplog.text
-    assert place.store.refusal() == ""
-    place.store.admit(1)
-    assert place.store.claim(["fox"]) == []
-    assert place.store.get("fox").state is State.IN_DOUBT
+    assert place.store.continuity.refusal() == ""
+    place.store.attempts.admit(1)
+    assert place.store.attempts.claim(["fox"]) == []
+    assert place.store.jobs.get("fox").state is State.IN_DOUBT
     caplog.clear()
     assert worker()
     assert place.worker()()
@@ -192,7 +194,7 @@ def test_older_than_may_be_lost(place: Place, caplog: pytest.LogCaptureFixture) 
     worker = place.worker(tolerated=3600)
     worker()
     place.enqueue("fox")
-    place.store.claim_due(1)
+    place.store.attempts.claim_due(1)
     place.state.hincrby("{b}:totals", "round", -3700 * 1_000_000)
     backup = place.copy()
     place.enqueue("owl")
@@ -207,44 +209,44 @@ def test_where_only_changes_are_lost_work_goes_on(restarted: bool, place: Place)
     worker()
     place.enqueue("fox")
     backup = place.copy()
-    place.store.admit(1)
-    (claim,) = place.store.claim(["fox"])
-    place.store.mark_in_progress("fox", claim.fence, "task")
+    place.store.attempts.admit(1)
+    (claim,) = place.store.attempts.claim(["fox"])
+    place.store.attempts.mark_in_progress("fox", claim.fence, "task")
     worker()
     place.restore(backup, restarted=restarted)
     assert worker()
     # The provider has it: it is looked up, not sent
-    place.store.admit(1)
-    assert place.store.claim(["fox"]) == []
-    assert place.store.standing().epoch == 1
+    place.store.attempts.admit(1)
+    assert place.store.attempts.claim(["fox"]) == []
+    assert place.store.continuity.standing().epoch == 1
 
 
 def test_a_restart_that_lost_nothing(place: Place) -> None:
     worker = place.worker(recovery=False)
     worker()
     place.enqueue("fox")
-    place.store.admit(1)
+    place.store.attempts.admit(1)
     worker()
     place.restore(place.copy(), restarted=True)
     store = Store(place.client, Settings(submit_lease=1, recovery=False))
     # Nothing is sent before a worker has compared
     with pytest.raises(WorkRefused, match="no worker has looked"):
-        store.claim(["fox"])
+        store.attempts.claim(["fox"])
     assert worker()
-    assert [claim.id for claim in store.claim(["fox"])] == ["fox"]
-    assert place.store.standing().epoch == 0
+    assert [claim.id for claim in store.attempts.claim(["fox"])] == ["fox"]
+    assert place.store.continuity.standing().epoch == 0
 
 
 def test_another_installation(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     worker = place.worker()
     worker()
     place.enqueue("fox")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     worker()
-    ours = place.store.standing().installation
+    ours = place.store.continuity.standing().installation
     place.state.hset("{b}:epoch", "installation", "f" * 32)
     refused(place, worker, caplog, ours[:8])
-    assert place.store.standing().installation == "f" * 32
+    assert place.store.continuity.standing().installation == "f" * 32
 
 
 def test_the_jobs_url_leads_to_the_broker(place: Place, caplog: pytest.LogCaptureFixture) -> None:
@@ -279,11 +281,11 @@ def test_a_witness_that_is_lost_is_written_again(damage: str, place: Place) -> N
     if damage == "another type":
         place.broker.set("{b}:witness", "x")
     if damage == "no note":
-        place.broker.hset("{b}:witness", place.store.standing().installation, "x")
+        place.broker.hset("{b}:witness", place.store.continuity.standing().installation, "x")
     assert place.worker()()
-    place.seconds += NOTE_AGAIN
+    place.seconds += NOTE_REPEAT
     assert worker()
-    assert list(place.seen()) == [place.store.standing().installation]
+    assert list(place.seen()) == [place.store.continuity.standing().installation]
 
 
 def test_while_the_witness_is_away(place: Place, caplog: pytest.LogCaptureFixture) -> None:
@@ -306,7 +308,7 @@ def test_the_witness_is_asked_as_soon_as_it_is_back(place: Place) -> None:
     place.enqueue("fox")
     backup = place.copy()
     place.enqueue("owl")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     worker()
     place.restore(backup)
     away = [True]
@@ -343,7 +345,7 @@ def test_two_installations_on_one_broker(place: Place, redis_url: str) -> None:
         other = Continuity(store, Witness(place.broker), tolerated=0)
         # The second one is not taken for the first one's empty Redis without a word
         assert not other()
-        store.recover()
+        store.continuity.recover()
         assert other()
         # then both go on, each by what was seen of itself
         assert place.worker()()
@@ -378,7 +380,7 @@ class Killed(Exception):
     """As a SIGKILL: nothing after it is done."""
 
 
-VERBS = ("standing", "found", "refuse", "tolerate")
+VERBS = ("standing", "establish", "refuse", "tolerate")
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -389,24 +391,24 @@ def test_a_worker_that_dies_at_any_step_leaves_it_to_the_next(
 ) -> None:
     place.worker()()
     place.enqueue("fox")
-    place.store.claim_due(1)
+    place.store.attempts.claim_due(1)
     backup = place.copy()
     place.enqueue("owl")
-    place.seconds += NOTES_APART
+    place.seconds += NOTE_INTERVAL
     place.worker()()
     place.restore(backup, restarted=True)
-    original = getattr(Store, verb)
+    original = getattr(StoredContinuity, verb)
 
-    def killed(self: Store, *args: Any, **kwargs: Any) -> Any:
+    def killed(self: StoredContinuity, *args: Any, **kwargs: Any) -> Any:
         if after:
             original(self, *args, **kwargs)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, verb, killed)
+        patch.setattr(StoredContinuity, verb, killed)
         with suppress(Killed):
             place.worker(tolerated=tolerated)()
     sound = place.worker(tolerated=tolerated)()
     assert sound == (tolerated > 0)
-    assert bool(place.store.refusal()) == (not sound)
-    assert place.store.standing().epoch == (1 if sound else 0)
+    assert bool(place.store.continuity.refusal()) == (not sound)
+    assert place.store.continuity.standing().epoch == (1 if sound else 0)

@@ -13,11 +13,14 @@ from standardwebhooks.webhooks import Webhook
 from jobs.job import Delivery
 from jobs.states import State
 from schemas import CallbackForm, TaskStatus, read_callback
-from worker.deliver import CONFIRMED
+from tests.support.listener import Listener
+from tests.support.simulator import Simulator
+from tests.support.world import MakeWorld
+from worker.deliver import CONFIRMATION
 
 
 @pytest.fixture
-def ended(world: Any, listener: Any) -> Any:
+def ended(world: MakeWorld, listener: Listener) -> Any:
     """A completed job that owes its producer a notification; hosts on this machine are allowed."""
     w = world(allow_private_hosts=True)
     w.start(callback_url=f"{listener.url}/hook?shop=7")
@@ -25,7 +28,7 @@ def ended(world: Any, listener: Any) -> Any:
     return w
 
 
-def test_a_producer_is_told_once(ended: Any, listener: Any) -> None:
+def test_a_producer_is_told_once(ended: Any, listener: Listener) -> None:
     ended.deliverer(["job-1"])
     ended.deliverer(["job-1"])
     ((method, path, headers, body),) = listener.got
@@ -39,7 +42,7 @@ def test_a_producer_is_told_once(ended: Any, listener: Any) -> None:
 
 
 def test_who_came_through_the_providers_door_is_told_in_the_providers_form(
-    world: Any, simulator: Any, listener: Any
+    world: MakeWorld, simulator: Simulator, listener: Listener
 ) -> None:
     w = world(allow_private_hosts=True)
     w.start("job-1", callback_url=f"{listener.url}/hook", callback_form=CallbackForm.TASK)
@@ -61,7 +64,7 @@ def test_who_came_through_the_providers_door_is_told_in_the_providers_form(
     assert told["job-1.completed"]["output"][0]["content"][0]["jobId"] == w.job("job-1").task_id
 
 
-def test_a_notification_is_signed_where_secrets_are_set(world: Any, listener: Any) -> None:
+def test_a_notification_is_signed_where_secrets_are_set(world: MakeWorld, listener: Listener) -> None:
     secrets = tuple("whsec_" + b64encode(bytes([number]) * 32).decode() for number in (1, 2))
     w = world(allow_private_hosts=True, notify_secrets=secrets)
     w.start(callback_url=f"{listener.url}/hook")
@@ -79,14 +82,14 @@ def test_the_end_of_a_job_sends_the_message_that_delivers(ended: Any) -> None:
     assert texts
 
 
-def test_a_lost_message_is_sent_again_by_the_alarm(ended: Any, listener: Any) -> None:
+def test_a_lost_message_is_sent_again_by_the_alarm(ended: Any, listener: Listener) -> None:
     ended.redis.delete("boomerang.deliver")
     ended.round(1)
     assert ended.messages_in("boomerang.deliver") == 1
 
 
 @pytest.mark.parametrize("status", [500, 404, 301, 307, 410])
-def test_anything_but_2xx_is_tried_again_under_the_same_id(status: int, ended: Any, listener: Any) -> None:
+def test_anything_but_2xx_is_tried_again_under_the_same_id(status: int, ended: Any, listener: Listener) -> None:
     listener.answers, listener.headers = [status, status], {"Location": f"{listener.url}/elsewhere"}
     ended.deliverer(["job-1"])
     first = ended.alarm_in()
@@ -101,7 +104,7 @@ def test_anything_but_2xx_is_tried_again_under_the_same_id(status: int, ended: A
     ] * 3
 
 
-def test_an_address_on_this_machine_is_refused_and_nothing_connects(world: Any, listener: Any) -> None:
+def test_an_address_on_this_machine_is_refused_and_nothing_connects(world: MakeWorld, listener: Listener) -> None:
     w = world()
     addresses = [
         f"http://127.0.0.1:{listener.port}/",
@@ -129,7 +132,9 @@ def test_an_address_on_this_machine_is_refused_and_nothing_connects(world: Any, 
     assert [w.job(job_id).delivery_tries for job_id in ids] == [1] * len(ids)
 
 
-def test_one_delivery_that_goes_wrong_in_a_way_of_its_own_is_tried_again_like_any(world: Any, listener: Any) -> None:
+def test_one_delivery_that_goes_wrong_in_a_way_of_its_own_is_tried_again_like_any(
+    world: MakeWorld, listener: Listener
+) -> None:
     w = world(allow_private_hosts=True)
     w.start("job-1", "job-2", callback_url=f"{listener.url}/hook")
     w.round(6)
@@ -141,7 +146,9 @@ def test_one_delivery_that_goes_wrong_in_a_way_of_its_own_is_tried_again_like_an
     assert w.alarm_in("job-1") < 5
 
 
-def test_a_dead_address_is_given_up_at_last(world: Any, listener: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_dead_address_is_given_up_at_last(
+    world: MakeWorld, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
     w = world(allow_private_hosts=True)
     w.start(callback_url="http://127.0.0.1:1/")
     w.settle()
@@ -152,42 +159,42 @@ def test_a_dead_address_is_given_up_at_last(world: Any, listener: Any, caplog: p
     assert (job.owing, job.undelivered) == (frozenset(), {Delivery.NOTIFY})
     assert job.delivery_trouble
     assert "given up" in caplog.text
-    assert [name for name, _ in w.store.stuck(0.0, 10).undelivered.named] == ["job-1"]
+    assert [name for name, _ in w.store.manual.stuck(0.0, 10).undelivered.named] == ["job-1"]
 
 
-def test_what_was_given_up_is_told_when_a_person_asks_for_it(ended: Any, listener: Any) -> None:
+def test_what_was_given_up_is_told_when_a_person_asks_for_it(ended: Any, listener: Listener) -> None:
     listener.answers = [503] * 30
     for _ in range(30):
         ended.deliverer(["job-1"])
         ended.ahead(3601)
     assert ended.job().undelivered == {Delivery.NOTIFY}
-    assert ended.job().delivery_trouble == "it answered 503"
-    assert ended.store.redeliver(["job-1"]) == {"job-1": "owed"}
+    assert ended.job().delivery_trouble == "the callback_url answered 503"
+    assert ended.store.deliveries.retry(["job-1"]) == {"job-1": "owed"}
     ended.round(0)
     ended.deliverer(["job-1"])
     assert (ended.job().owing, ended.job().undelivered, ended.alarm_in()) == (frozenset(), frozenset(), None)
     assert {headers["webhook-id"] for _, _, headers, _ in listener.got} == {"job-1.completed"}
 
 
-def test_a_celery_message_that_nobody_acts_upon_is_given_up_in_sight(world: Any) -> None:
+def test_a_celery_message_that_nobody_acts_upon_is_given_up_in_sight(world: MakeWorld) -> None:
     w = world()
     w.start()
-    w.store.park("job-1", "job-1", "{}")
+    w.store.celery.park("job-1", "job-1", "{}")
     w.settle()
     for _ in range(30):
         w.deliverer(["job-1"])
         w.ahead(3601)
     assert (w.job().owing, w.job().undelivered) == (frozenset(), {Delivery.CELERY})
-    assert "not acted upon" in w.job().delivery_trouble
+    assert "not processed" in w.job().delivery_trouble
     assert w.alarm_in() is None
 
 
-def test_a_failed_and_a_cancelled_job_are_told_too(world: Any, simulator: Any, listener: Any) -> None:
+def test_a_failed_and_a_cancelled_job_are_told_too(world: MakeWorld, simulator: Simulator, listener: Listener) -> None:
     w = world(allow_private_hosts=True)
     simulator.turn(fail_permanent=1)
     w.start("job-1", callback_url=f"{listener.url}/hook")
     w.enqueue("job-2", callback_url=f"{listener.url}/hook")
-    w.store.cancel("job-2")
+    w.store.jobs.cancel("job-2")
     w.settle("job-1")
     w.deliverer(["job-1", "job-2"])
     told = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
@@ -195,26 +202,28 @@ def test_a_failed_and_a_cancelled_job_are_told_too(world: Any, simulator: Any, l
     assert told["job-2.cancelled"]["status"] == "cancelled"
 
 
-def test_no_address_and_no_key_in_the_log(world: Any, listener: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_address_and_no_key_in_the_log(
+    world: MakeWorld, listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     w = world(allow_private_hosts=True)
     w.start(callback_url=f"{listener.url}/hook?token=canary-of-the-producer")
     w.settle()
     listener.answers = [500]
     w.deliverer(["job-1"])
-    assert "it answered 500" in caplog.text
+    assert "answered 500" in caplog.text
     assert "canary" not in caplog.text
 
 
 # --- Celery ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_parked_message_is_sent_again_with_its_continuation(world: Any) -> None:
+def test_a_parked_message_is_sent_again_with_its_continuation(world: MakeWorld) -> None:
     w = world()
     link = {"task": "shop.paint", "args": [], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
     goes_on = {"task_id": "celery-1", "root_id": "root", "link": [link], "group_id": "g"}
     w.enqueue("job-1")
-    _, mark = w.store.park("job-1", "celery-1", json.dumps(goes_on))
+    _, mark = w.store.celery.park("job-1", "celery-1", json.dumps(goes_on))
     w.submit()
     w.settle()
     w.deliverer(["job-1"])
@@ -232,29 +241,31 @@ def test_a_parked_message_is_sent_again_with_its_continuation(world: Any) -> Non
     assert w.redis.pubsub_channels("celery-task-meta-*") == []
 
 
-def test_a_message_that_finishes_a_parked_one_is_sent_again_until_it_has_done_so(world: Any) -> None:
+def test_a_message_that_finishes_a_parked_one_is_sent_again_until_it_has_done_so(world: MakeWorld) -> None:
     w = world()
     w.enqueue("job-1")
-    marks = [w.store.park("job-1", task_id, json.dumps({"task_id": task_id}))[1] for task_id in ("job-1", "other")]
-    w.store.cancel("job-1")
+    marks = [
+        w.store.celery.park("job-1", task_id, json.dumps({"task_id": task_id}))[1] for task_id in ("job-1", "other")
+    ]
+    w.store.jobs.cancel("job-1")
     w.deliverer(["job-1"])
     assert w.messages_in("celery") == 2
-    assert 25 < w.alarm_in() <= CONFIRMED
+    assert 25 < w.alarm_in() <= CONFIRMATION
     # One was acted upon, the broker lost the other
-    assert w.store.message_finished("job-1", marks[0]) == "owed"
-    w.round(CONFIRMED)
+    assert w.store.celery.message_finished("job-1", marks[0]) == "owed"
+    w.round(CONFIRMATION)
     w.deliverer(["job-1"])
     (last, *_) = w.redis.lrange("celery", 0, -1)
     assert (w.messages_in("celery"), json.loads(last)["headers"]["id"]) == (3, "other")
-    assert w.store.message_finished("job-1", marks[1]) == "told"
+    assert w.store.celery.message_finished("job-1", marks[1]) == "told"
     assert (w.job().owing, w.alarm_in()) == (frozenset(), None)
 
 
-def test_it_is_given_up_at_last(world: Any) -> None:
+def test_it_is_given_up_at_last(world: MakeWorld) -> None:
     w = world()
     w.enqueue("job-1")
-    w.store.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
-    w.store.cancel("job-1")
+    w.store.celery.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
+    w.store.jobs.cancel("job-1")
     for _ in range(40):
         w.deliverer(["job-1"])
     assert (w.messages_in("celery"), w.alarm_in()) == (30, None)
@@ -266,7 +277,7 @@ def test_it_is_given_up_at_last(world: Any) -> None:
 DEAD = "redis://127.0.0.1:1/0"
 
 
-def test_a_hint_that_cannot_be_sent_is_no_error(world: Any) -> None:
+def test_a_hint_that_cannot_be_sent_is_no_error(world: MakeWorld) -> None:
     w = world(broker_url=DEAD)
     w.enqueue("job-1")
     w.reconciler()
@@ -275,17 +286,17 @@ def test_a_hint_that_cannot_be_sent_is_no_error(world: Any) -> None:
     assert 0 < w.alarm_in() <= 30
 
 
-def test_a_parked_message_that_cannot_be_sent_is_tried_again(world: Any) -> None:
+def test_a_parked_message_that_cannot_be_sent_is_tried_again(world: MakeWorld) -> None:
     w = world(broker_url=DEAD, result_url=DEAD)
     w.enqueue("job-1")
-    w.store.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
-    w.store.cancel("job-1")
+    w.store.celery.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
+    w.store.jobs.cancel("job-1")
     w.deliverer(["job-1"])
     assert w.job().delivery_tries == 1
     assert 0 < w.alarm_in() < 3
 
 
-def test_a_broker_that_refuses_to_write_is_no_error(world: Any, redis_url: str) -> None:
+def test_a_broker_that_refuses_to_write_is_no_error(world: MakeWorld, redis_url: str) -> None:
     w = world()
     with redis_py.Redis.from_url(redis_url) as client:
         client.config_set("maxmemory", 1)

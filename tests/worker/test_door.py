@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from celery.exceptions import TaskRevokedError
 
 from jobs.states import State
+from jobs.store.store import Store
+from tests.support.world import MakeWorld
 from worker.errors import GenerationRefused
-from worker.generate.enqueue import Asked, Ending, GenerateHandler
+from worker.generate.enqueue import Ending, GenerateCall, GenerateHandler
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 #: More calls of the store than one message ever makes.
@@ -23,39 +26,46 @@ class Killed(BaseException):
 class Watched:
     """The store, with something that happens at its n-th call: before it, or after it was carried out."""
 
-    def __init__(self, store: Any, at: int, happens: Callable[[], None], *, before: bool) -> None:
+    def __init__(self, store: Store, at: int, happens: Callable[[], None], *, before: bool) -> None:
         self._store, self._at, self._happens, self._before = store, at, happens, before
         self.calls = 0
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._store, name)
-        if not callable(found):
-            return found
+        part = getattr(self._store, name)
+        return part if name == "context" else WatchedPart(self, part)
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.calls += 1
-            now = self.calls == self._at
-            if now and self._before:
-                self._happens()
-            answer = found(*args, **kwargs)
-            if now and not self._before:
-                self._happens()
-            return answer
-
-        return call
+    def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.calls += 1
+        now = self.calls == self._at
+        if now and self._before:
+            self._happens()
+        answer = method(*args, **kwargs)
+        if now and not self._before:
+            self._happens()
+        return answer
 
 
-def asked(task_id: str = "fox", **changes: Any) -> Asked:
+class WatchedPart:
+    """One part of the watched store."""
+
+    def __init__(self, watched: Watched, part: Any) -> None:
+        self._watched, self._part = watched, part
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(self._watched.call, getattr(self._part, name))
+
+
+def asked(task_id: str = "fox", **changes: Any) -> GenerateCall:
     given = {"request": REQUEST, "continuation": json.dumps({"task_id": task_id}), **changes}
-    return Asked(task_id=task_id, **given)
+    return GenerateCall(task_id=task_id, **given)
 
 
 @pytest.fixture
-def w(world: Any) -> Any:
+def w(world: MakeWorld) -> Any:
     return world()
 
 
-def door(w: Any, store: Any = None) -> GenerateHandler:
+def door(w: Any, store: Store = None) -> GenerateHandler:
     return GenerateHandler(store or w.store, w.messages, w.images, allow_private_hosts=False)
 
 
@@ -76,8 +86,8 @@ def test_killed_at_any_call_a_repeat_is_as_good_as_the_first(at: int, before: bo
     assert w.job("fox").state is State.QUEUED
     assert w.redis.hlen("{b}:k:fox") == 1
     # And at its end
-    w.store.cancel("fox")
-    ((message),) = w.store.parked("fox")
+    w.store.jobs.cancel("fox")
+    ((message),) = w.store.celery.get_parked("fox")
     finishes = asked(request={"external_task_id": "fox"}, finishes=message.mark)
     watched = Watched(w.store, at, killed, before=before)
     try:
@@ -90,18 +100,18 @@ def test_killed_at_any_call_a_repeat_is_as_good_as_the_first(at: int, before: bo
     assert ending.first_delivery
     assert isinstance(ending.outcome, TaskRevokedError)
     door(w).acknowledge(ending)
-    assert w.store.parked("fox") == []
+    assert w.store.celery.get_parked("fox") == []
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, MOST_CALLS))
 def test_revoked_at_any_call_it_never_goes_on(at: int, before: bool, w: Any) -> None:
-    watched = Watched(w.store, at, lambda: w.store.revoke(["fox"]), before=before)
+    watched = Watched(w.store, at, lambda: w.store.celery.revoke(["fox"]), before=before)
     ending = door(w, watched)(asked())
     if watched.calls < at:
         assert w.job("fox").state is State.QUEUED
         return
-    (job,) = w.store.get_many(["fox"])
+    (job,) = w.store.jobs.get_many(["fox"])
     assert job is None or job.state is State.CANCELLED
     # Either this message says so, or the one that the end will send
     assert isinstance(ending, Ending) == (job is None)
@@ -113,7 +123,7 @@ def test_what_is_wrong_with_a_message_is_its_ending(w: Any) -> None:
     ending = door(w)(asked(request={"model": "x"}))
     assert isinstance(ending, Ending)
     assert isinstance(ending.outcome, GenerationRefused)
-    assert w.store.get_many(["fox"]) == [None]
+    assert w.store.jobs.get_many(["fox"]) == [None]
 
 
 def test_too_many_tasks_for_one_job(w: Any) -> None:

@@ -1,12 +1,15 @@
 """SIGTERM: what is under way ends, nothing else begins, and the process ends with 0 within its grace."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from jobs.audit.audit import audit
 from jobs.states import State
+from tests.support.waiting import WaitFor
+from tests.support.worker_service import Processes, RunService
+from tests.support.world import MakeWorld
 
 pytestmark = pytest.mark.stack
 #: docs/guides/run-processes.md: what a worker and its beat are given before SIGKILL.
@@ -15,25 +18,25 @@ IDS = [f"job-{number}" for number in range(60)]
 
 
 @pytest.fixture
-def service(run_service: Callable[..., Any]) -> Iterator[Any]:
+def service(run_service: RunService) -> Iterator[Any]:
     with run_service(workers=()) as service:
         yield service
 
 
-def test_no_job_is_cut_in_the_middle_of_its_post(service: Any, wait_for: Callable[..., None]) -> None:
+def test_no_job_is_cut_in_the_middle_of_its_post(service: Any, wait_for: WaitFor) -> None:
     # Given a provider that takes its time over each submission, and far more jobs than a worker has threads
     service.simulator.turn(slow=1.5, latency="0")
     worker = service.start(0, BOOMERANG_CONCURRENCY="4", BOOMERANG_SUBMIT_GROUP="4", BOOMERANG_SUBMIT_LEASE="40")
     for job_id in IDS:
         service.enqueue(job_id)
     store = service.store
-    wait_for(lambda: any(job.state is State.SUBMITTING for job in store.get_many(IDS)), 40, "a POST is under way")
+    wait_for(lambda: any(job.state is State.SUBMITTING for job in store.jobs.get_many(IDS)), 40, "a POST is under way")
     # When the worker is asked to end
     worker.terminate()
     # Then it ends in order
     assert worker.wait(GRACE) == 0
     # and whatever it had sent, it has recorded: none is left with a lease or in doubt
-    jobs = store.get_many(IDS)
+    jobs = store.jobs.get_many(IDS)
     sent = {job.id for job in jobs if job.state is not State.QUEUED}
     assert {job.state for job in jobs} <= {State.QUEUED, State.IN_PROGRESS, State.COMPLETED}
     assert 0 < len(sent) < len(IDS)
@@ -42,11 +45,13 @@ def test_no_job_is_cut_in_the_middle_of_its_post(service: Any, wait_for: Callabl
     # When the next one starts, it goes on
     service.simulator.turn(slow=0)
     service.start(1)
-    wait_for(lambda: all(job.state is State.COMPLETED for job in store.get_many(IDS)), 60, "all jobs are completed")
+    wait_for(
+        lambda: all(job.state is State.COMPLETED for job in store.jobs.get_many(IDS)), 60, "all jobs are completed"
+    )
     assert service.simulator.bought()[:2] == (len(IDS), 0)
 
 
-def test_beat_ends_in_order_too(env: dict[str, str], processes: Any, world: Any, wait_for: Callable[..., None]) -> None:
+def test_beat_ends_in_order_too(env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor) -> None:
     w = world()
     beat, _ = processes.start(env, "beat")
     wait_for(lambda: w.messages_in("boomerang.reconcile"), 30, "it works")

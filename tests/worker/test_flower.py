@@ -13,6 +13,7 @@ from flower.urls import handlers
 from tornado.web import URLSpec
 
 from ops.local.redis_server import free_port
+from tests.support.worker_service import Processes, Service
 
 pytestmark = pytest.mark.stack
 WaitFor = Callable[..., None]
@@ -20,7 +21,7 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @pytest.fixture
-def flower(service: Any, processes: Any, wait_for: WaitFor) -> Iterator[Callable[[str], Any]]:
+def flower(service: Service, processes: Processes, wait_for: WaitFor) -> Iterator[Callable[[str], Any]]:
     """`flower("/api/…")`: what Flower's API answers, None for a 404; started as the stack starts it."""
     port = free_port()
     env = {
@@ -61,13 +62,13 @@ def flower(service: Any, processes: Any, wait_for: WaitFor) -> Iterator[Callable
     return get
 
 
-def _state(flower: Any, job_id: str) -> str | None:
+def _state(flower: Callable[[str], Any], job_id: str) -> str | None:
     tasks = flower("/api/tasks") or {}
     return tasks[job_id]["state"] if job_id in tasks else None
 
 
 def test_flower_lists_jobs_of_both_doors_under_their_ids_with_their_true_states(
-    service: Any, flower: Callable[[str], Any], wait_for: WaitFor
+    service: Service, flower: Callable[[str], Any], wait_for: WaitFor
 ) -> None:
     # Given jobs of both doors at a provider that takes its time
     service.simulator.turn(latency="3")
@@ -92,7 +93,7 @@ def test_flower_lists_jobs_of_both_doors_under_their_ids_with_their_true_states(
     assert service.simulator.url in task["result"]
 
 
-def test_flower_shows_a_failure(service: Any, flower: Callable[[str], Any], wait_for: WaitFor) -> None:
+def test_flower_shows_a_failure(service: Service, flower: Callable[[str], Any], wait_for: WaitFor) -> None:
     service.simulator.turn(fail_permanent=1)
     service.enqueue("flower-fails")
     wait_for(lambda: _state(flower, "flower-fails") == "FAILURE", 20)
@@ -136,7 +137,7 @@ def test_flower_ends_in_order(flower: Callable[[str], Any]) -> None:
 
 
 def test_flower_ends_in_order_although_its_broker_does_not_answer(
-    processes: Any, env: dict[str, str], wait_for: WaitFor
+    processes: Processes, env: dict[str, str], wait_for: WaitFor
 ) -> None:
     # Given a broker that takes connections and says nothing
     with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:

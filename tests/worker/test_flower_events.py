@@ -8,6 +8,8 @@ import pytest
 
 from jobs.settings import Settings as JobSettings
 from jobs.store.store import Store
+from tests.support.simulator import Simulator
+from tests.support.world import MakeWorld
 from worker.flower_events import publish_changes
 
 WaitFor = Callable[..., None]
@@ -65,7 +67,9 @@ def monitor_of() -> Iterator[Callable[[Any], Monitor]]:
 HAPPY = ["task-sent", "task-received", "task-started", "task-in-progress", "task-succeeded"]
 
 
-def test_a_monitor_sees_the_life_of_a_job(world: Any, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor) -> None:
+def test_a_monitor_sees_the_life_of_a_job(
+    world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
+) -> None:
     w = world()
     monitor = monitor_of(w.app)
     w.start()
@@ -111,8 +115,8 @@ def test_the_order_of_states_with_trouble_on_the_way(  # noqa: PLR0917 - fixture
     knobs: dict[str, Any],
     states: list[str],
     often: bool,
-    world: Any,
-    simulator: Any,
+    world: MakeWorld,
+    simulator: Simulator,
     monitor_of: Callable[[Any], Monitor],
     wait_for: WaitFor,
 ) -> None:
@@ -130,15 +134,15 @@ def test_the_order_of_states_with_trouble_on_the_way(  # noqa: PLR0917 - fixture
 
 
 def test_a_cancelled_and_an_expired_job(
-    world: Any, simulator: Any, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
+    world: MakeWorld, simulator: Simulator, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
 ) -> None:
     w = world(deadline=3600.0)
     monitor = monitor_of(w.app)
     simulator.turn(latency="1000")
     w.enqueue("cancelled")
-    w.store.cancel("cancelled")
+    w.store.jobs.cancel("cancelled")
     w.start("cancelled-late")
-    w.store.cancel("cancelled-late")
+    w.store.jobs.cancel("cancelled-late")
     w.start("expired")
     w.round(3601)
     publish_changes(w.app, w.store, "worker@here")
@@ -149,7 +153,7 @@ def test_a_cancelled_and_an_expired_job(
     assert "in time" in monitor.state.tasks["expired"].exception
 
 
-def test_many_changes_in_one_round(world: Any, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor) -> None:
+def test_many_changes_in_one_round(world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor) -> None:
     w = world()
     monitor = monitor_of(w.app)
     ids = [f"job-{n}" for n in range(1200)]
@@ -161,13 +165,13 @@ def test_many_changes_in_one_round(world: Any, monitor_of: Callable[[Any], Monit
 
 
 def test_a_job_that_is_forgotten_already_is_told_all_the_same(
-    world: Any, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
+    world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
 ) -> None:
     w = world()
     monitor = monitor_of(w.app)
     w.start()
     w.settle()
-    Store(w.redis, JobSettings(retention=0)).purge()
+    Store(w.redis, JobSettings(retention=0)).jobs.purge()
     w.redis.delete("{b}:j:job-1", "{b}:r:job-1")
     publish_changes(w.app, w.store, "worker@here")
     wait_for(lambda: monitor.states.get("job-1", [""])[-1] == "SUCCESS")

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from ops import access
-from ops.local.redis_server import answers, find_binary, free_port
+from ops.local.redis_server import find_binary, free_port, is_ready
+from tests.support.worker_service import Processes
+from tests.support.world import MakeWorld
 
 pytestmark = pytest.mark.stack
 WaitFor = Callable[..., None]
@@ -32,7 +34,7 @@ def said(text: str) -> str:
 
 
 def test_a_worker_and_a_beat_with_all_that_celery_prints(
-    env: dict[str, str], processes: Any, world: Any, wait_for: WaitFor
+    env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor
 ) -> None:
     # Without -q: Celery's greeting goes past all loggers, as does its word at a stop.
     worker, worker_log = processes.start(env | JSON, "worker")
@@ -50,7 +52,7 @@ def test_a_worker_and_a_beat_with_all_that_celery_prints(
 
 
 @pytest.mark.parametrize("command", ["worker", "beat", "flower"])
-def test_settings_that_are_wrong(env: dict[str, str], processes: Any, command: str) -> None:
+def test_settings_that_are_wrong(env: dict[str, str], processes: Processes, command: str) -> None:
     wrong = {"BOOMERANG_DEADLINE": "never", "BOOMERANG_CONCURRENCY": "many", "BOOMERANG_EVENTS": "perhaps"}
     process, log = processes.start(env | JSON | wrong, command)
     assert process.wait(60) == 1
@@ -58,7 +60,7 @@ def test_settings_that_are_wrong(env: dict[str, str], processes: Any, command: s
     assert all(name in event["message"] for name in wrong)
 
 
-def test_a_command_that_celery_does_not_know(env: dict[str, str], processes: Any) -> None:
+def test_a_command_that_celery_does_not_know(env: dict[str, str], processes: Processes) -> None:
     process, log = processes.start(env | JSON, "worker", "--no-such-option")
     assert process.wait(60) == 2
     assert "--no-such-option" in said(log.read_text())
@@ -132,7 +134,7 @@ class Redis:
             )
 
     def up(self) -> bool:
-        return answers(f"redis://health:any@127.0.0.1:{self.port}/0")
+        return is_ready(f"redis://health:any@127.0.0.1:{self.port}/0")
 
     @property
     def server(self) -> int:

@@ -15,7 +15,11 @@ from jobs.audit.audit import audit
 from jobs.fields import VERSION
 from jobs.lanes import LaneSettings
 from jobs.states import State
-from tests.worker.conftest import KEY, request_of
+from tests.support.listener import Listener
+from tests.support.simulator import KEY
+from tests.support.waiting import WaitFor
+from tests.support.worker_service import RunService
+from tests.support.world import request_of
 from worker.provider import Provider
 from worker.settings import Settings
 
@@ -65,16 +69,14 @@ def test_the_version_before_is_kept() -> None:
 
 
 @pytest.fixture
-def fresh(run_service: Callable[..., Any]) -> Iterator[Any]:
+def fresh(run_service: RunService) -> Iterator[Any]:
     """A service without jobs and, so far, without workers."""
     with run_service(workers=()) as service:
         yield service
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
-def test_every_job_ends_and_is_bought_once(
-    path: Path, fresh: Any, listener: Any, wait_for: Callable[..., None]
-) -> None:
+def test_every_job_ends_and_is_bought_once(path: Path, fresh: Any, listener: Listener, wait_for: WaitFor) -> None:
     whole, service = json.loads(path.read_text("utf-8")), fresh
     redis, store, simulator = service.redis, service.store, service.simulator
     # Given the provider as it stands, and Redis as the older version left it
@@ -84,21 +86,21 @@ def test_every_job_ends_and_is_bought_once(
     restored(redis, whole, f"{listener.url}/hook")
     ids = [key.removeprefix("{b}:j:") for key in whole["keys"] if key.startswith("{b}:j:")]
     # Then what this version adds, and the older did not write, is mended by a repair; nothing else is amiss
-    assert [finding for finding in audit(store) if not finding.mendable] == []
+    assert [finding for finding in audit(store) if not finding.repairable] == []
     # When a worker of this version goes on
     service.start(0)
-    store.resume("paused-batch")
-    store.resume_job("paused")
+    store.batches.resume("paused-batch")
+    store.jobs.resume("paused")
     ids.append("not-received")
-    wait_for(lambda: all(store.get_many(ids)), 30, "the message for a job is received")
-    wait_for(lambda: all(job.at_provider is None for job in store.get_many(ids)), 60, "every job ends")
-    wait_for(lambda: not any(job.owing for job in store.get_many(ids)), 30, "who asked is told")
+    wait_for(lambda: all(store.jobs.get_many(ids)), 30, "the message for a job is received")
+    wait_for(lambda: all(job.at_provider is None for job in store.jobs.get_many(ids)), 60, "every job ends")
+    wait_for(lambda: not any(job.owing for job in store.jobs.get_many(ids)), 30, "who asked is told")
     # Then all ended as they should
     expected = {job_id: ENDS.get(job_id, State.COMPLETED) for job_id in ids}
-    assert {job.id: job.state for job in store.get_many(ids)} == expected
+    assert {job.id: job.state for job in store.jobs.get_many(ids)} == expected
     assert {json.loads(body)["id"] for _, _, _, body in listener.got} == {"owes-a-notification", "to-be-notified"}
     assert service.producer.AsyncResult("parked").get(10)["id"] == "parked"
-    assert store.get("second-attempt").attempt == 2
+    assert store.jobs.get("second-attempt").attempt == 2
     assert audit(store) == []
     # And each was bought once, those that were cancelled while they waited not at all
     tasks, twice, _ = simulator.bought()

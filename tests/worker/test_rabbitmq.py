@@ -16,6 +16,7 @@ from kombu import Connection, Queue
 
 from jobs.states import State
 from tests.support.rabbitmq import running
+from tests.support.worker_service import RunService, Service
 from webhook.messages import Messages
 from webhook.settings import Settings
 
@@ -27,7 +28,7 @@ QUORUM = {"BOOMERANG_GENERATE_QUEUE": "boomerang.generate", "BOOMERANG_GENERATE_
 
 
 @pytest.fixture(scope="module")
-def _service(tmp_path_factory: pytest.TempPathFactory, run_service: Any, wait_for: WaitFor) -> Iterator[Any]:
+def _service(tmp_path_factory: pytest.TempPathFactory, run_service: RunService, wait_for: WaitFor) -> Iterator[Any]:
     with (
         running(tmp_path_factory.mktemp("rabbitmq"), wait_for) as node,
         run_service(node.url, workers=[{}, QUORUM]) as service,
@@ -41,7 +42,7 @@ REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 class Shop:
     """A producer, and its own queue, which nobody reads but the test."""
 
-    def __init__(self, service: Any, wait_for: WaitFor) -> None:
+    def __init__(self, service: Service, wait_for: WaitFor) -> None:
         self.service = service
         self.app: Celery = service.producer
         self.queue = f"shop-{uuid.uuid4().hex}"
@@ -75,7 +76,7 @@ class Shop:
 
 
 @pytest.fixture
-def shop(service: Any, wait_for: WaitFor) -> Shop:
+def shop(service: Service, wait_for: WaitFor) -> Shop:
     return Shop(service, wait_for)
 
 
@@ -85,7 +86,7 @@ def name() -> str:
 
 
 @pytest.mark.parametrize("queue", ["celery", "boomerang.generate"])
-def test_get(queue: str, service: Any, name: str) -> None:
+def test_get(queue: str, service: Service, name: str) -> None:
     if queue == "boomerang.generate":
         service.producer.amqp.queues.add(Queue(queue, routing_key=queue, queue_arguments={"x-queue-type": "quorum"}))
     assert service.send(name, queue=queue).get(TIMEOUT)["id"] == name
@@ -126,7 +127,7 @@ def test_a_revoke(shop: Shop, name: str, wait_for: WaitFor) -> None:
     with pytest.raises(TaskRevokedError):
         result.get(TIMEOUT)
     assert result.state == "REVOKED"
-    assert shop.service.store.get(name).state is State.CANCELLED
+    assert shop.service.store.jobs.get(name).state is State.CANCELLED
 
 
 def test_a_countdown_waits_in_the_record(shop: Shop, name: str, wait_for: WaitFor) -> None:
@@ -141,7 +142,7 @@ def test_a_countdown_waits_in_the_record(shop: Shop, name: str, wait_for: WaitFo
 def test_expires_ends_what_was_not_begun(shop: Shop, name: str) -> None:
     with pytest.raises(TaskRevokedError, match="expired"):
         shop.service.send(name, countdown=7200, expires=1).get(TIMEOUT)
-    assert shop.service.store.get(name).state is State.EXPIRED
+    assert shop.service.store.jobs.get(name).state is State.EXPIRED
 
 
 def test_a_worker_killed_with_messages_in_its_hands_loses_none(shop: Shop, name: str, wait_for: WaitFor) -> None:
@@ -163,7 +164,7 @@ def test_a_worker_killed_with_messages_in_its_hands_loses_none(shop: Shop, name:
     shop.service.start("again")
     wait_for(lambda: recorded() == len(names), TIMEOUT)
     shop.app.control.revoke(names)
-    wait_for(lambda: all(job.state.final for job in shop.service.store.get_many(names)), TIMEOUT)
+    wait_for(lambda: all(job.state.final for job in shop.service.store.jobs.get_many(names)), TIMEOUT)
 
 
 def test_the_web_process_sends_its_hints_there(shop: Shop) -> None:

@@ -12,12 +12,14 @@ from jobs.new_job import NewJob
 from jobs.settings import Ambiguous
 from jobs.states import State
 from jobs.store.manual import Verdict
+from tests.support.simulator import Simulator
+from tests.support.world import MakeWorld, RequestOf
 
 WaitFor = Callable[..., None]
 PRICE = Decimal("0.013")
 
 
-def _paid_once(w: Any, simulator: Any, jobs: int = 1) -> None:
+def _paid_once(w: Any, simulator: Simulator, jobs: int = 1) -> None:
     """Every job once, and what we say we spent is what the provider's ledger says."""
     tasks, twice, spent = simulator.bought()
     assert (tasks, twice) == (jobs, 0)
@@ -25,7 +27,7 @@ def _paid_once(w: Any, simulator: Any, jobs: int = 1) -> None:
     assert w.redis.zcard("{b}:alarms") == 0
 
 
-def test_a_result_is_never_fetched(world: Any, simulator: Any) -> None:
+def test_a_result_is_never_fetched(world: MakeWorld, simulator: Simulator) -> None:
     """Its address is the provider's word; what is behind it is for those who asked for it."""
     w = world()
     w.start()
@@ -33,7 +35,7 @@ def test_a_result_is_never_fetched(world: Any, simulator: Any) -> None:
     assert simulator.calls("image") == 0
 
 
-def test_polling_alone_brings_the_result(world: Any, simulator: Any) -> None:
+def test_polling_alone_brings_the_result(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.start()
     job = w.settle()
@@ -46,11 +48,11 @@ def test_polling_alone_brings_the_result(world: Any, simulator: Any) -> None:
 # --- a worker that is gone ------------------------------------------------------------------------------------------
 
 
-def test_a_worker_killed_before_the_post(world: Any, simulator: Any) -> None:
+def test_a_worker_killed_before_the_post(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.enqueue("job-1")
-    w.store.admit(1)
-    w.store.claim(["job-1"])
+    w.store.attempts.admit(1)
+    w.store.attempts.claim(["job-1"])
     w.ahead(61)
     w.reconciler()
     assert w.job().state is State.IN_DOUBT
@@ -64,11 +66,11 @@ def test_a_worker_killed_before_the_post(world: Any, simulator: Any) -> None:
     _paid_once(w, simulator)
 
 
-def test_a_worker_killed_after_the_post(world: Any, simulator: Any, a_request: Any) -> None:
+def test_a_worker_killed_after_the_post(world: MakeWorld, simulator: Simulator, a_request: RequestOf) -> None:
     w = world()
     w.enqueue("job-1")
-    w.store.admit(1)
-    (claim,) = w.store.claim(["job-1"])
+    w.store.attempts.admit(1)
+    (claim,) = w.store.attempts.claim(["job-1"])
     w.provider.submit(a_request(), claim.external_task_id)  # and nobody writes the answer down
     w.ahead(61)
     w.reconciler()
@@ -77,7 +79,7 @@ def test_a_worker_killed_after_the_post(world: Any, simulator: Any, a_request: A
     _paid_once(w, simulator)
 
 
-def test_a_message_that_the_broker_lost(world: Any, simulator: Any) -> None:
+def test_a_message_that_the_broker_lost(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.enqueue("job-1")
     w.reconciler()
@@ -92,7 +94,7 @@ def test_a_message_that_the_broker_lost(world: Any, simulator: Any) -> None:
     _paid_once(w, simulator)
 
 
-def test_a_broker_emptied_with_a_thousand_jobs_waiting(world: Any, simulator: Any) -> None:
+def test_a_broker_emptied_with_a_thousand_jobs_waiting(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     ids = [f"job-{n}" for n in range(1000)]
     for start in range(0, 1000, 250):
@@ -105,14 +107,14 @@ def test_a_broker_emptied_with_a_thousand_jobs_waiting(world: Any, simulator: An
     assert w.messages_in("boomerang.submit") == 1000 / w.settings.group
 
 
-def test_a_process_killed_while_it_cancels_a_batch(world: Any, simulator: Any) -> None:
+def test_a_process_killed_while_it_cancels_a_batch(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     jobs = [NewJob(id=f"job-{n}", text="{}", model="m") for n in range(3)]
-    w.store.enqueue(jobs, "b")
-    w.store._scripts.call("begin_sweep", "b", "cancel", "", "0")  # and nobody goes on
+    w.store.jobs.enqueue(jobs, "b")
+    w.store.context.scripts.call("begin_sweep", "b", "cancel", "", "0")  # and nobody goes on
     w.reconciler()
     assert {w.job(f"job-{n}").state for n in range(3)} == {State.CANCELLED}
-    assert w.store.batch("b").done
+    assert w.store.batches.get("b").done
     assert simulator.calls("submit") == 0
 
 
@@ -142,7 +144,7 @@ TROUBLES: dict[str, tuple[dict[str, Any], bool]] = {
 @pytest.mark.parametrize(("knobs", "buys"), TROUBLES.values(), ids=TROUBLES)
 @pytest.mark.parametrize("duplicates", ["conflict", "unnoticed"])
 def test_one_trouble_with_a_submission(
-    knobs: dict[str, Any], buys: bool, duplicates: str, world: Any, simulator: Any
+    knobs: dict[str, Any], buys: bool, duplicates: str, world: MakeWorld, simulator: Simulator
 ) -> None:
     w = world(read_timeout=0.5)
     simulator.turn(duplicates=duplicates, **knobs)
@@ -158,7 +160,7 @@ def test_one_trouble_with_a_submission(
 
 
 @pytest.mark.parametrize("name", ["job-1", "job-2", "job-3", "job-4"])
-def test_a_page_of_html_whether_it_was_created_or_not(name: str, world: Any, simulator: Any) -> None:
+def test_a_page_of_html_whether_it_was_created_or_not(name: str, world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(html=1)
     w.start(name)
@@ -171,7 +173,9 @@ def test_a_page_of_html_whether_it_was_created_or_not(name: str, world: Any, sim
 
 
 @pytest.mark.parametrize("duplicates", ["conflict", "kling"])
-def test_the_provider_has_it_already(duplicates: str, world: Any, simulator: Any, a_request: Any) -> None:
+def test_the_provider_has_it_already(
+    duplicates: str, world: MakeWorld, simulator: Simulator, a_request: RequestOf
+) -> None:
     w = world()
     simulator.turn(duplicates=duplicates)
     w.provider.submit(a_request(), "job-1")
@@ -182,7 +186,9 @@ def test_the_provider_has_it_already(duplicates: str, world: Any, simulator: Any
     _paid_once(w, simulator)
 
 
-def test_a_duplicate_that_no_look_finds_is_never_sent_again(world: Any, simulator: Any, a_request: Any) -> None:
+def test_a_duplicate_that_no_look_finds_is_never_sent_again(
+    world: MakeWorld, simulator: Simulator, a_request: RequestOf
+) -> None:
     w = world()
     w.provider.submit(a_request(), "job-1")
     simulator.turn(lookup_lag=10_000, status_lag=10_000)
@@ -194,7 +200,7 @@ def test_a_duplicate_that_no_look_finds_is_never_sent_again(world: Any, simulato
 
 
 def test_a_duplicate_that_no_look_finds_is_settled_by_the_providers_id(
-    world: Any, simulator: Any, a_request: Any
+    world: MakeWorld, simulator: Simulator, a_request: RequestOf
 ) -> None:
     w = world()
     bought = w.provider.submit(a_request(), "job-1")
@@ -202,13 +208,13 @@ def test_a_duplicate_that_no_look_finds_is_settled_by_the_providers_id(
     w.start()
     w.round(40)
     assert w.job().state is State.IN_DOUBT
-    assert w.store.settle(w.job(), Verdict.SENT, task_id=bought.task_id).outcome == "settled"
+    assert w.store.manual.settle(w.job(), Verdict.SENT, task_id=bought.task_id).outcome == "settled"
     assert w.settle().state is State.COMPLETED
     assert simulator.calls("submit") == 2  # the one before it, and its own
     _paid_once(w, simulator)
 
 
-def test_a_ghost_is_waited_for(world: Any, simulator: Any, wait_for: WaitFor) -> None:
+def test_a_ghost_is_waited_for(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
     """The POST times out, and the task appears a second and a half later. On the wall clock, as the simulator is."""
     w = world(lookup_grace=2.5, read_timeout=0.3)
     simulator.turn(ghost=1.5, hang=0.5, duplicates="unnoticed")
@@ -221,7 +227,9 @@ def test_a_ghost_is_waited_for(world: Any, simulator: Any, wait_for: WaitFor) ->
     _paid_once(w, simulator)
 
 
-def test_a_task_that_is_slow_to_be_found_is_not_sent_again(world: Any, simulator: Any, wait_for: WaitFor) -> None:
+def test_a_task_that_is_slow_to_be_found_is_not_sent_again(
+    world: MakeWorld, simulator: Simulator, wait_for: WaitFor
+) -> None:
     w = world(lookup_grace=2.5)
     simulator.turn(error_after=1, lookup_lag=1.0, duplicates="unnoticed")
     w.start()
@@ -231,7 +239,7 @@ def test_a_task_that_is_slow_to_be_found_is_not_sent_again(world: Any, simulator
     _paid_once(w, simulator)
 
 
-def test_while_nothing_can_be_looked_up_nothing_is_sent(world: Any, simulator: Any) -> None:
+def test_while_nothing_can_be_looked_up_nothing_is_sent(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(error_after=1, status_down=1, duplicates="unnoticed")
     w.start()
@@ -248,7 +256,7 @@ def test_while_nothing_can_be_looked_up_nothing_is_sent(world: Any, simulator: A
 # --- no look-up at all ----------------------------------------------------------------------------------------------
 
 
-def test_without_look_ups_a_doubtful_job_is_held_for_a_person(world: Any, simulator: Any) -> None:
+def test_without_look_ups_a_doubtful_job_is_held_for_a_person(world: MakeWorld, simulator: Simulator) -> None:
     w = world(lookup_path=None)
     simulator.turn(error_before=1)
     w.start()
@@ -260,12 +268,14 @@ def test_without_look_ups_a_doubtful_job_is_held_for_a_person(world: Any, simula
     assert (simulator.calls("submit"), simulator.calls("look")) == (1, 0)
     # It is not forgotten: a callback still ends it, and it still has its alarm.
     assert w.alarm_in() is not None
-    w.store.finish("job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback")
+    w.store.attempts.finish(
+        "job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback"
+    )
     assert w.job().state is State.COMPLETED
 
 
 @pytest.mark.parametrize("arrived", [True, False], ids=["it arrived", "it did not"])
-def test_a_held_job_is_settled_by_one_word(world: Any, simulator: Any, arrived: bool) -> None:
+def test_a_held_job_is_settled_by_one_word(world: MakeWorld, simulator: Simulator, arrived: bool) -> None:
     w = world(lookup_path=None)
     simulator.turn(**{"error_after" if arrived else "error_before": 1})
     w.start()
@@ -276,14 +286,16 @@ def test_a_held_job_is_settled_by_one_word(world: Any, simulator: Any, arrived: 
     # The person looks into the provider's own console
     (task,) = simulator.get("/_sim/ledger")["purchases"] if arrived else (None,)
     verdict = Verdict.SENT if arrived else Verdict.NOT_SENT
-    w.store.settle(w.job(), verdict, task_id=task["task_id"] if task else "")
+    w.store.manual.settle(w.job(), verdict, task_id=task["task_id"] if task else "")
     assert w.settle().state is State.COMPLETED
     assert simulator.calls("submit") == (1 if arrived else 2)
     assert w.books()[0] == 0
     _paid_once(w, simulator)
 
 
-def test_without_look_ups_a_doubtful_job_is_sent_again_where_that_is_configured(world: Any, simulator: Any) -> None:
+def test_without_look_ups_a_doubtful_job_is_sent_again_where_that_is_configured(
+    world: MakeWorld, simulator: Simulator
+) -> None:
     w = world(lookup_path=None, ambiguous=Ambiguous.RESEND)
     simulator.turn(error_before=1)
     w.start()
@@ -295,7 +307,7 @@ def test_without_look_ups_a_doubtful_job_is_sent_again_where_that_is_configured(
     _paid_once(w, simulator)
 
 
-def test_without_look_ups_a_task_is_polled_by_the_providers_id(world: Any, simulator: Any) -> None:
+def test_without_look_ups_a_task_is_polled_by_the_providers_id(world: MakeWorld, simulator: Simulator) -> None:
     w = world(lookup_path=None)
     w.start()
     assert w.settle().state is State.COMPLETED
@@ -305,7 +317,9 @@ def test_without_look_ups_a_task_is_polled_by_the_providers_id(world: Any, simul
 # --- attempts -------------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_that_another_attempt_may_cure_gets_one_under_a_new_id(world: Any, simulator: Any) -> None:
+def test_a_failure_that_another_attempt_may_cure_gets_one_under_a_new_id(
+    world: MakeWorld, simulator: Simulator
+) -> None:
     w = world()
     simulator.turn(fail=1)
     w.start()
@@ -317,7 +331,7 @@ def test_a_failure_that_another_attempt_may_cure_gets_one_under_a_new_id(world: 
     assert w.books()[2] == PRICE
 
 
-def test_attempts_come_to_an_end(world: Any, simulator: Any) -> None:
+def test_attempts_come_to_an_end(world: MakeWorld, simulator: Simulator) -> None:
     w = world(max_attempts=3)
     simulator.turn(fail=1, bill_failures=1)
     w.start()
@@ -329,7 +343,7 @@ def test_attempts_come_to_an_end(world: Any, simulator: Any) -> None:
     assert w.books()[2] == Decimal(spent) == 3 * PRICE  # failed ones too, where they are charged
 
 
-def test_a_failure_for_good_gets_no_other_attempt(world: Any, simulator: Any) -> None:
+def test_a_failure_for_good_gets_no_other_attempt(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(fail_permanent=1)
     w.start()
@@ -338,20 +352,20 @@ def test_a_failure_for_good_gets_no_other_attempt(world: Any, simulator: Any) ->
     assert simulator.calls("submit") == 1
 
 
-def test_a_late_contradiction_changes_nothing(world: Any, simulator: Any) -> None:
+def test_a_late_contradiction_changes_nothing(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.start()
     w.settle()
-    said = w.store.finish("job-1", State.FAILED, Result(error={"code": "1", "message": "x"}), "callback")
+    said = w.store.attempts.finish("job-1", State.FAILED, Result(error={"code": "1", "message": "x"}), "callback")
     assert said.outcome == "contradicted"
     assert w.job().state is State.COMPLETED
-    assert w.store.totals().contradicted == 1
+    assert w.store.statistics.totals().contradicted == 1
 
 
 # --- polling --------------------------------------------------------------------------------------------------------
 
 
-def test_polls_back_off_and_never_stop(world: Any, simulator: Any) -> None:
+def test_polls_back_off_and_never_stop(world: MakeWorld, simulator: Simulator) -> None:
     w = world(poll_first=5.0, poll_max=20.0)
     simulator.turn(latency="1000")
     w.start()
@@ -368,7 +382,7 @@ def test_polls_back_off_and_never_stop(world: Any, simulator: Any) -> None:
     assert simulator.calls("look") == 8
 
 
-def test_a_poll_that_fails_fails_no_job(world: Any, simulator: Any) -> None:
+def test_a_poll_that_fails_fails_no_job(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.start()
     simulator.turn(status_down=1)
@@ -381,7 +395,7 @@ def test_a_poll_that_fails_fails_no_job(world: Any, simulator: Any) -> None:
     assert w.job().reason is None
 
 
-def test_a_poll_that_the_account_refuses_holds_the_lane(world: Any, simulator: Any) -> None:
+def test_a_poll_that_the_account_refuses_holds_the_lane(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.start()
     simulator.turn(account="402")
@@ -393,7 +407,7 @@ def test_a_poll_that_the_account_refuses_holds_the_lane(world: Any, simulator: A
     _paid_once(w, simulator)
 
 
-def test_rounds_at_the_same_time_look_once_at_each_job(world: Any, simulator: Any) -> None:
+def test_rounds_at_the_same_time_look_once_at_each_job(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(latency="1000")
     w.start(*(f"job-{n}" for n in range(50)))
@@ -409,7 +423,7 @@ def test_rounds_at_the_same_time_look_once_at_each_job(world: Any, simulator: An
 # --- giving up ------------------------------------------------------------------------------------------------------
 
 
-def test_past_the_deadline_a_last_look_takes_what_is_there(world: Any, simulator: Any) -> None:
+def test_past_the_deadline_a_last_look_takes_what_is_there(world: MakeWorld, simulator: Simulator) -> None:
     w = world(deadline=3600.0)
     w.start()
     w.round(3601)
@@ -417,7 +431,7 @@ def test_past_the_deadline_a_last_look_takes_what_is_there(world: Any, simulator
     _paid_once(w, simulator)
 
 
-def test_expired_and_then_a_late_result(world: Any, simulator: Any, wait_for: WaitFor) -> None:
+def test_expired_and_then_a_late_result(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
     w = world(deadline=3600.0)
     simulator.turn(latency="0.5")
     w.start()
@@ -432,7 +446,7 @@ def test_expired_and_then_a_late_result(world: Any, simulator: Any, wait_for: Wa
     _paid_once(w, simulator)
 
 
-def test_a_deadline_does_not_pass_while_the_provider_says_nothing(world: Any, simulator: Any) -> None:
+def test_a_deadline_does_not_pass_while_the_provider_says_nothing(world: MakeWorld, simulator: Simulator) -> None:
     w = world(deadline=3600.0)
     w.start()
     simulator.turn(status_down=1)
@@ -443,7 +457,9 @@ def test_a_deadline_does_not_pass_while_the_provider_says_nothing(world: Any, si
     assert w.settle(seconds=40).state is State.COMPLETED
 
 
-def test_nobody_waits_for_ever_for_a_task_that_the_provider_has_forgotten(world: Any, simulator: Any) -> None:
+def test_nobody_waits_for_ever_for_a_task_that_the_provider_has_forgotten(
+    world: MakeWorld, simulator: Simulator
+) -> None:
     w = world(deadline=3600.0, poll_max=30.0)
     w.start()
     simulator.turn(lookup_lag=1e9, status_lag=1e9)
@@ -457,13 +473,13 @@ def test_nobody_waits_for_ever_for_a_task_that_the_provider_has_forgotten(world:
 
 @pytest.mark.parametrize("notify", [False, True])
 def test_a_cancelled_jobs_late_result_is_kept_and_paid_for(
-    notify: bool, world: Any, simulator: Any, wait_for: WaitFor
+    notify: bool, world: MakeWorld, simulator: Simulator, wait_for: WaitFor
 ) -> None:
     # A producer whose address does not answer must not keep the slot busy either.
     w = world(allow_private_hosts=True)
     simulator.turn(latency="0.3")
     w.start(**({"callback_url": "http://127.0.0.1:1/dead"} if notify else {}))
-    w.store.cancel("job-1")
+    w.store.jobs.cancel("job-1")
     assert (w.job().state, w.books()[0]) == (State.CANCELLED, 1)
     wait_for(lambda: simulator.get("/_sim/tasks?external_task_id=job-1")["tasks"][0]["status"] == "completed")
     for _ in range(5):
@@ -476,11 +492,11 @@ def test_a_cancelled_jobs_late_result_is_kept_and_paid_for(
     assert w.books()[2] == PRICE
 
 
-def test_a_job_cancelled_in_doubt_is_never_sent_again(world: Any, simulator: Any) -> None:
+def test_a_job_cancelled_in_doubt_is_never_sent_again(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(error_before=1)
     w.start()
-    w.store.cancel("job-1")
+    w.store.jobs.cancel("job-1")
     for _ in range(5):
         w.round(20)
     assert w.job().state is State.CANCELLED
@@ -489,9 +505,9 @@ def test_a_job_cancelled_in_doubt_is_never_sent_again(world: Any, simulator: Any
     assert w.redis.zcard("{b}:alarms") == 0
 
 
-def test_what_ended_long_ago_is_forgotten(world: Any, simulator: Any) -> None:
+def test_what_ended_long_ago_is_forgotten(world: MakeWorld, simulator: Simulator) -> None:
     w = world(retention=3600.0)
     w.start()
     w.settle()
     w.round(3700)
-    assert w.store.get_many(["job-1"]) == [None]
+    assert w.store.jobs.get_many(["job-1"]) == [None]

@@ -8,21 +8,23 @@ import pytest
 from jobs.lanes import LaneSettings
 from jobs.settings import Ambiguous
 from jobs.states import State
+from tests.support.simulator import Simulator
+from tests.support.world import MakeWorld, RequestOf
 
 
 def _doubtful(w: Any, looks: int = 1) -> None:
     w.enqueue("job-1")
-    w.store.admit(1)
-    (claim,) = w.store.claim(["job-1"])
-    w.store.mark_in_doubt("job-1", claim.fence, "read timed out")
+    w.store.attempts.admit(1)
+    (claim,) = w.store.attempts.claim(["job-1"])
+    w.store.attempts.mark_in_doubt("job-1", claim.fence, "read timed out")
     for _ in range(looks):
         w.round(6)
 
 
 REMEMBERED: dict[str, Callable[[Any], Any]] = {
     "accepted": lambda w: w.enqueue("job-1"),
-    "admitted": lambda w: (w.enqueue("job-1"), w.store.admit(1)),
-    "claimed": lambda w: (w.enqueue("job-1"), w.store.admit(1), w.store.claim(["job-1"])),
+    "admitted": lambda w: (w.enqueue("job-1"), w.store.attempts.admit(1)),
+    "claimed": lambda w: (w.enqueue("job-1"), w.store.attempts.admit(1), w.store.attempts.claim(["job-1"])),
     "in doubt": _doubtful,
     "in progress": lambda w: w.start(),
 }
@@ -46,7 +48,7 @@ class Past:
             self._w.redis.hset("{b}:epoch", "run", "another")
 
 
-def _bought_once(w: Any, simulator: Any) -> None:
+def _bought_once(w: Any, simulator: Simulator) -> None:
     tasks, twice, _ = simulator.bought()
     assert (tasks, twice) == (1, 0)
     assert w.books()[:2] == (0, 0)
@@ -55,7 +57,7 @@ def _bought_once(w: Any, simulator: Any) -> None:
 
 @pytest.mark.parametrize("remembered", REMEMBERED)
 def test_what_was_sent_in_the_forgotten_time_is_found_and_not_bought_again(
-    remembered: str, world: Any, simulator: Any
+    remembered: str, world: MakeWorld, simulator: Simulator
 ) -> None:
     simulator.turn(duplicates="unnoticed")
     w = world()
@@ -72,7 +74,7 @@ def test_what_was_sent_in_the_forgotten_time_is_found_and_not_bought_again(
     _bought_once(w, simulator)
 
 
-def test_without_it_the_same_would_be_bought_twice(world: Any, simulator: Any) -> None:
+def test_without_it_the_same_would_be_bought_twice(world: MakeWorld, simulator: Simulator) -> None:
     """What the recovery is for: the test above means something."""
     simulator.turn(duplicates="unnoticed")
     w = world(recovery=False)
@@ -85,7 +87,7 @@ def test_without_it_the_same_would_be_bought_twice(world: Any, simulator: Any) -
     assert simulator.bought()[1] == 1
 
 
-def test_a_next_attempt_of_the_forgotten_time_is_found(world: Any, simulator: Any) -> None:
+def test_a_next_attempt_of_the_forgotten_time_is_found(world: MakeWorld, simulator: Simulator) -> None:
     simulator.turn(duplicates="unnoticed", fail=1)
     w = world()
     w.start()
@@ -102,14 +104,16 @@ def test_a_next_attempt_of_the_forgotten_time_is_found(world: Any, simulator: An
     assert simulator.bought()[:2] == (bought, 0)
 
 
-def test_a_worker_that_sends_what_redis_has_forgotten_is_waited_for(world: Any, simulator: Any, a_request: Any) -> None:
+def test_a_worker_that_sends_what_redis_has_forgotten_is_waited_for(
+    world: MakeWorld, simulator: Simulator, a_request: RequestOf
+) -> None:
     simulator.turn(duplicates="unnoticed")
     w = world()
     w.reconciler()
     w.enqueue("job-1")
     past = Past(w)
-    w.store.admit(1)
-    (claim,) = w.store.claim(["job-1"])
+    w.store.attempts.admit(1)
+    (claim,) = w.store.attempts.claim(["job-1"])
     past.comes_back()
     for _ in range(5):
         w.round(10)  # fifty seconds: the worker has its lease still
@@ -119,7 +123,7 @@ def test_a_worker_that_sends_what_redis_has_forgotten_is_waited_for(world: Any, 
     _bought_once(w, simulator)
 
 
-def test_what_was_not_sent_is_sent_once(world: Any, simulator: Any) -> None:
+def test_what_was_not_sent_is_sent_once(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.reconciler()
     w.enqueue("job-1")
@@ -129,27 +133,29 @@ def test_what_was_not_sent_is_sent_once(world: Any, simulator: Any) -> None:
     _bought_once(w, simulator)
 
 
-def test_it_is_looked_for_at_every_account_that_it_may_have_gone_to(world: Any, simulator: Any, a_request: Any) -> None:
+def test_it_is_looked_for_at_every_account_that_it_may_have_gone_to(
+    world: MakeWorld, simulator: Simulator, a_request: RequestOf
+) -> None:
     simulator.turn(duplicates="unnoticed")
     lanes = (LaneSettings(name="default"), LaneSettings(name="other"))
     w = world(named_lanes=lanes)
     w.reconciler()
     w.enqueue("job-1")
     past = Past(w)
-    w.store.admit(1, lanes[1])
-    (claim,) = w.store.claim(["job-1"])
+    w.store.attempts.admit(1, lanes[1])
+    (claim,) = w.store.attempts.claim(["job-1"])
     w.providers[claim.lane].submit(a_request(), claim.external_task_id)
     past.comes_back()
-    w.store.admit(1, lanes[0])
-    w.store.claim(["job-1"])
+    w.store.attempts.admit(1, lanes[0])
+    w.store.attempts.claim(["job-1"])
     job = w.settle()
     assert (job.state, job.lane, simulator.bought()[:2]) == (State.COMPLETED, "other", (1, 0))
     # and its money is that of the account that it went to
-    assert {lane.name: lane.slots for lane in w.store.lanes()} == {"default": 0, "other": 0}
+    assert {lane.name: lane.slots for lane in w.store.lanes.get_all()} == {"default": 0, "other": 0}
     assert w.redis.hget("{b}:lane:other", "spent")
 
 
-def test_where_nothing_can_be_looked_up_it_is_held_for_a_person(world: Any, simulator: Any) -> None:
+def test_where_nothing_can_be_looked_up_it_is_held_for_a_person(world: MakeWorld, simulator: Simulator) -> None:
     w = world(lookup_path=None, ambiguous=Ambiguous.HOLD)
     w.reconciler()
     w.enqueue("job-1")
@@ -160,7 +166,7 @@ def test_where_nothing_can_be_looked_up_it_is_held_for_a_person(world: Any, simu
     assert simulator.calls("submit") == 0
 
 
-def test_it_is_told(world: Any, simulator: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_is_told(world: MakeWorld, simulator: Simulator, caplog: pytest.LogCaptureFixture) -> None:
     w = world()
     w.reconciler()
     assert "epoch" not in caplog.text

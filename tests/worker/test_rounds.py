@@ -1,16 +1,16 @@
 """Beat's ticks, as workers hear them."""
 
 from datetime import datetime
-from typing import Any
 
 from celery import Celery
 
-from worker.process import Services
+from tests.support.world import MakeWorld
+from worker.services import Services
 from worker.settings import Switch
 from worker.tasks import register
 
 
-def test_ticks_that_piled_up_make_one_round(world: Any) -> None:
+def test_ticks_that_piled_up_make_one_round(world: MakeWorld) -> None:
     w = world(events=Switch.OFF)
     now = [100.0]
     app = Celery(set_as_current=False)
@@ -19,7 +19,7 @@ def test_ticks_that_piled_up_make_one_round(world: Any) -> None:
     def tick() -> datetime:
         """Returns when the last round began."""
         app.tasks["boomerang.reconcile"].apply(throw=True)
-        began = w.store.totals().last_round
+        began = w.store.statistics.totals().last_round
         assert began is not None
         return began
 

@@ -10,11 +10,15 @@ import pytest
 
 from jobs.job import Result
 from jobs.states import State
+from tests.support.simulator import Simulator
+from tests.support.world import MakeWorld
 
 WaitFor = Callable[..., None]
 
 
-def test_a_submission_is_recorded_with_the_providers_id_and_the_first_poll(world: Any, simulator: Any) -> None:
+def test_a_submission_is_recorded_with_the_providers_id_and_the_first_poll(
+    world: MakeWorld, simulator: Simulator
+) -> None:
     w = world(poll_first=7.0)
     w.start()
     job = w.job()
@@ -22,24 +26,24 @@ def test_a_submission_is_recorded_with_the_providers_id_and_the_first_poll(world
     assert (job.state, job.task_id, job.attempt) == (State.IN_PROGRESS, task["id"], 1)
     assert w.states() == ["queued", "submitting", "in_progress"]
     assert w.alarm_in() == pytest.approx(7, abs=1)
-    assert w.store.lane().slots == 1
+    assert w.store.lanes.get().slots == 1
 
 
-def test_the_jobs_of_a_message_are_sent_at_the_same_time(world: Any, simulator: Any) -> None:
+def test_the_jobs_of_a_message_are_sent_at_the_same_time(world: MakeWorld, simulator: Simulator) -> None:
     w = world(read_timeout=5.0)
-    simulator.turn(slow=0.4)
+    simulator.turn(slow=1)
     ids = [f"job-{n}" for n in range(8)]
     began = time.monotonic()
     w.start(*ids)
-    assert time.monotonic() - began < 1.6  # one after the other: 3.2 s
+    assert time.monotonic() - began < 5  # one after the other: 8 s
     assert {w.job(job_id).state for job_id in ids} == {State.IN_PROGRESS}
 
 
-def test_a_message_that_comes_five_times_is_submitted_once(world: Any, simulator: Any) -> None:
+def test_a_message_that_comes_five_times_is_submitted_once(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(slow=0.2)
     w.enqueue("job-1")
-    w.store.admit(1)
+    w.store.attempts.admit(1)
     threads = [threading.Thread(target=w.submitter, args=(["job-1"],)) for _ in range(5)]
     for thread in threads:
         thread.start()
@@ -50,37 +54,41 @@ def test_a_message_that_comes_five_times_is_submitted_once(world: Any, simulator
     assert w.job().state is State.IN_PROGRESS
 
 
-def test_a_job_that_was_cancelled_before_is_not_sent(world: Any, simulator: Any) -> None:
+def test_a_job_that_was_cancelled_before_is_not_sent(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.enqueue("job-1", "job-2")
-    w.store.admit(2)
-    w.store.cancel("job-1")
+    w.store.attempts.admit(2)
+    w.store.jobs.cancel("job-1")
     assert w.submitter(["job-1", "job-2", "never-heard-of"])[0].id == "job-2"
     assert [each["external_task_id"] for each in simulator.get("/_sim/ledger")["purchases"]] == ["job-2"]
 
 
-def test_a_callback_may_be_faster_than_the_answer(world: Any, simulator: Any, wait_for: WaitFor) -> None:
+def test_a_callback_may_be_faster_than_the_answer(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
     w = world(read_timeout=5.0)
-    simulator.turn(slow=0.4)
+    simulator.turn(slow=1)
     w.enqueue("job-1")
-    w.store.admit(1)
+    w.store.attempts.admit(1)
     thread = threading.Thread(target=w.submitter, args=(["job-1"],))
     thread.start()
     wait_for(lambda: w.job().state is State.SUBMITTING)
-    w.store.finish("job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback")
+    w.store.attempts.finish(
+        "job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback"
+    )
     thread.join(10)
     # The answer, which says "in progress", comes after the end and changes nothing.
     assert (w.job().state, w.job().settled_by) == (State.COMPLETED, "callback")
     assert w.states() == ["queued", "submitting", "completed"]
     assert w.alarm_in() is None
-    assert w.store.lane().slots == 0
+    assert w.store.lanes.get().slots == 0
 
 
-def test_an_answer_that_comes_after_the_lease_is_refused(world: Any, simulator: Any, wait_for: WaitFor) -> None:
+def test_an_answer_that_comes_after_the_lease_is_refused(
+    world: MakeWorld, simulator: Simulator, wait_for: WaitFor
+) -> None:
     w = world(read_timeout=5.0)
     simulator.turn(slow=0.6)
     w.enqueue("job-1")
-    w.store.admit(1)
+    w.store.attempts.admit(1)
     thread = threading.Thread(target=w.submitter, args=(["job-1"],))
     thread.start()
     wait_for(lambda: simulator.calls("submit") == 1)
@@ -94,7 +102,7 @@ def test_an_answer_that_comes_after_the_lease_is_refused(world: Any, simulator: 
     assert simulator.bought()[:2] == (1, 0)
 
 
-def test_a_worker_that_slept_between_claim_and_post_does_not_send(world: Any, simulator: Any) -> None:
+def test_a_worker_that_slept_between_claim_and_post_does_not_send(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     # Given a process that is stopped (SIGSTOP) right after the claim, until its lease is nearly over
     times = iter([0.0, 59.0])
@@ -111,7 +119,7 @@ def test_a_worker_that_slept_between_claim_and_post_does_not_send(world: Any, si
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_provider_refuses_has_failed_with_its_code(world: Any, simulator: Any) -> None:
+def test_what_the_provider_refuses_has_failed_with_its_code(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.redis.set("{b}:t:job-1", "")
     w.enqueue("job-1")
@@ -123,7 +131,7 @@ def test_what_the_provider_refuses_has_failed_with_its_code(world: Any, simulato
     assert w.alarm_in() is None
 
 
-def test_an_unreadable_record_fails_its_job_and_no_other(world: Any, simulator: Any) -> None:
+def test_an_unreadable_record_fails_its_job_and_no_other(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.enqueue("job-1", "job-2", "job-3", "job-4")
     w.redis.delete("{b}:t:job-1")
@@ -136,7 +144,7 @@ def test_an_unreadable_record_fails_its_job_and_no_other(world: Any, simulator: 
     assert simulator.calls("submit") == 2
 
 
-def test_an_error_of_our_own_in_one_submission_leaves_it_in_doubt_and_the_others_recorded(world: Any) -> None:
+def test_an_error_of_our_own_in_one_submission_leaves_it_in_doubt_and_the_others_recorded(world: MakeWorld) -> None:
     w = world()
     submit = w.provider.submit
 
@@ -151,7 +159,7 @@ def test_an_error_of_our_own_in_one_submission_leaves_it_in_doubt_and_the_others
     assert [w.job(f"job-{n}").state for n in (1, 2, 3)] == [State.IN_DOUBT, State.IN_PROGRESS, State.IN_PROGRESS]
 
 
-def test_never_created_and_never_said_why_fails_at_last(world: Any, simulator: Any) -> None:
+def test_never_created_and_never_said_why_fails_at_last(world: MakeWorld, simulator: Simulator) -> None:
     w = world(max_attempts=1)
     simulator.turn(no_id=1)
     w.start()
@@ -170,7 +178,9 @@ ACCOUNTS = {"401": "401", "402": "402", "403": "403"}
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)
-def test_a_refused_account_holds_the_lane_and_costs_no_attempt(account: str, world: Any, simulator: Any) -> None:
+def test_a_refused_account_holds_the_lane_and_costs_no_attempt(
+    account: str, world: MakeWorld, simulator: Simulator
+) -> None:
     w = world()
     simulator.turn(account=account)
     ids = [f"job-{n}" for n in range(5)]
@@ -182,7 +192,7 @@ def test_a_refused_account_holds_the_lane_and_costs_no_attempt(account: str, wor
         (State.QUEUED, 1, 0, True)
     }
     assert w.redis.zrange("{b}:q:|1|k", 0, -1) == ids
-    lane = w.store.lane()
+    lane = w.store.lanes.get()
     assert lane.held
     assert account in lane.reason
     assert (lane.slots, lane.dispatched) == (0, 0)
@@ -219,12 +229,12 @@ HOLDS = {
 
 @pytest.mark.parametrize(("kind", "bounds"), HOLDS.items(), ids=HOLDS)
 def test_a_throttle_holds_the_lane_for_as_long_as_it_asks_within_reason(
-    kind: str, bounds: tuple[float, float], world: Any, simulator: Any
+    kind: str, bounds: tuple[float, float], world: MakeWorld, simulator: Simulator
 ) -> None:
     w = world()
     simulator.turn(throttle=1, retry_after=kind)
     w.start()
-    job, lane = w.job(), w.store.lane()
+    job, lane = w.job(), w.store.lanes.get()
     assert (job.state, job.attempt, job.submit_tries) == (State.QUEUED, 1, 0)
     assert "429" in job.reason
     assert lane.held
@@ -236,7 +246,7 @@ def test_a_throttle_holds_the_lane_for_as_long_as_it_asks_within_reason(
     assert simulator.bought()[:2] == (1, 0)
 
 
-def test_throttles_in_a_row_make_the_wait_longer_up_to_a_cap(world: Any, simulator: Any) -> None:
+def test_throttles_in_a_row_make_the_wait_longer_up_to_a_cap(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(throttle=1, retry_after="none")
     w.enqueue("job-1")
@@ -252,7 +262,7 @@ def test_throttles_in_a_row_make_the_wait_longer_up_to_a_cap(world: Any, simulat
     assert w.job().attempt == 1
 
 
-def test_a_provider_that_cannot_be_reached_leaves_no_doubt(world: Any, simulator: Any) -> None:
+def test_a_provider_that_cannot_be_reached_leaves_no_doubt(world: MakeWorld, simulator: Simulator) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens, and nobody else can
         w = world(f"http://127.0.0.1:{taken.getsockname()[1]}")
@@ -262,7 +272,7 @@ def test_a_provider_that_cannot_be_reached_leaves_no_doubt(world: Any, simulator
     assert "cannot be reached" in w.job().reason
 
 
-def test_no_key_in_the_record_of_a_refused_account(world: Any, simulator: Any) -> None:
+def test_no_key_in_the_record_of_a_refused_account(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(account="401")
     w.start()

@@ -12,10 +12,13 @@ from jobs.errors import ImagesUnavailable
 from jobs.new_job import NewJob
 from jobs.states import State
 from schemas import checked_in, load_request
+from tests.support.listener import Listener
+from tests.support.simulator import Simulator
+from tests.support.world import MakeWorld
 from worker.errors import GenerationRefused
-from worker.generate.enqueue import Asked, GenerateHandler
+from worker.generate.enqueue import GenerateCall, GenerateHandler
 from worker.provider.body import Pieces, body_of
-from worker.provider.image_cache import Pictures
+from worker.provider.image_cache import ImageCache
 
 Draw = Callable[..., bytes]
 
@@ -29,15 +32,15 @@ def requesting(w: Any, *images: bytes, prompt: str = "a fox") -> Any:
 
 def enqueue(w: Any, request: Any, *ids: str) -> None:
     jobs = [NewJob(id=job_id, text=request.text(), model=request.model) for job_id in ids]
-    assert {outcome.value for outcome in w.store.enqueue(jobs).outcomes} == {"created"}
+    assert {outcome.value for outcome in w.store.jobs.enqueue(jobs).outcomes} == {"created"}
 
 
-def sent(listener: Any) -> list[dict[str, Any]]:
+def sent(listener: Listener) -> list[dict[str, Any]]:
     """The parameters of every submission."""
     return [json.loads(body)["input"][0]["params"] for _, _, _, body in listener.got]
 
 
-def test_the_provider_takes_the_image_itself(world: Any, simulator: Any, draw: Draw) -> None:
+def test_the_provider_takes_the_image_itself(world: MakeWorld, simulator: Simulator, draw: Draw) -> None:
     w = world()
     enqueue(w, requesting(w, draw(50_000), draw(seed=1)), "job-1")
     w.submit()
@@ -47,7 +50,9 @@ def test_the_provider_takes_the_image_itself(world: Any, simulator: Any, draw: D
     assert audit(w.store) == []
 
 
-def test_what_is_sent_is_the_request_with_its_images_in_their_places(world: Any, listener: Any, draw: Draw) -> None:
+def test_what_is_sent_is_the_request_with_its_images_in_their_places(
+    world: MakeWorld, listener: Listener, draw: Draw
+) -> None:
     w = world(listener.url)
     first, second = draw(5_000), draw(5_000, 1)
     tricky = f"image:sha256:{'0' * 64} “ü” \\ image_list"
@@ -60,7 +65,7 @@ def test_what_is_sent_is_the_request_with_its_images_in_their_places(world: Any,
     assert "Transfer-Encoding" not in headers
 
 
-def test_the_key_of_images_may_be_another_at_the_provider(world: Any, listener: Any, draw: Draw) -> None:
+def test_the_key_of_images_may_be_another_at_the_provider(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url, image_key="image_url")
     enqueue(w, requesting(w, draw()), "job-1")
     w.submit()
@@ -82,17 +87,17 @@ def test_a_body_is_made_without_a_copy_of_its_images(draw: Draw) -> None:
     assert json.loads(b"".join(body))["params"]["image_list"] == [{"image": image.decode()}] * 4
 
 
-def test_many_jobs_read_an_image_once(world: Any, listener: Any, draw: Draw) -> None:
+def test_many_jobs_read_an_image_once(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url, read_timeout=10.0)
     enqueue(w, requesting(w, *(draw(10_000, seed) for seed in range(4))), *(f"job-{n}" for n in range(40)))
     read, reads = w.image_store.read, []
     w.image_store.read = lambda name: (reads.append(name), read(name))[1]
     w.submit()
     assert {len(params["image_list"]) for params in sent(listener)} == {4}
-    assert (len(listener.got), len(reads), w.pictures.size) == (40, 4, 4 * 13_336)
+    assert (len(listener.got), len(reads), w.image_cache.size) == (40, 4, 4 * 13_336)
 
 
-def test_a_job_whose_image_is_gone_fails_with_what_to_do(world: Any, listener: Any, draw: Draw) -> None:
+def test_a_job_whose_image_is_gone_fails_with_what_to_do(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url)
     enqueue(w, requesting(w, draw()), "job-1")
     w.redis.delete(*w.redis.keys("{b}:o:*"))
@@ -103,13 +108,13 @@ def test_a_job_whose_image_is_gone_fails_with_what_to_do(world: Any, listener: A
     assert listener.got == []
     # Uploaded again, it can be retried.
     requesting(w, draw())
-    w.store.retry("job-1")
+    w.store.jobs.retry("job-1")
     w.submit()
     assert len(listener.got) == 1
 
 
 def test_while_the_image_store_is_away_nothing_is_sent_and_nothing_is_lost(
-    world: Any, simulator: Any, draw: Draw
+    world: MakeWorld, simulator: Simulator, draw: Draw
 ) -> None:
     w = world()
     enqueue(w, requesting(w, draw()), "job-1")
@@ -125,22 +130,22 @@ def test_while_the_image_store_is_away_nothing_is_sent_and_nothing_is_lost(
     assert (job.state, job.attempt, job.submit_tries) == (State.QUEUED, 1, 0)
     assert "image store" in (job.reason or "")
     assert [task["external_task_id"] for task in simulator.get("/_sim/ledger")["purchases"]] == ["plain"]
-    assert w.store.lanes()[0].held is False
+    assert w.store.lanes.get_all()[0].held is False
     w.image_store.read = read
     job = w.settle()
     assert (job.state, job.attempt) == (State.COMPLETED, 1)
     assert audit(w.store) == []
 
 
-def test_who_finds_no_room_for_images_in_time_is_not_sent(world: Any, listener: Any, draw: Draw) -> None:
+def test_who_finds_no_room_for_images_in_time_is_not_sent(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url)
-    w.submitter._pictures = small = Pictures(w.images, 1)
+    w.submitter._images = small = ImageCache(w.images, 1)
     first, second = requesting(w, draw()), requesting(w, draw(seed=1))
     enqueue(w, first, "job-1")
     enqueue(w, second, "job-2")
     held = [image["image"].removeprefix("image:sha256:") for image in first.params["image_list"]]
     w.submitter._patience = 0.05
-    with small.held(held, 1):
+    with small.borrow(held, 1):
         w.submit()
     assert w.job("job-2").state is State.QUEUED
     w.submitter._patience = 10
@@ -148,7 +153,7 @@ def test_who_finds_no_room_for_images_in_time_is_not_sent(world: Any, listener: 
     assert "job-2" in [each["external_task_id"] for each in sent(listener)]
 
 
-def test_images_that_no_job_needs_go_with_a_round_of_reconcile(world: Any, draw: Draw) -> None:
+def test_images_that_no_job_needs_go_with_a_round_of_reconcile(world: MakeWorld, draw: Draw) -> None:
     w = world(image_retention=60)
     enqueue(w, requesting(w, draw()), "job-1")
     requesting(w, draw(seed=1))
@@ -160,7 +165,7 @@ def test_images_that_no_job_needs_go_with_a_round_of_reconcile(world: Any, draw:
     assert w.redis.exists("{b}:images", "{b}:kept", "{b}:uses", "{b}:going") == 0
 
 
-def test_a_round_goes_on_while_the_image_store_is_away(world: Any, draw: Draw) -> None:
+def test_a_round_goes_on_while_the_image_store_is_away(world: MakeWorld, draw: Draw) -> None:
     w = world(image_retention=60)
     requesting(w, draw())
     tries = []
@@ -179,24 +184,24 @@ def test_a_round_goes_on_while_the_image_store_is_away(world: Any, draw: Draw) -
 # --- Celery's door ----------------------------------------------------------------------------------------------------
 
 
-def asked(task_id: str, request: dict[str, Any]) -> Asked:
-    return Asked(task_id=task_id, request=request, continuation="{}")
+def asked(task_id: str, request: dict[str, Any]) -> GenerateCall:
+    return GenerateCall(task_id=task_id, request=request, continuation="{}")
 
 
-def test_a_celery_producers_image_is_stored_once(world: Any, draw: Draw) -> None:
+def test_a_celery_producers_image_is_stored_once(world: MakeWorld, draw: Draw) -> None:
     w = world()
     door = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "a fox", "image_list": [{"image": b64encode(draw()).decode()}]}
     assert [door(asked(f"t{n}", request)) for n in range(3)] == [None] * 3
     assert len(w.redis.keys("{b}:o:*")) == 1
-    text = w.store.get("t0", text=True).text
+    text = w.store.jobs.get("t0", text=True).text
     reference = json.loads(text)["params"]["image_list"][0]["image"]
     assert reference.startswith("image:sha256:")
     assert door(asked("t0", {**request, "image_list": [{"image": reference}]})) is None
     assert w.redis.zcard("{b}:s:queued") == 3
 
 
-def test_a_celery_producers_reference_to_nothing_is_refused(world: Any) -> None:
+def test_a_celery_producers_reference_to_nothing_is_refused(world: MakeWorld) -> None:
     w = world()
     door = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "x", "image_list": [{"image": "image:sha256:" + "0" * 64}]}

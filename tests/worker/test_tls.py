@@ -1,22 +1,24 @@
-"""Jobs, messages and results over TLS, as docs/guides/set-up-redis.md says it, on a Redis that speaks nothing else."""
+"""Jobs, messages and results over TLS, as in docs/guides/set-up-redis.md, on a Redis without a plain port."""
 
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 from celery import Celery
 
+from jobs.connections.client import connect
 from jobs.new_job import NewJob
 from jobs.settings import Settings as JobsSettings
 from jobs.states import State
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.local import redis_server
-from tests.worker.conftest import environment
+from tests.support import real_redis
+from tests.support.simulator import Simulator
+from tests.support.worker_service import Processes, environment
 from webhook.messages import Messages
 from webhook.settings import Settings as WebhookSettings
 
@@ -48,7 +50,34 @@ def certificate(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
+def server_with_tls(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The newest redis-server of this machine that speaks TLS."""
+    versions = sorted(real_redis.binaries(), key=real_redis.numbers, reverse=True)
+    folder = tmp_path_factory.mktemp("no-certificates")
+    for version in versions:
+        if speaks_tls(path := real_redis.binaries()[version], folder):
+            return path
+    pytest.skip(f"no redis-server here was built with TLS (tried {', '.join(versions)}); redis-tools of Debian has one")
+
+
+def speaks_tls(binary: str, folder: Path) -> bool:
+    """Ask a server for TLS without a certificate: it ends at once, and its reason shows whether it knows TLS."""
+    options = ("--port", "0", "--tls-port", str(redis_server.free_port()), "--save", "")
+    done = subprocess.run(
+        ["redis-server", *options],
+        executable=binary,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode != 0
+    return "Failed to configure TLS" in done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def encrypted(server_with_tls: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
     if shutil.which("openssl") is None:
         pytest.skip("there is no openssl to make certificates with")
     folder, port, password = tmp_path_factory.mktemp("tls"), redis_server.free_port(), "a-password"
@@ -60,23 +89,25 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     process = subprocess.Popen(
-        [redis_server.find_binary(), *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ["redis-server", *words],
+        executable=server_with_tls,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     assert process.stdout
     try:
         url = f"rediss://:{password}@localhost:{port}/0?ssl_ca_certs={folder / 'ca.pem'}"
-        if not redis_server._comes_up(process, url):
-            said = process.stdout.read()
-            # It does not know the options, or knows them and cannot do it.
-            without = b"tls-" in said or b"Failed finding TLS support" in said
-            pytest.skip("this redis-server was built without TLS") if without else pytest.fail(said.decode())
+        assert redis_server._wait_until_ready(process, url), process.stdout.read().decode()
         yield Encrypted(url, f"{url}&ssl_cert_reqs=required", port)
     finally:
         redis_server.stop(process)
         process.stdout.close()
 
 
-def test_a_job_there_and_back(encrypted: Encrypted, processes: Any, simulator: Any, wait_for: WaitFor) -> None:
+def test_a_job_there_and_back(
+    encrypted: Encrypted, processes: Processes, simulator: Simulator, wait_for: WaitFor
+) -> None:
     urls = {"BOOMERANG_BROKER_URL": encrypted.celery, "BOOMERANG_RESULT_URL": encrypted.celery}
     env = {**environment(encrypted.state, simulator.url), **urls}
     for process in ("worker", "beat"):
@@ -85,11 +116,13 @@ def test_a_job_there_and_back(encrypted: Encrypted, processes: Any, simulator: A
     settings = WebhookSettings.from_env(env)
     with connect(settings.redis_url) as client:
         store = Store(client, JobsSettings())
-        store.found(store.standing())
-        store.enqueue([NewJob(id="fox", text='{"model":"kirin_image_omni","params":{"prompt":"a fox"}}', model="m")])
+        store.continuity.establish(store.continuity.standing())
+        store.jobs.enqueue(
+            [NewJob(id="fox", text='{"model":"kirin_image_omni","params":{"prompt":"a fox"}}', model="m")]
+        )
         assert Messages(settings).send("boomerang.submit")
-        wait_for(lambda: store.get("fox").state.final, 40, "the job ends")
-        assert store.get("fox").state is State.COMPLETED
+        wait_for(lambda: store.jobs.get("fox").state.final, 40, "the job ends")
+        assert store.jobs.get("fox").state is State.COMPLETED
     # And by Celery's
     producer = Celery("shop", broker=encrypted.celery, backend=encrypted.celery, set_as_current=False)
     request = {"model": "kirin_image_omni", "prompt": "a fox"}

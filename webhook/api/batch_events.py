@@ -49,7 +49,7 @@ def events(batch_id: str) -> Response:
     an EventSource does by itself.
     """
     shared = services()
-    batch = shared.store.batch(batch_id)
+    batch = shared.store.batches.get(batch_id)
     if batch.done and request.headers.get("Last-Event-ID") == _DONE:
         return Response(status=204)  # an EventSource comes back until it is told this
     seat = shared.events.one()
@@ -59,7 +59,7 @@ def events(batch_id: str) -> Response:
     def look() -> Batch:
         if not keys.still_opens(who):
             raise BatchNotFound(batch_id)
-        return shared.store.batch(batch_id)
+        return shared.store.batches.get(batch_id)
 
     stream = Response(progress(batch, look), content_type=EVENTS)
     # Proxies that gather an answer up (nginx) would keep it until its end.

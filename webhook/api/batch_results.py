@@ -95,7 +95,7 @@ def _streamed(
     seat = shared.streams.one()
     seat.__enter__()
     try:
-        jobs = shared.store.batch_jobs(batch_id, states)
+        jobs = shared.store.batches.jobs(batch_id, states)
         first = list(islice(jobs, 1))  # reads: an unknown batch or a store that is away is an answer of its own
         stream = Response(form(chain(first, jobs)), content_type=content_type)
     except BaseException:

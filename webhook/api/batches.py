@@ -77,7 +77,9 @@ def page(query: dict[str, Any]) -> Response:
     come and end.
     """
     status = Progress(query["status"]) if "status" in query else None
-    found = services().store.batches(status, only=filter_from(query), cursor=query.get("cursor"), limit=query["limit"])
+    found = services().store.batches.page(
+        status, only=filter_from(query), cursor=query.get("cursor"), limit=query["limit"]
+    )
     return json_response({"batches": [serialize_batch(batch) for batch in found.batches], "cursor": found.cursor})
 
 
@@ -87,7 +89,7 @@ def show(batch_id: str) -> Response:
 
     `accepted` is the sum of `counts`.
     """
-    return json_response(serialize_batch(services().store.batch(batch_id)))
+    return json_response(serialize_batch(services().store.batches.get(batch_id)))
 
 
 def asked_for(query: dict[str, Any]) -> tuple[BatchOptions, frozenset[str]]:

@@ -7,11 +7,11 @@ from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound
-from jobs.new_job import NewJob
+from jobs.new_job import NewJob, Outcome
 from jobs.read_models import Page
 from jobs.serializers import serialize_job
 from jobs.states import State
-from jobs.store.store import Outcome, TransitionResult
+from jobs.store.transitions import TransitionResult
 from schemas import parse_json
 from schemas.api import JobQuery, WaitQuery
 from schemas.views import JobList, JobView
@@ -57,7 +57,7 @@ def create() -> Response:
         )
     status = 201 if outcome is Outcome.CREATED else 200
     location = {"Location": url_for("jobs.show", job_id=job.id)}
-    return json_response(serialize_job(shared.store.get(job.id)), status, location)
+    return json_response(serialize_job(shared.store.jobs.get(job.id)), status, location)
 
 
 @operation(blueprint, "GET", "/jobs", {200: JobList}, scope=Scope.READ, query=JobQuery, refusals=(422, 503))
@@ -83,11 +83,11 @@ def show(query: dict[str, Any], job_id: str) -> Response:
     shared = services()
     seconds, store = query["wait"], shared.store
     if not seconds:
-        return json_response(serialize_job(store.explained(store.get(job_id))))
+        return json_response(serialize_job(store.jobs.with_reason(store.jobs.get(job_id))))
     with shared.waits.maybe() as seated:
         if seated:
-            return json_response(serialize_job(store.explained(store.wait(job_id, seconds))))
-    return json_response(serialize_job(store.explained(store.get(job_id))), headers={"Retry-After": "1"})
+            return json_response(serialize_job(store.jobs.with_reason(store.jobs.wait(job_id, seconds))))
+    return json_response(serialize_job(store.jobs.with_reason(store.jobs.get(job_id))), headers={"Retry-After": "1"})
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/cancel", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -96,7 +96,7 @@ def cancel(job_id: str) -> Response:
 
     What the provider has begun goes on there; its late result is kept and accounted.
     """
-    return _changed(job_id, services().store.cancel(job_id))
+    return _changed(job_id, services().store.jobs.cancel(job_id))
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/pause", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -105,13 +105,13 @@ def pause(job_id: str) -> Response:
 
     At once. What the provider has already cannot be paused (409).
     """
-    return _changed(job_id, services().store.pause_job(job_id))
+    return _changed(job_id, services().store.jobs.pause(job_id))
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/resume", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
 def resume(job_id: str) -> Response:
     """Let a paused job go on, at its old place."""
-    return _changed(job_id, services().store.resume_job(job_id))
+    return _changed(job_id, services().store.jobs.resume(job_id))
 
 
 @operation(blueprint, "POST", "/jobs/<job_id>/retry", {200: JobView}, scope=Scope.CANCEL, refusals=(404, 409, 503))
@@ -120,7 +120,7 @@ def retry(job_id: str) -> Response:
 
     It is a new attempt under a new external id, and only allowed once the one before is known to be over.
     """
-    return _changed(job_id, services().store.retry(job_id))
+    return _changed(job_id, services().store.jobs.retry(job_id))
 
 
 def _page(query: dict[str, Any]) -> Page:
@@ -128,9 +128,9 @@ def _page(query: dict[str, Any]) -> Page:
     where: dict[str, Any] = {"only": filter_from(query), "cursor": query.get("cursor"), "limit": query["limit"]}
     store = services().store
     if "batch" not in query:
-        return store.page(state, **where)
+        return store.jobs.page(state, **where)
     try:
-        return store.page_of_batch(query["batch"], state, **where)
+        return store.batches.page_of_jobs(query["batch"], state, **where)
     except BatchNotFound:
         return Page((), None)  # a filter that matches nothing
 
@@ -141,4 +141,4 @@ def _changed(job_id: str, settled: TransitionResult) -> Response:
         shared.send(DELIVER, job_id)
     if settled.admit_hint:
         shared.send(SUBMIT)
-    return json_response(serialize_job(shared.store.explained(shared.store.get(job_id))))
+    return json_response(serialize_job(shared.store.jobs.with_reason(shared.store.jobs.get(job_id))))

@@ -24,6 +24,6 @@ def lanes() -> Response:
     configured come those that are not and have jobs left, and pools of jobs that no lane takes. What was spent through
     them is shown to keys with the scope `admin` alone.
     """
-    known = services().store.lanes()
+    known = services().store.lanes.get_all()
     told = known if caller().admin else [replace(lane, cost=None) for lane in known]
     return json_response({"lanes": [serialize_lane(lane) for lane in told]})

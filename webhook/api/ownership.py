@@ -25,13 +25,13 @@ def protect(app: Flask) -> None:
 
 def check_job(job_id: str) -> None:
     """Raise `JobNotFound` for one that is not the caller's."""
-    if not caller().admin and not caller().sees(services().store.owners([job_id])[0]):
+    if not caller().admin and not caller().sees(services().store.jobs.owners([job_id])[0]):
         raise JobNotFound(job_id)
 
 
 def check_batch(batch_id: str) -> None:
     """Raise `BatchNotFound` for one that is not the caller's."""
-    if not caller().admin and not caller().sees(services().store.batch_owner(batch_id)):
+    if not caller().admin and not caller().sees(services().store.batches.owner(batch_id)):
         raise BatchNotFound(batch_id)
 
 

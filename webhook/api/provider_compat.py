@@ -14,9 +14,8 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.errors import JobNotFound
 from jobs.job import Job, parse_external_id
-from jobs.new_job import NewJob
+from jobs.new_job import NewJob, Outcome
 from jobs.shown_task import RUNNING, serialize_task
-from jobs.store.store import Outcome
 from schemas import CallbackForm, RequestInvalid, parse_json
 from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
 from webhook.access.audit_log import annotate
@@ -101,7 +100,7 @@ def submit() -> Response:
             "Give this one another id, or send exactly the same request as before.",
         )
     # A new one is not read back: an answer that failed now would have a caller without an id buy another.
-    created = time.time() if outcome is Outcome.CREATED else shared.store.get(job.id).created_at.timestamp()
+    created = time.time() if outcome is Outcome.CREATED else shared.store.jobs.get(job.id).created_at.timestamp()
     return json_response({"id": job.id, "status": RUNNING, "model": job.model, "created_at": int(created)})
 
 
@@ -127,7 +126,7 @@ def _found(task_id: str) -> Job:
         job_id, attempt = parsed
         try:
             check_job(job_id)
-            job = services().store.get(job_id)
+            job = services().store.jobs.get(job_id)
         except JobNotFound:
             pass
         else:

@@ -30,10 +30,10 @@ def spend(query: dict[str, Any]) -> Response:
     days = _days(query.pop("first", None), query.pop("last", None))
     by, whose = By(query.pop("by")), owner()
     if whose is None:
-        return json_response(shown_spend(services().store.spend(by, *days, Only(**query))))
+        return json_response(shown_spend(services().store.statistics.spend(by, *days, Only(**query))))
     if query.pop("key", whose) != whose:
         return json_response(shown_spend(Spend(by, ())))  # as of a key that nobody has
-    return json_response(shown_spend(services().store.spend(by, *days, Only(**query, key=whose))))
+    return json_response(shown_spend(services().store.statistics.spend(by, *days, Only(**query, key=whose))))
 
 
 def _days(first: date | None, last: date | None) -> tuple[date, date]:

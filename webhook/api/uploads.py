@@ -139,11 +139,11 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
     store, batch = shared.store, done.id
     try:
         # The batch is there although all its lines be bad; and a store that is away shows at once.
-        store.enqueue([], batch, done.options)
-        done.join(store.batch_options(batch))
+        store.jobs.enqueue([], batch, done.options)
+        done.join(store.batches.options(batch))
         for chunk in _chunks(_jobs(shared, done, lines)):
             jobs = [job for _, job in chunk]
-            enqueued = store.enqueue(jobs, batch, done.options, most=shared.pressure.limit(_size(jobs)))
+            enqueued = store.jobs.enqueue(jobs, batch, done.options, most=shared.pressure.limit(_size(jobs)))
             if enqueued.admit_hint:
                 shared.send(SUBMIT)
             if not done.count_all(chunk, shared.hide_foreign(jobs, enqueued.outcomes)):
@@ -169,13 +169,13 @@ def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, byte
     """
     store, batch, token = shared.store, done.id, new_id()
     try:
-        done.join(store.batch_options(batch))
+        done.join(store.batches.options(batch))
         _stage(shared, token, done, _chunks(_jobs(shared, done, lines)))
         staged, done.accepted = done.accepted, 0
-        acted = store.commit(token, batch, staged, done.options, most=shared.pressure.limit(0))
+        acted = store.uploads.commit(token, batch, staged, done.options, most=shared.pressure.limit(0))
     except NoRoom as error:
         with suppress(StoreUnavailable):
-            store.unstage(token)
+            store.uploads.discard(token)
         raise shared.pressure.refused(**done.view()) from error
     except WorkRefused as error:
         raise unavailable(REFUSED, **done.view()) from error
@@ -197,7 +197,7 @@ def _stage(shared: Services, token: str, done: Upload, chunks: Iterable[list[tup
             if done.rejected:
                 continue  # only to find what else is wrong
             jobs = [job for _, job in chunk]
-            outcomes = store.stage(token, jobs, most=shared.pressure.limit(_size(jobs)))
+            outcomes = store.uploads.stage(token, jobs, most=shared.pressure.limit(_size(jobs)))
             if not done.count_all(chunk, shared.hide_foreign(jobs, outcomes)):
                 done.accepted = 0
                 raise shared.pressure.refused(**done.view())
@@ -206,7 +206,7 @@ def _stage(shared: Services, token: str, done: Upload, chunks: Iterable[list[tup
         if not whole:
             done.accepted = 0
             with suppress(StoreUnavailable):  # it expires by itself then
-                store.unstage(token)
+                store.uploads.discard(token)
     if not whole:
         raise ProblemError(422, "Nothing was enqueued: some lines are refused. Correct them.", **done.view())
 

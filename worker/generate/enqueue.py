@@ -1,4 +1,4 @@
-"""boomerang.generate: the door for services that share the broker. Its body reads the record; no worker waits in it."""
+"""boomerang.generate, the Celery entry point: record a producer's job and park its message, or return its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,11 +10,11 @@ from jobs import logs
 from jobs.errors import JobNotFound, NoLane
 from jobs.images.images import Images
 from jobs.job import Job
-from jobs.new_job import NewJob
+from jobs.new_job import NewJob, Outcome
 from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.celery_messages import MOST_PARKED, Parked
-from jobs.store.store import Outcome, Store
+from jobs.store.store import Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
 from schemas.views import JobView
 from worker.errors import GenerationFailed, GenerationRefused
@@ -22,17 +22,17 @@ from worker.generate.unrouted import unrouted_tasks
 from worker.messages import Messages
 
 _view = JobView()
-#: Who owns the jobs of this door, for fairness and accounts.
+#: Owner of the jobs that arrive by Celery, for fairness and spending.
 OWNER = "celery"
-#: What settled a job that expired before it was begun.
-UNBEGUN = "expires_in"
+#: `settled_by` of a job that expired before it was submitted.
+NOT_BEGUN = "expires_in"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A message of a producer, or our own that finishes a parked one (`finishes` is its mark then).
+class GenerateCall:
+    """A call of the task: by a producer, or by the service to finish a parked message (`finishes` is its mark).
 
-    `delay` and `expires_in` are Celery's countdown and expires, in seconds from now; the latter may be past.
+    `delay` and `expires_in` are Celery's countdown and expires in seconds from now. `expires_in` may be negative.
     """
 
     task_id: str
@@ -44,13 +44,13 @@ class Asked:
 
     @property
     def job_id(self) -> str:
-        """The id of the job that it is about."""
+        """The id of the job."""
         return str(self.request.get("external_task_id") or self.task_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a task ends: with a job's view, or with an error. `news`: what hangs on this message was not called yet."""
+    """How a task ends: with a job's view or an error. `first_delivery`: its continuation was not called before."""
 
     outcome: dict[str, Any] | Exception
     first_delivery: bool = True
@@ -59,7 +59,7 @@ class Ending:
 
 
 class GenerateHandler:
-    """Records a producer's job and parks, or says how it ended."""
+    """Records a producer's job, and parks its message until the job has ended."""
 
     def __init__(self, store: Store, messages: Messages, images: Images, *, allow_private_hosts: bool) -> None:
         self._store = store
@@ -67,44 +67,44 @@ class GenerateHandler:
         self._images = images
         self._allow_private_hosts = allow_private_hosts
 
-    def __call__(self, asked: Asked) -> Ending | None:
-        """None: park, the job is not over.
+    def __call__(self, call: GenerateCall) -> Ending | None:
+        """Return how the task ends, or None if its message is parked until the job has ended.
 
-        With no more than an `external_task_id` it asks for a job that is known: so a parked task is finished.
+        A call with only an `external_task_id` refers to a known job. The calls that finish parked messages do so.
         """
-        with logs.about(job=asked.job_id):
+        with logs.about(job=call.job_id):
             try:
-                if set(asked.request) != {"external_task_id"}:
-                    self._enqueue(asked)
-                return self._park(asked)
+                if set(call.request) != {"external_task_id"}:
+                    self._enqueue(call)
+                return self._park(call)
             except (GenerationRefused, TaskRevokedError) as error:
                 return Ending(error)
 
     def acknowledge(self, ending: Ending) -> None:
-        """What follows from this ending has been done."""
+        """Record that the result was stored and the continuation called."""
         if ending.first_delivery and ending.mark:
-            self._store.message_finished(ending.job_id, ending.mark)
+            self._store.celery.message_finished(ending.job_id, ending.mark)
 
-    def _park(self, asked: Asked) -> Ending | None:
-        job_id = asked.job_id
-        word, mark = self._store.park(job_id, asked.task_id, asked.continuation, asked.finishes)
-        match word:
+    def _park(self, call: GenerateCall) -> Ending | None:
+        job_id = call.job_id
+        outcome, mark = self._store.celery.park(job_id, call.task_id, call.continuation, call.finishes)
+        match outcome:
             case Parked.FINAL | Parked.TOLD:
-                return Ending(outcome_of(self._known(job_id)), word is Parked.FINAL, job_id, mark)
+                return Ending(outcome_of(self._known(job_id)), outcome is Parked.FINAL, job_id, mark)
             case Parked.REVOKED:
-                self.revoke([asked.task_id])
+                self.revoke([call.task_id])
             case Parked.UNKNOWN:
                 raise GenerationRefused(str(JobNotFound(job_id)))
             case Parked.FULL:
                 raise GenerationRefused(
-                    f"external_task_id: {MOST_PARKED} Celery tasks wait for {job_id!r} already; "
-                    "send repeats under the same Celery id."
+                    f"external_task_id: {MOST_PARKED} Celery tasks already wait for {job_id!r}. "
+                    "Send repeats with the same Celery task id."
                 )
         return None
 
     def revoke(self, task_ids: list[str]) -> tuple[str, ...]:
-        """Cancel the jobs of these Celery tasks, whoever holds them. Returns the ids of the jobs."""
-        revoked = self._store.revoke(task_ids)
+        """Cancel the jobs of these Celery tasks. Returns the ids of the cancelled jobs."""
+        revoked = self._store.celery.revoke(task_ids)
         if revoked.owing:
             self._messages.deliver(revoked.owing)
         if revoked.admit_hint:
@@ -113,48 +113,48 @@ class GenerateHandler:
 
     def _known(self, job_id: str) -> Job:
         try:
-            return self._store.get(job_id)
+            return self._store.jobs.get(job_id)
         except JobNotFound as error:
             raise GenerationRefused(str(error)) from None
 
-    def _enqueue(self, asked: Asked) -> None:
-        job_id = asked.job_id
-        if lost := unrouted_tasks(asked.continuation):
+    def _enqueue(self, call: GenerateCall) -> None:
+        job_id = call.job_id
+        if lost := unrouted_tasks(call.continuation):
             raise GenerationRefused(
-                f"{', '.join(lost)}: no queue is named, and this service does not know your routes; give every task "
-                'that follows its queue: .set(queue="…")'
+                f"{', '.join(lost)}: no queue is named. This service does not know your routes. "
+                'Give every task that follows its queue: .set(queue="…")'
             )
         try:
             request = load_request(
-                {**asked.request, "external_task_id": job_id}, allow_private_hosts=self._allow_private_hosts
+                {**call.request, "external_task_id": job_id}, allow_private_hosts=self._allow_private_hosts
             )
         except RequestInvalid as error:
             raise _refused(error) from None
         request = checked_in(request, self._images.put)
         try:
-            job = NewJob.of(request, job_id, self._store.settings.lanes, owner=OWNER, delay=asked.delay)
+            job = NewJob.of(request, job_id, self._store.context.settings.lanes, owner=OWNER, delay=call.delay)
         except NoLane as error:
             raise GenerationRefused(f"model: {error}") from None
-        if asked.expires_in is not None:
-            job = replace(job, expires_in=min(asked.expires_in, job.expires_in or asked.expires_in))
-        overtaken = self._overtaken(asked)
-        if overtaken and not self._store.get_many([job_id])[0]:
-            raise TaskRevokedError(overtaken)
-        enqueued = self._store.enqueue([job])
+        if call.expires_in is not None:
+            job = replace(job, expires_in=min(call.expires_in, job.expires_in or call.expires_in))
+        reason = self._reason_to_drop(call)
+        if reason and not self._store.jobs.get_many([job_id])[0]:
+            raise TaskRevokedError(reason)
+        enqueued = self._store.jobs.enqueue([job])
         if enqueued.outcomes[0] is Outcome.IMAGELESS:
             raise _refused(without_images(request, self._images.absent))
         if enqueued.outcomes[0] is Outcome.CONFLICT:
             raise GenerationRefused(
-                f"external_task_id: {job_id!r} stands for another request already; choose another id, or repeat that."
+                f"external_task_id: {job_id!r} belongs to another request. Use another id, or repeat that request."
             )
         if enqueued.admit_hint:
             self._messages.admit_hint()
 
-    def _overtaken(self, asked: Asked) -> str:
-        """Why nothing should come of a message any more, unless its job is recorded already."""
-        if asked.expires_in is not None and asked.expires_in <= 0:
-            return f"{asked.task_id} expired before it was recorded"
-        return f"{asked.task_id} was revoked" if self._store.was_revoked(asked.task_id) else ""
+    def _reason_to_drop(self, call: GenerateCall) -> str:
+        """Return why the message must not create a job, or an empty text."""
+        if call.expires_in is not None and call.expires_in <= 0:
+            return f"{call.task_id} expired before it was recorded"
+        return f"{call.task_id} was revoked" if self._store.celery.was_revoked(call.task_id) else ""
 
 
 def _refused(error: RequestInvalid) -> GenerationRefused:
@@ -164,13 +164,13 @@ def _refused(error: RequestInvalid) -> GenerationRefused:
 
 
 def outcome_of(job: Job) -> dict[str, Any] | Exception:
-    """The result of an ended job, or the error that says why there is none."""
+    """Return the result of an ended job, or the error that says why there is none."""
     if job.state is State.COMPLETED:
         return dict(_view.dump(serialize_job(job)))
-    if job.state is State.CANCELLED or (job.state is State.EXPIRED and job.settled_by == UNBEGUN):
-        # As Celery ends a task that was revoked, or whose `expires` has passed.
+    if job.state is State.CANCELLED or (job.state is State.EXPIRED and job.settled_by == NOT_BEGUN):
+        # Celery ends a revoked or expired task with this error.
         revoked: Exception = TaskRevokedError(f"{job.id} was {job.state}" + (f": {job.reason}" if job.reason else ""))
         return revoked
     error = (job.result.error if job.result else None) or {"code": "", "message": job.reason or "no reason given"}
-    said = " ".join(part for part in (error.get("code"), error.get("message")) if part)
-    return GenerationFailed(f"{job.id} {job.state}: {said}")
+    text = " ".join(part for part in (error.get("code"), error.get("message")) if part)
+    return GenerationFailed(f"{job.id} {job.state}: {text}")

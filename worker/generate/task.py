@@ -1,4 +1,4 @@
-"""boomerang.generate as Celery sees it: received at once, parked without an end, ended as any task of its own."""
+"""The Celery side of boomerang.generate: parse a message, park it, and end it like any other task."""
 
 import logging
 import time
@@ -13,21 +13,21 @@ from celery.worker.request import Request
 
 from jobs.errors import StoreUnavailable
 from worker.errors import GenerationFailed, GenerationRefused
-from worker.generate.enqueue import Asked, Ending, GenerateHandler
+from worker.generate.enqueue import Ending, GenerateCall, GenerateHandler
 from worker.messages import FINISHES, continuation_of
 
 log = logging.getLogger(__name__)
 
-#: Seconds until a message comes again that could not be recorded.
-PAUSE = 1.0
+#: Seconds until a message that could not be recorded is sent again.
+RETRY_DELAY = 1.0
 
 
-class AtOnce(Request):
-    """A message that is never put off and never discarded, whatever its countdown, its expires or a revoke say.
+class ImmediateRequest(Request):
+    """A message that runs at once, whatever its countdown, its expires or a revoke say: the record decides about them.
 
-    The record decides about all three; the task finds `eta` and `expires` in its request. Celery itself would keep a
-    countdown in this worker's memory, unacknowledged, where a broker on Redis gives it out again and again (VISIBILITY
-    in worker.app), and would throw away the message that is to finish a revoked task.
+    Celery would keep a message with a countdown unacknowledged in this worker's memory, and Redis would deliver it
+    again after the visibility time-out. Celery would also discard the message that finishes a revoked task. The task
+    finds `eta` and `expires` in its request.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -36,35 +36,39 @@ class AtOnce(Request):
         self._eta = self._expires = None
 
     def revoked(self) -> bool:
-        """Never by this worker's own memory (worker.generate.revoke)."""
+        """Return False: revokes cancel jobs (worker.generate.revoke)."""
         return False
 
 
-def task_class(door: Callable[[], GenerateHandler]) -> type:
-    """The base class of the task, whose body is `end(ask())`."""
+def task_class(handler: Callable[[], GenerateHandler]) -> type:
+    """Return the base class of the task boomerang.generate."""
 
     class Generate(Task):
-        Request = AtOnce
-        # What a producer is told by an exception is no error of ours: no traceback in the log.
+        Request = ImmediateRequest
+        # Errors meant for the producer: Celery logs no traceback for them.
         throws = (GenerationFailed, GenerationRefused)
 
         def after_return(self, *_: Any) -> None:
-            """The result is stored, links are called, the chord has counted it: for this message all is done."""
+            """Record that the result is stored, links were called and the chord was updated."""
             ending = self.request.get("ending")
             if ending is None:
                 return
             try:
-                door().acknowledge(ending)
+                handler().acknowledge(ending)
             except StoreUnavailable as error:
-                log.warning("task %s: finished but not noted, it may be finished again: %s", self.request.id, error)
+                log.warning(
+                    "task %s: finished, but that could not be recorded, so it may be finished again: %s",
+                    self.request.id,
+                    error,
+                )
 
     return Generate
 
 
-def asked_of(context: Any, request: dict[str, Any]) -> Asked:
-    """What a message says, apart from Celery's form of it. `context` is the task's request."""
+def parse_call(context: Any, request: dict[str, Any]) -> GenerateCall:
+    """Parse a message. `context` is the task's request."""
     now = datetime.now(UTC)
-    return Asked(
+    return GenerateCall(
         task_id=context.id,
         request=request,
         continuation=continuation_of(context),
@@ -74,21 +78,21 @@ def asked_of(context: Any, request: dict[str, Any]) -> Asked:
     )
 
 
-def end(task: Any, ending: Ending | None) -> dict[str, Any] | None:
-    """Return or raise what a task's body is to return or raise; None parks."""
+def finish_task(task: Any, ending: Ending | None) -> dict[str, Any] | None:
+    """Return or raise the task's outcome. With `ending` None the message is parked."""
     context = task.request
     if ending is None:
-        _let_go(context, ignore_result=True)
+        _drop_continuation(context, ignore_result=True)
         return None
     context.ending = ending
     if not ending.first_delivery:
-        _let_go(context)
+        _drop_continuation(context)
     match ending.outcome:
         case TaskRevokedError() as error:
-            # Celery's own state for it; an exception raised would be a FAILURE. Whoever waits for its end is told.
+            # Raising it would end in FAILURE. This ends in REVOKED, and calls error callbacks and the chord.
             store = not context.ignore_result
             task.backend.mark_as_failure(context.id, error, request=context, store_result=store, state=states.REVOKED)
-            _let_go(context, ignore_result=True)
+            _drop_continuation(context, ignore_result=True)
             return None
         case Exception() as error:
             raise error
@@ -96,30 +100,30 @@ def end(task: Any, ending: Ending | None) -> dict[str, Any] | None:
             return view
 
 
-def put_off(task: Any, asked: Asked, error: StoreUnavailable, recovered: Callable[[], bool]) -> None:
-    """The jobs' Redis takes nothing now: send the same message again, a little later.
+def retry_later(task: Any, call: GenerateCall, error: StoreUnavailable, recovered: Callable[[], bool]) -> None:
+    """Send the same message again after a short wait, because the jobs' Redis does not accept it now.
 
-    The one that is to finish a parked task is not sent again: it is owed, so the job's alarm sends another.
+    A message that finishes a parked one is not sent again: its delivery is still due, so the job's alarm sends another.
     """
-    log.warning("task %s: not recorded, it comes again: %s", task.request.id, error)
-    time.sleep(PAUSE)
+    log.warning("task %s: not recorded, its message is sent again: %s", task.request.id, error)
+    time.sleep(RETRY_DELAY)
     with suppress(StoreUnavailable):
         recovered()
     context = task.request
-    if asked.finishes:
-        _let_go(context, ignore_result=True)
+    if call.finishes:
+        _drop_continuation(context, ignore_result=True)
         return
     again = {"eta": context.eta} if context.eta else {"countdown": 0}
-    # Not a rejected message: a quorum queue of RabbitMQ throws away what was rejected a number of times.
+    # Not by rejecting the message: a quorum queue of RabbitMQ drops one that was rejected several times.
     retry = task.retry(exc=error, max_retries=None, throw=False, **again)
-    # Its state stays PENDING until the job ends.
+    # The task's state stays PENDING until the job ends.
     context.ignore_result = True
     raise retry
 
 
-def _let_go(context: Any, **more: Any) -> None:
-    """Nothing linked is called and no chord is told; with `ignore_result` no result is stored either.
+def _drop_continuation(context: Any, **more: Any) -> None:
+    """Remove links, chain and chord from the request. With `ignore_result` no result is stored either.
 
-    Raising Ignore would do the same, but builds a traceback object: up to a third of the throughput.
+    Raising Ignore has the same effect, but building its traceback costs up to a third of the throughput.
     """
     context.update(callbacks=None, errbacks=None, chain=None, chord=None, **more)

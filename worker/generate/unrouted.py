@@ -1,35 +1,35 @@
-"""What follows a producer's task is sent by our worker: it must say where to."""
+"""A check that every task in a continuation names its queue, because the worker sends it."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-#: Where Celery keeps signatures in a message's continuation, in a signature's options and in its arguments.
-_HELD = ("link", "link_error", "chain", "chord", "tasks", "header", "body")
+#: Fields that contain signatures: in a continuation, in a signature's options and in its arguments.
+_SIGNATURE_FIELDS = ("link", "link_error", "chain", "chord", "tasks", "header", "body")
 
 
 def unrouted_tasks(continuation: str) -> list[str]:
-    """The tasks in a message's continuation (JSON) that name no queue, by their names.
+    """Return the names of the tasks in a continuation (JSON) that name no queue.
 
-    They would go to this app's default queue, whose readers throw away what they do not know.
+    They would be sent to this app's default queue, whose workers discard unknown tasks.
     """
-    return sorted(set(_homeless(json.loads(continuation))))
+    return sorted(set(_unrouted(json.loads(continuation))))
 
 
-def _homeless(holder: Any) -> Iterator[str]:
-    """Through whatever holds signatures, and the signatures themselves."""
-    if isinstance(holder, list):
-        for each in holder:
-            yield from _homeless(each)
-    elif isinstance(holder, Mapping):
-        options = holder.get("options") or {}
-        name = str(holder.get("task") or "")
-        ours = not name or name.startswith(("boomerang.", "celery."))
-        if not ours and not any(options.get(way) for way in ("queue", "exchange", "routing_key")):
+def _unrouted(value: Any) -> Iterator[str]:
+    """Yield names of unrouted tasks in a signature, or in a structure that contains signatures."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _unrouted(each)
+    elif isinstance(value, Mapping):
+        options = value.get("options") or {}
+        name = str(value.get("task") or "")
+        is_routed_here = not name or name.startswith(("boomerang.", "celery."))
+        if not is_routed_here and not any(options.get(way) for way in ("queue", "exchange", "routing_key")):
             yield name
-        # A task's own arguments are nobody's business; those of Celery's chains, groups and chords hold signatures.
-        inside = holder.get("kwargs") if name.startswith("celery.") else None
-        for part in (holder if not name else {}, options, inside or {}):
-            for held in _HELD:
-                if held in part:
-                    yield from _homeless(part[held])
+        # Only the arguments of Celery's chains, groups and chords contain signatures.
+        inside = value.get("kwargs") if name.startswith("celery.") else None
+        for part in (value if not name else {}, options, inside or {}):
+            for field in _SIGNATURE_FIELDS:
+                if field in part:
+                    yield from _unrouted(part[field])

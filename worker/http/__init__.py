@@ -1,1 +1,1 @@
-"""Requests to addresses that strangers chose: bounded in time, size and destination."""
+"""HTTP requests with bounds on time, size and destination."""

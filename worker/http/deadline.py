@@ -1,7 +1,7 @@
-"""Calls that end by a deadline, however slowly the other side reads or answers.
+"""HTTP calls that end by a deadline, however slowly the peer reads or answers.
 
-A socket's time-out begins anew with every byte, so it stops neither headers that come a byte now and then nor a peer
-that takes our body in sips. Here each wait gets what is left of the whole call.
+A socket's time-out starts again with every byte. It stops neither an answer that arrives byte by byte nor a peer that
+reads the request slowly. Here every wait is limited to the time that is left of the whole call.
 """
 
 import functools
@@ -16,21 +16,21 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-#: When the call under way in this thread must be over, by the monotonic clock.
+#: The monotonic time by which the current call of this thread must end.
 DEADLINE: ContextVar[float] = ContextVar("DEADLINE")
-#: What is handed to the socket at once: TLS counts its time anew for every record.
+#: Bytes passed to the socket at once, because TLS restarts the time-out for every record.
 _PIECE = 16 * 1024
 
 
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the call took too long")
-    return left
+def _remaining(deadline: float) -> float:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise TimeoutError("the call did not end by its deadline")
+    return remaining
 
 
 class _Reader(io.RawIOBase):
-    """The socket's own reader, each wait of it bounded."""
+    """The socket's reader, with each wait limited by the deadline."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket, deadline: float) -> None:
         self._raw = raw
@@ -41,7 +41,7 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:
-        self._sock.settimeout(_left(self._deadline))
+        self._sock.settimeout(_remaining(self._deadline))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class _Bounded(HTTPConnection):
     def send(self, data: Any) -> None:
         for start in range(0, len(data), _PIECE):
             if self.sock is not None:
-                self.sock.settimeout(_left(self._deadline))
+                self.sock.settimeout(_remaining(self._deadline))
             super().send(data[start : start + _PIECE])
 
 
@@ -84,9 +84,9 @@ class _PoolTLS(HTTPSConnectionPool):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Every call through it is over by `DEADLINE`, which must be set."""
+    """An adapter whose calls end by DEADLINE, which must be set."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Have the pools make bounded connections."""
+        """Make the pools create bounded connections."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTLS}

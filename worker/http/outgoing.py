@@ -1,9 +1,8 @@
-"""Requests to addresses that others name: the one client for them.
+"""The only HTTP client for URLs that producers chose, safe against server-side request forgery.
 
-A name is resolved once; every address that is not public is refused; the connection goes to the very address that was
-judged, so no second answer of the name's server can lead it elsewhere (requests-hardened does that; `schemas.urls` has
-the last word on the address). No redirect is followed, no proxy of the environment is asked, nothing of the answer's
-body is read, and the whole call has one deadline, however slowly the other side reads or answers.
+A name is resolved once, addresses that are not public are refused, and the connection goes to the checked address, so a
+second DNS answer cannot redirect it (requests-hardened and `schemas.urls`). The client follows no redirect, uses no
+proxy of the environment, does not read the answer's body, and ends the whole call by one deadline.
 """
 
 import time
@@ -20,16 +19,16 @@ from schemas.urls import is_public
 from worker.errors import NotifyFailed
 from worker.http.deadline import DEADLINE, BoundedAdapter
 
-#: (connect, read) in seconds; together they bound the whole call. It is an acknowledgement, not a place to work.
+#: (connect, read) in seconds. Their sum bounds the whole call: a receiver should acknowledge and work later.
 TIMEOUT = (3.05, 10.0)
 
 
 class _CheckedAdapter(BoundedAdapter, IPFilterAdapter):
-    """Connects to the address that it judged, in bounded time."""
+    """Connects only to the address that it has checked."""
 
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        # The name becomes an address here, and requests-hardened has refused what it knows. It lets ::127.0.0.1,
-        # fec0::/10 and what IANA has given to nobody through.
+        # requests-hardened resolves the name here and refuses private addresses, but not ::127.0.0.1, fec0::/10 and
+        # unassigned ones.
         host_params, pool_kwargs = super().build_connection_pool_key_attributes(*args, **kwargs)
         address = ip_address(host_params["host"].strip("[]"))
         if not is_public(address):
@@ -38,14 +37,14 @@ class _CheckedAdapter(BoundedAdapter, IPFilterAdapter):
 
 
 class Outgoing:
-    """`private_hosts`: hosts that are not public are allowed; for local stacks and closed networks."""
+    """Sends POSTs. `private_hosts` allows addresses that are not public, for local stacks and closed networks."""
 
     def __init__(self, *, private_hosts: bool = False, timeout: tuple[float, float] = TIMEOUT) -> None:
         self._private_hosts = private_hosts
         self._timeout = timeout
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """The status of the answer. Raises NotifyFailed without one; its text holds nothing of the address."""
+        """Send a POST and return the answer's status. Raises NotifyFailed, whose message does not contain the URL."""
         DEADLINE.set(time.monotonic() + sum(self._timeout))
         try:
             with requests.Session() as session:
@@ -57,7 +56,7 @@ class Outgoing:
                     url, data=body, headers=headers, timeout=self._timeout, allow_redirects=False, stream=True
                 ) as answer:
                     return answer.status_code
-        # ValueError: a name that cannot be written as IDNA, for one.
+        # ValueError: for example a name that IDNA cannot encode.
         except (requests.RequestException, OSError, ValueError) as error:
             raise NotifyFailed(type(error).__name__) from error
 

@@ -1,4 +1,4 @@
-"""The generation API, over HTTP: one client, and what each of its answers means."""
+"""The client of the generation API, and the meaning of its answers."""
 
 from worker.provider.client import Provider
 from worker.provider.outcomes import (
@@ -8,11 +8,11 @@ from worker.provider.outcomes import (
     Exists,
     Found,
     Held,
-    Looked,
+    LookupOutcome,
     NotCreated,
     NotSent,
     Refused,
-    Submitted,
+    SubmitOutcome,
     Unavailable,
 )
 
@@ -23,11 +23,11 @@ __all__ = [
     "Exists",
     "Found",
     "Held",
-    "Looked",
+    "LookupOutcome",
     "NotCreated",
     "NotSent",
     "Provider",
     "Refused",
-    "Submitted",
+    "SubmitOutcome",
     "Unavailable",
 ]

@@ -1,4 +1,4 @@
-"""The body of a submission. Its images, which many share, are not copied into it: it is sent in pieces."""
+"""The body of a submission, sent in pieces, so that images which many jobs share are not copied into each body."""
 
 import json
 import secrets
@@ -12,7 +12,7 @@ _DIGITS = 64
 
 
 class Pieces:
-    """Bytes in pieces; the length of all is known, so that it needs not be sent chunked."""
+    """A body in pieces whose total length is known, so that it is not sent chunked."""
 
     def __init__(self, pieces: list[bytes]) -> None:
         self._pieces = pieces
@@ -30,10 +30,10 @@ def body_of(
     envelope: Callable[[GenerationRequest], Mapping[str, Any]],
     images: Mapping[str, bytes],
 ) -> bytes | Pieces:
-    """The request as JSON in its `envelope`, each reference replaced by its image; `images`: hash → base64."""
+    """Encode the request as JSON in its `envelope`, with references replaced by images. `images`: hash → base64."""
     if not images:
         return _encode(envelope(request)).encode()
-    # What no prompt can hold stands where an image is to stand.
+    # A random mark, which no prompt can contain, stands for each image.
     mark = secrets.token_hex(16)
 
     def marked(_: str, value: str) -> str:

@@ -1,7 +1,7 @@
-"""Images on their way to the provider: fetched once, encoded once, and shared by all submissions that send them.
+"""A cache of encoded images, shared by all submissions of a process.
 
-Ten thousand jobs with the same pictures cost one copy of each; jobs with pictures of their own wait for each other when
-together they would take more memory than there is for them.
+Ten thousand jobs with the same images need one copy of each. Jobs with different images wait for each other when they
+would need more memory than the cache has.
 """
 
 from base64 import b64encode
@@ -15,99 +15,98 @@ from threading import BoundedSemaphore, Condition
 from jobs.errors import ImageNotFound
 from jobs.images.images import Image, Images
 
-#: Images fetched and encoded at the same time: each takes twice its size for a moment, beside what is kept.
+#: Most images fetched and encoded at the same time. Each briefly takes twice its size in addition to the cache.
 FETCHES = 4
 
 
-class NoRoom(Exception):
-    """Other submissions' images took all the memory there is, for too long."""
+class ImageCacheFull(Exception):
+    """Images of other submissions have filled the cache for too long."""
 
 
 @dataclass(slots=True)
-class _Kept:
-    """`size`: of the base64, in bytes. `holders`: submissions that send it just now."""
+class _Entry:
+    """A cached image. `size`: bytes of base64; `holders`: number of submissions that use it now."""
 
     size: int
     holders: int = 0
     data: "Future[bytes]" = field(default_factory=Future)
 
 
-class Pictures:
-    """Images as base64. `room`: bytes that all of them may take; a single job may take more when it is alone."""
+class ImageCache:
+    """Images as base64, at most `capacity` bytes together. A single job may exceed that when it is alone."""
 
-    def __init__(self, images: Images, room: int) -> None:
+    def __init__(self, images: Images, capacity: int) -> None:
         self._images = images
-        self._room = room
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()  # the one that was needed longest ago first
+        self._capacity = capacity
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
         self._changed = Condition()
         self._fetches = BoundedSemaphore(FETCHES)
 
     @property
     def size(self) -> int:
-        """Bytes that are kept now."""
+        """Bytes in the cache."""
         with self._changed:
-            return sum(each.size for each in self._kept.values())
+            return sum(each.size for each in self._entries.values())
 
     @contextmanager
-    def held(self, digests: Collection[str], patience: float) -> Iterator[Mapping[str, bytes]]:
-        """The images under these hashes, until the block ends.
+    def borrow(self, digests: Collection[str], patience: float) -> Iterator[Mapping[str, bytes]]:
+        """Provide the images with these hashes until the block ends.
 
-        Raises `ImageNotFound`; `StoreUnavailable` where it is not known whether they are there; `NoRoom` after
-        `patience` seconds.
+        Raises `ImageNotFound`, `StoreUnavailable`, and `ImageCacheFull` after `patience` seconds.
         """
         wanted: list[Image] = []
         for digest, image in zip(digests, self._images.find(list(digests)), strict=True):
             if image is None:
                 raise ImageNotFound(digest)
             wanted.append(image)
-        kept, new = self._take(wanted, patience)
+        held, new = self._acquire(wanted, patience)
         try:
             for image in new:
-                self._fetch(image, kept[image.hash])
-            yield {digest: each.data.result() for digest, each in kept.items()}
+                self._fetch(image, held[image.hash])
+            yield {digest: each.data.result() for digest, each in held.items()}
         finally:
-            self._give_back(kept)
+            self._release(held)
 
-    def _take(self, wanted: Sequence[Image], patience: float) -> tuple[dict[str, _Kept], list[Image]]:
-        """Hold these; those that are new are to be fetched by whoever called."""
+    def _acquire(self, wanted: Sequence[Image], patience: float) -> tuple[dict[str, _Entry], list[Image]]:
+        """Reserve entries for these images. Returns them, and the new images, which the caller must fetch."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._fits(wanted), patience):
-                raise NoRoom
-            new = [image for image in wanted if image.hash not in self._kept]
+                raise ImageCacheFull
+            new = [image for image in wanted if image.hash not in self._entries]
             for image in wanted:
-                each = self._kept.setdefault(image.hash, _Kept(_encoded_size(image)))
+                each = self._entries.setdefault(image.hash, _Entry(_encoded_size(image)))
                 each.holders += 1
-                self._kept.move_to_end(image.hash)
-            self._make_room()
-            return {image.hash: self._kept[image.hash] for image in wanted}, new
+                self._entries.move_to_end(image.hash)
+            self._evict()
+            return {image.hash: self._entries[image.hash] for image in wanted}, new
 
     def _fits(self, wanted: Sequence[Image]) -> bool:
-        held = {digest: each.size for digest, each in self._kept.items() if each.holders}
+        held = {digest: each.size for digest, each in self._entries.items() if each.holders}
         together = held | {image.hash: _encoded_size(image) for image in wanted}
-        return not held or sum(together.values()) <= self._room
+        return not held or sum(together.values()) <= self._capacity
 
-    def _make_room(self) -> None:
-        size = sum(each.size for each in self._kept.values())
-        for digest in [digest for digest, each in self._kept.items() if not each.holders]:
-            if size <= self._room:
+    def _evict(self) -> None:
+        size = sum(each.size for each in self._entries.values())
+        for digest in [digest for digest, each in self._entries.items() if not each.holders]:
+            if size <= self._capacity:
                 return
-            size -= self._kept.pop(digest).size
+            size -= self._entries.pop(digest).size
 
-    def _fetch(self, image: Image, each: _Kept) -> None:
-        """Fetch it for all who wait for it; they are told of a failure too, and nobody after them."""
+    def _fetch(self, image: Image, each: _Entry) -> None:
+        """Fetch an image for all that wait for it. They get an error, too; later submissions fetch again."""
         try:
             with self._fetches:
                 each.data.set_result(b64encode(self._images.read(image)))
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait for it must hear of it
+        except Exception as error:  # noqa: BLE001 - all waiting threads must get any error
             with self._changed:
-                self._kept.pop(image.hash, None)
+                self._entries.pop(image.hash, None)
             each.data.set_exception(error)
 
-    def _give_back(self, kept: Mapping[str, _Kept]) -> None:
+    def _release(self, held: Mapping[str, _Entry]) -> None:
         with self._changed:
-            for each in kept.values():
+            for each in held.values():
                 each.holders -= 1
-            self._make_room()
+            self._evict()
             self._changed.notify_all()
 
 

@@ -1,7 +1,7 @@
-"""What an answer of the provider means, as values. The reading is pure: status, headers and body in, one outcome out.
+"""The meaning of the provider's answers: pure functions from status, headers and body to an outcome.
 
-Source of every rule: the provider contract, "Answers to a submit: what each one means". Where it leaves room, the
-cautious reading wins: what is not understood is in doubt, and gets looked up before anything is sent again.
+The source of every rule is the provider contract, "Answers to a submit: what each one means". If an answer is unclear,
+the attempt is in doubt, and is looked up before anything is sent again.
 """
 
 import re
@@ -24,30 +24,31 @@ from schemas import (
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The provider has it."""
+    """The provider has created the task."""
 
     task_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The provider had it already: look it up, never mint a new id."""
+    """The provider already has a task with this external id. Look it up; never submit under a new id."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Not created, and never will be: the request itself is wrong for the provider."""
+    """Not created, and a repeat would not help: the provider rejects the request itself."""
 
     error: TaskError
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Not created; the whole lane must wait. `throttled`: too fast or too many; otherwise the account is at fault.
+    """Not created, and the whole lane must wait.
 
-    `retry_after`: seconds that the provider asked for, 0 where it named none.
+    `throttled`: a rate or concurrency limit was exceeded; otherwise the account has a problem. `retry_after`: the
+    provider's `Retry-After` in seconds, or 0.
     """
 
     reason: str
@@ -57,86 +58,90 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Not a byte of the request left: the provider cannot be reached."""
+    """The provider cannot be reached: no byte of the request was sent."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotCreated:
-    """Answered, not created, and no reason why it should not be tried again."""
+    """Not created, and the request may be repeated."""
 
     error: TaskError
 
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """It may exist and cost money. `silent`: there was no answer, or only one of somebody in between (5xx)."""
+    """The task may exist and cost money. `silent`: no answer came, or only a 5xx, perhaps of a proxy."""
 
     reason: str
     silent: bool = False
 
 
-Submitted = Created | Exists | Refused | Held | NotSent | NotCreated | Doubtful
+SubmitOutcome = Created | Exists | Refused | Held | NotSent | NotCreated | Doubtful
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The provider knows the task."""
+    """The provider has the task."""
 
     report: TaskReport
 
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """The provider knows no such task; weak evidence, a fresh one may not be visible yet."""
+    """The provider does not find the task. Weak evidence: a new task may not be visible yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """No word about the task. A failing look never fails a job. `silent`: as of `Doubtful`."""
+    """The answer says nothing about the task. That never fails a job. `silent`: as in `Doubtful`."""
 
     reason: str
     silent: bool = False
 
 
-Looked = Found | Absent | Unavailable
+LookupOutcome = Found | Absent | Unavailable
 
-#: Kling's codes in a body (provider contract): too fast and too many in flight; the account; the request.
+#: Kling's codes in a body (provider contract): rate and concurrency limits; the account; the request.
 THROTTLED = frozenset({"1302", "1303"})
 ACCOUNT = frozenset({"1100", "1101", "1102", "1304"})
 PERMANENT = frozenset({"1200", "1201", "1300", "1301", "002016001", "002016002", "002016003"})
-#: "Retry-After" beyond this is a mistake, or an attack on our patience.
+#: A longer `Retry-After` is cut to this: it is a mistake or an attack.
 LONGEST_RETRY_AFTER = 900.0
-#: Words by which an error says that the external id is taken (contract: "names the external id as a duplicate").
+#: Words of an error that reports a duplicate external id (contract: "names the external id as a duplicate").
 _TAKEN = ("duplicate", "already", "exist", "repeat", "unique", "taken", "in use")
 _NOT_THERE = re.compile(r"\b(does not|doesn't|do not|don't|did not|didn't|must|cannot|can't) exist")
 _NAMES = ("external_task_id", "external task id", "external id", "external_id")
 _OK, _REDIRECT, _BAD_REQUEST, _NOT_FOUND, _TIMEOUT, _CONFLICT = 200, 300, 400, 404, 408, 409
 _TOO_EARLY, _TOO_MANY, _SERVER = 425, 429, 500
-_ACCOUNT_STATUS = {401: "the key is not accepted", 402: "the balance does not suffice", 403: "the key may not do this"}
+_ACCOUNT_STATUS = {
+    401: "the provider does not accept the key",
+    402: "the balance is too low",
+    403: "the key lacks a permission",
+}
 
 
-def read_submit_answer(status: int, headers: Mapping[str, str], body: bytes, external_task_id: str) -> Submitted:
-    """The meaning of an answer that arrived whole."""
+def read_submit_answer(status: int, headers: Mapping[str, str], body: bytes, external_task_id: str) -> SubmitOutcome:
+    """Interpret the complete answer to a submission."""
     answer = _submission(body)
     error = (answer.error if answer else None) or TaskError("", "")
     if _OK <= status < _REDIRECT:
         return _accepted(answer)
-    # Before the status: a provider that wraps "too many" into 400, or into 500, still says that nothing was created.
+    # Before the status: a code for "too many" means that nothing was created, even with status 400 or 500.
     if error.code in THROTTLED or status == _TOO_MANY:
-        return Held(_said(status, error), throttled=True, retry_after=retry_after(headers))
+        return Held(_reason(status, error), throttled=True, retry_after=retry_after(headers))
     if status in _ACCOUNT_STATUS or error.code in ACCOUNT:
-        return Held(_said(status, error, _ACCOUNT_STATUS.get(status, "")), throttled=False)
+        return Held(_reason(status, error, _ACCOUNT_STATUS.get(status, "")), throttled=False)
     if status == _CONFLICT or (status < _SERVER and _names_duplicate(error, external_task_id)):
-        return Exists(_said(status, error))
+        return Exists(_reason(status, error))
     if _BAD_REQUEST <= status < _SERVER and status not in (_TIMEOUT, _TOO_EARLY):
         return Refused(TaskError(error.code or str(status), error.message or f"the provider answered {status}"))
-    return Doubtful(_said(status, error), silent=_is_silence(status))
+    return Doubtful(_reason(status, error), silent=_is_silence(status))
 
 
-def read_status_answer(status: int, body: bytes, external_task_id: str) -> Looked | Held:
-    """The meaning of the status endpoint's answer."""
+def read_status_answer(status: int, body: bytes, external_task_id: str) -> LookupOutcome | Held:
+    """Interpret the answer of the status endpoint."""
     if status == _NOT_FOUND:
         return Absent()
     if status in _ACCOUNT_STATUS:
@@ -153,14 +158,14 @@ def read_status_answer(status: int, body: bytes, external_task_id: str) -> Looke
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float:
-    """`Retry-After` in seconds (RFC 9110: a number, or a date), capped; 0 where there is none or it is nonsense."""
+    """Return `Retry-After` in seconds (RFC 9110: a number or a date), at most LONGEST_RETRY_AFTER; 0 if unusable."""
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value), LONGEST_RETRY_AFTER)
     try:
         when = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
-        # The latter for years and zones beyond a C integer.
+        # OverflowError: years and zones beyond a C integer.
         return 0.0
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
@@ -178,22 +183,22 @@ def _submission(body: bytes) -> Submission | None:
         return None
 
 
-def _accepted(answer: Submission | None) -> Submitted:  # noqa: PLR0911 - a table, a line each
+def _accepted(answer: Submission | None) -> SubmitOutcome:  # noqa: PLR0911 - a table with one line per rule
     if answer is None:
         return Doubtful("the answer is not JSON")
     if answer.task_id and not answer.error:
         return Created(answer.task_id)
-    # "A 200 without an id means that the task was not created", and so does an error in it; the code says what to do.
+    # Contract: "A 200 without an id means that the task was not created". So does an error; its code says what to do.
     error = answer.error or TaskError("", "the provider answered without an id")
     if error.code in THROTTLED:
-        return Held(_said(_OK, error), throttled=True)
+        return Held(_reason(_OK, error), throttled=True)
     if error.code in ACCOUNT:
-        return Held(_said(_OK, error), throttled=False)
+        return Held(_reason(_OK, error), throttled=False)
     if _names_duplicate(error, ""):
-        return Exists(_said(_OK, error))
+        return Exists(_reason(_OK, error))
     if error.code in PERMANENT:
         return Refused(error)
-    return Doubtful(_said(_OK, error)) if answer.task_id else NotCreated(error)
+    return Doubtful(_reason(_OK, error)) if answer.task_id else NotCreated(error)
 
 
 def _names_duplicate(error: TaskError, external_task_id: str) -> bool:
@@ -202,15 +207,15 @@ def _names_duplicate(error: TaskError, external_task_id: str) -> bool:
     return named and any(word in message for word in _TAKEN)
 
 
-def _names(message: str, ours: str) -> bool:
-    """Whether our id stands in it as a word of its own. One that could be any word or number counts in quotes only."""
-    if not ours:
+def _names(message: str, job_id: str) -> bool:
+    """Return whether the message contains the id as a whole word; in quotes, if it is only letters or digits."""
+    if not job_id:
         return False
-    around = r"[\"'`]" if ours.isalpha() or ours.isdigit() else ""
-    return re.search(rf"(?<![a-z0-9_~-]){around}{re.escape(ours)}{around}(?![a-z0-9_~-])", message) is not None
+    around = r"[\"'`]" if job_id.isalpha() or job_id.isdigit() else ""
+    return re.search(rf"(?<![a-z0-9_~-]){around}{re.escape(job_id)}{around}(?![a-z0-9_~-])", message) is not None
 
 
-def _said(status: int, error: TaskError, meaning: str = "") -> str:
+def _reason(status: int, error: TaskError, meaning: str = "") -> str:
     return f"{status}: " + (
         " ".join(part for part in (error.code, error.message) if part) or meaning or "no reason given"
     )

@@ -1,9 +1,10 @@
--- A batch's counters, as of one moment.
--- ARGV: batch
--- Returns: {now in µs, when the last hold of its lanes ends (or their next probe) or 0, nano-dollars that its unfinished jobs will
---   cost or '' where a price is not known, its lanes and who shares them as JSON (jobs.eta):
---   {"lanes": {name: {"took": µs, "work": µs}}, "flows": {"<class>|<owner>": weight}}, field, value, ...}; no fields: no
---   such batch
+-- Read the counters of a batch, as of one moment.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 batch id
+-- Returns: {now in µs, when the last hold or probe wait of its lanes ends in µs (0: none), nano-dollars that its
+--   unfinished jobs will cost ('' where a price is not known), its lanes and the queues beside it as JSON (jobs.eta):
+--   {"lanes": {name: {"took": µs, "work": µs}}, "flows": {"<class>|<owner>": weight}}, then field, value, ...}; without
+--   fields there is no such batch
 arity(1)
 local fields = redis.call('HGETALL', KEY.batch .. ARGV[1])
 local hold, expected, pools, lanes, flows = 0, 0, {}, {}, {}
@@ -27,6 +28,7 @@ for i = 1, #fields, 2 do
     expected = expected and price and expected + price * tonumber(fields[i + 1])
   end
 end
-local answer = {whole(clock()), whole(hold), expected and whole(expected) or '', cjson.encode({lanes = lanes, flows = flows})}
+local answer = {whole(clock()), whole(hold), expected and whole(expected) or '',
+  cjson.encode({lanes = lanes, flows = flows})}
 for _, each in ipairs(fields) do answer[#answer + 1] = each end
 return answer

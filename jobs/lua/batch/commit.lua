@@ -1,14 +1,19 @@
--- Decide that all staged jobs are accepted: from this step on they are there to stay, and sweep.lua takes them in.
--- ARGV: token of the upload, batch, its options as JSON, how many were staged, most unfinished jobs there may be ('':
---       any)
--- Returns: begun | empty (nothing new was staged) | busy (something is being done to the batch) | gone (they, or
---   images that they name, expired) | full (there is no room for all) | taken (the batch is another producer's)
+-- Decide that all staged jobs are accepted. From this step on they are not lost; sweep.lua turns them into records.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 token of the upload
+--       2 batch id
+--       3 options of the batch as JSON (jobs.new_job)
+--       4 how many jobs were staged
+--       5 most unfinished jobs there may be; '' for no limit
+-- Returns: begun | empty (nothing new was staged) | busy (with another change of the batch) | gone (they, or images
+--   that they name, have expired) | full (no room for all) | taken (the batch is another producer's)
+-- A repeat with the same token is `begun` again.
 arity(5)
 expect_installation()
 local token, batch, now = ARGV[1], ARGV[2], clock()
 local key = KEY.batch .. batch
 if redis.call('HEXISTS', key, 'do') == 1 then
-  -- The same again, after a lost answer.
+  -- The same call again, after a lost answer.
   return redis.call('HGET', key, 'only') == token and 'begun' or 'busy'
 end
 local images = pinned_images(token)

@@ -1,7 +1,11 @@
--- One page of jobs, newest first, merged over states. A job keeps its place (its creation) while it moves, so a cursor
--- stays valid.
--- ARGV: created before (exclusive, µs, or '+inf'), created from then on (µs, or '-inf'), most jobs, states...
--- Returns: {id, created, ...}
+-- Read one page of jobs, newest first, merged over states. A job keeps its place (its creation) while its state
+-- changes, so a cursor stays valid.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 created before, exclusive: µs or '+inf'
+--       2 created from then on: µs or '-inf'
+--       3 most jobs
+--       4... states
+-- Returns: {id, created in µs, ...}
 if #ARGV < 4 then error('expected two times, a number and states') end
 local before, from, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if before ~= '+inf' then before = '(' .. before end

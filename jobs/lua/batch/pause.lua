@@ -1,6 +1,10 @@
--- Pause a batch, or let it go on. At once and in one step: its queue leaves admission, or joins it again.
--- ARGV: batch, '1' to pause, '0' to go on, what it may cost from now on in nano-dollars or '' to leave that
--- Returns: {word, jobs that wait, a hint to admit (0|1)}; word: paused | resumed | already | unknown
+-- Pause a batch, or resume it, in one step: its queues leave admission or join it again.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 batch id
+--       2 '1' to pause, '0' to resume
+--       3 the new max_cost in nano-dollars; '' to leave it
+-- Returns: {outcome, jobs that wait, 1 to send an admission hint}
+--   outcome: paused | resumed | already | unknown
 arity(3)
 local batch, pause = ARGV[1], ARGV[2] == '1'
 local key = KEY.batch .. batch

@@ -1,13 +1,16 @@
--- Note jobs that are to be accepted all together or not at all (commit.lua). They expire unless more follow.
--- ARGV: token of the upload, seconds until they expire, most unfinished jobs there may be with them ('': any), then id,
---       text, facts (JSON) for each job
--- Returns: {a word for each job: created (it would be) | known | conflict | imageless | full}
+-- Stage jobs that are to be accepted all together or not at all (commit.lua). They expire unless more follow.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 token of the upload
+--       2 seconds until they expire
+--       3 most unfinished jobs there may be, these included; '' for no limit
+--       4... id, request, facts as JSON (jobs.new_job), for each job
+-- Returns: an outcome for each job: created (it would be) | known | conflict | imageless | full
 if #ARGV < 3 or #ARGV % 3 ~= 0 then error('expected 3 + 3 per job arguments, got ' .. #ARGV) end
 expect_installation()
 local ids, lines, pinned = KEY.staged .. ARGV[1], KEY.lines .. ARGV[1], KEY.pinned .. ARGV[1]
 local free = free_places(ARGV[3])
 if free then free = free - redis.call('LLEN', ids) end
-local words = {}
+local outcomes = {}
 for i = 4, #ARGV, 3 do
   local id, text = ARGV[i], ARGV[i + 1]
   local there = redis.call('GET', KEY.text .. id)
@@ -16,20 +19,20 @@ for i = 4, #ARGV, 3 do
     there = earlier and cmsgpack.unpack(earlier)[2]
   end
   if there then
-    words[#words + 1] = there == text and 'known' or 'conflict'
+    outcomes[#outcomes + 1] = there == text and 'known' or 'conflict'
   elseif not all_stored(images_in(text)) then
-    words[#words + 1] = 'imageless'
+    outcomes[#outcomes + 1] = 'imageless'
   elseif free and free <= 0 then
-    words[#words + 1] = 'full'
+    outcomes[#outcomes + 1] = 'full'
   else
     free = free and free - 1
     for hash in pairs(images_in(text)) do redis.call('SADD', pinned, hash) end
     redis.call('HSET', lines, id, cmsgpack.pack({unpack(ARGV, i, i + 2)}))
     redis.call('RPUSH', ids, id)
-    words[#words + 1] = 'created'
+    outcomes[#outcomes + 1] = 'created'
   end
 end
 redis.call('EXPIRE', ids, ARGV[2])
 redis.call('EXPIRE', lines, ARGV[2])
 redis.call('EXPIRE', pinned, ARGV[2])
-return words
+return outcomes

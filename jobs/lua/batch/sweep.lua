@@ -1,33 +1,39 @@
--- One step of changing all jobs of a batch (begin_sweep.lua), or of accepting staged ones (commit.lua). Where it stands is written in the same step, so that it may be
--- made by anyone, at any time: whoever dies in the middle of a sweep leaves the rest to the others.
--- ARGV: batch, or '' for the one that began first; most jobs to look at; µs until a waiting job is re-checked
--- Returns: {whether there is more to do, for it or (where none was named) for any (0|1), jobs changed so far, how many
---   are left at most, a hint to admit (0|1)}
+-- Do one step of a sweep: change jobs of a batch (begin_sweep.lua), or accept staged jobs (commit.lua). The same step
+-- records how far it got. So any process may do the next step at any time, and one that dies leaves the rest to others.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 batch id; '' for the batch whose sweep began first
+--       2 most jobs to look at
+--       3 µs until a waiting job is checked again
+-- Returns: {1 where there is more to do (for that batch; where none was named, for any), jobs changed so far, how many
+--   are left at most, 1 to send an admission hint}
 arity(3)
 local batch, limit, recheck = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 if batch == '' then batch = redis.call('ZRANGE', KEY.sweeps, 0, 0)[1] end
 if not batch then return {0, 0, 0, 0} end
 local now = clock()
-local function others() return ARGV[1] == '' and redis.call('EXISTS', KEY.sweeps) or 0 end
+local function has_more() return ARGV[1] == '' and redis.call('EXISTS', KEY.sweeps) or 0 end
 local key = KEY.batch .. batch
-local action, only, pos, upto, hits, many
+local action, only, pos, upto, changed, expected
 local function read_sweep()
-  action, only, pos, upto, hits, many = unpack(redis.call('HMGET', key, 'do', 'only', 'pos', 'upto', 'hits', 'many'))
-  local counts = action == 'commit' and {hits} or action and {pos, upto, hits, many} or {}
+  action, only, pos, upto, changed, expected =
+    unpack(redis.call('HMGET', key, 'do', 'only', 'pos', 'upto', 'hits', 'many'))
+  local counts = action == 'commit' and {changed} or action and {pos, upto, changed, expected} or {}
   for _, count in ipairs(counts) do
-    if not string.find(count or '', '^%d+$') then damaged('batch ' .. batch, 'what is being done to it cannot be read') end
+    if not string.find(count or '', '^%d+$') then
+      damaged('batch ' .. batch, 'the description of its sweep cannot be read')
+    end
   end
-  if action and not only then damaged('batch ' .. batch, 'it is not written what is being done to it') end
+  if action and not only then damaged('batch ' .. batch, 'the description of its sweep is incomplete') end
 end
-local fine, said = pcall(read_sweep)
-if not fine then
-  if ARGV[1] ~= '' then error(said, 0) end
-  redis.call('ZADD', KEY.sweeps, whole(now), batch) -- the others first; the audit tells of it
+local ok, failure = pcall(read_sweep)
+if not ok then
+  if ARGV[1] ~= '' then error(failure, 0) end
+  redis.call('ZADD', KEY.sweeps, whole(now), batch) -- the other sweeps go first; the audit reports this one
   return {0, 0, 0, 0}
 end
 if not action then
   redis.call('ZREM', KEY.sweeps, batch)
-  return {others(), tonumber(hits or 0), 0, 0}
+  return {has_more(), tonumber(changed or 0), 0, 0}
 end
 
 if action == 'commit' then
@@ -39,51 +45,52 @@ if action == 'commit' then
     redis.call('HDEL', KEY.lines .. only, id)
   end
   redis.call('LTRIM', KEY.staged .. only, #ids, -1)
-  local words, created = accept(batch, specs, now, recheck)
-  for _, word in ipairs(words) do
-    -- Another producer was faster with this id, after it was staged; or the image store has lost an image.
-    if word == 'conflict' or word == 'imageless' then redis.call('HINCRBY', key, 'clash', 1) end
+  local outcomes, created = accept(batch, specs, now, recheck)
+  for _, outcome in ipairs(outcomes) do
+    -- Another producer's job got this id after it was staged, or the image store has lost an image.
+    if outcome == 'conflict' or outcome == 'imageless' then redis.call('HINCRBY', key, 'clash', 1) end
   end
-  hits = redis.call('HINCRBY', key, 'hits', created)
+  changed = redis.call('HINCRBY', key, 'hits', created)
   local left = redis.call('LLEN', KEY.staged .. only)
-  if left > 0 then return {1, hits, left, admit_hint(now)} end
+  if left > 0 then return {1, changed, left, admit_hint(now)} end
   redis.call('HDEL', key, 'do', 'only')
   redis.call('ZREM', KEY.sweeps, batch)
   count_uses(pinned_images(only), -1, now)
   redis.call('UNLINK', KEY.pinned .. only)
-  return {others(), hits, 0, admit_hint(now)}
+  return {has_more(), changed, 0, admit_hint(now)}
 end
-local which = action == 'retry' and cjson.decode(only)
-local function wanted(job)
+local selection = action == 'retry' and cjson.decode(only)
+local function is_selected(job)
   if action == 'cancel' then return not FINAL[job.state] end
-  if not which.states[job.state] or job.phase or has_output(job) or not has_images(job) then return false end
-  return job.state ~= 'failed' or not which.codes or which.codes[code_of(redis.call('GET', KEY.result .. job.id))]
+  if not selection.states[job.state] or job.phase or has_output(job) or not has_images(job) then return false end
+  return job.state ~= 'failed' or not selection.codes
+    or selection.codes[code_of(redis.call('GET', KEY.result .. job.id))]
 end
 
 local last = math.min(tonumber(upto), tonumber(pos) + limit)
 local changed_now = 0
 local members, jobs = redis.call('LRANGE', KEY.members .. batch, pos, last - 1), {}
 for _, id in ipairs(members) do
-  local job, odd = read(id)
-  if odd == 'newer' then return {0, tonumber(hits), math.max(0, math.min(many - hits, upto - pos)), 0} end
+  local job, problem = read(id)
+  if problem == 'newer' then return {0, tonumber(changed), math.max(0, math.min(expected - changed, upto - pos)), 0} end
   jobs[id] = job
 end
 for _, id in ipairs(members) do
   local job = jobs[id]
-  -- Damaged ones are left as they are: what is done to all of a batch is not held up by one of it.
+  -- A damaged job is left as it is, and does not keep the others from being changed.
   guarded(id, now, function()
-    if not job or not wanted(job) then return end
+    if not job or not is_selected(job) then return end
     if action == 'cancel' then cancel_job(job, now) else requeue_job(job, now, recheck) end
     changed_now = changed_now + 1
   end)
 end
-hits = redis.call('HINCRBY', key, 'hits', changed_now)
+changed = redis.call('HINCRBY', key, 'hits', changed_now)
 if last < tonumber(upto) then
   redis.call('HSET', key, 'pos', last)
-  return {1, hits, math.max(0, math.min(many - hits, upto - last)), admit_hint(now)}
+  return {1, changed, math.max(0, math.min(expected - changed, upto - last)), admit_hint(now)}
 end
 local was = is_halted(batch)
 redis.call('HDEL', key, 'do', 'only', 'pos', 'upto', 'many')
 redis.call('ZREM', KEY.sweeps, batch)
 apply_halt(batch, was)
-return {others(), hits, 0, admit_hint(now)}
+return {has_more(), changed, 0, admit_hint(now)}

@@ -1,7 +1,10 @@
--- A Celery message was finished: its result is stored, and what hangs on it was called. Once all of a job's are, none
--- is owed any more.
--- ARGV: id, mark of the message (park.lua)
--- Returns: told | owed (others are still to be finished) | unfinished (a retry was faster: the next end is told anew)
+-- Record that a parked Celery message is finished: its result is stored, and its callbacks were called. Once all
+-- messages of a job are finished, the job owes none.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 mark of the message (park.lua)
+-- Returns: told (recorded) | owed (recorded; others are still to be finished) | unfinished (the job was retried
+--   meanwhile: its next end finishes the message again)
 arity(2)
 local job = load(ARGV[1])
 if not job or not FINAL[job.state] then return 'unfinished' end

@@ -1,5 +1,6 @@
--- The Celery messages of an ended job that are still to be finished.
--- ARGV: id
+-- Read the Celery messages of an ended job that are still to be finished.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
 -- Returns: {{Celery id, mark, continuation as JSON}...}
 arity(1)
 local flat = redis.call('HGETALL', KEY.parked .. ARGV[1])

@@ -1,8 +1,11 @@
--- Celery tasks are revoked: their jobs are cancelled. A task that is not parked here may still come, or be another
--- service's: it is remembered for a while, and its message, if it comes, is not acted upon.
--- ARGV: µs to remember, most to remember, Celery ids...
--- Returns: {a hint to admit (0|1), then word, job id, whether deliveries are owed (0|1) for each}; word being
---   cancelled    over (it has ended)    remembered
+-- Revoke Celery tasks: cancel their jobs. A task that is not parked here may still come, or belong to another service.
+-- Its id is kept for a while, so that its message, if it comes, is not acted upon.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 µs for which an id is kept
+--       2 most ids to keep
+--       3... Celery ids
+-- Returns: {1 to send an admission hint, then outcome, job id, 1 where deliveries are owed, for each}
+--   outcome: cancelled | over (the job has ended) | remembered (the id is kept)
 if #ARGV < 3 then error('expected two limits and Celery ids') end
 local now = clock()
 local answer, freed = {0}, false
@@ -19,13 +22,13 @@ local function revoke(task)
   return 'cancelled', id, job.owed and 1 or 0
 end
 for i = 3, #ARGV do
-  local fine, word, id, owes = pcall(revoke, ARGV[i])
-  if not fine then
-    if string.find(tostring(word), 'NEWER', 1, true) then error(word, 0) end
-    redis.call('ZADD', KEY.revoked, whole(now), ARGV[i]) -- what it is for is damaged
-    word, id, owes = 'remembered', ARGV[i], 0
+  local ok, outcome, id, owed = pcall(revoke, ARGV[i])
+  if not ok then
+    if string.find(tostring(outcome), 'NEWER', 1, true) then error(outcome, 0) end
+    redis.call('ZADD', KEY.revoked, whole(now), ARGV[i]) -- its job is damaged
+    outcome, id, owed = 'remembered', ARGV[i], 0
   end
-  answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = word, id, owes
+  answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = outcome, id, owed
 end
 redis.call('ZREMRANGEBYSCORE', KEY.revoked, '-inf', whole(now - tonumber(ARGV[1])))
 redis.call('ZREMRANGEBYRANK', KEY.revoked, 0, -1 - tonumber(ARGV[2]))

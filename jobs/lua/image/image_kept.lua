@@ -1,6 +1,9 @@
--- An object is whole: it is the image from now on, unless another copy already is.
--- ARGV: hash, object, what is kept of it as JSON (jobs.images.images)
--- Returns: 'kept' | 'known' (another copy is there: this one goes) | 'late' (it may be gone already)
+-- Record that an object is complete: it is the image from now on, unless another copy is already.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 hash of the image
+--       2 object
+--       3 description as JSON (jobs.images.images)
+-- Returns: 'kept' | 'known' (another copy is stored: this object is removed) | 'late' (it may have been removed)
 arity(3)
 local hash, object, now = ARGV[1], ARGV[2], clock()
 local there = redis.call('HGET', KEY.kept, hash)
@@ -10,7 +13,7 @@ if there then
   redis.call('ZADD', KEY.going, whole(now), object)
   return 'known'
 end
--- One that is due may be under the hands of who removes it.
+-- An object that is due may be being removed just now.
 local goes = redis.call('ZSCORE', KEY.going, object)
 if not goes or tonumber(goes) <= now then return 'late' end
 redis.call('ZREM', KEY.going, object)

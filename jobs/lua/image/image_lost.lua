@@ -1,6 +1,8 @@
--- The image store has lost an object: the image is not there any more, so that an upload brings it back.
--- ARGV: hash, object
--- Returns: 'lost' | 'other' (another copy is there by now, or none was)
+-- Record that the image store has lost an object. The image is then not stored, so that an upload restores it.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 hash of the image
+--       2 object
+-- Returns: 'lost' | 'other' (there is another copy, or no image)
 arity(2)
 local there = redis.call('HGET', KEY.kept, ARGV[1])
 local kept = there and cjson.decode(there)

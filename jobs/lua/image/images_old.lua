@@ -1,12 +1,17 @@
--- Forget images that no unfinished job names and that were not needed for long, and tell which objects are to be removed
--- from the image store. They are told again until images_gone.lua says that they are: who died on the way leaves none.
--- ARGV: retention in µs, most images, most objects
+-- Forget images that no unfinished job names and that were not used for the retention; return the objects to remove
+-- from the image store. An object is returned again until images_gone.lua records its removal, so a crash leaves none
+-- behind.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 retention in µs
+--       2 most images
+--       3 most objects
 -- Returns: objects
 arity(3)
 local now = clock()
-for _, hash in ipairs(redis.call('ZRANGEBYSCORE', KEY.images, '-inf', whole(now - tonumber(ARGV[1])), 'LIMIT', 0, ARGV[2])) do
+for _, hash in ipairs(redis.call('ZRANGEBYSCORE', KEY.images, '-inf', whole(now - tonumber(ARGV[1])),
+  'LIMIT', 0, ARGV[2])) do
   local kept = redis.call('HGET', KEY.kept, hash)
-  -- One that cannot be read stays, and is told of by the audit: nobody knows which object is its own.
+  -- An image whose description cannot be read stays, because its object is not known; the audit reports it.
   local readable, about = pcall(cjson.decode, kept or '{}')
   if not kept then
     redis.call('ZREM', KEY.images, hash)

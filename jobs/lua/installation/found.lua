@@ -1,7 +1,10 @@
--- What is there was compared with what was seen of it, and may be gone on with: write the record of the installation where
--- there is none, and notice a restart.
--- ARGV: id for a new installation, lease of submissions in µs, '1' where a restart of Redis counts as a loss of data,
---       the number of the epoch that was looked at
+-- Record that what this Redis holds was compared with what workers have seen, and is fit to go on with: write the
+-- record of the installation where there is none, and note a restart.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 id for a new installation
+--       2 lease of submissions in µs
+--       3 '1' where a restart of Redis counts as a loss of data
+--       4 number of the epoch that was compared
 -- Returns: 'found' | 'refused' (a worker found that data are lost) | 'changed' (another epoch has begun since)
 -- A repeat changes nothing.
 arity(4)

@@ -1,6 +1,10 @@
--- Jobs are lost: from now on no work is taken in or handed out, until an operator accepts what is there (recover.lua).
--- ARGV: the number of the epoch that was looked at, the reason, what was expected instead as JSON
--- Returns: 'refused' | 'already' (the first reason stands) | 'changed' (an operator, or another epoch, was faster)
+-- Record that jobs are lost. From now on no work is accepted or handed out, until an operator accepts the data
+-- (recover.lua).
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 number of the epoch that was compared
+--       2 reason
+--       3 what was expected instead, as JSON
+-- Returns: 'refused' | 'already' (the first reason stays) | 'changed' (another epoch has begun since)
 arity(3)
 if epoch().lost then return 'already' end
 if epoch().number ~= ARGV[1] then return 'changed' end

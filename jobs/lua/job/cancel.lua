@@ -1,6 +1,9 @@
--- The producer gives up on a job.
--- ARGV: id
--- Returns: {word, state, a hint to admit (0|1), whether deliveries are owed (0|1)}; word: cancelled | already | refused | unknown
+-- Cancel a job for its producer. What may run at the provider keeps its slots until it is known to be over.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+-- Returns: {outcome, state, 1 to send an admission hint, 1 where deliveries are owed}
+--   outcome: cancelled | already (it was cancelled before) | refused (it has ended otherwise) | unknown
+-- A repeat changes nothing.
 arity(1)
 local job = load(ARGV[1])
 if not job then return {answer_unknown(), '', 0, 0} end

@@ -1,13 +1,17 @@
--- A worker takes admitted jobs to submit them: lease and fence are written before the first byte leaves.
--- ARGV: lease in µs, '1' where a restart of Redis counts as a loss of data, ids...
--- Returns: {{id, fence, attempt, tries, text, lane}...}; left out are ids that are not admitted (any more), and those that
---   may have been sent before a loss of data: they are in doubt now
--- A lost reply costs time, not money: the lease ends, the job is in doubt and looked up.
+-- Claim admitted jobs for submission. The lease and the fencing token are written before the first byte is sent, so a
+-- lost answer costs time and no money: the lease ends, the job is in doubt, and it is looked up.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 lease in µs
+--       2 '1' where a restart of Redis counts as a loss of data
+--       3... job ids
+-- Returns: {{id, fence, attempt, submit tries, request, lane}...}. Left out are jobs that are not admitted (any more),
+--   and jobs that may have been sent before a loss of data: those are in doubt now.
 if #ARGV < 3 then error('expected a lease, a flag and ids') end
 local lease = tonumber(ARGV[1])
 local now = clock()
 expect_installation()
--- Where a restart is no loss of data by itself, a worker first compares what is there with what was seen (standing.lua).
+-- Where a restart is no loss of data by itself, a worker first compares the data with what workers have seen
+-- (standing.lua).
 if ARGV[2] ~= '1' and epoch().run and epoch().run ~= run_id() then error('REFUSED [restarted] []') end
 notice_restart(now, lease, ARGV[2])
 local holds = {}
@@ -29,7 +33,8 @@ local function claimed(job)
       move(job, 'in_doubt', set_epoch_doubt(change), now, now)
     else
       move(job, 'submitting', change, now, now + lease)
-      answer[#answer + 1] = {job.id, job.fence, job.attempt or '1', job.submit_tries or '0', redis.call('GET', KEY.text .. job.id) or '', lane}
+      answer[#answer + 1] = {job.id, job.fence, job.attempt or '1', job.submit_tries or '0',
+        redis.call('GET', KEY.text .. job.id) or '', lane}
     end
   end
 end

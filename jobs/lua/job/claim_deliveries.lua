@@ -1,7 +1,10 @@
--- Claim, of some jobs, those that have ended and still owe a delivery.
--- ARGV: lease in µs, ids...
--- Returns: one record as JSON for each, `f` being this claim's fence: it does not disturb who holds the job's own
--- A second run is a claim anew: whoever held the first is refused, and the delivery is made once more at worst.
+-- Claim the deliveries of those jobs that have ended and still owe some.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 lease in µs
+--       2... job ids
+-- Returns: for each claimed job its record as JSON, with `id` and `now` (µs). `fence` is the token of this claim:
+--   deliveries have their own, so this disturbs no claim of the job itself.
+-- A second run claims anew and refuses the holder of the first claim; at worst a delivery is made twice.
 if #ARGV < 2 then error('expected a lease and ids') end
 local now = clock()
 local answer = {}

@@ -1,8 +1,13 @@
--- A delivery was made, or failed: it is tried again later, or given up.
--- ARGV: id, fence of the claim, kind (one letter), µs until the next try ('' when it was made, 'never' when it is given up),
---       how many tries that were, why it failed or ''
--- Returns: 'clear' | 'owed' | 'refused'
--- What is given up stands in an index, until it is tried again by hand (redeliver.lua) or there is another end.
+-- Record that a delivery was made, failed and is to be tried again, or is given up. A delivery that is given up stays
+-- in an index until an operator has it made again (redeliver.lua) or the job ends anew.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 fence of the claim
+--       3 kind of delivery, one letter (jobs.job.Delivery)
+--       4 µs until the next try; '' where it was made; 'never' where it is given up
+--       5 how many tries there were
+--       6 why it failed, or ''
+-- Returns: 'clear' (nothing is owed any more) | 'owed' | 'refused' (an older fence, or nothing is owed)
 arity(6)
 local job, kind, wait = load(ARGV[1]), ARGV[3], ARGV[4]
 if not job or not job.owed or (job.delivery_fence or '0') ~= ARGV[2] then return 'refused' end

@@ -1,7 +1,11 @@
--- Give up waiting for the provider. A job in progress expires, but a late result is still taken in for a while; a job
--- that was already over for us lets go of the provider.
--- ARGV: id, fence, µs until the next look, µs for which a late result is still looked for
--- Returns: {'expired' | 'over' | 'refused', a hint to admit (0|1)}
+-- Stop waiting for the provider, after the deadline. A job in progress expires; a late result is still looked for, for
+-- a while. A job that had ended before releases its slots.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 fence of the claim
+--       3 µs until the next poll
+--       4 µs for which a late result is looked for
+-- Returns: {'expired' | 'over' (it had ended before) | 'refused', 1 to send an admission hint}
 arity(4)
 local job = load(ARGV[1])
 if not job or not holds_fence(job, ARGV[2]) or phase_of(job) ~= 'in_progress' then return {'refused', 0} end
@@ -10,10 +14,12 @@ if FINAL[job.state] then
   release_provider(job, now)
   return {'over', admit_hint(now)}
 end
--- A new fence: the same call again must not take the job for one that was over already.
-local change = RECORD{phase = 'in_progress', fence = next_fence(job), ended_at = now, settled_by = 'deadline', deadline = now + tonumber(ARGV[4]), lookups = false, owed = owed_deliveries(job)}
+-- The fencing token rises, so that a repeat of this call is refused instead of taking the job for one that had ended
+-- before.
+local change = RECORD{phase = 'in_progress', fence = next_fence(job), ended_at = now, settled_by = 'deadline',
+  deadline = now + tonumber(ARGV[4]), lookups = false, owed = owed_deliveries(job)}
 change.reason = 'the provider did not finish it in time'
-local look = now + tonumber(ARGV[3])
-if change.owed then change.lookup_at, change.delivery_at = look, now end
-move(job, 'expired', change, now, change.owed and now or look)
+local lookup_at = now + tonumber(ARGV[3])
+if change.owed then change.lookup_at, change.delivery_at = lookup_at, now end
+move(job, 'expired', change, now, change.owed and now or lookup_at)
 return {'expired', 0}

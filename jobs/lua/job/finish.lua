@@ -1,37 +1,48 @@
--- An attempt is over. The first word counts; a later one, even a contradicting one, changes nothing.
--- ARGV: id, attempt, fence ('' for a callback), 'completed' | 'failed', result as JSON, cost in nano-dollars or '',
---       settled by, µs until the next attempt ('' for none)
--- Returns: {word, state, a hint to admit (0|1), whether deliveries are owed (0|1)}, word being
---   finished  the job has ended now, or a late result was taken in
---   again     the next attempt is queued
---   already   it had ended before        contradicted  the same, and otherwise than now said
---   stale     an older attempt, or an older fence      unknown  no such job or attempt
+-- Record that an attempt is over. The first result counts; a later one changes nothing, even if it contradicts the
+-- first.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 attempt
+--       3 fence of the claim; '' for a callback, which has none
+--       4 'completed' | 'failed'
+--       5 result as JSON
+--       6 cost in nano-dollars, or ''
+--       7 who settled it
+--       8 µs until the next attempt; '' for none
+-- Returns: {outcome, state, 1 to send an admission hint, 1 where deliveries are owed}; outcome:
+--   finished      the job has ended now, or its late result was recorded
+--   again         the next attempt is queued
+--   already       it had ended before, in the same way
+--   contradicted  it had ended before, in the other way
+--   stale         an older attempt or an older fence
+--   unknown       there is no such job or attempt
 arity(8)
 local job = load(ARGV[1])
-local said, result, cost, by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-if said ~= 'completed' and said ~= 'failed' then error('expected completed or failed, not ' .. said) end
+local status, result, cost, settled_by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+if status ~= 'completed' and status ~= 'failed' then error('expected completed or failed, not ' .. status) end
 if not job then return {answer_unknown(), '', 0, 0} end
 local given = tonumber(ARGV[2])
 if given > attempt_of(job) then return {answer_unknown(), job.state, 0, 0} end
 if given < attempt_of(job) or not holds_fence(job, ARGV[3]) then return {'stale', job.state, 0, 0} end
-local at = phase_of(job)
-if not at then
-  if (job.state == 'completed' or job.state == 'failed') and job.state ~= said then
+local phase = phase_of(job)
+if not phase then
+  if (job.state == 'completed' or job.state == 'failed') and job.state ~= status then
     redis.call('HINCRBY', KEY.totals, 'contradicted', 1)
     return {'contradicted', job.state, 0, 0}
   end
   return {'already', job.state, 0, 0}
 end
-if at == 'queued' and not job.sent and not needs_lookup(job) then return {answer_unknown(), job.state, 0, 0} end
+if phase == 'queued' and not job.sent and not needs_lookup(job) then return {answer_unknown(), job.state, 0, 0} end
 
 local now = clock()
-record_cost(job, cost, said == 'completed', now)
+record_cost(job, cost, status == 'completed', now)
 record_durations(job, now)
-if at == 'submitting' then record_acceptance(job, now, said == 'completed') end
-if said == 'failed' then cut_limit_by_task(job, code_of(result), now) end
+if phase == 'submitting' then record_acceptance(job, now, status == 'completed') end
+if status == 'failed' then cut_limit_by_task(job, code_of(result), now) end
 if ARGV[3] ~= '' then record_call(job.lane or DEFAULT_LANE, 'answer') end
 if wait ~= '' and not FINAL[job.state] then
-  local change = RECORD{attempt = attempt_of(job) + 1, sent = false, task_id = false, deadline = false, lookups = false, doubt_since = false, exists = false, submit_tries = false}
+  local change = RECORD{attempt = attempt_of(job) + 1, sent = false, task_id = false, deadline = false, lookups = false,
+    doubt_since = false, exists = false, submit_tries = false}
   change.reason = 'attempt ' .. attempt_of(job) .. ' failed; the next one waits'
   move(job, 'queued', change, now, now + tonumber(wait))
   return {'again', 'queued', admit_hint(now), 0}
@@ -39,13 +50,15 @@ end
 
 redis.call('SET', KEY.result .. job.id, result)
 local before = FINAL[job.state]
-local change = RECORD{phase = false, settled_by = by, deadline = false, lookups = false, doubt_since = false, exists = false, reason = false, submit_tries = false, lookup_at = false, delivery_at = false}
+local change = RECORD{phase = false, settled_by = settled_by, deadline = false, lookups = false, doubt_since = false,
+  exists = false, reason = false, submit_tries = false, lookup_at = false, delivery_at = false}
 if job.state == 'cancelled' then
   move(job, 'cancelled', change, now, job.owed and tonumber(job.delivery_at) or false)
 else
-  change.ended_at, change.owed, change.delivery_tries, change.delivery_fence = now, owed_deliveries(job, before), false, outdate_deliveries(job)
+  change.ended_at, change.owed, change.delivery_tries, change.delivery_fence = now, owed_deliveries(job, before), false,
+    outdate_deliveries(job)
   forget_undelivered(job, change)
-  move(job, said, change, now, change.owed and now or false)
-  if said == 'failed' and job.batch then count_failure(job.batch, result, 1) end
+  move(job, status, change, now, change.owed and now or false)
+  if status == 'failed' and job.batch then count_failure(job.batch, result, 1) end
 end
 return {'finished', job.state, admit_hint(now), job.owed and 1 or 0}

@@ -1,7 +1,12 @@
--- The outcome of the POST is unknown.
--- ARGV: id, fence, reason, µs until the first look, '1' where the provider itself said that the external id exists,
---       what was heard of the provider ('answer' | 'silence' | '')
--- Returns: 'doubt' | 'refused'
+-- Record that the outcome of a submission is unknown.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 fence of the claim
+--       3 reason
+--       4 µs until the first look-up
+--       5 '1' where the provider has answered that the external id exists
+--       6 whether the provider answered: 'answer' | 'silence' | '' (see record_call)
+-- Returns: 'doubt' | 'refused' (an older fence, or it is not being submitted)
 arity(6)
 local job = load(ARGV[1])
 if not job or not holds_fence(job, ARGV[2]) or phase_of(job) ~= 'submitting' then return 'refused' end

@@ -1,6 +1,9 @@
--- Pause a job that waits, or let it go on, at its old place.
--- ARGV: id, '1' to pause, '0' to go on
--- Returns: {word, state, a hint to admit (0|1)}; word: paused | resumed | already | refused (it does not wait) | unknown
+-- Pause a job that waits, or resume it at its old place in the queue.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 '1' to pause, '0' to resume
+-- Returns: {outcome, state, 1 to send an admission hint}
+--   outcome: paused | resumed | already | refused (it does not wait) | unknown
 arity(2)
 local job, pause = load(ARGV[1]), ARGV[2] == '1'
 if not job then return {answer_unknown(), '', 0} end
@@ -12,7 +15,7 @@ if not pause then
   if due then join_queue(job) end
   return {'resumed', job.state, admit_hint(clock())}
 end
--- '0': its time has not come; its alarm will say so (`ready`).
+-- '0' where its time has not come; join_queue sets '1' when its alarm is due.
 local due = job.admitted_by or redis.call('ZSCORE', KEY.ready .. queue_of(job), job.id)
 local change = RECORD{paused = due and '1' or '0'}
 release_reservation(job, change)

@@ -1,10 +1,14 @@
--- Forget jobs and batches that ended long ago, and what was spent on days long past. Bounded work a call.
--- ARGV: retention in µs, most of each kind, days for which is kept what was spent
+-- Forget jobs and batches that ended longer ago than the retention, and what was spent on one day that is too old. Each
+-- call does a bounded amount of work.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 retention in µs
+--       2 most jobs in each state, and most batches, to look at
+--       3 days for which spending is kept
 -- Returns: {jobs forgotten, batches forgotten}
 arity(3)
 local now = clock()
 local before, limit = now - tonumber(ARGV[1]), tonumber(ARGV[2])
-local gone, closed = 0, 0
+local forgotten, closed = 0, 0
 local function forget(id, job, state)
   redis.call('ZREM', KEY.state .. state, id)
   if job.batch and state == 'failed' then count_failure(job.batch, redis.call('GET', KEY.result .. id), -1) end
@@ -17,27 +21,29 @@ local function forget(id, job, state)
   redis.call('ZREM', KEY.undelivered, id)
   redis.call('ZREM', KEY.damaged, id)
   if job.batch then redis.call('HINCRBY', KEY.batch .. job.batch, 'gone', 1) end
-  gone = gone + 1
+  forgotten = forgotten + 1
 end
 for state in pairs(FINAL) do
   local old = redis.call('ZRANGEBYSCORE', KEY.state .. state, '-inf', whole(before), 'LIMIT', 0, limit)
   for _, id in ipairs(old) do
-    local job, odd = read(id)
-    job = job or not odd and {} -- only the entry of one that is gone
+    local job, problem = read(id)
+    job = job or not problem and {} -- only the index entry is left
     if job and not job.phase and not job.owed and tonumber(job.ended_at or 0) < before then
       guarded(id, now, function() forget(id, job, state) end)
     end
   end
 end
--- Those that were damaged and have nothing left to do ring no alarm that would take them off the list.
+-- A job that was damaged and has nothing left to do has no alarm that would take it off the list.
 for _, id in ipairs(redis.call('ZRANGE', KEY.damaged, 0, limit - 1)) do
-  local job, odd = read(id)
-  if not odd and (not job or FINAL[job.state] and not job.phase and not job.owed) then redis.call('ZREM', KEY.damaged, id) end
+  local job, problem = read(id)
+  if not problem and (not job or FINAL[job.state] and not job.phase and not job.owed) then
+    redis.call('ZREM', KEY.damaged, id)
+  end
 end
 local function close(batch)
-  local accepted, without, doing, labels =
+  local accepted, gone, doing, labels =
     unpack(redis.call('HMGET', KEY.batch .. batch, 'accepted', 'gone', 'do', 'labels'))
-  if doing == 'commit' or tonumber(accepted or 0) > tonumber(without or 0) then return end
+  if doing == 'commit' or tonumber(accepted or 0) > tonumber(gone or 0) then return end
   if labels then index_labels(KEY.grouped, labels, batch) end
   redis.call('DEL', KEY.batch .. batch)
   redis.call('UNLINK', KEY.members .. batch)
@@ -47,7 +53,7 @@ local function close(batch)
   closed = closed + 1
 end
 for _, batch in ipairs(redis.call('ZRANGEBYSCORE', KEY.batches, '-inf', whole(before), 'LIMIT', 0, limit)) do
-  pcall(close, batch) -- one that is damaged stays; the audit tells of it
+  pcall(close, batch) -- a damaged one stays; the audit reports it
 end
 local day = redis.call('ZRANGEBYSCORE', KEY.days, '-inf', day_of(now) - ARGV[3], 'LIMIT', 0, 1)[1]
 local function forget_day()
@@ -61,4 +67,4 @@ local function forget_day()
   redis.call('ZREM', KEY.days, day)
 end
 if day then pcall(forget_day) end
-return {gone, closed}
+return {forgotten, closed}

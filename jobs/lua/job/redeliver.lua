@@ -1,13 +1,16 @@
--- Try deliveries again that were given up: they are owed once more, as at the job's end.
--- ARGV: ids...
--- Returns: a word for each: owed | nothing (none of it was given up) | unknown | newer (a record of a later version) | damaged
+-- Make deliveries again that were given up: they are owed once more, as at the end of the job.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1... job ids
+-- Returns: an outcome for each: owed | nothing (none was given up) | unknown | newer (a later version's record) |
+--   damaged
 if #ARGV < 1 then error('expected ids') end
 local now = clock()
 local answer = {}
 for i = 1, #ARGV do
-  local job, odd = read(ARGV[i])
+  local job, problem = read(ARGV[i])
   if job and job.undelivered then
-    local change = RECORD{owed = job.owed or '', delivery_tries = false, delivery_fence = tonumber(job.delivery_fence or 0) + 1}
+    local change = RECORD{owed = job.owed or '', delivery_tries = false,
+      delivery_fence = tonumber(job.delivery_fence or 0) + 1}
     for kind in string.gmatch(job.undelivered, '.') do
       if not string.find(change.owed, kind, 1, true) then change.owed = change.owed .. kind end
     end
@@ -17,7 +20,7 @@ for i = 1, #ARGV do
     schedule_delivery(job, now)
     answer[i] = 'owed'
   else
-    answer[i] = job and 'nothing' or odd or 'unknown'
+    answer[i] = job and 'nothing' or problem or 'unknown'
   end
 end
 return answer

@@ -1,19 +1,25 @@
--- A look changed nothing: look again later.
--- ARGV: id, fence, µs until then, how many looks that were or '' to leave it, reason or '' to leave it,
---       what was heard of the provider ('answer' | 'silence' | '')
--- Returns: 'set' | 'refused'
+-- Schedule the next look-up or poll, after one that settled nothing.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 fence of the claim
+--       3 µs until the next one
+--       4 how many there were; '' to leave the count
+--       5 reason; '' to leave it
+--       6 whether the provider answered: 'answer' | 'silence' | '' (see record_call)
+-- Returns: 'set' | 'refused' (an older fence, or the provider has nothing to look up)
 arity(6)
 local job = load(ARGV[1])
 if not job or not holds_fence(job, ARGV[2]) then return 'refused' end
-local at = phase_of(job)
-if at ~= 'in_doubt' and at ~= 'in_progress' then return 'refused' end
+local phase = phase_of(job)
+if phase ~= 'in_doubt' and phase ~= 'in_progress' then return 'refused' end
 local change = {}
 if ARGV[4] ~= '' then change.lookups = ARGV[4] end
 if ARGV[5] ~= '' then change.reason = ARGV[5] end
 save(job, change)
 local now = clock()
 record_call(job.lane or DEFAULT_LANE, ARGV[6], ARGV[5], now)
--- A callback may have asked for another look while this one was under way: it may have seen less than that knew.
+-- A callback may have asked for another look-up while this one was under way, which may have seen less than the
+-- callback knew.
 local asked = next_lookup_at(job)
 if not asked or asked > now then schedule_lookup(job, now + tonumber(ARGV[3])) end
 return 'set'

@@ -1,6 +1,10 @@
--- Queue a job again that ended without pictures.
--- ARGV: id, µs until a waiting job is re-checked
--- Returns: {word, state, a hint to admit (0|1)}; word: queued | already | working | pictured | imageless | refused | unknown
+-- Queue a job again that ended without output.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 µs until a waiting job is checked again
+-- Returns: {outcome, state, 1 to send an admission hint}
+--   outcome: queued | already (it has not ended) | working (the provider may still work on it) | pictured (it was
+--   cancelled, but has paid output) | imageless (an image is not stored any more) | refused (it is completed) | unknown
 arity(2)
 expect_installation()
 local job = load(ARGV[1])

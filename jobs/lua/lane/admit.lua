@@ -1,20 +1,28 @@
--- Take waiting jobs out of their queues for one lane, as its slots, rate, holds and circuit breaker allow, for messages
--- to workers. An admitted job stays `queued`; it counts against the lane's window until a worker claims it. If its
--- message is lost, its alarm puts it back.
--- ARGV: lane, pool, most jobs to take, most images admitted and not yet claimed, slots (0 = no limit), submissions a
---       second (0 = no limit), burst in µs, µs until an admitted job that nobody claimed is put back, names of
---       all lanes of the pool with spaces between, then as JSON {weights = {key = its weight, 1 where not named}, caps =
---       {key = nano-dollars a day}, cap = nano-dollars a day of this lane}, the last where there is one; '1' where the lane
---       learns its limit
--- Returns: {whether more could be admitted at once (0|1), ids...}
+-- Admit jobs: take them out of their queues for one lane, as far as its slots, rate, hold, circuit breaker and budget
+-- allow. The caller sends them to workers. An admitted job stays `queued` and counts against the lane's window until a
+-- worker claims it. If its message gets lost, its alarm puts it back.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 lane
+--       2 pool
+--       3 most jobs
+--       4 most images that are admitted and not yet claimed
+--       5 slots; 0 for no limit
+--       6 submissions a second; 0 for no limit
+--       7 burst in µs
+--       8 µs until an admitted job that no worker claimed is put back
+--       9 names of all lanes of the pool, with spaces between
+--      10 rules as JSON (jobs.store.spending.rules): {"weights": {key: weight; 1 where not named}, "caps": {key:
+--         nano-dollars a day}, "cap": nano-dollars a day of this lane, where it has a budget}
+--      11 '1' where the lane learns its limit
+-- Returns: {1 where more jobs could be admitted at once, ids...}
 --
--- Classes go strictly one after another. Within one, queues share by start-time fair queueing (Goyal, Vin, Cheng,
--- SIGCOMM 1996): the next job is that of the queue with the least start tag, which is the finish tag of its job before;
--- a job's length is its images over its queue's share: the weight of its producer's key, split among that key's queues
--- by theirs. Each queue keeps to the order of acceptance.
+-- Classes go strictly one after another. Within a class, queues share by start-time fair queueing (Goyal, Vin, Cheng,
+-- SIGCOMM 1996): the next job is that of the queue with the least start tag, which is the finish tag of its job before.
+-- A job's length is its images divided by its queue's share: the weight of its producer's key, split among that key's
+-- queues by their weights. Each queue keeps to the order of acceptance.
 --
--- A job that would break a cap (shared/money.lua) stops its queue, not those of others: its batch is paused or the queue set
--- aside; a lane that cannot pay for it passes the queue by, since another lane may.
+-- A job that would break a cap (shared/money.lua) stops its own queue only: its batch is paused, or the queue is set
+-- aside. A lane that cannot pay for the job passes the queue by, because another lane may be able to.
 arity(11)
 expect_installation()
 local name, pool, limit, window_max = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -23,7 +31,7 @@ local rules = cjson.decode(ARGV[10])
 local weights = rules.weights
 local now = clock()
 local lane = KEY.lane .. name
--- Queues at a cap, in one call: those that are looked at again, or passed by; and those that are stopped.
+-- Queues at a cap, in one call: how many are checked again or passed by, and how many are stopped.
 local MOST_LOOKED_AT, MOST_STOPPED = 200, 2000
 redis.call('DEL', KEY.admit_hint)
 if redis.call('HGET', KEY.pools, pool) ~= ARGV[9] then redis.call('HSET', KEY.pools, pool, ARGV[9]) end
@@ -32,28 +40,30 @@ local slots_max = capacity(name, tonumber(ARGV[5]), ARGV[11])
 if is_closed(name, now) then return answer end
 for _, queue in ipairs(redis.call('ZRANGEBYSCORE', KEY.capped, '-inf', whole(now), 'LIMIT', 0, MOST_LOOKED_AT)) do
   redis.call('ZREM', KEY.capped, queue)
-  local _, _, kind, of = split_queue(queue)
-  update_participation(queue, kind == 'k' or not is_halted(of))
+  local _, _, kind, name_of_queue = split_queue(queue)
+  update_participation(queue, kind == 'k' or not is_halted(name_of_queue))
 end
-if rules.cap and spent_today('l' .. name, now) + read_number(KEY.reserved, 'l' .. name) >= rules.cap then return answer end
+if rules.cap and spent_today('l' .. name, now) + read_number(KEY.reserved, 'l' .. name) >= rules.cap then
+  return answer
+end
 
 local slots, window = read_number(lane, 'slots'), read_number(lane, 'window')
 local budget = window_max - window
 if slots_max > 0 then budget = math.min(budget, slots_max - slots - window) end
 local scouting = read_number(lane, 'level') > 0
 if scouting then
-  -- The last answer was a refusal of the whole lane: one job goes ahead and finds out whether that is over.
+  -- The provider's last answer refused the whole lane: one job, the scout, goes ahead to find out whether that is over.
   local scout = read(redis.call('HGET', lane, 'scout') or '')
   if scout and (scout.admitted_by or scout.state == 'submitting') then return answer end
   limit = 1
 end
 
--- GCRA: `tat` is the theoretical arrival time of the next submission.
+-- GCRA, the generic cell rate algorithm: `tat` is the theoretical arrival time of the next submission.
 local step = rate > 0 and 1000000 / rate or 0
 local tat = math.max(read_number(lane, 'tat'), now)
 local taken = 0
 
--- It is gone from the queue: admitted, or without a record as it should be, which would stop the queue for ever.
+-- Remove a job from its queue: it is admitted, or its record is missing or damaged and would stop the queue for ever.
 local function leave(queue, id)
   if redis.call('ZREM', KEY.ready .. queue, id) == 1 then
     redis.call('HINCRBY', KEY.pool .. string.match(queue, '^[^|]*'), 'ready', -1)
@@ -61,20 +71,20 @@ local function leave(queue, id)
 end
 
 local function taking(queue, id)
-  local job, odd = read(id)
+  local job, problem = read(id)
   local n = 0
-  if odd == 'newer' then
-    return nil, 'full' -- its place is kept for those who know such records
-  elseif odd then
-    note_damaged(id, now) -- its alarm brings it back once its record is whole
+  if problem == 'newer' then
+    return nil, 'full' -- it keeps its place for a later version's worker
+  elseif problem then
+    note_damaged(id, now) -- its alarm queues it again once its record is repaired
   elseif job and has_expired(job, now) then
-    expire_unpaid(job, now) -- which takes it out of the queue
+    expire_unpaid(job, now) -- this removes it from the queue
     return 0
   elseif job then
     local stopped, till = stopped_by_cap(job, name, rules.caps, rules.cap, now)
     if stopped then return nil, stopped, till end
     n = image_count(job)
-    -- A job of more images than there are slots would wait for ever; it goes when it has the lane to itself.
+    -- A job of more images than there are slots would wait for ever. It goes when it has the lane to itself.
     local alone = slots_max > 0 and n > slots_max and slots + window + taken == 0
     if n > budget - taken and not alone then return nil, 'full' end
     if step > 0 and tat - now > burst then return nil, 'full' end
@@ -91,12 +101,12 @@ local function taking(queue, id)
   return n
 end
 
--- Take one job if it may go. Returns its images; 0: it is gone from the queue otherwise; nil: neither it nor any behind
--- it in the queue, since the lane is 'full', or as stopped_by_cap says.
+-- Admit a job if it may go. Returns its images; 0: it has left the queue for another reason; nil and why: it stays, and
+-- so do the jobs behind it. Why: the lane is 'full', or what stopped_by_cap returns.
 local function take(queue, id)
-  local fine, n, stopped, till = pcall(taking, queue, id)
-  if fine then return n, stopped, till end
-  -- What all jobs of the lane share is damaged, or what stands beside this one.
+  local ok, n, stopped, till = pcall(taking, queue, id)
+  if ok then return n, stopped, till end
+  -- Data that all jobs of the lane share are damaged (stop), or data of this job (the others go on).
   if type(n) == 'string' and string.find(n, 'DAMAGED [', 1, true) then error(n, 0) end
   note_damaged(id, now)
   leave(queue, id)
@@ -110,33 +120,35 @@ local function pause_at_cap(batch)
   apply_halt(batch, was)
 end
 
--- Of a batch of which it is not known what it may cost.
+-- Return whether a queue belongs to a batch that cannot be read, so that its cap is not known.
 local function is_broken(queue)
-  local _, _, kind, of = split_queue(queue)
-  return kind == 'b' and batch_of(of).broken
+  local _, _, kind, name_of_queue = split_queue(queue)
+  return kind == 'b' and batch_of(name_of_queue).broken
 end
 
 -- Serve the queues of one place. Returns whether the lane has room for more.
 local function serve(from, class)
   local place, state = from .. '|' .. class, KEY.pool .. from
-  local dear, passed = {}, 0
-  -- The first queue that this lane can pay for, its tag, and the tag of the next.
+  local too_dear, passed = {}, 0
+  -- Return the first queue that this lane can pay for, its tag, and the tag of the next.
   local function first_two()
     local found, row = {}, redis.call('ZRANGE', KEY.queues .. place, 0, passed + 1, 'WITHSCORES')
     for i = 1, #row, 2 do
-      if not dear[row[i]] then
+      if not too_dear[row[i]] then
         found[#found + 1] = row[i]
         found[#found + 1] = tonumber(row[i + 1])
       end
     end
     return found[1], found[2], found[4]
   end
-  -- Who was passed by saves nothing up.
+  -- A queue that was passed by does not save up its turns.
   local function done(room)
-    local virtual = next(dear) and virtual_time(state, class)
-    for queue in pairs(dear) do
+    local virtual = next(too_dear) and virtual_time(state, class)
+    for queue in pairs(too_dear) do
       local tag = redis.call('ZSCORE', KEY.queues .. place, queue)
-      if tag and tonumber(tag) < virtual then redis.call('ZADD', KEY.queues .. place, string.format('%.17g', virtual), queue) end
+      if tag and tonumber(tag) < virtual then
+        redis.call('ZADD', KEY.queues .. place, string.format('%.17g', virtual), queue)
+      end
     end
     return room
   end
@@ -147,9 +159,9 @@ local function serve(from, class)
       queue, tag, other = first_two()
     end
     if not queue then return done(true) end
-    local _, _, kind, of = split_queue(queue)
-    local owner, weight = owner_of(kind, of)
-    -- What one image of this queue is long.
+    local _, _, kind, name_of_queue = split_queue(queue)
+    local owner, weight = owner_of(kind, name_of_queue)
+    -- The length of one image of this queue.
     local length = read_number(state, class .. '|' .. owner) / (weight * (weights[owner] or 1))
     local ids = redis.call('ZRANGE', KEY.ready .. queue, 0, limit - #answer)
     local virtual, stopped, till = tag, nil, nil
@@ -168,11 +180,11 @@ local function serve(from, class)
     update_participation(queue, true)
     stops = stops + (stopped and 1 or 0)
     if stopped == 'pause' and stops < MOST_STOPPED then
-      pause_at_cap(of)
+      pause_at_cap(name_of_queue)
     elseif stopped == 'aside' and stops < MOST_STOPPED then
       set_aside(queue, till)
     elseif stopped == 'dear' and passed < MOST_LOOKED_AT then
-      dear[queue] = true
+      too_dear[queue] = true
       passed = passed + 1
     elseif stopped then
       return done(false)
@@ -185,7 +197,7 @@ local function served()
   for class = 0, 2 do
     for _, from in ipairs({'@' .. name, pool}) do
       local place = from .. '|' .. class
-      -- Most places are empty, and an empty one has no tags left (take_part).
+      -- Most places are empty, and an empty one has no tags left (update_participation).
       if redis.call('EXISTS', KEY.queues .. place) == 1 then
         if not serve(from, tostring(class)) then return end
         redis.call('ZREMRANGEBYSCORE', KEY.tags .. place, '-inf', virtual_time(KEY.pool .. from, class))
@@ -197,7 +209,7 @@ served()
 if taken > 0 then
   redis.call('HINCRBY', lane, 'window', taken)
   if step > 0 then redis.call('HSET', lane, 'tat', whole(tat)) end
-  -- The limit of this call was what ended it.
+  -- The limit of this call ended it, and not the lane.
   if #answer - 1 == limit and limit > 1 and (has_waiting(pool) or has_waiting('@' .. name)) then answer[1] = 1 end
 end
 return answer

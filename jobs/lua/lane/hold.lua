@@ -1,6 +1,12 @@
--- A whole lane waits: it admits nothing until then. Each refusal in a row doubles the wait, up to a cap.
--- ARGV: lane, base in µs, cap in µs, at least so many µs (Retry-After), random number in [0, 1), reason, '1' where the
---       provider says that it was too much: a learned limit goes down, once a hold
+-- Put a lane on hold: it admits nothing until then. Each refusal in a row doubles the wait, up to a cap.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 lane
+--       2 first wait in µs
+--       3 longest wait in µs
+--       4 shortest wait in µs (Retry-After)
+--       5 random number in [0, 1)
+--       6 reason
+--       7 '1' where the provider refused because it was too much: a learned limit goes down, once a hold
 -- Returns: when the hold ends, in µs
 arity(7)
 local lane = KEY.lane .. ARGV[1]
@@ -8,14 +14,14 @@ local base, cap, least, random = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(
 local now = clock()
 record_call(ARGV[1], 'answer')
 local hold, level = read_number(lane, 'hold'), read_number(lane, 'level')
--- Answers that were under way when the hold began say the same thing again; they do not make it longer.
+-- Answers to calls that were under way when the hold began repeat the refusal; they do not make it longer.
 if hold > now and level > 0 and least <= hold - now then return whole(hold) end
 if hold <= now then
   level = level + 1
   if ARGV[7] == '1' then cut_limit(ARGV[1], now, ARGV[6]) end
 end
 local wait = math.min(cap, base * 2 ^ (math.max(level, 1) - 1))
--- Equal jitter keeps a floor: with full jitter a throttled lane would often come back at once.
+-- Equal jitter keeps a minimum: with full jitter a throttled lane would often be open again at once.
 wait = math.max(least, wait / 2 + random * wait / 2)
 redis.call('HSET', lane, 'hold', whole(now + wait), 'why', ARGV[6], 'level', level)
 redis.call('HSETNX', lane, 'since', whole(now))

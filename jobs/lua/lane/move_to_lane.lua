@@ -1,6 +1,10 @@
--- A job in doubt was found at another account of its pool than its record names: after a loss of data.
--- ARGV: id, fence, lane
--- Returns: 'moved' | 'refused'
+-- Move a job in doubt to another lane of its pool, after a look-up found it there: its record was older than the
+-- submission, because data were lost.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 job id
+--       2 fence of the claim
+--       3 lane
+-- Returns: 'moved' | 'refused' (an older fence, or it is not in doubt)
 arity(3)
 local job = load(ARGV[1])
 if not job or not holds_fence(job, ARGV[2]) or phase_of(job) ~= 'in_doubt' then return 'refused' end

@@ -1,6 +1,8 @@
--- Which lanes are to be probed: their circuit breaker is open, and nobody is at it. Whoever asks has the lease.
--- ARGV: lease in µs, names of lanes...
--- Returns: {{lane, how many probes there were, why it is open, since when in µs}...}
+-- Claim the probes that are due: of lanes whose circuit breaker is open and that no other worker is probing.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 lease in µs
+--       2... lanes
+-- Returns: {{lane, how many probes there were before, why it is open, since when in µs}...}
 if #ARGV < 1 then error('expected a lease and lanes') end
 local now, answer = clock(), {}
 for i = 2, #ARGV do

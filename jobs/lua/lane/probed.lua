@@ -1,6 +1,12 @@
--- What a probe found: an answer closes the lane's circuit breaker, and what waits goes on; else the next one is due.
--- ARGV: lane, how many probes there had been (probe.lua), '1' for an answer, µs until the next probe, reason
--- Returns: {'closed' | 'open' | 'refused' (not the last probe, or not open), a hint to admit (0|1)}
+-- Record the outcome of a probe. An answer closes the circuit breaker; without one the next probe is scheduled.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 lane
+--       2 how many probes there were before (probe.lua)
+--       3 '1' where the provider answered
+--       4 µs until the next probe
+--       5 reason
+-- Returns: {'closed' | 'open' | 'refused' (it was not the last probe, or the breaker is not open), 1 to send an
+--   admission hint}
 arity(5)
 local name = ARGV[1]
 local lane, now = KEY.lane .. name, clock()

@@ -1,33 +1,57 @@
--- What may keep jobs waiting, as of one moment.
--- ARGV: batch or '', producer's key of jobs without a batch or '', lanes as JSON list, price classes as JSON list, or ''
---       for those of the batch's unfinished jobs
--- Returns: JSON: now; paused, doing, cap, spent (of the batch); key; today, reserved (by who, as in jobs.store.redis_keys), prices
---   (by class), lanes (by name: hold, why, open, because); numbers as text, members missing where there is none
+-- Read what keeps a job, or the jobs of a batch, waiting, as of one moment. The rules are those of admission;
+-- jobs.store.wait_reasons puts the answer into words.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 batch id, or ''
+--       2 job id; '' for the unfinished jobs of the batch
+--       3 lanes that they may go to, as JSON list
+--       4 caps as JSON: {"keys": {key: nano-dollars a day}, "lanes": {lane: nano-dollars a day}}
+-- Returns: JSON; absent members are left out:
+--   now      µs, as text
+--   halted   of the batch: '1' (paused on request) | 'max_cost' | 'cancel'
+--   cap      of the batch in nano-dollars, as text
+--   key      the producer's key
+--   lanes    those that are closed: {name: {open = since when, because} | {hold = until when, why}}
+--   classes  {price class: {batch = stop, key = stop, lanes = {name: stop}}}, where a stop is {why, price}: see
+--            stopped_at_cap in shared/money.lua; the price is text
 arity(4)
-local batch, key = ARGV[1], ARGV[2]
+local batch, lanes, caps = ARGV[1], cjson.decode(ARGV[3]), cjson.decode(ARGV[4])
 local now = clock()
-local told = {now = whole(now), key = key, today = {}, reserved = {}, prices = {}, lanes = {}}
-local classes = ARGV[4] ~= '' and cjson.decode(ARGV[4]) or {}
+local found, classes = {now = whole(now), key = '', lanes = {}, classes = {}}, {}
+local cap
 if batch ~= '' then
-  local of = redis.call('HMGET', KEY.batch .. batch, 'paused', 'do', 'cap', 'spent', 'key')
-  told.paused, told.doing, told.cap, told.spent, told.key = of[1] or nil, of[2] or nil, of[3] or nil, of[4] or nil, of[5] or ''
-  if ARGV[4] == '' then
-    for _, field in ipairs(redis.call('HKEYS', KEY.batch .. batch)) do classes[#classes + 1] = string.match(field, '^c:(.*)$') end
+  local of_batch = batch_of(batch)
+  if of_batch.broken then damaged('batch ' .. batch, 'its limits cannot be read') end
+  if is_halted(batch) then found.halted = redis.call('HGET', KEY.batch .. batch, 'paused') or 'cancel' end
+  found.key, cap = of_batch.owner, of_batch.cap
+  found.cap = cap and whole(cap)
+end
+if ARGV[2] ~= '' then
+  local job = read(ARGV[2])
+  if job then found.key, classes = owner_of_job(job), {class_of(job)} end
+else
+  for _, field in ipairs(redis.call('HKEYS', KEY.batch .. batch)) do
+    classes[#classes + 1] = string.match(field, '^c:(.*)$')
   end
 end
-local function money(who)
-  told.reserved[who] = redis.call('HGET', KEY.reserved, who) or nil
-  told.today[who] = redis.call('HGET', KEY.spent .. day_of(now), who) or nil
-end
-money('b' .. batch)
-money('k' .. told.key)
-for _, name in ipairs(cjson.decode(ARGV[3])) do
-  money('l' .. name)
-  local hold, why, open, because = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'why', 'open', 'because'))
-  told.lanes[name] = {hold = hold or nil, why = why or nil, open = open or nil, because = because or nil}
+for _, name in ipairs(lanes) do
+  if is_closed(name, now) then
+    local hold, why, open, because = unpack(redis.call('HMGET', KEY.lane .. name, 'hold', 'why', 'open', 'because'))
+    found.lanes[name] = open and {open = open, because = because or nil} or {hold = hold, why = why or nil}
+  end
 end
 for _, class in ipairs(classes) do
-  told.prices[class] = redis.call('HGET', KEY.prices, class) or ''
-  told.reserved['?' .. class] = redis.call('HGET', KEY.reserved, '?' .. class) or nil
+  local function stop(limit, spent, payer)
+    local why, _, price = stopped_at_cap(class, limit, spent, payer)
+    return why and {why = why, price = price and whole(price)}
+  end
+  local stops = {lanes = {}}
+  if cap then stops.batch = stop(cap, batch_of(batch).spent, 'b' .. batch) end
+  local of_key = caps.keys[found.key]
+  if of_key then stops.key = stop(of_key, spent_today('k' .. found.key, now), 'k' .. found.key) end
+  for _, name in ipairs(lanes) do
+    local of_lane = caps.lanes[name]
+    if of_lane then stops.lanes[name] = stop(of_lane, spent_today('l' .. name, now), 'l' .. name) end
+  end
+  found.classes[class] = stops
 end
-return cjson.encode(told)
+return cjson.encode(found)

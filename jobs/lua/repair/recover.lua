@@ -1,10 +1,13 @@
--- An operator accepts what is there as the truth, and has all jobs looked up before they are sent. For a Redis whose data
--- were replaced by older ones, or lost.
--- ARGV: lease of submissions in µs; for how many µs jobs that are accepted from now on are doubted too; id for an
---       installation where the record has none; the highest number of an epoch and the latest time in µs that are known
---       of what was lost (0: none)
--- Returns: {number of the epoch, since when, before when jobs are doubted, both in µs}
--- A second run begins another epoch: what was looked up since the first is looked up again, which does no harm.
+-- Accept the data of this Redis as the truth, for an operator, and have all jobs looked up before they are sent. For a
+-- Redis whose data were replaced by older ones, or lost.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 lease of submissions in µs
+--       2 µs for which jobs that are accepted from now on are looked up, too
+--       3 id for the installation where the record has none
+--       4 the highest number of an epoch that is known from before the loss; 0: none
+--       5 the latest time in µs that is known from before the loss; 0: none
+-- Returns: {number of the epoch, since when, jobs accepted before when are looked up, both in µs}
+-- A second run begins another epoch, and what was looked up since the first is looked up again. That does no harm.
 arity(5)
 local now = clock()
 accept_data(now, tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]))

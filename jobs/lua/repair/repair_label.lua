@@ -1,11 +1,16 @@
--- Whether a job, or a batch, stands in the index of a label as it has that label; and put it right.
--- ARGV: '1' to mend ('0': only look), 'job' | 'batch', label as `<name>=<value>`, id
+-- Check that a job, or a batch, stands in the index of a label exactly where it has that label; correct it.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 '1' to repair, '0' only to check
+--       2 'job' | 'batch'
+--       3 label as `<name>=<value>`
+--       4 id
 -- Returns: {'label'} where it is wrong, else {}
 arity(4)
 local of, label, id = ARGV[2], ARGV[3], ARGV[4]
 local index, created, labels
 if of == 'job' then
-  index, created, labels = KEY.labelled .. label, redis.call('HGET', KEY.job .. id, FIELD.created_at), redis.call('GET', KEY.labels .. id)
+  index, created, labels = KEY.labelled .. label, redis.call('HGET', KEY.job .. id, FIELD.created_at),
+    redis.call('GET', KEY.labels .. id)
 else
   index = KEY.grouped .. label
   created, labels = unpack(redis.call('HMGET', KEY.batch .. id, 'created', 'labels'))

@@ -1,7 +1,10 @@
--- Whether the bytes of a stored image, where Redis keeps them, are gone; and forget the image, so that an upload brings it
--- back.
--- ARGV: '1' to mend ('0': only look), hash, object
--- Returns: {'lost'} where it names an object that is not there, else {}
+-- Check that the bytes of a stored image are there, where Redis is the image store. Forget the image where they are
+-- not, so that an upload restores it.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 '1' to repair, '0' only to check
+--       2 hash of the image
+--       3 object
+-- Returns: {'lost'} where the image names an object that is not there, else {}
 arity(3)
 local hash, object = ARGV[2], ARGV[3]
 local about = redis.call('HGET', KEY.kept, hash)

@@ -1,12 +1,17 @@
--- Whether a job stands in a queue in which it does not wait; and take it out. The queue's counters have a recount of their
--- own (repair_pool.lua).
--- ARGV: '1' to mend ('0': only look), queue, id
+-- Check whether a job stands in a queue in which it does not wait; take it out. repair_pool.lua then corrects the
+-- counters.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 '1' to repair, '0' only to check
+--       2 queue
+--       3 job id
 -- Returns: {'queue'} where it is wrong, else {}
 arity(3)
 local queue, id = ARGV[2], ARGV[3]
-local job, odd = read(id)
+local job, problem = read(id)
 local there = redis.call('ZSCORE', KEY.ready .. queue, id)
-if odd or not there then return {} end
-if job and job.state == 'queued' and not job.admitted_by and not job.paused and queue_of(job) == queue then return {} end
+if problem or not there then return {} end
+if job and job.state == 'queued' and not job.admitted_by and not job.paused and queue_of(job) == queue then
+  return {}
+end
 if ARGV[1] == '1' then redis.call('ZREM', KEY.ready .. queue, id) end
 return {'queue'}

@@ -1,12 +1,15 @@
--- What does not go on by itself, at one moment: jobs in doubt for long, deliveries given up, batches paused at their max_cost,
--- queues that a budget keeps waiting, jobs that were met and are damaged. Found in indexes of their own: it costs in proportion to what is named.
--- ARGV: µs for which a job has been in doubt before it counts, most of each kind to name, the oldest first
--- Returns: {now, then for each of the five {how many there are, name, µs since when (of a queue: until when), ...}}
+-- Read what does not go on by itself, at one moment: jobs that are in doubt for long, deliveries given up, batches
+-- paused at their max_cost, queues that a budget keeps waiting, jobs found damaged. Each kind has an index of its own,
+-- so the cost is in proportion to what is returned.
+-- KEYS[1]: the prefix of all keys
+-- ARGV: 1 µs for which a job must have been in doubt
+--       2 most of each kind to return, the oldest first
+-- Returns: {now, then for each of the five {how many there are, name, since when in µs (of a queue: until when), ...}}
 arity(2)
 local now, most = clock(), tonumber(ARGV[2])
 local function named(key, last)
   local count = redis.pcall('ZCOUNT', key, '-inf', last)
-  if type(count) == 'table' then return {0} end -- no sorted set: the audit tells
+  if type(count) == 'table' then return {0} end -- no sorted set: the audit reports it
   local answer = {count}
   if most > 0 then
     local rows = redis.call('ZRANGEBYSCORE', key, '-inf', last, 'WITHSCORES', 'LIMIT', 0, most)

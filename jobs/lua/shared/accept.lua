@@ -1,13 +1,14 @@
--- Taking jobs in: records, batches, labels, room.
+-- Accepting jobs: records, batches, labels, the limit of unfinished jobs.
 
--- The facts of a job to accept (jobs.new_job): those of a batch's lines are mostly the same text.
+-- Decode the facts of a job to accept (jobs.new_job). The lines of a batch mostly have the same text, so it is decoded
+-- once.
 local decoded = {}
 local function facts_of(text)
   decoded[text] = decoded[text] or cjson.decode(text)
   return decoded[text]
 end
 
--- Enter an id into the indexes of its labels, at that time; without one, take it out.
+-- Enter an id into the indexes of its labels, at a time; without a time, remove it.
 local function index_labels(family, labels, id, at)
   for name, value in pairs(facts_of(labels)) do
     if at then redis.call('ZADD', family .. name .. '=' .. value, at, id)
@@ -15,43 +16,44 @@ local function index_labels(family, labels, id, at)
   end
 end
 
--- Accept jobs of a batch (or of none), each given as {id, text, facts}: record, index, alarm, place in the queue,
--- membership; new ones only as long as there is room for them, nil being any. Returns a word for each, created | known |
--- conflict | imageless (an image that it names is not there) | full, and how many were created.
+-- Accept jobs of a batch (or of none), each given as {id, request, facts}: record, index, alarm, place in the queue,
+-- membership. `free`: how many new ones there is room for; nil: no limit. Returns an outcome for each (created | known
+-- | conflict | imageless: an image that it names is not stored | full), and how many were created.
 local function accept(batch, specs, now, recheck, free)
   local created = math.max(now, read_number(KEY.totals, 'last') + 1)
   local class = batch ~= '' and redis.call('HGET', KEY.batch .. batch, 'class') or nil
-  local words, count, seen, queued, uses, classes = {}, 0, {}, {}, {}, {}
+  local outcomes, count, seen, queued, uses, classes = {}, 0, {}, {}, {}, {}
   for _, spec in ipairs(specs) do
     local id, text, facts = spec[1], spec[2], facts_of(spec[3])
     local named = images_in(text)
     if seen[id] or redis.call('EXISTS', KEY.job .. id) == 1 then
-      words[#words + 1] = redis.call('GET', KEY.text .. id) == text and 'known' or 'conflict'
+      outcomes[#outcomes + 1] = redis.call('GET', KEY.text .. id) == text and 'known' or 'conflict'
     elseif not all_stored(named) then
-      words[#words + 1] = 'imageless'
+      outcomes[#outcomes + 1] = 'imageless'
     elseif free and count >= free then
-      words[#words + 1] = 'full'
+      outcomes[#outcomes + 1] = 'full'
     else
       seen[id] = true
       local at = whole(created + count)
-      local job = RECORD{id = id, state = 'queued', model = facts.model, created_at = at, images = facts.images, resolution = facts.resolution, pool = facts.pool, priority = facts.priority or class}
+      local job = RECORD{id = id, state = 'queued', model = facts.model, created_at = at, images = facts.images,
+        resolution = facts.resolution, pool = facts.pool, priority = facts.priority or class}
       if facts.expires_in then job.expires_at = whole(now + facts.expires_in) end
       if job.priority == '1' then job.priority = nil end
       if batch ~= '' then job.batch = batch else job.owner = facts.owner end
       local record = {FIELD.state, 'queued', FIELD.model, job.model, FIELD.created_at, at, FIELD.updated_at, at}
-      local function with(field, value)
+      local function set(field, value)
         if value then record[#record + 1] = field; record[#record + 1] = value end
       end
-      with(FIELD.images, facts.images)
-      with(FIELD.owed_at_end, facts.owed_at_end)
-      with(FIELD.batch, job.batch)
-      with(FIELD.owner, job.owner)
-      with(FIELD.pool, job.pool)
-      with(FIELD.priority, job.priority)
-      with(FIELD.resolution, facts.resolution)
-      with(FIELD.expires_at, job.expires_at)
-      with(FIELD.names_images, next(named) and '1')
-      with(FIELD.version, VERSION > 1 and VERSION)
+      set(FIELD.images, facts.images)
+      set(FIELD.owed_at_end, facts.owed_at_end)
+      set(FIELD.batch, job.batch)
+      set(FIELD.owner, job.owner)
+      set(FIELD.pool, job.pool)
+      set(FIELD.priority, job.priority)
+      set(FIELD.resolution, facts.resolution)
+      set(FIELD.expires_at, job.expires_at)
+      set(FIELD.names_images, next(named) and '1')
+      set(FIELD.version, VERSION > 1 and VERSION)
       for hash, times in pairs(named) do uses[hash] = (uses[hash] or 0) + times end
       redis.call('HSET', KEY.job .. id, unpack(record))
       redis.call('SET', KEY.text .. id, text)
@@ -61,7 +63,7 @@ local function accept(batch, specs, now, recheck, free)
       end
       redis.call('ZADD', KEY.state .. 'queued', at, id)
       if facts.delay then
-        alarm(job, recheck_at(job, now, facts.delay)) -- it joins the queue then
+        alarm(job, recheck_at(job, now, facts.delay)) -- it joins the queue at that time
       else
         local queue = queue_of(job)
         redis.call('ZADD', KEY.ready .. queue, at, id)
@@ -72,7 +74,7 @@ local function accept(batch, specs, now, recheck, free)
       if batch ~= '' then redis.call('RPUSH', KEY.members .. batch, id) end
       classes[class_of(job)] = (classes[class_of(job)] or 0) + 1
       count = count + 1
-      words[#words + 1] = 'created'
+      outcomes[#outcomes + 1] = 'created'
     end
   end
   count_uses(uses, 1, now)
@@ -90,11 +92,11 @@ local function accept(batch, specs, now, recheck, free)
     redis.call('HSETNX', KEY.pools, pool, '')
     count_waiting(queue, more)
   end
-  return words, count
+  return outcomes, count
 end
 
--- Room for so many jobs more, where there may be `most` unfinished ones; nil for any number (''). Those that are accepted,
--- but not taken in yet (commit.lua), are there.
+-- Return how many more jobs there is room for, where there may be `most` unfinished ones; nil: no limit (''). Jobs of a
+-- committed upload count, although some have no record yet (commit.lua).
 local function free_places(most)
   if most == '' then return nil end
   local free = tonumber(most)
@@ -108,8 +110,8 @@ local function free_places(most)
   return math.max(0, free)
 end
 
--- `options`: fields of its hash as JSON (jobs.new_job), which hold from its first opening on; `asked` keeps them as they
--- were given. No two batches are created at the same time, nor a batch and a job: lists go on from a time.
+-- Create a batch, unless it exists. `options`: fields of its hash as JSON (jobs.new_job), which hold from now on;
+-- `asked` keeps the text. Each batch and each job has a creation time of its own, because lists continue from a time.
 local function open_batch(batch, now, options)
   local key = KEY.batch .. batch
   if redis.call('HEXISTS', key, 'created') == 1 then return end
@@ -120,4 +122,3 @@ local function open_batch(batch, now, options)
   redis.call('ZADD', KEY.batches, at, batch)
   if fields.labels then index_labels(KEY.grouped, fields.labels, batch, at) end
 end
-

@@ -1,7 +1,9 @@
--- The images that jobs name: how often, and whether they are there (jobs.images.images).
+-- The stored images that jobs name: how often, and whether they are stored (jobs.images.images).
+--
+-- An image is stored once, whichever producers use it. `uses` counts how often unfinished jobs name each image in their
+-- requests. While that is more than 0 the image stays, because it may have to be sent; afterwards images_old.lua may
+-- remove it.
 
--- Images are kept once, whoever names them (jobs.images.images). `uses` counts how often unfinished jobs name each, in their
--- texts: from there an image stays as long as it may have to be sent, and can go once none needs it (images_old.lua).
 local function find_images(value, found)
   if type(value) == 'table' then
     for _, part in pairs(value) do find_images(part, found) end
@@ -11,7 +13,7 @@ local function find_images(value, found)
   end
 end
 
--- hash → how often a request names it; a prompt names none, whatever it says.
+-- Return hash → how often a request names it. A prompt names no image, whatever it contains.
 local function images_in(text)
   if not string.find(text, '"image:sha256:', 1, true) then return {} end
   local params, found = cjson.decode(text).params, {}
@@ -27,7 +29,7 @@ local function all_stored(uses)
   return true
 end
 
--- Those that a staged upload names; while it is taken in they count as named once more.
+-- Return the images that a staged upload names. While the upload is being accepted, each counts as named once more.
 local function pinned_images(token)
   local uses = {}
   for _, hash in ipairs(redis.call('SMEMBERS', KEY.pinned .. token)) do uses[hash] = 1 end
@@ -45,7 +47,7 @@ local function count_uses(uses, by, now)
   end
 end
 
--- It is needed at this moment, by someone who is not a job.
+-- Note that an image is used now, by something that is not a job.
 local function touch_image(hash, now)
   local score = redis.call('ZSCORE', KEY.images, hash)
   if score and score ~= 'inf' then redis.call('ZADD', KEY.images, 'XX', whole(now), hash) end
@@ -58,7 +60,6 @@ local function drop_image(hash, kept, now)
   redis.call('ZADD', KEY.going, whole(now), kept.object)
 end
 
--- Of a job that names some (I); those of one that has ended may have gone.
+-- Return the images that a job's request names. Those of a job that has ended may have been removed.
 local function images_of(job) return images_in(redis.call('GET', KEY.text .. job.id)) end
 local function has_images(job) return not job.names_images or all_stored(images_of(job)) end
-

@@ -1,35 +1,47 @@
--- A lane's health and its learned limit, behind shared/lib.lua. Fields of the lane's hash, beside those that are named there:
---   most, learn   max_in_flight and whether the limit is learned ('1'), as the last admission had them
---   limit         the learned limit; fractions count     cut, grown   when it was last cut, or noted to have grown
---   bad           calls in a row without an answer       opened       how often the breaker has opened
---   open, because since when and why it is open          probe, probes   when to probe next; how many probes there were
+-- The health of a lane and its learned limit. Fields of the lane's hash, beside those in jobs/store/redis_keys.py:
+--   most, learn     max_in_flight, and '1' where the limit is learned, as the last admission had them
+--   limit           the learned limit; fractions count
+--   cut, grown      when the limit was last cut, and when growth was last noted
+--   bad             calls in a row without an answer
+--   opened          how often the circuit breaker has opened
+--   open, because   since when and why it is open
+--   probe, probes   when the next probe is due, and how many there were
 
--- The lane's history, newest first (jobs.lane_health.Change).
+-- Add to the lane's history, newest first (jobs.lane_health.LaneEvent).
 local function add_history(name, now, what, limit, reason)
   local entry = {at = whole(now), what = what, limit = limit and string.format('%.2f', limit), reason = reason}
   redis.call('LPUSH', KEY.history .. name, cjson.encode(entry))
   redis.call('LTRIM', KEY.history .. name, 0, HISTORY - 1)
 end
 
--- What the provider let be heard on a call: 'answer', whatever it said; 'silence', a call without one, or 5xx, which
--- counts until the breaker opens; '' where there was no call, or it proves neither.
-local function record_call(name, heard, reason, now)
+-- Record whether the provider answered a call (jobs.lane_health.Reachability): 'answer', whatever it said; 'silence',
+-- no answer or 5xx, which counts until the breaker opens; '' where there was no call, or it proves neither.
+local function record_call(name, reached, reason, now)
   local lane = KEY.lane .. name
-  if heard == 'answer' then
+  if reached == 'answer' then
     redis.call('HDEL', lane, 'bad')
-  elseif heard == 'silence' then
-    if redis.call('HINCRBY', lane, 'bad', 1) >= FAILURES_TO_OPEN and redis.call('HSETNX', lane, 'open', whole(now)) == 1 then
+  elseif reached == 'silence' then
+    if redis.call('HINCRBY', lane, 'bad', 1) >= FAILURES_TO_OPEN
+      and redis.call('HSETNX', lane, 'open', whole(now)) == 1 then
       redis.call('HSET', lane, 'because', reason, 'probe', whole(now + PROBE_BASE), 'probes', 0)
       redis.call('HINCRBY', lane, 'opened', 1)
       redis.call('SADD', KEY.lanes, name)
       add_history(name, now, 'opened', nil, reason)
     end
-  elseif heard ~= '' then
-    error('expected answer, silence or nothing, not ' .. heard)
+  elseif reached ~= '' then
+    error('expected answer, silence or nothing, not ' .. reached)
   end
 end
 
--- Most images at once, as set (`most`, 0 = no limit) and as learned.
+-- Return the most images at once: the lower of the limits that are set (`most`; 0: no limit) and learned (nil or false:
+-- none).
+local function slots_limit(most, learned)
+  if not learned then return most end
+  learned = math.max(1, math.floor(tonumber(learned)))
+  return most > 0 and math.min(most, learned) or learned
+end
+
+-- Return the most images at once for an admission, and note the settings. A lane that begins to learn gets a limit.
 local function capacity(name, most, learn)
   local lane = KEY.lane .. name
   local before, learning, limit = unpack(redis.call('HMGET', lane, 'most', 'learn', 'limit'))
@@ -43,11 +55,10 @@ local function capacity(name, most, learn)
     limit = most > 0 and most or FIRST_LIMIT
     redis.call('HSET', lane, 'limit', whole(limit))
   end
-  limit = math.max(1, math.floor(tonumber(limit)))
-  return most > 0 and math.min(most, limit) or limit
+  return slots_limit(most, limit)
 end
 
--- Too many at once: down to a share of what is in use (multiplicative decrease).
+-- Cut the learned limit to a share of what is in use, after too many at once (multiplicative decrease).
 local function cut_limit(name, now, reason)
   local lane = KEY.lane .. name
   local limit, slots = unpack(redis.call('HMGET', lane, 'limit', 'slots'))
@@ -57,16 +68,19 @@ local function cut_limit(name, now, reason)
   add_history(name, now, 'limit', limit, reason)
 end
 
--- The same said by a failed task; many fail at once.
+-- The same after a task failed because of too many. Such tasks fail in groups, so one cut in a while is enough.
 local function cut_limit_by_task(job, code, now)
   if code ~= '1302' and code ~= '1303' then return end
   local name = job.lane or DEFAULT_LANE
-  if read_number(KEY.lane .. name, 'cut') + CUT_EVERY <= now then cut_limit(name, now, 'a task failed with ' .. code) end
+  if read_number(KEY.lane .. name, 'cut') + CUT_EVERY <= now then
+    cut_limit(name, now, 'a task failed with ' .. code)
+  end
 end
 
--- The provider answered a submission, and it is no hold: after the last hold, the lane is open again. If it took it
--- (`grows`) while the slots are really used, the learned limit creeps up: by about one for as many submissions as it is
--- high (additive increase); until the first cut of a lane without a limit of its own, by one each (slow start).
+-- Record that the provider answered a submission without a hold: after the last hold, the lane is open again. If it
+-- accepted (`grows`) while the slots are really in use, the learned limit grows: by about one for as many submissions
+-- as it is high (additive increase); before the first cut of a lane without a limit of its own, by one each (slow
+-- start).
 local function record_acceptance(job, now, grows)
   local name = job.lane or DEFAULT_LANE
   local lane = KEY.lane .. name

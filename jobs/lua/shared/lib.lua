@@ -1,6 +1,6 @@
--- The life of a job, as every verb moves it: alarms, the one way to change a state, ends, second tries.
+-- The life of a job, as every verb moves it: alarms, the one function that changes a state, ends, retries.
 
--- An alarm: a time sets it, false clears it, nil leaves it.
+-- Set the alarm of a job: a time sets it, false clears it, nil leaves it.
 local function alarm(job, at)
   if at then
     redis.call('ZADD', KEY.alarms, whole(at), job.id)
@@ -9,8 +9,8 @@ local function alarm(job, at)
   end
 end
 
--- A job that is over for us may have two things left: the provider to be watched (p) and a delivery to be made (g). It
--- stands in the alarms once all the same, at the earlier time; `z` and `i` keep the two apart.
+-- Schedule the next look-up or poll. A job that has ended may need it, because the provider is watched (`phase`), and a
+-- delivery as well (`owed`). It has one alarm, at the earlier time; `lookup_at` and `delivery_at` keep the two.
 local function schedule_lookup(job, at)
   if FINAL[job.state] and job.owed then
     save(job, RECORD{lookup_at = at})
@@ -19,6 +19,7 @@ local function schedule_lookup(job, at)
   alarm(job, at)
 end
 
+-- Schedule the next delivery.
 local function schedule_delivery(job, at)
   if job.phase then
     save(job, RECORD{delivery_at = at})
@@ -27,19 +28,19 @@ local function schedule_delivery(job, at)
   alarm(job, at)
 end
 
--- When someone looks at the provider next; nil without an alarm.
+-- Return when the job is looked up or polled next; nil without an alarm.
 local function next_lookup_at(job)
   return tonumber(FINAL[job.state] and job.owed and job.lookup_at or redis.call('ZSCORE', KEY.alarms, job.id) or nil)
 end
 
--- Tell the stream of changes. Always the same fields, which Redis then stores once; enough to tell it without a look at
--- the record.
+-- Add a change of state to the stream of changes. The fields are always the same, so Redis stores their names once.
+-- They are enough to follow the jobs without reading the records.
 local function publish_change(job, from)
   redis.call('XADD', KEY.changes, 'MAXLEN', '~', CHANGES_KEPT, '*', 'id', job.id, 'state', job.state, 'from', from,
     'model', job.model, 'created', job.created_at, 'batch', job.batch or '', 'reason', job.reason or '')
 end
 
--- Count an end for the batch's rate (jobs.eta).
+-- Count an end for the rate of the batch (jobs.eta).
 local function count_end(batch, now)
   local span = math.floor(now / 1000000 / RATE_SPAN)
   local field = 'r:' .. span % RATE_RING
@@ -51,8 +52,8 @@ local function count_end(batch, now)
   end
 end
 
--- The one way in which a state changes: record, index, batch counters, slots, uses of images, alarm and the stream of
--- changes together.
+-- Change the state of a job. No other function does: record, index, counters of the batch, slots, uses of images, alarm
+-- and stream of changes move together.
 local function move(job, to, change, now, at)
   local from, held, held_by = job.state, HOLDS[phase_of(job)], lane_of(job)
   local stands = to
@@ -107,8 +108,8 @@ local function move_phase(job, where, change, now, at)
   end
 end
 
--- An attempt that may have reached an account must not go out through another one: only the same account would notice
--- that it has it already.
+-- Keep an attempt at its lane. It may have reached that account, and only the same account would notice a second
+-- submission.
 local function pin_to_lane(job, change)
   local lanes = redis.call('HGET', KEY.pools, job.pool or '')
   if lanes and string.find(lanes, ' ', 1, true) then
@@ -117,58 +118,61 @@ local function pin_to_lane(job, change)
   end
 end
 
--- When to look at a waiting job, at the latest.
+-- Return when a waiting job is checked again, at the latest.
 local function recheck_at(job, now, recheck)
   local at = now + recheck
   if job.expires_at and attempt_of(job) == 1 then at = math.min(at, tonumber(job.expires_at)) end
   return at
 end
 
--- What is owed when a job ends. A second end (a late result) is told to those who asked to be notified, but does not
--- finish a Celery message twice; one that the first end still owes stays owed.
+-- Return the deliveries that the end of a job calls for; false: none. A second end (a late result) notifies again, but
+-- does not finish a Celery message twice. What the first end still owes stays owed.
 local function owed_deliveries(job, again)
-  local owing = job.owed_at_end or ''
-  if again and not string.find(job.owed or '', 'c', 1, true) then owing = string.gsub(owing, 'c', '') end
-  return owing ~= '' and owing or false
+  local deliveries = job.owed_at_end or ''
+  if again and not string.find(job.owed or '', 'c', 1, true) then deliveries = string.gsub(deliveries, 'c', '') end
+  return deliveries ~= '' and deliveries or false
 end
 
--- One kind of delivery is made. Returns 'clear' when nothing is owed any more, else 'owed'.
+-- Record that a delivery of a kind was made. Returns 'clear' where nothing is owed any more, else 'owed'.
 local function delivery_done(job, kind)
   local left = string.gsub(job.owed, kind, '')
   if left ~= '' then
-    -- The one who makes the deliveries goes on with the next; its lease, or the time of another's next try, stands.
+    -- The worker that makes the deliveries goes on with the next; its lease, or the time of the next try, stays.
     save(job, RECORD{owed = left})
     return 'owed'
   end
-  local look = job.phase and tonumber(job.lookup_at) or false
-  save(job, RECORD{owed = false, delivery_tries = false, lookup_at = false, delivery_at = false, delivery_error = false})
-  alarm(job, look)
+  local lookup_at = job.phase and tonumber(job.lookup_at) or false
+  save(job, RECORD{owed = false, delivery_tries = false, lookup_at = false, delivery_at = false,
+    delivery_error = false})
+  alarm(job, lookup_at)
   return 'clear'
 end
 
--- A new end, or none any more: a delivery of the old one that was given up is not to be made again.
+-- Forget a delivery of an earlier end that was given up: the job has a new end, or none any more.
 local function forget_undelivered(job, change)
   if not job.undelivered then return end
   redis.call('ZREM', KEY.undelivered, job.id)
   change.undelivered, change.delivery_error = false, false
 end
 
--- What stands for a Celery message: a repeat of it has the same one.
+-- Return what stands for a Celery message: a repeat of it has the same mark.
 local function mark_of(continuation) return string.sub(redis.sha1hex(continuation), 1, 16) end
 
--- A new end: who is delivering an older one has no say any more.
+-- Raise the fencing token of deliveries at a new end: a worker that still delivers the earlier one can no longer record
+-- it.
 local function outdate_deliveries(job) return job.delivery_fence and tonumber(job.delivery_fence) + 1 or nil end
 
--- The provider knows nothing of the attempt of a job that is over for us: free its slots, keep only deliveries.
+-- Record that the attempt of a job that has ended is over at the provider, too: free its slots, keep its deliveries.
 local function release_provider(job, now)
-  local change = RECORD{phase = false, deadline = false, lookups = false, doubt_since = false, exists = false, lookup_at = false, delivery_at = false}
+  local change = RECORD{phase = false, deadline = false, lookups = false, doubt_since = false, exists = false,
+    lookup_at = false, delivery_at = false}
   move(job, job.state, change, now, job.owed and tonumber(job.delivery_at) or false)
 end
 
--- A stale fence means that another holder has taken over; '' means that no claim is needed.
+-- Return whether the caller still holds the job: another token means that another claim was made. '' needs no claim.
 local function holds_fence(job, fence) return fence == '' or (job.fence or '0') == fence end
 
--- How many of a batch failed, by error code: what a retry by code would take is known without a look at the jobs.
+-- Return the error code of a result, by which a batch counts its failed jobs; '' where there is none or it is too long.
 local function code_of(result)
   local readable, body = pcall(cjson.decode, result or '')
   local code = readable and type(body) == 'table' and type(body.error) == 'table' and body.error.code
@@ -180,8 +184,7 @@ local function count_failure(batch, result, by)
   if redis.call('HINCRBY', KEY.batch .. batch, field, by) == 0 then redis.call('HDEL', KEY.batch .. batch, field) end
 end
 
--- The producer gives up on an unfinished job. What may be running at the provider keeps its slots and is watched to its
--- end.
+-- Cancel an unfinished job. What may run at the provider keeps its slots, and is watched until it is over.
 local function cancel_job(job, now)
   local change = RECORD{ended_at = now, settled_by = 'cancel', owed = owed_deliveries(job)}
   if job.state == 'queued' then
@@ -189,22 +192,24 @@ local function cancel_job(job, now)
     move(job, 'cancelled', change, now, change.owed and now or false)
   else
     change.phase = job.state
-    -- The delivery is due now; the look at the provider, or the end of the lease, when it was.
+    -- The delivery is due now; the look-up, or the end of the lease, stays when it was.
     if change.owed then change.lookup_at, change.delivery_at = next_lookup_at(job), now end
     move(job, 'cancelled', change, now, change.owed and now or nil)
   end
 end
 
--- A cancelled job's pictures may have come late. They are paid for, and another attempt would throw them away.
+-- Return whether a cancelled job has output, which came late. It is paid for, and another attempt would throw it away.
 local function has_output(job)
   local result = job.state == 'cancelled' and redis.call('GET', KEY.result .. job.id)
   return result and cjson.decode(result).output ~= nil
 end
 
--- Queue a job again that is over, at the provider too. An attempt that was sent is over: the next has a new external id.
+-- Queue a job again that is over, at the provider, too. If an attempt was sent, the next one has a new external id.
 local function requeue_job(job, now, recheck)
-  local change = RECORD{ended_at = false, settled_by = false, owed = false, sent = false, task_id = false, deadline = false, lookups = false, doubt_since = false, exists = false}
-  change.reason, change.submit_tries, change.delivery_tries, change.delivery_fence, change.expires_at = false, false, false, outdate_deliveries(job), false
+  local change = RECORD{ended_at = false, settled_by = false, owed = false, sent = false, task_id = false,
+    deadline = false, lookups = false, doubt_since = false, exists = false}
+  change.reason, change.submit_tries, change.delivery_tries, change.expires_at = false, false, false, false
+  change.delivery_fence = outdate_deliveries(job)
   forget_undelivered(job, change)
   if job.sent then change.attempt = attempt_of(job) + 1 end
   if job.state == 'failed' and job.batch then count_failure(job.batch, redis.call('GET', KEY.result .. job.id), -1) end
@@ -213,17 +218,19 @@ local function requeue_job(job, now, recheck)
   join_queue(job)
 end
 
--- A job that had to be begun before a time that has passed: it ends, and nothing was sent that could be paid. One whose
--- earlier attempt failed has begun.
-local function has_expired(job, now) return job.expires_at and attempt_of(job) == 1 and tonumber(job.expires_at) <= now end
+-- Return whether a job had to be begun before a time that has passed. A job whose earlier attempt failed has begun.
+local function has_expired(job, now)
+  return job.expires_at and attempt_of(job) == 1 and tonumber(job.expires_at) <= now
+end
 
 local function expire_unpaid(job, now)
-  local change = RECORD{ended_at = now, settled_by = 'expires_in', owed = owed_deliveries(job), reason = 'it was not begun within its expires_in'}
+  local change = RECORD{ended_at = now, settled_by = 'expires_in', owed = owed_deliveries(job),
+    reason = 'it was not begun within its expires_in'}
   move(job, 'expired', change, now, change.owed and now or false)
 end
 
--- How long a job is at the provider, and how long its images hold slots, on average over about the last sixteen
--- (jobs.eta). Called before the job leaves.
+-- Record how long a job is at the provider, and how long its images hold slots: averages over about the last sixteen
+-- (jobs.eta). Call it before the job leaves.
 local function record_durations(job, now)
   if job.state ~= 'in_progress' then return end
   local took, work = unpack(redis.call('HMGET', lane_of(job), 'took', 'work'))

@@ -1,21 +1,20 @@
--- Money, in whole nano-dollars: what jobs are expected to cost, what is reserved for them, what was spent. In front of
--- every verb, below `shared/record.lua`.
+-- Money, in whole nano-dollars: what jobs are expected to cost, what is reserved for them, and what was spent.
 --
--- A job reserves its price (field R) from its admission until its attempt is over at the provider, or it is put back:
--- it has R exactly as long as it has `w` or holds slots, unless it is known to be free.
+-- A job reserves its price from its admission until its attempt is over at the provider, or it is put back. So it has
+-- `reserved` exactly as long as it has `admitted_by` or holds slots, unless it is known to be free.
 
--- What a job costs goes by its model, images and resolution.
+-- Return the price class of a job: jobs of one class are expected to cost the same.
 local function class_of(job) return job.model .. '|' .. (job.images or '1') .. '|' .. (job.resolution or '') end
 
 local prices = {}
--- nil: not known yet
+-- Return the price of a class; nil: not known yet.
 local function price_of(class)
   if prices[class] == nil then prices[class] = tonumber(redis.call('HGET', KEY.prices, class) or nil) or false end
   return prices[class] or nil
 end
 
--- The price of a class is the highest lately: one that was higher is believed at once, a lower one little by little. So
--- what is reserved is rather too much than too little.
+-- Learn the price of a class from a cost. A higher cost is believed at once, a lower one little by little, so that
+-- rather too much is reserved than too little.
 local function learn_price(job, cost, completed)
   local class = class_of(job)
   local price, known = tonumber(cost), price_of(class)
@@ -31,7 +30,8 @@ local function owner_of_job(job)
   return job.owner or ''
 end
 
--- Where the reserved money of a job is counted. One of unknown price counts as a job of its class.
+-- Add the reserved money of a job, `by` times, to the counters of its lane, batch and key. A job of unknown price
+-- counts as a job of its class.
 local function count_reserved(job, lane, by)
   local function add(field, amount)
     if redis.call('HINCRBY', KEY.reserved, field, amount) == 0 then redis.call('HDEL', KEY.reserved, field) end
@@ -43,7 +43,7 @@ local function count_reserved(job, lane, by)
   if owner ~= '' then add('k' .. owner, amount) end
 end
 
--- Both note in `change` what is to be saved.
+-- Reserve the price of a job for a lane, or release it; what is to be saved goes into `change`.
 local function reserve(job, lane, change)
   local price = price_of(class_of(job))
   if job.reserved or price == 0 then return end
@@ -60,58 +60,63 @@ end
 
 local function day_of(now) return whole(math.floor(now / DAY)) end
 
--- Nothing else tells when money comes free, or a cap is raised: who is at a cap is looked at again soon while some of it
--- is reserved, which may turn out cheaper, else rarely, and when the day is over.
+-- Return when a queue at a cap is checked again. No event tells that money was released or a cap raised. So it is
+-- checked soon while money is reserved, which may turn out cheaper; else rarely, and when the day is over.
 local function next_cap_check(now, reserved)
   if reserved > 0 then return now + CAP_LOOK end
   return math.min(now + CAP_LOOK_IDLE, (math.floor(now / DAY) + 1) * DAY)
 end
 
 local today = {}
--- What a lane ('l<lane>') or a producer's key ('k<key>') has spent today, while nothing is being spent.
+-- Return what a lane ('l<lane>') or a producer's key ('k<key>') has spent today. Only for verbs that spend nothing: it
+-- is read once.
 local function spent_today(who, now)
   today[who] = today[who] or read_number(KEY.spent .. day_of(now), who)
   return today[who]
 end
 
--- Whether the caps let a job begin. If not: 'pause' (its batch), 'aside' (its queue waits) and until when, or 'dear' (the
--- lane cannot pay for it). Jobs of unknown price go one at a time under a cap.
-local function stopped_by_cap(job, lane, caps, lane_cap, now)
-  local price
-  local function breaks(cap, spent, who)
-    local class = class_of(job)
-    price = price_of(class)
-    local reserved = read_number(KEY.reserved, who)
-    if price and spent + reserved + price <= cap then return false end
-    if not price and spent + reserved < cap and read_number(KEY.reserved, '?' .. class) == 0 then return false end
-    -- One of unknown price is under way: what it costs decides.
-    if not price and spent + reserved < cap then return true, 1 end
-    return true, reserved
+-- Return why a cap stops jobs of a price class, what is reserved, and their price where it is known; nil: one may begin.
+-- Jobs of unknown price go one at a time, until the first of them tells what they cost. `payer`: l<lane>, b<batch> or
+-- k<key>. Why: one_at_a_time | too_dear (it costs more than the cap) | reserved (jobs under way may cost the rest) |
+-- used_up.
+local function stopped_at_cap(class, cap, spent, payer)
+  local price, reserved = price_of(class), read_number(KEY.reserved, payer)
+  if price and spent + reserved + price <= cap then return nil end
+  if not price and spent + reserved < cap then
+    if read_number(KEY.reserved, '?' .. class) == 0 then return nil end
+    return 'one_at_a_time', 1
   end
-  local batch, owner = job.batch and batch_of(job.batch), owner_of_job(job)
-  if batch and batch.cap then
-    local broken, reserved = breaks(batch.cap, batch.spent, 'b' .. job.batch)
-    if broken and reserved == 0 then return 'pause' end
-    if broken then return 'aside', next_cap_check(now, reserved) end
-  end
-  if caps[owner] then
-    local broken, reserved = breaks(caps[owner], spent_today('k' .. owner, now), 'k' .. owner)
-    if broken then return 'aside', next_cap_check(now, reserved) end
-  end
-  if lane_cap and breaks(lane_cap, spent_today('l' .. lane, now), 'l' .. lane) then return 'dear' end
+  if price and price > cap then return 'too_dear', reserved, price end
+  return reserved == 0 and 'used_up' or 'reserved', reserved, price
 end
 
--- Count what an attempt has cost, on the day on which it is told. `cost`: '' where it is not.
+-- Return whether a cap stops a job, and how: 'pause' (its batch); 'aside' (its queue waits) and until when; 'dear' (the
+-- lane cannot pay for it); nil: it may begin.
+local function stopped_by_cap(job, lane, caps, lane_cap, now)
+  local class, batch, owner = class_of(job), job.batch and batch_of(job.batch), owner_of_job(job)
+  if batch and batch.cap then
+    local why, reserved = stopped_at_cap(class, batch.cap, batch.spent, 'b' .. job.batch)
+    if why and reserved == 0 then return 'pause' end
+    if why then return 'aside', next_cap_check(now, reserved) end
+  end
+  if caps[owner] then
+    local why, reserved = stopped_at_cap(class, caps[owner], spent_today('k' .. owner, now), 'k' .. owner)
+    if why then return 'aside', next_cap_check(now, reserved) end
+  end
+  if lane_cap and stopped_at_cap(class, lane_cap, spent_today('l' .. lane, now), 'l' .. lane) then return 'dear' end
+end
+
+-- Count what an attempt has cost, on the day on which the cost is reported. `cost`: '' where none is.
 local function record_cost(job, cost, completed, now)
   learn_price(job, cost, completed)
   local paid = cost ~= '' and cost ~= '0'
   if not paid and not completed then return end
   local lane, owner, key = job.lane or DEFAULT_LANE, owner_of_job(job), KEY.spent .. day_of(now)
-  -- Only the last part may have any character.
-  local what = table.concat({lane, job.model, job.batch or '', owner}, '|')
-  if redis.call('HINCRBY', key, '#' .. what, 1) == 1 then redis.call('ZADD', KEY.days, day_of(now), day_of(now)) end
+  -- Only the last part may contain any character.
+  local entry = table.concat({lane, job.model, job.batch or '', owner}, '|')
+  if redis.call('HINCRBY', key, '#' .. entry, 1) == 1 then redis.call('ZADD', KEY.days, day_of(now), day_of(now)) end
   if not paid then return end
-  redis.call('HINCRBY', key, '$' .. what, cost)
+  redis.call('HINCRBY', key, '$' .. entry, cost)
   redis.call('HINCRBY', key, 'l' .. lane, cost)
   if owner ~= '' then redis.call('HINCRBY', key, 'k' .. owner, cost) end
   redis.call('HINCRBY', KEY.totals, 'spent', cost)
@@ -119,7 +124,7 @@ local function record_cost(job, cost, completed, now)
   if job.batch then redis.call('HINCRBY', KEY.batch .. job.batch, 'spent', cost) end
 end
 
--- A batch counts its unfinished jobs by price, so that what it will cost is known without a look at them.
+-- Count the unfinished jobs of a batch by price class, so that what it will cost is known without reading the jobs.
 local function count_unfinished(batch, class, by)
   if redis.call('HINCRBY', KEY.batch .. batch, 'c:' .. class, by) == 0 then
     redis.call('HDEL', KEY.batch .. batch, 'c:' .. class)

@@ -1,43 +1,58 @@
--- The record of a job, in front of every verb, below the generated KEY (jobs.store.redis_keys), ALLOWED, HOLDS and FINAL (jobs.states)
--- and clock() (µs, Redis's own time). KEYS[1] is the prefix of all keys.
+-- The record of a job: reading it, checking it, writing it. This text stands in front of every verb, below the
+-- generated tables KEY (jobs.store.redis_keys), ALLOWED, HOLDS and FINAL (jobs.states), FORMS (jobs.fields), and below
+-- clock(), which is Redis's own time in µs. KEYS[1] is the prefix of all keys.
 --
--- The record's fields are named in jobs.job. Times are whole µs, kept as decimal text: Lua would print 1.8e+15.
+-- The fields of the record are listed in jobs/fields.py. The loader (jobs.store.lua_source) replaces their names by the
+-- stored letters. Times are whole µs, kept as decimal text, because Lua would print 1.8e+15.
 
 local function whole(number) return string.format('%.0f', number) end
 
 -- Stop here: `what` is not as this service writes it (jobs.errors.RecordDamaged).
 local function damaged(what, why) error('DAMAGED [' .. what .. '] ' .. why, 0) end
 
--- Whether it is UTF-8, but for forms of it that nobody writes by mistake (jobs/fields.py is strict).
+-- Return whether a value is UTF-8. It lets some malformed sequences pass that no program writes by mistake;
+-- jobs/fields.py is strict.
 local function is_text(value)
   if not string.find(value, '[\128-\255]') then return true end
-  for _, form in ipairs({'[\240-\244][\128-\191][\128-\191][\128-\191]', '[\224-\239][\128-\191][\128-\191]', '[\194-\223][\128-\191]'}) do
+  local forms = {'[\240-\244][\128-\191][\128-\191][\128-\191]', '[\224-\239][\128-\191][\128-\191]',
+    '[\194-\223][\128-\191]'}
+  for _, form in ipairs(forms) do
     value = string.gsub(value, form, '.')
   end
   return not string.find(value, '[\128-\255]')
 end
 
--- What is wrong with a record by its fields alone, nil for nothing. The same rules as jobs/fields.py.
+-- Return what is wrong with a record, by its fields alone; nil: nothing. The same rules as `wrong` in jobs/fields.py.
 local function find_fault(job)
   for field, form in pairs(FORMS) do
-    if job[field] and not string.find(job[field], form) then return 'its field ' .. field .. ' is odd' end
+    if job[field] and not string.find(job[field], form) then return 'its field ' .. field .. ' is malformed' end
   end
   for field, value in pairs(job) do
     if not is_text(value) then return 'a field of it is not UTF-8' end
   end
-  if not (job.state and job.model and job.created_at and job.updated_at) then return 'it lacks one of the fields s, m, c, u' end
-  if job.model == '' then return 'its field m is empty' end
-  if not ALLOWED[job.state] then return 'no version knows its state' end
-  if job.phase and (not ALLOWED[job.phase] or FINAL[job.phase]) then return 'its field p is odd' end
-  if FINAL[job.state] then
-    if not job.ended_at then return 'it has ended, but lacks the time of its end (e)' end
-    if job.phase and job.owed and not (job.lookup_at and job.delivery_at) then return 'it lacks the times of its next look and delivery (z, i)' end
+  if not (job.state and job.model and job.created_at and job.updated_at) then
+    return 'it lacks its state, model, time of creation or time of change'
   end
-  if (FINAL[job.state] and job.phase or job.state) == 'in_doubt' and not job.doubt_since then return 'it is in doubt, but lacks since when (x)' end
+  if job.model == '' then return 'its model (' .. FIELD.model .. ') is empty' end
+  if not ALLOWED[job.state] then return 'no version knows its state' end
+  if job.phase and (not ALLOWED[job.phase] or FINAL[job.phase]) then
+    return 'its phase (' .. FIELD.phase .. ') is malformed'
+  end
+  if FINAL[job.state] then
+    if not job.ended_at then return 'it has ended, but lacks the time of its end (' .. FIELD.ended_at .. ')' end
+    if job.phase and job.owed and not (job.lookup_at and job.delivery_at) then
+      return 'it lacks the time of its next look-up (' .. FIELD.lookup_at .. ') or delivery (' .. FIELD.delivery_at
+        .. ')'
+    end
+  end
+  if (FINAL[job.state] and job.phase or job.state) == 'in_doubt' and not job.doubt_since then
+    return 'it is in doubt, but lacks since when (' .. FIELD.doubt_since .. ')'
+  end
 end
 
--- Returns nil and 'newer' for a record of a later version (jobs.job): what its fields mean is not known here; nil,
--- 'damaged' and why for one that no version writes. Verbs for several jobs leave such a one as it is.
+-- Read a job. Returns nil where there is none; nil and 'newer' for a record of a later version, whose fields may mean
+-- something else; nil, 'damaged' and why for one that no version writes. Verbs for several jobs leave such records as
+-- they are.
 local function read(id)
   local flat = redis.pcall('HGETALL', KEY.job .. id)
   if flat.err then
@@ -48,32 +63,36 @@ local function read(id)
   local job = {}
   for i = 1, #flat, 2 do job[flat[i]] = flat[i + 1] end
   job.id = id
-  if job.version and string.find(job.version, '^%d%d?%d?%d?%d?%d?%d?%d?%d?$') and tonumber(job.version) > VERSION then return nil, 'newer' end
+  if job.version and string.find(job.version, '^%d%d?%d?%d?%d?%d?%d?%d?%d?$') and tonumber(job.version) > VERSION then
+    return nil, 'newer'
+  end
   local why = find_fault(job)
   if why then return nil, 'damaged', why end
   return job
 end
 
--- For the verbs of one job, as the first thing that they do: nothing has changed yet.
+-- Read a job, for the verbs of one job. They call it first, so an error has changed nothing.
 local function load(id)
-  local job, odd, why = read(id)
-  if odd == 'newer' then error('NEWER ' .. id) end
-  if odd then damaged('job ' .. id, why) end
+  local job, problem, why = read(id)
+  if problem == 'newer' then error('NEWER ' .. id) end
+  if problem then damaged('job ' .. id, why) end
   return job
 end
 
--- Of a job that is one of several: note that it is damaged, for people to look at. The others go on.
+-- Note a damaged job, one of several, for an operator. The other jobs go on.
 local function note_damaged(id, now) redis.call('ZADD', KEY.damaged, 'NX', string.format('%.0f', now), id) end
 
--- Act upon one of several jobs. What stands beside its record may be damaged, so that the act fails: that is noted, and the
--- others go on. Returns whether it was done. What Redis refuses to everybody (no memory) it refuses to the note as well.
+-- Call `act` for one of several jobs. It fails where data beside the record are damaged: that is noted, and the other
+-- jobs go on. Returns whether it succeeded. An error that concerns all jobs, such as no memory, makes the note fail as
+-- well.
 local function guarded(id, now, act)
   if pcall(act) then return true end
   note_damaged(id, now)
   return false
 end
 
--- Where the current attempt stands: the state itself, or what a cancelled or expired job left behind at the provider.
+-- Where the current attempt stands: the state itself, or what a cancelled or expired job left behind at the provider;
+-- nil: nothing.
 local function phase_of(job)
   if FINAL[job.state] then return job.phase end
   return job.state
@@ -83,17 +102,19 @@ local function image_count(job) return tonumber(job.images or 1) end
 local function attempt_of(job) return tonumber(job.attempt or 1) end
 local function lane_of(job) return KEY.lane .. (job.lane or DEFAULT_LANE) end
 local function read_number(key, field)
-  local said = redis.pcall('HGET', key, field)
-  if type(said) == 'table' and said.err then
-    if not string.find(said.err, 'WRONGTYPE', 1, true) then error(said.err, 0) end
+  local stored = redis.pcall('HGET', key, field)
+  if type(stored) == 'table' and stored.err then
+    if not string.find(stored.err, 'WRONGTYPE', 1, true) then error(stored.err, 0) end
     damaged(key, 'it is no hash')
   end
-  local value = tonumber(said or 0)
-  if not value or value ~= value or math.abs(value) == math.huge then damaged(key, 'its field ' .. field .. ' is no number') end
+  local value = tonumber(stored or 0)
+  if not value or value ~= value or math.abs(value) == math.huge then
+    damaged(key, 'its field ' .. field .. ' is no number')
+  end
   return value
 end
 
--- Write some fields; false deletes one. Those in doubt stand in an index, by the time since when.
+-- Write some fields; false deletes one. The index of jobs in doubt follows, by the time since when.
 local function save(job, change)
   local set, del, doubt = {}, {}, job.doubt_since
   for field, value in pairs(change) do
@@ -113,14 +134,14 @@ local function save(job, change)
   if doubt and not job.doubt_since then redis.call('ZREM', KEY.doubts, job.id) end
 end
 
--- The virtual time of a place. Only fairness goes by it, so that an odd one counts as none and is replaced.
+-- Read the virtual time of a place. Only fairness depends on it, so a damaged value counts as 0 and is replaced.
 local function virtual_time(state, class)
   local value = tonumber(redis.call('HGET', state, 'v' .. class) or 0)
   return value and value == value and math.abs(value) ~= math.huge and value or 0
 end
 
--- What a batch says of its jobs: the producer's key, its weight among that key's queues, what it may cost and has cost.
--- `broken`: that cannot be read. Such a batch counts as halted: what it may cost is not known.
+-- Read what a batch says of its jobs: the producer's key, the weight among that key's queues, the cap and what was
+-- spent. `broken`: it cannot be read. Such a batch counts as halted, because its cap is not known.
 local batches = {}
 local function batch_of(name)
   if not batches[name] then
@@ -131,18 +152,19 @@ local function batch_of(name)
       broken = true
       return absent
     end
-    local told = redis.pcall('HMGET', KEY.batch .. name, 'key', 'weight', 'cap', 'spent')
-    if told.err then
-      if not string.find(told.err, 'WRONGTYPE', 1, true) then error(told.err, 0) end
+    local stored = redis.pcall('HMGET', KEY.batch .. name, 'key', 'weight', 'cap', 'spent')
+    if stored.err then
+      if not string.find(stored.err, 'WRONGTYPE', 1, true) then error(stored.err, 0) end
       broken = true
     end
-    local weight, cap, spent = count(told[2], 1), count(told[3], nil), count(told[4], 0)
-    batches[name] = {owner = told[1] or '', weight = weight or 1, cap = cap, spent = spent or 0, broken = broken or weight == 0}
+    local weight, cap, spent = count(stored[2], 1), count(stored[3], nil), count(stored[4], 0)
+    batches[name] = {owner = stored[1] or '', weight = weight or 1, cap = cap, spent = spent or 0,
+      broken = broken or weight == 0}
   end
   return batches[name]
 end
 
--- The producer's key that a queue belongs to, and its weight among that key's queues.
+-- Return the producer's key that a queue belongs to, and the queue's weight among that key's queues.
 local function owner_of(kind, name)
   if kind == 'k' then return name, 1 end
   return batch_of(name).owner, batch_of(name).weight

@@ -16,6 +16,7 @@ import pytest
 
 from boomerang_client import Client
 from tests.support.fake_boomerang import FakeService
+from tests.support.waiting import WaitFor
 
 pytestmark = pytest.mark.stack
 
@@ -50,7 +51,7 @@ def spring(service: FakeService, client: Client) -> str:
 
 
 def test_ctrl_c_stops_watching_never_the_batch(
-    service: FakeService, start: Start, spring: str, wait_for: Callable[..., None]
+    service: FakeService, start: Start, spring: str, wait_for: WaitFor
 ) -> None:
     watching = start("watch", spring)
     wait_for(lambda: "GET /v1/batches/spring/events" in service.paths())
@@ -63,7 +64,7 @@ def test_ctrl_c_stops_watching_never_the_batch(
 
 
 def test_ctrl_c_stops_following_and_saving(
-    service: FakeService, start: Start, spring: str, tmp_path: Path, wait_for: Callable[..., None]
+    service: FakeService, start: Start, spring: str, tmp_path: Path, wait_for: WaitFor
 ) -> None:
     service.files = {"spring.1.png": b"\x89PNG\r\n\x1a\npixels"}
     service.end("spring.1")
@@ -82,7 +83,7 @@ def test_ctrl_c_stops_following_and_saving(
 
 
 def test_ctrl_c_in_the_middle_of_an_upload_and_the_same_again(
-    service: FakeService, start: Start, tmp_path: Path, wait_for: Callable[..., None]
+    service: FakeService, start: Start, tmp_path: Path, wait_for: WaitFor
 ) -> None:
     # Given an upload whose lines come slowly
     reading, writing = os.pipe()
@@ -119,9 +120,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(service: FakeService, start: 
     assert results.stderr.read() == ""
 
 
-def test_top_is_alive_and_q_ends_it(
-    service: FakeService, start: Start, spring: str, wait_for: Callable[..., None]
-) -> None:
+def test_top_is_alive_and_q_ends_it(service: FakeService, start: Start, spring: str, wait_for: WaitFor) -> None:
     ours, theirs = pty.openpty()
     env = os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
     watching = start("top", "--interval", "0.2s", stdin=theirs, stdout=theirs, stderr=theirs, text=False, env=env)

@@ -15,12 +15,14 @@ from jobs.audit import findings as findings_module
 from jobs.audit import recount
 from jobs.audit.audit import Audit, audit, examine
 from jobs.audit.repair import Repair, RepairBusy, repair
+from jobs.connections.client import connect
 from jobs.errors import NotAllowed, StoreUnavailable
 from jobs.job import Delivery, Result
 from jobs.new_job import BatchOptions, NewJob
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
+from tests.support.bench import Bench, InThread, MakeJob, Priced
 
 P = "{b}:"
 #: As in conftest: the test holds the clock.
@@ -30,36 +32,36 @@ DAY = "d:19675"
 
 
 @pytest.fixture
-def busy(bench: Any, make: Callable[..., NewJob], priced: Callable[[str], Result]) -> Any:
+def busy(bench: Bench, make: MakeJob, priced: Priced) -> Any:
     """A job in every state, one admitted, deliveries owed, two batches, one job forgotten."""
     store = bench.with_settings(retention=50)
     labels = {"shop": "berlin", "odd": "näme=x y"}
     options = BatchOptions(labels={"season": "spring"})
-    store.enqueue([make("gone", labels=labels)], "x", options)
-    store.cancel("gone")
+    store.jobs.enqueue([make("gone", labels=labels)], "x", options)
+    store.jobs.cancel("gone")
     bench.forward(51)
-    assert store.purge() == (1, 1)
-    store.enqueue([make("gone"), make("stays")], "x")
-    store.cancel("gone")
+    assert store.jobs.purge() == (1, 1)
+    store.jobs.enqueue([make("gone"), make("stays")], "x")
+    store.jobs.cancel("gone")
     bench.forward(51)
-    assert store.purge() == (1, 0)
+    assert store.jobs.purge() == (1, 0)
     for state in State:
         bench.put(state, state.value, n=2, owed="n")
-    store.enqueue([make("marked", labels=labels)], "z", options)
-    store.cancel("marked")
-    store.enqueue([make("priced"), make("owes", owed="n"), make("waits")], "y")
+    store.jobs.enqueue([make("marked", labels=labels)], "z", options)
+    store.jobs.cancel("marked")
+    store.jobs.enqueue([make("priced"), make("owes", owed="n"), make("waits")], "y")
     bench.claimed("priced")
-    store.finish("priced", State.COMPLETED, priced("0.25"), "callback")
-    store.cancel("owes")
-    store.enqueue([make("admitted", n=3)])
-    store.admit(100)
-    store.enqueue([make("later")])
-    store.enqueue([make("latest")], "y")
-    store.park("latest", "a Celery id", "{}")
-    for due in store.claim_deliveries(["completed"]):
-        store.delivered(due, Delivery.NOTIFY)
-    for due in store.claim_deliveries(["failed"]):
-        store.undelivered(due, Delivery.NOTIFY, "it answered 404")
+    store.attempts.finish("priced", State.COMPLETED, priced("0.25"), "callback")
+    store.jobs.cancel("owes")
+    store.jobs.enqueue([make("admitted", n=3)])
+    store.attempts.admit(100)
+    store.jobs.enqueue([make("later")])
+    store.jobs.enqueue([make("latest")], "y")
+    store.celery.park("latest", "a Celery id", "{}")
+    for due in store.deliveries.claim(["completed"]):
+        store.deliveries.record(due, Delivery.NOTIFY)
+    for due in store.deliveries.claim(["failed"]):
+        store.deliveries.give_up(due, Delivery.NOTIFY, "it answered 404")
     return bench
 
 
@@ -171,7 +173,7 @@ def test_what_is_broken_is_mended(busy: Any, what: str) -> None:
     sound = busy.dump()
     busy.raw.execute_command(*command)
     done = repair(busy.store)
-    assert (rule, where) in {(finding.rule, finding.id) for finding in done.mended}
+    assert (rule, where) in {(finding.rule, finding.id) for finding in done.repaired}
     assert done.left == Audit((), ())
     mended = busy.dump()
     if what not in MENDED_OTHERWISE:
@@ -201,24 +203,24 @@ def test_what_cannot_be_mended_is_told_and_left(busy: Any, what: str) -> None:
     busy.raw.execute_command(*command)
     done = repair(busy.store)
     assert (rule, where) in {(finding.rule, finding.id) for finding in done.left.findings}
-    assert not any(finding.mendable for finding in done.left.findings)
+    assert not any(finding.repairable for finding in done.left.findings)
     assert all(finding.remedy for finding in done.left.findings)
 
 
-def test_a_job_without_an_alarm_goes_on_after_the_mend(bench: Any) -> None:
+def test_a_job_without_an_alarm_goes_on_after_the_mend(bench: Bench) -> None:
     claim = bench.claimed("sending")
     bench.put(State.IN_PROGRESS, "made")
     bench.put(State.EXPIRED, "late", owed="n")
     bench.raw.delete(P + "alarms")
     repair(bench.store)
     # Who is sending just now is left the time of a lease
-    assert bench.alarm("sending") == bench.store.settings.submit_lease
-    assert bench.store.mark_in_progress("sending", claim.fence, "t")
-    assert {due.job.id for due in bench.store.claim_due(10).dues} == {"made", "late"}
+    assert bench.alarm("sending") == bench.store.context.settings.submit_lease
+    assert bench.store.attempts.mark_in_progress("sending", claim.fence, "t")
+    assert {due.job.id for due in bench.store.attempts.claim_due(10).dues} == {"made", "late"}
     assert bench.audit() == []
 
 
-def test_a_lost_image_can_be_uploaded_again_after_the_mend(bench: Any) -> None:
+def test_a_lost_image_can_be_uploaded_again_after_the_mend(bench: Bench) -> None:
     fox = bench.picture(b"a fox")
     bench.images().put(fox)
     bench.raw.hdel(P + "kept", fox.hash)
@@ -227,10 +229,10 @@ def test_a_lost_image_can_be_uploaded_again_after_the_mend(bench: Any) -> None:
     assert bench.audit() == []
 
 
-def test_an_image_that_jobs_name_stays_while_its_count_is_mended(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_an_image_that_jobs_name_stays_while_its_count_is_mended(bench: Bench, make: MakeJob) -> None:
     fox = bench.picture(b"a fox")
     bench.images().put(fox)
-    bench.store.enqueue([make("fox", f'{{"params":{{"image":"image:sha256:{fox.hash}"}}}}')])
+    bench.store.jobs.enqueue([make("fox", f'{{"params":{{"image":"image:sha256:{fox.hash}"}}}}')])
     sound = bench.dump()
     bench.raw.hdel(P + "uses", fox.hash)
     bench.raw.zadd(P + "images", {fox.hash: 1})
@@ -252,14 +254,14 @@ def test_one_repair_at_a_time_corrects_counters(busy: Any) -> None:
 
 def test_a_correction_is_made_once_although_its_answer_was_lost(busy: Any) -> None:
     call = ("repair_counters", "", "me 1", 1000, P + "lane:default", "slots", -1, "0")
-    assert busy.store.scripts.call(*call) == "done"
+    assert busy.store.context.scripts.call(*call) == "done"
     before = busy.dump()
-    assert busy.store.scripts.call(*call) == "refused"
+    assert busy.store.context.scripts.call(*call) == "refused"
     assert busy.dump() == before
 
 
 def test_a_repair_that_took_too_long_corrects_nothing_more(busy: Any) -> None:
-    verb = busy.store.scripts.call
+    verb = busy.store.context.scripts.call
     assert verb("repair_counters", "", "me 1", 1000) == "done"
     busy.raw.set(P + "repair", "another 1")  # mine was over
     before = busy.dump()
@@ -271,24 +273,24 @@ def test_records_of_a_later_version_are_left_alone(busy: Any) -> None:
     busy.raw.hset(P + "j:in_progress", "Z", "1000")
     busy.raw.zrem(P + "alarms", "in_progress", "later")
     done = repair(busy.store)
-    assert [(finding.rule, finding.id) for finding in done.mended] == [("alarm", "later")]
+    assert [(finding.rule, finding.id) for finding in done.repaired] == [("alarm", "later")]
     assert busy.alarm("in_progress") is None
     assert "later version" in done.left.unsure[0]
 
 
-def test_many_jobs_are_read_by_cursor(bench: Any, make: Callable[..., NewJob]) -> None:
+def test_many_jobs_are_read_by_cursor(bench: Bench, make: MakeJob) -> None:
     for start in range(0, 3000, 500):
-        bench.store.enqueue([make(f"j{start + number}") for number in range(500)], "x")
+        bench.store.jobs.enqueue([make(f"j{start + number}") for number in range(500)], "x")
     assert audit(bench.store) == []
     bench.raw.zrem(P + "alarms", "j1234")
     assert [(finding.rule, finding.id) for finding in audit(bench.store)] == [("alarm", "j1234")]
 
 
-def moving(bench: Any, monkeypatch: pytest.MonkeyPatch, move: Callable[[], object]) -> Store:
+def moving(bench: Bench, monkeypatch: pytest.MonkeyPatch, move: Callable[[], object]) -> Store:
     """A store whose audit meets a move between every two of its round trips."""
     client = connect("redis://127.0.0.1:1/0")
     client.connection_pool = bench.raw.connection_pool
-    store = Store(client, bench.store.settings, clock=CLOCK)
+    store = Store(client, bench.store.context.settings, clock=CLOCK)
     execute, send = client.execute_command, Pipeline.execute
     busy: list[bool] = []
 
@@ -313,57 +315,57 @@ class Traffic:
 
     KINDS = ("enqueue", "out", "out", "started", "finish", "finish", "cancel", "let_go", "fail", "halt", "late")
 
-    def __init__(self, bench: Any, job: Callable[[str], NewJob], result: Result) -> None:
+    def __init__(self, bench: Bench, job: Callable[[str], NewJob], result: Result) -> None:
         self.bench, self.job, self.result = bench, job, result
         self.draw = Random(7)
         self.held: dict[str, Any] = {}
         self.made = Counter[str]()
         # Their next change leaves no trace in the stream.
-        self.cancelled = [claim.id for claim in bench.store.claim(bench.store.admit(12).ids)]
+        self.cancelled = [claim.id for claim in bench.store.attempts.claim(bench.store.attempts.admit(12).ids)]
         for job_id in self.cancelled:
-            bench.store.cancel(job_id)
-        self.admitted = list(bench.store.admit(12).ids)
+            bench.store.jobs.cancel(job_id)
+        self.admitted = list(bench.store.attempts.admit(12).ids)
 
     def __call__(self) -> None:
         kind = self.draw.choice(self.KINDS)
         self.made[kind] += 1
         if kind == "halt" and self.admitted:
-            self.bench.store.pause_job(self.admitted.pop())
+            self.bench.store.jobs.pause(self.admitted.pop())
         if kind == "late" and self.cancelled:
-            self.bench.store.finish(self.cancelled.pop(), State.COMPLETED, self.result, "callback")
+            self.bench.store.attempts.finish(self.cancelled.pop(), State.COMPLETED, self.result, "callback")
         if kind == "enqueue":
-            self.bench.store.enqueue([self.job(f"new{self.made[kind]}")], f"batch{self.made[kind] % 3}")
+            self.bench.store.jobs.enqueue([self.job(f"new{self.made[kind]}")], f"batch{self.made[kind] % 3}")
         elif kind == "out":
-            admitted = self.bench.store.admit(2).ids
-            self.held.update({claim.id: claim for claim in self.bench.store.claim(admitted)})
-            self.bench.store.admit(1)  # and nobody takes it
+            admitted = self.bench.store.attempts.admit(2).ids
+            self.held.update({claim.id: claim for claim in self.bench.store.attempts.claim(admitted)})
+            self.bench.store.attempts.admit(1)  # and nobody takes it
         elif self.held and kind not in ("halt", "late"):
             job_id, claim = self.draw.choice(sorted(self.held.items()))
             with suppress(NotAllowed):
                 getattr(self, kind)(job_id, claim.fence)
 
     def started(self, job_id: str, fence: int) -> None:
-        self.bench.store.mark_in_progress(job_id, fence, "t")
+        self.bench.store.attempts.mark_in_progress(job_id, fence, "t")
 
     def finish(self, job_id: str, _fence: int) -> None:
-        self.bench.store.finish(job_id, State.COMPLETED, self.result, "callback")
+        self.bench.store.attempts.finish(job_id, State.COMPLETED, self.result, "callback")
 
     def fail(self, job_id: str, _fence: int) -> None:
-        self.bench.store.finish(job_id, State.FAILED, Result(error={"code": "1301"}), "callback")
+        self.bench.store.attempts.finish(job_id, State.FAILED, Result(error={"code": "1301"}), "callback")
 
     def cancel(self, job_id: str, _fence: int) -> None:
-        self.bench.store.cancel(job_id)
+        self.bench.store.jobs.cancel(job_id)
 
     def let_go(self, job_id: str, fence: int) -> None:
-        self.bench.store.mark_in_doubt(job_id, fence, "")
-        self.bench.store.requeue(job_id, fence, "")
+        self.bench.store.attempts.mark_in_doubt(job_id, fence, "")
+        self.bench.store.attempts.requeue(job_id, fence, "")
 
 
 @pytest.mark.parametrize("drift", [0, 3], ids=["sound", "with a leak"])
 def test_counters_are_compared_exactly_while_everything_moves(
-    bench: Any,
-    make: Callable[..., NewJob],
-    priced: Callable[[str], Result],
+    bench: Bench,
+    make: MakeJob,
+    priced: Priced,
     monkeypatch: pytest.MonkeyPatch,
     drift: int,
 ) -> None:
@@ -371,7 +373,7 @@ def test_counters_are_compared_exactly_while_everything_moves(
     bench.images().put(fox)
     text = f'{{"params":{{"image":"image:sha256:{fox.hash}"}}}}'
     for batch in range(3):
-        bench.store.enqueue([make(f"old{batch}-{n}", text, n=n % 3 + 1) for n in range(20)], f"batch{batch}")
+        bench.store.jobs.enqueue([make(f"old{batch}-{n}", text, n=n % 3 + 1) for n in range(20)], f"batch{batch}")
     bench.raw.hincrby(P + "lane:default", "slots", drift)
     bench.raw.hincrby(P + "b:batch1", "queued", drift)
     bench.raw.hincrby(P + "uses", fox.hash, drift)
@@ -385,13 +387,13 @@ def test_counters_are_compared_exactly_while_everything_moves(
     assert sum(traffic.made.values()) > 30
     assert found.unsure == ()
     assert {(finding.rule, finding.id) for finding in found.findings} == expected
-    assert {(finding.rule, finding.id) for finding in repair(store).mended} == expected
+    assert {(finding.rule, finding.id) for finding in repair(store).repaired} == expected
     monkeypatch.undo()
     assert bench.audit() == []
 
 
 def test_a_leak_is_mended_and_nothing_else_found_under_a_running_load(
-    bench: Any, store: Store, make: Callable[..., NewJob], priced: Callable[[str], Result], in_thread: Any
+    bench: Bench, store: Store, make: MakeJob, priced: Priced, in_thread: InThread
 ) -> None:
     """Three threads make changes as fast as they can, on the wall clock, while everything is looked at."""
     bench.start_afresh()
@@ -400,16 +402,16 @@ def test_a_leak_is_mended_and_nothing_else_found_under_a_running_load(
     def work() -> None:
         while not over.is_set():
             batch = f"batch{next(numbers) % 4}"
-            store.enqueue([make(f"job{next(numbers)}", n=n + 1) for n in range(5)], batch)
-            for claim in store.claim(store.admit(6).ids):
+            store.jobs.enqueue([make(f"job{next(numbers)}", n=n + 1) for n in range(5)], batch)
+            for claim in store.attempts.claim(store.attempts.admit(6).ids):
                 if next(numbers) % 3:
-                    store.mark_in_progress(claim.id, claim.fence, "t")
-                    store.finish(claim.id, State.COMPLETED, priced("0.25"), "callback")
+                    store.attempts.mark_in_progress(claim.id, claim.fence, "t")
+                    store.attempts.finish(claim.id, State.COMPLETED, priced("0.25"), "callback")
                 elif next(numbers) % 2:
-                    store.cancel(claim.id)
-                    store.finish(claim.id, State.FAILED, Result(error={"code": "1301"}), "callback")
+                    store.jobs.cancel(claim.id)
+                    store.attempts.finish(claim.id, State.FAILED, Result(error={"code": "1301"}), "callback")
                 else:
-                    store.mark_in_doubt(claim.id, claim.fence, "")
+                    store.attempts.mark_in_doubt(claim.id, claim.fence, "")
 
     threads = [in_thread(work) for _ in range(3)]
     try:
@@ -418,7 +420,7 @@ def test_a_leak_is_mended_and_nothing_else_found_under_a_running_load(
         bench.raw.hincrby(P + "lane:default", "slots", 5)
         bench.raw.hincrby(P + "b:batch1", "in_doubt", -1)
         done = repair(store)
-        assert {(finding.rule, finding.id) for finding in done.mended} == {
+        assert {(finding.rule, finding.id) for finding in done.repaired} == {
             ("slots", "lane default"),
             ("batch", "batch1"),
         }
@@ -431,18 +433,18 @@ def test_a_leak_is_mended_and_nothing_else_found_under_a_running_load(
 
 
 def test_a_store_that_moves_too_much_to_be_compared_says_so(
-    bench: Any, make: Callable[..., NewJob], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.store.enqueue([make("fox")], "x")
+    bench.store.jobs.enqueue([make("fox")], "x")
     bench.raw.hincrby(P + "b:x", "queued", 1)
     monkeypatch.setattr(recount, "MOST_AT_ONCE", 0)
     bench.claimed("fox")
-    bench.store.cancel("fox")
+    bench.store.jobs.cancel("fox")
     assert P + "b:x" in examine(bench.store).unsure
 
 
-def test_a_pause_is_made_after_each_step(bench: Any, make: Callable[..., NewJob], monkeypatch: Any) -> None:
-    bench.store.enqueue([make(f"j{number}") for number in range(1200)])
+def test_a_pause_is_made_after_each_step(bench: Bench, make: MakeJob, monkeypatch: Any) -> None:
+    bench.store.jobs.enqueue([make(f"j{number}") for number in range(1200)])
     paused: list[float] = []
     monkeypatch.setattr(findings_module.time, "sleep", paused.append)
     assert audit(bench.store, pause=0.25) == []

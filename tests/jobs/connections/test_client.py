@@ -6,10 +6,11 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
+from jobs.connections.client import connect
 from jobs.errors import StoreUnavailable
 from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from tests.chaos.proxy import Proxy
 
 
@@ -29,7 +30,7 @@ def test_a_lost_reply_is_told_and_not_asked_for_again(
     wire: tuple[Proxy, redis.Redis], store: Store, times: int
 ) -> None:
     proxy, client = wire
-    raw, _ = store.access
+    raw = store.context.client
     client.ping()
     for _ in range(times):
         proxy.weather.swallow = 1
@@ -58,7 +59,7 @@ def test_a_script_whose_reply_was_lost_has_run_once_and_may_be_called_again(
     job = NewJob(id="fox", text='{"prompt":"a fox"}', model="kirin_image_omni")
     proxy.weather.swallow = 1
     with pytest.raises(StoreUnavailable):
-        beyond.enqueue([job], "x")
-    assert store.batch("x").accepted == 1
-    assert beyond.enqueue([job], "x").outcomes == ("known",)
-    assert store.batch("x").accepted == 1
+        beyond.jobs.enqueue([job], "x")
+    assert store.batches.get("x").accepted == 1
+    assert beyond.jobs.enqueue([job], "x").outcomes == ("known",)
+    assert store.batches.get("x").accepted == 1

@@ -12,7 +12,8 @@ from kombu import Connection, Consumer, Queue
 from kombu.transport import redis as kombu_redis
 
 from jobs.connections.kombu import SILENCE, Transport, for_kombu
-from ops.local.redis_server import RedisServer, answers, running
+from ops.local.redis_server import RedisServer, is_ready, running
+from tests.support.waiting import WaitFor
 
 QUEUES = [Queue("first"), Queue("second")]
 
@@ -58,10 +59,10 @@ def consuming(server: RedisServer) -> Iterator[Callable[[type], tuple[Connection
 
 
 @pytest.fixture
-def kill(server: RedisServer, wait_for: Callable[..., None]) -> Callable[[], None]:
+def kill(server: RedisServer, wait_for: WaitFor) -> Callable[[], None]:
     def do() -> None:
         os.kill(server.pid, signal.SIGKILL)
-        wait_for(lambda: not answers(server.url), message="it is gone")
+        wait_for(lambda: not is_ready(server.url), message="it is gone")
 
     return do
 
@@ -74,7 +75,9 @@ def give_up(connection: Connection) -> None:
         connection.close()
 
 
-def test_a_channel_is_closed_although_its_server_is_gone(kill: Any, consuming: Any) -> None:
+def test_a_channel_is_closed_although_its_server_is_gone(
+    kill: Callable[[], None], consuming: Callable[[type], tuple[Connection, list[Any]]]
+) -> None:
     connection, (message,) = consuming(Transport)
     channel = connection.default_channel
     kill()
@@ -85,7 +88,9 @@ def test_a_channel_is_closed_although_its_server_is_gone(kill: Any, consuming: A
         message.ack()
 
 
-def test_kombu_alone_still_needs_this(kill: Any, consuming: Any) -> None:
+def test_kombu_alone_still_needs_this(
+    kill: Callable[[], None], consuming: Callable[[type], tuple[Connection, list[Any]]]
+) -> None:
     """Once this fails, `jobs.connections.kombu` needs no channels of its own for `redis://`."""
     connection, (message,) = consuming(KombusOwn)
     kill()
@@ -94,7 +99,9 @@ def test_kombu_alone_still_needs_this(kill: Any, consuming: Any) -> None:
         message.ack()
 
 
-def test_a_channel_listens_while_its_server_answers(consuming: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_channel_listens_while_its_server_answers(
+    consuming: Callable[[type], tuple[Connection, list[Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     connection, _ = consuming(Transport)
     channel = connection.default_channel
     assert channel.listens()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 
+from jobs.connections.client import connect
 from jobs.connections.kombu import for_kombu
 from jobs.connections.sentinel import AddressInvalid, Watched, _Sentinels
 from jobs.errors import StoreUnavailable
@@ -15,9 +16,10 @@ from jobs.images.backends import RedisImages
 from jobs.new_job import NewJob
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from tests.support.sentinels import SENTINEL_PASSWORD, watched
 from tests.support.sentinels import Watched as Servers
+from tests.support.waiting import WaitFor
 
 PLAIN = "sentinel://a:1/0?master=jobs"
 SECRET = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
@@ -120,13 +122,13 @@ def test_threads_that_look_at_the_same_time_lose_no_sentinel() -> None:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, wait_for: Callable[..., None]) -> Iterator[Servers]:
+def servers(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor) -> Iterator[Servers]:
     with watched(tmp_path_factory.mktemp("sentinel"), wait_for) as servers:
         yield servers
 
 
 @pytest.fixture
-def client(servers: Servers, wait_for: Callable[..., None]) -> Iterator[redis.Redis]:
+def client(servers: Servers, wait_for: WaitFor) -> Iterator[redis.Redis]:
     """Of the primary, whichever it is; every test gives back what it found: one primary with one replica."""
     with closing(connect(servers.url())) as client:
         yield client
@@ -140,7 +142,7 @@ def client(servers: Servers, wait_for: Callable[..., None]) -> Iterator[redis.Re
 
 def accepts(store: Store, name: str) -> bool:
     try:
-        return bool(store.enqueue([NewJob(id=name, text="{}", model="m")]))
+        return bool(store.jobs.enqueue([NewJob(id=name, text="{}", model="m")]))
     except StoreUnavailable:
         return False
 
@@ -154,9 +156,9 @@ def where(client: redis.Redis) -> int:
 
 @pytest.mark.stack
 @pytest.mark.parametrize("how", ["killed", "planned"])
-def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: Callable[..., None]) -> None:
+def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: WaitFor) -> None:
     store = Store(client, Settings())
-    store.found(store.standing())
+    store.continuity.establish(store.continuity.standing())
     with closing(connect(servers.url(), text=False)) as binary:
         images = RedisImages(binary, Keys())
         images.write(f"before-{how}", b"\xff")
@@ -172,7 +174,7 @@ def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: C
         # It goes to the new one although the old one may be well and, for some seconds, has not heard of it.
         wait_for(lambda: where(client) not in (0, was), 5, "the new primary is used")
         wait_for(lambda: accepts(store, f"after-{how}"), message="jobs are accepted again")
-        assert [job.id for job in store.get_many([f"before-{how}", f"after-{how}"]) if job] == [
+        assert [job.id for job in store.jobs.get_many([f"before-{how}", f"after-{how}"]) if job] == [
             f"before-{how}",
             f"after-{how}",
         ]
@@ -184,7 +186,7 @@ def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: C
 def test_a_primary_that_was_made_a_replica_is_left(servers: Servers, client: redis.Redis) -> None:
     """Its connections stay open, as with a hand that types REPLICAOF; each ends with the first refusal."""
     store = Store(client, Settings())
-    store.found(store.standing())
+    store.continuity.establish(store.continuity.standing())
     assert accepts(store, "as-primary")
     primary = servers.primary()
     (other,) = set(servers.servers) - {primary}
@@ -192,7 +194,7 @@ def test_a_primary_that_was_made_a_replica_is_left(servers: Servers, client: red
     try:
         servers.ask(primary, "REPLICAOF", "127.0.0.1", other)
         with pytest.raises(StoreUnavailable, match=r"replica|slave"):
-            store.enqueue([NewJob(id="as-replica", text="{}", model="m")])
+            store.jobs.enqueue([NewJob(id="as-replica", text="{}", model="m")])
     finally:
         servers.ask(primary, "REPLICAOF", "NO", "ONE")
     assert connections
@@ -215,7 +217,7 @@ def test_a_sentinel_that_says_nothing_is_passed_over(servers: Servers, client: r
 def test_sentinels_that_do_not_help(wrong: tuple[str, str], servers: Servers, client: redis.Redis) -> None:
     lost = connect(servers.url().replace(*wrong))
     with closing(lost), pytest.raises(StoreUnavailable, match="BOOMERANG_REDIS_URL") as caught:
-        Store(lost, Settings()).totals()
+        Store(lost, Settings()).statistics.totals()
     assert SENTINEL_PASSWORD not in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
@@ -223,4 +225,4 @@ def test_sentinels_that_do_not_help(wrong: tuple[str, str], servers: Servers, cl
 def test_no_sentinel_at_all() -> None:
     nobody = connect("sentinel://127.0.0.1:1,127.0.0.1:2/0?master=jobs")
     with closing(nobody), pytest.raises(StoreUnavailable, match="BOOMERANG_REDIS_URL"):
-        Store(nobody, Settings()).totals()
+        Store(nobody, Settings()).statistics.totals()

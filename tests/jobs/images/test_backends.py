@@ -10,13 +10,15 @@ import pytest
 import redis
 
 from jobs.audit.audit import audit
+from jobs.connections.client import connect
 from jobs.errors import ImagesUnavailable, StoreUnavailable
 from jobs.images.backends import RedisImages, open_images
 from jobs.images.fsspec_backend import Bucket
 from jobs.images.images import ImageStore
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
+from tests.support.bench import Bench
 
 PICTURE = bytes(range(256)) * 4096
 
@@ -81,7 +83,7 @@ def test_a_store_that_fails_says_so(call: Callable[[Any], object], tmp_path: Pat
         call(RedisImages(away, Keys()))
 
 
-def test_the_setting_decides(store: Store, redis_url: str, tmp_path: Path, bench: Any) -> None:
+def test_the_setting_decides(store: Store, redis_url: str, tmp_path: Path, bench: Bench) -> None:
     picture = bench.picture(os.urandom(1000))
     for where, objects in (("redis", 1), (f"file://{tmp_path}/images", 0)):
         images = open_images(store, Settings(redis_url=redis_url, image_store=where))
@@ -100,7 +102,7 @@ def test_a_store_that_cannot_be_opened_is_named(store: Store) -> None:
 
 
 def test_the_audit_looks_for_the_bytes_that_are_in_redis(
-    store: Store, redis_url: str, bench: Any, binary: redis.Redis
+    store: Store, redis_url: str, bench: Bench, binary: redis.Redis
 ) -> None:
     settings = Settings(redis_url=redis_url)
     assert open_images(store, settings).put(bench.picture(PICTURE))

@@ -9,10 +9,10 @@ import pytest
 from jobs.errors import ImageNotFound, ImagesUnavailable, NotAllowed
 from jobs.images.images import LONGEST_WRITE
 from jobs.job import Result
-from jobs.new_job import NewJob
+from jobs.new_job import NewJob, Outcome
 from jobs.settings import Settings
 from jobs.states import State
-from jobs.store.store import Outcome
+from tests.support.bench import Bench, MakeJob
 
 DAY = Settings().image_retention
 NO = Result(error={"code": "1301", "message": "no"})
@@ -26,24 +26,24 @@ def naming(*digests: str, job_id: str = "fox", **more: Any) -> NewJob:
 
 
 @pytest.fixture
-def fox(bench: Any) -> Any:
+def fox(bench: Bench) -> Any:
     """A stored image."""
     picture = bench.picture(b"a fox")
     assert bench.images().put(picture)
     return picture
 
 
-def uses(bench: Any) -> dict[str, int]:
+def uses(bench: Bench) -> dict[str, int]:
     return {digest: int(count) for digest, count in bench.raw.hgetall(bench.keys.singleton("uses")).items()}
 
 
-def later(bench: Any, seconds: float = DAY) -> int:
+def later(bench: Bench, seconds: float = DAY) -> int:
     """So much later: how many objects a round removes."""
     bench.forward(seconds + 1)
     return bench.images().purge()
 
 
-def test_it_is_written_once_however_often_it_is_put(bench: Any, fox: Any) -> None:
+def test_it_is_written_once_however_often_it_is_put(bench: Bench, fox: Any) -> None:
     images = bench.images()
     assert [images.put(bench.picture(b"a fox")) for _ in range(3)] == [False] * 3
     assert bench.stored.writes == 1
@@ -53,13 +53,13 @@ def test_it_is_written_once_however_often_it_is_put(bench: Any, fox: Any) -> Non
     assert images.read(image) == b"a fox"
 
 
-def test_it_stays_while_a_job_may_have_to_send_it_and_a_day_longer(bench: Any, fox: Any) -> None:
-    bench.store.enqueue([naming(fox.hash)])
+def test_it_stays_while_a_job_may_have_to_send_it_and_a_day_longer(bench: Bench, fox: Any) -> None:
+    bench.store.jobs.enqueue([naming(fox.hash)])
     assert later(bench, 30 * DAY) == 0
     claim = bench.claimed()
-    assert bench.store.mark_in_progress("fox", claim.fence, "t1")
+    assert bench.store.attempts.mark_in_progress("fox", claim.fence, "t1")
     assert later(bench) == 0
-    assert bench.store.finish("fox", State.COMPLETED, Result(), "poll").outcome == "finished"
+    assert bench.store.attempts.finish("fox", State.COMPLETED, Result(), "poll").outcome == "finished"
     assert uses(bench) == {}
     assert later(bench, DAY - 60) == 0
     assert later(bench, 60) == 1
@@ -67,7 +67,7 @@ def test_it_stays_while_a_job_may_have_to_send_it_and_a_day_longer(bench: Any, f
     assert bench.audit() == []
 
 
-def test_what_no_job_ever_named_goes_after_a_day_and_asking_for_it_keeps_it(bench: Any, fox: Any) -> None:
+def test_what_no_job_ever_named_goes_after_a_day_and_asking_for_it_keeps_it(bench: Bench, fox: Any) -> None:
     bench.forward(DAY - 1)
     assert bench.images().absent([fox.hash, "0" * 64]) == {"0" * 64}
     assert later(bench, DAY - 10) == 0
@@ -75,21 +75,21 @@ def test_what_no_job_ever_named_goes_after_a_day_and_asking_for_it_keeps_it(benc
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_it_is_in_use_exactly_while_its_job_is_unfinished(bench: Any, fox: Any, state: State) -> None:
-    bench.store.enqueue([naming(fox.hash, fox.hash)])
+def test_it_is_in_use_exactly_while_its_job_is_unfinished(bench: Bench, fox: Any, state: State) -> None:
+    bench.store.jobs.enqueue([naming(fox.hash, fox.hash)])
     bench.put_on(state)
     assert uses(bench) == ({} if state.final else {fox.hash: 2})
     assert bench.audit() == []
 
 
-def test_each_job_counts_and_the_last_one_lets_go(bench: Any, fox: Any) -> None:
-    bench.store.enqueue([naming(fox.hash, job_id=f"j{n}") for n in range(5)], "b")
+def test_each_job_counts_and_the_last_one_lets_go(bench: Bench, fox: Any) -> None:
+    bench.store.jobs.enqueue([naming(fox.hash, job_id=f"j{n}") for n in range(5)], "b")
     assert uses(bench) == {fox.hash: 5}
     for n in range(4):
-        bench.store.cancel(f"j{n}")
+        bench.store.jobs.cancel(f"j{n}")
     assert uses(bench) == {fox.hash: 1}
     assert later(bench) == 0
-    bench.store.cancel_batch("b")
+    bench.store.batches.cancel("b")
     assert later(bench) == 1
 
 
@@ -97,15 +97,15 @@ def test_each_job_counts_and_the_last_one_lets_go(bench: Any, fox: Any) -> None:
     "more",
     [{"prompt": "image:sha256:" + "0" * 64}, {"image_list": [{"image": "https://x/image:sha256:" + "0" * 64}]}],
 )
-def test_other_text_names_none(bench: Any, more: dict[str, Any]) -> None:
-    assert bench.store.enqueue([naming(**more)]).outcomes == (Outcome.CREATED,)
+def test_other_text_names_none(bench: Bench, more: dict[str, Any]) -> None:
+    assert bench.store.jobs.enqueue([naming(**more)]).outcomes == (Outcome.CREATED,)
     assert uses(bench) == {}
 
 
-def test_a_label_names_none(bench: Any, make: Callable[..., NewJob], fox: Any) -> None:
+def test_a_label_names_none(bench: Bench, make: MakeJob, fox: Any) -> None:
     reference = f"image:sha256:{fox.hash}"
     text = json.dumps({"labels": {"of": reference}, "model": "m", "params": {"prompt": reference}})
-    bench.store.enqueue([make(text=text)])
+    bench.store.jobs.enqueue([make(text=text)])
     assert uses(bench) == {}
     assert bench.audit() == []
 
@@ -113,34 +113,34 @@ def test_a_label_names_none(bench: Any, make: Callable[..., NewJob], fox: Any) -
 # --- images that are not there ----------------------------------------------------------------------------------------
 
 
-def test_a_job_that_names_an_absent_image_is_not_accepted(bench: Any, fox: Any) -> None:
+def test_a_job_that_names_an_absent_image_is_not_accepted(bench: Bench, fox: Any) -> None:
     before = bench.dump()
-    assert bench.store.enqueue([naming(fox.hash, "0" * 64)]).outcomes == (Outcome.IMAGELESS,)
+    assert bench.store.jobs.enqueue([naming(fox.hash, "0" * 64)]).outcomes == (Outcome.IMAGELESS,)
     assert bench.dump() == before
 
 
-def test_a_job_that_is_known_stays_so_when_its_image_has_gone(bench: Any, fox: Any) -> None:
-    bench.store.enqueue([naming(fox.hash)])
-    bench.store.cancel("fox")
+def test_a_job_that_is_known_stays_so_when_its_image_has_gone(bench: Bench, fox: Any) -> None:
+    bench.store.jobs.enqueue([naming(fox.hash)])
+    bench.store.jobs.cancel("fox")
     assert later(bench) == 1
-    assert bench.store.enqueue([naming(fox.hash)]).outcomes == (Outcome.KNOWN,)
+    assert bench.store.jobs.enqueue([naming(fox.hash)]).outcomes == (Outcome.KNOWN,)
 
 
-def test_a_retry_wants_the_image_and_another_upload_brings_it_back(bench: Any, fox: Any) -> None:
-    bench.store.enqueue([naming(fox.hash)], "b")
+def test_a_retry_wants_the_image_and_another_upload_brings_it_back(bench: Bench, fox: Any) -> None:
+    bench.store.jobs.enqueue([naming(fox.hash)], "b")
     bench.put_on(State.FAILED)
     assert later(bench) == 1
     with pytest.raises(NotAllowed, match="POST /v1/images, then retry"):
-        bench.store.retry("fox")
-    assert bench.store.retry_batch("b").affected == 0
+        bench.store.jobs.retry("fox")
+    assert bench.store.batches.retry("b").affected == 0
     bench.images().put(bench.picture(b"a fox"))
-    assert bench.store.retry_batch("b").affected == 1
+    assert bench.store.batches.retry("b").affected == 1
     assert uses(bench) == {fox.hash: 1}
     assert bench.audit() == []
 
 
-def test_what_the_image_store_has_lost_is_forgotten_and_can_be_uploaded_again(bench: Any, fox: Any) -> None:
-    bench.store.enqueue([naming(fox.hash)])
+def test_what_the_image_store_has_lost_is_forgotten_and_can_be_uploaded_again(bench: Bench, fox: Any) -> None:
+    bench.store.jobs.enqueue([naming(fox.hash)])
     images = bench.images()
     for spoil in (bench.stored.clear, lambda: bench.stored.update(dict.fromkeys(bench.stored, b"another"))):
         (image,) = images.find([fox.hash])
@@ -160,7 +160,7 @@ def test_what_the_image_store_has_lost_is_forgotten_and_can_be_uploaded_again(be
 # --- crashes, and two at once -----------------------------------------------------------------------------------------
 
 
-def test_who_dies_while_writing_leaves_nothing_for_long(bench: Any) -> None:
+def test_who_dies_while_writing_leaves_nothing_for_long(bench: Bench) -> None:
     bench.stored.meanwhile = lambda: 1 / 0
     with pytest.raises(ZeroDivisionError):
         bench.images().put(bench.picture(b"a fox"))
@@ -171,7 +171,7 @@ def test_who_dies_while_writing_leaves_nothing_for_long(bench: Any) -> None:
     assert bench.audit() == []
 
 
-def test_a_write_that_takes_too_long_is_no_image(bench: Any) -> None:
+def test_a_write_that_takes_too_long_is_no_image(bench: Bench) -> None:
     # Its object is due by then, and may be under the hands of who removes it.
     bench.stored.meanwhile = lambda: bench.forward(LONGEST_WRITE + 1)
     picture = bench.picture(b"a fox")
@@ -182,7 +182,7 @@ def test_a_write_that_takes_too_long_is_no_image(bench: Any) -> None:
     assert bench.stored == {}
 
 
-def test_of_two_who_put_it_at_once_one_copy_stays(bench: Any) -> None:
+def test_of_two_who_put_it_at_once_one_copy_stays(bench: Bench) -> None:
     picture = bench.picture(b"a fox")
     bench.stored.meanwhile = lambda: bench.images().put(picture)
     assert not bench.images().put(picture)
@@ -192,13 +192,15 @@ def test_of_two_who_put_it_at_once_one_copy_stays(bench: Any) -> None:
     assert bench.raw.zcard(bench.keys.singleton("going")) == 0
 
 
-def test_a_job_that_comes_while_its_image_is_being_removed_is_refused_or_has_another_copy(bench: Any, fox: Any) -> None:
+def test_a_job_that_comes_while_its_image_is_being_removed_is_refused_or_has_another_copy(
+    bench: Bench, fox: Any
+) -> None:
     words = []
 
     def meanwhile() -> None:
-        words.extend(bench.store.enqueue([naming(fox.hash)]).outcomes)
+        words.extend(bench.store.jobs.enqueue([naming(fox.hash)]).outcomes)
         bench.images().put(fox)
-        words.extend(bench.store.enqueue([naming(fox.hash)]).outcomes)
+        words.extend(bench.store.jobs.enqueue([naming(fox.hash)]).outcomes)
 
     bench.stored.meanwhile = meanwhile
     assert later(bench) == 1
@@ -209,7 +211,7 @@ def test_a_job_that_comes_while_its_image_is_being_removed_is_refused_or_has_ano
     assert bench.audit() == []
 
 
-def test_what_was_forgotten_and_not_removed_is_removed_by_the_next_round(bench: Any, fox: Any) -> None:
+def test_what_was_forgotten_and_not_removed_is_removed_by_the_next_round(bench: Bench, fox: Any) -> None:
     bench.stored.meanwhile = lambda: 1 / 0
     with pytest.raises(ZeroDivisionError):
         later(bench)
@@ -221,27 +223,27 @@ def test_what_was_forgotten_and_not_removed_is_removed_by_the_next_round(bench: 
 # --- uploads of all lines or none -------------------------------------------------------------------------------------
 
 
-def test_images_of_a_staged_upload_stay_until_its_jobs_have_them(bench: Any, fox: Any) -> None:
+def test_images_of_a_staged_upload_stay_until_its_jobs_have_them(bench: Bench, fox: Any) -> None:
     store, jobs = bench.store, [naming(fox.hash, job_id=f"j{n}") for n in range(600)]
-    assert set(store.stage("t", jobs)) == {Outcome.CREATED}
-    assert store.stage("t", [naming("0" * 64)]) == (Outcome.IMAGELESS,)
-    assert bench.store._scripts.call("commit", "t", "b", "{}", 600, "") == "begun"
+    assert set(store.uploads.stage("t", jobs)) == {Outcome.CREATED}
+    assert store.uploads.stage("t", [naming("0" * 64)]) == (Outcome.IMAGELESS,)
+    assert bench.store.context.scripts.call("commit", "t", "b", "{}", 600, "") == "begun"
     # Decided, but not taken in: whoever did it has died.
     assert bench.audit() == []
     assert later(bench) == 0
-    while store.sweep():
+    while store.batches.sweep():
         pass
     assert uses(bench) == {fox.hash: 600}
     assert bench.audit() == []
     assert not bench.raw.exists(bench.keys.member("pinned", "t"))
 
 
-def test_an_upload_that_took_longer_than_its_images_are_kept_is_not_committed(bench: Any, fox: Any) -> None:
-    bench.store.stage("t", [naming(fox.hash)])
+def test_an_upload_that_took_longer_than_its_images_are_kept_is_not_committed(bench: Bench, fox: Any) -> None:
+    bench.store.uploads.stage("t", [naming(fox.hash)])
     assert later(bench) == 1
     with pytest.raises(NotAllowed, match="an image of it is not kept"):
-        bench.store.commit("t", "b", 1)
-    bench.store.unstage("t")
+        bench.store.uploads.commit("t", "b", 1)
+    bench.store.uploads.discard("t")
     assert not bench.raw.exists(*(bench.keys.member(name, "t") for name in ("staged", "lines", "pinned")))
 
 
@@ -257,13 +259,13 @@ def test_an_upload_that_took_longer_than_its_images_are_kept_is_not_committed(be
         (lambda bench, digest: bench.raw.zrem(bench.keys.singleton("images"), digest), "image"),
     ],
 )
-def test_the_audit_sees(bench: Any, fox: Any, break_it: Callable[[Any, str], object], rule: str) -> None:
-    bench.store.enqueue([naming(fox.hash)])
+def test_the_audit_sees(bench: Bench, fox: Any, break_it: Callable[[Any, str], object], rule: str) -> None:
+    bench.store.jobs.enqueue([naming(fox.hash)])
     assert bench.audit() == []
     break_it(bench, fox.hash)
     assert [(finding.rule, finding.id) for finding in bench.audit()] == [(rule, fox.hash)]
 
 
-def test_the_audit_sees_an_image_that_is_half_forgotten(bench: Any, fox: Any) -> None:
+def test_the_audit_sees_an_image_that_is_half_forgotten(bench: Bench, fox: Any) -> None:
     bench.raw.hdel(bench.keys.singleton("kept"), fox.hash)
     assert {(finding.rule, finding.id) for finding in bench.audit()} == {("image bytes", "all"), ("image", fox.hash)}

@@ -19,6 +19,7 @@ from jobs.policy import RECHECK
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import load_request
+from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 _PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
@@ -26,14 +27,14 @@ _BUSY = Result(error={"code": "1302", "message": "too fast"})
 
 
 @pytest.fixture
-def fill(bench: Any, make: Make) -> Callable[..., None]:
+def fill(bench: Bench, make: Make) -> Callable[..., None]:
     """`fill("x", 3, weight=2)`: so many more jobs in a batch, `x0 x1 x2`."""
     sizes: Counter[str] = Counter()
 
     def fill(batch: str, count: int, *, store: Store | None = None, n: int = 1, **options: Any) -> None:
         jobs = [make(f"{batch}{sizes[batch] + number}", n=n) for number in range(count)]
         sizes[batch] += count
-        (store or bench.store).enqueue(jobs, batch, BatchOptions(**options))
+        (store or bench.store).jobs.enqueue(jobs, batch, BatchOptions(**options))
 
     return fill
 
@@ -46,58 +47,58 @@ def shares(ids: tuple[str, ...]) -> Counter[str]:
 # --- sharing ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_small_batch_behind_a_large_one_begins_at_once(bench: Any, fill: Any) -> None:
+def test_a_small_batch_behind_a_large_one_begins_at_once(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 1000)
-    bench.store.admit(100)
+    bench.store.attempts.admit(100)
     fill("y", 10)
-    assert shares(bench.store.admit(20).ids) == {"x": 10, "y": 10}
+    assert shares(bench.store.attempts.admit(20).ids) == {"x": 10, "y": 10}
     assert bench.audit() == []
 
 
-def test_weights_of_batches(bench: Any, fill: Any) -> None:
+def test_weights_of_batches(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 100, weight=3)
     fill("y", 100)
-    assert shares(bench.store.admit(40).ids) == {"x": 30, "y": 10}
+    assert shares(bench.store.attempts.admit(40).ids) == {"x": 30, "y": 10}
 
 
-def test_a_job_of_many_images_counts_as_many(bench: Any, fill: Any) -> None:
+def test_a_job_of_many_images_counts_as_many(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 50, n=4)
     fill("y", 200)
-    assert shares(bench.store.admit(50).ids) == {"x": 10, "y": 40}
+    assert shares(bench.store.attempts.admit(50).ids) == {"x": 10, "y": 40}
 
 
-def test_many_batches_of_one_key_get_no_more_than_one_of_another(bench: Any, fill: Any) -> None:
+def test_many_batches_of_one_key_get_no_more_than_one_of_another(bench: Bench, fill: Callable[..., None]) -> None:
     for batch in "abcd":
         fill(batch, 100, owner="shop")
     fill("x", 100, owner="press")
-    went = shares(bench.store.admit(80).ids)
+    went = shares(bench.store.attempts.admit(80).ids)
     assert (went["x"], sum(went[batch] for batch in "abcd")) == (40, 40)
     assert {went[batch] for batch in "abcd"} == {10}
 
 
-def test_weights_of_keys_and_jobs_without_a_batch(bench: Any, fill: Any, make: Make) -> None:
+def test_weights_of_keys_and_jobs_without_a_batch(bench: Bench, fill: Callable[..., None], make: Make) -> None:
     store = bench.with_settings(key_limits={"shop": KeyLimits(weight=3)})
     fill("x", 100, owner="shop", store=store)
-    store.enqueue([make(f"s{number}", owner="press") for number in range(100)])
-    assert shares(store.admit(40).ids) == {"x": 30, "s": 10}
+    store.jobs.enqueue([make(f"s{number}", owner="press") for number in range(100)])
+    assert shares(store.attempts.admit(40).ids) == {"x": 30, "s": 10}
 
 
-def test_who_was_away_saves_nothing_up(bench: Any, fill: Any) -> None:
+def test_who_was_away_saves_nothing_up(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 100)
     fill("y", 100)
-    bench.store.pause("y")
-    bench.store.admit(50)
-    bench.store.resume("y")
-    assert shares(bench.store.admit(20).ids) == {"x": 10, "y": 10}
+    bench.store.batches.pause("y")
+    bench.store.attempts.admit(50)
+    bench.store.batches.resume("y")
+    assert shares(bench.store.attempts.admit(20).ids) == {"x": 10, "y": 10}
 
 
-def test_who_comes_one_by_one_gets_no_more_than_its_share(bench: Any, fill: Any) -> None:
+def test_who_comes_one_by_one_gets_no_more_than_its_share(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 200)
     went: Counter[str] = Counter()
     for _ in range(50):
         # Its queue is empty after each admission, so it joins again and again.
         fill("y", 1)
-        went += shares(bench.store.admit(2).ids)
+        went += shares(bench.store.attempts.admit(2).ids)
     assert abs(went["x"] - went["y"]) <= 2
     assert bench.audit() == []
 
@@ -109,7 +110,7 @@ def test_who_comes_one_by_one_gets_no_more_than_its_share(bench: Any, fill: Any)
     step=st.integers(1, 7),
 )
 def test_no_queue_runs_ahead_by_more_than_its_largest_jobs(
-    bench: Any, weights: list[int], sizes: list[int], step: int
+    bench: Bench, weights: list[int], sizes: list[int], step: int
 ) -> None:
     """Start-time fair queueing's bound: |W_f/r_f - W_g/r_g| ≤ l_f/r_f + l_g/r_g (Goyal, Vin, Cheng 1996, theorem 1)."""
     bench.start_afresh()
@@ -117,11 +118,11 @@ def test_no_queue_runs_ahead_by_more_than_its_largest_jobs(
     for number, weight in enumerate(weights):
         batch = "abcde"[number]
         jobs = [NewJob(id=f"{batch}{k}", text="{}", model="m", n=sizes[number]) for k in range(40)]
-        bench.store.enqueue(jobs, batch, BatchOptions(weight=weight, owner="shop"))
+        bench.store.jobs.enqueue(jobs, batch, BatchOptions(weight=weight, owner="shop"))
         n[batch] = sizes[number]
     served: Counter[str] = Counter()
     for _ in range(40 // step):
-        for job_id in bench.store.admit(step).ids:
+        for job_id in bench.store.attempts.admit(step).ids:
             served[job_id[0]] += n[job_id[0]]
         for f, weight_f in zip(n, weights, strict=False):
             for g, weight_g in zip(n, weights, strict=False):
@@ -133,27 +134,29 @@ def test_no_queue_runs_ahead_by_more_than_its_largest_jobs(
 # --- classes ----------------------------------------------------------------------------------------------------------
 
 
-def test_classes_go_one_after_another(bench: Any, fill: Any, make: Make) -> None:
+def test_classes_go_one_after_another(bench: Bench, fill: Callable[..., None], make: Make) -> None:
     fill("l", 3, priority=Priority.LOW)
     fill("n", 3)
     fill("h", 3, priority=Priority.HIGH)
-    assert [job_id[0] for job_id in bench.store.admit(9).ids] == [*"hhhnnnlll"]
-    assert bench.store.batch("h").priority is Priority.HIGH
+    assert [job_id[0] for job_id in bench.store.attempts.admit(9).ids] == [*"hhhnnnlll"]
+    assert bench.store.batches.get("h").priority is Priority.HIGH
     assert bench.audit() == []
 
 
-def test_a_jobs_own_class_goes_before_its_batchs(bench: Any, make: Make) -> None:
+def test_a_jobs_own_class_goes_before_its_batchs(bench: Bench, make: Make) -> None:
     low = BatchOptions(priority=Priority.LOW)
-    bench.store.enqueue([make("a"), make("b", priority=Priority.HIGH), make("c", priority=Priority.NORMAL)], "x", low)
-    assert bench.store.get("b").priority is Priority.HIGH
+    bench.store.jobs.enqueue(
+        [make("a"), make("b", priority=Priority.HIGH), make("c", priority=Priority.NORMAL)], "x", low
+    )
+    assert bench.store.jobs.get("b").priority is Priority.HIGH
     # A pause holds all its queues, and a cancel empties them.
-    bench.store.pause("x")
-    assert bench.store.admit(3).ids == ()
-    bench.store.resume("x")
-    assert bench.store.admit(2).ids == ("b", "c")
-    bench.store.cancel_batch("x")
+    bench.store.batches.pause("x")
+    assert bench.store.attempts.admit(3).ids == ()
+    bench.store.batches.resume("x")
+    assert bench.store.attempts.admit(2).ids == ("b", "c")
+    bench.store.batches.cancel("x")
     assert bench.slots() == (0, 0)
-    assert bench.store.totals().ready == {"": 0}
+    assert bench.store.statistics.totals().ready == {"": 0}
     assert bench.audit() == []
 
 
@@ -194,52 +197,52 @@ def test_no_lane_takes_it() -> None:
         NewJob.of(load_request({"model": "kirin_image_omni", "prompt": "a fox"}), "fox", LANES[:2])
 
 
-def test_two_accounts_of_a_pool_share_its_jobs_and_keep_their_own_slots(bench: Any, make: Make) -> None:
+def test_two_accounts_of_a_pool_share_its_jobs_and_keep_their_own_slots(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b = LANES[2:]
-    store.enqueue([make(f"j{number}") for number in range(6)])
-    store.enqueue([make("r1", pool="ref")])
-    assert store.admit(10, a).ids == ("j0", "j1")
+    store.jobs.enqueue([make(f"j{number}") for number in range(6)])
+    store.jobs.enqueue([make("r1", pool="ref")])
+    assert store.attempts.admit(10, a).ids == ("j0", "j1")
     # The other one is on hold, and delays nobody
-    store.hold("402: balance exhausted", base=60, cap=60, lane="b")
-    assert store.admit(10, b).ids == ()
-    claims = store.claim(["j0", "j1"])
+    store.lanes.hold("402: balance exhausted", base=60, cap=60, lane="b")
+    assert store.attempts.admit(10, b).ids == ()
+    claims = store.attempts.claim(["j0", "j1"])
     assert {claim.lane for claim in claims} == {"a"}
-    assert (store.lane("a").slots, store.lane("b").slots) == (2, 0)
-    store.mark_in_progress("j0", claims[0].fence, "t")
-    assert store.finish("j0", State.COMPLETED, result=_PICTURES, settled_by="callback").admit_hint
-    assert store.admit(10, a).ids == ("j2",)
+    assert (store.lanes.get("a").slots, store.lanes.get("b").slots) == (2, 0)
+    store.attempts.mark_in_progress("j0", claims[0].fence, "t")
+    assert store.attempts.finish("j0", State.COMPLETED, result=_PICTURES, settled_by="callback").admit_hint
+    assert store.attempts.admit(10, a).ids == ("j2",)
     bench.forward(61)
     bench.hints_arrive()
     # After a hold one goes ahead
-    assert store.admit(10, b).ids == ("j3",)
-    assert store.admit(10, LANES[0]).ids == ("r1",)
+    assert store.attempts.admit(10, b).ids == ("j3",)
+    assert store.attempts.admit(10, LANES[0]).ids == ("r1",)
     assert audit(store) == []
 
 
-def test_what_may_have_reached_an_account_goes_to_no_other(bench: Any, make: Make) -> None:
+def test_what_may_have_reached_an_account_goes_to_no_other(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b = LANES[2:]
-    store.enqueue([make("fox")])
-    store.admit(1, a)
-    (claim,) = store.claim(["fox"])
-    store.mark_in_doubt("fox", claim.fence, "read timed out")
-    assert store.requeue("fox", claim.fence, "absent after 2 looks") == "queued"
-    assert store.admit(1, b).ids == ()
-    assert store.admit(1, a).ids == ("fox",)
+    store.jobs.enqueue([make("fox")])
+    store.attempts.admit(1, a)
+    (claim,) = store.attempts.claim(["fox"])
+    store.attempts.mark_in_doubt("fox", claim.fence, "read timed out")
+    assert store.attempts.requeue("fox", claim.fence, "absent after 2 looks") == "queued"
+    assert store.attempts.admit(1, b).ids == ()
+    assert store.attempts.admit(1, a).ids == ("fox",)
     assert audit(store) == []
 
 
-def test_what_surely_did_not_reach_it_may(bench: Any, make: Make) -> None:
+def test_what_surely_did_not_reach_it_may(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b = LANES[2:]
-    store.enqueue([make("fox")])
-    store.admit(1, a)
-    (claim,) = store.claim(["fox"])
-    store.requeue("fox", claim.fence, "429")
-    assert store.admit(1, b).ids == ("fox",)
-    (claim,) = store.claim(["fox"])
-    assert (claim.lane, store.lane("a").slots, store.lane("b").slots) == ("b", 0, 1)
+    store.jobs.enqueue([make("fox")])
+    store.attempts.admit(1, a)
+    (claim,) = store.attempts.claim(["fox"])
+    store.attempts.requeue("fox", claim.fence, "429")
+    assert store.attempts.admit(1, b).ids == ("fox",)
+    (claim,) = store.attempts.claim(["fox"])
+    assert (claim.lane, store.lanes.get("a").slots, store.lanes.get("b").slots) == ("b", 0, 1)
     assert audit(store) == []
 
 
@@ -247,120 +250,120 @@ def test_what_surely_did_not_reach_it_may(bench: Any, make: Make) -> None:
 
 
 @pytest.mark.parametrize("found_by", ["alarm", "admission", "claim"])
-def test_a_job_not_begun_in_time_expires_unpaid(bench: Any, make: Make, found_by: str) -> None:
+def test_a_job_not_begun_in_time_expires_unpaid(bench: Bench, make: Make, found_by: str) -> None:
     store = bench.store
-    store.enqueue([make("fox", expires_in=60, owed="n")], "x")
+    store.jobs.enqueue([make("fox", expires_in=60, owed="n")], "x")
     assert bench.alarm("fox") == 60
     if found_by == "claim":
-        store.admit(1)
+        store.attempts.admit(1)
         bench.forward(61)
-        assert store.claim(["fox"]) == []
+        assert store.attempts.claim(["fox"]) == []
     else:
         bench.forward(61)
-        assert (store.claim_due(1) if found_by == "alarm" else store.admit(1)) is not None
-    job = store.get("fox")
+        assert (store.attempts.claim_due(1) if found_by == "alarm" else store.attempts.admit(1)) is not None
+    job = store.jobs.get("fox")
     assert (job.state, job.settled_by, job.phase, job.owing) == (State.EXPIRED, "expires_in", None, {Delivery.NOTIFY})
     assert "expires_in" in (job.reason or "")
-    assert (bench.slots(), bench.alarm("fox"), store.batch("x").done) == ((0, 0), 0, True)
+    assert (bench.slots(), bench.alarm("fox"), store.batches.get("x").done) == ((0, 0), 0, True)
     assert bench.audit() == []
 
 
-def test_a_job_that_was_begun_in_time_goes_on(bench: Any, make: Make) -> None:
+def test_a_job_that_was_begun_in_time_goes_on(bench: Bench, make: Make) -> None:
     store = bench.store
-    store.enqueue([make("fox", expires_in=60)])
+    store.jobs.enqueue([make("fox", expires_in=60)])
     bench.claimed()
     bench.forward(61)
     # Its first attempt failed; the second may take its time
-    store.finish("fox", State.FAILED, _BUSY, "callback")
+    store.attempts.finish("fox", State.FAILED, _BUSY, "callback")
     bench.forward(bench.alarm("fox"))
-    store.claim_due(1)
-    assert store.admit(1).ids == ("fox",)
+    store.attempts.claim_due(1)
+    assert store.attempts.admit(1).ids == ("fox",)
 
 
-def test_a_retry_by_hand_has_no_time_to_keep(bench: Any, make: Make) -> None:
-    bench.store.enqueue([make("fox", expires_in=60)])
+def test_a_retry_by_hand_has_no_time_to_keep(bench: Bench, make: Make) -> None:
+    bench.store.jobs.enqueue([make("fox", expires_in=60)])
     bench.forward(61)
-    bench.store.claim_due(1)
-    bench.store.retry("fox")
-    assert bench.store.admit(1).ids == ("fox",)
-    assert bench.store.claim(["fox"])
+    bench.store.attempts.claim_due(1)
+    bench.store.jobs.retry("fox")
+    assert bench.store.attempts.admit(1).ids == ("fox",)
+    assert bench.store.attempts.claim(["fox"])
 
 
-def test_a_paused_batchs_jobs_expire_too(bench: Any, make: Make) -> None:
-    bench.store.enqueue([make("a", expires_in=60), make("b")], "x")
-    bench.store.pause("x")
+def test_a_paused_batchs_jobs_expire_too(bench: Bench, make: Make) -> None:
+    bench.store.jobs.enqueue([make("a", expires_in=60), make("b")], "x")
+    bench.store.batches.pause("x")
     bench.forward(61)
-    bench.store.claim_due(10)
-    assert bench.store.get("a").state is State.EXPIRED
+    bench.store.attempts.claim_due(10)
+    assert bench.store.jobs.get("a").state is State.EXPIRED
     assert bench.audit() == []
 
 
-def test_a_delayed_job_waits_outside_the_queue(bench: Any, make: Make) -> None:
-    bench.store.enqueue([make("later", delay=100), make("now")])
-    assert bench.store.admit(10).ids == ("now",)
-    bench.store.claim(["now"])
+def test_a_delayed_job_waits_outside_the_queue(bench: Bench, make: Make) -> None:
+    bench.store.jobs.enqueue([make("later", delay=100), make("now")])
+    assert bench.store.attempts.admit(10).ids == ("now",)
+    bench.store.attempts.claim(["now"])
     assert bench.alarm("later") == 100
     assert bench.audit() == []
     bench.forward(100)
-    assert bench.store.claim_due(10).admit_hint
-    assert bench.store.admit(10).ids == ("later",)
+    assert bench.store.attempts.claim_due(10).admit_hint
+    assert bench.store.attempts.admit(10).ids == ("later",)
 
 
 # --- one job paused ---------------------------------------------------------------------------------------------------
 
 
-def test_a_paused_job_lets_the_others_pass_and_goes_on_at_its_old_place(bench: Any, make: Make) -> None:
+def test_a_paused_job_lets_the_others_pass_and_goes_on_at_its_old_place(bench: Bench, make: Make) -> None:
     store = bench.store
-    store.enqueue([make("a"), make("b"), make("c")])
-    store.pause_job("a")
-    assert store.explained(store.get("a")).reason == "paused on request"
-    assert store.admit(1).ids == ("b",)
+    store.jobs.enqueue([make("a"), make("b"), make("c")])
+    store.jobs.pause("a")
+    assert store.jobs.with_reason(store.jobs.get("a")).reason == "paused on request"
+    assert store.attempts.admit(1).ids == ("b",)
     bench.forward(RECHECK)
-    store.claim_due(10)  # its alarm changes nothing
+    store.attempts.claim_due(10)  # its alarm changes nothing
     assert bench.audit() == []
     bench.hints_arrive()
-    assert store.resume_job("a").admit_hint
-    assert store.admit(1).ids == ("a",)
+    assert store.jobs.resume("a").admit_hint
+    assert store.attempts.admit(1).ids == ("a",)
 
 
-def test_a_job_paused_on_its_way_to_a_worker_is_not_claimed(bench: Any, make: Make) -> None:
-    bench.store.enqueue([make("a", n=2)])
-    bench.store.admit(1)
-    bench.store.pause_job("a")
+def test_a_job_paused_on_its_way_to_a_worker_is_not_claimed(bench: Bench, make: Make) -> None:
+    bench.store.jobs.enqueue([make("a", n=2)])
+    bench.store.attempts.admit(1)
+    bench.store.jobs.pause("a")
     assert bench.slots() == (0, 0)
-    assert bench.store.claim(["a"]) == []
-    assert bench.store.admit(1).ids == ()
-    bench.store.resume_job("a")
-    assert bench.store.admit(1).ids == ("a",)
+    assert bench.store.attempts.claim(["a"]) == []
+    assert bench.store.attempts.admit(1).ids == ()
+    bench.store.jobs.resume("a")
+    assert bench.store.attempts.admit(1).ids == ("a",)
     assert bench.audit() == []
 
 
-def test_a_pause_before_its_time_neither_hurries_nor_delays_it(bench: Any, make: Make) -> None:
-    bench.store.enqueue([make("soon", delay=100), make("late", delay=100)])
-    bench.store.pause_job("soon")
-    bench.store.pause_job("late")
-    bench.store.resume_job("soon")
-    assert bench.store.admit(10).ids == ()
+def test_a_pause_before_its_time_neither_hurries_nor_delays_it(bench: Bench, make: Make) -> None:
+    bench.store.jobs.enqueue([make("soon", delay=100), make("late", delay=100)])
+    bench.store.jobs.pause("soon")
+    bench.store.jobs.pause("late")
+    bench.store.jobs.resume("soon")
+    assert bench.store.attempts.admit(10).ids == ()
     bench.forward(100)
-    bench.store.claim_due(10)
-    assert bench.store.admit(10).ids == ("soon",)
-    bench.store.resume_job("late")
-    assert bench.store.admit(10).ids == ("late",)
+    bench.store.attempts.claim_due(10)
+    assert bench.store.attempts.admit(10).ids == ("soon",)
+    bench.store.jobs.resume("late")
+    assert bench.store.attempts.admit(10).ids == ("late",)
     assert bench.audit() == []
 
 
-def test_only_what_waits_can_be_paused(bench: Any, make: Make) -> None:
+def test_only_what_waits_can_be_paused(bench: Bench, make: Make) -> None:
     bench.put(State.IN_PROGRESS)
     with pytest.raises(NotAllowed, match="cancel it"):
-        bench.store.pause_job("fox")
+        bench.store.jobs.pause("fox")
     with pytest.raises(NotAllowed, match="nothing to resume"):
-        bench.store.resume_job("fox")
+        bench.store.jobs.resume("fox")
 
 
-def test_a_paused_job_can_be_cancelled_and_retried_and_is_not_paused_then(bench: Any, make: Make) -> None:
-    bench.store.enqueue([make("a")])
-    bench.store.pause_job("a")
-    bench.store.cancel("a")
-    bench.store.retry("a")
-    assert bench.store.admit(1).ids == ("a",)
+def test_a_paused_job_can_be_cancelled_and_retried_and_is_not_paused_then(bench: Bench, make: Make) -> None:
+    bench.store.jobs.enqueue([make("a")])
+    bench.store.jobs.pause("a")
+    bench.store.jobs.cancel("a")
+    bench.store.jobs.retry("a")
+    assert bench.store.attempts.admit(1).ids == ("a",)
     assert bench.audit() == []

@@ -7,8 +7,8 @@ import pytest
 
 from jobs.errors import BatchNotFound, NotAllowed
 from jobs.job import Result
-from jobs.new_job import NewJob
 from jobs.states import State
+from tests.support.bench import Bench, MakeJob
 
 
 @pytest.fixture
@@ -19,84 +19,89 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def enqueue(bench: Any, make: Callable[..., NewJob]) -> Callable[..., None]:
+def enqueue(bench: Bench, make: MakeJob) -> Callable[..., None]:
     """`enqueue("x", "a b c")`: a batch of these jobs."""
-    return lambda batch, ids, **more: bench.store.enqueue([make(each, **more) for each in ids.split()], batch)
+    return lambda batch, ids, **more: bench.store.jobs.enqueue([make(each, **more) for each in ids.split()], batch)
 
 
-def counts(bench: Any, batch: str) -> dict[str, int]:
-    return {state.value: count for state, count in bench.store.batch(batch).counts.items() if count}
+def counts(bench: Bench, batch: str) -> dict[str, int]:
+    return {state.value: count for state, count in bench.store.batches.get(batch).counts.items() if count}
 
 
-def fail(bench: Any, job_id: str, code: str) -> None:
-    (claim,) = bench.store.claim([job_id])
+def fail(bench: Bench, job_id: str, code: str) -> None:
+    (claim,) = bench.store.attempts.claim([job_id])
     result = Result(error={"code": code, "message": "no"})
-    assert bench.store.finish(job_id, State.FAILED, result, "submit", fence=claim.fence).outcome == "finished"
+    assert bench.store.attempts.finish(job_id, State.FAILED, result, "submit", fence=claim.fence).outcome == "finished"
 
 
 # --- pause -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_paused_batch_lets_the_others_pass_and_goes_on_at_its_old_place(bench: Any, enqueue: Any) -> None:
+def test_a_paused_batch_lets_the_others_pass_and_goes_on_at_its_old_place(
+    bench: Bench, enqueue: Callable[..., None]
+) -> None:
     enqueue("x", "x1 x2")
     enqueue("y", "y1")
     enqueue("x", "x3")
     enqueue("", "single")
 
-    acted = bench.store.pause("x")
+    acted = bench.store.batches.pause("x")
 
     assert (acted.action, acted.affected, acted.pending) == ("pause", 3, 0)
-    assert bench.store.batch("x").paused
-    assert bench.store.totals().ready == {"": 2}
-    assert bench.store.admit(1).ids == ("y1",)
+    assert bench.store.batches.get("x").paused
+    assert bench.store.statistics.totals().ready == {"": 2}
+    assert bench.store.attempts.admit(1).ids == ("y1",)
     assert bench.audit() == []
-    assert bench.store.resume("x").affected == 3
-    assert bench.store.admit(10).ids == ("x1", "single", "x2", "x3")
-    assert not bench.store.batch("x").paused
+    assert bench.store.batches.resume("x").affected == 3
+    assert bench.store.attempts.admit(10).ids == ("x1", "single", "x2", "x3")
+    assert not bench.store.batches.get("x").paused
     assert bench.audit() == []
 
 
-def test_batches_and_single_jobs_take_turns_each_in_the_order_of_acceptance(bench: Any, enqueue: Any) -> None:
+def test_batches_and_single_jobs_take_turns_each_in_the_order_of_acceptance(
+    bench: Bench, enqueue: Callable[..., None]
+) -> None:
     for number in range(6):
         enqueue(["x", "y", ""][number % 3], f"j{number}")
-    assert bench.store.admit(4).ids == ("j0", "j1", "j2", "j3")
-    assert bench.store.admit(4).ids == ("j4", "j5")
+    assert bench.store.attempts.admit(4).ids == ("j0", "j1", "j2", "j3")
+    assert bench.store.attempts.admit(4).ids == ("j4", "j5")
 
 
-def test_a_job_on_its_way_to_a_worker_is_not_claimed_any_more(bench: Any, enqueue: Any) -> None:
+def test_a_job_on_its_way_to_a_worker_is_not_claimed_any_more(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1 x2", n=2)
-    assert bench.store.admit(1).ids == ("x1",)
-    bench.store.pause("x")
+    assert bench.store.attempts.admit(1).ids == ("x1",)
+    bench.store.batches.pause("x")
 
-    assert bench.store.claim(["x1"]) == []
+    assert bench.store.attempts.claim(["x1"]) == []
 
     assert bench.slots() == (0, 0)
     assert bench.audit() == []
-    assert bench.store.admit(10).ids == ()
-    bench.store.resume("x")
-    assert bench.store.admit(10).ids == ("x1", "x2")
+    assert bench.store.attempts.admit(10).ids == ()
+    bench.store.batches.resume("x")
+    assert bench.store.attempts.admit(10).ids == ("x1", "x2")
 
 
-def test_what_comes_to_wait_in_a_paused_batch_stays(bench: Any, enqueue: Any) -> None:
+def test_what_comes_to_wait_in_a_paused_batch_stays(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1 x2")
-    bench.store.admit(2)
-    (claim,) = bench.store.claim(["x1"])
-    bench.store.pause("x")
+    bench.store.attempts.admit(2)
+    (claim,) = bench.store.attempts.claim(["x1"])
+    bench.store.batches.pause("x")
     # Its next attempt, its neighbour whose message got lost, and a new line
     assert (
-        bench.store.finish("x1", State.FAILED, Result(error={"code": "1302", "message": ""}), "poll").outcome == "again"
+        bench.store.attempts.finish("x1", State.FAILED, Result(error={"code": "1302", "message": ""}), "poll").outcome
+        == "again"
     )
     enqueue("x", "x3")
     bench.forward(40)
-    bench.store.claim_due(10)
+    bench.store.attempts.claim_due(10)
     assert claim.attempt == 1
-    assert bench.store.admit(10).ids == ()
+    assert bench.store.attempts.admit(10).ids == ()
     assert bench.audit() == []
-    assert bench.store.resume("x").admit_hint
-    assert bench.store.admit(10).ids == ("x1", "x2", "x3")
+    assert bench.store.batches.resume("x").admit_hint
+    assert bench.store.attempts.admit(10).ids == ("x1", "x2", "x3")
 
 
-def test_pausing_costs_the_same_however_many_wait(bench: Any, make: Any) -> None:
+def test_pausing_costs_the_same_however_many_wait(bench: Bench, make: MakeJob) -> None:
     def commands() -> int:
         return sum(each["calls"] for each in bench.raw.info("commandstats").values())
 
@@ -105,102 +110,106 @@ def test_pausing_costs_the_same_however_many_wait(bench: Any, make: Any) -> None
     for size in (10, 5_000):
         batch = f"of {size}"
         for start in range(0, size, 500):
-            bench.store.enqueue([make(f"{batch}.{start + each}") for each in range(min(size, 500))], batch)
+            bench.store.jobs.enqueue([make(f"{batch}.{start + each}") for each in range(min(size, 500))], batch)
         before = commands()
-        bench.store.pause(batch)
+        bench.store.batches.pause(batch)
         paused = commands()
-        bench.store.admit(10)
+        bench.store.attempts.admit(10)
         admitted = commands()
-        bench.store.resume(batch)
+        bench.store.batches.resume(batch)
         costs.append((paused - before, admitted - paused, commands() - admitted))
-        bench.store.cancel_batch(batch)
-        bench.store.sweep(60)  # what a slow machine has not done at once
-        assert bench.store.batch(batch).done
+        bench.store.batches.cancel(batch)
+        bench.store.batches.sweep(60)  # what a slow machine has not done at once
+        assert bench.store.batches.get(batch).done
     assert costs[0] == costs[1]
     assert sum(costs[0]) < 100
 
 
-def test_again_changes_nothing(bench: Any, enqueue: Any) -> None:
+def test_again_changes_nothing(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1")
-    assert bench.store.resume("x").affected == 0
-    bench.store.pause("x")
+    assert bench.store.batches.resume("x").affected == 0
+    bench.store.batches.pause("x")
     before = bench.dump()
-    assert bench.store.pause("x").affected == 0
+    assert bench.store.batches.pause("x").affected == 0
     assert bench.dump() == before
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "cancel_batch", "retry_batch"])
-def test_a_batch_that_nobody_knows(bench: Any, verb: str) -> None:
+@pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
+def test_a_batch_that_nobody_knows(bench: Bench, verb: str) -> None:
     with pytest.raises(BatchNotFound):
-        getattr(bench.store, verb)("nobody's")
+        getattr(bench.store.batches, verb)("nobody's")
     assert not bench.raw.exists(bench.keys.singleton("sweeps"))
 
 
 # --- cancel ----------------------------------------------------------------------------------------------------------
 
 
-def test_cancel_ends_what_is_unfinished_and_nothing_else(bench: Any, enqueue: Any) -> None:
+def test_cancel_ends_what_is_unfinished_and_nothing_else(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "waits running done", owed="n")
-    bench.store.admit(3)
+    bench.store.attempts.admit(3)
     enqueue("y", "other")
     for job_id in ("running", "done"):
-        (claim,) = bench.store.claim([job_id])
-        bench.store.mark_in_progress(job_id, claim.fence, "t")
-    bench.store.finish("done", State.COMPLETED, Result(), "callback")
+        (claim,) = bench.store.attempts.claim([job_id])
+        bench.store.attempts.mark_in_progress(job_id, claim.fence, "t")
+    bench.store.attempts.finish("done", State.COMPLETED, Result(), "callback")
 
-    acted = bench.store.cancel_batch("x")
+    acted = bench.store.batches.cancel("x")
 
     assert (acted.action, acted.affected, acted.pending) == ("cancel", 2, 0)
     assert counts(bench, "x") == {"cancelled": 2, "completed": 1}
-    assert bench.store.get("running").phase is State.IN_PROGRESS
+    assert bench.store.jobs.get("running").phase is State.IN_PROGRESS
     assert bench.slots() == (1, 0)
     # Their notifications are due now
-    assert {due.job.id for due in bench.store.claim_due(10).dues} == {"waits", "running", "done"}
-    assert bench.store.admit(10).ids == ("other",)
+    assert {due.job.id for due in bench.store.attempts.claim_due(10).dues} == {"waits", "running", "done"}
+    assert bench.store.attempts.admit(10).ids == ("other",)
     assert bench.audit() == []
 
 
 def test_cancel_takes_effect_at_once_and_whoever_is_there_does_the_rest(
-    bench: Any, enqueue: Any, small_steps: None
+    bench: Bench, enqueue: Callable[..., None], small_steps: None
 ) -> None:
     enqueue("x", "x1 x2 x3 x4 x5")
-    bench.store.admit(4)
+    bench.store.attempts.admit(4)
 
     # Whoever asked dies after two jobs
-    acted = bench.store.cancel_batch("x")
+    acted = bench.store.batches.cancel("x")
 
     assert (acted.affected, acted.pending) == (2, 3)
     assert bench.audit() == []
-    assert bench.store.claim(["x3", "x4"]) == []
-    assert bench.store.admit(10).ids == ()
+    assert bench.store.attempts.claim(["x3", "x4"]) == []
+    assert bench.store.attempts.admit(10).ids == ()
     # Asked again, it goes on instead of beginning anew
-    assert bench.store.cancel_batch("x").affected == 4
-    bench.with_settings().sweep(10)
+    assert bench.store.batches.cancel("x").affected == 4
+    bench.with_settings().batches.sweep(10)
     assert counts(bench, "x") == {"cancelled": 5}
     assert bench.audit() == []
     assert not bench.raw.exists(bench.keys.singleton("sweeps"))
 
 
-def test_what_is_added_while_it_is_cancelled_goes_afterwards(bench: Any, enqueue: Any, small_steps: None) -> None:
+def test_what_is_added_while_it_is_cancelled_goes_afterwards(
+    bench: Bench, enqueue: Callable[..., None], small_steps: None
+) -> None:
     enqueue("x", "x1 x2 x3")
-    bench.store.cancel_batch("x")
+    bench.store.batches.cancel("x")
     enqueue("x", "x4")
-    assert bench.store.admit(10).ids == ()
-    assert bench.store.sweep(10)
-    assert bench.store.admit(10).ids == ("x4",)
+    assert bench.store.attempts.admit(10).ids == ()
+    assert bench.store.batches.sweep(10)
+    assert bench.store.attempts.admit(10).ids == ("x4",)
     assert bench.audit() == []
 
 
-def test_a_cancel_ends_a_pause_and_a_retry_under_way(bench: Any, enqueue: Any, small_steps: None) -> None:
+def test_a_cancel_ends_a_pause_and_a_retry_under_way(
+    bench: Bench, enqueue: Callable[..., None], small_steps: None
+) -> None:
     enqueue("x", "x1 x2 x3")
-    bench.store.admit(3)
+    bench.store.attempts.admit(3)
     for job_id in ("x1", "x2", "x3"):
         fail(bench, job_id, "1301")
-    bench.store.retry_batch("x")
-    bench.store.pause("x")
-    bench.store.cancel_batch("x")
-    bench.store.sweep(10)
-    assert not bench.store.batch("x").paused
+    bench.store.batches.retry("x")
+    bench.store.batches.pause("x")
+    bench.store.batches.cancel("x")
+    bench.store.batches.sweep(10)
+    assert not bench.store.batches.get("x").paused
     assert counts(bench, "x") == {"cancelled": 2, "failed": 1}
     assert bench.audit() == []
 
@@ -209,18 +218,18 @@ def test_a_cancel_ends_a_pause_and_a_retry_under_way(bench: Any, enqueue: Any, s
 
 
 @pytest.fixture
-def mixed(bench: Any, enqueue: Any) -> Any:
+def mixed(bench: Bench, enqueue: Callable[..., None]) -> Any:
     """Two failed with 1301, one with 1201, one cancelled, one cancelled but at the provider, one completed."""
     enqueue("x", "a b c cancelled working done")
-    bench.store.admit(10)
+    bench.store.attempts.admit(10)
     for job_id, code in (("a", "1301"), ("b", "1201"), ("c", "1301")):
         fail(bench, job_id, code)
     for job_id in ("working", "done"):
-        (claim,) = bench.store.claim([job_id])
-        bench.store.mark_in_progress(job_id, claim.fence, "t")
-    bench.store.finish("done", State.COMPLETED, Result(), "callback")
-    bench.store.cancel("cancelled")
-    bench.store.cancel("working")
+        (claim,) = bench.store.attempts.claim([job_id])
+        bench.store.attempts.mark_in_progress(job_id, claim.fence, "t")
+    bench.store.attempts.finish("done", State.COMPLETED, Result(), "callback")
+    bench.store.jobs.cancel("cancelled")
+    bench.store.jobs.cancel("working")
     return bench
 
 
@@ -237,119 +246,121 @@ def mixed(bench: Any, enqueue: Any) -> Any:
 )
 def test_retry_takes_those_asked_for(mixed: Any, options: Any, counted: int, retried: set[str]) -> None:
     before = mixed.dump()
-    assert mixed.store.retry_batch("x", **options, dry_run=True).affected == counted
+    assert mixed.store.batches.retry("x", **options, dry_run=True).affected == counted
     assert mixed.dump() == before
 
-    acted = mixed.store.retry_batch("x", **options)
+    acted = mixed.store.batches.retry("x", **options)
 
     assert (acted.affected, acted.pending) == (len(retried), 0)
-    assert set(mixed.store.admit(10).ids) == retried
+    assert set(mixed.store.attempts.admit(10).ids) == retried
     assert mixed.audit() == []
 
 
 def test_errors_are_counted_by_code(mixed: Any) -> None:
-    assert mixed.store.batch("x").errors == {"1301": 2, "1201": 1}
-    mixed.store.retry("a")
-    mixed.store.retry("b")
-    assert mixed.store.batch("x").errors == {"1301": 1}
+    assert mixed.store.batches.get("x").errors == {"1301": 2, "1201": 1}
+    mixed.store.jobs.retry("a")
+    mixed.store.jobs.retry("b")
+    assert mixed.store.batches.get("x").errors == {"1301": 1}
     mixed.forward(1000)
-    assert mixed.with_settings(retention=100).purge()[0] == 3
-    assert mixed.store.batch("x").errors == {}
+    assert mixed.with_settings(retention=100).jobs.purge()[0] == 3
+    assert mixed.store.batches.get("x").errors == {}
     assert mixed.audit() == []
 
 
 @pytest.mark.parametrize("code", ["x" * 65, "é" * 33, ""])
-def test_a_code_that_is_none(bench: Any, enqueue: Any, code: str) -> None:
+def test_a_code_that_is_none(bench: Bench, enqueue: Callable[..., None], code: str) -> None:
     enqueue("x", "x1")
-    bench.store.admit(1)
+    bench.store.attempts.admit(1)
     fail(bench, "x1", code)
-    assert bench.store.batch("x").errors == {"": 1}
+    assert bench.store.batches.get("x").errors == {"": 1}
     assert bench.audit() == []
 
 
-def test_a_job_that_fails_again_is_retried_once(bench: Any, enqueue: Any, small_steps: None) -> None:
+def test_a_job_that_fails_again_is_retried_once(bench: Bench, enqueue: Callable[..., None], small_steps: None) -> None:
     enqueue("x", "x1 x2 x3 x4")
-    bench.store.admit(4)
+    bench.store.attempts.admit(4)
     for job_id in ("x1", "x2", "x3", "x4"):
         fail(bench, job_id, "1301")
 
-    first = bench.store.retry_batch("x")
+    first = bench.store.batches.retry("x")
 
     assert (first.affected, first.pending) == (2, 2)
-    assert bench.store.admit(1).ids == ("x1",)
-    (claim,) = bench.store.claim(["x1"])
-    bench.store.finish("x1~2", State.FAILED, Result(error={"code": "1301", "message": ""}), "poll", fence=claim.fence)
+    assert bench.store.attempts.admit(1).ids == ("x1",)
+    (claim,) = bench.store.attempts.claim(["x1"])
+    bench.store.attempts.finish(
+        "x1~2", State.FAILED, Result(error={"code": "1301", "message": ""}), "poll", fence=claim.fence
+    )
     with pytest.raises(NotAllowed, match="in a moment"):
-        bench.store.retry_batch("x")
-    bench.store.sweep(10)
+        bench.store.batches.retry("x")
+    bench.store.batches.sweep(10)
     assert counts(bench, "x") == {"failed": 1, "queued": 3}
     assert bench.audit() == []
 
 
 def test_a_paused_batch_is_retried_and_waits(mixed: Any) -> None:
-    mixed.store.pause("x")
-    assert mixed.store.retry_batch("x").affected == 3
-    assert mixed.store.admit(10).ids == ()
+    mixed.store.batches.pause("x")
+    assert mixed.store.batches.retry("x").affected == 3
+    assert mixed.store.attempts.admit(10).ids == ()
     assert mixed.audit() == []
 
 
-def test_a_cancelled_batch_is_retried_only_on_request(bench: Any, enqueue: Any) -> None:
+def test_a_cancelled_batch_is_retried_only_on_request(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1 x2")
-    bench.store.pause("x")
-    bench.store.cancel_batch("x")
-    assert bench.store.retry_batch("x").affected == 0
-    assert bench.store.retry_batch("x", [State.CANCELLED]).affected == 2
-    assert bench.store.admit(10).ids == ("x1", "x2")
+    bench.store.batches.pause("x")
+    bench.store.batches.cancel("x")
+    assert bench.store.batches.retry("x").affected == 0
+    assert bench.store.batches.retry("x", [State.CANCELLED]).affected == 2
+    assert bench.store.attempts.admit(10).ids == ("x1", "x2")
     assert bench.audit() == []
 
 
-def test_a_forgotten_batch_is_swept_no_more(bench: Any, enqueue: Any, small_steps: None) -> None:
+def test_a_forgotten_batch_is_swept_no_more(bench: Bench, enqueue: Callable[..., None], small_steps: None) -> None:
     enqueue("x", "x1 x2 x3")
-    bench.store.cancel_batch("x")
-    bench.store.cancel("x3")
+    bench.store.batches.cancel("x")
+    bench.store.jobs.cancel("x3")
     bench.forward(1000)
-    assert bench.with_settings(retention=100).purge() == (3, 1)
-    bench.store.sweep(10)
+    assert bench.with_settings(retention=100).jobs.purge() == (3, 1)
+    bench.store.batches.sweep(10)
     assert bench.audit() == []
 
 
 # --- all or none -----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_staged_is_seen_by_nobody_until_it_is_committed(bench: Any, make: Any) -> None:
+def test_what_is_staged_is_seen_by_nobody_until_it_is_committed(bench: Bench, make: MakeJob) -> None:
     before = bench.dump()
     staged = [make(f"s{number}", n=2, owed="n", labels={"shop": "berlin"}) for number in range(3)]
-    assert bench.store.stage("t", staged[:2]) == ("created", "created")
-    assert bench.store.stage("t", staged[1:]) == ("known", "created")
-    assert bench.store.page().jobs == ()
-    assert bench.store.admit(10).ids == ()
+    assert bench.store.uploads.stage("t", staged[:2]) == ("created", "created")
+    assert bench.store.uploads.stage("t", staged[1:]) == ("known", "created")
+    assert bench.store.jobs.page().jobs == ()
+    assert bench.store.attempts.admit(10).ids == ()
     assert bench.audit() == []
 
-    acted = bench.store.commit("t", "x", 3)
+    acted = bench.store.uploads.commit("t", "x", 3)
 
     assert (acted.affected, acted.clashes, acted.admit_hint) == (3, 0, True)
-    assert [job.id for job in bench.store.batch_jobs("x")] == ["s0", "s1", "s2"]
-    job = bench.store.get("s2", text=True)
+    assert [job.id for job in bench.store.batches.jobs("x")] == ["s0", "s1", "s2"]
+    job = bench.store.jobs.get("s2", text=True)
     assert (job.n, job.labels, job.text, job.batch) == (2, {"shop": "berlin"}, staged[2].text, "x")
     assert bench.fields("s2")["o"] == "n"
-    assert bench.store.admit(10).ids == ("s0", "s1", "s2")
+    assert bench.store.attempts.admit(10).ids == ("s0", "s1", "s2")
     assert bench.audit() == []
     left = {key for key in bench.dump() if key.startswith(("u:", "v:"))}
     assert left == {key for key in before if key.startswith(("u:", "v:"))} == set()
 
 
-def test_what_is_staged_and_never_committed_expires(bench: Any, make: Any) -> None:
-    bench.store.stage("t", [make("s0")])
+def test_what_is_staged_and_never_committed_expires(bench: Bench, make: MakeJob) -> None:
+    bench.store.uploads.stage("t", [make("s0")])
     assert {bench.raw.ttl(bench.keys.member(name, "t")) for name in ("staged", "lines")} <= {3599, 3600}
-    bench.store.unstage("t")
+    bench.store.uploads.discard("t")
     with pytest.raises(NotAllowed, match="send it again"):
-        bench.store.commit("t", "x", 1)
+        bench.store.uploads.commit("t", "x", 1)
     assert "b:x" not in bench.dump()
 
 
-def test_a_staged_job_is_held_against_those_there_are(bench: Any, make: Any) -> None:
+def test_a_staged_job_is_held_against_those_there_are(bench: Bench, make: MakeJob) -> None:
     bench.job("fox")
-    assert bench.store.stage("t", [make("fox"), make("fox", "other"), make("new"), make("new", "other")]) == (
+    assert bench.store.uploads.stage("t", [make("fox"), make("fox", "other"), make("new"), make("new", "other")]) == (
         "known",
         "conflict",
         "created",
@@ -357,33 +368,33 @@ def test_a_staged_job_is_held_against_those_there_are(bench: Any, make: Any) -> 
     )
 
 
-def test_a_commit_is_finished_by_whoever_is_there(bench: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_is_finished_by_whoever_is_there(bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a process that dies after the decision
-    bench.store.stage("t", [make(f"s{number}") for number in range(5)])
+    bench.store.uploads.stage("t", [make(f"s{number}") for number in range(5)])
     monkeypatch.setattr("jobs.store.batches.STEP", 2)
-    assert bench.store._scripts.call("commit", "t", "x", "{}", 5, "") == "begun"
+    assert bench.store.context.scripts.call("commit", "t", "x", "{}", 5, "") == "begun"
     assert bench.raw.ttl(bench.keys.member("staged", "t")) == -1
     # Then the batch is there, and not done before all its lines are
-    assert not bench.store.batch("x").done
-    for verb in (bench.store.cancel_batch, bench.store.retry_batch):
+    assert not bench.store.batches.get("x").done
+    for verb in (bench.store.batches.cancel, bench.store.batches.retry):
         with pytest.raises(NotAllowed, match="taken in"):
             verb("x")
     assert bench.audit() == []
     # And reconcile takes them in
-    assert bench.with_settings().sweep(10)
-    assert bench.store.batch("x").accepted == 5
+    assert bench.with_settings().batches.sweep(10)
+    assert bench.store.batches.get("x").accepted == 5
     assert bench.audit() == []
 
 
-def test_an_id_that_was_taken_meanwhile(bench: Any, make: Any) -> None:
-    bench.store.stage("t", [make("a"), make("b"), make("c")])
-    bench.store.enqueue([make("a"), make("b", '{"prompt":"another"}')])
-    acted = bench.store.commit("t", "x", 3)
+def test_an_id_that_was_taken_meanwhile(bench: Bench, make: MakeJob) -> None:
+    bench.store.uploads.stage("t", [make("a"), make("b"), make("c")])
+    bench.store.jobs.enqueue([make("a"), make("b", '{"prompt":"another"}')])
+    acted = bench.store.uploads.commit("t", "x", 3)
     assert (acted.affected, acted.clashes) == (1, 1)
-    assert [job.id for job in bench.store.batch_jobs("x")] == ["c"]
+    assert [job.id for job in bench.store.batches.jobs("x")] == ["c"]
     assert bench.audit() == []
 
 
-def test_nothing_staged_is_an_empty_batch(bench: Any) -> None:
-    assert bench.store.commit("t", "x", 0).affected == 0
-    assert bench.store.batch("x").done
+def test_nothing_staged_is_an_empty_batch(bench: Bench) -> None:
+    assert bench.store.uploads.commit("t", "x", 0).affected == 0
+    assert bench.store.batches.get("x").done

@@ -12,57 +12,60 @@ from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 _PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
 LANES = pooled((LaneSettings(name="a"), LaneSettings(name="b")))
 
 
-def silence(bench: Any, times: int = FAILURES_TO_OPEN, store: Store | None = None) -> None:
+def silence(bench: Bench, times: int = FAILURES_TO_OPEN, store: Store | None = None) -> None:
     """So many submissions without an answer, through lane a where there are several. Their jobs are in doubt."""
     store = store or bench.store
     first = bench.raw.incrby("test:silences", times) - times
     ids = [f"s{first + number}" for number in range(times)]
-    store.enqueue([NewJob(id=each, text="{}", model="m") for each in ids])
-    store.admit(1000, store.settings.lanes[0])
-    for claim in store.claim(ids):
-        store.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", wait=3.0, heard=Reachability.SILENCE)
+    store.jobs.enqueue([NewJob(id=each, text="{}", model="m") for each in ids])
+    store.attempts.admit(1000, store.context.settings.lanes[0])
+    for claim in store.attempts.claim(ids):
+        store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", wait=3.0, heard=Reachability.SILENCE)
 
 
 def is_open(store: Store) -> bool:
-    return store.lane(store.settings.lanes[0].name).open_since is not None
+    return store.lanes.get(store.context.settings.lanes[0].name).open_since is not None
 
 
-def test_it_opens_after_so_many_silences_in_a_row_and_says_so(bench: Any) -> None:
+def test_it_opens_after_so_many_silences_in_a_row_and_says_so(bench: Bench) -> None:
     silence(bench, FAILURES_TO_OPEN - 1)
     assert not is_open(bench.store)
     silence(bench, 1)
-    lane = bench.store.lane()
+    lane = bench.store.lanes.get()
     assert (lane.held, lane.reason, lane.opened) == (True, "ReadTimeout", 1)
     assert lane.open_since.timestamp() * 1e6 == bench.now
     assert [(change.what, change.reason) for change in lane.history] == [("opened", "ReadTimeout")]
     silence(bench, 2)  # what is under way changes nothing more
-    assert bench.store.lane().opened == 1
+    assert bench.store.lanes.get().opened == 1
 
 
 ANSWERS: dict[str, Callable[[Any], Any]] = {
     "a submission": lambda b: b.put(State.IN_PROGRESS),
-    "a refusal of the account": lambda b: b.store.hold("402", base=1.0, cap=1.0),
-    "not created": lambda b: b.store.requeue("fox", b.claimed().fence, "no id", wait=5.0, heard=Reachability.ANSWER),
+    "a refusal of the account": lambda b: b.store.lanes.hold("402", base=1.0, cap=1.0),
+    "not created": lambda b: b.store.attempts.requeue(
+        "fox", b.claimed().fence, "no id", wait=5.0, heard=Reachability.ANSWER
+    ),
     "a look that changed nothing": lambda b: (
         b.put(State.IN_PROGRESS),
-        b.store.reschedule_lookup(b.due(), 5.0, heard=Reachability.ANSWER),
+        b.store.attempts.reschedule_lookup(b.due(), 5.0, heard=Reachability.ANSWER),
     ),
     "a look that found the end": lambda b: (
         b.put(State.IN_PROGRESS),
-        b.store.finish("fox", State.COMPLETED, _PICTURES, "poll", fence=b.due().job.fence),
+        b.store.attempts.finish("fox", State.COMPLETED, _PICTURES, "poll", fence=b.due().job.fence),
     ),
-    "adopted": lambda b: (b.put(State.IN_DOUBT), b.store.mark_in_progress("fox", b.due().job.fence, "t")),
+    "adopted": lambda b: (b.put(State.IN_DOUBT), b.store.attempts.mark_in_progress("fox", b.due().job.fence, "t")),
 }
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-def test_an_answer_between_begins_the_count_anew(answer: Callable[[Any], Any], bench: Any) -> None:
+def test_an_answer_between_begins_the_count_anew(answer: Callable[[Any], Any], bench: Bench) -> None:
     silence(bench, FAILURES_TO_OPEN - 1)
     answer(bench)
     bench.forward(1)
@@ -70,164 +73,164 @@ def test_an_answer_between_begins_the_count_anew(answer: Callable[[Any], Any], b
 
 
 NO_ANSWERS: dict[str, Callable[[Any], Any]] = {
-    "a callback": lambda b: b.store.finish("fox", State.COMPLETED, _PICTURES, "callback"),
-    "an answer that nobody can read": lambda b: b.store.mark_in_doubt("fox", 1, "HTML"),
-    "a worker that was too slow": lambda b: b.store.requeue("fox", 1, ""),
+    "a callback": lambda b: b.store.attempts.finish("fox", State.COMPLETED, _PICTURES, "callback"),
+    "an answer that nobody can read": lambda b: b.store.attempts.mark_in_doubt("fox", 1, "HTML"),
+    "a worker that was too slow": lambda b: b.store.attempts.requeue("fox", 1, ""),
 }
 
 
 @pytest.mark.parametrize("other", NO_ANSWERS.values(), ids=NO_ANSWERS)
-def test_what_proves_neither_leaves_the_count(other: Callable[[Any], Any], bench: Any) -> None:
+def test_what_proves_neither_leaves_the_count(other: Callable[[Any], Any], bench: Bench) -> None:
     bench.claimed()
     silence(bench, FAILURES_TO_OPEN - 1)
     other(bench)
     assert bench.lane()["bad"] == str(FAILURES_TO_OPEN - 1)
 
 
-def test_looks_without_an_answer_open_it_too(bench: Any) -> None:
+def test_looks_without_an_answer_open_it_too(bench: Bench) -> None:
     for number in range(FAILURES_TO_OPEN):
         bench.put(State.IN_PROGRESS, f"j{number}")
     bench.forward(10)
-    for due in bench.store.claim_due(100).dues:
-        assert bench.store.reschedule_lookup(due, 5.0, reason="poll: 503", heard=Reachability.SILENCE)
-    assert bench.store.lane().reason == "poll: 503"
+    for due in bench.store.attempts.claim_due(100).dues:
+        assert bench.store.attempts.reschedule_lookup(due, 5.0, reason="poll: 503", heard=Reachability.SILENCE)
+    assert bench.store.lanes.get().reason == "poll: 503"
 
 
-def test_while_it_is_open_nothing_is_admitted_or_claimed(bench: Any, make: Make) -> None:
-    bench.store.enqueue([make("a")])
-    bench.store.admit(1)
+def test_while_it_is_open_nothing_is_admitted_or_claimed(bench: Bench, make: Make) -> None:
+    bench.store.jobs.enqueue([make("a")])
+    bench.store.attempts.admit(1)
     silence(bench)
-    bench.store.enqueue([make("b")])
-    assert bench.store.admit(10).ids == ()
-    assert bench.store.claim(["a"]) == []
+    bench.store.jobs.enqueue([make("b")])
+    assert bench.store.attempts.admit(10).ids == ()
+    assert bench.store.attempts.claim(["a"]) == []
     assert bench.ready() == ["a", "b"]
     assert bench.audit() == []
 
 
-def test_while_it_is_open_looks_wait_spread_out_and_no_deadline_passes(bench: Any) -> None:
+def test_while_it_is_open_looks_wait_spread_out_and_no_deadline_passes(bench: Bench) -> None:
     store = bench.with_settings(deadline=60.0)
     for number in range(20):
-        store.enqueue([NewJob(id=f"j{number}", text="{}", model="m")])
-        store.admit(1)
-        (claim,) = store.claim([f"j{number}"])
-        store.mark_in_progress(claim.id, claim.fence, "t")
+        store.jobs.enqueue([NewJob(id=f"j{number}", text="{}", model="m")])
+        store.attempts.admit(1)
+        (claim,) = store.attempts.claim([f"j{number}"])
+        store.attempts.mark_in_progress(claim.id, claim.fence, "t")
     silence(bench, store=store)
     bench.forward(600)
-    rung = store.claim_due(100)
+    rung = store.attempts.claim_due(100)
     assert (rung.dues, rung.due_count) == ((), 20 + FAILURES_TO_OPEN)
     waits = sorted(bench.alarm(f"j{number}") for number in range(20))
-    assert store.settings.poll_max / 2 <= waits[0] < waits[-1] <= store.settings.poll_max
+    assert store.context.settings.poll_max / 2 <= waits[0] < waits[-1] <= store.context.settings.poll_max
     assert len(set(waits)) == 20
     # As long as it has been open, within reason: after a moment they are back in a moment
-    assert store.claim_due(100).due_count == 0
-    assert {store.get(f"j{number}").state for number in range(20)} == {State.IN_PROGRESS}
+    assert store.attempts.claim_due(100).due_count == 0
+    assert {store.jobs.get(f"j{number}").state for number in range(20)} == {State.IN_PROGRESS}
 
 
-def test_while_it_is_open_a_killed_workers_job_is_in_doubt_and_a_delivery_is_made(bench: Any, make: Make) -> None:
+def test_while_it_is_open_a_killed_workers_job_is_in_doubt_and_a_delivery_is_made(bench: Bench, make: Make) -> None:
     bench.claimed("killed")
     bench.put(State.COMPLETED, "told", owed="n")
     bench.put(State.EXPIRED, "late", owed="n")
     silence(bench)
-    fence = bench.store.get("killed").fence
-    bench.forward(bench.store.settings.submit_lease)
-    found = bench.store.claim_due(100).dues
+    fence = bench.store.jobs.get("killed").fence
+    bench.forward(bench.store.context.settings.submit_lease)
+    found = bench.store.attempts.claim_due(100).dues
     assert {due.job.id for due in found} == {"told", "late"}
     assert all(due.job.owing for due in found)
-    job = bench.store.get("killed")
+    job = bench.store.jobs.get("killed")
     assert (job.state, job.fence) == (State.IN_DOUBT, fence + 1)
     assert bench.alarm("killed") > 0
     assert bench.audit() == []
 
 
-def test_one_prober_at_a_time_and_the_next_when_it_is_due(bench: Any) -> None:
+def test_one_prober_at_a_time_and_the_next_when_it_is_due(bench: Bench) -> None:
     silence(bench)
-    assert bench.store.probes() == []
+    assert bench.store.lanes.claim_probes() == []
     bench.forward(PROBE_BASE)
-    (probe,) = bench.store.probes()
+    (probe,) = bench.store.lanes.claim_probes()
     assert (probe.lane, probe.count, probe.reason) == ("default", 0, "ReadTimeout")
-    assert bench.store.probes() == []
-    assert bench.store.probed(probe, answered=False, wait=7.0) == "open"
+    assert bench.store.lanes.claim_probes() == []
+    assert bench.store.lanes.record_probe(probe, answered=False, wait=7.0) == "open"
     bench.forward(6.9)
-    assert bench.store.probes() == []
+    assert bench.store.lanes.claim_probes() == []
     bench.forward(0.1)
-    assert [each.count for each in bench.store.probes()] == [1]
+    assert [each.count for each in bench.store.lanes.claim_probes()] == [1]
     # Who holds it was killed: another takes over, and has the only say
-    bench.forward(bench.store.settings.submit_lease)
-    (third,) = bench.store.probes()
+    bench.forward(bench.store.context.settings.submit_lease)
+    (third,) = bench.store.lanes.claim_probes()
     assert third.count == 2
-    assert bench.store.probed(probe, answered=True) == "refused"
+    assert bench.store.lanes.record_probe(probe, answered=True) == "refused"
     assert is_open(bench.store)
 
 
-def test_an_answer_closes_it_and_what_waits_goes_on(bench: Any, make: Make) -> None:
+def test_an_answer_closes_it_and_what_waits_goes_on(bench: Bench, make: Make) -> None:
     silence(bench)
-    bench.store.enqueue([make("a"), make("b")])
+    bench.store.jobs.enqueue([make("a"), make("b")])
     bench.forward(PROBE_BASE)
-    (probe,) = bench.store.probes()
+    (probe,) = bench.store.lanes.claim_probes()
     bench.hints_arrive()
-    assert bench.store.probed(probe, answered=True, reason="the provider answered probe 1") == "closed"
+    assert bench.store.lanes.record_probe(probe, answered=True, reason="the provider answered probe 1") == "closed"
     assert bench.raw.exists(bench.keys.singleton("admit_hint"))
-    lane = bench.store.lane()
+    lane = bench.store.lanes.get()
     assert (lane.held, lane.reason, lane.open_since, lane.opened) == (False, None, None, 1)
     assert [change.what for change in lane.history] == ["closed", "opened"]
-    assert bench.store.admit(10).ids == ("a", "b")
-    assert bench.store.probed(probe, answered=True) == "refused"
+    assert bench.store.attempts.admit(10).ids == ("a", "b")
+    assert bench.store.lanes.record_probe(probe, answered=True) == "refused"
     # Those in doubt are looked for as ever
     bench.forward(3)
-    assert len(bench.store.claim_due(100).dues) == FAILURES_TO_OPEN
+    assert len(bench.store.attempts.claim_due(100).dues) == FAILURES_TO_OPEN
     # And it takes as many silences again
     silence(bench, FAILURES_TO_OPEN - 1)
     assert not is_open(bench.store)
     silence(bench, 1)
-    assert bench.store.lane().opened == 2
+    assert bench.store.lanes.get().opened == 2
 
 
-def test_a_hold_that_began_meanwhile_outlasts_it(bench: Any, make: Make) -> None:
+def test_a_hold_that_began_meanwhile_outlasts_it(bench: Bench, make: Make) -> None:
     silence(bench)
-    bench.store.enqueue([make("fox")])
+    bench.store.jobs.enqueue([make("fox")])
     # An answer that was under way
-    bench.store.hold("429", base=1.0, cap=60.0, least=900.0)
+    bench.store.lanes.hold("429", base=1.0, cap=60.0, least=900.0)
     bench.forward(PROBE_BASE)
-    (probe,) = bench.store.probes()
-    bench.store.probed(probe, answered=True)
-    assert bench.store.admit(1).ids == ()
+    (probe,) = bench.store.lanes.claim_probes()
+    bench.store.lanes.record_probe(probe, answered=True)
+    assert bench.store.attempts.admit(1).ids == ()
     bench.forward(900)
-    assert bench.store.admit(1).ids == ("fox",)
+    assert bench.store.attempts.admit(1).ids == ("fox",)
 
 
-def test_a_submission_counts_once_however_often_it_is_recorded(bench: Any) -> None:
+def test_a_submission_counts_once_however_often_it_is_recorded(bench: Bench) -> None:
     claim = bench.claimed()
     for _ in range(FAILURES_TO_OPEN):
-        bench.store.mark_in_doubt("fox", claim.fence, "reset", heard=Reachability.SILENCE)
+        bench.store.attempts.mark_in_doubt("fox", claim.fence, "reset", heard=Reachability.SILENCE)
     assert bench.lane()["bad"] == "1"
 
 
-def test_other_lanes_go_on(bench: Any, make: Make) -> None:
+def test_other_lanes_go_on(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     silence(bench, store=store)
-    store.enqueue([make("fox"), make("hen")])
+    store.jobs.enqueue([make("fox"), make("hen")])
     a, b = LANES
-    assert store.admit(10, a).ids == ()
-    assert store.admit(10, b).ids == ("fox", "hen")
-    (fox, hen) = store.claim(["fox", "hen"])
-    store.mark_in_progress(fox.id, fox.fence, "t")
+    assert store.attempts.admit(10, a).ids == ()
+    assert store.attempts.admit(10, b).ids == ("fox", "hen")
+    (fox, hen) = store.attempts.claim(["fox", "hen"])
+    store.attempts.mark_in_progress(fox.id, fox.fence, "t")
     bench.forward(5)
     # Its looks are made; those of the lane that is silent wait
-    assert [due.job.id for due in store.claim_due(100).dues] == ["fox"]
-    assert [lane.open_since is not None for lane in store.lanes()] == [True, False]
+    assert [due.job.id for due in store.attempts.claim_due(100).dues] == ["fox"]
+    assert [lane.open_since is not None for lane in store.lanes.get_all()] == [True, False]
     assert hen.lane == "b"
     assert audit(store) == []
 
 
-def test_what_is_heard_has_three_words(bench: Any) -> None:
+def test_what_is_heard_has_three_words(bench: Bench) -> None:
     claim = bench.claimed()
     with pytest.raises(Exception, match="answer, silence or nothing"):
-        bench.store._scripts.call("mark_in_doubt", "fox", claim.fence, "why", 0, "0", "noise")
+        bench.store.context.scripts.call("mark_in_doubt", "fox", claim.fence, "why", 0, "0", "noise")
 
 
-def test_a_waiting_job_says_that_the_lane_does_not_answer(bench: Any, make: Make) -> None:
+def test_a_waiting_job_says_that_the_lane_does_not_answer(bench: Bench, make: Make) -> None:
     silence(bench)
-    bench.store.enqueue([make("fox"), make("hen")], "x")
-    fox = bench.store.explained(bench.store.get("fox"))
+    bench.store.jobs.enqueue([make("fox"), make("hen")], "x")
+    fox = bench.store.jobs.with_reason(bench.store.jobs.get("fox"))
     assert "lane default has not answered since" in str(fox.reason)
-    assert "ReadTimeout" in str(bench.store.batch("x").reason)
+    assert "ReadTimeout" in str(bench.store.batches.get("x").reason)

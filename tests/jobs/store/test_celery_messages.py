@@ -7,156 +7,161 @@ import pytest
 from jobs.job import Delivery, Result
 from jobs.states import State
 from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, Message, Parked
-from worker.deliver import CONFIRMED
+from tests.support.bench import Bench
+from worker.deliver import CONFIRMATION
 
 S = State
 DEAD = Result(error={"code": "1301", "message": "safety"})
 
 
-def ended(bench: Any) -> None:
-    assert bench.store.cancel("fox").owed
+def ended(bench: Bench) -> None:
+    assert bench.store.jobs.cancel("fox").owed
 
 
-def test_a_message_is_kept_until_the_end_and_told_once(bench: Any) -> None:
-    assert bench.store.park("fox", "fox", "{}")[0] is Parked.UNKNOWN
+def test_a_message_is_kept_until_the_end_and_told_once(bench: Bench) -> None:
+    assert bench.store.celery.park("fox", "fox", "{}")[0] is Parked.UNKNOWN
     claim = bench.claimed()
-    (word, mark), again = (bench.store.park("fox", "fox", '{"chord":1}') for _ in range(2))
+    (word, mark), again = (bench.store.celery.park("fox", "fox", '{"chord":1}') for _ in range(2))
     assert (word, again) == (Parked.PARKED, (word, mark))
-    bench.store.finish("fox", S.FAILED, DEAD, "submit", fence=claim.fence)
-    assert bench.store.parked("fox") == [Message("fox", mark, '{"chord":1}')]
+    bench.store.attempts.finish("fox", S.FAILED, DEAD, "submit", fence=claim.fence)
+    assert bench.store.celery.get_parked("fox") == [Message("fox", mark, '{"chord":1}')]
     # The same message again, and the one that finishes it
-    assert bench.store.park("fox", "fox", '{"chord":1}') == (Parked.OWED, mark)
-    assert bench.store.park("fox", "fox", '{"chord":1,"parent_id":2}', mark) == (Parked.FINAL, mark)
+    assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (Parked.OWED, mark)
+    assert bench.store.celery.park("fox", "fox", '{"chord":1,"parent_id":2}', mark) == (Parked.FINAL, mark)
     for _ in range(2):
-        assert bench.store.message_finished("fox", mark) == "told"
-    assert bench.store.parked("fox") == []
-    assert bench.store.get("fox").owing == frozenset()
+        assert bench.store.celery.message_finished("fox", mark) == "told"
+    assert bench.store.celery.get_parked("fox") == []
+    assert bench.store.jobs.get("fox").owing == frozenset()
     assert bench.alarm("fox") is None
-    assert bench.store.park("fox", "fox", '{"chord":1}') == (Parked.TOLD, mark)
+    assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (Parked.TOLD, mark)
     # Another message under the same id is another one
-    assert bench.store.park("fox", "fox", '{"chord":2}')[0] is Parked.FINAL
+    assert bench.store.celery.park("fox", "fox", '{"chord":2}')[0] is Parked.FINAL
 
 
-def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Any) -> None:
+def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Bench) -> None:
     bench.job()
-    _, mark = bench.store.park("fox", "fox", "{}")
+    _, mark = bench.store.celery.park("fox", "fox", "{}")
     ended(bench)
-    words = [bench.store.park("fox", "fox", "{}", mark)[0] for _ in range(2)]
+    words = [bench.store.celery.park("fox", "fox", "{}", mark)[0] for _ in range(2)]
     assert words == [Parked.FINAL, Parked.OWED]
     # Whoever had it died: it is still owed, and the next one may
-    assert [message.mark for message in bench.store.parked("fox")] == [mark]
+    assert [message.mark for message in bench.store.celery.get_parked("fox")] == [mark]
     bench.forward(FINISHING + 1)
-    assert FINISHING < CONFIRMED
-    assert bench.store.park("fox", "fox", "{}", mark)[0] is Parked.FINAL
-    assert bench.store.message_finished("fox", mark) == "told"
-    assert bench.store.park("fox", "fox", "{}", mark)[0] is Parked.TOLD
+    assert FINISHING < CONFIRMATION
+    assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is Parked.FINAL
+    assert bench.store.celery.message_finished("fox", mark) == "told"
+    assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is Parked.TOLD
 
 
-def test_several_tasks_wait_for_one_job_and_each_is_told(bench: Any) -> None:
+def test_several_tasks_wait_for_one_job_and_each_is_told(bench: Bench) -> None:
     bench.job()
-    marks = {task_id: bench.store.park("fox", task_id, f'"{task_id}"')[1] for task_id in ("fox", "a", "b")}
+    marks = {task_id: bench.store.celery.park("fox", task_id, f'"{task_id}"')[1] for task_id in ("fox", "a", "b")}
     assert len(set(marks.values())) == 3
     ended(bench)
-    assert {message.task_id: message.mark for message in bench.store.parked("fox")} == marks
-    assert [bench.store.message_finished("fox", mark) for mark in marks.values()] == ["owed", "owed", "told"]
+    assert {message.task_id: message.mark for message in bench.store.celery.get_parked("fox")} == marks
+    assert [bench.store.celery.message_finished("fox", mark) for mark in marks.values()] == ["owed", "owed", "told"]
 
 
-def test_a_later_message_of_the_same_task_replaces_the_earlier_one(bench: Any) -> None:
+def test_a_later_message_of_the_same_task_replaces_the_earlier_one(bench: Bench) -> None:
     bench.job()
-    bench.store.park("fox", "fox", '{"chord":1}')
-    bench.store.park("fox", "fox", '{"chord":2}')
+    bench.store.celery.park("fox", "fox", '{"chord":1}')
+    bench.store.celery.park("fox", "fox", '{"chord":2}')
     ended(bench)
-    assert [message.continuation for message in bench.store.parked("fox")] == ['{"chord":2}']
+    assert [message.continuation for message in bench.store.celery.get_parked("fox")] == ['{"chord":2}']
 
 
-def test_no_more_than_so_many_wait_for_one_job(bench: Any) -> None:
+def test_no_more_than_so_many_wait_for_one_job(bench: Bench) -> None:
     bench.job()
-    words = [bench.store.park("fox", f"task-{number}", "{}")[0] for number in range(MOST_PARKED + 1)]
+    words = [bench.store.celery.park("fox", f"task-{number}", "{}")[0] for number in range(MOST_PARKED + 1)]
     assert words == [Parked.PARKED] * MOST_PARKED + [Parked.FULL]
-    assert bench.store.park("fox", "task-0", "{}")[0] is Parked.PARKED
+    assert bench.store.celery.park("fox", "task-0", "{}")[0] is Parked.PARKED
 
 
-def test_a_retry_by_hand_lets_its_messages_be_told_anew(bench: Any) -> None:
+def test_a_retry_by_hand_lets_its_messages_be_told_anew(bench: Bench) -> None:
     bench.job()
-    _, mark = bench.store.park("fox", "fox", "{}")
+    _, mark = bench.store.celery.park("fox", "fox", "{}")
     ended(bench)
-    bench.store.message_finished("fox", mark)
-    bench.store.retry("fox")
+    bench.store.celery.message_finished("fox", mark)
+    bench.store.jobs.retry("fox")
     # What finished it comes late, and again: nothing to finish any more
-    assert bench.store.park("fox", "fox", '{"parent_id":1}', mark) == (Parked.PARKED, mark)
-    assert bench.store.message_finished("fox", mark) == "unfinished"
+    assert bench.store.celery.park("fox", "fox", '{"parent_id":1}', mark) == (Parked.PARKED, mark)
+    assert bench.store.celery.message_finished("fox", mark) == "unfinished"
     ended(bench)
-    assert [message.mark for message in bench.store.parked("fox")] == [mark]
+    assert [message.mark for message in bench.store.celery.get_parked("fox")] == [mark]
 
 
-def test_who_sends_them_and_who_acts_upon_them_may_be_in_any_order(bench: Any) -> None:
+def test_who_sends_them_and_who_acts_upon_them_may_be_in_any_order(bench: Bench) -> None:
     bench.job(owed="n")
-    _, mark = bench.store.park("fox", "fox", "{}")
+    _, mark = bench.store.celery.park("fox", "fox", "{}")
     ended(bench)
-    (due,) = bench.store.claim_deliveries(["fox"])
-    assert bench.store.message_finished("fox", mark) == "told"  # before its sender could say that it is sent
-    assert bench.store.delivered(due, Delivery.CELERY, again_in=30.0) == "owed"
-    assert bench.store.get("fox").delivery_tries == 0
-    assert bench.store.delivered(due, Delivery.NOTIFY) == "clear"
-    assert bench.store.delivered(due, Delivery.CELERY, again_in=30.0) == "refused"
+    (due,) = bench.store.deliveries.claim(["fox"])
+    assert bench.store.celery.message_finished("fox", mark) == "told"  # before its sender could say that it is sent
+    assert bench.store.deliveries.record(due, Delivery.CELERY, retry_in=30.0) == "owed"
+    assert bench.store.jobs.get("fox").delivery_tries == 0
+    assert bench.store.deliveries.record(due, Delivery.NOTIFY) == "clear"
+    assert bench.store.deliveries.record(due, Delivery.CELERY, retry_in=30.0) == "refused"
     assert bench.alarm("fox") is None
 
 
 # --- revoked ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_revoke_cancels_the_jobs_of_the_tasks_and_no_others(bench: Any) -> None:
+def test_a_revoke_cancels_the_jobs_of_the_tasks_and_no_others(bench: Bench) -> None:
     for job_id in ("fox", "owl", "cat"):
         bench.job(job_id)
-    bench.store.park("fox", "fox", "{}")
-    bench.store.park("owl", "task-of-owl", "{}")
-    revoked = bench.store.revoke(["fox", "task-of-owl", "cat", "another-service's"])
+    bench.store.celery.park("fox", "fox", "{}")
+    bench.store.celery.park("owl", "task-of-owl", "{}")
+    revoked = bench.store.celery.revoke(["fox", "task-of-owl", "cat", "another-service's"])
     assert (revoked.cancelled, revoked.owing) == (("fox", "owl"), ("fox", "owl"))
     # Nobody of Celery's has asked for the cat so far.
     assert revoked.remembered == ("cat", "another-service's")
-    assert [bench.store.get(job_id).state for job_id in ("fox", "owl", "cat")] == [S.CANCELLED, S.CANCELLED, S.QUEUED]
-    again = bench.store.revoke(["fox", "task-of-owl"])
+    assert [bench.store.jobs.get(job_id).state for job_id in ("fox", "owl", "cat")] == [
+        S.CANCELLED,
+        S.CANCELLED,
+        S.QUEUED,
+    ]
+    again = bench.store.celery.revoke(["fox", "task-of-owl"])
     assert (again.cancelled, again.remembered) == ((), ())
 
 
-def test_a_revoke_that_comes_before_its_message(bench: Any) -> None:
-    bench.store.revoke(["fox", "task-of-owl"])
-    assert bench.store.was_revoked("fox")
-    assert not bench.store.was_revoked("owl")
+def test_a_revoke_that_comes_before_its_message(bench: Bench) -> None:
+    bench.store.celery.revoke(["fox", "task-of-owl"])
+    assert bench.store.celery.was_revoked("fox")
+    assert not bench.store.celery.was_revoked("owl")
     # The message was under way to the record meanwhile
     for job_id, task_id in (("fox", "fox"), ("owl", "task-of-owl")):
         bench.job(job_id)
-        assert bench.store.park(job_id, task_id, "{}")[0] is Parked.REVOKED
-        assert bench.store.revoke([task_id]).cancelled == (job_id,)
+        assert bench.store.celery.park(job_id, task_id, "{}")[0] is Parked.REVOKED
+        assert bench.store.celery.revoke([task_id]).cancelled == (job_id,)
 
 
-def test_an_ended_job_is_not_revoked(bench: Any) -> None:
+def test_an_ended_job_is_not_revoked(bench: Bench) -> None:
     claim = bench.claimed()
-    bench.store.park("fox", "fox", "{}")
-    bench.store.finish("fox", S.COMPLETED, Result(), "submit", fence=claim.fence)
-    revoked = bench.store.revoke(["fox"])
+    bench.store.celery.park("fox", "fox", "{}")
+    bench.store.attempts.finish("fox", S.COMPLETED, Result(), "submit", fence=claim.fence)
+    revoked = bench.store.celery.revoke(["fox"])
     assert (revoked.cancelled, revoked.remembered) == ((), ())
-    assert bench.store.get("fox").state is S.COMPLETED
+    assert bench.store.jobs.get("fox").state is S.COMPLETED
 
 
-def test_revokes_are_forgotten_after_a_while_and_never_too_many_are_kept(bench: Any, monkeypatch: Any) -> None:
-    bench.store.revoke(["fox"])
+def test_revokes_are_forgotten_after_a_while_and_never_too_many_are_kept(bench: Bench, monkeypatch: Any) -> None:
+    bench.store.celery.revoke(["fox"])
     bench.forward(REVOKE_KEPT + 1)
     monkeypatch.setattr("jobs.store.celery_messages.MOST_REVOKED", 3)
-    bench.store.revoke(["a", "b"])
-    assert not bench.store.was_revoked("fox")
+    bench.store.celery.revoke(["a", "b"])
+    assert not bench.store.celery.was_revoked("fox")
     bench.forward(1)
-    bench.store.revoke(["c", "d"])
+    bench.store.celery.revoke(["c", "d"])
     assert bench.raw.zcard(bench.keys.singleton("revoked")) == 3
-    assert bench.store.was_revoked("d")
+    assert bench.store.celery.was_revoked("d")
 
 
 @pytest.mark.parametrize("task_id", ["fox", "another"])
-def test_nothing_of_it_is_left_when_the_job_is_forgotten(task_id: str, bench: Any) -> None:
+def test_nothing_of_it_is_left_when_the_job_is_forgotten(task_id: str, bench: Bench) -> None:
     bench.job()
-    _, mark = bench.store.park("fox", task_id, "{}")
+    _, mark = bench.store.celery.park("fox", task_id, "{}")
     ended(bench)
-    bench.store.message_finished("fox", mark)
-    bench.forward(bench.store.settings.retention + 1)
-    assert bench.store.purge() == (1, 0)
+    bench.store.celery.message_finished("fox", mark)
+    bench.forward(bench.store.context.settings.retention + 1)
+    assert bench.store.jobs.purge() == (1, 0)
     assert bench.raw.keys("{b}:k*") == []

@@ -1,7 +1,6 @@
 """Whatever stands in Redis: the audit names it, the verbs refuse it, and the other jobs go on."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,12 +8,13 @@ import pytest
 from jobs.audit.audit import audit
 from jobs.audit.repair import repair
 from jobs.errors import RecordDamaged, RecordTooNew, StoreUnavailable
-from jobs.fields import FORMS, KNOWN, is_newer, wrong
+from jobs.fields import FORMS, NAMES, is_newer, wrong
 from jobs.job import Job, Result
-from jobs.new_job import BatchOptions, NewJob
+from jobs.new_job import BatchOptions
 from jobs.states import State
 from jobs.store.redis_keys import FAMILY, SINGLE, TYPES
 from jobs.store.stuck import Kind, dead_ends
+from tests.support.bench import Bench, MakeJob
 
 P = "{b}:"
 #: Of a job in doubt; each makes it one that no version writes.
@@ -39,13 +39,13 @@ DAMAGES: dict[str, tuple[Any, ...]] = {
 }
 
 
-def do(bench: Any, *command: Any) -> None:
+def do(bench: Bench, *command: Any) -> None:
     if command[0] in {"SET", "LPUSH", "SADD"}:
         bench.raw.delete(command[1])
     bench.raw.execute_command(*command)
 
 
-def stored(bench: Any, job_id: str = "fox") -> Any:
+def stored(bench: Bench, job_id: str = "fox") -> Any:
     key = P + "j:" + job_id
     match bench.raw.type(key):
         case "hash":
@@ -63,14 +63,14 @@ VALUES = ["", "0", "1", "2", "c", "cn", "?", "12", "-1", "1.5", "1e3", "nan", "9
 
 
 @pytest.mark.parametrize("field", [*FORMS, "s", "p"])
-def test_lua_and_python_know_the_same_damage(bench: Any, field: str) -> None:
+def test_lua_and_python_know_the_same_damage(bench: Bench, field: str) -> None:
     bench.put(State.IN_DOUBT)
     fields = bench.fields("fox")
     for value in VALUES:
         bench.raw.hset(P + "j:fox", mapping={**fields, field: value})
         said = None
         try:
-            bench.store.requeue("fox", 10**9, "a fence that nobody has")
+            bench.store.attempts.requeue("fox", 10**9, "a fence that nobody has")
         except StoreUnavailable as error:
             said = type(error)
         expected = RecordDamaged if wrong(bench.fields("fox")) else None
@@ -79,28 +79,28 @@ def test_lua_and_python_know_the_same_damage(bench: Any, field: str) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Any, damage: str) -> None:
+def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Bench, damage: str) -> None:
     bench.put(State.IN_DOUBT)
     bench.put(State.IN_DOUBT, "hen")
     do(bench, *DAMAGES[damage])
     before = stored(bench)
     for verb in (
-        lambda: bench.store.get("fox"),
-        lambda: bench.store.finish("fox", State.COMPLETED, Result(), "callback"),
-        lambda: bench.store.record_callback("fox", look=True),
-        lambda: bench.store.cancel("fox"),
-        lambda: bench.store.retry("fox"),
+        lambda: bench.store.jobs.get("fox"),
+        lambda: bench.store.attempts.finish("fox", State.COMPLETED, Result(), "callback"),
+        lambda: bench.store.attempts.record_callback("fox", look=True),
+        lambda: bench.store.jobs.cancel("fox"),
+        lambda: bench.store.jobs.retry("fox"),
     ):
         with pytest.raises(RecordDamaged, match="job fox"):
             verb()
     bench.forward(max(bench.alarm("fox"), bench.alarm("hen")))
-    rung = bench.store.claim_due(10)
+    rung = bench.store.attempts.claim_due(10)
     assert [due.job.id for due in rung.dues] == ["hen"]
     assert [error.what for error in rung.damaged] == ["job fox"]
-    assert [job and job.id for job in bench.store.get_many(["fox", "hen"])] == [None, "hen"]
+    assert [job and job.id for job in bench.store.jobs.get_many(["fox", "hen"])] == [None, "hen"]
     found = [each for each in bench.audit() if each.rule == "damaged"]
     assert [each.id.removeprefix("job ") for each in found] == ["fox"]
-    assert not found[0].mendable
+    assert not found[0].repairable
     left = repair(bench.store).left.findings
     assert [each.id.removeprefix("job ") for each in left if each.rule == "damaged"] == ["fox"]
     assert stored(bench) == before
@@ -110,116 +110,114 @@ def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Any, damage:
 
 
 @pytest.mark.parametrize("text", ["ä", "€", "näme=x y", "𝄞", "日本語のプロンプト", "a\u0301"])
-def test_text_of_any_language_is_whole(bench: Any, text: str) -> None:
+def test_text_of_any_language_is_whole(bench: Bench, text: str) -> None:
     bench.put(State.IN_DOUBT)
     bench.raw.hset(P + "j:fox", "r", text)
-    assert bench.store.record_callback("fox", look=True).outcome == "noted"
-    assert bench.store.get("fox").reason == text
+    assert bench.store.attempts.record_callback("fox", look=True).outcome == "noted"
+    assert bench.store.jobs.get("fox").reason == text
     assert bench.audit() == []
 
 
-def test_once_it_is_whole_again_it_goes_on(bench: Any) -> None:
+def test_once_it_is_whole_again_it_goes_on(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     state = bench.fields("fox")["s"]
     bench.raw.hset(P + "j:fox", "s", "frozen")
     bench.forward(bench.alarm("fox"))
-    assert bench.store.claim_due(10).dues == ()
+    assert bench.store.attempts.claim_due(10).dues == ()
     bench.raw.hset(P + "j:fox", "s", state)
     bench.forward(bench.alarm("fox"))
-    assert [due.job.id for due in bench.store.claim_due(10).dues] == ["fox"]
+    assert [due.job.id for due in bench.store.attempts.claim_due(10).dues] == ["fox"]
     assert not [each for each in dead_ends(bench.store) if each.kind is Kind.DAMAGED]
     assert bench.audit() == []
 
 
-def test_one_that_is_given_up_leaves_nothing_behind(bench: Any) -> None:
+def test_one_that_is_given_up_leaves_nothing_behind(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     bench.raw.hset(P + "j:fox", "s", "frozen")
     bench.forward(bench.alarm("fox"))
-    bench.store.claim_due(10)
+    bench.store.attempts.claim_due(10)
     bench.raw.delete(P + "j:fox")
     bench.forward(60)
-    bench.store.claim_due(10)
-    bench.store.purge()
+    bench.store.attempts.claim_due(10)
+    bench.store.jobs.purge()
     assert repair(bench.store).left.findings == ()
     assert bench.slots() == (0, 0)
     assert bench.raw.exists(P + "damaged") == 0
 
 
-def test_a_damaged_job_does_not_stop_the_queue_before_the_others(bench: Any) -> None:
+def test_a_damaged_job_does_not_stop_the_queue_before_the_others(bench: Bench) -> None:
     for job_id in ("fox", "hen", "owl"):
         bench.job(job_id)
     bench.raw.hset(P + "j:fox", "n", "many")
-    assert bench.store.admit(10).ids == ("hen", "owl")
+    assert bench.store.attempts.admit(10).ids == ("hen", "owl")
     bench.raw.hset(P + "j:hen", "m", b"\xff")
     bench.raw.hset(P + "j:hen", "f", "x")
-    assert [claim.id for claim in bench.store.claim(["hen", "owl"])] == ["owl"]
+    assert [claim.id for claim in bench.store.attempts.claim(["hen", "owl"])] == ["owl"]
     bench.raw.hset(P + "j:fox", "n", "1")
     bench.forward(3600)
-    bench.store.claim_due(10)
-    assert "fox" in bench.store.admit(10).ids
+    bench.store.attempts.claim_due(10)
+    assert "fox" in bench.store.attempts.admit(10).ids
 
 
-def test_a_batch_that_is_no_hash_stops_nobody_else(bench: Any, make: Callable[..., NewJob]) -> None:
-    bench.store.enqueue([make("fox")], "x", BatchOptions())
-    bench.store.enqueue([make("hen")], "y", BatchOptions())
+def test_a_batch_that_is_no_hash_stops_nobody_else(bench: Bench, make: MakeJob) -> None:
+    bench.store.jobs.enqueue([make("fox")], "x", BatchOptions())
+    bench.store.jobs.enqueue([make("hen")], "y", BatchOptions())
     bench.job("owl")
     before = bench.raw.dump(P + "b:x")
     do(bench, "SET", P + "b:x", "no hash")
-    assert set(bench.store.admit(10).ids) == {"hen", "owl"}
-    assert [batch.id for batch in bench.store.batches().batches] == ["y"]
+    assert set(bench.store.attempts.admit(10).ids) == {"hen", "owl"}
+    assert [batch.id for batch in bench.store.batches.page().batches] == ["y"]
     with pytest.raises(RecordDamaged, match="batch x"):
-        bench.store.batch("x")
+        bench.store.batches.get("x")
     assert "batch x" in {each.id for each in bench.audit()}
     bench.raw.delete(P + "b:x")
     bench.raw.restore(P + "b:x", 0, before)
     bench.forward(120)
-    assert bench.store.admit(10).ids == ("fox",)
+    assert bench.store.attempts.admit(10).ids == ("fox",)
     assert repair(bench.store).left.findings == ()
 
 
 @pytest.mark.parametrize("field", ["weight", "cap", "spent"])
 @pytest.mark.parametrize("value", ["much", "nan", "inf", "-1", ""])
 def test_what_a_batch_may_cost_cannot_be_read_so_nothing_of_it_is_sent(
-    bench: Any, make: Callable[..., NewJob], field: str, value: str
+    bench: Bench, make: MakeJob, field: str, value: str
 ) -> None:
-    bench.store.enqueue([make("fox")], "x", BatchOptions())
+    bench.store.jobs.enqueue([make("fox")], "x", BatchOptions())
     bench.raw.hset(P + "b:x", field, value)
-    assert bench.store.admit(10).ids == ()
+    assert bench.store.attempts.admit(10).ids == ()
     bench.raw.hdel(P + "b:x", field)
     bench.forward(120)
-    assert bench.store.admit(10).ids == ("fox",)
+    assert bench.store.attempts.admit(10).ids == ("fox",)
 
 
-def test_an_action_on_a_batch_goes_past_the_damaged_one(bench: Any, make: Callable[..., NewJob]) -> None:
-    bench.store.enqueue([make("fox"), make("hen"), make("owl")], "x", BatchOptions())
+def test_an_action_on_a_batch_goes_past_the_damaged_one(bench: Bench, make: MakeJob) -> None:
+    bench.store.jobs.enqueue([make("fox"), make("hen"), make("owl")], "x", BatchOptions())
     bench.raw.hset(P + "j:hen", "s", "frozen")
-    assert bench.store.cancel_batch("x").affected == 2
-    assert [job.id for job in bench.store.batch_jobs("x")] == ["fox", "owl"]
-    assert [job.id for job in bench.store.page_of_batch("x").jobs] == ["fox", "owl"]
+    assert bench.store.batches.cancel("x").affected == 2
+    assert [job.id for job in bench.store.batches.jobs("x")] == ["fox", "owl"]
+    assert [job.id for job in bench.store.batches.page_of_jobs("x").jobs] == ["fox", "owl"]
 
 
 @pytest.mark.parametrize("value", ["x", "nan", "inf", "", "1.5", "9" * 30, b"\xff"])
 @pytest.mark.parametrize("counter", ["lane:default slots", "lane:default window", "b:x queued", "p: ready"])
-def test_a_counter_that_is_no_number_is_counted_anew(
-    bench: Any, make: Callable[..., NewJob], counter: str, value: Any
-) -> None:
-    bench.store.enqueue([make("fox"), make("hen")], "x", BatchOptions())
+def test_a_counter_that_is_no_number_is_counted_anew(bench: Bench, make: MakeJob, counter: str, value: Any) -> None:
+    bench.store.jobs.enqueue([make("fox"), make("hen")], "x", BatchOptions())
     bench.claimed("owl")
     key, _, field = counter.partition(" ")
     bench.raw.hset(P + key, field, value)
     assert bench.audit()
     assert repair(bench.store).left.findings == ()
-    assert bench.store.batch("x").counts[State.QUEUED] == 2
+    assert bench.store.batches.get("x").counts[State.QUEUED] == 2
     assert bench.slots() == (1, 2)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"output": 7}', '{"cost": "much"}', b"\xff", "9" * 5000])
-def test_a_result_that_cannot_be_read(bench: Any, text: Any) -> None:
+def test_a_result_that_cannot_be_read(bench: Bench, text: Any) -> None:
     bench.put(State.COMPLETED)
     bench.raw.set(P + "r:fox", text)
     with pytest.raises(RecordDamaged, match="job fox"):
-        bench.store.get("fox")
-    assert bench.store.results(["fox"]) == [None]
+        bench.store.jobs.get("fox")
+    assert bench.store.jobs.results(["fox"]) == [None]
     assert [each.id for each in bench.audit() if each.rule == "damaged"] == ["fox"]
 
 
@@ -227,12 +225,10 @@ def test_a_result_that_cannot_be_read(bench: Any, text: Any) -> None:
     "key",
     ["j:fox", "t:fox", "r:done", "s:in_doubt", "alarms", "doubts", "m:x", "b:x", "p:", "lanes", "changes", "q:|1|k"],
 )
-def test_a_repair_beside_a_key_of_another_type_changes_no_record(
-    bench: Any, make: Callable[..., NewJob], key: str
-) -> None:
+def test_a_repair_beside_a_key_of_another_type_changes_no_record(bench: Bench, make: MakeJob, key: str) -> None:
     bench.put(State.IN_DOUBT)
     bench.put(State.COMPLETED, "done")
-    bench.store.enqueue([make("hen")], "x", BatchOptions())
+    bench.store.jobs.enqueue([make("hen")], "x", BatchOptions())
     bench.job("owl")
     lane = bench.lane()
     do(bench, "LPUSH" if key[:2] in {"t:", "r:"} else "SET", P + key, "what nobody wrote")
@@ -246,21 +242,21 @@ def test_a_repair_beside_a_key_of_another_type_changes_no_record(
     assert bench.raw.type(P + key) in {"list", "string"}
 
 
-def test_fields_that_nobody_writes_are_named_and_change_nothing(bench: Any) -> None:
+def test_fields_that_nobody_writes_are_named_and_change_nothing(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     bench.job("hen")
     bench.raw.hset(P + "j:fox", mapping={"id": "hen", "quux": "1", "now": "0"})
-    assert bench.store.get("fox").state is State.IN_DOUBT
-    bench.store.cancel("fox")
-    assert bench.store.get("hen").state is State.QUEUED
+    assert bench.store.jobs.get("fox").state is State.IN_DOUBT
+    bench.store.jobs.cancel("fox")
+    assert bench.store.jobs.get("hen").state is State.QUEUED
     (found,) = [each for each in bench.audit() if each.rule == "damaged"]
     assert "quux" in found.detail
 
 
-def test_what_the_scripts_write_are_known_fields(bench: Any) -> None:
+def test_what_the_scripts_write_are_known_fields(bench: Bench) -> None:
     for state in State:
         bench.put(state, state.value, owed="nc")
-        assert set(bench.fields(state.value)) <= KNOWN
+        assert set(bench.fields(state.value)) <= NAMES.keys()
         assert wrong(bench.fields(state.value)) is None
         Job.from_fields(state.value, json.loads(json.dumps(bench.fields(state.value))))
     assert audit(bench.store) == []

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from jobs.audit.audit import audit
+from jobs.connections.client import connect
 from jobs.store.installation import Judgement, Sighting, judge
-from jobs.store.store import connect
 from tests.jobs.store.test_life import THOROUGH, Life, search
+from tests.support.bench import Bench
 
 
 class Forgetful(Life):
@@ -26,7 +27,7 @@ class Forgetful(Life):
     def begin(self) -> None:
         super().begin()
         self.binary = connect(self.url, text=False)
-        self.store.claim(["nobody"])  # this Redis is known from now on
+        self.store.attempts.claim(["nobody"])  # this Redis is known from now on
         self.pasts: list[tuple[Mapping[bytes, bytes], Any]] = []
         self.forgot = 0
 
@@ -41,7 +42,7 @@ class Forgetful(Life):
     @rule(data=st.data(), restarted=st.booleans())
     def forget(self, data: st.DataObject, restarted: bool) -> None:
         kept, accepted = data.draw(st.sampled_from(self.pasts))
-        clock, seen = self.bench.now, self.store.standing().sighting
+        clock, seen = self.bench.now, self.store.continuity.standing().sighting
         self.binary.flushdb()
         for key, value in kept.items():
             self.binary.restore(key, 0, value)
@@ -49,7 +50,7 @@ class Forgetful(Life):
         self.bench.raw.set(self.bench.keys.prefix + "clock", clock)
         if restarted:
             self.bench.raw.hset(self.bench.keys.singleton("epoch"), "run", f"process {self.forgot}")
-        there = self.store.standing()
+        there = self.store.continuity.standing()
         # A second time to the same moment: no change is missing, but the epoch that the first time began.
         went_back = there.last != seen.last or there.epoch < seen.epoch
         self.pasts = [past for past in self.pasts if past[0] is kept]
@@ -60,20 +61,20 @@ class Forgetful(Life):
         self.a_worker_notices(seen, went_back, len(lost))
         # What we knew of what is forgotten counts no more; what the provider knows does.
         self.kept.clear()
-        self.spent = self.store.totals().cost
+        self.spent = self.store.statistics.totals().cost
         self.read = "-"
         for task in self.tasks.values():
             task.taken_in = False
 
     def a_worker_notices(self, seen: Sighting, went_back: bool, lost: int) -> None:
         """Before it does anything else, although new jobs came first; it goes on, as with BOOMERANG_TOLERATED_LOSS."""
-        there = self.store.standing([seen])
+        there = self.store.continuity.standing([seen])
         verdict = judge(there, [seen])
         assert verdict.lost_jobs >= lost
         if went_back or lost:
             assert verdict.judgement is Judgement.OLDER
-            assert self.store.tolerate(there, seen)
-            assert judge(self.store.standing([seen]), [seen]).judgement is Judgement.SOUND
+            assert self.store.continuity.tolerate(there, seen)
+            assert judge(self.store.continuity.standing([seen]), [seen]).judgement is Judgement.SOUND
 
     def a_forged_callback(self) -> None:
         """Not here: what is doubted may have been sent, and only the address's token tells forgeries."""
@@ -91,7 +92,7 @@ class Forgetful(Life):
 
 
 @pytest.mark.timeout(1800 if THOROUGH else 600)
-def test_nothing_is_bought_twice_however_often_redis_forgets(bench: Any, redis_url: str) -> None:
+def test_nothing_is_bought_twice_however_often_redis_forgets(bench: Bench, redis_url: str) -> None:
     class Here(Forgetful):
         pass
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +14,7 @@ from jobs.lanes import LaneSettings, pooled, route
 from jobs.new_job import NewJob
 from jobs.serializers import serialize_lane
 from jobs.states import State
+from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 _PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
@@ -83,96 +83,96 @@ def test_pools_and_routes_agree(
 LANES = pooled((LaneSettings(name="a", max_in_flight=2), LaneSettings(name="b"), lane("ref", REFERENCE)))
 
 
-def test_every_lane_is_seen_with_what_waits_in_its_pool(bench: Any, make: Make) -> None:
+def test_every_lane_is_seen_with_what_waits_in_its_pool(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
-    store.enqueue([make(f"j{number}") for number in range(5)])
-    store.enqueue([make("r", pool="ref")])
-    store.claim(store.admit(2, LANES[0]).ids)
-    seen = [(each.name, each.pool, each.slots, each.limit, each.ready) for each in store.lanes()]
+    store.jobs.enqueue([make(f"j{number}") for number in range(5)])
+    store.jobs.enqueue([make("r", pool="ref")])
+    store.attempts.claim(store.attempts.admit(2, LANES[0]).ids)
+    seen = [(each.name, each.pool, each.slots, each.limit, each.ready) for each in store.lanes.get_all()]
     assert seen == [("a", "", 2, 2, 3), ("b", "", 0, 0, 3), ("ref", "ref", 0, 0, 1)]
-    assert all(each.settings for each in store.lanes())
+    assert all(each.settings for each in store.lanes.get_all())
 
 
-def test_a_held_lanes_jobs_are_taken_by_its_mate(bench: Any, make: Make) -> None:
+def test_a_held_lanes_jobs_are_taken_by_its_mate(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b, _ = LANES
-    store.enqueue([make(f"j{number}") for number in range(3)])
-    taken = store.admit(2, a).ids
-    store.hold("429", base=60, cap=60, lane="a")
+    store.jobs.enqueue([make(f"j{number}") for number in range(3)])
+    taken = store.attempts.admit(2, a).ids
+    store.lanes.hold("429", base=60, cap=60, lane="a")
     # Also those that were on their way already
-    assert store.claim(taken) == []
-    assert store.admit(10, b).ids == ("j0", "j1", "j2")
-    assert {claim.lane for claim in store.claim(["j0", "j1", "j2"])} == {"b"}
+    assert store.attempts.claim(taken) == []
+    assert store.attempts.admit(10, b).ids == ("j0", "j1", "j2")
+    assert {claim.lane for claim in store.attempts.claim(["j0", "j1", "j2"])} == {"b"}
     assert audit(store) == []
 
 
-def test_an_attempt_in_doubt_waits_for_its_own_lane_however_free_the_other_is(bench: Any, make: Make) -> None:
+def test_an_attempt_in_doubt_waits_for_its_own_lane_however_free_the_other_is(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b, _ = LANES
-    store.enqueue([make("fox")])
-    store.admit(1, a)
-    (claim,) = store.claim(["fox"])
-    store.mark_in_doubt("fox", claim.fence, "read timed out")
-    store.requeue("fox", claim.fence, "absent")
-    store.hold("402", base=60, cap=60, lane="a")
-    assert (store.admit(9, a).ids, store.admit(9, b).ids) == ((), ())
-    assert [(each.name, each.ready) for each in store.lanes()] == [("a", 1), ("b", 0), ("ref", 0)]
+    store.jobs.enqueue([make("fox")])
+    store.attempts.admit(1, a)
+    (claim,) = store.attempts.claim(["fox"])
+    store.attempts.mark_in_doubt("fox", claim.fence, "read timed out")
+    store.attempts.requeue("fox", claim.fence, "absent")
+    store.lanes.hold("402", base=60, cap=60, lane="a")
+    assert (store.attempts.admit(9, a).ids, store.attempts.admit(9, b).ids) == ((), ())
+    assert [(each.name, each.ready) for each in store.lanes.get_all()] == [("a", 1), ("b", 0), ("ref", 0)]
     bench.forward(61)
     # Put back by its alarm, too
-    store.claim_due(10)
-    assert (store.admit(9, b).ids, store.admit(9, a).ids) == ((), ("fox",))
+    store.attempts.claim_due(10)
+    assert (store.attempts.admit(9, b).ids, store.attempts.admit(9, a).ids) == ((), ("fox",))
     bench.forward(31)
-    store.claim_due(10)
-    assert (store.admit(9, b).ids, store.admit(9, a).ids) == ((), ("fox",))
-    (claim,) = store.claim(["fox"])
+    store.attempts.claim_due(10)
+    assert (store.attempts.admit(9, b).ids, store.attempts.admit(9, a).ids) == ((), ("fox",))
+    (claim,) = store.attempts.claim(["fox"])
     assert claim.lane == "a"
     assert audit(store) == []
 
 
-def test_a_lane_that_is_not_configured_any_more_is_seen_until_its_jobs_are_gone(bench: Any, make: Make) -> None:
+def test_a_lane_that_is_not_configured_any_more_is_seen_until_its_jobs_are_gone(bench: Bench, make: Make) -> None:
     before = bench.with_settings(named_lanes=LANES)
     b, ref = LANES[1:]
-    before.enqueue([make("there"), make("doubtful")])
-    before.enqueue([make("r1", pool="ref"), make("r2", pool="ref")])
-    there, doubtful = before.claim(before.admit(2, b).ids)
-    before.mark_in_progress("there", there.fence, "t")
-    before.mark_in_doubt("doubtful", doubtful.fence, "read timed out")
-    before.requeue("doubtful", doubtful.fence, "absent")
-    before.claim(before.admit(1, ref).ids)
+    before.jobs.enqueue([make("there"), make("doubtful")])
+    before.jobs.enqueue([make("r1", pool="ref"), make("r2", pool="ref")])
+    there, doubtful = before.attempts.claim(before.attempts.admit(2, b).ids)
+    before.attempts.mark_in_progress("there", there.fence, "t")
+    before.attempts.mark_in_doubt("doubtful", doubtful.fence, "read timed out")
+    before.attempts.requeue("doubtful", doubtful.fence, "absent")
+    before.attempts.claim(before.attempts.admit(1, ref).ids)
     # When lanes b and ref are taken away
     after = bench.with_settings(named_lanes=pooled(LANES[:1]))
-    after.enqueue([make("new")])
-    assert after.admit(10).ids == ("new",)
-    a, *others = after.lanes()
+    after.jobs.enqueue([make("new")])
+    assert after.attempts.admit(10).ids == ("new",)
+    a, *others = after.lanes.get_all()
     assert (a.name, a.slots, a.dispatched, a.ready) == ("a", 0, 1, 0)
     # Then what is there, what may go nowhere else, and what waits in a pool that nobody serves are still named
     seen = [(each.name, each.pool, each.settings, each.slots, each.ready) for each in others]
     assert seen == [("b", "@b", None, 1, 1), ("ref", "@ref", None, 1, 0), ("ref", "ref", None, 0, 1)]
     # The provider's callback still ends it
-    after.finish("there", State.COMPLETED, _PICTURES, "callback")
-    after.cancel("doubtful")
-    after.cancel("r2")
-    assert [each.name for each in after.lanes()] == ["a", "ref"]
+    after.attempts.finish("there", State.COMPLETED, _PICTURES, "callback")
+    after.jobs.cancel("doubtful")
+    after.jobs.cancel("r2")
+    assert [each.name for each in after.lanes.get_all()] == ["a", "ref"]
     assert audit(after) == []
 
 
-def test_a_lane_that_changed_what_it_takes_leaves_its_old_pool_in_sight(bench: Any, make: Make) -> None:
+def test_a_lane_that_changed_what_it_takes_leaves_its_old_pool_in_sight(bench: Bench, make: Make) -> None:
     before = bench.with_settings(named_lanes=LANES)
-    before.enqueue([make("j0")])
-    before.enqueue([make("r1", pool="ref")])
+    before.jobs.enqueue([make("j0")])
+    before.jobs.enqueue([make("r1", pool="ref")])
     after = bench.with_settings(named_lanes=pooled((lane("ref", "other"), lane("a", OMNI))))
-    seen = [(each.name, each.pool, each.settings is not None, each.ready) for each in after.lanes()]
+    seen = [(each.name, each.pool, each.settings is not None, each.ready) for each in after.lanes.get_all()]
     # Pool "ref" goes on, as its lane says now; that of all other jobs has no lane
     assert seen == [("ref", "ref", True, 1), ("a", "a", True, 0), ("default", "", False, 1)]
 
 
-def test_a_lane_as_the_api_shows_it(bench: Any) -> None:
+def test_a_lane_as_the_api_shows_it(bench: Bench) -> None:
     settings = LaneSettings(name="a", models=("kirin_*",), labels={"shop": "x"}, max_in_flight=30, learn_limit=True)
     (settings,) = pooled((settings,))
     store = bench.with_settings(named_lanes=(settings,))
-    store.admit(0, settings)
-    store.hold("429: 1303", base=1.0, cap=1.0, throttled=True, lane="a")
-    shown = serialize_lane(store.lane("a"))
+    store.attempts.admit(0, settings)
+    store.lanes.hold("429: 1303", base=1.0, cap=1.0, throttled=True, lane="a")
+    shown = serialize_lane(store.lanes.get("a"))
     (change,) = shown.pop("history")
     assert isinstance(change.pop("at"), datetime)
     assert change == {"what": "limit", "limit": 1.0, "reason": "429: 1303"}

@@ -33,18 +33,20 @@ from hypothesis.stateful import (
 from jobs import lane_health
 from jobs.audit.audit import audit
 from jobs.errors import BatchNotFound, JobNotFound, NotAllowed
-from jobs.job import NANO, Claim, Delivery, Due, Priority, Result, external_id
+from jobs.job import Claim, Delivery, Due, Priority, Result, external_id
 from jobs.key_limits import KeyLimits
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings, pooled
-from jobs.new_job import BatchOptions, NewJob
+from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.policy import absent_beyond_doubt, next_delivery, next_lookup, next_poll
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store.celery_messages import Message
 from jobs.store.manual import Verdict
 from jobs.store.spending import DAY
-from jobs.store.store import Outcome, Store
+from jobs.store.store import Store
+from jobs.units import NANO
+from tests.support.bench import Bench
 
 #: Slots of each of the two accounts; the second learns whether they are fewer.
 SLOTS = 2
@@ -169,7 +171,7 @@ class Life(RuleBasedStateMachine):
         options = BatchOptions(owner="shop", weight=3)
         if batch == "x":
             options = BatchOptions(owner="shop", labels={"season": "spring"}, max_cost=CAP)
-        enqueued = self.again(lambda: self.store.enqueue(jobs, batch, options), twice=twice)
+        enqueued = self.again(lambda: self.store.jobs.enqueue(jobs, batch, options), twice=twice)
         assert list(enqueued.outcomes) == expected
 
     # One rule for all that producers may want: what is rarer in life should not crowd out the work.
@@ -190,11 +192,11 @@ class Life(RuleBasedStateMachine):
 
     def cancel(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
-            self.again(lambda: self.store.cancel(job_id), twice=twice)
+            self.again(lambda: self.store.jobs.cancel(job_id), twice=twice)
 
     def retry(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
-            self.again(lambda: self.store.retry(job_id), twice=twice)
+            self.again(lambda: self.store.jobs.retry(job_id), twice=twice)
             self.kept.pop(job_id, None)
 
     @rule(
@@ -206,8 +208,8 @@ class Life(RuleBasedStateMachine):
         if wish in ("pause", "resume", "resume with more"):
             more = 3 * CAP if wish == "resume with more" else None
             with suppress(BatchNotFound):
-                resume = partial(self.store.resume, batch, max_cost=more)
-                self.again(partial(self.store.pause, batch) if wish == "pause" else resume, twice=twice)
+                resume = partial(self.store.batches.resume, batch, max_cost=more)
+                self.again(partial(self.store.batches.pause, batch) if wish == "pause" else resume, twice=twice)
             return
         states = {"retry": FINAL - {State.COMPLETED}, "retry the failed": frozenset({State.FAILED})}.get(wish)
         self.a_whole_batch(batch, states)
@@ -215,28 +217,28 @@ class Life(RuleBasedStateMachine):
     def a_whole_batch(self, batch: str, states: frozenset[State] | None) -> None:
         """A cancel, or a retry of jobs in those states, whose process dies before its first step."""
         which = json.dumps({"states": dict.fromkeys(states or (), True)}) if states else ""
-        self.store._scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0")
+        self.store.context.scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0")
 
     @precondition(lambda self: self.bench.raw.exists(self.bench.keys.singleton("sweeps")))
     @rule(steps=st.integers(1, 4))
     def sweep(self, steps: int) -> None:
         for _ in range(steps):
-            self.store._scripts.call("sweep", "", 1, 900_000_000)
+            self.store.context.scripts.call("sweep", "", 1, 900_000_000)
 
     def park(self, job_id: str, twice: bool) -> None:
-        self.again(lambda: self.store.park(job_id, job_id, "{}"), twice=twice)
+        self.again(lambda: self.store.celery.park(job_id, job_id, "{}"), twice=twice)
 
     def revoke(self, job_id: str, twice: bool) -> None:
-        self.again(lambda: self.store.revoke([job_id]), twice=twice)
+        self.again(lambda: self.store.celery.revoke([job_id]), twice=twice)
 
     def halt(self, job_id: str, twice: bool) -> None:
         with suppress(NotAllowed, JobNotFound):
-            self.again(lambda: self.store.pause_job(job_id), twice=twice)
-            assert self.store.get(job_id).paused
+            self.again(lambda: self.store.jobs.pause(job_id), twice=twice)
+            assert self.store.jobs.get(job_id).paused
 
     def go_on(self, job_id: str, twice: bool) -> None:
         with suppress(NotAllowed, JobNotFound):
-            self.again(lambda: self.store.resume_job(job_id), twice=twice)
+            self.again(lambda: self.store.jobs.resume(job_id), twice=twice)
 
     @contextmanager
     def maybe_not_allowed(self, job_id: str) -> Iterator[None]:
@@ -245,7 +247,7 @@ class Life(RuleBasedStateMachine):
         except JobNotFound:
             assert job_id not in self.accepted
         except NotAllowed:
-            assert self.store.get(job_id).state.final
+            assert self.store.jobs.get(job_id).state.final
 
     # --- out ----------------------------------------------------------------------------------------------------------
 
@@ -261,7 +263,7 @@ class Life(RuleBasedStateMachine):
         self, *, limit: int, lane: LaneSettings, outcome: str, lag: float, until: str, twice: bool
     ) -> None:
         """Jobs go out, up to some point; `a_step` may take them on from there, or they are never heard of again."""
-        ids = self.store.admit(limit, lane).ids
+        ids = self.store.attempts.admit(limit, lane).ids
         if until == "admitted":
             self.messages += [ids] if ids else []
             return
@@ -300,14 +302,14 @@ class Life(RuleBasedStateMachine):
             self.make_deliveries(what, fails=data.draw(st.booleans()), twice=twice)
 
     def claim(self, message: tuple[str, ...]) -> None:
-        claims = self.store.claim(message)
+        claims = self.store.attempts.claim(message)
         for claim in claims:
             batch = self.bench.fields(claim.id).get("b", "")
             paused, sweep = self.bench.raw.hmget(self.bench.keys.member("batch", batch), "paused", "do")
             assert paused is None, "claimed although its batch is paused"
-            assert not self.store.get(claim.id).paused, "claimed although it is paused"
+            assert not self.store.jobs.get(claim.id).paused, "claimed although it is paused"
             assert sweep != "cancel", "claimed although its batch is being cancelled"
-            assert not self.store.lane(claim.lane).open_since, "claimed although the breaker is open"
+            assert not self.store.lanes.get(claim.lane).open_since, "claimed although the breaker is open"
         self.claims += [(claim, self.now) for claim in claims]
 
     def send(self, claim: Claim, claimed: float, outcome: str, lag: float) -> None:
@@ -333,18 +335,20 @@ class Life(RuleBasedStateMachine):
     def record(self, claim: Claim, outcome: str, *, twice: bool = False) -> None:
         store, held = self.store, (claim.id, claim.fence)
         verbs: dict[str, Callable[[], Any]] = {
-            "created": lambda: store.mark_in_progress(*held, f"t-{claim.external_task_id}"),
-            "lost": lambda: store.mark_in_doubt(*held, "read timed out", heard=Reachability.SILENCE),
-            "lost before": lambda: store.mark_in_doubt(*held, "reset", heard=Reachability.SILENCE),
-            "unreachable": lambda: store.requeue(*held, "refused", heard=Reachability.SILENCE),
-            "exists": lambda: store.mark_in_doubt(*held, "409", exists=True),
+            "created": lambda: store.attempts.mark_in_progress(*held, f"t-{claim.external_task_id}"),
+            "lost": lambda: store.attempts.mark_in_doubt(*held, "read timed out", heard=Reachability.SILENCE),
+            "lost before": lambda: store.attempts.mark_in_doubt(*held, "reset", heard=Reachability.SILENCE),
+            "unreachable": lambda: store.attempts.requeue(*held, "refused", heard=Reachability.SILENCE),
+            "exists": lambda: store.attempts.mark_in_doubt(*held, "409", exists=True),
             "refused": lambda: self.finish(claim.external_task_id, State.FAILED, error("1201"), "submit", claim.fence),
-            "held": lambda: store.requeue(*held, "429"),
-            "not created": lambda: store.requeue(*held, "no id", wait=2.0, count=True),
-            "too late": lambda: store.requeue(*held, ""),
+            "held": lambda: store.attempts.requeue(*held, "429"),
+            "not created": lambda: store.attempts.requeue(*held, "no id", wait=2.0, count=True),
+            "too late": lambda: store.attempts.requeue(*held, ""),
         }
         if outcome == "held":
-            self.again(lambda: store.hold("429", base=1.0, cap=60.0, throttled=True, lane=claim.lane), twice=twice)
+            self.again(
+                lambda: store.lanes.hold("429", base=1.0, cap=60.0, throttled=True, lane=claim.lane), twice=twice
+            )
         done = self.again(verbs[outcome], twice=twice)
         if outcome in ("held", "not created", "unreachable") and done in ("queued", "over"):
             self.posts[claim.external_task_id].surely_absent = True
@@ -377,7 +381,7 @@ class Life(RuleBasedStateMachine):
         task = self.tasks[external]
         if not task.end:
             look = data.draw(st.booleans())
-            self.again(lambda: self.store.record_callback(external, look=look), twice=twice)
+            self.again(lambda: self.store.attempts.record_callback(external, look=look), twice=twice)
             return
         state, result = task.end, task.result
         if lies and task.taken_in:
@@ -392,15 +396,15 @@ class Life(RuleBasedStateMachine):
         before = self.bench.dump()
         forged = external_id(job_id, attempt)
         outcome = (
-            self.store.record_callback(forged, look=True)
+            self.store.attempts.record_callback(forged, look=True)
             if look
-            else self.store.finish(forged, State.COMPLETED, Result(cost=Decimal(1)), "callback")
+            else self.store.attempts.finish(forged, State.COMPLETED, Result(cost=Decimal(1)), "callback")
         ).outcome
         assert outcome in ("unknown", "stale", "already")
         assert self.bench.dump() == before
 
     def finish(self, external: str, state: State, result: Result, by: str, fence: int | None = None) -> Any:
-        settled = self.store.finish(external, state, result, by, fence=fence)
+        settled = self.store.attempts.finish(external, state, result, by, fence=fence)
         if settled.outcome in ("finished", "again"):
             if task := self.tasks.get(external):
                 assert not task.taken_in, "a result was taken in twice"
@@ -416,9 +420,9 @@ class Life(RuleBasedStateMachine):
         first = self.bench.raw.zrange(self.bench.keys.singleton("alarms"), 0, 0, withscores=True)
         if waits and first:
             self.bench.forward(max(0.0, (first[0][1] - self.bench.now) / 1e6))
-        for due in self.store.claim_due(limit).dues:
+        for due in self.store.attempts.claim_due(limit).dues:
             if due.job.owing:
-                self.deliveries += self.store.claim_deliveries([due.job.id])
+                self.deliveries += self.store.deliveries.claim([due.job.id])
                 if at_once and self.deliveries:
                     self.make_deliveries(self.deliveries.pop(), fails=fails, twice=twice)
             else:
@@ -431,17 +435,19 @@ class Life(RuleBasedStateMachine):
     @rule(fate=st.sampled_from(["answered", "silence", "killed"]), twice=st.booleans())
     def probe(self, fate: str, twice: bool) -> None:
         """Where breakers are open."""
-        for probe in self.store.probes():
+        for probe in self.store.lanes.claim_probes():
             if fate != "killed":
                 answered = fate == "answered"
-                self.again(lambda p=probe, a=answered: self.store.probed(p, answered=a, wait=3.0), twice=twice)
+                self.again(
+                    lambda p=probe, a=answered: self.store.lanes.record_probe(p, answered=a, wait=3.0), twice=twice
+                )
 
     @precondition(lambda self: any(not task.end for task in self.tasks.values()))
     @rule(twice=st.booleans())
     def a_task_takes_too_long(self, twice: bool) -> None:
         """Everybody is patient until after the deadline; then it is looked at for the last time."""
         self.bench.forward(SETTINGS.deadline + 1)
-        for due in self.store.claim_due(100).dues:
+        for due in self.store.attempts.claim_due(100).dues:
             if not due.job.owing:
                 self.act_upon(due, self.look(due), twice=twice)
 
@@ -462,58 +468,64 @@ class Life(RuleBasedStateMachine):
             end, result = task.end, task.result
             self.again(lambda: self.finish(job.external_task_id, end, result, "poll", job.fence), twice=twice)
         elif task and doubtful:
-            self.again(lambda: store.mark_in_progress(job.id, job.fence, "t"), twice=twice)
+            self.again(lambda: store.attempts.mark_in_progress(job.id, job.fence, "t"), twice=twice)
         elif doubtful and not job.exists and absent_beyond_doubt(job.lookups + 1, due.doubtful_for, SETTINGS):
-            self.again(lambda: store.requeue(job.id, job.fence, "absent", heard=Reachability.ANSWER), twice=twice)
+            self.again(
+                lambda: store.attempts.requeue(job.id, job.fence, "absent", heard=Reachability.ANSWER), twice=twice
+            )
         elif doubtful:
             self.again(
-                lambda: store.reschedule_lookup(due, next_lookup(job.lookups + 1, SETTINGS, 0.5, due.doubtful_for)),
+                lambda: store.attempts.reschedule_lookup(
+                    due, next_lookup(job.lookups + 1, SETTINGS, 0.5, due.doubtful_for)
+                ),
                 twice=twice,
             )
         elif due.overdue:
-            self.again(lambda: store.expire(due, SETTINGS.poll_max), twice=twice)
+            self.again(lambda: store.attempts.expire(due, SETTINGS.poll_max), twice=twice)
         else:
-            self.again(lambda: store.reschedule_lookup(due, next_poll(job.lookups, SETTINGS, 0.5)), twice=twice)
+            self.again(
+                lambda: store.attempts.reschedule_lookup(due, next_poll(job.lookups, SETTINGS, 0.5)), twice=twice
+            )
 
     @precondition(lambda self: self.accepted)
     @rule(data=st.data())
     def a_hint_to_deliver(self, data: st.DataObject) -> None:
-        self.deliveries += self.store.claim_deliveries([data.draw(st.sampled_from(sorted(self.accepted)))])
+        self.deliveries += self.store.deliveries.claim([data.draw(st.sampled_from(sorted(self.accepted)))])
 
     def make_deliveries(self, due: Due, *, fails: bool = False, twice: bool = False) -> None:
         for kind in sorted(due.job.owing):
-            if kind is Delivery.CELERY and (parked := self.store.parked(due.job.id)):
+            if kind is Delivery.CELERY and (parked := self.store.celery.get_parked(due.job.id)):
                 self.finish_messages(due, parked, lost=fails, twice=twice)
                 continue
             if fails and kind is Delivery.NOTIFY:
                 # Patience is short here: what was tried three times is given up.
                 wait = next_delivery(due.job.delivery_tries, 0.5) if due.job.delivery_tries < 2 else None
-                failed = partial(self.store.delivered, due, kind, again_in=wait, why="no")
-                given_up = partial(self.store.undelivered, due, kind, "no")
+                failed = partial(self.store.deliveries.record, due, kind, retry_in=wait, why="no")
+                given_up = partial(self.store.deliveries.give_up, due, kind, "no")
                 self.again(given_up if wait is None else failed, twice=twice)
                 continue
             self.message_finished[due.job.id, f"{kind} {due.job.state}"] += 1
-            self.again(lambda k=kind: self.store.delivered(due, k), twice=twice)
+            self.again(lambda k=kind: self.store.deliveries.record(due, k), twice=twice)
 
     def finish_messages(self, due: Due, parked: list[Message], *, lost: bool, twice: bool) -> None:
         """As worker.deliver, and then worker.generate.task, unless the broker loses the message."""
-        self.again(lambda: self.store.delivered(due, Delivery.CELERY, again_in=30.0), twice=twice)
+        self.again(lambda: self.store.deliveries.record(due, Delivery.CELERY, retry_in=30.0), twice=twice)
         for message in () if lost else parked:
             if (
-                self.again(lambda m=message: self.store.message_finished(due.job.id, m.mark), twice=twice)
+                self.again(lambda m=message: self.store.celery.message_finished(due.job.id, m.mark), twice=twice)
                 != "unfinished"
             ):
-                self.message_finished[due.job.id, f"{Delivery.CELERY} {self.store.get(due.job.id).state}"] += 1
+                self.message_finished[due.job.id, f"{Delivery.CELERY} {self.store.jobs.get(due.job.id).state}"] += 1
 
     @rule(job_id=st.sampled_from(IDS), gives_up=st.booleans(), twice=st.booleans())
     def a_person_settles(self, job_id: str, gives_up: bool, twice: bool) -> None:
         """What is in doubt, after a look into the provider's books."""
-        (job,) = self.store.get_many([job_id])
+        (job,) = self.store.jobs.get_many([job_id])
         if job is None:
             return
         sent = job.external_task_id in self.tasks
         verdict = Verdict.FAILED if gives_up else Verdict.SENT if sent else Verdict.NOT_SENT
-        said = self.again(lambda: self.store.settle(job, verdict, task_id="t" if sent else ""), twice=twice)
+        said = self.again(lambda: self.store.manual.settle(job, verdict, task_id="t" if sent else ""), twice=twice)
         assert (said.outcome == "other") == (job.at_provider is not State.IN_DOUBT)
         post = self.posts.get(job.external_task_id)
         if post and verdict is Verdict.NOT_SENT and said.outcome != "other":
@@ -521,7 +533,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
     def a_person_has_deliveries_made_again(self, job_id: str, twice: bool) -> None:
-        self.again(lambda: self.store.redeliver([job_id]), twice=twice)
+        self.again(lambda: self.store.deliveries.retry([job_id]), twice=twice)
 
     @rule(seconds=st.sampled_from([0.5, 3, 8, 11, 29, 31, 61, 5000]))
     def time_passes(self, seconds: float) -> None:
@@ -534,14 +546,14 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         assert audit(self.store) == []
-        jobs = {job_id: self.store.get(job_id) for job_id in self.accepted}
+        jobs = {job_id: self.store.jobs.get(job_id) for job_id in self.accepted}
         for name in "ab":
             slots, window = self.bench.slots(name)
             using = [job for job in jobs.values() if job.lane == name and job.at_provider not in (None, State.QUEUED)]
             limit = max([SLOTS, *(job.n for job in using)]) if len(using) <= 1 else SLOTS
             if slots:
                 assert slots + window <= limit
-        assert self.store.totals().cost == self.spent
+        assert self.store.statistics.totals().cost == self.spent
         for _, change in self.bench.raw.xrange(self.bench.keys.singleton("changes"), min=self.read):
             assert not change["from"] or State(change["state"]) in (TRANSITIONS[State(change["from"])])
         last = self.bench.raw.xrevrange(self.bench.keys.singleton("changes"), count=1)
@@ -558,15 +570,15 @@ class Life(RuleBasedStateMachine):
             return
         for batch in ("x", "y"):
             with suppress(BatchNotFound):
-                self.store.resume(batch, max_cost=Decimal(1_000_000))
+                self.store.batches.resume(batch, max_cost=Decimal(1_000_000))
         for job_id in self.accepted:
             self.go_on(job_id, twice=False)
-        self.store.redeliver(list(self.accepted))
-        self.store.sweep()
+        self.store.deliveries.retry(list(self.accepted))
+        self.store.batches.sweep()
         assert not self.bench.raw.exists(self.bench.keys.singleton("sweeps"))
         rounds = 0
         while first := self.bench.raw.zrange(self.bench.keys.singleton("alarms"), 0, 0, withscores=True):
-            wait = 0.5 if any(self.store.totals().ready.values()) else (first[0][1] - self.bench.now) / 1e6
+            wait = 0.5 if any(self.store.statistics.totals().ready.values()) else (first[0][1] - self.bench.now) / 1e6
             if self.bench.raw.exists(self.bench.keys.singleton("capped")):
                 wait = DAY - self.now % DAY + 1  # a new day, a new budget
             self.bench.forward(max(0.0, wait))
@@ -575,10 +587,10 @@ class Life(RuleBasedStateMachine):
             rounds += 1
             assert rounds < MOST_ROUNDS, f"not at rest: {self.bench.dump()}"
         for job_id, accepted in self.accepted.items():
-            job = self.store.get(job_id)
+            job = self.store.jobs.get(job_id)
             assert job.state in FINAL
             assert job.at_provider is None
-            assert self.store.parked(job_id) == []
+            assert self.store.celery.get_parked(job_id) == []
             for kind in accepted.owed:
                 ends = {state for state in FINAL if self.message_finished[job_id, f"{kind} {state}"]}
                 assert ends, f"{kind} of {job_id} was never delivered"
@@ -586,16 +598,16 @@ class Life(RuleBasedStateMachine):
                     assert job.state in ends
 
     def a_quiet_round(self) -> None:
-        for probe in self.store.probes():
-            self.store.probed(probe, answered=True)
-        for due in self.store.claim_due(100).dues:
+        for probe in self.store.lanes.claim_probes():
+            self.store.lanes.record_probe(probe, answered=True)
+        for due in self.store.attempts.claim_due(100).dues:
             if due.job.owing:
-                for claimed in self.store.claim_deliveries([due.job.id]):
+                for claimed in self.store.deliveries.claim([due.job.id]):
                     self.make_deliveries(claimed)
             else:
                 self.act_upon(due, self.look(due))
         for lane in LANES:
-            self.claim(self.store.admit(100, lane).ids)
+            self.claim(self.store.attempts.admit(100, lane).ids)
         while self.claims:
             self.send(*self.claims.pop(), "created", 0.0)
         while self.answers:
@@ -625,7 +637,7 @@ def search(machine: type[RuleBasedStateMachine], examples: int) -> None:
 
 
 @pytest.mark.timeout(1800 if THOROUGH else 600)
-def test_the_promises_hold_whatever_happens(bench: Any) -> None:
+def test_the_promises_hold_whatever_happens(bench: Bench) -> None:
     class Here(Life):
         pass
 

@@ -3,17 +3,17 @@
 from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
 from jobs.audit.audit import audit
 from jobs.job import Claim, Result
-from jobs.lane_health import CUT, CUT_EVERY, FIRST_LIMIT, HISTORY, slots_limit
+from jobs.lane_health import CUT, CUT_EVERY, FIRST_LIMIT, HISTORY
 from jobs.lanes import LaneSettings
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 _DONE = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
@@ -24,15 +24,15 @@ def failed(code: str) -> Result:
 
 
 def throttle(store: Store) -> None:
-    store.hold("429: 1303", base=1.0, cap=60.0, throttled=True)
+    store.lanes.hold("429: 1303", base=1.0, cap=60.0, throttled=True)
 
 
 def take(store: Store, count: int) -> list[Claim]:
     """Admit and claim so many at most."""
-    return store.claim(store.admit(count).ids)
+    return store.attempts.claim(store.attempts.admit(count).ids)
 
 
-def run(bench: Any, store: Store, *, room: int, jobs: int, lasting: int) -> tuple[int, int, int]:
+def run(bench: Bench, store: Store, *, room: int, jobs: int, lasting: int) -> tuple[int, int, int]:
     """A provider with so much room, where a task is done after `lasting` others have been taken (and none before).
 
     Returns how many submissions it took, how many it refused, and the most images that were there at once.
@@ -45,172 +45,182 @@ def run(bench: Any, store: Store, *, room: int, jobs: int, lasting: int) -> tupl
             if len(there) >= room:
                 refused += 1
                 throttle(store)
-                store.requeue(claim.id, claim.fence, "429")
+                store.attempts.requeue(claim.id, claim.fence, "429")
             else:
                 taken += 1
                 there.append(claim)
-                store.mark_in_progress(claim.id, claim.fence, "t")
+                store.attempts.mark_in_progress(claim.id, claim.fence, "t")
             peak = max(peak, len(there))
         if not claims or len(there) >= lasting:
             bench.forward(0.5)
             if there:
-                store.finish(there.popleft().external_task_id, State.COMPLETED, _DONE, "callback")
+                store.attempts.finish(there.popleft().external_task_id, State.COMPLETED, _DONE, "callback")
     return taken, refused, peak
 
 
-def test_it_settles_about_where_the_provider_refuses(bench: Any, make: Make) -> None:
+def test_it_settles_about_where_the_provider_refuses(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
-    store.enqueue([make(f"j{number}") for number in range(1000)])
+    store.jobs.enqueue([make(f"j{number}") for number in range(1000)])
     taken, refused, peak = run(bench, store, room=20, jobs=1000, lasting=1000)
     assert (taken, peak) == (1000, 20)
     assert refused < taken / 20
-    cuts = [change for change in store.lane().history if change.reason == "429: 1303"]
+    cuts = [change for change in store.lanes.get().history if change.reason == "429: 1303"]
     # Each cut was found by a few submissions at most, and left the limit in sight of the true one
     assert len(cuts) >= 3
     assert all(20 * CUT * CUT - 1 <= change.limit <= 20 for change in cuts[:-1])
-    assert 10 <= store.lane().limit <= 21
+    assert 10 <= store.lanes.get().limit <= 21
     assert audit(store) == []
 
 
-def test_without_it_the_provider_says_so_again_and_again(bench: Any, make: Make) -> None:
+def test_without_it_the_provider_says_so_again_and_again(bench: Bench, make: Make) -> None:
     """What the test above would be worth without this one."""
-    bench.store.enqueue([make(f"j{number}") for number in range(1000)])
+    bench.store.jobs.enqueue([make(f"j{number}") for number in range(1000)])
     taken, refused, _ = run(bench, bench.store, room=20, jobs=1000, lasting=1000)
     assert refused > taken / 20
 
 
-def test_it_never_passes_what_is_set(bench: Any, make: Make) -> None:
+def test_it_never_passes_what_is_set(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True, max_in_flight=8)
-    store.enqueue([make(f"j{number}") for number in range(200)])
+    store.jobs.enqueue([make(f"j{number}") for number in range(200)])
     taken, refused, peak = run(bench, store, room=50, jobs=200, lasting=50)
     assert (taken, refused, peak) == (200, 0, 8)
-    assert (store.lane().learned, store.lane().limit) == (8.0, 8)
+    assert (store.lanes.get().learned, store.lanes.get().limit) == (8.0, 8)
 
 
-def test_slow_start_until_the_first_cut_and_small_steps_after_it(bench: Any, make: Make) -> None:
+def test_slow_start_until_the_first_cut_and_small_steps_after_it(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
-    store.enqueue([make(f"j{number}") for number in range(100)])
-    assert store.lane().learned is None
+    store.jobs.enqueue([make(f"j{number}") for number in range(100)])
+    assert store.lanes.get().learned is None
     claims = take(store, 100)
     assert len(claims) == FIRST_LIMIT
     for number, claim in enumerate(claims[:3], 1):
-        store.mark_in_progress(claim.id, claim.fence, "t")
-        assert store.lane().learned == FIRST_LIMIT + number
+        store.attempts.mark_in_progress(claim.id, claim.fence, "t")
+        assert store.lanes.get().learned == FIRST_LIMIT + number
     # No further: what is in use has to follow first
-    store.mark_in_progress(claims[3].id, claims[3].fence, "t")
-    assert store.lane().learned == FIRST_LIMIT + 3
+    store.attempts.mark_in_progress(claims[3].id, claims[3].fence, "t")
+    assert store.lanes.get().learned == FIRST_LIMIT + 3
     take(store, 100)
     throttle(store)
     before = (FIRST_LIMIT + 3) * CUT
-    assert store.lane().learned == pytest.approx(before)
-    store.mark_in_progress(claims[4].id, claims[4].fence, "t")
-    assert store.lane().learned == pytest.approx(before + 1 / before, abs=1e-3)
+    assert store.lanes.get().learned == pytest.approx(before)
+    store.attempts.mark_in_progress(claims[4].id, claims[4].fence, "t")
+    assert store.lanes.get().learned == pytest.approx(before + 1 / before, abs=1e-3)
 
 
-def test_slots_that_stay_free_prove_nothing(bench: Any, make: Make) -> None:
+def test_slots_that_stay_free_prove_nothing(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
-    store.enqueue([make(f"j{number}") for number in range(3)])
+    store.jobs.enqueue([make(f"j{number}") for number in range(3)])
     for claim in take(store, 100):
-        store.mark_in_progress(claim.id, claim.fence, "t")
-    assert store.lane().learned == FIRST_LIMIT
+        store.attempts.mark_in_progress(claim.id, claim.fence, "t")
+    assert store.lanes.get().learned == FIRST_LIMIT
 
 
-def test_a_limit_that_a_job_of_many_images_does_not_fill_grows_all_the_same(bench: Any, make: Make) -> None:
+def test_a_limit_that_a_job_of_many_images_does_not_fill_grows_all_the_same(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
-    store.enqueue([make(f"j{number}", n=7) for number in range(3)])
+    store.jobs.enqueue([make(f"j{number}", n=7) for number in range(3)])
     (claim,) = take(store, 100)
-    store.mark_in_progress(claim.id, claim.fence, "t")
-    assert store.lane().learned == FIRST_LIMIT + 1
+    store.attempts.mark_in_progress(claim.id, claim.fence, "t")
+    assert store.lanes.get().learned == FIRST_LIMIT + 1
 
 
-def test_answers_of_one_moment_cut_once(bench: Any, make: Make) -> None:
+def test_answers_of_one_moment_cut_once(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
-    store.enqueue([make(f"j{number}") for number in range(100)])
+    store.jobs.enqueue([make(f"j{number}") for number in range(100)])
     take(store, 100)
     for _ in range(5):
         throttle(store)
     # Also one that asks for a longer wait
-    store.hold("429: 1303", base=1.0, cap=60.0, least=100.0, throttled=True)
-    assert store.lane().learned == pytest.approx(FIRST_LIMIT * CUT)
-    assert [change.what for change in store.lane().history] == ["limit"]
+    store.lanes.hold("429: 1303", base=1.0, cap=60.0, least=100.0, throttled=True)
+    assert store.lanes.get().learned == pytest.approx(FIRST_LIMIT * CUT)
+    assert [change.what for change in store.lanes.get().history] == ["limit"]
 
 
-def test_another_hold_cuts_nothing(bench: Any, make: Make) -> None:
+def test_another_hold_cuts_nothing(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
-    store.enqueue([make(f"j{number}") for number in range(100)])
+    store.jobs.enqueue([make(f"j{number}") for number in range(100)])
     take(store, 100)
-    store.hold("402: balance exhausted", base=15.0, cap=300.0)
-    assert store.lane().learned == FIRST_LIMIT
+    store.lanes.hold("402: balance exhausted", base=15.0, cap=300.0)
+    assert store.lanes.get().learned == FIRST_LIMIT
 
 
-def test_it_never_falls_below_one(bench: Any, make: Make) -> None:
+def test_it_never_falls_below_one(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
-    store.enqueue([make("a", n=4), make("b")])
-    store.admit(0)
+    store.jobs.enqueue([make("a", n=4), make("b")])
+    store.attempts.admit(0)
     for _ in range(3):
         throttle(store)
         bench.forward(100)
-    assert (store.lane().learned, store.lane().limit) == (1.0, 1)
+    assert (store.lanes.get().learned, store.lanes.get().limit) == (1.0, 1)
     # And a job of more images than that still goes, alone
-    assert store.admit(10).ids == ("a",)
+    assert store.attempts.admit(10).ids == ("a",)
 
 
 @pytest.mark.parametrize(("code", "cuts"), [("1302", True), ("1303", True), ("002016095", False), ("1301", False)])
-def test_a_task_that_fails_with_too_many_cuts_once_in_a_while(code: str, cuts: bool, bench: Any, make: Make) -> None:
+def test_a_task_that_fails_with_too_many_cuts_once_in_a_while(code: str, cuts: bool, bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
-    store.enqueue([make(f"j{number}") for number in range(100)])
+    store.jobs.enqueue([make(f"j{number}") for number in range(100)])
     claims = take(store, 100)
     used = len(claims)
     for claim in claims[:4]:
-        store.mark_in_progress(claim.id, claim.fence, "t")
-    before = store.lane().learned
+        store.attempts.mark_in_progress(claim.id, claim.fence, "t")
+    before = store.lanes.get().learned
     for claim in claims[:3]:
-        store.finish(claim.external_task_id, State.FAILED, failed(code), "callback")
-    assert store.lane().learned == (pytest.approx(used * CUT) if cuts else before)
+        store.attempts.finish(claim.external_task_id, State.FAILED, failed(code), "callback")
+    assert store.lanes.get().learned == (pytest.approx(used * CUT) if cuts else before)
     bench.forward(CUT_EVERY)
-    store.finish(claims[3].external_task_id, State.FAILED, failed(code), "callback")
-    assert store.lane().learned == (pytest.approx((used - 3) * CUT) if cuts else before)
+    store.attempts.finish(claims[3].external_task_id, State.FAILED, failed(code), "callback")
+    assert store.lanes.get().learned == (pytest.approx((used - 3) * CUT) if cuts else before)
 
 
-def test_the_history_is_bounded_and_newest_first(bench: Any, make: Make) -> None:
+def test_the_history_is_bounded_and_newest_first(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
-    store.enqueue([make("a")])
-    store.admit(0)
+    store.jobs.enqueue([make("a")])
+    store.attempts.admit(0)
     for number in range(HISTORY + 10):
-        store.hold(f"429: {number}", base=1.0, cap=1.0, throttled=True)
+        store.lanes.hold(f"429: {number}", base=1.0, cap=1.0, throttled=True)
         bench.forward(10)
-    history = store.lane().history
+    history = store.lanes.get().history
     assert len(history) == HISTORY
     assert [history[0].reason, history[-1].reason] == [f"429: {HISTORY + 9}", "429: 10"]
     assert all(newer.at > older.at for newer, older in pairwise(history))
 
 
-def test_what_was_learned_is_forgotten_when_it_is_turned_off(bench: Any, make: Make) -> None:
+def test_what_was_learned_is_forgotten_when_it_is_turned_off(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
-    store.enqueue([make(f"j{number}") for number in range(20)])
-    store.admit(0)
+    store.jobs.enqueue([make(f"j{number}") for number in range(20)])
+    store.attempts.admit(0)
     throttle(store)
-    assert store.lane().learned == 1.0
+    assert store.lanes.get().learned == 1.0
     bench.forward(100)
-    bench.store.admit(0)
-    lane = bench.store.lane()
+    bench.store.attempts.admit(0)
+    lane = bench.store.lanes.get()
     assert (lane.learned, lane.limit) == (None, 0)
 
 
-def test_each_lane_learns_its_own(bench: Any, make: Make) -> None:
+def test_each_lane_learns_its_own(bench: Bench, make: Make) -> None:
     lanes = (LaneSettings(name="a", learn_limit=True, max_in_flight=6), LaneSettings(name="b", max_in_flight=4))
     store = bench.with_settings(named_lanes=lanes)
-    store.enqueue([make(f"j{number}") for number in range(20)])
-    claims = [store.claim(store.admit(20, lane).ids) for lane in lanes]
+    store.jobs.enqueue([make(f"j{number}") for number in range(20)])
+    claims = [store.attempts.claim(store.attempts.admit(20, lane).ids) for lane in lanes]
     assert [len(each) for each in claims] == [6, 4]
     for lane in lanes:
-        store.hold("429", base=1.0, cap=1.0, throttled=True, lane=lane.name)
-    assert [(lane.learned, lane.limit) for lane in store.lanes()] == [(pytest.approx(6 * CUT), 4), (None, 4)]
+        store.lanes.hold("429", base=1.0, cap=1.0, throttled=True, lane=lane.name)
+    assert [(lane.learned, lane.limit) for lane in store.lanes.get_all()] == [
+        (pytest.approx(6 * CUT), 4),
+        (None, 4),
+    ]
 
 
 @pytest.mark.parametrize(
     ("most", "learned", "limit"),
     [(0, None, 0), (5, None, 5), (0, 7.9, 7), (5, 7.9, 5), (5, 3.2, 3), (0, 1.0, 1)],
 )
-def test_the_limit_in_force(most: int, learned: float | None, limit: int) -> None:
-    assert slots_limit(most, learned) == limit
+def test_the_limit_in_force(bench: Bench, make: Make, most: int, learned: float | None, limit: int) -> None:
+    store = bench.with_settings(max_in_flight=most, learn_limit=learned is not None)
+    store.attempts.admit(0)
+    if learned is not None:
+        bench.raw.hset(bench.keys.member("lane", "default"), "limit", learned)
+    store.jobs.enqueue([make(f"j{number}") for number in range(10)])
+    assert store.lanes.get().limit == limit
+    # It is the limit that admission keeps to.
+    assert len(store.attempts.admit(10).ids) == (limit or 10)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.fields import Fact, Field
+from jobs.fields import names
 from jobs.store.lua_source import UnknownField, runnable
 
 
@@ -45,6 +45,10 @@ def test_an_unknown_name_is_an_error(source: str) -> None:
         runnable(f"return {source}")
 
 
-def test_no_two_fields_share_a_letter() -> None:
-    assert len({str(field) for field in Field}) == len(Field.__members__)
-    assert len({str(fact) for fact in Fact}) == len(Fact.__members__)
+def test_no_two_names_share_a_letter() -> None:
+    class Twice:
+        STATE = "s"
+        STAGE = "s"
+
+    with pytest.raises(ValueError, match="Twice"):
+        names(Twice)

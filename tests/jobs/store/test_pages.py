@@ -6,24 +6,25 @@ from typing import Any
 
 import pytest
 
-from jobs.job import from_micros
 from jobs.new_job import BatchOptions
 from jobs.read_models import Progress
 from jobs.states import State
-from jobs.store import pages
+from jobs.store import batches, pages
 from jobs.store.pages import Filter
+from jobs.units import from_micros
+from tests.support.bench import Bench, MakeJob
 
 BERLIN, ROME = {"shop": "berlin"}, {"shop": "rome"}
 
 
 @pytest.fixture
-def shops(bench: Any, make: Any) -> Any:
+def shops(bench: Bench, make: MakeJob) -> Any:
     """Twelve jobs, a second apart: every second one of Berlin, every third one of summer, all of a batch."""
     for number in range(12):
         labels = (BERLIN if number % 2 == 0 else ROME) | ({"season": "sümmer=hot"} if number % 3 == 0 else {})
-        bench.store.enqueue([make(f"j{number}", labels=labels)], "b")
+        bench.store.jobs.enqueue([make(f"j{number}", labels=labels)], "b")
         bench.forward(1)
-    bench.store.enqueue([make("plain")])
+    bench.store.jobs.enqueue([make("plain")])
     return bench
 
 
@@ -58,81 +59,82 @@ def numbered(*numbers: int) -> list[str]:
 )
 def test_by_label(labels: dict[str, str], ids: list[str], limit: int, shops: Any) -> None:
     only = Filter(labels=labels)
-    assert walked(lambda **where: shops.store.page(only=only, **where), limit) == ids
-    assert walked(lambda **where: shops.store.page_of_batch("b", only=only, **where), limit) == ids[::-1]
+    assert walked(lambda **where: shops.store.jobs.page(only=only, **where), limit) == ids
+    assert walked(lambda **where: shops.store.batches.page_of_jobs("b", only=only, **where), limit) == ids[::-1]
 
 
 def test_by_label_and_state(shops: Any) -> None:
-    shops.store.cancel("j4")
-    shops.store.cancel("j5")
-    assert [job.id for job in shops.store.page(State.CANCELLED, only=Filter(labels=BERLIN)).jobs] == ["j4"]
-    assert "j4" not in walked(lambda **w: shops.store.page(State.QUEUED, only=Filter(labels=BERLIN), **w), 2)
-    of_batch = shops.store.page_of_batch("b", State.CANCELLED, only=Filter(labels=ROME))
+    shops.store.jobs.cancel("j4")
+    shops.store.jobs.cancel("j5")
+    assert [job.id for job in shops.store.jobs.page(State.CANCELLED, only=Filter(labels=BERLIN)).jobs] == ["j4"]
+    assert "j4" not in walked(lambda **w: shops.store.jobs.page(State.QUEUED, only=Filter(labels=BERLIN), **w), 2)
+    of_batch = shops.store.batches.page_of_jobs("b", State.CANCELLED, only=Filter(labels=ROME))
     assert [job.id for job in of_batch.jobs] == ["j5"]
 
 
 @pytest.mark.parametrize("labels", [{}, BERLIN])
 @pytest.mark.parametrize("limit", [1, 100])
 def test_by_time(labels: dict[str, str], limit: int, shops: Any) -> None:
-    third, ninth = (shops.store.get(f"j{number}").created_at for number in (3, 9))
+    third, ninth = (shops.store.jobs.get(f"j{number}").created_at for number in (3, 9))
     window = Filter(labels=labels, since=third, before=ninth)
     ids = numbered(8, 7, 6, 5, 4, 3) if not labels else numbered(8, 6, 4)
-    assert walked(lambda **where: shops.store.page(only=window, **where), limit) == ids
-    assert walked(lambda **where: shops.store.page(State.QUEUED, only=window, **where), limit) == ids
-    assert walked(lambda **where: shops.store.page_of_batch("b", only=window, **where), limit) == ids[::-1]
+    assert walked(lambda **where: shops.store.jobs.page(only=window, **where), limit) == ids
+    assert walked(lambda **where: shops.store.jobs.page(State.QUEUED, only=window, **where), limit) == ids
+    assert walked(lambda **where: shops.store.batches.page_of_jobs("b", only=window, **where), limit) == ids[::-1]
     later = Filter(labels=labels, since=ninth + timedelta(days=1))
-    assert shops.store.page(only=later).jobs == ()
+    assert shops.store.jobs.page(only=later).jobs == ()
 
 
-def test_a_list_is_whole_and_without_repeats_while_jobs_move(shops: Any, make: Any) -> None:
+def test_a_list_is_whole_and_without_repeats_while_jobs_move(shops: Any, make: MakeJob) -> None:
     moved: list[str] = []
 
     def move() -> None:
         # One that was shown, and one that is still to come, change their state; a new one appears
         for number in ((10 - 2 * len(moved)) % 12, 2 * len(moved) % 12):
-            if shops.store.get(f"j{number}").state is State.QUEUED:
-                shops.store.cancel(f"j{number}")
+            if shops.store.jobs.get(f"j{number}").state is State.QUEUED:
+                shops.store.jobs.cancel(f"j{number}")
         moved.append("x")
-        shops.store.enqueue([make(f"new{len(moved)}", labels=BERLIN)])
+        shops.store.jobs.enqueue([make(f"new{len(moved)}", labels=BERLIN)])
 
-    assert walked(lambda **where: shops.store.page(only=Filter(labels=BERLIN), **where), 1, move) == numbered(
+    assert walked(lambda **where: shops.store.jobs.page(only=Filter(labels=BERLIN), **where), 1, move) == numbered(
         10, 8, 6, 4, 2, 0
     )
 
 
 def test_what_is_forgotten_leaves_its_lists(shops: Any) -> None:
     short = shops.with_settings(retention=60)
-    shops.store.cancel_batch("b")
-    shops.store.cancel("plain")
+    shops.store.batches.cancel("b")
+    shops.store.jobs.cancel("plain")
     shops.forward(100)
-    while sum(short.purge(5)):
+    while sum(short.jobs.purge(5)):
         pass
-    assert shops.store.page(only=Filter(labels=BERLIN)).jobs == ()
+    assert shops.store.jobs.page(only=Filter(labels=BERLIN)).jobs == ()
     assert [key for key in shops.raw.scan_iter() if key[4:6] in ("y:", "z:")] == []
 
 
-def test_a_page_is_bounded_work(bench: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_is_bounded_work(bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given two hundred of Berlin, of which the oldest one was cancelled
-    monkeypatch.setattr(pages, "SCAN", 60)
-    monkeypatch.setattr(pages, "CHUNK", 20)
-    bench.store.enqueue([make(f"j{number}", labels=BERLIN) for number in range(200)], "b")
-    bench.store.cancel("j0")
+    for module in (pages, batches):
+        monkeypatch.setattr(module, "SCAN", 60)
+        monkeypatch.setattr(module, "CHUNK", 20)
+    bench.store.jobs.enqueue([make(f"j{number}", labels=BERLIN) for number in range(200)], "b")
+    bench.store.jobs.cancel("j0")
     # Then a page that finds nothing says so after some of them, and where to go on
-    first = bench.store.page(State.CANCELLED, only=Filter(labels=BERLIN))
+    first = bench.store.jobs.page(State.CANCELLED, only=Filter(labels=BERLIN))
     assert (first.jobs, first.cursor is None) == ((), False)
-    found = walked(lambda **where: bench.store.page(State.CANCELLED, only=Filter(labels=BERLIN), **where), 100)
+    found = walked(lambda **where: bench.store.jobs.page(State.CANCELLED, only=Filter(labels=BERLIN), **where), 100)
     assert found == ["j0"]
-    assert walked(lambda **w: bench.store.page_of_batch("b", State.CANCELLED, **w), 100) == ["j0"]
+    assert walked(lambda **w: bench.store.batches.page_of_jobs("b", State.CANCELLED, **w), 100) == ["j0"]
 
 
-def test_the_cost_of_a_page_does_not_grow_with_what_there_is(bench: Any, make: Any) -> None:
+def test_the_cost_of_a_page_does_not_grow_with_what_there_is(bench: Bench, make: MakeJob) -> None:
     def cost() -> int:
         bench.raw.config_resetstat()
-        assert len(bench.store.page(only=Filter(labels=BERLIN | {"of": "all"}), limit=10).jobs) == 10
+        assert len(bench.store.jobs.page(only=Filter(labels=BERLIN | {"of": "all"}), limit=10).jobs) == 10
         return sum(each["calls"] for each in bench.raw.info("commandstats").values())
 
     def more(kind: str, count: int, labels: dict[str, str]) -> None:
-        bench.store.enqueue([make(f"{kind}{number}", labels=labels) for number in range(count)])
+        bench.store.jobs.enqueue([make(f"{kind}{number}", labels=labels) for number in range(count)])
 
     more("few", 10, BERLIN | {"of": "all"})
     before = cost()
@@ -144,15 +146,15 @@ def test_the_cost_of_a_page_does_not_grow_with_what_there_is(bench: Any, make: A
 
 
 @pytest.fixture
-def seasons(bench: Any, make: Any) -> Any:
+def seasons(bench: Bench, make: MakeJob) -> Any:
     """Six batches a second apart: b0, b3 paused, b1, b4 done, b2, b5 going on; the even ones of spring."""
     for number in range(6):
         options = BatchOptions(labels={"season": "spring" if number % 2 == 0 else "autumn", "of": "all"})
-        bench.store.enqueue([make(f"b{number}.{line}") for line in range(3)], f"b{number}", options)
+        bench.store.jobs.enqueue([make(f"b{number}.{line}") for line in range(3)], f"b{number}", options)
         if number % 3 == 0:
-            bench.store.pause(f"b{number}")
+            bench.store.batches.pause(f"b{number}")
         if number % 3 == 1:
-            bench.store.cancel_batch(f"b{number}")
+            bench.store.batches.cancel(f"b{number}")
         bench.forward(1)
     return bench
 
@@ -175,32 +177,32 @@ def test_batches(
     progress: Progress | None, labels: dict[str, str], numbers: tuple[int, ...], limit: int, seasons: Any
 ) -> None:
     only = Filter(labels=labels)
-    found = walked(lambda **where: seasons.store.batches(progress, only=only, **where), limit)
+    found = walked(lambda **where: seasons.store.batches.page(progress, only=only, **where), limit)
     assert found == [f"b{number}" for number in numbers]
 
 
 def test_batches_by_time(seasons: Any) -> None:
-    second, fifth = (seasons.store.batch(f"b{number}").created_at for number in (1, 4))
-    found = seasons.store.batches(only=Filter(since=second, before=fifth)).batches
+    second, fifth = (seasons.store.batches.get(f"b{number}").created_at for number in (1, 4))
+    found = seasons.store.batches.page(only=Filter(since=second, before=fifth)).batches
     assert [batch.id for batch in found] == ["b3", "b2", "b1"]
     assert found[0].progress is Progress.PAUSED
-    assert found[0] == seasons.store.batch("b3")
+    assert found[0] == seasons.store.batches.get("b3")
 
 
-def test_batches_of_one_moment_have_their_own_places(bench: Any, make: Any) -> None:
+def test_batches_of_one_moment_have_their_own_places(bench: Bench, make: MakeJob) -> None:
     for number in range(5):
-        bench.store.enqueue([make(f"j{number}")], f"b{number}")
-    assert walked(bench.store.batches, 1) == ["b4", "b3", "b2", "b1", "b0"]
-    assert from_micros(bench.now) <= bench.store.batch("b0").created_at < bench.store.get("j0").created_at
+        bench.store.jobs.enqueue([make(f"j{number}")], f"b{number}")
+    assert walked(bench.store.batches.page, 1) == ["b4", "b3", "b2", "b1", "b0"]
+    assert from_micros(bench.now) <= bench.store.batches.get("b0").created_at < bench.store.jobs.get("j0").created_at
     assert bench.audit() == []
 
 
-def test_the_first_upload_decides_what_holds(bench: Any, make: Any) -> None:
+def test_the_first_upload_decides_what_holds(bench: Bench, make: MakeJob) -> None:
     first = BatchOptions(owner="shop", labels={"season": "spring"}, weight=3)
-    bench.store.enqueue([], "b", first)
-    bench.store.enqueue([make()], "b", BatchOptions(owner="press", labels={"season": "autumn"}))
-    assert bench.store.batch_options("b") == first
-    assert bench.store.batch_options("other") is None
-    assert bench.store.batches(only=Filter(labels={"season": "autumn"})).batches == ()
-    bench.store.enqueue([], "plain")
-    assert bench.store.batch_options("plain") == BatchOptions()
+    bench.store.jobs.enqueue([], "b", first)
+    bench.store.jobs.enqueue([make()], "b", BatchOptions(owner="press", labels={"season": "autumn"}))
+    assert bench.store.batches.options("b") == first
+    assert bench.store.batches.options("other") is None
+    assert bench.store.batches.page(only=Filter(labels={"season": "autumn"})).batches == ()
+    bench.store.jobs.enqueue([], "plain")
+    assert bench.store.batches.options("plain") == BatchOptions()

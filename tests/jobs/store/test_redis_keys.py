@@ -1,16 +1,16 @@
 import re
-from typing import Any
 
 import pytest
 
 from jobs.store.lua_source import shared_text, verb_files
 from jobs.store.redis_keys import FAMILY, SINGLE, Keys
+from tests.support.bench import Bench
 
 VERBS = {verb: file.read_text("utf-8") for verb, file in verb_files().items()}
 SCRIPTS = {**VERBS, "what they share": shared_text()}
 
 
-def test_lua_and_python_build_the_same_names(bench: Any) -> None:
+def test_lua_and_python_build_the_same_names(bench: Bench) -> None:
     keys = Keys("{x}:")
     names = [*SINGLE, *FAMILY]
     said = bench.raw.eval(f"{keys.lua(names)} return {{{','.join(f'KEY.{name}' for name in names)}}}", 1, keys.prefix)
@@ -39,6 +39,7 @@ def test_a_script_names_its_keys_by_the_table_alone(name: str) -> None:
 @pytest.mark.parametrize("name", VERBS)
 def test_a_verb_says_what_it_takes_and_gives_and_counts_its_arguments(name: str) -> None:
     text = VERBS[name]
+    assert "-- KEYS[1]:" in text
     assert "-- ARGV:" in text
     assert "-- Returns:" in text
     assert re.search(r"arity\(\d+\)|#ARGV", text)

@@ -17,6 +17,7 @@ from jobs.states import State
 from jobs.store.lua_source import verb_files
 from jobs.store.manual import Verdict
 from jobs.store.scripts import Scripts
+from tests.support.bench import Bench
 
 S = State
 VERBS = set(verb_files())
@@ -28,20 +29,20 @@ def jobs(*ids: str) -> list[NewJob]:
 
 
 def fence(b: Any) -> int:
-    return int(b.store.get("fox").fence)
+    return int(b.store.jobs.get("fox").fence)
 
 
 def silenced(b: Any) -> None:
     """The lane's breaker is open, and a probe is due."""
-    b.store.enqueue(jobs(*"abcde"))
-    for claim in b.store.claim(b.store.admit(10).ids):
-        b.store.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", heard="silence")
+    b.store.jobs.enqueue(jobs(*"abcde"))
+    for claim in b.store.attempts.claim(b.store.attempts.admit(10).ids):
+        b.store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", heard="silence")
     b.forward(PROBE_BASE)
 
 
 def owing(b: Any) -> Any:
     b.put(S.COMPLETED, owed="n")
-    (due,) = b.store.claim_deliveries(["fox"])
+    (due,) = b.store.deliveries.claim(["fox"])
     return due
 
 
@@ -51,21 +52,21 @@ def broken(command: str, key: str, *rest: Any) -> Callable[[Any], Any]:
 
 
 def mend(*call: Any) -> Callable[[Any, Any], Any]:
-    return lambda b, _: b.store.scripts.call(*call)
+    return lambda b, _: b.store.context.scripts.call(*call)
 
 
 def given_up(b: Any) -> None:
-    b.store.undelivered(owing(b), Delivery.NOTIFY, "it answered 404")
+    b.store.deliveries.give_up(owing(b), Delivery.NOTIFY, "it answered 404")
 
 
 def parked(b: Any, state: State = S.IN_PROGRESS) -> None:
     b.job()
-    b.store.park("fox", "task-1", '{"task_id":"task-1"}')
+    b.store.celery.park("fox", "task-1", '{"task_id":"task-1"}')
     b.put_on(state)
 
 
 def batch(b: Any, *ids: str) -> None:
-    b.store.enqueue(jobs(*ids), "x")
+    b.store.jobs.enqueue(jobs(*ids), "x")
 
 
 def anew(b: Any) -> None:
@@ -90,27 +91,33 @@ def reads(b: Any) -> None:
 
 #: verb -> (what comes before, the call that is to be repeated). What is before it may give what the call needs.
 CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
-    "admit": (lambda b: b.store.enqueue(jobs("a", "b")), lambda b, _: b.store.admit(10)),
+    "admit": (lambda b: b.store.jobs.enqueue(jobs("a", "b")), lambda b, _: b.store.attempts.admit(10)),
     "reschedule_lookup": (
         lambda b: (b.put(S.IN_PROGRESS), b.due())[1],
-        lambda b, due: b.store.reschedule_lookup(due, 5.0),
+        lambda b, due: b.store.attempts.reschedule_lookup(due, 5.0),
     ),
-    "begin_sweep": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.cancel_batch("x")),
-    "cancel": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.cancel("fox")),
-    "claim": (lambda b: (b.job(), b.store.admit(1)), lambda b, _: b.store.claim(["fox"])),
-    "commit": (lambda b: b.store.stage("t", jobs("a", "b")), lambda b, _: b.store.commit("t", "x", 2, BatchOptions())),
-    "delivered": (owing, lambda b, due: b.store.delivered(due, Delivery.NOTIFY)),
+    "begin_sweep": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.batches.cancel("x")),
+    "cancel": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.jobs.cancel("fox")),
+    "claim": (lambda b: (b.job(), b.store.attempts.admit(1)), lambda b, _: b.store.attempts.claim(["fox"])),
+    "commit": (
+        lambda b: b.store.uploads.stage("t", jobs("a", "b")),
+        lambda b, _: b.store.uploads.commit("t", "x", 2, BatchOptions()),
+    ),
+    "delivered": (owing, lambda b, due: b.store.deliveries.record(due, Delivery.NOTIFY)),
     "mark_in_doubt": (
         lambda b: b.put(S.SUBMITTING),
-        lambda b, _: b.store.mark_in_doubt("fox", fence(b), "read timed out"),
+        lambda b, _: b.store.attempts.mark_in_doubt("fox", fence(b), "read timed out"),
     ),
-    "claim_due": (lambda b: (b.put(S.IN_PROGRESS), b.forward(b.alarm("fox"))), lambda b, _: b.store.claim_due(10)),
-    "enqueue": (lambda b: None, lambda b, _: b.store.enqueue(jobs("a", "b"), "x")),
-    "expire": (lambda b: (b.put(S.IN_PROGRESS), b.due())[1], lambda b, due: b.store.expire(due, 30.0)),
-    "finish": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.finish("fox", S.FAILED, DEAD, "poll")),
-    "found": (anew, lambda b, _: b.store.found(b.store.standing())),
-    "pause_job": (lambda b: b.job(), lambda b, _: b.store.pause_job("fox")),
-    "hold": (lambda b: b.job(), lambda b, _: b.store.hold("429", base=8.0, cap=20.0)),
+    "claim_due": (
+        lambda b: (b.put(S.IN_PROGRESS), b.forward(b.alarm("fox"))),
+        lambda b, _: b.store.attempts.claim_due(10),
+    ),
+    "enqueue": (lambda b: None, lambda b, _: b.store.jobs.enqueue(jobs("a", "b"), "x")),
+    "expire": (lambda b: (b.put(S.IN_PROGRESS), b.due())[1], lambda b, due: b.store.attempts.expire(due, 30.0)),
+    "finish": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.attempts.finish("fox", S.FAILED, DEAD, "poll")),
+    "found": (anew, lambda b, _: b.store.continuity.establish(b.store.continuity.standing())),
+    "pause_job": (lambda b: b.job(), lambda b, _: b.store.jobs.pause("fox")),
+    "hold": (lambda b: b.job(), lambda b, _: b.store.lanes.hold("429", base=8.0, cap=20.0)),
     "image_begun": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
     "image_kept": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
     "image_known": (lambda b: (image(b), b.forward(60))[0], lambda b, each: b.images().find([each.hash])),
@@ -124,74 +131,92 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "repair_day": (broken("HSET", "d:19675", "ldefault", 0), mend("repair_day", "1", "19675")),
     "repair_image": (
         lambda b: (each := image(b), b.raw.zrem("{b}:images", each.hash))[0],
-        lambda b, each: b.store.scripts.call("repair_image", "1", each.hash),
+        lambda b, each: b.store.context.scripts.call("repair_image", "1", each.hash),
     ),
     "repair_job": (broken("ZREM", "alarms", "fox"), mend("repair_job", "1", 60_000_000, "fox")),
     "repair_label": (broken("ZADD", "y:shop=rome", 1, "fox"), mend("repair_label", "1", "job", "shop=rome", "fox")),
-    "repair_object": (image, lambda b, each: b.store.scripts.call("repair_object", "1", each.hash, each.object)),
+    "repair_object": (
+        image,
+        lambda b, each: b.store.context.scripts.call("repair_object", "1", each.hash, each.object),
+    ),
     "repair_pool": (broken("HINCRBY", "p:", "ready", 1), mend("repair_pool", "1", "", "|1|k")),
     "repair_queue": (
         broken("ZADD", "q:|1|bx", 1, "fox"),
         mend("repair_queue", "1", "|1|bx", "fox"),
     ),
     "repair_sweep": (broken("ZADD", "sweeps", 1, "x"), mend("repair_sweep", "1", "x")),
-    "record_callback": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.record_callback("fox", look=True)),
-    "park": (lambda b: b.job(), lambda b, _: b.store.park("fox", "task-1", "{}")),
-    "pause": (lambda b: batch(b, "a"), lambda b, _: b.store.pause("x")),
-    "probe": (silenced, lambda b, _: b.store.probes()),
-    "probed": (
-        lambda b: (silenced(b), b.store.probes()[0])[1],
-        lambda b, probe: b.store.probed(probe, answered=False, wait=7.0),
+    "record_callback": (
+        lambda b: b.put(S.IN_PROGRESS),
+        lambda b, _: b.store.attempts.record_callback("fox", look=True),
     ),
-    "purge": (lambda b: (b.put(S.COMPLETED), b.forward(1_000_000)), lambda b, _: b.store.purge()),
-    "redeliver": (given_up, lambda b, _: b.store.redeliver(["fox"])),
+    "park": (lambda b: b.job(), lambda b, _: b.store.celery.park("fox", "task-1", "{}")),
+    "pause": (lambda b: batch(b, "a"), lambda b, _: b.store.batches.pause("x")),
+    "probe": (silenced, lambda b, _: b.store.lanes.claim_probes()),
+    "probed": (
+        lambda b: (silenced(b), b.store.lanes.claim_probes()[0])[1],
+        lambda b, probe: b.store.lanes.record_probe(probe, answered=False, wait=7.0),
+    ),
+    "purge": (lambda b: (b.put(S.COMPLETED), b.forward(1_000_000)), lambda b, _: b.store.jobs.purge()),
+    "redeliver": (given_up, lambda b, _: b.store.deliveries.retry(["fox"])),
     "refuse": (
         lambda b: b.job(),
-        lambda b, _: b.store.refuse(b.store.standing(), "the data are older", b.store.standing().sighting),
+        lambda b, _: b.store.continuity.refuse(
+            b.store.continuity.standing(), "the data are older", b.store.continuity.standing().sighting
+        ),
     ),
-    "move_to_lane": (lambda b: (b.put(S.IN_DOUBT), b.due())[1], lambda b, due: b.store.move_to_lane(due, "other")),
-    "requeue": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.requeue("fox", fence(b), "429", count=True)),
-    "retry": (lambda b: b.put(S.FAILED), lambda b, _: b.store.retry("fox")),
-    "revoke": (parked, lambda b, _: b.store.revoke(["task-1", "task-2"])),
-    "stage": (lambda b: None, lambda b, _: b.store.stage("t", jobs("a", "b"))),
+    "move_to_lane": (
+        lambda b: (b.put(S.IN_DOUBT), b.due())[1],
+        lambda b, due: b.store.attempts.move_to_lane(due, "other"),
+    ),
+    "requeue": (
+        lambda b: b.put(S.SUBMITTING),
+        lambda b, _: b.store.attempts.requeue("fox", fence(b), "429", count=True),
+    ),
+    "retry": (lambda b: b.put(S.FAILED), lambda b, _: b.store.jobs.retry("fox")),
+    "revoke": (parked, lambda b, _: b.store.celery.revoke(["task-1", "task-2"])),
+    "stage": (lambda b: None, lambda b, _: b.store.uploads.stage("t", jobs("a", "b"))),
     "settle": (
         lambda b: b.put(S.IN_DOUBT),
-        lambda b, _: b.store.settle(b.store.get("fox"), Verdict.SENT, task_id="t1"),
+        lambda b, _: b.store.manual.settle(b.store.jobs.get("fox"), Verdict.SENT, task_id="t1"),
     ),
-    "mark_in_progress": (lambda b: b.put(S.SUBMITTING), lambda b, _: b.store.mark_in_progress("fox", fence(b), "t1")),
-    "sweep": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.cancel_batch("x")),
+    "mark_in_progress": (
+        lambda b: b.put(S.SUBMITTING),
+        lambda b, _: b.store.attempts.mark_in_progress("fox", fence(b), "t1"),
+    ),
+    "sweep": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.batches.cancel("x")),
     "tolerate": (
-        lambda b: (b.job(), b.store.standing())[1],
-        lambda b, there: b.store.tolerate(there, there.sighting),
+        lambda b: (b.job(), b.store.continuity.standing())[1],
+        lambda b, there: b.store.continuity.tolerate(there, there.sighting),
     ),
     "message_finished": (lambda b: parked(b, S.COMPLETED), lambda b, _: finish_parked(b)),
-    "unstage": (lambda b: b.store.stage("t", jobs("a", "b")), lambda b, _: b.store.unstage("t")),
+    "unstage": (lambda b: b.store.uploads.stage("t", jobs("a", "b")), lambda b, _: b.store.uploads.discard("t")),
 }
 READS: dict[str, Callable[[Any], Any]] = {
-    "batch": lambda b: b.store.batch("x"),
-    "list": lambda b: b.store.page(),
-    "owners": lambda b: b.store.owners(["fox"]),
-    "parked": lambda b: b.store.parked("fox"),
-    "recount": lambda b: b.store.scripts.call("recount", "0-0", 1, 100, '["fox"]', '[["{b}:lane:default"]]'),
-    "standing": lambda b: b.store.standing(),
-    "stuck": lambda b: b.store.stuck(60.0, 5),
-    "wait_reasons": lambda b: b.store.explained(b.store.get("fox")),
+    "batch": lambda b: b.store.batches.get("x"),
+    "list": lambda b: b.store.jobs.page(),
+    "owners": lambda b: b.store.jobs.owners(["fox"]),
+    "parked": lambda b: b.store.celery.get_parked("fox"),
+    "recount": lambda b: b.store.context.scripts.call("recount", "0-0", 1, 100, '["fox"]', '[["{b}:lane:default"]]'),
+    "slots_limits": lambda b: b.store.context.scripts.call("slots_limits", "default", 5),
+    "standing": lambda b: b.store.continuity.standing(),
+    "stuck": lambda b: b.store.manual.stuck(60.0, 5),
+    "wait_reasons": lambda b: b.store.jobs.with_reason(b.store.jobs.get("fox")),
 }
 #: They act once more, and their own texts say why that does no harm: the call, and the key and field that it changes.
 ANEW: dict[str, tuple[Callable[[Any], Any], str, set[str]]] = {
-    "claim_deliveries": (lambda b: b.store.claim_deliveries(["fox"]), "j:fox", {"j"}),
-    "recover": (lambda b: b.store.recover(), "epoch", {"number"}),
+    "claim_deliveries": (lambda b: b.store.deliveries.claim(["fox"]), "j:fox", {"j"}),
+    "recover": (lambda b: b.store.continuity.recover(), "epoch", {"number"}),
 }
 
 
 def finish_parked(b: Any) -> None:
-    (message,) = b.store.parked("fox")
-    b.store.park("fox", "task-1", "{}", message.mark)
-    assert b.store.message_finished("fox", message.mark) == "told"
+    (message,) = b.store.celery.get_parked("fox")
+    b.store.celery.park("fox", "task-1", "{}", message.mark)
+    assert b.store.celery.message_finished("fox", message.mark) == "told"
 
 
 @pytest.fixture
-def lose(bench: Any, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[tuple[Any, Any, Any]]]:
+def lose(bench: Bench, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[tuple[Any, Any, Any]]]:
     """`lose(verb)`: its next reply is lost, and it is called again. Gives what was stored before, after, and again."""
 
     def stored() -> dict[str, Any]:
@@ -222,7 +247,7 @@ def test_every_verb_is_here() -> None:
 
 
 @pytest.mark.parametrize("verb", CHANGES)
-def test_a_repeat_changes_nothing(bench: Any, lose: Any, verb: str) -> None:
+def test_a_repeat_changes_nothing(bench: Bench, lose: Callable[[str], list[tuple[Any, Any, Any]]], verb: str) -> None:
     arrange, call = CHANGES[verb]
     given = arrange(bench)
     seen = lose(verb)
@@ -234,7 +259,7 @@ def test_a_repeat_changes_nothing(bench: Any, lose: Any, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", READS)
-def test_what_only_reads(bench: Any, lose: Any, verb: str) -> None:
+def test_what_only_reads(bench: Bench, lose: Callable[[str], list[tuple[Any, Any, Any]]], verb: str) -> None:
     reads(bench)
     seen = lose(verb)
     READS[verb](bench)
@@ -243,7 +268,9 @@ def test_what_only_reads(bench: Any, lose: Any, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ANEW)
-def test_what_acts_anew_says_so_and_changes_nothing_else(bench: Any, lose: Any, verb: str) -> None:
+def test_what_acts_anew_says_so_and_changes_nothing_else(
+    bench: Bench, lose: Callable[[str], list[tuple[Any, Any, Any]]], verb: str
+) -> None:
     call, key, fields = ANEW[verb]
     bench.put(S.COMPLETED, owed="n")
     seen = lose(verb)

@@ -17,14 +17,16 @@ from celery.worker.request import Request
 
 from jobs.states import State
 from tests.jobs.store.test_repeat import ANEW, CHANGES
-from tests.support.real_redis import ADMIN, RealRedis, binaries, keyspace, numbers
+from tests.support.bench import Bench, OpenBench
+from tests.support.real_redis import ADMIN, RealRedis, StartRedis, binaries, keyspace, numbers
+from tests.support.waiting import WaitFor
 
 WRITERS = [*CHANGES, *ANEW]
 #: How it goes down and comes back.
 WAYS = ("stopped", "killed", "rewritten")
 
 
-def come_back(server: RealRedis, way: str, wait_for: Callable[..., None]) -> None:
+def come_back(server: RealRedis, way: str, wait_for: WaitFor) -> None:
     if way == "rewritten":
         server.rewrite(wait_for)
     (server.kill if way == "killed" else server.stop)()
@@ -46,7 +48,7 @@ def nothing_was_dropped(server: RealRedis, before: dict[Any, Any]) -> None:
     assert "CRITICAL" not in server.log
 
 
-def write_with(bench: Any, verb: str) -> None:
+def write_with(bench: Bench, verb: str) -> None:
     if verb in CHANGES:
         arrange, call = CHANGES[verb]
         call(bench, arrange(bench))
@@ -58,7 +60,7 @@ def write_with(bench: Any, verb: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("version", binaries())
 def test_what_every_script_wrote_is_there_after_a_restart(
-    version: str, way: str, real_redis: Any, open_bench: Any, wait_for: Callable[..., None]
+    version: str, way: str, real_redis: StartRedis, open_bench: OpenBench, wait_for: WaitFor
 ) -> None:
     server = real_redis(version, "state", "--databases", str(len(WRITERS) + 2))
     with open_bench(server.url("admin")) as bench, server.client("admin") as admin:
@@ -78,8 +80,8 @@ def test_what_every_script_wrote_is_there_after_a_restart(
             pipe.set("a", "1").set("b", "2").execute()
         bench.store.ping()
         # A worker notices the restart. What is accepted once the leases of before are over is sent without a look.
-        assert bench.store.found(bench.store.standing())
-        bench.forward(bench.store.settings.submit_lease + 1)
+        assert bench.store.continuity.establish(bench.store.continuity.standing())
+        bench.forward(bench.store.context.settings.submit_lease + 1)
         write_with(bench, "cancel")
     again = keyspace(server)
     assert {key for key in again if key not in before} >= {(last, "a"), (last, "b"), (0, "{b}:j:fox")}
@@ -88,7 +90,9 @@ def test_what_every_script_wrote_is_there_after_a_restart(
 
 
 @pytest.mark.parametrize("version", binaries())
-def test_a_newer_redis_takes_over_what_an_older_one_wrote(version: str, real_redis: Any, open_bench: Any) -> None:
+def test_a_newer_redis_takes_over_what_an_older_one_wrote(
+    version: str, real_redis: StartRedis, open_bench: OpenBench
+) -> None:
     oldest = min(binaries(), key=numbers)
     server = real_redis(oldest, "state")
     with open_bench(server.url("admin")) as bench:
@@ -102,7 +106,7 @@ def test_a_newer_redis_takes_over_what_an_older_one_wrote(version: str, real_red
 
 @pytest.mark.parametrize("version", binaries())
 def test_a_replica_has_all_and_keeps_it(
-    version: str, real_redis: Any, open_bench: Any, wait_for: Callable[..., None]
+    version: str, real_redis: StartRedis, open_bench: OpenBench, wait_for: WaitFor
 ) -> None:
     primary = real_redis(version, "state")
     follow = ("--replicaof", "127.0.0.1", str(primary.port), "--masteruser", "admin", "--masterauth", ADMIN)
@@ -179,7 +183,7 @@ class Hands:
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("version", binaries())
 def test_messages_results_and_chords_are_there_after_a_restart(
-    version: str, way: str, real_redis: Any, shop: Any, wait_for: Callable[..., None]
+    version: str, way: str, real_redis: StartRedis, shop: Callable[[str], Celery], wait_for: WaitFor
 ) -> None:
     server = real_redis(version, "broker")
     app = shop(server.url("producer"))

@@ -12,13 +12,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.audit.audit import audit
-from jobs.job import Priority, Result, nano
+from jobs.job import Priority, Result
 from jobs.key_limits import KeyLimits
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.spending import DAY, DAYS_KEPT, By, Only
 from jobs.store.store import Store
+from jobs.units import nano
+from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 Priced = Callable[[str], Result]
@@ -34,14 +36,14 @@ def usd(text: str) -> Decimal:
 
 
 @pytest.fixture
-def run(bench: Any, make: Make, priced: Priced) -> Callable[..., None]:
+def run(bench: Bench, make: Make, priced: Priced) -> Callable[..., None]:
     """`run("id", "0.10", n=2)`: a job that costs so much, from beginning to end."""
 
     def run(
         job_id: str, cost: str | None, batch: str | None = None, *, store: Store | None = None, **changes: Any
     ) -> None:
         store = store or bench.store
-        store.enqueue([make(job_id, **changes)], batch)
+        store.jobs.enqueue([make(job_id, **changes)], batch)
         end(store, job_id, Result() if cost is None else priced(cost))
 
     return run
@@ -49,27 +51,29 @@ def run(bench: Any, make: Make, priced: Priced) -> Callable[..., None]:
 
 def end(store: Store, job_id: str, result: Result, state: State = State.COMPLETED) -> None:
     """Admit and submit all that may go; this one ends so."""
-    store.claim(store.admit(100).ids)
-    assert store.finish(job_id, state, result, "callback").outcome in ("finished", "again")
+    store.attempts.claim(store.attempts.admit(100).ids)
+    assert store.attempts.finish(job_id, state, result, "callback").outcome in ("finished", "again")
 
 
-def reserved(bench: Any) -> dict[str, Decimal]:
+def reserved(bench: Bench) -> dict[str, Decimal]:
     """What is reserved, by whom, in USD."""
     return {who: Decimal(amount) / 10**9 for who, amount in bench.raw.hgetall(bench.keys.singleton("reserved")).items()}
 
 
-def price(bench: Any, class_: str = f"{MODEL}|1|") -> Decimal:
+def price(bench: Bench, class_: str = f"{MODEL}|1|") -> Decimal:
     return Decimal(bench.raw.hget(bench.keys.singleton("prices"), class_)) / 10**9
 
 
 def why(store: Store, job_id: str) -> str | None:
-    return store.explained(store.get(job_id)).reason
+    return store.jobs.with_reason(store.jobs.get(job_id)).reason
 
 
 # --- prices -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_higher_price_is_believed_at_once_and_a_lower_one_little_by_little(bench: Any, run: Any) -> None:
+def test_a_higher_price_is_believed_at_once_and_a_lower_one_little_by_little(
+    bench: Bench, run: Callable[..., None]
+) -> None:
     learned = []
     for number, cost in enumerate(["0.10", "0.30", "0.22", "0.22"]):
         run(f"a{number}", cost)
@@ -80,14 +84,16 @@ def test_a_higher_price_is_believed_at_once_and_a_lower_one_little_by_little(ben
     assert price(bench) == usd("0.22")
 
 
-def test_a_price_is_of_model_images_and_resolution(bench: Any, run: Any) -> None:
+def test_a_price_is_of_model_images_and_resolution(bench: Bench, run: Callable[..., None]) -> None:
     run("a", "0.10")
     run("b", "0.40", n=4)
     run("c", "0.20", resolution="2K")
     assert [price(bench, f"{MODEL}|{rest}") for rest in ("1|", "4|", "1|2K")] == [usd("0.10"), usd("0.40"), usd("0.20")]
 
 
-def test_a_result_without_a_price_says_that_it_is_free_only_where_nothing_is_known(bench: Any, run: Any) -> None:
+def test_a_result_without_a_price_says_that_it_is_free_only_where_nothing_is_known(
+    bench: Bench, run: Callable[..., None]
+) -> None:
     run("a", None)
     assert price(bench) == 0
     run("b", "0.10")
@@ -95,13 +101,15 @@ def test_a_result_without_a_price_says_that_it_is_free_only_where_nothing_is_kno
     assert price(bench) == usd("0.10")
 
 
-def test_a_failure_says_nothing_of_the_price_unless_it_was_dearer(bench: Any, make: Make, run: Any) -> None:
+def test_a_failure_says_nothing_of_the_price_unless_it_was_dearer(
+    bench: Bench, make: Make, run: Callable[..., None]
+) -> None:
     run("a", "0.10")
     for number, cost in enumerate(["0", "0.05"]):
-        bench.store.enqueue([make(f"f{number}")])
+        bench.store.jobs.enqueue([make(f"f{number}")])
         end(bench.store, f"f{number}", Result(error=FAILED.error, cost=usd(cost)), State.FAILED)
         assert price(bench) == usd("0.10")
-    bench.store.enqueue([make("dear")])
+    bench.store.jobs.enqueue([make("dear")])
     end(bench.store, "dear", Result(error=FAILED.error, cost=usd("0.2")), State.FAILED)
     assert price(bench) == usd("0.2")
 
@@ -109,70 +117,74 @@ def test_a_failure_says_nothing_of_the_price_unless_it_was_dearer(bench: Any, ma
 # --- reserved ---------------------------------------------------------------------------------------------------------
 
 
-def test_money_is_reserved_from_admission_to_the_end(bench: Any, make: Make, run: Any, priced: Priced) -> None:
+def test_money_is_reserved_from_admission_to_the_end(
+    bench: Bench, make: Make, run: Callable[..., None], priced: Priced
+) -> None:
     run("first", "0.10", "x")
-    bench.store.enqueue([make("b"), make("c")], "y", BatchOptions(owner="shop"))
+    bench.store.jobs.enqueue([make("b"), make("c")], "y", BatchOptions(owner="shop"))
     assert reserved(bench) == {}
-    bench.store.admit(10)
+    bench.store.attempts.admit(10)
     assert reserved(bench) == {"ldefault": usd("0.2"), "by": usd("0.2"), "kshop": usd("0.2")}
-    bench.store.claim(["b", "c"])
-    bench.store.finish("b", State.COMPLETED, priced("0.07"), "callback")
+    bench.store.attempts.claim(["b", "c"])
+    bench.store.attempts.finish("b", State.COMPLETED, priced("0.07"), "callback")
     assert reserved(bench) == {"ldefault": usd("0.1"), "by": usd("0.1"), "kshop": usd("0.1")}
-    assert bench.store.batch("y").cost == usd("0.07")
+    assert bench.store.batches.get("y").cost == usd("0.07")
     assert "R" not in bench.fields("b")
-    bench.store.finish("c", State.FAILED, FAILED, "poll")
+    bench.store.attempts.finish("c", State.FAILED, FAILED, "poll")
     assert reserved(bench) == {}
     assert bench.audit() == []
 
 
 @pytest.mark.parametrize("way", ["message lost", "cancelled", "not created", "absent", "tried again", "paused"])
-def test_what_comes_to_nothing_releases_the_money(bench: Any, make: Make, run: Any, way: str) -> None:
+def test_what_comes_to_nothing_releases_the_money(bench: Bench, make: Make, run: Callable[..., None], way: str) -> None:
     run("first", "0.10")
     store = bench.store
-    store.enqueue([make("fox")], "x")
+    store.jobs.enqueue([make("fox")], "x")
     if way in ("message lost", "cancelled", "paused"):
-        assert store.admit(10).ids == ("fox",)
+        assert store.attempts.admit(10).ids == ("fox",)
     else:
         claim = bench.claimed("fox")
     assert reserved(bench)["bx"] == usd("0.1")
     match way:
         case "message lost":
             bench.forward(31)
-            store.claim_due(10)
+            store.attempts.claim_due(10)
         case "cancelled":
-            store.cancel("fox")
+            store.jobs.cancel("fox")
         case "paused":
-            store.pause("x")
-            store.claim(["fox"])
+            store.batches.pause("x")
+            store.attempts.claim(["fox"])
         case "not created":
-            store.requeue("fox", claim.fence, "429")
+            store.attempts.requeue("fox", claim.fence, "429")
         case "absent":
-            store.mark_in_doubt("fox", claim.fence, "read timed out")
-            store.cancel("fox")
+            store.attempts.mark_in_doubt("fox", claim.fence, "read timed out")
+            store.jobs.cancel("fox")
             assert reserved(bench)["bx"] == usd("0.1")
-            store.requeue("fox", bench.due().job.fence, "absent")
+            store.attempts.requeue("fox", bench.due().job.fence, "absent")
         case "tried again":
-            store.finish("fox", State.FAILED, BUSY, "poll")
+            store.attempts.finish("fox", State.FAILED, BUSY, "poll")
     assert reserved(bench) == {}
     assert bench.audit() == []
 
 
-def test_a_cancelled_job_keeps_the_money_until_the_provider_is_done(bench: Any, run: Any, priced: Priced) -> None:
+def test_a_cancelled_job_keeps_the_money_until_the_provider_is_done(
+    bench: Bench, run: Callable[..., None], priced: Priced
+) -> None:
     run("first", "0.10")
     bench.put(State.IN_PROGRESS, "fox")
-    bench.store.cancel("fox")
+    bench.store.jobs.cancel("fox")
     assert reserved(bench) == {"ldefault": usd("0.1")}
-    bench.store.finish("fox", State.COMPLETED, priced("0.10"), "callback")
+    bench.store.attempts.finish("fox", State.COMPLETED, priced("0.10"), "callback")
     assert reserved(bench) == {}
-    assert bench.store.totals().cost == usd("0.2")
+    assert bench.store.statistics.totals().cost == usd("0.2")
 
 
-def test_a_callback_for_what_was_believed_lost_reserves_again(bench: Any, run: Any) -> None:
+def test_a_callback_for_what_was_believed_lost_reserves_again(bench: Bench, run: Callable[..., None]) -> None:
     run("first", "0.10")
     claim = bench.claimed("fox")
-    bench.store.requeue("fox", claim.fence, "connection refused", wait=60)
+    bench.store.attempts.requeue("fox", claim.fence, "connection refused", wait=60)
     assert reserved(bench) == {}
-    bench.store.record_callback("fox", look=True)
+    bench.store.attempts.record_callback("fox", look=True)
     assert reserved(bench) == {"ldefault": usd("0.1")}
     assert bench.audit() == []
 
@@ -181,207 +193,213 @@ def test_a_callback_for_what_was_believed_lost_reserves_again(bench: Any, run: A
 
 
 @pytest.fixture
-def capped(bench: Any, make: Make, run: Any) -> Store:
+def capped(bench: Bench, make: Make, run: Callable[..., None]) -> Store:
     """A batch of ten jobs at 0.10 each, which may cost 0.35."""
     run("first", "0.10")
-    bench.store.enqueue([make(f"x{number}") for number in range(10)], "x", BatchOptions(max_cost=usd("0.35")))
+    bench.store.jobs.enqueue([make(f"x{number}") for number in range(10)], "x", BatchOptions(max_cost=usd("0.35")))
     return bench.store
 
 
-def test_a_batch_at_its_cap_waits_and_then_pauses(bench: Any, capped: Store, priced: Priced) -> None:
-    ids = capped.admit(10).ids
+def test_a_batch_at_its_cap_waits_and_then_pauses(bench: Bench, capped: Store, priced: Priced) -> None:
+    ids = capped.attempts.admit(10).ids
     assert ids == ("x0", "x1", "x2")
     # What is reserved may turn out cheaper: so far it only waits.
-    assert capped.batch("x").paused is False
-    reason = capped.batch("x").reason
+    assert capped.batches.get("x").paused is False
+    reason = capped.batches.get("x").reason
     assert reason == why(capped, "x3") == "max_cost of 0.35 USD is used up or reserved for jobs under way"
-    assert capped.admit(10).ids == ()
-    capped.claim(ids)
+    assert capped.attempts.admit(10).ids == ()
+    capped.attempts.claim(ids)
     for job_id in ids:
-        capped.finish(job_id, State.COMPLETED, priced("0.10"), "callback")
+        capped.attempts.finish(job_id, State.COMPLETED, priced("0.10"), "callback")
     bench.forward(2)
-    assert capped.admit(10).ids == ()
-    view = capped.batch("x")
+    assert capped.attempts.admit(10).ids == ()
+    view = capped.batches.get("x")
     assert (view.paused, view.cost, view.max_cost, view.counts[State.QUEUED]) == (True, usd("0.3"), usd("0.35"), 7)
     assert view.reason == "max_cost of 0.35 USD is reached: paused until it is resumed with a higher one"
     assert why(capped, "x3") == view.reason
     assert bench.audit() == []
 
 
-def test_a_cheaper_result_lets_another_go(bench: Any, capped: Store, priced: Priced) -> None:
-    ids = capped.admit(10).ids
-    capped.claim(ids)
-    capped.finish("x0", State.FAILED, FAILED, "poll")
-    assert capped.admit(10).ids == ()  # it is looked for in a moment
+def test_a_cheaper_result_lets_another_go(bench: Bench, capped: Store, priced: Priced) -> None:
+    ids = capped.attempts.admit(10).ids
+    capped.attempts.claim(ids)
+    capped.attempts.finish("x0", State.FAILED, FAILED, "poll")
+    assert capped.attempts.admit(10).ids == ()  # it is looked for in a moment
     bench.forward(2)
-    assert capped.admit(10).ids == ("x3",)
+    assert capped.attempts.admit(10).ids == ("x3",)
     assert bench.audit() == []
 
 
-def test_a_batch_goes_on_with_a_higher_cap_alone(bench: Any, capped: Store, priced: Priced) -> None:
-    ids = capped.admit(10).ids
-    capped.claim(ids)
+def test_a_batch_goes_on_with_a_higher_cap_alone(bench: Bench, capped: Store, priced: Priced) -> None:
+    ids = capped.attempts.admit(10).ids
+    capped.attempts.claim(ids)
     for job_id in ids:
-        capped.finish(job_id, State.COMPLETED, priced("0.10"), "callback")
+        capped.attempts.finish(job_id, State.COMPLETED, priced("0.10"), "callback")
     bench.forward(2)
-    capped.admit(10)
-    assert capped.resume("x").affected == 7
-    assert capped.admit(10).ids == ()
-    assert capped.batch("x").paused is True
-    assert capped.resume("x", max_cost=usd("0.60")).affected == 7
-    assert capped.admit(10).ids == ("x3", "x4", "x5")
+    capped.attempts.admit(10)
+    assert capped.batches.resume("x").affected == 7
+    assert capped.attempts.admit(10).ids == ()
+    assert capped.batches.get("x").paused is True
+    assert capped.batches.resume("x", max_cost=usd("0.60")).affected == 7
+    assert capped.attempts.admit(10).ids == ("x3", "x4", "x5")
     # Raised again while it waits for what is reserved
-    assert capped.admit(10).ids == ()
-    assert capped.resume("x", max_cost=usd("0.70")).affected == 0
-    assert capped.admit(10).ids == ("x6",)
+    assert capped.attempts.admit(10).ids == ()
+    assert capped.batches.resume("x", max_cost=usd("0.70")).affected == 0
+    assert capped.attempts.admit(10).ids == ("x6",)
     assert bench.audit() == []
 
 
-def test_a_cap_of_one_batch_stops_no_other_queue(bench: Any, capped: Store, make: Make) -> None:
-    capped.enqueue([make(f"y{number}") for number in range(10)], "y")
-    capped.enqueue([make("low", priority=Priority.LOW)])
-    assert Counter(job_id[0] for job_id in capped.admit(100).ids) == {"x": 3, "y": 10, "l": 1}
+def test_a_cap_of_one_batch_stops_no_other_queue(bench: Bench, capped: Store, make: Make) -> None:
+    capped.jobs.enqueue([make(f"y{number}") for number in range(10)], "y")
+    capped.jobs.enqueue([make("low", priority=Priority.LOW)])
+    assert Counter(job_id[0] for job_id in capped.attempts.admit(100).ids) == {"x": 3, "y": 10, "l": 1}
     assert bench.audit() == []
 
 
-def test_a_batch_at_its_cap_can_be_cancelled_and_added_to(bench: Any, capped: Store, make: Make) -> None:
-    capped.admit(10)
-    capped.enqueue([make("more")], "x")
-    assert capped.admit(10).ids == ()
-    capped.pause("x")
-    assert capped.batch("x").reason == "paused on request"
-    capped.resume("x")
-    assert capped.admit(10).ids == ()
+def test_a_batch_at_its_cap_can_be_cancelled_and_added_to(bench: Bench, capped: Store, make: Make) -> None:
+    capped.attempts.admit(10)
+    capped.jobs.enqueue([make("more")], "x")
+    assert capped.attempts.admit(10).ids == ()
+    capped.batches.pause("x")
+    assert capped.batches.get("x").reason == "paused on request"
+    capped.batches.resume("x")
+    assert capped.attempts.admit(10).ids == ()
     assert bench.audit() == []
-    capped.cancel_batch("x")
-    assert capped.batch("x").done
+    capped.batches.cancel("x")
+    assert capped.batches.get("x").done
     assert bench.audit() == []
 
 
-def test_jobs_of_unknown_price_go_one_at_a_time(bench: Any, make: Make, priced: Priced) -> None:
+def test_jobs_of_unknown_price_go_one_at_a_time(bench: Bench, make: Make, priced: Priced) -> None:
     store = bench.store
-    store.enqueue([make(f"x{number}") for number in range(5)], "x", BatchOptions(max_cost=usd("0.35")))
-    assert store.batch("x").expected_cost is None
-    assert store.admit(10).ids == ("x0",)
-    assert store.admit(10).ids == ()
+    store.jobs.enqueue([make(f"x{number}") for number in range(5)], "x", BatchOptions(max_cost=usd("0.35")))
+    assert store.batches.get("x").expected_cost is None
+    assert store.attempts.admit(10).ids == ("x0",)
+    assert store.attempts.admit(10).ids == ()
     assert why(store, "x1") == "max_cost of 0.35 USD: jobs like it go one at a time until it is known what they cost"
     assert bench.audit() == []
-    store.claim(["x0"])
-    store.finish("x0", State.FAILED, FAILED, "poll")  # which teaches nothing
+    store.attempts.claim(["x0"])
+    store.attempts.finish("x0", State.FAILED, FAILED, "poll")  # which teaches nothing
     bench.forward(2)
-    assert store.admit(10).ids == ("x1",)
-    store.claim(["x1"])
-    store.finish("x1", State.COMPLETED, priced("0.10"), "callback")
+    assert store.attempts.admit(10).ids == ("x1",)
+    store.attempts.claim(["x1"])
+    store.attempts.finish("x1", State.COMPLETED, priced("0.10"), "callback")
     bench.forward(2)
-    assert store.admit(10).ids == ("x2", "x3")
+    assert store.attempts.admit(10).ids == ("x2", "x3")
     assert bench.audit() == []
 
 
-def test_what_a_batch_is_expected_to_cost(bench: Any, make: Make, run: Any, priced: Priced) -> None:
+def test_what_a_batch_is_expected_to_cost(bench: Bench, make: Make, run: Callable[..., None], priced: Priced) -> None:
     run("first", "0.10")
     run("second", "0.40", n=4)
     store = bench.store
-    store.enqueue([make("a"), make("b"), make("c", n=4), make("d")], "x")
-    assert store.batch("x").expected_cost == usd("0.7")
+    store.jobs.enqueue([make("a"), make("b"), make("c", n=4), make("d")], "x")
+    assert store.batches.get("x").expected_cost == usd("0.7")
     end(store, "a", priced("0.05"))
-    assert store.batch("x").cost == usd("0.05")
+    assert store.batches.get("x").cost == usd("0.05")
     # 0.05 and two at 0.09375, as the price went down, and one at 0.40
-    assert store.batch("x").expected_cost == usd("0.6375")
-    store.finish("b", State.FAILED, FAILED, "poll")
-    store.cancel("c")
-    assert store.batch("x").expected_cost == usd("0.14375")
-    store.retry("b")
-    assert store.batch("x").expected_cost == usd("0.2375")
+    assert store.batches.get("x").expected_cost == usd("0.6375")
+    store.attempts.finish("b", State.FAILED, FAILED, "poll")
+    store.jobs.cancel("c")
+    assert store.batches.get("x").expected_cost == usd("0.14375")
+    store.jobs.retry("b")
+    assert store.batches.get("x").expected_cost == usd("0.2375")
     assert bench.audit() == []
 
 
 # --- budgets of keys and lanes ----------------------------------------------------------------------------------------
 
 
-def test_a_key_spends_no_more_than_its_budget_of_a_day(bench: Any, make: Make, run: Any, priced: Priced) -> None:
+def test_a_key_spends_no_more_than_its_budget_of_a_day(
+    bench: Bench, make: Make, run: Callable[..., None], priced: Priced
+) -> None:
     run("first", "0.10")
     store = bench.with_settings(key_limits={"shop": KeyLimits(max_cost_per_day=usd("0.25"))})
-    store.enqueue([make(f"s{number}", owner="shop") for number in range(5)])
-    store.enqueue([make(f"t{number}") for number in range(5)], "t", BatchOptions(owner="shop"))
-    store.enqueue([make(f"o{number}", owner="other") for number in range(5)])
-    went = Counter(job_id[0] for job_id in store.admit(100).ids)
+    store.jobs.enqueue([make(f"s{number}", owner="shop") for number in range(5)])
+    store.jobs.enqueue([make(f"t{number}") for number in range(5)], "t", BatchOptions(owner="shop"))
+    store.jobs.enqueue([make(f"o{number}", owner="other") for number in range(5)])
+    went = Counter(job_id[0] for job_id in store.attempts.admit(100).ids)
     assert (went["s"] + went["t"], went["o"]) == (2, 5)
-    waiting = next(job_id for job_id in ("s2", "t2") if store.get(job_id).waits)
+    waiting = next(job_id for job_id in ("s2", "t2") if store.jobs.get(job_id).waits)
     what = "the budget of key shop for today (0.25 USD) is used up"
     assert why(store, waiting) == f"{what} or reserved for jobs under way"
-    ids = [job_id for job_id in store.get_many([f"{kind}{n}" for kind in "sto" for n in range(5)]) if job_id.admitted]
-    store.claim([job.id for job in ids])
+    ids = [
+        job_id for job_id in store.jobs.get_many([f"{kind}{n}" for kind in "sto" for n in range(5)]) if job_id.admitted
+    ]
+    store.attempts.claim([job.id for job in ids])
     for job in ids:
-        store.finish(job.id, State.COMPLETED, priced("0.10"), "callback")
+        store.attempts.finish(job.id, State.COMPLETED, priced("0.10"), "callback")
     bench.forward(2)
-    assert store.admit(100).ids == ()
+    assert store.attempts.admit(100).ids == ()
     assert why(store, waiting) == f"{what}, goes on at 2023-11-15T00:00:00+00:00"
-    assert store.batch("t").paused is False
-    assert store.batch("t").reason == why(store, waiting)
+    assert store.batches.get("t").paused is False
+    assert store.batches.get("t").reason == why(store, waiting)
     assert bench.audit() == []
     bench.forward(DAY / 2)
-    assert len(store.admit(100).ids) == 2
+    assert len(store.attempts.admit(100).ids) == 2
     assert bench.audit() == []
 
 
-def test_a_higher_budget_takes_effect_soon(bench: Any, make: Make, run: Any) -> None:
+def test_a_higher_budget_takes_effect_soon(bench: Bench, make: Make, run: Callable[..., None]) -> None:
     run("first", "0.10")
     limits = {"shop": KeyLimits(max_cost_per_day=usd("0.05"))}
     store = bench.with_settings(key_limits=limits)
-    store.enqueue([make("fox", owner="shop")])
-    assert store.admit(10).ids == ()
+    store.jobs.enqueue([make("fox", owner="shop")])
+    assert store.attempts.admit(10).ids == ()
     assert why(store, "fox") == "the budget of key shop for today (0.05 USD) is less than it costs (0.1 USD)"
     store = bench.with_settings(key_limits={"shop": KeyLimits(max_cost_per_day=usd("1"))})
     bench.forward(60)
-    assert store.admit(10).ids == ("fox",)
+    assert store.attempts.admit(10).ids == ("fox",)
 
 
-def two_lanes(bench: Any, **limits: Any) -> Store:
+def two_lanes(bench: Bench, **limits: Any) -> Store:
     lanes = (LaneSettings(name="a", max_cost_per_day=usd("0.25")), LaneSettings(name="b", **limits))
     return bench.with_settings(named_lanes=pooled(lanes))
 
 
-def test_a_lane_without_money_lets_those_pass_that_it_can_pay_for(bench: Any, make: Make, run: Any) -> None:
+def test_a_lane_without_money_lets_those_pass_that_it_can_pay_for(
+    bench: Bench, make: Make, run: Callable[..., None]
+) -> None:
     run("first", "0.10")
     run("second", "0.40", n=4)
     store = bench.with_settings(named_lanes=pooled([LaneSettings(max_cost_per_day=usd("1"))]))
-    store.enqueue([make(f"d{number}", n=4) for number in range(3)], "dear")
-    store.enqueue([make(f"c{number}") for number in range(3)], "cheap")
+    store.jobs.enqueue([make(f"d{number}", n=4) for number in range(3)], "dear")
+    store.jobs.enqueue([make(f"c{number}") for number in range(3)], "cheap")
     # 0.50 is spent already
-    assert set(store.admit(100).ids) == {"d0", "c0"}
-    assert store.admit(100).ids == ()
+    assert set(store.attempts.admit(100).ids) == {"d0", "c0"}
+    assert store.attempts.admit(100).ids == ()
     what = "the budget of lane default for today (1 USD) is used up"
-    assert why(store, "c1") == store.batch("dear").reason == f"{what} or reserved for jobs under way"
+    assert why(store, "c1") == store.batches.get("dear").reason == f"{what} or reserved for jobs under way"
     assert bench.audit() == []
     bench.forward(DAY / 2)
     # Who was passed by has saved nothing up.
-    assert len(store.admit(100).ids) >= 1
+    assert len(store.attempts.admit(100).ids) >= 1
     assert bench.audit() == []
 
 
-def test_the_other_lane_of_a_pool_goes_on(bench: Any, make: Make, run: Any) -> None:
+def test_the_other_lane_of_a_pool_goes_on(bench: Bench, make: Make, run: Callable[..., None]) -> None:
     run("first", "0.10")
     store = two_lanes(bench)
-    a, b = store.settings.lanes
-    store.enqueue([make(f"x{number}") for number in range(6)])
-    assert store.admit(10, a).ids == ("x0", "x1")
-    assert store.admit(10, a).ids == ()
+    a, b = store.context.settings.lanes
+    store.jobs.enqueue([make(f"x{number}") for number in range(6)])
+    assert store.attempts.admit(10, a).ids == ("x0", "x1")
+    assert store.attempts.admit(10, a).ids == ()
     assert why(store, "x2") is None
-    assert store.admit(2, b).ids == ("x2", "x3")
-    store.hold("out of order", base=60, cap=60, lane="b")
+    assert store.attempts.admit(2, b).ids == ("x2", "x3")
+    store.lanes.hold("out of order", base=60, cap=60, lane="b")
     assert why(store, "x4") == "the budget of lane a for today (0.25 USD) is used up or reserved for jobs under way"
     assert bench.audit() == []
 
 
-def test_a_hold_is_told(bench: Any, make: Make) -> None:
-    bench.store.enqueue([make("fox")])
+def test_a_hold_is_told(bench: Bench, make: Make) -> None:
+    bench.store.jobs.enqueue([make("fox")])
     assert why(bench.store, "fox") is None
-    bench.store.hold("402: balance exhausted", base=60, cap=60)
+    bench.store.lanes.hold("402: balance exhausted", base=60, cap=60)
     assert (why(bench.store, "fox") or "").endswith(": 402: balance exhausted")
 
 
-def test_a_job_for_which_there_is_no_lane_any_more_says_so(bench: Any, make: Make) -> None:
-    bench.store.enqueue([make("fox", pool="gone")])
+def test_a_job_for_which_there_is_no_lane_any_more_says_so(bench: Bench, make: Make) -> None:
+    bench.store.jobs.enqueue([make("fox", pool="gone")])
     assert why(bench.store, "fox") == "no lane that it may go to is configured (BOOMERANG_LANES)"
 
 
@@ -402,7 +420,7 @@ MONEY = st.sampled_from([usd("0.05"), usd("0.3"), usd("0.8"), usd("2")])
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 @given(data=st.data())
-def test_no_cap_is_ever_broken(bench: Any, data: st.DataObject) -> None:
+def test_no_cap_is_ever_broken(bench: Bench, data: st.DataObject) -> None:
     bench.start_afresh()
     for images, cost in PRICES.items():
         bench.raw.hset(bench.keys.singleton("prices"), f"m|{images}|", nano(cost))
@@ -414,7 +432,7 @@ def test_no_cap_is_ever_broken(bench: Any, data: st.DataObject) -> None:
         images = data.draw(st.lists(st.sampled_from([1, 1, 2, 3]), min_size=1, max_size=6))
         jobs = [NewJob(id=f"{batch}{number}", text="{}", model="m", n=n) for number, n in enumerate(images)]
         sizes |= {job.id: job.n for job in jobs}
-        store.enqueue(jobs, batch, BatchOptions(owner=key, max_cost=data.draw(st.none() | MONEY)))
+        store.jobs.enqueue(jobs, batch, BatchOptions(owner=key, max_cost=data.draw(st.none() | MONEY)))
     running: list[str] = []
     for _ in range(data.draw(st.integers(5, 25))):
         something_happens(bench, store, data, sizes, running)
@@ -422,36 +440,38 @@ def test_no_cap_is_ever_broken(bench: Any, data: st.DataObject) -> None:
     assert audit(store) == []
 
 
-def something_happens(bench: Any, store: Store, data: st.DataObject, sizes: dict[str, int], running: list[str]) -> None:
+def something_happens(
+    bench: Bench, store: Store, data: st.DataObject, sizes: dict[str, int], running: list[str]
+) -> None:
     match data.draw(st.sampled_from(["admit", "admit", "end", "end", "fail", "cancel", "wait"])):
         case "admit":
-            lane = data.draw(st.sampled_from(store.settings.lanes))
-            running += [claim.id for claim in store.claim(store.admit(3, lane).ids)]
+            lane = data.draw(st.sampled_from(store.context.settings.lanes))
+            running += [claim.id for claim in store.attempts.claim(store.attempts.admit(3, lane).ids)]
         case "end" if running:
             job_id = running.pop(data.draw(st.integers(0, len(running) - 1)))
             picture = Result(output=({"type": "image", "url": "u"},), cost=PRICES[sizes[job_id]])
-            store.finish(job_id, State.COMPLETED, picture, "callback")
+            store.attempts.finish(job_id, State.COMPLETED, picture, "callback")
         case "fail" if running:
-            store.finish(running.pop(), State.FAILED, FAILED, "callback")
+            store.attempts.finish(running.pop(), State.FAILED, FAILED, "callback")
         case "cancel":
             job_id = data.draw(st.sampled_from(sorted(sizes)))
-            if not store.get(job_id).state.final:
-                store.cancel(job_id)
+            if not store.jobs.get(job_id).state.final:
+                store.jobs.cancel(job_id)
         case "wait":
             bench.forward(data.draw(st.sampled_from([2, 60])))
 
 
-def caps_hold(bench: Any, store: Store) -> None:
+def caps_hold(bench: Bench, store: Store) -> None:
     held = reserved(bench)
     for name in KEYS:
-        batch = store.batch(name)
+        batch = store.batches.get(name)
         if batch.max_cost is not None:
             assert batch.cost + held.get("b" + name, 0) <= batch.max_cost
-    for key, limits in store.settings.key_limits.items():
-        spent = store.spend(By.KEY, TODAY, TODAY, Only(key=key)).cost
+    for key, limits in store.context.settings.key_limits.items():
+        spent = store.statistics.spend(By.KEY, TODAY, TODAY, Only(key=key)).cost
         assert spent + held.get("k" + key, 0) <= (limits.max_cost_per_day or 0)
-    for lane in store.settings.lanes:
-        spent = store.spend(By.LANE, TODAY, TODAY, Only(lane=lane.name)).cost
+    for lane in store.context.settings.lanes:
+        spent = store.statistics.spend(By.LANE, TODAY, TODAY, Only(lane=lane.name)).cost
         assert spent + held.get("l" + lane.name, 0) <= (lane.max_cost_per_day or 0)
 
 
@@ -459,18 +479,18 @@ def caps_hold(bench: Any, store: Store) -> None:
 
 
 def rows(store: Store, by: By, first: date = TODAY, last: date = TOMORROW, **only: str) -> list[tuple[str, str, int]]:
-    return [(row.name, f"{row.cost:f}", row.jobs) for row in store.spend(by, first, last, Only(**only)).rows]
+    return [(row.name, f"{row.cost:f}", row.jobs) for row in store.statistics.spend(by, first, last, Only(**only)).rows]
 
 
-def test_what_was_spent_by_day_key_batch_model_and_lane(bench: Any, make: Make, run: Any) -> None:
+def test_what_was_spent_by_day_key_batch_model_and_lane(bench: Bench, make: Make, run: Callable[..., None]) -> None:
     store = two_lanes(bench)
-    a, b = store.settings.lanes
+    a, b = store.context.settings.lanes
     picture = Result(output=({"type": "image", "url": "u"},), cost=usd("0.10"))
 
     def through(lane: LaneSettings, job_id: str, batch: str | None = None, **changes: Any) -> None:
-        store.enqueue([make(job_id, **changes)], batch, BatchOptions(owner="shop"))
-        store.claim(store.admit(10, lane).ids)
-        store.finish(job_id, State.COMPLETED, picture, "callback")
+        store.jobs.enqueue([make(job_id, **changes)], batch, BatchOptions(owner="shop"))
+        store.attempts.claim(store.attempts.admit(10, lane).ids)
+        store.attempts.finish(job_id, State.COMPLETED, picture, "callback")
 
     through(a, "one", "x")
     through(b, "two", "x")
@@ -487,37 +507,37 @@ def test_what_was_spent_by_day_key_batch_model_and_lane(bench: Any, make: Make, 
     assert rows(store, By.DAY, key="press|1") == [("2023-11-14", "0.1", 1)]
     assert rows(store, By.DAY, last=TODAY, lane="b", model=MODEL) == [("2023-11-14", "0.3", 3)]
     assert rows(store, By.DAY, first=TOMORROW) == [("2023-11-15", "0.1", 1)]
-    whole = store.spend(By.MODEL, TODAY, TOMORROW)
-    assert (whole.cost, whole.jobs) == (store.totals().cost, 5)
+    whole = store.statistics.spend(By.MODEL, TODAY, TOMORROW)
+    assert (whole.cost, whole.jobs) == (store.statistics.totals().cost, 5)
     assert bench.audit() == []
 
 
 def test_failures_count_if_they_cost_something_and_results_even_if_they_are_late_or_free(
-    bench: Any, make: Make, priced: Priced
+    bench: Bench, make: Make, priced: Priced
 ) -> None:
     store = bench.store
     for number, cost in enumerate(["0", "0.05"]):
-        store.enqueue([make(f"f{number}")])
+        store.jobs.enqueue([make(f"f{number}")])
         end(store, f"f{number}", Result(error=FAILED.error, cost=usd(cost)), State.FAILED)
     bench.put(State.IN_PROGRESS, "late")
-    store.cancel("late")
-    store.finish("late", State.COMPLETED, priced("0.10"), "callback")
-    store.finish("late", State.COMPLETED, priced("0.10"), "callback")
+    store.jobs.cancel("late")
+    store.attempts.finish("late", State.COMPLETED, priced("0.10"), "callback")
+    store.attempts.finish("late", State.COMPLETED, priced("0.10"), "callback")
     bench.put(State.COMPLETED, "free")
     assert rows(store, By.DAY) == [("2023-11-14", "0.15", 3)]
 
 
-def test_days_long_past_are_forgotten_but_not_what_they_cost_in_all(bench: Any, run: Any) -> None:
+def test_days_long_past_are_forgotten_but_not_what_they_cost_in_all(bench: Bench, run: Callable[..., None]) -> None:
     run("old", "0.10")
     bench.forward(DAY)
     run("newer", "0.20")
     bench.forward(DAY * (DAYS_KEPT - 1))
-    bench.store.purge()
+    bench.store.jobs.purge()
     assert rows(bench.store, By.DAY) == [("2023-11-15", "0.2", 1)]
     bench.forward(DAY)
-    bench.store.purge()
+    bench.store.jobs.purge()
     assert rows(bench.store, By.DAY) == []
-    assert bench.store.totals().cost == usd("0.3")
+    assert bench.store.statistics.totals().cost == usd("0.3")
     assert bench.audit() == []
 
 

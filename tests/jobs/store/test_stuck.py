@@ -1,6 +1,5 @@
 """What does not go on by itself is named, with since when, why and what to do; nothing else is."""
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -15,59 +14,60 @@ from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.store import Store
 from jobs.store.stuck import DeadEnd, Kind, counted, dead_ends
+from tests.support.bench import Bench, MakeJob, Priced
 
 
-def found(bench: Any, longer_than: float = 600.0, **more: Any) -> list[DeadEnd]:
+def found(bench: Bench, longer_than: float = 600.0, **more: Any) -> list[DeadEnd]:
     return list(dead_ends(bench.store, longer_than, **more))
 
 
-def test_what_goes_on_by_itself_is_no_dead_end(bench: Any) -> None:
+def test_what_goes_on_by_itself_is_no_dead_end(bench: Bench) -> None:
     for state in State:
         bench.put(state, state.value, owed="n")
     assert found(bench) == []
-    assert set(counted(bench.store, bench.store.lanes()).values()) == {0}
+    assert set(counted(bench.store, bench.store.lanes.get_all()).values()) == {0}
 
 
-def test_a_job_in_doubt_for_long(bench: Any) -> None:
+def test_a_job_in_doubt_for_long(bench: Bench) -> None:
     claim = bench.claimed()
-    bench.store.mark_in_doubt("fox", claim.fence, "409", exists=True)
+    bench.store.attempts.mark_in_doubt("fox", claim.fence, "409", exists=True)
     bench.forward(599)
     assert found(bench) == []
     bench.forward(1)
     (end,) = found(bench)
     assert (end.kind, end.id) == (Kind.IN_DOUBT, "fox")
-    assert end.since == bench.store.get("fox").doubt_since
+    assert end.since == bench.store.jobs.get("fox").doubt_since
     assert "409" in end.why
     assert "has said that it has it" in end.why
     assert end.do == "boomerang-server settle fox --sent TASK_ID | --not-sent | --failed"
-    assert counted(bench.store, bench.store.lanes())[Kind.IN_DOUBT] == 1
+    assert counted(bench.store, bench.store.lanes.get_all())[Kind.IN_DOUBT] == 1
 
 
-def test_a_cancelled_one_still_holds_its_slots(bench: Any) -> None:
+def test_a_cancelled_one_still_holds_its_slots(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
-    bench.store.cancel("fox")
+    bench.store.jobs.cancel("fox")
     (end,) = found(bench, 0.0)
     assert "cancelled, and keeps its slots" in end.why
 
 
 @pytest.mark.parametrize("how", ["started", "finish", "requeue", "cancel and let go"])
-def test_what_is_settled_is_none_any_more(bench: Any, how: str) -> None:
+def test_what_is_settled_is_none_any_more(bench: Bench, how: str) -> None:
     bench.put(State.IN_DOUBT)
-    fence = bench.store.get("fox").fence
+    fence = bench.store.jobs.get("fox").fence
     match how:
         case "started":
-            bench.store.mark_in_progress("fox", fence, "t")
+            bench.store.attempts.mark_in_progress("fox", fence, "t")
         case "finish":
-            bench.store.finish("fox", State.COMPLETED, Result(), "callback")
+            bench.store.attempts.finish("fox", State.COMPLETED, Result(), "callback")
         case "requeue":
-            bench.store.requeue("fox", fence, "absent")
+            bench.store.attempts.requeue("fox", fence, "absent")
         case _:
-            bench.store.cancel("fox")
-            bench.store.requeue("fox", fence, "absent")
+            bench.store.jobs.cancel("fox")
+            bench.store.attempts.requeue("fox", fence, "absent")
     assert found(bench, 0.0) == []
 
 
-def test_the_oldest_come_first_and_no_more_than_asked_for(bench: Any) -> None:
+def test_the_oldest_come_first_and_no_more_than_asked_for(bench: Bench) -> None:
     for job_id in ("a", "b", "c"):
         bench.put(State.IN_DOUBT, job_id)
         bench.forward(1)
@@ -75,21 +75,21 @@ def test_the_oldest_come_first_and_no_more_than_asked_for(bench: Any) -> None:
     assert [end.id for end in found(bench, 0.0, most=1)] == ["a"]
 
 
-def test_a_delivery_that_was_given_up(bench: Any) -> None:
+def test_a_delivery_that_was_given_up(bench: Bench) -> None:
     bench.put(State.COMPLETED, owed="n")
-    (due,) = bench.store.claim_deliveries(["fox"])
-    bench.store.undelivered(due, Delivery.NOTIFY, "it answered 404")
+    (due,) = bench.store.deliveries.claim(["fox"])
+    bench.store.deliveries.give_up(due, Delivery.NOTIFY, "it answered 404")
     (end,) = found(bench)
     assert (end.kind, end.id, end.do) == (Kind.DELIVERY, "fox", "boomerang-server redeliver fox")
     assert end.why == "completed, but its callback_url could not be told: it answered 404"
-    assert counted(bench.store, bench.store.lanes())[Kind.DELIVERY] == 1
+    assert counted(bench.store, bench.store.lanes.get_all())[Kind.DELIVERY] == 1
 
 
 def test_lanes_that_are_held_or_do_not_answer_or_are_gone(store: Store) -> None:
     names = ("default", "held", "silent", "gone")
-    every = Store(store.access[0], Settings(named_lanes=pooled([LaneSettings(name=name) for name in names])))
-    every.hold("402: balance exhausted", base=900.0, cap=900.0, lane="held")
-    client, keys = store.access
+    every = Store(store.context.client, Settings(named_lanes=pooled([LaneSettings(name=name) for name in names])))
+    every.lanes.hold("402: balance exhausted", base=900.0, cap=900.0, lane="held")
+    client, keys = store.context.client, store.context.keys
     client.hset(
         keys.member("lane", "silent"), mapping={"open": 1, "because": "read timed out", "probe": 1, "probes": 1}
     )
@@ -105,50 +105,48 @@ def test_lanes_that_are_held_or_do_not_answer_or_are_gone(store: Store) -> None:
     assert all(end.do for end in ends.values())
     # A hold is none until it has lasted
     assert {end.id for end in dead_ends(three, 600.0)} == {"silent", "gone"}
-    assert counted(three, three.lanes())[Kind.LANE] == 2
+    assert counted(three, three.lanes.get_all())[Kind.LANE] == 2
 
 
-def test_a_batch_at_its_cap(bench: Any, make: Callable[..., Any], priced: Callable[[str], Result]) -> None:
-    bench.store.enqueue([make("fox"), make("hen")], "x", BatchOptions(max_cost=Decimal("0.01")))
+def test_a_batch_at_its_cap(bench: Bench, make: MakeJob, priced: Priced) -> None:
+    bench.store.jobs.enqueue([make("fox"), make("hen")], "x", BatchOptions(max_cost=Decimal("0.01")))
     bench.claimed("fox")
-    bench.store.finish("fox", State.COMPLETED, priced("0.01"), "callback")
-    assert bench.store.admit(10).ids == ()
+    bench.store.attempts.finish("fox", State.COMPLETED, priced("0.01"), "callback")
+    assert bench.store.attempts.admit(10).ids == ()
     (end,) = found(bench)
     assert (end.kind, end.id) == (Kind.CAP, "batch x")
     assert "max_cost of 0.01 USD" in end.why
-    assert counted(bench.store, bench.store.lanes())[Kind.CAP] == 1
-    bench.store.resume("x", max_cost=Decimal(1))
+    assert counted(bench.store, bench.store.lanes.get_all())[Kind.CAP] == 1
+    bench.store.batches.resume("x", max_cost=Decimal(1))
     assert found(bench) == []
 
 
-def test_a_batch_at_its_cap_that_is_cancelled(
-    bench: Any, make: Callable[..., Any], priced: Callable[[str], Result]
-) -> None:
-    bench.store.enqueue([make("fox"), make("hen")], "x", BatchOptions(max_cost=Decimal("0.01")))
+def test_a_batch_at_its_cap_that_is_cancelled(bench: Bench, make: MakeJob, priced: Priced) -> None:
+    bench.store.jobs.enqueue([make("fox"), make("hen")], "x", BatchOptions(max_cost=Decimal("0.01")))
     bench.claimed("fox")
-    bench.store.finish("fox", State.COMPLETED, priced("0.01"), "callback")
-    bench.store.admit(10)
-    bench.store.cancel_batch("x")
+    bench.store.attempts.finish("fox", State.COMPLETED, priced("0.01"), "callback")
+    bench.store.attempts.admit(10)
+    bench.store.batches.cancel("x")
     assert found(bench) == []
 
 
-def test_a_key_whose_budget_is_used_up(bench: Any, make: Callable[..., Any], priced: Callable[[str], Result]) -> None:
+def test_a_key_whose_budget_is_used_up(bench: Bench, make: MakeJob, priced: Priced) -> None:
     store = bench.with_settings(key_limits={"shop": KeyLimits(max_cost_per_day=Decimal("0.01"))})
-    store.enqueue([make("fox", owner="shop"), make("hen", owner="shop")])
-    store.admit(1)
-    store.claim(["fox"])
-    store.finish("fox", State.COMPLETED, priced("0.01"), "callback")
-    assert store.admit(10).ids == ()
+    store.jobs.enqueue([make("fox", owner="shop"), make("hen", owner="shop")])
+    store.attempts.admit(1)
+    store.attempts.claim(["fox"])
+    store.attempts.finish("fox", State.COMPLETED, priced("0.01"), "callback")
+    assert store.attempts.admit(10).ids == ()
     (end,) = dead_ends(store)
     assert (end.kind, end.id) == (Kind.CAP, "key shop")
 
 
-def test_an_image_that_is_gone(bench: Any, make: Callable[..., Any]) -> None:
+def test_an_image_that_is_gone(bench: Bench, make: MakeJob) -> None:
     fox = bench.picture(b"a fox")
     images = bench.images()
     images.put(fox)
     text = f'{{"params":{{"image":"image:sha256:{fox.hash}"}}}}'
-    bench.store.enqueue([make("one", text), make("two", text)])
+    bench.store.jobs.enqueue([make("one", text), make("two", text)])
     assert found(bench) == []
     bench.stored.clear()
     with pytest.raises(ImageNotFound):

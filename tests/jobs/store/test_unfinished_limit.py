@@ -1,89 +1,107 @@
 """A limit of unfinished jobs: new ones are accepted up to it, exactly; what is there stays as it is."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 import redis
 
+from jobs.connections.client import connect
 from jobs.errors import BatchNotFound, NoRoom, StoreUnavailable
-from jobs.new_job import NewJob, Outcome
+from jobs.new_job import Outcome
 from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.memory import Memory
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
+from tests.support.bench import Bench, MakeJob
 
 CREATED, KNOWN, CONFLICT, FULL = Outcome.CREATED, Outcome.KNOWN, Outcome.CONFLICT, Outcome.FULL
 
 
-def test_new_jobs_are_taken_in_their_order_until_there_are_as_many_as_may_be(bench: Any, make: Any) -> None:
-    bench.store.enqueue([make("old")])
+def test_new_jobs_are_taken_in_their_order_until_there_are_as_many_as_may_be(bench: Bench, make: MakeJob) -> None:
+    bench.store.jobs.enqueue([make("old")])
     jobs = [make("a"), make("old"), make("old", text="{}"), make("b"), make("c"), make("a"), make("c")]
-    assert bench.store.enqueue(jobs, "x", most=3).outcomes == (CREATED, KNOWN, CONFLICT, CREATED, FULL, KNOWN, FULL)
-    assert bench.store.batch("x").accepted == 2
+    assert bench.store.jobs.enqueue(jobs, "x", most=3).outcomes == (
+        CREATED,
+        KNOWN,
+        CONFLICT,
+        CREATED,
+        FULL,
+        KNOWN,
+        FULL,
+    )
+    assert bench.store.batches.get("x").accepted == 2
     # The same again goes on where there is room
-    assert bench.store.enqueue(jobs, "x", most=4).outcomes == (KNOWN, KNOWN, CONFLICT, KNOWN, CREATED, KNOWN, KNOWN)
-    assert [job.id for job in bench.store.batch_jobs("x")] == ["a", "b", "c"]
+    assert bench.store.jobs.enqueue(jobs, "x", most=4).outcomes == (
+        KNOWN,
+        KNOWN,
+        CONFLICT,
+        KNOWN,
+        CREATED,
+        KNOWN,
+        KNOWN,
+    )
+    assert [job.id for job in bench.store.batches.jobs("x")] == ["a", "b", "c"]
     assert bench.audit() == []
 
 
 @pytest.mark.parametrize("state", State)
-def test_unfinished_jobs_count_in_whatever_state_and_ended_ones_do_not(state: State, bench: Any, make: Any) -> None:
+def test_unfinished_jobs_count_in_whatever_state_and_ended_ones_do_not(
+    state: State, bench: Bench, make: MakeJob
+) -> None:
     bench.put(state)
-    (outcome,) = bench.store.enqueue([make("new")], most=1).outcomes
+    (outcome,) = bench.store.jobs.enqueue([make("new")], most=1).outcomes
     assert outcome is (CREATED if state.final else FULL)
 
 
-def test_no_room_at_all(bench: Any, make: Any) -> None:
+def test_no_room_at_all(bench: Bench, make: MakeJob) -> None:
     bench.job("old")
-    assert bench.store.enqueue([make("old"), make("new")], most=0).outcomes == (KNOWN, FULL)
-    assert bench.store.enqueue([make("new")]).outcomes == (CREATED,)
+    assert bench.store.jobs.enqueue([make("old"), make("new")], most=0).outcomes == (KNOWN, FULL)
+    assert bench.store.jobs.enqueue([make("new")]).outcomes == (CREATED,)
 
 
-def test_staged_jobs_are_held_to_it_too(bench: Any, make: Any) -> None:
+def test_staged_jobs_are_held_to_it_too(bench: Bench, make: MakeJob) -> None:
     bench.job("old")
     first, second = [make("a"), make("old")], [make("b"), make("c")]
-    assert bench.store.stage("t", first, most=3) == (CREATED, KNOWN)
-    assert bench.store.stage("t", second, most=3) == (CREATED, FULL)
+    assert bench.store.uploads.stage("t", first, most=3) == (CREATED, KNOWN)
+    assert bench.store.uploads.stage("t", second, most=3) == (CREATED, FULL)
     # Somebody else was faster with the room that there was
     bench.job("other")
     with pytest.raises(NoRoom):
-        bench.store.commit("t", "x", 2, most=3)
+        bench.store.uploads.commit("t", "x", 2, most=3)
     with pytest.raises(BatchNotFound):
-        bench.store.batch("x")
-    assert bench.store.commit("t", "x", 2, most=4).affected == 2
+        bench.store.batches.get("x")
+    assert bench.store.uploads.commit("t", "x", 2, most=4).affected == 2
     assert bench.audit() == []
 
 
-def test_what_is_committed_counts_before_it_is_taken_in(bench: Any, make: Any) -> None:
-    bench.store.stage("t", [make(f"j{number}") for number in range(5)])
-    bench.store._scripts.call("commit", "t", "x", "{}", 5, "")
-    assert bench.store.enqueue([make("new")], most=5).outcomes == (FULL,)
-    assert bench.store.enqueue([make("new")], most=6).outcomes == (CREATED,)
-    bench.store.sweep()
-    assert bench.store.batch("x").accepted == 5
+def test_what_is_committed_counts_before_it_is_taken_in(bench: Bench, make: MakeJob) -> None:
+    bench.store.uploads.stage("t", [make(f"j{number}") for number in range(5)])
+    bench.store.context.scripts.call("commit", "t", "x", "{}", 5, "")
+    assert bench.store.jobs.enqueue([make("new")], most=5).outcomes == (FULL,)
+    assert bench.store.jobs.enqueue([make("new")], most=6).outcomes == (CREATED,)
+    bench.store.batches.sweep()
+    assert bench.store.batches.get("x").accepted == 5
 
 
-def test_many_at_once_keep_to_it(store: Store, make: Callable[..., NewJob]) -> None:
+def test_many_at_once_keep_to_it(store: Store, make: MakeJob) -> None:
     def take(who: int) -> int:
         chunks = ([make(f"{who}-{chunk}-{number}") for number in range(20)] for chunk in range(5))
-        return sum(store.enqueue(chunk, most=333).outcomes.count(CREATED) for chunk in chunks)
+        return sum(store.jobs.enqueue(chunk, most=333).outcomes.count(CREATED) for chunk in chunks)
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(take, range(8))) == 333
-    assert store.totals().counts[State.QUEUED] == 333
+    assert store.statistics.totals().counts[State.QUEUED] == 333
 
 
 def test_how_much_memory_redis_has_used(redis_url: str, store: Store) -> None:
     with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
-        before = store.memory()
+        before = store.statistics.memory()
         assert before
         assert (before.limit, before.used > 100_000) == (0, True)
         raw.set("large", "x" * 5_000_000)
         raw.config_set("maxmemory", 500_000_000)
         try:
-            after = store.memory()
+            after = store.statistics.memory()
         finally:
             raw.config_set("maxmemory", 0)
         assert isinstance(after, Memory)
@@ -96,7 +114,7 @@ def test_a_user_who_may_not_ask_is_not_told(redis_url: str) -> None:
         raw.acl_setuser("plain", enabled=True, nopass=True, keys=["*"], categories=["+@all", "-@dangerous"])
         client = connect(f"redis://plain:any@{redis_url.partition('@')[2]}")
         try:
-            assert Store(client, Settings()).memory() is None
+            assert Store(client, Settings()).statistics.memory() is None
         finally:
             client.close()
             raw.acl_deluser("plain")
@@ -105,5 +123,5 @@ def test_a_user_who_may_not_ask_is_not_told(redis_url: str) -> None:
 def test_a_redis_that_is_away() -> None:
     client = connect("redis://127.0.0.1:1/0")
     with pytest.raises(StoreUnavailable):
-        Store(client, Settings()).memory()
+        Store(client, Settings()).statistics.memory()
     client.close()

@@ -9,30 +9,31 @@ from jobs.errors import RecordTooNew, StoreUnavailable
 from jobs.fields import VERSION
 from jobs.job import Job, Result
 from jobs.states import State
+from tests.support.bench import Bench, MakeJob
 
 VERBS: dict[str, Callable[[Any], Any]] = {
-    "started": lambda b: b.store.mark_in_progress("fox", 1, "t"),
-    "doubt": lambda b: b.store.mark_in_doubt("fox", 1, "why"),
-    "requeue": lambda b: b.store.requeue("fox", 1, "why"),
-    "finish": lambda b: b.store.finish("fox", State.COMPLETED, Result(), "callback"),
-    "nudge": lambda b: b.store.record_callback("fox", look=True),
-    "cancel": lambda b: b.store.cancel("fox"),
-    "retry": lambda b: b.store.retry("fox"),
-    "pause": lambda b: b.store.pause_job("fox"),
-    "park": lambda b: b.store.park("fox", "fox", "{}"),
-    "told": lambda b: b.store.message_finished("fox", "mark"),
-    "get": lambda b: b.store.get("fox"),
+    "started": lambda b: b.store.attempts.mark_in_progress("fox", 1, "t"),
+    "doubt": lambda b: b.store.attempts.mark_in_doubt("fox", 1, "why"),
+    "requeue": lambda b: b.store.attempts.requeue("fox", 1, "why"),
+    "finish": lambda b: b.store.attempts.finish("fox", State.COMPLETED, Result(), "callback"),
+    "nudge": lambda b: b.store.attempts.record_callback("fox", look=True),
+    "cancel": lambda b: b.store.jobs.cancel("fox"),
+    "retry": lambda b: b.store.jobs.retry("fox"),
+    "pause": lambda b: b.store.jobs.pause("fox"),
+    "park": lambda b: b.store.celery.park("fox", "fox", "{}"),
+    "told": lambda b: b.store.celery.message_finished("fox", "mark"),
+    "get": lambda b: b.store.jobs.get("fox"),
 }
 
 
-def later(bench: Any, job_id: str = "fox") -> None:
+def later(bench: Bench, job_id: str = "fox") -> None:
     """As if a process of the next version had written it."""
     bench.raw.hset(bench.keys.member("job", job_id), "Z", VERSION + 1)
 
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("state", list(State), ids=lambda state: state.value)
-def test_what_is_done_to_it_alone_is_refused_and_says_why(bench: Any, state: State, verb: str) -> None:
+def test_what_is_done_to_it_alone_is_refused_and_says_why(bench: Bench, state: State, verb: str) -> None:
     bench.put(state)
     later(bench)
     before = bench.dump()
@@ -46,50 +47,50 @@ def test_it_counts_as_not_now() -> None:
 
 
 @pytest.mark.parametrize("state", list(State), ids=lambda state: state.value)
-def test_an_alarm_of_it_is_left_to_others_and_the_rest_goes_on(bench: Any, state: State) -> None:
+def test_an_alarm_of_it_is_left_to_others_and_the_rest_goes_on(bench: Bench, state: State) -> None:
     bench.claimed("hen")
     bench.put(state, owed="n")
     later(bench)
     alarm = bench.alarm("fox")
     fields = bench.fields("fox")
     bench.forward(max(bench.alarm("hen"), alarm or 0))
-    assert [due.job.id for due in bench.store.claim_due(10).dues] == ["hen"]
-    assert bench.store.claim_deliveries(["fox"]) == []
-    bench.forward(bench.store.settings.retention + 1)
-    bench.store.purge()
+    assert [due.job.id for due in bench.store.attempts.claim_due(10).dues] == ["hen"]
+    assert bench.store.deliveries.claim(["fox"]) == []
+    bench.forward(bench.store.context.settings.retention + 1)
+    bench.store.jobs.purge()
     assert bench.fields("fox") == fields
     # Still there for who knows what it means
     assert (bench.alarm("fox") is None) == (alarm is None)
 
 
-def test_it_keeps_its_place_in_the_queue(bench: Any) -> None:
+def test_it_keeps_its_place_in_the_queue(bench: Bench) -> None:
     bench.job("fox")
     bench.job("hen")
     later(bench)
-    assert bench.store.admit(10).ids == ()
+    assert bench.store.attempts.admit(10).ids == ()
     assert bench.ready() == ["fox", "hen"]
 
 
-def test_a_message_for_it_is_left_to_others(bench: Any) -> None:
+def test_a_message_for_it_is_left_to_others(bench: Bench) -> None:
     bench.job("fox")
     bench.job("hen")
-    bench.store.admit(2)
+    bench.store.attempts.admit(2)
     later(bench)
     before = bench.fields("fox")
-    assert [claim.id for claim in bench.store.claim(["fox", "hen"])] == ["hen"]
+    assert [claim.id for claim in bench.store.attempts.claim(["fox", "hen"])] == ["hen"]
     assert bench.fields("fox") == before
 
 
-def test_a_change_to_its_whole_batch_waits_for_who_can_make_it(bench: Any, make: Any) -> None:
-    bench.store.enqueue([make("fox"), make("hen")], "x")
+def test_a_change_to_its_whole_batch_waits_for_who_can_make_it(bench: Bench, make: MakeJob) -> None:
+    bench.store.jobs.enqueue([make("fox"), make("hen")], "x")
     later(bench)
-    acted = bench.store.cancel_batch("x")
+    acted = bench.store.batches.cancel("x")
     assert (acted.affected, acted.pending) == (0, 2)
-    bench.store.sweep()
-    assert bench.store.get("hen").state is State.QUEUED
+    bench.store.batches.sweep()
+    assert bench.store.jobs.get("hen").state is State.QUEUED
     bench.raw.hdel(bench.keys.member("job", "fox"), "Z")  # here is one
-    bench.store.sweep()
-    assert [bench.store.get(each).state for each in ("fox", "hen")] == [State.CANCELLED] * 2
+    bench.store.batches.sweep()
+    assert [bench.store.jobs.get(each).state for each in ("fox", "hen")] == [State.CANCELLED] * 2
     assert bench.audit() == []
 
 

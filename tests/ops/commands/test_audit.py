@@ -12,7 +12,7 @@ from ops.cli import main
 @pytest.fixture
 def audited(store: Store, redis_url: str) -> Any:
     """The command, on a store with one job."""
-    store.enqueue([NewJob(id="fox", text="{}", model="m")])
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
 
     def run(*options: str, url: str = redis_url) -> Any:
         return CliRunner().invoke(main, ["audit", *options], env={"BOOMERANG_REDIS_URL": url, "COLUMNS": "200"})
@@ -26,7 +26,7 @@ def test_a_sound_store_is_called_so(audited: Any) -> None:
 
 
 def test_a_broken_one_is_told_with_what_to_do(audited: Any, store: Store) -> None:
-    client, keys = store.access
+    client, keys = store.context.client, store.context.keys
     client.zrem(keys.singleton("alarms"), "fox")
     answer = audited()
     assert answer.exit_code == 1
@@ -49,32 +49,32 @@ def test_where_it_cannot_be_checked_it_does_not_say_that_all_is_well(audited: An
 
 
 def test_a_repair_is_told_and_leaves_nothing(audited: Any, store: Store) -> None:
-    client, keys = store.access
+    client, keys = store.context.client, store.context.keys
     client.zrem(keys.singleton("alarms"), "fox")
     client.hset(keys.member("lane", "default"), "slots", 3)
     answer = audited("--repair")
     assert answer.exit_code == 0
-    assert "Everything that was found is mended." in answer.output
+    assert "Every finding is repaired." in answer.output
     assert "fox" in answer.output
     assert "lane default" in answer.output
     assert audited().output == "Every invariant holds.\n"
 
 
-def test_a_repair_says_what_it_could_not_mend(audited: Any, store: Store) -> None:
-    client, keys = store.access
+def test_a_repair_reports_what_it_could_not_repair(audited: Any, store: Store) -> None:
+    client, keys = store.context.client, store.context.keys
     client.zrem(keys.singleton("alarms"), "fox")
     client.delete(keys.member("text", "fox"))
     answer = audited("--repair", "--json", "--pause", "1")
     assert answer.exit_code == 1
     said = [json.loads(line) for line in answer.output.splitlines()]
-    assert [(each["rule"], each["mendable"], each["mended"]) for each in said] == [
+    assert [(each["rule"], each["repairable"], each["repaired"]) for each in said] == [
         ("alarm", True, True),
         ("request", False, False),
     ]
 
 
 def test_two_repairs_do_not_mix(audited: Any, store: Store) -> None:
-    client, keys = store.access
+    client, keys = store.context.client, store.context.keys
     client.set(keys.singleton("repair"), "another 1")
     answer = audited("--repair")
     assert answer.exit_code == 2

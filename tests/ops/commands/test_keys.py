@@ -11,7 +11,7 @@ from ops.cli import main
 
 @pytest.fixture
 def ring(store: Store) -> KeyRing:
-    return KeyRing(*store.access)
+    return KeyRing(store.context.client, store.context.keys)
 
 
 def run(redis_url: str, *words: str) -> Result:
@@ -33,7 +33,7 @@ def test_a_key_is_made_listed_and_revoked(redis_url: str, ring: KeyRing, caplog:
 
     listed = run(redis_url, "list")
     assert key.id in listed.stdout
-    assert "good until" in listed.stdout
+    assert "valid until" in listed.stdout
     assert hidden not in listed.stdout
 
     assert run(redis_url, "revoke", key.id).exit_code == 0

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from jobs.connections.client import connect
 from jobs.new_job import NewJob
 from jobs.settings import Settings
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from ops.cli import main
 from ops.local import redis_server
 from ops.local.redis_server import RedisServer
@@ -46,11 +47,11 @@ def run(servers: tuple[RedisServer, RedisServer]) -> Callable[..., Any]:
     def invoke(command: str, user: str = "operator", **env: str) -> Any:
         with connect(state.urls["worker"]) as client:
             store = Store(client, Settings())
-            store.found(store.standing())
-            store.enqueue([NewJob(id="fox", text='{"prompt":"a fox"}', model="m")])
-            store.admit(10)
-            for claim in store.claim(["fox"]):
-                store.mark_in_doubt("fox", claim.fence, "read timed out")
+            store.continuity.establish(store.continuity.standing())
+            store.jobs.enqueue([NewJob(id="fox", text='{"prompt":"a fox"}', model="m")])
+            store.attempts.admit(10)
+            for claim in store.attempts.claim(["fox"]):
+                store.attempts.mark_in_doubt("fox", claim.fence, "read timed out")
         given = {
             "BOOMERANG_REDIS_URL": state.urls.get(user, ""),
             "BOOMERANG_BROKER_URL": broker.urls.get(user, ""),
@@ -70,9 +71,9 @@ def test_the_operator_may_all_of_it(run: Callable[..., Any], command: str) -> No
     assert answer.exit_code in {0, 1}, answer.output
     assert isinstance(answer.exception, (SystemExit, type(None)))
     if command == "doctor":
-        found = {each["about"]: each for each in map(json.loads, answer.output.splitlines())}
+        found = {each["subject"]: each for each in map(json.loads, answer.output.splitlines())}
         assert found["BOOMERANG_REDIS_URL"]["level"] == found["BOOMERANG_BROKER_URL"]["level"] == "ok"
-        assert "none answers" in found["workers"]["said"]
+        assert "none answers" in found["workers"]["detail"]
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from jobs.connections.client import connect
 from jobs.errors import WorkRefused
 from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.installation import Sighting
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from jobs.store.witness import Witness
 from ops.cli import main
 
@@ -18,58 +19,58 @@ def run(url: str, *options: str) -> Any:
 
 
 def test_what_waits_is_looked_up_before_it_is_sent(store: Store, redis_url: str) -> None:
-    store.enqueue([NewJob(id="fox", text="{}", model="m")])
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     answer = run(redis_url)
     assert answer.exit_code == 0
     assert "Epoch 1" in answer.output
-    store.admit(1)
-    assert store.claim(["fox"]) == []
-    assert store.get("fox").state is State.IN_DOUBT
+    store.attempts.admit(1)
+    assert store.attempts.claim(["fox"]) == []
+    assert store.jobs.get("fox").state is State.IN_DOUBT
 
 
 def test_jobs_that_are_enqueued_again_too(store: Store, redis_url: str) -> None:
     assert run(redis_url, "--also-new", "24").exit_code == 0
-    store.enqueue([NewJob(id="fox", text="{}", model="m")])
-    store.admit(1)
-    assert store.claim(["fox"]) == []
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
+    store.attempts.admit(1)
+    assert store.attempts.claim(["fox"]) == []
 
 
 def test_it_shows_what_is_expected_and_accepts_what_is_there(store: Store, redis_url: str) -> None:
     expected = Sighting(installation="e" * 32, epoch=4, accepted=1234, at=1)
-    store.access[0].flushdb()
-    store.refuse(store.standing(), "Redis is empty", expected)
+    store.context.client.flushdb()
+    store.continuity.refuse(store.continuity.standing(), "Redis is empty", expected)
     # Nothing is changed by a look
     for _ in range(2):
         answer = run(redis_url, "--show")
         assert answer.exit_code == 0
-        assert all(words in answer.output for words in ("1,234 jobs accepted", "no record", "Redis is empty"))
+        assert all(words in answer.output for words in ("1,234 jobs accepted", "no installation", "Redis is empty"))
     with pytest.raises(WorkRefused):
-        store.enqueue([NewJob(id="fox", text="{}", model="m")])
+        store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     assert "Epoch 5" in run(redis_url).output
-    store.enqueue([NewJob(id="fox", text="{}", model="m")])
-    assert store.standing().installation == expected.installation
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
+    assert store.continuity.standing().installation == expected.installation
     # Again it does no harm
     answer = run(redis_url)
-    assert (answer.exit_code, "Nothing is known to be lost" in answer.output) == (0, True)
-    assert store.get("fox").state is State.QUEUED
+    assert (answer.exit_code, "No loss is known" in answer.output) == (0, True)
+    assert store.jobs.get("fox").state is State.QUEUED
 
 
 def test_it_asks_the_witness_before_any_worker_does(store: Store, redis_url: str) -> None:
     broker = redis_url.replace("/0", "/1")
     with closing(connect(broker)) as client:
         Witness(client).write(Sighting(installation="e" * 32, epoch=4, accepted=1234, at=1))
-    store.access[0].flushdb()
+    store.context.client.flushdb()
     env = {"BOOMERANG_REDIS_URL": redis_url, "BOOMERANG_BROKER_URL": broker}
     answer = CliRunner().invoke(main, ["recover"], env=env)
     assert all(words in answer.output for words in ("1,234 jobs accepted", "Redis is empty", "Epoch 5"))
-    assert store.standing().installation == "e" * 32
+    assert store.continuity.standing().installation == "e" * 32
 
 
 def test_a_witness_that_is_away_is_told_and_no_obstacle(store: Store, redis_url: str) -> None:
     env = {"BOOMERANG_REDIS_URL": redis_url, "BOOMERANG_BROKER_URL": "redis://127.0.0.1:1/0"}
     answer = CliRunner().invoke(main, ["recover"], env=env)
     assert (answer.exit_code, "cannot be read" in answer.output) == (0, True)
-    assert store.standing().epoch == 1
+    assert store.continuity.standing().epoch == 1
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "http://x"], ids=["away", "wrong"])

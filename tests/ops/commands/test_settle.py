@@ -12,7 +12,7 @@ from jobs.new_job import NewJob
 from jobs.states import State
 from jobs.store.store import Store
 from ops.cli import main
-from ops.commands.durations import duration, spoken
+from ops.commands.durations import format_duration, parse_duration
 
 
 @pytest.fixture
@@ -29,24 +29,24 @@ def run(redis_url: str) -> Callable[..., Any]:
 def doubtful(store: Store) -> Store:
     """Three jobs in doubt; the provider has said that it has the second; the third is an hour old."""
     ids = ["fox", "hen", "owl"]
-    store.enqueue([NewJob(id=each, text="{}", model="m", owed=frozenset({Delivery.NOTIFY})) for each in ids])
-    store.admit(3)
-    for claim in store.claim(ids):
-        store.mark_in_doubt(claim.id, claim.fence, "read timed out", exists=claim.id == "hen")
-    client, keys = store.access
+    store.jobs.enqueue([NewJob(id=each, text="{}", model="m", owed=frozenset({Delivery.NOTIFY})) for each in ids])
+    store.attempts.admit(3)
+    for claim in store.attempts.claim(ids):
+        store.attempts.mark_in_doubt(claim.id, claim.fence, "read timed out", exists=claim.id == "hen")
+    client, keys = store.context.client, store.context.keys
     an_hour_ago = int(client.zscore(keys.singleton("doubts"), "owl") or 0) - 3_600_000_000
     client.hset(keys.member("job", "owl"), "x", an_hour_ago)
     client.zadd(keys.singleton("doubts"), {"owl": an_hour_ago})
     return store
 
 
-def test_nothing_is_stuck(run: Any, store: Store) -> None:
-    store.enqueue([NewJob(id="fox", text="{}", model="m")])
+def test_nothing_is_stuck(run: Callable[..., Any], store: Store) -> None:
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     answer = run("stuck")
     assert (answer.exit_code, answer.output) == (0, "Nothing is stuck.\n")
 
 
-def test_the_list_names_what_settles_each(run: Any, doubtful: Store) -> None:
+def test_the_list_names_what_settles_each(run: Callable[..., Any], doubtful: Store) -> None:
     answer = run("stuck")
     assert answer.exit_code == 1
     assert "boomerang-server settle owl" in answer.output
@@ -66,14 +66,14 @@ def test_the_list_names_what_settles_each(run: Any, doubtful: Store) -> None:
     ids=str,
 )
 def test_one_command_settles_a_job(
-    run: Any, doubtful: Store, caplog: pytest.LogCaptureFixture, words: list[str], state: State
+    run: Callable[..., Any], doubtful: Store, caplog: pytest.LogCaptureFixture, words: list[str], state: State
 ) -> None:
     answer = run("settle", "hen", *words, "--yes", "--by", "alice")
     assert answer.exit_code == 0, answer.output
     assert "in doubt for" in answer.output
-    assert "the provider has said that it has it" in answer.output
-    assert doubtful.get("hen").state is state
-    assert doubtful.get("fox").state is State.IN_DOUBT
+    assert "the provider reported that it has the task" in answer.output
+    assert doubtful.jobs.get("hen").state is state
+    assert doubtful.jobs.get("fox").state is State.IN_DOUBT
     (line,) = [record.getMessage() for record in caplog.records]
     assert "job hen: settled by hand by alice" in line
     assert "read timed out" in line
@@ -83,32 +83,34 @@ def test_one_command_settles_a_job(
     assert "not in doubt" in again.output
 
 
-def test_where_nobody_can_be_asked_nothing_is_done_without_yes(run: Any, doubtful: Store) -> None:
+def test_where_nobody_can_be_asked_nothing_is_done_without_yes(run: Callable[..., Any], doubtful: Store) -> None:
     answer = run("settle", "fox", "--not-sent")
     assert answer.exit_code == 2
     assert "TWICE" in answer.output
     assert "--yes" in answer.output
-    assert doubtful.get("fox").state is State.IN_DOUBT
+    assert doubtful.jobs.get("fox").state is State.IN_DOUBT
 
 
-def test_a_dry_run_only_says_which(run: Any, doubtful: Store) -> None:
+def test_a_dry_run_only_says_which(run: Callable[..., Any], doubtful: Store) -> None:
     answer = run("settle", "--all-in-doubt-longer-than", "0s", "--failed", "--dry-run", "--yes")
     assert answer.exit_code == 0
-    assert "3 would be settled as failed" in answer.output
-    assert doubtful.totals().counts[State.IN_DOUBT] == 3
+    assert "failed: 3" in answer.output
+    assert doubtful.statistics.totals().counts[State.IN_DOUBT] == 3
 
 
-def test_all_that_are_old_enough_at_once(run: Any, doubtful: Store) -> None:
+def test_all_that_are_old_enough_at_once(run: Callable[..., Any], doubtful: Store) -> None:
     assert run("settle", "--all-in-doubt-longer-than", "1h", "--failed", "--yes").exit_code == 0
-    assert [doubtful.get(each).state for each in ("fox", "owl")] == [State.IN_DOUBT, State.FAILED]
+    assert [doubtful.jobs.get(each).state for each in ("fox", "owl")] == [State.IN_DOUBT, State.FAILED]
     assert run("settle", "--all-in-doubt-longer-than", "0s", "--lane", "other", "--failed", "--yes").exit_code == 0
-    assert doubtful.get("fox").state is State.IN_DOUBT
+    assert doubtful.jobs.get("fox").state is State.IN_DOUBT
 
 
-def test_what_the_provider_says_it_has_is_not_sent_again_with_all_the_others(run: Any, doubtful: Store) -> None:
+def test_what_the_provider_says_it_has_is_not_sent_again_with_all_the_others(
+    run: Callable[..., Any], doubtful: Store
+) -> None:
     answer = run("settle", "--all-in-doubt-longer-than", "0s", "--not-sent", "--yes")
-    assert "hen: left out" in answer.output
-    assert [doubtful.get(each).state for each in ("fox", "hen", "owl")] == [
+    assert "hen: skipped" in answer.output
+    assert [doubtful.jobs.get(each).state for each in ("fox", "hen", "owl")] == [
         State.QUEUED,
         State.IN_DOUBT,
         State.QUEUED,
@@ -120,47 +122,62 @@ def test_what_the_provider_says_it_has_is_not_sent_again_with_all_the_others(run
     [
         (["fox"], "one of --sent"),
         (["fox", "--sent", "t", "--failed"], "one of --sent"),
-        (["--failed"], "Name jobs"),
-        (["fox", "--failed", "--all-in-doubt-longer-than", "1h"], "Name jobs"),
-        (["fox", "hen", "--sent", "t"], "of one job"),
-        (["--failed", "--all-in-doubt-longer-than", "soon"], "write 90s"),
+        (["--failed"], "job ids"),
+        (["fox", "--failed", "--all-in-doubt-longer-than", "1h"], "job ids"),
+        (["fox", "hen", "--sent", "t"], "exactly one job"),
+        (["--failed", "--all-in-doubt-longer-than", "soon"], "'soon' is not a duration"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_what_is_not_clear_is_not_done(run: Any, doubtful: Store, words: list[str], said: str) -> None:
+def test_what_is_not_clear_is_not_done(run: Callable[..., Any], doubtful: Store, words: list[str], said: str) -> None:
     answer = run("settle", *words, "--yes")
     assert answer.exit_code == 2
     assert said in answer.output
-    assert doubtful.totals().counts[State.IN_DOUBT] == 3
+    assert doubtful.statistics.totals().counts[State.IN_DOUBT] == 3
 
 
-def test_deliveries_are_made_again_by_name_or_all(run: Any, doubtful: Store) -> None:
+def named(answer: Any) -> list[str]:
+    """The jobs that a command has a line about."""
+    return [line.partition(":")[0] for line in answer.stdout.splitlines()]
+
+
+def test_deliveries_are_made_again_by_name_or_all(run: Callable[..., Any], doubtful: Store) -> None:
     for job_id in ("fox", "hen"):
-        doubtful.finish(job_id, State.COMPLETED, Result(), "callback")
-        (due,) = doubtful.claim_deliveries([job_id])
-        doubtful.undelivered(due, Delivery.NOTIFY, "it answered 404")
+        doubtful.attempts.finish(job_id, State.COMPLETED, Result(), "callback")
+        (due,) = doubtful.deliveries.claim([job_id])
+        doubtful.deliveries.give_up(due, Delivery.NOTIFY, "it answered 404")
     assert "it answered 404" in run("stuck").output
     dry = run("redeliver", "--all", "--dry-run")
-    assert (dry.exit_code, dry.output) == (0, "fox: owed again\nhen: owed again\n")
-    assert doubtful.get("fox").undelivered
+    assert (dry.exit_code, named(dry)) == (0, ["fox", "hen"])
+    assert doubtful.jobs.get("fox").undelivered
     assert run("redeliver", "fox").exit_code == 0
-    assert doubtful.get("fox").owing
-    assert run("redeliver", "--all").output == "hen: owed again\n"
+    assert doubtful.jobs.get("fox").owing
+    assert named(run("redeliver", "--all")) == ["hen"]
+    # Nothing is left, and it says so
+    nothing = run("redeliver", "--all")
+    assert (nothing.exit_code, named(nothing), "0 of 0" in nothing.stderr) == (0, [], True)
     answer = run("redeliver", "owl", "nobody")
     assert answer.exit_code == 1
-    assert answer.output == "owl: no delivery of it was given up\nnobody: there is no such job\n"
+    assert named(answer) == ["owl", "nobody"]
+    assert "no such job" in answer.stdout
     assert run("redeliver").exit_code == 2
 
 
 @pytest.mark.parametrize(
     "words", [["stuck"], ["settle", "fox", "--failed", "--yes"], ["redeliver", "fox"]], ids=lambda words: words[0]
 )
-def test_where_redis_is_away_it_says_so(run: Any, words: list[str]) -> None:
+def test_where_redis_is_away_it_says_so(run: Callable[..., Any], words: list[str]) -> None:
     answer = run(*words, url="redis://127.0.0.1:1/0")
     assert answer.exit_code == 2
     assert "does not take this now" in answer.output
 
 
 def test_spans_of_time() -> None:
-    assert [duration(each) for each in ("90s", "10m", "1.5h", "2d")] == [90, 600, 5400, 172_800]
-    assert [spoken(each) for each in (0, 59, 61, 3600, 90_061)] == ["0 s", "59 s", "1 min 1 s", "1 h", "1 d 1 h"]
+    assert [parse_duration(each) for each in ("90s", "10m", "1.5h", "2d")] == [90, 600, 5400, 172_800]
+    assert [format_duration(each) for each in (0, 59, 61, 3600, 90_061)] == [
+        "0 s",
+        "59 s",
+        "1 min 1 s",
+        "1 h",
+        "1 d 1 h",
+    ]

@@ -17,22 +17,23 @@ from jobs.settings import Settings
 from jobs.store.store import Store
 from ops.cli import main
 from ops.doctor.check import Finding, Level
-from ops.doctor.images import look_at_images
-from ops.doctor.machine import look_at_machine, this_machine
+from ops.doctor.images import check_images
+from ops.doctor.machine import check_machine, this_machine
+from ops.doctor.redis_servers import check_info
 from ops.doctor.service import (
     FEW_BITS,
     bits,
-    look_at_callbacks,
-    look_at_dead_ends,
-    look_at_flower,
-    look_at_installation,
-    look_at_keys,
-    look_at_rounds,
-    look_at_secrets,
+    check_callbacks,
+    check_flower,
+    check_installation,
+    check_keys,
+    check_rounds,
+    check_secrets,
+    check_stuck,
 )
-from ops.doctor.state import judge
 from ops.local import processes
 from ops.local.stack import LocalStack, Options
+from tests.support.waiting import WaitFor
 from webhook.settings import Settings as WebhookSettings
 from worker.settings import Settings as WorkerSettings
 
@@ -49,11 +50,11 @@ LONG = "f3Jx0Qw9zT1mB7vK2nR8sYdL5hPcA6eG"
 
 
 def test_a_redis_as_it_should_be() -> None:
-    assert {finding.level for finding in judge("X", GOOD, {"appendfsync": "always"}, state=True)} == {Level.OK}
+    assert {finding.level for finding in check_info("X", GOOD, {"appendfsync": "always"}, state=True)} == {Level.OK}
 
 
 @pytest.mark.parametrize(
-    ("info", "fsync", "level", "about"),
+    ("info", "fsync", "level", "subject"),
     [
         ({"redis_version": "5.0.14"}, "always", Level.BAD, "X"),
         ({"role": "slave"}, "always", Level.BAD, "X: role"),
@@ -67,14 +68,18 @@ def test_a_redis_as_it_should_be() -> None:
         ({}, "", Level.WARNING, "X: persistence"),  # a hosted one that does not tell
     ],
 )
-def test_a_redis_that_is_not(info: dict[str, Any], fsync: str, level: Level, about: str) -> None:
-    found = [each for each in judge("X", GOOD | info, {"appendfsync": fsync}, state=True) if each.level is not Level.OK]
-    assert [(each.level, each.about) for each in found] == [(level, about)]
-    assert found[0].do
+def test_a_redis_that_is_not(info: dict[str, Any], fsync: str, level: Level, subject: str) -> None:
+    found = [
+        each for each in check_info("X", GOOD | info, {"appendfsync": fsync}, state=True) if each.level is not Level.OK
+    ]
+    assert [(each.level, each.subject) for each in found] == [(level, subject)]
+    assert found[0].remedy
 
 
 def test_messages_may_be_lost_jobs_may_not() -> None:
-    (found,) = [each for each in judge("X", GOOD | {"aof_enabled": 0}, {}, state=False) if each.level is not Level.OK]
+    (found,) = [
+        each for each in check_info("X", GOOD | {"aof_enabled": 0}, {}, state=False) if each.level is not Level.OK
+    ]
     assert found.level is Level.WARNING
 
 
@@ -88,8 +93,8 @@ def test_what_can_be_guessed(secret: str, weak: bool) -> None:
 def test_weak_and_shared_secrets_are_told_and_not_shown() -> None:
     webhook = WebhookSettings(callback_secrets=("password-password",), api_keys=(f"shop:{LONG}", "key"))
     worker = WorkerSettings(provider_key=LONG)
-    found = list(look_at_secrets(webhook, worker))
-    assert {(each.level, each.about) for each in found} == {
+    found = list(check_secrets(webhook, worker))
+    assert {(each.level, each.subject) for each in found} == {
         (Level.BAD, "BOOMERANG_CALLBACK_SECRETS"),
         (Level.BAD, "BOOMERANG_API_KEYS"),
         (Level.BAD, "secrets"),
@@ -99,31 +104,31 @@ def test_weak_and_shared_secrets_are_told_and_not_shown() -> None:
 
 def test_secrets_that_the_environment_names_by_their_hash_cannot_be_judged() -> None:
     hashed = WebhookSettings(api_keys=(f"shop:sha256:{'a' * 64}",), admin_keys=("boss:weak",))
-    found = list(look_at_secrets(hashed, WorkerSettings()))
-    assert [(each.level, each.about) for each in found] == [(Level.BAD, "BOOMERANG_ADMIN_KEYS")]
+    found = list(check_secrets(hashed, WorkerSettings()))
+    assert [(each.level, each.subject) for each in found] == [(Level.BAD, "BOOMERANG_ADMIN_KEYS")]
 
 
 def test_somebody_must_have_a_key(redis_url: str, store: Store) -> None:
     def look(**keys: Any) -> Finding:
-        (found,) = look_at_keys(WebhookSettings(redis_url=redis_url, **keys))
+        (found,) = check_keys(WebhookSettings(redis_url=redis_url, **keys))
         return found
 
     assert look().level is Level.WARNING
     assert look(api_keys=("shop:one",)).level is Level.OK
-    key, _ = KeyRing(*store.access).add("shop", PRODUCER)
+    key, _ = KeyRing(store.context.client, store.context.keys).add("shop", PRODUCER)
     assert look().level is Level.OK
-    KeyRing(*store.access).revoke(key.id)
+    KeyRing(store.context.client, store.context.keys).revoke(key.id)
     assert look().level is Level.WARNING
 
 
 def test_rounds_of_reconcile(redis_url: str, store: Store) -> None:
     settings = WorkerSettings(redis_url=redis_url)
-    assert [each.level for each in look_at_rounds(settings)] == [Level.BAD]
-    store.claim_due(1)
-    assert [each.level for each in look_at_rounds(settings)] == [Level.OK]
-    client, keys = store.access
+    assert [each.level for each in check_rounds(settings)] == [Level.BAD]
+    store.attempts.claim_due(1)
+    assert [each.level for each in check_rounds(settings)] == [Level.OK]
+    client, keys = store.context.client, store.context.keys
     client.hset(keys.singleton("epoch"), "run", "")
-    assert [(each.level, each.about) for each in look_at_rounds(settings)] == [
+    assert [(each.level, each.subject) for each in check_rounds(settings)] == [
         (Level.OK, "beat"),
         (Level.WARNING, "recovery"),
     ]
@@ -131,28 +136,28 @@ def test_rounds_of_reconcile(redis_url: str, store: Store) -> None:
 
 def test_the_installation(redis_url: str, store: Store) -> None:
     apart = WorkerSettings(redis_url=redis_url, broker_url=redis_url.replace("/0", "/1"))
-    assert [found.level for found in look_at_installation(apart)] == [Level.OK]
+    assert [found.level for found in check_installation(apart)] == [Level.OK]
     # With one Redis for everything, nobody outside of it remembers what it held
     alone = WorkerSettings(redis_url=redis_url, broker_url=redis_url, result_url=redis_url)
-    assert [found.level for found in look_at_installation(alone)] == [Level.WARNING]
-    store.refuse(store.standing(), "Redis came back older", None)
-    (found,) = look_at_installation(apart)
-    assert (found.level, "Redis came back older" in found.said) == (Level.BAD, True)
-    assert "recover" in found.do
-    store.access[0].flushdb()
-    assert [found.level for found in look_at_installation(apart)] == [Level.BAD]
-    store.recover()
-    assert [found.level for found in look_at_installation(apart)] == [Level.OK]
+    assert [found.level for found in check_installation(alone)] == [Level.WARNING]
+    store.continuity.refuse(store.continuity.standing(), "Redis came back older", None)
+    (found,) = check_installation(apart)
+    assert (found.level, "Redis came back older" in found.detail) == (Level.BAD, True)
+    assert "recover" in found.remedy
+    store.context.client.flushdb()
+    assert [found.level for found in check_installation(apart)] == [Level.BAD]
+    store.continuity.recover()
+    assert [found.level for found in check_installation(apart)] == [Level.OK]
 
 
 def test_dead_ends(redis_url: str, store: Store) -> None:
     settings = WorkerSettings(redis_url=redis_url)
-    assert [each.level for each in look_at_dead_ends(settings)] == [Level.OK]
-    client, keys = store.access
+    assert [each.level for each in check_stuck(settings)] == [Level.OK]
+    client, keys = store.context.client, store.context.keys
     client.zadd(keys.singleton("undelivered"), {"fox": 1})
-    (finding,) = look_at_dead_ends(settings)
-    assert (finding.level, finding.said) == (Level.WARNING, "delivery 1")
-    assert "boomerang-server stuck" in finding.do
+    (finding,) = check_stuck(settings)
+    assert (finding.level, finding.detail) == (Level.WARNING, "delivery 1")
+    assert "boomerang-server stuck" in finding.remedy
 
 
 class Answering(HTTPServer):
@@ -198,37 +203,37 @@ def answering() -> Any:
 
 @pytest.mark.parametrize(("status", "level"), [(200, Level.BAD), (401, Level.OK), (403, Level.OK)])
 def test_flower_without_a_password(answering: Callable[[int], str], status: int, level: Level) -> None:
-    (found,) = look_at_flower(answering(status))
+    (found,) = check_flower(answering(status))
     assert found.level is level
 
 
 @pytest.mark.parametrize(
     ("status", "level", "said"),
     [
-        (204, Level.OK, "believed"),
-        (403, Level.BAD, "refuses our signature"),
+        (204, Level.OK, "accepted"),
+        (403, Level.BAD, "refuses our token"),
         (404, Level.BAD, "answers 404"),
         (301, Level.BAD, "answers 301"),
     ],
 )
 def test_a_callback_to_ourselves(answering: Callable[[int], str], status: int, level: Level, said: str) -> None:
     settings = WebhookSettings(public_url=answering(status), callback_secrets=(LONG,))
-    (found,) = look_at_callbacks(settings)
+    (found,) = check_callbacks(settings)
     assert found.level is level
-    assert said in found.said
+    assert said in found.detail
 
 
 def test_an_address_that_nobody_serves() -> None:
     settings = WebhookSettings(public_url="http://127.0.0.1:1", callback_secrets=(LONG,))
-    (found,) = look_at_callbacks(settings)
-    assert (found.level, "cannot be reached" in found.said) == (Level.BAD, True)
+    (found,) = check_callbacks(settings)
+    assert (found.level, "cannot be reached" in found.detail) == (Level.BAD, True)
 
 
 def test_an_image_store_that_works_and_one_that_does_not(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    assert list(look_at_images(Settings())) == []
+    assert list(check_images(Settings())) == []
     for where, level in (("images", Level.OK), ("file/images", Level.BAD)):
-        (found,) = look_at_images(Settings(image_store=f"file://{tmp_path}/{where}"))
+        (found,) = check_images(Settings(image_store=f"file://{tmp_path}/{where}"))
         assert found.level is level
     assert [path.name for path in (tmp_path / "images").iterdir()] == [MARKER]
 
@@ -237,7 +242,7 @@ def test_a_kernel_on_which_redis_cannot_fork(redis_url: str) -> None:
     here = this_machine()
 
     def levels(**other: Any) -> list[Level]:
-        return [each.level for each in look_at_machine(redis_url, replace(here, **other))]
+        return [each.level for each in check_machine(redis_url, replace(here, **other))]
 
     assert levels(overcommit="0") == levels(overcommit="2") == [Level.WARNING]
     assert levels(overcommit="1") == [Level.OK]
@@ -245,19 +250,19 @@ def test_a_kernel_on_which_redis_cannot_fork(redis_url: str) -> None:
     # Another machine: its kernel is not this one.
     assert levels(overcommit="0", memory=here.memory + 4096) == []
     assert levels(overcommit="0", system="Linux 0.0 x86_64") == []
-    assert list(look_at_machine("redis://127.0.0.1:1/0", here)) == []
+    assert list(check_machine("redis://127.0.0.1:1/0", here)) == []
 
 
 def test_bad_settings_are_told_before_anything_else() -> None:
     env = {"BOOMERANG_MAX_IN_FLIGHT": "many", "BOOMERANG_CONCURRENCY": "0", "BOOMERANG_MAX_BODY": "1"}
     answer = CliRunner().invoke(main, ["doctor", "--json"], env=env)
     found = [json.loads(line) for line in answer.output.splitlines()]
-    assert {each["about"] for each in found} == set(env)
+    assert {each["subject"] for each in found} == set(env)
     assert answer.exit_code == 1
 
 
 @pytest.mark.stack
-def test_a_stack_as_we_ship_it(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_a_stack_as_we_ship_it(tmp_path: Path, wait_for: WaitFor) -> None:
     with LocalStack(Options(folder=tmp_path / "stack", flower=False), lambda *_: None) as stack:
         env = processes.environment(stack.plan, stack.redis_url, stack.broker_url) | {
             "BOOMERANG_PROVIDER_KEY": stack.plan.secrets.provider_key,
@@ -267,7 +272,7 @@ def test_a_stack_as_we_ship_it(tmp_path: Path, wait_for: Callable[..., None]) ->
         def run() -> tuple[int, dict[str, str]]:
             answer = CliRunner().invoke(main, ["doctor", "--json", "--flower", "http://127.0.0.1:1"], env=env)
             found = [json.loads(line) for line in answer.output.splitlines()]
-            return answer.exit_code, {each["about"]: each["level"] for each in found}
+            return answer.exit_code, {each["subject"]: each["level"] for each in found}
 
         wait_for(lambda: run()[0] == 0, timeout=30, message="nothing is bad once the first round was made")
         _, levels = run()

@@ -1,27 +1,28 @@
 """The doctor before real sentinels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from jobs.store.store import connect
+from jobs.connections.client import connect
 from ops.doctor.check import Level
-from ops.doctor.state import STATE, look_at_redis
+from ops.doctor.redis_servers import STATE, check_redis
 from tests.support.sentinels import Watched, watched
+from tests.support.waiting import WaitFor
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, wait_for: Callable[..., None]) -> Iterator[Watched]:
+def servers(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor) -> Iterator[Watched]:
     with watched(tmp_path_factory.mktemp("sentinel"), wait_for) as servers:
         yield servers
 
 
 def found(url: str, *, state: bool = True) -> dict[str, tuple[Level, str]]:
-    return {finding.about: (finding.level, finding.said) for finding in look_at_redis(STATE, url, state=state)}
+    return {finding.subject: (finding.level, finding.detail) for finding in check_redis(STATE, url, state=state)}
 
 
 def test_as_it_should_be(servers: Watched) -> None:
@@ -29,7 +30,7 @@ def test_as_it_should_be(servers: Watched) -> None:
         client.config_set("min-replicas-to-write", "1")
     findings = found(servers.url())
     assert findings[f"{STATE}: sentinels"] == (Level.OK, "3 answer, agree, and can choose another primary")
-    assert findings[f"{STATE}: replicas"] == (Level.OK, "1 follow")
+    assert findings[f"{STATE}: replicas"] == (Level.OK, "1 replicate")
 
 
 def test_a_primary_that_does_not_notice_that_it_is_alone(servers: Watched) -> None:
@@ -44,17 +45,17 @@ def test_too_few_are_named(servers: Watched) -> None:
     only, *others = (f"127.0.0.1:{port}" for port in servers.sentinels)
     url = servers.url().replace("," + ",".join(others), "")
     assert found(url)[f"{STATE}: sentinels"][0] is Level.WARNING
-    assert "names 1" in found(url)[f"{STATE}: sentinels"][1]
+    assert "names only 1" in found(url)[f"{STATE}: sentinels"][1]
     assert only in url
 
 
-def test_when_sentinels_and_replica_are_gone(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_when_sentinels_and_replica_are_gone(tmp_path: Path, wait_for: WaitFor) -> None:
     with watched(tmp_path, wait_for) as servers:
         for port in (*servers.sentinels[1:], servers.servers[1]):
             servers.kill(port)
         wait_for(lambda: "NOQUORUM" in str(found(servers.url())), 20, "the last sentinel misses the others")
-        findings = list(look_at_redis(STATE, servers.url(), state=True))
-        told = [(each.level, each.said) for each in findings if each.about == f"{STATE}: sentinels"]
+        findings = list(check_redis(STATE, servers.url(), state=True))
+        told = [(each.level, each.detail) for each in findings if each.subject == f"{STATE}: sentinels"]
         assert told[0] == (Level.WARNING, "2 of 3 do not answer")
         assert (told[1][0], "NOQUORUM" in told[1][1]) == (Level.BAD, True)
         wait_for(lambda: found(servers.url())[f"{STATE}: replicas"][0] is Level.BAD, 20, "the replica is missed")

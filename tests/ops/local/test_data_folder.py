@@ -11,11 +11,11 @@ from ops.local.data_folder import FolderInUse, PortTaken
 
 
 def test_a_folder_is_claimed_by_one_and_free_afterwards(tmp_path: Path) -> None:
-    with data_folder.claimed(tmp_path / "data") as folder:
-        with pytest.raises(FolderInUse, match="give this one its own folder: --data DIR"), data_folder.claimed(folder):
+    with data_folder.locked(tmp_path / "data") as folder:
+        with pytest.raises(FolderInUse, match="use another folder: --data DIR"), data_folder.locked(folder):
             pass
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    with data_folder.claimed(folder):
+    with data_folder.locked(folder):
         pass
 
 
@@ -46,7 +46,7 @@ def test_a_port_that_is_taken_is_waited_for_a_moment(tmp_path: Path) -> None:
 
 
 def test_a_port_that_stays_taken_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_folder, "PATIENCE", 0.1)
+    monkeypatch.setattr(data_folder, "PORT_PATIENCE", 0.1)
     first = data_folder.choose_ports(tmp_path, None)
     with socket.create_server(("127.0.0.1", first["webhook"])):
         second = data_folder.choose_ports(tmp_path, None)
@@ -65,8 +65,8 @@ def test_a_file_of_ports_that_makes_no_sense_is_no_trouble(tmp_path: Path, kept:
 def test_the_port_asked_for_is_the_one_or_an_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PortTaken, match=rf"Port {port} is taken\. Choose another with --port"):
+        with pytest.raises(PortTaken, match=rf"Port {port} is in use\. Choose another one with --port"):
             data_folder.choose_ports(tmp_path, port)
         with pytest.raises(PortTaken):
-            data_folder.listening(port)
+            data_folder.open_listener(port)
     assert data_folder.choose_ports(tmp_path, port)["webhook"] == port

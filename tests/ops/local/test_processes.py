@@ -17,7 +17,7 @@ PORTS = {"webhook": 8001, "simulator": 8002, "flower": 8003}
 
 def plan(tmp_path: Path, outside: Mapping[str, str] | None = None, **changes: Any) -> Plan:
     given: dict[str, Any] = {
-        "folder": tmp_path, "ports": PORTS, "secrets": Secrets(), "outside": dict(outside or {}), "webhook_fd": 9,
+        "folder": tmp_path, "ports": PORTS, "secrets": Secrets(), "environ": dict(outside or {}), "webhook_fd": 9,
     }  # fmt: skip
     return Plan(**{**given, **changes})
 
@@ -28,7 +28,7 @@ def environments(made: Plan) -> dict[str, Mapping[str, str]]:
 
 def started(made: Plan) -> list[ChildSpec]:
     state = dict.fromkeys(("worker", "webhook"), REDIS)
-    return processes.service_parts(made, state, dict.fromkeys((*state, "beat", "flower"), BROKER))
+    return processes.service_processes(made, state, dict.fromkeys((*state, "beat", "flower"), BROKER))
 
 
 def test_with_the_simulator_the_pieces_know_each_other(tmp_path: Path) -> None:

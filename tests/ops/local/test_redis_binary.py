@@ -198,3 +198,27 @@ def test_where_the_embedded_one_runs(
     monkeypatch.setattr(redis_binary.platform, "machine", lambda: machine)
     monkeypatch.setattr(redis_binary.platform, "libc_ver", lambda: libc)
     assert redis_binary.embedded_fits() is fits
+
+
+def test_an_embedded_server_whose_library_is_missing_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in a small image, where libstdc++ is not installed
+    monkeypatch.setattr(redis_binary, "EMBEDDED_LIBRARY", "libmissing.so.6")
+    monkeypatch.setattr(redis_binary, "_has_wheel", lambda: True)
+    assert not redis_binary.embedded_fits()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(VARIABLE, raising=False)
+    embedded(monkeypatch, None)
+    with pytest.raises(SystemExit, match=r"libmissing\.so\.6.*apt-get install libstdc\+\+6"):
+        preflight.main(["redis"])
+
+
+def test_the_reason_why_a_server_does_not_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "package" / "redis-server"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho 'error while loading shared libraries: libx.so' >&2\nexit 127\n")
+    broken.chmod(0o755)
+    embedded(monkeypatch, broken)
+    with pytest.raises(RedisCannotStart, match="loading shared libraries: libx"):
+        find({"PATH": str(tmp_path / "bin")})

@@ -3,7 +3,6 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -12,6 +11,7 @@ import redis
 
 from ops.local import redis_server
 from ops.local.redis_server import Fsync, RedisCannotStart, RedisServer
+from tests.support.waiting import WaitFor
 
 pytestmark = pytest.mark.stack
 
@@ -37,7 +37,7 @@ def test_it_asks_for_the_password_and_listens_on_loopback_only(tmp_path: Path) -
         assert server.url not in repr(server)
 
 
-def test_what_was_written_is_there_after_a_sigkill(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_what_was_written_is_there_after_a_sigkill(tmp_path: Path, wait_for: WaitFor) -> None:
     with redis_server.running(tmp_path) as server, client_of(server) as client:
         client.set("job", "kept")
         process = psutil.Process(server.pid)
@@ -62,7 +62,7 @@ def test_it_is_gone_after_the_block(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path: Path, wait_for: Callable[..., None]) -> None:
+def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path: Path, wait_for: WaitFor) -> None:
     # Given a process that runs a Redis
     program = textwrap.dedent("""
         import sys

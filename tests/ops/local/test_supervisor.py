@@ -66,7 +66,7 @@ class Crew:
 def crew(tmp_path: Path) -> Iterator[Crew]:
     made = Crew(tmp_path)
     yield made
-    made.supervisor.stop([], hurry=lambda: True)
+    made.supervisor.stop([], now=lambda: True)
 
 
 def test_who_dies_is_started_again_and_one_line_says_so(crew: Crew, wait_for: Wait) -> None:
@@ -84,7 +84,7 @@ def test_who_dies_is_started_again_and_one_line_says_so(crew: Crew, wait_for: Wa
     # Then it is back, the other was left alone, and the person was told once
     assert crew.supervisor.pids()["two"] == before["two"]
     assert [who for who, _ in crew.told] == ["one"]
-    assert "was ended by SIGKILL; starting it again in 0.2 s" in crew.said("one")
+    assert "was killed by SIGKILL; restarting it in 0.2 s" in crew.said("one")
     assert crew.supervisor.restarts == 1
 
 
@@ -123,10 +123,10 @@ def test_who_does_not_listen_is_killed_after_its_limit_and_reported(crew: Crew) 
     assert "is killed" in crew.said("deaf")
 
 
-def test_in_a_hurry_nobody_is_waited_for(crew: Crew) -> None:
+def test_an_immediate_stop_waits_for_no_child(crew: Crew) -> None:
     crew.up(crew.spec("deaf", DEAF, stop_limit=600))
     pid = crew.supervisor.pids()["deaf"]
-    crew.supervisor.stop([], hurry=lambda: True)
+    crew.supervisor.stop([], now=lambda: True)
     assert not psutil.pid_exists(pid)
 
 
@@ -144,7 +144,7 @@ def test_what_a_child_started_goes_with_it(crew: Crew, wait_for: Wait, killed: b
 
 
 def test_one_that_cannot_start_stops_the_start_with_its_own_words(crew: Crew) -> None:
-    with pytest.raises(StartFailed, match=r"(?s)bad ended with exit code 3 instead of starting.*the port is taken"):
+    with pytest.raises(StartFailed, match=r"(?s)bad ended with exit code 3 before it was ready.*the port is taken"):
         crew.up(crew.spec("bad", "import sys; print('the port is taken'); sys.exit(3)"))
 
 
@@ -166,7 +166,7 @@ def test_warnings_reach_the_console_and_the_rest_stays_in_the_log(crew: Crew, wa
     wait_for(lambda: crew.supervisor.tick() or crew.told)
     said = crew.said("talks").splitlines()
     assert said[0] == "[WARNING] disk 0 is filling up"
-    assert said[-1].startswith("… and 2 lines more in")
+    assert said[-1].startswith("… and 2 more lines in")
     assert "all is well" not in crew.said("talks")
 
 

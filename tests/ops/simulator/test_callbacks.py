@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 
+from tests.support.listener import Receiver
+
 Start = Callable[..., Any]
 WaitFor = Callable[[Callable[[], Any]], Any]
 
 
-def bodies(receiver: Any, name: str) -> list[Any]:
+def bodies(receiver: Receiver, name: str) -> list[Any]:
     return [json.loads(body) for path, body in list(receiver.got) if path == f"/callbacks/{name}/token"]
 
 
-def test_every_change_of_status_calls_back(start: Start, receiver: Any, wait_for: WaitFor) -> None:
+def test_every_change_of_status_calls_back(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(latency="0.1")
     simulator.submit("a", callback_url=receiver.url("a"))
     wait_for(lambda: len(receiver.got) == 2)
@@ -23,7 +25,7 @@ def test_every_change_of_status_calls_back(start: Start, receiver: Any, wait_for
     assert second == simulator.look("a").json()
 
 
-def test_the_address_is_used_letter_by_letter(start: Start, receiver: Any, wait_for: WaitFor) -> None:
+def test_the_address_is_used_letter_by_letter(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     start().submit("a", callback_url=receiver.url("a%7E2%2fb:c") + "?x=%41")
     wait_for(lambda: receiver.got)
     assert receiver.got[0][0] == "/callbacks/a%7E2%2fb:c/token?x=%41"
@@ -41,7 +43,7 @@ def test_the_address_is_used_letter_by_letter(start: Start, receiver: Any, wait_
     ],
 )
 def test_a_callback_in_each_shape(
-    start: Start, receiver: Any, wait_for: WaitFor, *, shape: str, fail: float, expected: dict[str, str]
+    start: Start, receiver: Receiver, wait_for: WaitFor, *, shape: str, fail: float, expected: dict[str, str]
 ) -> None:
     simulator = start(callback_shape=shape, fail=fail)
     made = simulator.submit("a", n=2, callback_url=receiver.url("a")).json()
@@ -62,7 +64,7 @@ def test_a_callback_in_each_shape(
         assert fail or len(body["outputs"]) == 2
 
 
-def test_shapes_mixed_are_all_of_them(start: Start, receiver: Any, wait_for: WaitFor) -> None:
+def test_shapes_mixed_are_all_of_them(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(callback_shape="mixed")
     for number in range(40):
         simulator.submit(f"j{number}", callback_url=receiver.url("a"))
@@ -72,14 +74,14 @@ def test_shapes_mixed_are_all_of_them(start: Start, receiver: Any, wait_for: Wai
     assert simulator.fired("callback_shape.kling") > 0
 
 
-def test_nested_under_data(start: Start, receiver: Any, wait_for: WaitFor) -> None:
+def test_nested_under_data(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(callback_nested=1)
     simulator.submit("a", callback_url=receiver.url("a"))
     wait_for(lambda: receiver.got)
     assert bodies(receiver, "a") == [{"data": simulator.look("a").json()}]
 
 
-def test_dropped_callbacks_never_come(start: Start, receiver: Any, wait_for: WaitFor) -> None:
+def test_dropped_callbacks_never_come(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(drop_callbacks=0.5)
     for number in range(40):
         simulator.submit(f"j{number}", callback_url=receiver.url(f"j{number}"))
@@ -89,7 +91,7 @@ def test_dropped_callbacks_never_come(start: Start, receiver: Any, wait_for: Wai
     assert len(receiver.got) == 40 - dropped
 
 
-def test_repeated_callbacks_are_alike(start: Start, receiver: Any, wait_for: WaitFor) -> None:
+def test_repeated_callbacks_are_alike(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(repeat_callbacks=1, repeat_times=99)
     simulator.submit("a", callback_url=receiver.url("a"))
     wait_for(lambda: len(receiver.got) == 100)
@@ -97,7 +99,7 @@ def test_repeated_callbacks_are_alike(start: Start, receiver: Any, wait_for: Wai
     assert simulator.fired("repeat_callbacks") == 1
 
 
-def test_an_early_callback_is_answered_before_the_submission(start: Start, receiver: Any) -> None:
+def test_an_early_callback_is_answered_before_the_submission(start: Start, receiver: Receiver) -> None:
     simulator = start(latency="60", early_callbacks=1)
     simulator.submit("a", callback_url=receiver.url("a"))
     # No waiting: the callback has been here already.
@@ -105,7 +107,7 @@ def test_an_early_callback_is_answered_before_the_submission(start: Start, recei
     assert simulator.fired("early_callbacks") == 1
 
 
-def test_a_late_callback(start: Start, receiver: Any, wait_for: WaitFor) -> None:
+def test_a_late_callback(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(late_callbacks=1, late_by=0.4)
     begun = time.monotonic()
     simulator.submit("a", callback_url=receiver.url("a"))
@@ -115,7 +117,7 @@ def test_a_late_callback(start: Start, receiver: Any, wait_for: WaitFor) -> None
     assert simulator.fired("late_callbacks") == 1
 
 
-def test_reordered_callbacks(start: Start, receiver: Any, wait_for: WaitFor) -> None:
+def test_reordered_callbacks(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(latency="0.05", reorder_callbacks=1)
     simulator.submit("a", callback_url=receiver.url("a"))
     wait_for(lambda: len(receiver.got) == 2)
@@ -127,7 +129,7 @@ def test_reordered_callbacks(start: Start, receiver: Any, wait_for: WaitFor) -> 
     ("fault", "words"),
     [("succeed_then_fail", ["completed", "failed"]), ("fail_then_succeed", ["failed", "completed"])],
 )
-def test_contradictions(start: Start, receiver: Any, wait_for: WaitFor, fault: str, words: list[str]) -> None:
+def test_contradictions(start: Start, receiver: Receiver, wait_for: WaitFor, fault: str, words: list[str]) -> None:
     simulator = start(**{fault: 1})
     simulator.submit("a", callback_url=receiver.url("a"))
     wait_for(lambda: len(receiver.got) == 2)
@@ -136,7 +138,7 @@ def test_contradictions(start: Start, receiver: Any, wait_for: WaitFor, fault: s
     assert simulator.fired(fault) == 1
 
 
-def test_forgeries_come_beside_the_true_one(start: Start, receiver: Any, wait_for: WaitFor) -> None:
+def test_forgeries_come_beside_the_true_one(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(forge_callbacks=1)
     for number in range(60):
         simulator.submit(f"j{number}", callback_url=receiver.url(f"j{number}"))
@@ -154,7 +156,7 @@ def test_forgeries_come_beside_the_true_one(start: Start, receiver: Any, wait_fo
 
 
 @pytest.mark.parametrize("refusals", [[503], [500, 429, 503]])
-def test_a_callback_is_tried_again(start: Start, receiver: Any, wait_for: WaitFor, refusals: list[int]) -> None:
+def test_a_callback_is_tried_again(start: Start, receiver: Receiver, wait_for: WaitFor, refusals: list[int]) -> None:
     simulator = start({"callback_retries": (0.01, 0.01, 0.01)})
     receiver.answers = list(refusals)
     simulator.submit("a", callback_url=receiver.url("a"))
@@ -162,7 +164,7 @@ def test_a_callback_is_tried_again(start: Start, receiver: Any, wait_for: WaitFo
     assert len(receiver.got) == len(refusals) + 1
 
 
-def test_a_refused_callback_is_not_tried_again(start: Start, receiver: Any, wait_for: WaitFor) -> None:
+def test_a_refused_callback_is_not_tried_again(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start({"callback_retries": (0.01,)})
     receiver.answers = [403]
     simulator.submit("a", callback_url=receiver.url("a"))
@@ -178,7 +180,7 @@ def test_a_receiver_that_is_not_there_is_given_up(start: Start, wait_for: WaitFo
     assert simulator.look("a").json()["status"] == "completed"
 
 
-def test_a_reset_calls_off_what_is_pending(start: Start, receiver: Any, wait_for: WaitFor) -> None:
+def test_a_reset_calls_off_what_is_pending(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(late_callbacks=1, late_by=0.2)
     simulator.submit("a", callback_url=receiver.url("a"))
     simulator.http.post(f"{simulator.url}/_sim/reset", timeout=5)

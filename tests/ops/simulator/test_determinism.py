@@ -8,6 +8,8 @@ import pytest
 import requests
 
 from ops.simulator.faults import Faults
+from tests.support.listener import Receiver
+from tests.support.waiting import WaitFor
 
 Start = Callable[..., Any]
 TROUBLES = {
@@ -30,7 +32,7 @@ TROUBLES = {
 NAMES = [f"job-{number}" for number in range(60)]
 
 
-def run(simulator: Any, receiver: Any, wait_for: Any, *, names: list[str], threads: int) -> dict[str, Any]:
+def run(simulator: Any, receiver: Receiver, wait_for: WaitFor, *, names: list[str], threads: int) -> dict[str, Any]:
     """Each name three times in a row; what each saw, what fired, and what called back."""
     seen: dict[str, list[str]] = {name: [] for name in names}
 
@@ -69,7 +71,7 @@ def run(simulator: Any, receiver: Any, wait_for: Any, *, names: list[str], threa
     }
 
 
-def test_a_seed_reproduces_a_run_whatever_the_order(start: Start, receiver: Any, wait_for: Any) -> None:
+def test_a_seed_reproduces_a_run_whatever_the_order(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     # Given the same seed twice and another one, the second time from many threads and backwards
     runs = []
     for seed, names, threads in (("7", NAMES, 1), ("7", NAMES[::-1], 8), ("8", NAMES, 1)):

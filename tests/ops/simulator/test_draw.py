@@ -7,13 +7,14 @@ import pytest
 import requests
 from PIL import Image
 
-from ops.simulator.draw import Picture, render, size_of
+from ops.simulator.draw import ImageSpec, render, size_of
+from tests.support.drawing import DrawBase64, DrawImage
 
 Start = Callable[..., Any]
 
 
 def drawn(prompt: str = "a cat", references: tuple[bytes | str | None, ...] = (), *, watermark: bool = False) -> bytes:
-    return render(Picture(prompt, 640, 480, watermark, ()), references, "job-1")
+    return render(ImageSpec(prompt, 640, 480, watermark, ()), references, "job-1")
 
 
 def pixels(png: bytes) -> Image.Image:
@@ -69,7 +70,7 @@ def test_a_result_has_the_size_that_was_asked_for(
         image.load()
 
 
-def test_a_reference_sent_as_base64_is_in_the_result(start: Start, image64: Callable[..., str]) -> None:
+def test_a_reference_sent_as_base64_is_in_the_result(start: Start, image64: DrawBase64) -> None:
     simulator = start()
     simulator.submit("a", image_list=[{"image": image64(600, 300, "PNG", "magenta")}])
     url = simulator.look("a").json()["output"][0]["content"][0]["url"]
@@ -82,7 +83,7 @@ def test_a_reference_sent_as_base64_is_in_the_result(start: Start, image64: Call
 
 def test_drawing_is_deterministic_and_each_label_has_its_own_look() -> None:
     assert drawn() == drawn()
-    picture = Picture("a cat", 640, 480, watermark=False, references=())
+    picture = ImageSpec("a cat", 640, 480, watermark=False, references=())
     corners = {pixels(render(picture, (), f"job-{number}")).getpixel((639, 240)) for number in range(20)}
     assert len(corners) > 10
 
@@ -109,7 +110,7 @@ def test_a_watermark_shows() -> None:
     assert drawn(watermark=True) != drawn(watermark=False)
 
 
-def test_references_of_every_kind_are_composed_in(image: Callable[..., bytes]) -> None:
+def test_references_of_every_kind_are_composed_in(image: DrawImage) -> None:
     both = pixels(drawn(references=(image(300, 300, "PNG", "lime"), image(300, 300, "JPEG", "magenta"))))
     assert count(both, (0, 255, 0)) > 3000
     assert count(both, (255, 0, 255)) > 3000

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.support.waiting import WaitFor
+
 Start = Callable[..., Any]
 CUT = requests.exceptions.ConnectionError
 
@@ -151,7 +153,7 @@ def test_a_gzip_bomb_is_small_until_it_is_inflated(start: Start) -> None:
     assert (simulator.created("a"), simulator.fired("gzip_bomb")) == (1, 2)
 
 
-def test_a_ghost_comes_after_its_answer_was_given_up(start: Start, wait_for: Callable[..., Any]) -> None:
+def test_a_ghost_comes_after_its_answer_was_given_up(start: Start, wait_for: WaitFor) -> None:
     simulator = start(ghost=0.5)
     with pytest.raises(CUT):
         simulator.submit("a")
@@ -160,7 +162,7 @@ def test_a_ghost_comes_after_its_answer_was_given_up(start: Start, wait_for: Cal
     assert (simulator.created("a"), simulator.fired("ghost"), simulator.fired("ghost.created")) == (1, 1, 1)
 
 
-def test_a_ghost_that_comes_second_is_a_duplicate_like_any_other(start: Start, wait_for: Callable[..., Any]) -> None:
+def test_a_ghost_that_comes_second_is_a_duplicate_like_any_other(start: Start, wait_for: WaitFor) -> None:
     simulator = start(ghost=0.5)
     for name, policy, tasks in (("a", "conflict", 1), ("b", "unnoticed", 2)):
         simulator.turn(ghost_share=1, duplicates=policy)
@@ -224,7 +226,7 @@ def test_a_failed_task_may_be_charged_for(start: Start) -> None:
     assert simulator.ledger()["totals"]["spent"] == "0.0130"
 
 
-def test_a_lookup_lags_by_external_id_only(start: Start, wait_for: Callable[..., Any]) -> None:
+def test_a_lookup_lags_by_external_id_only(start: Start, wait_for: WaitFor) -> None:
     simulator = start(lookup_lag=0.3)
     task_id = simulator.submit("a").json()["id"]
     assert simulator.look("a").status_code == 404
@@ -233,7 +235,7 @@ def test_a_lookup_lags_by_external_id_only(start: Start, wait_for: Callable[...,
     assert simulator.fired("lookup_lag") >= 1
 
 
-def test_a_status_may_lag_too(start: Start, wait_for: Callable[..., Any]) -> None:
+def test_a_status_may_lag_too(start: Start, wait_for: WaitFor) -> None:
     simulator = start(status_lag=0.3)
     task_id = simulator.submit("a").json()["id"]
     assert simulator.look(task_id).status_code == 404
@@ -253,7 +255,7 @@ def test_status_down(start: Start) -> None:
     assert simulator.fired("status_down") == 40
 
 
-def test_status_down_in_part_lets_a_patient_caller_through(start: Start, wait_for: Callable[..., Any]) -> None:
+def test_status_down_in_part_lets_a_patient_caller_through(start: Start, wait_for: WaitFor) -> None:
     simulator = start(status_down=0.9)
     simulator.submit("a")
 
@@ -278,7 +280,7 @@ def test_the_account_is_refused_at_run_time(start: Start, status: str) -> None:
     assert simulator.fired(f"account.{status}") == 2
 
 
-def test_an_outage_ends_by_itself(start: Start, wait_for: Callable[..., Any]) -> None:
+def test_an_outage_ends_by_itself(start: Start, wait_for: WaitFor) -> None:
     simulator = start()
     simulator.turn(outage="503", outage_seconds=0.3)
     assert simulator.submit("a").status_code == 503
@@ -291,13 +293,13 @@ def test_an_outage_ends_by_itself(start: Start, wait_for: Callable[..., Any]) ->
     assert simulator.created("b") == 0
 
 
-def test_an_outage_of_the_start_ends_by_itself_too(start: Start, wait_for: Callable[..., Any]) -> None:
+def test_an_outage_of_the_start_ends_by_itself_too(start: Start, wait_for: WaitFor) -> None:
     simulator = start(outage="503", outage_seconds=0.3)
     assert simulator.submit("a").status_code == 503
     assert wait_for(lambda: simulator.submit("a").status_code == 200)
 
 
-def test_the_end_of_an_outage_ends_no_later_one(start: Start, wait_for: Callable[..., Any]) -> None:
+def test_the_end_of_an_outage_ends_no_later_one(start: Start, wait_for: WaitFor) -> None:
     simulator = start(latency="0.4")
     simulator.submit("clock")
     simulator.turn(outage="503", outage_seconds=0.1)
@@ -307,7 +309,7 @@ def test_the_end_of_an_outage_ends_no_later_one(start: Start, wait_for: Callable
     assert simulator.submit("a").status_code == 503
 
 
-def test_a_dialect_says_the_same_in_other_words(start: Start, wait_for: Callable[..., Any]) -> None:
+def test_a_dialect_says_the_same_in_other_words(start: Start, wait_for: WaitFor) -> None:
     simulator = start(dialect=1, fail=0.3)
     words, ids, costs, codes, outputs = set(), set(), set(), set(), set()
     for number in range(60):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ops.simulator.ledger import cost_of
+from tests.support.waiting import WaitFor
 
 R2I, OMNI = "kirin_v2_1_reference2image", "kirin_image_omni"
 Start = Callable[..., Any]
@@ -42,7 +43,7 @@ def test_spent_is_the_sum_of_what_was_reported(start: Start) -> None:
     assert Decimal(totals["spent"]) == sum(Decimal(p["cost"]) for p in ledger["purchases"] if p["billed"])
 
 
-def test_nothing_is_spent_before_the_end(start: Start, wait_for: Callable[..., Any]) -> None:
+def test_nothing_is_spent_before_the_end(start: Start, wait_for: WaitFor) -> None:
     simulator = start(latency="0.3")
     simulator.submit("a")
     assert simulator.ledger()["totals"] == {"tasks": 1, "bought": 0, "bought_twice": 0, "spent": "0"}

@@ -2,13 +2,13 @@ import base64
 import json
 import struct
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from ops.simulator.images import MOST_BYTES, ImageInvalid, read_image
 from ops.simulator.validate import Refused, read_order
+from tests.support.drawing import DrawBase64
 
 R2I, OMNI = "kirin_v2_1_reference2image", "kirin_image_omni"
 URL = "https://example.com/cat.png"
@@ -220,7 +220,7 @@ def test_the_member_that_holds_an_image_is_a_setting() -> None:
         pytest.param(300, 300, "WEBP", "format must be", id="webp"),
     ],
 )
-def test_an_image_by_content(image64: Callable[..., str], width: int, height: int, kind: str, why: str | None) -> None:
+def test_an_image_by_content(image64: DrawBase64, width: int, height: int, kind: str, why: str | None) -> None:
     text = image64(width, height, kind)
     if why is None:
         assert read_image(text).size == (width, height)
@@ -229,7 +229,7 @@ def test_an_image_by_content(image64: Callable[..., str], width: int, height: in
             read_image(text)
 
 
-def test_a_data_prefix_is_refused_with_the_remedy(image64: Callable[..., str]) -> None:
+def test_a_data_prefix_is_refused_with_the_remedy(image64: DrawBase64) -> None:
     with pytest.raises(ImageInvalid, match="without a prefix"):
         read_image("data:image/png;base64," + image64(300, 300))
 

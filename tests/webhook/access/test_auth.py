@@ -9,8 +9,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.api_keys import PRODUCER, KeyRing, Scope
+from jobs.connections.client import connect
 from jobs.errors import StoreUnavailable
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
+from tests.support.waiting import WaitFor
 from webhook.access.api_keys import FRESH, Caller, Key, KnownKeys
 from webhook.access.auth import PAGES, PUBLIC, Authenticator, caller, scope_of
 from webhook.access.rate_limits import Rates
@@ -84,7 +86,7 @@ def of_header(app: Flask) -> Iterator[Callable[[KnownKeys, str | None], Caller]]
         "Bearer bmr_0123456789ab_short",
     ],
 )
-def test_what_is_no_key_is_refused(header: str | None, of_header: Callable[..., Caller]) -> None:
+def test_what_is_no_key_is_refused(header: str | None, of_header: Callable[[KnownKeys, str | None], Caller]) -> None:
     with pytest.raises(ProblemError) as caught:
         of_header(known("one", "two"), header)
     assert caught.value.status == 401
@@ -92,7 +94,7 @@ def test_what_is_no_key_is_refused(header: str | None, of_header: Callable[..., 
 
 
 @pytest.mark.parametrize("header", ["Bearer one", "Bearer two", "bearer one", "Bearer  two "])
-def test_each_key_opens(header: str, of_header: Callable[..., Caller]) -> None:
+def test_each_key_opens(header: str, of_header: Callable[[KnownKeys, str | None], Caller]) -> None:
     assert of_header(known("one", "two"), header).scopes == PRODUCER
 
 
@@ -112,7 +114,7 @@ KEYS = ("shop:one", "shop:two:2", "press:three", "four", f"print:sha256:{HASH}")
     ],
 )
 def test_a_key_has_a_name_that_views_know(
-    secret: str, name: str, store: Store, of_header: Callable[..., Caller]
+    secret: str, name: str, store: Store, of_header: Callable[[KnownKeys, str | None], Caller]
 ) -> None:
     app = create_app(Settings(api_keys=KEYS, admin_keys=("boss:b",)), store)
     app.add_url_rule("/me", "me", lambda: caller().name)
@@ -125,7 +127,9 @@ def test_a_key_has_a_name_that_views_know(
 @pytest.mark.parametrize(
     "given", ["shop:one", "shop", "two", "key-04efaf08", "press:four", HASH, f"sha256:{HASH}", f"print:sha256:{HASH}"]
 )
-def test_neither_a_name_nor_a_hash_is_a_secret(given: str, of_header: Callable[..., Caller]) -> None:
+def test_neither_a_name_nor_a_hash_is_a_secret(
+    given: str, of_header: Callable[[KnownKeys, str | None], Caller]
+) -> None:
     with pytest.raises(ProblemError):
         of_header(known(*KEYS), f"Bearer {given}")
 
@@ -137,7 +141,7 @@ def test_what_needs_no_key_has_no_caller(settings: Settings, store: Store) -> No
 
 
 def test_all_keys_of_the_environment_are_compared_whichever_matches(
-    monkeypatch: pytest.MonkeyPatch, of_header: Callable[..., Caller]
+    monkeypatch: pytest.MonkeyPatch, of_header: Callable[[KnownKeys, str | None], Caller]
 ) -> None:
     compared: list[bytes] = []
 
@@ -166,7 +170,7 @@ def test_each_call_names_its_scope(app: Flask) -> None:
 
 @pytest.fixture
 def ring(store: Store) -> KeyRing:
-    return KeyRing(*store.access)
+    return KeyRing(store.context.client, store.context.keys)
 
 
 @pytest.fixture
@@ -220,7 +224,7 @@ def test_what_is_not_quite_the_key_opens_nothing(
 
 
 def test_a_revoked_key_opens_nothing_at_any_process(
-    ring: KeyRing, as_key: Callable[[str], FlaskClient], wait_for: Callable[..., None]
+    ring: KeyRing, as_key: Callable[[str], FlaskClient], wait_for: WaitFor
 ) -> None:
     key, secret = ring.add("shop", PRODUCER)
     processes = [as_key(secret), as_key(secret)]
@@ -255,7 +259,7 @@ class Counting(KeyRing):
 
 
 def test_a_key_is_read_once_in_a_while_and_its_use_noted_more_rarely(store: Store) -> None:
-    ring, clock = Counting(*store.access), Clock()
+    ring, clock = Counting(store.context.client, store.context.keys), Clock()
     keys = KnownKeys((), lambda: ring, clock)
     key, secret = ring.add("shop", PRODUCER)
     assert ring.all()[0].used_at is None
@@ -276,7 +280,7 @@ def test_an_expired_key_opens_nothing(ring: KeyRing, as_key: Callable[[str], Fla
 
 def test_without_the_store_a_key_that_is_kept_there_is_not_called_wrong() -> None:
     away = Store(connect("redis://127.0.0.1:1/0"), Settings())
-    keys = KnownKeys([Key.parse("shop:one")], lambda: KeyRing(*away.access))
+    keys = KnownKeys([Key.parse("shop:one")], lambda: KeyRing(away.context.client, away.context.keys))
     assert keys.of_secret("one") == Key.parse("shop:one").caller
     with pytest.raises(StoreUnavailable):
         keys.of_secret(f"bmr_{'0' * 12}_{'a' * 43}")

@@ -2,6 +2,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 
 from jobs.errors import SettingsInvalid
 from jobs.store.store import Store
@@ -16,7 +17,7 @@ def app_of(store: Store, rate: str) -> Any:
     return create_app(settings, store, lambda *_: True).test_client()
 
 
-def ask(client: Any, secret: str, path: str = "/v1/lanes", **options: Any) -> Any:
+def ask(client: FlaskClient, secret: str, path: str = "/v1/lanes", **options: Any) -> Any:
     return client.get(path, headers={"Authorization": f"Bearer {secret}"}, **options)
 
 
@@ -71,7 +72,7 @@ def test_what_was_asked_for_is_forgotten_evenly() -> None:
 GUESSER, NEIGHBOUR, OTHER = "203.0.113.7", "203.0.113.7", "203.0.113.8"
 
 
-def guess(client: Any, address: str) -> None:
+def guess(client: FlaskClient, address: str) -> None:
     """Guess until it is too often; the limit bounds it."""
     for _ in range(2 * GUESSES.amount):
         answer = ask(client, "wrong", environ_base={"REMOTE_ADDR": address})

@@ -1,7 +1,8 @@
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
+from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.audit.audit import audit
@@ -9,6 +10,7 @@ from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views import BatchChanged
+from tests.support.webhook_server import Messages
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 
@@ -17,10 +19,10 @@ LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 def foxes(client: FlaskClient, store: Store) -> Store:
     """Three jobs, of which the first two failed."""
     client.post("/v1/batches?id=foxes", data=LINE * 3)
-    store.admit(2)
-    for claim, code in zip(store.claim(["foxes.1", "foxes.2"]), ("1301", "1201"), strict=True):
+    store.attempts.admit(2)
+    for claim, code in zip(store.attempts.claim(["foxes.1", "foxes.2"]), ("1301", "1201"), strict=True):
         error = Result(error={"code": code, "message": "no"})
-        store.finish(claim.id, State.FAILED, error, "submit", fence=claim.fence)
+        store.attempts.finish(claim.id, State.FAILED, error, "submit", fence=claim.fence)
     return store
 
 
@@ -28,18 +30,18 @@ def did(action: str, affected: int, pending: int = 0) -> dict[str, Any]:
     return {"id": "foxes", "action": action, "affected": affected, "pending": pending}
 
 
-def test_pause_and_resume(client: FlaskClient, foxes: Store, messages: Callable[[str], Any], raw: Any) -> None:
+def test_pause_and_resume(client: FlaskClient, foxes: Store, messages: Messages, raw: redis.Redis) -> None:
     paused = client.post("/v1/batches/foxes/pause")
     assert (paused.status_code, paused.json) == (200, did("pause", 1))
     assert BatchChanged().validate(paused.json) == {}
     assert client.get("/v1/batches/foxes").json["paused"] is True
-    assert foxes.admit(10).ids == ()
+    assert foxes.attempts.admit(10).ids == ()
     raw.delete("boomerang.submit", "{b}:wake")
     # Workers hear of it at once
     assert client.post("/v1/batches/foxes/resume").json == did("resume", 1)
     assert messages("boomerang.submit") == [[]]
     assert client.post("/v1/batches/foxes/resume").json == did("resume", 0)
-    assert foxes.admit(10).ids == ("foxes.3",)
+    assert foxes.attempts.admit(10).ids == ("foxes.3",)
 
 
 def test_cancel(client: FlaskClient, foxes: Store) -> None:
@@ -55,9 +57,9 @@ def test_a_large_batch_is_cancelled_before_all_its_jobs_are(
     monkeypatch.setattr("jobs.store.batches.AT_ONCE", -1)
     client.post("/v1/batches?id=foxes", data=LINE * 1200)
     assert client.post("/v1/batches/foxes/cancel").json == did("cancel", 500, 700)
-    assert store.admit(10).ids == ()
+    assert store.attempts.admit(10).ids == ()
     assert client.post("/v1/batches/foxes/retry").status_code == 409
-    store.sweep(10)
+    store.batches.sweep(10)
     assert client.get("/v1/batches/foxes").json["counts"]["cancelled"] == 1200
     assert audit(store) == []
 
@@ -70,9 +72,9 @@ def test_retry(query: str, count: int, client: FlaskClient, foxes: Store) -> Non
     assert client.get("/v1/batches/foxes").json["errors"] == {"1301": 1, "1201": 1}
     dry = f"{query}&dry_run=true" if query else "?dry_run=true"
     assert client.post(f"/v1/batches/foxes/retry{dry}").json == did("retry", count)
-    assert foxes.batch("foxes").counts[State.FAILED] == 2
+    assert foxes.batches.get("foxes").counts[State.FAILED] == 2
     assert client.post(f"/v1/batches/foxes/retry{query}").json == did("retry", count)
-    assert foxes.batch("foxes").counts[State.FAILED] == 2 - count
+    assert foxes.batches.get("foxes").counts[State.FAILED] == 2 - count
     assert audit(foxes) == []
 
 
@@ -83,7 +85,7 @@ def test_a_retry_that_makes_no_sense(query: str, field: str, client: FlaskClient
     answer = client.post(f"/v1/batches/foxes/retry?{query}")
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == [field]
-    assert foxes.batch("foxes").counts[State.FAILED] == 2
+    assert foxes.batches.get("foxes").counts[State.FAILED] == 2
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
@@ -93,6 +95,6 @@ def test_a_batch_that_nobody_knows(verb: str, client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
-def test_a_key_is_asked_for(verb: str, app: Any, foxes: Store) -> None:
+def test_a_key_is_asked_for(verb: str, app: Flask, foxes: Store) -> None:
     assert app.test_client().post(f"/v1/batches/foxes/{verb}").status_code == 401
-    assert foxes.totals().ready[""] == 1
+    assert foxes.statistics.totals().ready[""] == 1

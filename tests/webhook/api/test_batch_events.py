@@ -38,7 +38,7 @@ class Watched:
     def look(self) -> Batch:
         if what := self.then.get(int(self.now)):
             what()
-        return self.store.batch("b")
+        return self.store.batches.get("b")
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -56,7 +56,11 @@ def foxes(client: FlaskClient, store: Store) -> Store:
 def test_a_change_is_told_silence_is_broken_and_the_end_ends_it(foxes: Store) -> None:
     watched = Watched(
         foxes,
-        {5: lambda: foxes.cancel("b.1"), 40: lambda: foxes.pause("b"), 41: lambda: foxes.cancel_batch("b")},
+        {
+            5: lambda: foxes.jobs.cancel("b.1"),
+            40: lambda: foxes.batches.pause("b"),
+            41: lambda: foxes.batches.cancel("b"),
+        },
     )
     events = parsed("".join(watched.events()))
     assert [name for name, _ in events] == ["progress", "progress", "", "", "progress", "done"]
@@ -87,7 +91,7 @@ def test_it_is_served_as_it_comes(client: FlaskClient, foxes: Store) -> None:
     assert (answer.headers["Cache-Control"], answer.headers["X-Accel-Buffering"]) == ("no-store", "no")
     stream = answer.iter_encoded()
     assert parsed(next(stream).decode())[0][0] == "progress"
-    foxes.cancel_batch("b")
+    foxes.batches.cancel("b")
     last = next(stream).decode()
     assert last.startswith("id: done\nevent: done\n")
     assert next(stream, None) is None
@@ -95,12 +99,12 @@ def test_it_is_served_as_it_comes(client: FlaskClient, foxes: Store) -> None:
 
 
 def test_one_who_has_seen_the_end_is_told_to_stay_away(client: FlaskClient, foxes: Store) -> None:
-    foxes.cancel_batch("b")
+    foxes.batches.cancel("b")
     assert [name for name, _ in parsed(client.get("/v1/batches/b/events").text)] == ["done"]
     again = client.get("/v1/batches/b/events", headers={"Last-Event-ID": "done"})
     assert (again.status_code, again.data) == (204, b"")
     # But not while there is more to come
-    foxes.retry("b.1")
+    foxes.jobs.retry("b.1")
     with client.get("/v1/batches/b/events", headers={"Last-Event-ID": "done"}, buffered=False) as more:
         assert more.status_code == 200
 
@@ -126,7 +130,7 @@ def test_a_thread_is_left_for_a_callback() -> None:
 
 
 def test_a_stream_ends_with_its_key(app: Flask, foxes: Store) -> None:
-    ring = KeyRing(*foxes.access)
+    ring = KeyRing(foxes.context.client, foxes.context.keys)
     key, secret = ring.add("boss", [Scope.ADMIN])
     with app.test_client().get("/v1/batches/b/events", headers={"Authorization": f"Bearer {secret}"}) as stream:
         events = iter(stream.response)

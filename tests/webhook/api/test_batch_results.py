@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import redis
 from flask.testing import FlaskClient
 
 from jobs.job import Result
@@ -21,8 +22,8 @@ URLS = [f"https://cdn.example.com/{number}.png?a=1,2" for number in range(2)]
 def foxes(client: FlaskClient, store: Store) -> Store:
     """1,100 jobs: every third failed, the rest of the first 600 completed, and the others wait."""
     client.post("/v1/batches?id=foxes", data=LINE * 1100)
-    store.admit(600)
-    for claim in store.claim([f"foxes.{number}" for number in range(1, 601)]):
+    store.attempts.admit(600)
+    for claim in store.attempts.claim([f"foxes.{number}" for number in range(1, 601)]):
         failed = int(claim.id.removeprefix("foxes.")) % 3 == 0
         if failed:
             result = Result(error={"code": "1301", "message": '=HYPERLINK("x")\nnext, line'})
@@ -30,7 +31,7 @@ def foxes(client: FlaskClient, store: Store) -> Store:
             output = tuple({"type": "image", "url": url} for url in URLS)
             result = Result(output=output, cost=Decimal("0.0065"))
         state = State.FAILED if failed else State.COMPLETED
-        store.finish(claim.id, state, result, "submit", fence=claim.fence)
+        store.attempts.finish(claim.id, state, result, "submit", fence=claim.fence)
     return store
 
 
@@ -102,7 +103,7 @@ def test_every_stream_gives_its_seat_back(client: FlaskClient, foxes: Store) -> 
     assert client.get("/v1/batches/foxes/errors").status_code == 200
 
 
-def test_jobs_in_other_states_are_not_read(foxes: Store, raw: Any) -> None:
+def test_jobs_in_other_states_are_not_read(foxes: Store, raw: redis.Redis) -> None:
     raw.config_resetstat()
-    assert len(list(foxes.batch_jobs("foxes", [State.FAILED]))) == 200
+    assert len(list(foxes.batches.jobs("foxes", [State.FAILED]))) == 200
     assert raw.info("commandstats")["cmdstat_hgetall"]["calls"] <= 202

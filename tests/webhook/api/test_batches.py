@@ -1,6 +1,6 @@
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,23 +8,24 @@ from flask.testing import FlaskClient
 
 from jobs.errors import StoreUnavailable
 from jobs.new_job import NewJob
-from jobs.store.store import Enqueued, Store
+from jobs.store.batches import Batches
+from jobs.store.jobs import Enqueued, Jobs
+from jobs.store.store import Store
 from schemas.views import BatchAccepted, BatchView, JobView
+from tests.support.webhook_server import CallBack, Messages
 from webhook.app import create_app
 from webhook.settings import Settings
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 
 
-def test_every_line_is_a_job_in_input_order(
-    client: FlaskClient, store: Store, messages: Callable[[str], list[list[str]]]
-) -> None:
+def test_every_line_is_a_job_in_input_order(client: FlaskClient, store: Store, messages: Messages) -> None:
     answer = client.post("/v1/batches?id=foxes", data=LINE * 1203)
 
     assert (answer.status_code, answer.headers["Location"]) == (201, "/v1/batches/foxes")
     assert BatchAccepted().validate(answer.json) == {}
     assert answer.json == {"id": "foxes", "accepted": 1203, "known": 0, "rejected": 0, "errors": []}
-    assert [job.id for job in store.batch_jobs("foxes")] == [f"foxes.{number}" for number in range(1, 1204)]
+    assert [job.id for job in store.batches.jobs("foxes")] == [f"foxes.{number}" for number in range(1, 1204)]
     assert messages("boomerang.submit") == [[]]
 
 
@@ -32,12 +33,12 @@ def test_the_same_upload_again_adds_nothing(client: FlaskClient, store: Store) -
     client.post("/v1/batches?id=foxes", data=LINE * 30)
     again = client.post("/v1/batches?id=foxes", data=LINE * 30)
     assert (again.json["accepted"], again.json["known"]) == (0, 30)
-    assert store.batch("foxes").accepted == 30
+    assert store.batches.get("foxes").accepted == 30
 
 
 def test_an_id_is_made_where_none_is_given(client: FlaskClient, store: Store) -> None:
     answer = client.post("/v1/batches", data=LINE)
-    assert store.batch(answer.json["id"]).accepted == 1
+    assert store.batches.get(answer.json["id"]).accepted == 1
 
 
 @pytest.mark.parametrize("batch", ["a/b", "~x", "x" * 101, "", " "])
@@ -71,7 +72,7 @@ def test_a_bad_line_is_listed_and_the_rest_goes_on(client: FlaskClient, store: S
         (4, ["n"], ["002016003"]),
         (5, ["external_task_id"], []),
     ]
-    assert [job.id for job in store.batch_jobs("b")] == ["b.1", "mine", "b.8"]
+    assert [job.id for job in store.batches.jobs("b")] == ["b.1", "mine", "b.8"]
 
 
 def test_only_the_first_thousand_errors_are_listed_and_all_are_counted(client: FlaskClient) -> None:
@@ -121,8 +122,8 @@ def test_a_body_that_ends_early_is_no_whole_upload(client: FlaskClient) -> None:
     assert "send it again" in answer.json["detail"]
 
 
-class Dying(Store):
-    """The real store, whose Redis goes away after some calls."""
+class Dying(Jobs):
+    """The real jobs, whose Redis goes away after some calls."""
 
     left = 2
 
@@ -135,7 +136,8 @@ class Dying(Store):
 
 def test_a_store_that_goes_away_midway_says_how_to_go_on(settings: Settings, store: Store, client: FlaskClient) -> None:
     # Given a store that dies after the first chunk
-    dying = Dying(store._client, settings)
+    dying = Store(store.context.client, settings)
+    dying.jobs = Dying(dying.context)
     producer = create_app(settings, dying, lambda *_: True).test_client()
     producer.environ_base = client.environ_base
 
@@ -156,12 +158,14 @@ def test_large_lines_are_handed_over_in_small_chunks(
     monkeypatch.setattr("webhook.api.uploads.CHUNK_BYTES", 64 * 1024)
     sizes: list[int] = []
 
-    class Watching(Store):
+    class Watching(Jobs):
         def enqueue(self, jobs: Any, *args: Any, **options: Any) -> Enqueued:
             sizes.append(sum(len(job.text) for job in jobs))
             return super().enqueue(jobs, *args, **options)
 
-    producer = create_app(settings, Watching(store._client, settings), lambda *_: True).test_client()
+    watched = Store(store.context.client, settings)
+    watched.jobs = Watching(watched.context)
+    producer = create_app(settings, watched, lambda *_: True).test_client()
     line = (
         b'{"model":"kirin_image_omni","prompt":"x","labels":{'
         + b",".join(b'"l%d":"%s"' % (number, b"y" * 250) for number in range(16))
@@ -176,10 +180,10 @@ def test_large_lines_are_handed_over_in_small_chunks(
     assert 64 * 1024 <= max(sizes) < 80 * 1024
 
 
-def test_a_batch_by_state(client: FlaskClient, store: Store, call_back: Callable[..., Any], completed: Any) -> None:
+def test_a_batch_by_state(client: FlaskClient, store: Store, call_back: CallBack, completed: dict[str, Any]) -> None:
     client.post("/v1/batches?id=b", data=LINE * 3)
-    store.admit(1)
-    store.claim(["b.1"])
+    store.attempts.admit(1)
+    store.attempts.claim(["b.1"])
     call_back("b.1", completed)
 
     view = client.get("/v1/batches/b").json
@@ -193,11 +197,11 @@ def test_a_batch_by_state(client: FlaskClient, store: Store, call_back: Callable
 
 
 def test_results_are_every_job_in_input_order_whatever_its_state(
-    client: FlaskClient, store: Store, call_back: Callable[..., Any], completed: Any
+    client: FlaskClient, store: Store, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     client.post("/v1/batches?id=b", data=LINE * 620)
-    store.admit(3)
-    store.claim(["b.3"])
+    store.attempts.admit(3)
+    store.attempts.claim(["b.3"])
     call_back("b.3", completed)
 
     answer = client.get("/v1/batches/b/results")
@@ -210,7 +214,7 @@ def test_results_are_every_job_in_input_order_whatever_its_state(
 
 
 def test_results_of_an_empty_batch_are_no_lines(client: FlaskClient, store: Store) -> None:
-    store.enqueue([], "none")
+    store.jobs.enqueue([], "none")
     answer = client.get("/v1/batches/none/results")
     assert (answer.status_code, answer.data) == (200, b"")
 
@@ -218,13 +222,15 @@ def test_results_of_an_empty_batch_are_no_lines(client: FlaskClient, store: Stor
 def test_results_that_cannot_be_read_to_the_end_break_off(
     settings: Settings, store: Store, client: FlaskClient
 ) -> None:
-    class Breaking(Store):
-        def batch_jobs(self, batch_id: str, states: Any = ()) -> Iterator[Any]:
-            yield self.get("fox")
+    class Breaking(Batches):
+        def jobs(self, batch_id: str, states: Any = ()) -> Iterator[Any]:
+            yield store.jobs.get("fox")
             raise StoreUnavailable("gone")
 
-    store.enqueue([NewJob(id="fox", text='{"model":"m","params":{}}', model="m")])
-    producer = create_app(settings, Breaking(store._client, settings)).test_client()
+    store.jobs.enqueue([NewJob(id="fox", text='{"model":"m","params":{}}', model="m")])
+    breaking = Store(store.context.client, settings)
+    breaking.batches = Breaking(breaking.context, breaking.jobs)
+    producer = create_app(settings, breaking).test_client()
     producer.environ_base = client.environ_base
     with pytest.raises(StoreUnavailable):
         producer.get("/v1/batches/b/results", buffered=True)

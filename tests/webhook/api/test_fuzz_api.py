@@ -13,6 +13,7 @@ import pytest
 import redis
 import schemathesis
 from flask import Flask
+from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -27,6 +28,7 @@ from schemathesis.specs.openapi.checks import (
 from jobs.audit.audit import audit
 from jobs.new_job import NewJob
 from jobs.store.store import Store
+from tests.support.drawing import Draw
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -61,15 +63,15 @@ LABELS = sorted(operations(create_app(Settings(api_keys=(KEY,)))))
 
 
 @pytest.fixture
-def seeded(app: Flask, store: Store, client: Any, draw: Callable[..., bytes]) -> Flask:
+def seeded(app: Flask, store: Store, client: FlaskClient, draw: Draw) -> Flask:
     """An app that has jobs and a batch that have ended: nobody waits for them, and no stream of theirs goes on."""
-    store.enqueue([NewJob(id="fox", text="{}", model="m", labels={"shop": "berlin"})])
-    store.cancel("fox")
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m", labels={"shop": "berlin"})])
+    store.jobs.cancel("fox")
     answer = client.post("/v1/batches?id=pack", data=b'{"model":"kirin_image_omni","prompt":"a fox"}\n' * 3)
     assert answer.status_code == 201
     assert client.post("/v1/batches/pack/cancel").status_code == 200
-    store.sweep()
-    assert store.batch("pack").done
+    store.batches.sweep()
+    assert store.batches.get("pack").done
     return app
 
 

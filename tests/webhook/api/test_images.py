@@ -49,7 +49,7 @@ def upload(client: FlaskClient) -> Callable[[bytes], str]:
 
 
 def text_of(store: Store, job_id: str) -> dict[str, Any]:
-    text = store.get(job_id, text=True).text
+    text = store.jobs.get(job_id, text=True).text
     assert text is not None
     body: dict[str, Any] = json.loads(text)
     return body
@@ -213,8 +213,8 @@ def test_many_jobs_that_share_images_cost_one_copy_of_each(
     grown = raw.info("memory")["used_memory"] - before
     assert 8_000_000 < grown < 8_000_000 * 1.25 + 305 * BYTES_A_JOB  # an allocator rounds up
     # And what a worker is given to submit is not the pictures
-    store.admit(305)
-    claims = store.claim([f"b.{n}" for n in range(1, 301)])
+    store.attempts.admit(305)
+    claims = store.attempts.claim([f"b.{n}" for n in range(1, 301)])
     assert len(claims) == 300
     assert max(len(claim.text) for claim in claims) < 1_000
     others = [key for key in raw.scan_iter() if not key.startswith("{b}:o:")]
@@ -275,4 +275,4 @@ def test_without_room_no_new_image_is_taken_in(
     # What is there costs nothing more.
     assert full.post("/v1/images", data=draw()).status_code == 200
     assert full.post("/v1/jobs", json=known).status_code == 200
-    assert store.totals().images == 1
+    assert store.statistics.totals().images == 1

@@ -1,6 +1,5 @@
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,13 +10,14 @@ from jobs.job import Delivery, Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views import JobList, JobView
+from tests.support.webhook_server import AtProvider, CallBack, Messages
 from webhook.app import create_app
 from webhook.services import Services
 from webhook.settings import Settings
 
 
 def test_a_job_is_recorded_and_workers_are_told(
-    client: FlaskClient, fox: dict[str, Any], store: Store, messages: Callable[[str], list[list[str]]]
+    client: FlaskClient, fox: dict[str, Any], store: Store, messages: Messages
 ) -> None:
     answer = client.post("/v1/jobs", json=fox | {"external_task_id": "fox", "n": 3, "labels": {"shop": "berlin"}})
 
@@ -25,7 +25,7 @@ def test_a_job_is_recorded_and_workers_are_told(
     assert answer.headers["Location"] == "/v1/jobs/fox"
     assert (answer.json["id"], answer.json["status"], answer.json["labels"]) == ("fox", "queued", {"shop": "berlin"})
     assert JobView().validate(answer.json) == {}
-    job = store.get("fox")
+    job = store.jobs.get("fox")
     assert (job.state, job.n, job.model) == (State.QUEUED, 3, "kirin_image_omni")
     assert messages("boomerang.submit") == [[]]
 
@@ -34,7 +34,7 @@ def test_an_id_is_made_where_none_is_given(client: FlaskClient, fox: dict[str, A
     first, second = (client.post("/v1/jobs", json=fox) for _ in range(2))
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.json["id"] < second.json["id"]
-    assert store.get(first.json["id"]).state is State.QUEUED
+    assert store.jobs.get(first.json["id"]).state is State.QUEUED
 
 
 def test_the_same_again_is_the_same_job_and_something_else_a_conflict(client: FlaskClient, fox: dict[str, Any]) -> None:
@@ -50,13 +50,13 @@ def test_the_same_again_is_the_same_job_and_something_else_a_conflict(client: Fl
 
 
 def test_a_callback_url_is_owed_a_notification(
-    client: FlaskClient, fox: dict[str, Any], call_back: Callable[..., Any], completed: dict[str, Any], store: Store
+    client: FlaskClient, fox: dict[str, Any], call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     client.post("/v1/jobs", json=fox | {"external_task_id": "fox", "callback_url": "https://shop.example.com/hook"})
-    store.admit(1)
-    store.claim(["fox"])
+    store.attempts.admit(1)
+    store.attempts.claim(["fox"])
     call_back("fox", completed)
-    assert store.get("fox").owing == {Delivery.NOTIFY}
+    assert store.jobs.get("fox").owing == {Delivery.NOTIFY}
 
 
 def test_private_hosts_are_for_local_stacks(fox: dict[str, Any], store: Store, client: FlaskClient) -> None:
@@ -90,11 +90,11 @@ def test_what_is_wrong_is_said_field_by_field(
     assert answer.json["status"] == status
     assert list(answer.json.get("errors", {})) == ([field] if field else [])
     assert answer.json.get("codes", []) == ([code] if code else [])
-    assert store.page().jobs == ()
+    assert store.jobs.page().jobs == ()
 
 
 def test_a_job_as_it_ended(
-    client: FlaskClient, at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any]
+    client: FlaskClient, at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     at_provider("fox")
     call_back("fox", completed)
@@ -122,9 +122,9 @@ def test_a_job_as_it_ended(
     }
 
 
-def test_a_failed_job_says_why(client: FlaskClient, at_provider: Callable[..., str], store: Store) -> None:
+def test_a_failed_job_says_why(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
-    store.finish("fox", State.FAILED, Result(error={"code": "002016001", "message": "prompt missing"}), "poll")
+    store.attempts.finish("fox", State.FAILED, Result(error={"code": "002016001", "message": "prompt missing"}), "poll")
 
     view = client.get("/v1/jobs/fox").json
 
@@ -140,7 +140,7 @@ def test_what_is_not_there_is_404(path: str, client: FlaskClient) -> None:
 
 
 def test_waiting_ends_with_the_job(
-    app: Flask, client: FlaskClient, at_provider: Callable[..., str], call_back: Callable[..., Any], completed: Any
+    app: Flask, client: FlaskClient, at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     at_provider("fox")
     answers: list[Any] = []
@@ -159,7 +159,7 @@ def test_waiting_ends_with_the_job(
     assert time.monotonic() - started < 10
 
 
-def test_waiting_in_vain_shows_the_job_as_it_stands(client: FlaskClient, at_provider: Callable[..., str]) -> None:
+def test_waiting_in_vain_shows_the_job_as_it_stands(client: FlaskClient, at_provider: AtProvider) -> None:
     at_provider("fox")
     started = time.monotonic()
     answer = client.get("/v1/jobs/fox?wait=0.2")
@@ -167,9 +167,7 @@ def test_waiting_in_vain_shows_the_job_as_it_stands(client: FlaskClient, at_prov
     assert time.monotonic() - started >= 0.2
 
 
-def test_where_too_many_wait_the_answer_comes_at_once(
-    app: Flask, client: FlaskClient, at_provider: Callable[..., str]
-) -> None:
+def test_where_too_many_wait_the_answer_comes_at_once(app: Flask, client: FlaskClient, at_provider: AtProvider) -> None:
     at_provider("fox")
     shared: Services = app.extensions["boomerang"]
     while shared.waits._free.acquire(blocking=False):
@@ -220,7 +218,7 @@ def test_listing_pages_through_all_newest_first(client: FlaskClient, fox: dict[s
 
 
 def test_listing_by_state_and_batch(
-    client: FlaskClient, fox: dict[str, Any], at_provider: Callable[..., str], store: Store
+    client: FlaskClient, fox: dict[str, Any], at_provider: AtProvider, store: Store
 ) -> None:
     at_provider("lone")
     client.post("/v1/batches?id=b", data=b'{"model":"kirin_image_omni","prompt":"x"}\n' * 3)
@@ -238,9 +236,9 @@ def test_listing_by_state_and_batch(
 def test_cancel_and_retry(
     client: FlaskClient,
     fox: dict[str, Any],
-    at_provider: Callable[..., str],
-    call_back: Callable[..., Any],
-    completed: Any,
+    at_provider: AtProvider,
+    call_back: CallBack,
+    completed: dict[str, Any],
 ) -> None:
     client.post("/v1/jobs", json=fox | {"external_task_id": "fox"})
 
@@ -252,7 +250,7 @@ def test_cancel_and_retry(
 
 
 def test_what_is_not_allowed_is_409_with_a_reason(
-    client: FlaskClient, at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any]
+    client: FlaskClient, at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     at_provider("fox")
     call_back("fox", completed)
@@ -283,10 +281,10 @@ def test_a_waiting_job_is_paused_and_goes_on(client: FlaskClient, fox: dict[str,
     paused = client.post("/v1/jobs/fox/pause")
 
     assert (paused.status_code, paused.json["status"], paused.json["reason"]) == (200, "queued", "paused on request")
-    assert store.admit(1).ids == ()
+    assert store.attempts.admit(1).ids == ()
     assert client.post("/v1/jobs/fox/resume").json["reason"] is None
-    assert store.admit(1).ids == ("fox",)
-    store.claim(["fox"])
+    assert store.attempts.admit(1).ids == ("fox",)
+    store.attempts.claim(["fox"])
     refused = client.post("/v1/jobs/fox/pause")
     assert (refused.status_code, "cancel it" in refused.json["detail"]) == (409, True)
     assert client.post("/v1/jobs/nobodys/pause").status_code == 404

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from jobs.connections.client import connect
 from jobs.lane_health import FAILURES_TO_OPEN, Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import NewJob
-from jobs.store.store import Store, connect
+from jobs.store.store import Store
 from schemas.views import LaneList
+from tests.support.webhook_server import AtProvider
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -49,12 +51,14 @@ def asked(several: Settings, client: FlaskClient, store: Store) -> Callable[[str
 
 def silence(store: Store, lane: LaneSettings) -> None:
     """The provider does not answer any more."""
-    store.enqueue([NewJob(id=f"s{number}", text="{}", model="m", pool=lane.pool) for number in range(FAILURES_TO_OPEN)])
-    for claim in store.claim(store.admit(FAILURES_TO_OPEN, lane).ids):
-        store.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", heard=Reachability.SILENCE)
+    store.jobs.enqueue(
+        [NewJob(id=f"s{number}", text="{}", model="m", pool=lane.pool) for number in range(FAILURES_TO_OPEN)]
+    )
+    for claim in store.attempts.claim(store.attempts.admit(FAILURES_TO_OPEN, lane).ids):
+        store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", heard=Reachability.SILENCE)
 
 
-def test_one_lane(client: FlaskClient, at_provider: Callable[..., str], store: Store) -> None:
+def test_one_lane(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
     view = client.get("/v1/lanes").json
     assert LaneList().validate(view) == {}
@@ -62,7 +66,7 @@ def test_one_lane(client: FlaskClient, at_provider: Callable[..., str], store: S
     assert (lane["name"], lane["slots"], lane["held"], lane["spent"]) == ("default", 1, False, "0")
     assert (lane["breaker"], lane["learned_limit"], lane["history"]) == ("closed", None, [])
 
-    store.hold("402: balance exhausted", base=60, cap=60)
+    store.lanes.hold("402: balance exhausted", base=60, cap=60)
 
     (lane,) = client.get("/v1/lanes").json["lanes"]
     assert (lane["held"], lane["reason"]) == (True, "402: balance exhausted")
@@ -82,9 +86,9 @@ def test_an_open_breaker_and_a_learned_limit_are_seen(
 ) -> None:
     a, b = LANES
     store = stores(*LANES)
-    store.enqueue([NewJob(id=f"j{number}", text="{}", model="kirin", pool="a") for number in range(40)])
-    store.claim(store.admit(40, a).ids)
-    store.hold("429: 1303 too many", base=60.0, cap=60.0, throttled=True, lane="a")
+    store.jobs.enqueue([NewJob(id=f"j{number}", text="{}", model="kirin", pool="a") for number in range(40)])
+    store.attempts.claim(store.attempts.admit(40, a).ids)
+    store.lanes.hold("429: 1303 too many", base=60.0, cap=60.0, throttled=True, lane="a")
     silence(store, b)
 
     view = asked("/v1/lanes").json
@@ -118,8 +122,8 @@ def test_an_open_breaker_and_a_learned_limit_are_seen(
 def test_what_no_lane_serves_is_named(asked: Callable[[str], Any], stores: Callable[..., Store]) -> None:
     gone = LaneSettings(name="gone", pool="gone")
     before = stores(gone)
-    before.enqueue([NewJob(id=name, text="{}", model="m", pool="gone") for name in ("one", "two")])
-    before.claim(before.admit(1, gone).ids)
+    before.jobs.enqueue([NewJob(id=name, text="{}", model="m", pool="gone") for name in ("one", "two")])
+    before.attempts.claim(before.attempts.admit(1, gone).ids)
 
     view = asked("/v1/lanes").json
 

@@ -26,7 +26,7 @@ def ids(answer: Any, of: str = "jobs") -> Sequence[str]:
 def test_jobs_by_label_state_batch_and_time(client: FlaskClient, store: Store) -> None:
     client.post("/v1/batches?id=a&label=season=spring", data=BERLIN + LINE + BERLIN)
     client.post("/v1/batches?id=b", data=BERLIN)
-    store.cancel("a.1")
+    store.jobs.cancel("a.1")
 
     def listed(query: str) -> Sequence[str]:
         answer = client.get(f"/v1/jobs?{query}")
@@ -104,7 +104,7 @@ def test_a_batch_has_what_it_was_begun_with(on_error: str, client: FlaskClient, 
     assert {name: view[name] for name in ("labels", "priority", "weight", "max_cost")} == {
         "labels": {"season": "spring", "of": "all"}, "priority": "low", "weight": 7, "max_cost": "12.5"
     }  # fmt: skip
-    assert store.get("b.1").priority is Priority.LOW
+    assert store.jobs.get("b.1").priority is Priority.LOW
     # The same upload again is none, nor is one that leaves them out
     for query in (OPTIONS, "", "weight=7", "max_cost=12.5"):
         again = client.post(f"/v1/batches?id=b&on_error={on_error}&{query}", data=LINE * 2)
@@ -138,7 +138,7 @@ def test_other_options_later_are_refused(
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
     assert list(answer.json["errors"]) == [field]
     assert f"is {told} since the batch was begun" in answer.json["errors"][field][0]
-    assert store.batch("b").accepted == 1
+    assert store.batches.get("b").accepted == 1
 
 
 def test_an_idempotency_key_stands_for_its_options_too(client: FlaskClient) -> None:
@@ -177,6 +177,6 @@ def test_whose_jobs_they_are(store: Store, fox: dict[str, Any], settings: Settin
     assert press("/model/v1/generation", json=fox | {"external_task_id": "b"}).status_code == 200
     assert press("/v1/batches?id=c", data=LINE).status_code == 201
     assert shop("/v1/batches?id=d&on_error=abort", data=LINE).status_code == 201
-    assert [store.get(each).owner for each in ("a", "b")] == ["shop", "press"]
-    assert [store.batch(each).owner for each in ("c", "d")] == ["press", "shop"]
-    assert store.batch_options("d") == BatchOptions(owner="shop")
+    assert [store.jobs.get(each).owner for each in ("a", "b")] == ["shop", "press"]
+    assert [store.batches.get(each).owner for each in ("c", "d")] == ["press", "shop"]
+    assert store.batches.options("d") == BatchOptions(owner="shop")

@@ -75,7 +75,7 @@ def test_streams_are_documented_as_lines(document: dict[str, Any]) -> None:
 
 
 def test_the_columns_of_a_table_are_told(document: dict[str, Any], client: FlaskClient, store: Store) -> None:
-    store.enqueue([], "b")
+    store.jobs.enqueue([], "b")
     columns = client.get("/v1/batches/b/results?format=csv").text.strip().replace(",", ", ")
     forms = document["paths"]["/v1/batches/{batch_id}/results"]["get"]["responses"]["200"]["content"]
     assert columns in forms["text/csv"]["schema"]["description"]

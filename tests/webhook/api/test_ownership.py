@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +13,7 @@ from jobs.job import Result
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from tests.support.drawing import Draw
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -116,7 +116,7 @@ def test_an_id_that_another_has_is_taken_whatever_is_under_it(
     request = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "taken"}
     assert press.post("/model/v1/generation", json=request).status_code == 409
     assert make(shop, "taken").status_code == 200
-    assert store.totals().counts[State.QUEUED] == 1
+    assert store.statistics.totals().counts[State.QUEUED] == 1
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["line by line", "all or nothing"])
@@ -142,20 +142,20 @@ def test_nobody_adds_to_anothers_batch(
     refused = press.post(f"/v1/batches?id=b{option}", data=LINE * 2)
     assert refused.status_code == 409
     assert "a" not in refused.json.get("errors", {})
-    assert store.batch("b").accepted == 1
+    assert store.batches.get("b").accepted == 1
     # An administrator may; it stays whose it was.
     assert boss.post(f"/v1/batches?id=b{option}", data=LINE * 2).status_code == 201
-    assert (store.batch("b").accepted, store.batch("b").owner) == (2, "shop")
+    assert (store.batches.get("b").accepted, store.batches.get("b").owner) == (2, "shop")
 
 
 def test_a_batch_that_was_begun_by_another_during_an_upload_is_not_added_to(store: Store) -> None:
     job = NewJob(id="b.1", text="{}", model="kirin_image_omni")
-    store.stage("upload", [job])
-    store.enqueue([], "b", BatchOptions(owner="shop"))
+    store.uploads.stage("upload", [job])
+    store.jobs.enqueue([], "b", BatchOptions(owner="shop"))
     with pytest.raises(Exception, match="taken meanwhile"):
-        store.commit("upload", "b", 1, BatchOptions(owner="press"))
-    assert store.batch("b").accepted == 0
-    assert store.commit("upload", "b", 1, BatchOptions(owner="shop")).affected == 1
+        store.uploads.commit("upload", "b", 1, BatchOptions(owner="press"))
+    assert store.batches.get("b").accepted == 0
+    assert store.uploads.commit("upload", "b", 1, BatchOptions(owner="shop")).affected == 1
 
 
 def test_lists_hold_the_callers_own(shop: FlaskClient, press: FlaskClient, boss: FlaskClient) -> None:
@@ -208,10 +208,10 @@ def test_a_page_of_few_among_many_is_bounded_work_and_its_cursor_goes_on(
 def spent(shop: FlaskClient, press: FlaskClient, store: Store) -> None:
     for job_id, producer in (("s", shop), ("p", press)):
         make(producer, job_id)
-    store.admit(10)
-    for claim in store.claim(["s", "p"]):
-        store.mark_in_progress(claim.id, claim.fence, f"task-{claim.id}")
-        store.finish(claim.id, State.COMPLETED, Result(cost=Decimal("0.5")), "poll")
+    store.attempts.admit(10)
+    for claim in store.attempts.claim(["s", "p"]):
+        store.attempts.mark_in_progress(claim.id, claim.fence, f"task-{claim.id}")
+        store.attempts.finish(claim.id, State.COMPLETED, Result(cost=Decimal("0.5")), "poll")
 
 
 @pytest.mark.usefixtures("spent")
@@ -227,7 +227,7 @@ def test_what_others_spent_is_an_administrators(shop: FlaskClient, boss: FlaskCl
     assert [lane["spent"] for who in (shop, boss) for lane in who.get("/v1/lanes").json["lanes"]] == [None, "1"]
 
 
-def test_an_image_is_whoevers_has_the_file(shop: FlaskClient, press: FlaskClient, draw: Callable[..., bytes]) -> None:
+def test_an_image_is_whoevers_has_the_file(shop: FlaskClient, press: FlaskClient, draw: Draw) -> None:
     """Its id is its SHA-256: who can name it has it already, and no call gives its bytes away."""
     image = shop.post("/v1/images", data=draw(), content_type="image/png").json["id"]
     assert press.get(f"/v1/images/{image}").status_code == 200
@@ -238,7 +238,7 @@ def test_jobs_of_celery_producers_are_an_administrators_to_see(
     shop: FlaskClient, boss: FlaskClient, store: Store
 ) -> None:
     for job_id, owner in (("c", "celery"), ("from-before-names", "")):
-        store.enqueue([NewJob(id=job_id, text="{}", model="kirin_image_omni", owner=owner)])
+        store.jobs.enqueue([NewJob(id=job_id, text="{}", model="kirin_image_omni", owner=owner)])
         assert shop.get(f"/v1/jobs/{job_id}").status_code == 404
         assert boss.get(f"/v1/jobs/{job_id}").status_code == 200
     assert shop.get("/v1/jobs").json["jobs"] == []

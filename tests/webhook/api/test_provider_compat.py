@@ -1,7 +1,6 @@
 """The provider's own contract at our door: every answer that a program written for its API may get."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from jobs.states import State
 from jobs.store.store import Store
 from schemas import CallbackForm, GenerationRequest
 from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
+from tests.support.webhook_server import AtProvider, CallBack, Messages
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -32,7 +32,7 @@ def wrapped(**params: Any) -> dict[str, Any]:
     ],
 )
 def test_a_submission_is_recorded_and_answered_as_the_provider_does(
-    body: dict[str, Any], client: FlaskClient, store: Store, messages: Callable[[str], list[list[str]]]
+    body: dict[str, Any], client: FlaskClient, store: Store, messages: Messages
 ) -> None:
     answer = client.post(SUBMIT, json=body)
 
@@ -41,7 +41,7 @@ def test_a_submission_is_recorded_and_answered_as_the_provider_does(
     accepted = dict(answer.json)
     created = accepted.pop("created_at")
     assert accepted == {"id": "fox", "status": "in_progress", "model": MODEL}
-    job = store.get("fox", text=True)
+    job = store.jobs.get("fox", text=True)
     assert (job.state, job.n, job.text) == (
         State.QUEUED, 2, '{"model":"kirin_image_omni","params":{"n":2,"prompt":"a fox in the snow"}}'
     )  # fmt: skip
@@ -52,7 +52,7 @@ def test_a_submission_is_recorded_and_answered_as_the_provider_does(
 def test_an_id_is_made_where_none_is_given(client: FlaskClient, store: Store) -> None:
     first, second = (client.post(SUBMIT, json=wrapped()).json["id"] for _ in range(2))
     assert first != second
-    assert store.get(first).state is store.get(second).state is State.QUEUED
+    assert store.jobs.get(first).state is store.jobs.get(second).state is State.QUEUED
 
 
 def test_the_same_again_is_the_same_task_through_either_door(client: FlaskClient, fox: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ def test_another_request_under_the_id_is_a_conflict_in_the_providers_words(clien
     assert answer.status_code == 409
     assert answer.json["error"]["code"] == "1201"
     assert "external_task_id fox exists already" in answer.json["error"]["message"]
-    assert store.get("fox").n == 1
+    assert store.jobs.get("fox").n == 1
 
 
 def test_the_record_says_in_which_form_a_callback_url_is_called(
@@ -79,7 +79,9 @@ def test_the_record_says_in_which_form_a_callback_url_is_called(
     client.post(SUBMIT, json=wrapped(external_task_id="theirs", **hook))
     client.post("/v1/jobs", json=fox | hook | {"external_task_id": "ours"})
 
-    forms = {name: GenerationRequest.from_text(store.get(name, text=True).text or "") for name in ("theirs", "ours")}
+    forms = {
+        name: GenerationRequest.from_text(store.jobs.get(name, text=True).text or "") for name in ("theirs", "ours")
+    }
 
     assert forms["theirs"].callback_form is CallbackForm.TASK
     assert forms["ours"].callback_form is CallbackForm.JOB
@@ -122,7 +124,7 @@ def test_what_breaks_rules_is_refused_in_the_gateways_form(
     assert field in answer.json["error"]["message"]
     # The two pages name the text differently.
     assert answer.json["error"]["error_message"] == answer.json["error"]["message"]
-    assert store.page().jobs == ()
+    assert store.jobs.page().jobs == ()
 
 
 def test_many_mistakes_make_no_endless_message(client: FlaskClient) -> None:
@@ -170,7 +172,7 @@ def test_errors_elsewhere_keep_their_form(client: FlaskClient) -> None:
 
 
 def test_a_task_through_its_life(
-    client: FlaskClient, at_provider: Callable[..., str], call_back: Callable[..., Any], completed: dict[str, Any]
+    client: FlaskClient, at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     client.post(SUBMIT, json=wrapped(external_task_id="fox"))
     before = client.get(TASK + "fox").json
@@ -195,12 +197,10 @@ def test_a_task_through_its_life(
     }
 
 
-def test_the_ids_of_attempts_lead_to_their_task(
-    client: FlaskClient, at_provider: Callable[..., str], store: Store
-) -> None:
+def test_the_ids_of_attempts_lead_to_their_task(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
-    store.finish("fox", State.FAILED, Result(error={"code": "002016095", "message": "again"}), "poll")
-    assert store.get("fox").attempt == 2
+    store.attempts.finish("fox", State.FAILED, Result(error={"code": "002016095", "message": "again"}), "poll")
+    assert store.jobs.get("fox").attempt == 2
 
     for name in ("fox", "fox~2"):
         assert client.get(TASK + name).json == {"id": "fox", "status": "in_progress", "model": MODEL, "progress": 0.0}
@@ -209,11 +209,11 @@ def test_the_ids_of_attempts_lead_to_their_task(
         assert client.get(TASK + name).status_code == 404, name
 
 
-def test_a_failed_and_a_cancelled_task(client: FlaskClient, at_provider: Callable[..., str], store: Store) -> None:
+def test_a_failed_and_a_cancelled_task(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
-    store.finish("fox", State.FAILED, Result(error={"code": "1301", "message": "refused"}), "poll")
+    store.attempts.finish("fox", State.FAILED, Result(error={"code": "1301", "message": "refused"}), "poll")
     client.post(SUBMIT, json=wrapped(external_task_id="hare"))
-    store.cancel("hare")
+    store.jobs.cancel("hare")
 
     failed, cancelled = client.get(TASK + "fox").json, client.get(TASK + "hare").json
 

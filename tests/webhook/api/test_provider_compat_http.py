@@ -15,9 +15,11 @@ from jobs.job import Result
 from jobs.provider_result import ended
 from jobs.states import State
 from jobs.store.store import Store
+from ops.local import redis_server as redis_servers
 from ops.simulator.server import create_app as create_simulator
 from ops.simulator.settings import Settings as SimulatorSettings
 from schemas import GenerationRequest, TaskStatus, read_task
+from tests.support.webhook_server import Serve
 from worker.provider import Absent, Created, Exists, Found, Held, NotSent, Provider, Refused
 from worker.settings import Envelope, Settings
 
@@ -29,7 +31,7 @@ DONE = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},
 
 
 @pytest.fixture(scope="module")
-def running(serve: Callable[..., Any], redis_server: Any) -> Any:
+def running(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
     return serve({"BOOMERANG_REDIS_URL": redis_server.url})
 
 
@@ -63,9 +65,9 @@ def begin(store: Store) -> Callable[[str], None]:
     """`begin("id")`: the provider behind us has it, as task `task-<id>`."""
 
     def make(job_id: str) -> None:
-        store.admit(1000)
-        (claim,) = store.claim([job_id])
-        assert store.mark_in_progress(job_id, claim.fence, f"task-{job_id}")
+        store.attempts.admit(1000)
+        (claim,) = store.attempts.claim([job_id])
+        assert store.attempts.mark_in_progress(job_id, claim.fence, f"task-{job_id}")
 
     return make
 
@@ -87,12 +89,12 @@ def test_our_client_submits_looks_and_gets_the_result(
     for state in (State.QUEUED, State.IN_PROGRESS):
         if state is State.IN_PROGRESS:
             begin(name)
-        assert store.get(name).state is state
+        assert store.jobs.get(name).state is state
         for looked in (client.get_status(name, name), client.find_by_external_id(name)):
             assert isinstance(looked, Found)
             assert (looked.report.status, looked.report.task_id) == (TaskStatus.RUNNING, name)
 
-    store.finish(name, State.COMPLETED, DONE, "poll")
+    store.attempts.finish(name, State.COMPLETED, DONE, "poll")
     looked = client.get_status(name, name)
     assert isinstance(looked, Found)
     report = looked.report
@@ -111,7 +113,7 @@ def test_our_client_understands_a_failure(
     client.submit(fox(), "fox")
     begin("fox")
     failure = Result(error={"code": "1301", "message": "refused"}, cost=Decimal("0.0130"))
-    store.finish("fox", State.FAILED, failure, "poll")
+    store.attempts.finish("fox", State.FAILED, failure, "poll")
     looked = client.find_by_external_id("fox")
     assert isinstance(looked, Found)
     assert looked.report.settles
@@ -274,7 +276,7 @@ def test_a_task_is_the_same_at_the_simulator_and_at_our_door(
     _, made = theirs.submit(envelope(model, external_task_id="hare", n=2, aspect_ratio="1:1"))
     _, their_task = theirs.look(made["id"])
     assert their_task["status"] == "completed"
-    store.finish("fox", *ended(read_task(their_task)), "poll")
+    store.attempts.finish("fox", *ended(read_task(their_task)), "poll")
     _, our_task = ours.look("fox")
     assert like(their_task, our_task) == []
     assert added(their_task, our_task) == set()
@@ -297,7 +299,7 @@ def test_a_failed_task_is_the_same(
     ours.submit(body)
     begin("fox")
     _, their_task = theirs.look("fox")
-    store.finish("fox", *ended(read_task(their_task)), "poll")
+    store.attempts.finish("fox", *ended(read_task(their_task)), "poll")
 
     _, our_task = ours.look("fox")
 
@@ -375,7 +377,7 @@ def test_the_vendors_own_client(door: str, key: str, store: Store, begin: Callab
     assert (running.status, running.progress) == ("in_progress", 0.0)
 
     # Then it waits until the end, and finds what there is
-    store.finish("fox", State.COMPLETED, DONE, "poll")
+    store.attempts.finish("fox", State.COMPLETED, DONE, "poll")
     done = task.wait()
     assert done.urls() == ["https://cdn.example.com/1.png"]
     assert done.output[0].content[0].job_id == "task-fox"
@@ -384,7 +386,7 @@ def test_the_vendors_own_client(door: str, key: str, store: Store, begin: Callab
     # And of what goes wrong it tells our words, each as the kind of error that it is
     client.modal.create(envelope(OMNI, external_task_id="hare"))
     begin("hare")
-    store.finish("hare", State.FAILED, Result(error={"code": "1301", "message": "content refused"}), "poll")
+    store.attempts.finish("hare", State.FAILED, Result(error={"code": "1301", "message": "content refused"}), "poll")
     with pytest.raises(sdk.SeaArtError, match="content refused") as failed:
         client.modal.wait("hare")
     assert (failed.value.kind, failed.value.task_id) == ("task_failed", "hare")

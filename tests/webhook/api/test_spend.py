@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import redis
 from flask.testing import FlaskClient
 
 from jobs.job import Result
@@ -12,6 +13,7 @@ from jobs.states import State
 from jobs.store.store import Store
 from schemas.spending import SpendView
 from schemas.views import BatchView
+from tests.support.webhook_server import Messages
 
 PICTURE = {"type": "image", "url": "https://cdn.example.com/1.png"}
 
@@ -22,9 +24,9 @@ def bought(store: Store) -> Callable[..., None]:
 
     def buy(batch: str, cost: str) -> None:
         job = NewJob(id=f"{batch}.{cost}", text="{}", model="kirin_image_omni")
-        store.enqueue([job], batch, BatchOptions(owner="shop"))
-        store.claim(store.admit(10).ids)
-        store.finish(job.id, State.COMPLETED, Result(output=(PICTURE,), cost=Decimal(cost)), "callback")
+        store.jobs.enqueue([job], batch, BatchOptions(owner="shop"))
+        store.attempts.claim(store.attempts.admit(10).ids)
+        store.attempts.finish(job.id, State.COMPLETED, Result(output=(PICTURE,), cost=Decimal(cost)), "callback")
 
     return buy
 
@@ -77,12 +79,12 @@ def test_the_first_days_there_are(client: FlaskClient) -> None:
 
 
 def test_a_batch_shows_its_cap_and_goes_on_with_a_higher_one(
-    client: FlaskClient, store: Store, bought: Callable[..., None], messages: Any, raw: Any
+    client: FlaskClient, store: Store, bought: Callable[..., None], messages: Messages, raw: redis.Redis
 ) -> None:
     bought("x", "0.10")
     jobs = [NewJob(id=f"y{number}", text="{}", model="kirin_image_omni") for number in range(3)]
-    store.enqueue(jobs, "y", BatchOptions(max_cost=Decimal("0.05")))
-    assert store.admit(10).ids == ()
+    store.jobs.enqueue(jobs, "y", BatchOptions(max_cost=Decimal("0.05")))
+    assert store.attempts.admit(10).ids == ()
     view: dict[str, Any] = client.get("/v1/batches/y").json
     assert BatchView().validate(view) == {}
     assert view["paused"] is True
@@ -94,12 +96,12 @@ def test_a_batch_shows_its_cap_and_goes_on_with_a_higher_one(
     assert (changed.status_code, changed.json["affected"]) == (200, 3)
     assert messages("boomerang.submit") == [[]]
     assert client.get("/v1/batches/y").json["max_cost"] == "0.2"
-    assert store.admit(10).ids == ("y0", "y1")
+    assert store.attempts.admit(10).ids == ("y0", "y1")
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "lots", "NaN", "1e12", ""])
 def test_a_cap_that_is_none(client: FlaskClient, store: Store, value: str) -> None:
-    store.enqueue([], "y")
+    store.jobs.enqueue([], "y")
     answer = client.post(f"/v1/batches/y/resume?max_cost={value}")
     assert answer.status_code == 422
     assert answer.json["errors"]["max_cost"][0].startswith("must be ")

@@ -6,12 +6,15 @@ import json
 from typing import Any
 
 import pytest
+import redis
 from flask.testing import FlaskClient
 
 from jobs.audit.audit import audit
 from jobs.errors import StoreUnavailable
 from jobs.store.store import Store
+from jobs.store.uploads import Uploads
 from schemas.views import BatchAccepted
+from tests.support.webhook_server import Messages
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -19,23 +22,23 @@ LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 BAD = b'{"model":"kirin_image_omni","prompt":"x","n":12}\n'
 
 
-def keys(raw: Any) -> set[str]:
+def keys(raw: redis.Redis) -> set[str]:
     return {key for key in raw.scan_iter() if not key.startswith("{b}:wake")}
 
 
-def test_all_lines_are_taken_in(client: FlaskClient, store: Store, messages: Any, raw: Any) -> None:
+def test_all_lines_are_taken_in(client: FlaskClient, store: Store, messages: Messages, raw: redis.Redis) -> None:
     answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 1203)
     assert answer.status_code == 201
     assert BatchAccepted().validate(answer.json) == {}
     assert answer.json == {"id": "b", "accepted": 1203, "known": 0, "rejected": 0, "errors": []}
-    assert [job.id for job in store.batch_jobs("b")] == [f"b.{number}" for number in range(1, 1204)]
+    assert [job.id for job in store.batches.jobs("b")] == [f"b.{number}" for number in range(1, 1204)]
     assert messages("boomerang.submit") == [[]]
     assert audit(store) == []
     again = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 1203).json
     assert (again["accepted"], again["known"]) == (0, 1203)
 
 
-def test_a_bad_line_and_nothing_is_enqueued(client: FlaskClient, store: Store, raw: Any) -> None:
+def test_a_bad_line_and_nothing_is_enqueued(client: FlaskClient, store: Store, raw: redis.Redis) -> None:
     before = keys(raw)
     answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 700 + BAD + LINE * 700 + b"not json\n")
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
@@ -51,7 +54,7 @@ def test_an_id_taken_by_another_request_aborts_too(client: FlaskClient, store: S
     other = b'{"model":"kirin_image_omni","prompt":"a fox","external_task_id":"taken"}\n'
     answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE + other)
     assert (answer.status_code, answer.json["rejected"]) == (422, 1)
-    assert [job.id for job in store.page().jobs] == ["taken"]
+    assert [job.id for job in store.jobs.page().jobs] == ["taken"]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +65,7 @@ def test_an_id_taken_by_another_request_aborts_too(client: FlaskClient, store: S
     ],
 )
 def test_an_upload_that_breaks_off_leaves_nothing(
-    body: bytes, headers: dict[str, str], client: FlaskClient, raw: Any
+    body: bytes, headers: dict[str, str], client: FlaskClient, raw: redis.Redis
 ) -> None:
     before = keys(raw)
     environ = {"CONTENT_LENGTH": headers.pop("Content-Length")} if "Content-Length" in headers else {}
@@ -72,12 +75,14 @@ def test_an_upload_that_breaks_off_leaves_nothing(
 
 
 def test_a_store_that_goes_away_is_all_or_nothing(settings: Settings, store: Store, client: FlaskClient) -> None:
-    class Dying(Store):
+    class Dying(Uploads):
         def commit(self, *args: Any, **options: Any) -> Any:
             super().commit(*args, **options)
             raise StoreUnavailable("the answer got lost")
 
-    producer = create_app(settings, Dying(store._client, settings), lambda *_: True).test_client()
+    dying = Store(store.context.client, settings)
+    dying.uploads = Dying(dying.context)
+    producer = create_app(settings, dying, lambda *_: True).test_client()
     producer.environ_base = client.environ_base
     broken = producer.post("/v1/batches?id=b&on_error=abort", data=LINE * 3)
     assert (broken.status_code, "?id=b" in broken.json["detail"]) == (503, True)
@@ -106,11 +111,11 @@ def test_the_same_key_with_other_content_is_refused(query: str, client: FlaskCli
     assert answer.json["detail"].startswith("Line 2 ")
     assert {
         json.loads(job.text or "")["params"]["prompt"]
-        for job in store.get_many([job.id for job in store.page().jobs], text=True)
+        for job in store.jobs.get_many([job.id for job in store.jobs.page().jobs], text=True)
         if job
     } == {"a fox"}
     # By the id alike
-    batch = store.page().jobs[0].batch
+    batch = store.jobs.page().jobs[0].batch
     assert client.post(f"/v1/batches?id={batch}", data=changed).status_code == 422
     assert audit(store) == []
 

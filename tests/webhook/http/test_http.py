@@ -15,8 +15,11 @@ import redis
 
 from jobs.new_job import NewJob
 from jobs.store.store import Store
+from ops.local import redis_server as redis_servers
 from schemas import callback_path
 from tests.support.raw_http import exchange
+from tests.support.waiting import WaitFor
+from tests.support.webhook_server import Serve
 
 pytestmark = pytest.mark.stack
 
@@ -25,7 +28,7 @@ LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 
 
 @pytest.fixture(scope="module")
-def running(serve: Callable[..., Any], redis_server: Any) -> Any:
+def running(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
     return serve({"BOOMERANG_REDIS_URL": redis_server.url})
 
 
@@ -53,13 +56,19 @@ def ask(server: Any) -> Iterator[Callable[..., tuple[int, Any]]]:
 
 
 def test_it_starts_with_the_environment_alone_and_does_its_work(
-    *, server: Any, ask: Any, secret: str, completed: dict[str, Any], store: Store, wait_for: Any
+    *,
+    server: Any,
+    ask: Callable[..., tuple[int, Any]],
+    secret: str,
+    completed: dict[str, Any],
+    store: Store,
+    wait_for: WaitFor,
 ) -> None:
     job = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "fox"}
     assert ask("GET", "/readyz")[0] == 200
     assert ask("POST", "/v1/jobs", json.dumps(job))[0] == 201
-    store.admit(1)
-    store.claim(["fox"])
+    store.attempts.admit(1)
+    store.attempts.claim(["fox"])
 
     assert ask("POST", callback_path("fox", secret), json.dumps(completed)) == (204, b"")
 
@@ -67,7 +76,7 @@ def test_it_starts_with_the_environment_alone_and_does_its_work(
     assert 'boomerang_callbacks_total{outcome="finished"} 1.0' in str(ask("GET", "/metrics")[1])
 
 
-def test_bad_settings_are_all_named_and_nothing_starts(serve: Callable[..., Any]) -> None:
+def test_bad_settings_are_all_named_and_nothing_starts(serve: Serve) -> None:
     with pytest.raises(RuntimeError) as caught:
         serve({"BOOMERANG_MAX_BODY": "much", "BOOMERANG_DEADLINE": "soon"})
     assert "BOOMERANG_MAX_BODY" in str(caught.value)
@@ -88,14 +97,14 @@ def test_too_large_a_callback_is_refused_before_it_is_read(server: Any, secret: 
 
 
 def test_a_callback_that_breaks_off_changes_nothing(server: Any, secret: str, store: Store) -> None:
-    store.enqueue([NewJob(id="fox", text="{}", model="m")])
-    store.admit(1)
-    store.claim(["fox"])
-    before = store.get("fox")
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
+    store.attempts.admit(1)
+    store.attempts.claim(["fox"])
+    before = store.jobs.get("fox")
     body = b'{"status":"running"}'
     head = f"POST {callback_path('fox', secret)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) + 9}\r\n\r\n"
     assert exchange(server.port, head.encode() + body).startswith(b"HTTP/1.1 400")
-    assert store.get("fox") == before
+    assert store.jobs.get("fox") == before
 
 
 def test_an_upload_may_be_chunked_with_lines_across_chunks(ask: Callable[..., tuple[int, Any]], store: Store) -> None:
@@ -103,7 +112,7 @@ def test_an_upload_may_be_chunked_with_lines_across_chunks(ask: Callable[..., tu
     pieces = (body[start : start + 777] for start in range(0, len(body), 777))
     status, answer = ask("POST", "/v1/batches?id=b", pieces, **{"Transfer-Encoding": "chunked"})
     assert (status, answer["accepted"]) == (201, 3000)
-    assert store.batch("b").accepted == 3000
+    assert store.batches.get("b").accepted == 3000
 
 
 def test_an_upload_may_be_chunked_and_gzipped(ask: Callable[..., tuple[int, Any]]) -> None:
@@ -118,7 +127,7 @@ def test_an_upload_that_is_refused_midway_gets_its_answer(ask: Callable[..., tup
     assert "gzip" in problem["detail"]
 
 
-def test_an_upload_is_taken_in_while_it_comes(server: Any, store: Store, wait_for: Callable[..., None]) -> None:
+def test_an_upload_is_taken_in_while_it_comes(server: Any, store: Store, wait_for: WaitFor) -> None:
     # Given an upload whose sender pauses after 1,000 lines
     part = LINE * 1000
     head = "".join(f"{name}: {value}\r\n" for name, value in server.authorization.items())
@@ -126,12 +135,12 @@ def test_an_upload_is_taken_in_while_it_comes(server: Any, store: Store, wait_fo
         start = f"POST /v1/batches?id=b HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {2 * len(part)}\r\n\r\n"
         sender.sendall(start.encode() + part + part[: len(part) // 2])
         # Then jobs are there already
-        wait_for(lambda: store.page().jobs and store.batch("b").accepted >= 500)
-        assert store.batch("b").accepted < 2000
+        wait_for(lambda: store.jobs.page().jobs and store.batches.get("b").accepted >= 500)
+        assert store.batches.get("b").accepted < 2000
         # And when the sender breaks off, what was taken in stays
         sender.shutdown(socket.SHUT_WR)
         assert sender.recv(100).startswith(b"HTTP/1.1 400")
-    assert 500 <= store.batch("b").accepted < 2000
+    assert 500 <= store.batches.get("b").accepted < 2000
 
 
 def test_memory_does_not_grow_with_an_upload(server: Any, ask: Callable[..., tuple[int, Any]]) -> None:
@@ -170,9 +179,9 @@ def test_callbacks_pass_while_as_many_wait_as_may(
     server: Any, ask: Callable[..., tuple[int, Any]], secret: str, store: Store, completed: dict[str, Any]
 ) -> None:
     # Given more long polls than there are threads
-    store.enqueue([NewJob(id="slow", text="{}", model="m"), NewJob(id="fox", text="{}", model="m")])
-    store.admit(2)
-    store.claim(["fox", "slow"])
+    store.jobs.enqueue([NewJob(id="slow", text="{}", model="m"), NewJob(id="fox", text="{}", model="m")])
+    store.attempts.admit(2)
+    store.attempts.claim(["fox", "slow"])
     head = "".join(f"{name}: {value}\r\n" for name, value in server.authorization.items())
     waiting = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(200)]
     for connection in waiting:
@@ -187,9 +196,7 @@ def test_callbacks_pass_while_as_many_wait_as_may(
         connection.close()
 
 
-def test_a_killed_worker_is_replaced(
-    server: Any, ask: Callable[..., tuple[int, Any]], wait_for: Callable[..., None]
-) -> None:
+def test_a_killed_worker_is_replaced(server: Any, ask: Callable[..., tuple[int, Any]], wait_for: WaitFor) -> None:
     wait_for(lambda: _children(server.pid))
     (worker,) = _children(server.pid)
     os.kill(worker, signal.SIGKILL)
@@ -198,10 +205,10 @@ def test_a_killed_worker_is_replaced(
 
 
 def test_a_request_under_way_is_finished_at_a_stop(
-    serve: Callable[..., Any], redis_url: str, store: Store, wait_for: Callable[..., None]
+    serve: Serve, redis_url: str, store: Store, wait_for: WaitFor
 ) -> None:
     server = serve({"BOOMERANG_REDIS_URL": redis_url})
-    store.enqueue([NewJob(id="fox", text="{}", model="m")])
+    store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     statuses: list[int] = []
 
     def wait() -> None:
@@ -212,14 +219,14 @@ def test_a_request_under_way_is_finished_at_a_stop(
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    wait_for(store._client.pubsub_channels)
+    wait_for(store.context.client.pubsub_channels)
     os.kill(server.pid, signal.SIGTERM)
     waiting.join(30)
     assert statuses == [200]
 
 
 def test_no_secret_reaches_log_or_redis(
-    serve: Callable[..., Any], redis_url: str, raw: redis.Redis, secret: str, wait_for: Callable[..., None]
+    serve: Serve, redis_url: str, raw: redis.Redis, secret: str, wait_for: WaitFor
 ) -> None:
     # Given a server whose access log somebody has switched on
     server = serve({"BOOMERANG_REDIS_URL": redis_url}, "--access-logfile", "-")

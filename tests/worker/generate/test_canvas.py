@@ -11,6 +11,8 @@ from celery import chain, chord, group
 from celery.exceptions import ChordError
 from celery.result import AsyncResult, GroupResult
 
+from tests.support.worker_service import Service
+
 pytestmark = pytest.mark.stack
 WaitFor = Callable[..., None]
 TIMEOUT = 30
@@ -26,7 +28,7 @@ def queue() -> str:
 class Shop:
     """A producer's signatures, and what came of them."""
 
-    def __init__(self, service: Any, queue: str, wait_for: WaitFor) -> None:
+    def __init__(self, service: Service, queue: str, wait_for: WaitFor) -> None:
         self.service = service
         self.app = service.producer
         self.queue = queue
@@ -77,7 +79,7 @@ class Shop:
 
 
 @pytest.fixture
-def shop(service: Any, queue: str, wait_for: WaitFor) -> Shop:
+def shop(service: Service, queue: str, wait_for: WaitFor) -> Shop:
     return Shop(service, queue, wait_for)
 
 
@@ -164,7 +166,7 @@ def test_a_cancelled_member_fails_the_chord(shop: Shop, wait_for: WaitFor) -> No
     result = chord([shop.generate(name) for name in names], app=shop.app)(shop.own().on_error(shop.own("shop.sorry")))
     wait_for(lambda: shop.redis.exists(*(f"{{b}}:k:{name}" for name in names)) == 2, TIMEOUT)
     for name in names:
-        shop.service.store.cancel(name)
+        shop.service.store.jobs.cancel(name)
     wait_for(result.ready, TIMEOUT)
     assert isinstance(result.result, ChordError)
     assert shop.one() == ("shop.sorry", [result.id])
@@ -241,4 +243,4 @@ def test_a_task_that_follows_and_names_no_queue_is_refused_before_anything_is_pa
     result = shop.generate(name, link=[shop.app.signature("shop.paint")]).apply_async()
     with pytest.raises(Exception, match=r"shop\.paint: no queue is named"):
         result.get(TIMEOUT)
-    assert shop.service.store.get_many([name]) == [None]
+    assert shop.service.store.jobs.get_many([name]) == [None]

@@ -10,18 +10,20 @@ from celery import chord
 from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
+from tests.support.worker_service import Service
+
 pytestmark = pytest.mark.stack
 WaitFor = Callable[..., None]
 TIMEOUT = 20
 
 
-def _queued(service: Any, queue: str) -> list[Any]:
+def _queued(service: Service, queue: str) -> list[Any]:
     """(task, args) of every message in that queue."""
     texts = [json.loads(text) for text in service.redis.lrange(queue, 0, -1)]
     return [(each["headers"]["task"], json.loads(b64decode(each["body"]))[0]) for each in texts]
 
 
-def test_get_returns_the_jobs_view(service: Any) -> None:
+def test_get_returns_the_jobs_view(service: Service) -> None:
     view = service.send("view-1", model="kirin_image_omni", prompt="a fox", labels={"shop": "berlin"}).get(TIMEOUT)
     assert (view["id"], view["status"], view["settled_by"]) == ("view-1", "completed", "poll")
     assert view["labels"] == {"shop": "berlin"}
@@ -29,7 +31,7 @@ def test_get_returns_the_jobs_view(service: Any) -> None:
     assert service.simulator.bought()[:2] == (1, 0)
 
 
-def test_while_it_is_parked_it_is_pending_and_holds_no_worker(service: Any, wait_for: WaitFor) -> None:
+def test_while_it_is_parked_it_is_pending_and_holds_no_worker(service: Service, wait_for: WaitFor) -> None:
     service.simulator.turn(latency="1000")
     results = [service.send(f"parked-{n}") for n in range(40)]  # more than there are threads
     wait_for(lambda: service.simulator.get("/_sim/stats")["tasks"] == 40, 20)
@@ -39,10 +41,10 @@ def test_while_it_is_parked_it_is_pending_and_holds_no_worker(service: Any, wait
     assert {result.state for result in results} == {"PENDING"}
     assert service.redis.keys("celery-task-meta-parked-*") == []
     for result in results:
-        service.store.cancel(result.id)
+        service.store.jobs.cancel(result.id)
 
 
-def test_a_failed_job_raises(service: Any) -> None:
+def test_a_failed_job_raises(service: Service) -> None:
     service.simulator.turn(fail_permanent=1)
     with pytest.raises(Exception, match=r"fail-1 failed: 1301 .*safety") as raised:
         service.send("fail-1").get(TIMEOUT)
@@ -58,26 +60,26 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("request_", "field"), INVALID.values(), ids=INVALID)
-def test_an_invalid_request_raises_naming_the_field(request_: dict[str, Any], field: str, service: Any) -> None:
+def test_an_invalid_request_raises_naming_the_field(request_: dict[str, Any], field: str, service: Service) -> None:
     with pytest.raises(Exception, match=field) as raised:
         service.send(f"invalid-{field.strip(': ')}", **request_).get(TIMEOUT)
     assert type(raised.value).__name__ == "GenerationRefused"
     assert service.simulator.calls("submit") == 0
 
 
-def test_positional_arguments_are_a_failure_and_nothing_worse(service: Any) -> None:
+def test_positional_arguments_are_a_failure_and_nothing_worse(service: Service) -> None:
     result = service.producer.send_task("boomerang.generate", args=[{"prompt": "x"}], task_id="positional-1")
     with pytest.raises(TypeError):
         result.get(TIMEOUT)
 
 
-def test_the_same_id_again_is_the_same_job(service: Any) -> None:
+def test_the_same_id_again_is_the_same_job(service: Service) -> None:
     first = service.send("same-1").get(TIMEOUT)
     assert service.send("same-1").get(TIMEOUT) == first
     assert service.simulator.bought()[:2] == (1, 0)
 
 
-def test_the_same_message_again_while_it_is_parked(service: Any, wait_for: WaitFor) -> None:
+def test_the_same_message_again_while_it_is_parked(service: Service, wait_for: WaitFor) -> None:
     service.simulator.turn(latency="2")
     link = service.producer.signature("shop.twice", queue="celery-shop-twice")
     for _ in range(3):
@@ -89,7 +91,7 @@ def test_the_same_message_again_while_it_is_parked(service: Any, wait_for: WaitF
     assert service.simulator.bought()[:2] == (1, 0)
 
 
-def test_the_same_id_with_another_request_is_a_conflict(service: Any) -> None:
+def test_the_same_id_with_another_request_is_a_conflict(service: Service) -> None:
     first = service.send("conflict-1").get(TIMEOUT)
     # Under a Celery id of its own, so that the first one's result stays.
     again = service.send("conflict-other", model="kirin_image_omni", prompt="a badger", external_task_id="conflict-1")
@@ -98,14 +100,14 @@ def test_the_same_id_with_another_request_is_a_conflict(service: Any) -> None:
     assert AsyncResult("conflict-1", app=service.producer).get(TIMEOUT) == first
 
 
-def test_a_link_fires_once_with_the_result_in_the_producers_own_queue(service: Any, wait_for: WaitFor) -> None:
+def test_a_link_fires_once_with_the_result_in_the_producers_own_queue(service: Service, wait_for: WaitFor) -> None:
     link = service.producer.signature("shop.paint", queue="shop-paint")
     view = service.send("link-1", link=link).get(TIMEOUT)
     wait_for(lambda: _queued(service, "shop-paint"))
     assert _queued(service, "shop-paint") == [("shop.paint", [view])]
 
 
-def test_a_link_error_fires_with_the_tasks_id(service: Any, wait_for: WaitFor) -> None:
+def test_a_link_error_fires_with_the_tasks_id(service: Service, wait_for: WaitFor) -> None:
     service.simulator.turn(fail_permanent=1)
     result = service.send("errback-1", link_error=service.producer.signature("shop.sorry", queue="shop-sorry"))
     with pytest.raises(Exception, match="1301"):
@@ -114,7 +116,7 @@ def test_a_link_error_fires_with_the_tasks_id(service: Any, wait_for: WaitFor) -
     assert [task for task, _ in _queued(service, "shop-sorry")] == ["shop.sorry"]
 
 
-def test_a_chain_goes_on_and_a_chord_counts_every_member_once(service: Any, wait_for: WaitFor) -> None:
+def test_a_chain_goes_on_and_a_chord_counts_every_member_once(service: Service, wait_for: WaitFor) -> None:
     def generate(task_id: str) -> Any:
         kwargs = {"model": "kirin_image_omni", "prompt": "a fox"}
         return service.producer.signature("boomerang.generate", kwargs=kwargs, task_id=task_id, immutable=True)
@@ -130,15 +132,15 @@ def test_a_chain_goes_on_and_a_chord_counts_every_member_once(service: Any, wait
     assert {view["id"] for view in views} == {"chord-1", "chord-2"}
 
 
-def test_a_cancelled_job_is_revoked_at_the_producer(service: Any, wait_for: WaitFor) -> None:
+def test_a_cancelled_job_is_revoked_at_the_producer(service: Service, wait_for: WaitFor) -> None:
     service.simulator.turn(latency="1000")
     result = service.send("cancel-1")
     wait_for(lambda: service.redis.exists("{b}:k:cancel-1"))
-    service.store.cancel("cancel-1")
+    service.store.jobs.cancel("cancel-1")
     with pytest.raises(TaskRevokedError):
         result.get(TIMEOUT)
 
 
-def test_a_message_that_asks_for_a_job_that_nobody_knows(service: Any) -> None:
+def test_a_message_that_asks_for_a_job_that_nobody_knows(service: Service) -> None:
     with pytest.raises(Exception, match="no job 'nobody'"):
         service.send("asks-1", external_task_id="nobody").get(TIMEOUT)

@@ -12,6 +12,8 @@ from celery.result import AsyncResult, GroupResult
 
 from jobs.errors import StoreUnavailable
 from jobs.states import State
+from tests.support.worker_service import Service
+from tests.support.world import MakeWorld
 from worker.generate.revoke import commands
 
 pytestmark = pytest.mark.stack
@@ -25,7 +27,7 @@ def name() -> str:
 
 
 @pytest.fixture
-def parked(service: Any, wait_for: WaitFor) -> Callable[..., Any]:
+def parked(service: Service, wait_for: WaitFor) -> Callable[..., Any]:
     """`parked(id, …)`: a job that the provider works on for ever, and its result's promise."""
     service.simulator.turn(latency="1000")
 
@@ -45,14 +47,18 @@ def revoked(result: AsyncResult) -> bool:
 
 
 @pytest.mark.parametrize("terminate", [False, True])
-def test_a_revoke_cancels_the_job(terminate: bool, service: Any, name: str, parked: Any, wait_for: WaitFor) -> None:
+def test_a_revoke_cancels_the_job(
+    terminate: bool, service: Service, name: str, parked: Callable[..., Any], wait_for: WaitFor
+) -> None:
     result = parked(name)
     result.revoke(terminate=terminate)
     assert revoked(result)
-    assert service.store.get(name).state is State.CANCELLED
+    assert service.store.jobs.get(name).state is State.CANCELLED
 
 
-def test_who_waits_for_its_end_is_told_of_a_revoke(service: Any, name: str, parked: Any, wait_for: WaitFor) -> None:
+def test_who_waits_for_its_end_is_told_of_a_revoke(
+    service: Service, name: str, parked: Callable[..., Any], wait_for: WaitFor
+) -> None:
     queue = f"shop-{name}"
     follows = service.producer.signature("shop.paint", task_id=f"{name}-next", queue=queue)
     parked(name, link_error=service.producer.signature("shop.sorry", queue=queue), chain=[follows])
@@ -63,7 +69,7 @@ def test_who_waits_for_its_end_is_told_of_a_revoke(service: Any, name: str, park
     assert json.loads(text)["headers"]["task"] == "shop.sorry"
 
 
-def test_all_at_once_and_twice(service: Any, parked: Any) -> None:
+def test_all_at_once_and_twice(service: Service, parked: Callable[..., Any]) -> None:
     names = [uuid.uuid4().hex for _ in range(20)]
     results = parked(*names)
     for _ in range(2):
@@ -71,7 +77,7 @@ def test_all_at_once_and_twice(service: Any, parked: Any) -> None:
     assert all(revoked(result) for result in results)
 
 
-def test_it_says_what_it_did(service: Any, name: str, parked: Any) -> None:
+def test_it_says_what_it_did(service: Service, name: str, parked: Callable[..., Any]) -> None:
     parked(name)
     (answer,) = service.producer.control.revoke([name, "nobody's"], reply=True, timeout=TIMEOUT, limit=1)
     assert list(answer.values()) == [{"ok": "1 of 2 jobs cancelled"}]
@@ -80,35 +86,35 @@ def test_it_says_what_it_did(service: Any, name: str, parked: Any) -> None:
     (answer,) = service.producer.control.revoke_by_stamped_headers(
         {"order": "o-7"}, reply=True, timeout=TIMEOUT, limit=1
     )
-    assert "by its ids" in next(iter(answer.values()))["ok"]
+    assert "by task id" in next(iter(answer.values()))["ok"]
 
 
-def test_a_task_whose_id_is_not_the_jobs(service: Any, name: str, parked: Any) -> None:
+def test_a_task_whose_id_is_not_the_jobs(service: Service, name: str, parked: Callable[..., Any]) -> None:
     job = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": f"{name}-job"}
     result = parked(name, **job)
     result.revoke()
     assert revoked(result)
-    assert service.store.get(f"{name}-job").state is State.CANCELLED
+    assert service.store.jobs.get(f"{name}-job").state is State.CANCELLED
 
 
-def test_before_its_message_came(service: Any, name: str) -> None:
+def test_before_its_message_came(service: Service, name: str) -> None:
     service.producer.control.revoke(name, reply=True, timeout=TIMEOUT, limit=1)
     assert revoked(service.send(name))
-    assert service.store.get_many([name]) == [None]
+    assert service.store.jobs.get_many([name]) == [None]
     assert service.simulator.calls("submit") == 0
 
 
-def test_another_services_task_and_another_doors_job_are_left_alone(service: Any, name: str) -> None:
+def test_another_services_task_and_another_doors_job_are_left_alone(service: Service, name: str) -> None:
     service.simulator.turn(latency="1000")
     service.enqueue(name)
     service.producer.control.revoke([name, f"{name}-of-the-shop"], reply=True, timeout=TIMEOUT, limit=1)
-    assert not service.store.get(name).state.final
+    assert not service.store.jobs.get(name).state.final
     # No worker of ours writes a result for it, as Celery's would.
     assert AsyncResult(f"{name}-of-the-shop", app=service.producer).state == "PENDING"
-    service.store.cancel(name)
+    service.store.jobs.cancel(name)
 
 
-def test_an_ended_job_keeps_its_result(service: Any, name: str) -> None:
+def test_an_ended_job_keeps_its_result(service: Service, name: str) -> None:
     result = service.send(name)
     view = result.get(TIMEOUT)
     service.producer.control.revoke(name, reply=True, timeout=TIMEOUT, limit=1)
@@ -116,13 +122,13 @@ def test_an_ended_job_keeps_its_result(service: Any, name: str) -> None:
     assert service.send(name).get(TIMEOUT) == view
 
 
-def test_a_retry_after_a_revoke_goes_all_the_way(service: Any, name: str, wait_for: WaitFor) -> None:
+def test_a_retry_after_a_revoke_goes_all_the_way(service: Service, name: str, wait_for: WaitFor) -> None:
     result = service.send(name, countdown=1000)
     wait_for(lambda: service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
     result.revoke()
     assert revoked(result)
-    wait_for(lambda: not service.store.get(name).owing, TIMEOUT)
-    service.store.retry(name)
+    wait_for(lambda: not service.store.jobs.get(name).owing, TIMEOUT)
+    service.store.jobs.retry(name)
     wait_for(lambda: AsyncResult(name, app=service.producer).state == "SUCCESS", TIMEOUT)
     assert AsyncResult(name, app=service.producer).get(TIMEOUT)["id"] == name
 
@@ -131,7 +137,7 @@ def test_a_retry_after_a_revoke_goes_all_the_way(service: Any, name: str, wait_f
 
 
 @pytest.mark.parametrize("how", ["countdown", "eta", "naive"])
-def test_it_waits_in_the_record_and_not_in_a_worker(how: str, service: Any, name: str, wait_for: WaitFor) -> None:
+def test_it_waits_in_the_record_and_not_in_a_worker(how: str, service: Service, name: str, wait_for: WaitFor) -> None:
     later = datetime.now(UTC) + timedelta(hours=2)
     options: dict[str, Any] = {
         "countdown": {"countdown": 7200},
@@ -143,7 +149,7 @@ def test_it_waits_in_the_record_and_not_in_a_worker(how: str, service: Any, name
     wait_for(lambda: not service.redis.hlen("unacked"), TIMEOUT)
     alarm = service.redis.zscore("{b}:alarms", name) / 1e6
     assert abs(alarm - later.timestamp()) < 60
-    assert service.store.get(name).state is State.QUEUED
+    assert service.store.jobs.get(name).state is State.QUEUED
     # A repeat changes nothing, and a revoke needs no worker that remembers it
     service.send(name, **options)
     result.revoke()
@@ -151,11 +157,11 @@ def test_it_waits_in_the_record_and_not_in_a_worker(how: str, service: Any, name
     assert service.simulator.calls("submit") == 0
 
 
-def test_a_countdown_that_is_over_lets_it_go(service: Any, name: str) -> None:
+def test_a_countdown_that_is_over_lets_it_go(service: Service, name: str) -> None:
     assert service.send(name, countdown=1).get(TIMEOUT)["status"] == "completed"
 
 
-def test_an_eta_in_the_past_is_now(service: Any, name: str) -> None:
+def test_an_eta_in_the_past_is_now(service: Service, name: str) -> None:
     past = datetime.now(UTC) - timedelta(days=1)
     assert service.send(name, eta=past).get(TIMEOUT)["status"] == "completed"
 
@@ -163,29 +169,29 @@ def test_an_eta_in_the_past_is_now(service: Any, name: str) -> None:
 # --- expired ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_not_begun_in_time_is_revoked_and_costs_nothing(service: Any, name: str) -> None:
+def test_what_was_not_begun_in_time_is_revoked_and_costs_nothing(service: Service, name: str) -> None:
     result = service.send(name, countdown=7200, expires=1)
     assert revoked(result)
-    assert service.store.get(name).state is State.EXPIRED
+    assert service.store.jobs.get(name).state is State.EXPIRED
     assert service.simulator.calls("submit") == 0
 
 
-def test_what_was_begun_in_time_does_not_expire(service: Any, name: str) -> None:
+def test_what_was_begun_in_time_does_not_expire(service: Service, name: str) -> None:
     service.simulator.turn(latency="2.5")
     assert service.send(name, expires=2).get(TIMEOUT)["status"] == "completed"
 
 
-def test_a_message_that_comes_too_late_makes_no_job(service: Any, name: str) -> None:
+def test_a_message_that_comes_too_late_makes_no_job(service: Service, name: str) -> None:
     result = service.send(name, expires=datetime.now(UTC) - timedelta(seconds=5))
     assert revoked(result)
-    assert service.store.get_many([name]) == [None]
+    assert service.store.jobs.get_many([name]) == [None]
     # But a job that is recorded already goes on
     view = service.send(f"{name}-2").get(TIMEOUT)
     late = service.send(f"{name}-2", expires=datetime.now(UTC) - timedelta(seconds=5))
     assert late.get(TIMEOUT) == view
 
 
-def test_with_the_store_away_it_says_that_nothing_was_done(world: Any, name: str) -> None:
+def test_with_the_store_away_it_says_that_nothing_was_done(world: MakeWorld, name: str) -> None:
     class Away:
         def revoke(self, task_ids: list[str]) -> tuple[str, ...]:
             raise StoreUnavailable("gone")

@@ -245,7 +245,7 @@ def test_a_byte_now_and_then_does_not_keep_us_beyond_the_deadline(answer: Answer
     began = time.monotonic()
     with pytest.raises(NotifyFailed):
         post(server.url, private_hosts=True, timeout=(0.5, 0.4))
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 10  # without a deadline it would never end
 
 
 def test_a_server_that_does_not_read_does_not_keep_us_beyond_the_deadline() -> None:
@@ -254,7 +254,7 @@ def test_a_server_that_does_not_read_does_not_keep_us_beyond_the_deadline() -> N
         began = time.monotonic()
         with pytest.raises(NotifyFailed):
             Outgoing(private_hosts=True, timeout=(0.5, 0.4)).post(url, b"x" * 30_000_000, {})
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 10
 
 
 def test_what_follows_the_headers_is_not_read(server: RawServer) -> None:

@@ -2,15 +2,14 @@
 
 import threading
 from base64 import b64decode
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 from jobs.errors import ImageNotFound, ImagesUnavailable
 from jobs.images.images import Image
-from worker.provider.image_cache import NoRoom, Pictures
+from tests.support.waiting import WaitFor
+from worker.provider.image_cache import ImageCache, ImageCacheFull
 
 #: As base64: 4 bytes for 3.
 SIZE = 3000
@@ -42,32 +41,32 @@ def kept() -> Kept:
     return Kept()
 
 
-def pictures(kept: Any, room: int = 10 * ENCODED) -> Pictures:
-    return Pictures(kept, room)
+def pictures(kept: Kept, room: int = 10 * ENCODED) -> ImageCache:
+    return ImageCache(kept, room)
 
 
 def test_it_is_read_once_and_shared(kept: Kept) -> None:
     shared = pictures(kept)
-    with shared.held({"a", "b"}, 1) as first, shared.held({"a"}, 1) as second:
+    with shared.borrow({"a", "b"}, 1) as first, shared.borrow({"a"}, 1) as second:
         assert first["a"] is second["a"]
         assert b64decode(first["b"]) == b"b".ljust(SIZE, b".")
-    with shared.held({"a"}, 1) as third:
+    with shared.borrow({"a"}, 1) as third:
         assert third["a"] is first["a"]
     assert sorted(kept.reads) == ["a", "b"]
 
 
-def test_those_who_come_at_once_wait_for_one_reading(kept: Kept, wait_for: Callable[..., None]) -> None:
+def test_those_who_come_at_once_wait_for_one_reading(kept: Kept, wait_for: WaitFor) -> None:
     shared, got = pictures(kept), []
     kept.gate.clear()
 
     def send() -> None:
-        with shared.held({"a"}, 10) as images:
+        with shared.borrow({"a"}, 10) as images:
             got.append(images["a"])
 
     threads = [threading.Thread(target=send) for _ in range(8)]
     for thread in threads:
         thread.start()
-    wait_for(lambda: sum(each.holders for each in shared._kept.values()) == 8)
+    wait_for(lambda: sum(each.holders for each in shared._entries.values()) == 8)
     kept.gate.set()
     for thread in threads:
         thread.join(10)
@@ -77,11 +76,11 @@ def test_those_who_come_at_once_wait_for_one_reading(kept: Kept, wait_for: Calla
 def test_the_one_that_was_needed_longest_ago_makes_room(kept: Kept) -> None:
     shared = pictures(kept, 2 * ENCODED)
     for name in "aba":
-        with shared.held({name}, 1):
+        with shared.borrow({name}, 1):
             pass
-    with shared.held({"c"}, 1):
+    with shared.borrow({"c"}, 1):
         assert shared.size == 2 * ENCODED
-    with shared.held({"a"}, 1):
+    with shared.borrow({"a"}, 1):
         pass
     assert kept.reads == ["a", "b", "c"]
 
@@ -90,14 +89,14 @@ def test_who_finds_no_room_waits_for_it_but_not_for_ever(kept: Kept) -> None:
     shared = pictures(kept, 2 * ENCODED)
 
     def send() -> list[str]:
-        with shared.held({"c"}, 10) as images:
+        with shared.borrow({"c"}, 10) as images:
             return list(images)
 
     with ThreadPoolExecutor(1) as threads:
-        with shared.held({"a", "b"}, 1):
-            with pytest.raises(NoRoom), shared.held({"c"}, 0):
+        with shared.borrow({"a", "b"}, 1):
+            with pytest.raises(ImageCacheFull), shared.borrow({"c"}, 0):
                 pass
-            with shared.held({"a"}, 0):
+            with shared.borrow({"a"}, 0):
                 pass  # what is there costs nothing
             waiting = threads.submit(send)
         assert waiting.result(10) == ["c"]
@@ -106,9 +105,9 @@ def test_who_finds_no_room_waits_for_it_but_not_for_ever(kept: Kept) -> None:
 
 def test_a_job_that_is_larger_than_the_room_goes_alone(kept: Kept) -> None:
     shared = pictures(kept, ENCODED)
-    with shared.held({"a", "b", "c"}, 0) as images:
+    with shared.borrow({"a", "b", "c"}, 0) as images:
         assert len(images) == 3
-        with pytest.raises(NoRoom), shared.held({"d"}, 0):
+        with pytest.raises(ImageCacheFull), shared.borrow({"d"}, 0):
             pass
     assert shared.size <= ENCODED
 
@@ -117,15 +116,15 @@ def test_a_job_that_is_larger_than_the_room_goes_alone(kept: Kept) -> None:
 def test_a_failure_is_told_and_forgotten(kept: Kept, error: Exception) -> None:
     shared = pictures(kept)
     kept.error = error
-    with pytest.raises(type(error)), shared.held({"a", "b"}, 1):
+    with pytest.raises(type(error)), shared.borrow({"a", "b"}, 1):
         pass
     kept.error = None
-    with shared.held({"a", "b"}, 1) as images:
+    with shared.borrow({"a", "b"}, 1) as images:
         assert len(images) == 2
 
 
 def test_one_that_is_not_there(kept: Kept) -> None:
     shared = pictures(kept)
-    with pytest.raises(ImageNotFound), shared.held({"a", "absent"}, 1):
+    with pytest.raises(ImageNotFound), shared.borrow({"a", "absent"}, 1):
         pass
     assert (kept.reads, shared.size) == ([], 0)

@@ -1,21 +1,18 @@
 """The doctor finds out that Redis has dropped what its append-only file holds, and says how to get it back."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from ops.doctor.check import Finding, Level
-from ops.doctor.state import look_at_redis
-from tests.support.real_redis import RealRedis, binaries, keyspace, numbers
+from ops.doctor.redis_servers import check_redis
+from tests.support.real_redis import RealRedis, StartRedis, binaries, keyspace, numbers
 
 #: As these files had it before: Redis 7 and later then drop each transaction and script that changed several things.
 OFF_AND_NOTHING_ELSE = "off"
 
 
 def of_default_user(server: RealRedis, *, state: bool = True) -> list[Finding]:
-    found = look_at_redis("X", server.url("operator"), state=state)
-    return [each for each in found if each.about == "X: default user"]
+    found = check_redis("X", server.url("operator"), state=state)
+    return [each for each in found if each.subject == "X: default user"]
 
 
 def write(server: RealRedis) -> None:
@@ -27,7 +24,7 @@ def write(server: RealRedis) -> None:
 @pytest.mark.parametrize("name", ["state", "broker"])
 @pytest.mark.parametrize("version", binaries())
 def test_what_was_dropped_is_found_and_comes_back_once_the_rule_is_right(
-    version: str, name: str, real_redis: Callable[..., Any]
+    version: str, name: str, real_redis: StartRedis
 ) -> None:
     server = real_redis(version, name)
     write(server)
@@ -49,8 +46,8 @@ def test_what_was_dropped_is_found_and_comes_back_once_the_rule_is_right(
     assert keyspace(server) == {}
     (finding,) = found
     assert finding.level is Level.BAD
-    assert "HSET" in finding.said
-    assert right in finding.do
+    assert "HSET" in finding.detail
+    assert right in finding.remedy
 
     # What the doctor says to do: what was written since is there as well.
     with server.client("admin") as admin:
@@ -62,7 +59,7 @@ def test_what_was_dropped_is_found_and_comes_back_once_the_rule_is_right(
     assert of_default_user(server, state=name == "state") == []
 
 
-def test_what_users_are_refused_is_not_confused_with_it(real_redis: Callable[..., Any]) -> None:
+def test_what_users_are_refused_is_not_confused_with_it(real_redis: StartRedis) -> None:
     server = real_redis(max(binaries(), key=numbers), "state")
     with server.client("webhook") as webhook, server.client("health") as health:
         for client in (webhook, health):

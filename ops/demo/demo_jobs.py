@@ -1,4 +1,4 @@
-"""What is ordered: prompts of PartiPrompts and photographs, both models, every option that shows in a picture."""
+"""The jobs of the demo: prompts of PartiPrompts, photographs, both models, and every option that changes an image."""
 
 import base64
 import json
@@ -10,18 +10,18 @@ from typing import Any
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 REFERENCE2IMAGE, OMNI = "kirin_v2_1_reference2image", "kirin_image_omni"
-#: how often each photograph is drawn: the light ones more often, as every one travels in full within its request
+#: photograph -> weight. Small files are used more often, because each request contains its photographs.
 PHOTOGRAPHS = {
     "rocket.jpg": 6, "chelsea.png": 5, "horse.png": 5, "coffee.png": 2, "hubble_deep_field.jpg": 2, "astronaut.png": 1,
 }  # fmt: skip
-#: 102 × 102 pixels: refused before it costs anything
+#: 102 × 102 pixels: the service rejects it before it costs anything.
 TOO_SMALL = "microaneurysms.png"
 RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """One job: the request as a producer sends it, and the names of the photographs in it."""
+class DemoJob:
+    """One job: its request, and the file names of the photographs in it."""
 
     id: str
     request: dict[str, Any]
@@ -29,37 +29,37 @@ class Order:
 
     @property
     def prompt(self) -> str:
-        """What is to be seen."""
+        """The prompt of the request."""
         return str(self.request["prompt"])
 
 
-def orders(run: str, count: int, seed: int) -> list[Order]:
-    """The same `count` orders for the same seed, alternating between the models; ids begin with `run`."""
-    chance = random.Random(seed)  # noqa: S311 - a choice of pictures
+def make_jobs(run: str, count: int, seed: int) -> list[DemoJob]:
+    """Make `count` jobs that alternate between the models; the same for the same seed. Ids begin with `run`."""
+    chance = random.Random(seed)  # noqa: S311 - nothing secret
     lines = (ASSETS / "parti-prompts.jsonl").read_text(encoding="utf-8").splitlines()
     prompts = [json.loads(line) for line in chance.sample(lines, count)]
     make = (_reference2image, _omni)
     return [make[number % 2](f"{run}-{number + 1:03}", prompt, chance) for number, prompt in enumerate(prompts)]
 
 
-def unacceptable(run: str) -> Order:
-    """An order with a photograph that is too small."""
+def make_rejected_job(run: str) -> DemoJob:
+    """Make a job that the service rejects, because its photograph is too small."""
     request = {
         "model": REFERENCE2IMAGE,
         "prompt": "a retina as a landscape",
         "subject_image_list": [{"subject_image": _base64(TOO_SMALL)}],
-        "external_task_id": f"{run}-refused",
+        "external_task_id": f"{run}-rejected",
     }
-    return Order(f"{run}-refused", request, (TOO_SMALL,))
+    return DemoJob(f"{run}-rejected", request, (TOO_SMALL,))
 
 
-def lines(of: Iterable[Order]) -> Iterable[bytes]:
-    """As NDJSON, one at a time: all photographs at once would be a lot of memory."""
-    for order in of:
-        yield json.dumps(order.request, ensure_ascii=False).encode() + b"\n"
+def to_ndjson(jobs: Iterable[DemoJob]) -> Iterable[bytes]:
+    """Yield the requests as lines of NDJSON, one at a time to save memory: they contain the photographs."""
+    for job in jobs:
+        yield json.dumps(job.request, ensure_ascii=False).encode() + b"\n"
 
 
-def _reference2image(id_: str, prompt: dict[str, str], chance: random.Random) -> Order:
+def _reference2image(id_: str, prompt: dict[str, str], chance: random.Random) -> DemoJob:
     chosen = _choose(chance, chance.choices((1, 2, 3, 4), (8, 4, 2, 1))[0])
     request = {
         "model": REFERENCE2IMAGE,
@@ -71,10 +71,10 @@ def _reference2image(id_: str, prompt: dict[str, str], chance: random.Random) ->
         "external_task_id": id_,
         "labels": _labels(prompt),
     }
-    return Order(id_, request, chosen)
+    return DemoJob(id_, request, chosen)
 
 
-def _omni(id_: str, prompt: dict[str, str], chance: random.Random) -> Order:
+def _omni(id_: str, prompt: dict[str, str], chance: random.Random) -> DemoJob:
     text = prompt["prompt"]
     chosen: tuple[str, ...] = ()
     request: dict[str, Any] = {"model": OMNI}
@@ -90,7 +90,7 @@ def _omni(id_: str, prompt: dict[str, str], chance: random.Random) -> Order:
         "external_task_id": id_,
         "labels": _labels(prompt),
     }
-    return Order(id_, request, chosen)
+    return DemoJob(id_, request, chosen)
 
 
 def _choose(chance: random.Random, number: int) -> tuple[str, ...]:

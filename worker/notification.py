@@ -1,6 +1,6 @@
-"""Telling a producer at its callback_url that a job has ended.
+"""Notifications: POST an ended job to the producer's callback_url.
 
-The address is the producer's, so the request goes through the client for such (`worker.http.outgoing`).
+The producer chose the URL, so the request is sent by `worker.http.outgoing`.
 """
 
 import json
@@ -21,10 +21,9 @@ _view = JobView()
 
 
 class Notifier:
-    """Posts a job as JSON: its view, or the provider's form of it.
+    """Posts a job as JSON, in this API's form or in the provider's.
 
-    `webhook-id` is the same whenever the same end is told again; with BOOMERANG_NOTIFY_SECRETS the post is signed by
-    Standard Webhooks.
+    Repeats have the same `webhook-id`. With BOOMERANG_NOTIFY_SECRETS the request is signed by Standard Webhooks.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -32,13 +31,13 @@ class Notifier:
         self._outgoing = Outgoing(private_hosts=settings.allow_private_hosts)
 
     def __call__(self, job: Job, url: str, form: CallbackForm = CallbackForm.JOB) -> None:
-        """Raises NotifyFailed unless the answer is a 2xx."""
-        shown = serialize_task(job) if form is CallbackForm.TASK else _view.dump(serialize_job(job))
-        body = json.dumps(shown, ensure_ascii=False)
+        """Send a notification. Raises NotifyFailed unless the answer is a 2xx."""
+        view = serialize_task(job) if form is CallbackForm.TASK else _view.dump(serialize_job(job))
+        body = json.dumps(view, ensure_ascii=False)
         message_id = f"{job.external_task_id}.{job.state}"
         headers = {"Content-Type": "application/json", "webhook-id": message_id}
         if self._secrets:
             headers |= signed(message_id, datetime.now(UTC), body, self._secrets)
         status = self._outgoing.post(url, body.encode(), headers)
         if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-            raise NotifyFailed(f"it answered {status}")
+            raise NotifyFailed(f"the callback_url answered {status}")

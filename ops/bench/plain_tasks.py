@@ -1,7 +1,7 @@
-"""What one would write without Boomerang: a plain Celery task. The benchmark runs it in a worker of its own.
+"""The plain Celery tasks that the service is compared with.
 
-`bare.post` only submits: the floor that any Celery solution stands on. `bare.until_done` is the usual recipe: submit,
-then poll until the result is there, a worker's slot held all the while.
+`plain.post` only submits, which any Celery solution must do. `plain.until_done` is the usual way: submit, then poll
+until the result is there, while a thread of the worker waits.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any
 import requests
 from celery import Celery
 
-app = Celery("recipes", broker=os.environ.get("BENCH_BROKER_URL"), set_as_current=False)
+app = Celery("plain_tasks", broker=os.environ.get("BENCH_BROKER_URL"), set_as_current=False)
 app.conf.update(task_ignore_result=True, worker_pool="threads", worker_concurrency=16, task_acks_late=True)
 
 _URL = os.environ.get("BENCH_PROVIDER_URL", "")
@@ -27,15 +27,15 @@ def _submit(request: dict[str, Any]) -> str:
     return str(answer.json()["id"])
 
 
-@app.task(name="bare.post", shared=False)  # type: ignore[untyped-decorator]
+@app.task(name="plain.post", shared=False)  # type: ignore[untyped-decorator]
 def post(request: dict[str, Any]) -> None:
-    """Submit, and nothing else."""
+    """Submit, without waiting for the result."""
     _submit(request)
 
 
-@app.task(name="bare.until_done", shared=False)  # type: ignore[untyped-decorator]
+@app.task(name="plain.until_done", shared=False)  # type: ignore[untyped-decorator]
 def until_done(request: dict[str, Any]) -> None:
-    """Submit, and poll once a second until it is done."""
+    """Submit, then poll once a second until the task has ended."""
     task_id = _submit(request)
     url = f"{_URL}/model/v1/generation/task/{task_id}"
     while requests.get(url, headers=_HEADERS, timeout=_TIMEOUT).json()["status"] not in ("completed", "failed"):

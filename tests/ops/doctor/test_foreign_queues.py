@@ -8,7 +8,7 @@ from celery import Celery, signals
 from celery.contrib.testing.worker import start_worker
 from kombu import Queue
 
-from ops.doctor.neighbours import neighbours
+from ops.doctor.foreign_queues import foreign_queues
 from webhook.messages import Messages
 from webhook.settings import Settings as WebhookSettings
 from worker.app import create_app
@@ -35,7 +35,7 @@ def test_ours_are_no_neighbours(broker: redis.Redis, redis_url: str, queue: str)
     producer = Celery("shop", broker=redis_url, backend=redis_url, set_as_current=False)
     producer.send_task("boomerang.generate", kwargs={"model": "m"}, queue=queue, priority=3)
     assert list(broker.scan_iter("_kombu.binding.*"))
-    assert neighbours(broker, queue) == []
+    assert foreign_queues(broker, queue) == []
 
 
 def test_another_application_is_seen(broker: redis.Redis, redis_url: str) -> None:
@@ -43,14 +43,14 @@ def test_another_application_is_seen(broker: redis.Redis, redis_url: str) -> Non
     other.conf.task_queues = [Queue("reports")]
     other.conf.task_default_queue = "reports"
     other.send_task("reports.make")
-    assert neighbours(broker, "celery") == ["reports"]
+    assert foreign_queues(broker, "celery") == ["reports"]
 
 
 def test_one_with_a_prefix_of_its_own_is_seen(broker: redis.Redis, redis_url: str) -> None:
     other = Celery("other", broker=redis_url, set_as_current=False)
     other.conf.broker_transport_options = {"global_keyprefix": "theirs:"}
     other.send_task("mail.send")
-    assert neighbours(broker, "celery") == ["theirs:celery"]
+    assert foreign_queues(broker, "celery") == ["theirs:celery"]
 
 
 @pytest.fixture
@@ -69,4 +69,4 @@ def test_a_worker_of_another_application_is_seen(broker: redis.Redis, redis_url:
     other = Celery("other", broker=redis_url, backend="cache+memory://", set_as_current=False)
     other.conf.task_default_queue = "mail"
     with start_worker(other, perform_ping_check=False, pool="solo"):
-        assert neighbours(broker, "celery") == ["mail"]
+        assert foreign_queues(broker, "celery") == ["mail"]

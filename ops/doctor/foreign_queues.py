@@ -1,7 +1,7 @@
-"""Other Celery applications on the broker's database, by the queues that kombu notes there.
+"""Find other Celery applications in the broker's database, by their queues.
 
-kombu keeps a set of bindings for each exchange; a member names a queue. Which queues this service, its beat, Flower and
-its producers make by themselves is known, so that any other queue is another application's.
+kombu keeps a set of bindings per exchange; each member names a queue. The queues of this service, Flower and its
+producers are known, so any other queue belongs to another application.
 """
 
 import redis
@@ -12,7 +12,7 @@ from kombu.transport.redis import Channel
 from worker.messages import DELIVER, RECONCILE, SUBMIT
 
 _CELERY = Celery("doctor", set_as_current=False)
-#: Exchanges of Celery's remote control and events, which every application uses under the same names.
+#: Exchanges of Celery's remote control and events. They have the same names in every application.
 _SHARED = frozenset(
     {
         Mailbox.exchange_fmt % _CELERY.conf.control_exchange,
@@ -22,8 +22,8 @@ _SHARED = frozenset(
 )
 
 
-def neighbours(client: redis.Redis, generate_queue: str) -> list[str]:
-    """Queues that are not ours, as they are bound; those of applications with a key prefix of their own, too."""
+def foreign_queues(client: redis.Redis, generate_queue: str) -> list[str]:
+    """Return bound queues of other applications, with the key prefix if the application uses one."""
     ours = {generate_queue, SUBMIT, RECONCILE, DELIVER}
     start = Channel.keyprefix_queue % ""
     found: set[str] = set()

@@ -1,4 +1,4 @@
-"""Fetch the results before they are gone, and make what the contact sheet shows of them."""
+"""Download the results, and make the small images for the contact sheet."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,18 +9,18 @@ from pathlib import Path
 from PIL import Image
 
 from boomerang_client import Job
-from ops.demo.orders import ASSETS
+from ops.demo.demo_jobs import ASSETS
 from ops.local.loopback import get
 
-THUMB = 480  # pixels of the longer side
-REFERENCE = 120
-AT_ONCE = 4
-TRIES = 3
+#: Pixels of the longer side.
+THUMB, REFERENCE = 480, 120
+#: Parallel downloads, and tries for each image.
+AT_ONCE, TRIES = 4, 3
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A fetched result: its files relative to the output folder, and its size in pixels."""
+class SavedImage:
+    """A downloaded result: its files relative to the output folder, and its size in pixels."""
 
     file: str
     thumb: str
@@ -28,14 +28,14 @@ class Picture:
     height: int
 
 
-def fetch(
+def download(
     jobs: Sequence[Job], folder: Path, progress: Callable[[], object], get: Callable[[str], bytes] = get
-) -> dict[str, list[Picture | None]]:
-    """Every picture of every job, by job id, in order; None where it could not be had. `progress` after each."""
-    for each in ("pictures", "thumbs"):
+) -> dict[str, list[SavedImage | None]]:
+    """Download the images of all jobs, by job id; None for one that failed. `progress` is called after each."""
+    for each in ("images", "thumbs"):
         (folder / each).mkdir(parents=True, exist_ok=True)
 
-    def one(job: Job, index: int) -> Picture | None:
+    def one(job: Job, index: int) -> SavedImage | None:
         try:
             return _one(job.output[index].url, f"{job.id}-{index + 1}", folder, get)
         finally:
@@ -46,12 +46,12 @@ def fetch(
         try:
             return {id_: [each.result() for each in futures] for id_, futures in waiting.items()}
         finally:
-            # Only an exception leaves any: whoever ends the demo does not wait for hundreds of pictures.
+            # After an exception, such as Ctrl-C, do not wait for the remaining downloads.
             pool.shutdown(cancel_futures=True)
 
 
-def references(folder: Path) -> dict[str, str]:
-    """Small versions of the photographs: name → file relative to the output folder."""
+def make_references(folder: Path) -> dict[str, str]:
+    """Make small versions of the photographs. Returns name → file relative to the output folder."""
     (folder / "references").mkdir(parents=True, exist_ok=True)
     made = {}
     for source in sorted((ASSETS / "images").iterdir()):
@@ -62,17 +62,17 @@ def references(folder: Path) -> dict[str, str]:
     return made
 
 
-def _one(url: str, name: str, folder: Path, get: Callable[[str], bytes]) -> Picture | None:
+def _one(url: str, name: str, folder: Path, get: Callable[[str], bytes]) -> SavedImage | None:
     for _ in range(TRIES):
         try:
             content = get(url)
             with Image.open(BytesIO(content), formats=("PNG",)) as image:
                 _small(image, THUMB).save(folder / "thumbs" / f"{name}.jpg", quality=80)
                 size = image.size
-        except OSError:  # what Pillow raises for a broken image is one as well
+        except OSError:  # Pillow's errors for broken images are OSErrors too
             continue
-        (folder / "pictures" / f"{name}.png").write_bytes(content)
-        return Picture(f"pictures/{name}.png", f"thumbs/{name}.jpg", *size)
+        (folder / "images" / f"{name}.png").write_bytes(content)
+        return SavedImage(f"images/{name}.png", f"thumbs/{name}.jpg", *size)
     return None
 
 

@@ -1,0 +1,105 @@
+"""Where counters differ from a recount, as findings."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from jobs.audit.findings import Drift, Finding, Reader, whole
+from jobs.states import FINAL, State
+
+_OPEN = tuple(state for state in State if state not in FINAL)
+_DAMAGED_FIRST = "First repair what the audit calls damaged: such records are not counted. Then run the audit again."
+_UNKNOWABLE = (
+    "None: it is not known in which states the forgotten jobs were counted. No job suffers from these counters."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Compares the counters of one key with a recount.
+
+    `gone`: jobs of each batch that were forgotten before the first record was read. `damaged`: damaged records were
+    found, so it is not known what to count, and no counter is corrected.
+    """
+
+    reader: Reader
+    gone: Mapping[str, int]
+    damaged: bool
+
+    def of(self, key: str, stored: Mapping[str, str], counted: Counter[str]) -> Iterator[Finding]:
+        """Yield the differences between the fields of a hash and the recount of each."""
+        member, single = self.reader.keys.member, self.reader.keys.singleton
+        if key.startswith(member("lane", "")):
+            lane = key.removeprefix(member("lane", ""))
+            for name in ("slots", "window"):
+                if drift := _drift(key, name, stored, counted):
+                    detail = f"differs from its recount by {drift.over:+d}"
+                    yield self._finding(name, f"lane {lane}", detail, drift)
+        elif key == single("reserved"):
+            for payer in sorted({*stored, *counted}):
+                if drift := _drift(key, payer, stored, counted, absent=True):
+                    detail = f"what is reserved for {payer} differs from its recount by {drift.over:+d}"
+                    yield self._finding("reserved", payer, detail, drift)
+        elif key == single("uses"):
+            for digest in sorted({*stored, *counted}):
+                if drift := _drift(key, digest, stored, counted, absent=True):
+                    detail = f"how often unfinished jobs name it differs from a recount by {drift.over:+d}"
+                    yield self._finding("uses", digest, detail, drift)
+        else:
+            yield from self._batch(key, stored, counted)
+
+    def _batch(self, key: str, stored: Mapping[str, str], counted: Counter[str]) -> Iterator[Finding]:
+        batch = key.removeprefix(self.reader.keys.member("batch", ""))
+        gone = whole(stored.get("gone"))
+        if gone != self.gone.get(batch, 0) or (not stored and batch in self.gone):
+            return  # some of its jobs were forgotten while it was read
+        if "created" not in stored:
+            if any(counted.values()):
+                yield Finding("batch", batch, "jobs name it, but there is no such batch", "Its counters are lost.")
+            return
+        yield from self._states(key, batch, stored, counted)
+        for rule, start, what in (("codes", "x:", "failed jobs of the code"), ("expected", "c:", "unfinished jobs of")):
+            for name in sorted({name for name in (*stored, *counted) if name.startswith(start)}):
+                if drift := _drift(key, name, stored, counted, absent=True):
+                    detail = f"its {what} {name[2:] or 'none'} differ from their recount by {drift.over:+d}"
+                    yield self._finding(rule, batch, detail, drift)
+
+    def _states(self, key: str, batch: str, stored: Mapping[str, str], counted: Counter[str]) -> Iterator[Finding]:
+        """Compare the counters by state. Forgotten jobs stay counted in the state in which they ended."""
+        gone = whole(stored.get("gone"))
+        drifts = {state: _drift(key, state, stored, counted) for state in State}
+        off = {state: drift for state, drift in drifts.items() if drift}
+        ended = sum(drift.over for state, drift in off.items() if state in FINAL)
+        lost = any(drift.over < 0 or state in _OPEN for state, drift in off.items())
+        if lost or ended != gone:
+            differences = ", ".join(f"{state} {drift.over:+d}" for state, drift in off.items()) or "equal"
+            detail = f"counters against a recount: {differences}; {gone} forgotten since"
+            # It is not known in which final states the forgotten jobs were.
+            sure = [drift for state, drift in off.items() if not gone or state in _OPEN]
+            yield self._finding("batch", batch, detail, *sure)
+        jobs = sum(counted[state] for state in State) + gone
+        accepted = _drift(key, "accepted", stored, Counter(accepted=jobs))
+        over = whole(stored.get("accepted")) - sum(whole(stored.get(state)) for state in State)
+        if accepted or (over and not (lost or ended != gone)):
+            detail = f"accepted differs from the sum over states by {over}, from a recount by "
+            detail += f"{accepted.over if accepted else 0:+d}"
+            with self.reader.client.pipeline(transaction=False) as pipe:
+                pipe.llen(self.reader.keys.member("members", batch))
+                (listed,) = self.reader.ask(pipe)
+            known = accepted is not None and listed == whole(stored.get("accepted")) - accepted.over
+            yield self._finding("batch", batch, detail, *([accepted] if accepted and known else []))
+
+    def _finding(self, rule: str, id_: str, detail: str, *drifts: Drift) -> Finding:
+        if self.damaged:
+            return Finding(rule, id_, detail, _DAMAGED_FIRST)
+        commands = "; ".join(f"HINCRBY {each.key} '{each.field}' {-each.over}" for each in drifts)
+        return Finding(rule, id_, detail, commands or _UNKNOWABLE, drifts=drifts)
+
+
+def _drift(
+    key: str, name: str, stored: Mapping[str, str], counted: Mapping[str, int], *, absent: bool = False
+) -> Drift | None:
+    over = whole(stored.get(name)) - counted.get(name, 0)
+    # A value that is no number is off by the whole count, even where that is 0.
+    malformed = name in stored and str(whole(stored[name])) != stored[name]
+    return Drift(key, name, over, absent) if over or malformed else None

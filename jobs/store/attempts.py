@@ -1,0 +1,236 @@
+"""The attempts of jobs at the provider: admission, submission, the end of an attempt, and lookups of lost ones."""
+
+import json
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jobs.errors import RecordDamaged
+from jobs.fields import shown
+from jobs.job import Claim, Due, Job, Result, parse_external_id
+from jobs.lane_health import Reachability
+from jobs.lanes import LaneSettings
+from jobs.policy import RECHECK, next_attempt
+from jobs.states import State
+from jobs.store.arguments import flag
+from jobs.store.context import StoreContext
+from jobs.store.spending import rules
+from jobs.store.transitions import TransitionResult
+from jobs.units import duration_micros, from_micros
+
+log = logging.getLogger(__name__)
+
+#: An admitted job returns to its queue when no worker claims it within this time (seconds).
+PUT_BACK = 15.0
+#: Most images between admission and claim: enough to keep workers busy, few enough for a cancel or hold to act at once.
+MOST_DISPATCHED = 2_000
+#: The rate limit may be exceeded for a moment by what was saved up in this time (seconds).
+RATE_BURST = 1.0
+#: The lease of a round of reconcile on the jobs that it claims (seconds).
+DUE_LEASE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Jobs taken out of the queue for workers; `more`: others could follow at once."""
+
+    ids: tuple[str, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DueJobs:
+    """Claimed jobs whose alarm is due, and how many were due in all (`due_count`).
+
+    `admit_hint`: send an admission hint. `epoch`: Redis's. `damaged`: due jobs whose records cannot be read.
+    """
+
+    dues: tuple[Due, ...]
+    due_count: int
+    admit_hint: bool
+    epoch: int
+    damaged: tuple[RecordDamaged, ...] = ()
+
+
+class Attempts:
+    """The verbs of workers and of callbacks. All raise `StoreUnavailable`.
+
+    A `fence` is the fencing token of a claim: a verb refuses it once another process has claimed the job.
+    """
+
+    def __init__(self, context: StoreContext) -> None:
+        self._scripts = context.scripts
+        self._settings = context.settings
+        self._rules = {lane.name: rules(context.settings, lane) for lane in context.settings.lanes}
+
+    # --- admission and submission -----------------------------------------------------------------------------------
+
+    def admit(self, limit: int, lane: LaneSettings | None = None) -> Admission:
+        """Take up to `limit` jobs out of the queue, as slots, rate and holds of the lane (None: the first) allow."""
+        lanes = self._settings.lanes
+        lane = lane or lanes[0]
+        more, *ids = self._scripts.call(
+            "admit",
+            lane.name,
+            lane.pool,
+            limit,
+            MOST_DISPATCHED,
+            lane.max_in_flight,
+            lane.submit_rate,
+            duration_micros(RATE_BURST),
+            duration_micros(PUT_BACK),
+            " ".join(each.name for each in lanes if each.pool == lane.pool),
+            self._rules[lane.name],
+            flag(lane.learn_limit),
+        )
+        return Admission(tuple(ids), bool(more))
+
+    def claim(self, ids: Sequence[str]) -> list[Claim]:
+        """Take the lease on admitted jobs. Jobs in another state are left out."""
+        if not ids:
+            return []
+        rows = self._scripts.call(
+            "claim", duration_micros(self._settings.submit_lease), flag(self._settings.recovery), *ids
+        )
+        return [
+            Claim(job_id, int(fence), int(attempt), int(tries), text, lane)
+            for job_id, fence, attempt, tries, text, lane in rows
+        ]
+
+    def mark_in_progress(self, job_id: str, fence: int, task_id: str) -> bool:
+        """Record that the provider accepted the job as `task_id`. False: refused, another process holds the job."""
+        return self.mark_many_in_progress([(job_id, fence, task_id)])[0]
+
+    def mark_many_in_progress(self, accepted: Sequence[tuple[str, int, str]]) -> list[bool]:
+        """Call `mark_in_progress` for several jobs in one round trip: (job id, fence, the provider's task id) each."""
+        if not accepted:
+            return []
+        poll, deadline = duration_micros(self._settings.poll_first), duration_micros(self._settings.deadline)
+        outcomes = self._scripts.tries([("mark_in_progress", *each, poll, deadline) for each in accepted])
+        for outcome in outcomes:
+            if isinstance(outcome, RecordDamaged):
+                log.error("%s", outcome)
+        return [outcome == "started" for outcome in outcomes]
+
+    def mark_in_doubt(
+        self,
+        job_id: str,
+        fence: int,
+        reason: str,
+        *,
+        wait: float = 0.0,
+        exists: bool = False,
+        heard: Reachability = Reachability.NOTHING,
+    ) -> bool:
+        """Record that the outcome of the POST is unknown; it is looked up in `wait` seconds. False: refused.
+
+        `exists`: the provider says that it has the external id.
+        """
+        return bool(
+            self._scripts.call("mark_in_doubt", job_id, fence, reason, duration_micros(wait), flag(exists), heard)
+            == "doubt"
+        )
+
+    def requeue(
+        self,
+        job_id: str,
+        fence: int,
+        reason: str,
+        *,
+        wait: float = 0.0,
+        count: bool = False,
+        heard: Reachability = Reachability.NOTHING,
+    ) -> str:
+        """Queue a job again that does not exist at the provider: 'queued', or 'over' when it was given up meanwhile.
+
+        'doubt': a callback has shown that it does exist, so it is looked up; 'refused': a stale fence or another state.
+        """
+        return str(
+            self._scripts.call(
+                "requeue", job_id, fence, duration_micros(wait), reason, flag(count), duration_micros(RECHECK), heard
+            )
+        )
+
+    # --- the end of an attempt --------------------------------------------------------------------------------------
+
+    def finish(
+        self, external_task_id: str, state: State, result: Result, settled_by: str, *, fence: int | None = None
+    ) -> TransitionResult:
+        """Record that an attempt is `completed` or `failed`. A failure worth another attempt queues the next one.
+
+        `fence`: the claim of the poll or submission that reports it; None for a callback.
+        """
+        parsed = parse_external_id(external_task_id)
+        if parsed is None:
+            return TransitionResult("unknown", None)
+        job_id, attempt = parsed
+        wait = None
+        if state is State.FAILED:
+            wait = next_attempt(
+                attempt, (result.error or {}).get("code", ""), self._settings, secrets.randbelow(1000) / 1000
+            )
+        held = "" if fence is None else fence
+        after = "" if wait is None else duration_micros(wait)
+        return TransitionResult.from_row(
+            self._scripts.call("finish", job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after)
+        )
+
+    def record_callback(self, external_task_id: str, *, look: bool) -> TransitionResult:
+        """Record a callback that does not end the attempt. `look`: only a lookup at the provider can tell its state."""
+        parsed = parse_external_id(external_task_id)
+        if parsed is None:
+            return TransitionResult("unknown", None)
+        outcome, hint = self._scripts.call("record_callback", *parsed, flag(look))
+        return TransitionResult(str(outcome), None, admit_hint=bool(hint))
+
+    # --- reconcile --------------------------------------------------------------------------------------------------
+
+    def claim_due(self, limit: int) -> DueJobs:
+        """Claim up to `limit` jobs whose alarm is due."""
+        settings = self._settings
+        wake, count, epoch, *rows = self._scripts.call(
+            "claim_due",
+            limit,
+            duration_micros(DUE_LEASE),
+            duration_micros(RECHECK),
+            duration_micros(settings.poll_max),
+            duration_micros(settings.submit_lease),
+            flag(settings.recovery),
+        )
+        dues, damaged = [], []
+        for row in rows:
+            try:
+                dues.append(_due(json.loads(row)))
+            except RecordDamaged as error:
+                damaged.append(error)
+        return DueJobs(tuple(dues), int(count), bool(wake), int(epoch), tuple(damaged))
+
+    def move_to_lane(self, due: Due, lane: str) -> bool:
+        """Move a job in doubt to the lane of its pool where it was found. False: refused, another process holds it."""
+        return bool(self._scripts.call("move_to_lane", due.job.id, due.job.fence, lane) == "moved")
+
+    def reschedule_lookup(
+        self, due: Due, wait: float, *, count: bool = True, reason: str = "", heard: Reachability = Reachability.NOTHING
+    ) -> bool:
+        """Schedule the next lookup in `wait` seconds, after one that changed nothing. False: refused."""
+        lookups = due.job.lookups + 1 if count else ""
+        return bool(
+            self._scripts.call(
+                "reschedule_lookup", due.job.id, due.job.fence, duration_micros(wait), lookups, reason, heard
+            )
+            == "set"
+        )
+
+    def expire(self, due: Due, wait: float) -> TransitionResult:
+        """Expire a job. A late result is looked up every `wait` seconds for another BOOMERANG_DEADLINE."""
+        outcome, wake = self._scripts.call(
+            "expire", due.job.id, due.job.fence, duration_micros(wait), duration_micros(self._settings.deadline)
+        )
+        return TransitionResult(str(outcome), None, admit_hint=bool(wake))
+
+
+def _due(fields: dict[str, str]) -> Due:
+    if "damaged" in fields:
+        raise RecordDamaged(f"job {shown(fields['id'])}", shown(fields["damaged"]))
+    return Due(Job.from_fields(fields["id"], fields), from_micros(fields["now"]))

@@ -1,0 +1,70 @@
+"""A batch as `batch.lua` returns it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs import eta
+from jobs.decoding import decoding, read_labels
+from jobs.errors import BatchNotFound
+from jobs.fields import shown
+from jobs.job import PRIORITIES
+from jobs.read_models import Batch
+from jobs.settings import Settings
+from jobs.states import State
+from jobs.units import dollars, from_micros
+
+
+def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
+    """Read the script's answer. Raises `BatchNotFound` and `RecordDamaged`."""
+    with decoding(f"batch {shown(batch_id)}"):
+        now, hold, expected, shared, *flat = row
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        if not fields:
+            raise BatchNotFound(batch_id)
+        counts = {state: int(fields.get(state, 0)) for state in State}
+        created = int(fields["created"]) / 1e6
+        rate = eta.rate(fields, int(now) / 1e6, created)
+        cap = fields.get("cap")
+        return Batch(
+            id=batch_id,
+            accepted=int(fields["accepted"]),
+            counts=counts,
+            cost=dollars(fields.get("spent", 0)),
+            expected_cost=dollars(int(expected) + int(fields.get("spent", 0))) if expected else None,
+            pools=tuple({name[3:].partition("|")[0] for name in fields if name.startswith("at:")}),
+            created_at=from_micros(fields["created"]),
+            owner=fields.get("key", ""),
+            labels=read_labels(fields.get("labels", "{}")),
+            priority=PRIORITIES[fields.get("class", "1")],
+            weight=int(fields.get("weight", 1)),
+            max_cost=None if cap is None else dollars(cap),
+            paused="paused" in fields,
+            taking_in=fields.get("do") == "commit",
+            errors={name[2:]: int(count) for name, count in fields.items() if name.startswith("x:")},
+            rate=rate,
+            eta=eta.eta(
+                left=sum(count for state, count in counts.items() if not state.final),
+                queued=counts[State.QUEUED],
+                per_second=rate,
+                submit_rate=_submit_rate(settings),
+                held=max(0.0, (int(hold) - int(now)) / 1e6),
+                paused="paused" in fields,
+                age=int(now) / 1e6 - created,
+                pace=_pace(fields, json.loads(shared), settings),
+            ),
+        )
+
+
+def _pace(fields: Mapping[str, str], shared: dict[str, Any], settings: Settings) -> eta.Pace:
+    weights = {name: each.weight for name, each in settings.key_limits.items()}
+    share = eta.share(
+        shared["flows"], weights, fields.get("class", "1"), fields.get("key", ""), int(fields.get("weight", 1))
+    )
+    limits = {lane.name: (lane.max_in_flight, lane.submit_rate) for lane in settings.lanes}
+    return eta.pace(shared["lanes"], limits, share)
+
+
+def _submit_rate(settings: Settings) -> float:
+    rates = [lane.submit_rate for lane in settings.lanes]
+    return sum(rates) if all(rates) else 0.0

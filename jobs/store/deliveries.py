@@ -1,0 +1,60 @@
+"""Deliveries of results: to Celery messages and to callback URLs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from jobs.fields import Field
+from jobs.job import Due
+from jobs.store.attempts import DUE_LEASE
+from jobs.store.context import StoreContext
+from jobs.store.jobs import Jobs
+from jobs.units import duration_micros, from_micros
+
+#: Characters kept of the reason why a delivery failed.
+LONGEST_WHY = 200
+#: Jobs in one step of a retry.
+_STEP = 200
+
+
+class Deliveries:
+    """The verbs of deliveries. All raise `StoreUnavailable`."""
+
+    def __init__(self, context: StoreContext, jobs: Jobs) -> None:
+        self._scripts = context.scripts
+        self._jobs = jobs
+
+    def claim(self, ids: Sequence[str]) -> list[Due]:
+        """Claim those of these jobs that have ended and owe a delivery, with their results."""
+        if not ids:
+            return []
+        rows = [json.loads(row) for row in self._scripts.call("claim_deliveries", duration_micros(DUE_LEASE), *ids)]
+        jobs = self._jobs.get_many([row["id"] for row in rows])
+        return [
+            Due(replace(job, fence=int(row[Field.FENCE])), from_micros(row["now"]))
+            for job, row in zip(jobs, rows, strict=True)
+            if job
+        ]
+
+    def record(self, due: Due, kind: str, *, retry_in: float | None = None, why: str = "") -> str:
+        """Record that a delivery was made, or that it failed (`why`) and is retried in `retry_in` seconds.
+
+        Returns 'clear' (nothing is owed any more), 'owed' or 'refused'.
+        """
+        return self._record(due, kind, "" if retry_in is None else duration_micros(retry_in), why)
+
+    def give_up(self, due: Due, kind: str, why: str) -> str:
+        """Stop retrying a delivery until `retry` is called. Returns the same as `record`."""
+        return self._record(due, kind, "never", why)
+
+    def _record(self, due: Due, kind: str, wait: str | int, why: str) -> str:
+        tries = due.job.delivery_tries + 1
+        return str(self._scripts.call("delivered", due.job.id, due.job.fence, kind, wait, tries, why[:LONGEST_WHY]))
+
+    def retry(self, ids: Sequence[str]) -> dict[str, str]:
+        """Make deliveries again that were given up: for each id 'owed', 'nothing', 'unknown', 'newer' or 'damaged'."""
+        outcomes: dict[str, str] = {}
+        for start in range(0, len(ids), _STEP):
+            step = ids[start : start + _STEP]
+            outcomes.update(zip(step, map(str, self._scripts.call("redeliver", *step)), strict=True))
+        return outcomes

@@ -1,0 +1,260 @@
+"""Jobs as producers and operators see them: enqueue, read, list, cancel, pause, retry and delete."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import redis
+
+from jobs.connections.errors import translate_errors, translated
+from jobs.decoding import decoding
+from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
+from jobs.fields import Field, shown
+from jobs.job import Job, Result
+from jobs.new_job import BatchOptions, NewJob, Outcome
+from jobs.policy import RECHECK
+from jobs.read_models import Page
+from jobs.states import State
+from jobs.store.arguments import at_most, flag, job_arguments
+from jobs.store.context import StoreContext
+from jobs.store.pages import Entries, Filter, Keep, index_entries, scan
+from jobs.store.spending import DAYS_KEPT
+from jobs.store.transitions import TransitionResult
+from jobs.store.wait_reasons import why_job
+from jobs.units import duration_micros
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two reads of a job while a caller waits for its end: the message about the end is only a hint.
+WAIT_RECHECK = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """An outcome for each job, in order; `admit_hint`: send an admission hint."""
+
+    outcomes: tuple[Outcome, ...]
+    admit_hint: bool
+
+
+class Jobs:
+    """The verbs for single jobs. All raise `StoreUnavailable`."""
+
+    def __init__(self, context: StoreContext) -> None:
+        self._client = context.client
+        self._keys = context.keys
+        self._scripts = context.scripts
+        self._settings = context.settings
+
+    def enqueue(
+        self,
+        jobs: Sequence[NewJob],
+        batch: str | None = None,
+        options: BatchOptions | None = None,
+        *,
+        most: int | None = None,
+    ) -> Enqueued:
+        """Accept jobs in one atomic step; at most a few hundred a call. `batch` is created if need be, even empty.
+
+        `options` apply when the call creates the batch; later ones change nothing. `most`: the limit of unfinished
+        jobs, above which new jobs are refused (`Outcome.FULL`).
+        """
+        facts = (options or BatchOptions()).facts()
+        wake, *outcomes = self._scripts.call(
+            "enqueue", batch or "", facts, duration_micros(RECHECK), at_most(most), *job_arguments(jobs)
+        )
+        return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
+
+    # --- read -------------------------------------------------------------------------------------------------------
+
+    def get(self, job_id: str, *, text: bool = False) -> Job:
+        """Read a job; `text`: with its request, which may hold images. Raises `JobNotFound` and `RecordDamaged`."""
+        job = self.inspect_many([job_id], text=text)[0]
+        if job is None:
+            raise JobNotFound(job_id)
+        if isinstance(job, RecordDamaged):
+            raise job
+        return job
+
+    def with_reason(self, job: Job) -> Job:
+        """Return the job with what it waits for as its reason."""
+        return replace(job, reason=why_job(self._scripts, self._settings, job)) if job.waits else job
+
+    def get_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | None]:
+        """Read several jobs in one round trip: None for an unknown id, or for a damaged record, which is logged."""
+        found: list[Job | None] = []
+        for job in self.inspect_many(ids, text=text):
+            if isinstance(job, RecordDamaged):
+                log.warning("left out: %s", job)
+            found.append(None if isinstance(job, RecordDamaged) else job)
+        return found
+
+    @translate_errors()
+    def inspect_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | RecordDamaged | None]:
+        """Read several jobs in one round trip: None for an unknown id, `RecordDamaged` for a damaged record."""
+        of = self._keys.member
+        beside = ("result", "labels", "text") if text else ("result", "labels")
+        with self._client.pipeline(transaction=False) as pipe:
+            for job_id in ids:
+                pipe.hgetall(of("job", job_id))
+                for name in beside:
+                    pipe.get(of(name, job_id))
+            answers = pipe.execute(raise_on_error=False)
+        step = 1 + len(beside)
+        rows = [answers[start : start + step] for start in range(0, len(answers), step)]
+        return [_job(job_id, row, beside) for job_id, row in zip(ids, rows, strict=True)]
+
+    def owners(self, ids: Sequence[str]) -> list[str | None]:
+        """Read the name of the API key that each job came with ('': none); None for an unknown id."""
+        if not ids:
+            return []
+        return [None if name is None else str(name) for name in self._scripts.call("owners", *ids)]
+
+    def results(self, ids: Sequence[str]) -> list[Result | None]:
+        """Read results in one round trip, without the records; None where no result can be read."""
+        if not ids:
+            return []
+        with translate_errors():
+            texts = self._client.mget([self._keys.member("result", job_id) for job_id in ids])
+        return [_result(job_id, text) for job_id, text in zip(ids, texts, strict=True)]
+
+    @translate_errors()
+    def in_states(self, ids: Sequence[str], states: Sequence[State]) -> list[str]:
+        """Return those of these jobs that are in one of the states."""
+        with self._client.pipeline(transaction=False) as pipe:
+            for job_id in ids:
+                pipe.hget(self._keys.member("job", job_id), Field.STATE)
+            found = pipe.execute(raise_on_error=False)
+        return [job_id for job_id, state in zip(ids, found, strict=True) if state in states]
+
+    @translate_errors()
+    def wait(self, job_id: str, seconds: float) -> Job:
+        """Wait until the job has ended, at most so long; return it as it is then. Raises `JobNotFound`."""
+        job = self.get(job_id)
+        end = time.monotonic() + seconds
+        if job.state.final or seconds <= 0:
+            return job
+        with self._client.pubsub(ignore_subscribe_messages=True) as ended:  # type: ignore[no-untyped-call]
+            ended.subscribe(self._keys.member("ended", job_id))
+            # The end cannot be missed once the subscription is confirmed: read the job again after that.
+            ended.get_message(ignore_subscribe_messages=False, timeout=min(seconds, WAIT_RECHECK))
+            while not (job := self.get(job_id)).state.final and (left := end - time.monotonic()) > 0:
+                ended.get_message(timeout=min(left, WAIT_RECHECK))
+        return job
+
+    def page(
+        self,
+        state: State | None = None,
+        *,
+        only: Filter | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page:
+        """List jobs, newest first. `only` selects by a job's own labels. `cursor` comes from the previous page."""
+        only = only or Filter()
+        entries, keeps = self._of_states([state] if state else list(State)), list[Keep]()
+        if only.labels:
+            keys = [self._keys.member("labelled", each) for each in only.named]
+            entries, *keeps = index_entries(self._client, keys)
+            keeps += [partial(self.in_states, states=[state])] if state else []
+        if only.owner is not None:
+            keeps.append(partial(self._owned, only.owner))
+        ids, further = scan(entries, only.bounds(cursor), keeps, limit)
+        return Page(tuple(job for job in self.get_many(ids) if job), further)
+
+    def _of_states(self, states: Sequence[State]) -> Entries:
+        def entries(before: str, since: str, most: int) -> dict[str, str]:
+            row = self._scripts.call("list", before, since, most, *states)
+            return dict(zip(row[::2], row[1::2], strict=True))
+
+        return entries
+
+    def _owned(self, owner: str, ids: Sequence[str]) -> list[str]:
+        return [job_id for job_id, name in zip(ids, self.owners(ids), strict=True) if name == owner]
+
+    # --- change -----------------------------------------------------------------------------------------------------
+
+    def cancel(self, job_id: str) -> TransitionResult:
+        """Cancel a job. Raises `JobNotFound`, or `NotAllowed` when it has ended otherwise."""
+        settled = TransitionResult.from_row(self._scripts.call("cancel", job_id))
+        if settled.outcome == "unknown":
+            raise JobNotFound(job_id)
+        if settled.outcome == "refused":
+            raise NotAllowed(f"The job is {settled.state} already; there is nothing left to cancel.")
+        return settled
+
+    def pause(self, job_id: str) -> TransitionResult:
+        """Keep a queued job from being sent until it is resumed. Raises `JobNotFound` or `NotAllowed`."""
+        return self._pause(job_id, pause=True)
+
+    def resume(self, job_id: str) -> TransitionResult:
+        """Return a paused job to its old place in the queue. Raises `JobNotFound` or `NotAllowed`."""
+        return self._pause(job_id, pause=False)
+
+    def _pause(self, job_id: str, *, pause: bool) -> TransitionResult:
+        settled = TransitionResult.from_row((*self._scripts.call("pause_job", job_id, flag(pause)), 0))
+        if settled.outcome == "unknown":
+            raise JobNotFound(job_id)
+        if settled.outcome == "refused":
+            raise NotAllowed(
+                f"The job is {settled.state}: only one that waits can be paused. What the provider has goes on; "
+                "cancel it if you do not want it any more."
+                if pause
+                else f"The job is {settled.state}, not paused; there is nothing to resume."
+            )
+        return settled
+
+    def retry(self, job_id: str) -> TransitionResult:
+        """Queue a failed, expired or cancelled job again. Raises `JobNotFound` or `NotAllowed`."""
+        word, state, wake = self._scripts.call("retry", job_id, duration_micros(RECHECK))
+        settled = TransitionResult.from_row((word, state, wake, 0))
+        if word == "unknown":
+            raise JobNotFound(job_id)
+        if word == "refused":
+            raise NotAllowed("The job is completed; for more pictures enqueue it under another external_task_id.")
+        if word == "pictured":
+            raise NotAllowed(
+                "The job was cancelled, but its pictures came all the same and are paid for: they are its output. "
+                "For more of them enqueue it under another external_task_id."
+            )
+        if word == "imageless":
+            raise NotAllowed(
+                "An image of the job is not kept any more. Upload the same file with POST /v1/images, then retry; "
+                "or enqueue the request with the image itself, under another external_task_id."
+            )
+        if word == "working":
+            raise NotAllowed(
+                f"The job is {state}, but the provider may still be working on it: "
+                "sending it again could be paid twice. Try again once the provider is done with it."
+            )
+        return settled
+
+    def purge(self, limit: int = 200) -> tuple[int, int]:
+        """Delete what ended longer ago than the retention, at most `limit`; return how many (jobs, batches)."""
+        jobs, batches = self._scripts.call("purge", duration_micros(self._settings.retention), limit, DAYS_KEPT)
+        return int(jobs), int(batches)
+
+
+def _job(job_id: str, row: Sequence[Any], beside: Sequence[str]) -> Job | RecordDamaged | None:
+    fields, *texts = row
+    try:
+        for answer in row:
+            if isinstance(answer, redis.RedisError):
+                raise translated(answer)
+        return Job.from_fields(job_id, fields, **dict(zip(beside, texts, strict=True))) if fields else None
+    except RecordDamaged as error:
+        return RecordDamaged(f"job {shown(job_id)}", error.why)
+
+
+def _result(job_id: str, text: Any) -> Result | None:
+    if text is None:
+        return None
+    try:
+        with decoding(f"job {shown(job_id)}"):
+            return Result.from_json(str(text))
+    except RecordDamaged as error:
+        log.warning("its result is left out: %s", error)
+        return None

@@ -1,0 +1,59 @@
+"""Figures about the whole installation: counts, memory and spending."""
+
+from datetime import date
+
+from jobs.connections.errors import translate_errors
+from jobs.decoding import decoding
+from jobs.read_models import Totals
+from jobs.states import State
+from jobs.store.context import StoreContext
+from jobs.store.continuity import record_fields
+from jobs.store.memory import Memory, read_memory
+from jobs.store.spending import By, Only, Spend, spent
+from jobs.units import dollars, from_micros
+
+
+class Statistics:
+    """Reads counters. All methods raise `StoreUnavailable`."""
+
+    def __init__(self, context: StoreContext) -> None:
+        self._client = context.client
+        self._keys = context.keys
+
+    def memory(self) -> Memory | None:
+        """Read how much of its memory Redis has used; None where the user may not ask."""
+        return read_memory(self._client)
+
+    @translate_errors()
+    def spend(self, by: By, first: date, last: date, only: Only | None = None) -> Spend:
+        """Sum what was spent from the first day (UTC) to the last, inclusive."""
+        with decoding("what was spent"):
+            return spent(self._client, self._keys, by, (first, last), only or Only())
+
+    @translate_errors()
+    def totals(self) -> Totals:
+        """Count jobs by state, and those that wait for admission by pool; sum what all have cost."""
+        keys = self._keys
+        pools = [str(pool) for pool in self._client.hkeys(keys.singleton("pools"))]
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.hgetall(keys.singleton("totals"))
+            pipe.zcard(keys.singleton("images"))
+            for pool in pools:
+                pipe.hget(keys.member("pool", pool), "ready")
+            for state in State:
+                pipe.zcard(keys.member("state", state))
+            fields, images, *numbers = pipe.execute()
+        epoch, run = record_fields(self._client, keys, "number", "run")
+        ready, counts = numbers[: len(pools)], numbers[len(pools) :]
+        with decoding("the totals"):
+            return Totals(
+                counts=dict(zip(State, counts, strict=True)),
+                ready={pool: int(waiting or 0) for pool, waiting in zip(pools, ready, strict=True)},
+                cost=dollars(fields.get("spent", 0)),
+                contradicted=int(fields.get("contradicted", 0)),
+                last_round=from_micros(fields["round"]) if "round" in fields else None,
+                images=int(images),
+                epoch=int(epoch or 0),
+                sees_restarts=None if run is None else bool(run),
+                image_bytes=int(fields.get("image_bytes", 0)),
+            )

@@ -1,0 +1,68 @@
+"""Uploads of all lines or none: staged in chunks, then accepted together."""
+
+from collections.abc import Sequence
+
+from jobs.connections.errors import translate_errors
+from jobs.errors import NoRoom, NotAllowed
+from jobs.new_job import BatchOptions, NewJob, Outcome
+from jobs.policy import RECHECK
+from jobs.store.arguments import at_most, job_arguments
+from jobs.store.batches import STEP, BatchActionResult
+from jobs.store.context import StoreContext
+from jobs.units import duration_micros
+
+#: How long (seconds) staged jobs are kept after the last call.
+STAGED = 3600.0
+
+
+class Uploads:
+    """The verbs of an upload, which a token of the caller names. All raise `StoreUnavailable`."""
+
+    def __init__(self, context: StoreContext) -> None:
+        self._client = context.client
+        self._keys = context.keys
+        self._scripts = context.scripts
+
+    def stage(self, token: str, jobs: Sequence[NewJob], *, most: int | None = None) -> tuple[Outcome, ...]:
+        """Stage jobs that `commit` accepts together, or not at all; at most a few hundred a call.
+
+        They are invisible until then, and are deleted `STAGED` seconds after the last call. `most`: the limit of
+        unfinished jobs, these included.
+        """
+        return tuple(map(Outcome, self._scripts.call("stage", token, int(STAGED), at_most(most), *job_arguments(jobs))))
+
+    def commit(
+        self, token: str, batch_id: str, staged: int, options: BatchOptions | None = None, *, most: int | None = None
+    ) -> BatchActionResult:
+        """Accept the `staged` jobs: decided in one step; a round of reconcile completes what this call does not.
+
+        `affected`: jobs taken in; `clashes`: lines left out since another request got their id meanwhile. Raises
+        `NotAllowed` while something else is done to the batch, when what was staged has been deleted, or when the
+        batch has become another producer's meanwhile; `NoRoom` where they would make more than `most` unfinished ones.
+        """
+        facts = (options or BatchOptions()).facts()
+        word = self._scripts.call("commit", token, batch_id, facts, staged, at_most(most))
+        if word == "full":
+            raise NoRoom("There is no room for all of these jobs.")
+        if word == "busy":
+            raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
+        if word == "taken":
+            raise NotAllowed("This batch's id is taken meanwhile; send the upload under another one.")
+        if word == "gone":
+            raise NotAllowed(
+                f"What was uploaded is forgotten: it paused for more than {STAGED:.0f} s, or an image of it is not "
+                "kept any more; send it again, with the image."
+            )
+        if word == "empty":
+            return BatchActionResult("commit", 0)
+        woke, more = False, 1
+        while more:
+            more, affected, _, wake = self._scripts.call("sweep", batch_id, STEP, duration_micros(RECHECK))
+            woke = woke or bool(wake)
+        with translate_errors():
+            clashes = self._client.hget(self._keys.member("batch", batch_id), "clash")
+        return BatchActionResult("commit", int(affected), admit_hint=woke, clashes=int(clashes or 0))
+
+    def discard(self, token: str) -> None:
+        """Delete what was staged."""
+        self._scripts.call("unstage", token)

@@ -1,0 +1,162 @@
+"""The worker's use cases without processes: real store, broker and provider, and a clock that a test moves."""
+
+import base64
+import json
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any, Protocol
+
+import pytest
+
+from jobs.connections.client import connect
+from jobs.images.backends import RedisImages
+from jobs.images.images import Images
+from jobs.job import Delivery, Job
+from jobs.new_job import NewJob
+from jobs.store.redis_keys import Keys
+from jobs.store.store import Store
+from schemas import GenerationRequest
+from tests.support.simulator import KEY, OTHER_KEY
+from worker.app import create_app
+from worker.deliver import Deliverer
+from worker.messages import Messages
+from worker.notification import Notifier
+from worker.provider import Provider
+from worker.provider.image_cache import ImageCache
+from worker.reconcile import Reconciler
+from worker.settings import Settings
+from worker.submit import Submitter
+
+#: Redis's clock, moved on by a key: a test waits for nothing.
+MOVED_CLOCK = """
+local function clock()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000000 + tonumber(t[2]) + tonumber(redis.call('GET', 'test:ahead') or 0)
+end
+"""
+
+
+def request_of(job_id: str = "job-1", **more: Any) -> GenerationRequest:
+    """A small valid request."""
+    return GenerationRequest(model="kirin_image_omni", params={"prompt": "a fox"}, external_task_id=job_id, **more)
+
+
+class RequestOf(Protocol):
+    """The type of the fixture `a_request`."""
+
+    def __call__(self, job_id: str = "job-1", **more: Any) -> GenerationRequest: ...
+
+
+class World:
+    """The use cases on a real store, a real broker and the real simulator, with a clock that a test moves."""
+
+    def __init__(self, url: str, provider_url: str, **settings: Any) -> None:
+        given = {"connect_timeout": 1.0, "read_timeout": 1.0, "submit_lease": 60.0, "concurrency": 8, **settings}
+        where = {"redis_url": url, "broker_url": url, "result_url": url, "provider_url": provider_url}
+        self.settings = Settings(
+            provider_key=KEY, provider_keys={"BOOMERANG_PROVIDER_KEY_OTHER": OTHER_KEY}, **{**where, **given}
+        )
+        self.redis = connect(url)
+        self.store = Store(self.redis, self.settings, clock=MOVED_CLOCK)
+        self.providers = {lane.name: Provider(self.settings, lane) for lane in self.settings.lanes}
+        self.provider = self.providers[self.settings.lanes[0].name]
+        self.app = create_app(self.settings)
+        self.messages = Messages(self.app)
+        self.threads = ThreadPoolExecutor(8)
+        self.binary = connect(url, text=False)
+        self.image_store = RedisImages(self.binary, Keys())
+        self.images = Images(self.store.context.scripts, self.image_store, self.settings)
+        self.image_cache = ImageCache(self.images, self.settings.image_memory)
+        self.submitter = Submitter(self.store, self.providers, self.settings, self.threads, images=self.image_cache)
+        self.reconciler = Reconciler(
+            self.store, self.providers, self.settings, self.threads, self.messages, images=self.images
+        )
+        self.deliverer = Deliverer(self.store, self.messages, Notifier(self.settings), self.threads, "celery")
+
+    def close(self) -> None:
+        self.threads.shutdown()
+        for provider in self.providers.values():
+            provider.close()
+        self.app.close()
+        self.redis.close()
+        self.binary.close()
+
+    def ahead(self, seconds: float) -> None:
+        """Redis's clock goes forward."""
+        self.redis.incrby("test:ahead", int(seconds * 1_000_000))
+
+    def enqueue(self, *ids: str, **more: Any) -> None:
+        owed = frozenset({Delivery.NOTIFY} if more.get("callback_url") else ())
+        text = request_of(**more).text()
+        jobs = [NewJob(id=job_id, text=text, model="kirin_image_omni", owed=owed) for job_id in ids]
+        self.store.jobs.enqueue(jobs)
+
+    def submit(self, *ids: str) -> None:
+        """Admit what may be admitted, and submit it."""
+        admitted = self.store.attempts.admit(500).ids
+        self.submitter(ids or admitted)
+
+    def start(self, *ids: str, **more: Any) -> None:
+        """Enqueue and submit ("job-1" by default)."""
+        ids = ids or ("job-1",)
+        self.enqueue(*ids, **more)
+        self.submit(*ids)
+
+    def run_submits(self) -> int:
+        """Do what the messages to submit say, as a worker would. Returns how many there were."""
+        count = 0
+        while (text := self.redis.rpop("boomerang.submit")) is not None:
+            count += 1
+            ids = json.loads(base64.b64decode(json.loads(text)["body"]))[0]
+            if ids:
+                self.submitter(ids)
+        return count
+
+    def round(self, seconds: float) -> None:
+        """So much later: one round of reconcile, and the submissions that it admits."""
+        self.ahead(seconds)
+        self.reconciler()
+        self.run_submits()
+
+    def settle(self, job_id: str = "job-1", *, rounds: int = 40, seconds: float = 15) -> Job:
+        """Round after round, until the job has ended."""
+        for _ in range(rounds):
+            if self.job(job_id).state.final:
+                return self.job(job_id)
+            self.round(seconds)
+        pytest.fail(f"not settled: {self.job(job_id)}, {self.states(job_id)}")
+
+    def job(self, job_id: str = "job-1") -> Job:
+        return self.store.jobs.get(job_id)
+
+    def states(self, job_id: str = "job-1") -> list[str]:
+        """Every state that the job has been in, oldest first."""
+        return [fields["state"] for _, fields in self.redis.xrange("{b}:changes") if fields["id"] == job_id]
+
+    def now(self) -> float:
+        """The store's clock, in seconds since 1970."""
+        seconds, micros = self.redis.time()
+        return float(seconds + (micros + int(self.redis.get("test:ahead") or 0)) / 1e6)
+
+    def held_for(self) -> float:
+        """Seconds for which the lane is still held."""
+        return int(self.redis.hget("{b}:lane:default", "hold") or 0) / 1e6 - self.now()
+
+    def books(self) -> tuple[int, int, Decimal]:
+        """Slots, window and money spent, as Redis counts them (`lane()` goes by the true clock, which a test moves)."""
+        slots, window, spent = self.redis.hmget("{b}:lane:default", "slots", "window", "spent")
+        return int(slots or 0), int(window or 0), Decimal(spent or 0) / 10**9
+
+    def alarm_in(self, job_id: str = "job-1") -> float | None:
+        """Seconds until someone must look at the job again."""
+        score = self.redis.zscore("{b}:alarms", job_id)
+        return None if score is None else score / 1e6 - self.now()
+
+    def messages_in(self, queue: str) -> int:
+        return int(self.redis.llen(queue))
+
+
+class MakeWorld(Protocol):
+    """The type of the fixture `world`."""
+
+    def __call__(self, provider_url: str = "", **settings: Any) -> World: ...
