@@ -39,11 +39,13 @@ class BoomerangError(Exception):
 
     `repeat_id` is set when it is unknown whether the service accepted the work. Repeat the call with this id, as
     `external_task_id` or as the batch's `id`. If the service did accept it, the repeat changes nothing and costs
-    nothing. `enqueued` is the number of jobs that a half-done upload has enqueued. `lines` are the refused lines of an
-    upload that is accepted completely or not at all.
+    nothing. `enqueued` is the number of jobs that a half-done upload has enqueued. `repeat_command` is the command that
+    continues, if a command failed. `lines` are the refused lines of an upload that is accepted completely or not at
+    all.
     """
 
     repeat_id: str | None = None
+    repeat_command: str | None = None
     enqueued: int = 0
     lines: tuple[LineError, ...] = ()
 

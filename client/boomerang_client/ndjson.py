@@ -87,12 +87,15 @@ def utf8_lines(file: BinaryIO, encoding: str | None = None) -> Iterator[bytes]:
 
 
 def number_lines(lines: "Iterable[Line | Numbered]") -> Iterator[Numbered]:
-    """Count lines that have no number from 1. Removes the byte order mark that Windows programs begin files with."""
+    """Count lines that have no number from 1. Removes the byte order marks that Windows programs begin files with.
+
+    A file that was put together from several has more than one.
+    """
     for number, line in enumerate(lines, start=1):
         if isinstance(line, Numbered):
             yield line
-        elif number == 1 and isinstance(line, bytes):
-            yield Numbered(1, line.removeprefix(BYTE_ORDER_MARK))
+        elif isinstance(line, bytes):
+            yield Numbered(number, line.removeprefix(BYTE_ORDER_MARK))
         else:
             yield Numbered(number, line)
 

@@ -57,6 +57,22 @@ class _Part:
     size: int = 0
 
 
+def name_batch(error: BaseException, batch: str, enqueued: int) -> None:
+    """Add the id of a batch, and how to continue, to an error that ends its upload after jobs may have been enqueued.
+
+    The error may be of any class: the caller's source raised it.
+    """
+    with suppress(AttributeError):  # it may have no room for attributes
+        error.repeat_id, error.enqueued = batch, enqueued  # type: ignore[attr-defined]
+    if isinstance(error, BoomerangError):
+        return  # its text says it
+    text = continue_upload(batch, enqueued)
+    if hasattr(error, "add_note"):  # Python 3.11
+        error.add_note(text)
+    else:
+        _log.error(text)
+
+
 class _LineRefused(Exception):
     """A line is refused here and not sent."""
 
@@ -95,23 +111,11 @@ class Upload:
         try:
             return self._send_in_parts(lines)
         except BaseException as error:  # also Ctrl-C: jobs that have been enqueued cost money
-            if self._begun:
-                self._explain(error)
+            enqueued = self._done.accepted + self._done.known
+            refused = isinstance(error, ApiError) and not isinstance(error, TooBusy | ServerFault)
+            if self._begun and (enqueued or not refused):
+                name_batch(error, self._batch, enqueued)
             raise
-
-    def _explain(self, error: BaseException) -> None:
-        """Add the batch's id to an error that ends an upload which may have enqueued jobs."""
-        enqueued = self._done.accepted + self._done.known
-        if enqueued == 0 and isinstance(error, ApiError) and not isinstance(error, TooBusy | ServerFault):
-            return  # the service refused the first part
-        with suppress(AttributeError):  # an error of the source may have no room for attributes
-            error.repeat_id, error.enqueued = self._batch, enqueued  # type: ignore[attr-defined]
-        if not isinstance(error, BoomerangError):
-            text = continue_upload(self._batch, enqueued)
-            if hasattr(error, "add_note"):  # Python 3.11
-                error.add_note(text)
-            else:
-                _log.error(text)
 
     def _send_in_parts(self, lines: Iterator[Numbered]) -> BatchAccepted:
         part = _Part(self._clock())

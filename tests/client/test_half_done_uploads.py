@@ -137,3 +137,11 @@ def test_encodings_of_windows(
     path.write_bytes(pack("".join(json.dumps(line) + "\r\n" for line in LINES).encode(encoding)))
     assert client.enqueue_batch(path, id="b").accepted == len(LINES)
     assert service.requests["b.1"]["prompt"] == "Boat 0"
+
+
+def test_a_batch_that_cannot_be_fetched_after_its_upload(client: Client, service: FakeService) -> None:
+    service.on_request = lambda: service.faults.extend([Fault(status=401)] if len(service.seen) == 4 else [])
+    with pytest.raises(Unauthorized) as caught:
+        client.batch(LINES)
+    service.on_request = lambda: None
+    assert_continues(client, service, caught.value)

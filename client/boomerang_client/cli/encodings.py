@@ -14,6 +14,9 @@ _ASCII = frozenset(map(chr, range(128)))
 #: What texts in Western languages have beside ASCII. Other alphabets have long runs of such bytes instead.
 _WESTERN = frozenset("äöüßéèêëàâçîïôûùñáíóúìòãõåæøœÄÖÜÉÈÊËÀÂÇÎÏÔÛÙÑÁÍÓÚÌÒÃÕÅÆØŒ–—‘’‚“”„…«»‹›€£°©®™·½¼¿¡§\xa0")
 _LONG_RUN = re.compile(rb"[\x80-\xff]{3}")
+_ALL_BYTES = bytes(range(256))
+#: Bytes that an encoding of one byte a letter may leave undefined. UTF-8 and ASCII have 128 that are no letter.
+_MOST_UNDEFINED = 64
 _CHUNK = 1024 * 1024
 _SAMPLE = 64 * 1024
 _HIGH = re.compile(rb"[^\n]{0,30}[\x80-\xff][^\n]{0,30}")
@@ -33,7 +36,7 @@ def check_name(encoding: str) -> None:
 def check_text(file: BinaryIO, encoding: str, name: str) -> None:
     """Read a whole text. Raises UsageError when it is not in this encoding, before anything of it is sent."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    utf8 = None if _is_unicode(encoding) else codecs.getincrementaldecoder("utf-8")()
+    utf8 = codecs.getincrementaldecoder("utf-8")() if _has_one_byte_a_letter(encoding) else None
     is_ascii, lines = True, 1
     while chunk := file.read(_CHUNK):
         try:
@@ -82,8 +85,10 @@ def _guess(sample: bytes) -> str:
     return best.encoding if best else "cp1252"
 
 
-def _is_unicode(encoding: str) -> bool:
-    return codecs.lookup(encoding).name.startswith(("utf", "gb18030"))
+def _has_one_byte_a_letter(encoding: str) -> bool:
+    """Return whether any bytes are text in this encoding, so that a wrong one is never noticed."""
+    letters = _ALL_BYTES.decode(encoding, "replace")
+    return len(letters) == len(_ALL_BYTES) and letters.count("\N{REPLACEMENT CHARACTER}") < _MOST_UNDEFINED
 
 
 def _as_read(text: str, encoding: str) -> str:

@@ -139,34 +139,35 @@ def enqueue(
         raise click.UsageError("--id and --idempotency-key exclude each other. Leave one of them out.")
     batch = id_ or new_id()
     reading = Reading(format_, Columns(_group(mapped), dict(templates)), encoding, delimiter, sheet)
-    input_file = open_input(file, _name(file), reading)
-    defaults: dict[str, Any] = {"model": DEFAULT_MODEL} if input_file.format == "txt" else {}
-    if expires_in is not None:
-        defaults["expires_in"] = math.ceil(expires_in)
-    for member, text in members:
-        assign(defaults, member, text)
-    source = _requests(screen, input_file, defaults)
-    if dry_run:
-        ctx.exit(FAILED if _print(screen, source, input_file.unit) else 0)
-    client = screen.client()
-    if id_ is None and key is None and not screen.as_json:
-        # Before anything is sent: a command that is killed cannot say it.
-        screen.message(f"Batch {batch}. If the upload breaks, repeat the command with --id {batch}.", "dim")
-    with _continuable(ctx, screen, "" if id_ or key else batch, input_file.unit), sending(screen, file) as progress:
-        accepted = client.enqueue_batch(
-            source,
-            None if key is not None else batch,
-            labels=dict(labels),
-            priority=priority,
-            weight=weight,
-            max_cost=max_cost,
-            on_error=on_error,
-            key=key,
-            folder=Path(_name(file)).parent,
-            patience=patience,
-            progress=progress,
-            on_wait=screen.report_wait,
-        )
+    with _continuable(ctx, screen, "" if id_ or key else batch):
+        input_file = open_input(file, _name(file), reading)
+        defaults: dict[str, Any] = {"model": DEFAULT_MODEL} if input_file.format == "txt" else {}
+        if expires_in is not None:
+            defaults["expires_in"] = math.ceil(expires_in)
+        for member, text in members:
+            assign(defaults, member, text)
+        source = _requests(screen, input_file, defaults)
+        if dry_run:
+            ctx.exit(FAILED if _print(screen, source, input_file.unit) else 0)
+        client = screen.client()
+        if id_ is None and key is None and not screen.as_json:
+            # Before anything is sent: a command that is killed cannot say it.
+            screen.message(f"Batch {batch}. If the upload breaks, repeat the command with --id {batch}.", "dim")
+        with _naming_lines(screen, input_file.unit), sending(screen, file) as progress:
+            accepted = client.enqueue_batch(
+                source,
+                None if key is not None else batch,
+                labels=dict(labels),
+                priority=priority,
+                weight=weight,
+                max_cost=max_cost,
+                on_error=on_error,
+                key=key,
+                folder=Path(_name(file)).parent,
+                patience=patience,
+                progress=progress,
+                on_wait=screen.report_wait,
+            )
     _report(screen, accepted, input_file.unit)
     jobs = accepted.accepted + accepted.known
     failed = accepted.rejected > 0 or not jobs
@@ -183,21 +184,37 @@ def enqueue(
 
 
 @contextmanager
-def _continuable(ctx: click.Context, screen: Screen, batch: str, unit: str) -> Iterator[None]:
+def _continuable(ctx: click.Context, screen: Screen, batch: str) -> Iterator[None]:
     """Say on every error that leaves an upload half done how to continue it. `batch`: its id, if the user gave none."""
     try:
         yield
     except KeyboardInterrupt:
+        if ctx.params["dry_run"]:
+            raise
         option = "the same --idempotency-key" if ctx.params["key"] else f"--id {batch or ctx.params['id_']}"
         screen.message(f"Stopped. To send the rest, repeat the command with {option}. Nothing is paid twice.")
         screen.message(f"To continue: {_repeat(ctx, batch)}")
         ctx.exit(INTERRUPTED)
+    except (ServiceUnavailable, TooBusy, UnexpectedAnswer) as error:
+        error.repeat_command = _repeat(ctx, batch)
+        raise
+    except BoomerangError as error:
+        if error.repeat_id is not None:
+            error.repeat_command = _repeat(ctx, batch)
+        raise
     except Exception as error:
-        if isinstance(error, BoomerangError):
-            _report_lines(screen, error.lines, unit)
-        unknown = isinstance(error, ServiceUnavailable | TooBusy | UnexpectedAnswer)
-        if getattr(error, "repeat_id", None) is not None or unknown:
-            error.repeat_command = _repeat(ctx, batch)  # type: ignore[attr-defined]
+        if hasattr(error, "repeat_id"):
+            screen.message(f"To continue: {_repeat(ctx, batch)}")
+        raise
+
+
+@contextmanager
+def _naming_lines(screen: Screen, unit: str) -> Iterator[None]:
+    """Print the refused lines that an error of the upload lists."""
+    try:
+        yield
+    except BoomerangError as error:
+        _report_lines(screen, error.lines, unit)
         raise
 
 

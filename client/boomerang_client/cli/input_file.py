@@ -1,5 +1,6 @@
 """Open the file of `boomerang enqueue`: find its format by its content first, and by its name only then."""
 
+import codecs
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -99,7 +100,7 @@ def open_input(file: BinaryIO, name: str, reading: Reading) -> InputFile:
         while found.content.read(1024 * 1024):  # lines in other encodings are refused one by one, by the service
             pass
     else:
-        check_text(found.content, found.encoding, name)
+        check_text(found.content, found.encoding, found.name)
     file.seek(0)
     return _recognise(file, name, reading)
 
@@ -141,10 +142,10 @@ def _encoding(given: str | None, wide: str | None, head: bytes, name: str) -> st
     if given is None:
         return wide or _UTF8
     marked = wide or (_UTF8 if head.startswith(BYTE_ORDER_MARK) else None)
-    family = given.lower().replace("_", "-")
+    family = codecs.lookup(given).name
     if marked and not family.startswith(marked[:5]):
         raise UsageError(f"{name} is {marked.removesuffix('-sig')}, not {given}. Leave --encoding out.")
-    return marked or (_UTF8 if family in ("utf-8", "utf8") else given)
+    return marked or (_UTF8 if family == "utf-8" else given)
 
 
 def _format_of(name: str, start: str, shown: str) -> str:

@@ -16,11 +16,12 @@ _SPACE = re.compile(r"[\s,]*")
 class JsonValues:
     """Iterates over the values of a JSON array, or of a file with one value after another.
 
-    Yields each value with its text. Raises UsageError for what is not JSON.
+    Yields each value with its text. Integers in the value are not exact. Raises UsageError for what is not JSON.
     """
 
     def __init__(self, text: io.TextIOWrapper) -> None:
-        self._text, self._decode = text, json.JSONDecoder().raw_decode
+        # Python refuses to parse thousands of digits as an integer. Here only the extent of a value matters.
+        self._text, self._decode = text, json.JSONDecoder(parse_int=float).raw_decode
         self._buffer, self._at, self._line, self._ended = "", 0, 1, False
 
     def __iter__(self) -> Iterator[tuple[Any, str]]:

@@ -59,11 +59,10 @@ class Screen:
         """Print an error on stderr, with one line for each field; with --json as one JSON object."""
         refusal = error if isinstance(error, ApiError) else None
         fields = refusal.errors if refusal else {}
-        command = getattr(error, "repeat_command", "")
         if self.as_json:
             problem: dict[str, Any] = {"error": str(error), "repeat_id": error.repeat_id}
-            if command:
-                problem["repeat_command"] = command
+            if error.repeat_command:
+                problem["repeat_command"] = error.repeat_command
             if refusal:
                 problem |= {"status": refusal.status, "errors": dict(fields), "codes": list(refusal.codes)}
             if error.lines:
@@ -74,8 +73,8 @@ class Screen:
         if refusal and len(fields) > 1:
             for line in field_lines(fields, refusal.codes):
                 self.message(f"  {line}")
-        if command:
-            self.message(f"To continue: {command}")
+        if error.repeat_command:
+            self.message(f"To continue: {error.repeat_command}")
 
 
 def field_lines(errors: Mapping[str, tuple[str, ...]], codes: tuple[str, ...] = ()) -> list[str]:

@@ -209,6 +209,8 @@ def test_defaults_do_not_hide_mistakes_and_keep_labels() -> None:
     found = read(read_ndjson(io.BytesIO(given), {"n": 1, "labels": {"b": "2"}}))
     assert [line.rstrip() for _, line in found[:5]] == lines
     assert found[5] == (6, {"n": 1, "labels": {"a": "1", "b": "2"}})
+    digits = b'{"n":' + b"9" * 5000 + b"}"
+    assert read(read_json(io.BytesIO(b"[" + digits + b",{}]"), {"n": 1})) == [(1, digits), (2, {"n": 1})]
     array = b'[{"prompt":"a",\n"prompt":"b"},{"n":NaN},{"prompt":"\\ud800"}]'
     assert read(read_json(io.BytesIO(array), {"n": 1})) == [
         (1, b'{"prompt":"a", "prompt":"b"}'),
