@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import redis
 
-from jobs.connections.errors import translated
+from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
 from jobs.errors import KeyNotFound, RecordDamaged
 from jobs.fields import shown
@@ -122,27 +122,21 @@ class KeyRing:
             created_at=now,
             expires_at=now + lasts if lasts else None,
         )
-        try:
+        with translate_errors():
             self._client.hset(self._kept, key_id, key.to_json())
-        except redis.RedisError as error:
-            raise translated(error) from error
         return key, f"bmr_{key_id}_{secret}"
 
     def find(self, key_id: str) -> AccessKey | None:
         """The key with this id, in whatever state; not when it was used."""
-        try:
+        with translate_errors():
             text = self._client.hget(self._kept, key_id)
-        except redis.RedisError as error:
-            raise translated(error) from error
         return AccessKey.from_json(key_id, str(text)) if text else None
 
     def all(self) -> list[AccessKey]:
         """Every key, revoked and expired ones too, oldest first. Those that cannot be read the log tells."""
-        try:
+        with translate_errors():
             kept: Any = self._client.hgetall(self._kept)
             used: Any = self._client.hgetall(self._used)
-        except redis.RedisError as error:
-            raise translated(error) from error
         keys = []
         for key_id, text in kept.items():
             try:
@@ -159,18 +153,14 @@ class KeyRing:
         if key.revoked_at is not None:
             return key
         revoked = replace(key, revoked_at=now or datetime.now(UTC))
-        try:
+        with translate_errors():
             self._client.hset(self._kept, key_id, revoked.to_json())
-        except redis.RedisError as error:
-            raise translated(error) from error
         return revoked
 
     def note_use(self, key_id: str, now: datetime) -> None:
         """It was used. Whoever calls this does so rarely."""
-        try:
+        with translate_errors():
             self._client.hset(self._used, key_id, str(to_micros(now)))
-        except redis.RedisError as error:
-            raise translated(error) from error
 
 
 def checked_name(name: str) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 
+from jobs.fields import BatchCounter
+
 SPAN = 5
 RING = 12  #: spans, together a minute
 SHIFT = 10_000_000
@@ -19,7 +21,7 @@ LEAST = 1.0
 def rate(fields: Mapping[str, str], now: float, created: float) -> float:
     """Jobs that ended a second, over the last minute, or since the batch began; times in seconds since 1970."""
     oldest = int(now // SPAN) - RING + 1
-    spans = (divmod(int(value), SHIFT) for name, value in fields.items() if name.startswith("r:"))
+    spans = (divmod(int(value), SHIFT) for name, value in fields.items() if name.startswith(BatchCounter.ENDED))
     ended = sum(count for span, count in spans if span >= oldest)
     return ended / max(now - max(oldest * SPAN, created), LEAST)
 

@@ -88,6 +88,33 @@ def names(table: type) -> dict[str, str]:
 
 #: Letter → name. Any version up to this one writes only these.
 NAMES: Mapping[str, str] = names(Field)
+
+
+class BatchCounter:
+    """The beginnings of those fields of a batch's hash that count by something."""
+
+    FAILED = "x:"  #: failed jobs, by error code
+    UNFINISHED = "c:"  #: unfinished jobs, by price class
+    ENDED = "r:"  #: jobs that ended, by time (jobs.eta)
+    PLACE = "at:"  #: 1, where jobs of the batch wait: by pool and class
+
+
+class Payer:
+    """The beginnings of names in reservations and ledgers: who pays; and the kind of a queue, `BATCH` or `KEY`."""
+
+    LANE = "l"
+    BATCH = "b"
+    KEY = "k"  #: a producer's key
+    UNPRICED = "?"  #: jobs of a price class whose price is not known; the same stands for their reservation
+
+
+class Entry:
+    """The beginnings of the names of a ledger's entries, `<lane>|<model>|<batch>|<key>`."""
+
+    COST = "$"  #: nano-dollars
+    RESULTS = "#"  #: results that came or cost money
+
+
 #: A whole number of at most 16 digits: µs until the year 2286, exact as a Lua number. Lua and Python share the pattern.
 _WHOLE = r"^%d" + "%d?" * 15 + "$"
 _FLAG, _DELIVERIES = "^1$", "^[cn][cn]?$"

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType, TracebackType
 from typing import Any, TextIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 
 class LogFormat(StrEnum):
@@ -82,7 +82,9 @@ def _texts(value: Any) -> list[str]:
 
 def _secrets_in(value: str) -> set[str]:
     if "://" in value:
-        password = urlsplit(value).password or ""
+        # Not urlsplit: it may reject the list of hosts in the URL of sentinels.
+        authority = re.split("[/?#]", value.partition("://")[2], maxsplit=1)[0]
+        password = authority.rpartition("@")[0].partition(":")[2]
         return {password, unquote(password)}
     # `name:secret` of producers' keys.
     return {value, value.partition(":")[2]}

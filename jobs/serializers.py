@@ -1,15 +1,31 @@
-"""A job, a batch and the lane as plain data, in the shape that the API shows (schemas.views dumps them)."""
+"""Jobs, batches, lanes and spending as JSON data: what the HTTP API, notifications and Celery results hold.
 
+`schemas.views` documents these shapes, and tests compare the two. Nothing here dumps through marshmallow: it would cost
+more than all the rest of a line of results. Times are ISO 8601, money is decimal text.
+"""
+
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from jobs.job import Job
+from jobs.job import Job, Result
 from jobs.lanes import LaneSettings
 from jobs.read_models import Batch, Lane
+from jobs.states import State
 from jobs.store.spending import Spend
+
+#: Status words of the provider's API.
+RUNNING, COMPLETED, FAILED = "in_progress", "completed", "failed"
+#: Messages for ends that the provider did not cause. Its API has no codes for them, so the state stands in for the
+#: code: no program takes it for an error that is worth another attempt.
+_ENDED_HERE = {
+    State.CANCELLED: "The job was cancelled.",
+    State.EXPIRED: "The job was not over by its deadline. A result that still comes is shown here.",
+}
 
 
 def serialize_job(job: Job) -> dict[str, Any]:
-    """The members of a job's view."""
+    """Return a job as `schemas.views.jobs.JobView` documents it."""
     result = job.result
     priced = result is not None and (result.cost is not None or result.discount is not None)
     return {
@@ -18,24 +34,24 @@ def serialize_job(job: Job) -> dict[str, Any]:
         "model": job.model,
         "output": [dict(each) for each in result.output] if result else [],
         "error": result.error if result else None,
-        "usage": {"cost": result.cost, "discount": result.discount} if result and priced else None,
+        "usage": {"cost": _money(result.cost), "discount": result.discount} if result and priced else None,
         "attempt": job.attempt,
         "external_task_id": job.external_task_id,
-        "created_at": job.created_at,
-        "updated_at": job.updated_at,
-        "finished_at": job.finished_at,
+        "created_at": job.created_at.isoformat(),
+        "updated_at": job.updated_at.isoformat(),
+        "finished_at": _time(job.finished_at),
         "settled_by": job.settled_by,
         "batch": job.batch,
         "labels": dict(job.labels),
         "priority": job.priority.value,
-        "expires_at": job.expires_at,
+        "expires_at": _time(job.expires_at),
         "lane": job.lane if job.sent else None,
         "reason": job.reason,
     }
 
 
 def serialize_batch(batch: Batch) -> dict[str, Any]:
-    """The members of a batch's view."""
+    """Return a batch as `schemas.views.batches.BatchView` documents it."""
     return {
         "id": batch.id,
         "accepted": batch.accepted,
@@ -45,25 +61,25 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
         "labels": dict(batch.labels),
         "priority": batch.priority.value,
         "weight": batch.weight,
-        "max_cost": batch.max_cost,
+        "max_cost": _money(batch.max_cost),
         "paused": batch.paused,
         "rate": round(batch.rate, 3),
         "eta": None if batch.eta is None else round(batch.eta, 1),
         "reason": batch.reason,
-        "cost": batch.cost,
-        "expected_cost": batch.expected_cost,
-        "created_at": batch.created_at,
+        "cost": _money(batch.cost),
+        "expected_cost": _money(batch.expected_cost),
+        "created_at": batch.created_at.isoformat(),
     }
 
 
-def shown_spend(spend: Spend) -> dict[str, Any]:
-    """The members of an answer about spending."""
-    rows = [{"name": row.name, "cost": row.cost, "jobs": row.jobs} for row in spend.rows]
-    return {"by": spend.by.value, "rows": rows, "cost": spend.cost, "jobs": spend.jobs}
+def serialize_spend(spend: Spend) -> dict[str, Any]:
+    """Return an account of spending as `schemas.views.spending.SpendView` documents it."""
+    rows = [{"name": row.name, "cost": _money(row.cost), "jobs": row.jobs} for row in spend.rows]
+    return {"by": spend.by.value, "rows": rows, "cost": _money(spend.cost), "jobs": spend.jobs}
 
 
 def serialize_lane(lane: Lane) -> dict[str, Any]:
-    """The members of a lane's view."""
+    """Return a lane as `schemas.views.lanes.LaneView` documents it."""
     settings = lane.settings or LaneSettings()
     return {
         "name": lane.name,
@@ -76,18 +92,55 @@ def serialize_lane(lane: Lane) -> dict[str, Any]:
         "learned_limit": lane.learned,
         "limit": lane.limit,
         "submit_rate": settings.submit_rate,
-        "max_cost_per_day": settings.max_cost_per_day,
+        "max_cost_per_day": _money(settings.max_cost_per_day),
         "window": lane.dispatched,
         "ready": lane.ready,
         "held": lane.held,
-        "held_since": lane.held_since,
-        "held_until": lane.held_until,
+        "held_since": _time(lane.held_since),
+        "held_until": _time(lane.held_until),
         "reason": lane.reason,
         "breaker": "open" if lane.open_since else "closed",
-        "breaker_since": lane.open_since,
+        "breaker_since": _time(lane.open_since),
         "breaker_opened": lane.opened,
         "history": [
-            {"at": each.at, "what": each.what, "limit": each.limit, "reason": each.reason} for each in lane.history
+            {"at": each.at.isoformat(), "what": each.what, "limit": each.limit, "reason": each.reason}
+            for each in lane.history
         ],
-        "spent": lane.cost,
+        "spent": _money(lane.cost),
     }
+
+
+def serialize_task(job: Job) -> dict[str, Any]:
+    """Return a job as a task of the provider's API (the provider contract, "Status").
+
+    Everything that happens before and between attempts is one running task there. `cost` is "" if unknown.
+    """
+    result = job.result or Result()
+    task: dict[str, Any] = {"id": job.id, "status": RUNNING, "model": job.model}
+    if not job.state.final:
+        # The store does not record the provider's progress, but a program may read the member.
+        return task | {"progress": 0.0}
+    cost = _money(result.cost) or ""
+    if job.state is State.COMPLETED:
+        content = [dict(each) | ({"jobId": job.task_id} if job.task_id else {}) for each in result.output]
+        usage = {"cost": cost, "discount": result.discount}
+        return task | {"status": COMPLETED, "output": [{"content": content}], "usage": usage, "metadata": {}}
+    return task | {"status": FAILED, "error": _task_error(job, result), "usage": {"cost": cost}}
+
+
+def _task_error(job: Job, result: Result) -> dict[str, str]:
+    error = result.error or {}
+    code, message = error.get("code", ""), error.get("message", "")
+    if job.state in _ENDED_HERE:
+        code, message = job.state.value, _ENDED_HERE[job.state]
+    message = message or job.reason or "The provider gave no reason."
+    # One page of the provider names the text `message`, the other `error_message`.
+    return {"code": code, "message": message, "error_message": message}
+
+
+def _time(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()
+
+
+def _money(value: Decimal | None) -> str | None:
+    return None if value is None else format(value, "f")

@@ -107,7 +107,7 @@ class Settings:
         CommaSeparated,
         (),
         f"Comma-separated, at least {MIN_SECRET} characters each. The worker signs callback addresses with the first; "
-        "the webhook accepts all. Required where `BOOMERANG_PUBLIC_URL` is set.",
+        "the webhook accepts all. Required if `BOOMERANG_PUBLIC_URL` is set.",
         secret=True,
     )
     max_in_flight: int = setting(
@@ -153,8 +153,8 @@ class Settings:
         "BOOMERANG_POLL_FIRST",
         ma.Float,
         None,
-        f"Wait before the first poll, at least 0.05. Unset: {POLL_FIRST_WITH_CALLBACKS:g} where `BOOMERANG_PUBLIC_URL` "
-        f"is set, else {POLL_FIRST_WITHOUT:g}. About twice the usual generation time where callbacks work.",
+        f"Time before the first poll, at least 0.05. Unset: {POLL_FIRST_WITH_CALLBACKS:g} if `BOOMERANG_PUBLIC_URL` "
+        f"is set, else {POLL_FIRST_WITHOUT:g}. Use about twice the usual generation time if callbacks work.",
         validate=_A_POLL,
     )
     poll_max: float = setting(

@@ -1,16 +1,16 @@
-"""Everything that crosses a boundary: producers' requests, the provider's answers, our API's views."""
+"""Data that crosses a boundary: producers' requests, the provider's answers, the answers of the HTTP API."""
 
 from schemas.answers import read_callback, read_submission, read_task
 from schemas.body import MAX_DEPTH, parse_json
 from schemas.callback_address import callback_path, token_is_valid
 from schemas.errors import AnswerInvalid, BodyInvalid, RequestInvalid, SchemaError
 from schemas.images import MAX_BYTES as MAX_IMAGE
-from schemas.images import REFERENCE, ImageInvalid, Picture, is_reference, read_picture
+from schemas.images import REFERENCE, ImageFile, ImageInvalid, is_reference, read_image
 from schemas.money import parse_cost
 from schemas.provider_report import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
 from schemas.requests.base import EXTERNAL_ID, MODELS, RequestSchema
+from schemas.requests.images import checked_in, references, with_images, without_images
 from schemas.requests.load import load_request
-from schemas.requests.pictures import checked_in, references, with_images, without_images
 from schemas.requests.record import CallbackForm, GenerationRequest
 
 __all__ = [
@@ -23,9 +23,9 @@ __all__ = [
     "BodyInvalid",
     "CallbackForm",
     "GenerationRequest",
+    "ImageFile",
     "ImageInvalid",
     "Output",
-    "Picture",
     "RequestInvalid",
     "RequestSchema",
     "SchemaError",
@@ -41,7 +41,7 @@ __all__ = [
     "parse_cost",
     "parse_json",
     "read_callback",
-    "read_picture",
+    "read_image",
     "read_submission",
     "read_task",
     "references",

@@ -1,7 +1,7 @@
-"""Reading the provider: its answers and its callbacks, in every shape that the provider contract lists.
+"""Parse the provider's answers and callbacks, in every shape that the provider contract lists.
 
-Tolerant where the contract asks for it: members that it does not name are dropped, a member of the wrong type counts as
-absent. What must be there is a status; without one nothing is known.
+The contract asks for tolerance: unknown members are dropped, and a member of the wrong type counts as absent. Only a
+status is required.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from schemas.errors import AnswerInvalid
 from schemas.money import parse_cost
 from schemas.provider_report import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
 
-#: "status words in any case", as the contract lists them.
+#: Status words of the contract. Their case does not matter.
 _WORDS = {
     TaskStatus.WAITING: ("queued", "pending", "submitted", "in_queue", "starting"),
     TaskStatus.RUNNING: ("in_progress", "processing", "running", "generating"),
@@ -22,13 +22,13 @@ _WORDS = {
 }
 _STATUS = {word: status for status, words in _WORDS.items() for word in words}
 
-#: Marks of the upstream's newer shape, which shares `id` and `status` with the gateway's; a price or an `output` is the
-#: gateway's alone.
+#: Members by which to tell the upstream's newer shape from the gateway's, which also has `id` and `status`. Only the
+#: gateway's has a price or an `output`.
 _NEWER_MARKS = frozenset({"outputs", "external_id", "create_time", "update_time"})
 _GATEWAY_MARKS = frozenset({"output", "usage", "error"})
 
-#: An id longer than this is no id of a task; digits beyond `_DIGITS` are neither an id nor a code.
-_LONGEST_ID = 512
+#: Longest id of a task in characters, and most digits of a number that is an id or a code.
+_MAX_ID = 512
 _DIGITS = 40
 
 
@@ -43,13 +43,13 @@ def _integer(value: object) -> int | None:
 def _identifier(value: object) -> str | None:
     number = _integer(value)
     text = str(number) if number is not None else _text(value)
-    return text if 0 < len(text) <= _LONGEST_ID else None
+    return text if 0 < len(text) <= _MAX_ID else None
 
 
 def _code(value: object) -> str:
-    """The code as the tables print it.
+    """Return the code as the provider's tables print it.
 
-    As an integer it lost its leading zeros (2016001 is 002016001); Kling's four digits never had any.
+    An integer has lost the leading zeros (2016001 is 002016001). Kling's codes have four digits and no zeros.
     """
     number = _integer(value)
     if number is None:
@@ -83,7 +83,7 @@ def _resources(values: list[Any]) -> tuple[Output, ...]:
 
 
 def _output(value: object) -> tuple[Output, ...]:
-    """Every `url` of every `content`, in order: `output` is a list of `{"content": [...]}` or one such object."""
+    """Return each `url` of each `content`. `output` is one object `{"content": [...]}` or a list of them."""
     holders = [holder for holder in _items(value) if isinstance(holder, Mapping)]
     return _resources([item for holder in holders for item in _items(holder.get("content"))])
 
@@ -111,7 +111,7 @@ def _task_info(value: object) -> str | None:
 def _word(value: object) -> str:
     word = _text(value)
     if not word:
-        raise ValidationError("a status must be a word")
+        raise ValidationError("the status must be a non-empty string")
     return word
 
 
@@ -120,7 +120,7 @@ def _read(reader: Callable[[Any], Any], **options: Any) -> fields.Function:
 
 
 class _Shape(Schema):
-    """One documented shape. Its `upstream` says whose it is; `word` is the one member that must be there."""
+    """A documented shape: the upstream's own or the gateway's. Only `word`, the status, is required."""
 
     class Meta:
         unknown = EXCLUDE
@@ -133,7 +133,7 @@ class _Shape(Schema):
         message = data.pop("message", None)
         if status is TaskStatus.FAILED and message and not data.get("error"):
             data["error"] = TaskError(code="", message=message)
-        # two names for one thing: the first that is there counts
+        # Some members have two names. The first one present counts.
         task_id = data.pop("id", None) or data.pop("task_id", None)
         data.pop("task_id", None)
         external = data.pop("own_id", None) or data.pop("external_task_id", None)
@@ -143,7 +143,7 @@ class _Shape(Schema):
 
 
 class _GatewayTask(_Shape):
-    """Shape 1: the gateway's task, as the status endpoint tells it."""
+    """Shape 1: the gateway's task, as the status endpoint returns it."""
 
     upstream = False
     word = fields.Function(deserialize=_word, data_key="status", required=True)
@@ -178,7 +178,7 @@ class _KlingNewTask(_Shape):
 
 
 class _Created(Schema):
-    """An answer to a submit: an id under one of four names, or an error, inside `error` or (Kling's way) at the top."""
+    """An answer to a submission: an id, or an error in `error` or (Kling) at the top level."""
 
     class Meta:
         unknown = EXCLUDE
@@ -204,14 +204,13 @@ def _shape(data: Mapping[Any, Any]) -> _Shape | None:
 
 
 def read_callback(data: object) -> TaskReport | None:
-    """The report in a callback's body: any of the three shapes, itself or one level down under `data`.
+    """Parse a callback's body: any of the three shapes, at the top level or under `data`.
 
-    None for every other JSON value: then all that is known is that something changed. Never raises.
+    Returns None for any other JSON value, which only says that something changed. Never raises.
     """
     if not isinstance(data, Mapping):
         return None
-    # The inner object first: an envelope around it may have a `status` of its own ("success") that speaks of the
-    # envelope.
+    # The inner object first: the outer one may have a `status` of its own ("success") that is not the task's.
     for candidate in (data.get("data"), data):
         report = _report(candidate) if isinstance(candidate, Mapping) else None
         if report is not None:
@@ -231,24 +230,23 @@ def _report(candidate: Mapping[Any, Any]) -> TaskReport | None:
 
 
 def read_task(data: object) -> TaskReport:
-    """The status endpoint's answer.
+    """Parse the status endpoint's answer.
 
-    AnswerInvalid when it is no object or tells no status; a word that nobody knows is `UNKNOWN`, no error.
+    Raises `AnswerInvalid` if it is not an object or has no status. A status outside the contract becomes `UNKNOWN`.
     """
     report = read_callback(data)
     if report is None:
         raise AnswerInvalid(
-            "the answer tells no task status" if isinstance(data, Mapping) else "the answer is not a JSON object"
+            "the answer has no task status" if isinstance(data, Mapping) else "the answer is not a JSON object"
         )
     return report
 
 
 def read_submission(data: object) -> Submission:
-    """The answer to a submit, of any HTTP status: the task's id, or the reason why there is none.
+    """Parse the answer to a submission, of any HTTP status: the task's id, or the error.
 
-    The id stands under `id`, `task_id`, `data.id` or `data.task_id`.
-    Never raises: what cannot be read gives a Submission with neither, and "a 200 without an id means that the task was
-    not created".
+    The id is in `id`, `task_id`, `data.id` or `data.task_id`. Never raises: an unreadable answer gives a Submission
+    with neither, since "a 200 without an id means that the task was not created" (the provider contract).
     """
     if not isinstance(data, Mapping):
         return Submission(task_id=None)

@@ -1,4 +1,4 @@
-"""Strict JSON from bytes: what is let through here can be stored, re-encoded and shown without a further surprise."""
+"""Strict JSON: every accepted value can be stored, and encoded again without an error."""
 
 import json
 import math
@@ -7,65 +7,64 @@ from typing import Any, NoReturn
 
 from schemas.errors import BodyInvalid
 
-#: Levels of nesting; the deepest documented body has six.
+#: Most levels of nesting. The deepest documented body has six.
 MAX_DEPTH = 64
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise BodyInvalid("a key stands twice in one object; give each key once")
+        raise BodyInvalid("an object has the same key twice; give each key once")
     return members
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise BodyInvalid(f"{name} is not JSON; use a finite number or null")
+    raise BodyInvalid(f"{name} is not valid JSON; use a finite number or null")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise BodyInvalid("a number is too large to be represented; use a finite number")
+        raise BodyInvalid(f"the number {text[:20]} is too large; use one that a double can hold")
     return number
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite)
 _encoder = json.JSONEncoder(ensure_ascii=False)
-_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+_TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
 
 
 def parse_json(body: bytes) -> object:
-    """The one JSON value in `body` (UTF-8, no byte order mark).
+    """Parse one JSON value in UTF-8, without a byte order mark.
 
-    Refused with `BodyInvalid`, never with anything else: bytes that are not UTF-8, NaN and infinities, numbers beyond a
-    float or beyond Python's digit limit, a key given twice, lone surrogates (they could not be written back as UTF-8),
-    more than `MAX_DEPTH` levels. The size is the caller's to limit, before reading.
+    Raises only `BodyInvalid`: for bytes that are not UTF-8, NaN and infinities, numbers beyond a float or Python's
+    digit limit, duplicate keys, lone surrogates (UTF-8 cannot encode them), and more than `MAX_DEPTH` levels. The
+    caller must limit the size before it reads the body.
     """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BodyInvalid(f"not UTF-8: {error.reason} at byte {error.start}") from None
+        raise BodyInvalid(f"it is not UTF-8: {error.reason} at byte {error.start}") from None
     if text.startswith("\ufeff"):
-        raise BodyInvalid("begins with a byte order mark; send plain UTF-8")
+        raise BodyInvalid("it begins with a byte order mark; send UTF-8 without one")
     try:
         value: object = _decoder.decode(text)
     except json.JSONDecodeError as error:
-        raise BodyInvalid(f"not JSON: {error.msg} at character {error.pos}") from None
+        raise BodyInvalid(f"it is not JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
         raise BodyInvalid(_TOO_DEEP) from None
     except BodyInvalid:
         raise
     except ValueError:  # int() refuses thousands of digits
         raise BodyInvalid("a number has too many digits") from None
-    # Few brackets cannot nest deeply, and no \ud escape cannot leave a surrogate: nearly every body is done after two
-    # scans in C.
+    # Without many brackets or a \ud escape there is nothing to check: most bodies need only these fast scans.
     if text.count("[") + text.count("{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
         raise BodyInvalid(_TOO_DEEP)
     if "\\ud" in text or "\\uD" in text:
         try:
             _encoder.encode(value).encode("utf-8")
         except UnicodeEncodeError:
-            raise BodyInvalid("a string holds half of a surrogate pair; send whole characters") from None
+            raise BodyInvalid("a string has half of a surrogate pair; send whole characters") from None
     return value
 
 
@@ -79,6 +78,6 @@ def _deeper_than(value: object, levels: int) -> bool:
 
 
 def _children(value: object) -> Iterator[object]:
-    """Containers alone count as levels: `[1]` is one deep, `[[1]]` two."""
+    """Yield the containers in a container. Only they count as levels: `[1]` has one, `[[1]]` two."""
     members: Any = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return (member for member in members if isinstance(member, dict | list))

@@ -1,26 +1,26 @@
-"""How an error shows what it was given: short, on one line, and encodable whatever it was."""
+"""Values in error messages: short, on one line, and always encodable."""
 
 import json
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_LONGEST_SHOWN = 60
-_LONGEST_NAME = 64
+_MAX_VALUE = 60
+_MAX_NAME = 64
 
 
-def clean(text: str, limit: int = _LONGEST_NAME) -> str:
-    """`text` cut to `limit` characters, half surrogates and control characters escaped."""
+def clean(text: str, limit: int = _MAX_NAME) -> str:
+    """Cut a text to `limit` characters, and escape lone surrogates and control characters."""
     cut = text[:limit]
     if not cut.isprintable():
         cut = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
     return cut if len(text) <= limit else f"{cut}…"
 
 
-def shown(value: object) -> str:
-    """A value as JSON would write it, cut short; containers by their kind alone."""
+def quoted(value: object) -> str:
+    """Return a value as short JSON, or the kind of a container."""
     match value:
         case str():
-            return f'"{clean(value, _LONGEST_SHOWN)}"'
+            return f'"{clean(value, _MAX_VALUE)}"'
         case dict():
             return "an object"
         case list() | tuple():
@@ -28,28 +28,28 @@ def shown(value: object) -> str:
         case bool() | float() | None:
             return json.dumps(value)
         case int():
-            return str(value) if abs(value) < 10**_LONGEST_SHOWN else "a huge number"
+            return str(value) if abs(value) < 10**_MAX_VALUE else "a huge number"
         case _:
             return f"a {type(value).__name__}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` is most likely a slip of."""
+    """Return the known name that is most similar to `name`, or None."""
     lowered = {candidate.lower(): candidate for candidate in known}
     matches = get_close_matches(clean(name).lower(), lowered, n=1, cutoff=0.6)
     return lowered[matches[0]] if matches else None
 
 
-def unfit(text: str) -> str | None:
-    """Why a string cannot travel on.
+def encoding_problem(text: str) -> str | None:
+    """Return why a string cannot be stored or encoded, or None.
 
-    NUL bytes and lone surrogates fail later, in encoders and stores, where nobody can explain them.
+    NUL characters and lone surrogates would fail later, in an encoder or a store, without a useful message.
     """
     if "\0" in text:
-        return "holds a NUL character; remove it"
+        return "contains a NUL character; remove it"
     if not text.isascii():
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
-            return "holds half of a surrogate pair; send whole characters"
+            return "contains half of a surrogate pair; send whole characters"
     return None

@@ -1,24 +1,24 @@
-"""What this package raises.
+"""The errors of this package.
 
 SchemaError
-├── RequestInvalid   a producer's generation request that breaks a documented rule
-├── AnswerInvalid    a provider's answer that cannot be read as a task at all
-└── BodyInvalid      bytes that are not strict JSON
+├── RequestInvalid   a generation request breaks a documented rule
+├── AnswerInvalid    a provider's answer is not a task
+└── BodyInvalid      bytes are not strict JSON
 """
 
 from collections.abc import Mapping, Sequence
 
 
 class SchemaError(ValueError):
-    """Something that crossed the boundary does not have the shape it must have."""
+    """Data from outside does not have the required shape."""
 
 
 class RequestInvalid(SchemaError):
-    """A generation request that the provider would refuse, or that is ambiguous.
+    """A generation request is ambiguous, or the provider would refuse it.
 
-    `errors` maps a field's path (`subject_image_list.0.subject_image`; `request` for the whole) to messages, each of
-    which names the problem and the remedy. `codes` holds the provider's own codes for the mistakes that have one
-    (`002016001`-`002016003`), without repeats.
+    `errors` maps the path of each field (`subject_image_list.0.subject_image`; `request` for the whole) to messages
+    that say what is wrong and what to do. `codes` are the provider's codes for these errors (`002016001`-`002016003`),
+    each once.
     """
 
     def __init__(self, errors: Mapping[str, Sequence[str]], codes: Sequence[str] = ()) -> None:
@@ -28,11 +28,11 @@ class RequestInvalid(SchemaError):
 
 
 class AnswerInvalid(SchemaError):
-    """The provider's answer is not an object, or tells no status: nothing can be concluded from it."""
+    """The provider's answer is not an object, or has no status."""
 
 
 class BodyInvalid(SchemaError):
-    """The bytes are not strict JSON; `reason` says why, in words fit for the sender."""
+    """The bytes are not strict JSON. `reason` says why, for the sender."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason

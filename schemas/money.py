@@ -1,20 +1,20 @@
-"""Money is `Decimal` from the wire to the ledger: a float never takes part in arithmetic."""
+"""Money as `Decimal`: no calculation uses a float."""
 
 from decimal import Decimal, InvalidOperation
 
-#: A price longer than this is no price, and would make `Decimal` work for nothing.
-_LONGEST = 40
+#: Characters. A longer text is not a price, and would only cost time to parse.
+_MAX_LENGTH = 40
 
-#: Bounds that no real price leaves; they keep "1e999999" from becoming a million digits when it is formatted.
+#: No real price exceeds these. Without them, "1e999999" would be formatted with a million digits.
 _LARGEST = Decimal("1e12")
 _FINEST = -18
 
 
 def parse_cost(value: object) -> Decimal | None:
-    """The cost in USD as the provider gives it: a string, a number, `""` or null.
+    """Parse a cost in USD from the provider: a string, a number, `""` or null.
 
-    Returns None for what tells no price: empty, null, not a number, NaN or infinite, negative, absurd. A JSON number is
-    read through its own shortest text (`0.0065` is `Decimal("0.0065")`), so binary rounding never shows. Never raises.
+    Returns None for anything that is not a price: empty, null, no number, NaN or infinite, negative, absurd. A JSON
+    number is parsed from its shortest text (`0.0065` is `Decimal("0.0065")`), without binary rounding. Never raises.
     """
     match value:
         case bool() | None:
@@ -23,8 +23,8 @@ def parse_cost(value: object) -> Decimal | None:
             cost = value
         case int() | float() | str():
             try:
-                text = str(value).strip()  # an int beyond Python's digit limit refuses to become text
-                if not text.isascii() or "_" in text or len(text) > _LONGEST:
+                text = str(value).strip()  # raises for an int beyond Python's digit limit
+                if not text.isascii() or "_" in text or len(text) > _MAX_LENGTH:
                     return None
                 cost = Decimal(text)
             except (InvalidOperation, ValueError):

@@ -1,7 +1,7 @@
-"""What the provider says about a task, in one form whatever the shape it came in.
+"""The provider's report on a task, in one form for all shapes.
 
-The words and shapes are those of the provider contract ("Read tolerantly"): spelling and case of the status vary, the
-error may be text or an object, and the upstream's own callback shapes say neither price nor error code.
+Source: the provider contract ("Read tolerantly"). Spelling and case of the status vary, the error is text or an object,
+and the upstream's own callback shapes contain neither a price nor an error code.
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from typing import Any
 
 
 class TaskStatus(StrEnum):
-    #: The provider has the task and has not begun.
+    #: The provider has the task, but has not begun.
     WAITING = "waiting"
-    #: The provider is at work.
+    #: The provider works on the task.
     RUNNING = "running"
     #: Final: there is a result.
     COMPLETED = "completed"
     #: Final: there will be none.
     FAILED = "failed"
-    #: A word that the contract does not list. Not final: log it, count it, keep polling.
+    #: The contract does not list this status. It is not final: the service logs it and keeps polling.
     UNKNOWN = "unknown"
 
     @property
@@ -37,7 +37,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class TaskError:
-    """`code` as the provider's tables print it (`002016095`, Kling's `1303`), empty where it gave only words."""
+    """`code` as the provider's tables print it (`002016095`, Kling's `1303`), empty if it sent only text."""
 
     code: str
     message: str
@@ -45,7 +45,7 @@ class TaskError:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """`cost` in USD, None where it was empty or unreadable; `discount` verbatim, never to be computed with."""
+    """`cost` in USD, None if empty or unreadable. `discount` verbatim, not for calculations."""
 
     cost: Decimal | None
     discount: Any = None
@@ -53,9 +53,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """`word` is the status as it was spelt.
+    """A report. `word` is the status as it was spelled.
 
-    `task_id` may be the upstream's, not ours. `upstream` marks the upstream's own callback shapes.
+    `task_id` may be the upstream's instead of the gateway's. `upstream` marks the upstream's own callback shapes.
     """
 
     status: TaskStatus
@@ -70,11 +70,10 @@ class TaskReport:
 
     @property
     def settles(self) -> bool:
-        """Whether the report alone can end the job: final, and nothing missing.
+        """Whether the report alone can end the job: it is final and complete. Otherwise, ask the status endpoint.
 
-        Where it is False, the status endpoint must be asked. Completed needs an output and a cost. Failed needs an
-        error. An upstream's own shape never settles: it cannot carry the price, which a failed task may have too, nor
-        the error code by which a new attempt is decided.
+        A completed task needs an output and a cost, a failed one an error. The upstream's own shapes never suffice:
+        they have no price, which a failed task may have too, and no error code, which decides on a new attempt.
         """
         if self.upstream:
             return False
@@ -85,7 +84,7 @@ class TaskReport:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """The answer to a submit. No `task_id`: nothing was created, and `error` says why if the provider did."""
+    """The answer to a submission. Without a `task_id`, no task was created; `error` says why if the provider did."""
 
     task_id: str | None
     report: TaskReport | None = None

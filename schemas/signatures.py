@@ -1,6 +1,6 @@
 """Signatures of Standard Webhooks (https://www.standardwebhooks.com): HMAC-SHA256 over `<id>.<timestamp>.<body>`.
 
-Ours on what we post to producers; the provider's on its callbacks, where it signs them.
+The service signs its notifications to producers, and verifies the provider's callbacks if the provider signs them.
 """
 
 import binascii
@@ -12,12 +12,12 @@ from marshmallow import ValidationError
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 PREFIX = "whsec_"
-#: Bytes of a secret, by the specification.
-SHORTEST, LONGEST = 24, 64
+#: Bytes of a secret, from the specification.
+MIN_BYTES, MAX_BYTES = 24, 64
 
 
 def secret_problem(secret: str) -> str | None:
-    """What is wrong with a secret, without showing it; None when it can be used."""
+    """Return what is wrong with a secret, without the secret itself, or None if it is valid."""
     remedy = "make one with: echo whsec_$(head -c 32 /dev/urandom | base64)"
     if not secret.startswith(PREFIX):
         return f"each must begin with {PREFIX}; {remedy}"
@@ -25,21 +25,21 @@ def secret_problem(secret: str) -> str | None:
         size = len(b64decode(secret.removeprefix(PREFIX), validate=True))
     except binascii.Error:
         return f"each must be base64 after {PREFIX}; {remedy}"
-    if not SHORTEST <= size <= LONGEST:
-        return f"each must stand for {SHORTEST} to {LONGEST} bytes, one stands for {size}; {remedy}"
+    if not MIN_BYTES <= size <= MAX_BYTES:
+        return f"each must encode {MIN_BYTES} to {MAX_BYTES} bytes, and one encodes {size}; {remedy}"
     return None
 
 
 def check_secrets(secrets: Sequence[str]) -> None:
-    """For settings: raises marshmallow's ValidationError."""
+    """Validate the secrets of a setting. Raises marshmallow's `ValidationError`."""
     if problems := {problem for secret in secrets if (problem := secret_problem(secret))}:
         raise ValidationError(sorted(problems))
 
 
 def signed(message_id: str, at: datetime, body: str, secrets: Sequence[str]) -> dict[str, str]:
-    """The three headers, signed with each of the secrets, so that receivers may change theirs one after another.
+    """Return the three headers, signed with each of the secrets, so that receivers can replace theirs one by one.
 
-    `at` in UTC; the whole second is what is signed.
+    `at` in UTC. The signature covers whole seconds.
     """
     signatures = [Webhook(secret).sign(message_id, at, body) for secret in secrets]
     return {
@@ -50,11 +50,11 @@ def signed(message_id: str, at: datetime, body: str, secrets: Sequence[str]) -> 
 
 
 def is_signed(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> bool:
-    """Whether any of the secrets signed this body, within five minutes of now. No header makes it raise."""
+    """Return whether one of the secrets signed this body within five minutes of now. Never raises."""
     for secret in secrets:
         try:
             Webhook(secret).verify(body, dict(headers), json_parse=False)
         except (WebhookVerificationError, ValueError):
-            continue  # a header or a body that cannot be read is not signed either
+            continue  # an unreadable header or body counts as unsigned
         return True
     return False

@@ -1,7 +1,4 @@
-"""The names of the states, as our API spells them.
-
-`jobs` owns what they mean; the two rooms do not import each other.
-"""
+"""Names of the states in the HTTP API. `jobs.states` defines them; the two packages do not import each other."""
 
 JOB_STATES = (
     "queued",

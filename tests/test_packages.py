@@ -4,7 +4,7 @@ from jobs import key_limits
 from jobs.job import Priority
 from jobs.read_models import Progress
 from jobs.states import State
-from schemas.api import BATCH_STATES, MOST_WEIGHT
+from schemas.queries import BATCH_STATES, MOST_WEIGHT
 from schemas.requests.base import PRIORITIES
 from schemas.states import JOB_STATES
 from webhook import messages as hints

@@ -1,14 +1,25 @@
-"""The Flask app of the webhook process: callbacks in, the producers' API, and the pages for people and operations."""
+"""The Flask app of the webhook process: callbacks, the HTTP API, health, metrics and the pages."""
 
 from flask import Flask
 
 from jobs.api_keys import KeyRing
 from jobs.store.store import Store
-from webhook import batch_actions, callbacks, health, pages
+from webhook import callbacks, health, pages
 from webhook.access import audit_log, auth, sessions
 from webhook.access.api_keys import KnownKeys
-from webhook.access.rate_limits import Rates, read_rates
-from webhook.api import batch_events, batch_results, batches, images, jobs, lanes, ownership, provider_compat, spend
+from webhook.access.rate_limits import RateLimits, read_rates
+from webhook.api import (
+    batch_actions,
+    batch_events,
+    batch_results,
+    batches,
+    images,
+    jobs,
+    lanes,
+    ownership,
+    provider_compat,
+    spend,
+)
 from webhook.api.openapi import create_api
 from webhook.http import problems, security_headers
 from webhook.messages import Messages
@@ -18,12 +29,12 @@ from webhook.settings import Settings
 
 
 def create_app(settings: Settings, store: Store | None = None, send: Send | None = None) -> Flask:
-    """The app; nothing is connected until a request needs it.
+    """Make the app. Nothing connects until a request needs it.
 
-    `store` and `send(task, *args) -> bool` replace the ones that the settings describe.
+    `store` and `send(task, *args) -> bool` replace those that the settings describe.
     """
     app = Flask(__name__)
-    # Bodies are bounded where they are read (webhook.http.bodies): Flask's own limit cuts chunked ones off silently.
+    # webhook.http.bodies limits the size of bodies: Flask's own limit cuts chunked bodies off silently.
     app.config.update(MAX_CONTENT_LENGTH=None, MAX_FORM_MEMORY_SIZE=0, PROPAGATE_EXCEPTIONS=False)
     messages = Messages(settings)
     shared = Services(settings, send or messages.send, messages.ping, store)
@@ -49,10 +60,10 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
         api.register_blueprint(each)
     problems.register(app, {provider_compat.PREFIX: provider_compat.refused})
     keys = KnownKeys(settings.keys, lambda: KeyRing(shared.store.context.client, shared.store.context.keys))
-    door = auth.Authenticator(keys, Rates(read_rates(settings.rate_limit)), settings.trusted_proxies)
+    authenticator = auth.Authenticator(keys, RateLimits(read_rates(settings.rate_limit)), settings.trusted_proxies)
     audit_log.install(app)
-    auth.protect(app, door)
+    auth.protect(app, authenticator)
     ownership.protect(app)
-    # After the checks: a form without its token from somebody without a session is shown the login.
-    security_headers.set_up(app, (callbacks.blueprint, *producers))
+    # After `auth.protect`: a form without its token from somebody without a session leads to the login page.
+    security_headers.set_up(app, machines_only=callbacks.blueprint, api=producers)
     return app

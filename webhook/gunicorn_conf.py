@@ -1,7 +1,7 @@
 """How gunicorn runs the webhook: `gunicorn -c python:webhook.gunicorn_conf webhook.wsgi:app`.
 
-`gunicorn.conf.py` at the root of the repository says the same to a plain `gunicorn webhook.wsgi:app`. Each value can be
-overridden on the command line. gunicorn's own `--bind` or `PORT` says where to listen.
+`gunicorn.conf.py` at the root of the repository applies the same to a plain `gunicorn webhook.wsgi:app`. The command
+line can override each value. gunicorn's own `--bind` or `PORT` sets the address.
 """
 
 import os
@@ -12,55 +12,55 @@ from typing import Any
 
 from jobs import logs
 
-# gunicorn reads this file first of all, and has something to say before it loads the application.
+# gunicorn reads this file first, and logs before it loads the application.
 logs.start(os.environ)
 
-# One process, many threads. The work is waiting for Redis; a slow client holds a thread and nothing else; and /metrics
-# tells the whole truth. For more than one core, run more instances behind a balancer: they share nothing but Redis.
+# One process with many threads: it mostly waits for Redis, a slow client occupies one thread only, and /metrics covers
+# all requests. To use more cores, run more instances behind a load balancer. They share nothing but Redis.
 workers = 1
 worker_class = "gthread"
-# Beside 60 clients that drip headers and 60 that drip bodies, 64 threads answered 0 of 5 health checks, 192 answer all
-# within 5 ms. An idle thread costs next to nothing.
+# With 60 clients that send headers slowly and 60 that send bodies slowly, 64 threads answered 0 of 5 health checks, and
+# 192 answer all within 5 ms. An idle thread costs almost nothing.
 threads = 192
-# Connections that wait between two requests cost no thread, only a file.
+# A connection between two requests needs no thread, only a file descriptor.
 worker_connections = 1000
-# Loaded once, before the fork: a worker that died is back within milliseconds. Safe since nothing connects at import.
+# Load the app before the fork, so that a dead worker is replaced within milliseconds. Nothing connects at import.
 preload_app = True
 
-# A worker that does not report back for so long is replaced. It bounds no single request: a wait may take 60 s.
+# Seconds without a heartbeat after which a worker is replaced. No limit of a request: a long poll may take 60 s.
 timeout = 30
-# Requests under way get so long at a stop. A callback that is cut off is repeated by its sender, or found by polling.
+# Seconds that running requests get at a stop. The sender repeats a callback that is cut off, or polling replaces it.
 graceful_timeout = 30
-# Above the usual pause between two callbacks of a sender that keeps its connection; below the balancers' 60 s.
+# Longer than the usual time between two callbacks on one connection, shorter than the 60 s of load balancers.
 keepalive = 5
 
-# A callback's path is 128 + 32 characters and the two ids; nobody needs the defaults' 4 KB and 100 fields.
+# A callback's path is under 200 characters. The defaults (4 KB, 100 fields) are more than any caller needs.
 limit_request_line = 2048
 limit_request_fields = 50
 limit_request_field_size = 4096
 
-# No max_requests: with one process a restart every so often is felt by callers, and there is no leak to hide.
-# The heartbeat file belongs into memory: on a busy disk its write can block and get the worker killed.
+# No max_requests: with one process, callers would notice each restart, and there is no leak to hide.
+# The heartbeat file is in memory: a write to a busy disk could block until the worker is replaced.
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - gunicorn makes an unnamed file there
-# Since gunicorn 25.1 a control socket is opened in the home folder by default: nobody here uses it.
+# gunicorn 25.1 and later open a control socket in the home folder. We do not use it.
 control_socket_disable = True
-# Only a proxy on this machine is believed what it says about the client.
+# Trust forwarding headers only from a proxy on this machine.
 forwarded_allow_ips = "127.0.0.1,::1"
 
-# No access log: its lines carry the callbacks' tokens. Where one is wanted, `--access-logfile -` masks them.
+# No access log by default, since paths of callbacks contain tokens. `--access-logfile -` masks them.
 accesslog = None
 errorlog = "-"
 loglevel = "info"
 logger_class = "webhook.logs.GunicornLogger"
 
 
-#: Seconds without a byte, in either direction, after which a connection is given up. gunicorn bounds neither: a client
-#: that vanished in the middle of a request would keep its thread for ever.
+#: Seconds without a byte in either direction after which a connection is closed. gunicorn has no such limit, and a
+#: client that vanishes during a request would occupy its thread forever.
 SILENCE = 60
 
 
 def when_ready(server: Any) -> None:
-    """Give up on silent clients. What a listener accepts has the listener's options (Linux)."""
+    """Set time-outs on the listeners. On Linux, accepted connections inherit them."""
     limit = struct.pack("ll", SILENCE, 0)
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
@@ -68,8 +68,8 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:  # noqa: ARG001 - gunicorn's own signature
-    """Let a thread that computes (an upload) pass the interpreter on after 0.5 ms instead of 5.
+    """Let a thread that computes (an upload) release the interpreter after 0.5 ms instead of 5 ms.
 
-    A callback waits for it several times, once after each answer of the socket and of Redis.
+    A callback waits for the interpreter several times, after each read from the client and from Redis.
     """
     sys.setswitchinterval(0.0005)

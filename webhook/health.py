@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics: for whoever runs it."""
+"""/healthz, /readyz and /metrics, for operators."""
 
 import hmac
 from datetime import UTC, datetime
@@ -15,37 +15,37 @@ from webhook.services import Services, services
 
 blueprint = Blueprint("health", __name__)
 OK = "ok"
-NO_KEYS = "none: every producer is refused until BOOMERANG_API_KEYS is set, or boomerang-server keys add made one"
+NO_KEYS = "none: every producer is refused. Set BOOMERANG_API_KEYS, or make a key with `boomerang-server keys add`"
 
 
 @blueprint.get("/healthz")
 def healthz() -> Response:
-    """The process lives. It asks nobody else: a dead Redis is no reason to restart this process."""
+    """Answer that the process is alive. It checks no dependency: restarting it would not repair Redis."""
     return Response("ok\n", content_type="text/plain; charset=utf-8")
 
 
 @blueprint.get("/readyz")
 def readyz() -> Response:
-    """Whether it can do its work, as `schemas.views.Readiness`; 503 while something that it needs is away.
+    """Answer whether the process can work, as `schemas.views.problems.Readiness`: 503 if Redis or the broker is down.
 
-    What is merely switched off (no keys, no callbacks), full or waits (a lane on hold) is said and changes nothing:
-    taking the process out of service would only lose callbacks.
+    The answer also names what is not configured, full or on hold, but stays 200: taking the process out of service
+    would only lose callbacks.
     """
     shared = services()
     needed = {"redis": _redis(shared), "broker": _broker(shared)}
-    ready = all(said == OK for said in needed.values())
-    body = {"ready": ready, "dependencies": needed | _notes(shared, state_answers=needed["redis"] == OK)}
+    ready = all(status == OK for status in needed.values())
+    body = {"ready": ready, "dependencies": needed | _notes(shared, store_answers=needed["redis"] == OK)}
     return json_response(body, 200 if ready else 503)
 
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Prometheus' text format."""
+    """Answer with all metrics, in the text format of Prometheus."""
     token = services().settings.metrics_token
     given = request.headers.get("Authorization", "").encode("latin-1", "replace")
     if token and not hmac.compare_digest(given, f"Bearer {token}".encode()):
-        ask = {"WWW-Authenticate": 'Bearer realm="metrics"'}
-        raise ProblemError(401, "Send BOOMERANG_METRICS_TOKEN as a bearer token.", headers=ask)
+        challenge = {"WWW-Authenticate": 'Bearer realm="metrics"'}
+        raise ProblemError(401, "Send BOOMERANG_METRICS_TOKEN as a bearer token.", headers=challenge)
     return Response(generate_latest(services().counters.registry), content_type=CONTENT_TYPE_LATEST)
 
 
@@ -54,36 +54,36 @@ def _redis(shared: Services) -> str:
         shared.store.ping()
         refusal = shared.store.continuity.refusal()
     except StoreUnavailable:
-        return "away: BOOMERANG_REDIS_URL does not answer"
+        return "down: Redis (BOOMERANG_REDIS_URL) does not answer"
     return f"refused: {refusal}" if refusal else OK
 
 
 def _broker(shared: Services) -> str:
-    return OK if shared.ping_broker() else "away: BOOMERANG_BROKER_URL does not answer"
+    return OK if shared.ping_broker() else "down: the broker (BOOMERANG_BROKER_URL) does not answer"
 
 
-def _notes(shared: Services, *, state_answers: bool) -> dict[str, str]:
+def _notes(shared: Services, *, store_answers: bool) -> dict[str, str]:
     settings = shared.settings
     callbacks = OK
     if not settings.callback_secrets:
-        callbacks = "off: BOOMERANG_CALLBACK_SECRETS is not set, every callback is refused; jobs are polled"
+        callbacks = "off: BOOMERANG_CALLBACK_SECRETS is not set. Callbacks are refused, and every job is polled"
     notes = {
-        "api_keys": OK if settings.keys or (state_answers and _any_kept(shared)) else NO_KEYS,
+        "api_keys": OK if settings.keys or (store_answers and _any_key(shared)) else NO_KEYS,
         "callbacks": callbacks,
     }
-    if state_answers:
+    if store_answers:
         try:
-            said = [said for lane in shared.store.lanes.get_all() if (said := _trouble(lane))]
+            problems = [problem for lane in shared.store.lanes.get_all() if (problem := _problem(lane))]
             counts = shared.store.statistics.totals().counts
-            room = shared.pressure.note(sum(count for state, count in counts.items() if not state.final))
+            room = shared.pressure.warning(sum(count for state, count in counts.items() if not state.final))
         except StoreUnavailable:
             return notes
         notes["room"] = room or OK
-        notes["lanes"] = "; ".join(said) or OK
+        notes["lanes"] = "; ".join(problems) or OK
     return notes
 
 
-def _any_kept(shared: Services) -> bool:
+def _any_key(shared: Services) -> bool:
     try:
         return any(
             key.opens(datetime.now(UTC))
@@ -93,13 +93,11 @@ def _any_kept(shared: Services) -> bool:
         return False
 
 
-def _trouble(lane: Lane) -> str | None:
+def _problem(lane: Lane) -> str | None:
     if not lane.settings:
-        return (
-            f"{lane.name} is not configured (BOOMERANG_LANES): jobs that wait: {lane.ready}, slots in use: {lane.slots}"
-        )
+        return f"{lane.name} is not in BOOMERANG_LANES, but has jobs left: {lane.ready} wait, {lane.slots} slots in use"
     if lane.open_since:
-        return f"{lane.name} does not answer since {lane.open_since}: {lane.reason}; its circuit breaker is open"
+        return f"{lane.name} has not answered since {lane.open_since}, and its circuit breaker is open: {lane.reason}"
     if lane.held:
         return f"{lane.name} is on hold until {lane.held_until}: {lane.reason}"
     return None

@@ -1,7 +1,4 @@
-"""gunicorn's own loggers, under the same mask as everything else (`jobs.logs`).
-
-Callback addresses carry a token, and both gunicorn's access log and its error messages print addresses.
-"""
+"""gunicorn's loggers, with the mask of `jobs.logs`: paths of callbacks contain tokens, and gunicorn logs paths."""
 
 import sys
 from typing import Any
@@ -13,7 +10,7 @@ from jobs import logs
 
 
 class GunicornLogger(Logger):  # type: ignore[misc] # gunicorn ships no types
-    """gunicorn's own loggers, with the mask."""
+    """gunicorn's loggers, which hide tokens."""
 
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)
@@ -21,8 +18,8 @@ class GunicornLogger(Logger):  # type: ignore[misc] # gunicorn ships no types
             logs.guard(logger)
 
     def exception(self, msg: str, *args: object, **kwargs: Any) -> None:
-        """A fault with its traceback; a client that fell silent (webhook.gunicorn_conf) is none of ours."""
+        """Log an error with its traceback. A client that timed out (webhook.gunicorn_conf) is no error of ours."""
         if isinstance(sys.exc_info()[1], BlockingIOError):
-            self.debug("a client fell silent: %s", msg)
+            self.debug("a client sent nothing for too long: %s", msg)
         else:
             super().exception(msg, *args, **kwargs)

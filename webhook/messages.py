@@ -1,6 +1,6 @@
-"""Hints to the workers, as Celery messages sent by name.
+"""Hints to the workers: Celery messages, sent by task name.
 
-Every one of them may get lost: the job's alarm does its work then.
+Any of them may get lost. The job's alarm then has the same effect later.
 """
 
 import logging
@@ -18,18 +18,17 @@ SUBMIT = "boomerang.submit"
 RECONCILE = "boomerang.reconcile"
 DELIVER = "boomerang.deliver"
 
-#: After a hint that could not be sent, none is tried for so long (seconds): callbacks must not queue up behind a broker
-#: that is away.
-REST = 2.0
-#: Most threads wait for a client or for Redis; few send at the same time.
+#: Seconds for which no hint is sent after one that failed, so that callbacks do not wait for a broker that is down.
+PAUSE = 2.0
+#: Most threads wait for a client or for Redis. Few send at the same time.
 CONNECTIONS = 64
 
 _TRANSPORT = {
-    "socket_connect_timeout": 1.0,  # without these two a silent broker hangs the request for good
+    "socket_connect_timeout": 1.0,  # without these two, a silent broker would block the request forever
     "socket_timeout": 2.0,
     "socket_keepalive": True,
-    "health_check_interval": 10,  # a connection that died unseen is noticed before it is used
-    "max_retries": 0,  # of connecting; the default is for ever, and redis-py's own retries come on top
+    "health_check_interval": 10,  # notices a dead connection before it is used
+    "max_retries": 0,  # of connecting; the default is forever, on top of redis-py's own retries
     "client_name": "boomerang-webhook",
 }
 
@@ -37,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 def producer(settings: Settings) -> Celery:
-    """A Celery app that only sends: no tasks, no results, nothing connected yet."""
+    """Make a Celery app that only sends: no tasks, no results, no connection yet."""
     broker = for_kombu(settings.broker_url)
     app = Celery("boomerang-webhook", broker=broker.url, set_as_current=False)
     app.conf.update(
@@ -50,30 +49,30 @@ def producer(settings: Settings) -> Celery:
         broker_connection_timeout=2.0,
         broker_pool_limit=CONNECTIONS,
         broker_pool_acquire_timeout=2,
-        # One more try at once, for a pooled connection that the broker closed meanwhile.
+        # One immediate retry, for a pooled connection that the broker has closed.
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
     )
     return app
 
 
 class Messages:
-    """Sends hints. Neither failure nor silence of the broker reaches the caller."""
+    """Sends hints. A broker that fails or does not answer never fails the request."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = producer(settings)
         self._clock = clock
-        self._rests_until = float("-inf")
+        self._paused_until = float("-inf")
 
     def send(self, task: str, *args: str) -> bool:
-        """Send one hint; False: not sent, and the reason is logged. Takes a few seconds at most."""
-        if self._clock() < self._rests_until:
+        """Send a hint and return whether it was sent, within a few seconds. Logs the reason if not."""
+        if self._clock() < self._paused_until:
             return False
         try:
             self._app.send_task(task, args, queue=task, ignore_result=True, argsrepr=repr(args), kwargsrepr="{}")
-        except Exception as error:  # noqa: BLE001 - redis, kombu and amqp each have their own; a hint must not fail a request
-            self._rests_until = self._clock() + REST
+        except Exception as error:  # noqa: BLE001 - redis, kombu and amqp have errors of their own, and a hint must not fail a request
+            self._paused_until = self._clock() + PAUSE
             _log.warning(
-                "hint not sent task=%s error=%s: the jobs' alarms will do its work; see BOOMERANG_BROKER_URL",
+                "hint not sent task=%s error=%s: the jobs' alarms replace it; check BOOMERANG_BROKER_URL",
                 task,
                 type(error).__name__,
             )
@@ -81,10 +80,10 @@ class Messages:
         return True
 
     def ping(self) -> bool:
-        """Whether the broker (BOOMERANG_BROKER_URL) takes a connection now."""
+        """Return whether the broker (BOOMERANG_BROKER_URL) accepts a connection now."""
         try:
             with self._app.connection_for_write() as connection:
                 connection.ensure_connection(max_retries=0, timeout=2)
-        except Exception:  # noqa: BLE001 - as above: whatever it is, the broker is away
+        except Exception:  # noqa: BLE001 - as above: on any error, the broker is down
             return False
         return True

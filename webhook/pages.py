@@ -1,78 +1,86 @@
-"""What a person sees who opens the address in a browser. All is served from this machine alone."""
+"""Pages for people: the start page, the login and the files of Swagger UI, all served by this process."""
 
-from flask import Blueprint, Response, redirect, render_template, request, send_from_directory, url_for
+from flask import Blueprint, Response, current_app, redirect, render_template, request, send_from_directory, url_for
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
 
 from webhook.access import sessions
 from webhook.access.audit_log import annotate
-from webhook.access.auth import caller, door
+from webhook.access.auth import authenticator, caller
 from webhook.api.openapi import ASSETS
 from webhook.http.problems import ProblemError
 
 blueprint = Blueprint("pages", __name__)
 
-#: Bytes: a key and the form's token.
-_LONGEST_FORM = 8 * 1024
+#: Bytes. A form holds a key and a CSRF token.
+_MAX_FORM = 8 * 1024
+#: Seconds for which browsers may cache files that change with a release only.
+_MAX_AGE = 86_400
 
 
 @blueprint.get("/")
 def index() -> str:
-    """Where to go from here."""
-    return render_template("index.html", who=caller())
+    """Show the start page."""
+    return render_template("index.html", user=caller())
 
 
 @blueprint.get("/login")
 def login() -> str:
-    """Asks for a key."""
+    """Show the login form."""
     return _form()
 
 
 @blueprint.post("/login")
 def enter() -> ResponseReturnValue:
-    """Begins a session with the key."""
+    """Begin a session with the key in the form."""
     annotate(login="refused")
     try:
-        who = door().of_secret(request.form.get("key", "").strip())
+        found = authenticator().of_secret(request.form.get("key", "").strip())
     except ProblemError as problem:
         return _form(problem.detail), problem.status, problem.headers
-    sessions.begin(who)
-    annotate(login="begun", key=who.key, producer=who.name)
-    return redirect(_wanted(), 303)
+    sessions.begin(found)
+    annotate(login="begun", key=found.key, producer=found.name)
+    return redirect(_target(), 303)
 
 
 @blueprint.post("/logout")
 def leave() -> ResponseReturnValue:
-    """Ends the session."""
+    """End the session."""
     sessions.end()
     return redirect(url_for("pages.login"), 303)
 
 
 @blueprint.get(f"{ASSETS}<path:name>")
 def asset(name: str) -> Response:
-    """A file of Swagger UI."""
-    return send_from_directory(swagger_ui_path, name, max_age=86_400)
+    """Send a file of Swagger UI."""
+    return send_from_directory(swagger_ui_path, name, max_age=_MAX_AGE)
+
+
+@blueprint.get("/favicon.ico")
+def favicon() -> Response:
+    """Send the icon that browsers ask for with every page."""
+    return send_from_directory(current_app.static_folder or "static", "favicon.ico", max_age=_MAX_AGE)
 
 
 @blueprint.before_app_request
 def small_forms() -> None:
-    """Read no more of a form than a page's own can have. Elsewhere none is read at all (webhook.app)."""
+    """Limit the size of forms on the pages. No other view reads a form (webhook.app)."""
     if request.blueprint == blueprint.name:
-        request.max_content_length = request.max_form_memory_size = _LONGEST_FORM
+        request.max_content_length = request.max_form_memory_size = _MAX_FORM
 
 
 @blueprint.app_errorhandler(CSRFError)
-def not_from_here(_: CSRFError) -> ResponseReturnValue:
-    """A form that was open for too long, or is not ours."""
-    return _form("This form was open for too long, or came from elsewhere. Try again."), 400
+def refuse_form(_: CSRFError) -> ResponseReturnValue:
+    """Answer a form whose CSRF token is missing, wrong or too old."""
+    return _form("This form is too old, or came from another site. Try again."), 400
 
 
-def _form(wrong: str = "") -> str:
-    return render_template("login.html", wrong=wrong, to=_wanted())
+def _form(problem: str = "") -> str:
+    return render_template("login.html", problem=problem, to=_target())
 
 
-def _wanted() -> str:
-    """The page that was asked for; no address that a stranger has put there."""
+def _target() -> str:
+    """Return the page to show after the login. Only our own pages: the parameter may come from a stranger."""
     to = request.args.get("to", "")
     return to if to == "/docs" else "/"

@@ -1,13 +1,13 @@
-"""What the views of one app share. Nothing here connects before it is used, so a process may fork after building it."""
+"""What the views of an app share. Nothing connects before it is used, so that a process may fork after building it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import BoundedSemaphore
 from typing import cast
 
-from flask import current_app
+from flask import Response, current_app
 
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
@@ -18,7 +18,7 @@ from jobs.store.memory import Memory
 from jobs.store.store import Store
 from schemas import (
     GenerationRequest,
-    Picture,
+    ImageFile,
     RequestInvalid,
     checked_in,
     load_request,
@@ -31,26 +31,27 @@ from webhook.messages import SUBMIT
 from webhook.metrics import Counters
 from webhook.settings import Settings
 
-#: Requests that last, at the same time. Together fewer than gunicorn's threads (webhook.gunicorn_conf), so that there
-#: is always one for a callback; apart, so that those who wait keep no upload out.
+#: Limits of concurrent requests that take long. Their sum is below gunicorn's number of threads
+#: (webhook.gunicorn_conf), so that a callback always finds a free thread. They are separate, so that long polls do not
+#: keep uploads out.
 WAITS = 32
 STREAMS = 16
 EVENTS = 8
-#: A thread needs one connection, and a waiting one another for its subscription.
+#: A thread needs one connection, and another one to subscribe while it waits for a job.
 CONNECTIONS = 256
 
 Send = Callable[..., bool]
 
 
 class ConcurrencyLimit:
-    """A bounded number of places for requests that last."""
+    """A limit on how many requests of one kind run at once."""
 
     def __init__(self, count: int) -> None:
         self._free = BoundedSemaphore(count)
 
     @contextmanager
-    def maybe(self) -> Iterator[bool]:
-        """True: taken until the block ends. False: all are taken."""
+    def try_enter(self) -> Iterator[bool]:
+        """Count as running until the block ends. Yields False if the limit is reached."""
         taken = self._free.acquire(blocking=False)
         try:
             yield taken
@@ -59,17 +60,28 @@ class ConcurrencyLimit:
                 self._free.release()
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """Taken until the block ends; 503 when all are."""
-        with self.maybe() as taken:
+    def enter(self) -> Iterator[None]:
+        """Count as running until the block ends. Raises a problem, 503, if the limit is reached."""
+        with self.try_enter() as taken:
             if not taken:
-                raise unavailable("Too many uploads, results and streams at once; try again in a moment.")
+                raise unavailable("Too many uploads, results or event streams at once. Try again in a moment.")
             yield
+
+    def stream(self, make: Callable[[], Response]) -> Response:
+        """Return the answer that `make` makes, and count as running until it is sent or the client is gone.
+
+        Raises a problem, 503, if the limit is reached, and what `make` raises.
+        """
+        with ExitStack() as running:
+            running.enter_context(self.enter())
+            answer = make()
+            answer.call_on_close(running.pop_all().close)
+            return answer
 
 
 @dataclass
 class Services:
-    """`given` is a store for tests; otherwise one is made of the settings. `sender(task, *args)` sends a hint."""
+    """The store, counters and limits. `sender(task, *args)` sends a hint; `given` replaces the store in tests."""
 
     settings: Settings
     sender: Send
@@ -84,12 +96,15 @@ class Services:
     def __post_init__(self) -> None:
         self.pressure = Backpressure(self._read_memory, self.settings, self.counters.turned_away)
 
+    def _read_memory(self) -> Memory | None:
+        return self.store.statistics.memory()
+
     @cached_property
     def store(self) -> Store:
-        """The jobs' store; its connections are made in the process that first asks.
+        """The jobs' store. It connects in the process that first uses it.
 
-        It does not load the scripts: the webhook's user has no right to (ops/access), and work is taken in only after a
-        worker has looked at the data.
+        It does not load the scripts: the webhook's Redis user may not (ops/access), and accepts work only after a
+        worker has checked the data.
         """
         return self.given or Store(
             connect(self.settings.redis_url, most_connections=CONNECTIONS), self.settings, may_load=False
@@ -100,29 +115,26 @@ class Services:
         """The images that jobs refer to."""
         return open_images(self.store, self.settings, most_connections=CONNECTIONS)
 
-    def _read_memory(self) -> Memory | None:
-        return self.store.statistics.memory()
-
-    def keep(self, picture: Picture) -> bool:
-        """Store an image; whether it is new. 429 where it is, and there is no room for it."""
-        full = self.settings.image_store == IN_REDIS and self.pressure.limit(len(picture.data)) == 0
-        if full and self.images.absent([picture.hash]):
-            raise self.pressure.refused("Send the same again later: what was taken in is not taken in twice.")
-        return self.images.put(picture)
+    def store_image(self, file: ImageFile) -> bool:
+        """Store an image and return whether it is new. Raises a problem, 429, if there is no room for a new one."""
+        full = self.settings.image_store == IN_REDIS and self.pressure.limit(len(file.data)) == 0
+        if full and self.images.absent([file.hash]):
+            raise self.pressure.refused("Send the same again later: nothing is stored twice.")
+        return self.images.put(file)
 
     def load(self, data: object) -> GenerationRequest:
-        """The valid request in parsed JSON; images in it are stored, and referred to. Raises `RequestInvalid`."""
+        """Validate a request and store the images in it. The result refers to them. Raises `RequestInvalid`."""
         wanted = load_request(data, allow_private_hosts=self.settings.allow_private_hosts)
-        return checked_in(wanted, self.keep)
+        return checked_in(wanted, self.store_image)
 
     def imageless(self, job: NewJob) -> RequestInvalid:
-        """The refusal of a job that was not accepted since an image that it names is not there."""
+        """Return the error for a job that refers to a missing image."""
         return without_images(GenerationRequest.from_text(job.text), self.images.absent)
 
     def enqueue(self, job: NewJob) -> Outcome:
-        """Accept one job, count it, and let the workers know.
+        """Enqueue one job, count it, and send the workers a hint.
 
-        429 where there is no room for a new one. Raises `RequestInvalid` where an image that it names is not there.
+        Raises a problem, 429, if there is no room for a new job, and `RequestInvalid` if an image is missing.
         """
         enqueued = self.store.jobs.enqueue([job], most=self.pressure.limit(len(job.text)))
         (outcome,) = self.hide_foreign([job], enqueued.outcomes)
@@ -136,21 +148,21 @@ class Services:
         return outcome
 
     def hide_foreign(self, jobs: Sequence[NewJob], outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """The outcomes as the caller is told them: an id that is another producer's is taken, whatever is under it."""
+        """Return the outcomes that the caller may see: another producer's job is always a conflict."""
         if caller().admin:
             return list(outcomes)
         known = [job.id for job, outcome in zip(jobs, outcomes, strict=True) if outcome is Outcome.KNOWN]
         owners = dict(zip(known, self.store.jobs.owners(known), strict=True))
-        # None: not there yet, but staged by the same upload.
+        # None: the job does not exist yet, but the same upload has staged it.
         theirs = {job_id for job_id, owner in owners.items() if owner not in (None, caller().name)}
         return [Outcome.CONFLICT if job.id in theirs else outcome for job, outcome in zip(jobs, outcomes, strict=True)]
 
     def send(self, task: str, *args: str) -> None:
-        """Send a hint, and count whether it went."""
+        """Send a hint, and count whether it was sent."""
         sent = self.sender(task, *args)
         self.counters.hints.labels(task, "yes" if sent else "no").inc()
 
 
 def services() -> Services:
-    """Those of the app that handles this request."""
+    """Return the services of the current app."""
     return cast("Services", current_app.extensions["boomerang"])

@@ -1,4 +1,4 @@
-"""The settings of the webhook process: the shared ones, the keys, and how large a body may be."""
+"""The settings of the webhook process: keys, secrets, limits, and those that all processes share."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from webhook.access.api_keys import Key
 from webhook.access.rate_limits import read_rates
 from webhook.http.client_address import Network, Networks
 
-#: A completed task of nine images with long signed URLs is below 20 KB (bytes).
+#: Bytes. A completed task with nine images and long signed URLs has less than 20 KB.
 CALLBACK_LIMIT = 256 * 1024
-#: Four base64 images of 10 MB each are 54 MiB (bytes). A line of a batch is held to the same limit.
+#: Bytes, of a single job or a line of a batch. Four base64 images of 10 MB each have 54 MiB.
 JOB_LIMIT = 64 * 1024 * 1024
-#: Of each key, at each webhook process: what no producer needs that sends its jobs in batches, or waits for them.
+#: For each key, at each webhook process. A producer that sends batches or uses long polls needs less.
 RATE_LIMIT = "6000/minute"
-#: Of Redis's `maxmemory`: what is left is for the results of the jobs that are there.
+#: Share of Redis's `maxmemory`. The rest is for the results of accepted jobs.
 MEMORY_SHARE = 0.85
-#: Bytes; a smaller number is a mistake, such as a share in percent.
-LEAST_MEMORY = 1024 * 1024
+#: Bytes. A smaller number is an error, such as a share in percent.
+MIN_MEMORY = 1024 * 1024
 
 
 def _valid_keys(texts: list[str]) -> None:
     problems: list[str] = []
     seen: set[bytes] = set()
-    # By number: the keys themselves, or what is in front of a colon, would end up in a log.
+    # Keys are named by number: a key, or the part before its colon, must not get into a log.
     for number, text in enumerate(texts, 1):
         try:
             key = Key.parse(text)
@@ -40,7 +40,7 @@ def _valid_keys(texts: list[str]) -> None:
             problems.append(f"key {number}: {error}")
             continue
         if key.digest in seen:
-            problems.append(f"key {number}: its secret is there already; every key needs its own")
+            problems.append(f"key {number}: another key has the same secret; every key needs its own")
         seen.add(key.digest)
     if problems:
         raise ValidationError(problems)
@@ -50,23 +50,24 @@ def _rates(value: str) -> None:
     try:
         read_rates(value)
     except ValueError:
-        raise ValidationError('must be "off" or limits such as "6000/minute" or "100/second; 50000/hour"') from None
+        raise ValidationError(
+            f'must be "off" or limits such as "6000/minute" or "100/second; 50000/hour", not "{value}"'
+        ) from None
 
 
 def _share_or_bytes(value: float) -> None:
-    if not (0 <= value <= 1 or value >= LEAST_MEMORY):
+    if not (0 <= value <= 1 or value >= MIN_MEMORY):
         raise ValidationError(
-            f"must be a share of Redis's maxmemory from 0 to 1, such as {MEMORY_SHARE}, or bytes from {LEAST_MEMORY}; "
-            "0 is no limit"
+            f"is {value:g}; it must be a share of Redis's maxmemory from 0 to 1, such as {MEMORY_SHARE}, or at least "
+            f"{MIN_MEMORY} bytes; 0 means no limit"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(shared.Settings):
-    """What the webhook needs to know. Sizes in bytes.
+    """The settings of the webhook. Sizes in bytes.
 
-    `api_keys` (producers') and `admin_keys` (which may do everything) as webhook.access.api_keys reads them,
-    `rate_limit` as webhook.access.rate_limits does.
+    `webhook.access.api_keys` parses `api_keys` and `admin_keys`, and `webhook.access.rate_limits` parses `rate_limit`.
     """
 
     api_keys: tuple[str, ...] = setting(
@@ -170,20 +171,20 @@ class Settings(shared.Settings):
         ma.Float,
         MEMORY_SHARE,
         "The same for the memory of the jobs' Redis: up to 1 it is a share of `maxmemory` (no limit where Redis has "
-        f"none), from {LEAST_MEMORY} on bytes. 0 is no limit.",
+        f"none), from {MIN_MEMORY} on bytes. 0 is no limit.",
         validate=_share_or_bytes,
     )
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """The keys that the environment names."""
+        """The keys of the environment."""
         everything = frozenset({Scope.ADMIN})
         return (*map(Key.parse, self.api_keys), *(Key.parse(text, everything) for text in self.admin_keys))
 
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """As the shared settings', and whether a secret stands in both lists of keys."""
+        """Yield the problems of the shared settings, and a secret that is in both lists of keys."""
         yield from super().problems(given)
         digests = {Key.parse(text).digest for text in given.get("api_keys", ())}
         if any(Key.parse(text).digest in digests for text in given.get("admin_keys", ())):
-            yield "admin_keys", "has a secret of BOOMERANG_API_KEYS; every key needs its own"
+            yield "admin_keys", "has a secret that is also in BOOMERANG_API_KEYS; every key needs its own"

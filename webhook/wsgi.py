@@ -1,4 +1,4 @@
-"""The webhook process: `gunicorn webhook.wsgi:app`. Importing it reads the environment and connects to nothing."""
+"""The webhook process: `gunicorn webhook.wsgi:app`. Importing it reads the environment, but connects to nothing."""
 
 import os
 

@@ -9,6 +9,7 @@ import secrets
 from jobs.lane_health import PROBE_BASE, PROBE_CAP, Probe
 from jobs.logs import about
 from jobs.policy import backoff
+from jobs.store.outcomes import ProbeOutcome
 from jobs.store.store import Store
 from worker.provider import Held, Provider, Unavailable
 
@@ -46,7 +47,7 @@ def probe(store: Store, provider: Provider, due: Probe) -> None:
         log.info("lane %s: probe %d failed, the next is in %.1f s: %s", due.lane, due.count + 1, pause, answer.reason)
         return
     reason = f"the provider answered probe {due.count + 1}"
-    if store.lanes.record_probe(due, answered=True, reason=reason) == "closed":
+    if store.lanes.record_probe(due, answered=True, reason=reason) is ProbeOutcome.CLOSED:
         log.warning(
             "lane %s: circuit breaker closed, jobs are submitted again: %s; it opened at %s",
             due.lane,

@@ -8,16 +8,12 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from jobs.job import Job
-from jobs.serializers import serialize_job
-from jobs.shown_task import serialize_task
+from jobs.serializers import serialize_job, serialize_task
 from schemas import CallbackForm
 from schemas.signatures import signed
-from schemas.views import JobView
 from worker.errors import NotifyFailed
 from worker.http.outgoing import Outgoing
 from worker.settings import Settings
-
-_view = JobView()
 
 
 class Notifier:
@@ -32,7 +28,7 @@ class Notifier:
 
     def __call__(self, job: Job, url: str, form: CallbackForm = CallbackForm.JOB) -> None:
         """Send a notification. Raises NotifyFailed unless the answer is a 2xx."""
-        view = serialize_task(job) if form is CallbackForm.TASK else _view.dump(serialize_job(job))
+        view = serialize_task(job) if form is CallbackForm.TASK else serialize_job(job)
         body = json.dumps(view, ensure_ascii=False)
         message_id = f"{job.external_task_id}.{job.state}"
         headers = {"Content-Type": "application/json", "webhook-id": message_id}

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, wait
+from enum import StrEnum
 from typing import TypeVar
 
 from jobs import logs
@@ -262,7 +263,7 @@ class Reconciler:
         settled = self._store.attempts.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
         self._send_hints(settled, due.job.id)
 
-    def _send_hints(self, settled: TransitionResult, job_id: str) -> None:
+    def _send_hints(self, settled: TransitionResult[StrEnum], job_id: str) -> None:
         """Send hints at once, so that free slots are not idle until the end of a long round."""
         if settled.owed:
             self._messages.deliver([job_id])

@@ -80,7 +80,7 @@ class Settings(shared.Settings):
         PROVIDER_KEY,
         ma.String,
         None,
-        "The API's key. A worker without it ends at once. No other process needs it; give it to none.",
+        "The API's key. A worker without it ends at once. Give it to no other process.",
         secret=True,
         validate=_header_safe,
     )
@@ -89,7 +89,7 @@ class Settings(shared.Settings):
         "BOOMERANG_LOOKUP_PATH",
         ma.String,
         STATUS_PATH,
-        "Path of a look-up by external id, with `{id}` in it once; `off` where the provider has none.",
+        "Path of a look-up by external id, with `{id}` in it once; `off` if the provider has no look-up.",
         validate=_path_with_id,
     )
     envelope: Envelope = setting(
@@ -118,8 +118,8 @@ class Settings(shared.Settings):
         "BOOMERANG_READ_TIMEOUT",
         ma.Float,
         20.0,
-        "Together with the time to connect it bounds a whole call, however slowly the answer arrives. At least 0.05. A "
-        "longer time means fewer jobs in doubt where the provider answers late.",
+        "Together with the time to connect it limits a whole call, however slowly the response arrives. At least "
+        "0.05. With a longer time, fewer jobs are in doubt if the provider answers late.",
         validate=validate.Range(0.05),
     )
     concurrency: int = setting(
@@ -140,24 +140,24 @@ class Settings(shared.Settings):
         "BOOMERANG_IMAGE_MEMORY",
         ma.Integer,
         IMAGE_MEMORY,
-        "Bytes of images, as base64, that a worker process keeps at most. It fetches an image that many jobs share "
-        "once; submissions whose images do not fit wait for others, or go alone.",
+        "Most bytes of images, as base64, that a worker process keeps in memory. It fetches an image that many jobs "
+        "share once. Submissions whose images do not fit wait for others, or are sent alone.",
         validate=validate.Range(min=1),
     )
     generate_queue: str = setting(
         "BOOMERANG_GENERATE_QUEUE",
         ma.String,
         "celery",
-        "The queue of `boomerang.generate`, the entry point for Celery producers. Change it where others use the same "
-        "broker, see [celery](guides/celery.md#the-queue).",
+        "The queue of `boomerang.generate`, the entry point for Celery producers. Change it if others use the same "
+        "broker, see [use Celery](guides/celery.md#the-queue).",
         validate=validate.Length(1),
     )
     generate_queue_type: QueueType = setting(
         "BOOMERANG_GENERATE_QUEUE_TYPE",
         ma.Enum,
         QueueType.CLASSIC,
-        "With RabbitMQ: `classic` or `quorum`, as the producers declare that queue, see "
-        "[celery](guides/celery.md#rabbitmq).",
+        "With RabbitMQ: `classic` or `quorum`, as the producers declare that queue, see [use "
+        "Celery](guides/celery.md#rabbitmq).",
         enum=QueueType,
         by_value=True,
     )
@@ -166,9 +166,8 @@ class Settings(shared.Settings):
         CommaSeparated,
         (),
         "Comma-separated, each `whsec_` and 24 to 64 bytes of base64. The worker "
-        "[signs](explanation/lifecycle.md#deliveries) what "
-        "it posts to a producer's `callback_url` with each of them, by Standard Webhooks, so that producers can change "
-        "theirs one after another. Unset: not signed.",
+        "[signs](explanation/lifecycle.md#deliveries) notifications with each of them, by Standard Webhooks, so "
+        "producers can change theirs one after another. Unset: notifications are not signed.",
         secret=True,
         validate=check_secrets,
     )
@@ -176,8 +175,8 @@ class Settings(shared.Settings):
         "BOOMERANG_REMOTE_CONTROL",
         ma.Enum,
         Switch.ON,
-        "`on` or `off`: whether workers listen to Celery's remote control. See "
-        "[below](reference/chosen-settings.md#flower-and-remote-control).",
+        "`on` or `off`: whether workers accept Celery's [remote "
+        "control](reference/chosen-settings.md#flower-and-remote-control).",
         enum=Switch,
         by_value=True,
     )
@@ -185,7 +184,7 @@ class Settings(shared.Settings):
         "BOOMERANG_EVENTS",
         ma.Enum,
         Switch.ON,
-        "`on` or `off`: events for Flower. Turn them off when nobody watches and the rate is extreme.",
+        "`on` or `off`: events for Flower. Switch them off if you do not use Flower and the rate is very high.",
         enum=Switch,
         by_value=True,
     )
@@ -193,9 +192,9 @@ class Settings(shared.Settings):
         HEALTH_FILE,
         ma.String,
         None,
-        "A file to which a worker writes every two seconds that it is well, for [`python -m "
-        "worker.health`](guides/check-health.md#health). Each worker of a machine needs a file of its own. The compose "
-        "file sets it. Unset: none is written.",
+        "A file to which a worker writes every two seconds while it is healthy, for [`python -m "
+        "worker.health`](guides/check-health.md#health). Each worker of a machine needs its own file. The compose "
+        "file sets it. Unset: no file is written.",
     )
 
     def __post_init__(self) -> None:

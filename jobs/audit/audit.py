@@ -20,7 +20,7 @@ from jobs.audit.queues import entry_findings, pool_findings
 from jobs.audit.records import Records
 from jobs.audit.recount import Recount
 from jobs.audit.spending import ledger_findings, spent_findings
-from jobs.connections.errors import translated
+from jobs.connections.errors import translate_errors, translated
 from jobs.decoding import UNREADABLE, why
 from jobs.errors import RecordDamaged
 from jobs.setting_readers import IN_REDIS
@@ -46,10 +46,8 @@ def audit(store: Store, *, pause: float = 0.0) -> list[Finding]:
 
 def examine(store: Store, *, pause: float = 0.0) -> Audit:
     """Return what `audit` does, and what could not be compared."""
-    try:
+    with translate_errors():
         return _examine(store, Reader(store.context.client, store.context.keys, pause=pause))
-    except redis.RedisError as error:
-        raise translated(error) from error
 
 
 def _examine(store: Store, reader: Reader) -> Audit:

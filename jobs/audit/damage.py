@@ -14,7 +14,7 @@ from jobs.audit.findings import Finding, Reader
 from jobs.audit.spending import ENTRY_BARS
 from jobs.decoding import UNREADABLE, decoding, read_labels
 from jobs.errors import RecordDamaged
-from jobs.fields import NAMES, is_text, shown
+from jobs.fields import NAMES, BatchCounter, Entry, is_text, shown
 from jobs.job import Job
 from jobs.new_job import BatchOptions
 from jobs.states import State
@@ -147,9 +147,11 @@ def _batch(field: str, value: str) -> str | None:
             return None if value in {"0", "1", "2"} else "no class"
         case "do":
             return None if value in {"cancel", "retry", "commit"} else "no sweep"
-    if field in _BATCH_TEXTS or field.startswith("at:"):
+    if field in _BATCH_TEXTS or field.startswith(BatchCounter.PLACE):
         return None
-    known = field in _BATCH_COUNTS or field.startswith(("x:", "c:", "r:"))
+    known = field in _BATCH_COUNTS or field.startswith(
+        (BatchCounter.FAILED, BatchCounter.UNFINISHED, BatchCounter.ENDED)
+    )
     return _whole(field, value) if known else "a field that no version writes"
 
 
@@ -169,7 +171,7 @@ def _pool(field: str, value: str) -> str | None:
 
 
 def _spent(field: str, value: str) -> str | None:
-    if field[:1] in {"$", "#"} and field.count("|") < ENTRY_BARS:
+    if field[:1] in {Entry.COST, Entry.RESULTS} and field.count("|") < ENTRY_BARS:
         return "it is not the name of an entry"
     return _whole(field, value)
 

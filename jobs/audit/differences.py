@@ -5,9 +5,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from jobs.audit.findings import Drift, Finding, Reader, whole
+from jobs.fields import BatchCounter
 from jobs.states import FINAL, State
 
 _OPEN = tuple(state for state in State if state not in FINAL)
+#: Rule, fields, and what they count.
+_BY = (
+    ("codes", BatchCounter.FAILED, "failed jobs of the code"),
+    ("expected", BatchCounter.UNFINISHED, "unfinished jobs of"),
+)
 _DAMAGED_FIRST = "First repair what the audit calls damaged: such records are not counted. Then run the audit again."
 _UNKNOWABLE = (
     "None: it is not known in which states the forgotten jobs were counted. No job suffers from these counters."
@@ -58,10 +64,12 @@ class Comparison:
                 yield Finding("batch", batch, "jobs name it, but there is no such batch", "Its counters are lost.")
             return
         yield from self._states(key, batch, stored, counted)
-        for rule, start, what in (("codes", "x:", "failed jobs of the code"), ("expected", "c:", "unfinished jobs of")):
+        for rule, start, what in _BY:
             for name in sorted({name for name in (*stored, *counted) if name.startswith(start)}):
                 if drift := _drift(key, name, stored, counted, absent=True):
-                    detail = f"its {what} {name[2:] or 'none'} differ from their recount by {drift.over:+d}"
+                    detail = (
+                        f"its {what} {name.removeprefix(start) or 'none'} differ from their recount by {drift.over:+d}"
+                    )
                     yield self._finding(rule, batch, detail, drift)
 
     def _states(self, key: str, batch: str, stored: Mapping[str, str], counted: Counter[str]) -> Iterator[Finding]:

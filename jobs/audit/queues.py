@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from jobs.audit.findings import Check, Finding, Reader
 from jobs.errors import RecordDamaged
-from jobs.fields import Field, is_newer, shown, wrong
+from jobs.fields import Field, Payer, is_newer, shown, wrong
 from jobs.states import State
 from jobs.store.scripts import Scripts
 
@@ -85,5 +85,5 @@ def _why_not(fields: dict[str, str], queue: str) -> str:
 
 def _queue_of(fields: dict[str, str]) -> str:
     """Return the queue in which a job waits: `queue_of` in jobs/lua/shared/queues.lua, written a second time."""
-    of = "b" + fields[Field.BATCH] if Field.BATCH in fields else "k" + fields.get(Field.OWNER, "")
+    of = Payer.BATCH + fields[Field.BATCH] if Field.BATCH in fields else Payer.KEY + fields.get(Field.OWNER, "")
     return f"{fields.get(Field.POOL, '')}|{fields.get(Field.PRIORITY, '1')}|{of}"

@@ -9,7 +9,7 @@ from jobs.audit.findings import Check, Finding, Reader
 from jobs.audit.recount import Recount
 from jobs.audit.shares import code_of, phase_of
 from jobs.decoding import UNREADABLE
-from jobs.fields import Field, is_newer, label, wrong
+from jobs.fields import Field, Payer, is_newer, label, wrong
 from jobs.job import Delivery, Result
 from jobs.states import FINAL, State
 from jobs.units import duration_micros
@@ -78,7 +78,7 @@ class Records:
                 cost = _cost(result)
                 self._costs[""] += cost
                 if Field.BATCH in record:
-                    self._costs["b" + record[Field.BATCH]] += cost
+                    self._costs[Payer.BATCH + record[Field.BATCH]] += cost
             named = text if Field.NAMES_IMAGES in record else None
             self._recount.enter(job_id, record, code_of(record, result), named)
 

@@ -22,6 +22,7 @@ from jobs.fields import Field, is_newer, wrong
 from jobs.states import FINAL
 from jobs.store.chunks import CHUNK, chunks
 from jobs.store.lua_source import CHANGES_KEPT
+from jobs.store.outcomes import RecountOutcome
 from jobs.store.scripts import Scripts
 from jobs.units import duration_micros
 
@@ -164,7 +165,7 @@ class Recount:
             if isinstance(answer, RecordDamaged):
                 break
             outcome, *rest = answer
-            if outcome == "read" and not self._lost:
+            if outcome == RecountOutcome.READ and not self._lost:
                 last, records, counters, pinned = rest
                 self._last, self._changed = last, set()
                 self._enter_all(records)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from jobs.audit.audit import Audit, examine
 from jobs.audit.findings import Check, Finding
 from jobs.errors import JobsError
+from jobs.store.outcomes import CorrectOutcome
 from jobs.store.scripts import Scripts
 from jobs.store.store import Store
 
@@ -100,7 +101,7 @@ class _Lock:
                 for argument in (each.key, each.field, -each.over, "1" if each.absent else "0")
             ]
             outcome = self._scripts.call("repair_counters", self._value, after, int(LOCKED * 1000), *flat)
-            if outcome != "done":
+            if outcome != CorrectOutcome.DONE:
                 raise RepairBusy(
                     "Another repair is correcting counters, or one was killed: nothing was corrected. Wait until it is "
                     f"done, at most {LOCKED / 60:.0f} minutes, and run this again."

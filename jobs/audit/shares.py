@@ -12,14 +12,12 @@ from typing import Any
 
 from jobs.audit.findings import Reader
 from jobs.decoding import UNREADABLE
-from jobs.fields import Field
+from jobs.fields import BatchCounter, Field, Payer
 from jobs.job import LANE, Result
 from jobs.states import FINAL, HOLDS_SLOTS, State
 
 #: The longest error code (bytes) that a batch counts by; longer ones are counted together.
 LONGEST_CODE = 64
-#: What is reserved for a job of unknown price.
-UNKNOWN = "?"
 _REFERENCE = re.compile("image:sha256:([0-9a-f]{64})")
 
 #: What a record adds to which counter: (key, field), amount.
@@ -47,9 +45,9 @@ class Shares:
         if batch is not None:
             share[key_of("batch", batch), state] += 1
             if state == State.FAILED:
-                share[key_of("batch", batch), "x:" + code] += 1
+                share[key_of("batch", batch), BatchCounter.FAILED + code] += 1
             if state not in FINAL:
-                share[key_of("batch", batch), "c:" + price_class] += 1
+                share[key_of("batch", batch), BatchCounter.UNFINISHED + price_class] += 1
         for payer, amount in self._reserved(record, price_class, lane):
             share[self._keys.singleton("reserved"), payer] += amount
         if text and state not in FINAL:
@@ -61,15 +59,15 @@ class Shares:
         amount = record.get(Field.RESERVED)
         if amount is None:
             return
-        if amount == UNKNOWN:
-            yield UNKNOWN + price_class, 1
+        if amount == Payer.UNPRICED:
+            yield Payer.UNPRICED + price_class, 1
             return
         batch = record.get(Field.BATCH)
-        yield "l" + record.get(Field.ADMITTED_BY, lane), int(amount)
+        yield Payer.LANE + record.get(Field.ADMITTED_BY, lane), int(amount)
         if batch is not None:
-            yield "b" + batch, int(amount)
+            yield Payer.BATCH + batch, int(amount)
         if owner := self._owner(batch) if batch is not None else record.get(Field.OWNER):
-            yield "k" + owner, int(amount)
+            yield Payer.KEY + owner, int(amount)
 
     def _owner(self, batch: str) -> str:
         if batch not in self._owners:

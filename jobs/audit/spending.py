@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from jobs.audit.findings import Check, Drift, Finding, Reader, whole
+from jobs.fields import Entry, Payer
 
 #: The days that may still change: today, and around midnight the day before.
 MOVING = 2
@@ -70,13 +71,13 @@ def _compared(
     for day, fields in ledgers.items():
         key, summed, stored = keys.member("spent", str(day)), Counter[str](), Counter[str]()
         for name, value in fields.items():
-            if name[:1] == "$" and name.count("|") >= ENTRY_BARS:
+            if name[:1] == Entry.COST and name.count("|") >= ENTRY_BARS:
                 lane, _, _, owner = name[1:].split("|", 3)
                 total += whole(value)
-                summed["l" + lane] += whole(value)
+                summed[Payer.LANE + lane] += whole(value)
                 if owner:
-                    summed["k" + owner] += whole(value)
-            elif name[:1] in {"l", "k"}:
+                    summed[Payer.KEY + owner] += whole(value)
+            elif name[:1] in {Payer.LANE, Payer.KEY}:
                 stored[name] = whole(value)
         for who in sorted({*stored, *summed}):
             if over := stored[who] - summed[who]:

@@ -34,6 +34,8 @@ _DEMOTED = re.compile("-READONLY |^UNBLOCKED ")
 TIMEOUT = 1.0
 #: Seconds between two questions who the primary is; and after one that nobody answered.
 LOOK, LOOK_AGAIN = 1.0, 15.0
+#: Not urlsplit: newer releases of Python, such as 3.13.5, reject an IPv6 address beside other hosts.
+_FORM = re.compile(r"(?P<scheme>[a-z]+)://(?P<netloc>[^/?#]*)(?P<path>[^?#]*)(\?(?P<query>[^#]*))?(#.*)?")
 _MASTER, _USERNAME, _PASSWORD = "master", "sentinel_username", "sentinel_password"
 _TLS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 
@@ -70,24 +72,26 @@ class Watched:
 
     @classmethod
     def _read(cls, url: str) -> Self:
-        parts = urlsplit(url)
-        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        parts = _FORM.fullmatch(url)
+        if parts is None:
+            raise ValueError
+        given = dict(parse_qsl(parts["query"] or "", keep_blank_values=True))
         if unknown := given.keys() - {_MASTER, _USERNAME, _PASSWORD, *_TLS}:
             raise AddressInvalid(f"{len(unknown)} parameters after the ? are none of its own")
         if not given.get(_MASTER):
             raise AddressInvalid("master=NAME must stand after the ?: what the sentinels call the primary")
-        login, _, hosts = parts.netloc.rpartition("@")
+        login, _, hosts = parts["netloc"].rpartition("@")
         username, _, password = map(unquote, login.partition(":"))
         tls = {name: value for name, value in given.items() if name in _TLS}
-        if tls and parts.scheme != ENCRYPTED:
+        if tls and parts["scheme"] != ENCRYPTED:
             raise AddressInvalid(f"ssl_… is for {ENCRYPTED}://")
         return cls(
             sentinels=tuple(map(_host, hosts.split(","))),
             master=given[_MASTER],
-            database=int(parts.path.strip("/") or 0),
+            database=int(parts["path"].strip("/") or 0),
             login=_login(username, password),
             sentinel_login=_login(given.get(_USERNAME, ""), given.get(_PASSWORD, "")),
-            tls=_tls(tls) if parts.scheme == ENCRYPTED else None,
+            tls=_tls(tls) if parts["scheme"] == ENCRYPTED else None,
         )
 
     def client(self, **options: Any) -> redis.Redis:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import redis
 
 from jobs.connections.client import connect
-from jobs.connections.errors import translated
+from jobs.connections.errors import translate_errors
 from jobs.errors import ImagesUnavailable
 from jobs.images.images import Images, ImageStore
 from jobs.setting_readers import IN_REDIS
@@ -26,25 +26,19 @@ class RedisImages:
 
     def write(self, name: str, data: bytes) -> None:
         """Store an object."""
-        try:
+        with translate_errors():
             self._client.set(self._keys.member("object", name), data)
-        except redis.RedisError as error:
-            raise translated(error) from error
 
     def read(self, name: str) -> bytes | None:
         """An object's bytes, or None."""
-        try:
+        with translate_errors():
             data: bytes | None = self._client.get(self._keys.member("object", name))  # type: ignore[assignment] # not decoded
-        except redis.RedisError as error:
-            raise translated(error) from error
         return data
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove objects."""
-        try:
+        with translate_errors():
             self._client.unlink(*(self._keys.member("object", name) for name in names))
-        except redis.RedisError as error:
-            raise translated(error) from error
 
 
 def open_images(store: Store, settings: Settings, *, most_connections: int = 256) -> Images:

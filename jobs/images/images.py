@@ -16,6 +16,7 @@ from jobs.decoding import decoding
 from jobs.errors import ImageNotFound, ImagesUnavailable
 from jobs.fields import shown
 from jobs.settings import Settings
+from jobs.store.outcomes import KeepOutcome
 from jobs.store.scripts import Scripts
 from jobs.units import duration_micros
 
@@ -25,7 +26,7 @@ LONGEST_WRITE = 3600.0
 STEP = 50
 
 
-class Picture(Protocol):
+class ImageFile(Protocol):
     """A valid image, known by its shape: schemas makes them."""
 
     @property
@@ -73,21 +74,21 @@ class Images:
         self._kept_in = kept_in
         self._retention = settings.image_retention
 
-    def put(self, picture: Picture) -> bool:
+    def put(self, file: ImageFile) -> bool:
         """Store an image, unless it is there. True: it was not."""
-        digest = picture.hash
+        digest = file.hash
         if self.find([digest])[0]:
             return False
         name = f"{digest}-{token_hex(8)}"
-        image = Image(digest, name, len(picture.data), picture.width, picture.height, picture.format)
+        image = Image(digest, name, len(file.data), file.width, file.height, file.format)
         self._scripts.call("image_begun", name, duration_micros(LONGEST_WRITE))
-        self._kept_in.write(name, picture.data)
-        word = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)))
-        if word == "known":
+        self._kept_in.write(name, file.data)
+        outcome = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)))
+        if outcome == KeepOutcome.KNOWN:
             self._remove([name])  # another was faster
-        if word == "late":
+        if outcome == KeepOutcome.LATE:
             raise ImagesUnavailable(f"The image store took longer than {LONGEST_WRITE:.0f} s to take an image.")
-        return bool(word == "kept")
+        return bool(outcome == KeepOutcome.KEPT)
 
     def find(self, digests: Sequence[str]) -> list[Image | None]:
         """The images under these hashes, None where there is none. Those found stay for the retention from now on."""

@@ -15,8 +15,18 @@ from jobs.policy import RECHECK, next_attempt
 from jobs.states import State
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
+from jobs.store.outcomes import (
+    CallbackOutcome,
+    ExpireOutcome,
+    FinishOutcome,
+    InDoubtOutcome,
+    InProgressOutcome,
+    LookupOutcome,
+    MoveOutcome,
+    RequeueOutcome,
+)
 from jobs.store.spending import rules
-from jobs.store.transitions import TransitionResult
+from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros
 
 log = logging.getLogger(__name__)
@@ -111,7 +121,7 @@ class Attempts:
         for outcome in outcomes:
             if isinstance(outcome, RecordDamaged):
                 log.error("%s", outcome)
-        return [outcome == "started" for outcome in outcomes]
+        return [outcome == InProgressOutcome.STARTED for outcome in outcomes]
 
     def mark_in_doubt(
         self,
@@ -129,7 +139,7 @@ class Attempts:
         """
         return bool(
             self._scripts.call("mark_in_doubt", job_id, fence, reason, duration_micros(wait), flag(exists), heard)
-            == "doubt"
+            == InDoubtOutcome.DOUBT
         )
 
     def requeue(
@@ -141,12 +151,9 @@ class Attempts:
         wait: float = 0.0,
         count: bool = False,
         heard: Reachability = Reachability.NOTHING,
-    ) -> str:
-        """Queue a job again that does not exist at the provider: 'queued', or 'over' when it was given up meanwhile.
-
-        'doubt': a callback has shown that it does exist, so it is looked up; 'refused': a stale fence or another state.
-        """
-        return str(
+    ) -> RequeueOutcome:
+        """Queue a job again that does not exist at the provider."""
+        return RequeueOutcome(
             self._scripts.call(
                 "requeue", job_id, fence, duration_micros(wait), reason, flag(count), duration_micros(RECHECK), heard
             )
@@ -156,14 +163,14 @@ class Attempts:
 
     def finish(
         self, external_task_id: str, state: State, result: Result, settled_by: str, *, fence: int | None = None
-    ) -> TransitionResult:
+    ) -> TransitionResult[FinishOutcome]:
         """Record that an attempt is `completed` or `failed`. A failure worth another attempt queues the next one.
 
         `fence`: the claim of the poll or submission that reports it; None for a callback.
         """
         parsed = parse_external_id(external_task_id)
         if parsed is None:
-            return TransitionResult("unknown", None)
+            return TransitionResult(FinishOutcome.UNKNOWN, None)
         job_id, attempt = parsed
         wait = None
         if state is State.FAILED:
@@ -172,17 +179,20 @@ class Attempts:
             )
         held = "" if fence is None else fence
         after = "" if wait is None else duration_micros(wait)
-        return TransitionResult.from_row(
-            self._scripts.call("finish", job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after)
+        return read_transition(
+            FinishOutcome,
+            self._scripts.call(
+                "finish", job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after
+            ),
         )
 
-    def record_callback(self, external_task_id: str, *, look: bool) -> TransitionResult:
+    def record_callback(self, external_task_id: str, *, look: bool) -> TransitionResult[CallbackOutcome]:
         """Record a callback that does not end the attempt. `look`: only a lookup at the provider can tell its state."""
         parsed = parse_external_id(external_task_id)
         if parsed is None:
-            return TransitionResult("unknown", None)
+            return TransitionResult(CallbackOutcome.UNKNOWN, None)
         outcome, hint = self._scripts.call("record_callback", *parsed, flag(look))
-        return TransitionResult(str(outcome), None, admit_hint=bool(hint))
+        return TransitionResult(CallbackOutcome(outcome), None, admit_hint=bool(hint))
 
     # --- reconcile --------------------------------------------------------------------------------------------------
 
@@ -208,7 +218,7 @@ class Attempts:
 
     def move_to_lane(self, due: Due, lane: str) -> bool:
         """Move a job in doubt to the lane of its pool where it was found. False: refused, another process holds it."""
-        return bool(self._scripts.call("move_to_lane", due.job.id, due.job.fence, lane) == "moved")
+        return bool(self._scripts.call("move_to_lane", due.job.id, due.job.fence, lane) == MoveOutcome.MOVED)
 
     def reschedule_lookup(
         self, due: Due, wait: float, *, count: bool = True, reason: str = "", heard: Reachability = Reachability.NOTHING
@@ -219,15 +229,15 @@ class Attempts:
             self._scripts.call(
                 "reschedule_lookup", due.job.id, due.job.fence, duration_micros(wait), lookups, reason, heard
             )
-            == "set"
+            == LookupOutcome.SET
         )
 
-    def expire(self, due: Due, wait: float) -> TransitionResult:
+    def expire(self, due: Due, wait: float) -> TransitionResult[ExpireOutcome]:
         """Expire a job. A late result is looked up every `wait` seconds for another BOOMERANG_DEADLINE."""
         outcome, wake = self._scripts.call(
             "expire", due.job.id, due.job.fence, duration_micros(wait), duration_micros(self._settings.deadline)
         )
-        return TransitionResult(str(outcome), None, admit_hint=bool(wake))
+        return TransitionResult(ExpireOutcome(outcome), None, admit_hint=bool(wake))
 
 
 def _due(fields: dict[str, str]) -> Due:

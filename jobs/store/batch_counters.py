@@ -7,7 +7,7 @@ from typing import Any
 from jobs import eta
 from jobs.decoding import decoding, read_labels
 from jobs.errors import BatchNotFound
-from jobs.fields import shown
+from jobs.fields import BatchCounter, shown
 from jobs.job import PRIORITIES
 from jobs.read_models import Batch
 from jobs.settings import Settings
@@ -32,7 +32,13 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
             counts=counts,
             cost=dollars(fields.get("spent", 0)),
             expected_cost=dollars(int(expected) + int(fields.get("spent", 0))) if expected else None,
-            pools=tuple({name[3:].partition("|")[0] for name in fields if name.startswith("at:")}),
+            pools=tuple(
+                {
+                    name.removeprefix(BatchCounter.PLACE).partition("|")[0]
+                    for name in fields
+                    if name.startswith(BatchCounter.PLACE)
+                }
+            ),
             created_at=from_micros(fields["created"]),
             owner=fields.get("key", ""),
             labels=read_labels(fields.get("labels", "{}")),
@@ -41,7 +47,11 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
             max_cost=None if cap is None else dollars(cap),
             paused="paused" in fields,
             taking_in=fields.get("do") == "commit",
-            errors={name[2:]: int(count) for name, count in fields.items() if name.startswith("x:")},
+            errors={
+                name.removeprefix(BatchCounter.FAILED): int(count)
+                for name, count in fields.items()
+                if name.startswith(BatchCounter.FAILED)
+            },
             rate=rate,
             eta=eta.eta(
                 left=sum(count for state, count in counts.items() if not state.final),
@@ -68,3 +78,8 @@ def _pace(fields: Mapping[str, str], shared: dict[str, Any], settings: Settings)
 def _submit_rate(settings: Settings) -> float:
     rates = [lane.submit_rate for lane in settings.lanes]
     return sum(rates) if all(rates) else 0.0
+
+
+def _by(fields: Mapping[str, str], start: str) -> dict[str, str]:
+    """Return the fields that begin so, without that beginning."""
+    return {name.removeprefix(start): value for name, value in fields.items() if name.startswith(start)}

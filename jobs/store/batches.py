@@ -23,6 +23,7 @@ from jobs.store.batch_counters import read_batch
 from jobs.store.chunks import CHUNK
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
+from jobs.store.outcomes import PauseOutcome, SweepOutcome
 from jobs.store.pages import SCAN, Filter, index_entries, scan
 from jobs.store.wait_reasons import with_reasons
 from jobs.units import duration_micros, nano
@@ -187,10 +188,10 @@ class Batches:
 
         Raises `NotAllowed` while lines of it that were staged are being taken in.
         """
-        word, _ = self._scripts.call("begin_sweep", batch_id, "cancel", "", "0")
-        if word == "unknown":
+        outcome, _ = self._scripts.call("begin_sweep", batch_id, "cancel", "", "0")
+        if outcome == SweepOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
-        if word == "busy":
+        if outcome == SweepOutcome.BUSY:
             raise NotAllowed("Lines of this batch are still being taken in; send this again in a moment.")
         return self._begin_sweep(batch_id, "cancel")
 
@@ -205,12 +206,12 @@ class Batches:
         which: dict[str, dict[str, bool]] = {"states": dict.fromkeys(states or (State.FAILED,), True)}
         if codes:
             which["codes"] = dict.fromkeys(codes, True)
-        word, many = self._scripts.call("begin_sweep", batch_id, "retry", json.dumps(which), flag(dry_run))
-        if word == "unknown":
+        outcome, count = self._scripts.call("begin_sweep", batch_id, "retry", json.dumps(which), flag(dry_run))
+        if outcome == SweepOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
-        if word == "counted":
-            return BatchActionResult("retry", int(many))
-        if word == "busy":
+        if outcome == SweepOutcome.COUNTED:
+            return BatchActionResult("retry", int(count))
+        if outcome == SweepOutcome.BUSY:
             raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
         return self._begin_sweep(batch_id, "retry")
 
@@ -224,10 +225,10 @@ class Batches:
 
     def _pause(self, batch_id: str, action: str, max_cost: Decimal | None = None) -> BatchActionResult:
         cap = "" if max_cost is None else nano(max_cost)
-        word, waiting, wake = self._scripts.call("pause", batch_id, flag(action == "pause"), cap)
-        if word == "unknown":
+        outcome, waiting, wake = self._scripts.call("pause", batch_id, flag(action == "pause"), cap)
+        if outcome == PauseOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
-        return BatchActionResult(action, 0 if word == "already" else int(waiting), admit_hint=bool(wake))
+        return BatchActionResult(action, 0 if outcome == PauseOutcome.ALREADY else int(waiting), admit_hint=bool(wake))
 
     def _begin_sweep(self, batch_id: str, action: str) -> BatchActionResult:
         end, woke = time.monotonic() + AT_ONCE, False

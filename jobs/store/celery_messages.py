@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from jobs.connections.errors import translate_errors
 from jobs.store.context import StoreContext
+from jobs.store.outcomes import MessageOutcome, ParkOutcome, RevokeOutcome
 from jobs.units import duration_micros
 
 #: Celery messages, by their ids, that may wait for one job.
@@ -16,18 +16,6 @@ FINISHING = 20.0
 REVOKE_KEPT, MOST_REVOKED = 10_800.0, 50_000
 #: Celery ids in one step.
 _STEP = 500
-
-
-class Parked(StrEnum):
-    """What became of a Celery message, or is to become of it."""
-
-    PARKED = "parked"
-    REVOKED = "revoked"  #: parked, but revoked before it came
-    FULL = "full"  #: not parked: too many wait for this job
-    FINAL = "final"  #: the job is over: act on the record, then say so (`told`)
-    TOLD = "told"  #: the job is over, and this message was finished before
-    OWED = "owed"  #: the job is over, and what finishes this message is under way, or in other hands
-    UNKNOWN = "unknown"  #: there is no such job
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +45,20 @@ class CeleryMessages:
         self._keys = context.keys
         self._scripts = context.scripts
 
-    def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[Parked, str]:
+    def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[ParkOutcome, str]:
         """Keep how to finish a Celery message; returns its mark too. `finishes`: the mark of the one that it ends."""
-        word, mark = self._scripts.call(
+        outcome, mark = self._scripts.call(
             "park", job_id, task_id, continuation, finishes, MOST_PARKED, duration_micros(FINISHING)
         )
-        return Parked(word), str(mark)
+        return ParkOutcome(outcome), str(mark)
 
     def get_parked(self, job_id: str) -> list[Message]:
         """Read the messages of an ended job that are still to be finished."""
         return [Message(*map(str, row)) for row in self._scripts.call("parked", job_id)]
 
-    def message_finished(self, job_id: str, mark: str) -> str:
-        """A message was finished: 'told', 'owed' (others are not yet) or 'unfinished' (the job goes on again)."""
-        return str(self._scripts.call("message_finished", job_id, mark))
+    def message_finished(self, job_id: str, mark: str) -> MessageOutcome:
+        """Record that a message was finished."""
+        return MessageOutcome(self._scripts.call("message_finished", job_id, mark))
 
     def revoke(self, task_ids: Sequence[str]) -> Revoked:
         """Cancel the jobs of these Celery tasks; tasks that are not parked are remembered, should they still come."""
@@ -82,9 +70,9 @@ class CeleryMessages:
             wake = wake or bool(hint)
             rows += zip(step, flat[::3], flat[1::3], flat[2::3], strict=True)
         return Revoked(
-            cancelled=tuple(job_id for _, word, job_id, _ in rows if word == "cancelled"),
+            cancelled=tuple(job_id for _, outcome, job_id, _ in rows if outcome == RevokeOutcome.CANCELLED),
             owing=tuple(job_id for _, _, job_id, owes in rows if owes),
-            remembered=tuple(task_id for task_id, word, _, _ in rows if word == "remembered"),
+            remembered=tuple(task_id for task_id, outcome, _, _ in rows if outcome == RevokeOutcome.REMEMBERED),
             admit_hint=wake,
         )
 

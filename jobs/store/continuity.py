@@ -11,11 +11,12 @@ from typing import Any
 
 import redis
 
-from jobs.connections.errors import translated
+from jobs.connections.errors import translate_errors
 from jobs.errors import why_refused
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
 from jobs.store.installation import Fate, Sighting, Standing
+from jobs.store.outcomes import FoundOutcome, RefuseOutcome, TolerateOutcome
 from jobs.store.redis_keys import Keys
 from jobs.units import duration_micros, from_micros
 
@@ -70,18 +71,20 @@ class Continuity:
     def establish(self, there: Standing) -> bool:
         """Go on with what `there` says; begin an installation where there is none. False: it changed meanwhile."""
         lease, automatic = duration_micros(self._settings.submit_lease), flag(self._settings.recovery)
-        return bool(self._scripts.call("found", _new_id(), lease, automatic, there.epoch) == "found")
+        return bool(self._scripts.call("found", _new_id(), lease, automatic, there.epoch) == FoundOutcome.FOUND)
 
     def refuse(self, there: Standing, reason: str, expected: Sighting | None) -> bool:
         """Accept no work and hand none out until `recover`. False: the record changed meanwhile."""
         # "]" ends the reason in a script's error (jobs.store.scripts).
         text = expected.to_json() if expected else ""
-        return bool(self._scripts.call("refuse", there.epoch, reason.replace("]", ")"), text) != "changed")
+        return bool(self._scripts.call("refuse", there.epoch, reason.replace("]", ")"), text) != RefuseOutcome.CHANGED)
 
     def tolerate(self, there: Standing, known: Sighting) -> bool:
         """Go on with older data: look up every job before it is sent. False: the record changed meanwhile."""
         lease = duration_micros(self._settings.submit_lease)
-        return bool(self._scripts.call("tolerate", there.epoch, lease, known.epoch, known.at) == "tolerated")
+        return bool(
+            self._scripts.call("tolerate", there.epoch, lease, known.epoch, known.at) == TolerateOutcome.TOLERATED
+        )
 
     def recover(self, also_new: float = 0.0, known: Sequence[Sighting] = ()) -> Epoch:
         """Accept what is there as the truth: look up each job at the provider before it is sent.
@@ -101,14 +104,15 @@ class Continuity:
         return Epoch(int(number), from_micros(since), from_micros(before))
 
 
+@translate_errors()
 def record_fields(client: redis.Redis, keys: Keys, *fields: str) -> list[str | None]:
     """Read fields of the record of the installation; all None where a value of another type stands in its place."""
     try:
         found: list[Any] = client.hmget(keys.singleton("epoch"), list(fields))
-    except redis.RedisError as error:
-        if "WRONGTYPE" in str(error):
-            return [None] * len(fields)
-        raise translated(error) from error
+    except redis.ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
+        return [None] * len(fields)
     return found
 
 

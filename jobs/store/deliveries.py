@@ -9,6 +9,7 @@ from jobs.job import Due
 from jobs.store.attempts import DUE_LEASE
 from jobs.store.context import StoreContext
 from jobs.store.jobs import Jobs
+from jobs.store.outcomes import DeliveryOutcome, RedeliverOutcome
 from jobs.units import duration_micros, from_micros
 
 #: Characters kept of the reason why a delivery failed.
@@ -36,25 +37,24 @@ class Deliveries:
             if job
         ]
 
-    def record(self, due: Due, kind: str, *, retry_in: float | None = None, why: str = "") -> str:
-        """Record that a delivery was made, or that it failed (`why`) and is retried in `retry_in` seconds.
-
-        Returns 'clear' (nothing is owed any more), 'owed' or 'refused'.
-        """
+    def record(self, due: Due, kind: str, *, retry_in: float | None = None, why: str = "") -> DeliveryOutcome:
+        """Record that a delivery was made, or that it failed (`why`) and is retried in `retry_in` seconds."""
         return self._record(due, kind, "" if retry_in is None else duration_micros(retry_in), why)
 
-    def give_up(self, due: Due, kind: str, why: str) -> str:
-        """Stop retrying a delivery until `retry` is called. Returns the same as `record`."""
+    def give_up(self, due: Due, kind: str, why: str) -> DeliveryOutcome:
+        """Stop retrying a delivery until `retry` is called."""
         return self._record(due, kind, "never", why)
 
-    def _record(self, due: Due, kind: str, wait: str | int, why: str) -> str:
+    def _record(self, due: Due, kind: str, wait: str | int, why: str) -> DeliveryOutcome:
         tries = due.job.delivery_tries + 1
-        return str(self._scripts.call("delivered", due.job.id, due.job.fence, kind, wait, tries, why[:LONGEST_WHY]))
+        return DeliveryOutcome(
+            self._scripts.call("delivered", due.job.id, due.job.fence, kind, wait, tries, why[:LONGEST_WHY])
+        )
 
-    def retry(self, ids: Sequence[str]) -> dict[str, str]:
-        """Make deliveries again that were given up: for each id 'owed', 'nothing', 'unknown', 'newer' or 'damaged'."""
-        outcomes: dict[str, str] = {}
+    def retry(self, ids: Sequence[str]) -> dict[str, RedeliverOutcome]:
+        """Make deliveries again that were given up; return an outcome for each id."""
+        outcomes: dict[str, RedeliverOutcome] = {}
         for start in range(0, len(ids), _STEP):
             step = ids[start : start + _STEP]
-            outcomes.update(zip(step, map(str, self._scripts.call("redeliver", *step)), strict=True))
+            outcomes.update(zip(step, map(RedeliverOutcome, self._scripts.call("redeliver", *step)), strict=True))
         return outcomes

@@ -20,9 +20,10 @@ from jobs.read_models import Page
 from jobs.states import State
 from jobs.store.arguments import at_most, flag, job_arguments
 from jobs.store.context import StoreContext
+from jobs.store.outcomes import CancelOutcome, PauseOutcome, RetryOutcome
 from jobs.store.pages import Entries, Filter, Keep, index_entries, scan
 from jobs.store.spending import DAYS_KEPT
-from jobs.store.transitions import TransitionResult
+from jobs.store.transitions import TransitionResult, read_transition
 from jobs.store.wait_reasons import why_job
 from jobs.units import duration_micros
 
@@ -177,60 +178,59 @@ class Jobs:
 
     # --- change -----------------------------------------------------------------------------------------------------
 
-    def cancel(self, job_id: str) -> TransitionResult:
+    def cancel(self, job_id: str) -> TransitionResult[CancelOutcome]:
         """Cancel a job. Raises `JobNotFound`, or `NotAllowed` when it has ended otherwise."""
-        settled = TransitionResult.from_row(self._scripts.call("cancel", job_id))
-        if settled.outcome == "unknown":
+        cancelled = read_transition(CancelOutcome, self._scripts.call("cancel", job_id))
+        if cancelled.outcome is CancelOutcome.UNKNOWN:
             raise JobNotFound(job_id)
-        if settled.outcome == "refused":
-            raise NotAllowed(f"The job is {settled.state} already; there is nothing left to cancel.")
-        return settled
+        if cancelled.outcome is CancelOutcome.REFUSED:
+            raise NotAllowed(f"The job is {cancelled.state} already; there is nothing left to cancel.")
+        return cancelled
 
-    def pause(self, job_id: str) -> TransitionResult:
+    def pause(self, job_id: str) -> TransitionResult[PauseOutcome]:
         """Keep a queued job from being sent until it is resumed. Raises `JobNotFound` or `NotAllowed`."""
         return self._pause(job_id, pause=True)
 
-    def resume(self, job_id: str) -> TransitionResult:
+    def resume(self, job_id: str) -> TransitionResult[PauseOutcome]:
         """Return a paused job to its old place in the queue. Raises `JobNotFound` or `NotAllowed`."""
         return self._pause(job_id, pause=False)
 
-    def _pause(self, job_id: str, *, pause: bool) -> TransitionResult:
-        settled = TransitionResult.from_row((*self._scripts.call("pause_job", job_id, flag(pause)), 0))
-        if settled.outcome == "unknown":
+    def _pause(self, job_id: str, *, pause: bool) -> TransitionResult[PauseOutcome]:
+        paused = read_transition(PauseOutcome, (*self._scripts.call("pause_job", job_id, flag(pause)), 0))
+        if paused.outcome is PauseOutcome.UNKNOWN:
             raise JobNotFound(job_id)
-        if settled.outcome == "refused":
+        if paused.outcome is PauseOutcome.REFUSED:
             raise NotAllowed(
-                f"The job is {settled.state}: only one that waits can be paused. What the provider has goes on; "
+                f"The job is {paused.state}: only one that waits can be paused. What the provider has goes on; "
                 "cancel it if you do not want it any more."
                 if pause
-                else f"The job is {settled.state}, not paused; there is nothing to resume."
+                else f"The job is {paused.state}, not paused; there is nothing to resume."
             )
-        return settled
+        return paused
 
-    def retry(self, job_id: str) -> TransitionResult:
+    def retry(self, job_id: str) -> TransitionResult[RetryOutcome]:
         """Queue a failed, expired or cancelled job again. Raises `JobNotFound` or `NotAllowed`."""
-        word, state, wake = self._scripts.call("retry", job_id, duration_micros(RECHECK))
-        settled = TransitionResult.from_row((word, state, wake, 0))
-        if word == "unknown":
+        retried = read_transition(RetryOutcome, (*self._scripts.call("retry", job_id, duration_micros(RECHECK)), 0))
+        if retried.outcome is RetryOutcome.UNKNOWN:
             raise JobNotFound(job_id)
-        if word == "refused":
+        if retried.outcome is RetryOutcome.REFUSED:
             raise NotAllowed("The job is completed; for more pictures enqueue it under another external_task_id.")
-        if word == "pictured":
+        if retried.outcome is RetryOutcome.PICTURED:
             raise NotAllowed(
                 "The job was cancelled, but its pictures came all the same and are paid for: they are its output. "
                 "For more of them enqueue it under another external_task_id."
             )
-        if word == "imageless":
+        if retried.outcome is RetryOutcome.IMAGELESS:
             raise NotAllowed(
                 "An image of the job is not kept any more. Upload the same file with POST /v1/images, then retry; "
                 "or enqueue the request with the image itself, under another external_task_id."
             )
-        if word == "working":
+        if retried.outcome is RetryOutcome.WORKING:
             raise NotAllowed(
-                f"The job is {state}, but the provider may still be working on it: "
+                f"The job is {retried.state}, but the provider may still be working on it: "
                 "sending it again could be paid twice. Try again once the provider is done with it."
             )
-        return settled
+        return retried
 
     def purge(self, limit: int = 200) -> tuple[int, int]:
         """Delete what ended longer ago than the retention, at most `limit`; return how many (jobs, batches)."""

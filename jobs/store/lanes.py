@@ -15,6 +15,7 @@ from jobs.lanes import ONLY
 from jobs.read_models import Lane
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
+from jobs.store.outcomes import ProbeOutcome
 from jobs.units import dollars, duration_micros, from_micros
 
 #: A hold ends after this time (seconds) at the latest, whatever `Retry-After` says: then one job is tried.
@@ -52,13 +53,12 @@ class Lanes:
         )
         return [Probe(lane, int(count), reason, from_micros(since)) for lane, count, reason, since in rows]
 
-    def record_probe(self, probe: Probe, *, answered: bool, reason: str = "", wait: float = 0.0) -> str:
-        """Record a probe: 'closed' if the provider answered; otherwise 'open', and the next is due in `wait` seconds.
-
-        'refused': another probe has replaced this one.
-        """
-        word, _ = self._scripts.call("probed", probe.lane, probe.count, flag(answered), duration_micros(wait), reason)
-        return str(word)
+    def record_probe(self, probe: Probe, *, answered: bool, reason: str = "", wait: float = 0.0) -> ProbeOutcome:
+        """Record a probe: an answer closes the breaker; otherwise the next probe is due in `wait` seconds."""
+        outcome, _ = self._scripts.call(
+            "probed", probe.lane, probe.count, flag(answered), duration_micros(wait), reason
+        )
+        return ProbeOutcome(outcome)
 
     def get_all(self) -> tuple[Lane, ...]:
         """Read every configured lane, then lanes that are not configured and have jobs, then pools without a lane."""

@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from jobs import eta, lane_health
-from jobs.fields import FORMS, NAMES, VERSION, Fact, names
+from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
 from jobs.store.redis_keys import Keys
@@ -64,16 +64,16 @@ def shared_text() -> str:
 def runnable(source: str) -> str:
     """Return Lua source without its comments, and with the stored letters in place of the names of fields.
 
-    The source names a field in four ways: `job.state` and `change.state` (`scout` is a job, too), `facts.model`,
-    `FIELD.state` for the letter itself, and `RECORD{state = ..., reason = ...}` for a table of fields. Raises
-    `UnknownField`.
+    The source names a field of a record as `job.state`, `change.state` or `scout.state`, in a table as
+    `RECORD{state = ..., reason = ...}`, and its letter itself as `FIELD.state`. A fact is `facts.model`. Likewise
+    `BATCH.failed`, `PAYER.lane` and `ENTRY.cost` are text (jobs/fields.py). Raises `UnknownField`.
     """
     source = _COMMENT.sub(lambda found: found["string"] or "", source)
     source = re.sub(r"(?m)^\s*\n", "", source)
     source = _ACCESS.sub(lambda found: f"{found[1]}.{_letter(found[1], found[2])}", source)
     source = _RECORD.sub(lambda found: f"{{{_KEY.sub(_with_letter, found[1])}}}", source)
-    source = _FIELD.sub(lambda found: f"'{_letter('FIELD', found[1])}'", source)
-    if left := re.search(r"\b(?:RECORD|FIELD)\b.*", source):
+    source = _TEXT.sub(lambda found: f"'{found[1] or ''}{_letter(found[2], found[3])}{found[4] or ''}'", source)
+    if left := re.search(r"\b(?:RECORD|FIELD|BATCH|PAYER|ENTRY)\b.*", source):
         raise UnknownField(f"not understood, expected FIELD.<name> or RECORD{{<name> = ...}} without braces: {left[0]}")
     return source
 
@@ -94,17 +94,19 @@ _COMMENT = re.compile(r"(?P<string>'(?:\\.|[^'\\\n])*'|\"(?:\\.|[^\"\\\n])*\")|[
 _ACCESS = re.compile(r"(?<![\w.])(job|change|scout|facts)\.(?!\.)(\w+)")
 _RECORD = re.compile(r"\bRECORD\{([^{}]*)\}")
 _KEY = re.compile(r"((?:^|,)\s*)(\w+)(?=\s*=[^=])")
-_FIELD = re.compile(r"\bFIELD\.(\w+)")
-_FIELDS = {name: letter for letter, name in NAMES.items()}
+#: With the constant text beside it, which Lua would join at each run.
+_TEXT = re.compile(r"(?:'([^'\\\n]*)' \.\. )?\b(FIELD|BATCH|PAYER|ENTRY)\.(\w+)(?: \.\. '([^'\\\n]*)')?")
 #: Members of a job that only a script's answer has.
 _BESIDE = {name: name for name in ("id", "now")}
-_LETTERS = {
-    "job": _FIELDS | _BESIDE,
-    "scout": _FIELDS,
-    "change": _FIELDS,
-    "FIELD": _FIELDS,
-    "facts": {name: letter for letter, name in names(Fact).items()},
+_TABLES = {
+    **dict.fromkeys(("job", "scout", "change", "FIELD"), Field),
+    "facts": Fact,
+    "BATCH": BatchCounter,
+    "PAYER": Payer,
+    "ENTRY": Entry,
 }
+_LETTERS = {table: {name: letter for letter, name in names(fields).items()} for table, fields in _TABLES.items()}
+_LETTERS["job"].update(_BESIDE)
 
 
 @cache

@@ -7,8 +7,9 @@ from enum import StrEnum
 from jobs.decoding import UNREADABLE
 from jobs.job import Job, Result
 from jobs.policy import LOOKUPS_BEFORE_ABSENT, RECHECK
-from jobs.states import State
 from jobs.store.context import StoreContext
+from jobs.store.outcomes import SettleOutcome
+from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros, to_micros
 
 #: The error code of a job that a person has given up.
@@ -46,17 +47,6 @@ class Stuck:
     damaged: Sample
 
 
-@dataclass(frozen=True, slots=True)
-class SettleResult:
-    """What became of it: 'settled', 'over' (it had been cancelled: its slots are free), 'other' or 'unknown'.
-
-    'other': it is not in that doubt any more; something else was faster, and nothing was changed.
-    """
-
-    outcome: str
-    state: State | None
-
-
 class Manual:
     """The verbs for what only a person can decide. All raise `StoreUnavailable`."""
 
@@ -64,14 +54,14 @@ class Manual:
         self._scripts = context.scripts
         self._settings = context.settings
 
-    def settle(self, job: Job, verdict: Verdict, *, task_id: str = "", by: str = "") -> SettleResult:
+    def settle(self, job: Job, verdict: Verdict, *, task_id: str = "", by: str = "") -> TransitionResult[SettleOutcome]:
         """Say what became of a job in doubt, as it was read: `task_id` is the provider's, `by` names who says so.
 
         Nothing changes unless it is still the same doubt, so a repeat does nothing.
         """
         reason = f"settled by hand{' by ' + by if by else ''}: {verdict}{' as ' + task_id if task_id else ''}"
         result = Result(error={"code": GIVEN_UP, "message": f"{reason}; its outcome was not known"})
-        word, state, *_ = self._scripts.call(
+        row = self._scripts.call(
             "settle",
             job.id,
             to_micros(job.doubt_since) if job.doubt_since else "",
@@ -83,7 +73,7 @@ class Manual:
             duration_micros(self._settings.deadline),
             duration_micros(RECHECK),
         )
-        return SettleResult(str(word), State(state) if state else None)
+        return read_transition(SettleOutcome, row)
 
     def stuck(self, longer_than: float, most: int) -> Stuck:
         """What does not go on by itself; jobs in doubt count after so many seconds. `most` of each kind are named."""

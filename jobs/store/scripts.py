@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 
-from jobs.connections.errors import translated
+from jobs.connections.errors import translate_errors, translated
 from jobs.errors import RecordDamaged, StoreUnavailable
 from jobs.store.lua_source import REDIS_TIME, assembled
 from jobs.store.redis_keys import Keys
@@ -36,10 +36,8 @@ class Scripts:
 
     def ready(self) -> None:
         """See that the server has all of them. Raises `StoreUnavailable`."""
-        try:
+        with translate_errors():
             self._load()
-        except redis.RedisError as error:
-            raise translated(error) from error
 
     def _load(self) -> None:
         if not all(self._client.script_exists(*(script.sha for script in self._assembled.values()))):
@@ -66,19 +64,17 @@ class Scripts:
                 raise answer
         return answers
 
+    @translate_errors()
     def tries(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         """As `calls`; but where one met something damaged, a `RecordDamaged` stands for its answer."""
+        if not self._loaded:
+            self._load()
         try:
-            if not self._loaded:
-                self._load()
-            try:
-                answers = self._send(calls)
-            except redis.exceptions.NoScriptError:
-                # None of them ran: a server that lacks one verb lacks them all.
-                self._load()
-                answers = self._send(calls)
-        except redis.RedisError as error:
-            raise translated(error) from error
+            answers = self._send(calls)
+        except redis.exceptions.NoScriptError:
+            # None of them ran: a server that lacks one verb lacks them all.
+            self._load()
+            answers = self._send(calls)
         return [_damage(answer) if isinstance(answer, redis.RedisError) else answer for answer in answers]
 
     def _send(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import redis
 
+from jobs.fields import Entry, Payer
 from jobs.lanes import LaneSettings
 from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
@@ -101,12 +102,12 @@ def read_ledger(client: redis.Redis, keys: Keys, number: int) -> Ledger:
     ledger = Ledger()
     for name, value in client.hscan_iter(keys.member("spent", str(number)), count=CHUNK):
         kind, of = name[0], name[1:]
-        if kind in "lk":
+        if kind in {Payer.LANE, Payer.KEY}:
             ledger.sums[name] = int(value)
             continue
         lane, model, batch, key = of.split("|", 3)
         entry = ledger.entries.setdefault((lane, model, batch, key), _Sum())
-        if kind == "$":
+        if kind == Entry.COST:
             entry.nano = int(value)
         else:
             entry.jobs = int(value)

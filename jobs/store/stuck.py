@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-import redis
-
-from jobs.connections.errors import translated
+from jobs.connections.errors import translate_errors
 from jobs.errors import RECOVER, BatchNotFound, RecordDamaged
 from jobs.fields import shown
 from jobs.job import Delivery, Job
@@ -172,7 +170,7 @@ def _images(store: Store, most: int) -> Iterator[DeadEnd]:
     """By the images that unfinished jobs name, each once however many name it."""
     client, keys = store.context.client, store.context.keys
     found = 0
-    try:
+    with translate_errors():
         for digests in chunks(str(digest) for digest, _ in client.hscan_iter(keys.singleton("uses"), count=CHUNK)):
             there = client.zmscore(keys.singleton("images"), digests)
             for digest in (digest for digest, score in zip(digests, there, strict=True) if score is None):
@@ -182,5 +180,3 @@ def _images(store: Store, most: int) -> Iterator[DeadEnd]:
                 why = f"unfinished jobs name it {times} times, but it is not there: they will fail"
                 do = "Upload the same file again (POST /v1/images) before their turn comes."
                 yield DeadEnd(Kind.IMAGE, digest, None, why, do)
-    except redis.RedisError as error:
-        raise translated(error) from error

@@ -2,26 +2,29 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Self
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
 
 from jobs.states import State
 
+OutcomeT_co = TypeVar("OutcomeT_co", bound=StrEnum, covariant=True)
+
 
 @dataclass(frozen=True, slots=True)
-class TransitionResult:
-    """What a verb did with a job: the end of an attempt, a cancel, a retry or a pause.
+class TransitionResult(Generic[OutcomeT_co]):
+    """What a verb did with a job; `outcome` is the verb's (jobs.store.outcomes).
 
-    `outcome` is the script's own (see `finish.lua`, `cancel.lua`, `retry.lua`). `admit_hint`: send an admission hint,
-    because waiting jobs can use the slots that became free. `owed`: a delivery is due.
+    `admit_hint`: send an admission hint, because waiting jobs can use the slots that became free. `owed`: a delivery is
+    due.
     """
 
-    outcome: str
+    outcome: OutcomeT_co
     state: State | None
     admit_hint: bool = False
     owed: bool = False
 
-    @classmethod
-    def from_row(cls, row: Iterable[Any]) -> Self:
-        """Read a script's answer: outcome, state ('' for none), whether to send a hint, whether a delivery is due."""
-        outcome, state, admit_hint, owed = row
-        return cls(str(outcome), State(state) if state else None, bool(admit_hint), bool(owed))
+
+def read_transition(outcomes: type[OutcomeT_co], row: Iterable[Any]) -> TransitionResult[OutcomeT_co]:
+    """Read a script's answer: outcome, state ('' for none), whether to send a hint, whether a delivery is due."""
+    outcome, state, admit_hint, owed = row
+    return TransitionResult(outcomes(outcome), State(state) if state else None, bool(admit_hint), bool(owed))

@@ -9,6 +9,7 @@ from jobs.policy import RECHECK
 from jobs.store.arguments import at_most, job_arguments
 from jobs.store.batches import STEP, BatchActionResult
 from jobs.store.context import StoreContext
+from jobs.store.outcomes import CommitOutcome
 from jobs.units import duration_micros
 
 #: How long (seconds) staged jobs are kept after the last call.
@@ -41,19 +42,19 @@ class Uploads:
         batch has become another producer's meanwhile; `NoRoom` where they would make more than `most` unfinished ones.
         """
         facts = (options or BatchOptions()).facts()
-        word = self._scripts.call("commit", token, batch_id, facts, staged, at_most(most))
-        if word == "full":
+        outcome = self._scripts.call("commit", token, batch_id, facts, staged, at_most(most))
+        if outcome == CommitOutcome.FULL:
             raise NoRoom("There is no room for all of these jobs.")
-        if word == "busy":
+        if outcome == CommitOutcome.BUSY:
             raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
-        if word == "taken":
+        if outcome == CommitOutcome.TAKEN:
             raise NotAllowed("This batch's id is taken meanwhile; send the upload under another one.")
-        if word == "gone":
+        if outcome == CommitOutcome.GONE:
             raise NotAllowed(
                 f"What was uploaded is forgotten: it paused for more than {STAGED:.0f} s, or an image of it is not "
                 "kept any more; send it again, with the image."
             )
-        if word == "empty":
+        if outcome == CommitOutcome.EMPTY:
             return BatchActionResult("commit", 0)
         woke, more = False, 1
         while more:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import redis
 
 from jobs.connections.client import connect
-from jobs.connections.errors import translated
+from jobs.connections.errors import translate_errors
 from jobs.setting_readers import REDIS_SCHEMES
 from jobs.settings import Settings
 from jobs.store.installation import Sighting
@@ -39,29 +39,28 @@ class Witness:
         url = witness_url(settings)
         return cls(connect(url, most_connections=4)) if url else None
 
+    @translate_errors()
     def read(self) -> tuple[Sighting, ...]:
         """What was last seen of each installation that uses this broker. A damaged note says nothing."""
         try:
             notes: Iterable[object] = self._client.hvals(self._key)
-        except redis.RedisError as error:
+        except redis.ResponseError as error:
             if _is_damaged(error):
                 return ()
-            raise translated(error) from error
+            raise
         return tuple(sighting for note in notes if (sighting := Sighting.from_json(str(note))))
 
+    @translate_errors()
     def write(self, sighting: Sighting) -> None:
         """Note what was seen."""
         note = (self._key, sighting.installation, sighting.to_json())
         try:
-            try:
-                self._client.hset(*note)
-            except redis.ResponseError as error:
-                if not _is_damaged(error):
-                    raise
-                self._client.delete(self._key)
-                self._client.hset(*note)
-        except redis.RedisError as error:
-            raise translated(error) from error
+            self._client.hset(*note)
+        except redis.ResponseError as error:
+            if not _is_damaged(error):
+                raise
+            self._client.delete(self._key)
+            self._client.hset(*note)
 
     def close(self) -> None:
         """Close its connections."""

@@ -11,6 +11,7 @@ import click
 from jobs.job import Job
 from jobs.states import State
 from jobs.store.manual import Verdict
+from jobs.store.outcomes import RedeliverOutcome, SettleOutcome
 from jobs.store.store import Store
 from ops.commands.durations import format_duration, parse_duration
 from ops.commands.help_text import examples
@@ -132,22 +133,24 @@ def redeliver(context: click.Context, ids: tuple[str, ...], *, everything: bool,
         wanted = given_up if everything else list(ids)
         if dry_run:
             known = set(given_up)
-            outcomes = {job_id: "owed" if job_id in known else "nothing" for job_id in wanted}
+            outcomes = {
+                job_id: RedeliverOutcome.OWED if job_id in known else RedeliverOutcome.NOTHING for job_id in wanted
+            }
         else:
             outcomes = store.deliveries.retry(wanted)
     for job_id, outcome in outcomes.items():
         click.echo(f"{job_id}: {_REDELIVERED[outcome]}")
-    count = list(outcomes.values()).count("owed")
+    count = list(outcomes.values()).count(RedeliverOutcome.OWED)
     click.echo(f"Deliveries to be repeated: {count} of {len(outcomes)}.", err=True)
     context.exit(0 if count == len(outcomes) else PROBLEMS)
 
 
 _REDELIVERED = {
-    "owed": "delivery to be repeated",
-    "nothing": "no delivery was given up",
-    "unknown": "no such job",
-    "damaged": "its record is damaged: run boomerang-server audit",
-    "newer": "its record was written by a newer version of Boomerang: use the command of that version",
+    RedeliverOutcome.OWED: "delivery to be repeated",
+    RedeliverOutcome.NOTHING: "no delivery was given up",
+    RedeliverOutcome.UNKNOWN: "no such job",
+    RedeliverOutcome.DAMAGED: "its record is damaged: run boomerang-server audit",
+    RedeliverOutcome.NEWER: "its record was written by a newer version of Boomerang: use the command of that version",
 }
 _RISKS = {
     Verdict.SENT: "If TASK_ID belongs to another job, that job's result becomes this job's.",
@@ -193,7 +196,7 @@ def _confirm(context: click.Context, verdict: Verdict, many: int, *, yes: bool) 
 
 def _settle_one(store: Store, job: Job, verdict: Verdict, task_id: str, by: str) -> bool:
     result = store.manual.settle(job, verdict, task_id=task_id, by=by)
-    if result.outcome in ("settled", "over"):
+    if result.outcome in (SettleOutcome.SETTLED, SettleOutcome.OVER):
         what = f"{verdict} {task_id}".strip()
         since = job.doubt_since or datetime.fromtimestamp(0, UTC)
         log.warning(

@@ -39,9 +39,9 @@ class Commands(click.Group):
 
 
 @contextmanager
-def open_store() -> Iterator[Store]:
-    """Open the store that the environment configures (BOOMERANG_REDIS_URL)."""
-    settings = Settings.from_env(os.environ)
+def open_store(settings: Settings | None = None) -> Iterator[Store]:
+    """Open the store of these settings, or of the environment's (BOOMERANG_REDIS_URL)."""
+    settings = settings or Settings.from_env(os.environ)
     client = connect(settings.redis_url, most_connections=2)
     try:
         yield Store(client, settings)

@@ -11,14 +11,13 @@ import redis
 import requests
 
 from jobs.api_keys import KeyRing
-from jobs.connections.client import connect
 from jobs.connections.errors import translated
 from jobs.errors import RECOVER, AccessRefused, RecordDamaged, StoreUnavailable
 from jobs.read_models import Totals
-from jobs.store.redis_keys import Keys
 from jobs.store.store import Store
 from jobs.store.stuck import counted
 from jobs.store.witness import witness_url
+from ops.commands.store import open_store
 from ops.doctor.check import Finding, bad, ok, refused, warning
 from schemas import callback_path
 from webhook.settings import Settings as WebhookSettings
@@ -73,16 +72,14 @@ def check_workers(settings: WorkerSettings) -> Iterator[Finding]:
 
 def check_rounds(settings: WorkerSettings) -> Iterator[Finding]:
     """Check that beat requests rounds of reconcile and workers run them."""
-    client = connect(settings.redis_url, most_connections=2)
     try:
-        totals = _first_round(Store(client, settings))
+        with open_store(settings) as store:
+            totals = _first_round(store)
     except RecordDamaged as error:
         yield _damaged("beat", error)
         return
     except StoreUnavailable:
         return  # reported already
-    finally:
-        client.close()
     remedy = "Start one beat: celery -A worker.main:app beat; and check that a worker runs."
     last = totals.last_round
     age = (datetime.now(UTC) - last).total_seconds() if last else math.inf
@@ -109,13 +106,11 @@ def _first_round(store: Store) -> Totals:
 
 def check_installation(settings: WorkerSettings) -> Iterator[Finding]:
     """Check that the jobs' Redis holds the jobs that it should hold."""
-    client = connect(settings.redis_url, most_connections=2)
     try:
-        refusal = Store(client, settings).continuity.refusal()
+        with open_store(settings) as store:
+            refusal = store.continuity.refusal()
     except StoreUnavailable:
         return  # reported already
-    finally:
-        client.close()
     if refusal:
         remedy = f"Find the reason, then run {RECOVER}, which shows what is expected and what Redis holds."
         yield bad("installation", refusal, remedy)
@@ -130,17 +125,14 @@ def check_installation(settings: WorkerSettings) -> Iterator[Finding]:
 
 def check_stuck(settings: WorkerSettings) -> Iterator[Finding]:
     """Check that nothing is stuck."""
-    client = connect(settings.redis_url, most_connections=2)
     try:
-        store = Store(client, settings)
-        counts = counted(store, store.lanes.get_all())
+        with open_store(settings) as store:
+            counts = counted(store, store.lanes.get_all())
     except RecordDamaged as error:
         yield _damaged("stuck", error)
         return
     except StoreUnavailable:
         return  # reported already
-    finally:
-        client.close()
     if stuck := ", ".join(f"{kind} {count}" for kind, count in counts.items() if count):
         yield warning(
             "stuck", stuck, "Run boomerang-server stuck, which lists them with the command that settles each."
@@ -244,13 +236,12 @@ def check_secrets(webhook: WebhookSettings, worker: WorkerSettings) -> Iterator[
 
 def check_keys(settings: WebhookSettings) -> Iterator[Finding]:
     """Check that producers can have access: that there is at least one valid key."""
-    client = connect(settings.redis_url, most_connections=2)
     try:
-        kept = sum(key.opens(datetime.now(UTC)) for key in KeyRing(client, Keys()).all())
+        with open_store(settings) as store:
+            keys = KeyRing(store.context.client, store.context.keys).all()
     except StoreUnavailable:
         return  # reported already
-    finally:
-        client.close()
+    kept = sum(key.opens(datetime.now(UTC)) for key in keys)
     named = len(settings.keys)
     if named or kept:
         yield ok("keys", f"{named} in the environment, {kept} in Redis")

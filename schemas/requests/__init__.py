@@ -1,1 +1,1 @@
-"""Generation requests: one schema a model, and the record that a valid request becomes."""
+"""Generation requests: a schema for each model, and the record of a valid request."""

@@ -1,6 +1,6 @@
-"""What every model's request has in common, and the registry of models.
+"""Parameters of all models, and the registry of models.
 
-A model is one class, in one file of `schemas/requests/models/`.
+Each model is a class in its own file in `schemas/requests/models/`.
 """
 
 from typing import Any
@@ -28,18 +28,18 @@ PRIORITIES = ("high", "normal", "low")
 #: Seconds: thirty days.
 LONGEST_EXPIRY = 30 * 24 * 3600
 
-#: A job's id. `~` is not in it: attempt k of a job goes out as `<id>~k`.
+#: A job's id. It has no `~`: attempt k of a job has the id `<id>~k` at the provider.
 EXTERNAL_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"
 
 RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4", "3:2", "2:3", "21:9")
-"""The ratios that every model knows; a model may know more."""
+"""Ratios that all models support. A model may support more."""
 
 MODELS: dict[str, type["RequestSchema"]] = {}
 """Model name -> schema class."""
 
 
 class ModelName(Text):
-    """The model's own name, the one value that its schema takes."""
+    """The name of a model, the only value that its schema accepts."""
 
     def __init__(self, value: str) -> None:
         self.value = value
@@ -58,7 +58,7 @@ class WatermarkInfo(StrictSchema):
 
 
 def prompt(**options: Any) -> Prompt:
-    """At most 2,500 characters on both pages; whether it must be there is the model's."""
+    """Make the field for a prompt: at most 2,500 characters on both pages."""
     return Prompt(validate=Characters(MAX_PROMPT, PROMPT_TOO_LONG), **options)
 
 
@@ -70,7 +70,7 @@ def aspect_ratio(options: tuple[str, ...], default: str) -> Text:
 
 
 class RequestSchema(StrictSchema):
-    """The members that both pages share, and `labels`, `priority` and `expires_in`, which are ours and not sent on."""
+    """Parameters of both pages, and `labels`, `priority` and `expires_in`, which the provider does not get."""
 
     model: Text
 
@@ -80,11 +80,11 @@ class RequestSchema(StrictSchema):
     )
     watermark_info = Item(
         WatermarkInfo,
-        metadata={"description": "Whether to generate a watermarked result too. Custom watermarks are not supported."},
+        metadata={"description": "Whether to generate a watermarked result, too. Custom watermarks are not supported."},
     )
     callback_url = Url(
         metadata={
-            "description": "Where we notify you when the job ends: http(s), a public host, no credentials.",
+            "description": "URL that the service notifies when the job ends: http(s), a public host, no credentials.",
             "example": "https://shop.example.com/hooks/images",
         }
     )
@@ -92,39 +92,39 @@ class RequestSchema(StrictSchema):
         validate=Pattern(
             EXTERNAL_ID,
             "must begin with a letter or digit and have at most 128 of A-Z a-z 0-9 . _ : - "
-            '("~" is reserved: we append it to number attempts)',
+            '("~" is reserved for the numbers of attempts)',
         ),
         metadata={
-            "description": "Your id for the job, unique among yours. The same request sent again makes no second job.",
+            "description": "Your id for the job, unique among your jobs. The same request again makes no second job.",
             "example": "order-4711.front",
         },
     )
     labels = Labels(
         metadata={
-            "description": "Your own marks on the job, shown with it and never sent on.",
+            "description": "Your own labels of the job. The provider does not get them.",
             "example": {"shop": "berlin"},
         }
     )
     priority = Text(
         validate=Options(PRIORITIES),
         metadata={
-            "description": "Jobs of a higher class always go first. Default: the batch's, or normal.",
+            "description": "Higher classes are always submitted first. Default: the batch's priority, or normal.",
             "example": "normal",
         },
     )
     expires_in = Whole(
         validate=Between(1, LONGEST_EXPIRY),
         metadata={
-            "description": "Seconds within which the job must be begun; otherwise it ends as expired, unpaid.",
+            "description": "Seconds within which the job must be submitted. Otherwise it expires, unpaid.",
             "example": 3600,
         },
     )
 
 
 def register(schema: type[RequestSchema]) -> type[RequestSchema]:
-    """Class decorator: makes the model known under the name in its `model` field."""
+    """Register a model under the name in its `model` field (class decorator)."""
     field = schema._declared_fields["model"]  # noqa: SLF001 - marshmallow has no public way to a class's fields
     if not isinstance(field, ModelName) or field.value in MODELS:
-        raise TypeError(f"{schema.__name__} needs a ModelName that no other model has")
+        raise TypeError(f"{schema.__name__} needs a field `model` with a ModelName that no other model has")
     MODELS[field.value] = schema
     return schema

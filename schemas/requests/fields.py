@@ -1,7 +1,7 @@
-"""Fields that take a JSON value as it is or refuse it.
+"""Fields that accept a JSON value unchanged, or refuse it.
 
-Nothing is coerced: the provider would get something else than was sent. They are marshmallow's own field and validator
-classes underneath, so limits, options and patterns also reach the OpenAPI document.
+They convert nothing, so that the provider gets what the producer sent. They are based on marshmallow's own fields and
+validators, so that limits, options and patterns also appear in the OpenAPI document.
 """
 
 import re
@@ -10,21 +10,21 @@ from typing import Any, Self
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
-from schemas.error_text import clean, nearest, shown, unfit
+from schemas.error_text import clean, encoding_problem, nearest, quoted
 from schemas.images import image_problem
 from schemas.urls import MAX_URL, url_problem
 
 _HINTS = 20
 
-#: The rules of both pages, for the OpenAPI document; `schemas.images` enforces them.
+#: The rules of both pages for the OpenAPI document. `schemas.images` enforces them.
 IMAGE_RULES = (
     "URL, raw base64 (no data: prefix), or reference (image:sha256:…, see POST /v1/images) of a .jpg, .jpeg or .png: "
-    "at most 10 MB, 300 px a side, 1:2.5 to 2.5:1"
+    "at most 10 MB, at least 300 px per side, ratio 1:2.5 to 2.5:1"
 )
 
 
 class Message(str):
-    """A message that carries the provider's own code for the mistake."""
+    """An error message with the provider's code for the error."""
 
     __slots__ = ("code",)
 
@@ -41,7 +41,7 @@ def _message(text: str, code: str | None) -> str:
 
 
 class StrictSchema(Schema):
-    """An object whose unknown members are refused, with the nearest known name."""
+    """An object that refuses unknown members, and suggests the most similar known name."""
 
     class Meta:
         unknown = RAISE
@@ -63,29 +63,26 @@ _ABSENT: dict[str, str | list[Any] | dict[Any, Any]] = {
 
 
 class Strict(fields.Field[Any]):
-    """Mixed into a field class: says what to do about a value that is not there."""
+    """A mixin for fields: error messages for missing values that say what to do."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, error_messages=_ABSENT, **kwargs)
 
 
 class Text(Strict, fields.String):
-    """A JSON string, fit to be stored and sent."""
+    """A JSON string that can be stored and encoded."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
         if type(value) is not str:
-            raise ValidationError(f"must be a string, not {shown(value)}")
-        problem = unfit(value)
+            raise ValidationError(f"must be a string, not {quoted(value)}")
+        problem = encoding_problem(value)
         if problem:
             raise ValidationError(problem)
         return value
 
 
 class Prompt(Text):
-    """Counted in characters (code points).
-
-    `missing_code` is the provider's code for a prompt that is required and not there.
-    """
+    """A prompt. `missing_code` is the provider's code for a required prompt that is missing."""
 
     def __init__(self, *, missing_code: str | None = None, **kwargs: Any) -> None:
         self.missing_code = missing_code
@@ -98,7 +95,7 @@ class Prompt(Text):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, *args, **kwargs)
         if self.required and (not text or text.isspace()):
-            raise ValidationError(_message("must not be blank; say what to draw", self.missing_code))
+            raise ValidationError(_message("must not be blank; describe the image", self.missing_code))
         return text
 
 
@@ -107,7 +104,7 @@ class Whole(Strict, fields.Integer):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> int:
         if type(value) is not int:
-            raise ValidationError(f"must be an integer, not {shown(value)}; send it as a bare JSON number")
+            raise ValidationError(f"must be an integer, not {quoted(value)}; send a JSON number without quotes")
         return value
 
 
@@ -116,19 +113,19 @@ class Flag(Strict, fields.Boolean):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
         if type(value) is not bool:
-            raise ValidationError(f"must be true or false, not {shown(value)}")
+            raise ValidationError(f"must be true or false, not {quoted(value)}")
         return value
 
 
 class Options(validate.OneOf):
     def __call__(self, value: Any) -> Any:
         if value not in self.choices:
-            raise ValidationError(f"must be one of {', '.join(self.choices)}, not {shown(value)}")
+            raise ValidationError(f"must be one of {', '.join(self.choices)}, not {quoted(value)}")
         return value
 
 
 class Characters(validate.Length):
-    """A text's largest length. `code`: the provider's for a text that is longer."""
+    """A limit of a text's length in characters (code points). `code`: the provider's code for a longer text."""
 
     def __init__(self, maximum: int, code: str | None = None) -> None:
         self.code = code
@@ -148,13 +145,13 @@ class Between(validate.Range):
 
     def __call__(self, value: Any) -> Any:
         if not self.min <= value <= self.max:
-            text = f"must be from {self.min} to {self.max}, not {shown(value)}"
+            text = f"must be from {self.min} to {self.max}, not {quoted(value)}"
             raise ValidationError(_message(text, self.code))
         return value
 
 
 class Pattern(validate.Regexp):
-    """The whole text matches: `$` alone would let a line break through. `rule` is the pattern in words."""
+    """A pattern for the whole text; `$` alone would allow a final line break. `rule` describes it in words."""
 
     def __init__(self, pattern: str, rule: str) -> None:
         self.rule = rule
@@ -162,12 +159,12 @@ class Pattern(validate.Regexp):
 
     def __call__(self, value: Any) -> Any:
         if not re.fullmatch(self.regex, value):
-            raise ValidationError(f"{self.rule}; not {shown(value)}")
+            raise ValidationError(f"{self.rule}; not {quoted(value)}")
         return value
 
 
 class Url(Text):
-    """An http(s) address with a public-looking host."""
+    """An http(s) URL whose host looks public."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("validate", validate.Length(max=MAX_URL))
@@ -186,7 +183,7 @@ class Image(Strict, fields.String):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> str:
         if type(value) is not str:
-            raise ValidationError(f"must be a string (image URL, raw base64 or reference), not {shown(value)}")
+            raise ValidationError(f"must be a string (image URL, raw base64 or reference), not {quoted(value)}")
         problem = image_problem(value)
         if problem:
             raise ValidationError(problem)
@@ -194,7 +191,7 @@ class Image(Strict, fields.String):
 
 
 class Entries(Strict, fields.List[Any]):
-    """An array of `minimum` to `maximum` entries, counted before any entry is looked at: images are dear to look at."""
+    """An array of `minimum` to `maximum` entries. They are counted first, since checking images is expensive."""
 
     def __init__(self, inner: fields.Field[Any], *, minimum: int, maximum: int, empty: str, **kwargs: Any) -> None:
         self.minimum, self.maximum, self.empty = minimum, maximum, empty
@@ -202,7 +199,7 @@ class Entries(Strict, fields.List[Any]):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise ValidationError(f"must be an array, not {shown(value)}")
+            raise ValidationError(f"must be an array, not {quoted(value)}")
         if len(value) < self.minimum:
             raise ValidationError(f"is empty; {self.empty}")
         if len(value) > self.maximum:
@@ -211,11 +208,11 @@ class Entries(Strict, fields.List[Any]):
 
 
 class Item(Strict, fields.Nested):
-    """An object of its own schema."""
+    """An object with its own schema."""
 
 
 class Labels(Strict, fields.Dict):
-    """The producer's own marks on a job: short texts under short names."""
+    """A producer's own labels of a job: short texts by name."""
 
     COUNT, VALUE = 16, 256
     NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -225,7 +222,7 @@ class Labels(Strict, fields.Dict):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, str]:
         if not isinstance(value, dict):
-            raise ValidationError(f"must be an object of texts, not {shown(value)}")
+            raise ValidationError(f"must be an object of texts, not {quoted(value)}")
         if len(value) > self.COUNT:
             raise ValidationError(f"has {len(value)} entries; at most {self.COUNT} are allowed: remove some")
         problems = {
@@ -239,16 +236,16 @@ class Labels(Strict, fields.Dict):
         if not isinstance(name, str) or not self.NAME.fullmatch(name):
             return "is not a valid label name; use 1 to 64 of A-Z a-z 0-9 _ . -"
         if type(text) is not str:
-            return f"must be a string, not {shown(text)}"
+            return f"must be a string, not {quoted(text)}"
         if len(text) > self.VALUE:
             return f"is {len(text):,} characters long; at most {self.VALUE} are allowed: shorten it"
-        return unfit(text)
+        return encoding_problem(text)
 
 
 def paths(messages: Any, path: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Nested messages, as marshmallow collects them, under flat paths: `{"image_list.0.image": [...]}`.
+    """Flatten marshmallow's nested messages to `{"image_list.0.image": [...]}`.
 
-    What concerns an object as a whole stands at the object's own path.
+    Messages on an object as a whole are under the object's own path.
     """
     if not isinstance(messages, Mapping):
         return {".".join(path) or "request": list(messages) if isinstance(messages, list) else [messages]}

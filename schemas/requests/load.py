@@ -1,4 +1,4 @@
-"""From whatever a producer sent to a `GenerationRequest`, or to the list of everything that is wrong with it."""
+"""Validate generation requests."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from schemas.error_text import nearest, shown
+from schemas.error_text import nearest, quoted
 from schemas.errors import RequestInvalid
 from schemas.requests import models as models  # importing the package registers every model
 from schemas.requests.base import MODELS, RequestSchema
@@ -17,15 +17,15 @@ from schemas.urls import PRIVATE_HOSTS_ALLOWED
 
 @cache
 def _schema(model: str) -> RequestSchema:
-    """Built once: an instance binds copies of all its fields, which takes longer than a load."""
+    """Return the schema of a model, built once: that takes longer than a load."""
     return MODELS[model]()
 
 
 def load_request(data: object, *, allow_private_hosts: bool = False) -> GenerationRequest:
-    """The valid request in `data` (parsed JSON): the documented generation request, with `labels` beside it.
+    """Validate `data` (parsed JSON): the documented generation request, plus the service's own parameters.
 
-    Raises `RequestInvalid` with every problem found. `allow_private_hosts` is for local stacks: `callback_url` and
-    image URLs may then name a host that is not public.
+    Raises `RequestInvalid` with every problem found. With `allow_private_hosts` (local stacks), `callback_url` and
+    image URLs may have a host that is not public.
     """
     if not allow_private_hosts:
         return _load(data)
@@ -39,7 +39,7 @@ def load_request(data: object, *, allow_private_hosts: bool = False) -> Generati
 def _load(data: object) -> GenerationRequest:
     if not isinstance(data, dict):
         raise RequestInvalid(
-            {"request": [f'must be a JSON object such as {{"model": …, "prompt": …}}, not {shown(data)}']}
+            {"request": [f'must be a JSON object such as {{"model": …, "prompt": …}}, not {quoted(data)}']}
         )
     model = data.get("model")
     if not isinstance(model, str) or model not in MODELS:
@@ -66,9 +66,9 @@ def _model_problem(model: object) -> str:
     if model is None:
         return f"is required; {known}"
     if not isinstance(model, str):
-        return f"must be a string, not {shown(model)}; {known}"
+        return f"must be a string, not {quoted(model)}; {known}"
     guess = nearest(model, MODELS)
-    return f"{shown(model)} is not a known model; " + (f'did you mean "{guess}"? ' if guess else "") + known
+    return f"{quoted(model)} is not a known model; " + (f'did you mean "{guess}"? ' if guess else "") + known
 
 
 def _codes(messages: object) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A generation request once it has been found valid."""
+"""A valid generation request."""
 
 import json
 from collections.abc import Mapping
@@ -10,22 +10,21 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 
 class CallbackForm(StrEnum):
-    """What is posted to a producer's `callback_url`."""
+    """The form of a notification to a producer's `callback_url`."""
 
-    #: The job as our own API shows it.
+    #: The job as the HTTP API returns it.
     JOB = "job"
-    #: The task as the provider's status endpoint shows it, for a producer who came through the provider's door.
+    #: The task as the provider's status endpoint returns it, for producers that use the provider-compatible API.
     TASK = "task"
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One valid request.
+    """A valid generation request.
 
-    `params`: the documented parameters as the producer gave them, defaults not filled in, without `model`,
-    `external_task_id`, `callback_url`, `labels`, `priority` and `expires_in` (seconds), which stand beside.
-    `callback_url` is where *we* notify the producer, `callback_form` as what. `n`: images asked for, which is the
-    number of slots that the task holds at the provider.
+    `params`: the documented parameters as the producer sent them, without defaults, and without those that are fields
+    here. `callback_url`: where the service notifies the producer, in the form `callback_form`. `expires_in` in seconds.
+    `n`: the number of images, and of slots that the task uses.
     """
 
     model: str
@@ -40,13 +39,13 @@ class GenerationRequest:
 
     @property
     def resolution(self) -> str:
-        """What is asked for, which decides about the price; '' where the model has none or its default is meant."""
+        """The requested resolution, on which the price depends. Empty for the default, or if the model has none."""
         return str(self.params.get("resolution", ""))
 
     def text(self) -> str:
-        """Canonical JSON (sorted keys, compact) of everything but `external_task_id`.
+        """Return canonical JSON (sorted keys, compact) of everything but `external_task_id`.
 
-        Two requests are the same request exactly when their texts are equal; it is also what the job's record keeps.
+        Two requests are the same if and only if their texts are equal. The job's record contains this text.
         """
         body: dict[str, Any] = {"model": self.model, "params": self.params}
         if self.callback_url is not None:
@@ -60,7 +59,7 @@ class GenerationRequest:
 
     @classmethod
     def from_text(cls, text: str, external_task_id: str | None = None) -> Self:
-        """The inverse of `text()`. Trusts it: nothing is validated again."""
+        """Parse what `text()` returned. It is not validated again."""
         body = json.loads(text)
         params = body["params"]
         return cls(

@@ -47,8 +47,8 @@ BOUNDARIES = {
         "Messages.send": {"send_task": "messages.*"},
         "Messages.ping": {"ensure_connection": "(whether the broker is there)"},
         "Services.store": {"connect": "(a client; it has not connected yet)"},
-        "_write": {"write": "(a line of the audit log)"},
-        "Services.keep": {"put": "(image_begun, image_store.write, image_kept)"},
+        "_write_request": {"write": "(a line of the audit log)"},
+        "Services.store_image": {"put": "(image_begun, image_store.write, image_kept)"},
     },
 }
 #: Calls that only lead there: hints go by way of Services.send; a blueprint's are routes.

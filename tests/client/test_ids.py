@@ -6,7 +6,7 @@ from boomerang_client import Client, NotFound, UsageError, new_id
 from boomerang_client.ids import ALPHABET, spellings
 from tests.support.fake_boomerang import FakeService
 from tests.support.generation_requests import REQUEST
-from webhook.api.uploads import new_id as services_id
+from webhook.api.enqueue import new_id as services_id
 
 OLD = "01ARYZ6S41TSV4RRFFQ69G5FAV"
 

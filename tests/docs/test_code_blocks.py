@@ -13,7 +13,9 @@ from marshmallow import Schema
 
 from boomerang_client.cli import main as client_main
 from ops.cli import main as server_main
-from schemas.views import BatchView, JobView, LaneView
+from schemas.views.batches import BatchView
+from schemas.views.jobs import JobView
+from schemas.views.lanes import LaneView
 
 ROOT = Path(__file__).parents[2]
 PAGES = [

@@ -7,7 +7,7 @@ import pytest
 
 from jobs.store.celery_messages import MOST_PARKED, REVOKE_KEPT
 from jobs.store.lua_source import CHANGES_KEPT
-from schemas.api import LONGEST_WAIT, MAX_PAGE
+from schemas.queries import LONGEST_WAIT, MAX_PAGE
 from schemas.requests import base
 from schemas.requests.fields import Labels
 from schemas.urls import MAX_URL

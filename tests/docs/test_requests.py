@@ -9,7 +9,7 @@ import pytest
 
 from schemas import MODELS, RequestInvalid, load_request
 from schemas.requests import base
-from webhook.api.provider_compat import unwrapped
+from webhook.api.provider_compat import unwrap
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "reference" / "requests.md").read_text("utf-8")
@@ -67,7 +67,7 @@ def test_the_providers_codes(request_: dict[str, Any], code: str) -> None:
 
 
 def test_the_requests_shown_are_good_but_for_those_that_are_shown_to_fail() -> None:
-    shown = [unwrapped(request) for request in requests_shown()]
+    shown = [unwrap(request) for request in requests_shown()]
     assert len(shown) >= 8
     for request in shown:
         assert isinstance(request, dict)

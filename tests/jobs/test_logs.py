@@ -112,6 +112,12 @@ def test_the_secrets_of_settings_are_all_that_their_repr_hides() -> None:
     assert not any("127.0.0.1" in secret for secret in secrets_of(webhook) | secrets_of(worker))
 
 
+def test_the_password_in_the_address_of_sentinels_is_a_secret() -> None:
+    # Newer releases of Python refuse to split such a URL
+    settings = WorkerSettings(redis_url="sentinel://worker:canary%2Dredis@a,[::1]:2/0?master=jobs")
+    assert {"canary%2Dredis", "canary-redis"} <= secrets_of(settings)
+
+
 def test_a_secret_that_is_added_later_is_hidden_without_being_named() -> None:
     @dataclass(frozen=True)
     class Later:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.job import Job, Result
-from jobs.shown_task import serialize_task
+from jobs.serializers import serialize_task
 from jobs.states import State
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)

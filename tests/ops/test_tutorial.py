@@ -38,9 +38,7 @@ def test_the_first_command_starts_the_local_stack() -> None:
     assert done.stdout.split()[-2:] == [".venv/bin/boomerang-server", "up"]
 
 
-def test_the_commands_bring_a_picture_of_every_product(
-    checkout: Path, tmp_path: Path, start: Callable[..., Any]
-) -> None:
+def test_the_commands_make_an_image_of_every_product(checkout: Path, tmp_path: Path, start: Callable[..., Any]) -> None:
     server = start("data", "--no-flower", "--sim", "--latency 0.2")
     (checkout / ".boomerang").symlink_to(server.folder)
     home = tmp_path / "home"

@@ -6,8 +6,13 @@ import pytest
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from schemas import MODELS, api, views
-from schemas.api import component_names, generation_request_openapi
+from schemas import MODELS
+from schemas.requests.openapi import component_names, generation_request_openapi
+from schemas.states import JOB_STATES
+from schemas.views.batches import BatchAccepted, BatchView
+from schemas.views.jobs import JobList, JobView
+from schemas.views.lanes import LaneList
+from schemas.views.problems import Problem, Readiness
 
 #: The parameters that each page of the provider names, in its order.
 PAGES = {
@@ -32,9 +37,9 @@ def components() -> dict[str, Any]:
     spec = APISpec("Boomerang", "1", "3.1.0", plugins=[MarshmallowPlugin()])
     for name, schema in component_names().items():
         spec.components.schema(name, schema=schema)
-    for name in ("JobView", "JobList", "BatchView", "BatchAccepted", "LaneList", "Readiness", "Problem"):
-        if name not in spec.components.schemas:
-            spec.components.schema(name, schema=getattr(views, name))
+    for view in (JobView, JobList, BatchView, BatchAccepted, LaneList, Readiness, Problem):
+        if view.__name__ not in spec.components.schemas:
+            spec.components.schema(view.__name__, schema=view)
     described: dict[str, Any] = spec.to_dict()["components"]["schemas"]
     return described
 
@@ -101,4 +106,4 @@ def test_views_and_queries_describe_what_is_not_plain(components: dict[str, Any]
     assert [name for name, field in job.items() if "description" not in field] == []
     assert job["created_at"]["format"] == "date-time"
     assert job["finished_at"]["type"] == ["string", "null"]
-    assert set(job["status"]["enum"]) == set(api.JOB_STATES)
+    assert set(job["status"]["enum"]) == set(JOB_STATES)

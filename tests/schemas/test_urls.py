@@ -75,25 +75,25 @@ MALFORMED = [
     ("ftp://example.com/", "must begin with http"),
     ("file:///etc/passwd", "must begin with http"),
     ("gopher://example.com/", "must begin with http"),
-    ("http://", "names no host"),
-    ("http:///x", "names no host"),
-    ("http://./", "names no host"),
-    ("http://a..b/", "no valid host"),
-    ("http://-a.example/", "no valid host"),
-    ("http://exa%6dple.com/", "no valid host"),
-    (f"http://{'a' * 64}.example/", "no valid host"),
-    (f"http://{'a.' * 127}example/", "names no host"),
+    ("http://", "no host"),
+    ("http:///x", "no host"),
+    ("http://./", "no host"),
+    ("http://a..b/", "invalid host"),
+    ("http://-a.example/", "invalid host"),
+    ("http://exa%6dple.com/", "invalid host"),
+    (f"http://{'a' * 64}.example/", "invalid host"),
+    (f"http://{'a.' * 127}example/", "no host"),
     ("http://[::1/", "cannot be read"),
-    ("http://[fe80::1%25eth0]/", "no"),
-    ("http://2130706433/", "host as a number"),
-    ("http://0x7f000001/", "host as a number"),
-    ("http://0x7f.1/", "host as a number"),
-    ("http://127.1/", "host as a number"),
-    ("http://0177.0.0.1/", "host as a number"),
-    ("http://0x7f.0x0.0x0.0x1/", "host as a number"),
-    ("http://127.0.0.1.1/", "host as a number"),
-    ("http://256.1.1.1/", "host as a number"),
-    ("http://017700000001/", "host as a number"),
+    ("http://[fe80::1%25eth0]/", "host"),
+    ("http://2130706433/", "number as its host"),
+    ("http://0x7f000001/", "number as its host"),
+    ("http://0x7f.1/", "number as its host"),
+    ("http://127.1/", "number as its host"),
+    ("http://0177.0.0.1/", "number as its host"),
+    ("http://0x7f.0x0.0x0.0x1/", "number as its host"),
+    ("http://127.0.0.1.1/", "number as its host"),
+    ("http://256.1.1.1/", "number as its host"),
+    ("http://017700000001/", "number as its host"),
     ("http://user@example.com/", "credentials"),
     ("http://user:pass@example.com/", "credentials"),
     ("http://example.com@127.0.0.1/", "credentials"),
@@ -110,7 +110,7 @@ MALFORMED = [
     ("http://１２７.0.0.1/", "punycode"),
     ("http://bücher.example/", "punycode"),
     ("http://example.com/\ud800", "percent-encode"),
-    ("https://example.com/".ljust(2049, "x"), "at most 2048"),
+    ("https://example.com/".ljust(2049, "x"), "at most 2,048"),
 ]
 
 
@@ -124,7 +124,7 @@ def test_not_public(url: str) -> None:
     problem = url_problem(url)
 
     assert problem is not None
-    assert "must reach it from the internet" in problem
+    assert "not public" in problem
 
 
 @pytest.mark.parametrize(("url", "words"), MALFORMED)

@@ -13,10 +13,10 @@ from jobs.audit.audit import audit
 from jobs.new_job import NewJob
 from jobs.store.memory import Memory
 from jobs.store.store import Store
-from schemas.provider_views import TaskRefused
+from schemas.views.provider_compat import TaskRefused
 from tests.support.webhook_server import Messages
 from webhook.app import create_app
-from webhook.backpressure import GOOD_FOR, GOOD_FOR_BYTES, Backpressure
+from webhook.backpressure import MAX_AGE, MAX_AGE_BYTES, Backpressure
 from webhook.settings import Settings
 
 MB = 1024 * 1024
@@ -63,12 +63,12 @@ def test_memory_is_looked_at_once_a_moment_or_when_much_was_taken_in() -> None:
     looks = Looks(Memory(1, 100))
     pressure = looks.pressure()
     for _ in range(50):
-        pressure.limit(GOOD_FOR_BYTES // 100)
+        pressure.limit(MAX_AGE_BYTES // 100)
     assert looks.looked == 1
     for _ in range(51):
-        pressure.limit(GOOD_FOR_BYTES // 100)
+        pressure.limit(MAX_AGE_BYTES // 100)
     assert looks.looked == 2
-    looks.now += GOOD_FOR
+    looks.now += MAX_AGE
     looks.memory_now = Memory(99, 100)
     assert (pressure.limit(1), looks.looked) == (0, 3)
 
@@ -93,7 +93,7 @@ def test_a_refusal_says_why_and_when_to_come_back(memory: Memory, reason: str) -
     ],
 )
 def test_the_note(memory: Memory | None, unfinished: int, said: str | None) -> None:
-    note = Looks(memory).pressure(max_unfinished=12).note(unfinished)
+    note = Looks(memory).pressure(max_unfinished=12).warning(unfinished)
     assert note is None if said is None else said in str(note)
 
 

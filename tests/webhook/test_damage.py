@@ -23,7 +23,7 @@ from jobs.states import State
 from jobs.store.redis_keys import Keys
 from jobs.store.store import Store
 from jobs.store.stuck import counted, dead_ends
-from schemas.images import read_picture
+from schemas.images import read_image
 from tests.support.drawing import Draw
 from tests.support.webhook_server import AtProvider, CallBack
 from webhook.settings import Settings
@@ -80,7 +80,7 @@ CALLS = (
 def populate(store: Store, settings: Settings, picture: bytes) -> None:
     """A job of each kind, and whatever else there may be."""
     images = open_images(store, settings)
-    images.put(read_picture(picture))
+    images.put(read_image(picture))
 
     def job(job_id: str, **changes: Any) -> NewJob:
         return NewJob(id=job_id, text=TEXT, model="kirin_image_omni", **changes)

@@ -4,7 +4,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from jobs.store.store import Store
-from schemas.views import Readiness
+from schemas.views.problems import Readiness
 from tests.support.webhook_server import AtProvider
 from webhook.app import create_app
 from webhook.settings import Settings
@@ -42,7 +42,7 @@ def test_it_lives_and_says_which_dependency_is_away(settings: Settings, store: S
 
         assert answer.status_code == 503
         dependencies = answer.json["dependencies"]
-        assert [name for name, said in dependencies.items() if said.startswith("away")] == [variable]
+        assert [name for name, said in dependencies.items() if said.startswith("down")] == [variable]
         assert AWAY not in answer.text
         assert ask(away, "/healthz", given).status_code == 200
 

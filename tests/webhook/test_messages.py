@@ -6,7 +6,7 @@ import kombu
 import pytest
 import redis
 
-from webhook.messages import DELIVER, RECONCILE, REST, SUBMIT, Messages
+from webhook.messages import DELIVER, PAUSE, RECONCILE, SUBMIT, Messages
 from webhook.settings import Settings
 
 
@@ -77,7 +77,7 @@ def test_after_its_rest_it_tries_again(settings: Settings, raw: redis.Redis, mon
         patch.setattr(messages._app, "send_task", lambda *_, **__: 1 / 0)
         assert not messages.send(SUBMIT)
     assert not messages.send(SUBMIT)
-    now[0] = REST
+    now[0] = PAUSE
     assert messages.send(SUBMIT)
     assert raw.llen(SUBMIT) == 1
 

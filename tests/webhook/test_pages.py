@@ -209,6 +209,14 @@ def test_the_calls_of_the_api_set_no_cookie(person: FlaskClient) -> None:
         assert "Set-Cookie" not in answer.headers
 
 
+def test_browsers_get_an_icon_without_a_login(person: FlaskClient) -> None:
+    with person.get("/favicon.ico") as icon:
+        assert (icon.status_code, icon.content_type) == (200, "image/vnd.microsoft.icon")
+        assert icon.data.startswith(b"\0\0\1\0")
+        assert {"public", "max-age=86400"} <= set(icon.headers["Cache-Control"].split(", "))
+        assert "Set-Cookie" not in icon.headers
+
+
 def test_metrics_want_their_token_where_one_is_set(store: Store) -> None:
     token = "a-token-for-metrics"
     closed = create_app(Settings(metrics_token=token), store).test_client()

@@ -22,8 +22,8 @@ def test_keys_are_separated_by_commas() -> None:
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        pytest.param("shop:canary,press:canary", "key 2: its secret is there already", id="one secret, two names"),
-        pytest.param("canary,canary", "key 2: its secret is there already", id="the same twice"),
+        pytest.param("shop:canary,press:canary", "key 2: another key has the same secret", id="one secret, two names"),
+        pytest.param("canary,canary", "key 2: another key has the same secret", id="the same twice"),
         pytest.param("ok,Shop:canary", "key 2: a name", id="capitals"),
         pytest.param("-shop:canary", "key 1: a name", id="begins with a dash"),
         pytest.param(":canary", "key 1: a name", id="no name"),
@@ -49,7 +49,7 @@ def test_administrators_keys_are_apart_from_producers() -> None:
         ("boss", ["admin"]),
     ]
     hashed = hashlib.sha256(b"canary").hexdigest()
-    with pytest.raises(SettingsInvalid, match="BOOMERANG_ADMIN_KEYS: has a secret of BOOMERANG_API_KEYS") as caught:
+    with pytest.raises(SettingsInvalid, match=r"BOOMERANG_ADMIN_KEYS: .* BOOMERANG_API_KEYS") as caught:
         Settings.from_env({"BOOMERANG_API_KEYS": f"shop:sha256:{hashed}", "BOOMERANG_ADMIN_KEYS": "boss:canary"})
     assert "canary" not in str(caught.value)
 

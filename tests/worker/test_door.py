@@ -131,7 +131,7 @@ def test_too_many_tasks_for_one_job(w: Any) -> None:
         assert door(w)(asked(f"t-{number}", request={**REQUEST, "external_task_id": "fox"})) is None
     ending = door(w)(asked("one more", request={**REQUEST, "external_task_id": "fox"}))
     assert isinstance(ending, Ending)
-    assert "100 Celery tasks wait" in str(ending.outcome)
+    assert "100 Celery tasks" in str(ending.outcome)
 
 
 def test_the_sooner_of_both_expiries_counts(w: Any) -> None:

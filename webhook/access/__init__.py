@@ -1,1 +1,1 @@
-"""Who may call: keys, sessions, rate limits and the audit log."""
+"""Access: keys, sessions, rate limits and the audit log."""

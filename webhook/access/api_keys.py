@@ -1,4 +1,4 @@
-"""Who may call: keys that the environment names, and those that were made while the service runs (jobs.api_keys)."""
+"""Producers' keys: those of the environment, and those made while the service runs (jobs.api_keys)."""
 
 import hmac
 import re
@@ -12,19 +12,19 @@ from typing import Self
 
 from jobs.api_keys import PRODUCER, AccessKey, KeyRing, Scope, checked_name, digest_of, parsed
 
-#: What a bearer token may consist of, so that it can be sent in a header at all (RFC 6750 allows less).
+#: Characters that a header can carry (RFC 6750 allows fewer in a bearer token).
 _SENDABLE = re.compile(r"[\x21-\x7e]+")
 _HASHED = re.compile(r"sha256:([0-9a-f]{64})")
-#: Seconds for which a process goes by what it has read of a key: a revoked one opens nothing any more after them.
+#: Seconds for which a process trusts its cached copy of a key. After them a revoked key is refused.
 FRESH = 1.0
-#: Keys that a process remembers, and seconds between two notes that one of them is used.
-_REMEMBERED = 1_024
+#: Keys in the cache of a process, and seconds between two updates of the time at which a key was last used.
+_CACHE_SIZE = 1_024
 _NOTE_EVERY = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the key's id and name, and what it may do."""
+    """Who makes a request: the key's id and name, and its scopes."""
 
     key: str = ""
     name: str = ""
@@ -32,21 +32,21 @@ class Caller:
 
     @property
     def admin(self) -> bool:
-        """Whether everybody's jobs are shown."""
+        """Whether the caller may see all jobs."""
         return Scope.ADMIN in self.scopes
 
     def may(self, scope: Scope) -> bool:
-        """Whether the key has this scope."""
+        """Return whether the caller has this scope."""
         return self.admin or scope in self.scopes
 
     def sees(self, owner: str | None) -> bool:
-        """Whether what came with keys of that name is shown; None is what is not there."""
+        """Return whether the caller may see the jobs of this owner. `owner` is None for a job that does not exist."""
         return owner is not None and (self.admin or owner == self.name != "")
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of the environment: who calls, and the SHA-256 of the secret that shows it."""
+    """A key of the environment, with the SHA-256 of its secret."""
 
     name: str
     digest: bytes = field(repr=False)
@@ -54,34 +54,34 @@ class Key:
 
     @classmethod
     def parse(cls, text: str, scopes: frozenset[Scope] = PRODUCER) -> Self:
-        """Of `name:secret`, `name:sha256:<its hash in hex>`, or a bare secret, which is named by its hash.
+        """Parse `name:secret`, `name:sha256:<hash in hex>`, or a bare secret, which gets a name from its hash.
 
-        Raises `ValueError` without the secret.
+        Raises `ValueError`; its message does not contain the secret.
         """
         before, colon, after = text.partition(":")
         secret = after if colon else before
         if not _SENDABLE.fullmatch(secret):
-            raise ValueError("each secret must be printable ASCII without spaces, or no header can carry it")
+            raise ValueError("each secret must be printable ASCII without spaces, since a header carries it")
         if _HASHED.fullmatch(text):
-            raise ValueError("a hash needs a name before it, name:sha256:…")
+            raise ValueError("a hash needs a name before it: name:sha256:…")
         hashed = _HASHED.fullmatch(secret)
         digest = bytes.fromhex(hashed[1]) if hashed else digest_of(secret)
         name = before if colon else f"key-{digest.hex()[:8]}"
         try:
             checked_name(name)
         except ValueError as error:
-            # It may be the beginning of a secret that has a colon.
-            raise ValueError(f"{error}; a secret with a colon in it needs a name") from None
+            # What stands before the colon may be part of the secret.
+            raise ValueError(f"{error}; a secret that contains a colon needs a name before it") from None
         return cls(name, digest, scopes)
 
     @property
     def caller(self) -> Caller:
-        """Who calls with it. The id is the hash's beginning: nothing else tells two secrets of one name apart."""
+        """The caller with this key. The id comes from the hash, since several secrets may have one name."""
         return Caller(f"env-{self.digest.hex()[:8]}", self.name, self.scopes)
 
 
 class KnownKeys:
-    """All keys that open anything. `ring`: those that are kept; `clock` in seconds."""
+    """All valid keys. `ring`: those made while the service runs. `clock` in seconds."""
 
     def __init__(
         self, named: Sequence[Key], ring: Callable[[], KeyRing], clock: Callable[[], float] = time.monotonic
@@ -94,10 +94,10 @@ class KnownKeys:
         self._lock = Lock()
 
     def of_secret(self, secret: str) -> Caller | None:
-        """Who calls with this secret. Raises `StoreUnavailable` where a key that is kept cannot be looked up.
+        """Return whose secret this is, or None. Raises `StoreUnavailable` if it cannot be looked up.
 
-        Secrets of the environment are compared with all, in constant time: neither which key matched nor how far shows
-        in how long it takes. One that is kept names its key itself, so that there is one to compare with.
+        It is compared with every secret of the environment in constant time, so that the time taken does not reveal
+        which one matched, or how far. A secret made while the service runs names its key, so there is one to compare.
         """
         digest = digest_of(secret)
         matches = [known for known in self._named if hmac.compare_digest(digest, known.digest)]
@@ -107,22 +107,22 @@ class KnownKeys:
         if found is None:
             return None
         key_id, inner = found
-        key = self._kept(key_id)
+        key = self._find(key_id)
         if key is None or not hmac.compare_digest(digest_of(inner).hex(), key.digest):
             return None
-        self._note(key.id)
+        self._note_use(key.id)
         return Caller(key.id, key.name, key.scopes)
 
     def of_id(self, key_id: str) -> Caller | None:
-        """Who that key is, while it opens anything."""
+        """Return the caller with this key id, or None if the key is not valid now."""
         for known in self._named:
             if known.caller.key == key_id:
                 return known.caller
-        key = self._kept(key_id)
+        key = self._find(key_id)
         return Caller(key.id, key.name, key.scopes) if key else None
 
-    def _kept(self, key_id: str) -> AccessKey | None:
-        """The key as it was at most `FRESH` seconds ago; None where it opens nothing."""
+    def _find(self, key_id: str) -> AccessKey | None:
+        """Return the key as of at most `FRESH` seconds ago, or None if it is not valid."""
         now = self._clock()
         with self._lock:
             known = self._read.get(key_id)
@@ -132,13 +132,13 @@ class KnownKeys:
                 self._read.pop(key_id, None)
                 if key is not None:
                     self._read[key_id] = (key, now)
-                    if len(self._read) > _REMEMBERED:
+                    if len(self._read) > _CACHE_SIZE:
                         self._read.popitem(last=False)
         else:
             key = known[0]
         return key if key and key.opens(datetime.now(UTC)) else None
 
-    def _note(self, key_id: str) -> None:
+    def _note_use(self, key_id: str) -> None:
         now = self._clock()
         with self._lock:
             if now - self._noted.get(key_id, float("-inf")) < _NOTE_EVERY:

@@ -1,7 +1,7 @@
-"""Who did what: a line on the logger `boomerang.audit` for every change that somebody asks for, refused ones too.
+"""The audit log: one line on the logger `boomerang.audit` for each requested change, including refused ones.
 
-It says who (key, producer, address), what (method, path, what the call is called), to what (ids, counts) and what came
-of it (status). The answer carries the line's `request` as X-Request-Id. No line has a secret, a query or a body in it.
+A line says who (key, producer, address), what (method, path, operation), to what (ids, counts) and the result (status).
+The answer carries the line's `request` in the header X-Request-Id. No line contains a secret, a query or a body.
 """
 
 import logging
@@ -15,42 +15,42 @@ from jobs.logs import about
 from webhook.access.api_keys import Caller
 
 _log = logging.getLogger("boomerang.audit")
-_LOOKING = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADER = "X-Request-Id"
 
 
-def annotate(**facts: Any) -> None:
-    """Have a line be written about this request, and say this, too."""
-    g.setdefault("audited", {}).update(facts)
+def annotate(**details: Any) -> None:
+    """Add details to this request's line. A request that only reads gets a line, too."""
+    g.setdefault("audited", {}).update(details)
 
 
 def install(app: Flask) -> None:
-    """Write the lines."""
+    """Write a line after each request that changes something or is annotated."""
 
     @app.after_request
     def end(response: Response) -> Response:
-        changed = "caller" in g and request.method not in _LOOKING
-        # Who calls too often has done nothing, and must not fill the log either.
-        if (changed or "audited" in g) and response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+        changes = "caller" in g and request.method not in _SAFE_METHODS
+        # A request over the rate limit changes nothing, and must not fill the log.
+        if (changes or "audited" in g) and response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
             number = secrets.token_hex(8)
             response.headers[HEADER] = number
-            _write(response.status_code, number)
+            _write_request(response.status_code, number)
         return response
 
 
-def write(**facts: Any) -> None:
-    """One line."""
-    with about(**facts):
-        # Names in addresses are strangers' text: escaped, it cannot break out of its line.
-        _log.info("%s", " ".join(f"{name}={ascii(str(value))[1:-1]}" for name, value in facts.items()))
+def write(**details: Any) -> None:
+    """Write one line."""
+    with about(**details):
+        # Names in a path come from outside: escaped, they cannot start a line of their own.
+        _log.info("%s", " ".join(f"{name}={ascii(str(value))[1:-1]}" for name, value in details.items()))
 
 
-def _write(status: int, number: str) -> None:
-    who: Caller = g.get("caller") or Caller()
+def _write_request(status: int, number: str) -> None:
+    caller: Caller = g.get("caller") or Caller()
     write(
         **{
-            "key": who.key,
-            "producer": who.name,
+            "key": caller.key,
+            "producer": caller.name,
             "address": g.get("address", ""),
             "method": request.method,
             "path": request.path,

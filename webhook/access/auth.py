@@ -1,4 +1,4 @@
-"""Who may call what: everything needs a key, but for what is named as public, and a key the scope of the call."""
+"""Authentication and authorization: every view but the public ones requires a key, and its scope."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -10,12 +10,13 @@ from jobs.api_keys import Scope, digest_of
 from webhook.access import sessions
 from webhook.access.api_keys import Caller, KnownKeys
 from webhook.access.audit_log import annotate
-from webhook.access.rate_limits import Rates
+from webhook.access.rate_limits import RateLimits
 from webhook.http.client_address import Address, Network, client_address
 from webhook.http.problems import ProblemError
 
+_EXTENSION = "boomerang-authenticator"
 _DOCUMENT = "api-docs.openapi_json"
-#: Endpoints without a key. The callback's address carries its own proof; the others are for operations and people.
+#: Endpoints without a key. A callback's path carries its own proof. The others are for operators and the login.
 PUBLIC = frozenset(
     {
         "callbacks.take",
@@ -25,79 +26,96 @@ PUBLIC = frozenset(
         "pages.login",
         "pages.enter",
         "pages.asset",
+        "pages.favicon",
         "static",
     }
 )
-#: What people look at: a session opens it, or a key.
+#: Pages for people: a session opens them, and so does a key.
 PAGES = frozenset({"pages.index", "pages.leave", "api-docs.openapi_swagger_ui", _DOCUMENT})
-#: Below these not even what is not there is told to strangers.
+#: Below these paths a caller without a key does not even learn which addresses exist.
 _PRODUCERS = ("/v1", "/model/v1")
-_ASK = {"WWW-Authenticate": 'Bearer realm="boomerang"'}
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="boomerang"'}
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 
 def needs(scope: Scope, view: View) -> View:
-    """The view, marked with the scope that a key must have for it (`webhook.api.openapi.operation` asks for it)."""
-    view.scope = scope  # type: ignore[attr-defined] # decorators hand a function's attributes on
+    """Mark a view with the scope that it requires. `webhook.api.openapi.operation` does it for each operation."""
+    view.scope = scope  # type: ignore[attr-defined] # decorators pass a function's attributes on
     return view
 
 
 def scope_of(app: Flask, endpoint: str) -> Scope:
-    """What a key must have for this endpoint; a view that names nothing is an administrator's."""
+    """Return the scope that an endpoint requires: `admin` if its view names none."""
     return cast("Scope", getattr(app.view_functions[endpoint], "scope", Scope.ADMIN))
 
 
 class Authenticator:
-    """Tells who calls, as often as they may."""
+    """Finds out who calls, and limits how often."""
 
-    def __init__(self, keys: KnownKeys, rates: Rates, proxies: Sequence[Network] = ()) -> None:
+    def __init__(self, keys: KnownKeys, limits: RateLimits, proxies: Sequence[Network] = ()) -> None:
         self._keys = keys
-        self._rates = rates
+        self._limits = limits
         self._proxies = proxies
 
+    def of_request(self) -> Caller:
+        """Return who makes this API call: by its key, or from /docs by the session and its CSRF token.
+
+        Raises a problem: 401 without a valid key or session, 429 for too many calls.
+        """
+        if "Authorization" in request.headers or sessions.TOKEN_HEADER not in request.headers:
+            return self.of_header(request.headers.get("Authorization"))
+        found = self.of_session() if sessions.has_token(request.headers[sessions.TOKEN_HEADER]) else None
+        if found is None:
+            raise ProblemError(
+                401, "The login has ended, or this page is too old. Reload it and log in again.", headers=_CHALLENGE
+            )
+        self._limits.count(found.key)
+        return found
+
     def of_header(self, authorization: str | None) -> Caller:
-        """Who the header says that it is. Raises a problem: 401 where it carries no key, 429 for too often."""
+        """Return whose key the header carries. Raises a problem: 401 without a valid key, 429 for too many calls."""
         scheme, _, secret = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not secret.strip():
-            raise ProblemError(401, "Send a producer's key: `Authorization: Bearer <key>`.", headers=_ASK)
+            raise ProblemError(401, "Send a producer's key: `Authorization: Bearer <key>`.", headers=_CHALLENGE)
         found = self.of_secret(secret.strip())
-        self._rates.count(found.key)
+        self._limits.count(found.key)
         return found
 
     def of_secret(self, secret: str) -> Caller:
-        """Who has this secret. Raises a problem where it opens nothing, or too many did not."""
+        """Return whose key this is. Raises a problem: 401 for an invalid one, 429 after too many of them."""
         address, digest = self._address(), digest_of(secret)
-        self._rates.may_guess(address, digest)
+        self._limits.check_guess(address, digest)
         found = self._keys.of_secret(secret)
         if found is None:
-            self._rates.refused(address)
+            self._limits.refused(address)
             annotate(refused="key")
-            said = "This key is not valid (any more); ask whoever runs the service for one."
-            raise ProblemError(401, said, headers=_ASK)
-        self._rates.accepted(address, digest)
+            raise ProblemError(
+                401, "This key is not valid, or no longer. Ask the operator for a key.", headers=_CHALLENGE
+            )
+        self._limits.accepted(address, digest)
         return found
 
     def of_session(self) -> Caller | None:
-        """Who logged in, while the key that was shown opens anything."""
+        """Return who has logged in, or None without a session or if its key is no longer valid."""
         self._address()
         key_id = sessions.key()
         return self._keys.of_id(key_id) if key_id else None
 
-    def still_opens(self, who: Caller) -> bool:
-        """Whether the key of somebody who was let in opens anything yet. Raises `StoreUnavailable`."""
-        return self._keys.of_id(who.key) is not None
+    def is_still_valid(self, caller: Caller) -> bool:
+        """Return whether the key of an earlier call is still valid. Raises `StoreUnavailable`."""
+        return self._keys.of_id(caller.key) is not None
 
     def _address(self) -> Address | None:
-        """Where the request comes from; the audit log says it, too."""
+        """Return the client's address, and keep it for the audit log."""
         forwarded_for = request.headers.get("X-Forwarded-For", "")
         g.address = client_address(request.remote_addr, forwarded_for, self._proxies)
         return cast("Address | None", g.address)
 
 
-def protect(app: Flask, door: Authenticator) -> None:
-    """Check every request but the public ones; a view that is added later is protected without being named."""
-    app.extensions["boomerang-door"] = door
+def protect(app: Flask, authenticator: Authenticator) -> None:
+    """Check every request except the public ones. New views are protected without further code."""
+    app.extensions[_EXTENSION] = authenticator
 
     @app.before_request
     def check() -> ResponseReturnValue | None:
@@ -107,22 +125,22 @@ def protect(app: Flask, door: Authenticator) -> None:
         if endpoint in PUBLIC:
             return None
         if endpoint in PAGES:
-            return _check_session(door, endpoint)
-        g.caller = door.of_header(request.headers.get("Authorization"))
+            return _check_session(authenticator, endpoint)
+        g.caller = authenticator.of_request()
         if endpoint is not None:
             _check_scope(g.caller, scope_of(current_app, endpoint))
         return None
 
 
-def _check_session(door: Authenticator, endpoint: str) -> ResponseReturnValue | None:
-    who = door.of_session()
-    if who is None and ("Authorization" in request.headers or endpoint == _DOCUMENT):
-        who = door.of_header(request.headers.get("Authorization"))
-    if who is None:
+def _check_session(authenticator: Authenticator, endpoint: str) -> ResponseReturnValue | None:
+    found = authenticator.of_session()
+    if found is None and ("Authorization" in request.headers or endpoint == _DOCUMENT):
+        found = authenticator.of_header(request.headers.get("Authorization"))
+    if found is None:
         if sessions.key():
             sessions.end()
         return redirect(url_for("pages.login", to=request.path), 303)
-    g.caller = who
+    g.caller = found
     return None
 
 
@@ -130,16 +148,16 @@ def _check_scope(caller: Caller, scope: Scope) -> None:
     if not caller.may(scope):
         raise ProblemError(
             403,
-            f"This key lacks the scope `{scope}`, which this call needs; ask whoever runs the service for one with it.",
+            f"This call requires a key with the scope `{scope}`, which yours lacks. Ask the operator for such a key.",
             scope=scope.value,
         )
 
 
-def door() -> Authenticator:
-    """That of the app that handles this request."""
-    return cast("Authenticator", current_app.extensions["boomerang-door"])
+def authenticator() -> Authenticator:
+    """Return the authenticator of the current app."""
+    return cast("Authenticator", current_app.extensions[_EXTENSION])
 
 
 def caller() -> Caller:
-    """Whose key this request came with; nobody's where it needs none."""
+    """Return who makes the current request. A public view gets a caller without rights."""
     return cast("Caller", g.get("caller") or Caller())

@@ -1,6 +1,8 @@
-"""Sessions of people who read the pages: a signed cookie that names the key that was shown, and nothing more.
+"""Sessions of people who use the pages: a signed cookie that holds the id of the key they logged in with.
 
-The key is looked up at each request, so that a revoked one ends its sessions. No call of the API looks at the cookie.
+Each request looks the key up again, so that revoking a key ends its sessions. The API accepts a session only together
+with its CSRF token in a header, for every method: another site can make a browser send the cookie, but cannot read
+the token.
 """
 
 import secrets
@@ -8,30 +10,33 @@ from datetime import timedelta
 
 from flask import Flask, Request, request, session
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask_wtf.csrf import validate_csrf
 
 from webhook.access.api_keys import Caller
 
-#: Without a look at a page for so long it is over.
+#: A session ends after this time without a request.
 LIFE = timedelta(hours=1)
+#: Header for the session's CSRF token (`csrf_token()` in templates).
+TOKEN_HEADER = "X-CSRFToken"  # noqa: S105 - the header's name
 _KEY = "key"
 
 
 class _Sessions(SecureCookieSessionInterface):
-    """Cookies that go over TLS alone where the page came over it; `make up` has none."""
+    """Sets the cookie's Secure flag for pages that came over TLS. `make up` has no TLS."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        # Callbacks and the API bring none, and need not wait for what would read it.
+        # Callbacks and calls with a key carry no cookie: they need not wait for the signature check.
         if self.get_cookie_name(app) not in request.cookies:
             return self.session_class()
         return super().open_session(app, request)
 
     def get_cookie_secure(self, app: Flask) -> bool:  # noqa: ARG002 - Flask's own signature
-        # Who lies about it to us has a cookie that its own browser keeps back, and nobody else's.
+        # Anyone may send this header. A false one only keeps the sender's own cookie back.
         return request.is_secure or request.headers.get("X-Forwarded-Proto") == "https"
 
 
 def set_up(app: Flask, secret: str | None) -> None:
-    """`secret` signs the cookies; without one they are good until this process ends."""
+    """Sign cookies with `secret`, or with a random one until this process ends."""
     app.session_interface = _Sessions()
     app.config.update(
         SECRET_KEY=secret or secrets.token_urlsafe(32),
@@ -42,18 +47,27 @@ def set_up(app: Flask, secret: str | None) -> None:
     )
 
 
-def begin(who: Caller) -> None:
-    """From now on this is who looks at the pages."""
+def begin(caller: Caller) -> None:
+    """Begin a session with the caller's key."""
     session.clear()
     session.permanent = True
-    session[_KEY] = who.key
+    session[_KEY] = caller.key
 
 
 def key() -> str | None:
-    """The id of the key that the session was begun with."""
+    """Return the id of the key that began the session."""
     return session.get(_KEY)
 
 
+def has_token(token: str) -> bool:
+    """Return whether `token` is the CSRF token of this session, and not too old."""
+    try:
+        validate_csrf(token)
+    except ValueError:  # wtforms.ValidationError is one
+        return False
+    return True
+
+
 def end() -> None:
-    """Forget it."""
+    """End the session."""
     session.clear()

@@ -1,6 +1,6 @@
-"""/v1/batches/<id>/events: a batch's progress as it comes, as server-sent events (WHATWG HTML).
+"""/v1/batches/<id>/events: a batch's progress as server-sent events (WHATWG HTML).
 
-A stream holds a thread: there are few seats, and none is kept for ever.
+A stream occupies a thread, so that the number of streams and their duration are limited.
 """
 
 import time
@@ -13,21 +13,22 @@ from jobs.api_keys import Scope
 from jobs.errors import BatchNotFound, JobsError
 from jobs.read_models import Batch
 from jobs.serializers import serialize_batch
-from schemas.views import BatchView
-from webhook.access.auth import caller, door
+from schemas.views.batches import BatchView
+from webhook.access.auth import authenticator, caller
 from webhook.api.openapi import operation
 from webhook.http.json_response import encode
 from webhook.services import services
 
-blueprint = Blueprint("batch_events", __name__, url_prefix="/v1", description="A batch's progress, as it comes.")
+blueprint = Blueprint("batch_events", __name__, url_prefix="/v1", description="Progress of a batch as events.")
 
 EVENTS = "text/event-stream"
-#: Seconds between two looks at the batch, and between two signs of life: below the 60 s after which balancers hang up.
-LOOK = 1.0
+#: Seconds between two reads of the batch.
+INTERVAL = 1.0
+#: Seconds between two comments. Load balancers close connections that are silent for 60 s.
 HEARTBEAT = 15.0
-#: Seconds after which a stream ends, so that its seat goes round; whoever still listens comes back by itself.
-LONGEST = 900.0
-#: What the last event is called, so that one who has seen it is told to stay away.
+#: Seconds after which a stream ends, so that other callers get their turn. Clients reconnect by themselves.
+MAX_DURATION = 900.0
+#: Name and id of the last event. A client that has received it must not reconnect.
 _DONE = "done"
 
 
@@ -43,55 +44,51 @@ _DONE = "done"
 def events(batch_id: str) -> Response:
     """Follow a batch.
 
-    Server-sent events whose data is the batch's view: `progress` at once, and then whenever its counts have changed, at
-    most once a second; `done`, and the end, when all its jobs have ended. Comments in between show that the connection
-    stands. A stream that ends without `done` (after 15 minutes at the latest, or with its key) is asked for again, as
-    an EventSource does by itself.
+    The answer is a stream of server-sent events; the data of each is the batch. A `progress` event comes at once, and
+    then after each change, at most once per second. A `done` event ends the stream when all jobs have ended. Comments
+    in between keep the connection open. A stream ends without `done` after 15 minutes, or when its key is revoked:
+    connect again, as an EventSource does by itself.
     """
     shared = services()
     batch = shared.store.batches.get(batch_id)
     if batch.done and request.headers.get("Last-Event-ID") == _DONE:
-        return Response(status=204)  # an EventSource comes back until it is told this
-    seat = shared.events.one()
-    seat.__enter__()
-    who, keys = caller(), door()
+        return Response(status=204)  # otherwise an EventSource reconnects
+    reader, keys = caller(), authenticator()
 
-    def look() -> Batch:
-        if not keys.still_opens(who):
+    def read() -> Batch:
+        if not keys.is_still_valid(reader):
             raise BatchNotFound(batch_id)
         return shared.store.batches.get(batch_id)
 
-    stream = Response(progress(batch, look), content_type=EVENTS)
-    # Proxies that gather an answer up (nginx) would keep it until its end.
-    stream.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-    stream.call_on_close(lambda: seat.__exit__(None, None, None))
-    return stream
+    # A proxy that buffers (nginx) would hold the events back until the end.
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return shared.events.stream(lambda: Response(progress(batch, read), content_type=EVENTS, headers=headers))
 
 
 def progress(
     batch: Batch,
-    look: Callable[[], Batch],
+    read: Callable[[], Batch],
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[str]:
-    """The events of a batch, beginning with how it is; `look` reads it again."""
-    end = clock() + LONGEST
-    said, said_at = None, clock()
+    """Yield the events of a batch, beginning with its current progress. `read` reads the batch again."""
+    end = clock() + MAX_DURATION
+    sent, sent_at = None, clock()
     while not batch.done:
         state = (batch.accepted, dict(batch.counts), batch.cost, batch.paused, batch.reason)
-        if state != said:
-            said, said_at = state, clock()
+        if state != sent:
+            sent, sent_at = state, clock()
             yield _event("progress", batch)
-        elif clock() - said_at >= HEARTBEAT:
-            said_at = clock()
+        elif clock() - sent_at >= HEARTBEAT:
+            sent_at = clock()
             yield ": still here\n\n"
         if clock() >= end:
             return
-        sleep(LOOK)
+        sleep(INTERVAL)
         try:
-            batch = look()
+            batch = read()
         except JobsError:
-            return  # forgotten, or the store is away: whoever comes back is told which
+            return  # the client reconnects, and then gets the error
     yield f"id: {_DONE}\n{_event(_DONE, batch)}"
 
 

@@ -1,4 +1,4 @@
-"""/v1/batches/<id>/results and errors: the jobs of a batch as lines, read and written in chunks."""
+"""/v1/batches/<id>/results and errors: the jobs of a batch as lines, streamed in chunks."""
 
 import csv
 import io
@@ -14,13 +14,13 @@ from jobs.api_keys import Scope
 from jobs.job import Job
 from jobs.serializers import serialize_job
 from jobs.states import State
-from schemas.api import ResultsQuery
-from schemas.views import JobView
+from schemas.queries import ResultsQuery
+from schemas.views.jobs import JobView
 from webhook.api.openapi import NDJSON, operation
 from webhook.http.json_response import encode
 from webhook.services import services
 
-blueprint = Blueprint("batch_results", __name__, url_prefix="/v1", description="What became of a batch's jobs.")
+blueprint = Blueprint("batch_results", __name__, url_prefix="/v1", description="Results of a batch.")
 
 CSV = "text/csv"
 COLUMNS = (
@@ -38,7 +38,7 @@ COLUMNS = (
     "settled_by",
     "labels",
 )
-#: Lines written to the socket at once.
+#: Lines in one write to the socket.
 _LINES = 100
 _CSV_SCHEMA = {
     "type": "string",
@@ -59,16 +59,16 @@ _CSV_SCHEMA = {
     refusals=(404, 422, 503),
 )
 def results(query: dict[str, Any], batch_id: str) -> Response:
-    """Every job of a batch.
+    """Get the jobs of a batch.
 
-    A job a line, in input order, at any time, whatever its state, or only those in the states named. With `format=csv`
-    the first line names the columns; `output` holds the addresses, separated by spaces, `labels` is JSON. An answer
-    that breaks off (the connection is cut before the last chunk) is asked for again.
+    One job per line, in input order: all jobs, or only those in the given states, whether they have ended or not. With
+    `format=csv`, the first line names the columns; `output` holds the URLs, separated by spaces, and `labels` is JSON.
+    If the connection breaks before the last chunk, ask again.
     """
     states = [State(status) for status in query["status"]]
     if query["format"] == "csv":
-        return _streamed(batch_id, states, _csv, f"{CSV}; charset=utf-8")
-    return _streamed(batch_id, states, _ndjson, NDJSON)
+        return _stream(batch_id, states, _csv, f"{CSV}; charset=utf-8")
+    return _stream(batch_id, states, _ndjson, NDJSON)
 
 
 @operation(
@@ -81,28 +81,23 @@ def results(query: dict[str, Any], batch_id: str) -> Response:
     refusals=(404, 422, 503),
 )
 def errors(batch_id: str) -> Response:
-    """The failed jobs of a batch.
+    """Get the failed jobs of a batch.
 
-    A job a line, in input order; `error` says why it failed. Lines that were refused are in the answer to the upload.
+    One job per line, in input order. `error` says why the job failed. Refused lines are not jobs: the answer to the
+    upload lists them.
     """
-    return _streamed(batch_id, [State.FAILED], _ndjson, NDJSON)
+    return _stream(batch_id, [State.FAILED], _ndjson, NDJSON)
 
 
-def _streamed(
+def _stream(
     batch_id: str, states: Sequence[State], form: Callable[[Iterable[Job]], Iterator[str]], content_type: str
 ) -> Response:
-    shared = services()
-    seat = shared.streams.one()
-    seat.__enter__()
-    try:
-        jobs = shared.store.batches.jobs(batch_id, states)
-        first = list(islice(jobs, 1))  # reads: an unknown batch or a store that is away is an answer of its own
-        stream = Response(form(chain(first, jobs)), content_type=content_type)
-    except BaseException:
-        seat.__exit__(None, None, None)
-        raise
-    stream.call_on_close(lambda: seat.__exit__(None, None, None))
-    return stream
+    def stream() -> Response:
+        jobs = services().store.batches.jobs(batch_id, states)
+        first = list(islice(jobs, 1))  # an unknown batch or a lost connection is an error before the stream begins
+        return Response(form(chain(first, jobs)), content_type=content_type)
+
+    return services().streams.stream(stream)
 
 
 def _ndjson(jobs: Iterable[Job]) -> Iterator[str]:
@@ -129,8 +124,8 @@ def _row(job: Job) -> Sequence[str]:
         job.model,
         format(result.cost, "f") if result and result.cost is not None else "",
         " ".join(each["url"] for each in result.output) if result else "",
-        _inert(error.get("code", "")),
-        _inert(error.get("message", "")),
+        _without_formula(error.get("code", "")),
+        _without_formula(error.get("message", "")),
         str(job.attempt),
         job.external_task_id,
         job.created_at.isoformat(),
@@ -140,6 +135,6 @@ def _row(job: Job) -> Sequence[str]:
     )
 
 
-def _inert(text: str) -> str:
-    """The provider's words, which a spreadsheet must not take for a formula (OWASP, "CSV Injection")."""
+def _without_formula(text: str) -> str:
+    """Quote the provider's text, so that no spreadsheet takes it for a formula (OWASP, "CSV Injection")."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -1,4 +1,4 @@
-"""/v1/batches: jobs by the thousand, in and out as lines of JSON, never whole in memory."""
+"""/v1/batches: upload, list and show batches. Uploads are streamed, never whole in memory."""
 
 import hashlib
 from typing import Any
@@ -11,22 +11,23 @@ from jobs.job import Priority
 from jobs.new_job import BatchOptions
 from jobs.read_models import Progress
 from jobs.serializers import serialize_batch
-from schemas.api import BatchListQuery, BatchQuery
-from schemas.views import BatchAccepted, BatchList, BatchView
+from schemas.queries import BatchListQuery, BatchQuery
+from schemas.views.batches import BatchAccepted, BatchList, BatchView
 from webhook.access.audit_log import annotate
 from webhook.access.auth import caller
+from webhook.api.enqueue import new_id
 from webhook.api.openapi import NDJSON, operation
-from webhook.api.uploads import Upload, new_id, upload, upload_whole
+from webhook.api.ownership import filter_from
+from webhook.api.uploads import Upload, upload, upload_whole
 from webhook.http.bodies import decoded, drain, lines
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
-from webhook.lists import filter_from
 from webhook.services import services
 
-blueprint = Blueprint("batches", __name__, url_prefix="/v1", description="Jobs that come together.")
+blueprint = Blueprint("batches", __name__, url_prefix="/v1", description="Jobs that are enqueued together.")
 
-#: Characters of an Idempotency-Key.
-_LONGEST_KEY = 255
+#: Characters.
+_MAX_IDEMPOTENCY_KEY = 255
 
 
 @operation(
@@ -40,23 +41,27 @@ _LONGEST_KEY = 255
     refusals=(400, 409, 415, 422, 503),
 )
 def create(query: dict[str, Any]) -> Response:
-    """Enqueue many jobs.
+    """Enqueue a batch of jobs.
 
-    Lines may come chunked, and gzipped (Content-Encoding). A bad line is listed, the others are taken in. A line
-    without external_task_id becomes the job `<batch id>.<line number>`: the same upload again under the same `id` adds
-    nothing, which is how an upload that broke off is repeated. An `Idempotency-Key` header stands for an `id`. Another
-    request in the place of such a line is refused (422). With `on_error=abort` a single bad line refuses all of them
-    (422), and nothing is enqueued. While there is no room for more jobs the answer is 429: what was taken in is kept,
-    and the same upload again, after Retry-After, goes on. `label`, `priority`, `weight` and `max_cost` hold from the
-    batch's first upload on; later ones may leave them out, and others are refused (422).
+    Each line of the body is a generation request. The body may be chunked, and compressed with gzip
+    (Content-Encoding). The service enqueues all valid lines and lists the refused ones. With `on_error=abort`, one bad
+    line refuses the whole upload (422), and nothing is enqueued.
+
+    A line without external_task_id becomes the job `<batch id>.<line number>`. To repeat an upload that broke off,
+    send it again under the same `id`: lines that were enqueued before make no second job. An `Idempotency-Key` header
+    can replace the `id`. A line that differs from the one before it under the same number is refused (422).
+
+    When there is no room for more jobs, the answer is 429: the service keeps what it has enqueued, and the same upload
+    after the time in Retry-After continues it. The first upload of a batch sets `label`, `priority`, `weight` and
+    `max_cost`. Later ones may leave them out, and are refused (422) if they differ.
     """
     shared = services()
     batch = _batch_id(query.get("id"), request.headers.get("Idempotency-Key"))
-    take_in = upload_whole if query.get("on_error") == "abort" else upload
-    done = Upload(batch, shared.imageless, *asked_for(query))
+    store_lines = upload_whole if query.get("on_error") == "abort" else upload
+    done = Upload(batch, shared.imageless, *options_from(query))
     try:
-        with shared.streams.one():
-            take_in(shared, done, lines(decoded(request), shared.settings.max_body))
+        with shared.streams.enter():
+            store_lines(shared, done, lines(decoded(request), shared.settings.max_body))
     except ProblemError:
         drain(request)
         raise
@@ -73,8 +78,8 @@ def create(query: dict[str, Any]) -> Response:
 def page(query: dict[str, Any]) -> Response:
     """List batches.
 
-    Newest first. A page may be short, even empty, although more follow: go by `cursor`, which stays good while batches
-    come and end.
+    Newest first. Pass `cursor` to get the next page. It is null on the last page, and stays valid while batches change.
+    A page may be short, or even empty, although more follow.
     """
     status = Progress(query["status"]) if "status" in query else None
     found = services().store.batches.page(
@@ -85,15 +90,12 @@ def page(query: dict[str, Any]) -> Response:
 
 @operation(blueprint, "GET", "/batches/<batch_id>", {200: BatchView}, scope=Scope.READ, refusals=(404, 503))
 def show(batch_id: str) -> Response:
-    """Show how far a batch is.
-
-    `accepted` is the sum of `counts`.
-    """
+    """Show a batch and its progress."""
     return json_response(serialize_batch(services().store.batches.get(batch_id)))
 
 
-def asked_for(query: dict[str, Any]) -> tuple[BatchOptions, frozenset[str]]:
-    """The options of a batch, and which of them were given."""
+def options_from(query: dict[str, Any]) -> tuple[BatchOptions, frozenset[str]]:
+    """Return the options of a batch, and the names of those that the caller gave."""
     given = frozenset(request.args) & {"label", "priority", "weight", "max_cost"}
     options = BatchOptions(
         owner=caller().name,
@@ -109,9 +111,9 @@ def _batch_id(given: str | None, key: str | None) -> str:
     if key is None:
         return given or new_id()
     if given is not None:
-        wrong = {"id": ["is given beside an Idempotency-Key; leave one of them out"]}
-        raise ProblemError(422, "An Idempotency-Key names the batch.", errors=wrong)
-    if not 0 < len(key) <= _LONGEST_KEY:
-        raise ProblemError(422, f"An Idempotency-Key has 1 to {_LONGEST_KEY} characters.")
-    # Any text is a key, but not any an id.
+        errors = {"id": ["is given beside an Idempotency-Key. Leave one of them out"]}
+        raise ProblemError(422, "Both `id` and an Idempotency-Key name the batch.", errors=errors)
+    if not 0 < len(key) <= _MAX_IDEMPOTENCY_KEY:
+        raise ProblemError(422, f"The Idempotency-Key has {len(key)} characters. Send 1 to {_MAX_IDEMPOTENCY_KEY}.")
+    # A key may contain characters that an id may not.
     return "key-" + hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]

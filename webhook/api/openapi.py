@@ -1,5 +1,7 @@
-"""The OpenAPI document: flask-smorest makes it of the marshmallow schemas, and this is what it cannot know."""
+"""The OpenAPI document: flask-smorest derives it from the marshmallow schemas, and this module adds the rest."""
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -8,35 +10,50 @@ from flask_smorest import Api, Blueprint
 from marshmallow import RAISE, Schema, fields
 
 from jobs.api_keys import Scope
-from schemas.api import component_names, generation_request_openapi
-from schemas.views import Problem
+from schemas.queries import EXAMPLE_BATCH
+from schemas.requests.openapi import component_names, example_requests, generation_request_openapi
+from schemas.views.images import EXAMPLE_IMAGE
+from schemas.views.problems import Problem
 from webhook.access.auth import needs
 
-#: Where the pages' scripts are served from (webhook.pages): nothing is loaded from elsewhere.
+#: Path of Swagger UI's files (webhook.pages). The page loads nothing from elsewhere.
 ASSETS = "/docs/assets/"
 JSON, NDJSON = "application/json", "application/x-ndjson"
 _GENERATION: Mapping[str, Any] = {"$ref": "#/components/schemas/GenerationRequest"}
+_EXAMPLES = example_requests()
+_EXAMPLE_JOB = next(iter(_EXAMPLES.values()))["external_task_id"]
+#: Parts of a path: what each means, and the id that the example requests create.
+_PATH_PARAMETERS: Mapping[str, tuple[str, str]] = {
+    "job_id": ("Id of the job.", _EXAMPLE_JOB),
+    "batch_id": ("Id of the batch.", EXAMPLE_BATCH),
+    "image_id": ("Reference to the image.", EXAMPLE_IMAGE),
+    "task_id": ("Id of the task.", _EXAMPLE_JOB),
+}
 _ABOUT = """Throw generation jobs at a slow API; they come back.
 
-The body of a job is the provider's documented generation request itself. Sending the same request again under the same
-`external_task_id` makes no second job, so every call here is safe to repeat. Errors are `application/problem+json`.
+The body of a job is the provider's documented generation request. The same request again under the same
+`external_task_id` makes no second job, so that every call here is safe to repeat. Errors are
+`application/problem+json`.
+
+"Try it out" on the page /docs uses the key that you logged in with, unless you enter another one under "Authorize".
+The jobs that it creates are real: they cost money.
 """
 
 
 class BoomerangApi(Api):  # type: ignore[misc] # flask-smorest ships no types
-    """flask-smorest's, with our form of errors in the document."""
+    """flask-smorest's API, with our form of errors in the document."""
 
     ERROR_SCHEMA = Problem
-    #: Of errors alone: `operation` names that of each answer.
+    #: For errors only: `operation` names the content type of each answer.
     DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"
 
 
 def create_api(app: Flask) -> Any:
-    """The app's API; its document is at /openapi.json and readable at /docs."""
+    """Make the app's API, with its document at /openapi.json and Swagger UI at /docs."""
     app.config.update(
         API_TITLE="Boomerang",
         API_VERSION="v1",
-        # 3.0: the Swagger UI at hand (swagger-ui-bundle) does not read 3.1.
+        # Swagger UI in swagger-ui-bundle does not read 3.1.
         OPENAPI_VERSION="3.0.3",
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
@@ -46,14 +63,14 @@ def create_api(app: Flask) -> Any:
         API_SPEC_OPTIONS={"info": {"description": _ABOUT}, "security": [{"bearer": []}]},
     )
     api = BoomerangApi(app)
-    # Money is text in JSON: what it is to the cent survives no float.
+    # Money is text in JSON, since a float would lose digits.
     api.register_field(fields.Decimal, "string", "decimal")
     api.spec.components.security_scheme(
         "bearer",
         {
             "type": "http",
             "scheme": "bearer",
-            "description": "A producer's key; each call says which scope it must have.",
+            "description": "A producer's key. Each call names the scope that it requires.",
         },
     )
     for name, schema in component_names().items():
@@ -77,15 +94,16 @@ def operation(
     query: type[Schema] | None = None,
     body: str | None = None,
     body_schema: Mapping[str, Any] = _GENERATION,
+    body_examples: Mapping[str, Mapping[str, Any]] = _EXAMPLES,
     request_body: Mapping[str, Any] | None = None,
     refusals: Sequence[int] = (),
 ) -> Callable[[View], View]:
-    """Decorator: routes a view and documents it; its docstring is the text. A key must have the `scope` for it.
+    """Decorate a view: route it, document it with its docstring, and require a key with the `scope`.
 
-    The view gets what `query` loaded as its first argument, reads its own body (`body` is the content type of the
-    generation requests in it, `body_schema` the form of each; `request_body` describes a body of another kind), and
-    answers in the form of `answers` by itself, as `content_type`; `other_forms` are those that it can be asked for, by
-    content type.
+    The view gets the loaded `query` as its first argument. It reads its own body: `body` is the content type of the
+    generation requests in it, `body_schema` the schema and `body_examples` named examples of one; `request_body`
+    describes any other body. It makes its own answer as `answers` documents it, of type `content_type`; `other_forms`
+    documents further content types that a client may ask for.
     """
     described: dict[str, Any] = {"x-scope": scope.value}
     if request_body:
@@ -96,12 +114,19 @@ def operation(
     if body:
         described["requestBody"] = {
             "required": True,
-            "description": "The provider's documented generation request" + ("." if body == JSON else ", one a line."),
-            "content": {body: {"schema": body_schema}},
+            "description": "The provider's documented generation request"
+            + ("." if body == JSON else ", one per line."),
+            "content": {body: {"schema": body_schema, "examples": _examples(body, body_examples)}},
         }
+    parameters = [
+        {"in": "path", "name": name, "required": True, "description": description}
+        | {"schema": {"type": "string", "example": example}}
+        for name in re.findall(r"<(\w+)>", path)
+        for description, example in (_PATH_PARAMETERS[name],)
+    ]
 
     def decorate(view: View) -> View:
-        view.__doc__ = f"{view.__doc__}\n\n    The key must have the scope `{scope}`."
+        view.__doc__ = f"{view.__doc__}\n\n    Requires the scope `{scope}`."
         wrapped: Any = needs(scope, view)
         for status in {401, 403, 429, *refusals}:
             if status in answers:
@@ -111,7 +136,18 @@ def operation(
             wrapped = blueprint.alt_response(status, schema=schema, content_type=content_type)(wrapped)
         if query:
             wrapped = blueprint.arguments(query, location="query", unknown=RAISE)(wrapped)
-        routed: View = blueprint.route(path, methods=[method])(blueprint.doc(**described)(wrapped))
+        routed: View = blueprint.route(path, methods=[method], parameters=parameters)(
+            blueprint.doc(**described)(wrapped)
+        )
         return routed
 
     return decorate
+
+
+def _examples(content_type: str, requests: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return OpenAPI's named examples of a body: one for each request, or all of them as lines."""
+    if content_type != NDJSON:
+        return {name: {"value": request} for name, request in requests.items()}
+    # Without ids of their own, the lines get ids from the batch.
+    lines = [{name: value for name, value in each.items() if name != "external_task_id"} for each in requests.values()]
+    return {"lines": {"value": "".join(f"{json.dumps(line)}\n" for line in lines)}}

@@ -1,4 +1,4 @@
-"""/v1/spend: what was spent, on which days, by whom."""
+"""/v1/spend: what was spent, by day, key, batch, model or lane."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -7,43 +7,44 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
-from jobs.serializers import shown_spend
+from jobs.serializers import serialize_spend
 from jobs.store.spending import By, Only, Spend
-from schemas.spending import MOST_DAYS, USUAL_DAYS, SpendQuery, SpendView
+from schemas.queries import MOST_DAYS, USUAL_DAYS, SpendQuery
+from schemas.views.spending import SpendView
 from webhook.api.openapi import operation
 from webhook.api.ownership import owner
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import services
 
-blueprint = Blueprint("spend", __name__, url_prefix="/v1", description="What was spent.")
+blueprint = Blueprint("spend", __name__, url_prefix="/v1", description="Spending.")
 
 
 @operation(blueprint, "GET", "/spend", {200: SpendView}, scope=Scope.READ, query=SpendQuery, refusals=(422, 503))
 def spend(query: dict[str, Any]) -> Response:
     """Show what was spent.
 
-    Money counts on the day (UTC) on which its result came, late results and failures that the provider billed with it.
-    It is told even of batches that are forgotten; days are kept for more than a year. What others spent is shown to
-    keys with the scope `admin` alone.
+    A cost counts on the day (UTC) on which its result came, including late results and failures that the provider
+    billed. It counts even if the batch was deleted since. The service keeps days for more than a year. Only keys with
+    the scope `admin` see what others have spent.
     """
     days = _days(query.pop("first", None), query.pop("last", None))
-    by, whose = By(query.pop("by")), owner()
-    if whose is None:
-        return json_response(shown_spend(services().store.statistics.spend(by, *days, Only(**query))))
-    if query.pop("key", whose) != whose:
-        return json_response(shown_spend(Spend(by, ())))  # as of a key that nobody has
-    return json_response(shown_spend(services().store.statistics.spend(by, *days, Only(**query, key=whose))))
+    by, key = By(query.pop("by")), owner()
+    if key is None:
+        return json_response(serialize_spend(services().store.statistics.spend(by, *days, Only(**query))))
+    if query.pop("key", key) != key:
+        return json_response(serialize_spend(Spend(by, ())))  # the same as for a key that does not exist
+    return json_response(serialize_spend(services().store.statistics.spend(by, *days, Only(**query, key=key))))
 
 
 def _days(first: date | None, last: date | None) -> tuple[date, date]:
-    """What was left out stands in relation to what was given."""
+    """Return the first and last day, with defaults for those not given."""
     last = last or datetime.now(UTC).date()
     try:
         first = first or last - timedelta(days=USUAL_DAYS - 1)
     except OverflowError:
         first = date.min
     if first > last or last - first >= timedelta(days=MOST_DAYS):
-        wrong = {"from": [f"must be one of the {MOST_DAYS} days up to today where `to` is left out"]}
-        raise ProblemError(422, "The query breaks rules.", errors=wrong)
+        errors = {"from": [f"is {first}; without `to`, it must be one of the {MOST_DAYS} days up to today"]}
+        raise ProblemError(422, "The query is not valid; `errors` names each parameter.", errors=errors)
     return first, last

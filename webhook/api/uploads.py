@@ -1,4 +1,4 @@
-"""From a producer's bytes to jobs in the store: one request, or an upload of as many as there are lines."""
+"""Uploads: from the lines of a body to jobs in the store, in chunks."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -6,35 +6,32 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from ulid import ULID
-
 from jobs.errors import NoLane, NoRoom, StoreUnavailable, WorkRefused
 from jobs.job import Priority
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from schemas import BodyInvalid, RequestInvalid, parse_json
 from webhook.access.auth import caller
+from webhook.api.enqueue import conflict, new_id
 from webhook.http.problems import REFUSED, ProblemError, unavailable
 from webhook.messages import SUBMIT
 from webhook.services import Services
 
-#: Jobs handed to the store in one step: enough to amortise the round trip, few enough not to hold Redis up.
+#: Jobs that the store gets in one call: enough to make a round trip worthwhile, too few to block Redis.
 CHUNK_JOBS = 500
-#: Bytes of requests handed over in one step: a line may hold 40 MB of images.
+#: Bytes of requests in one call. A line may hold 40 MB of images.
 CHUNK_BYTES = 8 * 1024 * 1024
-#: Refused lines that an answer lists; the rest is counted.
+#: Refused lines that an answer lists. It only counts the others.
 MOST_ERRORS = 1_000
 
-TAKEN = "This batch's id (or Idempotency-Key) is taken; send the upload under another one."
-CONFLICT = (
-    "is taken by another request; to send this one give it another id, or send exactly the same request as before"
-)
+TAKEN = "This batch id (or Idempotency-Key) is taken. Send the upload under another one."
 
 
 @dataclass
 class Upload:
-    """What became of the lines so far, and what its batch is held to; `given`: which of that the caller named.
+    """An upload: the options of its batch, and the results of its lines so far.
 
-    `imageless`: the refusal of a job that names an image which is not there.
+    `given`: names of the options that the caller gave. `imageless`: makes the error for a job that refers to a missing
+    image.
     """
 
     id: str
@@ -46,42 +43,42 @@ class Upload:
     rejected: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
 
-    def join(self, there: BatchOptions | None) -> None:
-        """A batch that is there already has options, which hold. Raises a problem where others are asked for.
+    def join(self, existing: BatchOptions | None) -> None:
+        """Use the options of the existing batch, if there is one.
 
-        Another producer's is taken, and nothing is told of it.
+        Raises a problem: 422 if the caller gave other options, 409 for another producer's batch, without its options.
         """
-        if there is None:
+        if existing is None:
             return
-        if not caller().sees(there.owner):
+        if not caller().sees(existing.owner):
             raise ProblemError(409, TAKEN)
-        wrong = {
-            name: [f"is {_told(theirs)} since the batch was begun; leave it out, or send it as it was then"]
-            for name, ours, theirs in (
-                ("label", self.options.labels, there.labels),
-                ("priority", self.options.priority or Priority.NORMAL, there.priority or Priority.NORMAL),
-                ("weight", self.options.weight, there.weight),
-                ("max_cost", self.options.max_cost, there.max_cost),
+        errors = {
+            name: [f"is {_text(old)} since the first upload of the batch; leave it out, or send that value"]
+            for name, new, old in (
+                ("label", self.options.labels, existing.labels),
+                ("priority", self.options.priority or Priority.NORMAL, existing.priority or Priority.NORMAL),
+                ("weight", self.options.weight, existing.weight),
+                ("max_cost", self.options.max_cost, existing.max_cost),
             )
-            if name in self.given and ours != theirs
+            if name in self.given and new != old
         }
-        if wrong:
+        if errors:
             raise ProblemError(
                 422,
-                "This batch's id (or Idempotency-Key) stands for an upload with other options.",
-                errors=wrong,
+                "The batch with this id (or Idempotency-Key) has other options.",
+                errors=errors,
                 id=self.id,
             )
-        self.options = there
+        self.options = existing
 
     def refuse(self, line: int, errors: dict[str, list[str]], codes: list[str]) -> None:
-        """Count a line that is no job, and list it while the list is short."""
+        """Count a refused line, and list it while the list is short."""
         self.rejected += 1
         if len(self.errors) < MOST_ERRORS:
             self.errors.append({"line": line, "errors": errors, "codes": codes})
 
     def count(self, number: int, job: NewJob, outcome: Outcome) -> None:
-        """Count what became of a line. Raises a problem where it shows that this is another upload than before."""
+        """Count the outcome of a line. Raises a problem, 422, if the line differs from an earlier upload."""
         if outcome is Outcome.CREATED:
             self.accepted += 1
         elif outcome is Outcome.KNOWN:
@@ -89,24 +86,24 @@ class Upload:
         elif outcome is Outcome.IMAGELESS:
             self.refuse(number, self.imageless(job).errors, [])
         elif job.id != f"{self.id}.{number}":
-            self.refuse(number, {"external_task_id": [CONFLICT]}, [])
+            self.refuse(number, conflict(job.id), [])
         else:
             raise ProblemError(
                 422,
-                f"Line {number} is another request than before under this batch's id (or Idempotency-Key). "
-                "Send another upload under another one.",
+                f"Line {number} differs from the earlier upload under this batch id (or Idempotency-Key). "
+                "Send a different upload under a new one.",
                 **self.view(),
             )
 
     def count_all(self, chunk: Sequence[tuple[int, NewJob]], outcomes: Sequence[Outcome]) -> bool:
-        """Count a chunk. Whether there was room for all of it."""
+        """Count the outcomes of a chunk. Return whether there was room for all of it."""
         for (number, job), outcome in zip(chunk, outcomes, strict=True):
             if outcome is not Outcome.FULL:
                 self.count(number, job, outcome)
         return Outcome.FULL not in outcomes
 
     def view(self) -> dict[str, Any]:
-        """As `schemas.views.BatchAccepted`."""
+        """Return the result as `schemas.views.batches.BatchAccepted` documents it."""
         return {
             "id": self.id,
             "accepted": self.accepted,
@@ -116,7 +113,7 @@ class Upload:
         }
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     match value:
         case Mapping():
             return ", ".join(f"{name}={text}" for name, text in sorted(value.items())) or "none"
@@ -125,20 +122,15 @@ def _told(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def new_id() -> str:
-    """An id for a job or batch that came without: ordered by time, safe in a URL, not to be guessed."""
-    return str(ULID()).lower()
-
-
 def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | None]]) -> None:
-    """Take in a batch line by line, in chunks.
+    """Enqueue all valid lines, in chunks, and list the others.
 
-    A bad line is listed and the rest goes on. Nothing is undone where the store goes away midway, or where there is no
-    room for more: the problem that is raised tells to send the same again, which finds its earlier lines known.
+    Raises a problem if Redis fails midway, or if there is no room for more jobs. What was enqueued stays: the same
+    upload again finds its lines known, and continues.
     """
     store, batch = shared.store, done.id
     try:
-        # The batch is there although all its lines be bad; and a store that is away shows at once.
+        # Creates the batch even if every line is bad, and finds out at once whether Redis answers.
         store.jobs.enqueue([], batch, done.options)
         done.join(store.batches.options(batch))
         for chunk in _chunks(_jobs(shared, done, lines)):
@@ -148,24 +140,24 @@ def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | No
                 shared.send(SUBMIT)
             if not done.count_all(chunk, shared.hide_foreign(jobs, enqueued.outcomes)):
                 raise shared.pressure.refused(
-                    f"{done.accepted + done.known:,} jobs of this upload are taken in. "
-                    f"Send the same upload again later, with ?id={batch}: it goes on where it stopped.",
+                    f"{done.accepted + done.known:,} jobs of this upload are enqueued. "
+                    f"Send the same upload again later with ?id={batch}: it continues where it stopped.",
                     **done.view(),
                 )
     except WorkRefused as error:
         raise unavailable(REFUSED, **done.view()) from error
     except StoreUnavailable as error:
         raise unavailable(
-            f"The job store went away after {done.accepted + done.known} jobs. "
-            f"Send the same upload again with ?id={batch}: lines that were taken in make no second job.",
+            f"The job store stopped answering after {done.accepted + done.known:,} jobs. "
+            f"Send the same upload again with ?id={batch}: lines that were enqueued make no second job.",
             **done.view(),
         ) from error
 
 
 def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | None]]) -> None:
-    """As `upload`, but all lines are taken in or none: raises a problem with the bad ones, when there are any.
+    """Enqueue all lines or none. Raises a problem, 422, that lists the bad lines.
 
-    The lines are staged in the store as they come, where nobody sees them, and committed at the end.
+    The store keeps the lines aside as they come (staged), and commits them at the end.
     """
     store, batch, token = shared.store, done.id, new_id()
     try:
@@ -181,7 +173,7 @@ def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, byte
         raise unavailable(REFUSED, **done.view()) from error
     except StoreUnavailable as error:
         raise unavailable(
-            f"The job store went away: all lines were taken in, or none. Send the same upload again with ?id={batch}."
+            f"The job store stopped answering: all lines are enqueued, or none. Send them again with ?id={batch}."
         ) from error
     done.accepted = acted.affected
     done.rejected = acted.clashes
@@ -195,7 +187,7 @@ def _stage(shared: Services, token: str, done: Upload, chunks: Iterable[list[tup
     try:
         for chunk in chunks:
             if done.rejected:
-                continue  # only to find what else is wrong
+                continue  # read on only to list the other bad lines
             jobs = [job for _, job in chunk]
             outcomes = store.uploads.stage(token, jobs, most=shared.pressure.limit(_size(jobs)))
             if not done.count_all(chunk, shared.hide_foreign(jobs, outcomes)):
@@ -205,10 +197,14 @@ def _stage(shared: Services, token: str, done: Upload, chunks: Iterable[list[tup
     finally:
         if not whole:
             done.accepted = 0
-            with suppress(StoreUnavailable):  # it expires by itself then
+            with suppress(StoreUnavailable):  # staged lines expire by themselves
                 store.uploads.discard(token)
     if not whole:
-        raise ProblemError(422, "Nothing was enqueued: some lines are refused. Correct them.", **done.view())
+        raise ProblemError(
+            422,
+            "Nothing was enqueued, since some lines are refused. Correct them and send all lines again.",
+            **done.view(),
+        )
 
 
 def _size(jobs: Iterable[NewJob]) -> int:
@@ -220,7 +216,7 @@ def _jobs(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | Non
     limit = settings.max_body
     for number, line in lines:
         if line is None:
-            done.refuse(number, {"request": [f"is longer than {limit:,} bytes; give images as URLs"]}, [])
+            done.refuse(number, {"request": [f"is longer than {limit:,} bytes; give images as URLs or references"]}, [])
             continue
         if not line or line.isspace():
             continue

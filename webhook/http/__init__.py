@@ -1,1 +1,1 @@
-"""What all endpoints share of HTTP: bodies, answers, errors, headers and addresses."""
+"""HTTP for all endpoints: bodies, answers, errors, headers and client addresses."""

@@ -1,4 +1,4 @@
-"""Request bodies, read with a bound on what they may take of memory."""
+"""Request bodies, read with limited memory."""
 
 import gzip
 import time
@@ -14,83 +14,87 @@ from webhook.http.problems import ProblemError
 _CHUNK = 64 * 1024
 _DRAIN_BYTES = 256 * 1024 * 1024
 _DRAIN_SECONDS = 5.0
-#: The sender went away: as gunicorn says it, and as Werkzeug does.
-_BROKEN_OFF = (OSError, ClientDisconnected)
+#: What gunicorn and Werkzeug raise when the client is gone.
+_DISCONNECTED = (OSError, ClientDisconnected)
 
 
 class Stream(Protocol):
-    """Where bytes come from."""
+    """A source of bytes."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
 
 def checked_length(request: Request, limit: int) -> int:
-    """The announced length of a body that is to be read whole; 411 without one, 413 over the limit.
+    """Return the Content-Length of a body. Raises a problem: 411 without one, 413 over the limit.
 
-    A chunked body would have to be cut off somewhere, and Flask does that without a word: so a length is required.
+    It is required because Flask silently truncates a chunked body that exceeds a limit.
     """
     length = request.content_length
     if length is None:
-        raise ProblemError(411, "Send a Content-Length header; chunked bodies are taken by POST /v1/batches only.")
+        raise ProblemError(411, "Send a Content-Length header. Only POST /v1/batches accepts a chunked body.")
     if length > limit:
-        raise ProblemError(413, f"The body is {length:,} bytes long; at most {limit:,} are taken.")
+        raise ProblemError(413, f"The body has {length:,} bytes. Send at most {limit:,}.")
     return length
 
 
 def read_whole(request: Request, length: int) -> bytes:
-    """The body, all of it; 400 when it ended early."""
+    """Read the whole body. Raises a problem, 400, if it ends early."""
     try:
         body = request.stream.read(length)
-    except _BROKEN_OFF:
+    except _DISCONNECTED:
         body = b""
     if len(body) != length:
-        raise ProblemError(400, f"The body ended before its {length:,} bytes; send it again.")
+        raise ProblemError(400, f"The body ended after {len(body):,} of {length:,} bytes. Send it again.")
     return body
 
 
 def drain(request: Request) -> None:
-    """Read on and forget, within bounds: a sender that is cut off while it sends never gets to see the answer."""
+    """Read and discard the rest of a body, within limits: a client that is still sending would not read the answer."""
     end = time.monotonic() + _DRAIN_SECONDS
     left = _DRAIN_BYTES
     try:
         while left > 0 and time.monotonic() < end and (data := request.stream.read(_CHUNK)):
             left -= len(data)
-    except _BROKEN_OFF:
+    except _DISCONNECTED:
         return
 
 
 class Counted:
-    """The request's stream, which knows when it ended early."""
+    """The stream of a request, which notices when it ends early."""
 
     def __init__(self, request: Request) -> None:
         self._stream = request.stream
         self._left = request.content_length
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes; b'' at the end. Raises `ProblemError` when the sender broke off."""
+        """Read up to `size` bytes, b'' at the end. Raises a problem, 400, if the body ends early."""
         try:
             data = self._stream.read(size)
-        except _BROKEN_OFF as error:
-            raise ProblemError(400, "The body broke off; send it again.") from error
+        except _DISCONNECTED as error:
+            raise ProblemError(400, "The connection broke before the end of the body. Send it again.") from error
         if self._left is not None:
             self._left -= len(data)
             if not data and self._left > 0:
-                raise ProblemError(400, "The body ended before its Content-Length; send it again.")
+                raise ProblemError(400, "The body is shorter than its Content-Length. Send it again.")
         return data
 
 
 def decoded(request: Request) -> Stream:
-    """The body as it was before Content-Encoding; 415 for an encoding other than gzip."""
+    """Return the body without its Content-Encoding. Raises a problem, 415, for any encoding but gzip."""
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return Counted(request)
     if encoding in ("gzip", "x-gzip"):
         return _Gunzipped(Counted(request))
-    raise ProblemError(415, "Content-Encoding may be gzip or left out.", headers={"Accept-Encoding": "gzip"})
+    raise ProblemError(
+        415,
+        f"Content-Encoding {encoding[:40]!r} is not supported. Use gzip, or leave it out.",
+        headers={"Accept-Encoding": "gzip"},
+    )
 
 
 class _Gunzipped:
-    """A gzip stream opened as it is read: what comes out is bounded by `size`, however well it was packed."""
+    """A gzip stream that is decompressed while it is read: one read gives at most `size` bytes."""
 
     def __init__(self, packed: Stream) -> None:
         source: Any = packed
@@ -100,13 +104,13 @@ class _Gunzipped:
         try:
             return self._file.read(size)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise ProblemError(400, f"The body is not whole gzip: {error}. Send it again.") from error
+            raise ProblemError(400, f"The body is not valid gzip, or not complete: {error}. Send it again.") from error
 
 
 def lines(stream: Stream, limit: int) -> Iterator[tuple[int, bytes | None]]:
-    """The lines of a body with their numbers (from 1), without their ends; None for one of more than `limit` bytes.
+    """Yield (number, line) for each line, from 1 and without line ends; the line is None if it exceeds `limit` bytes.
 
-    Holds one line and one chunk at a time. Each piece of a long line is kept as it came: no byte is copied twice.
+    It holds one line and one chunk in memory, and copies each byte of a long line once.
     """
     number, parts, size = 1, list[bytes](), 0
     while chunk := stream.read(_CHUNK):

@@ -1,4 +1,4 @@
-"""Which address a request comes from, seen past our own proxies, and whether callbacks are taken from there."""
+"""The client's address behind our own proxies, and the addresses that may send callbacks."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -13,7 +13,7 @@ Network = IPv4Network | IPv6Network
 
 
 class Networks(CommaSeparated):
-    """`203.0.113.7, 2001:db8::/32` → networks; an address alone is a network of one."""
+    """A setting such as `203.0.113.7, 2001:db8::/32`, as networks. A single address is a network of one."""
 
     def _deserialize(self, value: Any, *more: Any, **kwargs: Any) -> list[Any]:
         try:
@@ -23,24 +23,24 @@ class Networks(CommaSeparated):
 
 
 def client_address(peer: str | None, forwarded_for: str, proxies: Sequence[Network]) -> Address | None:
-    """The last address of the way here that is none of `proxies`; None where it cannot be told.
+    """Return the last address that is not one of our `proxies`, or None if it is unknown.
 
-    `peer` is who is connected; `forwarded_for`, the X-Forwarded-For, is believed only as far as our own proxies wrote
-    it: from its end, one entry for each of them. Before that anybody may have written anything.
+    `peer` is the connected address, `forwarded_for` the header X-Forwarded-For. Only the entries that our own proxies
+    wrote count: from its end, one for each proxy. A client can write anything before them.
     """
-    way = [peer or ""]
+    path = [peer or ""]
     if forwarded_for:
-        way = [*forwarded_for.split(","), *way]
+        path = [*forwarded_for.split(","), *path]
     address = None
-    for text in reversed(way):
+    for text in reversed(path):
         address = _parsed(text.strip())
         if address is None or not _is_in(address, proxies):
             break
     return address
 
 
-def is_taken_from(address: Address | None, networks: Sequence[Network]) -> bool:
-    """Whether callbacks are taken from there; from anywhere where no network is named."""
+def is_allowed(address: Address | None, networks: Sequence[Network]) -> bool:
+    """Return whether callbacks may come from this address. Without networks, any address may send them."""
     return not networks or (address is not None and _is_in(address, networks))
 
 
@@ -49,7 +49,7 @@ def _parsed(text: str) -> Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    # A socket for both families writes IPv4 peers as IPv6.
+    # A socket for both families shows IPv4 peers as IPv6.
     return getattr(address, "ipv4_mapped", None) or address
 
 

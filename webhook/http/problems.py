@@ -1,4 +1,4 @@
-"""Every error as `application/problem+json` (RFC 9457), and each of ours says what to do."""
+"""Errors as `application/problem+json` (RFC 9457). Each says what is wrong and what to do."""
 
 import json
 import logging
@@ -23,25 +23,25 @@ from jobs.errors import (
 )
 from schemas import BodyInvalid, RequestInvalid
 
-#: Seconds after which asking again makes sense while Redis is away.
+#: Seconds after which a client may try again while Redis is down.
 RETRY_AFTER = 5
 
-#: What producers and the provider are told; the reason itself is for whoever runs the service (/readyz, the log).
+#: For producers and the provider. /readyz and the log give operators the reason.
 REFUSED = (
-    "The job store does not hold the jobs that it should hold, so no work is taken in until an operator has looked at "
-    f"it (`{RECOVER}`). Send the same again later: repeats are safe."
+    "The job store has lost jobs, so that no new work is accepted until an operator repairs it "
+    f"(`{RECOVER}`). Send the same again later: repeats are safe."
 )
 _REMEDIES: Mapping[int, str] = {
-    400: "The request could not be read as HTTP, or its query holds something unreadable; see /docs.",
-    404: "There is nothing at this address; /docs lists what there is.",
-    405: "This address does not take that method; /docs lists which it takes.",
-    408: "The request came too slowly; send it again.",
+    400: "The request is not valid HTTP, or its query cannot be decoded; see /docs.",
+    404: "This address does not exist; /docs lists those that do.",
+    405: "This address does not support this method; /docs lists those that it does.",
+    408: "The request took too long to arrive; send it again.",
 }
 _log = logging.getLogger(__name__)
 
 
 class ProblemError(Exception):
-    """A refusal with everything that its answer says. `more` are further members of the answer."""
+    """An error with its answer. `more`: further members of the answer."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class ProblemError(Exception):
         self.more = more
 
     def response(self) -> Response:
-        """The answer."""
+        """Return the answer."""
         body: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -78,95 +78,97 @@ class ProblemError(Exception):
 
 
 def unavailable(detail: str, **more: Any) -> ProblemError:
-    """503, with the time after which to come back."""
+    """Return a problem, 503, that says when to try again."""
     return ProblemError(503, detail, headers={"Retry-After": str(RETRY_AFTER)}, **more)
 
 
-def of_error(error: Exception) -> ProblemError:
-    """The problem that an error is to the one who asked; what it does not know is ours, and a 500."""
+def problem_from(error: Exception) -> ProblemError:
+    """Translate an error for the client. An unexpected one is our fault: it is logged, and becomes a 500."""
     match error:
         case ProblemError():
             problem = error
         case RequestInvalid():
-            said = "The request breaks rules; `errors` names each field."
-            problem = ProblemError(422, said, errors=error.errors, codes=error.codes)
+            detail = "The request is not valid; `errors` names each field."
+            problem = ProblemError(422, detail, errors=error.errors, codes=error.codes)
         case BodyInvalid():
-            problem = ProblemError(400, f"The body cannot be read: {error.reason}. Send one JSON value in UTF-8.")
+            problem = ProblemError(400, f"The body is not valid: {error.reason}. Send one JSON value in UTF-8.")
         case NoLane():
-            problem = ProblemError(422, "The request cannot go anywhere.", errors={"model": [str(error)]})
+            problem = ProblemError(422, "No lane takes this request.", errors={"model": [str(error)]})
         case JobNotFound() | BatchNotFound() | ImageNotFound():
             problem = ProblemError(404, str(error))
         case NotAllowed():
             problem = ProblemError(409, str(error))
         case StoreUnavailable():
-            problem = _of_store(error)
+            problem = _problem_from_store(error)
         case HTTPException():
-            problem = _of_http(error)
+            problem = _problem_from_http(error)
         case _:
             _log.error("unexpected error path=%s", request.url_rule, exc_info=error)
-            problem = ProblemError(500, "This is a fault of ours, and is logged. Sending the same again is safe.")
+            problem = ProblemError(500, "This is our fault, and it is logged. Sending the same again is safe.")
     return problem
 
 
-def _of_store(error: StoreUnavailable) -> ProblemError:
+def _problem_from_store(error: StoreUnavailable) -> ProblemError:
     match error:
         case RecordDamaged():
-            _log.error("damaged path=%s about=%s error=%s", request.url_rule, _named(), error)
+            _log.error("damaged path=%s about=%s error=%s", request.url_rule, _names_in_path(), error)
             return unavailable(
-                "What is stored of it is damaged: whoever runs the service has to look at it (boomerang-server audit). "
+                "The stored record is damaged, and an operator has to repair it (`boomerang-server audit`). "
                 "Sending the same again is safe."
             )
         case WorkRefused():
             what, detail = "work refused", REFUSED
         case ImagesUnavailable():
             what = "images unavailable"
-            detail = "The image store does not answer now. Send the same again later: repeats are safe."
+            detail = "The image store does not answer. Send the same again later: repeats are safe."
         case _:
             what = "state unavailable"
-            detail = "The job store does not answer now. Send the same again later: repeats are safe."
+            detail = "The job store does not answer. Send the same again later: repeats are safe."
     _log.warning("%s path=%s error=%s", what, request.url_rule, error)
     return unavailable(detail)
 
 
-def _named() -> str:
-    """Which job, batch or other thing the address names; a callback's token is nobody's business."""
+def _names_in_path() -> str:
+    """Return the names in the path for the log, without a callback's token."""
     named = {name: value for name, value in (request.view_args or {}).items() if name != "token"}
     return ascii(" ".join(map(str, named.values())))[1:-1]
 
 
-def _of_http(error: HTTPException) -> ProblemError:
+def _problem_from_http(error: HTTPException) -> ProblemError:
     status = error.code or 500
     headers = {name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")}
-    said: Any = getattr(error, "data", None) or {}
-    if "messages" not in said:
+    data: Any = getattr(error, "data", None) or {}
+    if "messages" not in data:
         return ProblemError(status, _REMEDIES.get(status, error.description or "See /docs."), headers=headers)
-    # webargs puts its messages under where it looked, and then under the parameter.
-    wrong = {
-        str(name): ["is no parameter of this call; see /docs"] if texts == ["Unknown field."] else _texts(texts)
-        for parameters in said["messages"].values()
+    # webargs sorts its messages by location, then by parameter.
+    errors = {
+        str(name): ["is not a parameter of this call; see /docs"] if texts == ["Unknown field."] else _texts(texts)
+        for parameters in data["messages"].values()
         for name, texts in parameters.items()
     }
-    return ProblemError(422, "The query breaks rules; `errors` names each parameter.", errors=wrong)
+    return ProblemError(422, "The query is not valid; `errors` names each parameter.", errors=errors)
 
 
-def _texts(said: Any) -> list[str]:
-    """What marshmallow says of a parameter; of one that may come several times, it says it by number."""
-    return [text for each in said.values() for text in _texts(each)] if isinstance(said, Mapping) else list(said)
+def _texts(messages: Any) -> list[str]:
+    """Flatten marshmallow's messages on a parameter. A repeatable one has them by position."""
+    if isinstance(messages, Mapping):
+        return [text for each in messages.values() for text in _texts(each)]
+    return list(messages)
 
 
-def register(app: Flask, elsewhere: Mapping[str, Callable[[ProblemError], Response]]) -> None:
-    """Answer every error of the app this way. After flask-smorest, which brings a handler of its own.
+def register(app: Flask, other_forms: Mapping[str, Callable[[ProblemError], Response]]) -> None:
+    """Answer every error of the app this way. Call it after flask-smorest, which installs its own handler.
 
-    `elsewhere`: the beginning of a path, and how errors below it are told instead.
+    `other_forms`: for the beginning of a path, a function that makes the answers of errors below it.
     """
 
     def answer(error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.code is not None and error.code < HTTPStatus.BAD_REQUEST:
-            return error.get_response()  # type: ignore[return-value] # a redirect is no error
-        problem = of_error(error)
-        for beginning, told in elsewhere.items():
+            return error.get_response()  # type: ignore[return-value] # a redirect is not an error
+        problem = problem_from(error)
+        for beginning, form in other_forms.items():
             if request.path.startswith(beginning):
-                return told(problem)
+                return form(problem)
         return problem.response()
 
     app.register_error_handler(HTTPException, answer)

@@ -13,15 +13,14 @@ from jobs.job import Job
 from jobs.new_job import NewJob, Outcome
 from jobs.serializers import serialize_job
 from jobs.states import State
-from jobs.store.celery_messages import MOST_PARKED, Parked
+from jobs.store.celery_messages import MOST_PARKED
+from jobs.store.outcomes import ParkOutcome
 from jobs.store.store import Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
-from schemas.views import JobView
 from worker.errors import GenerationFailed, GenerationRefused
 from worker.generate.unrouted import unrouted_tasks
 from worker.messages import Messages
 
-_view = JobView()
 #: Owner of the jobs that arrive by Celery, for fairness and spending.
 OWNER = "celery"
 #: `settled_by` of a job that expired before it was submitted.
@@ -89,13 +88,13 @@ class GenerateHandler:
         job_id = call.job_id
         outcome, mark = self._store.celery.park(job_id, call.task_id, call.continuation, call.finishes)
         match outcome:
-            case Parked.FINAL | Parked.TOLD:
-                return Ending(outcome_of(self._known(job_id)), outcome is Parked.FINAL, job_id, mark)
-            case Parked.REVOKED:
+            case ParkOutcome.FINAL | ParkOutcome.TOLD:
+                return Ending(outcome_of(self._known(job_id)), outcome is ParkOutcome.FINAL, job_id, mark)
+            case ParkOutcome.REVOKED:
                 self.revoke([call.task_id])
-            case Parked.UNKNOWN:
+            case ParkOutcome.UNKNOWN:
                 raise GenerationRefused(str(JobNotFound(job_id)))
-            case Parked.FULL:
+            case ParkOutcome.FULL:
                 raise GenerationRefused(
                     f"external_task_id: {MOST_PARKED} Celery tasks already wait for {job_id!r}. "
                     "Send repeats with the same Celery task id."
@@ -166,7 +165,7 @@ def _refused(error: RequestInvalid) -> GenerationRefused:
 def outcome_of(job: Job) -> dict[str, Any] | Exception:
     """Return the result of an ended job, or the error that says why there is none."""
     if job.state is State.COMPLETED:
-        return dict(_view.dump(serialize_job(job)))
+        return serialize_job(job)
     if job.state is State.CANCELLED or (job.state is State.EXPIRED and job.settled_by == NOT_BEGUN):
         # Celery ends a revoked or expired task with this error.
         revoked: Exception = TaskRevokedError(f"{job.id} was {job.state}" + (f": {job.reason}" if job.reason else ""))

@@ -9,7 +9,7 @@ arity(1)
 local fields = redis.call('HGETALL', KEY.batch .. ARGV[1])
 local hold, expected, pools, lanes, flows = 0, 0, {}, {}, {}
 for i = 1, #fields, 2 do
-  local pool = string.match(fields[i], '^at:([^|]*)|')
+  local pool = string.match(fields[i], '^' .. BATCH.place .. '([^|]*)|')
   if pool and not pools[pool] then
     pools[pool] = true
     for name in string.gmatch(redis.call('HGET', KEY.pools, pool) or '', '%S+') do
@@ -22,7 +22,7 @@ for i = 1, #fields, 2 do
       if string.find(state[j], '|', 1, true) then flows[state[j]] = (flows[state[j]] or 0) + tonumber(state[j + 1]) end
     end
   end
-  local class = string.match(fields[i], '^c:(.*)$')
+  local class = string.match(fields[i], '^' .. BATCH.unfinished .. '(.*)$')
   if class then
     local price = price_of(class)
     expected = expected and price and expected + price * tonumber(fields[i + 1])

@@ -26,11 +26,11 @@ else
     if state ~= 'failed' then matching = matching + count(state) end
   end
   if chosen.states.failed and chosen.codes then
-    for code in pairs(chosen.codes) do matching = matching + count('x:' .. code) end
+    for code in pairs(chosen.codes) do matching = matching + count(BATCH.failed .. code) end
   elseif chosen.states.failed then
     local fields = redis.call('HGETALL', key)
     for i = 1, #fields, 2 do
-      if string.sub(fields[i], 1, 2) == 'x:' then matching = matching + tonumber(fields[i + 1]) end
+      if string.sub(fields[i], 1, #BATCH.failed) == BATCH.failed then matching = matching + tonumber(fields[i + 1]) end
     end
   end
 end

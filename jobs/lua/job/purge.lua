@@ -60,7 +60,7 @@ local function forget_day()
   local past = 0
   local fields = redis.call('HGETALL', KEY.spent .. day)
   for i = 1, #fields, 2 do
-    if string.sub(fields[i], 1, 1) == '$' then past = past + fields[i + 1] end
+    if string.sub(fields[i], 1, 1) == ENTRY.cost then past = past + fields[i + 1] end
   end
   redis.call('HINCRBY', KEY.totals, 'past', whole(past))
   redis.call('DEL', KEY.spent .. day)

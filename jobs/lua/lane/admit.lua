@@ -41,9 +41,9 @@ if is_closed(name, now) then return answer end
 for _, queue in ipairs(redis.call('ZRANGEBYSCORE', KEY.capped, '-inf', whole(now), 'LIMIT', 0, MOST_LOOKED_AT)) do
   redis.call('ZREM', KEY.capped, queue)
   local _, _, kind, name_of_queue = split_queue(queue)
-  update_participation(queue, kind == 'k' or not is_halted(name_of_queue))
+  update_participation(queue, kind == PAYER.key or not is_halted(name_of_queue))
 end
-if rules.cap and spent_today('l' .. name, now) + read_number(KEY.reserved, 'l' .. name) >= rules.cap then
+if rules.cap and spent_today(PAYER.lane .. name, now) + read_number(KEY.reserved, PAYER.lane .. name) >= rules.cap then
   return answer
 end
 
@@ -123,7 +123,7 @@ end
 -- Return whether a queue belongs to a batch that cannot be read, so that its cap is not known.
 local function is_broken(queue)
   local _, _, kind, name_of_queue = split_queue(queue)
-  return kind == 'b' and batch_of(name_of_queue).broken
+  return kind == PAYER.batch and batch_of(name_of_queue).broken
 end
 
 -- Serve the queues of one place. Returns whether the lane has room for more.

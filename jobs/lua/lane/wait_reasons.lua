@@ -30,7 +30,7 @@ if ARGV[2] ~= '' then
   if job then found.key, classes = owner_of_job(job), {class_of(job)} end
 else
   for _, field in ipairs(redis.call('HKEYS', KEY.batch .. batch)) do
-    classes[#classes + 1] = string.match(field, '^c:(.*)$')
+    classes[#classes + 1] = string.match(field, '^' .. BATCH.unfinished .. '(.*)$')
   end
 end
 for _, name in ipairs(lanes) do
@@ -45,12 +45,12 @@ for _, class in ipairs(classes) do
     return why and {why = why, price = price and whole(price)}
   end
   local stops = {lanes = {}}
-  if cap then stops.batch = stop(cap, batch_of(batch).spent, 'b' .. batch) end
+  if cap then stops.batch = stop(cap, batch_of(batch).spent, PAYER.batch .. batch) end
   local of_key = caps.keys[found.key]
-  if of_key then stops.key = stop(of_key, spent_today('k' .. found.key, now), 'k' .. found.key) end
+  if of_key then stops.key = stop(of_key, spent_today(PAYER.key .. found.key, now), PAYER.key .. found.key) end
   for _, name in ipairs(lanes) do
     local of_lane = caps.lanes[name]
-    if of_lane then stops.lanes[name] = stop(of_lane, spent_today('l' .. name, now), 'l' .. name) end
+    if of_lane then stops.lanes[name] = stop(of_lane, spent_today(PAYER.lane .. name, now), PAYER.lane .. name) end
   end
   found.classes[class] = stops
 end

@@ -21,7 +21,7 @@ local ready, weights = 0, {}
 for queue in pairs(queues) do
   local _, class, kind, name = split_queue(queue)
   local place, waiting = pool .. '|' .. class, redis.call('ZCARD', KEY.ready .. queue)
-  local stopped = kind == 'b' and is_halted(name)
+  local stopped = kind == PAYER.batch and is_halted(name)
   local should = waiting > 0 and not stopped and not redis.call('ZSCORE', KEY.capped, queue)
   local tag = redis.call('ZSCORE', KEY.queues .. place, queue)
   if (tag and true or false) ~= should then

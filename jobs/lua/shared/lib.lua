@@ -43,7 +43,7 @@ end
 -- Count an end for the rate of the batch (jobs.eta).
 local function count_end(batch, now)
   local span = math.floor(now / 1000000 / RATE_SPAN)
-  local field = 'r:' .. span % RATE_RING
+  local field = BATCH.ended .. span % RATE_RING
   local before = tonumber(redis.call('HGET', KEY.batch .. batch, field) or 0)
   if math.floor(before / RATE_SHIFT) == span then
     redis.call('HINCRBY', KEY.batch .. batch, field, 1)
@@ -180,7 +180,7 @@ local function code_of(result)
 end
 
 local function count_failure(batch, result, by)
-  local field = 'x:' .. code_of(result)
+  local field = BATCH.failed .. code_of(result)
   if redis.call('HINCRBY', KEY.batch .. batch, field, by) == 0 then redis.call('HDEL', KEY.batch .. batch, field) end
 end
 

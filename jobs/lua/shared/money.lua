@@ -36,18 +36,18 @@ local function count_reserved(job, lane, by)
   local function add(field, amount)
     if redis.call('HINCRBY', KEY.reserved, field, amount) == 0 then redis.call('HDEL', KEY.reserved, field) end
   end
-  if job.reserved == '?' then return add('?' .. class_of(job), by) end
+  if job.reserved == PAYER.unpriced then return add(PAYER.unpriced .. class_of(job), by) end
   local amount, owner = whole(by * tonumber(job.reserved)), owner_of_job(job)
-  add('l' .. lane, amount)
-  if job.batch then add('b' .. job.batch, amount) end
-  if owner ~= '' then add('k' .. owner, amount) end
+  add(PAYER.lane .. lane, amount)
+  if job.batch then add(PAYER.batch .. job.batch, amount) end
+  if owner ~= '' then add(PAYER.key .. owner, amount) end
 end
 
 -- Reserve the price of a job for a lane, or release it; what is to be saved goes into `change`.
 local function reserve(job, lane, change)
   local price = price_of(class_of(job))
   if job.reserved or price == 0 then return end
-  job.reserved = price and whole(price) or '?'
+  job.reserved = price and whole(price) or PAYER.unpriced
   change.reserved = job.reserved
   count_reserved(job, lane, 1)
 end
@@ -75,15 +75,14 @@ local function spent_today(who, now)
   return today[who]
 end
 
--- Return why a cap stops jobs of a price class, what is reserved, and their price where it is known; nil: one may begin.
--- Jobs of unknown price go one at a time, until the first of them tells what they cost. `payer`: l<lane>, b<batch> or
--- k<key>. Why: one_at_a_time | too_dear (it costs more than the cap) | reserved (jobs under way may cost the rest) |
--- used_up.
+-- Return why a cap stops jobs of a price class, what is reserved, and their price where it is known; nil: one may
+-- begin. Jobs of unknown price go one at a time, until the first of them tells what they cost. `payer`: of the cap.
+-- Why: one_at_a_time | too_dear (one costs more than the cap) | reserved (jobs under way may cost the rest) | used_up.
 local function stopped_at_cap(class, cap, spent, payer)
   local price, reserved = price_of(class), read_number(KEY.reserved, payer)
   if price and spent + reserved + price <= cap then return nil end
   if not price and spent + reserved < cap then
-    if read_number(KEY.reserved, '?' .. class) == 0 then return nil end
+    if read_number(KEY.reserved, PAYER.unpriced .. class) == 0 then return nil end
     return 'one_at_a_time', 1
   end
   if price and price > cap then return 'too_dear', reserved, price end
@@ -95,15 +94,17 @@ end
 local function stopped_by_cap(job, lane, caps, lane_cap, now)
   local class, batch, owner = class_of(job), job.batch and batch_of(job.batch), owner_of_job(job)
   if batch and batch.cap then
-    local why, reserved = stopped_at_cap(class, batch.cap, batch.spent, 'b' .. job.batch)
+    local why, reserved = stopped_at_cap(class, batch.cap, batch.spent, PAYER.batch .. job.batch)
     if why and reserved == 0 then return 'pause' end
     if why then return 'aside', next_cap_check(now, reserved) end
   end
   if caps[owner] then
-    local why, reserved = stopped_at_cap(class, caps[owner], spent_today('k' .. owner, now), 'k' .. owner)
+    local why, reserved = stopped_at_cap(class, caps[owner], spent_today(PAYER.key .. owner, now), PAYER.key .. owner)
     if why then return 'aside', next_cap_check(now, reserved) end
   end
-  if lane_cap and stopped_at_cap(class, lane_cap, spent_today('l' .. lane, now), 'l' .. lane) then return 'dear' end
+  if lane_cap and stopped_at_cap(class, lane_cap, spent_today(PAYER.lane .. lane, now), PAYER.lane .. lane) then
+    return 'dear'
+  end
 end
 
 -- Count what an attempt has cost, on the day on which the cost is reported. `cost`: '' where none is.
@@ -114,11 +115,13 @@ local function record_cost(job, cost, completed, now)
   local lane, owner, key = job.lane or DEFAULT_LANE, owner_of_job(job), KEY.spent .. day_of(now)
   -- Only the last part may contain any character.
   local entry = table.concat({lane, job.model, job.batch or '', owner}, '|')
-  if redis.call('HINCRBY', key, '#' .. entry, 1) == 1 then redis.call('ZADD', KEY.days, day_of(now), day_of(now)) end
+  if redis.call('HINCRBY', key, ENTRY.results .. entry, 1) == 1 then
+    redis.call('ZADD', KEY.days, day_of(now), day_of(now))
+  end
   if not paid then return end
-  redis.call('HINCRBY', key, '$' .. entry, cost)
-  redis.call('HINCRBY', key, 'l' .. lane, cost)
-  if owner ~= '' then redis.call('HINCRBY', key, 'k' .. owner, cost) end
+  redis.call('HINCRBY', key, ENTRY.cost .. entry, cost)
+  redis.call('HINCRBY', key, PAYER.lane .. lane, cost)
+  if owner ~= '' then redis.call('HINCRBY', key, PAYER.key .. owner, cost) end
   redis.call('HINCRBY', KEY.totals, 'spent', cost)
   redis.call('HINCRBY', KEY.lane .. lane, 'spent', cost)
   if job.batch then redis.call('HINCRBY', KEY.batch .. job.batch, 'spent', cost) end
@@ -126,7 +129,7 @@ end
 
 -- Count the unfinished jobs of a batch by price class, so that what it will cost is known without reading the jobs.
 local function count_unfinished(batch, class, by)
-  if redis.call('HINCRBY', KEY.batch .. batch, 'c:' .. class, by) == 0 then
-    redis.call('HDEL', KEY.batch .. batch, 'c:' .. class)
+  if redis.call('HINCRBY', KEY.batch .. batch, BATCH.unfinished .. class, by) == 0 then
+    redis.call('HDEL', KEY.batch .. batch, BATCH.unfinished .. class)
   end
 end

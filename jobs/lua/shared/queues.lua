@@ -8,9 +8,9 @@
 
 local function place_of(job) return (job.pool or '') .. '|' .. (job.priority or '1') end
 local function queue_of(job)
-  return place_of(job) .. '|' .. (job.batch and 'b' .. job.batch or 'k' .. (job.owner or ''))
+  return place_of(job) .. '|' .. (job.batch and PAYER.batch .. job.batch or PAYER.key .. (job.owner or ''))
 end
--- Return pool, class, kind ('b' or 'k') and name of a queue. Pools and classes contain no '|'.
+-- Return pool, class, kind (PAYER.batch or PAYER.key) and name of a queue. Pools and classes contain no '|'.
 local function split_queue(queue)
   local pool, class, kind, name = string.match(queue, '^([^|]*)|([^|]*)|(.)(.*)$')
   return pool, class, kind, name
@@ -65,7 +65,7 @@ end
 local function count_waiting(queue, by)
   if by == 0 then return end
   local pool, _, kind, name = split_queue(queue)
-  if kind == 'b' and is_halted(name) then return end
+  if kind == PAYER.batch and is_halted(name) then return end
   redis.call('HINCRBY', KEY.pool .. pool, 'ready', by)
   update_participation(queue, true)
 end
@@ -87,9 +87,9 @@ local function apply_halt(batch, was)
   end
   local now = is_halted(batch)
   for _, field in ipairs(redis.call('HKEYS', KEY.batch .. batch)) do
-    local place = string.match(field, '^at:(.*)$')
+    local place = string.match(field, '^' .. BATCH.place .. '(.*)$')
     if place then
-      local queue, pool = place .. '|b' .. batch, string.match(place, '^[^|]*')
+      local queue, pool = place .. '|' .. PAYER.batch .. batch, string.match(place, '^[^|]*')
       local was_aside = redis.call('ZREM', KEY.capped, queue) == 1
       if now ~= was then
         local waiting = redis.call('ZCARD', KEY.ready .. queue)
@@ -101,7 +101,7 @@ local function apply_halt(batch, was)
 end
 
 -- Note in a batch's hash where its jobs wait.
-local function note_place(batch, place) redis.call('HSETNX', KEY.batch .. batch, 'at:' .. place, 1) end
+local function note_place(batch, place) redis.call('HSETNX', KEY.batch .. batch, BATCH.place .. place, 1) end
 
 local function join_queue(job)
   if job.paused then

@@ -166,6 +166,6 @@ end
 
 -- Return the producer's key that a queue belongs to, and the queue's weight among that key's queues.
 local function owner_of(kind, name)
-  if kind == 'k' then return name, 1 end
+  if kind == PAYER.key then return name, 1 end
   return batch_of(name).owner, batch_of(name).weight
 end

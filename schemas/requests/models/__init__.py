@@ -1,4 +1,4 @@
-"""One model a file. Importing this package imports them all, and each registers itself."""
+"""The models, one per file. Importing this package registers them all."""
 
 from importlib import import_module
 from pkgutil import iter_modules

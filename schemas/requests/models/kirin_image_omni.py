@@ -30,7 +30,7 @@ class KirinImageOmni(RequestSchema):
         missing_code=PROMPT_MISSING,
         metadata={
             "description": "Positive and negative descriptions. <<<image_N>>> refers to the N-th entry of image_list.",
-            "example": "the cat of <<<image_1>>> drinking coffee",
+            "example": "a boomerang over the sea at dawn",
         },
     )
     image_list = Entries(
@@ -50,7 +50,7 @@ class KirinImageOmni(RequestSchema):
         text = data.get("prompt", "")
         if "<<<" not in text:
             return
-        # as given: an entry that is wrong has its own message, and still counts
+        # Count the entries as sent: an invalid one has its own message, and still counts.
         given = original.get("image_list")
         images = len(given) if isinstance(given, list) else 0
         numbers = dict.fromkeys(found.lstrip("0") or "0" for found in _PLACEHOLDER.findall(text))

@@ -1,4 +1,4 @@
-"""kirin_v2_1_reference2image: one to four subjects, optionally a scene and a style, into a new picture."""
+"""kirin_v2_1_reference2image: an image from one to four subjects and optionally a scene and a style."""
 
 from schemas.requests.base import RATIOS, ModelName, RequestSchema, aspect_ratio, prompt, register
 from schemas.requests.fields import IMAGE_RULES, Entries, Image, Item, StrictSchema
@@ -22,7 +22,7 @@ class KirinV21Reference2Image(RequestSchema):
         maximum=4,
         empty='give 1 to 4 objects {"subject_image": "image URL, raw base64 or reference"}',
         required=True,
-        metadata={"description": "1 to 4 subjects. They are not cropped: upload them as they are meant."},
+        metadata={"description": "1 to 4 subjects. The provider does not crop them: upload them cropped."},
     )
     scene_image = Image(
         metadata={"description": f"Scene reference. {IMAGE_RULES}", "example": "https://example.com/scene.jpg"}

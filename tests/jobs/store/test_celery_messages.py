@@ -6,7 +6,8 @@ import pytest
 
 from jobs.job import Delivery, Result
 from jobs.states import State
-from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, Message, Parked
+from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, Message
+from jobs.store.outcomes import ParkOutcome
 from tests.support.bench import Bench
 from worker.deliver import CONFIRMATION
 
@@ -19,23 +20,23 @@ def ended(bench: Bench) -> None:
 
 
 def test_a_message_is_kept_until_the_end_and_told_once(bench: Bench) -> None:
-    assert bench.store.celery.park("fox", "fox", "{}")[0] is Parked.UNKNOWN
+    assert bench.store.celery.park("fox", "fox", "{}")[0] is ParkOutcome.UNKNOWN
     claim = bench.claimed()
     (word, mark), again = (bench.store.celery.park("fox", "fox", '{"chord":1}') for _ in range(2))
-    assert (word, again) == (Parked.PARKED, (word, mark))
+    assert (word, again) == (ParkOutcome.PARKED, (word, mark))
     bench.store.attempts.finish("fox", S.FAILED, DEAD, "submit", fence=claim.fence)
     assert bench.store.celery.get_parked("fox") == [Message("fox", mark, '{"chord":1}')]
     # The same message again, and the one that finishes it
-    assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (Parked.OWED, mark)
-    assert bench.store.celery.park("fox", "fox", '{"chord":1,"parent_id":2}', mark) == (Parked.FINAL, mark)
+    assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (ParkOutcome.OWED, mark)
+    assert bench.store.celery.park("fox", "fox", '{"chord":1,"parent_id":2}', mark) == (ParkOutcome.FINAL, mark)
     for _ in range(2):
         assert bench.store.celery.message_finished("fox", mark) == "told"
     assert bench.store.celery.get_parked("fox") == []
     assert bench.store.jobs.get("fox").owing == frozenset()
     assert bench.alarm("fox") is None
-    assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (Parked.TOLD, mark)
+    assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (ParkOutcome.TOLD, mark)
     # Another message under the same id is another one
-    assert bench.store.celery.park("fox", "fox", '{"chord":2}')[0] is Parked.FINAL
+    assert bench.store.celery.park("fox", "fox", '{"chord":2}')[0] is ParkOutcome.FINAL
 
 
 def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Bench) -> None:
@@ -43,14 +44,14 @@ def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Bench) -> Non
     _, mark = bench.store.celery.park("fox", "fox", "{}")
     ended(bench)
     words = [bench.store.celery.park("fox", "fox", "{}", mark)[0] for _ in range(2)]
-    assert words == [Parked.FINAL, Parked.OWED]
+    assert words == [ParkOutcome.FINAL, ParkOutcome.OWED]
     # Whoever had it died: it is still owed, and the next one may
     assert [message.mark for message in bench.store.celery.get_parked("fox")] == [mark]
     bench.forward(FINISHING + 1)
     assert FINISHING < CONFIRMATION
-    assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is Parked.FINAL
+    assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is ParkOutcome.FINAL
     assert bench.store.celery.message_finished("fox", mark) == "told"
-    assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is Parked.TOLD
+    assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is ParkOutcome.TOLD
 
 
 def test_several_tasks_wait_for_one_job_and_each_is_told(bench: Bench) -> None:
@@ -73,8 +74,8 @@ def test_a_later_message_of_the_same_task_replaces_the_earlier_one(bench: Bench)
 def test_no_more_than_so_many_wait_for_one_job(bench: Bench) -> None:
     bench.job()
     words = [bench.store.celery.park("fox", f"task-{number}", "{}")[0] for number in range(MOST_PARKED + 1)]
-    assert words == [Parked.PARKED] * MOST_PARKED + [Parked.FULL]
-    assert bench.store.celery.park("fox", "task-0", "{}")[0] is Parked.PARKED
+    assert words == [ParkOutcome.PARKED] * MOST_PARKED + [ParkOutcome.FULL]
+    assert bench.store.celery.park("fox", "task-0", "{}")[0] is ParkOutcome.PARKED
 
 
 def test_a_retry_by_hand_lets_its_messages_be_told_anew(bench: Bench) -> None:
@@ -84,7 +85,7 @@ def test_a_retry_by_hand_lets_its_messages_be_told_anew(bench: Bench) -> None:
     bench.store.celery.message_finished("fox", mark)
     bench.store.jobs.retry("fox")
     # What finished it comes late, and again: nothing to finish any more
-    assert bench.store.celery.park("fox", "fox", '{"parent_id":1}', mark) == (Parked.PARKED, mark)
+    assert bench.store.celery.park("fox", "fox", '{"parent_id":1}', mark) == (ParkOutcome.PARKED, mark)
     assert bench.store.celery.message_finished("fox", mark) == "unfinished"
     ended(bench)
     assert [message.mark for message in bench.store.celery.get_parked("fox")] == [mark]
@@ -131,7 +132,7 @@ def test_a_revoke_that_comes_before_its_message(bench: Bench) -> None:
     # The message was under way to the record meanwhile
     for job_id, task_id in (("fox", "fox"), ("owl", "task-of-owl")):
         bench.job(job_id)
-        assert bench.store.celery.park(job_id, task_id, "{}")[0] is Parked.REVOKED
+        assert bench.store.celery.park(job_id, task_id, "{}")[0] is ParkOutcome.REVOKED
         assert bench.store.celery.revoke([task_id]).cancelled == (job_id,)
 
 

@@ -1,7 +1,7 @@
 """Lanes: which job goes where, and how they are seen, also those that are not configured any more."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 import pytest
@@ -174,7 +174,7 @@ def test_a_lane_as_the_api_shows_it(bench: Bench) -> None:
     store.lanes.hold("429: 1303", base=1.0, cap=1.0, throttled=True, lane="a")
     shown = serialize_lane(store.lanes.get("a"))
     (change,) = shown.pop("history")
-    assert isinstance(change.pop("at"), datetime)
+    assert datetime.fromisoformat(change.pop("at")).tzinfo is UTC
     assert change == {"what": "limit", "limit": 1.0, "reason": "429: 1303"}
     expected = {
         "name": "a",

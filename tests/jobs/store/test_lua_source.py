@@ -13,6 +13,9 @@ from jobs.store.lua_source import UnknownField, runnable
         pytest.param("change.task_id = ARGV[3]", "change.t = ARGV[3]", id="a change"),
         pytest.param("x(facts.labels, job.lookups)", "x(facts.l, job.l)", id="facts have letters of their own"),
         pytest.param("HGET(key, FIELD.created_at)", "HGET(key, 'c')", id="the letter itself"),
+        pytest.param("match(f, '^' .. BATCH.place .. '(.*)$')", "match(f, '^at:(.*)$')", id="joined text"),
+        pytest.param("PAYER.lane .. lane", "'l' .. lane", id="text before a variable"),
+        pytest.param("place .. '|' .. PAYER.key", "place .. '|k'", id="text after a variable"),
         pytest.param("RECORD{paused = f(a, b == c), lane = l}", "{H = f(a, b == c), L = l}", id="a table"),
         pytest.param("RECORD{\n  paused = '1',\n  lane = l}", "{\n  H = '1',\n  L = l}", id="a table in lines"),
         pytest.param("answer(job.id, job.now)", "answer(job.id, job.now)", id="what is no field of the record"),
@@ -38,6 +41,7 @@ def test_names_become_letters(source: str, script: str) -> None:
         "RECORD{state = {1}}",
         "RECORD {state = 1}",
         "FIELD['state']",
+        "PAYER.batches",
     ],
 )
 def test_an_unknown_name_is_an_error(source: str) -> None:

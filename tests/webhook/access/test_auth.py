@@ -15,7 +15,7 @@ from jobs.store.store import Store
 from tests.support.waiting import WaitFor
 from webhook.access.api_keys import FRESH, Caller, Key, KnownKeys
 from webhook.access.auth import PAGES, PUBLIC, Authenticator, caller, scope_of
-from webhook.access.rate_limits import Rates
+from webhook.access.rate_limits import RateLimits
 from webhook.app import create_app
 from webhook.http.problems import ProblemError
 from webhook.settings import Settings
@@ -67,7 +67,7 @@ def known(*texts: str) -> KnownKeys:
 @pytest.fixture
 def of_header(app: Flask) -> Iterator[Callable[[KnownKeys, str | None], Caller]]:
     with app.test_request_context("/v1/jobs"):
-        yield lambda keys, header: Authenticator(keys, Rates([])).of_header(header)
+        yield lambda keys, header: Authenticator(keys, RateLimits([])).of_header(header)
 
 
 @pytest.mark.parametrize(

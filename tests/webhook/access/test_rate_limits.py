@@ -6,7 +6,7 @@ from flask.testing import FlaskClient
 
 from jobs.errors import SettingsInvalid
 from jobs.store.store import Store
-from webhook.access.rate_limits import GUESSES, Buckets, Rate, Rates, read_rates
+from webhook.access.rate_limits import GUESSES, Buckets, Rate, RateLimits, read_rates
 from webhook.app import create_app
 from webhook.http.problems import ProblemError
 from webhook.settings import Settings
@@ -26,7 +26,7 @@ def test_a_key_may_call_so_often_and_is_told_when_again(store: Store) -> None:
     answers = [ask(client, "one") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert 1 <= int(answers[2].headers["Retry-After"]) <= 24 * 3600
-    assert "2 requests in a day" in answers[2].json["detail"]
+    assert "2 requests per day" in answers[2].json["detail"]
     # Another key of the same producer counts by itself
     assert ask(client, "two").status_code == 200
     door = client.post("/model/v1/generation", json={}, headers={"Authorization": "Bearer one"})
@@ -100,10 +100,10 @@ def test_keys_that_open_are_no_guesses(store: Store) -> None:
 
 
 def test_whoever_has_an_ipv6_address_has_its_network(store: Store) -> None:
-    rates = Rates([])
+    rates = RateLimits([])
     for number in range(2 * GUESSES.amount):
         rates.refused(ip_address(f"2001:db8::{number:x}"))
     with pytest.raises(ProblemError):
-        rates.may_guess(ip_address("2001:db8::ffff"), b"")
-    rates.may_guess(ip_address("2001:db8:0:1::1"), b"")
-    rates.may_guess(None, b"")
+        rates.check_guess(ip_address("2001:db8::ffff"), b"")
+    rates.check_guess(ip_address("2001:db8:0:1::1"), b"")
+    rates.check_guess(None, b"")

@@ -9,7 +9,7 @@ from jobs.audit.audit import audit
 from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
-from schemas.views import BatchChanged
+from schemas.views.batches import BatchChanged
 from tests.support.webhook_server import Messages
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'

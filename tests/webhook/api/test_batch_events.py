@@ -10,7 +10,7 @@ from jobs.api_keys import KeyRing, Scope
 from jobs.errors import BatchNotFound, StoreUnavailable
 from jobs.read_models import Batch
 from jobs.store.store import Store
-from schemas.views import BatchView
+from schemas.views.batches import BatchView
 from webhook import gunicorn_conf, services
 from webhook.api import batch_events
 
@@ -74,7 +74,7 @@ def test_a_change_is_told_silence_is_broken_and_the_end_ends_it(foxes: Store) ->
 def test_a_stream_ends_in_time(foxes: Store) -> None:
     watched = Watched(foxes, {})
     assert parsed("".join(watched.events()))[-1] == ("", None)
-    assert watched.now == batch_events.LONGEST
+    assert watched.now == batch_events.MAX_DURATION
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("gone"), BatchNotFound("b")])
@@ -123,6 +123,20 @@ def test_seats_are_limited_and_given_back(client: FlaskClient, foxes: Store) -> 
         each.close()
     with client.get("/v1/batches/b/events", buffered=False) as again:
         assert again.status_code == 200
+
+
+def test_a_stream_that_cannot_begin_does_not_count(
+    client: FlaskClient, foxes: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Iterator[str]:
+        raise RuntimeError("no stream")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_events, "progress", broken)
+        answers = [client.get("/v1/batches/b/events").status_code for _ in range(services.EVENTS)]
+    assert answers == [500] * services.EVENTS
+    with client.get("/v1/batches/b/events", buffered=False) as stream:
+        assert stream.status_code == 200
 
 
 def test_a_thread_is_left_for_a_callback() -> None:

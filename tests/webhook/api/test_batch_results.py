@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
-from schemas.views import JobView
+from schemas.views.jobs import JobView
 from webhook.api.batch_results import COLUMNS
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox","labels":{"shop":"K\xc3\xb6ln, \\"S\xc3\xbcd\\""}}\n'

@@ -11,7 +11,8 @@ from jobs.new_job import NewJob
 from jobs.store.batches import Batches
 from jobs.store.jobs import Enqueued, Jobs
 from jobs.store.store import Store
-from schemas.views import BatchAccepted, BatchView, JobView
+from schemas.views.batches import BatchAccepted, BatchView
+from schemas.views.jobs import JobView
 from tests.support.webhook_server import CallBack, Messages
 from webhook.app import create_app
 from webhook.settings import Settings
@@ -119,7 +120,7 @@ def test_an_encoding_that_cannot_be_undone(body: bytes, encoding: str, status: i
 def test_a_body_that_ends_early_is_no_whole_upload(client: FlaskClient) -> None:
     answer = client.post("/v1/batches?id=b", data=LINE, environ_overrides={"CONTENT_LENGTH": "1000"})
     assert answer.status_code == 400
-    assert "send it again" in answer.json["detail"]
+    assert "end it again" in answer.json["detail"]
 
 
 class Dying(Jobs):

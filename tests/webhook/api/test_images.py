@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 from jobs.audit.audit import audit
 from jobs.store.store import Store
 from schemas.images import MAX_BYTES
-from schemas.views import ImageView
+from schemas.views.images import ImageView
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -85,7 +85,7 @@ def test_a_client_asks_before_it_uploads(client: FlaskClient, draw: Draw) -> Non
 def test_what_is_no_id_is_not_there(client: FlaskClient, name: str) -> None:
     answer = client.get(f"/v1/images/{name}")
     assert answer.status_code == 404
-    assert "64 lowercase hex digits" in answer.json["detail"]
+    assert "64 lowercase hexadecimal digits" in answer.json["detail"]
 
 
 def test_an_image_that_breaks_rules_is_refused_with_a_remedy(client: FlaskClient, draw: Draw) -> None:
@@ -209,9 +209,9 @@ def test_many_jobs_that_share_images_cost_one_copy_of_each(
     # When 300 jobs name them, and are admitted
     body = lines(*[naming(*map(reference, pictures))] * 300)
     assert client.post("/v1/batches?id=b", data=body).json["accepted"] == 300
-    # Then Redis has grown by the pictures once and little a job
+    # Then Redis has grown by the pictures once and little a job; less what it frees meanwhile of earlier tests
     grown = raw.info("memory")["used_memory"] - before
-    assert 8_000_000 < grown < 8_000_000 * 1.25 + 305 * BYTES_A_JOB  # an allocator rounds up
+    assert 8_000_000 * 0.9 < grown < 8_000_000 * 1.25 + 305 * BYTES_A_JOB  # an allocator rounds up
     # And what a worker is given to submit is not the pictures
     store.attempts.admit(305)
     claims = store.attempts.claim([f"b.{n}" for n in range(1, 301)])

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from jobs.job import Delivery, Result
 from jobs.states import State
 from jobs.store.store import Store
-from schemas.views import JobList, JobView
+from schemas.views.jobs import JobList, JobView
 from tests.support.webhook_server import AtProvider, CallBack, Messages
 from webhook.app import create_app
 from webhook.services import Services
@@ -46,7 +46,7 @@ def test_the_same_again_is_the_same_job_and_something_else_a_conflict(client: Fl
 
     assert (again.status_code, again.json["id"]) == (200, "fox")
     assert other.status_code == 409
-    assert "give it another id" in other.json["errors"]["external_task_id"][0]
+    assert "use another id" in other.json["errors"]["external_task_id"][0]
 
 
 def test_a_callback_url_is_owed_a_notification(

@@ -12,7 +12,7 @@ from jobs.lane_health import FAILURES_TO_OPEN, Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import NewJob
 from jobs.store.store import Store
-from schemas.views import LaneList
+from schemas.views.lanes import LaneList
 from tests.support.webhook_server import AtProvider
 from webhook.app import create_app
 from webhook.settings import Settings
@@ -106,7 +106,7 @@ def test_an_open_breaker_and_a_learned_limit_are_seen(
     assert ready.status_code == 200
     said = ready.json["dependencies"]["lanes"]
     assert "a is on hold" in said
-    assert "b does not answer" in said
+    assert "b has not answered" in said
     lines = asked("/metrics").text.splitlines()
     for line in (
         'boomerang_slots_limit{lane="a"} 21.0',
@@ -131,5 +131,5 @@ def test_what_no_lane_serves_is_named(asked: Callable[[str], Any], stores: Calla
     seen = [(lane["name"], lane["pool"], lane["configured"], lane["slots"], lane["ready"]) for lane in view["lanes"]]
     assert seen[2:] == [("gone", "@gone", False, 1, 0), ("gone", "gone", False, 0, 1)]
     said = asked("/readyz").json["dependencies"]["lanes"]
-    assert "gone is not configured (BOOMERANG_LANES): jobs that wait: 1, slots in use: 0" in said
+    assert "gone is not in BOOMERANG_LANES, but has jobs left: 1 wait, 0 slots in use" in said
     assert 'lane="gone"' not in asked("/metrics").text

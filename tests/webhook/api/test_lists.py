@@ -10,7 +10,8 @@ from jobs.audit.audit import audit
 from jobs.job import Priority
 from jobs.new_job import BatchOptions
 from jobs.store.store import Store
-from schemas.views import BatchList, BatchView, JobList
+from schemas.views.batches import BatchList, BatchView
+from schemas.views.jobs import JobList
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -137,7 +138,7 @@ def test_other_options_later_are_refused(
     answer = client.post(f"/v1/batches?id=b&on_error={on_error}&{query}", data=LINE * 2)
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
     assert list(answer.json["errors"]) == [field]
-    assert f"is {told} since the batch was begun" in answer.json["errors"][field][0]
+    assert f"is {told} since the first upload" in answer.json["errors"][field][0]
     assert store.batches.get("b").accepted == 1
 
 

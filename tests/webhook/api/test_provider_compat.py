@@ -11,7 +11,7 @@ from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import CallbackForm, GenerationRequest
-from schemas.provider_views import TaskAccepted, TaskRefused, TaskView
+from schemas.views.provider_compat import TaskAccepted, TaskRefused, TaskView
 from tests.support.webhook_server import AtProvider, CallBack, Messages
 from webhook.app import create_app
 from webhook.settings import Settings
@@ -68,7 +68,7 @@ def test_another_request_under_the_id_is_a_conflict_in_the_providers_words(clien
     answer = client.post(SUBMIT, json=wrapped(external_task_id="fox", n=2))
     assert answer.status_code == 409
     assert answer.json["error"]["code"] == "1201"
-    assert "external_task_id fox exists already" in answer.json["error"]["message"]
+    assert "external_task_id: fox " in answer.json["error"]["message"]
     assert store.jobs.get("fox").n == 1
 
 

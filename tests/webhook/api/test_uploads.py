@@ -13,7 +13,7 @@ from jobs.audit.audit import audit
 from jobs.errors import StoreUnavailable
 from jobs.store.store import Store
 from jobs.store.uploads import Uploads
-from schemas.views import BatchAccepted
+from schemas.views.batches import BatchAccepted
 from tests.support.webhook_server import Messages
 from webhook.app import create_app
 from webhook.settings import Settings

@@ -1,7 +1,7 @@
-"""The images that a request names: where they stand in its parameters, and how they are exchanged for references.
+"""Images in requests: find them, and replace them by references to stored images.
 
-An image that comes as base64 is stored once, by the hash of its bytes, and only its reference goes into the job (a
-claim check): the same request with the image itself or with its reference is the same request.
+An image in base64 is stored once, under the hash of its bytes, and the job contains only its reference (the claim-check
+pattern). A request with the image and one with its reference are therefore the same request.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -12,36 +12,33 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from schemas.errors import RequestInvalid
-from schemas.images import REFERENCE, Picture, from_base64, is_inline, is_reference
+from schemas.images import REFERENCE, ImageFile, from_base64, is_inline, is_reference
 from schemas.requests.base import MODELS
 from schemas.requests.fields import Image
 from schemas.requests.record import GenerationRequest
 
-#: Stands for every entry of an array.
+#: Every entry of an array.
 _EACH = None
-_ABSENT = "is not here (any more); upload the file with POST /v1/images, or give the image itself"
-_CAME_BACK = "named an image that was not here a moment ago and is now; send it again"
+_ABSENT = "is not stored, or no longer; upload the file with POST /v1/images, or send the image itself"
+_CAME_BACK = "referred to an image that was missing, but is stored now; send it again"
 _Steps = tuple[str | None, ...]
 
 
-def checked_in(request: GenerationRequest, put: Callable[[Picture], object]) -> GenerationRequest:
-    """The request with a reference in the place of each image that it holds; `put` is given those to store.
-
-    Raises what `put` raises.
-    """
+def checked_in(request: GenerationRequest, put: Callable[[ImageFile], object]) -> GenerationRequest:
+    """Replace each base64 image by its reference, after `put` has stored it. Raises what `put` raises."""
 
     def exchange(_: str, value: str) -> str:
         if not is_inline(value):
             return value
-        picture = from_base64(value)
-        put(picture)
-        return REFERENCE + picture.hash
+        file = from_base64(value)
+        put(file)
+        return REFERENCE + file.hash
 
     return with_images(request, exchange)
 
 
 def references(request: GenerationRequest) -> Mapping[str, str]:
-    """The path of each image that is a reference, and the hash that it names. Raises KeyError: no such model."""
+    """Return the hash of each reference by its path. Raises `KeyError` for an unknown model."""
     found: dict[str, str] = {}
 
     def note(path: str, value: str) -> str:
@@ -54,7 +51,7 @@ def references(request: GenerationRequest) -> Mapping[str, str]:
 
 
 def without_images(request: GenerationRequest, absent: Callable[[Iterable[str]], Collection[str]]) -> RequestInvalid:
-    """The refusal of a request that was not accepted since images are not there; `absent(hashes)`: those of them."""
+    """Return the error for a request that refers to missing images. `absent(hashes)` returns those that are missing."""
     named = references(request)
     gone = absent(named.values())
     errors = {path: [_ABSENT] for path, digest in named.items() if digest in gone}
@@ -62,7 +59,7 @@ def without_images(request: GenerationRequest, absent: Callable[[Iterable[str]],
 
 
 def with_images(request: GenerationRequest, exchange: Callable[[str, str], str]) -> GenerationRequest:
-    """The request with what `exchange(path, value)` makes of each of its images. Raises KeyError: no such model."""
+    """Replace each image by `exchange(path, value)`. Raises `KeyError` for an unknown model."""
     params: Any = request.params
     for steps in _places(request.model):
         params = _exchanged(params, steps, (), exchange)
@@ -82,7 +79,7 @@ def _exchanged(value: Any, steps: _Steps, path: tuple[str, ...], exchange: Calla
 
 @cache
 def _places(model: str) -> tuple[_Steps, ...]:
-    """Where a model's requests may name images, by its schema."""
+    """Return where a model's requests may contain images, from its schema."""
     return tuple(_of_schema(MODELS[model]()))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas import MODELS, RequestInvalid, checked_in, load_request, references, with_images, without_images
-from schemas.images import REFERENCE, ImageInvalid, Picture, read_picture
+from schemas.images import REFERENCE, ImageFile, ImageInvalid, read_image
 from tests.support.drawing import DrawBase64
 
 HASH = "0" * 64
@@ -21,7 +21,7 @@ def omni(*images: str, **more: Any) -> dict[str, Any]:
 
 def test_an_image_is_exchanged_for_its_reference_and_given_to_the_store(drawn: DrawBase64) -> None:
     image = drawn(320, 300)
-    stored: list[Picture] = []
+    stored: list[ImageFile] = []
     request = checked_in(load_request(omni(image, URL, image)), stored.append)
     reference = REFERENCE + sha256(b64decode(image)).hexdigest()
     assert [each["image"] for each in request.params["image_list"]] == [reference, URL, reference]
@@ -91,6 +91,6 @@ def test_what_is_a_reference(value: str, problem: str | None) -> None:
 
 
 def test_a_file_is_held_to_the_same_rules(drawn: DrawBase64) -> None:
-    assert read_picture(b64decode(drawn(300, 400, "JPEG"))).format == "jpeg"
+    assert read_image(b64decode(drawn(300, 400, "JPEG"))).format == "jpeg"
     with pytest.raises(ImageInvalid, match="at least 300 px"):
-        read_picture(b64decode(drawn(299, 300)))
+        read_image(b64decode(drawn(299, 300)))

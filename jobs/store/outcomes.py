@@ -1,0 +1,270 @@
+"""The outcomes that the Lua verbs return: one enum a verb.
+
+`Outcome` (jobs.new_job) is that of `enqueue` and `stage`. tests/jobs/store/test_outcomes.py compares all with the Lua
+files, whose headers say what each means.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from jobs.new_job import Outcome
+
+
+class InProgressOutcome(StrEnum):
+    """Of `mark_in_progress`."""
+
+    STARTED = "started"
+    REFUSED = "refused"  #: a stale fence, or another state
+
+
+class InDoubtOutcome(StrEnum):
+    """Of `mark_in_doubt`."""
+
+    DOUBT = "doubt"
+    REFUSED = "refused"  #: a stale fence, or another state
+
+
+class RequeueOutcome(StrEnum):
+    """Of `requeue`."""
+
+    QUEUED = "queued"
+    OVER = "over"  #: the job had been given up: its slots are free
+    DOUBT = "doubt"  #: a callback has shown that the attempt exists: it is looked up
+    REFUSED = "refused"  #: a stale fence, or another state
+
+
+class FinishOutcome(StrEnum):
+    """Of `finish`."""
+
+    FINISHED = "finished"
+    AGAIN = "again"  #: the next attempt is queued
+    ALREADY = "already"  #: it had ended before, in the same way
+    CONTRADICTED = "contradicted"  #: it had ended before, in the other way
+    STALE = "stale"  #: an older attempt, or a stale fence
+    UNKNOWN = "unknown"  #: no such job or attempt
+
+
+class CallbackOutcome(StrEnum):
+    """Of `record_callback`."""
+
+    NOTED = "noted"
+    ALREADY = "already"  #: the attempt is over
+    STALE = "stale"  #: an older attempt
+    UNKNOWN = "unknown"  #: no such job or attempt
+
+
+class LookupOutcome(StrEnum):
+    """Of `reschedule_lookup`."""
+
+    SET = "set"
+    REFUSED = "refused"  #: a stale fence, or nothing to look up
+
+
+class MoveOutcome(StrEnum):
+    """Of `move_to_lane`."""
+
+    MOVED = "moved"
+    REFUSED = "refused"  #: a stale fence, or another state
+
+
+class ExpireOutcome(StrEnum):
+    """Of `expire`."""
+
+    EXPIRED = "expired"
+    OVER = "over"  #: it had ended before
+    REFUSED = "refused"  #: a stale fence, or another state
+
+
+class CancelOutcome(StrEnum):
+    """Of `cancel`."""
+
+    CANCELLED = "cancelled"
+    ALREADY = "already"
+    REFUSED = "refused"  #: it has ended otherwise
+    UNKNOWN = "unknown"
+
+
+class PauseOutcome(StrEnum):
+    """Of `pause_job`, and of `pause` (a batch), which refuses none."""
+
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    ALREADY = "already"
+    REFUSED = "refused"  #: the job is not queued
+    UNKNOWN = "unknown"
+
+
+class RetryOutcome(StrEnum):
+    """Of `retry`."""
+
+    QUEUED = "queued"
+    ALREADY = "already"  #: it has not ended
+    WORKING = "working"  #: the provider may still be working on it
+    PICTURED = "pictured"  #: it was cancelled, but has output that is paid for
+    IMAGELESS = "imageless"  #: an image is not stored any more
+    REFUSED = "refused"  #: it is completed
+    UNKNOWN = "unknown"
+
+
+class DeliveryOutcome(StrEnum):
+    """Of `delivered`."""
+
+    CLEAR = "clear"  #: no delivery is owed any more
+    OWED = "owed"
+    REFUSED = "refused"  #: a stale fence, or nothing is owed
+
+
+class RedeliverOutcome(StrEnum):
+    """Of `redeliver`, for each job."""
+
+    OWED = "owed"
+    NOTHING = "nothing"  #: no delivery was given up
+    UNKNOWN = "unknown"
+    NEWER = "newer"  #: a later version wrote the record
+    DAMAGED = "damaged"
+
+
+class SweepOutcome(StrEnum):
+    """Of `begin_sweep`."""
+
+    BEGUN = "begun"
+    COUNTED = "counted"
+    UNDER_WAY = "under way"  #: the same change was begun before
+    BUSY = "busy"  #: another change of the batch is under way
+    UNKNOWN = "unknown"
+
+
+class CommitOutcome(StrEnum):
+    """Of `commit`."""
+
+    BEGUN = "begun"
+    EMPTY = "empty"  #: nothing new was staged
+    BUSY = "busy"  #: another change of the batch is under way
+    GONE = "gone"  #: the staged jobs, or images of them, have expired
+    FULL = "full"  #: there may not be so many unfinished jobs
+    TAKEN = "taken"  #: the batch belongs to another producer
+
+
+class ParkOutcome(StrEnum):
+    """Of `park`: what became of a Celery message, or what its worker has to do now."""
+
+    PARKED = "parked"
+    REVOKED = "revoked"  #: parked, but it was revoked before it came
+    FULL = "full"  #: not parked: too many wait for this job
+    FINAL = "final"  #: the job is over: finish the message by its record, then call `message_finished`
+    TOLD = "told"  #: the job is over, and this message was finished before
+    OWED = "owed"  #: the job is over, and another process is finishing this message
+    UNKNOWN = "unknown"
+
+
+class MessageOutcome(StrEnum):
+    """Of `message_finished`."""
+
+    TOLD = "told"
+    OWED = "owed"  #: other messages of the job are still to be finished
+    UNFINISHED = "unfinished"  #: the job was retried: its next end finishes the message again
+
+
+class RevokeOutcome(StrEnum):
+    """Of `revoke`, for each Celery task."""
+
+    CANCELLED = "cancelled"
+    OVER = "over"  #: its job has ended
+    REMEMBERED = "remembered"  #: it is not parked: its id is kept in case it still comes
+
+
+class ProbeOutcome(StrEnum):
+    """Of `probed`."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    REFUSED = "refused"  #: another probe has replaced this one, or the breaker is not open
+
+
+class KeepOutcome(StrEnum):
+    """Of `image_kept`."""
+
+    KEPT = "kept"
+    KNOWN = "known"  #: another copy is stored: this object is to be removed
+    LATE = "late"  #: the object may have been removed
+
+
+class FoundOutcome(StrEnum):
+    """Of `found`."""
+
+    FOUND = "found"
+    REFUSED = "refused"  #: a worker found that data are lost
+    CHANGED = "changed"  #: another epoch has begun
+
+
+class RefuseOutcome(StrEnum):
+    """Of `refuse`."""
+
+    REFUSED = "refused"
+    ALREADY = "already"  #: the first reason stays
+    CHANGED = "changed"  #: another epoch has begun
+
+
+class TolerateOutcome(StrEnum):
+    """Of `tolerate`."""
+
+    TOLERATED = "tolerated"
+    REFUSED = "refused"  #: another worker found that more is lost
+    CHANGED = "changed"  #: another epoch has begun
+
+
+class SettleOutcome(StrEnum):
+    """Of `settle`."""
+
+    SETTLED = "settled"
+    OVER = "over"  #: the job had been cancelled: its slots are free
+    OTHER = "other"  #: it is not in that doubt any more; nothing was changed
+    UNKNOWN = "unknown"
+
+
+class CorrectOutcome(StrEnum):
+    """Of `repair_counters`."""
+
+    DONE = "done"
+    REFUSED = "refused"  #: another repair has the lock, or it has expired
+
+
+class RecountOutcome(StrEnum):
+    """Of `recount`."""
+
+    READ = "read"
+    BUSY = "busy"  #: too much has changed: read that first
+
+
+#: Verb → its outcomes. The other verbs answer with data.
+OUTCOMES: Mapping[str, type[StrEnum]] = {
+    "begin_sweep": SweepOutcome,
+    "cancel": CancelOutcome,
+    "commit": CommitOutcome,
+    "delivered": DeliveryOutcome,
+    "enqueue": Outcome,
+    "expire": ExpireOutcome,
+    "finish": FinishOutcome,
+    "found": FoundOutcome,
+    "image_kept": KeepOutcome,
+    "mark_in_doubt": InDoubtOutcome,
+    "mark_in_progress": InProgressOutcome,
+    "message_finished": MessageOutcome,
+    "move_to_lane": MoveOutcome,
+    "park": ParkOutcome,
+    "pause": PauseOutcome,
+    "pause_job": PauseOutcome,
+    "probed": ProbeOutcome,
+    "record_callback": CallbackOutcome,
+    "recount": RecountOutcome,
+    "redeliver": RedeliverOutcome,
+    "refuse": RefuseOutcome,
+    "repair_counters": CorrectOutcome,
+    "requeue": RequeueOutcome,
+    "reschedule_lookup": LookupOutcome,
+    "retry": RetryOutcome,
+    "revoke": RevokeOutcome,
+    "settle": SettleOutcome,
+    "stage": Outcome,
+    "tolerate": TolerateOutcome,
+}

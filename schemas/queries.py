@@ -1,0 +1,239 @@
+"""Query parameters of the HTTP API."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+
+from schemas.error_text import quoted
+from schemas.requests.base import PRIORITIES
+from schemas.requests.fields import Labels, Options, Pattern, paths
+from schemas.states import JOB_STATES
+
+MAX_PAGE = 500
+BATCH_STATES = ("running", "paused", "done")
+MOST_WEIGHT = 100
+#: USD. The store counts costs in nano-dollars, in 64 bits.
+LEAST_COST, MOST_COST = Decimal("0.000000001"), Decimal(1_000_000_000)
+LONGEST_WAIT = 60
+
+#: States that a batch's retry may name. The default is failed jobs only, since each attempt costs money.
+RETRIED_STATES = ("failed", "expired", "cancelled")
+
+SPENT_BY = ("day", "key", "batch", "model", "lane")
+#: Most days that one question about spending may cover, and the days it covers by default.
+MOST_DAYS = 366
+USUAL_DAYS = 30
+
+#: Lines without an id get `<batch id>.<line number>`, which must fit into 128 characters.
+BATCH_ID = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
+#: A batch of the OpenAPI document's examples.
+EXAMPLE_BATCH = "spring-catalogue"
+_batch_id = Pattern(BATCH_ID, "must begin with a letter or digit and have at most 100 of A-Z a-z 0-9 . _ : -")
+
+
+def _most_cost(description: str) -> fields.Decimal:
+    return fields.Decimal(
+        places=9,
+        as_string=True,
+        validate=validate.Range(LEAST_COST, MOST_COST, error=f"must be from {LEAST_COST:f} to {MOST_COST:,f} USD"),
+        error_messages={"invalid": "must be an amount of USD, such as 12.50", "special": "must be a finite amount"},
+        metadata={"description": description},
+    )
+
+
+class LabelPairs(fields.List[Any]):
+    """`label=<name>=<value>`, repeatable, as a mapping under the rules of a job's labels."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(fields.String(), load_default=dict, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        labels: dict[str, str] = {}
+        problems = []
+        for text in map(str, super()._deserialize(value, *args, **kwargs)):
+            name, sign, rest = text.partition("=")
+            if not sign:
+                problems.append(f"must be <name>=<value>, not {quoted(text)}")
+            elif labels.setdefault(name, rest) != rest:
+                problems.append(f"gives the label {quoted(name)} two values; leave one out")
+        try:
+            Labels().deserialize(labels)
+        except ValidationError as error:
+            problems += [
+                f"{name}: {'; '.join(texts)}" if name != "request" else texts[0]
+                for name, texts in paths(error.messages).items()
+            ]
+        if problems:
+            raise ValidationError(problems)
+        return labels
+
+
+class Moment(fields.AwareDateTime):
+    """A time or day in ISO 8601, in UTC if it has no offset."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise ValidationError(
+                f"must be ISO 8601, such as 2026-01-31T12:00:00Z (write + as %2B in a URL), not {quoted(value)}"
+            ) from None
+        return moment
+
+
+class ListQuery(Schema):
+    """Parameters of every list."""
+
+    label = LabelPairs(
+        metadata={"description": "Only those with this label, as `name=value`. Repeat it to require several labels."}
+    )
+    created_after = Moment(metadata={"description": "Only those created at this time or later."})
+    created_before = Moment(metadata={"description": "Only those created before this time."})
+    cursor = fields.String(
+        validate=validate.Regexp(
+            r"[0-9]{1,17}\Z", error="is not a cursor of this API; pass the `cursor` of the previous page"
+        ),
+        metadata={"description": "The `cursor` of the previous page."},
+    )
+    limit = fields.Integer(
+        load_default=100,
+        validate=validate.Range(min=1, max=MAX_PAGE, error=f"must be from 1 to {MAX_PAGE}"),
+        error_messages={"invalid": f"must be an integer from 1 to {MAX_PAGE}"},
+        metadata={"description": "Largest number of entries on a page."},
+    )
+
+
+class JobQuery(ListQuery):
+    """`GET /v1/jobs`."""
+
+    status = fields.String(validate=Options(JOB_STATES), metadata={"description": "Only jobs in this state."})
+    batch = fields.String(validate=_batch_id, metadata={"description": "Only jobs of this batch."})
+
+
+class BatchListQuery(ListQuery):
+    """`GET /v1/batches`."""
+
+    status = fields.String(
+        validate=Options(BATCH_STATES),
+        metadata={
+            "description": "done: every job has ended. paused: on request, or at its max_cost. running: all others."
+        },
+    )
+
+
+class WaitQuery(Schema):
+    """`GET /v1/jobs/<id>`."""
+
+    wait = fields.Float(
+        load_default=0.0,
+        validate=validate.Range(min=0, max=LONGEST_WAIT, error=f"must be from 0 to {LONGEST_WAIT} seconds"),
+        error_messages={"invalid": "must be a number of seconds", "special": "must be a finite number of seconds"},
+        metadata={"description": "Wait until the job has ended, but no longer than this many seconds (0 to 60)."},
+    )
+
+
+class BatchQuery(Schema):
+    """`POST /v1/batches`. The first upload of a batch sets all but `id` and `on_error`."""
+
+    id = fields.String(
+        validate=_batch_id,
+        metadata={
+            "description": "Id of the batch. By default the service makes one. The same upload again adds nothing.",
+            "example": EXAMPLE_BATCH,
+        },
+    )
+    on_error = fields.String(
+        validate=Options(("skip", "abort")),
+        metadata={"description": "skip (the default): leave bad lines out. abort: accept all lines or none."},
+    )
+    label = LabelPairs(metadata={"description": "A label of the batch, as `name=value`. Repeatable."})
+    priority = fields.String(
+        validate=Options(PRIORITIES),
+        metadata={
+            "description": "Priority of those of its jobs that name none. Higher classes are always submitted first."
+        },
+    )
+    weight = fields.Integer(
+        validate=validate.Range(1, MOST_WEIGHT, error=f"must be from 1 to {MOST_WEIGHT}"),
+        error_messages={"invalid": f"must be an integer from 1 to {MOST_WEIGHT}"},
+        metadata={"description": "The batch's share, relative to other batches of the same producer. Default: 1."},
+    )
+    max_cost = _most_cost("Most that the batch may cost, in USD.")
+
+
+class BatchResumeQuery(Schema):
+    """`POST /v1/batches/<id>/resume`."""
+
+    max_cost = _most_cost("New limit of the batch's whole cost in USD, including what it has cost already.")
+
+
+class ResultsQuery(Schema):
+    """`GET /v1/batches/<id>/results`."""
+
+    status = fields.List(
+        fields.String(validate=Options(JOB_STATES)),
+        load_default=list,
+        metadata={"description": "Only jobs in these states. Repeatable."},
+    )
+    format = fields.String(
+        load_default="ndjson",
+        validate=Options(("ndjson", "csv")),
+        metadata={
+            "description": "ndjson: one JSON object for each job, one per line. csv: the main columns, comma-separated."
+        },
+    )
+
+
+class BatchRetryQuery(Schema):
+    """`POST /v1/batches/<id>/retry`."""
+
+    status = fields.List(
+        fields.String(validate=Options(RETRIED_STATES)),
+        load_default=["failed"],
+        metadata={"description": "Jobs in these states. Repeatable. Default: failed."},
+    )
+    code = fields.List(
+        fields.String(validate=validate.Length(max=64, error="must have at most 64 characters")),
+        load_default=list,
+        metadata={"description": "Of the failed jobs, only those with these error codes. Repeatable. Default: all."},
+    )
+    dry_run = fields.Boolean(
+        load_default=False,
+        error_messages={"invalid": "must be true or false"},
+        metadata={"description": "Only count the jobs, change nothing."},
+    )
+
+
+_not_a_day: dict[str, Any] = {"invalid": "must be a day, such as 2026-01-31"}
+
+
+class SpendQuery(Schema):
+    """`GET /v1/spend`."""
+
+    by = fields.String(
+        load_default="day", validate=Options(SPENT_BY), metadata={"description": "What each row stands for."}
+    )
+    first = fields.Date(
+        data_key="from",
+        error_messages=_not_a_day,
+        metadata={"description": f"First day, UTC. Default: {USUAL_DAYS} days up to the last one."},
+    )
+    last = fields.Date(
+        data_key="to", error_messages=_not_a_day, metadata={"description": "Last day, UTC. Default: today."}
+    )
+    key = fields.String(metadata={"description": "Only jobs enqueued with this producer's keys, by name."})
+    batch = fields.String(metadata={"description": "Only jobs of this batch."})
+    model = fields.String(metadata={"description": "Only jobs of this model."})
+    lane = fields.String(metadata={"description": "Only jobs that this lane submitted."})
+
+    @validates_schema
+    def _check_days(self, data: dict[str, Any], **_: Any) -> None:
+        if "first" not in data or "last" not in data:
+            return
+        if data["first"] > data["last"]:
+            raise ValidationError(f"must not be after `to`, {data['last']}", "from")
+        if data["last"] - data["first"] >= timedelta(days=MOST_DAYS):
+            raise ValidationError(f"must be at most {MOST_DAYS} days before `to`, {data['last']}", "from")

@@ -1,0 +1,128 @@
+"""A batch, a page of batches, and the answers to an upload and to an action."""
+
+from marshmallow import Schema, fields, validate
+
+from schemas.requests.base import PRIORITIES
+from schemas.views.fields import described, instant, money, next_cursor
+
+
+def _id() -> fields.String:
+    return fields.String(required=True, metadata=described("Id of the batch.", "spring-catalogue"))
+
+
+class LineError(Schema):
+    """A refused line of an upload."""
+
+    line = fields.Integer(required=True, metadata=described("Number of the line, from 1.", 7))
+    errors = fields.Dict(
+        keys=fields.String(),
+        values=fields.List(fields.String()),
+        required=True,
+        metadata=described(
+            "For each field: what is wrong with it, and what to do.", {"n": ["must be from 1 to 9, not 12"]}
+        ),
+    )
+    codes = fields.List(
+        fields.String(), required=True, metadata=described("The provider's codes for these errors.", ["002016003"])
+    )
+
+
+class BatchAccepted(Schema):
+    """The result of an upload."""
+
+    id = _id()
+    accepted = fields.Integer(required=True, metadata=described("Number of new jobs.", 998))
+    known = fields.Integer(
+        required=True, metadata=described("Number of lines whose job existed already, with the same request.", 0)
+    )
+    rejected = fields.Integer(
+        required=True, metadata=described("Number of refused lines, including those that `errors` omits.", 2)
+    )
+    errors = fields.List(fields.Nested(LineError), required=True, metadata=described("The first 1,000 refused lines."))
+
+
+class CountsView(Schema):
+    """Number of jobs in each state."""
+
+    queued = fields.Integer(required=True)
+    submitting = fields.Integer(required=True)
+    in_doubt = fields.Integer(required=True)
+    in_progress = fields.Integer(required=True)
+    completed = fields.Integer(required=True)
+    failed = fields.Integer(required=True)
+    cancelled = fields.Integer(required=True)
+    expired = fields.Integer(required=True)
+
+
+class BatchView(Schema):
+    """A batch and its progress. `accepted` is the sum of `counts`."""
+
+    id = _id()
+    accepted = fields.Integer(required=True, metadata=described("Number of jobs in the batch.", 998))
+    counts = fields.Nested(CountsView, required=True)
+    done = fields.Boolean(required=True, metadata=described("Whether every job has ended."))
+    errors = fields.Dict(
+        keys=fields.String(),
+        values=fields.Integer(),
+        required=True,
+        metadata=described("Number of failed jobs by error code.", {"002016095": 4}),
+    )
+    labels = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata=described("The batch's labels.", {"season": "spring"}),
+    )
+    priority = fields.String(
+        required=True,
+        validate=validate.OneOf(PRIORITIES),
+        metadata=described("Priority of those of its jobs that name none.", "normal"),
+    )
+    weight = fields.Integer(
+        required=True, metadata=described("The batch's share, relative to other batches of the same producer.", 1)
+    )
+    max_cost = money("Most that the batch may cost, or null for no limit.", required=True, allow_none=True)
+    rate = fields.Float(required=True, metadata=described("Jobs that ended per second, over the last minute.", 12.5))
+    eta = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata=described("Estimated seconds until every job has ended, or null if unknown.", 640.0),
+    )
+    paused = fields.Boolean(
+        required=True, metadata=described("Whether the batch is paused: on request, or because it reached max_cost.")
+    )
+    reason = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described("Why the batch is paused or what its jobs wait for, or null if there is no more to say."),
+    )
+    cost = money("Cost of its jobs so far.", required=True)
+    expected_cost = money(
+        "Estimated cost when every job has ended, from recent prices of such jobs, or null if unknown.",
+        required=True,
+        allow_none=True,
+    )
+    created_at = instant("When the batch began.", required=True)
+
+
+class BatchList(Schema):
+    """A page of batches."""
+
+    batches = fields.List(fields.Nested(BatchView), required=True)
+    cursor = next_cursor()
+
+
+class BatchChanged(Schema):
+    """The result of an action on a batch."""
+
+    id = _id()
+    action = fields.String(required=True, metadata=described("pause, resume, cancel or retry.", "cancel"))
+    affected = fields.Integer(
+        required=True, metadata=described("Number of jobs that the action has changed so far.", 40_000)
+    )
+    pending = fields.Integer(
+        required=True,
+        metadata=described(
+            "Largest number of jobs that the action has still to change. The service goes on by itself.", 0
+        ),
+    )

@@ -1,0 +1,103 @@
+"""A job, and a page of jobs."""
+
+from marshmallow import Schema, fields, validate
+
+from schemas.states import JOB_STATES
+from schemas.views.fields import described, instant, money, next_cursor
+
+
+class OutputView(Schema):
+    type = fields.String(required=True, metadata=described("Kind of resource.", "image"))
+    url = fields.String(
+        required=True,
+        metadata=described("URL of the resource. Fetch it soon: the provider deletes results after some time."),
+    )
+
+
+class ErrorView(Schema):
+    code = fields.String(
+        required=True, metadata=described("The provider's code, or empty if it sent none.", "002016095")
+    )
+    message = fields.String(
+        required=True, metadata=described("The provider's description of the error.", "Internal generation error")
+    )
+
+
+class UsageView(Schema):
+    cost = money("Cost of the job, or null if the provider named no price.", required=True, allow_none=True)
+    discount = fields.Raw(allow_none=True, metadata=described("Discount, as the provider sent it."))
+
+
+class JobView(Schema):
+    """A job."""
+
+    id = fields.String(
+        required=True,
+        metadata=described("Your external_task_id, or the id that the service made.", "order-4711.front"),
+    )
+    status = fields.String(
+        required=True, validate=validate.OneOf(JOB_STATES), metadata=described("State of the job.", "completed")
+    )
+    model = fields.String(required=True, metadata=described("Model ID.", "kirin_image_omni"))
+    output = fields.List(
+        fields.Nested(OutputView), required=True, metadata=described("Results. Empty until the job is completed.")
+    )
+    error = fields.Nested(
+        ErrorView, required=True, allow_none=True, metadata=described("Why the job failed, otherwise null.")
+    )
+    usage = fields.Nested(
+        UsageView, required=True, allow_none=True, metadata=described("Cost of the job, or null until it is known.")
+    )
+    attempt = fields.Integer(
+        required=True,
+        metadata=described("Number of the last attempt, from 1. Some failures lead to a new attempt.", 1),
+    )
+    external_task_id = fields.String(
+        required=True,
+        metadata=described(
+            "Id of the last attempt at the provider: `<id>~<attempt>` from attempt 2.", "order-4711.front~2"
+        ),
+    )
+    created_at = instant("When the job was accepted.", required=True)
+    updated_at = instant("When the job last changed.", required=True)
+    finished_at = instant("When the job ended, otherwise null.", required=True, allow_none=True)
+    settled_by = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described("What ended the job: callback, poll, submit, cancel, deadline, hand …", "callback"),
+    )
+    batch = fields.String(
+        required=True, allow_none=True, metadata=described("Batch that the job was enqueued in, otherwise null.")
+    )
+    labels = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata=described("The job's labels.", {"shop": "berlin"}),
+    )
+    priority = fields.String(
+        required=True,
+        metadata=described("high, normal or low. Jobs of a higher class are submitted first.", "normal"),
+    )
+    expires_at = instant(
+        "When the job expires, unpaid, if it was not submitted before; otherwise null.", required=True, allow_none=True
+    )
+    lane = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described(
+            "Lane (account at the provider) of this attempt, or null before it is submitted.", "default"
+        ),
+    )
+    reason = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described("What the job waits for, or null if there is no more to say."),
+    )
+
+
+class JobList(Schema):
+    """A page of jobs."""
+
+    jobs = fields.List(fields.Nested(JobView), required=True)
+    cursor = next_cursor()

@@ -1,0 +1,34 @@
+"""What was spent."""
+
+from marshmallow import Schema, fields, validate
+
+from schemas.queries import SPENT_BY
+from schemas.views.fields import described
+
+
+def _cost(description: str) -> fields.Decimal:
+    return fields.Decimal(as_string=True, required=True, metadata=described(description, "12.5"))
+
+
+class SpendRow(Schema):
+    """What was spent on one day, or by one key, batch, model or lane."""
+
+    name = fields.String(
+        required=True,
+        metadata=described("The day, key, batch, model or lane. Empty: jobs without a key or without a batch.", "shop"),
+    )
+    cost = _cost("USD, a decimal string.")
+    jobs = fields.Integer(
+        required=True, metadata=described("Number of results, and of failures that the provider billed.", 1923)
+    )
+
+
+class SpendView(Schema):
+    """What was spent. Days in order, other rows by falling cost."""
+
+    by = fields.String(
+        required=True, validate=validate.OneOf(SPENT_BY), metadata=described("What the rows stand for.", "day")
+    )
+    rows = fields.List(fields.Nested(SpendRow), required=True)
+    cost = _cost("Sum of all rows. USD, a decimal string.")
+    jobs = fields.Integer(required=True, metadata=described("Sum of all rows.", 1923))

@@ -1,0 +1,51 @@
+"""Enqueue one job: the use case of the HTTP API and of the provider-compatible API."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from flask import request
+from ulid import ULID
+
+from jobs.new_job import NewJob, Outcome
+from schemas import CallbackForm, parse_json
+from webhook.access.audit_log import annotate
+from webhook.access.auth import caller
+from webhook.http.bodies import checked_length, read_whole
+from webhook.http.problems import ProblemError
+from webhook.services import services
+
+
+def conflict(job_id: str) -> dict[str, list[str]]:
+    """Return the error for an id that belongs to another request."""
+    problem = "is taken by another request; use another id, or send exactly the same request as before"
+    return {"external_task_id": [f"{job_id} {problem}"]}
+
+
+def new_id() -> str:
+    """Make an id for a job or batch that came without one: sorted by time, safe in a URL, hard to guess."""
+    return str(ULID()).lower()
+
+
+def enqueue_body(
+    unwrap: Callable[[object], object] = lambda data: data, form: CallbackForm = CallbackForm.JOB
+) -> tuple[NewJob, bool]:
+    """Enqueue the generation request in the body of this HTTP request.
+
+    `unwrap` takes the generation request out of the parsed body. `form` is what is posted to its `callback_url`.
+    Returns the job and whether it is new. Raises a problem for a bad body, 409 for another request under the
+    same id, and 429 when there is no room for a new job.
+    """
+    shared = services()
+    length = checked_length(request, shared.settings.max_body)
+    data = unwrap(parse_json(read_whole(request, length)))
+    wanted = replace(shared.load(data), callback_form=form)
+    job = NewJob.of(wanted, wanted.external_task_id or new_id(), shared.settings.lanes, owner=caller().name)
+    outcome = shared.enqueue(job)
+    annotate(job_id=job.id, outcome=outcome.value)
+    if outcome is Outcome.CONFLICT:
+        raise ProblemError(
+            409,
+            f"The external_task_id {job.id} belongs to another request.",
+            errors=conflict(job.id),
+        )
+    return job, outcome is Outcome.CREATED
