@@ -44,7 +44,7 @@ SINGLE: Mapping[str, str] = {
 }
 #: name → suffix of a family of keys; the id, batch id or state name follows.
 FAMILY: Mapping[str, str] = {
-    "job": "j:",  # HASH the small record (fields: jobs.job)
+    "job": "j:",  # HASH the small record (its fields: jobs.fields)
     "text": "t:",  # STRING the request as canonical JSON
     "labels": "l:",  # STRING the producer's labels as JSON, where there are any
     "labelled": "y:",  # ZSET id → created: the jobs with that label of their own, `<name>=<value>`

@@ -25,7 +25,7 @@ local answer = {0, #due, epoch().number}
 local requeued = false
 local breakers = {}
 -- Return when to look the job up instead of now; nil: the breaker is closed.
-local function wait_for_breaker(job, place)
+local function end_of_breaker_wait(job, place)
   local lane = lane_of(job)
   if breakers[lane] == nil then breakers[lane] = redis.call('HGET', lane, 'open') end
   if not breakers[lane] then return nil end
@@ -48,7 +48,7 @@ local function act(place, id, job)
     job.now, job.fence = whole(now), job.delivery_fence
     return job
   else
-    local change, wait, doubtful = RECORD{fence = next_fence(job)}, wait_for_breaker(job, place), needs_lookup(job)
+    local change, wait, doubtful = RECORD{fence = next_fence(job)}, end_of_breaker_wait(job, place), needs_lookup(job)
     if phase_of(job) == 'submitting' then
       change.doubt_since, change.lookups, change.reason = now, false,
         'the lease of the worker that was sending it ran out'

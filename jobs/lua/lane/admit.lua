@@ -32,13 +32,13 @@ local weights = rules.weights
 local now = clock()
 local lane = KEY.lane .. name
 -- Queues at a cap, in one call: how many are checked again or passed by, and how many are stopped.
-local MOST_LOOKED_AT, MOST_STOPPED = 200, 2000
+local MOST_CHECKED, MOST_STOPPED = 200, 2000
 redis.call('DEL', KEY.admit_hint)
 if redis.call('HGET', KEY.pools, pool) ~= ARGV[9] then redis.call('HSET', KEY.pools, pool, ARGV[9]) end
 local answer = {0}
 local slots_max = capacity(name, tonumber(ARGV[5]), ARGV[11])
 if is_closed(name, now) then return answer end
-for _, queue in ipairs(redis.call('ZRANGEBYSCORE', KEY.capped, '-inf', whole(now), 'LIMIT', 0, MOST_LOOKED_AT)) do
+for _, queue in ipairs(redis.call('ZRANGEBYSCORE', KEY.capped, '-inf', whole(now), 'LIMIT', 0, MOST_CHECKED)) do
   redis.call('ZREM', KEY.capped, queue)
   local _, _, kind, name_of_queue = split_queue(queue)
   update_participation(queue, kind == PAYER.key or not is_halted(name_of_queue))
@@ -70,7 +70,7 @@ local function leave(queue, id)
   end
 end
 
-local function taking(queue, id)
+local function admit_job(queue, id)
   local job, problem = read(id)
   local n = 0
   if problem == 'newer' then
@@ -103,8 +103,8 @@ end
 
 -- Admit a job if it may go. Returns its images; 0: it has left the queue for another reason; nil and why: it stays, and
 -- so do the jobs behind it. Why: the lane is 'full', or what stopped_by_cap returns.
-local function take(queue, id)
-  local ok, n, stopped, till = pcall(taking, queue, id)
+local function try_to_admit(queue, id)
+  local ok, n, stopped, till = pcall(admit_job, queue, id)
   if ok then return n, stopped, till end
   -- Data that all jobs of the lane share are damaged (stop), or data of this job (the others go on).
   if type(n) == 'string' and string.find(n, 'DAMAGED [', 1, true) then error(n, 0) end
@@ -168,7 +168,7 @@ local function serve(from, class)
     for turn, id in ipairs(ids) do
       if other and turn > 1 and tag >= other then break end
       local n
-      n, stopped, till = take(queue, id)
+      n, stopped, till = try_to_admit(queue, id)
       if stopped then break end
       if n > 0 then
         virtual = tag
@@ -183,7 +183,7 @@ local function serve(from, class)
       pause_at_cap(name_of_queue)
     elseif stopped == 'aside' and stops < MOST_STOPPED then
       set_aside(queue, till)
-    elseif stopped == 'dear' and passed < MOST_LOOKED_AT then
+    elseif stopped == 'dear' and passed < MOST_CHECKED then
       too_dear[queue] = true
       passed = passed + 1
     elseif stopped then
@@ -193,7 +193,7 @@ local function serve(from, class)
   return done(false)
 end
 
-local function served()
+local function serve_all()
   for class = 0, 2 do
     for _, from in ipairs({'@' .. name, pool}) do
       local place = from .. '|' .. class
@@ -205,7 +205,7 @@ local function served()
     end
   end
 end
-served()
+serve_all()
 if taken > 0 then
   redis.call('HINCRBY', lane, 'window', taken)
   if step > 0 then redis.call('HSET', lane, 'tat', whole(tat)) end

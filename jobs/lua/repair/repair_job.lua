@@ -4,17 +4,18 @@
 -- ARGV: 1 '1' to repair, '0' only to check
 --       2 µs until a submission without an alarm counts as over
 --       3 job id
--- Returns: a rule for each thing that is wrong (jobs.audit.audit); `request` cannot be repaired
+-- Returns: a rule for each thing that is wrong (jobs.audit.records); `request` cannot be repaired
 arity(3)
 local repair, id, now, problems = ARGV[1] == '1', ARGV[3], clock(), {}
 local job, problem = read(id)
 if problem then return problems end
-local function is_wrong(rule) problems[#problems + 1] = rule; return repair end
+-- Note a broken rule. Returns whether to correct it.
+local function note_problem(rule) problems[#problems + 1] = rule; return repair end
 -- Check that the id stands in a sorted set at a time; nil: that it does not stand there.
 local function check_index(rule, key, score)
   local there = tonumber(redis.call('ZSCORE', key, id) or nil)
   score = tonumber(score or nil)
-  if there == score or not is_wrong(rule) then return end
+  if there == score or not note_problem(rule) then return end
   if score then redis.call('ZADD', key, whole(score), id) else redis.call('ZREM', key, id) end
 end
 
@@ -29,7 +30,7 @@ end
 local parked = redis.call('HKEYS', KEY.parked .. id)
 if not job then
   check_index('alarm', KEY.alarms, nil)
-  if #parked > 0 and is_wrong('parked') then
+  if #parked > 0 and note_problem('parked') then
     for _, task in ipairs(parked) do
       if redis.call('GET', KEY.celery .. task) == id then redis.call('DEL', KEY.celery .. task) end
     end
@@ -39,23 +40,23 @@ if not job then
 end
 
 -- Admitted, or with money reserved, although no attempt is under way. The counters have a recount of their own.
-if job.admitted_by and job.state ~= 'queued' and is_wrong('window') then save(job, RECORD{admitted_by = false}) end
-if job.reserved and not job.admitted_by and not HOLDS[phase_of(job)] and is_wrong('reserved') then
+if job.admitted_by and job.state ~= 'queued' and note_problem('window') then save(job, RECORD{admitted_by = false}) end
+if job.reserved and not job.admitted_by and not HOLDS[phase_of(job)] and note_problem('reserved') then
   save(job, RECORD{reserved = false})
 end
 if #parked > 0 and not FINAL[job.state] and not string.find(job.owed_at_end or '', 'c', 1, true)
-  and is_wrong('parked') then
+  and note_problem('parked') then
   save(job, RECORD{owed_at_end = (job.owed_at_end or '') .. 'c'})
 end
 local labels = redis.call('GET', KEY.labels .. id)
 for name, value in pairs(labels and cjson.decode(labels) or {}) do
   check_index('label', KEY.labelled .. name .. '=' .. value, job.created_at)
 end
-if redis.call('EXISTS', KEY.text .. id) == 0 then is_wrong('request') end
+if redis.call('EXISTS', KEY.text .. id) == 0 then note_problem('request') end
 local needed = phase_of(job) or job.owed
 if not needed then
   check_index('alarm', KEY.alarms, nil)
-elseif not redis.call('ZSCORE', KEY.alarms, id) and is_wrong('alarm') then
+elseif not redis.call('ZSCORE', KEY.alarms, id) and note_problem('alarm') then
   -- The look-up or the delivery is due now; a worker that is submitting it just now has the time of a lease.
   local at = phase_of(job) == 'submitting' and now + tonumber(ARGV[2]) or now
   if FINAL[job.state] and job.phase and job.owed then
