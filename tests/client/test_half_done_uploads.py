@@ -116,6 +116,7 @@ def test_a_moved_line_is_named_and_buys_nothing(client: Client, service: FakeSer
         (bytes(range(256)), "binary"),
         (gzip.compress(b"\x89PNG\r\n\x1a\n"), "PNG"),
     ],
+    ids=["PDF", "zip", "binary", "image in gzip"],
 )
 def test_files_of_other_kinds_make_no_batch(
     client: Client, service: FakeService, tmp_path: Path, data: bytes, says: str

@@ -1,11 +1,14 @@
 """Find text that a program has damaged before it came here. To generate images from it would waste money."""
 
+import re
+
 #: What spreadsheet programs show for a formula that fails. Also in CSV that they save.
 _ERRORS = frozenset(
     {"#N/A", "#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#GETTING_DATA"}
 )
 #: Begins what becomes of UTF-8 that is read as cp1252: "Ã©" for é, "Â°" for °, "â€œ" for a quotation mark.
 _TRACES = ("Ã", "Â", "â€", "ð\u0178", "Ð", "Ñ", "Å", "Ä")
+_CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -25,8 +28,12 @@ def damage_of(text: str) -> str:
         return "has a formula without a saved value. Open the file in a spreadsheet program, and save it."
     if text.startswith("#") and text.strip() in _ERRORS:
         return f"has the error {text.strip()} instead of a value. Correct the formula."
-    if text.isascii():
-        return ""
+    if _CONTROLS.search(text):
+        return "has control characters. Is it text? Remove them."
+    return "" if text.isascii() else _lost_letters(text)
+
+
+def _lost_letters(text: str) -> str:
     if _REPLACEMENT in text:
         place = text.index(_REPLACEMENT)
         return f'has lost letters ("{text[max(0, place - 20) : place + 20]}"). Export the file again, as UTF-8.'

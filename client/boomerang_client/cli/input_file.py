@@ -23,6 +23,7 @@ FORMATS = {"ndjson": "line", "json": "item", "csv": "row", "xlsx": "row", "txt":
 TABLES = ("csv", "xlsx")
 _UTF8 = "utf-8-sig"
 _SHOWN = 40
+_OBJECT_COLUMNS = tuple(f"{name}." for name in OBJECTS)
 _UNUSABLE_DELIMITERS = '"\r\n\0'
 
 
@@ -59,6 +60,7 @@ class InputFile:
     name: str
     reading: Reading
     encoding: str = _UTF8
+    delimiter: str | None = None
 
     @property
     def unit(self) -> str:
@@ -76,7 +78,7 @@ class InputFile:
         if self.format == "csv":
             return read_csv(
                 self.content, columns, defaults,
-                encoding=self.encoding, delimiter=self.reading.delimiter, report=report,
+                encoding=self.encoding, delimiter=self.delimiter, report=report,
             )  # fmt: skip
         reader = {"ndjson": read_ndjson, "json": read_json, "txt": read_prompts}[self.format]
         return reader(self.content, defaults, self.encoding)
@@ -124,7 +126,7 @@ def _recognise(file: BinaryIO, name: str, reading: Reading) -> InputFile:
     format_ = reading.format or ("csv" if reading.is_table else _format_of(plain_name, start, shown))
     if format_ == "xlsx":
         raise UsageError(f"{shown} is not a workbook (.xlsx). Leave --format out, or name its format.")
-    return InputFile(content, format_, shown, reading, encoding)
+    return InputFile(content, format_, shown, reading, encoding, reading.delimiter or _delimiter_of(plain_name, start))
 
 
 def _seekable(file: BinaryIO, content: BinaryIO, name: str) -> BinaryIO:
@@ -174,6 +176,14 @@ def _format_of(name: str, start: str, shown: str) -> str:
     return "ndjson"
 
 
+def _delimiter_of(name: str, start: str) -> str | None:
+    """Return a tab for files that are named so, unless the heading has other delimiters only."""
+    if Path(name).suffix.lower() not in (".tsv", ".tab"):
+        return None
+    heading = start.partition("\n")[0]
+    return "\t" if "\t" in heading or not any(one in heading for one in DELIMITERS) else None
+
+
 def _is_heading(line: str) -> bool:
     if "\t" in line:
         return True
@@ -181,5 +191,5 @@ def _is_heading(line: str) -> bool:
         cell.strip().strip('"') in (*MEMBERS, *OBJECTS)
         or cell.strip().startswith(tuple(f"{name}." for name in OBJECTS))
         for delimiter in DELIMITERS
-        for cell in line.split(delimiter)
+        for cell in line.casefold().split(delimiter)
     )

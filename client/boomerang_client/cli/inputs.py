@@ -47,7 +47,7 @@ def read_prompts(file: BinaryIO, defaults: Mapping[str, Any], encoding: str = _U
     """Yield a request for each line of a text that is not empty: the line is the prompt."""
     with _decoded(file, encoding, newline=None) as text:
         for number, line in enumerate(_lines(text), start=1):
-            prompt = line.strip()
+            prompt = line.replace("\x1a", "").strip()  # Ctrl-Z ended a text in DOS
             damage = damage_of(prompt)
             if damage:
                 yield Numbered(number, LineError(number, {"prompt": (damage,)}))

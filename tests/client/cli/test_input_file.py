@@ -46,6 +46,8 @@ FILES = [
     pytest.param("goods.zip", zipped(**{"a__goods.csv.gz": gzip.compress(CSV.encode())}), id="gzip in zip"),
     pytest.param("prompts.txt", "\n".join(PROMPTS).encode(), id="prompts"),
     pytest.param("prompts.txt", "\r\n\r\n".join(PROMPTS).encode("utf-8-sig"), id="prompts of Notepad"),
+    pytest.param("prompts.txt", ("\r\n".join(PROMPTS) + "\r\n\x1a").encode(), id="prompts of DOS"),
+    pytest.param("goods.tsv", b"prompt\r\na red boat\r\nein gr\xc3\xbcnes Boot\r\n", id="one column"),
     pytest.param("prompts.txt", "\r\n".join(PROMPTS).encode("utf-16"), id="prompts in UTF-16"),
     pytest.param("jobs.jsonl", json.dumps([{"prompt": one} for one in PROMPTS], indent=1).encode(), id="an array"),
     pytest.param("jobs.txt", ndjson([{"prompt": one} for one in PROMPTS]), id="NDJSON named txt"),
@@ -70,34 +72,35 @@ def test_files_that_are_read(
     assert (result.exit_code, prompts(service)) == (0, PROMPTS), result.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "data", "says"),
-    [
-        ("goods.csv", b"%PDF-1.4 ...", "PDF"),
-        ("goods.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "Save it as .xlsx"),
-        ("goods.xls", b"\r\n<html><table><tr><td>prompt</td></tr></table>", "HTML"),
-        ("goods.csv", b"<!DOCTYPE html><title>Log in</title>", "HTML"),
-        ("goods.jsonl", b"\x89PNG\r\n\x1a\n" + bytes(20), "PNG"),
-        ("goods.txt", b"\xff\xd8\xff\xe0" + bytes(20), "JPEG"),
-        ("goods.parquet", b"PAR1" + bytes(20), "Parquet"),
-        ("goods.docx", zipped(word__document_xml=b"").replace(b"document_xml", b"document.xml"), "Word"),
-        ("goods.ods", zipped(**{"content.xml": b"", "mimetype": b""}), "OpenDocument"),
-        ("goods.xlsb", zipped(**{"xl__workbook.bin": b""}), "xlsb"),
-        ("goods.zip", zipped(**{"a.csv": b"", "b.csv": b""}), "2 files"),
-        ("goods.zip", b"PK\x03\x04" + bytes(100), "damaged"),
-        ("goods.csv.gz", gzip.compress(CSV.encode() * 5000)[:100], "cut off"),
-        ("goods.jsonl.gz", gzip.compress(ndjson([REQUEST] * 5000))[:-4], "cut off"),
-        ("goods.bin", bytes(range(1, 255)), "binary"),
-        ("goods.rtf", b"{\\rtf1 a boat}", "RTF"),
-        ("goods.zst", b"\x28\xb5\x2f\xfd" + bytes(20), "Unpack it"),
-        ("goods.csv", "prompt\na café\n".encode("cp1252"), '"a café"'),
-        ("goods.txt", "a red boat\nGrüße\n".encode("cp1252"), "--encoding cp1252"),
-        ("goods.jsonl", CSV.encode(), "--format csv"),
-        ("goods", b"a red boat\na green boat\n", "--format txt"),
-        ("goods.txt", b"model,prompt\nm,a red boat\n", "--format csv"),
-        ("goods.xlsx", b"", "no requests"),
-    ],
-)
+REFUSED = [
+    ("goods.csv", b"%PDF-1.4 ...", "PDF"),
+    ("goods.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "Save it as .xlsx"),
+    ("goods.xls", b"\r\n<html><table><tr><td>prompt</td></tr></table>", "HTML"),
+    ("goods.csv", b"<!DOCTYPE html><title>Log in</title>", "HTML"),
+    ("goods.jsonl", b"\x89PNG\r\n\x1a\n" + bytes(20), "PNG"),
+    ("goods.txt", b"\xff\xd8\xff\xe0" + bytes(20), "JPEG"),
+    ("goods.parquet", b"PAR1" + bytes(20), "Parquet"),
+    ("goods.docx", zipped(word__document_xml=b"").replace(b"document_xml", b"document.xml"), "Word"),
+    ("goods.ods", zipped(**{"content.xml": b"", "mimetype": b""}), "OpenDocument"),
+    ("goods.xlsb", zipped(**{"xl__workbook.bin": b""}), "xlsb"),
+    ("goods.zip", zipped(**{"a.csv": b"", "b.csv": b""}), "2 files"),
+    ("goods.zip", b"PK\x03\x04" + bytes(100), "damaged"),
+    ("goods.csv.gz", gzip.compress(CSV.encode() * 5000)[:100], "cut off"),
+    ("goods.jsonl.gz", gzip.compress(ndjson([REQUEST] * 5000))[:-4], "cut off"),
+    ("goods.bin", bytes(range(1, 255)), "binary"),
+    ("goods.rtf", b"{\\rtf1 a boat}", "RTF"),
+    ("goods.zst", b"\x28\xb5\x2f\xfd" + bytes(20), "Unpack it"),
+    ("goods.csv", "prompt\na café\n".encode("cp1252"), '"a café"'),
+    ("goods.txt", "a red boat\nGrüße\n".encode("cp1252"), "--encoding cp1252"),
+    ("goods.jsonl", CSV.encode(), "--format csv"),
+    ("goods", b"a red boat\na green boat\n", "--format txt"),
+    ("goods.txt", b"model,prompt\nm,a red boat\n", "--format csv"),
+    ("goods.txt", b"Prompt\na red boat\n", "--format csv"),
+    ("goods.xlsx", b"", "no requests"),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "says"), REFUSED, ids=[f"{name}: {says}" for name, _, says in REFUSED])
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
 def test_files_that_are_refused(
     service: FakeService, run: Command, tmp_path: Path, *, name: str, data: bytes, says: str, as_json: bool
@@ -137,6 +140,13 @@ def test_an_encoding_that_is_named(service: FakeService, run: Command, tmp_path:
     path.write_text(CSV, encoding="cp1252")
     assert run("enqueue", str(path), *MODEL, "--encoding", "cp1252").exit_code == 0
     assert prompts(service) == PROMPTS
+
+
+def test_one_column_with_commas_in_a_file_with_tabs(service: FakeService, run: Command, tmp_path: Path) -> None:
+    path = tmp_path / "goods.tsv"
+    path.write_text("prompt\na boat, red\n")
+    assert run("enqueue", str(path), *MODEL).exit_code == 0
+    assert prompts(service) == ["a boat, red"]
 
 
 def test_prompts_have_a_model_and_the_numbers_of_their_lines(

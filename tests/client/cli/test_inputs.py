@@ -147,9 +147,9 @@ def test_tables_that_cannot_be_read(text: str, mapped: list[str], says: str) -> 
 
 
 def test_a_row_that_cannot_be_used_does_not_stop_the_others() -> None:
-    text = "prompt,n\na,1,surplus\nb,2\n#REF!,3\ncafÃ©,4\nlost \ufffd,5\nc,6\n"
+    text = "prompt,n\na,1,surplus\nb,2\n#REF!,3\ncafÃ©,4\nlost \ufffd,5\nc,6\na\x01b,7\n"
     found = dict(table(text))
-    assert [number for number, line in found.items() if isinstance(line, LineError)] == [2, 4, 5, 6]
+    assert [number for number, line in found.items() if isinstance(line, LineError)] == [2, 4, 5, 6, 8]
     assert "more cells" in str(found[2].errors)
     assert "#REF!" in str(found[4].errors)
     assert "café" in str(found[5].errors)
