@@ -1,18 +1,18 @@
-# Everything sets itself up: `make` alone lists what there is.
+# `make` lists the targets. Each installs what it needs.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-# Tests wait more than they compute. A file stays in one process, with what it has set up; PARALLEL= for one after another.
+# Tests of one file run in one process and share fixtures. PARALLEL= runs all tests in one process.
 PARALLEL ?= -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 .PHONY: help demo up check test chaos compose-check lint docs audit-dependencies bench lock clean preflight
 
 help: ## show this list
-	@printf 'Boomerang. Set-up happens by itself, in $(VENV); it wants Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
+	@printf 'Boomerang. Targets install what they need into $(VENV), with Python 3.11 or newer (PYTHON=%s).\n\n' '$(PYTHON)'
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: preflight $(STAMP) ## run 200 real jobs through the whole service against a simulated provider (under two minutes)
+demo: preflight $(STAMP) ## run 200 jobs through the whole service against a simulated provider (under two minutes)
 	@$(BIN)/boomerang-server demo $(ARGS)
 
 up: preflight $(STAMP) ## run the whole service on this machine until Ctrl-C
@@ -24,7 +24,7 @@ check: preflight $(STAMP) ## run the fast tests: what needs no processes (under 
 test: preflight $(STAMP) ## run all tests
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-chaos: preflight $(STAMP) ## put the whole stack through every fault, and fuzz its API, at length (CHAOS_SEEDS=1,2,3; about an hour)
+chaos: preflight $(STAMP) ## run the stack through every fault and fuzz its API (CHAOS_SEEDS=1,2,3; about an hour)
 	@$(BIN)/python -m pytest tests/chaos tests/webhook/test_fuzz_callbacks.py tests/webhook/api/test_fuzz_api.py -m 'chaos or not chaos' $(ARGS)
 
 compose-check: preflight $(STAMP) ## run docker-compose.yml on a real engine and check it line by line (without Docker: ARGS=--own-engine; 15 minutes)
@@ -62,19 +62,19 @@ clean: ## remove the environment, caches and build leftovers (never .boomerang: 
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The check of Python comes first: the modules that make the others need 3.11.
+# First, because the other checks are modules that need Python 3.11.
 define require_python
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
   echo "Boomerang needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -1)." >&2; \
   echo "Name another one: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
 endef
 
-# Whether there is, or will be, a Redis server to start: asked before the set-up, and by the environment once it is there.
+# Whether a Redis server can be started, now or after the installation.
 preflight:
 	$(require_python)
 	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m ops.local.preflight redis
 
-# Once for a lock: the stamp is younger than all that decides what is installed.
+# Again whenever a file changes that decides what is installed.
 $(STAMP): requirements.lock pyproject.toml client/pyproject.toml
 	$(require_python)
 	@$(PYTHON) -m ops.local.preflight setup

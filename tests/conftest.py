@@ -14,7 +14,7 @@ from jobs.store.redis_keys import Keys
 from jobs.store.store import Store
 from ops.local import data_folder, redis_binary
 from ops.local import redis_server as redis_servers
-from tests.support import waiting
+from tests.support import no_processes, waiting
 from tests.support.drawing import Draw, draw_png
 from tests.support.real_redis import RealRedis, StartRedis
 from tests.support.waiting import WaitFor
@@ -27,6 +27,16 @@ hypothesis_settings.register_profile(
     "patient", hypothesis_settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 hypothesis_settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    no_processes.mark(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with no_processes.watched(item):
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, bootsteps
-from kombu import Exchange, Queue  # type: ignore[attr-defined]
+from kombu import Exchange, Queue
 
 from jobs.connections.kombu import for_kombu
 from worker.bootsteps import Guard

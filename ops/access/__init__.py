@@ -1,31 +1,31 @@
-"""The users of both Redis servers, one a process with the rights it needs: `state.acl` and `broker.acl`."""
+"""The users of both Redis servers, one for each process, with the rights it needs: `state.acl`, `broker.acl`."""
 
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-#: The files of users, and `start.sh`, which puts the passwords in and starts Redis, in containers and on one's machine.
+#: The ACL files, and `start.sh`, which inserts the passwords and starts Redis in containers and local stacks.
 FOLDER = Path(__file__).parent
-#: Where a password belongs in the files.
+#: The placeholder of a password in the files.
 _PLACE = ">PASSWORD"
 
 
 def users(name: str) -> list[str]:
-    """The users of `state` or `broker` that have a password, in their order."""
+    """Return the users of `state` or `broker` that have a password, in the order of the file."""
     lines = (FOLDER / f"{name}.acl").read_text("utf-8").splitlines()
     return [line.split()[1] for line in lines if line.startswith("user ") and _PLACE in line]
 
 
 def passwords(name: str) -> dict[str, str]:
-    """A new one for each."""
+    """Generate a password for each of these users."""
     return {user: secrets.token_urlsafe(24) for user in users(name)}
 
 
 def variables(given: Mapping[str, str]) -> dict[str, str]:
-    """Passwords as `start.sh` wants them: by environment variable."""
+    """Return the environment variables by which `start.sh` reads the passwords."""
     return {f"BOOMERANG_REDIS_PASSWORD_{user.upper()}": password for user, password in given.items()}
 
 
 def command(name: str, *options: str) -> tuple[str, ...]:
-    """What starts a Redis with the users of `state` or `broker`; `options`: those of redis-server."""
+    """Return the command that starts a Redis with the users of `state` or `broker`. `options`: of redis-server."""
     return ("sh", str(FOLDER / "start.sh"), name, *options)

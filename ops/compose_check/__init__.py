@@ -1,1 +1,1 @@
-"""Do with docker-compose.yml what a user of the docs does, on a real engine, and check it line by line."""
+"""Run docker-compose.yml on a real engine, use it as the docs describe, and check every line of it."""

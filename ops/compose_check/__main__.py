@@ -1,4 +1,4 @@
-"""`python -m ops.compose_check`: the checks in order, and an exit code."""
+"""`python -m ops.compose_check`: run the checks in order."""
 
 import re
 import secrets
@@ -46,13 +46,13 @@ NAMES = (
 
 
 class CannotRun(click.ClickException):
-    """Nothing was checked."""
+    """Nothing could be checked."""
 
     exit_code = 2
 
 
 class TimeIsUp(Exception):
-    """The run took longer than it may."""
+    """The run exceeded its time limit."""
 
 
 @click.command()
@@ -66,14 +66,14 @@ class TimeIsUp(Exception):
 @click.option(
     "--engine-folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep its packages and base images here for the next run.",
+    help="With --own-engine: keep packages and base images in this folder for the next run.",
 )
 @click.option(
     "--engine-redis",
     default="7.0",
     show_default=True,
     metavar="REDIS",
-    help="Its Redis: 7.0, 8.0, or a folder with redis-server and redis-cli.",
+    help="With --own-engine: the Redis to use; 7.0, 8.0, or a folder with redis-server and redis-cli.",
 )
 @click.option(
     "--restart-engine",
@@ -82,10 +82,10 @@ class TimeIsUp(Exception):
     help="Also check a restart of the engine, by this command. It affects every container of the engine.",
 )
 @click.option(
-    "--limit", default=2400, show_default=True, help="Seconds after which the run is ended and counts as failed."
+    "--limit", default=2400, show_default=True, help="Seconds after which the run is stopped and counts as failed."
 )
 @click.option(
-    "--only", multiple=True, type=click.Choice(NAMES), help="Only these groups of checks, after build and start."
+    "--only", multiple=True, type=click.Choice(NAMES), help="Run only these groups of checks, after build and start."
 )
 @click.option("--keep", is_flag=True, help="Leave the containers (and the engine) running.")
 def main(
@@ -100,7 +100,7 @@ def main(
     only: tuple[str, ...],
     keep: bool,
 ) -> None:
-    """Run docker-compose.yml of CHECKOUT on a real engine, use it as the docs say, and check what happens.
+    """Run docker-compose.yml of CHECKOUT on a real engine, use it as the docs describe, and check the results.
 
     Everything runs from a copy, under a project name, image names, ports and a subnet of its own, and is removed at the
     end. Exit code 0: every check holds; 1: some do not; 2: nothing could be checked.
@@ -115,7 +115,7 @@ def main(
                 sys.exit(run_on_own_engine(more, engine_folder, engine_redis, keep=keep))
             sys.exit(_run(checkout.resolve(), redis_image, restart_engine, limit, only, keep=keep))
     except EngineFailed as error:
-        raise CannotRun(f"The engine does not start: {error}") from None
+        raise CannotRun(f"The engine cannot be started: {error}") from None
     except StopRequested as ended:
         sys.exit(ended.exit_code)
 
@@ -146,7 +146,7 @@ def _run(
                 click.echo(f"\nLeft running, files in {folder}. To remove it: docker compose -p {project} down -v")
             else:
                 stack.remove()
-        click.echo(f"\n{report.passed} checks hold, {report.failed} do not.")
+        click.echo(f"\n{report.passed} checks passed, {report.failed} failed.")
         if report.failed:
             kept = shutil.copy2(log, Path(tempfile.gettempdir()) / f"{project}.log")
             click.echo(f"Commands, their output and the containers' logs: {kept}")
@@ -159,9 +159,9 @@ def _refuse_without_engine(shell: Shell) -> None:
         version = shell.run("docker", "info", "--format", "{{.ServerVersion}}")
         compose = shell.run("docker", "compose", "version", "--short")
     except FileNotFoundError:
-        raise CannotRun(f"There is no command `docker` on this machine. {how}") from None
+        raise CannotRun(f"The command `docker` is not installed. {how}") from None
     except CommandFailed as error:
-        raise CannotRun(f"No Docker engine with Compose answers: {error} {how}") from None
+        raise CannotRun(f"No Docker engine with Compose is reachable: {error} {how}") from None
     numbers = tuple(int(number) for number in re.findall(r"\d+", compose)[:2])
     if numbers < _OLDEST_COMPOSE:
         raise CannotRun(f"Docker Compose is {compose.strip()}; docker-compose.yml needs 2.24 or newer.")

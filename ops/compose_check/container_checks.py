@@ -1,4 +1,4 @@
-"""What the containers may do, where they can be reached, and how long they take to be healthy."""
+"""Check the rights, limits, networks, ports and start-up time of the containers."""
 
 import json
 from datetime import datetime
@@ -35,7 +35,7 @@ for server, other in ((jobs, broker), (broker, jobs)):
 
 
 def check_containers(session: Session) -> None:
-    """Rights, limits, networks, ports and passwords."""
+    """Check rights, limits, networks, ports and passwords."""
     session.report.section("The containers")
     containers = session.stack.containers()
     _check_health(session, containers)
@@ -48,12 +48,12 @@ def check_containers(session: Session) -> None:
     with session.report.step("passwords"):
         done = session.stack.exec("worker", "python", "-c", _SWAPPED)
         session.report.equal("each server refuses the other one's password", done.out.split(), ["refused", "refused"])
-        # These two are no news to the checks that follow.
+        # The checks that follow ignore these two.
         session.commands_refused()
 
 
 def _check_health(session: Session, containers: list[Container]) -> None:
-    """Compared with the webhook, so that a slow machine does not decide it."""
+    """Compare the time until it is healthy with the webhook's, so that a slow machine makes no difference."""
     healthy = {one.service: took for one in containers if (took := _until_healthy(one)) is not None}
     took = healthy["worker"] - healthy["webhook"]
     what = f"the worker is healthy at most {_LATER} s later after its start than the webhook"

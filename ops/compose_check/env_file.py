@@ -1,4 +1,4 @@
-"""The file .env, filled in as its example says."""
+"""The file .env, completed as its example describes."""
 
 import re
 import secrets
@@ -15,7 +15,7 @@ _SECRET = re.compile(r"PASSWORD|SECRET")
 
 
 def fill_in(example: str, more: Mapping[str, str]) -> str:
-    """The example with the simulator's lines in force, a secret wherever one is asked for, and `more` at the end."""
+    """Return the example with the simulator's lines enabled, all secrets filled in, and `more` at the end."""
     return "\n".join([*map(_filled, example.splitlines()), *(f"{name}={value}" for name, value in more.items()), ""])
 
 
@@ -28,22 +28,22 @@ def _filled(line: str) -> str:
 
 
 def read(text: str) -> dict[str, str]:
-    """The variables; of a name that stands there twice the last counts, as for Compose."""
+    """Return the variables. The last value of a name counts, as for Compose."""
     pairs = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
     return {name: value for name, _, value in pairs if name}
 
 
 def replace(text: str, name: str, value: str) -> str:
-    """The file with another value of a variable."""
+    """Return the text with another value of a variable."""
     return "\n".join([*(line for line in text.splitlines() if not line.startswith(f"{name}=")), f"{name}={value}", ""])
 
 
 def new_passwords(text: str) -> str:
-    """The file with another password for each user of Redis."""
+    """Return the text with another password for each Redis user."""
     return re.sub(r"(?m)^(\w*PASSWORD\w*)=.*", lambda found: f"{found[1]}={secrets.token_urlsafe(32)}", text)
 
 
 def secret_values(values: Mapping[str, str]) -> dict[str, str]:
-    """Those that nobody may read in a log, by name."""
+    """Return the secrets, which must not be in any log, by name."""
     named = {name: value for name, value in values.items() if value and (name in _NAMED or _SECRET.search(name))}
     return {name: value.rpartition(":")[2] for name, value in named.items()}

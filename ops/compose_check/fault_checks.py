@@ -1,4 +1,4 @@
-"""Processes that die, servers that start anew, an engine that goes down, a disk that comes back empty."""
+"""Check that no job is lost when processes are killed, servers or the engine restart, or a volume is lost."""
 
 import shlex
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _SLOW = {"latency": "2-8", "slow": 0.3}
 
 
 def check_kills(session: Session) -> None:
-    """Kill -9 of every process of each container, with jobs under way."""
+    """Kill every process of each container while jobs are unfinished."""
     session.report.section("kill -9")
     session.service.faults(**_SLOW)
     for services in GROUPS:
@@ -29,7 +29,7 @@ def check_kills(session: Session) -> None:
 
 
 def check_restarts(session: Session) -> None:
-    """`docker compose restart` of each service, with jobs under way."""
+    """Restart each service while jobs are unfinished."""
     session.report.section("docker compose restart")
     for services in GROUPS:
         with session.report.step(f"restart: {', '.join(services)}"):
@@ -42,7 +42,7 @@ def check_restarts(session: Session) -> None:
 
 
 def check_simulator(session: Session) -> None:
-    """The provider dies while nothing is under way: what comes then is done."""
+    """Kill the provider while no job is unfinished, and check that later jobs are completed."""
     session.report.section("The simulated provider")
     session.service.keep_purchases()
     before = [one.started for one in session.stack.containers("simulator")]
@@ -56,7 +56,7 @@ def check_simulator(session: Session) -> None:
 
 
 def check_engine(session: Session) -> None:
-    """The engine goes down and comes up again: everything starts at once, in any order."""
+    """Restart the engine, after which all containers start at once, in any order."""
     report = session.report
     report.section("A restart of the engine")
     if not session.restart_engine:
@@ -72,7 +72,7 @@ def check_engine(session: Session) -> None:
 
 
 def check_down_and_up(session: Session, change_env: Callable[[], None], what: str) -> None:
-    """`down`, something else in .env, `up`: every record is still there."""
+    """Run `down`, change .env, run `up`, and check that every record is still there."""
     session.report.section(f"docker compose down, {what}, docker compose up")
     _leave_waiting(session, "down")
     session.keep_logs()
@@ -84,7 +84,7 @@ def check_down_and_up(session: Session, change_env: Callable[[], None], what: st
 
 
 def check_lost_data(session: Session) -> None:
-    """The volume of the jobs' Redis is gone: the service says so, and takes no new job until an operator has spoken."""
+    """Remove the volume of the jobs' Redis, and check that new jobs are refused until an operator recovers it."""
     report, stack, service = session.report, session.stack, session.service
     report.section("The jobs' Redis comes back empty")
     stack.compose("start", limit=200)
@@ -103,7 +103,7 @@ def check_lost_data(session: Session) -> None:
 
     took = wait_until(lambda: all(one.ready for one in stack.containers("redis")), 60)
     report.check("Redis runs, with an empty volume", took is not None)
-    # A service that takes the empty Redis for a new one accepts jobs as soon as it is connected again.
+    # If the service mistook the empty Redis for a new one, it would accept jobs once it is connected again.
     accepted = wait_until(lambda: status() < 300, 20)  # noqa: PLR2004
     answer = service.post("/v1/batches?id=lost", line)
     report.check("new jobs are refused", accepted is None, f"status {answer.status_code} after {accepted or 0:.0f} s")
@@ -130,7 +130,7 @@ def _with_jobs_under_way(session: Session, how: str, services: tuple[str, ...], 
 
 
 def _wait_started(session: Session, services: tuple[str, ...], before: list[str]) -> None:
-    """A container that came back has another time of start."""
+    """Check that the containers started again, by their start times."""
 
     def started_anew() -> bool:
         there = session.stack.containers(*services)
@@ -142,7 +142,7 @@ def _wait_started(session: Session, services: tuple[str, ...], before: list[str]
 
 
 def _leave_waiting(session: Session, batch: str) -> None:
-    """Enqueue jobs that wait, with none under way: the simulated provider forgets what it works on when it ends."""
+    """Enqueue jobs that wait. None may be at the simulated provider, which forgets its tasks when it ends."""
     service = session.service
     service.enqueue_paused(batch)
 
@@ -165,7 +165,7 @@ def _resume(session: Session, batch: str) -> None:
 
 
 def _check_after(session: Session) -> None:
-    """What must hold after every kind of fault."""
+    """Check what must hold after every fault."""
     report, service = session.report, session.service
     first = {batch: service.completed(batch) for batch in service.batches}
     gone = [f"{batch}: {count}" for batch, count in first.items() if count != JOBS]

@@ -1,4 +1,4 @@
-"""From the checkout to images: what is refused, how they are built, what is in them."""
+"""Check the configuration files, build the images, and check their contents."""
 
 import json
 import re
@@ -31,7 +31,7 @@ _OURS = "boomerang"
 
 
 def check_files(session: Session, example: str) -> None:
-    """What can be said before anything is built."""
+    """Check the files before anything is built."""
     report, stack, folder = session.report, session.stack, session.folder
     report.section("The files")
     filled = (folder / ".env").rename(folder / ".env.filled")
@@ -42,7 +42,7 @@ def check_files(session: Session, example: str) -> None:
         )
         (folder / ".env").write_text(filled.read_text())
         with (folder / ".env").open("a") as file:
-            # As if the ports were not set: they are chosen by this program, not by the file.
+            # Without our ports, to see the defaults of the file.
             file.writelines(f"{name}=\n" for name in ("BOOMERANG_PORT", "SIMULATOR_HOST_PORT", "FLOWER_HOST_PORT"))
         plain = json.loads(stack.compose("config", "--format", "json"))
     finally:
@@ -60,7 +60,7 @@ def check_files(session: Session, example: str) -> None:
 
 
 def check_build(session: Session) -> None:
-    """Build, and look into the images."""
+    """Build the images, and check their contents."""
     report, stack = session.report, session.stack
     report.section("The images")
     before = _nameless(session)

@@ -1,4 +1,4 @@
-"""Run the checks on an engine of their own, for a machine without Docker or without a registry of images."""
+"""Start an engine for the checks, on a machine without Docker or without an image registry."""
 
 import contextlib
 import os
@@ -20,11 +20,11 @@ _CLEAN_UP = 300
 
 
 class EngineFailed(Exception):
-    """The engine could not be started; the text says why."""
+    """The engine could not be started. The message gives the reason."""
 
 
 def run_on_own_engine(arguments: Sequence[str], folder: Path | None, redis: str, *, keep: bool) -> int:
-    """Start an engine in `folder` (or a temporary one), run this program on it with `arguments`; its exit code."""
+    """Start an engine in `folder` or a temporary one, run this program on it, and return its exit code."""
     with _folder(folder, keep=keep) as place:
         started = subprocess.run(  # noqa: S603 - our own script
             [str(SCRIPT), "start", str(place), redis],
@@ -56,7 +56,7 @@ def _run(command: Sequence[str]) -> int:
         try:
             return process.wait()
         except StopRequested:
-            # It takes its containers down first.
+            # It removes its containers first.
             process.terminate()
             process.wait(_CLEAN_UP)
             raise

@@ -1,4 +1,4 @@
-"""Addresses that nobody uses."""
+"""Find unused ports and networks."""
 
 import ipaddress
 import random
@@ -13,7 +13,7 @@ _SUBNETS = ipaddress.ip_network("10.214.0.0/15")
 
 
 def free_ports() -> tuple[int, int, int, int, int]:
-    """Three free ports, and the first and the last port of a free range."""
+    """Return three free ports, and the first and last port of a free range."""
     for _ in range(100):
         first = random.choice(_PORTS)  # noqa: S311 - no secret
         if _all_free(range(first, first + 3 + _RANGE)):
@@ -22,7 +22,7 @@ def free_ports() -> tuple[int, int, int, int, int]:
 
 
 def free_subnet() -> tuple[str, str]:
-    """A small private network, and the address in it that its gateway will have."""
+    """Return an unused private network, and the address of its gateway."""
     chosen = random.choice([*_SUBNETS.subnets(new_prefix=24)])  # noqa: S311 - no secret
     return str(chosen), str(chosen[1])
 

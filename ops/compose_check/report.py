@@ -1,4 +1,4 @@
-"""What is printed: one line for each check."""
+"""Print a line for each check."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from ops.compose_check.shell import CommandFailed
 
 
 class Report:
-    """Prints each check as it is made, and counts those that failed."""
+    """The printed results, and the number of failed checks."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -24,15 +24,15 @@ class Report:
         click.echo(f"\n{name}")
 
     def note(self, text: str) -> None:
-        """Print a figure that is no check."""
+        """Print a figure that is not a check."""
         self._line("", text)
 
     def skip(self, what: str, why: str) -> None:
-        """Say that a check was not made."""
+        """Print that a check was skipped."""
         self._line("skip", f"{what}: {why}")
 
     def check(self, what: str, holds: object, found: object = "") -> bool:
-        """Record whether something holds; `found` is printed where it does not."""
+        """Record whether a check passed. If it failed, `found` is printed."""
         if holds:
             self.passed += 1
             self._line("ok", what)
@@ -42,14 +42,14 @@ class Report:
         return bool(holds)
 
     def equal(self, what: str, found: Any, expected: Any) -> bool:
-        """Record whether `found` is what was expected."""
+        """Record whether `found` equals the expected value."""
         if found == expected:
             return self.check(f"{what}: {_short(found)}", holds=True)
         return self.check(what, holds=False, found=f"expected {expected}, found {found}")
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
-        """Turn an error within the block into one failed check, so that the next checks are still made."""
+        """Turn an error in the block into one failed check, so that the next checks still run."""
         try:
             yield
         except (CommandFailed, OSError, ValueError, LookupError) as error:
@@ -62,6 +62,6 @@ class Report:
 def _short(value: object, limit: int = 400) -> str:
     text = " ".join(str(value).split())
     if len(text) > limit:
-        # The end of a traceback says more than its beginning.
+        # The end of a traceback has the reason.
         return f"{text[: limit // 2]} … {text[-limit // 2 :]}"
     return text or "nothing"

@@ -1,4 +1,4 @@
-"""The service and the simulated provider, as a producer on the host sees them."""
+"""Use the service and the simulated provider as a producer on the host does."""
 
 import json
 from collections import Counter
@@ -21,7 +21,7 @@ CLIENT = "203.0.113.9"
 
 @dataclass(kw_only=True)
 class Service:
-    """Batches of 300 jobs, and what the provider sold for them."""
+    """Batches of 300 jobs, and the purchases for them at the provider."""
 
     url: str
     simulator: str
@@ -43,11 +43,11 @@ class Service:
         return requests.post(f"{self.url}{path}", data=data, headers=headers, timeout=60, **options)
 
     def ids(self, batch: str) -> Iterator[str]:
-        """The external ids of a batch's jobs."""
+        """Return the external ids of the jobs of a batch."""
         return (f"{self.prefix}-{batch}-{number}" for number in range(JOBS))
 
     def enqueue(self, batch: str) -> None:
-        """Enqueue 300 jobs; raises OSError where not all are accepted."""
+        """Enqueue 300 jobs. Raises OSError if not all are accepted."""
         self._send(batch, JOBS)
         self.batches.append(batch)
 
@@ -65,14 +65,14 @@ class Service:
         self.post(f"/v1/batches?id={batch}", "\n".join(lines)).raise_for_status()
 
     def counts(self, batch: str) -> Mapping[str, int]:
-        """State → how many jobs of a batch; raises OSError."""
+        """Return the number of jobs of a batch by state. Raises OSError."""
         answer = self.get(f"/v1/batches/{batch}")
         answer.raise_for_status()
         found: Mapping[str, int] = answer.json()["counts"]
         return found
 
     def completed(self, batch: str) -> int | None:
-        """How many of its jobs are completed; None while it is not done, or cannot be asked for."""
+        """Return the number of completed jobs; None while the batch is not done, or the service cannot be reached."""
         try:
             answer = self.get(f"/v1/batches/{batch}")
             if answer.status_code == HTTPStatus.NOT_FOUND:
@@ -83,39 +83,39 @@ class Service:
         return int(shown["counts"]["completed"]) if shown.get("done") else None
 
     def wait_completed(self, batch: str, limit: float) -> tuple[int | None, float]:
-        """Wait for a batch to be done: how many of its jobs are completed, and the seconds it took."""
+        """Wait until a batch is done. Returns the number of completed jobs, and the seconds it took."""
         took = wait_until(lambda: self.completed(batch) is not None, limit)
         return self.completed(batch), limit if took is None else took
 
     def wait_under_way(self, batch: str, jobs: int = 20, limit: float = 150) -> bool:
-        """Wait until some of its jobs were sent: after a restart of Redis that takes BOOMERANG_SUBMIT_LEASE."""
+        """Wait until some jobs were sent. After a restart of Redis this takes BOOMERANG_SUBMIT_LEASE."""
         mine = set(self.ids(batch))
         return wait_until(lambda: len(mine & set(self.bought())) >= jobs, limit, pause=0.1) is not None
 
     def results(self, batch: str) -> list[dict[str, Any]]:
-        """Its jobs with their results."""
+        """Return the jobs of a batch with their results."""
         return [json.loads(line) for line in self.get(f"/v1/batches/{batch}/results").text.splitlines() if line]
 
     def faults(self, **faults: Any) -> None:
-        """Turn faults of the simulated provider."""
+        """Set the faults of the simulated provider."""
         requests.put(f"{self.simulator}/_sim/faults", json=faults, timeout=_ANSWER).raise_for_status()
 
     def bought(self) -> Counter[str]:
-        """How often each external id was bought, since the simulator's start."""
+        """Return how often each external id was bought since the simulator started."""
         ledger = requests.get(f"{self.simulator}/_sim/ledger", timeout=_ANSWER).json()
         return Counter(each["external_task_id"] for each in ledger["purchases"])
 
     def keep_purchases(self) -> None:
-        """Remember what was bought: the simulator is about to end."""
+        """Remember the purchases, because the simulator is about to end."""
         self.kept += self.bought()
 
     def purchases(self) -> str:
-        """How many jobs of all batches were bought, how many of them twice, and how many are nobody's."""
+        """Return how many jobs were bought, how many twice, and how many purchases belong to no batch."""
         every = self.kept + self.bought()
         wanted = {name for batch in self.batches for name in self.ids(batch)}
         twice = sum(count > 1 for count in every.values())
         return f"{len(wanted & set(every))} of {len(wanted)} bought, {twice} twice, {len(set(every) - wanted)} unknown"
 
     def all_bought_once(self) -> str:
-        """What `purchases` says where all is well."""
+        """Return the result that `purchases` should have."""
         return f"{len(self.batches) * JOBS} of {len(self.batches) * JOBS} bought, 0 twice, 0 unknown"

@@ -1,4 +1,4 @@
-"""What every group of checks works with."""
+"""The objects that all groups of checks share."""
 
 import re
 from collections.abc import Sequence
@@ -35,22 +35,22 @@ class Session:
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables of .env."""
+        """Return the variables of .env."""
         return env_file.read((self.folder / ".env").read_text())
 
     def up(self, *words: str) -> None:
-        """`docker compose up -d`, and wait until every service runs and is healthy."""
+        """Run `docker compose up -d`, and wait until every service is healthy."""
         self.stack.compose("up", "-d", *words, limit=300)
         self.healthy(len(self.stack.services))
 
     def healthy(self, count: int, what: str = "all services run and are healthy") -> None:
-        """Check that so many containers become healthy."""
+        """Check that this many containers become healthy."""
         took = self.stack.wait_ready(count)
         if self.report.check(what, took is not None, self.stack.not_ready()) and took is not None:
             self.report.note(f"after {took:.0f} s")
 
     def find_webhook(self) -> None:
-        """Take the port at which a webhook is reached now: those of a range are given out anew at each start."""
+        """Find the current port of a webhook: Docker assigns those of a range again at each start."""
 
         def ports() -> list[int]:
             return [port for one in self.stack.containers("webhook") for port in one.ports]
@@ -68,7 +68,7 @@ class Session:
         self.report.equal("the provider's ledger", self.service.purchases(), self.service.all_bought_once())
 
     def commands_refused(self) -> str:
-        """What the users of both Redis servers were refused since the last call: `ACL LOG`, which is then emptied."""
+        """Return the commands that both Redis servers refused since the last call (`ACL LOG`)."""
         entries = [
             f"{server}: {entry}" for server in SERVERS for entry in acl_entries(self.stack.redis(server, "acl", "log"))
         ]
@@ -77,13 +77,13 @@ class Session:
         return "; ".join(dict.fromkeys(entries))
 
     def keep_logs(self) -> None:
-        """Remember the containers' logs: they are about to be removed."""
+        """Save the logs of the containers, because these are about to be removed."""
         for container in self.stack.containers():
             self.logs.setdefault(container.service, []).extend(self.stack.logs(container))
 
 
 def acl_entries(text: str) -> list[str]:
-    """The entries of `ACL LOG`, of which redis-cli prints a field a line, then its value."""
+    """Parse `ACL LOG` as redis-cli prints it: a line per field, followed by its value."""
     lines = text.splitlines()
     pairs = [(name, value) for name, value in pairwise(lines) if name in _ACL_FIELDS]
     size = len(_ACL_FIELDS)
@@ -94,10 +94,10 @@ def acl_entries(text: str) -> list[str]:
 
 
 def sentence(text: str) -> str:
-    """The text on one line, without colours."""
+    """Return the text on one line, without colours."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
 
 
 def lines_of(words: Sequence[str]) -> str:
-    """Words as one line of a report, in order, each once."""
+    """Join the distinct texts, sorted, for a line of the report."""
     return ", ".join(sorted(dict.fromkeys(words)))

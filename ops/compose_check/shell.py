@@ -1,4 +1,4 @@
-"""Commands with a time limit, all of whose output goes into one log as well."""
+"""Run commands with a time limit, and write all output to a log."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ _OF_THE_STACK = ("BOOMERANG_", "FLOWER_", "SIMULATOR_", "COMPOSE_")
 
 
 class CommandFailed(Exception):
-    """A command ended with another exit code than 0, or took too long."""
+    """A command failed or took too long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +29,14 @@ class Done:
 
 @dataclass(frozen=True, kw_only=True)
 class Shell:
-    """Runs commands in `folder`."""
+    """A folder in which commands run."""
 
     folder: Path
     log: Path
     env: Mapping[str, str] = field(repr=False, default_factory=lambda: clean_environment(os.environ))
 
     def try_(self, *argv: str, limit: float = 60, env: Mapping[str, str] | None = None) -> Done:
-        """Run a command; any exit code is an answer. Raises CommandFailed where it takes more than `limit` seconds."""
+        """Run a command and return its result, whatever its exit code. Raises CommandFailed after `limit` seconds."""
         with self.log.open("a") as log:
             log.write(f"$ {' '.join(argv)}\n")
             try:
@@ -57,7 +57,7 @@ class Shell:
         return Done(code=done.returncode, out=done.stdout, err=done.stderr)
 
     def run(self, *argv: str, limit: float = 60) -> str:
-        """Run a command and return its standard output; raises CommandFailed."""
+        """Run a command and return its standard output. Raises CommandFailed."""
         done = self.try_(*argv, limit=limit)
         if done.code != 0:
             end = " ".join(done.err.strip().splitlines()[-3:])
@@ -66,12 +66,12 @@ class Shell:
 
 
 def clean_environment(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the variables of the stack."""
+    """Return the environment without the variables of the stack."""
     return {name: value for name, value in env.items() if not name.startswith(_OF_THE_STACK)}
 
 
 def wait_until(condition: Callable[[], object], limit: float, *, pause: float = 0.5) -> float | None:
-    """Wait for a condition; returns the seconds it took, None where it was still false after `limit` seconds."""
+    """Wait for a condition. Returns the seconds it took; None if it is still false after `limit` seconds."""
     begun = time.monotonic()
     while not condition():
         if time.monotonic() - begun > limit:
@@ -82,11 +82,11 @@ def wait_until(condition: Callable[[], object], limit: float, *, pause: float = 
 
 @contextmanager
 def temporary_folder(prefix: str, *, keep: bool) -> Iterator[Path]:
-    """A new folder, removed at the end unless it is to be kept."""
+    """Make a temporary folder. It is removed at the end unless it should be kept."""
     folder = Path(tempfile.mkdtemp(prefix=prefix))
     try:
         yield folder
     finally:
         if not keep:
-            # What a container wrote there may be its user's.
+            # Files that a container wrote may belong to its user.
             shutil.rmtree(folder, ignore_errors=True)

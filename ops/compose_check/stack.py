@@ -1,4 +1,4 @@
-"""The containers of one Compose project: everything this program may touch."""
+"""The containers of one Compose project. This program touches nothing else."""
 
 import json
 import shutil
@@ -34,12 +34,12 @@ class Container:
 
     @property
     def started(self) -> str:
-        """When it was last started, as text that differs from start to start."""
+        """The time of its last start."""
         return str(self.raw["State"]["StartedAt"])
 
     @property
     def ready(self) -> bool:
-        """Whether it runs and is healthy, as far as its service has a health check."""
+        """Whether it runs and, if it has a health check, is healthy."""
         state = self.raw["State"]
         return bool(state["Running"]) and state.get("Health", {}).get("Status", "healthy") == "healthy"
 
@@ -49,7 +49,7 @@ class Container:
 
     @property
     def ports(self) -> list[int]:
-        """The host's ports at which it is reached now."""
+        """The current ports on the host."""
         published = self.raw["NetworkSettings"]["Ports"] or {}
         return [int(each["HostPort"]) for bindings in published.values() for each in bindings or ()]
 
@@ -62,7 +62,7 @@ class Container:
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """A copy of the checkout in `shell.folder`, run under a project name of its own."""
+    """A copy of the checkout in `shell.folder`, run as a separate Compose project."""
 
     project: str
     shell: Shell
@@ -70,14 +70,14 @@ class Stack:
     redis_image: str | None = None
 
     def try_compose(self, *words: str, limit: float = 120) -> Done:
-        """Run `docker compose`; any exit code is an answer."""
+        """Run `docker compose` and return its result, whatever its exit code."""
         files = ["-f", "docker-compose.yml"]
         if self.override.exists():
             files += ["-f", str(self.override)]
         return self.shell.try_("docker", "compose", *files, "-p", self.project, *PROFILES, *words, limit=limit)
 
     def compose(self, *words: str, limit: float = 120) -> str:
-        """Run `docker compose` and return its standard output; raises CommandFailed."""
+        """Run `docker compose` and return its standard output. Raises CommandFailed."""
         done = self.try_compose(*words, limit=limit)
         if done.code != 0:
             end = " ".join(done.err.strip().splitlines()[-3:])
@@ -86,19 +86,19 @@ class Stack:
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """The Compose file with .env and the override filled in."""
+        """Return the Compose file with .env and the override applied."""
         found: Mapping[str, Any] = json.loads(self.compose("--profile", "tools", "config", "--format", "json"))
         return found
 
     @property
     def services(self) -> Mapping[str, Any]:
-        """Those that `up` starts."""
+        """The services that `up` starts."""
         return {name: each for name, each in self.config["services"].items() if "tools" not in each.get("profiles", ())}
 
     def rename_images(self) -> None:
-        """Give our images names of this project: the user's own image `boomerang` stays what it is."""
+        """Give the images names of this project, so that the user's image `boomerang` is not replaced."""
         services = self.config["services"]
-        # Read anew with the override: the names are not the file's any more.
+        # Read again with the override, which has other names.
         del self.__dict__["config"]
         self.override.write_text(json.dumps({"services": dict(self._renamed(services))}))
 
@@ -113,11 +113,11 @@ class Stack:
 
     @property
     def images(self) -> set[str]:
-        """Names of the images that are built."""
+        """The names of the images that are built."""
         return {each["image"] for each in self.config["services"].values() if each["image"].startswith(self.project)}
 
     def containers(self, *services: str) -> list[Container]:
-        """The project's containers, those that have ended too, but for one-off commands; of these services only."""
+        """Return the containers of these services, also ended ones, without one-off commands."""
         label = "com.docker.compose"
         found = self.shell.run(
             "docker", "ps", "-aq", "--no-trunc",
@@ -132,11 +132,11 @@ class Stack:
         )
 
     def wait_ready(self, count: int, limit: float = 240) -> float | None:
-        """Wait until so many containers run and are healthy; the seconds it took, or None."""
+        """Wait until this many containers are healthy. Returns the seconds it took, or None."""
         return wait_until(lambda: sum(each.ready for each in self.containers()) >= count, limit)
 
     def not_ready(self) -> str:
-        """The services that do not run or are not healthy."""
+        """Return the services that do not run or are not healthy."""
         there = self.containers()
         bad = {f"{one.service} {one.raw['State']['Status']}" for one in there if not one.ready}
         missing = {f"{name} missing" for name in self.services if name not in {one.service for one in there}}
@@ -147,11 +147,11 @@ class Stack:
         return self.try_compose("exec", "-T", service, *argv, limit=limit)
 
     def operator(self, *words: str, limit: float = 120) -> Done:
-        """Run a `boomerang-server` command as docs/guides/containers.md says."""
+        """Run a `boomerang-server` command as docs/guides/containers.md describes."""
         return self.try_compose("run", "--rm", "-T", "operator", *words, limit=limit)
 
     def redis(self, server: str, *words: str) -> str:
-        """Run a command of redis-cli as the operator; raises CommandFailed."""
+        """Run redis-cli as the operator. Raises CommandFailed."""
         done = self.exec(server, "sh", "-c", _REDIS_CLI, "redis-cli", *words)
         if done.code != 0 or done.out.startswith(("NOAUTH", "NOPERM", "WRONGPASS", "ERR", "AUTH failed")):
             raise CommandFailed(f"redis-cli {' '.join(words)} at {server}: {(done.err + done.out).strip()}")
@@ -166,14 +166,14 @@ class Stack:
             self.exec(service, "sh", "-c", "kill -9 -1")
 
     def logs(self, container: Container) -> list[str]:
-        """All lines that a container has written."""
+        """Return all lines that a container has logged."""
         done = self.shell.try_("docker", "logs", container.id)
         return [line for line in (done.out + done.err).splitlines() if line.strip()]
 
     def remove(self) -> None:
         """Remove the project: containers, networks, volumes and images."""
         self.try_compose("--profile", "tools", "down", "--volumes", "--remove-orphans", "--timeout", "10", limit=180)
-        # By their label: a build that left an image without a name is one of the faults that are looked for.
+        # By label, because a faulty build may leave an image without a name.
         label = f"label=com.docker.compose.project={self.project}"
         made = self.shell.try_("docker", "images", "-q", "--filter", label).out.split()
         if made:
@@ -181,7 +181,7 @@ class Stack:
 
 
 def copy_checkout(source: Path, target: Path) -> None:
-    """Copy what git knows of, changed and new files as they are now, and leave ignored ones (such as .env) out."""
+    """Copy all files that git does not ignore, with their current contents."""
     listed = subprocess.run(  # noqa: S603 - our own command
         ["git", "-C", str(source), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
         capture_output=True, text=True, check=True,
@@ -193,5 +193,5 @@ def copy_checkout(source: Path, target: Path) -> None:
 
 
 def service_names(containers: Sequence[Container]) -> str:
-    """The services of these containers, for a line of the report."""
+    """Join the services of these containers, for a line of the report."""
     return ", ".join(dict.fromkeys(each.service for each in containers))

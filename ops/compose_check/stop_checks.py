@@ -1,4 +1,4 @@
-"""More of a process, nothing to do, the end; and what the logs look like after all that."""
+"""Check a repeated `up`, scaling, stopping, and the logs."""
 
 import json
 import time
@@ -13,9 +13,9 @@ _MOST_MEMORY = 85  # percent of the limit
 
 
 def check_nothing_to_do(session: Session) -> None:
-    """`up` once more makes no container anew; none of them came near its limit."""
+    """Check that a second `up` recreates no container, and that none came near its memory limit."""
     report, stack = session.report, session.stack
-    report.section("docker compose up, once more")
+    report.section("docker compose up, again")
     before = {one.id for one in stack.containers()}
     session.up("--build")
     report.equal("containers made anew", len({one.id for one in stack.containers()} - before), 0)
@@ -27,11 +27,11 @@ def check_nothing_to_do(session: Session) -> None:
     near = [f"{name} {share}" for name, share, *_ in used if float(share.rstrip("%")) > _MOST_MEMORY]
     report.check(f"no container has {_MOST_MEMORY} % of its memory limit", not near, lines_of(near))
     killed = [one.service for one in stack.containers() if one.raw["State"]["OOMKilled"]]
-    report.check("none was killed for want of memory", not killed, lines_of(killed))
+    report.check("none was killed because it ran out of memory", not killed, lines_of(killed))
 
 
 def check_scale(session: Session, ports: str) -> None:
-    """Two workers, then two webhooks with a range of ports."""
+    """Run two workers, then two webhooks with a range of ports."""
     report, stack, service = session.report, session.stack, session.service
     report.section("docker compose up --scale")
     stack.compose("up", "-d", "--scale", "worker=2", limit=200)
@@ -53,13 +53,13 @@ def check_scale(session: Session, ports: str) -> None:
 
 
 def check_stop(session: Session) -> None:
-    """Everything ends by itself, with jobs under way and without, and goes on where it was."""
+    """Check that all services stop by themselves, with and without unfinished jobs, and continue afterwards."""
     report, stack, service = session.report, session.stack, session.service
     report.section("docker compose stop")
     service.faults(latency="2-8", slow=0.3)
     service.enqueue("stopped")
     service.wait_under_way("stopped")
-    # Not the simulator: it would forget what it works on.
+    # Not the simulator, which would forget its tasks.
     ours = [name for name in stack.services if name != "simulator"]
     begun = time.monotonic()
     stack.compose("stop", *ours, limit=200)
@@ -79,7 +79,7 @@ def check_stop(session: Session) -> None:
 
 
 def check_logs(session: Session) -> None:
-    """Each line is JSON, and none has a secret in it."""
+    """Check that each line is JSON and contains no secret."""
     report = session.report
     report.section("The logs")
     session.keep_logs()

@@ -1,4 +1,4 @@
-"""Jobs, callbacks, keys, Flower, and the commands that an operator runs."""
+"""Check jobs, callbacks, keys, Flower and the commands of an operator."""
 
 import json
 
@@ -14,7 +14,7 @@ _OK, _CREATED, _UNAUTHORIZED, _FORBIDDEN = 200, 201, 401, 403
 
 
 def check_jobs(session: Session) -> None:
-    """300 jobs, there and back."""
+    """Check that 300 jobs are completed."""
     report, service = session.report, session.service
     report.section("300 jobs")
     service.enqueue("first")
@@ -35,7 +35,7 @@ def check_jobs(session: Session) -> None:
 
 
 def check_flower(session: Session) -> None:
-    """Its pages and its metrics want the password."""
+    """Check that its pages and metrics need the password."""
     report, env = session.report, session.env
     report.section("Flower")
     url = f"http://127.0.0.1:{env['FLOWER_HOST_PORT']}"
@@ -48,7 +48,7 @@ def check_flower(session: Session) -> None:
 
 
 def check_keys(session: Session) -> None:
-    """A key from its making to its revoking."""
+    """Create, use, list and revoke a key."""
     report, stack, url = session.report, session.stack, session.service.url
     report.section("Keys")
     made = stack.operator("keys", "add", "reports", "--scope", "read")
@@ -68,11 +68,11 @@ def check_keys(session: Session) -> None:
     report.check("keys list at 80 columns has the whole id", key in narrow.out, sentence(narrow.out + narrow.err))
     gone = stack.operator("keys", "revoke", key)
     report.check("operator keys revoke", gone.code == 0, sentence(gone.err))
-    report.check("it opens nothing any more within 5 s", wait_until(lambda: status() == _UNAUTHORIZED, 5) is not None)
+    report.check("it is refused within 5 s", wait_until(lambda: status() == _UNAUTHORIZED, 5) is not None)
 
 
 def check_commands(session: Session) -> None:
-    """Audit and doctor, by the operator and by a user who may not."""
+    """Run audit and doctor as the operator, and as a user without the right."""
     report, stack = session.report, session.stack
     report.section("Audit and doctor")
     refused = session.commands_refused()
@@ -100,13 +100,13 @@ def check_commands(session: Session) -> None:
 
 
 def check_audit(session: Session) -> None:
-    """Every invariant holds."""
+    """Check that every invariant holds."""
     done = session.stack.operator("audit")
     session.report.check("operator audit: every invariant holds", done.code == 0, sentence(done.out + done.err))
 
 
 def check_servers(session: Session) -> None:
-    """The broker has nothing of the jobs' Redis, but for the note of what workers last saw there."""
+    """Check that the broker holds nothing of the jobs but the witness."""
     found = set(session.stack.redis(SERVERS[1], "--scan", "--pattern", "{b}:*").split()) - {"{b}:witness"}
     session.report.check("no record of a job is at the broker", not found, lines_of([*found][:3]))
 
@@ -116,6 +116,6 @@ def _bad_findings(lines: str) -> str:
 
 
 def _findings(lines: str, word: str) -> str:
-    """The doctor's findings with a word in them, for a line of the report."""
+    """Join the doctor's findings that contain a text, for a line of the report."""
     found = [json.loads(line) for line in lines.splitlines() if line.startswith("{") and word in line]
     return "; ".join(f"{each['subject']}: {each['detail']}" for each in found)

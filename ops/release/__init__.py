@@ -1,1 +1,1 @@
-"""What a release is made of: the lock file and the wheels."""
+"""Tools for a release: lock files, advisories about dependencies, and the list of packages in an image."""

@@ -1,7 +1,7 @@
-"""Write the locks: each package that an installation needs, with its version and the hashes of all its files.
+"""Write the lock files: each package that an installation needs, with its version and the hashes of its files.
 
-One resolution holds for every supported Python version and machine. No lock names a registry, so pip installs from
-whichever one it is configured for, and refuses any file whose hash is not listed. `make lock` runs this.
+Each lock is valid for every supported Python version and machine. No lock names a registry: pip uses the one that it is
+configured for, and rejects files whose hash is not listed. `make lock` runs this.
 """
 
 import subprocess
@@ -31,8 +31,8 @@ BUILD_TOOLS = ("cyclonedx-bom",)
 HEADER = "# Written by `make lock`, from pyproject.toml and client/pyproject.toml. Do not edit.\n"
 
 
-def wanted() -> list[str]:
-    """The requirements of both distributions, with every extra and the build, without our own packages."""
+def all_requirements() -> list[str]:
+    """Return the requirements of both distributions, with all extras and the build, without our own packages."""
     service, client = _project(ROOT), _project(ROOT / "client")
     # An editable install without build isolation needs `editables` beside hatchling.
     found = {*build_requirements(), "editables"}
@@ -43,21 +43,21 @@ def wanted() -> list[str]:
     return sorted(each for each in found if not _is_ours(each))
 
 
-def wanted_by_image(extras: Iterable[str]) -> list[str]:
-    """The requirements of the service with these extras, without our own packages."""
+def image_requirements(extras: Iterable[str]) -> list[str]:
+    """Return the requirements of the service with these extras, without our own packages."""
     project = _project(ROOT)
     found = {*project["dependencies"]}.union(*(project["optional-dependencies"][extra] for extra in extras))
     return sorted(each for each in found if not _is_ours(each))
 
 
 def build_requirements() -> list[str]:
-    """What builds both wheels."""
+    """Return the requirements for building both wheels."""
     return sorted({each for folder in (ROOT, ROOT / "client") for each in _table(folder)["build-system"]["requires"]})
 
 
-def build_stage() -> list[str]:
-    """What the image's build stage runs, each as pyproject.toml asks for it."""
-    tools = [each for each in wanted() if Requirement(each).name in BUILD_TOOLS]
+def build_stage_requirements() -> list[str]:
+    """Return the requirements of the image's build stage, as in pyproject.toml."""
+    tools = [each for each in all_requirements() if Requirement(each).name in BUILD_TOOLS]
     return [*build_requirements(), *tools]
 
 
@@ -75,7 +75,7 @@ def _is_ours(requirement: str) -> bool:
 
 
 def write(lock: Path, requirements: Sequence[str], *options: str) -> None:
-    """Resolve the requirements, and replace the lock."""
+    """Resolve the requirements, and replace the lock file."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--no-config"]
     command += ["--python-version", OLDEST_PYTHON, "--generate-hashes", "--no-header", "--no-annotate"]
     command += ["--no-emit-index-url", "--no-emit-find-links", "--no-emit-package", "pip", "--output-file", str(lock)]
@@ -85,10 +85,10 @@ def write(lock: Path, requirements: Sequence[str], *options: str) -> None:
 
 def main() -> None:
     """Write all locks. With `--keep`, versions in requirements.lock stay where they still fit."""
-    write(LOCK, wanted(), *(() if "--keep" in sys.argv[1:] else ("--upgrade",)))
+    write(LOCK, all_requirements(), *(() if "--keep" in sys.argv[1:] else ("--upgrade",)))
     for lock, extras in IMAGES.items():
-        write(lock, wanted_by_image(extras), "--upgrade", "--constraint", str(LOCK))
-    write(BUILD_LOCK, build_stage(), "--upgrade", "--constraint", str(LOCK))
+        write(lock, image_requirements(extras), "--upgrade", "--constraint", str(LOCK))
+    write(BUILD_LOCK, build_stage_requirements(), "--upgrade", "--constraint", str(LOCK))
 
 
 if __name__ == "__main__":

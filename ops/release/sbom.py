@@ -1,4 +1,4 @@
-"""List what an environment contains, as CycloneDX: each package with its licence, and the hash of the installed file.
+"""Write a CycloneDX list of an environment: each package with its licence, and the hash of the installed file.
 
 The image's build runs it by path, with the tools of locks/build.lock, after pip has written a report of each
 installation: `python sbom.py ENVIRONMENT REPORT...` writes ENVIRONMENT/sbom.cdx.json.
@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 
 
 def list_packages(environment: Path) -> dict[str, Any]:
-    """What cyclonedx-py finds in a virtual environment."""
+    """Return the list that cyclonedx-py makes of a virtual environment."""
     command = [sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible", "--of", "JSON"]
     done = subprocess.run(  # noqa: S603 - our own command
         [*command, str(environment / "bin" / "python")], capture_output=True, text=True, check=True
@@ -27,7 +27,7 @@ def list_packages(environment: Path) -> dict[str, Any]:
 
 
 def installed_hashes(reports: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 of the file that each package was installed from, by pip's reports (its option `--report`)."""
+    """Return the SHA-256 of the file that each package was installed from, from pip's reports (`pip --report`)."""
     return {
         _canonical(each["metadata"]["name"]): _sha256(each["download_info"])
         for report in reports
@@ -36,7 +36,7 @@ def installed_hashes(reports: Iterable[Path]) -> dict[str, str]:
 
 
 def add_hashes(listed: dict[str, Any], hashes: Mapping[str, str]) -> None:
-    """Give each component its hash. Raises KeyError for one that pip did not report: nobody knows its origin."""
+    """Give each component its hash. Raises KeyError for a component whose origin pip did not report."""
     for component in listed.get("components", ()):
         component["hashes"] = [{"alg": "SHA-256", "content": hashes[_canonical(component["name"])]}]
 

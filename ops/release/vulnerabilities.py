@@ -1,4 +1,4 @@
-"""Ask the advisory database about every locked package, where a network allows it. `make lint` runs this."""
+"""Compare the locked packages with the advisory database, if it can be reached (pip-audit). `make lint` runs this."""
 
 import json
 import subprocess
@@ -10,18 +10,18 @@ from typing import Any
 
 from ops.release.lock import LOCK
 
-#: A release with advisories of many years (pip-audit does not look at the hash). A mirror that serves packages without
-#: advisories has none for it either, and would find every lock safe.
+#: A release that has had advisories for years (pip-audit does not check the hash). If none is reported for it, the
+#: package index in use is a mirror without advisories, and its answer about the lock means nothing.
 KNOWN = f"jinja2==2.4.1 --hash=sha256:{'0' * 64}\n"
 Report = Sequence[Mapping[str, Any]]
 
 
 class Unreachable(Exception):
-    """There is no answer for each package."""
+    """The advisory database did not answer for every package."""
 
 
 def ask(requirements: Path) -> Report:
-    """What pip-audit says of each package. Raises `Unreachable`."""
+    """Return pip-audit's report on each package. Raises `Unreachable`."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.json")
         command = [sys.executable, "-m", "pip_audit", "--requirement", str(requirements), "--require-hashes"]
@@ -35,12 +35,12 @@ def ask(requirements: Path) -> Report:
 
 
 def findings(lock: Path = LOCK, asked: Callable[[Path], Report] = ask) -> list[str]:
-    """The advisories about packages of the lock, a line each. Raises `Unreachable`."""
+    """Return the advisories about packages of the lock, one line each. Raises `Unreachable`."""
     with tempfile.TemporaryDirectory() as folder:
         known = Path(folder, "known.txt")
         known.write_text(KNOWN, encoding="utf-8")
         if not any(each.get("vulns") for each in asked(known)):
-            raise Unreachable("the package index in use passes on no advisories")
+            raise Unreachable("the package index in use has no advisories")
     return [
         f"{each['name']} {each['version']}: {hole['id']}, fixed in {', '.join(hole['fix_versions']) or 'no version'}"
         for each in asked(lock)
@@ -49,7 +49,7 @@ def findings(lock: Path = LOCK, asked: Callable[[Path], Report] = ask) -> list[s
 
 
 def main() -> None:
-    """Exit with the advisories that were found. Say that the check was skipped where nobody can be asked."""
+    """Exit with the advisories that were found. If the database cannot be reached, say that the check was skipped."""
     try:
         found = findings()
     except Unreachable as error:

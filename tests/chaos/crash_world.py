@@ -163,7 +163,7 @@ class World:
     def redeliver(self) -> None:
         """The broker has waited long enough for the dead worker's acknowledgements."""
         with self.app.connection_for_write() as connection:
-            qos = connection.default_channel.qos  # type: ignore[attr-defined]
+            qos = connection.default_channel.qos
             qos.__dict__["visibility_timeout"] = -1
             while self.store.context.client.zcard("unacked_index"):
                 qos.restore_visible(num=1000, interval=1)
@@ -287,7 +287,7 @@ class World:
 
     def unfinished(self) -> str:
         """What is left to do, for whoever has to find out why."""
-        redis = self.store.context.client
+        redis: Any = self.store.context.client
         left = [
             job for job in self.store.jobs.get_many(sorted(self.accepted)) if job and (not job.state.final or job.phase)
         ]

@@ -128,8 +128,8 @@ def _state() -> None:
     def with_clock(self: Scripts, client: Any, keys: Any, *_: Any, **options: Any) -> None:
         created(self, client, keys, CLOCK, **options)
 
-    Scripts.tries = one_by_one  # type: ignore[method-assign]
-    Scripts.__init__ = with_clock  # type: ignore[method-assign]
+    Scripts.tries = one_by_one  # type: ignore[assignment]
+    Scripts.__init__ = with_clock
     for store in (RedisImages, Bucket):
         for method in STORED:
             wrap(store, method, f"image_store.{method}")
@@ -167,8 +167,8 @@ def _use_cases() -> None:
         finally:
             _use_case.reset(control)
 
-    ThreadPoolExecutor.submit = with_context  # type: ignore[method-assign]
-    GenerateHandler.revoke = revoked  # type: ignore[method-assign]
+    ThreadPoolExecutor.submit = with_context  # type: ignore[assignment]
+    GenerateHandler.revoke = revoked
     # They stay for the rest of the message: its result, its links, its acknowledgement; those of a callback until it
     # is answered.
     signals.task_prerun.connect(lambda sender, **_: _use_case.set(short(sender.name)), weak=False)

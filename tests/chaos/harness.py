@@ -55,7 +55,7 @@ class Chaos:
     client: Client
     state: redis.Redis
     broker: redis.Redis
-    wait_for: Callable[..., None]
+    wait_for: WaitFor
     wires: dict[str, Proxy] = field(default_factory=dict)
     environments: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 

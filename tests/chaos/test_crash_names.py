@@ -147,6 +147,7 @@ def test_nothing_is_written_past_the_boundaries(redis_url: str) -> None:
     assert [name for name in LOOKS if "write" in commands[name]] == []
 
 
+@pytest.mark.stack
 def test_what_has_no_name_is_noticed(tmp_path: Path, redis_url: str) -> None:
     """The scenarios would fail: what goes out past the boundaries is seen when it happens, too."""
     script = (

@@ -79,7 +79,7 @@ def _since_round(running: Chaos) -> float:
     """Seconds since a round of reconcile began, by Redis's clock."""
     seconds, micros = running.state.time()
     (began,) = running.state.hmget("{b}:totals", "round")
-    return float(seconds + micros / 1e6 - int(began) / 1e6)
+    return float(seconds + micros / 1e6 - int(str(began)) / 1e6)
 
 
 PRODUCER = """

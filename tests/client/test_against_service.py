@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -20,7 +21,7 @@ from jobs.store.store import Store
 from tests.support.command import Command
 from tests.support.real_service import KEY, Provider, serving
 
-OMNI = {"model": "kirin_image_omni", "prompt": "a fox"}
+OMNI: dict[str, Any] = {"model": "kirin_image_omni", "prompt": "a fox"}
 IMAGE_URL = "https://cdn.example.com/1.png"
 
 
@@ -45,7 +46,7 @@ def test_a_job_from_its_enqueueing_to_its_end(real: Client, provider: Provider) 
     job = real.generate(**OMNI, labels={"shop": "7"}, external_task_id="fox:1", priority="high", expires_in=3600)
     assert (job.id, job.status, job.labels) == ("fox:1", Status.QUEUED, {"shop": "7"})
     again = {"labels": {"shop": "7"}, "external_task_id": "fox:1", "priority": "high", "expires_in": 3600}
-    assert real.generate(**OMNI, **again) == job
+    assert real.generate(**OMNI | again) == job
     ending = threading.Timer(0.1, provider.end, ["fox:1"])
     ending.start()
     assert job.wait(timeout=20) is job
@@ -63,7 +64,7 @@ def test_a_job_from_its_enqueueing_to_its_end(real: Client, provider: Provider) 
 
 def test_a_generators_lines_in_parts_and_again(real: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploading, "PART_LINES", 40)
-    told = []
+    told: list[Any] = []
     batch = real.batch((OMNI | {"n": 1 + number % 10} for number in range(100)), "foxes", progress=told.append)
     assert [each.accepted + each.rejected for each in told] == [40, 80, 100]
     assert (batch.accepted, batch.upload.rejected) == (90, 10)
@@ -179,11 +180,15 @@ def test_an_upload_continues_when_the_service_accepts_work_again(
 ) -> None:
     monkeypatch.setattr(uploading, "PART_LINES", 2)
     waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        store.jobs.cancel("b.1")
+        store.jobs.cancel("b.2")
+
     with (
         serving(redis_url, store, max_unfinished=3) as url,
-        Client(
-            url, KEY, sleep=lambda seconds: (waits.append(seconds), store.jobs.cancel("b.1"), store.jobs.cancel("b.2"))
-        ) as client,
+        Client(url, KEY, sleep=sleep) as client,
     ):
         accepted = client.enqueue_batch((OMNI for _ in range(5)), "b")
     assert accepted.accepted + accepted.known == 5

@@ -29,7 +29,8 @@ def test_results_stream_in_input_order(client: Client, service: FakeService) -> 
 
 def test_results_may_be_left_early(client: Client, service: FakeService) -> None:
     batch = client.batch(client.enqueue_batch(LINES).id)
-    with closing(client.results(batch)) as jobs:
+    results: Any = client.results(batch)
+    with closing(results) as jobs:
         assert next(jobs).id == f"{batch.id}.1"
 
 
@@ -46,7 +47,7 @@ def test_waiting_shows_each_look_until_the_batch_is_done(
     client: Client, service: FakeService, pauses: list[float]
 ) -> None:
     service.per_look = 2
-    looks = []
+    looks: list[Any] = []
     batch = client.wait(client.enqueue_batch(LINES).id, progress=looks.append, every=7)
     assert [look.finished for look in looks] == [2, 4, 5]
     assert pauses == [7, 7]

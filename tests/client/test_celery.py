@@ -91,6 +91,7 @@ except ImportError as error:
 """
 
 
+@pytest.mark.stack
 def test_without_celery_it_says_what_to_install() -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_CELERY], capture_output=True, text=True, timeout=60, check=False

@@ -42,7 +42,12 @@ def test_where_events_are_not_to_be_had_it_looks(
 ) -> None:
     service.per_look = 1
     batch = client.batch([REQUEST] * 4, "b")
-    service.on_request = lambda: paths(service)[-1] == "events" and service.faults.append(Fault(**fault))
+
+    def fail() -> None:
+        if paths(service)[-1] == "events":
+            service.faults.append(Fault(**fault))
+
+    service.on_request = fail
     batch.wait()
     assert paths(service) == ["b", "b", "events", "b", "events", "b"]
     assert pauses == [1, 1]

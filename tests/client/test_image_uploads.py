@@ -3,6 +3,7 @@
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from boomerang_client.image_uploads import names_file
 from tests.support.drawing import drawn
 from tests.support.fake_boomerang import FakeService, Fault
 
-OMNI = {"model": "kirin_image_omni", "prompt": "a cat"}
+OMNI: dict[str, Any] = {"model": "kirin_image_omni", "prompt": "a cat"}
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_what_the_service_has_is_not_sent(client: Client, service: FakeService, 
 def test_every_place_for_an_image(client: Client, service: FakeService, cat: Path) -> None:
     data = drawn()
     job = client.generate(
-        model="kirin_v2_1_reference2image", subject_image_list=[cat, {"subject_image": data}], scene_image=cat,
+        model="kirin_v2_1_reference2image", subject_image_list=[cat, {"subject_image": data}], scene_image=cat,  # type: ignore[list-item]
         style_image="https://x.example/1.png",
     )  # fmt: skip
     mine, other = reference(cat.read_bytes()), reference(data)
@@ -124,7 +125,7 @@ def test_lines_with_bad_images_are_refused_like_others(client: Client, service: 
     assert (error.line, list(error.errors)) == (2, ["image_list.0.image"])
     with pytest.raises(ValueError, match="Nothing was sent: 1 lines") as caught:
         client.batch(lines, "c", on_error="abort")
-    assert [error.line for error in caught.value.lines] == [2]
+    assert [error.line for error in caught.value.lines] == [2]  # type: ignore[attr-defined]
     assert "c" not in service.batches
 
 

@@ -18,7 +18,8 @@ from tests.support.fake_boomerang import KEY, FakeService
 
 def batch(**more: Any) -> Batch:
     counts = {Status.COMPLETED: 4, Status.FAILED: 1, Status.CANCELLED: 2, Status.QUEUED: 13}
-    return Batch(**({"id": "b", "accepted": 20, "done": False, "cost": Decimal(1), "counts": counts} | more))
+    given: dict[str, Any] = {"id": "b", "accepted": 20, "done": False, "cost": Decimal(1), "counts": counts}
+    return Batch(**given | more)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,7 @@ print("rich" in sys.modules and sys.modules["rich"] is not None)
 """
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("rich", [True, False])
 @pytest.mark.parametrize("terminal", [True, False])
 def test_rich_draws_on_a_terminal_and_plain_lines_do_elsewhere(

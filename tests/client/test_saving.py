@@ -11,7 +11,7 @@ from tests.support.fake_boomerang import FakeService, Fault
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"pixels" * 1000
 JPEG = b"\xff\xd8\xff" + b"pixels"
-REQUEST = {"model": "kirin_image_omni", "prompt": "A red boat"}
+REQUEST: dict[str, Any] = {"model": "kirin_image_omni", "prompt": "A red boat"}
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_a_job_without_images_says_why(client: Client, service: FakeService, tmp
 def test_a_batch_is_saved_as_it_finishes_and_again_costs_nothing(
     batch: Batch, service: FakeService, tmp_path: Path
 ) -> None:
-    told = []
+    told: list[Any] = []
     saved = batch.save(tmp_path, progress=told.append)
     assert names(tmp_path) == {"b.1-1.png": PNG, "b.3-1.jpg": JPEG}
     assert sorted((one.job, one.was_there, one.error) for one in saved) == [("b.1", False, None), ("b.3", False, None)]
@@ -159,5 +159,5 @@ def test_who_leaves_early_leaves_nothing_half(
 ) -> None:
     saving_now = client.save(batch.results(), tmp_path, at_once=1)
     next(saving_now)
-    saving_now.close()
+    saving_now.close()  # type: ignore[attr-defined]
     assert set(names(tmp_path)) <= {"b.1-1.png", "b.3-1.jpg"}

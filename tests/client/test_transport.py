@@ -9,7 +9,7 @@ from boomerang_client.transport import BACKOFF_MAX, JitteredRetry
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 0.5), (2, 1), (3, 2), (4, 4), (50, BACKOFF_MAX)], ids=str)
 def test_waits_are_full_jitter(failures: int, longest: float) -> None:
-    retry = JitteredRetry(4, backoff_factor=0.5, history=tuple([None] * failures))  # type: ignore[arg-type]
+    retry = JitteredRetry(4, backoff_factor=0.5, history=tuple([None] * failures))  # type: ignore[list-item]
     waits = [retry.get_backoff_time() for _ in range(500)]
     assert 0 <= min(waits) < longest / 4
     assert longest * 3 / 4 < max(waits) <= longest

@@ -54,7 +54,7 @@ def sent(service: FakeService) -> list[list[dict[str, Any]]]:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_arrives_whole(client: Client, service: FakeService, path: Path, source: str) -> None:
-    told = []
+    told: list[Any] = []
     accepted = client.enqueue_batch(sources(path)[source](), progress=told.append)
     assert (accepted.accepted, accepted.known, accepted.rejected) == (5, 0, 0)
     ids = [f"{accepted.id}.{number}" for number in range(1, 6)]
@@ -93,7 +93,7 @@ def test_an_outage_in_the_middle_of_an_upload_is_sat_out(
 ) -> None:
     # Given a service that goes away for longer than a call is repeated, once it has taken something in
     service.on_request = lambda: service.faults.extend([Fault(status=503)] * 10 if len(service.seen) == 2 else [])
-    told = []
+    told: list[Any] = []
     accepted = client.enqueue_batch((line for line in LINES), on_wait=lambda error, _: told.append(type(error)))
     assert accepted.accepted == 5
     assert len(told) == 2
@@ -104,7 +104,7 @@ def test_an_upload_waits_as_long_as_the_service_says(
     client: Client, service: FakeService, small_parts: None, pauses: list[float]
 ) -> None:
     service.room = 3
-    told = []
+    told: list[Any] = []
 
     def ended(error: Exception, seconds: float) -> None:
         told.append((str(error), seconds))
@@ -194,7 +194,8 @@ def test_an_idempotency_key_is_any_text(client: Client, service: FakeService) ->
     batch = client.batch(LINES, key="Frühling, Teil 1")
     assert batch.id == "key-Frühling, Teil 1".encode().decode("latin-1")
     assert service.seen[0].query == {}
-    for options in ({"key": "a", "id": "b"}, {"key": "a\nb"}):
+    both: tuple[dict[str, Any], ...] = ({"key": "a", "id": "b"}, {"key": "a\nb"})
+    for options in both:
         with pytest.raises(UsageError, match="no `id` beside it"):
             client.batch(LINES, **options)
 

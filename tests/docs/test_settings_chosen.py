@@ -126,6 +126,7 @@ def test_each_has_a_word_and_a_reason(title: str) -> None:
     assert [name for name, (_, _, why) in found.items() if len(why) < 8] == []
 
 
+@pytest.mark.stack
 def test_redis_is_what_the_page_says(tmp_path: Path) -> None:
     told: dict[str, list[str]] = {}
     for fsync in Fsync:

@@ -193,6 +193,7 @@ raise ValueError("canary-provider-key uncaught")
 """
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("given", list(LogFormat))
 def test_nothing_that_a_process_says_has_a_secret_in_it(given: LogFormat) -> None:
     done = subprocess.run(

@@ -85,7 +85,7 @@ def urls(service: str, server: str) -> list[str]:
 
 def size(text: str) -> int:
     """Bytes, as Docker and Redis write them."""
-    number, unit = re.fullmatch(r"(\d+)([mg])b?", text).groups()  # type: ignore[union-attr]
+    number, unit = re.fullmatch(r"(\d+)([mg])b?", text).groups()
     return int(number) * {"m": 2**20, "g": 2**30}[unit]
 
 
@@ -116,6 +116,7 @@ def test_celery_is_started_with_the_app_and_a_command_it_has(service: str) -> No
     assert service in celery_command.commands
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("service", ["worker", "webhook"])
 def test_the_process_loads_with_that_environment_alone(service: str) -> None:
     (target,) = [word for word in command(service) if word.endswith(":app")]
@@ -216,6 +217,7 @@ def test_health_checks_ask_what_the_processes_answer() -> None:
     assert environment("worker")[HEALTH_FILE].startswith("/tmp/")
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("server", REDIS)
 def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for: WaitFor) -> None:
     users, fsync = REDIS[server]

@@ -43,6 +43,7 @@ def fake_docker(folder: Path, script: str) -> None:
     (folder / "docker").chmod(0o755)
 
 
+@pytest.mark.stack
 def test_without_docker_it_says_so_and_what_to_do(tmp_path: Path) -> None:
     done = run(path=tmp_path)
     assert done.returncode == 2
@@ -50,6 +51,7 @@ def test_without_docker_it_says_so_and_what_to_do(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.stack
 def test_an_engine_that_does_not_answer_is_said(tmp_path: Path) -> None:
     fake_docker(tmp_path, "echo Cannot connect to the Docker daemon >&2; exit 1")
     done = run(path=tmp_path)
@@ -57,6 +59,7 @@ def test_an_engine_that_does_not_answer_is_said(tmp_path: Path) -> None:
     assert "Cannot connect to the Docker daemon" in done.stderr
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("version", ["2.23.9", "v1.29.2"])
 def test_a_compose_that_is_too_old_is_refused(tmp_path: Path, version: str) -> None:
     fake_docker(tmp_path, f"echo {version}")
@@ -66,6 +69,7 @@ def test_a_compose_that_is_too_old_is_refused(tmp_path: Path, version: str) -> N
     assert "2.24" in done.stderr
 
 
+@pytest.mark.stack
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
 def test_the_engine_of_its_own_needs_root() -> None:
     # By its text: the checkout may be in a folder that only root can read.
@@ -109,7 +113,7 @@ def test_the_exit_of_a_check_is_counted_and_its_reason_printed(capsys: pytest.Ca
     report.equal("other sum", 3, 2)
     with report.step("broken"):
         raise CommandFailed("docker ended with exit code 1")
-    report.skip("reboot", "not asked for")
+    report.skip("reboot", "not asked for")  # type: ignore[unreachable]
     assert (report.passed, report.failed) == (1, 2)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == ["ok", "FAIL", "FAIL", "skip"]
@@ -122,11 +126,13 @@ def test_a_fault_of_the_program_itself_is_no_failed_check() -> None:
         raise AssertionError
 
 
+@pytest.mark.stack
 def test_a_command_that_hangs_is_ended(shell: Shell) -> None:
     with pytest.raises(CommandFailed, match=r"more than 0\.2 s"):
         shell.run("sleep", "60", limit=0.2)
 
 
+@pytest.mark.stack
 def test_a_failed_command_says_its_last_words(shell: Shell) -> None:
     with pytest.raises(CommandFailed, match="exit code 3: it broke"):
         shell.run("sh", "-c", "echo it broke >&2; exit 3")
@@ -144,6 +150,7 @@ def test_variables_of_the_shell_do_not_win_over_the_file() -> None:
     assert clean_environment(env) == {"PATH": "/bin", "DOCKER_HOST": "x"}
 
 
+@pytest.mark.stack
 def test_the_copy_has_changed_and_new_files_and_no_ignored_ones(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
@@ -183,6 +190,7 @@ def test_ports_are_free_and_the_range_is_whole() -> None:
     assert gateway.rpartition(".")[0] == subnet.rpartition(".")[0]
 
 
+@pytest.mark.stack
 def test_when_it_is_asked_to_end_it_removes_what_it_made(tmp_path: Path, wait_for: WaitFor) -> None:
     calls = tmp_path / "calls"
     script = f"""echo "$@" >> {calls}

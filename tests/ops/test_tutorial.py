@@ -5,14 +5,13 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from boomerang_client import Client, Status
+from tests.support.local_stack import StartStack
 
 pytestmark = pytest.mark.stack
 
@@ -38,7 +37,7 @@ def test_the_first_command_starts_the_local_stack() -> None:
     assert done.stdout.split()[-2:] == [".venv/bin/boomerang-server", "up"]
 
 
-def test_the_commands_make_an_image_of_every_product(checkout: Path, tmp_path: Path, start: Callable[..., Any]) -> None:
+def test_the_commands_make_an_image_of_every_product(checkout: Path, tmp_path: Path, start: StartStack) -> None:
     server = start("data", "--no-flower", "--sim", "--latency 0.2")
     (checkout / ".boomerang").symlink_to(server.folder)
     home = tmp_path / "home"

@@ -151,6 +151,7 @@ print(len(bomb), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, pr
 """
 
 
+@pytest.mark.stack
 def test_a_decompression_bomb_is_judged_by_its_header() -> None:
     # Given a real PNG of 169 megapixels in 28 kB, which takes some 20 MB as bits and 500 MB as RGB,
     # when it is judged in a process of its own, with every warning an error,

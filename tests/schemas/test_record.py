@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 from schemas import CallbackForm, GenerationRequest, load_request
 
@@ -28,7 +29,13 @@ def test_the_order_of_members_and_the_id_make_no_other_request() -> None:
 def test_another_label_callback_or_parameter_makes_another_request() -> None:
     text = load_request(FULL).text()
 
-    for change in ({"n": 2}, {"labels": {}}, {"callback_url": "https://example.com/other"}, {"resolution": "1k"}):
+    changes: tuple[dict[str, Any], ...] = (
+        {"n": 2},
+        {"labels": {}},
+        {"callback_url": "https://example.com/other"},
+        {"resolution": "1k"},
+    )
+    for change in changes:
         assert load_request(FULL | change).text() != text
 
 

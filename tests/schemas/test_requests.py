@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas import MODELS, GenerationRequest, RequestInvalid, load_request
 
-OMNI = {"model": "kirin_image_omni", "prompt": "a red fox"}
+OMNI: dict[str, Any] = {"model": "kirin_image_omni", "prompt": "a red fox"}
 SUBJECT = {"subject_image": "https://example.com/fox.png"}
 REFERENCE = {"model": "kirin_v2_1_reference2image", "subject_image_list": [SUBJECT]}
 IMAGE = {"image": "https://example.com/fox.png"}

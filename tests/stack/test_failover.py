@@ -1,7 +1,7 @@
 """The real stack through a failover of Redis in mid-run: nothing is lost that survived, nothing is bought twice."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,9 @@ from jobs.store.store import Store
 from ops.local.stack import LocalStack, Options
 from tests.support.sentinels import MASTER, PASSWORD, SENTINEL_PASSWORD, Watched, watched
 from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
+from tests.support.waiting import WaitFor
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
-WaitFor = Callable[..., None]
 
 PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "celery.md").read_text("utf-8")
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}

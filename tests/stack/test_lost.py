@@ -53,7 +53,7 @@ class Running:
 
     def start_redis(self) -> None:
         self._start("redis", *self.command.argv)
-        self.wait_for(lambda: redis_servers.answers(self.command.url), 30, "Redis answers")
+        self.wait_for(lambda: redis_servers.is_ready(self.command.url), 30, "Redis answers")
 
     def start(self, name: str) -> None:
         self._start(name, sys.executable, "-m", "celery", "-A", "worker.main:app", name)

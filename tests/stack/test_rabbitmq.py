@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from ops.local import redis_server as redis_servers
 from ops.local.stack import LocalStack, Options
 from tests.support.rabbitmq import running as running_node
 from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
+from tests.support.waiting import WaitFor
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
-WaitFor = Callable[..., None]
 
 JOBS, MESSAGES = 60, 20
 #: Slots make the submissions of a batch last until the node is killed and beyond.

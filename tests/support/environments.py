@@ -18,7 +18,7 @@ OURS = frozenset({"boomerang", "boomerang-client", "boomerang-jobs", "boomerang-
 
 def third_party() -> set[str]:
     """Every distribution here that is not ours."""
-    return {canonicalize_name(each.name) for each in metadata.distributions()} - OURS
+    return {str(canonicalize_name(each.name)) for each in metadata.distributions()} - OURS
 
 
 def needed_by(requirements: Iterable[str]) -> set[str]:

@@ -47,7 +47,7 @@ def serving(redis_url: str, store: Store, **settings: Any) -> Iterator[str]:
     known = {"api_keys": (KEY,), "callback_secrets": (SECRET,), "redis_url": redis_url, "broker_url": redis_url}
     app = create_app(Settings(**(settings | known)), store)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
-    server.daemon_threads = True
+    server.daemon_threads = True  # type: ignore[attr-defined]
     with running(server):
         yield f"http://127.0.0.1:{server.server_port}"
 

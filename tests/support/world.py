@@ -56,14 +56,15 @@ class World:
         self.settings = Settings(
             provider_key=KEY, provider_keys={"BOOMERANG_PROVIDER_KEY_OTHER": OTHER_KEY}, **{**where, **given}
         )
-        self.redis = connect(url)
+        # Any: redis-py's stubs give every answer two types.
+        self.redis: Any = connect(url)
         self.store = Store(self.redis, self.settings, clock=MOVED_CLOCK)
         self.providers = {lane.name: Provider(self.settings, lane) for lane in self.settings.lanes}
         self.provider = self.providers[self.settings.lanes[0].name]
         self.app = create_app(self.settings)
         self.messages = Messages(self.app)
         self.threads = ThreadPoolExecutor(8)
-        self.binary = connect(url, text=False)
+        self.binary: Any = connect(url, text=False)
         self.image_store = RedisImages(self.binary, Keys())
         self.images = Images(self.store.context.scripts, self.image_store, self.settings)
         self.image_cache = ImageCache(self.images, self.settings.image_memory)

@@ -25,6 +25,7 @@ from jobs.store.store import Store
 from jobs.store.stuck import counted, dead_ends
 from schemas.images import read_image
 from tests.support.drawing import Draw
+from tests.support.redis_copy import copy, put_back
 from tests.support.webhook_server import AtProvider, CallBack
 from webhook.settings import Settings
 from worker.app import create_app
@@ -114,7 +115,7 @@ def world(store: Store, settings: Settings, redis_url: str, draw: Draw) -> Itera
     """The populated store, as it can be put back."""
     populate(store, settings, draw())
     with redis.Redis.from_url(redis_url) as bare:
-        yield {key: bytes(bare.dump(key)) for key in bare.scan_iter(P + "*")}
+        yield copy(bare, P + "*")
 
 
 @pytest.fixture
@@ -129,15 +130,7 @@ def round_of_reconcile(store: Store, settings: Settings) -> Iterator[Callable[[]
     app.close()
 
 
-def put_back(bare: redis.Redis, kept: dict[bytes, bytes]) -> None:
-    bare.flushdb()
-    with bare.pipeline() as pipe:
-        for key, value in kept.items():
-            pipe.restore(key, 0, value)
-        pipe.execute()
-
-
-def damage(bare: redis.Redis, draw: Draw, key: bytes) -> str:
+def damage(bare: redis.Redis, draw: Callable[[Any], Any], key: bytes) -> str:
     """Change one key; returns how."""
     type_ = bare.type(key).decode()
     odd = draw(st.sampled_from(ODD))
@@ -166,6 +159,7 @@ def damage(bare: redis.Redis, draw: Draw, key: bytes) -> str:
     return way
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @how(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 def test_whatever_stands_there(  # noqa: PLR0917 - fixtures

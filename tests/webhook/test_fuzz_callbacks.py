@@ -147,6 +147,7 @@ def test_no_body_is_a_fault_of_the_reader() -> None:
     assert {"refused", "unreadable", "completed", "failed", "running", "waiting", "unknown"} <= {*map(str, became)}
 
 
+@pytest.mark.slow
 def test_no_body_is_a_fault_of_ours_and_no_stranger_changes_anything(
     app: Flask, store: Store, redis_url: str, secret: str
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
 from flask.testing import FlaskClient
 
 from jobs.api_keys import PRODUCER, KeyRing
@@ -150,7 +151,7 @@ def test_a_session_ends_with_its_key(person: FlaskClient, store: Store, wait_for
 
 def test_a_session_ends_by_itself(person: FlaskClient, pages: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     log_in(person, "one")
-    serializer = pages.session_interface.get_signing_serializer(pages)
+    serializer = SecureCookieSessionInterface().get_signing_serializer(pages)
     cookie = person.get_cookie("boomerang")
     assert cookie is not None
     assert serializer.loads(cookie.value, max_age=int(LIFE.total_seconds()))["key"].startswith("env-")

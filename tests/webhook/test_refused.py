@@ -46,7 +46,7 @@ def lose(lost: str, store: Store, raw: redis.Redis, at_provider: AtProvider) -> 
     for name in ("ant", "owl"):
         at_provider(name)
     store.jobs.cancel("owl")
-    return lambda: HOW[lost](store, raw)  # type: ignore[no-any-return]
+    return lambda: HOW[lost](store, raw)
 
 
 @pytest.mark.parametrize("work", WORK)

@@ -162,6 +162,7 @@ def test_the_key_is_in_no_repr() -> None:
     assert "canary" not in repr(settings)
 
 
+@pytest.mark.stack
 def test_a_process_with_a_bad_environment_says_so_and_ends() -> None:
     bad = {"BOOMERANG_CONCURRENCY": "0", "BOOMERANG_PROVIDER_URL": "x"}
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **bad}
@@ -193,6 +194,7 @@ sys.stdout.write(worker.main.app.main)
 """
 
 
+@pytest.mark.stack
 def test_importing_does_no_work() -> None:
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "BOOMERANG_PROVIDER_KEY": "k"}
     done = subprocess.run(

@@ -43,7 +43,7 @@ class Place:
 
     def copy(self) -> Mapping[bytes, bytes]:
         """A backup."""
-        return {key: self.state.dump(key) for key in self.state.scan_iter()}
+        return {key: self.state.dump(key) for key in self.state.scan_iter()}  # type: ignore[misc]
 
     def restore(self, backup: Mapping[bytes, bytes], *, restarted: bool = False) -> None:
         self.state.flushdb()
@@ -57,7 +57,8 @@ class Place:
         return {each.installation: each for each in Witness(self.broker).read()}
 
     def close(self) -> None:
-        for each in (*self.made, self.state, self.broker, self.client):
+        closed: list[Any] = [*self.made, self.state, self.broker, self.client]
+        for each in closed:
             each.close()
 
 

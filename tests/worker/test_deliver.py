@@ -220,7 +220,14 @@ def test_no_address_and_no_key_in_the_log(
 
 def test_a_parked_message_is_sent_again_with_its_continuation(world: MakeWorld) -> None:
     w = world()
-    link = {"task": "shop.paint", "args": [], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
+    link: Any = {
+        "task": "shop.paint",
+        "args": [],
+        "kwargs": {},
+        "options": {},
+        "subtask_type": None,
+        "immutable": False,
+    }
     goes_on = {"task_id": "celery-1", "root_id": "root", "link": [link], "group_id": "g"}
     w.enqueue("job-1")
     _, mark = w.store.celery.park("job-1", "celery-1", json.dumps(goes_on))
@@ -277,6 +284,7 @@ def test_it_is_given_up_at_last(world: MakeWorld) -> None:
 DEAD = "redis://127.0.0.1:1/0"
 
 
+@pytest.mark.slow
 def test_a_hint_that_cannot_be_sent_is_no_error(world: MakeWorld) -> None:
     w = world(broker_url=DEAD)
     w.enqueue("job-1")
@@ -286,6 +294,7 @@ def test_a_hint_that_cannot_be_sent_is_no_error(world: MakeWorld) -> None:
     assert 0 < w.alarm_in() <= 30
 
 
+@pytest.mark.slow
 def test_a_parked_message_that_cannot_be_sent_is_tried_again(world: MakeWorld) -> None:
     w = world(broker_url=DEAD, result_url=DEAD)
     w.enqueue("job-1")

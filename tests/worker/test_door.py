@@ -10,7 +10,7 @@ from celery.exceptions import TaskRevokedError
 
 from jobs.states import State
 from jobs.store.store import Store
-from tests.support.world import MakeWorld
+from tests.support.world import MakeWorld, World
 from worker.errors import GenerationRefused
 from worker.generate.enqueue import Ending, GenerateCall, GenerateHandler
 
@@ -26,7 +26,7 @@ class Killed(BaseException):
 class Watched:
     """The store, with something that happens at its n-th call: before it, or after it was carried out."""
 
-    def __init__(self, store: Store, at: int, happens: Callable[[], None], *, before: bool) -> None:
+    def __init__(self, store: Store, at: int, happens: Callable[[], object], *, before: bool) -> None:
         self._store, self._at, self._happens, self._before = store, at, happens, before
         self.calls = 0
 
@@ -61,11 +61,11 @@ def asked(task_id: str = "fox", **changes: Any) -> GenerateCall:
 
 
 @pytest.fixture
-def w(world: MakeWorld) -> Any:
+def w(world: MakeWorld) -> World:
     return world()
 
 
-def door(w: Any, store: Store = None) -> GenerateHandler:
+def door(w: World, store: Any = None) -> GenerateHandler:
     return GenerateHandler(store or w.store, w.messages, w.images, allow_private_hosts=False)
 
 
@@ -75,7 +75,7 @@ def killed() -> None:
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, MOST_CALLS))
-def test_killed_at_any_call_a_repeat_is_as_good_as_the_first(at: int, before: bool, w: Any) -> None:
+def test_killed_at_any_call_a_repeat_is_as_good_as_the_first(at: int, before: bool, w: World) -> None:
     watched = Watched(w.store, at, killed, before=before)
     try:
         door(w, watched)(asked())
@@ -105,8 +105,8 @@ def test_killed_at_any_call_a_repeat_is_as_good_as_the_first(at: int, before: bo
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, MOST_CALLS))
-def test_revoked_at_any_call_it_never_goes_on(at: int, before: bool, w: Any) -> None:
-    watched = Watched(w.store, at, lambda: w.store.celery.revoke(["fox"]), before=before)
+def test_revoked_at_any_call_it_never_goes_on(at: int, before: bool, w: World) -> None:
+    watched = Watched(w.store, at, partial(w.store.celery.revoke, ["fox"]), before=before)
     ending = door(w, watched)(asked())
     if watched.calls < at:
         assert w.job("fox").state is State.QUEUED
@@ -119,14 +119,14 @@ def test_revoked_at_any_call_it_never_goes_on(at: int, before: bool, w: Any) -> 
     assert again is None or isinstance(again.outcome, TaskRevokedError)
 
 
-def test_what_is_wrong_with_a_message_is_its_ending(w: Any) -> None:
+def test_what_is_wrong_with_a_message_is_its_ending(w: World) -> None:
     ending = door(w)(asked(request={"model": "x"}))
     assert isinstance(ending, Ending)
     assert isinstance(ending.outcome, GenerationRefused)
     assert w.store.jobs.get_many(["fox"]) == [None]
 
 
-def test_too_many_tasks_for_one_job(w: Any) -> None:
+def test_too_many_tasks_for_one_job(w: World) -> None:
     for number in range(100):
         assert door(w)(asked(f"t-{number}", request={**REQUEST, "external_task_id": "fox"})) is None
     ending = door(w)(asked("one more", request={**REQUEST, "external_task_id": "fox"}))
@@ -134,7 +134,7 @@ def test_too_many_tasks_for_one_job(w: Any) -> None:
     assert "100 Celery tasks" in str(ending.outcome)
 
 
-def test_the_sooner_of_both_expiries_counts(w: Any) -> None:
+def test_the_sooner_of_both_expiries_counts(w: World) -> None:
     door(w)(asked("a", request={**REQUEST, "expires_in": 60}, expires_in=600.0))
     door(w)(asked("b", request={**REQUEST, "expires_in": 600}, expires_in=60.0))
     w.ahead(61)

@@ -2,10 +2,12 @@
 
 import json
 import socket
+import subprocess
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -20,8 +22,20 @@ WaitFor = Callable[..., None]
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+@dataclass(frozen=True)
+class Flower:
+    """A Flower that runs. Call it with a path of its API: what it answers, None for a 404."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    get: Callable[[str], Any]
+
+    def __call__(self, path: str) -> Any:
+        return self.get(path)
+
+
 @pytest.fixture
-def flower(service: Service, processes: Processes, wait_for: WaitFor) -> Iterator[Callable[[str], Any]]:
+def flower(service: Service, processes: Processes, wait_for: WaitFor) -> Flower:
     """`flower("/api/…")`: what Flower's API answers, None for a 404; started as the stack starts it."""
     port = free_port()
     env = {
@@ -58,17 +72,16 @@ def flower(service: Service, processes: Processes, wait_for: WaitFor) -> Iterato
             return False
 
     wait_for(up, 30)
-    get.url, get.process = f"http://127.0.0.1:{port}", process
-    return get
+    return Flower(f"http://127.0.0.1:{port}", process, get)
 
 
-def _state(flower: Callable[[str], Any], job_id: str) -> str | None:
+def _state(flower: Flower, job_id: str) -> str | None:
     tasks = flower("/api/tasks") or {}
     return tasks[job_id]["state"] if job_id in tasks else None
 
 
 def test_flower_lists_jobs_of_both_doors_under_their_ids_with_their_true_states(
-    service: Service, flower: Callable[[str], Any], wait_for: WaitFor
+    service: Service, flower: Flower, wait_for: WaitFor
 ) -> None:
     # Given jobs of both doors at a provider that takes its time
     service.simulator.turn(latency="3")
@@ -93,7 +106,7 @@ def test_flower_lists_jobs_of_both_doors_under_their_ids_with_their_true_states(
     assert service.simulator.url in task["result"]
 
 
-def test_flower_shows_a_failure(service: Service, flower: Callable[[str], Any], wait_for: WaitFor) -> None:
+def test_flower_shows_a_failure(service: Service, flower: Flower, wait_for: WaitFor) -> None:
     service.simulator.turn(fail_permanent=1)
     service.enqueue("flower-fails")
     wait_for(lambda: _state(flower, "flower-fails") == "FAILURE", 20)
@@ -104,7 +117,7 @@ def test_flower_shows_a_failure(service: Service, flower: Callable[[str], Any], 
 OPEN = {r"/healthcheck", r"/static/(.*)", r"/login/?", r"/logout", r".*"}
 
 
-def test_no_address_of_flower_tells_a_stranger_anything(flower: Callable[[str], Any]) -> None:
+def test_no_address_of_flower_tells_a_stranger_anything(flower: Flower) -> None:
     for handler in handlers:
         pattern = handler.regex.pattern.rstrip("$") if isinstance(handler, URLSpec) else handler[0]
         if pattern in OPEN:
@@ -131,7 +144,7 @@ def test_no_address_of_flower_tells_a_stranger_anything(flower: Callable[[str], 
         assert answer.status == 200
 
 
-def test_flower_ends_in_order(flower: Callable[[str], Any]) -> None:
+def test_flower_ends_in_order(flower: Flower) -> None:
     flower.process.terminate()
     assert flower.process.wait(20) == 0
 

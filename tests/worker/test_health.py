@@ -19,6 +19,7 @@ def ask(*arguments: str, file: str | None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.stack
 def test_what_was_written_just_now_is_well_and_costs_little(tmp_path: Path) -> None:
     file = tmp_path / "health"
     health.write(file)
@@ -59,6 +60,7 @@ def test_a_file_that_is_none(tmp_path: Path, text: str) -> None:
     assert health.problem(file, 30)
 
 
+@pytest.mark.stack
 def test_no_file_no_setting_no_number(tmp_path: Path) -> None:
     assert health.problem(tmp_path / "none", 30)
     assert health.problem(tmp_path, 30)

@@ -49,6 +49,7 @@ def test_a_connection_that_died_unseen_costs_no_message(app: Celery, wire: Proxy
     assert queued.llen(SUBMIT) == 3
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_away_is_no_error_and_told_once(
     app: Celery, wire: Proxy, queued: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,7 +4,7 @@ import json
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -16,12 +16,12 @@ from kombu import Connection, Queue
 
 from jobs.states import State
 from tests.support.rabbitmq import running
+from tests.support.waiting import WaitFor
 from tests.support.worker_service import RunService, Service
 from webhook.messages import Messages
 from webhook.settings import Settings
 
 pytestmark = pytest.mark.stack
-WaitFor = Callable[..., None]
 TIMEOUT = 30
 #: A second worker reads a quorum queue.
 QUORUM = {"BOOMERANG_GENERATE_QUEUE": "boomerang.generate", "BOOMERANG_GENERATE_QUEUE_TYPE": "quorum"}

@@ -154,7 +154,7 @@ def test_an_error_of_our_own_in_one_submission_leaves_it_in_doubt_and_the_others
             raise RuntimeError("a bug after the POST")
         return outcome
 
-    w.provider.submit = broken
+    w.provider.submit = broken  # type: ignore[assignment]
     w.start("job-1", "job-2", "job-3")
     assert [w.job(f"job-{n}").state for n in (1, 2, 3)] == [State.IN_DOUBT, State.IN_PROGRESS, State.IN_PROGRESS]
 

@@ -174,7 +174,7 @@ def test_a_round_goes_on_while_the_image_store_is_away(world: MakeWorld, draw: D
         tries.append(names)
         raise ImagesUnavailable("The image store (BOOMERANG_IMAGE_STORE) failed")
 
-    w.image_store.remove = away
+    w.image_store.remove = away  # type: ignore[assignment]
     w.ahead(61)
     w.reconciler()
     w.reconciler()
@@ -195,7 +195,7 @@ def test_a_celery_producers_image_is_stored_once(world: MakeWorld, draw: Draw) -
     assert [door(asked(f"t{n}", request)) for n in range(3)] == [None] * 3
     assert len(w.redis.keys("{b}:o:*")) == 1
     text = w.store.jobs.get("t0", text=True).text
-    reference = json.loads(text)["params"]["image_list"][0]["image"]
+    reference = json.loads(str(text))["params"]["image_list"][0]["image"]
     assert reference.startswith("image:sha256:")
     assert door(asked("t0", {**request, "image_list": [{"image": reference}]})) is None
     assert w.redis.zcard("{b}:s:queued") == 3

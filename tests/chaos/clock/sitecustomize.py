@@ -34,7 +34,7 @@ class _Kind(type):
         return isinstance(instance, _datetime)
 
 
-class _Wrong(_datetime, metaclass=_Kind):
+class _Wrong(_datetime, metaclass=_Kind):  # type: ignore[misc,valid-type]
     @classmethod
     def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
         return _datetime.fromtimestamp(_wrong_time(), tz)

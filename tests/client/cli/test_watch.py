@@ -45,7 +45,7 @@ def test_ctrl_c_stops_watching_not_the_batch(
 def test_watch_keeps_its_bar_and_gives_the_reason_a_line(service: FakeService, run: Command, spring: str) -> None:
     view = service.shown("spring") | {"reason": "max_cost of 5 USD is reached; raise it by resume " * 2, "paused": True}
     looks = iter([view, view, service.shown("spring") | {"done": True}])
-    service.progress = lambda id_: next(looks)  # type: ignore[method-assign]
+    service.progress = lambda id_: next(looks)
     shown = run("watch", "spring", env={"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}).stderr
     lines = [line.split("\r")[-1].rstrip() for line in without_styles(shown).splitlines()]
     bars = [line for line in lines if "0/2" in line]

@@ -22,6 +22,10 @@ class KombusOwn(kombu_redis.Transport):
     """kombu's own channels."""
 
 
+#: Takes a transport; the connection, of a library without types, and the messages.
+Consuming = Callable[[type], tuple[Any, list[Any]]]
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis of the test's own, to be killed."""
@@ -30,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def consuming(server: RedisServer) -> Iterator[Callable[[type], tuple[Connection, list[Any]]]]:
+def consuming(server: RedisServer) -> Iterator[Consuming]:
     """A connection by that transport, with a message that it has taken and not acknowledged."""
     made: list[Connection] = []
 
@@ -75,9 +79,7 @@ def give_up(connection: Connection) -> None:
         connection.close()
 
 
-def test_a_channel_is_closed_although_its_server_is_gone(
-    kill: Callable[[], None], consuming: Callable[[type], tuple[Connection, list[Any]]]
-) -> None:
+def test_a_channel_is_closed_although_its_server_is_gone(kill: Callable[[], None], consuming: Consuming) -> None:
     connection, (message,) = consuming(Transport)
     channel = connection.default_channel
     kill()
@@ -88,9 +90,7 @@ def test_a_channel_is_closed_although_its_server_is_gone(
         message.ack()
 
 
-def test_kombu_alone_still_needs_this(
-    kill: Callable[[], None], consuming: Callable[[type], tuple[Connection, list[Any]]]
-) -> None:
+def test_kombu_alone_still_needs_this(kill: Callable[[], None], consuming: Consuming) -> None:
     """Once this fails, `jobs.connections.kombu` needs no channels of its own for `redis://`."""
     connection, (message,) = consuming(KombusOwn)
     kill()
@@ -99,9 +99,7 @@ def test_kombu_alone_still_needs_this(
         message.ack()
 
 
-def test_a_channel_listens_while_its_server_answers(
-    consuming: Callable[[type], tuple[Connection, list[Any]]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_channel_listens_while_its_server_answers(consuming: Consuming, monkeypatch: pytest.MonkeyPatch) -> None:
     connection, _ = consuming(Transport)
     channel = connection.default_channel
     assert channel.listens()

@@ -101,7 +101,7 @@ def test_threads_that_look_at_the_same_time_lose_no_sentinel() -> None:
     class Answering(redis.Redis):
         def __init__(self, answers: Callable[[], Any]) -> None:
             super().__init__()
-            self.sentinel_masters = answers  # type: ignore[method-assign]
+            self.sentinel_masters = answers
 
     def silent() -> Any:
         time.sleep(0.001)
@@ -111,7 +111,7 @@ def test_threads_that_look_at_the_same_time_lose_no_sentinel() -> None:
         state = {"is_master": True, "is_sdown": False, "is_odown": False, "num-other-sentinels": 2}
         return {"jobs": {**state, "ip": "primary", "port": 1}}
 
-    sentinels = _Sentinels([])  # type: ignore[no-untyped-call]
+    sentinels = _Sentinels([])
     nodes = [Answering(silent), Answering(silent), Answering(knows)]
     with ThreadPoolExecutor(16) as threads:
         for _ in range(20):

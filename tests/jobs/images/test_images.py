@@ -146,7 +146,7 @@ def test_what_the_image_store_has_lost_is_forgotten_and_can_be_uploaded_again(be
         (image,) = images.find([fox.hash])
         spoil()
         with pytest.raises(ImageNotFound, match=f"image:sha256:{fox.hash}"):
-            images.read(image)
+            images.read(image)  # type: ignore[arg-type]
         assert images.find([fox.hash]) == [None]
         assert [finding.rule for finding in bench.audit()] == ["image"]
         assert images.put(bench.picture(b"a fox"))
@@ -188,14 +188,14 @@ def test_of_two_who_put_it_at_once_one_copy_stays(bench: Bench) -> None:
     assert not bench.images().put(picture)
     assert (bench.stored.writes, len(bench.stored)) == (2, 1)
     (image,) = bench.images().find([picture.hash])
-    assert bench.images().read(image) == b"a fox"
+    assert bench.images().read(image) == b"a fox"  # type: ignore[arg-type]
     assert bench.raw.zcard(bench.keys.singleton("going")) == 0
 
 
 def test_a_job_that_comes_while_its_image_is_being_removed_is_refused_or_has_another_copy(
     bench: Bench, fox: Any
 ) -> None:
-    words = []
+    words: list[str] = []
 
     def meanwhile() -> None:
         words.extend(bench.store.jobs.enqueue([naming(fox.hash)]).outcomes)
@@ -206,7 +206,7 @@ def test_a_job_that_comes_while_its_image_is_being_removed_is_refused_or_has_ano
     assert later(bench) == 1
     assert words == [Outcome.IMAGELESS, Outcome.CREATED]
     (image,) = bench.images().find([fox.hash])
-    assert bench.images().read(image) == b"a fox"
+    assert bench.images().read(image) == b"a fox"  # type: ignore[arg-type]
     assert later(bench, 3 * DAY) == 0
     assert bench.audit() == []
 

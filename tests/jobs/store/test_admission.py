@@ -27,7 +27,7 @@ _BUSY = Result(error={"code": "1302", "message": "too fast"})
 
 
 @pytest.fixture
-def fill(bench: Bench, make: Make) -> Callable[..., None]:
+def fill(bench: Bench, make: Make) -> Callable[..., Any]:
     """`fill("x", 3, weight=2)`: so many more jobs in a batch, `x0 x1 x2`."""
     sizes: Counter[str] = Counter()
 
@@ -275,7 +275,7 @@ def test_a_job_that_was_begun_in_time_goes_on(bench: Bench, make: Make) -> None:
     bench.forward(61)
     # Its first attempt failed; the second may take its time
     store.attempts.finish("fox", State.FAILED, _BUSY, "callback")
-    bench.forward(bench.alarm("fox"))
+    bench.forward(bench.alarm("fox") or 0)
     store.attempts.claim_due(1)
     assert store.attempts.admit(1).ids == ("fox",)
 

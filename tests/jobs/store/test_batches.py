@@ -19,7 +19,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def enqueue(bench: Bench, make: MakeJob) -> Callable[..., None]:
+def enqueue(bench: Bench, make: MakeJob) -> Callable[..., Any]:
     """`enqueue("x", "a b c")`: a batch of these jobs."""
     return lambda batch, ids, **more: bench.store.jobs.enqueue([make(each, **more) for each in ids.split()], batch)
 

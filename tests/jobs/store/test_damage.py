@@ -93,7 +93,7 @@ def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Bench, damag
     ):
         with pytest.raises(RecordDamaged, match="job fox"):
             verb()
-    bench.forward(max(bench.alarm("fox"), bench.alarm("hen")))
+    bench.forward(max(bench.alarm("fox") or 0, bench.alarm("hen") or 0))
     rung = bench.store.attempts.claim_due(10)
     assert [due.job.id for due in rung.dues] == ["hen"]
     assert [error.what for error in rung.damaged] == ["job fox"]
@@ -122,10 +122,10 @@ def test_once_it_is_whole_again_it_goes_on(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     state = bench.fields("fox")["s"]
     bench.raw.hset(P + "j:fox", "s", "frozen")
-    bench.forward(bench.alarm("fox"))
+    bench.forward(bench.alarm("fox") or 0)
     assert bench.store.attempts.claim_due(10).dues == ()
     bench.raw.hset(P + "j:fox", "s", state)
-    bench.forward(bench.alarm("fox"))
+    bench.forward(bench.alarm("fox") or 0)
     assert [due.job.id for due in bench.store.attempts.claim_due(10).dues] == ["fox"]
     assert not [each for each in dead_ends(bench.store) if each.kind is Kind.DAMAGED]
     assert bench.audit() == []
@@ -134,7 +134,7 @@ def test_once_it_is_whole_again_it_goes_on(bench: Bench) -> None:
 def test_one_that_is_given_up_leaves_nothing_behind(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     bench.raw.hset(P + "j:fox", "s", "frozen")
-    bench.forward(bench.alarm("fox"))
+    bench.forward(bench.alarm("fox") or 0)
     bench.store.attempts.claim_due(10)
     bench.raw.delete(P + "j:fox")
     bench.forward(60)

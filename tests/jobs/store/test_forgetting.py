@@ -35,12 +35,14 @@ class Forgetful(Life):
     def remember(self) -> None:
         """What a file, or a replica, holds."""
         clock = (self.bench.keys.prefix + "clock").encode()
-        kept = {key: self.binary.dump(key) for key in self.binary.scan_iter(count=1000) if key != clock}
+        kept: Any = {key: self.binary.dump(key) for key in self.binary.scan_iter(count=1000) if key != clock}
         self.pasts.append((kept, copy.copy(self.accepted)))
 
     @precondition(lambda self: self.pasts)
     @rule(data=st.data(), restarted=st.booleans())
     def forget(self, data: st.DataObject, restarted: bool) -> None:
+        # What is forgotten must have been sound, too.
+        assert audit(self.store) == []
         kept, accepted = data.draw(st.sampled_from(self.pasts))
         clock, seen = self.bench.now, self.store.continuity.standing().sighting
         self.binary.flushdb()
@@ -83,7 +85,7 @@ class Forgetful(Life):
     def the_promises_hold(self) -> None:
         """What Redis says is sound in itself; that nothing is bought twice, `send` sees."""
         if hasattr(self, "pasts"):
-            assert audit(self.store) == []
+            self.audit_now_and_then()
 
     def teardown(self) -> None:
         super().teardown()
@@ -91,6 +93,7 @@ class Forgetful(Life):
             self.binary.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800 if THOROUGH else 600)
 def test_nothing_is_bought_twice_however_often_redis_forgets(bench: Bench, redis_url: str) -> None:
     class Here(Forgetful):

@@ -53,7 +53,7 @@ SLOTS = 2
 LANES = pooled(
     [LaneSettings(name="a", max_in_flight=SLOTS), LaneSettings(name="b", max_in_flight=SLOTS, learn_limit=True)]
 )
-TIMES = {"deadline": 12, "submit_lease": 30, "lookup_grace": 10, "retention": 1e9}
+TIMES: dict[str, Any] = {"deadline": 12, "submit_lease": 30, "lookup_grace": 10, "retention": 1e9}
 #: What the batches' key may spend a day, and one of them in all: a few of the dearer jobs.
 BUDGET, CAP = Decimal(20), Decimal(8)
 LIMITS = {"shop": KeyLimits(max_cost_per_day=BUDGET)}
@@ -65,6 +65,8 @@ MOST_ROUNDS = 500
 #: Half of the jobs name it.
 IMAGE = "image:sha256:" + hashlib.sha256(b"a fox").hexdigest()
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
+#: An audit reads everything, and what it finds does not go away by itself: one in so many steps, and one at the end.
+AUDIT_EVERY = 1 if THOROUGH else 5
 POSTS = (
     *("created", "lost", "lost before", "exists", "refused", "held", "not created", "unreachable"),
     *("crash", "crash before"),
@@ -92,7 +94,8 @@ class Post:
 
 
 class Life(RuleBasedStateMachine):
-    bench: Any = None
+    bench: Bench
+    steps = 0
 
     @initialize()
     def begin(self) -> None:
@@ -282,7 +285,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), outcome=st.sampled_from(POSTS), lag=st.floats(0, LAG), twice=st.booleans())
     def a_step(self, data: st.DataObject, outcome: str, lag: float, twice: bool) -> None:
         """One thing that was under way goes on, or is lost."""
-        under_way = [self.messages, self.claims, self.answers, self.looks, self.deliveries]
+        under_way: list[list[Any]] = [self.messages, self.claims, self.answers, self.looks, self.deliveries]
         kind = data.draw(st.sampled_from([each for each in under_way if each]))
         what: Any = kind[0] if data.draw(st.booleans()) else kind[-1]
         fate = data.draw(st.sampled_from(["goes on", "goes on", "goes on", "repeated", "lost"]))
@@ -293,7 +296,7 @@ class Life(RuleBasedStateMachine):
         if kind is self.messages:
             self.claim(what)
         elif kind is self.claims:
-            self.send(*what, outcome, lag)
+            self.send(what[0], what[1], outcome, lag)
         elif kind is self.answers:
             self.record(*what, twice=twice)
         elif kind is self.looks:
@@ -368,7 +371,7 @@ class Life(RuleBasedStateMachine):
         task = self.tasks[external]
         self.end(task, code, cost)
         if tells:
-            self.again(lambda: self.finish(external, task.end, task.result, "callback"), twice=twice)
+            self.again(partial(self.finish, external, task.end, task.result, "callback"), twice=twice)
 
     def end(self, task: Task, code: str = "", cost: int = 5_000_000) -> None:
         task.end = State.FAILED if code else State.COMPLETED
@@ -403,7 +406,7 @@ class Life(RuleBasedStateMachine):
         assert outcome in ("unknown", "stale", "already")
         assert self.bench.dump() == before
 
-    def finish(self, external: str, state: State, result: Result, by: str, fence: int | None = None) -> Any:
+    def finish(self, external: str, state: Any, result: Any, by: str, fence: int | None = None) -> Any:
         settled = self.store.attempts.finish(external, state, result, by, fence=fence)
         if settled.outcome in ("finished", "again"):
             if task := self.tasks.get(external):
@@ -438,9 +441,7 @@ class Life(RuleBasedStateMachine):
         for probe in self.store.lanes.claim_probes():
             if fate != "killed":
                 answered = fate == "answered"
-                self.again(
-                    lambda p=probe, a=answered: self.store.lanes.record_probe(p, answered=a, wait=3.0), twice=twice
-                )
+                self.again(partial(self.store.lanes.record_probe, probe, answered=answered, wait=3.0), twice=twice)
 
     @precondition(lambda self: any(not task.end for task in self.tasks.values()))
     @rule(twice=st.booleans())
@@ -505,14 +506,14 @@ class Life(RuleBasedStateMachine):
                 self.again(given_up if wait is None else failed, twice=twice)
                 continue
             self.message_finished[due.job.id, f"{kind} {due.job.state}"] += 1
-            self.again(lambda k=kind: self.store.deliveries.record(due, k), twice=twice)
+            self.again(partial(self.store.deliveries.record, due, kind), twice=twice)
 
     def finish_messages(self, due: Due, parked: list[Message], *, lost: bool, twice: bool) -> None:
         """As worker.deliver, and then worker.generate.task, unless the broker loses the message."""
         self.again(lambda: self.store.deliveries.record(due, Delivery.CELERY, retry_in=30.0), twice=twice)
         for message in () if lost else parked:
             if (
-                self.again(lambda m=message: self.store.celery.message_finished(due.job.id, m.mark), twice=twice)
+                self.again(partial(self.store.celery.message_finished, due.job.id, message.mark), twice=twice)
                 != "unfinished"
             ):
                 self.message_finished[due.job.id, f"{Delivery.CELERY} {self.store.jobs.get(due.job.id).state}"] += 1
@@ -545,7 +546,7 @@ class Life(RuleBasedStateMachine):
     def the_promises_hold(self) -> None:
         if not hasattr(self, "store"):
             return
-        assert audit(self.store) == []
+        self.audit_now_and_then()
         jobs = {job_id: self.store.jobs.get(job_id) for job_id in self.accepted}
         for name in "ab":
             slots, window = self.bench.slots(name)
@@ -563,6 +564,11 @@ class Life(RuleBasedStateMachine):
                 assert job_id not in self.tasks, "expired unpaid, but bought"
             if job.state is State.COMPLETED and job.result:
                 assert self.kept.setdefault(job_id, job.result) == job.result
+
+    def audit_now_and_then(self) -> None:
+        self.steps += 1
+        if self.steps % AUDIT_EVERY == 0:
+            assert audit(self.store) == []
 
     def teardown(self) -> None:
         """Nothing goes wrong any more: then every job ends, and everything owed is delivered."""
@@ -586,6 +592,7 @@ class Life(RuleBasedStateMachine):
             self.the_promises_hold()
             rounds += 1
             assert rounds < MOST_ROUNDS, f"not at rest: {self.bench.dump()}"
+        assert audit(self.store) == []
         for job_id, accepted in self.accepted.items():
             job = self.store.jobs.get(job_id)
             assert job.state in FINAL
@@ -636,6 +643,7 @@ def search(machine: type[RuleBasedStateMachine], examples: int) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800 if THOROUGH else 600)
 def test_the_promises_hold_whatever_happens(bench: Bench) -> None:
     class Here(Life):

@@ -60,9 +60,9 @@ def run(bench: Bench, store: Store, *, room: int, jobs: int, lasting: int) -> tu
 
 def test_it_settles_about_where_the_provider_refuses(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
-    store.jobs.enqueue([make(f"j{number}") for number in range(1000)])
-    taken, refused, peak = run(bench, store, room=20, jobs=1000, lasting=1000)
-    assert (taken, peak) == (1000, 20)
+    store.jobs.enqueue([make(f"j{number}") for number in range(500)])
+    taken, refused, peak = run(bench, store, room=20, jobs=500, lasting=1000)
+    assert (taken, peak) == (500, 20)
     assert refused < taken / 20
     cuts = [change for change in store.lanes.get().history if change.reason == "429: 1303"]
     # Each cut was found by a few submissions at most, and left the limit in sight of the true one
@@ -74,8 +74,8 @@ def test_it_settles_about_where_the_provider_refuses(bench: Bench, make: Make) -
 
 def test_without_it_the_provider_says_so_again_and_again(bench: Bench, make: Make) -> None:
     """What the test above would be worth without this one."""
-    bench.store.jobs.enqueue([make(f"j{number}") for number in range(1000)])
-    taken, refused, _ = run(bench, bench.store, room=20, jobs=1000, lasting=1000)
+    bench.store.jobs.enqueue([make(f"j{number}") for number in range(100)])
+    taken, refused, _ = run(bench, bench.store, room=20, jobs=100, lasting=1000)
     assert refused > taken / 20
 
 

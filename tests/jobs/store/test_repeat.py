@@ -226,7 +226,8 @@ def lose(bench: Bench, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Calla
             return replace(bench, raw=raw).dump()
 
     def arm(verb: str) -> list[tuple[Any, Any, Any]]:
-        sent, seen = Scripts.tries, []
+        sent = Scripts.tries
+        seen: list[Any] = []
 
         def calls(scripts: Scripts, wanted: Sequence[tuple[Any, ...]]) -> list[Any]:
             if seen or verb not in {name for name, *_ in wanted}:

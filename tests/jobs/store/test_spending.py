@@ -427,10 +427,10 @@ def test_no_cap_is_ever_broken(bench: Bench, data: st.DataObject) -> None:
     lanes = pooled([LaneSettings(name=name, max_cost_per_day=data.draw(MONEY)) for name in "ab"])
     limits = {key: KeyLimits(max_cost_per_day=data.draw(MONEY)) for key in ("shop", "press")}
     store = bench.with_settings(named_lanes=lanes, key_limits=limits)
-    sizes = {}
+    sizes: dict[str, int] = {}
     for batch, key in KEYS.items():
-        images = data.draw(st.lists(st.sampled_from([1, 1, 2, 3]), min_size=1, max_size=6))
-        jobs = [NewJob(id=f"{batch}{number}", text="{}", model="m", n=n) for number, n in enumerate(images)]
+        each: list[int] = data.draw(st.lists(st.sampled_from([1, 1, 2, 3]), min_size=1, max_size=6))
+        jobs = [NewJob(id=f"{batch}{number}", text="{}", model="m", n=size) for number, size in enumerate(each)]
         sizes |= {job.id: job.n for job in jobs}
         store.jobs.enqueue(jobs, batch, BatchOptions(owner=key, max_cost=data.draw(st.none() | MONEY)))
     running: list[str] = []

@@ -53,7 +53,7 @@ def test_an_alarm_of_it_is_left_to_others_and_the_rest_goes_on(bench: Bench, sta
     later(bench)
     alarm = bench.alarm("fox")
     fields = bench.fields("fox")
-    bench.forward(max(bench.alarm("hen"), alarm or 0))
+    bench.forward(max(bench.alarm("hen") or 0, alarm or 0))
     assert [due.job.id for due in bench.store.attempts.claim_due(10).dues] == ["hen"]
     assert bench.store.deliveries.claim(["fox"]) == []
     bench.forward(bench.store.context.settings.retention + 1)

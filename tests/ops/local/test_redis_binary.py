@@ -48,6 +48,7 @@ CHOICES = [
 ]
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize(("on_path", "carried", "chosen"), CHOICES)
 def test_the_choice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_path: str | None, carried: str | None, chosen: str
@@ -61,6 +62,7 @@ def test_the_choice(
     assert str(found.version) == f"Redis {on_path if chosen == 'PATH' else carried}"
 
 
+@pytest.mark.stack
 @pytest.mark.parametrize("on_path", [None, "6.0.16", "5.0.14"])
 def test_none_that_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_path: str | None) -> None:
     if on_path:
@@ -73,6 +75,7 @@ def test_none_that_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_p
     assert on_path is None or on_path in str(error.value)
 
 
+@pytest.mark.stack
 def test_a_program_that_does_not_run_here_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Built for another machine or another C library: the kernel or the loader refuses it.
     (tmp_path / "bin").mkdir()
@@ -82,6 +85,7 @@ def test_a_program_that_does_not_run_here_is_passed_over(tmp_path: Path, monkeyp
     assert find({"PATH": str(tmp_path / "bin")}).path == str(tmp_path / "package" / "redis-server")
 
 
+@pytest.mark.stack
 def test_the_variable_comes_first(tmp_path: Path) -> None:
     redis(tmp_path / "bin", "8.2.3")
     named = redis(tmp_path / "named", "6.2.14")
@@ -91,6 +95,7 @@ def test_the_variable_comes_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "named", ["{}/nothing/redis-server", "{}", "{}/old/redis-server", "{}/other/redis-server", "{}/bin/another-name"]
 )
+@pytest.mark.stack
 def test_a_variable_that_names_no_server_is_an_error_with_its_value(tmp_path: Path, named: str) -> None:
     redis(tmp_path / "bin", "8.2.3").with_name("another-name").symlink_to("redis-server")
     redis(tmp_path / "old", "6.0.16")
@@ -101,6 +106,7 @@ def test_a_variable_that_names_no_server_is_an_error_with_its_value(tmp_path: Pa
     assert repr(named) in str(error.value)
 
 
+@pytest.mark.stack
 def test_the_server_of_this_machine_runs() -> None:
     assert find(os.environ).version.supported
 
@@ -173,6 +179,7 @@ def test_before_the_setup_a_redis_that_it_will_bring_is_enough(tmp_path: Path, m
         preflight.main(["redis"])
 
 
+@pytest.mark.stack
 def test_before_the_setup_a_variable_that_is_wrong_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "/nowhere/redis-server")
     monkeypatch.setattr(preflight, "embedded_fits", lambda: True)

@@ -24,8 +24,8 @@ def pins(path: Path) -> dict[str, Requirement]:
 
 def wanted(path: Path) -> list[str]:
     if path == lock.LOCK:
-        return lock.wanted()
-    return lock.build_stage() if path == lock.BUILD_LOCK else lock.wanted_by_image(lock.IMAGES[path])
+        return lock.all_requirements()
+    return lock.build_stage_requirements() if path == lock.BUILD_LOCK else lock.image_requirements(lock.IMAGES[path])
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)

@@ -23,7 +23,10 @@ def database(lock: Report, known: Report) -> Callable[[Path], Report]:
 def test_a_finding_names_package_advisory_and_remedy(tmp_path: Path) -> None:
     lock = tmp_path / "a.lock"
     lock.write_text("flask==3.1.0\n")
-    answer = [{"name": "flask", "version": "3.1.0", "vulns": [HOLE]}, {"name": "click", "version": "8", "vulns": []}]
+    answer: Report = [
+        {"name": "flask", "version": "3.1.0", "vulns": [HOLE]},
+        {"name": "click", "version": "8", "vulns": []},
+    ]
     found = findings(lock, database(answer, [{"vulns": [HOLE]}]))
     assert found == ["flask 3.1.0: CVE-2025-1, fixed in 3.1.2"]
 

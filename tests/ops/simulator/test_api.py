@@ -62,7 +62,7 @@ def test_a_body_without_measure_is_refused(start: StartSimulator, monkeypatch: p
 def test_a_call_without_a_good_key_is_refused(start: StartSimulator, header: str | None) -> None:
     simulator = start({"keys": frozenset({"key", "other"})})
     assert simulator.submit("a").status_code == 200
-    simulator.http.headers["Authorization"] = header
+    simulator.http.headers["Authorization"] = header  # type: ignore[assignment]
     for answer in (simulator.submit("b"), simulator.look("a")):
         assert answer.status_code == 401
         assert set(answer.json()["error"]) == {"code", "message"}
@@ -71,7 +71,7 @@ def test_a_call_without_a_good_key_is_refused(start: StartSimulator, header: str
 def test_without_keys_any_key_will_do_but_none_will_not(start: StartSimulator) -> None:
     simulator = start()
     assert simulator.submit("a").status_code == 200
-    simulator.http.headers["Authorization"] = None
+    simulator.http.headers["Authorization"] = None  # type: ignore[assignment]
     assert simulator.submit("b").status_code == 401
 
 

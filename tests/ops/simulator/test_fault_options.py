@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from ops.simulator.fault_options import AT_REST, FAULT_OPTIONS, STORM, FaultOptionInvalid, read_values
@@ -40,7 +42,8 @@ def test_the_presets_are_values_of_their_options(preset: dict[str, object]) -> N
 def test_a_bad_fault_at_run_time_changes_nothing(start: StartSimulator) -> None:
     simulator = start()
     before = simulator.get("/_sim/faults")
-    for body in ({"fail": 0.5, "nonsense": 1}, [], {"storm": 1}, {"outage": "refuse"}):
+    bodies: tuple[Any, ...] = ({"fail": 0.5, "nonsense": 1}, [], {"storm": 1}, {"outage": "refuse"})
+    for body in bodies:
         answer = simulator.http.put(f"{simulator.url}/_sim/faults", json=body, timeout=5)
         assert answer.status_code == 400
         assert answer.json()["error"]

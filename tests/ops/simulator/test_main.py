@@ -33,7 +33,7 @@ def run(tmp_path: Path, wait_for: WaitFor) -> Iterator[Callable[..., tuple[subpr
             text=True,
         )
         processes.append(process)
-        return process, wait_for(lambda: url_file.exists() and url_file.read_text().strip())
+        return process, wait_for(lambda: url_file.read_text().strip() if url_file.exists() else "")
 
     yield begin
     for process in processes:

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def did(action: str, affected: int, pending: int = 0) -> dict[str, Any]:
 def test_pause_and_resume(client: FlaskClient, foxes: Store, messages: Messages, raw: redis.Redis) -> None:
     paused = client.post("/v1/batches/foxes/pause")
     assert (paused.status_code, paused.json) == (200, did("pause", 1))
-    assert BatchChanged().validate(paused.json) == {}
+    assert BatchChanged().validate(json.loads(paused.text)) == {}
     assert client.get("/v1/batches/foxes").json["paused"] is True
     assert foxes.attempts.admit(10).ids == ()
     raw.delete("boomerang.submit", "{b}:wake")

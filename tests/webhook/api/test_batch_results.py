@@ -12,15 +12,33 @@ from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views.jobs import JobView
+from tests.support.redis_copy import copy, put_back
 from webhook.api.batch_results import COLUMNS
+from webhook.services import STREAMS
 
 LINE = b'{"model":"kirin_image_omni","prompt":"a fox","labels":{"shop":"K\xc3\xb6ln, \\"S\xc3\xbcd\\""}}\n'
 URLS = [f"https://cdn.example.com/{number}.png?a=1,2" for number in range(2)]
 
 
+@pytest.fixture(scope="module")
+def copies() -> dict[str, dict[bytes, bytes]]:
+    """What was prepared for a test and is the same for the next."""
+    return {}
+
+
 @pytest.fixture
-def foxes(client: FlaskClient, store: Store) -> Store:
+def foxes(client: FlaskClient, store: Store, redis_url: str, copies: dict[str, dict[bytes, bytes]]) -> Store:
     """1,100 jobs: every third failed, the rest of the first 600 completed, and the others wait."""
+    with redis.Redis.from_url(redis_url) as bare:
+        if "foxes" in copies:
+            put_back(bare, copies["foxes"])
+        else:
+            prepare(client, store)
+            copies["foxes"] = copy(bare)
+    return store
+
+
+def prepare(client: FlaskClient, store: Store) -> None:
     client.post("/v1/batches?id=foxes", data=LINE * 1100)
     store.attempts.admit(600)
     for claim in store.attempts.claim([f"foxes.{number}" for number in range(1, 601)]):
@@ -32,7 +50,6 @@ def foxes(client: FlaskClient, store: Store) -> Store:
             result = Result(output=output, cost=Decimal("0.0065"))
         state = State.FAILED if failed else State.COMPLETED
         store.attempts.finish(claim.id, state, result, "submit", fence=claim.fence)
-    return store
 
 
 def ids(text: str) -> list[str]:
@@ -96,7 +113,7 @@ def test_a_batch_that_nobody_knows(client: FlaskClient) -> None:
 
 
 def test_every_stream_gives_its_seat_back(client: FlaskClient, foxes: Store) -> None:
-    for _ in range(40):
+    for _ in range(STREAMS + 1):
         client.get("/v1/batches/foxes/results?format=csv").close()
         client.get("/v1/batches/foxes/errors").close()
         client.get("/v1/batches/nobody/errors")

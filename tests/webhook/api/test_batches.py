@@ -24,7 +24,7 @@ def test_every_line_is_a_job_in_input_order(client: FlaskClient, store: Store, m
     answer = client.post("/v1/batches?id=foxes", data=LINE * 1203)
 
     assert (answer.status_code, answer.headers["Location"]) == (201, "/v1/batches/foxes")
-    assert BatchAccepted().validate(answer.json) == {}
+    assert BatchAccepted().validate(json.loads(answer.text)) == {}
     assert answer.json == {"id": "foxes", "accepted": 1203, "known": 0, "rejected": 0, "errors": []}
     assert [job.id for job in store.batches.jobs("foxes")] == [f"foxes.{number}" for number in range(1, 1204)]
     assert messages("boomerang.submit") == [[]]
@@ -83,7 +83,7 @@ def test_only_the_first_thousand_errors_are_listed_and_all_are_counted(client: F
 
 def test_an_empty_upload_is_an_empty_batch(client: FlaskClient) -> None:
     client.post("/v1/batches?id=none", data=b"\n\n")
-    view = client.get("/v1/batches/none").json
+    view = json.loads(client.get("/v1/batches/none").text)
     assert (view["accepted"], view["done"]) == (0, True)
 
 
@@ -187,7 +187,7 @@ def test_a_batch_by_state(client: FlaskClient, store: Store, call_back: CallBack
     store.attempts.claim(["b.1"])
     call_back("b.1", completed)
 
-    view = client.get("/v1/batches/b").json
+    view = json.loads(client.get("/v1/batches/b").text)
 
     assert BatchView().validate(view) == {}
     assert (view["accepted"], view["done"], view["cost"]) == (3, False, "0.0065")

@@ -43,7 +43,9 @@ KEY = "a-producer-key-for-tests"
 #: The path's parameters that lead somewhere.
 KNOWN = {"job_id": "fox", "task_id": "fox", "batch_id": "pack", "image_id": "image:sha256:" + "0" * 64}
 #: Requests of a kind to each call: for every change, and in the long run.
-FEW, MANY = 8, 150
+FEW, MANY = 5, 150
+
+pytestmark = pytest.mark.slow
 
 
 @schemathesis.serializer("application/x-ndjson")

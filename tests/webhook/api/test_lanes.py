@@ -1,5 +1,6 @@
 """GET /v1/lanes, /readyz and /metrics: every lane as it stands, and what is wrong with it."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +24,7 @@ LANES = pooled(
 
 
 @pytest.fixture
-def several(settings: Settings) -> Iterator[Settings]:
+def several(settings: Settings) -> Settings:
     return Settings(**{**vars(settings), "named_lanes": LANES})
 
 
@@ -60,7 +61,7 @@ def silence(store: Store, lane: LaneSettings) -> None:
 
 def test_one_lane(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
-    view = client.get("/v1/lanes").json
+    view = json.loads(client.get("/v1/lanes").text)
     assert LaneList().validate(view) == {}
     (lane,) = view["lanes"]
     assert (lane["name"], lane["slots"], lane["held"], lane["spent"]) == ("default", 1, False, "0")

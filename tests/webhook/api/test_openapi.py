@@ -1,3 +1,4 @@
+import json
 import re
 from typing import Any
 
@@ -11,7 +12,7 @@ from schemas import MODELS
 
 @pytest.fixture
 def document(client: FlaskClient) -> dict[str, Any]:
-    document: dict[str, Any] = client.get("/openapi.json").json
+    document: dict[str, Any] = json.loads(client.get("/openapi.json").text)
     return document
 
 

@@ -75,7 +75,7 @@ class Shop:
         """The messages sent to the queue `held`: they are in the test's hands."""
         texts = [self.redis.rpop(f"held-{self.queue}") for _ in range(count)]
         assert all(texts)
-        return texts
+        return [str(text) for text in texts]
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_a_retry_after_a_revoke_goes_all_the_way(service: Service, name: str, wa
 @pytest.mark.parametrize("how", ["countdown", "eta", "naive"])
 def test_it_waits_in_the_record_and_not_in_a_worker(how: str, service: Service, name: str, wait_for: WaitFor) -> None:
     later = datetime.now(UTC) + timedelta(hours=2)
-    options: dict[str, Any] = {
+    options: Any = {
         "countdown": {"countdown": 7200},
         "eta": {"eta": later.astimezone(timezone(timedelta(hours=-5)))},
         "naive": {"eta": later.replace(tzinfo=None)},

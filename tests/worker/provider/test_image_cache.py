@@ -42,7 +42,7 @@ def kept() -> Kept:
 
 
 def pictures(kept: Kept, room: int = 10 * ENCODED) -> ImageCache:
-    return ImageCache(kept, room)
+    return ImageCache(kept, room)  # type: ignore[arg-type]
 
 
 def test_it_is_read_once_and_shared(kept: Kept) -> None:

@@ -1,0 +1,24 @@
+"""Copy everything out of a Redis, and put it back."""
+
+from collections.abc import Mapping
+
+import redis
+
+
+def copy(client: redis.Redis, pattern: str | bytes = "*") -> dict[bytes, bytes]:
+    """Everything in it, by key. `client` must not decode what it reads."""
+    keys = list(client.scan_iter(pattern, count=1000))
+    with client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.dump(key)
+        # A hint may have run out meanwhile.
+        return {key: value for key, value in zip(keys, pipe.execute(), strict=True) if value is not None}
+
+
+def put_back(client: redis.Redis, contents: Mapping[bytes, bytes]) -> None:
+    """Have this in it, and nothing else."""
+    client.flushdb()
+    with client.pipeline(transaction=False) as pipe:
+        for key, value in contents.items():
+            pipe.restore(key, 0, value)
+        pipe.execute()
