@@ -12,7 +12,7 @@ import pytest
 from boomerang_client import Client, Invalid, ServiceUnavailable, Unauthorized, UsageError, uploading
 from tests.support.fake_boomerang import FakeService, Fault
 
-LINES = [{"model": "kirin_image_omni", "prompt": f"Boat {number}"} for number in range(5)]
+LINES: list[dict[str, Any]] = [{"model": "kirin_image_omni", "prompt": f"Boat {number}"} for number in range(5)]
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def test_an_error_before_anything_was_sent_names_no_batch(client: Client, servic
 
 
 def test_values_that_json_cannot_hold_are_refused_lines(client: Client, service: FakeService) -> None:
-    lines = [LINES[0], {"prompt": "\ud800"}, {"n": float("nan")}, LINES[1], {"n": float("inf")}]
+    lines: list[dict[str, Any]] = [LINES[0], {"prompt": "\ud800"}, {"n": float("nan")}, LINES[1], {"n": float("inf")}]
     accepted = client.enqueue_batch(lines)
     assert (accepted.accepted, [error.line for error in accepted.errors]) == (2, [2, 3, 5])
     with pytest.raises(UsageError, match="3 lines") as caught:

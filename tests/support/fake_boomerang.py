@@ -197,7 +197,7 @@ class FakeService:
             if not line.strip():
                 continue
             try:
-                request = parse_json(line) if self.strict else json.loads(line)
+                request: Any = parse_json(line) if self.strict else json.loads(line)
                 job = request.get("external_task_id", f"{id_}.{number}")
                 counts[self.take(request, job, id_)] += 1
             except (ValueError, BodyInvalid):
