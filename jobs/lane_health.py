@@ -49,7 +49,7 @@ class LaneEvent:
 
 
 class Reachability(StrEnum):
-    """What the provider let be heard on a call."""
+    """Whether a call showed that the provider answers."""
 
     ANSWER = "answer"  #: whatever it said
     SILENCE = "silence"  #: none in time, a broken connection, or 5xx

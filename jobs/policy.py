@@ -3,6 +3,7 @@
 All waits are in seconds. `random` is a number in [0, 1), given by the caller.
 """
 
+from jobs.jitter import equal_jitter
 from jobs.settings import Settings
 
 #: Codes of a failed task for which a new attempt may help: the gateway's internal, parsing, HTTP, status and creation
@@ -26,9 +27,8 @@ MOST_DELIVERIES = 30
 
 
 def backoff(base: float, cap: float, count: int, random: float) -> float:
-    """Full jitter with a floor of half: base, doubled with each count, up to the cap."""
-    wait = min(cap, base * 2.0 ** min(count, 60))
-    return wait / 2 + random * wait / 2
+    """Return `base`, doubled `count` times up to `cap`, with equal jitter."""
+    return equal_jitter(min(cap, base * 2.0 ** min(count, 60)), random)
 
 
 def next_attempt(attempt: int, code: str, settings: Settings, random: float) -> float | None:

@@ -86,7 +86,7 @@ def test_the_cookie_is_the_pages_alone(person: FlaskClient) -> None:
     cookie = cookie_of(log_in(person, "one"))
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
     assert "one" not in cookie.partition(";")[0].split("=", 1)[1]
-    # The API does not know it: a page elsewhere that has a browser send it gains nothing.
+    # Alone it opens no call of the API: another site gains nothing when a browser sends it.
     assert person.get("/v1/lanes").status_code == 401
     assert person.post("/v1/jobs/x/cancel").status_code == 401
 

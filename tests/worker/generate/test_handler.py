@@ -1,4 +1,4 @@
-"""The door's own steps: killed or revoked between any two of them, a repeat of the message makes up for it."""
+"""GenerateHandler, killed or overtaken by a revoke between two of its steps: a repeat of the message completes it."""
 
 import json
 from collections.abc import Callable
