@@ -43,7 +43,8 @@ _GZIP_LEVEL = 1  # lines of JSON shrink to a fifth at almost no cost
 Progress = Callable[[BatchAccepted], None]
 
 _log = logging.getLogger(__name__)
-_CONTRADICTION = re.compile(r"Line (\d+) is another request than before\b")
+#: How the service names a line that differs from the one with its number in an earlier upload.
+_CONTRADICTION = re.compile(r"Line (\d+) .*\bbatch")
 
 
 @dataclass
