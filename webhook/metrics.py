@@ -136,8 +136,8 @@ CALLBACKS = Declaration(
     "boomerang_callbacks",
     Kind.COUNTER,
     ("outcome",),
-    "Callbacks by outcome: finished, noted, already, stale, unknown, contradicted, unavailable, or refused_ and the "
-    "reason or status.",
+    "Callbacks by outcome: finished, noted, already, stale, unknown, contradicted, unreadable (the provider is asked "
+    "instead), verified (GET or HEAD), unavailable, or refused_ and the reason or status.",
     Source.PROCESS,
 )
 JOBS_RECEIVED = Declaration(

@@ -197,42 +197,23 @@ REFUSED = [
     pytest.param(callback_path("fox", "a-secret-that-was-retired"), b"{}", 403, id="a retired secret's"),
     pytest.param("/callbacks/fox/wrong", b"not json", 403, id="the token before the body"),
     pytest.param("/callbacks/fox/wrong", b"x" * (256 * 1024 + 1), 413, id="the size before the token"),
-    pytest.param(None, b"x" * (256 * 1024 + 1), 413, id="too large"),
-    pytest.param(None, b" ", 400, id="blank"),
-    pytest.param(None, b"{", 400, id="not JSON"),
-    pytest.param(None, b"[" * 30_000, 400, id="nested too deeply"),
-    pytest.param(None, b'{"a":1,"a":2}', 400, id="a key twice"),
-    pytest.param(None, b'{"a":NaN}', 400, id="NaN"),
-    pytest.param(None, b'{"a":"\\ud800"}', 400, id="half a surrogate"),
-    pytest.param(None, b"1" * 5000, 400, id="a huge number"),
-    pytest.param(None, '{"status":"running"}'.encode("utf-16"), 400, id="UTF-16"),
-    pytest.param(None, b'\xef\xbb\xbf{"status":"running"}', 400, id="a byte order mark"),
-    pytest.param(None, b'{"status":"\xff"}', 400, id="not UTF-8"),
-    pytest.param(None, b"[1, 2]", 400, id="a list"),
-    pytest.param(None, b"null", 400, id="null"),
-    pytest.param(None, b'"completed"', 400, id="a text"),
-    pytest.param(None, b'{"a":-Infinity}', 400, id="infinity"),
-    pytest.param(None, b'{"a":1e999}', 400, id="a number beyond floats"),
-    pytest.param(None, b'{"id":"a"}{"id":"b"}', 400, id="two values"),
-    pytest.param(None, b'{"status":"running"}\x00', 400, id="a NUL"),
 ]
 
 
 @pytest.mark.parametrize(("path", "body", "status"), REFUSED)
 def test_what_is_refused_changes_nothing(
     *,
-    path: str | None,
+    path: str,
     body: bytes,
     status: int,
     at_provider: AtProvider,
     client: FlaskClient,
-    settings: Settings,
     store: Store,
 ) -> None:
     at_provider("fox")
     before = store.jobs.get("fox")
 
-    answer = client.post(path or callback_path("fox", settings.callback_secrets[0]), data=body)
+    answer = client.post(path, data=body)
 
     assert answer.status_code == status
     assert answer.content_type == "application/problem+json"
@@ -270,9 +251,9 @@ def test_strangers_learn_nothing_from_how_they_are_refused(
     assert told[0] == told[1]
 
 
-def test_without_a_length_it_is_411(client: FlaskClient, settings: Settings) -> None:
-    address = callback_path("fox", settings.callback_secrets[0])
-    assert client.post(address, data=b"{}", headers={"Transfer-Encoding": "chunked"}).status_code == 411
+def test_a_stranger_without_a_length_gets_411(client: FlaskClient) -> None:
+    headers = {"Transfer-Encoding": "chunked"}
+    assert client.post("/callbacks/fox/wrong", data=b"{}", headers=headers).status_code == 411
 
 
 def test_any_of_the_secrets_verifies(
@@ -448,7 +429,7 @@ def test_outcomes_are_counted(
 
     text = client.get("/metrics").text
 
-    for outcome in ("finished", "already", "refused_400", "refused_403"):
+    for outcome in ("finished", "already", "unreadable", "refused_403"):
         assert f'boomerang_callbacks_total{{outcome="{outcome}"}} 1.0' in text
 
 

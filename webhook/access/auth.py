@@ -20,6 +20,7 @@ _DOCUMENT = "api-docs.openapi_json"
 PUBLIC = frozenset(
     {
         "callbacks.take",
+        "callbacks.verify",
         "health.healthz",
         "health.readyz",
         "health.metrics",

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from flask import Request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected
 
 from webhook.http.problems import ProblemError
+from webhook.http.time_limits import TimeLimits
 
 _CHUNK = 64 * 1024
 _DRAIN_BYTES = 256 * 1024 * 1024
 _DRAIN_SECONDS = 5.0
-#: What gunicorn and Werkzeug raise when the client is gone.
-_DISCONNECTED = (OSError, ClientDisconnected)
+#: Seconds in which a body that is read as a whole must arrive.
+_READ_SECONDS = 10.0
+#: What gunicorn and Werkzeug raise when the client is gone, or its chunks are not valid.
+_BROKEN = (OSError, ClientDisconnected, ParseException)
+_time_limits = TimeLimits()
 
 
 class Stream(Protocol):
@@ -41,22 +46,39 @@ def read_whole(request: Request, length: int) -> bytes:
     """Read the whole body. Raises a problem, 400, if it ends early."""
     try:
         body = request.stream.read(length)
-    except _DISCONNECTED:
+    except _BROKEN:
         body = b""
     if len(body) != length:
         raise ProblemError(400, f"The body ended after {len(body):,} of {length:,} bytes. Send it again.")
     return body
 
 
-def drain(request: Request) -> None:
-    """Read and discard the rest of a body, within limits: a client that is still sending would not read the answer."""
+def read_limited(request: Request, limit: int) -> bytes:
+    """Read a whole body, which may be chunked, within ten seconds.
+
+    Raises a problem: 413 if it has more than `limit` bytes, 400 if it ends early or takes longer.
+    """
+    with _time_limits.limit(request, _READ_SECONDS):
+        if request.content_length is not None:
+            return read_whole(request, checked_length(request, limit))
+        try:
+            body = request.stream.read(limit + 1)
+        except _BROKEN as error:
+            raise ProblemError(400, "The body ended early, or its chunks are not valid. Send it again.") from error
+    if len(body) > limit:
+        raise ProblemError(413, f"The body has more than {limit:,} bytes. Send at most {limit:,}.")
+    return body
+
+
+def drain(request: Request, most: int = _DRAIN_BYTES) -> None:
+    """Read and discard up to `most` bytes of a body, for a few seconds: a client that still sends reads no answer."""
     end = time.monotonic() + _DRAIN_SECONDS
-    left = _DRAIN_BYTES
-    try:
-        while left > 0 and time.monotonic() < end and (data := request.stream.read(_CHUNK)):
-            left -= len(data)
-    except _DISCONNECTED:
-        return
+    with _time_limits.limit(request, _DRAIN_SECONDS):
+        try:
+            while most > 0 and time.monotonic() < end and (data := request.stream.read(_CHUNK)):
+                most -= len(data)
+        except _BROKEN:
+            return
 
 
 class Counted:
@@ -70,7 +92,7 @@ class Counted:
         """Read up to `size` bytes, b'' at the end. Raises a problem, 400, if the body ends early."""
         try:
             data = self._stream.read(size)
-        except _DISCONNECTED as error:
+        except _BROKEN as error:
             raise ProblemError(400, "The connection broke before the end of the body. Send it again.") from error
         if self._left is not None:
             self._left -= len(data)

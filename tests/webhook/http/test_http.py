@@ -1,5 +1,6 @@
 """What only a real server shows: sockets, chunked bodies, signals, and what ends up in its log."""
 
+import contextlib
 import gzip
 import http.client
 import json
@@ -14,6 +15,7 @@ import pytest
 import redis
 
 from jobs.new_job import NewJob
+from jobs.states import State
 from jobs.store.store import Store
 from ops.local import redis_server as redis_servers
 from schemas import callback_path
@@ -84,27 +86,56 @@ def test_bad_settings_are_all_named_and_nothing_starts(serve: Serve) -> None:
     assert "Traceback" not in str(caught.value)
 
 
-@pytest.mark.parametrize("path", [callback_path("fox", "a-callback-secret-for-tests"), "/v1/jobs"])
+@pytest.mark.parametrize("path", ["/callbacks/fox/wrong", "/v1/jobs"])
 def test_chunked_bodies_are_refused_where_a_length_is_required(path: str, ask: Callable[..., tuple[int, Any]]) -> None:
     status, problem = ask("POST", path, iter([b'{"status":', b'"running"}']), **{"Transfer-Encoding": "chunked"})
     assert status == 411
     assert "Content-Length" in problem["detail"]
 
 
-def test_too_large_a_callback_is_refused_before_it_is_read(server: Any, secret: str) -> None:
-    head = f"POST {callback_path('fox', secret)} HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n"
+def test_too_large_a_callback_of_a_stranger_is_refused_before_it_is_read(server: Any) -> None:
+    head = "POST /callbacks/fox/wrong HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n"
     assert exchange(server.port, head.encode()).startswith(b"HTTP/1.1 413")
 
 
-def test_a_callback_that_breaks_off_changes_nothing(server: Any, secret: str, store: Store) -> None:
+@pytest.mark.parametrize("chunked", [False, True])
+def test_too_large_a_callback_is_discarded_so_that_its_sender_reads_the_answer(
+    *, chunked: bool, ask: Callable[..., tuple[int, Any]], secret: str
+) -> None:
+    # Given a body that is larger than what sockets buffer
+    body = b"x" * (8 * 1024 * 1024)
+    headers = {"Transfer-Encoding": "chunked"} if chunked else {}
+    assert ask("POST", callback_path("fox", secret), iter([body]) if chunked else body, **headers) == (204, b"")
+
+
+def test_an_endless_callback_ends(server: Any, secret: str) -> None:
+    # Given a sender that would send a gigabyte
+    head = f"POST {callback_path('fox', secret)} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+    sent = 0
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as sender:
+        sender.sendall(head.encode())
+        with contextlib.suppress(ConnectionError):
+            while sent < 100 * 1024 * 1024:
+                sent += sender.send(b"x" * 65536)
+    assert sent < 50 * 1024 * 1024
+
+
+def test_a_callback_that_breaks_off_is_a_hint(server: Any, secret: str, store: Store) -> None:
     store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     store.attempts.admit(1)
-    store.attempts.claim(["fox"])
-    before = store.jobs.get("fox")
+    (claim,) = store.attempts.claim(["fox"])
+    store.attempts.mark_in_progress("fox", claim.fence, "t1")
     body = b'{"status":"running"}'
     head = f"POST {callback_path('fox', secret)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) + 9}\r\n\r\n"
-    assert exchange(server.port, head.encode() + body).startswith(b"HTTP/1.1 400")
-    assert store.jobs.get("fox") == before
+    assert exchange(server.port, head.encode() + body).startswith(b"HTTP/1.1 204")
+    assert store.jobs.get("fox").state is State.IN_PROGRESS
+    assert [each.job.id for each in store.attempts.claim_due(10).dues] == ["fox"]
+
+
+def test_an_upload_whose_chunks_are_not_valid_is_refused(server: Any) -> None:
+    head = "".join(f"{name}: {value}\r\n" for name, value in server.authorization.items())
+    start = f"POST /v1/batches HTTP/1.1\r\nHost: x\r\n{head}Transfer-Encoding: chunked\r\n\r\nzz\r\n"
+    assert exchange(server.port, start.encode()).startswith(b"HTTP/1.1 400")
 
 
 def test_an_upload_may_be_chunked_with_lines_across_chunks(ask: Callable[..., tuple[int, Any]], store: Store) -> None:
