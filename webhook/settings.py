@@ -119,7 +119,7 @@ class Settings(shared.Settings):
         "BOOMERANG_MAX_CALLBACK",
         ma.Integer,
         CALLBACK_LIMIT,
-        "Largest body of a callback, at least 1024.",
+        "Largest body of a callback that is read, at least 1024. A larger one with a valid token only triggers a poll.",
         validate=validate.Range(min=1024),
     )
     max_body: int = setting(
