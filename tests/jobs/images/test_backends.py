@@ -84,13 +84,13 @@ def test_a_failing_store_raises_unavailable(call: Callable[[Any], object], tmp_p
 
 
 def test_the_setting_selects_the_image_store(store: Store, redis_url: str, tmp_path: Path, bench: Bench) -> None:
-    picture = bench.picture(os.urandom(1000))
+    image_file = bench.picture(os.urandom(1000))
     for where, objects in (("redis", 1), (f"file://{tmp_path}/images", 0)):
         images = open_images(store, Settings(redis_url=redis_url, image_store=where))
-        assert images.put(picture)
-        (image,) = images.find([picture.hash])
+        assert images.put(image_file)
+        (image,) = images.find([image_file.hash])
         assert image
-        assert images.read(image) == picture.data
+        assert images.read(image) == image_file.data
         assert len(bench.raw.keys("{b}:o:*")) == objects
         bench.raw.flushall()
     assert [path.name for path in (tmp_path / "images").iterdir() if image.hash in path.name] == [image.object]

@@ -28,9 +28,9 @@ def naming(*digests: str, job_id: str = "fox", **more: Any) -> NewJob:
 @pytest.fixture
 def fox(bench: Bench) -> Any:
     """A stored image."""
-    picture = bench.picture(b"a fox")
-    assert bench.images().put(picture)
-    return picture
+    image_file = bench.picture(b"a fox")
+    assert bench.images().put(image_file)
+    return image_file
 
 
 def uses(bench: Bench) -> dict[str, int]:
@@ -174,20 +174,20 @@ def test_a_half_written_image_is_removed_after_an_hour(bench: Bench) -> None:
 def test_a_write_that_takes_too_long_stores_no_image(bench: Bench) -> None:
     # By then its object is due, and another process may be removing it.
     bench.stored.meanwhile = lambda: bench.forward(LONGEST_WRITE + 1)
-    picture = bench.picture(b"a fox")
+    image_file = bench.picture(b"a fox")
     with pytest.raises(ImagesUnavailable, match="3600 s"):
-        bench.images().put(picture)
-    assert bench.images().find([picture.hash]) == [None]
+        bench.images().put(image_file)
+    assert bench.images().find([image_file.hash]) == [None]
     assert purged_after(bench, 0) == 1
     assert bench.stored == {}
 
 
 def test_two_simultaneous_writes_leave_one_copy(bench: Bench) -> None:
-    picture = bench.picture(b"a fox")
-    bench.stored.meanwhile = lambda: bench.images().put(picture)
-    assert not bench.images().put(picture)
+    image_file = bench.picture(b"a fox")
+    bench.stored.meanwhile = lambda: bench.images().put(image_file)
+    assert not bench.images().put(image_file)
     assert (bench.stored.writes, len(bench.stored)) == (2, 1)
-    (image,) = bench.images().find([picture.hash])
+    (image,) = bench.images().find([image_file.hash])
     assert bench.images().read(image) == b"a fox"  # type: ignore[arg-type]
     assert bench.raw.zcard(bench.keys.singleton("going")) == 0
 

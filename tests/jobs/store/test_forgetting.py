@@ -81,10 +81,10 @@ class Forgetful(Life):
         """Do nothing: a job in doubt may have been sent, and only the token in the address would reveal a forgery."""
 
     @invariant()
-    def the_promises_hold(self) -> None:
+    def check_promises(self) -> None:
         """Audit the store. `send` checks that no job is bought twice."""
         if hasattr(self, "pasts"):
-            self.audit_now_and_then()
+            self.audit_sometimes()
 
     def teardown(self) -> None:
         super().teardown()
