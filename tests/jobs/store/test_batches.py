@@ -217,7 +217,7 @@ def test_a_cancel_ends_a_pause_and_a_retry_under_way(
 
 @pytest.fixture
 def mixed(bench: Bench, enqueue: Callable[..., None]) -> Any:
-    """A batch: two jobs failed with 1301, one with 1201, one completed, two cancelled, of which one is at the provider."""
+    """A batch: two jobs failed with 1301, one with 1201, one completed, two cancelled, one of them at the provider."""
     enqueue("x", "a b c cancelled working done")
     bench.store.attempts.admit(10)
     for job_id, code in (("a", "1301"), ("b", "1201"), ("c", "1301")):

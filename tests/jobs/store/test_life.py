@@ -527,10 +527,10 @@ class Life(RuleBasedStateMachine):
             return
         sent = job.external_task_id in self.tasks
         verdict = Verdict.FAILED if gives_up else Verdict.SENT if sent else Verdict.NOT_SENT
-        outcome = self.again(lambda: self.store.manual.settle(job, verdict, task_id="t" if sent else ""), twice=twice)
-        assert (outcome.outcome == "other") == (job.at_provider is not State.IN_DOUBT)
+        settled = self.again(lambda: self.store.manual.settle(job, verdict, task_id="t" if sent else ""), twice=twice)
+        assert (settled.outcome == "other") == (job.at_provider is not State.IN_DOUBT)
         post = self.posts.get(job.external_task_id)
-        if post and verdict is Verdict.NOT_SENT and outcome.outcome != "other":
+        if post and verdict is Verdict.NOT_SENT and settled.outcome != "other":
             post.surely_absent = True
 
     @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
