@@ -48,7 +48,7 @@ def test_polling_alone_brings_the_result(world: MakeWorld, simulator: Simulator)
 # --- a worker that is gone ------------------------------------------------------------------------------------------
 
 
-def test_a_worker_killed_before_the_post(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_worker_killed_before_the_post_leaves_a_job_that_is_sent_once(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.enqueue("job-1")
     w.store.attempts.admit(1)
@@ -66,7 +66,7 @@ def test_a_worker_killed_before_the_post(world: MakeWorld, simulator: Simulator)
     _paid_once(w, simulator)
 
 
-def test_a_worker_killed_after_the_post(world: MakeWorld, simulator: Simulator, a_request: RequestOf) -> None:
+def test_a_worker_killed_after_the_post_leaves_a_task_that_is_adopted(world: MakeWorld, simulator: Simulator, a_request: RequestOf) -> None:
     w = world()
     w.enqueue("job-1")
     w.store.attempts.admit(1)
@@ -79,7 +79,7 @@ def test_a_worker_killed_after_the_post(world: MakeWorld, simulator: Simulator, 
     _paid_once(w, simulator)
 
 
-def test_a_message_that_the_broker_lost(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_message_that_the_broker_lost_is_sent_again(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.enqueue("job-1")
     w.reconciler()
@@ -94,7 +94,7 @@ def test_a_message_that_the_broker_lost(world: MakeWorld, simulator: Simulator) 
     _paid_once(w, simulator)
 
 
-def test_a_broker_emptied_with_a_thousand_jobs_waiting(world: MakeWorld, simulator: Simulator) -> None:
+def test_all_messages_of_an_emptied_broker_are_sent_again(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     ids = [f"job-{n}" for n in range(1000)]
     for start in range(0, 1000, 250):
@@ -107,7 +107,7 @@ def test_a_broker_emptied_with_a_thousand_jobs_waiting(world: MakeWorld, simulat
     assert w.messages_in("boomerang.submit") == 1000 / w.settings.group
 
 
-def test_a_process_killed_while_it_cancels_a_batch(world: MakeWorld, simulator: Simulator) -> None:
+def test_reconcile_completes_a_batch_cancellation_that_was_killed(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     jobs = [NewJob(id=f"job-{n}", text="{}", model="m") for n in range(3)]
     w.store.jobs.enqueue(jobs, "b")
@@ -143,7 +143,7 @@ TROUBLES: dict[str, tuple[dict[str, Any], bool]] = {
 
 @pytest.mark.parametrize(("knobs", "buys"), TROUBLES.values(), ids=TROUBLES)
 @pytest.mark.parametrize("duplicates", ["conflict", "unnoticed"])
-def test_one_trouble_with_a_submission(
+def test_each_submission_fault_ends_with_one_purchase(
     knobs: dict[str, Any], buys: bool, duplicates: str, world: MakeWorld, simulator: Simulator
 ) -> None:
     w = world(read_timeout=0.5)
@@ -160,7 +160,7 @@ def test_one_trouble_with_a_submission(
 
 
 @pytest.mark.parametrize("name", ["job-1", "job-2", "job-3", "job-4"])
-def test_a_page_of_html_whether_it_was_created_or_not(name: str, world: MakeWorld, simulator: Simulator) -> None:
+def test_an_html_answer_ends_with_one_purchase(name: str, world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(html=1)
     w.start(name)
@@ -173,7 +173,7 @@ def test_a_page_of_html_whether_it_was_created_or_not(name: str, world: MakeWorl
 
 
 @pytest.mark.parametrize("duplicates", ["conflict", "kling"])
-def test_the_provider_has_it_already(
+def test_a_task_that_the_provider_already_has_is_adopted(
     duplicates: str, world: MakeWorld, simulator: Simulator, a_request: RequestOf
 ) -> None:
     w = world()
@@ -186,7 +186,7 @@ def test_the_provider_has_it_already(
     _paid_once(w, simulator)
 
 
-def test_a_duplicate_that_no_look_finds_is_never_sent_again(
+def test_a_duplicate_that_no_look_up_finds_is_never_sent_again(
     world: MakeWorld, simulator: Simulator, a_request: RequestOf
 ) -> None:
     w = world()
@@ -199,7 +199,7 @@ def test_a_duplicate_that_no_look_finds_is_never_sent_again(
     assert simulator.calls("submit") == 2  # the one before it, and its own
 
 
-def test_a_duplicate_that_no_look_finds_is_settled_by_the_providers_id(
+def test_a_duplicate_that_no_look_up_finds_is_settled_by_the_providers_id(
     world: MakeWorld, simulator: Simulator, a_request: RequestOf
 ) -> None:
     w = world()
@@ -214,7 +214,7 @@ def test_a_duplicate_that_no_look_finds_is_settled_by_the_providers_id(
     _paid_once(w, simulator)
 
 
-def test_a_ghost_is_waited_for(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
+def test_a_task_that_appears_late_is_found(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
     """The POST times out, and the task appears a second and a half later. On the wall clock, as the simulator is."""
     w = world(lookup_grace=2.5, read_timeout=0.3)
     simulator.turn(ghost=1.5, hang=0.5, duplicates="unnoticed")
@@ -227,7 +227,7 @@ def test_a_ghost_is_waited_for(world: MakeWorld, simulator: Simulator, wait_for:
     _paid_once(w, simulator)
 
 
-def test_a_task_that_is_slow_to_be_found_is_not_sent_again(
+def test_a_task_that_look_ups_find_late_is_not_sent_again(
     world: MakeWorld, simulator: Simulator, wait_for: WaitFor
 ) -> None:
     w = world(lookup_grace=2.5)
@@ -239,7 +239,7 @@ def test_a_task_that_is_slow_to_be_found_is_not_sent_again(
     _paid_once(w, simulator)
 
 
-def test_while_nothing_can_be_looked_up_nothing_is_sent(world: MakeWorld, simulator: Simulator) -> None:
+def test_nothing_is_sent_again_while_look_ups_fail(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(error_after=1, status_down=1, duplicates="unnoticed")
     w.start()
@@ -275,7 +275,7 @@ def test_without_look_ups_a_doubtful_job_is_held_for_a_person(world: MakeWorld, 
 
 
 @pytest.mark.parametrize("arrived", [True, False], ids=["it arrived", "it did not"])
-def test_a_held_job_is_settled_by_one_word(world: MakeWorld, simulator: Simulator, arrived: bool) -> None:
+def test_a_person_settles_a_held_job_with_one_verdict(world: MakeWorld, simulator: Simulator, arrived: bool) -> None:
     w = world(lookup_path=None)
     simulator.turn(**{"error_after" if arrived else "error_before": 1})
     w.start()
@@ -317,7 +317,7 @@ def test_without_look_ups_a_task_is_polled_by_the_providers_id(world: MakeWorld,
 # --- attempts -------------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_that_another_attempt_may_cure_gets_one_under_a_new_id(
+def test_a_transient_failure_gets_another_attempt_under_a_new_id(
     world: MakeWorld, simulator: Simulator
 ) -> None:
     w = world()
@@ -331,7 +331,7 @@ def test_a_failure_that_another_attempt_may_cure_gets_one_under_a_new_id(
     assert w.books()[2] == PRICE
 
 
-def test_attempts_come_to_an_end(world: MakeWorld, simulator: Simulator) -> None:
+def test_attempts_are_limited(world: MakeWorld, simulator: Simulator) -> None:
     w = world(max_attempts=3)
     simulator.turn(fail=1, bill_failures=1)
     w.start()
@@ -343,7 +343,7 @@ def test_attempts_come_to_an_end(world: MakeWorld, simulator: Simulator) -> None
     assert w.books()[2] == Decimal(spent) == 3 * PRICE  # failed ones too, where they are charged
 
 
-def test_a_failure_for_good_gets_no_other_attempt(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_permanent_failure_gets_no_other_attempt(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(fail_permanent=1)
     w.start()
@@ -382,7 +382,7 @@ def test_polls_back_off_and_never_stop(world: MakeWorld, simulator: Simulator) -
     assert simulator.calls("look") == 8
 
 
-def test_a_poll_that_fails_fails_no_job(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_failed_poll_does_not_fail_the_job(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.start()
     simulator.turn(status_down=1)
@@ -407,7 +407,7 @@ def test_a_poll_that_the_account_refuses_holds_the_lane(world: MakeWorld, simula
     _paid_once(w, simulator)
 
 
-def test_rounds_at_the_same_time_look_once_at_each_job(world: MakeWorld, simulator: Simulator) -> None:
+def test_concurrent_rounds_poll_each_job_once(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(latency="1000")
     w.start(*(f"job-{n}" for n in range(50)))
@@ -423,7 +423,7 @@ def test_rounds_at_the_same_time_look_once_at_each_job(world: MakeWorld, simulat
 # --- giving up ------------------------------------------------------------------------------------------------------
 
 
-def test_past_the_deadline_a_last_look_takes_what_is_there(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_last_poll_after_the_deadline_takes_the_result(world: MakeWorld, simulator: Simulator) -> None:
     w = world(deadline=3600.0)
     w.start()
     w.round(3601)
@@ -431,7 +431,7 @@ def test_past_the_deadline_a_last_look_takes_what_is_there(world: MakeWorld, sim
     _paid_once(w, simulator)
 
 
-def test_expired_and_then_a_late_result(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
+def test_a_late_result_completes_an_expired_job(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
     w = world(deadline=3600.0)
     simulator.turn(latency="0.5")
     w.start()
@@ -446,7 +446,7 @@ def test_expired_and_then_a_late_result(world: MakeWorld, simulator: Simulator, 
     _paid_once(w, simulator)
 
 
-def test_a_deadline_does_not_pass_while_the_provider_says_nothing(world: MakeWorld, simulator: Simulator) -> None:
+def test_no_job_expires_while_polls_fail(world: MakeWorld, simulator: Simulator) -> None:
     w = world(deadline=3600.0)
     w.start()
     simulator.turn(status_down=1)
@@ -457,7 +457,7 @@ def test_a_deadline_does_not_pass_while_the_provider_says_nothing(world: MakeWor
     assert w.settle(seconds=40).state is State.COMPLETED
 
 
-def test_nobody_waits_for_ever_for_a_task_that_the_provider_has_forgotten(
+def test_a_task_that_the_provider_forgot_is_given_up(
     world: MakeWorld, simulator: Simulator
 ) -> None:
     w = world(deadline=3600.0, poll_max=30.0)
@@ -472,7 +472,7 @@ def test_nobody_waits_for_ever_for_a_task_that_the_provider_has_forgotten(
 
 
 @pytest.mark.parametrize("notify", [False, True])
-def test_a_cancelled_jobs_late_result_is_kept_and_paid_for(
+def test_a_cancelled_jobs_late_result_is_recorded_with_its_cost(
     notify: bool, world: MakeWorld, simulator: Simulator, wait_for: WaitFor
 ) -> None:
     # A producer whose address does not answer must not keep the slot busy either.
@@ -505,7 +505,7 @@ def test_a_job_cancelled_in_doubt_is_never_sent_again(world: MakeWorld, simulato
     assert w.redis.zcard("{b}:alarms") == 0
 
 
-def test_what_ended_long_ago_is_forgotten(world: MakeWorld, simulator: Simulator) -> None:
+def test_jobs_are_purged_after_their_retention(world: MakeWorld, simulator: Simulator) -> None:
     w = world(retention=3600.0)
     w.start()
     w.settle()

@@ -98,7 +98,7 @@ def test_a_group_returns_the_views_in_order(shop: Shop) -> None:
     assert GroupResult.restore(result.id, app=shop.app).successful()
 
 
-def test_a_group_of_which_one_fails(shop: Shop) -> None:
+def test_a_group_with_a_failed_member_raises(shop: Shop) -> None:
     names = ids(3)
     bad = shop.app.signature("boomerang.generate", kwargs={"model": "x"}, task_id=names[2], queue="celery")
     result = group([shop.generate(names[0]), shop.generate(names[1]), bad], app=shop.app).apply_async()
@@ -120,7 +120,7 @@ def test_a_group_in_a_chain_becomes_a_chord(shop: Shop) -> None:
     assert (name, [view["id"] for view in views]) == ("shop.all", names[1:])
 
 
-def test_a_chain_in_a_group(shop: Shop) -> None:
+def test_chains_in_a_group_return_their_last_results(shop: Shop) -> None:
     names = ids(4)
     pairs = [chain(shop.generate(one), shop.generate(two)) for one, two in (names[:2], names[2:])]
     chord(pairs, app=shop.app)(shop.own())
@@ -129,7 +129,7 @@ def test_a_chain_in_a_group(shop: Shop) -> None:
     assert shop.service.simulator.bought()[:2] == (4, 0)
 
 
-def test_a_chain_passes_its_result_on_to_ours_only_if_it_says_so(shop: Shop) -> None:
+def test_a_mutable_task_in_a_chain_raises_type_error(shop: Shop) -> None:
     """A positional argument is none of ours: `immutable=True`, or `.si()` of a task of one's own."""
     names = ids(2)
     mutable = shop.app.signature("boomerang.generate", kwargs=REQUEST, task_id=names[1], queue="celery")
@@ -138,7 +138,7 @@ def test_a_chain_passes_its_result_on_to_ours_only_if_it_says_so(shop: Shop) -> 
         result.get(TIMEOUT)
 
 
-def test_on_error_of_a_chain_and_what_would_have_followed(shop: Shop) -> None:
+def test_a_failed_chain_calls_its_errback_and_stops(shop: Shop) -> None:
     shop.service.simulator.turn(fail_permanent=1)
     names = ids(2)
     result = chain(shop.generate(names[0]), shop.generate(names[1])).on_error(shop.own("shop.sorry")).apply_async()
@@ -149,7 +149,7 @@ def test_on_error_of_a_chain_and_what_would_have_followed(shop: Shop) -> None:
     assert shop.service.simulator.bought()[0] == 1
 
 
-def test_a_chord_of_which_one_fails_tells_the_bodys_errback(shop: Shop) -> None:
+def test_a_chord_with_a_failed_member_calls_the_bodys_errback(shop: Shop) -> None:
     names = ids(3)
     bad = shop.app.signature("boomerang.generate", kwargs={"model": "x"}, task_id=names[2], queue="celery")
     body = shop.own().on_error(shop.own("shop.sorry"))
@@ -173,7 +173,7 @@ def test_a_cancelled_member_fails_the_chord(shop: Shop, wait_for: WaitFor) -> No
     assert {AsyncResult(name, app=shop.app).state for name in names} == {"REVOKED"}
 
 
-def test_links_and_chords_are_told_once_however_often_the_messages_come(shop: Shop) -> None:
+def test_links_and_chords_are_called_once_for_repeated_messages(shop: Shop) -> None:
     names = ids(4)
     shop.service.simulator.turn(latency="1")
     chord([shop.generate(name, queue=f"held-{shop.queue}") for name in names], app=shop.app)(shop.own())
@@ -207,7 +207,7 @@ def test_a_link_is_called_once_for_a_message_that_is_redelivered_after_the_end(s
     assert shop.got()[1][0] == "shop.frame"
 
 
-def test_two_celery_tasks_of_one_job_are_both_finished(shop: Shop) -> None:
+def test_every_celery_task_of_one_job_is_finished(shop: Shop) -> None:
     shop.service.simulator.turn(latency="1")
     names = ids(3)
     request = {**REQUEST, "external_task_id": names[0]}
@@ -228,7 +228,7 @@ def test_a_task_without_a_result_still_calls_its_link(shop: Shop) -> None:
     assert not shop.redis.exists(f"celery-task-meta-{name}")
 
 
-def test_stamps_travel_on_to_the_link(shop: Shop) -> None:
+def test_stamps_are_passed_on_to_the_link(shop: Shop) -> None:
     (name,) = ids(1)
     stamped = shop.generate(name, link=[shop.own("shop.paint")])
     stamped.stamp(order="o-7")
@@ -238,7 +238,7 @@ def test_stamps_travel_on_to_the_link(shop: Shop) -> None:
     assert json.loads(text)["headers"]["stamps"] == {"order": "o-7"}
 
 
-def test_a_task_that_follows_and_names_no_queue_is_refused_before_anything_is_paid(shop: Shop) -> None:
+def test_a_link_without_a_queue_is_refused_before_anything_is_paid(shop: Shop) -> None:
     (name,) = ids(1)
     result = shop.generate(name, link=[shop.app.signature("shop.paint")]).apply_async()
     with pytest.raises(Exception, match=r"shop\.paint: no queue is named"):

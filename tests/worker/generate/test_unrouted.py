@@ -53,10 +53,10 @@ BAD: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("continuation", GOOD.values(), ids=GOOD)
-def test_good(continuation: Callable[[], Any]) -> None:
+def test_routed_tasks_are_accepted(continuation: Callable[[], Any]) -> None:
     assert unrouted_tasks(json.dumps({"task_id": "x", **continuation()})) == []
 
 
 @pytest.mark.parametrize("continuation", BAD.values(), ids=BAD)
-def test_bad(continuation: Callable[[], Any]) -> None:
+def test_unrouted_tasks_are_named(continuation: Callable[[], Any]) -> None:
     assert unrouted_tasks(json.dumps({"task_id": "x", **continuation()})) == ["shop.lost"]

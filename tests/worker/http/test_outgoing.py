@@ -137,14 +137,14 @@ def post(url: str, **options: Any) -> int:
 
 
 @pytest.mark.parametrize("host", HERE)
-def test_this_machine_is_not_reached_however_it_is_written(host: str, server: RawServer) -> None:
+def test_this_machine_is_not_reached_under_any_notation(host: str, server: RawServer) -> None:
     with pytest.raises(NotifyFailed):
         post(f"http://{host}:{server.port}/")
     assert server.connections == 0
 
 
 @pytest.mark.parametrize("host", HERE)
-def test_nor_is_it_tried(host: str, connected: list[str]) -> None:
+def test_this_machine_is_not_even_connected_to(host: str, connected: list[str]) -> None:
     with pytest.raises(NotifyFailed):
         post(f"http://{host}:80/")
     assert connected == []
@@ -157,7 +157,7 @@ def test_the_listener_of_these_tests_can_be_reached(server: RawServer) -> None:
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_name_that_resolves_to_what_is_not_public_is_refused(
+def test_a_name_that_resolves_to_a_private_address_is_refused(
     scheme: str, address: str, resolved: Callable[..., list[str]], connected: list[str]
 ) -> None:
     asked = resolved((address,))
@@ -169,7 +169,7 @@ def test_a_name_that_resolves_to_what_is_not_public_is_refused(
 
 @pytest.mark.parametrize("address", [PUBLIC, PUBLIC_V6])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_the_connection_goes_to_the_address_that_was_looked_at(
+def test_the_connection_goes_to_the_checked_address(
     scheme: str, address: str, resolved: Callable[..., list[str]], connected: list[str]
 ) -> None:
     # Given a name whose every further look-up leads to this machine
@@ -180,7 +180,7 @@ def test_the_connection_goes_to_the_address_that_was_looked_at(
     assert connected == [address]
 
 
-def test_of_several_addresses_none_but_the_one_that_was_judged_is_tried(
+def test_only_the_checked_address_of_several_is_tried(
     resolved: Callable[..., list[str]], connected: list[str]
 ) -> None:
     resolved((PUBLIC, "127.0.0.1"))
@@ -189,7 +189,7 @@ def test_of_several_addresses_none_but_the_one_that_was_judged_is_tried(
     assert connected == [PUBLIC]
 
 
-def test_each_post_looks_the_name_up_anew(resolved: Callable[..., list[str]], connected: list[str]) -> None:
+def test_each_post_resolves_the_name_again(resolved: Callable[..., list[str]], connected: list[str]) -> None:
     # Given a name that was harmless the first time
     asked = resolved((PUBLIC,), ("127.0.0.1",))
     outgoing = Outgoing()
@@ -209,7 +209,7 @@ def test_a_redirect_is_an_answer_like_any_other(status: int, server: RawServer) 
 
 
 @pytest.mark.parametrize("private_hosts", [False, True])
-def test_the_environments_proxy_is_not_asked(
+def test_the_environments_proxy_is_ignored(
     private_hosts: bool, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = RawServer(OK)
@@ -225,7 +225,7 @@ def test_the_environments_proxy_is_not_asked(
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://8.8.8.8/", "gopher://8.8.8.8/", "//8.8.8.8/", "", "x"])
-def test_nothing_but_http(url: str, connected: list[str]) -> None:
+def test_only_http_is_accepted(url: str, connected: list[str]) -> None:
     with pytest.raises(NotifyFailed):
         post(url)
     assert connected == []
@@ -240,7 +240,7 @@ DRIPS: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("answer", DRIPS.values(), ids=DRIPS)
-def test_a_byte_now_and_then_does_not_keep_us_beyond_the_deadline(answer: Answer, server: RawServer) -> None:
+def test_a_slow_answer_ends_at_the_deadline(answer: Answer, server: RawServer) -> None:
     server.answer = answer
     began = time.monotonic()
     with pytest.raises(NotifyFailed):
@@ -248,7 +248,7 @@ def test_a_byte_now_and_then_does_not_keep_us_beyond_the_deadline(answer: Answer
     assert time.monotonic() - began < 10  # without a deadline it would never end
 
 
-def test_a_server_that_does_not_read_does_not_keep_us_beyond_the_deadline() -> None:
+def test_a_server_that_does_not_read_is_left_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=1) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
         began = time.monotonic()
@@ -257,7 +257,7 @@ def test_a_server_that_does_not_read_does_not_keep_us_beyond_the_deadline() -> N
         assert time.monotonic() - began < 10
 
 
-def test_what_follows_the_headers_is_not_read(server: RawServer) -> None:
+def test_the_body_of_an_answer_is_not_read(server: RawServer) -> None:
     sent = [0]
 
     def answer(connection: socket.socket) -> None:
@@ -272,13 +272,13 @@ def test_what_follows_the_headers_is_not_read(server: RawServer) -> None:
     assert sent[0] < 16  # what the sockets' buffers may hold
 
 
-def test_headers_without_end_are_not_read_to_it(server: RawServer) -> None:
+def test_endless_headers_are_cut(server: RawServer) -> None:
     server.answer = respond(200, b"", f"X-Long: {'y' * 10_000_000}")
     with pytest.raises(NotifyFailed):
         post(server.url, private_hosts=True)
 
 
-def test_an_address_says_nothing_of_itself_in_the_error(resolved: Callable[..., list[str]]) -> None:
+def test_the_error_does_not_contain_the_address(resolved: Callable[..., list[str]]) -> None:
     resolved(("10.0.0.1",))
     with pytest.raises(NotifyFailed) as caught:
         post("http://hook.example/?token=canary")

@@ -85,7 +85,7 @@ def test_a_name_that_does_not_resolve_is_never_sent(provider_of: Callable[..., P
     assert isinstance(provider_of("http://provider.invalid").submit(a_request(), "job-1"), NotSent)
 
 
-def test_tls_to_a_port_that_speaks_none_is_no_refusal(
+def test_tls_to_a_plain_port_is_not_a_refusal(
     server: RawServer, provider_of: Callable[..., Provider], a_request: RequestOf
 ) -> None:
     outcome = provider_of(server.url.replace("http:", "https:")).submit(a_request(), "job-1")
@@ -93,7 +93,7 @@ def test_tls_to_a_port_that_speaks_none_is_no_refusal(
     assert isinstance(outcome, (NotSent, Doubtful))
 
 
-def test_a_certificate_that_nobody_vouches_for_is_never_sent(
+def test_an_untrusted_certificate_is_never_sent(
     tls_server: tuple[str, list[bytes]],
     provider_of: Callable[..., Provider],
     a_request: RequestOf,
@@ -141,7 +141,7 @@ def test_an_answer_that_cannot_be_read_leaves_doubt(
     assert [method for method, *_ in server.requests] == ["POST", "GET"]
 
 
-def test_an_answer_that_does_not_come_leaves_doubt(server: RawServer, provider: Provider, a_request: RequestOf) -> None:
+def test_a_missing_answer_leaves_doubt(server: RawServer, provider: Provider, a_request: RequestOf) -> None:
     released = threading.Event()
     server.answer = lambda _: (released.wait(5), None)[1]
     began = time.monotonic()
@@ -183,7 +183,7 @@ DRIPS: dict[str, Answer] = {
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("answer", DRIPS.values(), ids=DRIPS)
-def test_a_byte_now_and_then_does_not_keep_us_beyond_the_deadline(
+def test_a_slow_answer_ends_at_the_deadline(
     answer: Answer, call: str, server: RawServer, provider: Provider, a_request: RequestOf
 ) -> None:
     server.answer = answer
@@ -192,7 +192,7 @@ def test_a_byte_now_and_then_does_not_keep_us_beyond_the_deadline(
     assert time.monotonic() - began < 10  # without a deadline it would never end
 
 
-def test_a_server_that_does_not_read_does_not_keep_us_beyond_the_deadline(
+def test_a_server_that_does_not_read_is_left_at_the_deadline(
     provider_of: Callable[..., Provider], a_request: RequestOf
 ) -> None:
     request = GenerationRequest(model="kirin_image_omni", params={"prompt": "a fox", "pad": "x" * 30_000_000})
@@ -264,7 +264,7 @@ def test_no_cookie_is_kept(server: RawServer, provider: Provider, a_request: Req
     assert [headers.get("cookie") for _, _, headers, _ in server.requests] == [None, None]
 
 
-def test_the_environments_proxy_is_not_asked(
+def test_the_environments_proxy_is_ignored(
     server: RawServer,
     provider: Provider,
     a_request: RequestOf,
@@ -297,7 +297,7 @@ def test_the_key_is_in_no_log_no_repr_and_no_outcome(
         assert secret not in said
 
 
-def test_a_provider_that_repeats_our_secrets_has_them_hidden(
+def test_secrets_that_the_provider_repeats_are_hidden(
     server: RawServer, provider_of: Callable[..., Provider], a_request: RequestOf
 ) -> None:
     retired = "a-callback-secret-of-last-year"
@@ -341,7 +341,7 @@ def test_the_flat_envelope(server: RawServer, provider_of: Callable[..., Provide
     assert _sent(server) == {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "job-1~2"}
 
 
-def test_the_image_key(server: RawServer, provider_of: Callable[..., Provider]) -> None:
+def test_the_image_key_renames_the_member_in_a_copy(server: RawServer, provider_of: Callable[..., Provider]) -> None:
     request = GenerationRequest(
         model="kirin_image_omni", params={"prompt": "<<<image_1>>>", "image_list": [{"image": "https://x.example/1"}]}
     )
@@ -412,7 +412,7 @@ ANSWERED: dict[str, tuple[Answer, object]] = {
 
 
 @pytest.mark.parametrize(("answer", "meaning"), ANSWERED.values(), ids=ANSWERED)
-def test_an_answer_is_read_whatever_it_is_wrapped_in(
+def test_an_answer_is_read_in_every_framing(
     answer: Answer,
     meaning: Any,
     server: RawServer,
@@ -432,7 +432,7 @@ def test_a_connection_serves_many_calls(server: RawServer, provider: Provider, a
     assert server.connections == 1
 
 
-def test_submissions_and_looks_at_once_throw_no_connection_away(
+def test_concurrent_calls_discard_no_connection(
     server: RawServer, provider_of: Callable[..., Provider], a_request: RequestOf
 ) -> None:
     # Given as many of each under way as the process may have

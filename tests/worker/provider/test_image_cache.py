@@ -45,7 +45,7 @@ def pictures(kept: Kept, room: int = 10 * ENCODED) -> ImageCache:
     return ImageCache(kept, room)  # type: ignore[arg-type]
 
 
-def test_it_is_read_once_and_shared(kept: Kept) -> None:
+def test_an_image_is_read_once_and_shared(kept: Kept) -> None:
     shared = pictures(kept)
     with shared.borrow({"a", "b"}, 1) as first, shared.borrow({"a"}, 1) as second:
         assert first["a"] is second["a"]
@@ -55,7 +55,7 @@ def test_it_is_read_once_and_shared(kept: Kept) -> None:
     assert sorted(kept.reads) == ["a", "b"]
 
 
-def test_those_who_come_at_once_wait_for_one_reading(kept: Kept, wait_for: WaitFor) -> None:
+def test_concurrent_borrowers_wait_for_one_read(kept: Kept, wait_for: WaitFor) -> None:
     shared, got = pictures(kept), []
     kept.gate.clear()
 
@@ -73,7 +73,7 @@ def test_those_who_come_at_once_wait_for_one_reading(kept: Kept, wait_for: WaitF
     assert (len(got), len(set(map(id, got))), kept.reads) == (8, 1, ["a"])
 
 
-def test_the_one_that_was_needed_longest_ago_makes_room(kept: Kept) -> None:
+def test_the_least_recently_used_image_is_evicted(kept: Kept) -> None:
     shared = pictures(kept, 2 * ENCODED)
     for name in "aba":
         with shared.borrow({name}, 1):
@@ -85,7 +85,7 @@ def test_the_one_that_was_needed_longest_ago_makes_room(kept: Kept) -> None:
     assert kept.reads == ["a", "b", "c"]
 
 
-def test_who_finds_no_room_waits_for_it_but_not_for_ever(kept: Kept) -> None:
+def test_a_borrower_waits_for_space_up_to_its_time_out(kept: Kept) -> None:
     shared = pictures(kept, 2 * ENCODED)
 
     def send() -> list[str]:
@@ -103,7 +103,7 @@ def test_who_finds_no_room_waits_for_it_but_not_for_ever(kept: Kept) -> None:
     assert shared.size <= 2 * ENCODED
 
 
-def test_a_job_that_is_larger_than_the_room_goes_alone(kept: Kept) -> None:
+def test_a_job_larger_than_the_cache_runs_alone(kept: Kept) -> None:
     shared = pictures(kept, ENCODED)
     with shared.borrow({"a", "b", "c"}, 0) as images:
         assert len(images) == 3
@@ -113,7 +113,7 @@ def test_a_job_that_is_larger_than_the_room_goes_alone(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize("error", [ImagesUnavailable("away"), ImageNotFound("a")])
-def test_a_failure_is_told_and_forgotten(kept: Kept, error: Exception) -> None:
+def test_a_failed_read_raises_and_is_not_cached(kept: Kept, error: Exception) -> None:
     shared = pictures(kept)
     kept.error = error
     with pytest.raises(type(error)), shared.borrow({"a", "b"}, 1):
@@ -123,7 +123,7 @@ def test_a_failure_is_told_and_forgotten(kept: Kept, error: Exception) -> None:
         assert len(images) == 2
 
 
-def test_one_that_is_not_there(kept: Kept) -> None:
+def test_an_unknown_image_is_not_read(kept: Kept) -> None:
     shared = pictures(kept)
     with pytest.raises(ImageNotFound), shared.borrow({"a", "absent"}, 1):
         pass

@@ -148,23 +148,23 @@ THROTTLED = {
 
 
 @pytest.mark.parametrize(("status", "body", "throttled"), THROTTLED.values(), ids=THROTTLED)
-def test_whether_the_lane_is_held_for_a_throttle_or_for_the_account(status: int, body: object, throttled: bool) -> None:
+def test_a_hold_says_whether_it_is_a_throttle_or_the_account(status: int, body: object, throttled: bool) -> None:
     outcome = read_submit_answer(status, {"Retry-After": "7"}, _body(body), OURS)
     assert isinstance(outcome, Held)
     assert outcome.throttled is throttled
 
 
-def test_the_reason_of_a_refusal_is_the_providers_own() -> None:
+def test_a_refusal_carries_the_providers_reason() -> None:
     said = read_submit_answer(400, {}, _body(_error(2016001, "prompt missing")), OURS)
     assert said == Refused(TaskError("002016001", "prompt missing"))  # as an int it had lost its zeros
 
 
-def test_a_refusal_without_a_reason_says_what_was_answered() -> None:
+def test_a_refusal_without_a_reason_names_the_status() -> None:
     assert read_submit_answer(404, {}, b"", OURS) == Refused(TaskError("404", "the provider answered 404"))
 
 
 @pytest.mark.parametrize("ours", ["a", "id", "1", "image"])
-def test_an_id_that_is_a_common_word_is_not_found_in_every_message(ours: str) -> None:
+def test_an_id_that_is_a_common_word_does_not_match_every_message(ours: str) -> None:
     said = _body(_error(1201, "a valid parameter: image 1 does not exist in this account id"))
     assert type(read_submit_answer(400, {}, said, ours)) is Refused
 
@@ -209,7 +209,7 @@ STATUS = {
 
 
 @pytest.mark.parametrize(("status", "body", "meaning"), STATUS.values(), ids=STATUS)
-def test_answer_to_a_look(status: int, body: object, meaning: type) -> None:
+def test_answer_to_a_look_up(status: int, body: object, meaning: type) -> None:
     assert type(read_status_answer(status, _body(body), OURS)) is meaning
 
 
@@ -246,7 +246,7 @@ def test_retry_after(value: str | None, seconds: float) -> None:
     assert retry_after({} if value is None else {"Retry-After": value}, NOW) == seconds
 
 
-def test_a_throttled_answer_carries_what_the_provider_asked_for() -> None:
+def test_a_throttled_answer_carries_the_requested_wait() -> None:
     outcome = read_submit_answer(429, {"Retry-After": "12"}, b"", OURS)
     assert isinstance(outcome, Held)
     assert outcome.retry_after == 12
@@ -266,7 +266,7 @@ DATES = st.builds(
 
 
 @given(value=st.one_of(DATES, st.text(max_size=60)))
-def test_no_retry_after_makes_it_raise(value: str) -> None:
+def test_no_retry_after_value_raises(value: str) -> None:
     assert 0 <= retry_after({"Retry-After": value}) <= LONGEST_RETRY_AFTER
 
 
@@ -289,7 +289,7 @@ BODIES = st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).enco
 @given(
     status=st.integers(0, 999), body=BODIES, ours=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,20}", fullmatch=True)
 )
-def test_no_answer_makes_it_raise(status: int, body: bytes, ours: str) -> None:
+def test_no_answer_raises(status: int, body: bytes, ours: str) -> None:
     submitted = read_submit_answer(status, {}, body, ours)
     read_status_answer(status, body, ours)
     # Only an answer within 2xx that has an id creates anything; nothing else may count as created.
@@ -297,6 +297,6 @@ def test_no_answer_makes_it_raise(status: int, body: bytes, ours: str) -> None:
 
 
 @given(body=BODIES, status=st.sampled_from([408, 425, 500, 502, 503, 504, 301, 302, 307, 308]))
-def test_what_may_have_been_bought_is_never_taken_for_refused(status: int, body: bytes) -> None:
+def test_a_possible_purchase_is_never_read_as_refused(status: int, body: bytes) -> None:
     outcome = read_submit_answer(status, {}, body, OURS)
     assert isinstance(outcome, (Doubtful, Held, Exists))

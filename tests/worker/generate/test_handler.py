@@ -75,7 +75,7 @@ def killed() -> None:
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, MOST_CALLS))
-def test_killed_at_any_call_a_repeat_is_as_good_as_the_first(at: int, before: bool, w: World) -> None:
+def test_a_repeat_completes_a_message_that_was_killed_at_any_call(at: int, before: bool, w: World) -> None:
     watched = Watched(w.store, at, killed, before=before)
     try:
         door(w, watched)(asked())
@@ -105,7 +105,7 @@ def test_killed_at_any_call_a_repeat_is_as_good_as_the_first(at: int, before: bo
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("at", range(1, MOST_CALLS))
-def test_revoked_at_any_call_it_never_goes_on(at: int, before: bool, w: World) -> None:
+def test_a_task_revoked_at_any_call_never_continues(at: int, before: bool, w: World) -> None:
     watched = Watched(w.store, at, partial(w.store.celery.revoke, ["fox"]), before=before)
     ending = door(w, watched)(asked())
     if watched.calls < at:
@@ -119,14 +119,14 @@ def test_revoked_at_any_call_it_never_goes_on(at: int, before: bool, w: World) -
     assert again is None or isinstance(again.outcome, TaskRevokedError)
 
 
-def test_what_is_wrong_with_a_message_is_its_ending(w: World) -> None:
+def test_an_invalid_message_ends_with_a_refusal(w: World) -> None:
     ending = door(w)(asked(request={"model": "x"}))
     assert isinstance(ending, Ending)
     assert isinstance(ending.outcome, GenerationRefused)
     assert w.store.jobs.get_many(["fox"]) == [None]
 
 
-def test_too_many_tasks_for_one_job(w: World) -> None:
+def test_a_job_refuses_more_than_100_tasks(w: World) -> None:
     for number in range(100):
         assert door(w)(asked(f"t-{number}", request={**REQUEST, "external_task_id": "fox"})) is None
     ending = door(w)(asked("one more", request={**REQUEST, "external_task_id": "fox"}))
@@ -134,7 +134,7 @@ def test_too_many_tasks_for_one_job(w: World) -> None:
     assert "100 Celery tasks" in str(ending.outcome)
 
 
-def test_the_sooner_of_both_expiries_counts(w: World) -> None:
+def test_the_earlier_expiry_applies(w: World) -> None:
     door(w)(asked("a", request={**REQUEST, "expires_in": 60}, expires_in=600.0))
     door(w)(asked("b", request={**REQUEST, "expires_in": 600}, expires_in=60.0))
     w.ahead(61)
