@@ -62,13 +62,11 @@ def test_every_job_is_paid_once_after_an_outage(
     for job_id in ("before-1", "before-2", *IDS):
         assert w.settle(job_id).state is State.COMPLETED
     assert simulator.bought()[:2] == (12, 0)
-    assert w.books() == (0, 0, Decimal(simulator.bought()[2]))
+    assert w.lane_counters() == (0, 0, Decimal(simulator.bought()[2]))
     assert [change.what for change in w.store.lanes.get().history] == ["closed", "opened"]
 
 
-def test_an_unreachable_provider_is_not_tried_for_each_job(
-    world: MakeWorld, simulator: Simulator
-) -> None:
+def test_an_unreachable_provider_is_not_tried_for_each_job(world: MakeWorld, simulator: Simulator) -> None:
     taken, nowhere = nobody_at_home()
     with taken:
         w = world(nowhere)
@@ -78,7 +76,7 @@ def test_an_unreachable_provider_is_not_tried_for_each_job(
         assert {w.job(job_id).state for job_id in IDS} == {State.QUEUED}
         assert "cannot be reached" in w.store.lanes.get().reason
         assert all(w.job(job_id).attempt == 1 for job_id in IDS)
-        assert w.books()[:2] == (0, 0)
+        assert w.lane_counters()[:2] == (0, 0)
         for _ in range(3):
             w.round(40)
         assert is_open(w)
@@ -206,9 +204,7 @@ def test_a_job_that_may_be_at_one_account_is_never_sent_to_another(world: MakeWo
     assert simulator.bought()[:2] == (1, 0)
 
 
-def test_jobs_of_a_removed_lane_wait_until_it_returns(
-    world: MakeWorld, simulator: Simulator
-) -> None:
+def test_jobs_of_a_removed_lane_wait_until_it_returns(world: MakeWorld, simulator: Simulator) -> None:
     w = world(named_lanes=LANES)
     w.store.lanes.hold("429", base=5.0, cap=5.0, lane="default")
     simulator.turn(latency="0")

@@ -136,7 +136,9 @@ def test_a_worker_survives_another_server_at_the_brokers_address(
     assert worker.poll() is None
 
 
-def test_a_worker_is_healthy_while_its_connection_works(service: Any, broker: Broker, health: Path, wait_for: WaitFor) -> None:
+def test_a_worker_is_healthy_while_its_connection_works(
+    service: Any, broker: Broker, health: Path, wait_for: WaitFor
+) -> None:
     (worker,) = service.workers
     wait_for(lambda: healthy(health), 30, "healthy")
     broker.process.send_signal(signal.SIGSTOP)

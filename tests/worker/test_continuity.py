@@ -124,7 +124,9 @@ EMPTIED: dict[str, Callable[[Place], object]] = {
 
 @pytest.mark.parametrize("emptied", EMPTIED)
 @pytest.mark.parametrize("running", [True, False], ids=["a running worker", "a new worker"])
-def test_an_emptied_redis_is_refused(emptied: str, running: bool, place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_emptied_redis_is_refused(
+    emptied: str, running: bool, place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     worker = place.worker()
     worker()
     place.enqueue("fox", "owl")
@@ -289,7 +291,9 @@ def test_a_lost_witness_is_written_again(damage: str, place: Place) -> None:
     assert list(place.seen()) == [place.store.continuity.standing().installation]
 
 
-def test_without_a_readable_witness_only_a_redis_with_jobs_is_accepted(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_readable_witness_only_a_redis_with_jobs_is_accepted(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     away = connect("redis://127.0.0.1:1/0")
     with closing(away):
         worker = Continuity(place.store, Witness(away), tolerated=0)

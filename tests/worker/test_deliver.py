@@ -132,9 +132,7 @@ def test_an_address_on_this_machine_is_refused_and_nothing_connects(world: MakeW
     assert [w.job(job_id).delivery_tries for job_id in ids] == [1] * len(ids)
 
 
-def test_an_unexpected_error_in_a_delivery_is_retried(
-    world: MakeWorld, listener: Listener
-) -> None:
+def test_an_unexpected_error_in_a_delivery_is_retried(world: MakeWorld, listener: Listener) -> None:
     w = world(allow_private_hosts=True)
     w.start("job-1", "job-2", callback_url=f"{listener.url}/hook")
     w.round(6)

@@ -153,7 +153,9 @@ def test_a_monitor_sees_cancelled_and_expired_jobs(
     assert "in time" in monitor.state.tasks["expired"].exception
 
 
-def test_one_round_publishes_many_changes(world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor) -> None:
+def test_one_round_publishes_many_changes(
+    world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
+) -> None:
     w = world()
     monitor = monitor_of(w.app)
     ids = [f"job-{n}" for n in range(1200)]

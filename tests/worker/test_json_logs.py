@@ -70,7 +70,9 @@ GUNICORN = [sys.executable, "-m", "gunicorn", "--config", "python:webhook.gunico
 
 
 @pytest.mark.parametrize(("more", "code"), [({}, 0), ({"BOOMERANG_DEADLINE": "never"}, 1)])
-def test_all_output_of_gunicorn_is_json(env: dict[str, str], tmp_path: Path, wait_for: WaitFor, more: dict[str, str], code: int) -> None:
+def test_all_output_of_gunicorn_is_json(
+    env: dict[str, str], tmp_path: Path, wait_for: WaitFor, more: dict[str, str], code: int
+) -> None:
     log = tmp_path / "log"
     ours = {name: value for name, value in env.items() if "PROVIDER" not in name}
     with log.open("wb") as out:
@@ -171,7 +173,9 @@ def test_a_killed_redis_passes_on_its_exit_code(tmp_path: Path, wait_for: WaitFo
         ((), {"BOOMERANG_REDIS_PASSWORD_BEAT": ""}, "BOOMERANG_REDIS_PASSWORD_BEAT"),
     ],
 )
-def test_redis_that_cannot_start_reports_why_as_json(tmp_path: Path, options: tuple[str, ...], env: dict[str, str], word: str) -> None:
+def test_redis_that_cannot_start_reports_why_as_json(
+    tmp_path: Path, options: tuple[str, ...], env: dict[str, str], word: str
+) -> None:
     redis = Redis(tmp_path, *options, **env)
     assert redis.process.wait(30) == 1
     assert word in said(redis.log.read_text())

@@ -23,7 +23,7 @@ def _paid_once(w: Any, simulator: Simulator, jobs: int = 1) -> None:
     """Every job once, and what we say we spent is what the provider's ledger says."""
     tasks, twice, spent = simulator.bought()
     assert (tasks, twice) == (jobs, 0)
-    assert w.books() == (0, 0, Decimal(spent)) == (0, 0, jobs * PRICE)
+    assert w.lane_counters() == (0, 0, Decimal(spent)) == (0, 0, jobs * PRICE)
     assert w.redis.zcard("{b}:alarms") == 0
 
 
@@ -66,7 +66,9 @@ def test_a_worker_killed_before_the_post_leaves_a_job_that_is_sent_once(world: M
     _paid_once(w, simulator)
 
 
-def test_a_worker_killed_after_the_post_leaves_a_task_that_is_adopted(world: MakeWorld, simulator: Simulator, a_request: RequestOf) -> None:
+def test_a_worker_killed_after_the_post_leaves_a_task_that_is_adopted(
+    world: MakeWorld, simulator: Simulator, a_request: RequestOf
+) -> None:
     w = world()
     w.enqueue("job-1")
     w.store.attempts.admit(1)
@@ -282,14 +284,14 @@ def test_a_person_settles_a_held_job_with_one_verdict(world: MakeWorld, simulato
     simulator.turn(error_after=0, error_before=0)
     w.round(301)
     assert w.job().state is State.IN_DOUBT
-    assert w.books()[0] == 1
+    assert w.lane_counters()[0] == 1
     # The person looks into the provider's own console
     (task,) = simulator.get("/_sim/ledger")["purchases"] if arrived else (None,)
     verdict = Verdict.SENT if arrived else Verdict.NOT_SENT
     w.store.manual.settle(w.job(), verdict, task_id=task["task_id"] if task else "")
     assert w.settle().state is State.COMPLETED
     assert simulator.calls("submit") == (1 if arrived else 2)
-    assert w.books()[0] == 0
+    assert w.lane_counters()[0] == 0
     _paid_once(w, simulator)
 
 
@@ -317,9 +319,7 @@ def test_without_look_ups_a_task_is_polled_by_the_providers_id(world: MakeWorld,
 # --- attempts -------------------------------------------------------------------------------------------------------
 
 
-def test_a_transient_failure_gets_another_attempt_under_a_new_id(
-    world: MakeWorld, simulator: Simulator
-) -> None:
+def test_a_transient_failure_gets_another_attempt_under_a_new_id(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(fail=1)
     w.start()
@@ -328,7 +328,7 @@ def test_a_transient_failure_gets_another_attempt_under_a_new_id(
     assert (job.state, job.attempt, job.external_task_id) == (State.COMPLETED, 2, "job-1~2")
     tasks, twice, spent = simulator.bought()
     assert (tasks, twice, Decimal(spent)) == (2, 0, PRICE)  # the failed one cost nothing
-    assert w.books()[2] == PRICE
+    assert w.lane_counters()[2] == PRICE
 
 
 def test_attempts_are_limited(world: MakeWorld, simulator: Simulator) -> None:
@@ -340,7 +340,7 @@ def test_attempts_are_limited(world: MakeWorld, simulator: Simulator) -> None:
     assert job.result.error["code"].startswith("00201609")
     tasks, _, spent = simulator.bought()
     assert tasks == 3
-    assert w.books()[2] == Decimal(spent) == 3 * PRICE  # failed ones too, where they are charged
+    assert w.lane_counters()[2] == Decimal(spent) == 3 * PRICE  # failed ones too, where they are charged
 
 
 def test_a_permanent_failure_gets_no_other_attempt(world: MakeWorld, simulator: Simulator) -> None:
@@ -438,7 +438,7 @@ def test_a_late_result_completes_an_expired_job(world: MakeWorld, simulator: Sim
     w.round(3601)
     job = w.job()
     assert (job.state, job.settled_by) == (State.EXPIRED, "deadline")
-    assert w.books()[0] == 1  # the provider still works on it
+    assert w.lane_counters()[0] == 1  # the provider still works on it
     wait_for(lambda: simulator.get("/_sim/tasks?external_task_id=job-1")["tasks"][0]["status"] == "completed")
     w.round(31)
     assert w.job().state is State.COMPLETED
@@ -457,9 +457,7 @@ def test_no_job_expires_while_polls_fail(world: MakeWorld, simulator: Simulator)
     assert w.settle(seconds=40).state is State.COMPLETED
 
 
-def test_a_task_that_the_provider_forgot_is_given_up(
-    world: MakeWorld, simulator: Simulator
-) -> None:
+def test_a_task_that_the_provider_forgot_is_given_up(world: MakeWorld, simulator: Simulator) -> None:
     w = world(deadline=3600.0, poll_max=30.0)
     w.start()
     simulator.turn(lookup_lag=1e9, status_lag=1e9)
@@ -467,7 +465,7 @@ def test_a_task_that_the_provider_forgot_is_given_up(
     assert w.job().state is State.EXPIRED
     w.round(3601)
     w.round(40)
-    assert w.books()[0] == 0
+    assert w.lane_counters()[0] == 0
     assert w.redis.zcard("{b}:alarms") == 0
 
 
@@ -480,7 +478,7 @@ def test_a_cancelled_jobs_late_result_is_recorded_with_its_cost(
     simulator.turn(latency="0.3")
     w.start(**({"callback_url": "http://127.0.0.1:1/dead"} if notify else {}))
     w.store.jobs.cancel("job-1")
-    assert (w.job().state, w.books()[0]) == (State.CANCELLED, 1)
+    assert (w.job().state, w.lane_counters()[0]) == (State.CANCELLED, 1)
     wait_for(lambda: simulator.get("/_sim/tasks?external_task_id=job-1")["tasks"][0]["status"] == "completed")
     for _ in range(5):
         w.deliverer(["job-1"])
@@ -488,8 +486,8 @@ def test_a_cancelled_jobs_late_result_is_recorded_with_its_cost(
         w.round(1)
     job = w.job()
     assert (job.state, job.result.cost) == (State.CANCELLED, PRICE)
-    assert w.books()[0] == 0
-    assert w.books()[2] == PRICE
+    assert w.lane_counters()[0] == 0
+    assert w.lane_counters()[2] == PRICE
 
 
 def test_a_job_cancelled_in_doubt_is_never_sent_again(world: MakeWorld, simulator: Simulator) -> None:
@@ -501,7 +499,7 @@ def test_a_job_cancelled_in_doubt_is_never_sent_again(world: MakeWorld, simulato
         w.round(20)
     assert w.job().state is State.CANCELLED
     assert simulator.calls("submit") == 1
-    assert w.books()[0] == 0
+    assert w.lane_counters()[0] == 0
     assert w.redis.zcard("{b}:alarms") == 0
 
 

@@ -51,7 +51,7 @@ class Past:
 def _bought_once(w: Any, simulator: Simulator) -> None:
     tasks, twice, _ = simulator.bought()
     assert (tasks, twice) == (1, 0)
-    assert w.books()[:2] == (0, 0)
+    assert w.lane_counters()[:2] == (0, 0)
     assert w.redis.zcard("{b}:alarms") == 0
 
 
@@ -133,9 +133,7 @@ def test_a_job_that_was_not_sent_is_sent_once(world: MakeWorld, simulator: Simul
     _bought_once(w, simulator)
 
 
-def test_every_possible_account_is_looked_up(
-    world: MakeWorld, simulator: Simulator, a_request: RequestOf
-) -> None:
+def test_every_possible_account_is_looked_up(world: MakeWorld, simulator: Simulator, a_request: RequestOf) -> None:
     simulator.turn(duplicates="unnoticed")
     lanes = (LaneSettings(name="default"), LaneSettings(name="other"))
     w = world(named_lanes=lanes)

@@ -50,9 +50,7 @@ def test_the_provider_accepts_the_bytes_of_a_stored_image(world: MakeWorld, simu
     assert audit(w.store) == []
 
 
-def test_references_are_replaced_by_the_images_in_order(
-    world: MakeWorld, listener: Listener, draw: Draw
-) -> None:
+def test_references_are_replaced_by_the_images_in_order(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url)
     first, second = draw(5_000), draw(5_000, 1)
     tricky = f"image:sha256:{'0' * 64} “ü” \\ image_list"
@@ -113,9 +111,7 @@ def test_a_job_with_a_missing_image_fails_with_a_remedy(world: MakeWorld, listen
     assert len(listener.got) == 1
 
 
-def test_jobs_wait_while_the_image_store_is_unavailable(
-    world: MakeWorld, simulator: Simulator, draw: Draw
-) -> None:
+def test_jobs_wait_while_the_image_store_is_unavailable(world: MakeWorld, simulator: Simulator, draw: Draw) -> None:
     w = world()
     enqueue(w, requesting(w, draw()), "job-1")
     w.enqueue("plain")

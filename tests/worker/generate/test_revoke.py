@@ -89,7 +89,9 @@ def test_a_revoke_reports_what_it_cancelled(service: Service, name: str, parked:
     assert "by task id" in next(iter(answer.values()))["ok"]
 
 
-def test_a_revoke_finds_the_job_of_a_task_with_another_id(service: Service, name: str, parked: Callable[..., Any]) -> None:
+def test_a_revoke_finds_the_job_of_a_task_with_another_id(
+    service: Service, name: str, parked: Callable[..., Any]
+) -> None:
     job = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": f"{name}-job"}
     result = parked(name, **job)
     result.revoke()
@@ -137,7 +139,9 @@ def test_a_retry_after_a_revoke_completes(service: Service, name: str, wait_for:
 
 
 @pytest.mark.parametrize("how", ["countdown", "eta", "naive"])
-def test_a_delayed_task_waits_in_the_record_and_not_in_a_worker(how: str, service: Service, name: str, wait_for: WaitFor) -> None:
+def test_a_delayed_task_waits_in_the_record_and_not_in_a_worker(
+    how: str, service: Service, name: str, wait_for: WaitFor
+) -> None:
     later = datetime.now(UTC) + timedelta(hours=2)
     options: Any = {
         "countdown": {"countdown": 7200},

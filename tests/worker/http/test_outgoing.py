@@ -180,9 +180,7 @@ def test_the_connection_goes_to_the_checked_address(
     assert connected == [address]
 
 
-def test_only_the_checked_address_of_several_is_tried(
-    resolved: Callable[..., list[str]], connected: list[str]
-) -> None:
+def test_only_the_checked_address_of_several_is_tried(resolved: Callable[..., list[str]], connected: list[str]) -> None:
     resolved((PUBLIC, "127.0.0.1"))
     with pytest.raises(NotifyFailed):
         post("http://hook.example/")
