@@ -1,8 +1,8 @@
-"""Producers' keys that are made and revoked while the service runs, and what a key may do.
+"""API keys that are created and revoked while the service runs, and their scopes.
 
-They are kept beside the jobs, so that every webhook process knows the same ones. What is kept of a secret is its
-SHA-256: a plain hash is right here, since a secret is 256 random bits that we draw ourselves, and no list of likely
-words leads back to it. The secret is shown once, to who asked for the key.
+They are stored in the jobs' Redis, so that all webhook processes share them. Of a secret only the SHA-256 is stored. A
+plain hash suffices, because a secret is 256 random bits, which no dictionary contains. The secret is shown once, when
+the key is created.
 """
 
 import hashlib
@@ -28,30 +28,30 @@ from jobs.units import from_micros, to_micros
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-#: Names that stand for other doors, where jobs, limits and spending are told by name.
+#: Names of other entry points: jobs, limits and spending are told apart by name.
 _TAKEN = frozenset({"celery"})
-#: What a secret of ours looks like: the key's id, by which it is found, and then the secret itself.
+#: The text of a key: its id, by which it is found, then its secret.
 _TEXT = re.compile(r"bmr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _SECRET_BYTES = 32
 _ID_BYTES = 6
 
 
 class Scope(StrEnum):
-    """What a key may do. All but `admin` hold for the jobs of its own name alone."""
+    """What a key may do. All but `admin` apply only to jobs of its own name."""
 
-    ENQUEUE = "enqueue"  #: make jobs, and upload images for them
-    READ = "read"  #: look at jobs, batches, results and spending, and at the lanes
+    ENQUEUE = "enqueue"  #: create jobs, and upload images for them
+    READ = "read"  #: read jobs, batches, results, spending and lanes
     CANCEL = "cancel"  #: cancel, pause, resume and retry
-    ADMIN = "admin"  #: all of it, and everybody's jobs
+    ADMIN = "admin"  #: all of these, for the jobs of all producers
 
 
-#: What a producer needs.
+#: The scopes that a producer needs.
 PRODUCER = frozenset({Scope.ENQUEUE, Scope.READ, Scope.CANCEL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessKey:
-    """A key as it is kept. `name`: the producer whose jobs they are; several keys may have one name.
+    """A stored key. `name`: the producer that owns the jobs; several keys may have the same name.
 
     `digest`: SHA-256 of the secret, in hex. `used_at`: when it was last used, to about a minute.
     """
@@ -66,18 +66,18 @@ class AccessKey:
     used_at: datetime | None = None
 
     def opens(self, now: datetime) -> bool:
-        """Whether it is good for anything at that time."""
+        """Return whether the key is valid at that time."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
     def to_json(self) -> str:
-        """The stored form; times in µs since 1970."""
+        """Return the stored form; times in µs since 1970."""
         times = {"created": self.created_at, "expires": self.expires_at, "revoked": self.revoked_at}
         kept = {name: to_micros(moment) for name, moment in times.items() if moment}
         return json.dumps({"name": self.name, "sha256": self.digest, "scopes": sorted(self.scopes), **kept})
 
     @classmethod
     def from_json(cls, key_id: str, text: str, used: str | None = None) -> Self:
-        """The inverse of `to_json`. Raises `RecordDamaged`."""
+        """Read the stored form. Raises `RecordDamaged`."""
         with decoding(f"key {shown(key_id)}"):
             return cls._of(key_id, json.loads(text), used)
 
@@ -100,7 +100,7 @@ class AccessKey:
 
 
 class KeyRing:
-    """The keys that are kept. Raises `StoreUnavailable`."""
+    """The stored keys. All methods raise `StoreUnavailable`."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
@@ -110,7 +110,7 @@ class KeyRing:
     def add(
         self, name: str, scopes: Collection[Scope], *, now: datetime | None = None, lasts: timedelta | None = None
     ) -> tuple[AccessKey, str]:
-        """A new key, and its secret, which nobody can tell a second time. Raises `ValueError` for a bad name."""
+        """Create a key; return it with its secret, which is not stored. Raises `ValueError` for an invalid name."""
         checked_name(name)
         now = now or datetime.now(UTC)
         key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
@@ -127,13 +127,13 @@ class KeyRing:
         return key, f"bmr_{key_id}_{secret}"
 
     def find(self, key_id: str) -> AccessKey | None:
-        """The key with this id, in whatever state; not when it was used."""
+        """Find a key by id, valid or not, without its `used_at`."""
         with translate_errors():
             text = self._client.hget(self._kept, key_id)
         return AccessKey.from_json(key_id, str(text)) if text else None
 
     def all(self) -> list[AccessKey]:
-        """Every key, revoked and expired ones too, oldest first. Those that cannot be read the log tells."""
+        """Return all keys, also revoked and expired ones, oldest first. Damaged ones are logged and left out."""
         with translate_errors():
             kept: Any = self._client.hgetall(self._kept)
             used: Any = self._client.hgetall(self._used)
@@ -146,7 +146,7 @@ class KeyRing:
         return sorted(keys, key=lambda key: (key.created_at, key.id))
 
     def revoke(self, key_id: str, now: datetime | None = None) -> AccessKey:
-        """Let it open nothing any more; a second time changes nothing. Raises `KeyNotFound`."""
+        """Revoke a key; a second time changes nothing. Raises `KeyNotFound`."""
         key = self.find(key_id)
         if key is None:
             raise KeyNotFound(key_id)
@@ -158,26 +158,26 @@ class KeyRing:
         return revoked
 
     def note_use(self, key_id: str, now: datetime) -> None:
-        """It was used. Whoever calls this does so rarely."""
+        """Record that a key was used. Callers do so about once a minute."""
         with translate_errors():
             self._client.hset(self._used, key_id, str(to_micros(now)))
 
 
 def checked_name(name: str) -> str:
-    """The name, if a key may have it; raises `ValueError`."""
+    """Return the name if a key may have it; raise `ValueError` otherwise."""
     if not _NAME.fullmatch(name):
         raise ValueError("a name has 1 to 32 of a-z 0-9 _ - and begins with a letter or digit")
     if name in _TAKEN:
-        raise ValueError(f"{name} is no name for a key: it stands for the jobs of another door")
+        raise ValueError(f"{name} is no name for a key: it stands for the jobs of another entry point")
     return name
 
 
 def digest_of(secret: str) -> bytes:
-    """What is kept of a secret. A header's odd characters come as latin-1."""
+    """Hash a secret. Unusual characters of a header come as latin-1."""
     return hashlib.sha256(secret.encode("latin-1", "replace")).digest()
 
 
 def parsed(text: str) -> tuple[str, str] | None:
-    """The id and the secret in a text of ours; None for any other."""
+    """Split the text of a key into id and secret; None for any other text."""
     found = _TEXT.fullmatch(text)
     return (found[1], found[2]) if found else None

@@ -1,4 +1,4 @@
-"""Reading what is stored: what this service cannot have written is told as `RecordDamaged`, with whose it is."""
+"""Decode stored values. What this service cannot have written raises `RecordDamaged`, which names the record."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,13 +8,13 @@ from typing import Any
 from jobs.errors import RecordDamaged
 from jobs.fields import is_text, shown
 
-#: What taking stored text apart can raise.
+#: Errors that decoding stored text can raise.
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, OSError)
 
 
 @contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Around the reading of one thing, such as `job fox`. Raises `RecordDamaged` in place of what went wrong."""
+    """Raise errors of a block that decodes `what` (such as `job fox`) as `RecordDamaged`."""
     try:
         yield
     except UNREADABLE as error:
@@ -22,21 +22,21 @@ def decoding(what: str) -> Iterator[None]:
 
 
 def why(error: BaseException) -> str:
-    """What went wrong, for a person."""
+    """Describe an error for people."""
     if isinstance(error, KeyError):
         return f"it lacks {error}"
     return f"{type(error).__name__}: {shown(str(error))}"
 
 
 def read_labels(text: str) -> dict[str, str]:
-    """Stored labels. Raises `ValueError` or one of its like."""
+    """Decode stored labels. Raises one of `UNREADABLE`."""
     if not is_text(text):
         raise ValueError("its labels are not UTF-8")
     return dict(texts(json.loads(text)))
 
 
 def texts(given: Any) -> Mapping[str, str]:
-    """An object whose values are texts. Raises `ValueError`."""
+    """Return the object if all its values are text; raise `ValueError` otherwise."""
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise ValueError("an object of texts was expected")
     return given

@@ -10,11 +10,11 @@ JobsError
 ├── JobNotFound        no job has this id
 ├── BatchNotFound      no batch has this id
 ├── ImageNotFound      no image with this hash is there (any more)
-├── KeyNotFound        no producer's key has this id
-├── NotAllowed         the job is in no state for this
+├── KeyNotFound        no API key has this id
+├── NotAllowed         the state of the job or batch does not allow this
 ├── NoLane             no lane takes such a job
 ├── NoRoom             there are as many unfinished jobs as there may be
-└── SettingsInvalid    the environment does not make sense; carries every problem at once
+└── SettingsInvalid    the environment has invalid variables; carries every problem
 """
 
 from collections.abc import Sequence
@@ -29,15 +29,15 @@ class StoreUnavailable(JobsError):
 
 
 class WorkRefused(StoreUnavailable):
-    """Redis does not hold the jobs that it should hold: nothing is taken in or handed out. Nothing changed."""
+    """Redis does not hold the jobs that it should hold: no work is accepted or handed out. Nothing changed."""
 
 
 class ImagesUnavailable(StoreUnavailable):
-    """The image store (BOOMERANG_IMAGE_STORE) did not answer: whether it has an image is not known."""
+    """The image store (BOOMERANG_IMAGE_STORE) did not answer: it may have the image or not."""
 
 
 class RecordTooNew(StoreUnavailable):
-    """A later version of the service wrote the record, and may mean by it what is not known here. Nothing changed."""
+    """A later version of the service wrote the record, and this version may misread it. Nothing changed."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
@@ -47,7 +47,7 @@ class RecordTooNew(StoreUnavailable):
 
 
 class RecordDamaged(StoreUnavailable):
-    """Something in Redis is not as any version of the service writes it. Nobody acts on it; a person has to look.
+    """Redis holds a value that no version of the service writes. The service leaves it alone; a person has to look.
 
     `what` names it, such as `job fox`, `batch x` or a key; `why`: what is wrong with it.
     """
@@ -96,7 +96,7 @@ class BatchNotFound(JobsError):
 
 
 class KeyNotFound(JobsError):
-    """No producer's key was made under this id."""
+    """No API key has this id."""
 
     def __init__(self, key_id: str) -> None:
         super().__init__(f"There is no key {key_id!r}; `boomerang-server keys list` shows those that there are.")
@@ -104,7 +104,7 @@ class KeyNotFound(JobsError):
 
 
 class NotAllowed(JobsError):
-    """The job is in no state for this; the message says why and what would help."""
+    """The state of the job or batch does not allow this; the message says why and what to do."""
 
 
 class NoRoom(JobsError):
@@ -122,19 +122,19 @@ class NoLane(JobsError):
 
 
 class SettingsInvalid(JobsError):
-    """The environment holds bad variables: `problems` names every one of them, a line each."""
+    """The environment has invalid variables: `problems` has one line for each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("Bad settings:\n" + "\n".join(f"  {problem}" for problem in problems))
         self.problems = list(problems)
 
 
-#: The command that lets work go on after a loss.
+#: The command that lets work continue after a loss of data.
 RECOVER = "boomerang-server recover"
 
 
 def why_refused(kind: str, reason: str = "") -> str:
-    """Why no work is taken in, and what to do about it."""
+    """Describe why no work is accepted, with a remedy."""
     match kind:
         case "lost":
             return f"{reason}. New work is refused until an operator runs `{RECOVER}`."

@@ -1,4 +1,4 @@
-"""How fast a batch ends and when it will be done, from counters alone.
+"""The rate at which jobs of a batch end, and the time until it is done, from counters alone.
 
 The batch's hash has a ring of fields `r:0` … , each for the jobs that ended in a span of `SPAN` seconds. A field holds
 the number of its span (seconds since 1970 / SPAN) times `SHIFT`, plus the count: one whole number, so that a span that
@@ -14,12 +14,12 @@ from jobs.fields import BatchCounter
 SPAN = 5
 RING = 12  #: spans, together a minute
 SHIFT = 10_000_000
-#: Seconds that are taken to have gone by at least, so that a batch's first end is no rush.
+#: The shortest period (seconds) that counts, so that the first job that ends does not suggest a high rate.
 LEAST = 1.0
 
 
 def rate(fields: Mapping[str, str], now: float, created: float) -> float:
-    """Jobs that ended a second, over the last minute, or since the batch began; times in seconds since 1970."""
+    """Return the jobs that ended per second, in the last minute or since the batch began. Times: seconds since 1970."""
     oldest = int(now // SPAN) - RING + 1
     spans = (divmod(int(value), SHIFT) for name, value in fields.items() if name.startswith(BatchCounter.ENDED))
     ended = sum(count for span, count in spans if span >= oldest)
@@ -39,7 +39,7 @@ class Pace:
     share: float = 1.0
 
     def seconds(self, queued: int) -> float | None:
-        """How long it takes until so many that wait have ended."""
+        """Return the seconds until `queued` waiting jobs have ended; None where that is unknown."""
         if self.took is None:
             return None
         return (queued / (self.jobs * self.share) if self.jobs else 0.0) + self.took

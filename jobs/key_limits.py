@@ -1,4 +1,4 @@
-"""What a producer's key may have of the service: its share beside others, and how much it may spend."""
+"""Limits of API keys, by their names: the share of admission, and the spending of a day."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ MOST_WEIGHT = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
-    """For one key's name. `weight`: its share of admission beside other keys'.
+    """The limits of one name. `weight`: its share of admission beside other names.
 
     `max_cost_per_day` in USD, by days of UTC.
     """

@@ -1,4 +1,4 @@
-"""When a lane's circuit breaker opens and what its learned limit does; the Lua verbs get these numbers from here."""
+"""Numbers of a lane's circuit breaker and of its learned limit, also for the Lua verbs."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,13 +13,13 @@ FAILURES_TO_OPEN = 5
 PROBE_BASE = 1.0
 PROBE_CAP = 30.0
 
-#: Where nobody has set a limit, a lane that learns its own begins with so many images.
+#: The first learned limit (images) where BOOMERANG_MAX_IN_FLIGHT is not set.
 FIRST_LIMIT = 10
-#: What a cut leaves of what is in use. 0.7 as in CUBIC: deep enough to be over at once and slots do not idle long.
+#: A cut leaves this share of the images in use. 0.7 as in CUBIC: enough to end the refusals, with few idle slots.
 CUT = 0.7
 #: The limit grows only while at least this share of it is in use: idle slots prove nothing.
 USED = 0.8
-#: Tasks that fail with "too many" come in groups; within so many seconds they are one sign.
+#: Refusals come in groups: within so many seconds they count as one.
 CUT_EVERY = 5.0
 #: Growth is written into the history at most once in so many seconds.
 GROWTH_EVERY = 60.0
@@ -38,7 +38,7 @@ class LaneEvent:
 
     @classmethod
     def of(cls, entry: dict[str, Any]) -> "LaneEvent":
-        """From what `shared/lanes.lua` wrote down."""
+        """Read an entry that `shared/lanes.lua` wrote."""
         limit = entry.get("limit")
         return cls(
             at=from_micros(entry["at"]),
@@ -49,16 +49,16 @@ class LaneEvent:
 
 
 class Reachability(StrEnum):
-    """What the provider let be heard on a call."""
+    """Whether a call showed that the provider answers."""
 
-    ANSWER = "answer"  #: whatever it said
+    ANSWER = "answer"  #: it answered, whatever the answer was
     SILENCE = "silence"  #: none in time, a broken connection, or 5xx
-    NOTHING = ""  #: nobody called, or it proves neither
+    NOTHING = ""  #: there was no call, or it shows neither
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A look that is to find out whether a lane's provider answers again; `count`: how many there were before."""
+    """A call that finds out whether a lane's provider answers again; `count`: the probes before it."""
 
     lane: str
     count: int
@@ -67,7 +67,7 @@ class Probe:
 
 
 def constants() -> str:
-    """The numbers above for Lua, times in µs."""
+    """Return the numbers above as Lua constants, times in µs."""
     return (
         f"local FAILURES_TO_OPEN={FAILURES_TO_OPEN}\nlocal PROBE_BASE={PROBE_BASE * 1e6:.0f}\nlocal HISTORY={HISTORY}\n"
         f"local FIRST_LIMIT={FIRST_LIMIT}\nlocal CUT={CUT}\nlocal USED={USED}\n"

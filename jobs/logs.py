@@ -5,7 +5,7 @@ printed, by whichever library, and what the interpreter says when it ends by an 
 
 The mask is put on what leaves a handler, tracebacks included, and not on what we happen to log: libraries log, too. It
 knows the values of this process's own secrets, and what the others look like. In JSON each event says which job,
-attempt and lane it is about: whoever handles a job says so once (`about`), and all that is logged meanwhile has it.
+attempt and lane it is about: code that handles a job states it once (`about`), for all that is logged meanwhile.
 """
 
 import json
@@ -35,7 +35,7 @@ class LogFormat(StrEnum):
 #: The variable that says which. It is read before all others, since their errors are written by it, too.
 LOG_FORMAT = "BOOMERANG_LOG_FORMAT"
 HIDDEN = "***"
-#: A shorter value could be any word: it would not be hidden, but the log be spoiled.
+#: A shorter secret is not masked: it could be an ordinary word, and masking it would spoil the log.
 SHORTEST = 8
 #: Longer than any id or hash (an image's reference has 64 digits), shorter than any picture.
 _LONG = 200
@@ -56,7 +56,7 @@ _about: ContextVar[Mapping[str, Any]] = ContextVar("about", default=MappingProxy
 
 @contextmanager
 def about(**facts: Any) -> Iterator[None]:
-    """Say what is handled until the block ends: `job`, `attempt`, `lane`."""
+    """Add facts (`job`, `attempt`, `lane`) to all events of a block."""
     token = _about.set({**_about.get(), **facts})
     try:
         yield
@@ -65,7 +65,7 @@ def about(**facts: Any) -> Iterator[None]:
 
 
 def secrets_of(settings: Any) -> frozenset[str]:
-    """Every text that a dataclass of settings keeps out of its `repr`; of addresses, the password alone."""
+    """Return every text that a settings dataclass keeps out of its `repr`; of URLs, only the password."""
     found: set[str] = set()
     for each in fields(settings):
         if not each.repr:
@@ -91,7 +91,7 @@ def _secrets_in(value: str) -> set[str]:
 
 
 class Mask:
-    """Hides secrets in text: the values that it was told, and whatever looks like one."""
+    """Hides secrets in text: given values, and whatever looks like a secret."""
 
     def __init__(self, secrets: frozenset[str] = frozenset()) -> None:
         # The longest first: one may begin like another.
@@ -105,9 +105,9 @@ class Mask:
 
 
 class Guarded(logging.Formatter):
-    """Masks what another formatter writes; as JSON, once the process was told so, writes it itself."""
+    """Masks what another formatter writes; with `as_json`, writes JSON instead."""
 
-    #: Of the process, for its logs are: handlers are made before the settings are read.
+    #: Class attributes, because handlers are made before the settings are read.
     mask = Mask()
     as_json = False
 
@@ -119,7 +119,7 @@ class Guarded(logging.Formatter):
         return self._object(record) if Guarded.as_json else Guarded.mask(self._lines.format(record))
 
     def _object(self, record: logging.LogRecord) -> str:
-        told = {
+        event = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
@@ -128,10 +128,10 @@ class Guarded(logging.Formatter):
             **_about.get(),
         }
         if record.exc_info and any(record.exc_info):
-            told["error"] = self.formatException(record.exc_info)
+            event["error"] = self.formatException(record.exc_info)
         if record.stack_info:
-            told["stack"] = record.stack_info
-        masked = {name: Guarded.mask(value) if isinstance(value, str) else value for name, value in told.items()}
+            event["stack"] = record.stack_info
+        masked = {name: Guarded.mask(value) if isinstance(value, str) else value for name, value in event.items()}
         return json.dumps(masked, default=lambda value: Guarded.mask(str(value)))
 
 
@@ -154,23 +154,23 @@ class Printed:
         self._pieces: list[str] = []
 
     def write(self, text: str) -> int:
-        """Take a piece of text. Bytes are a TypeError: click finds out by it that this is a stream of text."""
+        """Write a piece of text. Bytes are a TypeError: click finds out by it that this is a stream of text."""
         self._pieces.append("" + text)
         if text.endswith("\n") or sum(map(len, self._pieces)) > self.LONGEST:
             self._end_event()
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Take several."""
+        """Write several pieces."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        """What has no end yet waits for it: a flush comes in the middle of a line, too."""
+        """Flush the stream. An unfinished line still waits for its end, since a flush may come in the middle of one."""
         self.stream.flush()
 
     def isatty(self) -> bool:
-        """Whether a person looks at it."""
+        """Return False: the output is for machines."""
         return False
 
     def _end_event(self) -> None:

@@ -1,4 +1,4 @@
-"""What is asked for: jobs to accept, and what holds for a batch of them."""
+"""Jobs to accept, and options of a batch."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Request(Protocol):
-    """A valid request, known by its shape: schemas makes them."""
+    """A valid request; schemas creates them."""
 
     @property
     def model(self) -> str: ...
@@ -70,7 +70,7 @@ class NewJob:
         batch_labels: Mapping[str, str] | None = None,
         delay: float = 0.0,
     ) -> Self:
-        """What is recorded of a valid request. Raises `NoLane`."""
+        """Create it from a valid request. Raises `NoLane`."""
         pool = route(lanes, request.model, {**(batch_labels or {}), **request.labels})
         if pool is None:
             raise NoLane(request.model)
@@ -123,7 +123,7 @@ def _facts(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
-    """What holds for a whole batch, given when it is first opened.
+    """Options of a whole batch, given when it is created.
 
     `weight`: its share of admission beside others, 1 to 100. `max_cost` in USD: what it may cost at most.
     """
@@ -159,7 +159,7 @@ class BatchOptions:
 
 
 class Outcome(StrEnum):
-    """What became of an enqueued job."""
+    """The outcome of enqueueing a job."""
 
     CREATED = "created"
     KNOWN = "known"  #: the same id with the same request: the same job

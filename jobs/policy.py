@@ -3,63 +3,63 @@
 All waits are in seconds. `random` is a number in [0, 1), given by the caller.
 """
 
+from jobs.jitter import equal_jitter
 from jobs.settings import Settings
 
 #: Codes of a failed task for which a new attempt may help: the gateway's internal, parsing, HTTP, status and creation
 #: errors (seed kirin_image_omni, "Error codes") and Kling's 1302/1303 (too fast, too many) (provider-contract).
 WORTH_RETRYING = frozenset({"002016095", "002016096", "002016097", "002016098", "002016099", "1302", "1303"})
-#: A waiting job needs no look (its place in the queue and its record change together); this one is belt and braces.
+#: Seconds between two checks of a waiting job: a precaution, since its queue and its record change together.
 RECHECK = 900.0
-#: Wait before attempt 2, doubled for each further one.
+#: Seconds before attempt 2, doubled for each further attempt.
 ATTEMPT_BASE = 2.0
 ATTEMPT_CAP = 300.0
-#: How often a submission may be "surely not created" without saying why, before the job fails.
+#: Submissions of one attempt that are certainly not created, without a known reason, before the job fails.
 MOST_SUBMIT_TRIES = 8
-#: Looks that must find nothing before a task counts as absent.
+#: Lookups that must find nothing before a task counts as absent.
 LOOKUPS_BEFORE_ABSENT = 2
-#: Between two looks of which the first came after the grace.
+#: Seconds between two lookups, the first of which came after the grace period.
 AFTER_GRACE = 0.5
 DELIVERY_BASE = 2.0
 DELIVERY_CAP = 3600.0
-#: Tries of a notification before it is given up: with the waits above, about a day.
+#: Tries of a notification before it is given up: about a day, with the waits above.
 MOST_DELIVERIES = 30
 
 
 def backoff(base: float, cap: float, count: int, random: float) -> float:
-    """Full jitter with a floor of half: base, doubled with each count, up to the cap."""
-    wait = min(cap, base * 2.0 ** min(count, 60))
-    return wait / 2 + random * wait / 2
+    """Return `base`, doubled `count` times up to `cap`, with equal jitter."""
+    return equal_jitter(min(cap, base * 2.0 ** min(count, 60)), random)
 
 
 def next_attempt(attempt: int, code: str, settings: Settings, random: float) -> float | None:
-    """How long to wait before the attempt after one that failed with that code; None: the job has failed."""
+    """Return the wait before the next attempt after one that failed with this code; None: the job has failed."""
     if attempt >= settings.max_attempts or code not in WORTH_RETRYING:
         return None
     return backoff(ATTEMPT_BASE, ATTEMPT_CAP, attempt - 1, random)
 
 
 def next_poll(polls: int, settings: Settings, random: float) -> float:
-    """How long until the next poll, after that many."""
+    """Return the wait before the next poll, after `polls` polls."""
     return backoff(min(settings.poll_first, settings.poll_max), settings.poll_max, polls + 1, random)
 
 
-def next_lookup(looks: int, settings: Settings, random: float, doubtful_for: float = 0.0) -> float:
-    """How long until the next look for a task in doubt, after that many that found nothing.
+def next_lookup(lookups: int, settings: Settings, random: float, doubtful_for: float = 0.0) -> float:
+    """Return the wait before the next lookup of a task in doubt, after `lookups` that found nothing.
 
-    Two looks at least fall into the grace period, so that a task that is merely slow to appear is not sent again. Where
-    the grace was over at the first one already, only an answer that was wrong is left to be guarded against.
+    At least two lookups fall into the grace period, so that a task that is slow to appear is not sent again. If the
+    grace period was over at the first one, the second only guards against a wrong answer.
     """
     soon = max(settings.lookup_grace / 2, 0.2)
-    if looks < LOOKUPS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace:
+    if lookups < LOOKUPS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace:
         return min(AFTER_GRACE, soon)
-    return soon if looks < LOOKUPS_BEFORE_ABSENT else backoff(soon, max(settings.poll_max, soon), looks - 1, random)
+    return soon if lookups < LOOKUPS_BEFORE_ABSENT else backoff(soon, max(settings.poll_max, soon), lookups - 1, random)
 
 
-def absent_beyond_doubt(looks: int, doubtful_for: float, settings: Settings) -> bool:
-    """Whether a task that was just looked for in vain, for the `looks`-th time, may be taken not to exist."""
-    return looks >= LOOKUPS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace
+def absent_beyond_doubt(lookups: int, doubtful_for: float, settings: Settings) -> bool:
+    """Decide whether a task counts as absent after `lookups` lookups that found nothing."""
+    return lookups >= LOOKUPS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace
 
 
 def next_delivery(tries: int, random: float) -> float | None:
-    """How long until a failed notification is tried again; None: given up."""
+    """Return the wait before a failed notification is tried again; None: it is given up."""
     return None if tries + 1 >= MOST_DELIVERIES else backoff(DELIVERY_BASE, DELIVERY_CAP, tries, random)

@@ -1,4 +1,4 @@
-"""How a provider's final report becomes a state and a result. The report is known by its shape: schemas makes them."""
+"""Convert a provider's final report into a state and a result. schemas creates the reports."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -43,7 +43,7 @@ class Report(Protocol):
 
 
 def ended(report: Report) -> tuple[State, Result]:
-    """The state and result of a final report; a failure without a reason says so."""
+    """Return the state and the result of a final report. A failure without a reason says so."""
     state, usage = State(report.status), report.usage
     cost, discount = (usage.cost, usage.discount) if usage else (None, None)
     if state is State.COMPLETED:

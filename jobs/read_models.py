@@ -1,4 +1,4 @@
-"""What is known of many jobs together: a batch, a lane, all of them, a page of them."""
+"""Read models of many jobs together: a batch, a lane, all jobs, a page."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from jobs.states import FINAL, State
 
 
 class Progress(StrEnum):
-    """Where a batch stands as a whole."""
+    """The state of a batch as a whole."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -21,7 +21,7 @@ class Progress(StrEnum):
 
     @classmethod
     def of(cls, accepted: int, ended: int, *, paused: bool, taking_in: bool) -> "Progress":
-        """By its counters; `taking_in`: jobs that were accepted together are still being taken in."""
+        """Derive it from the counters. `taking_in`: an upload of all lines or none is still being taken in."""
         if ended == accepted and not taking_in:
             return cls.DONE
         return cls.PAUSED if paused else cls.RUNNING
@@ -58,19 +58,19 @@ class Batch:
 
     @property
     def progress(self) -> Progress:
-        """Where it stands as a whole."""
+        """The state of the batch as a whole."""
         ended = sum(self.counts[state] for state in FINAL)
         return Progress.of(self.accepted, ended, paused=self.paused, taking_in=self.taking_in)
 
     @property
     def done(self) -> bool:
-        """Whether every job of it has ended."""
+        """Whether all jobs have ended."""
         return self.progress is Progress.DONE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """A provider's account as it stands.
+    """The state of a provider account.
 
     `slots`: images that it may be working on; `limit`: the most at once, as set and as learned (0: no limit);
     `learned`: the limit found by its refusals, None where it learns none. `dispatched`: images on their way to a
@@ -118,7 +118,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class BatchPage:
-    """Some batches, and where to go on (None: that was all)."""
+    """Batches, and the cursor of the next page (None: this is the last)."""
 
     batches: tuple[Batch, ...]
     cursor: str | None
@@ -126,7 +126,7 @@ class BatchPage:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, and where to go on (None: that was all)."""
+    """Jobs, and the cursor of the next page (None: this is the last)."""
 
     jobs: tuple[Job, ...]
     cursor: str | None

@@ -1,4 +1,4 @@
-"""How values of settings are read from text and checked."""
+"""Fields and validators of settings."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ class CommaSeparated(ma.Field[list[str]]):
 
 
 def url_of(*schemes: str) -> Any:
-    """A validator: an absolute URL with one of these schemes and a host (a `unix` one has a path instead)."""
+    """Return a validator of absolute URLs with one of these schemes and a host (with `unix`, a path)."""
 
     def check(value: str) -> None:
         if behind_sentinel(value) and set(SENTINEL_SCHEMES) <= set(schemes):

@@ -11,16 +11,14 @@ from typing import Any, Self
 from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
+from jobs.connections.settings import ConnectionSettings
 from jobs.errors import SettingsInvalid
 from jobs.key_limits import KeyLimits, KeyLimitsField
 from jobs.lanes import LaneSettings, LanesField
 from jobs.logs import LOG_FORMAT, LogFormat
 from jobs.setting import described, read, setting
 from jobs.setting_readers import (
-    BROKER_SCHEMES,
     IN_REDIS,
-    REDIS_SCHEMES,
-    RESULT_SCHEMES,
     CommaSeparated,
     image_store,
     url_of,
@@ -41,7 +39,6 @@ class CallbackMode(StrEnum):
     CONFIRM = "confirm"  #: every callback only triggers a poll; the status endpoint settles
 
 
-LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 A_DAY = 24 * 3600.0
 A_WEEK = 7 * A_DAY
 MIN_SECRET = 16
@@ -55,45 +52,9 @@ _A_MINUTE = validate.Range(min=60)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ConnectionSettings):
     """What every process needs to know. Times in seconds; 0 means "no limit" for slots and rate."""
 
-    redis_url: str = setting(
-        "BOOMERANG_REDIS_URL",
-        ma.String,
-        LOCAL_REDIS,
-        "The Redis that holds the jobs: `redis://`, `rediss://`, `unix://`, or `sentinel://` behind "
-        "[Sentinel](#sentinel). The jobs are in it and nowhere else; see [set up Redis](guides/set-up-redis.md).",
-        secret=True,
-        validate=url_of(*REDIS_SCHEMES),
-    )
-    broker_url: str = setting(
-        "BOOMERANG_BROKER_URL",
-        ma.String,
-        "",
-        "Celery's broker: Redis, also behind [Sentinel](#sentinel), or [RabbitMQ](guides/celery.md#rabbitmq) "
-        "(`amqp://`). Unset: the jobs' Redis. With a separate server, a growing queue cannot fill the memory of the "
-        "jobs.",
-        secret=True,
-        validate=url_of(*BROKER_SCHEMES),
-    )
-    result_url: str = setting(
-        "BOOMERANG_RESULT_URL",
-        ma.String,
-        "",
-        "The Redis to which the worker writes the results of Celery producers. Unset: the jobs' Redis.",
-        secret=True,
-        validate=url_of(*RESULT_SCHEMES),
-    )
-    replicas: int = setting(
-        "BOOMERANG_REPLICAS",
-        ma.Integer,
-        0,
-        "How many replicas of the jobs' Redis must have an accepted job before the producer gets its response, and a "
-        "claimed job before it is sent. With fewer, the response is 503 and the claim is given up. With 1, a "
-        "[failover](guides/redis-failover.md) loses neither.",
-        validate=_NOT_NEGATIVE,
-    )
     public_url: str | None = setting(
         "BOOMERANG_PUBLIC_URL",
         ma.String,
@@ -277,10 +238,9 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        """Fill in what follows from other settings where it is not set."""
+        """Fill in unset values that follow from other settings."""
+        super().__post_init__()
         derived = {
-            "broker_url": self.broker_url or for_celery(self.redis_url),
-            "result_url": self.result_url or for_celery(self.redis_url),
             "key_limits": self.key_limits or {},
             "poll_first": self.poll_first or (POLL_FIRST_WITH_CALLBACKS if self.public_url else POLL_FIRST_WITHOUT),
         }
@@ -317,8 +277,3 @@ class Settings:
             return cls(**read(cls, env))
         except ValidationError as error:
             raise SettingsInvalid(list(described(error))) from None
-
-
-def for_celery(redis_url: str) -> str:
-    """The same Redis as kombu writes it: redis-py says `unix://`, kombu `redis+socket://`."""
-    return redis_url.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=", 1)

@@ -1,13 +1,13 @@
 """The states of a job and the one table of its transitions.
 
-The Lua scripts are given this very table (`jobs.store.scripts`) and refuse a change that is not in it.
+The Lua scripts get this table (jobs.store.lua_source) and refuse a change that is not in it.
 """
 
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a job stands. Who moves it on is said with each."""
+    """The state of a job. Each member says what moves the job on."""
 
     #: Accepted and recorded; waits for a slot, or for the next attempt's time. Moved on by admission and a claim.
     QUEUED = "queued"
@@ -17,7 +17,7 @@ class State(StrEnum):
     IN_DOUBT = "in_doubt"
     #: The provider has it. Moved on by a callback or a poll.
     IN_PROGRESS = "in_progress"
-    #: The pictures are there. Final.
+    #: The provider delivered the images. Final.
     COMPLETED = "completed"
     #: The provider, or its rules, refused it for good, or all attempts failed. Final, but for a retry by hand.
     FAILED = "failed"

@@ -17,12 +17,12 @@ from jobs.provider_result import ended
 from jobs.settings import CallbackMode
 from jobs.store.outcomes import CallbackOutcome, FinishOutcome
 from jobs.store.store import Store
+from jobs.task_names import DELIVER, RECONCILE, SUBMIT
 from schemas import BodyInvalid, TaskReport, TaskStatus, parse_json, read_callback, token_is_valid
 from schemas.signatures import is_signed
 from webhook.http.bodies import checked_length, read_whole
 from webhook.http.client_address import client_address, is_allowed
 from webhook.http.problems import ProblemError
-from webhook.messages import DELIVER, RECONCILE, SUBMIT
 from webhook.services import services
 from webhook.settings import Settings
 

@@ -12,12 +12,6 @@ from celery import Celery
 from jobs.connections.kombu import for_kombu
 from webhook.settings import Settings
 
-#: Task names. The queue of each has the same name: routing is by queue only, since messages for an exchange whose
-#: binding was lost are dropped without a word.
-SUBMIT = "boomerang.submit"
-RECONCILE = "boomerang.reconcile"
-DELIVER = "boomerang.deliver"
-
 #: Seconds for which no hint is sent after one that failed, so that callbacks do not wait for a broker that is down.
 PAUSE = 2.0
 #: Most threads wait for a client or for Redis. Few send at the same time.

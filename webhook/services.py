@@ -16,6 +16,7 @@ from jobs.new_job import NewJob, Outcome
 from jobs.setting_readers import IN_REDIS
 from jobs.store.memory import Memory
 from jobs.store.store import Store
+from jobs.task_names import SUBMIT
 from schemas import (
     GenerationRequest,
     ImageFile,
@@ -27,7 +28,6 @@ from schemas import (
 from webhook.access.auth import caller
 from webhook.backpressure import Backpressure
 from webhook.http.problems import unavailable
-from webhook.messages import SUBMIT
 from webhook.metrics import Counters
 from webhook.settings import Settings
 

@@ -7,12 +7,12 @@ from celery import Celery, bootsteps
 from kombu import Exchange, Queue
 
 from jobs.connections.kombu import for_kombu
+from jobs.task_names import DELIVER, RECONCILE, SUBMIT
 from worker.bootsteps import Guard
 from worker.continuity import compare_step
 from worker.flower_events import Dispatcher
 from worker.generate.revoke import revoke_step
 from worker.heartbeat import heartbeat_step
-from worker.messages import DELIVER, RECONCILE, SUBMIT
 from worker.services import Services
 from worker.settings import QueueType, Settings, Switch
 from worker.tasks import register

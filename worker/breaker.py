@@ -1,11 +1,11 @@
-"""A lane's circuit breaker, while it is open: one look now and then, for all processes, until the provider answers.
+"""What stops submissions to a lane: holds after refusals, and the circuit breaker with its probes.
 
-The scripts open it where they record the outcomes of calls (`record_call` in jobs/lua/shared/lanes.lua).
+The scripts open the breaker when they record the outcomes of calls (`record_call` in jobs/lua/shared/lanes.lua).
 """
 
 import logging
-import secrets
 
+from jobs.jitter import Random, draw
 from jobs.lane_health import PROBE_BASE, PROBE_CAP, Probe
 from jobs.logs import about
 from jobs.policy import backoff
@@ -32,7 +32,7 @@ def hold(store: Store, lane: str, held: Held) -> None:
         log.log(level, "lane %s: on hold until %.0f, no job is submitted: %s", lane, until, held.reason)
 
 
-def probe(store: Store, provider: Provider, due: Probe) -> None:
+def probe(store: Store, provider: Provider, due: Probe, random: Random = draw) -> None:
     """Ask the provider once. Any answer closes the breaker, even a refusal: the provider is there."""
     if due.count == 0:
         log.warning(
@@ -42,7 +42,7 @@ def probe(store: Store, provider: Provider, due: Probe) -> None:
         )
     answer = provider.probe()
     if isinstance(answer, Unavailable) and answer.silent:
-        pause = backoff(PROBE_BASE, PROBE_CAP, due.count + 1, secrets.randbelow(1000) / 1000)
+        pause = backoff(PROBE_BASE, PROBE_CAP, due.count + 1, random())
         store.lanes.record_probe(due, answered=False, wait=pause)
         log.info("lane %s: probe %d failed, the next is in %.1f s: %s", due.lane, due.count + 1, pause, answer.reason)
         return

@@ -1,7 +1,6 @@
 """boomerang.deliver: finish Celery messages and notify producers of ended jobs, at least once each."""
 
 import logging
-import secrets
 from collections.abc import Sequence
 from concurrent.futures import Executor
 
@@ -9,6 +8,7 @@ from kombu.exceptions import OperationalError
 
 from jobs import logs
 from jobs.errors import RecordDamaged
+from jobs.jitter import Random, draw
 from jobs.job import Delivery, Due
 from jobs.policy import MOST_DELIVERIES, next_delivery
 from jobs.store.store import Store
@@ -27,12 +27,22 @@ CONFIRMATION = 30.0
 class Deliverer:
     """Finishes parked Celery messages and notifies producers."""
 
-    def __init__(self, store: Store, messages: Messages, notifier: Notifier, executor: Executor, queue: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        messages: Messages,
+        notifier: Notifier,
+        executor: Executor,
+        queue: str,
+        *,
+        random: Random = draw,
+    ) -> None:
         self._store = store
         self._messages = messages
         self._notifier = notifier
         self._executor = executor
         self._queue = queue
+        self._random = random
 
     def __call__(self, ids: Sequence[str]) -> None:
         """Make the deliveries that are due for these jobs."""
@@ -69,7 +79,7 @@ class Deliverer:
 
     def _reschedule(self, due: Due, kind: Delivery, why: str, *, least: float) -> None:
         """Schedule a repeat in at least `least` seconds, or give up. `boomerang-server stuck` lists given-up ones."""
-        wait, name = next_delivery(due.job.delivery_tries, secrets.randbelow(1000) / 1000), kind.name.lower()
+        wait, name = next_delivery(due.job.delivery_tries, self._random()), kind.name.lower()
         if wait is None:
             why = why or "the message that finishes it was not processed"
             log.error("job %s: delivery (%s) given up after %d attempts: %s", due.job.id, name, MOST_DELIVERIES, why)

@@ -15,7 +15,7 @@ from jobs.job import Result
 from jobs.states import State
 from jobs.store.event_stream import StateChange
 from jobs.store.store import Store
-from worker.messages import GENERATE, SUBMIT
+from jobs.task_names import GENERATE, SUBMIT
 
 #: Most changes published in one round. The next round goes on; changes beyond the stream's length are never published.
 MAX_CHANGES = 5_000

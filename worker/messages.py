@@ -12,15 +12,10 @@ from celery import Celery
 from kombu.exceptions import BatchPublishError, OperationalError
 
 from jobs.store.celery_messages import Message
+from jobs.task_names import DELIVER, GENERATE, SUBMIT
 
 log = logging.getLogger(__name__)
 
-GENERATE, SUBMIT, RECONCILE, DELIVER = (
-    "boomerang.generate",
-    "boomerang.submit",
-    "boomerang.reconcile",
-    "boomerang.deliver",
-)
 #: Header of a message that finishes a parked one. Its value is the parked one's mark.
 FINISHES = "boomerang_finishes"
 #: Most messages published in one batch.

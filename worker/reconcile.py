@@ -1,7 +1,6 @@
 """boomerang.reconcile: act on every job whose alarm is due, by its state."""
 
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, wait
@@ -11,6 +10,7 @@ from typing import TypeVar
 from jobs import logs
 from jobs.errors import ImagesUnavailable, RecordDamaged
 from jobs.images.images import Images
+from jobs.jitter import Random, draw
 from jobs.job import Due
 from jobs.lane_health import Probe, Reachability
 from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup, next_poll
@@ -51,6 +51,7 @@ class Reconciler:
         messages: Messages,
         *,
         images: Images,
+        random: Random = draw,
     ) -> None:
         self._store = store
         self._providers = providers
@@ -58,6 +59,7 @@ class Reconciler:
         self._executor = executor
         self._messages = messages
         self._images = images
+        self._random = random
         self._purge_images_at = time.monotonic()
         self._epoch: int | None = None
 
@@ -152,9 +154,9 @@ class Reconciler:
             log.warning("job %s: the provider did not finish it before its deadline: %s", job.id, expired.outcome)
             self._send_hints(expired, job.id)
         else:
-            pause = next_poll(job.lookups, self._settings, _random())
+            pause = next_poll(job.lookups, self._settings, self._random())
             store.attempts.reschedule_lookup(
-                due, pause, reason=self._poll_problem(answer, job.lane), heard=_reachability(answer)
+                due, pause, reason=self._poll_problem(answer, job.lane), reachability=_reachability(answer)
             )
 
     def _get_status(self, due: Due) -> Found | Absent | Unavailable | Held:
@@ -199,9 +201,9 @@ class Reconciler:
             case Absent():
                 self._absent(due)
             case _:
-                pause, reason = next_lookup(0, self._settings, _random()), self._poll_problem(answer, job.lane)
+                pause, reason = next_lookup(0, self._settings, self._random()), self._poll_problem(answer, job.lane)
                 self._store.attempts.reschedule_lookup(
-                    due, pause, count=False, reason=reason, heard=_reachability(answer)
+                    due, pause, count=False, reason=reason, reachability=_reachability(answer)
                 )
 
     def _accounts(self, due: Due) -> list[str]:
@@ -236,11 +238,11 @@ class Reconciler:
                 due.doubtful_for,
             )
             self._store.attempts.requeue(
-                job.id, job.fence, f"not at the provider after {lookups} look-ups", heard=Reachability.ANSWER
+                job.id, job.fence, f"not at the provider after {lookups} look-ups", reachability=Reachability.ANSWER
             )
             return
-        pause = next_lookup(lookups, self._settings, _random(), due.doubtful_for)
-        self._store.attempts.reschedule_lookup(due, pause, heard=Reachability.ANSWER)
+        pause = next_lookup(lookups, self._settings, self._random(), due.doubtful_for)
+        self._store.attempts.reschedule_lookup(due, pause, reachability=Reachability.ANSWER)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job
@@ -280,7 +282,3 @@ def _reachability(answer: Found | Absent | Unavailable | Held) -> Reachability:
     if isinstance(answer, Unavailable):
         return Reachability.SILENCE if answer.silent else Reachability.NOTHING
     return Reachability.ANSWER
-
-
-def _random() -> float:
-    return secrets.randbelow(1000) / 1000

@@ -1,7 +1,6 @@
 """boomerang.submit: claim admitted jobs, POST them concurrently, and record each outcome."""
 
 import logging
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from jobs import logs
 from jobs.errors import ImageNotFound, RecordDamaged, StoreUnavailable
 from jobs.fields import is_text
+from jobs.jitter import Random, draw, equal_jitter
 from jobs.job import Claim, Result
 from jobs.lane_health import Reachability
 from jobs.policy import ATTEMPT_BASE, ATTEMPT_CAP, MOST_SUBMIT_TRIES, backoff
@@ -24,8 +24,8 @@ from worker.settings import LEASE_MARGIN, Settings
 
 log = logging.getLogger(__name__)
 
-#: Seconds until a job whose images could not be fetched is submitted again; up to twice that, by jitter.
-IMAGES_RETRY = 5.0
+#: Seconds, before jitter, until a job whose images could not be fetched is submitted again.
+IMAGES_RETRY = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,14 @@ class Submitter:
         *,
         images: ImageCache,
         clock: Callable[[], float] = time.monotonic,
+        random: Random = draw,
     ) -> None:
         self._store = store
         self._providers = providers
         self._executor = executor
         self._images = images
         self._clock = clock
+        self._random = random
         longest_post = settings.connect_timeout + settings.read_timeout
         self._patience = settings.submit_lease - longest_post - LEASE_MARGIN / 2
 
@@ -139,23 +141,25 @@ class Submitter:
         match outcome:
             case Exists(reason):
                 store.attempts.mark_in_doubt(
-                    *held, f"the provider already has it ({reason})", exists=True, heard=Reachability.ANSWER
+                    *held, f"the provider already has it ({reason})", exists=True, reachability=Reachability.ANSWER
                 )
             case Doubtful(reason, silent):
                 log.info("job %s: in doubt: %s", claim.id, reason)
                 store.attempts.mark_in_doubt(
-                    *held, reason, heard=Reachability.SILENCE if silent else Reachability.NOTHING
+                    *held, reason, reachability=Reachability.SILENCE if silent else Reachability.NOTHING
                 )
             case Held(reason):
                 hold(store, claim.lane, outcome)
                 store.attempts.requeue(*held, reason)
             case NotSent(reason):
-                store.attempts.requeue(*held, f"the provider cannot be reached: {reason}", heard=Reachability.SILENCE)
+                store.attempts.requeue(
+                    *held, f"the provider cannot be reached: {reason}", reachability=Reachability.SILENCE
+                )
             case _TooLate():
                 store.attempts.requeue(*held, "")
             case _ImagesUnavailable(reason):
                 log.warning("job %s: not sent: %s", claim.id, reason)
-                wait = IMAGES_RETRY * (1 + secrets.randbelow(1000) / 1000)
+                wait = equal_jitter(IMAGES_RETRY, self._random())
                 store.attempts.requeue(*held, f"not sent: {reason}", wait=wait)
             case Refused(error):
                 self._fail(claim, error)
@@ -166,9 +170,11 @@ class Submitter:
         if claim.submit_tries + 1 >= MOST_SUBMIT_TRIES:
             self._fail(claim, TaskError(error.code or "not_created", error.message))
             return
-        delay = backoff(ATTEMPT_BASE, ATTEMPT_CAP, claim.submit_tries, secrets.randbelow(1000) / 1000)
+        delay = backoff(ATTEMPT_BASE, ATTEMPT_CAP, claim.submit_tries, self._random())
         reason = f"not created: {error.message}"
-        self._store.attempts.requeue(claim.id, claim.fence, reason, wait=delay, count=True, heard=Reachability.ANSWER)
+        self._store.attempts.requeue(
+            claim.id, claim.fence, reason, wait=delay, count=True, reachability=Reachability.ANSWER
+        )
 
     def _fail(self, claim: Claim, error: TaskError) -> None:
         result = Result(error={"code": error.code, "message": error.message})

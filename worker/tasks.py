@@ -6,10 +6,10 @@ from typing import Any
 from celery import Celery
 
 from jobs.errors import StoreUnavailable, WorkRefused
+from jobs.task_names import DELIVER, GENERATE, RECONCILE, SUBMIT
 from worker.admission import admit
 from worker.flower_events import publish_changes
 from worker.generate.task import finish_task, parse_call, retry_later, task_class
-from worker.messages import DELIVER, GENERATE, RECONCILE, SUBMIT
 from worker.services import Services
 from worker.settings import Switch
 

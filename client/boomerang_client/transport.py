@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
@@ -35,12 +35,21 @@ SENT_ONCE = ("/retry", "/events")
 
 Params: TypeAlias = Mapping[str, str | int | float | Sequence[str]]
 
-_random = SystemRandom()
+Uniform: TypeAlias = Callable[[float, float], float]
+_uniform: Uniform = SystemRandom().uniform
 
 
-def pause_before(repeat: int, backoff: float) -> float:
-    """Return the random number of seconds to wait before repeat 1, 2, … (full jitter)."""
-    return _random.uniform(0, min(BACKOFF_MAX, backoff * 2 ** (repeat - 1)))
+def full_jitter(longest: float, uniform: Uniform = _uniform) -> float:
+    """Return a random number of seconds between 0 and `longest`, so that clients do not repeat at the same moment.
+
+    Source: "full jitter" in Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    return uniform(0, longest)
+
+
+def pause_before(repeat: int, backoff: float, uniform: Uniform = _uniform) -> float:
+    """Return the number of seconds to wait before repeat 1, 2, …: full jitter of an exponential backoff."""
+    return full_jitter(min(BACKOFF_MAX, backoff * 2.0 ** min(repeat - 1, 60)), uniform)
 
 
 class JitteredRetry(Retry):
@@ -64,7 +73,7 @@ class JitteredRetry(Retry):
         # Clients that got the same Retry-After must not all return at the same moment.
         after = self.get_retry_after(response)
         if after:
-            time.sleep(after + _random.uniform(0, min(after, self.backoff_factor)))
+            time.sleep(after + full_jitter(min(after, self.backoff_factor)))
         return bool(after)
 
     def increment(self, *args: Any, **kwargs: Any) -> "JitteredRetry":

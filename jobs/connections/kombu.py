@@ -1,4 +1,4 @@
-"""How kombu and Celery's results reach what our URLs name, and Redis channels that outlive their server."""
+"""Settings for kombu and Celery's results from our URLs, and Redis channels that outlive their server."""
 
 import time
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ SILENCE = 5
 
 @dataclass(frozen=True)
 class Reach:
-    """What to tell kombu and Celery: URL, transport options, and what `…_use_ssl` wants."""
+    """The settings of kombu and Celery: URL, transport options, and the value of `…_use_ssl`."""
 
     url: str = field(repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -27,8 +27,8 @@ class Reach:
 
 
 def for_kombu(url: str) -> Reach:
-    """Of a broker or result store. Only URLs of `jobs.connections.sentinel` are written otherwise there."""
-    # Of this process: nothing else in it uses kombu.
+    """Return the settings for a broker or result store. Only URLs of Sentinel differ from ours."""
+    # Global to the process: nothing else in it uses kombu.
     TRANSPORT_ALIASES.update(_TRANSPORTS)
     if not behind_sentinel(url):
         return Reach(url)
@@ -52,7 +52,7 @@ class _OutlivesServer(kombu_redis.Channel):
     _brpop_sent_at: float | None = None  # type: ignore[assignment]
 
     def close(self) -> None:
-        """Close it, whatever the server says."""
+        """Close the channel, even if the server is gone."""
         if self._in_poll:
             with suppress(Empty, *self.connection_errors):
                 self._brpop_read()  # type: ignore[no-untyped-call]
@@ -62,13 +62,13 @@ class _OutlivesServer(kombu_redis.Channel):
             self._leave()
 
     def listens(self) -> bool:
-        """Whether Redis answers: it is asked for messages once a second, unless the worker has enough of them."""
+        """Return whether Redis answers. It is asked for messages once a second, unless the worker has enough."""
         if not self.active_queues or not self.qos.can_consume():
             return True
         return self._brpop_sent_at is not None and time.monotonic() - self._brpop_sent_at < SILENCE
 
     def _leave(self) -> None:
-        """Do what is left of closing and needs no server."""
+        """Do the part of closing that needs no server."""
         self.closed = True
         self._disconnect_pools()  # type: ignore[no-untyped-call]
         self._close_clients()  # type: ignore[no-untyped-call]

@@ -27,12 +27,12 @@ from redis.sentinel import (
 PLAIN, ENCRYPTED = "sentinel", "sentinels"
 SCHEMES = (PLAIN, ENCRYPTED)
 PORT = 26379
-#: What tells that a primary is none any more, beside the READONLY that redis-py knows: that of a script on Redis 6, in
-#: the midst of other text; and what those who wait (BRPOP) are told when they are let go.
+#: Errors of a server that is no longer the primary, beside the READONLY that redis-py knows: READONLY of a script on
+#: Redis 6, inside other text; and the error that ends a blocking command (BRPOP).
 _DEMOTED = re.compile("-READONLY |^UNBLOCKED ")
-#: For one sentinel to take a connection, and to answer (seconds). The next one is asked then.
+#: How long (seconds) one sentinel may take to connect and to answer, before the next one is asked.
 TIMEOUT = 1.0
-#: Seconds between two questions who the primary is; and after one that nobody answered.
+#: Seconds between two questions for the primary; and after one that no sentinel answered.
 LOOK, LOOK_AGAIN = 1.0, 15.0
 #: Not urlsplit: newer releases of Python, such as 3.13.5, reject an IPv6 address beside other hosts.
 _FORM = re.compile(r"(?P<scheme>[a-z]+)://(?P<netloc>[^/?#]*)(?P<path>[^?#]*)(\?(?P<query>[^#]*))?(#.*)?")
@@ -41,11 +41,11 @@ _TLS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile", "ssl_che
 
 
 class AddressInvalid(ValueError):
-    """A URL that is not of this module's form. The text holds nothing of it: there may be a password in it."""
+    """A URL that is not of this module's form. The message does not repeat it, because it may hold a password."""
 
 
 def behind_sentinel(url: str) -> bool:
-    """Whether a URL is of this module's form."""
+    """Return whether a URL is of this module's form."""
     return url.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
 
 
@@ -62,7 +62,7 @@ class Watched:
 
     @classmethod
     def from_url(cls, url: str) -> Self:
-        """Raises `AddressInvalid`."""
+        """Parse a URL. Raises `AddressInvalid`."""
         try:
             return cls._read(url)
         except AddressInvalid:
@@ -95,7 +95,7 @@ class Watched:
         )
 
     def client(self, **options: Any) -> redis.Redis:
-        """A client of whichever server is the primary when a connection is made; `options` are redis-py's."""
+        """Return a client of the current primary, found for each connection; `options` are redis-py's."""
         secure = {**self.tls} if self.tls is not None else {}
         kind = EncryptedConnection if self.tls is not None else Connection
         pool = _Pool(  # type: ignore[no-untyped-call]
@@ -110,12 +110,12 @@ class Watched:
         return redis.Redis.from_pool(pool)
 
     def clients(self) -> Iterator[redis.Redis]:
-        """A client of each sentinel, to be closed."""
+        """Yield a client for each sentinel; the caller closes it."""
         for host, port in self.sentinels:
             yield redis.Redis(host, port, decode_responses=True, **self.sentinel_options())
 
     def sentinel_options(self) -> dict[str, Any]:
-        """How redis-py connects to a sentinel: by default it would try each eleven times, and wait without a limit."""
+        """Return the options of connections to sentinels. redis-py's defaults: eleven tries each, and no time-out."""
         return {
             "socket_timeout": TIMEOUT,
             "socket_connect_timeout": TIMEOUT,
@@ -125,13 +125,13 @@ class Watched:
         }
 
     def kombu_url(self) -> str:
-        """As kombu and Celery's results write it: each sentinel with the server's login and database."""
+        """Return the URL for kombu and Celery's results: each sentinel, with the server's login and database."""
         user, password = (quote(self.login.get(name, ""), safe="") for name in ("username", "password"))
         login = f"{user}:{password}@" if self.login else ""
         return ";".join(f"{PLAIN}://{login}{_bracketed(host)}:{port}/{self.database}" for host, port in self.sentinels)
 
     def kombu_options(self) -> dict[str, Any]:
-        """What goes beside that URL into `broker_transport_options` and `result_backend_transport_options`."""
+        """Return the `broker_transport_options` (and `result_backend_transport_options`) for that URL."""
         return {"master_name": self.master, "sentinel_kwargs": self.sentinel_options()}
 
 
@@ -162,7 +162,7 @@ class _Pool(SentinelConnectionPool):
             try:
                 self.get_master_address()  # type: ignore[no-untyped-call] # ends idle connections to another one
             except redis.RedisError:
-                # Without sentinels the connections that there are go on.
+                # Without sentinels, keep the existing connections.
                 self._look_at = now + LOOK_AGAIN
         return super().get_connection(*args, **kwargs)
 
@@ -172,7 +172,7 @@ class _Pool(SentinelConnectionPool):
 
 
 class Connection(SentinelManagedConnection):
-    """Ends with the first sign that its server is the primary no more; the next one asks the sentinels."""
+    """Ends at the first sign that its server is no longer the primary; the next connection asks the sentinels."""
 
     def read_response(self, *args: Any, **kwargs: Any) -> Any:
         # redis-py's own, other than its connections without sentinels, leaves a broken one open.

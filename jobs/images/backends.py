@@ -1,4 +1,4 @@
-"""Where the bytes of images are: in the jobs' Redis, or in a folder or bucket (BOOMERANG_IMAGE_STORE)."""
+"""Image stores (BOOMERANG_IMAGE_STORE): the jobs' Redis, or a folder or bucket."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ TIMEOUT = 10.0
 
 
 class RedisImages:
-    """One string an image, as it came; `client` does not decode answers."""
+    """Images as strings in Redis, byte for byte. `client` must not decode answers."""
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
         self._client = client
@@ -30,7 +30,7 @@ class RedisImages:
             self._client.set(self._keys.member("object", name), data)
 
     def read(self, name: str) -> bytes | None:
-        """An object's bytes, or None."""
+        """Read an object; None where it does not exist."""
         with translate_errors():
             data: bytes | None = self._client.get(self._keys.member("object", name))  # type: ignore[assignment] # not decoded
         return data
@@ -42,7 +42,7 @@ class RedisImages:
 
 
 def open_images(store: Store, settings: Settings, *, most_connections: int = 256) -> Images:
-    """The images of these jobs. Connects when it is first used."""
+    """Return the images of these jobs. They connect when they are first used."""
     keys = store.context.keys
     if settings.image_store == IN_REDIS:
         binary = connect(settings.redis_url, most_connections=most_connections, timeout=TIMEOUT, text=False)
@@ -51,8 +51,8 @@ def open_images(store: Store, settings: Settings, *, most_connections: int = 256
 
 
 def open_bucket(url: str) -> ImageStore:
-    """A folder or bucket. Raises `ImagesUnavailable`."""
-    # Only here: fsspec, and what it needs for a bucket, is installed where it is wanted.
+    """Open a folder or bucket. Raises `ImagesUnavailable`."""
+    # Imported here because fsspec, with its packages for buckets, is an optional dependency.
     from jobs.images.fsspec_backend import Bucket  # noqa: PLC0415
 
     try:

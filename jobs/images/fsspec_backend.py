@@ -1,4 +1,4 @@
-"""Images in a folder or in a bucket (S3 and others), through fsspec: one file an object, all in one folder."""
+"""An image store in a folder or bucket (S3 and others), through fsspec: one file for each object, in one folder."""
 
 import logging
 import os
@@ -10,14 +10,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 from jobs.errors import ImagesUnavailable
 
-#: Tells a folder of ours from an empty one: a volume that is not mounted has lost nothing.
+#: Marks a folder as ours: an empty folder without it may be a volume that is not mounted, which has lost nothing.
 MARKER = ".boomerang-images"
 
 log = logging.getLogger(__name__)
 
 
 class Bucket:
-    """`url` as fsspec takes it; keys and regions come from where the file system's own package looks for them."""
+    """One folder or bucket. fsspec's package for its scheme looks for keys and regions by itself."""
 
     def __init__(self, url: str) -> None:
         self._files: Any
@@ -32,13 +32,13 @@ class Bucket:
                 self._mark()
             self._files.pipe_file(self._path(name), data)
             if isinstance(self._files, LocalFileSystem):
-                # A bucket answers when it has it; a folder's disk may not have it yet when a job is accepted.
+                # A bucket answers once the object is safe; a folder needs fsync for that.
                 _to_disk(self._path(name), self._root)
         except Exception as error:
             raise self._away(error) from error
 
     def read(self, name: str) -> bytes | None:
-        """An object's bytes, or None."""
+        """Read an object; None where it does not exist."""
         try:
             data: bytes = self._files.cat_file(self._path(name))
         except FileNotFoundError as error:

@@ -1,8 +1,8 @@
-"""Images once: each is stored under the hash of its bytes, shared by all jobs that name it, and goes when none does.
+"""Reference images: each is stored once, under the hash of its bytes, while jobs refer to it.
 
-What is known of an image, and who needs it, is Redis's and changes with the jobs in one script; its bytes are in an
-image store, which knows nothing of jobs. They are written before the image is known and removed after it was forgotten,
-each copy as an object of its own name: so no accepted job names an image whose bytes are not whole, or being removed.
+Redis holds the metadata and the references, which change with the jobs in one script. The bytes are in an image store,
+which knows nothing of jobs. They are written before the image is recorded and removed after its record, and each copy
+is an object of its own name. So no accepted job refers to an image whose bytes are incomplete or being removed.
 """
 
 import json
@@ -20,14 +20,14 @@ from jobs.store.outcomes import KeepOutcome
 from jobs.store.scripts import Scripts
 from jobs.units import duration_micros
 
-#: How long (seconds) the writing of an object may take. One that is not whole by then is removed.
+#: How long (seconds) writing an object may take. An object that is not complete by then is removed.
 LONGEST_WRITE = 3600.0
 #: Objects removed in one round.
 STEP = 50
 
 
 class ImageFile(Protocol):
-    """A valid image, known by its shape: schemas makes them."""
+    """A valid image; schemas creates them."""
 
     @property
     def data(self) -> bytes: ...
@@ -42,21 +42,21 @@ class ImageFile(Protocol):
 
 
 class ImageStore(Protocol):
-    """Where the bytes are. Objects are written once and never changed. Each call raises `ImagesUnavailable`."""
+    """Stores bytes. Objects are written once and never changed. All methods raise `ImagesUnavailable`."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Store an object; when it returns, the object is whole and safe."""
+        """Store an object; it is complete and durable when this returns."""
 
     def read(self, name: str) -> bytes | None:
-        """An object's bytes; None: it is surely not there."""
+        """Read an object; None: it certainly does not exist."""
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove objects, there or not."""
+        """Remove objects that exist; ignore others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that is there: the name of its object, its size in bytes, and what its header says."""
+    """A stored image: the name of its object, its size in bytes, and what its header says."""
 
     hash: str
     object: str
@@ -67,7 +67,7 @@ class Image:
 
 
 class Images:
-    """Stores and finds images. Each call raises `StoreUnavailable` (or `ImagesUnavailable`, which is one)."""
+    """Stores and finds images. All methods raise `StoreUnavailable` (`ImagesUnavailable` is one)."""
 
     def __init__(self, scripts: Scripts, kept_in: ImageStore, settings: Settings) -> None:
         self._scripts = scripts
@@ -75,7 +75,7 @@ class Images:
         self._retention = settings.image_retention
 
     def put(self, file: ImageFile) -> bool:
-        """Store an image, unless it is there. True: it was not."""
+        """Store an image unless it is stored already; return whether it is new."""
         digest = file.hash
         if self.find([digest])[0]:
             return False
@@ -85,25 +85,25 @@ class Images:
         self._kept_in.write(name, file.data)
         outcome = self._scripts.call("image_kept", digest, name, json.dumps(asdict(image)))
         if outcome == KeepOutcome.KNOWN:
-            self._remove([name])  # another was faster
+            self._remove([name])  # another process stored it first
         if outcome == KeepOutcome.LATE:
             raise ImagesUnavailable(f"The image store took longer than {LONGEST_WRITE:.0f} s to take an image.")
         return bool(outcome == KeepOutcome.KEPT)
 
     def find(self, digests: Sequence[str]) -> list[Image | None]:
-        """The images under these hashes, None where there is none. Those found stay for the retention from now on."""
+        """Find images by their hashes, None where there is none. The retention of those found begins anew."""
         if not digests:
             return []
         rows = zip(digests, self._scripts.call("image_known", *digests), strict=True)
         return [_image(digest, kept) if kept else None for digest, kept in rows]
 
     def absent(self, digests: Iterable[str]) -> set[str]:
-        """Those of these hashes under which there is no image."""
+        """Return those of these hashes that no image has."""
         asked = list(digests)
         return {digest for digest, image in zip(asked, self.find(asked), strict=True) if image is None}
 
     def read(self, image: Image) -> bytes:
-        """Its bytes. Raises `ImageNotFound` when the image store has lost them; the image is forgotten then."""
+        """Read the bytes. If the image store has lost them, delete the image and raise `ImageNotFound`."""
         data = self._kept_in.read(image.object)
         if data is None or sha256(data).hexdigest() != image.hash:
             self._scripts.call("image_lost", image.hash, image.object)
@@ -111,7 +111,7 @@ class Images:
         return data
 
     def purge(self) -> int:
-        """Forget images that no job needs any more, and remove their bytes: so many objects. Bounded work a call."""
+        """Delete images that no job needs any more; return how many objects. A call is bounded work."""
         names = self._scripts.call("images_old", duration_micros(self._retention), STEP, STEP)
         if names:
             self._remove(names)

@@ -2,12 +2,12 @@
 
 import json
 import logging
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.errors import RecordDamaged
 from jobs.fields import shown
+from jobs.jitter import Random, draw
 from jobs.job import Claim, Due, Job, Result, parse_external_id
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings
@@ -131,14 +131,16 @@ class Attempts:
         *,
         wait: float = 0.0,
         exists: bool = False,
-        heard: Reachability = Reachability.NOTHING,
+        reachability: Reachability = Reachability.NOTHING,
     ) -> bool:
         """Record that the outcome of the POST is unknown; it is looked up in `wait` seconds. False: refused.
 
         `exists`: the provider says that it has the external id.
         """
         return bool(
-            self._scripts.call("mark_in_doubt", job_id, fence, reason, duration_micros(wait), flag(exists), heard)
+            self._scripts.call(
+                "mark_in_doubt", job_id, fence, reason, duration_micros(wait), flag(exists), reachability
+            )
             == InDoubtOutcome.DOUBT
         )
 
@@ -150,19 +152,33 @@ class Attempts:
         *,
         wait: float = 0.0,
         count: bool = False,
-        heard: Reachability = Reachability.NOTHING,
+        reachability: Reachability = Reachability.NOTHING,
     ) -> RequeueOutcome:
         """Queue a job again that does not exist at the provider."""
         return RequeueOutcome(
             self._scripts.call(
-                "requeue", job_id, fence, duration_micros(wait), reason, flag(count), duration_micros(RECHECK), heard
+                "requeue",
+                job_id,
+                fence,
+                duration_micros(wait),
+                reason,
+                flag(count),
+                duration_micros(RECHECK),
+                reachability,
             )
         )
 
     # --- the end of an attempt --------------------------------------------------------------------------------------
 
     def finish(
-        self, external_task_id: str, state: State, result: Result, settled_by: str, *, fence: int | None = None
+        self,
+        external_task_id: str,
+        state: State,
+        result: Result,
+        settled_by: str,
+        *,
+        fence: int | None = None,
+        random: Random = draw,
     ) -> TransitionResult[FinishOutcome]:
         """Record that an attempt is `completed` or `failed`. A failure worth another attempt queues the next one.
 
@@ -174,9 +190,7 @@ class Attempts:
         job_id, attempt = parsed
         wait = None
         if state is State.FAILED:
-            wait = next_attempt(
-                attempt, (result.error or {}).get("code", ""), self._settings, secrets.randbelow(1000) / 1000
-            )
+            wait = next_attempt(attempt, (result.error or {}).get("code", ""), self._settings, random())
         held = "" if fence is None else fence
         after = "" if wait is None else duration_micros(wait)
         return read_transition(
@@ -221,13 +235,19 @@ class Attempts:
         return bool(self._scripts.call("move_to_lane", due.job.id, due.job.fence, lane) == MoveOutcome.MOVED)
 
     def reschedule_lookup(
-        self, due: Due, wait: float, *, count: bool = True, reason: str = "", heard: Reachability = Reachability.NOTHING
+        self,
+        due: Due,
+        wait: float,
+        *,
+        count: bool = True,
+        reason: str = "",
+        reachability: Reachability = Reachability.NOTHING,
     ) -> bool:
         """Schedule the next lookup in `wait` seconds, after one that changed nothing. False: refused."""
         lookups = due.job.lookups + 1 if count else ""
         return bool(
             self._scripts.call(
-                "reschedule_lookup", due.job.id, due.job.fence, duration_micros(wait), lookups, reason, heard
+                "reschedule_lookup", due.job.id, due.job.fence, duration_micros(wait), lookups, reason, reachability
             )
             == LookupOutcome.SET
         )

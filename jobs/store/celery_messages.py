@@ -8,11 +8,11 @@ from jobs.store.context import StoreContext
 from jobs.store.outcomes import MessageOutcome, ParkOutcome, RevokeOutcome
 from jobs.units import duration_micros
 
-#: Celery messages, by their ids, that may wait for one job.
+#: Most Celery messages, told apart by their ids, that may wait for one job.
 MOST_PARKED = 100
-#: For how long (seconds) the worker that finishes a message has it to itself; less than until it is sent again.
+#: The lease (seconds) of the worker that finishes a message; shorter than the wait before it is sent again.
 FINISHING = 20.0
-#: For how long (seconds) a revoke waits for its message, and how many do: Celery's own numbers.
+#: How long (seconds) revoked ids are remembered, and how many: Celery's own numbers.
 REVOKE_KEPT, MOST_REVOKED = 10_800.0, 50_000
 #: Celery ids in one step.
 _STEP = 500
@@ -20,7 +20,7 @@ _STEP = 500
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A parked Celery message: its id, its mark (the same for a repeat of it) and how it goes on, as JSON."""
+    """A parked Celery message: its id, its mark (a repeat has the same) and its continuation, as JSON."""
 
     task_id: str
     mark: str
@@ -29,7 +29,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """What a revoke did: ids of jobs cancelled, of those that owe deliveries, and of tasks that may still come."""
+    """The result of a revoke: ids of cancelled jobs, of those that owe deliveries, and of tasks that may still come."""
 
     cancelled: tuple[str, ...]
     owing: tuple[str, ...]
@@ -46,7 +46,7 @@ class CeleryMessages:
         self._scripts = context.scripts
 
     def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[ParkOutcome, str]:
-        """Keep how to finish a Celery message; returns its mark too. `finishes`: the mark of the one that it ends."""
+        """Store how to finish a Celery message; return its mark, too. `finishes`: the mark of the one it ends."""
         outcome, mark = self._scripts.call(
             "park", job_id, task_id, continuation, finishes, MOST_PARKED, duration_micros(FINISHING)
         )
@@ -61,7 +61,7 @@ class CeleryMessages:
         return MessageOutcome(self._scripts.call("message_finished", job_id, mark))
 
     def revoke(self, task_ids: Sequence[str]) -> Revoked:
-        """Cancel the jobs of these Celery tasks; tasks that are not parked are remembered, should they still come."""
+        """Cancel the jobs of these Celery tasks. Ids that are not parked are remembered in case they still come."""
         wake = False
         rows: list[tuple[str, str, str, int]] = []
         for start in range(0, len(task_ids), _STEP):

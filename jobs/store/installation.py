@@ -23,7 +23,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """What was seen of an installation: the number of its epoch, and the jobs accepted so far.
+    """What a worker saw of an installation: the number of its epoch, and how many jobs it had accepted.
 
     `last`: the id of the last change in the stream of changes. `at`: when, in µs of the jobs' Redis.
     """
@@ -35,12 +35,12 @@ class Sighting:
     at: int = 0
 
     def to_json(self) -> str:
-        """As text, for the witness."""
+        """Return the form that the witness stores."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Self | None:
-        """Read it back; None where it is damaged: then it says nothing."""
+        """Read the stored form; None where it is damaged."""
         try:
             fields = json.loads(text)
             return cls(
@@ -55,7 +55,7 @@ class Sighting:
 
     @property
     def described(self) -> str:
-        """For people."""
+        """Describe it for people."""
         return f"installation {self.installation[:8]}, epoch {self.epoch}, {self.accepted:,} jobs accepted"
 
 
@@ -64,9 +64,10 @@ class Standing:
     """What the jobs' Redis holds now. `installation` is "" where there is no record of one.
 
     `round_at`: when a round of reconcile last began, 0: never. `has_jobs`: it holds jobs, with or without a record.
-    `is_witness`: it holds a witness, as the broker does. `restarted`: nobody has noticed a restart so far. `lost`: why
-    nothing is taken in or handed out, "" where work goes on; `expected`: what should be there then. `trusted`: what was
-    seen before is not held against it. `fates`: of each sighting that was asked about, with the jobs accepted after it.
+    `is_witness`: it holds a witness, as the broker does. `restarted`: it was restarted, and no worker has noticed yet.
+    `lost`: why no work is accepted or handed out, "" while work goes on; `expected`: what should be there. `trusted`:
+    sightings before that time are ignored. `fates`: of each sighting in question, with the number of jobs accepted
+    after it.
     """
 
     now: int
@@ -85,14 +86,14 @@ class Standing:
 
     @property
     def sighting(self) -> Sighting:
-        """What is to be remembered of it."""
+        """Return the sighting to remember."""
         return Sighting(
             installation=self.installation, epoch=self.epoch, accepted=self.accepted, last=self.last, at=self.now
         )
 
 
 class Judgement(StrEnum):
-    """What to make of it."""
+    """What a comparison with earlier sightings showed."""
 
     SOUND = "sound"  #: all that was seen is there, or nothing was seen
     NEW = "new"  #: nothing is there, and nothing was seen: a first start
@@ -112,7 +113,7 @@ class Verdict:
 
 
 def judge(there: Standing, seen: Sequence[Sighting]) -> Verdict:
-    """Compare. `there.fates` are those of `seen`, one each."""
+    """Compare what Redis holds with earlier sightings; `there.fates` has one fate for each."""
     held = [each for each in zip(seen, there.fates, strict=True) if each[0].at >= there.trusted]
     if not there.installation:
         return _without_record(there, [sighting for sighting, _ in held])

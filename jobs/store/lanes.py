@@ -1,7 +1,6 @@
 """Lanes: their state, holds after refusals, and the probes of an open circuit breaker."""
 
 import json
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from jobs.connections.errors import translate_errors
 from jobs.decoding import UNREADABLE, decoding
 from jobs.fields import shown
+from jobs.jitter import Random, draw, equal_jitter
 from jobs.job import LANE
 from jobs.lane_health import LaneEvent, Probe
 from jobs.lanes import ONLY
@@ -32,16 +32,26 @@ class Lanes:
         self._settings = context.settings
 
     def hold(
-        self, reason: str, *, base: float, cap: float, least: float = 0.0, throttled: bool = False, lane: str = LANE
+        self,
+        reason: str,
+        *,
+        base: float,
+        cap: float,
+        least: float = 0.0,
+        throttled: bool = False,
+        lane: str = LANE,
+        random: Random = draw,
     ) -> float:
         """Hold a lane for `base` seconds, doubled with each refusal in a row up to `cap`, and at least `least`.
+
+        The wait has equal jitter, as a share of it that Lua applies, because only Lua knows how often it doubles.
 
         `throttled`: the provider had too much at once, which lowers a learned limit. Returns when the hold ends, in
         seconds since 1970 by Redis's clock.
         """
         wait = (duration_micros(base), duration_micros(cap), duration_micros(min(least, LONGEST_HOLD)))
-        random = f"{secrets.randbelow(1_000_000) / 1_000_000:.6f}"
-        return float(self._scripts.call("hold", lane, *wait, random, reason, flag(throttled))) / 1e6
+        share = f"{equal_jitter(1.0, random()):.6f}"
+        return float(self._scripts.call("hold", lane, *wait, share, reason, flag(throttled))) / 1e6
 
     def claim_probes(self) -> list[Probe]:
         """Claim the due probes of lanes whose circuit breaker is open. Each goes to one caller.

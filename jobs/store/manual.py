@@ -1,4 +1,4 @@
-"""By hand: what became of a submission that nobody can look up, and deliveries that were given up."""
+"""What only a person can decide: the outcome of a submission that cannot be looked up; and what is stuck."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,16 +17,16 @@ GIVEN_UP = "given_up"
 
 
 class Verdict(StrEnum):
-    """What a person says of an attempt in doubt."""
+    """What a person found out about an attempt in doubt."""
 
-    SENT = "sent"  #: the provider has it, under an id of its own
-    NOT_SENT = "not-sent"  #: the provider has not got it: it is sent again, under the same external id
-    FAILED = "failed"  #: nobody waits for it any more: it ends, and nothing is sent again
+    SENT = "sent"  #: the provider has it, under its own task id
+    NOT_SENT = "not-sent"  #: the provider does not have it: it is sent again, under the same external id
+    FAILED = "failed"  #: the job is given up: it fails, and nothing is sent again
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How many there are, and the first of them, each with a time."""
+    """How many there are, and the first of them with their times."""
 
     count: int
     named: tuple[tuple[str, datetime], ...]
@@ -34,9 +34,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """What does not go on by itself: jobs and batches with since when, queues with when they are looked at again.
+    """What is stuck: jobs and batches with the time since when, queues with the time of their next check.
 
-    `damaged`: jobs whose records a round has met and cannot act upon, with since when.
+    `damaged`: jobs whose records a round of reconcile could not read.
     """
 
     now: datetime
@@ -55,9 +55,9 @@ class Manual:
         self._settings = context.settings
 
     def settle(self, job: Job, verdict: Verdict, *, task_id: str = "", by: str = "") -> TransitionResult[SettleOutcome]:
-        """Say what became of a job in doubt, as it was read: `task_id` is the provider's, `by` names who says so.
+        """Settle a job in doubt, as it was read. `task_id`: the provider's; `by`: the person who decides.
 
-        Nothing changes unless it is still the same doubt, so a repeat does nothing.
+        Nothing changes unless the job is still in the same doubt, so a repeat does nothing.
         """
         reason = f"settled by hand{' by ' + by if by else ''}: {verdict}{' as ' + task_id if task_id else ''}"
         result = Result(error={"code": GIVEN_UP, "message": f"{reason}; its outcome was not known"})
@@ -76,7 +76,7 @@ class Manual:
         return read_transition(SettleOutcome, row)
 
     def stuck(self, longer_than: float, most: int) -> Stuck:
-        """What does not go on by itself; jobs in doubt count after so many seconds. `most` of each kind are named."""
+        """Find what is stuck, up to `most` of each kind. Jobs in doubt count after `longer_than` seconds."""
         now, *kinds = self._scripts.call("stuck", duration_micros(longer_than), most)
         found = [
             Sample(count, tuple((str(name), _time(score)) for name, score in zip(rows[::2], rows[1::2], strict=True)))
@@ -86,7 +86,7 @@ class Manual:
 
 
 def _time(score: str) -> datetime:
-    """The time in an index; a score that is none counts as the beginning of time."""
+    """Read a time from an index; one that is not a number counts as 1970."""
     try:
         return from_micros(score)
     except UNREADABLE:

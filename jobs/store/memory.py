@@ -18,11 +18,11 @@ class Memory:
 
 @translate_errors()
 def read_memory(client: redis.Redis) -> Memory | None:
-    """Ask Redis; None where this user may not (INFO is often kept from applications). Raises `StoreUnavailable`."""
+    """Read the memory use; None where the user may not call INFO. Raises `StoreUnavailable`."""
     try:
         info: Any = client.info("memory")
     except redis.exceptions.NoPermissionError:
         return None
-    # What replicas and the log of writes are still to be sent is not counted.
+    # Redis does not count buffers of replicas and of the append-only file either.
     used = int(info["used_memory"]) - int(info.get("mem_not_counted_for_evict", 0))
     return Memory(used, int(info.get("maxmemory", 0)))

@@ -10,17 +10,17 @@ from jobs.errors import RecordDamaged, StoreUnavailable
 from jobs.store.lua_source import REDIS_TIME, assembled
 from jobs.store.redis_keys import Keys
 
-#: What others are told that it is done, or what money is spent upon: jobs accepted, jobs claimed for submission.
+#: Verbs whose answers are promises (a job is accepted) or lead to payment (a job is claimed): replicas must have them.
 PROMISES = frozenset({"enqueue", "commit", "park", "claim"})
-#: For so long replicas are waited for (ms); less than a client waits for an answer.
+#: How long replicas may take (ms); less than a client waits for an answer.
 PATIENCE_MS = 1_000
 _NO_SCRIPTS = "Redis (BOOMERANG_REDIS_URL) has no scripts yet, and this user may not load them: a worker does."
 
 
 class Scripts:
-    """Calls the verbs on one Redis; loads them when the server does not know them (a restart, a failover).
+    """Calls the verbs on one Redis, and loads them when the server does not have them (a restart, a failover).
 
-    Without `may_load` it does not try to: then a worker has to come first.
+    With `may_load=False` it never loads them: a worker has to do so first.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Scripts:
         self._loaded = False
 
     def ready(self) -> None:
-        """See that the server has all of them. Raises `StoreUnavailable`."""
+        """Load the scripts if the server lacks one. Raises `StoreUnavailable`."""
         with translate_errors():
             self._load()
 
@@ -66,7 +66,7 @@ class Scripts:
 
     @translate_errors()
     def tries(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """As `calls`; but where one met something damaged, a `RecordDamaged` stands for its answer."""
+        """Do as `calls`, but return `RecordDamaged` in place of the answer of a verb that met a damaged record."""
         if not self._loaded:
             self._load()
         try:
@@ -78,7 +78,7 @@ class Scripts:
         return [_damage(answer) if isinstance(answer, redis.RedisError) else answer for answer in answers]
 
     def _send(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The answers, errors among them; raised is what says that none of them ran."""
+        """Return the answers, errors among them; raise an error which says that no verb ran."""
         waits = self._replicas and any(verb in PROMISES for verb, *_ in calls)
         if len(calls) == 1 and not waits:
             verb, *args = calls[0]
@@ -92,7 +92,7 @@ class Scripts:
             for verb, *args in calls:
                 pipe.evalsha(self._assembled[verb].sha, 1, self._prefix, *args)
             if waits:
-                # WAIT is for this connection's writes, and a repeat writes nothing: with one it is for all before it.
+                # WAIT covers the writes of this connection, and a repeated verb writes nothing: so write.
                 pipe.set(self._written, 1)
                 pipe.wait(self._replicas, PATIENCE_MS)
             answers = list(pipe.execute(raise_on_error=False))
@@ -110,15 +110,15 @@ class Scripts:
 
 
 def _damage(error: redis.RedisError) -> RecordDamaged:
-    """The damage that an answer tells of; any other error is raised."""
-    told = translated(error)
-    if isinstance(told, RecordDamaged):
-        return told
-    raise told from error
+    """Return the damage that an error reports; raise any other error."""
+    known = translated(error)
+    if isinstance(known, RecordDamaged):
+        return known
+    raise known from error
 
 
 def _raised_last(answers: list[Any], many: int) -> list[Any]:
-    """The answers; an error among the last of them is raised."""
+    """Return the answers; raise an error among the last `many`."""
     for answer in answers[-many:]:
         if isinstance(answer, redis.RedisError):
             raise answer

@@ -1,6 +1,6 @@
 """Dead ends: what does not go on by itself, and what a person can do about each.
 
-Everything here is found in an index of its own, so a look costs in proportion to what is stuck, not to all jobs.
+Each kind has an index of its own, so the cost is in proportion to what is stuck, not to all jobs.
 """
 
 import logging
@@ -20,9 +20,9 @@ from jobs.store.store import Store
 
 log = logging.getLogger(__name__)
 
-#: Seconds in doubt, or on hold, after which a person should look: by then every look and every short hold is over.
+#: Seconds in doubt or on hold after which a person should look: by then lookups and short holds are over.
 LONG = 600.0
-#: Named of each kind at most, unless asked for more.
+#: How many of each kind are named, unless the caller asks for more.
 MOST = 1_000
 SETTLE = "boomerang-server settle"
 REDELIVER = "boomerang-server redeliver"
@@ -32,17 +32,17 @@ class Kind(StrEnum):
     """What is stuck."""
 
     INSTALLATION = "installation"  #: everything: Redis does not hold the jobs that it should hold
-    IN_DOUBT = "in_doubt"  #: a job whose submission nobody can look up, or that no look finds
-    DELIVERY = "delivery"  #: a job whose end could not be told, and is not tried again by itself
+    IN_DOUBT = "in_doubt"  #: a job whose submission cannot be looked up, or is not found
+    DELIVERY = "delivery"  #: a job whose delivery was given up
     LANE = "lane"  #: a provider account on hold, not answering, or not configured any more
-    CAP = "cap"  #: a batch, or what waits of a producer's key, that money keeps waiting
-    DAMAGED = "damaged"  #: a job whose record nobody can act upon
-    IMAGE = "image"  #: an image that unfinished jobs name, and that is not there
+    CAP = "cap"  #: a batch, or the jobs of an API key, that wait because of a spending cap
+    DAMAGED = "damaged"  #: a job whose record is damaged
+    IMAGE = "image"  #: an image that unfinished jobs refer to, and that is not stored
 
 
 @dataclass(frozen=True, slots=True)
 class DeadEnd:
-    """What is stuck: of which kind, which, since when (where that is known), why, and what settles it."""
+    """Something stuck: its kind and id, since when (where that is known), why, and what settles it."""
 
     kind: Kind
     id: str
@@ -52,7 +52,7 @@ class DeadEnd:
 
 
 def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) -> dict[Kind, int]:
-    """How many there are of each kind, as cheap as can be; images are not counted. Raises `StoreUnavailable`."""
+    """Count each kind, from the indexes alone; images are not counted. Raises `StoreUnavailable`."""
     stuck = store.manual.stuck(longer_than, 0)
     return {
         Kind.INSTALLATION: int(bool(store.continuity.refusal())),
@@ -65,7 +65,7 @@ def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) ->
 
 
 def dead_ends(store: Store, longer_than: float = LONG, most: int = MOST) -> Iterator[DeadEnd]:
-    """All of them, up to `most` of each kind, the oldest first. Raises `StoreUnavailable`."""
+    """Yield all, up to `most` of each kind, the oldest first. Raises `StoreUnavailable`."""
     stuck = store.manual.stuck(longer_than, most)
     if refusal := store.continuity.refusal():
         yield DeadEnd(Kind.INSTALLATION, "", None, refusal, f"{RECOVER}, once it is known why")
@@ -93,10 +93,10 @@ def _doubts(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
 
 
 def _undelivered(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
-    told = {Delivery.CELERY: "Celery message", Delivery.NOTIFY: "callback_url"}
+    names = {Delivery.CELERY: "Celery message", Delivery.NOTIFY: "callback_url"}
     for job, since in _jobs(store, stuck.undelivered.named):
-        kinds = " and ".join(told[kind] for kind in sorted(job.undelivered))
-        why = f"{job.state}, but its {kinds} could not be told: {job.delivery_trouble or 'unknown'}"
+        kinds = " and ".join(names[kind] for kind in sorted(job.undelivered))
+        why = f"{job.state}, but its {kinds} could not be delivered: {job.delivery_trouble or 'unknown'}"
         yield DeadEnd(Kind.DELIVERY, job.id, since, why, f"{REDELIVER} {job.id}")
 
 
@@ -116,7 +116,7 @@ def _damaged(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
 
 
 def _lane_waits(lane: Lane, now: datetime, longer_than: float) -> bool:
-    """Whether it is stuck; `lanes()` names those that are not configured only where they have jobs."""
+    """Return whether a lane is stuck. `lanes.get_all` has unconfigured lanes only if they have jobs."""
     for_long = lane.held_since is None or now - lane.held_since >= timedelta(seconds=longer_than)
     return lane.settings is None or (lane.held and for_long)
 
@@ -167,7 +167,7 @@ def _batch(store: Store, batch_id: str) -> Batch | None:
 
 
 def _images(store: Store, most: int) -> Iterator[DeadEnd]:
-    """By the images that unfinished jobs name, each once however many name it."""
+    """Find missing images that unfinished jobs refer to, each once."""
     client, keys = store.context.client, store.context.keys
     found = 0
     with translate_errors():

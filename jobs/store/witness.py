@@ -1,4 +1,4 @@
-"""The witness: what was last seen of the jobs' Redis, kept outside of it.
+"""The witness: a note outside of the jobs' Redis about what it held.
 
 It is a hash in the Redis of the broker, or of the results, where that is another one than that of the jobs. With one
 Redis for everything, and with RabbitMQ and results beside the jobs, there is none: only workers that run remember.
@@ -17,9 +17,9 @@ from jobs.store.redis_keys import Keys
 
 
 def witness_url(settings: Settings) -> str | None:
-    """The Redis that keeps the witness; None where there is none."""
+    """Return the URL of the Redis that keeps the witness; None where there is none."""
     for url in (settings.broker_url, settings.result_url):
-        # As redis-py writes a socket (jobs.settings.for_celery).
+        # As redis-py writes a socket (jobs.connections.settings.for_celery).
         ours = url.replace("redis+socket://", "unix://", 1).replace("?virtual_host=", "?db=", 1)
         if ours.startswith(tuple(f"{scheme}://" for scheme in REDIS_SCHEMES)) and ours != settings.redis_url:
             return ours
@@ -27,7 +27,7 @@ def witness_url(settings: Settings) -> str | None:
 
 
 class Witness:
-    """Reads and writes it. Raises `StoreUnavailable`."""
+    """Reads and writes the witness. All methods raise `StoreUnavailable`."""
 
     def __init__(self, client: redis.Redis, keys: Keys | None = None) -> None:
         self._client = client
@@ -35,13 +35,13 @@ class Witness:
 
     @classmethod
     def of(cls, settings: Settings) -> "Witness | None":
-        """The one of this service; nothing connects before it is used."""
+        """Return the witness of this service; it connects when it is first used."""
         url = witness_url(settings)
         return cls(connect(url, most_connections=4)) if url else None
 
     @translate_errors()
     def read(self) -> tuple[Sighting, ...]:
-        """What was last seen of each installation that uses this broker. A damaged note says nothing."""
+        """Read the last sighting of each installation that uses this broker. A damaged note is left out."""
         try:
             notes: Iterable[object] = self._client.hvals(self._key)
         except redis.ResponseError as error:
@@ -52,7 +52,7 @@ class Witness:
 
     @translate_errors()
     def write(self, sighting: Sighting) -> None:
-        """Note what was seen."""
+        """Store a sighting."""
         note = (self._key, sighting.installation, sighting.to_json())
         try:
             self._client.hset(*note)
@@ -68,5 +68,5 @@ class Witness:
 
 
 def _is_damaged(error: redis.RedisError) -> bool:
-    """A value of another type stands where the witness should."""
+    """Return whether the key holds a value of another type."""
     return "WRONGTYPE" in str(error)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from jobs.connections.client import connect
 from jobs.new_job import NewJob
-from jobs.settings import Settings
-from jobs.store.store import Store
+from ops.bench.harness import open_store
 from ops.local.stack import LocalStack
 from schemas import callback_path
 
@@ -28,16 +26,13 @@ class CallbackLatency:
 
 def in_progress(redis_url: str, count: int) -> list[str]:
     """Create `count` jobs in progress and return their external ids."""
-    client = connect(redis_url)
-    store = Store(client, Settings())
-    store.continuity.establish(store.continuity.standing())
     ids = [f"callback-{number}" for number in range(count)]
-    for start in range(0, count, GROUP):
-        group = ids[start : start + GROUP]
-        store.jobs.enqueue([NewJob(id=each, text=f'{{"prompt":"{each}"}}', model="kirin_image_omni") for each in group])
-        claims = store.attempts.claim(store.attempts.admit(GROUP).ids)
-        store.attempts.mark_many_in_progress([(claim.id, claim.fence, f"task-{claim.id}") for claim in claims])
-    client.close()
+    with open_store(redis_url) as store:
+        for start in range(0, count, GROUP):
+            group = ids[start : start + GROUP]
+            store.jobs.enqueue([NewJob(id=i, text=f'{{"prompt":"{i}"}}', model="kirin_image_omni") for i in group])
+            claims = store.attempts.claim(store.attempts.admit(GROUP).ids)
+            store.attempts.mark_many_in_progress([(claim.id, claim.fence, f"task-{claim.id}") for claim in claims])
     return ids
 
 

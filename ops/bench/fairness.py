@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boomerang_client import Client, Status
-from jobs.connections.client import connect
 from jobs.new_job import NewJob
-from jobs.settings import Settings
 from jobs.store.store import Store
-from ops.bench.harness import generations, stack, until
+from ops.bench.harness import generations, open_store, stack, until
 from ops.local.redis_server import running
 
 GROUP = 500
@@ -32,11 +30,11 @@ class Admission:
 
 def admission(folder: Path, jobs: int, batches: int) -> Admission:
     """Measure the store alone."""
-    with running(folder / "few") as server:
-        store = _filled(server.url, 2_000, 1)
+    with running(folder / "few") as server, open_store(server.url) as store:
+        _fill(store, 2_000, 1)
         alone = _cost(store, 1_000)
-    with running(folder / "many") as server:
-        store = _filled(server.url, jobs, batches)
+    with running(folder / "many") as server, open_store(server.url) as store:
+        _fill(store, jobs, batches)
         crowded = _cost(store, 1_000)
         store.jobs.enqueue([NewJob(id=f"small.{number}", text="{}", model="m") for number in range(SMALL)], "small")
         ahead, missing = 0, SMALL
@@ -49,13 +47,10 @@ def admission(folder: Path, jobs: int, batches: int) -> Admission:
     return Admission(alone=alone, crowded=crowded, ahead=ahead)
 
 
-def _filled(url: str, jobs: int, batches: int) -> Store:
-    store = Store(connect(url), Settings())
-    store.continuity.establish(store.continuity.standing())
+def _fill(store: Store, jobs: int, batches: int) -> None:
     for start in range(0, jobs, GROUP):
         group = [NewJob(id=f"j{start + number}", text="{}", model="m") for number in range(GROUP)]
         store.jobs.enqueue(group, f"b{start // GROUP % batches}")
-    return store
 
 
 def _cost(store: Store, jobs: int) -> float:

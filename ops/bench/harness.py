@@ -12,6 +12,9 @@ from typing import Any
 
 import requests
 
+from jobs.connections.client import connect
+from jobs.settings import Settings
+from jobs.store.store import Store
 from ops.local import redis_server
 from ops.local.stack import LocalStack, Options
 
@@ -108,6 +111,18 @@ def plain_worker(running: LocalStack) -> Iterator[str]:
             yield broker.url
         finally:
             worker.terminate()
+
+
+@contextmanager
+def open_store(url: str) -> Iterator[Store]:
+    """Open a store on an empty Redis, which becomes a new installation."""
+    client = connect(url)
+    try:
+        store = Store(client, Settings())
+        store.continuity.establish(store.continuity.standing())
+        yield store
+    finally:
+        client.close()
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -5,11 +5,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.connections.client import connect
 from jobs.new_job import NewJob
-from jobs.settings import Settings
-from jobs.store.store import Store
-from ops.bench.harness import generations
+from ops.bench.harness import generations, open_store
+from ops.bench.memory import redis_bytes
 from ops.local.redis_server import running
 from schemas import load_request
 
@@ -28,11 +26,8 @@ class StateCost:
 def measure_state(folder: Path, count: int) -> StateCost:
     """Parse, validate and enqueue `count` lines in one process, 500 per call, then put all in progress."""
     lines = [json.dumps(request) for request in generations(count)]
-    with running(folder) as server:
-        client = connect(server.url)
-        store = Store(client, Settings())
-        store.continuity.establish(store.continuity.standing())
-        empty = client.info("memory")["used_memory"]
+    with running(folder) as server, open_store(server.url) as store:
+        empty = redis_bytes(server.url)
         text = 0
         begin = time.perf_counter()
         for start in range(0, count, GROUP):
@@ -47,6 +42,5 @@ def measure_state(folder: Path, count: int) -> StateCost:
             store.attempts.mark_many_in_progress(
                 [(claim.id, claim.fence, TASK_ID) for claim in store.attempts.claim(ids)]
             )
-        size = (client.info("memory")["used_memory"] - empty - text) / count
-        client.close()
+        size = (redis_bytes(server.url) - empty - text) / count
         return StateCost(rate, size)

@@ -93,9 +93,7 @@ def table(verdict: Verdict) -> Table:
     if verdict.by_other:
         rows.add_row("settled otherwise", str(verdict.by_other), "by the response to the submission")
     rows.add_row("submissions", str(verdict.submits), "including repeats and later attempts")
-    rows.add_row(
-        "doubts resolved", str(verdict.doubts - verdict.still_in_doubt), "a response was lost, then the job looked up"
-    )
+    rows.add_row("doubts resolved", str(verdict.doubts - verdict.still_in_doubt), "after a lost response, by look-up")
     rows.add_section()
     rows.add_row("paid for twice", _promise(verdict.bought_twice, kept=verdict.bought_twice == 0))
     rows.add_row("lost", _promise(verdict.lost, kept=verdict.lost == 0))
@@ -104,7 +102,7 @@ def table(verdict: Verdict) -> Table:
         _promise(f"{verdict.cost:.4f} USD", kept=verdict.cost == verdict.ledger),
         f"{verdict.ledger:.4f} USD in the provider's ledger",
     )
-    rows.add_row("time", f"{verdict.seconds:.0f} s", "from the first job sent to the last one ended")
+    rows.add_row("time", f"{verdict.seconds:.0f} s", "from the first job to the last end")
     return rows
 
 

@@ -10,8 +10,9 @@ from typing import TypeVar
 
 import click
 
+from jobs.connections.settings import LOCAL_REDIS
 from jobs.errors import SettingsInvalid
-from jobs.settings import LOCAL_REDIS, Settings
+from jobs.settings import Settings
 from ops.commands.help_text import examples
 from ops.commands.store import NOT_RUN, PROBLEMS
 from ops.commands.table import show_table

@@ -9,7 +9,7 @@ from celery import Celery
 from kombu.pidbox import Mailbox
 from kombu.transport.redis import Channel
 
-from worker.messages import DELIVER, RECONCILE, SUBMIT
+from jobs.task_names import DELIVER, RECONCILE, SUBMIT
 
 _CELERY = Celery("doctor", set_as_current=False)
 #: Exchanges of Celery's remote control and events. They have the same names in every application.

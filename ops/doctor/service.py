@@ -17,12 +17,12 @@ from jobs.read_models import Totals
 from jobs.store.store import Store
 from jobs.store.stuck import counted
 from jobs.store.witness import witness_url
+from jobs.task_names import DELIVER, RECONCILE, SUBMIT
 from ops.commands.store import open_store
 from ops.doctor.check import Finding, bad, ok, refused, warning
 from schemas import callback_path
 from webhook.settings import Settings as WebhookSettings
 from worker.app import create_app
-from worker.messages import DELIVER, RECONCILE, SUBMIT
 from worker.provider import Held, Provider, Unavailable
 from worker.settings import Settings as WorkerSettings
 from worker.settings import Switch

@@ -24,13 +24,13 @@ from jobs.connections.client import connect
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.store import Store
+from jobs.task_names import GENERATE, RECONCILE
 from ops.local.data_folder import open_listener
 from ops.local.loopback import responds
 from ops.local.redis_server import TETHER, running
 from ops.simulator.fault_options import AT_REST
 from schemas import load_request
 from tests.chaos.points import CLOCK, FOLDER
-from worker.messages import GENERATE, RECONCILE
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ import os
 from base64 import b64encode
 from typing import Any
 
-from worker.messages import DELIVER, GENERATE, RECONCILE, SUBMIT
+from jobs.task_names import DELIVER, GENERATE, RECONCILE, SUBMIT
 
 __all__ = ["DELIVER", "EMPTY", "GENERATE", "POISON", "QUEUES", "RECONCILE", "SUBMIT", "message"]
 

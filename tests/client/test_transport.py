@@ -3,8 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from boomerang_client.transport import BACKOFF_MAX, JitteredRetry
+from boomerang_client.transport import BACKOFF_MAX, JitteredRetry, pause_before
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 0.5), (2, 1), (3, 2), (4, 4), (50, BACKOFF_MAX)], ids=str)
@@ -21,3 +23,13 @@ def test_waits_are_full_jitter(failures: int, longest: float) -> None:
 def test_retry_after(header: str | None, seconds: float | None) -> None:
     response = SimpleNamespace(headers={} if header is None else {"Retry-After": header})
     assert JitteredRetry(4).get_retry_after(response) == seconds
+
+
+@given(repeat=st.integers(1, 10**6), backoff=st.floats(0, 1000), share=st.floats(0, 1))
+def test_a_pause_is_random_up_to_a_doubling_limit(repeat: int, backoff: float, share: float) -> None:
+    def uniform(low: float, high: float) -> float:
+        return low + share * (high - low)
+
+    pause = pause_before(repeat, backoff, uniform)
+    assert 0 <= pause <= min(BACKOFF_MAX, backoff * 2.0 ** min(repeat - 1, 60))
+    assert pause <= pause_before(repeat + 1, backoff, uniform) <= BACKOFF_MAX

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from boomerang_client import celery as helpers
-from worker.messages import GENERATE
+from jobs.task_names import GENERATE
 from worker.settings import QueueType, Settings
 
 DOCS = Path(__file__).parents[2] / "docs" / "guides"

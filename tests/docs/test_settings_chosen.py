@@ -12,7 +12,7 @@ import yaml
 from gunicorn.config import Config
 
 from jobs.connections.client import connect
-from jobs.settings import LOCAL_REDIS
+from jobs.connections.settings import LOCAL_REDIS
 from ops.local import redis_server
 from ops.local.redis_server import Fsync
 from webhook import gunicorn_conf

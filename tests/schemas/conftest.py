@@ -25,13 +25,13 @@ def prompts() -> list[str]:
 
 @pytest.fixture(scope="session")
 def photograph() -> Callable[[str], str]:
-    """A picture of the assets as raw base64."""
+    """`photograph("rocket.jpg")`: an image of the assets as raw base64."""
     return lambda name: b64encode((ASSETS / "images" / name).read_bytes()).decode("ascii")
 
 
 @pytest.fixture(scope="session")
-def drawn() -> DrawBase64:
-    """A picture of a given size and format as raw base64."""
+def base64_image() -> DrawBase64:
+    """`base64_image(300, 400, "JPEG")`: an image of this size and format as raw base64."""
 
     def draw(width: int = 300, height: int = 300, kind: str = "PNG", colour: str = "teal", **options: Any) -> str:
         return b64encode(drawing.drawn(width, height, kind, colour, **options)).decode("ascii")

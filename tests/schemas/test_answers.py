@@ -1,4 +1,4 @@
-"""The provider contract's "Read tolerantly" and "Callback", row by row."""
+"""Answers and callbacks are read as the provider's contract asks in "Read tolerantly" and "Callback"."""
 
 import json
 from decimal import Decimal
@@ -62,14 +62,14 @@ WORDS = {
     ("status", "word"), [(status, word) for status, words in WORDS.items() for word in words.split()]
 )
 @pytest.mark.parametrize("spell", [str.lower, str.upper, str.title], ids=["lower", "upper", "title"])
-def test_status_words_in_any_case(status: TaskStatus, word: str, spell: Any) -> None:
+def test_status_words_are_read_in_any_case(status: TaskStatus, word: str, spell: Any) -> None:
     report = read_task({"id": "t1", "status": spell(word)})
 
     assert (report.status, report.word) == (status, spell(word))
     assert report.status.final is (status in (TaskStatus.COMPLETED, TaskStatus.FAILED))
 
 
-def test_the_gateways_task_in_full() -> None:
+def test_a_task_of_the_gateway_is_read_in_full() -> None:
     assert read_task(GATEWAY) == TaskReport(
         status=TaskStatus.COMPLETED,
         word="completed",
@@ -80,7 +80,7 @@ def test_the_gateways_task_in_full() -> None:
     )
 
 
-def test_progress_is_no_end() -> None:
+def test_progress_does_not_settle() -> None:
     report = read_task({"id": "t1", "status": "in_progress", "progress": 0.4})
 
     assert report == TaskReport(TaskStatus.RUNNING, "in_progress", "t1")
@@ -101,7 +101,7 @@ def test_progress_is_no_end() -> None:
     ],
     ids=["bare", "under data", "in Kling's envelope", "in an envelope with a status", "data null", "data else", "more"],
 )
-def test_every_callback_shape_bare_and_wrapped(shape: dict[str, Any], wrap: Any) -> None:
+def test_every_callback_shape_is_read_bare_and_wrapped(shape: dict[str, Any], wrap: Any) -> None:
     report = read_callback(wrap(shape))
 
     assert report is not None
@@ -116,13 +116,13 @@ def test_every_callback_shape_bare_and_wrapped(shape: dict[str, Any], wrap: Any)
     [None, 1, "completed", [], [GATEWAY], {}, {"event": "x"}, {"status": None}, {"status": ""}, {"status": 3},
      {"status": {}}, {"task_status": None}, {"data": [GATEWAY]}, {"data": {"data": GATEWAY}}, {"id": "t1"}],
 )  # fmt: skip
-def test_any_other_json_tells_only_that_something_changed(data: object) -> None:
+def test_other_json_gives_no_report(data: object) -> None:
     assert read_callback(data) is None
     with pytest.raises(AnswerInvalid):
         read_task(data)
 
 
-def test_the_published_signature_vectors_body_is_read() -> None:
+def test_the_body_of_the_published_signature_vector_is_read() -> None:
     body = (
         b'{"id":"1234567890","status":"succeeded","message":"","create_time":1781080778802,"update_time":1781080794151}'
     )
@@ -133,7 +133,7 @@ def test_the_published_signature_vectors_body_is_read() -> None:
     assert not report.settles
 
 
-def test_a_price_makes_it_the_gateways_own_task() -> None:
+def test_a_task_with_a_price_comes_from_the_gateway() -> None:
     report = read_callback(GATEWAY | {"create_time": 0, "update_time": 0, "external_id": "job-1"})
 
     assert report is not None
@@ -170,7 +170,7 @@ def test_a_report_settles_only_if_nothing_is_missing(changes: dict[str, Any], se
 
 @pytest.mark.parametrize("shape", [KLING, KLING_NEWER])
 @pytest.mark.parametrize("word", ["submitted", "processing", "succeed", "succeeded", "failed"])
-def test_an_upstreams_own_shape_never_settles(shape: dict[str, Any], word: str) -> None:
+def test_a_report_in_an_upstreams_shape_never_settles(shape: dict[str, Any], word: str) -> None:
     name = "task_status" if "task_status" in shape else "status"
     report = read_callback(shape | {name: word, "message": "why", "task_status_msg": "why"})
 
@@ -203,7 +203,7 @@ def test_an_upstreams_own_shape_never_settles(shape: dict[str, Any], word: str) 
         (2016099, TaskError("002016099", "")),
     ],
 )
-def test_errors(error: object, read: TaskError | None) -> None:
+def test_errors_are_read(error: object, read: TaskError | None) -> None:
     assert read_task({"id": "t1", "status": "failed", "error": error}).error == read
 
 
@@ -268,7 +268,7 @@ def test_usage_is_read_in_every_state(usage: object, read: Usage | None, status:
         ({"code": 0, "message": "SUCCEED", "data": {"task_id": "t1", "task_status": "submitted"}}, "t1"),
     ],
 )
-def test_a_submission_with_an_id(answer: dict[str, Any], task_id: str) -> None:
+def test_a_submission_with_an_id_created_a_task(answer: dict[str, Any], task_id: str) -> None:
     submission = read_submission(answer)
 
     assert (submission.task_id, submission.error) == (task_id, None)

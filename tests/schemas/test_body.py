@@ -25,7 +25,7 @@ from schemas import MAX_DEPTH, BodyInvalid, parse_json
         (json.dumps("[{" * 100).encode(), "[{" * 100),
     ],
 )
-def test_json(body: bytes, value: object) -> None:
+def test_strict_json_is_parsed(body: bytes, value: object) -> None:
     assert parse_json(body) == value
 
 
@@ -63,7 +63,7 @@ def test_json(body: bytes, value: object) -> None:
         (b"\x00", "not JSON"),
     ],
 )  # fmt: skip
-def test_not_strict_json(body: bytes, reason: str) -> None:
+def test_other_bodies_are_refused_with_the_reason(body: bytes, reason: str) -> None:
     with pytest.raises(BodyInvalid) as refusal:
         parse_json(body)
 
@@ -71,7 +71,7 @@ def test_not_strict_json(body: bytes, reason: str) -> None:
 
 
 @given(st.binary(max_size=80))
-def test_bytes_are_parsed_or_refused(body: bytes) -> None:
+def test_any_bytes_are_parsed_or_refused(body: bytes) -> None:
     try:
         value = parse_json(body)
     except BodyInvalid as refusal:
@@ -88,5 +88,5 @@ _JSON = st.recursive(
 
 
 @given(_JSON, st.booleans())
-def test_what_json_writes_is_read_back(value: Any, ascii_only: bool) -> None:
+def test_what_json_writes_is_parsed_back(value: Any, ascii_only: bool) -> None:
     assert parse_json(json.dumps(value, ensure_ascii=ascii_only).encode("utf-8")) == value

@@ -18,7 +18,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _png(width: int, height: int, *more: bytes) -> str:
-    """A PNG that claims a size; its pixels are too few, which no header tells."""
+    """A PNG whose header claims a size. It has too few pixels for it, but only decoding would show that."""
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
     whole = b"\x89PNG\r\n\x1a\n" + header + b"".join(more) + _chunk(b"IDAT", zlib.compress(b"")) + _chunk(b"IEND", b"")
     return b64encode(whole).decode("ascii")
@@ -40,22 +40,22 @@ def _png(width: int, height: int, *more: bytes) -> str:
         (2_147_483_647, 2_147_483_647, "decompression bomb"),
     ],
 )
-def test_size_and_ratio(width: int, height: int, problem: str | None) -> None:
+def test_an_image_outside_the_limits_of_size_and_ratio_is_refused(width: int, height: int, problem: str | None) -> None:
     found = image_problem(_png(width, height))
 
     assert (found is None) if problem is None else (found is not None and problem in found)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_both_formats(kind: str, drawn: DrawBase64) -> None:
-    assert image_problem(drawn(320, 640, kind)) is None
+def test_png_and_jpeg_are_accepted(kind: str, base64_image: DrawBase64) -> None:
+    assert image_problem(base64_image(320, 640, kind)) is None
 
 
 @pytest.mark.parametrize(
     ("kind", "name"), [("GIF", "a GIF"), ("WEBP", "a WEBP"), ("PDF", "a PDF"), ("BMP", "a BMP"), ("TIFF", "a TIFF")]
 )
-def test_other_formats_are_named_and_refused(kind: str, name: str, drawn: DrawBase64) -> None:
-    assert image_problem(drawn(kind=kind)) == f"is {name}; send a .jpg, .jpeg or .png"
+def test_other_formats_are_refused_by_name(kind: str, name: str, base64_image: DrawBase64) -> None:
+    assert image_problem(base64_image(kind=kind)) == f"is {name}; send a .jpg, .jpeg or .png"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_other_formats_are_named_and_refused(kind: str, name: str, drawn: DrawBa
         ("HTTPS://example.com/fox.png", None),
     ],
 )
-def test_text_that_is_no_image(value: str, problem: str | None) -> None:
+def test_text_that_is_no_image_is_refused_with_the_reason(value: str, problem: str | None) -> None:
     found = image_problem(value)
 
     assert (found is None) if problem is None else (found is not None and problem in found)
@@ -92,7 +92,7 @@ def test_text_that_is_no_image(value: str, problem: str | None) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("part", [0.02, 0.5, 0.99])
-def test_a_picture_cut_short_is_refused(kind: str, part: float, assets: Path) -> None:
+def test_a_truncated_image_is_refused(kind: str, part: float, assets: Path) -> None:
     raw = (assets / "images" / {"PNG": "coffee.png", "JPEG": "rocket.jpg"}[kind]).read_bytes()
 
     problem = image_problem(b64encode(raw[: int(len(raw) * part)]).decode())
@@ -102,35 +102,35 @@ def test_a_picture_cut_short_is_refused(kind: str, part: float, assets: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_bytes_behind_the_end_are_harmless(kind: str, drawn: DrawBase64) -> None:
-    raw = b64decode(drawn(kind=kind)) + b"a phone's maker's trailer" * 1000
+def test_bytes_after_the_end_are_accepted(kind: str, base64_image: DrawBase64) -> None:
+    raw = b64decode(base64_image(kind=kind)) + b"a phone's maker's trailer" * 1000
 
     assert image_problem(b64encode(raw).decode()) is None
 
 
-def test_length_is_judged_before_decoding() -> None:
+def test_the_length_is_checked_before_decoding() -> None:
     assert "larger than 10 MB" in (image_problem("*" * (MAX_BASE64 + 1)) or "")
 
 
-def test_ten_megabytes_are_allowed_and_not_a_byte_more(drawn: DrawBase64) -> None:
-    raw = b64decode(drawn())
+def test_at_most_ten_megabytes_are_accepted(base64_image: DrawBase64) -> None:
+    raw = b64decode(base64_image())
 
     assert image_problem(b64encode(raw.ljust(MAX_BYTES, b"\0")).decode()) is None
     assert "more than 10 MB" in (image_problem(b64encode(raw.ljust(MAX_BYTES + 1, b"\0")).decode()) or "")
 
 
-def test_a_broken_exif_block_neither_warns_nor_counts(drawn: DrawBase64) -> None:
-    raw = b64decode(drawn(kind="JPEG"))
+def test_a_broken_exif_block_is_ignored_without_a_warning(base64_image: DrawBase64) -> None:
+    raw = b64decode(base64_image(kind="JPEG"))
     exif = b"Exif\0\0II*\0\x08\0\0\0" + b"\x01\x00\x1a\x01\x05\x00\xff\xff\xff\x7f\xff\xff\xff\x7f"
     marked = raw[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + raw[2:]
 
     assert image_problem(b64encode(marked).decode()) is None
 
 
-def test_text_chunks_that_swell_are_refused() -> None:
-    swollen = _chunk(b"zTXt", b"c\0\0" + zlib.compress(b"\0" * 8_000_000))
+def test_a_text_chunk_that_decompresses_to_megabytes_is_refused() -> None:
+    large_text = _chunk(b"zTXt", b"c\0\0" + zlib.compress(b"\0" * 8_000_000))
 
-    assert image_problem(_png(300, 300, swollen)) is not None
+    assert image_problem(_png(300, 300, large_text)) is not None
 
 
 BOMB = """
@@ -152,13 +152,13 @@ print(len(bomb), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, pr
 
 
 @pytest.mark.stack
-def test_a_decompression_bomb_is_judged_by_its_header() -> None:
-    # Given a real PNG of 169 megapixels in 28 kB, which takes some 20 MB as bits and 500 MB as RGB,
-    # when it is judged in a process of its own, with every warning an error,
+def test_a_decompression_bomb_is_refused_by_its_header() -> None:
+    # Given a real PNG of 169 megapixels in 28 kB, which takes some 20 MB as bits and 500 MB as RGB
+    # When a process of its own checks it, with every warning an error
     root = Path(__file__).resolve().parents[2]
     run = subprocess.run([sys.executable, "-c", BOMB], cwd=root, capture_output=True, text=True, check=True, timeout=60)
 
-    # then it is refused as what it is, and memory has not grown.
+    # Then it is refused as a decompression bomb, and memory has not grown
     length, grown_kb, problem = run.stdout.strip().split("|")
     assert int(length) < 40_000
     assert int(grown_kb) < 4_000
@@ -166,7 +166,7 @@ def test_a_decompression_bomb_is_judged_by_its_header() -> None:
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"\xff\xd8\xff\xda", b""]))
-def test_no_bytes_make_it_raise(tail: bytes, magic: bytes) -> None:
+def test_any_bytes_are_refused_without_an_error(tail: bytes, magic: bytes) -> None:
     problem = image_problem(b64encode(magic + tail).decode())
 
     assert problem is not None
@@ -176,14 +176,14 @@ def test_no_bytes_make_it_raise(tail: bytes, magic: bytes) -> None:
     st.binary(max_size=120),
     st.sampled_from([b"acTL", b"fcTL", b"iCCP", b"tRNS", b"pHYs", b"iTXt", b"eXIf", b"PLTE", b"cHRM"]),
 )
-def test_no_chunk_makes_it_raise(data: bytes, kind: bytes) -> None:
+def test_any_chunk_is_checked_without_an_error(data: bytes, kind: bytes) -> None:
     problem = image_problem(_png(300, 300, _chunk(kind, data)))
 
     assert problem is None or "PNG" in problem
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=60))
-def test_no_text_makes_it_raise(text: str) -> None:
+def test_any_text_is_checked_without_an_error(text: str) -> None:
     problem = image_problem(text)
 
     assert problem is None or problem.encode("utf-8")

@@ -45,14 +45,14 @@ from schemas import parse_cost
         ({"amount": 1}, None),
     ],
 )  # fmt: skip
-def test_cost(value: object, cost: Decimal | None) -> None:
+def test_a_cost_is_read_exactly_or_not_at_all(value: object, cost: Decimal | None) -> None:
     parsed = parse_cost(value)
 
     assert parsed == cost
     assert parsed is None or isinstance(parsed, Decimal)
 
 
-def test_cents_add_up() -> None:
+def test_costs_are_added_without_rounding_errors() -> None:
     assert sum(parse_cost(0.1) or 0 for _ in range(3)) == Decimal("0.3")
 
 
@@ -60,7 +60,7 @@ _ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.
 
 
 @given(_ANY)
-def test_anything_is_a_finite_price_or_none(value: Any) -> None:
+def test_any_value_is_a_finite_cost_or_none(value: Any) -> None:
     cost = parse_cost(value)
 
     assert cost is None or (cost.is_finite() and cost >= 0 and len(format(cost, "f")) < 64)

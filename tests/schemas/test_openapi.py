@@ -1,4 +1,4 @@
-"""The schemas are the one source: what they check also stands in the OpenAPI document."""
+"""The OpenAPI document is made from the schemas and describes every rule that they check."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from schemas.views.jobs import JobList, JobView
 from schemas.views.lanes import LaneList
 from schemas.views.problems import Problem, Readiness
 
-#: The parameters that each page of the provider names, in its order.
+#: The parameters on each page of the provider's documentation, in its order.
 PAGES = {
     "kirin_v2_1_reference2image": [
         "model", "prompt", "subject_image_list", "scene_image", "style_image", "n", "aspect_ratio", "watermark_info",
@@ -29,7 +29,7 @@ REQUIRED = {
     "kirin_v2_1_reference2image": {"model", "subject_image_list"},
     "kirin_image_omni": {"model", "prompt"},
 }
-OURS = {"labels", "priority", "expires_in"}
+OWN_FIELDS = {"labels", "priority", "expires_in"}
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,10 @@ def components() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("model", PAGES)
-def test_every_parameter_of_the_page_is_a_field_and_nothing_else_but_ours(model: str) -> None:
+def test_the_fields_are_the_providers_parameters_and_our_own(model: str) -> None:
     fields = MODELS[model]().fields
 
-    assert set(fields) == set(PAGES[model]) | OURS
+    assert set(fields) == set(PAGES[model]) | OWN_FIELDS
     assert {name for name, field in fields.items() if field.required} == REQUIRED[model]
 
 
@@ -56,11 +56,11 @@ def test_every_parameter_of_the_page_is_a_field_and_nothing_else_but_ours(model:
 def test_every_field_is_described(model: str, components: dict[str, Any]) -> None:
     described = components[MODELS[model].__name__]["properties"]
 
-    assert set(described) == set(PAGES[model]) | OURS
+    assert set(described) == set(PAGES[model]) | OWN_FIELDS
     assert [name for name, field in described.items() if not field.get("description")] == []
 
 
-def test_limits_reach_the_document(components: dict[str, Any]) -> None:
+def test_the_document_states_the_limits(components: dict[str, Any]) -> None:
     omni = components["KirinImageOmni"]["properties"]
     reference = components["KirinV21Reference2Image"]["properties"]
 
@@ -78,7 +78,7 @@ def test_limits_reach_the_document(components: dict[str, Any]) -> None:
     assert components["WatermarkInfo"]["properties"]["enabled"]["type"] == "boolean"
 
 
-def test_a_request_is_one_of_the_models_told_apart_by_its_name(components: dict[str, Any]) -> None:
+def test_the_model_name_discriminates_between_request_schemas(components: dict[str, Any]) -> None:
     described = generation_request_openapi()
 
     mapping = described["discriminator"]["mapping"]
@@ -90,7 +90,7 @@ def test_a_request_is_one_of_the_models_told_apart_by_its_name(components: dict[
         assert "model" in component["required"]
 
 
-def test_examples_in_the_document_are_valid_requests() -> None:
+def test_the_examples_are_valid_requests() -> None:
     for model, schema in MODELS.items():
         examples = {
             name: field.metadata["example"] for name, field in schema().fields.items() if "example" in field.metadata
@@ -100,7 +100,7 @@ def test_examples_in_the_document_are_valid_requests() -> None:
         assert schema().load(examples | images | subjects)["model"] == model
 
 
-def test_views_and_queries_describe_what_is_not_plain(components: dict[str, Any]) -> None:
+def test_every_field_of_a_job_view_is_described(components: dict[str, Any]) -> None:
     job = components["JobView"]["properties"]
 
     assert [name for name, field in job.items() if "description" not in field] == []

@@ -13,20 +13,20 @@ FULL = {
 }
 
 
-def test_text_is_canonical_and_leaves_the_id_out() -> None:
+def test_the_text_is_canonical_and_has_no_id() -> None:
     assert load_request(FULL).text() == (
         '{"callback_url":"https://example.com/hook","labels":{"a":"1","b":"2"},"model":"kirin_image_omni",'
         '"params":{"n":3,"prompt":"Füchse 🦊"}}'
     )
 
 
-def test_the_order_of_members_and_the_id_make_no_other_request() -> None:
+def test_neither_the_order_of_members_nor_the_id_changes_the_text() -> None:
     other = dict(reversed(FULL.items())) | {"external_task_id": "job-2"}
 
     assert load_request(other).text() == load_request(FULL).text()
 
 
-def test_another_label_callback_or_parameter_makes_another_request() -> None:
+def test_another_label_callback_or_parameter_changes_the_text() -> None:
     text = load_request(FULL).text()
 
     changes: tuple[dict[str, Any], ...] = (
@@ -39,7 +39,7 @@ def test_another_label_callback_or_parameter_makes_another_request() -> None:
         assert load_request(FULL | change).text() != text
 
 
-def test_text_leads_back_to_the_request() -> None:
+def test_the_request_is_read_back_from_its_text() -> None:
     request = load_request(FULL)
 
     again = GenerationRequest.from_text(request.text(), "job-1")
@@ -48,14 +48,14 @@ def test_text_leads_back_to_the_request() -> None:
     assert (again.n, again.labels, again.external_task_id) == (3, {"a": "1", "b": "2"}, "job-1")
 
 
-def test_the_least_request_leads_back_too() -> None:
+def test_a_minimal_request_is_read_back_from_its_text() -> None:
     request = load_request({"model": "kirin_image_omni", "prompt": "x"})
 
     assert request.text() == '{"model":"kirin_image_omni","params":{"prompt":"x"}}'
     assert GenerationRequest.from_text(request.text()) == request
 
 
-def test_the_form_of_a_callback_is_part_of_the_request_where_there_is_one() -> None:
+def test_the_callback_form_is_in_the_text_only_with_a_callback_url() -> None:
     with_url, without = load_request(FULL), load_request({"model": "kirin_image_omni", "prompt": "x"})
     as_task = replace(with_url, callback_form=CallbackForm.TASK)
 

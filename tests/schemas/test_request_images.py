@@ -1,4 +1,4 @@
-"""Where a request names images, and their exchange for references."""
+"""Requests name images, and the bytes of an image are replaced with a reference."""
 
 from base64 import b64decode
 from hashlib import sha256
@@ -19,8 +19,8 @@ def omni(*images: str, **more: Any) -> dict[str, Any]:
     return {"model": "kirin_image_omni", "prompt": "a fox", **listed, **more}
 
 
-def test_an_image_is_exchanged_for_its_reference_and_given_to_the_store(drawn: DrawBase64) -> None:
-    image = drawn(320, 300)
+def test_an_image_is_stored_and_replaced_with_its_reference(base64_image: DrawBase64) -> None:
+    image = base64_image(320, 300)
     stored: list[ImageFile] = []
     request = checked_in(load_request(omni(image, URL, image)), stored.append)
     reference = REFERENCE + sha256(b64decode(image)).hexdigest()
@@ -35,7 +35,7 @@ def test_an_image_is_exchanged_for_its_reference_and_given_to_the_store(drawn: D
     }
 
 
-def test_every_place_of_every_model(drawn: DrawBase64) -> None:
+def test_references_are_found_in_every_field_of_every_model(base64_image: DrawBase64) -> None:
     other = {
         "model": "kirin_v2_1_reference2image",
         "subject_image_list": [{"subject_image": REFERENCE + HASH}],
@@ -50,20 +50,20 @@ def test_every_place_of_every_model(drawn: DrawBase64) -> None:
     assert set(found) == set(MODELS)
 
 
-def test_a_request_without_images_stays_as_it_is() -> None:
+def test_a_request_without_images_is_returned_unchanged() -> None:
     request = load_request(omni(prompt=REFERENCE + HASH, labels={"of": REFERENCE + HASH}))
     assert checked_in(request, pytest.fail) is request  # type: ignore[arg-type]
     assert references(request) == {}
 
 
-def test_nothing_is_changed_in_the_request_that_was_given(drawn: DrawBase64) -> None:
-    data = omni(drawn())
+def test_the_original_request_is_not_modified(base64_image: DrawBase64) -> None:
+    data = omni(base64_image())
     request = load_request(data)
     with_images(request, lambda path, value: path)
     assert request.params["image_list"] == data["image_list"]
 
 
-def test_the_refusal_names_each_field() -> None:
+def test_the_error_names_each_field_whose_image_is_absent() -> None:
     request = load_request(omni(REFERENCE + HASH, URL, REFERENCE + "1" * 64))
     refusal = without_images(request, lambda digests: {digest for digest in digests if digest == HASH})
     assert isinstance(refusal, RequestInvalid)
@@ -82,7 +82,7 @@ def test_the_refusal_names_each_field() -> None:
         ("image:md5:" + HASH, "POST /v1/images"),
     ],
 )
-def test_what_is_a_reference(value: str, problem: str | None) -> None:
+def test_only_a_complete_hash_is_a_reference(value: str, problem: str | None) -> None:
     if problem is None:
         assert references(load_request(omni(value)))
         return
@@ -90,7 +90,7 @@ def test_what_is_a_reference(value: str, problem: str | None) -> None:
         load_request(omni(value))
 
 
-def test_a_file_is_held_to_the_same_rules(drawn: DrawBase64) -> None:
-    assert read_image(b64decode(drawn(300, 400, "JPEG"))).format == "jpeg"
+def test_an_uploaded_file_must_keep_the_same_rules(base64_image: DrawBase64) -> None:
+    assert read_image(b64decode(base64_image(300, 400, "JPEG"))).format == "jpeg"
     with pytest.raises(ImageInvalid, match="at least 300 px"):
-        read_image(b64decode(drawn(299, 300)))
+        read_image(b64decode(base64_image(299, 300)))

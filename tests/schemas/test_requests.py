@@ -1,4 +1,4 @@
-"""Every rule of the two model pages, one row each."""
+"""Every rule on the provider's two model pages, one row each."""
 
 from collections.abc import Callable
 from typing import Any
@@ -51,11 +51,11 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("request_", [row[1] for row in ACCEPTED], ids=[row[0] for row in ACCEPTED])
-def test_accepts_what_the_pages_allow_and_keeps_it_as_it_was_given(request_: dict[str, Any]) -> None:
+def test_a_valid_request_is_accepted_and_kept_unchanged(request_: dict[str, Any]) -> None:
     request = load_request(request_)
 
-    beside = ("model", "external_task_id", "callback_url", "labels")
-    assert request.params == {name: value for name, value in request_.items() if name not in beside}
+    top_level = ("model", "external_task_id", "callback_url", "labels")
+    assert request.params == {name: value for name, value in request_.items() if name not in top_level}
     assert (request.model, request.n) == (request_["model"], request_.get("n", 1))
     assert (request.external_task_id, request.callback_url) == (
         request_.get("external_task_id"),
@@ -64,7 +64,7 @@ def test_accepts_what_the_pages_allow_and_keeps_it_as_it_was_given(request_: dic
     assert request.labels == request_.get("labels", {})
 
 
-#: (what is wrong, request, path of the field, words of the problem or remedy, the provider's codes)
+#: (what is wrong, request, path of the field, part of the error message, the provider's codes)
 REFUSED: list[tuple[str, Any, str, str, list[str]]] = [
     ("not an object", [], "request", "JSON object", []),
     ("nothing", None, "request", "JSON object", []),
@@ -174,7 +174,7 @@ REFUSED: list[tuple[str, Any, str, str, list[str]]] = [
     ("resolution", OMNI | {"resolution": "4k"}, "resolution", "1k, 2k", []),
     ("resolution in capitals", OMNI | {"resolution": "1K"}, "resolution", 'not "1K"', []),
     (
-        "watermark as the list that one page speaks of",
+        "watermark as a list, as on one page",
         OMNI | {"watermark_info": [{"enabled": True}]},
         "watermark_info",
         '{"enabled": true}',
@@ -232,19 +232,19 @@ REFUSED: list[tuple[str, Any, str, str, list[str]]] = [
 
 
 @pytest.mark.parametrize(
-    ("request_", "field", "words", "codes"), [row[1:] for row in REFUSED], ids=[r[0] for r in REFUSED]
+    ("request_", "field", "message", "codes"), [row[1:] for row in REFUSED], ids=[r[0] for r in REFUSED]
 )
-def test_refuses_what_the_pages_forbid_and_says_what_to_do(
-    request_: Any, field: str, words: str, codes: list[str]
+def test_an_invalid_request_is_refused_with_what_to_do(
+    request_: Any, field: str, message: str, codes: list[str]
 ) -> None:
     refusal = _refused(request_)
 
     assert list(refusal.errors) == [field]
-    assert words in " ".join(refusal.errors[field])
+    assert message in " ".join(refusal.errors[field])
     assert refusal.codes == codes
 
 
-def test_reports_every_problem_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     refusal = _refused(
         {"model": "kirin_image_omni", "prompt": "<<<image_3>>>", "n": 12, "image_list": [{"image": ""}], "zz": 1}
     )
@@ -254,14 +254,14 @@ def test_reports_every_problem_at_once() -> None:
     assert "n: must be from 1 to 9" in str(refusal)
 
 
-def test_a_crowd_of_images_is_counted_before_any_is_looked_at() -> None:
+def test_too_many_images_are_refused_before_any_is_decoded() -> None:
     refusal = _refused(OMNI | {"image_list": [{"image": "not base64 at all"}] * 1000})
 
     assert refusal.errors == {"image_list": ["has 1000 entries; at most 10 are allowed: remove some"]}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "webhook", "[::1]", "10.1.2.3", "simulator.internal"])
-def test_a_local_stack_may_name_hosts_that_are_not_public(host: str) -> None:
+def test_where_private_hosts_are_allowed_they_are_accepted(host: str) -> None:
     local = OMNI | {"callback_url": f"http://{host}/hook", "image_list": [{"image": f"http://{host}/fox.png"}]}
 
     request = load_request(local, allow_private_hosts=True)
@@ -270,7 +270,7 @@ def test_a_local_stack_may_name_hosts_that_are_not_public(host: str) -> None:
     assert set(_refused(local).errors) == {"callback_url", "image_list.0.image"}
 
 
-def test_a_local_stack_keeps_every_other_rule() -> None:
+def test_where_private_hosts_are_allowed_every_other_rule_holds() -> None:
     local = OMNI | {"callback_url": "http://u:p@localhost/", "image_list": [{"image": "http://127.1/x"}], "n": 10}
 
     with pytest.raises(RequestInvalid) as refusal:
@@ -286,7 +286,7 @@ def test_every_parti_prompt_is_a_valid_request(prompts: list[str]) -> None:
     assert [GenerationRequest.from_text(request.text()) for request in requests] == requests
 
 
-def test_photographs_are_valid_references(photograph: Callable[[str], str]) -> None:
+def test_photographs_are_valid_reference_images(photograph: Callable[[str], str]) -> None:
     subjects = [
         {"subject_image": photograph(name)} for name in ("chelsea.png", "rocket.jpg", "coffee.png", "horse.png")
     ]
@@ -300,11 +300,11 @@ def test_photographs_are_valid_references(photograph: Callable[[str], str]) -> N
     assert "102 × 102 px" in small.errors["subject_image_list.0.subject_image"][0]
 
 
-def test_the_registry_holds_both_models() -> None:
+def test_both_models_are_registered() -> None:
     assert sorted(MODELS) == ["kirin_image_omni", "kirin_v2_1_reference2image"]
 
 
-#: Half surrogates too: JSON can spell them.
+#: With lone surrogates, which JSON can encode.
 _TEXT = st.text(st.characters(exclude_categories=()))
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | _TEXT,
@@ -320,7 +320,9 @@ _NAMES = st.sampled_from(
 
 
 @given(st.dictionaries(_NAMES | _TEXT, _JSON, max_size=6), st.sampled_from(sorted(MODELS)) | _TEXT)
-def test_anything_is_accepted_or_refused_and_the_refusal_can_be_sent(members: dict[str, Any], model: str) -> None:
+def test_any_request_is_accepted_or_refused_with_an_error_that_can_be_encoded(
+    members: dict[str, Any], model: str
+) -> None:
     try:
         request = load_request(members | {"model": model})
     except RequestInvalid as refusal:

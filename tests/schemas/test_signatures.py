@@ -1,4 +1,4 @@
-"""Against the vector of the provider contract, and whatever else may stand in a header."""
+"""Signatures match the vector in the provider's contract; any other header is refused without an error."""
 
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from schemas.signatures import is_signed, secret_problem, signed
 
 SECRET = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
 OTHER = "whsec_" + b64encode(b"another secret of thirty-two byt").decode()
-#: The provider contract's own.
+#: From the provider's contract: id, time stamp, body, signature.
 VECTOR = (
     "9876543210",
     1781080794,
@@ -26,7 +26,7 @@ def now_signed(*secrets: str, ago: float = 0.0) -> dict[str, str]:
     return signed("msg-1", datetime.now(UTC) - timedelta(seconds=ago), BODY, secrets)
 
 
-def test_the_contracts_vector() -> None:
+def test_the_signature_of_the_contracts_vector_is_reproduced() -> None:
     message_id, timestamp, body, signature = VECTOR
     headers = signed(message_id, datetime.fromtimestamp(timestamp, UTC), body, [SECRET])
     assert headers == {
@@ -36,7 +36,7 @@ def test_the_contracts_vector() -> None:
     }
 
 
-def test_any_of_the_secrets_will_do_on_both_sides() -> None:
+def test_one_common_secret_is_enough() -> None:
     assert is_signed(now_signed(SECRET), BODY.encode(), [OTHER, SECRET])
     assert is_signed(now_signed(OTHER, SECRET), BODY.encode(), [SECRET])
     assert not is_signed(now_signed(OTHER), BODY.encode(), [SECRET])
@@ -44,7 +44,7 @@ def test_any_of_the_secrets_will_do_on_both_sides() -> None:
 
 
 @pytest.mark.parametrize(("ago", "good"), [(290, True), (310, False), (-290, True), (-310, False)])
-def test_five_minutes(ago: float, good: bool) -> None:
+def test_a_time_stamp_more_than_five_minutes_off_is_refused(ago: float, good: bool) -> None:
     assert is_signed(now_signed(SECRET, ago=ago), BODY.encode(), [SECRET]) is good
 
 
@@ -64,22 +64,22 @@ def test_five_minutes(ago: float, good: bool) -> None:
         ("webhook-signature", "v1a,UsKlJP00XoQyOn410NM9xv34sP+Gl0jnOO9Lcpr7NJ4="),
     ],
 )
-def test_a_header_that_is_wrong(header: str, value: str) -> None:
+def test_a_wrong_header_is_refused(header: str, value: str) -> None:
     assert not is_signed(now_signed(SECRET) | {header: value}, BODY.encode(), [SECRET])
 
 
-def test_another_body_or_none_that_can_be_read() -> None:
+def test_another_body_or_an_unreadable_one_is_refused() -> None:
     assert not is_signed(now_signed(SECRET), b'{"a":1}', [SECRET])
     assert not is_signed(now_signed(SECRET), b"\xff", [SECRET])
 
 
 @given(st.dictionaries(st.sampled_from(["webhook-id", "webhook-timestamp", "webhook-signature"]), st.text()))
-def test_no_header_makes_it_raise(headers: dict[str, Any]) -> None:
+def test_any_header_is_refused_without_an_error(headers: dict[str, Any]) -> None:
     assert not is_signed(headers, BODY.encode(), [SECRET])
 
 
 @pytest.mark.parametrize(
-    ("secret", "said"),
+    ("secret", "expected"),
     [
         (SECRET, None),
         ("dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI=", "begin with whsec_"),
@@ -87,10 +87,10 @@ def test_no_header_makes_it_raise(headers: dict[str, Any]) -> None:
         ("whsec_c2hvcnQ=", "24 to 64 bytes"),
     ],
 )
-def test_secrets(secret: str, said: str | None) -> None:
+def test_a_bad_secret_is_refused_and_not_repeated(secret: str, expected: str | None) -> None:
     problem = secret_problem(secret)
-    if said is None:
+    if expected is None:
         assert problem is None
     else:
-        assert said in str(problem)
+        assert expected in str(problem)
         assert secret.removeprefix("whsec_") not in str(problem)

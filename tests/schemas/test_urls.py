@@ -115,24 +115,24 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("url", PUBLIC)
-def test_public(url: str) -> None:
+def test_public_urls_are_accepted(url: str) -> None:
     assert url_problem(url) is None
 
 
 @pytest.mark.parametrize("url", NOT_PUBLIC)
-def test_not_public(url: str) -> None:
+def test_urls_that_are_not_public_are_refused(url: str) -> None:
     problem = url_problem(url)
 
     assert problem is not None
     assert "not public" in problem
 
 
-@pytest.mark.parametrize(("url", "words"), MALFORMED)
-def test_malformed(url: str, words: str) -> None:
-    assert words in (url_problem(url) or "")
+@pytest.mark.parametrize(("url", "reason"), MALFORMED)
+def test_malformed_urls_are_refused_with_the_reason(url: str, reason: str) -> None:
+    assert reason in (url_problem(url) or "")
 
 
-def test_development_lets_private_hosts_through_and_nothing_else() -> None:
+def test_in_development_private_hosts_are_accepted_and_malformed_urls_are_not() -> None:
     token = PRIVATE_HOSTS_ALLOWED.set(True)
     try:
         assert [url for url in PUBLIC + NOT_PUBLIC if url_problem(url)] == []
@@ -146,7 +146,7 @@ def test_development_lets_private_hosts_through_and_nothing_else() -> None:
     st.text(st.characters(exclude_categories=()), max_size=40),
     st.sampled_from(["http://", "https://[", "http://a.example:", ""]),
 )
-def test_no_text_makes_it_raise(text: str, head: str) -> None:
+def test_any_text_is_judged_without_an_error(text: str, head: str) -> None:
     problem = url_problem(head + text)
 
     assert problem is None or problem.encode("utf-8")
@@ -157,7 +157,7 @@ def test_no_text_makes_it_raise(text: str, head: str) -> None:
     | st.ip_addresses(v=4, network="127.0.0.0/8")
     | st.ip_addresses(v=6, network="fc00::/7")
 )
-def test_private_networks_stay_out(address: object) -> None:
+def test_addresses_of_private_networks_are_refused(address: object) -> None:
     host = f"[{address}]" if ":" in str(address) else str(address)
 
     assert url_problem(f"http://{host}/") is not None

@@ -32,14 +32,14 @@ JOB = {
 }
 
 
-def test_a_job_as_the_api_shows_it() -> None:
+def test_a_completed_job_is_dumped_in_full() -> None:
     instant = "2026-01-31T12:30:00+00:00"
     expected = JOB | {"created_at": instant, "updated_at": instant, "finished_at": instant}
 
     assert JobView().dump(JOB) == expected | {"usage": {"cost": "0.0065", "discount": 1}}
 
 
-def test_a_job_that_waits() -> None:
+def test_a_waiting_job_is_dumped_with_nulls() -> None:
     waiting = JOB | {
         "status": "queued",
         "output": [],
@@ -49,10 +49,10 @@ def test_a_job_that_waits() -> None:
         "reason": "slots",
     }
 
-    shown = JobView().dump(waiting)
+    dumped = JobView().dump(waiting)
 
-    assert (shown["usage"], shown["finished_at"], shown["settled_by"], shown["output"]) == (None, None, None, [])
-    assert set(shown) == set(JOB)
+    assert (dumped["usage"], dumped["finished_at"], dumped["settled_by"], dumped["output"]) == (None, None, None, [])
+    assert set(dumped) == set(JOB)
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,11 @@ def test_a_job_that_waits() -> None:
         (None, None),
     ],
 )
-def test_money_is_a_plain_decimal_string(cost: Any, text: str | None) -> None:
+def test_money_is_dumped_as_a_plain_decimal(cost: Any, text: str | None) -> None:
     assert JobView().dump(JOB | {"usage": {"cost": cost, "discount": None}})["usage"]["cost"] == text
 
 
-def test_pages_batches_lanes_problems() -> None:
+def test_pages_batches_lanes_and_problems_are_dumped() -> None:
     counts = dict.fromkeys(JOB_STATES, 0) | {"queued": 3}
     batch = {"id": "b", "accepted": 3, "counts": counts, "done": False, "cost": Decimal("1.23"), "created_at": THEN}
     lane = {
@@ -109,7 +109,7 @@ def test_pages_batches_lanes_problems() -> None:
     assert Readiness().dump({"ready": False, "dependencies": {"redis": "timed out"}})["ready"] is False
 
 
-def test_counts_name_every_state() -> None:
+def test_counts_have_a_field_for_every_state() -> None:
     assert tuple(CountsView().fields) == JOB_STATES
 
 
@@ -135,12 +135,12 @@ def test_counts_name_every_state() -> None:
          {"label": {"season": "spring"}, "priority": "low", "weight": 7, "max_cost": Decimal("12.50")}),
     ],
 )  # fmt: skip
-def test_queries(schema: type[Schema], text: dict[str, Any], loaded: dict[str, Any]) -> None:
+def test_queries_are_loaded(schema: type[Schema], text: dict[str, Any], loaded: dict[str, Any]) -> None:
     assert schema().load(text) == loaded
 
 
 @pytest.mark.parametrize(
-    ("schema", "text", "words"),
+    ("schema", "text", "reason"),
     [
         (JobQuery, {"limit": "0"}, "from 1 to 500"),
         (JobQuery, {"limit": "501"}, "from 1 to 500"),
@@ -178,8 +178,8 @@ def test_queries(schema: type[Schema], text: dict[str, Any], loaded: dict[str, A
         (BatchQuery, {"id": "a\n"}, "at most 100"),
     ],
 )
-def test_queries_refused(schema: type[Schema], text: dict[str, Any], words: str) -> None:
+def test_bad_queries_are_refused_with_the_reason(schema: type[Schema], text: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         schema().load(text)
 
-    assert words in str(refusal.value.messages)
+    assert reason in str(refusal.value.messages)

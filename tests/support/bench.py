@@ -25,6 +25,26 @@ PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.pn
 
 
 T = TypeVar("T")
+NOT_DUMPED = ("wake", "ring", "clock")
+#: How a key of each type is read whole, and what the answer becomes so that two can be compared.
+READERS: dict[str, Callable[[Any, str], object]] = {
+    "hash": lambda pipe, key: pipe.hgetall(key),
+    "zset": lambda pipe, key: pipe.zrange(key, 0, -1, withscores=True),
+    "list": lambda pipe, key: pipe.lrange(key, 0, -1),
+    "set": lambda pipe, key: pipe.smembers(key),
+    "stream": lambda pipe, key: pipe.xrange(key),
+    "string": lambda pipe, key: pipe.get(key),
+    # It ran out while the keys were read.
+    "none": lambda pipe, key: pipe.hgetall(key),
+}
+READABLE: dict[str, Callable[[Any], Any]] = {
+    "set": sorted,
+    "stream": lambda entries: [fields for _, fields in entries],
+}
+
+
+def _as_is(value: Any) -> Any:
+    return value
 
 
 class Objects(dict[str, bytes]):
@@ -108,24 +128,19 @@ class Bench:
 
     def dump(self) -> dict[str, Any]:
         """All that is stored, but for hints, which are only hints, the clock, and which process of Redis it is."""
-        kept: dict[str, Any] = {}
-        for key in self.raw.scan_iter(count=1000):
-            name = key.removeprefix(self.keys.prefix)
-            if name in ("wake", "ring", "clock"):
-                continue
-            match self.raw.type(key):
-                case "hash":
-                    kept[name] = self.raw.hgetall(key)
-                case "zset":
-                    kept[name] = self.raw.zrange(key, 0, -1, withscores=True)
-                case "list":
-                    kept[name] = self.raw.lrange(key, 0, -1)
-                case "set":
-                    kept[name] = sorted(self.raw.smembers(key))
-                case "stream":
-                    kept[name] = [fields for _, fields in self.raw.xrange(key)]
-                case _:
-                    kept[name] = self.raw.get(key)
+        names = {key: key.removeprefix(self.keys.prefix) for key in self.raw.scan_iter(count=1000)}
+        names = {key: name for key, name in names.items() if name not in NOT_DUMPED}
+        with self.raw.pipeline(transaction=False) as pipe:
+            for key in names:
+                pipe.type(key)
+            kinds = pipe.execute()
+            for key, kind in zip(names, kinds, strict=True):
+                READERS[kind](pipe, key)
+            values = pipe.execute()
+        kept = {
+            name: READABLE.get(kind, _as_is)(value)
+            for name, kind, value in zip(names.values(), kinds, values, strict=True)
+        }
         kept.get("epoch", {}).pop("run", None)
         return {name: value for name, value in kept.items() if value != {}}
 

@@ -6,7 +6,8 @@ import kombu
 import pytest
 import redis
 
-from webhook.messages import DELIVER, PAUSE, RECONCILE, SUBMIT, Messages
+from jobs.task_names import DELIVER, RECONCILE, SUBMIT
+from webhook.messages import PAUSE, Messages
 from webhook.settings import Settings
 
 

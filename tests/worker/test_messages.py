@@ -8,9 +8,10 @@ import pytest
 import redis
 from celery import Celery
 
+from jobs.task_names import SUBMIT
 from tests.chaos.proxy import Proxy
 from worker.app import create_app
-from worker.messages import SUBMIT, Messages
+from worker.messages import Messages
 from worker.settings import Settings
 
 

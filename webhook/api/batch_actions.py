@@ -8,12 +8,12 @@ from flask_smorest import Blueprint
 from jobs.api_keys import Scope
 from jobs.states import State
 from jobs.store.batches import BatchActionResult
+from jobs.task_names import SUBMIT
 from schemas.queries import BatchResumeQuery, BatchRetryQuery
 from schemas.views.batches import BatchChanged
 from webhook.access.audit_log import annotate
 from webhook.api.openapi import operation
 from webhook.http.json_response import json_response
-from webhook.messages import SUBMIT
 from webhook.services import services
 
 blueprint = Blueprint("batch_actions", __name__, url_prefix="/v1", description="Actions on all jobs of a batch.")

@@ -12,13 +12,13 @@ from jobs.read_models import Page
 from jobs.serializers import serialize_job
 from jobs.states import State
 from jobs.store.transitions import TransitionResult
+from jobs.task_names import DELIVER, SUBMIT
 from schemas.queries import JobQuery, WaitQuery
 from schemas.views.jobs import JobList, JobView
 from webhook.api.enqueue import enqueue_body
 from webhook.api.openapi import JSON, operation
 from webhook.api.ownership import filter_from
 from webhook.http.json_response import json_response
-from webhook.messages import DELIVER, SUBMIT
 from webhook.services import services
 
 blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Single jobs.")

@@ -9,11 +9,11 @@ from typing import Any
 from jobs.errors import NoLane, NoRoom, StoreUnavailable, WorkRefused
 from jobs.job import Priority
 from jobs.new_job import BatchOptions, NewJob, Outcome
+from jobs.task_names import SUBMIT
 from schemas import BodyInvalid, RequestInvalid, parse_json
 from webhook.access.auth import caller
 from webhook.api.enqueue import conflict, new_id
 from webhook.http.problems import REFUSED, ProblemError, unavailable
-from webhook.messages import SUBMIT
 from webhook.services import Services
 
 #: Jobs that the store gets in one call: enough to make a round trip worthwhile, too few to block Redis.

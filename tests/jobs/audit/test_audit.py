@@ -23,6 +23,7 @@ from jobs.settings import Settings
 from jobs.states import State
 from jobs.store.store import Store
 from tests.support.bench import Bench, InThread, MakeJob, Priced
+from tests.support.redis_copy import copy, put_back
 
 P = "{b}:"
 #: As in conftest: the test holds the clock.
@@ -31,9 +32,27 @@ CLOCK = "local function clock() return tonumber(redis.call('GET', KEYS[1]..'cloc
 DAY = "d:19675"
 
 
+@pytest.fixture(scope="module")
+def copies() -> dict[str, dict[bytes, bytes]]:
+    """What was prepared for one test and is the same for the next."""
+    return {}
+
+
 @pytest.fixture
-def busy(bench: Bench, make: MakeJob, priced: Priced) -> Any:
+def busy(bench: Bench, make: MakeJob, priced: Priced, redis_url: str, copies: dict[str, dict[bytes, bytes]]) -> Bench:
     """A job in every state, one admitted, deliveries owed, two batches, one job forgotten."""
+    with connect(redis_url, text=False) as bare:
+        if "busy" in copies:
+            put_back(bare, copies["busy"])
+        else:
+            prepare(bench, make, priced)
+            copies["busy"] = copy(bare)
+    # No hint is among what was copied: they run out.
+    bench.hints_arrive()
+    return bench
+
+
+def prepare(bench: Bench, make: MakeJob, priced: Priced) -> None:
     store = bench.with_settings(retention=50)
     labels = {"shop": "berlin", "odd": "näme=x y"}
     options = BatchOptions(labels={"season": "spring"})
@@ -62,10 +81,9 @@ def busy(bench: Bench, make: MakeJob, priced: Priced) -> Any:
         store.deliveries.record(due, Delivery.NOTIFY)
     for due in store.deliveries.claim(["failed"]):
         store.deliveries.give_up(due, Delivery.NOTIFY, "it answered 404")
-    return bench
 
 
-def test_a_healthy_store_has_no_finding(busy: Any) -> None:
+def test_a_healthy_store_has_no_finding(busy: Bench) -> None:
     assert audit(busy.store) == []
 
 
@@ -158,7 +176,7 @@ NOT_MENDED = {
 
 
 @pytest.mark.parametrize(("command", "rule", "where"), BROKEN.values(), ids=BROKEN)
-def test_what_is_broken_is_found(busy: Any, command: tuple[Any, ...], rule: str, where: str) -> None:
+def test_what_is_broken_is_found(busy: Bench, command: tuple[Any, ...], rule: str, where: str) -> None:
     busy.raw.execute_command(*command)
     before = busy.dump()
     findings = audit(busy.store)
@@ -168,7 +186,7 @@ def test_what_is_broken_is_found(busy: Any, command: tuple[Any, ...], rule: str,
 
 
 @pytest.mark.parametrize("what", [what for what in BROKEN if what not in NOT_MENDED])
-def test_what_is_broken_is_mended(busy: Any, what: str) -> None:
+def test_what_is_broken_is_mended(busy: Bench, what: str) -> None:
     command, rule, where = BROKEN[what]
     sound = busy.dump()
     busy.raw.execute_command(*command)
@@ -198,7 +216,7 @@ MENDED_OTHERWISE = {
 
 
 @pytest.mark.parametrize("what", sorted(NOT_MENDED))
-def test_what_cannot_be_mended_is_told_and_left(busy: Any, what: str) -> None:
+def test_what_cannot_be_mended_is_told_and_left(busy: Bench, what: str) -> None:
     command, rule, where = BROKEN[what]
     busy.raw.execute_command(*command)
     done = repair(busy.store)
@@ -240,7 +258,7 @@ def test_an_image_that_jobs_name_stays_while_its_count_is_mended(bench: Bench, m
     assert bench.dump() == sound
 
 
-def test_one_repair_at_a_time_corrects_counters(busy: Any) -> None:
+def test_one_repair_at_a_time_corrects_counters(busy: Bench) -> None:
     busy.raw.hincrby(P + "lane:default", "slots", 2)
     busy.raw.set(P + "repair", "another 1")
     before = busy.dump()
@@ -252,7 +270,7 @@ def test_one_repair_at_a_time_corrects_counters(busy: Any) -> None:
     assert not busy.raw.exists(P + "repair")
 
 
-def test_a_correction_is_made_once_although_its_answer_was_lost(busy: Any) -> None:
+def test_a_correction_is_made_once_although_its_answer_was_lost(busy: Bench) -> None:
     call = ("repair_counters", "", "me 1", 1000, P + "lane:default", "slots", -1, "0")
     assert busy.store.context.scripts.call(*call) == "done"
     before = busy.dump()
@@ -260,7 +278,7 @@ def test_a_correction_is_made_once_although_its_answer_was_lost(busy: Any) -> No
     assert busy.dump() == before
 
 
-def test_a_repair_that_took_too_long_corrects_nothing_more(busy: Any) -> None:
+def test_a_repair_that_took_too_long_corrects_nothing_more(busy: Bench) -> None:
     verb = busy.store.context.scripts.call
     assert verb("repair_counters", "", "me 1", 1000) == "done"
     busy.raw.set(P + "repair", "another 1")  # mine was over
@@ -269,7 +287,7 @@ def test_a_repair_that_took_too_long_corrects_nothing_more(busy: Any) -> None:
     assert busy.dump() == before
 
 
-def test_records_of_a_later_version_are_left_alone(busy: Any) -> None:
+def test_records_of_a_later_version_are_left_alone(busy: Bench) -> None:
     busy.raw.hset(P + "j:in_progress", "Z", "1000")
     busy.raw.zrem(P + "alarms", "in_progress", "later")
     done = repair(busy.store)

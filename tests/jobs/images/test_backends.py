@@ -108,4 +108,4 @@ def test_the_audit_looks_for_the_bytes_that_are_in_redis(
     assert open_images(store, settings).put(bench.picture(PICTURE))
     assert audit(store) == []
     binary.delete(*binary.keys("{b}:o:*"))
-    assert [finding.detail for finding in audit(store)] == ["its bytes are not in Redis (any more)"]
+    assert [(finding.rule, finding.id) for finding in audit(store)] == [("image", bench.picture(PICTURE).hash)]

@@ -27,7 +27,7 @@ def silence(bench: Bench, times: int = FAILURES_TO_OPEN, store: Store | None = N
     store.jobs.enqueue([NewJob(id=each, text="{}", model="m") for each in ids])
     store.attempts.admit(1000, store.context.settings.lanes[0])
     for claim in store.attempts.claim(ids):
-        store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", wait=3.0, heard=Reachability.SILENCE)
+        store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", wait=3.0, reachability=Reachability.SILENCE)
 
 
 def is_open(store: Store) -> bool:
@@ -50,11 +50,11 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
     "a submission": lambda b: b.put(State.IN_PROGRESS),
     "a refusal of the account": lambda b: b.store.lanes.hold("402", base=1.0, cap=1.0),
     "not created": lambda b: b.store.attempts.requeue(
-        "fox", b.claimed().fence, "no id", wait=5.0, heard=Reachability.ANSWER
+        "fox", b.claimed().fence, "no id", wait=5.0, reachability=Reachability.ANSWER
     ),
     "a look that changed nothing": lambda b: (
         b.put(State.IN_PROGRESS),
-        b.store.attempts.reschedule_lookup(b.due(), 5.0, heard=Reachability.ANSWER),
+        b.store.attempts.reschedule_lookup(b.due(), 5.0, reachability=Reachability.ANSWER),
     ),
     "a look that found the end": lambda b: (
         b.put(State.IN_PROGRESS),
@@ -92,7 +92,7 @@ def test_looks_without_an_answer_open_it_too(bench: Bench) -> None:
         bench.put(State.IN_PROGRESS, f"j{number}")
     bench.forward(10)
     for due in bench.store.attempts.claim_due(100).dues:
-        assert bench.store.attempts.reschedule_lookup(due, 5.0, reason="poll: 503", heard=Reachability.SILENCE)
+        assert bench.store.attempts.reschedule_lookup(due, 5.0, reason="poll: 503", reachability=Reachability.SILENCE)
     assert bench.store.lanes.get().reason == "poll: 503"
 
 
@@ -201,7 +201,7 @@ def test_a_hold_that_began_meanwhile_outlasts_it(bench: Bench, make: Make) -> No
 def test_a_submission_counts_once_however_often_it_is_recorded(bench: Bench) -> None:
     claim = bench.claimed()
     for _ in range(FAILURES_TO_OPEN):
-        bench.store.attempts.mark_in_doubt("fox", claim.fence, "reset", heard=Reachability.SILENCE)
+        bench.store.attempts.mark_in_doubt("fox", claim.fence, "reset", reachability=Reachability.SILENCE)
     assert bench.lane()["bad"] == "1"
 
 

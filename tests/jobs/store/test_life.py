@@ -339,9 +339,9 @@ class Life(RuleBasedStateMachine):
         store, held = self.store, (claim.id, claim.fence)
         verbs: dict[str, Callable[[], Any]] = {
             "created": lambda: store.attempts.mark_in_progress(*held, f"t-{claim.external_task_id}"),
-            "lost": lambda: store.attempts.mark_in_doubt(*held, "read timed out", heard=Reachability.SILENCE),
-            "lost before": lambda: store.attempts.mark_in_doubt(*held, "reset", heard=Reachability.SILENCE),
-            "unreachable": lambda: store.attempts.requeue(*held, "refused", heard=Reachability.SILENCE),
+            "lost": lambda: store.attempts.mark_in_doubt(*held, "read timed out", reachability=Reachability.SILENCE),
+            "lost before": lambda: store.attempts.mark_in_doubt(*held, "reset", reachability=Reachability.SILENCE),
+            "unreachable": lambda: store.attempts.requeue(*held, "refused", reachability=Reachability.SILENCE),
             "exists": lambda: store.attempts.mark_in_doubt(*held, "409", exists=True),
             "refused": lambda: self.finish(claim.external_task_id, State.FAILED, error("1201"), "submit", claim.fence),
             "held": lambda: store.attempts.requeue(*held, "429"),
@@ -472,7 +472,8 @@ class Life(RuleBasedStateMachine):
             self.again(lambda: store.attempts.mark_in_progress(job.id, job.fence, "t"), twice=twice)
         elif doubtful and not job.exists and absent_beyond_doubt(job.lookups + 1, due.doubtful_for, SETTINGS):
             self.again(
-                lambda: store.attempts.requeue(job.id, job.fence, "absent", heard=Reachability.ANSWER), twice=twice
+                lambda: store.attempts.requeue(job.id, job.fence, "absent", reachability=Reachability.ANSWER),
+                twice=twice,
             )
         elif doubtful:
             self.again(

@@ -36,7 +36,7 @@ def silenced(b: Any) -> None:
     """The lane's breaker is open, and a probe is due."""
     b.store.jobs.enqueue(jobs(*"abcde"))
     for claim in b.store.attempts.claim(b.store.attempts.admit(10).ids):
-        b.store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", heard="silence")
+        b.store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", reachability="silence")
     b.forward(PROBE_BASE)
 
 

@@ -56,7 +56,7 @@ def silence(store: Store, lane: LaneSettings) -> None:
         [NewJob(id=f"s{number}", text="{}", model="m", pool=lane.pool) for number in range(FAILURES_TO_OPEN)]
     )
     for claim in store.attempts.claim(store.attempts.admit(FAILURES_TO_OPEN, lane).ids):
-        store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", heard=Reachability.SILENCE)
+        store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", reachability=Reachability.SILENCE)
 
 
 def test_one_lane(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:

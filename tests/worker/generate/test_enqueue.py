@@ -1,4 +1,4 @@
-"""boomerang.generate: native Celery for a service that shares the broker and imports nothing of ours."""
+"""boomerang.generate, called by a Celery service that shares the broker and imports none of this code."""
 
 import json
 from base64 import b64decode
@@ -18,7 +18,7 @@ TIMEOUT = 20
 
 
 def _queued(service: Service, queue: str) -> list[Any]:
-    """(task, args) of every message in that queue."""
+    """Return (task, args) of every message in the queue."""
     texts = [json.loads(text) for text in service.redis.lrange(queue, 0, -1)]
     return [(each["headers"]["task"], json.loads(b64decode(each["body"]))[0]) for each in texts]
 
@@ -33,7 +33,7 @@ def test_get_returns_the_jobs_view(service: Service) -> None:
 
 def test_a_parked_task_is_pending_and_occupies_no_worker(service: Service, wait_for: WaitFor) -> None:
     service.simulator.turn(latency="1000")
-    results = [service.send(f"parked-{n}") for n in range(40)]  # more than there are threads
+    results = [service.send(f"parked-{n}") for n in range(40)]  # more than a worker's threads
     wait_for(lambda: service.simulator.get("/_sim/stats")["tasks"] == 40, 20)
     assert {result.state for result in results} == {"PENDING"}
     service.simulator.turn(latency="0")
@@ -93,7 +93,7 @@ def test_a_repeated_parked_message_calls_its_link_once(service: Service, wait_fo
 
 def test_the_same_id_with_another_request_is_a_conflict(service: Service) -> None:
     first = service.send("conflict-1").get(TIMEOUT)
-    # Under a Celery id of its own, so that the first one's result stays.
+    # Another Celery task id, so that the first task's result stays
     again = service.send("conflict-other", model="kirin_image_omni", prompt="a badger", external_task_id="conflict-1")
     with pytest.raises(Exception, match="conflict-1"):
         again.get(TIMEOUT)

@@ -1,4 +1,4 @@
-"""Revoked, put off, expired: Celery's own words for it, and what they do to a job."""
+"""Celery's revoke, countdown, eta and expires, and what they do to a job."""
 
 import json
 import uuid
@@ -28,7 +28,7 @@ def name() -> str:
 
 @pytest.fixture
 def parked(service: Service, wait_for: WaitFor) -> Callable[..., Any]:
-    """`parked(id, …)`: a job that the provider works on for ever, and its result's promise."""
+    """Return `parked(id, …)`, which sends a task whose job never ends and returns its AsyncResult."""
     service.simulator.turn(latency="1000")
 
     def park(*names: str, **request: Any) -> Any:
@@ -79,7 +79,7 @@ def test_a_group_may_be_revoked_twice(service: Service, parked: Callable[..., An
 
 def test_a_revoke_reports_what_it_cancelled(service: Service, name: str, parked: Callable[..., Any]) -> None:
     parked(name)
-    (answer,) = service.producer.control.revoke([name, "nobody's"], reply=True, timeout=TIMEOUT, limit=1)
+    (answer,) = service.producer.control.revoke([name, "not-a-job"], reply=True, timeout=TIMEOUT, limit=1)
     assert list(answer.values()) == [{"ok": "1 of 2 jobs cancelled"}]
     (answer,) = service.producer.control.terminate(name, reply=True, timeout=TIMEOUT, limit=1)
     assert list(answer.values()) == [{"ok": "0 of 1 jobs cancelled"}]
@@ -111,7 +111,7 @@ def test_other_services_tasks_and_http_jobs_are_left_alone(service: Service, nam
     service.enqueue(name)
     service.producer.control.revoke([name, f"{name}-of-the-shop"], reply=True, timeout=TIMEOUT, limit=1)
     assert not service.store.jobs.get(name).state.final
-    # No worker of ours writes a result for it, as Celery's would.
+    # Celery's own worker would write a result for the unknown task; this one does not
     assert AsyncResult(f"{name}-of-the-shop", app=service.producer).state == "PENDING"
     service.store.jobs.cancel(name)
 
@@ -135,7 +135,7 @@ def test_a_retry_after_a_revoke_completes(service: Service, name: str, wait_for:
     assert AsyncResult(name, app=service.producer).get(TIMEOUT)["id"] == name
 
 
-# --- put off ----------------------------------------------------------------------------------------------------------
+# --- delayed ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["countdown", "eta", "naive"])
@@ -154,7 +154,7 @@ def test_a_delayed_task_waits_in_the_record_and_not_in_a_worker(
     alarm = service.redis.zscore("{b}:alarms", name) / 1e6
     assert abs(alarm - later.timestamp()) < 60
     assert service.store.jobs.get(name).state is State.QUEUED
-    # A repeat changes nothing, and a revoke needs no worker that remembers it
+    # A repeat changes nothing. A revoke needs no worker that holds the message
     service.send(name, **options)
     result.revoke()
     assert revoked(result)
@@ -189,7 +189,7 @@ def test_an_expired_message_creates_no_job(service: Service, name: str) -> None:
     result = service.send(name, expires=datetime.now(UTC) - timedelta(seconds=5))
     assert revoked(result)
     assert service.store.jobs.get_many([name]) == [None]
-    # But a job that is recorded already goes on
+    # An expired repeat does not stop a recorded job
     view = service.send(f"{name}-2").get(TIMEOUT)
     late = service.send(f"{name}-2", expires=datetime.now(UTC) - timedelta(seconds=5))
     assert late.get(TIMEOUT) == view

@@ -1,4 +1,4 @@
-"""The client for addresses that others name: where it does not go, over real sockets, and how long it stays."""
+"""The client for addresses that producers name: what it refuses, and its deadlines, over real sockets."""
 
 import socket
 import time
@@ -14,7 +14,7 @@ from worker.http.outgoing import Outgoing
 OK = respond(204, b"")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 209715200\r\n\r\n"
 
-#: Ways to write this machine.
+#: Notations of this machine's address.
 HERE = [
     "127.0.0.1",
     "127.1",
@@ -38,17 +38,17 @@ HERE = [
     "example.com@127.0.0.1",
 ]
 
-#: What a name may resolve to, and nobody on the internet has: RFC 6890 and its like, one of each kind.
+#: One address of each block that is not public (RFC 6890 and the registries after it).
 NOT_PUBLIC = [
     "0.0.0.0",
     "10.0.0.1",
-    "100.64.0.1",  # shared by carriers (RFC 6598): the cloud's own services are often there
+    "100.64.0.1",  # carrier-grade NAT (RFC 6598), where cloud providers often have internal services
     "127.0.0.1",
-    "169.254.169.254",  # metadata
+    "169.254.169.254",  # the cloud's metadata service
     "172.16.0.1",
     "192.0.0.8",
     "192.0.2.1",
-    "192.88.99.1",  # 6to4's relays
+    "192.88.99.1",  # 6to4 relays
     "192.168.0.1",
     "198.18.0.1",
     "198.51.100.1",
@@ -59,8 +59,8 @@ NOT_PUBLIC = [
     "255.255.255.255",
     "::",
     "::1",
-    "::127.0.0.1",  # "compatible" (RFC 4291)
-    "::ffff:127.0.0.1",  # mapped
+    "::127.0.0.1",  # IPv4-compatible (RFC 4291)
+    "::ffff:127.0.0.1",  # IPv4-mapped
     "::ffff:169.254.169.254",
     "64:ff9b::127.0.0.1",  # NAT64
     "64:ff9b::169.254.169.254",
@@ -74,7 +74,7 @@ NOT_PUBLIC = [
     "2002:7f00:1::1",  # 6to4
     "2002:a00:1::1",
     "3fff::1",
-    "4000::1",  # given to nobody
+    "4000::1",  # not assigned
     "5f00::1",
     "fc00::1",
     "fd00::1",
@@ -82,7 +82,7 @@ NOT_PUBLIC = [
     "fec0::1",
     "ff02::1",
 ]
-#: Examples of the block that is given out; nothing connects to them here.
+#: Public addresses. No test connects to them.
 PUBLIC, PUBLIC_V6 = "8.8.8.8", "2606:4700::1111"
 
 
@@ -95,7 +95,7 @@ def server() -> Iterator[RawServer]:
 
 @pytest.fixture
 def resolved(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """`resolved(first, second)`: what names resolve to, one look-up after another; returns the names looked up."""
+    """Return `resolved(first, second)`, which sets the answers of successive look-ups. Its result lists the names."""
     really = socket.getaddrinfo
 
     def answering(*answers: tuple[str, ...]) -> list[str]:
@@ -121,7 +121,7 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that anything tries to connect to; nothing gets there."""
+    """The addresses of all attempts to connect. Every attempt is refused."""
     tried: list[str] = []
 
     def connect(self: socket.socket, address: Any) -> None:
@@ -172,7 +172,7 @@ def test_a_name_that_resolves_to_a_private_address_is_refused(
 def test_the_connection_goes_to_the_checked_address(
     scheme: str, address: str, resolved: Callable[..., list[str]], connected: list[str]
 ) -> None:
-    # Given a name whose every further look-up leads to this machine
+    # Given a name that resolves to this machine from the second look-up on
     asked = resolved((address,), ("127.0.0.1",))
     with pytest.raises(NotifyFailed):
         post(f"{scheme}://hook.example/")
@@ -188,7 +188,7 @@ def test_only_the_checked_address_of_several_is_tried(resolved: Callable[..., li
 
 
 def test_each_post_resolves_the_name_again(resolved: Callable[..., list[str]], connected: list[str]) -> None:
-    # Given a name that was harmless the first time
+    # Given a name that resolves to a public address at first
     asked = resolved((PUBLIC,), ("127.0.0.1",))
     outgoing = Outgoing()
     for _ in range(2):
@@ -243,12 +243,12 @@ def test_a_slow_answer_ends_at_the_deadline(answer: Answer, server: RawServer) -
     began = time.monotonic()
     with pytest.raises(NotifyFailed):
         post(server.url, private_hosts=True, timeout=(0.5, 0.4))
-    assert time.monotonic() - began < 10  # without a deadline it would never end
+    assert time.monotonic() - began < 10  # without a deadline it would not end
 
 
 def test_a_server_that_does_not_read_is_left_at_the_deadline() -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=1) as deaf:
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as not_reading:
+        url = f"http://127.0.0.1:{not_reading.getsockname()[1]}/"
         began = time.monotonic()
         with pytest.raises(NotifyFailed):
             Outgoing(private_hosts=True, timeout=(0.5, 0.4)).post(url, b"x" * 30_000_000, {})

@@ -1,0 +1,21 @@
+"""Jitter: the one rule by which the service makes waits differ at random."""
+
+from collections.abc import Callable
+from secrets import SystemRandom
+from typing import TypeAlias
+
+#: Returns a number in [0, 1).
+Random: TypeAlias = Callable[[], float]
+
+#: The source of randomness outside tests. It reads the system's, so that processes after a fork differ.
+draw: Random = SystemRandom().random
+
+
+def equal_jitter(wait: float, random: float) -> float:
+    """Return between half of `wait` and `wait`, for `random` in [0, 1).
+
+    Jobs that were refused together must not all come back together, so half of each wait is random. The other half is
+    not, because with full jitter some waits are close to 0, and the provider has just refused or not answered. Source:
+    "equal jitter" in Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    return wait / 2 + random * wait / 2
