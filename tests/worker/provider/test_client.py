@@ -303,18 +303,18 @@ def test_secrets_that_the_provider_repeats_are_hidden(
     retired = "a-callback-secret-of-last-year"
     provider = provider_of(server.url, public_url="https://boomerang.example", callback_secrets=(SECRET, retired))
     tokens = [callback_path("job-1", secret).rpartition("/")[2] for secret in (SECRET, retired)]
-    text: list[object] = []
+    outcomes: list[object] = []
     for status in (200, 400, 401, 409, 429, 500):
         text = f"invalid key {KEY}, and https://boomerang.example/callbacks/job-1/{tokens[0]} or {tokens[1]}"
         error = json.dumps({"status": "failed", "error": {"code": text, "message": text}})
         server.answer = respond(status, error.encode())
-        text += [
+        outcomes += [
             provider.submit(a_request(), "job-1"),
             provider.get_status("t1", "job-1"),
             provider.find_by_external_id("job-1"),
         ]
-    assert "invalid key ***, and https://boomerang.example/callbacks/job-1/*** or ***" in str(text)
-    assert [secret for secret in (KEY, *tokens) if secret in str(text)] == []
+    assert "invalid key ***, and https://boomerang.example/callbacks/job-1/*** or ***" in str(outcomes)
+    assert [secret for secret in (KEY, *tokens) if secret in str(outcomes)] == []
 
 
 # --- what is sent ---------------------------------------------------------------------------------------------------
