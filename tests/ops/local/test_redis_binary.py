@@ -221,6 +221,7 @@ def test_an_embedded_server_whose_library_is_missing_does_not_fit(
         preflight.main(["redis"])
 
 
+@pytest.mark.stack
 def test_the_reason_why_a_server_does_not_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "package" / "redis-server"
     broken.parent.mkdir()
