@@ -39,17 +39,32 @@ class BoomerangError(Exception):
 
     `repeat_id` is set when it is unknown whether the service accepted the work. Repeat the call with this id, as
     `external_task_id` or as the batch's `id`. If the service did accept it, the repeat changes nothing and costs
-    nothing. `lines` are the refused lines of an upload that is accepted completely or not at all.
+    nothing. `enqueued` is the number of jobs that a half-done upload has enqueued. `repeat_command` is the command that
+    continues, if a command failed. `lines` are the refused lines of an upload that is accepted completely or not at
+    all.
     """
 
     repeat_id: str | None = None
+    repeat_command: str | None = None
+    enqueued: int = 0
     lines: tuple[LineError, ...] = ()
 
     def __str__(self) -> str:
         message = super().__str__()
         if self.repeat_id is None:
             return message
+        if self.enqueued:
+            return f"{message} {continue_upload(self.repeat_id, self.enqueued)}"
         return f"{message} It may have been accepted: repeat it with the id {self.repeat_id}. Nothing is paid twice."
+
+
+def continue_upload(batch: str, enqueued: int) -> str:
+    """Explain how to continue a half-done upload."""
+    jobs = f"has at least {enqueued:,} jobs" if enqueued else "may have jobs"
+    return (
+        f"Batch {batch} {jobs} of this upload already. To continue, correct the input and send all of it again with "
+        f"the id {batch}, each line with the number that it has now. Nothing is paid twice."
+    )
 
 
 class UsageError(BoomerangError, ValueError):

@@ -6,15 +6,27 @@ of a batch that comes in one request. So a part may be sent twice, and so may th
 
 import gzip
 import json
+import logging
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from boomerang_client.errors import Invalid, LineError, UsageError
+from boomerang_client.errors import (
+    ApiError,
+    BoomerangError,
+    Invalid,
+    LineError,
+    ServerFault,
+    TooBusy,
+    UsageError,
+    continue_upload,
+)
 from boomerang_client.image_uploads import ImagesRefused, LocalImage, resolve_images
-from boomerang_client.ndjson import Numbered, encode, parse_request
+from boomerang_client.ndjson import Line, NotEncodable, Numbered, encode, parse_request
 from boomerang_client.parsing import read_accepted
 from boomerang_client.responses import BatchAccepted
 from boomerang_client.retrying import PatientCaller
@@ -30,6 +42,10 @@ _GZIP_LEVEL = 1  # lines of JSON shrink to a fifth at almost no cost
 
 Progress = Callable[[BatchAccepted], None]
 
+_log = logging.getLogger(__name__)
+#: How the service names a line that differs from the one with its number in an earlier upload.
+_CONTRADICTION = re.compile(r"Line (\d+) .*\bbatch")
+
 
 @dataclass
 class _Part:
@@ -40,6 +56,30 @@ class _Part:
     lines: list[bytes] = field(default_factory=list)
     generated: set[int] = field(default_factory=set)
     size: int = 0
+
+
+def name_batch(error: BaseException, batch: str, enqueued: int) -> None:
+    """Add the id of a batch, and how to continue, to an error that ends its upload after jobs may have been enqueued.
+
+    The error may be of any class: the caller's source raised it.
+    """
+    with suppress(AttributeError):  # it may have no room for attributes
+        error.repeat_id, error.enqueued = batch, enqueued  # type: ignore[attr-defined]
+    if isinstance(error, BoomerangError):
+        return  # its text says it
+    text = continue_upload(batch, enqueued)
+    if hasattr(error, "add_note"):  # Python 3.11
+        error.add_note(text)
+    else:
+        _log.error(text)
+
+
+class _LineRefused(Exception):
+    """A line is refused here and not sent."""
+
+    def __init__(self, line: LineError) -> None:
+        self.line = line
+        super().__init__(line)
 
 
 class Upload:
@@ -61,19 +101,31 @@ class Upload:
         self._batch, self._options, self._folder, self._clock = batch, options, folder, clock
         self._progress = progress or (lambda _: None)
         self._done = BatchAccepted(id=batch, accepted=0)
+        self._begun = False
 
     def send_in_parts(self, lines: Iterator[Numbered]) -> BatchAccepted:
         """Send the lines in parts. Refused lines are listed and do not stop the others.
 
-        Raises Invalid when the batch exists with other lines.
+        Raises Invalid when the batch exists with other lines. Every error, also of the source of the lines, gets the
+        `repeat_id` of an upload that is half done.
         """
+        try:
+            return self._send_in_parts(lines)
+        except BaseException as error:  # also Ctrl-C: jobs that have been enqueued cost money
+            enqueued = self._done.accepted + self._done.known
+            refused = isinstance(error, ApiError) and not isinstance(error, TooBusy | ServerFault)
+            if self._begun and (enqueued or not refused):
+                name_batch(error, self._batch, enqueued)
+            raise
+
+    def _send_in_parts(self, lines: Iterator[Numbered]) -> BatchAccepted:
         part = _Part(self._clock())
         sent = False
         for number, line in lines:
             try:
                 request, has_own_id = self._with_id(number, line)
-            except ImagesRefused as error:
-                self._add_refused(LineError(number, error.errors))
+            except _LineRefused as error:
+                self._add_refused(error.line)
                 continue
             if not request.strip():
                 continue
@@ -93,7 +145,7 @@ class Upload:
     def send_at_once(self, lines: Iterator[Numbered], key: str | None = None) -> BatchAccepted:
         """Send all lines in one request, from a temporary file. `key` is the request's Idempotency-Key.
 
-        Raises UsageError, with the refused `lines`, when a local image breaks the rules and there is no key.
+        Raises UsageError, with the refused `lines`, when a line cannot be sent and there is no key.
         """
         refused: list[LineError] = []
         with tempfile.TemporaryDirectory(prefix="boomerang-") as folder:
@@ -104,14 +156,14 @@ class Upload:
                     file.write(b"\n" * (number - next_number))  # so that the service counts lines as their author does
                     try:
                         file.write(self._resolved(number, line)[0])
-                    except ImagesRefused as images:
-                        refused.append(LineError(number, images.errors))
+                    except _LineRefused as error:
+                        refused.append(error.line)
                     file.write(b"\n")
                     next_number = number + 1
             if refused and key is None:
-                error = UsageError(f"Nothing was sent: the images of {len(refused)} lines break the API's rules.")
-                error.lines = tuple(refused[:MOST_ERRORS])
-                raise error
+                nothing = UsageError(f"Nothing was sent: {len(refused):,} lines cannot be sent. Correct them.")
+                nothing.lines = tuple(refused[:MOST_ERRORS])
+                raise nothing
             answer = self._caller(lambda: self._transport.post_lines("/v1/batches", path, self._options, key=key))
         self._done = read_accepted(answer)
         for one in refused:
@@ -119,7 +171,7 @@ class Upload:
         self._progress(self._done)
         return self._done
 
-    def _with_id(self, number: int, line: "Mapping[str, Any] | bytes") -> tuple[bytes, bool]:
+    def _with_id(self, number: int, line: Line | LineError) -> tuple[bytes, bool]:
         """Return the line with an id, and whether it needed none: it has one, or it is no request at all."""
         text, request = self._resolved(number, line)
         if request is None or "external_task_id" in request:
@@ -127,18 +179,30 @@ class Upload:
         member = b'"external_task_id":' + json.dumps(f"{self._batch}.{number}").encode()
         return text.rstrip()[:-1] + (b"," if request else b"") + member + b"}", False
 
-    def _resolved(self, number: int, line: "Mapping[str, Any] | bytes") -> tuple[bytes, "Mapping[str, Any] | None"]:
+    def _resolved(self, number: int, line: Line | LineError) -> tuple[bytes, "Mapping[str, Any] | None"]:
+        if isinstance(line, LineError):
+            raise _LineRefused(line)
         if not isinstance(line, bytes | Mapping):
             raise UsageError(f"Line {number} is {type(line).__name__}. Pass a mapping, or JSON as bytes.")
         given = parse_request(line)
-        request = given if given is None else resolve_images(given, self._reference, self._folder)
-        if isinstance(line, bytes) and request is given:
-            return line.rstrip(b"\r\n"), request  # unchanged: the service names its mistakes
-        return encode(request or {}, f"Line {number}"), request
+        try:
+            request = given if given is None else resolve_images(given, self._reference, self._folder)
+            if isinstance(line, bytes) and request is given:
+                return line.rstrip(b"\r\n"), request  # unchanged: the service names its mistakes
+            return encode(request or {}, f"Line {number}"), request
+        except (ImagesRefused, NotEncodable) as error:
+            raise _LineRefused(LineError(number, error.errors)) from error
 
     def _send(self, part: _Part) -> None:
         body = gzip.compress(b"\n".join(part.lines), _GZIP_LEVEL)
-        done = read_accepted(self._caller(lambda: self._transport.post_lines("/v1/batches", body, self._options)))
+        self._begun = True
+        try:
+            done = read_accepted(self._caller(lambda: self._transport.post_lines("/v1/batches", body, self._options)))
+        except Invalid as error:
+            # The service counts the lines of a part. It names a contradiction itself when the counts agree.
+            if found := _CONTRADICTION.match(error.detail):
+                raise self._contradiction(part.numbers[int(found[1]) - 1]) from error
+            raise
         # The first part created the batch with its options. Later parts must not repeat them,
         # because they can change: a resume can raise `max_cost`.
         self._options = {"id": self._batch}
@@ -146,14 +210,17 @@ class Upload:
         conflicts = (one.line for one in errors if "external_task_id" in one.errors and one.line in part.generated)
         contradiction = next(conflicts, None)
         if contradiction is not None:
-            # The service answers the same for a first part, because it counts those lines as the client does.
-            raise Invalid(
-                422,
-                detail=f"Line {contradiction} is another request than before under the batch id {self._batch}. "
-                "Use another id for another upload.",
-            )
+            raise self._contradiction(contradiction)
         self._add(done, errors)
         self._progress(self._done)
+
+    def _contradiction(self, number: int) -> Invalid:
+        return Invalid(
+            422,
+            detail=f"Line {number} is another request than before under the batch id {self._batch}. To continue that "
+            "upload, keep its lines and their numbers: leave a refused line empty, and add lines at the end. "
+            "Another upload needs another id, and all its lines are paid for.",
+        )
 
     def _add(self, part: BatchAccepted, errors: list[LineError]) -> None:
         before = self._done

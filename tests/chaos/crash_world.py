@@ -31,6 +31,7 @@ from ops.local.redis_server import TETHER, running
 from ops.simulator.fault_options import AT_REST
 from schemas import load_request
 from tests.chaos.points import CLOCK, FOLDER
+from tests.support.http_server import Server
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -342,7 +343,7 @@ class Listener:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()

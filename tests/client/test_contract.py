@@ -8,7 +8,7 @@ import pytest
 from boomerang_client import Batch, Client, Job, Lane, Status
 from boomerang_client.batches import Batches
 from boomerang_client.cli import formats
-from boomerang_client.cli.inputs import MEMBERS
+from boomerang_client.cli.columns import MEMBERS
 from boomerang_client.image_uploads import IMAGE_LISTS, IMAGE_MEMBERS
 from boomerang_client.jobs import LONG_POLL_MAX, PAGE
 from boomerang_client.responses import BatchAccepted, BatchChanged

@@ -123,7 +123,7 @@ def test_lines_with_bad_images_are_refused_like_others(client: Client, service: 
     assert (batch.upload.accepted, batch.upload.rejected) == (2, 1)
     [error] = batch.upload.errors
     assert (error.line, list(error.errors)) == (2, ["image_list.0.image"])
-    with pytest.raises(ValueError, match="Nothing was sent: the images of 1 lines") as caught:
+    with pytest.raises(ValueError, match="Nothing was sent: 1 lines") as caught:
         client.batch(lines, "c", on_error="abort")
     assert [error.line for error in caught.value.lines] == [2]  # type: ignore[attr-defined]
     assert "c" not in service.batches

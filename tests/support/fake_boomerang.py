@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from schemas import BodyInvalid, parse_json
+
 KEY = "test-key-3f9a1c"
 STATES = ("queued", "submitting", "in_doubt", "in_progress", "completed", "failed", "cancelled", "expired")
 FINAL = frozenset(STATES[4:])
@@ -62,6 +64,7 @@ class FakeService:
         self.images: dict[str, bytes] = {}
         self.files: dict[str, bytes] = {}  # results, by the name in their URL; without one they are elsewhere
         self.room: int | None = None  # jobs that are taken in before there is no room
+        self.strict = False  # lines are parsed as the service does it
         self.still = False  # nothing ends by itself
         self.lanes = [dict(LANE)]
         self.on_request: Callable[[], None] = lambda: None
@@ -194,10 +197,10 @@ class FakeService:
             if not line.strip():
                 continue
             try:
-                request = json.loads(line)
+                request: Any = parse_json(line) if self.strict else json.loads(line)
                 job = request.get("external_task_id", f"{id_}.{number}")
                 counts[self.take(request, job, id_)] += 1
-            except ValueError:
+            except (ValueError, BodyInvalid):
                 errors.append({"line": number, "errors": {"request": ["is not JSON"]}, "codes": []})
                 continue
             except Refused as refused:

@@ -5,14 +5,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.support.fake_boomerang import Events, FakeService, Fault, Refused, Seen
+from tests.support.http_server import Server
 
 
-class Server(ThreadingHTTPServer):
+class FakeServer(Server):
     daemon_threads = False  # closing the server then joins its threads, so none outlives its test
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -123,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def served(fake: FakeService) -> Iterator[None]:
     """Serve the fake, at its `url`, inside the block."""
-    server = Server(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"service": fake}))
+    server = FakeServer(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"service": fake}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     fake.url = f"http://127.0.0.1:{server.server_port}"

@@ -4,6 +4,8 @@ import http.server
 import threading
 from typing import Any
 
+from tests.support.http_server import Server
+
 
 class Listener:
     """An HTTP server that notes every request; `answers` are the next statuses (then 204)."""
@@ -33,14 +35,12 @@ class Listener:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
                 pass
 
-        class Server(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
+        class CountingServer(Server):
             def process_request(self, request: Any, client_address: Any) -> None:
                 listener.connections += 1
                 super().process_request(request, client_address)
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = CountingServer(("127.0.0.1", 0), Handler)
         self.port = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
@@ -74,11 +74,7 @@ class Receiver:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
                 pass
 
-        class Server(http.server.ThreadingHTTPServer):
-            request_queue_size = 256
-
         self._server = Server(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import requests
@@ -16,6 +16,7 @@ from jobs.job import Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas import callback_path
+from tests.support.http_server import Server
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -30,7 +31,7 @@ class Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def running(server: BaseWSGIServer | ThreadingHTTPServer) -> Iterator[None]:
+def running(server: BaseWSGIServer | Server) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -70,7 +71,7 @@ class Images(BaseHTTPRequestHandler):
 @contextmanager
 def serving_images() -> Iterator[str]:
     """The address of a server of images."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Images)
+    server = Server(("127.0.0.1", 0), Images)
     with running(server):
         yield f"http://127.0.0.1:{server.server_port}"
 

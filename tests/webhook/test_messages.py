@@ -58,7 +58,7 @@ def test_a_broker_that_refuses_costs_no_time(settings: Settings) -> None:
     started = time.monotonic()
     assert not messages.send(SUBMIT)
     assert not messages.ping()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
 
 
 def test_a_broker_that_is_silent_costs_seconds_once(silent: str) -> None:

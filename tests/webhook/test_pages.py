@@ -146,7 +146,7 @@ def test_a_session_ends_with_its_key(person: FlaskClient, store: Store, wait_for
     log_in(person, secret)
     assert "press" in person.get("/").text
     ring.revoke(key.id)
-    wait_for(lambda: person.get("/").status_code == 303, timeout=5)
+    wait_for(lambda: person.get("/").status_code == 303)
 
 
 def test_a_session_ends_by_itself(person: FlaskClient, pages: Flask, monkeypatch: pytest.MonkeyPatch) -> None:

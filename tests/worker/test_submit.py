@@ -35,7 +35,7 @@ def test_the_jobs_of_a_message_are_sent_at_the_same_time(world: MakeWorld, simul
     ids = [f"job-{n}" for n in range(8)]
     began = time.monotonic()
     w.start(*ids)
-    assert time.monotonic() - began < 5  # one after the other: 8 s
+    assert time.monotonic() - began < 7.5  # one after the other: 8 s
     assert {w.job(job_id).state for job_id in ids} == {State.IN_PROGRESS}
 
 

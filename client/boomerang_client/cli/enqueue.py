@@ -1,18 +1,20 @@
 """`boomerang enqueue`."""
 
-import codecs
-import gzip
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 
-from boomerang_client.cli.inputs import Columns, assign, read_csv, read_json, read_ndjson
+from boomerang_client.cli.columns import Columns, assign
+from boomerang_client.cli.generate import DEFAULT_MODEL
+from boomerang_client.cli.input_file import FORMATS, InputFile, Reading, open_input
 from boomerang_client.cli.options import (
     examples,
     expires_option,
@@ -27,24 +29,35 @@ from boomerang_client.cli.options import (
 from boomerang_client.cli.progress_bars import sending
 from boomerang_client.cli.screen import FAILED, INTERRUPTED, Screen, field_lines
 from boomerang_client.cli.watch import follow
-from boomerang_client.errors import BoomerangError, LineError
+from boomerang_client.errors import BoomerangError, LineError, ServiceUnavailable, TooBusy, UnexpectedAnswer
 from boomerang_client.ids import new_id
 from boomerang_client.ndjson import Numbered
 from boomerang_client.responses import BatchAccepted
 from boomerang_client.terminal import clean
+from boomerang_client.uploading import MOST_ERRORS
 
-#: Formats of a file, and the name of one request in it.
-FORMATS = {"ndjson": "line", "json": "item", "csv": "row"}
+_ARGUMENTS = f"{__name__}.arguments"
+
+
+class EnqueueCommand(click.Command):
+    """Keeps its arguments as they were typed, so that an error can show how to repeat the command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments of the command."""
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
 
 @click.command(
+    cls=EnqueueCommand,
     epilog=examples(
         "boomerang enqueue jobs.jsonl --wait",
         "boomerang enqueue jobs.jsonl --id boats --label season=spring --max-cost 250",
         "boomerang enqueue goods.csv --set model=kirin_image_omni \\\n"
         "      --template 'prompt=A photo of {Title}' --map image_list=Photo --dry-run",
+        "boomerang enqueue prompts.txt --set n=2",
         "generate-requests | boomerang enqueue -",
-    )
+    ),
 )
 @click.argument("file", type=click.File("rb"), metavar="FILE|-")
 @click.option("--id", "id_", metavar="BATCH", help="The batch's id. Repeat a broken upload with the same id.")
@@ -53,7 +66,7 @@ FORMATS = {"ndjson": "line", "json": "item", "csv": "row"}
     "--format",
     "format_",
     type=click.Choice(tuple(FORMATS)),
-    help="The format of FILE. Default: by its name; csv for .csv and .tsv, json for .json, otherwise ndjson.",
+    help="The format of FILE. Default: by its content and its name.",
 )
 @click.option(
     "--map",
@@ -61,7 +74,7 @@ FORMATS = {"ndjson": "line", "json": "item", "csv": "row"}
     type=pair,
     multiple=True,
     metavar="MEMBER=COLUMN",
-    help="CSV: take a member of the request from a column. Labels are labels.NAME. image_list may have several.",
+    help="Tables: take a member of the request from a column. Labels are labels.NAME. image_list may have several.",
 )
 @click.option(
     "--template",
@@ -69,11 +82,12 @@ FORMATS = {"ndjson": "line", "json": "item", "csv": "row"}
     type=pair,
     multiple=True,
     metavar="MEMBER=TEXT",
-    help="CSV: make a member from text with {COLUMN} in it, as 'prompt=A photo of {Title}'.",
+    help="Tables: make a member from text with {COLUMN} in it, as 'prompt=A photo of {Title}'.",
 )
 @set_option("The value of a member for all requests that do not have it.")
-@click.option("--encoding", default="utf-8-sig", show_default=True, metavar="NAME", help="CSV: the encoding of FILE.")
+@click.option("--encoding", metavar="NAME", help="The encoding of FILE. Default: UTF-8, or UTF-16 if FILE is in it.")
 @click.option("--delimiter", metavar="CHARACTER", help="CSV: separates cells. Default: as in the heading.")
+@click.option("--sheet", metavar="NAME", help=".xlsx: the sheet. Default: the only visible one with content.")
 @label_option("A label of the batch. May be repeated.")
 @priority_option("The batch's priority against others.")
 @click.option("--weight", type=click.IntRange(1, 100), metavar="1-100", help="The batch's share at equal priority.")
@@ -99,8 +113,9 @@ def enqueue(
     mapped: tuple[tuple[str, str], ...],
     templates: tuple[tuple[str, str], ...],
     members: tuple[tuple[str, str], ...],
-    encoding: str,
+    encoding: str | None,
     delimiter: str | None,
+    sheet: str | None,
     labels: tuple[tuple[str, str], ...],
     priority: str | None,
     weight: int | None,
@@ -113,27 +128,32 @@ def enqueue(
 ) -> None:
     """Enqueue the requests in FILE as one batch. "-" reads stdin.
 
-    FILE has one generation request a line, as JSON. Or it is a JSON array of requests, or a CSV table. In a table,
-    columns named like members of the request need no option; --map and --template use others. Images may be files, by
-    names relative to FILE's folder. Refused lines are reported with their number, field and remedy; the others are
-    enqueued.
+    FILE has one generation request a line, as JSON; or a JSON array of requests; or a table (CSV or .xlsx); or one
+    prompt a line (.txt). It may be compressed with gzip or zip. In a table, columns named like members of the request
+    need no option; --map and --template use others. Images may be files, by names relative to FILE's folder. Refused
+    lines are reported with their number, field and remedy; the others are enqueued. The model of prompts in a .txt is
+    kirin_image_omni, unless --set names another.
     """
     screen: Screen = ctx.obj
     if key is not None and id_ is not None:
         raise click.UsageError("--id and --idempotency-key exclude each other. Leave one of them out.")
     batch = id_ or new_id()
-    defaults: dict[str, Any] = {} if expires_in is None else {"expires_in": math.ceil(expires_in)}
-    for member, text in members:
-        assign(defaults, member, text)
-    columns = Columns(_group(mapped), dict(templates))
-    format_ = format_ or _format_of(_name(file), columns)
-    source = _source(screen, file, format_, _Table(columns, encoding, delimiter), defaults)
-    if dry_run:
-        _print(source)
-        return
-    client = screen.client()
-    try:
-        with sending(screen, file) as progress:
+    reading = Reading(format_, Columns(_group(mapped), dict(templates)), encoding, delimiter, sheet)
+    with _continuable(ctx, screen, "" if id_ or key else batch):
+        input_file = open_input(file, _name(file), reading)
+        defaults: dict[str, Any] = {"model": DEFAULT_MODEL} if input_file.format == "txt" else {}
+        if expires_in is not None:
+            defaults["expires_in"] = math.ceil(expires_in)
+        for member, text in members:
+            assign(defaults, member, text)
+        source = _requests(screen, input_file, defaults)
+        if dry_run:
+            ctx.exit(FAILED if _print(screen, source, input_file.unit) else 0)
+        client = screen.client()
+        if id_ is None and key is None and not screen.as_json:
+            # Before anything is sent: a command that is killed cannot say it.
+            screen.message(f"Batch {batch}. If the upload breaks, repeat the command with --id {batch}.", "dim")
+        with _naming_lines(screen, input_file.unit), sending(screen, file) as progress:
             accepted = client.enqueue_batch(
                 source,
                 None if key is not None else batch,
@@ -148,21 +168,66 @@ def enqueue(
                 progress=progress,
                 on_wait=screen.report_wait,
             )
-    except KeyboardInterrupt:
-        option = f"--id {batch}" if key is None else "the same --idempotency-key"
-        screen.message(f"Stopped. To send the rest, repeat the command with {option}. Nothing is paid twice.")
-        ctx.exit(INTERRUPTED)
-    except BoomerangError as error:
-        _report_lines(screen, error.lines, FORMATS[format_])
-        raise
-    _report(screen, accepted, FORMATS[format_])
+    _report(screen, accepted, input_file.unit)
     jobs = accepted.accepted + accepted.known
     failed = accepted.rejected > 0 or not jobs
+    if accepted.rejected and jobs and not screen.as_json:
+        unit = input_file.unit
+        screen.message(
+            f"Correct the rejected {unit}s, leave the others in their places, and run: {_repeat(ctx, accepted.id)}"
+        )
     if wait and jobs:
         failed = follow(ctx, client, accepted.id, patience).unsuccessful > 0 or failed
     elif jobs:
         screen.next_step(f"boomerang watch {clean(accepted.id)}")
     ctx.exit(FAILED if failed else 0)
+
+
+@contextmanager
+def _continuable(ctx: click.Context, screen: Screen, batch: str) -> Iterator[None]:
+    """Say on every error that leaves an upload half done how to continue it. `batch`: its id, if the user gave none."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if ctx.params["dry_run"]:
+            raise
+        option = "the same --idempotency-key" if ctx.params["key"] else f"--id {batch or ctx.params['id_']}"
+        screen.message(f"Stopped. To send the rest, repeat the command with {option}. Nothing is paid twice.")
+        screen.message(f"To continue: {_repeat(ctx, batch)}")
+        ctx.exit(INTERRUPTED)
+    except (ServiceUnavailable, TooBusy, UnexpectedAnswer) as error:
+        error.repeat_command = _repeat(ctx, batch)
+        raise
+    except BoomerangError as error:
+        if error.repeat_id is not None:
+            error.repeat_command = _repeat(ctx, batch)
+        raise
+    except Exception as error:
+        if hasattr(error, "repeat_id"):
+            screen.message(f"To continue: {_repeat(ctx, batch)}")
+        raise
+
+
+@contextmanager
+def _naming_lines(screen: Screen, unit: str) -> Iterator[None]:
+    """Print the refused lines that an error of the upload lists."""
+    try:
+        yield
+    except BoomerangError as error:
+        _report_lines(screen, error.lines, unit)
+        raise
+
+
+def _repeat(ctx: click.Context, batch: str) -> str:
+    """Return the command that repeats this one for the same batch."""
+    words = list(ctx.meta[_ARGUMENTS])
+    options = ctx.params
+    if options["id_"] is None and options["key"] is None:
+        words = ["--id", batch, *words]
+    main = ctx.find_root()
+    source = main.get_parameter_source("url")
+    url = ["--url", main.params["url"]] if source is click.core.ParameterSource.COMMANDLINE else []
+    return shlex.join(["boomerang", *url, "enqueue", *words])
 
 
 def _group(pairs: tuple[tuple[str, str], ...]) -> dict[str, list[str]]:
@@ -178,52 +243,36 @@ def _name(file: BinaryIO) -> str:
     return "" if not isinstance(name, str) or name in ("-", "<stdin>") else name
 
 
-def _format_of(name: str, columns: Columns) -> str:
-    extension = Path(name.removesuffix(".gz")).suffix.lower()
-    if columns.mapped or columns.templates or extension in (".csv", ".tsv"):
-        return "csv"
-    return "json" if extension == ".json" else "ndjson"
+def _requests(screen: Screen, input_file: InputFile, defaults: dict[str, Any]) -> Iterator[Numbered]:
+    """Return the requests of a file. Raises BoomerangError when it has none, so that no empty batch is made."""
+    source = input_file.requests(defaults, lambda text: screen.message(clean(text)))
+    refused: list[Numbered] = []
+    for each in source:
+        if isinstance(each.line, LineError):
+            if len(refused) < MOST_ERRORS:
+                refused.append(each)
+        elif not isinstance(each.line, bytes) or each.line.strip():
+            return chain(refused, [each], source)
+    error = BoomerangError(_NOTHING if refused else _EMPTY)
+    error.lines = tuple(each.line for each in refused if isinstance(each.line, LineError))
+    _report_lines(screen, error.lines, input_file.unit)
+    raise error
 
 
-@dataclass(frozen=True)
-class _Table:
-    """How to read a file that is a table."""
-
-    columns: Columns
-    encoding: str
-    delimiter: str | None
-
-    def check(self) -> None:
-        try:
-            codecs.lookup(self.encoding)
-        except LookupError as error:
-            raise click.UsageError(f"There is no encoding {self.encoding!r}. Try utf-8 or cp1252.") from error
-        if self.delimiter is not None and len(self.delimiter) != 1:
-            raise click.UsageError(f"The delimiter {self.delimiter!r} is not one character. Use one, such as ';'.")
+_EMPTY = "The file has no requests. Write one JSON object a line, one prompt a line (.txt), or a table."
+_NOTHING = "Nothing was sent: all requests of the file are refused. Correct them."
 
 
-def _source(
-    screen: Screen, file: BinaryIO, format_: str, table: _Table, defaults: dict[str, Any]
-) -> Iterator[Numbered]:
-    if format_ != "csv" and (table.columns.mapped or table.columns.templates):
-        raise click.UsageError(f"--map and --template are for CSV, but the format is {format_}. Leave them out.")
-    opened: Any = gzip.open(file) if _name(file).endswith(".gz") else file  # noqa: SIM115 -- click closes the file
-    if format_ == "ndjson":
-        return read_ndjson(opened, defaults)
-    if format_ == "json":
-        return read_json(opened, defaults)
-    table.check()
-
-    def unused(names: list[str]) -> None:
-        if names:
-            screen.message(f"Columns that are not used: {clean(', '.join(names))}")
-
-    return read_csv(opened, table.columns, defaults, encoding=table.encoding, delimiter=table.delimiter, unused=unused)
-
-
-def _print(source: Iterator[Numbered]) -> None:
+def _print(screen: Screen, source: Iterable[Numbered], unit: str) -> bool:
+    """Print the requests. Return whether some are refused."""
+    refused = False
     for _, line in source:
-        click.echo(line.rstrip(b"\r\n") if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False))
+        if isinstance(line, LineError):
+            _report_lines(screen, (line,), unit)
+            refused = True
+        else:
+            click.echo(line.rstrip(b"\r\n") if isinstance(line, bytes) else json.dumps(line, ensure_ascii=False))
+    return refused
 
 
 def _report(screen: Screen, accepted: BatchAccepted, unit: str) -> None:
@@ -237,8 +286,6 @@ def _report(screen: Screen, accepted: BatchAccepted, unit: str) -> None:
     _report_lines(screen, accepted.errors, unit)
     if accepted.rejected > len(accepted.errors):
         screen.message(f"  and {accepted.rejected - len(accepted.errors):,} more")
-    if accepted.accepted + accepted.known + accepted.rejected == 0:
-        screen.message("The file has no requests. Write one JSON object a line.")
 
 
 def _report_lines(screen: Screen, lines: tuple[LineError, ...], unit: str) -> None:

@@ -34,7 +34,7 @@ def _cells(job: Job) -> tuple[str, ...]:
         job.status.value,
         job.model,
         format(job.cost, "f") if job.cost is not None else "",
-        " ".join(one.url for one in job.output),
+        _without_formula(" ".join(one.url for one in job.output)),
         _without_formula(job.error.code if job.error else ""),
         _without_formula(job.error.message if job.error else ""),
         str(job.attempt),

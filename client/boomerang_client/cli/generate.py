@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from boomerang_client.cli.inputs import assign
+from boomerang_client.cli.columns import assign
 from boomerang_client.cli.options import (
     duration,
     examples,

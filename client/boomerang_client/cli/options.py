@@ -15,7 +15,8 @@ JOB_STATES = tuple(status.value for status in Status if status is not Status.UNK
 BATCH_STATES = ("running", "paused", "done")
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+# More digits are no duration, but infinity.
+_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*([smhd]?)")
 
 
 def examples(*commands: str) -> str:
@@ -40,11 +41,11 @@ def duration(value: str) -> float:
 def moment(value: str) -> datetime:
     """Parse an option's time: ISO 8601, or how long ago it was."""
     ago = None if value.isdigit() else seconds_of(value)
-    if ago is not None:
-        return datetime.now(timezone.utc) - timedelta(seconds=ago)
     try:
+        if ago is not None:
+            return datetime.now(timezone.utc) - timedelta(seconds=ago)
         found = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise click.BadParameter(
             f"{value!r} is not a time. Write 2026-01-31, 2026-01-31T12:00, or how long ago it was: 2h."
         ) from error

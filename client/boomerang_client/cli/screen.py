@@ -61,6 +61,8 @@ class Screen:
         fields = refusal.errors if refusal else {}
         if self.as_json:
             problem: dict[str, Any] = {"error": str(error), "repeat_id": error.repeat_id}
+            if error.repeat_command:
+                problem["repeat_command"] = error.repeat_command
             if refusal:
                 problem |= {"status": refusal.status, "errors": dict(fields), "codes": list(refusal.codes)}
             if error.lines:
@@ -71,6 +73,8 @@ class Screen:
         if refusal and len(fields) > 1:
             for line in field_lines(fields, refusal.codes):
                 self.message(f"  {line}")
+        if error.repeat_command:
+            self.message(f"To continue: {error.repeat_command}")
 
 
 def field_lines(errors: Mapping[str, tuple[str, ...]], codes: tuple[str, ...] = ()) -> list[str]:

@@ -81,7 +81,7 @@ def test_ctrl_c_during_an_upload_names_the_id_to_repeat_it_with(
     ctrl_c()
     result = run("enqueue", file)
     assert result.exit_code == 130
-    assert f"repeat the command with --id {service.seen[0].query['id']}" in result.stderr
+    assert f"boomerang enqueue --id {service.seen[0].query['id']} {file}\n" in result.stderr
 
 
 def test_a_table_with_a_mapping(service: FakeService, run: Command, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from boomerang_client.cli import formats
+from boomerang_client.parsing import read_job
 from tests.support.command import Command
 from tests.support.fake_boomerang import FakeService
 
@@ -80,3 +82,8 @@ def test_save_of_a_job(service: FakeService, run: Command, file: str, tmp_path: 
     result = run("save", "spring.3", "-o", str(tmp_path / "out"))
     assert (result.exit_code, "Job spring.3 is failed: it has no images.\n") == (0, result.stderr)
     assert run("save", "nothing").exit_code == 1
+
+
+def test_urls_are_no_formulas_in_a_spreadsheet() -> None:
+    view = {"id": "b.1", "status": "completed", "output": [{"type": "image", "url": "=cmd|' /C calc'!A0"}]}
+    assert next(csv.reader([formats.csv_row(read_job(view))]))[4].startswith("'=")

@@ -65,7 +65,7 @@ def w(world: MakeWorld) -> World:
     return world()
 
 
-def door(w: World, store: Any = None) -> GenerateHandler:
+def handler(w: World, store: Any = None) -> GenerateHandler:
     return GenerateHandler(store or w.store, w.messages, w.images, allow_private_hosts=False)
 
 
@@ -78,9 +78,9 @@ def killed() -> None:
 def test_killed_at_any_call_a_repeat_is_as_good_as_the_first(at: int, before: bool, w: World) -> None:
     watched = Watched(w.store, at, killed, before=before)
     try:
-        door(w, watched)(asked())
+        handler(w, watched)(asked())
     except Killed:
-        assert door(w)(asked()) is None
+        assert handler(w)(asked()) is None
     else:
         assert watched.calls < at
     assert w.job("fox").state is State.QUEUED
@@ -91,15 +91,15 @@ def test_killed_at_any_call_a_repeat_is_as_good_as_the_first(at: int, before: bo
     finishes = asked(request={"external_task_id": "fox"}, finishes=message.mark)
     watched = Watched(w.store, at, killed, before=before)
     try:
-        ending = door(w, watched)(finishes)
+        ending = handler(w, watched)(finishes)
     except Killed:
         # It is owed until told, so it comes again, once nobody can be at it any more.
         w.ahead(30)
-        ending = door(w)(finishes)
+        ending = handler(w)(finishes)
     assert ending is not None
     assert ending.first_delivery
     assert isinstance(ending.outcome, TaskRevokedError)
-    door(w).acknowledge(ending)
+    handler(w).acknowledge(ending)
     assert w.store.celery.get_parked("fox") == []
 
 
@@ -107,7 +107,7 @@ def test_killed_at_any_call_a_repeat_is_as_good_as_the_first(at: int, before: bo
 @pytest.mark.parametrize("at", range(1, MOST_CALLS))
 def test_revoked_at_any_call_it_never_goes_on(at: int, before: bool, w: World) -> None:
     watched = Watched(w.store, at, partial(w.store.celery.revoke, ["fox"]), before=before)
-    ending = door(w, watched)(asked())
+    ending = handler(w, watched)(asked())
     if watched.calls < at:
         assert w.job("fox").state is State.QUEUED
         return
@@ -115,12 +115,12 @@ def test_revoked_at_any_call_it_never_goes_on(at: int, before: bool, w: World) -
     assert job is None or job.state is State.CANCELLED
     # Either this message says so, or the one that the end will send
     assert isinstance(ending, Ending) == (job is None)
-    again = door(w)(asked())
+    again = handler(w)(asked())
     assert again is None or isinstance(again.outcome, TaskRevokedError)
 
 
 def test_what_is_wrong_with_a_message_is_its_ending(w: World) -> None:
-    ending = door(w)(asked(request={"model": "x"}))
+    ending = handler(w)(asked(request={"model": "x"}))
     assert isinstance(ending, Ending)
     assert isinstance(ending.outcome, GenerationRefused)
     assert w.store.jobs.get_many(["fox"]) == [None]
@@ -128,15 +128,15 @@ def test_what_is_wrong_with_a_message_is_its_ending(w: World) -> None:
 
 def test_too_many_tasks_for_one_job(w: World) -> None:
     for number in range(100):
-        assert door(w)(asked(f"t-{number}", request={**REQUEST, "external_task_id": "fox"})) is None
-    ending = door(w)(asked("one more", request={**REQUEST, "external_task_id": "fox"}))
+        assert handler(w)(asked(f"t-{number}", request={**REQUEST, "external_task_id": "fox"})) is None
+    ending = handler(w)(asked("one more", request={**REQUEST, "external_task_id": "fox"}))
     assert isinstance(ending, Ending)
     assert "100 Celery tasks" in str(ending.outcome)
 
 
 def test_the_sooner_of_both_expiries_counts(w: World) -> None:
-    door(w)(asked("a", request={**REQUEST, "expires_in": 60}, expires_in=600.0))
-    door(w)(asked("b", request={**REQUEST, "expires_in": 600}, expires_in=60.0))
+    handler(w)(asked("a", request={**REQUEST, "expires_in": 60}, expires_in=600.0))
+    handler(w)(asked("b", request={**REQUEST, "expires_in": 600}, expires_in=60.0))
     w.ahead(61)
     for _ in range(2):
         w.round(1)

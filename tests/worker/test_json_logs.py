@@ -1,4 +1,4 @@
-"""Every line of every process is a JSON object where BOOMERANG_LOG_FORMAT says so, whoever writes it."""
+"""With BOOMERANG_LOG_FORMAT=json, every process logs JSON objects only, those of its libraries included."""
 
 import json
 import os

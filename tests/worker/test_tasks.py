@@ -1,4 +1,4 @@
-"""Beat's ticks, as workers hear them."""
+"""The tasks that beat sends, as workers run them."""
 
 from datetime import datetime
 
