@@ -1,7 +1,7 @@
 """Keep what this version of the service has in Redis, with a job in every state.
 
-`python -m tests.support.snapshot > tests/worker/older/<name>.json`: to be run with the code of a version at its
-release, and before jobs.job.VERSION is raised. `test_older.py` continues each file with the code of today.
+`python -m tests.support.snapshot > tests/worker/snapshots/<name>.json`: to be run with the code of a version at its
+release, and before jobs.job.VERSION is raised. `test_rolling_deploy.py` continues each file with the code of today.
 """
 
 import base64
@@ -28,7 +28,7 @@ from tests.support.world import MOVED_CLOCK, World, request_of
 from worker.generate.enqueue import GenerateCall, GenerateHandler
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
-#: Where the notification goes: `test_older.py` puts its own listener there.
+#: Where the notification goes: `test_rolling_deploy.py` puts its own listener there.
 HOOK = "http://listener.example/hook"
 AGAIN = Result(error={"code": "002016095", "message": "internal"})
 
@@ -133,7 +133,7 @@ class Life:
 
 
 def kept(w: World) -> dict[str, Any]:
-    """All of Redis: key → what `restored` in test_older.py makes of it."""
+    """All of Redis: key → what `restored` in test_rolling_deploy.py makes of it."""
     readers = {
         b"string": w.binary.get,
         b"hash": w.binary.hgetall,

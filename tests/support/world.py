@@ -143,7 +143,7 @@ class World:
         """Seconds for which the lane is still held."""
         return int(self.redis.hget("{b}:lane:default", "hold") or 0) / 1e6 - self.now()
 
-    def books(self) -> tuple[int, int, Decimal]:
+    def lane_counters(self) -> tuple[int, int, Decimal]:
         """Slots, window and money spent, as Redis counts them (`lane()` goes by the true clock, which a test moves)."""
         slots, window, spent = self.redis.hmget("{b}:lane:default", "slots", "window", "spent")
         return int(slots or 0), int(window or 0), Decimal(spent or 0) / 10**9

@@ -73,11 +73,11 @@ def test_remote_control_is_a_setting(switch: Switch) -> None:
 
 
 @pytest.mark.parametrize("name", ["retry_on_timeout", "global_keyprefix"])
-def test_what_is_never_set(name: str) -> None:
+def test_options_that_are_never_set(name: str) -> None:
     assert name not in configuration(SETTINGS)["broker_transport_options"]
 
 
-def test_another_broker_gets_no_redis_options() -> None:
+def test_a_broker_other_than_redis_gets_no_redis_options() -> None:
     conf = configuration(Settings(provider_key="k", broker_url="amqp://localhost//"))
     assert conf["broker_transport_options"] == {"confirm_publish": True}
     assert conf["worker_disable_prefetch"] is False
@@ -97,7 +97,7 @@ def test_a_broker_and_results_behind_sentinel() -> None:
     assert conf["broker_use_ssl"]["ssl_cert_reqs"] == conf["redis_backend_use_ssl"]["ssl_cert_reqs"] == "required"
 
 
-def test_it_reads_its_own_queues_and_no_other_even_after_sending_to_one() -> None:
+def test_a_worker_reads_only_its_queues_even_after_sending_to_another() -> None:
     app = create_app(SETTINGS)
     assert app.amqp.queues["shop"].name == "shop"
     assert set(app.amqp.queues.consume_from) == {
@@ -108,7 +108,7 @@ def test_it_reads_its_own_queues_and_no_other_even_after_sending_to_one() -> Non
     }
 
 
-def test_the_tasks_are_its_own_and_nobodys_default() -> None:
+def test_each_app_has_its_own_tasks() -> None:
     app = create_app(SETTINGS)
     ours = {name for name in app.tasks if not name.startswith("celery.")}
     assert ours == {"boomerang.generate", "boomerang.submit", "boomerang.reconcile", "boomerang.deliver"}
@@ -116,7 +116,7 @@ def test_the_tasks_are_its_own_and_nobodys_default() -> None:
     assert other.tasks["boomerang.submit"] is not app.tasks["boomerang.submit"]
 
 
-def test_no_task_is_delayed_by_eta_and_the_beat_has_one_entry() -> None:
+def test_beat_has_one_entry_without_countdown_or_expiry() -> None:
     schedule = configuration(SETTINGS)["beat_schedule"]
     assert [entry["task"] for entry in schedule.values()] == ["boomerang.reconcile"]
     assert schedule["boomerang.reconcile"]["schedule"] == 1.0
@@ -163,7 +163,7 @@ def test_the_key_is_in_no_repr() -> None:
 
 
 @pytest.mark.stack
-def test_a_process_with_a_bad_environment_says_so_and_ends() -> None:
+def test_a_process_with_invalid_settings_names_them_and_ends() -> None:
     bad = {"BOOMERANG_CONCURRENCY": "0", "BOOMERANG_PROVIDER_URL": "x"}
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **bad}
     done = subprocess.run(
@@ -195,7 +195,7 @@ sys.stdout.write(worker.main.app.main)
 
 
 @pytest.mark.stack
-def test_importing_does_no_work() -> None:
+def test_importing_opens_no_socket_and_starts_no_thread() -> None:
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "BOOMERANG_PROVIDER_KEY": "k"}
     done = subprocess.run(
         [sys.executable, "-c", NO_SOCKETS], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
@@ -278,7 +278,7 @@ def test_worker_and_beat_start_from_the_environment_alone_and_survive_bad_messag
 
 @pytest.mark.stack
 @pytest.mark.parametrize("switch", Switch)
-def test_a_worker_hears_remote_control_or_does_not_and_no_gossip_either_way(
+def test_remote_control_is_optional_and_gossip_is_off(
     env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor, switch: Switch
 ) -> None:
     # Given a worker, and beat

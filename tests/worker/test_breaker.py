@@ -31,7 +31,7 @@ def nobody_at_home() -> tuple[socket.socket, str]:
 
 
 @pytest.mark.parametrize("knobs", OUTAGES.values(), ids=OUTAGES)
-def test_an_outage_is_waited_out_and_every_job_is_paid_once(
+def test_every_job_is_paid_once_after_an_outage(
     knobs: dict[str, str], world: MakeWorld, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     w = world(poll_max=10.0)
@@ -62,13 +62,11 @@ def test_an_outage_is_waited_out_and_every_job_is_paid_once(
     for job_id in ("before-1", "before-2", *IDS):
         assert w.settle(job_id).state is State.COMPLETED
     assert simulator.bought()[:2] == (12, 0)
-    assert w.books() == (0, 0, Decimal(simulator.bought()[2]))
+    assert w.lane_counters() == (0, 0, Decimal(simulator.bought()[2]))
     assert [change.what for change in w.store.lanes.get().history] == ["closed", "opened"]
 
 
-def test_a_provider_that_cannot_be_reached_is_not_knocked_at_for_each_job(
-    world: MakeWorld, simulator: Simulator
-) -> None:
+def test_an_unreachable_provider_is_not_tried_for_each_job(world: MakeWorld, simulator: Simulator) -> None:
     taken, nowhere = nobody_at_home()
     with taken:
         w = world(nowhere)
@@ -78,14 +76,14 @@ def test_a_provider_that_cannot_be_reached_is_not_knocked_at_for_each_job(
         assert {w.job(job_id).state for job_id in IDS} == {State.QUEUED}
         assert "cannot be reached" in w.store.lanes.get().reason
         assert all(w.job(job_id).attempt == 1 for job_id in IDS)
-        assert w.books()[:2] == (0, 0)
+        assert w.lane_counters()[:2] == (0, 0)
         for _ in range(3):
             w.round(40)
         assert is_open(w)
         assert w.store.lanes.get().opened == 1
 
 
-def test_looks_that_fail_open_it_too_and_no_deadline_passes_meanwhile(world: MakeWorld, simulator: Simulator) -> None:
+def test_failed_polls_open_the_breaker_and_no_job_expires(world: MakeWorld, simulator: Simulator) -> None:
     w = world(deadline=60.0, poll_max=10.0)
     simulator.turn(latency="30")
     w.start(*IDS[:FAILURES_TO_OPEN])
@@ -103,7 +101,7 @@ def test_looks_that_fail_open_it_too_and_no_deadline_passes_meanwhile(world: Mak
     assert {w.job(job_id).state for job_id in IDS[:FAILURES_TO_OPEN]} == {State.EXPIRED}
 
 
-def test_an_answer_that_refuses_is_an_answer(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_refusal_closes_the_breaker(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(outage="503")
     w.start(*IDS[:FAILURES_TO_OPEN])
@@ -119,14 +117,14 @@ def test_an_answer_that_refuses_is_an_answer(world: MakeWorld, simulator: Simula
 
 
 @pytest.mark.parametrize("fault", ["html", "redirect", "no_id"])
-def test_odd_answers_are_no_outage(fault: str, world: MakeWorld, simulator: Simulator) -> None:
+def test_odd_answers_do_not_open_the_breaker(fault: str, world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(**{fault: 1})
     w.start(*IDS)
     assert not is_open(w)
 
 
-def test_a_probe_that_fails_by_a_mistake_of_ours_does_not_stop_the_round(
+def test_an_unexpected_error_in_a_probe_does_not_stop_the_round(
     world: MakeWorld, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     w = world()
@@ -154,7 +152,7 @@ def accounts(simulator: Simulator) -> dict[str, int]:
     return {key: account["tasks"] for key, account in simulator.get("/_sim/stats")["accounts"].items()}
 
 
-def test_two_accounts_share_the_work_and_keep_their_own_limits(world: MakeWorld, simulator: Simulator) -> None:
+def test_two_accounts_share_the_work_within_their_limits(world: MakeWorld, simulator: Simulator) -> None:
     w = world(named_lanes=LANES)
     simulator.turn(slots=4, latency="60")
     w.enqueue(*IDS)
@@ -166,7 +164,7 @@ def test_two_accounts_share_the_work_and_keep_their_own_limits(world: MakeWorld,
     )
 
 
-def test_an_outage_of_one_account_leaves_the_other_at_work(
+def test_an_outage_of_one_account_leaves_the_other_working(
     world: MakeWorld, simulator: Simulator, make_lane_away: Callable[[Any, str], Callable[[], None]]
 ) -> None:
     w = world(named_lanes=LANES)
@@ -185,7 +183,7 @@ def test_an_outage_of_one_account_leaves_the_other_at_work(
     assert not is_open(w)
 
 
-def test_what_may_be_with_one_account_is_never_sent_through_the_other(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_job_that_may_be_at_one_account_is_never_sent_to_another(world: MakeWorld, simulator: Simulator) -> None:
     w = world(named_lanes=LANES)
     # Given two submissions of which nobody knows whether they arrived; they did not
     simulator.turn(cut_before=1)
@@ -206,9 +204,7 @@ def test_what_may_be_with_one_account_is_never_sent_through_the_other(world: Mak
     assert simulator.bought()[:2] == (1, 0)
 
 
-def test_a_lane_that_was_taken_away_leaves_its_jobs_waiting_until_it_is_back(
-    world: MakeWorld, simulator: Simulator
-) -> None:
+def test_jobs_of_a_removed_lane_wait_until_it_returns(world: MakeWorld, simulator: Simulator) -> None:
     w = world(named_lanes=LANES)
     w.store.lanes.hold("429", base=5.0, cap=5.0, lane="default")
     simulator.turn(latency="0")

@@ -93,7 +93,7 @@ def healthy(health: Path, within: int = 10) -> bool:
     return asked.returncode == 0
 
 
-def test_no_restart_of_the_broker_ends_a_worker(service: Any, broker: Broker, wait_for: WaitFor) -> None:
+def test_a_worker_survives_restarts_of_the_broker(service: Any, broker: Broker, wait_for: WaitFor) -> None:
     (worker,) = service.workers
     # Given messages that are under way, and not acknowledged, whenever the broker goes
     service.simulator.turn(slow=1)
@@ -119,7 +119,7 @@ def test_no_restart_of_the_broker_ends_a_worker(service: Any, broker: Broker, wa
         assert worker.poll() is None
 
 
-def test_another_server_at_its_address_ends_no_worker(
+def test_a_worker_survives_another_server_at_the_brokers_address(
     service: Any, broker: Broker, tmp_path: Path, wait_for: WaitFor
 ) -> None:
     # As when both servers have died, and come back with each other's address
@@ -136,7 +136,9 @@ def test_another_server_at_its_address_ends_no_worker(
     assert worker.poll() is None
 
 
-def test_its_health_is_that_of_its_connection(service: Any, broker: Broker, health: Path, wait_for: WaitFor) -> None:
+def test_a_worker_is_healthy_while_its_connection_works(
+    service: Any, broker: Broker, health: Path, wait_for: WaitFor
+) -> None:
     (worker,) = service.workers
     wait_for(lambda: healthy(health), 30, "healthy")
     broker.process.send_signal(signal.SIGSTOP)
@@ -150,7 +152,7 @@ def test_its_health_is_that_of_its_connection(service: Any, broker: Broker, heal
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_it_ends_in_order_while_the_broker_is_away(service: Any, broker: Broker, number: int) -> None:
+def test_a_worker_ends_cleanly_while_the_broker_is_unavailable(service: Any, broker: Broker, number: int) -> None:
     (worker,) = service.workers
     if number == signal.SIGSTOP:
         broker.process.send_signal(number)

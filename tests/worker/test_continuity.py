@@ -81,7 +81,7 @@ def test_a_first_start_begins_an_installation(place: Place, caplog: pytest.LogCa
     assert place.store.continuity.standing().installation == there
 
 
-def test_jobs_of_an_older_version_are_taken_as_they_are(place: Place) -> None:
+def test_jobs_of_an_older_version_are_accepted(place: Place) -> None:
     place.worker()()
     place.enqueue("fox")
     place.state.delete("{b}:epoch")
@@ -124,7 +124,9 @@ EMPTIED: dict[str, Callable[[Place], object]] = {
 
 @pytest.mark.parametrize("emptied", EMPTIED)
 @pytest.mark.parametrize("running", [True, False], ids=["a running worker", "a new worker"])
-def test_an_empty_redis(emptied: str, running: bool, place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_emptied_redis_is_refused(
+    emptied: str, running: bool, place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     worker = place.worker()
     worker()
     place.enqueue("fox", "owl")
@@ -139,7 +141,7 @@ def test_an_empty_redis(emptied: str, running: bool, place: Place, caplog: pytes
 @pytest.mark.parametrize("recovery", [True, False])
 @pytest.mark.parametrize("restarted", [True, False])
 @pytest.mark.parametrize("running", [True, False], ids=["a running worker", "a new worker"])
-def test_an_older_redis(
+def test_a_redis_restored_from_a_backup_is_refused(
     running: bool, restarted: bool, recovery: bool, place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = place.worker(recovery=recovery)
@@ -155,7 +157,7 @@ def test_an_older_redis(
     refused(place, worker if running else place.worker(recovery=recovery), caplog, "2 accepted jobs may be lost")
 
 
-def test_with_the_right_data_work_goes_on_by_itself(place: Place) -> None:
+def test_work_resumes_when_the_right_data_return(place: Place) -> None:
     worker = place.worker()
     worker()
     place.enqueue("fox")
@@ -170,7 +172,7 @@ def test_with_the_right_data_work_goes_on_by_itself(place: Place) -> None:
     place.enqueue("owl")
 
 
-def test_what_may_be_lost_is_looked_up_and_work_goes_on(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_tolerated_loss_is_looked_up_and_work_continues(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     worker = place.worker(tolerated=3600)
     worker()
     place.enqueue("fox")
@@ -191,7 +193,7 @@ def test_what_may_be_lost_is_looked_up_and_work_goes_on(place: Place, caplog: py
     assert caplog.text == ""
 
 
-def test_older_than_may_be_lost(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_data_older_than_tolerated_are_refused(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     worker = place.worker(tolerated=3600)
     worker()
     place.enqueue("fox")
@@ -205,7 +207,7 @@ def test_older_than_may_be_lost(place: Place, caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize("restarted", [True, False])
-def test_where_only_changes_are_lost_work_goes_on(restarted: bool, place: Place) -> None:
+def test_work_continues_when_only_changes_are_lost(restarted: bool, place: Place) -> None:
     worker = place.worker()
     worker()
     place.enqueue("fox")
@@ -222,7 +224,7 @@ def test_where_only_changes_are_lost_work_goes_on(restarted: bool, place: Place)
     assert place.store.continuity.standing().epoch == 1
 
 
-def test_a_restart_that_lost_nothing(place: Place) -> None:
+def test_a_restart_without_loss_keeps_the_epoch(place: Place) -> None:
     worker = place.worker(recovery=False)
     worker()
     place.enqueue("fox")
@@ -238,7 +240,7 @@ def test_a_restart_that_lost_nothing(place: Place) -> None:
     assert place.store.continuity.standing().epoch == 0
 
 
-def test_another_installation(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_installation_is_refused(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     worker = place.worker()
     worker()
     place.enqueue("fox")
@@ -250,7 +252,7 @@ def test_another_installation(place: Place, caplog: pytest.LogCaptureFixture) ->
     assert place.store.continuity.standing().installation == "f" * 32
 
 
-def test_the_jobs_url_leads_to_the_broker(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_jobs_url_that_leads_to_the_broker_is_refused(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     place.worker()()
     swapped = Place.__new__(Place)
     swapped.__dict__.update(place.__dict__)
@@ -266,7 +268,7 @@ def test_the_jobs_url_leads_to_the_broker(place: Place, caplog: pytest.LogCaptur
             swapped.enqueue("fox")
 
 
-def test_both_addresses_exchanged(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_exchanged_addresses_are_refused(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     place.worker()()
     place.enqueue("fox")
     store, witness = Store(place.broker, place.settings), Witness(place.client)
@@ -275,7 +277,7 @@ def test_both_addresses_exchanged(place: Place, caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize("damage", ["lost", "another type", "no note"])
-def test_a_witness_that_is_lost_is_written_again(damage: str, place: Place) -> None:
+def test_a_lost_witness_is_written_again(damage: str, place: Place) -> None:
     worker = place.worker()
     worker()
     place.broker.flushdb()
@@ -289,7 +291,9 @@ def test_a_witness_that_is_lost_is_written_again(damage: str, place: Place) -> N
     assert list(place.seen()) == [place.store.continuity.standing().installation]
 
 
-def test_while_the_witness_is_away(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_readable_witness_only_a_redis_with_jobs_is_accepted(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
     away = connect("redis://127.0.0.1:1/0")
     with closing(away):
         worker = Continuity(place.store, Witness(away), tolerated=0)
@@ -303,7 +307,7 @@ def test_while_the_witness_is_away(place: Place, caplog: pytest.LogCaptureFixtur
         assert worker()
 
 
-def test_the_witness_is_asked_as_soon_as_it_is_back(place: Place) -> None:
+def test_the_witness_is_read_as_soon_as_it_is_available(place: Place) -> None:
     worker = place.worker()
     worker()
     place.enqueue("fox")
@@ -338,7 +342,7 @@ def test_without_a_witness_a_running_worker_remembers(place: Place, caplog: pyte
     assert place.broker.dbsize() == 0
 
 
-def test_two_installations_on_one_broker(place: Place, redis_url: str) -> None:
+def test_two_installations_may_share_a_broker(place: Place, redis_url: str) -> None:
     place.worker()()
     place.enqueue("fox")
     with closing(connect(redis_url.replace("/0", "/2"))) as client:
@@ -354,7 +358,7 @@ def test_two_installations_on_one_broker(place: Place, redis_url: str) -> None:
         assert len(place.seen()) == 2
 
 
-def test_notes_are_few(place: Place) -> None:
+def test_the_witness_is_written_rarely(place: Place) -> None:
     worker = place.worker()
     written = []
 
@@ -387,7 +391,7 @@ VERBS = ("standing", "establish", "refuse", "tolerate")
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("tolerated", [0.0, 3600.0])
-def test_a_worker_that_dies_at_any_step_leaves_it_to_the_next(
+def test_the_next_worker_completes_a_check_that_was_killed_at_any_step(
     tolerated: float, verb: str, after: bool, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place.worker()()

@@ -28,7 +28,7 @@ def ended(world: MakeWorld, listener: Listener) -> Any:
     return w
 
 
-def test_a_producer_is_told_once(ended: Any, listener: Listener) -> None:
+def test_a_producer_is_notified_once(ended: Any, listener: Listener) -> None:
     ended.deliverer(["job-1"])
     ended.deliverer(["job-1"])
     ((method, path, headers, body),) = listener.got
@@ -41,7 +41,7 @@ def test_a_producer_is_told_once(ended: Any, listener: Listener) -> None:
     assert ended.alarm_in() is None
 
 
-def test_who_came_through_the_providers_door_is_told_in_the_providers_form(
+def test_a_job_of_the_providers_contract_is_notified_in_the_providers_form(
     world: MakeWorld, simulator: Simulator, listener: Listener
 ) -> None:
     w = world(allow_private_hosts=True)
@@ -76,7 +76,7 @@ def test_a_notification_is_signed_where_secrets_are_set(world: MakeWorld, listen
         assert Webhook(secret).verify(body, dict(headers))["id"] == "job-1"
 
 
-def test_the_end_of_a_job_sends_the_message_that_delivers(ended: Any) -> None:
+def test_the_end_of_a_job_sends_a_delivery_message(ended: Any) -> None:
     texts = ended.redis.lrange("boomerang.deliver", 0, -1)
     assert [json.loads(b64decode(json.loads(text)["body"]))[0] for text in texts] == [["job-1"]] * len(texts)
     assert texts
@@ -89,7 +89,7 @@ def test_a_lost_message_is_sent_again_by_the_alarm(ended: Any, listener: Listene
 
 
 @pytest.mark.parametrize("status", [500, 404, 301, 307, 410])
-def test_anything_but_2xx_is_tried_again_under_the_same_id(status: int, ended: Any, listener: Listener) -> None:
+def test_any_status_but_2xx_is_retried_under_the_same_id(status: int, ended: Any, listener: Listener) -> None:
     listener.answers, listener.headers = [status, status], {"Location": f"{listener.url}/elsewhere"}
     ended.deliverer(["job-1"])
     first = ended.alarm_in()
@@ -132,9 +132,7 @@ def test_an_address_on_this_machine_is_refused_and_nothing_connects(world: MakeW
     assert [w.job(job_id).delivery_tries for job_id in ids] == [1] * len(ids)
 
 
-def test_one_delivery_that_goes_wrong_in_a_way_of_its_own_is_tried_again_like_any(
-    world: MakeWorld, listener: Listener
-) -> None:
+def test_an_unexpected_error_in_a_delivery_is_retried(world: MakeWorld, listener: Listener) -> None:
     w = world(allow_private_hosts=True)
     w.start("job-1", "job-2", callback_url=f"{listener.url}/hook")
     w.round(6)
@@ -146,7 +144,7 @@ def test_one_delivery_that_goes_wrong_in_a_way_of_its_own_is_tried_again_like_an
     assert w.alarm_in("job-1") < 5
 
 
-def test_a_dead_address_is_given_up_at_last(
+def test_a_dead_address_is_given_up_after_its_retries(
     world: MakeWorld, listener: Listener, caplog: pytest.LogCaptureFixture
 ) -> None:
     w = world(allow_private_hosts=True)
@@ -162,7 +160,7 @@ def test_a_dead_address_is_given_up_at_last(
     assert [name for name, _ in w.store.manual.stuck(0.0, 10).undelivered.named] == ["job-1"]
 
 
-def test_what_was_given_up_is_told_when_a_person_asks_for_it(ended: Any, listener: Listener) -> None:
+def test_a_person_can_retry_a_delivery_that_was_given_up(ended: Any, listener: Listener) -> None:
     listener.answers = [503] * 30
     for _ in range(30):
         ended.deliverer(["job-1"])
@@ -176,7 +174,7 @@ def test_what_was_given_up_is_told_when_a_person_asks_for_it(ended: Any, listene
     assert {headers["webhook-id"] for _, _, headers, _ in listener.got} == {"job-1.completed"}
 
 
-def test_a_celery_message_that_nobody_acts_upon_is_given_up_in_sight(world: MakeWorld) -> None:
+def test_a_celery_message_that_is_never_processed_is_given_up_and_listed(world: MakeWorld) -> None:
     w = world()
     w.start()
     w.store.celery.park("job-1", "job-1", "{}")
@@ -189,7 +187,7 @@ def test_a_celery_message_that_nobody_acts_upon_is_given_up_in_sight(world: Make
     assert w.alarm_in() is None
 
 
-def test_a_failed_and_a_cancelled_job_are_told_too(world: MakeWorld, simulator: Simulator, listener: Listener) -> None:
+def test_failed_and_cancelled_jobs_are_notified(world: MakeWorld, simulator: Simulator, listener: Listener) -> None:
     w = world(allow_private_hosts=True)
     simulator.turn(fail_permanent=1)
     w.start("job-1", callback_url=f"{listener.url}/hook")
@@ -202,7 +200,7 @@ def test_a_failed_and_a_cancelled_job_are_told_too(world: MakeWorld, simulator: 
     assert told["job-2.cancelled"]["status"] == "cancelled"
 
 
-def test_no_address_and_no_key_in_the_log(
+def test_the_log_contains_no_address_and_no_key(
     world: MakeWorld, listener: Listener, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -248,7 +246,7 @@ def test_a_parked_message_is_sent_again_with_its_continuation(world: MakeWorld) 
     assert w.redis.pubsub_channels("celery-task-meta-*") == []
 
 
-def test_a_message_that_finishes_a_parked_one_is_sent_again_until_it_has_done_so(world: MakeWorld) -> None:
+def test_a_finishing_message_is_sent_again_until_it_is_confirmed(world: MakeWorld) -> None:
     w = world()
     w.enqueue("job-1")
     marks = [
@@ -268,7 +266,7 @@ def test_a_message_that_finishes_a_parked_one_is_sent_again_until_it_has_done_so
     assert (w.job().owing, w.alarm_in()) == (frozenset(), None)
 
 
-def test_it_is_given_up_at_last(world: MakeWorld) -> None:
+def test_a_finishing_message_is_given_up_after_30_times(world: MakeWorld) -> None:
     w = world()
     w.enqueue("job-1")
     w.store.celery.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
@@ -285,7 +283,7 @@ DEAD = "redis://127.0.0.1:1/0"
 
 
 @pytest.mark.slow
-def test_a_hint_that_cannot_be_sent_is_no_error(world: MakeWorld) -> None:
+def test_a_hint_that_cannot_be_sent_raises_no_error(world: MakeWorld) -> None:
     w = world(broker_url=DEAD)
     w.enqueue("job-1")
     w.reconciler()
@@ -295,7 +293,7 @@ def test_a_hint_that_cannot_be_sent_is_no_error(world: MakeWorld) -> None:
 
 
 @pytest.mark.slow
-def test_a_parked_message_that_cannot_be_sent_is_tried_again(world: MakeWorld) -> None:
+def test_a_parked_message_that_cannot_be_sent_is_retried(world: MakeWorld) -> None:
     w = world(broker_url=DEAD, result_url=DEAD)
     w.enqueue("job-1")
     w.store.celery.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
@@ -305,7 +303,7 @@ def test_a_parked_message_that_cannot_be_sent_is_tried_again(world: MakeWorld) -
     assert 0 < w.alarm_in() < 3
 
 
-def test_a_broker_that_refuses_to_write_is_no_error(world: MakeWorld, redis_url: str) -> None:
+def test_a_broker_that_refuses_writes_raises_no_error(world: MakeWorld, redis_url: str) -> None:
     w = world()
     with redis_py.Redis.from_url(redis_url) as client:
         client.config_set("maxmemory", 1)

@@ -23,7 +23,7 @@ def service(run_service: RunService) -> Iterator[Any]:
         yield service
 
 
-def test_no_job_is_cut_in_the_middle_of_its_post(service: Any, wait_for: WaitFor) -> None:
+def test_no_submission_is_interrupted(service: Any, wait_for: WaitFor) -> None:
     # Given a provider that takes its time over each submission, and far more jobs than a worker has threads
     service.simulator.turn(slow=1.5, latency="0")
     worker = service.start(0, BOOMERANG_CONCURRENCY="4", BOOMERANG_SUBMIT_GROUP="4", BOOMERANG_SUBMIT_LEASE="40")
@@ -51,7 +51,7 @@ def test_no_job_is_cut_in_the_middle_of_its_post(service: Any, wait_for: WaitFor
     assert service.simulator.bought()[:2] == (len(IDS), 0)
 
 
-def test_beat_ends_in_order_too(env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor) -> None:
+def test_beat_ends_cleanly(env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor) -> None:
     w = world()
     beat, _ = processes.start(env, "beat")
     wait_for(lambda: w.messages_in("boomerang.reconcile"), 30, "it works")

@@ -80,7 +80,7 @@ def _state(flower: Flower, job_id: str) -> str | None:
     return tasks[job_id]["state"] if job_id in tasks else None
 
 
-def test_flower_lists_jobs_of_both_doors_under_their_ids_with_their_true_states(
+def test_flower_lists_jobs_of_both_entry_points_with_their_true_states(
     service: Service, flower: Flower, wait_for: WaitFor
 ) -> None:
     # Given jobs of both doors at a provider that takes its time
@@ -117,7 +117,7 @@ def test_flower_shows_a_failure(service: Service, flower: Flower, wait_for: Wait
 OPEN = {r"/healthcheck", r"/static/(.*)", r"/login/?", r"/logout", r".*"}
 
 
-def test_no_address_of_flower_tells_a_stranger_anything(flower: Flower) -> None:
+def test_every_flower_address_requires_a_login(flower: Flower) -> None:
     for handler in handlers:
         pattern = handler.regex.pattern.rstrip("$") if isinstance(handler, URLSpec) else handler[0]
         if pattern in OPEN:
@@ -144,12 +144,12 @@ def test_no_address_of_flower_tells_a_stranger_anything(flower: Flower) -> None:
         assert answer.status == 200
 
 
-def test_flower_ends_in_order(flower: Flower) -> None:
+def test_flower_ends_cleanly(flower: Flower) -> None:
     flower.process.terminate()
     assert flower.process.wait(20) == 0
 
 
-def test_flower_ends_in_order_although_its_broker_does_not_answer(
+def test_flower_ends_cleanly_while_its_broker_does_not_answer(
     processes: Processes, env: dict[str, str], wait_for: WaitFor
 ) -> None:
     # Given a broker that takes connections and says nothing

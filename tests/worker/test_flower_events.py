@@ -67,7 +67,7 @@ def monitor_of() -> Iterator[Callable[[Any], Monitor]]:
 HAPPY = ["task-sent", "task-received", "task-started", "task-in-progress", "task-succeeded"]
 
 
-def test_a_monitor_sees_the_life_of_a_job(
+def test_a_monitor_sees_every_state_of_a_job(
     world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
 ) -> None:
     w = world()
@@ -111,7 +111,7 @@ TROUBLED: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 @pytest.mark.parametrize(("knobs", "states"), TROUBLED.values(), ids=TROUBLED)
 @pytest.mark.parametrize("often", [True, False], ids=["told at once", "told together"])
-def test_the_order_of_states_with_trouble_on_the_way(  # noqa: PLR0917 - fixtures
+def test_states_arrive_in_order_after_a_fault(  # noqa: PLR0917 - fixtures
     knobs: dict[str, Any],
     states: list[str],
     often: bool,
@@ -133,7 +133,7 @@ def test_the_order_of_states_with_trouble_on_the_way(  # noqa: PLR0917 - fixture
     assert monitor.states["job-1"] == states
 
 
-def test_a_cancelled_and_an_expired_job(
+def test_a_monitor_sees_cancelled_and_expired_jobs(
     world: MakeWorld, simulator: Simulator, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
 ) -> None:
     w = world(deadline=3600.0)
@@ -153,7 +153,9 @@ def test_a_cancelled_and_an_expired_job(
     assert "in time" in monitor.state.tasks["expired"].exception
 
 
-def test_many_changes_in_one_round(world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor) -> None:
+def test_one_round_publishes_many_changes(
+    world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
+) -> None:
     w = world()
     monitor = monitor_of(w.app)
     ids = [f"job-{n}" for n in range(1200)]
@@ -164,7 +166,7 @@ def test_many_changes_in_one_round(world: MakeWorld, monitor_of: Callable[[Any],
     assert {states[-1] for states in monitor.states.values()} == {"RECEIVED"}
 
 
-def test_a_job_that_is_forgotten_already_is_told_all_the_same(
+def test_the_last_change_of_a_purged_job_is_still_published(
     world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
 ) -> None:
     w = world()

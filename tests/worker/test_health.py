@@ -20,7 +20,7 @@ def ask(*arguments: str, file: str | None) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.stack
-def test_what_was_written_just_now_is_well_and_costs_little(tmp_path: Path) -> None:
+def test_a_fresh_file_is_healthy_and_the_check_imports_little(tmp_path: Path) -> None:
     file = tmp_path / "health"
     health.write(file)
     asked = ask(file=str(file))
@@ -30,7 +30,7 @@ def test_what_was_written_just_now_is_well_and_costs_little(tmp_path: Path) -> N
     assert not loaded & {"celery", "kombu", "redis", "marshmallow", "jobs", "schemas"}
 
 
-def test_it_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
+def test_writing_leaves_no_temporary_file(tmp_path: Path) -> None:
     for _ in range(3):
         health.write(tmp_path / "health")
     assert [each.name for each in tmp_path.iterdir()] == ["health"]
@@ -47,21 +47,21 @@ def test_it_leaves_nothing_beside_the_file(tmp_path: Path) -> None:
         (-1000.0, 30, False),
     ],
 )
-def test_how_long_ago(tmp_path: Path, written: float, within: float, well: bool) -> None:
+def test_the_age_of_the_file_decides(tmp_path: Path, written: float, within: float, well: bool) -> None:
     file = tmp_path / "health"
     file.write_text(f"{time.monotonic() - written}\n")
     assert (health.problem(file, within) is None) == well
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "nan", "\x00", "é"])
-def test_a_file_that_is_none(tmp_path: Path, text: str) -> None:
+def test_an_unreadable_file_is_unhealthy(tmp_path: Path, text: str) -> None:
     file = tmp_path / "health"
     file.write_text(text)
     assert health.problem(file, 30)
 
 
 @pytest.mark.stack
-def test_no_file_no_setting_no_number(tmp_path: Path) -> None:
+def test_a_missing_file_setting_or_number_is_unhealthy(tmp_path: Path) -> None:
     assert health.problem(tmp_path / "none", 30)
     assert health.problem(tmp_path, 30)
     for arguments, file in (((), None), ((), ""), (("soon",), str(tmp_path))):

@@ -33,7 +33,7 @@ def said(text: str) -> str:
     return "\n".join(event["message"] + event.get("error", "") for event in events(text))
 
 
-def test_a_worker_and_a_beat_with_all_that_celery_prints(
+def test_all_output_of_worker_and_beat_is_json(
     env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor
 ) -> None:
     # Without -q: Celery's greeting goes past all loggers, as does its word at a stop.
@@ -52,7 +52,7 @@ def test_a_worker_and_a_beat_with_all_that_celery_prints(
 
 
 @pytest.mark.parametrize("command", ["worker", "beat", "flower"])
-def test_settings_that_are_wrong(env: dict[str, str], processes: Processes, command: str) -> None:
+def test_invalid_settings_are_reported_as_json(env: dict[str, str], processes: Processes, command: str) -> None:
     wrong = {"BOOMERANG_DEADLINE": "never", "BOOMERANG_CONCURRENCY": "many", "BOOMERANG_EVENTS": "perhaps"}
     process, log = processes.start(env | JSON | wrong, command)
     assert process.wait(60) == 1
@@ -60,7 +60,7 @@ def test_settings_that_are_wrong(env: dict[str, str], processes: Processes, comm
     assert all(name in event["message"] for name in wrong)
 
 
-def test_a_command_that_celery_does_not_know(env: dict[str, str], processes: Processes) -> None:
+def test_an_unknown_option_is_reported_as_json(env: dict[str, str], processes: Processes) -> None:
     process, log = processes.start(env | JSON, "worker", "--no-such-option")
     assert process.wait(60) == 2
     assert "--no-such-option" in said(log.read_text())
@@ -70,7 +70,9 @@ GUNICORN = [sys.executable, "-m", "gunicorn", "--config", "python:webhook.gunico
 
 
 @pytest.mark.parametrize(("more", "code"), [({}, 0), ({"BOOMERANG_DEADLINE": "never"}, 1)])
-def test_gunicorn(env: dict[str, str], tmp_path: Path, wait_for: WaitFor, more: dict[str, str], code: int) -> None:
+def test_all_output_of_gunicorn_is_json(
+    env: dict[str, str], tmp_path: Path, wait_for: WaitFor, more: dict[str, str], code: int
+) -> None:
     log = tmp_path / "log"
     ours = {name: value for name, value in env.items() if "PROVIDER" not in name}
     with log.open("wb") as out:
@@ -93,7 +95,7 @@ def test_gunicorn(env: dict[str, str], tmp_path: Path, wait_for: WaitFor, more: 
     assert events(log.read_text())
 
 
-def test_the_simulator(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_all_output_of_the_simulator_is_json(tmp_path: Path, wait_for: WaitFor) -> None:
     log = tmp_path / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -143,7 +145,7 @@ class Redis:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0)])
-def test_redis_in_its_container(tmp_path: Path, wait_for: WaitFor, number: int, code: int) -> None:
+def test_redis_logs_json_until_it_exits(tmp_path: Path, wait_for: WaitFor, number: int, code: int) -> None:
     redis = Redis(tmp_path)
     wait_for(redis.up, 30, "it answers")
     redis.process.send_signal(number)
@@ -156,7 +158,7 @@ def test_redis_in_its_container(tmp_path: Path, wait_for: WaitFor, number: int, 
     assert not redis.up()
 
 
-def test_redis_that_is_killed_ends_with_its_own_code(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_a_killed_redis_passes_on_its_exit_code(tmp_path: Path, wait_for: WaitFor) -> None:
     redis = Redis(tmp_path)
     wait_for(redis.up, 30, "it answers")
     os.kill(redis.server, signal.SIGKILL)
@@ -171,7 +173,9 @@ def test_redis_that_is_killed_ends_with_its_own_code(tmp_path: Path, wait_for: W
         ((), {"BOOMERANG_REDIS_PASSWORD_BEAT": ""}, "BOOMERANG_REDIS_PASSWORD_BEAT"),
     ],
 )
-def test_redis_that_cannot_start(tmp_path: Path, options: tuple[str, ...], env: dict[str, str], word: str) -> None:
+def test_redis_that_cannot_start_reports_why_as_json(
+    tmp_path: Path, options: tuple[str, ...], env: dict[str, str], word: str
+) -> None:
     redis = Redis(tmp_path, *options, **env)
     assert redis.process.wait(30) == 1
     assert word in said(redis.log.read_text())

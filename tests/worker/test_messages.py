@@ -39,7 +39,7 @@ def queued(redis_url: str) -> Iterator[redis.Redis]:
         yield client
 
 
-def test_a_connection_that_died_unseen_costs_no_message(app: Celery, wire: Proxy, queued: redis.Redis) -> None:
+def test_a_dead_pooled_connection_loses_no_message(app: Celery, wire: Proxy, queued: redis.Redis) -> None:
     messages = Messages(app)
     messages.submit([["a"]])
     assert queued.llen(SUBMIT) == 1
@@ -51,7 +51,7 @@ def test_a_connection_that_died_unseen_costs_no_message(app: Celery, wire: Proxy
 
 
 @pytest.mark.slow
-def test_a_broker_that_is_away_is_no_error_and_told_once(
+def test_an_unavailable_broker_raises_no_error_and_is_logged_once(
     app: Celery, wire: Proxy, queued: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     messages = Messages(app)

@@ -86,13 +86,13 @@ def name() -> str:
 
 
 @pytest.mark.parametrize("queue", ["celery", "boomerang.generate"])
-def test_get(queue: str, service: Service, name: str) -> None:
+def test_get_returns_the_result(queue: str, service: Service, name: str) -> None:
     if queue == "boomerang.generate":
         service.producer.amqp.queues.add(Queue(queue, routing_key=queue, queue_arguments={"x-queue-type": "quorum"}))
     assert service.send(name, queue=queue).get(TIMEOUT)["id"] == name
 
 
-def test_a_failure_and_its_errback(shop: Shop, name: str) -> None:
+def test_a_failure_calls_its_errback(shop: Shop, name: str) -> None:
     shop.service.simulator.turn(fail_permanent=1)
     result = shop.service.send(name, link_error=shop.own("shop.sorry"))
     with pytest.raises(Exception, match="1301"):
@@ -100,14 +100,14 @@ def test_a_failure_and_its_errback(shop: Shop, name: str) -> None:
     assert shop.one() == ("shop.sorry", [name])
 
 
-def test_a_chain_and_a_chord(shop: Shop, name: str) -> None:
+def test_a_chord_in_a_chain_calls_its_body(shop: Shop, name: str) -> None:
     members = [shop.generate(f"{name}-{number}") for number in range(5)]
     chain(shop.generate(name), chord(members, shop.own("shop.all")), app=shop.app).apply_async()
     task, (views,) = shop.one()
     assert (task, [view["id"] for view in views]) == ("shop.all", [f"{name}-{number}" for number in range(5)])
 
 
-def test_a_message_that_is_repeated_before_and_after_the_end(shop: Shop, name: str) -> None:
+def test_a_repeated_message_calls_its_link_once(shop: Shop, name: str) -> None:
     shop.service.simulator.turn(latency="1")
     for _ in range(2):
         result = shop.generate(name, link=[shop.own("shop.paint")]).apply_async()
@@ -119,7 +119,7 @@ def test_a_message_that_is_repeated_before_and_after_the_end(shop: Shop, name: s
     assert shop.service.simulator.bought()[:2] == (2, 0)
 
 
-def test_a_revoke(shop: Shop, name: str, wait_for: WaitFor) -> None:
+def test_a_revoke_cancels_the_job(shop: Shop, name: str, wait_for: WaitFor) -> None:
     shop.service.simulator.turn(latency="1000")
     result = shop.service.send(name)
     wait_for(lambda: shop.service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
@@ -139,13 +139,13 @@ def test_a_countdown_waits_in_the_record(shop: Shop, name: str, wait_for: WaitFo
         result.get(TIMEOUT)
 
 
-def test_expires_ends_what_was_not_begun(shop: Shop, name: str) -> None:
+def test_a_task_that_has_not_begun_expires(shop: Shop, name: str) -> None:
     with pytest.raises(TaskRevokedError, match="expired"):
         shop.service.send(name, countdown=7200, expires=1).get(TIMEOUT)
     assert shop.service.store.jobs.get(name).state is State.EXPIRED
 
 
-def test_a_worker_killed_with_messages_in_its_hands_loses_none(shop: Shop, name: str, wait_for: WaitFor) -> None:
+def test_a_killed_worker_loses_none_of_its_messages(shop: Shop, name: str, wait_for: WaitFor) -> None:
     def recorded() -> int:
         return int(shop.service.redis.exists(*(f"{{b}}:k:{each}" for each in names)))
 
@@ -167,7 +167,7 @@ def test_a_worker_killed_with_messages_in_its_hands_loses_none(shop: Shop, name:
     wait_for(lambda: all(job.state.final for job in shop.service.store.jobs.get_many(names)), TIMEOUT)
 
 
-def test_the_web_process_sends_its_hints_there(shop: Shop) -> None:
+def test_the_web_process_sends_hints_through_rabbitmq(shop: Shop) -> None:
     messages = Messages(Settings(broker_url=shop.service.broker))
     assert messages.ping()
     assert messages.send("boomerang.submit")

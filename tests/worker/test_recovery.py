@@ -51,12 +51,12 @@ class Past:
 def _bought_once(w: Any, simulator: Simulator) -> None:
     tasks, twice, _ = simulator.bought()
     assert (tasks, twice) == (1, 0)
-    assert w.books()[:2] == (0, 0)
+    assert w.lane_counters()[:2] == (0, 0)
     assert w.redis.zcard("{b}:alarms") == 0
 
 
 @pytest.mark.parametrize("remembered", REMEMBERED)
-def test_what_was_sent_in_the_forgotten_time_is_found_and_not_bought_again(
+def test_a_submission_that_redis_forgot_is_found_and_not_bought_again(
     remembered: str, world: MakeWorld, simulator: Simulator
 ) -> None:
     simulator.turn(duplicates="unnoticed")
@@ -74,7 +74,7 @@ def test_what_was_sent_in_the_forgotten_time_is_found_and_not_bought_again(
     _bought_once(w, simulator)
 
 
-def test_without_it_the_same_would_be_bought_twice(world: MakeWorld, simulator: Simulator) -> None:
+def test_without_recovery_the_same_job_is_bought_twice(world: MakeWorld, simulator: Simulator) -> None:
     """What the recovery is for: the test above means something."""
     simulator.turn(duplicates="unnoticed")
     w = world(recovery=False)
@@ -87,7 +87,7 @@ def test_without_it_the_same_would_be_bought_twice(world: MakeWorld, simulator: 
     assert simulator.bought()[1] == 1
 
 
-def test_a_next_attempt_of_the_forgotten_time_is_found(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_later_attempt_that_redis_forgot_is_found(world: MakeWorld, simulator: Simulator) -> None:
     simulator.turn(duplicates="unnoticed", fail=1)
     w = world()
     w.start()
@@ -104,7 +104,7 @@ def test_a_next_attempt_of_the_forgotten_time_is_found(world: MakeWorld, simulat
     assert simulator.bought()[:2] == (bought, 0)
 
 
-def test_a_worker_that_sends_what_redis_has_forgotten_is_waited_for(
+def test_recovery_waits_for_a_worker_that_still_sends(
     world: MakeWorld, simulator: Simulator, a_request: RequestOf
 ) -> None:
     simulator.turn(duplicates="unnoticed")
@@ -123,7 +123,7 @@ def test_a_worker_that_sends_what_redis_has_forgotten_is_waited_for(
     _bought_once(w, simulator)
 
 
-def test_what_was_not_sent_is_sent_once(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_job_that_was_not_sent_is_sent_once(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.reconciler()
     w.enqueue("job-1")
@@ -133,9 +133,7 @@ def test_what_was_not_sent_is_sent_once(world: MakeWorld, simulator: Simulator) 
     _bought_once(w, simulator)
 
 
-def test_it_is_looked_for_at_every_account_that_it_may_have_gone_to(
-    world: MakeWorld, simulator: Simulator, a_request: RequestOf
-) -> None:
+def test_every_possible_account_is_looked_up(world: MakeWorld, simulator: Simulator, a_request: RequestOf) -> None:
     simulator.turn(duplicates="unnoticed")
     lanes = (LaneSettings(name="default"), LaneSettings(name="other"))
     w = world(named_lanes=lanes)
@@ -155,7 +153,7 @@ def test_it_is_looked_for_at_every_account_that_it_may_have_gone_to(
     assert w.redis.hget("{b}:lane:other", "spent")
 
 
-def test_where_nothing_can_be_looked_up_it_is_held_for_a_person(world: MakeWorld, simulator: Simulator) -> None:
+def test_without_look_ups_the_job_is_held_for_a_person(world: MakeWorld, simulator: Simulator) -> None:
     w = world(lookup_path=None, ambiguous=Ambiguous.HOLD)
     w.reconciler()
     w.enqueue("job-1")
@@ -166,7 +164,7 @@ def test_where_nothing_can_be_looked_up_it_is_held_for_a_person(world: MakeWorld
     assert simulator.calls("submit") == 0
 
 
-def test_it_is_told(world: MakeWorld, simulator: Simulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_recovery_is_logged_once(world: MakeWorld, simulator: Simulator, caplog: pytest.LogCaptureFixture) -> None:
     w = world()
     w.reconciler()
     assert "epoch" not in caplog.text

@@ -29,7 +29,7 @@ def test_a_submission_is_recorded_with_the_providers_id_and_the_first_poll(
     assert w.store.lanes.get().slots == 1
 
 
-def test_the_jobs_of_a_message_are_sent_at_the_same_time(world: MakeWorld, simulator: Simulator) -> None:
+def test_the_jobs_of_a_message_are_sent_concurrently(world: MakeWorld, simulator: Simulator) -> None:
     w = world(read_timeout=5.0)
     simulator.turn(slow=1)
     ids = [f"job-{n}" for n in range(8)]
@@ -39,7 +39,7 @@ def test_the_jobs_of_a_message_are_sent_at_the_same_time(world: MakeWorld, simul
     assert {w.job(job_id).state for job_id in ids} == {State.IN_PROGRESS}
 
 
-def test_a_message_that_comes_five_times_is_submitted_once(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_message_delivered_five_times_is_submitted_once(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(slow=0.2)
     w.enqueue("job-1")
@@ -54,7 +54,7 @@ def test_a_message_that_comes_five_times_is_submitted_once(world: MakeWorld, sim
     assert w.job().state is State.IN_PROGRESS
 
 
-def test_a_job_that_was_cancelled_before_is_not_sent(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_cancelled_job_is_not_sent(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.enqueue("job-1", "job-2")
     w.store.attempts.admit(2)
@@ -63,7 +63,7 @@ def test_a_job_that_was_cancelled_before_is_not_sent(world: MakeWorld, simulator
     assert [each["external_task_id"] for each in simulator.get("/_sim/ledger")["purchases"]] == ["job-2"]
 
 
-def test_a_callback_may_be_faster_than_the_answer(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
+def test_a_callback_may_arrive_before_the_answer(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
     w = world(read_timeout=5.0)
     simulator.turn(slow=1)
     w.enqueue("job-1")
@@ -102,7 +102,7 @@ def test_an_answer_that_comes_after_the_lease_is_refused(
     assert simulator.bought()[:2] == (1, 0)
 
 
-def test_a_worker_that_slept_between_claim_and_post_does_not_send(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_worker_paused_between_claim_and_post_does_not_send(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     # Given a process that is stopped (SIGSTOP) right after the claim, until its lease is nearly over
     times = iter([0.0, 59.0])
@@ -119,7 +119,7 @@ def test_a_worker_that_slept_between_claim_and_post_does_not_send(world: MakeWor
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_provider_refuses_has_failed_with_its_code(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_refused_job_fails_with_the_providers_code(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.redis.set("{b}:t:job-1", "")
     w.enqueue("job-1")
@@ -144,7 +144,7 @@ def test_an_unreadable_record_fails_its_job_and_no_other(world: MakeWorld, simul
     assert simulator.calls("submit") == 2
 
 
-def test_an_error_of_our_own_in_one_submission_leaves_it_in_doubt_and_the_others_recorded(world: MakeWorld) -> None:
+def test_an_unexpected_error_leaves_only_its_own_job_in_doubt(world: MakeWorld) -> None:
     w = world()
     submit = w.provider.submit
 
@@ -159,7 +159,7 @@ def test_an_error_of_our_own_in_one_submission_leaves_it_in_doubt_and_the_others
     assert [w.job(f"job-{n}").state for n in (1, 2, 3)] == [State.IN_DOUBT, State.IN_PROGRESS, State.IN_PROGRESS]
 
 
-def test_never_created_and_never_said_why_fails_at_last(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_task_that_is_never_created_fails_after_its_retries(world: MakeWorld, simulator: Simulator) -> None:
     w = world(max_attempts=1)
     simulator.turn(no_id=1)
     w.start()
@@ -228,7 +228,7 @@ HOLDS = {
 
 
 @pytest.mark.parametrize(("kind", "bounds"), HOLDS.items(), ids=HOLDS)
-def test_a_throttle_holds_the_lane_for_as_long_as_it_asks_within_reason(
+def test_a_throttle_holds_the_lane_for_the_requested_time_within_bounds(
     kind: str, bounds: tuple[float, float], world: MakeWorld, simulator: Simulator
 ) -> None:
     w = world()
@@ -246,7 +246,7 @@ def test_a_throttle_holds_the_lane_for_as_long_as_it_asks_within_reason(
     assert simulator.bought()[:2] == (1, 0)
 
 
-def test_throttles_in_a_row_make_the_wait_longer_up_to_a_cap(world: MakeWorld, simulator: Simulator) -> None:
+def test_repeated_throttles_lengthen_the_hold_up_to_a_cap(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(throttle=1, retry_after="none")
     w.enqueue("job-1")
@@ -262,7 +262,7 @@ def test_throttles_in_a_row_make_the_wait_longer_up_to_a_cap(world: MakeWorld, s
     assert w.job().attempt == 1
 
 
-def test_a_provider_that_cannot_be_reached_leaves_no_doubt(world: MakeWorld, simulator: Simulator) -> None:
+def test_an_unreachable_provider_leaves_no_doubt(world: MakeWorld, simulator: Simulator) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens, and nobody else can
         w = world(f"http://127.0.0.1:{taken.getsockname()[1]}")

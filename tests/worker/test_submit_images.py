@@ -40,7 +40,7 @@ def sent(listener: Listener) -> list[dict[str, Any]]:
     return [json.loads(body)["input"][0]["params"] for _, _, _, body in listener.got]
 
 
-def test_the_provider_takes_the_image_itself(world: MakeWorld, simulator: Simulator, draw: Draw) -> None:
+def test_the_provider_accepts_the_bytes_of_a_stored_image(world: MakeWorld, simulator: Simulator, draw: Draw) -> None:
     w = world()
     enqueue(w, requesting(w, draw(50_000), draw(seed=1)), "job-1")
     w.submit()
@@ -50,9 +50,7 @@ def test_the_provider_takes_the_image_itself(world: MakeWorld, simulator: Simula
     assert audit(w.store) == []
 
 
-def test_what_is_sent_is_the_request_with_its_images_in_their_places(
-    world: MakeWorld, listener: Listener, draw: Draw
-) -> None:
+def test_references_are_replaced_by_the_images_in_order(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url)
     first, second = draw(5_000), draw(5_000, 1)
     tricky = f"image:sha256:{'0' * 64} “ü” \\ image_list"
@@ -65,14 +63,14 @@ def test_what_is_sent_is_the_request_with_its_images_in_their_places(
     assert "Transfer-Encoding" not in headers
 
 
-def test_the_key_of_images_may_be_another_at_the_provider(world: MakeWorld, listener: Listener, draw: Draw) -> None:
+def test_the_image_key_is_a_setting(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url, image_key="image_url")
     enqueue(w, requesting(w, draw()), "job-1")
     w.submit()
     assert sent(listener)[0]["image_list"] == [{"image_url": b64encode(draw()).decode()}]
 
 
-def test_a_body_is_made_without_a_copy_of_its_images(draw: Draw) -> None:
+def test_a_body_is_built_without_copying_its_images(draw: Draw) -> None:
     image = b64encode(draw(3_000_000))
     given = [{"image": f"image:sha256:{'a' * 64}"}] * 4
     request = load_request({"model": "kirin_image_omni", "prompt": "a fox", "image_list": given})
@@ -87,7 +85,7 @@ def test_a_body_is_made_without_a_copy_of_its_images(draw: Draw) -> None:
     assert json.loads(b"".join(body))["params"]["image_list"] == [{"image": image.decode()}] * 4
 
 
-def test_many_jobs_read_an_image_once(world: MakeWorld, listener: Listener, draw: Draw) -> None:
+def test_many_jobs_share_one_read_of_an_image(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url, read_timeout=10.0)
     enqueue(w, requesting(w, *(draw(10_000, seed) for seed in range(4))), *(f"job-{n}" for n in range(40)))
     read, reads = w.image_store.read, []
@@ -97,7 +95,7 @@ def test_many_jobs_read_an_image_once(world: MakeWorld, listener: Listener, draw
     assert (len(listener.got), len(reads), w.image_cache.size) == (40, 4, 4 * 13_336)
 
 
-def test_a_job_whose_image_is_gone_fails_with_what_to_do(world: MakeWorld, listener: Listener, draw: Draw) -> None:
+def test_a_job_with_a_missing_image_fails_with_a_remedy(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url)
     enqueue(w, requesting(w, draw()), "job-1")
     w.redis.delete(*w.redis.keys("{b}:o:*"))
@@ -113,9 +111,7 @@ def test_a_job_whose_image_is_gone_fails_with_what_to_do(world: MakeWorld, liste
     assert len(listener.got) == 1
 
 
-def test_while_the_image_store_is_away_nothing_is_sent_and_nothing_is_lost(
-    world: MakeWorld, simulator: Simulator, draw: Draw
-) -> None:
+def test_jobs_wait_while_the_image_store_is_unavailable(world: MakeWorld, simulator: Simulator, draw: Draw) -> None:
     w = world()
     enqueue(w, requesting(w, draw()), "job-1")
     w.enqueue("plain")
@@ -137,7 +133,7 @@ def test_while_the_image_store_is_away_nothing_is_sent_and_nothing_is_lost(
     assert audit(w.store) == []
 
 
-def test_who_finds_no_room_for_images_in_time_is_not_sent(world: MakeWorld, listener: Listener, draw: Draw) -> None:
+def test_a_job_waits_when_the_image_cache_stays_full(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url)
     w.submitter._images = small = ImageCache(w.images, 1)
     first, second = requesting(w, draw()), requesting(w, draw(seed=1))
@@ -153,7 +149,7 @@ def test_who_finds_no_room_for_images_in_time_is_not_sent(world: MakeWorld, list
     assert "job-2" in [each["external_task_id"] for each in sent(listener)]
 
 
-def test_images_that_no_job_needs_go_with_a_round_of_reconcile(world: MakeWorld, draw: Draw) -> None:
+def test_reconcile_removes_images_that_no_job_uses(world: MakeWorld, draw: Draw) -> None:
     w = world(image_retention=60)
     enqueue(w, requesting(w, draw()), "job-1")
     requesting(w, draw(seed=1))
@@ -165,7 +161,7 @@ def test_images_that_no_job_needs_go_with_a_round_of_reconcile(world: MakeWorld,
     assert w.redis.exists("{b}:images", "{b}:kept", "{b}:uses", "{b}:going") == 0
 
 
-def test_a_round_goes_on_while_the_image_store_is_away(world: MakeWorld, draw: Draw) -> None:
+def test_a_round_completes_while_the_image_store_is_unavailable(world: MakeWorld, draw: Draw) -> None:
     w = world(image_retention=60)
     requesting(w, draw())
     tries = []
@@ -201,7 +197,7 @@ def test_a_celery_producers_image_is_stored_once(world: MakeWorld, draw: Draw) -
     assert w.redis.zcard("{b}:s:queued") == 3
 
 
-def test_a_celery_producers_reference_to_nothing_is_refused(world: MakeWorld) -> None:
+def test_a_celery_producers_reference_to_an_unknown_image_is_refused(world: MakeWorld) -> None:
     w = world()
     door = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "x", "image_list": [{"image": "image:sha256:" + "0" * 64}]}

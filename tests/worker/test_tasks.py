@@ -10,7 +10,7 @@ from worker.settings import Switch
 from worker.tasks import register
 
 
-def test_ticks_that_piled_up_make_one_round(world: MakeWorld) -> None:
+def test_accumulated_ticks_start_one_round(world: MakeWorld) -> None:
     w = world(events=Switch.OFF)
     now = [100.0]
     app = Celery(set_as_current=False)

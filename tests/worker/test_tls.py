@@ -105,7 +105,7 @@ def encrypted(server_with_tls: str, tmp_path_factory: pytest.TempPathFactory) ->
         process.stdout.close()
 
 
-def test_a_job_there_and_back(
+def test_jobs_messages_and_results_pass_over_tls(
     encrypted: Encrypted, processes: Processes, simulator: Simulator, wait_for: WaitFor
 ) -> None:
     urls = {"BOOMERANG_BROKER_URL": encrypted.celery, "BOOMERANG_RESULT_URL": encrypted.celery}
@@ -132,13 +132,13 @@ def test_a_job_there_and_back(
     producer.close()
 
 
-def test_an_authority_that_nobody_knows_is_not_believed(encrypted: Encrypted) -> None:
+def test_an_unknown_authority_is_not_trusted(encrypted: Encrypted) -> None:
     stranger = connect(encrypted.state.partition("?")[0])
     with stranger, pytest.raises(redis.ConnectionError, match=r"(?i)certificate"):
         stranger.ping()
 
 
-def test_nothing_else_is_spoken(encrypted: Encrypted) -> None:
+def test_a_plain_connection_is_refused(encrypted: Encrypted) -> None:
     plain = connect(f"redis://:a-password@127.0.0.1:{encrypted.port}/0")
     with plain, pytest.raises(redis.ConnectionError):
         plain.ping()

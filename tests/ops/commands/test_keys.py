@@ -38,7 +38,7 @@ def test_a_key_is_made_listed_and_revoked(redis_url: str, key_ring: KeyRing, cap
 
     assert run(redis_url, "revoke", key.id).exit_code == 0
     as_json = json.loads(run(redis_url, "list", "--json").stdout)
-    assert (as_json["id"], as_json["name"], listed["scopes"]) == (key.id, "shop", ["enqueue", "read"])
+    assert (as_json["id"], as_json["name"], as_json["scopes"]) == (key.id, "shop", ["enqueue", "read"])
     assert as_json["revoked_at"]
     assert as_json["used_at"] is None
 

@@ -24,7 +24,7 @@ from worker.provider import Provider
 from worker.settings import Settings
 
 pytestmark = pytest.mark.stack
-KEPT = sorted((Path(__file__).parent / "older").glob("*.json"))
+KEPT = sorted((Path(__file__).parent / "snapshots").glob("*.json"))
 HOOK = "http://listener.example/hook"
 #: What becomes of each job; the others are completed.
 ENDS = {
@@ -64,7 +64,7 @@ def restored(redis: Any, whole: dict[str, Any], hook: str) -> None:
     redis.delete("test:ahead")
 
 
-def test_the_version_before_is_kept() -> None:
+def test_a_snapshot_of_the_previous_version_exists() -> None:
     assert VERSION - 1 in {0, *(json.loads(path.read_text("utf-8"))["version"] for path in KEPT)}
 
 
@@ -76,7 +76,7 @@ def fresh(run_service: RunService) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
-def test_every_job_ends_and_is_bought_once(path: Path, fresh: Any, listener: Listener, wait_for: WaitFor) -> None:
+def test_every_older_job_ends_and_is_bought_once(path: Path, fresh: Any, listener: Listener, wait_for: WaitFor) -> None:
     whole, service = json.loads(path.read_text("utf-8")), fresh
     redis, store, simulator = service.redis, service.store, service.simulator
     # Given the provider as it stands, and Redis as the older version left it
