@@ -1,6 +1,6 @@
-"""Every Lua verb may be repeated: a reply that got lost after its execution costs nothing, whoever asks again.
+"""Every Lua verb is idempotent: when its reply is lost, any process may call it again.
 
-`tests/jobs/store/test_life.py` repeats verbs among all others; here is each of them, so that none is forgotten.
+`tests/jobs/store/test_life.py` repeats verbs at random. This module repeats each of them, so that none is missing.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ def fence(b: Any) -> int:
 
 
 def silenced(b: Any) -> None:
-    """The lane's breaker is open, and a probe is due."""
+    """Open the lane's breaker, with a probe that is due."""
     b.store.jobs.enqueue(jobs(*"abcde"))
     for claim in b.store.attempts.claim(b.store.attempts.admit(10).ids):
         b.store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", reachability="silence")
@@ -47,11 +47,11 @@ def owing(b: Any) -> Any:
 
 
 def broken(command: str, key: str, *rest: Any) -> Callable[[Any], Any]:
-    """A waiting job, and something that does not agree with it."""
+    """Return a function that makes a waiting job and then breaks an invariant with one command."""
     return lambda b: (b.job(), b.raw.execute_command(command, "{b}:" + key, *rest))
 
 
-def mend(*call: Any) -> Callable[[Any, Any], Any]:
+def repair(*call: Any) -> Callable[[Any, Any], Any]:
     return lambda b, _: b.store.context.scripts.call(*call)
 
 
@@ -69,8 +69,8 @@ def batch(b: Any, *ids: str) -> None:
     b.store.jobs.enqueue(jobs(*ids), "x")
 
 
-def anew(b: Any) -> None:
-    """A Redis in which no worker has begun."""
+def without_record(b: Any) -> None:
+    """Make a Redis in which no worker has begun: the installation has no record."""
     b.raw.delete("{b}:epoch")
 
 
@@ -89,7 +89,7 @@ def reads(b: Any) -> None:
     batch(b, "fox")
 
 
-#: verb -> (what comes before, the call that is to be repeated). What is before it may give what the call needs.
+#: verb -> (a preparation, the call to repeat). The call gets what the preparation returns.
 CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "admit": (lambda b: b.store.jobs.enqueue(jobs("a", "b")), lambda b, _: b.store.attempts.admit(10)),
     "reschedule_lookup": (
@@ -115,7 +115,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "enqueue": (lambda b: None, lambda b, _: b.store.jobs.enqueue(jobs("a", "b"), "x")),
     "expire": (lambda b: (b.put(S.IN_PROGRESS), b.due())[1], lambda b, due: b.store.attempts.expire(due, 30.0)),
     "finish": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.attempts.finish("fox", S.FAILED, DEAD, "poll")),
-    "found": (anew, lambda b, _: b.store.continuity.establish(b.store.continuity.standing())),
+    "found": (without_record, lambda b, _: b.store.continuity.establish(b.store.continuity.standing())),
     "pause_job": (lambda b: b.job(), lambda b, _: b.store.jobs.pause("fox")),
     "hold": (lambda b: b.job(), lambda b, _: b.store.lanes.hold("429", base=8.0, cap=20.0)),
     "image_begun": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
@@ -126,25 +126,25 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "images_old": (lambda b: (image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
     "repair_counters": (
         broken("HINCRBY", "lane:default", "slots", 1),
-        mend("repair_counters", "", "me 1", 60_000, "{b}:lane:default", "slots", -1, "0"),
+        repair("repair_counters", "", "me 1", 60_000, "{b}:lane:default", "slots", -1, "0"),
     ),
-    "repair_day": (broken("HSET", "d:19675", "ldefault", 0), mend("repair_day", "1", "19675")),
+    "repair_day": (broken("HSET", "d:19675", "ldefault", 0), repair("repair_day", "1", "19675")),
     "repair_image": (
         lambda b: (each := image(b), b.raw.zrem("{b}:images", each.hash))[0],
         lambda b, each: b.store.context.scripts.call("repair_image", "1", each.hash),
     ),
-    "repair_job": (broken("ZREM", "alarms", "fox"), mend("repair_job", "1", 60_000_000, "fox")),
-    "repair_label": (broken("ZADD", "y:shop=rome", 1, "fox"), mend("repair_label", "1", "job", "shop=rome", "fox")),
+    "repair_job": (broken("ZREM", "alarms", "fox"), repair("repair_job", "1", 60_000_000, "fox")),
+    "repair_label": (broken("ZADD", "y:shop=rome", 1, "fox"), repair("repair_label", "1", "job", "shop=rome", "fox")),
     "repair_object": (
         image,
         lambda b, each: b.store.context.scripts.call("repair_object", "1", each.hash, each.object),
     ),
-    "repair_pool": (broken("HINCRBY", "p:", "ready", 1), mend("repair_pool", "1", "", "|1|k")),
+    "repair_pool": (broken("HINCRBY", "p:", "ready", 1), repair("repair_pool", "1", "", "|1|k")),
     "repair_queue": (
         broken("ZADD", "q:|1|bx", 1, "fox"),
-        mend("repair_queue", "1", "|1|bx", "fox"),
+        repair("repair_queue", "1", "|1|bx", "fox"),
     ),
-    "repair_sweep": (broken("ZADD", "sweeps", 1, "x"), mend("repair_sweep", "1", "x")),
+    "repair_sweep": (broken("ZADD", "sweeps", 1, "x"), repair("repair_sweep", "1", "x")),
     "record_callback": (
         lambda b: b.put(S.IN_PROGRESS),
         lambda b, _: b.store.attempts.record_callback("fox", look=True),
@@ -202,8 +202,8 @@ READS: dict[str, Callable[[Any], Any]] = {
     "stuck": lambda b: b.store.manual.stuck(60.0, 5),
     "wait_reasons": lambda b: b.store.jobs.with_reason(b.store.jobs.get("fox")),
 }
-#: They act once more, and their own texts say why that does no harm: the call, and the key and field that it changes.
-ANEW: dict[str, tuple[Callable[[Any], Any], str, set[str]]] = {
+#: Verbs that act again, harmlessly, as their Lua files explain: the call, and the key and fields that it changes.
+ACTS_AGAIN: dict[str, tuple[Callable[[Any], Any], str, set[str]]] = {
     "claim_deliveries": (lambda b: b.store.deliveries.claim(["fox"]), "j:fox", {"j"}),
     "recover": (lambda b: b.store.continuity.recover(), "epoch", {"number"}),
 }
@@ -217,10 +217,10 @@ def finish_parked(b: Any) -> None:
 
 @pytest.fixture
 def lose(bench: Bench, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[tuple[Any, Any, Any]]]:
-    """`lose(verb)`: its next reply is lost, and it is called again. Gives what was stored before, after, and again."""
+    """`lose(verb)`: repeat the next call of the verb. Its list gets the data before, after, and after the repeat."""
 
     def stored() -> dict[str, Any]:
-        # What is staged is packed, and no text.
+        # Staged jobs are packed bytes, not text.
         options = {"decode_responses": True, "encoding_errors": "surrogateescape"}
         with redis.Redis.from_url(redis_url, **options) as raw:
             return replace(bench, raw=raw).dump()
@@ -243,8 +243,8 @@ def lose(bench: Bench, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Calla
     return arm
 
 
-def test_every_verb_is_here() -> None:
-    assert sorted([*CHANGES, *READS, *ANEW]) == sorted(VERBS)
+def test_every_verb_is_repeated() -> None:
+    assert sorted([*CHANGES, *READS, *ACTS_AGAIN]) == sorted(VERBS)
 
 
 @pytest.mark.parametrize("verb", CHANGES)
@@ -260,7 +260,9 @@ def test_a_repeat_changes_nothing(bench: Bench, lose: Callable[[str], list[tuple
 
 
 @pytest.mark.parametrize("verb", READS)
-def test_what_only_reads(bench: Bench, lose: Callable[[str], list[tuple[Any, Any, Any]]], verb: str) -> None:
+def test_a_verb_that_reads_changes_nothing(
+    bench: Bench, lose: Callable[[str], list[tuple[Any, Any, Any]]], verb: str
+) -> None:
     reads(bench)
     seen = lose(verb)
     READS[verb](bench)
@@ -268,11 +270,11 @@ def test_what_only_reads(bench: Bench, lose: Callable[[str], list[tuple[Any, Any
     assert before == once == again
 
 
-@pytest.mark.parametrize("verb", ANEW)
-def test_what_acts_anew_says_so_and_changes_nothing_else(
+@pytest.mark.parametrize("verb", ACTS_AGAIN)
+def test_a_verb_that_acts_again_changes_only_its_listed_fields(
     bench: Bench, lose: Callable[[str], list[tuple[Any, Any, Any]]], verb: str
 ) -> None:
-    call, key, fields = ANEW[verb]
+    call, key, fields = ACTS_AGAIN[verb]
     bench.put(S.COMPLETED, owed="n")
     seen = lose(verb)
     call(bench)
