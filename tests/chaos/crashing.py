@@ -175,7 +175,7 @@ def _use_cases() -> None:
     request_started.connect(lambda _: _use_case.set(request.endpoint or ""), weak=False)
 
 
-# --- effects without a name ---------------------------------------------------------------------------------------------
+# --- effects without a name -------------------------------------------------------------------------------------------
 
 
 def _unnamed(what: str) -> None:
