@@ -22,7 +22,7 @@ A_DAY = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Turn:
-    """One run of a scenario: the world, the point's name, an image that is not stored yet; producers retry if `again`."""
+    """One run of a scenario: the world, the point's name, an image not yet stored; producers retry if `again`."""
 
     world: World
     point: str
