@@ -49,7 +49,7 @@ KLING_NEWER = {
     "create_time": 0,
     "update_time": 0,
 }
-WORDS = {
+STATUS_WORDS = {
     TaskStatus.WAITING: "queued pending submitted in_queue starting",
     TaskStatus.RUNNING: "in_progress processing running generating",
     TaskStatus.COMPLETED: "completed complete succeed succeeded success done",
@@ -59,7 +59,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize(
-    ("status", "word"), [(status, word) for status, words in WORDS.items() for word in words.split()]
+    ("status", "word"), [(status, word) for status, words in STATUS_WORDS.items() for word in words.split()]
 )
 @pytest.mark.parametrize("spell", [str.lower, str.upper, str.title], ids=["lower", "upper", "title"])
 def test_status_words_are_read_in_any_case(status: TaskStatus, word: str, spell: Any) -> None:
@@ -318,7 +318,7 @@ _NAMES = st.sampled_from(
         "discount", "metadata", "external_task_id", "external_id", "create_time",
     ]
 )  # fmt: skip
-_WORDS = st.sampled_from([word for words in WORDS.values() for word in words.split()])
+_WORDS = st.sampled_from([word for words in STATUS_WORDS.values() for word in words.split()])
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | _WORDS | _TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_NAMES | _TEXT, inner, max_size=6),

@@ -1,4 +1,4 @@
-"""The processes: their settings, what they need to start, and messages that nobody should have sent."""
+"""Worker and beat: their settings, what they need to start, and how they treat malformed messages."""
 
 import json
 import os
@@ -87,7 +87,7 @@ def test_a_broker_and_results_behind_sentinel() -> None:
     url = "sentinels://:pw@a,b:2/3?master=jobs&sentinel_password=other"
     conf = configuration(Settings(provider_key="k", broker_url=url, result_url=url))
     assert conf["broker_url"] == conf["result_backend"] == "sentinel://:pw@a:26379/3;sentinel://:pw@b:2/3"
-    # Beside what every Redis gets
+    # In addition to the options of every Redis
     assert conf["broker_transport_options"].items() >= {**TRANSPORT, "master_name": "jobs"}.items()
     assert conf["worker_disable_prefetch"] is True
     assert conf["result_backend_transport_options"]["master_name"] == "jobs"
@@ -120,7 +120,7 @@ def test_beat_has_one_entry_without_countdown_or_expiry() -> None:
     schedule = configuration(SETTINGS)["beat_schedule"]
     assert [entry["task"] for entry in schedule.values()] == ["boomerang.reconcile"]
     assert schedule["boomerang.reconcile"]["schedule"] == 1.0
-    # Neither is it judged by the clock of whichever worker takes it.
+    # An expiry would depend on the clock of the worker that takes the message
     assert {"countdown", "expires"}.isdisjoint(schedule["boomerang.reconcile"]["options"])
 
 
@@ -228,7 +228,7 @@ def _message(body: bytes, content_type: str = "application/json", task: str = "b
 
 
 class Trap:
-    """Unpickled, it makes a file."""
+    """An object that makes a directory when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -242,13 +242,13 @@ def test_worker_and_beat_start_from_the_environment_alone_and_survive_bad_messag
     env: dict[str, str], processes: Processes, world: MakeWorld, tmp_path: Path, wait_for: WaitFor
 ) -> None:
     w = world(concurrency=2)
-    # Given messages that nobody of ours would send, before and between good ones
+    # Given malformed messages before and between good ones
     trap = tmp_path / "trap"
     empty = json.dumps([[], {}, {}]).encode()
     bad = [
         _message(pickle.dumps([[Trap(trap)], {}, {}]), "application/x-python-serialize"),
         _message(b"not JSON"),
-        # These two would end any Celery worker, and the second its successors too.
+        # These two would end a plain Celery worker, and the second also every worker after it
         "no message",
         _message(b"[1]"),
         _message(json.dumps([["no-such-job"], {}, {}]).encode()),
@@ -261,13 +261,13 @@ def test_worker_and_beat_start_from_the_environment_alone_and_survive_bad_messag
     # When the processes start
     worker, log = processes.start(env, "worker")
     beat, _ = processes.start(env, "beat")
-    # Then the job gets done, and every message is gone
+    # Then the job ends, and no message is left
     wait_for(lambda: w.job().state.final, 40)
     wait_for(lambda: w.messages_in("boomerang.submit") == 0 and w.redis.hlen("unacked") == 0, 20)
     assert not trap.exists()
     assert worker.poll() is None
     assert beat.poll() is None
-    # And a SIGTERM is an orderly end
+    # And the worker ends cleanly on SIGTERM
     worker.terminate()
     beat.terminate()
     assert worker.wait(40) == 0
@@ -286,12 +286,12 @@ def test_remote_control_is_optional_and_gossip_is_off(
     w.enqueue("job-1")
     worker, log = processes.start({**env, "BOOMERANG_REMOTE_CONTROL": switch.value}, "worker", "--loglevel=info")
     processes.start(env, "beat")
-    # When it has done its work
+    # When the job has ended
     wait_for(lambda: w.job().state.final, 40)
-    # Then it answers who asks, where that is wanted
+    # Then the worker answers a ping only when remote control is on
     answers = w.app.control.ping(timeout=1.0)
     assert len(answers) == (switch is Switch.ON)
-    # And listens to no other worker
+    # And it subscribes to nothing else
     patterns = {name for each in w.redis.client_list() if (name := each["psub"]) != "0"}
     assert patterns == ({"1"} if switch is Switch.ON else set())
     assert "mingle" not in log.read_text()

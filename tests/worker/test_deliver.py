@@ -1,4 +1,4 @@
-"""boomerang.deliver: what follows from a job's end, at least once, to the right place and to no other."""
+"""boomerang.deliver sends what follows from a job's end, at least once, to its receiver only."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ from worker.deliver import CONFIRMATION
 
 @pytest.fixture
 def ended(world: MakeWorld, listener: Listener) -> Any:
-    """A completed job that owes its producer a notification; hosts on this machine are allowed."""
+    """A world with a completed job that owes a notification. Private hosts are allowed."""
     w = world(allow_private_hosts=True)
     w.start(callback_url=f"{listener.url}/hook?shop=7")
     assert w.settle().state is State.COMPLETED
@@ -52,16 +52,16 @@ def test_a_job_of_the_providers_contract_is_notified_in_the_providers_form(
     w.settle("job-2")
     w.deliverer(["job-1", "job-2"])
 
-    told = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
+    notifications = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
 
-    # Read as we read the provider's own callbacks
-    completed, failed = read_callback(told["job-1.completed"]), read_callback(told["job-2.failed"])
+    # The service's reader of the provider's callbacks can read them
+    completed, failed = read_callback(notifications["job-1.completed"]), read_callback(notifications["job-2.failed"])
     assert completed is not None
     assert failed is not None
     assert (completed.status, completed.task_id, completed.settles) == (TaskStatus.COMPLETED, "job-1", True)
     assert completed.output[0].url == w.job("job-1").result.output[0]["url"]
     assert (failed.status, failed.task_id, failed.error.code) == (TaskStatus.FAILED, "job-2", "1301")
-    assert told["job-1.completed"]["output"][0]["content"][0]["jobId"] == w.job("job-1").task_id
+    assert notifications["job-1.completed"]["output"][0]["content"][0]["jobId"] == w.job("job-1").task_id
 
 
 def test_a_notification_is_signed_where_secrets_are_set(world: MakeWorld, listener: Listener) -> None:
@@ -71,7 +71,7 @@ def test_a_notification_is_signed_where_secrets_are_set(world: MakeWorld, listen
     w.settle()
     w.deliverer(["job-1"])
     ((_, _, headers, body),) = listener.got
-    # As a receiver reads it, who knows either of them
+    # A receiver that knows either secret can verify it
     for secret in secrets:
         assert Webhook(secret).verify(body, dict(headers))["id"] == "job-1"
 
@@ -127,7 +127,7 @@ def test_an_address_on_this_machine_is_refused_and_nothing_connects(world: MakeW
     ids = [f"job-{number}" for number in range(len(addresses))]
     w.deliverer(ids)
     assert listener.connections == 0
-    # The job itself is not the worse for it, and the delivery is owed on.
+    # The jobs stay completed, and the delivery stays owed
     assert {w.job(job_id).state for job_id in ids} == {State.COMPLETED}
     assert [w.job(job_id).delivery_tries for job_id in ids] == [1] * len(ids)
 
@@ -195,9 +195,9 @@ def test_failed_and_cancelled_jobs_are_notified(world: MakeWorld, simulator: Sim
     w.store.jobs.cancel("job-2")
     w.settle("job-1")
     w.deliverer(["job-1", "job-2"])
-    told = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
-    assert told["job-1.failed"]["error"]["code"] == "1301"
-    assert told["job-2.cancelled"]["status"] == "cancelled"
+    notifications = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
+    assert notifications["job-1.failed"]["error"]["code"] == "1301"
+    assert notifications["job-2.cancelled"]["status"] == "cancelled"
 
 
 def test_the_log_contains_no_address_and_no_key(
@@ -226,9 +226,9 @@ def test_a_parked_message_is_sent_again_with_its_continuation(world: MakeWorld) 
         "subtask_type": None,
         "immutable": False,
     }
-    goes_on = {"task_id": "celery-1", "root_id": "root", "link": [link], "group_id": "g"}
+    continuation = {"task_id": "celery-1", "root_id": "root", "link": [link], "group_id": "g"}
     w.enqueue("job-1")
-    _, mark = w.store.celery.park("job-1", "celery-1", json.dumps(goes_on))
+    _, mark = w.store.celery.park("job-1", "celery-1", json.dumps(continuation))
     w.submit()
     w.settle()
     w.deliverer(["job-1"])
@@ -238,10 +238,10 @@ def test_a_parked_message_is_sent_again_with_its_continuation(world: MakeWorld) 
     assert (headers["task"], headers["id"]) == ("boomerang.generate", "celery-1")
     assert (headers["root_id"], headers["group"], headers["boomerang_finishes"]) == ("root", "g", mark)
     _, kwargs, embed = json.loads(b64decode(message["body"]))
-    # No prompt, no picture: the record has them.
+    # The message has no prompt and no image, because the record has them
     assert kwargs == {"external_task_id": "job-1"}
     assert [each["task"] for each in embed["callbacks"]] == ["shop.paint"]
-    # The worker is to keep the result; the sender does not listen for it.
+    # The worker stores the result; the sender does not subscribe to it
     assert headers["ignore_result"] is False
     assert w.redis.pubsub_channels("celery-task-meta-*") == []
 
@@ -256,7 +256,7 @@ def test_a_finishing_message_is_sent_again_until_it_is_confirmed(world: MakeWorl
     w.deliverer(["job-1"])
     assert w.messages_in("celery") == 2
     assert 25 < w.alarm_in() <= CONFIRMATION
-    # One was acted upon, the broker lost the other
+    # One message is processed, and the broker lost the other
     assert w.store.celery.message_finished("job-1", marks[0]) == "owed"
     w.round(CONFIRMATION)
     w.deliverer(["job-1"])
@@ -276,7 +276,7 @@ def test_a_finishing_message_is_given_up_after_30_times(world: MakeWorld) -> Non
     assert (w.messages_in("celery"), w.alarm_in()) == (30, None)
 
 
-# --- a broker that is away ------------------------------------------------------------------------------------------
+# --- the broker is unavailable --------------------------------------------------------------------------------------
 
 
 DEAD = "redis://127.0.0.1:1/0"
@@ -287,7 +287,7 @@ def test_a_hint_that_cannot_be_sent_raises_no_error(world: MakeWorld) -> None:
     w = world(broker_url=DEAD)
     w.enqueue("job-1")
     w.reconciler()
-    # The alarm of the admitted job brings it back.
+    # The alarm of the admitted job sends the message again
     assert w.job().state is State.QUEUED
     assert 0 < w.alarm_in() <= 30
 

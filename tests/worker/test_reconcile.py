@@ -1,4 +1,4 @@
-"""boomerang.reconcile: one fault at a time, and every time the same end: the pictures, paid for once."""
+"""boomerang.reconcile: after any single fault, the job ends and is paid for once."""
 
 import threading
 from collections.abc import Callable
@@ -20,7 +20,7 @@ PRICE = Decimal("0.013")
 
 
 def _paid_once(w: Any, simulator: Simulator, jobs: int = 1) -> None:
-    """Every job once, and what we say we spent is what the provider's ledger says."""
+    """Assert that each job was bought once, and that the spending counted equals the provider's ledger."""
     tasks, twice, spent = simulator.bought()
     assert (tasks, twice) == (jobs, 0)
     assert w.lane_counters() == (0, 0, Decimal(spent)) == (0, 0, jobs * PRICE)
@@ -28,7 +28,7 @@ def _paid_once(w: Any, simulator: Simulator, jobs: int = 1) -> None:
 
 
 def test_a_result_is_never_fetched(world: MakeWorld, simulator: Simulator) -> None:
-    """Its address is the provider's word; what is behind it is for those who asked for it."""
+    """The service passes the image's URL on and does not request it."""
     w = world()
     w.start()
     assert w.settle().result.output[0]["url"].startswith(simulator.url)
@@ -45,7 +45,7 @@ def test_polling_alone_brings_the_result(world: MakeWorld, simulator: Simulator)
     _paid_once(w, simulator)
 
 
-# --- a worker that is gone ------------------------------------------------------------------------------------------
+# --- workers and messages that are lost -----------------------------------------------------------------------------
 
 
 def test_a_worker_killed_before_the_post_leaves_a_job_that_is_sent_once(world: MakeWorld, simulator: Simulator) -> None:
@@ -57,7 +57,7 @@ def test_a_worker_killed_before_the_post_leaves_a_job_that_is_sent_once(world: M
     w.reconciler()
     assert w.job().state is State.IN_DOUBT
     assert "lease" in w.job().reason
-    # It may be there and not be visible yet: nothing is sent before two looks and the grace period.
+    # The task may exist and not be visible yet: nothing is sent before two look-ups and the grace period
     w.round(4)
     assert simulator.calls("submit") == 0
     assert w.settle(seconds=6).state is State.COMPLETED
@@ -73,7 +73,7 @@ def test_a_worker_killed_after_the_post_leaves_a_task_that_is_adopted(
     w.enqueue("job-1")
     w.store.attempts.admit(1)
     (claim,) = w.store.attempts.claim(["job-1"])
-    w.provider.submit(a_request(), claim.external_task_id)  # and nobody writes the answer down
+    w.provider.submit(a_request(), claim.external_task_id)  # the answer is not recorded
     w.ahead(61)
     w.reconciler()
     assert w.settle().state is State.COMPLETED
@@ -88,7 +88,7 @@ def test_a_message_that_the_broker_lost_is_sent_again(world: MakeWorld, simulato
     assert w.messages_in("boomerang.submit") == 1
     w.redis.delete("boomerang.submit")
     w.reconciler()
-    assert w.messages_in("boomerang.submit") == 0  # not yet: it may be under way
+    assert w.messages_in("boomerang.submit") == 0  # not yet: the first message may still arrive
     w.ahead(31)
     w.reconciler()
     assert w.run_submits() == 1
@@ -113,7 +113,7 @@ def test_reconcile_completes_a_batch_cancellation_that_was_killed(world: MakeWor
     w = world()
     jobs = [NewJob(id=f"job-{n}", text="{}", model="m") for n in range(3)]
     w.store.jobs.enqueue(jobs, "b")
-    w.store.context.scripts.call("begin_sweep", "b", "cancel", "", "0")  # and nobody goes on
+    w.store.context.scripts.call("begin_sweep", "b", "cancel", "", "0")  # the process ends after this step
     w.reconciler()
     assert {w.job(f"job-{n}").state for n in range(3)} == {State.CANCELLED}
     assert w.store.batches.get("b").done
@@ -122,8 +122,8 @@ def test_reconcile_completes_a_batch_cancellation_that_was_killed(world: MakeWor
 
 # --- what the provider does to a submission -------------------------------------------------------------------------
 
-#: fault → (knobs, whether the first POST buys)
-TROUBLES: dict[str, tuple[dict[str, Any], bool]] = {
+#: fault → (the simulator's settings, whether the first POST buys a task)
+FAULTS: dict[str, tuple[dict[str, Any], bool]] = {
     "read time-out, executed": ({"lost_answers": 1, "hang": 3}, True),
     "reset, executed": ({"lost_answers": 1}, True),
     "reset, not executed": ({"cut_before": 1}, False),
@@ -131,7 +131,7 @@ TROUBLES: dict[str, tuple[dict[str, Any], bool]] = {
     "5xx, not executed": ({"error_before": 1}, False),
     "redirect": ({"redirect": 1}, False),
     "truncated JSON": ({"truncated": 1}, True),
-    "an id that is nobody's": ({"wrong_id": 1}, True),
+    "an unknown id": ({"wrong_id": 1}, True),
     "drip": ({"drip": 1, "drip_seconds": 5}, True),
     "200 MB": ({"huge": 1}, True),
     "gzip bomb": ({"gzip_bomb": 1}, True),
@@ -143,7 +143,7 @@ TROUBLES: dict[str, tuple[dict[str, Any], bool]] = {
 }
 
 
-@pytest.mark.parametrize(("knobs", "buys"), TROUBLES.values(), ids=TROUBLES)
+@pytest.mark.parametrize(("knobs", "buys"), FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("duplicates", ["conflict", "unnoticed"])
 def test_each_submission_fault_ends_with_one_purchase(
     knobs: dict[str, Any], buys: bool, duplicates: str, world: MakeWorld, simulator: Simulator
@@ -156,7 +156,7 @@ def test_each_submission_fault_ends_with_one_purchase(
     simulator.turn(**dict.fromkeys(knobs, 0) | {"outage": "off", "account": "ok"})
     job = w.settle(seconds=20)
     assert (job.state, job.attempt, job.external_task_id) == (State.COMPLETED, 1, "job-1")
-    # What was bought is adopted, not bought again.
+    # A bought task is adopted
     assert simulator.calls("submit") == (1 if buys else 2)
     _paid_once(w, simulator)
 
@@ -198,7 +198,7 @@ def test_a_duplicate_that_no_look_up_finds_is_never_sent_again(
     for _ in range(10):
         w.round(40)
     assert w.job().state is State.IN_DOUBT
-    assert simulator.calls("submit") == 2  # the one before it, and its own
+    assert simulator.calls("submit") == 2  # the earlier one and this job's
 
 
 def test_a_duplicate_that_no_look_up_finds_is_settled_by_the_providers_id(
@@ -212,12 +212,12 @@ def test_a_duplicate_that_no_look_up_finds_is_settled_by_the_providers_id(
     assert w.job().state is State.IN_DOUBT
     assert w.store.manual.settle(w.job(), Verdict.SENT, task_id=bought.task_id).outcome == "settled"
     assert w.settle().state is State.COMPLETED
-    assert simulator.calls("submit") == 2  # the one before it, and its own
+    assert simulator.calls("submit") == 2  # the earlier one and this job's
     _paid_once(w, simulator)
 
 
 def test_a_task_that_appears_late_is_found(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
-    """The POST times out, and the task appears a second and a half later. On the wall clock, as the simulator is."""
+    """The POST times out, and the task appears 1.5 s later, by the simulator's wall clock."""
     w = world(lookup_grace=2.5, read_timeout=0.3)
     simulator.turn(ghost=1.5, hang=0.5, duplicates="unnoticed")
     w.start()
@@ -255,7 +255,7 @@ def test_nothing_is_sent_again_while_look_ups_fail(world: MakeWorld, simulator: 
     _paid_once(w, simulator)
 
 
-# --- no look-up at all ----------------------------------------------------------------------------------------------
+# --- no look-ups ----------------------------------------------------------------------------------------------------
 
 
 def test_without_look_ups_a_doubtful_job_is_held_for_a_person(world: MakeWorld, simulator: Simulator) -> None:
@@ -268,7 +268,7 @@ def test_without_look_ups_a_doubtful_job_is_held_for_a_person(world: MakeWorld, 
     assert job.state is State.IN_DOUBT
     assert "BOOMERANG_LOOKUP_PATH" in job.reason
     assert (simulator.calls("submit"), simulator.calls("look")) == (1, 0)
-    # It is not forgotten: a callback still ends it, and it still has its alarm.
+    # The job keeps its alarm, and a callback still ends it
     assert w.alarm_in() is not None
     w.store.attempts.finish(
         "job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback"
@@ -285,7 +285,7 @@ def test_a_person_settles_a_held_job_with_one_verdict(world: MakeWorld, simulato
     w.round(301)
     assert w.job().state is State.IN_DOUBT
     assert w.lane_counters()[0] == 1
-    # The person looks into the provider's own console
+    # The person reads the provider's console
     (task,) = simulator.get("/_sim/ledger")["purchases"] if arrived else (None,)
     verdict = Verdict.SENT if arrived else Verdict.NOT_SENT
     w.store.manual.settle(w.job(), verdict, task_id=task["task_id"] if task else "")
@@ -303,7 +303,7 @@ def test_without_look_ups_a_doubtful_job_is_sent_again_where_that_is_configured(
     w.start()
     simulator.turn(error_before=0)
     w.round(4)
-    assert simulator.calls("submit") == 1  # the grace period holds here too
+    assert simulator.calls("submit") == 1  # the grace period applies here too
     assert w.settle(seconds=11).state is State.COMPLETED
     assert (w.job().external_task_id, simulator.calls("submit")) == ("job-1", 2)
     _paid_once(w, simulator)
@@ -327,7 +327,7 @@ def test_a_transient_failure_gets_another_attempt_under_a_new_id(world: MakeWorl
     job = w.settle()
     assert (job.state, job.attempt, job.external_task_id) == (State.COMPLETED, 2, "job-1~2")
     tasks, twice, spent = simulator.bought()
-    assert (tasks, twice, Decimal(spent)) == (2, 0, PRICE)  # the failed one cost nothing
+    assert (tasks, twice, Decimal(spent)) == (2, 0, PRICE)  # the failed attempt cost nothing
     assert w.lane_counters()[2] == PRICE
 
 
@@ -340,7 +340,7 @@ def test_attempts_are_limited(world: MakeWorld, simulator: Simulator) -> None:
     assert job.result.error["code"].startswith("00201609")
     tasks, _, spent = simulator.bought()
     assert tasks == 3
-    assert w.lane_counters()[2] == Decimal(spent) == 3 * PRICE  # failed ones too, where they are charged
+    assert w.lane_counters()[2] == Decimal(spent) == 3 * PRICE  # failed attempts count where the provider charges them
 
 
 def test_a_permanent_failure_gets_no_other_attempt(world: MakeWorld, simulator: Simulator) -> None:
@@ -356,8 +356,8 @@ def test_a_late_contradiction_changes_nothing(world: MakeWorld, simulator: Simul
     w = world()
     w.start()
     w.settle()
-    said = w.store.attempts.finish("job-1", State.FAILED, Result(error={"code": "1", "message": "x"}), "callback")
-    assert said.outcome == "contradicted"
+    finished = w.store.attempts.finish("job-1", State.FAILED, Result(error={"code": "1", "message": "x"}), "callback")
+    assert finished.outcome == "contradicted"
     assert w.job().state is State.COMPLETED
     assert w.store.statistics.totals().contradicted == 1
 
@@ -377,7 +377,7 @@ def test_polls_back_off_and_never_stop(world: MakeWorld, simulator: Simulator) -
     assert waits[0] == pytest.approx(5, abs=0.5)
     assert all(4.9 <= wait <= 20 for wait in waits)
     assert all(wait >= 9.9 for wait in waits[3:])
-    # Between two polls nothing is asked.
+    # No poll between two alarms
     w.round(1)
     assert simulator.calls("look") == 8
 
@@ -438,7 +438,7 @@ def test_a_late_result_completes_an_expired_job(world: MakeWorld, simulator: Sim
     w.round(3601)
     job = w.job()
     assert (job.state, job.settled_by) == (State.EXPIRED, "deadline")
-    assert w.lane_counters()[0] == 1  # the provider still works on it
+    assert w.lane_counters()[0] == 1  # the provider is still working on it
     wait_for(lambda: simulator.get("/_sim/tasks?external_task_id=job-1")["tasks"][0]["status"] == "completed")
     w.round(31)
     assert w.job().state is State.COMPLETED
@@ -473,7 +473,7 @@ def test_a_task_that_the_provider_forgot_is_given_up(world: MakeWorld, simulator
 def test_a_cancelled_jobs_late_result_is_recorded_with_its_cost(
     notify: bool, world: MakeWorld, simulator: Simulator, wait_for: WaitFor
 ) -> None:
-    # A producer whose address does not answer must not keep the slot busy either.
+    # A failing notification must not occupy the slot either
     w = world(allow_private_hosts=True)
     simulator.turn(latency="0.3")
     w.start(**({"callback_url": "http://127.0.0.1:1/dead"} if notify else {}))

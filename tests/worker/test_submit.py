@@ -1,4 +1,4 @@
-"""boomerang.submit: claim, POST, record. A real store, a real simulator over HTTP, one trouble at a time."""
+"""boomerang.submit: claim, POST, record, with a real store, a simulator over HTTP and one fault at a time."""
 
 import socket
 import threading
@@ -35,7 +35,7 @@ def test_the_jobs_of_a_message_are_sent_concurrently(world: MakeWorld, simulator
     ids = [f"job-{n}" for n in range(8)]
     began = time.monotonic()
     w.start(*ids)
-    assert time.monotonic() - began < 7.5  # one after the other: 8 s
+    assert time.monotonic() - began < 7.5  # one after the other would take 8 s
     assert {w.job(job_id).state for job_id in ids} == {State.IN_PROGRESS}
 
 
@@ -59,7 +59,7 @@ def test_a_cancelled_job_is_not_sent(world: MakeWorld, simulator: Simulator) -> 
     w.enqueue("job-1", "job-2")
     w.store.attempts.admit(2)
     w.store.jobs.cancel("job-1")
-    assert w.submitter(["job-1", "job-2", "never-heard-of"])[0].id == "job-2"
+    assert w.submitter(["job-1", "job-2", "unknown"])[0].id == "job-2"
     assert [each["external_task_id"] for each in simulator.get("/_sim/ledger")["purchases"]] == ["job-2"]
 
 
@@ -75,7 +75,7 @@ def test_a_callback_may_arrive_before_the_answer(world: MakeWorld, simulator: Si
         "job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback"
     )
     thread.join(10)
-    # The answer, which says "in progress", comes after the end and changes nothing.
+    # The answer "in progress" comes after the end and changes nothing
     assert (w.job().state, w.job().settled_by) == (State.COMPLETED, "callback")
     assert w.states() == ["queued", "submitting", "completed"]
     assert w.alarm_in() is None
@@ -92,7 +92,7 @@ def test_an_answer_that_comes_after_the_lease_is_refused(
     thread = threading.Thread(target=w.submitter, args=(["job-1"],))
     thread.start()
     wait_for(lambda: simulator.calls("submit") == 1)
-    # The lease runs out while the POST is under way: reconcile takes the job over and raises the fence.
+    # The lease ends during the POST: reconcile takes the job over and raises the fencing token
     w.ahead(61)
     w.reconciler()
     assert w.job().state is State.IN_DOUBT
@@ -104,12 +104,12 @@ def test_an_answer_that_comes_after_the_lease_is_refused(
 
 def test_a_worker_paused_between_claim_and_post_does_not_send(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
-    # Given a process that is stopped (SIGSTOP) right after the claim, until its lease is nearly over
+    # Given a process that was stopped after the claim until its lease had nearly ended
     times = iter([0.0, 59.0])
     w.submitter._clock = lambda: next(times)
     w.start()
     assert simulator.calls("submit") == 0
-    # The next one sends it, once.
+    # The next worker sends the job once
     w.submitter._clock = time.monotonic
     w.submit()
     assert w.job().state is State.IN_PROGRESS
@@ -186,7 +186,7 @@ def test_a_refused_account_holds_the_lane_and_costs_no_attempt(
     ids = [f"job-{n}" for n in range(5)]
     w.enqueue(*ids)
     w.submit()
-    # Every job is where it was, in its place.
+    # Every job is back in its place in the queue
     before = [w.job(job_id) for job_id in ids]
     assert {(job.state, job.attempt, job.submit_tries, job.external_task_id == job.id) for job in before} == {
         (State.QUEUED, 1, 0, True)
@@ -197,15 +197,15 @@ def test_a_refused_account_holds_the_lane_and_costs_no_attempt(
     assert account in lane.reason
     assert (lane.slots, lane.dispatched) == (0, 0)
     assert account in before[0].reason
-    # Nothing is sent while it is held.
+    # Nothing is sent during the hold
     calls = simulator.calls("submit")
     w.round(1)
     assert simulator.calls("submit") == calls
-    # Then one goes ahead to see; the others wait for what it learns.
+    # After the hold one job is sent, and the others wait for its outcome
     w.round(20)
     assert simulator.calls("submit") == calls + 1
     assert w.held_for() > 0
-    # Mended: one goes ahead, then all.
+    # When the account works again, one job is sent, then all
     simulator.turn(account="ok")
     w.ahead(301)
     w.reconciler()
@@ -239,7 +239,7 @@ def test_a_throttle_holds_the_lane_for_the_requested_time_within_bounds(
     assert "429" in job.reason
     assert lane.held
     assert bounds[0] <= w.held_for() <= bounds[1]
-    # And it comes through once the provider takes it.
+    # The job is sent when the provider accepts it
     simulator.turn(throttle=0)
     w.round(bounds[1])
     assert w.settle().attempt == 1
@@ -264,7 +264,7 @@ def test_repeated_throttles_lengthen_the_hold_up_to_a_cap(world: MakeWorld, simu
 
 def test_an_unreachable_provider_leaves_no_doubt(world: MakeWorld, simulator: Simulator) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens, and nobody else can
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: no other process can take the port
         w = world(f"http://127.0.0.1:{taken.getsockname()[1]}")
         w.start("job-1", "job-2")
     assert w.states() == ["queued", "submitting", "queued"]
@@ -276,6 +276,6 @@ def test_no_key_in_the_record_of_a_refused_account(world: MakeWorld, simulator: 
     w = world()
     simulator.turn(account="401")
     w.start()
-    said = "".join(str(w.redis.hgetall(key)) for key in ("{b}:j:job-1", "{b}:lane:default"))
-    assert "401" in said
-    assert "canary" not in said
+    record = "".join(str(w.redis.hgetall(key)) for key in ("{b}:j:job-1", "{b}:lane:default"))
+    assert "401" in record
+    assert "canary" not in record

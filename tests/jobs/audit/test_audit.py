@@ -34,20 +34,20 @@ DAY = "d:19675"
 
 @pytest.fixture(scope="module")
 def copies() -> dict[str, dict[bytes, bytes]]:
-    """What was prepared for one test and is the same for the next."""
+    """Copies of prepared data, by name, for all tests of this module."""
     return {}
 
 
 @pytest.fixture
-def busy(bench: Bench, make: MakeJob, priced: Priced, redis_url: str, copies: dict[str, dict[bytes, bytes]]) -> Bench:
+def filled(bench: Bench, make: MakeJob, priced: Priced, redis_url: str, copies: dict[str, dict[bytes, bytes]]) -> Bench:
     """A store with a job in every state, an admitted one, owed deliveries, batches, and purged jobs."""
     with connect(redis_url, text=False) as bare:
-        if "busy" in copies:
-            put_back(bare, copies["busy"])
+        if "filled" in copies:
+            put_back(bare, copies["filled"])
         else:
             prepare(bench, make, priced)
-            copies["busy"] = copy(bare)
-    # No hint is among what was copied: they run out.
+            copies["filled"] = copy(bare)
+    # Hints expire, so no copy has them: remove them after the preparation too.
     bench.hints_arrive()
     return bench
 
@@ -83,8 +83,8 @@ def prepare(bench: Bench, make: MakeJob, priced: Priced) -> None:
         store.deliveries.give_up(due, Delivery.NOTIFY, "it answered 404")
 
 
-def test_a_sound_store_has_no_finding(busy: Bench) -> None:
-    assert audit(busy.store) == []
+def test_a_sound_store_has_no_finding(filled: Bench) -> None:
+    assert audit(filled.store) == []
 
 
 BROKEN = {
@@ -176,29 +176,29 @@ NOT_REPAIRABLE = {
 
 
 @pytest.mark.parametrize(("command", "rule", "where"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_invariant_is_found(busy: Bench, command: tuple[Any, ...], rule: str, where: str) -> None:
-    busy.raw.execute_command(*command)
-    before = busy.dump()
-    findings = audit(busy.store)
+def test_a_broken_invariant_is_found(filled: Bench, command: tuple[Any, ...], rule: str, where: str) -> None:
+    filled.raw.execute_command(*command)
+    before = filled.dump()
+    findings = audit(filled.store)
     assert (rule, where) in {(finding.rule, finding.id) for finding in findings}
     assert all(finding.detail and finding.remedy for finding in findings)
-    assert busy.dump() == before
+    assert filled.dump() == before
 
 
 @pytest.mark.parametrize("what", [what for what in BROKEN if what not in NOT_REPAIRABLE])
-def test_a_broken_invariant_is_repaired(busy: Bench, what: str) -> None:
+def test_a_broken_invariant_is_repaired(filled: Bench, what: str) -> None:
     command, rule, where = BROKEN[what]
-    sound = busy.dump()
-    busy.raw.execute_command(*command)
-    done = repair(busy.store)
+    sound = filled.dump()
+    filled.raw.execute_command(*command)
+    done = repair(filled.store)
     assert (rule, where) in {(finding.rule, finding.id) for finding in done.repaired}
     assert done.left == Audit((), ())
-    repaired = busy.dump()
+    repaired = filled.dump()
     if what not in REPAIRED_DIFFERENTLY:
         assert repaired == sound
     # A second repair finds nothing
-    assert repair(busy.store) == Repair((), Audit((), ()))
-    assert busy.dump() == repaired
+    assert repair(filled.store) == Repair((), Audit((), ()))
+    assert filled.dump() == repaired
 
 
 #: The repair differs from the original: a repaired alarm is due at once, a counter is set to what the records show.
@@ -216,10 +216,10 @@ REPAIRED_DIFFERENTLY = {
 
 
 @pytest.mark.parametrize("what", sorted(NOT_REPAIRABLE))
-def test_what_cannot_be_repaired_is_reported_and_left(busy: Bench, what: str) -> None:
+def test_what_cannot_be_repaired_is_reported_and_left(filled: Bench, what: str) -> None:
     command, rule, where = BROKEN[what]
-    busy.raw.execute_command(*command)
-    done = repair(busy.store)
+    filled.raw.execute_command(*command)
+    done = repair(filled.store)
     assert (rule, where) in {(finding.rule, finding.id) for finding in done.left.findings}
     assert not any(finding.repairable for finding in done.left.findings)
     assert all(finding.remedy for finding in done.left.findings)
@@ -258,41 +258,41 @@ def test_an_image_that_jobs_name_stays_while_its_count_is_repaired(bench: Bench,
     assert bench.dump() == sound
 
 
-def test_only_one_repair_runs_at_a_time(busy: Bench) -> None:
-    busy.raw.hincrby(P + "lane:default", "slots", 2)
-    busy.raw.set(P + "repair", "another 1")
-    before = busy.dump()
+def test_only_one_repair_runs_at_a_time(filled: Bench) -> None:
+    filled.raw.hincrby(P + "lane:default", "slots", 2)
+    filled.raw.set(P + "repair", "another 1")
+    before = filled.dump()
     with pytest.raises(RepairBusy):
-        repair(busy.store)
-    assert busy.dump() == before
-    busy.raw.delete(P + "repair")
-    assert repair(busy.store).left.findings == ()
-    assert not busy.raw.exists(P + "repair")
+        repair(filled.store)
+    assert filled.dump() == before
+    filled.raw.delete(P + "repair")
+    assert repair(filled.store).left.findings == ()
+    assert not filled.raw.exists(P + "repair")
 
 
-def test_a_repeated_correction_changes_nothing(busy: Bench) -> None:
+def test_a_repeated_correction_changes_nothing(filled: Bench) -> None:
     call = ("repair_counters", "", "me 1", 1000, P + "lane:default", "slots", -1, "0")
-    assert busy.store.context.scripts.call(*call) == "done"
-    before = busy.dump()
-    assert busy.store.context.scripts.call(*call) == "refused"
-    assert busy.dump() == before
+    assert filled.store.context.scripts.call(*call) == "done"
+    before = filled.dump()
+    assert filled.store.context.scripts.call(*call) == "refused"
+    assert filled.dump() == before
 
 
-def test_a_repair_whose_lease_ended_corrects_nothing_more(busy: Bench) -> None:
-    call = busy.store.context.scripts.call
+def test_a_repair_whose_lease_ended_corrects_nothing_more(filled: Bench) -> None:
+    call = filled.store.context.scripts.call
     assert call("repair_counters", "", "me 1", 1000) == "done"
-    busy.raw.set(P + "repair", "another 1")  # the lease of the first repair has ended
-    before = busy.dump()
+    filled.raw.set(P + "repair", "another 1")  # the lease of the first repair has ended
+    before = filled.dump()
     assert call("repair_counters", "me 1", "me 2", 1000, P + "lane:default", "slots", -1, "0") == "refused"
-    assert busy.dump() == before
+    assert filled.dump() == before
 
 
-def test_records_of_a_later_version_are_not_repaired(busy: Bench) -> None:
-    busy.raw.hset(P + "j:in_progress", "Z", "1000")
-    busy.raw.zrem(P + "alarms", "in_progress", "later")
-    done = repair(busy.store)
+def test_records_of_a_later_version_are_not_repaired(filled: Bench) -> None:
+    filled.raw.hset(P + "j:in_progress", "Z", "1000")
+    filled.raw.zrem(P + "alarms", "in_progress", "later")
+    done = repair(filled.store)
     assert [(finding.rule, finding.id) for finding in done.repaired] == [("alarm", "later")]
-    assert busy.alarm("in_progress") is None
+    assert filled.alarm("in_progress") is None
     assert "later version" in done.left.unsure[0]
 
 
@@ -304,21 +304,21 @@ def test_many_jobs_are_read_by_cursor(bench: Bench, make: MakeJob) -> None:
     assert [(finding.rule, finding.id) for finding in audit(bench.store)] == [("alarm", "j1234")]
 
 
-def moving(bench: Bench, monkeypatch: pytest.MonkeyPatch, move: Callable[[], object]) -> Store:
-    """Return a store that calls `move` after each of its round trips."""
+def changing_store(bench: Bench, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> Store:
+    """Return a store that calls `change` after each of its round trips."""
     client = connect("redis://127.0.0.1:1/0")
     client.connection_pool = bench.raw.connection_pool
     store = Store(client, bench.store.context.settings, clock=CLOCK)
     execute, send = client.execute_command, Pipeline.execute
-    in_move: list[bool] = []
+    in_change: list[bool] = []
 
     def after(call: Callable[..., Any]) -> Callable[..., Any]:
         def called(*args: Any, **options: Any) -> Any:
             answer = call(*args, **options)
-            if not in_move:
-                in_move.append(True)
-                move()
-                in_move.clear()
+            if not in_change:
+                in_change.append(True)
+                change()
+                in_change.clear()
             return answer
 
         return called
@@ -397,7 +397,7 @@ def test_counters_are_compared_exactly_while_everything_changes(
     bench.raw.hincrby(P + "uses", fox.hash, drift)
     expected = {("slots", "lane default"), ("batch", "batch1"), ("uses", fox.hash)} if drift else set()
     traffic = Traffic(bench, lambda job_id: make(job_id, text), priced("0.25"))
-    store = moving(bench, monkeypatch, traffic)
+    store = changing_store(bench, monkeypatch, traffic)
 
     found = examine(store)
 

@@ -147,7 +147,7 @@ def accepts(store: Store, name: str) -> bool:
         return False
 
 
-def where(client: redis.Redis) -> int:
+def port_of(client: redis.Redis) -> int:
     try:
         return int(client.info("server")["tcp_port"])
     except redis.RedisError:
@@ -174,7 +174,7 @@ def test_after_a_failover_jobs_are_kept_and_accepted(
             wait_for(lambda: servers.ask(servers.sentinels[0], "SENTINEL FAILOVER", "jobs"), 30)
         servers.until_another(was)
         # The client uses the new primary at once. The old one may still run, and learns of it only seconds later.
-        wait_for(lambda: where(client) not in (0, was), 5, "the new primary is used")
+        wait_for(lambda: port_of(client) not in (0, was), 5, "the new primary is used")
         wait_for(lambda: accepts(store, f"after-{how}"), message="jobs are accepted again")
         assert [job.id for job in store.jobs.get_many([f"before-{how}", f"after-{how}"]) if job] == [
             f"before-{how}",

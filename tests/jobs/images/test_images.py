@@ -15,10 +15,9 @@ from jobs.states import State
 from tests.support.bench import Bench, MakeJob
 
 DAY = Settings().image_retention
-NO = Result(error={"code": "1301", "message": "no"})
 
 
-def naming(*digests: str, job_id: str = "fox", **more: Any) -> NewJob:
+def job_naming(*digests: str, job_id: str = "fox", **more: Any) -> NewJob:
     """Return a job whose request names these images."""
     params = {"prompt": "a fox", "image_list": [{"image": f"image:sha256:{digest}"} for digest in digests], **more}
     text = json.dumps({"model": "m", "params": params})
@@ -33,7 +32,7 @@ def fox(bench: Bench) -> Any:
     return image_file
 
 
-def uses(bench: Bench) -> dict[str, int]:
+def use_counts(bench: Bench) -> dict[str, int]:
     return {digest: int(count) for digest, count in bench.raw.hgetall(bench.keys.singleton("uses")).items()}
 
 
@@ -54,13 +53,13 @@ def test_an_image_is_written_once(bench: Bench, fox: Any) -> None:
 
 
 def test_an_image_stays_until_a_day_after_its_last_job_ended(bench: Bench, fox: Any) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash)])
+    bench.store.jobs.enqueue([job_naming(fox.hash)])
     assert purged_after(bench, 30 * DAY) == 0
     claim = bench.claimed()
     assert bench.store.attempts.mark_in_progress("fox", claim.fence, "t1")
     assert purged_after(bench) == 0
     assert bench.store.attempts.finish("fox", State.COMPLETED, Result(), "poll").outcome == "finished"
-    assert uses(bench) == {}
+    assert use_counts(bench) == {}
     assert purged_after(bench, DAY - 60) == 0
     assert purged_after(bench, 60) == 1
     assert (bench.stored, bench.images().find([fox.hash])) == ({}, [None])
@@ -76,18 +75,18 @@ def test_an_unused_image_is_removed_a_day_after_it_was_last_asked_for(bench: Ben
 
 @pytest.mark.parametrize("state", list(State))
 def test_an_image_is_in_use_while_its_job_is_unfinished(bench: Bench, fox: Any, state: State) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash, fox.hash)])
+    bench.store.jobs.enqueue([job_naming(fox.hash, fox.hash)])
     bench.put_on(state)
-    assert uses(bench) == ({} if state.final else {fox.hash: 2})
+    assert use_counts(bench) == ({} if state.final else {fox.hash: 2})
     assert bench.audit() == []
 
 
 def test_an_image_is_removed_after_its_last_job_ended(bench: Bench, fox: Any) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash, job_id=f"j{n}") for n in range(5)], "b")
-    assert uses(bench) == {fox.hash: 5}
+    bench.store.jobs.enqueue([job_naming(fox.hash, job_id=f"j{n}") for n in range(5)], "b")
+    assert use_counts(bench) == {fox.hash: 5}
     for n in range(4):
         bench.store.jobs.cancel(f"j{n}")
-    assert uses(bench) == {fox.hash: 1}
+    assert use_counts(bench) == {fox.hash: 1}
     assert purged_after(bench) == 0
     bench.store.batches.cancel("b")
     assert purged_after(bench) == 1
@@ -98,15 +97,15 @@ def test_an_image_is_removed_after_its_last_job_ended(bench: Bench, fox: Any) ->
     [{"prompt": "image:sha256:" + "0" * 64}, {"image_list": [{"image": "https://x/image:sha256:" + "0" * 64}]}],
 )
 def test_a_reference_in_other_text_does_not_count(bench: Bench, more: dict[str, Any]) -> None:
-    assert bench.store.jobs.enqueue([naming(**more)]).outcomes == (Outcome.CREATED,)
-    assert uses(bench) == {}
+    assert bench.store.jobs.enqueue([job_naming(**more)]).outcomes == (Outcome.CREATED,)
+    assert use_counts(bench) == {}
 
 
 def test_a_reference_in_a_label_does_not_count(bench: Bench, make: MakeJob, fox: Any) -> None:
     reference = f"image:sha256:{fox.hash}"
     text = json.dumps({"labels": {"of": reference}, "model": "m", "params": {"prompt": reference}})
     bench.store.jobs.enqueue([make(text=text)])
-    assert uses(bench) == {}
+    assert use_counts(bench) == {}
     assert bench.audit() == []
 
 
@@ -115,19 +114,19 @@ def test_a_reference_in_a_label_does_not_count(bench: Bench, make: MakeJob, fox:
 
 def test_a_job_that_names_an_absent_image_is_not_accepted(bench: Bench, fox: Any) -> None:
     before = bench.dump()
-    assert bench.store.jobs.enqueue([naming(fox.hash, "0" * 64)]).outcomes == (Outcome.IMAGELESS,)
+    assert bench.store.jobs.enqueue([job_naming(fox.hash, "0" * 64)]).outcomes == (Outcome.IMAGELESS,)
     assert bench.dump() == before
 
 
 def test_a_known_job_is_known_after_its_image_was_removed(bench: Bench, fox: Any) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash)])
+    bench.store.jobs.enqueue([job_naming(fox.hash)])
     bench.store.jobs.cancel("fox")
     assert purged_after(bench) == 1
-    assert bench.store.jobs.enqueue([naming(fox.hash)]).outcomes == (Outcome.KNOWN,)
+    assert bench.store.jobs.enqueue([job_naming(fox.hash)]).outcomes == (Outcome.KNOWN,)
 
 
 def test_a_retry_needs_the_image_and_succeeds_after_another_upload(bench: Bench, fox: Any) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash)], "b")
+    bench.store.jobs.enqueue([job_naming(fox.hash)], "b")
     bench.put_on(State.FAILED)
     assert purged_after(bench) == 1
     with pytest.raises(NotAllowed, match="POST /v1/images, then retry"):
@@ -135,12 +134,12 @@ def test_a_retry_needs_the_image_and_succeeds_after_another_upload(bench: Bench,
     assert bench.store.batches.retry("b").affected == 0
     bench.images().put(bench.picture(b"a fox"))
     assert bench.store.batches.retry("b").affected == 1
-    assert uses(bench) == {fox.hash: 1}
+    assert use_counts(bench) == {fox.hash: 1}
     assert bench.audit() == []
 
 
 def test_an_image_that_the_store_lost_can_be_uploaded_again(bench: Bench, fox: Any) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash)])
+    bench.store.jobs.enqueue([job_naming(fox.hash)])
     images = bench.images()
     for spoil in (bench.stored.clear, lambda: bench.stored.update(dict.fromkeys(bench.stored, b"another"))):
         (image,) = images.find([fox.hash])
@@ -196,9 +195,9 @@ def test_a_job_enqueued_while_its_image_is_removed_is_refused_or_has_another_cop
     outcomes: list[str] = []
 
     def meanwhile() -> None:
-        outcomes.extend(bench.store.jobs.enqueue([naming(fox.hash)]).outcomes)
+        outcomes.extend(bench.store.jobs.enqueue([job_naming(fox.hash)]).outcomes)
         bench.images().put(fox)
-        outcomes.extend(bench.store.jobs.enqueue([naming(fox.hash)]).outcomes)
+        outcomes.extend(bench.store.jobs.enqueue([job_naming(fox.hash)]).outcomes)
 
     bench.stored.meanwhile = meanwhile
     assert purged_after(bench) == 1
@@ -222,22 +221,22 @@ def test_the_next_purge_removes_what_a_killed_one_left(bench: Bench, fox: Any) -
 
 
 def test_images_of_a_staged_upload_stay_until_its_jobs_are_created(bench: Bench, fox: Any) -> None:
-    store, jobs = bench.store, [naming(fox.hash, job_id=f"j{n}") for n in range(600)]
+    store, jobs = bench.store, [job_naming(fox.hash, job_id=f"j{n}") for n in range(600)]
     assert set(store.uploads.stage("t", jobs)) == {Outcome.CREATED}
-    assert store.uploads.stage("t", [naming("0" * 64)]) == (Outcome.IMAGELESS,)
+    assert store.uploads.stage("t", [job_naming("0" * 64)]) == (Outcome.IMAGELESS,)
     assert bench.store.context.scripts.call("commit", "t", "b", "{}", 600, "") == "begun"
     # The commit is decided, but its process died before it created the jobs.
     assert bench.audit() == []
     assert purged_after(bench) == 0
     while store.batches.sweep():
         pass
-    assert uses(bench) == {fox.hash: 600}
+    assert use_counts(bench) == {fox.hash: 600}
     assert bench.audit() == []
     assert not bench.raw.exists(bench.keys.member("pinned", "t"))
 
 
 def test_an_upload_whose_image_was_removed_meanwhile_is_not_committed(bench: Bench, fox: Any) -> None:
-    bench.store.uploads.stage("t", [naming(fox.hash)])
+    bench.store.uploads.stage("t", [job_naming(fox.hash)])
     assert purged_after(bench) == 1
     with pytest.raises(NotAllowed, match="an image of it is not kept"):
         bench.store.uploads.commit("t", "b", 1)
@@ -260,7 +259,7 @@ def test_an_upload_whose_image_was_removed_meanwhile_is_not_committed(bench: Ben
 def test_the_audit_finds_a_wrong_count_or_alarm_of_an_image(
     bench: Bench, fox: Any, break_it: Callable[[Any, str], object], rule: str
 ) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash)])
+    bench.store.jobs.enqueue([job_naming(fox.hash)])
     assert bench.audit() == []
     break_it(bench, fox.hash)
     assert [(finding.rule, finding.id) for finding in bench.audit()] == [(rule, fox.hash)]

@@ -65,7 +65,7 @@ class Forgetful(Life):
         self.spent = self.store.statistics.totals().cost
         self.read = "-"
         for task in self.tasks.values():
-            task.taken_in = False
+            task.recorded = False
 
     def a_worker_notices(self, seen: Sighting, went_back: bool, lost: int) -> None:
         """A worker compares first, although new jobs came before. It continues, as with BOOMERANG_TOLERATED_LOSS."""

@@ -15,7 +15,7 @@ SECOND = 1_000_000
 SEEN = Sighting(installation=A, epoch=2, accepted=100, last="5-0", at=1000 * SECOND)
 
 
-def there(**changes: Any) -> Standing:
+def standing(**changes: Any) -> Standing:
     """Return the standing one second after the sighting, with changes."""
     as_seen = Standing(
         now=1001 * SECOND,
@@ -81,34 +81,34 @@ EMPTY: dict[str, Any] = {
     ],
 )
 def test_the_standing_is_judged_by_the_sighting(changes: dict[str, Any], judgement: Judgement, lost_jobs: int) -> None:
-    verdict = judge(there(**changes), [SEEN])
+    verdict = judge(standing(**changes), [SEEN])
     assert (verdict.judgement, verdict.lost_jobs) == (judgement, lost_jobs)
     assert bool(verdict.reason) == (judgement in (Judgement.LOST, Judgement.OLDER))
 
 
 def test_without_a_sighting_redis_is_taken_as_it_is() -> None:
     # An empty Redis begins a new installation; existing jobs, also of an older version, are accepted
-    assert judge(there(**{**EMPTY, "fates": ()}), []).judgement is Judgement.NEW
-    assert judge(there(installation="", fates=()), []).judgement is Judgement.NEW
-    assert judge(there(fates=()), []).judgement is Judgement.SOUND
+    assert judge(standing(**{**EMPTY, "fates": ()}), []).judgement is Judgement.NEW
+    assert judge(standing(installation="", fates=()), []).judgement is Judgement.NEW
+    assert judge(standing(fates=()), []).judgement is Judgement.SOUND
 
 
 def test_a_broker_may_hold_sightings_of_two_installations() -> None:
     other = replace(SEEN, installation=B)
     both = ((Fate.KNOWN, 0), (Fate.UNKNOWN, 0))
     # Each installation is compared with its own sighting
-    assert judge(there(fates=both), [SEEN, other]).judgement is Judgement.SOUND
-    assert judge(there(fates=both, installation=B), [SEEN, other]).judgement is Judgement.OLDER
+    assert judge(standing(fates=both), [SEEN, other]).judgement is Judgement.SOUND
+    assert judge(standing(fates=both, installation=B), [SEEN, other]).judgement is Judgement.OLDER
     # One without a sighting of its own counts as lost
-    assert judge(there(fates=both, installation="c" * 32), [SEEN, other]).judgement is Judgement.LOST
+    assert judge(standing(fates=both, installation="c" * 32), [SEEN, other]).judgement is Judgement.LOST
 
 
 def test_a_verdict_states_how_much_older_the_data_are() -> None:
-    verdict = judge(there(fates=((Fate.UNKNOWN, 0),), round_at=997 * SECOND), [SEEN])
+    verdict = judge(standing(fates=((Fate.UNKNOWN, 0),), round_at=997 * SECOND), [SEEN])
     assert verdict.seconds == 3.0
     assert (
         judge(
-            there(
+            standing(
                 **EMPTY,
             ),
             [SEEN],

@@ -80,7 +80,7 @@ class Task:
     visible: float
     end: State | None = None
     result: Result | None = None
-    taken_in: bool = False
+    recorded: bool = False
 
 
 @dataclass
@@ -121,7 +121,7 @@ class Life(RuleBasedStateMachine):
     def now(self) -> float:
         return self.bench.now / 1e6
 
-    def again(self, verb: Callable[[], Any], *, twice: bool) -> Any:
+    def call(self, verb: Callable[[], Any], *, twice: bool) -> Any:
         """Run a verb. With `twice`, run it again, as after a lost reply: the repeat must change nothing."""
         answer = verb()
         if twice:
@@ -174,7 +174,7 @@ class Life(RuleBasedStateMachine):
         options = BatchOptions(owner="shop", weight=3)
         if batch == "x":
             options = BatchOptions(owner="shop", labels={"season": "spring"}, max_cost=CAP)
-        enqueued = self.again(lambda: self.store.jobs.enqueue(jobs, batch, options), twice=twice)
+        enqueued = self.call(lambda: self.store.jobs.enqueue(jobs, batch, options), twice=twice)
         assert list(enqueued.outcomes) == expected
 
     # One rule for all requests of producers, so that they do not outnumber the steps of the work.
@@ -195,11 +195,11 @@ class Life(RuleBasedStateMachine):
 
     def cancel(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
-            self.again(lambda: self.store.jobs.cancel(job_id), twice=twice)
+            self.call(lambda: self.store.jobs.cancel(job_id), twice=twice)
 
     def retry(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
-            self.again(lambda: self.store.jobs.retry(job_id), twice=twice)
+            self.call(lambda: self.store.jobs.retry(job_id), twice=twice)
             self.kept.pop(job_id, None)
 
     @rule(
@@ -212,7 +212,7 @@ class Life(RuleBasedStateMachine):
             more = 3 * CAP if request == "resume with more" else None
             with suppress(BatchNotFound):
                 resume = partial(self.store.batches.resume, batch, max_cost=more)
-                self.again(partial(self.store.batches.pause, batch) if request == "pause" else resume, twice=twice)
+                self.call(partial(self.store.batches.pause, batch) if request == "pause" else resume, twice=twice)
             return
         states = {"retry": FINAL - {State.COMPLETED}, "retry the failed": frozenset({State.FAILED})}.get(request)
         self.begin_sweep(batch, states)
@@ -229,19 +229,19 @@ class Life(RuleBasedStateMachine):
             self.store.context.scripts.call("sweep", "", 1, 900_000_000)
 
     def park(self, job_id: str, twice: bool) -> None:
-        self.again(lambda: self.store.celery.park(job_id, job_id, "{}"), twice=twice)
+        self.call(lambda: self.store.celery.park(job_id, job_id, "{}"), twice=twice)
 
     def revoke(self, job_id: str, twice: bool) -> None:
-        self.again(lambda: self.store.celery.revoke([job_id]), twice=twice)
+        self.call(lambda: self.store.celery.revoke([job_id]), twice=twice)
 
     def pause(self, job_id: str, twice: bool) -> None:
         with suppress(NotAllowed, JobNotFound):
-            self.again(lambda: self.store.jobs.pause(job_id), twice=twice)
+            self.call(lambda: self.store.jobs.pause(job_id), twice=twice)
             assert self.store.jobs.get(job_id).paused
 
     def resume(self, job_id: str, twice: bool) -> None:
         with suppress(NotAllowed, JobNotFound):
-            self.again(lambda: self.store.jobs.resume(job_id), twice=twice)
+            self.call(lambda: self.store.jobs.resume(job_id), twice=twice)
 
     @contextmanager
     def maybe_not_allowed(self, job_id: str) -> Iterator[None]:
@@ -262,7 +262,7 @@ class Life(RuleBasedStateMachine):
         until=st.sampled_from(["admitted", "claimed", "sent", "recorded", "recorded", "recorded"]),
         twice=st.booleans(),
     )
-    def workers_work(
+    def workers_process_jobs(
         self, *, limit: int, lane: LaneSettings, outcome: str, lag: float, until: str, twice: bool
     ) -> None:
         """Process jobs up to some point. `a_step` may continue from there, or the rest is lost."""
@@ -349,10 +349,8 @@ class Life(RuleBasedStateMachine):
             "too late": lambda: store.attempts.requeue(*held, ""),
         }
         if outcome == "held":
-            self.again(
-                lambda: store.lanes.hold("429", base=1.0, cap=60.0, throttled=True, lane=claim.lane), twice=twice
-            )
-        done = self.again(verbs[outcome], twice=twice)
+            self.call(lambda: store.lanes.hold("429", base=1.0, cap=60.0, throttled=True, lane=claim.lane), twice=twice)
+        done = self.call(verbs[outcome], twice=twice)
         if outcome in ("held", "not created", "unreachable") and done in ("queued", "over"):
             self.posts[claim.external_task_id].surely_absent = True
 
@@ -371,7 +369,7 @@ class Life(RuleBasedStateMachine):
         task = self.tasks[external]
         self.end(task, code, cost)
         if calls_back:
-            self.again(partial(self.finish, external, task.end, task.result, "callback"), twice=twice)
+            self.call(partial(self.finish, external, task.end, task.result, "callback"), twice=twice)
 
     def end(self, task: Task, code: str = "", cost: int = 5_000_000) -> None:
         task.end = State.FAILED if code else State.COMPLETED
@@ -384,12 +382,12 @@ class Life(RuleBasedStateMachine):
         task = self.tasks[external]
         if not task.end:
             look = data.draw(st.booleans())
-            self.again(lambda: self.store.attempts.record_callback(external, look=look), twice=twice)
+            self.call(lambda: self.store.attempts.record_callback(external, look=look), twice=twice)
             return
         state, result = task.end, task.result
-        if lies and task.taken_in:
+        if lies and task.recorded:
             state = State.FAILED if state is State.COMPLETED else State.COMPLETED
-        self.again(lambda: self.finish(external, state, result, "callback"), twice=twice)
+        self.call(lambda: self.finish(external, state, result, "callback"), twice=twice)
 
     @rule(job_id=st.sampled_from([*IDS, "absent"]), attempt=st.sampled_from([1, 8, 999]), look=st.booleans())
     def a_forged_callback(self, job_id: str, attempt: int, look: bool) -> None:
@@ -410,8 +408,8 @@ class Life(RuleBasedStateMachine):
         settled = self.store.attempts.finish(external, state, result, by, fence=fence)
         if settled.outcome in ("finished", "again"):
             if task := self.tasks.get(external):
-                assert not task.taken_in, "a result was taken in twice"
-                task.taken_in = True
+                assert not task.recorded, "a result was recorded twice"
+                task.recorded = True
             self.spent += result.cost or 0
         return settled
 
@@ -441,7 +439,7 @@ class Life(RuleBasedStateMachine):
         for probe in self.store.lanes.claim_probes():
             if fate != "killed":
                 answered = fate == "answered"
-                self.again(partial(self.store.lanes.record_probe, probe, answered=answered, wait=3.0), twice=twice)
+                self.call(partial(self.store.lanes.record_probe, probe, answered=answered, wait=3.0), twice=twice)
 
     @precondition(lambda self: any(not task.end for task in self.tasks.values()))
     @rule(twice=st.booleans())
@@ -467,27 +465,25 @@ class Life(RuleBasedStateMachine):
         doubtful = job.at_provider is State.IN_DOUBT
         if task and task.end and task.result:
             end, result = task.end, task.result
-            self.again(lambda: self.finish(job.external_task_id, end, result, "poll", job.fence), twice=twice)
+            self.call(lambda: self.finish(job.external_task_id, end, result, "poll", job.fence), twice=twice)
         elif task and doubtful:
-            self.again(lambda: store.attempts.mark_in_progress(job.id, job.fence, "t"), twice=twice)
+            self.call(lambda: store.attempts.mark_in_progress(job.id, job.fence, "t"), twice=twice)
         elif doubtful and not job.exists and absent_beyond_doubt(job.lookups + 1, due.doubtful_for, SETTINGS):
-            self.again(
+            self.call(
                 lambda: store.attempts.requeue(job.id, job.fence, "absent", reachability=Reachability.ANSWER),
                 twice=twice,
             )
         elif doubtful:
-            self.again(
+            self.call(
                 lambda: store.attempts.reschedule_lookup(
                     due, next_lookup(job.lookups + 1, SETTINGS, 0.5, due.doubtful_for)
                 ),
                 twice=twice,
             )
         elif due.overdue:
-            self.again(lambda: store.attempts.expire(due, SETTINGS.poll_max), twice=twice)
+            self.call(lambda: store.attempts.expire(due, SETTINGS.poll_max), twice=twice)
         else:
-            self.again(
-                lambda: store.attempts.reschedule_lookup(due, next_poll(job.lookups, SETTINGS, 0.5)), twice=twice
-            )
+            self.call(lambda: store.attempts.reschedule_lookup(due, next_poll(job.lookups, SETTINGS, 0.5)), twice=twice)
 
     @precondition(lambda self: self.accepted)
     @rule(data=st.data())
@@ -504,17 +500,17 @@ class Life(RuleBasedStateMachine):
                 wait = next_delivery(due.job.delivery_tries, 0.5) if due.job.delivery_tries < 2 else None
                 failed = partial(self.store.deliveries.record, due, kind, retry_in=wait, why="no")
                 given_up = partial(self.store.deliveries.give_up, due, kind, "no")
-                self.again(given_up if wait is None else failed, twice=twice)
+                self.call(given_up if wait is None else failed, twice=twice)
                 continue
             self.message_finished[due.job.id, f"{kind} {due.job.state}"] += 1
-            self.again(partial(self.store.deliveries.record, due, kind), twice=twice)
+            self.call(partial(self.store.deliveries.record, due, kind), twice=twice)
 
     def finish_messages(self, due: Due, parked: list[Message], *, lost: bool, twice: bool) -> None:
         """Finish messages as worker.deliver and worker.generate.task do, unless the broker loses the message."""
-        self.again(lambda: self.store.deliveries.record(due, Delivery.CELERY, retry_in=30.0), twice=twice)
+        self.call(lambda: self.store.deliveries.record(due, Delivery.CELERY, retry_in=30.0), twice=twice)
         for message in () if lost else parked:
             if (
-                self.again(partial(self.store.celery.message_finished, due.job.id, message.mark), twice=twice)
+                self.call(partial(self.store.celery.message_finished, due.job.id, message.mark), twice=twice)
                 != "unfinished"
             ):
                 self.message_finished[due.job.id, f"{Delivery.CELERY} {self.store.jobs.get(due.job.id).state}"] += 1
@@ -527,7 +523,7 @@ class Life(RuleBasedStateMachine):
             return
         sent = job.external_task_id in self.tasks
         verdict = Verdict.FAILED if gives_up else Verdict.SENT if sent else Verdict.NOT_SENT
-        settled = self.again(lambda: self.store.manual.settle(job, verdict, task_id="t" if sent else ""), twice=twice)
+        settled = self.call(lambda: self.store.manual.settle(job, verdict, task_id="t" if sent else ""), twice=twice)
         assert (settled.outcome == "other") == (job.at_provider is not State.IN_DOUBT)
         post = self.posts.get(job.external_task_id)
         if post and verdict is Verdict.NOT_SENT and settled.outcome != "other":
@@ -535,7 +531,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
     def a_person_retries_deliveries(self, job_id: str, twice: bool) -> None:
-        self.again(lambda: self.store.deliveries.retry([job_id]), twice=twice)
+        self.call(lambda: self.store.deliveries.retry([job_id]), twice=twice)
 
     @rule(seconds=st.sampled_from([0.5, 3, 8, 11, 29, 31, 61, 5000]))
     def time_passes(self, seconds: float) -> None:

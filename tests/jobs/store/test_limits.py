@@ -27,7 +27,7 @@ def throttle(store: Store) -> None:
     store.lanes.hold("429: 1303", base=1.0, cap=60.0, throttled=True)
 
 
-def take(store: Store, count: int) -> list[Claim]:
+def admit_and_claim(store: Store, count: int) -> list[Claim]:
     """Admit and claim at most `count` jobs."""
     return store.attempts.claim(store.attempts.admit(count).ids)
 
@@ -40,7 +40,7 @@ def run(bench: Bench, store: Store, *, capacity: int, jobs: int, lasting: int) -
     there: deque[Claim] = deque()
     accepted = refused = peak = 0
     while accepted < jobs or there:
-        claims = take(store, 20)
+        claims = admit_and_claim(store, 20)
         for claim in claims:
             if len(there) >= capacity:
                 refused += 1
@@ -91,7 +91,7 @@ def test_the_limit_grows_by_one_until_the_first_cut_and_then_slowly(bench: Bench
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(100)])
     assert store.lanes.get().learned is None
-    claims = take(store, 100)
+    claims = admit_and_claim(store, 100)
     assert len(claims) == FIRST_LIMIT
     for number, claim in enumerate(claims[:3], 1):
         store.attempts.mark_in_progress(claim.id, claim.fence, "t")
@@ -99,7 +99,7 @@ def test_the_limit_grows_by_one_until_the_first_cut_and_then_slowly(bench: Bench
     # It grows no further until the slots are in use
     store.attempts.mark_in_progress(claims[3].id, claims[3].fence, "t")
     assert store.lanes.get().learned == FIRST_LIMIT + 3
-    take(store, 100)
+    admit_and_claim(store, 100)
     throttle(store)
     before = (FIRST_LIMIT + 3) * CUT
     assert store.lanes.get().learned == pytest.approx(before)
@@ -110,7 +110,7 @@ def test_the_limit_grows_by_one_until_the_first_cut_and_then_slowly(bench: Bench
 def test_the_limit_does_not_grow_while_slots_are_free(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(3)])
-    for claim in take(store, 100):
+    for claim in admit_and_claim(store, 100):
         store.attempts.mark_in_progress(claim.id, claim.fence, "t")
     assert store.lanes.get().learned == FIRST_LIMIT
 
@@ -118,7 +118,7 @@ def test_the_limit_does_not_grow_while_slots_are_free(bench: Bench, make: Make) 
 def test_the_limit_grows_when_the_next_job_does_not_fit(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}", n=7) for number in range(3)])
-    (claim,) = take(store, 100)
+    (claim,) = admit_and_claim(store, 100)
     store.attempts.mark_in_progress(claim.id, claim.fence, "t")
     assert store.lanes.get().learned == FIRST_LIMIT + 1
 
@@ -126,7 +126,7 @@ def test_the_limit_grows_when_the_next_job_does_not_fit(bench: Bench, make: Make
 def test_refusals_of_one_moment_cut_once(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(100)])
-    take(store, 100)
+    admit_and_claim(store, 100)
     for _ in range(5):
         throttle(store)
     # A refusal that asks for a longer wait cuts no further
@@ -138,7 +138,7 @@ def test_refusals_of_one_moment_cut_once(bench: Bench, make: Make) -> None:
 def test_a_hold_for_another_reason_does_not_cut(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(100)])
-    take(store, 100)
+    admit_and_claim(store, 100)
     store.lanes.hold("402: balance exhausted", base=15.0, cap=300.0)
     assert store.lanes.get().learned == FIRST_LIMIT
 
@@ -161,7 +161,7 @@ def test_tasks_that_fail_with_too_many_requests_cut_once_per_interval(
 ) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(100)])
-    claims = take(store, 100)
+    claims = admit_and_claim(store, 100)
     used = len(claims)
     for claim in claims[:4]:
         store.attempts.mark_in_progress(claim.id, claim.fence, "t")

@@ -14,7 +14,7 @@ from tests.support.bench import Bench, MakeJob
 
 
 @pytest.fixture
-def doubtful(bench: Bench) -> Any:
+def in_doubt(bench: Bench) -> Any:
     """A job of two images with a notification: the provider said that it has it, and no look-up finds it."""
     claim = bench.claimed(n=2, owed="n")
     assert bench.store.attempts.mark_in_doubt("fox", claim.fence, "409", exists=True)
@@ -25,8 +25,8 @@ def settle(bench: Bench, verdict: Verdict, **more: Any) -> str:
     return str(bench.store.manual.settle(bench.store.jobs.get("fox"), verdict, by="alice", **more).outcome)
 
 
-def test_a_job_settled_as_sent_is_polled_under_the_given_id(doubtful: Any) -> None:
-    bench = doubtful
+def test_a_job_settled_as_sent_is_polled_under_the_given_id(in_doubt: Any) -> None:
+    bench = in_doubt
     assert settle(bench, Verdict.SENT, task_id="task-7") == "settled"
     job = bench.store.jobs.get("fox")
     assert (job.state, job.task_id, job.exists, job.doubt_since) == (State.IN_PROGRESS, "task-7", False, None)
@@ -36,8 +36,8 @@ def test_a_job_settled_as_sent_is_polled_under_the_given_id(doubtful: Any) -> No
     assert bench.audit() == []
 
 
-def test_a_job_settled_as_not_sent_is_sent_again_under_the_same_id(doubtful: Any) -> None:
-    bench = doubtful
+def test_a_job_settled_as_not_sent_is_sent_again_under_the_same_id(in_doubt: Any) -> None:
+    bench = in_doubt
     assert settle(bench, Verdict.NOT_SENT) == "settled"
     job = bench.store.jobs.get("fox")
     assert (job.state, job.attempt, job.external_task_id, job.exists) == (State.QUEUED, 1, "fox", False)
@@ -49,8 +49,8 @@ def test_a_job_settled_as_not_sent_is_sent_again_under_the_same_id(doubtful: Any
     assert bench.audit() == []
 
 
-def test_a_job_settled_as_failed_is_delivered_and_never_sent_again(doubtful: Any) -> None:
-    bench = doubtful
+def test_a_job_settled_as_failed_is_delivered_and_never_sent_again(in_doubt: Any) -> None:
+    bench = in_doubt
     assert settle(bench, Verdict.FAILED) == "settled"
     job = bench.store.jobs.get("fox")
     assert (job.state, job.settled_by, job.result.error["code"]) == (State.FAILED, "hand", GIVEN_UP)
@@ -76,8 +76,8 @@ def test_a_job_settled_as_failed_counts_in_its_batch(bench: Bench, make: MakeJob
     [(Verdict.SENT, State.IN_PROGRESS), (Verdict.NOT_SENT, None), (Verdict.FAILED, None)],
     ids=str,
 )
-def test_a_cancelled_job_stays_cancelled(doubtful: Any, verdict: Verdict, at_provider: State | None) -> None:
-    bench = doubtful
+def test_a_cancelled_job_stays_cancelled(in_doubt: Any, verdict: Verdict, at_provider: State | None) -> None:
+    bench = in_doubt
     bench.store.jobs.cancel("fox")
     outcome = settle(bench, verdict, task_id="task-7")
     assert outcome == ("settled" if at_provider else "over")
@@ -89,8 +89,8 @@ def test_a_cancelled_job_stays_cancelled(doubtful: Any, verdict: Verdict, at_pro
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
-def test_a_worker_that_is_looking_up_a_settled_job_can_no_longer_change_it(doubtful: Any, verdict: Verdict) -> None:
-    bench = doubtful
+def test_a_worker_that_is_looking_up_a_settled_job_can_no_longer_change_it(in_doubt: Any, verdict: Verdict) -> None:
+    bench = in_doubt
     due = bench.due()
     settle(bench, verdict, task_id="task-7")
     before = bench.dump()
@@ -102,8 +102,8 @@ def test_a_worker_that_is_looking_up_a_settled_job_can_no_longer_change_it(doubt
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
-def test_a_repeated_verdict_changes_nothing(doubtful: Any, verdict: Verdict) -> None:
-    bench = doubtful
+def test_a_repeated_verdict_changes_nothing(in_doubt: Any, verdict: Verdict) -> None:
+    bench = in_doubt
     job = bench.store.jobs.get("fox")
     bench.store.manual.settle(job, verdict, task_id="task-7")
     before = bench.dump()
@@ -111,8 +111,8 @@ def test_a_repeated_verdict_changes_nothing(doubtful: Any, verdict: Verdict) -> 
     assert bench.dump() == before
 
 
-def test_a_verdict_on_one_doubt_does_not_settle_the_next(doubtful: Any) -> None:
-    bench = doubtful
+def test_a_verdict_on_one_doubt_does_not_settle_the_next(in_doubt: Any) -> None:
+    bench = in_doubt
     job = bench.store.jobs.get("fox")
     bench.store.manual.settle(job, Verdict.NOT_SENT)
     claim = bench.claimed()

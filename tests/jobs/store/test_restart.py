@@ -41,7 +41,7 @@ def has_rewritten(server: RealRedis) -> bool:
     return bool(info["aof_enabled"]) and not under_way and info["aof_last_bgrewrite_status"] == "ok"
 
 
-def nothing_was_dropped(server: RealRedis, before: dict[Any, Any]) -> None:
+def check_nothing_was_dropped(server: RealRedis, before: dict[Any, Any]) -> None:
     after = keyspace(server)
     assert [key for key in before if key not in after] == []
     assert after == before
@@ -73,7 +73,7 @@ def test_data_of_every_script_is_there_after_a_restart(
         before = keyspace(server)
         assert {database for database, _ in before} == set(range(len(WRITERS) + 1))
         restart(server, way, wait_for)
-        nothing_was_dropped(server, before)
+        check_nothing_was_dropped(server, before)
         # Redis continues: it appends the next changes to the same file and restores them too.
         last = len(WRITERS) + 1
         with server.client("admin", last) as other, other.pipeline(transaction=True) as pipe:
@@ -87,7 +87,7 @@ def test_data_of_every_script_is_there_after_a_restart(
     again = keyspace(server)
     assert {key for key in again if key not in before} >= {(last, "a"), (last, "b"), (0, "{b}:j:fox")}
     restart(server, "killed", wait_for)
-    nothing_was_dropped(server, again)
+    check_nothing_was_dropped(server, again)
 
 
 @pytest.mark.parametrize("version", binaries())
@@ -102,7 +102,7 @@ def test_a_newer_redis_reads_the_data_of_an_older_one(
     server.stop()
     server.change_version(version)
     server.start()
-    nothing_was_dropped(server, before)
+    check_nothing_was_dropped(server, before)
 
 
 @pytest.mark.parametrize("version", binaries())
@@ -129,7 +129,7 @@ def test_a_replica_has_all_data_and_keeps_it(
     # From now on the replica has only its own file.
     primary.stop()
     restart(replica, "killed", wait_for)
-    nothing_was_dropped(replica, before)
+    check_nothing_was_dropped(replica, before)
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_messages_results_and_chords_are_there_after_a_restart(
     kinds = {key.partition("-")[0] for _, key in before}
     assert {"shop", "unacked", "unacked_index", "celery"} <= kinds, kinds
     restart(server, way, wait_for)
-    nothing_was_dropped(server, before)
+    check_nothing_was_dropped(server, before)
 
     # Work continues: the chord's last member calls its body, and unacknowledged messages are delivered again.
     with server.client("worker") as worker:

@@ -30,7 +30,7 @@ S = State
 Verb = Callable[[Any, Due], Any]
 
 
-def requeued(bench: Bench) -> None:
+def requeue_job(bench: Bench) -> None:
     """Make a job whose first submission counts as lost."""
     claim = bench.claimed()
     assert bench.store.attempts.requeue("fox", claim.fence, "absent") == "queued"
@@ -84,7 +84,7 @@ def test_a_transition_of_the_table_is_made(bench: Bench, before: State, after: S
     if (before, after) == (S.QUEUED, S.EXPIRED):
         bench.job(expires_in=60)
     elif before is S.QUEUED and after not in (S.SUBMITTING, S.CANCELLED):
-        requeued(bench)
+        requeue_job(bench)
     elif before is S.CANCELLED:
         bench.job()
         bench.store.jobs.cancel("fox")
