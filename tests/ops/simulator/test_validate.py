@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ops.simulator.images import MOST_BYTES, ImageInvalid, read_image
+from ops.simulator.images import LONGEST_URL, MOST_BYTES, ImageInvalid, read_image
 from ops.simulator.validate import Refused, read_order
 from tests.support.drawing import DrawBase64
 
@@ -262,7 +262,7 @@ def test_a_url_is_accepted_by_its_syntax(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://h/a.png", "file:///etc/passwd", "https://", "https://a b/", "http://h/" + "a" * 2048]
+    "url", ["ftp://h/a.png", "file:///etc/passwd", "https://", "https://a b/", "http://h/" + "a" * LONGEST_URL]
 )
 def test_a_bad_url_is_refused(url: str) -> None:
     with pytest.raises(ImageInvalid, match="not a valid"):
