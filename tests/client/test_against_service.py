@@ -42,7 +42,7 @@ def provider(url: str, store: Store) -> Provider:
     return Provider(url, store)
 
 
-def test_a_job_from_its_enqueueing_to_its_end(real: Client, provider: Provider) -> None:
+def test_a_job_is_enqueued_and_completes(real: Client, provider: Provider) -> None:
     job = real.generate(**OMNI, labels={"shop": "7"}, external_task_id="fox:1", priority="high", expires_in=3600)
     assert (job.id, job.status, job.labels) == ("fox:1", Status.QUEUED, {"shop": "7"})
     again = {"labels": {"shop": "7"}, "external_task_id": "fox:1", "priority": "high", "expires_in": 3600}
