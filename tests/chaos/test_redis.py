@@ -100,15 +100,17 @@ def test_work_continues_after_redis_refused_writes(running: Chaos, server: str, 
     running.until_ended(JOBS // 10, batch)
     with REFUSALS[error](asked):
         running.wait_for(lambda: refuses(asked, error), message=f"{error} is the answer")
-        before = heard(running)
+        before = count_logged_errors(running)
         # A job is accepted only if it is recorded, which needs no broker.
         assert enqueue(running, job) in ({503, 429} if server == "redis" else {201})
-        running.wait_for(lambda: heard(running) > before, timeout=30, message=f"worker or beat meet {error}")
+        running.wait_for(
+            lambda: count_logged_errors(running) > before, timeout=30, message=f"worker or beat meet {error}"
+        )
     running.promise_is_kept(JOBS, batch)
     bought_once(running, job)
 
 
-def heard(running: Chaos) -> int:
+def count_logged_errors(running: Chaos) -> int:
     """Return how many errors worker and beat have logged."""
     return sum(running.count_in_log(name, word) for name in ("worker", "beat") for word in ("ERROR", "CRITICAL"))
 

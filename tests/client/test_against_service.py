@@ -64,9 +64,9 @@ def test_a_job_is_enqueued_and_completes(real: Client, provider: Provider) -> No
 
 def test_a_generators_lines_in_parts_and_again(real: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploading, "PART_LINES", 40)
-    told: list[Any] = []
-    batch = real.batch((OMNI | {"n": 1 + number % 10} for number in range(100)), "foxes", progress=told.append)
-    assert [each.accepted + each.rejected for each in told] == [40, 80, 100]
+    reported: list[Any] = []
+    batch = real.batch((OMNI | {"n": 1 + number % 10} for number in range(100)), "foxes", progress=reported.append)
+    assert [each.accepted + each.rejected for each in reported] == [40, 80, 100]
     assert (batch.accepted, batch.upload.rejected) == (90, 10)
     assert [error.line for error in batch.upload.errors] == list(range(10, 101, 10))
     assert batch.upload.errors[0].codes == ("002016003",)

@@ -53,11 +53,11 @@ def test_a_job_without_images_reports_the_reason(client: Client, service: FakeSe
 def test_a_batch_is_saved_as_it_finishes_and_repeating_fetches_nothing(
     batch: Batch, service: FakeService, tmp_path: Path
 ) -> None:
-    told: list[Any] = []
-    saved = batch.save(tmp_path, progress=told.append)
+    reported: list[Any] = []
+    saved = batch.save(tmp_path, progress=reported.append)
     assert names(tmp_path) == {"b.1-1.png": PNG, "b.3-1.jpg": JPEG}
     assert sorted((one.job, one.was_there, one.error) for one in saved) == [("b.1", False, None), ("b.3", False, None)]
-    assert told == saved
+    assert reported == saved
     service.files.clear()
     assert all(one.was_there for one in batch.save(tmp_path))
 

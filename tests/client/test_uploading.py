@@ -54,12 +54,12 @@ def sent(service: FakeService) -> list[list[dict[str, Any]]]:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_arrives_completely(client: Client, service: FakeService, path: Path, source: str) -> None:
-    told: list[Any] = []
-    accepted = client.enqueue_batch(sources(path)[source](), progress=told.append)
+    reported: list[Any] = []
+    accepted = client.enqueue_batch(sources(path)[source](), progress=reported.append)
     assert (accepted.accepted, accepted.known, accepted.rejected) == (5, 0, 0)
     ids = [f"{accepted.id}.{number}" for number in range(1, 6)]
     assert sent(service) == [[line | {"external_task_id": id_} for line, id_ in zip(LINES, ids, strict=True)]]
-    assert told == [accepted]
+    assert reported == [accepted]
     assert service.seen[0].headers["content-type"] == "application/x-ndjson"
     assert service.batches == {accepted.id: ids}
 
@@ -93,10 +93,10 @@ def test_an_upload_continues_after_an_outage(
 ) -> None:
     # Given a service that accepts a part and is then away for longer than a call is retried
     service.on_request = lambda: service.faults.extend([Fault(status=503)] * 10 if len(service.seen) == 2 else [])
-    told: list[Any] = []
-    accepted = client.enqueue_batch((line for line in LINES), on_wait=lambda error, _: told.append(type(error)))
+    reported: list[Any] = []
+    accepted = client.enqueue_batch((line for line in LINES), on_wait=lambda error, _: reported.append(type(error)))
     assert accepted.accepted == 5
-    assert len(told) == 2
+    assert len(reported) == 2
     assert pauses == [1, 2]
 
 
@@ -104,15 +104,15 @@ def test_an_upload_waits_as_long_as_the_service_asks(
     client: Client, service: FakeService, small_parts: None, pauses: list[float]
 ) -> None:
     service.room = 3
-    told: list[Any] = []
+    reported: list[Any] = []
 
     def ended(error: Exception, seconds: float) -> None:
-        told.append((str(error), seconds))
-        service.room = 5 if len(told) == 2 else 3
+        reported.append((str(error), seconds))
+        service.room = 5 if len(reported) == 2 else 3
 
     accepted = client.enqueue_batch((line for line in LINES), on_wait=ended)
     assert accepted.accepted + accepted.known == 5
-    assert told == [("There is no room. Send the same again later. (HTTP 429)", 30)] * 2
+    assert reported == [("There is no room. Send the same again later. (HTTP 429)", 30)] * 2
     assert pauses == [30, 30]
 
 

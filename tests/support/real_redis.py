@@ -63,10 +63,10 @@ def binaries() -> dict[str, str]:
     for path in _paths():
         if not Path(path).exists() and path not in _NAMED:
             continue
-        told = subprocess.run(
+        result = subprocess.run(
             ["redis-server", "--version"], executable=path, capture_output=True, text=True, check=True
         )
-        if version := re.search(r"^\w+ server v=(\S+)", told.stdout):
+        if version := re.search(r"^\w+ server v=(\S+)", result.stdout):
             found.setdefault(version[1], path)
     return found
 
