@@ -1,4 +1,4 @@
-"""Numbers that pages tell are those of the code, whatever the sentence around them."""
+"""Numbers on the pages equal those of the code."""
 
 import re
 from pathlib import Path
@@ -45,6 +45,6 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize(("page", "number"), NUMBERS)
-def test_a_page_tells_the_number_that_the_code_has(page: str, number: str) -> None:
+def test_a_page_has_the_number_of_the_code(page: str, number: str) -> None:
     text = " ".join((DOCS / f"{page}.md").read_text("utf-8").split())
     assert re.search(rf"(?<![\w,.]){re.escape(number)}(?!\w|,\d)", text)
