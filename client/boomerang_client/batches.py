@@ -27,7 +27,7 @@ from boomerang_client.progress_line import show_on_stderr
 from boomerang_client.records import Batch, Job, Status
 from boomerang_client.responses import BatchAccepted, BatchChanged
 from boomerang_client.retrying import PATIENCE, PatientCaller
-from boomerang_client.uploading import Progress, Upload, name_batch
+from boomerang_client.uploading import Progress, Upload, naming_batch
 
 OnWait = Callable[[Exception, float], None]
 
@@ -81,11 +81,8 @@ class Batches(Jobs):
             lines, id, labels=labels, priority=priority, weight=weight, max_cost=max_cost, on_error=on_error, key=key,
             folder=folder, patience=patience, progress=progress, on_wait=on_wait,
         )  # fmt: skip
-        try:
+        with naming_batch(upload.id, upload.accepted + upload.known):
             batch = self._get_batch(upload.id)
-        except BaseException as error:  # also Ctrl-C: the jobs are enqueued, and nobody else knows their batch
-            name_batch(error, upload.id, upload.accepted + upload.known)
-            raise
         batch.upload = upload
         return batch
 

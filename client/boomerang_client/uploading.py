@@ -10,7 +10,7 @@ import logging
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,16 @@ def name_batch(error: BaseException, batch: str, enqueued: int) -> None:
         error.add_note(text)
     else:
         _log.error(text)
+
+
+@contextmanager
+def naming_batch(batch: str, enqueued: int) -> Iterator[None]:
+    """Add the id of a batch to every error, also to Ctrl-C: its jobs are enqueued, and only this call knows the id."""
+    try:
+        yield
+    except BaseException as error:
+        name_batch(error, batch, enqueued)
+        raise
 
 
 class _LineRefused(Exception):

@@ -1,7 +1,7 @@
-"""What brings the service to each of its side effects. The table at the end says which scenario leads where.
+"""Scenarios that cause each side effect of the service. The table at the end maps scenarios to effects.
 
-A scenario arms the point when what follows may come to it. It is played again with new jobs where it did not, and hands
-back what is to be seen of it in the end.
+A scenario arms the point just before it may be reached. If it is not reached, the scenario runs again with new jobs.
+A scenario returns a check that must become true in the end, or None.
 """
 
 import json
@@ -22,15 +22,15 @@ A_DAY = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Turn:
-    """One try: the world, the point's name, a picture that nobody has seen, and whether a producer asks again."""
+    """One run of a scenario: the world, the point's name, an image not yet stored; producers retry if `again`."""
 
     world: World
     point: str
-    picture: bytes
+    image: bytes
     again: bool
 
     def arm(self) -> None:
-        """From now on whoever comes there dies."""
+        """Kill the next process that reaches the point."""
         self.world.arm(self.point)
 
 
@@ -72,7 +72,7 @@ def more_than_slots_and_no_callbacks(t: Turn) -> None:
 def notified(t: Turn) -> Check:
     t.arm()
     job_id = t.world.job(callback_url=t.world.listener.url)
-    return lambda: t.world.listener.told[job_id]
+    return lambda: t.world.listener.notified[job_id]
 
 
 def notified_without_callbacks(t: Turn) -> Check:
@@ -90,9 +90,9 @@ def polled(t: Turn) -> None:
     one_job(t)
 
 
-def in_silence(t: Turn) -> None:
+def without_hints(t: Turn) -> None:
     t.arm()
-    t.world.jobs_in_silence(2)
+    t.world.jobs_without_hints(2)
 
 
 def answer_lost(t: Turn) -> None:
@@ -123,7 +123,7 @@ def not_found_by_its_external_id(t: Turn) -> None:
 
 
 def never_done(t: Turn) -> Check:
-    """It expires, and is watched for as long again."""
+    """The job expires, and stays watched for as long again."""
     t.world.turn(latency="7200", drop_callbacks=1)
     job_id = t.world.job()
     assert t.world.in_state(job_id, State.IN_PROGRESS)
@@ -140,7 +140,7 @@ def never_done(t: Turn) -> Check:
     return given_up
 
 
-def nobody_there(t: Turn) -> None:
+def provider_unreachable(t: Turn) -> None:
     t.world.turn(outage="cut")
     for _ in range(SLOTS):
         t.world.job()
@@ -148,8 +148,8 @@ def nobody_there(t: Turn) -> None:
     t.arm()
 
 
-def found_at_the_other_account(t: Turn) -> None:
-    """What was sent through one lane is forgotten, and taken by another."""
+def found_in_the_other_lane(t: Turn) -> None:
+    """The jobs' Redis forgets that a job was sent through one lane, and another lane takes the job."""
     t.world.turn(latency="3", drop_callbacks=1)
     t.world.shut()
     job_id = t.world.job()
@@ -161,15 +161,15 @@ def found_at_the_other_account(t: Turn) -> None:
     t.world.lose_data(sent)
     t.arm()
     t.world.reopen()
-    # Nobody who was sending can be sending still.
+    # After a lease, no worker can still be sending it.
     t.world.ahead(t.world.store.context.settings.submit_lease)
 
 
 def sweep_left_over(t: Turn) -> Check:
-    """As whoever died between the beginning of a sweep and its first step has left it."""
+    """A worker died between the beginning of a sweep and its first step."""
     batch = t.world.new_id()
     t.world.shut()
-    ids = t.world.jobs_in_silence(5, batch)
+    ids = t.world.jobs_without_hints(5, batch)
     assert t.world.store.context.scripts.call("begin_sweep", batch, "cancel", "", "0")[0] == "begun"
     t.arm()
     t.world.reopen()
@@ -187,11 +187,11 @@ def forgotten(t: Turn) -> Check:
 
 
 def upload(t: Turn, **more: Any) -> str:
-    return str(t.world.post("/v1/images", data=t.picture, **more).json()["id"])
+    return str(t.world.post("/v1/images", data=t.image, **more).json()["id"])
 
 
 def inline(t: Turn) -> str:
-    return b64encode(t.picture).decode()
+    return b64encode(t.image).decode()
 
 
 def image_uploaded(t: Turn) -> None:
@@ -199,7 +199,7 @@ def image_uploaded(t: Turn) -> None:
     upload(t, again=t.again)
 
 
-def image_asked_for(t: Turn) -> None:
+def image_requested(t: Turn) -> None:
     image_id = upload(t)
     t.arm()
     for _ in range(20):
@@ -243,7 +243,7 @@ def image_lost(t: Turn) -> Check:
 
 
 def a_task(t: Turn) -> Check:
-    """With a link; both its result and what is linked must come."""
+    """A task with a link: both its result and the linked task must arrive."""
     queue = f"linked-{t.world.new_id()}"
     link = t.world.app.signature("shop.paint", queue=queue, ignore_result=True)
     t.arm()
@@ -251,7 +251,7 @@ def a_task(t: Turn) -> Check:
     return lambda: t.world.result(task_id) == "SUCCESS" and t.world.store.context.client.llen(queue) > 0
 
 
-def a_task_with_a_picture(t: Turn) -> Check:
+def a_task_with_an_image(t: Turn) -> Check:
     t.arm()
     task_id = t.world.task(image_list=[{"image": inline(t)}])
     return lambda: t.world.result(task_id) == "SUCCESS"
@@ -270,7 +270,7 @@ def a_chord(t: Turn) -> Check:
 
 
 def revoked_before_it_came(t: Turn) -> Check:
-    """A job that is there already, and a task for it that was revoked before."""
+    """A task that was revoked before it arrived, for a job that exists already."""
     t.world.turn(latency="1")
     for _ in range(SLOTS + 2):
         job_id = t.world.job()
@@ -282,7 +282,7 @@ def revoked_before_it_came(t: Turn) -> Check:
 
 
 def revoked(t: Turn) -> Check:
-    """A revoke may get lost with the worker that hears it; the job goes on then."""
+    """A revoke may be lost with the worker that receives it. Then the job continues."""
     t.world.turn(latency="1")
     for _ in range(SLOTS + 2):
         task_id = t.world.task()
@@ -302,7 +302,7 @@ def cancelled(t: Turn) -> Check:
         job_id = t.world.job(callback_url=t.world.listener.url)
     t.arm()
     t.world.post(f"/v1/jobs/{job_id}/cancel")
-    return lambda: t.world.store.jobs.get(job_id).state is State.CANCELLED and t.world.listener.told[job_id]
+    return lambda: t.world.store.jobs.get(job_id).state is State.CANCELLED and t.world.listener.notified[job_id]
 
 
 def paused(t: Turn) -> None:
@@ -349,12 +349,12 @@ def a_bad_batch(t: Turn) -> Check:
 
 
 def batch_of(t: Turn) -> str:
-    """A batch that waits, and other jobs that do."""
+    """A batch of queued jobs, behind other queued jobs."""
     batch = t.world.new_id()
     t.world.turn(latency="1")
-    t.world.jobs_in_silence(SLOTS + 2)
-    t.world.jobs_in_silence(3, batch)
-    # The hint that nobody got is forgotten by now.
+    t.world.jobs_without_hints(SLOTS + 2)
+    t.world.jobs_without_hints(3, batch)
+    # Delete the marker of the hint that was not sent.
     t.world.store.context.client.delete("{b}:wake")
     return batch
 
@@ -383,14 +383,14 @@ def batch_cancelled(t: Turn) -> None:
 def batch_retried(t: Turn) -> None:
     batch = t.world.new_id()
     t.world.turn(fail_permanent=1)
-    ids = t.world.jobs_in_silence(3, batch)
+    ids = t.world.jobs_without_hints(3, batch)
     assert all(t.world.in_state(job_id, State.FAILED) for job_id in ids)
     t.world.calm()
     t.arm()
     t.world.post(f"/v1/batches/{batch}/retry")
 
 
-#: Use case → scenario → its effects there that the scenario comes to.
+#: Use case → scenario → the effects of the use case that the scenario causes.
 CASES: Mapping[str, Mapping[Scenario, str]] = {
     "submit": {
         one_job: "admit messages.submit claim provider.submit mark_in_progress ack",
@@ -402,7 +402,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     },
     "reconcile": {
         polled: "claim_due provider.find_by_external_id reschedule_lookup finish changes events ack",
-        in_silence: "admit messages.submit",
+        without_hints: "admit messages.submit",
         notified_without_callbacks: "messages.deliver",
         more_than_slots_and_no_callbacks: "messages.admit_hint",
         answer_lost: "mark_in_progress",
@@ -410,8 +410,8 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         account_refused: "hold",
         not_found_by_its_external_id: "provider.get_status",
         never_done: "expire",
-        nobody_there: "probe provider.probe probed",
-        found_at_the_other_account: "move_to_lane",
+        provider_unreachable: "probe provider.probe probed",
+        found_in_the_other_lane: "move_to_lane",
         sweep_left_over: "sweep",
         forgotten: "purge",
         image_forgotten: "images_old image_store.remove images_gone",
@@ -419,7 +419,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "deliver": {notified: "claim_deliveries notifier delivered ack", a_task: "messages.finish"},
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
-        a_task_with_a_picture: "image_known image_begun image_store.write image_kept",
+        a_task_with_an_image: "image_known image_begun image_store.write image_kept",
         a_chord: "chord",
         revoked_before_it_came: "revoke messages.deliver",
     },
@@ -439,7 +439,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         the_providers_contract: ("image_known image_begun image_store.write image_kept enqueue messages.submit answer"),
     },
     "images.create": {image_uploaded: "image_known image_begun image_store.write image_kept answer"},
-    "images.show": {image_asked_for: "image_known"},
+    "images.show": {image_requested: "image_known"},
     "jobs.cancel": {cancelled: "cancel messages.deliver messages.submit answer"},
     "jobs.pause": {paused: "pause_job answer"},
     "jobs.resume": {paused: "pause_job answer"},

@@ -16,24 +16,24 @@ def bench(redis_url: str) -> Iterator[Bench]:
 
 @pytest.fixture
 def open_bench() -> OpenBench:
-    """`with open_bench(url) as bench`: on another Redis than that of all tests."""
+    """`with open_bench(url) as bench`: a bench on another Redis than the one that all tests share."""
     return bench_on
 
 
 @pytest.fixture
 def make() -> MakeJob:
-    """`make("id", n=2, owed="nc")`: a job to enqueue."""
+    """`make("id", n=2, owed="nc")`: a new job, not yet enqueued."""
     return new
 
 
 @pytest.fixture
 def priced() -> Priced:
-    """`priced("0.01")`: a result with pictures that cost so much."""
+    """`priced("0.01")`: a result with an image, and its cost in USD."""
     return lambda cost: Result(output=PICTURES.output, cost=Decimal(cost))
 
 
 @pytest.fixture
 def in_thread() -> Iterator[InThread]:
-    """`in_thread(work)` begins it; the answer, called with a `timeout`, gives its result."""
+    """`in_thread(work)` runs it in a thread. Call what it returns with a `timeout` in seconds to get the result."""
     with ThreadPoolExecutor(4) as pool:
         yield lambda work: pool.submit(work).result

@@ -16,27 +16,27 @@ def ring(bench: Bench) -> KeyRing:
     return KeyRing(bench.store.context.client, bench.store.context.keys)
 
 
-def test_a_key_is_kept_without_its_secret(ring: KeyRing, bench: Bench) -> None:
+def test_a_key_is_stored_without_its_secret(ring: KeyRing, bench: Bench) -> None:
     key, text = ring.add("shop", PRODUCER, now=NOW)
     found = parsed(text)
     assert found is not None
     assert found[0] == key.id
-    kept = bench.raw.hgetall("{b}:access")
-    assert list(kept) == [key.id]
-    assert found[1] not in str(kept)
-    assert json.loads(kept[key.id])["scopes"] == ["cancel", "enqueue", "read"]
+    stored = bench.raw.hgetall("{b}:access")
+    assert list(stored) == [key.id]
+    assert found[1] not in str(stored)
+    assert json.loads(stored[key.id])["scopes"] == ["cancel", "enqueue", "read"]
     assert ring.find(key.id) == key
     assert key.digest not in repr(key)
 
 
-def test_secrets_are_long_and_never_the_same(ring: KeyRing) -> None:
+def test_secrets_are_long_and_unique(ring: KeyRing) -> None:
     made = {ring.add("shop", PRODUCER)[1] for _ in range(50)}
     assert len(made) == 50
-    # 43 characters of base64 are 256 bits and 2.
+    # 256 bits take 43 characters of base64.
     assert all(re.fullmatch(r"bmr_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", text) for text in made)
 
 
-def test_several_keys_of_one_name_are_revoked_apart(ring: KeyRing) -> None:
+def test_a_name_has_several_keys_and_each_is_revoked_alone(ring: KeyRing) -> None:
     (one, _), (two, _) = (ring.add("shop", [Scope.READ], now=NOW + timedelta(seconds=each)) for each in range(2))
     revoked = ring.revoke(one.id, NOW)
     assert revoked.revoked_at == NOW
@@ -52,19 +52,19 @@ def test_a_key_expires(ring: KeyRing) -> None:
     assert AccessKey.from_json(key.id, key.to_json()) == key
 
 
-def test_a_key_that_was_never_made(ring: KeyRing) -> None:
-    assert ring.find("nobody") is None
-    with pytest.raises(KeyNotFound, match="nobody"):
-        ring.revoke("nobody")
+def test_a_key_that_was_never_made_is_not_found(ring: KeyRing) -> None:
+    assert ring.find("absent") is None
+    with pytest.raises(KeyNotFound, match="absent"):
+        ring.revoke("absent")
 
 
-def test_when_a_key_was_used_is_kept_beside_it(ring: KeyRing) -> None:
+def test_the_time_of_the_last_use_is_stored(ring: KeyRing) -> None:
     key, _ = ring.add("shop", PRODUCER)
     ring.note_use(key.id, NOW)
     assert [each.used_at for each in ring.all()] == [NOW]
 
 
 @pytest.mark.parametrize("name", ["", "Shop", "-shop", "a" * 33, "a shop", "celery"])
-def test_names_that_no_key_can_have(name: str, ring: KeyRing) -> None:
+def test_a_bad_name_is_refused(name: str, ring: KeyRing) -> None:
     with pytest.raises(ValueError, match="name"):
         ring.add(name, PRODUCER)

@@ -15,29 +15,31 @@ YOUNG = {"left": 100, "queued": 90, "per_second": 0.1, "pace": Pace(60.0, jobs=2
 @pytest.mark.parametrize(
     ("facts", "seconds"),
     [
-        pytest.param({"left": 100}, 50, id="at the rate seen"),
-        pytest.param({"left": 100, "queued": 90, "submit_rate": 1.0}, 90, id="not faster than they may be sent"),
-        pytest.param({"left": 100, "queued": 90, "submit_rate": 5.0}, 50, id="a limit that does not bind"),
-        pytest.param({"left": 100, "queued": 90, "held": 30.0}, 80, id="not before the hold ends"),
-        pytest.param({"left": 100, "held": 30.0}, 50, id="a hold that concerns none of them"),
+        pytest.param({"left": 100}, 50, id="at the rate of the last minute"),
+        pytest.param({"left": 100, "queued": 90, "submit_rate": 1.0}, 90, id="no faster than submit_rate"),
+        pytest.param({"left": 100, "queued": 90, "submit_rate": 5.0}, 50, id="submit_rate above the measured rate"),
+        pytest.param({"left": 100, "queued": 90, "held": 30.0}, 80, id="during a hold"),
+        pytest.param({"left": 100, "held": 30.0}, 50, id="a hold with nothing queued"),
         pytest.param({"left": 100, "queued": 1, "paused": True}, None, id="paused"),
-        pytest.param({"left": 100, "paused": True}, 50, id="paused, but all are sent"),
-        pytest.param({"left": 100, "per_second": 0.0}, None, id="none has ended"),
+        pytest.param({"left": 100, "paused": True}, 50, id="paused with nothing queued"),
+        pytest.param({"left": 100, "per_second": 0.0}, None, id="no job has ended"),
         pytest.param({"left": 0, "per_second": 0.0, "paused": True}, 0, id="done"),
-        # Before any has ended: what the lanes are known to let through
-        pytest.param(NONE_YET | {"pace": Pace(60.0, jobs=2.0)}, 105, id="the slots' pace, and the last one's time"),
+        # Before any job has ended, the lanes' pace counts
+        pytest.param(
+            NONE_YET | {"pace": Pace(60.0, jobs=2.0)}, 105, id="the lanes' pace and the duration of the last job"
+        ),
         pytest.param(NONE_YET | {"pace": Pace(60.0, jobs=2.0), "held": 30.0}, 135, id="after the hold"),
         pytest.param(NONE_YET | {"pace": Pace(60.0, jobs=2.0, share=0.5)}, 150, id="beside another batch"),
-        pytest.param(NONE_YET | {"pace": Pace(60.0)}, 60, id="no limit: all at once"),
-        pytest.param(NONE_YET | {"queued": 0, "held": 30.0, "pace": Pace(60.0, jobs=2.0)}, 60, id="all are sent"),
+        pytest.param(NONE_YET | {"pace": Pace(60.0)}, 60, id="no limit: all jobs at once"),
+        pytest.param(NONE_YET | {"queued": 0, "held": 30.0, "pace": Pace(60.0, jobs=2.0)}, 60, id="nothing queued"),
         pytest.param(NONE_YET | {"pace": Pace(60.0, jobs=2.0), "paused": True}, None, id="paused before any ended"),
-        pytest.param(NONE_YET | {"pace": Pace(jobs=2.0)}, None, id="nothing is known of the lanes"),
-        # The first to end says nothing of the pace: the time before it was no slowness
+        pytest.param(NONE_YET | {"pace": Pace(jobs=2.0)}, None, id="the duration of jobs is unknown"),
+        # The batch is too young for its own rate: the wait for its first end was no slowness
         pytest.param(YOUNG | {"age": 100.0}, 105, id="young: the lanes' pace"),
-        pytest.param(YOUNG | {"age": 120.0}, 1000, id="old enough: the rate seen"),
+        pytest.param(YOUNG | {"age": 120.0}, 1000, id="old enough: its own rate"),
     ],
 )
-def test_eta(facts: dict[str, Any], seconds: float | None) -> None:
+def test_eta_follows_the_rate_or_the_pace_of_the_lanes(facts: dict[str, Any], seconds: float | None) -> None:
     given = {"queued": 0, "per_second": 2.0, "submit_rate": 0.0, "held": 0.0, "paused": False} | facts
     assert eta(**given) == seconds
 
@@ -46,15 +48,15 @@ def test_eta(facts: dict[str, Any], seconds: float | None) -> None:
     ("now", "ended", "over"),
     [(60.0, 607, 55), (69.9, 607, 59.9), (110.0, 600, 55), (115.0, 0, 55)],
 )
-def test_rate_counts_the_last_minute_and_no_more(now: float, ended: int, over: float) -> None:
-    # Given 7 ends from 50 s to 55 s, and 600 in the five seconds that follow
+def test_the_rate_is_that_of_the_last_minute(now: float, ended: int, over: float) -> None:
+    # Given 7 ends from 50 s to 55 s, and 600 in the next five seconds
     fields = {"r:10": "100000007", "r:11": "110000600", "completed": "607"}
     assert rate(fields, now, created=0.0) == pytest.approx(ended / over)
 
 
 @pytest.fixture
 def ends(bench: Bench, make: MakeJob) -> Callable[[int], None]:
-    """`ends(3)`: so many jobs of the batch x come in and end."""
+    """`ends(3)`: enqueue and complete three jobs of the batch x."""
     made: list[str] = []
 
     def end(count: int) -> None:
@@ -68,11 +70,9 @@ def ends(bench: Bench, make: MakeJob) -> Callable[[int], None]:
     return end
 
 
-def test_a_batch_tells_how_fast_it_goes_and_how_long_it_takes(
-    bench: Bench, make: MakeJob, ends: Callable[[int], None]
-) -> None:
+def test_a_batch_has_a_rate_and_an_eta(bench: Bench, make: MakeJob, ends: Callable[[int], None]) -> None:
     ends(10)
-    # Just begun: not a rush
+    # A rate over less than a second counts as that of one second
     assert bench.store.batches.get("x").rate == 10
     bench.forward(20)
     ends(10)
@@ -83,13 +83,13 @@ def test_a_batch_tells_how_fast_it_goes_and_how_long_it_takes(
     assert bench.with_settings(submit_rate=0.5).batches.get("x").eta == 100
     bench.store.lanes.hold("429", base=30, cap=30, least=30)
     assert bench.store.batches.get("x").eta == 80
-    # Long ago
+    # No job has ended in the last minute
     bench.forward(120)
     assert bench.store.batches.get("x").rate == 0
     assert bench.store.batches.get("x").eta is None
 
 
-def test_a_span_that_comes_round_again_begins_anew(bench: Bench, ends: Callable[[int], None]) -> None:
+def test_a_reused_time_slot_starts_at_zero(bench: Bench, ends: Callable[[int], None]) -> None:
     ends(30)
     bench.forward(600)
     ends(6)
@@ -97,19 +97,19 @@ def test_a_span_that_comes_round_again_begins_anew(bench: Bench, ends: Callable[
     assert bench.audit() == []
 
 
-def test_cancelled_jobs_are_no_progress(bench: Bench, make: MakeJob) -> None:
+def test_cancelled_jobs_do_not_count_in_the_rate(bench: Bench, make: MakeJob) -> None:
     bench.store.jobs.enqueue([make("a"), make("b")], "x")
     bench.store.batches.cancel("x")
     assert bench.store.batches.get("x").rate == 0
 
 
-def test_telling_progress_looks_at_no_job(bench: Bench, ends: Callable[[int], None]) -> None:
+def test_the_rate_and_the_eta_read_no_job(bench: Bench, ends: Callable[[int], None]) -> None:
     ends(500)
     bench.store.batches.get("x")
     bench.raw.config_resetstat()
     bench.store.batches.get("x")
     calls = {name.removeprefix("cmdstat_"): each["calls"] for name, each in bench.raw.info("commandstats").items()}
-    assert calls.pop("hgetall") == 2  # the batch's, and who waits beside it
+    assert calls.pop("hgetall") == 2  # the batch, and the queues that wait beside it
     assert sum(calls.values()) <= 6
 
 
@@ -121,18 +121,20 @@ NEW = {"took": 0, "work": 0}
     ("learned", "limits", "expected"),
     [
         pytest.param({}, {}, Pace(), id="no lane"),
-        pytest.param({"a": NEW}, {"a": (10, 0.0)}, Pace(), id="nothing has ended there"),
+        pytest.param({"a": NEW}, {"a": (10, 0.0)}, Pace(), id="no job has ended there"),
         pytest.param({"a": A}, {"a": (0, 0.0)}, Pace(60.0), id="no limit"),
-        pytest.param({"a": A}, {"a": (12, 0.0)}, Pace(60.0, 0.1), id="by slots, each job holding two for a minute"),
+        pytest.param({"a": A}, {"a": (12, 0.0)}, Pace(60.0, 0.1), id="by slots: each job uses two for a minute"),
         pytest.param({"a": A}, {"a": (12, 0.05)}, Pace(60.0, 0.05), id="by rate"),
         pytest.param({"a": A}, {"a": (0, 0.5)}, Pace(60.0, 0.5), id="by rate alone"),
         pytest.param({"a": A, "b": B}, {"a": (15, 0.0), "b": (30, 0.0)}, Pace(45.0, 0.6), id="two lanes"),
-        pytest.param({"a": A, "b": NEW}, {"a": (12, 0.0), "b": (12, 0.0)}, Pace(60.0, 0.2), id="as the other"),
-        pytest.param({"a": A, "b": B}, {"a": (15, 0.0), "b": (0, 0.0)}, Pace(45.0), id="one of them without a limit"),
-        pytest.param({"gone": A}, {}, Pace(60.0), id="a lane that is configured no more"),
+        pytest.param(
+            {"a": A, "b": NEW}, {"a": (12, 0.0), "b": (12, 0.0)}, Pace(60.0, 0.2), id="a new lane counts like the other"
+        ),
+        pytest.param({"a": A, "b": B}, {"a": (15, 0.0), "b": (0, 0.0)}, Pace(45.0), id="one of two without a limit"),
+        pytest.param({"gone": A}, {}, Pace(60.0), id="a lane that is no longer configured"),
     ],
 )
-def test_pace(learned: Any, limits: Any, expected: Pace) -> None:
+def test_the_pace_of_lanes_comes_from_their_slots_and_rates(learned: Any, limits: Any, expected: Pace) -> None:
     found = pace(learned, limits)
     assert (found.took, found.jobs) == (expected.took, pytest.approx(expected.jobs))
 
@@ -140,24 +142,26 @@ def test_pace(learned: Any, limits: Any, expected: Pace) -> None:
 @pytest.mark.parametrize(
     ("flows", "weight", "expected"),
     [
-        pytest.param({}, 1, 1.0, id="alone, all are sent"),
+        pytest.param({}, 1, 1.0, id="alone, nothing queued"),
         pytest.param({"1|shop": 1}, 1, 1.0, id="alone"),
-        pytest.param({"1|shop": 4}, 1, 1 / 4, id="beside three of its key"),
+        pytest.param({"1|shop": 4}, 1, 1 / 4, id="beside three batches of its key"),
         pytest.param({"1|shop": 4}, 3, 3 / 4, id="by weight"),
         pytest.param({"1|shop": 1, "1|press": 50}, 1, 1 / 2, id="beside another key, however many batches it has"),
-        pytest.param({"1|shop": 2, "1|big": 1}, 1, 1 / 8, id="beside a key of more weight"),
-        pytest.param({"1|shop": 1, "0|press": 1, "2|last": 9}, 1, 1 / 2, id="a higher class counts, a lower one not"),
-        pytest.param({"1|press": 0}, 1, 1.0, id="nobody waits"),
+        pytest.param({"1|shop": 2, "1|big": 1}, 1, 1 / 8, id="beside a key with more weight"),
+        pytest.param(
+            {"1|shop": 1, "0|press": 1, "2|last": 9}, 1, 1 / 2, id="a higher class counts, a lower one does not"
+        ),
+        pytest.param({"1|press": 0}, 1, 1.0, id="nothing waits"),
     ],
 )
-def test_share(flows: dict[str, int], weight: int, expected: float) -> None:
+def test_the_share_of_a_batch_follows_the_weights(flows: dict[str, int], weight: int, expected: float) -> None:
     assert share(flows, {"big": 3}, "1", "shop", weight) == pytest.approx(expected)
 
 
-def test_before_its_first_end_a_batch_goes_by_what_the_lane_has_learned(bench: Bench, make: MakeJob) -> None:
+def test_the_eta_before_the_first_end_uses_what_the_lane_has_learned(bench: Bench, make: MakeJob) -> None:
     store = bench.with_settings(max_in_flight=4)
 
-    def through(ids: list[str], seconds: float) -> None:
+    def complete(ids: list[str], seconds: float) -> None:
         store.attempts.admit(100)
         claims = store.attempts.claim(ids)
         assert all(store.attempts.mark_many_in_progress([(claim.id, claim.fence, "t") for claim in claims]))
@@ -170,24 +174,24 @@ def test_before_its_first_end_a_batch_goes_by_what_the_lane_has_learned(bench: B
 
     # Given jobs of two images that took 20 s at the provider
     store.jobs.enqueue([make("a", n=2), make("b", n=2)])
-    through(["a", "b"], 20)
-    # Then 4 slots let a job of two through every 10 s
+    complete(["a", "b"], 20)
+    # Then 4 slots complete a job of two images every 10 s
     store.jobs.enqueue([make(f"x{number}", n=2) for number in range(30)], "x")
     assert store.batches.get("x").eta == pytest.approx(30 * 10 + 20)
     # And two batches get half of it each
     store.jobs.enqueue([make(f"y{number}", n=2) for number in range(30)], "y")
     assert store.batches.get("x").eta == pytest.approx(30 * 20 + 20)
-    # What takes longer is learned step by step
+    # Longer durations are learned step by step
     store.batches.cancel("y")
-    through(["x0", "x1"], 180)
+    complete(["x0", "x1"], 180)
     assert float(bench.lane()["took"]) == pytest.approx(39.375e6)
     assert float(bench.lane()["work"]) == pytest.approx(78.75e6)
-    # As soon as jobs of its own have had the time to end, they are what counts
+    # Once jobs of its own have ended, the batch's own rate counts
     assert store.batches.get("x").eta == pytest.approx(28 / store.batches.get("x").rate)
     assert bench.audit() == []
 
 
-def test_only_time_at_the_provider_is_learned(bench: Bench) -> None:
+def test_only_the_time_at_the_provider_is_learned(bench: Bench) -> None:
     bench.put(State.CANCELLED, "gone")
     bench.put(State.IN_DOUBT, "doubt")
     assert bench.store.attempts.finish("doubt", State.COMPLETED, Result(), "callback").outcome == "finished"

@@ -16,15 +16,15 @@ JOB_IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", fullmatch=True)
 @pytest.mark.parametrize(
     ("text", "parsed"),
     [
-        ("fox", ("fox", 1)),  # attempt 1 goes under the job's own id
+        ("fox", ("fox", 1)),  # attempt 1 has the job's own id
         ("fox~2", ("fox", 2)),
         ("fox~10", ("fox", 10)),
         ("a.b:c-d_e~999999999", ("a.b:c-d_e", 999_999_999)),
-        ("fox~1", None),  # never written so
+        ("fox~1", None),  # attempt 1 is never written this way
         ("fox~0", None),
-        ("fox~02", None),  # two spellings of one id would be two tasks
+        ("fox~02", None),  # a second spelling of an id would be a second task
         ("fox~+2", None),
-        ("fox~２", None),  # a digit elsewhere, not here
+        ("fox~２", None),  # not an ASCII digit
         ("fox~2\n", None),
         ("fox~1000000000", None),
         ("fox~", None),
@@ -33,7 +33,7 @@ JOB_IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", fullmatch=True)
         ("fox~-2", None),
     ],
 )
-def test_external_ids(text: str, parsed: tuple[str, int] | None) -> None:
+def test_an_external_id_is_parsed_or_refused(text: str, parsed: tuple[str, int] | None) -> None:
     assert parse_external_id(text) == parsed
 
 
@@ -43,7 +43,7 @@ def test_external_ids_round_trip(job_id: str, attempt: int) -> None:
 
 
 @given(st.text(max_size=20))
-def test_any_text_has_one_reading_at_most(text: str) -> None:
+def test_a_text_is_parsed_as_one_id_at_most(text: str) -> None:
     parsed = parse_external_id(text)
     assert parsed is None or external_id(*parsed) == text
 
@@ -69,39 +69,39 @@ def test_results_round_trip(output: list[dict[str, str]], error: Any, cost: Deci
         ("0", "0"),
         ("0.0065", "6500000"),
         ("1E+3", "1000000000000"),
-        ("0.0000000005", "0"),  # half a nano-dollar: to even
+        ("0.0000000005", "0"),  # half a nano-dollar is rounded to even
         ("0.0000000015", "2"),
         ("0.123456789123456789", "123456789"),
         ("1000000", "1000000000000000"),
-        ("1000000.01", ""),  # a mistake; no sum takes it
+        ("1000000.01", ""),  # above the limit: a mistake, counted in no sum
         ("NaN", ""),
         ("Infinity", ""),
     ],
 )
-def test_nano_dollars(cost: str | None, nano: str) -> None:
+def test_a_cost_is_counted_in_nano_dollars(cost: str | None, nano: str) -> None:
     assert Result(cost=None if cost is None else Decimal(cost)).nano == nano
 
 
 @pytest.mark.parametrize("discount", [0, 0.0, False, "", 1, 0.9, "0.9", [], {"rate": 1}])
-def test_a_discount_is_kept_verbatim(discount: Any) -> None:
+def test_a_discount_is_stored_unchanged(discount: Any) -> None:
     kept = Result.from_json(Result(discount=discount).to_json()).discount
     assert kept == discount
     assert type(kept) is type(discount)
 
 
 @given(st.integers(0, 4_000_000_000_000_000))
-def test_times_keep_their_microseconds(microseconds: int) -> None:
+def test_times_keep_microseconds(microseconds: int) -> None:
     assert from_micros(str(microseconds)) - datetime(1970, 1, 1, tzinfo=UTC) == timedelta(microseconds=microseconds)
 
 
-def test_a_record_reads_with_its_defaults() -> None:
+def test_a_minimal_record_is_read_with_defaults() -> None:
     job = Job.from_fields("fox", {"s": "queued", "m": "kirin", "c": "1000000", "u": "2000000"})
     assert (job.n, job.attempt, job.fence, job.submit_tries, job.lookups, job.exists) == (1, 1, 0, 0, 0, False)
     assert (job.owing, job.labels, job.result, job.deadline) == (frozenset(), {}, None, None)
     assert job.updated_at - job.created_at == timedelta(seconds=1)
 
 
-def test_a_record_reads_in_full() -> None:
+def test_a_complete_record_is_read() -> None:
     fields = {
         "s": "cancelled", "p": "in_doubt", "m": "kirin", "c": "1", "u": "2", "e": "3", "d": "4", "x": "5", "n": "9",
         "a": "2", "f": "7", "t": "t1", "b": "x", "y": "cancel", "r": "why", "k": "1", "l": "2", "v": "1", "g": "cn",
@@ -118,20 +118,22 @@ def test_a_record_reads_in_full() -> None:
     ("state", "phase", "where"),
     [
         (State.IN_PROGRESS, None, State.IN_PROGRESS),
-        (State.CANCELLED, State.SUBMITTING, State.SUBMITTING),  # may be on its way
+        (State.CANCELLED, State.SUBMITTING, State.SUBMITTING),  # the POST may be under way
         (State.EXPIRED, State.IN_PROGRESS, State.IN_PROGRESS),
         (State.CANCELLED, None, None),
         (State.COMPLETED, None, None),
     ],
 )
-def test_where_an_attempt_stands(state: State, phase: State | None, where: State | None) -> None:
+def test_the_state_at_the_provider_is_known_after_the_end(
+    state: State, phase: State | None, where: State | None
+) -> None:
     fields = {"s": state.value, "m": "m", "c": "0", "u": "0"} | ({"p": phase.value} if phase else {})
     fields |= {"e": "0"} if state.final else {}
     job = Job.from_fields("fox", fields)
     assert job.at_provider is where
 
 
-def test_how_long_in_doubt_and_whether_overdue() -> None:
+def test_a_due_job_knows_its_time_in_doubt_and_its_deadline() -> None:
     job = Job.from_fields("fox", {"s": "in_doubt", "m": "m", "c": "0", "u": "0", "x": "1000000", "d": "3000000"})
     assert (Due(job, from_micros(2_500_000)).doubtful_for, Due(job, from_micros(2_500_000)).overdue) == (1.5, False)
     assert Due(job, from_micros(3_000_000)).overdue

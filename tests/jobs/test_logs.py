@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was() -> Iterator[None]:
-    """The format is the process's: the next test finds what it was."""
+def _restore_format() -> Iterator[None]:
+    """Restore the format after each test: it belongs to the process."""
     mask, as_json = Guarded.mask, Guarded.as_json
     yield
     Guarded.mask, Guarded.as_json = mask, as_json
@@ -32,10 +32,10 @@ def record(message: str = "failed", *args: object, error: BaseException | None =
     return logging.LogRecord("worker.submit", logging.ERROR, "f", 1, message, args, info)
 
 
-def written(text: str) -> dict[str, Any]:
-    parsed = json.loads(text)
-    assert isinstance(parsed, dict)
-    return parsed
+def parsed(text: str) -> dict[str, Any]:
+    event = json.loads(text)
+    assert isinstance(event, dict)
+    return event
 
 
 @pytest.mark.parametrize(
@@ -63,22 +63,22 @@ def written(text: str) -> dict[str, Any]:
         ("12:30 worker@host https://h/x?page=2", "12:30 worker@host https://h/x?page=2"),
     ],
 )
-def test_what_looks_like_a_secret_is_masked(text: str, expected: str) -> None:
+def test_text_that_looks_like_a_secret_is_masked(text: str, expected: str) -> None:
     assert Mask()(text) == expected
 
 
-def test_what_is_known_to_be_a_secret_is_masked_wherever_it_stands() -> None:
+def test_a_known_secret_is_masked_everywhere() -> None:
     mask = Mask(frozenset({"canary-key", "canary-key-2", "a.b*c(d)"}))
     assert mask("got canary-key-2x and 'canary-key' in a.b*c(d)") == "got ***x and '***' in ***"
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=300))
-def test_no_text_makes_it_raise(text: str) -> None:
+def test_any_text_is_masked_without_an_error(text: str) -> None:
     assert isinstance(Mask(frozenset({"canary-key"}))(text), str)
 
 
 @pytest.mark.timeout(20)
-def test_long_lines_are_masked_in_time_that_grows_with_them() -> None:
+def test_long_lines_are_masked_in_linear_time() -> None:
     mask = Mask(frozenset({"canary-key"}))
     for head, text in (
         ("", "a" * 199 + " "),
@@ -91,7 +91,7 @@ def test_long_lines_are_masked_in_time_that_grows_with_them() -> None:
         assert mask(head + text * (200_000 // len(text))) is not None
 
 
-def test_the_secrets_of_settings_are_all_that_their_repr_hides() -> None:
+def test_every_setting_that_repr_hides_is_a_secret() -> None:
     worker = WorkerSettings(
         redis_url="redis://user:canary%2Dredis@h:1/0",
         broker_url="amqp://user:canary-broker@h//",
@@ -108,28 +108,28 @@ def test_the_secrets_of_settings_are_all_that_their_repr_hides() -> None:
         api_keys=("shop:canary-api-key", "bare-api-key"), signature_secrets=("whsec_canary-sign",)
     )
     assert {"canary-api-key", "bare-api-key", "whsec_canary-sign"} <= secrets_of(webhook)
-    # What is no secret stays readable
+    # Public values stay readable
     assert not any("127.0.0.1" in secret for secret in secrets_of(webhook) | secrets_of(worker))
 
 
-def test_the_password_in_the_address_of_sentinels_is_a_secret() -> None:
+def test_the_password_in_a_sentinel_url_is_a_secret() -> None:
     # Newer releases of Python refuse to split such a URL
     settings = WorkerSettings(redis_url="sentinel://worker:canary%2Dredis@a,[::1]:2/0?master=jobs")
     assert {"canary%2Dredis", "canary-redis"} <= secrets_of(settings)
 
 
-def test_a_secret_that_is_added_later_is_hidden_without_being_named() -> None:
+def test_a_new_secret_setting_is_found_without_a_list_of_names() -> None:
     @dataclass(frozen=True)
     class Later:
-        new: str = field(default="canary-of-tomorrow", repr=False)
+        new: str = field(default="canary-new", repr=False)
         short: str = field(default="ab", repr=False)
         none: str | None = field(default=None, repr=False)
-        shown: str = "not a secret"
+        public: str = "not a secret"
 
-    assert secrets_of(Later()) == {"canary-of-tomorrow"}
+    assert secrets_of(Later()) == {"canary-new"}
 
 
-def test_lines_are_those_of_the_formatter_below_masked() -> None:
+def test_lines_of_another_formatter_are_masked() -> None:
     lines = Guarded(logging.Formatter("[%(levelname)s] %(message)s"))
     assert lines.format(record("POST %s", "/callbacks/fox/s3cr3t")) == "[ERROR] POST /callbacks/fox/***"
 
@@ -149,13 +149,13 @@ def test_tracebacks_are_masked_too(as_json: bool) -> None:
     assert "s3cr3t" not in text
 
 
-def test_an_event_in_json() -> None:
+def test_an_event_is_logged_as_json_with_its_context() -> None:
     Guarded.as_json = True
     with about(job="fox", attempt=2, lane="a"), about(lane="b"):
-        told = written(Guarded().format(record("job %s: not sent, \u201cwhy\u201d\n%d", "fox", 7)))
-    assert told.pop("time").endswith("+00:00")
-    assert told.pop("process") > 0
-    assert told == {
+        event = parsed(Guarded().format(record("job %s: not sent, \u201cwhy\u201d\n%d", "fox", 7)))
+    assert event.pop("time").endswith("+00:00")
+    assert event.pop("process") > 0
+    assert event == {
         "level": "ERROR",
         "logger": "worker.submit",
         "message": "job fox: not sent, \u201cwhy\u201d\n7",
@@ -165,17 +165,17 @@ def test_an_event_in_json() -> None:
     }
 
 
-def test_an_event_is_one_line_whatever_is_in_it() -> None:
+def test_an_event_is_always_one_line() -> None:
     Guarded.as_json = True
     text = Guarded().format(record("a\nb\u2028c\x00%s", object()))
     assert len(text.splitlines()) == 1
 
 
-def test_what_is_said_of_one_job_is_not_said_of_the_next() -> None:
+def test_the_context_of_one_job_ends_with_its_block() -> None:
     Guarded.as_json = True
     with pytest.raises(RuntimeError), about(job="fox"):
         raise RuntimeError
-    assert "job" not in written(Guarded().format(record()))
+    assert "job" not in parsed(Guarded().format(record()))
 
 
 PROCESS = """
@@ -195,16 +195,16 @@ raise ValueError("canary-provider-key uncaught")
 
 @pytest.mark.stack
 @pytest.mark.parametrize("given", list(LogFormat))
-def test_nothing_that_a_process_says_has_a_secret_in_it(given: LogFormat) -> None:
+def test_a_process_prints_no_secret(given: LogFormat) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROCESS, given], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 1
-    for said in ("with ***", "warned of ***", "RuntimeError: *** in a thread", "ValueError: *** uncaught"):
-        assert said in done.stderr
+    for expected in ("with ***", "warned of ***", "RuntimeError: *** in a thread", "ValueError: *** uncaught"):
+        assert expected in done.stderr
     assert "canary" not in done.stderr + done.stdout
     if given is LogFormat.JSON:
-        events = [written(line) for line in done.stderr.splitlines()]
+        events = [parsed(line) for line in done.stderr.splitlines()]
         assert [event["level"] for event in events] == ["WARNING", "WARNING", "CRITICAL", "CRITICAL"]
 
 

@@ -1,4 +1,4 @@
-"""A job in the provider's own form: what each state is there."""
+"""A job in the provider's own form, in each of its states."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,8 +13,8 @@ from jobs.states import State
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 JOB = Job(id="fox", state=State.QUEUED, model="m", n=1, attempt=1, fence=0, created_at=NOW, updated_at=NOW)
-PICTURE = {"type": "image", "url": "https://cdn.example.com/1.png"}
-DONE = Result(output=(PICTURE,), cost=Decimal("0.0065"), discount=1)
+IMAGE = {"type": "image", "url": "https://cdn.example.com/1.png"}
+DONE = Result(output=(IMAGE,), cost=Decimal("0.0065"), discount=1)
 BAD = Result(error={"code": "002016095", "message": "Internal generation error"})
 
 
@@ -37,7 +37,7 @@ def failed(code: str, message: str, cost: str = "") -> dict[str, Any]:
             {"task_id": "t", "result": DONE},
             "completed",
             {
-                "output": [{"content": [PICTURE | {"jobId": "t"}]}],
+                "output": [{"content": [IMAGE | {"jobId": "t"}]}],
                 "usage": {"cost": "0.0065", "discount": 1},
                 "metadata": {},
             },
@@ -45,9 +45,9 @@ def failed(code: str, message: str, cost: str = "") -> dict[str, Any]:
         ),
         pytest.param(
             State.COMPLETED,
-            {"result": Result(output=(PICTURE,))},
+            {"result": Result(output=(IMAGE,))},
             "completed",
-            {"output": [{"content": [PICTURE]}], "usage": {"cost": "", "discount": None}, "metadata": {}},
+            {"output": [{"content": [IMAGE]}], "usage": {"cost": "", "discount": None}, "metadata": {}},
             id="completed, no price and no task id known",
         ),
         pytest.param(
@@ -55,7 +55,7 @@ def failed(code: str, message: str, cost: str = "") -> dict[str, Any]:
             {"result": replace(DONE, cost=Decimal("1E-7"))},
             "completed",
             {
-                "output": [{"content": [PICTURE]}],
+                "output": [{"content": [IMAGE]}],
                 "usage": {"cost": "0.0000001", "discount": 1},
                 "metadata": {},
             },
@@ -95,5 +95,7 @@ def failed(code: str, message: str, cost: str = "") -> dict[str, Any]:
         ),
     ],
 )
-def test_a_job_as_a_task(state: State, more: dict[str, Any], status: str, members: dict[str, Any]) -> None:
+def test_a_job_is_serialized_as_a_task_of_the_provider(
+    state: State, more: dict[str, Any], status: str, members: dict[str, Any]
+) -> None:
     assert serialize_task(replace(JOB, state=state, **more)) == {"id": "fox", "status": status, "model": "m", **members}

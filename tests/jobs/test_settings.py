@@ -56,7 +56,7 @@ def read(**variables: str) -> Settings:
         ("KEY_LIMITS", '{"shop": {"weight": 3}}', "key_limits", {"shop": KeyLimits(weight=3)}),
     ],
 )
-def test_a_good_value(variable: str, given: str, field: str, value: Any) -> None:
+def test_a_good_value_is_read(variable: str, given: str, field: str, value: Any) -> None:
     assert getattr(read(**{variable: given}), field) == value
 
 
@@ -131,7 +131,7 @@ def test_every_variable_has_a_good_a_bad_and_an_empty_row() -> None:
     assert Settings.from_env(dict.fromkeys(names, " ")) == Settings.from_env({}) == Settings()
 
 
-def test_all_bad_ones_are_reported_at_once() -> None:
+def test_all_bad_values_are_reported_at_once() -> None:
     bad = {variable: given for variable, given in reversed(BAD) if variable != "PUBLIC_URL"}
     with pytest.raises(SettingsInvalid) as caught:
         read(**bad)
@@ -141,7 +141,7 @@ def test_all_bad_ones_are_reported_at_once() -> None:
     assert all(problem in str(caught.value) for problem in caught.value.problems)
 
 
-def test_no_secret_in_repr_or_error() -> None:
+def test_secrets_are_not_in_the_repr_or_in_errors() -> None:
     good = read(REDIS_URL="redis://:hunter2@h/0", BROKER_URL="amqp://u:hunter2@h", CALLBACK_SECRETS=f"{LONG}-hunter2")
     assert "hunter2" not in repr(good)
     wrong = {"REDIS_URL": "https://:hunter2@h", "BROKER_URL": "redis://[hunter2", "CALLBACK_SECRETS": "hunter2"}
@@ -152,7 +152,7 @@ def test_no_secret_in_repr_or_error() -> None:
     assert caught.value.__cause__ is None
 
 
-def test_a_public_url_wants_secrets() -> None:
+def test_a_public_url_requires_callback_secrets() -> None:
     with pytest.raises(SettingsInvalid, match="BOOMERANG_CALLBACK_SECRETS: must be set where BOOMERANG_PUBLIC_URL is"):
         read(PUBLIC_URL="https://boomerang.example.com")
 
@@ -162,12 +162,12 @@ def test_a_public_url_wants_secrets() -> None:
     [
         ({}, 5.0),  # polling only
         ({"PUBLIC_URL": "https://b.example.com", "CALLBACK_SECRETS": LONG}, 30.0),  # callbacks come first
-        ({"PUBLIC_URL": "https://b.example.com", "CALLBACK_SECRETS": LONG, "POLL_FIRST": "3"}, 3.0),  # as said
+        ({"PUBLIC_URL": "https://b.example.com", "CALLBACK_SECRETS": LONG, "POLL_FIRST": "3"}, 3.0),  # set explicitly
     ],
 )
-def test_the_first_poll_depends_on_callbacks(variables: dict[str, str], first: float) -> None:
+def test_the_first_poll_comes_later_where_callbacks_are_configured(variables: dict[str, str], first: float) -> None:
     assert read(**variables).poll_first == first
 
 
-def test_what_is_not_ours_is_left_alone() -> None:
+def test_other_variables_are_ignored() -> None:
     assert Settings.from_env({"PATH": "/bin", "BOOMERANG_PROVIDER_KEY": "of the worker"}) == Settings()

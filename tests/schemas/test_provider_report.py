@@ -1,6 +1,7 @@
 """Answers and callbacks are read as the provider's contract asks in "Read tolerantly" and "Callback"."""
 
 import json
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -49,7 +50,7 @@ KLING_NEWER = {
     "create_time": 0,
     "update_time": 0,
 }
-WORDS = {
+STATUS_WORDS = {
     TaskStatus.WAITING: "queued pending submitted in_queue starting",
     TaskStatus.RUNNING: "in_progress processing running generating",
     TaskStatus.COMPLETED: "completed complete succeed succeeded success done",
@@ -59,7 +60,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize(
-    ("status", "word"), [(status, word) for status, words in WORDS.items() for word in words.split()]
+    ("status", "word"), [(status, word) for status, words in STATUS_WORDS.items() for word in words.split()]
 )
 @pytest.mark.parametrize("spell", [str.lower, str.upper, str.title], ids=["lower", "upper", "title"])
 def test_status_words_are_read_in_any_case(status: TaskStatus, word: str, spell: Any) -> None:
@@ -193,6 +194,20 @@ def test_a_report_in_an_upstreams_shape_never_settles(shape: dict[str, Any], wor
         ({"code": "x", "message": "", "error_message": "m"}, TaskError("x", "m")),
         ({"code": 2016001, "message": "m"}, TaskError("002016001", "m")),
         ({"code": 12016001}, TaskError("012016001", "")),
+        ({"code": 2016095.0, "message": "m"}, TaskError("002016095", "m")),
+        ({"code": 2.016095e6}, TaskError("002016095", "")),
+        ({"code": "2016095"}, TaskError("002016095", "")),
+        ({"code": " 2016095 "}, TaskError("002016095", "")),
+        ({"code": "2016095.0"}, TaskError("002016095", "")),
+        ({"code": 1303.0}, TaskError("1303", "")),
+        ({"code": "1303"}, TaskError("1303", "")),
+        ({"code": "0012"}, TaskError("0012", "")),
+        ({"code": "2016095.5"}, TaskError("2016095.5", "")),
+        ({"code": "1234567890"}, TaskError("1234567890", "")),
+        ({"code": "٢٠١٦٠٩٥"}, TaskError("٢٠١٦٠٩٥", "")),
+        ({"code": 1e300, "message": "m"}, TaskError("", "m")),
+        ({"code": math.inf, "message": "m"}, TaskError("", "m")),
+        ({"code": math.nan, "message": "m"}, TaskError("", "m")),
         ({"code": 123456789}, TaskError("123456789", "")),
         ({"code": 1303}, TaskError("1303", "")),
         ({"code": 500123}, TaskError("500123", "")),
@@ -318,7 +333,7 @@ _NAMES = st.sampled_from(
         "discount", "metadata", "external_task_id", "external_id", "create_time",
     ]
 )  # fmt: skip
-_WORDS = st.sampled_from([word for words in WORDS.values() for word in words.split()])
+_WORDS = st.sampled_from([word for words in STATUS_WORDS.values() for word in words.split()])
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | _WORDS | _TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_NAMES | _TEXT, inner, max_size=6),

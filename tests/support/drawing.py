@@ -32,10 +32,10 @@ class DrawImage(Protocol):
 
 
 def draw_png(size: int = 0, seed: int = 0) -> bytes:
-    """Draw a valid PNG of at least `size` bytes. Each seed draws another one."""
+    """Draw a valid PNG of at least `size` bytes. Each seed gives a different image."""
     buffer = BytesIO()
     Image.new("RGB", (320, 300), (seed % 256, seed // 256, 0)).save(buffer, "PNG")
-    # Bytes behind the end of an image are harmless, and quicker to make than pixels that do not compress.
+    # Bytes after the end of an image are harmless, and faster to make than incompressible pixels.
     return buffer.getvalue() + random.Random(seed).randbytes(max(0, size - buffer.tell()))
 
 
@@ -46,10 +46,32 @@ def drawn(width: int = 400, height: int = 300, kind: str = "PNG", colour: str = 
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims this size, with nothing in it."""
+    """Return a PNG whose header claims this size, without pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def camera_jpeg(width: int = 400, height: int = 300, **options: Any) -> bytes:
+    """A JPEG of noise, as large as a photograph, with a whole JPEG as its thumbnail in an EXIF segment."""
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + drawn(160, 120, "JPEG")
+    return _noise(width, height, "JPEG", quality=90, exif=exif, **options)
+
+
+def png_with_preview(width: int = 400, height: int = 300) -> bytes:
+    """A PNG of noise with a whole PNG in a chunk before its pixels."""
+    preview = drawn(160, 120)
+    whole = _noise(width, height, "PNG")
+    head = len(b"\x89PNG\r\n\x1a\n") + 25
+    chunk = struct.pack(">I", len(preview)) + b"prVW" + preview + struct.pack(">I", zlib.crc32(b"prVW" + preview))
+    return whole[:head] + chunk + whole[head:]
+
+
+def _noise(width: int, height: int, kind: str, **options: Any) -> bytes:
+    file = BytesIO()
+    pixels = random.Random(0).randbytes(3 * width * height)
+    Image.frombytes("RGB", (width, height), pixels).save(file, kind, **options)
+    return file.getvalue()

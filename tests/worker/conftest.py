@@ -27,7 +27,7 @@ def _simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def simulator(_simulator: Simulator) -> Simulator:
-    """The generation API, as new, over HTTP; tasks are done at once."""
+    """Reset and return the simulated provider. It is served over HTTP and completes tasks at once."""
     _simulator.reset()
     return _simulator
 
@@ -39,7 +39,7 @@ def a_request() -> RequestOf:
 
 @pytest.fixture
 def world(redis_url: str, simulator: Simulator) -> Iterator[MakeWorld]:
-    """`world(lookup_grace=2, …)`: everything but processes, wired with these settings."""
+    """Return `world(lookup_grace=2, …)`, which wires every part of the service with these settings in this process."""
     made: list[World] = []
 
     def make(provider_url: str = "", **settings: Any) -> World:
@@ -60,7 +60,7 @@ def listener() -> Iterator[Listener]:
 
 @pytest.fixture(scope="session")
 def _certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate that it signed itself."""
+    """Make a key with a self-signed certificate, in one file."""
     path = tmp_path_factory.mktemp("tls") / "self.pem"
     command = (
         "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
@@ -72,7 +72,7 @@ def _certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tls_server(_certificate: Path) -> Iterator[tuple[str, list[bytes]]]:
-    """A server with that certificate: its URL, and what it could decrypt."""
+    """Serve TLS with the self-signed certificate. Yield the URL and the bytes that the server could decrypt."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(_certificate)
     got: list[bytes] = []
@@ -96,7 +96,7 @@ def tls_server(_certificate: Path) -> Iterator[tuple[str, list[bytes]]]:
 
 @pytest.fixture
 def env(redis_url: str, simulator: Simulator) -> dict[str, str]:
-    """What a worker's process needs to know, and no more."""
+    """The least environment that a worker's process needs."""
     return environment(redis_url, simulator.url)
 
 
@@ -109,7 +109,7 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 
 @pytest.fixture(scope="session")
 def run_service(tmp_path_factory: pytest.TempPathFactory) -> RunService:
-    """`with run_service(…) as service`: a service with these workers, each by its settings beyond the usual."""
+    """Return `with run_service(…) as service`, which starts beat and one worker per mapping of extra settings."""
 
     @contextlib.contextmanager
     def run(broker: str = "", workers: Sequence[Mapping[str, str]] = ({},)) -> Iterator[Service]:
@@ -139,6 +139,6 @@ def _service(run_service: RunService) -> Iterator[Service]:
 
 @pytest.fixture
 def service(_service: Service) -> Service:
-    """The service, its provider as new. Jobs of earlier tests are still there: take ids of your own."""
+    """The shared service with a reset provider. Jobs of earlier tests remain, so use unique ids."""
     _service.simulator.reset()
     return _service

@@ -1,4 +1,4 @@
-"""The processes: their settings, what they need to start, and messages that nobody should have sent."""
+"""Worker and beat: their settings, what they need to start, and how they treat malformed messages."""
 
 import json
 import os
@@ -73,11 +73,11 @@ def test_remote_control_is_a_setting(switch: Switch) -> None:
 
 
 @pytest.mark.parametrize("name", ["retry_on_timeout", "global_keyprefix"])
-def test_what_is_never_set(name: str) -> None:
+def test_options_that_are_never_set(name: str) -> None:
     assert name not in configuration(SETTINGS)["broker_transport_options"]
 
 
-def test_another_broker_gets_no_redis_options() -> None:
+def test_a_broker_other_than_redis_gets_no_redis_options() -> None:
     conf = configuration(Settings(provider_key="k", broker_url="amqp://localhost//"))
     assert conf["broker_transport_options"] == {"confirm_publish": True}
     assert conf["worker_disable_prefetch"] is False
@@ -87,7 +87,7 @@ def test_a_broker_and_results_behind_sentinel() -> None:
     url = "sentinels://:pw@a,b:2/3?master=jobs&sentinel_password=other"
     conf = configuration(Settings(provider_key="k", broker_url=url, result_url=url))
     assert conf["broker_url"] == conf["result_backend"] == "sentinel://:pw@a:26379/3;sentinel://:pw@b:2/3"
-    # Beside what every Redis gets
+    # In addition to the options of every Redis
     assert conf["broker_transport_options"].items() >= {**TRANSPORT, "master_name": "jobs"}.items()
     assert conf["worker_disable_prefetch"] is True
     assert conf["result_backend_transport_options"]["master_name"] == "jobs"
@@ -97,7 +97,7 @@ def test_a_broker_and_results_behind_sentinel() -> None:
     assert conf["broker_use_ssl"]["ssl_cert_reqs"] == conf["redis_backend_use_ssl"]["ssl_cert_reqs"] == "required"
 
 
-def test_it_reads_its_own_queues_and_no_other_even_after_sending_to_one() -> None:
+def test_a_worker_reads_only_its_queues_even_after_sending_to_another() -> None:
     app = create_app(SETTINGS)
     assert app.amqp.queues["shop"].name == "shop"
     assert set(app.amqp.queues.consume_from) == {
@@ -108,7 +108,7 @@ def test_it_reads_its_own_queues_and_no_other_even_after_sending_to_one() -> Non
     }
 
 
-def test_the_tasks_are_its_own_and_nobodys_default() -> None:
+def test_each_app_has_its_own_tasks() -> None:
     app = create_app(SETTINGS)
     ours = {name for name in app.tasks if not name.startswith("celery.")}
     assert ours == {"boomerang.generate", "boomerang.submit", "boomerang.reconcile", "boomerang.deliver"}
@@ -116,11 +116,11 @@ def test_the_tasks_are_its_own_and_nobodys_default() -> None:
     assert other.tasks["boomerang.submit"] is not app.tasks["boomerang.submit"]
 
 
-def test_no_task_is_delayed_by_eta_and_the_beat_has_one_entry() -> None:
+def test_beat_has_one_entry_without_countdown_or_expiry() -> None:
     schedule = configuration(SETTINGS)["beat_schedule"]
     assert [entry["task"] for entry in schedule.values()] == ["boomerang.reconcile"]
     assert schedule["boomerang.reconcile"]["schedule"] == 1.0
-    # Neither is it judged by the clock of whichever worker takes it.
+    # An expiry would depend on the clock of the worker that takes the message
     assert {"countdown", "expires"}.isdisjoint(schedule["boomerang.reconcile"]["options"])
 
 
@@ -163,7 +163,7 @@ def test_the_key_is_in_no_repr() -> None:
 
 
 @pytest.mark.stack
-def test_a_process_with_a_bad_environment_says_so_and_ends() -> None:
+def test_a_process_with_invalid_settings_names_them_and_ends() -> None:
     bad = {"BOOMERANG_CONCURRENCY": "0", "BOOMERANG_PROVIDER_URL": "x"}
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **bad}
     done = subprocess.run(
@@ -195,7 +195,7 @@ sys.stdout.write(worker.main.app.main)
 
 
 @pytest.mark.stack
-def test_importing_does_no_work() -> None:
+def test_importing_opens_no_socket_and_starts_no_thread() -> None:
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "BOOMERANG_PROVIDER_KEY": "k"}
     done = subprocess.run(
         [sys.executable, "-c", NO_SOCKETS], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
@@ -228,7 +228,7 @@ def _message(body: bytes, content_type: str = "application/json", task: str = "b
 
 
 class Trap:
-    """Unpickled, it makes a file."""
+    """An object that makes a directory when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -242,13 +242,13 @@ def test_worker_and_beat_start_from_the_environment_alone_and_survive_bad_messag
     env: dict[str, str], processes: Processes, world: MakeWorld, tmp_path: Path, wait_for: WaitFor
 ) -> None:
     w = world(concurrency=2)
-    # Given messages that nobody of ours would send, before and between good ones
+    # Given malformed messages before and between good ones
     trap = tmp_path / "trap"
     empty = json.dumps([[], {}, {}]).encode()
     bad = [
         _message(pickle.dumps([[Trap(trap)], {}, {}]), "application/x-python-serialize"),
         _message(b"not JSON"),
-        # These two would end any Celery worker, and the second its successors too.
+        # These two would end a plain Celery worker, and the second also every worker after it
         "no message",
         _message(b"[1]"),
         _message(json.dumps([["no-such-job"], {}, {}]).encode()),
@@ -261,13 +261,13 @@ def test_worker_and_beat_start_from_the_environment_alone_and_survive_bad_messag
     # When the processes start
     worker, log = processes.start(env, "worker")
     beat, _ = processes.start(env, "beat")
-    # Then the job gets done, and every message is gone
+    # Then the job ends, and no message is left
     wait_for(lambda: w.job().state.final, 40)
     wait_for(lambda: w.messages_in("boomerang.submit") == 0 and w.redis.hlen("unacked") == 0, 20)
     assert not trap.exists()
     assert worker.poll() is None
     assert beat.poll() is None
-    # And a SIGTERM is an orderly end
+    # And the worker ends cleanly on SIGTERM
     worker.terminate()
     beat.terminate()
     assert worker.wait(40) == 0
@@ -278,7 +278,7 @@ def test_worker_and_beat_start_from_the_environment_alone_and_survive_bad_messag
 
 @pytest.mark.stack
 @pytest.mark.parametrize("switch", Switch)
-def test_a_worker_hears_remote_control_or_does_not_and_no_gossip_either_way(
+def test_remote_control_is_optional_and_gossip_is_off(
     env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor, switch: Switch
 ) -> None:
     # Given a worker, and beat
@@ -286,12 +286,12 @@ def test_a_worker_hears_remote_control_or_does_not_and_no_gossip_either_way(
     w.enqueue("job-1")
     worker, log = processes.start({**env, "BOOMERANG_REMOTE_CONTROL": switch.value}, "worker", "--loglevel=info")
     processes.start(env, "beat")
-    # When it has done its work
+    # When the job has ended
     wait_for(lambda: w.job().state.final, 40)
-    # Then it answers who asks, where that is wanted
+    # Then the worker answers a ping only when remote control is on
     answers = w.app.control.ping(timeout=1.0)
     assert len(answers) == (switch is Switch.ON)
-    # And listens to no other worker
+    # And it subscribes to nothing else
     patterns = {name for each in w.redis.client_list() if (name := each["psub"]) != "0"}
     assert patterns == ({"1"} if switch is Switch.ON else set())
     assert "mingle" not in log.read_text()

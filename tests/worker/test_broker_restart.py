@@ -1,4 +1,4 @@
-"""A worker, its beat and a broker of its own that is killed, stands still, and comes back."""
+"""A worker and beat whose broker is killed, stopped and started again."""
 
 import os
 import signal
@@ -19,12 +19,12 @@ from tests.support.worker_service import RunService
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 WaitFor = Callable[..., None]
 ROOT = Path(__file__).parents[2]
-#: docs/guides/run-processes.md: what a worker is given before SIGKILL.
+#: Seconds before SIGKILL, from docs/guides/run-processes.md.
 GRACE = 60
 
 
 class Broker:
-    """A Redis that can be killed and started again under its address."""
+    """A Redis that can be killed and started again at the same address."""
 
     def __init__(self, folder: Path, wait_for: WaitFor, port: int | None = None) -> None:
         self._wait_for = wait_for
@@ -41,7 +41,7 @@ class Broker:
 
     @property
     def refused(self) -> int:
-        """Clients with a password that is not its own."""
+        """The number of clients that were refused for a wrong password."""
         with closing(redis.Redis.from_url(self.command.url)) as client:
             stats: Any = client.info("errorstats")
         return int(stats.get("errorstat_WRONGPASS", {}).get("count", 0))
@@ -66,21 +66,21 @@ def health(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(run_service: RunService, broker: Broker, health: Path, wait_for: WaitFor) -> Iterator[Any]:
-    # Without remote control: nothing of this depends on it.
+    # Remote control is off, because no test here needs it
     settings = {"BOOMERANG_HEALTH_FILE": str(health), "BOOMERANG_REMOTE_CONTROL": "off"}
     with run_service(broker=broker.command.url, workers=(settings,)) as service:
-        works(service, wait_for, "before")
+        complete_job(service, wait_for, "before")
         yield service
 
 
-def works(service: Any, wait_for: WaitFor, job_id: str) -> None:
-    """A job goes all the way, whatever was before."""
+def complete_job(service: Any, wait_for: WaitFor, job_id: str) -> None:
+    """Enqueue a job and wait until it is completed."""
     service.enqueue(job_id)
     wait_for(lambda: service.store.jobs.get(job_id).state is State.COMPLETED, 90, f"{job_id} is completed")
 
 
 def healthy(health: Path, within: int = 10) -> bool:
-    """As the compose file asks."""
+    """Run the health check of the compose file."""
     asked = subprocess.run(
         [sys.executable, "-m", "worker.health", str(within)],
         cwd=ROOT,
@@ -93,9 +93,9 @@ def healthy(health: Path, within: int = 10) -> bool:
     return asked.returncode == 0
 
 
-def test_no_restart_of_the_broker_ends_a_worker(service: Any, broker: Broker, wait_for: WaitFor) -> None:
+def test_a_worker_survives_restarts_of_the_broker(service: Any, broker: Broker, wait_for: WaitFor) -> None:
     (worker,) = service.workers
-    # Given messages that are under way, and not acknowledged, whenever the broker goes
+    # Given unacknowledged messages each time the broker ends
     service.simulator.turn(slow=1)
     for cycle, number in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGKILL)):
         ids = [f"job-{cycle}-{each}" for each in range(40)]
@@ -107,7 +107,7 @@ def test_no_restart_of_the_broker_ends_a_worker(service: Any, broker: Broker, wa
             "a submission is under way",
         )
         broker.end(number)
-        # The worker meets that it is away.
+        # The worker notices that the broker is unavailable
         submitted = {State.IN_PROGRESS, State.COMPLETED}
         wait_for(
             lambda: any(job.state in submitted for job in service.store.jobs.get_many(ids)),  # noqa: B023
@@ -115,14 +115,14 @@ def test_no_restart_of_the_broker_ends_a_worker(service: Any, broker: Broker, wa
             "one has ended meanwhile",
         )
         broker.start()
-        works(service, wait_for, f"after-{cycle}")
+        complete_job(service, wait_for, f"after-{cycle}")
         assert worker.poll() is None
 
 
-def test_another_server_at_its_address_ends_no_worker(
+def test_a_worker_survives_another_server_at_the_brokers_address(
     service: Any, broker: Broker, tmp_path: Path, wait_for: WaitFor
 ) -> None:
-    # As when both servers have died, and come back with each other's address
+    # Given a server with another password at the broker's address
     (worker,) = service.workers
     broker.end()
     other = Broker(tmp_path / "other", wait_for, broker.command.port)
@@ -132,25 +132,27 @@ def test_another_server_at_its_address_ends_no_worker(
     finally:
         other.end()
     broker.start()
-    works(service, wait_for, "after")
+    complete_job(service, wait_for, "after")
     assert worker.poll() is None
 
 
-def test_its_health_is_that_of_its_connection(service: Any, broker: Broker, health: Path, wait_for: WaitFor) -> None:
+def test_a_worker_is_healthy_while_its_connection_works(
+    service: Any, broker: Broker, health: Path, wait_for: WaitFor
+) -> None:
     (worker,) = service.workers
     wait_for(lambda: healthy(health), 30, "healthy")
     broker.process.send_signal(signal.SIGSTOP)
-    wait_for(lambda: not healthy(health), 60, "a broker that is silent is noticed")
+    wait_for(lambda: not healthy(health), 60, "unhealthy while the broker does not answer")
     broker.process.send_signal(signal.SIGCONT)
     wait_for(lambda: healthy(health), 60, "healthy again")
     worker.send_signal(signal.SIGSTOP)
-    wait_for(lambda: not healthy(health), 60, "a worker that stands still is noticed")
+    wait_for(lambda: not healthy(health), 60, "unhealthy while the worker is stopped")
     worker.send_signal(signal.SIGCONT)
     wait_for(lambda: healthy(health), 60, "healthy again")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_it_ends_in_order_while_the_broker_is_away(service: Any, broker: Broker, number: int) -> None:
+def test_a_worker_ends_cleanly_while_the_broker_is_unavailable(service: Any, broker: Broker, number: int) -> None:
     (worker,) = service.workers
     if number == signal.SIGSTOP:
         broker.process.send_signal(number)

@@ -1,4 +1,4 @@
-"""A worker compares what Redis holds with what was seen of it, before each of its rounds."""
+"""Before each round, a worker compares the jobs' Redis with what workers last saw of it."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -19,8 +19,8 @@ from jobs.store.witness import Witness
 from worker.continuity import NOTE_INTERVAL, NOTE_REPEAT, Continuity
 
 
-class Place:
-    """The jobs' Redis and a broker (database 1), and workers that look at them by a clock that the test moves."""
+class Environment:
+    """The jobs' Redis, a broker (database 1), and workers whose clock the test sets."""
 
     def __init__(self, url: str) -> None:
         self.settings = Settings(redis_url=url, broker_url=url.replace("/0", "/1"), submit_lease=1)
@@ -32,7 +32,7 @@ class Place:
         self.made: list[Witness] = []
 
     def worker(self, *, tolerated: float = 0.0, witness: bool = True, recovery: bool = True) -> Continuity:
-        """A worker's process that has just started."""
+        """Return the check of a worker that has just started."""
         store = Store(self.client, Settings(submit_lease=1, recovery=recovery))
         if witness:
             self.made.append(Witness(connect(self.settings.broker_url)))
@@ -42,7 +42,7 @@ class Place:
         self.store.jobs.enqueue([NewJob(id=name, text="{}", model="m") for name in names])
 
     def copy(self) -> Mapping[bytes, bytes]:
-        """A backup."""
+        """Return a backup of the jobs' Redis."""
         return {key: self.state.dump(key) for key in self.state.scan_iter()}  # type: ignore[misc]
 
     def restore(self, backup: Mapping[bytes, bytes], *, restarted: bool = False) -> None:
@@ -53,7 +53,7 @@ class Place:
             self.state.hset("{b}:epoch", "run", "another process")
 
     def seen(self) -> dict[str, Sighting]:
-        """What the witness says."""
+        """Return what the witness holds, by installation."""
         return {each.installation: each for each in Witness(self.broker).read()}
 
     def close(self) -> None:
@@ -63,201 +63,214 @@ class Place:
 
 
 @pytest.fixture
-def place(redis_url: str) -> Iterator[Place]:
-    with closing(Place(redis_url)) as place:
-        yield place
+def environment(redis_url: str) -> Iterator[Environment]:
+    with closing(Environment(redis_url)) as environment:
+        yield environment
 
 
-def test_a_first_start_begins_an_installation(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_first_start_begins_an_installation(environment: Environment, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(WorkRefused):
-        place.enqueue("fox")
-    assert place.worker()()
+        environment.enqueue("fox")
+    assert environment.worker()()
     assert "a new installation begins" in caplog.text
-    place.enqueue("fox")
-    assert list(place.seen()) == [place.store.continuity.standing().installation]
-    # and the next worker finds it
-    there = place.store.continuity.standing().installation
-    assert place.worker()()
-    assert place.store.continuity.standing().installation == there
+    environment.enqueue("fox")
+    assert list(environment.seen()) == [environment.store.continuity.standing().installation]
+    # And the next worker finds the same installation
+    there = environment.store.continuity.standing().installation
+    assert environment.worker()()
+    assert environment.store.continuity.standing().installation == there
 
 
-def test_jobs_of_an_older_version_are_taken_as_they_are(place: Place) -> None:
-    place.worker()()
-    place.enqueue("fox")
-    place.state.delete("{b}:epoch")
-    place.broker.flushdb()
-    assert place.worker()()
-    assert place.store.jobs.get("fox").state is State.QUEUED
+def test_jobs_of_an_older_version_are_accepted(environment: Environment) -> None:
+    environment.worker()()
+    environment.enqueue("fox")
+    environment.state.delete("{b}:epoch")
+    environment.broker.flushdb()
+    assert environment.worker()()
+    assert environment.store.jobs.get("fox").state is State.QUEUED
 
 
-def refused(place: Place, worker: Continuity, caplog: pytest.LogCaptureFixture, words: str) -> None:
-    """It refuses, tells once, and nothing is taken in or handed out by anybody; an operator can accept it."""
+def assert_refused_until_recovered(
+    environment: Environment, worker: Continuity, caplog: pytest.LogCaptureFixture, message: str
+) -> None:
+    """Assert that every worker refuses work and logs one error, until an operator accepts the data."""
     caplog.clear()
     assert not worker()
     assert not worker()
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1
-    assert words in errors[0]
+    assert message in errors[0]
     with pytest.raises(WorkRefused, match="recover"):
-        place.enqueue("new")
+        environment.enqueue("new")
     with pytest.raises(WorkRefused):
-        place.store.attempts.claim(["fox"])
-    assert words in place.store.continuity.refusal()
-    # whoever starts now is refused, too
-    assert not place.worker()()
-    expected = place.store.continuity.standing().expected
-    place.store.continuity.recover(known=[expected] if expected else ())
+        environment.store.attempts.claim(["fox"])
+    assert message in environment.store.continuity.refusal()
+    # A worker that starts now refuses too
+    assert not environment.worker()()
+    expected = environment.store.continuity.standing().expected
+    environment.store.continuity.recover(known=[expected] if expected else ())
     assert worker()
-    assert place.worker()()
-    place.enqueue("new")
-    place.seconds += NOTE_INTERVAL
+    assert environment.worker()()
+    environment.enqueue("new")
+    environment.seconds += NOTE_INTERVAL
     assert worker()
-    assert place.worker()()
+    assert environment.worker()()
 
 
-EMPTIED: dict[str, Callable[[Place], object]] = {
-    "emptied while it runs": lambda place: place.state.flushdb(),
-    "its record is gone": lambda place: place.state.delete("{b}:epoch"),
-    "its record is damaged": lambda place: (place.state.delete("{b}:epoch"), place.state.set("{b}:epoch", "x")),
+EMPTIED: dict[str, Callable[[Environment], object]] = {
+    "emptied while it runs": lambda environment: environment.state.flushdb(),
+    "its record is gone": lambda environment: environment.state.delete("{b}:epoch"),
+    "its record is damaged": lambda environment: (
+        environment.state.delete("{b}:epoch"),
+        environment.state.set("{b}:epoch", "x"),
+    ),
 }
 
 
 @pytest.mark.parametrize("emptied", EMPTIED)
 @pytest.mark.parametrize("running", [True, False], ids=["a running worker", "a new worker"])
-def test_an_empty_redis(emptied: str, running: bool, place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    worker = place.worker()
+def test_an_emptied_redis_is_refused(
+    emptied: str, running: bool, environment: Environment, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = environment.worker()
     worker()
-    place.enqueue("fox", "owl")
-    place.seconds += NOTE_INTERVAL
+    environment.enqueue("fox", "owl")
+    environment.seconds += NOTE_INTERVAL
     worker()
-    there = place.store.continuity.standing().installation
-    EMPTIED[emptied](place)
-    refused(place, worker if running else place.worker(), caplog, "2 jobs accepted")
-    assert place.store.continuity.standing().installation == there
+    there = environment.store.continuity.standing().installation
+    EMPTIED[emptied](environment)
+    assert_refused_until_recovered(environment, worker if running else environment.worker(), caplog, "2 jobs accepted")
+    assert environment.store.continuity.standing().installation == there
 
 
 @pytest.mark.parametrize("recovery", [True, False])
 @pytest.mark.parametrize("restarted", [True, False])
 @pytest.mark.parametrize("running", [True, False], ids=["a running worker", "a new worker"])
-def test_an_older_redis(
-    running: bool, restarted: bool, recovery: bool, place: Place, caplog: pytest.LogCaptureFixture
+def test_a_redis_restored_from_a_backup_is_refused(
+    running: bool, restarted: bool, recovery: bool, environment: Environment, caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker = place.worker(recovery=recovery)
+    worker = environment.worker(recovery=recovery)
     worker()
-    place.enqueue("fox")
-    backup = place.copy()
-    place.enqueue("owl", "bat")
-    place.seconds += NOTE_INTERVAL
+    environment.enqueue("fox")
+    backup = environment.copy()
+    environment.enqueue("owl", "bat")
+    environment.seconds += NOTE_INTERVAL
     worker()
-    place.restore(backup, restarted=restarted)
-    # Producers are faster than any worker: it hides nothing
-    place.enqueue("after-1", "after-2", "after-3")
-    refused(place, worker if running else place.worker(recovery=recovery), caplog, "2 accepted jobs may be lost")
+    environment.restore(backup, restarted=restarted)
+    # Producers enqueue before any worker compares, which must not hide the loss
+    environment.enqueue("after-1", "after-2", "after-3")
+    assert_refused_until_recovered(
+        environment, worker if running else environment.worker(recovery=recovery), caplog, "2 accepted jobs may be lost"
+    )
 
 
-def test_with_the_right_data_work_goes_on_by_itself(place: Place) -> None:
-    worker = place.worker()
+def test_work_resumes_when_the_right_data_return(environment: Environment) -> None:
+    worker = environment.worker()
     worker()
-    place.enqueue("fox")
-    place.seconds += NOTE_INTERVAL
+    environment.enqueue("fox")
+    environment.seconds += NOTE_INTERVAL
     worker()
-    right = place.copy()
-    place.state.flushdb()
+    right = environment.copy()
+    environment.state.flushdb()
     assert not worker()
-    place.restore(right, restarted=True)
+    environment.restore(right, restarted=True)
     assert worker()
-    assert place.worker()()
-    place.enqueue("owl")
+    assert environment.worker()()
+    environment.enqueue("owl")
 
 
-def test_what_may_be_lost_is_looked_up_and_work_goes_on(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    worker = place.worker(tolerated=3600)
+def test_a_tolerated_loss_is_looked_up_and_work_continues(
+    environment: Environment, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = environment.worker(tolerated=3600)
     worker()
-    place.enqueue("fox")
-    place.store.attempts.claim_due(1)
-    backup = place.copy()
-    place.enqueue("owl")
+    environment.enqueue("fox")
+    environment.store.attempts.claim_due(1)
+    backup = environment.copy()
+    environment.enqueue("owl")
     worker()
-    place.restore(backup)
+    environment.restore(backup)
     assert worker()
     assert "1 accepted job may be lost; work goes on" in caplog.text
-    assert place.store.continuity.refusal() == ""
-    place.store.attempts.admit(1)
-    assert place.store.attempts.claim(["fox"]) == []
-    assert place.store.jobs.get("fox").state is State.IN_DOUBT
+    assert environment.store.continuity.refusal() == ""
+    environment.store.attempts.admit(1)
+    assert environment.store.attempts.claim(["fox"]) == []
+    assert environment.store.jobs.get("fox").state is State.IN_DOUBT
     caplog.clear()
     assert worker()
-    assert place.worker()()
+    assert environment.worker()()
     assert caplog.text == ""
 
 
-def test_older_than_may_be_lost(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    worker = place.worker(tolerated=3600)
+def test_data_older_than_tolerated_are_refused(environment: Environment, caplog: pytest.LogCaptureFixture) -> None:
+    worker = environment.worker(tolerated=3600)
     worker()
-    place.enqueue("fox")
-    place.store.attempts.claim_due(1)
-    place.state.hincrby("{b}:totals", "round", -3700 * 1_000_000)
-    backup = place.copy()
-    place.enqueue("owl")
+    environment.enqueue("fox")
+    environment.store.attempts.claim_due(1)
+    environment.state.hincrby("{b}:totals", "round", -3700 * 1_000_000)
+    backup = environment.copy()
+    environment.enqueue("owl")
     worker()
-    place.restore(backup)
-    refused(place, worker, caplog, "1 accepted job may be lost")
+    environment.restore(backup)
+    assert_refused_until_recovered(environment, worker, caplog, "1 accepted job may be lost")
 
 
 @pytest.mark.parametrize("restarted", [True, False])
-def test_where_only_changes_are_lost_work_goes_on(restarted: bool, place: Place) -> None:
-    worker = place.worker()
+def test_work_continues_when_only_changes_are_lost(restarted: bool, environment: Environment) -> None:
+    worker = environment.worker()
     worker()
-    place.enqueue("fox")
-    backup = place.copy()
-    place.store.attempts.admit(1)
-    (claim,) = place.store.attempts.claim(["fox"])
-    place.store.attempts.mark_in_progress("fox", claim.fence, "task")
+    environment.enqueue("fox")
+    backup = environment.copy()
+    environment.store.attempts.admit(1)
+    (claim,) = environment.store.attempts.claim(["fox"])
+    environment.store.attempts.mark_in_progress("fox", claim.fence, "task")
     worker()
-    place.restore(backup, restarted=restarted)
+    environment.restore(backup, restarted=restarted)
     assert worker()
-    # The provider has it: it is looked up, not sent
-    place.store.attempts.admit(1)
-    assert place.store.attempts.claim(["fox"]) == []
-    assert place.store.continuity.standing().epoch == 1
+    # The provider may have the task: the job is looked up, not sent
+    environment.store.attempts.admit(1)
+    assert environment.store.attempts.claim(["fox"]) == []
+    assert environment.store.continuity.standing().epoch == 1
 
 
-def test_a_restart_that_lost_nothing(place: Place) -> None:
-    worker = place.worker(recovery=False)
+def test_a_restart_without_loss_keeps_the_epoch(environment: Environment) -> None:
+    worker = environment.worker(recovery=False)
     worker()
-    place.enqueue("fox")
-    place.store.attempts.admit(1)
+    environment.enqueue("fox")
+    environment.store.attempts.admit(1)
     worker()
-    place.restore(place.copy(), restarted=True)
-    store = Store(place.client, Settings(submit_lease=1, recovery=False))
-    # Nothing is sent before a worker has compared
+    environment.restore(environment.copy(), restarted=True)
+    store = Store(environment.client, Settings(submit_lease=1, recovery=False))
+    # Nothing is sent before a worker has made the comparison
     with pytest.raises(WorkRefused, match="no worker has looked"):
         store.attempts.claim(["fox"])
     assert worker()
     assert [claim.id for claim in store.attempts.claim(["fox"])] == ["fox"]
-    assert place.store.continuity.standing().epoch == 0
+    assert environment.store.continuity.standing().epoch == 0
 
 
-def test_another_installation(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    worker = place.worker()
+def test_another_installation_is_refused(environment: Environment, caplog: pytest.LogCaptureFixture) -> None:
+    worker = environment.worker()
     worker()
-    place.enqueue("fox")
-    place.seconds += NOTE_INTERVAL
+    environment.enqueue("fox")
+    environment.seconds += NOTE_INTERVAL
     worker()
-    ours = place.store.continuity.standing().installation
-    place.state.hset("{b}:epoch", "installation", "f" * 32)
-    refused(place, worker, caplog, ours[:8])
-    assert place.store.continuity.standing().installation == "f" * 32
+    ours = environment.store.continuity.standing().installation
+    environment.state.hset("{b}:epoch", "installation", "f" * 32)
+    assert_refused_until_recovered(environment, worker, caplog, ours[:8])
+    assert environment.store.continuity.standing().installation == "f" * 32
 
 
-def test_the_jobs_url_leads_to_the_broker(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    place.worker()()
-    swapped = Place.__new__(Place)
-    swapped.__dict__.update(place.__dict__)
-    swapped.client, swapped.state = place.broker, connect(place.settings.broker_url, text=False)
-    swapped.store = Store(place.broker, place.settings)
+def test_a_jobs_url_that_leads_to_the_broker_is_refused(
+    environment: Environment, caplog: pytest.LogCaptureFixture
+) -> None:
+    environment.worker()()
+    swapped = Environment.__new__(Environment)
+    swapped.__dict__.update(environment.__dict__)
+    swapped.client, swapped.state = environment.broker, connect(environment.settings.broker_url, text=False)
+    swapped.store = Store(environment.broker, environment.settings)
     with closing(swapped.state):
-        # Even a new worker with another broker, which nobody has told anything
+        # Given a new worker without a witness
         worker = Continuity(swapped.store, None, tolerated=0)
         caplog.clear()
         assert not worker()
@@ -266,139 +279,145 @@ def test_the_jobs_url_leads_to_the_broker(place: Place, caplog: pytest.LogCaptur
             swapped.enqueue("fox")
 
 
-def test_both_addresses_exchanged(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    place.worker()()
-    place.enqueue("fox")
-    store, witness = Store(place.broker, place.settings), Witness(place.client)
+def test_exchanged_addresses_are_refused(environment: Environment, caplog: pytest.LogCaptureFixture) -> None:
+    environment.worker()()
+    environment.enqueue("fox")
+    store, witness = Store(environment.broker, environment.settings), Witness(environment.client)
     assert not Continuity(store, witness, tolerated=0)()
     assert "BOOMERANG_REDIS_URL leads to the broker" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["lost", "another type", "no note"])
-def test_a_witness_that_is_lost_is_written_again(damage: str, place: Place) -> None:
-    worker = place.worker()
+def test_a_lost_witness_is_written_again(damage: str, environment: Environment) -> None:
+    worker = environment.worker()
     worker()
-    place.broker.flushdb()
+    environment.broker.flushdb()
     if damage == "another type":
-        place.broker.set("{b}:witness", "x")
+        environment.broker.set("{b}:witness", "x")
     if damage == "no note":
-        place.broker.hset("{b}:witness", place.store.continuity.standing().installation, "x")
-    assert place.worker()()
-    place.seconds += NOTE_REPEAT
+        environment.broker.hset("{b}:witness", environment.store.continuity.standing().installation, "x")
+    assert environment.worker()()
+    environment.seconds += NOTE_REPEAT
     assert worker()
-    assert list(place.seen()) == [place.store.continuity.standing().installation]
+    assert list(environment.seen()) == [environment.store.continuity.standing().installation]
 
 
-def test_while_the_witness_is_away(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    away = connect("redis://127.0.0.1:1/0")
-    with closing(away):
-        worker = Continuity(place.store, Witness(away), tolerated=0)
-        # An empty Redis may have lost everything
+def test_without_a_readable_witness_only_a_redis_with_jobs_is_accepted(
+    environment: Environment, caplog: pytest.LogCaptureFixture
+) -> None:
+    unavailable = connect("redis://127.0.0.1:1/0")
+    with closing(unavailable):
+        worker = Continuity(environment.store, Witness(unavailable), tolerated=0)
+        # An empty Redis may have lost all jobs
         assert not worker()
         assert "the witness (BOOMERANG_BROKER_URL) cannot be read" in caplog.text
         with pytest.raises(WorkRefused):
-            place.enqueue("fox")
-        # One that holds jobs goes on
-        place.worker()()
+            environment.enqueue("fox")
+        # A Redis that holds jobs is accepted
+        environment.worker()()
         assert worker()
 
 
-def test_the_witness_is_asked_as_soon_as_it_is_back(place: Place) -> None:
-    worker = place.worker()
+def test_the_witness_is_read_as_soon_as_it_is_available(environment: Environment) -> None:
+    worker = environment.worker()
     worker()
-    place.enqueue("fox")
-    backup = place.copy()
-    place.enqueue("owl")
-    place.seconds += NOTE_INTERVAL
+    environment.enqueue("fox")
+    backup = environment.copy()
+    environment.enqueue("owl")
+    environment.seconds += NOTE_INTERVAL
     worker()
-    place.restore(backup)
-    away = [True]
+    environment.restore(backup)
+    unavailable = [True]
 
-    class Sometimes(Witness):
+    class Unreliable(Witness):
         def read(self) -> tuple[Sighting, ...]:
-            if away[0]:
+            if unavailable[0]:
                 raise StoreUnavailable("away")
             return super().read()
 
-    late = Continuity(place.store, Sometimes(place.broker), tolerated=0, clock=lambda: place.seconds)
+    late = Continuity(environment.store, Unreliable(environment.broker), tolerated=0, clock=lambda: environment.seconds)
     assert late()
-    away[0] = False
+    unavailable[0] = False
     assert not late()
 
 
-def test_without_a_witness_a_running_worker_remembers(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    worker = place.worker(witness=False)
+def test_without_a_witness_a_running_worker_remembers(
+    environment: Environment, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = environment.worker(witness=False)
     worker()
-    place.enqueue("fox")
+    environment.enqueue("fox")
     worker()
-    place.state.flushdb()
+    environment.state.flushdb()
     caplog.clear()
     assert not worker()
     assert "Redis is empty" in caplog.text
-    assert place.broker.dbsize() == 0
+    assert environment.broker.dbsize() == 0
 
 
-def test_two_installations_on_one_broker(place: Place, redis_url: str) -> None:
-    place.worker()()
-    place.enqueue("fox")
+def test_two_installations_may_share_a_broker(environment: Environment, redis_url: str) -> None:
+    environment.worker()()
+    environment.enqueue("fox")
     with closing(connect(redis_url.replace("/0", "/2"))) as client:
-        store = Store(client, place.settings)
-        other = Continuity(store, Witness(place.broker), tolerated=0)
-        # The second one is not taken for the first one's empty Redis without a word
+        store = Store(client, environment.settings)
+        other = Continuity(store, Witness(environment.broker), tolerated=0)
+        # The second installation could be the first one's emptied Redis, so it is refused
         assert not other()
         store.continuity.recover()
         assert other()
-        # then both go on, each by what was seen of itself
-        assert place.worker()()
-        assert Continuity(store, Witness(place.broker), tolerated=0)()
-        assert len(place.seen()) == 2
+        # After the recovery both continue, each with its record in the witness
+        assert environment.worker()()
+        assert Continuity(store, Witness(environment.broker), tolerated=0)()
+        assert len(environment.seen()) == 2
 
 
-def test_notes_are_few(place: Place) -> None:
-    worker = place.worker()
+def test_the_witness_is_written_rarely(environment: Environment) -> None:
+    worker = environment.worker()
     written = []
 
-    class Counted(Witness):
+    class CountingWitness(Witness):
         def write(self, sighting: Sighting) -> None:
             written.append(sighting)
             super().write(sighting)
 
-    worker = Continuity(place.store, Counted(place.broker), tolerated=0, clock=lambda: place.seconds)
+    worker = Continuity(
+        environment.store, CountingWitness(environment.broker), tolerated=0, clock=lambda: environment.seconds
+    )
     for step in range(100):
-        place.seconds = step / 10
+        environment.seconds = step / 10
         worker()
         if step == 50:
-            place.enqueue("fox")
+            environment.enqueue("fox")
     assert len(written) == 2
     for step in range(100):
-        place.enqueue(f"j{step}")
-        place.seconds += 0.1
+        environment.enqueue(f"j{step}")
+        environment.seconds += 0.1
         worker()
     assert len(written) <= 13
 
 
 class Killed(Exception):
-    """As a SIGKILL: nothing after it is done."""
+    """Stands for a SIGKILL."""
 
 
-VERBS = ("standing", "establish", "refuse", "tolerate")
+METHODS = ("standing", "establish", "refuse", "tolerate")
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("tolerated", [0.0, 3600.0])
-def test_a_worker_that_dies_at_any_step_leaves_it_to_the_next(
-    tolerated: float, verb: str, after: bool, place: Place, monkeypatch: pytest.MonkeyPatch
+def test_the_next_worker_completes_a_check_that_was_killed_at_any_step(
+    tolerated: float, method: str, after: bool, environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.worker()()
-    place.enqueue("fox")
-    place.store.attempts.claim_due(1)
-    backup = place.copy()
-    place.enqueue("owl")
-    place.seconds += NOTE_INTERVAL
-    place.worker()()
-    place.restore(backup, restarted=True)
-    original = getattr(StoredContinuity, verb)
+    environment.worker()()
+    environment.enqueue("fox")
+    environment.store.attempts.claim_due(1)
+    backup = environment.copy()
+    environment.enqueue("owl")
+    environment.seconds += NOTE_INTERVAL
+    environment.worker()()
+    environment.restore(backup, restarted=True)
+    original = getattr(StoredContinuity, method)
 
     def killed(self: StoredContinuity, *args: Any, **kwargs: Any) -> Any:
         if after:
@@ -406,10 +425,10 @@ def test_a_worker_that_dies_at_any_step_leaves_it_to_the_next(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(StoredContinuity, verb, killed)
+        patch.setattr(StoredContinuity, method, killed)
         with suppress(Killed):
-            place.worker(tolerated=tolerated)()
-    sound = place.worker(tolerated=tolerated)()
+            environment.worker(tolerated=tolerated)()
+    sound = environment.worker(tolerated=tolerated)()
     assert sound == (tolerated > 0)
-    assert bool(place.store.continuity.refusal()) == (not sound)
-    assert place.store.continuity.standing().epoch == (1 if sound else 0)
+    assert bool(environment.store.continuity.refusal()) == (not sound)
+    assert environment.store.continuity.standing().epoch == (1 if sound else 0)

@@ -1,4 +1,4 @@
-"""boomerang.deliver: what follows from a job's end, at least once, to the right place and to no other."""
+"""boomerang.deliver sends what follows from a job's end, at least once, to its receiver only."""
 
 import json
 import logging
@@ -21,14 +21,14 @@ from worker.deliver import CONFIRMATION
 
 @pytest.fixture
 def ended(world: MakeWorld, listener: Listener) -> Any:
-    """A completed job that owes its producer a notification; hosts on this machine are allowed."""
+    """A world with a completed job that owes a notification. Private hosts are allowed."""
     w = world(allow_private_hosts=True)
     w.start(callback_url=f"{listener.url}/hook?shop=7")
     assert w.settle().state is State.COMPLETED
     return w
 
 
-def test_a_producer_is_told_once(ended: Any, listener: Listener) -> None:
+def test_a_producer_is_notified_once(ended: Any, listener: Listener) -> None:
     ended.deliverer(["job-1"])
     ended.deliverer(["job-1"])
     ((method, path, headers, body),) = listener.got
@@ -41,7 +41,7 @@ def test_a_producer_is_told_once(ended: Any, listener: Listener) -> None:
     assert ended.alarm_in() is None
 
 
-def test_who_came_through_the_providers_door_is_told_in_the_providers_form(
+def test_a_job_of_the_providers_contract_is_notified_in_the_providers_form(
     world: MakeWorld, simulator: Simulator, listener: Listener
 ) -> None:
     w = world(allow_private_hosts=True)
@@ -52,16 +52,16 @@ def test_who_came_through_the_providers_door_is_told_in_the_providers_form(
     w.settle("job-2")
     w.deliverer(["job-1", "job-2"])
 
-    told = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
+    notifications = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
 
-    # Read as we read the provider's own callbacks
-    completed, failed = read_callback(told["job-1.completed"]), read_callback(told["job-2.failed"])
+    # The service's reader of the provider's callbacks can read them
+    completed, failed = read_callback(notifications["job-1.completed"]), read_callback(notifications["job-2.failed"])
     assert completed is not None
     assert failed is not None
     assert (completed.status, completed.task_id, completed.settles) == (TaskStatus.COMPLETED, "job-1", True)
     assert completed.output[0].url == w.job("job-1").result.output[0]["url"]
     assert (failed.status, failed.task_id, failed.error.code) == (TaskStatus.FAILED, "job-2", "1301")
-    assert told["job-1.completed"]["output"][0]["content"][0]["jobId"] == w.job("job-1").task_id
+    assert notifications["job-1.completed"]["output"][0]["content"][0]["jobId"] == w.job("job-1").task_id
 
 
 def test_a_notification_is_signed_where_secrets_are_set(world: MakeWorld, listener: Listener) -> None:
@@ -71,12 +71,12 @@ def test_a_notification_is_signed_where_secrets_are_set(world: MakeWorld, listen
     w.settle()
     w.deliverer(["job-1"])
     ((_, _, headers, body),) = listener.got
-    # As a receiver reads it, who knows either of them
+    # A receiver that knows either secret can verify it
     for secret in secrets:
         assert Webhook(secret).verify(body, dict(headers))["id"] == "job-1"
 
 
-def test_the_end_of_a_job_sends_the_message_that_delivers(ended: Any) -> None:
+def test_the_end_of_a_job_sends_a_delivery_message(ended: Any) -> None:
     texts = ended.redis.lrange("boomerang.deliver", 0, -1)
     assert [json.loads(b64decode(json.loads(text)["body"]))[0] for text in texts] == [["job-1"]] * len(texts)
     assert texts
@@ -89,7 +89,7 @@ def test_a_lost_message_is_sent_again_by_the_alarm(ended: Any, listener: Listene
 
 
 @pytest.mark.parametrize("status", [500, 404, 301, 307, 410])
-def test_anything_but_2xx_is_tried_again_under_the_same_id(status: int, ended: Any, listener: Listener) -> None:
+def test_any_status_but_2xx_is_retried_under_the_same_id(status: int, ended: Any, listener: Listener) -> None:
     listener.answers, listener.headers = [status, status], {"Location": f"{listener.url}/elsewhere"}
     ended.deliverer(["job-1"])
     first = ended.alarm_in()
@@ -127,14 +127,12 @@ def test_an_address_on_this_machine_is_refused_and_nothing_connects(world: MakeW
     ids = [f"job-{number}" for number in range(len(addresses))]
     w.deliverer(ids)
     assert listener.connections == 0
-    # The job itself is not the worse for it, and the delivery is owed on.
+    # The jobs stay completed, and the delivery stays owed
     assert {w.job(job_id).state for job_id in ids} == {State.COMPLETED}
     assert [w.job(job_id).delivery_tries for job_id in ids] == [1] * len(ids)
 
 
-def test_one_delivery_that_goes_wrong_in_a_way_of_its_own_is_tried_again_like_any(
-    world: MakeWorld, listener: Listener
-) -> None:
+def test_an_unexpected_error_in_a_delivery_is_retried(world: MakeWorld, listener: Listener) -> None:
     w = world(allow_private_hosts=True)
     w.start("job-1", "job-2", callback_url=f"{listener.url}/hook")
     w.round(6)
@@ -146,7 +144,7 @@ def test_one_delivery_that_goes_wrong_in_a_way_of_its_own_is_tried_again_like_an
     assert w.alarm_in("job-1") < 5
 
 
-def test_a_dead_address_is_given_up_at_last(
+def test_a_dead_address_is_given_up_after_its_retries(
     world: MakeWorld, listener: Listener, caplog: pytest.LogCaptureFixture
 ) -> None:
     w = world(allow_private_hosts=True)
@@ -162,7 +160,7 @@ def test_a_dead_address_is_given_up_at_last(
     assert [name for name, _ in w.store.manual.stuck(0.0, 10).undelivered.named] == ["job-1"]
 
 
-def test_what_was_given_up_is_told_when_a_person_asks_for_it(ended: Any, listener: Listener) -> None:
+def test_a_person_can_retry_a_delivery_that_was_given_up(ended: Any, listener: Listener) -> None:
     listener.answers = [503] * 30
     for _ in range(30):
         ended.deliverer(["job-1"])
@@ -176,7 +174,7 @@ def test_what_was_given_up_is_told_when_a_person_asks_for_it(ended: Any, listene
     assert {headers["webhook-id"] for _, _, headers, _ in listener.got} == {"job-1.completed"}
 
 
-def test_a_celery_message_that_nobody_acts_upon_is_given_up_in_sight(world: MakeWorld) -> None:
+def test_a_celery_message_that_is_never_processed_is_given_up_and_listed(world: MakeWorld) -> None:
     w = world()
     w.start()
     w.store.celery.park("job-1", "job-1", "{}")
@@ -189,7 +187,7 @@ def test_a_celery_message_that_nobody_acts_upon_is_given_up_in_sight(world: Make
     assert w.alarm_in() is None
 
 
-def test_a_failed_and_a_cancelled_job_are_told_too(world: MakeWorld, simulator: Simulator, listener: Listener) -> None:
+def test_failed_and_cancelled_jobs_are_notified(world: MakeWorld, simulator: Simulator, listener: Listener) -> None:
     w = world(allow_private_hosts=True)
     simulator.turn(fail_permanent=1)
     w.start("job-1", callback_url=f"{listener.url}/hook")
@@ -197,12 +195,12 @@ def test_a_failed_and_a_cancelled_job_are_told_too(world: MakeWorld, simulator: 
     w.store.jobs.cancel("job-2")
     w.settle("job-1")
     w.deliverer(["job-1", "job-2"])
-    told = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
-    assert told["job-1.failed"]["error"]["code"] == "1301"
-    assert told["job-2.cancelled"]["status"] == "cancelled"
+    notifications = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
+    assert notifications["job-1.failed"]["error"]["code"] == "1301"
+    assert notifications["job-2.cancelled"]["status"] == "cancelled"
 
 
-def test_no_address_and_no_key_in_the_log(
+def test_the_log_contains_no_address_and_no_key(
     world: MakeWorld, listener: Listener, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -228,9 +226,9 @@ def test_a_parked_message_is_sent_again_with_its_continuation(world: MakeWorld) 
         "subtask_type": None,
         "immutable": False,
     }
-    goes_on = {"task_id": "celery-1", "root_id": "root", "link": [link], "group_id": "g"}
+    continuation = {"task_id": "celery-1", "root_id": "root", "link": [link], "group_id": "g"}
     w.enqueue("job-1")
-    _, mark = w.store.celery.park("job-1", "celery-1", json.dumps(goes_on))
+    _, mark = w.store.celery.park("job-1", "celery-1", json.dumps(continuation))
     w.submit()
     w.settle()
     w.deliverer(["job-1"])
@@ -240,15 +238,15 @@ def test_a_parked_message_is_sent_again_with_its_continuation(world: MakeWorld) 
     assert (headers["task"], headers["id"]) == ("boomerang.generate", "celery-1")
     assert (headers["root_id"], headers["group"], headers["boomerang_finishes"]) == ("root", "g", mark)
     _, kwargs, embed = json.loads(b64decode(message["body"]))
-    # No prompt, no picture: the record has them.
+    # The message has no prompt and no image, because the record has them
     assert kwargs == {"external_task_id": "job-1"}
     assert [each["task"] for each in embed["callbacks"]] == ["shop.paint"]
-    # The worker is to keep the result; the sender does not listen for it.
+    # The worker stores the result; the sender does not subscribe to it
     assert headers["ignore_result"] is False
     assert w.redis.pubsub_channels("celery-task-meta-*") == []
 
 
-def test_a_message_that_finishes_a_parked_one_is_sent_again_until_it_has_done_so(world: MakeWorld) -> None:
+def test_a_finishing_message_is_sent_again_until_it_is_confirmed(world: MakeWorld) -> None:
     w = world()
     w.enqueue("job-1")
     marks = [
@@ -258,7 +256,7 @@ def test_a_message_that_finishes_a_parked_one_is_sent_again_until_it_has_done_so
     w.deliverer(["job-1"])
     assert w.messages_in("celery") == 2
     assert 25 < w.alarm_in() <= CONFIRMATION
-    # One was acted upon, the broker lost the other
+    # One message is processed, and the broker lost the other
     assert w.store.celery.message_finished("job-1", marks[0]) == "owed"
     w.round(CONFIRMATION)
     w.deliverer(["job-1"])
@@ -268,7 +266,7 @@ def test_a_message_that_finishes_a_parked_one_is_sent_again_until_it_has_done_so
     assert (w.job().owing, w.alarm_in()) == (frozenset(), None)
 
 
-def test_it_is_given_up_at_last(world: MakeWorld) -> None:
+def test_a_finishing_message_is_given_up_after_30_times(world: MakeWorld) -> None:
     w = world()
     w.enqueue("job-1")
     w.store.celery.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
@@ -278,24 +276,24 @@ def test_it_is_given_up_at_last(world: MakeWorld) -> None:
     assert (w.messages_in("celery"), w.alarm_in()) == (30, None)
 
 
-# --- a broker that is away ------------------------------------------------------------------------------------------
+# --- the broker is unavailable --------------------------------------------------------------------------------------
 
 
 DEAD = "redis://127.0.0.1:1/0"
 
 
 @pytest.mark.slow
-def test_a_hint_that_cannot_be_sent_is_no_error(world: MakeWorld) -> None:
+def test_a_hint_that_cannot_be_sent_raises_no_error(world: MakeWorld) -> None:
     w = world(broker_url=DEAD)
     w.enqueue("job-1")
     w.reconciler()
-    # The alarm of the admitted job brings it back.
+    # The alarm of the admitted job sends the message again
     assert w.job().state is State.QUEUED
     assert 0 < w.alarm_in() <= 30
 
 
 @pytest.mark.slow
-def test_a_parked_message_that_cannot_be_sent_is_tried_again(world: MakeWorld) -> None:
+def test_a_parked_message_that_cannot_be_sent_is_retried(world: MakeWorld) -> None:
     w = world(broker_url=DEAD, result_url=DEAD)
     w.enqueue("job-1")
     w.store.celery.park("job-1", "job-1", json.dumps({"task_id": "job-1"}))
@@ -305,7 +303,7 @@ def test_a_parked_message_that_cannot_be_sent_is_tried_again(world: MakeWorld) -
     assert 0 < w.alarm_in() < 3
 
 
-def test_a_broker_that_refuses_to_write_is_no_error(world: MakeWorld, redis_url: str) -> None:
+def test_a_broker_that_refuses_writes_raises_no_error(world: MakeWorld, redis_url: str) -> None:
     w = world()
     with redis_py.Redis.from_url(redis_url) as client:
         client.config_set("maxmemory", 1)

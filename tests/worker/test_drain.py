@@ -1,4 +1,4 @@
-"""SIGTERM: what is under way ends, nothing else begins, and the process ends with 0 within its grace."""
+"""On SIGTERM a process completes its requests, starts no others and exits with 0 within its grace period."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.worker_service import Processes, RunService
 from tests.support.world import MakeWorld
 
 pytestmark = pytest.mark.stack
-#: docs/guides/run-processes.md: what a worker and its beat are given before SIGKILL.
+#: Seconds before SIGKILL, from docs/guides/run-processes.md.
 GRACE = 60
 IDS = [f"job-{number}" for number in range(60)]
 
@@ -23,26 +23,26 @@ def service(run_service: RunService) -> Iterator[Any]:
         yield service
 
 
-def test_no_job_is_cut_in_the_middle_of_its_post(service: Any, wait_for: WaitFor) -> None:
-    # Given a provider that takes its time over each submission, and far more jobs than a worker has threads
+def test_no_submission_is_interrupted(service: Any, wait_for: WaitFor) -> None:
+    # Given a provider that answers submissions slowly, and far more jobs than the worker has threads
     service.simulator.turn(slow=1.5, latency="0")
     worker = service.start(0, BOOMERANG_CONCURRENCY="4", BOOMERANG_SUBMIT_GROUP="4", BOOMERANG_SUBMIT_LEASE="40")
     for job_id in IDS:
         service.enqueue(job_id)
     store = service.store
     wait_for(lambda: any(job.state is State.SUBMITTING for job in store.jobs.get_many(IDS)), 40, "a POST is under way")
-    # When the worker is asked to end
+    # When the worker gets SIGTERM
     worker.terminate()
-    # Then it ends in order
+    # Then it exits with 0
     assert worker.wait(GRACE) == 0
-    # and whatever it had sent, it has recorded: none is left with a lease or in doubt
+    # And it has recorded every submission: no job has a lease or is in doubt
     jobs = store.jobs.get_many(IDS)
     sent = {job.id for job in jobs if job.state is not State.QUEUED}
     assert {job.state for job in jobs} <= {State.QUEUED, State.IN_PROGRESS, State.COMPLETED}
     assert 0 < len(sent) < len(IDS)
     assert service.simulator.bought()[0] == len(sent)
     assert audit(store) == []
-    # When the next one starts, it goes on
+    # When the next worker starts, it completes the rest
     service.simulator.turn(slow=0)
     service.start(1)
     wait_for(
@@ -51,7 +51,7 @@ def test_no_job_is_cut_in_the_middle_of_its_post(service: Any, wait_for: WaitFor
     assert service.simulator.bought()[:2] == (len(IDS), 0)
 
 
-def test_beat_ends_in_order_too(env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor) -> None:
+def test_beat_ends_cleanly(env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor) -> None:
     w = world()
     beat, _ = processes.start(env, "beat")
     wait_for(lambda: w.messages_in("boomerang.reconcile"), 30, "it works")

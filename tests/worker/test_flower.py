@@ -1,4 +1,4 @@
-"""A real Flower, asked over HTTP: a job at the provider is not SUCCESS."""
+"""A real Flower, asked over HTTP: it lists jobs with their true states and requires a login."""
 
 import json
 import socket
@@ -24,7 +24,7 @@ DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True)
 class Flower:
-    """A Flower that runs. Call it with a path of its API: what it answers, None for a 404."""
+    """A running Flower. Call it with a path of its API to get the answer, or None for a 404."""
 
     url: str
     process: subprocess.Popen[bytes]
@@ -36,7 +36,7 @@ class Flower:
 
 @pytest.fixture
 def flower(service: Service, processes: Processes, wait_for: WaitFor) -> Flower:
-    """`flower("/api/…")`: what Flower's API answers, None for a 404; started as the stack starts it."""
+    """Start Flower as the stack starts it, and wait until it receives events."""
     port = free_port()
     env = {
         "FLOWER_ADDRESS": "127.0.0.1",
@@ -45,7 +45,7 @@ def flower(service: Service, processes: Processes, wait_for: WaitFor) -> Flower:
         "FLOWER_ENABLE_EVENTS": "False",
         "FLOWER_READ_ONLY": "True",
     }
-    # It never calls the provider, so it gets no key.
+    # Flower does not call the provider, so it gets no key
     ours = {name: value for name, value in service.env.items() if name != "BOOMERANG_PROVIDER_KEY"}
     process, log = processes.start({**ours, **env}, "flower")
 
@@ -63,11 +63,11 @@ def flower(service: Service, processes: Processes, wait_for: WaitFor) -> Flower:
 
     def up() -> bool:
         assert process.poll() is None, log.read_text()
-        # It must listen to events before there is something to tell: it is told something until it has heard it.
+        # Flower must receive events before the test starts: send one until it is listed
         with service.producer.events.default_dispatcher(enabled=True) as dispatcher:
-            dispatcher.send("task-sent", uuid="is-anybody-there", name="probe")
+            dispatcher.send("task-sent", uuid="ready", name="probe")
         try:
-            return "is-anybody-there" in get("/api/tasks")
+            return "ready" in get("/api/tasks")
         except OSError:
             return False
 
@@ -80,10 +80,10 @@ def _state(flower: Flower, job_id: str) -> str | None:
     return tasks[job_id]["state"] if job_id in tasks else None
 
 
-def test_flower_lists_jobs_of_both_doors_under_their_ids_with_their_true_states(
+def test_flower_lists_jobs_of_both_entry_points_with_their_true_states(
     service: Service, flower: Flower, wait_for: WaitFor
 ) -> None:
-    # Given jobs of both doors at a provider that takes its time
+    # Given jobs of both entry points at a slow provider
     service.simulator.turn(latency="3")
     service.enqueue("flower-http")
     service.send("flower-celery")
@@ -97,7 +97,7 @@ def test_flower_lists_jobs_of_both_doors_under_their_ids_with_their_true_states(
         return all(states[-1] == "SUCCESS" for states in seen.values())
 
     wait_for(watch, 30, str(seen))
-    # Then each was in progress before it was a success, and never the other way round
+    # Then each was IN-PROGRESS before SUCCESS
     for states in seen.values():
         assert "IN-PROGRESS" in states
         assert states[-2:] == ["IN-PROGRESS", "SUCCESS"], states
@@ -113,11 +113,11 @@ def test_flower_shows_a_failure(service: Service, flower: Flower, wait_for: Wait
     assert "1301" in flower("/api/tasks")["flower-fails"]["exception"]
 
 
-#: What is open on purpose: nothing of it says anything about the service.
+#: Addresses without a login. They contain nothing about the service.
 OPEN = {r"/healthcheck", r"/static/(.*)", r"/login/?", r"/logout", r".*"}
 
 
-def test_no_address_of_flower_tells_a_stranger_anything(flower: Flower) -> None:
+def test_every_flower_address_requires_a_login(flower: Flower) -> None:
     for handler in handlers:
         pattern = handler.regex.pattern.rstrip("$") if isinstance(handler, URLSpec) else handler[0]
         if pattern in OPEN:
@@ -133,7 +133,7 @@ def test_no_address_of_flower_tells_a_stranger_anything(flower: Flower) -> None:
                     DIRECT.open(request, timeout=10)
                 answered.add(refused.value.code)
                 refused.value.close()
-        # 405: not a method of this address.
+        # 405: the address does not have this method
         assert answered <= {401, 405}, pattern
         assert 401 in answered, pattern
     request = urllib.request.Request(f"{flower.url}/metrics")
@@ -144,15 +144,15 @@ def test_no_address_of_flower_tells_a_stranger_anything(flower: Flower) -> None:
         assert answer.status == 200
 
 
-def test_flower_ends_in_order(flower: Flower) -> None:
+def test_flower_ends_cleanly(flower: Flower) -> None:
     flower.process.terminate()
     assert flower.process.wait(20) == 0
 
 
-def test_flower_ends_in_order_although_its_broker_does_not_answer(
+def test_flower_ends_cleanly_while_its_broker_does_not_answer(
     processes: Processes, env: dict[str, str], wait_for: WaitFor
 ) -> None:
-    # Given a broker that takes connections and says nothing
+    # Given a broker that accepts connections and does not answer
     with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
         broker = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         port = free_port()

@@ -1,4 +1,4 @@
-"""Task events for jobs of every door, as a monitor on the real broker receives them."""
+"""Task events for jobs of every entry point, as a monitor on the real broker receives them."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ WaitFor = Callable[..., None]
 
 
 class Monitor:
-    """What Flower does: a receiver of events and Celery's own state machine over them."""
+    """A receiver of events with Celery's state machine over them, as in Flower."""
 
     def __init__(self, app: Any) -> None:
         self.state = app.events.State()
@@ -32,12 +32,12 @@ class Monitor:
     def _run(self) -> None:
         with self._app.connection_for_read() as connection:
             receiver = self._app.events.Receiver(connection, handlers={"*": self._on})
-            with receiver.consumer_context() as (own, _, _):
+            with receiver.consumer_context() as (channel, _, _):
                 while not self._stop.is_set():
                     try:
-                        own.drain_events(timeout=0.1)
+                        channel.drain_events(timeout=0.1)
                     except TimeoutError:
-                        # It subscribes with the first wait only.
+                        # Celery subscribes at the first wait
                         self._ready.set()
 
     def _on(self, event: dict[str, Any]) -> None:
@@ -64,10 +64,10 @@ def monitor_of() -> Iterator[Callable[[Any], Monitor]]:
         each.close()
 
 
-HAPPY = ["task-sent", "task-received", "task-started", "task-in-progress", "task-succeeded"]
+EVENTS = ["task-sent", "task-received", "task-started", "task-in-progress", "task-succeeded"]
 
 
-def test_a_monitor_sees_the_life_of_a_job(
+def test_a_monitor_sees_every_state_of_a_job(
     world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
 ) -> None:
     w = world()
@@ -78,17 +78,17 @@ def test_a_monitor_sees_the_life_of_a_job(
     w.settle()
     publish_changes(w.app, w.store, "worker@here")
     wait_for(lambda: monitor.states["job-1"][-1] == "SUCCESS")
-    assert [kind for _, kind in monitor.types] == HAPPY
+    assert [kind for _, kind in monitor.types] == EVENTS
     assert monitor.states["job-1"] == ["PENDING", "RECEIVED", "STARTED", "IN-PROGRESS", "SUCCESS"]
     task = monitor.state.tasks["job-1"]
     assert (task.name, task.uuid) == ("boomerang.generate", "job-1")
     assert "kirin_image_omni" in task.kwargs
     assert ".png" in task.result
-    # Told once.
+    # Each change is published once
     assert publish_changes(w.app, w.store, "worker@here") == 0
 
 
-TROUBLED: dict[str, tuple[dict[str, Any], list[str]]] = {
+FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "429, then taken": (
         {"throttle": 1},
         ["PENDING", "RECEIVED", "STARTED", "RETRY", "STARTED", "IN-PROGRESS", "SUCCESS"],
@@ -109,9 +109,9 @@ TROUBLED: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("knobs", "states"), TROUBLED.values(), ids=TROUBLED)
-@pytest.mark.parametrize("often", [True, False], ids=["told at once", "told together"])
-def test_the_order_of_states_with_trouble_on_the_way(  # noqa: PLR0917 - fixtures
+@pytest.mark.parametrize(("knobs", "states"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize("often", [True, False], ids=["published at once", "published together"])
+def test_states_arrive_in_order_after_a_fault(  # noqa: PLR0917 - fixtures
     knobs: dict[str, Any],
     states: list[str],
     often: bool,
@@ -133,7 +133,7 @@ def test_the_order_of_states_with_trouble_on_the_way(  # noqa: PLR0917 - fixture
     assert monitor.states["job-1"] == states
 
 
-def test_a_cancelled_and_an_expired_job(
+def test_a_monitor_sees_cancelled_and_expired_jobs(
     world: MakeWorld, simulator: Simulator, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
 ) -> None:
     w = world(deadline=3600.0)
@@ -147,13 +147,15 @@ def test_a_cancelled_and_an_expired_job(
     w.round(3601)
     publish_changes(w.app, w.store, "worker@here")
     wait_for(lambda: monitor.states.get("expired", [""])[-1] == "FAILURE")
-    # Celery's own REVOKED ranks below a state that it does not know, so IN-PROGRESS would stay.
+    # In Celery's precedence REVOKED is below unknown states, so IN-PROGRESS would stay
     assert monitor.states["cancelled"][-1] == "CANCELLED"
     assert monitor.states["cancelled-late"][-1] == "CANCELLED"
     assert "in time" in monitor.state.tasks["expired"].exception
 
 
-def test_many_changes_in_one_round(world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor) -> None:
+def test_one_round_publishes_many_changes(
+    world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
+) -> None:
     w = world()
     monitor = monitor_of(w.app)
     ids = [f"job-{n}" for n in range(1200)]
@@ -164,7 +166,7 @@ def test_many_changes_in_one_round(world: MakeWorld, monitor_of: Callable[[Any],
     assert {states[-1] for states in monitor.states.values()} == {"RECEIVED"}
 
 
-def test_a_job_that_is_forgotten_already_is_told_all_the_same(
+def test_the_last_change_of_a_purged_job_is_still_published(
     world: MakeWorld, monitor_of: Callable[[Any], Monitor], wait_for: WaitFor
 ) -> None:
     w = world()

@@ -23,20 +23,20 @@ JSON = {"BOOMERANG_LOG_FORMAT": "json"}
 
 
 def events(text: str) -> list[dict[str, Any]]:
-    """The objects of a log, all of whose lines are some."""
+    """Parse a log, every line of which must be a JSON object."""
     found = [json.loads(line) for line in text.splitlines()]
     assert all({"time", "level", "logger", "process", "message"} <= event.keys() for event in found)
     return found
 
 
-def said(text: str) -> str:
+def messages(text: str) -> str:
     return "\n".join(event["message"] + event.get("error", "") for event in events(text))
 
 
-def test_a_worker_and_a_beat_with_all_that_celery_prints(
+def test_all_output_of_worker_and_beat_is_json(
     env: dict[str, str], processes: Processes, world: MakeWorld, wait_for: WaitFor
 ) -> None:
-    # Without -q: Celery's greeting goes past all loggers, as does its word at a stop.
+    # Without -q, Celery prints its banner and its shutdown message without a logger
     worker, worker_log = processes.start(env | JSON, "worker")
     beat, beat_log = processes.start(env | JSON, "beat")
     w = world()
@@ -45,14 +45,14 @@ def test_a_worker_and_a_beat_with_all_that_celery_prints(
     for process in (beat, worker):
         process.terminate()
         assert process.wait(60) == 0
-    assert "Warm shutdown" in said(worker_log.read_text())
-    # The greeting, with the queues that it reads
-    assert "boomerang.submit" in said(worker_log.read_text())
-    assert "is starting" in said(beat_log.read_text())
+    assert "Warm shutdown" in messages(worker_log.read_text())
+    # The banner lists the queues
+    assert "boomerang.submit" in messages(worker_log.read_text())
+    assert "is starting" in messages(beat_log.read_text())
 
 
 @pytest.mark.parametrize("command", ["worker", "beat", "flower"])
-def test_settings_that_are_wrong(env: dict[str, str], processes: Processes, command: str) -> None:
+def test_invalid_settings_are_reported_as_json(env: dict[str, str], processes: Processes, command: str) -> None:
     wrong = {"BOOMERANG_DEADLINE": "never", "BOOMERANG_CONCURRENCY": "many", "BOOMERANG_EVENTS": "perhaps"}
     process, log = processes.start(env | JSON | wrong, command)
     assert process.wait(60) == 1
@@ -60,17 +60,19 @@ def test_settings_that_are_wrong(env: dict[str, str], processes: Processes, comm
     assert all(name in event["message"] for name in wrong)
 
 
-def test_a_command_that_celery_does_not_know(env: dict[str, str], processes: Processes) -> None:
+def test_an_unknown_option_is_reported_as_json(env: dict[str, str], processes: Processes) -> None:
     process, log = processes.start(env | JSON, "worker", "--no-such-option")
     assert process.wait(60) == 2
-    assert "--no-such-option" in said(log.read_text())
+    assert "--no-such-option" in messages(log.read_text())
 
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "--config", "python:webhook.gunicorn_conf", "webhook.wsgi:app"]
 
 
 @pytest.mark.parametrize(("more", "code"), [({}, 0), ({"BOOMERANG_DEADLINE": "never"}, 1)])
-def test_gunicorn(env: dict[str, str], tmp_path: Path, wait_for: WaitFor, more: dict[str, str], code: int) -> None:
+def test_all_output_of_gunicorn_is_json(
+    env: dict[str, str], tmp_path: Path, wait_for: WaitFor, more: dict[str, str], code: int
+) -> None:
     log = tmp_path / "log"
     ours = {name: value for name, value in env.items() if "PROVIDER" not in name}
     with log.open("wb") as out:
@@ -93,7 +95,7 @@ def test_gunicorn(env: dict[str, str], tmp_path: Path, wait_for: WaitFor, more: 
     assert events(log.read_text())
 
 
-def test_the_simulator(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_all_output_of_the_simulator_is_json(tmp_path: Path, wait_for: WaitFor) -> None:
     log = tmp_path / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -110,11 +112,11 @@ def test_the_simulator(tmp_path: Path, wait_for: WaitFor) -> None:
     finally:
         process.kill()
         process.wait()
-    assert "listening on http://127.0.0.1:" in said(log.read_text())
+    assert "listening on http://127.0.0.1:" in messages(log.read_text())
 
 
 class Redis:
-    """A server as docker-compose.yml starts it."""
+    """A Redis server, started as docker-compose.yml starts it."""
 
     def __init__(self, folder: Path, *options: str, **env: str) -> None:
         self.port = free_port()
@@ -123,10 +125,10 @@ class Redis:
         passwords = {f"BOOMERANG_REDIS_PASSWORD_{user.upper()}": "a-password" for user in access.users("broker")}
         place = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "TMPDIR": str(folder)}
         self.log = folder / "log"
-        words = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "")
+        arguments = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "")
         with self.log.open("wb") as out:
             self.process = subprocess.Popen(
-                ["sh", str(ROOT / "ops" / "access" / "start.sh"), "broker", *words, *options],
+                ["sh", str(ROOT / "ops" / "access" / "start.sh"), "broker", *arguments, *options],
                 env={**passwords, **place, **JSON, **env},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -138,17 +140,17 @@ class Redis:
 
     @property
     def server(self) -> int:
-        """The process id of redis-server itself, as it says."""
+        """The process id of redis-server, from its log."""
         return next(event["process"] for event in events(self.log.read_text()) if event["process"])
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0)])
-def test_redis_in_its_container(tmp_path: Path, wait_for: WaitFor, number: int, code: int) -> None:
+def test_redis_logs_json_until_it_exits(tmp_path: Path, wait_for: WaitFor, number: int, code: int) -> None:
     redis = Redis(tmp_path)
     wait_for(redis.up, 30, "it answers")
     redis.process.send_signal(number)
     assert redis.process.wait(30) == code
-    # Its very last line is there, and by its own clock
+    # The last line is complete, with redis-server's time and process id
     last = events(redis.log.read_text())[-1]
     assert "ready to exit" in last["message"]
     assert last["process"] > 0
@@ -156,7 +158,7 @@ def test_redis_in_its_container(tmp_path: Path, wait_for: WaitFor, number: int, 
     assert not redis.up()
 
 
-def test_redis_that_is_killed_ends_with_its_own_code(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_a_killed_redis_passes_on_its_exit_code(tmp_path: Path, wait_for: WaitFor) -> None:
     redis = Redis(tmp_path)
     wait_for(redis.up, 30, "it answers")
     os.kill(redis.server, signal.SIGKILL)
@@ -165,13 +167,15 @@ def test_redis_that_is_killed_ends_with_its_own_code(tmp_path: Path, wait_for: W
 
 
 @pytest.mark.parametrize(
-    ("options", "env", "word"),
+    ("options", "env", "expected"),
     [
         (("--no-such-option", 'a "quoted" \\ word\twith é'), {}, "no-such-option"),
         ((), {"BOOMERANG_REDIS_PASSWORD_BEAT": ""}, "BOOMERANG_REDIS_PASSWORD_BEAT"),
     ],
 )
-def test_redis_that_cannot_start(tmp_path: Path, options: tuple[str, ...], env: dict[str, str], word: str) -> None:
+def test_redis_that_cannot_start_reports_why_as_json(
+    tmp_path: Path, options: tuple[str, ...], env: dict[str, str], expected: str
+) -> None:
     redis = Redis(tmp_path, *options, **env)
     assert redis.process.wait(30) == 1
-    assert word in said(redis.log.read_text())
+    assert expected in messages(redis.log.read_text())

@@ -1,4 +1,4 @@
-"""Hints go out, past connections that died unseen; a broker that is away is no error."""
+"""The sender of hints replaces dead connections and raises no error when the broker is unavailable."""
 
 import logging
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from worker.settings import Settings
 
 
 @pytest.fixture
-def wire(redis_url: str) -> Iterator[Proxy]:
+def proxy(redis_url: str) -> Iterator[Proxy]:
     port = urlsplit(redis_url).port
     assert port
     with Proxy(port) as proxy:
@@ -24,10 +24,10 @@ def wire(redis_url: str) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def app(redis_url: str, wire: Proxy) -> Iterator[Celery]:
-    """Ours, with the broker beyond that wire, and less patience."""
-    beyond = redis_url.replace(f":{urlsplit(redis_url).port}", f":{wire.port}")
-    app = create_app(Settings(redis_url=redis_url, broker_url=beyond, result_url=redis_url))
+def app(redis_url: str, proxy: Proxy) -> Iterator[Celery]:
+    """The Celery app with its broker behind the proxy, and a short time-out."""
+    broker_url = redis_url.replace(f":{urlsplit(redis_url).port}", f":{proxy.port}")
+    app = create_app(Settings(redis_url=redis_url, broker_url=broker_url, result_url=redis_url))
     app.conf.broker_transport_options = {**app.conf.broker_transport_options, "socket_timeout": 0.3}
     yield app
     app.close()
@@ -39,28 +39,28 @@ def queued(redis_url: str) -> Iterator[redis.Redis]:
         yield client
 
 
-def test_a_connection_that_died_unseen_costs_no_message(app: Celery, wire: Proxy, queued: redis.Redis) -> None:
+def test_a_dead_pooled_connection_loses_no_message(app: Celery, proxy: Proxy, queued: redis.Redis) -> None:
     messages = Messages(app)
     messages.submit([["a"]])
     assert queued.llen(SUBMIT) == 1
-    assert wire.strand() > 0
-    held = wire.held
+    assert proxy.strand() > 0
+    held = proxy.held
     messages.submit([["b"], ["c"]])
-    assert wire.held > held
+    assert proxy.held > held
     assert queued.llen(SUBMIT) == 3
 
 
 @pytest.mark.slow
-def test_a_broker_that_is_away_is_no_error_and_told_once(
-    app: Celery, wire: Proxy, queued: redis.Redis, caplog: pytest.LogCaptureFixture
+def test_an_unavailable_broker_raises_no_error_and_is_logged_once(
+    app: Celery, proxy: Proxy, queued: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     messages = Messages(app)
     messages.submit([["a"]])
-    wire.weather.silent = True
+    proxy.weather.silent = True
     with caplog.at_level(logging.WARNING, "worker.messages"):
         messages.submit([["b"]])
     (warning,) = [record.getMessage() for record in caplog.records if record.name == "worker.messages"]
     assert SUBMIT in warning
-    wire.clear()
+    proxy.clear()
     messages.submit([["c"]])
     assert queued.llen(SUBMIT) == 2

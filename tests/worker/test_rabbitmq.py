@@ -1,4 +1,4 @@
-"""RabbitMQ as the broker, results in Redis: a node of its own, on the loopback, for this file."""
+"""The service with RabbitMQ as its broker and results in Redis. This module starts its node."""
 
 import json
 import signal
@@ -23,7 +23,7 @@ from webhook.settings import Settings
 
 pytestmark = pytest.mark.stack
 TIMEOUT = 30
-#: A second worker reads a quorum queue.
+#: The second worker reads a quorum queue.
 QUORUM = {"BOOMERANG_GENERATE_QUEUE": "boomerang.generate", "BOOMERANG_GENERATE_QUEUE_TYPE": "quorum"}
 
 
@@ -40,7 +40,7 @@ REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 
 
 class Shop:
-    """A producer, and its own queue, which nobody reads but the test."""
+    """A producer with a queue that only the test reads."""
 
     def __init__(self, service: Service, wait_for: WaitFor) -> None:
         self.service = service
@@ -51,11 +51,11 @@ class Shop:
     def generate(self, task_id: str, **options: Any) -> Any:
         return self.app.signature("boomerang.generate", kwargs=REQUEST, task_id=task_id, immutable=True, **options)
 
-    def own(self, name: str) -> Any:
+    def shop_task(self, name: str) -> Any:
         return self.app.signature(name, queue=self.queue)
 
     def got(self) -> list[tuple[str, Any]]:
-        """(task, args) of every message there, which are gone then."""
+        """Take every message out of the shop's queue. Return (task, args) of each."""
         found = []
         with Connection(self.service.broker) as connection, suppress(NotFound):
             while message := connection.default_channel.basic_get(self.queue, no_ack=True):
@@ -63,7 +63,7 @@ class Shop:
         return found
 
     def unacknowledged(self) -> int:
-        """Of 99 messages sent to the door's queue, those that do not wait there: they are in a worker's hands."""
+        """Return how many of 99 messages a worker holds: those that no longer wait in the queue."""
         with Connection(self.service.broker) as connection:
             waiting = connection.default_channel.queue_declare("celery", passive=True).message_count
         return 99 - int(waiting)
@@ -86,40 +86,40 @@ def name() -> str:
 
 
 @pytest.mark.parametrize("queue", ["celery", "boomerang.generate"])
-def test_get(queue: str, service: Service, name: str) -> None:
+def test_get_returns_the_result(queue: str, service: Service, name: str) -> None:
     if queue == "boomerang.generate":
         service.producer.amqp.queues.add(Queue(queue, routing_key=queue, queue_arguments={"x-queue-type": "quorum"}))
     assert service.send(name, queue=queue).get(TIMEOUT)["id"] == name
 
 
-def test_a_failure_and_its_errback(shop: Shop, name: str) -> None:
+def test_a_failure_calls_its_errback(shop: Shop, name: str) -> None:
     shop.service.simulator.turn(fail_permanent=1)
-    result = shop.service.send(name, link_error=shop.own("shop.sorry"))
+    result = shop.service.send(name, link_error=shop.shop_task("shop.sorry"))
     with pytest.raises(Exception, match="1301"):
         result.get(TIMEOUT)
     assert shop.one() == ("shop.sorry", [name])
 
 
-def test_a_chain_and_a_chord(shop: Shop, name: str) -> None:
+def test_a_chord_in_a_chain_calls_its_body(shop: Shop, name: str) -> None:
     members = [shop.generate(f"{name}-{number}") for number in range(5)]
-    chain(shop.generate(name), chord(members, shop.own("shop.all")), app=shop.app).apply_async()
+    chain(shop.generate(name), chord(members, shop.shop_task("shop.all")), app=shop.app).apply_async()
     task, (views,) = shop.one()
     assert (task, [view["id"] for view in views]) == ("shop.all", [f"{name}-{number}" for number in range(5)])
 
 
-def test_a_message_that_is_repeated_before_and_after_the_end(shop: Shop, name: str) -> None:
+def test_a_repeated_message_calls_its_link_once(shop: Shop, name: str) -> None:
     shop.service.simulator.turn(latency="1")
     for _ in range(2):
-        result = shop.generate(name, link=[shop.own("shop.paint")]).apply_async()
+        result = shop.generate(name, link=[shop.shop_task("shop.paint")]).apply_async()
     result.get(TIMEOUT)
-    shop.generate(name, link=[shop.own("shop.paint")]).apply_async()
-    # All of them have been acted upon once one that came later has
+    shop.generate(name, link=[shop.shop_task("shop.paint")]).apply_async()
+    # A later task has ended, so all earlier messages are processed
     assert shop.generate(f"{name}-after").apply_async().get(TIMEOUT)
     assert shop.one()[0] == "shop.paint"
     assert shop.service.simulator.bought()[:2] == (2, 0)
 
 
-def test_a_revoke(shop: Shop, name: str, wait_for: WaitFor) -> None:
+def test_a_revoke_cancels_the_job(shop: Shop, name: str, wait_for: WaitFor) -> None:
     shop.service.simulator.turn(latency="1000")
     result = shop.service.send(name)
     wait_for(lambda: shop.service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
@@ -139,13 +139,13 @@ def test_a_countdown_waits_in_the_record(shop: Shop, name: str, wait_for: WaitFo
         result.get(TIMEOUT)
 
 
-def test_expires_ends_what_was_not_begun(shop: Shop, name: str) -> None:
+def test_a_task_that_has_not_begun_expires(shop: Shop, name: str) -> None:
     with pytest.raises(TaskRevokedError, match="expired"):
         shop.service.send(name, countdown=7200, expires=1).get(TIMEOUT)
     assert shop.service.store.jobs.get(name).state is State.EXPIRED
 
 
-def test_a_worker_killed_with_messages_in_its_hands_loses_none(shop: Shop, name: str, wait_for: WaitFor) -> None:
+def test_a_killed_worker_loses_none_of_its_messages(shop: Shop, name: str, wait_for: WaitFor) -> None:
     def recorded() -> int:
         return int(shop.service.redis.exists(*(f"{{b}}:k:{each}" for each in names)))
 
@@ -153,7 +153,7 @@ def test_a_worker_killed_with_messages_in_its_hands_loses_none(shop: Shop, name:
     worker = shop.service.workers[0]
     shop.service.send(names[0], countdown=7200)
     wait_for(recorded, TIMEOUT)
-    # It is given as many as it may have at once, and does nothing with them any more
+    # The stopped worker is sent as many messages as it may prefetch
     worker.send_signal(signal.SIGSTOP)
     for each in names[1:]:
         shop.service.send(each, countdown=7200)
@@ -167,7 +167,7 @@ def test_a_worker_killed_with_messages_in_its_hands_loses_none(shop: Shop, name:
     wait_for(lambda: all(job.state.final for job in shop.service.store.jobs.get_many(names)), TIMEOUT)
 
 
-def test_the_web_process_sends_its_hints_there(shop: Shop) -> None:
+def test_the_web_process_sends_hints_through_rabbitmq(shop: Shop) -> None:
     messages = Messages(Settings(broker_url=shop.service.broker))
     assert messages.ping()
     assert messages.send("boomerang.submit")

@@ -1,4 +1,4 @@
-"""boomerang.reconcile: one fault at a time, and every time the same end: the pictures, paid for once."""
+"""boomerang.reconcile: after any single fault, the job ends and is paid for once."""
 
 import threading
 from collections.abc import Callable
@@ -20,15 +20,15 @@ PRICE = Decimal("0.013")
 
 
 def _paid_once(w: Any, simulator: Simulator, jobs: int = 1) -> None:
-    """Every job once, and what we say we spent is what the provider's ledger says."""
+    """Assert that each job was bought once, and that the spending counted equals the provider's ledger."""
     tasks, twice, spent = simulator.bought()
     assert (tasks, twice) == (jobs, 0)
-    assert w.books() == (0, 0, Decimal(spent)) == (0, 0, jobs * PRICE)
+    assert w.lane_counters() == (0, 0, Decimal(spent)) == (0, 0, jobs * PRICE)
     assert w.redis.zcard("{b}:alarms") == 0
 
 
 def test_a_result_is_never_fetched(world: MakeWorld, simulator: Simulator) -> None:
-    """Its address is the provider's word; what is behind it is for those who asked for it."""
+    """The service passes the image's URL on and does not request it."""
     w = world()
     w.start()
     assert w.settle().result.output[0]["url"].startswith(simulator.url)
@@ -45,10 +45,10 @@ def test_polling_alone_brings_the_result(world: MakeWorld, simulator: Simulator)
     _paid_once(w, simulator)
 
 
-# --- a worker that is gone ------------------------------------------------------------------------------------------
+# --- workers and messages that are lost -----------------------------------------------------------------------------
 
 
-def test_a_worker_killed_before_the_post(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_worker_killed_before_the_post_leaves_a_job_that_is_sent_once(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.enqueue("job-1")
     w.store.attempts.admit(1)
@@ -57,7 +57,7 @@ def test_a_worker_killed_before_the_post(world: MakeWorld, simulator: Simulator)
     w.reconciler()
     assert w.job().state is State.IN_DOUBT
     assert "lease" in w.job().reason
-    # It may be there and not be visible yet: nothing is sent before two looks and the grace period.
+    # The task may exist and not be visible yet: nothing is sent before two look-ups and the grace period
     w.round(4)
     assert simulator.calls("submit") == 0
     assert w.settle(seconds=6).state is State.COMPLETED
@@ -66,12 +66,14 @@ def test_a_worker_killed_before_the_post(world: MakeWorld, simulator: Simulator)
     _paid_once(w, simulator)
 
 
-def test_a_worker_killed_after_the_post(world: MakeWorld, simulator: Simulator, a_request: RequestOf) -> None:
+def test_a_worker_killed_after_the_post_leaves_a_task_that_is_adopted(
+    world: MakeWorld, simulator: Simulator, a_request: RequestOf
+) -> None:
     w = world()
     w.enqueue("job-1")
     w.store.attempts.admit(1)
     (claim,) = w.store.attempts.claim(["job-1"])
-    w.provider.submit(a_request(), claim.external_task_id)  # and nobody writes the answer down
+    w.provider.submit(a_request(), claim.external_task_id)  # the answer is not recorded
     w.ahead(61)
     w.reconciler()
     assert w.settle().state is State.COMPLETED
@@ -79,14 +81,14 @@ def test_a_worker_killed_after_the_post(world: MakeWorld, simulator: Simulator, 
     _paid_once(w, simulator)
 
 
-def test_a_message_that_the_broker_lost(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_message_that_the_broker_lost_is_sent_again(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.enqueue("job-1")
     w.reconciler()
     assert w.messages_in("boomerang.submit") == 1
     w.redis.delete("boomerang.submit")
     w.reconciler()
-    assert w.messages_in("boomerang.submit") == 0  # not yet: it may be under way
+    assert w.messages_in("boomerang.submit") == 0  # not yet: the first message may still arrive
     w.ahead(31)
     w.reconciler()
     assert w.run_submits() == 1
@@ -94,7 +96,7 @@ def test_a_message_that_the_broker_lost(world: MakeWorld, simulator: Simulator) 
     _paid_once(w, simulator)
 
 
-def test_a_broker_emptied_with_a_thousand_jobs_waiting(world: MakeWorld, simulator: Simulator) -> None:
+def test_all_messages_of_an_emptied_broker_are_sent_again(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     ids = [f"job-{n}" for n in range(1000)]
     for start in range(0, 1000, 250):
@@ -107,11 +109,11 @@ def test_a_broker_emptied_with_a_thousand_jobs_waiting(world: MakeWorld, simulat
     assert w.messages_in("boomerang.submit") == 1000 / w.settings.group
 
 
-def test_a_process_killed_while_it_cancels_a_batch(world: MakeWorld, simulator: Simulator) -> None:
+def test_reconcile_completes_a_batch_cancellation_that_was_killed(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     jobs = [NewJob(id=f"job-{n}", text="{}", model="m") for n in range(3)]
     w.store.jobs.enqueue(jobs, "b")
-    w.store.context.scripts.call("begin_sweep", "b", "cancel", "", "0")  # and nobody goes on
+    w.store.context.scripts.call("begin_sweep", "b", "cancel", "", "0")  # the process ends after this step
     w.reconciler()
     assert {w.job(f"job-{n}").state for n in range(3)} == {State.CANCELLED}
     assert w.store.batches.get("b").done
@@ -120,8 +122,8 @@ def test_a_process_killed_while_it_cancels_a_batch(world: MakeWorld, simulator: 
 
 # --- what the provider does to a submission -------------------------------------------------------------------------
 
-#: fault → (knobs, whether the first POST buys)
-TROUBLES: dict[str, tuple[dict[str, Any], bool]] = {
+#: fault → (the simulator's settings, whether the first POST buys a task)
+FAULTS: dict[str, tuple[dict[str, Any], bool]] = {
     "read time-out, executed": ({"lost_answers": 1, "hang": 3}, True),
     "reset, executed": ({"lost_answers": 1}, True),
     "reset, not executed": ({"cut_before": 1}, False),
@@ -129,7 +131,7 @@ TROUBLES: dict[str, tuple[dict[str, Any], bool]] = {
     "5xx, not executed": ({"error_before": 1}, False),
     "redirect": ({"redirect": 1}, False),
     "truncated JSON": ({"truncated": 1}, True),
-    "an id that is nobody's": ({"wrong_id": 1}, True),
+    "an unknown id": ({"wrong_id": 1}, True),
     "drip": ({"drip": 1, "drip_seconds": 5}, True),
     "200 MB": ({"huge": 1}, True),
     "gzip bomb": ({"gzip_bomb": 1}, True),
@@ -141,9 +143,9 @@ TROUBLES: dict[str, tuple[dict[str, Any], bool]] = {
 }
 
 
-@pytest.mark.parametrize(("knobs", "buys"), TROUBLES.values(), ids=TROUBLES)
+@pytest.mark.parametrize(("knobs", "buys"), FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("duplicates", ["conflict", "unnoticed"])
-def test_one_trouble_with_a_submission(
+def test_each_submission_fault_ends_with_one_purchase(
     knobs: dict[str, Any], buys: bool, duplicates: str, world: MakeWorld, simulator: Simulator
 ) -> None:
     w = world(read_timeout=0.5)
@@ -154,13 +156,13 @@ def test_one_trouble_with_a_submission(
     simulator.turn(**dict.fromkeys(knobs, 0) | {"outage": "off", "account": "ok"})
     job = w.settle(seconds=20)
     assert (job.state, job.attempt, job.external_task_id) == (State.COMPLETED, 1, "job-1")
-    # What was bought is adopted, not bought again.
+    # A bought task is adopted
     assert simulator.calls("submit") == (1 if buys else 2)
     _paid_once(w, simulator)
 
 
 @pytest.mark.parametrize("name", ["job-1", "job-2", "job-3", "job-4"])
-def test_a_page_of_html_whether_it_was_created_or_not(name: str, world: MakeWorld, simulator: Simulator) -> None:
+def test_an_html_answer_ends_with_one_purchase(name: str, world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(html=1)
     w.start(name)
@@ -173,7 +175,7 @@ def test_a_page_of_html_whether_it_was_created_or_not(name: str, world: MakeWorl
 
 
 @pytest.mark.parametrize("duplicates", ["conflict", "kling"])
-def test_the_provider_has_it_already(
+def test_a_task_that_the_provider_already_has_is_adopted(
     duplicates: str, world: MakeWorld, simulator: Simulator, a_request: RequestOf
 ) -> None:
     w = world()
@@ -186,7 +188,7 @@ def test_the_provider_has_it_already(
     _paid_once(w, simulator)
 
 
-def test_a_duplicate_that_no_look_finds_is_never_sent_again(
+def test_a_duplicate_that_no_look_up_finds_is_never_sent_again(
     world: MakeWorld, simulator: Simulator, a_request: RequestOf
 ) -> None:
     w = world()
@@ -196,10 +198,10 @@ def test_a_duplicate_that_no_look_finds_is_never_sent_again(
     for _ in range(10):
         w.round(40)
     assert w.job().state is State.IN_DOUBT
-    assert simulator.calls("submit") == 2  # the one before it, and its own
+    assert simulator.calls("submit") == 2  # the earlier one and this job's
 
 
-def test_a_duplicate_that_no_look_finds_is_settled_by_the_providers_id(
+def test_a_duplicate_that_no_look_up_finds_is_settled_by_the_providers_id(
     world: MakeWorld, simulator: Simulator, a_request: RequestOf
 ) -> None:
     w = world()
@@ -210,12 +212,12 @@ def test_a_duplicate_that_no_look_finds_is_settled_by_the_providers_id(
     assert w.job().state is State.IN_DOUBT
     assert w.store.manual.settle(w.job(), Verdict.SENT, task_id=bought.task_id).outcome == "settled"
     assert w.settle().state is State.COMPLETED
-    assert simulator.calls("submit") == 2  # the one before it, and its own
+    assert simulator.calls("submit") == 2  # the earlier one and this job's
     _paid_once(w, simulator)
 
 
-def test_a_ghost_is_waited_for(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
-    """The POST times out, and the task appears a second and a half later. On the wall clock, as the simulator is."""
+def test_a_task_that_appears_late_is_found(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
+    """The POST times out, and the task appears 1.5 s later, by the simulator's wall clock."""
     w = world(lookup_grace=2.5, read_timeout=0.3)
     simulator.turn(ghost=1.5, hang=0.5, duplicates="unnoticed")
     w.start()
@@ -227,7 +229,7 @@ def test_a_ghost_is_waited_for(world: MakeWorld, simulator: Simulator, wait_for:
     _paid_once(w, simulator)
 
 
-def test_a_task_that_is_slow_to_be_found_is_not_sent_again(
+def test_a_task_that_look_ups_find_late_is_not_sent_again(
     world: MakeWorld, simulator: Simulator, wait_for: WaitFor
 ) -> None:
     w = world(lookup_grace=2.5)
@@ -239,7 +241,7 @@ def test_a_task_that_is_slow_to_be_found_is_not_sent_again(
     _paid_once(w, simulator)
 
 
-def test_while_nothing_can_be_looked_up_nothing_is_sent(world: MakeWorld, simulator: Simulator) -> None:
+def test_nothing_is_sent_again_while_look_ups_fail(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(error_after=1, status_down=1, duplicates="unnoticed")
     w.start()
@@ -253,7 +255,7 @@ def test_while_nothing_can_be_looked_up_nothing_is_sent(world: MakeWorld, simula
     _paid_once(w, simulator)
 
 
-# --- no look-up at all ----------------------------------------------------------------------------------------------
+# --- no look-ups ----------------------------------------------------------------------------------------------------
 
 
 def test_without_look_ups_a_doubtful_job_is_held_for_a_person(world: MakeWorld, simulator: Simulator) -> None:
@@ -266,7 +268,7 @@ def test_without_look_ups_a_doubtful_job_is_held_for_a_person(world: MakeWorld, 
     assert job.state is State.IN_DOUBT
     assert "BOOMERANG_LOOKUP_PATH" in job.reason
     assert (simulator.calls("submit"), simulator.calls("look")) == (1, 0)
-    # It is not forgotten: a callback still ends it, and it still has its alarm.
+    # The job keeps its alarm, and a callback still ends it
     assert w.alarm_in() is not None
     w.store.attempts.finish(
         "job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback"
@@ -275,21 +277,21 @@ def test_without_look_ups_a_doubtful_job_is_held_for_a_person(world: MakeWorld, 
 
 
 @pytest.mark.parametrize("arrived", [True, False], ids=["it arrived", "it did not"])
-def test_a_held_job_is_settled_by_one_word(world: MakeWorld, simulator: Simulator, arrived: bool) -> None:
+def test_a_person_settles_a_held_job_with_one_verdict(world: MakeWorld, simulator: Simulator, arrived: bool) -> None:
     w = world(lookup_path=None)
     simulator.turn(**{"error_after" if arrived else "error_before": 1})
     w.start()
     simulator.turn(error_after=0, error_before=0)
     w.round(301)
     assert w.job().state is State.IN_DOUBT
-    assert w.books()[0] == 1
-    # The person looks into the provider's own console
+    assert w.lane_counters()[0] == 1
+    # The person reads the provider's console
     (task,) = simulator.get("/_sim/ledger")["purchases"] if arrived else (None,)
     verdict = Verdict.SENT if arrived else Verdict.NOT_SENT
     w.store.manual.settle(w.job(), verdict, task_id=task["task_id"] if task else "")
     assert w.settle().state is State.COMPLETED
     assert simulator.calls("submit") == (1 if arrived else 2)
-    assert w.books()[0] == 0
+    assert w.lane_counters()[0] == 0
     _paid_once(w, simulator)
 
 
@@ -301,7 +303,7 @@ def test_without_look_ups_a_doubtful_job_is_sent_again_where_that_is_configured(
     w.start()
     simulator.turn(error_before=0)
     w.round(4)
-    assert simulator.calls("submit") == 1  # the grace period holds here too
+    assert simulator.calls("submit") == 1  # the grace period applies here too
     assert w.settle(seconds=11).state is State.COMPLETED
     assert (w.job().external_task_id, simulator.calls("submit")) == ("job-1", 2)
     _paid_once(w, simulator)
@@ -317,9 +319,7 @@ def test_without_look_ups_a_task_is_polled_by_the_providers_id(world: MakeWorld,
 # --- attempts -------------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_that_another_attempt_may_cure_gets_one_under_a_new_id(
-    world: MakeWorld, simulator: Simulator
-) -> None:
+def test_a_transient_failure_gets_another_attempt_under_a_new_id(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(fail=1)
     w.start()
@@ -327,11 +327,11 @@ def test_a_failure_that_another_attempt_may_cure_gets_one_under_a_new_id(
     job = w.settle()
     assert (job.state, job.attempt, job.external_task_id) == (State.COMPLETED, 2, "job-1~2")
     tasks, twice, spent = simulator.bought()
-    assert (tasks, twice, Decimal(spent)) == (2, 0, PRICE)  # the failed one cost nothing
-    assert w.books()[2] == PRICE
+    assert (tasks, twice, Decimal(spent)) == (2, 0, PRICE)  # the failed attempt cost nothing
+    assert w.lane_counters()[2] == PRICE
 
 
-def test_attempts_come_to_an_end(world: MakeWorld, simulator: Simulator) -> None:
+def test_attempts_are_limited(world: MakeWorld, simulator: Simulator) -> None:
     w = world(max_attempts=3)
     simulator.turn(fail=1, bill_failures=1)
     w.start()
@@ -340,10 +340,10 @@ def test_attempts_come_to_an_end(world: MakeWorld, simulator: Simulator) -> None
     assert job.result.error["code"].startswith("00201609")
     tasks, _, spent = simulator.bought()
     assert tasks == 3
-    assert w.books()[2] == Decimal(spent) == 3 * PRICE  # failed ones too, where they are charged
+    assert w.lane_counters()[2] == Decimal(spent) == 3 * PRICE  # failed attempts count where the provider charges them
 
 
-def test_a_failure_for_good_gets_no_other_attempt(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_permanent_failure_gets_no_other_attempt(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(fail_permanent=1)
     w.start()
@@ -356,8 +356,8 @@ def test_a_late_contradiction_changes_nothing(world: MakeWorld, simulator: Simul
     w = world()
     w.start()
     w.settle()
-    said = w.store.attempts.finish("job-1", State.FAILED, Result(error={"code": "1", "message": "x"}), "callback")
-    assert said.outcome == "contradicted"
+    finished = w.store.attempts.finish("job-1", State.FAILED, Result(error={"code": "1", "message": "x"}), "callback")
+    assert finished.outcome == "contradicted"
     assert w.job().state is State.COMPLETED
     assert w.store.statistics.totals().contradicted == 1
 
@@ -377,12 +377,12 @@ def test_polls_back_off_and_never_stop(world: MakeWorld, simulator: Simulator) -
     assert waits[0] == pytest.approx(5, abs=0.5)
     assert all(4.9 <= wait <= 20 for wait in waits)
     assert all(wait >= 9.9 for wait in waits[3:])
-    # Between two polls nothing is asked.
+    # No poll between two alarms
     w.round(1)
     assert simulator.calls("look") == 8
 
 
-def test_a_poll_that_fails_fails_no_job(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_failed_poll_does_not_fail_the_job(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.start()
     simulator.turn(status_down=1)
@@ -407,7 +407,7 @@ def test_a_poll_that_the_account_refuses_holds_the_lane(world: MakeWorld, simula
     _paid_once(w, simulator)
 
 
-def test_rounds_at_the_same_time_look_once_at_each_job(world: MakeWorld, simulator: Simulator) -> None:
+def test_concurrent_rounds_poll_each_job_once(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(latency="1000")
     w.start(*(f"job-{n}" for n in range(50)))
@@ -423,7 +423,7 @@ def test_rounds_at_the_same_time_look_once_at_each_job(world: MakeWorld, simulat
 # --- giving up ------------------------------------------------------------------------------------------------------
 
 
-def test_past_the_deadline_a_last_look_takes_what_is_there(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_last_poll_after_the_deadline_takes_the_result(world: MakeWorld, simulator: Simulator) -> None:
     w = world(deadline=3600.0)
     w.start()
     w.round(3601)
@@ -431,14 +431,14 @@ def test_past_the_deadline_a_last_look_takes_what_is_there(world: MakeWorld, sim
     _paid_once(w, simulator)
 
 
-def test_expired_and_then_a_late_result(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
+def test_a_late_result_completes_an_expired_job(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
     w = world(deadline=3600.0)
     simulator.turn(latency="0.5")
     w.start()
     w.round(3601)
     job = w.job()
     assert (job.state, job.settled_by) == (State.EXPIRED, "deadline")
-    assert w.books()[0] == 1  # the provider still works on it
+    assert w.lane_counters()[0] == 1  # the provider is still working on it
     wait_for(lambda: simulator.get("/_sim/tasks?external_task_id=job-1")["tasks"][0]["status"] == "completed")
     w.round(31)
     assert w.job().state is State.COMPLETED
@@ -446,7 +446,7 @@ def test_expired_and_then_a_late_result(world: MakeWorld, simulator: Simulator, 
     _paid_once(w, simulator)
 
 
-def test_a_deadline_does_not_pass_while_the_provider_says_nothing(world: MakeWorld, simulator: Simulator) -> None:
+def test_no_job_expires_while_polls_fail(world: MakeWorld, simulator: Simulator) -> None:
     w = world(deadline=3600.0)
     w.start()
     simulator.turn(status_down=1)
@@ -457,9 +457,7 @@ def test_a_deadline_does_not_pass_while_the_provider_says_nothing(world: MakeWor
     assert w.settle(seconds=40).state is State.COMPLETED
 
 
-def test_nobody_waits_for_ever_for_a_task_that_the_provider_has_forgotten(
-    world: MakeWorld, simulator: Simulator
-) -> None:
+def test_a_task_that_the_provider_forgot_is_given_up(world: MakeWorld, simulator: Simulator) -> None:
     w = world(deadline=3600.0, poll_max=30.0)
     w.start()
     simulator.turn(lookup_lag=1e9, status_lag=1e9)
@@ -467,20 +465,20 @@ def test_nobody_waits_for_ever_for_a_task_that_the_provider_has_forgotten(
     assert w.job().state is State.EXPIRED
     w.round(3601)
     w.round(40)
-    assert w.books()[0] == 0
+    assert w.lane_counters()[0] == 0
     assert w.redis.zcard("{b}:alarms") == 0
 
 
 @pytest.mark.parametrize("notify", [False, True])
-def test_a_cancelled_jobs_late_result_is_kept_and_paid_for(
+def test_a_cancelled_jobs_late_result_is_recorded_with_its_cost(
     notify: bool, world: MakeWorld, simulator: Simulator, wait_for: WaitFor
 ) -> None:
-    # A producer whose address does not answer must not keep the slot busy either.
+    # A failing notification must not occupy the slot either
     w = world(allow_private_hosts=True)
     simulator.turn(latency="0.3")
     w.start(**({"callback_url": "http://127.0.0.1:1/dead"} if notify else {}))
     w.store.jobs.cancel("job-1")
-    assert (w.job().state, w.books()[0]) == (State.CANCELLED, 1)
+    assert (w.job().state, w.lane_counters()[0]) == (State.CANCELLED, 1)
     wait_for(lambda: simulator.get("/_sim/tasks?external_task_id=job-1")["tasks"][0]["status"] == "completed")
     for _ in range(5):
         w.deliverer(["job-1"])
@@ -488,8 +486,8 @@ def test_a_cancelled_jobs_late_result_is_kept_and_paid_for(
         w.round(1)
     job = w.job()
     assert (job.state, job.result.cost) == (State.CANCELLED, PRICE)
-    assert w.books()[0] == 0
-    assert w.books()[2] == PRICE
+    assert w.lane_counters()[0] == 0
+    assert w.lane_counters()[2] == PRICE
 
 
 def test_a_job_cancelled_in_doubt_is_never_sent_again(world: MakeWorld, simulator: Simulator) -> None:
@@ -501,11 +499,11 @@ def test_a_job_cancelled_in_doubt_is_never_sent_again(world: MakeWorld, simulato
         w.round(20)
     assert w.job().state is State.CANCELLED
     assert simulator.calls("submit") == 1
-    assert w.books()[0] == 0
+    assert w.lane_counters()[0] == 0
     assert w.redis.zcard("{b}:alarms") == 0
 
 
-def test_what_ended_long_ago_is_forgotten(world: MakeWorld, simulator: Simulator) -> None:
+def test_jobs_are_purged_after_their_retention(world: MakeWorld, simulator: Simulator) -> None:
     w = world(retention=3600.0)
     w.start()
     w.settle()

@@ -1,4 +1,4 @@
-"""boomerang.submit: claim, POST, record. A real store, a real simulator over HTTP, one trouble at a time."""
+"""boomerang.submit: claim, POST, record, with a real store, a simulator over HTTP and one fault at a time."""
 
 import socket
 import threading
@@ -29,17 +29,17 @@ def test_a_submission_is_recorded_with_the_providers_id_and_the_first_poll(
     assert w.store.lanes.get().slots == 1
 
 
-def test_the_jobs_of_a_message_are_sent_at_the_same_time(world: MakeWorld, simulator: Simulator) -> None:
+def test_the_jobs_of_a_message_are_sent_concurrently(world: MakeWorld, simulator: Simulator) -> None:
     w = world(read_timeout=5.0)
     simulator.turn(slow=1)
     ids = [f"job-{n}" for n in range(8)]
     began = time.monotonic()
     w.start(*ids)
-    assert time.monotonic() - began < 7.5  # one after the other: 8 s
+    assert time.monotonic() - began < 7.5  # one after the other would take 8 s
     assert {w.job(job_id).state for job_id in ids} == {State.IN_PROGRESS}
 
 
-def test_a_message_that_comes_five_times_is_submitted_once(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_message_delivered_five_times_is_submitted_once(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(slow=0.2)
     w.enqueue("job-1")
@@ -54,16 +54,16 @@ def test_a_message_that_comes_five_times_is_submitted_once(world: MakeWorld, sim
     assert w.job().state is State.IN_PROGRESS
 
 
-def test_a_job_that_was_cancelled_before_is_not_sent(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_cancelled_job_is_not_sent(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.enqueue("job-1", "job-2")
     w.store.attempts.admit(2)
     w.store.jobs.cancel("job-1")
-    assert w.submitter(["job-1", "job-2", "never-heard-of"])[0].id == "job-2"
+    assert w.submitter(["job-1", "job-2", "unknown"])[0].id == "job-2"
     assert [each["external_task_id"] for each in simulator.get("/_sim/ledger")["purchases"]] == ["job-2"]
 
 
-def test_a_callback_may_be_faster_than_the_answer(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
+def test_a_callback_may_arrive_before_the_answer(world: MakeWorld, simulator: Simulator, wait_for: WaitFor) -> None:
     w = world(read_timeout=5.0)
     simulator.turn(slow=1)
     w.enqueue("job-1")
@@ -75,7 +75,7 @@ def test_a_callback_may_be_faster_than_the_answer(world: MakeWorld, simulator: S
         "job-1", State.COMPLETED, Result(output=({"type": "image", "url": "https://x/1"},)), "callback"
     )
     thread.join(10)
-    # The answer, which says "in progress", comes after the end and changes nothing.
+    # The answer "in progress" comes after the end and changes nothing
     assert (w.job().state, w.job().settled_by) == (State.COMPLETED, "callback")
     assert w.states() == ["queued", "submitting", "completed"]
     assert w.alarm_in() is None
@@ -92,7 +92,7 @@ def test_an_answer_that_comes_after_the_lease_is_refused(
     thread = threading.Thread(target=w.submitter, args=(["job-1"],))
     thread.start()
     wait_for(lambda: simulator.calls("submit") == 1)
-    # The lease runs out while the POST is under way: reconcile takes the job over and raises the fence.
+    # The lease ends during the POST: reconcile takes the job over and raises the fencing token
     w.ahead(61)
     w.reconciler()
     assert w.job().state is State.IN_DOUBT
@@ -102,14 +102,14 @@ def test_an_answer_that_comes_after_the_lease_is_refused(
     assert simulator.bought()[:2] == (1, 0)
 
 
-def test_a_worker_that_slept_between_claim_and_post_does_not_send(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_worker_paused_between_claim_and_post_does_not_send(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
-    # Given a process that is stopped (SIGSTOP) right after the claim, until its lease is nearly over
+    # Given a process that was stopped after the claim until its lease had nearly ended
     times = iter([0.0, 59.0])
     w.submitter._clock = lambda: next(times)
     w.start()
     assert simulator.calls("submit") == 0
-    # The next one sends it, once.
+    # The next worker sends the job once
     w.submitter._clock = time.monotonic
     w.submit()
     assert w.job().state is State.IN_PROGRESS
@@ -119,7 +119,7 @@ def test_a_worker_that_slept_between_claim_and_post_does_not_send(world: MakeWor
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_provider_refuses_has_failed_with_its_code(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_refused_job_fails_with_the_providers_code(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     w.redis.set("{b}:t:job-1", "")
     w.enqueue("job-1")
@@ -144,7 +144,7 @@ def test_an_unreadable_record_fails_its_job_and_no_other(world: MakeWorld, simul
     assert simulator.calls("submit") == 2
 
 
-def test_an_error_of_our_own_in_one_submission_leaves_it_in_doubt_and_the_others_recorded(world: MakeWorld) -> None:
+def test_an_unexpected_error_leaves_only_its_own_job_in_doubt(world: MakeWorld) -> None:
     w = world()
     submit = w.provider.submit
 
@@ -159,7 +159,7 @@ def test_an_error_of_our_own_in_one_submission_leaves_it_in_doubt_and_the_others
     assert [w.job(f"job-{n}").state for n in (1, 2, 3)] == [State.IN_DOUBT, State.IN_PROGRESS, State.IN_PROGRESS]
 
 
-def test_never_created_and_never_said_why_fails_at_last(world: MakeWorld, simulator: Simulator) -> None:
+def test_a_task_that_is_never_created_fails_after_its_retries(world: MakeWorld, simulator: Simulator) -> None:
     w = world(max_attempts=1)
     simulator.turn(no_id=1)
     w.start()
@@ -186,7 +186,7 @@ def test_a_refused_account_holds_the_lane_and_costs_no_attempt(
     ids = [f"job-{n}" for n in range(5)]
     w.enqueue(*ids)
     w.submit()
-    # Every job is where it was, in its place.
+    # Every job is back in its place in the queue
     before = [w.job(job_id) for job_id in ids]
     assert {(job.state, job.attempt, job.submit_tries, job.external_task_id == job.id) for job in before} == {
         (State.QUEUED, 1, 0, True)
@@ -197,15 +197,15 @@ def test_a_refused_account_holds_the_lane_and_costs_no_attempt(
     assert account in lane.reason
     assert (lane.slots, lane.dispatched) == (0, 0)
     assert account in before[0].reason
-    # Nothing is sent while it is held.
+    # Nothing is sent during the hold
     calls = simulator.calls("submit")
     w.round(1)
     assert simulator.calls("submit") == calls
-    # Then one goes ahead to see; the others wait for what it learns.
+    # After the hold one job is sent, and the others wait for its outcome
     w.round(20)
     assert simulator.calls("submit") == calls + 1
     assert w.held_for() > 0
-    # Mended: one goes ahead, then all.
+    # When the account works again, one job is sent, then all
     simulator.turn(account="ok")
     w.ahead(301)
     w.reconciler()
@@ -228,7 +228,7 @@ HOLDS = {
 
 
 @pytest.mark.parametrize(("kind", "bounds"), HOLDS.items(), ids=HOLDS)
-def test_a_throttle_holds_the_lane_for_as_long_as_it_asks_within_reason(
+def test_a_throttle_holds_the_lane_for_the_requested_time_within_bounds(
     kind: str, bounds: tuple[float, float], world: MakeWorld, simulator: Simulator
 ) -> None:
     w = world()
@@ -239,14 +239,14 @@ def test_a_throttle_holds_the_lane_for_as_long_as_it_asks_within_reason(
     assert "429" in job.reason
     assert lane.held
     assert bounds[0] <= w.held_for() <= bounds[1]
-    # And it comes through once the provider takes it.
+    # The job is sent when the provider accepts it
     simulator.turn(throttle=0)
     w.round(bounds[1])
     assert w.settle().attempt == 1
     assert simulator.bought()[:2] == (1, 0)
 
 
-def test_throttles_in_a_row_make_the_wait_longer_up_to_a_cap(world: MakeWorld, simulator: Simulator) -> None:
+def test_repeated_throttles_lengthen_the_hold_up_to_a_cap(world: MakeWorld, simulator: Simulator) -> None:
     w = world()
     simulator.turn(throttle=1, retry_after="none")
     w.enqueue("job-1")
@@ -262,9 +262,9 @@ def test_throttles_in_a_row_make_the_wait_longer_up_to_a_cap(world: MakeWorld, s
     assert w.job().attempt == 1
 
 
-def test_a_provider_that_cannot_be_reached_leaves_no_doubt(world: MakeWorld, simulator: Simulator) -> None:
+def test_an_unreachable_provider_leaves_no_doubt(world: MakeWorld, simulator: Simulator) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens, and nobody else can
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: no other process can take the port
         w = world(f"http://127.0.0.1:{taken.getsockname()[1]}")
         w.start("job-1", "job-2")
     assert w.states() == ["queued", "submitting", "queued"]
@@ -276,6 +276,6 @@ def test_no_key_in_the_record_of_a_refused_account(world: MakeWorld, simulator: 
     w = world()
     simulator.turn(account="401")
     w.start()
-    said = "".join(str(w.redis.hgetall(key)) for key in ("{b}:j:job-1", "{b}:lane:default"))
-    assert "401" in said
-    assert "canary" not in said
+    record = "".join(str(w.redis.hgetall(key)) for key in ("{b}:j:job-1", "{b}:lane:default"))
+    assert "401" in record
+    assert "canary" not in record

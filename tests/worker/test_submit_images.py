@@ -1,4 +1,4 @@
-"""Jobs that name stored images: what the provider gets, and what happens where an image cannot be had."""
+"""Jobs that refer to stored images: what the provider gets, and what happens when an image cannot be read."""
 
 import json
 import re
@@ -23,8 +23,8 @@ from worker.provider.image_cache import ImageCache
 Draw = Callable[..., bytes]
 
 
-def requesting(w: Any, *images: bytes, prompt: str = "a fox") -> Any:
-    """A valid request that refers to these images, which are stored."""
+def request_with(w: Any, *images: bytes, prompt: str = "a fox") -> Any:
+    """Store the images and return a valid request that refers to them."""
     given = [{"image": b64encode(image).decode()} for image in images]
     request = load_request({"model": "kirin_image_omni", "prompt": prompt, "image_list": given})
     return checked_in(request, w.images.put)
@@ -35,14 +35,14 @@ def enqueue(w: Any, request: Any, *ids: str) -> None:
     assert {outcome.value for outcome in w.store.jobs.enqueue(jobs).outcomes} == {"created"}
 
 
-def sent(listener: Listener) -> list[dict[str, Any]]:
-    """The parameters of every submission."""
+def sent_parameters(listener: Listener) -> list[dict[str, Any]]:
+    """Return the parameters of every submission."""
     return [json.loads(body)["input"][0]["params"] for _, _, _, body in listener.got]
 
 
-def test_the_provider_takes_the_image_itself(world: MakeWorld, simulator: Simulator, draw: Draw) -> None:
+def test_the_provider_accepts_the_bytes_of_a_stored_image(world: MakeWorld, simulator: Simulator, draw: Draw) -> None:
     w = world()
-    enqueue(w, requesting(w, draw(50_000), draw(seed=1)), "job-1")
+    enqueue(w, request_with(w, draw(50_000), draw(seed=1)), "job-1")
     w.submit()
     assert w.job().state is State.IN_PROGRESS
     assert simulator.bought()[0] == 1
@@ -50,29 +50,27 @@ def test_the_provider_takes_the_image_itself(world: MakeWorld, simulator: Simula
     assert audit(w.store) == []
 
 
-def test_what_is_sent_is_the_request_with_its_images_in_their_places(
-    world: MakeWorld, listener: Listener, draw: Draw
-) -> None:
+def test_references_are_replaced_by_the_images_in_order(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url)
     first, second = draw(5_000), draw(5_000, 1)
     tricky = f"image:sha256:{'0' * 64} “ü” \\ image_list"
-    enqueue(w, requesting(w, first, second, first, prompt=tricky), "job-1")
+    enqueue(w, request_with(w, first, second, first, prompt=tricky), "job-1")
     w.submit()
-    (params,) = sent(listener)
+    (params,) = sent_parameters(listener)
     assert params["image_list"] == [{"image": b64encode(each).decode()} for each in (first, second, first)]
     assert (params["prompt"], params["external_task_id"]) == (tricky, "job-1")
     (headers,) = [headers for _, _, headers, _ in listener.got]
     assert "Transfer-Encoding" not in headers
 
 
-def test_the_key_of_images_may_be_another_at_the_provider(world: MakeWorld, listener: Listener, draw: Draw) -> None:
+def test_the_image_key_is_a_setting(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url, image_key="image_url")
-    enqueue(w, requesting(w, draw()), "job-1")
+    enqueue(w, request_with(w, draw()), "job-1")
     w.submit()
-    assert sent(listener)[0]["image_list"] == [{"image_url": b64encode(draw()).decode()}]
+    assert sent_parameters(listener)[0]["image_list"] == [{"image_url": b64encode(draw()).decode()}]
 
 
-def test_a_body_is_made_without_a_copy_of_its_images(draw: Draw) -> None:
+def test_a_body_is_built_without_copying_its_images(draw: Draw) -> None:
     image = b64encode(draw(3_000_000))
     given = [{"image": f"image:sha256:{'a' * 64}"}] * 4
     request = load_request({"model": "kirin_image_omni", "prompt": "a fox", "image_list": given})
@@ -87,44 +85,42 @@ def test_a_body_is_made_without_a_copy_of_its_images(draw: Draw) -> None:
     assert json.loads(b"".join(body))["params"]["image_list"] == [{"image": image.decode()}] * 4
 
 
-def test_many_jobs_read_an_image_once(world: MakeWorld, listener: Listener, draw: Draw) -> None:
+def test_many_jobs_share_one_read_of_an_image(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url, read_timeout=10.0)
-    enqueue(w, requesting(w, *(draw(10_000, seed) for seed in range(4))), *(f"job-{n}" for n in range(40)))
+    enqueue(w, request_with(w, *(draw(10_000, seed) for seed in range(4))), *(f"job-{n}" for n in range(40)))
     read, reads = w.image_store.read, []
     w.image_store.read = lambda name: (reads.append(name), read(name))[1]
     w.submit()
-    assert {len(params["image_list"]) for params in sent(listener)} == {4}
+    assert {len(params["image_list"]) for params in sent_parameters(listener)} == {4}
     assert (len(listener.got), len(reads), w.image_cache.size) == (40, 4, 4 * 13_336)
 
 
-def test_a_job_whose_image_is_gone_fails_with_what_to_do(world: MakeWorld, listener: Listener, draw: Draw) -> None:
+def test_a_job_with_a_missing_image_fails_with_a_remedy(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url)
-    enqueue(w, requesting(w, draw()), "job-1")
+    enqueue(w, request_with(w, draw()), "job-1")
     w.redis.delete(*w.redis.keys("{b}:o:*"))
     w.submit()
     job = w.job()
     assert (job.state, job.result.error["code"]) == (State.FAILED, "image_not_found")
     assert "POST /v1/images" in job.result.error["message"]
     assert listener.got == []
-    # Uploaded again, it can be retried.
-    requesting(w, draw())
+    # The job can be retried when the image is stored again
+    request_with(w, draw())
     w.store.jobs.retry("job-1")
     w.submit()
     assert len(listener.got) == 1
 
 
-def test_while_the_image_store_is_away_nothing_is_sent_and_nothing_is_lost(
-    world: MakeWorld, simulator: Simulator, draw: Draw
-) -> None:
+def test_jobs_wait_while_the_image_store_is_unavailable(world: MakeWorld, simulator: Simulator, draw: Draw) -> None:
     w = world()
-    enqueue(w, requesting(w, draw()), "job-1")
+    enqueue(w, request_with(w, draw()), "job-1")
     w.enqueue("plain")
     read = w.image_store.read
 
-    def away(name: str) -> bytes:
+    def unavailable(name: str) -> bytes:
         raise ImagesUnavailable("The image store (BOOMERANG_IMAGE_STORE) failed")
 
-    w.image_store.read = away
+    w.image_store.read = unavailable
     w.submit()
     job = w.job()
     assert (job.state, job.attempt, job.submit_tries) == (State.QUEUED, 1, 0)
@@ -137,10 +133,10 @@ def test_while_the_image_store_is_away_nothing_is_sent_and_nothing_is_lost(
     assert audit(w.store) == []
 
 
-def test_who_finds_no_room_for_images_in_time_is_not_sent(world: MakeWorld, listener: Listener, draw: Draw) -> None:
+def test_a_job_waits_when_the_image_cache_stays_full(world: MakeWorld, listener: Listener, draw: Draw) -> None:
     w = world(listener.url)
     w.submitter._images = small = ImageCache(w.images, 1)
-    first, second = requesting(w, draw()), requesting(w, draw(seed=1))
+    first, second = request_with(w, draw()), request_with(w, draw(seed=1))
     enqueue(w, first, "job-1")
     enqueue(w, second, "job-2")
     held = [image["image"].removeprefix("image:sha256:") for image in first.params["image_list"]]
@@ -150,13 +146,13 @@ def test_who_finds_no_room_for_images_in_time_is_not_sent(world: MakeWorld, list
     assert w.job("job-2").state is State.QUEUED
     w.submitter._patience = 10
     w.submit()
-    assert "job-2" in [each["external_task_id"] for each in sent(listener)]
+    assert "job-2" in [each["external_task_id"] for each in sent_parameters(listener)]
 
 
-def test_images_that_no_job_needs_go_with_a_round_of_reconcile(world: MakeWorld, draw: Draw) -> None:
+def test_reconcile_removes_images_that_no_job_uses(world: MakeWorld, draw: Draw) -> None:
     w = world(image_retention=60)
-    enqueue(w, requesting(w, draw()), "job-1")
-    requesting(w, draw(seed=1))
+    enqueue(w, request_with(w, draw()), "job-1")
+    request_with(w, draw(seed=1))
     w.round(61)
     assert len(w.redis.keys("{b}:o:*")) == 1
     w.settle()
@@ -165,47 +161,47 @@ def test_images_that_no_job_needs_go_with_a_round_of_reconcile(world: MakeWorld,
     assert w.redis.exists("{b}:images", "{b}:kept", "{b}:uses", "{b}:going") == 0
 
 
-def test_a_round_goes_on_while_the_image_store_is_away(world: MakeWorld, draw: Draw) -> None:
+def test_a_round_completes_while_the_image_store_is_unavailable(world: MakeWorld, draw: Draw) -> None:
     w = world(image_retention=60)
-    requesting(w, draw())
-    tries = []
+    request_with(w, draw())
+    calls = []
 
-    def away(names: list[str]) -> None:
-        tries.append(names)
+    def unavailable(names: list[str]) -> None:
+        calls.append(names)
         raise ImagesUnavailable("The image store (BOOMERANG_IMAGE_STORE) failed")
 
-    w.image_store.remove = away  # type: ignore[assignment]
+    w.image_store.remove = unavailable  # type: ignore[assignment]
     w.ahead(61)
     w.reconciler()
     w.reconciler()
-    assert len(tries) == 1  # it is left alone for a while
+    assert len(calls) == 1  # the second round does not call the store again
 
 
-# --- Celery's door ----------------------------------------------------------------------------------------------------
+# --- Celery producers -------------------------------------------------------------------------------------------------
 
 
-def asked(task_id: str, request: dict[str, Any]) -> GenerateCall:
+def call_of(task_id: str, request: dict[str, Any]) -> GenerateCall:
     return GenerateCall(task_id=task_id, request=request, continuation="{}")
 
 
 def test_a_celery_producers_image_is_stored_once(world: MakeWorld, draw: Draw) -> None:
     w = world()
-    door = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
+    handle = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "a fox", "image_list": [{"image": b64encode(draw()).decode()}]}
-    assert [door(asked(f"t{n}", request)) for n in range(3)] == [None] * 3
+    assert [handle(call_of(f"t{n}", request)) for n in range(3)] == [None] * 3
     assert len(w.redis.keys("{b}:o:*")) == 1
     text = w.store.jobs.get("t0", text=True).text
     reference = json.loads(str(text))["params"]["image_list"][0]["image"]
     assert reference.startswith("image:sha256:")
-    assert door(asked("t0", {**request, "image_list": [{"image": reference}]})) is None
+    assert handle(call_of("t0", {**request, "image_list": [{"image": reference}]})) is None
     assert w.redis.zcard("{b}:s:queued") == 3
 
 
-def test_a_celery_producers_reference_to_nothing_is_refused(world: MakeWorld) -> None:
+def test_a_celery_producers_reference_to_an_unknown_image_is_refused(world: MakeWorld) -> None:
     w = world()
-    door = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
+    handle = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "x", "image_list": [{"image": "image:sha256:" + "0" * 64}]}
-    ending = door(asked("t1", request))
+    ending = handle(call_of("t1", request))
     assert ending is not None
     assert isinstance(ending.outcome, GenerationRefused)
     assert re.search(r"image_list\.0\.image: .*POST /v1/images", str(ending.outcome))

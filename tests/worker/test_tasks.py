@@ -1,4 +1,4 @@
-"""The tasks that beat sends, as workers run them."""
+"""The tasks that beat sends, run by a worker."""
 
 from datetime import datetime
 
@@ -10,21 +10,21 @@ from worker.settings import Switch
 from worker.tasks import register
 
 
-def test_ticks_that_piled_up_make_one_round(world: MakeWorld) -> None:
+def test_accumulated_ticks_start_one_round(world: MakeWorld) -> None:
     w = world(events=Switch.OFF)
     now = [100.0]
     app = Celery(set_as_current=False)
     register(app, Services(app, w.settings, clock=lambda: now[0]))
 
     def tick() -> datetime:
-        """Returns when the last round began."""
+        """Run the task once. Return when the last round began."""
         app.tasks["boomerang.reconcile"].apply(throw=True)
         began = w.store.statistics.totals().last_round
         assert began is not None
         return began
 
     first = tick()
-    # What lay in the queue while no worker ran is taken at once, and makes no round of its own.
+    # Ticks that waited while no worker ran arrive together and start no further round
     assert [tick() for _ in range(5)] == [first] * 5
     now[0] += 1
     assert tick() > first

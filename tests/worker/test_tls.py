@@ -1,6 +1,5 @@
-"""Jobs, messages and results over TLS, as in docs/guides/set-up-redis.md, on a Redis without a plain port."""
+"""Jobs, messages and results over TLS, as in docs/guides/set-up-redis.md, with a Redis without a plain port."""
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from jobs.states import State
 from jobs.store.store import Store
 from ops.local import redis_server
 from tests.support import real_redis
+from tests.support.certificates import make_certificates
 from tests.support.simulator import Simulator
 from tests.support.worker_service import Processes, environment
 from webhook.messages import Messages
@@ -28,40 +28,26 @@ WaitFor = Callable[..., None]
 
 @dataclass(frozen=True)
 class Encrypted:
-    """A Redis behind TLS. `state`, `celery`: its URL for the jobs, and for broker and results; `ca`: who vouches."""
+    """A Redis with TLS. `state` is its URL for the jobs, `celery` its URL for broker and results."""
 
     state: str
     celery: str
     port: int
 
 
-def openssl(folder: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-
-def certificate(folder: Path) -> None:
-    """An authority of our own, and what it says of this machine."""
-    key = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
-    openssl(folder, "req", "-x509", *key, "-subj", "/CN=test", "-keyout", "ca.key", "-out", "ca.pem")
-    openssl(folder, "req", *key[:-2], "-subj", "/CN=localhost", "-keyout", "redis.key", "-out", "redis.csr")
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    signed = ("x509", "-req", "-in", "redis.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
-    openssl(folder, *signed, "-extfile", "names", "-out", "redis.pem")
-
-
 @pytest.fixture(scope="module")
 def server_with_tls(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The newest redis-server of this machine that speaks TLS."""
+    """The newest installed redis-server that supports TLS."""
     versions = sorted(real_redis.binaries(), key=real_redis.numbers, reverse=True)
     folder = tmp_path_factory.mktemp("no-certificates")
     for version in versions:
-        if speaks_tls(path := real_redis.binaries()[version], folder):
+        if supports_tls(path := real_redis.binaries()[version], folder):
             return path
     pytest.skip(f"no redis-server here was built with TLS (tried {', '.join(versions)}); redis-tools of Debian has one")
 
 
-def speaks_tls(binary: str, folder: Path) -> bool:
-    """Ask a server for TLS without a certificate: it ends at once, and its reason shows whether it knows TLS."""
+def supports_tls(binary: str, folder: Path) -> bool:
+    """Start a server with TLS and no certificate. It exits at once, and its message shows whether it supports TLS."""
     options = ("--port", "0", "--tls-port", str(redis_server.free_port()), "--save", "")
     done = subprocess.run(
         ["redis-server", *options],
@@ -78,18 +64,16 @@ def speaks_tls(binary: str, folder: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def encrypted(server_with_tls: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
-    if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl to make certificates with")
     folder, port, password = tmp_path_factory.mktemp("tls"), redis_server.free_port(), "a-password"
-    certificate(folder)
+    make_certificates(folder)
     options = {
         "port": "0", "tls-port": str(port), "bind": "127.0.0.1", "requirepass": password, "save": "",
-        "tls-cert-file": "redis.pem", "tls-key-file": "redis.key", "tls-ca-cert-file": "ca.pem",
+        "tls-cert-file": "server.pem", "tls-key-file": "server.key", "tls-ca-cert-file": "ca.pem",
         "tls-auth-clients": "no",
     }  # fmt: skip
-    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    arguments = [argument for name, value in options.items() for argument in (f"--{name}", value)]
     process = subprocess.Popen(
-        ["redis-server", *words],
+        ["redis-server", *arguments],
         executable=server_with_tls,
         cwd=folder,
         stdout=subprocess.PIPE,
@@ -105,14 +89,14 @@ def encrypted(server_with_tls: str, tmp_path_factory: pytest.TempPathFactory) ->
         process.stdout.close()
 
 
-def test_a_job_there_and_back(
+def test_jobs_messages_and_results_pass_over_tls(
     encrypted: Encrypted, processes: Processes, simulator: Simulator, wait_for: WaitFor
 ) -> None:
     urls = {"BOOMERANG_BROKER_URL": encrypted.celery, "BOOMERANG_RESULT_URL": encrypted.celery}
     env = {**environment(encrypted.state, simulator.url), **urls}
     for process in ("worker", "beat"):
         processes.start(env, process)
-    # By the webhook's way
+    # Through the store and the webhook's hint
     settings = WebhookSettings.from_env(env)
     with connect(settings.redis_url) as client:
         store = Store(client, JobsSettings())
@@ -123,7 +107,7 @@ def test_a_job_there_and_back(
         assert Messages(settings).send("boomerang.submit")
         wait_for(lambda: store.jobs.get("fox").state.final, 40, "the job ends")
         assert store.jobs.get("fox").state is State.COMPLETED
-    # And by Celery's
+    # Through Celery
     producer = Celery("shop", broker=encrypted.celery, backend=encrypted.celery, set_as_current=False)
     request = {"model": "kirin_image_omni", "prompt": "a fox"}
     assert producer.send_task("boomerang.generate", kwargs=request, queue="celery").get(timeout=40)["output"]
@@ -132,13 +116,13 @@ def test_a_job_there_and_back(
     producer.close()
 
 
-def test_an_authority_that_nobody_knows_is_not_believed(encrypted: Encrypted) -> None:
-    stranger = connect(encrypted.state.partition("?")[0])
-    with stranger, pytest.raises(redis.ConnectionError, match=r"(?i)certificate"):
-        stranger.ping()
+def test_an_unknown_authority_is_not_trusted(encrypted: Encrypted) -> None:
+    untrusting = connect(encrypted.state.partition("?")[0])
+    with untrusting, pytest.raises(redis.ConnectionError, match=r"(?i)certificate"):
+        untrusting.ping()
 
 
-def test_nothing_else_is_spoken(encrypted: Encrypted) -> None:
+def test_a_plain_connection_is_refused(encrypted: Encrypted) -> None:
     plain = connect(f"redis://:a-password@127.0.0.1:{encrypted.port}/0")
     with plain, pytest.raises(redis.ConnectionError):
         plain.ping()

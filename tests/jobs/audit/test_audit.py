@@ -1,4 +1,4 @@
-"""Each invariant, broken by hand, is found; a healthy store has no finding."""
+"""The audit finds every broken invariant and nothing in a sound store. The repair corrects what the records show."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from tests.support.bench import Bench, InThread, MakeJob, Priced
 from tests.support.redis_copy import copy, put_back
 
 P = "{b}:"
-#: As in conftest: the test holds the clock.
+#: The test sets the clock, as the bench does.
 CLOCK = "local function clock() return tonumber(redis.call('GET', KEYS[1]..'clock')) end\n"
 #: The ledger of the day on which the clock of these tests begins.
 DAY = "d:19675"
@@ -34,20 +34,20 @@ DAY = "d:19675"
 
 @pytest.fixture(scope="module")
 def copies() -> dict[str, dict[bytes, bytes]]:
-    """What was prepared for one test and is the same for the next."""
+    """Copies of prepared data, by name, for all tests of this module."""
     return {}
 
 
 @pytest.fixture
-def busy(bench: Bench, make: MakeJob, priced: Priced, redis_url: str, copies: dict[str, dict[bytes, bytes]]) -> Bench:
-    """A job in every state, one admitted, deliveries owed, two batches, one job forgotten."""
+def filled(bench: Bench, make: MakeJob, priced: Priced, redis_url: str, copies: dict[str, dict[bytes, bytes]]) -> Bench:
+    """A store with a job in every state, an admitted one, owed deliveries, batches, and purged jobs."""
     with connect(redis_url, text=False) as bare:
-        if "busy" in copies:
-            put_back(bare, copies["busy"])
+        if "filled" in copies:
+            put_back(bare, copies["filled"])
         else:
             prepare(bench, make, priced)
-            copies["busy"] = copy(bare)
-    # No hint is among what was copied: they run out.
+            copies["filled"] = copy(bare)
+    # Hints expire, so no copy has them: remove them after the preparation too.
     bench.hints_arrive()
     return bench
 
@@ -83,8 +83,8 @@ def prepare(bench: Bench, make: MakeJob, priced: Priced) -> None:
         store.deliveries.give_up(due, Delivery.NOTIFY, "it answered 404")
 
 
-def test_a_healthy_store_has_no_finding(busy: Bench) -> None:
-    assert audit(busy.store) == []
+def test_a_sound_store_has_no_finding(filled: Bench) -> None:
+    assert audit(filled.store) == []
 
 
 BROKEN = {
@@ -99,11 +99,11 @@ BROKEN = {
     "a counter too large": (("HINCRBY", P + "b:y", "queued", 1), "batch", "y"),
     "a counter in the wrong state": (("HSET", P + "b:y", "queued", 0, "failed", 1), "batch", "y"),
     "a batch without its record": (("DEL", P + "b:y"), "batch", "y"),
-    "a job forgotten by nobody": (("DEL", P + "j:waits"), "batch", "y"),
+    "a job without its record": (("DEL", P + "j:waits"), "batch", "y"),
     "a member missing": (("LPOP", P + "m:y"), "members", "y"),
     # 5: slots and window
     "slots leak": (("HINCRBY", P + "lane:default", "slots", 2), "slots", "lane default"),
-    "slots forgotten": (("HINCRBY", P + "lane:default", "slots", -1), "slots", "lane default"),
+    "slots too few": (("HINCRBY", P + "lane:default", "slots", -1), "slots", "lane default"),
     "window leaks": (("HINCRBY", P + "lane:default", "window", 1), "window", "lane default"),
     "admitted, yet not queued": (("HSET", P + "j:in_doubt", "w", "default"), "window", "in_doubt"),
     # 6: money
@@ -112,14 +112,14 @@ BROKEN = {
     "reserved too much": (("HINCRBY", P + "reserved", "ldefault", 1), "reserved", "ldefault"),
     "reserved for a batch": (("HINCRBY", P + "reserved", "by", 1), "reserved", "by"),
     "reserved for a key": (("HINCRBY", P + "reserved", "kshop", 5), "reserved", "kshop"),
-    "a job of unknown price forgotten": (
+    "a job of unknown price not reserved": (
         ("HDEL", P + "reserved", "?kirin_image_omni|2|"),
         "reserved",
         "?kirin_image_omni|2|",
     ),
-    "reserved for one that waits": (("HSET", P + "j:later", "R", "5"), "reserved", "later"),
-    "unfinished too many": (("HINCRBY", P + "b:y", "c:kirin_image_omni|1|", 1), "expected", "y"),
-    "unfinished too few": (("HDEL", P + "b:y", "c:kirin_image_omni|1|"), "expected", "y"),
+    "reserved for a waiting job": (("HSET", P + "j:later", "R", "5"), "reserved", "later"),
+    "too many unfinished": (("HINCRBY", P + "b:y", "c:kirin_image_omni|1|", 1), "expected", "y"),
+    "too few unfinished": (("HDEL", P + "b:y", "c:kirin_image_omni|1|"), "expected", "y"),
     "a day spent too much": (("HINCRBY", P + "totals", "past", 1), "ledger", "all"),
     "a day's lane": (("HINCRBY", P + DAY, "ldefault", 1), "ledger", "day 19675"),
     "a day's key": (("HINCRBY", P + DAY, "kshop", -1), "ledger", "day 19675"),
@@ -143,13 +143,13 @@ BROKEN = {
     "weights leak": (("HINCRBY", P + "p:", "1|", 1), "weights", "pool "),
     "a paused queue that takes part": (("HSET", P + "b:y", "paused", 1), "queue", "y"),
     "ready leaks": (("HINCRBY", P + "p:", "ready", 1), "ready", "pool "),
-    "a sweep begun that nobody makes": (
+    "a sweep that is not in the index": (
         ("HSET", P + "b:y", *("do", "retry", "only", '{"states":{}}', "pos", 0, "upto", 3, "many", 0)),
         "sweep",
         "y",
     ),
-    "something begun, nobody knows what": (("HSET", P + "b:y", "do", "retry"), "sweep", "y"),
-    "a sweep of nothing": (("ZADD", P + "sweeps", 1, "y"), "sweep", "y"),
+    "a sweep without its details": (("HSET", P + "b:y", "do", "retry"), "sweep", "y"),
+    "an index entry without a sweep": (("ZADD", P + "sweeps", 1, "y"), "sweep", "y"),
     "a failure counted under no code": (("HINCRBY", P + "b:y", "x:1301", 1), "codes", "y"),
     # labels
     "a label without its entry": (("ZREM", P + "y:shop=berlin", "marked"), "label", "marked"),
@@ -158,87 +158,87 @@ BROKEN = {
     "an entry of nothing": (("ZADD", P + "y:shop=berlin", 1, "gone"), "label", "gone"),
     "a batch's label without its entry": (("ZREM", P + "z:season=spring", "z"), "label", "z"),
     "an entry without a batch": (("ZADD", P + "z:season=spring", 1, "ghost"), "label", "ghost"),
-    "a message for nobody": (("HSET", P + "k:ghost", "ghost", "{}"), "parked", "ghost"),
-    "a message that nobody would tell": (("HSET", P + "k:later", "later", "{}"), "parked", "later"),
+    "a message, no job": (("HSET", P + "k:ghost", "ghost", "{}"), "parked", "ghost"),
+    "a message without an owed delivery": (("HSET", P + "k:later", "later", "{}"), "parked", "later"),
     "no request": (("DEL", P + "t:later"), "request", "later"),
 }
 
 
-#: What no record tells any more; the rest is mended.
-NOT_MENDED = {
+#: The records do not show what was right here. Everything else is repaired.
+NOT_REPAIRABLE = {
     "a batch without its record",
-    "a job forgotten by nobody",
+    "a job without its record",
     "a member missing",
     "a day spent too much",
     "no request",
-    "something begun, nobody knows what",
+    "a sweep without its details",
 }
 
 
 @pytest.mark.parametrize(("command", "rule", "where"), BROKEN.values(), ids=BROKEN)
-def test_what_is_broken_is_found(busy: Bench, command: tuple[Any, ...], rule: str, where: str) -> None:
-    busy.raw.execute_command(*command)
-    before = busy.dump()
-    findings = audit(busy.store)
+def test_a_broken_invariant_is_found(filled: Bench, command: tuple[Any, ...], rule: str, where: str) -> None:
+    filled.raw.execute_command(*command)
+    before = filled.dump()
+    findings = audit(filled.store)
     assert (rule, where) in {(finding.rule, finding.id) for finding in findings}
     assert all(finding.detail and finding.remedy for finding in findings)
-    assert busy.dump() == before
+    assert filled.dump() == before
 
 
-@pytest.mark.parametrize("what", [what for what in BROKEN if what not in NOT_MENDED])
-def test_what_is_broken_is_mended(busy: Bench, what: str) -> None:
+@pytest.mark.parametrize("what", [what for what in BROKEN if what not in NOT_REPAIRABLE])
+def test_a_broken_invariant_is_repaired(filled: Bench, what: str) -> None:
     command, rule, where = BROKEN[what]
-    sound = busy.dump()
-    busy.raw.execute_command(*command)
-    done = repair(busy.store)
+    sound = filled.dump()
+    filled.raw.execute_command(*command)
+    done = repair(filled.store)
     assert (rule, where) in {(finding.rule, finding.id) for finding in done.repaired}
     assert done.left == Audit((), ())
-    mended = busy.dump()
-    if what not in MENDED_OTHERWISE:
-        assert mended == sound
-    # Once is enough
-    assert repair(busy.store) == Repair((), Audit((), ()))
-    assert busy.dump() == mended
+    repaired = filled.dump()
+    if what not in REPAIRED_DIFFERENTLY:
+        assert repaired == sound
+    # A second repair finds nothing
+    assert repair(filled.store) == Repair((), Audit((), ()))
+    assert filled.dump() == repaired
 
 
-#: Where what is right is not what was there: an alarm rings at once, a counter is raised to what is known.
-MENDED_OTHERWISE = {
+#: The repair differs from the original: a repaired alarm is due at once, a counter is set to what the records show.
+REPAIRED_DIFFERENTLY = {
     "a counter in the wrong state",
     "unfinished, no alarm",
     "at the provider though cancelled, no alarm",
     "delivery owed, no alarm",
     "a queue that takes no part",
     "a paused queue that takes part",
-    "a message for nobody",
-    "a message that nobody would tell",
-    "a sweep begun that nobody makes",
+    "a message, no job",
+    "a message without an owed delivery",
+    "a sweep that is not in the index",
 }
 
 
-@pytest.mark.parametrize("what", sorted(NOT_MENDED))
-def test_what_cannot_be_mended_is_told_and_left(busy: Bench, what: str) -> None:
+@pytest.mark.parametrize("what", sorted(NOT_REPAIRABLE))
+def test_what_cannot_be_repaired_is_reported_and_left(filled: Bench, what: str) -> None:
     command, rule, where = BROKEN[what]
-    busy.raw.execute_command(*command)
-    done = repair(busy.store)
+    filled.raw.execute_command(*command)
+    done = repair(filled.store)
     assert (rule, where) in {(finding.rule, finding.id) for finding in done.left.findings}
     assert not any(finding.repairable for finding in done.left.findings)
     assert all(finding.remedy for finding in done.left.findings)
 
 
-def test_a_job_without_an_alarm_goes_on_after_the_mend(bench: Bench) -> None:
+def test_a_job_without_an_alarm_continues_after_the_repair(bench: Bench) -> None:
     claim = bench.claimed("sending")
     bench.put(State.IN_PROGRESS, "made")
     bench.put(State.EXPIRED, "late", owed="n")
     bench.raw.delete(P + "alarms")
     repair(bench.store)
-    # Who is sending just now is left the time of a lease
+    # A worker that is submitting keeps its job for the time of a lease
     assert bench.alarm("sending") == bench.store.context.settings.submit_lease
     assert bench.store.attempts.mark_in_progress("sending", claim.fence, "t")
     assert {due.job.id for due in bench.store.attempts.claim_due(10).dues} == {"made", "late"}
     assert bench.audit() == []
 
 
-def test_a_lost_image_can_be_uploaded_again_after_the_mend(bench: Bench) -> None:
+def test_a_lost_image_can_be_uploaded_again_after_the_repair(bench: Bench) -> None:
     fox = bench.picture(b"a fox")
     bench.images().put(fox)
     bench.raw.hdel(P + "kept", fox.hash)
@@ -247,7 +247,7 @@ def test_a_lost_image_can_be_uploaded_again_after_the_mend(bench: Bench) -> None
     assert bench.audit() == []
 
 
-def test_an_image_that_jobs_name_stays_while_its_count_is_mended(bench: Bench, make: MakeJob) -> None:
+def test_an_image_that_jobs_name_stays_while_its_count_is_repaired(bench: Bench, make: MakeJob) -> None:
     fox = bench.picture(b"a fox")
     bench.images().put(fox)
     bench.store.jobs.enqueue([make("fox", f'{{"params":{{"image":"image:sha256:{fox.hash}"}}}}')])
@@ -258,41 +258,41 @@ def test_an_image_that_jobs_name_stays_while_its_count_is_mended(bench: Bench, m
     assert bench.dump() == sound
 
 
-def test_one_repair_at_a_time_corrects_counters(busy: Bench) -> None:
-    busy.raw.hincrby(P + "lane:default", "slots", 2)
-    busy.raw.set(P + "repair", "another 1")
-    before = busy.dump()
+def test_only_one_repair_runs_at_a_time(filled: Bench) -> None:
+    filled.raw.hincrby(P + "lane:default", "slots", 2)
+    filled.raw.set(P + "repair", "another 1")
+    before = filled.dump()
     with pytest.raises(RepairBusy):
-        repair(busy.store)
-    assert busy.dump() == before
-    busy.raw.delete(P + "repair")
-    assert repair(busy.store).left.findings == ()
-    assert not busy.raw.exists(P + "repair")
+        repair(filled.store)
+    assert filled.dump() == before
+    filled.raw.delete(P + "repair")
+    assert repair(filled.store).left.findings == ()
+    assert not filled.raw.exists(P + "repair")
 
 
-def test_a_correction_is_made_once_although_its_answer_was_lost(busy: Bench) -> None:
+def test_a_repeated_correction_changes_nothing(filled: Bench) -> None:
     call = ("repair_counters", "", "me 1", 1000, P + "lane:default", "slots", -1, "0")
-    assert busy.store.context.scripts.call(*call) == "done"
-    before = busy.dump()
-    assert busy.store.context.scripts.call(*call) == "refused"
-    assert busy.dump() == before
+    assert filled.store.context.scripts.call(*call) == "done"
+    before = filled.dump()
+    assert filled.store.context.scripts.call(*call) == "refused"
+    assert filled.dump() == before
 
 
-def test_a_repair_that_took_too_long_corrects_nothing_more(busy: Bench) -> None:
-    verb = busy.store.context.scripts.call
-    assert verb("repair_counters", "", "me 1", 1000) == "done"
-    busy.raw.set(P + "repair", "another 1")  # mine was over
-    before = busy.dump()
-    assert verb("repair_counters", "me 1", "me 2", 1000, P + "lane:default", "slots", -1, "0") == "refused"
-    assert busy.dump() == before
+def test_a_repair_whose_lease_ended_corrects_nothing_more(filled: Bench) -> None:
+    call = filled.store.context.scripts.call
+    assert call("repair_counters", "", "me 1", 1000) == "done"
+    filled.raw.set(P + "repair", "another 1")  # the lease of the first repair has ended
+    before = filled.dump()
+    assert call("repair_counters", "me 1", "me 2", 1000, P + "lane:default", "slots", -1, "0") == "refused"
+    assert filled.dump() == before
 
 
-def test_records_of_a_later_version_are_left_alone(busy: Bench) -> None:
-    busy.raw.hset(P + "j:in_progress", "Z", "1000")
-    busy.raw.zrem(P + "alarms", "in_progress", "later")
-    done = repair(busy.store)
+def test_records_of_a_later_version_are_not_repaired(filled: Bench) -> None:
+    filled.raw.hset(P + "j:in_progress", "Z", "1000")
+    filled.raw.zrem(P + "alarms", "in_progress", "later")
+    done = repair(filled.store)
     assert [(finding.rule, finding.id) for finding in done.repaired] == [("alarm", "later")]
-    assert busy.alarm("in_progress") is None
+    assert filled.alarm("in_progress") is None
     assert "later version" in done.left.unsure[0]
 
 
@@ -304,21 +304,21 @@ def test_many_jobs_are_read_by_cursor(bench: Bench, make: MakeJob) -> None:
     assert [(finding.rule, finding.id) for finding in audit(bench.store)] == [("alarm", "j1234")]
 
 
-def moving(bench: Bench, monkeypatch: pytest.MonkeyPatch, move: Callable[[], object]) -> Store:
-    """A store whose audit meets a move between every two of its round trips."""
+def changing_store(bench: Bench, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> Store:
+    """Return a store that calls `change` after each of its round trips."""
     client = connect("redis://127.0.0.1:1/0")
     client.connection_pool = bench.raw.connection_pool
     store = Store(client, bench.store.context.settings, clock=CLOCK)
     execute, send = client.execute_command, Pipeline.execute
-    busy: list[bool] = []
+    in_change: list[bool] = []
 
     def after(call: Callable[..., Any]) -> Callable[..., Any]:
         def called(*args: Any, **options: Any) -> Any:
             answer = call(*args, **options)
-            if not busy:
-                busy.append(True)
-                move()
-                busy.clear()
+            if not in_change:
+                in_change.append(True)
+                change()
+                in_change.clear()
             return answer
 
         return called
@@ -329,16 +329,16 @@ def moving(bench: Bench, monkeypatch: pytest.MonkeyPatch, move: Callable[[], obj
 
 
 class Traffic:
-    """Calling it makes one change of the kinds that a busy service makes, drawn from a seed."""
+    """Calls each make one random change, with a fixed seed, of the kinds that a busy service makes."""
 
-    KINDS = ("enqueue", "out", "out", "started", "finish", "finish", "cancel", "let_go", "fail", "halt", "late")
+    KINDS = ("enqueue", "admit", "admit", "started", "finish", "finish", "cancel", "requeue", "fail", "pause", "late")
 
     def __init__(self, bench: Bench, job: Callable[[str], NewJob], result: Result) -> None:
         self.bench, self.job, self.result = bench, job, result
         self.draw = Random(7)
         self.held: dict[str, Any] = {}
         self.made = Counter[str]()
-        # Their next change leaves no trace in the stream.
+        # The next change of these jobs does not appear in the stream of changes.
         self.cancelled = [claim.id for claim in bench.store.attempts.claim(bench.store.attempts.admit(12).ids)]
         for job_id in self.cancelled:
             bench.store.jobs.cancel(job_id)
@@ -347,17 +347,17 @@ class Traffic:
     def __call__(self) -> None:
         kind = self.draw.choice(self.KINDS)
         self.made[kind] += 1
-        if kind == "halt" and self.admitted:
+        if kind == "pause" and self.admitted:
             self.bench.store.jobs.pause(self.admitted.pop())
         if kind == "late" and self.cancelled:
             self.bench.store.attempts.finish(self.cancelled.pop(), State.COMPLETED, self.result, "callback")
         if kind == "enqueue":
             self.bench.store.jobs.enqueue([self.job(f"new{self.made[kind]}")], f"batch{self.made[kind] % 3}")
-        elif kind == "out":
+        elif kind == "admit":
             admitted = self.bench.store.attempts.admit(2).ids
             self.held.update({claim.id: claim for claim in self.bench.store.attempts.claim(admitted)})
-            self.bench.store.attempts.admit(1)  # and nobody takes it
-        elif self.held and kind not in ("halt", "late"):
+            self.bench.store.attempts.admit(1)  # and it is never claimed
+        elif self.held and kind not in ("pause", "late"):
             job_id, claim = self.draw.choice(sorted(self.held.items()))
             with suppress(NotAllowed):
                 getattr(self, kind)(job_id, claim.fence)
@@ -374,13 +374,13 @@ class Traffic:
     def cancel(self, job_id: str, _fence: int) -> None:
         self.bench.store.jobs.cancel(job_id)
 
-    def let_go(self, job_id: str, fence: int) -> None:
+    def requeue(self, job_id: str, fence: int) -> None:
         self.bench.store.attempts.mark_in_doubt(job_id, fence, "")
         self.bench.store.attempts.requeue(job_id, fence, "")
 
 
 @pytest.mark.parametrize("drift", [0, 3], ids=["sound", "with a leak"])
-def test_counters_are_compared_exactly_while_everything_moves(
+def test_counters_are_compared_exactly_while_everything_changes(
     bench: Bench,
     make: MakeJob,
     priced: Priced,
@@ -397,7 +397,7 @@ def test_counters_are_compared_exactly_while_everything_moves(
     bench.raw.hincrby(P + "uses", fox.hash, drift)
     expected = {("slots", "lane default"), ("batch", "batch1"), ("uses", fox.hash)} if drift else set()
     traffic = Traffic(bench, lambda job_id: make(job_id, text), priced("0.25"))
-    store = moving(bench, monkeypatch, traffic)
+    store = changing_store(bench, monkeypatch, traffic)
 
     found = examine(store)
 
@@ -410,10 +410,10 @@ def test_counters_are_compared_exactly_while_everything_moves(
     assert bench.audit() == []
 
 
-def test_a_leak_is_mended_and_nothing_else_found_under_a_running_load(
+def test_under_load_a_leak_is_repaired_and_nothing_else_is_found(
     bench: Bench, store: Store, make: MakeJob, priced: Priced, in_thread: InThread
 ) -> None:
-    """Three threads make changes as fast as they can, on the wall clock, while everything is looked at."""
+    """Three threads change jobs as fast as they can, on the real clock, while the audit runs."""
     bench.start_afresh()
     over, numbers = Event(), count()
 
@@ -450,7 +450,7 @@ def test_a_leak_is_mended_and_nothing_else_found_under_a_running_load(
     assert audit(store) == []
 
 
-def test_a_store_that_moves_too_much_to_be_compared_says_so(
+def test_a_counter_that_changes_too_often_is_reported_as_unsure(
     bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.store.jobs.enqueue([make("fox")], "x")
@@ -461,7 +461,7 @@ def test_a_store_that_moves_too_much_to_be_compared_says_so(
     assert P + "b:x" in examine(bench.store).unsure
 
 
-def test_a_pause_is_made_after_each_step(bench: Bench, make: MakeJob, monkeypatch: Any) -> None:
+def test_the_audit_pauses_after_each_step(bench: Bench, make: MakeJob, monkeypatch: Any) -> None:
     bench.store.jobs.enqueue([make(f"j{number}") for number in range(1200)])
     paused: list[float] = []
     monkeypatch.setattr(findings_module.time, "sleep", paused.append)
@@ -470,7 +470,7 @@ def test_a_pause_is_made_after_each_step(bench: Bench, make: MakeJob, monkeypatc
     assert set(paused) == {0.25}
 
 
-def test_redis_away() -> None:
+def test_an_unreachable_redis_is_unavailable() -> None:
     client = connect("redis://127.0.0.1:1/0")
     with pytest.raises(StoreUnavailable):
         audit(Store(client, Settings()))

@@ -1,4 +1,4 @@
-"""The client of the state waits for a bounded time and never asks twice: what it asked for may have been done."""
+"""The Redis client waits for a bounded time and never repeats a command: Redis may have run it."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -15,8 +15,8 @@ from tests.chaos.proxy import Proxy
 
 
 @pytest.fixture
-def wire(redis_url: str) -> Iterator[tuple[Proxy, redis.Redis]]:
-    """What stands between a client of ours and Redis, and the client."""
+def proxied(redis_url: str) -> Iterator[tuple[Proxy, redis.Redis]]:
+    """A proxy in front of Redis, and a client that connects through it."""
     port = urlsplit(redis_url).port
     assert port
     with Proxy(port) as proxy:
@@ -26,22 +26,22 @@ def wire(redis_url: str) -> Iterator[tuple[Proxy, redis.Redis]]:
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_lost_reply_is_told_and_not_asked_for_again(
-    wire: tuple[Proxy, redis.Redis], store: Store, times: int
+def test_a_lost_reply_is_an_error_and_the_command_is_not_repeated(
+    proxied: tuple[Proxy, redis.Redis], store: Store, times: int
 ) -> None:
-    proxy, client = wire
+    proxy, client = proxied
     raw = store.context.client
     client.ping()
     for _ in range(times):
         proxy.weather.swallow = 1
         with pytest.raises((redis.ConnectionError, redis.TimeoutError)):
             client.incr("counted")
-        client.ping()  # the next connection
+        client.ping()  # over a new connection
     assert (proxy.swallowed, raw.get("counted")) == (times, str(times))
 
 
-def test_silence_ends(wire: tuple[Proxy, redis.Redis]) -> None:
-    proxy, client = wire
+def test_a_silent_connection_times_out(proxied: tuple[Proxy, redis.Redis]) -> None:
+    proxy, client = proxied
     client.ping()
     proxy.weather.silent = True
     with pytest.raises(redis.TimeoutError):
@@ -50,16 +50,14 @@ def test_silence_ends(wire: tuple[Proxy, redis.Redis]) -> None:
     assert client.get("counted") is None
 
 
-def test_a_script_whose_reply_was_lost_has_run_once_and_may_be_called_again(
-    wire: tuple[Proxy, redis.Redis], store: Store
-) -> None:
-    proxy, client = wire
-    beyond = Store(client, Settings())
-    beyond.ping()
+def test_a_script_whose_reply_was_lost_may_be_called_again(proxied: tuple[Proxy, redis.Redis], store: Store) -> None:
+    proxy, client = proxied
+    proxied_store = Store(client, Settings())
+    proxied_store.ping()
     job = NewJob(id="fox", text='{"prompt":"a fox"}', model="kirin_image_omni")
     proxy.weather.swallow = 1
     with pytest.raises(StoreUnavailable):
-        beyond.jobs.enqueue([job], "x")
+        proxied_store.jobs.enqueue([job], "x")
     assert store.batches.get("x").accepted == 1
-    assert beyond.jobs.enqueue([job], "x").outcomes == ("known",)
+    assert proxied_store.jobs.enqueue([job], "x").outcomes == ("known",)
     assert store.batches.get("x").accepted == 1

@@ -54,7 +54,7 @@ SECRET = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
         ),
     ],
 )
-def test_an_address(url: str, expected: Watched) -> None:
+def test_a_sentinel_url_is_read(url: str, expected: Watched) -> None:
     assert Watched.from_url(url) == expected
 
 
@@ -76,7 +76,7 @@ def test_an_address(url: str, expected: Watched) -> None:
         "sentinels://a:1?master=jobs&ssl_check_hostname=hunter2",
     ],
 )
-def test_what_is_no_address_is_told_without_its_secrets(url: str) -> None:
+def test_a_bad_sentinel_url_is_refused_without_its_secrets(url: str) -> None:
     with pytest.raises(AddressInvalid) as caught:
         Watched.from_url(url)
     assert str(caught.value)
@@ -84,7 +84,7 @@ def test_what_is_no_address_is_told_without_its_secrets(url: str) -> None:
     assert caught.value.__cause__ is None
 
 
-def test_as_kombu_writes_it() -> None:
+def test_a_sentinel_url_is_written_in_kombus_form() -> None:
     reach = for_kombu("sentinels://us%40er:p%2Cw@a,[::1]:2/7?master=jobs&sentinel_password=q&ssl_ca_certs=/ca.pem")
     assert reach.url == "sentinel://us%40er:p%2Cw@a:26379/7;sentinel://us%40er:p%2Cw@[::1]:2/7"
     assert reach.options["master_name"] == "jobs"
@@ -95,8 +95,8 @@ def test_as_kombu_writes_it() -> None:
     assert "hunter2" not in repr(Watched.from_url("sentinel://:hunter2@a?master=jobs&sentinel_password=hunter2"))
 
 
-def test_threads_that_look_at_the_same_time_lose_no_sentinel() -> None:
-    """redis-py reorders a list that all threads share: which sentinel answered stands first."""
+def test_threads_that_search_at_the_same_time_lose_no_sentinel() -> None:
+    """redis-py moves the sentinel that answered to the front of a list that all threads share."""
 
     class Answering(redis.Redis):
         def __init__(self, answers: Callable[[], Any]) -> None:
@@ -107,12 +107,12 @@ def test_threads_that_look_at_the_same_time_lose_no_sentinel() -> None:
         time.sleep(0.001)
         raise redis.ConnectionError
 
-    def knows() -> Any:
+    def answering() -> Any:
         state = {"is_master": True, "is_sdown": False, "is_odown": False, "num-other-sentinels": 2}
         return {"jobs": {**state, "ip": "primary", "port": 1}}
 
     sentinels = _Sentinels([])
-    nodes = [Answering(silent), Answering(silent), Answering(knows)]
+    nodes = [Answering(silent), Answering(silent), Answering(answering)]
     with ThreadPoolExecutor(16) as threads:
         for _ in range(20):
             sentinels.sentinels = list(nodes)
@@ -129,14 +129,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor) -> Iter
 
 @pytest.fixture
 def client(servers: Servers, wait_for: WaitFor) -> Iterator[redis.Redis]:
-    """Of the primary, whichever it is; every test gives back what it found: one primary with one replica."""
+    """A client of the current primary. Afterwards one primary with one replica is restored."""
     with closing(connect(servers.url())) as client:
         yield client
     for port in servers.servers:
         if servers.ask(port, "PING") is None:
             servers.start(port, follows=servers.primary())
         elif port != servers.primary():
-            servers.ask(port, "REPLICAOF", "127.0.0.1", servers.primary())  # what sentinels do some seconds later
+            servers.ask(port, "REPLICAOF", "127.0.0.1", servers.primary())  # sentinels would do it some seconds later
     wait_for(lambda: servers.in_step() == 1, 30, "the replica follows")
 
 
@@ -147,7 +147,7 @@ def accepts(store: Store, name: str) -> bool:
         return False
 
 
-def where(client: redis.Redis) -> int:
+def port_of(client: redis.Redis) -> int:
     try:
         return int(client.info("server")["tcp_port"])
     except redis.RedisError:
@@ -156,7 +156,9 @@ def where(client: redis.Redis) -> int:
 
 @pytest.mark.stack
 @pytest.mark.parametrize("how", ["killed", "planned"])
-def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: WaitFor) -> None:
+def test_after_a_failover_jobs_are_kept_and_accepted(
+    how: str, servers: Servers, client: redis.Redis, wait_for: WaitFor
+) -> None:
     store = Store(client, Settings())
     store.continuity.establish(store.continuity.standing())
     with closing(connect(servers.url(), text=False)) as binary:
@@ -168,11 +170,11 @@ def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: W
         if how == "killed":
             servers.kill_primary()
         else:
-            # Refused while the last one is not quite over
+            # Sentinel refuses while the last failover is still ending
             wait_for(lambda: servers.ask(servers.sentinels[0], "SENTINEL FAILOVER", "jobs"), 30)
         servers.until_another(was)
-        # It goes to the new one although the old one may be well and, for some seconds, has not heard of it.
-        wait_for(lambda: where(client) not in (0, was), 5, "the new primary is used")
+        # The client uses the new primary at once. The old one may still run, and learns of it only seconds later.
+        wait_for(lambda: port_of(client) not in (0, was), 5, "the new primary is used")
         wait_for(lambda: accepts(store, f"after-{how}"), message="jobs are accepted again")
         assert [job.id for job in store.jobs.get_many([f"before-{how}", f"after-{how}"]) if job] == [
             f"before-{how}",
@@ -183,8 +185,8 @@ def test_a_failover(how: str, servers: Servers, client: redis.Redis, wait_for: W
 
 
 @pytest.mark.stack
-def test_a_primary_that_was_made_a_replica_is_left(servers: Servers, client: redis.Redis) -> None:
-    """Its connections stay open, as with a hand that types REPLICAOF; each ends with the first refusal."""
+def test_connections_to_a_primary_that_became_a_replica_are_closed(servers: Servers, client: redis.Redis) -> None:
+    """REPLICAOF closes no connection: each is closed at the first write that is refused."""
     store = Store(client, Settings())
     store.continuity.establish(store.continuity.standing())
     assert accepts(store, "as-primary")
@@ -202,11 +204,11 @@ def test_a_primary_that_was_made_a_replica_is_left(servers: Servers, client: red
 
 
 @pytest.mark.stack
-def test_a_sentinel_that_says_nothing_is_passed_over(servers: Servers, client: redis.Redis) -> None:
+def test_a_silent_sentinel_is_skipped(servers: Servers, client: redis.Redis) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        with closing(connect(servers.url().replace("@", f"@127.0.0.1:{port},", 1))) as patient:
-            assert patient.ping()
+        with closing(connect(servers.url().replace("@", f"@127.0.0.1:{port},", 1))) as second_client:
+            assert second_client.ping()
 
 
 @pytest.mark.stack
@@ -214,7 +216,9 @@ def test_a_sentinel_that_says_nothing_is_passed_over(servers: Servers, client: r
     "wrong",
     [("master=jobs", "master=others"), (f"sentinel_password={SENTINEL_PASSWORD}", "sentinel_password=hunter2")],
 )
-def test_sentinels_that_do_not_help(wrong: tuple[str, str], servers: Servers, client: redis.Redis) -> None:
+def test_the_wrong_master_or_password_is_an_error_without_secrets(
+    wrong: tuple[str, str], servers: Servers, client: redis.Redis
+) -> None:
     lost = connect(servers.url().replace(*wrong))
     with closing(lost), pytest.raises(StoreUnavailable, match="BOOMERANG_REDIS_URL") as caught:
         Store(lost, Settings()).statistics.totals()
@@ -222,7 +226,7 @@ def test_sentinels_that_do_not_help(wrong: tuple[str, str], servers: Servers, cl
     assert "hunter2" not in str(caught.value)
 
 
-def test_no_sentinel_at_all() -> None:
-    nobody = connect("sentinel://127.0.0.1:1,127.0.0.1:2/0?master=jobs")
-    with closing(nobody), pytest.raises(StoreUnavailable, match="BOOMERANG_REDIS_URL"):
-        Store(nobody, Settings()).statistics.totals()
+def test_unreachable_sentinels_are_an_error() -> None:
+    unreachable = connect("sentinel://127.0.0.1:1,127.0.0.1:2/0?master=jobs")
+    with closing(unreachable), pytest.raises(StoreUnavailable, match="BOOMERANG_REDIS_URL"):
+        Store(unreachable, Settings()).statistics.totals()

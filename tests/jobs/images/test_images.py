@@ -1,4 +1,4 @@
-"""Images once: who names them, when they go, and what happens when two meet at the same moment."""
+"""Images are stored once, counted by the jobs that name them, and removed afterwards, also under concurrency."""
 
 import json
 from collections.abc import Callable
@@ -15,11 +15,10 @@ from jobs.states import State
 from tests.support.bench import Bench, MakeJob
 
 DAY = Settings().image_retention
-NO = Result(error={"code": "1301", "message": "no"})
 
 
-def naming(*digests: str, job_id: str = "fox", **more: Any) -> NewJob:
-    """A job whose request names these images."""
+def job_naming(*digests: str, job_id: str = "fox", **more: Any) -> NewJob:
+    """Return a job whose request names these images."""
     params = {"prompt": "a fox", "image_list": [{"image": f"image:sha256:{digest}"} for digest in digests], **more}
     text = json.dumps({"model": "m", "params": params})
     return NewJob(id=job_id, text=text, model="m")
@@ -28,22 +27,22 @@ def naming(*digests: str, job_id: str = "fox", **more: Any) -> NewJob:
 @pytest.fixture
 def fox(bench: Bench) -> Any:
     """A stored image."""
-    picture = bench.picture(b"a fox")
-    assert bench.images().put(picture)
-    return picture
+    image_file = bench.picture(b"a fox")
+    assert bench.images().put(image_file)
+    return image_file
 
 
-def uses(bench: Bench) -> dict[str, int]:
+def use_counts(bench: Bench) -> dict[str, int]:
     return {digest: int(count) for digest, count in bench.raw.hgetall(bench.keys.singleton("uses")).items()}
 
 
-def later(bench: Bench, seconds: float = DAY) -> int:
-    """So much later: how many objects a round removes."""
+def purged_after(bench: Bench, seconds: float = DAY) -> int:
+    """Let `seconds` and one more pass. Return how many objects one purge removes."""
     bench.forward(seconds + 1)
     return bench.images().purge()
 
 
-def test_it_is_written_once_however_often_it_is_put(bench: Bench, fox: Any) -> None:
+def test_an_image_is_written_once(bench: Bench, fox: Any) -> None:
     images = bench.images()
     assert [images.put(bench.picture(b"a fox")) for _ in range(3)] == [False] * 3
     assert bench.stored.writes == 1
@@ -53,94 +52,94 @@ def test_it_is_written_once_however_often_it_is_put(bench: Bench, fox: Any) -> N
     assert images.read(image) == b"a fox"
 
 
-def test_it_stays_while_a_job_may_have_to_send_it_and_a_day_longer(bench: Bench, fox: Any) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash)])
-    assert later(bench, 30 * DAY) == 0
+def test_an_image_stays_until_a_day_after_its_last_job_ended(bench: Bench, fox: Any) -> None:
+    bench.store.jobs.enqueue([job_naming(fox.hash)])
+    assert purged_after(bench, 30 * DAY) == 0
     claim = bench.claimed()
     assert bench.store.attempts.mark_in_progress("fox", claim.fence, "t1")
-    assert later(bench) == 0
+    assert purged_after(bench) == 0
     assert bench.store.attempts.finish("fox", State.COMPLETED, Result(), "poll").outcome == "finished"
-    assert uses(bench) == {}
-    assert later(bench, DAY - 60) == 0
-    assert later(bench, 60) == 1
+    assert use_counts(bench) == {}
+    assert purged_after(bench, DAY - 60) == 0
+    assert purged_after(bench, 60) == 1
     assert (bench.stored, bench.images().find([fox.hash])) == ({}, [None])
     assert bench.audit() == []
 
 
-def test_what_no_job_ever_named_goes_after_a_day_and_asking_for_it_keeps_it(bench: Bench, fox: Any) -> None:
+def test_an_unused_image_is_removed_a_day_after_it_was_last_asked_for(bench: Bench, fox: Any) -> None:
     bench.forward(DAY - 1)
     assert bench.images().absent([fox.hash, "0" * 64]) == {"0" * 64}
-    assert later(bench, DAY - 10) == 0
-    assert later(bench, 10) == 1
+    assert purged_after(bench, DAY - 10) == 0
+    assert purged_after(bench, 10) == 1
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_it_is_in_use_exactly_while_its_job_is_unfinished(bench: Bench, fox: Any, state: State) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash, fox.hash)])
+def test_an_image_is_in_use_while_its_job_is_unfinished(bench: Bench, fox: Any, state: State) -> None:
+    bench.store.jobs.enqueue([job_naming(fox.hash, fox.hash)])
     bench.put_on(state)
-    assert uses(bench) == ({} if state.final else {fox.hash: 2})
+    assert use_counts(bench) == ({} if state.final else {fox.hash: 2})
     assert bench.audit() == []
 
 
-def test_each_job_counts_and_the_last_one_lets_go(bench: Bench, fox: Any) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash, job_id=f"j{n}") for n in range(5)], "b")
-    assert uses(bench) == {fox.hash: 5}
+def test_an_image_is_removed_after_its_last_job_ended(bench: Bench, fox: Any) -> None:
+    bench.store.jobs.enqueue([job_naming(fox.hash, job_id=f"j{n}") for n in range(5)], "b")
+    assert use_counts(bench) == {fox.hash: 5}
     for n in range(4):
         bench.store.jobs.cancel(f"j{n}")
-    assert uses(bench) == {fox.hash: 1}
-    assert later(bench) == 0
+    assert use_counts(bench) == {fox.hash: 1}
+    assert purged_after(bench) == 0
     bench.store.batches.cancel("b")
-    assert later(bench) == 1
+    assert purged_after(bench) == 1
 
 
 @pytest.mark.parametrize(
     "more",
     [{"prompt": "image:sha256:" + "0" * 64}, {"image_list": [{"image": "https://x/image:sha256:" + "0" * 64}]}],
 )
-def test_other_text_names_none(bench: Bench, more: dict[str, Any]) -> None:
-    assert bench.store.jobs.enqueue([naming(**more)]).outcomes == (Outcome.CREATED,)
-    assert uses(bench) == {}
+def test_a_reference_in_other_text_does_not_count(bench: Bench, more: dict[str, Any]) -> None:
+    assert bench.store.jobs.enqueue([job_naming(**more)]).outcomes == (Outcome.CREATED,)
+    assert use_counts(bench) == {}
 
 
-def test_a_label_names_none(bench: Bench, make: MakeJob, fox: Any) -> None:
+def test_a_reference_in_a_label_does_not_count(bench: Bench, make: MakeJob, fox: Any) -> None:
     reference = f"image:sha256:{fox.hash}"
     text = json.dumps({"labels": {"of": reference}, "model": "m", "params": {"prompt": reference}})
     bench.store.jobs.enqueue([make(text=text)])
-    assert uses(bench) == {}
+    assert use_counts(bench) == {}
     assert bench.audit() == []
 
 
-# --- images that are not there ----------------------------------------------------------------------------------------
+# --- absent images ----------------------------------------------------------------------------------------------------
 
 
 def test_a_job_that_names_an_absent_image_is_not_accepted(bench: Bench, fox: Any) -> None:
     before = bench.dump()
-    assert bench.store.jobs.enqueue([naming(fox.hash, "0" * 64)]).outcomes == (Outcome.IMAGELESS,)
+    assert bench.store.jobs.enqueue([job_naming(fox.hash, "0" * 64)]).outcomes == (Outcome.IMAGELESS,)
     assert bench.dump() == before
 
 
-def test_a_job_that_is_known_stays_so_when_its_image_has_gone(bench: Bench, fox: Any) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash)])
+def test_a_known_job_is_known_after_its_image_was_removed(bench: Bench, fox: Any) -> None:
+    bench.store.jobs.enqueue([job_naming(fox.hash)])
     bench.store.jobs.cancel("fox")
-    assert later(bench) == 1
-    assert bench.store.jobs.enqueue([naming(fox.hash)]).outcomes == (Outcome.KNOWN,)
+    assert purged_after(bench) == 1
+    assert bench.store.jobs.enqueue([job_naming(fox.hash)]).outcomes == (Outcome.KNOWN,)
 
 
-def test_a_retry_wants_the_image_and_another_upload_brings_it_back(bench: Bench, fox: Any) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash)], "b")
+def test_a_retry_needs_the_image_and_succeeds_after_another_upload(bench: Bench, fox: Any) -> None:
+    bench.store.jobs.enqueue([job_naming(fox.hash)], "b")
     bench.put_on(State.FAILED)
-    assert later(bench) == 1
+    assert purged_after(bench) == 1
     with pytest.raises(NotAllowed, match="POST /v1/images, then retry"):
         bench.store.jobs.retry("fox")
     assert bench.store.batches.retry("b").affected == 0
     bench.images().put(bench.picture(b"a fox"))
     assert bench.store.batches.retry("b").affected == 1
-    assert uses(bench) == {fox.hash: 1}
+    assert use_counts(bench) == {fox.hash: 1}
     assert bench.audit() == []
 
 
-def test_what_the_image_store_has_lost_is_forgotten_and_can_be_uploaded_again(bench: Bench, fox: Any) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash)])
+def test_an_image_that_the_store_lost_can_be_uploaded_again(bench: Bench, fox: Any) -> None:
+    bench.store.jobs.enqueue([job_naming(fox.hash)])
     images = bench.images()
     for spoil in (bench.stored.clear, lambda: bench.stored.update(dict.fromkeys(bench.stored, b"another"))):
         (image,) = images.find([fox.hash])
@@ -150,97 +149,95 @@ def test_what_the_image_store_has_lost_is_forgotten_and_can_be_uploaded_again(be
         assert images.find([fox.hash]) == [None]
         assert [finding.rule for finding in bench.audit()] == ["image"]
         assert images.put(bench.picture(b"a fox"))
-        # The job that names it has not ended: it stays.
-        assert later(bench, 0) == 1
+        # Only the lost object is removed: the image's job has not ended.
+        assert purged_after(bench, 0) == 1
         assert list(bench.stored.values()) == [b"a fox"]
         assert bench.audit() == []
-    assert later(bench, 2 * DAY) == 0
+    assert purged_after(bench, 2 * DAY) == 0
 
 
-# --- crashes, and two at once -----------------------------------------------------------------------------------------
+# --- crashes and concurrency ------------------------------------------------------------------------------------------
 
 
-def test_who_dies_while_writing_leaves_nothing_for_long(bench: Bench) -> None:
+def test_a_half_written_image_is_removed_after_an_hour(bench: Bench) -> None:
     bench.stored.meanwhile = lambda: 1 / 0
     with pytest.raises(ZeroDivisionError):
         bench.images().put(bench.picture(b"a fox"))
     bench.stored.update({"half": b"a f"})
-    assert later(bench, LONGEST_WRITE - 60) == 0
-    assert later(bench, 60) == 1
+    assert purged_after(bench, LONGEST_WRITE - 60) == 0
+    assert purged_after(bench, 60) == 1
     assert bench.raw.zcard(bench.keys.singleton("going")) == 0
     assert bench.audit() == []
 
 
-def test_a_write_that_takes_too_long_is_no_image(bench: Bench) -> None:
-    # Its object is due by then, and may be under the hands of who removes it.
+def test_a_write_that_takes_too_long_stores_no_image(bench: Bench) -> None:
+    # By then its object is due, and another process may be removing it.
     bench.stored.meanwhile = lambda: bench.forward(LONGEST_WRITE + 1)
-    picture = bench.picture(b"a fox")
+    image_file = bench.picture(b"a fox")
     with pytest.raises(ImagesUnavailable, match="3600 s"):
-        bench.images().put(picture)
-    assert bench.images().find([picture.hash]) == [None]
-    assert later(bench, 0) == 1
+        bench.images().put(image_file)
+    assert bench.images().find([image_file.hash]) == [None]
+    assert purged_after(bench, 0) == 1
     assert bench.stored == {}
 
 
-def test_of_two_who_put_it_at_once_one_copy_stays(bench: Bench) -> None:
-    picture = bench.picture(b"a fox")
-    bench.stored.meanwhile = lambda: bench.images().put(picture)
-    assert not bench.images().put(picture)
+def test_two_simultaneous_writes_leave_one_copy(bench: Bench) -> None:
+    image_file = bench.picture(b"a fox")
+    bench.stored.meanwhile = lambda: bench.images().put(image_file)
+    assert not bench.images().put(image_file)
     assert (bench.stored.writes, len(bench.stored)) == (2, 1)
-    (image,) = bench.images().find([picture.hash])
+    (image,) = bench.images().find([image_file.hash])
     assert bench.images().read(image) == b"a fox"  # type: ignore[arg-type]
     assert bench.raw.zcard(bench.keys.singleton("going")) == 0
 
 
-def test_a_job_that_comes_while_its_image_is_being_removed_is_refused_or_has_another_copy(
-    bench: Bench, fox: Any
-) -> None:
-    words: list[str] = []
+def test_a_job_enqueued_while_its_image_is_removed_is_refused_or_has_another_copy(bench: Bench, fox: Any) -> None:
+    outcomes: list[str] = []
 
     def meanwhile() -> None:
-        words.extend(bench.store.jobs.enqueue([naming(fox.hash)]).outcomes)
+        outcomes.extend(bench.store.jobs.enqueue([job_naming(fox.hash)]).outcomes)
         bench.images().put(fox)
-        words.extend(bench.store.jobs.enqueue([naming(fox.hash)]).outcomes)
+        outcomes.extend(bench.store.jobs.enqueue([job_naming(fox.hash)]).outcomes)
 
     bench.stored.meanwhile = meanwhile
-    assert later(bench) == 1
-    assert words == [Outcome.IMAGELESS, Outcome.CREATED]
+    assert purged_after(bench) == 1
+    assert outcomes == [Outcome.IMAGELESS, Outcome.CREATED]
     (image,) = bench.images().find([fox.hash])
     assert bench.images().read(image) == b"a fox"  # type: ignore[arg-type]
-    assert later(bench, 3 * DAY) == 0
+    assert purged_after(bench, 3 * DAY) == 0
     assert bench.audit() == []
 
 
-def test_what_was_forgotten_and_not_removed_is_removed_by_the_next_round(bench: Bench, fox: Any) -> None:
+def test_the_next_purge_removes_what_a_killed_one_left(bench: Bench, fox: Any) -> None:
     bench.stored.meanwhile = lambda: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        later(bench)
+        purged_after(bench)
     assert bench.stored != {}
-    assert later(bench, 0) == 1
-    assert (bench.stored, later(bench, 0)) == ({}, 0)
+    assert purged_after(bench, 0) == 1
+    assert (bench.stored, purged_after(bench, 0)) == ({}, 0)
 
 
-# --- uploads of all lines or none -------------------------------------------------------------------------------------
+# --- atomic uploads ---------------------------------------------------------------------------------------------------
 
 
-def test_images_of_a_staged_upload_stay_until_its_jobs_have_them(bench: Bench, fox: Any) -> None:
-    store, jobs = bench.store, [naming(fox.hash, job_id=f"j{n}") for n in range(600)]
+def test_images_of_a_staged_upload_stay_until_its_jobs_are_created(bench: Bench, fox: Any) -> None:
+    store, jobs = bench.store, [job_naming(fox.hash, job_id=f"j{n}") for n in range(600)]
     assert set(store.uploads.stage("t", jobs)) == {Outcome.CREATED}
-    assert store.uploads.stage("t", [naming("0" * 64)]) == (Outcome.IMAGELESS,)
+    assert store.uploads.stage("t", [job_naming("0" * 64)]) == (Outcome.IMAGELESS,)
     assert bench.store.context.scripts.call("commit", "t", "b", "{}", 600, "") == "begun"
-    # Decided, but not taken in: whoever did it has died.
+    # The commit is decided, but its process died before it created the jobs.
     assert bench.audit() == []
-    assert later(bench) == 0
+    assert purged_after(bench) == 0
     while store.batches.sweep():
         pass
-    assert uses(bench) == {fox.hash: 600}
+    assert use_counts(bench) == {fox.hash: 600}
     assert bench.audit() == []
     assert not bench.raw.exists(bench.keys.member("pinned", "t"))
 
 
-def test_an_upload_that_took_longer_than_its_images_are_kept_is_not_committed(bench: Bench, fox: Any) -> None:
-    bench.store.uploads.stage("t", [naming(fox.hash)])
-    assert later(bench) == 1
+def test_an_upload_whose_image_was_removed_meanwhile_is_not_committed(bench: Bench, fox: Any) -> None:
+    bench.store.uploads.stage("t", [job_naming(fox.hash)])
+    assert purged_after(bench) == 1
     with pytest.raises(NotAllowed, match="an image of it is not kept"):
         bench.store.uploads.commit("t", "b", 1)
     bench.store.uploads.discard("t")
@@ -259,13 +256,15 @@ def test_an_upload_that_took_longer_than_its_images_are_kept_is_not_committed(be
         (lambda bench, digest: bench.raw.zrem(bench.keys.singleton("images"), digest), "image"),
     ],
 )
-def test_the_audit_sees(bench: Bench, fox: Any, break_it: Callable[[Any, str], object], rule: str) -> None:
-    bench.store.jobs.enqueue([naming(fox.hash)])
+def test_the_audit_finds_a_wrong_count_or_alarm_of_an_image(
+    bench: Bench, fox: Any, break_it: Callable[[Any, str], object], rule: str
+) -> None:
+    bench.store.jobs.enqueue([job_naming(fox.hash)])
     assert bench.audit() == []
     break_it(bench, fox.hash)
     assert [(finding.rule, finding.id) for finding in bench.audit()] == [(rule, fox.hash)]
 
 
-def test_the_audit_sees_an_image_that_is_half_forgotten(bench: Bench, fox: Any) -> None:
+def test_the_audit_finds_an_image_that_is_half_removed(bench: Bench, fox: Any) -> None:
     bench.raw.hdel(bench.keys.singleton("kept"), fox.hash)
     assert {(finding.rule, finding.id) for finding in bench.audit()} == {("image bytes", "all"), ("image", fox.hash)}

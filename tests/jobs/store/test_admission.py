@@ -1,4 +1,4 @@
-"""Who goes next: queues of batches and producers' keys, weights, classes, lanes, start-before times, delays."""
+"""The order of admission: batches and producers' keys, weights, priorities, lanes, expiry, delays."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -22,13 +22,13 @@ from schemas import load_request
 from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
-_PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
+_RESULT = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
 _BUSY = Result(error={"code": "1302", "message": "too fast"})
 
 
 @pytest.fixture
 def fill(bench: Bench, make: Make) -> Callable[..., Any]:
-    """`fill("x", 3, weight=2)`: so many more jobs in a batch, `x0 x1 x2`."""
+    """`fill("x", 3, weight=2)`: add three jobs to a batch, `x0 x1 x2`."""
     sizes: Counter[str] = Counter()
 
     def fill(batch: str, count: int, *, store: Store | None = None, n: int = 1, **options: Any) -> None:
@@ -40,7 +40,7 @@ def fill(bench: Bench, make: Make) -> Callable[..., Any]:
 
 
 def shares(ids: tuple[str, ...]) -> Counter[str]:
-    """How many went of each batch, by the letter that its ids begin with."""
+    """Count the admitted jobs of each batch, by the letter that its ids begin with."""
     return Counter(job_id[0] for job_id in ids)
 
 
@@ -55,35 +55,35 @@ def test_a_small_batch_behind_a_large_one_begins_at_once(bench: Bench, fill: Cal
     assert bench.audit() == []
 
 
-def test_weights_of_batches(bench: Bench, fill: Callable[..., None]) -> None:
+def test_batches_share_by_weight(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 100, weight=3)
     fill("y", 100)
     assert shares(bench.store.attempts.admit(40).ids) == {"x": 30, "y": 10}
 
 
-def test_a_job_of_many_images_counts_as_many(bench: Bench, fill: Callable[..., None]) -> None:
+def test_shares_are_counted_in_images(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 50, n=4)
     fill("y", 200)
     assert shares(bench.store.attempts.admit(50).ids) == {"x": 10, "y": 40}
 
 
-def test_many_batches_of_one_key_get_no_more_than_one_of_another(bench: Bench, fill: Callable[..., None]) -> None:
+def test_keys_share_equally_however_many_batches_they_have(bench: Bench, fill: Callable[..., None]) -> None:
     for batch in "abcd":
         fill(batch, 100, owner="shop")
     fill("x", 100, owner="press")
-    went = shares(bench.store.attempts.admit(80).ids)
-    assert (went["x"], sum(went[batch] for batch in "abcd")) == (40, 40)
-    assert {went[batch] for batch in "abcd"} == {10}
+    admitted = shares(bench.store.attempts.admit(80).ids)
+    assert (admitted["x"], sum(admitted[batch] for batch in "abcd")) == (40, 40)
+    assert {admitted[batch] for batch in "abcd"} == {10}
 
 
-def test_weights_of_keys_and_jobs_without_a_batch(bench: Bench, fill: Callable[..., None], make: Make) -> None:
+def test_keys_share_by_weight_also_without_batches(bench: Bench, fill: Callable[..., None], make: Make) -> None:
     store = bench.with_settings(key_limits={"shop": KeyLimits(weight=3)})
     fill("x", 100, owner="shop", store=store)
     store.jobs.enqueue([make(f"s{number}", owner="press") for number in range(100)])
     assert shares(store.attempts.admit(40).ids) == {"x": 30, "s": 10}
 
 
-def test_who_was_away_saves_nothing_up(bench: Bench, fill: Callable[..., None]) -> None:
+def test_a_paused_batch_saves_up_no_share(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 100)
     fill("y", 100)
     bench.store.batches.pause("y")
@@ -92,14 +92,14 @@ def test_who_was_away_saves_nothing_up(bench: Bench, fill: Callable[..., None]) 
     assert shares(bench.store.attempts.admit(20).ids) == {"x": 10, "y": 10}
 
 
-def test_who_comes_one_by_one_gets_no_more_than_its_share(bench: Bench, fill: Callable[..., None]) -> None:
+def test_a_batch_whose_jobs_come_one_by_one_gets_only_its_share(bench: Bench, fill: Callable[..., None]) -> None:
     fill("x", 200)
-    went: Counter[str] = Counter()
+    admitted: Counter[str] = Counter()
     for _ in range(50):
         # Its queue is empty after each admission, so it joins again and again.
         fill("y", 1)
-        went += shares(bench.store.attempts.admit(2).ids)
-    assert abs(went["x"] - went["y"]) <= 2
+        admitted += shares(bench.store.attempts.admit(2).ids)
+    assert abs(admitted["x"] - admitted["y"]) <= 2
     assert bench.audit() == []
 
 
@@ -109,7 +109,7 @@ def test_who_comes_one_by_one_gets_no_more_than_its_share(bench: Bench, fill: Ca
     sizes=st.lists(st.integers(1, 4), min_size=5, max_size=5),
     step=st.integers(1, 7),
 )
-def test_no_queue_runs_ahead_by_more_than_its_largest_jobs(
+def test_no_queue_leads_by_more_than_the_bound_of_fair_queueing(
     bench: Bench, weights: list[int], sizes: list[int], step: int
 ) -> None:
     """Start-time fair queueing's bound: |W_f/r_f - W_g/r_g| ≤ l_f/r_f + l_g/r_g (Goyal, Vin, Cheng 1996, theorem 1)."""
@@ -131,10 +131,10 @@ def test_no_queue_runs_ahead_by_more_than_its_largest_jobs(
     assert audit(bench.store) == []
 
 
-# --- classes ----------------------------------------------------------------------------------------------------------
+# --- priorities -------------------------------------------------------------------------------------------------------
 
 
-def test_classes_go_one_after_another(bench: Bench, fill: Callable[..., None], make: Make) -> None:
+def test_a_higher_priority_is_admitted_first(bench: Bench, fill: Callable[..., None], make: Make) -> None:
     fill("l", 3, priority=Priority.LOW)
     fill("n", 3)
     fill("h", 3, priority=Priority.HIGH)
@@ -143,13 +143,13 @@ def test_classes_go_one_after_another(bench: Bench, fill: Callable[..., None], m
     assert bench.audit() == []
 
 
-def test_a_jobs_own_class_goes_before_its_batchs(bench: Bench, make: Make) -> None:
+def test_a_jobs_own_priority_overrides_its_batchs(bench: Bench, make: Make) -> None:
     low = BatchOptions(priority=Priority.LOW)
     bench.store.jobs.enqueue(
         [make("a"), make("b", priority=Priority.HIGH), make("c", priority=Priority.NORMAL)], "x", low
     )
     assert bench.store.jobs.get("b").priority is Priority.HIGH
-    # A pause holds all its queues, and a cancel empties them.
+    # A pause stops all queues of the batch, and a cancel empties them.
     bench.store.batches.pause("x")
     assert bench.store.attempts.admit(3).ids == ()
     bench.store.batches.resume("x")
@@ -181,18 +181,18 @@ LANES = pooled(
         ({"model": "kirin_image_omni", "prompt": "a fox", "labels": {"shop": "rome"}}, ""),
     ],
 )
-def test_a_job_goes_to_the_first_lane_that_takes_it(request_: dict[str, Any], pool: str) -> None:
+def test_a_job_is_routed_to_the_first_lane_that_takes_it(request_: dict[str, Any], pool: str) -> None:
     assert NewJob.of(load_request(request_), "fox", LANES).pool == pool
 
 
-def test_a_batchs_labels_count_and_a_jobs_own_go_before() -> None:
+def test_a_jobs_own_labels_override_its_batchs_in_routing() -> None:
     plain = load_request({"model": "kirin_image_omni", "prompt": "a fox"})
     rome = load_request({"model": "kirin_image_omni", "prompt": "a fox", "labels": {"shop": "rome"}})
     assert NewJob.of(plain, "fox", LANES, batch_labels={"shop": "berlin"}).pool == "berlin"
     assert NewJob.of(rome, "fox", LANES, batch_labels={"shop": "berlin"}).pool == ""
 
 
-def test_no_lane_takes_it() -> None:
+def test_a_job_that_no_lane_takes_is_refused() -> None:
     with pytest.raises(NoLane, match="kirin_image_omni"):
         NewJob.of(load_request({"model": "kirin_image_omni", "prompt": "a fox"}), "fox", LANES[:2])
 
@@ -203,37 +203,37 @@ def test_two_accounts_of_a_pool_share_its_jobs_and_keep_their_own_slots(bench: B
     store.jobs.enqueue([make(f"j{number}") for number in range(6)])
     store.jobs.enqueue([make("r1", pool="ref")])
     assert store.attempts.admit(10, a).ids == ("j0", "j1")
-    # The other one is on hold, and delays nobody
+    # The other lane is on hold, and delays no job
     store.lanes.hold("402: balance exhausted", base=60, cap=60, lane="b")
     assert store.attempts.admit(10, b).ids == ()
     claims = store.attempts.claim(["j0", "j1"])
     assert {claim.lane for claim in claims} == {"a"}
     assert (store.lanes.get("a").slots, store.lanes.get("b").slots) == (2, 0)
     store.attempts.mark_in_progress("j0", claims[0].fence, "t")
-    assert store.attempts.finish("j0", State.COMPLETED, result=_PICTURES, settled_by="callback").admit_hint
+    assert store.attempts.finish("j0", State.COMPLETED, result=_RESULT, settled_by="callback").admit_hint
     assert store.attempts.admit(10, a).ids == ("j2",)
     bench.forward(61)
     bench.hints_arrive()
-    # After a hold one goes ahead
+    # After a hold one job goes first
     assert store.attempts.admit(10, b).ids == ("j3",)
     assert store.attempts.admit(10, LANES[0]).ids == ("r1",)
     assert audit(store) == []
 
 
-def test_what_may_have_reached_an_account_goes_to_no_other(bench: Bench, make: Make) -> None:
+def test_a_job_that_may_have_reached_an_account_goes_to_no_other(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b = LANES[2:]
     store.jobs.enqueue([make("fox")])
     store.attempts.admit(1, a)
     (claim,) = store.attempts.claim(["fox"])
     store.attempts.mark_in_doubt("fox", claim.fence, "read timed out")
-    assert store.attempts.requeue("fox", claim.fence, "absent after 2 looks") == "queued"
+    assert store.attempts.requeue("fox", claim.fence, "absent after 2 look-ups") == "queued"
     assert store.attempts.admit(1, b).ids == ()
     assert store.attempts.admit(1, a).ids == ("fox",)
     assert audit(store) == []
 
 
-def test_what_surely_did_not_reach_it_may(bench: Bench, make: Make) -> None:
+def test_a_job_that_surely_did_not_reach_an_account_may_go_to_another(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b = LANES[2:]
     store.jobs.enqueue([make("fox")])
@@ -268,19 +268,19 @@ def test_a_job_not_begun_in_time_expires_unpaid(bench: Bench, make: Make, found_
     assert bench.audit() == []
 
 
-def test_a_job_that_was_begun_in_time_goes_on(bench: Bench, make: Make) -> None:
+def test_a_job_begun_in_time_does_not_expire(bench: Bench, make: Make) -> None:
     store = bench.store
     store.jobs.enqueue([make("fox", expires_in=60)])
     bench.claimed()
     bench.forward(61)
-    # Its first attempt failed; the second may take its time
+    # Its first attempt failed; the second one has no expiry
     store.attempts.finish("fox", State.FAILED, _BUSY, "callback")
     bench.forward(bench.alarm("fox") or 0)
     store.attempts.claim_due(1)
     assert store.attempts.admit(1).ids == ("fox",)
 
 
-def test_a_retry_by_hand_has_no_time_to_keep(bench: Bench, make: Make) -> None:
+def test_a_retried_job_has_no_expiry(bench: Bench, make: Make) -> None:
     bench.store.jobs.enqueue([make("fox", expires_in=60)])
     bench.forward(61)
     bench.store.attempts.claim_due(1)
@@ -289,7 +289,7 @@ def test_a_retry_by_hand_has_no_time_to_keep(bench: Bench, make: Make) -> None:
     assert bench.store.attempts.claim(["fox"])
 
 
-def test_a_paused_batchs_jobs_expire_too(bench: Bench, make: Make) -> None:
+def test_jobs_of_a_paused_batch_expire(bench: Bench, make: Make) -> None:
     bench.store.jobs.enqueue([make("a", expires_in=60), make("b")], "x")
     bench.store.batches.pause("x")
     bench.forward(61)
@@ -312,7 +312,7 @@ def test_a_delayed_job_waits_outside_the_queue(bench: Bench, make: Make) -> None
 # --- one job paused ---------------------------------------------------------------------------------------------------
 
 
-def test_a_paused_job_lets_the_others_pass_and_goes_on_at_its_old_place(bench: Bench, make: Make) -> None:
+def test_others_pass_a_paused_job_and_it_keeps_its_place(bench: Bench, make: Make) -> None:
     store = bench.store
     store.jobs.enqueue([make("a"), make("b"), make("c")])
     store.jobs.pause("a")
@@ -326,7 +326,7 @@ def test_a_paused_job_lets_the_others_pass_and_goes_on_at_its_old_place(bench: B
     assert store.attempts.admit(1).ids == ("a",)
 
 
-def test_a_job_paused_on_its_way_to_a_worker_is_not_claimed(bench: Bench, make: Make) -> None:
+def test_a_dispatched_job_that_is_paused_is_not_claimed(bench: Bench, make: Make) -> None:
     bench.store.jobs.enqueue([make("a", n=2)])
     bench.store.attempts.admit(1)
     bench.store.jobs.pause("a")
@@ -338,7 +338,7 @@ def test_a_job_paused_on_its_way_to_a_worker_is_not_claimed(bench: Bench, make: 
     assert bench.audit() == []
 
 
-def test_a_pause_before_its_time_neither_hurries_nor_delays_it(bench: Bench, make: Make) -> None:
+def test_a_pause_during_its_delay_does_not_change_when_a_job_goes(bench: Bench, make: Make) -> None:
     bench.store.jobs.enqueue([make("soon", delay=100), make("late", delay=100)])
     bench.store.jobs.pause("soon")
     bench.store.jobs.pause("late")
@@ -352,7 +352,7 @@ def test_a_pause_before_its_time_neither_hurries_nor_delays_it(bench: Bench, mak
     assert bench.audit() == []
 
 
-def test_only_what_waits_can_be_paused(bench: Bench, make: Make) -> None:
+def test_only_a_queued_job_can_be_paused(bench: Bench, make: Make) -> None:
     bench.put(State.IN_PROGRESS)
     with pytest.raises(NotAllowed, match="cancel it"):
         bench.store.jobs.pause("fox")
@@ -360,7 +360,7 @@ def test_only_what_waits_can_be_paused(bench: Bench, make: Make) -> None:
         bench.store.jobs.resume("fox")
 
 
-def test_a_paused_job_can_be_cancelled_and_retried_and_is_not_paused_then(bench: Bench, make: Make) -> None:
+def test_a_paused_job_that_is_cancelled_and_retried_is_not_paused(bench: Bench, make: Make) -> None:
     bench.store.jobs.enqueue([make("a")])
     bench.store.jobs.pause("a")
     bench.store.jobs.cancel("a")

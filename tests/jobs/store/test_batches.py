@@ -1,4 +1,4 @@
-"""What is done to whole batches: at once, exactly, and by whoever is there."""
+"""Actions on whole batches take effect at once, act exactly, and are finished by any process."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +13,14 @@ from tests.support.bench import Bench, MakeJob
 
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks for a sweep makes one step of two jobs."""
+    """Make the process that begins a sweep do one step of two jobs."""
     monkeypatch.setattr("jobs.store.batches.STEP", 2)
     monkeypatch.setattr("jobs.store.batches.AT_ONCE", -1)
 
 
 @pytest.fixture
 def enqueue(bench: Bench, make: MakeJob) -> Callable[..., Any]:
-    """`enqueue("x", "a b c")`: a batch of these jobs."""
+    """`enqueue("x", "a b c")`: enqueue these jobs in a batch."""
     return lambda batch, ids, **more: bench.store.jobs.enqueue([make(each, **more) for each in ids.split()], batch)
 
 
@@ -37,9 +37,7 @@ def fail(bench: Bench, job_id: str, code: str) -> None:
 # --- pause -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_paused_batch_lets_the_others_pass_and_goes_on_at_its_old_place(
-    bench: Bench, enqueue: Callable[..., None]
-) -> None:
+def test_others_pass_a_paused_batch_and_it_keeps_its_place(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1 x2")
     enqueue("y", "y1")
     enqueue("x", "x3")
@@ -58,7 +56,7 @@ def test_a_paused_batch_lets_the_others_pass_and_goes_on_at_its_old_place(
     assert bench.audit() == []
 
 
-def test_batches_and_single_jobs_take_turns_each_in_the_order_of_acceptance(
+def test_batches_and_single_jobs_take_turns_in_the_order_of_acceptance(
     bench: Bench, enqueue: Callable[..., None]
 ) -> None:
     for number in range(6):
@@ -67,7 +65,7 @@ def test_batches_and_single_jobs_take_turns_each_in_the_order_of_acceptance(
     assert bench.store.attempts.admit(4).ids == ("j4", "j5")
 
 
-def test_a_job_on_its_way_to_a_worker_is_not_claimed_any_more(bench: Bench, enqueue: Callable[..., None]) -> None:
+def test_a_dispatched_job_of_a_paused_batch_is_not_claimed(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1 x2", n=2)
     assert bench.store.attempts.admit(1).ids == ("x1",)
     bench.store.batches.pause("x")
@@ -81,12 +79,12 @@ def test_a_job_on_its_way_to_a_worker_is_not_claimed_any_more(bench: Bench, enqu
     assert bench.store.attempts.admit(10).ids == ("x1", "x2")
 
 
-def test_what_comes_to_wait_in_a_paused_batch_stays(bench: Bench, enqueue: Callable[..., None]) -> None:
+def test_jobs_queued_in_a_paused_batch_wait(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1 x2")
     bench.store.attempts.admit(2)
     (claim,) = bench.store.attempts.claim(["x1"])
     bench.store.batches.pause("x")
-    # Its next attempt, its neighbour whose message got lost, and a new line
+    # A next attempt, a job whose message was lost, and a new job
     assert (
         bench.store.attempts.finish("x1", State.FAILED, Result(error={"code": "1302", "message": ""}), "poll").outcome
         == "again"
@@ -119,13 +117,13 @@ def test_pausing_costs_the_same_however_many_wait(bench: Bench, make: MakeJob) -
         bench.store.batches.resume(batch)
         costs.append((paused - before, admitted - paused, commands() - admitted))
         bench.store.batches.cancel(batch)
-        bench.store.batches.sweep(60)  # what a slow machine has not done at once
+        bench.store.batches.sweep(60)  # on a slow machine the cancel is not complete yet
         assert bench.store.batches.get(batch).done
     assert costs[0] == costs[1]
     assert sum(costs[0]) < 100
 
 
-def test_again_changes_nothing(bench: Bench, enqueue: Callable[..., None]) -> None:
+def test_a_repeated_pause_or_resume_changes_nothing(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1")
     assert bench.store.batches.resume("x").affected == 0
     bench.store.batches.pause("x")
@@ -135,16 +133,16 @@ def test_again_changes_nothing(bench: Bench, enqueue: Callable[..., None]) -> No
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
-def test_a_batch_that_nobody_knows(bench: Bench, verb: str) -> None:
+def test_an_action_on_an_unknown_batch_is_refused(bench: Bench, verb: str) -> None:
     with pytest.raises(BatchNotFound):
-        getattr(bench.store.batches, verb)("nobody's")
+        getattr(bench.store.batches, verb)("absent")
     assert not bench.raw.exists(bench.keys.singleton("sweeps"))
 
 
 # --- cancel ----------------------------------------------------------------------------------------------------------
 
 
-def test_cancel_ends_what_is_unfinished_and_nothing_else(bench: Bench, enqueue: Callable[..., None]) -> None:
+def test_a_cancel_ends_only_unfinished_jobs(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "waits running done", owed="n")
     bench.store.attempts.admit(3)
     enqueue("y", "other")
@@ -165,20 +163,20 @@ def test_cancel_ends_what_is_unfinished_and_nothing_else(bench: Bench, enqueue: 
     assert bench.audit() == []
 
 
-def test_cancel_takes_effect_at_once_and_whoever_is_there_does_the_rest(
+def test_a_cancel_takes_effect_at_once_and_another_process_completes_it(
     bench: Bench, enqueue: Callable[..., None], small_steps: None
 ) -> None:
     enqueue("x", "x1 x2 x3 x4 x5")
     bench.store.attempts.admit(4)
 
-    # Whoever asked dies after two jobs
+    # The process that cancels dies after two jobs
     acted = bench.store.batches.cancel("x")
 
     assert (acted.affected, acted.pending) == (2, 3)
     assert bench.audit() == []
     assert bench.store.attempts.claim(["x3", "x4"]) == []
     assert bench.store.attempts.admit(10).ids == ()
-    # Asked again, it goes on instead of beginning anew
+    # A repeat continues the cancel
     assert bench.store.batches.cancel("x").affected == 4
     bench.with_settings().batches.sweep(10)
     assert counts(bench, "x") == {"cancelled": 5}
@@ -186,7 +184,7 @@ def test_cancel_takes_effect_at_once_and_whoever_is_there_does_the_rest(
     assert not bench.raw.exists(bench.keys.singleton("sweeps"))
 
 
-def test_what_is_added_while_it_is_cancelled_goes_afterwards(
+def test_a_job_added_during_a_cancel_is_admitted_afterwards(
     bench: Bench, enqueue: Callable[..., None], small_steps: None
 ) -> None:
     enqueue("x", "x1 x2 x3")
@@ -219,7 +217,7 @@ def test_a_cancel_ends_a_pause_and_a_retry_under_way(
 
 @pytest.fixture
 def mixed(bench: Bench, enqueue: Callable[..., None]) -> Any:
-    """Two failed with 1301, one with 1201, one cancelled, one cancelled but at the provider, one completed."""
+    """A batch: two jobs failed with 1301, one with 1201, one completed, two cancelled, one of them at the provider."""
     enqueue("x", "a b c cancelled working done")
     bench.store.attempts.admit(10)
     for job_id, code in (("a", "1301"), ("b", "1201"), ("c", "1301")):
@@ -236,15 +234,15 @@ def mixed(bench: Bench, enqueue: Callable[..., None]) -> Any:
 @pytest.mark.parametrize(
     ("options", "counted", "retried"),
     [
-        pytest.param({}, 3, {"a", "b", "c"}, id="failed ones by default"),
+        pytest.param({}, 3, {"a", "b", "c"}, id="failed jobs by default"),
         pytest.param({"codes": ["1301"]}, 2, {"a", "c"}, id="by code"),
         pytest.param({"codes": ["1301", "1201", "none"]}, 3, {"a", "b", "c"}, id="by codes"),
-        pytest.param({"codes": ["none"]}, 0, set(), id="a code that nobody has"),
-        pytest.param({"states": [State.CANCELLED]}, 2, {"cancelled"}, id="cancelled, but none that may be at work"),
+        pytest.param({"codes": ["none"]}, 0, set(), id="a code that no job has"),
+        pytest.param({"states": [State.CANCELLED]}, 2, {"cancelled"}, id="cancelled, but not at the provider"),
         pytest.param({"states": [State.CANCELLED, State.FAILED], "codes": ["1201"]}, 3, {"b", "cancelled"}, id="both"),
     ],
 )
-def test_retry_takes_those_asked_for(mixed: Any, options: Any, counted: int, retried: set[str]) -> None:
+def test_a_retry_takes_the_given_states_and_codes(mixed: Any, options: Any, counted: int, retried: set[str]) -> None:
     before = mixed.dump()
     assert mixed.store.batches.retry("x", **options, dry_run=True).affected == counted
     assert mixed.dump() == before
@@ -268,7 +266,7 @@ def test_errors_are_counted_by_code(mixed: Any) -> None:
 
 
 @pytest.mark.parametrize("code", ["x" * 65, "é" * 33, ""])
-def test_a_code_that_is_none(bench: Bench, enqueue: Callable[..., None], code: str) -> None:
+def test_an_invalid_error_code_counts_as_none(bench: Bench, enqueue: Callable[..., None], code: str) -> None:
     enqueue("x", "x1")
     bench.store.attempts.admit(1)
     fail(bench, "x1", code)
@@ -276,7 +274,7 @@ def test_a_code_that_is_none(bench: Bench, enqueue: Callable[..., None], code: s
     assert bench.audit() == []
 
 
-def test_a_job_that_fails_again_is_retried_once(bench: Bench, enqueue: Callable[..., None], small_steps: None) -> None:
+def test_a_sweep_retries_a_job_only_once(bench: Bench, enqueue: Callable[..., None], small_steps: None) -> None:
     enqueue("x", "x1 x2 x3 x4")
     bench.store.attempts.admit(4)
     for job_id in ("x1", "x2", "x3", "x4"):
@@ -297,14 +295,14 @@ def test_a_job_that_fails_again_is_retried_once(bench: Bench, enqueue: Callable[
     assert bench.audit() == []
 
 
-def test_a_paused_batch_is_retried_and_waits(mixed: Any) -> None:
+def test_a_retried_paused_batch_stays_paused(mixed: Any) -> None:
     mixed.store.batches.pause("x")
     assert mixed.store.batches.retry("x").affected == 3
     assert mixed.store.attempts.admit(10).ids == ()
     assert mixed.audit() == []
 
 
-def test_a_cancelled_batch_is_retried_only_on_request(bench: Bench, enqueue: Callable[..., None]) -> None:
+def test_cancelled_jobs_are_retried_only_on_request(bench: Bench, enqueue: Callable[..., None]) -> None:
     enqueue("x", "x1 x2")
     bench.store.batches.pause("x")
     bench.store.batches.cancel("x")
@@ -314,7 +312,7 @@ def test_a_cancelled_batch_is_retried_only_on_request(bench: Bench, enqueue: Cal
     assert bench.audit() == []
 
 
-def test_a_forgotten_batch_is_swept_no_more(bench: Bench, enqueue: Callable[..., None], small_steps: None) -> None:
+def test_a_purged_batch_is_no_longer_swept(bench: Bench, enqueue: Callable[..., None], small_steps: None) -> None:
     enqueue("x", "x1 x2 x3")
     bench.store.batches.cancel("x")
     bench.store.jobs.cancel("x3")
@@ -324,10 +322,10 @@ def test_a_forgotten_batch_is_swept_no_more(bench: Bench, enqueue: Callable[...,
     assert bench.audit() == []
 
 
-# --- all or none -----------------------------------------------------------------------------------------------------
+# --- atomic uploads --------------------------------------------------------------------------------------------------
 
 
-def test_what_is_staged_is_seen_by_nobody_until_it_is_committed(bench: Bench, make: MakeJob) -> None:
+def test_staged_jobs_are_invisible_until_they_are_committed(bench: Bench, make: MakeJob) -> None:
     before = bench.dump()
     staged = [make(f"s{number}", n=2, owed="n", labels={"shop": "berlin"}) for number in range(3)]
     assert bench.store.uploads.stage("t", staged[:2]) == ("created", "created")
@@ -349,7 +347,7 @@ def test_what_is_staged_is_seen_by_nobody_until_it_is_committed(bench: Bench, ma
     assert left == {key for key in before if key.startswith(("u:", "v:"))} == set()
 
 
-def test_what_is_staged_and_never_committed_expires(bench: Bench, make: MakeJob) -> None:
+def test_staged_jobs_expire_without_a_commit(bench: Bench, make: MakeJob) -> None:
     bench.store.uploads.stage("t", [make("s0")])
     assert {bench.raw.ttl(bench.keys.member(name, "t")) for name in ("staged", "lines")} <= {3599, 3600}
     bench.store.uploads.discard("t")
@@ -358,7 +356,7 @@ def test_what_is_staged_and_never_committed_expires(bench: Bench, make: MakeJob)
     assert "b:x" not in bench.dump()
 
 
-def test_a_staged_job_is_held_against_those_there_are(bench: Bench, make: MakeJob) -> None:
+def test_staged_jobs_are_compared_with_existing_and_staged_ones(bench: Bench, make: MakeJob) -> None:
     bench.job("fox")
     assert bench.store.uploads.stage("t", [make("fox"), make("fox", "other"), make("new"), make("new", "other")]) == (
         "known",
@@ -368,25 +366,25 @@ def test_a_staged_job_is_held_against_those_there_are(bench: Bench, make: MakeJo
     )
 
 
-def test_a_commit_is_finished_by_whoever_is_there(bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given a process that dies after the decision
+def test_another_process_completes_a_commit(bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a process that dies after it decided the commit
     bench.store.uploads.stage("t", [make(f"s{number}") for number in range(5)])
     monkeypatch.setattr("jobs.store.batches.STEP", 2)
     assert bench.store.context.scripts.call("commit", "t", "x", "{}", 5, "") == "begun"
     assert bench.raw.ttl(bench.keys.member("staged", "t")) == -1
-    # Then the batch is there, and not done before all its lines are
+    # Then the batch exists, and is not done before all its jobs are created
     assert not bench.store.batches.get("x").done
     for verb in (bench.store.batches.cancel, bench.store.batches.retry):
         with pytest.raises(NotAllowed, match="taken in"):
             verb("x")
     assert bench.audit() == []
-    # And reconcile takes them in
+    # And reconcile creates them
     assert bench.with_settings().batches.sweep(10)
     assert bench.store.batches.get("x").accepted == 5
     assert bench.audit() == []
 
 
-def test_an_id_that_was_taken_meanwhile(bench: Bench, make: MakeJob) -> None:
+def test_an_id_that_was_used_meanwhile_is_known_or_a_clash(bench: Bench, make: MakeJob) -> None:
     bench.store.uploads.stage("t", [make("a"), make("b"), make("c")])
     bench.store.jobs.enqueue([make("a"), make("b", '{"prompt":"another"}')])
     acted = bench.store.uploads.commit("t", "x", 3)
@@ -395,6 +393,6 @@ def test_an_id_that_was_taken_meanwhile(bench: Bench, make: MakeJob) -> None:
     assert bench.audit() == []
 
 
-def test_nothing_staged_is_an_empty_batch(bench: Bench) -> None:
+def test_a_commit_of_nothing_is_an_empty_batch(bench: Bench) -> None:
     assert bench.store.uploads.commit("t", "x", 0).affected == 0
     assert bench.store.batches.get("x").done

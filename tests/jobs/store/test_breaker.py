@@ -1,4 +1,4 @@
-"""The circuit breaker of a lane: when it opens, what waits meanwhile, who probes, how it closes."""
+"""The circuit breaker of a lane: when it opens, what waits meanwhile, how probes close it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +15,12 @@ from jobs.store.store import Store
 from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
-_PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
+_RESULT = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
 LANES = pooled((LaneSettings(name="a"), LaneSettings(name="b")))
 
 
 def silence(bench: Bench, times: int = FAILURES_TO_OPEN, store: Store | None = None) -> None:
-    """So many submissions without an answer, through lane a where there are several. Their jobs are in doubt."""
+    """Make submissions without an answer, through the first lane. Their jobs are in doubt."""
     store = store or bench.store
     first = bench.raw.incrby("test:silences", times) - times
     ids = [f"s{first + number}" for number in range(times)]
@@ -34,7 +34,7 @@ def is_open(store: Store) -> bool:
     return store.lanes.get(store.context.settings.lanes[0].name).open_since is not None
 
 
-def test_it_opens_after_so_many_silences_in_a_row_and_says_so(bench: Bench) -> None:
+def test_it_opens_after_consecutive_silences_with_a_reason(bench: Bench) -> None:
     silence(bench, FAILURES_TO_OPEN - 1)
     assert not is_open(bench.store)
     silence(bench, 1)
@@ -42,7 +42,7 @@ def test_it_opens_after_so_many_silences_in_a_row_and_says_so(bench: Bench) -> N
     assert (lane.held, lane.reason, lane.opened) == (True, "ReadTimeout", 1)
     assert lane.open_since.timestamp() * 1e6 == bench.now
     assert [(change.what, change.reason) for change in lane.history] == [("opened", "ReadTimeout")]
-    silence(bench, 2)  # what is under way changes nothing more
+    silence(bench, 2)  # submissions under way change nothing more
     assert bench.store.lanes.get().opened == 1
 
 
@@ -52,20 +52,20 @@ ANSWERS: dict[str, Callable[[Any], Any]] = {
     "not created": lambda b: b.store.attempts.requeue(
         "fox", b.claimed().fence, "no id", wait=5.0, reachability=Reachability.ANSWER
     ),
-    "a look that changed nothing": lambda b: (
+    "a look-up that changed nothing": lambda b: (
         b.put(State.IN_PROGRESS),
         b.store.attempts.reschedule_lookup(b.due(), 5.0, reachability=Reachability.ANSWER),
     ),
-    "a look that found the end": lambda b: (
+    "a look-up that found the end": lambda b: (
         b.put(State.IN_PROGRESS),
-        b.store.attempts.finish("fox", State.COMPLETED, _PICTURES, "poll", fence=b.due().job.fence),
+        b.store.attempts.finish("fox", State.COMPLETED, _RESULT, "poll", fence=b.due().job.fence),
     ),
     "adopted": lambda b: (b.put(State.IN_DOUBT), b.store.attempts.mark_in_progress("fox", b.due().job.fence, "t")),
 }
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-def test_an_answer_between_begins_the_count_anew(answer: Callable[[Any], Any], bench: Bench) -> None:
+def test_an_answer_resets_the_count(answer: Callable[[Any], Any], bench: Bench) -> None:
     silence(bench, FAILURES_TO_OPEN - 1)
     answer(bench)
     bench.forward(1)
@@ -73,21 +73,21 @@ def test_an_answer_between_begins_the_count_anew(answer: Callable[[Any], Any], b
 
 
 NO_ANSWERS: dict[str, Callable[[Any], Any]] = {
-    "a callback": lambda b: b.store.attempts.finish("fox", State.COMPLETED, _PICTURES, "callback"),
-    "an answer that nobody can read": lambda b: b.store.attempts.mark_in_doubt("fox", 1, "HTML"),
+    "a callback": lambda b: b.store.attempts.finish("fox", State.COMPLETED, _RESULT, "callback"),
+    "an unreadable answer": lambda b: b.store.attempts.mark_in_doubt("fox", 1, "HTML"),
     "a worker that was too slow": lambda b: b.store.attempts.requeue("fox", 1, ""),
 }
 
 
 @pytest.mark.parametrize("other", NO_ANSWERS.values(), ids=NO_ANSWERS)
-def test_what_proves_neither_leaves_the_count(other: Callable[[Any], Any], bench: Bench) -> None:
+def test_what_is_neither_an_answer_nor_silence_leaves_the_count(other: Callable[[Any], Any], bench: Bench) -> None:
     bench.claimed()
     silence(bench, FAILURES_TO_OPEN - 1)
     other(bench)
     assert bench.lane()["bad"] == str(FAILURES_TO_OPEN - 1)
 
 
-def test_looks_without_an_answer_open_it_too(bench: Bench) -> None:
+def test_polls_without_an_answer_open_it(bench: Bench) -> None:
     for number in range(FAILURES_TO_OPEN):
         bench.put(State.IN_PROGRESS, f"j{number}")
     bench.forward(10)
@@ -107,7 +107,7 @@ def test_while_it_is_open_nothing_is_admitted_or_claimed(bench: Bench, make: Mak
     assert bench.audit() == []
 
 
-def test_while_it_is_open_looks_wait_spread_out_and_no_deadline_passes(bench: Bench) -> None:
+def test_while_it_is_open_polls_wait_with_jitter_and_no_job_expires(bench: Bench) -> None:
     store = bench.with_settings(deadline=60.0)
     for number in range(20):
         store.jobs.enqueue([NewJob(id=f"j{number}", text="{}", model="m")])
@@ -116,25 +116,25 @@ def test_while_it_is_open_looks_wait_spread_out_and_no_deadline_passes(bench: Be
         store.attempts.mark_in_progress(claim.id, claim.fence, "t")
     silence(bench, store=store)
     bench.forward(600)
-    rung = store.attempts.claim_due(100)
-    assert (rung.dues, rung.due_count) == ((), 20 + FAILURES_TO_OPEN)
+    claimed = store.attempts.claim_due(100)
+    assert (claimed.dues, claimed.due_count) == ((), 20 + FAILURES_TO_OPEN)
     waits = sorted(bench.alarm(f"j{number}") or 0 for number in range(20))
     assert store.context.settings.poll_max / 2 <= waits[0] < waits[-1] <= store.context.settings.poll_max
     assert len(set(waits)) == 20
-    # As long as it has been open, within reason: after a moment they are back in a moment
+    # Nothing is due again at once
     assert store.attempts.claim_due(100).due_count == 0
     assert {store.jobs.get(f"j{number}").state for number in range(20)} == {State.IN_PROGRESS}
 
 
-def test_while_it_is_open_a_killed_workers_job_is_in_doubt_and_a_delivery_is_made(bench: Bench, make: Make) -> None:
+def test_while_it_is_open_leases_end_and_deliveries_are_made(bench: Bench, make: Make) -> None:
     bench.claimed("killed")
-    bench.put(State.COMPLETED, "told", owed="n")
+    bench.put(State.COMPLETED, "ended", owed="n")
     bench.put(State.EXPIRED, "late", owed="n")
     silence(bench)
     fence = bench.store.jobs.get("killed").fence
     bench.forward(bench.store.context.settings.submit_lease)
     found = bench.store.attempts.claim_due(100).dues
-    assert {due.job.id for due in found} == {"told", "late"}
+    assert {due.job.id for due in found} == {"ended", "late"}
     assert all(due.job.owing for due in found)
     job = bench.store.jobs.get("killed")
     assert (job.state, job.fence) == (State.IN_DOUBT, fence + 1)
@@ -142,7 +142,7 @@ def test_while_it_is_open_a_killed_workers_job_is_in_doubt_and_a_delivery_is_mad
     assert bench.audit() == []
 
 
-def test_one_prober_at_a_time_and_the_next_when_it_is_due(bench: Bench) -> None:
+def test_one_worker_at_a_time_probes_when_a_probe_is_due(bench: Bench) -> None:
     silence(bench)
     assert bench.store.lanes.claim_probes() == []
     bench.forward(PROBE_BASE)
@@ -154,7 +154,7 @@ def test_one_prober_at_a_time_and_the_next_when_it_is_due(bench: Bench) -> None:
     assert bench.store.lanes.claim_probes() == []
     bench.forward(0.1)
     assert [each.count for each in bench.store.lanes.claim_probes()] == [1]
-    # Who holds it was killed: another takes over, and has the only say
+    # The worker with the probe was killed: only the next one's result counts
     bench.forward(bench.store.context.settings.submit_lease)
     (third,) = bench.store.lanes.claim_probes()
     assert third.count == 2
@@ -162,7 +162,7 @@ def test_one_prober_at_a_time_and_the_next_when_it_is_due(bench: Bench) -> None:
     assert is_open(bench.store)
 
 
-def test_an_answer_closes_it_and_what_waits_goes_on(bench: Bench, make: Make) -> None:
+def test_an_answer_to_a_probe_closes_it_and_jobs_continue(bench: Bench, make: Make) -> None:
     silence(bench)
     bench.store.jobs.enqueue([make("a"), make("b")])
     bench.forward(PROBE_BASE)
@@ -175,20 +175,20 @@ def test_an_answer_closes_it_and_what_waits_goes_on(bench: Bench, make: Make) ->
     assert [change.what for change in lane.history] == ["closed", "opened"]
     assert bench.store.attempts.admit(10).ids == ("a", "b")
     assert bench.store.lanes.record_probe(probe, answered=True) == "refused"
-    # Those in doubt are looked for as ever
+    # Jobs in doubt are looked up again
     bench.forward(3)
     assert len(bench.store.attempts.claim_due(100).dues) == FAILURES_TO_OPEN
-    # And it takes as many silences again
+    # It opens again only after as many silences
     silence(bench, FAILURES_TO_OPEN - 1)
     assert not is_open(bench.store)
     silence(bench, 1)
     assert bench.store.lanes.get().opened == 2
 
 
-def test_a_hold_that_began_meanwhile_outlasts_it(bench: Bench, make: Make) -> None:
+def test_a_hold_that_began_meanwhile_outlasts_the_breaker(bench: Bench, make: Make) -> None:
     silence(bench)
     bench.store.jobs.enqueue([make("fox")])
-    # An answer that was under way
+    # A late answer to an earlier submission holds the lane
     bench.store.lanes.hold("429", base=1.0, cap=60.0, least=900.0)
     bench.forward(PROBE_BASE)
     (probe,) = bench.store.lanes.claim_probes()
@@ -198,14 +198,14 @@ def test_a_hold_that_began_meanwhile_outlasts_it(bench: Bench, make: Make) -> No
     assert bench.store.attempts.admit(1).ids == ("fox",)
 
 
-def test_a_submission_counts_once_however_often_it_is_recorded(bench: Bench) -> None:
+def test_a_submission_counts_once(bench: Bench) -> None:
     claim = bench.claimed()
     for _ in range(FAILURES_TO_OPEN):
         bench.store.attempts.mark_in_doubt("fox", claim.fence, "reset", reachability=Reachability.SILENCE)
     assert bench.lane()["bad"] == "1"
 
 
-def test_other_lanes_go_on(bench: Bench, make: Make) -> None:
+def test_other_lanes_continue(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     silence(bench, store=store)
     store.jobs.enqueue([make("fox"), make("hen")])
@@ -215,20 +215,20 @@ def test_other_lanes_go_on(bench: Bench, make: Make) -> None:
     (fox, hen) = store.attempts.claim(["fox", "hen"])
     store.attempts.mark_in_progress(fox.id, fox.fence, "t")
     bench.forward(5)
-    # Its looks are made; those of the lane that is silent wait
+    # Only the polls of the silent lane wait
     assert [due.job.id for due in store.attempts.claim_due(100).dues] == ["fox"]
     assert [lane.open_since is not None for lane in store.lanes.get_all()] == [True, False]
     assert hen.lane == "b"
     assert audit(store) == []
 
 
-def test_what_is_heard_has_three_words(bench: Bench) -> None:
+def test_an_unknown_reachability_is_refused(bench: Bench) -> None:
     claim = bench.claimed()
     with pytest.raises(Exception, match="answer, silence or nothing"):
         bench.store.context.scripts.call("mark_in_doubt", "fox", claim.fence, "why", 0, "0", "noise")
 
 
-def test_a_waiting_job_says_that_the_lane_does_not_answer(bench: Bench, make: Make) -> None:
+def test_the_reason_of_a_waiting_job_names_the_silent_lane(bench: Bench, make: Make) -> None:
     silence(bench)
     bench.store.jobs.enqueue([make("fox"), make("hen")], "x")
     fox = bench.store.jobs.with_reason(bench.store.jobs.get("fox"))

@@ -1,4 +1,4 @@
-"""Celery messages that wait for the end of a job: kept, told of it once each, revoked before it."""
+"""Celery messages are parked until their job ends, finished once each, and revoked before that."""
 
 from typing import Any
 
@@ -15,18 +15,18 @@ S = State
 DEAD = Result(error={"code": "1301", "message": "safety"})
 
 
-def ended(bench: Bench) -> None:
+def end(bench: Bench) -> None:
     assert bench.store.jobs.cancel("fox").owed
 
 
-def test_a_message_is_kept_until_the_end_and_told_once(bench: Bench) -> None:
+def test_a_message_is_parked_until_the_end_and_finished_once(bench: Bench) -> None:
     assert bench.store.celery.park("fox", "fox", "{}")[0] is ParkOutcome.UNKNOWN
     claim = bench.claimed()
-    (word, mark), again = (bench.store.celery.park("fox", "fox", '{"chord":1}') for _ in range(2))
-    assert (word, again) == (ParkOutcome.PARKED, (word, mark))
+    (outcome, mark), again = (bench.store.celery.park("fox", "fox", '{"chord":1}') for _ in range(2))
+    assert (outcome, again) == (ParkOutcome.PARKED, (outcome, mark))
     bench.store.attempts.finish("fox", S.FAILED, DEAD, "submit", fence=claim.fence)
     assert bench.store.celery.get_parked("fox") == [Message("fox", mark, '{"chord":1}')]
-    # The same message again, and the one that finishes it
+    # The same message again, and then the message that finishes it
     assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (ParkOutcome.OWED, mark)
     assert bench.store.celery.park("fox", "fox", '{"chord":1,"parent_id":2}', mark) == (ParkOutcome.FINAL, mark)
     for _ in range(2):
@@ -35,17 +35,17 @@ def test_a_message_is_kept_until_the_end_and_told_once(bench: Bench) -> None:
     assert bench.store.jobs.get("fox").owing == frozenset()
     assert bench.alarm("fox") is None
     assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (ParkOutcome.TOLD, mark)
-    # Another message under the same id is another one
+    # Another message under the same id counts as new
     assert bench.store.celery.park("fox", "fox", '{"chord":2}')[0] is ParkOutcome.FINAL
 
 
-def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Bench) -> None:
+def test_two_workers_do_not_both_finish_a_message(bench: Bench) -> None:
     bench.job()
     _, mark = bench.store.celery.park("fox", "fox", "{}")
-    ended(bench)
-    words = [bench.store.celery.park("fox", "fox", "{}", mark)[0] for _ in range(2)]
-    assert words == [ParkOutcome.FINAL, ParkOutcome.OWED]
-    # Whoever had it died: it is still owed, and the next one may
+    end(bench)
+    outcomes = [bench.store.celery.park("fox", "fox", "{}", mark)[0] for _ in range(2)]
+    assert outcomes == [ParkOutcome.FINAL, ParkOutcome.OWED]
+    # The worker that began died: the message is still owed, and the next worker may finish it
     assert [message.mark for message in bench.store.celery.get_parked("fox")] == [mark]
     bench.forward(FINISHING + 1)
     assert FINISHING < CONFIRMATION
@@ -54,11 +54,11 @@ def test_two_that_finish_the_same_message_do_not_both_do_it(bench: Bench) -> Non
     assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is ParkOutcome.TOLD
 
 
-def test_several_tasks_wait_for_one_job_and_each_is_told(bench: Bench) -> None:
+def test_several_tasks_wait_for_one_job_and_each_is_finished(bench: Bench) -> None:
     bench.job()
     marks = {task_id: bench.store.celery.park("fox", task_id, f'"{task_id}"')[1] for task_id in ("fox", "a", "b")}
     assert len(set(marks.values())) == 3
-    ended(bench)
+    end(bench)
     assert {message.task_id: message.mark for message in bench.store.celery.get_parked("fox")} == marks
     assert [bench.store.celery.message_finished("fox", mark) for mark in marks.values()] == ["owed", "owed", "told"]
 
@@ -67,36 +67,36 @@ def test_a_later_message_of_the_same_task_replaces_the_earlier_one(bench: Bench)
     bench.job()
     bench.store.celery.park("fox", "fox", '{"chord":1}')
     bench.store.celery.park("fox", "fox", '{"chord":2}')
-    ended(bench)
+    end(bench)
     assert [message.continuation for message in bench.store.celery.get_parked("fox")] == ['{"chord":2}']
 
 
-def test_no_more_than_so_many_wait_for_one_job(bench: Bench) -> None:
+def test_the_number_of_messages_for_one_job_is_limited(bench: Bench) -> None:
     bench.job()
-    words = [bench.store.celery.park("fox", f"task-{number}", "{}")[0] for number in range(MOST_PARKED + 1)]
-    assert words == [ParkOutcome.PARKED] * MOST_PARKED + [ParkOutcome.FULL]
+    outcomes = [bench.store.celery.park("fox", f"task-{number}", "{}")[0] for number in range(MOST_PARKED + 1)]
+    assert outcomes == [ParkOutcome.PARKED] * MOST_PARKED + [ParkOutcome.FULL]
     assert bench.store.celery.park("fox", "task-0", "{}")[0] is ParkOutcome.PARKED
 
 
-def test_a_retry_by_hand_lets_its_messages_be_told_anew(bench: Bench) -> None:
+def test_after_a_retry_the_messages_are_finished_again(bench: Bench) -> None:
     bench.job()
     _, mark = bench.store.celery.park("fox", "fox", "{}")
-    ended(bench)
+    end(bench)
     bench.store.celery.message_finished("fox", mark)
     bench.store.jobs.retry("fox")
-    # What finished it comes late, and again: nothing to finish any more
+    # The message that finished it comes again, late: the job has not ended
     assert bench.store.celery.park("fox", "fox", '{"parent_id":1}', mark) == (ParkOutcome.PARKED, mark)
     assert bench.store.celery.message_finished("fox", mark) == "unfinished"
-    ended(bench)
+    end(bench)
     assert [message.mark for message in bench.store.celery.get_parked("fox")] == [mark]
 
 
-def test_who_sends_them_and_who_acts_upon_them_may_be_in_any_order(bench: Bench) -> None:
+def test_a_message_may_be_finished_before_its_sender_records_the_sending(bench: Bench) -> None:
     bench.job(owed="n")
     _, mark = bench.store.celery.park("fox", "fox", "{}")
-    ended(bench)
+    end(bench)
     (due,) = bench.store.deliveries.claim(["fox"])
-    assert bench.store.celery.message_finished("fox", mark) == "told"  # before its sender could say that it is sent
+    assert bench.store.celery.message_finished("fox", mark) == "told"  # before its sender could record the sending
     assert bench.store.deliveries.record(due, Delivery.CELERY, retry_in=30.0) == "owed"
     assert bench.store.jobs.get("fox").delivery_tries == 0
     assert bench.store.deliveries.record(due, Delivery.NOTIFY) == "clear"
@@ -104,17 +104,17 @@ def test_who_sends_them_and_who_acts_upon_them_may_be_in_any_order(bench: Bench)
     assert bench.alarm("fox") is None
 
 
-# --- revoked ----------------------------------------------------------------------------------------------------------
+# --- revokes ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_revoke_cancels_the_jobs_of_the_tasks_and_no_others(bench: Bench) -> None:
+def test_a_revoke_cancels_only_the_jobs_of_its_tasks(bench: Bench) -> None:
     for job_id in ("fox", "owl", "cat"):
         bench.job(job_id)
     bench.store.celery.park("fox", "fox", "{}")
     bench.store.celery.park("owl", "task-of-owl", "{}")
     revoked = bench.store.celery.revoke(["fox", "task-of-owl", "cat", "another-service's"])
     assert (revoked.cancelled, revoked.owing) == (("fox", "owl"), ("fox", "owl"))
-    # Nobody of Celery's has asked for the cat so far.
+    # No Celery task has asked for the cat so far.
     assert revoked.remembered == ("cat", "another-service's")
     assert [bench.store.jobs.get(job_id).state for job_id in ("fox", "owl", "cat")] == [
         S.CANCELLED,
@@ -125,11 +125,11 @@ def test_a_revoke_cancels_the_jobs_of_the_tasks_and_no_others(bench: Bench) -> N
     assert (again.cancelled, again.remembered) == ((), ())
 
 
-def test_a_revoke_that_comes_before_its_message(bench: Bench) -> None:
+def test_a_revoke_is_remembered_for_a_later_message(bench: Bench) -> None:
     bench.store.celery.revoke(["fox", "task-of-owl"])
     assert bench.store.celery.was_revoked("fox")
     assert not bench.store.celery.was_revoked("owl")
-    # The message was under way to the record meanwhile
+    # The worker was parking the message meanwhile
     for job_id, task_id in (("fox", "fox"), ("owl", "task-of-owl")):
         bench.job(job_id)
         assert bench.store.celery.park(job_id, task_id, "{}")[0] is ParkOutcome.REVOKED
@@ -145,7 +145,7 @@ def test_an_ended_job_is_not_revoked(bench: Bench) -> None:
     assert bench.store.jobs.get("fox").state is S.COMPLETED
 
 
-def test_revokes_are_forgotten_after_a_while_and_never_too_many_are_kept(bench: Bench, monkeypatch: Any) -> None:
+def test_revokes_are_remembered_for_a_limited_time_and_number(bench: Bench, monkeypatch: Any) -> None:
     bench.store.celery.revoke(["fox"])
     bench.forward(REVOKE_KEPT + 1)
     monkeypatch.setattr("jobs.store.celery_messages.MOST_REVOKED", 3)
@@ -158,10 +158,10 @@ def test_revokes_are_forgotten_after_a_while_and_never_too_many_are_kept(bench: 
 
 
 @pytest.mark.parametrize("task_id", ["fox", "another"])
-def test_nothing_of_it_is_left_when_the_job_is_forgotten(task_id: str, bench: Bench) -> None:
+def test_a_purge_removes_the_messages_of_the_job(task_id: str, bench: Bench) -> None:
     bench.job()
     _, mark = bench.store.celery.park("fox", task_id, "{}")
-    ended(bench)
+    end(bench)
     bench.store.celery.message_finished("fox", mark)
     bench.forward(bench.store.context.settings.retention + 1)
     assert bench.store.jobs.purge() == (1, 0)

@@ -1,4 +1,4 @@
-"""Whatever stands in Redis: the audit names it, the verbs refuse it, and the other jobs go on."""
+"""Damaged data in Redis: the audit names it, the verbs refuse it, and other jobs continue."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from jobs.store.stuck import Kind, dead_ends
 from tests.support.bench import Bench, MakeJob
 
 P = "{b}:"
-#: Of a job in doubt; each makes it one that no version writes.
+#: Commands on a job in doubt. Each leaves a record that no version writes.
 DAMAGES: dict[str, tuple[Any, ...]] = {
     "no state": ("HDEL", P + "j:fox", "s"),
     "no model": ("HDEL", P + "j:fox", "m"),
@@ -39,7 +39,7 @@ DAMAGES: dict[str, tuple[Any, ...]] = {
 }
 
 
-def do(bench: Bench, *command: Any) -> None:
+def execute(bench: Bench, *command: Any) -> None:
     if command[0] in {"SET", "LPUSH", "SADD"}:
         bench.raw.delete(command[1])
     bench.raw.execute_command(*command)
@@ -55,7 +55,7 @@ def stored(bench: Bench, job_id: str = "fox") -> Any:
     return bench.raw.get(key)
 
 
-def test_each_key_has_a_type() -> None:
+def test_every_key_has_a_type() -> None:
     assert set(TYPES) == (set(SINGLE) | set(FAMILY)) - {"ended"}
 
 
@@ -63,26 +63,26 @@ VALUES = ["", "0", "1", "2", "c", "cn", "?", "12", "-1", "1.5", "1e3", "nan", "9
 
 
 @pytest.mark.parametrize("field", [*FORMS, "s", "p"])
-def test_lua_and_python_know_the_same_damage(bench: Bench, field: str) -> None:
+def test_lua_and_python_find_the_same_damage(bench: Bench, field: str) -> None:
     bench.put(State.IN_DOUBT)
     fields = bench.fields("fox")
     for value in VALUES:
         bench.raw.hset(P + "j:fox", mapping={**fields, field: value})
-        said = None
+        raised = None
         try:
-            bench.store.attempts.requeue("fox", 10**9, "a fence that nobody has")
+            bench.store.attempts.requeue("fox", 10**9, "a fence that no worker has")
         except StoreUnavailable as error:
-            said = type(error)
+            raised = type(error)
         expected = RecordDamaged if wrong(bench.fields("fox")) else None
-        assert said is (RecordTooNew if is_newer({field: value}) else expected), (field, value)
+        assert raised is (RecordTooNew if is_newer({field: value}) else expected), (field, value)
         bench.raw.delete(P + "j:fox")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Bench, damage: str) -> None:
+def test_a_damaged_record_is_named_and_refused_and_left_unchanged(bench: Bench, damage: str) -> None:
     bench.put(State.IN_DOUBT)
     bench.put(State.IN_DOUBT, "hen")
-    do(bench, *DAMAGES[damage])
+    execute(bench, *DAMAGES[damage])
     before = stored(bench)
     for verb in (
         lambda: bench.store.jobs.get("fox"),
@@ -94,9 +94,9 @@ def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Bench, damag
         with pytest.raises(RecordDamaged, match="job fox"):
             verb()
     bench.forward(max(bench.alarm("fox") or 0, bench.alarm("hen") or 0))
-    rung = bench.store.attempts.claim_due(10)
-    assert [due.job.id for due in rung.dues] == ["hen"]
-    assert [error.what for error in rung.damaged] == ["job fox"]
+    claimed = bench.store.attempts.claim_due(10)
+    assert [due.job.id for due in claimed.dues] == ["hen"]
+    assert [error.what for error in claimed.damaged] == ["job fox"]
     assert [job and job.id for job in bench.store.jobs.get_many(["fox", "hen"])] == [None, "hen"]
     found = [each for each in bench.audit() if each.rule == "damaged"]
     assert [each.id.removeprefix("job ") for each in found] == ["fox"]
@@ -106,11 +106,11 @@ def test_a_damaged_record_is_refused_named_and_left_as_it_is(bench: Bench, damag
     assert stored(bench) == before
     (stuck,) = [each for each in dead_ends(bench.store) if each.kind is Kind.DAMAGED]
     assert stuck.id == "fox"
-    assert bench.alarm("fox") > 0  # it is looked at again
+    assert bench.alarm("fox") > 0  # it will be read again
 
 
 @pytest.mark.parametrize("text", ["ä", "€", "näme=x y", "𝄞", "日本語のプロンプト", "a\u0301"])
-def test_text_of_any_language_is_whole(bench: Bench, text: str) -> None:
+def test_text_in_any_language_is_not_damage(bench: Bench, text: str) -> None:
     bench.put(State.IN_DOUBT)
     bench.raw.hset(P + "j:fox", "r", text)
     assert bench.store.attempts.record_callback("fox", look=True).outcome == "noted"
@@ -118,7 +118,7 @@ def test_text_of_any_language_is_whole(bench: Bench, text: str) -> None:
     assert bench.audit() == []
 
 
-def test_once_it_is_whole_again_it_goes_on(bench: Bench) -> None:
+def test_a_job_continues_once_its_record_is_correct_again(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     state = bench.fields("fox")["s"]
     bench.raw.hset(P + "j:fox", "s", "frozen")
@@ -131,7 +131,7 @@ def test_once_it_is_whole_again_it_goes_on(bench: Bench) -> None:
     assert bench.audit() == []
 
 
-def test_one_that_is_given_up_leaves_nothing_behind(bench: Bench) -> None:
+def test_a_deleted_damaged_record_leaves_nothing_behind(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     bench.raw.hset(P + "j:fox", "s", "frozen")
     bench.forward(bench.alarm("fox") or 0)
@@ -145,7 +145,7 @@ def test_one_that_is_given_up_leaves_nothing_behind(bench: Bench) -> None:
     assert bench.raw.exists(P + "damaged") == 0
 
 
-def test_a_damaged_job_does_not_stop_the_queue_before_the_others(bench: Bench) -> None:
+def test_a_damaged_job_at_the_head_does_not_stop_its_queue(bench: Bench) -> None:
     for job_id in ("fox", "hen", "owl"):
         bench.job(job_id)
     bench.raw.hset(P + "j:fox", "n", "many")
@@ -159,12 +159,12 @@ def test_a_damaged_job_does_not_stop_the_queue_before_the_others(bench: Bench) -
     assert "fox" in bench.store.attempts.admit(10).ids
 
 
-def test_a_batch_that_is_no_hash_stops_nobody_else(bench: Bench, make: MakeJob) -> None:
+def test_a_batch_that_is_no_hash_stops_no_other_job(bench: Bench, make: MakeJob) -> None:
     bench.store.jobs.enqueue([make("fox")], "x", BatchOptions())
     bench.store.jobs.enqueue([make("hen")], "y", BatchOptions())
     bench.job("owl")
     before = bench.raw.dump(P + "b:x")
-    do(bench, "SET", P + "b:x", "no hash")
+    execute(bench, "SET", P + "b:x", "no hash")
     assert set(bench.store.attempts.admit(10).ids) == {"hen", "owl"}
     assert [batch.id for batch in bench.store.batches.page().batches] == ["y"]
     with pytest.raises(RecordDamaged, match="batch x"):
@@ -179,9 +179,7 @@ def test_a_batch_that_is_no_hash_stops_nobody_else(bench: Bench, make: MakeJob) 
 
 @pytest.mark.parametrize("field", ["weight", "cap", "spent"])
 @pytest.mark.parametrize("value", ["much", "nan", "inf", "-1", ""])
-def test_what_a_batch_may_cost_cannot_be_read_so_nothing_of_it_is_sent(
-    bench: Bench, make: MakeJob, field: str, value: str
-) -> None:
+def test_a_batch_with_an_unreadable_number_sends_nothing(bench: Bench, make: MakeJob, field: str, value: str) -> None:
     bench.store.jobs.enqueue([make("fox")], "x", BatchOptions())
     bench.raw.hset(P + "b:x", field, value)
     assert bench.store.attempts.admit(10).ids == ()
@@ -190,7 +188,7 @@ def test_what_a_batch_may_cost_cannot_be_read_so_nothing_of_it_is_sent(
     assert bench.store.attempts.admit(10).ids == ("fox",)
 
 
-def test_an_action_on_a_batch_goes_past_the_damaged_one(bench: Bench, make: MakeJob) -> None:
+def test_an_action_on_a_batch_skips_the_damaged_job(bench: Bench, make: MakeJob) -> None:
     bench.store.jobs.enqueue([make("fox"), make("hen"), make("owl")], "x", BatchOptions())
     bench.raw.hset(P + "j:hen", "s", "frozen")
     assert bench.store.batches.cancel("x").affected == 2
@@ -200,7 +198,7 @@ def test_an_action_on_a_batch_goes_past_the_damaged_one(bench: Bench, make: Make
 
 @pytest.mark.parametrize("value", ["x", "nan", "inf", "", "1.5", "9" * 30, b"\xff"])
 @pytest.mark.parametrize("counter", ["lane:default slots", "lane:default window", "b:x queued", "p: ready"])
-def test_a_counter_that_is_no_number_is_counted_anew(bench: Bench, make: MakeJob, counter: str, value: Any) -> None:
+def test_a_counter_that_is_no_number_is_recounted(bench: Bench, make: MakeJob, counter: str, value: Any) -> None:
     bench.store.jobs.enqueue([make("fox"), make("hen")], "x", BatchOptions())
     bench.claimed("owl")
     key, _, field = counter.partition(" ")
@@ -212,7 +210,7 @@ def test_a_counter_that_is_no_number_is_counted_anew(bench: Bench, make: MakeJob
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"output": 7}', '{"cost": "much"}', b"\xff", "9" * 5000])
-def test_a_result_that_cannot_be_read(bench: Bench, text: Any) -> None:
+def test_an_unreadable_result_is_damage(bench: Bench, text: Any) -> None:
     bench.put(State.COMPLETED)
     bench.raw.set(P + "r:fox", text)
     with pytest.raises(RecordDamaged, match="job fox"):
@@ -225,13 +223,13 @@ def test_a_result_that_cannot_be_read(bench: Bench, text: Any) -> None:
     "key",
     ["j:fox", "t:fox", "r:done", "s:in_doubt", "alarms", "doubts", "m:x", "b:x", "p:", "lanes", "changes", "q:|1|k"],
 )
-def test_a_repair_beside_a_key_of_another_type_changes_no_record(bench: Bench, make: MakeJob, key: str) -> None:
+def test_a_key_of_another_type_is_left_and_other_records_stay_unchanged(bench: Bench, make: MakeJob, key: str) -> None:
     bench.put(State.IN_DOUBT)
     bench.put(State.COMPLETED, "done")
     bench.store.jobs.enqueue([make("hen")], "x", BatchOptions())
     bench.job("owl")
     lane = bench.lane()
-    do(bench, "LPUSH" if key[:2] in {"t:", "r:"} else "SET", P + key, "what nobody wrote")
+    execute(bench, "LPUSH" if key[:2] in {"t:", "r:"} else "SET", P + key, "not from this service")
     records = {each: stored(bench, each) for each in ("fox", "done", "hen", "owl")}
     found = bench.audit()
     assert any(each.rule == "damaged" and P + key in each.detail for each in found)
@@ -242,7 +240,7 @@ def test_a_repair_beside_a_key_of_another_type_changes_no_record(bench: Bench, m
     assert bench.raw.type(P + key) in {"list", "string"}
 
 
-def test_fields_that_nobody_writes_are_named_and_change_nothing(bench: Bench) -> None:
+def test_unknown_fields_are_named_and_have_no_effect(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     bench.job("hen")
     bench.raw.hset(P + "j:fox", mapping={"id": "hen", "quux": "1", "now": "0"})
@@ -253,7 +251,7 @@ def test_fields_that_nobody_writes_are_named_and_change_nothing(bench: Bench) ->
     assert "quux" in found.detail
 
 
-def test_what_the_scripts_write_are_known_fields(bench: Bench) -> None:
+def test_the_scripts_write_only_known_fields(bench: Bench) -> None:
     for state in State:
         bench.put(state, state.value, owed="nc")
         assert set(bench.fields(state.value)) <= NAMES.keys()

@@ -1,8 +1,7 @@
-"""Redis goes back to an earlier state, again and again, while everything else of `test_life` happens too.
+"""Redis returns to an earlier state, again and again, during the random sequences of `test_life`.
 
-Workers, provider and messages go on from where they are: only Redis forgets. Each time it is noticed, whether Redis was
-started again or not. Still nothing is bought twice, and in the end every job has ended. The provider does not notice
-repeats.
+Only Redis loses data: workers, provider and messages keep theirs. A worker notices each loss, with and without a
+restart of Redis. No job is bought twice, and in the end every job has ended. The provider does not notice repeats.
 """
 
 import copy
@@ -27,13 +26,13 @@ class Forgetful(Life):
     def begin(self) -> None:
         super().begin()
         self.binary = connect(self.url, text=False)
-        self.store.attempts.claim(["nobody"])  # this Redis is known from now on
+        self.store.attempts.claim(["absent"])  # records which Redis this is
         self.pasts: list[tuple[Mapping[bytes, bytes], Any]] = []
         self.forgot = 0
 
     @rule()
     def remember(self) -> None:
-        """What a file, or a replica, holds."""
+        """Copy the data, as a file or a replica would hold them."""
         clock = (self.bench.keys.prefix + "clock").encode()
         kept: Any = {key: self.binary.dump(key) for key in self.binary.scan_iter(count=1000) if key != clock}
         self.pasts.append((kept, copy.copy(self.accepted)))
@@ -41,7 +40,7 @@ class Forgetful(Life):
     @precondition(lambda self: self.pasts)
     @rule(data=st.data(), restarted=st.booleans())
     def forget(self, data: st.DataObject, restarted: bool) -> None:
-        # What is forgotten must have been sound, too.
+        # The data must also be sound just before they are lost.
         assert audit(self.store) == []
         kept, accepted = data.draw(st.sampled_from(self.pasts))
         clock, seen = self.bench.now, self.store.continuity.standing().sighting
@@ -53,23 +52,23 @@ class Forgetful(Life):
         if restarted:
             self.bench.raw.hset(self.bench.keys.singleton("epoch"), "run", f"process {self.forgot}")
         there = self.store.continuity.standing()
-        # A second time to the same moment: no change is missing, but the epoch that the first time began.
+        # After a second return to the same moment no change is missing, but the epoch that the first return began is.
         went_back = there.last != seen.last or there.epoch < seen.epoch
         self.pasts = [past for past in self.pasts if past[0] is kept]
-        # Producers send again at once what they got no answer for.
+        # Producers send the lost jobs again at once.
         lost, self.accepted = [each for each in self.accepted if each not in accepted], copy.copy(accepted)
         if lost:
             self.enqueue(lost, other=False, batch=None, twice=False)
         self.a_worker_notices(seen, went_back, len(lost))
-        # What we knew of what is forgotten counts no more; what the provider knows does.
+        # Results that Redis lost are expected again from the provider.
         self.kept.clear()
         self.spent = self.store.statistics.totals().cost
         self.read = "-"
         for task in self.tasks.values():
-            task.taken_in = False
+            task.recorded = False
 
     def a_worker_notices(self, seen: Sighting, went_back: bool, lost: int) -> None:
-        """Before it does anything else, although new jobs came first; it goes on, as with BOOMERANG_TOLERATED_LOSS."""
+        """A worker compares first, although new jobs came before. It continues, as with BOOMERANG_TOLERATED_LOSS."""
         there = self.store.continuity.standing([seen])
         verdict = judge(there, [seen])
         assert verdict.lost_jobs >= lost
@@ -79,13 +78,13 @@ class Forgetful(Life):
             assert judge(self.store.continuity.standing([seen]), [seen]).judgement is Judgement.SOUND
 
     def a_forged_callback(self) -> None:
-        """Not here: what is doubted may have been sent, and only the address's token tells forgeries."""
+        """Do nothing: a job in doubt may have been sent, and only the token in the address would reveal a forgery."""
 
     @invariant()
-    def the_promises_hold(self) -> None:
-        """What Redis says is sound in itself; that nothing is bought twice, `send` sees."""
+    def check_promises(self) -> None:
+        """Audit the store. `send` checks that no job is bought twice."""
         if hasattr(self, "pasts"):
-            self.audit_now_and_then()
+            self.audit_sometimes()
 
     def teardown(self) -> None:
         super().teardown()
@@ -95,7 +94,7 @@ class Forgetful(Life):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800 if THOROUGH else 600)
-def test_nothing_is_bought_twice_however_often_redis_forgets(bench: Bench, redis_url: str) -> None:
+def test_no_job_is_bought_twice_although_redis_loses_data(bench: Bench, redis_url: str) -> None:
     class Here(Forgetful):
         pass
 

@@ -1,4 +1,4 @@
-"""Lanes: which job goes where, and how they are seen, also those that are not configured any more."""
+"""Jobs are routed to lanes, and every lane with jobs is listed, also one that is no longer configured."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ from jobs.states import State
 from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
-_PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
+_RESULT = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
 OMNI, REFERENCE = "kirin_image_omni", "kirin_v2_1_reference2image"
 
 
@@ -39,13 +39,15 @@ ROUTES: dict[str, tuple[list[LaneSettings], str, Mapping[str, str], str | None]]
     "model and label": ([lane("a", OMNI, shop="berlin"), lane("b")], OMNI, {}, ""),
     "no lane": ([lane("a", REFERENCE), lane("b", shop="berlin")], OMNI, {}, None),
     "a pool is named after its first": ([lane("b", OMNI), lane("a", OMNI)], OMNI, {}, "b"),
-    "the order of models is no matter": ([lane("a", OMNI, "x"), lane("b", "x", OMNI)], "x", {}, "a"),
+    "the order of models does not count": ([lane("a", OMNI, "x"), lane("b", "x", OMNI)], "x", {}, "a"),
     "the same models, other labels": ([lane("a", OMNI, shop="rome"), lane("b", OMNI)], OMNI, {}, "b"),
 }
 
 
 @pytest.mark.parametrize(("lanes", "model", "labels", "pool"), ROUTES.values(), ids=ROUTES)
-def test_where_a_job_goes(lanes: list[LaneSettings], model: str, labels: Mapping[str, str], pool: str | None) -> None:
+def test_a_job_is_routed_to_the_first_lane_that_takes_it(
+    lanes: list[LaneSettings], model: str, labels: Mapping[str, str], pool: str | None
+) -> None:
     assert route(pooled(lanes), model, labels) == pool
 
 
@@ -59,16 +61,16 @@ def test_pools_and_routes_agree(
     rules: list[tuple[list[str], dict[str, str]]], model: str, wanted: dict[str, str]
 ) -> None:
     lanes = pooled([lane(f"l{number}", *names, **marks) for number, (names, marks) in enumerate(rules)])
-    # Two lanes share a pool exactly when they take the same, by the same words
+    # Two lanes share a pool exactly when their models and labels are equal
     for one in lanes:
         for other in lanes:
             same = (set(one.models), one.labels) == (set(other.models), other.labels)
             assert (one.pool == other.pool) is same
-    # A pool is '' or the name of a lane of it, so that no two are mixed up
+    # A pool's name is '' or that of its first lane, so that names are unique
     for each in lanes:
-        unruled = not each.models and not each.labels
-        assert each.pool == ("" if unruled else next(other.name for other in lanes if other.pool == each.pool))
-    # A job goes to the first that takes it, and that one takes it
+        takes_all = not each.models and not each.labels
+        assert each.pool == ("" if takes_all else next(other.name for other in lanes if other.pool == each.pool))
+    # A job is routed to the pool of the first lane that takes it
     taking = [
         each
         for each in lanes
@@ -78,35 +80,35 @@ def test_pools_and_routes_agree(
     assert route(lanes, model, wanted) == (taking[0].pool if taking else None)
 
 
-# --- as they are seen -------------------------------------------------------------------------------------------------
+# --- the list of lanes ------------------------------------------------------------------------------------------------
 
 LANES = pooled((LaneSettings(name="a", max_in_flight=2), LaneSettings(name="b"), lane("ref", REFERENCE)))
 
 
-def test_every_lane_is_seen_with_what_waits_in_its_pool(bench: Bench, make: Make) -> None:
+def test_every_lane_is_listed_with_the_jobs_that_wait_in_its_pool(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     store.jobs.enqueue([make(f"j{number}") for number in range(5)])
     store.jobs.enqueue([make("r", pool="ref")])
     store.attempts.claim(store.attempts.admit(2, LANES[0]).ids)
-    seen = [(each.name, each.pool, each.slots, each.limit, each.ready) for each in store.lanes.get_all()]
-    assert seen == [("a", "", 2, 2, 3), ("b", "", 0, 0, 3), ("ref", "ref", 0, 0, 1)]
+    listed = [(each.name, each.pool, each.slots, each.limit, each.ready) for each in store.lanes.get_all()]
+    assert listed == [("a", "", 2, 2, 3), ("b", "", 0, 0, 3), ("ref", "ref", 0, 0, 1)]
     assert all(each.settings for each in store.lanes.get_all())
 
 
-def test_a_held_lanes_jobs_are_taken_by_its_mate(bench: Bench, make: Make) -> None:
+def test_the_other_lane_of_a_pool_takes_the_jobs_of_a_held_one(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b, _ = LANES
     store.jobs.enqueue([make(f"j{number}") for number in range(3)])
     taken = store.attempts.admit(2, a).ids
     store.lanes.hold("429", base=60, cap=60, lane="a")
-    # Also those that were on their way already
+    # Also jobs that were already dispatched
     assert store.attempts.claim(taken) == []
     assert store.attempts.admit(10, b).ids == ("j0", "j1", "j2")
     assert {claim.lane for claim in store.attempts.claim(["j0", "j1", "j2"])} == {"b"}
     assert audit(store) == []
 
 
-def test_an_attempt_in_doubt_waits_for_its_own_lane_however_free_the_other_is(bench: Bench, make: Make) -> None:
+def test_an_attempt_that_was_in_doubt_waits_for_its_own_lane(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     a, b, _ = LANES
     store.jobs.enqueue([make("fox")])
@@ -118,7 +120,7 @@ def test_an_attempt_in_doubt_waits_for_its_own_lane_however_free_the_other_is(be
     assert (store.attempts.admit(9, a).ids, store.attempts.admit(9, b).ids) == ((), ())
     assert [(each.name, each.ready) for each in store.lanes.get_all()] == [("a", 1), ("b", 0), ("ref", 0)]
     bench.forward(61)
-    # Put back by its alarm, too
+    # Also after its alarm queued it again
     store.attempts.claim_due(10)
     assert (store.attempts.admit(9, b).ids, store.attempts.admit(9, a).ids) == ((), ("fox",))
     bench.forward(31)
@@ -129,7 +131,7 @@ def test_an_attempt_in_doubt_waits_for_its_own_lane_however_free_the_other_is(be
     assert audit(store) == []
 
 
-def test_a_lane_that_is_not_configured_any_more_is_seen_until_its_jobs_are_gone(bench: Bench, make: Make) -> None:
+def test_a_lane_that_is_no_longer_configured_is_listed_until_its_jobs_are_gone(bench: Bench, make: Make) -> None:
     before = bench.with_settings(named_lanes=LANES)
     b, ref = LANES[1:]
     before.jobs.enqueue([make("there"), make("doubtful")])
@@ -139,41 +141,41 @@ def test_a_lane_that_is_not_configured_any_more_is_seen_until_its_jobs_are_gone(
     before.attempts.mark_in_doubt("doubtful", doubtful.fence, "read timed out")
     before.attempts.requeue("doubtful", doubtful.fence, "absent")
     before.attempts.claim(before.attempts.admit(1, ref).ids)
-    # When lanes b and ref are taken away
+    # When lanes b and ref are removed
     after = bench.with_settings(named_lanes=pooled(LANES[:1]))
     after.jobs.enqueue([make("new")])
     assert after.attempts.admit(10).ids == ("new",)
     a, *others = after.lanes.get_all()
     assert (a.name, a.slots, a.dispatched, a.ready) == ("a", 0, 1, 0)
-    # Then what is there, what may go nowhere else, and what waits in a pool that nobody serves are still named
-    seen = [(each.name, each.pool, each.settings, each.slots, each.ready) for each in others]
-    assert seen == [("b", "@b", None, 1, 1), ("ref", "@ref", None, 1, 0), ("ref", "ref", None, 0, 1)]
+    # Then their jobs at the provider, those bound to a lane, and those in a pool without lanes are still listed
+    listed = [(each.name, each.pool, each.settings, each.slots, each.ready) for each in others]
+    assert listed == [("b", "@b", None, 1, 1), ("ref", "@ref", None, 1, 0), ("ref", "ref", None, 0, 1)]
     # The provider's callback still ends it
-    after.attempts.finish("there", State.COMPLETED, _PICTURES, "callback")
+    after.attempts.finish("there", State.COMPLETED, _RESULT, "callback")
     after.jobs.cancel("doubtful")
     after.jobs.cancel("r2")
     assert [each.name for each in after.lanes.get_all()] == ["a", "ref"]
     assert audit(after) == []
 
 
-def test_a_lane_that_changed_what_it_takes_leaves_its_old_pool_in_sight(bench: Bench, make: Make) -> None:
+def test_the_old_pool_of_a_lane_whose_models_changed_is_listed(bench: Bench, make: Make) -> None:
     before = bench.with_settings(named_lanes=LANES)
     before.jobs.enqueue([make("j0")])
     before.jobs.enqueue([make("r1", pool="ref")])
     after = bench.with_settings(named_lanes=pooled((lane("ref", "other"), lane("a", OMNI))))
-    seen = [(each.name, each.pool, each.settings is not None, each.ready) for each in after.lanes.get_all()]
-    # Pool "ref" goes on, as its lane says now; that of all other jobs has no lane
-    assert seen == [("ref", "ref", True, 1), ("a", "a", True, 0), ("default", "", False, 1)]
+    listed = [(each.name, each.pool, each.settings is not None, each.ready) for each in after.lanes.get_all()]
+    # Pool "ref" has a lane with new models; the pool of all other jobs has none
+    assert listed == [("ref", "ref", True, 1), ("a", "a", True, 0), ("default", "", False, 1)]
 
 
-def test_a_lane_as_the_api_shows_it(bench: Bench) -> None:
+def test_a_lane_is_serialized_for_the_api(bench: Bench) -> None:
     settings = LaneSettings(name="a", models=("kirin_*",), labels={"shop": "x"}, max_in_flight=30, learn_limit=True)
     (settings,) = pooled((settings,))
     store = bench.with_settings(named_lanes=(settings,))
     store.attempts.admit(0, settings)
     store.lanes.hold("429: 1303", base=1.0, cap=1.0, throttled=True, lane="a")
-    shown = serialize_lane(store.lanes.get("a"))
-    (change,) = shown.pop("history")
+    serialized = serialize_lane(store.lanes.get("a"))
+    (change,) = serialized.pop("history")
     assert datetime.fromisoformat(change.pop("at")).tzinfo is UTC
     assert change == {"what": "limit", "limit": 1.0, "reason": "429: 1303"}
     expected = {
@@ -189,4 +191,4 @@ def test_a_lane_as_the_api_shows_it(bench: Bench) -> None:
         "breaker_since": None,
         "breaker_opened": 0,
     }
-    assert expected.items() <= shown.items()
+    assert expected.items() <= serialized.items()

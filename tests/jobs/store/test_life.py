@@ -1,9 +1,9 @@
-"""Whatever happens, in whatever order: the promises hold after every step, and in the end every job has ended.
+"""Random sequences of events: the promises hold after each step, and in the end every job has ended.
 
-The provider here is a dict of the tasks that it created. It never notices that an external id comes a second time: it
-would simply draw, and charge, again.
+The provider here is a dict of the tasks that it created. It does not notice a repeated external id: it would generate,
+and charge, again.
 
-HYPOTHESIS_PROFILE=thorough looks longer.
+HYPOTHESIS_PROFILE=thorough searches longer.
 """
 
 import hashlib
@@ -48,24 +48,24 @@ from jobs.store.store import Store
 from jobs.units import NANO
 from tests.support.bench import Bench
 
-#: Slots of each of the two accounts; the second learns whether they are fewer.
+#: Slots of each of the two accounts. The second one learns its limit.
 SLOTS = 2
 LANES = pooled(
     [LaneSettings(name="a", max_in_flight=SLOTS), LaneSettings(name="b", max_in_flight=SLOTS, learn_limit=True)]
 )
 TIMES: dict[str, Any] = {"deadline": 12, "submit_lease": 30, "lookup_grace": 10, "retention": 1e9}
-#: What the batches' key may spend a day, and one of them in all: a few of the dearer jobs.
+#: The daily budget of the batches' key, and the cap of one batch: enough for a few of the more expensive jobs.
 BUDGET, CAP = Decimal(20), Decimal(8)
 LIMITS = {"shop": KeyLimits(max_cost_per_day=BUDGET)}
 SETTINGS = Settings(named_lanes=LANES, key_limits=LIMITS, max_attempts=2, image_store="a test's", **TIMES)
-#: Shorter than the grace: what the provider has created shows by then.
+#: The most seconds until a look-up finds a new task: less than the grace.
 LAG = 8.0
 IDS = ("a", "b", "c", "d.e:f-g_h")
 MOST_ROUNDS = 500
-#: Half of the jobs name it.
+#: A reference that half of the jobs name.
 IMAGE = "image:sha256:" + hashlib.sha256(b"a fox").hexdigest()
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
-#: An audit reads everything, and what it finds does not go away by itself: one in so many steps, and one at the end.
+#: An audit is slow and its findings persist, so it runs once in this many steps and at the end.
 AUDIT_EVERY = 1 if THOROUGH else 5
 POSTS = (
     *("created", "lost", "lost before", "exists", "refused", "held", "not created", "unreachable"),
@@ -75,22 +75,22 @@ POSTS = (
 
 @dataclass
 class Task:
-    """What the provider knows of one external id."""
+    """The provider's task for one external id."""
 
     visible: float
     end: State | None = None
     result: Result | None = None
-    taken_in: bool = False
+    recorded: bool = False
 
 
 @dataclass
 class Post:
-    """What we know of the last POST of an external id, for the rule about second ones."""
+    """The last POST of an external id, to judge whether another one is allowed."""
 
     at: float
     lane: str
     surely_absent: bool = False
-    vain_looks: int = 0
+    vain_lookups: int = 0
 
 
 class Life(RuleBasedStateMachine):
@@ -107,7 +107,7 @@ class Life(RuleBasedStateMachine):
         self.messages: list[tuple[str, ...]] = []
         self.claims: list[tuple[Claim, float]] = []
         self.answers: list[tuple[Claim, str]] = []
-        self.looks: list[tuple[Due, Task | None]] = []
+        self.lookups: list[tuple[Due, Task | None]] = []
         self.deliveries: list[Due] = []
         self.tasks: dict[str, Task] = {}
         self.posts: dict[str, Post] = {}
@@ -121,8 +121,8 @@ class Life(RuleBasedStateMachine):
     def now(self) -> float:
         return self.bench.now / 1e6
 
-    def again(self, verb: Callable[[], Any], *, twice: bool) -> Any:
-        """Run a verb; `twice`: its reply was lost, and it is run again, which must change nothing more."""
+    def call(self, verb: Callable[[], Any], *, twice: bool) -> Any:
+        """Run a verb. With `twice`, run it again, as after a lost reply: the repeat must change nothing."""
         answer = verb()
         if twice:
             before = self.bench.dump()
@@ -133,7 +133,7 @@ class Life(RuleBasedStateMachine):
             assert after == before
         return answer
 
-    # --- in -----------------------------------------------------------------------------------------------------------
+    # --- producers ----------------------------------------------------------------------------------------------------
 
     @rule(
         ids=st.lists(st.sampled_from(IDS), min_size=1, max_size=3),
@@ -158,9 +158,9 @@ class Life(RuleBasedStateMachine):
         jobs = []
         for job_id in ids:
             number = IDS.index(job_id)
-            said = f"{job_id}, another" if other and job_id in self.accepted else job_id
+            prompt = f"{job_id}, another" if other and job_id in self.accepted else job_id
             named = {"image": IMAGE, "prompt": IMAGE} if number % 2 else {}
-            text = json.dumps({"params": {"prompt": said, **named}})
+            text = json.dumps({"params": {"prompt": prompt, **named}})
             owed = frozenset([set(), {Delivery.NOTIFY}, {Delivery.CELERY}, set(Delivery)][number])
             times: Any = {"priority": priority, "expires_in": expires_in, "delay": delay}
             labels = {"shop": "berlin", "line": str(number)} if number % 2 else {}
@@ -174,51 +174,51 @@ class Life(RuleBasedStateMachine):
         options = BatchOptions(owner="shop", weight=3)
         if batch == "x":
             options = BatchOptions(owner="shop", labels={"season": "spring"}, max_cost=CAP)
-        enqueued = self.again(lambda: self.store.jobs.enqueue(jobs, batch, options), twice=twice)
+        enqueued = self.call(lambda: self.store.jobs.enqueue(jobs, batch, options), twice=twice)
         assert list(enqueued.outcomes) == expected
 
-    # One rule for all that producers may want: what is rarer in life should not crowd out the work.
+    # One rule for all requests of producers, so that they do not outnumber the steps of the work.
     @rule(
         job_id=st.sampled_from(IDS),
-        wish=st.sampled_from(["cancel", "retry", "park", "revoke", "pause", "resume"]),
+        request=st.sampled_from(["cancel", "retry", "park", "revoke", "pause", "resume"]),
         twice=st.booleans(),
     )
-    def a_producer_wants_something(self, job_id: str, wish: str, twice: bool) -> None:
+    def a_producer_requests_something(self, job_id: str, request: str, twice: bool) -> None:
         {
             "cancel": self.cancel,
             "retry": self.retry,
             "park": self.park,
             "revoke": self.revoke,
-            "pause": self.halt,
-            "resume": self.go_on,
-        }[wish](job_id, twice)
+            "pause": self.pause,
+            "resume": self.resume,
+        }[request](job_id, twice)
 
     def cancel(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
-            self.again(lambda: self.store.jobs.cancel(job_id), twice=twice)
+            self.call(lambda: self.store.jobs.cancel(job_id), twice=twice)
 
     def retry(self, job_id: str, twice: bool) -> None:
         with self.maybe_not_allowed(job_id):
-            self.again(lambda: self.store.jobs.retry(job_id), twice=twice)
+            self.call(lambda: self.store.jobs.retry(job_id), twice=twice)
             self.kept.pop(job_id, None)
 
     @rule(
         batch=st.sampled_from(["x", "y"]),
-        wish=st.sampled_from(["pause", "resume", "resume with more", "cancel", "retry", "retry the failed"]),
+        request=st.sampled_from(["pause", "resume", "resume with more", "cancel", "retry", "retry the failed"]),
         twice=st.booleans(),
     )
-    def a_batch_is_steered(self, batch: str, wish: str, twice: bool) -> None:
-        if wish in ("pause", "resume", "resume with more"):
-            more = 3 * CAP if wish == "resume with more" else None
+    def a_producer_controls_a_batch(self, batch: str, request: str, twice: bool) -> None:
+        if request in ("pause", "resume", "resume with more"):
+            more = 3 * CAP if request == "resume with more" else None
             with suppress(BatchNotFound):
                 resume = partial(self.store.batches.resume, batch, max_cost=more)
-                self.again(partial(self.store.batches.pause, batch) if wish == "pause" else resume, twice=twice)
+                self.call(partial(self.store.batches.pause, batch) if request == "pause" else resume, twice=twice)
             return
-        states = {"retry": FINAL - {State.COMPLETED}, "retry the failed": frozenset({State.FAILED})}.get(wish)
-        self.a_whole_batch(batch, states)
+        states = {"retry": FINAL - {State.COMPLETED}, "retry the failed": frozenset({State.FAILED})}.get(request)
+        self.begin_sweep(batch, states)
 
-    def a_whole_batch(self, batch: str, states: frozenset[State] | None) -> None:
-        """A cancel, or a retry of jobs in those states, whose process dies before its first step."""
+    def begin_sweep(self, batch: str, states: frozenset[State] | None) -> None:
+        """Begin a cancel, or a retry of jobs in these states. Its process dies before the first step."""
         which = json.dumps({"states": dict.fromkeys(states or (), True)}) if states else ""
         self.store.context.scripts.call("begin_sweep", batch, "retry" if states else "cancel", which, "0")
 
@@ -229,19 +229,19 @@ class Life(RuleBasedStateMachine):
             self.store.context.scripts.call("sweep", "", 1, 900_000_000)
 
     def park(self, job_id: str, twice: bool) -> None:
-        self.again(lambda: self.store.celery.park(job_id, job_id, "{}"), twice=twice)
+        self.call(lambda: self.store.celery.park(job_id, job_id, "{}"), twice=twice)
 
     def revoke(self, job_id: str, twice: bool) -> None:
-        self.again(lambda: self.store.celery.revoke([job_id]), twice=twice)
+        self.call(lambda: self.store.celery.revoke([job_id]), twice=twice)
 
-    def halt(self, job_id: str, twice: bool) -> None:
+    def pause(self, job_id: str, twice: bool) -> None:
         with suppress(NotAllowed, JobNotFound):
-            self.again(lambda: self.store.jobs.pause(job_id), twice=twice)
+            self.call(lambda: self.store.jobs.pause(job_id), twice=twice)
             assert self.store.jobs.get(job_id).paused
 
-    def go_on(self, job_id: str, twice: bool) -> None:
+    def resume(self, job_id: str, twice: bool) -> None:
         with suppress(NotAllowed, JobNotFound):
-            self.again(lambda: self.store.jobs.resume(job_id), twice=twice)
+            self.call(lambda: self.store.jobs.resume(job_id), twice=twice)
 
     @contextmanager
     def maybe_not_allowed(self, job_id: str) -> Iterator[None]:
@@ -252,7 +252,7 @@ class Life(RuleBasedStateMachine):
         except NotAllowed:
             assert self.store.jobs.get(job_id).state.final
 
-    # --- out ----------------------------------------------------------------------------------------------------------
+    # --- workers ------------------------------------------------------------------------------------------------------
 
     @rule(
         limit=st.integers(1, 3),
@@ -262,10 +262,10 @@ class Life(RuleBasedStateMachine):
         until=st.sampled_from(["admitted", "claimed", "sent", "recorded", "recorded", "recorded"]),
         twice=st.booleans(),
     )
-    def workers_work(
+    def workers_process_jobs(
         self, *, limit: int, lane: LaneSettings, outcome: str, lag: float, until: str, twice: bool
     ) -> None:
-        """Jobs go out, up to some point; `a_step` may take them on from there, or they are never heard of again."""
+        """Process jobs up to some point. `a_step` may continue from there, or the rest is lost."""
         ids = self.store.attempts.admit(limit, lane).ids
         if until == "admitted":
             self.messages += [ids] if ids else []
@@ -281,14 +281,14 @@ class Life(RuleBasedStateMachine):
             self.answers += answers
         self.claims += earlier
 
-    @precondition(lambda self: self.messages or self.claims or self.answers or self.looks or self.deliveries)
+    @precondition(lambda self: self.messages or self.claims or self.answers or self.lookups or self.deliveries)
     @rule(data=st.data(), outcome=st.sampled_from(POSTS), lag=st.floats(0, LAG), twice=st.booleans())
     def a_step(self, data: st.DataObject, outcome: str, lag: float, twice: bool) -> None:
-        """One thing that was under way goes on, or is lost."""
-        under_way: list[list[Any]] = [self.messages, self.claims, self.answers, self.looks, self.deliveries]
+        """Continue one thing that is under way, or lose it."""
+        under_way: list[list[Any]] = [self.messages, self.claims, self.answers, self.lookups, self.deliveries]
         kind = data.draw(st.sampled_from([each for each in under_way if each]))
         what: Any = kind[0] if data.draw(st.booleans()) else kind[-1]
-        fate = data.draw(st.sampled_from(["goes on", "goes on", "goes on", "repeated", "lost"]))
+        fate = data.draw(st.sampled_from(["continues", "continues", "continues", "repeated", "lost"]))
         if fate != "repeated" or kind is not self.messages:
             kind.remove(what)
         if fate == "lost":
@@ -299,8 +299,8 @@ class Life(RuleBasedStateMachine):
             self.send(what[0], what[1], outcome, lag)
         elif kind is self.answers:
             self.record(*what, twice=twice)
-        elif kind is self.looks:
-            self.act_upon(*what, twice=twice)
+        elif kind is self.lookups:
+            self.act_on(*what, twice=twice)
         else:
             self.make_deliveries(what, fails=data.draw(st.booleans()), twice=twice)
 
@@ -316,7 +316,7 @@ class Life(RuleBasedStateMachine):
         self.claims += [(claim, self.now) for claim in claims]
 
     def send(self, claim: Claim, claimed: float, outcome: str, lag: float) -> None:
-        """As worker.submit: not after the lease. The answer is recorded later, or never."""
+        """Send as worker.submit does: not after the lease. The answer is recorded later, or never."""
         if outcome == "crash before":
             return
         if self.now - claimed >= SETTINGS.submit_lease:
@@ -325,9 +325,9 @@ class Life(RuleBasedStateMachine):
         external = claim.external_task_id
         earlier = self.posts.get(external)
         if earlier and not earlier.surely_absent:
-            assert earlier.vain_looks >= 2, "sent again without two looks"
+            assert earlier.vain_lookups >= 2, "sent again without two look-ups"
             assert self.now - earlier.at >= SETTINGS.lookup_grace, "sent again within the grace"
-            assert earlier.lane == claim.lane, "sent through another account, which cannot know of it"
+            assert earlier.lane == claim.lane, "sent through another account, where look-ups cannot find it"
         self.posts[external] = Post(self.now, claim.lane)
         if outcome in ("created", "lost", "exists", "crash"):
             assert external not in self.tasks, "bought twice"
@@ -349,10 +349,8 @@ class Life(RuleBasedStateMachine):
             "too late": lambda: store.attempts.requeue(*held, ""),
         }
         if outcome == "held":
-            self.again(
-                lambda: store.lanes.hold("429", base=1.0, cap=60.0, throttled=True, lane=claim.lane), twice=twice
-            )
-        done = self.again(verbs[outcome], twice=twice)
+            self.call(lambda: store.lanes.hold("429", base=1.0, cap=60.0, throttled=True, lane=claim.lane), twice=twice)
+        done = self.call(verbs[outcome], twice=twice)
         if outcome in ("held", "not created", "unreachable") and done in ("queued", "over"):
             self.posts[claim.external_task_id].surely_absent = True
 
@@ -363,15 +361,15 @@ class Life(RuleBasedStateMachine):
         data=st.data(),
         code=st.sampled_from(["", "", "002016095", "1301"]),
         cost=st.integers(0, 10**10),
-        tells=st.booleans(),
+        calls_back=st.booleans(),
         twice=st.booleans(),
     )
-    def the_provider_finishes(self, data: st.DataObject, code: str, cost: int, tells: bool, twice: bool) -> None:
+    def the_provider_finishes(self, data: st.DataObject, code: str, cost: int, calls_back: bool, twice: bool) -> None:
         external = data.draw(st.sampled_from([each for each, task in self.tasks.items() if not task.end]))
         task = self.tasks[external]
         self.end(task, code, cost)
-        if tells:
-            self.again(partial(self.finish, external, task.end, task.result, "callback"), twice=twice)
+        if calls_back:
+            self.call(partial(self.finish, external, task.end, task.result, "callback"), twice=twice)
 
     def end(self, task: Task, code: str = "", cost: int = 5_000_000) -> None:
         task.end = State.FAILED if code else State.COMPLETED
@@ -379,21 +377,21 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.tasks)
     @rule(data=st.data(), lies=st.booleans(), twice=st.booleans())
-    def it_calls_back(self, data: st.DataObject, lies: bool, twice: bool) -> None:
+    def the_provider_calls_back(self, data: st.DataObject, lies: bool, twice: bool) -> None:
         external = data.draw(st.sampled_from(sorted(self.tasks)))
         task = self.tasks[external]
         if not task.end:
             look = data.draw(st.booleans())
-            self.again(lambda: self.store.attempts.record_callback(external, look=look), twice=twice)
+            self.call(lambda: self.store.attempts.record_callback(external, look=look), twice=twice)
             return
         state, result = task.end, task.result
-        if lies and task.taken_in:
+        if lies and task.recorded:
             state = State.FAILED if state is State.COMPLETED else State.COMPLETED
-        self.again(lambda: self.finish(external, state, result, "callback"), twice=twice)
+        self.call(lambda: self.finish(external, state, result, "callback"), twice=twice)
 
-    @rule(job_id=st.sampled_from([*IDS, "nobody's"]), attempt=st.sampled_from([1, 8, 999]), look=st.booleans())
+    @rule(job_id=st.sampled_from([*IDS, "absent"]), attempt=st.sampled_from([1, 8, 999]), look=st.booleans())
     def a_forged_callback(self, job_id: str, attempt: int, look: bool) -> None:
-        """For what was never sent. (For what was sent, the address's token tells forgeries.)"""
+        """Forge a callback for a job that was never sent. (For one that was sent, the address has a token.)"""
         if external_id(job_id, attempt) in self.posts or (attempt == 1 and "q" in self.bench.fields(job_id)):
             return
         before = self.bench.dump()
@@ -410,8 +408,8 @@ class Life(RuleBasedStateMachine):
         settled = self.store.attempts.finish(external, state, result, by, fence=fence)
         if settled.outcome in ("finished", "again"):
             if task := self.tasks.get(external):
-                assert not task.taken_in, "a result was taken in twice"
-                task.taken_in = True
+                assert not task.recorded, "a result was recorded twice"
+                task.recorded = True
             self.spent += result.cost or 0
         return settled
 
@@ -419,7 +417,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3), waits=st.booleans(), at_once=st.booleans(), fails=st.booleans(), twice=st.booleans())
     def reconcile(self, limit: int, waits: bool, at_once: bool, fails: bool, twice: bool) -> None:
-        """A round of it; `waits` for the next alarm; not `at_once`: `a_step` goes on with what it began."""
+        """Run one round. With `waits`, wait for the next alarm. Without `at_once`, `a_step` continues what it began."""
         first = self.bench.raw.zrange(self.bench.keys.singleton("alarms"), 0, 0, withscores=True)
         if waits and first:
             self.bench.forward(max(0.0, (first[0][1] - self.bench.now) / 1e6))
@@ -429,65 +427,63 @@ class Life(RuleBasedStateMachine):
                 if at_once and self.deliveries:
                     self.make_deliveries(self.deliveries.pop(), fails=fails, twice=twice)
             else:
-                task = self.look(due)
+                task = self.look_up(due)
                 if at_once:
-                    self.act_upon(due, task, twice=twice)
+                    self.act_on(due, task, twice=twice)
                 else:
-                    self.looks.append((due, task))
+                    self.lookups.append((due, task))
 
     @rule(fate=st.sampled_from(["answered", "silence", "killed"]), twice=st.booleans())
     def probe(self, fate: str, twice: bool) -> None:
-        """Where breakers are open."""
+        """Probe the lanes whose breakers are open."""
         for probe in self.store.lanes.claim_probes():
             if fate != "killed":
                 answered = fate == "answered"
-                self.again(partial(self.store.lanes.record_probe, probe, answered=answered, wait=3.0), twice=twice)
+                self.call(partial(self.store.lanes.record_probe, probe, answered=answered, wait=3.0), twice=twice)
 
     @precondition(lambda self: any(not task.end for task in self.tasks.values()))
     @rule(twice=st.booleans())
     def a_task_takes_too_long(self, twice: bool) -> None:
-        """Everybody is patient until after the deadline; then it is looked at for the last time."""
+        """Wait until after the deadline, and then make the last poll."""
         self.bench.forward(SETTINGS.deadline + 1)
         for due in self.store.attempts.claim_due(100).dues:
             if not due.job.owing:
-                self.act_upon(due, self.look(due), twice=twice)
+                self.act_on(due, self.look_up(due), twice=twice)
 
-    def look(self, due: Due) -> Task | None:
+    def look_up(self, due: Due) -> Task | None:
         external = due.job.external_task_id
         task = self.tasks.get(external)
         if task and task.visible <= self.now:
             return Task(task.visible, task.end, task.result)
         if external in self.posts:
-            self.posts[external].vain_looks += 1
+            self.posts[external].vain_lookups += 1
         return None
 
-    def act_upon(self, due: Due, task: Task | None, *, twice: bool = False) -> None:
-        """The decisions of worker.reconcile."""
+    def act_on(self, due: Due, task: Task | None, *, twice: bool = False) -> None:
+        """Decide as worker.reconcile does."""
         job, store = due.job, self.store
         doubtful = job.at_provider is State.IN_DOUBT
         if task and task.end and task.result:
             end, result = task.end, task.result
-            self.again(lambda: self.finish(job.external_task_id, end, result, "poll", job.fence), twice=twice)
+            self.call(lambda: self.finish(job.external_task_id, end, result, "poll", job.fence), twice=twice)
         elif task and doubtful:
-            self.again(lambda: store.attempts.mark_in_progress(job.id, job.fence, "t"), twice=twice)
+            self.call(lambda: store.attempts.mark_in_progress(job.id, job.fence, "t"), twice=twice)
         elif doubtful and not job.exists and absent_beyond_doubt(job.lookups + 1, due.doubtful_for, SETTINGS):
-            self.again(
+            self.call(
                 lambda: store.attempts.requeue(job.id, job.fence, "absent", reachability=Reachability.ANSWER),
                 twice=twice,
             )
         elif doubtful:
-            self.again(
+            self.call(
                 lambda: store.attempts.reschedule_lookup(
                     due, next_lookup(job.lookups + 1, SETTINGS, 0.5, due.doubtful_for)
                 ),
                 twice=twice,
             )
         elif due.overdue:
-            self.again(lambda: store.attempts.expire(due, SETTINGS.poll_max), twice=twice)
+            self.call(lambda: store.attempts.expire(due, SETTINGS.poll_max), twice=twice)
         else:
-            self.again(
-                lambda: store.attempts.reschedule_lookup(due, next_poll(job.lookups, SETTINGS, 0.5)), twice=twice
-            )
+            self.call(lambda: store.attempts.reschedule_lookup(due, next_poll(job.lookups, SETTINGS, 0.5)), twice=twice)
 
     @precondition(lambda self: self.accepted)
     @rule(data=st.data())
@@ -500,54 +496,54 @@ class Life(RuleBasedStateMachine):
                 self.finish_messages(due, parked, lost=fails, twice=twice)
                 continue
             if fails and kind is Delivery.NOTIFY:
-                # Patience is short here: what was tried three times is given up.
+                # Here a delivery is given up after three attempts.
                 wait = next_delivery(due.job.delivery_tries, 0.5) if due.job.delivery_tries < 2 else None
                 failed = partial(self.store.deliveries.record, due, kind, retry_in=wait, why="no")
                 given_up = partial(self.store.deliveries.give_up, due, kind, "no")
-                self.again(given_up if wait is None else failed, twice=twice)
+                self.call(given_up if wait is None else failed, twice=twice)
                 continue
             self.message_finished[due.job.id, f"{kind} {due.job.state}"] += 1
-            self.again(partial(self.store.deliveries.record, due, kind), twice=twice)
+            self.call(partial(self.store.deliveries.record, due, kind), twice=twice)
 
     def finish_messages(self, due: Due, parked: list[Message], *, lost: bool, twice: bool) -> None:
-        """As worker.deliver, and then worker.generate.task, unless the broker loses the message."""
-        self.again(lambda: self.store.deliveries.record(due, Delivery.CELERY, retry_in=30.0), twice=twice)
+        """Finish messages as worker.deliver and worker.generate.task do, unless the broker loses the message."""
+        self.call(lambda: self.store.deliveries.record(due, Delivery.CELERY, retry_in=30.0), twice=twice)
         for message in () if lost else parked:
             if (
-                self.again(partial(self.store.celery.message_finished, due.job.id, message.mark), twice=twice)
+                self.call(partial(self.store.celery.message_finished, due.job.id, message.mark), twice=twice)
                 != "unfinished"
             ):
                 self.message_finished[due.job.id, f"{Delivery.CELERY} {self.store.jobs.get(due.job.id).state}"] += 1
 
     @rule(job_id=st.sampled_from(IDS), gives_up=st.booleans(), twice=st.booleans())
     def a_person_settles(self, job_id: str, gives_up: bool, twice: bool) -> None:
-        """What is in doubt, after a look into the provider's books."""
+        """Settle a job in doubt, with the provider's true record of it."""
         (job,) = self.store.jobs.get_many([job_id])
         if job is None:
             return
         sent = job.external_task_id in self.tasks
         verdict = Verdict.FAILED if gives_up else Verdict.SENT if sent else Verdict.NOT_SENT
-        said = self.again(lambda: self.store.manual.settle(job, verdict, task_id="t" if sent else ""), twice=twice)
-        assert (said.outcome == "other") == (job.at_provider is not State.IN_DOUBT)
+        settled = self.call(lambda: self.store.manual.settle(job, verdict, task_id="t" if sent else ""), twice=twice)
+        assert (settled.outcome == "other") == (job.at_provider is not State.IN_DOUBT)
         post = self.posts.get(job.external_task_id)
-        if post and verdict is Verdict.NOT_SENT and said.outcome != "other":
+        if post and verdict is Verdict.NOT_SENT and settled.outcome != "other":
             post.surely_absent = True
 
     @rule(job_id=st.sampled_from(IDS), twice=st.booleans())
-    def a_person_has_deliveries_made_again(self, job_id: str, twice: bool) -> None:
-        self.again(lambda: self.store.deliveries.retry([job_id]), twice=twice)
+    def a_person_retries_deliveries(self, job_id: str, twice: bool) -> None:
+        self.call(lambda: self.store.deliveries.retry([job_id]), twice=twice)
 
     @rule(seconds=st.sampled_from([0.5, 3, 8, 11, 29, 31, 61, 5000]))
     def time_passes(self, seconds: float) -> None:
         self.bench.forward(seconds)
 
-    # --- what always holds --------------------------------------------------------------------------------------------
+    # --- invariants ---------------------------------------------------------------------------------------------------
 
     @invariant()
-    def the_promises_hold(self) -> None:
+    def check_promises(self) -> None:
         if not hasattr(self, "store"):
             return
-        self.audit_now_and_then()
+        self.audit_sometimes()
         jobs = {job_id: self.store.jobs.get(job_id) for job_id in self.accepted}
         for name in "ab":
             slots, window = self.bench.slots(name)
@@ -566,20 +562,20 @@ class Life(RuleBasedStateMachine):
             if job.state is State.COMPLETED and job.result:
                 assert self.kept.setdefault(job_id, job.result) == job.result
 
-    def audit_now_and_then(self) -> None:
+    def audit_sometimes(self) -> None:
         self.steps += 1
         if self.steps % AUDIT_EVERY == 0:
             assert audit(self.store) == []
 
     def teardown(self) -> None:
-        """Nothing goes wrong any more: then every job ends, and everything owed is delivered."""
+        """Run without faults: every job must end, and everything owed must be delivered."""
         if not hasattr(self, "store"):
             return
         for batch in ("x", "y"):
             with suppress(BatchNotFound):
                 self.store.batches.resume(batch, max_cost=Decimal(1_000_000))
         for job_id in self.accepted:
-            self.go_on(job_id, twice=False)
+            self.resume(job_id, twice=False)
         self.store.deliveries.retry(list(self.accepted))
         self.store.batches.sweep()
         assert not self.bench.raw.exists(self.bench.keys.singleton("sweeps"))
@@ -589,8 +585,8 @@ class Life(RuleBasedStateMachine):
             if self.bench.raw.exists(self.bench.keys.singleton("capped")):
                 wait = DAY - self.now % DAY + 1  # a new day, a new budget
             self.bench.forward(max(0.0, wait))
-            self.a_quiet_round()
-            self.the_promises_hold()
+            self.round_without_faults()
+            self.check_promises()
             rounds += 1
             assert rounds < MOST_ROUNDS, f"not at rest: {self.bench.dump()}"
         assert audit(self.store) == []
@@ -605,7 +601,7 @@ class Life(RuleBasedStateMachine):
                 if kind is Delivery.NOTIFY:
                     assert job.state in ends
 
-    def a_quiet_round(self) -> None:
+    def round_without_faults(self) -> None:
         for probe in self.store.lanes.claim_probes():
             self.store.lanes.record_probe(probe, answered=True)
         for due in self.store.attempts.claim_due(100).dues:
@@ -613,7 +609,7 @@ class Life(RuleBasedStateMachine):
                 for claimed in self.store.deliveries.claim([due.job.id]):
                     self.make_deliveries(claimed)
             else:
-                self.act_upon(due, self.look(due))
+                self.act_on(due, self.look_up(due))
         for lane in LANES:
             self.claim(self.store.attempts.admit(100, lane).ids)
         while self.claims:
@@ -630,14 +626,14 @@ def error(code: str, cost: int = 0) -> Result:
 
 
 def search(machine: type[RuleBasedStateMachine], examples: int) -> None:
-    """Look for a sequence of rules that breaks something; in so many examples, or thoroughly."""
+    """Search for a sequence of rules that breaks a promise, in this many examples, or in more when thorough."""
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=1_500 if THOROUGH else examples,
             stateful_step_count=60 if THOROUGH else 40,
             deadline=None,
-            # Making an example smaller takes minutes here; the first one found says where to look.
+            # Shrinking an example takes minutes here, and the first one found already shows the fault.
             phases=[Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if THOROUGH else [])],
             suppress_health_check=list(HealthCheck),
         ),
@@ -646,7 +642,7 @@ def search(machine: type[RuleBasedStateMachine], examples: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800 if THOROUGH else 600)
-def test_the_promises_hold_whatever_happens(bench: Bench) -> None:
+def test_the_promises_hold_in_random_sequences(bench: Bench) -> None:
     class Here(Life):
         pass
 

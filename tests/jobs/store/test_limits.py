@@ -1,4 +1,4 @@
-"""The learned limit: down on refusals, up while none come, and in the end about where the provider's own is."""
+"""The learned limit falls on refusals, grows without them, and settles near the provider's own limit."""
 
 from collections import deque
 from collections.abc import Callable
@@ -27,27 +27,27 @@ def throttle(store: Store) -> None:
     store.lanes.hold("429: 1303", base=1.0, cap=60.0, throttled=True)
 
 
-def take(store: Store, count: int) -> list[Claim]:
-    """Admit and claim so many at most."""
+def admit_and_claim(store: Store, count: int) -> list[Claim]:
+    """Admit and claim at most `count` jobs."""
     return store.attempts.claim(store.attempts.admit(count).ids)
 
 
-def run(bench: Bench, store: Store, *, room: int, jobs: int, lasting: int) -> tuple[int, int, int]:
-    """A provider with so much room, where a task is done after `lasting` others have been taken (and none before).
+def run(bench: Bench, store: Store, *, capacity: int, jobs: int, lasting: int) -> tuple[int, int, int]:
+    """Play a provider that holds `capacity` images. It ends its oldest task when it has `lasting` tasks or gets none.
 
-    Returns how many submissions it took, how many it refused, and the most images that were there at once.
+    Return how many submissions it accepted, how many it refused, and the most images that were there at once.
     """
     there: deque[Claim] = deque()
-    taken = refused = peak = 0
-    while taken < jobs or there:
-        claims = take(store, 20)
+    accepted = refused = peak = 0
+    while accepted < jobs or there:
+        claims = admit_and_claim(store, 20)
         for claim in claims:
-            if len(there) >= room:
+            if len(there) >= capacity:
                 refused += 1
                 throttle(store)
                 store.attempts.requeue(claim.id, claim.fence, "429")
             else:
-                taken += 1
+                accepted += 1
                 there.append(claim)
                 store.attempts.mark_in_progress(claim.id, claim.fence, "t")
             peak = max(peak, len(there))
@@ -55,51 +55,51 @@ def run(bench: Bench, store: Store, *, room: int, jobs: int, lasting: int) -> tu
             bench.forward(0.5)
             if there:
                 store.attempts.finish(there.popleft().external_task_id, State.COMPLETED, _DONE, "callback")
-    return taken, refused, peak
+    return accepted, refused, peak
 
 
-def test_it_settles_about_where_the_provider_refuses(bench: Bench, make: Make) -> None:
+def test_the_limit_settles_near_that_of_the_provider(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(500)])
-    taken, refused, peak = run(bench, store, room=20, jobs=500, lasting=1000)
-    assert (taken, peak) == (500, 20)
-    assert refused < taken / 20
+    accepted, refused, peak = run(bench, store, capacity=20, jobs=500, lasting=1000)
+    assert (accepted, peak) == (500, 20)
+    assert refused < accepted / 20
     cuts = [change for change in store.lanes.get().history if change.reason == "429: 1303"]
-    # Each cut was found by a few submissions at most, and left the limit in sight of the true one
+    # Each cut cost few refusals and left the limit near the provider's
     assert len(cuts) >= 3
     assert all(20 * CUT * CUT - 1 <= change.limit <= 20 for change in cuts[:-1])
     assert 10 <= store.lanes.get().limit <= 21
     assert audit(store) == []
 
 
-def test_without_it_the_provider_says_so_again_and_again(bench: Bench, make: Make) -> None:
-    """What the test above would be worth without this one."""
+def test_without_learning_the_provider_refuses_again_and_again(bench: Bench, make: Make) -> None:
+    """Show that the provider of the test above does refuse."""
     bench.store.jobs.enqueue([make(f"j{number}") for number in range(100)])
-    taken, refused, _ = run(bench, bench.store, room=20, jobs=100, lasting=1000)
-    assert refused > taken / 20
+    accepted, refused, _ = run(bench, bench.store, capacity=20, jobs=100, lasting=1000)
+    assert refused > accepted / 20
 
 
-def test_it_never_passes_what_is_set(bench: Bench, make: Make) -> None:
+def test_the_limit_never_exceeds_max_in_flight(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True, max_in_flight=8)
     store.jobs.enqueue([make(f"j{number}") for number in range(200)])
-    taken, refused, peak = run(bench, store, room=50, jobs=200, lasting=50)
-    assert (taken, refused, peak) == (200, 0, 8)
+    accepted, refused, peak = run(bench, store, capacity=50, jobs=200, lasting=50)
+    assert (accepted, refused, peak) == (200, 0, 8)
     assert (store.lanes.get().learned, store.lanes.get().limit) == (8.0, 8)
 
 
-def test_slow_start_until_the_first_cut_and_small_steps_after_it(bench: Bench, make: Make) -> None:
+def test_the_limit_grows_by_one_until_the_first_cut_and_then_slowly(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(100)])
     assert store.lanes.get().learned is None
-    claims = take(store, 100)
+    claims = admit_and_claim(store, 100)
     assert len(claims) == FIRST_LIMIT
     for number, claim in enumerate(claims[:3], 1):
         store.attempts.mark_in_progress(claim.id, claim.fence, "t")
         assert store.lanes.get().learned == FIRST_LIMIT + number
-    # No further: what is in use has to follow first
+    # It grows no further until the slots are in use
     store.attempts.mark_in_progress(claims[3].id, claims[3].fence, "t")
     assert store.lanes.get().learned == FIRST_LIMIT + 3
-    take(store, 100)
+    admit_and_claim(store, 100)
     throttle(store)
     before = (FIRST_LIMIT + 3) * CUT
     assert store.lanes.get().learned == pytest.approx(before)
@@ -107,43 +107,43 @@ def test_slow_start_until_the_first_cut_and_small_steps_after_it(bench: Bench, m
     assert store.lanes.get().learned == pytest.approx(before + 1 / before, abs=1e-3)
 
 
-def test_slots_that_stay_free_prove_nothing(bench: Bench, make: Make) -> None:
+def test_the_limit_does_not_grow_while_slots_are_free(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(3)])
-    for claim in take(store, 100):
+    for claim in admit_and_claim(store, 100):
         store.attempts.mark_in_progress(claim.id, claim.fence, "t")
     assert store.lanes.get().learned == FIRST_LIMIT
 
 
-def test_a_limit_that_a_job_of_many_images_does_not_fill_grows_all_the_same(bench: Bench, make: Make) -> None:
+def test_the_limit_grows_when_the_next_job_does_not_fit(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}", n=7) for number in range(3)])
-    (claim,) = take(store, 100)
+    (claim,) = admit_and_claim(store, 100)
     store.attempts.mark_in_progress(claim.id, claim.fence, "t")
     assert store.lanes.get().learned == FIRST_LIMIT + 1
 
 
-def test_answers_of_one_moment_cut_once(bench: Bench, make: Make) -> None:
+def test_refusals_of_one_moment_cut_once(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(100)])
-    take(store, 100)
+    admit_and_claim(store, 100)
     for _ in range(5):
         throttle(store)
-    # Also one that asks for a longer wait
+    # A refusal that asks for a longer wait cuts no further
     store.lanes.hold("429: 1303", base=1.0, cap=60.0, least=100.0, throttled=True)
     assert store.lanes.get().learned == pytest.approx(FIRST_LIMIT * CUT)
     assert [change.what for change in store.lanes.get().history] == ["limit"]
 
 
-def test_another_hold_cuts_nothing(bench: Bench, make: Make) -> None:
+def test_a_hold_for_another_reason_does_not_cut(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(100)])
-    take(store, 100)
+    admit_and_claim(store, 100)
     store.lanes.hold("402: balance exhausted", base=15.0, cap=300.0)
     assert store.lanes.get().learned == FIRST_LIMIT
 
 
-def test_it_never_falls_below_one(bench: Bench, make: Make) -> None:
+def test_the_limit_never_falls_below_one(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make("a", n=4), make("b")])
     store.attempts.admit(0)
@@ -151,15 +151,17 @@ def test_it_never_falls_below_one(bench: Bench, make: Make) -> None:
         throttle(store)
         bench.forward(100)
     assert (store.lanes.get().learned, store.lanes.get().limit) == (1.0, 1)
-    # And a job of more images than that still goes, alone
+    # A job of more images is still admitted, alone
     assert store.attempts.admit(10).ids == ("a",)
 
 
 @pytest.mark.parametrize(("code", "cuts"), [("1302", True), ("1303", True), ("002016095", False), ("1301", False)])
-def test_a_task_that_fails_with_too_many_cuts_once_in_a_while(code: str, cuts: bool, bench: Bench, make: Make) -> None:
+def test_tasks_that_fail_with_too_many_requests_cut_once_per_interval(
+    code: str, cuts: bool, bench: Bench, make: Make
+) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(100)])
-    claims = take(store, 100)
+    claims = admit_and_claim(store, 100)
     used = len(claims)
     for claim in claims[:4]:
         store.attempts.mark_in_progress(claim.id, claim.fence, "t")
@@ -172,7 +174,7 @@ def test_a_task_that_fails_with_too_many_cuts_once_in_a_while(code: str, cuts: b
     assert store.lanes.get().learned == (pytest.approx((used - 3) * CUT) if cuts else before)
 
 
-def test_the_history_is_bounded_and_newest_first(bench: Bench, make: Make) -> None:
+def test_the_history_is_limited_and_newest_first(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make("a")])
     store.attempts.admit(0)
@@ -185,7 +187,7 @@ def test_the_history_is_bounded_and_newest_first(bench: Bench, make: Make) -> No
     assert all(newer.at > older.at for newer, older in pairwise(history))
 
 
-def test_what_was_learned_is_forgotten_when_it_is_turned_off(bench: Bench, make: Make) -> None:
+def test_the_learned_limit_is_removed_when_learning_is_turned_off(bench: Bench, make: Make) -> None:
     store = bench.with_settings(learn_limit=True)
     store.jobs.enqueue([make(f"j{number}") for number in range(20)])
     store.attempts.admit(0)
@@ -197,7 +199,7 @@ def test_what_was_learned_is_forgotten_when_it_is_turned_off(bench: Bench, make:
     assert (lane.learned, lane.limit) == (None, 0)
 
 
-def test_each_lane_learns_its_own(bench: Bench, make: Make) -> None:
+def test_each_lane_learns_its_own_limit(bench: Bench, make: Make) -> None:
     lanes = (LaneSettings(name="a", learn_limit=True, max_in_flight=6), LaneSettings(name="b", max_in_flight=4))
     store = bench.with_settings(named_lanes=lanes)
     store.jobs.enqueue([make(f"j{number}") for number in range(20)])
@@ -215,12 +217,14 @@ def test_each_lane_learns_its_own(bench: Bench, make: Make) -> None:
     ("most", "learned", "limit"),
     [(0, None, 0), (5, None, 5), (0, 7.9, 7), (5, 7.9, 5), (5, 3.2, 3), (0, 1.0, 1)],
 )
-def test_the_limit_in_force(bench: Bench, make: Make, most: int, learned: float | None, limit: int) -> None:
+def test_the_lower_of_set_and_learned_limit_is_in_force(
+    bench: Bench, make: Make, most: int, learned: float | None, limit: int
+) -> None:
     store = bench.with_settings(max_in_flight=most, learn_limit=learned is not None)
     store.attempts.admit(0)
     if learned is not None:
         bench.raw.hset(bench.keys.member("lane", "default"), "limit", learned)
     store.jobs.enqueue([make(f"j{number}") for number in range(10)])
     assert store.lanes.get().limit == limit
-    # It is the limit that admission keeps to.
+    # Admission keeps to this limit
     assert len(store.attempts.admit(10).ids) == (limit or 10)

@@ -1,4 +1,4 @@
-"""Lua source with the names of fields becomes the scripts that Redis runs."""
+"""Field names in the Lua source are replaced with their letters in the scripts that Redis runs."""
 
 import pytest
 
@@ -11,20 +11,20 @@ from jobs.store.lua_source import UnknownField, runnable
     [
         pytest.param("if job.state == 'queued' then", "if job.s == 'queued' then", id="a job"),
         pytest.param("change.task_id = ARGV[3]", "change.t = ARGV[3]", id="a change"),
-        pytest.param("x(facts.labels, job.lookups)", "x(facts.l, job.l)", id="facts have letters of their own"),
+        pytest.param("x(facts.labels, job.lookups)", "x(facts.l, job.l)", id="facts have their own letters"),
         pytest.param("HGET(key, FIELD.created_at)", "HGET(key, 'c')", id="the letter itself"),
         pytest.param("match(f, '^' .. BATCH.place .. '(.*)$')", "match(f, '^at:(.*)$')", id="joined text"),
         pytest.param("PAYER.lane .. lane", "'l' .. lane", id="text before a variable"),
         pytest.param("place .. '|' .. PAYER.key", "place .. '|k'", id="text after a variable"),
         pytest.param("RECORD{paused = f(a, b == c), lane = l}", "{H = f(a, b == c), L = l}", id="a table"),
         pytest.param("RECORD{\n  paused = '1',\n  lane = l}", "{\n  H = '1',\n  L = l}", id="a table in lines"),
-        pytest.param("answer(job.id, job.now)", "answer(job.id, job.now)", id="what is no field of the record"),
+        pytest.param("answer(job.id, job.now)", "answer(job.id, job.now)", id="not a field of the record"),
         pytest.param("'job ' .. job.id", "'job ' .. job.id", id="text"),
         pytest.param("other.state = row.job.state", "other.state = row.job.state", id="another table"),
         pytest.param("a = '--b' -- job.nonsense", "a = '--b'", id="a comment"),
     ],
 )
-def test_names_become_letters(source: str, script: str) -> None:
+def test_field_names_are_replaced_with_letters(source: str, script: str) -> None:
     assert runnable(source) == script
 
 

@@ -1,4 +1,4 @@
-"""What a person settles: jobs in doubt that nobody can look up, and deliveries that were given up."""
+"""A person settles jobs in doubt that cannot be looked up, and repeats deliveries that were given up."""
 
 from datetime import timedelta
 from typing import Any
@@ -14,8 +14,8 @@ from tests.support.bench import Bench, MakeJob
 
 
 @pytest.fixture
-def doubtful(bench: Bench) -> Any:
-    """A job of two images, owed to its producer, that the provider said it has and nobody finds."""
+def in_doubt(bench: Bench) -> Any:
+    """A job of two images with a notification: the provider said that it has it, and no look-up finds it."""
     claim = bench.claimed(n=2, owed="n")
     assert bench.store.attempts.mark_in_doubt("fox", claim.fence, "409", exists=True)
     return bench
@@ -25,8 +25,8 @@ def settle(bench: Bench, verdict: Verdict, **more: Any) -> str:
     return str(bench.store.manual.settle(bench.store.jobs.get("fox"), verdict, by="alice", **more).outcome)
 
 
-def test_it_was_sent_and_is_polled_by_the_id_that_is_given(doubtful: Any) -> None:
-    bench = doubtful
+def test_a_job_settled_as_sent_is_polled_under_the_given_id(in_doubt: Any) -> None:
+    bench = in_doubt
     assert settle(bench, Verdict.SENT, task_id="task-7") == "settled"
     job = bench.store.jobs.get("fox")
     assert (job.state, job.task_id, job.exists, job.doubt_since) == (State.IN_PROGRESS, "task-7", False, None)
@@ -36,33 +36,33 @@ def test_it_was_sent_and_is_polled_by_the_id_that_is_given(doubtful: Any) -> Non
     assert bench.audit() == []
 
 
-def test_it_was_not_sent_and_goes_again_under_the_same_id(doubtful: Any) -> None:
-    bench = doubtful
+def test_a_job_settled_as_not_sent_is_sent_again_under_the_same_id(in_doubt: Any) -> None:
+    bench = in_doubt
     assert settle(bench, Verdict.NOT_SENT) == "settled"
     job = bench.store.jobs.get("fox")
     assert (job.state, job.attempt, job.external_task_id, job.exists) == (State.QUEUED, 1, "fox", False)
     assert (bench.alarm("fox"), bench.slots(), bench.ready()) == (RECHECK, (0, 0), ["fox"])
-    # Not again in doubt for what the provider said before
+    # What the provider said before does not put it in doubt again
     claim = bench.claimed()
     assert (claim.id, claim.attempt) == ("fox", 1)
     assert bench.store.attempts.requeue("fox", claim.fence, "429") == "queued"
     assert bench.audit() == []
 
 
-def test_it_is_given_up_and_told_and_never_sent_again(doubtful: Any) -> None:
-    bench = doubtful
+def test_a_job_settled_as_failed_is_delivered_and_never_sent_again(in_doubt: Any) -> None:
+    bench = in_doubt
     assert settle(bench, Verdict.FAILED) == "settled"
     job = bench.store.jobs.get("fox")
     assert (job.state, job.settled_by, job.result.error["code"]) == (State.FAILED, "hand", GIVEN_UP)
     assert (job.owing, bench.alarm("fox"), bench.slots()) == (frozenset({Delivery.NOTIFY}), 0, (0, 0))
     assert bench.store.attempts.admit(10).ids == ()
-    # What comes after all is only noted
+    # A late callback is only counted
     assert bench.store.attempts.finish("fox", State.COMPLETED, Result(), "callback").outcome == "contradicted"
     assert bench.store.statistics.totals().contradicted == 1
     assert bench.audit() == []
 
 
-def test_a_failure_counts_in_its_batch(bench: Bench, make: MakeJob) -> None:
+def test_a_job_settled_as_failed_counts_in_its_batch(bench: Bench, make: MakeJob) -> None:
     bench.store.jobs.enqueue([make("fox")], "x")
     claim = bench.claimed()
     bench.store.attempts.mark_in_doubt("fox", claim.fence, "read timed out")
@@ -76,11 +76,11 @@ def test_a_failure_counts_in_its_batch(bench: Bench, make: MakeJob) -> None:
     [(Verdict.SENT, State.IN_PROGRESS), (Verdict.NOT_SENT, None), (Verdict.FAILED, None)],
     ids=str,
 )
-def test_a_cancelled_one_stays_cancelled(doubtful: Any, verdict: Verdict, at_provider: State | None) -> None:
-    bench = doubtful
+def test_a_cancelled_job_stays_cancelled(in_doubt: Any, verdict: Verdict, at_provider: State | None) -> None:
+    bench = in_doubt
     bench.store.jobs.cancel("fox")
-    word = settle(bench, verdict, task_id="task-7")
-    assert word == ("settled" if at_provider else "over")
+    outcome = settle(bench, verdict, task_id="task-7")
+    assert outcome == ("settled" if at_provider else "over")
     job = bench.store.jobs.get("fox")
     assert (job.state, job.at_provider) == (State.CANCELLED, at_provider)
     assert bench.slots() == ((2, 0) if at_provider else (0, 0))
@@ -89,8 +89,8 @@ def test_a_cancelled_one_stays_cancelled(doubtful: Any, verdict: Verdict, at_pro
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
-def test_who_is_looking_just_now_has_no_say_any_more(doubtful: Any, verdict: Verdict) -> None:
-    bench = doubtful
+def test_a_worker_that_is_looking_up_a_settled_job_can_no_longer_change_it(in_doubt: Any, verdict: Verdict) -> None:
+    bench = in_doubt
     due = bench.due()
     settle(bench, verdict, task_id="task-7")
     before = bench.dump()
@@ -102,8 +102,8 @@ def test_who_is_looking_just_now_has_no_say_any_more(doubtful: Any, verdict: Ver
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
-def test_said_twice_it_is_done_once(doubtful: Any, verdict: Verdict) -> None:
-    bench = doubtful
+def test_a_repeated_verdict_changes_nothing(in_doubt: Any, verdict: Verdict) -> None:
+    bench = in_doubt
     job = bench.store.jobs.get("fox")
     bench.store.manual.settle(job, verdict, task_id="task-7")
     before = bench.dump()
@@ -111,8 +111,8 @@ def test_said_twice_it_is_done_once(doubtful: Any, verdict: Verdict) -> None:
     assert bench.dump() == before
 
 
-def test_a_word_about_one_doubt_is_none_about_the_next(doubtful: Any) -> None:
-    bench = doubtful
+def test_a_verdict_on_one_doubt_does_not_settle_the_next(in_doubt: Any) -> None:
+    bench = in_doubt
     job = bench.store.jobs.get("fox")
     bench.store.manual.settle(job, Verdict.NOT_SENT)
     claim = bench.claimed()
@@ -124,14 +124,14 @@ def test_a_word_about_one_doubt_is_none_about_the_next(doubtful: Any) -> None:
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.IN_DOUBT], ids=str)
-def test_only_what_is_in_doubt_is_settled(bench: Bench, state: State) -> None:
+def test_only_a_job_in_doubt_is_settled(bench: Bench, state: State) -> None:
     bench.put(state)
     before = bench.dump()
     assert settle(bench, Verdict.NOT_SENT) == "other"
     assert bench.dump() == before
 
 
-def test_an_attempt_that_was_not_sent_stays_with_its_account(bench: Bench) -> None:
+def test_an_attempt_settled_as_not_sent_stays_in_its_lane(bench: Bench) -> None:
     lanes = pooled([LaneSettings(name="a"), LaneSettings(name="b")])
     store = bench.with_settings(named_lanes=lanes)
     bench.job()
@@ -147,35 +147,35 @@ def test_an_attempt_that_was_not_sent_stays_with_its_account(bench: Bench) -> No
 
 
 @pytest.fixture
-def untold(bench: Bench) -> Any:
-    """A completed job whose producer was given up."""
+def given_up(bench: Bench) -> Any:
+    """A bench with a completed job whose notification was given up."""
     bench.put(State.COMPLETED, owed="n")
     (due,) = bench.store.deliveries.claim(["fox"])
     assert bench.store.deliveries.give_up(due, Delivery.NOTIFY, "it answered 404") == "clear"
     return bench
 
 
-def test_a_delivery_that_is_given_up_is_kept_in_sight(untold: Any) -> None:
-    job = untold.store.jobs.get("fox")
+def test_a_delivery_that_was_given_up_is_listed_as_stuck(given_up: Any) -> None:
+    job = given_up.store.jobs.get("fox")
     assert (job.owing, job.undelivered, job.delivery_trouble) == (frozenset(), {Delivery.NOTIFY}, "it answered 404")
-    assert untold.alarm("fox") is None
-    assert [name for name, _ in untold.store.manual.stuck(0.0, 10).undelivered.named] == ["fox"]
-    assert untold.audit() == []
+    assert given_up.alarm("fox") is None
+    assert [name for name, _ in given_up.store.manual.stuck(0.0, 10).undelivered.named] == ["fox"]
+    assert given_up.audit() == []
 
 
-def test_it_is_tried_again_from_the_beginning(untold: Any) -> None:
-    assert untold.store.deliveries.retry(["fox", "nobody"]) == {"fox": "owed", "nobody": "unknown"}
-    job = untold.store.jobs.get("fox")
+def test_a_delivery_that_was_given_up_can_be_started_again(given_up: Any) -> None:
+    assert given_up.store.deliveries.retry(["fox", "absent"]) == {"fox": "owed", "absent": "unknown"}
+    job = given_up.store.jobs.get("fox")
     assert (job.owing, job.undelivered, job.delivery_tries) == ({Delivery.NOTIFY}, frozenset(), 0)
-    assert untold.alarm("fox") == 0
-    assert untold.store.manual.stuck(0.0, 10).undelivered.count == 0
-    assert untold.audit() == []
-    (due,) = untold.store.attempts.claim_due(10).dues
-    assert untold.store.deliveries.record(due, Delivery.NOTIFY) == "clear"
-    assert untold.store.deliveries.retry(["fox"]) == {"fox": "nothing"}
+    assert given_up.alarm("fox") == 0
+    assert given_up.store.manual.stuck(0.0, 10).undelivered.count == 0
+    assert given_up.audit() == []
+    (due,) = given_up.store.attempts.claim_due(10).dues
+    assert given_up.store.deliveries.record(due, Delivery.NOTIFY) == "clear"
+    assert given_up.store.deliveries.retry(["fox"]) == {"fox": "nothing"}
 
 
-def test_a_repeat_of_either_changes_nothing(bench: Bench) -> None:
+def test_repeating_a_give_up_or_a_retry_changes_nothing(bench: Bench) -> None:
     bench.put(State.COMPLETED, owed="nc")
     (due,) = bench.store.deliveries.claim(["fox"])
     for kind in Delivery:
@@ -191,7 +191,7 @@ def test_a_repeat_of_either_changes_nothing(bench: Bench) -> None:
     assert bench.store.jobs.get("fox").owing == set(Delivery)
 
 
-def test_one_kind_given_up_leaves_the_other_owed(bench: Bench) -> None:
+def test_giving_up_one_kind_of_delivery_leaves_the_other_owed(bench: Bench) -> None:
     bench.put(State.COMPLETED, owed="nc")
     (due,) = bench.store.deliveries.claim(["fox"])
     assert bench.store.deliveries.give_up(due, Delivery.NOTIFY, "no") == "owed"
@@ -201,20 +201,20 @@ def test_one_kind_given_up_leaves_the_other_owed(bench: Bench) -> None:
     assert bench.audit() == []
 
 
-def test_the_look_at_the_provider_stays_where_it_was(bench: Bench) -> None:
+def test_a_retried_delivery_does_not_move_the_next_poll(bench: Bench) -> None:
     bench.put(State.EXPIRED, owed="n")
     (due,) = bench.store.deliveries.claim(["fox"])
     bench.store.deliveries.give_up(due, Delivery.NOTIFY, "no")
-    look = bench.alarm("fox")
-    assert look
+    poll = bench.alarm("fox")
+    assert poll
     bench.store.deliveries.retry(["fox"])
     assert bench.alarm("fox") == 0
     (due,) = bench.store.deliveries.claim(["fox"])
     bench.store.deliveries.record(due, Delivery.NOTIFY)
-    assert bench.alarm("fox") == look
+    assert bench.alarm("fox") == poll
 
 
-def test_another_end_is_told_in_place_of_the_one_given_up(bench: Bench) -> None:
+def test_a_later_result_is_delivered_in_place_of_the_one_given_up(bench: Bench) -> None:
     bench.put(State.EXPIRED, owed="n")
     (due,) = bench.store.deliveries.claim(["fox"])
     bench.store.deliveries.give_up(due, Delivery.NOTIFY, "no")
@@ -225,7 +225,7 @@ def test_another_end_is_told_in_place_of_the_one_given_up(bench: Bench) -> None:
     assert bench.audit() == []
 
 
-def test_a_retry_and_the_end_of_retention_forget_it(bench: Bench) -> None:
+def test_a_retry_and_a_purge_remove_the_job_from_the_stuck_ones(bench: Bench) -> None:
     for job_id in ("fox", "hen"):
         bench.put(State.FAILED, job_id, owed="n")
         (due,) = bench.store.deliveries.claim([job_id])

@@ -1,4 +1,4 @@
-"""Lists by label, state and time: whole and without repeats while everything moves, at a cost that does not grow."""
+"""Lists by label, state and time are complete and without repeats while jobs change, at a constant cost."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,7 +19,7 @@ BERLIN, ROME = {"shop": "berlin"}, {"shop": "rome"}
 
 @pytest.fixture
 def shops(bench: Bench, make: MakeJob) -> Any:
-    """Twelve jobs, a second apart: every second one of Berlin, every third one of summer, all of a batch."""
+    """Twelve jobs of a batch, a second apart: every second with the label of Berlin, every third with summer."""
     for number in range(12):
         labels = (BERLIN if number % 2 == 0 else ROME) | ({"season": "sümmer=hot"} if number % 3 == 0 else {})
         bench.store.jobs.enqueue([make(f"j{number}", labels=labels)], "b")
@@ -28,8 +28,8 @@ def shops(bench: Bench, make: MakeJob) -> Any:
     return bench
 
 
-def walked(page: Callable[..., Any], limit: int, between: Callable[[], object] = lambda: None) -> list[str]:
-    """All pages of a list, one after another."""
+def all_pages(page: Callable[..., Any], limit: int, between: Callable[[], object] = lambda: None) -> list[str]:
+    """Return the ids on all pages of a list. Call `between` after each page."""
     ids: list[str] = []
     cursor = None
     while True:
@@ -57,51 +57,51 @@ def numbered(*numbers: int) -> list[str]:
         ({"shop": "paris"}, []),
     ],
 )
-def test_by_label(labels: dict[str, str], ids: list[str], limit: int, shops: Any) -> None:
+def test_jobs_are_listed_by_label(labels: dict[str, str], ids: list[str], limit: int, shops: Any) -> None:
     only = Filter(labels=labels)
-    assert walked(lambda **where: shops.store.jobs.page(only=only, **where), limit) == ids
-    assert walked(lambda **where: shops.store.batches.page_of_jobs("b", only=only, **where), limit) == ids[::-1]
+    assert all_pages(lambda **where: shops.store.jobs.page(only=only, **where), limit) == ids
+    assert all_pages(lambda **where: shops.store.batches.page_of_jobs("b", only=only, **where), limit) == ids[::-1]
 
 
-def test_by_label_and_state(shops: Any) -> None:
+def test_jobs_are_listed_by_label_and_state(shops: Any) -> None:
     shops.store.jobs.cancel("j4")
     shops.store.jobs.cancel("j5")
     assert [job.id for job in shops.store.jobs.page(State.CANCELLED, only=Filter(labels=BERLIN)).jobs] == ["j4"]
-    assert "j4" not in walked(lambda **w: shops.store.jobs.page(State.QUEUED, only=Filter(labels=BERLIN), **w), 2)
+    assert "j4" not in all_pages(lambda **w: shops.store.jobs.page(State.QUEUED, only=Filter(labels=BERLIN), **w), 2)
     of_batch = shops.store.batches.page_of_jobs("b", State.CANCELLED, only=Filter(labels=ROME))
     assert [job.id for job in of_batch.jobs] == ["j5"]
 
 
 @pytest.mark.parametrize("labels", [{}, BERLIN])
 @pytest.mark.parametrize("limit", [1, 100])
-def test_by_time(labels: dict[str, str], limit: int, shops: Any) -> None:
+def test_jobs_are_listed_by_time(labels: dict[str, str], limit: int, shops: Any) -> None:
     third, ninth = (shops.store.jobs.get(f"j{number}").created_at for number in (3, 9))
     window = Filter(labels=labels, since=third, before=ninth)
     ids = numbered(8, 7, 6, 5, 4, 3) if not labels else numbered(8, 6, 4)
-    assert walked(lambda **where: shops.store.jobs.page(only=window, **where), limit) == ids
-    assert walked(lambda **where: shops.store.jobs.page(State.QUEUED, only=window, **where), limit) == ids
-    assert walked(lambda **where: shops.store.batches.page_of_jobs("b", only=window, **where), limit) == ids[::-1]
+    assert all_pages(lambda **where: shops.store.jobs.page(only=window, **where), limit) == ids
+    assert all_pages(lambda **where: shops.store.jobs.page(State.QUEUED, only=window, **where), limit) == ids
+    assert all_pages(lambda **where: shops.store.batches.page_of_jobs("b", only=window, **where), limit) == ids[::-1]
     later = Filter(labels=labels, since=ninth + timedelta(days=1))
     assert shops.store.jobs.page(only=later).jobs == ()
 
 
-def test_a_list_is_whole_and_without_repeats_while_jobs_move(shops: Any, make: MakeJob) -> None:
-    moved: list[str] = []
+def test_a_list_is_complete_and_without_repeats_while_jobs_change(shops: Any, make: MakeJob) -> None:
+    changes: list[str] = []
 
-    def move() -> None:
-        # One that was shown, and one that is still to come, change their state; a new one appears
-        for number in ((10 - 2 * len(moved)) % 12, 2 * len(moved) % 12):
+    def change() -> None:
+        # A job that was listed and one that is still to come change their state; a new job appears
+        for number in ((10 - 2 * len(changes)) % 12, 2 * len(changes) % 12):
             if shops.store.jobs.get(f"j{number}").state is State.QUEUED:
                 shops.store.jobs.cancel(f"j{number}")
-        moved.append("x")
-        shops.store.jobs.enqueue([make(f"new{len(moved)}", labels=BERLIN)])
+        changes.append("x")
+        shops.store.jobs.enqueue([make(f"new{len(changes)}", labels=BERLIN)])
 
-    assert walked(lambda **where: shops.store.jobs.page(only=Filter(labels=BERLIN), **where), 1, move) == numbered(
+    assert all_pages(lambda **where: shops.store.jobs.page(only=Filter(labels=BERLIN), **where), 1, change) == numbered(
         10, 8, 6, 4, 2, 0
     )
 
 
-def test_what_is_forgotten_leaves_its_lists(shops: Any) -> None:
+def test_purged_jobs_leave_all_lists(shops: Any) -> None:
     short = shops.with_settings(retention=60)
     shops.store.batches.cancel("b")
     shops.store.jobs.cancel("plain")
@@ -112,22 +112,22 @@ def test_what_is_forgotten_leaves_its_lists(shops: Any) -> None:
     assert [key for key in shops.raw.scan_iter() if key[4:6] in ("y:", "z:")] == []
 
 
-def test_a_page_is_bounded_work(bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given two hundred of Berlin, of which the oldest one was cancelled
+def test_a_page_reads_a_limited_number_of_jobs(bench: Bench, make: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given two hundred jobs of Berlin, of which the oldest is cancelled
     for module in (pages, batches):
         monkeypatch.setattr(module, "SCAN", 60)
         monkeypatch.setattr(module, "CHUNK", 20)
     bench.store.jobs.enqueue([make(f"j{number}", labels=BERLIN) for number in range(200)], "b")
     bench.store.jobs.cancel("j0")
-    # Then a page that finds nothing says so after some of them, and where to go on
+    # Then a page without a match ends early, with a cursor
     first = bench.store.jobs.page(State.CANCELLED, only=Filter(labels=BERLIN))
     assert (first.jobs, first.cursor is None) == ((), False)
-    found = walked(lambda **where: bench.store.jobs.page(State.CANCELLED, only=Filter(labels=BERLIN), **where), 100)
+    found = all_pages(lambda **where: bench.store.jobs.page(State.CANCELLED, only=Filter(labels=BERLIN), **where), 100)
     assert found == ["j0"]
-    assert walked(lambda **w: bench.store.batches.page_of_jobs("b", State.CANCELLED, **w), 100) == ["j0"]
+    assert all_pages(lambda **w: bench.store.batches.page_of_jobs("b", State.CANCELLED, **w), 100) == ["j0"]
 
 
-def test_the_cost_of_a_page_does_not_grow_with_what_there_is(bench: Bench, make: MakeJob) -> None:
+def test_the_cost_of_a_page_does_not_grow_with_the_number_of_jobs(bench: Bench, make: MakeJob) -> None:
     def cost() -> int:
         bench.raw.config_resetstat()
         assert len(bench.store.jobs.page(only=Filter(labels=BERLIN | {"of": "all"}), limit=10).jobs) == 10
@@ -147,7 +147,7 @@ def test_the_cost_of_a_page_does_not_grow_with_what_there_is(bench: Bench, make:
 
 @pytest.fixture
 def seasons(bench: Bench, make: MakeJob) -> Any:
-    """Six batches a second apart: b0, b3 paused, b1, b4 done, b2, b5 going on; the even ones of spring."""
+    """Six batches, a second apart: b0 and b3 paused, b1 and b4 done, b2 and b5 running; even ones are of spring."""
     for number in range(6):
         options = BatchOptions(labels={"season": "spring" if number % 2 == 0 else "autumn", "of": "all"})
         bench.store.jobs.enqueue([make(f"b{number}.{line}") for line in range(3)], f"b{number}", options)
@@ -173,15 +173,15 @@ def seasons(bench: Bench, make: MakeJob) -> Any:
         (Progress.DONE, {"season": "spring"}, (4,)),
     ],
 )
-def test_batches(
+def test_batches_are_listed_by_progress_and_label(
     progress: Progress | None, labels: dict[str, str], numbers: tuple[int, ...], limit: int, seasons: Any
 ) -> None:
     only = Filter(labels=labels)
-    found = walked(lambda **where: seasons.store.batches.page(progress, only=only, **where), limit)
+    found = all_pages(lambda **where: seasons.store.batches.page(progress, only=only, **where), limit)
     assert found == [f"b{number}" for number in numbers]
 
 
-def test_batches_by_time(seasons: Any) -> None:
+def test_batches_are_listed_by_time(seasons: Any) -> None:
     second, fifth = (seasons.store.batches.get(f"b{number}").created_at for number in (1, 4))
     found = seasons.store.batches.page(only=Filter(since=second, before=fifth)).batches
     assert [batch.id for batch in found] == ["b3", "b2", "b1"]
@@ -189,15 +189,15 @@ def test_batches_by_time(seasons: Any) -> None:
     assert found[0] == seasons.store.batches.get("b3")
 
 
-def test_batches_of_one_moment_have_their_own_places(bench: Bench, make: MakeJob) -> None:
+def test_batches_of_one_moment_have_a_stable_order(bench: Bench, make: MakeJob) -> None:
     for number in range(5):
         bench.store.jobs.enqueue([make(f"j{number}")], f"b{number}")
-    assert walked(bench.store.batches.page, 1) == ["b4", "b3", "b2", "b1", "b0"]
+    assert all_pages(bench.store.batches.page, 1) == ["b4", "b3", "b2", "b1", "b0"]
     assert from_micros(bench.now) <= bench.store.batches.get("b0").created_at < bench.store.jobs.get("j0").created_at
     assert bench.audit() == []
 
 
-def test_the_first_upload_decides_what_holds(bench: Bench, make: MakeJob) -> None:
+def test_the_options_of_a_batch_are_those_of_its_first_upload(bench: Bench, make: MakeJob) -> None:
     first = BatchOptions(owner="shop", labels={"season": "spring"}, weight=3)
     bench.store.jobs.enqueue([], "b", first)
     bench.store.jobs.enqueue([make()], "b", BatchOptions(owner="press", labels={"season": "autumn"}))

@@ -7,28 +7,28 @@ from jobs.store.redis_keys import FAMILY, SINGLE, Keys
 from tests.support.bench import Bench
 
 VERBS = {verb: file.read_text("utf-8") for verb, file in verb_files().items()}
-SCRIPTS = {**VERBS, "what they share": shared_text()}
+SCRIPTS = {**VERBS, "shared functions": shared_text()}
 
 
-def test_lua_and_python_build_the_same_names(bench: Bench) -> None:
+def test_lua_and_python_build_the_same_keys(bench: Bench) -> None:
     keys = Keys("{x}:")
     names = [*SINGLE, *FAMILY]
-    said = bench.raw.eval(f"{keys.lua(names)} return {{{','.join(f'KEY.{name}' for name in names)}}}", 1, keys.prefix)
-    assert said == [keys.singleton(name) if name in SINGLE else keys.member(name, "") for name in names]
+    built = bench.raw.eval(f"{keys.lua(names)} return {{{','.join(f'KEY.{name}' for name in names)}}}", 1, keys.prefix)
+    assert built == [keys.singleton(name) if name in SINGLE else keys.member(name, "") for name in names]
 
 
-def test_no_two_families_share_a_key() -> None:
+def test_no_two_key_names_collide() -> None:
     suffixes = [*SINGLE.values(), *FAMILY.values()]
     assert len(set(suffixes)) == len(suffixes)
     assert not any(single.startswith(family) for single in SINGLE.values() for family in FAMILY.values())
 
 
-def test_all_keys_live_in_one_slot() -> None:
+def test_all_keys_are_in_one_hash_slot() -> None:
     assert re.fullmatch(r"\{[^{}]+\}:", Keys().prefix)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_names_its_keys_by_the_table_alone(name: str) -> None:
+def test_scripts_take_their_keys_only_from_the_table(name: str) -> None:
     text = SCRIPTS[name]
     assert set(re.findall(r"\bKEY\.(\w+)", text)) <= SINGLE.keys() | FAMILY.keys()
     code = re.sub(r"--.*", "", text)
@@ -37,7 +37,7 @@ def test_a_script_names_its_keys_by_the_table_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VERBS)
-def test_a_verb_says_what_it_takes_and_gives_and_counts_its_arguments(name: str) -> None:
+def test_a_verb_documents_its_contract_and_checks_its_arity(name: str) -> None:
     text = VERBS[name]
     assert "-- KEYS[1]:" in text
     assert "-- ARGV:" in text

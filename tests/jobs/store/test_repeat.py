@@ -1,6 +1,6 @@
-"""Every Lua verb may be repeated: a reply that got lost after its execution costs nothing, whoever asks again.
+"""Every Lua verb is idempotent: when its reply is lost, any process may call it again.
 
-`tests/jobs/store/test_life.py` repeats verbs among all others; here is each of them, so that none is forgotten.
+`tests/jobs/store/test_life.py` repeats verbs at random. This module repeats each of them, so that none is missing.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ VERBS = set(verb_files())
 DEAD = Result(error={"code": "1201", "message": "refused"})
 
 
-def jobs(*ids: str) -> list[NewJob]:
+def new_jobs(*ids: str) -> list[NewJob]:
     return [NewJob(id=each, text='{"prompt":"a fox"}', model="kirin_image_omni") for each in ids]
 
 
@@ -32,78 +32,74 @@ def fence(b: Any) -> int:
     return int(b.store.jobs.get("fox").fence)
 
 
-def silenced(b: Any) -> None:
-    """The lane's breaker is open, and a probe is due."""
-    b.store.jobs.enqueue(jobs(*"abcde"))
+def open_breaker(b: Any) -> None:
+    """Open the lane's breaker, with a probe that is due."""
+    b.store.jobs.enqueue(new_jobs(*"abcde"))
     for claim in b.store.attempts.claim(b.store.attempts.admit(10).ids):
         b.store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", reachability="silence")
     b.forward(PROBE_BASE)
 
 
-def owing(b: Any) -> Any:
+def owed_delivery(b: Any) -> Any:
     b.put(S.COMPLETED, owed="n")
     (due,) = b.store.deliveries.claim(["fox"])
     return due
 
 
-def broken(command: str, key: str, *rest: Any) -> Callable[[Any], Any]:
-    """A waiting job, and something that does not agree with it."""
+def break_invariant(command: str, key: str, *rest: Any) -> Callable[[Any], Any]:
+    """Return a function that makes a waiting job and then breaks an invariant with one command."""
     return lambda b: (b.job(), b.raw.execute_command(command, "{b}:" + key, *rest))
 
 
-def mend(*call: Any) -> Callable[[Any, Any], Any]:
+def repair(*call: Any) -> Callable[[Any, Any], Any]:
     return lambda b, _: b.store.context.scripts.call(*call)
 
 
-def given_up(b: Any) -> None:
-    b.store.deliveries.give_up(owing(b), Delivery.NOTIFY, "it answered 404")
+def give_up_delivery(b: Any) -> None:
+    b.store.deliveries.give_up(owed_delivery(b), Delivery.NOTIFY, "it answered 404")
 
 
-def parked(b: Any, state: State = S.IN_PROGRESS) -> None:
+def park_message(b: Any, state: State = S.IN_PROGRESS) -> None:
     b.job()
     b.store.celery.park("fox", "task-1", '{"task_id":"task-1"}')
     b.put_on(state)
 
 
-def batch(b: Any, *ids: str) -> None:
-    b.store.jobs.enqueue(jobs(*ids), "x")
+def enqueue_batch(b: Any, *ids: str) -> None:
+    b.store.jobs.enqueue(new_jobs(*ids), "x")
 
 
-def anew(b: Any) -> None:
-    """A Redis in which no worker has begun."""
+def without_record(b: Any) -> None:
+    """Make a Redis in which no worker has begun: the installation has no record."""
     b.raw.delete("{b}:epoch")
 
 
-def image(b: Any) -> Any:
+def stored_image(b: Any) -> Any:
     b.images().put(b.picture(b"a fox"))
     (found,) = b.images().find([b.picture(b"a fox").hash])
     return found
 
 
-def read_lost(b: Any, each: Any) -> None:
+def read_lost_image(b: Any, each: Any) -> None:
     with pytest.raises(Exception, match=each.hash):
         b.images().read(each)
 
 
-def reads(b: Any) -> None:
-    batch(b, "fox")
-
-
-#: verb -> (what comes before, the call that is to be repeated). What is before it may give what the call needs.
+#: verb -> (a preparation, the call to repeat). The call gets what the preparation returns.
 CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
-    "admit": (lambda b: b.store.jobs.enqueue(jobs("a", "b")), lambda b, _: b.store.attempts.admit(10)),
+    "admit": (lambda b: b.store.jobs.enqueue(new_jobs("a", "b")), lambda b, _: b.store.attempts.admit(10)),
     "reschedule_lookup": (
         lambda b: (b.put(S.IN_PROGRESS), b.due())[1],
         lambda b, due: b.store.attempts.reschedule_lookup(due, 5.0),
     ),
-    "begin_sweep": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.batches.cancel("x")),
+    "begin_sweep": (lambda b: enqueue_batch(b, "a", "b"), lambda b, _: b.store.batches.cancel("x")),
     "cancel": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.jobs.cancel("fox")),
     "claim": (lambda b: (b.job(), b.store.attempts.admit(1)), lambda b, _: b.store.attempts.claim(["fox"])),
     "commit": (
-        lambda b: b.store.uploads.stage("t", jobs("a", "b")),
+        lambda b: b.store.uploads.stage("t", new_jobs("a", "b")),
         lambda b, _: b.store.uploads.commit("t", "x", 2, BatchOptions()),
     ),
-    "delivered": (owing, lambda b, due: b.store.deliveries.record(due, Delivery.NOTIFY)),
+    "delivered": (owed_delivery, lambda b, due: b.store.deliveries.record(due, Delivery.NOTIFY)),
     "mark_in_doubt": (
         lambda b: b.put(S.SUBMITTING),
         lambda b, _: b.store.attempts.mark_in_doubt("fox", fence(b), "read timed out"),
@@ -112,52 +108,55 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b: (b.put(S.IN_PROGRESS), b.forward(b.alarm("fox"))),
         lambda b, _: b.store.attempts.claim_due(10),
     ),
-    "enqueue": (lambda b: None, lambda b, _: b.store.jobs.enqueue(jobs("a", "b"), "x")),
+    "enqueue": (lambda b: None, lambda b, _: b.store.jobs.enqueue(new_jobs("a", "b"), "x")),
     "expire": (lambda b: (b.put(S.IN_PROGRESS), b.due())[1], lambda b, due: b.store.attempts.expire(due, 30.0)),
     "finish": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.attempts.finish("fox", S.FAILED, DEAD, "poll")),
-    "found": (anew, lambda b, _: b.store.continuity.establish(b.store.continuity.standing())),
+    "found": (without_record, lambda b, _: b.store.continuity.establish(b.store.continuity.standing())),
     "pause_job": (lambda b: b.job(), lambda b, _: b.store.jobs.pause("fox")),
     "hold": (lambda b: b.job(), lambda b, _: b.store.lanes.hold("429", base=8.0, cap=20.0)),
     "image_begun": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
     "image_kept": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
-    "image_known": (lambda b: (image(b), b.forward(60))[0], lambda b, each: b.images().find([each.hash])),
-    "image_lost": (lambda b: (image(b), b.stored.clear())[0], read_lost),
-    "images_gone": (lambda b: (image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
-    "images_old": (lambda b: (image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
+    "image_known": (lambda b: (stored_image(b), b.forward(60))[0], lambda b, each: b.images().find([each.hash])),
+    "image_lost": (lambda b: (stored_image(b), b.stored.clear())[0], read_lost_image),
+    "images_gone": (lambda b: (stored_image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
+    "images_old": (lambda b: (stored_image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
     "repair_counters": (
-        broken("HINCRBY", "lane:default", "slots", 1),
-        mend("repair_counters", "", "me 1", 60_000, "{b}:lane:default", "slots", -1, "0"),
+        break_invariant("HINCRBY", "lane:default", "slots", 1),
+        repair("repair_counters", "", "me 1", 60_000, "{b}:lane:default", "slots", -1, "0"),
     ),
-    "repair_day": (broken("HSET", "d:19675", "ldefault", 0), mend("repair_day", "1", "19675")),
+    "repair_day": (break_invariant("HSET", "d:19675", "ldefault", 0), repair("repair_day", "1", "19675")),
     "repair_image": (
-        lambda b: (each := image(b), b.raw.zrem("{b}:images", each.hash))[0],
+        lambda b: (each := stored_image(b), b.raw.zrem("{b}:images", each.hash))[0],
         lambda b, each: b.store.context.scripts.call("repair_image", "1", each.hash),
     ),
-    "repair_job": (broken("ZREM", "alarms", "fox"), mend("repair_job", "1", 60_000_000, "fox")),
-    "repair_label": (broken("ZADD", "y:shop=rome", 1, "fox"), mend("repair_label", "1", "job", "shop=rome", "fox")),
+    "repair_job": (break_invariant("ZREM", "alarms", "fox"), repair("repair_job", "1", 60_000_000, "fox")),
+    "repair_label": (
+        break_invariant("ZADD", "y:shop=rome", 1, "fox"),
+        repair("repair_label", "1", "job", "shop=rome", "fox"),
+    ),
     "repair_object": (
-        image,
+        stored_image,
         lambda b, each: b.store.context.scripts.call("repair_object", "1", each.hash, each.object),
     ),
-    "repair_pool": (broken("HINCRBY", "p:", "ready", 1), mend("repair_pool", "1", "", "|1|k")),
+    "repair_pool": (break_invariant("HINCRBY", "p:", "ready", 1), repair("repair_pool", "1", "", "|1|k")),
     "repair_queue": (
-        broken("ZADD", "q:|1|bx", 1, "fox"),
-        mend("repair_queue", "1", "|1|bx", "fox"),
+        break_invariant("ZADD", "q:|1|bx", 1, "fox"),
+        repair("repair_queue", "1", "|1|bx", "fox"),
     ),
-    "repair_sweep": (broken("ZADD", "sweeps", 1, "x"), mend("repair_sweep", "1", "x")),
+    "repair_sweep": (break_invariant("ZADD", "sweeps", 1, "x"), repair("repair_sweep", "1", "x")),
     "record_callback": (
         lambda b: b.put(S.IN_PROGRESS),
         lambda b, _: b.store.attempts.record_callback("fox", look=True),
     ),
     "park": (lambda b: b.job(), lambda b, _: b.store.celery.park("fox", "task-1", "{}")),
-    "pause": (lambda b: batch(b, "a"), lambda b, _: b.store.batches.pause("x")),
-    "probe": (silenced, lambda b, _: b.store.lanes.claim_probes()),
+    "pause": (lambda b: enqueue_batch(b, "a"), lambda b, _: b.store.batches.pause("x")),
+    "probe": (open_breaker, lambda b, _: b.store.lanes.claim_probes()),
     "probed": (
-        lambda b: (silenced(b), b.store.lanes.claim_probes()[0])[1],
+        lambda b: (open_breaker(b), b.store.lanes.claim_probes()[0])[1],
         lambda b, probe: b.store.lanes.record_probe(probe, answered=False, wait=7.0),
     ),
     "purge": (lambda b: (b.put(S.COMPLETED), b.forward(1_000_000)), lambda b, _: b.store.jobs.purge()),
-    "redeliver": (given_up, lambda b, _: b.store.deliveries.retry(["fox"])),
+    "redeliver": (give_up_delivery, lambda b, _: b.store.deliveries.retry(["fox"])),
     "refuse": (
         lambda b: b.job(),
         lambda b, _: b.store.continuity.refuse(
@@ -173,8 +172,8 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b, _: b.store.attempts.requeue("fox", fence(b), "429", count=True),
     ),
     "retry": (lambda b: b.put(S.FAILED), lambda b, _: b.store.jobs.retry("fox")),
-    "revoke": (parked, lambda b, _: b.store.celery.revoke(["task-1", "task-2"])),
-    "stage": (lambda b: None, lambda b, _: b.store.uploads.stage("t", jobs("a", "b"))),
+    "revoke": (park_message, lambda b, _: b.store.celery.revoke(["task-1", "task-2"])),
+    "stage": (lambda b: None, lambda b, _: b.store.uploads.stage("t", new_jobs("a", "b"))),
     "settle": (
         lambda b: b.put(S.IN_DOUBT),
         lambda b, _: b.store.manual.settle(b.store.jobs.get("fox"), Verdict.SENT, task_id="t1"),
@@ -183,13 +182,13 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b: b.put(S.SUBMITTING),
         lambda b, _: b.store.attempts.mark_in_progress("fox", fence(b), "t1"),
     ),
-    "sweep": (lambda b: batch(b, "a", "b"), lambda b, _: b.store.batches.cancel("x")),
+    "sweep": (lambda b: enqueue_batch(b, "a", "b"), lambda b, _: b.store.batches.cancel("x")),
     "tolerate": (
         lambda b: (b.job(), b.store.continuity.standing())[1],
         lambda b, there: b.store.continuity.tolerate(there, there.sighting),
     ),
-    "message_finished": (lambda b: parked(b, S.COMPLETED), lambda b, _: finish_parked(b)),
-    "unstage": (lambda b: b.store.uploads.stage("t", jobs("a", "b")), lambda b, _: b.store.uploads.discard("t")),
+    "message_finished": (lambda b: park_message(b, S.COMPLETED), lambda b, _: finish_parked(b)),
+    "unstage": (lambda b: b.store.uploads.stage("t", new_jobs("a", "b")), lambda b, _: b.store.uploads.discard("t")),
 }
 READS: dict[str, Callable[[Any], Any]] = {
     "batch": lambda b: b.store.batches.get("x"),
@@ -202,8 +201,8 @@ READS: dict[str, Callable[[Any], Any]] = {
     "stuck": lambda b: b.store.manual.stuck(60.0, 5),
     "wait_reasons": lambda b: b.store.jobs.with_reason(b.store.jobs.get("fox")),
 }
-#: They act once more, and their own texts say why that does no harm: the call, and the key and field that it changes.
-ANEW: dict[str, tuple[Callable[[Any], Any], str, set[str]]] = {
+#: Verbs that act again, harmlessly, as their Lua files explain: the call, and the key and fields that it changes.
+ACTS_AGAIN: dict[str, tuple[Callable[[Any], Any], str, set[str]]] = {
     "claim_deliveries": (lambda b: b.store.deliveries.claim(["fox"]), "j:fox", {"j"}),
     "recover": (lambda b: b.store.continuity.recover(), "epoch", {"number"}),
 }
@@ -217,10 +216,10 @@ def finish_parked(b: Any) -> None:
 
 @pytest.fixture
 def lose(bench: Bench, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[tuple[Any, Any, Any]]]:
-    """`lose(verb)`: its next reply is lost, and it is called again. Gives what was stored before, after, and again."""
+    """`lose(verb)`: repeat the next call of the verb. Its list gets the data before, after, and after the repeat."""
 
     def stored() -> dict[str, Any]:
-        # What is staged is packed, and no text.
+        # Staged jobs are packed bytes, not text.
         options = {"decode_responses": True, "encoding_errors": "surrogateescape"}
         with redis.Redis.from_url(redis_url, **options) as raw:
             return replace(bench, raw=raw).dump()
@@ -243,8 +242,8 @@ def lose(bench: Bench, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Calla
     return arm
 
 
-def test_every_verb_is_here() -> None:
-    assert sorted([*CHANGES, *READS, *ANEW]) == sorted(VERBS)
+def test_every_verb_is_repeated() -> None:
+    assert sorted([*CHANGES, *READS, *ACTS_AGAIN]) == sorted(VERBS)
 
 
 @pytest.mark.parametrize("verb", CHANGES)
@@ -260,19 +259,21 @@ def test_a_repeat_changes_nothing(bench: Bench, lose: Callable[[str], list[tuple
 
 
 @pytest.mark.parametrize("verb", READS)
-def test_what_only_reads(bench: Bench, lose: Callable[[str], list[tuple[Any, Any, Any]]], verb: str) -> None:
-    reads(bench)
+def test_a_verb_that_reads_changes_nothing(
+    bench: Bench, lose: Callable[[str], list[tuple[Any, Any, Any]]], verb: str
+) -> None:
+    enqueue_batch(bench, "fox")
     seen = lose(verb)
     READS[verb](bench)
     ((before, once, again),) = seen
     assert before == once == again
 
 
-@pytest.mark.parametrize("verb", ANEW)
-def test_what_acts_anew_says_so_and_changes_nothing_else(
+@pytest.mark.parametrize("verb", ACTS_AGAIN)
+def test_a_verb_that_acts_again_changes_only_its_listed_fields(
     bench: Bench, lose: Callable[[str], list[tuple[Any, Any, Any]]], verb: str
 ) -> None:
-    call, key, fields = ANEW[verb]
+    call, key, fields = ACTS_AGAIN[verb]
     bench.put(S.COMPLETED, owed="n")
     seen = lose(verb)
     call(bench)

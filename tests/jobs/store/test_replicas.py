@@ -1,4 +1,4 @@
-"""What is promised waits for replicas (BOOMERANG_REPLICAS): a real primary with one that hears nothing."""
+"""Acceptance and claims wait for replicas (BOOMERANG_REPLICAS), here with a real primary and a replica."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -36,12 +36,12 @@ def enqueue(store: Store, name: str) -> Outcome:
     return store.jobs.enqueue([NewJob(id=name, text="{}", model="m")]).outcomes[0]
 
 
-def test_a_job_is_accepted_once_a_replica_has_it(store: Store, servers: Watched, wait_for: WaitFor) -> None:
+def test_a_job_is_accepted_only_when_a_replica_has_it(store: Store, servers: Watched, wait_for: WaitFor) -> None:
     assert enqueue(store, "kept") is Outcome.CREATED
     servers.leave_behind(servers.servers[1])
     with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
         enqueue(store, "unsure")
-    # The repeat finds it there, and still nobody else has it.
+    # The repeat finds the job on the primary, but no replica has it yet.
     with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
         enqueue(store, "unsure")
     servers.ask(servers.servers[1], "CONFIG", "SET", "masterauth", PASSWORD)
@@ -49,7 +49,7 @@ def test_a_job_is_accepted_once_a_replica_has_it(store: Store, servers: Watched,
     assert enqueue(store, "unsure") is Outcome.KNOWN
 
 
-def test_a_job_is_sent_once_a_replica_knows_that_it_is_claimed(store: Store, servers: Watched) -> None:
+def test_a_job_is_claimed_only_when_a_replica_has_the_claim(store: Store, servers: Watched) -> None:
     enqueue(store, "claimed")
     ids = store.attempts.admit(10).ids
     servers.leave_behind(servers.servers[1])

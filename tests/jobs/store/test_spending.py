@@ -1,4 +1,4 @@
-"""Money: prices are learned, reserved at admission, settled at the end; caps hold; the ledger tells what was spent."""
+"""Prices are learned, reserved at admission and settled at the end. Caps hold. The ledger records what was spent."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from tests.support.bench import Bench
 Make = Callable[..., NewJob]
 Priced = Callable[[str], Result]
 MODEL = "kirin_image_omni"
-#: The day on which the clock of these tests begins, two hours before its end.
+#: The clock of these tests begins two hours before the end of this day.
 TODAY, TOMORROW = date(2023, 11, 14), date(2023, 11, 15)
 FAILED = Result(error={"code": "1301", "message": "no"})
 BUSY = Result(error={"code": "1302", "message": "too fast"})
@@ -37,7 +37,7 @@ def usd(text: str) -> Decimal:
 
 @pytest.fixture
 def run(bench: Bench, make: Make, priced: Priced) -> Callable[..., None]:
-    """`run("id", "0.10", n=2)`: a job that costs so much, from beginning to end."""
+    """`run("id", "0.10", n=2)`: enqueue, admit and complete a job with this cost."""
 
     def run(
         job_id: str, cost: str | None, batch: str | None = None, *, store: Store | None = None, **changes: Any
@@ -50,14 +50,16 @@ def run(bench: Bench, make: Make, priced: Priced) -> Callable[..., None]:
 
 
 def end(store: Store, job_id: str, result: Result, state: State = State.COMPLETED) -> None:
-    """Admit and submit all that may go; this one ends so."""
+    """Admit and claim all jobs that may go, and end one of them."""
     store.attempts.claim(store.attempts.admit(100).ids)
     assert store.attempts.finish(job_id, state, result, "callback").outcome in ("finished", "again")
 
 
 def reserved(bench: Bench) -> dict[str, Decimal]:
-    """What is reserved, by whom, in USD."""
-    return {who: Decimal(amount) / 10**9 for who, amount in bench.raw.hgetall(bench.keys.singleton("reserved")).items()}
+    """Return the reserved amounts in USD, by payer."""
+    return {
+        payer: Decimal(amount) / 10**9 for payer, amount in bench.raw.hgetall(bench.keys.singleton("reserved")).items()
+    }
 
 
 def price(bench: Bench, class_: str = f"{MODEL}|1|") -> Decimal:
@@ -71,9 +73,7 @@ def why(store: Store, job_id: str) -> str | None:
 # --- prices -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_higher_price_is_believed_at_once_and_a_lower_one_little_by_little(
-    bench: Bench, run: Callable[..., None]
-) -> None:
+def test_a_higher_price_is_learned_at_once_and_a_lower_one_gradually(bench: Bench, run: Callable[..., None]) -> None:
     learned = []
     for number, cost in enumerate(["0.10", "0.30", "0.22", "0.22"]):
         run(f"a{number}", cost)
@@ -84,14 +84,14 @@ def test_a_higher_price_is_believed_at_once_and_a_lower_one_little_by_little(
     assert price(bench) == usd("0.22")
 
 
-def test_a_price_is_of_model_images_and_resolution(bench: Bench, run: Callable[..., None]) -> None:
+def test_a_price_belongs_to_model_images_and_resolution(bench: Bench, run: Callable[..., None]) -> None:
     run("a", "0.10")
     run("b", "0.40", n=4)
     run("c", "0.20", resolution="2K")
     assert [price(bench, f"{MODEL}|{rest}") for rest in ("1|", "4|", "1|2K")] == [usd("0.10"), usd("0.40"), usd("0.20")]
 
 
-def test_a_result_without_a_price_says_that_it_is_free_only_where_nothing_is_known(
+def test_a_result_without_a_price_counts_as_free_only_without_a_known_price(
     bench: Bench, run: Callable[..., None]
 ) -> None:
     run("a", None)
@@ -101,9 +101,7 @@ def test_a_result_without_a_price_says_that_it_is_free_only_where_nothing_is_kno
     assert price(bench) == usd("0.10")
 
 
-def test_a_failure_says_nothing_of_the_price_unless_it_was_dearer(
-    bench: Bench, make: Make, run: Callable[..., None]
-) -> None:
+def test_a_failure_changes_the_price_only_if_it_cost_more(bench: Bench, make: Make, run: Callable[..., None]) -> None:
     run("a", "0.10")
     for number, cost in enumerate(["0", "0.05"]):
         bench.store.jobs.enqueue([make(f"f{number}")])
@@ -114,7 +112,7 @@ def test_a_failure_says_nothing_of_the_price_unless_it_was_dearer(
     assert price(bench) == usd("0.2")
 
 
-# --- reserved ---------------------------------------------------------------------------------------------------------
+# --- reservations -----------------------------------------------------------------------------------------------------
 
 
 def test_money_is_reserved_from_admission_to_the_end(
@@ -136,7 +134,9 @@ def test_money_is_reserved_from_admission_to_the_end(
 
 
 @pytest.mark.parametrize("way", ["message lost", "cancelled", "not created", "absent", "tried again", "paused"])
-def test_what_comes_to_nothing_releases_the_money(bench: Bench, make: Make, run: Callable[..., None], way: str) -> None:
+def test_an_attempt_without_a_cost_releases_its_reservation(
+    bench: Bench, make: Make, run: Callable[..., None], way: str
+) -> None:
     run("first", "0.10")
     store = bench.store
     store.jobs.enqueue([make("fox")], "x")
@@ -167,7 +167,7 @@ def test_what_comes_to_nothing_releases_the_money(bench: Bench, make: Make, run:
     assert bench.audit() == []
 
 
-def test_a_cancelled_job_keeps_the_money_until_the_provider_is_done(
+def test_a_cancelled_job_keeps_its_reservation_while_it_is_at_the_provider(
     bench: Bench, run: Callable[..., None], priced: Priced
 ) -> None:
     run("first", "0.10")
@@ -179,7 +179,7 @@ def test_a_cancelled_job_keeps_the_money_until_the_provider_is_done(
     assert bench.store.statistics.totals().cost == usd("0.2")
 
 
-def test_a_callback_for_what_was_believed_lost_reserves_again(bench: Bench, run: Callable[..., None]) -> None:
+def test_a_callback_for_a_job_that_was_queued_again_reserves_again(bench: Bench, run: Callable[..., None]) -> None:
     run("first", "0.10")
     claim = bench.claimed("fox")
     bench.store.attempts.requeue("fox", claim.fence, "connection refused", wait=60)
@@ -194,7 +194,7 @@ def test_a_callback_for_what_was_believed_lost_reserves_again(bench: Bench, run:
 
 @pytest.fixture
 def capped(bench: Bench, make: Make, run: Callable[..., None]) -> Store:
-    """A batch of ten jobs at 0.10 each, which may cost 0.35."""
+    """A store with a batch of ten jobs at 0.10 USD each and a cap of 0.35 USD."""
     run("first", "0.10")
     bench.store.jobs.enqueue([make(f"x{number}") for number in range(10)], "x", BatchOptions(max_cost=usd("0.35")))
     return bench.store
@@ -203,7 +203,7 @@ def capped(bench: Bench, make: Make, run: Callable[..., None]) -> Store:
 def test_a_batch_at_its_cap_waits_and_then_pauses(bench: Bench, capped: Store, priced: Priced) -> None:
     ids = capped.attempts.admit(10).ids
     assert ids == ("x0", "x1", "x2")
-    # What is reserved may turn out cheaper: so far it only waits.
+    # The jobs under way may turn out cheaper, so the batch only waits.
     assert capped.batches.get("x").paused is False
     reason = capped.batches.get("x").reason
     assert reason == why(capped, "x3") == "max_cost of 0.35 USD is used up or reserved for jobs under way"
@@ -220,17 +220,17 @@ def test_a_batch_at_its_cap_waits_and_then_pauses(bench: Bench, capped: Store, p
     assert bench.audit() == []
 
 
-def test_a_cheaper_result_lets_another_go(bench: Bench, capped: Store, priced: Priced) -> None:
+def test_a_cheaper_result_frees_money_for_another_job(bench: Bench, capped: Store, priced: Priced) -> None:
     ids = capped.attempts.admit(10).ids
     capped.attempts.claim(ids)
     capped.attempts.finish("x0", State.FAILED, FAILED, "poll")
-    assert capped.attempts.admit(10).ids == ()  # it is looked for in a moment
+    assert capped.attempts.admit(10).ids == ()  # the batch is checked again a moment later
     bench.forward(2)
     assert capped.attempts.admit(10).ids == ("x3",)
     assert bench.audit() == []
 
 
-def test_a_batch_goes_on_with_a_higher_cap_alone(bench: Bench, capped: Store, priced: Priced) -> None:
+def test_a_batch_at_its_cap_continues_only_with_a_higher_cap(bench: Bench, capped: Store, priced: Priced) -> None:
     ids = capped.attempts.admit(10).ids
     capped.attempts.claim(ids)
     for job_id in ids:
@@ -242,21 +242,21 @@ def test_a_batch_goes_on_with_a_higher_cap_alone(bench: Bench, capped: Store, pr
     assert capped.batches.get("x").paused is True
     assert capped.batches.resume("x", max_cost=usd("0.60")).affected == 7
     assert capped.attempts.admit(10).ids == ("x3", "x4", "x5")
-    # Raised again while it waits for what is reserved
+    # Raise the cap again while the batch waits for reserved money
     assert capped.attempts.admit(10).ids == ()
     assert capped.batches.resume("x", max_cost=usd("0.70")).affected == 0
     assert capped.attempts.admit(10).ids == ("x6",)
     assert bench.audit() == []
 
 
-def test_a_cap_of_one_batch_stops_no_other_queue(bench: Bench, capped: Store, make: Make) -> None:
+def test_the_cap_of_one_batch_stops_no_other_queue(bench: Bench, capped: Store, make: Make) -> None:
     capped.jobs.enqueue([make(f"y{number}") for number in range(10)], "y")
     capped.jobs.enqueue([make("low", priority=Priority.LOW)])
     assert Counter(job_id[0] for job_id in capped.attempts.admit(100).ids) == {"x": 3, "y": 10, "l": 1}
     assert bench.audit() == []
 
 
-def test_a_batch_at_its_cap_can_be_cancelled_and_added_to(bench: Bench, capped: Store, make: Make) -> None:
+def test_a_batch_at_its_cap_can_be_paused_extended_and_cancelled(bench: Bench, capped: Store, make: Make) -> None:
     capped.attempts.admit(10)
     capped.jobs.enqueue([make("more")], "x")
     assert capped.attempts.admit(10).ids == ()
@@ -270,7 +270,7 @@ def test_a_batch_at_its_cap_can_be_cancelled_and_added_to(bench: Bench, capped: 
     assert bench.audit() == []
 
 
-def test_jobs_of_unknown_price_go_one_at_a_time(bench: Bench, make: Make, priced: Priced) -> None:
+def test_jobs_of_unknown_price_are_admitted_one_at_a_time(bench: Bench, make: Make, priced: Priced) -> None:
     store = bench.store
     store.jobs.enqueue([make(f"x{number}") for number in range(5)], "x", BatchOptions(max_cost=usd("0.35")))
     assert store.batches.get("x").expected_cost is None
@@ -279,7 +279,7 @@ def test_jobs_of_unknown_price_go_one_at_a_time(bench: Bench, make: Make, priced
     assert why(store, "x1") == "max_cost of 0.35 USD: jobs like it go one at a time until it is known what they cost"
     assert bench.audit() == []
     store.attempts.claim(["x0"])
-    store.attempts.finish("x0", State.FAILED, FAILED, "poll")  # which teaches nothing
+    store.attempts.finish("x0", State.FAILED, FAILED, "poll")  # no price is learned
     bench.forward(2)
     assert store.attempts.admit(10).ids == ("x1",)
     store.attempts.claim(["x1"])
@@ -289,7 +289,9 @@ def test_jobs_of_unknown_price_go_one_at_a_time(bench: Bench, make: Make, priced
     assert bench.audit() == []
 
 
-def test_what_a_batch_is_expected_to_cost(bench: Bench, make: Make, run: Callable[..., None], priced: Priced) -> None:
+def test_the_expected_cost_of_a_batch_is_spent_plus_open(
+    bench: Bench, make: Make, run: Callable[..., None], priced: Priced
+) -> None:
     run("first", "0.10")
     run("second", "0.40", n=4)
     store = bench.store
@@ -297,7 +299,7 @@ def test_what_a_batch_is_expected_to_cost(bench: Bench, make: Make, run: Callabl
     assert store.batches.get("x").expected_cost == usd("0.7")
     end(store, "a", priced("0.05"))
     assert store.batches.get("x").cost == usd("0.05")
-    # 0.05 and two at 0.09375, as the price went down, and one at 0.40
+    # 0.05 spent, two jobs at the lower price of 0.09375, and one at 0.40
     assert store.batches.get("x").expected_cost == usd("0.6375")
     store.attempts.finish("b", State.FAILED, FAILED, "poll")
     store.jobs.cancel("c")
@@ -310,7 +312,7 @@ def test_what_a_batch_is_expected_to_cost(bench: Bench, make: Make, run: Callabl
 # --- budgets of keys and lanes ----------------------------------------------------------------------------------------
 
 
-def test_a_key_spends_no_more_than_its_budget_of_a_day(
+def test_a_key_spends_at_most_its_daily_budget(
     bench: Bench, make: Make, run: Callable[..., None], priced: Priced
 ) -> None:
     run("first", "0.10")
@@ -318,8 +320,8 @@ def test_a_key_spends_no_more_than_its_budget_of_a_day(
     store.jobs.enqueue([make(f"s{number}", owner="shop") for number in range(5)])
     store.jobs.enqueue([make(f"t{number}") for number in range(5)], "t", BatchOptions(owner="shop"))
     store.jobs.enqueue([make(f"o{number}", owner="other") for number in range(5)])
-    went = Counter(job_id[0] for job_id in store.attempts.admit(100).ids)
-    assert (went["s"] + went["t"], went["o"]) == (2, 5)
+    admitted = Counter(job_id[0] for job_id in store.attempts.admit(100).ids)
+    assert (admitted["s"] + admitted["t"], admitted["o"]) == (2, 5)
     waiting = next(job_id for job_id in ("s2", "t2") if store.jobs.get(job_id).waits)
     what = "the budget of key shop for today (0.25 USD) is used up"
     assert why(store, waiting) == f"{what} or reserved for jobs under way"
@@ -357,27 +359,25 @@ def two_lanes(bench: Bench, **limits: Any) -> Store:
     return bench.with_settings(named_lanes=pooled(lanes))
 
 
-def test_a_lane_without_money_lets_those_pass_that_it_can_pay_for(
-    bench: Bench, make: Make, run: Callable[..., None]
-) -> None:
+def test_a_lane_short_of_budget_admits_cheaper_jobs(bench: Bench, make: Make, run: Callable[..., None]) -> None:
     run("first", "0.10")
     run("second", "0.40", n=4)
     store = bench.with_settings(named_lanes=pooled([LaneSettings(max_cost_per_day=usd("1"))]))
     store.jobs.enqueue([make(f"d{number}", n=4) for number in range(3)], "dear")
     store.jobs.enqueue([make(f"c{number}") for number in range(3)], "cheap")
-    # 0.50 is spent already
+    # 0.50 USD is already spent
     assert set(store.attempts.admit(100).ids) == {"d0", "c0"}
     assert store.attempts.admit(100).ids == ()
     what = "the budget of lane default for today (1 USD) is used up"
     assert why(store, "c1") == store.batches.get("dear").reason == f"{what} or reserved for jobs under way"
     assert bench.audit() == []
     bench.forward(DAY / 2)
-    # Who was passed by has saved nothing up.
+    # The batch that was passed has saved up no share.
     assert len(store.attempts.admit(100).ids) >= 1
     assert bench.audit() == []
 
 
-def test_the_other_lane_of_a_pool_goes_on(bench: Bench, make: Make, run: Callable[..., None]) -> None:
+def test_the_other_lane_of_a_pool_continues(bench: Bench, make: Make, run: Callable[..., None]) -> None:
     run("first", "0.10")
     store = two_lanes(bench)
     a, b = store.context.settings.lanes
@@ -391,21 +391,21 @@ def test_the_other_lane_of_a_pool_goes_on(bench: Bench, make: Make, run: Callabl
     assert bench.audit() == []
 
 
-def test_a_hold_is_told(bench: Bench, make: Make) -> None:
+def test_the_reason_of_a_waiting_job_names_the_hold(bench: Bench, make: Make) -> None:
     bench.store.jobs.enqueue([make("fox")])
     assert why(bench.store, "fox") is None
     bench.store.lanes.hold("402: balance exhausted", base=60, cap=60)
     assert (why(bench.store, "fox") or "").endswith(": 402: balance exhausted")
 
 
-def test_a_job_for_which_there_is_no_lane_any_more_says_so(bench: Bench, make: Make) -> None:
+def test_the_reason_of_a_job_without_a_lane_says_so(bench: Bench, make: Make) -> None:
     bench.store.jobs.enqueue([make("fox", pool="gone")])
     assert why(bench.store, "fox") == "no lane that it may go to is configured (BOOMERANG_LANES)"
 
 
-# --- whatever happens -------------------------------------------------------------------------------------------------
+# --- random sequences -------------------------------------------------------------------------------------------------
 
-#: By images, fixed: then what is reserved is what it will cost.
+#: By number of images. Prices are fixed, so each job costs what is reserved for it.
 PRICES = {1: usd("0.10"), 2: usd("0.17"), 3: usd("0.40")}
 
 
@@ -420,7 +420,7 @@ MONEY = st.sampled_from([usd("0.05"), usd("0.3"), usd("0.8"), usd("2")])
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 @given(data=st.data())
-def test_no_cap_is_ever_broken(bench: Bench, data: st.DataObject) -> None:
+def test_no_cap_is_ever_exceeded(bench: Bench, data: st.DataObject) -> None:
     bench.start_afresh()
     for images, cost in PRICES.items():
         bench.raw.hset(bench.keys.singleton("prices"), f"m|{images}|", nano(cost))
@@ -435,22 +435,20 @@ def test_no_cap_is_ever_broken(bench: Bench, data: st.DataObject) -> None:
         store.jobs.enqueue(jobs, batch, BatchOptions(owner=key, max_cost=data.draw(st.none() | MONEY)))
     running: list[str] = []
     for _ in range(data.draw(st.integers(5, 25))):
-        something_happens(bench, store, data, sizes, running)
-        caps_hold(bench, store)
+        random_step(bench, store, data, sizes, running)
+        check_caps(bench, store)
     assert audit(store) == []
 
 
-def something_happens(
-    bench: Bench, store: Store, data: st.DataObject, sizes: dict[str, int], running: list[str]
-) -> None:
+def random_step(bench: Bench, store: Store, data: st.DataObject, sizes: dict[str, int], running: list[str]) -> None:
     match data.draw(st.sampled_from(["admit", "admit", "end", "end", "fail", "cancel", "wait"])):
         case "admit":
             lane = data.draw(st.sampled_from(store.context.settings.lanes))
             running += [claim.id for claim in store.attempts.claim(store.attempts.admit(3, lane).ids)]
         case "end" if running:
             job_id = running.pop(data.draw(st.integers(0, len(running) - 1)))
-            picture = Result(output=({"type": "image", "url": "u"},), cost=PRICES[sizes[job_id]])
-            store.attempts.finish(job_id, State.COMPLETED, picture, "callback")
+            result = Result(output=({"type": "image", "url": "u"},), cost=PRICES[sizes[job_id]])
+            store.attempts.finish(job_id, State.COMPLETED, result, "callback")
         case "fail" if running:
             store.attempts.finish(running.pop(), State.FAILED, FAILED, "callback")
         case "cancel":
@@ -461,7 +459,7 @@ def something_happens(
             bench.forward(data.draw(st.sampled_from([2, 60])))
 
 
-def caps_hold(bench: Bench, store: Store) -> None:
+def check_caps(bench: Bench, store: Store) -> None:
     held = reserved(bench)
     for name in KEYS:
         batch = store.batches.get(name)
@@ -482,22 +480,22 @@ def rows(store: Store, by: By, first: date = TODAY, last: date = TOMORROW, **onl
     return [(row.name, f"{row.cost:f}", row.jobs) for row in store.statistics.spend(by, first, last, Only(**only)).rows]
 
 
-def test_what_was_spent_by_day_key_batch_model_and_lane(bench: Bench, make: Make, run: Callable[..., None]) -> None:
+def test_spending_is_summed_by_day_key_batch_model_and_lane(bench: Bench, make: Make, run: Callable[..., None]) -> None:
     store = two_lanes(bench)
     a, b = store.context.settings.lanes
-    picture = Result(output=({"type": "image", "url": "u"},), cost=usd("0.10"))
+    result = Result(output=({"type": "image", "url": "u"},), cost=usd("0.10"))
 
-    def through(lane: LaneSettings, job_id: str, batch: str | None = None, **changes: Any) -> None:
+    def complete(lane: LaneSettings, job_id: str, batch: str | None = None, **changes: Any) -> None:
         store.jobs.enqueue([make(job_id, **changes)], batch, BatchOptions(owner="shop"))
         store.attempts.claim(store.attempts.admit(10, lane).ids)
-        store.attempts.finish(job_id, State.COMPLETED, picture, "callback")
+        store.attempts.finish(job_id, State.COMPLETED, result, "callback")
 
-    through(a, "one", "x")
-    through(b, "two", "x")
-    through(b, "three", owner="press|1")
-    through(b, "free")
+    complete(a, "one", "x")
+    complete(b, "two", "x")
+    complete(b, "three", owner="press|1")
+    complete(b, "free")
     bench.forward(DAY / 2)
-    through(b, "four", "y")
+    complete(b, "four", "y")
     assert rows(store, By.DAY) == [("2023-11-14", "0.4", 4), ("2023-11-15", "0.1", 1)]
     assert rows(store, By.KEY) == [("shop", "0.3", 3), ("", "0.1", 1), ("press|1", "0.1", 1)]
     assert rows(store, By.BATCH) == [("", "0.2", 2), ("x", "0.2", 2), ("y", "0.1", 1)]
@@ -507,14 +505,12 @@ def test_what_was_spent_by_day_key_batch_model_and_lane(bench: Bench, make: Make
     assert rows(store, By.DAY, key="press|1") == [("2023-11-14", "0.1", 1)]
     assert rows(store, By.DAY, last=TODAY, lane="b", model=MODEL) == [("2023-11-14", "0.3", 3)]
     assert rows(store, By.DAY, first=TOMORROW) == [("2023-11-15", "0.1", 1)]
-    whole = store.statistics.spend(By.MODEL, TODAY, TOMORROW)
-    assert (whole.cost, whole.jobs) == (store.statistics.totals().cost, 5)
+    total = store.statistics.spend(By.MODEL, TODAY, TOMORROW)
+    assert (total.cost, total.jobs) == (store.statistics.totals().cost, 5)
     assert bench.audit() == []
 
 
-def test_failures_count_if_they_cost_something_and_results_even_if_they_are_late_or_free(
-    bench: Bench, make: Make, priced: Priced
-) -> None:
+def test_the_ledger_counts_failures_with_a_cost_and_all_results(bench: Bench, make: Make, priced: Priced) -> None:
     store = bench.store
     for number, cost in enumerate(["0", "0.05"]):
         store.jobs.enqueue([make(f"f{number}")])
@@ -527,7 +523,7 @@ def test_failures_count_if_they_cost_something_and_results_even_if_they_are_late
     assert rows(store, By.DAY) == [("2023-11-14", "0.15", 3)]
 
 
-def test_days_long_past_are_forgotten_but_not_what_they_cost_in_all(bench: Bench, run: Callable[..., None]) -> None:
+def test_old_days_are_removed_but_stay_in_the_total(bench: Bench, run: Callable[..., None]) -> None:
     run("old", "0.10")
     bench.forward(DAY)
     run("newer", "0.20")

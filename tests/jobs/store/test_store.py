@@ -1,4 +1,4 @@
-"""What the store promises, verb by verb, on a real Redis whose clock the test holds."""
+"""The promises of the store, verb by verb, on a real Redis whose clock the test sets."""
 
 import re
 import socket
@@ -30,14 +30,14 @@ S = State
 Verb = Callable[[Any, Due], Any]
 
 
-def requeued(bench: Bench) -> None:
-    """A job whose first submission was taken for lost."""
+def requeue_job(bench: Bench) -> None:
+    """Make a job whose first submission counts as lost."""
     claim = bench.claimed()
     assert bench.store.attempts.requeue("fox", claim.fence, "absent") == "queued"
 
 
-#: How each edge of the table comes about: (from, to) → what to do with a job "fox" in the first state.
-EDGES: dict[tuple[State, State], Callable[[Any], Any]] = {
+#: How to cause each transition of the table: (from, to) → a call for a job "fox" in the first state.
+TRANSITION_CALLS: dict[tuple[State, State], Callable[[Any], Any]] = {
     (S.QUEUED, S.SUBMITTING): lambda b: b.claimed(),
     (S.QUEUED, S.IN_DOUBT): lambda b: b.store.attempts.record_callback("fox", look=True),
     (S.QUEUED, S.COMPLETED): lambda b: b.store.attempts.finish("fox", S.COMPLETED, Result(), "callback"),
@@ -73,37 +73,39 @@ def fence(bench: Bench) -> int:
     return bench.store.jobs.get("fox").fence
 
 
-def test_every_edge_of_the_table_has_its_row() -> None:
-    assert set(EDGES) == {(before, after) for before, following in TRANSITIONS.items() for after in following}
+def test_every_transition_of_the_table_has_a_call() -> None:
+    assert set(TRANSITION_CALLS) == {
+        (before, after) for before, following in TRANSITIONS.items() for after in following
+    }
 
 
-@pytest.mark.parametrize(("before", "after"), EDGES, ids=lambda state: state.value)
-def test_an_edge(bench: Bench, before: State, after: State) -> None:
+@pytest.mark.parametrize(("before", "after"), TRANSITION_CALLS, ids=lambda state: state.value)
+def test_a_transition_of_the_table_is_made(bench: Bench, before: State, after: State) -> None:
     if (before, after) == (S.QUEUED, S.EXPIRED):
         bench.job(expires_in=60)
     elif before is S.QUEUED and after not in (S.SUBMITTING, S.CANCELLED):
-        requeued(bench)
+        requeue_job(bench)
     elif before is S.CANCELLED:
         bench.job()
         bench.store.jobs.cancel("fox")
     else:
         bench.put(before)
-    EDGES[before, after](bench)
+    TRANSITION_CALLS[before, after](bench)
     assert bench.store.jobs.get("fox").state is after
     assert bench.audit() == []
 
 
-#: What a claim's holder, or anybody, may call; `due` is the claim.
+#: What the worker that holds a claim, or any caller, may call; `due` is the claim.
 VERBS: dict[str, Verb] = {
     "claim": lambda b, _due: b.store.attempts.claim(["fox"]),
-    "started": lambda b, due: b.store.attempts.mark_in_progress("fox", due.job.fence, "t9"),
-    "doubt": lambda b, due: b.store.attempts.mark_in_doubt("fox", due.job.fence, "why"),
+    "mark_in_progress": lambda b, due: b.store.attempts.mark_in_progress("fox", due.job.fence, "t9"),
+    "mark_in_doubt": lambda b, due: b.store.attempts.mark_in_doubt("fox", due.job.fence, "why"),
     "requeue": lambda b, due: b.store.attempts.requeue("fox", due.job.fence, "why"),
-    "again": lambda b, due: b.store.attempts.reschedule_lookup(due, 5.0),
+    "reschedule_lookup": lambda b, due: b.store.attempts.reschedule_lookup(due, 5.0),
     "expire": lambda b, due: b.store.attempts.expire(due, 5.0),
     "completed": lambda b, _due: b.store.attempts.finish("fox", S.COMPLETED, Result(cost=Decimal(1)), "callback"),
     "failed": lambda b, _due: b.store.attempts.finish("fox", S.FAILED, DEAD, "callback"),
-    "nudge": lambda b, _due: b.store.attempts.record_callback("fox", look=True),
+    "record_callback": lambda b, _due: b.store.attempts.record_callback("fox", look=True),
     "cancel": lambda b, _due: b.store.jobs.cancel("fox"),
     "retry": lambda b, _due: b.store.jobs.retry("fox"),
     "pause": lambda b, _due: b.store.jobs.pause("fox"),
@@ -114,18 +116,18 @@ VERBS: dict[str, Verb] = {
     "not sent": lambda b, due: b.store.manual.settle(due.job, Verdict.NOT_SENT),
     "given up": lambda b, due: b.store.manual.settle(due.job, Verdict.FAILED),
 }
-#: Where each has an effect; anywhere else the whole store stays as it is. (A cancelled or expired job is still at the
-#: provider here, so the word about that end is taken in.)
+#: The states in which each verb has an effect; in all others the whole store stays unchanged. (A cancelled or expired
+#: job is still at the provider here, so its result is recorded.)
 EFFECTIVE: dict[str, set[State]] = {
     "claim": set(),  # nothing is admitted here
-    "started": {S.SUBMITTING, S.IN_DOUBT, S.CANCELLED},
-    "doubt": {S.SUBMITTING, S.CANCELLED},
+    "mark_in_progress": {S.SUBMITTING, S.IN_DOUBT, S.CANCELLED},
+    "mark_in_doubt": {S.SUBMITTING, S.CANCELLED},
     "requeue": {S.SUBMITTING, S.IN_DOUBT, S.CANCELLED},
-    "again": {S.IN_DOUBT, S.IN_PROGRESS, S.EXPIRED},
+    "reschedule_lookup": {S.IN_DOUBT, S.IN_PROGRESS, S.EXPIRED},
     "expire": {S.IN_PROGRESS, S.EXPIRED},
     "completed": {S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS, S.CANCELLED, S.EXPIRED},
     "failed": {S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS, S.CANCELLED, S.EXPIRED},
-    "nudge": {S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS, S.CANCELLED, S.EXPIRED},
+    "record_callback": {S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS, S.CANCELLED, S.EXPIRED},
     "cancel": {S.QUEUED, S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS},
     "retry": {S.FAILED},
     "pause": {S.QUEUED},
@@ -145,8 +147,8 @@ def run(bench: Bench, verb: str, held: Due) -> None:
         assert verb in ("cancel", "retry", "pause")
 
 
-def settled(bench: Bench) -> dict[str, Any]:
-    """All that is stored, without the number of contradictions, which is one of messages."""
+def stored(bench: Bench) -> dict[str, Any]:
+    """Return everything that is stored, without the number of contradictions, which counts messages."""
     dump = bench.dump()
     dump.get("totals", {}).pop("contradicted", None)
     return dump
@@ -154,19 +156,19 @@ def settled(bench: Bench) -> dict[str, Any]:
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("state", list(State), ids=lambda state: state.value)
-def test_a_verb_acts_where_it_may_and_nowhere_else_and_once(bench: Bench, state: State, verb: str) -> None:
+def test_a_verb_acts_once_and_only_in_its_states(bench: Bench, state: State, verb: str) -> None:
     bench.put(state)
-    before, held = settled(bench), bench.holding(fence(bench))
+    before, held = stored(bench), bench.holding(fence(bench))
     run(bench, verb, held)
-    once = settled(bench)
+    once = stored(bench)
     assert (once != before) == (state in EFFECTIVE[verb])
     assert bench.audit() == []
-    # Its reply was lost: the same call again changes nothing more.
+    # The same call again, as after a lost reply, changes nothing more.
     run(bench, verb, held)
-    assert settled(bench) == once
+    assert stored(bench) == once
 
 
-@pytest.mark.parametrize("verb", ["started", "doubt", "requeue", "again", "expire"])
+@pytest.mark.parametrize("verb", ["mark_in_progress", "mark_in_doubt", "requeue", "reschedule_lookup", "expire"])
 @pytest.mark.parametrize("state", [S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS], ids=lambda state: state.value)
 def test_an_older_fence_is_refused(bench: Bench, state: State, verb: str) -> None:
     bench.put(state)
@@ -180,7 +182,7 @@ def test_an_older_fence_is_refused(bench: Bench, state: State, verb: str) -> Non
 
 
 @pytest.mark.parametrize("verb", list(VERBS)[1:])
-def test_a_job_that_is_not_there(bench: Bench, verb: str) -> None:
+def test_a_verb_for_an_unknown_job_changes_nothing(bench: Bench, verb: str) -> None:
     before = bench.dump()
     try:
         VERBS[verb](bench, bench.holding(0))
@@ -189,10 +191,10 @@ def test_a_job_that_is_not_there(bench: Bench, verb: str) -> None:
     assert bench.dump() == before
 
 
-# --- in ---------------------------------------------------------------------------------------------------------------
+# --- enqueueing -------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_request_is_the_same_job_and_another_a_conflict(bench: Bench, make: MakeJob) -> None:
+def test_a_repeated_id_is_the_same_job_or_a_conflict(bench: Bench, make: MakeJob) -> None:
     given = [make("fox"), make("hen", n=3), make("fox"), make("fox", "other")]
     assert bench.store.jobs.enqueue(given).outcomes == (
         Outcome.CREATED,
@@ -226,7 +228,7 @@ def test_enqueue_is_all_or_nothing(bench: Bench, make: MakeJob) -> None:
     assert bench.dump() == before
 
 
-def test_a_batch_counts_its_own(bench: Bench, make: MakeJob, priced: Priced) -> None:
+def test_a_batch_counts_only_the_jobs_that_it_created(bench: Bench, make: MakeJob, priced: Priced) -> None:
     bench.store.jobs.enqueue([make("known")])
     outcomes = bench.store.jobs.enqueue([make("z"), make("known"), make("a"), make("z", "other")], "x").outcomes
     assert outcomes == (Outcome.CREATED, Outcome.KNOWN, Outcome.CREATED, Outcome.CONFLICT)
@@ -240,7 +242,7 @@ def test_a_batch_counts_its_own(bench: Bench, make: MakeJob, priced: Priced) -> 
     assert bench.audit() == []
 
 
-def test_a_batch_of_known_jobs_only_is_empty_and_done(bench: Bench, make: MakeJob) -> None:
+def test_a_batch_of_known_jobs_is_empty_and_done(bench: Bench, make: MakeJob) -> None:
     bench.store.jobs.enqueue([make("fox")])
     bench.store.jobs.enqueue([make("fox")], "x")
     assert (bench.store.batches.get("x").accepted, bench.store.batches.get("x").done) == (0, True)
@@ -248,23 +250,23 @@ def test_a_batch_of_known_jobs_only_is_empty_and_done(bench: Bench, make: MakeJo
         bench.store.batches.get("y")
 
 
-# --- out --------------------------------------------------------------------------------------------------------------
+# --- admission and claims ---------------------------------------------------------------------------------------------
 
 
 def test_slots_count_images_and_are_never_exceeded(bench: Bench, make: MakeJob) -> None:
     store = bench.with_settings(max_in_flight=4)
     store.jobs.enqueue([make("a", n=3), make("b", n=2), make("c", n=1)])
-    assert store.attempts.admit(10).ids == ("a",)  # b does not fit, and nobody overtakes it
+    assert store.attempts.admit(10).ids == ("a",)  # b does not fit, and no job overtakes it
     assert bench.slots() == (0, 3)
     (claim,) = store.attempts.claim(["a", "a", "b"])
     assert bench.slots() == (3, 0)
     store.jobs.cancel("a")
-    assert bench.slots() == (3, 0)  # it may be running there all the same
+    assert bench.slots() == (3, 0)  # the provider may still run it
     assert store.attempts.requeue("a", claim.fence, "429") == "over"
     assert store.attempts.admit(10).ids == ("b", "c")
 
 
-def test_a_job_of_more_images_than_slots_goes_alone(bench: Bench, make: MakeJob) -> None:
+def test_a_job_with_more_images_than_slots_runs_alone(bench: Bench, make: MakeJob) -> None:
     store = bench.with_settings(max_in_flight=2)
     store.jobs.enqueue([make("a"), make("big", n=9), make("b")])
     assert store.attempts.admit(10).ids == ("a",)
@@ -276,7 +278,7 @@ def test_a_job_of_more_images_than_slots_goes_alone(bench: Bench, make: MakeJob)
     assert store.attempts.admit(10).ids == ()
 
 
-def test_the_rate_is_kept_after_a_burst_of_a_second(bench: Bench, make: MakeJob) -> None:
+def test_the_submission_rate_holds_after_a_burst_of_a_second(bench: Bench, make: MakeJob) -> None:
     store = bench.with_settings(submit_rate=2.0)
     store.jobs.enqueue([make(f"j{number:02}") for number in range(20)])
     assert len(store.attempts.admit(20).ids) == 3
@@ -285,26 +287,26 @@ def test_the_rate_is_kept_after_a_burst_of_a_second(bench: Bench, make: MakeJob)
         assert len(store.attempts.admit(20).ids) == 1
 
 
-def test_more_is_said_when_the_step_was_too_small(bench: Bench, make: MakeJob) -> None:
+def test_admission_reports_that_more_jobs_may_go(bench: Bench, make: MakeJob) -> None:
     bench.store.jobs.enqueue([make("a"), make("b"), make("c")])
     assert bench.store.attempts.admit(2).more
     assert not bench.store.attempts.admit(2).more
 
 
-def test_a_lost_message_puts_the_job_back(bench: Bench) -> None:
+def test_a_job_whose_message_was_lost_is_queued_again(bench: Bench) -> None:
     bench.job()
     assert bench.alarm("fox") == RECHECK
     assert bench.store.attempts.admit(1).ids == ("fox",)
     assert (bench.ready(), bench.alarm("fox"), bench.slots()) == ([], PUT_BACK, (0, 1))
     bench.forward(PUT_BACK)
-    rung = bench.store.attempts.claim_due(10)
-    assert (rung.dues, rung.due_count, rung.admit_hint) == ((), 1, True)
+    claimed = bench.store.attempts.claim_due(10)
+    assert (claimed.dues, claimed.due_count, claimed.admit_hint) == ((), 1, True)
     assert (bench.ready(), bench.slots()) == (["fox"], (0, 0))
-    assert bench.store.attempts.claim(["fox"]) == []  # the message came after all
+    assert bench.store.attempts.claim(["fox"]) == []  # the message was only late
     assert bench.store.attempts.admit(1).ids == ("fox",)
 
 
-def test_a_lost_claim_is_looked_up_after_its_lease(bench: Bench) -> None:
+def test_a_job_whose_worker_died_is_in_doubt_after_its_lease(bench: Bench) -> None:
     claim = bench.claimed()
     assert bench.alarm("fox") == 60
     due = bench.due()
@@ -312,7 +314,7 @@ def test_a_lost_claim_is_looked_up_after_its_lease(bench: Bench) -> None:
     assert not bench.store.attempts.mark_in_progress("fox", claim.fence, "t")
 
 
-def test_hints_are_sent_once_at_a_time(bench: Bench, make: MakeJob) -> None:
+def test_a_hint_is_requested_only_while_none_is_under_way(bench: Bench, make: MakeJob) -> None:
     assert bench.store.jobs.enqueue([make("a")]).admit_hint
     assert not bench.store.jobs.enqueue([make("b")]).admit_hint
     (claim,) = (bench.store.attempts.admit(1), bench.store.attempts.claim(["a"]))[1]
@@ -328,35 +330,35 @@ def test_hints_are_sent_once_at_a_time(bench: Bench, make: MakeJob) -> None:
 
 
 def hold(bench: Bench, least: float = 0.0, reason: str = "429") -> float:
-    """How long from now the lane is held."""
+    """Hold the lane. Return for how many seconds."""
     return bench.store.lanes.hold(reason, base=8.0, cap=20.0, least=least) - bench.now / 1e6
 
 
-def test_holds_double_up_to_a_cap_and_one_job_goes_ahead(bench: Bench, make: MakeJob) -> None:
+def test_holds_double_up_to_a_cap_and_then_one_job_goes_first(bench: Bench, make: MakeJob) -> None:
     bench.store.jobs.enqueue([make("a"), make("b"), make("c")])
     for floor, cap in ((4, 8), (8, 16), (10, 20), (10, 20)):
         wait = hold(bench)
         assert floor <= round(wait, 3) <= cap
         assert bench.store.attempts.admit(5).ids == ()
         bench.forward(wait + 0.001)
-        (ahead,) = bench.store.attempts.admit(5).ids
+        (first,) = bench.store.attempts.admit(5).ids
         assert bench.store.attempts.admit(5).ids == ()
-        (claim,) = bench.store.attempts.claim([ahead])
+        (claim,) = bench.store.attempts.claim([first])
         assert bench.store.attempts.admit(5).ids == ()
-        bench.store.attempts.requeue(ahead, claim.fence, "429")
-    (ahead,) = bench.store.attempts.admit(5).ids
-    (claim,) = bench.store.attempts.claim([ahead])
-    bench.store.attempts.mark_in_progress(ahead, claim.fence, "t")
+        bench.store.attempts.requeue(first, claim.fence, "429")
+    (first,) = bench.store.attempts.admit(5).ids
+    (claim,) = bench.store.attempts.claim([first])
+    bench.store.attempts.mark_in_progress(first, claim.fence, "t")
     assert len(bench.store.attempts.admit(5).ids) == 2
     assert bench.lane().keys() & {"level", "why", "since"} == set()
 
 
-def test_an_early_callback_opens_the_lane_as_the_answer_would(bench: Bench, make: MakeJob) -> None:
+def test_a_callback_before_the_answer_ends_the_hold_too(bench: Bench, make: MakeJob) -> None:
     bench.store.jobs.enqueue([make("a"), make("b"), make("c")])
     bench.forward(hold(bench) + 0.001)
-    (ahead,) = bench.store.attempts.admit(5).ids
-    bench.store.attempts.claim([ahead])
-    bench.store.attempts.finish(ahead, S.COMPLETED, Result(), "callback")
+    (first,) = bench.store.attempts.admit(5).ids
+    bench.store.attempts.claim([first])
+    bench.store.attempts.finish(first, S.COMPLETED, Result(), "callback")
     assert len(bench.store.attempts.admit(5).ids) == 2
 
 
@@ -367,7 +369,7 @@ def test_an_older_answer_does_not_end_a_hold(bench: Bench) -> None:
     assert (bench.lane()["why"], bench.lane()["level"]) == ("402 no balance", "1")
 
 
-def test_a_claim_during_a_hold_puts_the_job_back(bench: Bench) -> None:
+def test_a_claim_during_a_hold_returns_the_job_to_its_queue(bench: Bench) -> None:
     bench.job()
     bench.store.attempts.admit(1)
     hold(bench)
@@ -375,17 +377,17 @@ def test_a_claim_during_a_hold_puts_the_job_back(bench: Bench) -> None:
     assert (bench.ready(), bench.slots()) == (["fox"], (0, 0))
 
 
-def test_retry_after_lengthens_a_hold_but_not_for_ever(bench: Bench) -> None:
+def test_retry_after_extends_a_hold_up_to_a_limit(bench: Bench) -> None:
     since = bench.now
     hold(bench)
-    assert hold(bench) < 9  # answers of the same moment say the same thing
+    assert hold(bench) < 9  # answers of the same moment count once
     bench.forward(1)
     assert round(hold(bench, 100.0), 3) == 100
     assert hold(bench, 1e18) <= LONGEST_HOLD
     assert bench.lane()["since"] == str(since)
 
 
-def test_a_hold_is_shown_with_its_reason(store: Store) -> None:
+def test_a_held_lane_has_a_reason_and_an_end(store: Store) -> None:
     assert not store.lanes.get().held
     store.lanes.hold("402 no balance", base=60.0, cap=60.0)
     lane = store.lanes.get()
@@ -395,10 +397,10 @@ def test_a_hold_is_shown_with_its_reason(store: Store) -> None:
     assert lane.held_since < lane.held_until
 
 
-# --- back -------------------------------------------------------------------------------------------------------------
+# --- results ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_word_counts(bench: Bench, priced: Priced) -> None:
+def test_the_first_result_counts(bench: Bench, priced: Priced) -> None:
     bench.put(S.IN_PROGRESS)
     assert bench.store.attempts.finish("fox", S.COMPLETED, priced("0.01"), "callback").outcome == "finished"
     assert bench.store.attempts.finish("fox", S.COMPLETED, priced("0.02"), "poll").outcome == "already"
@@ -409,8 +411,8 @@ def test_the_first_word_counts(bench: Bench, priced: Priced) -> None:
     )  # fmt: skip
 
 
-def test_a_failure_worth_it_is_a_new_attempt_until_there_were_enough(bench: Bench) -> None:
-    for attempt, word in ((1, "again"), (2, "again"), (3, "finished")):
+def test_a_transient_failure_is_a_new_attempt_up_to_the_limit(bench: Bench) -> None:
+    for attempt, outcome in ((1, "again"), (2, "again"), (3, "finished")):
         if attempt > 1:
             bench.forward(300)
             bench.store.attempts.claim_due(10)
@@ -418,8 +420,8 @@ def test_a_failure_worth_it_is_a_new_attempt_until_there_were_enough(bench: Benc
         external = "fox" if attempt == 1 else f"fox~{attempt}"
         assert claim.external_task_id == external
         bench.store.attempts.mark_in_progress("fox", claim.fence, "t")
-        assert bench.store.attempts.finish(external, S.FAILED, AGAIN, "poll").outcome == word
-        if word == "again":
+        assert bench.store.attempts.finish(external, S.FAILED, AGAIN, "poll").outcome == outcome
+        if outcome == "again":
             assert bench.store.attempts.finish(external, S.COMPLETED, Result(), "callback").outcome == "stale"
             assert (
                 bench.store.attempts.finish(f"fox~{attempt + 1}", S.COMPLETED, Result(), "callback").outcome
@@ -428,15 +430,15 @@ def test_a_failure_worth_it_is_a_new_attempt_until_there_were_enough(bench: Benc
     assert bench.store.jobs.get("fox").state is S.FAILED
 
 
-@pytest.mark.parametrize("external", ["", "~2", "fox~1", "fox~02", "fox~", "fox~2~3", "nobody"])
-def test_an_id_that_is_none_of_ours(bench: Bench, external: str) -> None:
+@pytest.mark.parametrize("external", ["", "~2", "fox~1", "fox~02", "fox~", "fox~2~3", "absent"])
+def test_a_result_for_an_unknown_id_changes_nothing(bench: Bench, external: str) -> None:
     bench.put(S.IN_PROGRESS)
     assert bench.store.attempts.finish(external, S.COMPLETED, Result(), "callback").outcome == "unknown"
     assert bench.store.attempts.record_callback(external, look=True).outcome == "unknown"
 
 
 @pytest.mark.parametrize(("state", "after"), [(S.CANCELLED, S.CANCELLED), (S.EXPIRED, S.COMPLETED)])
-def test_a_late_result_is_kept_and_accounted(bench: Bench, priced: Priced, state: State, after: State) -> None:
+def test_a_late_result_is_stored_and_its_cost_counted(bench: Bench, priced: Priced, state: State, after: State) -> None:
     bench.put(state)
     assert bench.slots()[0] == 1
     assert bench.store.attempts.finish("fox", S.COMPLETED, priced("0.5"), "callback").outcome == "finished"
@@ -445,13 +447,13 @@ def test_a_late_result_is_kept_and_accounted(bench: Bench, priced: Priced, state
     assert (bench.slots(), bench.alarm("fox"), bench.store.lanes.get().cost) == ((0, 0), None, Decimal("0.5"))
 
 
-def test_a_cost_that_no_sum_could_hold_does_not_keep_the_job_from_ending(bench: Bench, priced: Priced) -> None:
+def test_a_job_with_an_absurd_cost_ends_and_the_cost_is_not_counted(bench: Bench, priced: Priced) -> None:
     bench.put(S.IN_PROGRESS)
     assert bench.store.attempts.finish("fox", S.COMPLETED, priced("1e12"), "callback").outcome == "finished"
     assert bench.store.lanes.get().cost == 0
 
 
-def test_an_attempt_ends_in_no_other_way(bench: Bench, priced: Priced) -> None:
+def test_an_attempt_can_only_complete_or_fail(bench: Bench, priced: Priced) -> None:
     bench.put(S.IN_PROGRESS)
     before = bench.dump()
     with pytest.raises(redis.ResponseError, match="completed or failed"):
@@ -459,7 +461,7 @@ def test_an_attempt_ends_in_no_other_way(bench: Bench, priced: Priced) -> None:
     assert bench.dump() == before
 
 
-def test_a_callback_during_a_look_asks_for_another(bench: Bench) -> None:
+def test_a_callback_during_a_look_up_causes_another_one(bench: Bench) -> None:
     bench.put(S.IN_PROGRESS)
     due = bench.due()
     bench.store.attempts.record_callback("fox", look=True)
@@ -467,18 +469,18 @@ def test_a_callback_during_a_look_asks_for_another(bench: Bench) -> None:
     assert bench.alarm("fox") == 0
 
 
-def test_what_a_callback_has_proven_is_not_sent_again(bench: Bench) -> None:
+def test_a_job_that_a_callback_proved_is_not_sent_again(bench: Bench) -> None:
     # Given a submission whose look-ups find nothing yet
     bench.put(S.IN_DOUBT)
     due = bench.due()
     # When a callback comes while the last of them is under way
     bench.store.attempts.record_callback("fox", look=False)
-    # Then it is not queued again, but looked at at once
+    # Then the job is not queued again, but looked up at once
     assert bench.store.attempts.requeue("fox", due.job.fence, "absent") == "doubt"
     assert (bench.store.jobs.get("fox").state, bench.alarm("fox")) == (S.IN_DOUBT, 0)
 
 
-def test_what_a_callback_has_proven_outlives_the_answer(bench: Bench) -> None:
+def test_the_proof_by_a_callback_outlasts_the_answer(bench: Bench) -> None:
     claim = bench.claimed()
     bench.store.attempts.record_callback("fox", look=False)
     bench.store.attempts.mark_in_doubt("fox", claim.fence, "read timed out")
@@ -489,7 +491,7 @@ def test_what_a_callback_has_proven_outlives_the_answer(bench: Bench) -> None:
     assert bench.store.jobs.get("hen").state is S.IN_DOUBT
 
 
-def test_an_expired_job_is_watched_for_as_long_again(bench: Bench) -> None:
+def test_an_expired_job_is_watched_for_one_more_deadline(bench: Bench) -> None:
     bench.put(S.EXPIRED)
     bench.forward(7200)
     due = bench.due()
@@ -501,41 +503,41 @@ def test_an_expired_job_is_watched_for_as_long_again(bench: Bench) -> None:
 # --- deliveries -------------------------------------------------------------------------------------------------------
 
 
-def test_deliveries_are_owed_until_made(bench: Bench) -> None:
+def test_a_delivery_is_owed_until_it_is_recorded(bench: Bench) -> None:
     claim = bench.claimed(owed="nc")
-    settled_ = bench.store.attempts.finish("fox", S.FAILED, DEAD, "submit", fence=claim.fence)
-    assert settled_.owed
-    (due,) = bench.store.deliveries.claim(["fox", "nobody"])
+    finished = bench.store.attempts.finish("fox", S.FAILED, DEAD, "submit", fence=claim.fence)
+    assert finished.owed
+    (due,) = bench.store.deliveries.claim(["fox", "absent"])
     assert due.job.owing == {Delivery.NOTIFY, Delivery.CELERY}
     assert due.job.result == DEAD
-    for _ in range(2):  # the reply was lost
+    for _ in range(2):  # once more, as after a lost reply
         assert bench.store.deliveries.record(due, Delivery.NOTIFY, retry_in=7.0) == "owed"
     assert (bench.alarm("fox"), bench.store.jobs.get("fox").delivery_tries) == (7, 1)
     for _ in range(2):
         assert bench.store.deliveries.record(due, Delivery.CELERY) == "owed"
-    assert bench.alarm("fox") == 7  # the other one's next try stands
+    assert bench.alarm("fox") == 7  # the notification's next attempt keeps its time
     assert bench.store.deliveries.record(bench.due(), Delivery.NOTIFY) == "clear"
     assert (bench.alarm("fox"), bench.fields("fox").keys() & set("ghiz")) == (None, set())
 
 
 @pytest.mark.parametrize("state", [S.SUBMITTING, S.IN_DOUBT, S.IN_PROGRESS], ids=lambda state: state.value)
-def test_a_cancelled_jobs_delivery_does_not_disturb_the_provider_side(bench: Bench, state: State) -> None:
-    # Given a job at the provider, cancelled, whose producer wants to be told
+def test_delivering_a_cancellation_does_not_disturb_the_lease_or_polls(bench: Bench, state: State) -> None:
+    # Given a cancelled job at the provider, with a notification to deliver
     bench.put(state, owed="n")
-    look, held = bench.alarm("fox"), fence(bench)
+    poll, held = bench.alarm("fox"), fence(bench)
     bench.store.jobs.cancel("fox")
-    # When it is told, or cannot be told for long
+    # When the notification fails and has a long wait
     dues = bench.store.attempts.claim_due(10).dues
     (due,) = bench.store.deliveries.claim(["fox"])
     assert [each.job.owing for each in dues] == [{Delivery.NOTIFY}] * (1 if state is not S.IN_DOUBT else len(dues))
     bench.store.deliveries.record(due, Delivery.NOTIFY, retry_in=3600.0)
-    # Then the lease, or the next look, is where it was, and its holder's word still counts
+    # Then the end of the lease, or the next poll, is unchanged, and the holder of the claim may still record its answer
     assert (bench.store.jobs.get("fox").at_provider, fence(bench)) == (state, held)
-    assert bench.alarm("fox") == look
+    assert bench.alarm("fox") == poll
     if state is S.SUBMITTING:
         assert bench.store.attempts.mark_in_progress("fox", held, "t")
         assert bench.alarm("fox") == 5
-    # And the looks go on between the tries
+    # And polls continue between the delivery attempts
     due = bench.due()
     assert due.job.owing == frozenset()
     assert due.job.at_provider in (S.IN_DOUBT, S.IN_PROGRESS)
@@ -543,7 +545,7 @@ def test_a_cancelled_jobs_delivery_does_not_disturb_the_provider_side(bench: Ben
     assert bench.due().job.owing == {Delivery.NOTIFY}
 
 
-def test_the_last_delivery_leaves_the_look_where_it_was(bench: Bench) -> None:
+def test_the_last_delivery_does_not_move_the_end_of_the_lease(bench: Bench) -> None:
     bench.put(S.SUBMITTING, owed="n")
     bench.store.jobs.cancel("fox")
     (due,) = bench.store.deliveries.claim(["fox"])
@@ -552,12 +554,12 @@ def test_the_last_delivery_leaves_the_look_where_it_was(bench: Bench) -> None:
     assert bench.due().job.at_provider is S.IN_DOUBT
 
 
-def test_a_late_result_is_told_though_the_expiry_was_being_told(bench: Bench) -> None:
+def test_a_late_result_is_delivered_although_the_expiry_is_being_delivered(bench: Bench) -> None:
     bench.put(S.EXPIRED, owed="nc")
     (due,) = bench.store.deliveries.claim(["fox"])
     assert bench.store.attempts.finish("fox", S.COMPLETED, Result(), "callback").owed
     assert bench.store.deliveries.record(due, Delivery.NOTIFY) == "refused"
-    # and the Celery message, which nobody has finished yet, is not forgotten
+    # The Celery message, which is not finished yet, is still owed
     assert bench.store.jobs.get("fox").owing == {Delivery.NOTIFY, Delivery.CELERY}
 
 
@@ -570,10 +572,10 @@ def test_a_celery_message_is_not_finished_twice(bench: Bench) -> None:
     assert bench.store.jobs.get("fox").owing == {Delivery.NOTIFY}
 
 
-# --- by hand ----------------------------------------------------------------------------------------------------------
+# --- requests by producers --------------------------------------------------------------------------------------------
 
 
-def test_a_retry_is_a_new_attempt_only_if_the_last_was_sent(bench: Bench) -> None:
+def test_a_retry_begins_a_new_attempt_only_if_the_last_one_was_sent(bench: Bench) -> None:
     bench.job()
     bench.store.jobs.cancel("fox")
     assert bench.store.jobs.retry("fox").outcome == "queued"
@@ -586,23 +588,23 @@ def test_a_retry_is_a_new_attempt_only_if_the_last_was_sent(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize("state", [S.CANCELLED, S.EXPIRED], ids=lambda state: state.value)
-def test_no_retry_while_the_provider_may_be_working(bench: Bench, state: State) -> None:
+def test_a_job_that_may_be_at_the_provider_is_not_retried(bench: Bench, state: State) -> None:
     bench.put(state)
     with pytest.raises(NotAllowed, match="paid twice"):
         bench.store.jobs.retry("fox")
 
 
-def test_no_retry_of_a_cancelled_job_whose_pictures_came_late(bench: Bench) -> None:
-    pictures = Result(output=({"type": "image", "url": "u"},))
+def test_a_cancelled_job_with_a_late_paid_result_is_not_retried(bench: Bench) -> None:
+    result = Result(output=({"type": "image", "url": "u"},))
     bench.put(S.CANCELLED)
-    bench.store.attempts.finish("fox", S.COMPLETED, pictures, "poll")
+    bench.store.attempts.finish("fox", S.COMPLETED, result, "poll")
     with pytest.raises(NotAllowed, match="paid for"):
         bench.store.jobs.retry("fox")
     job = bench.store.jobs.get("fox")
-    assert (job.state, job.result) == (S.CANCELLED, pictures)
+    assert (job.state, job.result) == (S.CANCELLED, result)
 
 
-def test_words_by_hand(bench: Bench) -> None:
+def test_a_completed_or_unknown_job_is_neither_cancelled_nor_retried(bench: Bench) -> None:
     bench.put(S.COMPLETED)
     with pytest.raises(NotAllowed, match="completed"):
         bench.store.jobs.cancel("fox")
@@ -610,13 +612,13 @@ def test_words_by_hand(bench: Bench) -> None:
         bench.store.jobs.retry("fox")
     for verb in (bench.store.jobs.cancel, bench.store.jobs.retry, bench.store.jobs.get):
         with pytest.raises(JobNotFound):
-            verb("nobody")
+            verb("absent")
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def test_pages_stay_whole_while_jobs_move(bench: Bench, make: MakeJob) -> None:
+def test_pages_are_complete_while_jobs_change(bench: Bench, make: MakeJob) -> None:
     names = [f"j{number}" for number in range(7)]
     bench.store.jobs.enqueue([make(name) for name in names], "x")
     first = bench.store.jobs.page(limit=3)
@@ -641,30 +643,30 @@ def test_changes_are_read_once(bench: Bench) -> None:
     assert bench.store.events.read_new(10) == []
 
 
-@pytest.mark.parametrize("missed", [False, True], ids=["told", "message missed"])
+@pytest.mark.parametrize("missed", [False, True], ids=["published", "message missed"])
 def test_wait_ends_with_the_job(bench: Bench, in_thread: InThread, wait_for: WaitFor, missed: bool) -> None:
     bench.put(S.IN_PROGRESS)
     waiting = in_thread(lambda: bench.store.jobs.wait("fox", 20.0))
     channel = bench.keys.member("ended", "fox")
     wait_for(lambda: bench.raw.pubsub_numsub(channel)[0][1] == 1)
-    if missed:  # as if the connection had been away while it was told
+    if missed:  # as if the connection was lost when the end was published
         bench.raw.hset(bench.keys.member("job", "fox"), mapping={"s": "completed", "e": bench.now})
     else:
         bench.store.attempts.finish("fox", S.COMPLETED, Result(), "callback")
     assert waiting(timeout=10).state is S.COMPLETED
 
 
-def test_wait_gives_up_in_time(bench: Bench) -> None:
+def test_wait_ends_after_its_time(bench: Bench) -> None:
     bench.put(S.IN_PROGRESS)
     assert bench.store.jobs.wait("fox", 0.05).state is S.IN_PROGRESS
     with pytest.raises(JobNotFound):
-        bench.store.jobs.wait("nobody", 0.0)
+        bench.store.jobs.wait("absent", 0.0)
 
 
-# --- keeping house ----------------------------------------------------------------------------------------------------
+# --- retention --------------------------------------------------------------------------------------------------------
 
 
-def test_purge_forgets_what_ended_long_ago(bench: Bench, make: MakeJob) -> None:
+def test_purge_removes_jobs_and_batches_after_the_retention(bench: Bench, make: MakeJob) -> None:
     store = bench.with_settings(retention=100)
     store.jobs.enqueue([make("old"), make("owing", owed="n"), make("live"), make("late")], "x")
     for job_id in ("old", "owing"):
@@ -677,7 +679,7 @@ def test_purge_forgets_what_ended_long_ago(bench: Bench, make: MakeJob) -> None:
     (due,) = store.deliveries.claim(["owing"])
     store.deliveries.record(due, "n")
     bench.forward(101)
-    assert store.jobs.purge() == (2, 0)  # the batch's last job is gone, but not its last unfinished one
+    assert store.jobs.purge() == (2, 0)  # the batch still has an unfinished job
     store.jobs.cancel("live")
     assert store.batches.get("x").done
     bench.forward(101)
@@ -686,10 +688,10 @@ def test_purge_forgets_what_ended_long_ago(bench: Bench, make: MakeJob) -> None:
     assert set(bench.dump()) == {"changes", "epoch", "p:", "pools", "totals"}
 
 
-# --- Redis away -------------------------------------------------------------------------------------------------------
+# --- Redis is unavailable ---------------------------------------------------------------------------------------------
 
 
-def test_scripts_survive_a_flush(bench: Bench) -> None:
+def test_scripts_are_loaded_again_after_a_flush(bench: Bench) -> None:
     bench.job()
     bench.raw.script_flush()
     assert bench.store.attempts.admit(1).ids == ("fox",)
@@ -697,7 +699,7 @@ def test_scripts_survive_a_flush(bench: Bench) -> None:
     assert bench.store.attempts.mark_many_in_progress([("fox", 1, "t"), ("hen", 1, "t")]) == [False, False]
 
 
-def nowhere() -> str:
+def unused_url() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"redis://127.0.0.1:{probe.getsockname()[1]}/0"
@@ -719,16 +721,16 @@ def nowhere() -> str:
     ],
     ids=["ping", "get", "wait", "page", "batch", "lane", "parked", "changes", "cancel", "claim_due"],
 )
-def test_redis_away(call: Callable[[Store], Any]) -> None:
-    client = connect(nowhere())
+def test_an_unreachable_redis_is_unavailable(call: Callable[[Store], Any]) -> None:
+    client = connect(unused_url())
     with pytest.raises(StoreUnavailable, match="BOOMERANG_REDIS_URL"):
         call(Store(client, Settings()))
     client.close()
 
 
-def test_a_replica_takes_nothing(bench: Bench) -> None:
+def test_a_replica_accepts_nothing(bench: Bench) -> None:
     bench.put(S.SUBMITTING)
-    _, port = nowhere().removesuffix("/0").rsplit(":", 1)
+    _, port = unused_url().removesuffix("/0").rsplit(":", 1)
     bench.raw.replicaof("127.0.0.1", port)
     try:
         with pytest.raises(StoreUnavailable):
@@ -746,26 +748,26 @@ def test_a_replica_takes_nothing(bench: Bench) -> None:
         (redis.ConnectionError("refused"), StoreUnavailable),
         (redis.TimeoutError("slow"), StoreUnavailable),
         (redis.ResponseError("MISCONF Errors writing to the AOF file"), StoreUnavailable),
-        # Redis 6, from within a script
+        # Redis 6 within a script
         (
             redis.ResponseError("Error running script (call to f_1): @user_script:5: -MISCONF Errors writing"),
             StoreUnavailable,
         ),
-        # redis-py, in a pipeline
+        # redis-py in a pipeline
         (
             redis.ResponseError("Command # 2 (EVALSHA x) of pipeline caused error: OOM command not allowed"),
             StoreUnavailable,
         ),
-        # our own mistakes stay visible
+        # Errors in our own calls are not hidden
         (redis.ResponseError("Error running script: expected 4 arguments, got 3"), redis.ResponseError),
-        # what no version writes
+        # A key of a type that no version writes
         (redis.ResponseError("WRONGTYPE Operation against a key"), RecordDamaged),
     ],
     ids=lambda value: re.sub(r"\W+", "-", str(value))[:40],
 )
-def test_what_counts_as_unavailable(error: redis.RedisError, becomes: type[Exception]) -> None:
+def test_errors_of_redis_are_translated(error: redis.RedisError, becomes: type[Exception]) -> None:
     assert type(translated(error)) is becomes
 
 
-def test_final_states_are_where_wait_ends() -> None:
+def test_final_states_are_exactly_the_states_marked_final() -> None:
     assert {state for state in State if state.final} == FINAL

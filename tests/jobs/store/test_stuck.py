@@ -1,4 +1,4 @@
-"""What does not go on by itself is named, with since when, why and what to do; nothing else is."""
+"""Exactly what does not continue by itself is listed: since when, why, and the command that settles it."""
 
 from decimal import Decimal
 from typing import Any
@@ -21,14 +21,14 @@ def found(bench: Bench, longer_than: float = 600.0, **more: Any) -> list[DeadEnd
     return list(dead_ends(bench.store, longer_than, **more))
 
 
-def test_what_goes_on_by_itself_is_no_dead_end(bench: Bench) -> None:
+def test_jobs_that_continue_by_themselves_are_not_stuck(bench: Bench) -> None:
     for state in State:
         bench.put(state, state.value, owed="n")
     assert found(bench) == []
     assert set(counted(bench.store, bench.store.lanes.get_all()).values()) == {0}
 
 
-def test_a_job_in_doubt_for_long(bench: Bench) -> None:
+def test_a_job_in_doubt_for_long_is_stuck(bench: Bench) -> None:
     claim = bench.claimed()
     bench.store.attempts.mark_in_doubt("fox", claim.fence, "409", exists=True)
     bench.forward(599)
@@ -43,19 +43,19 @@ def test_a_job_in_doubt_for_long(bench: Bench) -> None:
     assert counted(bench.store, bench.store.lanes.get_all())[Kind.IN_DOUBT] == 1
 
 
-def test_a_cancelled_one_still_holds_its_slots(bench: Bench) -> None:
+def test_a_cancelled_job_in_doubt_is_stuck_with_its_slots(bench: Bench) -> None:
     bench.put(State.IN_DOUBT)
     bench.store.jobs.cancel("fox")
     (end,) = found(bench, 0.0)
     assert "cancelled, and keeps its slots" in end.why
 
 
-@pytest.mark.parametrize("how", ["started", "finish", "requeue", "cancel and let go"])
-def test_what_is_settled_is_none_any_more(bench: Bench, how: str) -> None:
+@pytest.mark.parametrize("how", ["mark_in_progress", "finish", "requeue", "cancel and requeue"])
+def test_a_settled_job_is_no_longer_stuck(bench: Bench, how: str) -> None:
     bench.put(State.IN_DOUBT)
     fence = bench.store.jobs.get("fox").fence
     match how:
-        case "started":
+        case "mark_in_progress":
             bench.store.attempts.mark_in_progress("fox", fence, "t")
         case "finish":
             bench.store.attempts.finish("fox", State.COMPLETED, Result(), "callback")
@@ -67,7 +67,7 @@ def test_what_is_settled_is_none_any_more(bench: Bench, how: str) -> None:
     assert found(bench, 0.0) == []
 
 
-def test_the_oldest_come_first_and_no_more_than_asked_for(bench: Bench) -> None:
+def test_the_oldest_are_listed_first_up_to_the_limit(bench: Bench) -> None:
     for job_id in ("a", "b", "c"):
         bench.put(State.IN_DOUBT, job_id)
         bench.forward(1)
@@ -75,7 +75,7 @@ def test_the_oldest_come_first_and_no_more_than_asked_for(bench: Bench) -> None:
     assert [end.id for end in found(bench, 0.0, most=1)] == ["a"]
 
 
-def test_a_delivery_that_was_given_up(bench: Bench) -> None:
+def test_a_delivery_that_was_given_up_is_stuck(bench: Bench) -> None:
     bench.put(State.COMPLETED, owed="n")
     (due,) = bench.store.deliveries.claim(["fox"])
     bench.store.deliveries.give_up(due, Delivery.NOTIFY, "it answered 404")
@@ -85,7 +85,7 @@ def test_a_delivery_that_was_given_up(bench: Bench) -> None:
     assert counted(bench.store, bench.store.lanes.get_all())[Kind.DELIVERY] == 1
 
 
-def test_lanes_that_are_held_or_do_not_answer_or_are_gone(store: Store) -> None:
+def test_lanes_that_are_held_silent_or_no_longer_configured_are_stuck(store: Store) -> None:
     names = ("default", "held", "silent", "gone")
     every = Store(store.context.client, Settings(named_lanes=pooled([LaneSettings(name=name) for name in names])))
     every.lanes.hold("402: balance exhausted", base=900.0, cap=900.0, lane="held")
@@ -103,12 +103,12 @@ def test_lanes_that_are_held_or_do_not_answer_or_are_gone(store: Store) -> None:
     assert "circuit breaker" in ends["silent"].why
     assert "2 images in use" in ends["gone"].why
     assert all(end.do for end in ends.values())
-    # A hold is none until it has lasted
+    # A hold counts only after it has lasted
     assert {end.id for end in dead_ends(three, 600.0)} == {"silent", "gone"}
     assert counted(three, three.lanes.get_all())[Kind.LANE] == 2
 
 
-def test_a_batch_at_its_cap(bench: Bench, make: MakeJob, priced: Priced) -> None:
+def test_a_batch_at_its_cap_is_stuck(bench: Bench, make: MakeJob, priced: Priced) -> None:
     bench.store.jobs.enqueue([make("fox"), make("hen")], "x", BatchOptions(max_cost=Decimal("0.01")))
     bench.claimed("fox")
     bench.store.attempts.finish("fox", State.COMPLETED, priced("0.01"), "callback")
@@ -121,7 +121,7 @@ def test_a_batch_at_its_cap(bench: Bench, make: MakeJob, priced: Priced) -> None
     assert found(bench) == []
 
 
-def test_a_batch_at_its_cap_that_is_cancelled(bench: Bench, make: MakeJob, priced: Priced) -> None:
+def test_a_cancelled_batch_at_its_cap_is_not_stuck(bench: Bench, make: MakeJob, priced: Priced) -> None:
     bench.store.jobs.enqueue([make("fox"), make("hen")], "x", BatchOptions(max_cost=Decimal("0.01")))
     bench.claimed("fox")
     bench.store.attempts.finish("fox", State.COMPLETED, priced("0.01"), "callback")
@@ -130,7 +130,7 @@ def test_a_batch_at_its_cap_that_is_cancelled(bench: Bench, make: MakeJob, price
     assert found(bench) == []
 
 
-def test_a_key_whose_budget_is_used_up(bench: Bench, make: MakeJob, priced: Priced) -> None:
+def test_a_key_whose_budget_is_used_up_is_stuck(bench: Bench, make: MakeJob, priced: Priced) -> None:
     store = bench.with_settings(key_limits={"shop": KeyLimits(max_cost_per_day=Decimal("0.01"))})
     store.jobs.enqueue([make("fox", owner="shop"), make("hen", owner="shop")])
     store.attempts.admit(1)
@@ -141,7 +141,7 @@ def test_a_key_whose_budget_is_used_up(bench: Bench, make: MakeJob, priced: Pric
     assert (end.kind, end.id) == (Kind.CAP, "key shop")
 
 
-def test_an_image_that_is_gone(bench: Bench, make: MakeJob) -> None:
+def test_an_image_that_the_store_lost_is_stuck(bench: Bench, make: MakeJob) -> None:
     fox = bench.picture(b"a fox")
     images = bench.images()
     images.put(fox)

@@ -1,4 +1,4 @@
-"""A limit of unfinished jobs: new ones are accepted up to it, exactly; what is there stays as it is."""
+"""New jobs are accepted up to the limit of unfinished jobs, exactly. Known jobs are never refused."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,7 +17,7 @@ from tests.support.bench import Bench, MakeJob
 CREATED, KNOWN, CONFLICT, FULL = Outcome.CREATED, Outcome.KNOWN, Outcome.CONFLICT, Outcome.FULL
 
 
-def test_new_jobs_are_taken_in_their_order_until_there_are_as_many_as_may_be(bench: Bench, make: MakeJob) -> None:
+def test_new_jobs_are_accepted_in_order_up_to_the_limit(bench: Bench, make: MakeJob) -> None:
     bench.store.jobs.enqueue([make("old")])
     jobs = [make("a"), make("old"), make("old", text="{}"), make("b"), make("c"), make("a"), make("c")]
     assert bench.store.jobs.enqueue(jobs, "x", most=3).outcomes == (
@@ -30,7 +30,7 @@ def test_new_jobs_are_taken_in_their_order_until_there_are_as_many_as_may_be(ben
         FULL,
     )
     assert bench.store.batches.get("x").accepted == 2
-    # The same again goes on where there is room
+    # The repeat continues where there is space
     assert bench.store.jobs.enqueue(jobs, "x", most=4).outcomes == (
         KNOWN,
         KNOWN,
@@ -45,26 +45,24 @@ def test_new_jobs_are_taken_in_their_order_until_there_are_as_many_as_may_be(ben
 
 
 @pytest.mark.parametrize("state", State)
-def test_unfinished_jobs_count_in_whatever_state_and_ended_ones_do_not(
-    state: State, bench: Bench, make: MakeJob
-) -> None:
+def test_unfinished_jobs_count_in_every_state_and_ended_ones_do_not(state: State, bench: Bench, make: MakeJob) -> None:
     bench.put(state)
     (outcome,) = bench.store.jobs.enqueue([make("new")], most=1).outcomes
     assert outcome is (CREATED if state.final else FULL)
 
 
-def test_no_room_at_all(bench: Bench, make: MakeJob) -> None:
+def test_a_limit_of_zero_refuses_new_jobs_only(bench: Bench, make: MakeJob) -> None:
     bench.job("old")
     assert bench.store.jobs.enqueue([make("old"), make("new")], most=0).outcomes == (KNOWN, FULL)
     assert bench.store.jobs.enqueue([make("new")]).outcomes == (CREATED,)
 
 
-def test_staged_jobs_are_held_to_it_too(bench: Bench, make: MakeJob) -> None:
+def test_the_limit_holds_for_staged_jobs(bench: Bench, make: MakeJob) -> None:
     bench.job("old")
     first, second = [make("a"), make("old")], [make("b"), make("c")]
     assert bench.store.uploads.stage("t", first, most=3) == (CREATED, KNOWN)
     assert bench.store.uploads.stage("t", second, most=3) == (CREATED, FULL)
-    # Somebody else was faster with the room that there was
+    # Another producer uses the last place first
     bench.job("other")
     with pytest.raises(NoRoom):
         bench.store.uploads.commit("t", "x", 2, most=3)
@@ -74,7 +72,7 @@ def test_staged_jobs_are_held_to_it_too(bench: Bench, make: MakeJob) -> None:
     assert bench.audit() == []
 
 
-def test_what_is_committed_counts_before_it_is_taken_in(bench: Bench, make: MakeJob) -> None:
+def test_committed_jobs_count_before_they_are_created(bench: Bench, make: MakeJob) -> None:
     bench.store.uploads.stage("t", [make(f"j{number}") for number in range(5)])
     bench.store.context.scripts.call("commit", "t", "x", "{}", 5, "")
     assert bench.store.jobs.enqueue([make("new")], most=5).outcomes == (FULL,)
@@ -83,17 +81,17 @@ def test_what_is_committed_counts_before_it_is_taken_in(bench: Bench, make: Make
     assert bench.store.batches.get("x").accepted == 5
 
 
-def test_many_at_once_keep_to_it(store: Store, make: MakeJob) -> None:
-    def take(who: int) -> int:
-        chunks = ([make(f"{who}-{chunk}-{number}") for number in range(20)] for chunk in range(5))
+def test_concurrent_producers_keep_to_the_limit(store: Store, make: MakeJob) -> None:
+    def enqueue(producer: int) -> int:
+        chunks = ([make(f"{producer}-{chunk}-{number}") for number in range(20)] for chunk in range(5))
         return sum(store.jobs.enqueue(chunk, most=333).outcomes.count(CREATED) for chunk in chunks)
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(take, range(8))) == 333
+        assert sum(pool.map(enqueue, range(8))) == 333
     assert store.statistics.totals().counts[State.QUEUED] == 333
 
 
-def test_how_much_memory_redis_has_used(redis_url: str, store: Store) -> None:
+def test_the_memory_of_redis_is_measured(redis_url: str, store: Store) -> None:
     with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
         before = store.statistics.memory()
         assert before
@@ -109,7 +107,7 @@ def test_how_much_memory_redis_has_used(redis_url: str, store: Store) -> None:
         assert after.used - before.used > 4_000_000
 
 
-def test_a_user_who_may_not_ask_is_not_told(redis_url: str) -> None:
+def test_without_permission_the_memory_is_unknown(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as raw:
         raw.acl_setuser("plain", enabled=True, nopass=True, keys=["*"], categories=["+@all", "-@dangerous"])
         client = connect(f"redis://plain:any@{redis_url.partition('@')[2]}")
@@ -120,7 +118,7 @@ def test_a_user_who_may_not_ask_is_not_told(redis_url: str) -> None:
             raw.acl_deluser("plain")
 
 
-def test_a_redis_that_is_away() -> None:
+def test_the_memory_of_an_unreachable_redis_is_unavailable() -> None:
     client = connect("redis://127.0.0.1:1/0")
     with pytest.raises(StoreUnavailable):
         Store(client, Settings()).statistics.memory()

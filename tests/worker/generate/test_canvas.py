@@ -1,4 +1,4 @@
-"""Groups, chords and chains of boomerang.generate, and their messages repeated and late."""
+"""Groups, chords and chains of boomerang.generate, also when their messages are repeated or late."""
 
 import json
 import uuid
@@ -21,12 +21,12 @@ REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 
 @pytest.fixture
 def queue() -> str:
-    """The queue of the shop's own tasks: nobody reads it but the test."""
+    """The queue of the shop's tasks. Only the test reads it."""
     return f"shop-{uuid.uuid4().hex[:8]}"
 
 
 class Shop:
-    """A producer's signatures, and what came of them."""
+    """A producer: its signatures, and the messages that it received."""
 
     def __init__(self, service: Service, queue: str, wait_for: WaitFor) -> None:
         self.service = service
@@ -40,22 +40,22 @@ class Shop:
             "boomerang.generate", kwargs=REQUEST, task_id=task_id, immutable=True, **{"queue": "celery", **options}
         )
 
-    def own(self, name: str = "shop.all", **options: Any) -> Any:
+    def shop_task(self, name: str = "shop.all", **options: Any) -> Any:
         return self.app.signature(name, queue=self.queue, **options)
 
     def got(self) -> list[tuple[str, list[Any]]]:
-        """(task, args) of every message for the shop's own tasks, oldest first."""
+        """Return (task, args) of every message for the shop's tasks, oldest first."""
         texts = [json.loads(text) for text in reversed(self.redis.lrange(self.queue, 0, -1))]
         return [(each["headers"]["task"], json.loads(b64decode(each["body"]))[0]) for each in texts]
 
     def one(self) -> tuple[str, list[Any]]:
         self._wait_for(self.got, TIMEOUT)
-        self.quiet()
+        self.wait_until_idle()
         (only,) = self.got()
         return only
 
-    def quiet(self) -> None:
-        """Every message to the service has been acted upon, and every delivery confirmed."""
+    def wait_until_idle(self) -> None:
+        """Wait until every message to the service is processed and every delivery confirmed."""
         redis = self.redis
         self._wait_for(
             lambda: (
@@ -66,13 +66,13 @@ class Shop:
             TIMEOUT,
         )
 
-    def let_through(self, held: Sequence[str], times: int = 1) -> None:
-        for text in held:
+    def release(self, messages: Sequence[str], times: int = 1) -> None:
+        for text in messages:
             for _ in range(times):
                 self.redis.lpush("celery", text)
 
-    def held(self, count: int) -> list[str]:
-        """The messages sent to the queue `held`: they are in the test's hands."""
+    def take_held(self, count: int) -> list[str]:
+        """Take this many messages from the queue that only the test reads."""
         texts = [self.redis.rpop(f"held-{self.queue}") for _ in range(count)]
         assert all(texts)
         return [str(text) for text in texts]
@@ -88,7 +88,7 @@ def ids(count: int) -> list[str]:
     return [f"{start}-{number}" for number in range(count)]
 
 
-@pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # Celery's, when it saves a group
+@pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # Celery calls it to save a group
 def test_a_group_returns_the_views_in_order(shop: Shop) -> None:
     names = ids(5)
     result = group([shop.generate(name) for name in names], app=shop.app).apply_async()
@@ -98,7 +98,7 @@ def test_a_group_returns_the_views_in_order(shop: Shop) -> None:
     assert GroupResult.restore(result.id, app=shop.app).successful()
 
 
-def test_a_group_of_which_one_fails(shop: Shop) -> None:
+def test_a_group_with_a_failed_member_raises(shop: Shop) -> None:
     names = ids(3)
     bad = shop.app.signature("boomerang.generate", kwargs={"model": "x"}, task_id=names[2], queue="celery")
     result = group([shop.generate(names[0]), shop.generate(names[1]), bad], app=shop.app).apply_async()
@@ -113,24 +113,24 @@ def test_a_group_in_a_chain_becomes_a_chord(shop: Shop) -> None:
     chain(
         shop.generate(names[0]),
         group([shop.generate(names[1]), shop.generate(names[2])], app=shop.app),
-        shop.own(),
+        shop.shop_task(),
         app=shop.app,
     ).apply_async()
     name, (views,) = shop.one()
     assert (name, [view["id"] for view in views]) == ("shop.all", names[1:])
 
 
-def test_a_chain_in_a_group(shop: Shop) -> None:
+def test_chains_in_a_group_return_their_last_results(shop: Shop) -> None:
     names = ids(4)
     pairs = [chain(shop.generate(one), shop.generate(two)) for one, two in (names[:2], names[2:])]
-    chord(pairs, app=shop.app)(shop.own())
+    chord(pairs, app=shop.app)(shop.shop_task())
     _, (views,) = shop.one()
     assert [view["id"] for view in views] == [names[1], names[3]]
     assert shop.service.simulator.bought()[:2] == (4, 0)
 
 
-def test_a_chain_passes_its_result_on_to_ours_only_if_it_says_so(shop: Shop) -> None:
-    """A positional argument is none of ours: `immutable=True`, or `.si()` of a task of one's own."""
+def test_a_mutable_task_in_a_chain_raises_type_error(shop: Shop) -> None:
+    """The task takes no positional argument: producers use `immutable=True` or `.si()`."""
     names = ids(2)
     mutable = shop.app.signature("boomerang.generate", kwargs=REQUEST, task_id=names[1], queue="celery")
     result = chain(shop.generate(names[0]), mutable).apply_async()
@@ -138,10 +138,12 @@ def test_a_chain_passes_its_result_on_to_ours_only_if_it_says_so(shop: Shop) -> 
         result.get(TIMEOUT)
 
 
-def test_on_error_of_a_chain_and_what_would_have_followed(shop: Shop) -> None:
+def test_a_failed_chain_calls_its_errback_and_stops(shop: Shop) -> None:
     shop.service.simulator.turn(fail_permanent=1)
     names = ids(2)
-    result = chain(shop.generate(names[0]), shop.generate(names[1])).on_error(shop.own("shop.sorry")).apply_async()
+    result = (
+        chain(shop.generate(names[0]), shop.generate(names[1])).on_error(shop.shop_task("shop.sorry")).apply_async()
+    )
     with pytest.raises(Exception, match="1301") as raised:
         result.get(TIMEOUT)
     assert type(raised.value).__name__ == "GenerationFailed"
@@ -149,10 +151,10 @@ def test_on_error_of_a_chain_and_what_would_have_followed(shop: Shop) -> None:
     assert shop.service.simulator.bought()[0] == 1
 
 
-def test_a_chord_of_which_one_fails_tells_the_bodys_errback(shop: Shop) -> None:
+def test_a_chord_with_a_failed_member_calls_the_bodys_errback(shop: Shop) -> None:
     names = ids(3)
     bad = shop.app.signature("boomerang.generate", kwargs={"model": "x"}, task_id=names[2], queue="celery")
-    body = shop.own().on_error(shop.own("shop.sorry"))
+    body = shop.shop_task().on_error(shop.shop_task("shop.sorry"))
     result = chord([shop.generate(names[0]), shop.generate(names[1]), bad], app=shop.app)(body)
     shop._wait_for(result.ready, TIMEOUT)
     assert isinstance(result.result, ChordError)
@@ -163,7 +165,9 @@ def test_a_chord_of_which_one_fails_tells_the_bodys_errback(shop: Shop) -> None:
 def test_a_cancelled_member_fails_the_chord(shop: Shop, wait_for: WaitFor) -> None:
     shop.service.simulator.turn(latency="1000")
     names = ids(2)
-    result = chord([shop.generate(name) for name in names], app=shop.app)(shop.own().on_error(shop.own("shop.sorry")))
+    result = chord([shop.generate(name) for name in names], app=shop.app)(
+        shop.shop_task().on_error(shop.shop_task("shop.sorry"))
+    )
     wait_for(lambda: shop.redis.exists(*(f"{{b}}:k:{name}" for name in names)) == 2, TIMEOUT)
     for name in names:
         shop.service.store.jobs.cancel(name)
@@ -173,64 +177,64 @@ def test_a_cancelled_member_fails_the_chord(shop: Shop, wait_for: WaitFor) -> No
     assert {AsyncResult(name, app=shop.app).state for name in names} == {"REVOKED"}
 
 
-def test_links_and_chords_are_told_once_however_often_the_messages_come(shop: Shop) -> None:
+def test_links_and_chords_are_called_once_for_repeated_messages(shop: Shop) -> None:
     names = ids(4)
     shop.service.simulator.turn(latency="1")
-    chord([shop.generate(name, queue=f"held-{shop.queue}") for name in names], app=shop.app)(shop.own())
-    held = shop.held(len(names))
-    # Repeated while the jobs go on, one lost and sent again later; and all once more after the end
-    shop.let_through(held[1:], times=3)
-    shop.let_through(held[:1])
+    chord([shop.generate(name, queue=f"held-{shop.queue}") for name in names], app=shop.app)(shop.shop_task())
+    messages = shop.take_held(len(names))
+    # Messages come three times while the jobs run, one comes late, and all come twice after the end
+    shop.release(messages[1:], times=3)
+    shop.release(messages[:1])
     _, (views,) = shop.one()
     assert [view["id"] for view in views] == names
-    shop.let_through(held, times=2)
-    shop.quiet()
+    shop.release(messages, times=2)
+    shop.wait_until_idle()
     assert len(shop.got()) == 1
     assert shop.service.simulator.bought()[:2] == (len(names), 0)
 
 
 def test_a_link_is_called_once_for_a_message_that_is_redelivered_after_the_end(shop: Shop) -> None:
     (name,) = ids(1)
-    shop.generate(name, queue=f"held-{shop.queue}", link=[shop.own("shop.paint")]).apply_async()
-    held = shop.held(1)
-    shop.let_through(held, times=2)
+    shop.generate(name, queue=f"held-{shop.queue}", link=[shop.shop_task("shop.paint")]).apply_async()
+    messages = shop.take_held(1)
+    shop.release(messages, times=2)
     assert shop.one()[0] == "shop.paint"
-    # The result is gone by then: it is stored again, without calling anybody
+    # When the result has been deleted, it is stored again and the link is not called
     AsyncResult(name, app=shop.app).forget()
-    shop.let_through(held)
+    shop.release(messages)
     assert AsyncResult(name, app=shop.app).get(TIMEOUT)["id"] == name
-    shop.quiet()
+    shop.wait_until_idle()
     assert len(shop.got()) == 1
-    # Sent anew with another link it is another message
-    shop.generate(name, link=[shop.own("shop.frame")]).apply_async()
+    # With another link it is another message
+    shop.generate(name, link=[shop.shop_task("shop.frame")]).apply_async()
     shop._wait_for(lambda: len(shop.got()) == 2, TIMEOUT)
     assert shop.got()[1][0] == "shop.frame"
 
 
-def test_two_celery_tasks_of_one_job_are_both_finished(shop: Shop) -> None:
+def test_every_celery_task_of_one_job_is_finished(shop: Shop) -> None:
     shop.service.simulator.turn(latency="1")
     names = ids(3)
     request = {**REQUEST, "external_task_id": names[0]}
     results = [
-        shop.app.send_task("boomerang.generate", kwargs=request, task_id=name, link=shop.own("shop.paint"))
+        shop.app.send_task("boomerang.generate", kwargs=request, task_id=name, link=shop.shop_task("shop.paint"))
         for name in names
     ]
     assert [result.get(TIMEOUT)["id"] for result in results] == [names[0]] * 3
-    shop.quiet()
+    shop.wait_until_idle()
     assert [name for name, _ in shop.got()] == ["shop.paint"] * 3
     assert shop.service.simulator.bought()[:2] == (1, 0)
 
 
 def test_a_task_without_a_result_still_calls_its_link(shop: Shop) -> None:
     (name,) = ids(1)
-    shop.generate(name, ignore_result=True, link=[shop.own("shop.paint")]).apply_async()
+    shop.generate(name, ignore_result=True, link=[shop.shop_task("shop.paint")]).apply_async()
     assert shop.one()[0] == "shop.paint"
     assert not shop.redis.exists(f"celery-task-meta-{name}")
 
 
-def test_stamps_travel_on_to_the_link(shop: Shop) -> None:
+def test_stamps_are_passed_on_to_the_link(shop: Shop) -> None:
     (name,) = ids(1)
-    stamped = shop.generate(name, link=[shop.own("shop.paint")])
+    stamped = shop.generate(name, link=[shop.shop_task("shop.paint")])
     stamped.stamp(order="o-7")
     stamped.apply_async()
     shop.one()
@@ -238,7 +242,7 @@ def test_stamps_travel_on_to_the_link(shop: Shop) -> None:
     assert json.loads(text)["headers"]["stamps"] == {"order": "o-7"}
 
 
-def test_a_task_that_follows_and_names_no_queue_is_refused_before_anything_is_paid(shop: Shop) -> None:
+def test_a_link_without_a_queue_is_refused_before_anything_is_paid(shop: Shop) -> None:
     (name,) = ids(1)
     result = shop.generate(name, link=[shop.app.signature("shop.paint")]).apply_async()
     with pytest.raises(Exception, match=r"shop\.paint: no queue is named"):

@@ -1,4 +1,4 @@
-"""boomerang.generate: native Celery for a service that shares the broker and imports nothing of ours."""
+"""boomerang.generate, called by a Celery service that shares the broker and imports none of this code."""
 
 import json
 from base64 import b64decode
@@ -18,7 +18,7 @@ TIMEOUT = 20
 
 
 def _queued(service: Service, queue: str) -> list[Any]:
-    """(task, args) of every message in that queue."""
+    """Return (task, args) of every message in the queue."""
     texts = [json.loads(text) for text in service.redis.lrange(queue, 0, -1)]
     return [(each["headers"]["task"], json.loads(b64decode(each["body"]))[0]) for each in texts]
 
@@ -31,9 +31,9 @@ def test_get_returns_the_jobs_view(service: Service) -> None:
     assert service.simulator.bought()[:2] == (1, 0)
 
 
-def test_while_it_is_parked_it_is_pending_and_holds_no_worker(service: Service, wait_for: WaitFor) -> None:
+def test_a_parked_task_is_pending_and_occupies_no_worker(service: Service, wait_for: WaitFor) -> None:
     service.simulator.turn(latency="1000")
-    results = [service.send(f"parked-{n}") for n in range(40)]  # more than there are threads
+    results = [service.send(f"parked-{n}") for n in range(40)]  # more than a worker's threads
     wait_for(lambda: service.simulator.get("/_sim/stats")["tasks"] == 40, 20)
     assert {result.state for result in results} == {"PENDING"}
     service.simulator.turn(latency="0")
@@ -60,14 +60,14 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("request_", "field"), INVALID.values(), ids=INVALID)
-def test_an_invalid_request_raises_naming_the_field(request_: dict[str, Any], field: str, service: Service) -> None:
+def test_an_invalid_request_raises_and_names_the_field(request_: dict[str, Any], field: str, service: Service) -> None:
     with pytest.raises(Exception, match=field) as raised:
         service.send(f"invalid-{field.strip(': ')}", **request_).get(TIMEOUT)
     assert type(raised.value).__name__ == "GenerationRefused"
     assert service.simulator.calls("submit") == 0
 
 
-def test_positional_arguments_are_a_failure_and_nothing_worse(service: Service) -> None:
+def test_positional_arguments_raise_type_error(service: Service) -> None:
     result = service.producer.send_task("boomerang.generate", args=[{"prompt": "x"}], task_id="positional-1")
     with pytest.raises(TypeError):
         result.get(TIMEOUT)
@@ -79,7 +79,7 @@ def test_the_same_id_again_is_the_same_job(service: Service) -> None:
     assert service.simulator.bought()[:2] == (1, 0)
 
 
-def test_the_same_message_again_while_it_is_parked(service: Service, wait_for: WaitFor) -> None:
+def test_a_repeated_parked_message_calls_its_link_once(service: Service, wait_for: WaitFor) -> None:
     service.simulator.turn(latency="2")
     link = service.producer.signature("shop.twice", queue="celery-shop-twice")
     for _ in range(3):
@@ -93,7 +93,7 @@ def test_the_same_message_again_while_it_is_parked(service: Service, wait_for: W
 
 def test_the_same_id_with_another_request_is_a_conflict(service: Service) -> None:
     first = service.send("conflict-1").get(TIMEOUT)
-    # Under a Celery id of its own, so that the first one's result stays.
+    # Another Celery task id, so that the first task's result stays
     again = service.send("conflict-other", model="kirin_image_omni", prompt="a badger", external_task_id="conflict-1")
     with pytest.raises(Exception, match="conflict-1"):
         again.get(TIMEOUT)
@@ -116,7 +116,7 @@ def test_a_link_error_fires_with_the_tasks_id(service: Service, wait_for: WaitFo
     assert [task for task, _ in _queued(service, "shop-sorry")] == ["shop.sorry"]
 
 
-def test_a_chain_goes_on_and_a_chord_counts_every_member_once(service: Service, wait_for: WaitFor) -> None:
+def test_a_chain_continues_and_a_chord_counts_each_member_once(service: Service, wait_for: WaitFor) -> None:
     def generate(task_id: str) -> Any:
         kwargs = {"model": "kirin_image_omni", "prompt": "a fox"}
         return service.producer.signature("boomerang.generate", kwargs=kwargs, task_id=task_id, immutable=True)
@@ -141,6 +141,6 @@ def test_a_cancelled_job_is_revoked_at_the_producer(service: Service, wait_for: 
         result.get(TIMEOUT)
 
 
-def test_a_message_that_asks_for_a_job_that_nobody_knows(service: Service) -> None:
+def test_an_unknown_job_id_without_a_request_is_refused(service: Service) -> None:
     with pytest.raises(Exception, match="no job 'nobody'"):
         service.send("asks-1", external_task_id="nobody").get(TIMEOUT)

@@ -1,4 +1,4 @@
-"""Revoked, put off, expired: Celery's own words for it, and what they do to a job."""
+"""Celery's revoke, countdown, eta and expires, and what they do to a job."""
 
 import json
 import uuid
@@ -28,7 +28,7 @@ def name() -> str:
 
 @pytest.fixture
 def parked(service: Service, wait_for: WaitFor) -> Callable[..., Any]:
-    """`parked(id, …)`: a job that the provider works on for ever, and its result's promise."""
+    """Return `parked(id, …)`, which sends a task whose job never ends and returns its AsyncResult."""
     service.simulator.turn(latency="1000")
 
     def park(*names: str, **request: Any) -> Any:
@@ -56,7 +56,7 @@ def test_a_revoke_cancels_the_job(
     assert service.store.jobs.get(name).state is State.CANCELLED
 
 
-def test_who_waits_for_its_end_is_told_of_a_revoke(
+def test_a_revoke_ends_what_follows_the_task(
     service: Service, name: str, parked: Callable[..., Any], wait_for: WaitFor
 ) -> None:
     queue = f"shop-{name}"
@@ -69,7 +69,7 @@ def test_who_waits_for_its_end_is_told_of_a_revoke(
     assert json.loads(text)["headers"]["task"] == "shop.sorry"
 
 
-def test_all_at_once_and_twice(service: Service, parked: Callable[..., Any]) -> None:
+def test_a_group_may_be_revoked_twice(service: Service, parked: Callable[..., Any]) -> None:
     names = [uuid.uuid4().hex for _ in range(20)]
     results = parked(*names)
     for _ in range(2):
@@ -77,9 +77,9 @@ def test_all_at_once_and_twice(service: Service, parked: Callable[..., Any]) -> 
     assert all(revoked(result) for result in results)
 
 
-def test_it_says_what_it_did(service: Service, name: str, parked: Callable[..., Any]) -> None:
+def test_a_revoke_reports_what_it_cancelled(service: Service, name: str, parked: Callable[..., Any]) -> None:
     parked(name)
-    (answer,) = service.producer.control.revoke([name, "nobody's"], reply=True, timeout=TIMEOUT, limit=1)
+    (answer,) = service.producer.control.revoke([name, "not-a-job"], reply=True, timeout=TIMEOUT, limit=1)
     assert list(answer.values()) == [{"ok": "1 of 2 jobs cancelled"}]
     (answer,) = service.producer.control.terminate(name, reply=True, timeout=TIMEOUT, limit=1)
     assert list(answer.values()) == [{"ok": "0 of 1 jobs cancelled"}]
@@ -89,7 +89,9 @@ def test_it_says_what_it_did(service: Service, name: str, parked: Callable[..., 
     assert "by task id" in next(iter(answer.values()))["ok"]
 
 
-def test_a_task_whose_id_is_not_the_jobs(service: Service, name: str, parked: Callable[..., Any]) -> None:
+def test_a_revoke_finds_the_job_of_a_task_with_another_id(
+    service: Service, name: str, parked: Callable[..., Any]
+) -> None:
     job = {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": f"{name}-job"}
     result = parked(name, **job)
     result.revoke()
@@ -97,19 +99,19 @@ def test_a_task_whose_id_is_not_the_jobs(service: Service, name: str, parked: Ca
     assert service.store.jobs.get(f"{name}-job").state is State.CANCELLED
 
 
-def test_before_its_message_came(service: Service, name: str) -> None:
+def test_a_revoke_before_the_message_prevents_the_job(service: Service, name: str) -> None:
     service.producer.control.revoke(name, reply=True, timeout=TIMEOUT, limit=1)
     assert revoked(service.send(name))
     assert service.store.jobs.get_many([name]) == [None]
     assert service.simulator.calls("submit") == 0
 
 
-def test_another_services_task_and_another_doors_job_are_left_alone(service: Service, name: str) -> None:
+def test_other_services_tasks_and_http_jobs_are_left_alone(service: Service, name: str) -> None:
     service.simulator.turn(latency="1000")
     service.enqueue(name)
     service.producer.control.revoke([name, f"{name}-of-the-shop"], reply=True, timeout=TIMEOUT, limit=1)
     assert not service.store.jobs.get(name).state.final
-    # No worker of ours writes a result for it, as Celery's would.
+    # Celery's own worker would write a result for the unknown task; this one does not
     assert AsyncResult(f"{name}-of-the-shop", app=service.producer).state == "PENDING"
     service.store.jobs.cancel(name)
 
@@ -122,7 +124,7 @@ def test_an_ended_job_keeps_its_result(service: Service, name: str) -> None:
     assert service.send(name).get(TIMEOUT) == view
 
 
-def test_a_retry_after_a_revoke_goes_all_the_way(service: Service, name: str, wait_for: WaitFor) -> None:
+def test_a_retry_after_a_revoke_completes(service: Service, name: str, wait_for: WaitFor) -> None:
     result = service.send(name, countdown=1000)
     wait_for(lambda: service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
     result.revoke()
@@ -133,11 +135,13 @@ def test_a_retry_after_a_revoke_goes_all_the_way(service: Service, name: str, wa
     assert AsyncResult(name, app=service.producer).get(TIMEOUT)["id"] == name
 
 
-# --- put off ----------------------------------------------------------------------------------------------------------
+# --- delayed ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("how", ["countdown", "eta", "naive"])
-def test_it_waits_in_the_record_and_not_in_a_worker(how: str, service: Service, name: str, wait_for: WaitFor) -> None:
+def test_a_delayed_task_waits_in_the_record_and_not_in_a_worker(
+    how: str, service: Service, name: str, wait_for: WaitFor
+) -> None:
     later = datetime.now(UTC) + timedelta(hours=2)
     options: Any = {
         "countdown": {"countdown": 7200},
@@ -150,18 +154,18 @@ def test_it_waits_in_the_record_and_not_in_a_worker(how: str, service: Service, 
     alarm = service.redis.zscore("{b}:alarms", name) / 1e6
     assert abs(alarm - later.timestamp()) < 60
     assert service.store.jobs.get(name).state is State.QUEUED
-    # A repeat changes nothing, and a revoke needs no worker that remembers it
+    # A repeat changes nothing. A revoke needs no worker that holds the message
     service.send(name, **options)
     result.revoke()
     assert revoked(result)
     assert service.simulator.calls("submit") == 0
 
 
-def test_a_countdown_that_is_over_lets_it_go(service: Service, name: str) -> None:
+def test_a_task_starts_after_its_countdown(service: Service, name: str) -> None:
     assert service.send(name, countdown=1).get(TIMEOUT)["status"] == "completed"
 
 
-def test_an_eta_in_the_past_is_now(service: Service, name: str) -> None:
+def test_an_eta_in_the_past_starts_at_once(service: Service, name: str) -> None:
     past = datetime.now(UTC) - timedelta(days=1)
     assert service.send(name, eta=past).get(TIMEOUT)["status"] == "completed"
 
@@ -169,29 +173,29 @@ def test_an_eta_in_the_past_is_now(service: Service, name: str) -> None:
 # --- expired ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_not_begun_in_time_is_revoked_and_costs_nothing(service: Service, name: str) -> None:
+def test_a_task_that_expires_before_it_begins_costs_nothing(service: Service, name: str) -> None:
     result = service.send(name, countdown=7200, expires=1)
     assert revoked(result)
     assert service.store.jobs.get(name).state is State.EXPIRED
     assert service.simulator.calls("submit") == 0
 
 
-def test_what_was_begun_in_time_does_not_expire(service: Service, name: str) -> None:
+def test_a_task_that_began_in_time_does_not_expire(service: Service, name: str) -> None:
     service.simulator.turn(latency="2.5")
     assert service.send(name, expires=2).get(TIMEOUT)["status"] == "completed"
 
 
-def test_a_message_that_comes_too_late_makes_no_job(service: Service, name: str) -> None:
+def test_an_expired_message_creates_no_job(service: Service, name: str) -> None:
     result = service.send(name, expires=datetime.now(UTC) - timedelta(seconds=5))
     assert revoked(result)
     assert service.store.jobs.get_many([name]) == [None]
-    # But a job that is recorded already goes on
+    # An expired repeat does not stop a recorded job
     view = service.send(f"{name}-2").get(TIMEOUT)
     late = service.send(f"{name}-2", expires=datetime.now(UTC) - timedelta(seconds=5))
     assert late.get(TIMEOUT) == view
 
 
-def test_with_the_store_away_it_says_that_nothing_was_done(world: MakeWorld, name: str) -> None:
+def test_a_revoke_without_the_store_reports_that_nothing_was_done(world: MakeWorld, name: str) -> None:
     class Away:
         def revoke(self, task_ids: list[str]) -> tuple[str, ...]:
             raise StoreUnavailable("gone")

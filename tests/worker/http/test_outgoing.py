@@ -1,4 +1,4 @@
-"""The client for addresses that others name: where it does not go, over real sockets, and how long it stays."""
+"""The client for addresses that producers name: what it refuses, and its deadlines, over real sockets."""
 
 import socket
 import time
@@ -14,7 +14,7 @@ from worker.http.outgoing import Outgoing
 OK = respond(204, b"")
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 209715200\r\n\r\n"
 
-#: Ways to write this machine.
+#: Notations of this machine's address.
 HERE = [
     "127.0.0.1",
     "127.1",
@@ -38,17 +38,17 @@ HERE = [
     "example.com@127.0.0.1",
 ]
 
-#: What a name may resolve to, and nobody on the internet has: RFC 6890 and its like, one of each kind.
+#: One address of each block that is not public (RFC 6890 and the registries after it).
 NOT_PUBLIC = [
     "0.0.0.0",
     "10.0.0.1",
-    "100.64.0.1",  # shared by carriers (RFC 6598): the cloud's own services are often there
+    "100.64.0.1",  # carrier-grade NAT (RFC 6598), where cloud providers often have internal services
     "127.0.0.1",
-    "169.254.169.254",  # metadata
+    "169.254.169.254",  # the cloud's metadata service
     "172.16.0.1",
     "192.0.0.8",
     "192.0.2.1",
-    "192.88.99.1",  # 6to4's relays
+    "192.88.99.1",  # 6to4 relays
     "192.168.0.1",
     "198.18.0.1",
     "198.51.100.1",
@@ -59,8 +59,8 @@ NOT_PUBLIC = [
     "255.255.255.255",
     "::",
     "::1",
-    "::127.0.0.1",  # "compatible" (RFC 4291)
-    "::ffff:127.0.0.1",  # mapped
+    "::127.0.0.1",  # IPv4-compatible (RFC 4291)
+    "::ffff:127.0.0.1",  # IPv4-mapped
     "::ffff:169.254.169.254",
     "64:ff9b::127.0.0.1",  # NAT64
     "64:ff9b::169.254.169.254",
@@ -74,7 +74,7 @@ NOT_PUBLIC = [
     "2002:7f00:1::1",  # 6to4
     "2002:a00:1::1",
     "3fff::1",
-    "4000::1",  # given to nobody
+    "4000::1",  # not assigned
     "5f00::1",
     "fc00::1",
     "fd00::1",
@@ -82,7 +82,7 @@ NOT_PUBLIC = [
     "fec0::1",
     "ff02::1",
 ]
-#: Examples of the block that is given out; nothing connects to them here.
+#: Public addresses. No test connects to them.
 PUBLIC, PUBLIC_V6 = "8.8.8.8", "2606:4700::1111"
 
 
@@ -95,7 +95,7 @@ def server() -> Iterator[RawServer]:
 
 @pytest.fixture
 def resolved(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """`resolved(first, second)`: what names resolve to, one look-up after another; returns the names looked up."""
+    """Return `resolved(first, second)`, which sets the answers of successive look-ups. Its result lists the names."""
     really = socket.getaddrinfo
 
     def answering(*answers: tuple[str, ...]) -> list[str]:
@@ -121,7 +121,7 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that anything tries to connect to; nothing gets there."""
+    """The addresses of all attempts to connect. Every attempt is refused."""
     tried: list[str] = []
 
     def connect(self: socket.socket, address: Any) -> None:
@@ -137,14 +137,14 @@ def post(url: str, **options: Any) -> int:
 
 
 @pytest.mark.parametrize("host", HERE)
-def test_this_machine_is_not_reached_however_it_is_written(host: str, server: RawServer) -> None:
+def test_this_machine_is_not_reached_under_any_notation(host: str, server: RawServer) -> None:
     with pytest.raises(NotifyFailed):
         post(f"http://{host}:{server.port}/")
     assert server.connections == 0
 
 
 @pytest.mark.parametrize("host", HERE)
-def test_nor_is_it_tried(host: str, connected: list[str]) -> None:
+def test_this_machine_is_not_even_connected_to(host: str, connected: list[str]) -> None:
     with pytest.raises(NotifyFailed):
         post(f"http://{host}:80/")
     assert connected == []
@@ -157,7 +157,7 @@ def test_the_listener_of_these_tests_can_be_reached(server: RawServer) -> None:
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_name_that_resolves_to_what_is_not_public_is_refused(
+def test_a_name_that_resolves_to_a_private_address_is_refused(
     scheme: str, address: str, resolved: Callable[..., list[str]], connected: list[str]
 ) -> None:
     asked = resolved((address,))
@@ -169,10 +169,10 @@ def test_a_name_that_resolves_to_what_is_not_public_is_refused(
 
 @pytest.mark.parametrize("address", [PUBLIC, PUBLIC_V6])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_the_connection_goes_to_the_address_that_was_looked_at(
+def test_the_connection_goes_to_the_checked_address(
     scheme: str, address: str, resolved: Callable[..., list[str]], connected: list[str]
 ) -> None:
-    # Given a name whose every further look-up leads to this machine
+    # Given a name that resolves to this machine from the second look-up on
     asked = resolved((address,), ("127.0.0.1",))
     with pytest.raises(NotifyFailed):
         post(f"{scheme}://hook.example/")
@@ -180,17 +180,15 @@ def test_the_connection_goes_to_the_address_that_was_looked_at(
     assert connected == [address]
 
 
-def test_of_several_addresses_none_but_the_one_that_was_judged_is_tried(
-    resolved: Callable[..., list[str]], connected: list[str]
-) -> None:
+def test_only_the_checked_address_of_several_is_tried(resolved: Callable[..., list[str]], connected: list[str]) -> None:
     resolved((PUBLIC, "127.0.0.1"))
     with pytest.raises(NotifyFailed):
         post("http://hook.example/")
     assert connected == [PUBLIC]
 
 
-def test_each_post_looks_the_name_up_anew(resolved: Callable[..., list[str]], connected: list[str]) -> None:
-    # Given a name that was harmless the first time
+def test_each_post_resolves_the_name_again(resolved: Callable[..., list[str]], connected: list[str]) -> None:
+    # Given a name that resolves to a public address at first
     asked = resolved((PUBLIC,), ("127.0.0.1",))
     outgoing = Outgoing()
     for _ in range(2):
@@ -209,7 +207,7 @@ def test_a_redirect_is_an_answer_like_any_other(status: int, server: RawServer) 
 
 
 @pytest.mark.parametrize("private_hosts", [False, True])
-def test_the_environments_proxy_is_not_asked(
+def test_the_environments_proxy_is_ignored(
     private_hosts: bool, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = RawServer(OK)
@@ -225,7 +223,7 @@ def test_the_environments_proxy_is_not_asked(
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://8.8.8.8/", "gopher://8.8.8.8/", "//8.8.8.8/", "", "x"])
-def test_nothing_but_http(url: str, connected: list[str]) -> None:
+def test_only_http_is_accepted(url: str, connected: list[str]) -> None:
     with pytest.raises(NotifyFailed):
         post(url)
     assert connected == []
@@ -240,24 +238,24 @@ DRIPS: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("answer", DRIPS.values(), ids=DRIPS)
-def test_a_byte_now_and_then_does_not_keep_us_beyond_the_deadline(answer: Answer, server: RawServer) -> None:
+def test_a_slow_answer_ends_at_the_deadline(answer: Answer, server: RawServer) -> None:
     server.answer = answer
     began = time.monotonic()
     with pytest.raises(NotifyFailed):
         post(server.url, private_hosts=True, timeout=(0.5, 0.4))
-    assert time.monotonic() - began < 10  # without a deadline it would never end
+    assert time.monotonic() - began < 10  # without a deadline it would not end
 
 
-def test_a_server_that_does_not_read_does_not_keep_us_beyond_the_deadline() -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=1) as deaf:
-        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+def test_a_server_that_does_not_read_is_left_at_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as not_reading:
+        url = f"http://127.0.0.1:{not_reading.getsockname()[1]}/"
         began = time.monotonic()
         with pytest.raises(NotifyFailed):
             Outgoing(private_hosts=True, timeout=(0.5, 0.4)).post(url, b"x" * 30_000_000, {})
         assert time.monotonic() - began < 10
 
 
-def test_what_follows_the_headers_is_not_read(server: RawServer) -> None:
+def test_the_body_of_an_answer_is_not_read(server: RawServer) -> None:
     sent = [0]
 
     def answer(connection: socket.socket) -> None:
@@ -272,13 +270,13 @@ def test_what_follows_the_headers_is_not_read(server: RawServer) -> None:
     assert sent[0] < 16  # what the sockets' buffers may hold
 
 
-def test_headers_without_end_are_not_read_to_it(server: RawServer) -> None:
+def test_endless_headers_are_cut(server: RawServer) -> None:
     server.answer = respond(200, b"", f"X-Long: {'y' * 10_000_000}")
     with pytest.raises(NotifyFailed):
         post(server.url, private_hosts=True)
 
 
-def test_an_address_says_nothing_of_itself_in_the_error(resolved: Callable[..., list[str]]) -> None:
+def test_the_error_does_not_contain_the_address(resolved: Callable[..., list[str]]) -> None:
     resolved(("10.0.0.1",))
     with pytest.raises(NotifyFailed) as caught:
         post("http://hook.example/?token=canary")

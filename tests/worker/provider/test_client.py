@@ -1,4 +1,4 @@
-"""The client over real sockets: whatever the other side does, an outcome comes back, and in time."""
+"""The provider's client over real sockets: whatever the server does, a call returns an outcome in time."""
 
 import gzip
 import json
@@ -45,7 +45,7 @@ def server() -> Iterator[RawServer]:
 
 @pytest.fixture
 def provider_of() -> Iterator[Callable[..., Provider]]:
-    """`provider_of(url, envelope=…)`: a client with short time-outs."""
+    """Return `provider_of(url, envelope=…)`, which makes a client with short time-outs."""
     made: list[Provider] = []
 
     def make(url: str, **more: Any) -> Provider:
@@ -60,7 +60,7 @@ def provider_of() -> Iterator[Callable[..., Provider]]:
 
 @pytest.fixture(scope="module")
 def bomb() -> bytes:
-    """200 MB of blanks, packed."""
+    """200 MB of blanks, compressed."""
     return gzip.compress(b" " * 200 * 1024 * 1024, 1)
 
 
@@ -69,12 +69,12 @@ def provider(server: RawServer, provider_of: Callable[..., Provider]) -> Provide
     return provider_of(server.url)
 
 
-# --- what was never sent --------------------------------------------------------------------------------------------
+# --- never sent -----------------------------------------------------------------------------------------------------
 
 
 def test_connection_refused_is_never_sent(provider_of: Callable[..., Provider], a_request: RequestOf) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, not listening: nobody else can have the port meanwhile
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: no other process can take the port
         provider = provider_of(f"http://127.0.0.1:{taken.getsockname()[1]}")
         outcome = provider.submit(a_request(), "job-1")
         assert isinstance(outcome, NotSent)
@@ -85,15 +85,15 @@ def test_a_name_that_does_not_resolve_is_never_sent(provider_of: Callable[..., P
     assert isinstance(provider_of("http://provider.invalid").submit(a_request(), "job-1"), NotSent)
 
 
-def test_tls_to_a_port_that_speaks_none_is_no_refusal(
+def test_tls_to_a_plain_port_is_not_a_refusal(
     server: RawServer, provider_of: Callable[..., Provider], a_request: RequestOf
 ) -> None:
     outcome = provider_of(server.url.replace("http:", "https:")).submit(a_request(), "job-1")
-    # The handshake failed, so nothing was sent; in doubt is the cautious reading, and a look-up settles it.
+    # The handshake failed, so nothing was sent. In doubt is also safe: a look-up settles it.
     assert isinstance(outcome, (NotSent, Doubtful))
 
 
-def test_a_certificate_that_nobody_vouches_for_is_never_sent(
+def test_an_untrusted_certificate_is_never_sent(
     tls_server: tuple[str, list[bytes]],
     provider_of: Callable[..., Provider],
     a_request: RequestOf,
@@ -103,7 +103,7 @@ def test_a_certificate_that_nobody_vouches_for_is_never_sent(
     assert got == []
 
 
-# --- what is in doubt -----------------------------------------------------------------------------------------------
+# --- in doubt -------------------------------------------------------------------------------------------------------
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -119,7 +119,7 @@ LOST: dict[str, Answer] = {
     "a chunk size that is none": lambda c: (c.sendall(CHUNKED + b"zz\r\n" + CREATED), True)[1],
     "truncated JSON": respond(200, CREATED[:20]),
     "HTML": respond(200, b"<!doctype html>"),
-    # We ask for none: what unpacks could grow without bound.
+    # The client asks for no compression, because a compressed answer may expand without bound.
     "gzip": respond(200, gzip.compress(CREATED), "Content-Encoding: gzip"),
     "gzip that is none": respond(200, b"nonsense", "Content-Encoding: gzip"),
     "gzip cut short": respond(200, gzip.compress(CREATED * 50)[:30], "Content-Encoding: gzip"),
@@ -137,11 +137,11 @@ def test_an_answer_that_cannot_be_read_leaves_doubt(
     server.answer = answer
     assert isinstance(provider.submit(a_request(), "job-1"), Doubtful)
     assert isinstance(provider.find_by_external_id("job-1"), Unavailable)
-    # No retries below us: each call was one request.
+    # The HTTP library does not retry: each call was one request.
     assert [method for method, *_ in server.requests] == ["POST", "GET"]
 
 
-def test_an_answer_that_does_not_come_leaves_doubt(server: RawServer, provider: Provider, a_request: RequestOf) -> None:
+def test_a_missing_answer_leaves_doubt(server: RawServer, provider: Provider, a_request: RequestOf) -> None:
     released = threading.Event()
     server.answer = lambda _: (released.wait(5), None)[1]
     began = time.monotonic()
@@ -152,12 +152,12 @@ def test_an_answer_that_does_not_come_leaves_doubt(server: RawServer, provider: 
     assert 0.3 < took < 4.5
 
 
-#: Every way to ask the provider something.
+#: Every request to the provider.
 CALLS = ("submit", "get_status", "find_by_external_id", "probe")
 
 
-def called(provider: Provider, call: str, request: GenerationRequest) -> object:
-    """The outcome of a call: nothing of it is known where the answer cannot be read."""
+def outcome_of(provider: Provider, call: str, request: GenerationRequest) -> object:
+    """Make the call and return its outcome."""
     match call:
         case "submit":
             return provider.submit(request, "job-1")
@@ -183,27 +183,27 @@ DRIPS: dict[str, Answer] = {
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("answer", DRIPS.values(), ids=DRIPS)
-def test_a_byte_now_and_then_does_not_keep_us_beyond_the_deadline(
+def test_a_slow_answer_ends_at_the_deadline(
     answer: Answer, call: str, server: RawServer, provider: Provider, a_request: RequestOf
 ) -> None:
     server.answer = answer
     began = time.monotonic()
-    assert isinstance(called(provider, call, a_request()), Doubtful | Unavailable)
-    assert time.monotonic() - began < 10  # without a deadline it would never end
+    assert isinstance(outcome_of(provider, call, a_request()), Doubtful | Unavailable)
+    assert time.monotonic() - began < 10  # without a deadline it would not end
 
 
-def test_a_server_that_does_not_read_does_not_keep_us_beyond_the_deadline(
+def test_a_server_that_does_not_read_is_left_at_the_deadline(
     provider_of: Callable[..., Provider], a_request: RequestOf
 ) -> None:
     request = GenerationRequest(model="kirin_image_omni", params={"prompt": "a fox", "pad": "x" * 30_000_000})
-    with socket.create_server(("127.0.0.1", 0), backlog=1) as deaf:
-        provider = provider_of(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as not_reading:
+        provider = provider_of(f"http://127.0.0.1:{not_reading.getsockname()[1]}")
         began = time.monotonic()
         assert isinstance(provider.submit(request, "job-1"), Doubtful)
         assert time.monotonic() - began < 10
 
 
-# --- what is too large ----------------------------------------------------------------------------------------------
+# --- too large ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -220,8 +220,8 @@ def test_a_huge_answer_is_cut_at_the_limit(
 
     server.answer = answer
     provider = provider_of(server.url, read_timeout=10)
-    assert isinstance(called(provider, call, a_request()), Doubtful | Unavailable)
-    assert sent[0] < LARGEST_ANSWER + 16 * 1024 * 1024  # what the sockets' buffers may hold on top
+    assert isinstance(outcome_of(provider, call, a_request()), Doubtful | Unavailable)
+    assert sent[0] < LARGEST_ANSWER + 16 * 1024 * 1024  # plus what the sockets' buffers may hold
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -235,7 +235,7 @@ def test_a_gzip_bomb_is_not_unpacked(
     server.answer = respond(200, bomb, "Content-Encoding: gzip")
     provider = provider_of(server.url, read_timeout=10)
     tracemalloc.start()
-    outcome = called(provider, call, a_request())
+    outcome = outcome_of(provider, call, a_request())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert isinstance(outcome, Doubtful | Unavailable)
@@ -243,7 +243,7 @@ def test_a_gzip_bomb_is_not_unpacked(
     assert server.requests[0][2]["accept-encoding"] == "identity"
 
 
-# --- what must not leave, and not go elsewhere ----------------------------------------------------------------------
+# --- secrets and redirects ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -264,7 +264,7 @@ def test_no_cookie_is_kept(server: RawServer, provider: Provider, a_request: Req
     assert [headers.get("cookie") for _, _, headers, _ in server.requests] == [None, None]
 
 
-def test_the_environments_proxy_is_not_asked(
+def test_the_environments_proxy_is_ignored(
     server: RawServer,
     provider: Provider,
     a_request: RequestOf,
@@ -291,33 +291,33 @@ def test_the_key_is_in_no_log_no_repr_and_no_outcome(
         server.answer = answer
         outcomes += [provider.submit(a_request(), "job-1"), provider.find_by_external_id("job-1")]
     token = json.loads(server.requests[0][3])["input"][0]["params"]["callback_url"].rpartition("/")[2]
-    said = caplog.text + repr(outcomes) + repr(provider) + repr(provider._settings) + str(vars(provider))
-    assert "POST" in caplog.text  # urllib3 did log something: the search below is not over an empty text
+    text = caplog.text + repr(outcomes) + repr(provider) + repr(provider._settings) + str(vars(provider))
+    assert "POST" in caplog.text  # urllib3 did log, so the search below means something
     for secret in (KEY, SECRET, token):
-        assert secret not in said
+        assert secret not in text
 
 
-def test_a_provider_that_repeats_our_secrets_has_them_hidden(
+def test_secrets_that_the_provider_repeats_are_hidden(
     server: RawServer, provider_of: Callable[..., Provider], a_request: RequestOf
 ) -> None:
     retired = "a-callback-secret-of-last-year"
     provider = provider_of(server.url, public_url="https://boomerang.example", callback_secrets=(SECRET, retired))
     tokens = [callback_path("job-1", secret).rpartition("/")[2] for secret in (SECRET, retired)]
-    said: list[object] = []
+    outcomes: list[object] = []
     for status in (200, 400, 401, 409, 429, 500):
         text = f"invalid key {KEY}, and https://boomerang.example/callbacks/job-1/{tokens[0]} or {tokens[1]}"
         error = json.dumps({"status": "failed", "error": {"code": text, "message": text}})
         server.answer = respond(status, error.encode())
-        said += [
+        outcomes += [
             provider.submit(a_request(), "job-1"),
             provider.get_status("t1", "job-1"),
             provider.find_by_external_id("job-1"),
         ]
-    assert "invalid key ***, and https://boomerang.example/callbacks/job-1/*** or ***" in str(said)
-    assert [secret for secret in (KEY, *tokens) if secret in str(said)] == []
+    assert "invalid key ***, and https://boomerang.example/callbacks/job-1/*** or ***" in str(outcomes)
+    assert [secret for secret in (KEY, *tokens) if secret in str(outcomes)] == []
 
 
-# --- what leaves ----------------------------------------------------------------------------------------------------
+# --- what is sent ---------------------------------------------------------------------------------------------------
 
 
 def _sent(server: RawServer) -> Any:
@@ -329,7 +329,7 @@ def test_the_wrapped_envelope(server: RawServer, provider: Provider, a_request: 
     method, path, headers, _ = server.requests[0]
     assert (method, path) == ("POST", "/model/v1/generation")
     assert headers["content-type"] == "application/json"
-    # The producer's callback_url and labels are ours to know, not the provider's.
+    # The producer's callback_url and labels are not sent to the provider.
     assert _sent(server) == {
         "model": "kirin_image_omni",
         "input": [{"params": {"prompt": "a fox", "external_task_id": "job-1"}}],
@@ -341,13 +341,13 @@ def test_the_flat_envelope(server: RawServer, provider_of: Callable[..., Provide
     assert _sent(server) == {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "job-1~2"}
 
 
-def test_the_image_key(server: RawServer, provider_of: Callable[..., Provider]) -> None:
+def test_the_image_key_renames_the_member_in_a_copy(server: RawServer, provider_of: Callable[..., Provider]) -> None:
     request = GenerationRequest(
         model="kirin_image_omni", params={"prompt": "<<<image_1>>>", "image_list": [{"image": "https://x.example/1"}]}
     )
     provider_of(server.url, image_key="url").submit(request, "job-1")
     assert _sent(server)["input"][0]["params"]["image_list"] == [{"url": "https://x.example/1"}]
-    # The request itself stays as it is: the next attempt is made of it.
+    # The request itself does not change, because the next attempt uses it.
     assert request.params["image_list"] == [{"image": "https://x.example/1"}]
 
 
@@ -396,7 +396,7 @@ def test_the_look_up_path_is_a_setting(server: RawServer, provider_of: Callable[
     assert not provider_of(server.url, lookup_path="off").can_look_up
 
 
-# --- and back -------------------------------------------------------------------------------------------------------
+# --- what comes back ------------------------------------------------------------------------------------------------
 
 ANSWERED: dict[str, tuple[Answer, object]] = {
     "created": (respond(200, CREATED), Created),
@@ -412,7 +412,7 @@ ANSWERED: dict[str, tuple[Answer, object]] = {
 
 
 @pytest.mark.parametrize(("answer", "meaning"), ANSWERED.values(), ids=ANSWERED)
-def test_an_answer_is_read_whatever_it_is_wrapped_in(
+def test_an_answer_is_read_in_every_framing(
     answer: Answer,
     meaning: Any,
     server: RawServer,
@@ -423,7 +423,7 @@ def test_an_answer_is_read_whatever_it_is_wrapped_in(
     outcome = provider.submit(a_request(), "job-1")
     assert type(outcome) is meaning
     if isinstance(outcome, Held) and outcome.throttled:
-        assert outcome.retry_after == 9  # header names have no case
+        assert outcome.retry_after == 9  # header names are case-insensitive
 
 
 def test_a_connection_serves_many_calls(server: RawServer, provider: Provider, a_request: RequestOf) -> None:
@@ -432,10 +432,10 @@ def test_a_connection_serves_many_calls(server: RawServer, provider: Provider, a
     assert server.connections == 1
 
 
-def test_submissions_and_looks_at_once_throw_no_connection_away(
+def test_concurrent_calls_discard_no_connection(
     server: RawServer, provider_of: Callable[..., Provider], a_request: RequestOf
 ) -> None:
-    # Given as many of each under way as the process may have
+    # Given the most concurrent calls of each kind that one process makes
     provider = provider_of(server.url, concurrency=4, read_timeout=5)
     together = threading.Barrier(8)
 

@@ -1,4 +1,4 @@
-"""Images on their way out: one copy for all who send them, and no more memory than there is."""
+"""The cache of images that are being sent: one copy for all jobs, within its memory limit."""
 
 import threading
 from base64 import b64decode
@@ -11,13 +11,13 @@ from jobs.images.images import Image
 from tests.support.waiting import WaitFor
 from worker.provider.image_cache import ImageCache, ImageCacheFull
 
-#: As base64: 4 bytes for 3.
+#: Base64 makes 4 bytes of 3.
 SIZE = 3000
 ENCODED = 4000
 
 
-class Kept:
-    """Images by their hash, as `jobs.images.images.Images` gives them; counts what is read, and how much at once."""
+class Source:
+    """A source of images with the methods of `jobs.images.images.Images`. It counts reads, and can block or fail."""
 
     def __init__(self) -> None:
         self.reads: list[str] = []
@@ -37,27 +37,27 @@ class Kept:
 
 
 @pytest.fixture
-def kept() -> Kept:
-    return Kept()
+def source() -> Source:
+    return Source()
 
 
-def pictures(kept: Kept, room: int = 10 * ENCODED) -> ImageCache:
-    return ImageCache(kept, room)  # type: ignore[arg-type]
+def cache_of(source: Source, size: int = 10 * ENCODED) -> ImageCache:
+    return ImageCache(source, size)  # type: ignore[arg-type]
 
 
-def test_it_is_read_once_and_shared(kept: Kept) -> None:
-    shared = pictures(kept)
+def test_an_image_is_read_once_and_shared(source: Source) -> None:
+    shared = cache_of(source)
     with shared.borrow({"a", "b"}, 1) as first, shared.borrow({"a"}, 1) as second:
         assert first["a"] is second["a"]
         assert b64decode(first["b"]) == b"b".ljust(SIZE, b".")
     with shared.borrow({"a"}, 1) as third:
         assert third["a"] is first["a"]
-    assert sorted(kept.reads) == ["a", "b"]
+    assert sorted(source.reads) == ["a", "b"]
 
 
-def test_those_who_come_at_once_wait_for_one_reading(kept: Kept, wait_for: WaitFor) -> None:
-    shared, got = pictures(kept), []
-    kept.gate.clear()
+def test_concurrent_borrowers_wait_for_one_read(source: Source, wait_for: WaitFor) -> None:
+    shared, got = cache_of(source), []
+    source.gate.clear()
 
     def send() -> None:
         with shared.borrow({"a"}, 10) as images:
@@ -67,14 +67,14 @@ def test_those_who_come_at_once_wait_for_one_reading(kept: Kept, wait_for: WaitF
     for thread in threads:
         thread.start()
     wait_for(lambda: sum(each.holders for each in shared._entries.values()) == 8)
-    kept.gate.set()
+    source.gate.set()
     for thread in threads:
         thread.join(10)
-    assert (len(got), len(set(map(id, got))), kept.reads) == (8, 1, ["a"])
+    assert (len(got), len(set(map(id, got))), source.reads) == (8, 1, ["a"])
 
 
-def test_the_one_that_was_needed_longest_ago_makes_room(kept: Kept) -> None:
-    shared = pictures(kept, 2 * ENCODED)
+def test_the_least_recently_used_image_is_evicted(source: Source) -> None:
+    shared = cache_of(source, 2 * ENCODED)
     for name in "aba":
         with shared.borrow({name}, 1):
             pass
@@ -82,11 +82,11 @@ def test_the_one_that_was_needed_longest_ago_makes_room(kept: Kept) -> None:
         assert shared.size == 2 * ENCODED
     with shared.borrow({"a"}, 1):
         pass
-    assert kept.reads == ["a", "b", "c"]
+    assert source.reads == ["a", "b", "c"]
 
 
-def test_who_finds_no_room_waits_for_it_but_not_for_ever(kept: Kept) -> None:
-    shared = pictures(kept, 2 * ENCODED)
+def test_a_borrower_waits_for_space_up_to_its_time_out(source: Source) -> None:
+    shared = cache_of(source, 2 * ENCODED)
 
     def send() -> list[str]:
         with shared.borrow({"c"}, 10) as images:
@@ -97,14 +97,14 @@ def test_who_finds_no_room_waits_for_it_but_not_for_ever(kept: Kept) -> None:
             with pytest.raises(ImageCacheFull), shared.borrow({"c"}, 0):
                 pass
             with shared.borrow({"a"}, 0):
-                pass  # what is there costs nothing
+                pass  # a cached image needs no more space
             waiting = threads.submit(send)
         assert waiting.result(10) == ["c"]
     assert shared.size <= 2 * ENCODED
 
 
-def test_a_job_that_is_larger_than_the_room_goes_alone(kept: Kept) -> None:
-    shared = pictures(kept, ENCODED)
+def test_a_job_larger_than_the_cache_runs_alone(source: Source) -> None:
+    shared = cache_of(source, ENCODED)
     with shared.borrow({"a", "b", "c"}, 0) as images:
         assert len(images) == 3
         with pytest.raises(ImageCacheFull), shared.borrow({"d"}, 0):
@@ -113,18 +113,18 @@ def test_a_job_that_is_larger_than_the_room_goes_alone(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize("error", [ImagesUnavailable("away"), ImageNotFound("a")])
-def test_a_failure_is_told_and_forgotten(kept: Kept, error: Exception) -> None:
-    shared = pictures(kept)
-    kept.error = error
+def test_a_failed_read_raises_and_is_not_cached(source: Source, error: Exception) -> None:
+    shared = cache_of(source)
+    source.error = error
     with pytest.raises(type(error)), shared.borrow({"a", "b"}, 1):
         pass
-    kept.error = None
+    source.error = None
     with shared.borrow({"a", "b"}, 1) as images:
         assert len(images) == 2
 
 
-def test_one_that_is_not_there(kept: Kept) -> None:
-    shared = pictures(kept)
+def test_an_unknown_image_is_not_read(source: Source) -> None:
+    shared = cache_of(source)
     with pytest.raises(ImageNotFound), shared.borrow({"a", "absent"}, 1):
         pass
-    assert (kept.reads, shared.size) == ([], 0)
+    assert (source.reads, shared.size) == ([], 0)

@@ -1,4 +1,4 @@
-"""The provider contract, line by line: what an answer means. The reading is pure, so it is held by tables."""
+"""The provider's contract: what each answer means. Reading is pure, so tables of answers test it."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -20,14 +20,14 @@ def _body(value: object) -> bytes:
     return value if isinstance(value, bytes) else json.dumps(value).encode()
 
 
-def _error(code: object, message: str = "said so") -> dict[str, Any]:
+def _error(code: object, message: str = "answer so") -> dict[str, Any]:
     return {"error": {"code": code, "message": message}}
 
 
 CREATED = {"id": "t1", "status": "in_progress", "model": "m", "created_at": 1760000000}
 
 SUBMIT = {
-    # 2xx with an id: created; the id may stand in four places
+    # 2xx with an id: created. The id may be in four places
     "200 id": (200, CREATED, Created("t1")),
     "201 id": (201, CREATED, Created("t1")),
     "202 id": (202, CREATED, Created("t1")),
@@ -61,10 +61,10 @@ SUBMIT = {
     "200 Kling 1102": (200, _error(1102), Held),
     "200 Kling 1304": (200, _error("1304"), Held),
     "200 Kling duplicate": (200, {"code": 1201, "message": "external_task_id job-1 already exists"}, Exists),
-    # an error *and* an id: nobody can say which of them holds
+    # an error *and* an id: either may be true
     "200 id and error": (200, {**CREATED, **_error("002016099")}, Doubtful),
     "200 id and permanent error": (200, {**CREATED, **_error("1301")}, Refused),
-    # what is not the API's own answer says nothing about the task
+    # not an answer of the API: it says nothing about the task
     "200 HTML": (200, b"<!doctype html><h1>wait</h1>", Doubtful),
     "200 empty body": (200, b"", Doubtful),
     "204": (204, b"", Doubtful),
@@ -72,7 +72,7 @@ SUBMIT = {
     "200 not UTF-8": (200, b'{"id": "\xff"}', Doubtful),
     "200 NaN": (200, b'{"id": NaN}', Doubtful),
     "200 deep nesting": (200, b"[" * 30_000, Doubtful),
-    # refused for good
+    # refused permanently
     "400": (400, _error("9", "no"), Refused),
     "400 prompt missing": (400, _error("002016001", "prompt is required"), Refused),
     "400 Kling 1201": (400, {"code": 1201, "message": "n is out of range"}, Refused),
@@ -81,7 +81,7 @@ SUBMIT = {
     "413": (413, b"too large", Refused),
     "422": (422, {"message": "no"}, Refused),
     "405, not listed": (405, b"", Refused),
-    # it exists already
+    # the task exists already
     "409": (409, _error("1201", "exists"), Exists),
     "409 empty": (409, b"", Exists),
     "409 HTML": (409, b"<h1>Conflict</h1>", Exists),
@@ -92,7 +92,7 @@ SUBMIT = {
     "400 names the parameter, no duplicate": (400, _error(1201, "external_task_id is too long"), Refused),
     "400 duplicate of something else": (400, _error(1201, "duplicate subject image"), Refused),
     "400 another id that ours is part of": (400, _error(1201, "image job-12 does not exist"), Refused),
-    # the account: the lane is held
+    # the account is refused: the lane is held
     "401": (401, _error("1000"), Held),
     "402": (402, b"", Held),
     "403": (403, b"<h1>Forbidden</h1>", Held),
@@ -148,25 +148,25 @@ THROTTLED = {
 
 
 @pytest.mark.parametrize(("status", "body", "throttled"), THROTTLED.values(), ids=THROTTLED)
-def test_whether_the_lane_is_held_for_a_throttle_or_for_the_account(status: int, body: object, throttled: bool) -> None:
+def test_a_hold_says_whether_it_is_a_throttle_or_the_account(status: int, body: object, throttled: bool) -> None:
     outcome = read_submit_answer(status, {"Retry-After": "7"}, _body(body), OURS)
     assert isinstance(outcome, Held)
     assert outcome.throttled is throttled
 
 
-def test_the_reason_of_a_refusal_is_the_providers_own() -> None:
-    said = read_submit_answer(400, {}, _body(_error(2016001, "prompt missing")), OURS)
-    assert said == Refused(TaskError("002016001", "prompt missing"))  # as an int it had lost its zeros
+def test_a_refusal_carries_the_providers_reason() -> None:
+    answer = read_submit_answer(400, {}, _body(_error(2016001, "prompt missing")), OURS)
+    assert answer == Refused(TaskError("002016001", "prompt missing"))  # as an int the code had lost its leading zeros
 
 
-def test_a_refusal_without_a_reason_says_what_was_answered() -> None:
+def test_a_refusal_without_a_reason_names_the_status() -> None:
     assert read_submit_answer(404, {}, b"", OURS) == Refused(TaskError("404", "the provider answered 404"))
 
 
 @pytest.mark.parametrize("ours", ["a", "id", "1", "image"])
-def test_an_id_that_is_a_common_word_is_not_found_in_every_message(ours: str) -> None:
-    said = _body(_error(1201, "a valid parameter: image 1 does not exist in this account id"))
-    assert type(read_submit_answer(400, {}, said, ours)) is Refused
+def test_an_id_that_is_a_common_word_does_not_match_every_message(ours: str) -> None:
+    answer = _body(_error(1201, "a valid parameter: image 1 does not exist in this account id"))
+    assert type(read_submit_answer(400, {}, answer, ours)) is Refused
 
 
 def _done(**more: Any) -> dict[str, Any]:
@@ -209,7 +209,7 @@ STATUS = {
 
 
 @pytest.mark.parametrize(("status", "body", "meaning"), STATUS.values(), ids=STATUS)
-def test_answer_to_a_look(status: int, body: object, meaning: type) -> None:
+def test_answer_to_a_look_up(status: int, body: object, meaning: type) -> None:
     assert type(read_status_answer(status, _body(body), OURS)) is meaning
 
 
@@ -246,7 +246,7 @@ def test_retry_after(value: str | None, seconds: float) -> None:
     assert retry_after({} if value is None else {"Retry-After": value}, NOW) == seconds
 
 
-def test_a_throttled_answer_carries_what_the_provider_asked_for() -> None:
+def test_a_throttled_answer_carries_the_requested_wait() -> None:
     outcome = read_submit_answer(429, {"Retry-After": "12"}, b"", OURS)
     assert isinstance(outcome, Held)
     assert outcome.retry_after == 12
@@ -266,7 +266,7 @@ DATES = st.builds(
 
 
 @given(value=st.one_of(DATES, st.text(max_size=60)))
-def test_no_retry_after_makes_it_raise(value: str) -> None:
+def test_no_retry_after_value_raises(value: str) -> None:
     assert 0 <= retry_after({"Retry-After": value}) <= LONGEST_RETRY_AFTER
 
 
@@ -289,14 +289,14 @@ BODIES = st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).enco
 @given(
     status=st.integers(0, 999), body=BODIES, ours=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,20}", fullmatch=True)
 )
-def test_no_answer_makes_it_raise(status: int, body: bytes, ours: str) -> None:
+def test_no_answer_raises(status: int, body: bytes, ours: str) -> None:
     submitted = read_submit_answer(status, {}, body, ours)
     read_status_answer(status, body, ours)
-    # Only an answer within 2xx that has an id creates anything; nothing else may count as created.
+    # Only a 2xx answer with an id may count as created.
     assert not isinstance(submitted, Created) or 200 <= status < 300
 
 
 @given(body=BODIES, status=st.sampled_from([408, 425, 500, 502, 503, 504, 301, 302, 307, 308]))
-def test_what_may_have_been_bought_is_never_taken_for_refused(status: int, body: bytes) -> None:
+def test_a_possible_purchase_is_never_read_as_refused(status: int, body: bytes) -> None:
     outcome = read_submit_answer(status, {}, body, OURS)
     assert isinstance(outcome, (Doubtful, Held, Exists))

@@ -1,4 +1,4 @@
-"""A rolling deploy: what an older version left in Redis, jobs in every state and messages too, is taken to its end."""
+"""A rolling deploy: a worker of this version completes the jobs and messages that an older version left in Redis."""
 
 import base64
 import json
@@ -24,29 +24,29 @@ from worker.provider import Provider
 from worker.settings import Settings
 
 pytestmark = pytest.mark.stack
-KEPT = sorted((Path(__file__).parent / "older").glob("*.json"))
+SNAPSHOTS = sorted((Path(__file__).parent / "snapshots").glob("*.json"))
 HOOK = "http://listener.example/hook"
-#: What becomes of each job; the others are completed.
+#: How each job ends. The others are completed.
 ENDS = {
     "failed": State.FAILED,
     "cancelled-waiting": State.CANCELLED,
     "cancelled-at-work": State.CANCELLED,
     **{f"being-cancelled-{number}": State.CANCELLED for number in range(3)},
 }
-#: They had ended before; what they cost then is not in the new ledger.
+#: Jobs that had ended before. Their purchases are not in the new ledger.
 ENDED_BEFORE = {"completed", "owes-a-notification", "failed"}
 
 
-def restored(redis: Any, whole: dict[str, Any], hook: str) -> None:
-    """Put it into Redis, as if it had been written just now: its times are moved (whole µs, all of 16 digits)."""
-    moved = int((time.time() - whole["now"]) * 1_000_000)
+def restore(redis: Any, snapshot: dict[str, Any], hook: str) -> None:
+    """Write the snapshot to Redis with its times moved to now (times are whole µs, 16 digits)."""
+    moved = int((time.time() - snapshot["now"]) * 1_000_000)
 
-    def told(text: str) -> str:
+    def moved_text(text: str) -> str:
         later = re.sub(r"(?<!\d)1[6-9]\d{14}(?!\d)", lambda found: str(int(found[0]) + moved), text)
         return later.replace(HOOK, hook)
 
     def value(given: Any) -> bytes:
-        return base64.b64decode(given["base64"]) if isinstance(given, dict) else told(given).encode()
+        return base64.b64decode(given["base64"]) if isinstance(given, dict) else moved_text(given).encode()
 
     def fields(given: Any) -> Any:
         return {name: value(each) for name, each in given.items()}
@@ -59,51 +59,51 @@ def restored(redis: Any, whole: dict[str, Any], hook: str) -> None:
         "zset": lambda key, given: redis.zadd(key, {name: at + moved * (at > 1e15) for name, at in given}),
         "stream": lambda key, given: [redis.xadd(key, fields(each)) for each in given],
     }
-    for key, each in whole["keys"].items():
+    for key, each in snapshot["keys"].items():
         write[each["type"]](key, each["value"])
     redis.delete("test:ahead")
 
 
-def test_the_version_before_is_kept() -> None:
-    assert VERSION - 1 in {0, *(json.loads(path.read_text("utf-8"))["version"] for path in KEPT)}
+def test_a_snapshot_of_the_previous_version_exists() -> None:
+    assert VERSION - 1 in {0, *(json.loads(path.read_text("utf-8"))["version"] for path in SNAPSHOTS)}
 
 
 @pytest.fixture
 def fresh(run_service: RunService) -> Iterator[Any]:
-    """A service without jobs and, so far, without workers."""
+    """A service without jobs and without workers."""
     with run_service(workers=()) as service:
         yield service
 
 
-@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
-def test_every_job_ends_and_is_bought_once(path: Path, fresh: Any, listener: Listener, wait_for: WaitFor) -> None:
-    whole, service = json.loads(path.read_text("utf-8")), fresh
+@pytest.mark.parametrize("path", SNAPSHOTS, ids=lambda path: path.stem)
+def test_every_older_job_ends_and_is_bought_once(path: Path, fresh: Any, listener: Listener, wait_for: WaitFor) -> None:
+    snapshot, service = json.loads(path.read_text("utf-8")), fresh
     redis, store, simulator = service.redis, service.store, service.simulator
-    # Given the provider as it stands, and Redis as the older version left it
+    # Given the provider with the tasks bought before, and Redis as the older version left it
     with closing(Provider(Settings(provider_url=simulator.url, provider_key=KEY), LaneSettings())) as buyer:
-        for external_id in whole["bought"]:
+        for external_id in snapshot["bought"]:
             buyer.submit(request_of(), external_id)
-    restored(redis, whole, f"{listener.url}/hook")
-    ids = [key.removeprefix("{b}:j:") for key in whole["keys"] if key.startswith("{b}:j:")]
-    # Then what this version adds, and the older did not write, is mended by a repair; nothing else is amiss
+    restore(redis, snapshot, f"{listener.url}/hook")
+    ids = [key.removeprefix("{b}:j:") for key in snapshot["keys"] if key.startswith("{b}:j:")]
+    # Then the audit finds only what a repair corrects: fields that the older version did not write
     assert [finding for finding in audit(store) if not finding.repairable] == []
-    # When a worker of this version goes on
+    # When a worker of this version starts
     service.start(0)
     store.batches.resume("paused-batch")
     store.jobs.resume("paused")
     ids.append("not-received")
     wait_for(lambda: all(store.jobs.get_many(ids)), 30, "the message for a job is received")
     wait_for(lambda: all(job.at_provider is None for job in store.jobs.get_many(ids)), 60, "every job ends")
-    wait_for(lambda: not any(job.owing for job in store.jobs.get_many(ids)), 30, "who asked is told")
-    # Then all ended as they should
+    wait_for(lambda: not any(job.owing for job in store.jobs.get_many(ids)), 30, "every delivery is made")
+    # Then every job has its expected state
     expected = {job_id: ENDS.get(job_id, State.COMPLETED) for job_id in ids}
     assert {job.id: job.state for job in store.jobs.get_many(ids)} == expected
     assert {json.loads(body)["id"] for _, _, _, body in listener.got} == {"owes-a-notification", "to-be-notified"}
     assert service.producer.AsyncResult("parked").get(10)["id"] == "parked"
     assert store.jobs.get("second-attempt").attempt == 2
     assert audit(store) == []
-    # And each was bought once, those that were cancelled while they waited not at all
+    # And each was bought once, except those that were cancelled before they were sent
     tasks, twice, _ = simulator.bought()
     assert twice == 0
-    unsent = {each for each, state in ENDS.items() if state is State.CANCELLED and each not in whole["bought"]}
+    unsent = {each for each, state in ENDS.items() if state is State.CANCELLED and each not in snapshot["bought"]}
     assert tasks == len(set(ids) - ENDED_BEFORE - unsent)
