@@ -56,11 +56,13 @@ class Looks:
         pytest.param({"max_unfinished": 7}, Memory(99, 100), 0, id="a number of jobs, and no memory"),
     ],
 )
-def test_how_many_jobs_there_may_be(settings: dict[str, Any], memory: Memory | None, limit: int | None) -> None:
+def test_settings_and_memory_limit_the_number_of_jobs(
+    settings: dict[str, Any], memory: Memory | None, limit: int | None
+) -> None:
     assert Looks(memory).pressure(**settings).limit(1) == limit
 
 
-def test_memory_is_looked_at_once_a_moment_or_when_much_was_taken_in() -> None:
+def test_memory_is_read_at_intervals_or_after_much_input() -> None:
     looks = Looks(Memory(1, 100))
     pressure = looks.pressure()
     for _ in range(50):
@@ -75,7 +77,7 @@ def test_memory_is_looked_at_once_a_moment_or_when_much_was_taken_in() -> None:
 
 
 @pytest.mark.parametrize(("memory", "reason"), [(Memory(1, 100), "jobs"), (Memory(99, 100), "memory")])
-def test_a_refusal_says_why_and_when_to_come_back(memory: Memory, reason: str) -> None:
+def test_a_refusal_has_a_reason_and_retry_after(memory: Memory, reason: str) -> None:
     looks = Looks(memory)
     problem = looks.pressure(max_unfinished=12_000).refused(id="b")
     assert (problem.status, problem.headers["Retry-After"], problem.more) == (429, "30", {"id": "b"})
@@ -93,7 +95,7 @@ def test_a_refusal_says_why_and_when_to_come_back(memory: Memory, reason: str) -
         (None, 0, "INFO"),
     ],
 )
-def test_the_note(memory: Memory | None, unfinished: int, said: str | None) -> None:
+def test_the_warning_names_the_limit_that_is_reached(memory: Memory | None, unfinished: int, said: str | None) -> None:
     note = Looks(memory).pressure(max_unfinished=12).warning(unfinished)
     assert note is None if said is None else said in str(note)
 
@@ -128,7 +130,9 @@ def counted(client: FlaskClient, name: str) -> float:
     return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + " ")), 0.0)
 
 
-def test_a_job_that_finds_no_room(limited: Callable[..., FlaskClient], fox: dict[str, Any], store: Store) -> None:
+def test_a_job_beyond_the_limit_gets_429(
+    limited: Callable[..., FlaskClient], fox: dict[str, Any], store: Store
+) -> None:
     client = limited(max_unfinished=1)
     client.post("/v1/jobs", json=fox | {"external_task_id": "first"})
 
@@ -149,7 +153,7 @@ def test_a_job_that_finds_no_room(limited: Callable[..., FlaskClient], fox: dict
     assert client.post("/v1/jobs", json=fox | {"external_task_id": "second"}).status_code == 201
 
 
-def test_the_providers_door_says_it_in_the_providers_form(
+def test_the_providers_contract_refuses_in_the_providers_form(
     limited: Callable[..., FlaskClient], fox: dict[str, Any]
 ) -> None:
     client = limited(max_unfinished=1)
@@ -160,7 +164,7 @@ def test_the_providers_door_says_it_in_the_providers_form(
     assert TaskRefused().validate(json.loads(answer.text)) == {}
 
 
-def test_an_upload_stops_and_the_same_again_goes_on(
+def test_an_upload_stops_at_the_limit_and_a_repeat_continues(
     limited: Callable[..., FlaskClient], store: Store, messages: Messages
 ) -> None:
     # Given room for one chunk and a half
@@ -192,7 +196,7 @@ def test_an_upload_stops_and_the_same_again_goes_on(
     assert audit(store) == []
 
 
-def test_all_lines_or_none_where_there_is_no_room_for_all(
+def test_an_atomic_upload_beyond_the_limit_enqueues_nothing(
     limited: Callable[..., FlaskClient], store: Store, raw: redis.Redis
 ) -> None:
     client = limited(max_unfinished=750)
@@ -207,7 +211,9 @@ def test_all_lines_or_none_where_there_is_no_room_for_all(
 
 
 @pytest.mark.usefixtures("full_memory")
-def test_a_redis_that_is_nearly_full(limited: Callable[..., FlaskClient], fox: dict[str, Any], store: Store) -> None:
+def test_a_nearly_full_redis_refuses_new_work(
+    limited: Callable[..., FlaskClient], fox: dict[str, Any], store: Store
+) -> None:
     store.jobs.enqueue([NewJob(id="old", text="{}", model="kirin_image_omni")])
     client = limited()
     for path, data in (

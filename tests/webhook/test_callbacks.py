@@ -32,7 +32,7 @@ KLING = {
 }
 
 
-def test_a_settling_callback_ends_the_job(
+def test_a_complete_callback_ends_the_job(
     at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     at_provider("fox")
@@ -46,7 +46,7 @@ def test_a_settling_callback_ends_the_job(
     assert (job.result.cost, job.result.discount) == (Decimal("0.0065"), 1)
 
 
-def test_a_failure_is_a_hint_however_complete(
+def test_a_failure_is_only_a_hint(
     at_provider: AtProvider, call_back: CallBack, failed: dict[str, Any], store: Store
 ) -> None:
     at_provider("fox")
@@ -74,7 +74,7 @@ def test_repeats_and_contradictions_succeed_and_change_nothing(
     assert store.jobs.get("fox") == before
 
 
-def test_a_hundred_copies_at_once_end_the_job_once(
+def test_100_concurrent_copies_end_the_job_once(
     at_provider: AtProvider, app: Flask, settings: Settings, completed: dict[str, Any], store: Store
 ) -> None:
     address = callback_path(at_provider("fox", notify=True), settings.callback_secrets[0])
@@ -93,7 +93,7 @@ def test_a_hundred_copies_at_once_end_the_job_once(
     assert [each.job.id for each in store.deliveries.claim(["fox"])] == ["fox"]
 
 
-def test_the_money_of_repeats_is_counted_once(
+def test_repeats_count_their_cost_once(
     at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     at_provider("fox")
@@ -103,7 +103,7 @@ def test_the_money_of_repeats_is_counted_once(
 
 
 @pytest.mark.parametrize("job_id", ["never-heard-of", "fox~9"])
-def test_a_job_that_is_not_ours_any_more_is_no_error_of_the_sender(
+def test_a_callback_for_an_unknown_job_succeeds(
     job_id: str, at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     at_provider("fox")
@@ -131,7 +131,7 @@ def test_a_job_that_is_not_ours_any_more_is_no_error_of_the_sender(
         pytest.param({"status": "PENDING"}, False, id="waiting"),
     ],
 )
-def test_what_does_not_settle_makes_the_provider_be_asked(
+def test_an_incomplete_callback_causes_a_look_up(
     *,
     body: object,
     looks: bool,
@@ -150,7 +150,7 @@ def test_what_does_not_settle_makes_the_provider_be_asked(
     assert messages("boomerang.reconcile") == ([[]] if looks else [])
 
 
-def test_a_body_that_names_another_job_is_not_taken_at_its_word(
+def test_a_body_that_names_another_job_is_only_a_hint(
     at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     at_provider("fox")
@@ -161,7 +161,7 @@ def test_a_body_that_names_another_job_is_not_taken_at_its_word(
     assert [each.job.id for each in store.attempts.claim_due(10).dues] == ["fox"]
 
 
-def test_in_confirm_mode_every_callback_only_makes_the_provider_be_asked(
+def test_in_confirm_mode_every_callback_is_only_a_hint(
     at_provider: AtProvider, completed: dict[str, Any], store: Store, settings: Settings
 ) -> None:
     careful = Settings(**{**vars(settings), "callback_mode": CallbackMode.CONFIRM})
@@ -175,7 +175,7 @@ def test_in_confirm_mode_every_callback_only_makes_the_provider_be_asked(
     assert [each.job.id for each in store.attempts.claim_due(10).dues] == ["fox"]
 
 
-def test_a_callback_may_be_faster_than_the_submissions_own_answer(
+def test_a_callback_may_arrive_before_the_answer_to_the_submission(
     store: Store, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
@@ -219,7 +219,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("path", "body", "status"), REFUSED)
-def test_what_is_refused_changes_nothing(
+def test_a_refused_callback_changes_nothing(
     *,
     path: str | None,
     body: bytes,
@@ -256,7 +256,7 @@ STRANGERS = [
 
 @pytest.mark.parametrize("path", STRANGERS)
 @pytest.mark.parametrize("body", [b"{}", b"not JSON", b'{"status":"completed"}'])
-def test_strangers_learn_nothing_from_how_they_are_refused(
+def test_all_refusals_without_a_valid_token_are_identical(
     path: str, body: bytes, at_provider: AtProvider, app: Flask
 ) -> None:
     at_provider("fox")
@@ -270,12 +270,12 @@ def test_strangers_learn_nothing_from_how_they_are_refused(
     assert told[0] == told[1]
 
 
-def test_without_a_length_it_is_411(client: FlaskClient, settings: Settings) -> None:
+def test_a_callback_without_a_length_gets_411(client: FlaskClient, settings: Settings) -> None:
     address = callback_path("fox", settings.callback_secrets[0])
     assert client.post(address, data=b"{}", headers={"Transfer-Encoding": "chunked"}).status_code == 411
 
 
-def test_any_of_the_secrets_verifies(
+def test_any_configured_secret_verifies(
     at_provider: AtProvider, completed: dict[str, Any], store: Store, settings: Settings
 ) -> None:
     both = Settings(**{**vars(settings), "callback_secrets": ("the-new-secret-signs", "the-old-one-verifies")})
@@ -286,7 +286,7 @@ def test_any_of_the_secrets_verifies(
         assert store.jobs.get(job_id).state is State.COMPLETED
 
 
-def test_an_address_from_before_there_were_key_ids_is_taken(
+def test_a_callback_address_without_a_key_id_is_accepted(
     at_provider: AtProvider, completed: dict[str, Any], client: FlaskClient, settings: Settings, store: Store
 ) -> None:
     path, _, token = callback_path(at_provider("fox"), settings.callback_secrets[0]).rpartition("/")
@@ -315,7 +315,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize(("peer", "forwarded_for", "taken"), WAYS)
-def test_callbacks_may_be_taken_from_some_addresses_only(
+def test_callbacks_may_be_limited_to_some_addresses(
     *,
     peer: str,
     forwarded_for: str | None,
@@ -348,7 +348,7 @@ def test_without_secrets_every_callback_is_refused(store: Store, completed: dict
     assert answer.status_code == 403
 
 
-def test_it_is_one_round_trip(
+def test_a_callback_costs_one_round_trip(
     at_provider: AtProvider,
     call_back: CallBack,
     completed: dict[str, Any],
@@ -372,7 +372,7 @@ def test_it_is_one_round_trip(
     assert len(sent) == 2
 
 
-def test_what_follows_is_hinted_at(
+def test_the_end_of_a_job_sends_hints(
     at_provider: AtProvider,
     call_back: CallBack,
     completed: dict[str, Any],
@@ -388,7 +388,7 @@ def test_what_follows_is_hinted_at(
     assert messages("boomerang.submit") == []  # the one of the enqueue counts as under way
 
 
-def test_an_attempts_delivery_is_the_jobs(
+def test_a_later_attempts_delivery_is_the_jobs(
     *,
     at_provider: AtProvider,
     call_back: CallBack,
@@ -409,7 +409,7 @@ def test_an_attempts_delivery_is_the_jobs(
     assert messages("boomerang.deliver") == [["fox"]]
 
 
-def test_a_broker_that_is_away_fails_no_callback(
+def test_callbacks_succeed_while_the_broker_is_unavailable(
     at_provider: AtProvider,
     completed: dict[str, Any],
     store: Store,
@@ -427,7 +427,7 @@ def test_a_broker_that_is_away_fails_no_callback(
     assert "hint not sent task=boomerang.deliver" in caplog.text
 
 
-def test_with_redis_away_the_sender_is_asked_to_come_back(completed: dict[str, Any], settings: Settings) -> None:
+def test_without_redis_a_callback_gets_503_and_retry_after(completed: dict[str, Any], settings: Settings) -> None:
     away = Settings(**{**vars(settings), "redis_url": "redis://127.0.0.1:1/0"})
     address = callback_path("fox", settings.callback_secrets[0])
 
@@ -452,7 +452,7 @@ def test_outcomes_are_counted(
         assert f'boomerang_callbacks_total{{outcome="{outcome}"}} 1.0' in text
 
 
-def test_the_log_names_the_job_and_neither_token_nor_body(
+def test_the_log_names_the_job_but_not_the_token_or_the_body(
     at_provider: AtProvider,
     call_back: CallBack,
     completed: dict[str, Any],
@@ -476,7 +476,7 @@ def test_the_log_names_the_job_and_neither_token_nor_body(
 WHSEC = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
 
 
-def test_where_the_provider_signs_only_what_is_signed_counts(
+def test_with_signature_secrets_only_signed_callbacks_are_accepted(
     at_provider: AtProvider, completed: dict[str, Any], settings: Settings, store: Store
 ) -> None:
     at_provider("fox")

@@ -162,7 +162,7 @@ def damage(bare: redis.Redis, draw: Callable[[Any], Any], key: bytes) -> str:
 @pytest.mark.slow
 @given(data=st.data())
 @how(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_whatever_stands_there(  # noqa: PLR0917 - fixtures
+def test_every_call_answers_whatever_key_is_damaged(  # noqa: PLR0917 - fixtures
     data: st.DataObject,
     client: FlaskClient,
     store: Store,
@@ -245,9 +245,7 @@ def test_a_callback_for_a_damaged_job_is_503_and_the_log_names_it(  # noqa: PLR0
     assert call_back("whole", completed).status_code == 204
 
 
-def test_a_key_that_cannot_be_read_opens_nothing_and_the_others_do(
-    client: FlaskClient, store: Store, raw: redis.Redis
-) -> None:
+def test_a_damaged_key_gets_503_and_the_others_work(client: FlaskClient, store: Store, raw: redis.Redis) -> None:
     kept = KeyRing(store.context.client, store.context.keys)
     (broken, secret), (_, other) = kept.add("shop", PRODUCER), kept.add("shop", PRODUCER)
     raw.hset(Keys().singleton("access"), broken.id, json.dumps({"name": "shop"}))

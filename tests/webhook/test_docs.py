@@ -119,7 +119,7 @@ def test_the_service_accepts_every_example_from_the_page(key: str, person: Flask
 
 
 @pytest.mark.parametrize("call", ["GET /v1/lanes", "POST /v1/jobs/x/cancel", "GET /model/v1/generation/task/x"])
-def test_the_session_alone_opens_no_call(call: str, person: FlaskClient) -> None:
+def test_a_session_without_its_token_opens_no_call(call: str, person: FlaskClient) -> None:
     """A page elsewhere can have a browser send the cookie, but does not know the token."""
     method, path = call.split()
     headers = open_docs(person)
@@ -136,7 +136,7 @@ def test_a_token_of_another_session_opens_nothing(pages: Flask, person: FlaskCli
     assert person.get("/v1/lanes", headers=theirs).status_code == 401
 
 
-def test_the_session_may_do_what_its_key_may_do(person: FlaskClient, store: Store, settings: Settings) -> None:
+def test_a_session_has_the_scopes_of_its_key(person: FlaskClient, store: Store, settings: Settings) -> None:
     ring = KeyRing(store.context.client, store.context.keys)
     key, secret = ring.add("press", frozenset({Scope.READ}))
     headers = open_docs(person, secret)
@@ -153,7 +153,7 @@ def test_the_session_may_do_what_its_key_may_do(person: FlaskClient, store: Stor
     assert other.get("/v1/jobs", headers=headers).status_code == 401
 
 
-def test_a_key_in_a_header_goes_before_the_session(person: FlaskClient) -> None:
+def test_a_key_in_a_header_overrides_the_session(person: FlaskClient) -> None:
     headers = open_docs(person) | {"Authorization": "Bearer three"}
     assert person.get("/v1/lanes", headers=headers).status_code == 401
 

@@ -17,7 +17,7 @@ def ask(settings: Settings, path: str, store: Store | None = None) -> Any:
     return create_app(settings, store).test_client().get(path)
 
 
-def test_ready(app: Flask) -> None:
+def test_readyz_lists_all_dependencies(app: Flask) -> None:
     answer = app.test_client().get("/readyz")
     assert answer.status_code == 200
     assert Readiness().validate(json.loads(answer.text)) == {}
@@ -34,7 +34,7 @@ def test_ready(app: Flask) -> None:
     }
 
 
-def test_it_lives_and_says_which_dependency_is_away(settings: Settings, store: Store) -> None:
+def test_readyz_names_the_unavailable_dependency(settings: Settings, store: Store) -> None:
     for variable in ("redis", "broker"):
         away = Settings(**{**vars(settings), f"{variable}_url": AWAY})
         given = None if variable == "redis" else store
@@ -48,7 +48,7 @@ def test_it_lives_and_says_which_dependency_is_away(settings: Settings, store: S
         assert ask(away, "/healthz", given).status_code == 200
 
 
-def test_what_is_switched_off_or_held_is_said_and_leaves_it_ready(settings: Settings, store: Store) -> None:
+def test_readyz_names_what_is_off_or_held_and_stays_ready(settings: Settings, store: Store) -> None:
     store.lanes.hold("402: balance exhausted", base=60, cap=60)
     bare = Settings(redis_url=settings.redis_url, broker_url=settings.broker_url)
 
@@ -83,7 +83,7 @@ def test_metrics_show_the_state(client: FlaskClient, at_provider: AtProvider, fo
         assert line in lines
 
 
-def test_metrics_without_redis_are_still_metrics(settings: Settings) -> None:
+def test_metrics_are_served_without_redis(settings: Settings) -> None:
     answer = ask(Settings(**{**vars(settings), "redis_url": AWAY}), "/metrics")
     assert answer.status_code == 200
     assert "boomerang_store_up 0.0" in answer.text.splitlines()

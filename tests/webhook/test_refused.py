@@ -50,7 +50,7 @@ def lose(lost: str, store: Store, raw: redis.Redis, at_provider: AtProvider) -> 
 
 
 @pytest.mark.parametrize("work", WORK)
-def test_no_work_is_taken_in(
+def test_refused_work_gets_503_until_recovery(
     work: str, lose: Callable[[], None], client: FlaskClient, fox: dict[str, Any], store: Store
 ) -> None:
     lose()
@@ -65,14 +65,16 @@ def test_no_work_is_taken_in(
     assert WORK[work](client, fox).status_code < 500
 
 
-def test_nor_by_the_providers_own_contract(lose: Callable[[], None], client: FlaskClient, fox: dict[str, Any]) -> None:
+def test_the_providers_contract_refuses_work_too(
+    lose: Callable[[], None], client: FlaskClient, fox: dict[str, Any]
+) -> None:
     lose()
     answer = client.post("/model/v1/generation", json=fox)
     assert answer.status_code == 503
     assert "boomerang-server recover" in answer.json["error"]["message"]
 
 
-def test_an_upload_that_it_happens_to_says_how_far_it_came(
+def test_an_upload_refused_midway_reports_its_progress(
     client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webhook.api.uploads.CHUNK_JOBS", 2)
@@ -91,7 +93,7 @@ def test_an_upload_that_it_happens_to_says_how_far_it_came(
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["a job that is known", "a job that is not"])
-def test_callbacks(
+def test_callbacks_for_known_jobs_are_accepted(
     known: bool, lose: Callable[[], None], call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     lose()
@@ -104,13 +106,15 @@ def test_callbacks(
     assert call_back("bat", completed).status_code == 204
 
 
-def test_what_is_there_can_be_read(lose: Callable[[], None], client: FlaskClient) -> None:
+def test_jobs_can_be_read_while_work_is_refused(lose: Callable[[], None], client: FlaskClient) -> None:
     lose()
     assert client.get("/v1/jobs/ant").json["status"] == "in_progress"
     assert client.get("/v1/jobs").status_code == 200
 
 
-def test_those_who_run_it_are_told(lost: str, lose: Callable[[], None], client: FlaskClient, store: Store) -> None:
+def test_readyz_and_metrics_report_the_refusal(
+    lost: str, lose: Callable[[], None], client: FlaskClient, store: Store
+) -> None:
     assert "boomerang_refused 0.0" in client.get("/metrics").text
     lose()
     answer = client.get("/readyz")
@@ -124,7 +128,7 @@ def test_those_who_run_it_are_told(lost: str, lose: Callable[[], None], client: 
     assert "boomerang_refused 0.0" in client.get("/metrics").text
 
 
-def test_a_record_of_another_type(client: FlaskClient, raw: redis.Redis, fox: dict[str, Any]) -> None:
+def test_a_record_of_another_type_is_refused(client: FlaskClient, raw: redis.Redis, fox: dict[str, Any]) -> None:
     raw.delete("{b}:epoch")
     raw.set("{b}:epoch", "x")
     assert client.post("/v1/jobs", json=fox).status_code == 503

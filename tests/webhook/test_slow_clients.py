@@ -55,7 +55,7 @@ def dripping(server: Any) -> Iterator[Callable[[list[bytes]], None]]:
         each.close()
 
 
-def test_slow_headers_and_slow_bodies_keep_nobody_else_waiting(
+def test_slow_clients_do_not_delay_others(
     redis_url: str, server: Any, dripping: Callable[[list[bytes]], None], secret: str
 ) -> None:
     head = HEAD.format(path=callback_path("fox", secret))
@@ -75,7 +75,7 @@ def test_slow_headers_and_slow_bodies_keep_nobody_else_waiting(
         pytest.param("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{", id="in the body"),
     ],
 )
-def test_a_client_that_falls_silent_is_given_up(
+def test_a_silent_client_is_disconnected(
     beginning: str, serve: Serve, redis_server: redis_servers.RedisServer, secret: str, tmp_path: Path
 ) -> None:
     # Given the shipped settings, but for a shorter patience

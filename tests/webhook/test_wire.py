@@ -90,7 +90,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("request_", "status"), REFUSED)
-def test_it_is_refused_and_changes_nothing(request_: bytes, status: int, server: Any, store: Store) -> None:
+def test_a_malformed_request_is_refused_and_changes_nothing(
+    request_: bytes, status: int, server: Any, store: Store
+) -> None:
     before = store.jobs.get("fox")
 
     # What stands behind a request that is read in two ways is where the second one is smuggled in
@@ -105,13 +107,13 @@ def test_it_is_refused_and_changes_nothing(request_: bytes, status: int, server:
         assert store.jobs.get("hare").state is State.SUBMITTING
 
 
-def test_two_requests_on_one_connection_are_two(server: Any, store: Store) -> None:
+def test_two_requests_on_one_connection_are_both_answered(server: Any, store: Store) -> None:
     answer = exchange(server.port, post(LENGTH) + SECOND)
     assert answer.count(b"HTTP/1.1 204") == 2
     assert [store.jobs.get(job_id).state for job_id in ("fox", "hare")] == [State.COMPLETED] * 2
 
 
-def test_a_sender_that_waits_to_be_told_to_go_on_is_told(server: Any, store: Store) -> None:
+def test_a_sender_that_expects_100_continue_gets_it(server: Any, store: Store) -> None:
     answer = exchange(server.port, post(f"{LENGTH}Expect: 100-continue\r\nConnection: close\r\n"))
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204")
     assert store.jobs.get("fox").state is State.COMPLETED
@@ -129,7 +131,9 @@ def test_a_sender_that_waits_to_be_told_to_go_on_is_told(server: Any, store: Sto
         pytest.param("", 403, id="no header"),
     ],
 )
-def test_the_address_list_behind_a_proxy(headers: str, status: int, fenced: Any, redis_url: str, store: Store) -> None:
+def test_forwarded_addresses_are_checked_behind_a_proxy(
+    headers: str, status: int, fenced: Any, redis_url: str, store: Store
+) -> None:
     store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     store.attempts.admit(1)
     store.attempts.claim(["fox"])

@@ -39,7 +39,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, str]]
     return read
 
 
-def test_a_new_job_is_told_with_who_made_it(
+def test_a_new_job_is_logged_with_its_producer(
     shop: FlaskClient, fox: dict[str, Any], lines: Callable[[], list[dict[str, str]]]
 ) -> None:
     answer = shop.post("/v1/jobs?x=y", json=fox | {"external_task_id": "fox"})
@@ -60,7 +60,7 @@ def test_a_new_job_is_told_with_who_made_it(
     assert line["key"].startswith("env-")
 
 
-def test_a_batch_is_told_with_its_counts(shop: FlaskClient, lines: Callable[[], list[dict[str, str]]]) -> None:
+def test_a_batch_is_logged_with_its_counts(shop: FlaskClient, lines: Callable[[], list[dict[str, str]]]) -> None:
     shop.post("/v1/batches?id=b", data=LINE * 2 + b"{}\n")
     shop.post("/v1/batches/b/cancel")
     upload, cancel = lines()
@@ -68,7 +68,7 @@ def test_a_batch_is_told_with_its_counts(shop: FlaskClient, lines: Callable[[], 
     assert (cancel["operation"], cancel["batch_id"], cancel["affected"]) == ("batch_actions.cancel", "b", "2")
 
 
-def test_every_call_that_changes_leaves_a_line_and_none_that_looks(
+def test_every_change_is_logged_and_no_read(
     shop: FlaskClient, app: Flask, lines: Callable[[], list[dict[str, str]]]
 ) -> None:
     changes = 0
@@ -85,7 +85,7 @@ def test_every_call_that_changes_leaves_a_line_and_none_that_looks(
     assert changes >= 12
 
 
-def test_a_refused_change_is_told_and_a_refused_key(
+def test_refused_changes_and_refused_keys_are_logged(
     settings: Settings, store: Store, shop: FlaskClient, lines: Callable[[], list[dict[str, str]]]
 ) -> None:
     anyone = create_app(settings, store).test_client()
@@ -97,7 +97,7 @@ def test_a_refused_change_is_told_and_a_refused_key(
     assert (cancel["status"], cancel["job_id"]) == ("404", "nobodys")
 
 
-def test_callbacks_and_who_calls_too_often_leave_none(
+def test_callbacks_and_rate_limited_calls_are_not_logged(
     settings: Settings, store: Store, shop: FlaskClient, lines: Callable[[], list[dict[str, str]]]
 ) -> None:
     shop.post("/callbacks/x/y", json={})
@@ -108,16 +108,14 @@ def test_callbacks_and_who_calls_too_often_leave_none(
     assert lines() == []
 
 
-def test_no_line_has_a_secret_and_none_can_be_forged(shop: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_line_contains_a_secret_or_can_be_forged(shop: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
     shop.post("/v1/jobs", headers={"Authorization": "Bearer bmr_0123456789ab_wrong-secret"})
     shop.post("/v1/jobs/a%0a2026-11-21%20INFO%20key=boss/cancel?token=query-secret", data="body-secret")
     assert "secret" not in caplog.text.replace("outcome", "")
     assert not [record for record in caplog.records if "\n" in record.getMessage()]
 
 
-def test_as_json_it_has_the_facts_as_members(
-    shop: FlaskClient, monkeypatch: pytest.MonkeyPatch, fox: dict[str, Any]
-) -> None:
+def test_as_json_each_fact_is_a_member(shop: FlaskClient, monkeypatch: pytest.MonkeyPatch, fox: dict[str, Any]) -> None:
     monkeypatch.setattr(Guarded, "as_json", True)
     written: list[dict[str, Any]] = []
 

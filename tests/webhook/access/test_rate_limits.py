@@ -21,7 +21,7 @@ def ask(client: FlaskClient, secret: str, path: str = "/v1/lanes", **options: An
     return client.get(path, headers={"Authorization": f"Bearer {secret}"}, **options)
 
 
-def test_a_key_may_call_so_often_and_is_told_when_again(store: Store) -> None:
+def test_a_key_beyond_its_rate_gets_429_and_retry_after(store: Store) -> None:
     client = app_of(store, "100/second; 2/day")
     answers = [ask(client, "one") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
@@ -33,20 +33,20 @@ def test_a_key_may_call_so_often_and_is_told_when_again(store: Store) -> None:
     assert (door.status_code, door.json["error"]["code"]) == (429, "1303")
 
 
-def test_what_needs_no_key_is_not_counted(store: Store) -> None:
+def test_public_endpoints_are_not_rate_limited(store: Store) -> None:
     client = app_of(store, "1/day")
     assert [client.get("/healthz").status_code for _ in range(3)] == [200, 200, 200]
     assert [client.post("/callbacks/x/y", json={}).status_code for _ in range(3)] == [403, 403, 403]
     assert ask(client, "one").status_code == 200
 
 
-def test_it_can_be_switched_off(store: Store) -> None:
+def test_the_rate_limit_can_be_switched_off(store: Store) -> None:
     client = app_of(store, "off")
     assert {ask(client, "one").status_code for _ in range(50)} == {200}
 
 
 @pytest.mark.parametrize("rate", ["", "often", "5", "5/fortnight", "0", "0/second", "5/second;", "-1/hour"])
-def test_a_rate_that_is_none(rate: str) -> None:
+def test_an_invalid_rate_is_refused(rate: str) -> None:
     if rate:
         with pytest.raises(SettingsInvalid, match="BOOMERANG_RATE_LIMIT"):
             Settings.from_env({"BOOMERANG_RATE_LIMIT": rate})
@@ -55,7 +55,7 @@ def test_a_rate_that_is_none(rate: str) -> None:
     assert read_rates(Settings().rate_limit)
 
 
-def test_what_was_asked_for_is_forgotten_evenly() -> None:
+def test_capacity_returns_evenly() -> None:
     now = 0.0
     buckets, rate = Buckets(lambda: now), Rate(10, "minute")
     assert [buckets.wait(rate, "shop") for _ in range(11)] == pytest.approx([0.0] * 10 + [6.0])
@@ -83,7 +83,7 @@ def guess(client: FlaskClient, address: str) -> None:
     pytest.fail("nobody minds")
 
 
-def test_who_guesses_is_stopped_and_nobody_else(store: Store) -> None:
+def test_only_the_guessing_client_is_stopped(store: Store) -> None:
     client = app_of(store, "off")
     # One works already from the guesser's address, behind the same proxy perhaps
     assert ask(client, "two", environ_base={"REMOTE_ADDR": NEIGHBOUR}).status_code == 200
@@ -94,12 +94,12 @@ def test_who_guesses_is_stopped_and_nobody_else(store: Store) -> None:
     assert ask(client, "one", environ_base={"REMOTE_ADDR": OTHER}).status_code == 200
 
 
-def test_keys_that_open_are_no_guesses(store: Store) -> None:
+def test_valid_keys_are_not_counted_as_guesses(store: Store) -> None:
     client = app_of(store, "off")
     assert {ask(client, "one").status_code for _ in range(3 * GUESSES.amount)} == {200}
 
 
-def test_whoever_has_an_ipv6_address_has_its_network(store: Store) -> None:
+def test_guesses_from_ipv6_count_by_network(store: Store) -> None:
     rates = RateLimits([])
     for number in range(2 * GUESSES.amount):
         rates.refused(ip_address(f"2001:db8::{number:x}"))

@@ -71,7 +71,7 @@ def test_results_by_state_are_in_input_order(query: str, numbers: Any, client: F
     assert ids(answer.text) == [f"foxes.{number}" for number in numbers]
 
 
-def test_errors_are_the_failed_jobs(client: FlaskClient, foxes: Store) -> None:
+def test_errors_contain_the_failed_jobs(client: FlaskClient, foxes: Store) -> None:
     answer = client.get("/v1/batches/foxes/errors")
     assert answer.content_type == "application/x-ndjson"
     assert ids(answer.text) == [f"foxes.{number}" for number in range(3, 601, 3)]
@@ -80,7 +80,7 @@ def test_errors_are_the_failed_jobs(client: FlaskClient, foxes: Store) -> None:
     assert first["error"]["code"] == "1301"
 
 
-def test_results_as_csv(client: FlaskClient, foxes: Store) -> None:
+def test_results_are_available_as_csv(client: FlaskClient, foxes: Store) -> None:
     answer = client.get("/v1/batches/foxes/results?format=csv")
     assert answer.content_type == "text/csv; charset=utf-8"
     rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
@@ -94,7 +94,7 @@ def test_results_as_csv(client: FlaskClient, foxes: Store) -> None:
     assert (waits["status"], waits["cost"], waits["output"], waits["finished_at"]) == ("queued", "", "", "")
 
 
-def test_csv_of_nothing_names_the_columns(client: FlaskClient, foxes: Store) -> None:
+def test_an_empty_csv_names_the_columns(client: FlaskClient, foxes: Store) -> None:
     answer = client.get("/v1/batches/foxes/results?format=csv&status=expired")
     assert answer.text == ",".join(COLUMNS) + "\r\n"
 
@@ -102,17 +102,17 @@ def test_csv_of_nothing_names_the_columns(client: FlaskClient, foxes: Store) -> 
 @pytest.mark.parametrize(
     ("query", "field"), [("status=done", "status"), ("format=xlsx", "format"), ("limit=1", "limit")]
 )
-def test_a_query_that_makes_no_sense(query: str, field: str, client: FlaskClient, foxes: Store) -> None:
+def test_an_invalid_query_is_refused_by_field(query: str, field: str, client: FlaskClient, foxes: Store) -> None:
     answer = client.get(f"/v1/batches/foxes/results?{query}")
     assert (answer.status_code, list(answer.json["errors"])) == (422, [field])
 
 
-def test_a_batch_that_nobody_knows(client: FlaskClient) -> None:
+def test_an_unknown_batch_gets_404(client: FlaskClient) -> None:
     for path in ("results?status=failed", "results?format=csv", "errors"):
         assert client.get(f"/v1/batches/nobody/{path}").status_code == 404
 
 
-def test_every_stream_gives_its_seat_back(client: FlaskClient, foxes: Store) -> None:
+def test_every_stream_releases_its_place(client: FlaskClient, foxes: Store) -> None:
     for _ in range(STREAMS + 1):
         client.get("/v1/batches/foxes/results?format=csv").close()
         client.get("/v1/batches/foxes/errors").close()

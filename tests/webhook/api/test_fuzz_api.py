@@ -132,24 +132,24 @@ def strangers(label: str, seeded: Flask, redis_url: str, examples: int) -> None:
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_whatever_is_sent_is_answered_as_documented(label: str, seeded: Flask, store: Store) -> None:
+def test_every_answer_is_documented(label: str, seeded: Flask, store: Store) -> None:
     everything(label, seeded, store, f"Bearer {KEY}", FEW)
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_strangers_change_nothing(label: str, seeded: Flask, redis_url: str) -> None:
+def test_requests_without_a_key_change_nothing(label: str, seeded: Flask, redis_url: str) -> None:
     strangers(label, seeded, redis_url, FEW // 2)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("label", LABELS)
-def test_very_much_is_answered_as_documented(label: str, seeded: Flask, store: Store) -> None:
+def test_every_answer_to_many_requests_is_documented(label: str, seeded: Flask, store: Store) -> None:
     everything(label, seeded, store, f"Bearer {KEY}", MANY)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("label", LABELS)
-def test_many_strangers_change_nothing(label: str, seeded: Flask, redis_url: str) -> None:
+def test_many_requests_without_a_key_change_nothing(label: str, seeded: Flask, redis_url: str) -> None:
     strangers(label, seeded, redis_url, MANY // 2)

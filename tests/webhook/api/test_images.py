@@ -82,13 +82,13 @@ def test_a_client_asks_before_it_uploads(client: FlaskClient, draw: Draw) -> Non
 
 
 @pytest.mark.parametrize("name", ["fox.png", "image:sha256:ABC", "image:sha256:" + "A" * 64, "0" * 64])
-def test_what_is_no_id_is_not_there(client: FlaskClient, name: str) -> None:
+def test_an_invalid_image_id_gets_404(client: FlaskClient, name: str) -> None:
     answer = client.get(f"/v1/images/{name}")
     assert answer.status_code == 404
     assert "64 lowercase hexadecimal digits" in answer.json["detail"]
 
 
-def test_an_image_that_breaks_rules_is_refused_with_a_remedy(client: FlaskClient, draw: Draw) -> None:
+def test_an_invalid_image_is_refused_with_a_remedy(client: FlaskClient, draw: Draw) -> None:
     for data, remedy in (
         (b"GIF89a" + bytes(100), "send a .jpg"),
         (draw()[:50], "send"),
@@ -104,7 +104,7 @@ def test_an_upload_is_bounded_before_it_is_read(client: FlaskClient) -> None:
     assert client.post("/v1/images").status_code == 411
 
 
-def test_it_wants_a_key(client: FlaskClient) -> None:
+def test_uploading_requires_a_key(client: FlaskClient) -> None:
     for call in (client.post, client.head, client.get):
         address = "/v1/images" if call == client.post else f"/v1/images/{ABSENT}"
         assert call(address, headers={"Authorization": "Bearer wrong"}).status_code == 401
@@ -114,7 +114,7 @@ def test_it_wants_a_key(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("address", ["/v1/jobs", "/model/v1/generation"])
-def test_an_image_sent_along_and_its_reference_are_the_same_request(
+def test_an_inline_image_and_its_reference_are_the_same_request(
     client: FlaskClient, draw: Draw, store: Store, raw: redis.Redis, address: str
 ) -> None:
     data = draw(20_000)
@@ -129,7 +129,7 @@ def test_an_image_sent_along_and_its_reference_are_the_same_request(
     assert audit(store) == []
 
 
-def test_every_place_of_every_model_may_hold_one(
+def test_every_image_field_of_every_model_accepts_a_reference(
     client: FlaskClient, draw: Draw, store: Store, upload: Callable[[bytes], str]
 ) -> None:
     known, new = upload(draw()), draw(seed=1)
@@ -147,7 +147,7 @@ def test_every_place_of_every_model_may_hold_one(
     assert audit(store) == []
 
 
-def test_a_reference_to_nothing_is_refused_by_field(client: FlaskClient, draw: Draw, store: Store) -> None:
+def test_a_reference_to_an_unknown_image_is_refused_by_field(client: FlaskClient, draw: Draw, store: Store) -> None:
     answer = client.post("/v1/jobs", json=naming(inline(draw()), ABSENT, external_task_id="fox"))
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == ["image_list.1.image"]
@@ -159,7 +159,7 @@ def test_a_reference_to_nothing_is_refused_by_field(client: FlaskClient, draw: D
 
 
 @pytest.mark.parametrize("value", ["image:sha256:" + "0" * 63, "image:md5:0", "image:sha256:" + "A" * 64])
-def test_what_is_no_reference_says_what_one_is(client: FlaskClient, value: str) -> None:
+def test_an_invalid_reference_is_refused_with_its_form(client: FlaskClient, value: str) -> None:
     answer = client.post("/v1/jobs", json=naming(value))
     assert "POST /v1/images" in answer.json["errors"]["image_list.0.image"][0]
 
@@ -171,7 +171,7 @@ def lines(*requests: dict[str, Any]) -> bytes:
     return b"".join(json.dumps(request).encode() + b"\n" for request in requests)
 
 
-def test_a_batch_takes_both_forms_and_refuses_the_lines_without_an_image(
+def test_a_batch_accepts_both_forms_and_refuses_lines_with_unknown_images(
     client: FlaskClient, draw: Draw, store: Store, upload: Callable[[bytes], str]
 ) -> None:
     data = draw()
@@ -188,7 +188,7 @@ def test_a_batch_takes_both_forms_and_refuses_the_lines_without_an_image(
     assert audit(store) == []
 
 
-def test_all_lines_or_none(client: FlaskClient, draw: Draw, store: Store) -> None:
+def test_an_unknown_image_aborts_an_atomic_upload(client: FlaskClient, draw: Draw, store: Store) -> None:
     data = draw()
     bad = client.post("/v1/batches?id=b&on_error=abort", data=lines(naming(inline(data)), naming(ABSENT)))
     assert bad.status_code == 422
@@ -198,7 +198,7 @@ def test_all_lines_or_none(client: FlaskClient, draw: Draw, store: Store) -> Non
     assert audit(store) == []
 
 
-def test_many_jobs_that_share_images_cost_one_copy_of_each(
+def test_jobs_that_share_images_store_one_copy(
     client: FlaskClient, draw: Draw, raw: redis.Redis, store: Store, upload: Callable[[bytes], str]
 ) -> None:
     # Given four pictures of 2 MB, sent along by some jobs and named by many
@@ -234,7 +234,7 @@ def in_folder(settings: Settings, store: Store, tmp_path: Path, client: FlaskCli
     return other
 
 
-def test_images_in_a_folder(in_folder: FlaskClient, draw: Draw, raw: redis.Redis, tmp_path: Path) -> None:
+def test_images_may_be_stored_in_a_folder(in_folder: FlaskClient, draw: Draw, raw: redis.Redis, tmp_path: Path) -> None:
     data = draw(100_000)
     assert in_folder.post("/v1/jobs", json=naming(inline(data))).status_code == 201
     assert raw.keys("{b}:o:*") == []
@@ -242,7 +242,7 @@ def test_images_in_a_folder(in_folder: FlaskClient, draw: Draw, raw: redis.Redis
     assert kept.read_bytes() == data
 
 
-def test_while_the_image_store_is_away_the_same_may_be_sent_again(
+def test_without_the_image_store_a_request_gets_503_and_can_be_repeated(
     in_folder: FlaskClient, draw: Draw, tmp_path: Path, fox: dict[str, Any]
 ) -> None:
     (tmp_path / "images").write_bytes(b"in the way")
@@ -258,7 +258,7 @@ def test_while_the_image_store_is_away_the_same_may_be_sent_again(
     assert in_folder.post("/v1/jobs", json=mine).status_code == 201
 
 
-def test_without_room_no_new_image_is_taken_in(
+def test_without_memory_no_new_image_is_accepted(
     settings: Settings, store: Store, client: FlaskClient, draw: Draw
 ) -> None:
     full = create_app(replace(settings, max_memory=2), store).test_client()

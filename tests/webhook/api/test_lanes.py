@@ -59,7 +59,7 @@ def silence(store: Store, lane: LaneSettings) -> None:
         store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", reachability=Reachability.SILENCE)
 
 
-def test_one_lane(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
+def test_a_lane_shows_its_slots_and_its_hold(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
     view = json.loads(client.get("/v1/lanes").text)
     assert LaneList().validate(view) == {}
@@ -74,7 +74,7 @@ def test_one_lane(client: FlaskClient, at_provider: AtProvider, store: Store) ->
     assert datetime.fromisoformat(lane["held_until"]) > datetime.now(UTC)
 
 
-def test_all_is_well(asked: Callable[[str], Any]) -> None:
+def test_healthy_lanes_are_listed_and_ready(asked: Callable[[str], Any]) -> None:
     view = asked("/v1/lanes").json
     assert LaneList().validate(view) == {}
     rules = [(lane["name"], lane["pool"], lane["models"], lane["max_in_flight"]) for lane in view["lanes"]]
@@ -82,7 +82,7 @@ def test_all_is_well(asked: Callable[[str], Any]) -> None:
     assert asked("/readyz").json["dependencies"]["lanes"] == "ok"
 
 
-def test_an_open_breaker_and_a_learned_limit_are_seen(
+def test_an_open_breaker_and_a_learned_limit_are_reported(
     asked: Callable[[str], Any], stores: Callable[..., Store]
 ) -> None:
     a, b = LANES
@@ -120,7 +120,7 @@ def test_an_open_breaker_and_a_learned_limit_are_seen(
         assert line in lines
 
 
-def test_what_no_lane_serves_is_named(asked: Callable[[str], Any], stores: Callable[..., Store]) -> None:
+def test_a_removed_lane_with_jobs_is_named(asked: Callable[[str], Any], stores: Callable[..., Store]) -> None:
     gone = LaneSettings(name="gone", pool="gone")
     before = stores(gone)
     before.jobs.enqueue([NewJob(id=name, text="{}", model="m", pool="gone") for name in ("one", "two")])

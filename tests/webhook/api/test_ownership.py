@@ -69,7 +69,7 @@ def told(answer: Any) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name != "X-Request-Id"}
 
 
-def test_what_another_has_is_answered_as_what_nobody_has(
+def test_another_producers_resources_look_absent(
     crowd: Flask, shop: FlaskClient, press: FlaskClient, boss: FlaskClient
 ) -> None:
     assert make(shop, "job-one").status_code == 201
@@ -96,7 +96,7 @@ def test_what_another_has_is_answered_as_what_nobody_has(
     assert boss.get("/v1/batches/batch-1").json["counts"]["queued"] == 1
 
 
-def test_a_job_in_a_batch_is_its_batchs_owners(shop: FlaskClient, press: FlaskClient) -> None:
+def test_a_job_in_a_batch_belongs_to_the_batchs_owner(shop: FlaskClient, press: FlaskClient) -> None:
     assert shop.post("/v1/batches?id=batch", data=line("mine") + LINE).status_code == 201
     for job_id in ("mine", "batch.2"):
         assert shop.get(f"/v1/jobs/{job_id}").status_code == 200
@@ -105,7 +105,7 @@ def test_a_job_in_a_batch_is_its_batchs_owners(shop: FlaskClient, press: FlaskCl
         assert shop.get(f"/model/v1/generation/task/{job_id}").status_code == 200
 
 
-def test_an_id_that_another_has_is_taken_whatever_is_under_it(
+def test_another_producers_id_is_a_conflict_for_any_request(
     shop: FlaskClient, press: FlaskClient, store: Store
 ) -> None:
     make(shop, "taken")
@@ -120,7 +120,7 @@ def test_an_id_that_another_has_is_taken_whatever_is_under_it(
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["line by line", "all or nothing"])
-def test_a_line_whose_id_another_has_is_refused(
+def test_a_line_with_another_producers_id_is_refused(
     whole: bool, shop: FlaskClient, press: FlaskClient, store: Store
 ) -> None:
     make(shop, "taken")
@@ -135,7 +135,7 @@ def test_a_line_whose_id_another_has_is_refused(
 
 
 @pytest.mark.parametrize("option", ["", "&on_error=abort"])
-def test_nobody_adds_to_anothers_batch(
+def test_a_producer_cannot_add_to_anothers_batch(
     option: str, shop: FlaskClient, press: FlaskClient, boss: FlaskClient, store: Store
 ) -> None:
     assert shop.post("/v1/batches?id=b&label=a=b", data=LINE).status_code == 201
@@ -148,7 +148,7 @@ def test_nobody_adds_to_anothers_batch(
     assert (store.batches.get("b").accepted, store.batches.get("b").owner) == (2, "shop")
 
 
-def test_a_batch_that_was_begun_by_another_during_an_upload_is_not_added_to(store: Store) -> None:
+def test_an_upload_does_not_add_to_a_batch_that_another_began_meanwhile(store: Store) -> None:
     job = NewJob(id="b.1", text="{}", model="kirin_image_omni")
     store.uploads.stage("upload", [job])
     store.jobs.enqueue([], "b", BatchOptions(owner="shop"))
@@ -158,7 +158,7 @@ def test_a_batch_that_was_begun_by_another_during_an_upload_is_not_added_to(stor
     assert store.uploads.commit("upload", "b", 1, BatchOptions(owner="shop")).affected == 1
 
 
-def test_lists_hold_the_callers_own(shop: FlaskClient, press: FlaskClient, boss: FlaskClient) -> None:
+def test_lists_contain_only_the_callers_resources(shop: FlaskClient, press: FlaskClient, boss: FlaskClient) -> None:
     for number in range(3):
         make(shop, f"s{number}", labels={"kind": "a"})
         make(press, f"p{number}", labels={"kind": "a"})
@@ -188,7 +188,7 @@ def test_lists_hold_the_callers_own(shop: FlaskClient, press: FlaskClient, boss:
     assert listed(boss, "", "batches") == ["pb", "sb"]
 
 
-def test_a_page_of_few_among_many_is_bounded_work_and_its_cursor_goes_on(
+def test_a_sparse_page_scans_a_bounded_number_and_its_cursor_continues(
     shop: FlaskClient, press: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.store.pages.SCAN", 40)
@@ -216,7 +216,7 @@ def spent(shop: FlaskClient, press: FlaskClient, store: Store) -> None:
 
 
 @pytest.mark.usefixtures("spent")
-def test_what_others_spent_is_an_administrators(shop: FlaskClient, boss: FlaskClient) -> None:
+def test_only_administrators_see_what_others_spent(shop: FlaskClient, boss: FlaskClient) -> None:
     def rows(who: FlaskClient, query: str) -> dict[str, str]:
         return {row["name"]: row["cost"] for row in who.get(f"/v1/spend?{query}").json["rows"]}
 
@@ -228,16 +228,14 @@ def test_what_others_spent_is_an_administrators(shop: FlaskClient, boss: FlaskCl
     assert [lane["spent"] for who in (shop, boss) for lane in who.get("/v1/lanes").json["lanes"]] == [None, "1"]
 
 
-def test_an_image_is_whoevers_has_the_file(shop: FlaskClient, press: FlaskClient, draw: Draw) -> None:
+def test_any_producer_may_refer_to_an_image_by_its_hash(shop: FlaskClient, press: FlaskClient, draw: Draw) -> None:
     """Its id is its SHA-256: who can name it has it already, and no call gives its bytes away."""
     image = shop.post("/v1/images", data=draw(), content_type="image/png").json["id"]
     assert press.get(f"/v1/images/{image}").status_code == 200
     assert make(press, "with", image_list=[{"image": image}]).status_code == 201
 
 
-def test_jobs_of_celery_producers_are_an_administrators_to_see(
-    shop: FlaskClient, boss: FlaskClient, store: Store
-) -> None:
+def test_only_administrators_see_jobs_of_celery_producers(shop: FlaskClient, boss: FlaskClient, store: Store) -> None:
     for job_id, owner in (("c", "celery"), ("from-before-names", "")):
         store.jobs.enqueue([NewJob(id=job_id, text="{}", model="kirin_image_omni", owner=owner)])
         assert shop.get(f"/v1/jobs/{job_id}").status_code == 404

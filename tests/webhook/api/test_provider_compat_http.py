@@ -80,7 +80,7 @@ def fox(**params: Any) -> GenerationRequest:
 
 
 @pytest.mark.parametrize("envelope", Envelope)
-def test_our_client_submits_looks_and_gets_the_result(
+def test_the_workers_client_submits_polls_and_gets_the_result(
     envelope: Envelope, provider: Callable[..., Provider], store: Store, begin: Callable[[str], None]
 ) -> None:
     client, name = provider(envelope=envelope), "order:4711.fox-1_a"
@@ -106,7 +106,7 @@ def test_our_client_submits_looks_and_gets_the_result(
     assert ended(report) == (State.COMPLETED, DONE)
 
 
-def test_our_client_understands_a_failure(
+def test_the_workers_client_reads_a_failure(
     provider: Callable[..., Provider], store: Store, begin: Callable[[str], None]
 ) -> None:
     client = provider()
@@ -120,7 +120,7 @@ def test_our_client_understands_a_failure(
     assert ended(looked.report) == (State.FAILED, failure)
 
 
-def test_our_client_finds_out_that_it_exists(provider: Callable[..., Provider]) -> None:
+def test_the_workers_client_reads_a_duplicate(provider: Callable[..., Provider]) -> None:
     client = provider()
     assert client.submit(fox(), "fox") == Created("fox")
     assert client.submit(fox(), "fox") == Created("fox")
@@ -136,14 +136,16 @@ def test_our_client_finds_out_that_it_exists(provider: Callable[..., Provider]) 
         pytest.param({"resolution": "8k"}, "1201", id="resolution"),
     ],
 )
-def test_our_client_is_refused_for_good(params: dict[str, Any], code: str, provider: Callable[..., Provider]) -> None:
+def test_the_workers_client_reads_a_permanent_refusal(
+    params: dict[str, Any], code: str, provider: Callable[..., Provider]
+) -> None:
     refused = provider().submit(fox(**params), "fox")
     assert isinstance(refused, Refused)
     assert refused.error.code == code
     assert next(iter(params)) in refused.error.message
 
 
-def test_our_client_knows_a_wrong_key_an_absent_task_and_a_dead_address(provider: Callable[..., Provider]) -> None:
+def test_the_workers_client_tells_a_wrong_key_from_an_absent_task(provider: Callable[..., Provider]) -> None:
     assert provider().find_by_external_id("nobody") == Absent()
     stranger = provider(provider_key="wrong")
     for outcome in (stranger.submit(fox(), "fox"), stranger.find_by_external_id("fox")):
@@ -247,7 +249,7 @@ def added(theirs: Any, ours: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("model", [OMNI, REFERENCE])
-def test_a_task_is_the_same_at_the_simulator_and_at_our_door(
+def test_a_task_is_the_same_at_the_simulator_and_at_the_service(
     model: str, both: tuple[Api, Api], store: Store, begin: Callable[[str], None]
 ) -> None:
     theirs, ours = both
@@ -289,7 +291,7 @@ def test_a_task_is_the_same_at_the_simulator_and_at_our_door(
 
 @pytest.mark.parametrize("model", [OMNI, REFERENCE])
 @pytest.mark.parametrize("billed", [0, 1])
-def test_a_failed_task_is_the_same(
+def test_a_failed_task_is_the_same_at_both(
     model: str, billed: int, both: tuple[Api, Api], store: Store, begin: Callable[[str], None]
 ) -> None:
     theirs, ours = both
@@ -333,16 +335,14 @@ def test_a_failed_task_is_the_same(
         pytest.param(b"{", id="no JSON"),
     ],
 )
-def test_a_refusal_is_the_same(body: Any, both: tuple[Api, Api]) -> None:
+def test_a_refusal_is_the_same_at_both(body: Any, both: tuple[Api, Api]) -> None:
     (status, theirs), (our_status, ours) = (api.submit(body) for api in both)
     assert (status, theirs["error"]["code"]) == (our_status, ours["error"]["code"])
     assert like(theirs, ours) == []
     assert added(theirs, ours) == {"error_message"}
 
 
-def test_what_is_not_there_a_conflict_and_a_wrong_key_are_the_same(
-    both: tuple[Api, Api], simulator_url: str, door: str
-) -> None:
+def test_404_conflict_and_wrong_key_are_the_same_at_both(both: tuple[Api, Api], simulator_url: str, door: str) -> None:
     strangers = Api(simulator_url, "wrong"), Api(door, "wrong")
     body = envelope(OMNI, external_task_id="fox")
     for api in both:
@@ -363,7 +363,9 @@ def test_what_is_not_there_a_conflict_and_a_wrong_key_are_the_same(
 # --- the vendor's own client ----------------------------------------------------------------------------------------
 
 
-def test_the_vendors_own_client(door: str, key: str, store: Store, begin: Callable[[str], None]) -> None:
+def test_the_vendors_client_works_with_the_service(
+    door: str, key: str, store: Store, begin: Callable[[str], None]
+) -> None:
     # Given the client that the gateway's vendor publishes, with another address and another key
     sdk = pytest.importorskip("seaart_sdk", reason="pip install seaart-sdk, the gateway vendor's client")
     client = sdk.Client(sdk.ClientConfig(api_key=key, base_url=door, timeout=10))

@@ -55,7 +55,7 @@ def ask(server: Any) -> Iterator[Callable[..., tuple[int, Any]]]:
     connection.close()
 
 
-def test_it_starts_with_the_environment_alone_and_does_its_work(
+def test_the_server_starts_from_the_environment_alone(
     *,
     server: Any,
     ask: Callable[..., tuple[int, Any]],
@@ -76,7 +76,7 @@ def test_it_starts_with_the_environment_alone_and_does_its_work(
     assert 'boomerang_callbacks_total{outcome="finished"} 1.0' in str(ask("GET", "/metrics")[1])
 
 
-def test_bad_settings_are_all_named_and_nothing_starts(serve: Serve) -> None:
+def test_all_invalid_settings_are_named_and_the_server_does_not_start(serve: Serve) -> None:
     with pytest.raises(RuntimeError) as caught:
         serve({"BOOMERANG_MAX_BODY": "much", "BOOMERANG_DEADLINE": "soon"})
     assert "BOOMERANG_MAX_BODY" in str(caught.value)
@@ -91,12 +91,12 @@ def test_chunked_bodies_are_refused_where_a_length_is_required(path: str, ask: C
     assert "Content-Length" in problem["detail"]
 
 
-def test_too_large_a_callback_is_refused_before_it_is_read(server: Any, secret: str) -> None:
+def test_an_oversized_callback_is_refused_before_it_is_read(server: Any, secret: str) -> None:
     head = f"POST {callback_path('fox', secret)} HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n"
     assert exchange(server.port, head.encode()).startswith(b"HTTP/1.1 413")
 
 
-def test_a_callback_that_breaks_off_changes_nothing(server: Any, secret: str, store: Store) -> None:
+def test_an_incomplete_callback_changes_nothing(server: Any, secret: str, store: Store) -> None:
     store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     store.attempts.admit(1)
     store.attempts.claim(["fox"])
@@ -120,14 +120,14 @@ def test_an_upload_may_be_chunked_and_gzipped(ask: Callable[..., tuple[int, Any]
     assert ask("POST", "/v1/batches?id=b", iter([gzip.compress(LINE * 900)]), **headers)[1]["accepted"] == 900
 
 
-def test_an_upload_that_is_refused_midway_gets_its_answer(ask: Callable[..., tuple[int, Any]]) -> None:
+def test_an_upload_refused_midway_gets_an_answer(ask: Callable[..., tuple[int, Any]]) -> None:
     # Given a body that is larger than what sockets buffer, and no gzip although it says so
     status, problem = ask("POST", "/v1/batches", LINE * 400_000, **{"Content-Encoding": "gzip"})
     assert status == 400
     assert "gzip" in problem["detail"]
 
 
-def test_an_upload_is_taken_in_while_it_comes(server: Any, store: Store, wait_for: WaitFor) -> None:
+def test_an_upload_is_processed_while_it_arrives(server: Any, store: Store, wait_for: WaitFor) -> None:
     # Given an upload whose sender pauses after 1,000 lines
     part = LINE * 1000
     head = "".join(f"{name}: {value}\r\n" for name, value in server.authorization.items())
@@ -169,13 +169,13 @@ def _children(pid: int) -> list[int]:
         return [int(child) for child in children.read().split()]
 
 
-def test_results_arrive_in_order_and_whole(ask: Callable[..., tuple[int, Any]]) -> None:
+def test_results_arrive_complete_and_in_order(ask: Callable[..., tuple[int, Any]]) -> None:
     ask("POST", "/v1/batches?id=b", LINE * 1500)
     _, text = ask("GET", "/v1/batches/b/results")
     assert [json.loads(line)["id"] for line in text.splitlines()] == [f"b.{number}" for number in range(1, 1501)]
 
 
-def test_callbacks_pass_while_as_many_wait_as_may(
+def test_callbacks_are_answered_while_all_long_polls_wait(
     server: Any, ask: Callable[..., tuple[int, Any]], secret: str, store: Store, completed: dict[str, Any]
 ) -> None:
     # Given more long polls than there are threads
@@ -204,7 +204,7 @@ def test_a_killed_worker_is_replaced(server: Any, ask: Callable[..., tuple[int, 
     assert ask("GET", "/readyz")[0] == 200
 
 
-def test_a_request_under_way_is_finished_at_a_stop(
+def test_a_running_request_is_completed_at_sigterm(
     serve: Serve, redis_url: str, store: Store, wait_for: WaitFor
 ) -> None:
     server = serve({"BOOMERANG_REDIS_URL": redis_url})
