@@ -4,6 +4,7 @@ The contract asks for tolerance: unknown members are dropped, and a member of th
 status is required.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -31,6 +32,10 @@ _GATEWAY_MARKS = frozenset({"output", "usage", "error"})
 _MAX_ID = 512
 _DIGITS = 40
 
+#: A number of at most nine digits, as text. The provider's codes have nine digits, of which two may be zeros in front.
+_WHOLE_NUMBER = re.compile(r"([0-9]{1,9})(?:\.0+)?")
+_CODE_DIGITS, _FEWEST_PADDED = 9, 7
+
 
 def _text(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
@@ -49,12 +54,17 @@ def _identifier(value: object) -> str | None:
 def _code(value: object) -> str:
     """Return the code as the provider's tables print it.
 
-    An integer has lost the leading zeros (2016001 is 002016001). Kling's codes have four digits and no zeros.
+    A code that was a number on its way has lost the leading zeros, and may have got a fraction: 2016001, "2016001" and
+    2016001.0 are 002016001. Kling's codes have four digits and no zeros.
     """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     number = _integer(value)
-    if number is None:
-        return _text(value)
-    return str(number).zfill(9) if 10**6 <= number < 10**9 else str(number)
+    text = _text(value) if number is None else str(number)
+    digits = _WHOLE_NUMBER.fullmatch(text)
+    if digits is None:
+        return text
+    return digits[1].zfill(_CODE_DIGITS) if len(digits[1]) >= _FEWEST_PADDED else digits[1]
 
 
 def _error(value: object) -> TaskError | None:

@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from schemas.urls import url_problem
+from schemas.invisible import is_blank
+from schemas.urls import MAX_IMAGE_URL, url_problem
 
 MAX_BYTES = 10 * 1024 * 1024
 #: 10 MB in base64 with padding. Longer text is refused before it is decoded.
@@ -75,11 +76,11 @@ class _JpegHeader(JpegImageFile):
 
 def image_problem(value: str) -> str | None:
     """Return what is wrong with an image in a request and what to do, or None if it is valid."""
-    if not value or value.isspace():
+    if is_blank(value):
         return f"must not be empty: give {FORMS}"
     head = value[:16].lower()
     if head.startswith(("http://", "https://")):
-        return url_problem(value)
+        return url_problem(value, MAX_IMAGE_URL)
     if head.lstrip().startswith("data:"):
         return "has a data: prefix; remove everything up to and including the comma, and send the raw base64 only"
     if head.startswith("image:"):

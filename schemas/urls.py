@@ -10,7 +10,9 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
+#: Characters. An image's URL may be longer, because one that S3 presigned contains a session token.
 MAX_URL = 2048
+MAX_IMAGE_URL = 8192
 
 #: Set for local stacks only: also allows hosts that are not public. All other rules still apply.
 PRIVATE_HOSTS_ALLOWED: ContextVar[bool] = ContextVar("PRIVATE_HOSTS_ALLOWED", default=False)
@@ -31,10 +33,10 @@ _WRAPPED = (IPv6Network("2002::/16"), IPv6Network("2001::/32"), IPv6Network("3ff
 _PROTOCOLS = IPv4Network("192.0.0.0/24")
 
 
-def url_problem(url: str) -> str | None:
-    """Return what is wrong with a URL and what to do, or None if it is valid."""
-    if len(url) > MAX_URL:
-        return f"is {len(url):,} characters long; a URL may have at most {MAX_URL:,}"
+def url_problem(url: str, longest: int = MAX_URL) -> str | None:
+    """Return what is wrong with a URL of at most `longest` characters and what to do, or None if it is valid."""
+    if len(url) > longest:
+        return f"is {len(url):,} characters long; a URL may have at most {longest:,}"
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         return (
             "contains characters that a URL cannot have; percent-encode them (in an international host, use punycode)"

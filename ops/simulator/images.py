@@ -15,6 +15,8 @@ MOST_BYTES = 10 * 1024 * 1024
 LEAST_SIDE = 300
 #: base64 takes four characters for three bytes: a longer text is refused without being decoded.
 MOST_CHARACTERS = (MOST_BYTES + 2) // 3 * 4
+#: Characters of the longest URL. Presigned ones have some thousand.
+LONGEST_URL = 8192
 
 _URL = re.compile(r"https?://[^\s/?#@:]+(:\d{1,5})?([/?#]\S*)?", re.IGNORECASE | re.ASCII)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -36,7 +38,7 @@ class Reference:
 
 def is_url(text: str) -> bool:
     """Return whether this is an http or https URL, by syntax only."""
-    return len(text) <= 2048 and _URL.fullmatch(text) is not None  # noqa: PLR2004 - the customary longest URL
+    return len(text) <= LONGEST_URL and _URL.fullmatch(text) is not None
 
 
 def read_image(value: object) -> Reference:

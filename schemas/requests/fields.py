@@ -12,6 +12,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from schemas.error_text import clean, encoding_problem, nearest, quoted
 from schemas.images import image_problem
+from schemas.invisible import is_blank
 from schemas.urls import MAX_URL, url_problem
 
 _HINTS = 20
@@ -94,7 +95,7 @@ class Prompt(Text):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, *args, **kwargs)
-        if self.required and (not text or text.isspace()):
+        if self.required and is_blank(text):
             raise ValidationError(_message("must not be blank; describe the image", self.missing_code))
         return text
 

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def _chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
     folder = tmp_path_factory.mktemp("chaos")
-    # Slots make the submissions of a batch last as long as the batch does.
-    # Jobs of the last seconds are lost in some tests, and their producers send them again.
+    # Few slots, so that the submissions of a batch last as long as the batch does.
+    # Some tests lose jobs of the last seconds, and their producers enqueue them again.
     slots = {"BOOMERANG_MAX_IN_FLIGHT": "20", "BOOMERANG_TOLERATED_LOSS": "300"}
     clock = {"PYTHONPATH": f"{CLOCK}:{ROOT}", "CHAOS_CLOCK": str(folder / "clock")}
     with chaos(folder / "stack", wait_for, "--latency 0.3", slots, clock) as running:
@@ -23,6 +23,6 @@ def _chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
 
 @pytest.fixture
 def running(_chaos: Chaos) -> Iterator[Chaos]:
-    """One stack for all tests of a module, each with a batch of its own; each leaves good weather behind."""
+    """One stack for all tests of a module. Each test has its own batch, and all faults are cleared after it."""
     yield _chaos
     _chaos.fine_weather()

@@ -1,7 +1,7 @@
-"""What brings the service to each of its side effects. The table at the end says which scenario leads where.
+"""Scenarios that cause each side effect of the service. The table at the end maps scenarios to effects.
 
-A scenario arms the point when what follows may come to it. It is played again with new jobs where it did not, and hands
-back what is to be seen of it in the end.
+A scenario arms the point just before it may be reached. If it is not reached, the scenario runs again with new jobs.
+A scenario returns a check that must become true in the end, or None.
 """
 
 import json
@@ -22,7 +22,7 @@ A_DAY = 24 * 3600.0
 
 @dataclass(frozen=True)
 class Turn:
-    """One try: the world, the point's name, a picture that nobody has seen, and whether a producer asks again."""
+    """One run of a scenario: the world, the point's name, an image not yet stored; producers retry if `again`."""
 
     world: World
     point: str
@@ -30,7 +30,7 @@ class Turn:
     again: bool
 
     def arm(self) -> None:
-        """From now on whoever comes there dies."""
+        """Kill the next process that reaches the point."""
         self.world.arm(self.point)
 
 
@@ -123,7 +123,7 @@ def not_found_by_its_external_id(t: Turn) -> None:
 
 
 def never_done(t: Turn) -> Check:
-    """It expires, and is watched for as long again."""
+    """The job expires, and stays watched for as long again."""
     t.world.turn(latency="7200", drop_callbacks=1)
     job_id = t.world.job()
     assert t.world.in_state(job_id, State.IN_PROGRESS)
@@ -149,7 +149,7 @@ def nobody_there(t: Turn) -> None:
 
 
 def found_at_the_other_account(t: Turn) -> None:
-    """What was sent through one lane is forgotten, and taken by another."""
+    """The jobs' Redis forgets that a job was sent through one lane, and another lane takes the job."""
     t.world.turn(latency="3", drop_callbacks=1)
     t.world.shut()
     job_id = t.world.job()
@@ -161,12 +161,12 @@ def found_at_the_other_account(t: Turn) -> None:
     t.world.lose_data(sent)
     t.arm()
     t.world.reopen()
-    # Nobody who was sending can be sending still.
+    # After a lease, no worker can still be sending it.
     t.world.ahead(t.world.store.context.settings.submit_lease)
 
 
 def sweep_left_over(t: Turn) -> Check:
-    """As whoever died between the beginning of a sweep and its first step has left it."""
+    """A worker died between the beginning of a sweep and its first step."""
     batch = t.world.new_id()
     t.world.shut()
     ids = t.world.jobs_in_silence(5, batch)
@@ -243,7 +243,7 @@ def image_lost(t: Turn) -> Check:
 
 
 def a_task(t: Turn) -> Check:
-    """With a link; both its result and what is linked must come."""
+    """A task with a link: both its result and the linked task must arrive."""
     queue = f"linked-{t.world.new_id()}"
     link = t.world.app.signature("shop.paint", queue=queue, ignore_result=True)
     t.arm()
@@ -270,7 +270,7 @@ def a_chord(t: Turn) -> Check:
 
 
 def revoked_before_it_came(t: Turn) -> Check:
-    """A job that is there already, and a task for it that was revoked before."""
+    """A task that was revoked before it arrived, for a job that exists already."""
     t.world.turn(latency="1")
     for _ in range(SLOTS + 2):
         job_id = t.world.job()
@@ -282,7 +282,7 @@ def revoked_before_it_came(t: Turn) -> Check:
 
 
 def revoked(t: Turn) -> Check:
-    """A revoke may get lost with the worker that hears it; the job goes on then."""
+    """A revoke may be lost with the worker that receives it. Then the job continues."""
     t.world.turn(latency="1")
     for _ in range(SLOTS + 2):
         task_id = t.world.task()
@@ -349,12 +349,12 @@ def a_bad_batch(t: Turn) -> Check:
 
 
 def batch_of(t: Turn) -> str:
-    """A batch that waits, and other jobs that do."""
+    """A batch of queued jobs, behind other queued jobs."""
     batch = t.world.new_id()
     t.world.turn(latency="1")
     t.world.jobs_in_silence(SLOTS + 2)
     t.world.jobs_in_silence(3, batch)
-    # The hint that nobody got is forgotten by now.
+    # Delete the marker of the hint that was not sent.
     t.world.store.context.client.delete("{b}:wake")
     return batch
 
@@ -390,7 +390,7 @@ def batch_retried(t: Turn) -> None:
     t.world.post(f"/v1/batches/{batch}/retry")
 
 
-#: Use case → scenario → its effects there that the scenario comes to.
+#: Use case → scenario → the effects of the use case that the scenario causes.
 CASES: Mapping[str, Mapping[Scenario, str]] = {
     "submit": {
         one_job: "admit messages.submit claim provider.submit mark_in_progress ack",

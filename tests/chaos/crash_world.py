@@ -1,4 +1,4 @@
-"""A worker and a webhook that die where they are told to, and all that they need; the simulator's ledger judges."""
+"""A worker and a webhook that die at chosen points, with all that they need. The simulator's ledger is the judge."""
 
 import http.server
 import json
@@ -37,22 +37,22 @@ from worker.settings import Settings
 ROOT = Path(__file__).parents[2]
 TETHERED = (sys.executable, "-IS", str(TETHER))
 OWNER, KEY = "shop", "producer-key"
-#: More than any lease: of a submission, of a round, of a delivery; and than a message is waited for.
+#: Seconds. Longer than any lease of a submission, round or delivery, and than the wait for a message.
 ANY_LEASE = 61.0
-#: Slots of the lane: more jobs than that wait.
+#: Slots of the lane. Jobs beyond these wait.
 SLOTS = 6
 #: Seconds between two rounds of reconcile.
 BEAT = 0.1
-#: Seconds within which one try of a scenario comes to its point, and within which all is well after the crash.
+#: Seconds within which one run of a scenario reaches its point, and within which the service recovers.
 REACHED, RECOVERED = 5.0, 40.0
-#: Short where a setting can make it so; whatever cannot be set goes by Redis's clock, which is moved on.
+#: Short delays. Those without a setting depend on Redis's clock, which the tests advance.
 SETTINGS = {
     "BOOMERANG_POLL_FIRST": "0.2",
     "BOOMERANG_POLL_MAX": "0.5",
     "BOOMERANG_LOOKUP_GRACE": "0.4",
     "BOOMERANG_CONNECT_TIMEOUT": "1",
     "BOOMERANG_READ_TIMEOUT": "4",
-    # One does all the work, the other account of its pool is shut but where it is wanted.
+    # One lane does all the work. The pool's other lane is on hold except where a scenario needs it.
     "BOOMERANG_LANES": json.dumps([{"name": "default", "max_in_flight": SLOTS}, {"name": "other"}]),
     "BOOMERANG_ALLOW_PRIVATE_HOSTS": "1",
     "BOOMERANG_IMAGE_RETENTION": "3600",
@@ -61,14 +61,14 @@ SETTINGS = {
     "BOOMERANG_PROVIDER_KEY": "provider-key",
     "BOOMERANG_PROVIDER_KEY_OTHER": "other-key",
 }
-#: A repeat under the same external id is not noticed: whatever is sent twice is bought twice.
+#: The provider accepts a repeated external id: what is sent twice is bought twice.
 SIMULATOR = ("--key", "provider-key", "--key", "other-key", "--latency", "0.05", "--duplicates", "unnoticed")
-#: Seconds for which a lane is shut: years, also where a test moves the clock by weeks.
+#: Seconds for which a lane is on hold: years, because tests advance the clock by weeks.
 FOR_EVER = 1e9
 
 
 class GaveUp(Exception):
-    """The webhook died before it answered, and this producer does not ask again."""
+    """The webhook died before it answered, and this producer does not retry."""
 
 
 @dataclass
@@ -82,9 +82,9 @@ class World:
     webhook: str
     worker: "subprocess.Popen[str]"
     listener: "Listener"
-    #: ids of jobs whose producers were told that they are taken in
+    #: ids of jobs whose acceptance their producers know
     accepted: set[str] = field(default_factory=set)
-    #: how many purchases have been looked at
+    #: how many purchases have been checked
     judged: int = 0
     named: int = 0
     worker_pid: int = 0
@@ -93,12 +93,12 @@ class World:
     # --- points -----------------------------------------------------------------------------------------------------
 
     def arm(self, point: str) -> None:
-        """Whoever comes there dies, once."""
+        """Kill the next process that reaches the point, once."""
         (self.folder / "died" / point).unlink(missing_ok=True)
         (self.folder / "armed" / point).touch()
 
     def disarm(self, point: str) -> bool:
-        """Nobody dies there any more; whether somebody has."""
+        """Disarm the point. Return whether a process had died there."""
         try:
             (self.folder / "armed" / point).unlink()
         except FileNotFoundError:
@@ -106,13 +106,13 @@ class World:
         return False
 
     def died_at(self, point: str) -> int | None:
-        """The id of the process that died there."""
+        """Return the id of the process that died at the point."""
         with suppress(FileNotFoundError, ValueError):
             return int((self.folder / "died" / point).read_text())
         return None
 
     def seen(self) -> set[str]:
-        """`<use case>:<effect>`, and what was seen without a name."""
+        """Return the observed effects as `<use case>:<effect>`, and what was observed without a name."""
         with suppress(FileNotFoundError):
             return set((self.folder / "seen").read_text().splitlines())
         return set()
@@ -120,20 +120,20 @@ class World:
     # --- time -------------------------------------------------------------------------------------------------------
 
     def ahead(self, seconds: float) -> None:
-        """Redis's clock goes forward."""
+        """Advance Redis's clock."""
         self.store.context.client.incrby("test:ahead", int(seconds * 1e6))
 
     def shut(self, lane: str = "default") -> None:
-        """Nothing goes through that lane any more."""
+        """Put the lane on hold."""
         self.store.lanes.hold("for a test", base=FOR_EVER, cap=FOR_EVER, lane=lane)
 
     def reopen(self, lane: str = "default") -> None:
-        """It does again."""
+        """End the lane's hold."""
         redis, keys = self.store.context.client, self.store.context.keys
         redis.hdel(keys.member("lane", lane), "hold", "level", "why", "since")
 
     def lose_data(self, happens: Callable[[], None]) -> None:
-        """Redis forgets what happens, and is told that it did."""
+        """Make Redis forget all that `happens()` does, then run the recovery."""
         keys = self.store.context.keys
         with closing(connect(self.store.context.settings.redis_url, text=False)) as raw:
             before = {key: raw.dump(key) for key in raw.scan_iter(f"{keys.prefix}*")}
@@ -144,14 +144,14 @@ class World:
         self.store.continuity.recover()
 
     def beat(self) -> None:
-        """What beat does, but more often; unless the one before was not taken yet."""
+        """Send reconcile as beat does, but more often, unless the previous message is still waiting."""
         now = time.monotonic()
         if now - self.beaten > BEAT and self.store.context.client.llen(RECONCILE) == 0:
             self.beaten = now
             self.app.send_task(RECONCILE, queue=RECONCILE)
 
     def until(self, condition: Callable[[], object], limit: float, *, beating: bool = True) -> bool:
-        """Whether it comes true in time."""
+        """Wait until the condition is true. Return whether it was within `limit` seconds."""
         end = time.monotonic() + limit
         while not condition():
             if time.monotonic() > end:
@@ -162,13 +162,13 @@ class World:
         return True
 
     def redeliver(self) -> None:
-        """The broker has waited long enough for the dead worker's acknowledgements."""
+        """Make the broker redeliver the messages that the dead worker has not acknowledged."""
         with self.app.connection_for_write() as connection:
             qos = connection.default_channel.qos
             qos.__dict__["visibility_timeout"] = -1
             while self.store.context.client.zcard("unacked_index"):
                 qos.restore_visible(num=1000, interval=1)
-        # By then Celery's claim of a chord's end, which a worker may have died with, has run out, too.
+        # By then Celery's claim of a chord's end by the dead worker has expired too.
         if claims := list(self.store.context.client.scan_iter("celery-taskset-meta-*.c", count=1000)):
             self.store.context.client.delete(*claims)
 
@@ -182,7 +182,7 @@ class World:
         self.worker_pid = int(self.worker.stdout.readline())
 
     def renew(self) -> None:
-        """As at the start, whatever a test has left behind."""
+        """Restore the initial state after a failed test."""
         with suppress(ProcessLookupError):
             os.kill(self.worker_pid, signal.SIGKILL)
         self.worker_ended()
@@ -196,7 +196,7 @@ class World:
         self.start_worker()
 
     def worker_ended(self) -> int:
-        """How the worker ended, once it has."""
+        """Wait until the worker has ended. Return its exit code."""
         assert self.worker.stdout
         return int(self.worker.stdout.readline())
 
@@ -207,7 +207,7 @@ class World:
         assert answer.ok, answer.text
 
     def calm(self, *, but: frozenset[str] = frozenset()) -> None:
-        """No faults, but that repeats are bought twice; and these knobs stay as they are."""
+        """End all faults except undetected repeats and those named in `but`."""
         rest = {**AT_REST, "latency": "0.05", "duplicates": "unnoticed"}
         self.turn(**{name: value for name, value in rest.items() if name not in but})
 
@@ -223,7 +223,7 @@ class World:
     def post(
         self, path: str, *, again: bool = True, refused: bool = False, key: str = KEY, **request: Any
     ) -> requests.Response:
-        """Raises GaveUp where the webhook dies and the producer does not send it `again`."""
+        """Send a request. Raise GaveUp if the webhook dies and the producer does not retry (`again`)."""
         for turn in range(50):
             try:
                 answer = requests.post(
@@ -233,20 +233,20 @@ class World:
                 if not again:
                     raise GaveUp(path) from None
                 continue
-            # A repeat may be told that there is nothing left to do.
+            # A repeated request may get 409, because the first one was carried out.
             assert answer.ok != refused or (turn and answer.status_code == requests.codes.conflict), answer.text
             return answer
         raise GaveUp(path)
 
     def job(self, *, again: bool = True, key: str = KEY, **params: Any) -> str:
-        """A job, by way of the API."""
+        """Enqueue a job through the API."""
         job_id = self.new_id()
         self.post("/v1/jobs", again=again, key=key, json=request_of(external_task_id=job_id, **params))
         self.accepted.add(job_id)
         return job_id
 
     def jobs_in_silence(self, count: int, batch: str | None = None) -> list[str]:
-        """Jobs of which no worker is told."""
+        """Enqueue jobs without sending a hint to any worker."""
         ids = [self.new_id() for _ in range(count)]
         requests_ = [load_request(request_of(external_task_id=job_id)) for job_id in ids]
         owner = "" if batch else OWNER
@@ -257,25 +257,25 @@ class World:
         return ids
 
     def task(self, *, task_id: str = "", link: Any = None, **params: Any) -> str:
-        """A job, by way of Celery."""
+        """Enqueue a job through Celery."""
         task_id = task_id or self.new_id()
         self.app.send_task(GENERATE, kwargs=request_of(**params), task_id=task_id, link=link, queue="celery")
         self.accepted.add(params.get("external_task_id", task_id))
         return task_id
 
     def in_state(self, job_id: str, state: State) -> bool:
-        """Whether the job is (yet) there, and comes to that state soon."""
+        """Wait briefly for the job to exist in the state. Return whether it does."""
         jobs = lambda: self.store.jobs.get_many([job_id])[0]  # noqa: E731
         return self.until(lambda: (job := jobs()) is not None and job.state is state, REACHED)
 
     def result(self, task_id: str) -> str:
-        """The state in which Celery's result is."""
+        """Return the state of Celery's result."""
         return str(self.app.backend.get_state(task_id))
 
-    # --- judgement --------------------------------------------------------------------------------------------------
+    # --- the verdict --------------------------------------------------------------------------------------------------
 
     def at_rest(self) -> bool:
-        """Whether all jobs have ended, and nothing is owed, watched or told any more."""
+        """Return whether all jobs have ended, without deliveries, watched jobs or sweeps left."""
         redis = self.store.context.client
         counts = self.store.statistics.totals().counts
         return (
@@ -287,7 +287,7 @@ class World:
         )
 
     def unfinished(self) -> str:
-        """What is left to do, for whoever has to find out why."""
+        """Return the unfinished jobs and alarms, for the failure message."""
         redis: Any = self.store.context.client
         left = [
             job for job in self.store.jobs.get_many(sorted(self.accepted)) if job and (not job.state.final or job.phase)
@@ -299,14 +299,14 @@ class World:
         return f"{self.store.lanes.get_all()}\n{left}\n{alarms}"
 
     def judge(self) -> None:
-        """By the provider's own ledger. What is recorded was accepted, whether its producer was told or not."""
+        """Check the promise against the provider's ledger. A recorded job counts as accepted, even if unanswered."""
         ledger = self.ledger()
         ids = sorted(self.accepted)
         jobs = self.store.jobs.get_many(ids)
         # nothing is lost
         lost = [job_id for job_id, job in zip(ids, jobs, strict=True) if not job or not job.state.final]
         assert lost == [], lost
-        # nothing is bought twice, nor for nobody
+        # nothing is bought twice, or without a job
         assert ledger["bought_twice"] == [], ledger["bought_twice"]
         bought = ledger["purchases"][self.judged :]
         of = [each["external_task_id"].partition("~")[0] for each in bought]
@@ -314,7 +314,7 @@ class World:
         assert unknown == [], unknown
         paid = Counter(job_id for job_id, each in zip(of, bought, strict=True) if each["billed"])
         assert max(paid.values(), default=0) <= 1, paid
-        # our books are the provider's, from the first day on
+        # our total cost equals the provider's
         spent = self.store.statistics.totals().cost, Decimal(ledger["totals"]["spent"])
         assert spent[0] == spent[1], spent
         findings = audit(self.store)
@@ -328,7 +328,7 @@ def request_of(**params: Any) -> dict[str, Any]:
 
 
 class Listener:
-    """Where producers are notified."""
+    """An HTTP server that receives notifications."""
 
     def __init__(self) -> None:
         self.told: Counter[str] = Counter()
@@ -356,7 +356,7 @@ class Listener:
 
 @contextmanager
 def world(folder: Path) -> Iterator[World]:
-    """All of it, for the length of a block."""
+    """Run the world until the block ends."""
     for name in ("armed", "died", "run"):
         (folder / name).mkdir()
     with ExitStack() as held:
@@ -392,7 +392,7 @@ def world(folder: Path) -> Iterator[World]:
 
 
 def _closed(app: Celery) -> None:
-    # A result that nobody has asked for would unsubscribe when it is collected, long after its Redis has gone.
+    # An unread result would unsubscribe when it is garbage-collected, long after its Redis has gone.
     app.backend.result_consumer.stop()
     app.backend.result_consumer._pubsub = None
     app.close()

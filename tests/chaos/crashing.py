@@ -1,12 +1,12 @@
-"""The worker and the webhook as they are, but for this: before and after each side effect they can be made to die.
+"""The real worker and webhook, which can be killed before and after each of their side effects.
 
-`python -m tests.chaos.crashing` is a worker that is started again whenever a line comes in on stdin; `application` is
-what gunicorn serves. No line of the service knows of this module. It wraps the few boundaries through which every side
-effect goes, and gives each passage its two points (tests/chaos/points.py). A file of a point's name in `armed` kills
-the process there, by SIGKILL, once: the file is carried to `died`, with the id of the process.
+`python -m tests.chaos.crashing` starts a worker for each line on stdin; gunicorn serves `application`. The service's
+code does not know this module. It wraps the few boundaries through which every side effect goes, and adds two points
+to each (tests/chaos/points.py). A file in `armed` with a point's name kills the process there, by SIGKILL, once: the
+file moves to `died` and gets the process id.
 
-What was seen to happen is listed in `seen`, and so is what goes out past the boundaries: writing commands of Redis, and
-connections, files and processes that are opened.
+The file `seen` lists the effects that happened, and all that bypassed the boundaries: writing Redis commands, and
+connections, files and processes that were opened.
 """
 
 import contextlib
@@ -46,11 +46,11 @@ from worker.generate.enqueue import GenerateHandler
 from worker.notification import Notifier
 from worker.provider import Provider
 
-#: Commands of Redis that change nothing that lasts.
+#: Redis commands without a lasting change.
 READING = LOOKS | words(
     "AUTH CLIENT ECHO EXEC HELLO INFO MGET MULTI PING PUNSUBSCRIBE SCRIPT SELECT SUBSCRIBE UNSUBSCRIBE UNWATCH WATCH"
 )
-#: Of Python's audit events those that tell of something new outside of the process.
+#: Python's audit events for effects outside of the process.
 OPENING = words("socket.connect subprocess.Popen os.system os.remove os.mkdir os.rename")
 
 _use_case: ContextVar[str] = ContextVar("use_case", default="")
@@ -68,7 +68,7 @@ def _unwatched() -> Iterator[None]:
 
 
 def note(what: str) -> None:
-    """Tell once what was seen."""
+    """Record an effect in `seen`, once."""
     if what not in _told:
         _told.add(what)
         with _unwatched(), (_folder / "seen").open("a") as seen:
@@ -76,11 +76,11 @@ def note(what: str) -> None:
 
 
 def reached(effect: str, side: str) -> None:
-    """Die here, if that is what is wanted."""
+    """Kill this process if the point is armed."""
     point = f"{_use_case.get()}:{effect}:{side}"
     died = _folder / "died" / point
     with _unwatched(), contextlib.suppress(FileNotFoundError):
-        # One of all threads and processes gets it.
+        # The rename succeeds in one thread of one process only.
         os.rename(_folder / "armed" / point, died)  # noqa: PTH104 - on the way of every call
         died.write_text(str(os.getpid()))
         os.kill(os.getpid(), signal.SIGKILL)
@@ -88,7 +88,7 @@ def reached(effect: str, side: str) -> None:
 
 @contextlib.contextmanager
 def effect(name: str) -> Iterator[None]:
-    """Something happens outside, by that name; what it is made of has no name of its own."""
+    """Surround an effect with its two points. Effects inside it are not named separately."""
     if _inside.get() or not _use_case.get():
         yield
         return
@@ -100,7 +100,7 @@ def effect(name: str) -> Iterator[None]:
 
 
 def wrap(owner: Any, method: str, name: str | Callable[..., str]) -> None:
-    """Give each call of a method a name, which may depend on its arguments."""
+    """Make each call of a method a named effect. The name may depend on the arguments."""
     original = getattr(owner, method)
 
     @wraps(original)
@@ -118,7 +118,7 @@ def _state() -> None:
     sent, created = Scripts.tries, Scripts.__init__
 
     def one_by_one(self: Scripts, wanted: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """What the service sends in one piece may break off in the middle."""
+        """Send a pipeline's calls one by one, so that it can break off in the middle."""
         answers = []
         for each in wanted:
             with contextlib.nullcontext() if each[0] in READING_VERBS else effect(each[0]), _unwatched():
@@ -148,7 +148,7 @@ def _outside() -> None:
     wrap(RedisBackend, "store_result", "result")
     wrap(RedisBackend, "on_chord_part_return", "chord")
     wrap(Request, "acknowledge", "ack")
-    # What is linked to a producer's task is sent by Celery; what our own messages send is inside of them.
+    # Celery sends the links of a producer's task. What our own messages send is inside of them.
     wrap(Producer, "publish", "celery.send")
 
 
@@ -169,13 +169,13 @@ def _use_cases() -> None:
 
     ThreadPoolExecutor.submit = with_context  # type: ignore[assignment]
     GenerateHandler.revoke = revoked
-    # They stay for the rest of the message: its result, its links, its acknowledgement; those of a callback until it
-    # is answered.
+    # A task's use case lasts until the message is acknowledged, with its result and links; an endpoint's until the
+    # response is sent.
     signals.task_prerun.connect(lambda sender, **_: _use_case.set(short(sender.name)), weak=False)
     request_started.connect(lambda _: _use_case.set(request.endpoint or ""), weak=False)
 
 
-# --- what has no name -------------------------------------------------------------------------------------------------
+# --- effects without a name -------------------------------------------------------------------------------------------
 
 
 def _unnamed(what: str) -> None:
@@ -219,7 +219,7 @@ def _watch() -> None:
 
 
 class _Answer:
-    """What the webhook answers to a request that may change something."""
+    """A response of the webhook to a request that may change something."""
 
     def __init__(self, parts: Any) -> None:
         self._parts = parts
@@ -230,7 +230,7 @@ class _Answer:
         yield from self._parts
 
     def close(self) -> None:
-        # Called when the last byte was sent.
+        # The server calls this after the last byte was sent.
         if hasattr(self._parts, "close"):
             self._parts.close()
         reached("answer", "after")
@@ -252,7 +252,7 @@ def _webhook() -> Callable[..., Any]:
 
 
 def _worker() -> None:
-    """One worker after another, each forked from here: all is imported by then, so it is there in a moment."""
+    """Run one worker after another. Each is forked from this process, whose imports are done, so it starts quickly."""
     from worker.main import app  # noqa: PLC0415 - it reads the environment
 
     def say(number: int) -> None:
@@ -264,7 +264,7 @@ def _worker() -> None:
         child = os.fork()
         if child == 0:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            os.dup2(2, 1)  # what is said there is for who started us
+            os.dup2(2, 1)  # stdout belongs to the parent's protocol
             if os.getppid() == parent:
                 app.worker_main(["worker", "-l", "INFO"])
             os._exit(1)

@@ -11,9 +11,9 @@ from tests.chaos.harness import WIRES, Chaos
 from tests.chaos.poison import EMPTY, POISON, QUEUES, RECONCILE, SUBMIT, message
 from tests.chaos.servers import REFUSALS, SERVERS, server_of, throw_out
 
-#: Seconds that outlast the lease of a submission (`tests.support.verdict.SETTINGS`).
+#: Seconds. Longer than the lease of a submission (`tests.support.verdict.SETTINGS`).
 BEYOND_LEASE = 13.0
-#: Seconds of things that pass.
+#: Seconds. The shortest and longest duration of a temporary fault.
 SHORT, LONG = 2.0, 6.0
 
 Fault = Callable[[Chaos, random.Random], None]
@@ -21,7 +21,7 @@ Fault = Callable[[Chaos, random.Random], None]
 
 @dataclass(frozen=True)
 class Step:
-    """After so many seconds, this fault; `seed` draws what it draws."""
+    """A fault after a pause of `after` seconds. `seed` decides its details."""
 
     after: float
     fault: str
@@ -31,7 +31,7 @@ class Step:
 def schedule(
     seed: int, *, rounds: int = 1, most: int | None = None, pause: tuple[float, float] = (0.2, 3.0)
 ) -> list[Step]:
-    """So many rounds of all faults, each in an order of its own; `most` steps of it, with such pauses before each."""
+    """Return a schedule of `rounds` rounds of all faults in random order, `most` steps at most, with pauses."""
     draw = random.Random(seed)
     steps = [
         Step(round(draw.uniform(*pause), 1), fault, draw.randrange(1_000_000))
@@ -42,7 +42,7 @@ def schedule(
 
 
 def befall(running: Chaos, step: Step) -> None:
-    """Do it, and end what passes."""
+    """Wait, cause the step's fault, and end it if it is temporary."""
     time.sleep(step.after)
     FAULTS[step.fault](running, random.Random(step.seed))
 
@@ -63,7 +63,7 @@ def _server_killed(running: Chaos, draw: random.Random) -> None:
 
 
 def _asleep_beyond_the_lease(running: Chaos, _: random.Random) -> None:
-    """While another worker goes on, and rounds of reconcile with it."""
+    """Suspend a worker beyond its lease while another one works."""
     with running.stopped("worker"), running.another("worker"):
         time.sleep(BEYOND_LEASE)
 
@@ -118,7 +118,7 @@ def _refused(running: Chaos, draw: random.Random) -> None:
     proxy.clear()
 
 
-# --- Redis, and what is in it ---------------------------------------------------------------------------------------
+# --- Redis and its data ---------------------------------------------------------------------------------------
 
 
 def _thrown_out(running: Chaos, draw: random.Random) -> None:
@@ -140,7 +140,7 @@ def _poisoned(running: Chaos, draw: random.Random) -> None:
 
 
 def _again(running: Chaos, draw: random.Random) -> None:
-    """Messages for jobs that are done, under way, or not there."""
+    """Send messages again: for jobs that have ended, are in progress or do not exist."""
     ids = [f"chaos.{draw.randint(1, 2000)}" for _ in range(20)]
     running.broker.rpush(SUBMIT, *[json.dumps(message(json.dumps([ids, {}, {}]).encode()))] * 5)
     running.broker.rpush(RECONCILE, *[json.dumps(message(EMPTY, RECONCILE))] * 5)

@@ -1,4 +1,4 @@
-"""The whole stack with a proxy between each pair of its processes, and what can be done to the processes themselves."""
+"""The whole stack with a proxy between each pair of its processes, and faults for its processes."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ from tests.support.admin import with_admin
 from tests.support.verdict import SETTINGS, Outcome, opened, outcome_of, promise_is_kept, requests_of
 from tests.support.waiting import WaitFor
 
-#: Each wire: the process at its one end, and the variables of that process that name the other.
+#: Each wire: the process at one end, and that process's variables with the address of the other.
 WIRES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "worker-state": ("worker", ("BOOMERANG_REDIS_URL",)),
     "worker-broker": ("worker", ("BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL")),
@@ -34,20 +34,20 @@ WIRES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "webhook-state": ("webhook", ("BOOMERANG_REDIS_URL",)),
     "webhook-broker": ("webhook", ("BOOMERANG_BROKER_URL",)),
     "beat-broker": ("beat", ("BOOMERANG_BROKER_URL",)),
-    # The worker tells the provider where to call back.
+    # The worker sends this address to the provider.
     "provider-webhook": ("worker", ("BOOMERANG_PUBLIC_URL",)),
 }
 
 
-#: What tells that a fault really hit is in the processes' own logs.
+#: The processes' logs show whether a fault took effect.
 TALKATIVE = {"CELERY_WORKER_LOGLEVEL": "INFO", "CELERY_BEAT_LOGLEVEL": "INFO"}
 
 
 @dataclass
 class Chaos:
-    """A stack in trouble. `wires`: what stands between its processes; `environments`: what each process got.
+    """A running stack with faults. `wires` are the proxies between its processes, `environments` their variables.
 
-    `state` and `broker` are clients of the two Redis servers, past the proxies, who may do all.
+    `state` and `broker` are clients of the two Redis servers with all permissions, which bypass the proxies.
     """
 
     stack: LocalStack
@@ -60,24 +60,24 @@ class Chaos:
     environments: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
     def enqueue(self, count: int, batch: str = "chaos") -> None:
-        """A batch of so many jobs, by way of the API."""
+        """Enqueue a batch of `count` jobs through the API."""
         accepted = self.client.enqueue_batch(list(requests_of(count)), id=batch)
         assert (accepted.accepted, accepted.rejected) == (count, 0)
 
     def ended(self, batch: str = "chaos") -> int:
-        """How many jobs of a batch have ended."""
+        """Return how many jobs of a batch have ended."""
         return sum(number for state, number in self.states(batch).items() if state.final)
 
     def until_ended(self, count: int, batch: str = "chaos", timeout: float = 60) -> None:
-        """Wait until so many have."""
+        """Wait until `count` jobs of a batch have ended."""
         self.wait_for(lambda: self.ended(batch) >= count, timeout=timeout, message=f"{count} jobs end")
 
     def states(self, batch: str = "chaos") -> Mapping[State, int]:
-        """How many jobs of a batch are in each state."""
+        """Return how many jobs of a batch are in each state."""
         return self.patiently(lambda: self.store.batches.get(batch).counts)
 
     def patiently(self, read: Callable[[], Any]) -> Any:
-        """What `read()` gives, once the state answers again."""
+        """Return `read()` as soon as the jobs' Redis answers again."""
         answers: list[Any] = []
 
         def answered() -> bool:
@@ -91,18 +91,18 @@ class Chaos:
     # --- processes --------------------------------------------------------------------------------------------------
 
     def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
-        """End a process; returns once its successor runs."""
+        """Send a signal to a process, and wait until its successor runs."""
         pid = self._pid(name)
         os.kill(pid, how)
         self.wait_for(lambda: self.stack.pids().get(name, pid) != pid, timeout=60, message=f"{name} is started again")
 
     def end(self, name: str) -> None:
-        """Ask a process to end, as a new release does; returns once its successor runs."""
+        """End a process by SIGTERM, as a deployment does, and wait until its successor runs."""
         self.kill(name, signal.SIGTERM)
 
     @contextmanager
     def stopped(self, name: str) -> Iterator[None]:
-        """SIGSTOP it for the length of the block: it lives, holds what it holds, and does nothing."""
+        """Suspend a process by SIGSTOP until the block ends: it keeps its leases and connections, and does nothing."""
         pid = self._pid(name)
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -115,7 +115,7 @@ class Chaos:
 
     @contextmanager
     def another(self, name: str) -> Iterator[Callable[[], str]]:
-        """One more worker or beat, with the environment of the first. Gives a function that tells what it has said."""
+        """Run one more worker or beat, with the environment of the first. Yield a function that returns its log."""
         command = (sys.executable, "-m", "celery", "-A", "worker.main:app", name)
         node = ("-n", "another@%h") if name == "worker" else ()
         folder = self.stack.plan.folder
@@ -131,11 +131,11 @@ class Chaos:
                 child.kill_all()
 
     def said(self, name: str, words: str) -> int:
-        """How often a process has said this in its log."""
+        """Return how often the text occurs in a process's log."""
         return self.log(name).count(words)
 
     def log(self, name: str) -> str:
-        """All that a process has said."""
+        """Return a process's log."""
         return (self.stack.plan.folder / "logs" / f"{name}.log").read_text("utf-8", errors="replace")
 
     def _pid(self, name: str) -> int:
@@ -145,16 +145,16 @@ class Chaos:
     # --- the provider -----------------------------------------------------------------------------------------------
 
     def turn(self, **faults: Any) -> None:
-        """Turn knobs of the simulator."""
+        """Set faults of the simulator."""
         requests.put(f"{self.stack.plan.url('simulator')}/_sim/faults", json=faults, timeout=10).raise_for_status()
 
     def fired(self, *faults: str) -> int:
-        """How often these faults have met someone."""
+        """Return how often these faults have fired."""
         fired = requests.get(f"{self.stack.plan.url('simulator')}/_sim/stats", timeout=10).json()["fired"]
         return sum(int(fired.get(fault, 0)) for fault in faults)
 
     def fine_weather(self) -> None:
-        """No faults in wires and provider; what the provider remembers is forgotten with its faults."""
+        """End all faults of wires and provider. The reset also deletes the provider's tasks."""
         for proxy in self.wires.values():
             proxy.clear()
         requests.post(f"{self.stack.plan.url('simulator')}/_sim/reset", timeout=10).raise_for_status()
@@ -162,7 +162,7 @@ class Chaos:
     # --- the verdict ------------------------------------------------------------------------------------------------
 
     def promise_is_kept(self, count: int, batch: str = "chaos", timeout: float = 120) -> Outcome:
-        """All jobs end, and the provider's ledger says what our books say."""
+        """Wait until all jobs have ended, and check them against the provider's ledger."""
 
         def done() -> bool:
             return bool(self.patiently(lambda: self.store.batches.get(batch).done))
@@ -181,7 +181,7 @@ def chaos(
     settings: Mapping[str, str] = {},
     worker: Mapping[str, str] = {},
 ) -> Iterator[Chaos]:
-    """The stack, in good weather at first. `worker`: more variables for that process only."""
+    """Run the stack, at first without faults. `worker` holds more variables for that process only."""
     with ExitStack() as held:
         wires: dict[str, Proxy] = {}
         environments: dict[str, dict[str, str]] = {}
@@ -207,7 +207,7 @@ def chaos(
             warnings=False,
             reroute=reroute,
         )
-        # The proxies end after the processes that use them.
+        # The proxies must end after the processes that use them.
         held.enter_context(with_admin(folder.with_name(f"{folder.name}-access")))
         stack = held.enter_context(LocalStack(options, lambda *_: None))
         client = held.enter_context(Client(stack.url, stack.key))

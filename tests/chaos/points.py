@@ -1,4 +1,4 @@
-"""The names of all side effects, taken from the code: a new one has its points without being told to anybody.
+"""The names of all side effects, derived from the code, so that a new one gets its points automatically.
 
 A point is `<use case>:<effect>:<before|after>`. Use cases are the worker's tasks (and `revoke`, by remote control) and
 the webhook's endpoints.
@@ -14,18 +14,18 @@ from worker.provider import Provider
 
 #: The variable that names the folder in which points are armed.
 FOLDER = "CRASH_FOLDER"
-#: Redis's clock, moved on by a key: what is over after a minute is over at once.
+#: Redis's clock plus an offset in a key, so that tests need not wait.
 CLOCK = REDIS_TIME.replace("local function clock()", "local function true_clock()") + (
     "local function clock() return true_clock() + tonumber(redis.call('GET', 'test:ahead') or 0) end\n"
 )
 
 
 def words(text: str) -> frozenset[str]:
-    """A set, as one writes it."""
+    """Split a text into a set of names."""
     return frozenset(text.split())
 
 
-#: Redis's commands that the verbs use and that change nothing.
+#: Redis commands in the verbs that change nothing.
 LOOKS = words(
     "EXISTS GET HEXISTS HGET HGETALL HKEYS HMGET HVALS LLEN LRANGE SMEMBERS TIME ZCARD ZCOUNT ZRANGE ZRANGEBYSCORE "
     "ZREVRANGE ZREVRANGEBYSCORE ZSCORE"
@@ -33,12 +33,12 @@ LOOKS = words(
 
 
 def short(name: str) -> str:
-    """A task's name without what all of ours have in front."""
+    """Return a task's name without the prefix of all our tasks."""
     return name.removeprefix("boomerang.")
 
 
 def public(owner: Any) -> set[str]:
-    """The methods of a class that others call."""
+    """Return the public methods of a class."""
     return {name for name, value in vars(owner).items() if callable(value) and not name.startswith("_")}
 
 
@@ -49,17 +49,17 @@ def _writes(verb: str) -> bool:
 
 VERBS = frozenset(verb_files())
 READING_VERBS = frozenset(verb for verb in VERBS if not _writes(verb))
-#: Verbs that neither worker nor webhook calls, but the commands of `boomerang-server`.
+#: Verbs that only the commands of `boomerang-server` call.
 BY_HAND = words("recount recover redeliver settle") | {verb for verb in VERBS if verb.startswith("repair_")}
 #: Verbs of a worker that finds a new, an emptied or an older Redis: tests/worker/test_continuity.py kills it there.
 BY_LOSS = words("found refuse tolerate")
-#: Whatever is asked of the provider may get lost on the way; `close` closes connections.
+#: Every request to the provider may be lost. `close` closes connections and is no request.
 PROVIDER = frozenset(public(Provider) - {"close"})
 MESSAGES = frozenset(public(worker.messages.Messages))
-#: What changes an image store.
+#: Methods that change an image store.
 STORED = frozenset(public(ImageStore) - {"read"})
-#: What has no class of its own: the stream that is read once, when a producer's key was used, the notification, what
-#: Celery does at a task's end, the events for Flower, and the answer to whoever called.
+#: Effects without a class: reading the stream (once), the use of a producer's key, the notification, Celery's work
+#: at a task's end, the events for Flower, and the response to the caller.
 OTHERS = words("changes key_used notifier result chord celery.send ack events answer")
 EFFECTS = (
     (VERBS - READING_VERBS - BY_HAND - BY_LOSS)

@@ -1,4 +1,4 @@
-"""Messages as whoever can write to the broker may write them."""
+"""Malformed messages that any client of the broker could write."""
 
 import json
 import os
@@ -13,7 +13,7 @@ QUEUES = ("celery", SUBMIT, RECONCILE, DELIVER)
 
 
 def message(body: bytes, task: str = SUBMIT, **more: Any) -> dict[str, Any]:
-    """As kombu writes one to a list of Redis."""
+    """Return a message as kombu writes it to a Redis list."""
     properties = {
         "correlation_id": "x",
         "delivery_mode": 2,

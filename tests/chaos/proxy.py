@@ -1,4 +1,4 @@
-"""A TCP proxy that stands between two processes and does to their connections what networks do."""
+"""A TCP proxy between two processes that causes network faults."""
 
 import asyncio
 import contextlib
@@ -16,16 +16,16 @@ _RESET = struct.pack("ii", 1, 0)
 
 @dataclass
 class Weather:
-    """What happens to every byte from now on; `hits` counts how often each thing really happened."""
+    """The faults of all connections from now on."""
 
-    silent: bool = False  #: a black hole: connections stay, nothing arrives, nobody is told
+    silent: bool = False  #: a black hole: connections stay open, nothing arrives, and neither side gets an error
     refused: bool = False  #: new connections are reset
-    delay: float = 0.0  #: seconds that each piece is late, each way
-    swallow: int = 0  #: so many answers to come are thrown away, and their connections reset
+    delay: float = 0.0  #: seconds of delay of each piece, in both directions
+    swallow: int = 0  #: how many of the next answers are dropped, with their connections reset
 
 
 class Proxy:
-    """Forwards 127.0.0.1:`port` to another port. Runs in a thread of its own; its methods may be called from any."""
+    """Forwards 127.0.0.1:`port` to another port. Runs in its own thread; its methods are thread-safe."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -51,22 +51,22 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """Return how many connections are open."""
         return len(self._pairs)
 
     def cut(self) -> int:
-        """Reset every connection that is open. Returns how many."""
+        """Reset every open connection. Return how many."""
         return self._run(self._cut())
 
     def strand(self) -> int:
-        """Every connection that is open stays open, and nothing more arrives by it, for good. New ones are well.
+        """Drop all further data of the open connections, which stay open. New connections work.
 
-        As when a firewall has forgotten its connections: no reset ever comes. Returns how many.
+        This is what happens when a firewall forgets its connections: no reset ever comes. Return how many.
         """
         return self._run(self._strand())
 
     def clear(self) -> None:
-        """Good weather. What was kept back in silence is lost: its connections are reset."""
+        """End all faults. Silenced connections are reset, because data of theirs is lost."""
         silent, self.weather = self.weather.silent, Weather()
         if silent:
             self.cut()
@@ -107,7 +107,7 @@ class Proxy:
         while piece := await reader.read(_PIECE):
             if self.weather.silent or writer in self._stranded:
                 self.held += 1
-                continue  # lost: what comes after good weather is another connection's
+                continue  # lost: after the fault, data uses another connection
             if answers and self.weather.swallow > 0:
                 self.weather.swallow -= 1
                 self.swallowed += 1

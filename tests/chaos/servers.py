@@ -1,4 +1,4 @@
-"""What can be done to a Redis server that runs."""
+"""Faults of a running Redis server."""
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -13,19 +13,19 @@ SERVERS = ("redis", "broker")
 
 
 def server_of(running: Chaos, name: str) -> redis.Redis:
-    """A client of that server, past the proxies."""
+    """Return a client of the server that bypasses the proxies."""
     return running.state if name == "redis" else running.broker
 
 
 def throw_out(server: redis.Redis) -> int:
-    """Close the connection of every client but this one. Returns how many."""
-    # Those that subscribe are another type than those that ask.
+    """Close the connections of all other clients. Return how many."""
+    # Subscribers are a separate type of client.
     return int(server.client_kill_filter(_type="normal")) + int(server.client_kill_filter(_type="pubsub"))
 
 
 @contextmanager
 def full(server: redis.Redis) -> Iterator[None]:
-    """Out of memory."""
+    """Make the server run out of memory."""
     server.config_set("maxmemory", "1mb")
     try:
         yield
@@ -35,7 +35,7 @@ def full(server: redis.Redis) -> Iterator[None]:
 
 @contextmanager
 def read_only(server: redis.Redis) -> Iterator[None]:
-    """Demoted, as a failover does it."""
+    """Demote the server to a replica, as a failover does."""
     server.execute_command("REPLICAOF", "127.0.0.1", "1")
     try:
         yield
@@ -45,10 +45,10 @@ def read_only(server: redis.Redis) -> Iterator[None]:
 
 @contextmanager
 def no_snapshots(server: redis.Redis) -> Iterator[None]:
-    """It cannot write its snapshot, as with a full disk, and refuses all writes for that (MISCONF)."""
+    """Make the server fail to write its snapshot, as with a full disk, so that it refuses all writes (MISCONF)."""
     answer = server.config_get("dir", "dbfilename")
     blocked = Path(str(answer["dir"]), str(answer["dbfilename"]))
-    # A folder where the file should be. Another name for the file is refused by Redis 7 and later (protected).
+    # Put a folder in the file's place. Redis 7 and later refuse to change the file's name (protected).
     kept = blocked.with_name("kept.rdb")
     if blocked.exists():
         blocked.rename(kept)
@@ -64,7 +64,7 @@ def no_snapshots(server: redis.Redis) -> Iterator[None]:
             kept.rename(blocked)
 
 
-#: How a server comes to refuse all writes, by the error that it then answers.
+#: The error that a server answers to all writes → how to cause it.
 REFUSALS: Mapping[str, Callable[[redis.Redis], AbstractContextManager[None]]] = {
     "OOM": full,
     "READONLY": read_only,

@@ -1,4 +1,4 @@
-"""docker-compose.yml on a real engine: the machine's own, or one that is started for it."""
+"""docker-compose.yml on a real engine: the machine's, or one that the check starts."""
 
 import os
 import shutil
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-#: Seconds for the checks, and for an engine and its base images on top.
+#: Seconds for the checks, and additional seconds for an engine and its base images.
 LIMIT, ENGINE = 2400, 1200
 
 
 def engine_options() -> list[str]:
-    """How the check is run on this machine; skips where it cannot be."""
+    """Return the options of the check on this machine. Skip the test if it cannot run here."""
     if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True, check=False).returncode == 0:
         return []
     debian = Path("/etc/os-release").exists() and "ID=debian" in Path("/etc/os-release").read_text().splitlines()
@@ -25,8 +25,8 @@ def engine_options() -> list[str]:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(LIMIT + ENGINE + 300)
-def test_the_compose_file_does_what_the_docs_say() -> None:
+def test_the_compose_file_works_as_documented() -> None:
     command = [sys.executable, "-m", "ops.compose_check", "--limit", str(LIMIT), *engine_options(), str(ROOT)]
-    # Its lines are the report: `make chaos` shows them where a check fails.
+    # The output is the report: `make chaos` shows it if a check fails.
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0, done.stdout

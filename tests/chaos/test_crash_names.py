@@ -1,4 +1,4 @@
-"""No side effect without its two points: the table of scenarios against the code."""
+"""Every side effect in the code has its two points and a scenario."""
 
 import ast
 import os
@@ -17,14 +17,14 @@ from webhook.settings import Settings as WebhookSettings
 from worker.app import create_app as create_worker
 from worker.settings import Settings as WorkerSettings
 
-#: What sends, stores, writes or calls, by the names that libraries give it.
+#: Names of library functions that send, store, write or call.
 OUTGOING = words(
     "apply_async broadcast connect delay ensure_connection flush makedirs mark_as_done mark_as_failure mark_as_retry "
     "mark_as_started mkdir open patch pipe_file Popen post publish put remove rename request rm_file run send "
     "send_event send_reply send_task sendall store_result system unlink update_state urlopen write write_bytes "
     "write_text"
 )
-#: The functions that call them, and the effect that each call is. In brackets: what is no effect of its own.
+#: The functions that call them, and the effect of each call. In brackets: calls that are no effect of their own.
 BOUNDARIES = {
     "worker": {
         "publish_changes": {"flush": "events"},
@@ -51,9 +51,9 @@ BOUNDARIES = {
         "Services.store_image": {"put": "(image_begun, image_store.write, image_kept)"},
     },
 }
-#: Calls that only lead there: hints go by way of Services.send; a blueprint's are routes.
+#: Calls that only lead to these: hints go through Services.send; a blueprint's calls declare routes.
 LEADS = words("shared.send self.send blueprint.post")
-#: The functions of the one package that knows Redis, and what they call of it that is no command that only reads.
+#: The functions of the package that uses Redis, and the commands that they call except read-only ones.
 WRITTEN = {
     "KeyRing.add": {"hset": "(keys are made by hand)"},
     "KeyRing.revoke": {"hset": "(and revoked)"},
@@ -73,12 +73,12 @@ WRITTEN = {
         "wait": "(the same)",
     },
 }
-#: Methods of a client that are no commands.
+#: Methods of a client that are not commands.
 NO_COMMANDS = words("close pipeline execute pubsub")
 
 
 def calls(package: str) -> dict[str, set[str]]:
-    """Every call in a package, by the qualified name of the function (else the module) that makes it."""
+    """Return every call in a package, by the qualified name of the calling function, or else by module."""
     found: dict[str, set[str]] = {}
 
     def walk(node: ast.AST, place: str) -> None:
@@ -100,26 +100,26 @@ def last_name(call: str) -> str:
 
 
 def test_every_side_effect_has_a_scenario() -> None:
-    """One that stands here needs a line in CASES: what leads to it, in every use case that has it."""
+    """A missing effect needs a line in CASES: a scenario that causes it, in every use case that has it."""
     named = {effect for scenarios in CASES.values() for effects in scenarios.values() for effect in effects.split()}
     assert named == EFFECTS
     called = {last_name(call) for package in BOUNDARIES for made in calls(package).values() for call in made}
     assert called & BY_HAND == set()
 
 
-def test_every_way_in_has_its_scenarios() -> None:
+def test_every_task_and_endpoint_has_scenarios() -> None:
     tasks = {short(name) for name in create_worker(WorkerSettings()).tasks if name.startswith("boomerang.")}
     rules = create_webhook(WebhookSettings()).url_map.iter_rules()
     endpoints = {rule.endpoint for rule in rules if (rule.methods or set()) - {"GET", "HEAD", "OPTIONS"}}
-    # Forms of the pages begin and end sessions, which are cookies and no state of ours.
+    # The forms of the pages begin and end sessions, which are cookies and not stored.
     endpoints -= {"pages.enter", "pages.leave"}
-    # Asking for an image keeps it; a revoke is remote control's.
+    # Requesting an image extends its retention; a revoke comes by remote control.
     assert set(CASES) == tasks | endpoints | {"images.show", "revoke"}
 
 
 @pytest.mark.parametrize("package", BOUNDARIES)
-def test_nothing_is_sent_past_the_boundaries(package: str) -> None:
-    """A new call needs a boundary of its own in tests/chaos/crashing.py, and scenarios, before it is listed."""
+def test_nothing_is_sent_outside_the_boundaries(package: str) -> None:
+    """A new call needs a boundary in tests/chaos/crashing.py and scenarios before it is listed here."""
     outgoing = {
         function: {last_name(call) for call in made - LEADS if last_name(call) in OUTGOING}
         for function, made in calls(package).items()
@@ -129,7 +129,7 @@ def test_nothing_is_sent_past_the_boundaries(package: str) -> None:
     }
 
 
-def test_nothing_is_written_past_the_boundaries(redis_url: str) -> None:
+def test_nothing_is_written_to_redis_outside_the_boundaries(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         commands = {name.upper(): each["flags"] for name, each in client.command().items()}
     found: dict[str, set[str]] = {}
@@ -139,17 +139,17 @@ def test_nothing_is_written_past_the_boundaries(redis_url: str) -> None:
             command = name.removesuffix("_iter").upper()
             if of not in {"client", "_client", "pipe"} or name in NO_COMMANDS:
                 continue
-            # EVALSHA and SCRIPT are no writing commands themselves.
+            # EVALSHA and SCRIPT do not have the flag of writing commands.
             if "readonly" not in commands.get(command, []) and command not in {"PING", "INFO", "TIME"}:
                 found.setdefault(function, set()).add(name)
     assert found == {function: set(known) for function, known in WRITTEN.items()}
-    # and what counts as reading in a verb does not write
+    # and the commands that count as reading in a verb do not write
     assert [name for name in LOOKS if "write" in commands[name]] == []
 
 
 @pytest.mark.stack
-def test_what_has_no_name_is_noticed(tmp_path: Path, redis_url: str) -> None:
-    """The scenarios would fail: what goes out past the boundaries is seen when it happens, too."""
+def test_effects_without_a_name_are_recorded(tmp_path: Path, redis_url: str) -> None:
+    """Effects that bypass the boundaries are also recorded at run time, so that the scenarios fail."""
     script = (
         "import socket, redis\n"
         "from tests.chaos import crashing\n"

@@ -1,7 +1,7 @@
-"""The worker and the webhook are killed before and after each of their side effects, and the promise holds.
+"""The promise holds when the worker or the webhook is killed before or after any of its side effects.
 
-Real processes, real SIGKILL (tests/chaos/crashing.py). A new side effect has its points by itself, and fails here and
-in test_crash_names.py until a scenario leads to them.
+Real processes, real SIGKILL (tests/chaos/crashing.py). A new side effect gets its points automatically, and fails here
+and in test_crash_names.py until a scenario reaches them.
 """
 
 import random
@@ -20,7 +20,7 @@ from tests.support.drawing import Draw
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 
-#: How often a scenario is played before it counts as one that does not come to its point.
+#: How often a scenario runs before it counts as failing to reach its point.
 TRIES = 4
 NUMBERS = count()
 POINTS = [
@@ -30,7 +30,7 @@ POINTS = [
     for effect in effects.split()
     for side in ("before", "after")
 ]
-#: What most recoveries come to.
+#: Points that most recoveries reach.
 IN_RECOVERY = [
     f"{use_case}:{effect}:{side}"
     for use_case in ("submit", "reconcile", "callbacks.take")
@@ -51,7 +51,7 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def w(_world: World, request: pytest.FixtureRequest) -> Iterator[World]:
-    """One for all tests; who leaves it in disorder leaves a new one to the next."""
+    """One world for all tests. After a failed test it is reset."""
     failed = request.session.testsfailed
     yield _world
     if request.session.testsfailed > failed:
@@ -59,7 +59,7 @@ def w(_world: World, request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 @pytest.mark.parametrize(("scenario", "point"), POINTS)
-def test_killed_there_the_promise_holds(scenario: Scenario, point: str, w: World, draw: Draw) -> None:
+def test_a_process_killed_at_any_point_breaks_no_promise(scenario: Scenario, point: str, w: World, draw: Draw) -> None:
     check = until_dead(w, scenario, point, draw)
     bury(w, point)
     all_is_well(w, check)
@@ -67,7 +67,7 @@ def test_killed_there_the_promise_holds(scenario: Scenario, point: str, w: World
 
 @pytest.mark.chaos
 @pytest.mark.parametrize(("scenario", "point"), POINTS)
-def test_killed_again_while_it_recovers_the_promise_holds(scenario: Scenario, point: str, w: World, draw: Draw) -> None:
+def test_a_second_kill_during_recovery_breaks_no_promise(scenario: Scenario, point: str, w: World, draw: Draw) -> None:
     check = until_dead(w, scenario, point, draw)
     again = random.Random(point).choice(IN_RECOVERY)
     w.arm(again)
@@ -78,25 +78,25 @@ def test_killed_again_while_it_recovers_the_promise_holds(scenario: Scenario, po
 
 
 def until_dead(w: World, scenario: Scenario, point: str, draw: Draw) -> Check | None:
-    """Play the scenario until a process has died at the point."""
+    """Run the scenario until a process has died at the point."""
     again = point.endswith(":after")
     for _ in range(TRIES):
         check = None
         with suppress(GaveUp):
             check = scenario(Turn(w, point, draw(seed=next(NUMBERS)), again))
         if w.until(lambda: w.died_at(point), REACHED):
-            # What does not come is asked for: polls alone must find out what the dead one has begun.
+            # Callbacks stay dropped: polls alone must find what the dead process has begun.
             w.calm(but=words("drop_callbacks"))
             return check
-    pytest.fail(f"nobody came to {point}")
+    pytest.fail(f"no process reached {point}")
 
 
 def bury(w: World, point: str) -> None:
-    """Whoever died at the point is gone, and there is another one."""
+    """Wait until the process that died at the point is gone, and start its successor."""
     pid = w.died_at(point)
     if pid == w.worker_pid:
         assert w.worker_ended() == -signal.SIGKILL
-        # All that it held runs out before.
+        # First, all its leases expire.
         w.ahead(ANY_LEASE)
         w.redeliver()
         w.start_worker()
@@ -104,7 +104,7 @@ def bury(w: World, point: str) -> None:
 
 
 def all_is_well(w: World, check: Check | None) -> None:
-    """In time; and nothing has happened that has no name."""
+    """Check that the service recovers in time, and that every effect had a name."""
     well = w.until(lambda: (check is None or check()) and w.at_rest(), RECOVERED)
     w.judge()
     assert well, w.unfinished()

@@ -1,4 +1,4 @@
-"""Messages that nobody of ours would send, and messages that get lost: the jobs go on, and nothing is bought twice."""
+"""Foreign, malformed and lost messages: the jobs continue, and nothing is bought twice."""
 
 import json
 import os
@@ -17,7 +17,7 @@ JOBS = 10
 
 
 class Trap:
-    """Unpickled, it makes a folder."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -26,7 +26,7 @@ class Trap:
         return os.mkdir, (str(self.path),)
 
 
-#: What Celery itself tells and throws away, and what is no message at all.
+#: The levels at which Celery and kombu report a message that they discard.
 TOLD = ("CRITICAL", "ERROR", "WARNING")
 
 
@@ -35,20 +35,20 @@ def told(running: Chaos) -> int:
 
 
 @pytest.mark.parametrize("kind", POISON)
-def test_a_poisoned_message(running: Chaos, kind: str) -> None:
-    """It is told of and thrown away: it neither ends a worker nor comes back."""
+def test_a_malformed_message_is_discarded(running: Chaos, kind: str) -> None:
+    """It is reported and discarded: it neither ends a worker nor comes back."""
     batch = "poison-" + kind.replace(" ", "-")
     restarts, before = running.stack.restarts, told(running)
     running.broker.rpush(SUBMIT, POISON[kind])
-    running.wait_for(lambda: told(running) > before, message="it is told of")
+    running.wait_for(lambda: told(running) > before, message="it is reported")
     running.enqueue(JOBS, batch)
     running.promise_is_kept(JOBS, batch)
     running.wait_for(lambda: running.broker.hlen("unacked") == 0, message="it does not come back")
     assert running.stack.restarts == restarts
 
 
-def test_a_message_of_an_unknown_task_or_an_unknown_job(running: Chaos) -> None:
-    """As after a deployment in the wrong order, or of a job that was forgotten meanwhile."""
+def test_messages_of_an_unknown_task_or_job_are_discarded(running: Chaos) -> None:
+    """For example after a deployment in the wrong order, or for a job whose retention is over."""
     batch, before = "unknown", running.said("worker", "unregistered task")
     unknown = json.dumps([["no-such-job"], {}, {}]).encode()
     for body, task in ((EMPTY, "boomerang.no-such-task"), (unknown, SUBMIT), (unknown, DELIVER)):
@@ -60,18 +60,18 @@ def test_a_message_of_an_unknown_task_or_an_unknown_job(running: Chaos) -> None:
 
 
 def test_a_pickle_is_refused(running: Chaos, tmp_path: Path) -> None:
-    """It would be code of whoever can write to the broker."""
+    """A pickle could run code of any client of the broker."""
     batch, trap, before = "pickled", tmp_path / "trap", told(running)
     body = pickle.dumps([[Trap(trap)], {}, {}])
     more = {"content-type": "application/x-python-serialize", "content-encoding": "binary"}
     running.broker.rpush(SUBMIT, json.dumps(message(body, **more)))
     running.enqueue(JOBS, batch)
     running.promise_is_kept(JOBS, batch)
-    running.wait_for(lambda: told(running) > before, message="it is told of")
+    running.wait_for(lambda: told(running) > before, message="it is reported")
     assert not trap.exists()
 
 
-def test_each_message_comes_five_times(running: Chaos) -> None:
+def test_messages_that_come_five_times_have_no_effect(running: Chaos) -> None:
     batch = "five-times"
     running.turn(drop_callbacks=0.3)
     running.enqueue(JOBS, batch)
@@ -86,11 +86,11 @@ def test_each_message_comes_five_times(running: Chaos) -> None:
     running.wait_for(lambda: not any(map(running.broker.llen, QUEUES)), message="all have been taken")
 
 
-def test_the_broker_is_emptied_with_messages_in_it(running: Chaos) -> None:
+def test_jobs_continue_after_the_broker_is_emptied(running: Chaos) -> None:
     batch = "emptied"
     running.turn(drop_callbacks=0.3)
     with running.stopped("worker"):
-        # The first goes to the worker that waits for one, although it stands still.
+        # The first message goes to the suspended worker, which waits for one.
         running.wait_for(lambda: running.broker.llen(RECONCILE) > 1, message="ticks wait")
         running.enqueue(JOBS, batch)
         running.wait_for(lambda: running.broker.llen(SUBMIT), message="a hint waits")
@@ -98,8 +98,8 @@ def test_the_broker_is_emptied_with_messages_in_it(running: Chaos) -> None:
     running.promise_is_kept(JOBS, batch)
 
 
-def test_bindings_are_deleted(running: Chaos) -> None:
-    """What named exchanges are routed by. Our queues are reached without."""
+def test_deleted_bindings_do_not_stop_the_queues(running: Chaos) -> None:
+    """Bindings route named exchanges. Our queues do not use them."""
     batch = "unbound"
 
     def names() -> list[Any]:

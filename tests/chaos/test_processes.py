@@ -1,4 +1,4 @@
-"""What befalls workers, beat and producers: afterwards work goes on, nothing is lost, nothing is bought twice."""
+"""Faults of workers, beat and producers: afterwards work continues, nothing is lost, nothing is bought twice."""
 
 import json
 import os
@@ -18,18 +18,19 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 JOBS = 60
 SHARES = (0.1, 0.4, 0.7)
-#: What a worker says whose answer is refused.
+#: The log line of a worker whose result is refused.
 STALE = "came after its lease"
 
 
-def test_a_worker_that_sleeps_through_its_lease_changes_nothing(running: Chaos) -> None:
-    """It wakes up with answers in its hands that another worker has long dealt with."""
+def test_a_worker_suspended_beyond_its_lease_changes_nothing(running: Chaos) -> None:
+    """It resumes with answers for jobs that another worker has settled."""
     batch = "asleep"
-    # Answers take long enough to be caught in the middle; and a callback would be a reason of its own to refuse one.
+    # Answers are slow, so that the worker is suspended between request and answer. No callbacks: they would also cause
+    # a refusal.
     running.turn(slow=2, drop_callbacks=1)
     jobs, met = JOBS // 3, running.fired("slow")
     running.enqueue(jobs, batch)
-    # The provider has them, and takes its time: what is only claimed so far would not be sent after the sleep.
+    # Wait until the provider has the requests: a job that is only claimed would not be sent after the suspension.
     running.wait_for(lambda: running.fired("slow") >= met + 5, message="submissions are under way")
     before = running.said("worker", STALE)
     with running.stopped("worker"), running.another("worker"):
@@ -39,8 +40,8 @@ def test_a_worker_that_sleeps_through_its_lease_changes_nothing(running: Chaos) 
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGQUIT, marks=pytest.mark.chaos)])
-def test_workers_are_restarted_one_after_another(running: Chaos, how: signal.Signals) -> None:
-    """As a new release is rolled out; SIGQUIT waits for nothing."""
+def test_restarts_of_workers_lose_no_job(running: Chaos, how: signal.Signals) -> None:
+    """As in a rolling deployment. SIGQUIT stops without waiting."""
     batch, before = f"rolled-{how.name}", running.stack.restarts
     running.enqueue(JOBS, batch)
     for share in SHARES:
@@ -51,7 +52,7 @@ def test_workers_are_restarted_one_after_another(running: Chaos, how: signal.Sig
 
 
 @pytest.mark.chaos
-def test_two_beats_do_the_work_once(running: Chaos) -> None:
+def test_two_beats_cause_no_work_twice(running: Chaos) -> None:
     batch, sending = "two-beats", "Sending due task"
     running.turn(drop_callbacks=0.5)
     with running.another("beat") as said:
@@ -63,12 +64,12 @@ def test_two_beats_do_the_work_once(running: Chaos) -> None:
 
 
 @pytest.mark.chaos
-def test_without_a_beat_nothing_is_looked_at_and_then_all_is(running: Chaos) -> None:
+def test_jobs_wait_while_beat_is_suspended_and_continue_afterwards(running: Chaos) -> None:
     batch = "no-beat"
     running.turn(drop_callbacks=1)
     with running.stopped("beat"):
         running.enqueue(JOBS, batch)
-        # Submissions need no beat. Without callbacks, nothing else happens for longer than any lease or poll.
+        # Submissions need no beat. Without callbacks, nothing else happens; wait longer than any lease or poll.
         running.wait_for(lambda: running.states(batch)[State.IN_PROGRESS] >= 5, message="some are bought")
         running.wait_for(lambda: _since_round(running) > 15, timeout=30, message="no round for long")
         assert running.ended(batch) == 0
@@ -76,7 +77,7 @@ def test_without_a_beat_nothing_is_looked_at_and_then_all_is(running: Chaos) -> 
 
 
 def _since_round(running: Chaos) -> float:
-    """Seconds since a round of reconcile began, by Redis's clock."""
+    """Return the seconds since the last round of reconcile began, by Redis's clock."""
     seconds, micros = running.state.time()
     (began,) = running.state.hmget("{b}:totals", "round")
     return float(seconds + micros / 1e6 - int(str(began)) / 1e6)
@@ -92,7 +93,7 @@ def lines():
     for number, line in enumerate(sys.stdin, 1):
         yield json.loads(line)
         if waits and number == 25:
-            time.sleep(2.5)  # a part that is old is sent when the next line comes
+            time.sleep(2.5)  # the client sends a part that is old enough when the next line comes
         if waits and number == 40:
             print("in the middle", flush=True)
             time.sleep(600)
@@ -103,7 +104,7 @@ with Client() as client:
 """
 
 
-def test_a_producer_killed_in_mid_batch_sends_it_again(running: Chaos) -> None:
+def test_a_batch_of_a_killed_producer_can_be_sent_again(running: Chaos) -> None:
     batch = "broken-off"
     env = {
         "PATH": os.environ["PATH"],
@@ -131,22 +132,22 @@ def test_a_producer_killed_in_mid_batch_sends_it_again(running: Chaos) -> None:
 
 @pytest.fixture
 def clock(running: Chaos) -> Iterator[Path]:
-    """A file that says how many seconds the worker's clock is ahead."""
+    """A file with the number of seconds that the worker's clock is ahead."""
     path = Path(running.environments["worker"]["CHAOS_CLOCK"])
     yield path
     path.write_text("0")
-    path.with_suffix(".told").unlink(missing_ok=True)
+    path.with_suffix(".used").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("hours", [1, pytest.param(-1, marks=pytest.mark.chaos)])
-def test_the_clock_of_a_worker_jumps(running: Chaos, clock: Path, hours: int) -> None:
-    """Leases and alarms are told by Redis's clock, so that nothing is early and nothing waits for an hour."""
+def test_a_jump_of_a_workers_clock_changes_nothing(running: Chaos, clock: Path, hours: int) -> None:
+    """Leases and alarms use Redis's clock, so nothing is early and nothing waits for an hour."""
     batch = f"clock{hours}"
-    # Half of the results come by polls only, and what is in doubt is looked up: both are a matter of time.
+    # Half of the results come by polls, and jobs in doubt are looked up: both depend on time.
     running.turn(drop_callbacks=0.5, lost_answers=0.2)
     running.enqueue(JOBS, batch)
     running.until_ended(JOBS // 10, batch)
     clock.write_text(str(hours * 3600))
     running.promise_is_kept(JOBS, batch)
-    assert clock.with_suffix(".told").exists()
+    assert clock.with_suffix(".used").exists()
     assert running.fired("lost_answers") > 0

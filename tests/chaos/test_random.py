@@ -1,6 +1,6 @@
-"""Faults of every kind in an order that a seed draws, with the provider's storm on; the ledger is the judge.
+"""Faults of every kind in random order, with the provider's storm preset. The ledger is the judge.
 
-`make chaos CHAOS_SEEDS=7,8` runs these seeds; a failure prints the seed and what was done, in order.
+`make chaos CHAOS_SEEDS=7,8` runs these seeds. A failure prints the seed and the faults in order.
 """
 
 import json
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.stack
 
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "1,2,3").split(",")]
 STORM = "--storm --seed {seed}"
-#: Redis forgets nothing here that it acknowledged (`appendfsync always`), so that its restarts need no looks.
+#: Redis loses no acknowledged write here (`appendfsync always`), so its restarts need no look-ups.
 KEPT = {"BOOMERANG_RECOVERY": "off"}
 ROOT = Path(__file__).parents[2]
 
 
-def test_one_seed_is_one_schedule() -> None:
+def test_a_seed_always_gives_the_same_schedule() -> None:
     assert schedule(5, rounds=3) == schedule(5, rounds=3) != schedule(6, rounds=3)
     assert Counter(step.fault for step in schedule(5, rounds=3)) == dict.fromkeys(FAULTS, 3)
 
@@ -42,7 +42,7 @@ def run(
     settings: Mapping[str, str],
     timeout: float,
 ) -> tuple[Outcome, Mapping[str, int]]:
-    """So many jobs through these faults: what they left behind, and how often what should be seen sometimes was."""
+    """Run `count` jobs through the faults. Return the outcome, and how often each expected event was observed."""
     clock = {"PYTHONPATH": f"{Path(__file__).parent / 'clock'}:{ROOT}", "CHAOS_CLOCK": str(folder / "clock")}
     end = time.monotonic() + timeout
     with chaos(folder / "stack", wait_for, STORM.format(seed=seed), {**KEPT, **settings}, clock) as running:
@@ -87,7 +87,7 @@ def _seen(running: Chaos, outcome: Outcome, steps: int) -> dict[str, int]:
 
 
 @pytest.mark.timeout(240)
-def test_a_few_faults_at_random(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_a_few_random_faults_break_no_promise(tmp_path: Path, wait_for: WaitFor) -> None:
     slots = {"BOOMERANG_MAX_IN_FLIGHT": "40"}
     steps = schedule(SEEDS[0], most=6)
     _, seen = run(tmp_path, wait_for, 300, steps, seed=SEEDS[0], settings=slots, timeout=150)
@@ -98,20 +98,20 @@ def test_a_few_faults_at_random(tmp_path: Path, wait_for: WaitFor) -> None:
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_all_faults_at_random(tmp_path: Path, wait_for: WaitFor, seed: int) -> None:
+def test_all_faults_in_random_order_break_no_promise(tmp_path: Path, wait_for: WaitFor, seed: int) -> None:
     slots = {"BOOMERANG_MAX_IN_FLIGHT": "60"}
     _, seen = run(tmp_path, wait_for, 1200, schedule(seed), seed=seed, settings=slots, timeout=800)
     assert seen["steps"] == len(FAULTS)
-    # A run in which these never happened has shown nothing.
+    # A run without these events proves nothing.
     assert {what: count for what, count in seen.items() if not count} == {}
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(3600)
-def test_a_hundred_thousand_jobs_under_random_faults(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_random_faults_break_no_promise_to_a_hundred_thousand_jobs(tmp_path: Path, wait_for: WaitFor) -> None:
     seed = SEEDS[0]
     steps = schedule(seed, rounds=20, pause=(5, 20))
-    # Polls as rare as by default, more submissions at once: the machine's cores are for the jobs.
+    # Default polls and more concurrent submissions, to leave the CPU to the jobs.
     settings = {"BOOMERANG_CONCURRENCY": "128", "BOOMERANG_POLL_FIRST": "20", "BOOMERANG_POLL_MAX": "30"}
     outcome, seen = run(tmp_path, wait_for, 100_000, steps, seed=seed, settings=settings, timeout=3300)
     assert {what: count for what, count in seen.items() if not count} == {}

@@ -22,12 +22,12 @@ GUIDES = ROOT / "docs" / "guides"
 PAGES = {page.name: page.read_text("utf-8") for page in (GUIDES / "command-line.md", ROOT / "client" / "README.md")}
 PAGE = PAGES["command-line.md"]
 PYTHON = (GUIDES / "python-client.md").read_text("utf-8")
-#: What waits for jobs to end. The provider works only during these, so that the others find jobs that wait.
+#: Commands that wait for jobs. The provider works only during these, so that other commands find queued jobs.
 WAITING = re.compile(r"boomerang generate|--wait|--follow|boomerang watch")
 
 
 def commands(text: str) -> list[str]:
-    """The commands of a page, in order: in code blocks, and in text if they are more than a command's name."""
+    """Return the commands of a page in order: in code blocks, and in text if they are more than a command's name."""
     pieces = re.findall(r"```sh\n(.*?)```|`(boomerang [^`\n]+)`", text, re.DOTALL)
     lines = [line for block, span in pieces for line in (block or span).replace("\\\n", " ").splitlines()]
     return [line for line in lines if line.startswith("boomerang ") and not is_a_mere_name(line)]
@@ -39,13 +39,13 @@ def is_a_mere_name(line: str) -> bool:
 
 
 def files(text: str) -> dict[str, str]:
-    """The example files of a page, by name."""
+    """Return the example files of a page by name."""
     return dict(re.findall(r"`([a-z]+\.(?:jsonl|csv))`:\n\n```\w+\n(.*?)```", text, re.DOTALL))
 
 
 @pytest.fixture
 def provider(redis_url: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
-    """The service and its provider, and the files that the pages mention in the current folder."""
+    """Run the service and its provider, with the pages' files in the current folder."""
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
     Image.new("RGB", (400, 300), "blue").save("photos/boat.jpg")
@@ -69,7 +69,7 @@ def test_every_command_of_the_page_runs(provider: Provider, name: str) -> None:
     assert saved
 
 
-def test_the_page_has_its_files() -> None:
+def test_the_page_shows_its_files() -> None:
     assert set(files(PAGE)) == {"jobs.jsonl", "goods.csv"}
 
 
@@ -77,12 +77,12 @@ def test_every_command_is_on_the_page() -> None:
     assert {name for name in main.commands if f"boomerang {name}" not in PAGE} == set()
 
 
-def test_options_that_are_named_exist() -> None:
+def test_named_options_exist() -> None:
     known = {name for command in main.commands.values() for each in command.params for name in each.opts}
     assert set(re.findall(r"`(--[a-z-]+)", PAGE)) - known <= {"--help"}
 
 
-def test_exit_codes_are_those_of_the_help() -> None:
+def test_exit_codes_are_as_in_the_help() -> None:
     rows = dict(re.findall(r"^\| (\d+) \| (.+) \|$", PAGE, re.MULTILINE))
     text = " ".join((main.help or "").split())
     assert rows
@@ -92,14 +92,14 @@ def test_exit_codes_are_those_of_the_help() -> None:
 @pytest.mark.parametrize(
     "block", [b for page in (*PAGES.values(), PYTHON) for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
 )
-def test_calls_that_are_shown_exist(block: str) -> None:
+def test_shown_calls_exist(block: str) -> None:
     classes = {"client": boomerang_client.Client, "job": boomerang_client.Job, "batch": boomerang_client.Batch}
     for node in ast.walk(ast.parse(block)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in classes:
             assert hasattr(classes[node.value.id], node.attr)
 
 
-def test_errors_and_numbers() -> None:
+def test_errors_and_numbers_are_as_in_the_code() -> None:
     section = PYTHON[PYTHON.index("## When something goes wrong") :]
     named = set(re.findall(r"`([A-Z][A-Za-z]+)`", section))
     kinds = {name: getattr(boomerang_client, name) for name in named}

@@ -26,7 +26,7 @@ COMMANDS = {"boomerang": client_main, "boomerang-server": server_main}
 #: In containers the service `operator` is `boomerang-server`.
 OPERATOR = "docker compose run --rm operator "
 MAKE = re.compile(r"^\.PHONY: (.+)$", re.MULTILINE)
-#: What ends a command in a line of shell.
+#: Tokens that end a command in a shell line.
 ENDS = re.compile(r"\s+(?:#|\||&&|;|>).*$")
 PROMPT = "$ "
 
@@ -45,7 +45,7 @@ def every(*languages: str) -> list[Any]:
 
 
 def shell_lines(page: Path) -> Iterator[str]:
-    """Commands in blocks and in code spans, each on one line."""
+    """Return commands in blocks and in code spans, each on one line."""
     text = "\n".join(blocks(page, "sh"))
     consoles = "\n".join(blocks(page, "console"))
     shown = re.findall(r"^\$ ((?:.*\\\n)*.*)$", consoles, re.MULTILINE)
@@ -57,7 +57,7 @@ def shell_lines(page: Path) -> Iterator[str]:
 
 
 def problem(words: list[str]) -> str | None:
-    """What is wrong with the words of a command, as far as its parser can tell."""
+    """Return what is wrong with a command's arguments according to its parser, or None."""
     command: click.Command = COMMANDS[words[0]]
     path, rest = words[0], words[1:]
     while isinstance(command, click.Group):
@@ -85,7 +85,7 @@ def test_python_compiles(block: str) -> None:
 def test_json_parses(block: str) -> None:
     try:
         json.loads(block)
-    except ValueError:  # a value in each line
+    except ValueError:  # one value in each line
         for line in block.splitlines():
             json.loads(line)
 
@@ -104,7 +104,7 @@ def test_targets_of_make_exist(page: Path) -> None:
     assert {name for name in named if "=" not in name} - set(targets.split()) == set()
 
 
-def test_what_is_wrong_is_found() -> None:
+def test_wrong_commands_are_detected() -> None:
     assert problem(["boomerang", "no-such-command"])
     assert problem(["boomerang", "enqueue", "jobs.jsonl", "--no-such-option"])
     assert problem(["boomerang-server", "keys", "add", "shop", "--no-such-option=1"])
@@ -112,7 +112,7 @@ def test_what_is_wrong_is_found() -> None:
 
 
 def objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a JSON value."""
+    """Return every object in a JSON value."""
     if isinstance(value, dict):
         yield value
     for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -120,7 +120,7 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def responses() -> Iterator[dict[str, Any]]:
-    """The JSON objects of all responses that are shown whole. A `…` stands for what is left out."""
+    """Return the JSON objects of all responses that are shown completely. A `…` marks omitted text."""
     for page in PAGES:
         for block in blocks(page, "console"):
             answers = re.split(r"^\$ (?:.*\\\n)*.*\n", block, flags=re.MULTILINE)
@@ -134,7 +134,7 @@ def responses() -> Iterator[dict[str, Any]]:
     [({"status", "attempt"}, JobView), ({"counts", "accepted"}, BatchView), ({"breaker"}, LaneView)],
     ids=["job", "batch", "lane"],
 )
-def test_a_view_that_is_shown_has_all_its_fields(marks: set[str], view: type[Schema]) -> None:
+def test_a_shown_view_has_all_its_fields(marks: set[str], view: type[Schema]) -> None:
     shown = [each for each in responses() if marks <= set(each)]
     assert shown
     assert [set(each) ^ set(view().fields) for each in shown if set(each) != set(view().fields)] == []

@@ -18,7 +18,7 @@ NAME = re.compile(r"BOOMERANG_[A-Z]+(?:_[A-Z]+)*")
 
 
 def rows(text: str) -> dict[str, str]:
-    """Variable → default, from the tables in `text`."""
+    """Return variable → default, from the tables in `text`."""
     found = ROW.findall(text)
     assert len(found) == len({name for name, _, _ in found}), "a variable has two rows"
     return {name: default.strip("`") for name, default, _ in found}
@@ -37,12 +37,12 @@ def compose_files() -> dict[str, str]:
 SETTINGS = {each.variable for owner in (WorkerSettings, WebhookSettings) for each in settings_of(owner).values()}
 
 
-def test_the_clients_variables() -> None:
+def test_the_clients_variables_are_documented() -> None:
     source = "".join(path.read_text("utf-8") for path in (ROOT / "client" / "boomerang_client").rglob("*.py"))
     assert set(clients()) == set(re.findall(r'"(BOOMERANG_[A-Z_]+)"', source))
 
 
-def test_the_compose_files_own_variables() -> None:
+def test_the_compose_files_variables_are_documented() -> None:
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
     given = dict(re.findall(r"\$\{([A-Z_]+):[-?]([^}]*)\}", text))
     own = compose_files()
@@ -51,7 +51,7 @@ def test_the_compose_files_own_variables() -> None:
         assert default in ("unset", given[name])
 
 
-def test_every_variable_that_any_page_names_exists() -> None:
+def test_every_variable_that_a_page_names_exists() -> None:
     known = SETTINGS | set(clients()) | set(compose_files()) | {redis_binary.VARIABLE}
     unknown = {(page.name, name) for page in PAGES for name in NAME.findall(page.read_text("utf-8"))}
     known |= {str(param.envvar) for command in main.commands.values() for param in command.params if param.envvar}

@@ -1,4 +1,4 @@
-"""Every line that installs something, in docs and messages, works from a checkout. Our packages are on no index."""
+"""Every `pip install` in docs and messages works from a checkout. Our packages are not on an index."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ from tests.support.environments import OURS, Environment, build_wheel, third_par
 pytestmark = pytest.mark.stack
 
 ROOT = Path(__file__).parents[2]
-#: What docs mention although nothing here needs it: plugins of fsspec.
+#: Packages in the docs that nothing here needs: plugins of fsspec.
 OTHERS = frozenset({"s3fs", "gcsfs"})
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "client").glob("*.md")]
 MODULES = [
@@ -24,7 +24,7 @@ MODULES = [
     for folder in ("ops", "schemas", "jobs", "worker", "webhook", "client/boomerang_client")
     for path in (ROOT / folder).rglob("*.py")
 ]
-#: Up to the end of a code span, a string, a sentence, a comment or a line.
+#: Ends with a code span, a string, a sentence, a comment or a line.
 LINE = re.compile(r"\bpip install ([^`\"\n#;(]+?)(?=[`\"\n#;)]|[.,;:] |, | in a | and | or |\(|$)")
 
 
@@ -33,7 +33,7 @@ def install_lines(text: str) -> Iterator[str]:
 
 
 def all_lines() -> dict[str, str]:
-    """Arguments of `pip install`, each with one place where it stands."""
+    """Return the arguments of `pip install`, each with one place where they occur."""
     return {
         line: str(path.relative_to(ROOT)) for path in (*PAGES, *MODULES) for line in install_lines(path.read_text())
     }
@@ -41,7 +41,7 @@ def all_lines() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what is installed from, with a wheel of the client as docs/guides/command-line.md makes it."""
+    """A copy of the checkout, with a wheel of the client as docs/guides/command-line.md builds it."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("schemas", "jobs", "worker", "webhook", "ops", "client"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "dist"))
@@ -53,7 +53,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """Everything that our packages need, and none of them."""
+    """An environment with all that our packages need, without our packages."""
     return Environment(tmp_path_factory.mktemp("environment") / "venv", third_party())
 
 
@@ -62,7 +62,7 @@ Attempt = Callable[[str], str]
 
 @pytest.fixture
 def attempt(checkout: Path, environment: Environment) -> Attempt:
-    """`attempt(line)`: what is wrong with `pip install LINE`; empty if all that it needs can be had from here."""
+    """`attempt(line)` returns pip's error for `pip install LINE`, or "" if all its requirements are available here."""
     return lambda line: attempted(line, checkout, environment)
 
 
@@ -86,7 +86,7 @@ def test_the_line_installs(line: str, attempt: Attempt) -> None:
     assert attempt(line) == "", all_lines()[line]
 
 
-def test_there_are_lines_in_docs_and_in_messages() -> None:
+def test_docs_and_messages_have_install_lines() -> None:
     places = set(all_lines().values())
     assert {each.partition("/")[0] for each in places} >= {"docs", "client", "ops"}
     assert {line.removeprefix("pip install ") for line in extras.INSTALL.values()} <= set(all_lines())
@@ -100,11 +100,11 @@ def test_there_are_lines_in_docs_and_in_messages() -> None:
         "'boomerang_jobs[local]'",
         "'Boomerang-Jobs-Client[cli]>=0.1'",
         "./client '.[nothing-of-that-name]'",
-        "'.[local]'",  # without the client, which is not on an index
+        "'.[local]'",  # the client is missing, and is not on an index
         "boomerang-something",
         "./no-such-folder",
         "dist/boomerang_jobs_client-9.9.9-py3-none-any.whl",
     ],
 )
-def test_a_line_that_does_not_work_is_found(line: str, attempt: Attempt) -> None:
+def test_a_line_that_does_not_work_is_detected(line: str, attempt: Attempt) -> None:
     assert attempt(line)

@@ -1,4 +1,4 @@
-"""docs/explanation/lifecycle.md has a line for each transition that there is. Diagram and numbers are generated."""
+"""docs/explanation/lifecycle.md has a line for each transition. Its diagram and numbers are generated."""
 
 import re
 from pathlib import Path
@@ -10,12 +10,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "explanation" / "lifecycle.md").rea
 EDGES = {(str(before), str(after)) for before, row in TRANSITIONS.items() for after in row}
 
 
-def test_each_edge_has_its_line_and_no_other_has() -> None:
+def test_exactly_the_existing_transitions_have_a_line() -> None:
     rows = re.findall(r"^\| `(\w+)` → `(\w+)` \| .+ \| .+ \|$", PAGE, re.MULTILINE)
     assert sorted(rows) == sorted(EDGES)
 
 
-def test_a_delivery_is_tried_for_most_of_a_day() -> None:
+def test_a_delivery_is_retried_for_most_of_a_day() -> None:
     for random, least, most in ((0.0, 9, 10), (1.0, 19, 20)):
         waits = [policy.next_delivery(tries, random) for tries in range(policy.MOST_DELIVERIES)]
         assert waits[-1] is None

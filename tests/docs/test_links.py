@@ -1,4 +1,4 @@
-"""What the pages point to is there: links, headings, files and tests."""
+"""All that the pages refer to exists: links, headings, files and tests."""
 
 import ast
 import re
@@ -13,29 +13,29 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 FENCE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^()\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
-#: A path as the pages write one: from the root of the repository, or the name of a Lua verb.
+#: A path in a page: relative to the repository's root, or the name of a Lua verb.
 FOLDERS = ("client", "docs", "jobs", "ops", "schemas", "tests", "webhook", "worker")
 NAMED = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./-]+|\w+\.lua|[\w.-]+\.(?:ya?ml|toml|lock)|Makefile")
-#: Lines. A longer page is two pages.
+#: Lines. A longer page should be split.
 LONGEST_PAGE = 250
 TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 
 
 def prose(page: Path) -> str:
-    """The page without what is to be copied into a shell or a file."""
+    """Return the page without its code blocks."""
     return FENCE.sub("", page.read_text("utf-8"))
 
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """The headings as GitHub names them in an address."""
+    """Return the headings as GitHub's link anchors."""
     titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @cache
 def functions(path: Path) -> set[str]:
-    """The tests of a file, as pytest collects them."""
+    """Return the names of the tests of a file, as pytest collects them."""
     if not path.name.startswith("test_"):
         return set()
     found = (node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef))
@@ -47,13 +47,13 @@ def links() -> list[tuple[Path, str]]:
     return [(page, target) for page, target in found if not re.match(r"[a-z]+:", target)]
 
 
-def test_there_is_something_to_hold_them_to() -> None:
+def test_links_files_and_tests_are_found_in_the_pages() -> None:
     assert len(PAGES) >= 8
     assert len(links()) >= 20
 
 
 @pytest.mark.parametrize(("page", "target"), links(), ids=lambda value: getattr(value, "name", value))
-def test_a_link_leads_somewhere(page: Path, target: str) -> None:
+def test_a_links_target_exists(page: Path, target: str) -> None:
     name, _, anchor = unquote(target).partition("#")
     file = (page.parent / name).resolve() if name else page
     assert file.exists(), f"{page.name} points to {name}"
@@ -62,12 +62,12 @@ def test_a_link_leads_somewhere(page: Path, target: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_can_be_read_in_one_sitting(page: Path) -> None:
+def test_a_page_is_not_too_long(page: Path) -> None:
     assert len(page.read_text("utf-8").splitlines()) <= LONGEST_PAGE
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_file_that_is_named_exists(page: Path) -> None:
+def test_a_named_file_exists(page: Path) -> None:
     named = {text.partition("::")[0] for text in CODE.findall(prose(page))}
     paths = {text for text in named if NAMED.fullmatch(text)}
     missing = {path for path in paths if not (ROOT / path).exists() and not list(ROOT.glob(f"jobs/lua/*/{path}"))}
@@ -75,12 +75,12 @@ def test_a_file_that_is_named_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_test_that_is_named_exists(page: Path) -> None:
+def test_a_named_test_exists(page: Path) -> None:
     named = set(TEST.findall(page.read_text("utf-8")))
     assert {f"{file}::{name}" for file, name in named if name not in functions(ROOT / file)} == set()
 
 
-def test_each_line_of_the_guarantees_names_a_test() -> None:
+def test_each_guarantee_names_a_test() -> None:
     page = (ROOT / "docs" / "explanation" / "guarantees.md").read_text("utf-8")
     _, _, table = page.partition("| what happens | what follows | tested in |\n| --- | --- | --- |\n")
     rows = table.strip().splitlines()
@@ -88,7 +88,7 @@ def test_each_line_of_the_guarantees_names_a_test() -> None:
     assert [row for row in rows if not TEST.search(row.rsplit("|", 2)[1])] == []
 
 
-def test_each_threat_names_its_measure_and_a_test() -> None:
+def test_each_threat_names_a_measure_and_a_test() -> None:
     page = (ROOT / "docs" / "explanation" / "security.md").read_text("utf-8")
     tables = re.findall(r"^\| threat \| measure \| test \|\n\| --- \| --- \| --- \|\n((?:\|.*\n)+)", page, re.MULTILINE)
     rows = [row for table in tables for row in table.splitlines()]
@@ -96,7 +96,7 @@ def test_each_threat_names_its_measure_and_a_test() -> None:
     assert [row for row in rows if len(row.split(" | ")) != 3 or not TEST.search(row.split(" | ")[2])] == []
 
 
-def test_each_fault_names_a_test_or_says_why_not() -> None:
+def test_each_fault_names_a_test_or_a_reason() -> None:
     page = (ROOT / "docs" / "reference" / "faults.md").read_text("utf-8")
     rows = {row[2:].partition(" ")[0]: row for row in page.splitlines() if re.match(r"\| [A-Z]\d+ \|", row)}
     numbers: dict[str, list[int]] = {}

@@ -12,7 +12,7 @@ from jobs.store.store import Store
 from webhook.metrics import DECLARATIONS, Counters, StateCollector
 
 DOCS = Path(__file__).parents[2] / "docs"
-#: Metrics, and none of the names of Python packages or files.
+#: Matches metrics, but not names of Python packages or files.
 NAMED = re.compile(r"\bboomerang_(?!client\b|jobs_client|outside)[a-z_]+")
 
 
@@ -34,7 +34,7 @@ def test_a_metric_that_a_page_names_exists(page: Path) -> None:
     assert set(NAMED.findall(page.read_text("utf-8"))) - known == set()
 
 
-def test_flowers_table_has_every_state() -> None:
+def test_the_table_for_flower_has_every_state() -> None:
     (table,) = re.findall(
         r"^\| Flower \| job \|\n(.+?)\n\n", (DOCS / "guides/monitor.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
     )

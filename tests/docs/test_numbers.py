@@ -1,4 +1,4 @@
-"""Numbers that pages tell are those of the code, whatever the sentence around them."""
+"""Numbers on the pages equal those of the code."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from jobs.store.lua_source import CHANGES_KEPT
 from schemas.queries import LONGEST_WAIT, MAX_PAGE
 from schemas.requests import base
 from schemas.requests.fields import Labels
-from schemas.urls import MAX_URL
+from schemas.urls import MAX_IMAGE_URL, MAX_URL
 from webhook import gunicorn_conf, services
 from webhook.api.uploads import MOST_ERRORS
 from webhook.backpressure import RETRY_AFTER
@@ -31,6 +31,7 @@ NUMBERS = [
     ("guides/send-jobs", f"Retry-After: {RETRY_AFTER}"),
     ("reference/http-errors", f"{JOB_LIMIT // 2**20} MiB"),
     ("reference/requests", f"{MAX_URL:,} characters"),
+    ("reference/requests", f"{MAX_IMAGE_URL:,} characters"),
     ("reference/requests", f"{Labels.COUNT} texts"),
     ("reference/requests", f"{Labels.VALUE} characters"),
     ("reference/requests", f"{base.MAX_PROMPT:,} characters"),
@@ -44,6 +45,6 @@ NUMBERS = [
 
 
 @pytest.mark.parametrize(("page", "number"), NUMBERS)
-def test_a_page_tells_the_number_that_the_code_has(page: str, number: str) -> None:
+def test_a_page_has_the_number_of_the_code(page: str, number: str) -> None:
     text = " ".join((DOCS / f"{page}.md").read_text("utf-8").split())
     assert re.search(rf"(?<![\w,.]){re.escape(number)}(?!\w|,\d)", text)

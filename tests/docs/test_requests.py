@@ -1,4 +1,4 @@
-"""The page of requests has the parameters of the schemas, and requests in the guides are valid."""
+"""The page about requests has the parameters of the schemas, and requests in the guides are valid."""
 
 import json
 import re
@@ -18,7 +18,7 @@ COMMON = set(base.RequestSchema().fields) | {"model"}
 
 
 def table(heading: str) -> dict[str, tuple[str, str]]:
-    """Parameter → (type, rules) of the table below that heading."""
+    """Return parameter → (type, rules) from the table below a heading."""
     _, _, rest = PAGE.partition(heading)
     body = rest.partition("| --- | --- | --- |\n")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (`.+?`) \| (.+?) \| (.+) \|$", body, re.MULTILINE)
@@ -26,17 +26,17 @@ def table(heading: str) -> dict[str, tuple[str, str]]:
 
 
 def requests_shown() -> list[dict[str, Any]]:
-    """Every request in a console block, with and without curl."""
+    """Return every request in a console block, with and without curl."""
     blocks = "\n".join(re.findall(r"```console\n(.*?)```", GUIDES, re.DOTALL))
     return [json.loads(text) for text in re.findall(r"""(?:-d '|^)(\{"model": .+?\})(?:'|$)""", blocks, re.MULTILINE)]
 
 
-def test_what_both_models_take() -> None:
+def test_the_parameters_of_both_models_are_documented() -> None:
     assert set(table("Both models take these")) == COMMON
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_models_own_parameters(model: str) -> None:
+def test_a_models_own_parameters_are_documented(model: str) -> None:
     rows, own = table(f"\n`{model}`:"), set(MODELS[model]().fields) - COMMON
     assert set(rows) == own
     required = {name for name, field in MODELS[model]().fields.items() if field.required} - {"model"}
@@ -44,7 +44,7 @@ def test_a_models_own_parameters(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_ratios(model: str) -> None:
+def test_the_ratios_are_documented(model: str) -> None:
     _, rules = table(f"\n`{model}`:")["aspect_ratio"]
     (validator,) = MODELS[model]().fields["aspect_ratio"].validators
     assert set(re.findall(r"`(.+?)`", rules)) == set(getattr(validator, "choices", ()))
@@ -59,14 +59,14 @@ def test_the_ratios(model: str) -> None:
     ],
     ids=["missing", "too long", "n"],
 )
-def test_the_providers_codes(request_: dict[str, Any], code: str) -> None:
+def test_the_providers_error_codes_are_documented(request_: dict[str, Any], code: str) -> None:
     with pytest.raises(RequestInvalid) as caught:
         load_request(request_)
     assert caught.value.codes == [code]
     assert f"| `{code}` |" in PAGE
 
 
-def test_the_requests_shown_are_good_but_for_those_that_are_shown_to_fail() -> None:
+def test_shown_requests_are_valid_except_those_shown_to_fail() -> None:
     shown = [unwrap(request) for request in requests_shown()]
     assert len(shown) >= 8
     for request in shown:

@@ -1,4 +1,4 @@
-"""docs/reference/chosen-settings.md says of each setting of Celery, Redis and gunicorn what it is here, and why."""
+"""docs/reference/chosen-settings.md has the value of each setting of Celery, Redis and gunicorn, and a reason."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -60,15 +60,15 @@ FLASK = ("MAX_CONTENT_LENGTH", "MAX_FORM_MEMORY_SIZE")
 
 
 def rows(title: str) -> dict[str, tuple[str, str, str]]:
-    """Setting → what it is here, the word, and why."""
+    """Return setting → (value here, decision, reason)."""
     (text,) = re.findall(rf"^### {title}\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL)
     found = {name: (here, word, why) for name, here, word, why in ROW.findall(text)}
-    assert len(found) == text.count("\n| `"), "a row that nobody can read, or twice"
+    assert len(found) == text.count("\n| `"), "a row is malformed or repeated"
     return found
 
 
 def shown(value: Any) -> str:
-    """As the page writes a value."""
+    """Return a value in the page's notation."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -98,7 +98,7 @@ def client() -> Mapping[str, Any]:
 
 
 def web() -> Mapping[str, Any]:
-    # Unset in our file is gunicorn's own default.
+    # A setting that our file does not set has gunicorn's default.
     default = Config().settings
     chosen = {name: getattr(gunicorn_conf, name, default[name].default) for name in GUNICORN}
     flask = create_webhook(WebhookSettings())
@@ -114,20 +114,20 @@ SECTIONS: dict[str, Callable[[], Mapping[str, Any]]] = {
 
 
 @pytest.mark.parametrize("title", SECTIONS)
-def test_each_is_what_the_page_says(title: str) -> None:
+def test_each_setting_has_the_value_on_the_page(title: str) -> None:
     said = {name: here for name, (here, _, _) in rows(title).items()}
     assert said == {name: shown(value) for name, value in SECTIONS[title]().items()}
 
 
 @pytest.mark.parametrize("title", [*SECTIONS, "Redis itself"])
-def test_each_has_a_word_and_a_reason(title: str) -> None:
+def test_each_setting_has_a_decision_and_a_reason(title: str) -> None:
     found = rows(title)
     assert {word for _, word, _ in found.values()} <= WORDS
     assert [name for name, (_, _, why) in found.items() if len(why) < 8] == []
 
 
 @pytest.mark.stack
-def test_redis_is_what_the_page_says(tmp_path: Path) -> None:
+def test_redis_has_the_settings_on_the_page(tmp_path: Path) -> None:
     told: dict[str, list[str]] = {}
     for fsync in Fsync:
         with (
@@ -137,9 +137,9 @@ def test_redis_is_what_the_page_says(tmp_path: Path) -> None:
             for name in REDIS:
                 told.setdefault(name, []).append(str(dict(asked.config_get(name)).get(name, "unset")))
     here = {name: ", ".join(dict.fromkeys(values)) or "none" for name, values in told.items()}
-    # In bytes, and of other kinds of clients too
+    # Redis answers in bytes, and includes other classes of clients.
     assert "pubsub 33554432 8388608 60" in here.pop("client-output-buffer-limit")
-    # Later servers know what they are not told.
+    # Later servers have settings that older ones do not know.
     unknown = ("maxmemory-clients", "enable-debug-command", "enable-module-command")
     said = {name: row[0] for name, row in rows("Redis itself").items()}
     assert set(said) == set(REDIS)
@@ -151,7 +151,7 @@ def test_redis_is_what_the_page_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("server", "fsync"), [("redis", "always"), ("broker", "everysec")])
-def test_containers_have_the_same(server: str, fsync: str) -> None:
+def test_containers_have_the_settings_on_the_page(server: str, fsync: str) -> None:
     words = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"][server]["command"]
     given = dict(zip(words[3::2], words[4::2], strict=True))
     said = {name: row[0] for name, row in rows("Redis itself").items()}

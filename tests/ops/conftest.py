@@ -10,7 +10,7 @@ from tests.support.waiting import WaitFor
 
 @pytest.fixture
 def start(tmp_path: Path, wait_for: WaitFor) -> Iterator[StartStack]:
-    """`start("name", *options)`: a stack that is up; whatever the test does to it, it ends with the test."""
+    """`start("name", *options)` starts a stack, which is stopped at the end of the test."""
     started: list[StackProcess] = []
 
     def start_one(name: str, *options: str, wait: bool = True) -> StackProcess:

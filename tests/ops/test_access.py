@@ -1,4 +1,4 @@
-"""The users of both Redis servers: each may do its own work (tests/stack/test_access.py) and nothing of all this."""
+"""Commands that the users of both Redis servers may not run. tests/stack/test_access.py covers what they may."""
 
 import os
 import socket
@@ -25,7 +25,7 @@ from tests.support.real_redis import RealRedis, StartRedis, binaries
 pytestmark = pytest.mark.stack
 
 FOLDER = Path(access.__file__).parent
-#: Nobody needs these, on either server.
+#: No user needs these, on either server.
 NEVER = (
     "FLUSHALL",
     "FLUSHDB",
@@ -97,22 +97,22 @@ def client(server: RedisServer, user: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["state", "broker"])
-def test_every_user_is_looked_at(name: str) -> None:
+def test_every_user_is_covered(name: str) -> None:
     assert {user for server, user in FORBIDDEN if server == name} == {*access.users(name), "health"}
 
 
 @pytest.mark.parametrize(
     ("name", "user", "command"), [(*who, command) for who, commands in FORBIDDEN.items() for command in commands]
 )
-def test_what_a_user_may_not(servers: dict[str, RedisServer], name: str, user: str, command: str) -> None:
+def test_a_user_may_not_run_these_commands(servers: dict[str, RedisServer], name: str, user: str, command: str) -> None:
     with client(servers[name], user) as connection:
         assert connection.ping()
-        # Newer servers refuse DEBUG and MODULE to everybody.
+        # Newer servers refuse DEBUG and MODULE to every user.
         with pytest.raises(redis.ResponseError, match=r"(?i)no permissions|not allowed"):
             connection.execute_command(*command.split(" "), *(["0"] if command.startswith("EVAL ") else []))
 
 
-#: Ways to become the default user, who may do all since Redis loads its file as that user.
+#: Ways to become the default user, who has all permissions because Redis loads its file as that user.
 AS_DEFAULT = (
     "AUTH anything",
     'AUTH ""',
@@ -126,7 +126,7 @@ AS_DEFAULT = (
 
 
 def refuses_strangers(server: RealRedis) -> None:
-    """Who knows no password gets no answer, and who is another user stays within that user's rights."""
+    """Check that a client without a password gets no answer and other users keep their own permissions."""
     for before in ("", "AUTH health any"):
         for attempt in AS_DEFAULT:
             with closing(socket.create_connection(("127.0.0.1", server.port), 10)) as connection:
@@ -147,8 +147,8 @@ def refuses_strangers(server: RealRedis) -> None:
 
 @pytest.mark.parametrize("name", ["state", "broker"])
 @pytest.mark.parametrize("version", binaries())
-def test_nobody_is_the_default_user(version: str, name: str, real_redis: StartRedis) -> None:
-    # A password of the default user does not open it either: the file wins.
+def test_no_client_can_become_the_default_user(version: str, name: str, real_redis: StartRedis) -> None:
+    # A configured password of the default user gives no access: the users' file takes precedence.
     server = real_redis(version, name, "--requirepass", "PASSWORD")
     refuses_strangers(server)
     with server.client("admin") as admin:
@@ -158,7 +158,7 @@ def test_nobody_is_the_default_user(version: str, name: str, real_redis: StartRe
         assert user["passwords"] == []
         admin.acl_load()
         refuses_strangers(server)
-        # Nor with a mistake on top: there is no password that it takes.
+        # With a faulty rule too: the default user accepts no password.
         admin.acl_setuser("default", enabled=True)
     refuses_strangers(server)
 
@@ -172,7 +172,7 @@ def test_a_wrong_password_is_refused(servers: dict[str, RedisServer]) -> None:
         wrong.ping()
 
 
-def test_the_webhook_runs_the_scripts_that_are_there_and_waits_for_them(servers: dict[str, RedisServer]) -> None:
+def test_the_webhook_waits_for_scripts_that_a_worker_loads(servers: dict[str, RedisServer]) -> None:
     state = servers["state"]
     job = NewJob(id="fox", text='{"prompt":"a fox"}', model="kirin_image_omni")
     urls = (state.urls[user] for user in ("admin", "webhook", "worker"))
@@ -184,17 +184,17 @@ def test_the_webhook_runs_the_scripts_that_are_there_and_waits_for_them(servers:
         for call in (webhook.ping, lambda: webhook.jobs.enqueue([job])):
             with pytest.raises(StoreUnavailable, match="a worker does"):
                 call()
-        # A worker loads them, and begins the installation
+        # A worker loads the scripts and begins the installation.
         assert worker.continuity.establish(worker.continuity.standing())
         webhook.ping()
         assert webhook.jobs.enqueue([job]).outcomes == ("created",)
-        # A restart forgets them
+        # A restart forgets the scripts.
         admin.script_flush()
         with pytest.raises(StoreUnavailable, match="a worker does"):
             webhook.jobs.cancel("fox")
         assert worker.attempts.admit(1).ids == ("fox",)
         assert webhook.jobs.cancel("fox").outcome == "cancelled"
-        # A refusal is what an intruder leaves in this log, and no one else.
+        # Only an intruder may cause refusals in this log.
         assert admin.acl_log() == []
 
 
@@ -203,7 +203,7 @@ def test_the_webhook_runs_the_scripts_that_are_there_and_waits_for_them(servers:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Callable[..., Any]:
-    """`start(name, environment)`: what start.sh would execute, and the users that it would give it."""
+    """`start(name, environment)` returns what start.sh would execute, and the users file that it would write."""
     (tmp_path / "bin").mkdir()
     stand_in = tmp_path / "bin" / "redis-server"
 
@@ -222,12 +222,14 @@ def start(tmp_path: Path) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("name", ["state", "broker"])
 @pytest.mark.parametrize(("version", "new"), [("6.2.14", False), ("7.0.15", False), ("7.2.4", True), ("8.0.0", True)])
-def test_a_container_has_the_same_users(start: Callable[..., Any], name: str, version: str, new: bool) -> None:
+def test_a_container_has_the_same_users_as_the_local_stack(
+    start: Callable[..., Any], name: str, version: str, new: bool
+) -> None:
     given = access.passwords(name)
     done, written = start(name, access.variables(given), version)
     assert done.stdout.split() == ["--port", "0", "--aclfile", str(written)], done.stderr
     text = written.read_text()
-    # From 7.2 on there is one word more
+    # 7.2 and later add one argument.
     assert text.count("+client|setinfo") == len(given) * new
     rules = [line for line in (FOLDER / f"{name}.acl").read_text().splitlines() if line and line[0] != "#"]
     for user, password in given.items():

@@ -29,7 +29,7 @@ from worker.health import HEALTH_FILE
 from worker.settings import Settings as WorkerSettings
 
 ROOT = Path(__file__).parents[2]
-#: What somebody would write into .env.
+#: Example values for .env.
 ENV_FILE = {
     **{f"BOOMERANG_REDIS_PASSWORD_{user}": f"jobs-secret-of-{user}" for user in ("WORKER", "WEBHOOK", "OPERATOR")},
     **{
@@ -45,7 +45,7 @@ ENV_FILE = {
 }
 CELERY = ("worker", "beat", "flower")
 OURS = (*CELERY, "webhook", "operator")
-#: server -> its users' file (ops.access), and when its append-only file is on the disk
+#: server -> its users' file (ops.access), and its `appendfsync`
 REDIS = {"redis": ("state", "always"), "broker": ("broker", "everysec")}
 TEXT = (ROOT / "docker-compose.yml").read_text()
 EXAMPLE = (ROOT / "ops" / "compose.env.example").read_text()
@@ -55,16 +55,16 @@ VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::([-?])([^}]*))?\})")
 
 
 def filled(text: object) -> str:
-    """Compose's own interpolation, as far as this file uses it."""
+    """Interpolate variables as Compose does, as far as this file needs it."""
 
     def value(found: re.Match[str]) -> str:
-        name, kind, word = found.groups()
+        name, kind, token = found.groups()
         if name is None:
             return "$"
         if ENV_FILE.get(name):
             return ENV_FILE[name]
-        assert kind == "-", f"{name} has no default and is not in .env: {word}"
-        return word
+        assert kind == "-", f"{name} has no default and is not in .env: {token}"
+        return token
 
     return VARIABLE.sub(value, str(text))
 
@@ -74,17 +74,17 @@ def environment(service: str) -> dict[str, str]:
 
 
 def command(service: str) -> list[str]:
-    return [filled(word) for word in SERVICES[service]["command"]]
+    return [filled(token) for token in SERVICES[service]["command"]]
 
 
 def urls(service: str, server: str) -> list[str]:
-    """A service's addresses of one Redis."""
+    """Return a service's URLs of one Redis."""
     named = environment(service).items()
     return [value for name, value in named if name.endswith("_URL") and f"@{server}:6379/0" in value]
 
 
 def size(text: str) -> int:
-    """Bytes, as Docker and Redis write them."""
+    """Parse a size in the notation of Docker and Redis into bytes."""
     number, unit = re.fullmatch(r"(\d+)([mg])b?", text).groups()
     return int(number) * {"m": 2**20, "g": 2**30}[unit]
 
@@ -110,16 +110,16 @@ def test_each_process_of_the_stack_is_a_service() -> None:
 
 
 @pytest.mark.parametrize("service", CELERY)
-def test_celery_is_started_with_the_app_and_a_command_it_has(service: str) -> None:
-    words = command(service)
-    assert words == ["celery", "-q", "-A", "worker.main:app", service]
+def test_celery_is_started_with_the_app_and_a_valid_command(service: str) -> None:
+    args = command(service)
+    assert args == ["celery", "-q", "-A", "worker.main:app", service]
     assert service in celery_command.commands
 
 
 @pytest.mark.stack
 @pytest.mark.parametrize("service", ["worker", "webhook"])
-def test_the_process_loads_with_that_environment_alone(service: str) -> None:
-    (target,) = [word for word in command(service) if word.endswith(":app")]
+def test_each_process_starts_with_its_environment_alone(service: str) -> None:
+    (target,) = [token for token in command(service) if token.endswith(":app")]
     module, _, name = target.partition(":")
     program = f"from {module} import {name}; assert {name}"
     done = subprocess.run(
@@ -136,27 +136,27 @@ def test_gunicorn_is_started_with_the_app_and_its_configuration(monkeypatch: pyt
     assert gunicorn.cfg.address == [("0.0.0.0", int(inner_port("webhook")))]
 
 
-def test_the_simulator_understands_its_options() -> None:
-    program, *words = command("simulator")
+def test_the_simulators_options_are_valid() -> None:
+    program, *args = command("simulator")
     assert program == "boomerang-server"
-    name, chosen, rest = main.resolve_command(main.make_context(program, words), words)
+    name, chosen, rest = main.resolve_command(main.make_context(program, args), args)
     assert (name, chosen is not None) == ("simulate", True)
     assert chosen
     given = chosen.make_context("simulate", rest).params
     assert (given["host"], str(given["port"])) == ("0.0.0.0", inner_port("simulator"))
     assert list(given["key"]) == [environment("worker")["BOOMERANG_PROVIDER_KEY"]]
-    # People on the host fetch the pictures from the port that is published there.
+    # Users on the host fetch the images from the published port.
     assert given["public_url"] == f"http://{filled(SERVICES['simulator']['ports'][0]).rpartition(':')[0]}"
 
 
 @pytest.mark.parametrize("service", [*CELERY, "webhook"])
-def test_every_variable_is_one_that_the_process_reads(service: str) -> None:
+def test_each_process_reads_every_variable_that_it_gets(service: str) -> None:
     settings = WebhookSettings if service == "webhook" else WorkerSettings
     known = {each.variable for each in settings_of(settings).values()}
     given = environment(service)
     assert {name for name in given if name.startswith("BOOMERANG_")} - known == set()
     assert all(name.startswith(("BOOMERANG_", "FLOWER_")) for name in given)
-    # And all of them can be read.
+    # And all of them are valid.
     settings.from_env(given)
 
 
@@ -167,17 +167,17 @@ def test_flowers_options_exist() -> None:
     assert environment("flower")["FLOWER_PORT"] == inner_port("flower")
 
 
-def test_the_providers_key_is_in_the_worker_and_where_the_doctor_runs() -> None:
+def test_only_worker_and_operator_have_the_providers_key() -> None:
     holders = [name for name in SERVICES if "provider-key" in environment(name).values()]
     assert holders == ["worker", "operator"]
     assert SERVICES["operator"]["env_file"] == SERVICES["worker"]["env_file"]
 
 
-def test_the_operator_has_what_the_commands_need() -> None:
+def test_the_operator_has_all_that_the_commands_need() -> None:
     given = environment("operator")
     users = {"BOOMERANG_REDIS_URL", "BOOMERANG_BROKER_URL", "BOOMERANG_RESULT_URL"}
     for service in ("worker", "webhook"):
-        # What .env can set, it judges as these processes see it.
+        # The doctor judges settings as these processes have them.
         judged = {name for name, value in SERVICES[service]["environment"].items() if "${" in value} - users
         assert {name: given[name] for name in judged} == {name: environment(service)[name] for name in judged}
     assert {urlsplit(given[name]).username for name in users} == {"operator"}
@@ -187,17 +187,17 @@ def test_the_operator_has_what_the_commands_need() -> None:
     # The doctor finds Flower without an option.
     assert urlsplit(given["BOOMERANG_FLOWER_URL"]).netloc == f"flower:{inner_port('flower')}"
     assert SERVICES["operator"]["entrypoint"] == ["boomerang-server"]
-    # One container a command.
+    # Each command has its own container.
     assert SERVICES["operator"]["restart"] == "no"
 
 
-def test_the_doctor_reads_where_flower_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_reads_flowers_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOMERANG_FLOWER_URL", environment("operator")["BOOMERANG_FLOWER_URL"])
     context = main.commands["doctor"].make_context("doctor", [])
     assert context.params["flower"] == "http://flower:5555"
 
 
-def test_health_checks_ask_what_the_processes_answer() -> None:
+def test_health_checks_call_what_the_processes_serve() -> None:
     webhook = create_webhook(WebhookSettings.from_env(environment("webhook")))
     routes = {
         "webhook": {rule.rule for rule in webhook.url_map.iter_rules()},
@@ -213,34 +213,34 @@ def test_health_checks_ask_what_the_processes_answer() -> None:
         assert asked.path in paths
         assert str(asked.port) == inner_port(service)
     assert SERVICES["worker"]["healthcheck"]["test"] == ["CMD", "python", "-m", "worker.health"]
-    # On the one file system that it may write to.
+    # On the only file system that is writable.
     assert environment("worker")[HEALTH_FILE].startswith("/tmp/")
 
 
 @pytest.mark.stack
 @pytest.mark.parametrize("server", REDIS)
-def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for: WaitFor) -> None:
+def test_redis_runs_with_this_configuration(server: str, tmp_path: Path, wait_for: WaitFor) -> None:
     users, fsync = REDIS[server]
-    words = [word.replace("/access/", f"{ROOT}/ops/access/") for word in command(server)]
+    args = [token.replace("/access/", f"{ROOT}/ops/access/") for token in command(server)]
     port = free_port()
     (tmp_path / "redis-server").symlink_to(find_binary())
     env = os.environ | environment(server) | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)}
-    words += ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path)]
-    with subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL) as process:
+    args += ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path)]
+    with subprocess.Popen(args, env=env, stdout=subprocess.DEVNULL) as process:
         try:
             url = f"redis://operator:{environment(server)['BOOMERANG_REDIS_PASSWORD_OPERATOR']}@127.0.0.1:{port}/0"
             wait_for(lambda: is_ready(url), message="it has started")
             with redis.Redis.from_url(url) as client:
                 wanted = {"appendonly": "yes", "appendfsync": fsync, "maxmemory-policy": "noeviction", "save": ""}
                 assert {name: client.config_get(name)[name] for name in wanted} == wanted
-            # As its health check asks
+            # As its health check does
             assert is_ready(f"redis://health:any@127.0.0.1:{port}/0")
-            # Everybody comes in with what the file gives him
+            # Every user logs in with the password from the file,
             for service in OURS:
                 own, other = urls(service, server), urls(service, *set(REDIS) - {server})
                 assert bool(own) == (service in access.users(users))
                 assert all(is_ready(each.replace(f"@{server}:6379", f"@127.0.0.1:{port}")) for each in own)
-                # And nobody with what he has for the other server.
+                # and not with the password for the other server.
                 for each in other:
                     login = urlsplit(each).netloc.rpartition("@")[0]
                     lost = redis.Redis.from_url(f"redis://{login}@127.0.0.1:{port}/0")
@@ -251,7 +251,7 @@ def test_redis_runs_as_it_is_written_here(server: str, tmp_path: Path, wait_for:
 
 
 @pytest.mark.parametrize("server", REDIS)
-def test_redis_keeps_what_it_has_and_is_not_published(server: str) -> None:
+def test_redis_persists_its_data_and_publishes_no_port(server: str) -> None:
     each = SERVICES[server]
     assert each["volumes"] == [f"{server}:/data", "./ops/access:/access:ro"]
     assert server in LOADED["volumes"]
@@ -265,11 +265,11 @@ def test_a_process_shares_a_network_with_a_server_only_if_it_has_a_user_there() 
         (network,) = SERVICES[server]["networks"]
         there = {name for name, each in SERVICES.items() if network in each["networks"]}
         assert there == {server, *set(OURS) & set(access.users(users))}
-        # Whoever has an address of that server in its environment can reach it, and nobody else.
+        # Exactly the processes with a URL of that server can reach it.
         assert there - {server} == {name for name in SERVICES if urls(name, server)}
 
 
-def test_each_process_has_the_passwords_of_its_own_user_alone() -> None:
+def test_each_process_has_only_its_own_users_passwords() -> None:
     for service in OURS:
         text = str(environment(service))
         assert set(re.findall(r"secret-of-([A-Z]+)", text)) == {service.upper()}
@@ -282,7 +282,7 @@ def test_each_process_has_the_passwords_of_its_own_user_alone() -> None:
 
 
 @pytest.mark.parametrize("service", list(SERVICES))
-def test_every_container_has_as_few_rights_as_it_needs(service: str) -> None:
+def test_every_container_has_minimal_privileges(service: str) -> None:
     each = SERVICES[service]
     assert each["read_only"] is True
     assert each["cap_drop"] == ["ALL"]
@@ -295,14 +295,14 @@ def test_every_container_has_as_few_rights_as_it_needs(service: str) -> None:
 
 
 @pytest.mark.parametrize("server", REDIS)
-def test_redis_is_full_before_its_container_is(server: str) -> None:
-    words = command(server)
-    most = size(words[words.index("--maxmemory") + 1])
-    # While it rewrites its file a child may hold a copy of everything.
+def test_redis_reaches_its_limit_before_its_container_does(server: str) -> None:
+    args = command(server)
+    most = size(args[args.index("--maxmemory") + 1])
+    # During a rewrite of the file, a child may hold a copy of all data.
     assert size(filled(SERVICES[server]["mem_limit"])) >= 2 * most + 256 * 2**20
 
 
-def test_health_is_known_soon() -> None:
+def test_health_checks_report_soon() -> None:
     for name, each in SERVICES.items():
         if "healthcheck" in each:
             check = each["healthcheck"]
@@ -311,7 +311,7 @@ def test_health_is_known_soon() -> None:
 
 
 @pytest.mark.parametrize("service", [*CELERY, "webhook", *REDIS])
-def test_what_has_work_under_way_may_end_it(service: str) -> None:
+def test_processes_may_finish_their_work_before_they_are_killed(service: str) -> None:
     assert seconds(SERVICES[service]["stop_grace_period"]) >= 30
 
 
@@ -324,7 +324,7 @@ def test_every_variable_is_in_the_example_with_its_default_and_in_the_documentat
         (ROOT / "docs" / "reference" / f"{name}.md").read_text() for name in ("configuration", "compose-variables")
     )
     assert [name for name in named if f"| `{name}` |" not in page] == []
-    # A line that is commented out shows what holds without it, but for those of the simulator and an example in JSON.
+    # A commented line shows the default, except for the simulator's and an example in JSON.
     simulated = re.findall(r"^#(\w+)=", EXAMPLE.partition("--profile simulator")[2].partition("\n\n")[0], re.MULTILINE)
     for comment, name, value in offered:
         if comment and name not in (*simulated, "BOOMERANG_LANES"):
@@ -339,7 +339,7 @@ def test_ports_are_not_those_of_the_local_stack() -> None:
     assert len(published) == 3
 
 
-def test_each_image_is_built_once_and_no_registry_is_asked_for_it() -> None:
+def test_each_image_is_built_once_and_never_pulled() -> None:
     images: dict[str, list[str]] = {}
     for name in (*OURS, "simulator"):
         each = SERVICES[name]
@@ -347,50 +347,50 @@ def test_each_image_is_built_once_and_no_registry_is_asked_for_it() -> None:
         assert each["pull_policy"] == "never"
     assert images == {"boomerang": ["build"], "boomerang-simulator": ["build"]}
     assert [name for name, each in SERVICES.items() if "image" not in each] == []
-    # By a service that is always there, not one of a profile.
+    # By a service without a profile, which always starts.
     assert "build" in SERVICES["worker"]
     dockerfile = (ROOT / SERVICES["worker"]["build"]["dockerfile"]).read_text()
     stages = re.findall(r"^FROM \S+ AS (\S+)$", dockerfile, re.MULTILINE)
     assert {SERVICES[name]["build"]["target"] for name in ("worker", "simulator")} <= set(stages)
 
 
-def test_the_address_that_a_proxy_on_the_host_has_is_fixed() -> None:
+def test_the_address_of_a_proxy_on_the_host_is_fixed() -> None:
     (pool,) = LOADED["networks"]["outside"]["ipam"]["config"]
     first = str(next(ip_network(filled(pool["subnet"])).hosts()))
     assert first in EXAMPLE
     assert first in (ROOT / "docs" / "guides" / "containers.md").read_text()
-    # Nobody is trusted unless .env says so: without a proxy anybody could write that header.
+    # No proxy is trusted by default: without one, any client could set that header.
     assert environment("webhook")["BOOMERANG_TRUSTED_PROXIES"] == ""
 
 
-def test_the_image_is_built_from_what_is_there_and_runs_as_nobody_special() -> None:
+def test_the_image_is_built_from_existing_files_and_runs_unprivileged() -> None:
     lines = [line.split() for line in (ROOT / "ops" / "Dockerfile").read_text().splitlines()]
     sources = [
         source
-        for word, *rest in filter(None, lines)
-        if word == "COPY" and not rest[0].startswith("--from=")
+        for token, *rest in filter(None, lines)
+        if token == "COPY" and not rest[0].startswith("--from=")
         for source in rest[:-1]
     ]
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    # What is sent to the engine are whole folders; a stage may take one file of them.
+    # Whole folders are sent to the engine; a stage may copy one file of them.
     assert {source.partition("/")[0] for source in sources} == allowed
     assert [source for source in sources if not (ROOT / source).exists()] == []
-    users = [rest for word, *rest in filter(None, lines) if word == "USER"]
+    users = [rest for token, *rest in filter(None, lines) if token == "USER"]
     assert users == [["10001:10001"]]
 
 
 # --- by Compose itself ------------------------------------------------------------------------------------------------
 
 
-def compose(*words: str, env_file: Path) -> subprocess.CompletedProcess[str]:
+def compose(*args: str, env_file: Path) -> subprocess.CompletedProcess[str]:
     env = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_CONFIG") if name in os.environ}
-    command = ["docker", "compose", "--file", str(ROOT / "docker-compose.yml"), "--env-file", str(env_file), *words]
+    command = ["docker", "compose", "--file", str(ROOT / "docker-compose.yml"), "--env-file", str(env_file), *args]
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
 def real() -> None:
-    """Compose, which reads files without an engine; without it these tests are skipped."""
+    """Return Compose's version of the file. Skip the test where Compose is missing; it needs no engine."""
     try:
         done = subprocess.run(["docker", "compose", "version"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -401,7 +401,7 @@ def real() -> None:
 
 @pytest.fixture
 def env_file(tmp_path: Path) -> Path:
-    """A .env as the page has one make it, with what it leaves to people."""
+    """Return a .env made as the page describes, with the values that the page leaves to the reader."""
     (script,) = re.findall(r"```sh\n(umask.+?)```", (ROOT / "docs" / "guides" / "containers.md").read_text(), re.DOTALL)
     (tmp_path / "ops").mkdir()
     (tmp_path / "ops" / "compose.env.example").write_text(EXAMPLE)
@@ -413,7 +413,7 @@ def env_file(tmp_path: Path) -> Path:
     return made
 
 
-def test_the_page_fills_in_every_secret_with_one_of_its_own(env_file: Path) -> None:
+def test_the_page_fills_in_every_secret_with_a_different_value(env_file: Path) -> None:
     given = dict(re.findall(r"^(\w+)=(.*)$", env_file.read_text(), re.MULTILINE))
     must = set(re.findall(r"\$\{(\w+):\?", TEXT))
     assert [name for name in must if not given[name]] == []
@@ -423,10 +423,10 @@ def test_the_page_fills_in_every_secret_with_one_of_its_own(env_file: Path) -> N
 
 
 @pytest.mark.usefixtures("real")
-def test_compose_reads_it(env_file: Path) -> None:
+def test_compose_accepts_the_file(env_file: Path) -> None:
     done = compose("--profile", "*", "config", "--format", "json", env_file=env_file)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""  # no variable that is set nowhere
+    assert done.stderr == ""  # every variable is set
     config = json.loads(done.stdout)
     assert config["name"] == "boomerang"
     assert set(config["services"]) == set(SERVICES)
@@ -440,7 +440,7 @@ def test_compose_reads_it(env_file: Path) -> None:
 
 
 @pytest.mark.usefixtures("real")
-def test_a_range_of_ports_makes_room_for_several_webhooks(env_file: Path) -> None:
+def test_a_range_of_ports_allows_several_webhooks(env_file: Path) -> None:
     with env_file.open("a") as file:
         file.write("BOOMERANG_PORT=8440-8449\n")
     done = compose("config", "--format", "json", env_file=env_file)
@@ -451,7 +451,7 @@ def test_a_range_of_ports_makes_room_for_several_webhooks(env_file: Path) -> Non
 
 @pytest.mark.usefixtures("real")
 @pytest.mark.parametrize("missing", sorted(set(re.findall(r"\$\{(\w+):\?", TEXT))))
-def test_what_is_missing_is_named(env_file: Path, missing: str) -> None:
+def test_missing_variables_are_named(env_file: Path, missing: str) -> None:
     env_file.write_text(re.sub(rf"^{missing}=.*$", f"{missing}=", env_file.read_text(), flags=re.MULTILINE))
     done = compose("config", env_file=env_file)
     assert done.returncode != 0

@@ -1,4 +1,4 @@
-"""The parts of the Compose check that need no engine. tests/chaos/test_compose.py runs all of it."""
+"""The steps of the Compose check that need no engine. tests/chaos/test_compose.py runs the whole check."""
 
 import json
 import os
@@ -21,13 +21,13 @@ from ops.compose_check.stop_checks import is_json_object
 from tests.support.waiting import WaitFor
 
 ROOT = Path(__file__).parents[2]
-#: What redis-cli prints for two entries where its output is no terminal, cut short.
+#: redis-cli's output for two entries in a pipe, shortened.
 ACL_LOG = "count\n1\nreason\ncommand\ncontext\nlua\nobject\nset\nusername\nworker\nage-seconds\n1.2\n" * 2
 
 
-def run(*words: str, path: Path) -> subprocess.CompletedProcess[str]:
-    """The command, with nothing else than `path` to find programs in."""
-    command = [sys.executable, "-m", "ops.compose_check", *words]
+def run(*args: str, path: Path) -> subprocess.CompletedProcess[str]:
+    """Run the check with `path` as the only folder of programs."""
+    command = [sys.executable, "-m", "ops.compose_check", *args]
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PATH": str(path)}, capture_output=True, text=True, check=False
     )
@@ -44,7 +44,7 @@ def fake_docker(folder: Path, script: str) -> None:
 
 
 @pytest.mark.stack
-def test_without_docker_it_says_so_and_what_to_do(tmp_path: Path) -> None:
+def test_missing_docker_is_reported_with_a_remedy(tmp_path: Path) -> None:
     done = run(path=tmp_path)
     assert done.returncode == 2
     assert "--own-engine" in done.stderr
@@ -52,7 +52,7 @@ def test_without_docker_it_says_so_and_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.stack
-def test_an_engine_that_does_not_answer_is_said(tmp_path: Path) -> None:
+def test_an_engine_that_does_not_answer_is_reported(tmp_path: Path) -> None:
     fake_docker(tmp_path, "echo Cannot connect to the Docker daemon >&2; exit 1")
     done = run(path=tmp_path)
     assert done.returncode == 2
@@ -71,8 +71,8 @@ def test_a_compose_that_is_too_old_is_refused(tmp_path: Path, version: str) -> N
 
 @pytest.mark.stack
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
-def test_the_engine_of_its_own_needs_root() -> None:
-    # By its text: the checkout may be in a folder that only root can read.
+def test_starting_an_engine_needs_root() -> None:
+    # Passed as text: the checkout may be in a folder that only root can read.
     command = ["/bin/bash", "-s", "start", f"/tmp/boomerang-engine-test-{os.getpid()}"]
     done = subprocess.run(
         command, input=SCRIPT.read_text(), user=65534, group=65534, capture_output=True, text=True, check=False
@@ -81,7 +81,7 @@ def test_the_engine_of_its_own_needs_root() -> None:
     assert "root" in done.stderr
 
 
-def test_every_secret_of_the_example_is_filled_in_and_each_is_another() -> None:
+def test_every_secret_of_the_example_gets_a_different_value() -> None:
     example = (ROOT / "ops" / "compose.env.example").read_text()
     values = env_file.read(env_file.fill_in(example, {"BOOMERANG_PORT": "1"}))
     found = env_file.secret_values(values)
@@ -90,11 +90,11 @@ def test_every_secret_of_the_example_is_filled_in_and_each_is_another() -> None:
     assert all(len(secret) >= 32 for secret in found.values())
     assert values["BOOMERANG_PROVIDER_URL"] == "http://simulator:8421"
     assert values["BOOMERANG_PORT"] == "1"
-    # What has a name before it is looked for in logs without the name.
+    # Logs are searched for the secret without its name.
     assert values["BOOMERANG_API_KEYS"] == f"shop:{found['BOOMERANG_API_KEYS']}"
 
 
-def test_new_passwords_replace_all_of_them_and_nothing_else() -> None:
+def test_new_passwords_replace_all_passwords_and_nothing_else() -> None:
     text = "A_PASSWORD_X=one\nOTHER=two\nPASSWORD=three\n"
     values = env_file.read(env_file.new_passwords(text))
     assert values["OTHER"] == "two"
@@ -102,12 +102,12 @@ def test_new_passwords_replace_all_of_them_and_nothing_else() -> None:
     assert "three" not in values.values()
 
 
-def test_a_replaced_variable_stands_there_once() -> None:
+def test_a_replaced_variable_is_set_once() -> None:
     text = env_file.replace("A=1\nB=2\nA=3\n", "A", "4")
     assert text == "B=2\nA=4\n"
 
 
-def test_the_exit_of_a_check_is_counted_and_its_reason_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_check_is_counted_and_its_reason_printed(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report(lambda: 0.0)
     report.equal("sum", 2, 2)
     report.equal("other sum", 3, 2)
@@ -121,25 +121,25 @@ def test_the_exit_of_a_check_is_counted_and_its_reason_printed(capsys: pytest.Ca
     assert "exit code 1" in lines[2]
 
 
-def test_a_fault_of_the_program_itself_is_no_failed_check() -> None:
+def test_an_internal_error_is_not_a_failed_check() -> None:
     with pytest.raises(AssertionError), Report().step("broken"):
         raise AssertionError
 
 
 @pytest.mark.stack
-def test_a_command_that_hangs_is_ended(shell: Shell) -> None:
+def test_a_command_that_hangs_is_killed(shell: Shell) -> None:
     with pytest.raises(CommandFailed, match=r"more than 0\.2 s"):
         shell.run("sleep", "60", limit=0.2)
 
 
 @pytest.mark.stack
-def test_a_failed_command_says_its_last_words(shell: Shell) -> None:
+def test_the_error_shows_the_last_output_of_a_failed_command(shell: Shell) -> None:
     with pytest.raises(CommandFailed, match="exit code 3: it broke"):
         shell.run("sh", "-c", "echo it broke >&2; exit 3")
     assert "it broke" in shell.log.read_text()
 
 
-def test_variables_of_the_shell_do_not_win_over_the_file() -> None:
+def test_the_file_takes_precedence_over_shell_variables() -> None:
     env = {
         "BOOMERANG_PORT": "1",
         "FLOWER_PORT": "2",
@@ -151,7 +151,7 @@ def test_variables_of_the_shell_do_not_win_over_the_file() -> None:
 
 
 @pytest.mark.stack
-def test_the_copy_has_changed_and_new_files_and_no_ignored_ones(tmp_path: Path) -> None:
+def test_the_copy_includes_changed_and_new_files_but_no_ignored_ones(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
     git = ["git", "-C", str(source)]
@@ -167,7 +167,7 @@ def test_the_copy_has_changed_and_new_files_and_no_ignored_ones(tmp_path: Path) 
     assert (target / "kept").read_text() == "new"
 
 
-def test_what_was_refused_is_read_from_the_acl_log() -> None:
+def test_refused_commands_are_read_from_the_acl_log() -> None:
     assert acl_entries(ACL_LOG) == ["reason=command context=lua object=set username=worker"] * 2
     assert acl_entries("\n") == []
 
@@ -176,11 +176,11 @@ def test_what_was_refused_is_read_from_the_acl_log() -> None:
     ("line", "expected"),
     [('{"level": "INFO"}', True), ("worker: Warm shutdown", False), ("1", False), ('"text"', False)],
 )
-def test_a_line_of_a_log_is_one_json_object(line: str, expected: bool) -> None:
+def test_each_line_of_a_log_is_one_json_object(line: str, expected: bool) -> None:
     assert is_json_object(line) is expected
 
 
-def test_ports_are_free_and_the_range_is_whole() -> None:
+def test_ports_are_free_and_the_range_is_contiguous() -> None:
     *single, first, last = free_ports()
     assert last - first >= 2
     for port in (*single, *range(first, last + 1)):
@@ -191,7 +191,7 @@ def test_ports_are_free_and_the_range_is_whole() -> None:
 
 
 @pytest.mark.stack
-def test_when_it_is_asked_to_end_it_removes_what_it_made(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_on_sigterm_it_removes_all_that_it_created(tmp_path: Path, wait_for: WaitFor) -> None:
     calls = tmp_path / "calls"
     script = f"""echo "$@" >> {calls}
 case "$*" in

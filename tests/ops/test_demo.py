@@ -47,7 +47,7 @@ def bought(name: str, cost: str = "0.0065", *, billed: bool = True) -> dict[str,
 
 GOOD = [bought("a"), bought("b", billed=False), bought("b~2")]
 VERDICTS = [
-    # what the service says of a and b, its cost, the simulator's purchases, missing pictures → which promises broke
+    # the service's states of a and b, its cost, the simulator's purchases, missing images → the broken promises
     pytest.param([job("a"), job("b", attempt=2)], "0.0130", GOOD, 0, [], id="all is well"),
     pytest.param([job("a"), job("b", Status.FAILED)], "0.0130", GOOD, 0, [], id="a failure is an end"),
     pytest.param(
@@ -76,12 +76,14 @@ VERDICTS = [
 ]
 
 
-@pytest.mark.parametrize(("said", "cost", "purchases", "missing", "broken"), VERDICTS)
-def test_the_verdict(said: list[Job], cost: str, purchases: list[Any], missing: int, broken: list[str]) -> None:
+@pytest.mark.parametrize(("reported", "cost", "purchases", "missing", "broken"), VERDICTS)
+def test_the_verdict_lists_the_broken_promises(
+    reported: list[Job], cost: str, purchases: list[Any], missing: int, broken: list[str]
+) -> None:
     verdict = judge(
         accepted=["a", "b"],
         rejected=1,
-        jobs={each.id: each for each in said},
+        jobs={each.id: each for each in reported},
         cost=Decimal(cost),
         ledger={"purchases": purchases},
         stats={"fired": {"lost_answers": 3}, "calls": {"submit": 5}},
@@ -101,12 +103,12 @@ def test_the_verdict(said: list[Job], cost: str, purchases: list[Any], missing: 
     ],
     ids=["halves", "thirds", "nothing yet"],
 )
-def test_the_bar_is_as_wide_as_the_jobs_are_many(counts: dict[Status, int], cells: dict[str, int]) -> None:
+def test_the_bars_segments_add_up_to_the_number_of_jobs(counts: dict[Status, int], cells: dict[str, int]) -> None:
     drawn = bar(counts, 10)
     assert {str(span.style): span.end - span.start for span in drawn.spans if span.end > span.start} == cells
 
 
-def test_an_image_is_requested_again_and_a_broken_one_is_missing(tmp_path: Path) -> None:
+def test_image_downloads_are_retried_and_broken_images_count_as_missing(tmp_path: Path) -> None:
     content = BytesIO()
     Image.new("RGB", (1024, 576), "teal").save(content, "PNG")
     asked: list[str] = []
@@ -133,7 +135,7 @@ def demo(*options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.stack
-def test_the_demo_keeps_its_promises_and_leaves_a_page_to_look_at(tmp_path: Path) -> None:
+def test_the_demo_keeps_its_promises_and_writes_a_page(tmp_path: Path) -> None:
     faults = "--latency 0.1-0.5 --drop-callbacks 0.2 --repeat-callbacks 0.3 --early-callbacks 0.2 --lost-answers 0.2"
     done = demo("--jobs", "20", "--out", str(tmp_path), "--sim", faults)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -148,12 +150,12 @@ def test_the_demo_keeps_its_promises_and_leaves_a_page_to_look_at(tmp_path: Path
             assert file in page
             with Image.open(folder / file) as image:
                 image.verify()
-    shown = [*re.findall(r'(?:src|href)="([^"]+)"', page)]
-    assert [file for file in shown if not (folder / file).exists()] == []
+    linked = [*re.findall(r'(?:src|href)="([^"]+)"', page)]
+    assert [file for file in linked if not (folder / file).exists()] == []
 
 
 @pytest.mark.stack
-def test_a_provider_that_sells_twice_unnoticed_and_loses_every_answer_breaks_no_promise(tmp_path: Path) -> None:
+def test_undetected_duplicates_and_lost_answers_break_no_promise(tmp_path: Path) -> None:
     faults = "--latency 0.2 --lost-answers 0.3 --duplicates unnoticed --lookup-lag 1 --drop-callbacks 1"
     done = demo("--jobs", "10", "--out", str(tmp_path), "--sim", faults)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -161,8 +163,8 @@ def test_a_provider_that_sells_twice_unnoticed_and_loses_every_answer_breaks_no_
 
 
 @pytest.mark.stack
-def test_a_promise_that_breaks_is_named_and_ends_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A provider that creates tasks seconds after it cut the connection, and a service told to wait for half a second.
+def test_a_broken_promise_is_named_with_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The provider creates tasks seconds after it cut the connection; the service's grace is half a second.
     monkeypatch.setenv("BOOMERANG_LOOKUP_GRACE", "0.5")
     faults = "--latency 5 --ghost 4 --duplicates unnoticed"
     done = demo("--jobs", "2", "--out", str(tmp_path), "--sim", faults)

@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("schemas", "jobs", "worker", "webhook", "ops")
 
 
-def imported(room: str) -> set[str]:
-    """Top-level names that a room's modules import."""
+def imported(package: str) -> set[str]:
+    """Return the top-level names that a package's modules import."""
     found = set()
-    for path in (ROOT / room).rglob("*.py"):
+    for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}
@@ -28,17 +28,17 @@ def imported(room: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("room", PACKAGES)
-def test_what_is_imported_is_asked_for(room: str) -> None:
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_imported_package_is_a_declared_dependency(package: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = list(project["dependencies"])
-    # `dev`: the tools of the project's own chores (lock, bench).
+    # `dev`: tools for work on the project (lock, bench).
     extras = {"ops": ("local", "simulator", "dev"), "jobs": ("bucket",), "worker": ("flower",)}
-    for extra in extras.get(room, ()):
+    for extra in extras.get(package, ()):
         wanted += project["optional-dependencies"][extra]
     asked_for = {canonicalize_name(Requirement(each).name) for each in wanted}
     providers = metadata.packages_distributions()
-    foreign = imported(room) - set(sys.stdlib_module_names) - {*PACKAGES, "boomerang_client"}
+    foreign = imported(package) - set(sys.stdlib_module_names) - {*PACKAGES, "boomerang_client"}
     unmet = {name for name in foreign if not asked_for & {canonicalize_name(each) for each in providers.get(name, ())}}
     assert unmet == set()
 
@@ -48,7 +48,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_make_alone_says_what_there_is() -> None:
+def test_make_without_a_target_lists_the_targets() -> None:
     listed = re.findall(r"^  make ([\w-]+) +\S", make().stdout, re.MULTILINE)
     assert listed == [
         "help",
@@ -67,7 +67,7 @@ def test_make_alone_says_what_there_is() -> None:
     ]
 
 
-def test_make_says_which_python_it_wants(tmp_path: Path) -> None:
+def test_make_names_the_python_that_it_needs(tmp_path: Path) -> None:
     old = tmp_path / "python3"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2 && exit 0\nexit 1\n')
     old.chmod(0o755)
@@ -77,7 +77,7 @@ def test_make_says_which_python_it_wants(tmp_path: Path) -> None:
     assert not (tmp_path / "venv").exists()
 
 
-def test_every_console_script_leads_somewhere() -> None:
+def test_every_console_script_can_be_imported() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     for name in scripts:
         done = subprocess.run(

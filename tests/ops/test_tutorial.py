@@ -23,7 +23,7 @@ PRODUCTS = ROOT / "examples" / "products"
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """An empty folder with what the commands expect of a checkout."""
+    """An empty folder with the files that the commands expect of a checkout."""
     folder = tmp_path / "checkout"
     (folder / ".venv").mkdir(parents=True)
     (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
@@ -53,11 +53,11 @@ def test_the_commands_make_an_image_of_every_product(checkout: Path, tmp_path: P
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    # What the page shows is what the commands print.
-    shown = re.findall(r"```(?:text|json)\n(.*?)```", PAGE, re.DOTALL)
+    # The page shows the commands' actual output.
+    shown_blocks = re.findall(r"```(?:text|json)\n(.*?)```", PAGE, re.DOTALL)
     printed = done.stdout.splitlines()
-    assert len(shown) >= 4
-    assert [line for block in shown for line in block.splitlines() if line not in printed] == []
+    assert len(shown_blocks) >= 4
+    assert [line for block in shown_blocks for line in block.splitlines() if line not in printed] == []
 
     with (PRODUCTS / "products.csv").open(newline="", encoding="utf-8") as file:
         skus = [row["SKU"] for row in csv.DictReader(file)]

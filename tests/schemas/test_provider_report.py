@@ -1,6 +1,7 @@
 """Answers and callbacks are read as the provider's contract asks in "Read tolerantly" and "Callback"."""
 
 import json
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -193,6 +194,20 @@ def test_a_report_in_an_upstreams_shape_never_settles(shape: dict[str, Any], wor
         ({"code": "x", "message": "", "error_message": "m"}, TaskError("x", "m")),
         ({"code": 2016001, "message": "m"}, TaskError("002016001", "m")),
         ({"code": 12016001}, TaskError("012016001", "")),
+        ({"code": 2016095.0, "message": "m"}, TaskError("002016095", "m")),
+        ({"code": 2.016095e6}, TaskError("002016095", "")),
+        ({"code": "2016095"}, TaskError("002016095", "")),
+        ({"code": " 2016095 "}, TaskError("002016095", "")),
+        ({"code": "2016095.0"}, TaskError("002016095", "")),
+        ({"code": 1303.0}, TaskError("1303", "")),
+        ({"code": "1303"}, TaskError("1303", "")),
+        ({"code": "0012"}, TaskError("0012", "")),
+        ({"code": "2016095.5"}, TaskError("2016095.5", "")),
+        ({"code": "1234567890"}, TaskError("1234567890", "")),
+        ({"code": "٢٠١٦٠٩٥"}, TaskError("٢٠١٦٠٩٥", "")),
+        ({"code": 1e300, "message": "m"}, TaskError("", "m")),
+        ({"code": math.inf, "message": "m"}, TaskError("", "m")),
+        ({"code": math.nan, "message": "m"}, TaskError("", "m")),
         ({"code": 123456789}, TaskError("123456789", "")),
         ({"code": 1303}, TaskError("1303", "")),
         ({"code": 500123}, TaskError("500123", "")),

@@ -22,6 +22,48 @@ def _refused(request: object) -> RequestInvalid:
     return refusal.value
 
 
+INVISIBLE = {
+    "zero-width spaces": "\u200b\u200b",
+    "byte order mark": "\ufeff",
+    "variation selectors": "\ufe0f\U000e0100",
+    "joiners between spaces": " \u200d \u2060\n",
+    "control characters": "\x01\x1b\x7f",
+    "directions": "\u202e\u2066",
+    "soft hyphen, grapheme joiner": "\u00ad\u034f",
+    "Hangul fillers": "\u3164\u115f\uffa0",
+    "tags": "\U000e0020\U000e007f",
+    "blank Braille": "\u2800",
+    "a lost object": "\ufffc",
+    "annotation": "\ufff9\ufffb",
+}
+
+#: Almost a reference to an image, and the right form.
+NEAR_MISSES = [
+    (text, "(write <<<image_1>>>)")
+    for text in (
+        "<<image_1>>", "<image_1>", "<<<image_1>>", "<<image_1>>>", "<<<image_1", "image_1>>>",
+        "<<<image 1>>>", "<<< image_1 >>>", "<<<image_ 1>>>", "<<<image1>>>", "<<<image-1>>>", "<<<image#1>>>",
+        "<<<Image_1>>>", "<<<IMAGE_1>>>", "<<<images_1>>>", "<<<img_1>>>", "<<<image_N>>>", "<<<image>>>",
+        "＜＜＜image_1＞＞＞", "＜＜image_1＞＞", "《《《image_1》》》", "《image_1》", "«<image_1>»", "⟪⟨image_1⟩⟫",
+        "〈〈〈image_1〉〉〉",
+        "<<<ｉｍａｇｅ_1>>>", "<<<image＿1>>>", "<<<image_１>>>", "<<<image_١>>>", "<<<图片1>>>", "<<<图_1>>>",
+        "&lt;&lt;&lt;image_1&gt;&gt;&gt;", "&#60;&#60;&#60;image_1&#62;&#62;&#62;", r"\<\<\<image\_1\>\>\>",
+        "<<<image\u200b_1>>>", "<<<\ufeffimage_1>>>", "<<<image_\n1>>>", "{{image_1}}", "{{{image_1}}}", "[[image_1]]",
+    )
+] + [
+    ("<<image_2>>", "(write <<<image_2>>>)"),
+    ("<<<image_1>>> like <<image_07>>", '"<<image_07>>" (write <<<image_7>>>)'),
+    ("<<image_1>>, ＜image 2＞", '"<<image_1>>" (write <<<image_1>>>), "＜image 2＞" (write <<<image_2>>>)'),
+]  # fmt: skip
+
+#: Text in brackets that nobody means as a reference.
+BRACKETS = (
+    "a < b, image 1 > image 2", "image 1 -> image 2", "<p>an image</p>", "<img src=x>", "the man (image 1)",
+    "[image 1]", "{image_1}", "{{prompt}}", "<<fox>>", "《红楼梦》", "« une image »", "an image, 1 of 3 << 5",
+    "I <3 image_1", "5 >> 3", "<3 <3 <3 2 images", "<<<", "image_1", "<<<painting_1>>>",
+    "&lt;b&gt;", "&lt;&lt;", "<lora:image:1>",
+)  # fmt: skip
+
 ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("omni, least", OMNI),
     ("reference, least: no prompt", REFERENCE),
@@ -35,6 +77,13 @@ ACCEPTED: list[tuple[str, dict[str, Any]]] = [
     ("prompt of 2,500 wide characters", OMNI | {"prompt": "🦊" * 2500}),
     ("omni, ten images", OMNI | {"image_list": [IMAGE] * 10, "prompt": "<<<image_1>>> and <<<image_10>>>"}),
     ("placeholder-like text", OMNI | {"prompt": "<<<image_x>>> << <<<picture_9>>>"}),
+    *[(f"brackets: {text}", OMNI | {"prompt": text}) for text in BRACKETS],
+    (
+        "references side by side",
+        OMNI | {"image_list": [IMAGE] * 2, "prompt": "<<<image_1>>><<<image_2>>><<<<image_01>>>>"},
+    ),
+    *[(f"visible: {text!a}", OMNI | {"prompt": text}) for text in ("\ufeffx", "❤\ufe0f", ".", "\u200b🦊", "\ue000")],
+    ("image URL as long as allowed", OMNI | {"image_list": [{"image": "https://example.com/".ljust(8192, "x")}]}),
     ("watermark on", OMNI | {"watermark_info": {"enabled": True}}),
     ("watermark off", REFERENCE | {"watermark_info": {"enabled": False}}),
     ("callback", OMNI | {"callback_url": "https://shop.example.com:8443/hook?x=1#y"}),
@@ -82,6 +131,14 @@ REFUSED: list[tuple[str, Any, str, str, list[str]]] = [
     ("omni, null prompt", OMNI | {"prompt": None}, "prompt", "must not be null", ["002016001"]),
     ("omni, empty prompt", OMNI | {"prompt": ""}, "prompt", "must not be blank", ["002016001"]),
     ("omni, blank prompt", OMNI | {"prompt": " \n\u3000"}, "prompt", "must not be blank", ["002016001"]),
+    *[
+        (f"omni, invisible prompt: {name}", OMNI | {"prompt": text}, "prompt", "must not be blank", ["002016001"])
+        for name, text in INVISIBLE.items()
+    ],
+    *[
+        (f"near-miss: {text}", OMNI | {"prompt": f"{text} at night", "image_list": [IMAGE]}, "prompt", right, [])
+        for text, right in NEAR_MISSES
+    ],
     ("omni, prompt a number", OMNI | {"prompt": 7}, "prompt", "must be a string, not 7", []),
     ("omni, prompt too long", OMNI | {"prompt": "x" * 2501}, "prompt", "2,501 characters", ["002016002"]),
     ("reference, prompt too long", REFERENCE | {"prompt": "x" * 2501}, "prompt", "shorten it", ["002016002"]),
@@ -211,6 +268,13 @@ REFUSED: list[tuple[str, Any, str, str, list[str]]] = [
         OMNI | {"callback_url": "https://example.com/".ljust(2049, "x")},
         "callback_url",
         "at most 2,048",
+        [],
+    ),
+    (
+        "image URL too long",
+        OMNI | {"image_list": [{"image": "https://example.com/".ljust(8193, "x")}]},
+        "image_list.0.image",
+        "is 8,193 characters long; a URL may have at most 8,192",
         [],
     ),
     ("callback null", OMNI | {"callback_url": None}, "callback_url", "must not be null", []),

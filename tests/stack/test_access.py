@@ -1,4 +1,4 @@
-"""Each process of the stack is its own user of both Redis servers: in all its work it is refused nothing."""
+"""The users of both Redis servers may run every command that their processes need."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from tests.support.verdict import requests_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 WaitFor = Callable[..., None]
-#: Callbacks are lost, so that there is something to poll; answers too, so that there is something to look up.
+#: Lost callbacks cause polls, and lost answers cause look-ups.
 FAULTS = "--seed 3 --latency 0.2 --drop-callbacks 0.3 --lost-answers 0.1"
 SETTINGS = {
     "BOOMERANG_POLL_FIRST": "1",
@@ -42,9 +42,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 def refused(url: str) -> set[tuple[str, str, str]]:
-    """(user, why, what) that a server has refused, but for what its client says of itself when it connects.
+    """Return refused commands as (user, reason, object), except the client library's own at connection.
 
-    Redis 6 logs words of CLIENT that it does not know; the client library does not mind.
+    Redis 6 refuses arguments of CLIENT that it does not know; the client library ignores that.
     """
     with redis.Redis.from_url(url, decode_responses=True) as client:
         found = {(str(entry["username"]), str(entry["reason"]), str(entry["object"])) for entry in client.acl_log()}
@@ -62,25 +62,27 @@ def _nothing_is_refused(stack: LocalStack, wait_for: WaitFor) -> Iterator[None]:
     assert (refused(stack.redis_url), refused(stack.broker_url)) == (set(), set())
 
 
-def test_who_is_connected_to_what(stack: LocalStack, wait_for: WaitFor) -> None:
+def test_each_redis_has_only_its_own_users(stack: LocalStack, wait_for: WaitFor) -> None:
     with Client(stack.url, stack.key) as client:
         assert client.enqueue(next(requests_of(1))).wait(timeout=60).status is Status.COMPLETED
     wait_for(
         lambda: users(stack.broker_urls["admin"]) == {"worker", "webhook", "beat", "flower"}, 30, "all are connected"
     )
-    # Neither beat nor Flower has anything to do with the jobs
+    # Neither beat nor Flower connects to the jobs' Redis.
     assert users(stack.state_urls["admin"]) == {"worker", "webhook"}
 
 
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
-    """By no proxy: a test's traffic stays on loopback."""
+    """A session without proxies: a test's traffic stays on loopback."""
     with requests.Session() as made:
         made.trust_env = False
         yield made
 
 
-def test_jobs_over_http(stack: LocalStack, session: requests.Session, wait_for: WaitFor) -> None:
+def test_jobs_over_http_need_no_more_permissions(
+    stack: LocalStack, session: requests.Session, wait_for: WaitFor
+) -> None:
     session.headers["Authorization"] = f"Bearer {stack.key}"
     uploaded = session.post(f"{stack.url}/v1/images", data=PICTURE.read_bytes(), headers={"Content-Type": "image/png"})
     assert uploaded.ok, uploaded.text
@@ -95,7 +97,7 @@ def test_jobs_over_http(stack: LocalStack, session: requests.Session, wait_for: 
         assert {job.status for job in client.results("http")} == {Status.COMPLETED}
     for path in ("/readyz", "/metrics", "/v1/lanes", "/v1/spend?by=day", "/v1/jobs?limit=5", "/v1/batches"):
         assert session.get(f"{stack.url}{path}", timeout=10).ok, path
-    # The look of whoever follows a batch
+    # The request of a client that follows a batch.
     events = session.get(f"{stack.url}/v1/batches/http/events", timeout=10, stream=True)
     assert next(events.iter_lines()) == b"id: done"
     events.close()
@@ -103,7 +105,7 @@ def test_jobs_over_http(stack: LocalStack, session: requests.Session, wait_for: 
 
 @pytest.fixture
 def app(stack: LocalStack) -> Iterator[Celery]:
-    """A service of its own, with the user for such."""
+    """The Celery app of another service, with the user `producer`."""
     url = stack.broker_urls["producer"]
     app = Celery("shop", broker=url, backend=url, set_as_current=False)
     yield app
@@ -112,7 +114,7 @@ def app(stack: LocalStack) -> Iterator[Celery]:
     app.close()
 
 
-def test_celerys_door(stack: LocalStack, app: Celery, wait_for: WaitFor) -> None:
+def test_celery_producers_need_no_more_permissions(stack: LocalStack, app: Celery, wait_for: WaitFor) -> None:
     members = [signature(app, model="kirin_image_omni", prompt=f"fox {number}") for number in range(10)]
     chord(members, app=app)(app.signature("shop.all", queue="shop"))
     task = app.send_task(
@@ -136,7 +138,7 @@ def test_celerys_door(stack: LocalStack, app: Celery, wait_for: WaitFor) -> None
     wait_for(lambda: late.state == "REVOKED", 30, "the revoked task has ended")
 
 
-def test_flower(stack: LocalStack, session: requests.Session) -> None:
+def test_flower_needs_no_more_permissions(stack: LocalStack, session: requests.Session) -> None:
     address = stack.plan.url("flower")
     assert session.get(f"{address}/api/workers", timeout=10).status_code == 401
     session.auth = ("boomerang", stack.plan.secrets.flower_password)
@@ -148,7 +150,7 @@ def test_flower(stack: LocalStack, session: requests.Session) -> None:
     ]
 
 
-def test_the_tools_of_people(stack: LocalStack, wait_for: WaitFor) -> None:
+def test_the_operators_commands_need_no_more_permissions(stack: LocalStack, wait_for: WaitFor) -> None:
     broker = stack.broker_urls["operator"]
     env = {
         "BOOMERANG_REDIS_URL": stack.state_urls["operator"],

@@ -1,4 +1,4 @@
-"""Celery's door on the whole stack, with callbacks lost and repeated; other services run what the docs show."""
+"""The Celery entry point on the whole stack, with lost and repeated callbacks, used as the docs show."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 
 class Shop:
-    """Another service: what the docs show, in its own process, without a line of ours."""
+    """Another service: the code of the docs in its own process, without our packages."""
 
     def __init__(self, folder: Path, url: str) -> None:
         self.folder = folder
@@ -71,7 +71,7 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path: Path, stack: LocalStack) -> Iterator[Shop]:
-    """The service's files, and its worker."""
+    """The other service's files and its worker."""
     shop = Shop(tmp_path, stack.broker_urls["producer"])
     tethered = (sys.executable, "-IS", str(TETHER), str(os.getpid()))
     with (tmp_path / "worker.log").open("wb") as log:
@@ -96,12 +96,12 @@ def _jobs(store: Store, prefix: str) -> list[Job]:
     return [job for job in jobs if job]
 
 
-def test_eight_lines_without_our_code(shop: Shop) -> None:
+def test_the_eight_lines_work_without_our_code(shop: Shop) -> None:
     assert len(EIGHT_LINES.strip().splitlines()) <= 8
     assert re.search(r"'type': 'image', 'url': 'http", shop.run("eight_lines.py"))
 
 
-def test_a_service_with_workers_of_its_own(shop: Shop, stack: LocalStack) -> None:
+def test_a_service_with_its_own_workers_gets_its_images(shop: Shop, stack: LocalStack) -> None:
     urls = re.findall(r"'(http.+?)'", shop.run("shop.py"))
     assert len(set(urls)) == 3
     assert all(url.startswith(stack.plan.url("simulator")) for url in urls)
@@ -112,7 +112,7 @@ def app(stack: LocalStack) -> Iterator[Celery]:
     url = stack.broker_urls["producer"]
     app = Celery("shop", broker=url, backend=url, set_as_current=False)
     yield app
-    # A result that nobody has asked for would unsubscribe when it is collected, long after its Redis has gone.
+    # An unread result would unsubscribe when it is garbage-collected, long after its Redis has gone.
     app.backend.result_consumer.stop()
     app.backend.result_consumer._pubsub = None
     app.close()
@@ -120,7 +120,7 @@ def app(stack: LocalStack) -> Iterator[Celery]:
 
 @pytest.fixture
 def queues(stack: LocalStack) -> Iterator[redis.Redis]:
-    """The broker's Redis."""
+    """A client of the broker's Redis."""
     with connect(stack.broker_urls["worker"]) as client:
         yield client
 
@@ -132,7 +132,7 @@ def store(stack: LocalStack) -> Iterator[Store]:
     client.close()
 
 
-def test_the_clients_helper(app: Celery) -> None:
+def test_the_clients_helper_returns_results_and_errors(app: Celery) -> None:
     result = generate(app, model="kirin_image_omni", prompt="a fox", labels={"shop": "berlin"})
     view = result.get(60)
     assert (view["id"], view["labels"]) == (result.id, {"shop": "berlin"})
@@ -140,7 +140,7 @@ def test_the_clients_helper(app: Celery) -> None:
         generate(app, model="x").get(60)
 
 
-def test_a_chord_of_500_with_lost_and_repeated_callbacks(
+def test_a_chord_of_500_completes_with_lost_and_repeated_callbacks(
     app: Celery, store: Store, queues: redis.Redis, stack: LocalStack, wait_for: WaitFor
 ) -> None:
     prefix, queue = uuid.uuid4().hex, f"shop-{uuid.uuid4().hex}"
@@ -152,13 +152,13 @@ def test_a_chord_of_500_with_lost_and_repeated_callbacks(
         member.link(app.signature("shop.paint", queue=f"{queue}-paint"))
     chord(members, app=app)(app.signature("shop.all", queue=queue))
     wait_for(lambda: queues.llen(queue), 120, "the chord's body is called")
-    wait_for(lambda: not any(job.owing for job in _jobs(store, prefix)), 30, "all are told")
-    # The body once, each link once, all views in order
+    wait_for(lambda: not any(job.owing for job in _jobs(store, prefix)), 30, "all deliveries are made")
+    # The body is called once, each link once, with all views in order.
     assert (queues.llen(queue), queues.llen(f"{queue}-paint")) == (1, MEMBERS)
     (text,) = [str(each) for each in queues.lrange(queue, 0, -1)]
     ((views,), _, _) = json.loads(b64decode(json.loads(text)["body"]))
     assert [view["id"] for view in views] == [f"{prefix}-{number}" for number in range(MEMBERS)]
-    # And the provider's books: each bought once, although callbacks were lost and repeated
+    # By the provider's ledger each was bought once, although callbacks were lost and repeated.
     provider = stack.plan.url("simulator")
     totals = requests.get(f"{provider}/_sim/ledger?purchases=0", timeout=30).json()["totals"]
     fired = requests.get(f"{provider}/_sim/stats", timeout=30).json()["fired"]

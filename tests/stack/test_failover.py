@@ -1,4 +1,4 @@
-"""The real stack through a failover of Redis in mid-run: nothing is lost that survived, nothing is bought twice."""
+"""A failover of Redis during a run: nothing that survived is lost, and nothing is bought twice."""
 
 import re
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "celery.md").read_text("utf-8")
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 JOBS = 60
-#: Slots make the submissions of a batch last until the failover and beyond.
+#: Few slots, so that the submissions of a batch last beyond the failover.
 SLOTS = {"BOOMERANG_MAX_IN_FLIGHT": "60"}
-#: A replica lags, and what was accepted meanwhile is lost: its producer sends it again.
+#: Jobs that the lagging replica lacks are lost. Their producer enqueues them again.
 LAG = {"BOOMERANG_TOLERATED_LOSS": "300"}
 
 
@@ -38,12 +38,12 @@ class Running:
         self.wait_for = wait_for
 
     def enqueue(self, batch: str, count: int = JOBS) -> None:
-        """As a producer does: again under the same ids until all are taken."""
+        """Enqueue a batch under the same ids until all jobs are accepted, as a producer does."""
 
         def taken() -> bool:
             try:
                 told = self.client.enqueue_batch(list(requests_of(count)), id=batch)
-            except Exception:  # noqa: BLE001 - while nobody is the primary
+            except Exception:  # noqa: BLE001 - while there is no primary
                 return False
             return told.accepted + told.known == count
 
@@ -58,19 +58,19 @@ class Running:
         return int(requests.get(f"{provider}/_sim/ledger?purchases=0", timeout=30).json()["totals"]["tasks"])
 
     def fail_over(self) -> None:
-        """SIGKILL the primary; when another has taken over, the old one comes back as its replica."""
+        """Kill the primary by SIGKILL. After the failover, start it as a replica."""
         was = self.servers.kill_primary()
         self.servers.until_another(was)
         self.servers.start(was, follows=self.servers.primary())
 
     def switch_over(self) -> None:
-        """As before maintenance: the old primary is well, and learns of it last."""
+        """Make a planned failover. The old primary keeps running."""
         was = self.servers.primary()
         assert self.servers.ask(self.servers.sentinels[0], "SENTINEL FAILOVER", MASTER)
         self.servers.until_another(was)
 
     def producer(self) -> Celery:
-        """As docs/guides/celery.md says."""
+        """Return the app of docs/guides/celery.md for sentinels."""
         (text,) = re.findall(r'```python\n(url = "sentinel.*?)```', PAGE, re.DOTALL)
         ports = self.servers.sentinels
         for name, real in (("host1:26379", f"127.0.0.1:{ports[0]}"), ("host2:26379", f"127.0.0.1:{ports[1]}")):
@@ -109,22 +109,22 @@ def running(folder: Path, wait_for: WaitFor, simulator: str, **settings: str) ->
 
 
 @pytest.mark.parametrize("how", ["killed", "planned"])
-def test_a_failover_in_mid_run(how: str, tmp_path: Path, wait_for: WaitFor) -> None:
+def test_a_failover_breaks_no_promise(how: str, tmp_path: Path, wait_for: WaitFor) -> None:
     with running(tmp_path, wait_for, "--storm --seed 21", **LAG) as run:
         run.enqueue("storm")
         run.wait_for(lambda: run.ended("storm") > JOBS // 5, 60, "some jobs end")
-        # A Celery producer's; its result is waited for through the failover.
+        # A Celery producer waits for its result through the failover.
         fox = run.producer().send_task("boomerang.generate", kwargs=REQUEST, task_id="fox", queue="celery")
         run.wait_for(lambda: run.store.jobs.get_many(["fox"])[0], 20, "its message is taken")
         run.fail_over() if how == "killed" else run.switch_over()
         run.promise_is_kept("storm")
         assert fox.get(60)["id"] == "fox"
-        # No process ended with its connections.
+        # No process ended when its connections broke.
         assert run.stack.restarts == 0
 
 
-def test_a_failover_to_a_replica_that_lagged(tmp_path: Path, wait_for: WaitFor) -> None:
-    """Purchases, results and acceptances are forgotten, and the provider notices no repeated id."""
+def test_a_failover_to_a_lagging_replica_causes_no_second_purchase(tmp_path: Path, wait_for: WaitFor) -> None:
+    """Purchases, results and acceptances are lost, and the provider accepts repeated ids."""
     with running(tmp_path, wait_for, "--seed 22 --latency 0.5 --duplicates unnoticed --lookup-lag 1", **LAG) as run:
         run.enqueue("kept")
         run.wait_for(lambda: run.ended("kept") > JOBS // 5, 60, "some jobs end")
@@ -142,8 +142,8 @@ def test_a_failover_to_a_replica_that_lagged(tmp_path: Path, wait_for: WaitFor) 
         run.promise_is_kept("forgotten")
 
 
-def test_what_a_replica_was_waited_for_is_not_forgotten(tmp_path: Path, wait_for: WaitFor) -> None:
-    """Then nothing need be looked up after a failover, though the provider notices no repeated id."""
+def test_writes_that_waited_for_a_replica_survive_a_failover(tmp_path: Path, wait_for: WaitFor) -> None:
+    """Then no look-ups are needed after a failover, although the provider accepts repeated ids."""
     settings = {"BOOMERANG_REPLICAS": "1", "BOOMERANG_RECOVERY": "off"}
     simulator = "--seed 23 --latency 0.5 --duplicates unnoticed --lookup-lag 1"
     with running(tmp_path, wait_for, simulator, **settings) as run:

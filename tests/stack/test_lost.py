@@ -1,4 +1,4 @@
-"""A worker's process and a jobs' Redis that is killed and comes back without its data, or with older data."""
+"""A worker, and a jobs' Redis that is killed and restarted without its data or with older data."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 WaitFor = Callable[..., None]
 ROOT = Path(__file__).parents[2]
 TETHERED = (sys.executable, "-IS", str(redis_servers.TETHER))
-#: Nobody answers there: submissions come to nothing, which is not the point here.
+#: Nothing listens there: submissions fail, which does not matter here.
 PROVIDER = "http://127.0.0.1:1"
 
 
@@ -135,7 +135,7 @@ def run(tmp_path: Path, wait_for: WaitFor) -> Iterator[Running]:
 
 
 def seen(run: Running, count: int) -> None:
-    """A worker has seen so many jobs, and its witness knows."""
+    """Wait until the worker's witness has noted `count` accepted jobs."""
 
     def noted() -> bool:
         with closing(connect(run.env["BOOMERANG_BROKER_URL"])) as broker:
@@ -146,7 +146,7 @@ def seen(run: Running, count: int) -> None:
 
 
 @pytest.mark.parametrize("workers", ["kept", "killed too"])
-def test_it_comes_back_empty(workers: str, run: Running) -> None:
+def test_an_empty_redis_is_refused_until_recovery(workers: str, run: Running) -> None:
     run.enqueue("owl", "bat")
     seen(run, 3)
     run.end("redis")
@@ -155,15 +155,15 @@ def test_it_comes_back_empty(workers: str, run: Running) -> None:
     for path in run.aof():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     run.start_redis()
-    # It takes nothing in from the first moment on, before any worker has looked
+    # It accepts no job from the start, even before a worker checks it.
     with pytest.raises(WorkRefused):
         run.store.jobs.enqueue([NewJob(id="new", text="{}", model="m")])
     if workers == "killed too":
         run.start("worker")
     run.wait_for(lambda: "Redis is empty" in run.refusal, 60, "the worker refuses")
     assert "3 jobs accepted" in run.refusal
-    run.wait_for(lambda: run.log().count("boomerang-server recover") == 1, 30, "it tells once")
-    # A Celery message is kept until an operator has spoken, and not answered with an error
+    run.wait_for(lambda: run.log().count("boomerang-server recover") == 1, 30, "it is logged once")
+    # A Celery message is kept until an operator runs the recovery, and does not fail.
     sent = run.producer.send_task(
         "boomerang.generate", kwargs={"model": "kirin_image_omni", "prompt": "a fox"}, task_id="sent", queue="celery"
     )
@@ -175,7 +175,7 @@ def test_it_comes_back_empty(workers: str, run: Running) -> None:
     assert run.refusal == ""
 
 
-def test_it_comes_back_older_and_cut_in_the_middle(run: Running) -> None:
+def test_older_truncated_data_is_refused_until_recovery(run: Running) -> None:
     run.client.bgrewriteaof()
     run.wait_for(lambda: run.client.info("persistence")["aof_rewrite_in_progress"] == 0, 30)
     (newest,) = [
@@ -190,7 +190,7 @@ def test_it_comes_back_older_and_cut_in_the_middle(run: Running) -> None:
     os.truncate(newest, size + 20)
     run.start_redis()
     assert run.store.jobs.get_many(["fox", "owl"])[1] is None
-    # A producer is faster than any worker
+    # A producer enqueues before any worker has checked.
     assert run.enqueue("later-1", "later-2", "later-3")
     run.start("worker")
     run.start("beat")
@@ -201,13 +201,13 @@ def test_it_comes_back_older_and_cut_in_the_middle(run: Running) -> None:
     run.wait_for(lambda: run.enqueue("new"), 30, "jobs are accepted")
 
 
-def test_where_so_much_may_be_lost_it_goes_on(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_a_tolerated_loss_does_not_stop_the_service(tmp_path: Path, wait_for: WaitFor) -> None:
     with _running(tmp_path, wait_for, BOOMERANG_TOLERATED_LOSS="3600") as run:
         (newest,) = [
             max(files) for path in run.aof() if (files := [path] if path.is_file() else [*path.glob("*.incr.aof")])
         ]
         seen(run, 1)
-        # How much older it will be is known from the last round that is there; a worker looks before its first one.
+        # The age of the data is known from its last round; a worker checks it before its first round.
         run.wait_for(lambda: run.store.continuity.standing().round_at, 30, "a round has begun")
         size = newest.stat().st_size
         run.enqueue("owl")
@@ -215,6 +215,6 @@ def test_where_so_much_may_be_lost_it_goes_on(tmp_path: Path, wait_for: WaitFor)
         run.end("redis")
         os.truncate(newest, size)
         run.start_redis()
-        run.wait_for(lambda: "1 accepted job may be lost; work goes on" in run.log(), 60, "the worker tells")
+        run.wait_for(lambda: "1 accepted job may be lost; work goes on" in run.log(), 60, "the worker reports the loss")
         run.wait_for(lambda: run.enqueue("owl"), 30, "jobs are accepted")
         assert run.refusal == ""

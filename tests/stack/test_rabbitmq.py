@@ -1,4 +1,4 @@
-"""The real stack with RabbitMQ, whose node is killed in mid-run: every message that was confirmed is acted upon."""
+"""The real stack with RabbitMQ, whose node is killed during the run: every confirmed message takes effect."""
 
 import os
 import signal
@@ -19,12 +19,12 @@ from tests.support.waiting import WaitFor
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 JOBS, MESSAGES = 60, 20
-#: Slots make the submissions of a batch last until the node is killed and beyond.
+#: Few slots, so that the submissions of a batch last until the node is killed and beyond.
 SLOTS = {"BOOMERANG_MAX_IN_FLIGHT": "60"}
 
 
 def producer(broker: str, backend: str, kind: str) -> Celery:
-    """Another service's app, which has its publications confirmed."""
+    """The app of another service, with publisher confirms."""
     app = Celery("shop", broker=broker, backend=backend, set_as_current=False)
     quorum = {"x-queue-type": "quorum"} if kind == "quorum" else None
     app.conf.update(
@@ -34,7 +34,7 @@ def producer(broker: str, backend: str, kind: str) -> Celery:
 
 
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
-def test_the_node_is_killed_in_mid_run(kind: str, tmp_path: Path, wait_for: WaitFor) -> None:
+def test_a_kill_of_the_node_breaks_no_promise(kind: str, tmp_path: Path, wait_for: WaitFor) -> None:
     with (
         running_node(tmp_path / "rabbitmq", wait_for) as node,
         redis_servers.running(tmp_path / "redis", durable=False) as redis,
@@ -63,7 +63,7 @@ def test_the_node_is_killed_in_mid_run(kind: str, tmp_path: Path, wait_for: Wait
 
         send(ids[0])
         wait_for(lambda: store.jobs.get_many(ids[:1])[0], 30, "the first is taken")
-        # The rest is in the broker's hands alone when it is killed: the worker takes nothing.
+        # The worker takes no message, so when the node is killed, only the broker has them.
         worker = stack.pids()["worker"]
         os.kill(worker, signal.SIGSTOP)
         try:

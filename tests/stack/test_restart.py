@@ -1,4 +1,4 @@
-"""The whole local stack with the users of production, on every Redis of today that is here: storm, kill, restart."""
+"""The whole local stack with the users of production, on every installed current Redis: storm, kill, restart."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from tests.support.waiting import WaitFor
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(420)]
 JOBS = 300
-#: From this version on the append-only file is loaded as the default user.
+#: This and later versions load the append-only file as the default user.
 SINCE = (7, 0)
 VERSIONS = [version for version in binaries() if numbers(version) >= SINCE]
 
@@ -30,13 +30,13 @@ def denials(url: str) -> list[dict[str, Any]]:
     return list(told)
 
 
-def test_a_redis_of_today_is_here() -> None:
+def test_a_current_redis_is_installed() -> None:
     if not VERSIONS:
         pytest.skip("There is no Redis 7 or later: apt-get install redis-tools, or name one in BOOMERANG_TEST_REDIS.")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_storm_while_redis_is_killed_and_the_stack_is_restarted(
+def test_a_storm_with_kills_and_restarts_breaks_no_promise(
     version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_for: WaitFor
 ) -> None:
     monkeypatch.setenv("PATH", on_path(tmp_path / "bin", version))
@@ -48,7 +48,7 @@ def test_a_storm_while_redis_is_killed_and_the_stack_is_restarted(
     with LocalStack(options, lambda *_: None) as stack, Client(stack.url, stack.key) as client, opened(stack) as store:
 
         def all_there() -> bool:
-            # Nobody is answered while it starts.
+            # Redis answers nothing while it starts.
             with suppress(StoreUnavailable):
                 return [job.id for job in store.jobs.get_many(ids) if job] == ids
             return False

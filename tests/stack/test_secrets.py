@@ -1,7 +1,7 @@
-"""Canaries: every secret of the whole stack is known, everything goes wrong once, and none of them is found anywhere.
+"""No secret of the whole stack appears in any output, whatever goes wrong. Every secret is a canary.
 
-Everywhere is: what any process wrote at its most talkative, every command that any of them sent to either Redis, every
-answer of the API, and what the tools for people print.
+The search covers all logs at the most verbose level, every command sent to either Redis, every response of the API,
+and the output of the operator's commands.
 """
 
 import contextlib
@@ -57,12 +57,12 @@ CALLBACK = SECRETS["callback_secret"]
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 
 
-#: What people start.
+#: Commands that people run.
 SERVER = str(Path(sys.executable).with_name("boomerang-server"))
 
 
 class Watch:
-    """Every command that a Redis is sent, from now on."""
+    """Records every command that a Redis receives from now on."""
 
     def __init__(self, url: str) -> None:
         self.commands: list[str] = []
@@ -73,7 +73,7 @@ class Watch:
         self._thread.start()
 
     def _listen(self) -> None:
-        # Ends when the connection is cut below, or by Redis at the stack's end.
+        # Ends when `close` cuts the connection, or when Redis stops.
         with contextlib.suppress(redis.RedisError, OSError, ValueError, AttributeError):
             for each in self._monitor.listen():
                 self.commands.append(each["command"])
@@ -86,7 +86,7 @@ class Watch:
         self._client.close()
 
     def text(self) -> str:
-        """All of it; the bodies of Celery's messages, which are base64, also as they are."""
+        """Return all commands. The base64 bodies of Celery's messages are also decoded."""
         sent = "\n".join(self.commands)
         bodies = re.findall(r'\\?"body\\?": ?\\?"([A-Za-z0-9+/]+=*)', sent)
         return sent + "\n".join(b64decode(body).decode("utf-8", "replace") for body in bodies)
@@ -94,7 +94,7 @@ class Watch:
 
 @dataclass
 class Run:
-    """What a run left behind, by where it was found."""
+    """The outputs of a run, by source."""
 
     secrets: set[str] = field(default_factory=set)
     logs: dict[str, str] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class Run:
 
 
 class Trouble:
-    """Everything that goes wrong, one after another, on a running stack."""
+    """Causes one error after another on a running stack."""
 
     def __init__(self, stack: LocalStack, run: Run, wait_for: WaitFor, picture: str) -> None:
         self.stack, self.run, self.wait_for, self.picture = stack, run, wait_for, picture
@@ -133,7 +133,7 @@ class Trouble:
         assert requests.put(f"{self.simulator}/_sim/faults", json=faults, timeout=5).ok
 
     def through_the_api(self) -> None:
-        # A key that is made while everything runs: Redis gets its hash
+        # A key that is added at run time: Redis gets its hash.
         made = self.printed(self.run.envs["webhook"], SERVER, "keys", "add", "press").split()[-1]
         self.run.secrets.add(made)
         assert self.ask("GET", "/v1/jobs", made).status_code == 200
@@ -187,7 +187,7 @@ class Trouble:
             self.ask("POST", target, data=iter([b"{}"]))
 
     def by_broken_records(self) -> None:
-        """Records that are no records any more, and had a secret in them: webhook and worker say which, not what."""
+        """Damage records that hold a secret. Webhook and worker must log their names, not their content."""
         self.wait_for(lambda: self.status("good") == "completed", timeout=60)
         broken = f'{{"callback_url": "http://127.0.0.1/{PRODUCERS}", '
         self.redis.set("{b}:r:good", broken)
@@ -199,7 +199,7 @@ class Trouble:
         self.wait_for(lambda: "torn" in self.log("worker") and "damaged" in self.log("worker"), timeout=60)
 
     def by_tools(self) -> None:
-        """What people start by hand, and processes that cannot start."""
+        """Run the operator's commands, and processes that cannot start."""
         envs = self.run.envs
         everything = envs["webhook"] | envs["worker"]
         celery = (sys.executable, "-m", "celery", "-A", "worker.main:app")
@@ -242,7 +242,7 @@ class Trouble:
         return done.stdout
 
     def until(self, env: Mapping[str, str], said: re.Pattern[str], *command: str) -> str:
-        """What a process that tries for ever says until it has said that."""
+        """Return the output of a process that never ends, up to the expected line."""
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -266,7 +266,7 @@ class Trouble:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor, draw: Draw) -> Run:
-    """The whole of it, once."""
+    """The one run that all tests check."""
     folder = tmp_path_factory.mktemp("canary")
     (folder / "secrets.json").write_text(json.dumps(SECRETS))
     left = Run()
@@ -279,7 +279,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor, draw: Draw)
         **SETTINGS,
         "BOOMERANG_LOG_FORMAT": "json",
         "BOOMERANG_NOTIFY_SECRETS": NOTIFY,
-        # As talkative as they can be.
+        # The most verbose levels.
         "GUNICORN_CMD_ARGS": "--access-logfile -",
         "CELERY_WORKER_LOGLEVEL": "DEBUG",
         "CELERY_BEAT_LOGLEVEL": "DEBUG",
@@ -308,7 +308,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor, draw: Draw)
     left.logs = {path.stem: path.read_text("utf-8", "replace") for path in (folder / "logs").glob("*.log")}
     tokens = {callback_path(each, CALLBACK).rpartition("/")[2] for each in (*ids, "never-heard-of")}
     left.secrets |= {*SECRETS.values(), *WEBHOOKS.values(), NOTIFY, "canary-notify-secret", *passwords, *generated}
-    # Whatever a process is given and does not show: what is added later is a canary without being named here
+    # Every variable of a process that is secret. Later ones become canaries automatically.
     for process, kind in (("worker", WorkerSettings), ("beat", WorkerSettings), ("webhook", WebhookSettings)):
         left.secrets |= secrets_of(kind.from_env(left.envs[process]))
     left.secrets |= {token.partition(".")[2] for token in tokens}
@@ -316,7 +316,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor, draw: Draw)
 
 
 def found(secrets: set[str], places: Mapping[str, str]) -> set[tuple[str, str]]:
-    """Which secret is where, in any of the forms in which it might be."""
+    """Return which secrets occur where, in any encoding in which they might occur."""
     return {
         (secret, place)
         for place, text in places.items()
@@ -326,8 +326,8 @@ def found(secrets: set[str], places: Mapping[str, str]) -> set[tuple[str, str]]:
     }
 
 
-def test_the_run_was_what_it_should_be(run: Run) -> None:
-    # A search over nothing finds nothing
+def test_the_run_reached_every_source(run: Run) -> None:
+    # A search of empty outputs would prove nothing.
     assert {"webhook", "worker", "beat", "flower"} <= set(run.logs)
     assert all(run.logs[name] for name in ("webhook", "worker", "beat"))
     assert "damaged" in run.logs["webhook"]
@@ -336,39 +336,39 @@ def test_the_run_was_what_it_should_be(run: Run) -> None:
     assert len(run.answers) > 100
     assert {answer[:3] for answer in run.answers} >= {"400", "401", "403", "404", "405", "411", "422", "503"}
     assert all(len(text) > 100_000 for text in run.stored.values())
-    assert "fox" in run.stored["broker"]  # a message's body, unpacked
-    assert len(run.secrets) >= 18  # the stack's, those of Redis, a token a job
+    assert "fox" in run.stored["broker"]  # a message's body, decoded
+    assert len(run.secrets) >= 18  # the stack's, the Redis users', and one token for each job
 
 
-def test_no_log_holds_a_secret(run: Run) -> None:
+def test_no_log_contains_a_secret(run: Run) -> None:
     assert found(run.secrets | {PRODUCERS, WRONG_KEY, WRONG_PASSWORD}, run.logs) == set()
 
 
-def test_no_log_holds_a_picture(run: Run) -> None:
+def test_no_log_contains_an_image(run: Run) -> None:
     pictures = {name: re.findall(r"iVBORw0KGgo.{80}", text) for name, text in run.logs.items()}
     assert {name: seen for name, seen in pictures.items() if seen} == {}
 
 
-def test_neither_redis_is_ever_given_a_secret(run: Run) -> None:
+def test_neither_redis_receives_a_secret(run: Run) -> None:
     assert found(run.secrets | {WRONG_KEY, WRONG_PASSWORD}, run.stored) == set()
 
 
-def test_no_answer_holds_a_secret(run: Run) -> None:
+def test_no_response_contains_a_secret(run: Run) -> None:
     answers = {str(number): text for number, text in enumerate(run.answers)}
     assert found(run.secrets | {PRODUCERS, WRONG_KEY, WRONG_PASSWORD}, answers) == set()
 
 
-def test_no_tool_prints_a_secret(run: Run) -> None:
+def test_no_command_prints_a_secret(run: Run) -> None:
     assert found(run.secrets | {WRONG_PASSWORD, "canary-short", "canary-notify"}, run.printed) == set()
 
 
-def test_no_repr_holds_a_secret(run: Run) -> None:
+def test_no_repr_contains_a_secret(run: Run) -> None:
     worker, webhook = WorkerSettings.from_env(run.envs["worker"]), WebhookSettings.from_env(run.envs["webhook"])
     texts = {"worker": f"{worker!r} {worker}", "webhook": f"{webhook!r} {webhook}"}
     assert found(run.secrets, texts) == set()
 
 
-#: What Celery's signal handlers write past all loggers.
+#: Lines that Celery's signal handlers write without a logger.
 FAREWELL = re.compile(r"|worker: \w+ shutdown \(MainProcess\)")
 
 
@@ -377,23 +377,23 @@ def events_of(run: Run, process: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("process", ["worker", "beat", "webhook"])
-def test_every_line_of_the_service_is_json(process: str, run: Run) -> None:
+def test_every_log_line_is_json(process: str, run: Run) -> None:
     events = events_of(run, process)
     assert events
     assert all({"time", "level", "logger", "process", "message"} <= set(event) for event in events)
 
 
-def test_the_worker_says_what_its_lines_are_about(run: Run) -> None:
+def test_the_workers_log_lines_name_their_job(run: Run) -> None:
     events = events_of(run, "worker")
     about = {(event.get("job"), event.get("attempt"), event.get("lane")) for event in events}
     assert ("error_after", 1, "default") in about
-    # Libraries' lines too: a submission's request as urllib3 tells it
+    # Libraries' lines too, such as urllib3's line about a submission.
     told = [event for event in events if event["logger"].startswith("urllib3") and event.get("job")]
     assert told
 
 
-def test_a_secret_would_have_been_found(run: Run) -> None:
+def test_the_search_finds_a_planted_secret(run: Run) -> None:
     secret = SECRETS["provider_key"]
     for form in (secret, b64encode(secret.encode()).decode(), quote(secret, safe="")):
         assert found(run.secrets, {"somewhere": f"x{form}y"})
-    assert key_id(CALLBACK)  # which is no secret: it may be anywhere
+    assert key_id(CALLBACK)  # not a secret: it may occur anywhere

@@ -1,4 +1,4 @@
-"""Slots on the real stack, while workers are killed: never exceeded, never lost; two accounts, one of which learns."""
+"""Slots on the real stack under kills of workers: never exceeded or lost. One of two accounts learns its limit."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.support.waiting import WaitFor
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
 JOBS = 150
-#: What the provider allows an account. One keeps to less than that by its setting, the other has to find it out.
+#: Slots of each account at the provider. One lane is set to fewer, the other has to learn the limit.
 ALLOWED, CAPPED = 20, 8
 LANES = [{"name": "capped", "max_in_flight": CAPPED}, {"name": "learning", "learn_limit": True}]
 KEYS = {"BOOMERANG_PROVIDER_KEY_CAPPED": "key-of-capped", "BOOMERANG_PROVIDER_KEY_LEARNING": "key-of-learning"}
@@ -51,7 +51,7 @@ def test_slots_are_neither_exceeded_nor_lost_while_workers_are_killed(tmp_path: 
             with killing(stack, ("worker",), every=3.0, times=3):
                 wait_for(lambda: store.batches.get("slots").done, timeout=150, message="every accepted job ends")
             lanes = {lane.name: lane for lane in store.lanes.get_all()}
-            # every slot came back, and none is on its way
+            # every slot is free again, and none is reserved
             assert [(lane.slots, lane.dispatched) for lane in lanes.values()] == [(0, 0), (0, 0)]
             assert audit(store) == []
         provider = stack.plan.url("simulator")
@@ -60,12 +60,12 @@ def test_slots_are_neither_exceeded_nor_lost_while_workers_are_killed(tmp_path: 
     assert stack.restarts >= 2
     assert (ledger["bought"], ledger["bought_twice"]) == (JOBS, 0)
     capped, learning = (stats["accounts"][key] for key in KEYS.values())
-    # the provider would have taken more of this one
+    # the provider would have accepted more from this one
     assert 0 < capped["peak"] <= CAPPED < ALLOWED
-    # and refused this one now and then, until it was known what it takes
+    # and refused this one at times, until its limit was learned
     refused = stats["fired"].get("slots", 0)
     assert 0 < refused <= learning["tasks"] / 5
     assert learning["peak"] > CAPPED
-    # what we know to be there is more than what is, by ends that were not told of yet
+    # our count may exceed the provider's, by tasks whose end is not known yet
     assert 2 <= lanes["learning"].learned <= 2 * ALLOWED
     assert any(change.what == "limit" for change in lanes["learning"].history)

@@ -1,4 +1,4 @@
-"""The promise, on the real stack: every fault of the simulator at once, a thousand jobs; the ledger is the judge."""
+"""The promise on the real stack: a thousand jobs under all faults of the simulator. The ledger is the judge."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def run(
         folder=folder, flower=False, simulator=simulator, settings={**SETTINGS, **settings}, warnings=False
     )
     with LocalStack(options, lambda *_: None) as stack, Client(stack.url, stack.key) as client:
-        # The upload comes before the killing: a producer whose upload broke would send it again.
+        # Upload before the kills, because a producer whose upload broke would have to repeat it.
         accepted = client.enqueue_batch(list(requests_of(JOBS)), id="storm")
         assert (accepted.accepted, accepted.rejected) == (JOBS, 0)
         with opened(stack) as store:
@@ -40,7 +40,7 @@ def run(
 
 
 def hit(outcome: Outcome, *faults: str) -> None:
-    """A storm that was none proves nothing."""
+    """Check that the faults fired: without them the test proves nothing."""
     assert [fault for fault in faults if not outcome.fired.get(fault)] == []
 
 
@@ -48,29 +48,29 @@ ALWAYS = ("lost_answers", "error_after", "error_before", "ghost", "throttle", "n
 CALLBACKS = ("drop_callbacks", "repeat_callbacks", "early_callbacks", "reorder_callbacks", "forge_callbacks")
 
 
-def test_every_fault_at_once(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_all_faults_at_once_break_no_promise(tmp_path: Path, wait_for: WaitFor) -> None:
     outcome = run(tmp_path, wait_for, "--storm --seed 7", {})
     promise_is_kept(outcome, JOBS)
     hit(outcome, *ALWAYS, *CALLBACKS, "wrong_id", "status_down", "succeed_then_fail")
     assert {job.settled_by for job in outcome.jobs} >= {"callback", "poll"}
 
 
-def test_every_fault_at_once_without_callbacks(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_all_faults_without_callbacks_break_no_promise(tmp_path: Path, wait_for: WaitFor) -> None:
     outcome = run(tmp_path, wait_for, "--storm --seed 8 --drop-callbacks 1", {})
     promise_is_kept(outcome, JOBS)
     hit(outcome, *ALWAYS)
-    # What an early callback is, the simulator sends all the same; all others are gone.
+    # The simulator still sends early callbacks; all others are dropped.
     assert Counter(job.settled_by for job in outcome.jobs)["poll"] > JOBS * 0.9
 
 
-def test_every_fault_at_once_while_worker_and_webhook_are_killed(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_all_faults_and_killed_processes_break_no_promise(tmp_path: Path, wait_for: WaitFor) -> None:
     outcome = run(tmp_path, wait_for, "--storm --seed 9", {}, kill=("worker", "webhook"))
     promise_is_kept(outcome, JOBS)
     hit(outcome, *ALWAYS, *CALLBACKS)
     assert outcome.restarts >= 4
 
 
-def test_duplicates_that_the_provider_does_not_notice_and_look_ups_that_lag(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_undetected_duplicates_and_lagging_look_ups_break_no_promise(tmp_path: Path, wait_for: WaitFor) -> None:
     outcome = run(tmp_path, wait_for, "--storm --seed 10 --duplicates unnoticed --lookup-lag 3", {})
     promise_is_kept(outcome, JOBS)
     hit(outcome, *ALWAYS, *CALLBACKS)

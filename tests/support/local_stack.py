@@ -29,7 +29,7 @@ class StackProcess:
             )
 
     @property
-    def said(self) -> str:
+    def printed(self) -> str:
         return self.screen.read_text()
 
     @property
@@ -46,8 +46,8 @@ class StackProcess:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def is_up(self) -> bool:
-        assert self.process.poll() is None, self.said
-        return "Press Ctrl-C to stop everything." in self.said
+        assert self.process.poll() is None, self.printed
+        return "Press Ctrl-C to stop everything." in self.printed
 
 
 class StartStack(Protocol):

@@ -120,7 +120,7 @@ def test_the_service_accepts_every_example_from_the_page(key: str, person: Flask
 
 @pytest.mark.parametrize("call", ["GET /v1/lanes", "POST /v1/jobs/x/cancel", "GET /model/v1/generation/task/x"])
 def test_a_session_without_its_token_opens_no_call(call: str, person: FlaskClient) -> None:
-    """A page elsewhere can have a browser send the cookie, but does not know the token."""
+    """Another site can make a browser send the cookie, but does not know the token."""
     method, path = call.split()
     headers = open_docs(person)
     assert person.open(path, method=method, headers=headers).status_code in (200, 404)
@@ -144,7 +144,7 @@ def test_a_session_has_the_scopes_of_its_key(person: FlaskClient, store: Store, 
     assert person.get("/v1/jobs", headers=headers).status_code == 200
     assert person.post("/v1/jobs", json=request, headers=headers).status_code == 403
     ring.revoke(key.id)
-    fresh = create_app(settings, store)  # has not read the key before
+    fresh = create_app(settings, store)  # a new app, which has not cached the key
     fresh.secret_key = person.application.secret_key
     other = fresh.test_client()
     cookie = person.get_cookie("boomerang")

@@ -10,7 +10,7 @@ from tests.support.webhook_server import AtProvider
 from webhook.app import create_app
 from webhook.settings import Settings
 
-AWAY = "redis://127.0.0.1:1/0"
+UNREACHABLE = "redis://127.0.0.1:1/0"
 
 
 def ask(settings: Settings, path: str, store: Store | None = None) -> Any:
@@ -36,29 +36,29 @@ def test_readyz_lists_all_dependencies(app: Flask) -> None:
 
 def test_readyz_names_the_unavailable_dependency(settings: Settings, store: Store) -> None:
     for variable in ("redis", "broker"):
-        away = Settings(**{**vars(settings), f"{variable}_url": AWAY})
+        unreachable = Settings(**{**vars(settings), f"{variable}_url": UNREACHABLE})
         given = None if variable == "redis" else store
 
-        answer = ask(away, "/readyz", given)
+        answer = ask(unreachable, "/readyz", given)
 
         assert answer.status_code == 503
         dependencies = answer.json["dependencies"]
-        assert [name for name, said in dependencies.items() if said.startswith("down")] == [variable]
-        assert AWAY not in answer.text
-        assert ask(away, "/healthz", given).status_code == 200
+        assert [name for name, note in dependencies.items() if note.startswith("down")] == [variable]
+        assert UNREACHABLE not in answer.text
+        assert ask(unreachable, "/healthz", given).status_code == 200
 
 
 def test_readyz_names_what_is_off_or_held_and_stays_ready(settings: Settings, store: Store) -> None:
     store.lanes.hold("402: balance exhausted", base=60, cap=60)
-    bare = Settings(redis_url=settings.redis_url, broker_url=settings.broker_url)
+    minimal = Settings(redis_url=settings.redis_url, broker_url=settings.broker_url)
 
-    answer = ask(bare, "/readyz", store)
+    answer = ask(minimal, "/readyz", store)
 
     assert answer.status_code == 200
-    said = answer.json["dependencies"]
-    assert "BOOMERANG_API_KEYS" in said["api_keys"]
-    assert "BOOMERANG_CALLBACK_SECRETS" in said["callbacks"]
-    assert "402: balance exhausted" in said["lanes"]
+    note = answer.json["dependencies"]
+    assert "BOOMERANG_API_KEYS" in note["api_keys"]
+    assert "BOOMERANG_CALLBACK_SECRETS" in note["callbacks"]
+    assert "402: balance exhausted" in note["lanes"]
 
 
 def test_metrics_show_the_state(client: FlaskClient, at_provider: AtProvider, fox: dict[str, Any]) -> None:
@@ -84,7 +84,7 @@ def test_metrics_show_the_state(client: FlaskClient, at_provider: AtProvider, fo
 
 
 def test_metrics_are_served_without_redis(settings: Settings) -> None:
-    answer = ask(Settings(**{**vars(settings), "redis_url": AWAY}), "/metrics")
+    answer = ask(Settings(**{**vars(settings), "redis_url": UNREACHABLE}), "/metrics")
     assert answer.status_code == 200
     assert "boomerang_store_up 0.0" in answer.text.splitlines()
     assert "boomerang_jobs{" not in answer.text

@@ -13,7 +13,7 @@ from webhook.settings import Settings
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """The URL of a broker that takes connections and never says a word."""
+    """The URL of a broker that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

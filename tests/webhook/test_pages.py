@@ -1,4 +1,4 @@
-"""Pages want a login; cookies, forms and headers give nothing away."""
+"""Pages require a login, and cookies, forms and headers are secure."""
 
 import re
 from http import HTTPStatus
@@ -49,8 +49,8 @@ def cookie_of(answer: Any) -> str:
 
 @pytest.mark.parametrize("page", PAGES[:2])
 def test_pages_require_a_login(page: str, person: FlaskClient) -> None:
-    asked = person.get(page)
-    assert (asked.status_code, asked.headers["Location"]) == (303, f"/login?to={page}")
+    redirected = person.get(page)
+    assert (redirected.status_code, redirected.headers["Location"]) == (303, f"/login?to={page}")
     entered = log_in(person, "one", to=page)
     assert (entered.status_code, entered.headers["Location"]) == (303, page)
     assert person.get(page).status_code == 200
@@ -86,7 +86,7 @@ def test_the_cookie_opens_pages_only(person: FlaskClient) -> None:
     cookie = cookie_of(log_in(person, "one"))
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
     assert "one" not in cookie.partition(";")[0].split("=", 1)[1]
-    # Alone it opens no call of the API: another site gains nothing when a browser sends it.
+    # The cookie opens no call of the API, so another site gains nothing when a browser sends it
     assert person.get("/v1/lanes").status_code == 401
     assert person.post("/v1/jobs/x/cancel").status_code == 401
 
@@ -124,7 +124,7 @@ def test_a_form_without_its_token_is_refused(data: dict[str, str], person: Flask
 
 
 def test_every_posted_form_requires_a_token(pages: Flask) -> None:
-    """A new one, too: what is no call of the API is checked without being named."""
+    """A new form is checked by default."""
     pages.add_url_rule("/forms/new", "new", lambda: "done", methods=["POST"])
     person = pages.test_client()
     assert person.post("/forms/new", headers={"Authorization": "Bearer one"}).status_code != HTTPStatus.OK
@@ -200,7 +200,7 @@ def test_pages_load_only_local_files_and_have_no_inline_script(page: str, person
         assert address.startswith("/"), address
         with person.get(address.partition("?")[0]) as linked:
             assert linked.status_code in (200, 405), address
-    # The policy would forbid them.
+    # The content security policy would block them
     assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", text)
 
 
@@ -220,8 +220,8 @@ def test_browsers_get_an_icon_without_a_login(person: FlaskClient) -> None:
 
 def test_metrics_require_their_token_when_one_is_set(store: Store) -> None:
     token = "a-token-for-metrics"
-    closed = create_app(Settings(metrics_token=token), store).test_client()
-    answers = [closed.get("/metrics", headers=given).status_code for given in ({}, {"Authorization": "Bearer x"})]
+    client = create_app(Settings(metrics_token=token), store).test_client()
+    answers = [client.get("/metrics", headers=given).status_code for given in ({}, {"Authorization": "Bearer x"})]
     assert answers == [401, 401]
-    assert closed.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert client.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 200
     assert create_app(Settings(), store).test_client().get("/metrics").status_code == 200

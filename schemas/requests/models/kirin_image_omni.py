@@ -1,15 +1,16 @@
 """kirin_image_omni: a prompt that may refer to up to ten reference images by number."""
 
-import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from marshmallow import ValidationError, validates_schema
 
+from schemas.error_text import quoted
 from schemas.requests.base import PROMPT_MISSING, RATIOS, ModelName, RequestSchema, aspect_ratio, prompt, register
 from schemas.requests.fields import IMAGE_RULES, Entries, Image, Item, Options, StrictSchema, Text
+from schemas.requests.placeholders import PLACEHOLDER, near_misses
 
-_PLACEHOLDER = re.compile(r"<<<image_([0-9]+)>>>")
 _NAMED = 10
 
 
@@ -48,12 +49,16 @@ class KirinImageOmni(RequestSchema):
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _placeholders(self, data: Mapping[str, Any], original: Mapping[str, Any], **_: Any) -> None:
         text = data.get("prompt", "")
+        if wrong := [f"{quoted(found)} (write {right})" for found, right in islice(near_misses(text), _NAMED)]:
+            raise ValidationError(
+                f"has what looks like a reference to an image, but is not one: {', '.join(wrong)}", field_name="prompt"
+            )
         if "<<<" not in text:
             return
         # Count the entries as sent: an invalid one has its own message, and still counts.
         given = original.get("image_list")
         images = len(given) if isinstance(given, list) else 0
-        numbers = dict.fromkeys(found.lstrip("0") or "0" for found in _PLACEHOLDER.findall(text))
+        numbers = dict.fromkeys(found.lstrip("0") or "0" for found in PLACEHOLDER.findall(text))
         absent = [number for number in numbers if not _within(number, images)]
         if absent:
             names = ", ".join(f"<<<image_{number[:8]}>>>" for number in absent[:_NAMED])

@@ -1,7 +1,7 @@
-"""A wrong clock for the process whose PYTHONPATH begins with this folder: as many seconds ahead as `CHAOS_CLOCK` says.
+"""A shifted clock for a process whose PYTHONPATH begins with this folder.
 
-The file may be written while the process runs: the clock then jumps. Only the clock of the day does; the monotonic one
-never jumps. Once somebody was told a wrong time, a file beside it with the suffix `.told` is there.
+The file that `CHAOS_CLOCK` names holds how many seconds the clock is ahead. Writing it makes the clock jump. The
+monotonic clock never changes. The first wrong time that is read creates a file beside it with the suffix `.used`.
 """
 
 import datetime as dt
@@ -19,7 +19,7 @@ def _ahead() -> float:
     except OSError:
         return 0.0
     if ahead:
-        _FILE.with_suffix(".told").touch()
+        _FILE.with_suffix(".used").touch()
     return ahead
 
 
@@ -28,7 +28,7 @@ def _wrong_time() -> float:
 
 
 class _Kind(type):
-    """What the right clock has made is a datetime, too."""
+    """Count datetimes from the real clock as instances too."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, _datetime)

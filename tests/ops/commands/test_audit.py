@@ -11,7 +11,7 @@ from ops.cli import main
 
 @pytest.fixture
 def audited(store: Store, redis_url: str) -> Any:
-    """The command, on a store with one job."""
+    """Return `boomerang-server audit`, bound to a store with one job."""
     store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
 
     def run(*options: str, url: str = redis_url) -> Any:
@@ -20,12 +20,12 @@ def audited(store: Store, redis_url: str) -> Any:
     return run
 
 
-def test_a_sound_store_is_called_so(audited: Any) -> None:
+def test_a_store_without_errors_passes(audited: Any) -> None:
     answer = audited()
     assert (answer.exit_code, answer.output) == (0, "Every invariant holds.\n")
 
 
-def test_a_broken_one_is_told_with_what_to_do(audited: Any, store: Store) -> None:
+def test_an_error_is_reported_with_its_remedy(audited: Any, store: Store) -> None:
     client, keys = store.context.client, store.context.keys
     client.zrem(keys.singleton("alarms"), "fox")
     answer = audited()
@@ -42,13 +42,13 @@ def test_a_broken_one_is_told_with_what_to_do(audited: Any, store: Store) -> Non
     [("redis://127.0.0.1:1/0", "does not take this now"), ("http://x", "BOOMERANG_REDIS_URL")],
     ids=["away", "wrong"],
 )
-def test_where_it_cannot_be_checked_it_does_not_say_that_all_is_well(audited: Any, url: str, said: str) -> None:
+def test_a_store_that_cannot_be_checked_does_not_pass(audited: Any, url: str, said: str) -> None:
     answer = audited(url=url)
     assert answer.exit_code == 2
     assert said in answer.output
 
 
-def test_a_repair_is_told_and_leaves_nothing(audited: Any, store: Store) -> None:
+def test_a_repair_is_reported_and_leaves_no_errors(audited: Any, store: Store) -> None:
     client, keys = store.context.client, store.context.keys
     client.zrem(keys.singleton("alarms"), "fox")
     client.hset(keys.member("lane", "default"), "slots", 3)
@@ -73,7 +73,7 @@ def test_a_repair_reports_what_it_could_not_repair(audited: Any, store: Store) -
     ]
 
 
-def test_two_repairs_do_not_mix(audited: Any, store: Store) -> None:
+def test_two_repairs_do_not_run_at_once(audited: Any, store: Store) -> None:
     client, keys = store.context.client, store.context.keys
     client.set(keys.singleton("repair"), "another 1")
     answer = audited("--repair")

@@ -1,4 +1,4 @@
-"""Each command as each user: the operator may all of it; whoever may not is told so in a sentence, and exit code 2."""
+"""Each command as each Redis user: the operator may run all; any other gets an error sentence and exit code 2."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ def run(servers: tuple[RedisServer, RedisServer]) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_operator_may_all_of_it(run: Callable[..., Any], command: str) -> None:
+def test_the_operator_may_run_every_command(run: Callable[..., Any], command: str) -> None:
     answer = run(command)
     assert "refuse" not in answer.output
     assert answer.exit_code in {0, 1}, answer.output
@@ -80,7 +80,7 @@ def test_the_operator_may_all_of_it(run: Callable[..., Any], command: str) -> No
     ("command", "user"),
     [("audit", "webhook"), ("audit", "worker"), ("repair", "worker"), ("doctor", "webhook"), ("doctor", "worker")],
 )
-def test_a_right_that_is_missing_is_a_sentence(run: Callable[..., Any], command: str, user: str) -> None:
+def test_a_missing_permission_is_reported_in_a_sentence(run: Callable[..., Any], command: str, user: str) -> None:
     answer = run(command, user)
     assert answer.exit_code == 2, answer.output
     assert "Traceback" not in answer.output
@@ -104,7 +104,7 @@ def test_a_right_that_is_missing_is_a_sentence(run: Callable[..., Any], command:
         "sentinel://127.0.0.1:1/jobs/0",
     ],
 )
-def test_a_redis_that_cannot_be_used_is_a_sentence(
+def test_an_unusable_redis_is_reported_in_a_sentence(
     run: Callable[..., Any], servers: tuple[RedisServer, RedisServer], command: str, url: str
 ) -> None:
     answer = run(command, BOOMERANG_REDIS_URL=url.format(port=servers[0].port))
@@ -113,7 +113,7 @@ def test_a_redis_that_cannot_be_used_is_a_sentence(
     assert "BOOMERANG_REDIS_URL" in answer.output
 
 
-def test_keys_list_is_whole_where_it_is_piped(run: Callable[..., Any]) -> None:
+def test_keys_list_is_not_truncated_in_a_pipe(run: Callable[..., Any]) -> None:
     run("keys add")
     lines = [line.split("\t") for line in run("keys list", COLUMNS="20").output.splitlines()]
     assert lines
@@ -121,6 +121,6 @@ def test_keys_list_is_whole_where_it_is_piped(run: Callable[..., Any]) -> None:
         assert (len(key_id), name) == (12, "shop")
 
 
-def test_doctor_looks_at_a_folder_without_a_stack(tmp_path: Path) -> None:
+def test_doctor_checks_a_folder_without_a_stack(tmp_path: Path) -> None:
     answer = CliRunner().invoke(main, ["doctor", "--data", str(tmp_path / "nothing")])
     assert answer.exit_code == 2

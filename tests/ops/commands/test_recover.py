@@ -18,7 +18,7 @@ def run(url: str, *options: str) -> Any:
     return CliRunner().invoke(main, ["recover", *options], env={"BOOMERANG_REDIS_URL": url})
 
 
-def test_what_waits_is_looked_up_before_it_is_sent(store: Store, redis_url: str) -> None:
+def test_waiting_jobs_are_looked_up_before_they_are_sent(store: Store, redis_url: str) -> None:
     store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     answer = run(redis_url)
     assert answer.exit_code == 0
@@ -28,18 +28,18 @@ def test_what_waits_is_looked_up_before_it_is_sent(store: Store, redis_url: str)
     assert store.jobs.get("fox").state is State.IN_DOUBT
 
 
-def test_jobs_that_are_enqueued_again_too(store: Store, redis_url: str) -> None:
+def test_jobs_enqueued_again_are_looked_up_too(store: Store, redis_url: str) -> None:
     assert run(redis_url, "--also-new", "24").exit_code == 0
     store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     store.attempts.admit(1)
     assert store.attempts.claim(["fox"]) == []
 
 
-def test_it_shows_what_is_expected_and_accepts_what_is_there(store: Store, redis_url: str) -> None:
+def test_it_shows_the_expected_jobs_and_accepts_those_present(store: Store, redis_url: str) -> None:
     expected = Sighting(installation="e" * 32, epoch=4, accepted=1234, at=1)
     store.context.client.flushdb()
     store.continuity.refuse(store.continuity.standing(), "Redis is empty", expected)
-    # Nothing is changed by a look
+    # A dry run changes nothing.
     for _ in range(2):
         answer = run(redis_url, "--show")
         assert answer.exit_code == 0
@@ -49,13 +49,13 @@ def test_it_shows_what_is_expected_and_accepts_what_is_there(store: Store, redis
     assert "Epoch 5" in run(redis_url).output
     store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     assert store.continuity.standing().installation == expected.installation
-    # Again it does no harm
+    # A second run does no harm.
     answer = run(redis_url)
     assert (answer.exit_code, "No loss is known" in answer.output) == (0, True)
     assert store.jobs.get("fox").state is State.QUEUED
 
 
-def test_it_asks_the_witness_before_any_worker_does(store: Store, redis_url: str) -> None:
+def test_it_reads_the_witness_before_any_worker_does(store: Store, redis_url: str) -> None:
     broker = redis_url.replace("/0", "/1")
     with closing(connect(broker)) as client:
         Witness(client).write(Sighting(installation="e" * 32, epoch=4, accepted=1234, at=1))
@@ -66,7 +66,7 @@ def test_it_asks_the_witness_before_any_worker_does(store: Store, redis_url: str
     assert store.continuity.standing().installation == "e" * 32
 
 
-def test_a_witness_that_is_away_is_told_and_no_obstacle(store: Store, redis_url: str) -> None:
+def test_an_unreachable_witness_is_reported_but_does_not_prevent_recovery(store: Store, redis_url: str) -> None:
     env = {"BOOMERANG_REDIS_URL": redis_url, "BOOMERANG_BROKER_URL": "redis://127.0.0.1:1/0"}
     answer = CliRunner().invoke(main, ["recover"], env=env)
     assert (answer.exit_code, "cannot be read" in answer.output) == (0, True)
@@ -74,5 +74,5 @@ def test_a_witness_that_is_away_is_told_and_no_obstacle(store: Store, redis_url:
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "http://x"], ids=["away", "wrong"])
-def test_where_it_cannot_be_done_it_says_so(url: str) -> None:
+def test_a_recovery_that_fails_is_reported(url: str) -> None:
     assert run(url).exit_code == 2

@@ -22,7 +22,7 @@ class Screen(io.StringIO):
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 81, 120, 300])
-def test_nothing_is_cut_on_any_screen(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+def test_nothing_is_truncated_at_any_terminal_width(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     screen = Screen()
     monkeypatch.setattr(sys, "stdout", screen)
     monkeypatch.setenv("COLUMNS", str(width))
@@ -32,6 +32,6 @@ def test_nothing_is_cut_on_any_screen(monkeypatch: pytest.MonkeyPatch, width: in
         assert any(cell in line for line in lines)
 
 
-def test_a_pipe_gets_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_plain_lines_without_styles(capsys: pytest.CaptureFixture[str]) -> None:
     show_table(COLUMNS, [*ROWS, ("b", "two\nlines", "a\ttab")])
     assert capsys.readouterr().out == "\t".join(ROWS[0]) + "\nb\ttwo lines\ta tab\n"

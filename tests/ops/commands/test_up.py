@@ -42,7 +42,7 @@ def is_free(port: int) -> bool:
         return True
 
 
-def test_a_job_goes_there_and_back_and_ctrl_c_leaves_nothing_behind(start: Start, wait_for: Wait) -> None:
+def test_a_job_completes_and_ctrl_c_ends_every_process(start: Start, wait_for: Wait) -> None:
     # Given a stack
     server = start("data", "--sim", "--latency 0.2")
     # When a job is enqueued
@@ -50,18 +50,18 @@ def test_a_job_goes_there_and_back_and_ctrl_c_leaves_nothing_behind(start: Start
         job = client.enqueue(REQUEST).wait(timeout=30)
     # Then it is completed, by the callback
     assert (job.status, job.settled_by) == (Status.COMPLETED, "callback")
-    # When the person has had enough
+    # When the user presses Ctrl-C
     children, ports = server.children(), listening(server.children())
     assert len(children) >= 6
     server.process.send_signal(signal.SIGINT)
-    assert server.process.wait(60) == 0, server.said
-    # Then it ended in order, and nothing of it is left
-    assert "All processes have ended" in server.said
-    assert "is killed" not in server.said
-    assert "did not stop cleanly" not in server.said
+    assert server.process.wait(60) == 0, server.printed
+    # Then the stack shuts down cleanly, and no process is left
+    assert "All processes have ended" in server.printed
+    assert "is killed" not in server.printed
+    assert "did not stop cleanly" not in server.printed
     assert [each.cmdline() for each in children if not is_gone(each)] == []
     assert [port for port in ports if not is_free(port)] == []
-    # And what is in the folder is for the next start, which has the same address, key and jobs
+    # And the next start from the folder has the same address, key and jobs
     url, key = server.url, server.key
     again = start("data")
     assert (again.url, again.key) == (url, key)
@@ -69,7 +69,7 @@ def test_a_job_goes_there_and_back_and_ctrl_c_leaves_nothing_behind(start: Start
         assert client.job(job.id).status is Status.COMPLETED
 
 
-def test_the_command_from_a_table_to_images(start: Start) -> None:
+def test_the_command_turns_a_table_into_images(start: Start) -> None:
     server = start("data", "--sim", "--latency 0.2", "--no-flower")
     goods = server.folder / "goods.csv"
     goods.write_text("Title;n\na red boat;2\na green boat;\na bad boat;12\n")
@@ -81,9 +81,9 @@ def test_the_command_from_a_table_to_images(start: Start) -> None:
         return done.returncode, done.stdout, done.stderr
 
     mapping = ["--map", "prompt=Title", "--set", "model=kirin_image_omni"]
-    code, said, wrong = boomerang("enqueue", str(goods), "--id", "goods", *mapping)
-    assert (code, "2 accepted" in said, "row 4: n: must be from 1 to 9" in wrong) == (1, True, True)
-    # The same again adds nothing, and what has ended comes at once
+    code, printed, wrong = boomerang("enqueue", str(goods), "--id", "goods", *mapping)
+    assert (code, "2 accepted" in printed, "row 4: n: must be from 1 to 9" in wrong) == (1, True, True)
+    # A repeated upload adds nothing, and finished jobs are returned at once.
     assert "0 accepted, 2 known" in boomerang("enqueue", str(goods), "--id", "goods", *mapping)[1]
     assert boomerang("save", "goods", "--follow") == (0, "3 saved, 0 were there, 0 failed; in goods\n", "")
     assert boomerang("watch", "goods")[0] == 0
@@ -94,23 +94,23 @@ def test_the_command_from_a_table_to_images(start: Start) -> None:
 
 def test_the_printed_commands_can_be_copied(start: Start) -> None:
     server = start("data", "--sim", "--latency 0", "--no-flower")
-    (curl,) = re.findall(r"^curl .*\\\n.*$", server.said, re.MULTILINE)
-    (source,) = re.findall(r"^source .*$", server.said, re.MULTILINE)
+    (curl,) = re.findall(r"^curl .*\\\n.*$", server.printed, re.MULTILINE)
+    (source,) = re.findall(r"^source .*$", server.printed, re.MULTILINE)
     done = subprocess.run(["bash", "-c", f"{source}\n{curl} --fail -s"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    # A worker may be quicker than the answer.
+    # A worker may finish the job before the answer arrives.
     assert json.loads(done.stdout)["status"] in {"queued", "submitting", "in_progress", "completed"}
-    assert "simulated, because BOOMERANG_PROVIDER_KEY is not set" in server.said
+    assert "simulated, because BOOMERANG_PROVIDER_KEY is not set" in server.printed
 
 
-def test_secrets_are_readable_for_their_owner_only(start: Start) -> None:
+def test_secrets_are_readable_by_their_owner_only(start: Start) -> None:
     server = start("data", "--no-flower")
     for name in ("secrets.json", "env", "redis/redis.conf", "broker/redis.conf"):
         assert stat.S_IMODE((server.folder / name).stat().st_mode) == 0o600, name
     assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
 
 
-def test_a_worker_that_dies_is_back_and_the_job_with_it(start: Start, wait_for: Wait) -> None:
+def test_a_worker_that_dies_is_restarted_and_its_job_completes(start: Start, wait_for: Wait) -> None:
     server = start("data", "--sim", "--latency 0.2", "--no-flower")
     pid = int(
         next(
@@ -122,59 +122,59 @@ def test_a_worker_that_dies_is_back_and_the_job_with_it(start: Start, wait_for: 
     os.kill(pid, signal.SIGKILL)
     with Client(server.url, server.key) as client:
         assert client.enqueue(REQUEST).wait(timeout=60).status is Status.COMPLETED
-    assert re.search(r"worker was killed by SIGKILL; restarting it in 0\.2 s", server.said)
+    assert re.search(r"worker was killed by SIGKILL; restarting it in 0\.2 s", server.printed)
 
 
-def test_killed_outright_it_leaves_nothing_running_and_no_job_lost(start: Start, wait_for: Wait) -> None:
-    # Given a stack with a job in its hands
+def test_sigkill_leaves_no_process_running_and_loses_no_job(start: Start, wait_for: Wait) -> None:
+    # Given a stack with an unfinished job
     server = start("data", "--sim", "--latency 600", "--no-flower")
     with Client(server.url, server.key) as client:
         job = client.enqueue(REQUEST)
         wait_for(lambda: client.job(job.id).status is Status.IN_PROGRESS)
     children = server.children()
-    # When it gets no chance to clean up
+    # When it is killed by SIGKILL
     server.process.kill()
     server.process.wait()
-    # Then the kernel does
+    # Then the kernel ends its processes
     wait_for(lambda: all(is_gone(each) for each in children), message="all children are gone")
-    # And the job is still there
+    # And the job is still stored
     again = start("data", "--no-flower")
     with Client(again.url, again.key) as client:
         assert client.job(job.id).status is Status.IN_PROGRESS
 
 
-def test_two_stacks_do_not_meet(start: Start) -> None:
+def test_two_stacks_are_separate(start: Start) -> None:
     one, other = start("one", "--no-flower"), start("other", "--no-flower")
     assert listening(one.children()) & listening(other.children()) == set()
     with Client(other.url, one.key) as client, pytest.raises(Exception, match=r"(?i)key|unauthori"):
         client.job("any")
 
 
-def test_a_folder_is_for_one_stack(start: Start) -> None:
+def test_a_folder_serves_only_one_stack_at_a_time(start: Start) -> None:
     first = start("data", "--no-flower")
     second = start("data", "--no-flower", wait=False)
     assert second.process.wait(30) == 1
-    assert "Another stack runs in" in second.said
-    assert "--data DIR" in second.said
+    assert "Another stack runs in" in second.printed
+    assert "--data DIR" in second.printed
     assert first.process.poll() is None
 
 
-def test_a_port_that_is_taken_is_named(start: Start) -> None:
+def test_an_error_names_the_port_that_is_in_use(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         server = start("data", "--port", str(port), wait=False)
         assert server.process.wait(30) == 1
-    assert f"Error: Port {port} is in use. Choose another one with --port" in server.said
+    assert f"Error: Port {port} is in use. Choose another one with --port" in server.printed
 
 
-def test_flower_shows_the_true_state_to_those_who_know_the_password(start: Start, wait_for: Wait) -> None:
-    # Given a job at the provider, where it stays for a while
+def test_flower_requires_the_password_and_shows_each_jobs_state(start: Start, wait_for: Wait) -> None:
+    # Given a job that stays in progress at the provider
     server = start("data", "--sim", "--latency 4")
     with Client(server.url, server.key) as client:
         job = client.enqueue(REQUEST)
     port = json.loads((server.folder / "ports.json").read_text())["flower"]
     password = json.loads((server.folder / "secrets.json").read_text())["flower_password"]
-    # (a session of its own: a test's traffic on loopback goes by no proxy)
+    # (a separate session: traffic on loopback must not use a proxy)
     flower = requests.Session()
     flower.trust_env = False
     assert flower.get(f"http://127.0.0.1:{port}/tasks", timeout=10).status_code == 401
@@ -184,6 +184,6 @@ def test_flower_shows_the_true_state_to_those_who_know_the_password(start: Start
         answer = flower.get(f"http://127.0.0.1:{port}/api/task/info/{job.id}", timeout=10)
         return str(answer.json()["state"]) if answer.status_code == 200 else None
 
-    # Then Flower knows it as in progress, and as a success once it is one
+    # Then Flower shows it as in progress, and as a success once it has completed
     wait_for(lambda: state() == "IN-PROGRESS", message="Flower shows the job in progress")
     wait_for(lambda: state() == "SUCCESS", message="Flower shows the success")

@@ -1,4 +1,4 @@
-"""The doctor finds out that Redis has dropped what its append-only file holds, and says how to get it back."""
+"""The doctor detects that Redis dropped entries of its append-only file, and says how to restore them."""
 
 import pytest
 
@@ -6,11 +6,11 @@ from ops.doctor.check import Finding, Level
 from ops.doctor.redis_servers import check_redis
 from tests.support.real_redis import RealRedis, StartRedis, binaries, keyspace, numbers
 
-#: As these files had it before: Redis 7 and later then drop each transaction and script that changed several things.
+#: The rule of earlier users' files. With it, Redis 7 and later drop transactions and scripts with several writes.
 OFF_AND_NOTHING_ELSE = "off"
 
 
-def of_default_user(server: RealRedis, *, state: bool = True) -> list[Finding]:
+def default_user_errors(server: RealRedis, *, state: bool = True) -> list[Finding]:
     found = check_redis("X", server.url("operator"), state=state)
     return [each for each in found if each.subject == "X: default user"]
 
@@ -23,12 +23,12 @@ def write(server: RealRedis) -> None:
 
 @pytest.mark.parametrize("name", ["state", "broker"])
 @pytest.mark.parametrize("version", binaries())
-def test_what_was_dropped_is_found_and_comes_back_once_the_rule_is_right(
+def test_dropped_writes_are_detected_and_restored_once_the_rule_is_fixed(
     version: str, name: str, real_redis: StartRedis
 ) -> None:
     server = real_redis(version, name)
     write(server)
-    assert of_default_user(server, state=name == "state") == []
+    assert default_user_errors(server, state=name == "state") == []
     before = keyspace(server)
     right = next(
         line.removeprefix("user default ")
@@ -38,9 +38,9 @@ def test_what_was_dropped_is_found_and_comes_back_once_the_rule_is_right(
     server.stop()
     server.change_default_user(OFF_AND_NOTHING_ELSE)
     server.start()
-    found = of_default_user(server, state=name == "state")
+    found = default_user_errors(server, state=name == "state")
     if numbers(version) < (7,):
-        # Older ones load the file as nobody.
+        # Older versions load the file without checking permissions.
         assert (found, keyspace(server)) == ([], before)
         return
     assert keyspace(server) == {}
@@ -49,17 +49,17 @@ def test_what_was_dropped_is_found_and_comes_back_once_the_rule_is_right(
     assert "HSET" in finding.detail
     assert right in finding.remedy
 
-    # What the doctor says to do: what was written since is there as well.
+    # Follow the doctor's remedy. Later writes must be kept too.
     with server.client("admin") as admin:
         admin.set("{b}:since", "1")
     server.stop()
     server.change_default_user(right)
     server.start()
     assert keyspace(server) == {**before, (0, "{b}:since"): ("string", "1", None)}
-    assert of_default_user(server, state=name == "state") == []
+    assert default_user_errors(server, state=name == "state") == []
 
 
-def test_what_users_are_refused_is_not_confused_with_it(real_redis: StartRedis) -> None:
+def test_other_refused_commands_are_not_reported_as_dropped_writes(real_redis: StartRedis) -> None:
     server = real_redis(max(binaries(), key=numbers), "state")
     with server.client("webhook") as webhook, server.client("health") as health:
         for client in (webhook, health):
@@ -68,4 +68,4 @@ def test_what_users_are_refused_is_not_confused_with_it(real_redis: StartRedis) 
         with pytest.raises(Exception, match="invalid username-password"):
             server.client("default").ping()
     assert server.refused()
-    assert of_default_user(server) == []
+    assert default_user_errors(server) == []

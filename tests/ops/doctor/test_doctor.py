@@ -1,4 +1,4 @@
-"""What a new operator gets wrong is found, told with what to do, and nothing else is called bad."""
+"""The doctor reports an operator's common mistakes with remedies, and reports nothing else as bad."""
 
 import json
 from collections.abc import Callable
@@ -49,7 +49,7 @@ GOOD = {
 LONG = "f3Jx0Qw9zT1mB7vK2nR8sYdL5hPcA6eG"
 
 
-def test_a_redis_as_it_should_be() -> None:
+def test_a_correctly_configured_redis_passes() -> None:
     assert {finding.level for finding in check_info("X", GOOD, {"appendfsync": "always"}, state=True)} == {Level.OK}
 
 
@@ -65,10 +65,10 @@ def test_a_redis_as_it_should_be() -> None:
         ({"aof_last_write_status": "err"}, "always", Level.BAD, "X: persistence"),
         ({}, "everysec", Level.WARNING, "X: persistence"),
         ({}, "no", Level.BAD, "X: persistence"),
-        ({}, "", Level.WARNING, "X: persistence"),  # a hosted one that does not tell
+        ({}, "", Level.WARNING, "X: persistence"),  # a hosted Redis that does not disclose its configuration
     ],
 )
-def test_a_redis_that_is_not(info: dict[str, Any], fsync: str, level: Level, subject: str) -> None:
+def test_a_misconfigured_redis_is_reported(info: dict[str, Any], fsync: str, level: Level, subject: str) -> None:
     found = [
         each for each in check_info("X", GOOD | info, {"appendfsync": fsync}, state=True) if each.level is not Level.OK
     ]
@@ -76,7 +76,7 @@ def test_a_redis_that_is_not(info: dict[str, Any], fsync: str, level: Level, sub
     assert found[0].remedy
 
 
-def test_messages_may_be_lost_jobs_may_not() -> None:
+def test_a_broker_may_lose_data_but_the_jobs_redis_may_not() -> None:
     (found,) = [
         each for each in check_info("X", GOOD | {"aof_enabled": 0}, {}, state=False) if each.level is not Level.OK
     ]
@@ -86,11 +86,11 @@ def test_messages_may_be_lost_jobs_may_not() -> None:
 @pytest.mark.parametrize(
     ("secret", "weak"), [("changeme-changeme", True), ("a" * 64, True), ("sim-key", True), (LONG, False)]
 )
-def test_what_can_be_guessed(secret: str, weak: bool) -> None:
+def test_guessable_secrets_are_recognized(secret: str, weak: bool) -> None:
     assert (bits(secret) < FEW_BITS) is weak
 
 
-def test_weak_and_shared_secrets_are_told_and_not_shown() -> None:
+def test_weak_and_shared_secrets_are_reported_without_their_values() -> None:
     webhook = WebhookSettings(callback_secrets=("password-password",), api_keys=(f"shop:{LONG}", "key"))
     worker = WorkerSettings(provider_key=LONG)
     found = list(check_secrets(webhook, worker))
@@ -102,13 +102,13 @@ def test_weak_and_shared_secrets_are_told_and_not_shown() -> None:
     assert not [each for each in found if LONG in repr(each) or "password-" in repr(each)]
 
 
-def test_secrets_that_the_environment_names_by_their_hash_cannot_be_judged() -> None:
+def test_secrets_given_as_hashes_cannot_be_judged() -> None:
     hashed = WebhookSettings(api_keys=(f"shop:sha256:{'a' * 64}",), admin_keys=("boss:weak",))
     found = list(check_secrets(hashed, WorkerSettings()))
     assert [(each.level, each.subject) for each in found] == [(Level.BAD, "BOOMERANG_ADMIN_KEYS")]
 
 
-def test_somebody_must_have_a_key(redis_url: str, store: Store) -> None:
+def test_at_least_one_key_must_exist(redis_url: str, store: Store) -> None:
     def look(**keys: Any) -> Finding:
         (found,) = check_keys(WebhookSettings(redis_url=redis_url, **keys))
         return found
@@ -121,7 +121,7 @@ def test_somebody_must_have_a_key(redis_url: str, store: Store) -> None:
     assert look().level is Level.WARNING
 
 
-def test_rounds_of_reconcile(redis_url: str, store: Store) -> None:
+def test_late_rounds_of_reconcile_are_reported(redis_url: str, store: Store) -> None:
     settings = WorkerSettings(redis_url=redis_url)
     assert [each.level for each in check_rounds(settings)] == [Level.BAD]
     store.attempts.claim_due(1)
@@ -134,10 +134,10 @@ def test_rounds_of_reconcile(redis_url: str, store: Store) -> None:
     ]
 
 
-def test_the_installation(redis_url: str, store: Store) -> None:
+def test_a_replaced_installation_is_reported(redis_url: str, store: Store) -> None:
     apart = WorkerSettings(redis_url=redis_url, broker_url=redis_url.replace("/0", "/1"))
     assert [found.level for found in check_installation(apart)] == [Level.OK]
-    # With one Redis for everything, nobody outside of it remembers what it held
+    # With one Redis for everything, the witness is lost with the jobs.
     alone = WorkerSettings(redis_url=redis_url, broker_url=redis_url, result_url=redis_url)
     assert [found.level for found in check_installation(alone)] == [Level.WARNING]
     store.continuity.refuse(store.continuity.standing(), "Redis came back older", None)
@@ -150,7 +150,7 @@ def test_the_installation(redis_url: str, store: Store) -> None:
     assert [found.level for found in check_installation(apart)] == [Level.OK]
 
 
-def test_dead_ends(redis_url: str, store: Store) -> None:
+def test_dead_ends_are_reported(redis_url: str, store: Store) -> None:
     settings = WorkerSettings(redis_url=redis_url)
     assert [each.level for each in check_stuck(settings)] == [Level.OK]
     client, keys = store.context.client, store.context.keys
@@ -202,13 +202,13 @@ def answering() -> Any:
 
 
 @pytest.mark.parametrize(("status", "level"), [(200, Level.BAD), (401, Level.OK), (403, Level.OK)])
-def test_flower_without_a_password(answering: Callable[[int], str], status: int, level: Level) -> None:
+def test_flower_without_a_password_is_reported(answering: Callable[[int], str], status: int, level: Level) -> None:
     (found,) = check_flower(answering(status))
     assert found.level is level
 
 
 @pytest.mark.parametrize(
-    ("status", "level", "said"),
+    ("status", "level", "detail_text"),
     [
         (204, Level.OK, "accepted"),
         (403, Level.BAD, "refuses our token"),
@@ -216,20 +216,22 @@ def test_flower_without_a_password(answering: Callable[[int], str], status: int,
         (301, Level.BAD, "answers 301"),
     ],
 )
-def test_a_callback_to_ourselves(answering: Callable[[int], str], status: int, level: Level, said: str) -> None:
+def test_the_callback_url_must_lead_to_this_service(
+    answering: Callable[[int], str], status: int, level: Level, detail_text: str
+) -> None:
     settings = WebhookSettings(public_url=answering(status), callback_secrets=(LONG,))
     (found,) = check_callbacks(settings)
     assert found.level is level
-    assert said in found.detail
+    assert detail_text in found.detail
 
 
-def test_an_address_that_nobody_serves() -> None:
+def test_an_unreachable_address_is_reported() -> None:
     settings = WebhookSettings(public_url="http://127.0.0.1:1", callback_secrets=(LONG,))
     (found,) = check_callbacks(settings)
     assert (found.level, "cannot be reached" in found.detail) == (Level.BAD, True)
 
 
-def test_an_image_store_that_works_and_one_that_does_not(tmp_path: Path) -> None:
+def test_the_image_store_is_checked(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     assert list(check_images(Settings())) == []
     for where, level in (("images", Level.OK), ("file/images", Level.BAD)):
@@ -238,7 +240,7 @@ def test_an_image_store_that_works_and_one_that_does_not(tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / "images").iterdir()] == [MARKER]
 
 
-def test_a_kernel_on_which_redis_cannot_fork(redis_url: str) -> None:
+def test_a_kernel_on_which_redis_cannot_fork_is_reported(redis_url: str) -> None:
     here = this_machine()
 
     def levels(**other: Any) -> list[Level]:
@@ -247,13 +249,13 @@ def test_a_kernel_on_which_redis_cannot_fork(redis_url: str) -> None:
     assert levels(overcommit="0") == levels(overcommit="2") == [Level.WARNING]
     assert levels(overcommit="1") == [Level.OK]
     assert levels(overcommit=None) == []
-    # Another machine: its kernel is not this one.
+    # Redis runs on another machine, whose kernel cannot be read here.
     assert levels(overcommit="0", memory=here.memory + 4096) == []
     assert levels(overcommit="0", system="Linux 0.0 x86_64") == []
     assert list(check_machine("redis://127.0.0.1:1/0", here)) == []
 
 
-def test_bad_settings_are_told_before_anything_else() -> None:
+def test_bad_settings_are_reported_before_anything_else() -> None:
     env = {"BOOMERANG_MAX_IN_FLIGHT": "many", "BOOMERANG_CONCURRENCY": "0", "BOOMERANG_MAX_BODY": "1"}
     answer = CliRunner().invoke(main, ["doctor", "--json"], env=env)
     found = [json.loads(line) for line in answer.output.splitlines()]
@@ -262,7 +264,7 @@ def test_bad_settings_are_told_before_anything_else() -> None:
 
 
 @pytest.mark.stack
-def test_a_stack_as_we_ship_it(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_the_shipped_stack_passes(tmp_path: Path, wait_for: WaitFor) -> None:
     with LocalStack(Options(folder=tmp_path / "stack", flower=False), lambda *_: None) as stack:
         env = processes.environment(stack.plan, stack.redis_url, stack.broker_url) | {
             "BOOMERANG_PROVIDER_KEY": stack.plan.secrets.provider_key,
@@ -277,7 +279,7 @@ def test_a_stack_as_we_ship_it(tmp_path: Path, wait_for: WaitFor) -> None:
         wait_for(lambda: run()[0] == 0, timeout=30, message="nothing is bad once the first round was made")
         _, levels = run()
         assert {about for about, level in levels.items() if level == Level.WARNING} - {"vm.overcommit_memory"} == {
-            "BOOMERANG_REDIS_URL: memory",  # no maxmemory: it is somebody's own machine
+            "BOOMERANG_REDIS_URL: memory",  # no maxmemory: it is the user's own machine
             "BOOMERANG_BROKER_URL: memory",
         }
         assert {"workers", "beat", "callbacks", "provider, lane default"} <= levels.keys()

@@ -1,4 +1,4 @@
-"""Who else uses the broker: by what real producers and workers of Celery leave there."""
+"""Other applications on the same broker are recognized by the keys that real Celery producers and workers create."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ def broker(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.mark.parametrize("queue", ["celery", "boomerang.generate", "generate"])
-def test_ours_are_no_neighbours(broker: redis.Redis, redis_url: str, queue: str) -> None:
+def test_the_services_own_keys_are_not_foreign(broker: redis.Redis, redis_url: str, queue: str) -> None:
     settings = WorkerSettings(redis_url=redis_url, broker_url=redis_url, result_url=redis_url, generate_queue=queue)
     app = create_app(settings)
     with app.connection_for_write() as connection:
@@ -38,7 +38,7 @@ def test_ours_are_no_neighbours(broker: redis.Redis, redis_url: str, queue: str)
     assert foreign_queues(broker, queue) == []
 
 
-def test_another_application_is_seen(broker: redis.Redis, redis_url: str) -> None:
+def test_another_application_is_recognized(broker: redis.Redis, redis_url: str) -> None:
     other = Celery("other", broker=redis_url, set_as_current=False)
     other.conf.task_queues = [Queue("reports")]
     other.conf.task_default_queue = "reports"
@@ -46,7 +46,7 @@ def test_another_application_is_seen(broker: redis.Redis, redis_url: str) -> Non
     assert foreign_queues(broker, "celery") == ["reports"]
 
 
-def test_one_with_a_prefix_of_its_own_is_seen(broker: redis.Redis, redis_url: str) -> None:
+def test_an_application_with_a_key_prefix_is_recognized(broker: redis.Redis, redis_url: str) -> None:
     other = Celery("other", broker=redis_url, set_as_current=False)
     other.conf.broker_transport_options = {"global_keyprefix": "theirs:"}
     other.send_task("mail.send")
@@ -54,8 +54,8 @@ def test_one_with_a_prefix_of_its_own_is_seen(broker: redis.Redis, redis_url: st
 
 
 @pytest.fixture
-def logging_stays() -> Iterator[None]:
-    """A worker in this process sets the root logger's level and handlers, unless somebody else has done so."""
+def _keep_logging() -> Iterator[None]:
+    """Keep the root logger as it is: a worker in this process would set its level and handlers."""
 
     def configured(**_: object) -> None: ...
 
@@ -64,8 +64,8 @@ def logging_stays() -> Iterator[None]:
     signals.setup_logging.disconnect(configured)
 
 
-@pytest.mark.usefixtures("logging_stays")
-def test_a_worker_of_another_application_is_seen(broker: redis.Redis, redis_url: str) -> None:
+@pytest.mark.usefixtures("_keep_logging")
+def test_a_worker_of_another_application_is_recognized(broker: redis.Redis, redis_url: str) -> None:
     other = Celery("other", broker=redis_url, backend="cache+memory://", set_as_current=False)
     other.conf.task_default_queue = "mail"
     with start_worker(other, perform_ping_check=False, pool="solo"):

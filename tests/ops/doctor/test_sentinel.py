@@ -1,4 +1,4 @@
-"""The doctor before real sentinels."""
+"""The doctor's checks of real sentinels."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,7 +25,7 @@ def found(url: str, *, state: bool = True) -> dict[str, tuple[Level, str]]:
     return {finding.subject: (finding.level, finding.detail) for finding in check_redis(STATE, url, state=state)}
 
 
-def test_as_it_should_be(servers: Watched) -> None:
+def test_a_correct_setup_passes(servers: Watched) -> None:
     with closing(connect(servers.url())) as client:
         client.config_set("min-replicas-to-write", "1")
     findings = found(servers.url())
@@ -33,15 +33,15 @@ def test_as_it_should_be(servers: Watched) -> None:
     assert findings[f"{STATE}: replicas"] == (Level.OK, "1 replicate")
 
 
-def test_a_primary_that_does_not_notice_that_it_is_alone(servers: Watched) -> None:
+def test_a_primary_that_accepts_writes_without_replicas_is_reported(servers: Watched) -> None:
     with closing(connect(servers.url())) as client:
         client.config_set("min-replicas-to-write", "0")
     assert found(servers.url())[f"{STATE}: replicas"] == (Level.WARNING, "min-replicas-to-write is not set")
-    # Of messages more than one may be handed out.
+    # The broker may lose messages, so the rule does not apply to it.
     assert found(servers.url(), state=False)[f"{STATE}: replicas"][0] is Level.OK
 
 
-def test_too_few_are_named(servers: Watched) -> None:
+def test_too_few_sentinels_in_the_url_are_reported(servers: Watched) -> None:
     only, *others = (f"127.0.0.1:{port}" for port in servers.sentinels)
     url = servers.url().replace("," + ",".join(others), "")
     assert found(url)[f"{STATE}: sentinels"][0] is Level.WARNING
@@ -49,13 +49,13 @@ def test_too_few_are_named(servers: Watched) -> None:
     assert only in url
 
 
-def test_when_sentinels_and_replica_are_gone(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_missing_sentinels_and_replicas_are_reported(tmp_path: Path, wait_for: WaitFor) -> None:
     with watched(tmp_path, wait_for) as servers:
         for port in (*servers.sentinels[1:], servers.servers[1]):
             servers.kill(port)
         wait_for(lambda: "NOQUORUM" in str(found(servers.url())), 20, "the last sentinel misses the others")
         findings = list(check_redis(STATE, servers.url(), state=True))
-        told = [(each.level, each.detail) for each in findings if each.subject == f"{STATE}: sentinels"]
-        assert told[0] == (Level.WARNING, "2 of 3 do not answer")
-        assert (told[1][0], "NOQUORUM" in told[1][1]) == (Level.BAD, True)
+        reported = [(each.level, each.detail) for each in findings if each.subject == f"{STATE}: sentinels"]
+        assert reported[0] == (Level.WARNING, "2 of 3 do not answer")
+        assert (reported[1][0], "NOQUORUM" in reported[1][1]) == (Level.BAD, True)
         wait_for(lambda: found(servers.url())[f"{STATE}: replicas"][0] is Level.BAD, 20, "the replica is missed")

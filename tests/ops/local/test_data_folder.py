@@ -10,7 +10,7 @@ from ops.local import data_folder
 from ops.local.data_folder import FolderInUse, PortTaken
 
 
-def test_a_folder_is_claimed_by_one_and_free_afterwards(tmp_path: Path) -> None:
+def test_a_folder_is_locked_by_one_process_until_it_ends(tmp_path: Path) -> None:
     with data_folder.locked(tmp_path / "data") as folder:
         with pytest.raises(FolderInUse, match="use another folder: --data DIR"), data_folder.locked(folder):
             pass
@@ -19,7 +19,7 @@ def test_a_folder_is_claimed_by_one_and_free_afterwards(tmp_path: Path) -> None:
         pass
 
 
-def test_secrets_are_made_once_and_kept_private(tmp_path: Path) -> None:
+def test_secrets_are_generated_once_and_kept_private(tmp_path: Path) -> None:
     first = data_folder.load_secrets(tmp_path)
     assert data_folder.load_secrets(tmp_path) == first
     assert stat.S_IMODE((tmp_path / "secrets.json").stat().st_mode) == 0o600
@@ -38,14 +38,14 @@ def test_ports_stay_the_same_from_start_to_start(tmp_path: Path) -> None:
     assert data_folder.choose_ports(tmp_path, None) == first
 
 
-def test_a_port_that_is_taken_is_waited_for_a_moment(tmp_path: Path) -> None:
+def test_a_busy_port_is_retried_briefly(tmp_path: Path) -> None:
     first = data_folder.choose_ports(tmp_path, None)
     lingers = socket.create_server(("127.0.0.1", first["webhook"]))
     threading.Timer(0.2, lingers.close).start()
     assert data_folder.choose_ports(tmp_path, None) == first
 
 
-def test_a_port_that_stays_taken_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_stays_busy_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_folder, "PORT_PATIENCE", 0.1)
     first = data_folder.choose_ports(tmp_path, None)
     with socket.create_server(("127.0.0.1", first["webhook"])):
@@ -57,12 +57,12 @@ def test_a_port_that_stays_taken_is_given_up(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("kept", ["", "[]", "{", '{"webhook": "8420", "flower": 99999999}'])
-def test_a_file_of_ports_that_makes_no_sense_is_no_trouble(tmp_path: Path, kept: str) -> None:
+def test_a_malformed_ports_file_is_ignored(tmp_path: Path, kept: str) -> None:
     (tmp_path / "ports.json").write_text(kept)
     assert len(set(data_folder.choose_ports(tmp_path, None).values())) == 3
 
 
-def test_the_port_asked_for_is_the_one_or_an_error(tmp_path: Path) -> None:
+def test_a_requested_port_is_used_or_an_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PortTaken, match=rf"Port {port} is in use\. Choose another one with --port"):

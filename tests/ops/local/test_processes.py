@@ -31,7 +31,7 @@ def started(made: Plan) -> list[ChildSpec]:
     return processes.service_processes(made, state, dict.fromkeys((*state, "beat", "flower"), BROKER))
 
 
-def test_with_the_simulator_the_pieces_know_each_other(tmp_path: Path) -> None:
+def test_with_the_simulator_the_processes_have_each_others_addresses(tmp_path: Path) -> None:
     made = plan(tmp_path)
     given = environments(made)
     assert list(given) == ["simulator", "webhook", "worker", "beat", "flower"]
@@ -47,7 +47,7 @@ def test_with_the_simulator_the_pieces_know_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("outside", [{}, {"BOOMERANG_PROVIDER_KEY": "real-key"}], ids=["generated", "given"])
-def test_the_providers_key_goes_to_who_speaks_with_the_provider(tmp_path: Path, outside: dict[str, str]) -> None:
+def test_only_processes_that_call_the_provider_get_its_key(tmp_path: Path, outside: dict[str, str]) -> None:
     made = plan(tmp_path, outside, simulator=None if outside else "")
     key = outside.get("BOOMERANG_PROVIDER_KEY", made.secrets.provider_key)
     holders = [name for name, env in environments(made).items() if key in env.values()]
@@ -55,7 +55,7 @@ def test_the_providers_key_goes_to_who_speaks_with_the_provider(tmp_path: Path, 
     assert "BOOMERANG_PROVIDER_KEY" not in environments(made)["webhook"]
 
 
-def test_lanes_have_keys_of_their_own_or_the_simulators(tmp_path: Path) -> None:
+def test_each_lane_has_its_own_key_or_the_simulators(tmp_path: Path) -> None:
     outside = {"BOOMERANG_LANES": '[{"name": "a"}, {"name": "b-2"}]', "BOOMERANG_PROVIDER_KEY_A": "key-of-a"}
     made = plan(tmp_path, outside)
     given = environments(made)
@@ -64,22 +64,22 @@ def test_lanes_have_keys_of_their_own_or_the_simulators(tmp_path: Path) -> None:
     assert [name for name, env in given.items() if "key-of-a" in env.values()] == ["worker"]
 
 
-def test_producers_keys_go_to_the_webhook_alone(tmp_path: Path) -> None:
+def test_only_the_webhook_gets_the_producers_keys(tmp_path: Path) -> None:
     for variable in ("API_KEYS", "ADMIN_KEYS", "SESSION_SECRET", "METRICS_TOKEN"):
         given = environments(plan(tmp_path, {f"BOOMERANG_{variable}": "one,two"}))
         assert [name for name, env in given.items() if "one,two" in env.values()] == ["webhook"]
 
 
 @pytest.mark.parametrize("keys", ["one,two", " shop:one ,two", "one", "shop:one"])
-def test_what_a_producer_sends_is_the_secret_without_its_name(tmp_path: Path, keys: str) -> None:
+def test_a_producer_sends_the_secret_without_its_name(tmp_path: Path, keys: str) -> None:
     assert plan(tmp_path, {"BOOMERANG_API_KEYS": keys}).first_key == "one"
 
 
-def test_no_secret_stands_on_a_command_line_but_the_simulators_own_key(tmp_path: Path) -> None:
+def test_no_command_line_has_a_secret_except_the_simulators_key(tmp_path: Path) -> None:
     made = plan(tmp_path)
     secrets = {made.secrets.api_key, made.secrets.callback_secret, made.secrets.flower_password, REDIS, BROKER}
-    words = {word for each in started(made) for word in each.argv}
-    assert not [word for word in words if any(secret in word for secret in secrets)]
+    args = {arg for each in started(made) for arg in each.argv}
+    assert not [arg for arg in args if any(secret in arg for secret in secrets)]
     assert not any(secret in repr(made) for secret in {*secrets, made.secrets.provider_key})
 
 
@@ -91,13 +91,13 @@ def test_a_real_provider_cannot_call_loopback_so_jobs_are_polled(tmp_path: Path)
     assert settings.provider_url == "https://cloud.vtrix.ai"
 
 
-def test_a_tunnel_of_ones_own_is_told_to_the_provider(tmp_path: Path) -> None:
+def test_a_callback_url_of_the_users_tunnel_reaches_the_provider(tmp_path: Path) -> None:
     outside = {"BOOMERANG_PROVIDER_KEY": "real-key", "BOOMERANG_PUBLIC_URL": "https://tunnel.example"}
     given = environments(plan(tmp_path, outside, simulator=None))
     assert WorkerSettings.from_env(given["worker"]).public_url == "https://tunnel.example"
 
 
-def test_settings_of_the_shell_reach_the_service_but_not_another_redis(tmp_path: Path) -> None:
+def test_shell_settings_reach_the_service_except_its_redis_urls(tmp_path: Path) -> None:
     outside = {"BOOMERANG_MAX_IN_FLIGHT": "12", "BOOMERANG_BROKER_URL": "redis://elsewhere/0", "PATH": "/bin"}
     given = environments(plan(tmp_path, outside))
     settings = WorkerSettings.from_env(given["worker"])
@@ -105,15 +105,15 @@ def test_settings_of_the_shell_reach_the_service_but_not_another_redis(tmp_path:
     assert [name for name in given["simulator"] if name.startswith("BOOMERANG_")] == []
 
 
-def test_without_flower_there_is_none(tmp_path: Path) -> None:
+def test_without_the_flower_option_there_is_no_flower_process(tmp_path: Path) -> None:
     assert "flower" not in environments(plan(tmp_path, flower=False))
 
 
-def test_every_part_has_its_place_in_the_order_of_stopping(tmp_path: Path) -> None:
+def test_every_process_has_a_place_in_the_shutdown_order(tmp_path: Path) -> None:
     assert set(processes.STOP_ORDER) == {processes.STATE, processes.BROKER, *environments(plan(tmp_path))}
     assert processes.STOP_ORDER[-2:] == (processes.BROKER, processes.STATE)
 
 
-def test_one_redis_may_be_both(tmp_path: Path) -> None:
+def test_one_redis_may_serve_both_purposes(tmp_path: Path) -> None:
     env = processes.environment(plan(tmp_path), REDIS)
     assert env["BOOMERANG_BROKER_URL"] == env["BOOMERANG_RESULT_URL"] == env["BOOMERANG_REDIS_URL"] == REDIS

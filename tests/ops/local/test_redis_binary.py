@@ -10,7 +10,7 @@ from ops.local.redis_versions import ServerVersion
 
 
 def server(folder: Path, banner: str) -> Path:
-    """A program that answers --version like a redis-server."""
+    """Return a function that writes a program which answers `--version` like redis-server."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "redis-server"
     path.write_text(f"#!/bin/sh\necho '{banner}'\n")
@@ -23,7 +23,7 @@ def redis(folder: Path, version: str) -> Path:
 
 
 def embedded(monkeypatch: pytest.MonkeyPatch, path: Path | None) -> None:
-    """The package that carries a server, with another server, or not installed."""
+    """Replace the package that contains a Redis server: with another server, or as not installed."""
     if path is None:
         monkeypatch.setattr(redis_binary, "EMBEDDED_MODULE", "a_package_that_is_not_installed")
         return
@@ -35,13 +35,13 @@ def embedded(monkeypatch: pytest.MonkeyPatch, path: Path | None) -> None:
 
 
 CHOICES = [
-    # on the PATH, embedded -> the one that is run
+    # on the PATH, embedded -> the server that is chosen
     ("8.2.3", "8.2.3", "PATH"),
     ("7.4.6", "8.2.3", "PATH"),
     ("6.2.20", None, "PATH"),
-    ("6.2.14", "8.2.3", "embedded"),  # known holes
+    ("6.2.14", "8.2.3", "embedded"),  # known vulnerabilities
     ("7.0.15", "8.2.3", "embedded"),
-    ("7.0.15", None, "PATH"),  # better than none: a distribution may have patched it
+    ("7.0.15", None, "PATH"),  # better than no server: a distribution may have patched it
     ("8.0.2", None, "PATH"),
     ("6.0.16", "8.2.3", "embedded"),  # too old
     (None, "8.2.3", "embedded"),
@@ -50,7 +50,7 @@ CHOICES = [
 
 @pytest.mark.stack
 @pytest.mark.parametrize(("on_path", "carried", "chosen"), CHOICES)
-def test_the_choice(
+def test_the_safest_server_is_chosen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_path: str | None, carried: str | None, chosen: str
 ) -> None:
     paths = {"PATH": tmp_path / "bin" / "redis-server", "embedded": tmp_path / "package" / "redis-server"}
@@ -64,7 +64,7 @@ def test_the_choice(
 
 @pytest.mark.stack
 @pytest.mark.parametrize("on_path", [None, "6.0.16", "5.0.14"])
-def test_none_that_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_path: str | None) -> None:
+def test_no_suitable_server_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_path: str | None) -> None:
     if on_path:
         redis(tmp_path / "bin", on_path)
     embedded(monkeypatch, None)
@@ -76,8 +76,8 @@ def test_none_that_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_p
 
 
 @pytest.mark.stack
-def test_a_program_that_does_not_run_here_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Built for another machine or another C library: the kernel or the loader refuses it.
+def test_a_program_that_cannot_run_here_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Built for another architecture or C library: the kernel or the loader rejects it.
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "redis-server").write_bytes(b"\x7fELF\x00 for another machine")
     (tmp_path / "bin" / "redis-server").chmod(0o755)
@@ -86,7 +86,7 @@ def test_a_program_that_does_not_run_here_is_passed_over(tmp_path: Path, monkeyp
 
 
 @pytest.mark.stack
-def test_the_variable_comes_first(tmp_path: Path) -> None:
+def test_the_variable_takes_precedence(tmp_path: Path) -> None:
     redis(tmp_path / "bin", "8.2.3")
     named = redis(tmp_path / "named", "6.2.14")
     assert find({"PATH": str(tmp_path / "bin"), VARIABLE: str(named)}).path == str(named)
@@ -107,12 +107,12 @@ def test_a_variable_that_names_no_server_is_an_error_with_its_value(tmp_path: Pa
 
 
 @pytest.mark.stack
-def test_the_server_of_this_machine_runs() -> None:
+def test_the_chosen_server_runs() -> None:
     assert find(os.environ).version.supported
 
 
 VERSIONS = [
-    # version -> whether it is supported, whether it has known holes
+    # version -> supported, has known vulnerabilities
     ("5.0.14", False, True),
     ("6.0.20", False, True),
     ("6.2.14", True, True),
@@ -135,7 +135,7 @@ VERSIONS = [
 
 
 @pytest.mark.parametrize(("text", "supported", "unsafe"), VERSIONS)
-def test_which_redis_is_safe(text: str, supported: bool, unsafe: bool) -> None:
+def test_supported_and_vulnerable_versions_are_recognized(text: str, supported: bool, unsafe: bool) -> None:
     version = ServerVersion.from_info({"redis_version": text})
     assert version == ServerVersion.from_banner(f"Redis server v={text} sha=0:0")
     assert version is not None
@@ -145,15 +145,15 @@ def test_which_redis_is_safe(text: str, supported: bool, unsafe: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "unsafe"), [("7.2.8", True), ("8.0.6", False), ("8.1.1", True), ("8.1.4", False), ("9.0.0", False)]
 )
-def test_valkey_has_numbers_of_its_own(text: str, unsafe: bool) -> None:
-    # It says that it is compatible with Redis 7.2.4, which is not what runs.
+def test_valkey_is_judged_by_its_own_version(text: str, unsafe: bool) -> None:
+    # Valkey also reports the compatible version, Redis 7.2.4.
     version = ServerVersion.from_info({"redis_version": "7.2.4", "valkey_version": text})
     assert version is not None
     assert (str(version), version.supported, bool(version.warning)) == (f"Valkey {text}", True, unsafe)
 
 
 @pytest.mark.parametrize("text", ["", "unknown", "v8", "8"])
-def test_what_is_no_version(text: str) -> None:
+def test_other_output_is_not_a_version(text: str) -> None:
     assert ServerVersion.from_info({"redis_version": text}) is None
     assert ServerVersion.from_banner(f"Redis server v={text}") is None
 
@@ -168,7 +168,7 @@ def test_the_remedy_names_a_release_that_is_safe(version: str, newer: str) -> No
     assert not safe.warning
 
 
-def test_before_the_setup_a_redis_that_it_will_bring_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_before_setup_a_redis_that_setup_will_install_suffices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv(VARIABLE, raising=False)
     embedded(monkeypatch, None)
@@ -180,7 +180,7 @@ def test_before_the_setup_a_redis_that_it_will_bring_is_enough(tmp_path: Path, m
 
 
 @pytest.mark.stack
-def test_before_the_setup_a_variable_that_is_wrong_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_before_setup_a_wrong_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "/nowhere/redis-server")
     monkeypatch.setattr(preflight, "embedded_fits", lambda: True)
     with pytest.raises(SystemExit, match="/nowhere/redis-server"):
@@ -198,7 +198,7 @@ def test_before_the_setup_a_variable_that_is_wrong_is_an_error(monkeypatch: pyte
         ((3, 12, 1), "x86_64", ("", ""), False),
     ],
 )
-def test_where_the_embedded_one_runs(
+def test_the_platforms_of_the_embedded_server(
     monkeypatch: pytest.MonkeyPatch, python: tuple[int, int, int], machine: str, libc: tuple[str, str], fits: bool
 ) -> None:
     monkeypatch.setattr(redis_binary.sys, "version_info", python)
@@ -210,7 +210,7 @@ def test_where_the_embedded_one_runs(
 def test_an_embedded_server_whose_library_is_missing_does_not_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As in a small image, where libstdc++ is not installed
+    # For example in a small container image without libstdc++.
     monkeypatch.setattr(redis_binary, "EMBEDDED_LIBRARY", "libmissing.so.6")
     monkeypatch.setattr(redis_binary, "_has_wheel", lambda: True)
     assert not redis_binary.embedded_fits()
@@ -222,7 +222,7 @@ def test_an_embedded_server_whose_library_is_missing_does_not_fit(
 
 
 @pytest.mark.stack
-def test_the_reason_why_a_server_does_not_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_why_a_server_does_not_run_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "package" / "redis-server"
     broken.parent.mkdir()
     broken.write_text("#!/bin/sh\necho 'error while loading shared libraries: libx.so' >&2\nexit 127\n")

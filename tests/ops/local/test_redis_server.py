@@ -37,7 +37,7 @@ def test_it_asks_for_the_password_and_listens_on_loopback_only(tmp_path: Path) -
         assert server.url not in repr(server)
 
 
-def test_what_was_written_is_there_after_a_sigkill(tmp_path: Path, wait_for: WaitFor) -> None:
+def test_writes_survive_a_sigkill(tmp_path: Path, wait_for: WaitFor) -> None:
     with redis_server.running(tmp_path) as server, client_of(server) as client:
         client.set("job", "kept")
         process = psutil.Process(server.pid)
@@ -47,7 +47,7 @@ def test_what_was_written_is_there_after_a_sigkill(tmp_path: Path, wait_for: Wai
         assert client.get("job") == "kept"
 
 
-def test_two_at_once_do_not_meet(tmp_path: Path) -> None:
+def test_two_servers_are_separate(tmp_path: Path) -> None:
     with (
         redis_server.running(tmp_path / "a", durable=False) as one,
         redis_server.running(tmp_path / "b", durable=False) as other,
@@ -55,7 +55,7 @@ def test_two_at_once_do_not_meet(tmp_path: Path) -> None:
         assert one.port != other.port
 
 
-def test_it_is_gone_after_the_block(tmp_path: Path) -> None:
+def test_it_stops_at_the_end_of_the_block(tmp_path: Path) -> None:
     with redis_server.running(tmp_path, durable=False) as server:
         pass
     assert not psutil.pid_exists(server.pid)
@@ -78,13 +78,13 @@ def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path: Path, wait_for: W
     ) as parent:
         assert parent.stdout
         server = psutil.Process(int(parent.stdout.readline()))
-        # When it gets no chance to clean up
+        # When it is killed by SIGKILL
         parent.send_signal(signal.SIGKILL)
-    # Then its Redis ends all the same
+    # Then its Redis ends too
     wait_for(lambda: not server.is_running(), message="Redis ended")
 
 
-def test_a_server_that_gives_up_says_why(tmp_path: Path) -> None:
+def test_a_server_that_fails_to_start_reports_why(tmp_path: Path) -> None:
     (tmp_path / "appendonly.aof").write_bytes(b"this is no append-only file")
     (tmp_path / "appendonlydir").write_bytes(b"nor is this its folder")
     with (

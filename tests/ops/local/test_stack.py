@@ -23,5 +23,5 @@ def test_a_port_that_is_taken_during_the_start_is_replaced(tmp_path: Path, monke
             # Then the simulator has another port, and the webhook keeps its own
             assert stack.plan.ports["simulator"] != taken
             assert stack.plan.ports["webhook"] == chosen["webhook"]
-        # And the processes of the first try are not reported as failures
+        # And the processes of the first start are not reported as failures
         assert lines == []

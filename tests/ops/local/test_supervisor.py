@@ -43,12 +43,12 @@ HAS_A_CHILD = """
 
 
 class Crew:
-    """Tiny programs under a supervisor, and what it reported."""
+    """Small programs under a supervisor, with the lines that it reported."""
 
     def __init__(self, folder: Path) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.reports: list[tuple[str, str]] = []
         self.run = folder / "run"
-        self.supervisor = Supervisor(folder, lambda who, what: self.told.append((who, what)))
+        self.supervisor = Supervisor(folder, lambda who, what: self.reports.append((who, what)))
 
     def spec(self, name: str, program: str, stop_limit: float = 10.0) -> ChildSpec:
         argv = (sys.executable, "-c", textwrap.dedent(program), name)
@@ -58,8 +58,8 @@ class Crew:
     def up(self, *specs: ChildSpec) -> None:
         self.supervisor.start(specs, limit=20)
 
-    def said(self, name: str) -> str:
-        return "\n".join(what for who, what in self.told if who == name)
+    def messages_of(self, name: str) -> str:
+        return "\n".join(what for who, what in self.reports if who == name)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def crew(tmp_path: Path) -> Iterator[Crew]:
     made.supervisor.stop([], now=lambda: True)
 
 
-def test_who_dies_is_started_again_and_one_line_says_so(crew: Crew, wait_for: Wait) -> None:
+def test_a_child_that_dies_is_restarted_and_reported_once(crew: Crew, wait_for: Wait) -> None:
     # Given two children
     crew.up(crew.spec("one", LISTENS), crew.spec("two", LISTENS))
     before = crew.supervisor.pids()
@@ -81,14 +81,14 @@ def test_who_dies_is_started_again_and_one_line_says_so(crew: Crew, wait_for: Wa
         return "one" in crew.supervisor.pids() and crew.supervisor.pids()["one"] != before["one"]
 
     wait_for(back)
-    # Then it is back, the other was left alone, and the person was told once
+    # Then it runs again, the other was not restarted, and one line reports it
     assert crew.supervisor.pids()["two"] == before["two"]
-    assert [who for who, _ in crew.told] == ["one"]
-    assert "was killed by SIGKILL; restarting it in 0.2 s" in crew.said("one")
+    assert [who for who, _ in crew.reports] == ["one"]
+    assert "was killed by SIGKILL; restarting it in 0.2 s" in crew.messages_of("one")
     assert crew.supervisor.restarts == 1
 
 
-def test_who_dies_again_and_again_waits_longer_and_longer(crew: Crew, wait_for: Wait) -> None:
+def test_restarts_of_a_child_that_keeps_dying_are_delayed_longer(crew: Crew, wait_for: Wait) -> None:
     brief = """
         import pathlib, sys, time
         pathlib.Path(sys.argv[1] + ".up").touch()
@@ -98,32 +98,32 @@ def test_who_dies_again_and_again_waits_longer_and_longer(crew: Crew, wait_for: 
     crew.up(crew.spec("brief", brief))
     (crew.run / "now").touch()
 
-    def thrice() -> bool:
+    def restarted_three_times() -> bool:
         crew.supervisor.tick()
         return crew.supervisor.restarts >= 3
 
-    wait_for(thrice)
-    pauses = [what.split(" in ")[1].split(" s ")[0] for _, what in crew.told]
+    wait_for(restarted_three_times)
+    pauses = [what.split(" in ")[1].split(" s ")[0] for _, what in crew.reports]
     assert pauses[:3] == ["0.2", "0.4", "0.8"]
-    assert "ended with exit code 0" in crew.said("brief")
+    assert "ended with exit code 0" in crew.messages_of("brief")
 
 
-def test_they_end_in_the_order_given(crew: Crew) -> None:
+def test_children_end_in_the_given_order(crew: Crew) -> None:
     crew.up(*(crew.spec(name, LISTENS) for name in ("state", "worker", "door")))
     crew.supervisor.stop(["door", "worker", "state"])
     assert (crew.run / "ended").read_text().split() == ["door", "worker", "state"]
     assert crew.supervisor.pids() == {}
 
 
-def test_who_does_not_listen_is_killed_after_its_limit_and_reported(crew: Crew) -> None:
+def test_a_child_that_ignores_sigterm_is_killed_and_reported(crew: Crew) -> None:
     crew.up(crew.spec("deaf", DEAF, stop_limit=0.3))
     pid = crew.supervisor.pids()["deaf"]
     crew.supervisor.stop(["deaf"])
     assert not psutil.pid_exists(pid)
-    assert "is killed" in crew.said("deaf")
+    assert "is killed" in crew.messages_of("deaf")
 
 
-def test_an_immediate_stop_waits_for_no_child(crew: Crew) -> None:
+def test_an_immediate_stop_does_not_wait_for_children(crew: Crew) -> None:
     crew.up(crew.spec("deaf", DEAF, stop_limit=600))
     pid = crew.supervisor.pids()["deaf"]
     crew.supervisor.stop([], now=lambda: True)
@@ -131,7 +131,7 @@ def test_an_immediate_stop_waits_for_no_child(crew: Crew) -> None:
 
 
 @pytest.mark.parametrize("killed", [True, False], ids=["it was killed", "it is stopped"])
-def test_what_a_child_started_goes_with_it(crew: Crew, wait_for: Wait, killed: bool) -> None:
+def test_the_children_of_a_child_end_with_it(crew: Crew, wait_for: Wait, killed: bool) -> None:
     crew.up(crew.spec("parent", HAS_A_CHILD))
     wait_for((crew.run / "parent.up").read_text)
     grandchild = psutil.Process(int((crew.run / "parent.up").read_text()))
@@ -143,17 +143,17 @@ def test_what_a_child_started_goes_with_it(crew: Crew, wait_for: Wait, killed: b
     wait_for(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_one_that_cannot_start_stops_the_start_with_its_own_words(crew: Crew) -> None:
+def test_a_child_that_cannot_start_aborts_the_start_with_its_output(crew: Crew) -> None:
     with pytest.raises(StartFailed, match=r"(?s)bad ended with exit code 3 before it was ready.*the port is taken"):
         crew.up(crew.spec("bad", "import sys; print('the port is taken'); sys.exit(3)"))
 
 
-def test_one_that_never_gets_ready_stops_the_start(crew: Crew) -> None:
+def test_a_child_that_never_gets_ready_aborts_the_start(crew: Crew) -> None:
     with pytest.raises(StartFailed, match="idle was not ready within"):
         crew.supervisor.start([crew.spec("idle", "import time; time.sleep(600)")], limit=0.2)
 
 
-def test_warnings_reach_the_console_and_the_rest_stays_in_the_log(crew: Crew, wait_for: Wait) -> None:
+def test_only_warnings_reach_the_console(crew: Crew, wait_for: Wait) -> None:
     talks = """
         import pathlib, sys, time
         print("[INFO] all is well")
@@ -163,14 +163,14 @@ def test_warnings_reach_the_console_and_the_rest_stays_in_the_log(crew: Crew, wa
         time.sleep(600)
     """
     crew.up(crew.spec("talks", talks))
-    wait_for(lambda: crew.supervisor.tick() or crew.told)
-    said = crew.said("talks").splitlines()
-    assert said[0] == "[WARNING] disk 0 is filling up"
-    assert said[-1].startswith("… and 2 more lines in")
-    assert "all is well" not in crew.said("talks")
+    wait_for(lambda: crew.supervisor.tick() or crew.reports)
+    lines = crew.messages_of("talks").splitlines()
+    assert lines[0] == "[WARNING] disk 0 is filling up"
+    assert lines[-1].startswith("… and 2 more lines in")
+    assert "all is well" not in crew.messages_of("talks")
 
 
-def test_a_log_cannot_fill_the_disk(crew: Crew, wait_for: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_has_a_maximum_size(crew: Crew, wait_for: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child_module, "LOG_LIMIT", 10_000)
     talks = """
         import itertools, sys, time
@@ -182,5 +182,5 @@ def test_a_log_cannot_fill_the_disk(crew: Crew, wait_for: Wait, monkeypatch: pyt
     crew.up(spec)
     log = crew.run.parent / "logs" / "talks.log"
     wait_for(lambda: crew.supervisor.tick() or log.with_suffix(".log.1").exists())
-    # It goes on at the start of the emptied file, with no hole before it
+    # The child continues at the start of the emptied file, without a gap.
     wait_for(lambda: b"x" in log.read_bytes()[:1])

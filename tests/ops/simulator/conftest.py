@@ -12,7 +12,7 @@ from tests.support.simulator import Simulator, StartSimulator
 
 @pytest.fixture
 def start() -> Iterator[StartSimulator]:
-    """start(latency="0", drop_callbacks=1, …) → a simulator with these faults; `settings=` for the rest."""
+    """`start(latency="0", drop_callbacks=1, …)` starts a simulator with these faults; `settings=` sets the rest."""
     running: list[Simulator] = []
 
     def begin(settings: dict[str, Any] | None = None, **faults: Any) -> Simulator:
@@ -34,11 +34,11 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def image() -> DrawImage:
-    """image(width, height, kind, colour) → a file of one colour."""
+    """`image(width, height, kind, colour)` returns the bytes of an image of one colour."""
     return drawn
 
 
 @pytest.fixture
 def image64() -> DrawBase64:
-    """The same as raw base64."""
+    """`image64(…)` returns the same image as raw base64."""
     return lambda *args, **kwargs: base64.b64encode(drawn(*args, **kwargs)).decode()

@@ -25,7 +25,7 @@ def test_every_change_of_status_calls_back(start: Start, receiver: Receiver, wai
     assert second == simulator.look("a").json()
 
 
-def test_the_address_is_used_letter_by_letter(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
+def test_the_callback_url_is_used_unchanged(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     start().submit("a", callback_url=receiver.url("a%7E2%2fb:c") + "?x=%41")
     wait_for(lambda: receiver.got)
     assert receiver.got[0][0] == "/callbacks/a%7E2%2fb:c/token?x=%41"
@@ -42,7 +42,7 @@ def test_the_address_is_used_letter_by_letter(start: Start, receiver: Receiver, 
         ("minimal", 0, {"event": "task.updated"}),
     ],
 )
-def test_a_callback_in_each_shape(
+def test_a_callback_has_each_configured_shape(
     start: Start, receiver: Receiver, wait_for: WaitFor, *, shape: str, fail: float, expected: dict[str, str]
 ) -> None:
     simulator = start(callback_shape=shape, fail=fail)
@@ -64,7 +64,7 @@ def test_a_callback_in_each_shape(
         assert fail or len(body["outputs"]) == 2
 
 
-def test_shapes_mixed_are_all_of_them(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
+def test_mixed_shapes_include_all_of_them(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(callback_shape="mixed")
     for number in range(40):
         simulator.submit(f"j{number}", callback_url=receiver.url("a"))
@@ -74,14 +74,14 @@ def test_shapes_mixed_are_all_of_them(start: Start, receiver: Receiver, wait_for
     assert simulator.fired("callback_shape.kling") > 0
 
 
-def test_nested_under_data(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
+def test_a_callback_may_be_nested_under_data(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(callback_nested=1)
     simulator.submit("a", callback_url=receiver.url("a"))
     wait_for(lambda: receiver.got)
     assert bodies(receiver, "a") == [{"data": simulator.look("a").json()}]
 
 
-def test_dropped_callbacks_never_come(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
+def test_dropped_callbacks_never_arrive(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(drop_callbacks=0.5)
     for number in range(40):
         simulator.submit(f"j{number}", callback_url=receiver.url(f"j{number}"))
@@ -91,7 +91,7 @@ def test_dropped_callbacks_never_come(start: Start, receiver: Receiver, wait_for
     assert len(receiver.got) == 40 - dropped
 
 
-def test_repeated_callbacks_are_alike(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
+def test_repeated_callbacks_are_equal(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(repeat_callbacks=1, repeat_times=99)
     simulator.submit("a", callback_url=receiver.url("a"))
     wait_for(lambda: len(receiver.got) == 100)
@@ -99,15 +99,15 @@ def test_repeated_callbacks_are_alike(start: Start, receiver: Receiver, wait_for
     assert simulator.fired("repeat_callbacks") == 1
 
 
-def test_an_early_callback_is_answered_before_the_submission(start: Start, receiver: Receiver) -> None:
+def test_an_early_callback_arrives_before_the_answer_to_its_submission(start: Start, receiver: Receiver) -> None:
     simulator = start(latency="60", early_callbacks=1)
     simulator.submit("a", callback_url=receiver.url("a"))
-    # No waiting: the callback has been here already.
+    # No need to wait: the callback must have arrived already.
     assert [body["status"] for body in bodies(receiver, "a")] == ["completed"]
     assert simulator.fired("early_callbacks") == 1
 
 
-def test_a_late_callback(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
+def test_a_late_callback_arrives_after_its_delay(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(late_callbacks=1, late_by=0.4)
     begun = time.monotonic()
     simulator.submit("a", callback_url=receiver.url("a"))
@@ -117,7 +117,7 @@ def test_a_late_callback(start: Start, receiver: Receiver, wait_for: WaitFor) ->
     assert simulator.fired("late_callbacks") == 1
 
 
-def test_reordered_callbacks(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
+def test_callbacks_may_be_reordered(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(latency="0.05", reorder_callbacks=1)
     simulator.submit("a", callback_url=receiver.url("a"))
     wait_for(lambda: len(receiver.got) == 2)
@@ -126,19 +126,21 @@ def test_reordered_callbacks(start: Start, receiver: Receiver, wait_for: WaitFor
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("fault", "statuses"),
     [("succeed_then_fail", ["completed", "failed"]), ("fail_then_succeed", ["failed", "completed"])],
 )
-def test_contradictions(start: Start, receiver: Receiver, wait_for: WaitFor, fault: str, words: list[str]) -> None:
+def test_callbacks_may_contradict_each_other(
+    start: Start, receiver: Receiver, wait_for: WaitFor, fault: str, statuses: list[str]
+) -> None:
     simulator = start(**{fault: 1})
     simulator.submit("a", callback_url=receiver.url("a"))
     wait_for(lambda: len(receiver.got) == 2)
-    assert [body["status"] for body in bodies(receiver, "a")] == words
+    assert [body["status"] for body in bodies(receiver, "a")] == statuses
     assert simulator.look("a").json()["status"] == "completed"
     assert simulator.fired(fault) == 1
 
 
-def test_forgeries_come_beside_the_true_one(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
+def test_forged_callbacks_arrive_beside_the_true_one(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(forge_callbacks=1)
     for number in range(60):
         simulator.submit(f"j{number}", callback_url=receiver.url(f"j{number}"))
@@ -148,7 +150,7 @@ def test_forgeries_come_beside_the_true_one(start: Start, receiver: Receiver, wa
     assert len(forged) == simulator.fired("forge_callbacks") == 60
     at_the_right_address = [body for path, body in forged if path.endswith("/token") and "-other" not in path]
     for body in at_the_right_address:
-        # Whoever knows the whole address knows the token: only rubbish is forged to it.
+        # The complete URL contains the token, so only invalid bodies are forged to it.
         assert b"completed" not in body
     elsewhere = [(path, body) for path, body in forged if b"http://forged.invalid" in body]
     assert {path.rpartition("/")[2] for path, _ in elsewhere} == {"nekotx", "token", "%C3%A9%00token"}
@@ -156,7 +158,7 @@ def test_forgeries_come_beside_the_true_one(start: Start, receiver: Receiver, wa
 
 
 @pytest.mark.parametrize("refusals", [[503], [500, 429, 503]])
-def test_a_callback_is_tried_again(start: Start, receiver: Receiver, wait_for: WaitFor, refusals: list[int]) -> None:
+def test_a_failed_callback_is_retried(start: Start, receiver: Receiver, wait_for: WaitFor, refusals: list[int]) -> None:
     simulator = start({"callback_retries": (0.01, 0.01, 0.01)})
     receiver.answers = list(refusals)
     simulator.submit("a", callback_url=receiver.url("a"))
@@ -164,7 +166,7 @@ def test_a_callback_is_tried_again(start: Start, receiver: Receiver, wait_for: W
     assert len(receiver.got) == len(refusals) + 1
 
 
-def test_a_refused_callback_is_not_tried_again(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
+def test_a_refused_callback_is_not_retried(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start({"callback_retries": (0.01,)})
     receiver.answers = [403]
     simulator.submit("a", callback_url=receiver.url("a"))
@@ -173,14 +175,14 @@ def test_a_refused_callback_is_not_tried_again(start: Start, receiver: Receiver,
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "http://127.0.0.1:99999/x", "http://[/x"])
-def test_a_receiver_that_is_not_there_is_given_up(start: Start, wait_for: WaitFor, url: str) -> None:
+def test_retries_to_a_missing_receiver_end(start: Start, wait_for: WaitFor, url: str) -> None:
     simulator = start({"callback_retries": (0.01, 0.01)})
     assert simulator.submit("a", callback_url=url).status_code == 200
     wait_for(lambda: simulator.get("/_sim/stats")["callbacks"]["given_up"] == 1)
     assert simulator.look("a").json()["status"] == "completed"
 
 
-def test_a_reset_calls_off_what_is_pending(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
+def test_a_reset_cancels_pending_callbacks(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
     simulator = start(late_callbacks=1, late_by=0.2)
     simulator.submit("a", callback_url=receiver.url("a"))
     simulator.http.post(f"{simulator.url}/_sim/reset", timeout=5)

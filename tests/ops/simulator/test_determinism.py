@@ -33,7 +33,7 @@ NAMES = [f"job-{number}" for number in range(60)]
 
 
 def run(simulator: Any, receiver: Receiver, wait_for: WaitFor, *, names: list[str], threads: int) -> dict[str, Any]:
-    """Each name three times in a row; what each saw, what fired, and what called back."""
+    """Submit each name three times in a row. Return the answers by name, the fired faults and the callbacks."""
     seen: dict[str, list[str]] = {name: [] for name in names}
 
     def ask(name: str) -> None:
@@ -71,23 +71,23 @@ def run(simulator: Any, receiver: Receiver, wait_for: WaitFor, *, names: list[st
     }
 
 
-def test_a_seed_reproduces_a_run_whatever_the_order(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
-    # Given the same seed twice and another one, the second time from many threads and backwards
+def test_a_seed_reproduces_a_run_in_any_order(start: Start, receiver: Receiver, wait_for: WaitFor) -> None:
+    # Given two runs with the same seed, the second from many threads and in reverse, and one with another seed
     runs = []
     for seed, names, threads in (("7", NAMES, 1), ("7", NAMES[::-1], 8), ("8", NAMES, 1)):
         simulator = start({"seed": seed}, **TROUBLES)
         receiver.got.clear()
         runs.append(run(simulator, receiver, wait_for, names=names, threads=threads))
     first, again, other = runs
-    # Then each job met the same faults in the same order, and only the other seed differs
+    # Then each job had the same faults in the same order, and only the other seed differs
     assert first == again
     assert other["seen"] != first["seen"]
-    # And the run was not a quiet one
+    # And the run had many faults
     assert len(first["fired"]) >= len(TROUBLES) - 2
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
-def test_a_share_is_what_it_says(share: float) -> None:
+def test_a_share_is_the_observed_frequency(share: float) -> None:
     faults = Faults("1", {"fail": share})
     fired = sum(faults.fires("fail", f"job-{number}", 1) for number in range(5000))
     assert abs(fired / 5000 - share) <= (0.03 if 0 < share < 1 else 0)
@@ -103,7 +103,7 @@ def test_decisions_are_independent_of_one_another() -> None:
     assert 0.45 < same / 4000 < 0.55
 
 
-def test_picks_are_even_and_stable() -> None:
+def test_choices_are_uniform_and_stable() -> None:
     faults = Faults("1", {})
     picks = Counter(faults.pick("fail", f"j{number}", 1, "abc") for number in range(3000))
     assert set(picks) == set("abc")
@@ -111,7 +111,7 @@ def test_picks_are_even_and_stable() -> None:
     assert faults.pick("fail", "j1", 1, "abc") == faults.pick("fail", "j1", 1, "abc")
 
 
-def test_latency_lies_in_its_range() -> None:
+def test_latency_is_within_its_range() -> None:
     faults = Faults("1", {"latency": "0.5-3"})
     drawn = [faults.latency_of(f"j{number}", 1) for number in range(1000)]
     assert 0.5 <= min(drawn) < 0.6

@@ -45,7 +45,9 @@ def count(image: Image.Image, colour: tuple[int, int, int]) -> int:
         ("1:1", "1k", (600, 300), (1024, 1024)),
     ],
 )
-def test_sizes(ratio: str, resolution: str, reference: tuple[int, int] | None, size: tuple[int, int]) -> None:
+def test_a_resolution_and_ratio_give_the_documented_size(
+    ratio: str, resolution: str, reference: tuple[int, int] | None, size: tuple[int, int]
+) -> None:
     assert size_of(ratio, resolution, reference) == size
 
 
@@ -57,7 +59,7 @@ def test_sizes(ratio: str, resolution: str, reference: tuple[int, int] | None, s
         ("kirin_image_omni", {"prompt": "a cat", "aspect_ratio": "9:16", "resolution": "2k"}, (1152, 2048)),
     ],
 )
-def test_a_result_has_the_size_that_was_asked_for(
+def test_a_result_has_the_requested_size(
     start: Start, model: str, params: dict[str, Any], size: tuple[int, int]
 ) -> None:
     simulator = start()
@@ -70,7 +72,7 @@ def test_a_result_has_the_size_that_was_asked_for(
         image.load()
 
 
-def test_a_reference_sent_as_base64_is_in_the_result(start: Start, image64: DrawBase64) -> None:
+def test_a_base64_reference_is_in_the_result(start: Start, image64: DrawBase64) -> None:
     simulator = start()
     simulator.submit("a", image_list=[{"image": image64(600, 300, "PNG", "magenta")}])
     url = simulator.look("a").json()["output"][0]["content"][0]["url"]
@@ -81,15 +83,15 @@ def test_a_reference_sent_as_base64_is_in_the_result(start: Start, image64: Draw
     assert count(result, (255, 0, 255)) > 5000
 
 
-def test_drawing_is_deterministic_and_each_label_has_its_own_look() -> None:
+def test_drawing_is_deterministic_and_labels_differ() -> None:
     assert drawn() == drawn()
-    picture = ImageSpec("a cat", 640, 480, watermark=False, references=())
-    corners = {pixels(render(picture, (), f"job-{number}")).getpixel((639, 240)) for number in range(20)}
+    spec = ImageSpec("a cat", 640, 480, watermark=False, references=())
+    corners = {pixels(render(spec, (), f"job-{number}")).getpixel((639, 240)) for number in range(20)}
     assert len(corners) > 10
 
 
-def test_the_prompt_is_what_differs() -> None:
-    # The letters lie on paper: dark ink where there is text, none to speak of without.
+def test_images_of_different_prompts_differ_in_their_text() -> None:
+    # Text is dark on a light background: dark pixels where there is text, hardly any without.
     cat, story = pixels(drawn("a cat")), pixels(drawn("a cat on a mat, in a hat, with a bat " * 8))
     assert count(cat, (24, 24, 28)) > 500
     assert count(story, (250, 249, 245)) > 4 * count(cat, (250, 249, 245))
@@ -102,19 +104,19 @@ def test_any_prompt_can_be_drawn(prompt: str) -> None:
     assert pixels(drawn(prompt)).size == (640, 480)
 
 
-def test_letters_without_a_glyph_do_not_look_alike() -> None:
+def test_characters_without_a_glyph_differ() -> None:
     assert drawn("画一只猫") != drawn("画一只狗")
 
 
-def test_a_watermark_shows() -> None:
+def test_a_watermark_is_visible() -> None:
     assert drawn(watermark=True) != drawn(watermark=False)
 
 
-def test_references_of_every_kind_are_composed_in(image: DrawImage) -> None:
+def test_references_of_every_kind_are_drawn_into_the_result(image: DrawImage) -> None:
     both = pixels(drawn(references=(image(300, 300, "PNG", "lime"), image(300, 300, "JPEG", "magenta"))))
     assert count(both, (0, 255, 0)) > 3000
     assert count(both, (255, 0, 255)) > 3000
-    # Those that cannot be shown get a frame: by URL, no longer kept, broken, and with too many pixels to decode.
+    # References that cannot be drawn get a frame: URLs, deleted ones, broken ones, ones with too many pixels.
     bomb = base64.b64decode("iVBORw0KGgoAAAANSUhEUgABhqAAAYagCAIAAAA=")
     framed = pixels(drawn(references=("https://example.com/boat.png", None, b"\x89PNG\r\n\x1a\njunk", bomb)))
     assert count(framed, (70, 72, 80)) > 4 * 3000

@@ -29,7 +29,7 @@ def test_a_bad_value_is_refused(raw: dict[str, object], message: str) -> None:
         read_values(raw)
 
 
-def test_good_values_are_read() -> None:
+def test_valid_values_are_parsed() -> None:
     raw = {"fail": "0.5", "slots": 3, "latency": 2, "callback_shape": "kling-new"}
     assert read_values(raw) == {"fail": 0.5, "slots": 3.0, "latency": "2", "callback_shape": "kling-new"}
 
@@ -39,7 +39,7 @@ def test_the_presets_are_values_of_their_options(preset: dict[str, object]) -> N
     assert set(read_values(preset)) == {option.name for option in FAULT_OPTIONS}
 
 
-def test_a_bad_fault_at_run_time_changes_nothing(start: StartSimulator) -> None:
+def test_an_invalid_fault_at_run_time_changes_nothing(start: StartSimulator) -> None:
     simulator = start()
     before = simulator.get("/_sim/faults")
     bodies: tuple[Any, ...] = ({"fail": 0.5, "nonsense": 1}, [], {"storm": 1}, {"outage": "refuse"})
@@ -52,7 +52,7 @@ def test_a_bad_fault_at_run_time_changes_nothing(start: StartSimulator) -> None:
     assert simulator.get("/_sim/faults") == before
 
 
-def test_the_storm_can_be_called_at_run_time(start: StartSimulator) -> None:
+def test_the_storm_preset_can_be_set_at_run_time(start: StartSimulator) -> None:
     simulator = start()
     simulator.turn(storm=True, fail=0)
     assert simulator.get("/_sim/faults") == {**STORM, "fail": 0}

@@ -26,13 +26,13 @@ def test_error_before_creates_nothing(start: Start) -> None:
     assert simulator.fired("error_before") == 30
 
 
-def test_error_after_has_created(start: Start) -> None:
+def test_error_after_creates_a_task(start: Start) -> None:
     simulator = start(error_after=1)
     assert simulator.submit("a").status_code >= 500
     assert (simulator.created("a"), simulator.fired("error_after")) == (1, 1)
 
 
-def test_a_lost_answer_has_created(start: Start) -> None:
+def test_a_lost_answer_creates_a_task(start: Start) -> None:
     simulator = start(lost_answers=1)
     with pytest.raises(CUT):
         simulator.submit("a")
@@ -60,7 +60,7 @@ def test_throttle_creates_nothing(start: Start) -> None:
     assert (simulator.created("a"), simulator.fired("throttle")) == (0, 1)
 
 
-def test_slow_takes_its_time(start: Start) -> None:
+def test_a_slow_answer_is_delayed(start: Start) -> None:
     simulator = start(slow=0.3)
     begun = time.monotonic()
     assert simulator.submit("a").status_code == 200
@@ -68,7 +68,7 @@ def test_slow_takes_its_time(start: Start) -> None:
     assert simulator.fired("slow") == 1
 
 
-def test_an_answer_without_an_id_has_created_nothing(start: Start) -> None:
+def test_an_answer_without_an_id_creates_nothing(start: Start) -> None:
     simulator = start(no_id=1)
     answers = [simulator.submit(f"j{i}") for i in range(20)]
     assert {answer.status_code for answer in answers} == {200}
@@ -84,19 +84,19 @@ def test_redirects_create_nothing(start: Start) -> None:
     assert (simulator.fired("redirect"), simulator.fired("redirect.followed")) == (30, 0)
 
 
-def test_a_redirect_that_is_followed_is_noticed(start: Start) -> None:
+def test_a_followed_redirect_is_recorded(start: Start) -> None:
     simulator = start(redirect=1)
     followed = 0
     for number in range(20):
         name = f"j{number}"
         answer = simulator.post({"prompt": "x", "external_task_id": name}, allow_redirects=True)
-        # A client that follows 307 and 308 posts again (and buys); after 301 and 302 it only looks.
+        # A client that follows 307 and 308 repeats the POST and buys; after 301 and 302 it sends a GET.
         followed += answer.status_code == 200
         assert simulator.created(name) == (answer.status_code == 200)
     assert simulator.fired("redirect.followed") == followed > 0
 
 
-def test_a_page_of_html_says_nothing_about_creation(start: Start) -> None:
+def test_an_html_answer_leaves_the_outcome_open(start: Start) -> None:
     simulator = start(html=1)
     for number in range(20):
         answer = simulator.submit(f"j{number}")
@@ -106,7 +106,7 @@ def test_a_page_of_html_says_nothing_about_creation(start: Start) -> None:
     assert (simulator.fired("html"), simulator.fired("html.created")) == (20, tasks)
 
 
-def test_truncated_json_has_created(start: Start) -> None:
+def test_truncated_json_creates_a_task(start: Start) -> None:
     simulator = start(truncated=1)
     answer = simulator.submit("a")
     assert answer.status_code == 200
@@ -115,7 +115,7 @@ def test_truncated_json_has_created(start: Start) -> None:
     assert (simulator.created("a"), simulator.fired("truncated")) == (1, 1)
 
 
-def test_a_wrong_id_is_nobodys_or_anothers(start: Start) -> None:
+def test_a_wrong_id_is_unknown_or_another_tasks(start: Start) -> None:
     simulator = start(wrong_id=1)
     ids = [simulator.submit(f"j{i}").json()["id"] for i in range(20)]
     truth = [purchase["task_id"] for purchase in simulator.ledger()["purchases"]]
@@ -128,13 +128,13 @@ def test_a_wrong_id_is_nobodys_or_anothers(start: Start) -> None:
 def test_a_dripping_answer_takes_longer_than_any_byte_of_it(start: Start) -> None:
     simulator = start(drip=1, drip_seconds=0.6)
     begun = time.monotonic()
-    # A read time-out of 0.3 s, which counts from byte to byte, never rings.
+    # The read time-out of 0.3 s counts from byte to byte, so it never expires.
     assert simulator.post({"prompt": "x", "external_task_id": "a"}, timeout=0.3).json()["id"]
     assert time.monotonic() - begun >= 0.5
     assert (simulator.created("a"), simulator.fired("drip")) == (1, 1)
 
 
-def test_a_huge_answer_is_announced_and_poured(start: Start) -> None:
+def test_a_huge_answer_is_declared_and_sent(start: Start) -> None:
     simulator = start(huge=1)
     with simulator.post({"prompt": "x", "external_task_id": "a"}, stream=True) as answer:
         assert int(answer.headers["Content-Length"]) == 200 * 1024 * 1024
@@ -142,7 +142,7 @@ def test_a_huge_answer_is_announced_and_poured(start: Start) -> None:
     assert (simulator.created("a"), simulator.fired("huge")) == (1, 1)
 
 
-def test_a_gzip_bomb_is_small_until_it_is_inflated(start: Start) -> None:
+def test_a_gzip_bomb_is_small_until_decompressed(start: Start) -> None:
     simulator = start(gzip_bomb=1)
     with simulator.post({"prompt": "x", "external_task_id": "a"}, stream=True) as answer:
         assert answer.headers["Content-Encoding"] == "gzip"
@@ -153,7 +153,7 @@ def test_a_gzip_bomb_is_small_until_it_is_inflated(start: Start) -> None:
     assert (simulator.created("a"), simulator.fired("gzip_bomb")) == (1, 2)
 
 
-def test_a_ghost_comes_after_its_answer_was_given_up(start: Start, wait_for: WaitFor) -> None:
+def test_a_ghost_task_is_created_after_its_answer_was_lost(start: Start, wait_for: WaitFor) -> None:
     simulator = start(ghost=0.5)
     with pytest.raises(CUT):
         simulator.submit("a")
@@ -162,7 +162,7 @@ def test_a_ghost_comes_after_its_answer_was_given_up(start: Start, wait_for: Wai
     assert (simulator.created("a"), simulator.fired("ghost"), simulator.fired("ghost.created")) == (1, 1, 1)
 
 
-def test_a_ghost_that_comes_second_is_a_duplicate_like_any_other(start: Start, wait_for: WaitFor) -> None:
+def test_a_ghost_task_under_a_used_id_is_a_duplicate(start: Start, wait_for: WaitFor) -> None:
     simulator = start(ghost=0.5)
     for name, policy, tasks in (("a", "conflict", 1), ("b", "unnoticed", 2)):
         simulator.turn(ghost_share=1, duplicates=policy)
@@ -178,7 +178,7 @@ def test_a_ghost_that_comes_second_is_a_duplicate_like_any_other(start: Start, w
 @pytest.mark.parametrize(
     ("policy", "status", "tasks"), [("conflict", 409, 1), ("kling", 400, 1), ("unnoticed", 200, 2)]
 )
-def test_duplicates(start: Start, policy: str, status: int, tasks: int) -> None:
+def test_a_duplicate_is_handled_as_configured(start: Start, policy: str, status: int, tasks: int) -> None:
     simulator = start(duplicates=policy)
     simulator.submit("a~2")
     again = simulator.submit("a~2")
@@ -191,12 +191,12 @@ def test_duplicates(start: Start, policy: str, status: int, tasks: int) -> None:
         assert simulator.look("a~2").json()["id"] == again.json()["id"]
 
 
-def test_duplicates_mixed_are_either(start: Start) -> None:
+def test_mixed_duplicates_are_handled_in_either_way(start: Start) -> None:
     simulator = start(duplicates="mixed")
     assert {(simulator.submit(f"j{i}"), simulator.submit(f"j{i}"))[1].status_code for i in range(20)} == {400, 409}
 
 
-def test_a_curable_failure(start: Start) -> None:
+def test_a_temporary_failure_ends_after_the_configured_attempts(start: Start) -> None:
     simulator = start(fail=1)
     codes = set()
     for number in range(40):
@@ -209,24 +209,24 @@ def test_a_curable_failure(start: Start) -> None:
     assert simulator.ledger()["totals"] == {"tasks": 40, "bought": 0, "bought_twice": 0, "spent": "0"}
 
 
-def test_each_model_names_its_error_text_as_its_page_does(start: Start) -> None:
+def test_each_model_names_the_error_text_as_documented(start: Start) -> None:
     simulator = start(fail_permanent=1)
-    picture = {"subject_image_list": [{"subject_image": "https://example.com/a.png"}], "external_task_id": "r"}
-    simulator.post(picture, model="kirin_v2_1_reference2image")
+    request = {"subject_image_list": [{"subject_image": "https://example.com/a.png"}], "external_task_id": "r"}
+    simulator.post(request, model="kirin_v2_1_reference2image")
     simulator.submit("o")
     assert set(simulator.look("r").json()["error"]) == {"code", "error_message"}
     assert simulator.look("o").json()["error"]["code"] == "1301"
     assert set(simulator.look("o").json()["error"]) == {"code", "message"}
 
 
-def test_a_failed_task_may_be_charged_for(start: Start) -> None:
+def test_a_failed_task_may_cost_money(start: Start) -> None:
     simulator = start(fail=1, bill_failures=1)
     simulator.submit("a")
     assert simulator.look("a").json()["usage"] == {"cost": "0.0130"}
     assert simulator.ledger()["totals"]["spent"] == "0.0130"
 
 
-def test_a_lookup_lags_by_external_id_only(start: Start, wait_for: WaitFor) -> None:
+def test_only_look_ups_by_external_id_lag(start: Start, wait_for: WaitFor) -> None:
     simulator = start(lookup_lag=0.3)
     task_id = simulator.submit("a").json()["id"]
     assert simulator.look("a").status_code == 404
@@ -242,7 +242,7 @@ def test_a_status_may_lag_too(start: Start, wait_for: WaitFor) -> None:
     assert wait_for(lambda: simulator.look(task_id).status_code == 200)
 
 
-def test_status_down(start: Start) -> None:
+def test_status_requests_can_fail(start: Start) -> None:
     simulator = start(status_down=1)
     simulator.submit("a")
     seen = set()
@@ -255,7 +255,7 @@ def test_status_down(start: Start) -> None:
     assert simulator.fired("status_down") == 40
 
 
-def test_status_down_in_part_lets_a_patient_caller_through(start: Start, wait_for: WaitFor) -> None:
+def test_status_requests_that_fail_at_times_succeed_on_retry(start: Start, wait_for: WaitFor) -> None:
     simulator = start(status_down=0.9)
     simulator.submit("a")
 
@@ -269,7 +269,7 @@ def test_status_down_in_part_lets_a_patient_caller_through(start: Start, wait_fo
 
 
 @pytest.mark.parametrize("status", ["401", "402", "403"])
-def test_the_account_is_refused_at_run_time(start: Start, status: str) -> None:
+def test_an_account_can_be_refused_at_run_time(start: Start, status: str) -> None:
     simulator = start()
     simulator.turn(account=status)
     for answer in (simulator.submit("a"), simulator.look("a")):
@@ -293,35 +293,35 @@ def test_an_outage_ends_by_itself(start: Start, wait_for: WaitFor) -> None:
     assert simulator.created("b") == 0
 
 
-def test_an_outage_of_the_start_ends_by_itself_too(start: Start, wait_for: WaitFor) -> None:
+def test_an_outage_set_at_the_start_ends_by_itself_too(start: Start, wait_for: WaitFor) -> None:
     simulator = start(outage="503", outage_seconds=0.3)
     assert simulator.submit("a").status_code == 503
     assert wait_for(lambda: simulator.submit("a").status_code == 200)
 
 
-def test_the_end_of_an_outage_ends_no_later_one(start: Start, wait_for: WaitFor) -> None:
+def test_the_end_of_an_outage_does_not_end_a_later_one(start: Start, wait_for: WaitFor) -> None:
     simulator = start(latency="0.4")
     simulator.submit("clock")
     simulator.turn(outage="503", outage_seconds=0.1)
     simulator.turn(outage="503", outage_seconds=0)
-    # The control calls are answered in an outage: they tell when the first end must have passed.
+    # Control calls are answered in an outage, so they show when the first end has passed.
     wait_for(lambda: simulator.ledger()["totals"]["bought"] == 1)
     assert simulator.submit("a").status_code == 503
 
 
-def test_a_dialect_says_the_same_in_other_words(start: Start, wait_for: WaitFor) -> None:
+def test_a_dialect_has_the_same_meaning_in_other_fields(start: Start, wait_for: WaitFor) -> None:
     simulator = start(dialect=1, fail=0.3)
-    words, ids, costs, codes, outputs = set(), set(), set(), set(), set()
+    statuses, ids, costs, codes, outputs = set(), set(), set(), set(), set()
     for number in range(60):
         made = simulator.submit(f"j{number}").json()
         ids.add(("data" in made, "task_id" in made, "id" in made))
         body = simulator.look(f"j{number}").json()
-        words.add(body["status"])
+        statuses.add(body["status"])
         if body["error"]:
             codes.add(type(body["error"]["code"]))
         else:
             costs.add(type(body["usage"]["cost"]))
             outputs.add(type(body["output"]))
-    assert {"complete", "succeed", "success", "fail", "rejected"} <= words
+    assert {"complete", "succeed", "success", "fail", "rejected"} <= statuses
     assert ids == {(False, True, False), (True, False, False)}
     assert (costs, codes, outputs) == ({str, float}, {str, int}, {list, dict})

@@ -22,15 +22,15 @@ Start = Callable[..., Any]
         (OMNI, "2k", 3, "0.0780"),
     ],
 )
-def test_what_a_task_costs(model: str, resolution: str, n: int, cost: str) -> None:
+def test_a_task_costs_the_documented_price(model: str, resolution: str, n: int, cost: str) -> None:
     assert str(cost_of(model, resolution, n)) == cost
 
 
-def test_spent_is_the_sum_of_what_was_reported(start: Start) -> None:
+def test_spent_is_the_sum_of_the_reported_costs(start: Start) -> None:
     simulator = start(fail=0.3)
-    picture = {"subject_image_list": [{"subject_image": "https://example.com/a.png"}]}
+    references = {"subject_image_list": [{"subject_image": "https://example.com/a.png"}]}
     for number in range(30):
-        simulator.post({**picture, "n": number % 9 + 1, "external_task_id": f"r{number}"}, model=R2I)
+        simulator.post({**references, "n": number % 9 + 1, "external_task_id": f"r{number}"}, model=R2I)
         simulator.submit(f"o{number}", resolution="2k")
     ledger = simulator.ledger()
     reported = [simulator.look(p["external_task_id"]).json() for p in ledger["purchases"]]
@@ -43,14 +43,14 @@ def test_spent_is_the_sum_of_what_was_reported(start: Start) -> None:
     assert Decimal(totals["spent"]) == sum(Decimal(p["cost"]) for p in ledger["purchases"] if p["billed"])
 
 
-def test_nothing_is_spent_before_the_end(start: Start, wait_for: WaitFor) -> None:
+def test_nothing_is_spent_before_a_task_ends(start: Start, wait_for: WaitFor) -> None:
     simulator = start(latency="0.3")
     simulator.submit("a")
     assert simulator.ledger()["totals"] == {"tasks": 1, "bought": 0, "bought_twice": 0, "spent": "0"}
     wait_for(lambda: simulator.ledger()["totals"]["spent"] == "0.0130")
 
 
-def test_what_was_bought_twice_is_named_once(start: Start) -> None:
+def test_a_job_bought_twice_is_listed_once(start: Start) -> None:
     simulator = start(duplicates="unnoticed")
     for name in "abcbcc":
         simulator.submit(name)
@@ -60,7 +60,7 @@ def test_what_was_bought_twice_is_named_once(start: Start) -> None:
     assert len({p["task_id"] for p in ledger["purchases"]}) == 6
 
 
-def test_a_purchase_says_what_was_bought(start: Start) -> None:
+def test_a_purchase_records_its_request(start: Start) -> None:
     simulator = start()
     task_id = simulator.submit("a", n=2).json()["id"]
     (purchase,) = simulator.ledger()["purchases"]
@@ -76,8 +76,8 @@ def test_a_purchase_says_what_was_bought(start: Start) -> None:
     assert "purchases" not in simulator.get("/_sim/ledger?purchases=0")
 
 
-def test_the_file_tells_the_same_as_the_memory(start: Start, tmp_path: Path) -> None:
-    path = tmp_path / "books" / "ledger.jsonl"
+def test_the_file_has_the_same_entries_as_the_memory(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "provider" / "ledger.jsonl"
     simulator = start({"ledger_file": path}, duplicates="unnoticed", fail=0.4)
     for number in range(20):
         simulator.submit(f"j{number % 15}")
@@ -91,7 +91,7 @@ def test_the_file_tells_the_same_as_the_memory(start: Start, tmp_path: Path) -> 
     assert 20 - len({line["external_task_id"] for line in created}) == totals["bought_twice"] == 5
 
 
-def test_a_reset_leaves_a_mark_in_the_file(start: Start, tmp_path: Path) -> None:
+def test_a_reset_is_recorded_in_the_file(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     simulator = start({"ledger_file": path})
     simulator.submit("a")

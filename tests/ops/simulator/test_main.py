@@ -47,7 +47,7 @@ def submit(url: str, name: str) -> requests.Response:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_listens_and_leaves_in_order(
+def test_it_prints_its_address_and_exits_cleanly(
     run: Callable[..., tuple[subprocess.Popen[str], str]], number: int
 ) -> None:
     process, url = run("--key", "k", "--latency", "60")
@@ -58,7 +58,9 @@ def test_it_says_where_it_listens_and_leaves_in_order(
     assert process.returncode == 0
 
 
-def test_options_become_settings(run: Callable[..., tuple[subprocess.Popen[str], str]], tmp_path: Path) -> None:
+def test_options_are_parsed_into_settings(
+    run: Callable[..., tuple[subprocess.Popen[str], str]], tmp_path: Path
+) -> None:
     ledger = tmp_path / "ledger.jsonl"
     _, url = run(
         "--key", "k", "--key", "l", "--latency", "0.5-3", "--storm", "--drop-callbacks", "0", "--ledger", str(ledger)
@@ -71,23 +73,23 @@ def test_options_become_settings(run: Callable[..., tuple[subprocess.Popen[str],
 
 
 @pytest.mark.parametrize("written", ["{url}", "{url}/"])
-def test_pictures_have_the_address_that_is_given_for_them(
+def test_images_have_the_configured_address(
     run: Callable[..., tuple[subprocess.Popen[str], str]], written: str
 ) -> None:
-    # Under the address that submissions are sent to, they would be where only that process reaches them.
+    # Under the address of submissions, only the process that submits could reach them.
     _, other = run("--latency", "0")
     _, url = run("--latency", "0", "--public-url", written.format(url=other))
     made = submit(url, "a").json()
-    looked = requests.get(
+    task = requests.get(
         f"{url}/model/v1/generation/task/{made['id']}", headers={"Authorization": "Bearer k"}, timeout=5
     )
-    (picture,) = re.findall(r'http://[^"]+?\.png', looked.text)
-    assert picture.startswith(f"{other}/images/")
-    answer = requests.get(picture.replace(other, url), timeout=5)
+    (image_url,) = re.findall(r'http://[^"]+?\.png', task.text)
+    assert image_url.startswith(f"{other}/images/")
+    answer = requests.get(image_url.replace(other, url), timeout=5)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "image/png")
 
 
-def test_refused_connections_are_truly_refused_and_then_not(
+def test_connections_are_refused_at_the_socket_and_accepted_again(
     run: Callable[..., tuple[subprocess.Popen[str], str]], wait_for: WaitFor
 ) -> None:
     _, url = run("--latency", "0")
@@ -131,7 +133,7 @@ def test_a_bad_option_is_refused(options: list[str], message: str) -> None:
     assert message in result.output.replace("\n", " ")
 
 
-def test_every_option_is_an_option_with_its_help() -> None:
+def test_every_fault_option_has_help() -> None:
     options = {parameter.name: parameter for parameter in simulate.params}
     assert {option.name for option in FAULT_OPTIONS} <= set(options)
     text = CliRunner().invoke(simulate, ["--help"]).output

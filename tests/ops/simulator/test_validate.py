@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ops.simulator.images import MOST_BYTES, ImageInvalid, read_image
+from ops.simulator.images import LONGEST_URL, MOST_BYTES, ImageInvalid, read_image
 from ops.simulator.validate import Refused, read_order
 from tests.support.drawing import DrawBase64
 
@@ -26,7 +26,7 @@ def params_of(model: str, **params: Any) -> dict[str, Any]:
 
 
 def header_only_png(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds next to nothing: what a decompression bomb looks like from outside."""
+    """Return a PNG whose header claims a size and whose data is nearly empty, like a decompression bomb."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -36,7 +36,7 @@ def header_only_png(width: int, height: int) -> bytes:
 
 
 REFUSED = [
-    # what both models refuse
+    # refused by both models
     *(
         pytest.param(model, params, code, field, id=f"{model[6:10]}-{name}")
         for model in (R2I, OMNI)
@@ -118,7 +118,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("model", "params", "code", "field"), REFUSED)
-def test_what_the_pages_forbid_is_refused(model: str, params: dict[str, Any], code: str, field: str) -> None:
+def test_documented_violations_are_refused(model: str, params: dict[str, Any], code: str, field: str) -> None:
     with pytest.raises(Refused) as refused:
         read_order(body(model, params_of(model, **params)))
     assert refused.value.code == code
@@ -132,7 +132,7 @@ def test_what_the_pages_forbid_is_refused(model: str, params: dict[str, Any], co
         pytest.param(R2I, {"prompt": "a cat"}, ILLEGAL, id="r2i-subjects"),
     ],
 )
-def test_what_is_required_is_missed(model: str, params: dict[str, Any], code: str) -> None:
+def test_missing_required_fields_are_refused(model: str, params: dict[str, Any], code: str) -> None:
     with pytest.raises(Refused, match="is required") as refused:
         read_order(body(model, params))
     assert refused.value.code == code
@@ -154,7 +154,7 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize(("model", "params"), ACCEPTED)
-def test_what_the_pages_allow_is_accepted(model: str, params: dict[str, Any]) -> None:
+def test_documented_values_are_accepted(model: str, params: dict[str, Any]) -> None:
     order = read_order(body(model, params_of(model, **params)))
     assert order.model == model
     assert order.aspect_ratio == params.get("aspect_ratio", "16:9" if model == R2I else "auto")
@@ -166,7 +166,7 @@ def test_what_the_pages_allow_is_accepted(model: str, params: dict[str, Any]) ->
     )
 
 
-def test_defaults_are_those_of_the_pages() -> None:
+def test_defaults_are_as_documented() -> None:
     order = read_order(body(OMNI, {"prompt": "a cat"}))
     assert (order.n, order.resolution, order.aspect_ratio, order.watermark) == (1, "1k", "auto", False)
 
@@ -191,7 +191,7 @@ def test_defaults_are_those_of_the_pages() -> None:
         ),
     ],
 )
-def test_a_body_of_another_form_is_refused(text: bytes, code: str) -> None:
+def test_a_body_of_another_shape_is_refused(text: bytes, code: str) -> None:
     with pytest.raises(Refused) as refused:
         read_order(text)
     assert refused.value.code == code
@@ -201,7 +201,7 @@ def test_the_flat_form_is_accepted() -> None:
     assert read_order(b'{"model": "kirin_image_omni", "prompt": "a cat", "n": 2}').n == 2
 
 
-def test_the_member_that_holds_an_image_is_a_setting() -> None:
+def test_the_field_for_an_image_is_configurable() -> None:
     order = read_order(body(OMNI, params_of(OMNI, image_list=[{"image_url": URL}])), image_key="image_url")
     assert order.references[0].url == URL
 
@@ -220,7 +220,9 @@ def test_the_member_that_holds_an_image_is_a_setting() -> None:
         pytest.param(300, 300, "WEBP", "format must be", id="webp"),
     ],
 )
-def test_an_image_by_content(image64: DrawBase64, width: int, height: int, kind: str, why: str | None) -> None:
+def test_an_image_is_recognized_by_its_content(
+    image64: DrawBase64, width: int, height: int, kind: str, why: str | None
+) -> None:
     text = image64(width, height, kind)
     if why is None:
         assert read_image(text).size == (width, height)
@@ -229,7 +231,7 @@ def test_an_image_by_content(image64: DrawBase64, width: int, height: int, kind:
             read_image(text)
 
 
-def test_a_data_prefix_is_refused_with_the_remedy(image64: DrawBase64) -> None:
+def test_a_data_url_prefix_is_refused_with_a_remedy(image64: DrawBase64) -> None:
     with pytest.raises(ImageInvalid, match="without a prefix"):
         read_image("data:image/png;base64," + image64(300, 300))
 
@@ -249,18 +251,18 @@ def test_a_bad_file_is_refused(content: bytes, why: str) -> None:
         read_image(base64.b64encode(content).decode())
 
 
-def test_a_bomb_costs_no_more_than_its_header() -> None:
+def test_a_decompression_bomb_is_refused_by_its_header() -> None:
     text = base64.b64encode(header_only_png(100_000, 100_000)).decode()
     assert read_image(text).size == (100_000, 100_000)
 
 
 @pytest.mark.parametrize("url", ["http://h/a.png", "HTTPS://example.com:8443/a?b#c", "https://example.com"])
-def test_a_url_is_taken_by_its_syntax(url: str) -> None:
+def test_a_url_is_accepted_by_its_syntax(url: str) -> None:
     assert read_image(url).url == url
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://h/a.png", "file:///etc/passwd", "https://", "https://a b/", "http://h/" + "a" * 2048]
+    "url", ["ftp://h/a.png", "file:///etc/passwd", "https://", "https://a b/", "http://h/" + "a" * LONGEST_URL]
 )
 def test_a_bad_url_is_refused(url: str) -> None:
     with pytest.raises(ImageInvalid, match="not a valid"):
@@ -268,6 +270,6 @@ def test_a_bad_url_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  ", "ä", "abc", "iVBORw0KGgo AAAA", None, 5, {}])
-def test_neither_url_nor_base64_is_refused(text: object) -> None:
+def test_text_that_is_neither_url_nor_base64_is_refused(text: object) -> None:
     with pytest.raises(ImageInvalid):
         read_image(text)

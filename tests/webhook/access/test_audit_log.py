@@ -1,4 +1,4 @@
-"""Every change that somebody asks for leaves a line that says who, what and what came of it, and no secret."""
+"""The audit log has one line for each requested change, with producer, operation and outcome, and no secret."""
 
 import json
 import logging
@@ -30,11 +30,11 @@ def shop(settings: Settings, store: Store, caplog: pytest.LogCaptureFixture) -> 
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, str]]]:
-    """The lines so far, as what they say."""
+    """Return `lines()`, which parses the audit log so far."""
 
     def read() -> list[dict[str, str]]:
-        told = [record.getMessage() for record in caplog.records if record.name == "boomerang.audit"]
-        return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in told]
+        messages = [record.getMessage() for record in caplog.records if record.name == "boomerang.audit"]
+        return [dict(re.findall(r"(\w+)=(\S*)", line)) for line in messages]
 
     return read
 
@@ -91,10 +91,10 @@ def test_refused_changes_and_refused_keys_are_logged(
     anyone = create_app(settings, store).test_client()
     anyone.get("/v1/jobs", headers={"Authorization": "Bearer wrong"})
     anyone.get("/v1/jobs")
-    shop.post("/v1/jobs/nobodys/cancel")
+    shop.post("/v1/jobs/absent/cancel")
     refused, cancel = lines()
     assert (refused["refused"], refused["status"], refused["address"]) == ("key", "401", "127.0.0.1")
-    assert (cancel["status"], cancel["job_id"]) == ("404", "nobodys")
+    assert (cancel["status"], cancel["job_id"]) == ("404", "absent")
 
 
 def test_callbacks_and_rate_limited_calls_are_not_logged(
@@ -119,12 +119,12 @@ def test_as_json_each_fact_is_a_member(shop: FlaskClient, monkeypatch: pytest.Mo
     monkeypatch.setattr(Guarded, "as_json", True)
     written: list[dict[str, Any]] = []
 
-    class Keeping(logging.Handler):
+    class ListHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             written.append(json.loads(Guarded().format(record)))
 
     logger = logging.getLogger("boomerang.audit")
-    handler = Keeping()
+    handler = ListHandler()
     logger.addHandler(handler)
     try:
         shop.post("/v1/jobs", json=fox | {"external_task_id": "fox"})

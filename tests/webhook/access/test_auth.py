@@ -58,7 +58,7 @@ def test_unknown_v1_addresses_get_401_without_a_key(app: Flask, client: FlaskCli
 
 
 def no_ring() -> KeyRing:
-    raise AssertionError("nothing but a key of ours is looked up")
+    raise AssertionError("only text in the form of a generated key is looked up")
 
 
 def known(*texts: str) -> KnownKeys:
@@ -109,7 +109,7 @@ KEYS = ("shop:one", "shop:two:2", "press:three", "four", f"print:sha256:{HASH}")
         ("one", "shop"),
         ("two:2", "shop"),
         ("three", "press"),
-        # The first digits of the secret's SHA-256: a name that does not change, and that tells nobody the secret
+        # The first digits of the secret's SHA-256: a constant name that does not reveal the secret
         ("four", "key-04efaf08"),
         ("five", "print"),
     ],
@@ -119,7 +119,7 @@ def test_a_key_has_a_name_that_views_know(
 ) -> None:
     app = create_app(Settings(api_keys=KEYS, admin_keys=("boss:b",)), store)
     app.add_url_rule("/me", "me", lambda: caller().name)
-    # A view that names no scope is an administrator's.
+    # A view without a scope requires an administrator's key
     assert app.test_client().get("/me", headers={"Authorization": f"Bearer {secret}"}).status_code == 403
     assert app.test_client().get("/me", headers={"Authorization": "Bearer b"}).text == "boss"
     assert of_header(known(*KEYS), f"Bearer {secret}").name == name
@@ -156,7 +156,7 @@ def test_all_keys_of_the_environment_are_compared_whichever_matches(
 
 
 def test_each_call_names_its_scope(app: Flask) -> None:
-    """All that keys open, so that a new call must say what it wants: a row here."""
+    """List every protected call, so that a new call must be added here with its scope."""
     enqueue = {"jobs.create", "batches.create", "images.create", "images.show", "generation.submit"}
     change = {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("cancel", "pause", "resume", "retry")}
     read = {"jobs.page", "jobs.show", "batches.page", "batches.show", "batch_results.results", "batch_results.errors"}
@@ -176,7 +176,7 @@ def ring(store: Store) -> KeyRing:
 
 @pytest.fixture
 def as_key(store: Store) -> Callable[[str], FlaskClient]:
-    """`as_key(secret)`: a producer with that key, at a process whose memory is its own."""
+    """Return `as_key(secret)`, which makes a client with this key of a new app without cached keys."""
 
     def made(secret: str) -> FlaskClient:
         client = create_app(Settings(), store, lambda *_: True).test_client()
@@ -245,8 +245,8 @@ class Clock:
         return self.now
 
 
-class Counting(KeyRing):
-    """The ring, and how often it was asked."""
+class CountingRing(KeyRing):
+    """A key ring that counts its reads and recorded uses."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -262,7 +262,7 @@ class Counting(KeyRing):
 
 
 def test_a_key_is_cached_and_its_use_is_recorded_rarely(store: Store) -> None:
-    ring, clock = Counting(store.context.client, store.context.keys), Clock()
+    ring, clock = CountingRing(store.context.client, store.context.keys), Clock()
     keys = KnownKeys((), lambda: ring, clock)
     key, secret = ring.add("shop", PRODUCER)
     assert ring.all()[0].used_at is None
@@ -282,8 +282,8 @@ def test_an_expired_key_is_refused(ring: KeyRing, as_key: Callable[[str], FlaskC
 
 
 def test_without_the_store_a_stored_key_raises_store_unavailable() -> None:
-    away = Store(connect("redis://127.0.0.1:1/0"), Settings())
-    keys = KnownKeys([Key.parse("shop:one")], lambda: KeyRing(away.context.client, away.context.keys))
+    unreachable = Store(connect("redis://127.0.0.1:1/0"), Settings())
+    keys = KnownKeys([Key.parse("shop:one")], lambda: KeyRing(unreachable.context.client, unreachable.context.keys))
     assert keys.of_secret("one") == Key.parse("shop:one").caller
     with pytest.raises(StoreUnavailable):
         keys.of_secret(f"bmr_{'0' * 12}_{'a' * 43}")

@@ -27,10 +27,10 @@ def test_a_key_beyond_its_rate_gets_429_and_retry_after(store: Store) -> None:
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert 1 <= int(answers[2].headers["Retry-After"]) <= 24 * 3600
     assert "2 requests per day" in answers[2].json["detail"]
-    # Another key of the same producer counts by itself
+    # Another key of the same producer has its own count
     assert ask(client, "two").status_code == 200
-    door = client.post("/model/v1/generation", json={}, headers={"Authorization": "Bearer one"})
-    assert (door.status_code, door.json["error"]["code"]) == (429, "1303")
+    contract = client.post("/model/v1/generation", json={}, headers={"Authorization": "Bearer one"})
+    assert (contract.status_code, contract.json["error"]["code"]) == (429, "1303")
 
 
 def test_public_endpoints_are_not_rate_limited(store: Store) -> None:
@@ -59,7 +59,7 @@ def test_capacity_returns_evenly() -> None:
     now = 0.0
     buckets, rate = Buckets(lambda: now), Rate(10, "minute")
     assert [buckets.wait(rate, "shop") for _ in range(11)] == pytest.approx([0.0] * 10 + [6.0])
-    # A look counts nothing
+    # With count=False nothing is counted
     assert buckets.wait(rate, "press", count=False) == buckets.wait(rate, "press", count=False) == 0
     now = 5.0
     assert buckets.wait(rate, "shop") == pytest.approx(1.0)
@@ -73,22 +73,22 @@ GUESSER, NEIGHBOUR, OTHER = "203.0.113.7", "203.0.113.7", "203.0.113.8"
 
 
 def guess(client: FlaskClient, address: str) -> None:
-    """Guess until it is too often; the limit bounds it."""
+    """Guess keys until the limit refuses with 429."""
     for _ in range(2 * GUESSES.amount):
         answer = ask(client, "wrong", environ_base={"REMOTE_ADDR": address})
         if answer.status_code == 429:
             assert int(answer.headers["Retry-After"]) >= 1
             return
         assert answer.status_code == 401
-    pytest.fail("nobody minds")
+    pytest.fail("guessing was not limited")
 
 
 def test_only_the_guessing_client_is_stopped(store: Store) -> None:
     client = app_of(store, "off")
-    # One works already from the guesser's address, behind the same proxy perhaps
+    # Given a valid client at the guesser's address, as behind a shared proxy
     assert ask(client, "two", environ_base={"REMOTE_ADDR": NEIGHBOUR}).status_code == 200
     guess(client, GUESSER)
-    # Now a guess that is right is not even looked at
+    # Then even a correct key that is new at this address is refused
     assert ask(client, "one", environ_base={"REMOTE_ADDR": GUESSER}).status_code == 429
     assert ask(client, "two", environ_base={"REMOTE_ADDR": NEIGHBOUR}).status_code == 200
     assert ask(client, "one", environ_base={"REMOTE_ADDR": OTHER}).status_code == 200

@@ -18,7 +18,7 @@ LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 
 @pytest.fixture
 def foxes(client: FlaskClient, store: Store) -> Store:
-    """Three jobs, of which the first two failed."""
+    """A batch of three jobs, the first two failed."""
     client.post("/v1/batches?id=foxes", data=LINE * 3)
     store.attempts.admit(2)
     for claim, code in zip(store.attempts.claim(["foxes.1", "foxes.2"]), ("1301", "1201"), strict=True):
@@ -38,7 +38,7 @@ def test_pause_and_resume(client: FlaskClient, foxes: Store, messages: Messages,
     assert client.get("/v1/batches/foxes").json["paused"] is True
     assert foxes.attempts.admit(10).ids == ()
     raw.delete("boomerang.submit", "{b}:wake")
-    # Workers hear of it at once
+    # A hint is sent at once
     assert client.post("/v1/batches/foxes/resume").json == did("resume", 1)
     assert messages("boomerang.submit") == [[]]
     assert client.post("/v1/batches/foxes/resume").json == did("resume", 0)

@@ -18,7 +18,7 @@ LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 
 
 def parsed(text: str) -> list[tuple[str, Any]]:
-    """(name, data) of each event; a comment is ("", None)."""
+    """Parse a stream into (name, data) of each event. A comment is ("", None)."""
     found = []
     for block in text.split("\n\n")[:-1]:
         if block.startswith(":"):
@@ -29,22 +29,22 @@ def parsed(text: str) -> list[tuple[str, Any]]:
     return found
 
 
-class Watched:
-    """The batch's looks, one a second by a clock that only sleeping moves."""
+class WatchedBatch:
+    """A watched batch with a simulated clock that only `sleep` moves. `then` maps a second to a change of the batch."""
 
     def __init__(self, store: Store, then: dict[int, Any]) -> None:
         self.store, self.then, self.now = store, then, 0.0
 
-    def look(self) -> Batch:
-        if what := self.then.get(int(self.now)):
-            what()
+    def read(self) -> Batch:
+        if change := self.then.get(int(self.now)):
+            change()
         return self.store.batches.get("b")
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
     def events(self) -> Iterator[str]:
-        return batch_events.progress(self.look(), self.look, self.sleep, lambda: self.now)
+        return batch_events.progress(self.read(), self.read, self.sleep, lambda: self.now)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def foxes(client: FlaskClient, store: Store) -> Store:
 
 
 def test_events_report_changes_and_silence_until_the_batch_ends(foxes: Store) -> None:
-    watched = Watched(
+    watched = WatchedBatch(
         foxes,
         {
             5: lambda: foxes.jobs.cancel("b.1"),
@@ -72,7 +72,7 @@ def test_events_report_changes_and_silence_until_the_batch_ends(foxes: Store) ->
 
 
 def test_a_stream_ends_after_its_maximum_duration(foxes: Store) -> None:
-    watched = Watched(foxes, {})
+    watched = WatchedBatch(foxes, {})
     assert parsed("".join(watched.events()))[-1] == ("", None)
     assert watched.now == batch_events.MAX_DURATION
 
@@ -82,7 +82,7 @@ def test_a_stream_whose_reads_fail_ends_without_done(foxes: Store, error: Except
     def fail() -> None:
         raise error
 
-    assert [name for name, _ in parsed("".join(Watched(foxes, {3: fail}).events()))] == ["progress"]
+    assert [name for name, _ in parsed("".join(WatchedBatch(foxes, {3: fail}).events()))] == ["progress"]
 
 
 def test_events_are_sent_without_buffering(client: FlaskClient, foxes: Store) -> None:
@@ -103,21 +103,21 @@ def test_a_client_that_has_seen_done_gets_204(client: FlaskClient, foxes: Store)
     assert [name for name, _ in parsed(client.get("/v1/batches/b/events").text)] == ["done"]
     again = client.get("/v1/batches/b/events", headers={"Last-Event-ID": "done"})
     assert (again.status_code, again.data) == (204, b"")
-    # But not while there is more to come
+    # After a retry the batch has events again
     foxes.jobs.retry("b.1")
     with client.get("/v1/batches/b/events", headers={"Last-Event-ID": "done"}, buffered=False) as more:
         assert more.status_code == 200
 
 
 def test_an_unknown_batch_gets_404(client: FlaskClient) -> None:
-    assert client.get("/v1/batches/nobody/events").status_code == 404
+    assert client.get("/v1/batches/unknown/events").status_code == 404
 
 
 def test_concurrent_streams_are_limited(client: FlaskClient, foxes: Store) -> None:
     open_ones = [client.get("/v1/batches/b/events", buffered=False) for _ in range(services.EVENTS)]
     refused = client.get("/v1/batches/b/events")
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
-    # Uploads have seats of their own
+    # Uploads have a separate limit
     assert client.post("/v1/batches?id=c", data=LINE).status_code == 201
     for each in open_ones:
         each.close()
@@ -150,5 +150,5 @@ def test_a_stream_ends_when_its_key_is_revoked(app: Flask, foxes: Store) -> None
         events = iter(stream.response)
         assert "progress" in str(next(events))
         ring.revoke(key.id)
-        # It would go on for as long as the batch does.
+        # With a valid key the stream would continue until the batch ends
         assert list(events) == []

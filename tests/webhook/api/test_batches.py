@@ -50,7 +50,7 @@ def test_an_invalid_batch_id_is_refused(batch: str, client: FlaskClient) -> None
 
 
 def test_an_invalid_line_is_listed_and_the_others_are_enqueued(client: FlaskClient, store: Store) -> None:
-    # Given jobs of another request under an id that the upload uses
+    # Given a job of another request under an id that the upload uses
     client.post("/v1/jobs", json={"model": "kirin_image_omni", "prompt": "a hare", "external_task_id": "taken"})
     body = b"\n".join(
         [
@@ -125,8 +125,8 @@ def test_a_body_that_ends_early_is_refused(client: FlaskClient) -> None:
     assert "end it again" in answer.json["detail"]
 
 
-class Dying(Jobs):
-    """The real jobs, whose Redis goes away after some calls."""
+class Failing(Jobs):
+    """The real jobs, whose store becomes unavailable after some calls."""
 
     left = 2
 
@@ -138,19 +138,19 @@ class Dying(Jobs):
 
 
 def test_a_store_failure_midway_says_how_to_continue(settings: Settings, store: Store, client: FlaskClient) -> None:
-    # Given a store that dies after the first chunk
-    dying = Store(store.context.client, settings)
-    dying.jobs = Dying(dying.context)
-    producer = create_app(settings, dying, lambda *_: True).test_client()
+    # Given a store that fails after the first chunk
+    failing = Store(store.context.client, settings)
+    failing.jobs = Failing(failing.context)
+    producer = create_app(settings, failing, lambda *_: True).test_client()
     producer.environ_base = client.environ_base
 
     broken = producer.post("/v1/batches", data=LINE * 1200)
 
-    # Then the problem names the batch and what to do
+    # Then the problem names the batch and how to continue
     assert (broken.status_code, broken.headers["Retry-After"]) == (503, "5")
     assert broken.json["accepted"] == 500
     assert f"?id={broken.json['id']}" in broken.json["detail"]
-    # And doing so completes it
+    # And the repeated upload completes the batch
     again = client.post(f"/v1/batches?id={broken.json['id']}", data=LINE * 1200).json
     assert (again["accepted"], again["known"]) == (700, 500)
 
@@ -161,13 +161,13 @@ def test_large_lines_are_enqueued_in_small_chunks(
     monkeypatch.setattr("webhook.api.uploads.CHUNK_BYTES", 64 * 1024)
     sizes: list[int] = []
 
-    class Watching(Jobs):
+    class Recording(Jobs):
         def enqueue(self, jobs: Any, *args: Any, **options: Any) -> Enqueued:
             sizes.append(sum(len(job.text) for job in jobs))
             return super().enqueue(jobs, *args, **options)
 
     watched = Store(store.context.client, settings)
-    watched.jobs = Watching(watched.context)
+    watched.jobs = Recording(watched.context)
     producer = create_app(settings, watched, lambda *_: True).test_client()
     line = (
         b'{"model":"kirin_image_omni","prompt":"x","labels":{'
@@ -225,14 +225,14 @@ def test_results_of_an_empty_batch_are_empty(client: FlaskClient, store: Store) 
 
 
 def test_results_break_off_when_the_store_fails(settings: Settings, store: Store, client: FlaskClient) -> None:
-    class Breaking(Batches):
+    class Failing(Batches):
         def jobs(self, batch_id: str, states: Any = ()) -> Iterator[Any]:
             yield store.jobs.get("fox")
             raise StoreUnavailable("gone")
 
     store.jobs.enqueue([NewJob(id="fox", text='{"model":"m","params":{}}', model="m")])
     breaking = Store(store.context.client, settings)
-    breaking.batches = Breaking(breaking.context, breaking.jobs)
+    breaking.batches = Failing(breaking.context, breaking.jobs)
     producer = create_app(settings, breaking).test_client()
     producer.environ_base = client.environ_base
     with pytest.raises(StoreUnavailable):

@@ -1,4 +1,4 @@
-"""/v1/jobs and /v1/batches as lists, and what a batch is begun with."""
+"""The lists /v1/jobs and /v1/batches, and the options of a batch's first upload."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -39,7 +39,7 @@ def test_jobs_are_filtered_by_label_state_batch_and_time(client: FlaskClient, st
     assert listed("label=shop=berlin&status=queued") == ["b.1", "a.3"]
     assert listed("label=shop=berlin&batch=a") == ["a.1", "a.3"]
     assert listed("label=shop=berlin&label=other=x") == []
-    # A batch's labels are not its jobs'
+    # A batch's labels do not apply to its jobs
     assert listed("label=season=spring") == []
     created = client.get("/v1/jobs/b.1").json["created_at"].replace("+", "%2B")
     assert listed(f"label=shop=berlin&created_before={created}") == ["a.3", "a.1"]
@@ -94,7 +94,7 @@ def test_an_invalid_query_is_refused_by_field(path: str, query: str, field: str,
     assert all(isinstance(text, str) for text in answer.json["errors"][field])
 
 
-# --- what a batch is begun with ---------------------------------------------------------------------------------------
+# --- options of the first upload --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("on_error", ["skip", "abort"])
@@ -107,7 +107,7 @@ def test_a_batch_keeps_the_options_of_its_first_upload(on_error: str, client: Fl
         "labels": {"season": "spring", "of": "all"}, "priority": "low", "weight": 7, "max_cost": "12.5"
     }  # fmt: skip
     assert store.jobs.get("b.1").priority is Priority.LOW
-    # The same upload again is none, nor is one that leaves them out
+    # A repeat with the same options or with fewer adds nothing
     for query in (OPTIONS, "", "weight=7", "max_cost=12.5"):
         again = client.post(f"/v1/batches?id=b&on_error={on_error}&{query}", data=LINE * 2)
         assert (again.status_code, again.json["known"]) == (201, 2), query
@@ -123,7 +123,7 @@ def test_a_batch_without_options_has_defaults(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("on_error", ["skip", "abort"])
 @pytest.mark.parametrize(
-    ("query", "field", "told"),
+    ("query", "field", "value"),
     [
         ("label=season=autumn&label=of=all", "label", "of=all, season=spring"),
         ("label=season=spring", "label", "of=all, season=spring"),
@@ -133,13 +133,13 @@ def test_a_batch_without_options_has_defaults(client: FlaskClient) -> None:
     ],
 )
 def test_later_uploads_cannot_change_the_options(
-    *, query: str, field: str, told: str, on_error: str, client: FlaskClient, store: Store
+    *, query: str, field: str, value: str, on_error: str, client: FlaskClient, store: Store
 ) -> None:
     client.post(f"/v1/batches?id=b&{OPTIONS}", data=LINE)
     answer = client.post(f"/v1/batches?id=b&on_error={on_error}&{query}", data=LINE * 2)
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
     assert list(answer.json["errors"]) == [field]
-    assert f"is {told} since the first upload" in answer.json["errors"][field][0]
+    assert f"is {value} since the first upload" in answer.json["errors"][field][0]
     assert store.batches.get("b").accepted == 1
 
 

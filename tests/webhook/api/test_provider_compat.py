@@ -1,4 +1,4 @@
-"""The provider's own contract at our door: every answer that a program written for its API may get."""
+"""The provider's contract as the service offers it: every answer that a program written for that API may get."""
 
 import json
 from typing import Any
@@ -58,9 +58,9 @@ def test_an_id_is_generated_when_none_is_given(client: FlaskClient, store: Store
 def test_a_repeat_through_either_contract_is_the_same_task(client: FlaskClient, fox: dict[str, Any]) -> None:
     first = client.post(SUBMIT, json=wrapped(external_task_id="fox"))
     again = client.post(SUBMIT, json=wrapped(external_task_id="fox"))
-    other_door = client.post("/v1/jobs", json=fox | {"external_task_id": "fox"})
-    assert (first.status_code, again.status_code, other_door.status_code) == (200, 200, 200)
-    assert first.json["id"] == again.json["id"] == other_door.json["id"] == "fox"
+    other_contract = client.post("/v1/jobs", json=fox | {"external_task_id": "fox"})
+    assert (first.status_code, again.status_code, other_contract.status_code) == (200, 200, 200)
+    assert first.json["id"] == again.json["id"] == other_contract.json["id"] == "fox"
 
 
 def test_another_request_under_the_id_gets_the_providers_conflict(client: FlaskClient, store: Store) -> None:
@@ -83,7 +83,7 @@ def test_the_record_keeps_the_form_of_the_notification(client: FlaskClient, fox:
 
     assert forms["theirs"].callback_form is CallbackForm.TASK
     assert forms["ours"].callback_form is CallbackForm.JOB
-    # What is posted differs, so these are two requests.
+    # The notifications differ, so these are different requests
     assert client.post("/v1/jobs", json=fox | hook | {"external_task_id": "theirs"}).status_code == 409
 
 
@@ -120,7 +120,7 @@ def test_an_invalid_request_is_refused_in_the_gateways_form(
     assert TaskRefused().validate(json.loads(answer.text)) == {}
     assert answer.json["error"]["code"] == code
     assert field in answer.json["error"]["message"]
-    # The two pages name the text differently.
+    # The provider's two documentation pages name the text differently
     assert answer.json["error"]["error_message"] == answer.json["error"]["message"]
     assert store.jobs.page().jobs == ()
 
@@ -134,7 +134,7 @@ def test_the_message_about_many_mistakes_is_bounded(client: FlaskClient) -> None
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        pytest.param("GET", TASK + "nobody", 404, "1203", id="no such task"),
+        pytest.param("GET", TASK + "absent", 404, "1203", id="no such task"),
         pytest.param("GET", TASK + "~2", 404, "1203", id="an attempt of nothing"),
         pytest.param("GET", "/model/v1/nothing", 404, "1203", id="no such address"),
         pytest.param("GET", SUBMIT, 405, "1200", id="no such method"),
@@ -158,16 +158,18 @@ def test_a_request_without_a_valid_key_gets_401(header: str | None, method: str,
 
 
 def test_without_the_store_a_request_gets_503_and_retry_after(settings: Settings) -> None:
-    away = Settings(redis_url="redis://127.0.0.1:1/0", broker_url=settings.broker_url, admin_keys=settings.admin_keys)
+    unreachable = Settings(
+        redis_url="redis://127.0.0.1:1/0", broker_url=settings.broker_url, admin_keys=settings.admin_keys
+    )
     headers = {"Authorization": f"Bearer {settings.admin_keys[0]}"}
-    anyone = create_app(away, send=lambda *_: True).test_client()
+    anyone = create_app(unreachable, send=lambda *_: True).test_client()
     for answer in (anyone.post(SUBMIT, json=wrapped(), headers=headers), anyone.get(TASK + "fox", headers=headers)):
         assert (answer.status_code, answer.json["error"]["code"]) == (503, "5001")
         assert answer.headers["Retry-After"] == "5"
 
 
 def test_errors_at_other_addresses_keep_their_form(client: FlaskClient) -> None:
-    assert client.get("/v1/jobs/nobody").content_type == "application/problem+json"
+    assert client.get("/v1/jobs/absent").content_type == "application/problem+json"
     assert client.get("/model/v2").content_type == "application/problem+json"
 
 
@@ -204,7 +206,7 @@ def test_the_ids_of_attempts_find_their_task(client: FlaskClient, at_provider: A
 
     for name in ("fox", "fox~2"):
         assert client.get(TASK + name).json == {"id": "fox", "status": "in_progress", "model": MODEL, "progress": 0.0}
-    # An attempt that there was not, or whose number is not written so
+    # Attempts that do not exist, and numbers in another notation
     for name in ("fox~3", "fox~1", "fox~02", "fox~"):
         assert client.get(TASK + name).status_code == 404, name
 

@@ -16,18 +16,18 @@ from schemas.views.batches import BatchView
 from schemas.views.spending import SpendView
 from tests.support.webhook_server import Messages
 
-PICTURE = {"type": "image", "url": "https://cdn.example.com/1.png"}
+IMAGE = {"type": "image", "url": "https://cdn.example.com/1.png"}
 
 
 @pytest.fixture
 def bought(store: Store) -> Callable[..., None]:
-    """`bought("x", "0.10")`: a job of a batch that cost so much."""
+    """Return `bought(batch, cost)`, which makes a completed job of this batch with this cost."""
 
     def buy(batch: str, cost: str) -> None:
         job = NewJob(id=f"{batch}.{cost}", text="{}", model="kirin_image_omni")
         store.jobs.enqueue([job], batch, BatchOptions(owner="shop"))
         store.attempts.claim(store.attempts.admit(10).ids)
-        store.attempts.finish(job.id, State.COMPLETED, Result(output=(PICTURE,), cost=Decimal(cost)), "callback")
+        store.attempts.finish(job.id, State.COMPLETED, Result(output=(IMAGE,), cost=Decimal(cost)), "callback")
 
     return buy
 

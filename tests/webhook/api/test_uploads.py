@@ -1,4 +1,4 @@
-"""Uploads as a whole: all lines or none, and the same key for the same content."""
+"""Atomic uploads, which enqueue all lines or none, and idempotency keys."""
 
 import gzip
 import hashlib
@@ -77,14 +77,14 @@ def test_an_incomplete_upload_leaves_nothing(
 
 
 def test_an_upload_stays_atomic_when_the_store_fails(settings: Settings, store: Store, client: FlaskClient) -> None:
-    class Dying(Uploads):
+    class Failing(Uploads):
         def commit(self, *args: Any, **options: Any) -> Any:
             super().commit(*args, **options)
             raise StoreUnavailable("the answer got lost")
 
-    dying = Store(store.context.client, settings)
-    dying.uploads = Dying(dying.context)
-    producer = create_app(settings, dying, lambda *_: True).test_client()
+    failing = Store(store.context.client, settings)
+    failing.uploads = Failing(failing.context)
+    producer = create_app(settings, failing, lambda *_: True).test_client()
     producer.environ_base = client.environ_base
     broken = producer.post("/v1/batches?id=b&on_error=abort", data=LINE * 3)
     assert (broken.status_code, "?id=b" in broken.json["detail"]) == (503, True)
@@ -116,7 +116,7 @@ def test_an_idempotency_key_with_other_content_is_refused(query: str, client: Fl
         for job in store.jobs.get_many([job.id for job in store.jobs.page().jobs], text=True)
         if job
     } == {"a fox"}
-    # By the id alike
+    # The batch's id has the same effect as the key
     batch = store.jobs.page().jobs[0].batch
     assert client.post(f"/v1/batches?id={batch}", data=changed).status_code == 422
     assert audit(store) == []

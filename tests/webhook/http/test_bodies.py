@@ -7,7 +7,7 @@ from webhook.http.bodies import lines
 
 
 class Trickle(io.BytesIO):
-    """Gives as many bytes at a time as it likes, never more than asked for."""
+    """A body whose reads return random amounts, at most the requested one."""
 
     def __init__(self, data: bytes, pieces: random.Random) -> None:
         super().__init__(data)
