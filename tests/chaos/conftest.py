@@ -25,4 +25,4 @@ def _chaos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chaos]:
 def running(_chaos: Chaos) -> Iterator[Chaos]:
     """One stack for all tests of a module. Each test has its own batch, and all faults are cleared after it."""
     yield _chaos
-    _chaos.fine_weather()
+    _chaos.end_faults()

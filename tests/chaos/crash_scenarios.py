@@ -26,7 +26,7 @@ class Turn:
 
     world: World
     point: str
-    picture: bytes
+    image: bytes
     again: bool
 
     def arm(self) -> None:
@@ -72,7 +72,7 @@ def more_than_slots_and_no_callbacks(t: Turn) -> None:
 def notified(t: Turn) -> Check:
     t.arm()
     job_id = t.world.job(callback_url=t.world.listener.url)
-    return lambda: t.world.listener.told[job_id]
+    return lambda: t.world.listener.notified[job_id]
 
 
 def notified_without_callbacks(t: Turn) -> Check:
@@ -90,9 +90,9 @@ def polled(t: Turn) -> None:
     one_job(t)
 
 
-def in_silence(t: Turn) -> None:
+def without_hints(t: Turn) -> None:
     t.arm()
-    t.world.jobs_in_silence(2)
+    t.world.jobs_without_hints(2)
 
 
 def answer_lost(t: Turn) -> None:
@@ -140,7 +140,7 @@ def never_done(t: Turn) -> Check:
     return given_up
 
 
-def nobody_there(t: Turn) -> None:
+def provider_unreachable(t: Turn) -> None:
     t.world.turn(outage="cut")
     for _ in range(SLOTS):
         t.world.job()
@@ -148,7 +148,7 @@ def nobody_there(t: Turn) -> None:
     t.arm()
 
 
-def found_at_the_other_account(t: Turn) -> None:
+def found_in_the_other_lane(t: Turn) -> None:
     """The jobs' Redis forgets that a job was sent through one lane, and another lane takes the job."""
     t.world.turn(latency="3", drop_callbacks=1)
     t.world.shut()
@@ -169,7 +169,7 @@ def sweep_left_over(t: Turn) -> Check:
     """A worker died between the beginning of a sweep and its first step."""
     batch = t.world.new_id()
     t.world.shut()
-    ids = t.world.jobs_in_silence(5, batch)
+    ids = t.world.jobs_without_hints(5, batch)
     assert t.world.store.context.scripts.call("begin_sweep", batch, "cancel", "", "0")[0] == "begun"
     t.arm()
     t.world.reopen()
@@ -187,11 +187,11 @@ def forgotten(t: Turn) -> Check:
 
 
 def upload(t: Turn, **more: Any) -> str:
-    return str(t.world.post("/v1/images", data=t.picture, **more).json()["id"])
+    return str(t.world.post("/v1/images", data=t.image, **more).json()["id"])
 
 
 def inline(t: Turn) -> str:
-    return b64encode(t.picture).decode()
+    return b64encode(t.image).decode()
 
 
 def image_uploaded(t: Turn) -> None:
@@ -199,7 +199,7 @@ def image_uploaded(t: Turn) -> None:
     upload(t, again=t.again)
 
 
-def image_asked_for(t: Turn) -> None:
+def image_requested(t: Turn) -> None:
     image_id = upload(t)
     t.arm()
     for _ in range(20):
@@ -251,7 +251,7 @@ def a_task(t: Turn) -> Check:
     return lambda: t.world.result(task_id) == "SUCCESS" and t.world.store.context.client.llen(queue) > 0
 
 
-def a_task_with_a_picture(t: Turn) -> Check:
+def a_task_with_an_image(t: Turn) -> Check:
     t.arm()
     task_id = t.world.task(image_list=[{"image": inline(t)}])
     return lambda: t.world.result(task_id) == "SUCCESS"
@@ -302,7 +302,7 @@ def cancelled(t: Turn) -> Check:
         job_id = t.world.job(callback_url=t.world.listener.url)
     t.arm()
     t.world.post(f"/v1/jobs/{job_id}/cancel")
-    return lambda: t.world.store.jobs.get(job_id).state is State.CANCELLED and t.world.listener.told[job_id]
+    return lambda: t.world.store.jobs.get(job_id).state is State.CANCELLED and t.world.listener.notified[job_id]
 
 
 def paused(t: Turn) -> None:
@@ -352,8 +352,8 @@ def batch_of(t: Turn) -> str:
     """A batch of queued jobs, behind other queued jobs."""
     batch = t.world.new_id()
     t.world.turn(latency="1")
-    t.world.jobs_in_silence(SLOTS + 2)
-    t.world.jobs_in_silence(3, batch)
+    t.world.jobs_without_hints(SLOTS + 2)
+    t.world.jobs_without_hints(3, batch)
     # Delete the marker of the hint that was not sent.
     t.world.store.context.client.delete("{b}:wake")
     return batch
@@ -383,7 +383,7 @@ def batch_cancelled(t: Turn) -> None:
 def batch_retried(t: Turn) -> None:
     batch = t.world.new_id()
     t.world.turn(fail_permanent=1)
-    ids = t.world.jobs_in_silence(3, batch)
+    ids = t.world.jobs_without_hints(3, batch)
     assert all(t.world.in_state(job_id, State.FAILED) for job_id in ids)
     t.world.calm()
     t.arm()
@@ -402,7 +402,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     },
     "reconcile": {
         polled: "claim_due provider.find_by_external_id reschedule_lookup finish changes events ack",
-        in_silence: "admit messages.submit",
+        without_hints: "admit messages.submit",
         notified_without_callbacks: "messages.deliver",
         more_than_slots_and_no_callbacks: "messages.admit_hint",
         answer_lost: "mark_in_progress",
@@ -410,8 +410,8 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         account_refused: "hold",
         not_found_by_its_external_id: "provider.get_status",
         never_done: "expire",
-        nobody_there: "probe provider.probe probed",
-        found_at_the_other_account: "move_to_lane",
+        provider_unreachable: "probe provider.probe probed",
+        found_in_the_other_lane: "move_to_lane",
         sweep_left_over: "sweep",
         forgotten: "purge",
         image_forgotten: "images_old image_store.remove images_gone",
@@ -419,7 +419,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "deliver": {notified: "claim_deliveries notifier delivered ack", a_task: "messages.finish"},
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
-        a_task_with_a_picture: "image_known image_begun image_store.write image_kept",
+        a_task_with_an_image: "image_known image_begun image_store.write image_kept",
         a_chord: "chord",
         revoked_before_it_came: "revoke messages.deliver",
     },
@@ -439,7 +439,7 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
         the_providers_contract: ("image_known image_begun image_store.write image_kept enqueue messages.submit answer"),
     },
     "images.create": {image_uploaded: "image_known image_begun image_store.write image_kept answer"},
-    "images.show": {image_asked_for: "image_known"},
+    "images.show": {image_requested: "image_known"},
     "jobs.cancel": {cancelled: "cancel messages.deliver messages.submit answer"},
     "jobs.pause": {paused: "pause_job answer"},
     "jobs.resume": {paused: "pause_job answer"},

@@ -245,7 +245,7 @@ class World:
         self.accepted.add(job_id)
         return job_id
 
-    def jobs_in_silence(self, count: int, batch: str | None = None) -> list[str]:
+    def jobs_without_hints(self, count: int, batch: str | None = None) -> list[str]:
         """Enqueue jobs without sending a hint to any worker."""
         ids = [self.new_id() for _ in range(count)]
         requests_ = [load_request(request_of(external_task_id=job_id)) for job_id in ids]
@@ -331,12 +331,12 @@ class Listener:
     """An HTTP server that receives notifications."""
 
     def __init__(self) -> None:
-        self.told: Counter[str] = Counter()
-        told = self.told
+        self.notified: Counter[str] = Counter()
+        notified = self.notified
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                told[json.loads(self.rfile.read(int(self.headers["Content-Length"])))["id"]] += 1
+                notified[json.loads(self.rfile.read(int(self.headers["Content-Length"])))["id"]] += 1
                 self.send_response(204)
                 self.end_headers()
 
@@ -366,8 +366,8 @@ def world(folder: Path) -> Iterator[World]:
         started("simulator", {}, "-m", "ops.simulator", "--url-file", str(url_file), *SIMULATOR)
         wait(url_file.exists)
         provider = url_file.read_text().strip()
-        door = held.enter_context(closing(open_listener(0)))
-        web = f"http://127.0.0.1:{door.getsockname()[1]}"
+        socket = held.enter_context(closing(open_listener(0)))
+        web = f"http://127.0.0.1:{socket.getsockname()[1]}"
         where = {
             FOLDER: str(folder),
             "BOOMERANG_REDIS_URL": redis_url,
@@ -375,8 +375,8 @@ def world(folder: Path) -> Iterator[World]:
             "BOOMERANG_PUBLIC_URL": web,
         }
         env = {**SETTINGS, **where}
-        gunicorn = ("-m", "gunicorn", "--config", "python:webhook.gunicorn_conf", "--bind", f"fd://{door.fileno()}")
-        started("webhook", env, *gunicorn, "tests.chaos.crashing:application", pass_fds=(door.fileno(),))
+        gunicorn = ("-m", "gunicorn", "--config", "python:webhook.gunicorn_conf", "--bind", f"fd://{socket.fileno()}")
+        started("webhook", env, *gunicorn, "tests.chaos.crashing:application", pass_fds=(socket.fileno(),))
         worker = started("worker", env, "-m", "tests.chaos.crashing")
         client = held.enter_context(closing(connect(redis_url)))
         app = Celery("producer", broker=redis_url, backend=redis_url, set_as_current=False)

@@ -55,7 +55,7 @@ OPENING = words("socket.connect subprocess.Popen os.system os.remove os.mkdir os
 
 _use_case: ContextVar[str] = ContextVar("use_case", default="")
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
-_told: set[str] = set()
+_recorded: set[str] = set()
 
 
 @contextlib.contextmanager
@@ -69,8 +69,8 @@ def _unwatched() -> Iterator[None]:
 
 def note(what: str) -> None:
     """Record an effect in `seen`, once."""
-    if what not in _told:
-        _told.add(what)
+    if what not in _recorded:
+        _recorded.add(what)
         with _unwatched(), (_folder / "seen").open("a") as seen:
             seen.write(what + "\n")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.chaos.harness import WIRES, Chaos
 from tests.chaos.poison import EMPTY, POISON, QUEUES, RECONCILE, SUBMIT, message
-from tests.chaos.servers import REFUSALS, SERVERS, server_of, throw_out
+from tests.chaos.servers import REFUSALS, SERVERS, close_clients, server_of
 
 #: Seconds. Longer than the lease of a submission (`tests.support.verdict.SETTINGS`).
 BEYOND_LEASE = 13.0
@@ -41,7 +41,7 @@ def schedule(
     return steps[:most]
 
 
-def befall(running: Chaos, step: Step) -> None:
+def cause_fault(running: Chaos, step: Step) -> None:
     """Wait, cause the step's fault, and end it if it is temporary."""
     time.sleep(step.after)
     FAULTS[step.fault](running, random.Random(step.seed))
@@ -122,7 +122,7 @@ def _refused(running: Chaos, draw: random.Random) -> None:
 
 
 def _thrown_out(running: Chaos, draw: random.Random) -> None:
-    throw_out(server_of(running, draw.choice(SERVERS)))
+    close_clients(server_of(running, draw.choice(SERVERS)))
 
 
 def _no_writes(running: Chaos, draw: random.Random) -> None:

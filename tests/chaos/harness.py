@@ -130,9 +130,9 @@ class Chaos:
             finally:
                 child.kill_all()
 
-    def said(self, name: str, words: str) -> int:
+    def count_in_log(self, name: str, text: str) -> int:
         """Return how often the text occurs in a process's log."""
-        return self.log(name).count(words)
+        return self.log(name).count(text)
 
     def log(self, name: str) -> str:
         """Return a process's log."""
@@ -153,7 +153,7 @@ class Chaos:
         fired = requests.get(f"{self.stack.plan.url('simulator')}/_sim/stats", timeout=10).json()["fired"]
         return sum(int(fired.get(fault, 0)) for fault in faults)
 
-    def fine_weather(self) -> None:
+    def end_faults(self) -> None:
         """End all faults of wires and provider. The reset also deletes the provider's tasks."""
         for proxy in self.wires.values():
             proxy.clear()

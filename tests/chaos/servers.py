@@ -17,7 +17,7 @@ def server_of(running: Chaos, name: str) -> redis.Redis:
     return running.state if name == "redis" else running.broker
 
 
-def throw_out(server: redis.Redis) -> int:
+def close_clients(server: redis.Redis) -> int:
     """Close the connections of all other clients. Return how many."""
     # Subscribers are a separate type of client.
     return int(server.client_kill_filter(_type="normal")) + int(server.client_kill_filter(_type="pubsub"))

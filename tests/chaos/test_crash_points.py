@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.crash_scenarios import CASES, Check, Scenario, Turn, in_silence, one_job, polled
+from tests.chaos.crash_scenarios import CASES, Check, Scenario, Turn, one_job, polled, without_hints
 from tests.chaos.crash_world import ANY_LEASE, REACHED, RECOVERED, GaveUp, World, world
 from tests.chaos.points import words
 from tests.support.drawing import Draw
@@ -34,7 +34,7 @@ POINTS = [
 IN_RECOVERY = [
     f"{use_case}:{effect}:{side}"
     for use_case in ("submit", "reconcile", "callbacks.take")
-    for scenario in (one_job, in_silence, polled)
+    for scenario in (one_job, without_hints, polled)
     for effect in CASES[use_case].get(scenario, "").split()
     for side in ("before", "after")
 ]
@@ -61,7 +61,7 @@ def w(_world: World, request: pytest.FixtureRequest) -> Iterator[World]:
 @pytest.mark.parametrize(("scenario", "point"), POINTS)
 def test_a_process_killed_at_any_point_breaks_no_promise(scenario: Scenario, point: str, w: World, draw: Draw) -> None:
     check = until_dead(w, scenario, point, draw)
-    bury(w, point)
+    replace_dead_process(w, point)
     all_is_well(w, check)
 
 
@@ -71,9 +71,9 @@ def test_a_second_kill_during_recovery_breaks_no_promise(scenario: Scenario, poi
     check = until_dead(w, scenario, point, draw)
     again = random.Random(point).choice(IN_RECOVERY)
     w.arm(again)
-    bury(w, point)
+    replace_dead_process(w, point)
     if w.until(lambda: w.died_at(again) or w.at_rest(), RECOVERED) and w.disarm(again):
-        bury(w, again)
+        replace_dead_process(w, again)
     all_is_well(w, check)
 
 
@@ -91,7 +91,7 @@ def until_dead(w: World, scenario: Scenario, point: str, draw: Draw) -> Check | 
     pytest.fail(f"no process reached {point}")
 
 
-def bury(w: World, point: str) -> None:
+def replace_dead_process(w: World, point: str) -> None:
     """Wait until the process that died at the point is gone, and start its successor."""
     pid = w.died_at(point)
     if pid == w.worker_pid:

@@ -27,20 +27,20 @@ class Trap:
 
 
 #: The levels at which Celery and kombu report a message that they discard.
-TOLD = ("CRITICAL", "ERROR", "WARNING")
+LEVELS = ("CRITICAL", "ERROR", "WARNING")
 
 
-def told(running: Chaos) -> int:
-    return sum(running.said("worker", word) for word in TOLD)
+def count_reports(running: Chaos) -> int:
+    return sum(running.count_in_log("worker", word) for word in LEVELS)
 
 
 @pytest.mark.parametrize("kind", POISON)
 def test_a_malformed_message_is_discarded(running: Chaos, kind: str) -> None:
     """It is reported and discarded: it neither ends a worker nor comes back."""
     batch = "poison-" + kind.replace(" ", "-")
-    restarts, before = running.stack.restarts, told(running)
+    restarts, before = running.stack.restarts, count_reports(running)
     running.broker.rpush(SUBMIT, POISON[kind])
-    running.wait_for(lambda: told(running) > before, message="it is reported")
+    running.wait_for(lambda: count_reports(running) > before, message="it is reported")
     running.enqueue(JOBS, batch)
     running.promise_is_kept(JOBS, batch)
     running.wait_for(lambda: running.broker.hlen("unacked") == 0, message="it does not come back")
@@ -49,25 +49,25 @@ def test_a_malformed_message_is_discarded(running: Chaos, kind: str) -> None:
 
 def test_messages_of_an_unknown_task_or_job_are_discarded(running: Chaos) -> None:
     """For example after a deployment in the wrong order, or for a job whose retention is over."""
-    batch, before = "unknown", running.said("worker", "unregistered task")
+    batch, before = "unknown", running.count_in_log("worker", "unregistered task")
     unknown = json.dumps([["no-such-job"], {}, {}]).encode()
     for body, task in ((EMPTY, "boomerang.no-such-task"), (unknown, SUBMIT), (unknown, DELIVER)):
         running.broker.rpush(SUBMIT, json.dumps(message(body, task)))
     running.enqueue(JOBS, batch)
     running.promise_is_kept(JOBS, batch)
-    assert running.said("worker", "unregistered task") > before
+    assert running.count_in_log("worker", "unregistered task") > before
     running.wait_for(lambda: running.broker.hlen("unacked") == 0, message="they do not come back")
 
 
 def test_a_pickle_is_refused(running: Chaos, tmp_path: Path) -> None:
     """A pickle could run code of any client of the broker."""
-    batch, trap, before = "pickled", tmp_path / "trap", told(running)
+    batch, trap, before = "pickled", tmp_path / "trap", count_reports(running)
     body = pickle.dumps([[Trap(trap)], {}, {}])
     more = {"content-type": "application/x-python-serialize", "content-encoding": "binary"}
     running.broker.rpush(SUBMIT, json.dumps(message(body, **more)))
     running.enqueue(JOBS, batch)
     running.promise_is_kept(JOBS, batch)
-    running.wait_for(lambda: told(running) > before, message="it is reported")
+    running.wait_for(lambda: count_reports(running) > before, message="it is reported")
     assert not trap.exists()
 
 

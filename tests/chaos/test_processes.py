@@ -32,10 +32,12 @@ def test_a_worker_suspended_beyond_its_lease_changes_nothing(running: Chaos) -> 
     running.enqueue(jobs, batch)
     # Wait until the provider has the requests: a job that is only claimed would not be sent after the suspension.
     running.wait_for(lambda: running.fired("slow") >= met + 5, message="submissions are under way")
-    before = running.said("worker", STALE)
+    before = running.count_in_log("worker", STALE)
     with running.stopped("worker"), running.another("worker"):
         running.wait_for(lambda: running.ended(batch) == jobs, timeout=120, message="the other worker does it all")
-    running.wait_for(lambda: running.said("worker", STALE) > before, timeout=20, message="a stale answer is refused")
+    running.wait_for(
+        lambda: running.count_in_log("worker", STALE) > before, timeout=20, message="a stale answer is refused"
+    )
     running.promise_is_kept(jobs, batch)
 
 
@@ -55,12 +57,12 @@ def test_restarts_of_workers_lose_no_job(running: Chaos, how: signal.Signals) ->
 def test_two_beats_cause_no_work_twice(running: Chaos) -> None:
     batch, sending = "two-beats", "Sending due task"
     running.turn(drop_callbacks=0.5)
-    with running.another("beat") as said:
-        before = running.said("beat", sending)
-        running.wait_for(lambda: sending in said(), timeout=30, message="the second beat beats")
+    with running.another("beat") as read_log:
+        before = running.count_in_log("beat", sending)
+        running.wait_for(lambda: sending in read_log(), timeout=30, message="the second beat beats")
         running.enqueue(JOBS, batch)
         running.promise_is_kept(JOBS, batch)
-        assert running.said("beat", sending) > before
+        assert running.count_in_log("beat", sending) > before
 
 
 @pytest.mark.chaos

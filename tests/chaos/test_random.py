@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.faults import FAULTS, Step, befall, schedule
+from tests.chaos.faults import FAULTS, Step, cause_fault, schedule
 from tests.chaos.harness import Chaos, chaos
 from tests.support.verdict import Outcome
 from tests.support.waiting import WaitFor
@@ -53,7 +53,7 @@ def run(
                 if running.ended() == jobs or time.monotonic() > end:
                     break
                 done.append(step)
-                befall(running, step)
+                cause_fault(running, step)
             _good_weather(running)
             outcome = running.promise_is_kept(jobs, timeout=max(end - time.monotonic(), 60))
         except BaseException as error:

@@ -9,7 +9,7 @@ import requests
 
 from jobs.errors import BatchNotFound
 from tests.chaos.harness import Chaos
-from tests.chaos.servers import REFUSALS, SERVERS, server_of, throw_out
+from tests.chaos.servers import REFUSALS, SERVERS, close_clients, server_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -75,7 +75,7 @@ def test_closed_client_connections_lose_nothing(running: Chaos, server: str) -> 
     running.enqueue(JOBS, batch)
     for share in SHARES:
         running.until_ended(int(JOBS * share), batch)
-        thrown.append(throw_out(server_of(running, server)))
+        thrown.append(close_clients(server_of(running, server)))
     running.promise_is_kept(JOBS, batch)
     assert min(thrown) >= 2
 
@@ -100,17 +100,19 @@ def test_work_continues_after_redis_refused_writes(running: Chaos, server: str, 
     running.until_ended(JOBS // 10, batch)
     with REFUSALS[error](asked):
         running.wait_for(lambda: refuses(asked, error), message=f"{error} is the answer")
-        before = heard(running)
+        before = count_logged_errors(running)
         # A job is accepted only if it is recorded, which needs no broker.
         assert enqueue(running, job) in ({503, 429} if server == "redis" else {201})
-        running.wait_for(lambda: heard(running) > before, timeout=30, message=f"worker or beat meet {error}")
+        running.wait_for(
+            lambda: count_logged_errors(running) > before, timeout=30, message=f"worker or beat meet {error}"
+        )
     running.promise_is_kept(JOBS, batch)
     bought_once(running, job)
 
 
-def heard(running: Chaos) -> int:
+def count_logged_errors(running: Chaos) -> int:
     """Return how many errors worker and beat have logged."""
-    return sum(running.said(name, word) for name in ("worker", "beat") for word in ("ERROR", "CRITICAL"))
+    return sum(running.count_in_log(name, word) for name in ("worker", "beat") for word in ("ERROR", "CRITICAL"))
 
 
 def append_only_file(running: Chaos) -> Path:
@@ -139,7 +141,7 @@ def test_losing_the_last_second_causes_no_second_purchase(running: Chaos, torn: 
         os.truncate(path, size - torn)
         running.kill("redis")
     if torn:
-        running.wait_for(lambda: running.said("redis", "aof-load-truncated is enabled"), message="torn")
+        running.wait_for(lambda: running.count_in_log("redis", "aof-load-truncated is enabled"), message="torn")
     with pytest.raises(BatchNotFound):
         running.patiently(lambda: running.store.batches.get(late))
     # Jobs accepted in that second are lost, and their producer enqueues them again.

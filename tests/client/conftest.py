@@ -14,7 +14,7 @@ from webhook.settings import Settings
 
 @pytest.fixture(scope="session")
 def openapi() -> dict[str, Any]:
-    """The service's own description of its API."""
+    """The OpenAPI document of the service."""
     app = create_app(Settings(api_keys=(KEY,), callback_secrets=("a-callback-secret-for-tests",)))
     document: dict[str, Any] = (
         app.test_client().get("/openapi.json", headers={"Authorization": f"Bearer {KEY}"}).get_json()
@@ -29,7 +29,7 @@ def contract(openapi: dict[str, Any]) -> Contract:
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch, contract: Contract) -> Iterator[FakeService]:
-    """A fake service. Every request to it must be in the service's OpenAPI document."""
+    """A fake service. Every request to it must match the service's OpenAPI document."""
     fake = FakeService()
     with served(fake):
         monkeypatch.setenv("BOOMERANG_URL", fake.url)
@@ -41,13 +41,13 @@ def service(monkeypatch: pytest.MonkeyPatch, contract: Contract) -> Iterator[Fak
 
 @pytest.fixture
 def pauses() -> list[float]:
-    """The seconds for which the client would have slept."""
+    """The pauses, in seconds, for which the client would have slept."""
     return []
 
 
 @pytest.fixture
 def client(service: FakeService, pauses: list[float]) -> Iterator[Client]:
-    """A client that never sleeps. Its clock advances by what it would have slept, and a little with each request."""
+    """A client that never sleeps. Its clock advances by the pauses, and a little with each request."""
 
     def clock() -> float:
         return sum(pauses) + 0.25 * len(service.seen)
@@ -58,7 +58,7 @@ def client(service: FakeService, pauses: list[float]) -> Iterator[Client]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Command:
-    """The command, without pauses between its repeats."""
+    """The command, without pauses between retries."""
     monkeypatch.setattr(transport, "BACKOFF_MAX", 0)
     for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)

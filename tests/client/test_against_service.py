@@ -42,7 +42,7 @@ def provider(url: str, store: Store) -> Provider:
     return Provider(url, store)
 
 
-def test_a_job_from_its_enqueueing_to_its_end(real: Client, provider: Provider) -> None:
+def test_a_job_is_enqueued_and_completes(real: Client, provider: Provider) -> None:
     job = real.generate(**OMNI, labels={"shop": "7"}, external_task_id="fox:1", priority="high", expires_in=3600)
     assert (job.id, job.status, job.labels) == ("fox:1", Status.QUEUED, {"shop": "7"})
     again = {"labels": {"shop": "7"}, "external_task_id": "fox:1", "priority": "high", "expires_in": 3600}
@@ -64,9 +64,9 @@ def test_a_job_from_its_enqueueing_to_its_end(real: Client, provider: Provider) 
 
 def test_a_generators_lines_in_parts_and_again(real: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploading, "PART_LINES", 40)
-    told: list[Any] = []
-    batch = real.batch((OMNI | {"n": 1 + number % 10} for number in range(100)), "foxes", progress=told.append)
-    assert [each.accepted + each.rejected for each in told] == [40, 80, 100]
+    reported: list[Any] = []
+    batch = real.batch((OMNI | {"n": 1 + number % 10} for number in range(100)), "foxes", progress=reported.append)
+    assert [each.accepted + each.rejected for each in reported] == [40, 80, 100]
     assert (batch.accepted, batch.upload.rejected) == (90, 10)
     assert [error.line for error in batch.upload.errors] == list(range(10, 101, 10))
     assert batch.upload.errors[0].codes == ("002016003",)

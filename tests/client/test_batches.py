@@ -19,7 +19,7 @@ LINES = [{"model": "kirin_image_omni", "prompt": f"Boat {number} – grün"} for
 NDJSON = "".join(json.dumps(line) + "\n" for line in LINES).encode()
 
 
-def test_results_stream_in_input_order(client: Client, service: FakeService) -> None:
+def test_results_are_streamed_in_input_order(client: Client, service: FakeService) -> None:
     batch = client.enqueue_batch(LINES)
     service.end(f"{batch.id}.2")
     jobs = list(client.results(batch.id))
@@ -27,14 +27,14 @@ def test_results_stream_in_input_order(client: Client, service: FakeService) -> 
     assert [job.status for job in jobs].count(Status.COMPLETED) == 1
 
 
-def test_results_may_be_left_early(client: Client, service: FakeService) -> None:
+def test_reading_results_may_stop_early(client: Client, service: FakeService) -> None:
     batch = client.batch(client.enqueue_batch(LINES).id)
     results: Any = client.results(batch)
     with closing(results) as jobs:
         assert next(jobs).id == f"{batch.id}.1"
 
 
-def test_results_that_break_off_say_so(client: Client, service: FakeService) -> None:
+def test_truncated_results_are_an_error(client: Client, service: FakeService) -> None:
     batch = client.enqueue_batch(LINES)
     service.results_cut_after = 3
     jobs = client.results(batch.id)
@@ -43,7 +43,7 @@ def test_results_that_break_off_say_so(client: Client, service: FakeService) -> 
         next(jobs)
 
 
-def test_waiting_shows_each_look_until_the_batch_is_done(
+def test_waiting_reports_each_request_until_the_batch_is_done(
     client: Client, service: FakeService, pauses: list[float]
 ) -> None:
     service.per_look = 2
@@ -66,7 +66,7 @@ def test_waiting_for_a_batch_ends_with_the_timeout(client: Client, service: Fake
 
 
 def failing(client: Client, service: FakeService) -> str:
-    """A batch of three, of which one failed."""
+    """A batch of three jobs, one of which failed."""
     batch = client.enqueue_batch([LINES[0], LINES[1] | {"prompt": "please fail"}, LINES[2]])
     service.end(f"{batch.id}.2")
     return batch.id
@@ -95,7 +95,7 @@ def test_a_batch_is_changed_as_a_whole(client: Client, service: FakeService) -> 
         pytest.param({"dry_run": True}, 1, "dry_run=true", id="dry run"),
     ],
 )
-def test_the_failed_ones_are_tried_again(
+def test_failed_jobs_are_retried(
     client: Client, service: FakeService, options: dict[str, Any], affected: int, query: str
 ) -> None:
     id_ = failing(client, service)
@@ -106,7 +106,7 @@ def test_the_failed_ones_are_tried_again(
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel_batch"])
-def test_a_change_whose_answer_is_lost_is_repeated(client: Client, service: FakeService, verb: str) -> None:
+def test_a_change_with_a_lost_response_is_repeated(client: Client, service: FakeService, verb: str) -> None:
     id_ = failing(client, service)
     service.faults.append(Fault(after=True))
     getattr(client, verb)(id_)
@@ -121,7 +121,7 @@ def test_a_retry_of_a_batch_is_never_repeated(client: Client, service: FakeServi
     assert len(service.seen) == 2
 
 
-def test_a_batch_that_is_not_there_is_not_changed(client: Client, service: FakeService) -> None:
+def test_a_change_of_an_unknown_batch_is_an_error(client: Client, service: FakeService) -> None:
     for verb in (client.pause, client.resume, client.cancel_batch, client.retry_batch):
         with pytest.raises(NotFound, match="no batch summer"):
             verb("summer")

@@ -1,4 +1,4 @@
-"""boomerang_client.celery: the messages it makes. What becomes of them is tested with the service's door."""
+"""boomerang_client.celery: the messages that it sends. The service's tests cover how they are handled."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ from boomerang_client.errors import UsageError
 
 @pytest.fixture
 def app() -> Iterator[Celery]:
-    """An app whose messages stay in this process."""
+    """An app with an in-memory broker."""
     app = Celery("shop", broker="memory://", backend="cache+memory://", set_as_current=False)
     yield app
     app.close()
@@ -44,7 +44,7 @@ def test_a_message_names_one_job_by_one_id(app: Celery) -> None:
     }
 
 
-def test_an_id_of_ones_own_and_celerys_options(app: Celery) -> None:
+def test_own_ids_and_celerys_options_are_passed_on(app: Celery) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
     link = app.signature("shop.paint", queue="shop")
     result = generate(
@@ -68,14 +68,14 @@ def test_a_signature_is_one_job_however_often_it_is_sent(app: Celery) -> None:
     assert one.immutable
 
 
-def test_signatures_in_a_chord_have_ids_of_their_own(app: Celery) -> None:
+def test_signatures_in_a_chord_have_different_ids(app: Celery) -> None:
     members = [signature(app, model="m", prompt=text) for text in ("a", "b", "c")]
     header = chord(members, app.signature("shop.all", queue="shop"), app=app).tasks
     assert len({each.options["task_id"] for each in header}) == 3
 
 
 @pytest.mark.parametrize("bad", [Path("cat.jpg"), {1, 2}, float("nan"), b"\xff"])
-def test_what_json_cannot_hold_is_refused_here(bad: Any, app: Celery) -> None:
+def test_values_that_json_cannot_hold_are_refused(bad: Any, app: Celery) -> None:
     with pytest.raises(UsageError, match="as JSON"):
         signature(app, model="m", image_list=[bad])
 
@@ -92,7 +92,7 @@ except ImportError as error:
 
 
 @pytest.mark.stack
-def test_without_celery_it_says_what_to_install() -> None:
+def test_without_celery_the_error_names_the_package_to_install() -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_CELERY], capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,4 +1,4 @@
-"""Errors: one tree, and what to do in every message."""
+"""Errors: one base class, and a remedy in every message."""
 
 from boomerang_client import errors
 

@@ -1,4 +1,4 @@
-"""Following a batch: events with everything that can happen to them, and jobs as they end, each once."""
+"""Following a batch: events under every fault, and each job once as it ends."""
 
 import itertools
 import random
@@ -19,7 +19,7 @@ def paths(service: FakeService) -> list[str]:
     return [one.path.rpartition("/")[2] for one in service.seen if one.method == "GET"]
 
 
-def test_events_bring_the_changes(client: Client, service: FakeService, pauses: list[float]) -> None:
+def test_events_report_the_changes(client: Client, service: FakeService, pauses: list[float]) -> None:
     service.per_look = 1
     batch = client.batch([REQUEST] * 4, "b")
     looks = []
@@ -37,7 +37,7 @@ def test_events_bring_the_changes(client: Client, service: FakeService, pauses: 
         pytest.param({}, id="cut"),
     ],
 )
-def test_where_events_are_not_to_be_had_it_looks(
+def test_without_events_it_polls(
     client: Client, service: FakeService, pauses: list[float], fault: dict[str, Any]
 ) -> None:
     service.per_look = 1
@@ -53,7 +53,7 @@ def test_where_events_are_not_to_be_had_it_looks(
     assert pauses == [1, 1]
 
 
-def test_events_that_break_off_are_asked_for_again(client: Client, service: FakeService) -> None:
+def test_an_interrupted_event_stream_is_requested_again(client: Client, service: FakeService) -> None:
     service.per_look = 1
     batch = client.batch([REQUEST] * 6, "b")
     service.events_cut_after = 1
@@ -61,7 +61,7 @@ def test_events_that_break_off_are_asked_for_again(client: Client, service: Fake
     assert paths(service) == ["b", "b", "events", "b", "events", "b"]
 
 
-def test_a_service_that_goes_away_meanwhile_is_waited_for(
+def test_a_service_that_becomes_unreachable_is_waited_for(
     client: Client, service: FakeService, pauses: list[float]
 ) -> None:
     service.per_look = 1
@@ -69,13 +69,13 @@ def test_a_service_that_goes_away_meanwhile_is_waited_for(
     service.events_cut_after = 1
     service.on_request = lambda: service.faults.extend([Fault()] * 12 if len(service.seen) == 5 else [])
     batch.wait()
-    assert pauses == [1, 1, 2, 1]  # after the events that broke off, and for the service in between
+    assert pauses == [1, 1, 2, 1]  # one pause after the interrupted events, and one for the unreachable service
     service.on_request = lambda: service.faults.append(Fault())
-    with pytest.raises(ServiceUnavailable):  # one that is away from the beginning is not
+    with pytest.raises(ServiceUnavailable):  # a service that was never reached is not waited for
         client.wait("b")
 
 
-def test_waiting_ends_with_the_timeout_also_where_no_event_comes(client: Client, service: FakeService) -> None:
+def test_waiting_ends_at_the_timeout_even_without_events(client: Client, service: FakeService) -> None:
     service.per_look = 0
     batch = client.batch([REQUEST], "b")
     service.events_cut_after = 0
@@ -85,7 +85,7 @@ def test_waiting_ends_with_the_timeout_also_where_no_event_comes(client: Client,
         list(batch.results(timeout=5))
 
 
-def test_signs_of_life_do_not_hide_the_timeout(client: Client, service: FakeService) -> None:
+def test_heartbeats_do_not_extend_the_timeout(client: Client, service: FakeService) -> None:
     service.per_look = 0
     batch = client.batch([REQUEST], "b")
     ticks = itertools.count()
@@ -104,7 +104,7 @@ def test_signs_of_life_do_not_hide_the_timeout(client: Client, service: FakeServ
     assert 60 <= next(ticks) < 70
 
 
-def test_results_as_they_finish_each_once(client: Client, service: FakeService) -> None:
+def test_each_result_is_returned_once_as_it_finishes(client: Client, service: FakeService) -> None:
     service.per_look = 0
     service.page = 3
     batch = client.batch([REQUEST] * 10, "b")
@@ -123,14 +123,14 @@ def test_results_as_they_finish_each_once(client: Client, service: FakeService) 
     assert batch.refresh().done
 
 
-def test_results_of_a_batch_that_is_done_come_in_input_order(client: Client, service: FakeService) -> None:
+def test_results_of_a_finished_batch_are_in_input_order(client: Client, service: FakeService) -> None:
     batch = client.batch([REQUEST] * 5, "b")
     assert [job.id for job in batch.results()] == service.batches["b"]
     assert [job.id for job in batch.results()] == service.batches["b"]  # again from the beginning
 
 
 class Jobs:
-    """A batch's jobs in pages of two, as `GET /v1/jobs?batch=` has them; it notes what is read."""
+    """A batch's jobs in pages of two, as `GET /v1/jobs?batch=` returns them. Records which pages are read."""
 
     def __init__(self, count: int) -> None:
         self.states = [Status.QUEUED] * count
@@ -154,7 +154,7 @@ Search = Callable[..., tuple[list[int], list[int]]]
 
 @pytest.fixture
 def search() -> Search:
-    """`search(jobs, ended)`: what is found, and which pages were read for it."""
+    """`search(jobs, ended)` returns the jobs that are found and the pages that were read."""
 
     def one(jobs: Jobs, ended: EndedJobs, *, everywhere: bool = False) -> tuple[list[int], list[int]]:
         jobs.read.clear()
@@ -164,33 +164,33 @@ def search() -> Search:
     return one
 
 
-def test_the_search_reads_what_is_open_and_no_more(search: Search) -> None:
+def test_the_search_reads_only_pages_with_unfinished_jobs(search: Search) -> None:
     jobs = Jobs(10)
     ended = EndedJobs(jobs.fetch)
     jobs.states[0] = Status.COMPLETED
     assert search(jobs, ended) == ([0], [0])
     jobs.states[1] = jobs.states[4] = Status.FAILED
     assert search(jobs, ended) == ([1, 4], [0, 2, 4])
-    # the first page is through and never read again
+    # the first page is finished and never read again
     jobs.states[5] = Status.COMPLETED
     assert search(jobs, ended) == ([5], [2, 4])
     jobs.states[2:] = [Status.COMPLETED] * 8
     assert search(jobs, ended, everywhere=True) == ([2, 3, 6, 7, 8, 9], [2, 6, 8])
 
 
-def test_a_job_that_is_retried_is_found_once_and_hides_no_other(search: Search) -> None:
+def test_a_retried_job_is_found_once_and_hides_no_other(search: Search) -> None:
     jobs = Jobs(6)
     ended = EndedJobs(jobs.fetch)
     jobs.states[0] = jobs.states[1] = Status.FAILED
     assert search(jobs, ended) == ([0, 1], [0])
-    # one is tried again, another ends: as many have ended as before
+    # one is retried and another ends, so the number of ended jobs stays the same
     jobs.states[1], jobs.states[2] = Status.QUEUED, Status.COMPLETED
     assert search(jobs, ended)[0] == [2]
     jobs.states[1:] = [Status.COMPLETED] * 5
     assert search(jobs, ended, everywhere=True)[0] == [3, 4, 5]
 
 
-def test_lines_that_are_added_are_found(search: Search) -> None:
+def test_added_jobs_are_found(search: Search) -> None:
     jobs = Jobs(3)
     ended = EndedJobs(jobs.fetch)
     jobs.states[:] = [Status.COMPLETED] * 3
@@ -199,19 +199,19 @@ def test_lines_that_are_added_are_found(search: Search) -> None:
     assert search(jobs, ended)[0] == [3, 4, 5]
 
 
-def test_jobs_that_are_forgotten_move_no_other_into_view(search: Search) -> None:
+def test_expired_jobs_do_not_hide_others(search: Search) -> None:
     jobs = Jobs(4)
     ended = EndedJobs(jobs.fetch)
     jobs.states[0] = Status.COMPLETED
     assert search(jobs, ended)[0] == [0]
-    # the first is forgotten, and its page fills up with the next one's first job
+    # the first job is deleted, and the next page's first job moves to its page
     jobs.states[2] = Status.COMPLETED
     whole = jobs.fetch
     ended.fetch = lambda cursor: ([*whole(cursor)[0][1:], whole("2")[0][0]], "2") if cursor is None else whole(cursor)
     assert [int(job.id) for job in ended.search(2, everywhere=True)] == [2]
 
 
-def test_waiting_with_progress_shows_a_line(
+def test_waiting_with_progress_prints_a_line(
     client: Client, service: FakeService, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.batch([REQUEST, REQUEST | {"prompt": "please fail"}], "b").wait(progress=True)

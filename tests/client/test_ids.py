@@ -1,4 +1,4 @@
-"""Ids that the client generates, and the spellings of those it reads."""
+"""Ids that the client generates, and the spellings that it accepts."""
 
 from functools import partial
 
@@ -48,12 +48,12 @@ def test_ids_of_the_client_and_of_the_service_sort_together() -> None:
         pytest.param(OLD.replace("A", "U"), (OLD.replace("A", "U"),), id="not in the alphabet"),
     ],
 )
-def test_spellings(id_: str, ways: tuple[str, ...]) -> None:
+def test_accepted_spellings_give_the_same_id(id_: str, ways: tuple[str, ...]) -> None:
     assert spellings(id_) == ways
 
 
 @pytest.mark.parametrize("id_", ["", ".", ".."])
-def test_what_cannot_be_an_id(id_: str) -> None:
+def test_invalid_ids_are_refused(id_: str) -> None:
     with pytest.raises(UsageError, match="is not an id"):
         spellings(id_)
 
@@ -76,7 +76,7 @@ def test_a_ulid_is_found_in_either_case(client: Client, service: FakeService, st
     assert list(client.failures(asked)) == []
 
 
-def test_an_id_that_nothing_has_is_named_as_it_was_given(client: Client, service: FakeService) -> None:
+def test_an_unknown_id_is_reported_as_it_was_given(client: Client, service: FakeService) -> None:
     for call in (client.job, client.batch, client.cancel, client.pause):
         with pytest.raises(NotFound, match=OLD):
             call(OLD)

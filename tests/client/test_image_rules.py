@@ -24,7 +24,7 @@ from tests.support.drawing import drawn, png_header
         pytest.param(b"", None, id="nothing"),
     ],
 )
-def test_headers(data: bytes, header: Header | None) -> None:
+def test_headers_give_format_and_size(data: bytes, header: Header | None) -> None:
     assert read_header(data) == header
 
 

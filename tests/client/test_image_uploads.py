@@ -1,4 +1,4 @@
-"""Local images: the rules that they must follow, and that each is uploaded once."""
+"""Local images: their rules, and that each is uploaded once."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ def reference(data: bytes) -> str:
     return f"image:sha256:{hashlib.sha256(data).hexdigest()}"
 
 
-def test_a_file_is_uploaded_and_its_reference_sent(client: Client, service: FakeService, cat: Path) -> None:
+def test_a_file_is_uploaded_and_its_reference_is_sent(client: Client, service: FakeService, cat: Path) -> None:
     job = client.generate(**OMNI, image_list=[cat, "https://x.example/1.png"], labels={"shop": "7"}, n=2)
     name = reference(cat.read_bytes())
     assert service.paths() == [f"HEAD /v1/images/{name}", "POST /v1/images", "POST /v1/jobs"]
@@ -41,13 +41,13 @@ def test_a_file_is_uploaded_and_its_reference_sent(client: Client, service: Fake
     }
 
 
-def test_what_the_service_has_is_not_sent(client: Client, service: FakeService, cat: Path) -> None:
+def test_images_that_the_service_has_are_not_sent(client: Client, service: FakeService, cat: Path) -> None:
     service.images[reference(cat.read_bytes())] = b""
     client.generate(**OMNI, image_list=[cat])
     assert [path.split()[0] for path in service.paths()] == ["HEAD", "POST"]
 
 
-def test_every_place_for_an_image(client: Client, service: FakeService, cat: Path) -> None:
+def test_images_in_every_field_are_uploaded(client: Client, service: FakeService, cat: Path) -> None:
     data = drawn()
     job = client.generate(
         model="kirin_v2_1_reference2image", subject_image_list=[cat, {"subject_image": data}], scene_image=cat,  # type: ignore[list-item]
@@ -79,7 +79,7 @@ def test_a_file_that_changes_is_another_image(client: Client, service: FakeServi
     assert len(service.images) == 2
 
 
-def test_after_a_while_the_service_is_asked_again(client: Client, service: FakeService, cat: Path) -> None:
+def test_after_a_while_an_image_is_checked_again(client: Client, service: FakeService, cat: Path) -> None:
     client.generate(**OMNI, image_list=[cat])
     service.images.clear()
     client._sleep(601)
@@ -87,15 +87,13 @@ def test_after_a_while_the_service_is_asked_again(client: Client, service: FakeS
     assert list(service.images) == [reference(cat.read_bytes())]
 
 
-def test_an_upload_that_is_cut_off_is_repeated(client: Client, service: FakeService, cat: Path) -> None:
+def test_an_interrupted_upload_is_repeated(client: Client, service: FakeService, cat: Path) -> None:
     service.faults.extend([Fault(), Fault(after=True)])
     client.generate(**OMNI, image_list=[cat])
     assert [path.split()[0] for path in service.paths()] == ["HEAD", "HEAD", "HEAD", "POST", "POST"]
 
 
-def test_everything_that_is_wrong_is_named_and_nothing_is_sent(
-    client: Client, service: FakeService, tmp_path: Path
-) -> None:
+def test_all_errors_are_named_and_nothing_is_sent(client: Client, service: FakeService, tmp_path: Path) -> None:
     small = tmp_path / "small.png"
     small.write_bytes(drawn(100, 100))
     with pytest.raises(ImagesRefused, match=r"'cat\.jpg' is text; for a file pass a pathlib\.Path"):
@@ -109,14 +107,14 @@ def test_everything_that_is_wrong_is_named_and_nothing_is_sent(
     assert service.seen == []
 
 
-def test_an_image_that_the_service_refuses(client: Client, service: FakeService, cat: Path) -> None:
+def test_an_image_that_the_service_refuses_is_an_error(client: Client, service: FakeService, cat: Path) -> None:
     refused = Fault(status=422, body=b'{"detail": "The image breaks rules.", "errors": {"image": ["is odd"]}}')
     service.faults.extend([Fault(status=404), refused])
     with pytest.raises(ImagesRefused, match=r"image_list\.0\.image: .*cat\.jpg: The image breaks rules.*is odd"):
         client.generate(**OMNI, image_list=[cat])
 
 
-def test_lines_with_bad_images_are_refused_like_others(client: Client, service: FakeService, cat: Path) -> None:
+def test_lines_with_invalid_images_are_rejected(client: Client, service: FakeService, cat: Path) -> None:
     lines = [OMNI | {"image_list": [cat]}, OMNI | {"image_list": [cat.with_name("no.png")]}, OMNI]
     batch = client.batch(lines, "b")
     assert service.batches["b"] == ["b.1", "b.3"]
@@ -129,7 +127,7 @@ def test_lines_with_bad_images_are_refused_like_others(client: Client, service: 
     assert "c" not in service.batches
 
 
-def test_names_in_a_folder(client: Client, service: FakeService, cat: Path) -> None:
+def test_names_are_relative_to_a_folder(client: Client, service: FakeService, cat: Path) -> None:
     line = b'{"model": "m", "image_list": [{"image": "cat.jpg"}, {"image": "https://x.example/1.png"}]}'
     client.batch([line], "b", folder=cat.parent)
     assert service.requests["b.1"]["image_list"] == [
@@ -146,11 +144,11 @@ def test_names_in_a_folder(client: Client, service: FakeService, cat: Path) -> N
         ("data:image/png;base64,iVBO.", False), ("cat", False), ("s3://a/cat.png", False),
     ],
 )  # fmt: skip
-def test_what_can_only_be_a_files_name(text: str, is_one: bool) -> None:
+def test_text_that_can_only_be_a_file_name_is_recognized(text: str, is_one: bool) -> None:
     assert names_file(text) is is_one
 
 
-def test_what_is_no_image_is_sent_as_it_is(client: Client, service: FakeService) -> None:
+def test_values_that_are_no_images_are_sent_unchanged(client: Client, service: FakeService) -> None:
     job = client.enqueue(OMNI | {"image_list": "https://x.example/1.png", "scene_image": 3})
     assert service.requests[job.id]["image_list"] == [{"image": "https://x.example/1.png"}]
     assert service.requests[job.id]["scene_image"] == 3

@@ -1,4 +1,4 @@
-"""One job: enqueue, look, wait, change; what is repeated and what is not."""
+"""One job: enqueue, read, wait, change. Which requests are repeated and which are not."""
 
 import socket
 from datetime import UTC, datetime, timedelta
@@ -74,20 +74,20 @@ def test_a_post_is_repeated_under_the_same_id(client: Client, service: FakeServi
         pytest.param({}, ServiceUnavailable, id="cut"),
     ],
 )
-def test_an_open_outcome_names_the_id_to_repeat_with(
+def test_an_unknown_outcome_names_the_id_for_a_repeat(
     client: Client, service: FakeService, fault: dict[str, Any], kind: type[BoomerangError]
 ) -> None:
-    # Given a service that takes the job in and then fails for longer than the client's patience
+    # Given a service that accepts the job and then fails for longer than the client retries
     service.faults.extend([Fault(after=True)] + [Fault(**fault)] * 4)
     with pytest.raises(kind) as caught:
         client.enqueue(REQUEST)
-    # When the caller repeats the call with the id of the error, Then it meets the job that was taken in
+    # When the caller repeats the call with the error's id, Then it gets the accepted job
     assert caught.value.repeat_id in str(caught.value)
     assert client.enqueue(REQUEST | {"external_task_id": caught.value.repeat_id}).id == caught.value.repeat_id
     assert len(service.jobs) == 1
 
 
-def test_a_long_retry_after_goes_back_to_the_caller(client: Client, service: FakeService) -> None:
+def test_a_long_retry_after_is_an_error_for_the_caller(client: Client, service: FakeService) -> None:
     service.faults.append(Fault(status=429, headers={"Retry-After": "86400"}))
     with pytest.raises(TooBusy) as caught:
         client.enqueue(REQUEST)
@@ -116,7 +116,7 @@ def test_an_invalid_request_names_its_fields_and_is_sent_once(client: Client, se
         pytest.param({"status": 200, "body": b'{"id": "1"}'}, UnexpectedAnswer, "BOOMERANG_URL", id="no-status"),
     ],
 )
-def test_answers_that_are_no_job(
+def test_responses_that_are_no_job_are_errors(
     *, client: Client, service: FakeService, fault: dict[str, Any], kind: type[BoomerangError], says: str
 ) -> None:
     service.faults.append(Fault(**fault))
@@ -135,19 +135,19 @@ def test_a_finished_job_is_typed(client: Client, service: FakeService) -> None:
     assert job.labels == {"shop": "7"}
 
 
-def test_a_state_from_the_future_is_unknown_and_not_final(client: Client, service: FakeService) -> None:
+def test_a_state_of_a_later_version_is_unknown_and_not_final(client: Client, service: FakeService) -> None:
     client.enqueue(REQUEST | {"external_task_id": "boat-1"})
     service.jobs["boat-1"]["status"] = "meditating"
     [job] = client.jobs()
     assert (job.status, job.status.final, job.raw["status"]) == (Status.UNKNOWN, False, "meditating")
 
 
-def test_waiting_asks_until_the_job_is_final(client: Client, service: FakeService, pauses: list[float]) -> None:
+def test_waiting_polls_until_the_job_is_final(client: Client, service: FakeService, pauses: list[float]) -> None:
     service.looks = 2
     job = client.enqueue(REQUEST).wait()
     assert job.status is Status.COMPLETED
     assert [one.query for one in service.seen[1:]] == [{"wait": "60.0"}] * 3
-    # A service that answers at once is asked once a second, no more.
+    # A service that answers at once is polled at most once a second.
     assert pauses == [0.75, 0.75]
     assert job.wait() is job
 
@@ -161,7 +161,7 @@ def test_waiting_ends_with_the_timeout_and_the_job_continues(client: Client, ser
     assert [float(one.query["wait"]) <= 3 for one in service.seen[1:]]
 
 
-def test_waiting_outlives_a_restart(client: Client, service: FakeService, pauses: list[float]) -> None:
+def test_waiting_survives_a_restart_of_the_service(client: Client, service: FakeService, pauses: list[float]) -> None:
     job = client.enqueue(REQUEST)
     service.faults.extend([Fault()] * 12)
     assert job.wait().status is Status.COMPLETED
@@ -235,13 +235,15 @@ def test_ids_are_quoted_in_paths(client: Client, service: FakeService) -> None:
         pytest.param(["a"], "Pass a mapping", id="list"),
     ],
 )
-def test_what_json_cannot_hold_is_never_sent(client: Client, service: FakeService, request_: Any, says: str) -> None:
+def test_values_that_json_cannot_hold_are_never_sent(
+    client: Client, service: FakeService, request_: Any, says: str
+) -> None:
     with pytest.raises(UsageError, match=says):
         client._transport.post("/v1/jobs", request_)
     assert service.seen == []
 
 
-def test_nobody_there(service: FakeService) -> None:
+def test_an_unreachable_service_is_an_error(service: FakeService) -> None:
     with Client("http://127.0.0.1:1", "k", retries=1, backoff=0) as client, pytest.raises(ServiceUnavailable) as caught:
         client.enqueue(REQUEST)
     assert "Check BOOMERANG_URL" in str(caught.value)
@@ -249,7 +251,7 @@ def test_nobody_there(service: FakeService) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_somebody_there_who_does_not_answer(service: FakeService, retries: int) -> None:
+def test_a_service_that_does_not_answer_is_an_error(service: FakeService, retries: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with (
@@ -270,13 +272,13 @@ def test_somebody_there_who_does_not_answer(service: FakeService, retries: int) 
         pytest.param({"BOOMERANG_URL": "http://a", "BOOMERANG_KEY": "secret\nX-A: 1"}, "Copy it again", id="bad-key"),
     ],
 )
-def test_settings_that_cannot_work(settings: dict[str, str], says: str) -> None:
+def test_invalid_settings_are_errors(settings: dict[str, str], says: str) -> None:
     with pytest.raises(UsageError, match=says) as caught:
         Client(environ=settings)
     assert "secret" not in str(caught.value)
 
 
-def test_the_key_shows_nowhere(client: Client, service: FakeService) -> None:
+def test_the_key_is_never_shown(client: Client, service: FakeService) -> None:
     job = client.enqueue(REQUEST)
     service.faults.append(Fault(status=500))
     with pytest.raises(BoomerangError) as caught:
@@ -286,12 +288,12 @@ def test_the_key_shows_nowhere(client: Client, service: FakeService) -> None:
         assert "test-key" not in shown
 
 
-def test_a_wrong_key_says_so(service: FakeService) -> None:
+def test_a_wrong_key_is_reported(service: FakeService) -> None:
     with Client(key="another") as client, pytest.raises(Unauthorized, match="key is not known"):
         client.job("boat-1")
 
 
-def test_the_environments_netrc_and_proxies_are_left_alone(
+def test_netrc_and_proxies_of_the_environment_are_not_used(
     service: FakeService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".netrc").write_text("default login a password b\n")

@@ -1,4 +1,4 @@
-"""Answers of the service, parsed: new fields do no harm, missing ones are an error."""
+"""Parsing of the service's responses: new fields are ignored, missing ones are an error."""
 
 from decimal import Decimal
 from typing import Any
@@ -10,14 +10,14 @@ from boomerang_client.parsing import read_accepted, read_batch, read_job, read_l
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"id": "1"}, {"id": "1", "status": "queued", "output": [{}]}])
-def test_a_job_that_is_none(data: Any) -> None:
+def test_malformed_jobs_are_errors(data: Any) -> None:
     with pytest.raises(UnexpectedAnswer, match="not a job"):
         read_job(data)
 
 
 @pytest.mark.parametrize("read", [read_batch, read_accepted])
 @pytest.mark.parametrize("data", [None, {}, {"id": "1", "accepted": "many", "counts": {}, "done": True}])
-def test_a_batch_that_is_none(read: Any, data: Any) -> None:
+def test_malformed_batches_are_errors(read: Any, data: Any) -> None:
     with pytest.raises(UnexpectedAnswer, match="not a batch"):
         read(data)
 
@@ -30,7 +30,7 @@ def test_money_is_decimal(cost: Any, money: Decimal | None) -> None:
     assert read_job({"id": "1", "status": "completed", "usage": {"cost": cost}}).cost == money
 
 
-def test_states_from_the_future_add_up() -> None:
+def test_counts_include_states_of_later_versions() -> None:
     view = {"id": "b", "accepted": 5, "done": False, "counts": {"queued": 1, "asleep": 2, "dreaming": 1, "failed": 1}}
     batch = read_batch(view)
     assert batch.counts == {Status.QUEUED: 1, Status.UNKNOWN: 3, Status.FAILED: 1}
@@ -48,6 +48,6 @@ def test_states_from_the_future_add_up() -> None:
     ],
     ids=str,
 )
-def test_a_lane_is_healthy_when_it_sends(more: dict[str, Any], healthy: bool) -> None:
+def test_a_lane_that_sends_is_healthy(more: dict[str, Any], healthy: bool) -> None:
     lane = read_lane({"name": "main", "max_in_flight": 64} | more)
     assert (lane.healthy, lane.limit, lane.held_until) == (healthy, 64, None)

@@ -1,4 +1,4 @@
-"""The progress of a batch, with rich and without it."""
+"""The progress of a batch, with and without rich."""
 
 import os
 import pty
@@ -37,11 +37,11 @@ def batch(**more: Any) -> Batch:
     ],
     ids=["in progress", "paused", "empty"],
 )
-def test_a_batch_in_a_line(shown: Batch, line: str) -> None:
+def test_the_progress_of_a_batch_fits_in_a_line(shown: Batch, line: str) -> None:
     assert progress_text(shown) == line
 
 
-def test_plain_lines_are_the_first_the_last_and_one_every_ten_seconds() -> None:
+def test_plain_lines_come_first_last_and_every_ten_seconds() -> None:
     lines: list[str] = []
     times = iter([0.0, 5.0, 11.0, 12.0, 13.0])
     show = plain_lines(lines.append, lambda: next(times))

@@ -1,4 +1,4 @@
-"""Results into a folder: whole files or none, each fetched once, and what is there left alone."""
+"""Saving results into a folder: complete files or none, each fetched once, existing files unchanged."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def batch(client: Client, service: FakeService) -> Any:
-    """Three jobs, one of which fails and one brings a JPEG."""
+    """Three jobs, one of which fails and one of which gives a JPEG."""
     service.files = {"b.1.png": PNG, "b.3.png": JPEG}
     return client.batch([REQUEST, REQUEST | {"prompt": "please fail"}, REQUEST], "b")
 
@@ -39,30 +39,30 @@ def test_a_jobs_images_are_saved_once_it_has_ended(client: Client, service: Fake
     assert [path.name for path in paths] == ["boat+1-1.png", "boat+1-2.png"]
     assert job.status == "completed"
     assert paths[0].read_bytes() == PNG
-    # And as a file that is simply written
+    # It has the same permissions as an ordinary file.
     (tmp_path / "other").write_text("")
     assert paths[0].stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
-def test_a_job_without_images_says_why(client: Client, service: FakeService, tmp_path: Path) -> None:
+def test_a_job_without_images_reports_the_reason(client: Client, service: FakeService, tmp_path: Path) -> None:
     job = client.generate(model="kirin_image_omni", prompt="please fail")
     with pytest.raises(NoOutput, match="is failed and has no images: 002016095 Internal"):
         job.save(tmp_path)
 
 
-def test_a_batch_is_saved_as_it_finishes_and_again_costs_nothing(
+def test_a_batch_is_saved_as_it_finishes_and_repeating_fetches_nothing(
     batch: Batch, service: FakeService, tmp_path: Path
 ) -> None:
-    told: list[Any] = []
-    saved = batch.save(tmp_path, progress=told.append)
+    reported: list[Any] = []
+    saved = batch.save(tmp_path, progress=reported.append)
     assert names(tmp_path) == {"b.1-1.png": PNG, "b.3-1.jpg": JPEG}
     assert sorted((one.job, one.was_there, one.error) for one in saved) == [("b.1", False, None), ("b.3", False, None)]
-    assert told == saved
+    assert reported == saved
     service.files.clear()
     assert all(one.was_there for one in batch.save(tmp_path))
 
 
-def test_the_key_goes_nowhere_else(
+def test_the_key_is_sent_to_the_service_only(
     batch: Batch, service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     netrc = tmp_path / ".netrc"
@@ -74,7 +74,7 @@ def test_the_key_goes_nowhere_else(
     assert all("authorization" not in one.headers and "cookie" not in one.headers for one in fetched)
 
 
-def test_what_cannot_be_downloaded_is_reported_and_does_not_stop_the_others(
+def test_failed_downloads_are_reported_and_do_not_stop_others(
     batch: Batch, service: FakeService, tmp_path: Path
 ) -> None:
     service.files = {"b.3.png": JPEG}
@@ -103,7 +103,7 @@ def test_what_cannot_be_downloaded_is_reported_and_does_not_stop_the_others(
         pytest.param({"status": 200, "body": b"<html>"}, 1, "is not an image", id="a page"),
     ],
 )
-def test_a_file_is_whole_or_not_there(
+def test_a_file_is_complete_or_missing(
     *, client: Client, service: FakeService, tmp_path: Path, fault: dict[str, Any], times: int, error: str | None
 ) -> None:
     service.files = {"one.png": PNG}
@@ -124,7 +124,9 @@ def test_a_file_is_whole_or_not_there(
         assert names(tmp_path) == {}
 
 
-def test_nothing_endless(batch: Batch, service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_not_saved(
+    batch: Batch, service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(saving, "LARGEST", 100)
     saved = {one.job: one.error for one in batch.save(tmp_path)}
     assert "is larger than 100 bytes" in saved["b.1"]
@@ -138,13 +140,13 @@ def test_a_name_that_would_leave_the_folder_stays_in_it(client: Client, service:
     assert [path.parent for path in job.save(tmp_path)] == [tmp_path]
 
 
-def test_a_folder_that_cannot_be(batch: Batch, tmp_path: Path) -> None:
+def test_an_unusable_folder_is_an_error(batch: Batch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NotSaved, match="Choose another"):
         batch.save(tmp_path / "file")
 
 
-def test_a_folder_that_goes_away(client: Client, batch: Batch, tmp_path: Path) -> None:
+def test_a_folder_that_disappears_is_an_error(client: Client, batch: Batch, tmp_path: Path) -> None:
     def jobs() -> Iterator[Job]:
         (tmp_path / "out").rmdir()
         yield from client.results(batch.wait())
@@ -154,7 +156,7 @@ def test_a_folder_that_goes_away(client: Client, batch: Batch, tmp_path: Path) -
     assert all("cannot be written: No such file or directory" in error for error in errors)
 
 
-def test_who_leaves_early_leaves_nothing_half(
+def test_stopping_early_leaves_no_partial_file(
     client: Client, service: FakeService, batch: Batch, tmp_path: Path
 ) -> None:
     saving_now = client.save(batch.results(), tmp_path, at_once=1)

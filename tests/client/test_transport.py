@@ -1,4 +1,4 @@
-"""How the transport waits between its tries."""
+"""The transport's pauses between retries."""
 
 from types import SimpleNamespace
 
@@ -20,7 +20,7 @@ def test_waits_are_full_jitter(failures: int, longest: float) -> None:
 @pytest.mark.parametrize(
     ("header", "seconds"), [("7", 7), ("soon", None), (None, None), ("Fri, 01 Jan 1990 00:00:00 GMT", 0)]
 )
-def test_retry_after(header: str | None, seconds: float | None) -> None:
+def test_retry_after_is_parsed(header: str | None, seconds: float | None) -> None:
     response = SimpleNamespace(headers={} if header is None else {"Retry-After": header})
     assert JitteredRetry(4).get_retry_after(response) == seconds
 

@@ -1,4 +1,4 @@
-"""Uploads of batches: every source, in parts that can be sent again."""
+"""Uploads of batches: from every source, in parts that can be repeated."""
 
 import gzip
 import io
@@ -47,19 +47,19 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sent(service: FakeService) -> list[list[dict[str, Any]]]:
-    """The lines of each upload."""
+    """Return the lines of each upload."""
     bodies = [gzip.decompress(one.body) for one in service.seen if (one.method, one.path) == ("POST", "/v1/batches")]
     return [[json.loads(line) for line in body.splitlines()] for body in bodies]
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_every_source_arrives_whole(client: Client, service: FakeService, path: Path, source: str) -> None:
-    told: list[Any] = []
-    accepted = client.enqueue_batch(sources(path)[source](), progress=told.append)
+def test_every_source_arrives_completely(client: Client, service: FakeService, path: Path, source: str) -> None:
+    reported: list[Any] = []
+    accepted = client.enqueue_batch(sources(path)[source](), progress=reported.append)
     assert (accepted.accepted, accepted.known, accepted.rejected) == (5, 0, 0)
     ids = [f"{accepted.id}.{number}" for number in range(1, 6)]
     assert sent(service) == [[line | {"external_task_id": id_} for line, id_ in zip(LINES, ids, strict=True)]]
-    assert told == [accepted]
+    assert reported == [accepted]
     assert service.seen[0].headers["content-type"] == "application/x-ndjson"
     assert service.batches == {accepted.id: ids}
 
@@ -67,7 +67,7 @@ def test_every_source_arrives_whole(client: Client, service: FakeService, path: 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("after", [False, True], ids=["cut", "answer-lost"])
 @pytest.mark.usefixtures("small_parts")
-def test_what_breaks_off_is_sent_again_whatever_the_source(
+def test_an_interrupted_upload_is_repeated_from_any_source(
     client: Client, service: FakeService, path: Path, *, source: str, after: bool
 ) -> None:
     service.faults.append(Fault(after=after))
@@ -78,7 +78,7 @@ def test_what_breaks_off_is_sent_again_whatever_the_source(
     assert service.batches == {accepted.id: [f"{accepted.id}.{number}" for number in range(1, 6)]}
 
 
-def test_ids_of_ones_own_and_what_is_no_request_are_sent_as_they_are(client: Client, service: FakeService) -> None:
+def test_own_ids_and_invalid_requests_are_sent_unchanged(client: Client, service: FakeService) -> None:
     lines = [b'{"model": "m", "external_task_id": "own"}\r\n', b"\n", b"not JSON\n", b'{"model": "m"}', b"{}"]
     accepted = client.enqueue_batch(lines, id="b")
     body = gzip.decompress(service.seen[0].body).split(b"\n")
@@ -88,35 +88,35 @@ def test_ids_of_ones_own_and_what_is_no_request_are_sent_as_they_are(client: Cli
     assert [error.line for error in accepted.errors] == [3, 5]
 
 
-def test_an_outage_in_the_middle_of_an_upload_is_sat_out(
+def test_an_upload_continues_after_an_outage(
     client: Client, service: FakeService, small_parts: None, pauses: list[float]
 ) -> None:
-    # Given a service that goes away for longer than a call is repeated, once it has taken something in
+    # Given a service that accepts a part and is then away for longer than a call is retried
     service.on_request = lambda: service.faults.extend([Fault(status=503)] * 10 if len(service.seen) == 2 else [])
-    told: list[Any] = []
-    accepted = client.enqueue_batch((line for line in LINES), on_wait=lambda error, _: told.append(type(error)))
+    reported: list[Any] = []
+    accepted = client.enqueue_batch((line for line in LINES), on_wait=lambda error, _: reported.append(type(error)))
     assert accepted.accepted == 5
-    assert len(told) == 2
+    assert len(reported) == 2
     assert pauses == [1, 2]
 
 
-def test_an_upload_waits_as_long_as_the_service_says(
+def test_an_upload_waits_as_long_as_the_service_asks(
     client: Client, service: FakeService, small_parts: None, pauses: list[float]
 ) -> None:
     service.room = 3
-    told: list[Any] = []
+    reported: list[Any] = []
 
     def ended(error: Exception, seconds: float) -> None:
-        told.append((str(error), seconds))
-        service.room = 5 if len(told) == 2 else 3
+        reported.append((str(error), seconds))
+        service.room = 5 if len(reported) == 2 else 3
 
     accepted = client.enqueue_batch((line for line in LINES), on_wait=ended)
     assert accepted.accepted + accepted.known == 5
-    assert told == [("There is no room. Send the same again later. (HTTP 429)", 30)] * 2
+    assert reported == [("There is no room. Send the same again later. (HTTP 429)", 30)] * 2
     assert pauses == [30, 30]
 
 
-def test_patience_ends_and_the_error_names_the_id(client: Client, service: FakeService) -> None:
+def test_after_the_longest_wait_the_error_names_the_id(client: Client, service: FakeService) -> None:
     service.room = 0
     with pytest.raises(TooBusy) as caught:
         client.enqueue_batch(LINES, patience=100)
@@ -141,10 +141,10 @@ def test_lines_are_read_while_they_are_sent(client: Client, service: FakeService
     assert len(service.jobs) == 50
 
 
-def test_lines_that_come_slowly_do_not_wait_for_a_part_to_be_full(client: Client, service: FakeService) -> None:
+def test_slow_lines_are_sent_before_a_part_is_full(client: Client, service: FakeService) -> None:
     def lines() -> Iterator[dict[str, str]]:
         for _ in range(3):
-            client._sleep(10)  # the clock goes on by this
+            client._sleep(10)  # this advances the clock
             yield LINES[0]
 
     client.enqueue_batch(lines())
@@ -152,7 +152,7 @@ def test_lines_that_come_slowly_do_not_wait_for_a_part_to_be_full(client: Client
 
 
 @pytest.mark.parametrize("lines", [[], [b"\n", b"  \n"]], ids=["nothing", "blank"])
-def test_a_batch_of_nothing_is_one(client: Client, service: FakeService, lines: list[bytes]) -> None:
+def test_an_empty_batch_is_created(client: Client, service: FakeService, lines: list[bytes]) -> None:
     assert client.enqueue_batch(lines, id="b").accepted == 0
     assert service.batches == {"b": []}
 
@@ -161,11 +161,11 @@ def test_another_upload_under_the_same_id_is_a_conflict(client: Client, service:
     client.enqueue_batch(LINES, id="spring")
     with pytest.raises(Invalid, match="Line 2 is another request than before under the batch id spring"):
         client.enqueue_batch([LINES[0], LINES[0]], id="spring")
-    assert client.enqueue_batch([*LINES, LINES[0]], id="spring").accepted == 1  # more lines are no contradiction
+    assert client.enqueue_batch([*LINES, LINES[0]], id="spring").accepted == 1  # additional lines are not a conflict
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_batch_has_options_which_its_first_part_names(client: Client, service: FakeService) -> None:
+def test_the_first_part_sets_the_options_of_a_batch(client: Client, service: FakeService) -> None:
     batch = client.batch(
         LINES, "b", labels={"shop": "7", "a": "x=y"}, priority="high", weight=5, max_cost="12.50", on_error="skip"
     )
@@ -177,12 +177,12 @@ def test_a_batch_has_options_which_its_first_part_names(client: Client, service:
     assert (str(batch.max_cost), str(batch.expected_cost)) == ("12.50", "2.00")
 
 
-def test_all_lines_or_none(client: Client, service: FakeService) -> None:
+def test_all_lines_are_accepted_or_none(client: Client, service: FakeService) -> None:
     with pytest.raises(Invalid, match="Nothing was enqueued") as caught:
         client.enqueue_batch([LINES[0], {"n": 0}], id="b", on_error="abort")
     assert [(error.line, error.codes) for error in caught.value.lines] == [(2, ("002016003",))]
     assert service.jobs == {}
-    # Out of a file, and so repeated in one piece
+    # From a file, and so repeated as a whole
     service.faults.append(Fault(after=True))
     accepted = client.enqueue_batch((line for line in LINES), id="b", on_error="abort")
     assert (accepted.accepted, accepted.known) == (0, 5)
@@ -206,7 +206,7 @@ def test_repeating_an_upload_under_its_id_changes_nothing(client: Client, servic
     assert (first.id, first.accepted, again.accepted, again.known) == ("spring", 5, 0, 5)
 
 
-def test_rejected_lines_come_with_number_fields_and_codes(client: Client, service: FakeService) -> None:
+def test_rejected_lines_have_number_fields_and_codes(client: Client, service: FakeService) -> None:
     accepted = client.enqueue_batch([LINES[0], {"n": 0}, LINES[1]])
     assert (accepted.accepted, accepted.rejected) == (2, 1)
     [error] = accepted.errors
@@ -222,20 +222,20 @@ def test_rejected_lines_come_with_number_fields_and_codes(client: Client, servic
         pytest.param(io.StringIO("{}"), "binary mode", id="text-file"),
     ],
 )
-def test_lines_that_cannot_be_sent(client: Client, service: FakeService, lines: Any, says: str) -> None:
+def test_lines_that_cannot_be_sent_are_errors(client: Client, service: FakeService, lines: Any, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         client.enqueue_batch(lines)
     assert service.seen == []
 
 
-def test_a_file_is_a_path_and_an_id_is_a_text(client: Client, service: FakeService, path: Path) -> None:
+def test_a_file_must_be_a_path_and_an_id_a_text(client: Client, service: FakeService, path: Path) -> None:
     with pytest.raises(UsageError, match=r"No such file"):
         client.batch(path.with_name("away"))
     with pytest.raises(UsageError, match=r"pass it as a pathlib\.Path"):
         client.batch("jobs.jsonl")
 
 
-def test_a_batch_as_a_whole_may_be_refused(client: Client, service: FakeService) -> None:
+def test_a_whole_batch_may_be_refused(client: Client, service: FakeService) -> None:
     service.faults.append(Fault(status=413, body=b'{"detail": "Send at most 10 GB."}'))
     with pytest.raises(Invalid, match="at most 10 GB"):
         client.enqueue_batch(LINES)

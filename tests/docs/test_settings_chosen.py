@@ -128,15 +128,15 @@ def test_each_setting_has_a_decision_and_a_reason(title: str) -> None:
 
 @pytest.mark.stack
 def test_redis_has_the_settings_on_the_page(tmp_path: Path) -> None:
-    told: dict[str, list[str]] = {}
+    values_by_name: dict[str, list[str]] = {}
     for fsync in Fsync:
         with (
             redis_server.running(tmp_path / fsync, fsync=fsync) as server,
             redis.Redis.from_url(server.url, decode_responses=True) as asked,
         ):
             for name in REDIS:
-                told.setdefault(name, []).append(str(dict(asked.config_get(name)).get(name, "unset")))
-    here = {name: ", ".join(dict.fromkeys(values)) or "none" for name, values in told.items()}
+                values_by_name.setdefault(name, []).append(str(dict(asked.config_get(name)).get(name, "unset")))
+    here = {name: ", ".join(dict.fromkeys(values)) or "none" for name, values in values_by_name.items()}
     # Redis answers in bytes, and includes other classes of clients.
     assert "pubsub 33554432 8388608 60" in here.pop("client-output-buffer-limit")
     # Later servers have settings that older ones do not know.

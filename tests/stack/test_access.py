@@ -30,7 +30,7 @@ SETTINGS = {
     "BOOMERANG_MAX_IN_FLIGHT": "20",
     "BOOMERANG_RETENTION": "60",
 }
-PICTURE = Path(__file__).parents[2] / "ops" / "assets" / "images" / "horse.png"
+IMAGE = Path(__file__).parents[2] / "ops" / "assets" / "images" / "horse.png"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_jobs_over_http_need_no_more_permissions(
     stack: LocalStack, session: requests.Session, wait_for: WaitFor
 ) -> None:
     session.headers["Authorization"] = f"Bearer {stack.key}"
-    uploaded = session.post(f"{stack.url}/v1/images", data=PICTURE.read_bytes(), headers={"Content-Type": "image/png"})
+    uploaded = session.post(f"{stack.url}/v1/images", data=IMAGE.read_bytes(), headers={"Content-Type": "image/png"})
     assert uploaded.ok, uploaded.text
     with Client(stack.url, stack.key) as client:
         client.enqueue_batch(list(requests_of(60)), id="http")
@@ -144,8 +144,8 @@ def test_flower_needs_no_more_permissions(stack: LocalStack, session: requests.S
     session.auth = ("boomerang", stack.plan.secrets.flower_password)
     for path in ("/workers", "/tasks", "/broker", "/metrics", "/api/tasks", "/api/queues/length"):
         assert session.get(f"{address}{path}", timeout=30).ok, path
-    told = session.get(f"{address}/api/workers?refresh=1", timeout=30).json()
-    assert [sorted(queue["name"] for queue in each["active_queues"]) for each in told.values()] == [
+    workers = session.get(f"{address}/api/workers?refresh=1", timeout=30).json()
+    assert [sorted(queue["name"] for queue in each["active_queues"]) for each in workers.values()] == [
         ["boomerang.deliver", "boomerang.reconcile", "boomerang.submit", "celery"]
     ]
 

@@ -42,10 +42,10 @@ class Running:
 
         def taken() -> bool:
             try:
-                told = self.client.enqueue_batch(list(requests_of(count)), id=batch)
+                result = self.client.enqueue_batch(list(requests_of(count)), id=batch)
             except Exception:  # noqa: BLE001 - while there is no primary
                 return False
-            return told.accepted + told.known == count
+            return result.accepted + result.known == count
 
         self.wait_for(taken, 60, "the jobs are accepted")
 

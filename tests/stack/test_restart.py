@@ -26,8 +26,8 @@ VERSIONS = [version for version in binaries() if numbers(version) >= SINCE]
 
 def denials(url: str) -> list[dict[str, Any]]:
     with redis.Redis.from_url(url, decode_responses=True) as client:
-        told: Any = client.acl_log()
-    return list(told)
+        entries: Any = client.acl_log()
+    return list(entries)
 
 
 def test_a_current_redis_is_installed() -> None:

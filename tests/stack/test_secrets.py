@@ -107,8 +107,8 @@ class Run:
 class Trouble:
     """Causes one error after another on a running stack."""
 
-    def __init__(self, stack: LocalStack, run: Run, wait_for: WaitFor, picture: str) -> None:
-        self.stack, self.run, self.wait_for, self.picture = stack, run, wait_for, picture
+    def __init__(self, stack: LocalStack, run: Run, wait_for: WaitFor, image: str) -> None:
+        self.stack, self.run, self.wait_for, self.image = stack, run, wait_for, image
         self.url, self.simulator = stack.url, stack.plan.url("simulator")
         self.redis = redis.Redis.from_url(stack.redis_url)
 
@@ -137,7 +137,7 @@ class Trouble:
         made = self.printed(self.run.envs["webhook"], SERVER, "keys", "add", "press").split()[-1]
         self.run.secrets.add(made)
         assert self.ask("GET", "/v1/jobs", made).status_code == 200
-        self.enqueue("good", image_list=[{"image": self.picture}], prompt="<<<image_1>>> in the snow")
+        self.enqueue("good", image_list=[{"image": self.image}], prompt="<<<image_1>>> in the snow")
         for path in ("/v1/jobs", "/v1/jobs/none", "/v1/nothing", "/callbacks/x", f"/v1/jobs?key={WRONG_KEY}"):
             self.ask("GET", path)
             self.ask("GET", path, WRONG_KEY)
@@ -148,7 +148,7 @@ class Trouble:
         for secret in (WRONG_KEY, SECRETS["api_key"]):
             self.ask("POST", "/login", data={"key": secret})
         self.ask("GET", "/v1/jobs", headers={"Authorization": f"Basic {WRONG_KEY}"})
-        self.ask("POST", "/v1/jobs", json={**REQUEST, "image_list": [{"image": self.picture[:-9]}]})
+        self.ask("POST", "/v1/jobs", json={**REQUEST, "image_list": [{"image": self.image[:-9]}]})
         self.ask("POST", "/model/v1/generation", json={"model": 1})
         self.ask("POST", "/model/v1/generation", WRONG_KEY, json={"model": 1})
 
@@ -157,8 +157,8 @@ class Trouble:
         shop = Celery("shop", broker=url, backend=url, set_as_current=False)
         shop.conf.task_ignore_result = True
         for task_id, kwargs in {
-            "by-celery": {**REQUEST, "image_list": [{"image": self.picture}], "prompt": "<<<image_1>>>"},
-            "refused": {"model": "none", "prompt": "a fox", "image_list": [{"image": self.picture[:-9]}]},
+            "by-celery": {**REQUEST, "image_list": [{"image": self.image}], "prompt": "<<<image_1>>>"},
+            "refused": {"model": "none", "prompt": "a fox", "image_list": [{"image": self.image[:-9]}]},
             "gone": {"external_task_id": "never-heard-of"},
         }.items():
             shop.send_task("boomerang.generate", kwargs=kwargs, task_id=task_id, queue="celery")
@@ -345,8 +345,8 @@ def test_no_log_contains_a_secret(run: Run) -> None:
 
 
 def test_no_log_contains_an_image(run: Run) -> None:
-    pictures = {name: re.findall(r"iVBORw0KGgo.{80}", text) for name, text in run.logs.items()}
-    assert {name: seen for name, seen in pictures.items() if seen} == {}
+    images = {name: re.findall(r"iVBORw0KGgo.{80}", text) for name, text in run.logs.items()}
+    assert {name: seen for name, seen in images.items() if seen} == {}
 
 
 def test_neither_redis_receives_a_secret(run: Run) -> None:
@@ -388,8 +388,8 @@ def test_the_workers_log_lines_name_their_job(run: Run) -> None:
     about = {(event.get("job"), event.get("attempt"), event.get("lane")) for event in events}
     assert ("error_after", 1, "default") in about
     # Libraries' lines too, such as urllib3's line about a submission.
-    told = [event for event in events if event["logger"].startswith("urllib3") and event.get("job")]
-    assert told
+    library_events = [event for event in events if event["logger"].startswith("urllib3") and event.get("job")]
+    assert library_events
 
 
 def test_the_search_finds_a_planted_secret(run: Run) -> None:

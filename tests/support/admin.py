@@ -1,4 +1,4 @@
-"""A user who may do all, for tests that empty, watch or configure a Redis: the product has none."""
+"""A user with all permissions, for tests that empty, watch or configure a Redis. The product has none."""
 
 import shutil
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from ops import access
 
 
 def add_admin(folder: Path) -> Path:
-    """Copy the users' files as they are shipped to `folder`, and add the user `admin` to both. Gives `folder`."""
+    """Copy the shipped users' files to `folder`, add the user `admin` to both, and return `folder`."""
     shutil.copytree(access.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("state", "broker"):
         with (folder / f"{name}.acl").open("a", encoding="utf-8") as file:
@@ -21,7 +21,7 @@ def add_admin(folder: Path) -> Path:
 
 @contextmanager
 def with_admin(folder: Path) -> Iterator[None]:
-    """Every Redis of the local stack that is started until the block ends has the user `admin` too."""
+    """Add the user `admin` to every Redis of the local stack that starts before the block ends."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(access, "FOLDER", add_admin(folder))
         yield

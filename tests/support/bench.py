@@ -1,4 +1,4 @@
-"""A store whose clock the test holds, with shortcuts to jobs in each state."""
+"""A store whose clock the test controls, with shortcuts to jobs in each state."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -26,7 +26,7 @@ PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.pn
 
 T = TypeVar("T")
 NOT_DUMPED = ("wake", "ring", "clock")
-#: How a key of each type is read whole, and what the answer becomes so that two can be compared.
+#: How to read a key of each type, and how to normalize the answer for a comparison.
 READERS: dict[str, Callable[[Any, str], object]] = {
     "hash": lambda pipe, key: pipe.hgetall(key),
     "zset": lambda pipe, key: pipe.zrange(key, 0, -1, withscores=True),
@@ -34,7 +34,7 @@ READERS: dict[str, Callable[[Any, str], object]] = {
     "set": lambda pipe, key: pipe.smembers(key),
     "stream": lambda pipe, key: pipe.xrange(key),
     "string": lambda pipe, key: pipe.get(key),
-    # It ran out while the keys were read.
+    # The key expired while the keys were read.
     "none": lambda pipe, key: pipe.hgetall(key),
 }
 READABLE: dict[str, Callable[[Any], Any]] = {
@@ -74,7 +74,7 @@ class Objects(dict[str, bytes]):
 
 @dataclass
 class Bench:
-    """A store whose clock the test holds, and the Redis below it."""
+    """A store whose clock the test controls, and its Redis."""
 
     #: Any: redis-py's stubs give every answer two types.
     raw: Any
@@ -83,16 +83,16 @@ class Bench:
     stored: Objects = field(default_factory=Objects)
 
     def with_settings(self, **changes: Any) -> Store:
-        """Another store on the same jobs and clock."""
+        """Return another store with the same jobs and clock."""
         return Store(self.raw, Settings(**changes), clock=CLOCK)
 
     def wind_up(self, now: int = START) -> None:
-        """Give an empty Redis its clock and begin an installation, as the first worker does: else it takes no work."""
+        """Set an empty Redis's clock and begin an installation, without which no work is accepted."""
         self.raw.set(self.keys.prefix + "clock", now)
         assert self.store.continuity.establish(self.store.continuity.standing())
 
     def start_afresh(self) -> None:
-        """Empty Redis; time goes on from where it is."""
+        """Empty Redis, and keep the clock's time."""
         now = self.now
         self.raw.flushall()
         self.wind_up(now)
@@ -105,11 +105,11 @@ class Bench:
         self.raw.incrby(self.keys.prefix + "clock", int(seconds * 1_000_000))
 
     def hints_arrive(self) -> None:
-        """As if the time after which a hint counts as lost were over."""
+        """End the time after which a hint counts as lost."""
         self.raw.delete(self.keys.singleton("admit_hint"), self.keys.singleton("reconcile_hint"))
 
     def alarm(self, job_id: str) -> float | None:
-        """Seconds until someone looks at the job."""
+        """Return the seconds until the job's alarm."""
         at = self.raw.zscore(self.keys.singleton("alarms"), job_id)
         return None if at is None else round((at - self.now) / 1e6, 3)
 
@@ -127,7 +127,7 @@ class Bench:
         return self.raw.zrange(self.keys.member("ready", "|1|k"), 0, -1)
 
     def dump(self) -> dict[str, Any]:
-        """All that is stored, but for hints, which are only hints, the clock, and which process of Redis it is."""
+        """Return all stored data except hints, the clock and the id of the Redis process."""
         names = {key: key.removeprefix(self.keys.prefix) for key in self.raw.scan_iter(count=1000)}
         names = {key: name for key, name in names.items() if name not in NOT_DUMPED}
         with self.raw.pipeline(transaction=False) as pipe:
@@ -145,30 +145,30 @@ class Bench:
         return {name: value for name, value in kept.items() if value != {}}
 
     def images(self, settings: Settings | None = None) -> Images:
-        """Images of these jobs, whose bytes the test can look at in `stored`."""
+        """Return the store's images, whose bytes the test can read in `stored`."""
         return Images(self.store.context.scripts, self.stored, settings or Settings())
 
     @staticmethod
     def picture(data: bytes) -> Any:
-        """What stands for a valid image."""
+        """Return a placeholder for a valid image."""
         return SimpleNamespace(data=data, hash=sha256(data).hexdigest(), width=300, height=300, format="png")
 
     def audit(self) -> list[Any]:
         return audit(self.store)
 
     def holding(self, fence: int, job_id: str = "fox") -> Due:
-        """What a claim of the job's alarm with that fence looks like."""
+        """Return a claim of the job's alarm with the fencing token."""
         job = self.store.jobs.get_many([job_id])[0]
         if job is None:
             job = Job.from_fields(job_id, {"s": "in_progress", "m": "m", "c": "0", "u": "0"})
         return Due(replace(job, fence=fence), datetime.fromtimestamp(self.now / 1e6, UTC))
 
     def let_go(self, job_id: str = "fox") -> None:
-        """The provider never finishes an expired job."""
+        """Let the watch of an expired job end, as if the provider never finished it."""
         self.forward(self.store.context.settings.deadline)
         assert self.store.attempts.expire(self.due(job_id), 30.0).outcome == "over"
 
-    # --- a job in each state, by the verbs alone --------------------------------------------------------------------
+    # --- a job in each state, through the verbs --------------------------------------------------------------------
 
     def job(self, job_id: str = "fox", **changes: Any) -> Job:
         self.store.jobs.enqueue([new(job_id, **changes)])
@@ -182,18 +182,18 @@ class Bench:
         return claim
 
     def due(self, job_id: str = "fox") -> Due:
-        """Go to the job's alarm and claim it."""
+        """Advance the clock to the job's alarm and claim it."""
         self.forward(max(self.alarm(job_id) or 0, 0))
         (due,) = [each for each in self.store.attempts.claim_due(1000).dues if each.job.id == job_id]
         return due
 
     def put(self, state: State, job_id: str = "fox", **changes: Any) -> None:
-        """A job in that state."""
+        """Enqueue a job and bring it into the state."""
         self.job(job_id, **changes)
         self.put_on(state, job_id)
 
     def put_on(self, state: State, job_id: str = "fox") -> None:
-        """An accepted job, brought into that state."""
+        """Bring an accepted job into the state."""
         store = self.store
         if state is State.QUEUED:
             return
@@ -251,6 +251,6 @@ class Priced(Protocol):
 
 
 class InThread(Protocol):
-    """The type of the fixture `in_thread`: begins the work; the answer waits for its result."""
+    """The type of the fixture `in_thread`: starts work in a thread. Call the returned function to get its result."""
 
     def __call__(self, work: Callable[[], T]) -> Callable[..., T]: ...

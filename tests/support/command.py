@@ -11,7 +11,7 @@ _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def without_styles(text: str) -> str:
-    """What a terminal shows of it, without colours and movements of the cursor."""
+    """Return the text without colours and cursor movements."""
     return _STYLE.sub("", text)
 
 

@@ -32,10 +32,10 @@ class DrawImage(Protocol):
 
 
 def draw_png(size: int = 0, seed: int = 0) -> bytes:
-    """Draw a valid PNG of at least `size` bytes. Each seed draws another one."""
+    """Draw a valid PNG of at least `size` bytes. Each seed gives a different image."""
     buffer = BytesIO()
     Image.new("RGB", (320, 300), (seed % 256, seed // 256, 0)).save(buffer, "PNG")
-    # Bytes behind the end of an image are harmless, and quicker to make than pixels that do not compress.
+    # Bytes after the end of an image are harmless, and faster to make than incompressible pixels.
     return buffer.getvalue() + random.Random(seed).randbytes(max(0, size - buffer.tell()))
 
 
@@ -46,7 +46,7 @@ def drawn(width: int = 400, height: int = 300, kind: str = "PNG", colour: str = 
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims this size, with nothing in it."""
+    """Return a PNG whose header claims this size, without pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

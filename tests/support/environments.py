@@ -1,4 +1,4 @@
-"""Virtual environments for tests of installations. Packages come from the one that runs the tests, not an index."""
+"""Virtual environments for tests of installations. Packages come from the tests' environment, not an index."""
 
 import os
 import re
@@ -12,17 +12,17 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-#: Our distributions, under their names of today and of before, are never taken from the environment of the tests.
+#: Our distributions, by current and earlier names, are never copied from the tests' environment.
 OURS = frozenset({"boomerang", "boomerang-client", "boomerang-jobs", "boomerang-jobs-client"})
 
 
 def third_party() -> set[str]:
-    """Every distribution here that is not ours."""
+    """Return every installed distribution that is not ours."""
     return {str(canonicalize_name(each.name)) for each in metadata.distributions()} - OURS
 
 
 def needed_by(requirements: Iterable[str]) -> set[str]:
-    """The third-party distributions that these requirements bring with them."""
+    """Return the third-party distributions that the requirements need, directly or not."""
     found: set[str] = set()
     waiting = [Requirement(each) for each in requirements]
     while waiting:
@@ -43,7 +43,7 @@ def needed_by(requirements: Iterable[str]) -> set[str]:
 
 
 class Environment:
-    """An environment of its own, with some of the distributions that are here."""
+    """A separate environment with some of the installed distributions."""
 
     def __init__(self, folder: Path, distributions: Iterable[str]) -> None:
         venv.create(folder, with_pip=False, symlinks=True)
@@ -59,13 +59,13 @@ class Environment:
         """Run pip for this environment, without a package index."""
         env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
         env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        # Without isolation a build runs with the backend of this environment: another one would have to be downloaded.
+        # Without isolation a build uses this environment's backend. An isolated one would download it.
         isolation = ["--no-build-isolation"] if arguments[0] == "install" else []
         command = [sys.executable, "-m", "pip", "--python", str(self.bin / "python"), *arguments, *isolation]
         return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
     def run(self, *command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-        """Run one of the environment's own programs, with nothing of the tests' environment."""
+        """Run one of the environment's programs, without the variables of the tests' environment."""
         program, *arguments = command
         env = {"PATH": f"{self.bin}{os.pathsep}{os.defpath}", "HOME": str(folder)}
         return subprocess.run(
@@ -74,7 +74,7 @@ class Environment:
 
 
 def build_wheel(project: Path, folder: Path) -> Path:
-    """The project's wheel, with the build backend that is here."""
+    """Build the project's wheel with the installed build backend."""
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(project)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -83,7 +83,7 @@ def build_wheel(project: Path, folder: Path) -> Path:
 
 
 def _entries(distribution: metadata.Distribution) -> Iterator[Path]:
-    """What a distribution has in its site-packages: its modules, packages and metadata."""
+    """Return the modules, packages and metadata of a distribution in its site-packages."""
     names = {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")}
     for name in names:
         yield Path(str(distribution.locate_file(name)))

@@ -1,6 +1,6 @@
-"""Boomerang's documented API, in memory: what a client test sees, and what fails as the test says.
+"""Boomerang's documented API in memory, with faults that a test chooses.
 
-`fake_boomerang_http` serves it. Its answers are compared with the service's OpenAPI document (tests/client).
+`fake_boomerang_http` serves it. Tests in tests/client compare its responses with the service's OpenAPI document.
 """
 
 import gzip
@@ -22,7 +22,7 @@ TIME = "2026-11-20T10:00:00Z"
 
 @dataclass
 class Fault:
-    """What happens instead of the next answer. `after`: the request is carried out first, only its answer is lost."""
+    """Replaces the next response. `after`: the request is carried out first, and only its response is lost."""
 
     status: int | None = None  # None: the connection is cut
     headers: dict[str, str] = field(default_factory=dict)
@@ -54,18 +54,18 @@ class FakeService:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.requests: dict[str, Any] = {}
         self.batches: dict[str, list[str]] = {}
-        self.page = 2  # small, so that cursors are followed
-        self.per_look = 1000  # jobs that end before each look at a batch
+        self.page = 2  # small, so that clients must follow cursors
+        self.per_look = 1000  # how many jobs end before each request for a batch
         self.paused: set[str] = set()
-        self.looks = 0  # looks at a job that find it unfinished
+        self.looks = 0  # how many requests for a job find it unfinished
         self.results_cut_after: int | None = None
-        self.events_cut_after: int | None = None  # events of each stream, before it breaks off
-        self.options: dict[str, dict[str, list[str]]] = {}  # of batches, as their first upload had them
+        self.events_cut_after: int | None = None  # events of each stream before it breaks off
+        self.options: dict[str, dict[str, list[str]]] = {}  # options of batches, from their first upload
         self.images: dict[str, bytes] = {}
-        self.files: dict[str, bytes] = {}  # results, by the name in their URL; without one they are elsewhere
-        self.room: int | None = None  # jobs that are taken in before there is no room
+        self.files: dict[str, bytes] = {}  # results by the name in their URL; others are on another host
+        self.room: int | None = None  # how many jobs are accepted before the service is full
         self.strict = False  # lines are parsed as the service does it
-        self.still = False  # nothing ends by itself
+        self.still = False  # jobs end only when the test ends them
         self.lanes = [dict(LANE)]
         self.on_request: Callable[[], None] = lambda: None
 

@@ -1,4 +1,4 @@
-"""Serve a `FakeService` over HTTP on this machine."""
+"""Serve a `FakeService` over HTTP on loopback."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ class FakeServer(Server):
     daemon_threads = False  # closing the server then joins its threads, so none outlives its test
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # a client that went away is part of the tests
+        if not isinstance(sys.exception(), ConnectionError):  # tests disconnect clients on purpose
             super().handle_error(request, client_address)
 
 
@@ -123,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def served(fake: FakeService) -> Iterator[None]:
-    """Serve the fake, at its `url`, inside the block."""
+    """Serve the fake at its `url` until the block ends."""
     server = FakeServer(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"service": fake}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -1,4 +1,4 @@
-"""Generation requests for tests of the client."""
+"""Generation requests for the client's tests."""
 
 import json
 from collections.abc import Iterable, Mapping

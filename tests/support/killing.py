@@ -1,4 +1,4 @@
-"""What a stack is put through while it works."""
+"""Faults for a running stack."""
 
 import itertools
 import os
@@ -12,7 +12,7 @@ from ops.local.stack import LocalStack
 
 @contextmanager
 def killing(stack: LocalStack, names: tuple[str, ...], every: float, times: int | None = None) -> Iterator[None]:
-    """SIGKILL these processes in turn, `times` at most, until the block ends."""
+    """Kill these processes in turn by SIGKILL until the block ends, `times` times at most."""
     over = threading.Event()
 
     def kill() -> None:

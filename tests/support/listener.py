@@ -1,4 +1,4 @@
-"""An HTTP server that notes what it receives."""
+"""HTTP servers that record what they receive."""
 
 import http.server
 import threading
@@ -8,7 +8,7 @@ from tests.support.http_server import Server
 
 
 class Listener:
-    """An HTTP server that notes every request; `answers` are the next statuses (then 204)."""
+    """An HTTP server that records every request. `answers` are the next statuses (then 204)."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, str, dict[str, str], bytes]] = []
@@ -53,7 +53,7 @@ class Listener:
 
 
 class Receiver:
-    """Takes callbacks. `answers` are the next statuses (then 204); each callback is (path, body)."""
+    """Receives callbacks as (path, body). `answers` are the next statuses (then 204)."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, bytes]] = []

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class StackProcess:
-    """A `boomerang-server up` in a process of its own, as a person starts it."""
+    """`boomerang-server up` in a separate process, as a user starts it."""
 
     def __init__(self, folder: Path, screen: Path, *options: str) -> None:
         self.folder = folder

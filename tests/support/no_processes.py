@@ -1,4 +1,4 @@
-"""Keep the fast tests fast: only a test with the marker `stack`, `slow` or `chaos` may start a process."""
+"""Keep fast tests fast: only tests with the marker `stack`, `slow` or `chaos` may start a process."""
 
 import sys
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-#: Fixtures that start processes. A test that uses one has the marker `stack` by itself.
+#: Fixtures that start processes. Tests that use one get the marker `stack` automatically.
 STARTERS = frozenset({"processes", "real_redis", "run_service", "serve", "servers"})
 MARKS = ("stack", "slow", "chaos")
 
@@ -22,7 +22,7 @@ def mark(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def watched(item: pytest.Item) -> Iterator[None]:
-    """Make a test without a marker fail where it starts a process."""
+    """Make a test without such a marker fail when it starts a process."""
     global _watching  # noqa: PLW0603 - an audit hook can be added, but not removed
     _watching = not any(item.get_closest_marker(name) for name in MARKS)
     try:

@@ -17,7 +17,7 @@ class Contract:
         ]
 
     def problem(self, method: str, path: str, raw_query: str) -> str | None:
-        """Return what the document does not have of a request, or None."""
+        """Return which part of a request the document does not allow, or None."""
         verb = "GET" if method == "HEAD" else method
         found = next((each for kind, form, each in self._operations if kind == verb and form.fullmatch(path)), None)
         if found is None:

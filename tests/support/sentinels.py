@@ -1,4 +1,4 @@
-"""A primary, its replicas and three sentinels, all real, on loopback: `with watched(folder, wait_for) as redis`."""
+"""A real primary, its replicas and three sentinels on loopback: `with watched(folder, wait_for) as redis`."""
 
 import os
 import subprocess
@@ -17,13 +17,13 @@ from tests.support.waiting import WaitFor
 
 MASTER = "jobs"
 PASSWORD, SENTINEL_PASSWORD = "password-of-the-server", "password-of-the-sentinels"
-#: Milliseconds without an answer after which a sentinel takes a server for gone. Not less: this machine may be busy.
+#: Milliseconds without an answer after which a sentinel considers a server down. Not less: this machine may be busy.
 DOWN_AFTER = 1000
 TETHERED = (sys.executable, "-IS", str(TETHER))
 
 
 class Watched:
-    """The servers by their ports."""
+    """The servers, identified by their ports."""
 
     def __init__(self, folder: Path, wait_for: WaitFor, *, replicas: int, durable: bool) -> None:
         self.folder = folder
@@ -34,12 +34,12 @@ class Watched:
         self.sentinels = [free_port() for _ in range(3)]
 
     def url(self, database: int = 0) -> str:
-        """As the service's variables have it."""
+        """Return the URL in the form of the service's settings."""
         hosts = ",".join(f"127.0.0.1:{port}" for port in self.sentinels)
         return f"sentinel://:{PASSWORD}@{hosts}/{database}?master={MASTER}&sentinel_password={SENTINEL_PASSWORD}"
 
     def ask(self, port: int, *command: Any) -> Any:
-        """What a server or a sentinel answers to a command; None while it does not."""
+        """Return a server's or sentinel's answer to a command, or None if there is none."""
         password = SENTINEL_PASSWORD if port in self.sentinels else PASSWORD
         client = redis_py.Redis(
             port=port,
@@ -53,19 +53,19 @@ class Watched:
             return client.execute_command(*command)
 
     def primary(self) -> int:
-        """The port of what most sentinels call the primary; 0 while they do not agree."""
+        """Return the port of the primary according to most sentinels, or 0 while they disagree."""
         said = [self.ask(port, "SENTINEL GET-MASTER-ADDR-BY-NAME", MASTER) for port in self.sentinels]
         ports = [int(answer[1]) for answer in said if answer]
         agreed = [port for port in self.servers if ports.count(port) >= 2]
         return agreed[0] if agreed else 0
 
     def in_step(self) -> int:
-        """How many replicas the primary has that follow it."""
+        """Return how many replicas are in sync with the primary."""
         info = self.ask(self.primary() or self.servers[0], "INFO", "replication") or {}
         return sum(info[name]["state"] == "online" for name in info if name.startswith("slave") and name[5:].isdigit())
 
     def kill_primary(self) -> int:
-        """SIGKILL; the port that it had."""
+        """Kill the primary by SIGKILL. Return its port."""
         port = self.primary()
         self.kill(port)
         return port
@@ -75,17 +75,17 @@ class Watched:
         self._processes[port].wait(10)
 
     def leave_behind(self, replica: int) -> None:
-        """Let a replica hear nothing more from its primary, as where the network between them is cut."""
+        """Stop the replication to a replica, as if the network to its primary were cut."""
         self.ask(replica, "CONFIG", "SET", "masterauth", "wrong")
         self.ask(self.primary(), "CLIENT", "KILL", "TYPE", "replica")
         self._wait_for(lambda: self.in_step() == len(self.servers) - 2, 10, "the replica is behind")
 
     def until_another(self, than: int) -> None:
-        """Until the sentinels have made another server the primary."""
+        """Wait until the sentinels have promoted another server."""
         self._wait_for(lambda: self.primary() not in (0, than), 30, "the sentinels choose another primary")
 
     def start(self, port: int, follows: int | None = None) -> None:
-        """A server: the primary, or a replica; one that was killed comes back with what it had."""
+        """Start a primary or a replica. A server that was killed restarts with its data."""
         folder = self.folder / f"server-{port}"
         folder.mkdir(exist_ok=True)
         text = config(folder, port, f"requirepass {PASSWORD}", Fsync.ALWAYS if self._durable else None)
@@ -115,8 +115,11 @@ class Watched:
 
     def _know_each_other(self) -> bool:
         for port in self.sentinels:
-            told = self.ask(port, "SENTINEL MASTER", MASTER)
-            if not told or (int(told["num-other-sentinels"]), int(told["num-slaves"])) != (2, len(self.servers) - 1):
+            answer = self.ask(port, "SENTINEL MASTER", MASTER)
+            if not answer or (int(answer["num-other-sentinels"]), int(answer["num-slaves"])) != (
+                2,
+                len(self.servers) - 1,
+            ):
                 return False
         return True
 
@@ -131,7 +134,7 @@ class Watched:
             )
 
     def close(self) -> None:
-        # The sentinels first: they would choose a new primary for each that ends.
+        # Sentinels end first: otherwise they would start failovers.
         for process in reversed(self._processes.values()):
             if process.poll() is None:
                 process.kill()
@@ -140,7 +143,7 @@ class Watched:
 
 @contextmanager
 def watched(folder: Path, wait_for: WaitFor, *, replicas: int = 1, durable: bool = False) -> Iterator[Watched]:
-    """The servers, once they all know each other. `durable`: with an append-only file each."""
+    """Run the servers and wait until all know each other. `durable` gives each an append-only file."""
     folder.mkdir(parents=True, exist_ok=True)
     servers = Watched(folder, wait_for, replicas=replicas, durable=durable)
     try:

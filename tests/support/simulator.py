@@ -1,4 +1,4 @@
-"""The simulated provider, in a thread of the tests."""
+"""The simulated provider in a thread of the test process."""
 
 import asyncio
 import threading
@@ -10,12 +10,12 @@ from aiohttp import web
 from ops.simulator.server import create_app
 from ops.simulator.settings import Settings
 
-#: Its accounts.
+#: The keys of its accounts.
 KEY, OTHER_KEY = "canary-provider-key-7f3a", "canary-provider-key-9c1b"
 
 
 class Simulator:
-    """A running simulator, a client of it and its control calls. Without `settings`: two accounts, no latency."""
+    """A running simulator with a client and control calls. Without `settings` it has two accounts and no latency."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.http = requests.Session()
@@ -83,7 +83,7 @@ class Simulator:
         return len(self.get(f"/_sim/tasks?external_task_id={external_id}")["tasks"])
 
     def bought(self) -> tuple[int, int, str]:
-        """Tasks created, external ids with more than one, money spent."""
+        """Return the number of tasks, of external ids with more than one, and the money spent."""
         totals = self.get("/_sim/ledger?purchases=0")["totals"]
         return totals["tasks"], totals["bought_twice"], totals["spent"]
 

@@ -1,7 +1,7 @@
-"""Keep what this version of the service has in Redis, with a job in every state.
+"""Save the Redis data of this version of the service, with a job in every state.
 
-`python -m tests.support.snapshot > tests/worker/snapshots/<name>.json`: to be run with the code of a version at its
-release, and before jobs.job.VERSION is raised. `test_rolling_deploy.py` continues each file with the code of today.
+Run `python -m tests.support.snapshot > tests/worker/snapshots/<name>.json` with the code of a version at its
+release, and before jobs.job.VERSION is raised. `test_rolling_deploy.py` continues each file with the current code.
 """
 
 import base64
@@ -28,13 +28,13 @@ from tests.support.world import MOVED_CLOCK, World, request_of
 from worker.generate.enqueue import GenerateCall, GenerateHandler
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
-#: Where the notification goes: `test_rolling_deploy.py` puts its own listener there.
+#: The address of notifications. `test_rolling_deploy.py` replaces it by its own listener's.
 HOOK = "http://listener.example/hook"
 AGAIN = Result(error={"code": "002016095", "message": "internal"})
 
 
 class Life:
-    """Jobs, each named after where it stands; `bought` are external ids that the provider has, as it stands."""
+    """Jobs named after their states. `bought` are the external ids that the provider has."""
 
     def __init__(self, w: World) -> None:
         self.w = w
@@ -79,7 +79,7 @@ class Life:
                 store.attempts.expire(due, 1.0)
         w.enqueue("cancelled-waiting")
         store.jobs.cancel("cancelled-waiting")
-        # At the provider, or perhaps
+        # At the provider, or in doubt
         self.progress("in-progress")
         self.progress("to-be-notified", callback_url=HOOK)
         self.progress("second-attempt")
@@ -90,11 +90,11 @@ class Life:
         self.claim("claimed-and-sent")
         self.bought.append("claimed-and-sent")
         self.claim("claimed")
-        # On their way
+        # Being submitted
         w.enqueue("admitted", "admitted-without-message")
         assert set(store.attempts.admit(500).ids) >= {"admitted", "admitted-without-message"}
         w.messages.submit([["admitted"]])
-        # Waiting
+        # Queued
         w.enqueue("waiting", "paused")
         store.jobs.pause("paused")
         self._batches()
@@ -125,15 +125,15 @@ class Life:
         self.w.store.jobs.enqueue([NewJob(id="with-an-image", text=request.text(), model=request.model)])
 
     def _celery(self) -> None:
-        door = GenerateHandler(self.w.store, self.w.messages, self.w.images, allow_private_hosts=True)
-        door(GenerateCall(task_id="parked", request=REQUEST, continuation=json.dumps({"task_id": "parked"})))
+        handler = GenerateHandler(self.w.store, self.w.messages, self.w.images, allow_private_hosts=True)
+        handler(GenerateCall(task_id="parked", request=REQUEST, continuation=json.dumps({"task_id": "parked"})))
         app = Celery(broker=self.w.settings.broker_url, backend=self.w.settings.redis_url, set_as_current=False)
         app.send_task("boomerang.generate", kwargs=REQUEST, task_id="not-received", ignore_result=True)
         app.close()
 
 
 def kept(w: World) -> dict[str, Any]:
-    """All of Redis: key → what `restored` in test_rolling_deploy.py makes of it."""
+    """Return all of Redis: key → the value from which `restored` in test_rolling_deploy.py restores it."""
     readers = {
         b"string": w.binary.get,
         b"hash": w.binary.hgetall,
@@ -150,7 +150,7 @@ def kept(w: World) -> dict[str, Any]:
 
 
 def text(value: Any) -> Any:
-    """As JSON can hold it; bytes that are no text as base64."""
+    """Return a value that JSON can hold. Bytes that are not UTF-8 become base64."""
     match value:
         case bytes():
             try:

@@ -1,4 +1,4 @@
-"""What a run of the whole stack leaves behind, and whether the promise was kept: the simulator's ledger judges."""
+"""The outcome of a run of the whole stack, and whether it kept the promise by the simulator's ledger."""
 
 import itertools
 import json
@@ -21,7 +21,7 @@ from ops.local.stack import LocalStack
 from tests.support.waiting import WaitFor
 
 PROMPTS = Path(__file__).parents[2] / "ops" / "assets" / "parti-prompts.jsonl"
-#: Short waits, so that a thousand jobs recover from everything in a minute; their order is that of the defaults.
+#: Short delays, so that a thousand jobs recover from all faults within a minute. Their order is as in the defaults.
 SETTINGS = {
     "BOOMERANG_POLL_FIRST": "2",
     "BOOMERANG_POLL_MAX": "5",
@@ -34,7 +34,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a batch left behind: our books, and the provider's. `spent` is what we say that it cost."""
+    """The outcome of a batch by the service's records and the provider's ledger. `spent` is the cost in our records."""
 
     batch: str
     jobs: list[Job]
@@ -46,7 +46,7 @@ class Outcome:
 
 
 def requests_of(count: int) -> Iterator[dict[str, Any]]:
-    """So many requests, on real prompts, of one to three images."""
+    """Generate `count` requests with real prompts, for one to three images each."""
     prompts = [json.loads(line)["prompt"] for line in PROMPTS.read_text("utf-8").splitlines()]
     for number, prompt in zip(range(count), itertools.cycle(prompts), strict=False):
         yield {"model": "kirin_image_omni", "prompt": prompt, "n": 1 + number % 3}
@@ -54,7 +54,7 @@ def requests_of(count: int) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def opened(stack: LocalStack) -> Iterator[Store]:
-    """The store of a running stack, past whatever stands between its processes."""
+    """Open the store of a running stack directly, bypassing any proxies."""
     client = connect(stack.redis_url)
     try:
         yield Store(client, Settings())
@@ -63,8 +63,8 @@ def opened(stack: LocalStack) -> Iterator[Store]:
 
 
 def outcome_of(stack: LocalStack, store: Store, client: Client, batch: str, wait_for: WaitFor) -> Outcome:
-    """Of a batch that is done, once no late result is waited for any more."""
-    # A late result is one of a job that has ended; none is left where no slot is held.
+    """Return the outcome of a finished batch, once no late results are awaited."""
+    # A late result belongs to a job that has ended. None is outstanding when no slot is in use.
     wait_for(lambda: store.lanes.get().slots == 0, timeout=60, message="every slot comes back")
     findings, spent = audit(store), store.batches.get(batch).cost
     provider = stack.plan.url("simulator")
@@ -82,23 +82,23 @@ def outcome_of(stack: LocalStack, store: Store, client: Client, batch: str, wait
 
 
 def promise_is_kept(outcome: Outcome, count: int) -> None:
-    """So many jobs were accepted: none is lost, none was bought twice, and our books are the provider's."""
+    """Check that none of `count` jobs is lost or was bought twice, and that our costs equal the provider's."""
     jobs = {job.id: job for job in outcome.jobs}
-    # nothing is lost: every accepted job has ended, in input order, with pictures or with a reason
+    # nothing is lost: every accepted job has ended, in input order, with images or with a reason
     assert [job.id for job in outcome.jobs] == [f"{outcome.batch}.{number}" for number in range(1, count + 1)]
     assert {job.status for job in outcome.jobs} <= {"completed", "failed"}
     assert all(job.output if job.status == "completed" else job.error for job in outcome.jobs)
-    # nothing is bought twice: per attempt one task, per job one that cost money
+    # nothing is bought twice: one task for each attempt, and one that cost money for each job
     tasks = Counter(purchase["external_task_id"] for purchase in outcome.purchases)
     assert {name: count for name, count in tasks.items() if count > 1} == {}
     paid = Counter(each["external_task_id"].partition("~")[0] for each in outcome.purchases if each["billed"])
     assert {name: count for name, count in paid.items() if count > 1} == {}
     assert {name.partition("~")[0] for name in tasks} <= set(jobs)
-    # our books are the provider's
+    # our costs equal the provider's
     billed = [Decimal(purchase["cost"]) for purchase in outcome.purchases if purchase["billed"]]
     assert outcome.spent == sum(billed)
     assert len(billed) == sum(job.status == "completed" for job in outcome.jobs)
-    # no job has another one's pictures
+    # no job has another job's images
     task_of = {purchase["external_task_id"]: purchase["task_id"] for purchase in outcome.purchases}
     mixed = [
         job.id for job in outcome.jobs if any(task_of[job.external_task_id] not in output.url for output in job.output)

@@ -23,7 +23,7 @@ TETHERED = (sys.executable, "-IS", str(redis_servers.TETHER))
 
 
 class Processes:
-    """Real processes from the environment alone; each is ended by its own id."""
+    """Real processes that are configured by the environment alone. Each is ended by its id."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,7 +34,7 @@ class Processes:
         log = self._folder / f"{len(self._running)}-{command[0]}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                # Tethered: it does not outlive this process, however that ends.
+                # Tethered: the child cannot outlive this process.
                 [*TETHERED, str(os.getpid()), sys.executable, "-m", "celery", "-A", "worker.main:app", *command],
                 cwd=ROOT,
                 env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **env},
@@ -69,12 +69,12 @@ def environment(redis_url: str, provider_url: str) -> dict[str, str]:
     }
 
 
-#: What `send_task` takes, and no request.
+#: Options of `send_task` that are not part of a request.
 OPTIONS = {"chain", "link", "link_error", "countdown", "eta", "expires", "queue"}
 
 
 class Service:
-    """Worker and beat as processes on a Redis of their own, polling only; `producer` has nothing of ours."""
+    """Worker and beat as processes with their own Redis, without callbacks. `producer` is a plain Celery app."""
 
     start: Callable[..., "subprocess.Popen[bytes]"]
     workers: Sequence["subprocess.Popen[bytes]"]
@@ -88,7 +88,7 @@ class Service:
         self.producer = Celery("shop", broker=self.broker, backend=url, set_as_current=False)
 
     def close(self) -> None:
-        # A result that nobody has asked for would unsubscribe when it is collected, long after its Redis has gone.
+        # An unread result would unsubscribe when it is garbage-collected, long after its Redis has gone.
         consumer = self.producer.backend.result_consumer
         consumer.stop()
         consumer._pubsub = None
@@ -96,13 +96,13 @@ class Service:
         self.redis.close()
 
     def send(self, task_id: str, **given: Any) -> Any:
-        """A producer's job, by the task's name; Celery's own options beside the request's."""
+        """Send a producer's task by name. `given` may include Celery options."""
         options = {name: given.pop(name) for name in OPTIONS & given.keys()}
         kwargs = given or {"model": "kirin_image_omni", "prompt": "a fox"}
         return self.producer.send_task("boomerang.generate", kwargs=kwargs, task_id=task_id, **options)
 
     def enqueue(self, job_id: str) -> None:
-        """A job of another door."""
+        """Enqueue a job through another entry point."""
         request = request_of(job_id)
         self.store.jobs.enqueue([NewJob(id=job_id, text=request.text(), model=request.model)])
 

@@ -1,4 +1,4 @@
-"""The worker's use cases without processes: real store, broker and provider, and a clock that a test moves."""
+"""The worker's use cases without processes: real store, broker and provider, and a clock that the test advances."""
 
 import base64
 import json
@@ -27,7 +27,7 @@ from worker.reconcile import Reconciler
 from worker.settings import Settings
 from worker.submit import Submitter
 
-#: Redis's clock, moved on by a key: a test waits for nothing.
+#: Redis's clock plus an offset in a key, so that tests need not wait.
 MOVED_CLOCK = """
 local function clock()
   local t = redis.call('TIME')
@@ -37,7 +37,7 @@ end
 
 
 def request_of(job_id: str = "job-1", **more: Any) -> GenerationRequest:
-    """A small valid request."""
+    """Return a small valid request."""
     return GenerationRequest(model="kirin_image_omni", params={"prompt": "a fox"}, external_task_id=job_id, **more)
 
 
@@ -48,7 +48,7 @@ class RequestOf(Protocol):
 
 
 class World:
-    """The use cases on a real store, a real broker and the real simulator, with a clock that a test moves."""
+    """The use cases on a real store, a real broker and the real simulator, with a clock that the test advances."""
 
     def __init__(self, url: str, provider_url: str, **settings: Any) -> None:
         given = {"connect_timeout": 1.0, "read_timeout": 1.0, "submit_lease": 60.0, "concurrency": 8, **settings}
@@ -83,7 +83,7 @@ class World:
         self.binary.close()
 
     def ahead(self, seconds: float) -> None:
-        """Redis's clock goes forward."""
+        """Advance Redis's clock."""
         self.redis.incrby("test:ahead", int(seconds * 1_000_000))
 
     def enqueue(self, *ids: str, **more: Any) -> None:
@@ -93,7 +93,7 @@ class World:
         self.store.jobs.enqueue(jobs)
 
     def submit(self, *ids: str) -> None:
-        """Admit what may be admitted, and submit it."""
+        """Admit and submit all jobs that may be admitted."""
         admitted = self.store.attempts.admit(500).ids
         self.submitter(ids or admitted)
 
@@ -104,7 +104,7 @@ class World:
         self.submit(*ids)
 
     def run_submits(self) -> int:
-        """Do what the messages to submit say, as a worker would. Returns how many there were."""
+        """Handle the submit messages as a worker would. Return how many there were."""
         count = 0
         while (text := self.redis.rpop("boomerang.submit")) is not None:
             count += 1
@@ -114,13 +114,13 @@ class World:
         return count
 
     def round(self, seconds: float) -> None:
-        """So much later: one round of reconcile, and the submissions that it admits."""
+        """Advance the clock, run one round of reconcile, and the submissions that it admits."""
         self.ahead(seconds)
         self.reconciler()
         self.run_submits()
 
     def settle(self, job_id: str = "job-1", *, rounds: int = 40, seconds: float = 15) -> Job:
-        """Round after round, until the job has ended."""
+        """Run rounds until the job has ended."""
         for _ in range(rounds):
             if self.job(job_id).state.final:
                 return self.job(job_id)
@@ -131,25 +131,25 @@ class World:
         return self.store.jobs.get(job_id)
 
     def states(self, job_id: str = "job-1") -> list[str]:
-        """Every state that the job has been in, oldest first."""
+        """Return every state that the job has been in, oldest first."""
         return [fields["state"] for _, fields in self.redis.xrange("{b}:changes") if fields["id"] == job_id]
 
     def now(self) -> float:
-        """The store's clock, in seconds since 1970."""
+        """Return the store's clock in seconds since 1970."""
         seconds, micros = self.redis.time()
         return float(seconds + (micros + int(self.redis.get("test:ahead") or 0)) / 1e6)
 
     def held_for(self) -> float:
-        """Seconds for which the lane is still held."""
+        """Return the seconds until the lane's hold ends."""
         return int(self.redis.hget("{b}:lane:default", "hold") or 0) / 1e6 - self.now()
 
     def lane_counters(self) -> tuple[int, int, Decimal]:
-        """Slots, window and money spent, as Redis counts them (`lane()` goes by the true clock, which a test moves)."""
+        """Return slots, window and money spent as Redis counts them. `lane()` would use the real clock."""
         slots, window, spent = self.redis.hmget("{b}:lane:default", "slots", "window", "spent")
         return int(slots or 0), int(window or 0), Decimal(spent or 0) / 10**9
 
     def alarm_in(self, job_id: str = "job-1") -> float | None:
-        """Seconds until someone must look at the job again."""
+        """Return the seconds until the job's alarm."""
         score = self.redis.zscore("{b}:alarms", job_id)
         return None if score is None else score / 1e6 - self.now()
 

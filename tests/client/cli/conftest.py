@@ -19,7 +19,7 @@ def file(tmp_path: Path) -> str:
 
 @pytest.fixture
 def spring(service: FakeService, run: Command, file: str) -> str:
-    """A batch of two queued jobs, spring.1 and spring.3. Nothing ends by itself."""
+    """A batch of two queued jobs, spring.1 and spring.3. Jobs end only when a test ends them."""
     service.still = True
     run("enqueue", file, "--id", "spring")
     service.seen.clear()
@@ -28,7 +28,7 @@ def spring(service: FakeService, run: Command, file: str) -> str:
 
 @pytest.fixture
 def ctrl_c(service: FakeService) -> Callable[[], None]:
-    """Call it to press Ctrl-C while the service works on the next request."""
+    """Return a function that presses Ctrl-C during the next request."""
 
     def arm() -> None:
         def press() -> None:

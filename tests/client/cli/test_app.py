@@ -36,13 +36,13 @@ def test_exit_codes(service: FakeService, run: Command, args: list[str], code: i
     assert "Traceback" not in result.stderr
 
 
-def test_errors_are_json_too(service: FakeService, run: Command) -> None:
+def test_errors_are_json_with_the_json_option(service: FakeService, run: Command) -> None:
     result = run("show", "nothing", "--json")
     problem = json.loads(result.stderr.splitlines()[-1])
     assert (problem["status"], problem["repeat_id"]) == (404, None)
 
 
-def test_ctrl_c_during_any_request(service: FakeService, run: Command, ctrl_c: Callable[[], None]) -> None:
+def test_ctrl_c_works_during_any_request(service: FakeService, run: Command, ctrl_c: Callable[[], None]) -> None:
     ctrl_c()
     result = run("show", "nothing")
     assert (result.exit_code, result.stderr) == (130, "Stopped.\n")
@@ -55,7 +55,7 @@ def test_help_needs_no_settings(run: Command, monkeypatch: pytest.MonkeyPatch, n
     assert result.exit_code == 0
     assert "--json" in result.stdout or name == "completion"
     assert max(map(len, result.stdout.splitlines())) <= 80
-    assert not re.search(r"\w\.\.\.$", result.stdout, re.MULTILINE)  # no summary is cut
+    assert not re.search(r"\w\.\.\.$", result.stdout, re.MULTILINE)  # no summary is truncated
     assert "Examples:" in result.stdout
 
 
@@ -65,7 +65,7 @@ def values(name: str) -> list[click.Parameter]:
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, each) for name in NAMES for each in values(name)], ids=str)
-def test_every_value_has_a_name_of_its_own(name: str, value: click.Parameter) -> None:
+def test_every_options_value_has_its_own_name(name: str, value: click.Parameter) -> None:
     shown = value.make_metavar(click.Context(main))
     assert shown not in {"TEXT", "INTEGER", "FLOAT", "PATH", "FILENAME", "INTEGER RANGE", "DATETIME"}
 
@@ -81,10 +81,10 @@ def examples() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("words", examples(), ids=" ".join)
-def test_an_example_can_be_given(words: list[str]) -> None:
+def test_the_examples_are_valid_commands(words: list[str]) -> None:
     words = words[: words.index("<")] if "<" in words else words
     command = main.commands[words[0]]
-    values = ["-", *words[2:]] if words[0] == "enqueue" else words[1:]  # the example's file is not here
+    values = ["-", *words[2:]] if words[0] == "enqueue" else words[1:]  # the example's file does not exist here
     command.parse_args(click.Context(command, info_name=words[0]), values)
 
 
@@ -92,7 +92,7 @@ def test_every_command_has_an_example() -> None:
     assert {words[0] for words in examples()} == set(main.commands)
 
 
-def test_no_color_means_none(service: FakeService, run: Command) -> None:
+def test_no_color_disables_colours(service: FakeService, run: Command) -> None:
     for name, coloured in (("FORCE_COLOR", True), ("NO_COLOR", False)):
         env = {"FORCE_COLOR": "1", "TERM": "xterm-256color", name: "1"}
         shown = run("lanes", env=env).stdout
@@ -100,7 +100,7 @@ def test_no_color_means_none(service: FakeService, run: Command) -> None:
         assert "paused: 402: balance exhausted" in shown
 
 
-def test_text_from_outside_is_cleaned() -> None:
+def test_control_characters_in_foreign_text_are_removed() -> None:
     assert clean("a\x1b[2Jb\x9bc\u202ed\n\te") == "a\ufffd[2Jb\ufffdc\ufffdd e"
 
 
@@ -110,5 +110,5 @@ def test_completion(run: Command, shell: str) -> None:
     assert (result.exit_code, "_BOOMERANG_COMPLETE" in result.stdout) == (0, True)
 
 
-def test_the_version_is_the_packages(run: Command) -> None:
+def test_the_version_is_that_of_the_package(run: Command) -> None:
     assert run("--version").stdout.split()[-1].count(".") == 2

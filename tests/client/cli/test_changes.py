@@ -11,7 +11,7 @@ from tests.support.generation_requests import REQUEST, ndjson
 
 @pytest.fixture
 def both(service: FakeService, run: Command, spring: str) -> str:
-    """A job with the id of the batch."""
+    """A job with the same id as the batch."""
     run("enqueue", "-", "--id", "other", input=ndjson([REQUEST | {"external_task_id": spring}]))
     service.seen.clear()
     return spring
@@ -61,7 +61,7 @@ def test_retry_the_failed_jobs_of_a_batch(service: FakeService, run: Command, sp
 
 @pytest.mark.parametrize("verb", ["cancel", "pause", "resume", "retry"])
 @pytest.mark.parametrize("flag", ["--job", "--batch"])
-def test_a_flag_says_what_it_is_in_any_place_and_saves_the_lookup(
+def test_a_flag_at_any_position_names_the_kind_and_saves_the_look_up(
     service: FakeService, run: Command, both: str, verb: str, flag: str
 ) -> None:
     if verb == "retry":
@@ -75,7 +75,7 @@ def test_a_flag_says_what_it_is_in_any_place_and_saves_the_lookup(
 
 
 @pytest.mark.parametrize("verb", ["cancel", "pause", "resume", "retry", "show", "save"])
-def test_an_id_of_both_needs_a_flag(service: FakeService, run: Command, both: str, verb: str) -> None:
+def test_an_id_of_a_job_and_a_batch_needs_a_flag(service: FakeService, run: Command, both: str, verb: str) -> None:
     result = run(verb, both)
     assert (result.exit_code, posts(service)) == (2, [])
     assert "a job spring and a batch spring" in result.stderr
@@ -84,7 +84,7 @@ def test_an_id_of_both_needs_a_flag(service: FakeService, run: Command, both: st
 
 
 @pytest.mark.parametrize("verb", ["cancel", "pause", "resume", "retry"])
-def test_not_found_says_what_the_id_is(service: FakeService, run: Command, spring: str, verb: str) -> None:
+def test_not_found_names_the_ids_actual_kind(service: FakeService, run: Command, spring: str, verb: str) -> None:
     result = run(verb, spring, "--job")
     assert (result.exit_code, "no job spring: that is a batch" in result.stderr) == (1, True)
     result = run(verb, "spring.1", "--batch")
@@ -97,7 +97,7 @@ def test_not_found_says_what_the_id_is(service: FakeService, run: Command, sprin
     "args", [["watch", "spring.1"], ["results", "spring.1"], ["resume", "spring.1", "--max-cost", "5"],
              ["retry", "spring.1", "--dry-run"], ["retry", "spring.1", "--code", "1"]], ids=" ".join,
 )  # fmt: skip
-def test_what_works_for_batches_only_says_that_it_is_a_job(
+def test_a_batch_command_with_a_jobs_id_is_an_error(
     service: FakeService, run: Command, spring: str, args: list[str]
 ) -> None:
     result = run(*args)
@@ -105,7 +105,9 @@ def test_what_works_for_batches_only_says_that_it_is_a_job(
     assert "boomerang show spring.1" in result.stderr
 
 
-def test_a_key_that_may_not_look_up_names_the_flags(service: FakeService, run: Command, spring: str) -> None:
+def test_without_permission_to_look_up_the_error_names_the_flags(
+    service: FakeService, run: Command, spring: str
+) -> None:
     service.faults.append(Fault(status=403, body=b'{"detail": "This key lacks the scope read."}'))
     result = run("cancel", spring)
     assert (result.exit_code, posts(service)) == (2, [])
@@ -125,12 +127,12 @@ def test_a_key_that_may_not_look_up_names_the_flags(service: FakeService, run: C
         pytest.param(["retry", "x", "--status", "completed"], id="a state that cannot be retried"),
     ],
 )
-def test_options_that_exclude_each_other(service: FakeService, run: Command, args: list[str]) -> None:
+def test_options_that_exclude_each_other_are_an_error(service: FakeService, run: Command, args: list[str]) -> None:
     assert run(*args).exit_code == 2
     assert service.seen == []
 
 
-def test_an_id_from_an_earlier_client_in_either_case(service: FakeService, run: Command) -> None:
+def test_an_id_of_an_earlier_client_works_in_either_case(service: FakeService, run: Command) -> None:
     service.still = True
     old = "01ARYZ6S41TSV4RRFFQ69G5FAV"
     run("enqueue", "-", "--id", old, input=ndjson([REQUEST]))

@@ -1,4 +1,4 @@
-"""`boomerang generate`: one prompt, its images."""
+"""`boomerang generate`: one prompt and its images."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ def test_it_saves_and_prints_the_files(service: FakeService, run: Command, tmp_p
     assert (shown["status"], shown["files"]) == ("completed", [str(tmp_path / "new" / "boat-1.png")])
 
 
-def test_the_prompt_from_stdin_and_the_id_alone(service: FakeService, run: Command) -> None:
+def test_the_prompt_may_come_from_stdin_and_the_output_be_the_id_alone(service: FakeService, run: Command) -> None:
     result = run("generate", "-", "--no-wait", input="A red\nboat\n")
     [id_] = service.jobs
     assert (result.exit_code, result.stdout) == (0, f"{id_}\n")
@@ -46,7 +46,9 @@ def test_the_prompt_from_stdin_and_the_id_alone(service: FakeService, run: Comma
     assert json.loads(run("generate", "x", "--no-wait", "--json").stdout)["status"] == "queued"
 
 
-def test_local_images(service: FakeService, run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_local_images_are_uploaded(
+    service: FakeService, run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     data = BytesIO()
     Image.new("RGB", (400, 300), "red").save(data, "PNG")
@@ -59,14 +61,14 @@ def test_local_images(service: FakeService, run: Command, tmp_path: Path, monkey
     assert (result.exit_code, "away.png cannot be read" in result.stderr) == (2, True)
 
 
-def test_a_job_that_fails_says_why(service: FakeService, run: Command) -> None:
+def test_the_reason_of_a_failed_job_is_printed(service: FakeService, run: Command) -> None:
     result = run("generate", "please fail", "--id", "b")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "Job b is failed: 002016095 Internal" in result.stderr
     assert json.loads(run("generate", "please fail", "--id", "b", "--json").stdout)["status"] == "failed"
 
 
-def test_what_the_service_refuses(service: FakeService, run: Command) -> None:
+def test_a_refused_request_is_reported(service: FakeService, run: Command) -> None:
     result = run("generate", "a", "--set", "n=12")
     assert (result.exit_code, "n: Must be between 1 and 9." in result.stderr) == (1, True)
 
@@ -87,13 +89,13 @@ def test_ctrl_c_stops_waiting_not_the_job(service: FakeService, run: Command, ct
     assert service.jobs["b"]["status"] == "queued"
 
 
-def test_an_open_outcome_names_the_id(service: FakeService, run: Command) -> None:
+def test_an_unknown_outcome_names_the_id(service: FakeService, run: Command) -> None:
     service.faults.extend([Fault()] * 5)
     result = run("generate", "a", "--id", "b")
     assert (result.exit_code, "repeat it with the id b" in result.stderr) == (3, True)
 
 
 @pytest.mark.parametrize("args", [["-o", "x"], ["--timeout", "5s"]], ids=" ".join)
-def test_options_that_exclude_each_other(service: FakeService, run: Command, args: list[str]) -> None:
+def test_options_that_exclude_each_other_are_an_error(service: FakeService, run: Command, args: list[str]) -> None:
     assert run("generate", "a", "--no-wait", *args).exit_code == 2
     assert service.seen == []

@@ -123,9 +123,9 @@ def test_what_is_no_number_stays_a_text_for_the_service_to_name() -> None:
 
 
 def test_columns_that_are_left_out_are_reported() -> None:
-    told: list[str] = []
-    table("prompt,SKU,Price\na,1,2\n", report=told.append)
-    assert told == ["Columns that are not used: SKU, Price"]
+    reported: list[str] = []
+    table("prompt,SKU,Price\na,1,2\n", report=reported.append)
+    assert reported == ["Columns that are not used: SKU, Price"]
 
 
 @pytest.mark.parametrize(
@@ -196,11 +196,11 @@ def test_numbers_as_people_have_them() -> None:
 
 
 def test_a_template_over_an_empty_cell_is_reported() -> None:
-    told: list[str] = []
+    reported: list[str] = []
     rows = "".join(f"boat {number},\n" for number in range(2, 9))
-    found = table(f"Title,Colour\n{rows}car,red\n", templates={"prompt": "{Title}, {Colour}"}, report=told.append)
+    found = table(f"Title,Colour\n{rows}car,red\n", templates={"prompt": "{Title}, {Colour}"}, report=reported.append)
     assert len(found) == 8
-    assert ["row 2 has nothing for Colour" in told[0], "7 rows" in told[-1], len(told)] == [True, True, 4]
+    assert ["row 2 has nothing for Colour" in reported[0], "7 rows" in reported[-1], len(reported)] == [True, True, 4]
 
 
 def test_defaults_do_not_hide_mistakes_and_keep_labels() -> None:

@@ -1,4 +1,4 @@
-"""show, list, lanes, spend: for people on a terminal, for programs in a pipe."""
+"""show, list, lanes, spend: tables on a terminal, plain output in a pipe."""
 
 import json
 
@@ -13,7 +13,7 @@ LONG = "a-name-that-somebody-chose-" * 4
 
 
 def on_terminal(run: Command, width: int, *words: str) -> list[str]:
-    """The lines that a terminal of this width gets, without styles."""
+    """Return the lines on a terminal of this width, without styles."""
     result = run(*words, env=TERMINAL | {"COLUMNS": str(width)})
     return without_styles(result.stdout).splitlines()
 
@@ -95,7 +95,7 @@ def test_list_batches_by_state(service: FakeService, run: Command, state: str, i
     [["batches", "--status", "failed"], ["jobs", "--status", "running"], ["batches", "--batch", "b"]],
     ids=" ".join,
 )
-def test_filters_that_do_not_fit(service: FakeService, run: Command, args: list[str]) -> None:
+def test_filters_that_do_not_apply_are_an_error(service: FakeService, run: Command, args: list[str]) -> None:
     result = run("list", *args)
     assert (result.exit_code, service.seen) == (2, [])
     assert "--status" in result.stderr or "--batch" in result.stderr
@@ -103,7 +103,7 @@ def test_filters_that_do_not_fit(service: FakeService, run: Command, args: list[
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 @pytest.mark.parametrize("what", ["jobs", "batches"])
-def test_a_table_never_cuts_ids(service: FakeService, run: Command, what: str, width: int) -> None:
+def test_a_table_never_truncates_ids(service: FakeService, run: Command, what: str, width: int) -> None:
     service.still = True
     for number in range(3):
         run("enqueue", "-", "--id", f"{LONG}{number}", input=ndjson([REQUEST]))
@@ -113,7 +113,7 @@ def test_a_table_never_cuts_ids(service: FakeService, run: Command, what: str, w
     assert heading.split()[0] == ("job" if what == "jobs" else "batch")
 
 
-def test_a_table_fits_the_terminal_when_its_ids_do(service: FakeService, run: Command, spring: str) -> None:
+def test_a_table_fits_the_terminal_if_its_ids_do(service: FakeService, run: Command, spring: str) -> None:
     for what in ("jobs", "batches"):
         wide, narrow = on_terminal(run, 200, "list", what), on_terminal(run, 40, "list", what)
         assert "created" in wide[0]
@@ -121,7 +121,7 @@ def test_a_table_fits_the_terminal_when_its_ids_do(service: FakeService, run: Co
         assert [row.split()[0] for row in narrow] == [row.split()[0] for row in wide]
 
 
-def test_an_empty_list_says_so_to_people_only(service: FakeService, run: Command) -> None:
+def test_an_empty_list_is_reported_on_terminals_only(service: FakeService, run: Command) -> None:
     assert run("list").output == ""
     shown = run("list", "batches", env=TERMINAL)
     assert (shown.stdout, shown.stderr) == ("", "No batches match.\n")

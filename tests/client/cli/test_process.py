@@ -1,4 +1,4 @@
-"""The command as a process: Ctrl-C, broken pipes, keys, completion in a real shell."""
+"""The command as a process: Ctrl-C, broken pipes, pressed keys, completion in a real shell."""
 
 import fcntl
 import json
@@ -29,7 +29,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(service: FakeService) -> Iterator[Start]:
-    """`start("watch", "b")`: the command, under way."""
+    """`start("watch", "b")` starts the command in the background."""
     running: list[subprocess.Popen[str]] = []
 
     def one(*args: str, **options: Any) -> subprocess.Popen[str]:
@@ -82,7 +82,7 @@ def test_ctrl_c_stops_following_and_saving(
     assert (results.returncode, [path.name for path in tmp_path.iterdir()]) == (130, ["out"])
 
 
-def test_ctrl_c_in_the_middle_of_an_upload_and_the_same_again(
+def test_an_upload_interrupted_by_ctrl_c_can_be_repeated(
     service: FakeService, start: Start, tmp_path: Path, wait_for: WaitFor
 ) -> None:
     # Given an upload whose lines come slowly
@@ -95,7 +95,7 @@ def test_ctrl_c_in_the_middle_of_an_upload_and_the_same_again(
     _, said = sending.communicate(timeout=10)
     os.close(writing)
     assert (sending.returncode, "repeat the command with --id b. Nothing is paid twice" in said) == (130, True)
-    # When the same is sent again, as often as one likes
+    # When the same upload is repeated several times
     lines = tmp_path / "jobs.jsonl"
     lines.write_text(json.dumps(REQUEST) + "\n")
     for _ in range(2):
@@ -105,11 +105,11 @@ def test_ctrl_c_in_the_middle_of_an_upload_and_the_same_again(
 
 
 def _unread(pipe: int) -> int:
-    """Bytes that nobody has read yet."""
+    """Return how many bytes in the pipe are unread."""
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(service: FakeService, start: Start, client: Client) -> None:
+def test_a_closed_pipe_is_not_an_error(service: FakeService, start: Start, client: Client) -> None:
     client.batch([REQUEST | {"prompt": "x" * 50}] * 2000, "b")
     results = start("results", "b")
     assert results.stdout is not None
@@ -120,7 +120,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(service: FakeService, start: 
     assert results.stderr.read() == ""
 
 
-def test_top_is_alive_and_q_ends_it(service: FakeService, start: Start, spring: str, wait_for: WaitFor) -> None:
+def test_top_updates_and_q_ends_it(service: FakeService, start: Start, spring: str, wait_for: WaitFor) -> None:
     ours, theirs = pty.openpty()
     env = os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
     watching = start("top", "--interval", "0.2s", stdin=theirs, stdout=theirs, stderr=theirs, text=False, env=env)
@@ -164,13 +164,13 @@ def test_bash_completes_ids_of_batches(service: FakeService, client: Client, spr
     """
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("spring\nspring summer\nsummer\n", "")
-    # without a service there is nothing to complete, and no noise
+    # without a service there are no completions and no error messages
     env = os.environ | {"BOOMERANG_URL": "http://127.0.0.1:1"}
     done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.split(), done.stderr) == ([], "")
 
 
-def test_without_click_the_library_works_and_the_command_says_what_it_needs(tmp_path: Path) -> None:
+def test_without_click_the_library_works_and_the_command_names_the_extra(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError(name='click')\n")
     env = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
     code = "import boomerang_client, sys; print('rich' in sys.modules)\nfrom boomerang_client.cli import main"

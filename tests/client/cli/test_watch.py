@@ -42,7 +42,7 @@ def test_ctrl_c_stops_watching_not_the_batch(
     assert service.paths() == ["POST /v1/batches", "GET /v1/batches/spring"]
 
 
-def test_watch_keeps_its_bar_and_gives_the_reason_a_line(service: FakeService, run: Command, spring: str) -> None:
+def test_watch_prints_reasons_on_separate_lines_above_the_bar(service: FakeService, run: Command, spring: str) -> None:
     view = service.shown("spring") | {"reason": "max_cost of 5 USD is reached; raise it by resume " * 2, "paused": True}
     looks = iter([view, view, service.shown("spring") | {"done": True}])
     service.progress = lambda id_: next(looks)
@@ -54,7 +54,7 @@ def test_watch_keeps_its_bar_and_gives_the_reason_a_line(service: FakeService, r
     assert any(line.startswith("max_cost of 5 USD is reached") for line in lines)
 
 
-def test_watch_tells_failed_from_cancelled(service: FakeService, run: Command, spring: str) -> None:
+def test_watch_distinguishes_failed_from_cancelled(service: FakeService, run: Command, spring: str) -> None:
     service.end("spring.3")
     run("cancel", "spring.1")
     result = run("watch", "spring")
@@ -84,26 +84,26 @@ def drawn(lanes: list[dict[str, object]], batches: list[dict[str, object]], widt
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_top_gives_up_no_number_and_no_letter(width: int) -> None:
+def test_top_truncates_no_number_and_no_id(width: int) -> None:
     lines = drawn([LANE | {"held": True, "reason": "why " * 30}], [BATCH] * 3, width)
     assert all(len(line) <= width for line in lines)
     assert sum("40,019/100,000" in line for line in lines) == 3
     assert sum(" 40,012 " in line and " 7 " in line for line in lines) == 3  # failed and cancelled
     assert any("40/64" in line and "123,456" in line for line in lines)
-    # the id is on several lines where it must be, and whole
+    # the id may be split over lines, but is complete
     left = "".join(line.split()[0] for line in lines if line and not line.startswith(" "))
     assert str(BATCH["id"]) in left.replace("batch", "") or any(str(BATCH["id"]) in line for line in lines)
     assert " ".join(lines).count("why") == 30
 
 
-def test_top_calls_a_healthy_lane_healthy() -> None:
+def test_top_shows_a_healthy_lane_as_healthy() -> None:
     shown = "\n".join(drawn([LANE], [], 80))
     assert "healthy" in shown
     assert "open" not in shown
 
 
 @pytest.mark.parametrize("height", [12, 24, 60])
-def test_top_fits_the_terminal_and_counts_the_rest(height: int) -> None:
+def test_top_fits_the_terminal_and_counts_hidden_rows(height: int) -> None:
     lines = drawn([LANE], [BATCH] * 50, 80, height)
     assert len(lines) <= max(height, 12)
     drawn_batches = sum("40,019/100,000" in line for line in lines)

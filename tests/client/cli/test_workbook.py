@@ -48,8 +48,8 @@ def edited(data: bytes, path: str, edit: Callable[[str], str]) -> bytes:
 
 
 def rows_of(data: bytes, sheet: str | None = None) -> tuple[list[Row], list[str]]:
-    told: list[str] = []
-    return list(workbook.read_rows(io.BytesIO(data), "goods.xlsx", sheet, told.append)), told
+    reported: list[str] = []
+    return list(workbook.read_rows(io.BytesIO(data), "goods.xlsx", sheet, reported.append)), reported
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_merged_cells_missing_rows_and_hidden_rows() -> None:
     sheet.merge_cells("A2:A4")
     sheet["B9"] = "far away"
     sheet.row_dimensions[3].hidden = True
-    rows, told = rows_of(saved(book))
+    rows, reported = rows_of(saved(book))
     filled = [(row.number, row.cells[0], row.cells[1]) for row in rows if not row.is_empty]
     assert filled == [
         (1, "Kind", "Title"),
@@ -170,7 +170,7 @@ def test_merged_cells_missing_rows_and_hidden_rows() -> None:
         (5, "", "blue"),
         (9, "", "far away"),
     ]
-    assert ["1 hidden rows" in text for text in told] == [True]
+    assert ["1 hidden rows" in text for text in reported] == [True]
 
 
 def test_wrong_dimensions_do_not_cut_the_sheet() -> None:
