@@ -1,5 +1,6 @@
 """Fields and validators of settings."""
 
+import ssl
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -40,6 +41,20 @@ def url_of(*schemes: str) -> Any:
             raise ValidationError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
 
     return check
+
+
+def certificate_file(value: str) -> None:
+    """Check that a file contains certificates in PEM."""
+    try:
+        ssl.create_default_context(cafile=value)
+    except ssl.SSLError:
+        raise ValidationError(
+            f"{value} has no certificates in PEM; give a file with -----BEGIN CERTIFICATE-----"
+        ) from None
+    except OSError as error:
+        raise ValidationError(
+            f"{value} cannot be read ({error.strerror}); give a file of certificates in PEM"
+        ) from None
 
 
 REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)

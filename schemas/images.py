@@ -10,6 +10,7 @@ import re
 import struct
 import zlib
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
@@ -19,6 +20,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from schemas.invisible import is_blank
+from schemas.truncation import is_whole_jpeg, is_whole_png
 from schemas.urls import MAX_IMAGE_URL, url_problem
 
 MAX_BYTES = 10 * 1024 * 1024
@@ -128,10 +130,10 @@ def read_image(raw: bytes) -> ImageFile:
     if len(raw) > MAX_BYTES:
         raise ImageInvalid(f"is {len(raw):,} bytes, more than 10 MB; send a smaller file")
     if raw.startswith(_PNG):
-        width, height = _size(raw, PngImageFile, "PNG", b"IDAT", b"IEND")
+        width, height = _size(raw, PngImageFile, "PNG", is_whole_png)
         return ImageFile(raw, width, height, "png")
     if raw.startswith(_JPEG):
-        width, height = _size(raw, _JpegHeader, "JPEG", b"\xff\xda", b"\xff\xd9")
+        width, height = _size(raw, _JpegHeader, "JPEG", is_whole_jpeg)
         return ImageFile(raw, width, height, "jpeg")
     named = next(
         (f"is a {name}" for magic, name in _OTHERS.items() if raw.startswith(magic)), "is not a known image format"
@@ -139,15 +141,14 @@ def read_image(raw: bytes) -> ImageFile:
     raise ImageInvalid(f"{named}; {_FORMATS}")
 
 
-def _size(raw: bytes, reader: Any, name: str, start: bytes, end: bytes) -> tuple[int, int]:
+def _size(raw: bytes, reader: Any, name: str, is_whole: Callable[[bytes], bool]) -> tuple[int, int]:
     # Image.open() warns, or raises, for large images by limits of its own. The format's class reads the header only.
     try:
         with reader(BytesIO(raw)) as image:
             width, height = image.size
     except _BROKEN:
         raise ImageInvalid(f"begins like a {name}, but its header cannot be read; send a complete file") from None
-    # A truncated file lacks the marker after the pixels. Bytes after that marker are common, and harmless.
-    if raw.rfind(end) <= raw.find(start):
+    if not is_whole(raw):
         raise ImageInvalid(f"is a truncated {name}; send the whole file")
     if width * height > MAX_PIXELS:
         limit = f"more than {MAX_PIXELS // 10**6} megapixels"

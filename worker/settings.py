@@ -12,7 +12,7 @@ from jobs import settings as shared
 from jobs.errors import SettingsInvalid
 from jobs.lanes import PROVIDER_KEY, LaneSettings
 from jobs.setting import setting
-from jobs.setting_readers import CommaSeparated, url_of
+from jobs.setting_readers import CommaSeparated, certificate_file, url_of
 from schemas.signatures import check_secrets
 from worker.health import HEALTH_FILE
 
@@ -75,6 +75,24 @@ class Settings(shared.Settings):
 
     provider_url: str = setting(
         "BOOMERANG_PROVIDER_URL", ma.String, PROVIDER, "The generation API.", validate=url_of("http", "https")
+    )
+    provider_ca: str | None = setting(
+        "BOOMERANG_PROVIDER_CA",
+        ma.String,
+        None,
+        "A PEM file of the certificate authorities that may sign the provider's certificate, for a network whose proxy "
+        "or gateway has a certificate of its own. It replaces the public authorities. `REQUESTS_CA_BUNDLE` has no "
+        "effect.",
+        validate=certificate_file,
+    )
+    provider_proxy: str | None = setting(
+        "BOOMERANG_PROVIDER_PROXY",
+        ma.String,
+        None,
+        "The proxy for all calls of the provider: `http://proxy:3128`, with `user:password@` if it wants them. "
+        "Notifications to producers do not go through it. `HTTPS_PROXY` and its like have no effect.",
+        secret=True,
+        validate=url_of("http", "https"),
     )
     provider_key: str | None = setting(
         PROVIDER_KEY,

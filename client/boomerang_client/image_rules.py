@@ -1,5 +1,6 @@
 """Check local images against the generation API's rules. Reads headers only; pixels are not decoded."""
 
+import re
 from dataclasses import dataclass
 
 MAX_BYTES = 10 * 1024 * 1024
@@ -8,8 +9,9 @@ MIN_SIDE = 300
 RATIO = (5, 2)
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-#: The markers before the pixels and at the end of the file.
-_PNG_ENDS, _JPEG_ENDS = (b"IDAT", b"IEND"), (b"\xff\xda", b"\xff\xd9")
+#: A JPEG marker that a length or the end follows: neither a data byte of the pixels nor a restart marker among them.
+_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
+_START, _END, _SCAN = b"\xd8", b"\xd9", b"\xda"
 _OTHERS = {
     b"GIF8": "a GIF", b"RIFF": "a WEBP", b"%PDF": "a PDF", b"BM": "a BMP", b"II*\0": "a TIFF", b"MM\0*": "a TIFF",
     b"<svg": "an SVG", b"<?xm": "an SVG", b"\0\0\0": "a HEIC or AVIF image, or a video",
@@ -49,8 +51,7 @@ def problem_of(data: bytes) -> str | None:
     header = read_header(data)
     if header is None:
         return f"begins like an image, but its header cannot be read; {_FORMATS} that is complete"
-    start, end = _PNG_ENDS if header.format == "png" else _JPEG_ENDS
-    if data.rfind(end) <= data.find(start):
+    if not (_is_whole_png(data) if header.format == "png" else _is_whole_jpeg(data)):
         return "is cut short; use the complete file"
     return _size_problem(header.width, header.height)
 
@@ -79,3 +80,26 @@ def _jpeg_header(data: bytes) -> Header | None:
         else:
             at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
+
+
+def _is_whole_jpeg(data: bytes) -> bool:
+    """Return whether the pixels have an end. That of a thumbnail does not count: it is inside a segment."""
+    at, has_pixels = 2, False
+    while found := _MARKER.search(data, at):
+        marker, at = found[1], found.end()
+        if marker == _END:
+            return has_pixels
+        if marker != _START:
+            at += int.from_bytes(data[at : at + 2], "big")
+            has_pixels = has_pixels or marker == _SCAN
+    return False
+
+
+def _is_whole_png(data: bytes) -> bool:
+    at, has_pixels = len(_PNG), False
+    while kind := data[at + 4 : at + 8]:
+        if kind == b"IEND":
+            return has_pixels
+        has_pixels = has_pixels or kind == b"IDAT"
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return False

@@ -7,7 +7,7 @@ import pytest
 from boomerang_client.image_rules import MAX_BYTES, Header, problem_of, read_header
 from schemas.images import MAX_BYTES as SERVICES_MAX_BYTES
 from schemas.images import image_problem
-from tests.support.drawing import drawn, png_header
+from tests.support.drawing import camera_jpeg, drawn, png_header, png_with_preview
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,10 @@ def test_headers_give_format_and_size(data: bytes, header: Header | None) -> Non
     assert read_header(data) == header
 
 
+def half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
 RULES = [
     pytest.param(drawn(), None, id="png"),
     pytest.param(drawn(kind="JPEG"), None, id="jpeg"),
@@ -40,6 +44,12 @@ RULES = [
     pytest.param(drawn(kind="WEBP"), "is a WEBP", id="webp"),
     pytest.param(drawn()[:-12], "cut short", id="cut png"),
     pytest.param(drawn(kind="JPEG")[:-2], "cut short", id="cut jpeg"),
+    pytest.param(camera_jpeg(), None, id="thumbnail"),
+    pytest.param(camera_jpeg() + camera_jpeg()[:9000], None, id="thumbnail, and half an image behind"),
+    pytest.param(half(camera_jpeg()), "cut short", id="thumbnail, cut"),
+    pytest.param(half(camera_jpeg(progressive=True)), "cut short", id="thumbnail, progressive, cut"),
+    pytest.param(png_with_preview(), None, id="preview"),
+    pytest.param(half(png_with_preview()), "cut short", id="preview, cut"),
     pytest.param(drawn()[:20], "header cannot be read", id="only the beginning"),
     pytest.param(b"what", "is not an image", id="text"),
     pytest.param(png_header(0, 300), "header cannot be read", id="no width"),

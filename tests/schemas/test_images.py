@@ -1,6 +1,7 @@
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from base64 import b64decode, b64encode
 from pathlib import Path
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.images import MAX_BASE64, MAX_BYTES, image_problem
-from tests.support.drawing import DrawBase64
+from tests.support.drawing import DrawBase64, camera_jpeg, drawn, png_with_preview
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -99,6 +100,46 @@ def test_a_truncated_image_is_refused(kind: str, part: float, assets: Path) -> N
 
     assert problem is not None
     assert kind in problem
+
+
+#: Images with another whole image inside.
+NESTED = [
+    pytest.param(camera_jpeg(), id="EXIF thumbnail"),
+    pytest.param(camera_jpeg(progressive=True), id="EXIF thumbnail, progressive"),
+    pytest.param(camera_jpeg(restart_marker_rows=1), id="EXIF thumbnail, restart markers"),
+    pytest.param(png_with_preview(), id="PNG with a preview"),
+]
+
+
+@pytest.mark.parametrize("raw", NESTED)
+def test_an_image_is_truncated_although_the_image_inside_is_whole(raw: bytes) -> None:
+    assert image_problem(b64encode(raw).decode()) is None
+    for part in (0.3, 0.5, 0.7, 0.99):
+        problem = image_problem(b64encode(raw[: int(len(raw) * part)]).decode())
+        assert problem is not None
+        assert "truncated" in problem
+
+
+def test_a_second_image_behind_the_first_may_be_cut() -> None:
+    # As phones append one: a depth map, a larger preview, a video.
+    first, second = camera_jpeg(), camera_jpeg()
+
+    assert image_problem(b64encode(first + second).decode()) is None
+    assert image_problem(b64encode(first + second[: len(second) // 2]).decode()) is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(drawn(kind="JPEG")[:-2] + b"\xff\xc4\0\2" * 2_000_000, id="JPEG segments"),
+        pytest.param(drawn()[:-12] + b"\0\0\0\0tEXt\0\0\0\0" * 800_000, id="PNG chunks"),
+    ],
+)
+def test_a_file_of_tiny_segments_takes_bounded_time(raw: bytes) -> None:
+    began = time.process_time()
+
+    assert "truncated" in (image_problem(b64encode(raw).decode()) or "")
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])

@@ -53,3 +53,25 @@ def png_header(width: int, height: int) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+def camera_jpeg(width: int = 400, height: int = 300, **options: Any) -> bytes:
+    """A JPEG of noise, as large as a photograph, with a whole JPEG as its thumbnail in an EXIF segment."""
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0" + drawn(160, 120, "JPEG")
+    return _noise(width, height, "JPEG", quality=90, exif=exif, **options)
+
+
+def png_with_preview(width: int = 400, height: int = 300) -> bytes:
+    """A PNG of noise with a whole PNG in a chunk before its pixels."""
+    preview = drawn(160, 120)
+    whole = _noise(width, height, "PNG")
+    head = len(b"\x89PNG\r\n\x1a\n") + 25
+    chunk = struct.pack(">I", len(preview)) + b"prVW" + preview + struct.pack(">I", zlib.crc32(b"prVW" + preview))
+    return whole[:head] + chunk + whole[head:]
+
+
+def _noise(width: int, height: int, kind: str, **options: Any) -> bytes:
+    file = BytesIO()
+    pixels = random.Random(0).randbytes(3 * width * height)
+    Image.frombytes("RGB", (width, height), pixels).save(file, kind, **options)
+    return file.getvalue()

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -14,13 +15,14 @@ Answer = Callable[[socket.socket], bool | None]
 class RawServer:
     """Reads and records each request, then passes the connection to the test's function."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.connections = 0
         self.answer = answer
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.tls = tls
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
         self._threads: list[threading.Thread] = []
         self._main = threading.Thread(target=self._accept, daemon=True)
         self._main.start()
@@ -35,7 +37,11 @@ class RawServer:
                 self._threads.append(thread)
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError, ValueError), connection, connection.makefile("rb") as file:
+        with contextlib.suppress(OSError, ValueError), contextlib.ExitStack() as stack:
+            if self.tls:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+            stack.enter_context(connection)
+            file = stack.enter_context(connection.makefile("rb"))
             while first := file.readline():
                 method, path, _ = first.decode().split(" ")
                 headers = {}

@@ -1,6 +1,5 @@
 """Jobs, messages and results over TLS, as in docs/guides/set-up-redis.md, with a Redis without a plain port."""
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from jobs.states import State
 from jobs.store.store import Store
 from ops.local import redis_server
 from tests.support import real_redis
+from tests.support.certificates import make_certificates
 from tests.support.simulator import Simulator
 from tests.support.worker_service import Processes, environment
 from webhook.messages import Messages
@@ -33,20 +33,6 @@ class Encrypted:
     state: str
     celery: str
     port: int
-
-
-def openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def certificate(folder: Path) -> None:
-    """Make an authority, and a certificate that it signs for this machine."""
-    key = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
-    openssl(folder, "req", "-x509", *key, "-subj", "/CN=test", "-keyout", "ca.key", "-out", "ca.pem")
-    openssl(folder, "req", *key[:-2], "-subj", "/CN=localhost", "-keyout", "redis.key", "-out", "redis.csr")
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    signed = ("x509", "-req", "-in", "redis.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2")
-    openssl(folder, *signed, "-extfile", "names", "-out", "redis.pem")
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +64,11 @@ def supports_tls(binary: str, folder: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def encrypted(server_with_tls: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
-    if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl to make certificates with")
     folder, port, password = tmp_path_factory.mktemp("tls"), redis_server.free_port(), "a-password"
-    certificate(folder)
+    make_certificates(folder)
     options = {
         "port": "0", "tls-port": str(port), "bind": "127.0.0.1", "requirepass": password, "save": "",
-        "tls-cert-file": "redis.pem", "tls-key-file": "redis.key", "tls-ca-cert-file": "ca.pem",
+        "tls-cert-file": "server.pem", "tls-key-file": "server.key", "tls-ca-cert-file": "ca.pem",
         "tls-auth-clients": "no",
     }  # fmt: skip
     arguments = [argument for name, value in options.items() for argument in (f"--{name}", value)]

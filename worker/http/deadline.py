@@ -6,20 +6,24 @@ reads the request slowly. Here every wait is limited to the time that is left of
 
 import functools
 import io
+import re
 import time
 from contextvars import ContextVar
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 from socket import socket
 from typing import Any
 
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import NewConnectionError
 
 #: The monotonic time by which the current call of this thread must end.
 DEADLINE: ContextVar[float] = ContextVar("DEADLINE")
 #: Bytes passed to the socket at once, because TLS restarts the time-out for every record.
 _PIECE = 16 * 1024
+#: The message of http.client for a tunnel that was refused.
+_TUNNEL_STATUS = re.compile(r"Tunnel connection failed: (\d{3})")
 
 
 def _remaining(deadline: float) -> float:
@@ -56,13 +60,36 @@ class _Response(HTTPResponse):
         self.fp = io.BufferedReader(_Reader(raw, sock, deadline))
 
 
+class TunnelFailed(NewConnectionError):
+    """A proxy did not open a tunnel, so nothing was sent through it. `status`: the proxy's answer, or None."""
+
+    def __init__(self, connection: HTTPConnection, message: str) -> None:
+        super().__init__(connection, message)
+        status = _TUNNEL_STATUS.search(message)
+        self.status = int(status[1]) if status else None
+
+
 class _Bounded(HTTPConnection):
     _deadline = 0.0
 
+    def connect(self) -> None:
+        # Before the connection, because a tunnel through a proxy is a request and a response, too.
+        self._limit()
+        super().connect()
+
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        self._limit()
+        super().putrequest(*args, **kwargs)
+
+    def _limit(self) -> None:
         self._deadline = DEADLINE.get()
         self.response_class = functools.partial(_Response, deadline=self._deadline)  # type: ignore[assignment]
-        super().putrequest(*args, **kwargs)
+
+    def _tunnel(self) -> None:
+        try:
+            super()._tunnel()
+        except (OSError, HTTPException) as error:
+            raise TunnelFailed(self, str(error)) from error
 
     def send(self, data: Any) -> None:
         for start in range(0, len(data), _PIECE):
@@ -83,10 +110,19 @@ class _PoolTLS(HTTPSConnectionPool):
     ConnectionCls = _BoundedTLS
 
 
+_POOLS: dict[str, type[HTTPConnectionPool]] = {"http": _Pool, "https": _PoolTLS}
+
+
 class BoundedAdapter(HTTPAdapter):
-    """An adapter whose calls end by DEADLINE, which must be set."""
+    """An adapter whose calls end by DEADLINE, which must be set. Calls through a proxy do, too."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools create bounded connections."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTLS}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> ProxyManager:
+        """Make the pools of a proxy create bounded connections."""
+        manager: ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager

@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, SSLError
 
 from jobs.lanes import LaneSettings
 from jobs.logs import HIDDEN, SHORTEST
 from schemas import GenerationRequest, callback_path
-from worker.http.deadline import DEADLINE, BoundedAdapter
+from worker.http.deadline import DEADLINE, BoundedAdapter, TunnelFailed
 from worker.provider.body import Pieces, body_of
 from worker.provider.outcomes import Doubtful, Held, LookupOutcome, NotSent, SubmitOutcome, Unavailable
 from worker.provider.outcomes import read_status_answer as _read_status
@@ -46,6 +46,10 @@ class Provider:
         self._session = requests.Session()
         # Ignore proxies and .netrc of the environment (reading them takes a quarter of a call's CPU), store no cookies.
         self._session.trust_env = False
+        if settings.provider_proxy:
+            self._session.proxies = dict.fromkeys(("http", "https"), settings.provider_proxy)
+        if settings.provider_ca:
+            self._session.verify = settings.provider_ca
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         # No retries here: only the job's record decides what is sent again.
         # Submissions and polls have `concurrency` threads each.
@@ -83,6 +87,8 @@ class Provider:
             return NotSent(_error_name(error)) if _never_sent(error) else Doubtful(_error_name(error), silent=True)
         except (requests.RequestException, HTTPError, _AnswerTooLarge, OSError) as error:
             return Doubtful(_error_name(error), silent=not isinstance(error, _AnswerTooLarge))
+        if status == requests.codes.proxy_authentication and self._settings.provider_proxy:
+            return NotSent(f"the proxy answered {status}")
         return _read_submit(status, headers, answer, external_task_id)
 
     def get_status(self, task_id: str, external_task_id: str) -> LookupOutcome | Held:
@@ -153,15 +159,27 @@ def _read(response: requests.Response) -> bytes:
 
 def _never_sent(error: requests.ConnectionError) -> bool:
     """Return whether the connection failed, so that no byte of the request can have arrived."""
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    reason = _reason(error)
     if isinstance(reason, SSLError):
         # Only a refused certificate surely precedes the first byte. Other TLS errors may occur later.
         return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in reason.args)
     return isinstance(reason, (NewConnectionError, ConnectTimeoutError))
 
 
+def _reason(error: BaseException) -> BaseException | None:
+    """Return urllib3's reason for an error.
+
+    That of a ProxyError is in it. The type alone says nothing: urllib3 also raises it if a connection through a proxy
+    breaks after the request was sent.
+    """
+    reason: BaseException | None = getattr(error.args[0] if error.args else None, "reason", None)
+    return reason.original_error if isinstance(reason, ProxyError) else reason
+
+
 def _error_name(error: BaseException) -> str:
     """Return the type of an error. Not its message, because urllib3's messages contain whole URLs."""
-    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    reason = _reason(error)
     name = type(error).__name__
+    if isinstance(reason, TunnelFailed) and reason.status:
+        return f"{name} (the proxy answered {reason.status})"
     return f"{name} ({type(reason).__name__})" if reason is not None else name

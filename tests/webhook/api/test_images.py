@@ -16,6 +16,7 @@ from jobs.audit.audit import audit
 from jobs.store.store import Store
 from schemas.images import MAX_BYTES
 from schemas.views.images import ImageView
+from tests.support.drawing import camera_jpeg
 from webhook.app import create_app
 from webhook.settings import Settings
 
@@ -93,6 +94,7 @@ def test_an_invalid_image_is_refused_with_a_remedy(client: FlaskClient, draw: Dr
         (b"GIF89a" + bytes(100), "send a .jpg"),
         (draw()[:50], "send"),
         (b"a fox", "send a .jpg"),
+        (camera_jpeg()[:50_000], "send the whole file"),
     ):
         answer = client.post("/v1/images", data=data, content_type="image/png")
         assert answer.status_code == 422
