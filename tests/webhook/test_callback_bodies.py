@@ -211,7 +211,7 @@ def numbers() -> Iterator[int]:
     return count()
 
 
-def test_every_body_with_a_valid_token_is_a_hint_and_none_with_an_invalid_one(
+def test_every_body_is_a_hint_if_and_only_if_its_token_is_valid(
     *,
     settings: Settings,
     store: Store,
