@@ -49,13 +49,13 @@ def settings(redis_url: str) -> Settings:
 
 @pytest.fixture
 def app(settings: Settings, store: Store) -> Flask:
-    """The app on the real store, sending real messages to the same Redis."""
+    """The app with the real store, which sends real messages to the same Redis."""
     return create_app(settings, store)
 
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """With a key that opens everything."""
+    """A client with an administrator's key."""
     client = app.test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {KEY}"
     return client
@@ -69,7 +69,7 @@ def raw(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def messages(raw: redis.Redis) -> Messages:
-    """`messages("boomerang.submit")`: the arguments of every message in that queue, as a worker would read them."""
+    """Return `messages(queue)`, which reads the arguments of every message in the queue as a worker would."""
 
     def read(queue: str) -> list[list[str]]:
         found = [json.loads(text) for text in raw.lrange(queue, 0, -1)]
@@ -83,7 +83,7 @@ def messages(raw: redis.Redis) -> Messages:
 
 @pytest.fixture
 def at_provider(store: Store) -> AtProvider:
-    """`at_provider("id")`: a job that the provider has."""
+    """Return `at_provider("id")`, which makes a job in progress."""
 
     def make(job_id: str, *, notify: bool = False) -> str:
         owed = frozenset({Delivery.NOTIFY}) if notify else frozenset[Delivery]()
@@ -100,7 +100,7 @@ def at_provider(store: Store) -> AtProvider:
 
 @pytest.fixture
 def call_back(client: FlaskClient) -> CallBack:
-    """`call_back("id", body)`: POSTs to the job's own callback address."""
+    """Return `call_back("id", body)`, which posts to the job's callback address."""
 
     def post(external_task_id: str, body: object, secret: str = SECRET) -> TestResponse:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -132,20 +132,20 @@ def fox() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Serve]:
-    """`serve({"BOOMERANG_…": …})`: the real process, started with the environment alone; its log is kept."""
+    """Return `serve({"BOOMERANG_…": …})`, which starts a real webhook process and keeps its log."""
     running: list[tuple[subprocess.Popen[str], threading.Thread]] = []
 
     def start(env: Mapping[str, str], *options: str) -> WebhookServer:
-        ours = {"BOOMERANG_ADMIN_KEYS": KEY, "BOOMERANG_CALLBACK_SECRETS": SECRET}
+        own_settings = {"BOOMERANG_ADMIN_KEYS": KEY, "BOOMERANG_CALLBACK_SECRETS": SECRET}
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "webhook.wsgi:app", "-b", "127.0.0.1:0", *options],
             cwd=ROOT,
-            env={"PATH": os.environ["PATH"], **ours, **env},
+            env={"PATH": os.environ["PATH"], **own_settings, **env},
             stderr=subprocess.PIPE,
             text=True,
         )
         log: list[str] = []
-        told = threading.Event()
+        started = threading.Event()
 
         def follow() -> None:
             assert process.stderr
@@ -153,13 +153,13 @@ def serve() -> Iterator[Serve]:
                 for line in process.stderr:
                     log.append(line.rstrip())
                     if "Listening at" in line:
-                        told.set()
-            told.set()
+                        started.set()
+            started.set()
 
         follower = threading.Thread(target=follow)
         follower.start()
         running.append((process, follower))
-        assert told.wait(30), log
+        assert started.wait(30), log
         found = re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", "\n".join(log))
         if found is None:
             raise RuntimeError("\n".join(log))
@@ -168,10 +168,10 @@ def serve() -> Iterator[Serve]:
     yield start
     could_not_start = [process for process, _ in running if process.poll() is not None]
     for process, _ in running:
-        # Not SIGQUIT: gunicorn's gthread worker may then wait for a lock that it holds itself.
+        # Not SIGQUIT: gunicorn's gthread worker may then deadlock on a lock that it holds
         process.send_signal(signal.SIGTERM)
     for process, follower in running:
-        process.wait(40)  # docs/guides/run-processes.md
+        process.wait(40)  # longer than the grace period in docs/guides/run-processes.md
         follower.join(10)
-    # Whatever it was doing, it ends in order.
+    # Every process that had started must exit with 0
     assert {process.returncode for process, _ in running if process not in could_not_start} <= {0}

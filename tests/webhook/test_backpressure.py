@@ -1,4 +1,4 @@
-"""Back-pressure: when no more jobs are taken in, and what a producer is told then."""
+"""Back-pressure: when the service refuses more jobs, and what it answers."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -24,16 +24,16 @@ MB = 1024 * 1024
 
 
 @dataclass
-class Looks:
-    """A store that tells its memory, and a clock, both held by the test."""
+class Readings:
+    """A memory reading and a clock that the test sets. It counts the readings."""
 
     memory_now: Memory | None = None
     now: float = 100.0
-    looked: int = 0
+    count: int = 0
     turned_away: Counter = field(default_factory=lambda: Counter("away", "…", ["reason"], registry=CollectorRegistry()))
 
     def memory(self) -> Memory | None:
-        self.looked += 1
+        self.count += 1
         return self.memory_now
 
     def pressure(self, **settings: Any) -> Backpressure:
@@ -43,10 +43,10 @@ class Looks:
 @pytest.mark.parametrize(
     ("settings", "memory", "limit"),
     [
-        pytest.param({}, Memory(84 * MB, 100 * MB), None, id="room"),
+        pytest.param({}, Memory(84 * MB, 100 * MB), None, id="below the share"),
         pytest.param({}, Memory(85 * MB, 100 * MB), 0, id="the share is used"),
         pytest.param({}, Memory(85 * MB, 0), None, id="a Redis without a limit"),
-        pytest.param({}, None, None, id="a Redis that does not tell"),
+        pytest.param({}, None, None, id="a Redis that does not report its memory"),
         pytest.param({"max_memory": 0.5}, Memory(50 * MB, 100 * MB), 0, id="another share"),
         pytest.param({"max_memory": 1.0}, Memory(99 * MB, 100 * MB), None, id="all of it"),
         pytest.param({"max_memory": 0.0}, Memory(100 * MB, 100 * MB), None, id="not watched"),
@@ -56,36 +56,38 @@ class Looks:
         pytest.param({"max_unfinished": 7}, Memory(99, 100), 0, id="a number of jobs, and no memory"),
     ],
 )
-def test_how_many_jobs_there_may_be(settings: dict[str, Any], memory: Memory | None, limit: int | None) -> None:
-    assert Looks(memory).pressure(**settings).limit(1) == limit
+def test_settings_and_memory_limit_the_number_of_jobs(
+    settings: dict[str, Any], memory: Memory | None, limit: int | None
+) -> None:
+    assert Readings(memory).pressure(**settings).limit(1) == limit
 
 
-def test_memory_is_looked_at_once_a_moment_or_when_much_was_taken_in() -> None:
-    looks = Looks(Memory(1, 100))
-    pressure = looks.pressure()
+def test_memory_is_read_at_intervals_or_after_much_input() -> None:
+    readings = Readings(Memory(1, 100))
+    pressure = readings.pressure()
     for _ in range(50):
         pressure.limit(MAX_AGE_BYTES // 100)
-    assert looks.looked == 1
+    assert readings.count == 1
     for _ in range(51):
         pressure.limit(MAX_AGE_BYTES // 100)
-    assert looks.looked == 2
-    looks.now += MAX_AGE
-    looks.memory_now = Memory(99, 100)
-    assert (pressure.limit(1), looks.looked) == (0, 3)
+    assert readings.count == 2
+    readings.now += MAX_AGE
+    readings.memory_now = Memory(99, 100)
+    assert (pressure.limit(1), readings.count) == (0, 3)
 
 
 @pytest.mark.parametrize(("memory", "reason"), [(Memory(1, 100), "jobs"), (Memory(99, 100), "memory")])
-def test_a_refusal_says_why_and_when_to_come_back(memory: Memory, reason: str) -> None:
-    looks = Looks(memory)
-    problem = looks.pressure(max_unfinished=12_000).refused(id="b")
+def test_a_refusal_has_a_reason_and_retry_after(memory: Memory, reason: str) -> None:
+    readings = Readings(memory)
+    problem = readings.pressure(max_unfinished=12_000).refused(id="b")
     assert (problem.status, problem.headers["Retry-After"], problem.more) == (429, "30", {"id": "b"})
     assert {"jobs": "12,000 unfinished jobs", "memory": "BOOMERANG_MAX_MEMORY"}[reason] in problem.detail
     assert "Send the same again" in problem.detail
-    assert looks.turned_away.labels(reason)._value.get() == 1
+    assert readings.turned_away.labels(reason)._value.get() == 1
 
 
 @pytest.mark.parametrize(
-    ("memory", "unfinished", "said"),
+    ("memory", "unfinished", "variable"),
     [
         (Memory(1, 100), 11, None),
         (Memory(1, 100), 12, "BOOMERANG_MAX_UNFINISHED"),
@@ -93,9 +95,11 @@ def test_a_refusal_says_why_and_when_to_come_back(memory: Memory, reason: str) -
         (None, 0, "INFO"),
     ],
 )
-def test_the_note(memory: Memory | None, unfinished: int, said: str | None) -> None:
-    note = Looks(memory).pressure(max_unfinished=12).warning(unfinished)
-    assert note is None if said is None else said in str(note)
+def test_the_warning_names_the_limit_that_is_reached(
+    memory: Memory | None, unfinished: int, variable: str | None
+) -> None:
+    note = Readings(memory).pressure(max_unfinished=12).warning(unfinished)
+    assert note is None if variable is None else variable in str(note)
 
 
 # --- over HTTP, on a real Redis -------------------------------------------------------------------------------------
@@ -105,7 +109,7 @@ LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 
 @pytest.fixture
 def limited(settings: Settings, store: Store, client: FlaskClient) -> Callable[..., FlaskClient]:
-    """`limited(max_unfinished=3)`: a producer of a service with these settings."""
+    """Return `limited(max_unfinished=3)`, which makes a client of a service with these settings."""
 
     def make(**changes: Any) -> FlaskClient:
         producer = create_app(replace(settings, **changes), store).test_client()
@@ -117,7 +121,7 @@ def limited(settings: Settings, store: Store, client: FlaskClient) -> Callable[.
 
 @pytest.fixture
 def full_memory(raw: redis.Redis) -> Iterator[None]:
-    """Redis has used 90 % of what it may."""
+    """Redis uses 90 % of its memory limit."""
     raw.config_set("maxmemory", int(raw.info("memory")["used_memory"] / 0.9))
     yield
     raw.config_set("maxmemory", 0)
@@ -128,7 +132,9 @@ def counted(client: FlaskClient, name: str) -> float:
     return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + " ")), 0.0)
 
 
-def test_a_job_that_finds_no_room(limited: Callable[..., FlaskClient], fox: dict[str, Any], store: Store) -> None:
+def test_a_job_beyond_the_limit_gets_429(
+    limited: Callable[..., FlaskClient], fox: dict[str, Any], store: Store
+) -> None:
     client = limited(max_unfinished=1)
     client.post("/v1/jobs", json=fox | {"external_task_id": "first"})
 
@@ -138,18 +144,18 @@ def test_a_job_that_finds_no_room(limited: Callable[..., FlaskClient], fox: dict
     assert answer.headers["Retry-After"] == "30"
     assert "Nothing was enqueued" in answer.json["detail"]
     assert client.get("/v1/jobs/second").status_code == 404
-    # A repeat of what is there is none of it
+    # Repeats of an accepted job are not refused
     assert client.post("/v1/jobs", json=fox | {"external_task_id": "first"}).status_code == 200
     assert client.post("/v1/jobs", json=fox | {"external_task_id": "first", "n": 2}).status_code == 409
     assert counted(client, 'boomerang_turned_away_total{reason="jobs"}') == 1
     assert "BOOMERANG_MAX_UNFINISHED" in client.get("/readyz").json["dependencies"]["room"]
     assert client.get("/readyz").status_code == 200
-    # And an end makes room
+    # When a job has ended, the next one is accepted
     store.jobs.cancel("first")
     assert client.post("/v1/jobs", json=fox | {"external_task_id": "second"}).status_code == 201
 
 
-def test_the_providers_door_says_it_in_the_providers_form(
+def test_the_providers_contract_refuses_in_the_providers_form(
     limited: Callable[..., FlaskClient], fox: dict[str, Any]
 ) -> None:
     client = limited(max_unfinished=1)
@@ -160,15 +166,15 @@ def test_the_providers_door_says_it_in_the_providers_form(
     assert TaskRefused().validate(json.loads(answer.text)) == {}
 
 
-def test_an_upload_stops_and_the_same_again_goes_on(
+def test_an_upload_stops_at_the_limit_and_a_repeat_continues(
     limited: Callable[..., FlaskClient], store: Store, messages: Messages
 ) -> None:
-    # Given room for one chunk and a half
+    # Given a limit of one and a half chunks
     client = limited(max_unfinished=750)
 
     stopped = client.post("/v1/batches", data=LINE * 1200 + b"not json\n")
 
-    # Then the answer says how many are in, and how to go on; workers begin with those
+    # Then the answer says how many were accepted and how to continue, and workers get a hint
     assert (stopped.status_code, stopped.headers["Retry-After"]) == (429, "30")
     assert (stopped.json["accepted"], stopped.json["known"]) == (750, 0)
     batch = stopped.json["id"]
@@ -176,7 +182,7 @@ def test_an_upload_stops_and_the_same_again_goes_on(
     assert f"?id={batch}" in stopped.json["detail"]
     assert messages("boomerang.submit") == [[]]
     assert counted(client, 'boomerang_jobs_received_total{outcome="created"}') == 750
-    # As long as nothing has ended, nothing more is taken in, and nothing is lost
+    # Until a job ends, a repeat adds nothing and loses nothing
     again = client.post(f"/v1/batches?id={batch}", data=LINE * 1200)
     assert (again.status_code, again.json["accepted"], again.json["known"]) == (429, 0, 750)
     for number in range(1, 501):
@@ -186,13 +192,13 @@ def test_an_upload_stops_and_the_same_again_goes_on(
     assert {name: last.json[name] for name in ("accepted", "known", "rejected")} == {
         "accepted": 450, "known": 750, "rejected": 1
     }  # fmt: skip
-    # A whole repeat is none of it, however full it is
+    # A complete repeat is accepted at any limit
     full = limited(max_unfinished=1)
     assert full.post(f"/v1/batches?id={batch}", data=LINE * 1200).json["known"] == 1200
     assert audit(store) == []
 
 
-def test_all_lines_or_none_where_there_is_no_room_for_all(
+def test_an_atomic_upload_beyond_the_limit_enqueues_nothing(
     limited: Callable[..., FlaskClient], store: Store, raw: redis.Redis
 ) -> None:
     client = limited(max_unfinished=750)
@@ -207,7 +213,9 @@ def test_all_lines_or_none_where_there_is_no_room_for_all(
 
 
 @pytest.mark.usefixtures("full_memory")
-def test_a_redis_that_is_nearly_full(limited: Callable[..., FlaskClient], fox: dict[str, Any], store: Store) -> None:
+def test_a_nearly_full_redis_refuses_new_work(
+    limited: Callable[..., FlaskClient], fox: dict[str, Any], store: Store
+) -> None:
     store.jobs.enqueue([NewJob(id="old", text="{}", model="kirin_image_omni")])
     client = limited()
     for path, data in (
@@ -222,6 +230,6 @@ def test_a_redis_that_is_nearly_full(limited: Callable[..., FlaskClient], fox: d
     assert counted(client, 'boomerang_turned_away_total{reason="memory"}') == 4
     assert "BOOMERANG_MAX_MEMORY" in client.get("/readyz").json["dependencies"]["room"]
     assert [job.id for job in store.jobs.page().jobs] == ["old"]
-    # What is there goes on
+    # Accepted jobs can still be changed
     assert client.post("/v1/jobs/old/cancel").json["status"] == "cancelled"
     assert limited(max_memory=0.95).post("/v1/jobs", json=fox).status_code == 201

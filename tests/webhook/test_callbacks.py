@@ -32,7 +32,7 @@ KLING = {
 }
 
 
-def test_a_settling_callback_ends_the_job(
+def test_a_complete_callback_ends_the_job(
     at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     at_provider("fox")
@@ -46,7 +46,7 @@ def test_a_settling_callback_ends_the_job(
     assert (job.result.cost, job.result.discount) == (Decimal("0.0065"), 1)
 
 
-def test_a_failure_is_a_hint_however_complete(
+def test_a_failure_is_only_a_hint(
     at_provider: AtProvider, call_back: CallBack, failed: dict[str, Any], store: Store
 ) -> None:
     at_provider("fox")
@@ -74,7 +74,7 @@ def test_repeats_and_contradictions_succeed_and_change_nothing(
     assert store.jobs.get("fox") == before
 
 
-def test_a_hundred_copies_at_once_end_the_job_once(
+def test_100_concurrent_copies_end_the_job_once(
     at_provider: AtProvider, app: Flask, settings: Settings, completed: dict[str, Any], store: Store
 ) -> None:
     address = callback_path(at_provider("fox", notify=True), settings.callback_secrets[0])
@@ -87,13 +87,13 @@ def test_a_hundred_copies_at_once_end_the_job_once(
     with ThreadPoolExecutor(COPIES) as threads:
         assert set(threads.map(call, range(COPIES))) == {204}
 
-    # One end was told, its money counted once
+    # The job ended once and its cost is counted once
     assert [change.state for change in store.events.read_new(100)].count(State.COMPLETED) == 1
     assert store.statistics.totals().cost == Decimal("0.0065")
     assert [each.job.id for each in store.deliveries.claim(["fox"])] == ["fox"]
 
 
-def test_the_money_of_repeats_is_counted_once(
+def test_repeats_count_their_cost_once(
     at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     at_provider("fox")
@@ -102,8 +102,8 @@ def test_the_money_of_repeats_is_counted_once(
     assert store.statistics.totals().cost == Decimal("0.0065")
 
 
-@pytest.mark.parametrize("job_id", ["never-heard-of", "fox~9"])
-def test_a_job_that_is_not_ours_any_more_is_no_error_of_the_sender(
+@pytest.mark.parametrize("job_id", ["unknown", "fox~9"])
+def test_a_callback_for_an_unknown_job_succeeds(
     job_id: str, at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     at_provider("fox")
@@ -111,9 +111,9 @@ def test_a_job_that_is_not_ours_any_more_is_no_error_of_the_sender(
 
 
 @pytest.mark.parametrize(
-    ("body", "looks"),
+    ("body", "looked_up"),
     [
-        pytest.param({"status": "completed", "output": []}, True, id="completed without pictures"),
+        pytest.param({"status": "completed", "output": []}, True, id="completed without images"),
         pytest.param(
             {
                 "status": "completed",
@@ -125,16 +125,16 @@ def test_a_job_that_is_not_ours_any_more_is_no_error_of_the_sender(
         ),
         pytest.param({"status": "failed"}, True, id="failed"),
         pytest.param(KLING, True, id="the upstream's own shape"),
-        pytest.param({"status": "dreaming"}, True, id="a word that nobody knows"),
+        pytest.param({"status": "dreaming"}, True, id="an unknown status"),
         pytest.param({"hello": "world"}, True, id="another object"),
         pytest.param({"status": "running"}, False, id="running"),
         pytest.param({"status": "PENDING"}, False, id="waiting"),
     ],
 )
-def test_what_does_not_settle_makes_the_provider_be_asked(
+def test_an_incomplete_callback_causes_a_look_up(
     *,
     body: object,
-    looks: bool,
+    looked_up: bool,
     at_provider: AtProvider,
     call_back: CallBack,
     store: Store,
@@ -146,11 +146,11 @@ def test_what_does_not_settle_makes_the_provider_be_asked(
 
     assert store.jobs.get("fox").state is State.IN_PROGRESS
     due = [each.job.id for each in store.attempts.claim_due(10).dues]
-    assert due == (["fox"] if looks else [])
-    assert messages("boomerang.reconcile") == ([[]] if looks else [])
+    assert due == (["fox"] if looked_up else [])
+    assert messages("boomerang.reconcile") == ([[]] if looked_up else [])
 
 
-def test_a_body_that_names_another_job_is_not_taken_at_its_word(
+def test_a_body_that_names_another_job_is_only_a_hint(
     at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     at_provider("fox")
@@ -161,21 +161,21 @@ def test_a_body_that_names_another_job_is_not_taken_at_its_word(
     assert [each.job.id for each in store.attempts.claim_due(10).dues] == ["fox"]
 
 
-def test_in_confirm_mode_every_callback_only_makes_the_provider_be_asked(
+def test_in_confirm_mode_every_callback_is_only_a_hint(
     at_provider: AtProvider, completed: dict[str, Any], store: Store, settings: Settings
 ) -> None:
-    careful = Settings(**{**vars(settings), "callback_mode": CallbackMode.CONFIRM})
+    confirming = Settings(**{**vars(settings), "callback_mode": CallbackMode.CONFIRM})
     at_provider("fox")
 
     address = callback_path("fox", settings.callback_secrets[0])
-    answer = create_app(careful, store).test_client().post(address, json=completed)
+    answer = create_app(confirming, store).test_client().post(address, json=completed)
 
     assert answer.status_code == 204
     assert store.jobs.get("fox").state is State.IN_PROGRESS
     assert [each.job.id for each in store.attempts.claim_due(10).dues] == ["fox"]
 
 
-def test_a_callback_may_be_faster_than_the_submissions_own_answer(
+def test_a_callback_may_arrive_before_the_answer_to_the_submission(
     store: Store, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
@@ -219,7 +219,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("path", "body", "status"), REFUSED)
-def test_what_is_refused_changes_nothing(
+def test_a_refused_callback_changes_nothing(
     *,
     path: str | None,
     body: bytes,
@@ -243,7 +243,7 @@ def test_what_is_refused_changes_nothing(
 STRANGERS = [
     pytest.param("/callbacks/fox/wrong", id="a wrong token"),
     pytest.param("/callbacks/fox/" + "A" * 32, id="a wrong token of the old form"),
-    pytest.param("/callbacks/fox/abcdef." + "A" * 32, id="a key that nobody has"),
+    pytest.param("/callbacks/fox/abcdef." + "A" * 32, id="an unknown key id"),
     pytest.param("/callbacks/hare/wrong", id="an unknown job"),
     pytest.param("/callbacks/fox", id="no token"),
     pytest.param("/callbacks/fox/", id="an empty token"),
@@ -256,7 +256,7 @@ STRANGERS = [
 
 @pytest.mark.parametrize("path", STRANGERS)
 @pytest.mark.parametrize("body", [b"{}", b"not JSON", b'{"status":"completed"}'])
-def test_strangers_learn_nothing_from_how_they_are_refused(
+def test_all_refusals_without_a_valid_token_are_identical(
     path: str, body: bytes, at_provider: AtProvider, app: Flask
 ) -> None:
     at_provider("fox")
@@ -266,16 +266,16 @@ def test_strangers_learn_nothing_from_how_they_are_refused(
     refused = client.post(path, data=body)
 
     assert (refused.status_code, refused.data) == (known.status_code, known.data) == (403, known.data)
-    told = [{name: value for name, value in each.headers if name != "Date"} for each in (known, refused)]
-    assert told[0] == told[1]
+    headers = [{name: value for name, value in each.headers if name != "Date"} for each in (known, refused)]
+    assert headers[0] == headers[1]
 
 
-def test_without_a_length_it_is_411(client: FlaskClient, settings: Settings) -> None:
+def test_a_callback_without_a_length_gets_411(client: FlaskClient, settings: Settings) -> None:
     address = callback_path("fox", settings.callback_secrets[0])
     assert client.post(address, data=b"{}", headers={"Transfer-Encoding": "chunked"}).status_code == 411
 
 
-def test_any_of_the_secrets_verifies(
+def test_any_configured_secret_verifies(
     at_provider: AtProvider, completed: dict[str, Any], store: Store, settings: Settings
 ) -> None:
     both = Settings(**{**vars(settings), "callback_secrets": ("the-new-secret-signs", "the-old-one-verifies")})
@@ -286,7 +286,7 @@ def test_any_of_the_secrets_verifies(
         assert store.jobs.get(job_id).state is State.COMPLETED
 
 
-def test_an_address_from_before_there_were_key_ids_is_taken(
+def test_a_callback_address_without_a_key_id_is_accepted(
     at_provider: AtProvider, completed: dict[str, Any], client: FlaskClient, settings: Settings, store: Store
 ) -> None:
     path, _, token = callback_path(at_provider("fox"), settings.callback_secrets[0]).rpartition("/")
@@ -294,51 +294,51 @@ def test_an_address_from_before_there_were_key_ids_is_taken(
     assert store.jobs.get("fox").state is State.COMPLETED
 
 
-#: (who is connected, X-Forwarded-For, whether it is taken)
+#: (the peer's address, X-Forwarded-For, whether the callback is accepted)
 WAYS = [
     pytest.param("203.0.113.7", None, True, id="the provider itself"),
     pytest.param("::ffff:203.0.113.7", None, True, id="on a socket for both"),
     pytest.param("2001:db8::9", None, True, id="by IPv6"),
     pytest.param("198.51.100.1", None, False, id="a stranger"),
-    pytest.param("198.51.100.1", "203.0.113.7", False, id="a stranger who says that he is the provider"),
+    pytest.param("198.51.100.1", "203.0.113.7", False, id="a stranger with the provider's address in the header"),
     pytest.param("10.0.0.5", "203.0.113.7", True, id="through our proxy"),
     pytest.param("10.0.0.5", "198.51.100.1", False, id="a stranger through our proxy"),
-    pytest.param("10.0.0.5", "203.0.113.7, 198.51.100.1", False, id="a stranger who wrote an entry of his own"),
-    pytest.param("10.0.0.5", "198.51.100.1, 203.0.113.7", True, id="whatever the provider's own proxy wrote"),
+    pytest.param("10.0.0.5", "203.0.113.7, 198.51.100.1", False, id="a stranger's forged entry"),
+    pytest.param("10.0.0.5", "198.51.100.1, 203.0.113.7", True, id="an entry by the provider's proxy"),
     pytest.param("10.0.0.5", "203.0.113.7, 10.0.0.6", True, id="through two of ours"),
     pytest.param("10.0.0.5", "203.0.113.7,nonsense", False, id="an entry that is none"),
     pytest.param("10.0.0.5", "203.0.113.7:4711", False, id="an entry with a port"),
-    pytest.param("10.0.0.5", "", False, id="our proxy, which says nothing"),
+    pytest.param("10.0.0.5", "", False, id="our proxy with an empty header"),
     pytest.param("10.0.0.5", "203.0.113.7" + " ," * 5000, False, id="very many"),
-    pytest.param("", "203.0.113.7", False, id="nobody"),
+    pytest.param("", "203.0.113.7", False, id="no peer address"),
 ]
 
 
-@pytest.mark.parametrize(("peer", "forwarded_for", "taken"), WAYS)
-def test_callbacks_may_be_taken_from_some_addresses_only(
+@pytest.mark.parametrize(("peer", "forwarded_for", "accepted"), WAYS)
+def test_callbacks_may_be_limited_to_some_addresses(
     *,
     peer: str,
     forwarded_for: str | None,
-    taken: bool,
+    accepted: bool,
     at_provider: AtProvider,
     completed: dict[str, Any],
     settings: Settings,
     store: Store,
 ) -> None:
-    fenced = replace(
+    limited = replace(
         settings,
         callback_addresses=(ip_network("203.0.113.0/24"), ip_network("2001:db8::/64")),
         trusted_proxies=(ip_network("10.0.0.0/8"),),
     )
-    client = create_app(fenced, store).test_client()
+    client = create_app(limited, store).test_client()
     path = callback_path(at_provider("fox"), settings.callback_secrets[0])
     headers = {} if forwarded_for is None else {"X-Forwarded-For": forwarded_for}
 
     answer = client.post(path, json=completed, headers=headers, environ_base={"REMOTE_ADDR": peer})
 
-    assert answer.status_code == (204 if taken else 403)
-    assert store.jobs.get("fox").state is (State.COMPLETED if taken else State.IN_PROGRESS)
-    if not taken:
+    assert answer.status_code == (204 if accepted else 403)
+    assert store.jobs.get("fox").state is (State.COMPLETED if accepted else State.IN_PROGRESS)
+    if not accepted:
         assert answer.data == client.post("/callbacks/fox/wrong", json={}, environ_base={"REMOTE_ADDR": peer}).data
         assert 'outcome="refused_address"' in client.get("/metrics").text
 
@@ -348,7 +348,7 @@ def test_without_secrets_every_callback_is_refused(store: Store, completed: dict
     assert answer.status_code == 403
 
 
-def test_it_is_one_round_trip(
+def test_a_callback_costs_one_round_trip(
     at_provider: AtProvider,
     call_back: CallBack,
     completed: dict[str, Any],
@@ -356,7 +356,7 @@ def test_it_is_one_round_trip(
 ) -> None:
     for job_id in ("a", "b", "c"):
         at_provider(job_id)
-    call_back("a", completed)  # the first one of a process loads the scripts
+    call_back("a", completed)  # the first callback of a process loads the scripts
     sent: list[object] = []
     original = redis.connection.AbstractConnection.send_packed_command
 
@@ -372,7 +372,7 @@ def test_it_is_one_round_trip(
     assert len(sent) == 2
 
 
-def test_what_follows_is_hinted_at(
+def test_the_end_of_a_job_sends_hints(
     at_provider: AtProvider,
     call_back: CallBack,
     completed: dict[str, Any],
@@ -385,10 +385,10 @@ def test_what_follows_is_hinted_at(
     call_back("fox", completed)
 
     assert messages("boomerang.deliver") == [["fox"]]
-    assert messages("boomerang.submit") == []  # the one of the enqueue counts as under way
+    assert messages("boomerang.submit") == []  # the hint of the enqueue still counts as on its way
 
 
-def test_an_attempts_delivery_is_the_jobs(
+def test_a_later_attempts_delivery_is_the_jobs(
     *,
     at_provider: AtProvider,
     call_back: CallBack,
@@ -398,7 +398,7 @@ def test_an_attempts_delivery_is_the_jobs(
     messages: Messages,
 ) -> None:
     at_provider("fox", notify=True)
-    # Given a second attempt, after the first was found failed
+    # Given a second attempt after the first failed
     store.attempts.finish("fox", State.FAILED, Result(error={"code": "002016095", "message": "internal"}), "poll")
     wait_for(lambda: store.attempts.claim_due(10) and store.attempts.admit(10).ids)
     (claim,) = store.attempts.claim(["fox"])
@@ -409,7 +409,7 @@ def test_an_attempts_delivery_is_the_jobs(
     assert messages("boomerang.deliver") == [["fox"]]
 
 
-def test_a_broker_that_is_away_fails_no_callback(
+def test_callbacks_succeed_while_the_broker_is_unavailable(
     at_provider: AtProvider,
     completed: dict[str, Any],
     store: Store,
@@ -417,21 +417,21 @@ def test_a_broker_that_is_away_fails_no_callback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     at_provider("fox", notify=True)
-    away = Settings(**{**vars(settings), "broker_url": "redis://127.0.0.1:1/0"})
+    unreachable = Settings(**{**vars(settings), "broker_url": "redis://127.0.0.1:1/0"})
 
     address = callback_path("fox", settings.callback_secrets[0])
-    answer = create_app(away, store).test_client().post(address, json=completed)
+    answer = create_app(unreachable, store).test_client().post(address, json=completed)
 
     assert answer.status_code == 204
     assert store.jobs.get("fox").state is State.COMPLETED
     assert "hint not sent task=boomerang.deliver" in caplog.text
 
 
-def test_with_redis_away_the_sender_is_asked_to_come_back(completed: dict[str, Any], settings: Settings) -> None:
-    away = Settings(**{**vars(settings), "redis_url": "redis://127.0.0.1:1/0"})
+def test_without_redis_a_callback_gets_503_and_retry_after(completed: dict[str, Any], settings: Settings) -> None:
+    unreachable = Settings(**{**vars(settings), "redis_url": "redis://127.0.0.1:1/0"})
     address = callback_path("fox", settings.callback_secrets[0])
 
-    answer = create_app(away).test_client().post(address, json=completed)
+    answer = create_app(unreachable).test_client().post(address, json=completed)
 
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
@@ -452,7 +452,7 @@ def test_outcomes_are_counted(
         assert f'boomerang_callbacks_total{{outcome="{outcome}"}} 1.0' in text
 
 
-def test_the_log_names_the_job_and_neither_token_nor_body(
+def test_the_log_names_the_job_but_not_the_token_or_the_body(
     at_provider: AtProvider,
     call_back: CallBack,
     completed: dict[str, Any],
@@ -476,22 +476,22 @@ def test_the_log_names_the_job_and_neither_token_nor_body(
 WHSEC = "whsec_dGVzdHNlY3JldHRlc3RzZWNyZXR0ZXN0c2VjcmV0MTI="
 
 
-def test_where_the_provider_signs_only_what_is_signed_counts(
+def test_with_signature_secrets_only_signed_callbacks_are_accepted(
     at_provider: AtProvider, completed: dict[str, Any], settings: Settings, store: Store
 ) -> None:
     at_provider("fox")
-    demanding = create_app(replace(settings, signature_secrets=(WHSEC,)), store).test_client()
+    signed_only = create_app(replace(settings, signature_secrets=(WHSEC,)), store).test_client()
     path, body = callback_path("fox", settings.callback_secrets[0]), json.dumps(completed)
     good = signed("msg-1", datetime.now(UTC), body, [WHSEC])
     old = signed("msg-1", datetime.now(UTC) - timedelta(seconds=301), body, [WHSEC])
 
     def post(headers: dict[str, str], text: str = body) -> int:
-        return demanding.post(path, data=text, headers=headers, content_type="application/json").status_code
+        return signed_only.post(path, data=text, headers=headers, content_type="application/json").status_code
 
     assert [post(headers) for headers in ({}, old)] == [403, 403]
     assert post(good, body.replace("0.0065", "9.0065")) == 403
     assert store.jobs.get("fox").state is State.IN_PROGRESS
-    # And a repeat of it is one like any other
+    # A repeated message succeeds and changes nothing
     assert [post(good), post(good)] == [204, 204]
     assert store.jobs.get("fox").state is State.COMPLETED
     assert store.statistics.totals().cost == Decimal("0.0065")

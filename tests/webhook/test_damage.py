@@ -1,4 +1,4 @@
-"""Any key, damaged in any way: every call answers, audit and repair come to their end, rounds go on."""
+"""With any key damaged in any kind, every call answers, and audit, repair and reconcile complete."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -78,10 +78,10 @@ CALLS = (
 )
 
 
-def populate(store: Store, settings: Settings, picture: bytes) -> None:
-    """A job of each kind, and whatever else there may be."""
+def populate(store: Store, settings: Settings, image: bytes) -> None:
+    """Write a job in each state and every other kind of record."""
     images = open_images(store, settings)
-    images.put(read_image(picture))
+    images.put(read_image(image))
 
     def job(job_id: str, **changes: Any) -> NewJob:
         return NewJob(id=job_id, text=TEXT, model="kirin_image_omni", **changes)
@@ -112,7 +112,7 @@ def populate(store: Store, settings: Settings, picture: bytes) -> None:
 
 @pytest.fixture
 def world(store: Store, settings: Settings, redis_url: str, draw: Draw) -> Iterator[dict[bytes, bytes]]:
-    """The populated store, as it can be put back."""
+    """A backup of the populated store."""
     populate(store, settings, draw())
     with redis.Redis.from_url(redis_url) as bare:
         yield copy(bare, P + "*")
@@ -120,7 +120,7 @@ def world(store: Store, settings: Settings, redis_url: str, draw: Draw) -> Itera
 
 @pytest.fixture
 def round_of_reconcile(store: Store, settings: Settings) -> Iterator[Callable[[], int]]:
-    """A real round, without a provider: nobody can be asked."""
+    """Return a function that runs a round of reconcile without a provider."""
     given_ = WorkerSettings(
         redis_url=settings.redis_url, broker_url=settings.broker_url, result_url=settings.broker_url
     )
@@ -131,20 +131,20 @@ def round_of_reconcile(store: Store, settings: Settings) -> Iterator[Callable[[]
 
 
 def damage(bare: redis.Redis, draw: Callable[[Any], Any], key: bytes) -> str:
-    """Change one key; returns how."""
+    """Damage one key. Return how."""
     type_ = bare.type(key).decode()
     odd = draw(st.sampled_from(ODD))
-    way = str(draw(st.sampled_from(["type", "value", "more", "less"] if type_ == "hash" else ["type", "value"])))
-    if way == "type":
+    kind = str(draw(st.sampled_from(["type", "value", "more", "less"] if type_ == "hash" else ["type", "value"])))
+    if kind == "type":
         bare.delete(key)
         type_ = draw(st.sampled_from([each for each in ("string", "list", "set", "hash") if each != type_]))
-    if type_ == "hash" and way in {"value", "less"}:
+    if type_ == "hash" and kind in {"value", "less"}:
         field = draw(st.sampled_from(sorted(bare.hkeys(key))))
-        if way == "value":
+        if kind == "value":
             bare.hset(key, field, odd)
         else:
             bare.hdel(key, field)
-        return way
+        return kind
     score = draw(st.sampled_from([0, -1, "inf", 1e300]))
     member = draw(st.sampled_from([*bare.zrange(key, 0, -1), odd])) if type_ == "zset" else odd
     commands: dict[str, tuple[Any, ...]] = {
@@ -156,13 +156,13 @@ def damage(bare: redis.Redis, draw: Callable[[Any], Any], key: bytes) -> str:
         "stream": ("XADD", key, "*", "x", odd),
     }
     bare.execute_command(*commands[type_])
-    return way
+    return kind
 
 
 @pytest.mark.slow
 @given(data=st.data())
 @how(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_whatever_stands_there(  # noqa: PLR0917 - fixtures
+def test_every_call_answers_whatever_key_is_damaged(  # noqa: PLR0917 - fixtures
     data: st.DataObject,
     client: FlaskClient,
     store: Store,
@@ -173,21 +173,21 @@ def test_whatever_stands_there(  # noqa: PLR0917 - fixtures
     completed: dict[str, Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One to three keys are changed; the seed of a failure is Hypothesis's to keep."""
+    """Damage one to three keys. Hypothesis stores the example of a failure."""
     with redis.Redis.from_url(redis_url) as bare:
         put_back(bare, world)
-        ways = {}
+        kinds = {}
         for key in data.draw(st.lists(st.sampled_from(sorted(world)), min_size=1, max_size=3, unique=True)):
-            ways[key] = damage(bare, data.draw, key)
+            kinds[key] = damage(bare, data.draw, key)
         found = examine(store)
-        if "type" in ways.values():
+        if "type" in kinds.values():
             assert any(each.rule == "damaged" for each in found.findings)
         whole = {key: bare.dump(key) for key in world if key.startswith(b"{b}:j:")}
-        repair_or_refusal(store, ways)
+        repair_or_refusal(store, kinds)
         assert {key for key in whole if bare.exists(key)} == {key for key, value in whole.items() if value}
         for method, path in CALLS:
             answer = client.open(path, method=method)
-            assert answer.status_code != 500, (method, path, ways, caplog.text[-3000:])
+            assert answer.status_code != 500, (method, path, kinds, caplog.text[-3000:])
             answer.get_data()
         for job_id in ("sent", "fox", "two", "doubt"):
             assert call_back(job_id, {**completed, "external_task_id": job_id}).status_code in {204, 503}
@@ -198,21 +198,21 @@ def test_whatever_stands_there(  # noqa: PLR0917 - fixtures
             counted(store, ())
             list(dead_ends(store))
         except StoreUnavailable as error:
-            assert says_so(error, ways)  # noqa: PT017 - a refusal that says so is an answer
+            assert names_damage(error, kinds)  # noqa: PT017 - a refusal that says so is an answer
         examine(store)
 
 
-def repair_or_refusal(store: Store, ways: dict[bytes, str]) -> None:
-    """A repair mends or refuses; it does not fail otherwise."""
+def repair_or_refusal(store: Store, kinds: dict[bytes, str]) -> None:
+    """Assert that a repair completes or refuses with the damage's name."""
     try:
         repair(store)
     except StoreUnavailable as error:
-        assert says_so(error, ways)  # noqa: PT017 - as above
+        assert names_damage(error, kinds)  # noqa: PT017 - as above
 
 
-def says_so(error: StoreUnavailable, ways: dict[bytes, str]) -> bool:
-    """Whether it names the damage. Without a record of the installation no work is handed out, damaged or not."""
-    return "damaged" in str(error) or (isinstance(error, WorkRefused) and Keys().singleton("epoch").encode() in ways)
+def names_damage(error: StoreUnavailable, kinds: dict[bytes, str]) -> bool:
+    """Return whether the error names the damage, or refuses work because the installation's record is damaged."""
+    return "damaged" in str(error) or (isinstance(error, WorkRefused) and Keys().singleton("epoch").encode() in kinds)
 
 
 @pytest.mark.parametrize(
@@ -245,15 +245,13 @@ def test_a_callback_for_a_damaged_job_is_503_and_the_log_names_it(  # noqa: PLR0
     assert call_back("whole", completed).status_code == 204
 
 
-def test_a_key_that_cannot_be_read_opens_nothing_and_the_others_do(
-    client: FlaskClient, store: Store, raw: redis.Redis
-) -> None:
-    kept = KeyRing(store.context.client, store.context.keys)
-    (broken, secret), (_, other) = kept.add("shop", PRODUCER), kept.add("shop", PRODUCER)
+def test_a_damaged_key_gets_503_and_the_others_work(client: FlaskClient, store: Store, raw: redis.Redis) -> None:
+    ring = KeyRing(store.context.client, store.context.keys)
+    (broken, secret), (_, other) = ring.add("shop", PRODUCER), ring.add("shop", PRODUCER)
     raw.hset(Keys().singleton("access"), broken.id, json.dumps({"name": "shop"}))
     codes = [
         client.get("/v1/jobs", headers={"Authorization": f"Bearer {each}"}).status_code for each in (secret, other)
     ]
     assert codes == [503, 200]
-    assert [key.name for key in kept.all()] == ["shop"]
+    assert [key.name for key in ring.all()] == ["shop"]
     assert f"key {broken.id}" in {each.id for each in examine(store).findings}

@@ -119,8 +119,8 @@ def test_the_service_accepts_every_example_from_the_page(key: str, person: Flask
 
 
 @pytest.mark.parametrize("call", ["GET /v1/lanes", "POST /v1/jobs/x/cancel", "GET /model/v1/generation/task/x"])
-def test_the_session_alone_opens_no_call(call: str, person: FlaskClient) -> None:
-    """A page elsewhere can have a browser send the cookie, but does not know the token."""
+def test_a_session_without_its_token_opens_no_call(call: str, person: FlaskClient) -> None:
+    """Another site can make a browser send the cookie, but does not know the token."""
     method, path = call.split()
     headers = open_docs(person)
     assert person.open(path, method=method, headers=headers).status_code in (200, 404)
@@ -136,7 +136,7 @@ def test_a_token_of_another_session_opens_nothing(pages: Flask, person: FlaskCli
     assert person.get("/v1/lanes", headers=theirs).status_code == 401
 
 
-def test_the_session_may_do_what_its_key_may_do(person: FlaskClient, store: Store, settings: Settings) -> None:
+def test_a_session_has_the_scopes_of_its_key(person: FlaskClient, store: Store, settings: Settings) -> None:
     ring = KeyRing(store.context.client, store.context.keys)
     key, secret = ring.add("press", frozenset({Scope.READ}))
     headers = open_docs(person, secret)
@@ -144,7 +144,7 @@ def test_the_session_may_do_what_its_key_may_do(person: FlaskClient, store: Stor
     assert person.get("/v1/jobs", headers=headers).status_code == 200
     assert person.post("/v1/jobs", json=request, headers=headers).status_code == 403
     ring.revoke(key.id)
-    fresh = create_app(settings, store)  # has not read the key before
+    fresh = create_app(settings, store)  # a new app, which has not cached the key
     fresh.secret_key = person.application.secret_key
     other = fresh.test_client()
     cookie = person.get_cookie("boomerang")
@@ -153,7 +153,7 @@ def test_the_session_may_do_what_its_key_may_do(person: FlaskClient, store: Stor
     assert other.get("/v1/jobs", headers=headers).status_code == 401
 
 
-def test_a_key_in_a_header_goes_before_the_session(person: FlaskClient) -> None:
+def test_a_key_in_a_header_overrides_the_session(person: FlaskClient) -> None:
     headers = open_docs(person) | {"Authorization": "Bearer three"}
     assert person.get("/v1/lanes", headers=headers).status_code == 401
 

@@ -1,5 +1,4 @@
-"""Callbacks, mutated: true ones of every shape, cut, spliced and spoilt. Nothing is a fault of ours, and what comes
-without the right token changes nothing."""
+"""Fuzz tests with mutated callbacks: no body causes a 500, and nothing changes without the right token."""
 
 import json
 import random
@@ -16,7 +15,7 @@ from jobs.states import State
 from jobs.store.store import Store
 from schemas import BodyInvalid, TaskReport, callback_path, parse_json, read_callback
 
-#: The shapes of the provider's contract, and what has been seen beside them.
+#: The shapes of the provider's contract, and others seen in practice.
 SHAPES = (
     {
         "id": "t1",
@@ -48,7 +47,7 @@ SHAPES = (
     {"code": 0, "message": "ok", "data": {"id": "t1", "status": "completed", "output": [], "usage": {"cost": 0.1}}},
 )
 CORPUS = tuple(json.dumps(shape, ensure_ascii=number % 2 == 0).encode() for number, shape in enumerate(SHAPES))
-#: What breaks readers.
+#: Fragments that break parsers.
 TOKENS = (
     b"NaN", b"-Infinity", b"1e999", b"-0", b"1" * 5000, b"[" * 100, b'{"a":' * 100, b"null", b"true",
     b'""', b"[]", b"{}",
@@ -60,7 +59,7 @@ TOKENS = (
 
 
 def mutated(rng: random.Random) -> Iterator[bytes]:
-    """Bodies without end, each a few steps away from a true one or from a mixture of two."""
+    """Yield bodies without end, each a few mutations away from a valid one or from a mixture of two."""
     while True:
         body = bytearray(rng.choice(CORPUS))
         for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 8))):
@@ -86,7 +85,7 @@ def mutated(rng: random.Random) -> Iterator[bytes]:
 
 
 def read(count: int) -> Counter[str]:
-    """Read so many; what became of them. Anything but a report, a shrug or a refusal is raised."""
+    """Read this many bodies and count the outcomes. Raise any error other than a refusal."""
     became: Counter[str] = Counter()
     for body, _ in zip(mutated(random.Random(count)), range(count), strict=False):
         try:
@@ -96,14 +95,14 @@ def read(count: int) -> Counter[str]:
             continue
         assert report is None or isinstance(report, TaskReport)
         became["unreadable" if report is None else report.status] += 1
-        # What is let through can be stored and shown
+        # An accepted result can be stored and returned
         if report is not None:
             json.dumps([str(report.output), str(report.error), str(report.usage)]).encode()
     return became
 
 
 def post(app: Flask, redis_url: str, secret: str, count: int) -> Counter[tuple[str, int]]:
-    """So many, each with its job's token and without it."""
+    """Post this many bodies, each with its job's token and without it."""
     before = _contents(redis_url)
     client, statuses, rng = app.test_client(), Counter[tuple[str, int]](), random.Random(count)
     for body, number in zip(mutated(rng), range(count), strict=False):
@@ -119,7 +118,7 @@ def post(app: Flask, redis_url: str, secret: str, count: int) -> Counter[tuple[s
 
 
 def _contents(redis_url: str) -> dict[bytes, bytes]:
-    """Everything in Redis, but for what goes by itself."""
+    """Return everything in Redis except keys that expire."""
     with redis.Redis.from_url(redis_url) as client:
         return {name: client.dump(name) for name in client.scan_iter("*") if client.ttl(name) < 0}
 
@@ -133,22 +132,22 @@ def kept(app: Flask, store: Store, redis_url: str, secret: str, count: int) -> N
 
     statuses = post(app, redis_url, secret, count)
 
-    # 411: nothing was left of the body
+    # 411: the body was empty
     assert {status for who, status in statuses if who == "stranger"} == {403, 411}
     assert {status for who, status in statuses if who == "provider"} == {204, 400, 411}
-    # What the true address said was believed where it could be, and the books are right
+    # Valid bodies with a valid token ended jobs, and the counters are correct
     assert {store.jobs.get(job_id).state for job_id in ids} <= {State.IN_PROGRESS, State.COMPLETED}
     assert State.COMPLETED in {store.jobs.get(job_id).state for job_id in ids}
     assert audit(store) == []
 
 
-def test_no_body_is_a_fault_of_the_reader() -> None:
+def test_no_body_breaks_the_reader() -> None:
     became = read(20_000)
     assert {"refused", "unreadable", "completed", "failed", "running", "waiting", "unknown"} <= {*map(str, became)}
 
 
 @pytest.mark.slow
-def test_no_body_is_a_fault_of_ours_and_no_stranger_changes_anything(
+def test_no_body_causes_a_500_or_a_change_without_a_token(
     app: Flask, store: Store, redis_url: str, secret: str
 ) -> None:
     kept(app, store, redis_url, secret, 1_000)

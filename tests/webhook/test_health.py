@@ -10,14 +10,14 @@ from tests.support.webhook_server import AtProvider
 from webhook.app import create_app
 from webhook.settings import Settings
 
-AWAY = "redis://127.0.0.1:1/0"
+UNREACHABLE = "redis://127.0.0.1:1/0"
 
 
 def ask(settings: Settings, path: str, store: Store | None = None) -> Any:
     return create_app(settings, store).test_client().get(path)
 
 
-def test_ready(app: Flask) -> None:
+def test_readyz_lists_all_dependencies(app: Flask) -> None:
     answer = app.test_client().get("/readyz")
     assert answer.status_code == 200
     assert Readiness().validate(json.loads(answer.text)) == {}
@@ -34,31 +34,31 @@ def test_ready(app: Flask) -> None:
     }
 
 
-def test_it_lives_and_says_which_dependency_is_away(settings: Settings, store: Store) -> None:
+def test_readyz_names_the_unavailable_dependency(settings: Settings, store: Store) -> None:
     for variable in ("redis", "broker"):
-        away = Settings(**{**vars(settings), f"{variable}_url": AWAY})
+        unreachable = Settings(**{**vars(settings), f"{variable}_url": UNREACHABLE})
         given = None if variable == "redis" else store
 
-        answer = ask(away, "/readyz", given)
+        answer = ask(unreachable, "/readyz", given)
 
         assert answer.status_code == 503
         dependencies = answer.json["dependencies"]
-        assert [name for name, said in dependencies.items() if said.startswith("down")] == [variable]
-        assert AWAY not in answer.text
-        assert ask(away, "/healthz", given).status_code == 200
+        assert [name for name, note in dependencies.items() if note.startswith("down")] == [variable]
+        assert UNREACHABLE not in answer.text
+        assert ask(unreachable, "/healthz", given).status_code == 200
 
 
-def test_what_is_switched_off_or_held_is_said_and_leaves_it_ready(settings: Settings, store: Store) -> None:
+def test_readyz_names_what_is_off_or_held_and_stays_ready(settings: Settings, store: Store) -> None:
     store.lanes.hold("402: balance exhausted", base=60, cap=60)
-    bare = Settings(redis_url=settings.redis_url, broker_url=settings.broker_url)
+    minimal = Settings(redis_url=settings.redis_url, broker_url=settings.broker_url)
 
-    answer = ask(bare, "/readyz", store)
+    answer = ask(minimal, "/readyz", store)
 
     assert answer.status_code == 200
-    said = answer.json["dependencies"]
-    assert "BOOMERANG_API_KEYS" in said["api_keys"]
-    assert "BOOMERANG_CALLBACK_SECRETS" in said["callbacks"]
-    assert "402: balance exhausted" in said["lanes"]
+    note = answer.json["dependencies"]
+    assert "BOOMERANG_API_KEYS" in note["api_keys"]
+    assert "BOOMERANG_CALLBACK_SECRETS" in note["callbacks"]
+    assert "402: balance exhausted" in note["lanes"]
 
 
 def test_metrics_show_the_state(client: FlaskClient, at_provider: AtProvider, fox: dict[str, Any]) -> None:
@@ -83,8 +83,8 @@ def test_metrics_show_the_state(client: FlaskClient, at_provider: AtProvider, fo
         assert line in lines
 
 
-def test_metrics_without_redis_are_still_metrics(settings: Settings) -> None:
-    answer = ask(Settings(**{**vars(settings), "redis_url": AWAY}), "/metrics")
+def test_metrics_are_served_without_redis(settings: Settings) -> None:
+    answer = ask(Settings(**{**vars(settings), "redis_url": UNREACHABLE}), "/metrics")
     assert answer.status_code == 200
     assert "boomerang_store_up 0.0" in answer.text.splitlines()
     assert "boomerang_jobs{" not in answer.text

@@ -13,7 +13,7 @@ from webhook.settings import Settings
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """The URL of a broker that takes connections and never says a word."""
+    """The URL of a broker that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -21,9 +21,7 @@ def silent() -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("task", "args"), [(SUBMIT, ()), (RECONCILE, ()), (DELIVER, ("fox",))])
-def test_a_hint_is_a_celery_message_in_the_queue_of_its_name(
-    task: str, args: tuple[str, ...], settings: Settings
-) -> None:
+def test_a_hint_is_a_celery_message_in_its_tasks_queue(task: str, args: tuple[str, ...], settings: Settings) -> None:
     assert Messages(settings).send(task, *args)
 
     with kombu.Connection(settings.broker_url) as broker, broker.SimpleQueue(task) as queue:
@@ -53,7 +51,7 @@ def test_a_pooled_connection_that_the_broker_closed_is_replaced(settings: Settin
     assert raw.llen(SUBMIT) == 2
 
 
-def test_a_broker_that_refuses_costs_no_time(settings: Settings) -> None:
+def test_a_broker_that_refuses_connections_fails_fast(settings: Settings) -> None:
     messages = Messages(Settings(broker_url="redis://127.0.0.1:1/0"))
     started = time.monotonic()
     assert not messages.send(SUBMIT)
@@ -61,7 +59,7 @@ def test_a_broker_that_refuses_costs_no_time(settings: Settings) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_a_broker_that_is_silent_costs_seconds_once(silent: str) -> None:
+def test_a_broker_that_does_not_answer_delays_one_hint_only(silent: str) -> None:
     now = [0.0]
     messages = Messages(Settings(broker_url=silent), clock=lambda: now[0])
     started = time.monotonic()
@@ -71,7 +69,9 @@ def test_a_broker_that_is_silent_costs_seconds_once(silent: str) -> None:
     assert time.monotonic() - started < 8
 
 
-def test_after_its_rest_it_tries_again(settings: Settings, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hints_are_sent_again_after_the_pause(
+    settings: Settings, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = [0.0]
     messages = Messages(settings, clock=lambda: now[0])
     with monkeypatch.context() as patch:
@@ -83,11 +83,11 @@ def test_after_its_rest_it_tries_again(settings: Settings, raw: redis.Redis, mon
     assert raw.llen(SUBMIT) == 1
 
 
-def test_ping(settings: Settings) -> None:
+def test_ping_succeeds_with_a_broker(settings: Settings) -> None:
     assert Messages(settings).ping()
 
 
-def test_the_log_does_not_name_the_password(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_does_not_contain_the_password(caplog: pytest.LogCaptureFixture) -> None:
     Messages(Settings(broker_url="redis://:canary@127.0.0.1:1/0")).send(SUBMIT)
     assert "hint not sent" in caplog.text
     assert "canary" not in caplog.text

@@ -1,4 +1,4 @@
-"""Pages want a login; cookies, forms and headers give nothing away."""
+"""Pages require a login, and cookies, forms and headers are secure."""
 
 import re
 from http import HTTPStatus
@@ -48,15 +48,15 @@ def cookie_of(answer: Any) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES[:2])
-def test_a_stranger_is_asked_for_a_key_and_then_shown_the_page(page: str, person: FlaskClient) -> None:
-    asked = person.get(page)
-    assert (asked.status_code, asked.headers["Location"]) == (303, f"/login?to={page}")
+def test_pages_require_a_login(page: str, person: FlaskClient) -> None:
+    redirected = person.get(page)
+    assert (redirected.status_code, redirected.headers["Location"]) == (303, f"/login?to={page}")
     entered = log_in(person, "one", to=page)
     assert (entered.status_code, entered.headers["Location"]) == (303, page)
     assert person.get(page).status_code == 200
 
 
-def test_the_document_is_not_for_strangers_either(person: FlaskClient) -> None:
+def test_the_document_requires_a_key_or_a_login(person: FlaskClient) -> None:
     assert person.get("/openapi.json").status_code == 401
     assert person.get("/openapi.json", headers={"Authorization": "Bearer one"}).status_code == 200
     assert person.get("/openapi.json", headers={"Authorization": "Bearer two"}).status_code == 401
@@ -64,7 +64,7 @@ def test_the_document_is_not_for_strangers_either(person: FlaskClient) -> None:
     assert person.get("/openapi.json").status_code == 200
 
 
-def test_a_wrong_key_opens_nothing_and_too_many_are_not_looked_at(person: FlaskClient) -> None:
+def test_wrong_keys_are_refused_and_then_rate_limited(person: FlaskClient) -> None:
     for _ in range(2 * GUESSES.amount):
         answer = log_in(person, "two")
         if answer.status_code == 429:
@@ -78,20 +78,20 @@ def test_a_wrong_key_opens_nothing_and_too_many_are_not_looked_at(person: FlaskC
 
 
 @pytest.mark.parametrize("to", ["https://elsewhere.example/", "//elsewhere.example", "/v1/jobs", "javascript:alert(1)"])
-def test_the_login_leads_nowhere_else(to: str, person: FlaskClient) -> None:
+def test_the_login_redirects_only_to_pages(to: str, person: FlaskClient) -> None:
     assert log_in(person, "one", to=to).headers["Location"] == "/"
 
 
-def test_the_cookie_is_the_pages_alone(person: FlaskClient) -> None:
+def test_the_cookie_opens_pages_only(person: FlaskClient) -> None:
     cookie = cookie_of(log_in(person, "one"))
     assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
     assert "one" not in cookie.partition(";")[0].split("=", 1)[1]
-    # Alone it opens no call of the API: another site gains nothing when a browser sends it.
+    # The cookie opens no call of the API, so another site gains nothing when a browser sends it
     assert person.get("/v1/lanes").status_code == 401
     assert person.post("/v1/jobs/x/cancel").status_code == 401
 
 
-def test_over_tls_the_cookie_goes_over_tls_alone_and_so_does_all_else(person: FlaskClient) -> None:
+def test_over_tls_the_cookie_is_secure_and_hsts_is_set(person: FlaskClient) -> None:
     plain = person.get("/login")
     person.delete_cookie("boomerang")
     safe = person.get("/login", base_url="https://localhost")
@@ -104,7 +104,7 @@ def test_over_tls_the_cookie_goes_over_tls_alone_and_so_does_all_else(person: Fl
     assert "Secure" in cookie_of(behind_a_proxy)
 
 
-def test_over_tls_a_form_must_come_from_our_own_page(person: FlaskClient) -> None:
+def test_over_tls_a_form_must_have_a_referer_of_the_same_origin(person: FlaskClient) -> None:
     options = {"base_url": "https://localhost"}
     assert log_in(person, "one", **options).status_code == 400
     assert log_in(person, "one", **options, headers={"Referer": "https://elsewhere.example/"}).status_code == 400
@@ -112,7 +112,7 @@ def test_over_tls_a_form_must_come_from_our_own_page(person: FlaskClient) -> Non
 
 
 @pytest.mark.parametrize("data", [{}, {"csrf_token": "guessed"}])
-def test_a_form_without_its_token_does_nothing(data: dict[str, str], person: FlaskClient) -> None:
+def test_a_form_without_its_token_is_refused(data: dict[str, str], person: FlaskClient) -> None:
     person.get("/login")
     refused = person.post("/login", data={**data, "key": "one"})
     assert refused.status_code == 400
@@ -123,8 +123,8 @@ def test_a_form_without_its_token_does_nothing(data: dict[str, str], person: Fla
     assert person.get("/").status_code == 200
 
 
-def test_every_form_that_is_posted_wants_a_token(pages: Flask) -> None:
-    """A new one, too: what is no call of the API is checked without being named."""
+def test_every_posted_form_requires_a_token(pages: Flask) -> None:
+    """A new form is checked by default."""
     pages.add_url_rule("/forms/new", "new", lambda: "done", methods=["POST"])
     person = pages.test_client()
     assert person.post("/forms/new", headers={"Authorization": "Bearer one"}).status_code != HTTPStatus.OK
@@ -133,14 +133,14 @@ def test_every_form_that_is_posted_wants_a_token(pages: Flask) -> None:
     assert forms == {"/login", "/logout", "/forms/new"}
 
 
-def test_who_logs_out_is_a_stranger(person: FlaskClient) -> None:
+def test_logging_out_ends_the_session(person: FlaskClient) -> None:
     log_in(person, "one")
     token = token_of(person.get("/"))
     assert person.post("/logout", data={"csrf_token": token}).headers["Location"] == "/login"
     assert person.get("/").status_code == 303
 
 
-def test_a_session_ends_with_its_key(person: FlaskClient, store: Store, wait_for: WaitFor) -> None:
+def test_a_session_ends_when_its_key_is_revoked(person: FlaskClient, store: Store, wait_for: WaitFor) -> None:
     ring = KeyRing(store.context.client, store.context.keys)
     key, secret = ring.add("press", PRODUCER)
     log_in(person, secret)
@@ -149,7 +149,7 @@ def test_a_session_ends_with_its_key(person: FlaskClient, store: Store, wait_for
     wait_for(lambda: person.get("/").status_code == 303)
 
 
-def test_a_session_ends_by_itself(person: FlaskClient, pages: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_expires(person: FlaskClient, pages: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     log_in(person, "one")
     serializer = SecureCookieSessionInterface().get_signing_serializer(pages)
     cookie = person.get_cookie("boomerang")
@@ -159,7 +159,7 @@ def test_a_session_ends_by_itself(person: FlaskClient, pages: Flask, monkeypatch
     assert person.get("/").status_code == 303
 
 
-def test_a_cookie_that_another_secret_signed_is_none(person: FlaskClient, store: Store) -> None:
+def test_a_cookie_signed_with_another_secret_is_refused(person: FlaskClient, store: Store) -> None:
     log_in(person, "one")
     cookie = person.get_cookie("boomerang")
     assert cookie is not None
@@ -169,18 +169,18 @@ def test_a_cookie_that_another_secret_signed_is_none(person: FlaskClient, store:
         assert other.get("/").status_code == status
 
 
-def test_a_secret_that_is_too_short() -> None:
+def test_a_session_secret_that_is_too_short_is_refused() -> None:
     with pytest.raises(SettingsInvalid, match="BOOMERANG_SESSION_SECRET"):
         Settings.from_env({"BOOMERANG_SESSION_SECRET": "short"})
 
 
-def test_a_form_is_short(person: FlaskClient) -> None:
+def test_an_oversized_form_is_refused(person: FlaskClient) -> None:
     token = token_of(person.get("/login"))
     assert person.post("/login", data={"csrf_token": token, "key": "x" * 100_000}).status_code == 413
 
 
 @pytest.mark.parametrize("path", ["/login", "/healthz", "/v1/lanes", "/nothing"])
-def test_headers_of_every_answer(path: str, person: FlaskClient) -> None:
+def test_every_answer_has_the_security_headers(path: str, person: FlaskClient) -> None:
     headers = person.get(path).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
@@ -191,7 +191,7 @@ def test_headers_of_every_answer(path: str, person: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("page", ["/", "/docs", "/login"])
-def test_pages_load_nothing_from_elsewhere_and_have_no_script_inside(page: str, person: FlaskClient) -> None:
+def test_pages_load_only_local_files_and_have_no_inline_script(page: str, person: FlaskClient) -> None:
     log_in(person, "one")
     text = person.get(page).text
     addresses = re.findall(r'(?:src|href|action|data-document)="([^"]+)"', text)
@@ -200,11 +200,11 @@ def test_pages_load_nothing_from_elsewhere_and_have_no_script_inside(page: str, 
         assert address.startswith("/"), address
         with person.get(address.partition("?")[0]) as linked:
             assert linked.status_code in (200, 405), address
-    # The policy would forbid them.
+    # The content security policy would block them
     assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son\w+=", text)
 
 
-def test_the_calls_of_the_api_set_no_cookie(person: FlaskClient) -> None:
+def test_api_calls_set_no_cookie(person: FlaskClient) -> None:
     for path in ("/v1/lanes", "/healthz", "/openapi.json"):
         answer = person.get(path, headers={"Authorization": "Bearer one"})
         assert "Set-Cookie" not in answer.headers
@@ -218,10 +218,10 @@ def test_browsers_get_an_icon_without_a_login(person: FlaskClient) -> None:
         assert "Set-Cookie" not in icon.headers
 
 
-def test_metrics_want_their_token_where_one_is_set(store: Store) -> None:
+def test_metrics_require_their_token_when_one_is_set(store: Store) -> None:
     token = "a-token-for-metrics"
-    closed = create_app(Settings(metrics_token=token), store).test_client()
-    answers = [closed.get("/metrics", headers=given).status_code for given in ({}, {"Authorization": "Bearer x"})]
+    client = create_app(Settings(metrics_token=token), store).test_client()
+    answers = [client.get("/metrics", headers=given).status_code for given in ({}, {"Authorization": "Bearer x"})]
     assert answers == [401, 401]
-    assert closed.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert client.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 200
     assert create_app(Settings(), store).test_client().get("/metrics").status_code == 200

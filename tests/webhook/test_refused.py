@@ -1,4 +1,4 @@
-"""Redis does not hold the jobs that it should hold: producers and provider are asked to come again, and told why."""
+"""When Redis does not hold the jobs that it should, producers and provider get 503 with the reason."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ def lines(count: int = 2) -> bytes:
     return b'{"model": "kirin_image_omni", "prompt": "a fox"}\n' * count
 
 
-#: Every way to bring work in.
+#: Every call that adds work.
 WORK: dict[str, Callable[[FlaskClient, dict[str, Any]], Any]] = {
     "a job": lambda client, fox: client.post("/v1/jobs", json=fox),
     "a batch": lambda client, _: client.post("/v1/batches?id=new", data=lines(), content_type="application/x-ndjson"),
@@ -29,28 +29,28 @@ WORK: dict[str, Callable[[FlaskClient, dict[str, Any]], Any]] = {
     "a retry of a batch": lambda client, _: client.post("/v1/batches/flock/retry"),
 }
 REASON = "Redis came back older"
-HOW = {
+LOSSES = {
     "lost": lambda store, raw: store.continuity.refuse(store.continuity.standing(), REASON, None),
     "empty": lambda store, raw: raw.delete("{b}:epoch"),
 }
 
 
-@pytest.fixture(params=HOW)
+@pytest.fixture(params=LOSSES)
 def lost(request: pytest.FixtureRequest, store: Store, raw: redis.Redis) -> str:
     return str(request.param)
 
 
 @pytest.fixture
 def lose(lost: str, store: Store, raw: redis.Redis, at_provider: AtProvider) -> Callable[[], None]:
-    """`lose()`: from then on work is refused. Before, "ant" is at the provider and "owl" has failed."""
+    """Return `lose()`, after which work is refused. "ant" is in progress and "owl" was cancelled."""
     for name in ("ant", "owl"):
         at_provider(name)
     store.jobs.cancel("owl")
-    return lambda: HOW[lost](store, raw)
+    return lambda: LOSSES[lost](store, raw)
 
 
 @pytest.mark.parametrize("work", WORK)
-def test_no_work_is_taken_in(
+def test_refused_work_gets_503_until_recovery(
     work: str, lose: Callable[[], None], client: FlaskClient, fox: dict[str, Any], store: Store
 ) -> None:
     lose()
@@ -60,43 +60,45 @@ def test_no_work_is_taken_in(
     assert "boomerang-server recover" in answer.json["detail"]
     assert int(answer.headers["Retry-After"]) > 0
     assert store.statistics.totals().counts == before
-    # It is taken in once an operator has accepted what is there
+    # Work is accepted after the recovery by an operator
     store.continuity.recover()
     assert WORK[work](client, fox).status_code < 500
 
 
-def test_nor_by_the_providers_own_contract(lose: Callable[[], None], client: FlaskClient, fox: dict[str, Any]) -> None:
+def test_the_providers_contract_refuses_work_too(
+    lose: Callable[[], None], client: FlaskClient, fox: dict[str, Any]
+) -> None:
     lose()
     answer = client.post("/model/v1/generation", json=fox)
     assert answer.status_code == 503
     assert "boomerang-server recover" in answer.json["error"]["message"]
 
 
-def test_an_upload_that_it_happens_to_says_how_far_it_came(
+def test_an_upload_refused_midway_reports_its_progress(
     client: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webhook.api.uploads.CHUNK_JOBS", 2)
     enqueue, calls = store.jobs.enqueue, []
 
-    def then_lost(*args: Any, **kwargs: Any) -> Any:
+    def lose_at_third_call(*args: Any, **kwargs: Any) -> Any:
         calls.append(args)
         if len(calls) == 3:
             store.continuity.refuse(store.continuity.standing(), REASON, None)
         return enqueue(*args, **kwargs)
 
-    monkeypatch.setattr(store.jobs, "enqueue", then_lost)
+    monkeypatch.setattr(store.jobs, "enqueue", lose_at_third_call)
     answer = client.post("/v1/batches?id=new", data=lines(6), content_type="application/x-ndjson")
     assert (answer.status_code, answer.json["accepted"]) == (503, 2)
     assert "boomerang-server recover" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["a job that is known", "a job that is not"])
-def test_callbacks(
+def test_callbacks_for_known_jobs_are_accepted(
     known: bool, lose: Callable[[], None], call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     lose()
     answer = call_back("ant" if known else "bat", completed)
-    # What may be among the lost jobs is sent again later; what is known is not kept waiting
+    # The provider repeats a callback for a job that may be lost. A known job ends at once
     assert answer.status_code == (204 if known else 503)
     if known:
         assert store.jobs.get("ant").state is State.COMPLETED
@@ -104,13 +106,15 @@ def test_callbacks(
     assert call_back("bat", completed).status_code == 204
 
 
-def test_what_is_there_can_be_read(lose: Callable[[], None], client: FlaskClient) -> None:
+def test_jobs_can_be_read_while_work_is_refused(lose: Callable[[], None], client: FlaskClient) -> None:
     lose()
     assert client.get("/v1/jobs/ant").json["status"] == "in_progress"
     assert client.get("/v1/jobs").status_code == 200
 
 
-def test_those_who_run_it_are_told(lost: str, lose: Callable[[], None], client: FlaskClient, store: Store) -> None:
+def test_readyz_and_metrics_report_the_refusal(
+    lost: str, lose: Callable[[], None], client: FlaskClient, store: Store
+) -> None:
     assert "boomerang_refused 0.0" in client.get("/metrics").text
     lose()
     answer = client.get("/readyz")
@@ -124,7 +128,7 @@ def test_those_who_run_it_are_told(lost: str, lose: Callable[[], None], client: 
     assert "boomerang_refused 0.0" in client.get("/metrics").text
 
 
-def test_a_record_of_another_type(client: FlaskClient, raw: redis.Redis, fox: dict[str, Any]) -> None:
+def test_a_record_of_another_type_is_refused(client: FlaskClient, raw: redis.Redis, fox: dict[str, Any]) -> None:
     raw.delete("{b}:epoch")
     raw.set("{b}:epoch", "x")
     assert client.post("/v1/jobs", json=fox).status_code == 503

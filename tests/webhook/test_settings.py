@@ -34,7 +34,7 @@ def test_keys_are_separated_by_commas() -> None:
         pytest.param("celery:canary", "key 1: celery is no name", id="another door's name"),
     ],
 )
-def test_a_key_that_is_none_is_told_by_number_and_not_shown(keys: str, told: str) -> None:
+def test_an_invalid_key_is_named_by_number_and_not_shown(keys: str, told: str) -> None:
     with pytest.raises(SettingsInvalid) as caught:
         Settings.from_env({"BOOMERANG_API_KEYS": keys})
     (problem,) = caught.value.problems
@@ -42,7 +42,7 @@ def test_a_key_that_is_none_is_told_by_number_and_not_shown(keys: str, told: str
     assert "canary" not in str(caught.value)
 
 
-def test_administrators_keys_are_apart_from_producers() -> None:
+def test_administrators_keys_are_separate_from_producers() -> None:
     settings = Settings.from_env({"BOOMERANG_API_KEYS": "shop:one", "BOOMERANG_ADMIN_KEYS": "boss:two"})
     assert [(key.name, sorted(key.scopes)) for key in settings.keys] == [
         ("shop", ["cancel", "enqueue", "read"]),
@@ -54,12 +54,12 @@ def test_administrators_keys_are_apart_from_producers() -> None:
     assert "canary" not in str(caught.value)
 
 
-def test_all_bad_keys_are_told() -> None:
+def test_all_invalid_keys_are_named() -> None:
     with pytest.raises(SettingsInvalid, match=r"key 1: .*key 3: "):
         Settings.from_env({"BOOMERANG_API_KEYS": "A:1,b:2,C:3"})
 
 
-def test_all_bad_variables_are_named_at_once_and_no_secret_is() -> None:
+def test_all_invalid_variables_are_named_without_secrets() -> None:
     env = {
         "BOOMERANG_API_KEYS": "good,with space",
         "BOOMERANG_MAX_BODY": "much",
@@ -73,7 +73,7 @@ def test_all_bad_variables_are_named_at_once_and_no_secret_is() -> None:
     assert "pass" not in str(caught.value)
 
 
-def test_secrets_stay_out_of_the_repr() -> None:
+def test_the_repr_contains_no_secret() -> None:
     env = {
         "BOOMERANG_API_KEYS": "canary-key",
         "BOOMERANG_CALLBACK_SECRETS": "canary-callback-secret",
@@ -90,12 +90,12 @@ def test_memory_is_a_share_or_bytes(given: str, read: float) -> None:
 
 
 @pytest.mark.parametrize("given", ["85", "-0.1", "1.01", "2gb", "nan", "inf"])
-def test_what_is_neither_is_refused(given: str) -> None:
+def test_an_invalid_memory_limit_is_refused(given: str) -> None:
     with pytest.raises(SettingsInvalid, match="BOOMERANG_MAX_MEMORY: "):
         Settings.from_env({"BOOMERANG_MAX_MEMORY": given})
 
 
-def test_addresses_and_networks() -> None:
+def test_addresses_and_networks_are_accepted() -> None:
     env = {"BOOMERANG_CALLBACK_ADDRESSES": "203.0.113.7, 2001:db8::/32", "BOOMERANG_TRUSTED_PROXIES": "10.0.0.0/8"}
     settings = Settings.from_env(env)
     assert settings.callback_addresses == (ip_network("203.0.113.7/32"), ip_network("2001:db8::/32"))
@@ -103,6 +103,6 @@ def test_addresses_and_networks() -> None:
 
 
 @pytest.mark.parametrize("given", ["example.com", "10.0.0.1/8", "300.1.1.1", "10.0.0.0/33"])
-def test_what_is_no_network_is_refused(given: str) -> None:
+def test_an_invalid_network_is_refused(given: str) -> None:
     with pytest.raises(SettingsInvalid, match="BOOMERANG_CALLBACK_ADDRESSES: must be addresses or networks"):
         Settings.from_env({"BOOMERANG_CALLBACK_ADDRESSES": given})

@@ -1,4 +1,4 @@
-"""Clients that hold a connection and say little: everybody else is served beside them. Over the shipped settings."""
+"""Slow clients do not delay others, with the shipped settings of gunicorn."""
 
 import contextlib
 import socket
@@ -16,7 +16,7 @@ from tests.support.webhook_server import Serve
 
 pytestmark = pytest.mark.stack
 
-#: Slow ones of each kind.
+#: The number of slow clients of each kind.
 SLOW = 60
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 HEAD = "POST {path} HTTP/1.1\r\nHost: x\r\n"
@@ -29,7 +29,7 @@ def server(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
 
 @pytest.fixture
 def dripping(server: Any) -> Iterator[Callable[[list[bytes]], None]]:
-    """`dripping(beginnings)`: a connection each, that begins so and then sends a byte now and then."""
+    """Return `dripping(beginnings)`, which opens a connection for each and then sends single bytes slowly."""
     connections: list[socket.socket] = []
     over = threading.Event()
 
@@ -55,7 +55,7 @@ def dripping(server: Any) -> Iterator[Callable[[list[bytes]], None]]:
         each.close()
 
 
-def test_slow_headers_and_slow_bodies_keep_nobody_else_waiting(
+def test_slow_clients_do_not_delay_others(
     redis_url: str, server: Any, dripping: Callable[[list[bytes]], None], secret: str
 ) -> None:
     head = HEAD.format(path=callback_path("fox", secret))
@@ -75,16 +75,16 @@ def test_slow_headers_and_slow_bodies_keep_nobody_else_waiting(
         pytest.param("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{", id="in the body"),
     ],
 )
-def test_a_client_that_falls_silent_is_given_up(
+def test_a_silent_client_is_disconnected(
     beginning: str, serve: Serve, redis_server: redis_servers.RedisServer, secret: str, tmp_path: Path
 ) -> None:
-    # Given the shipped settings, but for a shorter patience
+    # Given the shipped settings with a shorter time-out
     config = tmp_path / "impatient.py"
     config.write_text(
         "from webhook import gunicorn_conf\ngunicorn_conf.SILENCE = 1\nfrom webhook.gunicorn_conf import *\n"
     )
     server = serve({"BOOMERANG_REDIS_URL": redis_server.url}, "--config", str(config))
-    # A connection has what its listener had when it came: the first may come before the limit is set.
+    # A connection inherits its listener's time-out: the first one may be accepted before the limit is set
     assert exchange(server.port, HEALTH).startswith(b"HTTP/1.1 200")
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(beginning.format(path=callback_path("fox", secret)).encode())

@@ -1,4 +1,4 @@
-"""Requests that are written wrongly, or so that two readers see two different ones, through the real gunicorn."""
+"""Malformed and ambiguous requests (request smuggling), sent to the real gunicorn."""
 
 import re
 from typing import Any
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.stack
 
 SECRET = "a-callback-secret-for-tests"
 PATH = callback_path("fox", SECRET)
-#: A callback that would settle the job if anything of it were believed, and a second request behind it.
+#: A callback that would end the job if it were accepted, followed by a second request.
 BODY = b'{"id":"t1","status":"completed","output":[{"content":[{"url":"https://c.example/1"}]}],"usage":{"cost":"1"}}'
 SECOND = (
     f"POST {callback_path('hare', SECRET)} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n".encode() + BODY
@@ -33,7 +33,7 @@ def running(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
 
 @pytest.fixture
 def server(running: Any, redis_url: str, store: Store) -> Any:
-    """On an emptied Redis with two jobs that the provider has."""
+    """A server with an emptied Redis and two jobs in progress."""
     store.jobs.enqueue([NewJob(id=job_id, text="{}", model="m") for job_id in ("fox", "hare")])
     store.attempts.admit(2)
     store.attempts.claim(["fox", "hare"])
@@ -41,8 +41,8 @@ def server(running: Any, redis_url: str, store: Store) -> Any:
 
 
 @pytest.fixture(scope="module")
-def fenced(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
-    """One that takes callbacks from 203.0.113.0/24 alone; the proxy in front of it is this machine."""
+def limited(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
+    """A server that accepts callbacks from 203.0.113.0/24 only, behind a proxy on this machine."""
     lists = {"BOOMERANG_CALLBACK_ADDRESSES": "203.0.113.0/24", "BOOMERANG_TRUSTED_PROXIES": "127.0.0.1"}
     return serve({"BOOMERANG_REDIS_URL": redis_server.url, **lists})
 
@@ -90,28 +90,30 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("request_", "status"), REFUSED)
-def test_it_is_refused_and_changes_nothing(request_: bytes, status: int, server: Any, store: Store) -> None:
+def test_a_malformed_request_is_refused_and_changes_nothing(
+    request_: bytes, status: int, server: Any, store: Store
+) -> None:
     before = store.jobs.get("fox")
 
-    # What stands behind a request that is read in two ways is where the second one is smuggled in
+    # A smuggled second request follows a request that can be read in two ways
     answer = exchange(server.port, request_ + SECOND)
 
     statuses = [int(found) for found in re.findall(rb"^HTTP/1\.[01] (\d{3})", answer, re.MULTILINE)]
     assert statuses[0] == status
     assert store.jobs.get("fox") == before
-    # Behind one whose end is known the connection may go on; it is over behind any other
+    # The connection may continue after a request with a clear end. It must close after any other
     if status in (400, 413, 414, 431, 501):
         assert statuses == [status]
         assert store.jobs.get("hare").state is State.SUBMITTING
 
 
-def test_two_requests_on_one_connection_are_two(server: Any, store: Store) -> None:
+def test_two_requests_on_one_connection_are_both_answered(server: Any, store: Store) -> None:
     answer = exchange(server.port, post(LENGTH) + SECOND)
     assert answer.count(b"HTTP/1.1 204") == 2
     assert [store.jobs.get(job_id).state for job_id in ("fox", "hare")] == [State.COMPLETED] * 2
 
 
-def test_a_sender_that_waits_to_be_told_to_go_on_is_told(server: Any, store: Store) -> None:
+def test_a_sender_that_expects_100_continue_gets_it(server: Any, store: Store) -> None:
     answer = exchange(server.port, post(f"{LENGTH}Expect: 100-continue\r\nConnection: close\r\n"))
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204")
     assert store.jobs.get("fox").state is State.COMPLETED
@@ -129,10 +131,12 @@ def test_a_sender_that_waits_to_be_told_to_go_on_is_told(server: Any, store: Sto
         pytest.param("", 403, id="no header"),
     ],
 )
-def test_the_address_list_behind_a_proxy(headers: str, status: int, fenced: Any, redis_url: str, store: Store) -> None:
+def test_forwarded_addresses_are_checked_behind_a_proxy(
+    headers: str, status: int, limited: Any, redis_url: str, store: Store
+) -> None:
     store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     store.attempts.admit(1)
     store.attempts.claim(["fox"])
-    answer = exchange(fenced.port, post(f"{headers}{LENGTH}Connection: close\r\n"))
+    answer = exchange(limited.port, post(f"{headers}{LENGTH}Connection: close\r\n"))
     assert answer.startswith(f"HTTP/1.1 {status}".encode())
     assert store.jobs.get("fox").state is (State.COMPLETED if status == 204 else State.SUBMITTING)

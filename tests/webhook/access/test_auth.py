@@ -24,7 +24,7 @@ from webhook.settings import Settings
 PRODUCERS = ("/v1", "/model/v1")
 
 
-def test_every_call_of_producers_needs_a_key(app: Flask) -> None:
+def test_every_producers_call_requires_a_key(app: Flask) -> None:
     anyone = app.test_client()
     checked = 0
     for rule in app.url_map.iter_rules():
@@ -39,17 +39,17 @@ def test_every_call_of_producers_needs_a_key(app: Flask) -> None:
     assert checked > 15
 
 
-def test_nothing_but_the_named_is_public(app: Flask) -> None:
+def test_only_the_listed_endpoints_are_public(app: Flask) -> None:
     assert {rule.endpoint for rule in app.url_map.iter_rules() if not rule.rule.startswith(PRODUCERS)} == PUBLIC | PAGES
 
 
-def test_a_view_that_is_added_later_is_protected_too(settings: Settings, store: Store) -> None:
+def test_a_new_view_is_protected_by_default(settings: Settings, store: Store) -> None:
     app = create_app(settings, store)
     app.add_url_rule("/dashboard", "dashboard", lambda: "secrets")
     assert app.test_client().get("/dashboard").status_code == 401
 
 
-def test_what_is_not_there_under_v1_is_not_told_to_strangers(app: Flask, client: FlaskClient) -> None:
+def test_unknown_v1_addresses_get_401_without_a_key(app: Flask, client: FlaskClient) -> None:
     assert app.test_client().get("/v1/nothing").status_code == 401
     assert app.test_client().delete("/v1/jobs").status_code == 401
     assert app.test_client().get("/model/v1/nothing").status_code == 401
@@ -58,7 +58,7 @@ def test_what_is_not_there_under_v1_is_not_told_to_strangers(app: Flask, client:
 
 
 def no_ring() -> KeyRing:
-    raise AssertionError("nothing but a key of ours is looked up")
+    raise AssertionError("only text in the form of a generated key is looked up")
 
 
 def known(*texts: str) -> KnownKeys:
@@ -87,7 +87,7 @@ def of_header(app: Flask) -> Iterator[Callable[[KnownKeys, str | None], Caller]]
         "Bearer bmr_0123456789ab_short",
     ],
 )
-def test_what_is_no_key_is_refused(header: str | None, of_header: Callable[[KnownKeys, str | None], Caller]) -> None:
+def test_an_invalid_key_is_refused(header: str | None, of_header: Callable[[KnownKeys, str | None], Caller]) -> None:
     with pytest.raises(ProblemError) as caught:
         of_header(known("one", "two"), header)
     assert caught.value.status == 401
@@ -95,7 +95,7 @@ def test_what_is_no_key_is_refused(header: str | None, of_header: Callable[[Know
 
 
 @pytest.mark.parametrize("header", ["Bearer one", "Bearer two", "bearer one", "Bearer  two "])
-def test_each_key_opens(header: str, of_header: Callable[[KnownKeys, str | None], Caller]) -> None:
+def test_every_configured_key_is_accepted(header: str, of_header: Callable[[KnownKeys, str | None], Caller]) -> None:
     assert of_header(known("one", "two"), header).scopes == PRODUCER
 
 
@@ -109,7 +109,7 @@ KEYS = ("shop:one", "shop:two:2", "press:three", "four", f"print:sha256:{HASH}")
         ("one", "shop"),
         ("two:2", "shop"),
         ("three", "press"),
-        # The first digits of the secret's SHA-256: a name that does not change, and that tells nobody the secret
+        # The first digits of the secret's SHA-256: a constant name that does not reveal the secret
         ("four", "key-04efaf08"),
         ("five", "print"),
     ],
@@ -119,7 +119,7 @@ def test_a_key_has_a_name_that_views_know(
 ) -> None:
     app = create_app(Settings(api_keys=KEYS, admin_keys=("boss:b",)), store)
     app.add_url_rule("/me", "me", lambda: caller().name)
-    # A view that names no scope is an administrator's.
+    # A view without a scope requires an administrator's key
     assert app.test_client().get("/me", headers={"Authorization": f"Bearer {secret}"}).status_code == 403
     assert app.test_client().get("/me", headers={"Authorization": "Bearer b"}).text == "boss"
     assert of_header(known(*KEYS), f"Bearer {secret}").name == name
@@ -135,7 +135,7 @@ def test_neither_a_name_nor_a_hash_is_a_secret(
         of_header(known(*KEYS), f"Bearer {given}")
 
 
-def test_what_needs_no_key_has_no_caller(settings: Settings, store: Store) -> None:
+def test_public_endpoints_have_no_caller(settings: Settings, store: Store) -> None:
     with create_app(settings, store).test_request_context("/healthz"):
         assert caller() == Caller()
         assert not caller().sees("")
@@ -156,7 +156,7 @@ def test_all_keys_of_the_environment_are_compared_whichever_matches(
 
 
 def test_each_call_names_its_scope(app: Flask) -> None:
-    """All that keys open, so that a new call must say what it wants: a row here."""
+    """List every protected call, so that a new call must be added here with its scope."""
     enqueue = {"jobs.create", "batches.create", "images.create", "images.show", "generation.submit"}
     change = {f"{kind}.{verb}" for kind in ("jobs", "batch_actions") for verb in ("cancel", "pause", "resume", "retry")}
     read = {"jobs.page", "jobs.show", "batches.page", "batches.show", "batch_results.results", "batch_results.errors"}
@@ -176,7 +176,7 @@ def ring(store: Store) -> KeyRing:
 
 @pytest.fixture
 def as_key(store: Store) -> Callable[[str], FlaskClient]:
-    """`as_key(secret)`: a producer with that key, at a process whose memory is its own."""
+    """Return `as_key(secret)`, which makes a client with this key of a new app without cached keys."""
 
     def made(secret: str) -> FlaskClient:
         client = create_app(Settings(), store, lambda *_: True).test_client()
@@ -187,7 +187,7 @@ def as_key(store: Store) -> Callable[[str], FlaskClient]:
 
 
 @pytest.mark.parametrize("scope", [Scope.ENQUEUE, Scope.READ, Scope.CANCEL])
-def test_a_key_does_what_its_scope_says_and_is_told_what_it_lacks(
+def test_a_key_is_limited_to_its_scope_and_learns_the_missing_one(
     scope: Scope, app: Flask, ring: KeyRing, as_key: Callable[[str], FlaskClient]
 ) -> None:
     _, secret = ring.add("shop", [scope])
@@ -210,9 +210,7 @@ def test_an_administrators_key_does_everything(ring: KeyRing, as_key: Callable[[
 
 
 @pytest.mark.parametrize("change", ["other id", "other secret", "no such id", "half"])
-def test_what_is_not_quite_the_key_opens_nothing(
-    change: str, ring: KeyRing, as_key: Callable[[str], FlaskClient]
-) -> None:
+def test_an_almost_correct_key_is_refused(change: str, ring: KeyRing, as_key: Callable[[str], FlaskClient]) -> None:
     (key, secret), (other, _) = ring.add("shop", PRODUCER), ring.add("press", PRODUCER)
     wrong = {
         "other id": secret.replace(key.id, other.id),
@@ -228,7 +226,7 @@ def is_refused(client: FlaskClient) -> bool:
     return client.get("/v1/lanes").status_code == 401
 
 
-def test_a_revoked_key_opens_nothing_at_any_process(
+def test_a_revoked_key_is_refused_by_every_process(
     ring: KeyRing, as_key: Callable[[str], FlaskClient], wait_for: WaitFor
 ) -> None:
     key, secret = ring.add("shop", PRODUCER)
@@ -247,8 +245,8 @@ class Clock:
         return self.now
 
 
-class Counting(KeyRing):
-    """The ring, and how often it was asked."""
+class CountingRing(KeyRing):
+    """A key ring that counts its reads and recorded uses."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -263,8 +261,8 @@ class Counting(KeyRing):
         super().note_use(key_id, now)
 
 
-def test_a_key_is_read_once_in_a_while_and_its_use_noted_more_rarely(store: Store) -> None:
-    ring, clock = Counting(store.context.client, store.context.keys), Clock()
+def test_a_key_is_cached_and_its_use_is_recorded_rarely(store: Store) -> None:
+    ring, clock = CountingRing(store.context.client, store.context.keys), Clock()
     keys = KnownKeys((), lambda: ring, clock)
     key, secret = ring.add("shop", PRODUCER)
     assert ring.all()[0].used_at is None
@@ -275,7 +273,7 @@ def test_a_key_is_read_once_in_a_while_and_its_use_noted_more_rarely(store: Stor
     assert ring.all()[0].used_at is not None
 
 
-def test_an_expired_key_opens_nothing(ring: KeyRing, as_key: Callable[[str], FlaskClient]) -> None:
+def test_an_expired_key_is_refused(ring: KeyRing, as_key: Callable[[str], FlaskClient]) -> None:
     now = datetime.now(UTC)
     _, old = ring.add("shop", PRODUCER, now=now - timedelta(days=2), lasts=timedelta(days=1))
     _, good = ring.add("shop", PRODUCER, now=now - timedelta(days=2), lasts=timedelta(days=3))
@@ -283,9 +281,9 @@ def test_an_expired_key_opens_nothing(ring: KeyRing, as_key: Callable[[str], Fla
     assert as_key(good).get("/v1/lanes").status_code == 200
 
 
-def test_without_the_store_a_key_that_is_kept_there_is_not_called_wrong() -> None:
-    away = Store(connect("redis://127.0.0.1:1/0"), Settings())
-    keys = KnownKeys([Key.parse("shop:one")], lambda: KeyRing(away.context.client, away.context.keys))
+def test_without_the_store_a_stored_key_raises_store_unavailable() -> None:
+    unreachable = Store(connect("redis://127.0.0.1:1/0"), Settings())
+    keys = KnownKeys([Key.parse("shop:one")], lambda: KeyRing(unreachable.context.client, unreachable.context.keys))
     assert keys.of_secret("one") == Key.parse("shop:one").caller
     with pytest.raises(StoreUnavailable):
         keys.of_secret(f"bmr_{'0' * 12}_{'a' * 43}")

@@ -18,7 +18,7 @@ LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 
 @pytest.fixture
 def foxes(client: FlaskClient, store: Store) -> Store:
-    """Three jobs, of which the first two failed."""
+    """A batch of three jobs, the first two failed."""
     client.post("/v1/batches?id=foxes", data=LINE * 3)
     store.attempts.admit(2)
     for claim, code in zip(store.attempts.claim(["foxes.1", "foxes.2"]), ("1301", "1201"), strict=True):
@@ -38,7 +38,7 @@ def test_pause_and_resume(client: FlaskClient, foxes: Store, messages: Messages,
     assert client.get("/v1/batches/foxes").json["paused"] is True
     assert foxes.attempts.admit(10).ids == ()
     raw.delete("boomerang.submit", "{b}:wake")
-    # Workers hear of it at once
+    # A hint is sent at once
     assert client.post("/v1/batches/foxes/resume").json == did("resume", 1)
     assert messages("boomerang.submit") == [[]]
     assert client.post("/v1/batches/foxes/resume").json == did("resume", 0)
@@ -82,7 +82,7 @@ def test_retry(query: str, count: int, client: FlaskClient, foxes: Store) -> Non
 @pytest.mark.parametrize(
     ("query", "field"), [("status=completed", "status"), ("dry_run=perhaps", "dry_run"), ("codes=1", "codes")]
 )
-def test_a_retry_that_makes_no_sense(query: str, field: str, client: FlaskClient, foxes: Store) -> None:
+def test_an_invalid_retry_is_refused(query: str, field: str, client: FlaskClient, foxes: Store) -> None:
     answer = client.post(f"/v1/batches/foxes/retry?{query}")
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == [field]
@@ -90,12 +90,12 @@ def test_a_retry_that_makes_no_sense(query: str, field: str, client: FlaskClient
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
-def test_a_batch_that_nobody_knows(verb: str, client: FlaskClient) -> None:
+def test_an_unknown_batch_gets_404(verb: str, client: FlaskClient) -> None:
     answer = client.post(f"/v1/batches/nobody/{verb}")
     assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
-def test_a_key_is_asked_for(verb: str, app: Flask, foxes: Store) -> None:
+def test_batch_actions_require_a_key(verb: str, app: Flask, foxes: Store) -> None:
     assert app.test_client().post(f"/v1/batches/foxes/{verb}").status_code == 401
     assert foxes.statistics.totals().ready[""] == 1

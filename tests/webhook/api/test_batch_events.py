@@ -18,7 +18,7 @@ LINE = b'{"model":"kirin_image_omni","prompt":"a fox"}\n'
 
 
 def parsed(text: str) -> list[tuple[str, Any]]:
-    """(name, data) of each event; a comment is ("", None)."""
+    """Parse a stream into (name, data) of each event. A comment is ("", None)."""
     found = []
     for block in text.split("\n\n")[:-1]:
         if block.startswith(":"):
@@ -29,22 +29,22 @@ def parsed(text: str) -> list[tuple[str, Any]]:
     return found
 
 
-class Watched:
-    """The batch's looks, one a second by a clock that only sleeping moves."""
+class WatchedBatch:
+    """A watched batch with a simulated clock that only `sleep` moves. `then` maps a second to a change of the batch."""
 
     def __init__(self, store: Store, then: dict[int, Any]) -> None:
         self.store, self.then, self.now = store, then, 0.0
 
-    def look(self) -> Batch:
-        if what := self.then.get(int(self.now)):
-            what()
+    def read(self) -> Batch:
+        if change := self.then.get(int(self.now)):
+            change()
         return self.store.batches.get("b")
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds
 
     def events(self) -> Iterator[str]:
-        return batch_events.progress(self.look(), self.look, self.sleep, lambda: self.now)
+        return batch_events.progress(self.read(), self.read, self.sleep, lambda: self.now)
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def foxes(client: FlaskClient, store: Store) -> Store:
     return store
 
 
-def test_a_change_is_told_silence_is_broken_and_the_end_ends_it(foxes: Store) -> None:
-    watched = Watched(
+def test_events_report_changes_and_silence_until_the_batch_ends(foxes: Store) -> None:
+    watched = WatchedBatch(
         foxes,
         {
             5: lambda: foxes.jobs.cancel("b.1"),
@@ -71,21 +71,21 @@ def test_a_change_is_told_silence_is_broken_and_the_end_ends_it(foxes: Store) ->
     assert watched.now == 41
 
 
-def test_a_stream_ends_in_time(foxes: Store) -> None:
-    watched = Watched(foxes, {})
+def test_a_stream_ends_after_its_maximum_duration(foxes: Store) -> None:
+    watched = WatchedBatch(foxes, {})
     assert parsed("".join(watched.events()))[-1] == ("", None)
     assert watched.now == batch_events.MAX_DURATION
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("gone"), BatchNotFound("b")])
-def test_a_stream_that_can_read_no_more_ends_without_done(foxes: Store, error: Exception) -> None:
+def test_a_stream_whose_reads_fail_ends_without_done(foxes: Store, error: Exception) -> None:
     def fail() -> None:
         raise error
 
-    assert [name for name, _ in parsed("".join(Watched(foxes, {3: fail}).events()))] == ["progress"]
+    assert [name for name, _ in parsed("".join(WatchedBatch(foxes, {3: fail}).events()))] == ["progress"]
 
 
-def test_it_is_served_as_it_comes(client: FlaskClient, foxes: Store) -> None:
+def test_events_are_sent_without_buffering(client: FlaskClient, foxes: Store) -> None:
     answer = client.get("/v1/batches/b/events", buffered=False)
     assert (answer.status_code, answer.content_type) == (200, "text/event-stream")
     assert (answer.headers["Cache-Control"], answer.headers["X-Accel-Buffering"]) == ("no-store", "no")
@@ -98,26 +98,26 @@ def test_it_is_served_as_it_comes(client: FlaskClient, foxes: Store) -> None:
     answer.close()
 
 
-def test_one_who_has_seen_the_end_is_told_to_stay_away(client: FlaskClient, foxes: Store) -> None:
+def test_a_client_that_has_seen_done_gets_204(client: FlaskClient, foxes: Store) -> None:
     foxes.batches.cancel("b")
     assert [name for name, _ in parsed(client.get("/v1/batches/b/events").text)] == ["done"]
     again = client.get("/v1/batches/b/events", headers={"Last-Event-ID": "done"})
     assert (again.status_code, again.data) == (204, b"")
-    # But not while there is more to come
+    # After a retry the batch has events again
     foxes.jobs.retry("b.1")
     with client.get("/v1/batches/b/events", headers={"Last-Event-ID": "done"}, buffered=False) as more:
         assert more.status_code == 200
 
 
-def test_a_batch_that_nobody_knows(client: FlaskClient) -> None:
-    assert client.get("/v1/batches/nobody/events").status_code == 404
+def test_an_unknown_batch_gets_404(client: FlaskClient) -> None:
+    assert client.get("/v1/batches/unknown/events").status_code == 404
 
 
-def test_seats_are_limited_and_given_back(client: FlaskClient, foxes: Store) -> None:
+def test_concurrent_streams_are_limited(client: FlaskClient, foxes: Store) -> None:
     open_ones = [client.get("/v1/batches/b/events", buffered=False) for _ in range(services.EVENTS)]
     refused = client.get("/v1/batches/b/events")
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
-    # Uploads have seats of their own
+    # Uploads have a separate limit
     assert client.post("/v1/batches?id=c", data=LINE).status_code == 201
     for each in open_ones:
         each.close()
@@ -125,7 +125,7 @@ def test_seats_are_limited_and_given_back(client: FlaskClient, foxes: Store) -> 
         assert again.status_code == 200
 
 
-def test_a_stream_that_cannot_begin_does_not_count(
+def test_a_stream_that_fails_to_start_does_not_count(
     client: FlaskClient, foxes: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> Iterator[str]:
@@ -139,16 +139,16 @@ def test_a_stream_that_cannot_begin_does_not_count(
         assert stream.status_code == 200
 
 
-def test_a_thread_is_left_for_a_callback() -> None:
+def test_one_thread_always_remains_for_callbacks() -> None:
     assert gunicorn_conf.threads > services.WAITS + services.STREAMS + services.EVENTS
 
 
-def test_a_stream_ends_with_its_key(app: Flask, foxes: Store) -> None:
+def test_a_stream_ends_when_its_key_is_revoked(app: Flask, foxes: Store) -> None:
     ring = KeyRing(foxes.context.client, foxes.context.keys)
     key, secret = ring.add("boss", [Scope.ADMIN])
     with app.test_client().get("/v1/batches/b/events", headers={"Authorization": f"Bearer {secret}"}) as stream:
         events = iter(stream.response)
         assert "progress" in str(next(events))
         ring.revoke(key.id)
-        # It would go on for as long as the batch does.
+        # With a valid key the stream would continue until the batch ends
         assert list(events) == []

@@ -22,13 +22,13 @@ URLS = [f"https://cdn.example.com/{number}.png?a=1,2" for number in range(2)]
 
 @pytest.fixture(scope="module")
 def copies() -> dict[str, dict[bytes, bytes]]:
-    """What was prepared for a test and is the same for the next."""
+    """Backups of prepared data, shared by the tests of this module."""
     return {}
 
 
 @pytest.fixture
 def foxes(client: FlaskClient, store: Store, redis_url: str, copies: dict[str, dict[bytes, bytes]]) -> Store:
-    """1,100 jobs: every third failed, the rest of the first 600 completed, and the others wait."""
+    """1,100 jobs: every third failed, the rest of the first 600 completed, and the others are queued."""
     with redis.Redis.from_url(redis_url) as bare:
         if "foxes" in copies:
             put_back(bare, copies["foxes"])
@@ -71,7 +71,7 @@ def test_results_by_state_are_in_input_order(query: str, numbers: Any, client: F
     assert ids(answer.text) == [f"foxes.{number}" for number in numbers]
 
 
-def test_errors_are_the_failed_jobs(client: FlaskClient, foxes: Store) -> None:
+def test_errors_contain_the_failed_jobs(client: FlaskClient, foxes: Store) -> None:
     answer = client.get("/v1/batches/foxes/errors")
     assert answer.content_type == "application/x-ndjson"
     assert ids(answer.text) == [f"foxes.{number}" for number in range(3, 601, 3)]
@@ -80,7 +80,7 @@ def test_errors_are_the_failed_jobs(client: FlaskClient, foxes: Store) -> None:
     assert first["error"]["code"] == "1301"
 
 
-def test_results_as_csv(client: FlaskClient, foxes: Store) -> None:
+def test_results_are_available_as_csv(client: FlaskClient, foxes: Store) -> None:
     answer = client.get("/v1/batches/foxes/results?format=csv")
     assert answer.content_type == "text/csv; charset=utf-8"
     rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
@@ -89,12 +89,12 @@ def test_results_as_csv(client: FlaskClient, foxes: Store) -> None:
     done, failed, waits = rows[0], rows[2], rows[700]
     assert (done["status"], done["cost"], done["output"].split()) == ("completed", "0.0065", URLS)
     assert json.loads(done["labels"]) == {"shop": 'Köln, "Süd"'}
-    # No formula for a spreadsheet
+    # Text must not become a spreadsheet formula
     assert (failed["error_code"], failed["error_message"]) == ("1301", '\'=HYPERLINK("x")\nnext, line')
     assert (waits["status"], waits["cost"], waits["output"], waits["finished_at"]) == ("queued", "", "", "")
 
 
-def test_csv_of_nothing_names_the_columns(client: FlaskClient, foxes: Store) -> None:
+def test_an_empty_csv_names_the_columns(client: FlaskClient, foxes: Store) -> None:
     answer = client.get("/v1/batches/foxes/results?format=csv&status=expired")
     assert answer.text == ",".join(COLUMNS) + "\r\n"
 
@@ -102,21 +102,21 @@ def test_csv_of_nothing_names_the_columns(client: FlaskClient, foxes: Store) -> 
 @pytest.mark.parametrize(
     ("query", "field"), [("status=done", "status"), ("format=xlsx", "format"), ("limit=1", "limit")]
 )
-def test_a_query_that_makes_no_sense(query: str, field: str, client: FlaskClient, foxes: Store) -> None:
+def test_an_invalid_query_is_refused_by_field(query: str, field: str, client: FlaskClient, foxes: Store) -> None:
     answer = client.get(f"/v1/batches/foxes/results?{query}")
     assert (answer.status_code, list(answer.json["errors"])) == (422, [field])
 
 
-def test_a_batch_that_nobody_knows(client: FlaskClient) -> None:
+def test_an_unknown_batch_gets_404(client: FlaskClient) -> None:
     for path in ("results?status=failed", "results?format=csv", "errors"):
-        assert client.get(f"/v1/batches/nobody/{path}").status_code == 404
+        assert client.get(f"/v1/batches/unknown/{path}").status_code == 404
 
 
-def test_every_stream_gives_its_seat_back(client: FlaskClient, foxes: Store) -> None:
+def test_every_stream_releases_its_place(client: FlaskClient, foxes: Store) -> None:
     for _ in range(STREAMS + 1):
         client.get("/v1/batches/foxes/results?format=csv").close()
         client.get("/v1/batches/foxes/errors").close()
-        client.get("/v1/batches/nobody/errors")
+        client.get("/v1/batches/unknown/errors")
     assert client.get("/v1/batches/foxes/errors").status_code == 200
 
 

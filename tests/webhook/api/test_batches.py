@@ -37,20 +37,20 @@ def test_the_same_upload_again_adds_nothing(client: FlaskClient, store: Store) -
     assert store.batches.get("foxes").accepted == 30
 
 
-def test_an_id_is_made_where_none_is_given(client: FlaskClient, store: Store) -> None:
+def test_an_id_is_generated_when_none_is_given(client: FlaskClient, store: Store) -> None:
     answer = client.post("/v1/batches", data=LINE)
     assert store.batches.get(answer.json["id"]).accepted == 1
 
 
 @pytest.mark.parametrize("batch", ["a/b", "~x", "x" * 101, "", " "])
-def test_a_batch_id_is_held_to_its_rules(batch: str, client: FlaskClient) -> None:
+def test_an_invalid_batch_id_is_refused(batch: str, client: FlaskClient) -> None:
     answer = client.post("/v1/batches", data=LINE, query_string={"id": batch})
     assert answer.status_code == 422
     assert "id" in answer.json["errors"]
 
 
-def test_a_bad_line_is_listed_and_the_rest_goes_on(client: FlaskClient, store: Store) -> None:
-    # Given jobs of another request under an id that the upload uses
+def test_an_invalid_line_is_listed_and_the_others_are_enqueued(client: FlaskClient, store: Store) -> None:
+    # Given a job of another request under an id that the upload uses
     client.post("/v1/jobs", json={"model": "kirin_image_omni", "prompt": "a hare", "external_task_id": "taken"})
     body = b"\n".join(
         [
@@ -87,7 +87,7 @@ def test_an_empty_upload_is_an_empty_batch(client: FlaskClient) -> None:
     assert (view["accepted"], view["done"]) == (0, True)
 
 
-def test_a_line_that_is_too_long_is_refused_alone(store: Store) -> None:
+def test_only_the_overlong_line_is_refused(store: Store) -> None:
     app = create_app(Settings(api_keys=("k",), max_body=2048), store, lambda *_: True)
     long = b'{"model":"kirin_image_omni","prompt":"' + b"x" * 200_000 + b'"}\n'
 
@@ -98,7 +98,7 @@ def test_a_line_that_is_too_long_is_refused_alone(store: Store) -> None:
     assert "2,048 bytes" in answer["errors"][0]["errors"]["request"][0]
 
 
-def test_gzip_is_taken(client: FlaskClient) -> None:
+def test_gzip_is_accepted(client: FlaskClient) -> None:
     body = gzip.compress(LINE * 700) + gzip.compress(LINE)
     answer = client.post("/v1/batches?id=b", data=body, headers={"Content-Encoding": "gzip"})
     assert answer.json["accepted"] == 701
@@ -112,19 +112,21 @@ def test_gzip_is_taken(client: FlaskClient) -> None:
         pytest.param(LINE, "br", 415, id="another encoding"),
     ],
 )
-def test_an_encoding_that_cannot_be_undone(body: bytes, encoding: str, status: int, client: FlaskClient) -> None:
+def test_an_unknown_or_damaged_encoding_is_refused(
+    body: bytes, encoding: str, status: int, client: FlaskClient
+) -> None:
     answer = client.post("/v1/batches", data=body, headers={"Content-Encoding": encoding})
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
 
 
-def test_a_body_that_ends_early_is_no_whole_upload(client: FlaskClient) -> None:
+def test_a_body_that_ends_early_is_refused(client: FlaskClient) -> None:
     answer = client.post("/v1/batches?id=b", data=LINE, environ_overrides={"CONTENT_LENGTH": "1000"})
     assert answer.status_code == 400
     assert "end it again" in answer.json["detail"]
 
 
-class Dying(Jobs):
-    """The real jobs, whose Redis goes away after some calls."""
+class Failing(Jobs):
+    """The real jobs, whose store becomes unavailable after some calls."""
 
     left = 2
 
@@ -135,37 +137,37 @@ class Dying(Jobs):
         return super().enqueue(*args, **options)
 
 
-def test_a_store_that_goes_away_midway_says_how_to_go_on(settings: Settings, store: Store, client: FlaskClient) -> None:
-    # Given a store that dies after the first chunk
-    dying = Store(store.context.client, settings)
-    dying.jobs = Dying(dying.context)
-    producer = create_app(settings, dying, lambda *_: True).test_client()
+def test_a_store_failure_midway_says_how_to_continue(settings: Settings, store: Store, client: FlaskClient) -> None:
+    # Given a store that fails after the first chunk
+    failing = Store(store.context.client, settings)
+    failing.jobs = Failing(failing.context)
+    producer = create_app(settings, failing, lambda *_: True).test_client()
     producer.environ_base = client.environ_base
 
     broken = producer.post("/v1/batches", data=LINE * 1200)
 
-    # Then the problem names the batch and what to do
+    # Then the problem names the batch and how to continue
     assert (broken.status_code, broken.headers["Retry-After"]) == (503, "5")
     assert broken.json["accepted"] == 500
     assert f"?id={broken.json['id']}" in broken.json["detail"]
-    # And doing so completes it
+    # And the repeated upload completes the batch
     again = client.post(f"/v1/batches?id={broken.json['id']}", data=LINE * 1200).json
     assert (again["accepted"], again["known"]) == (700, 500)
 
 
-def test_large_lines_are_handed_over_in_small_chunks(
+def test_large_lines_are_enqueued_in_small_chunks(
     settings: Settings, store: Store, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("webhook.api.uploads.CHUNK_BYTES", 64 * 1024)
     sizes: list[int] = []
 
-    class Watching(Jobs):
+    class Recording(Jobs):
         def enqueue(self, jobs: Any, *args: Any, **options: Any) -> Enqueued:
             sizes.append(sum(len(job.text) for job in jobs))
             return super().enqueue(jobs, *args, **options)
 
     watched = Store(store.context.client, settings)
-    watched.jobs = Watching(watched.context)
+    watched.jobs = Recording(watched.context)
     producer = create_app(settings, watched, lambda *_: True).test_client()
     line = (
         b'{"model":"kirin_image_omni","prompt":"x","labels":{'
@@ -181,7 +183,9 @@ def test_large_lines_are_handed_over_in_small_chunks(
     assert 64 * 1024 <= max(sizes) < 80 * 1024
 
 
-def test_a_batch_by_state(client: FlaskClient, store: Store, call_back: CallBack, completed: dict[str, Any]) -> None:
+def test_a_batch_counts_its_jobs_by_state(
+    client: FlaskClient, store: Store, call_back: CallBack, completed: dict[str, Any]
+) -> None:
     client.post("/v1/batches?id=b", data=LINE * 3)
     store.attempts.admit(1)
     store.attempts.claim(["b.1"])
@@ -197,7 +201,7 @@ def test_a_batch_by_state(client: FlaskClient, store: Store, call_back: CallBack
     }  # fmt: skip
 
 
-def test_results_are_every_job_in_input_order_whatever_its_state(
+def test_results_contain_every_job_in_input_order(
     client: FlaskClient, store: Store, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     client.post("/v1/batches?id=b", data=LINE * 620)
@@ -214,30 +218,28 @@ def test_results_are_every_job_in_input_order_whatever_its_state(
     assert all(JobView().validate(view) == {} for view in views[:4])
 
 
-def test_results_of_an_empty_batch_are_no_lines(client: FlaskClient, store: Store) -> None:
+def test_results_of_an_empty_batch_are_empty(client: FlaskClient, store: Store) -> None:
     store.jobs.enqueue([], "none")
     answer = client.get("/v1/batches/none/results")
     assert (answer.status_code, answer.data) == (200, b"")
 
 
-def test_results_that_cannot_be_read_to_the_end_break_off(
-    settings: Settings, store: Store, client: FlaskClient
-) -> None:
-    class Breaking(Batches):
+def test_results_break_off_when_the_store_fails(settings: Settings, store: Store, client: FlaskClient) -> None:
+    class Failing(Batches):
         def jobs(self, batch_id: str, states: Any = ()) -> Iterator[Any]:
             yield store.jobs.get("fox")
             raise StoreUnavailable("gone")
 
     store.jobs.enqueue([NewJob(id="fox", text='{"model":"m","params":{}}', model="m")])
     breaking = Store(store.context.client, settings)
-    breaking.batches = Breaking(breaking.context, breaking.jobs)
+    breaking.batches = Failing(breaking.context, breaking.jobs)
     producer = create_app(settings, breaking).test_client()
     producer.environ_base = client.environ_base
     with pytest.raises(StoreUnavailable):
         producer.get("/v1/batches/b/results", buffered=True)
 
 
-def test_every_long_request_gives_its_seat_back(client: FlaskClient, store: Store) -> None:
+def test_every_long_request_releases_its_place(client: FlaskClient, store: Store) -> None:
     for _ in range(60):
         client.post("/v1/batches?id=b", data=LINE)
         client.get("/v1/batches/b/results").close()
@@ -245,7 +247,7 @@ def test_every_long_request_gives_its_seat_back(client: FlaskClient, store: Stor
     assert client.get("/v1/batches/b/results").status_code == 200
 
 
-def test_with_all_seats_taken_an_upload_is_asked_to_come_back(client: FlaskClient) -> None:
+def test_an_upload_beyond_the_limit_gets_503_and_retry_after(client: FlaskClient) -> None:
     shared = client.application.extensions["boomerang"]
     while shared.streams._free.acquire(blocking=False):
         pass

@@ -1,7 +1,7 @@
-"""The whole API, from its own document: whatever is sent, it answers as documented, and strangers change nothing.
+"""Fuzz tests of the whole API, made from its OpenAPI document. Every answer must be documented.
 
-schemathesis makes requests that keep the document and requests that break it. Some name jobs, batches and images that
-there are: most made-up names only ever find a 404.
+schemathesis makes valid and invalid requests. Some use ids of existing jobs, batches and images, because invented ids
+mostly lead to a 404.
 """
 
 import json
@@ -40,9 +40,9 @@ AS_DOCUMENTED = (
     response_schema_conformance,
 )
 KEY = "a-producer-key-for-tests"
-#: The path's parameters that lead somewhere.
+#: Values of path parameters that exist.
 KNOWN = {"job_id": "fox", "task_id": "fox", "batch_id": "pack", "image_id": "image:sha256:" + "0" * 64}
-#: Requests of a kind to each call: for every change, and in the long run.
+#: Requests of each kind to each call, in every test run and in the long run.
 FEW, MANY = 5, 150
 
 pytestmark = pytest.mark.slow
@@ -50,13 +50,13 @@ pytestmark = pytest.mark.slow
 
 @schemathesis.serializer("application/x-ndjson")
 def lines(_: Any, value: Any) -> bytes:
-    """The document tells the form of a line; two of them, and one cut off."""
+    """Return a body of two complete lines and one that is cut off: the document describes one line only."""
     line = json.dumps(value).encode()
     return b"\n".join((line, line, line[: len(line) // 2]))
 
 
 def operations(app: Flask) -> dict[str, Any]:
-    """Every call of the document, by method and path."""
+    """Return every call of the document, by method and path."""
     document = schemathesis.openapi.from_wsgi("/openapi.json", app, headers={"Authorization": f"Bearer {KEY}"})
     return {operation.label: operation for operation in (found.ok() for found in document.get_all_operations())}
 
@@ -66,7 +66,7 @@ LABELS = sorted(operations(create_app(Settings(api_keys=(KEY,)))))
 
 @pytest.fixture
 def seeded(app: Flask, store: Store, client: FlaskClient, draw: Draw) -> Flask:
-    """An app that has jobs and a batch that have ended: nobody waits for them, and no stream of theirs goes on."""
+    """An app with ended jobs and an ended batch, so that no long poll or stream of them waits."""
     store.jobs.enqueue([NewJob(id="fox", text="{}", model="m", labels={"shop": "berlin"})])
     store.jobs.cancel("fox")
     answer = client.post("/v1/batches?id=pack", data=b'{"model":"kirin_image_omni","prompt":"a fox"}\n' * 3)
@@ -78,7 +78,7 @@ def seeded(app: Flask, store: Store, client: FlaskClient, draw: Draw) -> Flask:
 
 
 def fuzz(operation: Any, headers: dict[str, str], examples: int, check: Callable[[Any, Any], None]) -> Counter[int]:
-    """Send requests of every kind to a call; how often each status was the answer."""
+    """Send requests of every kind to a call. Return how often each status was the answer."""
     statuses: Counter[int] = Counter()
     named = {name: KNOWN[name] for name in KNOWN if f"{{{name}}}" in operation.path}
     kinds = [
@@ -99,20 +99,20 @@ def fuzz(operation: Any, headers: dict[str, str], examples: int, check: Callable
 
 
 def as_documented(case: Any, response: Any) -> None:
-    # Of a stream of events the document tells the form of their data, not of the events.
+    # For a stream of events the document describes the data of an event, not the stream
     stream = "event-stream" in response.headers.get("content-type", [""])[0]
     checks = [check for check in AS_DOCUMENTED if not (stream and check is response_schema_conformance)]
     case.validate_response(response, checks=checks)
 
 
 def refused(case: Any, response: Any) -> None:
-    # 429: so many keys that are none were sent that no more are looked at
+    # 429: after too many invalid keys no further key is checked
     assert response.status_code in (400, 401, 404, 405, 429), response.status_code
     as_documented(case, response)
 
 
 def contents(redis_url: str) -> dict[bytes, bytes]:
-    """Everything in Redis except keys that expire."""
+    """Return everything in Redis except keys that expire."""
     with redis.Redis.from_url(redis_url) as client:
         return {name: client.dump(name) for name in client.scan_iter("*") if client.ttl(name) == -1}
 
@@ -132,24 +132,24 @@ def strangers(label: str, seeded: Flask, redis_url: str, examples: int) -> None:
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_whatever_is_sent_is_answered_as_documented(label: str, seeded: Flask, store: Store) -> None:
+def test_every_answer_is_documented(label: str, seeded: Flask, store: Store) -> None:
     everything(label, seeded, store, f"Bearer {KEY}", FEW)
 
 
 @pytest.mark.parametrize("label", LABELS)
-def test_strangers_change_nothing(label: str, seeded: Flask, redis_url: str) -> None:
+def test_requests_without_a_key_change_nothing(label: str, seeded: Flask, redis_url: str) -> None:
     strangers(label, seeded, redis_url, FEW // 2)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("label", LABELS)
-def test_very_much_is_answered_as_documented(label: str, seeded: Flask, store: Store) -> None:
+def test_every_answer_to_many_requests_is_documented(label: str, seeded: Flask, store: Store) -> None:
     everything(label, seeded, store, f"Bearer {KEY}", MANY)
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("label", LABELS)
-def test_many_strangers_change_nothing(label: str, seeded: Flask, redis_url: str) -> None:
+def test_many_requests_without_a_key_change_nothing(label: str, seeded: Flask, redis_url: str) -> None:
     strangers(label, seeded, redis_url, MANY // 2)

@@ -1,4 +1,4 @@
-"""Images once, over HTTP: uploaded or sent along, a job names them, and no copy is made for it."""
+"""Images over HTTP: uploaded or sent inline, an image is stored once and jobs refer to it."""
 
 import hashlib
 import json
@@ -22,11 +22,11 @@ from webhook.settings import Settings
 
 Draw = Callable[..., bytes]
 ABSENT = "image:sha256:" + "0" * 64
-#: Beside the pictures themselves: a job's record, its places in indexes, its request with four references.
+#: Memory per job without its images: the record, index entries, the request with four references.
 BYTES_A_JOB = 4_000
 
 
-def naming(*images: str, **more: Any) -> dict[str, Any]:
+def request_with(*images: str, **more: Any) -> dict[str, Any]:
     return {
         "model": "kirin_image_omni",
         "prompt": "a fox like <<<image_1>>>",
@@ -45,7 +45,7 @@ def reference(data: bytes) -> str:
 
 @pytest.fixture
 def upload(client: FlaskClient) -> Callable[[bytes], str]:
-    """`upload(data)` → its reference."""
+    """Return `upload(data)`, which uploads an image and returns its reference."""
     return lambda data: str(client.post("/v1/images", data=data, content_type="image/png").json["id"])
 
 
@@ -83,13 +83,13 @@ def test_a_client_asks_before_it_uploads(client: FlaskClient, draw: Draw) -> Non
 
 
 @pytest.mark.parametrize("name", ["fox.png", "image:sha256:ABC", "image:sha256:" + "A" * 64, "0" * 64])
-def test_what_is_no_id_is_not_there(client: FlaskClient, name: str) -> None:
+def test_an_invalid_image_id_gets_404(client: FlaskClient, name: str) -> None:
     answer = client.get(f"/v1/images/{name}")
     assert answer.status_code == 404
     assert "64 lowercase hexadecimal digits" in answer.json["detail"]
 
 
-def test_an_image_that_breaks_rules_is_refused_with_a_remedy(client: FlaskClient, draw: Draw) -> None:
+def test_an_invalid_image_is_refused_with_a_remedy(client: FlaskClient, draw: Draw) -> None:
     for data, remedy in (
         (b"GIF89a" + bytes(100), "send a .jpg"),
         (draw()[:50], "send"),
@@ -106,23 +106,25 @@ def test_an_upload_is_bounded_before_it_is_read(client: FlaskClient) -> None:
     assert client.post("/v1/images").status_code == 411
 
 
-def test_it_wants_a_key(client: FlaskClient) -> None:
+def test_uploading_requires_a_key(client: FlaskClient) -> None:
     for call in (client.post, client.head, client.get):
         address = "/v1/images" if call == client.post else f"/v1/images/{ABSENT}"
         assert call(address, headers={"Authorization": "Bearer wrong"}).status_code == 401
 
 
-# --- jobs that name them ----------------------------------------------------------------------------------------------
+# --- jobs with images -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("address", ["/v1/jobs", "/model/v1/generation"])
-def test_an_image_sent_along_and_its_reference_are_the_same_request(
+def test_an_inline_image_and_its_reference_are_the_same_request(
     client: FlaskClient, draw: Draw, store: Store, raw: redis.Redis, address: str
 ) -> None:
     data = draw(20_000)
-    mine = naming(inline(data), "https://example.com/a.png", external_task_id="fox")
+    mine = request_with(inline(data), "https://example.com/a.png", external_task_id="fox")
     assert client.post(address, json=mine).status_code in (200, 201)
-    again = client.post(address, json=naming(reference(data), "https://example.com/a.png", external_task_id="fox"))
+    again = client.post(
+        address, json=request_with(reference(data), "https://example.com/a.png", external_task_id="fox")
+    )
     assert again.status_code == 200
     assert raw.zcard("{b}:s:queued") == 1
     images = [each["image"] for each in text_of(store, "fox")["params"]["image_list"]]
@@ -131,7 +133,7 @@ def test_an_image_sent_along_and_its_reference_are_the_same_request(
     assert audit(store) == []
 
 
-def test_every_place_of_every_model_may_hold_one(
+def test_every_image_field_of_every_model_accepts_a_reference(
     client: FlaskClient, draw: Draw, store: Store, upload: Callable[[bytes], str]
 ) -> None:
     known, new = upload(draw()), draw(seed=1)
@@ -149,20 +151,20 @@ def test_every_place_of_every_model_may_hold_one(
     assert audit(store) == []
 
 
-def test_a_reference_to_nothing_is_refused_by_field(client: FlaskClient, draw: Draw, store: Store) -> None:
-    answer = client.post("/v1/jobs", json=naming(inline(draw()), ABSENT, external_task_id="fox"))
+def test_a_reference_to_an_unknown_image_is_refused_by_field(client: FlaskClient, draw: Draw, store: Store) -> None:
+    answer = client.post("/v1/jobs", json=request_with(inline(draw()), ABSENT, external_task_id="fox"))
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == ["image_list.1.image"]
     assert "POST /v1/images" in answer.json["errors"]["image_list.1.image"][0]
     assert client.get("/v1/jobs/fox").status_code == 404
-    told = client.post("/model/v1/generation", json=naming(ABSENT))
+    told = client.post("/model/v1/generation", json=request_with(ABSENT))
     assert told.status_code == 400
     assert "image_list.0.image" in told.json["error"]["message"]
 
 
 @pytest.mark.parametrize("value", ["image:sha256:" + "0" * 63, "image:md5:0", "image:sha256:" + "A" * 64])
-def test_what_is_no_reference_says_what_one_is(client: FlaskClient, value: str) -> None:
-    answer = client.post("/v1/jobs", json=naming(value))
+def test_an_invalid_reference_is_refused_with_its_form(client: FlaskClient, value: str) -> None:
+    answer = client.post("/v1/jobs", json=request_with(value))
     assert "POST /v1/images" in answer.json["errors"]["image_list.0.image"][0]
 
 
@@ -173,11 +175,16 @@ def lines(*requests: dict[str, Any]) -> bytes:
     return b"".join(json.dumps(request).encode() + b"\n" for request in requests)
 
 
-def test_a_batch_takes_both_forms_and_refuses_the_lines_without_an_image(
+def test_a_batch_accepts_both_forms_and_refuses_lines_with_unknown_images(
     client: FlaskClient, draw: Draw, store: Store, upload: Callable[[bytes], str]
 ) -> None:
     data = draw()
-    body = lines(naming(inline(data)), naming(ABSENT), naming(upload(data)), naming(reference(draw(seed=9))))
+    body = lines(
+        request_with(inline(data)),
+        request_with(ABSENT),
+        request_with(upload(data)),
+        request_with(reference(draw(seed=9))),
+    )
     answer = client.post("/v1/batches?id=b", data=body).json
     assert (answer["accepted"], answer["rejected"]) == (2, 2)
     assert [(error["line"], list(error["errors"])) for error in answer["errors"]] == [
@@ -190,31 +197,34 @@ def test_a_batch_takes_both_forms_and_refuses_the_lines_without_an_image(
     assert audit(store) == []
 
 
-def test_all_lines_or_none(client: FlaskClient, draw: Draw, store: Store) -> None:
+def test_an_unknown_image_aborts_an_atomic_upload(client: FlaskClient, draw: Draw, store: Store) -> None:
     data = draw()
-    bad = client.post("/v1/batches?id=b&on_error=abort", data=lines(naming(inline(data)), naming(ABSENT)))
+    bad = client.post("/v1/batches?id=b&on_error=abort", data=lines(request_with(inline(data)), request_with(ABSENT)))
     assert bad.status_code == 422
     assert bad.json["errors"][0]["line"] == 2
-    good = client.post("/v1/batches?id=b&on_error=abort", data=lines(*[naming(reference(data))] * 700))
+    good = client.post("/v1/batches?id=b&on_error=abort", data=lines(*[request_with(reference(data))] * 700))
     assert good.json["accepted"] == 700
     assert audit(store) == []
 
 
-def test_many_jobs_that_share_images_cost_one_copy_of_each(
+def test_jobs_that_share_images_store_one_copy(
     client: FlaskClient, draw: Draw, raw: redis.Redis, store: Store, upload: Callable[[bytes], str]
 ) -> None:
-    # Given four pictures of 2 MB, sent along by some jobs and named by many
-    pictures = [draw(2_000_000, seed) for seed in range(4)]
+    # Given four images of 2 MB, sent inline by some jobs and referred to by many
+    images = [draw(2_000_000, seed) for seed in range(4)]
     before = raw.info("memory")["used_memory"]
     for n in range(5):
-        assert client.post("/v1/jobs", json=naming(*map(inline, pictures), external_task_id=f"j{n}")).status_code == 201
-    # When 300 jobs name them, and are admitted
-    body = lines(*[naming(*map(reference, pictures))] * 300)
+        assert (
+            client.post("/v1/jobs", json=request_with(*map(inline, images), external_task_id=f"j{n}")).status_code
+            == 201
+        )
+    # When 300 jobs that refer to them are admitted
+    body = lines(*[request_with(*map(reference, images))] * 300)
     assert client.post("/v1/batches?id=b", data=body).json["accepted"] == 300
-    # Then Redis has grown by the pictures once and little a job; less what it frees meanwhile of earlier tests
+    # Then Redis has grown by one copy of each image and little per job, less what it frees of earlier tests
     grown = raw.info("memory")["used_memory"] - before
-    assert 8_000_000 * 0.9 < grown < 8_000_000 * 1.25 + 305 * BYTES_A_JOB  # an allocator rounds up
-    # And what a worker is given to submit is not the pictures
+    assert 8_000_000 * 0.9 < grown < 8_000_000 * 1.25 + 305 * BYTES_A_JOB  # the allocator rounds up
+    # And a claim for a worker does not contain the images
     store.attempts.admit(305)
     claims = store.attempts.claim([f"b.{n}" for n in range(1, 301)])
     assert len(claims) == 300
@@ -224,57 +234,57 @@ def test_many_jobs_that_share_images_cost_one_copy_of_each(
     assert audit(store) == []
 
 
-# --- the image store is away ------------------------------------------------------------------------------------------
+# --- the image store is unavailable -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def in_folder(settings: Settings, store: Store, tmp_path: Path, client: FlaskClient) -> FlaskClient:
-    """A producer of a service that keeps images in a folder."""
+    """A client of a service that stores images in a folder."""
     folder = replace(settings, image_store=(tmp_path / "images").as_uri())
     other = create_app(folder, store).test_client()
     other.environ_base["HTTP_AUTHORIZATION"] = client.environ_base["HTTP_AUTHORIZATION"]
     return other
 
 
-def test_images_in_a_folder(in_folder: FlaskClient, draw: Draw, raw: redis.Redis, tmp_path: Path) -> None:
+def test_images_may_be_stored_in_a_folder(in_folder: FlaskClient, draw: Draw, raw: redis.Redis, tmp_path: Path) -> None:
     data = draw(100_000)
-    assert in_folder.post("/v1/jobs", json=naming(inline(data))).status_code == 201
+    assert in_folder.post("/v1/jobs", json=request_with(inline(data))).status_code == 201
     assert raw.keys("{b}:o:*") == []
     (kept,) = [path for path in (tmp_path / "images").iterdir() if not path.name.startswith(".")]
     assert kept.read_bytes() == data
 
 
-def test_while_the_image_store_is_away_the_same_may_be_sent_again(
+def test_without_the_image_store_a_request_gets_503_and_can_be_repeated(
     in_folder: FlaskClient, draw: Draw, tmp_path: Path, fox: dict[str, Any]
 ) -> None:
     (tmp_path / "images").write_bytes(b"in the way")
-    mine = naming(inline(draw()), external_task_id="fox")
+    mine = request_with(inline(draw()), external_task_id="fox")
     for answer in (in_folder.post("/v1/jobs", json=mine), in_folder.post("/v1/images", data=draw())):
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         assert "image store" in answer.json["detail"]
     batch = in_folder.post("/v1/batches?id=b", data=lines(fox, mine))
     assert batch.status_code == 503
-    # Jobs without images go on.
+    # Jobs without images are still accepted
     assert in_folder.post("/v1/jobs", json=fox).status_code == 201
     (tmp_path / "images").unlink()
     assert in_folder.post("/v1/jobs", json=mine).status_code == 201
 
 
-def test_without_room_no_new_image_is_taken_in(
+def test_without_memory_no_new_image_is_accepted(
     settings: Settings, store: Store, client: FlaskClient, draw: Draw
 ) -> None:
     full = create_app(replace(settings, max_memory=2), store).test_client()
     full.environ_base["HTTP_AUTHORIZATION"] = client.environ_base["HTTP_AUTHORIZATION"]
-    known = naming(inline(draw()), external_task_id="fox")
+    known = request_with(inline(draw()), external_task_id="fox")
     assert client.post("/v1/jobs", json=known).status_code == 201
 
     for answer in (
         full.post("/v1/images", data=draw(seed=1)),
-        full.post("/v1/jobs", json=naming(inline(draw(seed=1)))),
-        full.post("/v1/batches?id=b", data=lines(naming(inline(draw(seed=1))))),
+        full.post("/v1/jobs", json=request_with(inline(draw(seed=1)))),
+        full.post("/v1/batches?id=b", data=lines(request_with(inline(draw(seed=1))))),
     ):
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
-    # What is there costs nothing more.
+    # A stored image needs no more memory
     assert full.post("/v1/images", data=draw()).status_code == 200
     assert full.post("/v1/jobs", json=known).status_code == 200
     assert store.statistics.totals().images == 1

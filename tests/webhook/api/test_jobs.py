@@ -17,7 +17,7 @@ from webhook.services import Services
 from webhook.settings import Settings
 
 
-def test_a_job_is_recorded_and_workers_are_told(
+def test_a_job_is_recorded_and_a_hint_is_sent(
     client: FlaskClient, fox: dict[str, Any], store: Store, messages: Messages
 ) -> None:
     answer = client.post("/v1/jobs", json=fox | {"external_task_id": "fox", "n": 3, "labels": {"shop": "berlin"}})
@@ -31,14 +31,14 @@ def test_a_job_is_recorded_and_workers_are_told(
     assert messages("boomerang.submit") == [[]]
 
 
-def test_an_id_is_made_where_none_is_given(client: FlaskClient, fox: dict[str, Any], store: Store) -> None:
+def test_an_id_is_generated_when_none_is_given(client: FlaskClient, fox: dict[str, Any], store: Store) -> None:
     first, second = (client.post("/v1/jobs", json=fox) for _ in range(2))
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.json["id"] < second.json["id"]
     assert store.jobs.get(first.json["id"]).state is State.QUEUED
 
 
-def test_the_same_again_is_the_same_job_and_something_else_a_conflict(client: FlaskClient, fox: dict[str, Any]) -> None:
+def test_a_repeat_is_the_same_job_and_another_request_a_conflict(client: FlaskClient, fox: dict[str, Any]) -> None:
     request = fox | {"external_task_id": "fox"}
     client.post("/v1/jobs", json=request)
 
@@ -50,7 +50,7 @@ def test_the_same_again_is_the_same_job_and_something_else_a_conflict(client: Fl
     assert "use another id" in other.json["errors"]["external_task_id"][0]
 
 
-def test_a_callback_url_is_owed_a_notification(
+def test_a_job_with_a_callback_url_owes_a_notification(
     client: FlaskClient, fox: dict[str, Any], call_back: CallBack, completed: dict[str, Any], store: Store
 ) -> None:
     client.post("/v1/jobs", json=fox | {"external_task_id": "fox", "callback_url": "https://shop.example.com/hook"})
@@ -60,7 +60,7 @@ def test_a_callback_url_is_owed_a_notification(
     assert store.jobs.get("fox").owing == {Delivery.NOTIFY}
 
 
-def test_private_hosts_are_for_local_stacks(fox: dict[str, Any], store: Store, client: FlaskClient) -> None:
+def test_private_hosts_require_the_setting(fox: dict[str, Any], store: Store, client: FlaskClient) -> None:
     request = fox | {"callback_url": "http://127.0.0.1:8000/hook"}
     local = Settings(api_keys=("k",), allow_private_hosts=True)
     at_home = create_app(local, store, lambda *_: True).test_client()
@@ -82,7 +82,7 @@ def test_private_hosts_are_for_local_stacks(fox: dict[str, Any], store: Store, c
         pytest.param(b'{"model":"a","model":"b"}', 400, None, None, id="a key twice"),
     ],
 )
-def test_what_is_wrong_is_said_field_by_field(
+def test_an_invalid_request_is_explained_by_field(
     *, body: bytes, status: int, field: str | None, code: str | None, client: FlaskClient, store: Store
 ) -> None:
     answer = client.post("/v1/jobs", data=body)
@@ -94,7 +94,7 @@ def test_what_is_wrong_is_said_field_by_field(
     assert store.jobs.page().jobs == ()
 
 
-def test_a_job_as_it_ended(
+def test_a_completed_job_shows_its_result(
     client: FlaskClient, at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     at_provider("fox")
@@ -123,7 +123,7 @@ def test_a_job_as_it_ended(
     }
 
 
-def test_a_failed_job_says_why(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
+def test_a_failed_job_shows_its_error(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
     store.attempts.finish("fox", State.FAILED, Result(error={"code": "002016001", "message": "prompt missing"}), "poll")
 
@@ -134,7 +134,7 @@ def test_a_failed_job_says_why(client: FlaskClient, at_provider: AtProvider, sto
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/nobody", "/v1/batches/nobody", "/v1/batches/nobody/results", "/v1/nothing"])
-def test_what_is_not_there_is_404(path: str, client: FlaskClient) -> None:
+def test_unknown_jobs_get_404(path: str, client: FlaskClient) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
     assert answer.json["detail"]
@@ -160,7 +160,7 @@ def test_waiting_ends_with_the_job(
     assert time.monotonic() - started < 10
 
 
-def test_waiting_in_vain_shows_the_job_as_it_stands(client: FlaskClient, at_provider: AtProvider) -> None:
+def test_a_wait_that_times_out_shows_the_current_job(client: FlaskClient, at_provider: AtProvider) -> None:
     at_provider("fox")
     started = time.monotonic()
     answer = client.get("/v1/jobs/fox?wait=0.2")
@@ -168,7 +168,9 @@ def test_waiting_in_vain_shows_the_job_as_it_stands(client: FlaskClient, at_prov
     assert time.monotonic() - started >= 0.2
 
 
-def test_where_too_many_wait_the_answer_comes_at_once(app: Flask, client: FlaskClient, at_provider: AtProvider) -> None:
+def test_beyond_the_limit_of_waits_the_answer_comes_at_once(
+    app: Flask, client: FlaskClient, at_provider: AtProvider
+) -> None:
     at_provider("fox")
     shared: Services = app.extensions["boomerang"]
     while shared.waits._free.acquire(blocking=False):
@@ -198,7 +200,7 @@ def test_where_too_many_wait_the_answer_comes_at_once(app: Flask, client: FlaskC
         ("/v1/jobs?cursor=", "cursor"),
     ],
 )
-def test_a_query_that_breaks_rules_is_422(query: str, field: str, client: FlaskClient) -> None:
+def test_an_invalid_query_gets_422(query: str, field: str, client: FlaskClient) -> None:
     answer = client.get(query)
     assert answer.status_code == 422
     assert list(answer.json["errors"]) == [field]
@@ -251,7 +253,7 @@ def test_cancel_and_retry(
     assert client.post("/v1/jobs/nobody/retry").status_code == 404
 
 
-def test_what_is_not_allowed_is_409_with_a_reason(
+def test_a_forbidden_action_gets_409_with_a_reason(
     client: FlaskClient, at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     at_provider("fox")
@@ -265,7 +267,7 @@ def test_what_is_not_allowed_is_409_with_a_reason(
         assert answer.json["detail"]
 
 
-def test_with_redis_away_it_says_so(settings: Settings, fox: dict[str, Any], client: FlaskClient) -> None:
+def test_without_redis_a_request_gets_503(settings: Settings, fox: dict[str, Any], client: FlaskClient) -> None:
     away = Settings(**{**vars(settings), "redis_url": "redis://127.0.0.1:1/0"})
     producer = create_app(away).test_client()
     producer.environ_base["HTTP_AUTHORIZATION"] = client.environ_base["HTTP_AUTHORIZATION"]
@@ -277,7 +279,7 @@ def test_with_redis_away_it_says_so(settings: Settings, fox: dict[str, Any], cli
     assert "repeats are safe" in answer.json["detail"]
 
 
-def test_a_waiting_job_is_paused_and_goes_on(client: FlaskClient, fox: dict[str, Any], store: Store) -> None:
+def test_a_queued_job_can_be_paused_and_resumed(client: FlaskClient, fox: dict[str, Any], store: Store) -> None:
     client.post("/v1/jobs", json=fox | {"external_task_id": "fox"})
 
     paused = client.post("/v1/jobs/fox/pause")

@@ -1,4 +1,4 @@
-"""GET /v1/lanes, /readyz and /metrics: every lane as it stands, and what is wrong with it."""
+"""GET /v1/lanes, /readyz and /metrics: the state and the faults of every lane."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def several(settings: Settings) -> Settings:
 
 @pytest.fixture
 def stores(several: Settings) -> Iterator[Callable[..., Store]]:
-    """`stores(*lanes)`: the jobs' store of a process with these lanes."""
+    """Return `stores(*lanes)`, which makes the store of a process with these lanes."""
     clients = []
 
     def of(*lanes: LaneSettings) -> Store:
@@ -43,15 +43,15 @@ def stores(several: Settings) -> Iterator[Callable[..., Store]]:
 
 
 @pytest.fixture
-def asked(several: Settings, client: FlaskClient, store: Store) -> Callable[[str], Any]:
-    """The answer of a webhook process with both lanes."""
+def get(several: Settings, client: FlaskClient, store: Store) -> Callable[[str], Any]:
+    """Return `get(path)`, which asks a webhook process with both lanes."""
     app = create_app(several).test_client()
     app.environ_base["HTTP_AUTHORIZATION"] = client.environ_base["HTTP_AUTHORIZATION"]
     return app.get
 
 
-def silence(store: Store, lane: LaneSettings) -> None:
-    """The provider does not answer any more."""
+def open_breaker(store: Store, lane: LaneSettings) -> None:
+    """Record enough unanswered submissions to open the lane's breaker."""
     store.jobs.enqueue(
         [NewJob(id=f"s{number}", text="{}", model="m", pool=lane.pool) for number in range(FAILURES_TO_OPEN)]
     )
@@ -59,7 +59,7 @@ def silence(store: Store, lane: LaneSettings) -> None:
         store.attempts.mark_in_doubt(claim.id, claim.fence, "ReadTimeout", reachability=Reachability.SILENCE)
 
 
-def test_one_lane(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
+def test_a_lane_shows_its_slots_and_its_hold(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
     view = json.loads(client.get("/v1/lanes").text)
     assert LaneList().validate(view) == {}
@@ -74,25 +74,25 @@ def test_one_lane(client: FlaskClient, at_provider: AtProvider, store: Store) ->
     assert datetime.fromisoformat(lane["held_until"]) > datetime.now(UTC)
 
 
-def test_all_is_well(asked: Callable[[str], Any]) -> None:
-    view = asked("/v1/lanes").json
+def test_healthy_lanes_are_listed_and_ready(get: Callable[[str], Any]) -> None:
+    view = get("/v1/lanes").json
     assert LaneList().validate(view) == {}
     rules = [(lane["name"], lane["pool"], lane["models"], lane["max_in_flight"]) for lane in view["lanes"]]
     assert rules == [("a", "a", ["kirin_*"], 30), ("b", "", [], 0)]
-    assert asked("/readyz").json["dependencies"]["lanes"] == "ok"
+    assert get("/readyz").json["dependencies"]["lanes"] == "ok"
 
 
-def test_an_open_breaker_and_a_learned_limit_are_seen(
-    asked: Callable[[str], Any], stores: Callable[..., Store]
+def test_an_open_breaker_and_a_learned_limit_are_reported(
+    get: Callable[[str], Any], stores: Callable[..., Store]
 ) -> None:
     a, b = LANES
     store = stores(*LANES)
     store.jobs.enqueue([NewJob(id=f"j{number}", text="{}", model="kirin", pool="a") for number in range(40)])
     store.attempts.claim(store.attempts.admit(40, a).ids)
     store.lanes.hold("429: 1303 too many", base=60.0, cap=60.0, throttled=True, lane="a")
-    silence(store, b)
+    open_breaker(store, b)
 
-    view = asked("/v1/lanes").json
+    view = get("/v1/lanes").json
 
     assert LaneList().validate(view) == {}
     first, second = view["lanes"]
@@ -103,12 +103,12 @@ def test_an_open_breaker_and_a_learned_limit_are_seen(
     assert (second["breaker"], second["reason"], second["breaker_opened"]) == ("open", "ReadTimeout", 1)
     assert second["held_since"] == second["breaker_since"] == second["history"][0]["at"]
     assert second["held"]
-    ready = asked("/readyz")
+    ready = get("/readyz")
     assert ready.status_code == 200
-    said = ready.json["dependencies"]["lanes"]
-    assert "a is on hold" in said
-    assert "b has not answered" in said
-    lines = asked("/metrics").text.splitlines()
+    note = ready.json["dependencies"]["lanes"]
+    assert "a is on hold" in note
+    assert "b has not answered" in note
+    lines = get("/metrics").text.splitlines()
     for line in (
         'boomerang_slots_limit{lane="a"} 21.0',
         'boomerang_slots_limit{lane="b"} 0.0',
@@ -120,17 +120,17 @@ def test_an_open_breaker_and_a_learned_limit_are_seen(
         assert line in lines
 
 
-def test_what_no_lane_serves_is_named(asked: Callable[[str], Any], stores: Callable[..., Store]) -> None:
-    gone = LaneSettings(name="gone", pool="gone")
-    before = stores(gone)
-    before.jobs.enqueue([NewJob(id=name, text="{}", model="m", pool="gone") for name in ("one", "two")])
-    before.attempts.claim(before.attempts.admit(1, gone).ids)
+def test_a_removed_lane_with_jobs_is_named(get: Callable[[str], Any], stores: Callable[..., Store]) -> None:
+    removed = LaneSettings(name="removed", pool="removed")
+    before = stores(removed)
+    before.jobs.enqueue([NewJob(id=name, text="{}", model="m", pool="removed") for name in ("one", "two")])
+    before.attempts.claim(before.attempts.admit(1, removed).ids)
 
-    view = asked("/v1/lanes").json
+    view = get("/v1/lanes").json
 
     assert LaneList().validate(view) == {}
     seen = [(lane["name"], lane["pool"], lane["configured"], lane["slots"], lane["ready"]) for lane in view["lanes"]]
-    assert seen[2:] == [("gone", "@gone", False, 1, 0), ("gone", "gone", False, 0, 1)]
-    said = asked("/readyz").json["dependencies"]["lanes"]
-    assert "gone is not in BOOMERANG_LANES, but has jobs left: 1 wait, 0 slots in use" in said
-    assert 'lane="gone"' not in asked("/metrics").text
+    assert seen[2:] == [("removed", "@removed", False, 1, 0), ("removed", "removed", False, 0, 1)]
+    note = get("/readyz").json["dependencies"]["lanes"]
+    assert "removed is not in BOOMERANG_LANES, but has jobs left: 1 wait, 0 slots in use" in note
+    assert 'lane="removed"' not in get("/metrics").text

@@ -1,4 +1,4 @@
-"""/v1/jobs and /v1/batches as lists, and what a batch is begun with."""
+"""The lists /v1/jobs and /v1/batches, and the options of a batch's first upload."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ def ids(answer: Any, of: str = "jobs") -> Sequence[str]:
     return [each["id"] for each in answer.json[of]]
 
 
-def test_jobs_by_label_state_batch_and_time(client: FlaskClient, store: Store) -> None:
+def test_jobs_are_filtered_by_label_state_batch_and_time(client: FlaskClient, store: Store) -> None:
     client.post("/v1/batches?id=a&label=season=spring", data=BERLIN + LINE + BERLIN)
     client.post("/v1/batches?id=b", data=BERLIN)
     store.jobs.cancel("a.1")
@@ -39,7 +39,7 @@ def test_jobs_by_label_state_batch_and_time(client: FlaskClient, store: Store) -
     assert listed("label=shop=berlin&status=queued") == ["b.1", "a.3"]
     assert listed("label=shop=berlin&batch=a") == ["a.1", "a.3"]
     assert listed("label=shop=berlin&label=other=x") == []
-    # A batch's labels are not its jobs'
+    # A batch's labels do not apply to its jobs
     assert listed("label=season=spring") == []
     created = client.get("/v1/jobs/b.1").json["created_at"].replace("+", "%2B")
     assert listed(f"label=shop=berlin&created_before={created}") == ["a.3", "a.1"]
@@ -51,7 +51,7 @@ def test_jobs_by_label_state_batch_and_time(client: FlaskClient, store: Store) -
     assert listed(f"label=shop=berlin&limit=2&cursor={first.json['cursor']}") == ["a.1"]
 
 
-def test_batches_by_label_state_and_time(client: FlaskClient, store: Store) -> None:
+def test_batches_are_filtered_by_label_state_and_time(client: FlaskClient, store: Store) -> None:
     for name, season in (("a", "spring"), ("b", "autumn"), ("c", "spring")):
         client.post(f"/v1/batches?id={name}&label=season={season}", data=LINE)
     client.post("/v1/batches/a/cancel")
@@ -88,17 +88,17 @@ def test_batches_by_label_state_and_time(client: FlaskClient, store: Store) -> N
         ("labels=a=b", "labels"),
     ],
 )
-def test_a_query_that_makes_no_sense(path: str, query: str, field: str, client: FlaskClient) -> None:
+def test_an_invalid_query_is_refused_by_field(path: str, query: str, field: str, client: FlaskClient) -> None:
     answer = client.get(f"{path}?{query}")
     assert (answer.status_code, list(answer.json["errors"])) == (422, [field])
     assert all(isinstance(text, str) for text in answer.json["errors"][field])
 
 
-# --- what a batch is begun with ---------------------------------------------------------------------------------------
+# --- options of the first upload --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("on_error", ["skip", "abort"])
-def test_a_batch_has_what_it_was_begun_with(on_error: str, client: FlaskClient, store: Store) -> None:
+def test_a_batch_keeps_the_options_of_its_first_upload(on_error: str, client: FlaskClient, store: Store) -> None:
     answer = client.post(f"/v1/batches?id=b&on_error={on_error}&{OPTIONS}", data=LINE * 2)
     assert answer.status_code == 201
     view = json.loads(client.get("/v1/batches/b").text)
@@ -107,14 +107,14 @@ def test_a_batch_has_what_it_was_begun_with(on_error: str, client: FlaskClient, 
         "labels": {"season": "spring", "of": "all"}, "priority": "low", "weight": 7, "max_cost": "12.5"
     }  # fmt: skip
     assert store.jobs.get("b.1").priority is Priority.LOW
-    # The same upload again is none, nor is one that leaves them out
+    # A repeat with the same options or with fewer adds nothing
     for query in (OPTIONS, "", "weight=7", "max_cost=12.5"):
         again = client.post(f"/v1/batches?id=b&on_error={on_error}&{query}", data=LINE * 2)
         assert (again.status_code, again.json["known"]) == (201, 2), query
     assert audit(store) == []
 
 
-def test_a_batch_without_any(client: FlaskClient) -> None:
+def test_a_batch_without_options_has_defaults(client: FlaskClient) -> None:
     client.post("/v1/batches?id=b", data=LINE)
     view = json.loads(client.get("/v1/batches/b").text)
     assert (view["labels"], view["priority"], view["weight"], view["max_cost"]) == ({}, "normal", 1, None)
@@ -123,7 +123,7 @@ def test_a_batch_without_any(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize("on_error", ["skip", "abort"])
 @pytest.mark.parametrize(
-    ("query", "field", "told"),
+    ("query", "field", "value"),
     [
         ("label=season=autumn&label=of=all", "label", "of=all, season=spring"),
         ("label=season=spring", "label", "of=all, season=spring"),
@@ -132,18 +132,18 @@ def test_a_batch_without_any(client: FlaskClient) -> None:
         ("max_cost=13", "max_cost", "12.5"),
     ],
 )
-def test_other_options_later_are_refused(
-    *, query: str, field: str, told: str, on_error: str, client: FlaskClient, store: Store
+def test_later_uploads_cannot_change_the_options(
+    *, query: str, field: str, value: str, on_error: str, client: FlaskClient, store: Store
 ) -> None:
     client.post(f"/v1/batches?id=b&{OPTIONS}", data=LINE)
     answer = client.post(f"/v1/batches?id=b&on_error={on_error}&{query}", data=LINE * 2)
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
     assert list(answer.json["errors"]) == [field]
-    assert f"is {told} since the first upload" in answer.json["errors"][field][0]
+    assert f"is {value} since the first upload" in answer.json["errors"][field][0]
     assert store.batches.get("b").accepted == 1
 
 
-def test_an_idempotency_key_stands_for_its_options_too(client: FlaskClient) -> None:
+def test_an_idempotency_key_covers_the_options(client: FlaskClient) -> None:
     key = {"Idempotency-Key": "spring catalogue"}
     assert client.post(f"/v1/batches?{OPTIONS}", data=LINE, headers=key).status_code == 201
     again, other = (
@@ -153,20 +153,20 @@ def test_an_idempotency_key_stands_for_its_options_too(client: FlaskClient) -> N
     assert (other.status_code, list(other.json["errors"])) == (422, ["label"])
 
 
-def test_a_most_that_is_finer_than_money_is_counted_is_rounded(client: FlaskClient) -> None:
+def test_max_cost_is_rounded_to_nine_decimals(client: FlaskClient) -> None:
     for _ in range(2):
         assert client.post("/v1/batches?id=b&max_cost=0.12345678949", data=LINE).status_code == 201
     assert client.get("/v1/batches/b").json["max_cost"] == "0.123456789"
 
 
 @pytest.mark.parametrize("query", ["weight=0", "weight=x", "priority=urgent", "max_cost=-1", "label=a", "max_cost=x"])
-def test_options_that_make_no_sense(query: str, client: FlaskClient) -> None:
+def test_invalid_options_are_refused(query: str, client: FlaskClient) -> None:
     answer = client.post(f"/v1/batches?id=b&{query}", data=LINE)
     assert (answer.status_code, list(answer.json["errors"])) == (422, [query.partition("=")[0]])
     assert client.get("/v1/batches/b").status_code == 404
 
 
-def test_whose_jobs_they_are(store: Store, fox: dict[str, Any], settings: Settings) -> None:
+def test_jobs_and_batches_record_their_owner(store: Store, fox: dict[str, Any], settings: Settings) -> None:
     app = create_app(Settings(**{**vars(settings), "api_keys": ("shop:one", "press:two")}), store, lambda *_: True)
     shop, press = (
         lambda path, *, key=key, **options: app.test_client().post(

@@ -29,7 +29,7 @@ def test_it_lists_exactly_the_producers_calls(document: dict[str, Any], app: Fla
     assert documented == routes
 
 
-def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+def test_every_reference_resolves(document: dict[str, Any]) -> None:
     references = set(re.findall(r"'\$ref': '#/components/(\w+)/(\w+)'", str(document)))
     assert references
     for kind, name in references:
@@ -44,7 +44,7 @@ def test_a_generation_request_is_one_of_the_models(document: dict[str, Any]) -> 
     assert body == {"$ref": "#/components/schemas/GenerationRequest"}
 
 
-def test_it_asks_for_a_bearer_key(document: dict[str, Any]) -> None:
+def test_the_document_requires_a_bearer_key(document: dict[str, Any]) -> None:
     assert document["security"] == [{"bearer": []}]
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
 
@@ -54,7 +54,7 @@ def test_errors_are_problems(document: dict[str, Any]) -> None:
     assert content == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 
-def test_each_call_tells_its_scope_and_how_it_is_refused(document: dict[str, Any]) -> None:
+def test_each_call_documents_its_scope_and_refusals(document: dict[str, Any]) -> None:
     calls = [call for item in document["paths"].values() for method, call in item.items() if method in ("get", "post")]
     assert len(calls) > 15
     for call in calls:
@@ -75,7 +75,7 @@ def test_streams_are_documented_as_lines(document: dict[str, Any]) -> None:
     assert results["responses"]["200"]["description"] == "OK"
 
 
-def test_the_columns_of_a_table_are_told(document: dict[str, Any], client: FlaskClient, store: Store) -> None:
+def test_the_columns_of_a_table_are_documented(document: dict[str, Any], client: FlaskClient, store: Store) -> None:
     store.jobs.enqueue([], "b")
     columns = client.get("/v1/batches/b/results?format=csv").text.strip().replace(",", ", ")
     forms = document["paths"]["/v1/batches/{batch_id}/results"]["get"]["responses"]["200"]["content"]

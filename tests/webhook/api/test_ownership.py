@@ -1,4 +1,4 @@
-"""A producer is shown its own jobs, and another's are answered as if there were none."""
+"""A producer sees its jobs only. For those of another producer it gets the same answer as for absent ones."""
 
 import json
 import re
@@ -21,7 +21,7 @@ LINE = b'{"model": "kirin_image_omni", "prompt": "a fox"}\n'
 
 
 @pytest.fixture
-def crowd(settings: Settings, store: Store) -> Flask:
+def producers(settings: Settings, store: Store) -> Flask:
     return create_app(
         Settings(**{**vars(settings), "api_keys": ("shop:one", "press:two"), "admin_keys": ("boss:b",)}),
         store,
@@ -36,18 +36,18 @@ def with_key(app: Flask, secret: str) -> FlaskClient:
 
 
 @pytest.fixture
-def shop(crowd: Flask) -> FlaskClient:
-    return with_key(crowd, "one")
+def shop(producers: Flask) -> FlaskClient:
+    return with_key(producers, "one")
 
 
 @pytest.fixture
-def press(crowd: Flask) -> FlaskClient:
-    return with_key(crowd, "two")
+def press(producers: Flask) -> FlaskClient:
+    return with_key(producers, "two")
 
 
 @pytest.fixture
-def boss(crowd: Flask) -> FlaskClient:
-    return with_key(crowd, "b")
+def boss(producers: Flask) -> FlaskClient:
+    return with_key(producers, "b")
 
 
 def make(producer: FlaskClient, job_id: str, **more: Any) -> Any:
@@ -59,44 +59,44 @@ def line(job_id: str) -> bytes:
     return json.dumps({"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": job_id}).encode() + b"\n"
 
 
-#: Every part of an address that stands for something: of whom it is is checked, or it is nobody's.
+#: Every path parameter: ownership of OWNED resources is checked, SHARED ones have no owner.
 OWNED = {"job_id": "job-one", "batch_id": "batch-1", "task_id": "job-one"}
 SHARED = {"image_id"}
 
 
-def told(answer: Any) -> dict[str, str]:
-    """The headers, but for the number that each line of the audit log has."""
+def headers_of(answer: Any) -> dict[str, str]:
+    """Return the headers without the request's number."""
     return {name: value for name, value in answer.headers.items() if name != "X-Request-Id"}
 
 
-def test_what_another_has_is_answered_as_what_nobody_has(
-    crowd: Flask, shop: FlaskClient, press: FlaskClient, boss: FlaskClient
+def test_another_producers_resources_look_absent(
+    producers: Flask, shop: FlaskClient, press: FlaskClient, boss: FlaskClient
 ) -> None:
     assert make(shop, "job-one").status_code == 201
     assert shop.post("/v1/batches?id=batch-1", data=LINE).status_code == 201
     checked = 0
-    for rule in crowd.url_map.iter_rules():
+    for rule in producers.url_map.iter_rules():
         if not rule.rule.startswith(("/v1", "/model/v1")) or not rule.arguments:
             continue
-        assert rule.arguments <= OWNED.keys() | SHARED, f"{rule}: whose is that?"
+        assert rule.arguments <= OWNED.keys() | SHARED, f"{rule}: add it to OWNED or SHARED"
         if rule.arguments <= SHARED:
             continue
         for method in (rule.methods or set()) & {"GET", "POST", "HEAD"}:
             theirs = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: OWNED[found[1]], rule.rule)
-            nobodys = re.sub(r"<(?:\w+:)?(\w+)>", "nobodys", rule.rule)
-            with press.open(theirs, method=method) as one, press.open(nobodys, method=method) as other:
+            absent = re.sub(r"<(?:\w+:)?(\w+)>", "absent", rule.rule)
+            with press.open(theirs, method=method) as one, press.open(absent, method=method) as other:
                 assert one.status_code == 404, (method, theirs)
-                assert told(one) == told(other)
-                assert re.sub("job-one|batch-1", "nobodys", one.get_data(as_text=True)) == other.get_data(as_text=True)
+                assert headers_of(one) == headers_of(other)
+                assert re.sub("job-one|batch-1", "absent", one.get_data(as_text=True)) == other.get_data(as_text=True)
             checked += 1
     assert checked > 15
-    # Nothing has happened to them, and they are there.
+    # The owner's resources exist and have not changed
     assert shop.get("/v1/jobs/job-one").json["status"] == "queued"
     assert boss.get("/v1/jobs/job-one").json["status"] == "queued"
     assert boss.get("/v1/batches/batch-1").json["counts"]["queued"] == 1
 
 
-def test_a_job_in_a_batch_is_its_batchs_owners(shop: FlaskClient, press: FlaskClient) -> None:
+def test_a_job_in_a_batch_belongs_to_the_batchs_owner(shop: FlaskClient, press: FlaskClient) -> None:
     assert shop.post("/v1/batches?id=batch", data=line("mine") + LINE).status_code == 201
     for job_id in ("mine", "batch.2"):
         assert shop.get(f"/v1/jobs/{job_id}").status_code == 200
@@ -105,11 +105,11 @@ def test_a_job_in_a_batch_is_its_batchs_owners(shop: FlaskClient, press: FlaskCl
         assert shop.get(f"/model/v1/generation/task/{job_id}").status_code == 200
 
 
-def test_an_id_that_another_has_is_taken_whatever_is_under_it(
+def test_another_producers_id_is_a_conflict_for_any_request(
     shop: FlaskClient, press: FlaskClient, store: Store
 ) -> None:
     make(shop, "taken")
-    # The same request, and another one
+    # With the owner's request and with another one
     same, other = make(press, "taken"), make(press, "taken", n=2)
     assert same.status_code == other.status_code == 409
     assert same.json == other.json
@@ -120,7 +120,7 @@ def test_an_id_that_another_has_is_taken_whatever_is_under_it(
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["line by line", "all or nothing"])
-def test_a_line_whose_id_another_has_is_refused(
+def test_a_line_with_another_producers_id_is_refused(
     whole: bool, shop: FlaskClient, press: FlaskClient, store: Store
 ) -> None:
     make(shop, "taken")
@@ -129,13 +129,13 @@ def test_a_line_whose_id_another_has_is_refused(
     assert answer.status_code == (422 if whole else 201)
     assert [each["line"] for each in answer.json["errors"]] == [1]
     assert (answer.json["accepted"], answer.json["known"]) == (0 if whole else 1, 0)
-    # Its own are known, also twice in one upload.
+    # The owner's repeats are known, also within one upload
     again = shop.post(f"/v1/batches?id=mine{option}", data=line("taken") + line("new") * 2)
     assert (again.status_code, again.json["known"], again.json["accepted"]) == (201, 2, 1)
 
 
 @pytest.mark.parametrize("option", ["", "&on_error=abort"])
-def test_nobody_adds_to_anothers_batch(
+def test_a_producer_cannot_add_to_anothers_batch(
     option: str, shop: FlaskClient, press: FlaskClient, boss: FlaskClient, store: Store
 ) -> None:
     assert shop.post("/v1/batches?id=b&label=a=b", data=LINE).status_code == 201
@@ -143,12 +143,12 @@ def test_nobody_adds_to_anothers_batch(
     assert refused.status_code == 409
     assert "a" not in refused.json.get("errors", {})
     assert store.batches.get("b").accepted == 1
-    # An administrator may; it stays whose it was.
+    # An administrator may add to it; its owner stays the same
     assert boss.post(f"/v1/batches?id=b{option}", data=LINE * 2).status_code == 201
     assert (store.batches.get("b").accepted, store.batches.get("b").owner) == (2, "shop")
 
 
-def test_a_batch_that_was_begun_by_another_during_an_upload_is_not_added_to(store: Store) -> None:
+def test_an_upload_does_not_add_to_a_batch_that_another_began_meanwhile(store: Store) -> None:
     job = NewJob(id="b.1", text="{}", model="kirin_image_omni")
     store.uploads.stage("upload", [job])
     store.jobs.enqueue([], "b", BatchOptions(owner="shop"))
@@ -158,7 +158,7 @@ def test_a_batch_that_was_begun_by_another_during_an_upload_is_not_added_to(stor
     assert store.uploads.commit("upload", "b", 1, BatchOptions(owner="shop")).affected == 1
 
 
-def test_lists_hold_the_callers_own(shop: FlaskClient, press: FlaskClient, boss: FlaskClient) -> None:
+def test_lists_contain_only_the_callers_resources(shop: FlaskClient, press: FlaskClient, boss: FlaskClient) -> None:
     for number in range(3):
         make(shop, f"s{number}", labels={"kind": "a"})
         make(press, f"p{number}", labels={"kind": "a"})
@@ -188,7 +188,7 @@ def test_lists_hold_the_callers_own(shop: FlaskClient, press: FlaskClient, boss:
     assert listed(boss, "", "batches") == ["pb", "sb"]
 
 
-def test_a_page_of_few_among_many_is_bounded_work_and_its_cursor_goes_on(
+def test_a_sparse_page_scans_a_bounded_number_and_its_cursor_continues(
     shop: FlaskClient, press: FlaskClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.store.pages.SCAN", 40)
@@ -216,28 +216,26 @@ def spent(shop: FlaskClient, press: FlaskClient, store: Store) -> None:
 
 
 @pytest.mark.usefixtures("spent")
-def test_what_others_spent_is_an_administrators(shop: FlaskClient, boss: FlaskClient) -> None:
-    def rows(who: FlaskClient, query: str) -> dict[str, str]:
-        return {row["name"]: row["cost"] for row in who.get(f"/v1/spend?{query}").json["rows"]}
+def test_only_administrators_see_what_others_spent(shop: FlaskClient, boss: FlaskClient) -> None:
+    def rows(caller: FlaskClient, query: str) -> dict[str, str]:
+        return {row["name"]: row["cost"] for row in caller.get(f"/v1/spend?{query}").json["rows"]}
 
     assert rows(shop, "by=key") == {"shop": "0.5"}
     assert rows(shop, "by=key&key=shop") == {"shop": "0.5"}
-    assert rows(shop, "by=key&key=press") == rows(shop, "by=key&key=nobody") == {}
+    assert rows(shop, "by=key&key=press") == rows(shop, "by=key&key=absent") == {}
     assert rows(boss, "by=key") == {"shop": "0.5", "press": "0.5"}
     assert rows(boss, "by=key&key=press") == {"press": "0.5"}
-    assert [lane["spent"] for who in (shop, boss) for lane in who.get("/v1/lanes").json["lanes"]] == [None, "1"]
+    assert [lane["spent"] for caller in (shop, boss) for lane in caller.get("/v1/lanes").json["lanes"]] == [None, "1"]
 
 
-def test_an_image_is_whoevers_has_the_file(shop: FlaskClient, press: FlaskClient, draw: Draw) -> None:
-    """Its id is its SHA-256: who can name it has it already, and no call gives its bytes away."""
+def test_any_producer_may_refer_to_an_image_by_its_hash(shop: FlaskClient, press: FlaskClient, draw: Draw) -> None:
+    """The id is the SHA-256: a producer that knows it has the file, and no call returns the bytes."""
     image = shop.post("/v1/images", data=draw(), content_type="image/png").json["id"]
     assert press.get(f"/v1/images/{image}").status_code == 200
     assert make(press, "with", image_list=[{"image": image}]).status_code == 201
 
 
-def test_jobs_of_celery_producers_are_an_administrators_to_see(
-    shop: FlaskClient, boss: FlaskClient, store: Store
-) -> None:
+def test_only_administrators_see_jobs_of_celery_producers(shop: FlaskClient, boss: FlaskClient, store: Store) -> None:
     for job_id, owner in (("c", "celery"), ("from-before-names", "")):
         store.jobs.enqueue([NewJob(id=job_id, text="{}", model="kirin_image_omni", owner=owner)])
         assert shop.get(f"/v1/jobs/{job_id}").status_code == 404

@@ -1,4 +1,4 @@
-"""The provider's own contract at our door: every answer that a program written for its API may get."""
+"""The provider's contract as the service offers it: every answer that a program written for that API may get."""
 
 import json
 from typing import Any
@@ -49,21 +49,21 @@ def test_a_submission_is_recorded_and_answered_as_the_provider_does(
     assert messages("boomerang.submit") == [[]]
 
 
-def test_an_id_is_made_where_none_is_given(client: FlaskClient, store: Store) -> None:
+def test_an_id_is_generated_when_none_is_given(client: FlaskClient, store: Store) -> None:
     first, second = (client.post(SUBMIT, json=wrapped()).json["id"] for _ in range(2))
     assert first != second
     assert store.jobs.get(first).state is store.jobs.get(second).state is State.QUEUED
 
 
-def test_the_same_again_is_the_same_task_through_either_door(client: FlaskClient, fox: dict[str, Any]) -> None:
+def test_a_repeat_through_either_contract_is_the_same_task(client: FlaskClient, fox: dict[str, Any]) -> None:
     first = client.post(SUBMIT, json=wrapped(external_task_id="fox"))
     again = client.post(SUBMIT, json=wrapped(external_task_id="fox"))
-    other_door = client.post("/v1/jobs", json=fox | {"external_task_id": "fox"})
-    assert (first.status_code, again.status_code, other_door.status_code) == (200, 200, 200)
-    assert first.json["id"] == again.json["id"] == other_door.json["id"] == "fox"
+    other_contract = client.post("/v1/jobs", json=fox | {"external_task_id": "fox"})
+    assert (first.status_code, again.status_code, other_contract.status_code) == (200, 200, 200)
+    assert first.json["id"] == again.json["id"] == other_contract.json["id"] == "fox"
 
 
-def test_another_request_under_the_id_is_a_conflict_in_the_providers_words(client: FlaskClient, store: Store) -> None:
+def test_another_request_under_the_id_gets_the_providers_conflict(client: FlaskClient, store: Store) -> None:
     client.post(SUBMIT, json=wrapped(external_task_id="fox"))
     answer = client.post(SUBMIT, json=wrapped(external_task_id="fox", n=2))
     assert answer.status_code == 409
@@ -72,9 +72,7 @@ def test_another_request_under_the_id_is_a_conflict_in_the_providers_words(clien
     assert store.jobs.get("fox").n == 1
 
 
-def test_the_record_says_in_which_form_a_callback_url_is_called(
-    client: FlaskClient, fox: dict[str, Any], store: Store
-) -> None:
+def test_the_record_keeps_the_form_of_the_notification(client: FlaskClient, fox: dict[str, Any], store: Store) -> None:
     hook = {"callback_url": "https://shop.example.com/hook"}
     client.post(SUBMIT, json=wrapped(external_task_id="theirs", **hook))
     client.post("/v1/jobs", json=fox | hook | {"external_task_id": "ours"})
@@ -85,7 +83,7 @@ def test_the_record_says_in_which_form_a_callback_url_is_called(
 
     assert forms["theirs"].callback_form is CallbackForm.TASK
     assert forms["ours"].callback_form is CallbackForm.JOB
-    # What is posted differs, so these are two requests.
+    # The notifications differ, so these are different requests
     assert client.post("/v1/jobs", json=fox | hook | {"external_task_id": "theirs"}).status_code == 409
 
 
@@ -113,7 +111,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("body", "status", "code", "field"), REFUSED)
-def test_what_breaks_rules_is_refused_in_the_gateways_form(
+def test_an_invalid_request_is_refused_in_the_gateways_form(
     *, body: Any, status: int, code: str, field: str, client: FlaskClient, store: Store
 ) -> None:
     answer = client.post(SUBMIT, data=body if isinstance(body, bytes) else json.dumps(body))
@@ -122,12 +120,12 @@ def test_what_breaks_rules_is_refused_in_the_gateways_form(
     assert TaskRefused().validate(json.loads(answer.text)) == {}
     assert answer.json["error"]["code"] == code
     assert field in answer.json["error"]["message"]
-    # The two pages name the text differently.
+    # The provider's two documentation pages name the text differently
     assert answer.json["error"]["error_message"] == answer.json["error"]["message"]
     assert store.jobs.page().jobs == ()
 
 
-def test_many_mistakes_make_no_endless_message(client: FlaskClient) -> None:
+def test_the_message_about_many_mistakes_is_bounded(client: FlaskClient) -> None:
     answer = client.post(SUBMIT, json=wrapped(**{f"x{number}": 1 for number in range(500)}))
     assert len(answer.json["error"]["message"]) < 5_000
     assert "and 490 more" in answer.json["error"]["message"]
@@ -136,13 +134,15 @@ def test_many_mistakes_make_no_endless_message(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        pytest.param("GET", TASK + "nobody", 404, "1203", id="no such task"),
+        pytest.param("GET", TASK + "absent", 404, "1203", id="no such task"),
         pytest.param("GET", TASK + "~2", 404, "1203", id="an attempt of nothing"),
         pytest.param("GET", "/model/v1/nothing", 404, "1203", id="no such address"),
         pytest.param("GET", SUBMIT, 405, "1200", id="no such method"),
     ],
 )
-def test_what_is_not_there(*, method: str, path: str, status: int, code: str, client: FlaskClient) -> None:
+def test_unknown_addresses_and_tasks_get_the_providers_error(
+    *, method: str, path: str, status: int, code: str, client: FlaskClient
+) -> None:
     answer = client.open(path, method=method)
     assert (answer.status_code, answer.json["error"]["code"]) == (status, code)
     assert TaskRefused().validate(json.loads(answer.text)) == {}
@@ -150,28 +150,30 @@ def test_what_is_not_there(*, method: str, path: str, status: int, code: str, cl
 
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic b25l"])
 @pytest.mark.parametrize(("method", "path"), [("POST", SUBMIT), ("GET", TASK + "fox"), ("GET", "/model/v1/nothing")])
-def test_a_producers_key_opens_it_and_nothing_else(header: str | None, method: str, path: str, app: Flask) -> None:
+def test_a_request_without_a_valid_key_gets_401(header: str | None, method: str, path: str, app: Flask) -> None:
     headers = {"Authorization": header} if header else {}
     answer = app.test_client().open(path, method=method, json=wrapped() if method == "POST" else None, headers=headers)
     assert (answer.status_code, answer.json["error"]["code"]) == (401, "1000")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_a_store_that_is_away_is_503_with_a_time_to_come_back(settings: Settings) -> None:
-    away = Settings(redis_url="redis://127.0.0.1:1/0", broker_url=settings.broker_url, admin_keys=settings.admin_keys)
+def test_without_the_store_a_request_gets_503_and_retry_after(settings: Settings) -> None:
+    unreachable = Settings(
+        redis_url="redis://127.0.0.1:1/0", broker_url=settings.broker_url, admin_keys=settings.admin_keys
+    )
     headers = {"Authorization": f"Bearer {settings.admin_keys[0]}"}
-    anyone = create_app(away, send=lambda *_: True).test_client()
+    anyone = create_app(unreachable, send=lambda *_: True).test_client()
     for answer in (anyone.post(SUBMIT, json=wrapped(), headers=headers), anyone.get(TASK + "fox", headers=headers)):
         assert (answer.status_code, answer.json["error"]["code"]) == (503, "5001")
         assert answer.headers["Retry-After"] == "5"
 
 
-def test_errors_elsewhere_keep_their_form(client: FlaskClient) -> None:
-    assert client.get("/v1/jobs/nobody").content_type == "application/problem+json"
+def test_errors_at_other_addresses_keep_their_form(client: FlaskClient) -> None:
+    assert client.get("/v1/jobs/absent").content_type == "application/problem+json"
     assert client.get("/model/v2").content_type == "application/problem+json"
 
 
-def test_a_task_through_its_life(
+def test_a_task_is_in_progress_and_then_completed(
     client: FlaskClient, at_provider: AtProvider, call_back: CallBack, completed: dict[str, Any]
 ) -> None:
     client.post(SUBMIT, json=wrapped(external_task_id="fox"))
@@ -197,19 +199,21 @@ def test_a_task_through_its_life(
     }
 
 
-def test_the_ids_of_attempts_lead_to_their_task(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
+def test_the_ids_of_attempts_find_their_task(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
     at_provider("fox")
     store.attempts.finish("fox", State.FAILED, Result(error={"code": "002016095", "message": "again"}), "poll")
     assert store.jobs.get("fox").attempt == 2
 
     for name in ("fox", "fox~2"):
         assert client.get(TASK + name).json == {"id": "fox", "status": "in_progress", "model": MODEL, "progress": 0.0}
-    # An attempt that there was not, or whose number is not written so
+    # Attempts that do not exist, and numbers in another notation
     for name in ("fox~3", "fox~1", "fox~02", "fox~"):
         assert client.get(TASK + name).status_code == 404, name
 
 
-def test_a_failed_and_a_cancelled_task(client: FlaskClient, at_provider: AtProvider, store: Store) -> None:
+def test_failed_and_cancelled_tasks_are_shown_as_failed(
+    client: FlaskClient, at_provider: AtProvider, store: Store
+) -> None:
     at_provider("fox")
     store.attempts.finish("fox", State.FAILED, Result(error={"code": "1301", "message": "refused"}), "poll")
     client.post(SUBMIT, json=wrapped(external_task_id="hare"))
@@ -222,7 +226,7 @@ def test_a_failed_and_a_cancelled_task(client: FlaskClient, at_provider: AtProvi
     assert (cancelled["status"], cancelled["error"]["code"]) == ("failed", "cancelled")
 
 
-def test_it_is_documented_under_its_own_tag(client: FlaskClient) -> None:
+def test_the_contract_has_its_tag_in_the_document(client: FlaskClient) -> None:
     document = client.get("/openapi.json").json
     submit = document["paths"][SUBMIT]["post"]
     assert submit["tags"] == document["paths"][TASK + "{task_id}"]["get"]["tags"] == ["generation"]

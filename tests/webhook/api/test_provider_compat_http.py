@@ -1,5 +1,7 @@
-"""Programs written for the generation API, over real sockets: our own client of it, the vendor's, and the simulator's
-answers beside ours."""
+"""Programs written for the generation API, over real sockets: the worker's client and the vendor's.
+
+The service's answers are compared with the simulator's.
+"""
 
 import asyncio
 import threading
@@ -36,8 +38,8 @@ def running(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
 
 
 @pytest.fixture
-def door(running: Any, redis_url: str) -> str:
-    """The webhook process's address: the base URL that such a program is given."""
+def service_url(running: Any, redis_url: str) -> str:
+    """The address of a webhook process, which is the base URL for such a program."""
     return f"http://127.0.0.1:{running.port}"
 
 
@@ -47,12 +49,12 @@ def key(running: Any) -> str:
 
 
 @pytest.fixture
-def provider(door: str, key: str) -> Iterator[Callable[..., Provider]]:
-    """`provider(key=…)`: the worker's own client of the generation API, pointed at our door."""
+def provider(service_url: str, key: str) -> Iterator[Callable[..., Provider]]:
+    """Return `provider(key=…)`, which makes the worker's client for the webhook process."""
     made: list[Provider] = []
 
     def make(**settings: Any) -> Provider:
-        made.append(Provider(Settings(**{"provider_url": door, "provider_key": key, **settings})))
+        made.append(Provider(Settings(**{"provider_url": service_url, "provider_key": key, **settings})))
         return made[-1]
 
     yield make
@@ -62,7 +64,7 @@ def provider(door: str, key: str) -> Iterator[Callable[..., Provider]]:
 
 @pytest.fixture
 def begin(store: Store) -> Callable[[str], None]:
-    """`begin("id")`: the provider behind us has it, as task `task-<id>`."""
+    """Return `begin("id")`, which puts the job in progress as the provider's task `task-<id>`."""
 
     def make(job_id: str) -> None:
         store.attempts.admit(1000)
@@ -76,11 +78,11 @@ def fox(**params: Any) -> GenerationRequest:
     return GenerationRequest(model=OMNI, params={"prompt": "a fox", **params})
 
 
-# --- our own client, which is written for the provider --------------------------------------------------------------
+# --- the worker's client --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("envelope", Envelope)
-def test_our_client_submits_looks_and_gets_the_result(
+def test_the_workers_client_submits_polls_and_gets_the_result(
     envelope: Envelope, provider: Callable[..., Provider], store: Store, begin: Callable[[str], None]
 ) -> None:
     client, name = provider(envelope=envelope), "order:4711.fox-1_a"
@@ -102,11 +104,11 @@ def test_our_client_submits_looks_and_gets_the_result(
     assert (report.status, report.settles, report.metadata) == (TaskStatus.COMPLETED, True, {})
     assert [(each.type, each.url) for each in report.output] == [("image", "https://cdn.example.com/1.png")]
     assert (report.usage.cost, report.usage.discount) == (Decimal("0.0065"), 1)
-    # What we understand of our own door is what we were told by the provider.
+    # The worker's client reads what the provider's task had
     assert ended(report) == (State.COMPLETED, DONE)
 
 
-def test_our_client_understands_a_failure(
+def test_the_workers_client_reads_a_failure(
     provider: Callable[..., Provider], store: Store, begin: Callable[[str], None]
 ) -> None:
     client = provider()
@@ -120,7 +122,7 @@ def test_our_client_understands_a_failure(
     assert ended(looked.report) == (State.FAILED, failure)
 
 
-def test_our_client_finds_out_that_it_exists(provider: Callable[..., Provider]) -> None:
+def test_the_workers_client_reads_a_duplicate(provider: Callable[..., Provider]) -> None:
     client = provider()
     assert client.submit(fox(), "fox") == Created("fox")
     assert client.submit(fox(), "fox") == Created("fox")
@@ -136,14 +138,16 @@ def test_our_client_finds_out_that_it_exists(provider: Callable[..., Provider]) 
         pytest.param({"resolution": "8k"}, "1201", id="resolution"),
     ],
 )
-def test_our_client_is_refused_for_good(params: dict[str, Any], code: str, provider: Callable[..., Provider]) -> None:
+def test_the_workers_client_reads_a_permanent_refusal(
+    params: dict[str, Any], code: str, provider: Callable[..., Provider]
+) -> None:
     refused = provider().submit(fox(**params), "fox")
     assert isinstance(refused, Refused)
     assert refused.error.code == code
     assert next(iter(params)) in refused.error.message
 
 
-def test_our_client_knows_a_wrong_key_an_absent_task_and_a_dead_address(provider: Callable[..., Provider]) -> None:
+def test_the_workers_client_tells_a_wrong_key_from_an_absent_task(provider: Callable[..., Provider]) -> None:
     assert provider().find_by_external_id("nobody") == Absent()
     stranger = provider(provider_key="wrong")
     for outcome in (stranger.submit(fox(), "fox"), stranger.find_by_external_id("fox")):
@@ -152,11 +156,11 @@ def test_our_client_knows_a_wrong_key_an_absent_task_and_a_dead_address(provider
     assert isinstance(provider(provider_url="http://127.0.0.1:1").submit(fox(), "fox"), NotSent)
 
 
-# --- beside the simulator: the same request, the same answer --------------------------------------------------------
+# --- the same request to the simulator and the service --------------------------------------------------------------
 
 
 class Api:
-    """One address of the generation API, asked as a program would."""
+    """A client for one address of the generation API."""
 
     def __init__(self, base: str, key: str) -> None:
         self.base = base
@@ -182,7 +186,7 @@ class Api:
 
 @pytest.fixture(scope="module")
 def simulator_url() -> Iterator[str]:
-    """The simulator; its tasks are done at once, unless a test turns the latency up."""
+    """A simulator that completes tasks at once, unless a test raises the latency."""
     loop, ready, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     found: list[str] = []
 
@@ -206,9 +210,9 @@ def simulator_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def both(simulator_url: str, door: str, key: str) -> Iterator[tuple[Api, Api]]:
-    """The simulator and our door."""
-    theirs, ours = Api(simulator_url, "key"), Api(door, key)
+def both(simulator_url: str, service_url: str, key: str) -> Iterator[tuple[Api, Api]]:
+    """The simulator and the service."""
+    theirs, ours = Api(simulator_url, "key"), Api(service_url, key)
     assert theirs._http.post(f"{simulator_url}/_sim/reset", timeout=10).ok
     yield theirs, ours
     theirs.close()
@@ -222,7 +226,7 @@ def envelope(model: str, **params: Any) -> dict[str, Any]:
 
 
 def like(theirs: Any, ours: Any, path: str = "") -> list[str]:
-    """Where our answer lacks a member of theirs, or has another type or number of it."""
+    """Return where the service's answer lacks a member of the simulator's, or differs in type or number."""
     if type(theirs) is not type(ours):
         return [f"{path}: {theirs!r} against {ours!r}"]
     if isinstance(theirs, dict):
@@ -239,7 +243,7 @@ def like(theirs: Any, ours: Any, path: str = "") -> list[str]:
 
 
 def added(theirs: Any, ours: Any) -> set[str]:
-    """Members that only ours has, at any depth."""
+    """Return the members that only the service's answer has, at any depth."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         deeper = (added(theirs[name], ours[name]) for name in theirs.keys() & ours.keys())
         return (ours.keys() - theirs.keys()).union(*deeper)
@@ -247,7 +251,7 @@ def added(theirs: Any, ours: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("model", [OMNI, REFERENCE])
-def test_a_task_is_the_same_at_the_simulator_and_at_our_door(
+def test_a_task_is_the_same_at_the_simulator_and_at_the_service(
     model: str, both: tuple[Api, Api], store: Store, begin: Callable[[str], None]
 ) -> None:
     theirs, ours = both
@@ -262,7 +266,7 @@ def test_a_task_is_the_same_at_the_simulator_and_at_our_door(
     assert (our_made["status"], our_made["model"]) == (their_made["status"], their_made["model"])
     assert abs(their_made["created_at"] - our_made["created_at"]) < 60
 
-    # Under way; by the id and by the external one
+    # In progress, by the id and by the external id
     begin("fox")
     for their_name, our_name in ((their_made["id"], our_made["id"]), ("fox", "fox")):
         (status, their_task), (our_status, our_task) = theirs.look(their_name), ours.look(our_name)
@@ -271,7 +275,7 @@ def test_a_task_is_the_same_at_the_simulator_and_at_our_door(
         assert added(their_task, our_task) == set()
         assert our_task["status"] == their_task["status"] == "in_progress"
 
-    # The other end, of another task: what the simulator said is what our record was told
+    # Failed: the record of the service holds the error of the simulator
     theirs.turn(latency="0")
     _, made = theirs.submit(envelope(model, external_task_id="hare", n=2, aspect_ratio="1:1"))
     _, their_task = theirs.look(made["id"])
@@ -289,7 +293,7 @@ def test_a_task_is_the_same_at_the_simulator_and_at_our_door(
 
 @pytest.mark.parametrize("model", [OMNI, REFERENCE])
 @pytest.mark.parametrize("billed", [0, 1])
-def test_a_failed_task_is_the_same(
+def test_a_failed_task_is_the_same_at_both(
     model: str, billed: int, both: tuple[Api, Api], store: Store, begin: Callable[[str], None]
 ) -> None:
     theirs, ours = both
@@ -304,7 +308,7 @@ def test_a_failed_task_is_the_same(
     _, our_task = ours.look("fox")
 
     assert like(their_task, our_task) == []
-    # The pages name the text differently; a program for either finds it.
+    # The provider's two documentation pages name the text differently, and the answer has both names
     assert added(their_task, our_task) == {"error_message" if model == OMNI else "message"}
     for task in (their_task, our_task):
         error = task["error"]
@@ -333,17 +337,17 @@ def test_a_failed_task_is_the_same(
         pytest.param(b"{", id="no JSON"),
     ],
 )
-def test_a_refusal_is_the_same(body: Any, both: tuple[Api, Api]) -> None:
+def test_a_refusal_is_the_same_at_both(body: Any, both: tuple[Api, Api]) -> None:
     (status, theirs), (our_status, ours) = (api.submit(body) for api in both)
     assert (status, theirs["error"]["code"]) == (our_status, ours["error"]["code"])
     assert like(theirs, ours) == []
     assert added(theirs, ours) == {"error_message"}
 
 
-def test_what_is_not_there_a_conflict_and_a_wrong_key_are_the_same(
-    both: tuple[Api, Api], simulator_url: str, door: str
+def test_404_conflict_and_wrong_key_are_the_same_at_both(
+    both: tuple[Api, Api], simulator_url: str, service_url: str
 ) -> None:
-    strangers = Api(simulator_url, "wrong"), Api(door, "wrong")
+    strangers = Api(simulator_url, "wrong"), Api(service_url, "wrong")
     body = envelope(OMNI, external_task_id="fox")
     for api in both:
         assert api.submit(body)[0] == 200
@@ -360,14 +364,16 @@ def test_what_is_not_there_a_conflict_and_a_wrong_key_are_the_same(
         assert like(theirs, ours) == [], what
 
 
-# --- the vendor's own client ----------------------------------------------------------------------------------------
+# --- the vendor's client --------------------------------------------------------------------------------------------
 
 
-def test_the_vendors_own_client(door: str, key: str, store: Store, begin: Callable[[str], None]) -> None:
-    # Given the client that the gateway's vendor publishes, with another address and another key
+def test_the_vendors_client_works_with_the_service(
+    service_url: str, key: str, store: Store, begin: Callable[[str], None]
+) -> None:
+    # Given the client that the gateway's vendor publishes, with the service's address and key
     sdk = pytest.importorskip("seaart_sdk", reason="pip install seaart-sdk, the gateway vendor's client")
-    client = sdk.Client(sdk.ClientConfig(api_key=key, base_url=door, timeout=10))
-    stranger = sdk.Client(sdk.ClientConfig(api_key="wrong", base_url=door, timeout=10))
+    client = sdk.Client(sdk.ClientConfig(api_key=key, base_url=service_url, timeout=10))
+    stranger = sdk.Client(sdk.ClientConfig(api_key="wrong", base_url=service_url, timeout=10))
 
     # When it submits
     task = client.modal.create(envelope(OMNI, external_task_id="fox", n=2))
@@ -376,14 +382,14 @@ def test_the_vendors_own_client(door: str, key: str, store: Store, begin: Callab
     running = client.modal.get(task.id)
     assert (running.status, running.progress) == ("in_progress", 0.0)
 
-    # Then it waits until the end, and finds what there is
+    # Then it waits until the end and finds the output
     store.attempts.finish("fox", State.COMPLETED, DONE, "poll")
     done = task.wait()
     assert done.urls() == ["https://cdn.example.com/1.png"]
     assert done.output[0].content[0].job_id == "task-fox"
     assert (done.usage.cost, done.usage.discount) == ("0.0065", 1)
 
-    # And of what goes wrong it tells our words, each as the kind of error that it is
+    # And it raises the matching error, with the service's message
     client.modal.create(envelope(OMNI, external_task_id="hare"))
     begin("hare")
     store.attempts.finish("hare", State.FAILED, Result(error={"code": "1301", "message": "content refused"}), "poll")

@@ -16,23 +16,23 @@ from schemas.views.batches import BatchView
 from schemas.views.spending import SpendView
 from tests.support.webhook_server import Messages
 
-PICTURE = {"type": "image", "url": "https://cdn.example.com/1.png"}
+IMAGE = {"type": "image", "url": "https://cdn.example.com/1.png"}
 
 
 @pytest.fixture
 def bought(store: Store) -> Callable[..., None]:
-    """`bought("x", "0.10")`: a job of a batch that cost so much."""
+    """Return `bought(batch, cost)`, which makes a completed job of this batch with this cost."""
 
     def buy(batch: str, cost: str) -> None:
         job = NewJob(id=f"{batch}.{cost}", text="{}", model="kirin_image_omni")
         store.jobs.enqueue([job], batch, BatchOptions(owner="shop"))
         store.attempts.claim(store.attempts.admit(10).ids)
-        store.attempts.finish(job.id, State.COMPLETED, Result(output=(PICTURE,), cost=Decimal(cost)), "callback")
+        store.attempts.finish(job.id, State.COMPLETED, Result(output=(IMAGE,), cost=Decimal(cost)), "callback")
 
     return buy
 
 
-def test_what_was_spent(client: FlaskClient, bought: Callable[..., None]) -> None:
+def test_spend_is_summed_by_day_key_and_batch(client: FlaskClient, bought: Callable[..., None]) -> None:
     bought("x", "0.10")
     bought("x", "0.25")
     bought("y", "12.00")
@@ -69,18 +69,18 @@ def test_what_was_spent(client: FlaskClient, bought: Callable[..., None]) -> Non
         ("colour=red", "colour", "/docs"),
     ],
 )
-def test_a_question_that_makes_no_sense(client: FlaskClient, query: str, field: str, remedy: str) -> None:
+def test_an_invalid_spend_query_is_refused(client: FlaskClient, query: str, field: str, remedy: str) -> None:
     answer = client.get(f"/v1/spend?{query}")
     assert answer.status_code == 422
     (error,) = answer.json["errors"][field]
     assert remedy in error
 
 
-def test_the_first_days_there_are(client: FlaskClient) -> None:
+def test_the_earliest_dates_are_accepted(client: FlaskClient) -> None:
     assert client.get("/v1/spend?to=0001-01-02").json["rows"] == []
 
 
-def test_a_batch_shows_its_cap_and_goes_on_with_a_higher_one(
+def test_a_batch_shows_its_cost_limit_and_resumes_with_a_higher_one(
     client: FlaskClient, store: Store, bought: Callable[..., None], messages: Messages, raw: redis.Redis
 ) -> None:
     bought("x", "0.10")
@@ -102,7 +102,7 @@ def test_a_batch_shows_its_cap_and_goes_on_with_a_higher_one(
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "lots", "NaN", "1e12", ""])
-def test_a_cap_that_is_none(client: FlaskClient, store: Store, value: str) -> None:
+def test_an_invalid_cost_limit_is_refused(client: FlaskClient, store: Store, value: str) -> None:
     store.jobs.enqueue([], "y")
     answer = client.post(f"/v1/batches/y/resume?max_cost={value}")
     assert answer.status_code == 422

@@ -1,4 +1,4 @@
-"""Uploads as a whole: all lines or none, and the same key for the same content."""
+"""Atomic uploads, which enqueue all lines or none, and idempotency keys."""
 
 import gzip
 import hashlib
@@ -26,7 +26,9 @@ def keys(raw: redis.Redis) -> set[str]:
     return {key for key in raw.scan_iter() if not key.startswith("{b}:wake")}
 
 
-def test_all_lines_are_taken_in(client: FlaskClient, store: Store, messages: Messages, raw: redis.Redis) -> None:
+def test_a_valid_upload_enqueues_all_lines(
+    client: FlaskClient, store: Store, messages: Messages, raw: redis.Redis
+) -> None:
     answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 1203)
     assert answer.status_code == 201
     assert BatchAccepted().validate(json.loads(answer.text)) == {}
@@ -38,7 +40,7 @@ def test_all_lines_are_taken_in(client: FlaskClient, store: Store, messages: Mes
     assert (again["accepted"], again["known"]) == (0, 1203)
 
 
-def test_a_bad_line_and_nothing_is_enqueued(client: FlaskClient, store: Store, raw: redis.Redis) -> None:
+def test_one_invalid_line_aborts_the_upload(client: FlaskClient, store: Store, raw: redis.Redis) -> None:
     before = keys(raw)
     answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE * 700 + BAD + LINE * 700 + b"not json\n")
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
@@ -49,7 +51,7 @@ def test_a_bad_line_and_nothing_is_enqueued(client: FlaskClient, store: Store, r
     assert keys(raw) == before
 
 
-def test_an_id_taken_by_another_request_aborts_too(client: FlaskClient, store: Store) -> None:
+def test_a_conflicting_id_aborts_the_upload(client: FlaskClient, store: Store) -> None:
     client.post("/v1/jobs", json={"model": "kirin_image_omni", "prompt": "a hare", "external_task_id": "taken"})
     other = b'{"model":"kirin_image_omni","prompt":"a fox","external_task_id":"taken"}\n'
     answer = client.post("/v1/batches?id=b&on_error=abort", data=LINE + other)
@@ -64,7 +66,7 @@ def test_an_id_taken_by_another_request_aborts_too(client: FlaskClient, store: S
         pytest.param(LINE * 600, {"Content-Length": "1000000"}, id="broken off"),
     ],
 )
-def test_an_upload_that_breaks_off_leaves_nothing(
+def test_an_incomplete_upload_leaves_nothing(
     body: bytes, headers: dict[str, str], client: FlaskClient, raw: redis.Redis
 ) -> None:
     before = keys(raw)
@@ -74,15 +76,15 @@ def test_an_upload_that_breaks_off_leaves_nothing(
     assert keys(raw) == before
 
 
-def test_a_store_that_goes_away_is_all_or_nothing(settings: Settings, store: Store, client: FlaskClient) -> None:
-    class Dying(Uploads):
+def test_an_upload_stays_atomic_when_the_store_fails(settings: Settings, store: Store, client: FlaskClient) -> None:
+    class Failing(Uploads):
         def commit(self, *args: Any, **options: Any) -> Any:
             super().commit(*args, **options)
             raise StoreUnavailable("the answer got lost")
 
-    dying = Store(store.context.client, settings)
-    dying.uploads = Dying(dying.context)
-    producer = create_app(settings, dying, lambda *_: True).test_client()
+    failing = Store(store.context.client, settings)
+    failing.uploads = Failing(failing.context)
+    producer = create_app(settings, failing, lambda *_: True).test_client()
     producer.environ_base = client.environ_base
     broken = producer.post("/v1/batches?id=b&on_error=abort", data=LINE * 3)
     assert (broken.status_code, "?id=b" in broken.json["detail"]) == (503, True)
@@ -91,7 +93,7 @@ def test_a_store_that_goes_away_is_all_or_nothing(settings: Settings, store: Sto
 
 
 @pytest.mark.parametrize("query", ["?on_error=skip", "?on_error=abort"])
-def test_the_same_key_is_the_same_batch(query: str, client: FlaskClient, store: Store) -> None:
+def test_the_same_idempotency_key_means_the_same_batch(query: str, client: FlaskClient, store: Store) -> None:
     key = {"Idempotency-Key": "Katalog für März / 1"}
     first = client.post(f"/v1/batches{query}", data=LINE * 3, headers=key).json
     again = client.post(f"/v1/batches{query}", data=LINE * 3, headers=key).json
@@ -102,7 +104,7 @@ def test_the_same_key_is_the_same_batch(query: str, client: FlaskClient, store: 
 
 
 @pytest.mark.parametrize("query", ["", "?on_error=abort"])
-def test_the_same_key_with_other_content_is_refused(query: str, client: FlaskClient, store: Store) -> None:
+def test_an_idempotency_key_with_other_content_is_refused(query: str, client: FlaskClient, store: Store) -> None:
     key = {"Idempotency-Key": "spring"}
     client.post("/v1/batches", data=LINE * 3, headers=key)
     changed = LINE + LINE.replace(b"fox", b"hare") + LINE
@@ -114,7 +116,7 @@ def test_the_same_key_with_other_content_is_refused(query: str, client: FlaskCli
         for job in store.jobs.get_many([job.id for job in store.jobs.page().jobs], text=True)
         if job
     } == {"a fox"}
-    # By the id alike
+    # The batch's id has the same effect as the key
     batch = store.jobs.page().jobs[0].batch
     assert client.post(f"/v1/batches?id={batch}", data=changed).status_code == 422
     assert audit(store) == []
@@ -123,11 +125,11 @@ def test_the_same_key_with_other_content_is_refused(query: str, client: FlaskCli
 @pytest.mark.parametrize(
     ("query", "key"), [("?id=b", "k"), ("", ""), ("", "k" * 256)], ids=["beside an id", "empty", "too long"]
 )
-def test_a_key_that_makes_no_sense(query: str, key: str, client: FlaskClient) -> None:
+def test_an_invalid_idempotency_key_is_refused(query: str, key: str, client: FlaskClient) -> None:
     answer = client.post(f"/v1/batches{query}", data=LINE, headers={"Idempotency-Key": key})
     assert (answer.status_code, "Idempotency-Key" in answer.json["detail"]) == (422, True)
 
 
-def test_an_on_error_that_is_none(client: FlaskClient) -> None:
+def test_an_invalid_on_error_is_refused(client: FlaskClient) -> None:
     answer = client.post("/v1/batches?on_error=stop", data=LINE)
     assert (answer.status_code, list(answer.json["errors"])) == (422, ["on_error"])

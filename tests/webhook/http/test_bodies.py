@@ -7,7 +7,7 @@ from webhook.http.bodies import lines
 
 
 class Trickle(io.BytesIO):
-    """Gives as many bytes at a time as it likes, never more than asked for."""
+    """A body whose reads return random amounts, at most the requested one."""
 
     def __init__(self, data: bytes, pieces: random.Random) -> None:
         super().__init__(data)
@@ -30,12 +30,12 @@ class Trickle(io.BytesIO):
         pytest.param(b"a\r\nb", [(1, b"a\r"), (2, b"b")], id="carriage return"),
     ],
 )
-def test_lines_with_their_numbers_however_they_arrive(body: bytes, expected: list[tuple[int, bytes | None]]) -> None:
+def test_lines_are_numbered_in_any_chunking(body: bytes, expected: list[tuple[int, bytes | None]]) -> None:
     for seed in range(20):
         assert list(lines(Trickle(body, random.Random(seed)), limit=5)) == expected
 
 
-def test_a_line_longer_than_the_limit_is_not_kept() -> None:
+def test_an_overlong_line_is_not_held_in_memory() -> None:
     class Endless:
         left = 2_000
 

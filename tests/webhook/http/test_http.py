@@ -1,4 +1,4 @@
-"""What only a real server shows: sockets, chunked bodies, signals, and what ends up in its log."""
+"""The webhook in a real server: sockets, chunked bodies, signals and the log."""
 
 import gzip
 import http.client
@@ -34,14 +34,14 @@ def running(serve: Serve, redis_server: redis_servers.RedisServer) -> Any:
 
 @pytest.fixture
 def server(running: Any, redis_url: str) -> Any:
-    """The same process for all tests, on an emptied Redis."""
+    """One process for all tests of this module, with an emptied Redis."""
     assert redis_url
     return running
 
 
 @pytest.fixture
 def ask(server: Any) -> Iterator[Callable[..., tuple[int, Any]]]:
-    """`ask("GET", path, …)` on one kept connection: (status, parsed body)."""
+    """Return `ask("GET", path, …)`, which returns (status, parsed body) over one kept connection."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
 
     def send(method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
@@ -55,7 +55,7 @@ def ask(server: Any) -> Iterator[Callable[..., tuple[int, Any]]]:
     connection.close()
 
 
-def test_it_starts_with_the_environment_alone_and_does_its_work(
+def test_the_server_starts_from_the_environment_alone(
     *,
     server: Any,
     ask: Callable[..., tuple[int, Any]],
@@ -76,7 +76,7 @@ def test_it_starts_with_the_environment_alone_and_does_its_work(
     assert 'boomerang_callbacks_total{outcome="finished"} 1.0' in str(ask("GET", "/metrics")[1])
 
 
-def test_bad_settings_are_all_named_and_nothing_starts(serve: Serve) -> None:
+def test_all_invalid_settings_are_named_and_the_server_does_not_start(serve: Serve) -> None:
     with pytest.raises(RuntimeError) as caught:
         serve({"BOOMERANG_MAX_BODY": "much", "BOOMERANG_DEADLINE": "soon"})
     assert "BOOMERANG_MAX_BODY" in str(caught.value)
@@ -91,12 +91,12 @@ def test_chunked_bodies_are_refused_where_a_length_is_required(path: str, ask: C
     assert "Content-Length" in problem["detail"]
 
 
-def test_too_large_a_callback_is_refused_before_it_is_read(server: Any, secret: str) -> None:
+def test_an_oversized_callback_is_refused_before_it_is_read(server: Any, secret: str) -> None:
     head = f"POST {callback_path('fox', secret)} HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n"
     assert exchange(server.port, head.encode()).startswith(b"HTTP/1.1 413")
 
 
-def test_a_callback_that_breaks_off_changes_nothing(server: Any, secret: str, store: Store) -> None:
+def test_an_incomplete_callback_changes_nothing(server: Any, secret: str, store: Store) -> None:
     store.jobs.enqueue([NewJob(id="fox", text="{}", model="m")])
     store.attempts.admit(1)
     store.attempts.claim(["fox"])
@@ -120,24 +120,24 @@ def test_an_upload_may_be_chunked_and_gzipped(ask: Callable[..., tuple[int, Any]
     assert ask("POST", "/v1/batches?id=b", iter([gzip.compress(LINE * 900)]), **headers)[1]["accepted"] == 900
 
 
-def test_an_upload_that_is_refused_midway_gets_its_answer(ask: Callable[..., tuple[int, Any]]) -> None:
-    # Given a body that is larger than what sockets buffer, and no gzip although it says so
+def test_an_upload_refused_midway_gets_an_answer(ask: Callable[..., tuple[int, Any]]) -> None:
+    # Given a body larger than the sockets' buffers, which is declared as gzip and is not
     status, problem = ask("POST", "/v1/batches", LINE * 400_000, **{"Content-Encoding": "gzip"})
     assert status == 400
     assert "gzip" in problem["detail"]
 
 
-def test_an_upload_is_taken_in_while_it_comes(server: Any, store: Store, wait_for: WaitFor) -> None:
+def test_an_upload_is_processed_while_it_arrives(server: Any, store: Store, wait_for: WaitFor) -> None:
     # Given an upload whose sender pauses after 1,000 lines
     part = LINE * 1000
     head = "".join(f"{name}: {value}\r\n" for name, value in server.authorization.items())
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as sender:
         start = f"POST /v1/batches?id=b HTTP/1.1\r\nHost: x\r\n{head}Content-Length: {2 * len(part)}\r\n\r\n"
         sender.sendall(start.encode() + part + part[: len(part) // 2])
-        # Then jobs are there already
+        # Then jobs exist already
         wait_for(lambda: store.jobs.page().jobs and store.batches.get("b").accepted >= 500)
         assert store.batches.get("b").accepted < 2000
-        # And when the sender breaks off, what was taken in stays
+        # And when the sender breaks off, the accepted jobs remain
         sender.shutdown(socket.SHUT_WR)
         assert sender.recv(100).startswith(b"HTTP/1.1 400")
     assert 500 <= store.batches.get("b").accepted < 2000
@@ -158,7 +158,7 @@ def test_memory_does_not_grow_with_an_upload(server: Any, ask: Callable[..., tup
 
 
 def _resident(pid: int) -> int:
-    """Bytes of memory of gunicorn's one worker."""
+    """Return the resident memory of gunicorn's one worker, in bytes."""
     (worker,) = _children(pid)
     with open(f"/proc/{worker}/statm", encoding="ascii") as statm:  # noqa: PTH123 - no file of ours
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -169,13 +169,13 @@ def _children(pid: int) -> list[int]:
         return [int(child) for child in children.read().split()]
 
 
-def test_results_arrive_in_order_and_whole(ask: Callable[..., tuple[int, Any]]) -> None:
+def test_results_arrive_complete_and_in_order(ask: Callable[..., tuple[int, Any]]) -> None:
     ask("POST", "/v1/batches?id=b", LINE * 1500)
     _, text = ask("GET", "/v1/batches/b/results")
     assert [json.loads(line)["id"] for line in text.splitlines()] == [f"b.{number}" for number in range(1, 1501)]
 
 
-def test_callbacks_pass_while_as_many_wait_as_may(
+def test_callbacks_are_answered_while_all_long_polls_wait(
     server: Any, ask: Callable[..., tuple[int, Any]], secret: str, store: Store, completed: dict[str, Any]
 ) -> None:
     # Given more long polls than there are threads
@@ -189,7 +189,7 @@ def test_callbacks_pass_while_as_many_wait_as_may(
 
     # Then a callback is answered
     assert ask("POST", callback_path("fox", secret), json.dumps(completed))[0] == 204
-    # And the end of the job ends every wait
+    # And all waits end with the job
     assert ask("POST", callback_path("slow", secret), json.dumps(completed))[0] == 204
     for connection in waiting:
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
@@ -204,7 +204,7 @@ def test_a_killed_worker_is_replaced(server: Any, ask: Callable[..., tuple[int, 
     assert ask("GET", "/readyz")[0] == 200
 
 
-def test_a_request_under_way_is_finished_at_a_stop(
+def test_a_running_request_is_completed_at_sigterm(
     serve: Serve, redis_url: str, store: Store, wait_for: WaitFor
 ) -> None:
     server = serve({"BOOMERANG_REDIS_URL": redis_url})
@@ -228,7 +228,7 @@ def test_a_request_under_way_is_finished_at_a_stop(
 def test_no_secret_reaches_log_or_redis(
     serve: Serve, redis_url: str, raw: redis.Redis, secret: str, wait_for: WaitFor
 ) -> None:
-    # Given a server whose access log somebody has switched on
+    # Given a server with its access log switched on
     server = serve({"BOOMERANG_REDIS_URL": redis_url}, "--access-logfile", "-")
     path = callback_path("fox", secret)
     token = path.rpartition("/")[2]
