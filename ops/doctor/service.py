@@ -194,7 +194,9 @@ def check_provider(settings: WorkerSettings) -> Iterator[Finding]:
                 yield bad(subject, reason, remedy)
             case Unavailable(reason):
                 yield bad(
-                    subject, f"does not answer: {reason}", "Check BOOMERANG_PROVIDER_URL, DNS, proxy and firewall."
+                    subject,
+                    f"does not answer: {reason}",
+                    "Check BOOMERANG_PROVIDER_URL, _CA and _PROXY, DNS and firewall.",
                 )
             case _:
                 yield ok(subject, "answers, and accepts the key")
