@@ -123,7 +123,9 @@ class Call(NamedTuple):
     ends: bool
 
     def post(self, app: Flask, path: str) -> int:
-        builder = EnvironBuilder(path=path, method="POST", headers=self.headers, input_stream=io.BytesIO(self.body))
+        builder = EnvironBuilder(
+            path=path, method="POST", headers=self.headers.items(), input_stream=io.BytesIO(self.body)
+        )
         environ = builder.get_environ()
         environ.pop("CONTENT_LENGTH", None)
         if self.length is not None:
