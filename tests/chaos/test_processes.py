@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 JOBS = 60
 SHARES = (0.1, 0.4, 0.7)
 #: The log line of a worker whose result is refused.
-STALE = "came after its lease"
+STALE = "its task id is not recorded"
 
 
 def test_a_worker_suspended_beyond_its_lease_changes_nothing(running: Chaos) -> None:

@@ -152,6 +152,7 @@ def shop() -> Iterator[Callable[[str], Celery]]:
     for each in made:
         each.backend.result_consumer.stop()
         each.backend.result_consumer._pubsub = None
+        each.backend.client.connection_pool.disconnect()
         each.close()
 
 
@@ -178,6 +179,7 @@ class ManualWorker:
         # Redis was restarted meanwhile: earlier connections are broken.
         with suppress(redis.ConnectionError, OSError):
             self.connection.close()
+        self.channel._disconnect_pools()
 
 
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex")  # Celery's, for each result
