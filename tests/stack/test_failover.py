@@ -118,7 +118,7 @@ def test_a_failover_breaks_no_promise(how: str, tmp_path: Path, wait_for: WaitFo
         run.wait_for(lambda: run.store.jobs.get_many(["fox"])[0], 20, "its message is taken")
         run.fail_over() if how == "killed" else run.switch_over()
         run.promise_is_kept("storm")
-        assert fox.get(60)["id"] == "fox"
+        assert fox.get(120)["id"] == "fox"
         # No process ended when its connections broke.
         assert run.stack.restarts == 0
 
