@@ -19,7 +19,7 @@ from tests.support.sentinels import MASTER, PASSWORD, SENTINEL_PASSWORD, Watched
 from tests.support.verdict import SETTINGS, opened, outcome_of, promise_is_kept, requests_of
 from tests.support.waiting import WaitFor
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(360)]
 
 PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "celery.md").read_text("utf-8")
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
