@@ -41,6 +41,7 @@ BOUNDARIES = {
         "Services.store": {"connect": "(a client; it has not connected yet)"},
         "Continuity._remember": {"write": "(a note of what is there, which the next round makes again)"},
         "Provider._call": {"send": "provider.*"},
+        "_Bounded.connect": {"connect": "(a connection, over which nothing has been sent yet)"},
         "_Bounded.send": {"send": "(a piece of provider.* and of notifier)"},
     },
     "webhook": {
