@@ -33,7 +33,9 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_the_first_command_starts_the_local_stack() -> None:
     assert BLOCKS[0] == "make up\n"
-    done = subprocess.run(["make", "--dry-run", "up"], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "up"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split()[-2:] == [".venv/bin/boomerang-server", "up"]
 
 

@@ -1,5 +1,6 @@
 """A store whose clock the test controls, with shortcuts to jobs in each state."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -102,16 +103,16 @@ class Bench:
         return int(self.raw.get(self.keys.prefix + "clock"))
 
     def forward(self, seconds: float) -> None:
-        self.raw.incrby(self.keys.prefix + "clock", int(seconds * 1_000_000))
+        self.raw.incrby(self.keys.prefix + "clock", round(seconds * 1_000_000))
 
     def hints_arrive(self) -> None:
         """End the time after which a hint counts as lost."""
         self.raw.delete(self.keys.singleton("admit_hint"), self.keys.singleton("reconcile_hint"))
 
     def alarm(self, job_id: str) -> float | None:
-        """Return the seconds until the job's alarm."""
+        """Return the seconds until the job's alarm, rounded up to ms: after them it is due."""
         at = self.raw.zscore(self.keys.singleton("alarms"), job_id)
-        return None if at is None else round((at - self.now) / 1e6, 3)
+        return None if at is None else math.ceil((at - self.now) / 1000) / 1000
 
     def fields(self, job_id: str) -> dict[str, str]:
         return self.raw.hgetall(self.keys.member("job", job_id))

@@ -83,11 +83,11 @@ def test_another_producers_resources_look_absent(
             continue
         for method in (rule.methods or set()) & {"GET", "POST", "HEAD"}:
             theirs = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: OWNED[found[1]], rule.rule)
-            absent = re.sub(r"<(?:\w+:)?(\w+)>", "absent", rule.rule)
+            absent = re.sub(r"<(?:\w+:)?(\w+)>", "missing", rule.rule)
             with press.open(theirs, method=method) as one, press.open(absent, method=method) as other:
                 assert one.status_code == 404, (method, theirs)
                 assert headers_of(one) == headers_of(other)
-                assert re.sub("job-one|batch-1", "absent", one.get_data(as_text=True)) == other.get_data(as_text=True)
+                assert re.sub("job-one|batch-1", "missing", one.get_data(as_text=True)) == other.get_data(as_text=True)
             checked += 1
     assert checked > 15
     # The owner's resources exist and have not changed

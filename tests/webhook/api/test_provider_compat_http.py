@@ -398,7 +398,7 @@ def test_the_vendors_client_works_with_the_service(
     assert (failed.value.kind, failed.value.task_id) == ("task_failed", "hare")
     for call, status, kind, said in (
         (lambda: client.modal.create(envelope(OMNI, n=12)), 400, "general", "must be from 1 to 9"),
-        (lambda: client.modal.create(envelope(OMNI, external_task_id="fox")), 409, "general", "exists already"),
+        (lambda: client.modal.create(envelope(OMNI, external_task_id="fox")), 409, "general", "another request"),
         (lambda: client.modal.get("nobody"), 404, "general", "not found"),
         (lambda: stranger.modal.get("fox"), 401, "auth", "key"),
     ):
