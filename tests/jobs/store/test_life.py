@@ -3,7 +3,7 @@
 The provider here is a dict of the tasks that it created. It does not notice a repeated external id: it would generate,
 and charge, again.
 
-HYPOTHESIS_PROFILE=thorough searches longer.
+HYPOTHESIS_PROFILE=thorough searches longer, and other sequences in each run.
 """
 
 import hashlib
