@@ -61,7 +61,7 @@ def restore(redis: Any, snapshot: dict[str, Any], hook: str) -> None:
     }
     for key, each in snapshot["keys"].items():
         write[each["type"]](key, each["value"])
-    redis.delete("test:ahead")
+    redis.delete("test:ahead", "test:clock")
 
 
 def test_a_snapshot_of_the_previous_version_exists() -> None:
