@@ -11,9 +11,15 @@ from jobs import logs
 from jobs.errors import ImagesUnavailable, RecordDamaged
 from jobs.images.images import Images
 from jobs.jitter import Random, draw
-from jobs.job import Due
+from jobs.job import Due, Result
 from jobs.lane_health import Probe, Reachability
-from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup, next_poll
+from jobs.policy import (
+    LOOKUPS_BEFORE_ABSENT,
+    absent_beyond_doubt,
+    next_lookup,
+    next_poll,
+    refusal_stands,
+)
 from jobs.provider_result import ended
 from jobs.settings import Ambiguous
 from jobs.states import State
@@ -22,6 +28,7 @@ from jobs.store.transitions import TransitionResult
 from schemas import TaskReport, TaskStatus
 from worker.admission import admit
 from worker.breaker import hold, probe
+from worker.foreign_tasks import id_taken, is_foreign
 from worker.messages import Messages
 from worker.provider import Absent, Found, Held, Provider, Unavailable
 from worker.settings import Settings
@@ -193,6 +200,8 @@ class Reconciler:
             return
         answer = self._look_up(due)
         match answer:
+            case Found() if job.refusal and is_foreign(self._store, due, answer):
+                self._fail(due, id_taken(job))
             case Found(report) if _ends(report):
                 self._settle(due, report)
             case Found(report):
@@ -230,6 +239,9 @@ class Reconciler:
 
     def _absent(self, due: Due) -> None:
         job, lookups = due.job, due.job.lookups + 1
+        if job.refusal:
+            self._check_refusal(due, job.refusal, lookups)
+            return
         if not job.exists and absent_beyond_doubt(lookups, due.doubtful_for, self._settings):
             log.info(
                 "job %s: not created, queued again: not found by %d look-ups in %.1f s",
@@ -243,6 +255,23 @@ class Reconciler:
             return
         pause = next_lookup(lookups, self._settings, self._random(), due.doubtful_for)
         self._store.attempts.reschedule_lookup(due, pause, reachability=Reachability.ANSWER)
+
+    def _check_refusal(self, due: Due, refusal: Mapping[str, str], lookups: int) -> None:
+        job = due.job
+        if refusal_stands(lookups, due.doubtful_for, self._settings, exists=job.exists):
+            log.info("job %s: the refusal counts, since %d look-ups found no task: %s", job.id, lookups, refusal)
+            self._fail(due, refusal)
+            return
+        pause = next_lookup(lookups, self._settings, self._random(), due.doubtful_for)
+        self._store.attempts.reschedule_lookup(due, pause, reachability=Reachability.ANSWER)
+
+    def _fail(self, due: Due, error: Mapping[str, str]) -> None:
+        """Fail a refused job, unless a callback has shown meanwhile that the provider has it."""
+        job, result = due.job, Result(error=error)
+        failed = self._store.attempts.finish(
+            job.external_task_id, State.FAILED, result, "submit", fence=job.fence, refused=True
+        )
+        self._send_hints(failed, job.id)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job
