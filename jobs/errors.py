@@ -14,6 +14,7 @@ JobsError
 ├── NotAllowed         the state of the job or batch does not allow this
 ├── NoLane             no lane takes such a job
 ├── NoRoom             there are as many unfinished jobs as there may be
+├── Unroutable         the broker has no queue for a message
 └── SettingsInvalid    the environment has invalid variables; carries every problem
 """
 
@@ -66,6 +67,10 @@ class AccessRefused(StoreUnavailable):
     def __init__(self, said: str) -> None:
         super().__init__(f"Redis (BOOMERANG_REDIS_URL) refuses this: {said}")
         self.said = said
+
+
+class Unroutable(JobsError):
+    """The broker has no queue for a message: it was not delivered."""
 
 
 class ImageNotFound(JobsError):
