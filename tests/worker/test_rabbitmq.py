@@ -14,6 +14,7 @@ from celery import Celery, chain, chord
 from celery.exceptions import TaskRevokedError
 from kombu import Connection, Exchange, Queue
 
+from jobs.connections.rabbitmq import Transport
 from jobs.errors import Unroutable
 from jobs.states import State
 from tests.support.rabbitmq import running
@@ -21,8 +22,6 @@ from tests.support.waiting import WaitFor
 from tests.support.worker_service import RunService, Service
 from webhook.messages import Messages
 from webhook.settings import Settings
-from worker.app import create_app
-from worker.settings import Settings as WorkerSettings
 
 pytestmark = pytest.mark.stack
 TIMEOUT = 30
@@ -190,17 +189,21 @@ def test_a_queue_that_is_deleted_meanwhile_is_not_created_again(shop: Shop, name
     assert not shop.exists(shop.queue)
 
 
-def test_a_returned_message_is_an_error_and_the_channel_goes_on(shop: Shop, name: str) -> None:
-    app = create_app(WorkerSettings(broker_url=shop.service.broker, redis_url="redis://127.0.0.1:1"))
-    for _ in range(3):
-        for options in ({"queue": "none"}, {"exchange": "amq.topic", "routing_key": "none"}):
-            with pytest.raises(Unroutable, match="none"):
-                app.send_task("shop.paint", ignore_result=True, **options)
-        with pytest.raises(NotFound):
-            app.send_task("shop.paint", exchange="none", routing_key="none", ignore_result=True)
-        app.send_task("shop.paint", queue=shop.queue, args=[name], ignore_result=True)
-        assert shop.one() == ("shop.paint", [name])
-    app.close()
+def test_a_returned_message_is_an_error_and_the_channel_goes_on(shop: Shop) -> None:
+    options = {"confirm_publish": True}
+    with (
+        Connection(shop.service.broker, transport=Transport, transport_options=options) as connection,
+        connection.Producer() as producer,
+    ):
+        for number in range(3):
+            for to in ({"routing_key": "none"}, {"exchange": "amq.topic", "routing_key": "none"}):
+                with pytest.raises(Unroutable, match="none"):
+                    producer.publish("lost", mandatory=True, **to)
+            with pytest.raises(NotFound):
+                producer.publish("lost", mandatory=True, exchange="none", routing_key="none")
+            producer.publish(number, routing_key=shop.queue, mandatory=True)
+        received = [connection.default_channel.basic_get(shop.queue, no_ack=True) for _ in range(4)]
+    assert [message and message.payload for message in received] == [0, 1, 2, None]
 
 
 @pytest.mark.parametrize("queue", ["celery", "boomerang.generate"])
