@@ -178,7 +178,8 @@ def test_memory_is_bounded_by_the_size_of_the_answer(body: bytes) -> None:
 
 _PIECES = st.sampled_from(
     [b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\\u", b"\\ud83d", b'"id"', b'"a":', b"1", b"-",
-     b"1e999", b"NaN", b"nul", b"None", b" ", b"\n", b"\0", b"\xff", b"\xef\xbb\xbf", b"\xff\xfe", b"<", b"\xed\xa0\xbd", b"9" * 50]
+     b"1e999", b"NaN", b"nul", b"None", b" ", b"\n", b"\0",
+     b"\xff", b"\xef\xbb\xbf", b"\xff\xfe", b"<", b"\xed\xa0\xbd", b"9" * 50]
 )  # fmt: skip
 _BODIES = st.one_of(
     st.binary(),
