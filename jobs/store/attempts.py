@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.errors import RecordDamaged
-from jobs.fields import shown
+from jobs.fields import printable
 from jobs.jitter import Random, draw
 from jobs.job import Claim, Due, Job, Result, parse_external_id
 from jobs.lane_health import Reachability
@@ -117,7 +117,7 @@ class Attempts:
         if not accepted:
             return []
         poll, deadline = duration_micros(self._settings.poll_first), duration_micros(self._settings.deadline)
-        outcomes = self._scripts.tries([("mark_in_progress", *each, poll, deadline) for each in accepted])
+        outcomes = self._scripts.call_each([("mark_in_progress", *each, poll, deadline) for each in accepted])
         for outcome in outcomes:
             if isinstance(outcome, RecordDamaged):
                 log.error("%s", outcome)
@@ -262,5 +262,5 @@ class Attempts:
 
 def _due(fields: dict[str, str]) -> Due:
     if "damaged" in fields:
-        raise RecordDamaged(f"job {shown(fields['id'])}", shown(fields["damaged"]))
+        raise RecordDamaged(f"job {printable(fields['id'])}", printable(fields["damaged"]))
     return Due(Job.from_fields(fields["id"], fields), from_micros(fields["now"]))
