@@ -192,7 +192,7 @@ class Runner:
         seen["children"] = self._children(result)
         return {**seen, "result": side.plain(seen["result"])}
 
-    def _call(self, side: Side, text: str) -> str:
+    def _call(self, side: Side, text: str | bytes) -> str:
         call = side.plain(json.loads(text))
         if call["args"] and isinstance(call["args"][0], list):
             # The parent of a chord's body is the member that ended last.
