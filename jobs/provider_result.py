@@ -43,7 +43,7 @@ class Report(Protocol):
 
 
 def ended(report: Report) -> tuple[State, Result]:
-    """Return the state and the result of a final report. A failure without a reason says so."""
+    """Return the state and the result of a final report. A failure without a reason gets a message that says so."""
     state, usage = State(report.status), report.usage
     cost, discount = (usage.cost, usage.discount) if usage else (None, None)
     if state is State.COMPLETED:

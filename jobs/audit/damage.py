@@ -1,6 +1,6 @@
-"""The part of the audit that concerns damage: keys of another type, and values that this service does not write.
+"""The audit of damage: keys of a wrong type, and values that this service does not write.
 
-The other parts count what is damaged as absent, so that they go on. This part reports it, once.
+The other parts of the audit count damaged data as absent, and continue. This part reports them, once.
 """
 
 import json
@@ -49,7 +49,7 @@ _Check = Callable[[str, str], str | None]
 
 
 def damage_findings(reader: Reader) -> Iterator[Finding]:
-    """Yield all damage but that of records. Call it after the survey, which finds the keys of another type."""
+    """Yield all damage except that of records. Call it after the survey, which finds the keys of a wrong type."""
     for name, (family, key, found, expected) in sorted(reader.misplaced.items()):
         remedy = f"Look at it (TYPE {key}). "
         if family in _DERIVED:
@@ -82,7 +82,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
 
 
 def record_finding(reader: Reader, job_id: str, row: Mapping[str, Any], text: str | None) -> Finding | None:
-    """Return what is wrong with a job, by its record and what belongs to it. `row`: fields, result, labels."""
+    """Return what is wrong with a job: with its record, result or labels (`row`)."""
     key, fields = reader.keys.member("job", job_id), row["fields"]
     try:
         Job.from_fields(job_id, fields, result=row["result"], labels=row["labels"])
@@ -190,7 +190,7 @@ def _access(field: str, value: str) -> str | None:
 
 
 def _times(reader: Reader) -> Iterator[Finding]:
-    """Yield times after the year 2286: what stands there would never be due."""
+    """Yield times after the year 2286: such an entry would never be due."""
     of, single = reader.keys.member, reader.keys.singleton
     keys = [
         single(name) for name in ("alarms", "doubts", "undelivered", "at_cap", "capped", "sweeps", "batches", "going")
@@ -207,7 +207,7 @@ def _times(reader: Reader) -> Iterator[Finding]:
 
 
 def _changes(reader: Reader) -> Iterator[Finding]:
-    """Yield damage of the newest entries of the stream of changes. The service does not depend on them."""
+    """Yield damage of the newest entries of the event stream. The service does not depend on them."""
     stream = reader.keys.singleton("changes")
     with reader.client.pipeline(transaction=False) as pipe:
         pipe.xrevrange(stream, count=_ENTRIES)

@@ -89,15 +89,15 @@ class _Routing(kombu_redis.Channel):
 
 
 class _OutlivesServer(_Routing):
-    """A channel that can be closed although its server is gone, and that says so when it is used afterwards.
+    """A channel that can be closed although its server is gone, and whose later use raises a clear error.
 
-    kombu (5.7) talks to the server while it closes a channel: it reads the answer that it waits for, deletes queues and
-    gives unacknowledged messages back. With the server away each of these raises, the channel stays half open, and its
-    next use is an AttributeError, "'NoneType' object has no attribute 'hostname'". Celery takes that for a fault of the
-    worker and not of the connection, and ends (https://github.com/celery/kombu/issues/582 is the same). The messages
-    need no care: Redis gives out again after the visibility time-out what was not acknowledged.
+    kombu (5.7) uses the server while it closes a channel: it reads a pending answer, deletes queues and returns
+    unacknowledged messages. Each of these raises if the server is gone. The channel then stays half open, and its next
+    use raises AttributeError, "'NoneType' object has no attribute 'hostname'". Celery treats that as an error of the
+    worker, not of the connection, and ends (https://github.com/celery/kombu/issues/582 is the same). No message is
+    lost: Redis delivers unacknowledged messages again after the visibility time-out.
 
-    `tests/jobs/connections/test_kombu.py::test_kombu_alone_still_needs_this` fails once kombu does without this class.
+    `tests/jobs/connections/test_kombu.py::test_kombu_alone_still_needs_this` fails when this class is no longer needed.
     """
 
     #: kombu's, by the monotonic clock.
@@ -145,7 +145,7 @@ class Transport(kombu_redis.Transport):
 
 
 class WatchedChannel(_OutlivesServer, kombu_redis.SentinelChannel):
-    """kombu's channel for `sentinel://`, which leaves a server that is the primary no more."""
+    """kombu's channel for `sentinel://`, which leaves a server that is no longer the primary."""
 
     connection_class = Connection
     connection_class_ssl = EncryptedConnection  # type: ignore[assignment] # kombu's own is only one of its kind

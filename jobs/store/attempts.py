@@ -43,7 +43,7 @@ DUE_LEASE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Jobs taken out of the queue for workers; `more`: others could follow at once."""
+    """Jobs that were admitted; `more`: others could follow at once."""
 
     ids: tuple[str, ...]
     more: bool
@@ -135,7 +135,7 @@ class Attempts:
     ) -> bool:
         """Record that the outcome of the POST is unknown; it is looked up in `wait` seconds. False: refused.
 
-        `exists`: the provider says that it has the external id.
+        `exists`: the provider has confirmed that it has the external id.
         """
         return bool(
             self._scripts.call(
@@ -154,7 +154,7 @@ class Attempts:
         count: bool = False,
         reachability: Reachability = Reachability.NOTHING,
     ) -> RequeueOutcome:
-        """Queue a job again that does not exist at the provider."""
+        """Queue a job again whose attempt does not exist at the provider."""
         return RequeueOutcome(
             self._scripts.call(
                 "requeue",

@@ -1,7 +1,7 @@
 """Assembles the scripts that Redis runs, one for each verb.
 
-A verb is a file in a folder of `jobs/lua/`. A script is that file below the constants, the names of keys and the shared
-functions that it uses, with the stored letters in place of the names of fields.
+A verb is a file in a folder of `jobs/lua/`. Its script consists of the constants, key names and shared functions that
+it uses, then the file itself, with the stored letters in place of the names of fields.
 """
 
 import re
@@ -42,7 +42,7 @@ class UnknownField(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script as Redis runs it, and the digest by which Redis knows it."""
+    """A script as Redis runs it, and its digest in Redis."""
 
     source: str
     sha: str
@@ -57,7 +57,7 @@ def verb_files() -> Mapping[str, Traversable]:
 
 @cache
 def shared_text() -> str:
-    """Return what the verbs share, one file after another, ready to be run."""
+    """Return the shared source, one file after another, ready to run."""
     return "".join(runnable((_FOLDER / SHARED_FOLDER / f"{part}.lua").read_text("utf-8")) for part in _SHARED)
 
 
@@ -146,8 +146,8 @@ def _constants() -> str:
 def needed(shared: str, verb: str) -> str:
     """Return a verb below the shared `local` statements (at the margin) that it or another needed one names.
 
-    Redis runs the whole text at each call, so unused statements cost time: to create all functions took longer than
-    most verbs' own work.
+    Redis runs the whole text at each call, so unused statements cost time: creating all functions took longer than the
+    work of most verbs.
     """
     parts = re.split(r"(?m)^(?=local )", shared)
     names = [set(re.findall(r"\w+", "".join(_DECLARED.findall(part)[:1]))) for part in parts]

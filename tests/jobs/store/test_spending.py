@@ -276,7 +276,7 @@ def test_jobs_of_unknown_price_are_admitted_one_at_a_time(bench: Bench, make: Ma
     assert store.batches.get("x").expected_cost is None
     assert store.attempts.admit(10).ids == ("x0",)
     assert store.attempts.admit(10).ids == ()
-    assert why(store, "x1") == "max_cost of 0.35 USD: jobs like it go one at a time until it is known what they cost"
+    assert why(store, "x1") == "max_cost of 0.35 USD: such jobs are sent one at a time until their cost is known"
     assert bench.audit() == []
     store.attempts.claim(["x0"])
     store.attempts.finish("x0", State.FAILED, FAILED, "poll")  # no price is learned
@@ -348,7 +348,7 @@ def test_a_higher_budget_takes_effect_soon(bench: Bench, make: Make, run: Callab
     store = bench.with_settings(key_limits=limits)
     store.jobs.enqueue([make("fox", owner="shop")])
     assert store.attempts.admit(10).ids == ()
-    assert why(store, "fox") == "the budget of key shop for today (0.05 USD) is less than it costs (0.1 USD)"
+    assert why(store, "fox") == "the budget of key shop for today (0.05 USD) is less than its cost (0.1 USD)"
     store = bench.with_settings(key_limits={"shop": KeyLimits(max_cost_per_day=usd("1"))})
     bench.forward(60)
     assert store.attempts.admit(10).ids == ("fox",)
@@ -400,7 +400,7 @@ def test_the_reason_of_a_waiting_job_names_the_hold(bench: Bench, make: Make) ->
 
 def test_the_reason_of_a_job_without_a_lane_says_so(bench: Bench, make: Make) -> None:
     bench.store.jobs.enqueue([make("fox", pool="gone")])
-    assert why(bench.store, "fox") == "no lane that it may go to is configured (BOOMERANG_LANES)"
+    assert why(bench.store, "fox") == "no configured lane takes it (BOOMERANG_LANES)"
 
 
 # --- random sequences -------------------------------------------------------------------------------------------------
