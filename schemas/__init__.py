@@ -6,7 +6,7 @@ from schemas.callback_address import callback_path, token_is_valid
 from schemas.errors import AnswerInvalid, BodyInvalid, RequestInvalid, SchemaError
 from schemas.images import MAX_BYTES as MAX_IMAGE
 from schemas.images import REFERENCE, ImageFile, ImageInvalid, is_reference, read_image
-from schemas.money import parse_cost
+from schemas.money import Cost, read_cost
 from schemas.provider_report import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
 from schemas.requests.base import EXTERNAL_ID, MODELS, RequestSchema
 from schemas.requests.images import checked_in, references, with_images, without_images
@@ -21,6 +21,7 @@ __all__ = [
     "REFERENCE",
     "AnswerInvalid",
     "BodyInvalid",
+    "Cost",
     "CallbackForm",
     "GenerationRequest",
     "ImageFile",
@@ -38,9 +39,9 @@ __all__ = [
     "checked_in",
     "is_reference",
     "load_request",
-    "parse_cost",
     "parse_json",
     "read_callback",
+    "read_cost",
     "read_image",
     "read_submission",
     "read_task",

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 
 from schemas.errors import AnswerInvalid
-from schemas.money import parse_cost
+from schemas.money import read_cost
 from schemas.provider_report import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
 
 #: Status words of the contract. Their case does not matter.
@@ -107,11 +107,14 @@ def _task_result(value: object) -> tuple[Output, ...]:
 
 
 def _usage(value: object) -> Usage | None:
-    return (
-        Usage(cost=parse_cost(value.get("cost")), discount=value.get("discount"))
-        if isinstance(value, Mapping)
-        else None
-    )
+    match value:
+        case Mapping():
+            return Usage(read_cost(value.get("cost")), value.get("discount"))
+        case None | False | "" | []:
+            return None
+        case _:
+            # The amount itself, or something else about money.
+            return Usage(read_cost(value))
 
 
 def _task_info(value: object) -> str | None:

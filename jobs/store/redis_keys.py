@@ -22,7 +22,8 @@ SINGLE: Mapping[str, str] = {
     # number, since, before (jobs from then are doubted), calm (then looks count)
     "epoch": "epoch",
     "witness": "witness",  # HASH installation → what was last seen of it, as JSON: in the broker (jobs.store.witness)
-    "prices": "prices",  # HASH price class (model|n|resolution) → nano-dollars
+    # HASH price class (model|n|resolution), <price class>|<owner> → last costs in nano-dollars, newest first, spaced
+    "prices": "prices",
     "reserved": "reserved",  # HASH l<lane>, b<batch>, k<key> → nano-dollars; ?<price class> → jobs of unknown price
     "capped": "capped",  # ZSET queue → µs when it is looked at again: those that a cap keeps out of admission
     "days": "days",  # ZSET day since 1970 → itself: those of which it is known what was spent
