@@ -143,9 +143,9 @@ def wrong(record: Mapping[str, str]) -> str | None:
         return f"it lacks the field {label(missing[0])}"
     for field, value in record.items():
         if not is_text(field) or not is_text(value):
-            return f"its field {shown(field)} is not UTF-8: {shown(value)}"
+            return f"its field {printable(field)} is not UTF-8: {printable(value)}"
         if field in _PATTERNS and not _PATTERNS[field].fullmatch(value):
-            return f"its field {label(field)} is {shown(value)!r}"
+            return f"its field {label(field)} is {printable(value)!r}"
     return _inconsistent(record, record[Field.STATE], record.get(Field.PHASE))
 
 
@@ -153,9 +153,9 @@ def _inconsistent(record: Mapping[str, str], state: str, phase: str | None) -> s
     final = state in FINAL
     lacks = None
     if state not in _STATES:
-        return f"its state is {shown(state)!r}, which no version knows"
+        return f"its state is {printable(state)!r}, which no version knows"
     if phase is not None and (phase not in _STATES or phase in FINAL):
-        return f"its field {label(Field.PHASE)} is {shown(phase)!r}"
+        return f"its field {label(Field.PHASE)} is {printable(phase)!r}"
     if final and Field.ENDED_AT not in record:
         lacks = f"it has ended, but lacks {label(Field.ENDED_AT)}"
     elif final and phase is not None and Field.OWED in record and not record.keys() >= _TIMES:
@@ -195,7 +195,7 @@ def is_text(text: str) -> bool:
         return False
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """Quote stored text for a message, a table or a log: short, its odd bytes and control characters escaped."""
     whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     plain = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in whole)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.decoding import decoding, read_labels, texts
 from jobs.errors import RecordDamaged, RecordTooNew
-from jobs.fields import Field, is_newer, is_text, shown, wrong
+from jobs.fields import Field, is_newer, is_text, printable, wrong
 from jobs.states import State
 from jobs.units import from_micros, nano
 
@@ -91,7 +91,7 @@ class Result:
 class Job:
     """A job. `phase` is set for a cancelled or expired job whose attempt may still run at the provider.
 
-    `sent`: this attempt was handed to a worker, for `lane`. `owing`: deliveries that are still to be made.
+    `sent`: this attempt was handed to a worker, for `lane`. `owed`: deliveries that are still to be made.
     """
 
     id: str
@@ -102,7 +102,7 @@ class Job:
     fence: int
     created_at: datetime
     updated_at: datetime
-    finished_at: datetime | None = None
+    ended_at: datetime | None = None
     deadline: datetime | None = None
     doubt_since: datetime | None = None
     phase: State | None = None
@@ -113,10 +113,10 @@ class Job:
     submit_tries: int = 0
     lookups: int = 0
     exists: bool = False
-    owing: frozenset[Delivery] = frozenset()
+    owed: frozenset[Delivery] = frozenset()
     delivery_tries: int = 0
     undelivered: frozenset[Delivery] = frozenset()  #: deliveries that were given up
-    delivery_trouble: str | None = None  #: why the last one failed
+    delivery_error: str | None = None  #: why the last one failed
     result: Result | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
@@ -161,8 +161,8 @@ class Job:
         if is_newer(fields):
             raise RecordTooNew(job_id)
         if why := wrong(fields):
-            raise RecordDamaged(f"job {shown(job_id)}", why)
-        with decoding(f"job {shown(job_id)}"):
+            raise RecordDamaged(f"job {printable(job_id)}", why)
+        with decoding(f"job {printable(job_id)}"):
             return cls(
                 id=job_id,
                 state=State(fields[Field.STATE]),
@@ -173,7 +173,7 @@ class Job:
                 fence=int(get(Field.FENCE, 0)),
                 created_at=from_micros(fields[Field.CREATED_AT]),
                 updated_at=from_micros(fields[Field.UPDATED_AT]),
-                finished_at=from_micros(fields[Field.ENDED_AT]) if Field.ENDED_AT in fields else None,
+                ended_at=from_micros(fields[Field.ENDED_AT]) if Field.ENDED_AT in fields else None,
                 deadline=from_micros(fields[Field.DEADLINE]) if Field.DEADLINE in fields else None,
                 doubt_since=from_micros(fields[Field.DOUBT_SINCE]) if Field.DOUBT_SINCE in fields else None,
                 task_id=get(Field.TASK_ID),
@@ -183,10 +183,10 @@ class Job:
                 submit_tries=int(get(Field.SUBMIT_TRIES, 0)),
                 lookups=int(get(Field.LOOKUPS, 0)),
                 exists=Field.EXISTS in fields,
-                owing=frozenset(Delivery(letter) for letter in get(Field.OWED, "")),
+                owed=frozenset(Delivery(letter) for letter in get(Field.OWED, "")),
                 delivery_tries=int(get(Field.DELIVERY_TRIES, 0)),
                 undelivered=frozenset(Delivery(letter) for letter in get(Field.UNDELIVERED, "")),
-                delivery_trouble=get(Field.DELIVERY_ERROR),
+                delivery_error=get(Field.DELIVERY_ERROR),
                 result=Result.from_json(result) if result is not None else None,
                 labels=read_labels(labels) if labels is not None else {},
                 text=text,

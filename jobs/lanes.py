@@ -21,7 +21,7 @@ ONLY = "@"
 #: The environment variable of the default lane's provider key; those of other lanes begin with it.
 PROVIDER_KEY = "BOOMERANG_PROVIDER_KEY"
 NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
-#: Values that 64 bits of nano-dollars hold with room to spare (USD).
+#: The highest amounts (USD) that are allowed: nano-dollars in 64 bits hold far more.
 MOST_MONEY = Decimal(1_000_000_000)
 
 
@@ -97,7 +97,7 @@ class LanesField(ma.Field[tuple[LaneSettings, ...]]):
                 lanes.append(_Lane().load(each))
             except ValidationError as error:
                 messages: Any = error.normalized_messages()  # type: ignore[no-untyped-call]
-                problems += [f"lane {number}, {name}: {flat(said)}" for name, said in sorted(messages.items())]
+                problems += [f"lane {number}, {name}: {flat(each)}" for name, each in sorted(messages.items())]
         names = [lane.name for lane in lanes]
         problems += [f"{name} is the name of two lanes" for name in sorted({n for n in names if names.count(n) > 1})]
         if problems:
@@ -106,7 +106,7 @@ class LanesField(ma.Field[tuple[LaneSettings, ...]]):
 
 
 def pooled(lanes: Sequence[LaneSettings]) -> tuple[LaneSettings, ...]:
-    """The lanes with their pools: '' for those that take any job, else the name of the first with the same rule."""
+    """Set the pool of each lane: '' if it takes any job, else the name of the first lane with the same rule."""
     pools: dict[tuple[Any, ...], str] = {}
     made = []
     for lane in lanes:
@@ -116,8 +116,8 @@ def pooled(lanes: Sequence[LaneSettings]) -> tuple[LaneSettings, ...]:
     return tuple(made)
 
 
-def flat(said: Any) -> str:
-    """What marshmallow found wrong, nested as it may be, in one line."""
-    if isinstance(said, Mapping):
-        return "; ".join(f"{name}: {flat(each)}" for name, each in said.items())
-    return " ".join(map(str, said)) if isinstance(said, list) else str(said)
+def flat(messages: Any) -> str:
+    """Return marshmallow's nested error messages as one line."""
+    if isinstance(messages, Mapping):
+        return "; ".join(f"{name}: {flat(each)}" for name, each in messages.items())
+    return " ".join(map(str, messages)) if isinstance(messages, list) else str(messages)

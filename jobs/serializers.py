@@ -20,7 +20,7 @@ RUNNING, COMPLETED, FAILED = "in_progress", "completed", "failed"
 #: code: no program takes it for an error that is worth another attempt.
 _ENDED_HERE = {
     State.CANCELLED: "The job was cancelled.",
-    State.EXPIRED: "The job was not over by its deadline. A result that still comes is shown here.",
+    State.EXPIRED: "The job was not over by its deadline. A result that still comes appears here.",
 }
 
 
@@ -39,7 +39,7 @@ def serialize_job(job: Job) -> dict[str, Any]:
         "external_task_id": job.external_task_id,
         "created_at": job.created_at.isoformat(),
         "updated_at": job.updated_at.isoformat(),
-        "finished_at": _time(job.finished_at),
+        "finished_at": _time(job.ended_at),
         "settled_by": job.settled_by,
         "batch": job.batch,
         "labels": dict(job.labels),

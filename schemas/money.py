@@ -41,32 +41,25 @@ def read_cost(value: object) -> Cost:
     Amounts finer than a nano-dollar are rounded half to even. Anything that is not an amount from 0 to `MOST_COST` is
     unreadable. A JSON number is read from its shortest text (`0.0065` is `Decimal("0.0065")`).
     """
+    text = _text(value)
+    if not text:
+        return Cost()
+    amount = None if isinstance(value, bool) else _parse(text)
+    return Cost(unreadable=clean(text, _SHOWN)) if amount is None else _in_units(amount, text)
+
+
+def _text(value: object) -> str:
     match value:
         case None:
-            return Cost()
+            return ""
         case str():
-            text = value.strip() if len(value) <= _MAX_LENGTH else value
-            if not text:
-                return Cost()
-        case int() if abs(value) > MOST_COST:  # `str` fails for an integer of too many digits
-            return Cost(unreadable="a number above 1,000,000" if value > 0 else "a negative number")
-        case bool():
-            return Cost(unreadable=_shown(value))
-        case int() | float() | Decimal():
-            text = str(value)
-        case _:
-            return Cost(unreadable=_shown(value))
-    amount = _parse(text)
-    if amount is None:
-        return Cost(unreadable=clean(text, _SHOWN))
-    return _in_units(amount, text)
-
-
-def _shown(value: object) -> str:
+            return value.strip() if len(value) <= _MAX_LENGTH else value
+        case float() | Decimal():
+            return str(value)
     try:
-        return clean(json.dumps(value, ensure_ascii=False, default=str), _SHOWN)
-    except (ValueError, RecursionError):  # too deep, or an integer of too many digits
-        return f"a {type(value).__name__}"
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):  # an integer of too many digits, or too deep
+        return "a value too long or too deep to show"
 
 
 def _parse(text: str) -> Decimal | None:
@@ -85,4 +78,4 @@ def _in_units(amount: Decimal, text: str) -> Cost:
     context = Context(prec=_PRECISION, rounding=ROUND_HALF_EVEN)
     kept = amount.quantize(_UNIT, context=context).normalize(context)
     rounded = clean(text, _SHOWN) if context.flags[Inexact] else None
-    return Cost(amount=kept if kept else _ZERO, rounded=rounded)
+    return Cost(amount=kept or _ZERO, rounded=rounded)

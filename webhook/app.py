@@ -16,11 +16,11 @@ from webhook.api import (
     images,
     jobs,
     lanes,
+    openapi,
     ownership,
     provider_compat,
     spend,
 )
-from webhook.api.openapi import create_api
 from webhook.http import problems, security_headers
 from webhook.messages import Messages
 from webhook.metrics import StateCollector
@@ -44,7 +44,6 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     sessions.set_up(app, settings.session_secret)
     for plain in (callbacks.blueprint, health.blueprint, pages.blueprint):
         app.register_blueprint(plain)
-    api = create_api(app)
     producers = (
         jobs.blueprint,
         lanes.blueprint,
@@ -56,8 +55,7 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
         spend.blueprint,
         provider_compat.blueprint,
     )
-    for each in producers:
-        api.register_blueprint(each)
+    openapi.serve(app, producers)
     problems.register(app, {provider_compat.PREFIX: provider_compat.refused})
     keys = KnownKeys(settings.keys, lambda: KeyRing(shared.store.context.client, shared.store.context.keys))
     authenticator = auth.Authenticator(keys, RateLimits(read_rates(settings.rate_limit)), settings.trusted_proxies)

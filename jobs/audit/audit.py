@@ -114,7 +114,7 @@ def _checked_again(store: Store, suspects: Iterable[Finding]) -> Iterator[Findin
     answers: dict[tuple[str, tuple[str, ...]], set[str] | None] = {}
     for start in range(0, len(checks), _STEP):
         step = checks[start : start + _STEP]
-        found = store.context.scripts.tries([(verb, "0", *target) for verb, target in step])
+        found = store.context.scripts.call_each([(verb, "0", *target) for verb, target in step])
         rules = (None if isinstance(answer, RecordDamaged) else set(answer) for answer in found)
         answers.update(zip(step, rules, strict=True))
     for each in once:

@@ -14,7 +14,7 @@ from jobs.audit.findings import Finding, Reader
 from jobs.audit.spending import ENTRY_BARS
 from jobs.decoding import UNREADABLE, decoding, read_labels
 from jobs.errors import RecordDamaged
-from jobs.fields import NAMES, BatchCounter, Entry, is_text, shown
+from jobs.fields import NAMES, BatchCounter, Entry, is_text, printable
 from jobs.job import Job
 from jobs.new_job import BatchOptions
 from jobs.states import State
@@ -62,7 +62,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
     of, single = reader.keys.member, reader.keys.singleton
     for family, check in (("batch", _batch), ("lane", _lane), ("pool", _pool), ("spent", _spent)):
         for each in sorted(reader.names[family]):
-            yield from _hash(reader, f"{family} {shown(each)}", of(family, each), check)
+            yield from _hash(reader, f"{family} {printable(each)}", of(family, each), check)
     for batch in sorted(reader.names["batch"]):
         created = reader.value(of("batch", batch), "created")
         if (
@@ -73,7 +73,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
             remedy = (
                 f"HSET {of('batch', batch)} created (its score in {single('batches')}) accepted (LLEN of its list)."
             )
-            yield Finding(RULE, f"batch {shown(batch)}", "it lacks the time at which it was created", remedy)
+            yield Finding(RULE, f"batch {printable(batch)}", "it lacks the time at which it was created", remedy)
     for name in ("totals", "reserved", "uses", "accessed"):
         yield from _hash(reader, name.replace("_", " "), single(name), _whole)
     yield from _hash(reader, "prices", single("prices"), _costs)
@@ -98,10 +98,10 @@ def record_finding(reader: Reader, job_id: str, row: Mapping[str, Any], text: st
             f"Look at HGETALL {key}, the logs and the provider, and HSET the correct values. The service does not act "
             f"on it until then. Or give it up: DEL {key}, then audit --repair; a task at the provider is still paid."
         )
-        return Finding(RULE, shown(job_id), detail, remedy)
+        return Finding(RULE, printable(job_id), detail, remedy)
     if extra := sorted(fields.keys() - NAMES.keys()):
-        names = ", ".join(map(shown, extra))
-        return Finding(RULE, shown(job_id), f"it has fields that no version writes: {names}", f"HDEL {key} {names}")
+        names = ", ".join(map(printable, extra))
+        return Finding(RULE, printable(job_id), f"it has fields that no version writes: {names}", f"HDEL {key} {names}")
     return None
 
 
@@ -109,9 +109,9 @@ def _hash(reader: Reader, what: str, key: str, check: _Check, *, by_field: bool 
     for field, value in reader.fields(key):
         why = check(field, value) if is_text(field) and is_text(value) else "is not UTF-8"
         if why:
-            id_ = f"{what} {shown(field)}" if by_field else what
-            detail = f"its field {shown(field)} is {shown(value)!r}: {why}"
-            remedy = f"HSET {key} '{shown(field)}' to the correct value, or HDEL it; --repair recounts what it can."
+            id_ = f"{what} {printable(field)}" if by_field else what
+            detail = f"its field {printable(field)} is {printable(value)!r}: {why}"
+            remedy = f"HSET {key} '{printable(field)}' to the correct value, or HDEL it; --repair recounts what it can."
             yield Finding(RULE, id_, detail, remedy)
 
 
@@ -210,7 +210,7 @@ def _times(reader: Reader) -> Iterator[Finding]:
     for key, members in zip(keys, found, strict=True):
         for member in members or ():
             detail = f"its time in {key} is beyond the year 2286"
-            yield Finding(RULE, shown(member), detail, f"ZREM {key} {shown(member)}, then audit --repair.")
+            yield Finding(RULE, printable(member), detail, f"ZREM {key} {printable(member)}, then audit --repair.")
 
 
 def _changes(reader: Reader) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 from redis.client import Pipeline
 
-from jobs.fields import shown
+from jobs.fields import printable
 from jobs.store.chunks import CHUNK, Each, chunks
 from jobs.store.redis_keys import FAMILY, SINGLE, TYPES, Keys
 
@@ -65,7 +65,7 @@ class Finding:
         """Whether a repair corrects it by itself."""
         return bool(self.drifts) or (self.check is not None and self.check.repairs)
 
-    def shown(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return it as plain data, for machines."""
         return {
             "rule": self.rule,
@@ -108,8 +108,8 @@ class Reader:
                 family, id_ = family_of.get(start, ""), name.removeprefix(start)
                 expected = TYPES.get(single.get(key) or family, found)
                 if found not in (expected, "none"):  # none: it was deleted meanwhile
-                    what = f"{family} {shown(id_)}" if family else shown(name)
-                    self.misplaced[what] = (single.get(key) or family, shown(key), found, expected)
+                    what = f"{family} {printable(id_)}" if family else printable(name)
+                    self.misplaced[what] = (single.get(key) or family, printable(key), found, expected)
                     self.misplaced_keys.add(key)
                 elif family in families:
                     yield family, id_

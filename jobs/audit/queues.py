@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from jobs.audit.findings import Check, Finding, Reader
 from jobs.errors import RecordDamaged
-from jobs.fields import Field, Payer, is_newer, shown, wrong
+from jobs.fields import Field, Payer, is_newer, printable, wrong
 from jobs.states import State
 from jobs.store.scripts import Scripts
 
@@ -22,14 +22,14 @@ def pool_findings(reader: Reader, scripts: Scripts) -> Iterator[Finding]:
     for queue in sorted(_queues(reader)):
         of_pool[queue.partition("|")[0]].append(queue)
     targets = [(pool, *of_pool[pool]) for pool in sorted({*reader.names["pool"], *of_pool})]
-    answers = scripts.tries([("repair_pool", "0", *target) for target in targets]) if targets else []
+    answers = scripts.call_each([("repair_pool", "0", *target) for target in targets]) if targets else []
     for target, problems in zip(targets, answers, strict=True):
         pool, key = target[0], reader.keys.member("pool", target[0])
         if isinstance(problems, RecordDamaged):
             detail = f"its queues cannot be compared: {problems.why}"
             yield Finding(
                 "damaged",
-                f"pool {shown(pool)}",
+                f"pool {printable(pool)}",
                 detail,
                 "Repair the other damage that is reported, then run the audit again.",
             )

@@ -161,7 +161,7 @@ class Recount:
             self._catch_up()
             ids = json.dumps(sorted(self._changed | self._untraced))
             asked = json.dumps([[key] for key in keys])
-            (answer,) = self._scripts.tries([("recount", self._last, self._putback, MOST_AT_ONCE, ids, asked)])
+            (answer,) = self._scripts.call_each([("recount", self._last, self._putback, MOST_AT_ONCE, ids, asked)])
             if isinstance(answer, RecordDamaged):
                 break
             outcome, *rest = answer

@@ -77,7 +77,7 @@ def _run(scripts: Scripts, checks: Iterable[Check]) -> None:
     places = list(dict.fromkeys((check.verb, check.target) for check in checks))
     for start in range(0, len(places), _STEP):
         # What cannot be repaired, because data beside it are damaged, the next audit finds again.
-        scripts.tries([(verb, "1", *target) for verb, target in places[start : start + _STEP]])
+        scripts.call_each([(verb, "1", *target) for verb, target in places[start : start + _STEP]])
 
 
 class _Lock:

@@ -33,7 +33,7 @@ _DEMOTED = re.compile("-READONLY |^UNBLOCKED ")
 #: How long (seconds) one sentinel may take to connect and to answer, before the next one is asked.
 TIMEOUT = 1.0
 #: Seconds between two questions for the primary; and after one that no sentinel answered.
-LOOK, LOOK_AGAIN = 1.0, 15.0
+CHECK_EVERY, RECHECK_EVERY = 1.0, 15.0
 #: Not urlsplit: newer releases of Python, such as 3.13.5, reject an IPv6 address beside other hosts.
 _FORM = re.compile(r"(?P<scheme>[a-z]+)://(?P<netloc>[^/?#]*)(?P<path>[^?#]*)(\?(?P<query>[^#]*))?(#.*)?")
 _MASTER, _USERNAME, _PASSWORD = "master", "sentinel_username", "sentinel_password"
@@ -148,22 +148,22 @@ class _Sentinels(Sentinel):
 
 
 class _Pool(SentinelConnectionPool):
-    """Asks the sentinels now and then, and not only for new connections.
+    """A pool that asks the sentinels for the primary repeatedly, not only for new connections.
 
-    A primary that is well when it is replaced takes writes for some seconds more (Sentinel tells it last, after eight),
-    and forgets them when it is made a replica.
+    Reason: a healthy primary that Sentinel replaces still accepts writes for some seconds (Sentinel notifies it last,
+    after eight), and loses them when it becomes a replica.
     """
 
-    _look_at = 0.0
+    _check_at = 0.0
 
     def get_connection(self, *args: Any, **kwargs: Any) -> Any:
-        if (now := time.monotonic()) >= self._look_at:
-            self._look_at = now + LOOK
+        if (now := time.monotonic()) >= self._check_at:
+            self._check_at = now + CHECK_EVERY
             try:
                 self.get_master_address()  # type: ignore[no-untyped-call] # ends idle connections to another one
             except redis.RedisError:
                 # Without sentinels, keep the existing connections.
-                self._look_at = now + LOOK_AGAIN
+                self._check_at = now + RECHECK_EVERY
         return super().get_connection(*args, **kwargs)
 
     def close(self) -> None:

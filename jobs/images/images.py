@@ -14,7 +14,7 @@ from typing import Protocol
 
 from jobs.decoding import decoding
 from jobs.errors import ImageNotFound, ImagesUnavailable
-from jobs.fields import shown
+from jobs.fields import printable
 from jobs.settings import Settings
 from jobs.store.outcomes import KeepOutcome
 from jobs.store.scripts import Scripts
@@ -123,7 +123,7 @@ class Images:
 
 
 def _image(digest: str, kept: str) -> Image:
-    with decoding(f"image {shown(digest)}"):
+    with decoding(f"image {printable(digest)}"):
         image = Image(**json.loads(kept))
         if image.hash != digest or not isinstance(image.object, str):
             raise ValueError("it is another's")

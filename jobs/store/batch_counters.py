@@ -7,7 +7,7 @@ from typing import Any
 from jobs import eta
 from jobs.decoding import decoding, read_labels
 from jobs.errors import BatchNotFound
-from jobs.fields import BatchCounter, shown
+from jobs.fields import BatchCounter, printable
 from jobs.job import PRIORITIES
 from jobs.read_models import Batch
 from jobs.settings import Settings
@@ -17,7 +17,7 @@ from jobs.units import dollars, from_micros
 
 def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
     """Read the script's answer. Raises `BatchNotFound` and `RecordDamaged`."""
-    with decoding(f"batch {shown(batch_id)}"):
+    with decoding(f"batch {printable(batch_id)}"):
         now, hold, expected, shared, *flat = row
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         if not fields:

@@ -12,7 +12,7 @@ from typing import Any
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
 from jobs.errors import BatchNotFound, NotAllowed, RecordDamaged
-from jobs.fields import shown
+from jobs.fields import printable
 from jobs.job import Job
 from jobs.new_job import BatchOptions
 from jobs.policy import RECHECK
@@ -68,13 +68,13 @@ class Batches:
             batch = read_batch(batch_id, self._scripts.call("batch", batch_id), self._settings)
             return with_reasons(self._scripts, self._settings, [batch])[0]
         except RecordDamaged as error:
-            raise RecordDamaged(f"batch {shown(batch_id)}", error.why) from error
+            raise RecordDamaged(f"batch {printable(batch_id)}", error.why) from error
 
     def options(self, batch_id: str) -> BatchOptions | None:
         """Read the options that the batch was created with; None where there is no such batch."""
         with translate_errors():
             created, asked = self._client.hmget(self._keys.member("batch", batch_id), ["created", "asked"])
-        with decoding(f"batch {shown(batch_id)}"):
+        with decoding(f"batch {printable(batch_id)}"):
             return BatchOptions.from_facts(str(asked or "{}")) if created else None
 
     def owner(self, batch_id: str) -> str | None:
@@ -158,7 +158,7 @@ class Batches:
 
     def _get_many(self, ids: Sequence[str]) -> tuple[Batch, ...]:
         found = []
-        rows = self._scripts.tries([("batch", each) for each in ids]) if ids else ()
+        rows = self._scripts.call_each([("batch", each) for each in ids]) if ids else ()
         for batch_id, row in zip(ids, rows, strict=True):
             try:
                 if isinstance(row, RecordDamaged):
@@ -167,7 +167,7 @@ class Batches:
             except BatchNotFound:
                 continue  # deleted since its id was read
             except RecordDamaged as error:
-                log.warning("left out: batch %s: %s", shown(batch_id), error)
+                log.warning("left out: batch %s: %s", printable(batch_id), error)
         return tuple(with_reasons(self._scripts, self._settings, found))
 
     # --- change -----------------------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ class Batches:
 
 def _progress(batch_id: str, row: Any) -> Progress | None:
     try:
-        with decoding(f"batch {shown(batch_id)}"):
+        with decoding(f"batch {printable(batch_id)}"):
             accepted, paused, doing, *ends = row
             ended = sum(int(ended or 0) for ended in ends)
             return Progress.of(int(accepted or 0), ended, paused=paused is not None, taking_in=doing == "commit")

@@ -12,7 +12,7 @@ import redis
 from jobs.connections.errors import translate_errors, translated
 from jobs.decoding import decoding
 from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
-from jobs.fields import Field, shown
+from jobs.fields import Field, printable
 from jobs.job import Job, Result
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.policy import RECHECK
@@ -214,11 +214,13 @@ class Jobs:
         if retried.outcome is RetryOutcome.UNKNOWN:
             raise JobNotFound(job_id)
         if retried.outcome is RetryOutcome.REFUSED:
-            raise NotAllowed("The job is completed; for more pictures enqueue it under another external_task_id.")
-        if retried.outcome is RetryOutcome.PICTURED:
             raise NotAllowed(
-                "The job was cancelled, but its pictures came all the same and are paid for: they are its output. "
-                "For more of them enqueue it under another external_task_id."
+                "The job is completed. To generate more images, enqueue it under another external_task_id."
+            )
+        if retried.outcome is RetryOutcome.HAS_OUTPUT:
+            raise NotAllowed(
+                "The job was cancelled, but its images were generated and paid for: they are its output. "
+                "For more, enqueue it under another external_task_id."
             )
         if retried.outcome is RetryOutcome.IMAGELESS:
             raise NotAllowed(
@@ -246,14 +248,14 @@ def _job(job_id: str, row: Sequence[Any], beside: Sequence[str]) -> Job | Record
                 raise translated(answer)
         return Job.from_fields(job_id, fields, **dict(zip(beside, texts, strict=True))) if fields else None
     except RecordDamaged as error:
-        return RecordDamaged(f"job {shown(job_id)}", error.why)
+        return RecordDamaged(f"job {printable(job_id)}", error.why)
 
 
 def _result(job_id: str, text: Any) -> Result | None:
     if text is None:
         return None
     try:
-        with decoding(f"job {shown(job_id)}"):
+        with decoding(f"job {printable(job_id)}"):
             return Result.from_json(str(text))
     except RecordDamaged as error:
         log.warning("its result is left out: %s", error)

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import UNREADABLE, decoding
-from jobs.fields import shown
+from jobs.fields import printable
 from jobs.jitter import Random, draw, equal_jitter
 from jobs.job import LANE
 from jobs.lane_health import LaneEvent, Probe
@@ -103,7 +103,7 @@ class Lanes:
         limits = self._limits([name for (name, _), row in zip(wanted, rows, strict=True) if name and "limit" in row[2]])
         found = []
         for (name, pool), row in zip(wanted, rows, strict=True):
-            with decoding(f"lane {shown(name or pool or LANE)}"):
+            with decoding(f"lane {printable(name or pool or LANE)}"):
                 found.append(self._lane(name, pool, row, limits, now))
         return found
 

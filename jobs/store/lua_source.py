@@ -17,9 +17,9 @@ from jobs import eta, lane_health
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
-from jobs.store.redis_keys import Keys
 from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
-from jobs.store.spending import CAP_LOOK, CAP_LOOK_IDLE, DAY
+from jobs.store.redis_keys import Keys
+from jobs.store.spending import CAP_RECHECK, CAP_RECHECK_IDLE, DAY
 from jobs.units import duration_micros, nano
 
 #: Leases and alarms use Redis's own clock, in µs: a host with a wrong clock can neither steal nor keep a lease.
@@ -123,7 +123,7 @@ def assembled(keys: Keys, clock: str) -> Mapping[str, Script]:
 def assemble(verb: str, keys: Keys, clock: str) -> str:
     """Return the script of a verb: with the shared statements that it uses, and the names of its keys."""
     text = needed(_constants() + clock + shared_text(), runnable(verb))
-    # Redis 6 replicates scripts as text unless told so, and then forbids writes after TIME.
+    # Redis 6 replicates scripts as text by default, and then forbids writes after TIME.
     return "redis.replicate_commands()\n" + keys.lua(set(re.findall(r"\bKEY\.(\w+)", text))) + text
 
 
@@ -139,10 +139,10 @@ def _constants() -> str:
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
         f"local DAY={duration_micros(DAY)}\n"
-        f"local CAP_LOOK={duration_micros(CAP_LOOK)}\nlocal CAP_LOOK_IDLE={duration_micros(CAP_LOOK_IDLE)}\n"
+        f"local CAP_RECHECK={duration_micros(CAP_RECHECK)}\n"
+        f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n"
         f"local PRICES_KEPT={PRICES_KEPT}\nlocal PRICES_SURE={PRICES_SURE}\n"
-        f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n"
-        + lane_health.constants()
+        f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n" + lane_health.constants()
     )
 
 

@@ -25,8 +25,8 @@ DAY = 86_400.0
 #: How many days the ledgers are kept.
 DAYS_KEPT = 400
 #: Seconds until a queue at a cap is checked again: while money is reserved, which may be released, and otherwise.
-CAP_LOOK = 2.0
-CAP_LOOK_IDLE = 60.0
+CAP_RECHECK = 2.0
+CAP_RECHECK_IDLE = 60.0
 #: Fields of a day's ledger read in one step.
 CHUNK = 1_000
 

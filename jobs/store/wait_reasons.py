@@ -63,7 +63,7 @@ def with_reasons(scripts: Scripts, settings: Settings, batches: Sequence[Batch])
     }
     if not lanes:
         return list(batches)
-    answers = scripts.tries([_question(settings, batch_id, "", among) for batch_id, among in lanes.items()])
+    answers = scripts.call_each([_question(settings, batch_id, "", among) for batch_id, among in lanes.items()])
     whys: dict[str, str | None] = {}
     for batch_id, answer in zip(lanes, answers, strict=True):
         try:

@@ -24,7 +24,7 @@ from jobs.store.store import Store
 from ops.local import redis_server
 from schemas import checked_in, load_request
 from tests.support.simulator import Simulator
-from tests.support.world import MOVED_CLOCK, World, request_of
+from tests.support.world import CLOCK, World, request_of
 from worker.generate.enqueue import GenerateCall, GenerateHandler
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
@@ -70,7 +70,7 @@ class Life:
         self.bought[:] = []
         self.progress("cancelled-at-work")
         store.jobs.cancel("cancelled-at-work")
-        w.store = Store(w.redis, replace(w.settings, deadline=1.0), clock=MOVED_CLOCK)
+        w.store = Store(w.redis, replace(w.settings, deadline=1.0), clock=CLOCK)
         self.progress("expired-at-work")
         w.store = store
         w.ahead(2)

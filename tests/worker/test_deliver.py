@@ -139,7 +139,7 @@ def test_an_unexpected_error_in_a_delivery_is_retried(world: MakeWorld, listener
     w.redis.set("{b}:t:job-1", "not JSON")
     w.deliverer(["job-1", "job-2"])
     assert len(listener.got) == 1
-    assert w.job("job-2").owing == frozenset()
+    assert w.job("job-2").owed == frozenset()
     assert w.job("job-1").delivery_tries == 1
     assert w.alarm_in("job-1") < 5
 
@@ -154,8 +154,8 @@ def test_a_dead_address_is_given_up_after_its_retries(
         w.deliverer(["job-1"])
         w.ahead(3601)
     job = w.job()
-    assert (job.owing, job.undelivered) == (frozenset(), {Delivery.NOTIFY})
-    assert job.delivery_trouble
+    assert (job.owed, job.undelivered) == (frozenset(), {Delivery.NOTIFY})
+    assert job.delivery_error
     assert "given up" in caplog.text
     assert [name for name, _ in w.store.manual.stuck(0.0, 10).undelivered.named] == ["job-1"]
 
@@ -166,11 +166,11 @@ def test_a_person_can_retry_a_delivery_that_was_given_up(ended: Any, listener: L
         ended.deliverer(["job-1"])
         ended.ahead(3601)
     assert ended.job().undelivered == {Delivery.NOTIFY}
-    assert ended.job().delivery_trouble == "the callback_url answered 503"
+    assert ended.job().delivery_error == "the callback_url answered 503"
     assert ended.store.deliveries.retry(["job-1"]) == {"job-1": "owed"}
     ended.round(0)
     ended.deliverer(["job-1"])
-    assert (ended.job().owing, ended.job().undelivered, ended.alarm_in()) == (frozenset(), frozenset(), None)
+    assert (ended.job().owed, ended.job().undelivered, ended.alarm_in()) == (frozenset(), frozenset(), None)
     assert {headers["webhook-id"] for _, _, headers, _ in listener.got} == {"job-1.completed"}
 
 
@@ -182,8 +182,8 @@ def test_a_celery_message_that_is_never_processed_is_given_up_and_listed(world: 
     for _ in range(30):
         w.deliverer(["job-1"])
         w.ahead(3601)
-    assert (w.job().owing, w.job().undelivered) == (frozenset(), {Delivery.CELERY})
-    assert "not processed" in w.job().delivery_trouble
+    assert (w.job().owed, w.job().undelivered) == (frozenset(), {Delivery.CELERY})
+    assert "not processed" in w.job().delivery_error
     assert w.alarm_in() is None
 
 
@@ -262,8 +262,8 @@ def test_a_finishing_message_is_sent_again_until_it_is_confirmed(world: MakeWorl
     w.deliverer(["job-1"])
     (last, *_) = w.redis.lrange("celery", 0, -1)
     assert (w.messages_in("celery"), json.loads(last)["headers"]["id"]) == (3, "other")
-    assert w.store.celery.message_finished("job-1", marks[1]) == "told"
-    assert (w.job().owing, w.alarm_in()) == (frozenset(), None)
+    assert w.store.celery.message_finished("job-1", marks[1]) == "finished"
+    assert (w.job().owed, w.alarm_in()) == (frozenset(), None)
 
 
 def test_a_finishing_message_is_given_up_after_30_times(world: MakeWorld) -> None:

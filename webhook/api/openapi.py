@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
-from flask import Flask
+from flask import Blueprint as PlainBlueprint
+from flask import Flask, Response, render_template, url_for
 from flask_smorest import Api, Blueprint
 from marshmallow import RAISE, Schema, fields
 
@@ -18,6 +20,7 @@ from webhook.access.auth import needs
 
 #: Path of Swagger UI's files (webhook.pages). The page loads nothing from elsewhere.
 ASSETS = "/docs/assets/"
+_TITLE = "Boomerang"
 JSON, NDJSON = "application/json", "application/x-ndjson"
 _GENERATION: Mapping[str, Any] = {"$ref": "#/components/schemas/GenerationRequest"}
 _EXAMPLES = example_requests()
@@ -40,7 +43,7 @@ The jobs that it creates are real: they cost money.
 """
 
 
-class BoomerangApi(Api):  # type: ignore[misc] # flask-smorest ships no types
+class _Api(Api):  # type: ignore[misc] # flask-smorest ships no types
     """flask-smorest's API, with our form of errors in the document."""
 
     ERROR_SCHEMA = Problem
@@ -48,21 +51,44 @@ class BoomerangApi(Api):  # type: ignore[misc] # flask-smorest ships no types
     DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"
 
 
-def create_api(app: Flask) -> Any:
-    """Make the app's API, with its document at /openapi.json and Swagger UI at /docs."""
+def serve(app: Flask, blueprints: Sequence[Blueprint]) -> None:
+    """Serve the calls of the blueprints, their document at /openapi.json and Swagger UI at /docs."""
+    for each in blueprints:
+        app.register_blueprint(each)
+    pages = PlainBlueprint("api-docs", __name__)
+
+    @pages.get("/openapi.json")
+    def openapi_json() -> Response:
+        return Response(document(tuple(blueprints)), mimetype=JSON)
+
+    @pages.get("/docs")
+    def openapi_swagger_ui() -> str:
+        return render_template(
+            "swagger_ui.html",
+            title=_TITLE,
+            spec_url=url_for("api-docs.openapi_json"),
+            swagger_ui_url=ASSETS,
+            swagger_ui_config={"deepLinking": True, "persistAuthorization": False},
+        )
+
+    app.register_blueprint(pages)
+
+
+@cache
+def document(blueprints: tuple[Blueprint, ...]) -> str:
+    """Return the document of the blueprints' calls, as JSON.
+
+    It takes tens of milliseconds, so it is made once per process, for the first request. It depends on the code alone.
+    """
+    app = Flask(__name__)
     app.config.update(
-        API_TITLE="Boomerang",
+        API_TITLE=_TITLE,
         API_VERSION="v1",
         # Swagger UI in swagger-ui-bundle does not read 3.1.
         OPENAPI_VERSION="3.0.3",
-        OPENAPI_URL_PREFIX="/",
-        OPENAPI_JSON_PATH="openapi.json",
-        OPENAPI_SWAGGER_UI_PATH="docs",
-        OPENAPI_SWAGGER_UI_URL=ASSETS,
-        OPENAPI_SWAGGER_UI_CONFIG={"deepLinking": True, "persistAuthorization": False},
         API_SPEC_OPTIONS={"info": {"description": _ABOUT}, "security": [{"bearer": []}]},
     )
-    api = BoomerangApi(app)
+    api = _Api(app)
     # Money is text in JSON, since a float would lose digits.
     api.register_field(fields.Decimal, "string", "decimal")
     api.spec.components.security_scheme(
@@ -76,7 +102,9 @@ def create_api(app: Flask) -> Any:
     for name, schema in component_names().items():
         api.spec.components.schema(name, schema=schema)
     api.spec.components.schema("GenerationRequest", generation_request_openapi())
-    return api
+    for each in blueprints:
+        api.register_blueprint(each)
+    return json.dumps(api.spec.to_dict(), indent=2)
 
 
 View = TypeVar("View", bound=Callable[..., Any])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from jobs.errors import NoLane, NoRoom, StoreUnavailable, WorkRefused
+from jobs.errors import NoLane, ServiceFull, StoreUnavailable, WorkRefused
 from jobs.job import Priority
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.task_names import SUBMIT
@@ -165,7 +165,7 @@ def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, byte
         _stage(shared, token, done, _chunks(_jobs(shared, done, lines)))
         staged, done.accepted = done.accepted, 0
         acted = store.uploads.commit(token, batch, staged, done.options, most=shared.pressure.limit(0))
-    except NoRoom as error:
+    except ServiceFull as error:
         with suppress(StoreUnavailable):
             store.uploads.discard(token)
         raise shared.pressure.refused(**done.view()) from error

@@ -88,7 +88,7 @@ class GenerateHandler:
         job_id = call.job_id
         outcome, mark = self._store.celery.park(job_id, call.task_id, call.continuation, call.finishes)
         match outcome:
-            case ParkOutcome.FINAL | ParkOutcome.TOLD:
+            case ParkOutcome.FINAL | ParkOutcome.FINISHED:
                 return Ending(outcome_of(self._known(job_id)), outcome is ParkOutcome.FINAL, job_id, mark)
             case ParkOutcome.REVOKED:
                 self.revoke([call.task_id])
@@ -104,8 +104,8 @@ class GenerateHandler:
     def revoke(self, task_ids: list[str]) -> tuple[str, ...]:
         """Cancel the jobs of these Celery tasks. Returns the ids of the cancelled jobs."""
         revoked = self._store.celery.revoke(task_ids)
-        if revoked.owing:
-            self._messages.deliver(revoked.owing)
+        if revoked.to_deliver:
+            self._messages.deliver(revoked.to_deliver)
         if revoked.admit_hint:
             self._messages.admit_hint()
         return revoked.cancelled

@@ -119,8 +119,8 @@ local function day_of(now) return whole(math.floor(now / DAY)) end
 -- Return when a queue at a cap is checked again. No event tells that money was released or a cap raised. So it is
 -- checked soon while money is reserved, which may turn out cheaper; else rarely, and when the day is over.
 local function next_cap_check(now, reserved)
-  if reserved > 0 then return now + CAP_LOOK end
-  return math.min(now + CAP_LOOK_IDLE, (math.floor(now / DAY) + 1) * DAY)
+  if reserved > 0 then return now + CAP_RECHECK end
+  return math.min(now + CAP_RECHECK_IDLE, (math.floor(now / DAY) + 1) * DAY)
 end
 
 local today = {}

@@ -17,13 +17,14 @@ from jobs.states import State
 from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
 from jobs.store.store import Store
 from jobs.units import dollars, nano
-from tests.support.bench import PICTURES, Bench
+from tests.support.bench import Bench
 
 Make = Callable[..., NewJob]
 MODEL = "kirin_image_omni"
 FAILED = {"code": "1301", "message": "no"}
 #: A usual cost, and one that is surely wrong.
 USUAL, ODD = Decimal("0.0065"), Decimal(1_000_000)
+PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
 
 
 class Teacher:
@@ -64,7 +65,7 @@ def teacher(bench: Bench) -> Teacher:
     return Teacher(bench)
 
 
-def capped(bench: Bench, make: Make, max_cost: str, many: int = 10, owner: str = "", batch: str = "x") -> Store:
+def capped(bench: Bench, make: Make, max_cost: str, *, many: int = 10, owner: str = "", batch: str = "x") -> Store:
     jobs = [make(f"{batch}{number}") for number in range(many)]
     bench.store.jobs.enqueue(jobs, batch, BatchOptions(owner=owner, max_cost=Decimal(max_cost)))
     return bench.store
@@ -242,9 +243,7 @@ def test_one_job_finds_out_whether_a_price_far_above_the_cap_is_true(
     assert bench.audit() == []
 
 
-def test_a_sure_price_that_exceeds_what_is_left_pauses_and_says_so(
-    bench: Bench, make: Make, teacher: Teacher
-) -> None:
+def test_a_sure_price_that_exceeds_what_is_left_pauses_and_says_so(bench: Bench, make: Make, teacher: Teacher) -> None:
     teacher.run(*["0.40"] * PRICES_SURE)
     store = capped(bench, make, "0.5")
     assert len(work(bench, Decimal("0.40"))) == 1
