@@ -113,8 +113,6 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # Messages do not wait in a worker's memory.
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": redis_broker,
-        # Only boomerang.generate stores a result.
-        "task_ignore_result": True,
         "task_store_errors_even_if_ignored": False,
         "result_expires": 24 * 3600,
         "redis_socket_timeout": SOCKET_TIMEOUT,
