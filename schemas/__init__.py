@@ -3,6 +3,7 @@
 from schemas.answers import read_callback, read_submission, read_task
 from schemas.body import MAX_DEPTH, parse_json
 from schemas.callback_address import callback_path, token_is_valid
+from schemas.error_text import clean
 from schemas.errors import AnswerInvalid, BodyInvalid, RequestInvalid, SchemaError
 from schemas.images import MAX_BYTES as MAX_IMAGE
 from schemas.images import REFERENCE, ImageFile, ImageInvalid, is_reference, read_image
@@ -12,6 +13,7 @@ from schemas.requests.base import EXTERNAL_ID, MODELS, RequestSchema
 from schemas.requests.images import checked_in, references, with_images, without_images
 from schemas.requests.load import load_request
 from schemas.requests.record import CallbackForm, GenerationRequest
+from schemas.tolerant_body import Reading, read_object
 
 __all__ = [
     "EXTERNAL_ID",
@@ -27,6 +29,7 @@ __all__ = [
     "ImageFile",
     "ImageInvalid",
     "Output",
+    "Reading",
     "RequestInvalid",
     "RequestSchema",
     "SchemaError",
@@ -37,12 +40,14 @@ __all__ = [
     "Usage",
     "callback_path",
     "checked_in",
+    "clean",
     "is_reference",
     "load_request",
     "parse_json",
     "read_callback",
     "read_cost",
     "read_image",
+    "read_object",
     "read_submission",
     "read_task",
     "references",

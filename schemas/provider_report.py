@@ -30,10 +30,11 @@ class TaskStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One generated resource. `type` is `image` where the provider names none."""
+    """One generated resource. `type` is image, video or audio. `watermark_url`: the same with a watermark."""
 
     type: str
     url: str
+    watermark_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """A report. `word` is the status as it was spelled.
+    """A report. `word` is the status as it was spelled. `left_out`: results that cannot be used, and why.
 
     `task_id` may be the upstream's instead of the gateway's. `upstream` marks the upstream's own callback shapes.
     """
@@ -64,6 +65,7 @@ class TaskReport:
     task_id: str | None = None
     external_task_id: str | None = None
     output: tuple[Output, ...] = ()
+    left_out: tuple[str, ...] = ()
     error: TaskError | None = None
     usage: Usage | None = None
     metadata: Any = None

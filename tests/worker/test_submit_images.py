@@ -17,6 +17,7 @@ from tests.support.simulator import Simulator
 from tests.support.world import MakeWorld
 from worker.errors import GenerationRefused
 from worker.generate.enqueue import GenerateCall, GenerateHandler
+from worker.generate.unreachable import Reachability
 from worker.provider.body import Pieces, body_of
 from worker.provider.image_cache import ImageCache
 
@@ -186,7 +187,7 @@ def call_of(task_id: str, request: dict[str, Any]) -> GenerateCall:
 
 def test_a_celery_producers_image_is_stored_once(world: MakeWorld, draw: Draw) -> None:
     w = world()
-    handle = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
+    handle = GenerateHandler(w.store, w.messages, w.images, Reachability(w.app), allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "a fox", "image_list": [{"image": b64encode(draw()).decode()}]}
     assert [handle(call_of(f"t{n}", request)) for n in range(3)] == [None] * 3
     assert len(w.redis.keys("{b}:o:*")) == 1
@@ -199,7 +200,7 @@ def test_a_celery_producers_image_is_stored_once(world: MakeWorld, draw: Draw) -
 
 def test_a_celery_producers_reference_to_an_unknown_image_is_refused(world: MakeWorld) -> None:
     w = world()
-    handle = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
+    handle = GenerateHandler(w.store, w.messages, w.images, Reachability(w.app), allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "x", "image_list": [{"image": "image:sha256:" + "0" * 64}]}
     ending = handle(call_of("t1", request))
     assert ending is not None
