@@ -138,7 +138,7 @@ _QUOTED = 40
 
 
 def wrong(record: Mapping[str, str]) -> str | None:
-    """Return what is wrong with the fields of a record, or None. The rules are those of `find_fault` in shared/record.lua."""
+    """Return what is wrong with the fields of a record, or None: the rules of `find_fault` in record.lua."""
     if missing := [field for field in REQUIRED if not record.get(field)]:
         return f"it lacks the field {label(missing[0])}"
     for field, value in record.items():

@@ -45,12 +45,18 @@ PRIORITIES = {letter: priority for priority, letter in CLASSES.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The end of an attempt: images (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD."""
+    """The end of an attempt: images (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD.
+
+    Only of a new result: `unreadable_cost`, what the provider sent instead of an amount, and `rounded_cost`, its amount
+    if that was rounded. Neither is in the serialized result.
+    """
 
     output: tuple[Mapping[str, str], ...] = ()
     error: Mapping[str, str] | None = None
     cost: Decimal | None = None
     discount: Any = None
+    unreadable_cost: str | None = None
+    rounded_cost: str | None = None
 
     def to_json(self) -> str:
         """Serialize it for Redis, with money as text."""

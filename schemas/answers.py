@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 
 from schemas.errors import AnswerInvalid
-from schemas.money import parse_cost
+from schemas.money import read_cost
 from schemas.outputs import Outputs, read_outputs
 from schemas.provider_report import Submission, TaskError, TaskReport, TaskStatus, Usage
 
@@ -100,11 +100,14 @@ def _task_result(value: object) -> Outputs:
 
 
 def _usage(value: object) -> Usage | None:
-    return (
-        Usage(cost=parse_cost(value.get("cost")), discount=value.get("discount"))
-        if isinstance(value, Mapping)
-        else None
-    )
+    match value:
+        case Mapping():
+            return Usage(read_cost(value.get("cost")), value.get("discount"))
+        case None | False | "" | []:
+            return None
+        case _:
+            # The amount itself, or something else about money.
+            return Usage(read_cost(value))
 
 
 def _task_info(value: object) -> str | None:

@@ -18,6 +18,7 @@ from jobs.fields import NAMES, BatchCounter, Entry, is_text, printable
 from jobs.job import Job
 from jobs.new_job import BatchOptions
 from jobs.states import State
+from jobs.store.prices import PRICES_KEPT
 
 RULE = "damaged"
 #: Keys that a repair makes anew from the records. When one is damaged, look at it, then delete it.
@@ -39,6 +40,7 @@ _DERIVED = frozenset(
 )
 _LATEST = 9_999_999_999_999_999
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+_COSTS = re.compile(rf"\d{{1,18}}( \d{{1,18}}){{0,{PRICES_KEPT - 1}}}", re.ASCII)
 _ENTRIES = 500
 _BATCH_TEXTS = frozenset({"key", "labels", "asked", "class", "paused", "do", "only"})
 _EPOCH_TEXTS = frozenset({"run", "installation", "lost", "expected"})
@@ -72,8 +74,9 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
                 f"HSET {of('batch', batch)} created (its score in {single('batches')}) accepted (LLEN of its list)."
             )
             yield Finding(RULE, f"batch {printable(batch)}", "it lacks the time at which it was created", remedy)
-    for name in ("totals", "prices", "reserved", "uses", "accessed"):
+    for name in ("totals", "reserved", "uses", "accessed"):
         yield from _hash(reader, name.replace("_", " "), single(name), _whole)
+    yield from _hash(reader, "prices", single("prices"), _costs)
     yield from _hash(reader, "epoch", single("epoch"), _epoch)
     yield from _hash(reader, "image", single("kept"), _kept, by_field=True)
     yield from _hash(reader, "key", single("access"), _access, by_field=True)
@@ -114,6 +117,10 @@ def _hash(reader: Reader, what: str, key: str, check: _Check, *, by_field: bool 
 
 def _whole(_: str, value: str) -> str | None:
     return None if _INTEGER.fullmatch(value) else "no whole number"
+
+
+def _costs(_: str, value: str) -> str | None:
+    return None if _COSTS.fullmatch(value) else f"not up to {PRICES_KEPT} costs in nano-dollars"
 
 
 def _epoch(field: str, value: str) -> str | None:

@@ -17,9 +17,10 @@ from jobs import eta, lane_health
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
+from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
 from jobs.store.redis_keys import Keys
 from jobs.store.spending import CAP_RECHECK, CAP_RECHECK_IDLE, DAY
-from jobs.units import duration_micros
+from jobs.units import duration_micros, nano
 
 #: Leases and alarms use Redis's own clock, in µs: a host with a wrong clock can neither steal nor keep a lease.
 REDIS_TIME = (
@@ -139,7 +140,9 @@ def _constants() -> str:
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
         f"local DAY={duration_micros(DAY)}\n"
         f"local CAP_RECHECK={duration_micros(CAP_RECHECK)}\n"
-        f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n" + lane_health.constants()
+        f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n"
+        f"local PRICES_KEPT={PRICES_KEPT}\nlocal PRICES_SURE={PRICES_SURE}\n"
+        f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n" + lane_health.constants()
     )
 
 

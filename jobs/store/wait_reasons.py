@@ -89,7 +89,7 @@ def _question(settings: Settings, batch: str, job_id: str, lanes: Sequence[LaneS
 def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSettings]) -> str | None:
     match answer.get("halted"):
         case "max_cost":
-            return f"max_cost of {_usd(answer['cap'])} is reached: paused until it is resumed with a higher one"
+            return _why_paused(answer)
         case "cancel":
             return "it is being cancelled"
         case str():
@@ -99,6 +99,15 @@ def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSett
     whys = [_why_class(settings, answer, stops, lanes, closed) for stops in answer["classes"].values()]
     whys = whys or [_if_all(list(closed.values()))]
     return _if_all(whys)
+
+
+def _why_paused(answer: Mapping[str, Any]) -> str:
+    """Say why a batch is paused at its cap, which is decided anew when it is resumed."""
+    cap = f"max_cost of {_usd(answer['cap'])}"
+    stops = [stops["batch"] for stops in answer["classes"].values() if "batch" in stops]
+    if not stops:
+        return f"paused at its {cap}, but its next job would fit now: resume it"
+    return f"{_at_cap(stops[0], cap)}: paused until it is resumed with a higher one"
 
 
 def _if_all(whys: Sequence[str | None]) -> str | None:
@@ -141,15 +150,19 @@ def _closed(lane: str, closed: Mapping[str, Mapping[str, str]]) -> str | None:
 
 def _at_cap(stop: Mapping[str, str], cap: str, today: float | None = None) -> str:
     """Describe why a cap stops jobs. `today`: a time (seconds since 1970) of the day of the cap."""
+    price, left = stop.get("price"), int(stop["left"])
+    goes_on = f", goes on at {next_day(today).isoformat()}" if today is not None else ""
     match Stop(stop["why"]):
         case Stop.ONE_AT_A_TIME:
             return f"{cap}: such jobs are sent one at a time until their cost is known"
         case Stop.TOO_DEAR:
-            return f"{cap} is less than its cost ({_usd(stop['price'])})"
+            return f"{cap} is less than the expected cost of the next job ({_usd(stop['price'])})"
         case Stop.RESERVED:
             return f"{cap} is used up or reserved for jobs under way"
+        case Stop.USED_UP if price and left:
+            return f"the expected cost of the next job ({_usd(price)}) exceeds the {_usd(left)} left of {cap}{goes_on}"
         case Stop.USED_UP:
-            return f"{cap} is used up" + (f", goes on at {next_day(today).isoformat()}" if today is not None else "")
+            return f"{cap} is used up{goes_on}"
 
 
 def _usd(amount: str | int) -> str:

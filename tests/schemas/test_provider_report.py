@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from schemas import (
     AnswerInvalid,
+    Cost,
     Output,
     Submission,
     TaskError,
@@ -78,7 +79,7 @@ def test_a_task_of_the_gateway_is_read_in_full() -> None:
         word="completed",
         task_id="t1",
         output=ONE,
-        usage=Usage(Decimal("0.0065"), 1),
+        usage=Usage(Cost(Decimal("0.0065")), 1),
         metadata={"seed": 7},
     )
 
@@ -248,13 +249,17 @@ def test_outputs_are_flattened(output: Any, urls: list[str]) -> None:
 @pytest.mark.parametrize(
     ("usage", "read"),
     [
-        ({"cost": "0.0065", "discount": 1}, Usage(Decimal("0.0065"), 1)),
-        ({"cost": 0.0065, "discount": "10%"}, Usage(Decimal("0.0065"), "10%")),
-        ({"cost": "", "discount": {"a": [1]}}, Usage(None, {"a": [1]})),
-        ({"cost": None}, Usage(None, None)),
-        ({}, Usage(None, None)),
+        ({"cost": "0.0065", "discount": 1}, Usage(Cost(Decimal("0.0065")), 1)),
+        ({"cost": 0.0065, "discount": "10%"}, Usage(Cost(Decimal("0.0065")), "10%")),
+        ({"cost": "", "discount": {"a": [1]}}, Usage(Cost(), {"a": [1]})),
+        ({"cost": None}, Usage(Cost())),
+        ({"cost": "$1", "discount": 1}, Usage(Cost(unreadable="$1"), 1)),
+        ({}, Usage(Cost())),
+        ("0.0065", Usage(Cost(Decimal("0.0065")))),
+        ("$1", Usage(Cost(unreadable="$1"))),
+        ([{"cost": 1}], Usage(Cost(unreadable='[{"cost": 1}]'))),
         (None, None),
-        ("0.01", None),
+        ("", None),
         ([], None),
     ],
 )
