@@ -46,7 +46,7 @@ class CeleryMessages:
         self._scripts = context.scripts
 
     def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[ParkOutcome, str]:
-        """Store how to finish a Celery message; return its mark, too. `finishes`: the mark of the one it ends."""
+        """Store a message's continuation; return its mark, too. `finishes`: the mark of the one that it finishes."""
         outcome, mark = self._scripts.call(
             "park", job_id, task_id, continuation, finishes, MOST_PARKED, duration_micros(FINISHING)
         )

@@ -15,13 +15,13 @@ from jobs.api_keys import Scope
 from schemas.queries import EXAMPLE_BATCH
 from schemas.requests.openapi import component_names, example_requests, generation_request_openapi
 from schemas.views.images import EXAMPLE_IMAGE
-from schemas.views.problems import Problem
+from schemas.views.problems import EXAMPLES, MEANINGS, Problem
 from webhook.access.auth import needs
 
 #: Path of Swagger UI's files (webhook.pages). The page loads nothing from elsewhere.
 ASSETS = "/docs/assets/"
 _TITLE = "Boomerang"
-JSON, NDJSON = "application/json", "application/x-ndjson"
+JSON, NDJSON, PROBLEM = "application/json", "application/x-ndjson", "application/problem+json"
 _GENERATION: Mapping[str, Any] = {"$ref": "#/components/schemas/GenerationRequest"}
 _EXAMPLES = example_requests()
 _EXAMPLE_JOB = next(iter(_EXAMPLES.values()))["external_task_id"]
@@ -32,6 +32,11 @@ _PATH_PARAMETERS: Mapping[str, tuple[str, str]] = {
     "image_id": ("Reference to the image.", EXAMPLE_IMAGE),
     "task_id": ("Id of the task.", _EXAMPLE_JOB),
 }
+#: Headers of errors: name, type, meaning, and the statuses that have it.
+_HEADERS = (
+    ("Retry-After", "integer", "Seconds after which the same request may succeed.", (429, 503)),
+    ("WWW-Authenticate", "string", "How to authenticate: Bearer.", (401,)),
+)
 _ABOUT = """Throw generation jobs at a slow API; they come back.
 
 The body of a job is the provider's documented generation request. The same request again under the same
@@ -44,11 +49,12 @@ The jobs that it creates are real: they cost money.
 
 
 class _Api(Api):  # type: ignore[misc] # flask-smorest ships no types
-    """flask-smorest's API, with our form of errors in the document."""
+    """flask-smorest's API. `operation` documents all errors, so the default ones of the library are off."""
 
+    DEFAULT_ERROR_RESPONSE_NAME = None
     ERROR_SCHEMA = Problem
     #: For errors only: `operation` names the content type of each answer.
-    DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"
+    DEFAULT_RESPONSE_CONTENT_TYPE = PROBLEM
 
 
 def serve(app: Flask, blueprints: Sequence[Blueprint]) -> None:
@@ -99,6 +105,8 @@ def document(blueprints: tuple[Blueprint, ...]) -> str:
             "description": "A producer's key. Each call names the scope that it requires.",
         },
     )
+    for status, meaning in MEANINGS.items():
+        api.spec.components.response(f"Problem{status}", _problem_response(status, meaning))
     for name, schema in component_names().items():
         api.spec.components.schema(name, schema=schema)
     api.spec.components.schema("GenerationRequest", generation_request_openapi())
@@ -125,13 +133,16 @@ def operation(
     body_examples: Mapping[str, Mapping[str, Any]] = _EXAMPLES,
     request_body: Mapping[str, Any] | None = None,
     refusals: Sequence[int] = (),
+    refusal: type[Schema] | None = None,
+    meanings: Mapping[int, str] = MEANINGS,
 ) -> Callable[[View], View]:
     """Decorate a view: route it, document it with its docstring, and require a key with the `scope`.
 
     The view gets the loaded `query` as its first argument. It reads its own body: `body` is the content type of the
     generation requests in it, `body_schema` the schema and `body_examples` named examples of one; `request_body`
     describes any other body. It makes its own answer as `answers` documents it, of type `content_type`; `other_forms`
-    documents further content types that a client may ask for.
+    documents further content types that a client may ask for. `refusals` are the statuses of its errors beside those of
+    every call; `refusal` is their schema if they are not problems, and `meanings` describes them.
     """
     described: dict[str, Any] = {"x-scope": scope.value}
     if request_body:
@@ -156,12 +167,15 @@ def operation(
     def decorate(view: View) -> View:
         view.__doc__ = f"{view.__doc__}\n\n    Requires the scope `{scope}`."
         wrapped: Any = needs(scope, view)
-        for status in {401, 403, 429, *refusals}:
-            if status in answers:
-                continue
-            wrapped = blueprint.alt_response(status, "DEFAULT_ERROR", success=False)(wrapped)
+        for status in sorted({401, 403, 429, 500, *refusals}):
+            if refusal:
+                wrapped = blueprint.alt_response(
+                    status, schema=refusal, content_type=JSON, description=meanings[status]
+                )(wrapped)
+            else:
+                wrapped = blueprint.alt_response(status, f"Problem{status}")(wrapped)
         for status, schema in answers.items():
-            wrapped = blueprint.alt_response(status, schema=schema, content_type=content_type)(wrapped)
+            wrapped = blueprint.alt_response(status, schema=schema, content_type=content_type, success=True)(wrapped)
         if query:
             wrapped = blueprint.arguments(query, location="query", unknown=RAISE)(wrapped)
         routed: View = blueprint.route(path, methods=[method], parameters=parameters)(
@@ -170,6 +184,21 @@ def operation(
         return routed
 
     return decorate
+
+
+def _problem_response(status: int, meaning: str) -> Mapping[str, Any]:
+    """Return OpenAPI's description of an error: its meaning, its headers, and examples."""
+    examples = {name: {"value": example} for name, example in EXAMPLES[status].items()}
+    headers = {
+        name: {"description": description, "schema": {"type": kind}}
+        for name, kind, description, statuses in _HEADERS
+        if status in statuses
+    }
+    return {
+        "description": meaning,
+        **({"headers": headers} if headers else {}),
+        "content": {PROBLEM: {"schema": Problem, "examples": examples}},
+    }
 
 
 def _examples(content_type: str, requests: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:

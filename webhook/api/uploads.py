@@ -92,11 +92,12 @@ class Upload:
                 422,
                 f"Line {number} differs from the earlier upload under this batch id (or Idempotency-Key). "
                 "Send a different upload under a new one.",
+                line=number,
                 **self.view(),
             )
 
     def count_all(self, chunk: Sequence[tuple[int, NewJob]], outcomes: Sequence[Outcome]) -> bool:
-        """Count the outcomes of a chunk. Return whether there was room for all of it."""
+        """Count the outcomes of a chunk. Return whether all of it is within the limit of unfinished jobs."""
         for (number, job), outcome in zip(chunk, outcomes, strict=True):
             if outcome is not Outcome.FULL:
                 self.count(number, job, outcome)
@@ -125,7 +126,7 @@ def _text(value: Any) -> str:
 def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | None]]) -> None:
     """Enqueue all valid lines, in chunks, and list the others.
 
-    Raises a problem if Redis fails midway, or if there is no room for more jobs. What was enqueued stays: the same
+    Raises a problem if Redis fails midway, or if the service is full. What was enqueued stays: the same
     upload again finds its lines known, and continues.
     """
     store, batch = shared.store, done.id
