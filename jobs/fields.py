@@ -180,8 +180,8 @@ def is_newer(record: Mapping[str, str]) -> bool:
     return version.isdecimal() and len(version) < _LONG and int(version) > VERSION
 
 
-#: The version of the record's fields and of the request. Raise it if a process of the previous version could act wrongly
-#: on a new field: such a process then does not touch the job. Each version reads the previous one.
+#: The version of the record's fields and of the request. Raise it if a process of the previous version could misread a
+#: new field: such a process then does not touch the job. Each version reads the previous one.
 VERSION = 1
 #: No version will have so many digits.
 _LONG = 10
