@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 
 from schemas.errors import AnswerInvalid
-from schemas.money import parse_cost
-from schemas.provider_report import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
+from schemas.money import read_cost
+from schemas.outputs import Outputs, read_outputs
+from schemas.provider_report import Submission, TaskError, TaskReport, TaskStatus, Usage
 
 #: Status words of the contract. Their case does not matter.
 _WORDS = {
@@ -87,34 +88,29 @@ def _items(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _resources(values: list[Any]) -> tuple[Output, ...]:
-    return tuple(
-        Output(type=_text(value.get("type")) or "image", url=_text(value["url"]))
-        for value in values
-        if isinstance(value, Mapping) and _text(value.get("url"))
-    )
-
-
-def _output(value: object) -> tuple[Output, ...]:
+def _output(value: object) -> Outputs:
     """Return each `url` of each `content`. `output` is one object `{"content": [...]}` or a list of them."""
     holders = [holder for holder in _items(value) if isinstance(holder, Mapping)]
-    return _resources([item for holder in holders for item in _items(holder.get("content"))])
+    return read_outputs(item for holder in holders for item in _items(holder.get("content")))
 
 
-def _outputs(value: object) -> tuple[Output, ...]:
-    return _resources(_items(value))
+def _outputs(value: object) -> Outputs:
+    return read_outputs(_items(value))
 
 
-def _task_result(value: object) -> tuple[Output, ...]:
-    return _resources(_items(value.get("images"))) if isinstance(value, Mapping) else ()
+def _task_result(value: object) -> Outputs:
+    return read_outputs(_items(value.get("images"))) if isinstance(value, Mapping) else Outputs()
 
 
 def _usage(value: object) -> Usage | None:
-    return (
-        Usage(cost=parse_cost(value.get("cost")), discount=value.get("discount"))
-        if isinstance(value, Mapping)
-        else None
-    )
+    match value:
+        case Mapping():
+            return Usage(read_cost(value.get("cost")), value.get("discount"))
+        case None | False | "" | []:
+            return None
+        case _:
+            # The amount itself, or something else about money.
+            return Usage(read_cost(value))
 
 
 def _task_info(value: object) -> str | None:
@@ -149,7 +145,7 @@ def _read(reader: Callable[[Any], Any], **options: Any) -> fields.Function:
 
 
 class _Shape(Schema):
-    """A documented shape: the upstream's own or the gateway's. Only `word`, the status, is required."""
+    """A documented shape: the upstream's own or the gateway's. Only `status_text` is required."""
 
     class Meta:
         unknown = EXCLUDE
@@ -160,7 +156,7 @@ class _Shape(Schema):
 
     @post_load
     def _report(self, data: dict[str, Any], **_: Any) -> TaskReport:
-        status = _STATUS.get(data["word"].lower(), TaskStatus.UNKNOWN)
+        status = _STATUS.get(data["status_text"].lower(), TaskStatus.UNKNOWN)
         message = data.pop("message", None)
         if status is TaskStatus.FAILED and message and not data.get("error"):
             data["error"] = TaskError(code="", message=message)
@@ -169,9 +165,10 @@ class _Shape(Schema):
         data.pop("task_id", None)
         external = data.pop("own_id", None) or data.pop("external_task_id", None)
         data.pop("external_task_id", None)
-        data["output"] = data.get("output") or ()
         created = data.pop("create_time", None)
         data["created_at"] = data.get("created_at") or created
+        outputs = data.pop("output", None) or Outputs()
+        data |= {"output": outputs.kept, "left_out": outputs.left_out}
         return TaskReport(status=status, task_id=task_id, external_task_id=external, upstream=self.upstream, **data)
 
 
@@ -179,7 +176,7 @@ class _GatewayTask(_Shape):
     """Shape 1: the gateway's task, as the status endpoint returns it."""
 
     upstream = False
-    word = fields.Function(deserialize=_word, data_key="status", required=True)
+    status_text = fields.Function(deserialize=_word, data_key="status", required=True)
     id = _read(_identifier)
     task_id = _read(_identifier)
     external_task_id = _read(_identifier)
@@ -192,7 +189,7 @@ class _GatewayTask(_Shape):
 class _KlingTask(_Shape):
     """Shape 2: Kling's callback."""
 
-    word = fields.Function(deserialize=_word, data_key="task_status", required=True)
+    status_text = fields.Function(deserialize=_word, data_key="task_status", required=True)
     task_id = _read(_identifier)
     external_task_id = _read(_identifier)
     own_id = _read(_task_info, data_key="task_info")
@@ -203,7 +200,7 @@ class _KlingTask(_Shape):
 class _KlingNewTask(_Shape):
     """Shape 3: Kling's newer callback."""
 
-    word = fields.Function(deserialize=_word, data_key="status", required=True)
+    status_text = fields.Function(deserialize=_word, data_key="status", required=True)
     id = _read(_identifier)
     external_task_id = _read(_identifier, data_key="external_id")
     message = _read(_text)

@@ -13,13 +13,7 @@ from jobs.images.images import Images
 from jobs.jitter import Random, draw
 from jobs.job import Due, Result
 from jobs.lane_health import Probe, Reachability
-from jobs.policy import (
-    LOOKUPS_BEFORE_ABSENT,
-    absent_beyond_doubt,
-    next_lookup,
-    next_poll,
-    refusal_stands,
-)
+from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup, next_poll, refusal_stands
 from jobs.provider_result import ended
 from jobs.settings import Ambiguous
 from jobs.states import State
@@ -185,8 +179,8 @@ class Reconciler:
             case Unavailable(reason):
                 return f"poll: {reason}"
             case Found(report) if report.status is TaskStatus.UNKNOWN:
-                log.warning("the provider reports the unknown status %r, the job is polled again", report.word)
-                return f"poll: the provider reports the unknown status {report.word!r}"
+                log.warning("the provider reports the unknown status %r, the job is polled again", report.status_text)
+                return f"poll: the provider reports the unknown status {report.status_text!r}"
             case Found(report) if report.status is TaskStatus.COMPLETED:
                 return "poll: completed, but still without output"
         return ""
@@ -239,10 +233,11 @@ class Reconciler:
 
     def _absent(self, due: Due) -> None:
         job, lookups = due.job, due.job.lookups + 1
-        if job.refusal:
-            self._check_refusal(due, job.refusal, lookups)
+        if job.refusal and refusal_stands(lookups, due.doubtful_for, self._settings, exists=job.exists):
+            log.info("job %s: the refusal counts, since %d look-ups found no task", job.id, lookups)
+            self._fail(due, job.refusal)
             return
-        if not job.exists and absent_beyond_doubt(lookups, due.doubtful_for, self._settings):
+        if not (job.exists or job.refusal) and absent_beyond_doubt(lookups, due.doubtful_for, self._settings):
             log.info(
                 "job %s: not created, queued again: not found by %d look-ups in %.1f s",
                 job.id,
@@ -256,22 +251,11 @@ class Reconciler:
         pause = next_lookup(lookups, self._settings, self._random(), due.doubtful_for)
         self._store.attempts.reschedule_lookup(due, pause, reachability=Reachability.ANSWER)
 
-    def _check_refusal(self, due: Due, refusal: Mapping[str, str], lookups: int) -> None:
-        job = due.job
-        if refusal_stands(lookups, due.doubtful_for, self._settings, exists=job.exists):
-            log.info("job %s: the refusal counts, since %d look-ups found no task: %s", job.id, lookups, refusal)
-            self._fail(due, refusal)
-            return
-        pause = next_lookup(lookups, self._settings, self._random(), due.doubtful_for)
-        self._store.attempts.reschedule_lookup(due, pause, reachability=Reachability.ANSWER)
-
     def _fail(self, due: Due, error: Mapping[str, str]) -> None:
         """Fail a refused job, unless a callback has shown meanwhile that the provider has it."""
-        job, result = due.job, Result(error=error)
-        failed = self._store.attempts.finish(
-            job.external_task_id, State.FAILED, result, "submit", fence=job.fence, refused=True
-        )
-        self._send_hints(failed, job.id)
+        name, fence, result = due.job.external_task_id, due.job.fence, Result(error=error)
+        failed = self._store.attempts.finish(name, State.FAILED, result, "submit", fence=fence, refused=True)
+        self._send_hints(failed, due.job.id)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job

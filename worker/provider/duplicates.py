@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 from unicodedata import normalize
 
-from schemas import BodyInvalid, parse_json
+from schemas import BodyInvalid, read_object
 
 #: Characters of an answer that are searched, and the depth of the objects in it.
 _LONGEST, _DEEPEST = 20_000, 8
@@ -79,7 +79,7 @@ def _names(text: str, job_id: str) -> bool:
 
 def _texts(body: bytes) -> Iterator[str]:
     try:
-        answer = parse_json(body)
+        answer = read_object(body).members
     except BodyInvalid:
         yield body[: 4 * _LONGEST].decode("utf-8", "replace")
     else:
