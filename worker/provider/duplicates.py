@@ -7,6 +7,7 @@ seconds, and a false failure costs a paid result. So the words only decide wheth
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 from unicodedata import normalize
@@ -78,12 +79,13 @@ def _names(text: str, job_id: str) -> bool:
 
 
 def _texts(body: bytes) -> Iterator[str]:
-    try:
-        answer = read_object(body).members
-    except BodyInvalid:
+    reading = None
+    with suppress(BodyInvalid):
+        reading = read_object(body)
+        yield from _strings(reading.members, _DEEPEST)
+    if reading is None or not reading.exact:
+        # Part of it may be missing.
         yield body[: 4 * _LONGEST].decode("utf-8", "replace")
-    else:
-        yield from _strings(answer, _DEEPEST)
 
 
 def _strings(value: Any, depth: int) -> Iterator[str]:
