@@ -1,7 +1,7 @@
-"""Jobs, batches, lanes and spending as JSON data: what the HTTP API, notifications and Celery results hold.
+"""Serializers of jobs, batches, lanes and spending into JSON data, for the HTTP API, notifications and Celery results.
 
-`schemas.views` documents these shapes, and tests compare the two. Nothing here dumps through marshmallow: it would cost
-more than all the rest of a line of results. Times are ISO 8601, money is decimal text.
+`schemas.views` documents these shapes, and tests compare the two. marshmallow does not serialize them, because it would
+take more time than everything else for a line of results. Times are ISO 8601, money is decimal text.
 """
 
 from datetime import datetime
@@ -113,7 +113,7 @@ def serialize_lane(lane: Lane) -> dict[str, Any]:
 def serialize_task(job: Job) -> dict[str, Any]:
     """Return a job as a task of the provider's API (the provider contract, "Status").
 
-    Everything that happens before and between attempts is one running task there. `cost` is "" if unknown.
+    A job before, between and during attempts is a running task there. `cost` is "" if unknown.
     """
     result = job.result or Result()
     task: dict[str, Any] = {"id": job.id, "status": RUNNING, "model": job.model}

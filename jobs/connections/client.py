@@ -1,4 +1,4 @@
-"""The Redis client of the state."""
+"""The client of the jobs' Redis."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A batch as `batch.lua` returns it."""
+"""The deserializer of a batch from `batch.lua`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -81,5 +81,5 @@ def _submit_rate(settings: Settings) -> float:
 
 
 def _by(fields: Mapping[str, str], start: str) -> dict[str, str]:
-    """Return the fields that begin so, without that beginning."""
+    """Return the fields with this prefix, without it."""
     return {name.removeprefix(start): value for name, value in fields.items() if name.startswith(start)}

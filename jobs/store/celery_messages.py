@@ -49,7 +49,7 @@ class CeleryMessages:
         self._scripts = context.scripts
 
     def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[ParkOutcome, str]:
-        """Store how to finish a Celery message; return its mark, too. `finishes`: the mark of the one it ends.
+        """Store a message's continuation; return its mark, too. `finishes`: the mark of the one that it finishes.
 
         A repeat has the same identity. Messages of one task with different continuations are all stored.
         """

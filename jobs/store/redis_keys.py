@@ -23,7 +23,8 @@ SINGLE: Mapping[str, str] = {
     # from then on)
     "epoch": "epoch",
     "witness": "witness",  # HASH installation → its last sighting, as JSON; in the broker (jobs.store.witness)
-    "prices": "prices",  # HASH price class (model|n|resolution) → nano-dollars
+    # HASH price class (model|n|resolution), <price class>|<owner> → last costs in nano-dollars, newest first, spaced
+    "prices": "prices",
     "reserved": "reserved",  # HASH l<lane>, b<batch>, k<key> → nano-dollars; ?<price class> → jobs of unknown price
     "capped": "capped",  # ZSET queue → µs when its cap is checked again; until then admission leaves it out
     "days": "days",  # ZSET day since 1970 → itself: the days that have a ledger

@@ -20,7 +20,7 @@ _NO_SCRIPTS = "Redis (BOOMERANG_REDIS_URL) has no scripts yet, and this user may
 class Scripts:
     """Calls the verbs on one Redis, and loads them when the server does not have them (a restart, a failover).
 
-    With `may_load=False` it never loads them: a worker has to do so first.
+    With `may_load=False` it never loads them: a worker must do so first.
     """
 
     def __init__(

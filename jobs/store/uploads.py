@@ -17,7 +17,7 @@ STAGED = 3600.0
 
 
 class Uploads:
-    """The verbs of an upload, which a token of the caller names. All raise `StoreUnavailable`."""
+    """The verbs of an upload, which the caller identifies by a token. All raise `StoreUnavailable`."""
 
     def __init__(self, context: StoreContext) -> None:
         self._client = context.client
@@ -67,5 +67,5 @@ class Uploads:
         return BatchActionResult("commit", int(affected), admit_hint=woke, clashes=int(clashes or 0))
 
     def discard(self, token: str) -> None:
-        """Delete what was staged."""
+        """Delete the staged jobs."""
         self._scripts.call("unstage", token)

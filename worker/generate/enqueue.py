@@ -1,7 +1,7 @@
 """boomerang.generate, the Celery entry point: record a producer's job and park its message, or return its result."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +20,6 @@ from jobs.store.outcomes import ParkOutcome, RefusalOutcome
 from jobs.store.store import Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
 from worker.errors import GenerationFailed, GenerationRefused, MessageUnfinished
-from worker.generate.unrouted import unrouted_tasks
 from worker.messages import Messages
 
 #: Owner of the jobs that arrive by Celery, for fairness and spending.
@@ -76,8 +75,17 @@ class Ending:
 class GenerateHandler:
     """Records a producer's job, and parks its message until the job has ended."""
 
-    def __init__(self, store: Store, messages: Messages, images: Images, *, allow_private_hosts: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        messages: Messages,
+        images: Images,
+        unreachable: Callable[[str], Sequence[str]],
+        *,
+        allow_private_hosts: bool,
+    ) -> None:
         self._store = store
+        self._unreachable = unreachable
         self._messages = messages
         self._images = images
         self._allow_private_hosts = allow_private_hosts
@@ -91,6 +99,8 @@ class GenerateHandler:
             try:
                 if call.positional:
                     return self._refuse(call, TypeError(POSITIONAL))
+                if not call.finishes:
+                    self._check_continuation(call)
                 if set(call.request) != {"external_task_id"}:
                     self._enqueue(call)
                 return self._park(call)
@@ -150,13 +160,12 @@ class GenerateHandler:
         except JobNotFound as error:
             raise GenerationRefused(str(error)) from None
 
+    def _check_continuation(self, call: GenerateCall) -> None:
+        if lost := self._unreachable(call.continuation):
+            raise GenerationRefused("; ".join(lost))
+
     def _enqueue(self, call: GenerateCall) -> None:
         job_id = call.job_id
-        if lost := unrouted_tasks(call.continuation):
-            raise GenerationRefused(
-                f"{', '.join(lost)}: no queue is named. This service does not know your routes. "
-                'Give every task that follows its queue: .set(queue="…")'
-            )
         try:
             request = load_request(
                 {**call.request, "external_task_id": job_id}, allow_private_hosts=self._allow_private_hosts
