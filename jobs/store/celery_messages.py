@@ -15,7 +15,7 @@ MOST_PARKED = 100
 FINISHING = 20.0
 #: Seconds until a message that came after the end of its job is sent again, unless it was finished.
 UNFINISHED = 30.0
-#: How long (seconds) revoked ids and refused messages are remembered, and how many: Celery's own numbers for revokes.
+#: Seconds for which revoked ids and refused messages are stored, and how many: Celery's numbers for revokes.
 REVOKE_KEPT, MOST_REVOKED = 10_800.0, 50_000
 #: Celery ids in one step.
 _STEP = 500
