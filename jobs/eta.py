@@ -18,20 +18,20 @@ SHIFT = 10_000_000
 LEAST = 1.0
 
 
-def rate(fields: Mapping[str, str], now: float, created: float) -> float:
-    """Return the jobs that ended per second, in the last minute or since the batch began. Times: seconds since 1970."""
-    oldest = int(now // SPAN) - RING + 1
+def rate(fields: Mapping[str, str], now: float, begun: float) -> float:
+    """Return the jobs that ended per second, in the last minute or since `begun`. Times: seconds since 1970."""
+    oldest = max(int(now // SPAN) - RING + 1, int(begun // SPAN))
     spans = (divmod(int(value), SHIFT) for name, value in fields.items() if name.startswith(BatchCounter.ENDED))
     ended = sum(count for span, count in spans if span >= oldest)
-    return ended / max(now - max(oldest * SPAN, created), LEAST)
+    return ended / max(now - max(oldest * SPAN, begun), LEAST)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """What lanes let through, as far as is known.
 
-    `jobs` a second by their slots and rates (0: any number), of which a batch has its `share` (0 to 1). `took`: seconds
-    that a job takes at the provider, None where none has ended there yet.
+    `jobs` a second by their slots and rates (0: any number, so that only the batch's own rate can tell), of which a
+    batch has its `share` (0 to 1). `took`: seconds that a job takes at the provider, None where none has ended there.
     """
 
     took: float | None = None
@@ -40,9 +40,9 @@ class Pace:
 
     def seconds(self, queued: int) -> float | None:
         """Return the seconds until `queued` waiting jobs have ended; None where that is unknown."""
-        if self.took is None:
+        if self.took is None or (queued and not self.jobs):
             return None
-        return (queued / (self.jobs * self.share) if self.jobs else 0.0) + self.took
+        return (queued / (self.jobs * self.share) if queued else 0.0) + self.took
 
 
 def share(flows: Mapping[str, int], weights: Mapping[str, int], class_: str, owner: str, weight: int) -> float:
@@ -99,8 +99,8 @@ def eta(
 
     Jobs end as fast as slots come free, so the rate seen speaks for the slots, and for what others have of them;
     `submit_rate` (jobs a second, 0: no limit) bounds what may follow a rush, and a lane on hold for `held` seconds
-    sends nothing before. Until jobs of the batch (`age` seconds old) have had the time to end, and while none ends,
-    `pace` has to do.
+    sends nothing before. Until jobs of the batch have had the time to end (it began, or continued, `age` seconds ago),
+    and while none ends, `pace` has to do. Where it cannot tell, there is no base for an estimate yet.
     """
     if left == 0:
         return 0.0
@@ -109,8 +109,6 @@ def eta(
     wait = held if queued else 0.0
     expected = pace.seconds(queued) if pace else None
     young = pace is not None and pace.took is not None and age < 2 * pace.took
-    if expected is not None and (young or per_second == 0):
-        return wait + expected
-    if per_second == 0:
-        return None
+    if young or per_second == 0:
+        return None if expected is None else wait + expected
     return wait + max(left / per_second, queued / submit_rate if submit_rate else 0.0)

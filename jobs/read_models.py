@@ -101,7 +101,7 @@ class Lane:
 class Totals:
     """All jobs: how many in each state, and how many wait for admission by pool; `cost` in USD.
 
-    `last_round`: when a round of reconcile last began, by Redis's clock. `images`: that are kept, `image_bytes` in all.
+    `images`: that are kept, `image_bytes` in all.
     `epoch`: how often Redis may have forgotten something; `sees_restarts`: whether it lets us know (None: not asked).
     """
 
@@ -109,7 +109,6 @@ class Totals:
     ready: Mapping[str, int]
     cost: Decimal
     contradicted: int
-    last_round: datetime | None = None
     images: int = 0
     image_bytes: int = 0
     epoch: int = 0

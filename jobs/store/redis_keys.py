@@ -15,12 +15,14 @@ SINGLE: Mapping[str, str] = {
     "damaged": "damaged",  # ZSET id → µs since a round met its record and found it damaged; for people (`stuck`)
     "at_cap": "at-cap",  # ZSET batch → µs since it is paused at its max_cost
     "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
-    # HASH last (creation), spent, past (spent on forgotten days), contradicted, round (of reconcile), image_bytes
+    # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, round (of reconcile),
+    # resumed (the first round after a stall)
     "totals": "totals",
     # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why it takes no work),
     # expected, lost_at, trusted (what was seen before is not held against it); and run (Redis's when last seen),
     # number, since, before (jobs from then are doubted), calm (then looks count)
     "epoch": "epoch",
+    "heartbeats": "heartbeats",  # HASH first, busy, cut_off, reads:<queue> → µs of a worker's heartbeat
     "witness": "witness",  # HASH installation → what was last seen of it, as JSON: in the broker (jobs.store.witness)
     "prices": "prices",  # HASH price class (model|n|resolution) → nano-dollars
     "reserved": "reserved",  # HASH l<lane>, b<batch>, k<key> → nano-dollars; ?<price class> → jobs of unknown price
@@ -62,8 +64,9 @@ FAMILY: Mapping[str, str] = {
     # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST what became of a lane's breaker and learned limit, as JSON, newest first
-    # HASH accepted, created, spent, counters by state, error code, price class and time; paused; the sweep under way;
-    # what it was begun with: asked, and of that key, labels, class, weight, cap
+    # HASH accepted, created, spent, counters by state, error code, price class and time; paused; resumed (when its last
+    # pause ended, or its last retry began); the sweep under way; what it was begun with: asked, and of that key,
+    # labels, class, weight, cap
     "batch": "b:",
     # By day: HASH $<lane>|<model>|<batch>|<key> → nano-dollars, # and the same → results; l<lane>, k<key> → nanos
     "spent": "d:",
@@ -78,8 +81,8 @@ FAMILY: Mapping[str, str] = {
 _TYPES = {
     "zset": "alarms doubts undelivered damaged at_cap sweeps capped days revoked batches images going labelled grouped "
     "state ready queues tags",
-    "hash": "totals epoch witness prices reserved pools uses kept access accessed job parked told pool lane batch "
-    "spent lines",
+    "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked told pool lane "
+    "batch spent lines",
     "string": "written repair admit_hint reconcile_hint text labels result celery object",
     "set": "lanes pinned",
     "list": "history staged members",

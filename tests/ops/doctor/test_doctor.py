@@ -129,7 +129,7 @@ def test_late_rounds_of_reconcile_are_reported(redis_url: str, store: Store) -> 
     client, keys = store.context.client, store.context.keys
     client.hset(keys.singleton("epoch"), "run", "")
     assert [(each.level, each.subject) for each in check_rounds(settings)] == [
-        (Level.OK, "beat"),
+        (Level.OK, "rounds"),
         (Level.WARNING, "recovery"),
     ]
 
