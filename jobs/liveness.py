@@ -32,7 +32,7 @@ class WorkerState(StrEnum):
     """What a worker's heartbeat says about it."""
 
     READING = "reading"  #: it reads its queues
-    BUSY = "busy"  #: it reads its queues, but all its threads are in use
+    BUSY = "busy"  #: it reads its queues, but all its threads have run the same tasks for long
     CUT_OFF = "cut_off"  #: it has no connection to the broker
 
 
@@ -115,13 +115,13 @@ def _stalled_since(pulse: Pulse) -> float | None:
 
 def _why_stalled(pulse: Pulse, since: float) -> Trouble:
     read_at = max(pulse.read_at.values(), default=None)
-    start = f"no round of reconcile has begun since {_text(since)}"
+    start = f"no round of reconcile since {_text(since)}"
     if not _recent(pulse, read_at):
         if _recent(pulse, pulse.cut_off_at):
             return _broker_away(since)
         return Trouble(
             TroubleCode.NO_WORKER,
-            f"no worker answers: {start}, so jobs wait, and lost callbacks, retries and deliveries do too",
+            f"no worker answers: {start}. Nothing is submitted, polled or delivered",
             "Start a worker: celery -A worker.main:app worker. If one runs, check that it is not stopped and reaches "
             "BOOMERANG_REDIS_URL and BOOMERANG_BROKER_URL; its log says why it does not.",
             _moment(since),
@@ -131,7 +131,7 @@ def _why_stalled(pulse: Pulse, since: float) -> Trouble:
     if _recent(pulse, pulse.busy_at):
         return Trouble(
             TroubleCode.WORKERS_BUSY,
-            f"{start}: all threads of the workers are in use",
+            f"the workers' tasks do not end, and use all threads: {start}. Nothing is polled or delivered",
             "Start more workers, and look for calls that hang in the logs of those that run.",
             _moment(since),
         )
@@ -151,7 +151,7 @@ def _why_stalled(pulse: Pulse, since: float) -> Trouble:
 
 
 def _broker_away(since: float | None) -> Trouble:
-    start = f": no round of reconcile has begun since {_text(since)}" if since is not None else ""
+    start = f": no round of reconcile since {_text(since)}" if since is not None else ""
     return Trouble(
         TroubleCode.BROKER_AWAY,
         f"the broker is away{start}. Jobs are accepted, and wait until it is back",

@@ -7,7 +7,7 @@ that a Redis that does not answer cannot block the loop, and a loop without a br
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from celery.worker import state
 from celery.worker.consumer.tasks import Tasks
 
 from jobs.errors import StoreUnavailable
-from jobs.liveness import HEARTBEAT_INTERVAL, WorkerState
+from jobs.liveness import HEARTBEAT_INTERVAL, SILENT_AFTER, WorkerState
 from jobs.store.store import Store
 from worker import health
 
@@ -29,11 +29,12 @@ LOOP_SILENT_AFTER = 2 * HEARTBEAT_INTERVAL
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    """What the consumer's loop noted last, at a monotonic time (seconds)."""
+    """What the consumer's loop noted last, at a monotonic time (seconds). `full`: the tasks use all threads."""
 
     at: float
     queues: Sequence[str]
-    busy: bool
+    running: frozenset[object]
+    full: bool
 
 
 class Heart:
@@ -43,16 +44,22 @@ class Heart:
         self._store = store
         self._clock = clock
         self._loop: _Loop | None = None
+        self._unchanged_since = clock()
         self._stopping = threading.Event()
         self._noted = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def note_loop(self, queues: Sequence[str], *, busy: bool) -> None:
-        """Note that the consumer's loop runs, has its broker and reads these queues."""
-        first = self._loop is None
-        self._loop = _Loop(self._clock(), queues, busy)
-        if first:
-            self._noted.set()
+    def note_loop(self, queues: Sequence[str], running: Iterable[object] = (), *, full: bool = False) -> None:
+        """Note that the consumer's loop runs, has its broker and reads these queues.
+
+        `running`: the tasks under way; `full`: they use all threads.
+        """
+        now, before = self._clock(), self._loop
+        tasks = frozenset(running)
+        if before is None or before.running != tasks:
+            self._unchanged_since = now
+        self._loop = _Loop(now, queues, tasks, full)
+        self._noted.set()
 
     def beat(self) -> None:
         """Write a heartbeat to the jobs' Redis. A Redis that does not answer is no error: rounds report it."""
@@ -60,7 +67,9 @@ class Heart:
         alive = loop is not None and self._clock() - loop.at <= LOOP_SILENT_AFTER
         try:
             if loop and alive:
-                self._store().liveness.beat(WorkerState.BUSY if loop.busy else WorkerState.READING, loop.queues)
+                # Full threads whose tasks change are work. They are a trouble when none of the tasks ends.
+                hangs = loop.full and self._clock() - self._unchanged_since >= SILENT_AFTER
+                self._store().liveness.beat(WorkerState.BUSY if hangs else WorkerState.READING, loop.queues)
             else:
                 self._store().liveness.beat(WorkerState.CUT_OFF)
         except StoreUnavailable as error:
@@ -129,7 +138,8 @@ def _beat(consumer: Any, heart: Heart, file: Path | None) -> None:
     if not listens():
         return
     queues = [queue.name for queue in consumer.task_consumer.queues]
-    heart.note_loop(queues, busy=len(state.active_requests) >= consumer.pool.limit)
+    running = {request.id for request in list(state.active_requests)}
+    heart.note_loop(queues, running, full=len(running) >= consumer.pool.limit)
     if file is None:
         return
     try:

@@ -40,8 +40,6 @@ class Stop(StrEnum):
 
 def why_job(scripts: Scripts, settings: Settings, job: Job) -> str | None:
     """Return what an unfinished job waits for, where that is worth saying; else the reason in its record."""
-    if job.state.final:
-        return job.reason
     if job.waits and job.paused:
         return ON_REQUEST
     lanes = lanes_of(settings, job.pool)
