@@ -108,7 +108,7 @@ def test_unfinished_jobs_and_batches_name_the_stall(bench: Bench, make: MakeJob,
     store.batches.pause("p")
     store.jobs.enqueue([make("sent")], "s")
     live()
-    assert (store.batches.get("x").reason, store.batches.get("x").eta) == (None, pytest.approx(20 * 20 / 4 + 20))
+    assert (store.batches.get("x").reason, store.batches.get("x").eta) == (None, pytest.approx(2 * 20 * 20 / 4 + 20))
     bench.forward(STALLED_AFTER)
 
     def why(job_id: str) -> str | None:

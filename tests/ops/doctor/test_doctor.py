@@ -282,4 +282,4 @@ def test_the_shipped_stack_passes(tmp_path: Path, wait_for: WaitFor) -> None:
             "BOOMERANG_REDIS_URL: memory",  # no maxmemory: it is the user's own machine
             "BOOMERANG_BROKER_URL: memory",
         }
-        assert {"workers", "beat", "callbacks", "provider, lane default"} <= levels.keys()
+        assert {"workers", "rounds", "callbacks", "provider, lane default"} <= levels.keys()
