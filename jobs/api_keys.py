@@ -1,8 +1,8 @@
 """API keys that are created and revoked while the service runs, and their scopes.
 
 They are stored in the jobs' Redis, so that all webhook processes share them. Of a secret only the SHA-256 is stored. A
-plain hash suffices, because a secret is 256 random bits, which no dictionary contains. The secret is shown once, when
-the key is created.
+plain hash suffices, because a secret is 256 random bits, which no dictionary contains. The secret is displayed once,
+when the key is created.
 """
 
 import hashlib
@@ -21,15 +21,15 @@ import redis
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
 from jobs.errors import KeyNotFound, RecordDamaged
-from jobs.fields import shown
+from jobs.fields import printable
 from jobs.store.redis_keys import Keys
 from jobs.units import from_micros, to_micros
 
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-#: Names of other entry points: jobs, limits and spending are told apart by name.
-_TAKEN = frozenset({"celery"})
+#: Names that stand for another entry point in jobs, limits and spending.
+_RESERVED = frozenset({"celery"})
 #: The text of a key: its id, by which it is found, then its secret.
 _TEXT = re.compile(r"bmr_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _SECRET_BYTES = 32
@@ -37,7 +37,7 @@ _ID_BYTES = 6
 
 
 class Scope(StrEnum):
-    """What a key may do. All but `admin` apply only to jobs of its own name."""
+    """What a key may do. All but `admin` apply only to the jobs of the key's name."""
 
     ENQUEUE = "enqueue"  #: create jobs, and upload images for them
     READ = "read"  #: read jobs, batches, results, spending and lanes
@@ -51,7 +51,7 @@ PRODUCER = frozenset({Scope.ENQUEUE, Scope.READ, Scope.CANCEL})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessKey:
-    """A stored key. `name`: the producer that owns the jobs; several keys may have the same name.
+    """A stored key. `name`: the producer, who owns the jobs; several keys may have one name.
 
     `digest`: SHA-256 of the secret, in hex. `used_at`: when it was last used, to about a minute.
     """
@@ -78,7 +78,7 @@ class AccessKey:
     @classmethod
     def from_json(cls, key_id: str, text: str, used: str | None = None) -> Self:
         """Read the stored form. Raises `RecordDamaged`."""
-        with decoding(f"key {shown(key_id)}"):
+        with decoding(f"key {printable(key_id)}"):
             return cls._of(key_id, json.loads(text), used)
 
     @classmethod
@@ -142,7 +142,7 @@ class KeyRing:
             try:
                 keys.append(AccessKey.from_json(key_id, text, used.get(key_id)))
             except RecordDamaged as error:
-                log.warning("left out: %s", error)
+                log.warning("a key is left out: %s", error)
         return sorted(keys, key=lambda key: (key.created_at, key.id))
 
     def revoke(self, key_id: str, now: datetime | None = None) -> AccessKey:
@@ -166,9 +166,9 @@ class KeyRing:
 def checked_name(name: str) -> str:
     """Return the name if a key may have it; raise `ValueError` otherwise."""
     if not _NAME.fullmatch(name):
-        raise ValueError("a name has 1 to 32 of a-z 0-9 _ - and begins with a letter or digit")
-    if name in _TAKEN:
-        raise ValueError(f"{name} is no name for a key: it stands for the jobs of another entry point")
+        raise ValueError("a name consists of 1 to 32 of the characters a-z 0-9 _ - and begins with a letter or digit")
+    if name in _RESERVED:
+        raise ValueError(f"{name} cannot be the name of a key: it is reserved for jobs that come through Celery")
     return name
 
 

@@ -1,4 +1,4 @@
-"""Decode stored values. What this service cannot have written raises `RecordDamaged`, which names the record."""
+"""Decode stored values. A value that this service cannot have written raises `RecordDamaged` of the record."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from jobs.errors import RecordDamaged
-from jobs.fields import is_text, shown
+from jobs.fields import is_text, printable
 
 #: Errors that decoding stored text can raise.
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, OSError)
@@ -14,7 +14,7 @@ UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticErro
 
 @contextmanager
 def decoding(what: str) -> Iterator[None]:
-    """Raise errors of a block that decodes `what` (such as `job fox`) as `RecordDamaged`."""
+    """Raise decoding errors of the block as `RecordDamaged` of `what`, such as `job fox`."""
     try:
         yield
     except UNREADABLE as error:
@@ -22,10 +22,10 @@ def decoding(what: str) -> Iterator[None]:
 
 
 def why(error: BaseException) -> str:
-    """Describe an error for people."""
+    """Describe a decoding error in a message."""
     if isinstance(error, KeyError):
         return f"it lacks {error}"
-    return f"{type(error).__name__}: {shown(str(error))}"
+    return f"{type(error).__name__}: {printable(str(error))}"
 
 
 def read_labels(text: str) -> dict[str, str]:
@@ -36,7 +36,7 @@ def read_labels(text: str) -> dict[str, str]:
 
 
 def texts(given: Any) -> Mapping[str, str]:
-    """Return the object if all its values are text; raise `ValueError` otherwise."""
+    """Return `given` if it is an object whose values are all text. Raises `ValueError` otherwise."""
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
-        raise ValueError("an object of texts was expected")
+        raise ValueError("it is not an object whose values are all text")
     return given

@@ -1,20 +1,21 @@
 """The errors of this package.
 
 JobsError
-├── StoreUnavailable   Redis is away, full, loading or read-only: nothing is known to have changed
-│   ├── WorkRefused        Redis does not hold the jobs that it should hold: no work until an operator says so
-│   ├── ImagesUnavailable  the image store is away
+├── StoreUnavailable   Redis does not answer, is full, loading or read-only: the change may have happened or not
+│   ├── WorkRefused        Redis does not hold the jobs that it should hold: no work until an operator recovers it
+│   ├── ImagesUnavailable  the image store does not answer
 │   ├── RecordTooNew       a record was written by a later version of the service
-│   ├── RecordDamaged      something in Redis is not as any version of the service writes it
-│   └── AccessRefused      Redis refuses the user: an unknown one, a wrong password, or a right that it lacks
+│   ├── RecordDamaged      Redis holds a value that no version of the service writes
+│   └── AccessRefused      Redis refuses the user: it is unknown, its password is wrong, or it lacks a right
 ├── JobNotFound        no job has this id
 ├── BatchNotFound      no batch has this id
-├── ImageNotFound      no image with this hash is there (any more)
+├── ImageNotFound      no image with this hash is stored
 ├── KeyNotFound        no API key has this id
 ├── NotAllowed         the state of the job or batch does not allow this
 ├── NoLane             no lane takes such a job
-├── NoRoom             there are as many unfinished jobs as there may be
-└── SettingsInvalid    the environment has invalid variables; carries every problem
+├── ServiceFull        the limit of unfinished jobs is reached
+├── Unroutable         the broker has no queue for a message
+└── SettingsInvalid    environment variables are invalid; lists every problem
 """
 
 from collections.abc import Sequence
@@ -41,40 +42,45 @@ class RecordTooNew(StoreUnavailable):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"The record of job {job_id} was written by a later version of Boomerang, which has to act upon it: "
-            "update this process too."
+            f"A later version of Boomerang wrote the record of job {job_id}, and only that version may change it. "
+            "Update this process, too."
         )
 
 
 class RecordDamaged(StoreUnavailable):
-    """Redis holds a value that no version of the service writes. The service leaves it alone; a person has to look.
+    """Redis holds a value that no version of the service writes. The service does not act on it: a person repairs it.
 
-    `what` names it, such as `job fox`, `batch x` or a key; `why`: what is wrong with it.
+    `what`: the damaged record or key, such as `job fox` or `batch x`. `why`: what is wrong with it.
     """
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(
-            f"What Redis holds of {what} is damaged: {why}. `boomerang-server audit` lists what is, and what to do."
+            f"The data of {what} in Redis are damaged: {why}. `boomerang-server audit` lists each damaged value, "
+            "and what to do about it."
         )
         self.what = what
         self.why = why
 
 
 class AccessRefused(StoreUnavailable):
-    """Redis refuses the user of BOOMERANG_REDIS_URL, or a command of it."""
+    """Redis refuses the user of BOOMERANG_REDIS_URL, or one of its commands. `reply` is the text of Redis."""
 
-    def __init__(self, said: str) -> None:
-        super().__init__(f"Redis (BOOMERANG_REDIS_URL) refuses this: {said}")
-        self.said = said
+    def __init__(self, reply: str) -> None:
+        super().__init__(f"Redis (BOOMERANG_REDIS_URL) refused this: {reply}")
+        self.reply = reply
+
+
+class Unroutable(JobsError):
+    """The broker has no queue for a message: it was not delivered."""
 
 
 class ImageNotFound(JobsError):
-    """No image with this hash is there: it was never stored, or no job needed it for BOOMERANG_IMAGE_RETENTION."""
+    """No image with this hash is stored: it never was, or no job needed it for BOOMERANG_IMAGE_RETENTION."""
 
     def __init__(self, digest: str) -> None:
         super().__init__(
-            f"There is no image image:sha256:{digest}; upload it with POST /v1/images. "
-            "One that no unfinished job needs is kept for BOOMERANG_IMAGE_RETENTION seconds."
+            f"There is no image image:sha256:{digest}. Upload it with POST /v1/images. "
+            "Images that no unfinished job needs are deleted after BOOMERANG_IMAGE_RETENTION seconds."
         )
         self.digest = digest
 
@@ -83,7 +89,7 @@ class JobNotFound(JobsError):
     """No job has this id, or it ended longer ago than BOOMERANG_RETENTION."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"There is no job {job_id!r}; ended jobs are kept for BOOMERANG_RETENTION seconds.")
+        super().__init__(f"There is no job {job_id!r}. Ended ones are deleted after BOOMERANG_RETENTION seconds.")
         self.job_id = job_id
 
 
@@ -91,7 +97,7 @@ class BatchNotFound(JobsError):
     """No batch has this id."""
 
     def __init__(self, batch_id: str) -> None:
-        super().__init__(f"There is no batch {batch_id!r}; ended batches are kept for BOOMERANG_RETENTION seconds.")
+        super().__init__(f"There is no batch {batch_id!r}. Ended ones are deleted after BOOMERANG_RETENTION seconds.")
         self.batch_id = batch_id
 
 
@@ -99,7 +105,7 @@ class KeyNotFound(JobsError):
     """No API key has this id."""
 
     def __init__(self, key_id: str) -> None:
-        super().__init__(f"There is no key {key_id!r}; `boomerang-server keys list` shows those that there are.")
+        super().__init__(f"There is no key {key_id!r}. `boomerang-server keys list` lists all keys.")
         self.key_id = key_id
 
 
@@ -107,8 +113,8 @@ class NotAllowed(JobsError):
     """The state of the job or batch does not allow this; the message says why and what to do."""
 
 
-class NoRoom(JobsError):
-    """There are as many unfinished jobs as there may be; nothing was accepted."""
+class ServiceFull(JobsError):
+    """The limit of unfinished jobs (BOOMERANG_MAX_UNFINISHED) is reached. Nothing was accepted."""
 
 
 class NoLane(JobsError):
@@ -116,8 +122,8 @@ class NoLane(JobsError):
 
     def __init__(self, model: str) -> None:
         super().__init__(
-            f"no lane takes {model} with these labels; use another model or other labels, "
-            "or ask whoever runs the service for a lane (BOOMERANG_LANES)"
+            f"no lane takes {model} with these labels. Use another model or other labels, "
+            "or ask the operator of the service for a lane (BOOMERANG_LANES)"
         )
 
 
@@ -139,9 +145,9 @@ def why_refused(kind: str, reason: str = "") -> str:
         case "lost":
             return f"{reason}. New work is refused until an operator runs `{RECOVER}`."
         case "restarted":
-            return "Redis (BOOMERANG_REDIS_URL) was started again, and no worker has looked at its data so far."
+            return "Redis (BOOMERANG_REDIS_URL) was restarted, and no worker has checked its data yet."
         case _:
             return (
-                "Redis (BOOMERANG_REDIS_URL) holds no record of an installation: no worker has started with it, or it "
-                f"has lost its data. Start a worker, which finds out; if jobs are lost, run `{RECOVER}`."
+                "Redis (BOOMERANG_REDIS_URL) holds no record of an installation: either no worker has started with it, "
+                f"or it has lost its data. Start a worker, which finds out. If jobs are lost, run `{RECOVER}`."
             )

@@ -1,8 +1,9 @@
-"""The rate at which jobs of a batch end, and the time until it is done, from counters alone.
+"""The rate at which jobs of a batch end, and the time until all have ended, from counters alone.
 
-The batch's hash has a ring of fields `r:0` … , each for the jobs that ended in a span of `SPAN` seconds. A field holds
-the number of its span (seconds since 1970 / SPAN) times `SHIFT`, plus the count: one whole number, so that a span that
-is over need not be cleared. Jobs that the producer cancelled are not counted: they say nothing about the rest.
+The batch's hash has `RING` fields `r:0`, `r:1` …, used in turn. Each counts the jobs that ended in a span of `SPAN`
+seconds: its value is the number of the span (seconds since 1970 / SPAN) times `SHIFT`, plus the count. The number of
+the span tells an old count from a new one, so that nothing has to be cleared. Cancelled jobs are not counted, because
+they do not show how fast the provider works.
 """
 
 from collections.abc import Mapping
@@ -12,9 +13,9 @@ from math import inf
 from jobs.fields import BatchCounter
 
 SPAN = 5
-RING = 12  #: spans, together a minute
+RING = 12  #: fields in use: together they cover a minute
 SHIFT = 10_000_000
-#: The shortest period (seconds) that counts, so that the first job that ends does not suggest a high rate.
+#: The shortest period (seconds) over which a rate is computed: one job that ends early must not suggest a high rate.
 LEAST = 1.0
 
 
@@ -28,10 +29,10 @@ def rate(fields: Mapping[str, str], now: float, begun: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What lanes let through, as far as is known.
+    """The throughput of lanes.
 
-    `jobs` a second by their slots and rates (0: any number, so that only the batch's own rate can tell), of which a
-    batch has its `share` (0 to 1). `took`: seconds that a job takes at the provider, None where none has ended there.
+    `jobs`: how many their slots and rates allow per second; 0: no limit, so that only the batch's own rate can tell.
+    `share`: the batch's part of it, 0 to 1. `took`: seconds that a job takes at the provider; None: none has ended yet.
     """
 
     took: float | None = None
@@ -46,29 +47,31 @@ class Pace:
 
 
 def share(flows: Mapping[str, int], weights: Mapping[str, int], class_: str, owner: str, weight: int) -> float:
-    """What of the lanes a batch may count on, 0 to 1, beside those that wait now and of its class or a higher one.
+    """Return the part of the lanes' throughput that a batch gets, 0 to 1, while the present queues wait.
 
     `flows`: `<class>|<owner>` -> the sum of the weights of its queues that wait; `weights`: of producers' keys, 1 where
-    not named. It is the rule of admission (admit.lua), but for higher classes, which get all while they last.
+    not named. Queues of a lower class do not count. This is the rule of admission (admit.lua), except that it counts
+    a queue of a higher class as an equal one, although it goes first while it lasts.
     """
     others: set[str] = set()
-    own = weight
+    queue_weights = weight
     for flow, queues in flows.items():
         of_class, _, name = flow.partition("|")
         if queues > 0 and of_class <= class_:
             others.add(name)
-            own = max(own, queues) if (of_class, name) == (class_, owner) else own
+            queue_weights = max(queue_weights, queues) if (of_class, name) == (class_, owner) else queue_weights
     others.discard(owner)
-    mine = weights.get(owner, 1)
-    return mine / (mine + sum(weights.get(name, 1) for name in others)) * weight / own
+    key_weight = weights.get(owner, 1)
+    return key_weight / (key_weight + sum(weights.get(name, 1) for name in others)) * weight / queue_weights
 
 
 def pace(
     learned: Mapping[str, Mapping[str, float]], limits: Mapping[str, tuple[int, float]], share_of_it: float = 1.0
 ) -> Pace:
-    """What lanes let through: `learned` of each (µs: `took` a job, `work` its images together; 0: nothing yet).
+    """Return the throughput of lanes.
 
-    `limits`: images at once and submissions a second of each lane, 0 being no limit.
+    `learned`: for each lane, in µs, the average time that a job `took` and the `work` of all its images; 0: none yet.
+    `limits`: for each lane, its slots and its submissions per second; 0: no limit.
     """
     known = [each for each in learned.values() if each["took"]]
     if not known:
@@ -95,12 +98,12 @@ def eta(
     age: float = inf,
     pace: Pace | None = None,
 ) -> float | None:
-    """Seconds until the `left` unfinished jobs, `queued` of them not sent yet, have ended; None where that is unknown.
+    """Return the seconds until the `left` unfinished jobs have ended; None if that is unknown.
 
-    Jobs end as fast as slots come free, so the rate seen speaks for the slots, and for what others have of them;
-    `submit_rate` (jobs a second, 0: no limit) bounds what may follow a rush, and a lane on hold for `held` seconds
-    sends nothing before. Until jobs of the batch have had the time to end (it began, or continued, `age` seconds ago),
-    and while none ends, `pace` has to do. Where it cannot tell, there is no base for an estimate yet.
+    `queued` of them are not sent yet. The observed rate, `per_second`, already reflects slots and other producers.
+    `submit_rate` (jobs per second, 0: no limit) bounds it, and a lane on hold sends nothing for `held`
+    seconds. The estimate comes from `pace` while the batch (which began, or continued, `age` seconds ago) is too young
+    for jobs to have ended, and while none ends. If `pace` is unknown, there is no base for an estimate yet.
     """
     if left == 0:
         return 0.0

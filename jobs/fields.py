@@ -4,8 +4,8 @@ The names are for the code, in Python and in Lua (jobs.store.lua_source puts the
 are for Redis: they are short because a million jobs store them, and so Redis keeps each hash in its compact encoding.
 Times are whole microseconds since 1970.
 
-A record with another value was not written by this service: a person, another program or a broken disk changed it. The
-service does not act on such a record (`RecordDamaged`), because the consequences could cost money or lose the job.
+If a record has another value, a person, another program or a broken disk changed it. The service does not act on such
+a record (`RecordDamaged`), because that could cost money or lose the job.
 """
 
 import re
@@ -17,7 +17,7 @@ from jobs.states import FINAL, State
 class Field:
     """The letters under which Redis stores the fields of a job's record, by name.
 
-    Plain strings, no enumeration: reading a record looks up forty of them, and lists read records by the thousand.
+    Plain strings, not an Enum, for speed: reading a record uses forty of them, and lists read thousands of records.
     """
 
     STATE = "s"
@@ -91,7 +91,7 @@ NAMES: Mapping[str, str] = names(Field)
 
 
 class BatchCounter:
-    """The beginnings of those fields of a batch's hash that count by something."""
+    """Prefixes of the fields of a batch's hash that count by a key."""
 
     FAILED = "x:"  #: failed jobs, by error code
     UNFINISHED = "c:"  #: unfinished jobs, by price class
@@ -100,7 +100,7 @@ class BatchCounter:
 
 
 class Payer:
-    """The beginnings of names in reservations and ledgers: who pays; and the kind of a queue, `BATCH` or `KEY`."""
+    """Prefixes of names in reservations and ledgers, for the payer; and the kind of a queue, `BATCH` or `KEY`."""
 
     LANE = "l"
     BATCH = "b"
@@ -109,7 +109,7 @@ class Payer:
 
 
 class Entry:
-    """The beginnings of the names of a ledger's entries, `<lane>|<model>|<batch>|<key>`."""
+    """Prefixes of the names of a ledger's entries, `<lane>|<model>|<batch>|<key>`."""
 
     COST = "$"  #: nano-dollars
     RESULTS = "#"  #: results that came or cost money
@@ -138,14 +138,14 @@ _QUOTED = 40
 
 
 def wrong(record: Mapping[str, str]) -> str | None:
-    """Return what is wrong with a record, by its fields alone; None: nothing. As `find_fault` in shared/record.lua."""
+    """Return what is wrong with the fields of a record, or None: the rules of `find_fault` in record.lua."""
     if missing := [field for field in REQUIRED if not record.get(field)]:
         return f"it lacks the field {label(missing[0])}"
     for field, value in record.items():
         if not is_text(field) or not is_text(value):
-            return f"its field {shown(field)} is not UTF-8: {shown(value)}"
+            return f"its field {printable(field)} is not UTF-8: {printable(value)}"
         if field in _PATTERNS and not _PATTERNS[field].fullmatch(value):
-            return f"its field {label(field)} is {shown(value)!r}"
+            return f"its field {label(field)} is {printable(value)!r}"
     return _inconsistent(record, record[Field.STATE], record.get(Field.PHASE))
 
 
@@ -153,9 +153,9 @@ def _inconsistent(record: Mapping[str, str], state: str, phase: str | None) -> s
     final = state in FINAL
     lacks = None
     if state not in _STATES:
-        return f"its state is {shown(state)!r}, which no version knows"
+        return f"its state is {printable(state)!r}, which no version knows"
     if phase is not None and (phase not in _STATES or phase in FINAL):
-        return f"its field {label(Field.PHASE)} is {shown(phase)!r}"
+        return f"its field {label(Field.PHASE)} is {printable(phase)!r}"
     if final and Field.ENDED_AT not in record:
         lacks = f"it has ended, but lacks {label(Field.ENDED_AT)}"
     elif final and phase is not None and Field.OWED in record and not record.keys() >= _TIMES:
@@ -170,12 +170,12 @@ _TIMES = {Field.LOOKUP_AT, Field.DELIVERY_AT}
 
 
 def label(field: str) -> str:
-    """Name a field for a person, with the letter under which it stands in Redis: `deadline (d)`."""
+    """Name a field in a message, with its letter in Redis: `deadline (d)`."""
     return f"{NAMES[field]} ({field})"
 
 
 def is_newer(record: Mapping[str, str]) -> bool:
-    """Return whether a later version wrote the record. This version then leaves the job alone."""
+    """Return whether a later version wrote the record. This version must not change it then."""
     version = record.get(Field.VERSION, "")
     return version.isdecimal() and len(version) < _LONG and int(version) > VERSION
 
@@ -195,8 +195,8 @@ def is_text(text: str) -> bool:
         return False
 
 
-def shown(text: str) -> str:
-    """Quote stored text for a message, a table or a log: short, its odd bytes and control characters escaped."""
+def printable(text: str) -> str:
+    """Prepare stored text for a message, table or log: shorten it, and escape control characters and invalid bytes."""
     whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     plain = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in whole)
     return plain if len(plain) <= _QUOTED else plain[:_QUOTED] + "…"

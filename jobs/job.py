@@ -1,4 +1,4 @@
-"""The value objects of a job, and how a record in Redis becomes one (jobs.fields names its fields)."""
+"""The value objects of a job, and the deserializer of records (jobs.fields names their fields)."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.decoding import decoding, read_labels, texts
 from jobs.errors import RecordDamaged, RecordTooNew
-from jobs.fields import Field, is_newer, is_text, shown, wrong
+from jobs.fields import Field, is_newer, is_text, printable, wrong
 from jobs.states import State
 from jobs.units import from_micros, nano
 
@@ -45,12 +45,18 @@ PRIORITIES = {letter: priority for priority, letter in CLASSES.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The end of an attempt: images (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD."""
+    """The end of an attempt: images (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD.
+
+    Only of a new result: `unreadable_cost`, what the provider sent instead of an amount, and `rounded_cost`, its amount
+    if that was rounded. Neither is in the serialized result.
+    """
 
     output: tuple[Mapping[str, str], ...] = ()
     error: Mapping[str, str] | None = None
     cost: Decimal | None = None
     discount: Any = None
+    unreadable_cost: str | None = None
+    rounded_cost: str | None = None
 
     def to_json(self) -> str:
         """Serialize it for Redis, with money as text."""
@@ -85,7 +91,7 @@ class Result:
 class Job:
     """A job. `phase` is set for a cancelled or expired job whose attempt may still run at the provider.
 
-    `sent`: this attempt was handed to a worker, for `lane`. `owing`: deliveries that are still to be made.
+    `sent`: this attempt was handed to a worker, for `lane`. `owed`: deliveries that are still to be made.
     """
 
     id: str
@@ -96,7 +102,7 @@ class Job:
     fence: int
     created_at: datetime
     updated_at: datetime
-    finished_at: datetime | None = None
+    ended_at: datetime | None = None
     deadline: datetime | None = None
     doubt_since: datetime | None = None
     phase: State | None = None
@@ -107,10 +113,10 @@ class Job:
     submit_tries: int = 0
     lookups: int = 0
     exists: bool = False
-    owing: frozenset[Delivery] = frozenset()
+    owed: frozenset[Delivery] = frozenset()
     delivery_tries: int = 0
     undelivered: frozenset[Delivery] = frozenset()  #: deliveries that were given up
-    delivery_trouble: str | None = None  #: why the last one failed
+    delivery_error: str | None = None  #: why the last one failed
     result: Result | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
@@ -137,7 +143,7 @@ class Job:
 
     @property
     def at_provider(self) -> State | None:
-        """Where the attempt stands at the provider, whatever the producer has decided; None: it is over."""
+        """The state of the attempt at the provider, also after a cancel or expiry; None: it is over."""
         return self.phase if self.state.final else self.state
 
     @classmethod
@@ -155,8 +161,8 @@ class Job:
         if is_newer(fields):
             raise RecordTooNew(job_id)
         if why := wrong(fields):
-            raise RecordDamaged(f"job {shown(job_id)}", why)
-        with decoding(f"job {shown(job_id)}"):
+            raise RecordDamaged(f"job {printable(job_id)}", why)
+        with decoding(f"job {printable(job_id)}"):
             return cls(
                 id=job_id,
                 state=State(fields[Field.STATE]),
@@ -167,7 +173,7 @@ class Job:
                 fence=int(get(Field.FENCE, 0)),
                 created_at=from_micros(fields[Field.CREATED_AT]),
                 updated_at=from_micros(fields[Field.UPDATED_AT]),
-                finished_at=from_micros(fields[Field.ENDED_AT]) if Field.ENDED_AT in fields else None,
+                ended_at=from_micros(fields[Field.ENDED_AT]) if Field.ENDED_AT in fields else None,
                 deadline=from_micros(fields[Field.DEADLINE]) if Field.DEADLINE in fields else None,
                 doubt_since=from_micros(fields[Field.DOUBT_SINCE]) if Field.DOUBT_SINCE in fields else None,
                 task_id=get(Field.TASK_ID),
@@ -177,10 +183,10 @@ class Job:
                 submit_tries=int(get(Field.SUBMIT_TRIES, 0)),
                 lookups=int(get(Field.LOOKUPS, 0)),
                 exists=Field.EXISTS in fields,
-                owing=frozenset(Delivery(letter) for letter in get(Field.OWED, "")),
+                owed=frozenset(Delivery(letter) for letter in get(Field.OWED, "")),
                 delivery_tries=int(get(Field.DELIVERY_TRIES, 0)),
                 undelivered=frozenset(Delivery(letter) for letter in get(Field.UNDELIVERED, "")),
-                delivery_trouble=get(Field.DELIVERY_ERROR),
+                delivery_error=get(Field.DELIVERY_ERROR),
                 result=Result.from_json(result) if result is not None else None,
                 labels=read_labels(labels) if labels is not None else {},
                 text=text,
@@ -238,7 +244,7 @@ def external_id(job_id: str, attempt: int) -> str:
 
 
 def parse_external_id(text: str) -> tuple[str, int] | None:
-    """Return the job id and attempt of an external id; None where it is none of ours."""
+    """Return the job id and attempt of an external id; None if this service cannot have made it."""
     job_id, mark, number = text.partition(ATTEMPT_MARK)
     if not mark:
         return job_id, 1

@@ -1,4 +1,4 @@
-"""Numbers of a lane's circuit breaker and of its learned limit, also for the Lua verbs."""
+"""The constants of a lane's circuit breaker and learned limit, also for the Lua verbs."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,7 +58,7 @@ class Reachability(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A call that finds out whether a lane's provider answers again; `count`: the probes before it."""
+    """A probe of a lane's provider. `count`: the probes before it."""
 
     lane: str
     count: int

@@ -1,4 +1,4 @@
-"""Lanes: the provider accounts that jobs go to, and which job goes to which.
+"""Lanes: the provider's accounts, and the routing of jobs to them.
 
 One lane needs no configuration. Several are a JSON list in `BOOMERANG_LANES`. Lanes with the same rule (`models` and
 `labels`) form a pool: jobs are accepted into a pool, and whichever of its lanes has a free slot takes the next one.
@@ -21,16 +21,16 @@ ONLY = "@"
 #: The environment variable of the default lane's provider key; those of other lanes begin with it.
 PROVIDER_KEY = "BOOMERANG_PROVIDER_KEY"
 NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
-#: Values that 64 bits of nano-dollars hold with room to spare (USD).
+#: The highest amounts (USD) that are allowed: nano-dollars in 64 bits hold far more.
 MOST_MONEY = Decimal(1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneSettings:
-    """One account: what may go to it, and how much of it at once. 0 means "no limit" for slots and rate.
+    """One account: which jobs it takes, and its limits. 0 means "no limit" for slots and rate.
 
-    `models` are patterns with `*` and `?`; `labels` must all be a job's own (or its batch's). None of either: any job.
-    `learn_limit`: find the limit of slots, below `max_in_flight` where that is set, by what the provider refuses.
+    `models` are patterns with `*` and `?`. A job, or its batch, must have all `labels`. Neither: any job.
+    `learn_limit`: learn the limit of slots, at most `max_in_flight`, from the provider's refusals.
     `max_cost_per_day` in USD, by days of UTC. `url`: None for BOOMERANG_PROVIDER_URL.
     """
 
@@ -57,7 +57,7 @@ class LaneSettings:
 
 
 def route(lanes: Sequence[LaneSettings], model: str, labels: Mapping[str, str]) -> str | None:
-    """The pool of the first lane that takes such a job; None when none does."""
+    """Return the pool of the first lane that takes such a job; None if no lane does."""
     return next((lane.pool for lane in lanes if lane.takes(model, labels)), None)
 
 
@@ -97,7 +97,7 @@ class LanesField(ma.Field[tuple[LaneSettings, ...]]):
                 lanes.append(_Lane().load(each))
             except ValidationError as error:
                 messages: Any = error.normalized_messages()  # type: ignore[no-untyped-call]
-                problems += [f"lane {number}, {name}: {flat(said)}" for name, said in sorted(messages.items())]
+                problems += [f"lane {number}, {name}: {flat(each)}" for name, each in sorted(messages.items())]
         names = [lane.name for lane in lanes]
         problems += [f"{name} is the name of two lanes" for name in sorted({n for n in names if names.count(n) > 1})]
         if problems:
@@ -106,7 +106,7 @@ class LanesField(ma.Field[tuple[LaneSettings, ...]]):
 
 
 def pooled(lanes: Sequence[LaneSettings]) -> tuple[LaneSettings, ...]:
-    """The lanes with their pools: '' for those that take any job, else the name of the first with the same rule."""
+    """Set the pool of each lane: '' if it takes any job, else the name of the first lane with the same rule."""
     pools: dict[tuple[Any, ...], str] = {}
     made = []
     for lane in lanes:
@@ -116,8 +116,8 @@ def pooled(lanes: Sequence[LaneSettings]) -> tuple[LaneSettings, ...]:
     return tuple(made)
 
 
-def flat(said: Any) -> str:
-    """What marshmallow found wrong, nested as it may be, in one line."""
-    if isinstance(said, Mapping):
-        return "; ".join(f"{name}: {flat(each)}" for name, each in said.items())
-    return " ".join(map(str, said)) if isinstance(said, list) else str(said)
+def flat(messages: Any) -> str:
+    """Return marshmallow's nested error messages as one line."""
+    if isinstance(messages, Mapping):
+        return "; ".join(f"{name}: {flat(each)}" for name, each in messages.items())
+    return " ".join(map(str, messages)) if isinstance(messages, list) else str(messages)

@@ -1,11 +1,11 @@
-"""What the processes write to their logs: a line or a JSON object an event, and no secret in any of them.
+"""Log output of the processes: each event is one line or one JSON object, and secrets are masked.
 
-In JSON this holds for each line of a process, and not only for those of loggers: `start` also takes over what is
-printed, by whichever library, and what the interpreter says when it ends by an error.
+In JSON mode every line of a process is an object, not only the lines of loggers: `start` also converts what any library
+prints, and what the interpreter prints when an error ends the process.
 
-The mask is put on what leaves a handler, tracebacks included, and not on what we happen to log: libraries log, too. It
-knows the values of this process's own secrets, and what the others look like. In JSON each event says which job,
-attempt and lane it is about: code that handles a job states it once (`about`), for all that is logged meanwhile.
+The mask is applied to the output of handlers, tracebacks included, because libraries log, too. It knows the values of
+the process's secrets, and the shapes of others. In JSON mode an event carries its job, attempt and lane: code that
+handles a job sets them once (`about`), for all events of a block.
 """
 
 import json
@@ -32,14 +32,14 @@ class LogFormat(StrEnum):
     JSON = "json"  #: an object, for machines
 
 
-#: The variable that says which. It is read before all others, since their errors are written by it, too.
+#: The variable of the format. It is read before all others, because it applies to their errors, too.
 LOG_FORMAT = "BOOMERANG_LOG_FORMAT"
 HIDDEN = "***"
-#: A shorter secret is not masked: it could be an ordinary word, and masking it would spoil the log.
+#: A shorter secret is not masked: it could be an ordinary word, and the log would be unreadable.
 SHORTEST = 8
-#: Longer than any id or hash (an image's reference has 64 digits), shorter than any picture.
+#: Longer than any id or hash (an image's reference has 64 digits), shorter than any image in base64.
 _LONG = 200
-# Each repetition is bounded or followed by what it cannot match: no line takes time beyond its length.
+# Each repetition is bounded, or followed by a character that it cannot match, so that matching takes linear time.
 _SHAPES = re.compile(
     r"(?P<kept>/callbacks/[^/\s?]+/)[^\s?\"']+"  # a callback's token
     r"|(?P<header>\b(?:proxy-)?authorization\b[\"']?\s*[:=]\s*[\"']?(?:\w+\s+)?)[^\s\"',}]+"
@@ -48,7 +48,7 @@ _SHAPES = re.compile(
     r"|(?P<name>[?&][\w.-]{0,40}(?:token|key|secret|sig|signature|password|credential)[\w.-]{0,40}=)[^&\s\"'#]+"
     r"|(?P<ours>\bbmr_[0-9a-f]{12}_)[A-Za-z0-9_-]+"  # a producer's key (jobs.api_keys)
     r"|(?P<whsec>\bwhsec_)[A-Za-z0-9+/_-]+=*"
-    rf"|(?P<blob>)(?:data:[\w/+.-]+;base64,)?[A-Za-z0-9+/_-]{{{_LONG},}}=*",  # a picture
+    rf"|(?P<blob>)(?:data:[\w/+.-]+;base64,)?[A-Za-z0-9+/_-]{{{_LONG},}}=*",  # an image
     re.IGNORECASE,
 )
 _about: ContextVar[Mapping[str, Any]] = ContextVar("about", default=MappingProxyType({}))
@@ -65,7 +65,7 @@ def about(**facts: Any) -> Iterator[None]:
 
 
 def secrets_of(settings: Any) -> frozenset[str]:
-    """Return every text that a settings dataclass keeps out of its `repr`; of URLs, only the password."""
+    """Return every text that a settings dataclass excludes from its `repr`; of a URL, only the password."""
     found: set[str] = set()
     for each in fields(settings):
         if not each.repr:
@@ -91,10 +91,10 @@ def _secrets_in(value: str) -> set[str]:
 
 
 class Mask:
-    """Hides secrets in text: given values, and whatever looks like a secret."""
+    """Replaces secrets in text: given values, and whatever has the shape of a secret."""
 
     def __init__(self, secrets: frozenset[str] = frozenset()) -> None:
-        # The longest first: one may begin like another.
+        # The longest first: one secret may be the beginning of another.
         known = sorted(secrets, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
@@ -136,14 +136,14 @@ class Guarded(logging.Formatter):
 
 
 class Printed:
-    """A standard stream of a process that writes JSON: what is printed becomes an event, too.
+    """A standard stream that turns printed text into JSON events.
 
-    An event ends with a piece that ends a line, so that a text of several lines stays together. There is no `fileno`:
-    who finds none (Celery in a signal handler, for instance) does not write past us.
+    An event ends with a piece that ends a line, so that a text of several lines stays one event. There is no `fileno`,
+    so that no code (such as Celery's signal handlers) writes to the file descriptor directly.
     """
 
     encoding, errors = "utf-8", "backslashreplace"
-    #: Characters after which an event is written although its line has no end.
+    #: Characters after which an event is written although its line has not ended.
     LONGEST = 64 * 1024
 
     def __init__(self, stream: TextIO, name: str, level: int) -> None:
@@ -154,7 +154,7 @@ class Printed:
         self._pieces: list[str] = []
 
     def write(self, text: str) -> int:
-        """Write a piece of text. Bytes are a TypeError: click finds out by it that this is a stream of text."""
+        """Write a piece of text. Bytes raise TypeError, by which click recognizes a text stream."""
         self._pieces.append("" + text)
         if text.endswith("\n") or sum(map(len, self._pieces)) > self.LONGEST:
             self._end_event()
@@ -166,7 +166,7 @@ class Printed:
             self.write(line)
 
     def flush(self) -> None:
-        """Flush the stream. An unfinished line still waits for its end, since a flush may come in the middle of one."""
+        """Flush the stream, but not an unfinished line: a flush may come in the middle of one."""
         self.stream.flush()
 
     def isatty(self) -> bool:
@@ -181,7 +181,7 @@ class Printed:
 
 
 def start(environ: Mapping[str, str]) -> None:
-    """Write JSON from now on where BOOMERANG_LOG_FORMAT says so. Settings are read later, for they may be wrong."""
+    """Write JSON from now on if BOOMERANG_LOG_FORMAT asks for it. Call it first: errors in settings are logged, too."""
     if environ.get(LOG_FORMAT) != LogFormat.JSON or isinstance(sys.stderr, Printed):
         return
     Guarded.as_json = True
@@ -191,24 +191,24 @@ def start(environ: Mapping[str, str]) -> None:
 
 
 def begin(settings: Any) -> None:
-    """Hide this process's secrets from now on, and write as BOOMERANG_LOG_FORMAT says; uncaught errors too."""
+    """Mask the secrets of these settings from now on, and write in their format; uncaught errors too."""
     Guarded.mask = Mask(secrets_of(settings))
     Guarded.as_json = settings.log_format is LogFormat.JSON
     _catch_errors()
 
 
 def guard(logger: logging.Logger) -> None:
-    """Put the mask on what this logger's handlers write."""
+    """Mask the output of this logger's handlers."""
     for handler in logger.handlers:
         if not isinstance(handler.formatter, Guarded):
             handler.setFormatter(Guarded(handler.formatter))
         if isinstance(handler, logging.StreamHandler) and isinstance(handler.stream, Printed):
-            # Its events are whole already.
+            # The handler writes complete events already.
             handler.setStream(handler.stream.stream)
 
 
 def to_stderr(level: int = logging.INFO) -> None:
-    """Let the root logger write to standard error, unless someone has configured it already."""
+    """Let the root logger write to standard error, unless it is configured already."""
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(logging.StreamHandler(sys.stderr))
@@ -217,7 +217,7 @@ def to_stderr(level: int = logging.INFO) -> None:
 
 
 def at_once(name: str, message: str) -> None:
-    """Write an event past loggers and buffers: from a signal handler, in whatever the process is interrupted."""
+    """Write an event without loggers and buffers. Safe in a signal handler."""
     os.write(2, f"{_event(name, logging.INFO, message)}\n".encode())
 
 
@@ -237,5 +237,5 @@ def _uncaught(kind: type[BaseException] | None, error: BaseException | None, tra
         return
     handler = logging.StreamHandler(sys.stderr.stream if isinstance(sys.stderr, Printed) else sys.stderr)
     handler.setFormatter(Guarded())
-    # Past whatever loggers and levels there are, and even where there are none yet.
+    # Without loggers and levels: they may drop it, or not be configured yet.
     handler.handle(logging.LogRecord("uncaught", logging.CRITICAL, "", 0, "uncaught error", None, (kind, error, trace)))

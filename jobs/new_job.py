@@ -41,9 +41,9 @@ class Request(Protocol):
 class NewJob:
     """A job to accept. `text` is the request as canonical JSON: the same text under the same id is the same job.
 
-    `owner`: the name of the producer's key; a job in a batch has its batch's. `pool`: of lanes (jobs.lanes).
-    `priority`: None for its batch's, or normal. `expires_in`: seconds within which it must be begun, or it expires
-    unpaid. `delay`: seconds before which it is not admitted.
+    `owner`: the name of the producer's key; ignored for a job in a batch, which has the batch's owner. `pool`: of lanes
+    (jobs.lanes). `priority`: None for the batch's, or else normal. `expires_in`: a job that is not submitted within so
+    many seconds expires, unpaid. `delay`: seconds before which it is not admitted.
     """
 
     id: str
@@ -90,13 +90,13 @@ class NewJob:
         )
 
     def facts(self) -> str:
-        """All but the id and the text, as JSON for `accept` in shared/accept.lua; what is usual is left out."""
+        """Return all but the id and the text as JSON for `accept` in shared/accept.lua. Default values are left out."""
         labels = json.dumps(self.labels, ensure_ascii=False) if self.labels else ""
         place = (self.owner, self.pool, self.priority, self.resolution)
         return _facts((self.model, self.n, self.owed), labels, place, self.expires_in, self.delay)
 
 
-@lru_cache(maxsize=1024)  # the lines of a batch mostly have the same
+@lru_cache(maxsize=1024)  # the lines of a batch mostly have the same facts
 def _facts(
     what: tuple[str, int, frozenset[Delivery]],
     labels: str,
@@ -125,7 +125,7 @@ def _facts(
 class BatchOptions:
     """Options of a whole batch, given when it is created.
 
-    `weight`: its share of admission beside others, 1 to 100. `max_cost` in USD: what it may cost at most.
+    `weight`: its share of admission relative to other batches, 1 to 100. `max_cost`: the most that it may cost, in USD.
     """
 
     owner: str = ""
@@ -135,7 +135,7 @@ class BatchOptions:
     max_cost: Decimal | None = None
 
     def facts(self) -> str:
-        """As JSON for the scripts: the fields of the batch's hash."""
+        """Return the fields of the batch's hash, as JSON for the scripts."""
         facts = {
             "key": self.owner,
             "labels": json.dumps(self.labels, ensure_ascii=False) if self.labels else "",
@@ -147,7 +147,7 @@ class BatchOptions:
 
     @classmethod
     def from_facts(cls, text: str) -> Self:
-        """The inverse of `facts`."""
+        """Create options from the result of `facts`."""
         facts = json.loads(text)
         return cls(
             owner=facts.get("key", ""),
@@ -164,5 +164,5 @@ class Outcome(StrEnum):
     CREATED = "created"
     KNOWN = "known"  #: the same id with the same request: the same job
     CONFLICT = "conflict"  #: the same id with another request: nothing changed
-    IMAGELESS = "imageless"  #: it names an image that is not there: nothing changed
-    FULL = "full"  #: it would be new, and there is no room for it now: nothing changed
+    IMAGELESS = "imageless"  #: it refers to an image that is not stored: nothing changed
+    FULL = "full"  #: it would be a new job above the limit of unfinished jobs: nothing changed

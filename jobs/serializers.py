@@ -1,7 +1,7 @@
-"""Jobs, batches, lanes and spending as JSON data: what the HTTP API, notifications and Celery results hold.
+"""Serializers of jobs, batches, lanes and spending into JSON data, for the HTTP API, notifications and Celery results.
 
-`schemas.views` documents these shapes, and tests compare the two. Nothing here dumps through marshmallow: it would cost
-more than all the rest of a line of results. Times are ISO 8601, money is decimal text.
+`schemas.views` documents these shapes, and tests compare the two. marshmallow does not serialize them, because it would
+take more time than everything else for a line of results. Times are ISO 8601, money is decimal text.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ RUNNING, COMPLETED, FAILED = "in_progress", "completed", "failed"
 #: code: no program takes it for an error that is worth another attempt.
 _ENDED_HERE = {
     State.CANCELLED: "The job was cancelled.",
-    State.EXPIRED: "The job was not over by its deadline. A result that still comes is shown here.",
+    State.EXPIRED: "The job was not over by its deadline. A result that still comes appears here.",
 }
 
 
@@ -41,7 +41,7 @@ def serialize_job(job: Job) -> dict[str, Any]:
         "external_task_id": job.external_task_id,
         "created_at": job.created_at.isoformat(),
         "updated_at": job.updated_at.isoformat(),
-        "finished_at": _time(job.finished_at),
+        "finished_at": _time(job.ended_at),
         "settled_by": job.settled_by,
         "batch": job.batch,
         "labels": dict(job.labels),
@@ -126,7 +126,7 @@ def serialize_liveness(pulse: Pulse | None, troubles: Sequence[Trouble]) -> dict
 def serialize_task(job: Job) -> dict[str, Any]:
     """Return a job as a task of the provider's API (the provider contract, "Status").
 
-    Everything that happens before and between attempts is one running task there. `cost` is "" if unknown.
+    A job before, between and during attempts is a running task there. `cost` is "" if unknown.
     """
     result = job.result or Result()
     task: dict[str, Any] = {"id": job.id, "status": RUNNING, "model": job.model}

@@ -28,7 +28,7 @@ class State(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing more is expected of the job itself (a delivery may still be owed)."""
+        """Whether the job has ended (deliveries may still be owed)."""
         return self in FINAL
 
 
@@ -53,7 +53,7 @@ TRANSITIONS: dict[State, dict[State, str]] = {
         State.IN_DOUBT: "time-out, reset, 5xx, a duplicate's 409, or the lease ran out",
         State.IN_PROGRESS: "the provider answered with its id",
         State.COMPLETED: "a callback was faster than the POST's own answer",
-        State.FAILED: "the provider refused it for good; or an early callback said that it failed",
+        State.FAILED: "the provider refused it for good, or an early callback reported a failure",
         State.CANCELLED: "the producer cancels: it keeps its slot until the provider's end is known",
     },
     State.IN_DOUBT: {

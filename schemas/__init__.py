@@ -3,15 +3,17 @@
 from schemas.answers import read_callback, read_submission, read_task
 from schemas.body import MAX_DEPTH, parse_json
 from schemas.callback_address import callback_path, token_is_valid
+from schemas.error_text import clean
 from schemas.errors import AnswerInvalid, BodyInvalid, RequestInvalid, SchemaError
 from schemas.images import MAX_BYTES as MAX_IMAGE
 from schemas.images import REFERENCE, ImageFile, ImageInvalid, is_reference, read_image
-from schemas.money import parse_cost
+from schemas.money import Cost, read_cost
 from schemas.provider_report import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
 from schemas.requests.base import EXTERNAL_ID, MODELS, RequestSchema
 from schemas.requests.images import checked_in, references, with_images, without_images
 from schemas.requests.load import load_request
 from schemas.requests.record import CallbackForm, GenerationRequest
+from schemas.tolerant_body import Reading, read_object
 
 __all__ = [
     "EXTERNAL_ID",
@@ -22,10 +24,12 @@ __all__ = [
     "AnswerInvalid",
     "BodyInvalid",
     "CallbackForm",
+    "Cost",
     "GenerationRequest",
     "ImageFile",
     "ImageInvalid",
     "Output",
+    "Reading",
     "RequestInvalid",
     "RequestSchema",
     "SchemaError",
@@ -36,12 +40,14 @@ __all__ = [
     "Usage",
     "callback_path",
     "checked_in",
+    "clean",
     "is_reference",
     "load_request",
-    "parse_cost",
     "parse_json",
     "read_callback",
+    "read_cost",
     "read_image",
+    "read_object",
     "read_submission",
     "read_task",
     "references",

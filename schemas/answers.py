@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 
 from schemas.errors import AnswerInvalid
-from schemas.money import parse_cost
-from schemas.provider_report import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
+from schemas.money import read_cost
+from schemas.outputs import Outputs, read_outputs
+from schemas.provider_report import Submission, TaskError, TaskReport, TaskStatus, Usage
 
 #: Status words of the contract. Their case does not matter.
 _WORDS = {
@@ -84,34 +85,29 @@ def _items(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _resources(values: list[Any]) -> tuple[Output, ...]:
-    return tuple(
-        Output(type=_text(value.get("type")) or "image", url=_text(value["url"]))
-        for value in values
-        if isinstance(value, Mapping) and _text(value.get("url"))
-    )
-
-
-def _output(value: object) -> tuple[Output, ...]:
+def _output(value: object) -> Outputs:
     """Return each `url` of each `content`. `output` is one object `{"content": [...]}` or a list of them."""
     holders = [holder for holder in _items(value) if isinstance(holder, Mapping)]
-    return _resources([item for holder in holders for item in _items(holder.get("content"))])
+    return read_outputs(item for holder in holders for item in _items(holder.get("content")))
 
 
-def _outputs(value: object) -> tuple[Output, ...]:
-    return _resources(_items(value))
+def _outputs(value: object) -> Outputs:
+    return read_outputs(_items(value))
 
 
-def _task_result(value: object) -> tuple[Output, ...]:
-    return _resources(_items(value.get("images"))) if isinstance(value, Mapping) else ()
+def _task_result(value: object) -> Outputs:
+    return read_outputs(_items(value.get("images"))) if isinstance(value, Mapping) else Outputs()
 
 
 def _usage(value: object) -> Usage | None:
-    return (
-        Usage(cost=parse_cost(value.get("cost")), discount=value.get("discount"))
-        if isinstance(value, Mapping)
-        else None
-    )
+    match value:
+        case Mapping():
+            return Usage(read_cost(value.get("cost")), value.get("discount"))
+        case None | False | "" | []:
+            return None
+        case _:
+            # The amount itself, or something else about money.
+            return Usage(read_cost(value))
 
 
 def _task_info(value: object) -> str | None:
@@ -148,7 +144,8 @@ class _Shape(Schema):
         data.pop("task_id", None)
         external = data.pop("own_id", None) or data.pop("external_task_id", None)
         data.pop("external_task_id", None)
-        data["output"] = data.get("output") or ()
+        outputs = data.pop("output", None) or Outputs()
+        data |= {"output": outputs.kept, "left_out": outputs.left_out}
         return TaskReport(status=status, task_id=task_id, external_task_id=external, upstream=self.upstream, **data)
 
 

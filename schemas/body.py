@@ -58,7 +58,7 @@ def parse_json(body: bytes) -> object:
     except ValueError:  # int() refuses thousands of digits
         raise BodyInvalid("a number has too many digits") from None
     # Without many brackets or a \ud escape there is nothing to check: most bodies need only these fast scans.
-    if text.count("[") + text.count("{") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+    if text.count("[") + text.count("{") > MAX_DEPTH and deeper_than(value, MAX_DEPTH):
         raise BodyInvalid(_TOO_DEEP)
     if "\\ud" in text or "\\uD" in text:
         try:
@@ -68,7 +68,8 @@ def parse_json(body: bytes) -> object:
     return value
 
 
-def _deeper_than(value: object, levels: int) -> bool:
+def deeper_than(value: object, levels: int) -> bool:
+    """Return whether containers are nested more than `levels` deep in a JSON value."""
     layer = [value]
     for _ in range(levels):
         layer = [child for parent in layer for child in _children(parent)]

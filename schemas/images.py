@@ -7,20 +7,12 @@ Both model pages have the same rules: jpg or png, at most 10 MB, at least 300 px
 
 import binascii
 import re
-import struct
-import zlib
 from base64 import b64decode
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from io import BytesIO
-from typing import Any, NoReturn
 
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-
+from schemas.image_header import PNG_SIGNATURE, Header, read_jpeg, read_png
 from schemas.invisible import is_blank
-from schemas.truncation import is_whole_jpeg, is_whole_png
 from schemas.urls import MAX_IMAGE_URL, url_problem
 
 MAX_BYTES = 10 * 1024 * 1024
@@ -36,7 +28,7 @@ MAX_PIXELS = 100_000_000
 REFERENCE = "image:sha256:"
 _REFERENCE = re.compile(REFERENCE + "[0-9a-f]{64}")
 
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_JPEG_START = b"\xff\xd8\xff"
 _OTHERS = {
     b"GIF8": "GIF", b"RIFF": "WEBP", b"%PDF": "PDF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF",
 }  # fmt: skip
@@ -44,7 +36,6 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 #: The forms of an image in a request.
 FORMS = "an image URL, raw base64, or a reference from POST /v1/images"
 _FORMATS = "send a .jpg, .jpeg or .png"
-_BROKEN = (SyntaxError, ValueError, OSError, EOFError, struct.error, zlib.error, Warning, ArithmeticError, LookupError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +55,6 @@ class ImageFile:
 
 class ImageInvalid(ValueError):
     """An image breaks a rule. The message says which, and what to do."""
-
-
-class _JpegHeader(JpegImageFile):
-    """A JPEG reader that skips EXIF.
-
-    Pillow reads it for the resolution only. It is one more parser for hostile input, and it causes warnings.
-    """
-
-    def getexif(self) -> NoReturn:
-        raise KeyError("EXIF")
 
 
 def image_problem(value: str) -> str | None:
@@ -129,11 +110,11 @@ def read_image(raw: bytes) -> ImageFile:
     """Check the bytes of an image file. Raises `ImageInvalid`."""
     if len(raw) > MAX_BYTES:
         raise ImageInvalid(f"is {len(raw):,} bytes, more than 10 MB; send a smaller file")
-    if raw.startswith(_PNG):
-        width, height = _size(raw, PngImageFile, "PNG", is_whole_png)
+    if raw.startswith(PNG_SIGNATURE):
+        width, height = _checked(read_png(raw), "PNG")
         return ImageFile(raw, width, height, "png")
-    if raw.startswith(_JPEG):
-        width, height = _size(raw, _JpegHeader, "JPEG", is_whole_jpeg)
+    if raw.startswith(_JPEG_START):
+        width, height = _checked(read_jpeg(raw), "JPEG")
         return ImageFile(raw, width, height, "jpeg")
     named = next(
         (f"is a {name}" for magic, name in _OTHERS.items() if raw.startswith(magic)), "is not a known image format"
@@ -141,15 +122,13 @@ def read_image(raw: bytes) -> ImageFile:
     raise ImageInvalid(f"{named}; {_FORMATS}")
 
 
-def _size(raw: bytes, reader: Any, name: str, is_whole: Callable[[bytes], bool]) -> tuple[int, int]:
-    # Image.open() warns, or raises, for large images by limits of its own. The format's class reads the header only.
-    try:
-        with reader(BytesIO(raw)) as image:
-            width, height = image.size
-    except _BROKEN:
-        raise ImageInvalid(f"begins like a {name}, but its header cannot be read; send a complete file") from None
-    if not is_whole(raw):
+def _checked(header: Header | None, name: str) -> tuple[int, int]:
+    """Return width and height. Raises `ImageInvalid` if they, or the file, break a rule."""
+    if header is None:
+        raise ImageInvalid(f"begins like a {name}, but its header cannot be read; send a complete file")
+    if not header.whole:
         raise ImageInvalid(f"is a truncated {name}; send the whole file")
+    width, height = header.width, header.height
     if width * height > MAX_PIXELS:
         limit = f"more than {MAX_PIXELS // 10**6} megapixels"
         raise ImageInvalid(f"is {width} × {height} px, a decompression bomb ({limit}); send a smaller image")

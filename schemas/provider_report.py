@@ -5,9 +5,10 @@ and the upstream's own callback shapes contain neither a price nor an error code
 """
 
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+
+from schemas.money import Cost
 
 
 class TaskStatus(StrEnum):
@@ -29,10 +30,11 @@ class TaskStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One generated resource. `type` is `image` where the provider names none."""
+    """One generated resource. `type` is image, video or audio. `watermark_url`: the same with a watermark."""
 
     type: str
     url: str
+    watermark_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +47,15 @@ class TaskError:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """`cost` in USD, None if empty or unreadable. `discount` verbatim, not for calculations."""
+    """`discount` verbatim, not for calculations."""
 
-    cost: Decimal | None
+    cost: Cost
     discount: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """A report. `word` is the status as it was spelled.
+    """A report. `word` is the status as it was spelled. `left_out`: results that cannot be used, and why.
 
     `task_id` may be the upstream's instead of the gateway's. `upstream` marks the upstream's own callback shapes.
     """
@@ -63,6 +65,7 @@ class TaskReport:
     task_id: str | None = None
     external_task_id: str | None = None
     output: tuple[Output, ...] = ()
+    left_out: tuple[str, ...] = ()
     error: TaskError | None = None
     usage: Usage | None = None
     metadata: Any = None
@@ -78,7 +81,7 @@ class TaskReport:
         if self.upstream:
             return False
         if self.status is TaskStatus.COMPLETED:
-            return bool(self.output) and self.usage is not None and self.usage.cost is not None
+            return bool(self.output) and self.usage is not None and self.usage.cost.amount is not None
         return self.status is TaskStatus.FAILED and self.error is not None
 
 

@@ -1,4 +1,4 @@
-"""Back-pressure: whether there is room for more jobs, and the answer to a producer when there is not.
+"""Back-pressure: whether the service accepts more jobs, and the answer to a producer when it is full.
 
 The scripts enforce the limit of unfinished jobs exactly. Memory is only checked now and then: its limit is far below
 the point at which Redis refuses all writes, so that the results of accepted jobs still fit.
@@ -49,7 +49,7 @@ class Backpressure:
         return self._settings.max_unfinished or None
 
     def refused(self, result: str = "Nothing was enqueued. Send the same again later.", **more: Any) -> ProblemError:
-        """Return the problem, 429, for a request without room. `result` says what was done, and what to do."""
+        """Return the problem, 429, of a full service. `result` says what was done, and what to do."""
         full = self._full(0)
         self._turned_away.labels("memory" if full else "jobs").inc()
         return ProblemError(
@@ -57,7 +57,7 @@ class Backpressure:
         )
 
     def warning(self, unfinished: int) -> str | None:
-        """Return why there is no room now, or what keeps a limit from working; None if all is well."""
+        """Return why the service is full, or what keeps a limit from working; None if all is well."""
         full = self._full(0)
         most = self._settings.max_unfinished
         if full or (most and unfinished >= most):
@@ -89,9 +89,9 @@ class Backpressure:
         if full:
             return (
                 "The job store has reached its memory limit (BOOMERANG_MAX_MEMORY). "
-                "There is room again when ended jobs are deleted, or when the operator adds memory."
+                "New jobs are accepted when ended ones are deleted, or when the operator adds memory."
             )
         return (
             f"There are {self._settings.max_unfinished:,} unfinished jobs, the limit (BOOMERANG_MAX_UNFINISHED). "
-            "There is room again when some have ended."
+            "New ones are accepted when some have ended."
         )

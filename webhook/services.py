@@ -116,7 +116,7 @@ class Services:
         return open_images(self.store, self.settings, most_connections=CONNECTIONS)
 
     def store_image(self, file: ImageFile) -> bool:
-        """Store an image and return whether it is new. Raises a problem, 429, if there is no room for a new one."""
+        """Store an image and return whether it is new. Raises a problem, 429, if it is new and the service is full."""
         full = self.settings.image_store == IN_REDIS and self.pressure.limit(len(file.data)) == 0
         if full and self.images.absent([file.hash]):
             raise self.pressure.refused("Send the same again later: nothing is stored twice.")
@@ -134,7 +134,7 @@ class Services:
     def enqueue(self, job: NewJob) -> Outcome:
         """Enqueue one job, count it, and send the workers a hint.
 
-        Raises a problem, 429, if there is no room for a new job, and `RequestInvalid` if an image is missing.
+        Raises a problem, 429, if the service is full, and `RequestInvalid` if an image is missing.
         """
         enqueued = self.store.jobs.enqueue([job], most=self.pressure.limit(len(job.text)))
         (outcome,) = self.hide_foreign([job], enqueued.outcomes)

@@ -14,6 +14,7 @@ from worker.continuity import compare_step
 from worker.flower_events import Dispatcher
 from worker.generate.revoke import revoke_step
 from worker.heartbeat import Heart, heart_step, heartbeat_step
+from worker.routes import Routes
 from worker.services import Services
 from worker.settings import QueueType, Settings, Switch
 from worker.tasks import register
@@ -29,7 +30,7 @@ HEALTH_CHECK = 5
 
 def create_app(settings: Settings) -> Celery:
     """Create the app. It does not become Celery's current app, so that other apps in the process are not affected."""
-    app = Celery("boomerang", set_as_current=False)
+    app = Celery("boomerang", amqp=Routes, set_as_current=False)
     app.conf.update(configuration(settings))
     # Only these: Celery would also consume every queue that it has sent to, and discard unknown messages there.
     app.amqp.queues.select([settings.generate_queue, SUBMIT, RECONCILE, DELIVER])
@@ -93,7 +94,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # The anonymous exchange routes to queues by name and needs no binding, which could get lost.
         "task_queues": [_generate_queue(settings), *map(_queue, (SUBMIT, RECONCILE, DELIVER))],
         "task_default_queue": settings.generate_queue,
-        # Links, chains and chords of producers are sent to their queues, whose names are not known here.
+        # Links, chains and chords of producers are sent to their queues, whose names are not known here. worker.routes
+        # creates none of them at the broker.
         "task_create_missing_queues": True,
         # Acknowledged after the task: after a crash the message is delivered again. The record makes that harmless.
         "task_acks_late": True,
@@ -113,8 +115,6 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # Messages do not wait in a worker's memory.
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": redis_broker,
-        # Only boomerang.generate stores a result.
-        "task_ignore_result": True,
         "task_store_errors_even_if_ignored": False,
         "result_expires": 24 * 3600,
         "redis_socket_timeout": SOCKET_TIMEOUT,

@@ -74,16 +74,28 @@ class Continuity:
             return self._stop(verdict.reason) if refused else None
         if verdict.judgement is Judgement.OLDER and verdict.expected:
             if self._store.continuity.tolerate(standing, verdict.expected):
-                log.warning("%s; work goes on, every job is looked up at the provider first", verdict.reason)
+                log.warning("%s; work continues, but every job is looked up at the provider first", verdict.reason)
             return None
         if not standing.installation and not self._witness_read:
-            return False  # Redis may have lost everything, which only the witness can tell.
+            return False  # Redis may have lost everything: only the witness can tell.
         if not standing.installation or standing.restarted:
             if self._store.continuity.establish(standing) and not standing.installation:
-                log.warning("a new installation begins: Redis has no record of one, and no worker has seen one")
+                self._log_beginning(standing)
             return None
         self._remember(standing.sighting)
         return True
+
+    def _log_beginning(self, standing: Standing) -> None:
+        """Log that an installation begins: as a warning if a Redis that lost its jobs would look the same."""
+        if standing.has_jobs:
+            log.warning("a new installation begins with the jobs that Redis holds: it has no record of an installation")
+        elif self._witness is None:
+            log.warning(
+                "a new installation begins: Redis (BOOMERANG_REDIS_URL) is empty. If it held jobs before, they are "
+                "lost: without a Redis of its own, the broker cannot tell"
+            )
+        else:
+            log.info("a new installation begins: Redis is empty, and the witness (BOOMERANG_BROKER_URL) knows no other")
 
     def _exceeds_tolerance(self, verdict: Verdict) -> bool:
         return verdict.judgement is Judgement.OLDER and verdict.lost_jobs > 0 and verdict.seconds > self._tolerated
@@ -104,7 +116,7 @@ class Continuity:
 
     def _stop(self, reason: str) -> bool:
         if reason != self._last_reason:
-            log.error("%s. No work is taken in or handed out until an operator runs `%s`", reason, RECOVER)
+            log.error("%s. No work is accepted or handed out until an operator runs `%s`", reason, RECOVER)
         self._last_reason = reason
         return False
 

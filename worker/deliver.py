@@ -57,7 +57,7 @@ class Deliverer:
                 log.error("job %s: its deliveries are not made: %s", due.job.id, error)  # noqa: TRY400 - no traceback needed
 
     def _make_deliveries(self, due: Due) -> None:
-        for kind in sorted(due.job.owing):
+        for kind in sorted(due.job.owed):
             unconfirmed, why = False, ""
             try:
                 if kind is Delivery.CELERY:

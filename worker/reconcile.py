@@ -81,9 +81,9 @@ class Reconciler:
             if due_jobs.admit_hint:
                 # Jobs were put back into the queue: admit them before the look-ups, which take time.
                 admit(self._store, self._messages, self._settings.group, self._settings.lanes)
-            list(self._executor.map(self._act, [due for due in dues if not due.job.owing]))
-            if owing := [due.job.id for due in dues if due.job.owing]:
-                self._messages.deliver(owing)
+            list(self._executor.map(self._act, [due for due in dues if not due.job.owed]))
+            if with_deliveries := [due.job.id for due in dues if due.job.owed]:
+                self._messages.deliver(with_deliveries)
         wait(probes)
         self._step(self._store.batches.sweep)
         admit(self._store, self._messages, self._settings.group, self._settings.lanes)

@@ -17,6 +17,7 @@ from jobs.store.witness import Witness
 from worker.continuity import Continuity
 from worker.deliver import Deliverer
 from worker.generate.enqueue import GenerateHandler
+from worker.generate.unreachable import Reachability
 from worker.messages import Messages
 from worker.notification import Notifier
 from worker.provider import Provider
@@ -34,6 +35,7 @@ class Services:
 
     def __init__(self, app: Celery, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
+        self._app = app
         self.messages = Messages(app)
         self._clock = clock
         self._round_lock = threading.Lock()
@@ -91,7 +93,11 @@ class Services:
     def generate_handler(self) -> GenerateHandler:
         """The use case of boomerang.generate."""
         return GenerateHandler(
-            self.store, self.messages, self.images, allow_private_hosts=self.settings.allow_private_hosts
+            self.store,
+            self.messages,
+            self.images,
+            Reachability(self._app),
+            allow_private_hosts=self.settings.allow_private_hosts,
         )
 
     def _threads(self, name: str) -> ThreadPoolExecutor:

@@ -15,7 +15,11 @@ from worker.settings import Switch
 
 
 def register(app: Celery, services: Services) -> None:
-    """Add the tasks to the app. They send none of Celery's events: worker.flower_events does."""
+    """Add the tasks to the app. They send none of Celery's events: worker.flower_events does.
+
+    Only the internal ones ignore their results. The setting `task_ignore_result` would also apply to Celery's own tasks
+    (`celery.map`, `celery.accumulate` …) that follow a job, because the sender decides.
+    """
 
     @app.task(
         name=GENERATE,
@@ -23,7 +27,6 @@ def register(app: Celery, services: Services) -> None:
         bind=True,
         shared=False,
         send_events=False,
-        ignore_result=False,
     )
     def generate(self: Any, /, **request: Any) -> dict[str, Any] | None:
         """Record a producer's job and park, or return the result of an ended job."""
@@ -34,7 +37,7 @@ def register(app: Celery, services: Services) -> None:
             retry_later(self, call, error, services.continuity)
             return None
 
-    @app.task(name=SUBMIT, shared=False, send_events=False)
+    @app.task(name=SUBMIT, shared=False, send_events=False, ignore_result=True)
     def submit(*ids: str) -> int:
         """Submit these admitted jobs, then admit as many again. Without ids, admit all that the limits allow."""
         try:
@@ -43,7 +46,7 @@ def register(app: Celery, services: Services) -> None:
             # Perhaps no worker has compared this Redis yet. If jobs are lost, the alarms put these back later.
             return _submit(services, ids) if services.continuity() else 0
 
-    @app.task(name=RECONCILE, bind=True, shared=False, send_events=False)
+    @app.task(name=RECONCILE, bind=True, shared=False, send_events=False, ignore_result=True)
     def reconcile(self: Any) -> int:
         """Act on due alarms, then publish events for Flower."""
         if not services.begin_round() or not services.continuity():
@@ -53,7 +56,7 @@ def register(app: Celery, services: Services) -> None:
             publish_changes(app, services.store, self.request.hostname)
         return due_count
 
-    @app.task(name=DELIVER, shared=False, send_events=False)
+    @app.task(name=DELIVER, shared=False, send_events=False, ignore_result=True)
     def deliver(*ids: str) -> None:
         """Make the deliveries of these ended jobs."""
         services.deliverer(ids)

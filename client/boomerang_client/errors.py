@@ -96,7 +96,7 @@ class ApiError(BoomerangError):
 
     `status` is the HTTP status. `errors` maps field paths ("subject_image_list.0.subject_image") to messages. `codes`
     are the generation API's error codes for the mistake ("002016002"). `retry_after` is in seconds, None if the service
-    named no time.
+    named no time. `line`: the number of the line that differs from an earlier upload to its batch, or None.
     """
 
     remedy = "The service's log has the reason."
@@ -110,6 +110,7 @@ class ApiError(BoomerangError):
         errors: Mapping[str, tuple[str, ...]] | None = None,
         codes: tuple[str, ...] = (),
         retry_after: float | None = None,
+        line: int | None = None,
     ) -> None:
         self.status = status
         self.title = title
@@ -117,6 +118,7 @@ class ApiError(BoomerangError):
         self.errors: Mapping[str, tuple[str, ...]] = errors or {}
         self.codes = codes
         self.retry_after = retry_after
+        self.line = line
         super().__init__(status, title, detail)
         fields = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in self.errors.items())
         reason = detail or title or "The service gave no reason."
@@ -177,7 +179,7 @@ def api_error(status: int, problem: object, retry_after: float | None = None) ->
     """Return the error for an answer with this status. `problem` is the parsed body, of any type."""
     kind = BY_STATUS.get(status, ServerFault if status >= 500 else ApiError)  # noqa: PLR2004 -- the 5xx class
     body = problem if isinstance(problem, Mapping) else {}
-    errors, codes = body.get("errors"), body.get("codes")
+    errors, codes, line = body.get("errors"), body.get("codes"), body.get("line")
     error = kind(
         status,
         str(body.get("title") or ""),
@@ -185,6 +187,7 @@ def api_error(status: int, problem: object, retry_after: float | None = None) ->
         errors=field_errors(errors),
         codes=tuple(map(str, codes)) if isinstance(codes, list) else (),
         retry_after=retry_after,
+        line=line if isinstance(line, int) else None,
     )
     error.lines = line_errors(errors) if isinstance(errors, list) else ()
     return error

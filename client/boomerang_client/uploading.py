@@ -7,7 +7,6 @@ of a batch that comes in one request. So a part may be sent twice, and so may th
 import gzip
 import json
 import logging
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -43,8 +42,6 @@ _GZIP_LEVEL = 1  # lines of JSON shrink to a fifth at almost no cost
 Progress = Callable[[BatchAccepted], None]
 
 _log = logging.getLogger(__name__)
-#: How the service names a line that differs from the one with its number in an earlier upload.
-_CONTRADICTION = re.compile(r"Line (\d+) .*\bbatch")
 
 
 @dataclass
@@ -63,10 +60,10 @@ def name_batch(error: BaseException, batch: str, enqueued: int) -> None:
 
     The error may be of any class: the caller's source raised it.
     """
-    with suppress(AttributeError):  # it may have no room for attributes
+    with suppress(AttributeError):  # its class may have slots
         error.repeat_id, error.enqueued = batch, enqueued  # type: ignore[attr-defined]
     if isinstance(error, BoomerangError):
-        return  # its text says it
+        return  # its text includes them
     text = continue_upload(batch, enqueued)
     if hasattr(error, "add_note"):  # Python 3.11
         error.add_note(text)
@@ -209,10 +206,10 @@ class Upload:
         try:
             done = read_accepted(self._caller(lambda: self._transport.post_lines("/v1/batches", body, self._options)))
         except Invalid as error:
-            # The service counts the lines of a part. It names a contradiction itself when the counts agree.
-            if found := _CONTRADICTION.match(error.detail):
-                raise self._contradiction(part.numbers[int(found[1]) - 1]) from error
-            raise
+            if error.line is None or not 0 < error.line <= len(part.numbers):
+                raise
+            # The service counts the lines of a part, its caller those of the upload.
+            raise self._contradiction(part.numbers[error.line - 1]) from error
         # The first part created the batch with its options. Later parts must not repeat them,
         # because they can change: a resume can raise `max_cost`.
         self._options = {"id": self._batch}
@@ -230,6 +227,7 @@ class Upload:
             detail=f"Line {number} is another request than before under the batch id {self._batch}. To continue that "
             "upload, keep its lines and their numbers: leave a refused line empty, and add lines at the end. "
             "Another upload needs another id, and all its lines are paid for.",
+            line=number,
         )
 
     def _add(self, part: BatchAccepted, errors: list[LineError]) -> None:

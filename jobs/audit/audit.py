@@ -1,8 +1,8 @@
 """Checks the invariants of the store on a running system (docs/guarantees.md, "The invariants").
 
-The audit reads by cursor, so it blocks nothing, and other processes go on meanwhile. What looks wrong is therefore
-checked a second time, in one step: a record and what stands beside it by a script (`repair_….lua`), counters by a
-recount that is exact although jobs move (jobs.audit.recount). So it does not report changes that are under way.
+The audit reads by cursor, so that it blocks nothing and other processes continue. It therefore checks each suspect
+again, in one step: a record and its related data by a script (`repair_….lua`), counters by a recount that is exact
+although jobs change (jobs.audit.recount). So it does not report changes that are under way.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ _STEP = 100
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was found, and which counters could not be compared because too much moved."""
+    """The findings, and which counters could not be compared because too many jobs changed."""
 
     findings: tuple[Finding, ...]
     unsure: tuple[str, ...]
@@ -96,7 +96,7 @@ def _examine(store: Store, reader: Reader) -> Audit:
 
 
 def _until_damage(name: str, part: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield what a part of the audit finds. Damage that it cannot handle ends this part, and not the others."""
+    """Yield the findings of one part of the audit. Damage that it cannot handle ends only this part."""
     try:
         yield from part
     except (*UNREADABLE, RecordDamaged, redis.ResponseError) as error:
@@ -108,13 +108,13 @@ def _until_damage(name: str, part: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _checked_again(store: Store, suspects: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield the suspects that are still true, each place checked in one step."""
+    """Yield the findings that a second check confirms, each in one step."""
     once = list(dict.fromkeys(suspects))
     checks = list(dict.fromkeys((each.check.verb, each.check.target) for each in once if each.check))
     answers: dict[tuple[str, tuple[str, ...]], set[str] | None] = {}
     for start in range(0, len(checks), _STEP):
         step = checks[start : start + _STEP]
-        found = store.context.scripts.tries([(verb, "0", *target) for verb, target in step])
+        found = store.context.scripts.call_each([(verb, "0", *target) for verb, target in step])
         rules = (None if isinstance(answer, RecordDamaged) else set(answer) for answer in found)
         answers.update(zip(step, rules, strict=True))
     for each in once:

@@ -1,6 +1,6 @@
-"""The part of the audit that concerns damage: keys of another type, and values that this service does not write.
+"""The audit of damage: keys of a wrong type, and values that this service does not write.
 
-The other parts count what is damaged as absent, so that they go on. This part reports it, once.
+The other parts of the audit count damaged data as absent, and continue. This part reports them, once.
 """
 
 import json
@@ -14,10 +14,11 @@ from jobs.audit.findings import Finding, Reader
 from jobs.audit.spending import ENTRY_BARS
 from jobs.decoding import UNREADABLE, decoding, read_labels
 from jobs.errors import RecordDamaged
-from jobs.fields import NAMES, BatchCounter, Entry, is_text, shown
+from jobs.fields import NAMES, BatchCounter, Entry, is_text, printable
 from jobs.job import Job
 from jobs.new_job import BatchOptions
 from jobs.states import State
+from jobs.store.prices import PRICES_KEPT
 
 RULE = "damaged"
 #: Keys that a repair makes anew from the records. When one is damaged, look at it, then delete it.
@@ -39,6 +40,7 @@ _DERIVED = frozenset(
 )
 _LATEST = 9_999_999_999_999_999
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+_COSTS = re.compile(rf"\d{{1,18}}( \d{{1,18}}){{0,{PRICES_KEPT - 1}}}", re.ASCII)
 _ENTRIES = 500
 _BATCH_TEXTS = frozenset({"key", "labels", "asked", "class", "paused", "do", "only"})
 _EPOCH_TEXTS = frozenset({"run", "installation", "lost", "expected"})
@@ -49,7 +51,7 @@ _Check = Callable[[str, str], str | None]
 
 
 def damage_findings(reader: Reader) -> Iterator[Finding]:
-    """Yield all damage but that of records. Call it after the survey, which finds the keys of another type."""
+    """Yield all damage except that of records. Call it after the survey, which finds the keys of a wrong type."""
     for name, (family, key, found, expected) in sorted(reader.misplaced.items()):
         remedy = f"Look at it (TYPE {key}). "
         if family in _DERIVED:
@@ -60,7 +62,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
     of, single = reader.keys.member, reader.keys.singleton
     for family, check in (("batch", _batch), ("lane", _lane), ("pool", _pool), ("spent", _spent)):
         for each in sorted(reader.names[family]):
-            yield from _hash(reader, f"{family} {shown(each)}", of(family, each), check)
+            yield from _hash(reader, f"{family} {printable(each)}", of(family, each), check)
     for batch in sorted(reader.names["batch"]):
         created = reader.value(of("batch", batch), "created")
         if (
@@ -71,9 +73,10 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
             remedy = (
                 f"HSET {of('batch', batch)} created (its score in {single('batches')}) accepted (LLEN of its list)."
             )
-            yield Finding(RULE, f"batch {shown(batch)}", "it lacks the time at which it was created", remedy)
-    for name in ("totals", "heartbeats", "prices", "reserved", "uses", "accessed"):
+            yield Finding(RULE, f"batch {printable(batch)}", "it lacks the time at which it was created", remedy)
+    for name in ("totals", "heartbeats", "reserved", "uses", "accessed"):
         yield from _hash(reader, name.replace("_", " "), single(name), _whole)
+    yield from _hash(reader, "prices", single("prices"), _costs)
     yield from _hash(reader, "epoch", single("epoch"), _epoch)
     yield from _hash(reader, "image", single("kept"), _kept, by_field=True)
     yield from _hash(reader, "key", single("access"), _access, by_field=True)
@@ -82,7 +85,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
 
 
 def record_finding(reader: Reader, job_id: str, row: Mapping[str, Any], text: str | None) -> Finding | None:
-    """Return what is wrong with a job, by its record and what belongs to it. `row`: fields, result, labels."""
+    """Return what is wrong with a job: with its record, result or labels (`row`)."""
     key, fields = reader.keys.member("job", job_id), row["fields"]
     try:
         Job.from_fields(job_id, fields, result=row["result"], labels=row["labels"])
@@ -95,10 +98,10 @@ def record_finding(reader: Reader, job_id: str, row: Mapping[str, Any], text: st
             f"Look at HGETALL {key}, the logs and the provider, and HSET the correct values. The service does not act "
             f"on it until then. Or give it up: DEL {key}, then audit --repair; a task at the provider is still paid."
         )
-        return Finding(RULE, shown(job_id), detail, remedy)
+        return Finding(RULE, printable(job_id), detail, remedy)
     if extra := sorted(fields.keys() - NAMES.keys()):
-        names = ", ".join(map(shown, extra))
-        return Finding(RULE, shown(job_id), f"it has fields that no version writes: {names}", f"HDEL {key} {names}")
+        names = ", ".join(map(printable, extra))
+        return Finding(RULE, printable(job_id), f"it has fields that no version writes: {names}", f"HDEL {key} {names}")
     return None
 
 
@@ -106,14 +109,18 @@ def _hash(reader: Reader, what: str, key: str, check: _Check, *, by_field: bool 
     for field, value in reader.fields(key):
         why = check(field, value) if is_text(field) and is_text(value) else "is not UTF-8"
         if why:
-            id_ = f"{what} {shown(field)}" if by_field else what
-            detail = f"its field {shown(field)} is {shown(value)!r}: {why}"
-            remedy = f"HSET {key} '{shown(field)}' to the correct value, or HDEL it; --repair recounts what it can."
+            id_ = f"{what} {printable(field)}" if by_field else what
+            detail = f"its field {printable(field)} is {printable(value)!r}: {why}"
+            remedy = f"HSET {key} '{printable(field)}' to the correct value, or HDEL it; --repair recounts what it can."
             yield Finding(RULE, id_, detail, remedy)
 
 
 def _whole(_: str, value: str) -> str | None:
     return None if _INTEGER.fullmatch(value) else "no whole number"
+
+
+def _costs(_: str, value: str) -> str | None:
+    return None if _COSTS.fullmatch(value) else f"not up to {PRICES_KEPT} costs in nano-dollars"
 
 
 def _epoch(field: str, value: str) -> str | None:
@@ -190,7 +197,7 @@ def _access(field: str, value: str) -> str | None:
 
 
 def _times(reader: Reader) -> Iterator[Finding]:
-    """Yield times after the year 2286: what stands there would never be due."""
+    """Yield times after the year 2286: such an entry would never be due."""
     of, single = reader.keys.member, reader.keys.singleton
     keys = [
         single(name) for name in ("alarms", "doubts", "undelivered", "at_cap", "capped", "sweeps", "batches", "going")
@@ -203,11 +210,11 @@ def _times(reader: Reader) -> Iterator[Finding]:
     for key, members in zip(keys, found, strict=True):
         for member in members or ():
             detail = f"its time in {key} is beyond the year 2286"
-            yield Finding(RULE, shown(member), detail, f"ZREM {key} {shown(member)}, then audit --repair.")
+            yield Finding(RULE, printable(member), detail, f"ZREM {key} {printable(member)}, then audit --repair.")
 
 
 def _changes(reader: Reader) -> Iterator[Finding]:
-    """Yield damage of the newest entries of the stream of changes. The service does not depend on them."""
+    """Yield damage of the newest entries of the event stream. The service does not depend on them."""
     stream = reader.keys.singleton("changes")
     with reader.client.pipeline(transaction=False) as pipe:
         pipe.xrevrange(stream, count=_ENTRIES)

@@ -1,4 +1,4 @@
-"""Where counters differ from a recount, as findings."""
+"""Findings of counters that differ from a recount."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -24,8 +24,8 @@ _UNKNOWABLE = (
 class Comparison:
     """Compares the counters of one key with a recount.
 
-    `gone`: jobs of each batch that were forgotten before the first record was read. `damaged`: damaged records were
-    found, so it is not known what to count, and no counter is corrected.
+    `gone`: jobs of each batch that were deleted before the first record was read. `damaged`: there are damaged records,
+    so the correct counts are unknown, and no counter is corrected.
     """
 
     reader: Reader
@@ -73,7 +73,7 @@ class Comparison:
                     yield self._finding(rule, batch, detail, drift)
 
     def _states(self, key: str, batch: str, stored: Mapping[str, str], counted: Counter[str]) -> Iterator[Finding]:
-        """Compare the counters by state. Forgotten jobs stay counted in the state in which they ended."""
+        """Compare the counters by state. Deleted jobs still count in the state in which they ended."""
         gone = whole(stored.get("gone"))
         drifts = {state: _drift(key, state, stored, counted) for state in State}
         off = {state: drift for state, drift in drifts.items() if drift}

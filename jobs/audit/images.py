@@ -1,4 +1,4 @@
-"""The part of the audit that concerns images: each that is named is stored, and is removed when it should be."""
+"""The audit of images: each one that a job refers to is stored, and unneeded ones are removed."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ COUNTS = 5
 
 
 def image_findings(reader: Reader, *, in_redis: bool) -> Iterator[Finding]:
-    """Yield what looks wrong with the images. `in_redis`: their bytes are in Redis, too."""
+    """Yield suspected errors of images. `in_redis`: their bytes are in Redis, too."""
     single = reader.keys.singleton
     named = {digest for digest, _ in reader.fields(single("uses"))}
     there = dict(reader.scores(single("images")))

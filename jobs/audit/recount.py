@@ -1,11 +1,12 @@
-"""A recount of the counters on a running system: exact although jobs move meanwhile.
+"""A recount of the counters on a running system. It is exact, although jobs change meanwhile.
 
-Reading all records by cursor takes a while. So the recount works as a virtual machine is moved to another host while it
-runs ("pre-copy", Clark et al., NSDI 2005). It reads everything; then again what has changed meanwhile, as the stream of
-changes says, and so on until that is little; and the rest in one step, together with the counters (recount.lua).
+Reading all records by cursor takes a while. So the recount uses the method by which a running virtual machine moves to
+another host ("pre-copy", Clark et al., NSDI 2005). It reads all records, then those that the event stream names as
+changed meanwhile, and again, until few are left. It reads the rest together with the counters in one step
+(recount.lua).
 
-Some changes leave no trace in the stream: of jobs that are admitted, that a cancel or expiry left at the provider, or
-that are looked up at several accounts. Those few are always read in the last step.
+Some changes are not in the stream: those of jobs that are admitted, that are cancelled or expired but still at the
+provider, or that are looked up at several accounts. These few are always read in the last step.
 """
 
 import json
@@ -80,12 +81,12 @@ class Recount:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def keep_up(self) -> None:
-        """Follow the changes if it is time. Call it often, because the stream keeps only the last of them."""
+        """Follow the changes if it is time. Call it often, because the stream keeps only the newest changes."""
         if time.monotonic() >= self._next:
             self.follow()
 
     def follow(self) -> None:
-        """Note which jobs have changed since the last call."""
+        """Record which jobs have changed since the last call."""
         stream = self._keys.singleton("changes")
         read = 0
         while rows := self._entries(stream):
@@ -101,7 +102,7 @@ class Recount:
             return self._reader.ask(pipe)[0]
 
     def enter(self, job_id: str, record: Mapping[str, str], code: str, text: str | None) -> None:
-        """Count a record, in place of what it was before. An empty one: the job was forgotten."""
+        """Count a record instead of its earlier version. An empty record: the job was deleted."""
         share: Share = ()
         if is_newer(record):
             self.newer = True
@@ -161,7 +162,7 @@ class Recount:
             self._catch_up()
             ids = json.dumps(sorted(self._changed | self._untraced))
             asked = json.dumps([[key] for key in keys])
-            (answer,) = self._scripts.tries([("recount", self._last, self._putback, MOST_AT_ONCE, ids, asked)])
+            (answer,) = self._scripts.call_each([("recount", self._last, self._putback, MOST_AT_ONCE, ids, asked)])
             if isinstance(answer, RecordDamaged):
                 break
             outcome, *rest = answer

@@ -1,4 +1,4 @@
-"""The part of the audit that concerns spending: what results cost, and the ledgers of the days."""
+"""The audit of spending: the costs of results, and the ledgers of the days."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,10 @@ COUNTS = 5
 
 
 def spent_findings(reader: Reader, costs: Mapping[str, int]) -> Iterator[Finding]:
-    """Yield where less is counted than the stored results cost, in all ('') and by batch ('b…').
+    """Yield the counters below the cost of the stored results: the total ('') and those of batches ('b…').
 
-    More may be counted, because the cost of results that a retry replaced, or that were forgotten, stays. The counters
-    are read after the results, so they can only have grown.
+    A counter may be higher, because the costs of deleted results and of those that a retry replaced still count. The
+    counters are read after the results, so they can only have grown.
     """
     keys = reader.keys
     for who, cost in costs.items():

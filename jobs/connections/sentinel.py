@@ -1,4 +1,4 @@
-"""Redis behind Sentinel: one URL for it, and the connections that find its primary.
+"""Redis behind Sentinel: the form of its URL, and connections that find its primary.
 
     sentinel://[user:password@]host[:port][,host[:port]…][/database]?master=NAME
 
@@ -33,7 +33,7 @@ _DEMOTED = re.compile("-READONLY |^UNBLOCKED ")
 #: How long (seconds) one sentinel may take to connect and to answer, before the next one is asked.
 TIMEOUT = 1.0
 #: Seconds between two questions for the primary; and after one that no sentinel answered.
-LOOK, LOOK_AGAIN = 1.0, 15.0
+CHECK_EVERY, RECHECK_EVERY = 1.0, 15.0
 #: Not urlsplit: newer releases of Python, such as 3.13.5, reject an IPv6 address beside other hosts.
 _FORM = re.compile(r"(?P<scheme>[a-z]+)://(?P<netloc>[^/?#]*)(?P<path>[^?#]*)(\?(?P<query>[^#]*))?(#.*)?")
 _MASTER, _USERNAME, _PASSWORD = "master", "sentinel_username", "sentinel_password"
@@ -41,7 +41,7 @@ _TLS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile", "ssl_che
 
 
 class AddressInvalid(ValueError):
-    """A URL that is not of this module's form. The message does not repeat it, because it may hold a password."""
+    """A URL that is not of this module's form. The message omits it, because it may contain a password."""
 
 
 def behind_sentinel(url: str) -> bool:
@@ -51,7 +51,7 @@ def behind_sentinel(url: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """A Redis whose primary the sentinels name. `tls` is None where nothing is encrypted."""
+    """A Redis behind Sentinel. `tls` is None without encryption."""
 
     sentinels: tuple[tuple[str, int], ...]
     master: str
@@ -115,7 +115,7 @@ class Watched:
             yield redis.Redis(host, port, decode_responses=True, **self.sentinel_options())
 
     def sentinel_options(self) -> dict[str, Any]:
-        """Return the options of connections to sentinels. redis-py's defaults: eleven tries each, and no time-out."""
+        """Return the options of connections to sentinels. redis-py would retry ten times, without a time-out."""
         return {
             "socket_timeout": TIMEOUT,
             "socket_connect_timeout": TIMEOUT,
@@ -148,22 +148,22 @@ class _Sentinels(Sentinel):
 
 
 class _Pool(SentinelConnectionPool):
-    """Asks the sentinels now and then, and not only for new connections.
+    """A pool that asks the sentinels for the primary repeatedly, not only for new connections.
 
-    A primary that is well when it is replaced takes writes for some seconds more (Sentinel tells it last, after eight),
-    and forgets them when it is made a replica.
+    Reason: a healthy primary that Sentinel replaces still accepts writes for some seconds (Sentinel notifies it last,
+    after eight), and loses them when it becomes a replica.
     """
 
-    _look_at = 0.0
+    _check_at = 0.0
 
     def get_connection(self, *args: Any, **kwargs: Any) -> Any:
-        if (now := time.monotonic()) >= self._look_at:
-            self._look_at = now + LOOK
+        if (now := time.monotonic()) >= self._check_at:
+            self._check_at = now + CHECK_EVERY
             try:
                 self.get_master_address()  # type: ignore[no-untyped-call] # ends idle connections to another one
             except redis.RedisError:
                 # Without sentinels, keep the existing connections.
-                self._look_at = now + LOOK_AGAIN
+                self._check_at = now + RECHECK_EVERY
         return super().get_connection(*args, **kwargs)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Bucket:
-    """One folder or bucket. fsspec's package for its scheme looks for keys and regions by itself."""
+    """One folder or bucket. fsspec's package for its scheme finds keys and regions in the environment."""
 
     def __init__(self, url: str) -> None:
         self._files: Any

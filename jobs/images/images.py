@@ -1,8 +1,8 @@
 """Reference images: each is stored once, under the hash of its bytes, while jobs refer to it.
 
 Redis holds the metadata and the references, which change with the jobs in one script. The bytes are in an image store,
-which knows nothing of jobs. They are written before the image is recorded and removed after its record, and each copy
-is an object of its own name. So no accepted job refers to an image whose bytes are incomplete or being removed.
+which does not know jobs. Bytes are written before the image is recorded, and removed after its record, and each copy is
+an object with a new name. So no accepted job refers to an image whose bytes are incomplete or being removed.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Protocol
 
 from jobs.decoding import decoding
 from jobs.errors import ImageNotFound, ImagesUnavailable
-from jobs.fields import shown
+from jobs.fields import printable
 from jobs.settings import Settings
 from jobs.store.outcomes import KeepOutcome
 from jobs.store.scripts import Scripts
@@ -56,7 +56,7 @@ class ImageStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A stored image: the name of its object, its size in bytes, and what its header says."""
+    """A stored image: the name of its object, its size in bytes and in pixels, and its format."""
 
     hash: str
     object: str
@@ -98,7 +98,7 @@ class Images:
         return [_image(digest, kept) if kept else None for digest, kept in rows]
 
     def absent(self, digests: Iterable[str]) -> set[str]:
-        """Return those of these hashes that no image has."""
+        """Return the hashes of which no image is stored."""
         asked = list(digests)
         return {digest for digest, image in zip(asked, self.find(asked), strict=True) if image is None}
 
@@ -123,7 +123,7 @@ class Images:
 
 
 def _image(digest: str, kept: str) -> Image:
-    with decoding(f"image {shown(digest)}"):
+    with decoding(f"image {printable(digest)}"):
         image = Image(**json.loads(kept))
         if image.hash != digest or not isinstance(image.object, str):
             raise ValueError("it is another's")

@@ -1,4 +1,4 @@
-"""Values as the scripts take them."""
+"""Conversion of values into arguments of the scripts."""
 
 from collections.abc import Sequence
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.errors import RecordDamaged
-from jobs.fields import shown
+from jobs.fields import printable
 from jobs.jitter import Random, draw
 from jobs.job import Claim, Due, Job, Result, parse_external_id
 from jobs.lane_health import Reachability
@@ -25,6 +25,7 @@ from jobs.store.outcomes import (
     MoveOutcome,
     RequeueOutcome,
 )
+from jobs.store.prices import MOST_PRICE
 from jobs.store.spending import rules
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros
@@ -43,7 +44,7 @@ DUE_LEASE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Jobs taken out of the queue for workers; `more`: others could follow at once."""
+    """Jobs that were admitted; `more`: others could follow at once."""
 
     ids: tuple[str, ...]
     more: bool
@@ -117,7 +118,7 @@ class Attempts:
         if not accepted:
             return []
         poll, deadline = duration_micros(self._settings.poll_first), duration_micros(self._settings.deadline)
-        outcomes = self._scripts.tries([("mark_in_progress", *each, poll, deadline) for each in accepted])
+        outcomes = self._scripts.call_each([("mark_in_progress", *each, poll, deadline) for each in accepted])
         for outcome in outcomes:
             if isinstance(outcome, RecordDamaged):
                 log.error("%s", outcome)
@@ -135,7 +136,7 @@ class Attempts:
     ) -> bool:
         """Record that the outcome of the POST is unknown; it is looked up in `wait` seconds. False: refused.
 
-        `exists`: the provider says that it has the external id.
+        `exists`: the provider has confirmed that it has the external id.
         """
         return bool(
             self._scripts.call(
@@ -154,7 +155,7 @@ class Attempts:
         count: bool = False,
         reachability: Reachability = Reachability.NOTHING,
     ) -> RequeueOutcome:
-        """Queue a job again that does not exist at the provider."""
+        """Queue a job again whose attempt does not exist at the provider."""
         return RequeueOutcome(
             self._scripts.call(
                 "requeue",
@@ -193,12 +194,15 @@ class Attempts:
             wait = next_attempt(attempt, (result.error or {}).get("code", ""), self._settings, random())
         held = "" if fence is None else fence
         after = "" if wait is None else duration_micros(wait)
-        return read_transition(
+        settled = read_transition(
             FinishOutcome,
             self._scripts.call(
                 "finish", job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after
             ),
         )
+        if settled.outcome in (FinishOutcome.FINISHED, FinishOutcome.AGAIN):
+            _log_cost(external_task_id, result)
+        return settled
 
     def record_callback(self, external_task_id: str, *, look: bool) -> TransitionResult[CallbackOutcome]:
         """Record a callback that does not end the attempt. `look`: only a lookup at the provider can tell its state."""
@@ -260,7 +264,20 @@ class Attempts:
         return TransitionResult(ExpireOutcome(outcome), None, admit_hint=bool(wake))
 
 
+def _log_cost(external_task_id: str, result: Result) -> None:
+    if result.unreadable_cost is not None:
+        log.warning("job %s: the provider's cost %r is not an amount in USD", external_task_id, result.unreadable_cost)
+    elif result.rounded_cost is not None:
+        log.info("job %s: the cost %s is rounded to %s USD", external_task_id, result.rounded_cost, result.cost)
+    if result.cost is not None and result.cost > MOST_PRICE:
+        log.warning(
+            "job %s: the cost of %s USD is implausible: it is counted as spent, but does not change the expected cost",
+            external_task_id,
+            result.cost,
+        )
+
+
 def _due(fields: dict[str, str]) -> Due:
     if "damaged" in fields:
-        raise RecordDamaged(f"job {shown(fields['id'])}", shown(fields["damaged"]))
+        raise RecordDamaged(f"job {printable(fields['id'])}", printable(fields["damaged"]))
     return Due(Job.from_fields(fields["id"], fields), from_micros(fields["now"]))

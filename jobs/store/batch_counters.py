@@ -1,4 +1,4 @@
-"""A batch as `batch.lua` returns it."""
+"""The deserializer of a batch from `batch.lua`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 from jobs import eta
 from jobs.decoding import decoding, read_labels
 from jobs.errors import BatchNotFound
-from jobs.fields import BatchCounter, shown
+from jobs.fields import BatchCounter, printable
 from jobs.job import PRIORITIES
 from jobs.read_models import Batch
 from jobs.settings import Settings
@@ -17,7 +17,7 @@ from jobs.units import dollars, from_micros
 
 def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
     """Read the script's answer. Raises `BatchNotFound` and `RecordDamaged`."""
-    with decoding(f"batch {shown(batch_id)}"):
+    with decoding(f"batch {printable(batch_id)}"):
         now, hold, expected, shared, *flat = row
         fields = dict(zip(flat[::2], flat[1::2], strict=True))
         if not fields:
@@ -82,5 +82,5 @@ def _submit_rate(settings: Settings) -> float:
 
 
 def _by(fields: Mapping[str, str], start: str) -> dict[str, str]:
-    """Return the fields that begin so, without that beginning."""
+    """Return the fields with this prefix, without it."""
     return {name.removeprefix(start): value for name, value in fields.items() if name.startswith(start)}

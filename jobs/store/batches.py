@@ -1,4 +1,4 @@
-"""Batches: read, list, and change all jobs of one at once (pause, resume, cancel, retry)."""
+"""Batches: read and list them, and change all jobs of one (pause, resume, cancel, retry)."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from typing import Any
 from jobs.connections.errors import translate_errors
 from jobs.decoding import decoding
 from jobs.errors import BatchNotFound, NotAllowed, RecordDamaged
-from jobs.fields import shown
+from jobs.fields import printable
 from jobs.job import Job
 from jobs.new_job import BatchOptions
 from jobs.policy import RECHECK
@@ -38,7 +38,7 @@ AT_ONCE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class BatchActionResult:
-    """What was done to a batch: `affected` jobs so far; at most `pending` more follow without another call.
+    """The result of an action on a batch: `affected` jobs so far. At most `pending` more follow without another call.
 
     `admit_hint`: send an admission hint. `clashes`: see `Uploads.commit`.
     """
@@ -68,13 +68,13 @@ class Batches:
             batch = read_batch(batch_id, self._scripts.call("batch", batch_id), self._settings)
             return with_reasons(self._scripts, self._settings, [batch])[0]
         except RecordDamaged as error:
-            raise RecordDamaged(f"batch {shown(batch_id)}", error.why) from error
+            raise RecordDamaged(f"batch {printable(batch_id)}", error.why) from error
 
     def options(self, batch_id: str) -> BatchOptions | None:
         """Read the options that the batch was created with; None where there is no such batch."""
         with translate_errors():
             created, asked = self._client.hmget(self._keys.member("batch", batch_id), ["created", "asked"])
-        with decoding(f"batch {shown(batch_id)}"):
+        with decoding(f"batch {printable(batch_id)}"):
             return BatchOptions.from_facts(str(asked or "{}")) if created else None
 
     def owner(self, batch_id: str) -> str | None:
@@ -100,7 +100,7 @@ class Batches:
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """List jobs of a batch in input order. Raises `BatchNotFound` also where `only.owner` does not own it."""
+        """List jobs of a batch in input order. Raises `BatchNotFound` also if `only.owner` does not own it."""
         only = only or Filter()
         if only.owner not in (None, self.get(batch_id).owner):
             raise BatchNotFound(batch_id)
@@ -158,7 +158,7 @@ class Batches:
 
     def _get_many(self, ids: Sequence[str]) -> tuple[Batch, ...]:
         found = []
-        rows = self._scripts.tries([("batch", each) for each in ids]) if ids else ()
+        rows = self._scripts.call_each([("batch", each) for each in ids]) if ids else ()
         for batch_id, row in zip(ids, rows, strict=True):
             try:
                 if isinstance(row, RecordDamaged):
@@ -167,13 +167,13 @@ class Batches:
             except BatchNotFound:
                 continue  # deleted since its id was read
             except RecordDamaged as error:
-                log.warning("left out: batch %s: %s", shown(batch_id), error)
+                log.warning("left out: batch %s: %s", printable(batch_id), error)
         return tuple(with_reasons(self._scripts, self._settings, found))
 
     # --- change -----------------------------------------------------------------------------------------------------
 
     def pause(self, batch_id: str) -> BatchActionResult:
-        """Submit no more of a batch; what is at the provider goes on. `affected`: jobs that wait from now on."""
+        """Stop submitting a batch; tasks at the provider continue. `affected`: jobs that wait from now on."""
         return self._pause(batch_id, "pause")
 
     def resume(self, batch_id: str, *, max_cost: Decimal | None = None) -> BatchActionResult:
@@ -184,9 +184,9 @@ class Batches:
         return self._pause(batch_id, "resume", max_cost)
 
     def cancel(self, batch_id: str) -> BatchActionResult:
-        """Cancel all unfinished jobs: from now on none is submitted, and `sweep` cancels those still pending.
+        """Cancel all unfinished jobs. None is submitted from now on, and `sweep` cancels those still pending.
 
-        Raises `NotAllowed` while lines of it that were staged are being taken in.
+        Raises `NotAllowed` while staged lines of the batch are being enqueued.
         """
         outcome, _ = self._scripts.call("begin_sweep", batch_id, "cancel", "", "0")
         if outcome == SweepOutcome.UNKNOWN:
@@ -198,9 +198,9 @@ class Batches:
     def retry(
         self, batch_id: str, states: Sequence[State] = (), codes: Sequence[str] = (), *, dry_run: bool = False
     ) -> BatchActionResult:
-        """Queue failed jobs again, or those in other final `states` but completed; of failed jobs only `codes`.
+        """Queue failed jobs again, or those in other final `states` except completed. `codes` limits failed jobs.
 
-        Jobs that the provider may still be working on are left out; `dry_run`, which only counts, counts them too.
+        Jobs that the provider may still work on are left out. `dry_run` only counts, and counts them, too.
         Raises `NotAllowed` during another retry or a cancel of the batch.
         """
         which: dict[str, dict[str, bool]] = {"states": dict.fromkeys(states or (State.FAILED,), True)}
@@ -241,7 +241,7 @@ class Batches:
 
 def _progress(batch_id: str, row: Any) -> Progress | None:
     try:
-        with decoding(f"batch {shown(batch_id)}"):
+        with decoding(f"batch {printable(batch_id)}"):
             accepted, paused, doing, *ends = row
             ended = sum(int(ended or 0) for ended in ends)
             return Progress.of(int(accepted or 0), ended, paused=paused is not None, taking_in=doing == "commit")

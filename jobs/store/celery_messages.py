@@ -8,7 +8,7 @@ from jobs.store.context import StoreContext
 from jobs.store.outcomes import MessageOutcome, ParkOutcome, RevokeOutcome
 from jobs.units import duration_micros
 
-#: Most Celery messages, told apart by their ids, that may wait for one job.
+#: Most Celery messages (with different ids) that may wait for one job.
 MOST_PARKED = 100
 #: The lease (seconds) of the worker that finishes a message; shorter than the wait before it is sent again.
 FINISHING = 20.0
@@ -29,10 +29,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """The result of a revoke: ids of cancelled jobs, of those that owe deliveries, and of tasks that may still come."""
+    """The result of a revoke: the ids of cancelled jobs, of jobs to deliver now, and of tasks that may still come."""
 
     cancelled: tuple[str, ...]
-    owing: tuple[str, ...]
+    to_deliver: tuple[str, ...]
     remembered: tuple[str, ...]
     admit_hint: bool
 
@@ -46,7 +46,7 @@ class CeleryMessages:
         self._scripts = context.scripts
 
     def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[ParkOutcome, str]:
-        """Store how to finish a Celery message; return its mark, too. `finishes`: the mark of the one it ends."""
+        """Store a message's continuation; return its mark, too. `finishes`: the mark of the one that it finishes."""
         outcome, mark = self._scripts.call(
             "park", job_id, task_id, continuation, finishes, MOST_PARKED, duration_micros(FINISHING)
         )
@@ -71,7 +71,7 @@ class CeleryMessages:
             rows += zip(step, flat[::3], flat[1::3], flat[2::3], strict=True)
         return Revoked(
             cancelled=tuple(job_id for _, outcome, job_id, _ in rows if outcome == RevokeOutcome.CANCELLED),
-            owing=tuple(job_id for _, _, job_id, owes in rows if owes),
+            to_deliver=tuple(job_id for _, _, job_id, owes in rows if owes),
             remembered=tuple(task_id for task_id, outcome, _, _ in rows if outcome == RevokeOutcome.REMEMBERED),
             admit_hint=wake,
         )

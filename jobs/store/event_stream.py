@@ -40,7 +40,7 @@ class EventStream:
 
     @translate_errors()
     def read_new(self, most: int) -> list[StateChange]:
-        """Read up to `most` changes that no caller has read yet, oldest first. Each is given out once."""
+        """Read up to `most` changes that no caller has read yet, oldest first. Each is returned once."""
         try:
             answer = self._read_group(most)
         except redis.ResponseError as error:

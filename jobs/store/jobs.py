@@ -12,7 +12,7 @@ import redis
 from jobs.connections.errors import translate_errors, translated
 from jobs.decoding import decoding
 from jobs.errors import JobNotFound, NotAllowed, RecordDamaged
-from jobs.fields import Field, shown
+from jobs.fields import Field, printable
 from jobs.job import Job, Result
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.policy import RECHECK
@@ -58,10 +58,10 @@ class Jobs:
         *,
         most: int | None = None,
     ) -> Enqueued:
-        """Accept jobs in one atomic step; at most a few hundred a call. `batch` is created if need be, even empty.
+        """Accept jobs in one atomic step, at most a few hundred per call. Creates the `batch`, even an empty one.
 
-        `options` apply when the call creates the batch; later ones change nothing. `most`: the limit of unfinished
-        jobs, above which new jobs are refused (`Outcome.FULL`).
+        `options` apply only if the call creates the batch. `most`: the limit of unfinished jobs, above which new jobs
+        are refused (`Outcome.FULL`).
         """
         facts = (options or BatchOptions()).facts()
         wake, *outcomes = self._scripts.call(
@@ -81,7 +81,7 @@ class Jobs:
         return job
 
     def with_reason(self, job: Job) -> Job:
-        """Return the job with what it waits for as its reason."""
+        """Return the job with the reason why it waits."""
         return job if job.state.final else replace(job, reason=why_job(self._scripts, self._settings, job))
 
     def get_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | None]:
@@ -133,7 +133,7 @@ class Jobs:
 
     @translate_errors()
     def wait(self, job_id: str, seconds: float) -> Job:
-        """Wait until the job has ended, at most so long; return it as it is then. Raises `JobNotFound`."""
+        """Wait until the job has ended, at most so many seconds; return its state then. Raises `JobNotFound`."""
         job = self.get(job_id)
         end = time.monotonic() + seconds
         if job.state.final or seconds <= 0:
@@ -179,7 +179,7 @@ class Jobs:
     # --- change -----------------------------------------------------------------------------------------------------
 
     def cancel(self, job_id: str) -> TransitionResult[CancelOutcome]:
-        """Cancel a job. Raises `JobNotFound`, or `NotAllowed` when it has ended otherwise."""
+        """Cancel a job. Raises `JobNotFound`, and `NotAllowed` if it has ended otherwise."""
         cancelled = read_transition(CancelOutcome, self._scripts.call("cancel", job_id))
         if cancelled.outcome is CancelOutcome.UNKNOWN:
             raise JobNotFound(job_id)
@@ -214,11 +214,13 @@ class Jobs:
         if retried.outcome is RetryOutcome.UNKNOWN:
             raise JobNotFound(job_id)
         if retried.outcome is RetryOutcome.REFUSED:
-            raise NotAllowed("The job is completed; for more pictures enqueue it under another external_task_id.")
-        if retried.outcome is RetryOutcome.PICTURED:
             raise NotAllowed(
-                "The job was cancelled, but its pictures came all the same and are paid for: they are its output. "
-                "For more of them enqueue it under another external_task_id."
+                "The job is completed. To generate more images, enqueue it under another external_task_id."
+            )
+        if retried.outcome is RetryOutcome.HAS_OUTPUT:
+            raise NotAllowed(
+                "The job was cancelled, but its images were generated and paid for: they are its output. "
+                "For more, enqueue it under another external_task_id."
             )
         if retried.outcome is RetryOutcome.IMAGELESS:
             raise NotAllowed(
@@ -233,7 +235,7 @@ class Jobs:
         return retried
 
     def purge(self, limit: int = 200) -> tuple[int, int]:
-        """Delete what ended longer ago than the retention, at most `limit`; return how many (jobs, batches)."""
+        """Delete jobs and batches that ended before the retention, at most `limit`; return how many (jobs, batches)."""
         jobs, batches = self._scripts.call("purge", duration_micros(self._settings.retention), limit, DAYS_KEPT)
         return int(jobs), int(batches)
 
@@ -246,14 +248,14 @@ def _job(job_id: str, row: Sequence[Any], beside: Sequence[str]) -> Job | Record
                 raise translated(answer)
         return Job.from_fields(job_id, fields, **dict(zip(beside, texts, strict=True))) if fields else None
     except RecordDamaged as error:
-        return RecordDamaged(f"job {shown(job_id)}", error.why)
+        return RecordDamaged(f"job {printable(job_id)}", error.why)
 
 
 def _result(job_id: str, text: Any) -> Result | None:
     if text is None:
         return None
     try:
-        with decoding(f"job {shown(job_id)}"):
+        with decoding(f"job {printable(job_id)}"):
             return Result.from_json(str(text))
     except RecordDamaged as error:
         log.warning("its result is left out: %s", error)

@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.connections.errors import translate_errors
 from jobs.decoding import UNREADABLE, decoding
-from jobs.fields import shown
+from jobs.fields import printable
 from jobs.jitter import Random, draw, equal_jitter
 from jobs.job import LANE
 from jobs.lane_health import LaneEvent, Probe
@@ -46,8 +46,8 @@ class Lanes:
 
         The wait has equal jitter, as a share of it that Lua applies, because only Lua knows how often it doubles.
 
-        `throttled`: the provider had too much at once, which lowers a learned limit. Returns when the hold ends, in
-        seconds since 1970 by Redis's clock.
+        `throttled`: the provider refused because of a limit, which lowers a learned limit. Returns when the hold ends,
+        in seconds since 1970 by Redis's clock.
         """
         wait = (duration_micros(base), duration_micros(cap), duration_micros(min(least, LONGEST_HOLD)))
         share = f"{equal_jitter(1.0, random()):.6f}"
@@ -71,7 +71,7 @@ class Lanes:
         return ProbeOutcome(outcome)
 
     def get_all(self) -> tuple[Lane, ...]:
-        """Read every configured lane, then lanes that are not configured and have jobs, then pools without a lane."""
+        """Read every configured lane, then removed lanes that still have jobs, then pools without a lane."""
         lanes = {lane.name: lane for lane in self._settings.lanes}
         served = {lane.pool for lane in lanes.values()}
         with translate_errors(), self._client.pipeline(transaction=False) as pipe:
@@ -103,12 +103,12 @@ class Lanes:
         limits = self._limits([name for (name, _), row in zip(wanted, rows, strict=True) if name and "limit" in row[2]])
         found = []
         for (name, pool), row in zip(wanted, rows, strict=True):
-            with decoding(f"lane {shown(name or pool or LANE)}"):
+            with decoding(f"lane {printable(name or pool or LANE)}"):
                 found.append(self._lane(name, pool, row, limits, now))
         return found
 
     def _limits(self, learning: Sequence[str]) -> dict[str, int]:
-        """Read the limits in force. Lanes that learn theirs are asked for; the others have what is set."""
+        """Read the limits in force: learned ones from Redis, others from the settings."""
         limits = {lane.name: lane.max_in_flight for lane in self._settings.lanes}
         if learning:
             asked = [argument for name in learning for argument in (name, limits.get(name, 0))]
@@ -130,7 +130,7 @@ class Lanes:
 
 
 def _history(entries: Sequence[str]) -> Iterator[LaneEvent]:
-    """Read a lane's history. Nothing depends on an entry: leave out what cannot be read."""
+    """Read a lane's history. Unreadable entries are left out: nothing depends on them."""
     for entry in entries:
         with suppress(*UNREADABLE):
             yield LaneEvent.of(json.loads(entry))

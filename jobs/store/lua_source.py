@@ -1,7 +1,7 @@
 """Assembles the scripts that Redis runs, one for each verb.
 
-A verb is a file in a folder of `jobs/lua/`. A script is that file below the constants, the names of keys and the shared
-functions that it uses, with the stored letters in place of the names of fields.
+A verb is a file in a folder of `jobs/lua/`. Its script consists of the constants, key names and shared functions that
+it uses, then the file itself, with the stored letters in place of the names of fields.
 """
 
 import re
@@ -17,9 +17,10 @@ from jobs import eta, lane_health, liveness
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
+from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
 from jobs.store.redis_keys import Keys
-from jobs.store.spending import CAP_LOOK, CAP_LOOK_IDLE, DAY
-from jobs.units import duration_micros
+from jobs.store.spending import CAP_RECHECK, CAP_RECHECK_IDLE, DAY
+from jobs.units import duration_micros, nano
 
 #: Leases and alarms use Redis's own clock, in µs: a host with a wrong clock can neither steal nor keep a lease.
 REDIS_TIME = (
@@ -42,7 +43,7 @@ class UnknownField(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script as Redis runs it, and the digest by which Redis knows it."""
+    """A script as Redis runs it, and its digest in Redis."""
 
     source: str
     sha: str
@@ -57,7 +58,7 @@ def verb_files() -> Mapping[str, Traversable]:
 
 @cache
 def shared_text() -> str:
-    """Return what the verbs share, one file after another, ready to be run."""
+    """Return the shared source, one file after another, ready to run."""
     return "".join(runnable((_FOLDER / SHARED_FOLDER / f"{part}.lua").read_text("utf-8")) for part in _SHARED)
 
 
@@ -122,7 +123,7 @@ def assembled(keys: Keys, clock: str) -> Mapping[str, Script]:
 def assemble(verb: str, keys: Keys, clock: str) -> str:
     """Return the script of a verb: with the shared statements that it uses, and the names of its keys."""
     text = needed(_constants() + clock + shared_text(), runnable(verb))
-    # Redis 6 replicates scripts as text unless told so, and then forbids writes after TIME.
+    # Redis 6 replicates scripts as text by default, and then forbids writes after TIME.
     return "redis.replicate_commands()\n" + keys.lua(set(re.findall(r"\bKEY\.(\w+)", text))) + text
 
 
@@ -138,16 +139,18 @@ def _constants() -> str:
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
         f"local DAY={duration_micros(DAY)}\nlocal STALLED_AFTER={duration_micros(liveness.STALLED_AFTER)}\n"
-        f"local CAP_LOOK={duration_micros(CAP_LOOK)}\nlocal CAP_LOOK_IDLE={duration_micros(CAP_LOOK_IDLE)}\n"
-        + lane_health.constants()
+        f"local CAP_RECHECK={duration_micros(CAP_RECHECK)}\n"
+        f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n"
+        f"local PRICES_KEPT={PRICES_KEPT}\nlocal PRICES_SURE={PRICES_SURE}\n"
+        f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n" + lane_health.constants()
     )
 
 
 def needed(shared: str, verb: str) -> str:
     """Return a verb below the shared `local` statements (at the margin) that it or another needed one names.
 
-    Redis runs the whole text at each call, so unused statements cost time: to create all functions took longer than
-    most verbs' own work.
+    Redis runs the whole text at each call, so unused statements cost time: creating all functions took longer than the
+    work of most verbs.
     """
     parts = re.split(r"(?m)^(?=local )", shared)
     names = [set(re.findall(r"\w+", "".join(_DECLARED.findall(part)[:1]))) for part in parts]

@@ -1,4 +1,4 @@
-"""How much of its memory Redis has used."""
+"""The memory use of Redis."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -28,7 +28,7 @@ class RequeueOutcome(StrEnum):
     """Of `requeue`."""
 
     QUEUED = "queued"
-    OVER = "over"  #: the job had been given up: its slots are free
+    OVER = "over"  #: the producer had cancelled the job: its slots are free
     DOUBT = "doubt"  #: a callback has shown that the attempt exists: it is looked up
     REFUSED = "refused"  #: a stale fence, or another state
 
@@ -100,7 +100,7 @@ class RetryOutcome(StrEnum):
     QUEUED = "queued"
     ALREADY = "already"  #: it has not ended
     WORKING = "working"  #: the provider may still be working on it
-    PICTURED = "pictured"  #: it was cancelled, but has output that is paid for
+    HAS_OUTPUT = "has output"  #: it was cancelled, but has output that is paid for
     IMAGELESS = "imageless"  #: an image is not stored any more
     REFUSED = "refused"  #: it is completed
     UNKNOWN = "unknown"
@@ -141,26 +141,26 @@ class CommitOutcome(StrEnum):
     EMPTY = "empty"  #: nothing new was staged
     BUSY = "busy"  #: another change of the batch is under way
     GONE = "gone"  #: the staged jobs, or images of them, have expired
-    FULL = "full"  #: there may not be so many unfinished jobs
+    FULL = "full"  #: there would be more unfinished jobs than the limit
     TAKEN = "taken"  #: the batch belongs to another producer
 
 
 class ParkOutcome(StrEnum):
-    """Of `park`: what became of a Celery message, or what its worker has to do now."""
+    """Of `park`: whether a Celery message is parked, or what its worker does with it now."""
 
     PARKED = "parked"
     REVOKED = "revoked"  #: parked, but it was revoked before it came
-    FULL = "full"  #: not parked: too many wait for this job
-    FINAL = "final"  #: the job is over: finish the message by its record, then call `message_finished`
-    TOLD = "told"  #: the job is over, and this message was finished before
-    OWED = "owed"  #: the job is over, and another process is finishing this message
+    FULL = "full"  #: not parked: too many messages wait for this job
+    FINAL = "final"  #: the job has ended: finish the message from its record, then call `message_finished`
+    FINISHED = "finished"  #: the job has ended, and this message was finished before
+    OWED = "owed"  #: the job has ended, and another process is finishing this message
     UNKNOWN = "unknown"
 
 
 class MessageOutcome(StrEnum):
     """Of `message_finished`."""
 
-    TOLD = "told"
+    FINISHED = "finished"
     OWED = "owed"  #: other messages of the job are still to be finished
     UNFINISHED = "unfinished"  #: the job was retried: its next end finishes the message again
 
@@ -170,7 +170,7 @@ class RevokeOutcome(StrEnum):
 
     CANCELLED = "cancelled"
     OVER = "over"  #: its job has ended
-    REMEMBERED = "remembered"  #: it is not parked: its id is kept in case it still comes
+    REMEMBERED = "remembered"  #: it is not parked: its id is stored in case its message still comes
 
 
 class ProbeOutcome(StrEnum):
@@ -218,7 +218,7 @@ class SettleOutcome(StrEnum):
 
     SETTLED = "settled"
     OVER = "over"  #: the job had been cancelled: its slots are free
-    OTHER = "other"  #: it is not in that doubt any more; nothing was changed
+    OTHER = "other"  #: it is no longer in that doubt; nothing changed
     UNKNOWN = "unknown"
 
 

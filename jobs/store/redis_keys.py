@@ -9,80 +9,82 @@ from dataclasses import dataclass
 
 #: name → suffix of a key that exists once.
 SINGLE: Mapping[str, str] = {
-    "alarms": "alarms",  # ZSET id → µs at which someone must look at the job again
-    "doubts": "doubts",  # ZSET id → µs since the outcome of its attempt is unknown
+    "alarms": "alarms",  # ZSET id → µs at which the service must look at the job again
+    "doubts": "doubts",  # ZSET id → µs since when the outcome of its attempt is unknown
     "undelivered": "undelivered",  # ZSET id → µs when a delivery of its end was given up
-    "damaged": "damaged",  # ZSET id → µs since a round met its record and found it damaged; for people (`stuck`)
-    "at_cap": "at-cap",  # ZSET batch → µs since it is paused at its max_cost
-    "sweeps": "sweeps",  # ZSET batch → µs since when all its jobs are to be changed, step by step
+    "damaged": "damaged",  # ZSET id → µs when a round found its record damaged; `boomerang-server stuck` lists them
+    "at_cap": "at-cap",  # ZSET batch → µs when it was paused at its max_cost
+    "sweeps": "sweeps",  # ZSET batch → µs when a change of all its jobs began, which goes on step by step
     # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, round (of reconcile),
     # resumed (the first round after a stall)
     "totals": "totals",
     # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why it takes no work),
-    # expected, lost_at, trusted (what was seen before is not held against it); and run (Redis's when last seen),
-    # number, since, before (jobs from then are doubted), calm (then looks count)
+    # expected, lost_at, trusted (older sightings no longer count as a loss). And of the epoch: run (the id of the Redis
+    # process that was last seen), number, since, before (jobs from before then are looked up), calm (look-ups count
+    # from then on)
     "epoch": "epoch",
     "heartbeats": "heartbeats",  # HASH first, busy, cut_off, reads:<queue> → µs of a worker's heartbeat
-    "witness": "witness",  # HASH installation → what was last seen of it, as JSON: in the broker (jobs.store.witness)
-    "prices": "prices",  # HASH price class (model|n|resolution) → nano-dollars
+    "witness": "witness",  # HASH installation → its last sighting, as JSON; in the broker (jobs.store.witness)
+    # HASH price class (model|n|resolution), <price class>|<owner> → last costs in nano-dollars, newest first, spaced
+    "prices": "prices",
     "reserved": "reserved",  # HASH l<lane>, b<batch>, k<key> → nano-dollars; ?<price class> → jobs of unknown price
-    "capped": "capped",  # ZSET queue → µs when it is looked at again: those that a cap keeps out of admission
-    "days": "days",  # ZSET day since 1970 → itself: those of which it is known what was spent
-    "pools": "pools",  # HASH pool → names of the lanes that admit from it, with spaces between
-    "lanes": "lanes",  # SET names of the lanes that there have been
-    "written": "written",  # STRING written where replicas are waited for, and never read
-    "repair": "repair",  # STRING who is correcting counters just now (jobs.audit.repair)
+    "capped": "capped",  # ZSET queue → µs when its cap is checked again; until then admission leaves it out
+    "days": "days",  # ZSET day since 1970 → itself: the days that have a ledger
+    "pools": "pools",  # HASH pool → names of the lanes that admit from it, separated by spaces
+    "lanes": "lanes",  # SET names of all lanes that ever had a job
+    "written": "written",  # STRING written before waiting for replicas, never read
+    "repair": "repair",  # STRING the lock of the process that is correcting counters (jobs.audit.repair)
     "admit_hint": "wake",  # STRING a hint to admit is under way
     "reconcile_hint": "ring",  # STRING a hint to reconcile is under way
-    "revoked": "revoked",  # ZSET Celery id → µs of a revoke whose message may still come; bounded, kept for hours
+    "revoked": "revoked",  # ZSET Celery id → µs of a revoke that came before its message; bounded, kept for hours
     "batches": "batches",  # ZSET batch id → created
-    "images": "images",  # ZSET hash of an image → µs when it was last needed; +inf while unfinished jobs name it
-    "uses": "uses",  # HASH hash → how often unfinished jobs name it
-    "kept": "kept",  # HASH hash → its object in the image store and what its header says, as JSON
-    "going": "going",  # ZSET object → µs from which on it is to be removed from the image store
-    "access": "access",  # HASH id of a producer's key → whose it is, the hash of its secret, its scopes, as JSON
-    "accessed": "accessed",  # HASH id of a producer's key → µs when it was last used, coarsely
-    "changes": "changes",  # STREAM id, state: what people and Flower watch; bounded, may lose its oldest
+    "images": "images",  # ZSET hash of an image → µs when a job last needed it; +inf while unfinished jobs refer to it
+    "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
+    "kept": "kept",  # HASH hash → its object in the image store, its size and format, as JSON
+    "going": "going",  # ZSET object → µs from which on it may be removed from the image store
+    "access": "access",  # HASH id of a producer's key → its name, the hash of its secret, its scopes, as JSON
+    "accessed": "accessed",  # HASH id of a producer's key → µs when it was last used, to about a minute
+    "changes": "changes",  # STREAM id, state: changes for the event stream and Flower; bounded, may lose its oldest
 }
 #: name → suffix of a family of keys; the id, batch id or state name follows.
 FAMILY: Mapping[str, str] = {
     "job": "j:",  # HASH the small record (its fields: jobs.fields)
     "text": "t:",  # STRING the request as canonical JSON
     "labels": "l:",  # STRING the producer's labels as JSON, where there are any
-    "labelled": "y:",  # ZSET id → created: the jobs with that label of their own, `<name>=<value>`
+    "labelled": "y:",  # ZSET id → created: the jobs with the label `<name>=<value>`, not by their batch
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
     "result": "r:",  # STRING output, error and usage as JSON
-    "parked": "k:",  # HASH Celery id → how to finish that parked Celery message
-    "told": "kt:",  # HASH mark of a Celery message → 1 when it was finished, µs since when someone is at it
+    "parked": "k:",  # HASH Celery id → the continuation of that parked Celery message
+    "finished_messages": "kt:",  # HASH mark of a Celery message → 1 once it is finished, before: µs when a worker began
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
-    "state": "s:",  # ZSET id → created: one index a state
+    "state": "s:",  # ZSET id → created: one index for each state
     # A place is `<pool>|<class>`, a queue `<place>|b<batch>`, or `<place>|k<owner>` for jobs without a batch.
     "ready": "q:",  # ZSET id → created: the jobs of one queue that wait for admission
     "queues": "f:",  # ZSET queue → start tag: the queues of a place that take part in admission (fair queueing)
-    "tags": "g:",  # ZSET queue → finish tag of its last job, of queues that left not long ago
+    "tags": "g:",  # ZSET queue → finish tag of its last job, of queues that became empty not long ago
     "pool": "p:",  # HASH ready (jobs that wait), v<class> (virtual time), <class>|<owner> (weights of its queues)
     # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
     "lane": "lane:",
-    "history": "h:",  # LIST what became of a lane's breaker and learned limit, as JSON, newest first
+    "history": "h:",  # LIST changes of a lane's breaker and learned limit, as JSON, newest first
     # HASH accepted, created, spent, counters by state, error code, price class and time; paused; resumed (when its last
-    # pause ended, or its last retry began); the sweep under way; what it was begun with: asked, and of that key,
-    # labels, class, weight, cap
+    # pause ended, or its last retry began); the sweep under way; its options: asked (as requested), and key, labels,
+    # class, weight, cap
     "batch": "b:",
     # By day: HASH $<lane>|<model>|<batch>|<key> → nano-dollars, # and the same → results; l<lane>, k<key> → nanos
     "spent": "d:",
-    "staged": "u:",  # LIST ids of an upload that is not decided yet; it and the next expire by themselves
+    "staged": "u:",  # LIST ids of an upload that is not complete; this and the next two expire
     "lines": "v:",  # HASH id → the job to accept, packed
     "pinned": "i:",  # SET hashes of the images that a staged upload names
     "object": "o:",  # STRING an image's bytes, where Redis is the image store
     "members": "m:",  # LIST job ids of a batch, in input order
-    "ended": "e:",  # CHANNEL a message when the job ends
+    "ended": "e:",  # CHANNEL publishes a message when the job ends
 }
 
 _TYPES = {
     "zset": "alarms doubts undelivered damaged at_cap sweeps capped days revoked batches images going labelled grouped "
     "state ready queues tags",
-    "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked told pool lane "
-    "batch spent lines",
+    "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
+    "finished_messages pool lane batch spent lines",
     "string": "written repair admit_hint reconcile_hint text labels result celery object",
     "set": "lanes pinned",
     "list": "history staged members",

@@ -20,7 +20,7 @@ _NO_SCRIPTS = "Redis (BOOMERANG_REDIS_URL) has no scripts yet, and this user may
 class Scripts:
     """Calls the verbs on one Redis, and loads them when the server does not have them (a restart, a failover).
 
-    With `may_load=False` it never loads them: a worker has to do so first.
+    With `may_load=False` it never loads them: a worker must do so first.
     """
 
     def __init__(
@@ -58,27 +58,27 @@ class Scripts:
 
     def calls(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run several verbs in one round trip; each is atomic, the sequence is not."""
-        answers = self.tries(calls)
+        answers = self.call_each(calls)
         for answer in answers:
             if isinstance(answer, RecordDamaged):
                 raise answer
         return answers
 
     @translate_errors()
-    def tries(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Do as `calls`, but return `RecordDamaged` in place of the answer of a verb that met a damaged record."""
+    def call_each(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Like `calls`, but return `RecordDamaged` as the answer of a verb that met a damaged record."""
         if not self._loaded:
             self._load()
         try:
             answers = self._send(calls)
         except redis.exceptions.NoScriptError:
-            # None of them ran: a server that lacks one verb lacks them all.
+            # No verb ran: a server that lacks one verb lacks them all.
             self._load()
             answers = self._send(calls)
         return [_damage(answer) if isinstance(answer, redis.RedisError) else answer for answer in answers]
 
     def _send(self, calls: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Return the answers, errors among them; raise an error which says that no verb ran."""
+        """Return the answers, including errors. Raises an error only if no verb ran."""
         waits = self._replicas and any(verb in PROMISES for verb, *_ in calls)
         if len(calls) == 1 and not waits:
             verb, *args = calls[0]
@@ -92,7 +92,7 @@ class Scripts:
             for verb, *args in calls:
                 pipe.evalsha(self._assembled[verb].sha, 1, self._prefix, *args)
             if waits:
-                # WAIT covers the writes of this connection, and a repeated verb writes nothing: so write.
+                # WAIT covers the writes of this connection. A repeated verb writes nothing, hence this write.
                 pipe.set(self._written, 1)
                 pipe.wait(self._replicas, PATIENCE_MS)
             answers = list(pipe.execute(raise_on_error=False))
@@ -103,8 +103,8 @@ class Scripts:
         *answers, _, have = _raised_last(answers, 2)
         if have < self._replicas:
             raise StoreUnavailable(
-                f"Redis (BOOMERANG_REDIS_URL) has told {have} of {self._replicas} replicas (BOOMERANG_REPLICAS) within "
-                f"{PATIENCE_MS} ms: what was asked for may be done, and may yet be forgotten; ask for the same again."
+                f"Only {have} of {self._replicas} replicas (BOOMERANG_REPLICAS) have confirmed the change within "
+                f"{PATIENCE_MS} ms. It is done, but a failover may lose it: send the same request again."
             )
         return answers
 

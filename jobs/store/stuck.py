@@ -1,6 +1,6 @@
-"""Dead ends: what does not go on by itself, and what a person can do about each.
+"""Dead ends: what does not continue by itself, and how an operator settles each.
 
-Each kind has an index of its own, so the cost is in proportion to what is stuck, not to all jobs.
+Each kind has an index, so a search costs in proportion to what is stuck, not to all jobs.
 """
 
 import logging
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from jobs.connections.errors import translate_errors
 from jobs.errors import RECOVER, BatchNotFound, RecordDamaged
-from jobs.fields import shown
+from jobs.fields import printable
 from jobs.job import Delivery, Job
 from jobs.liveness import Pulse, Trouble, TroubleCode, find_troubles
 from jobs.read_models import Batch, Lane
@@ -21,9 +21,9 @@ from jobs.store.store import Store
 
 log = logging.getLogger(__name__)
 
-#: Seconds in doubt or on hold after which a person should look: by then lookups and short holds are over.
+#: Seconds in doubt or on hold after which an operator is needed: by then look-ups and short holds are over.
 LONG = 600.0
-#: How many of each kind are named, unless the caller asks for more.
+#: How many of each kind are listed by default.
 MOST = 1_000
 SETTLE = "boomerang-server settle"
 REDELIVER = "boomerang-server redeliver"
@@ -34,17 +34,17 @@ class Kind(StrEnum):
 
     INSTALLATION = "installation"  #: everything: Redis does not hold the jobs that it should hold
     SERVICE = "service"  #: everything, or much: no worker answers, beat is away, a queue is not read
-    IN_DOUBT = "in_doubt"  #: a job whose submission cannot be looked up, or is not found
+    IN_DOUBT = "in_doubt"  #: a job whose look-ups fail, or do not find the submission
     DELIVERY = "delivery"  #: a job whose delivery was given up
     LANE = "lane"  #: a provider account on hold, not answering, or not configured any more
     CAP = "cap"  #: a batch, or the jobs of an API key, that wait because of a spending cap
     DAMAGED = "damaged"  #: a job whose record is damaged
-    IMAGE = "image"  #: an image that unfinished jobs refer to, and that is not stored
+    IMAGE = "image"  #: an image that unfinished jobs refer to, but that is not stored
 
 
 @dataclass(frozen=True, slots=True)
 class DeadEnd:
-    """Something stuck: its kind and id, since when (where that is known), why, and what settles it."""
+    """Something stuck. `since` is None where that is unknown; `why`: the cause; `do`: what settles it."""
 
     kind: Kind
     id: str
@@ -54,7 +54,7 @@ class DeadEnd:
 
 
 def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) -> dict[Kind, int]:
-    """Count each kind, from the indexes alone; images are not counted. Raises `StoreUnavailable`."""
+    """Count each kind except images, from the indexes alone. Raises `StoreUnavailable`."""
     stuck, pulse = store.manual.stuck(longer_than, 0), store.liveness.pulse()
     return {
         Kind.INSTALLATION: int(bool(pulse.refusal)),
@@ -68,11 +68,11 @@ def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) ->
 
 
 def dead_ends(store: Store, longer_than: float = LONG, most: int = MOST) -> Iterator[DeadEnd]:
-    """Yield all, up to `most` of each kind, the oldest first. Raises `StoreUnavailable`."""
+    """Yield up to `most` of each kind, the oldest first. Raises `StoreUnavailable`."""
     stuck = store.manual.stuck(longer_than, most)
     pulse = store.liveness.pulse()
     if pulse.refusal:
-        yield DeadEnd(Kind.INSTALLATION, "", None, pulse.refusal, f"{RECOVER}, once it is known why")
+        yield DeadEnd(Kind.INSTALLATION, "", None, pulse.refusal, f"{RECOVER}, once you know the cause")
     for trouble in _troubles(pulse):
         yield DeadEnd(Kind.SERVICE, trouble.code, trouble.since, trouble.what, trouble.do)
     yield from _doubts(store, stuck)
@@ -94,11 +94,11 @@ def _doubts(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
     for job, since in _jobs(store, stuck.doubts.named):
         why = job.reason or "its outcome is unknown"
         if job.exists:
-            why += "; the provider has said that it has it"
+            why += "; the provider confirmed that it has the task"
         if job.lane not in lanes:
             why += f"; its lane {job.lane} is not configured"
         if job.state.final:
-            why += f"; it is {job.state}, and keeps its slots"
+            why += f"; it is {job.state}, but its slots stay in use"
         yield DeadEnd(Kind.IN_DOUBT, job.id, since, why, f"{SETTLE} {job.id} --sent TASK_ID | --not-sent | --failed")
 
 
@@ -106,7 +106,7 @@ def _undelivered(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
     names = {Delivery.CELERY: "Celery message", Delivery.NOTIFY: "callback_url"}
     for job, since in _jobs(store, stuck.undelivered.named):
         kinds = " and ".join(names[kind] for kind in sorted(job.undelivered))
-        why = f"{job.state}, but its {kinds} could not be delivered: {job.delivery_trouble or 'unknown'}"
+        why = f"{job.state}, but its {kinds} could not be delivered: {job.delivery_error or 'unknown'}"
         yield DeadEnd(Kind.DELIVERY, job.id, since, why, f"{REDELIVER} {job.id}")
 
 
@@ -120,9 +120,9 @@ def _damaged(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
     since = dict(stuck.damaged.named)
     for ids in chunks(iter(since)):
         for job_id, job in zip(ids, store.jobs.inspect_many(ids), strict=True):
-            why = job.why if isinstance(job, RecordDamaged) else "what stands beside its record is damaged"
-            do = "boomerang-server audit names what is damaged, and what to do about each."
-            yield DeadEnd(Kind.DAMAGED, shown(job_id), since[job_id], why, do)
+            why = job.why if isinstance(job, RecordDamaged) else "data that belong to its record are damaged"
+            do = "boomerang-server audit lists each damaged value, and what to do about it."
+            yield DeadEnd(Kind.DAMAGED, printable(job_id), since[job_id], why, do)
 
 
 def _lane_waits(lane: Lane, now: datetime, longer_than: float) -> bool:
@@ -135,20 +135,20 @@ def _lanes(store: Store) -> tuple[Lane, ...]:
     try:
         return store.lanes.get_all()
     except RecordDamaged as error:
-        log.warning("lanes are left out: %s", error)
+        log.warning("stuck lanes are not listed: %s", error)
         return ()
 
 
 def _lane(lane: Lane) -> DeadEnd:
     if lane.settings is None:
-        why = f"not configured (BOOMERANG_LANES), with {lane.slots} images in use and {lane.ready} jobs that wait"
-        do = "Configure it again; it can be taken away once it is empty."
+        why = f"not configured (BOOMERANG_LANES), but {lane.slots} slots are in use and {lane.ready} jobs wait"
+        do = "Configure it again. Remove it only when it has no jobs."
     elif lane.open_since:
         why = f"its circuit breaker is open: {lane.reason}"
-        do = "Look at the provider, the network and BOOMERANG_PROVIDER_URL: it closes with the first answer."
+        do = "Check the provider, the network and BOOMERANG_PROVIDER_URL. It closes with the first answer."
     else:
         why = f"on hold: {lane.reason}"
-        do = f"401: set a valid key; 402: pay; 403: have it allowed. One job goes ahead at {lane.held_until}."
+        do = f"401: set a valid key; 402: add credit; 403: get access. The next job is submitted at {lane.held_until}."
     return DeadEnd(Kind.LANE, lane.name, lane.held_since, why, do)
 
 
@@ -156,16 +156,16 @@ def _caps(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
     for batch, since in stuck.at_cap.named:
         found = _batch(store, batch)
         why = (found and found.reason) or "its max_cost is reached"
-        do = f"POST /v1/batches/{batch}/resume with a higher max_cost, or cancel it."
+        do = f"POST /v1/batches/{batch}/resume with a higher max_cost, or cancel the batch."
         yield DeadEnd(Kind.CAP, f"batch {batch}", since, why, do)
     for queue, again in stuck.capped.named:
-        of = queue.split("|", 2)[-1]
-        if of.startswith("b"):
-            found = _batch(store, of[1:])
-            who, why = f"batch {of[1:]}", (found and found.reason) or "what was spent and is reserved leaves no room"
+        payer = queue.split("|", 2)[-1]
+        if payer.startswith("b"):
+            found = _batch(store, payer[1:])
+            who, why = f"batch {payer[1:]}", (found and found.reason) or "its max_cost is spent or reserved"
         else:
-            who, why = f"key {of[1:]}", "its budget for the day is used up, or reserved for jobs under way"
-        do = f"Raise max_cost, or max_cost_per_day in BOOMERANG_KEY_LIMITS. Looked at again at {again}."
+            who, why = f"key {payer[1:]}", "its budget for the day is spent or reserved"
+        do = f"Raise max_cost, or max_cost_per_day in BOOMERANG_KEY_LIMITS. The next check is at {again}."
         yield DeadEnd(Kind.CAP, who, None, why, do)
 
 
@@ -177,7 +177,7 @@ def _batch(store: Store, batch_id: str) -> Batch | None:
 
 
 def _images(store: Store, most: int) -> Iterator[DeadEnd]:
-    """Find missing images that unfinished jobs refer to, each once."""
+    """Yield each image that unfinished jobs refer to and that is not stored."""
     client, keys = store.context.client, store.context.keys
     found = 0
     with translate_errors():
@@ -187,6 +187,6 @@ def _images(store: Store, most: int) -> Iterator[DeadEnd]:
                 if (found := found + 1) > most:
                     return
                 times = str(client.hget(keys.singleton("uses"), digest) or 0)
-                why = f"unfinished jobs name it {times} times, but it is not there: they will fail"
-                do = "Upload the same file again (POST /v1/images) before their turn comes."
+                why = f"unfinished jobs refer to it {times} times, but it is not stored: they will fail"
+                do = "Upload the same file again (POST /v1/images) before these jobs are submitted."
                 yield DeadEnd(Kind.IMAGE, digest, None, why, do)

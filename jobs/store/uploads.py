@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from jobs.connections.errors import translate_errors
-from jobs.errors import NoRoom, NotAllowed
+from jobs.errors import NotAllowed, ServiceFull
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.policy import RECHECK
 from jobs.store.arguments import at_most, job_arguments
@@ -17,7 +17,7 @@ STAGED = 3600.0
 
 
 class Uploads:
-    """The verbs of an upload, which a token of the caller names. All raise `StoreUnavailable`."""
+    """The verbs of an upload, which the caller identifies by a token. All raise `StoreUnavailable`."""
 
     def __init__(self, context: StoreContext) -> None:
         self._client = context.client
@@ -35,20 +35,22 @@ class Uploads:
     def commit(
         self, token: str, batch_id: str, staged: int, options: BatchOptions | None = None, *, most: int | None = None
     ) -> BatchActionResult:
-        """Accept the `staged` jobs: decided in one step; a round of reconcile completes what this call does not.
+        """Accept the `staged` jobs. One step decides; a round of reconcile completes what this call does not.
 
-        `affected`: jobs taken in; `clashes`: lines left out since another request got their id meanwhile. Raises
-        `NotAllowed` while something else is done to the batch, when what was staged has been deleted, or when the
-        batch has become another producer's meanwhile; `NoRoom` where they would make more than `most` unfinished ones.
+        `affected`: accepted jobs. `clashes`: lines left out because another request got their id meanwhile. Raises
+        `NotAllowed` during another change of the batch, when the staged jobs have expired, or when the batch has become
+        another producer's meanwhile. Raises `ServiceFull` if there would be more than `most` unfinished jobs.
         """
         facts = (options or BatchOptions()).facts()
         outcome = self._scripts.call("commit", token, batch_id, facts, staged, at_most(most))
         if outcome == CommitOutcome.FULL:
-            raise NoRoom("There is no room for all of these jobs.")
+            raise ServiceFull("There would be more unfinished jobs than BOOMERANG_MAX_UNFINISHED allows.")
         if outcome == CommitOutcome.BUSY:
-            raise NotAllowed("This batch is still being cancelled, retried or taken in; send this again in a moment.")
+            raise NotAllowed("The batch is being cancelled, retried or enqueued. Send this again in a moment.")
         if outcome == CommitOutcome.TAKEN:
-            raise NotAllowed("This batch's id is taken meanwhile; send the upload under another one.")
+            raise NotAllowed(
+                "Another producer has taken the id of this batch meanwhile. Send the upload under another id."
+            )
         if outcome == CommitOutcome.GONE:
             raise NotAllowed(
                 f"What was uploaded is forgotten: it paused for more than {STAGED:.0f} s, or an image of it is not "
@@ -65,5 +67,5 @@ class Uploads:
         return BatchActionResult("commit", int(affected), admit_hint=woke, clashes=int(clashes or 0))
 
     def discard(self, token: str) -> None:
-        """Delete what was staged."""
+        """Delete the staged jobs."""
         self._scripts.call("unstage", token)

@@ -50,7 +50,7 @@ def _show(repaired: Sequence[Finding], left: Audit, *, as_json: bool) -> None:
     if as_json:
         for done, findings in ((True, repaired), (False, left.findings)):
             for finding in findings:
-                click.echo(json.dumps({**finding.shown(), "repaired": done}))
+                click.echo(json.dumps({**finding.to_json(), "repaired": done}))
         return
     if repaired:
         _table([(each, "repaired") for each in repaired])

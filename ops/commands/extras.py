@@ -9,8 +9,8 @@ import click
 
 #: Extra of pyproject.toml -> the modules that it installs. `local` includes `simulator`.
 MODULES: Mapping[str, tuple[str, ...]] = {
-    "simulator": ("aiohttp", "yarl"),
-    "local": ("aiohttp", "boomerang_client", "flower", "jinja2", "rich", "tornado", "yarl"),
+    "simulator": ("PIL", "aiohttp", "yarl"),
+    "local": ("PIL", "aiohttp", "boomerang_client", "flower", "jinja2", "rich", "tornado", "yarl"),
 }
 #: How to install each extra from a checkout. Our distributions are not on a package index.
 INSTALL: Mapping[str, str] = {

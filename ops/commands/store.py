@@ -66,7 +66,7 @@ def describe_refusal(error: AccessRefused, variable: str, url: str, command: str
     name = user_of(url)
     who = f"the user {name!r}" if name else "the default user (the URL names none)"
     do = _AS_OPERATOR.format(command=command, variable=variable)
-    return f"Redis ({variable}) refuses {who}: {error.said.rstrip('.')}. {do}"
+    return f"Redis ({variable}) refuses {who}: {error.reply.rstrip('.')}. {do}"
 
 
 def user_of(url: str) -> str:

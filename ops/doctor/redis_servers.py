@@ -45,7 +45,7 @@ def check_redis(
         if isinstance(cause, AccessRefused):
             name = user_of(url)
             yield refused(
-                variable, f"refuses {f'the user {name}' if name else 'its default user'}: {cause.said}", variable
+                variable, f"refuses {f'the user {name}' if name else 'its default user'}: {cause.reply}", variable
             )
             return
         yield bad(variable, f"does not answer: {type(error).__name__}", f"Start it, or correct {variable}.")

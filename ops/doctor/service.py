@@ -48,7 +48,7 @@ def check_workers(settings: WorkerSettings) -> Iterator[Finding]:
         cause = error if isinstance(error, redis.RedisError) else error.__cause__
         known = translated(cause) if isinstance(cause, redis.RedisError) else error
         if isinstance(known, AccessRefused):
-            yield refused("workers", f"the broker refuses the question: {known.said}", "BOOMERANG_BROKER_URL")
+            yield refused("workers", f"the broker refuses the question: {known.reply}", "BOOMERANG_BROKER_URL")
             return
         yield bad(
             "workers",

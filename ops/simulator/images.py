@@ -3,13 +3,10 @@
 import base64
 import binascii
 import hashlib
-import io
 import re
+import struct
 from collections import OrderedDict
 from dataclasses import dataclass
-
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 
 MOST_BYTES = 10 * 1024 * 1024
 LEAST_SIDE = 300
@@ -20,7 +17,12 @@ LONGEST_URL = 8192
 
 _URL = re.compile(r"https?://[^\s/?#@:]+(:\d{1,5})?([/?#]\S*)?", re.IGNORECASE | re.ASCII)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_READERS = ((b"\x89PNG\r\n\x1a\n", PngImageFile), (b"\xff\xd8\xff", JpegImageFile))
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_PNG_SIZE, _JPEG_SIZE, _PNG_HEADER = struct.Struct(">II"), struct.Struct(">HH"), 24
+#: JPEG markers that a length follows, and those of them that begin a frame header.
+_SEGMENT = re.compile(rb"\xff([\xc0-\xcf\xda-\xfe])")
+_FRAMES = frozenset(bytes([marker]) for marker in range(0xC0, 0xD0) if marker not in (0xC4, 0xC8, 0xCC))
+_MOST_SEGMENTS, _MOST_FILL = 20_000, 4096
 
 
 class ImageInvalid(ValueError):
@@ -72,14 +74,31 @@ def _read_base64(text: str) -> Reference:
 
 
 def _size(content: bytes) -> tuple[int, int]:
-    # These classes read only the header, unlike Image.open, so an image of a billion pixels costs no more.
-    for magic, reader in _READERS:
-        if content.startswith(magic):
-            try:
-                return reader(io.BytesIO(content)).size
-            except Exception as error:
-                raise ImageInvalid("cannot be read as an image") from error
-    raise ImageInvalid("format must be .jpg, .jpeg or .png")
+    """Return width and height. Pillow would decompress what is in a header, and read fill bytes one by one."""
+    size = None
+    if content.startswith(_PNG):
+        size = _PNG_SIZE.unpack_from(content, 16) if content[12:16] == b"IHDR" and len(content) >= _PNG_HEADER else None
+    elif content.startswith(_JPEG):
+        size = _jpeg_size(content)
+    else:
+        raise ImageInvalid("format must be .jpg, .jpeg or .png")
+    if size is None:
+        raise ImageInvalid("cannot be read as an image")
+    return size[0], size[1]
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    position = 2
+    for _ in range(_MOST_SEGMENTS):
+        found = _SEGMENT.search(content, position, position + _MOST_FILL)
+        if found is None:
+            return None
+        position = found.end()
+        if found[1] in _FRAMES:
+            height, width = _JPEG_SIZE.unpack_from(content, position + 3) if len(content) >= position + 7 else (0, 0)
+            return width, height
+        position += int.from_bytes(content[position : position + 2], "big")
+    return None
 
 
 class ReferenceImages:

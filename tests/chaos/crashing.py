@@ -115,7 +115,7 @@ def wrap(owner: Any, method: str, name: str | Callable[..., str]) -> None:
 
 
 def _state() -> None:
-    sent, created = Scripts.tries, Scripts.__init__
+    sent, created = Scripts.call_each, Scripts.__init__
 
     def one_by_one(self: Scripts, wanted: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Send a pipeline's calls one by one, so that it can break off in the middle."""
@@ -128,7 +128,7 @@ def _state() -> None:
     def with_clock(self: Scripts, client: Any, keys: Any, *_: Any, **options: Any) -> None:
         created(self, client, keys, CLOCK, **options)
 
-    Scripts.tries = one_by_one  # type: ignore[assignment]
+    Scripts.call_each = one_by_one  # type: ignore[assignment]
     Scripts.__init__ = with_clock
     for store in (RedisImages, Bucket):
         for method in STORED:

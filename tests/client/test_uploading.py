@@ -159,9 +159,30 @@ def test_an_empty_batch_is_created(client: Client, service: FakeService, lines: 
 
 def test_another_upload_under_the_same_id_is_a_conflict(client: Client, service: FakeService) -> None:
     client.enqueue_batch(LINES, id="spring")
-    with pytest.raises(Invalid, match="Line 2 is another request than before under the batch id spring"):
+    with pytest.raises(Invalid) as caught:
         client.enqueue_batch([LINES[0], LINES[0]], id="spring")
+    assert caught.value.line == 2
     assert client.enqueue_batch([*LINES, LINES[0]], id="spring").accepted == 1  # additional lines are not a conflict
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize(
+    ("member", "line"),
+    [
+        pytest.param({"line": 2}, 4, id="of the part"),
+        pytest.param({}, None, id="an older service"),
+        *(pytest.param({"line": odd}, odd, id=f"no line of the part: {odd}") for odd in (0, -1, 3)),
+        *(pytest.param({"line": odd}, None, id=f"no number: {odd!r}") for odd in ("2", 2.0, None, [2])),
+    ],
+)
+def test_a_line_that_differs_is_counted_in_the_upload(
+    client: Client, service: FakeService, member: dict[str, Any], line: int | None
+) -> None:
+    fault = Fault(status=422, body=json.dumps({"detail": "It differs."} | member).encode())
+    service.on_request = lambda: service.faults.extend([fault] if len(service.seen) == 2 else [])
+    with pytest.raises(Invalid) as caught:
+        client.enqueue_batch(LINES[:4], id="spring")
+    assert caught.value.line == line
 
 
 @pytest.mark.usefixtures("small_parts")

@@ -37,7 +37,7 @@ BROKER = (
 WORKER = (
     *("task_acks_late", "task_reject_on_worker_lost", "task_retry_on_worker_lost"),
     "worker_cancel_long_running_tasks_on_connection_loss",
-    *("worker_prefetch_multiplier", "worker_disable_prefetch", "task_ignore_result", "worker_send_task_events"),
+    *("worker_prefetch_multiplier", "worker_disable_prefetch", "worker_send_task_events"),
     *("task_time_limit", "task_soft_time_limit", "worker_max_tasks_per_child", "worker_soft_shutdown_timeout"),
     *("worker_enable_soft_shutdown_on_idle", "worker_enable_remote_control", "task_serializer", "result_serializer"),
     *("event_serializer", "accept_content", "result_accept_content", "task_create_missing_queues", "worker_pool"),

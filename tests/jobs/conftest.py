@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from jobs.job import Result
-from tests.support.bench import PICTURES, Bench, InThread, MakeJob, OpenBench, Priced, bench_on, new
+from tests.support.bench import IMAGES, Bench, InThread, MakeJob, OpenBench, Priced, bench_on, new
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def make() -> MakeJob:
 @pytest.fixture
 def priced() -> Priced:
     """`priced("0.01")`: a result with an image, and its cost in USD."""
-    return lambda cost: Result(output=PICTURES.output, cost=Decimal(cost))
+    return lambda cost: Result(output=IMAGES.output, cost=Decimal(cost))
 
 
 @pytest.fixture

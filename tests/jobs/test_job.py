@@ -97,7 +97,7 @@ def test_times_keep_microseconds(microseconds: int) -> None:
 def test_a_minimal_record_is_read_with_defaults() -> None:
     job = Job.from_fields("fox", {"s": "queued", "m": "kirin", "c": "1000000", "u": "2000000"})
     assert (job.n, job.attempt, job.fence, job.submit_tries, job.lookups, job.exists) == (1, 1, 0, 0, 0, False)
-    assert (job.owing, job.labels, job.result, job.deadline) == (frozenset(), {}, None, None)
+    assert (job.owed, job.labels, job.result, job.deadline) == (frozenset(), {}, None, None)
     assert job.updated_at - job.created_at == timedelta(seconds=1)
 
 
@@ -108,7 +108,7 @@ def test_a_complete_record_is_read() -> None:
         "h": "3", "z": "6", "i": "7",
     }  # fmt: skip
     job = Job.from_fields("fox", fields, result='{"cost":"0.5"}', labels='{"a":"b"}', text="{}")
-    assert (job.at_provider, job.external_task_id, job.owing) == (State.IN_DOUBT, "fox~2", frozenset(Delivery))
+    assert (job.at_provider, job.external_task_id, job.owed) == (State.IN_DOUBT, "fox~2", frozenset(Delivery))
     assert (job.n, job.fence, job.task_id, job.batch, job.settled_by) == (9, 7, "t1", "x", "cancel")
     assert (job.reason, job.submit_tries, job.lookups, job.exists, job.delivery_tries) == ("why", 1, 2, True, 3)
     assert (job.result, job.labels, job.text) == (Result(cost=Decimal("0.5")), {"a": "b"}, "{}")

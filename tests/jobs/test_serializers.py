@@ -90,7 +90,7 @@ def failed(code: str, message: str, cost: str = "") -> dict[str, Any]:
             State.EXPIRED,
             {},
             "failed",
-            failed("expired", "The job was not over by its deadline. A result that still comes is shown here."),
+            failed("expired", "The job was not over by its deadline. A result that still comes appears here."),
             id="expired",
         ),
     ],

@@ -152,7 +152,7 @@ def test_a_chord_of_500_completes_with_lost_and_repeated_callbacks(
         member.link(app.signature("shop.paint", queue=f"{queue}-paint"))
     chord(members, app=app)(app.signature("shop.all", queue=queue))
     wait_for(lambda: queues.llen(queue), 120, "the chord's body is called")
-    wait_for(lambda: not any(job.owing for job in _jobs(store, prefix)), 30, "all deliveries are made")
+    wait_for(lambda: not any(job.owed for job in _jobs(store, prefix)), 30, "all deliveries are made")
     # The body is called once, each link once, with all views in order.
     assert (queues.llen(queue), queues.llen(f"{queue}-paint")) == (1, MEMBERS)
     (text,) = [str(each) for each in queues.lrange(queue, 0, -1)]

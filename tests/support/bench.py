@@ -22,7 +22,7 @@ from jobs.store.store import Store
 #: Stands in for Redis's TIME: the test sets it, so nothing here waits.
 CLOCK = "local function clock() return tonumber(redis.call('GET', KEYS[1]..'clock')) end\n"
 START = 1_700_000_000_000_000
-PICTURES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
+IMAGES = Result(output=({"type": "image", "url": "https://cdn.example.com/1.png"},))
 
 
 T = TypeVar("T")
@@ -150,7 +150,7 @@ class Bench:
         return Images(self.store.context.scripts, self.stored, settings or Settings())
 
     @staticmethod
-    def picture(data: bytes) -> Any:
+    def placeholder_image(data: bytes) -> Any:
         """Return a placeholder for a valid image."""
         return SimpleNamespace(data=data, hash=sha256(data).hexdigest(), width=300, height=300, format="png")
 
@@ -205,7 +205,7 @@ class Bench:
             case State.IN_DOUBT:
                 assert store.attempts.mark_in_doubt(job_id, claim.fence, "read timed out")
             case State.COMPLETED:
-                assert store.attempts.finish(job_id, state, PICTURES, "callback").outcome == "finished"
+                assert store.attempts.finish(job_id, state, IMAGES, "callback").outcome == "finished"
             case State.FAILED:
                 assert store.attempts.finish(
                     job_id, state, Result(error={"code": "x", "message": "no"}), "poll"

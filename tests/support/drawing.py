@@ -45,14 +45,15 @@ def drawn(width: int = 400, height: int = 300, kind: str = "PNG", colour: str = 
     return file.getvalue()
 
 
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
 def png_header(width: int, height: int) -> bytes:
     """Return a PNG whose header claims this size, without pixels."""
 
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"") + png_chunk(b"IEND", b"")
 
 
 def camera_jpeg(width: int = 400, height: int = 300, **options: Any) -> bytes:
@@ -66,8 +67,7 @@ def png_with_preview(width: int = 400, height: int = 300) -> bytes:
     preview = drawn(160, 120)
     whole = _noise(width, height, "PNG")
     head = len(b"\x89PNG\r\n\x1a\n") + 25
-    chunk = struct.pack(">I", len(preview)) + b"prVW" + preview + struct.pack(">I", zlib.crc32(b"prVW" + preview))
-    return whole[:head] + chunk + whole[head:]
+    return whole[:head] + png_chunk(b"prVW", preview) + whole[head:]
 
 
 def _noise(width: int, height: int, kind: str, **options: Any) -> bytes:

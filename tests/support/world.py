@@ -27,13 +27,8 @@ from worker.reconcile import Reconciler
 from worker.settings import Settings
 from worker.submit import Submitter
 
-#: Redis's clock plus an offset in a key, so that tests need not wait.
-MOVED_CLOCK = """
-local function clock()
-  local t = redis.call('TIME')
-  return tonumber(t[1]) * 1000000 + tonumber(t[2]) + tonumber(redis.call('GET', 'test:ahead') or 0)
-end
-"""
+#: Stands in for Redis's TIME: it stands still until the test advances it, however slow the machine is.
+CLOCK = "local function clock() return tonumber(redis.call('GET', 'test:clock')) end\n"
 
 
 def request_of(job_id: str = "job-1", **more: Any) -> GenerationRequest:
@@ -58,7 +53,8 @@ class World:
         )
         # Any: redis-py's stubs give every answer two types.
         self.redis: Any = connect(url)
-        self.store = Store(self.redis, self.settings, clock=MOVED_CLOCK)
+        self.redis.set("test:clock", self._real_time(), nx=True)
+        self.store = Store(self.redis, self.settings, clock=CLOCK)
         self.providers = {lane.name: Provider(self.settings, lane) for lane in self.settings.lanes}
         self.provider = self.providers[self.settings.lanes[0].name]
         self.app = create_app(self.settings)
@@ -83,8 +79,19 @@ class World:
         self.binary.close()
 
     def ahead(self, seconds: float) -> None:
-        """Advance Redis's clock."""
-        self.redis.incrby("test:ahead", int(seconds * 1_000_000))
+        """Advance the store's clock."""
+        self.redis.incrby("test:clock", round(seconds * 1_000_000))
+
+    def catch_up(self) -> None:
+        """Advance the store's clock to the real time, by which the simulator's tasks change."""
+        self.redis.set("test:clock", max(self._now(), self._real_time()))
+
+    def _real_time(self) -> int:
+        seconds, micros = self.redis.time()
+        return int(seconds * 1_000_000 + micros)
+
+    def _now(self) -> int:
+        return int(self.redis.get("test:clock"))
 
     def enqueue(self, *ids: str, **more: Any) -> None:
         owed = frozenset({Delivery.NOTIFY} if more.get("callback_url") else ())
@@ -136,12 +143,11 @@ class World:
 
     def now(self) -> float:
         """Return the store's clock in seconds since 1970."""
-        seconds, micros = self.redis.time()
-        return float(seconds + (micros + int(self.redis.get("test:ahead") or 0)) / 1e6)
+        return self._now() / 1e6
 
     def held_for(self) -> float:
         """Return the seconds until the lane's hold ends."""
-        return int(self.redis.hget("{b}:lane:default", "hold") or 0) / 1e6 - self.now()
+        return (int(self.redis.hget("{b}:lane:default", "hold") or 0) - self._now()) / 1e6
 
     def lane_counters(self) -> tuple[int, int, Decimal]:
         """Return slots, window and money spent as Redis counts them. `lane()` would use the real clock."""
@@ -151,7 +157,7 @@ class World:
     def alarm_in(self, job_id: str = "job-1") -> float | None:
         """Return the seconds until the job's alarm."""
         score = self.redis.zscore("{b}:alarms", job_id)
-        return None if score is None else score / 1e6 - self.now()
+        return None if score is None else (score - self._now()) / 1e6
 
     def messages_in(self, queue: str) -> int:
         return int(self.redis.llen(queue))

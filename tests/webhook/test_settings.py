@@ -20,7 +20,7 @@ def test_keys_are_separated_by_commas() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "problem_text"),
     [
         pytest.param("shop:canary,press:canary", "key 2: another key has the same secret", id="one secret, two names"),
         pytest.param("canary,canary", "key 2: another key has the same secret", id="the same twice"),
@@ -31,14 +31,14 @@ def test_keys_are_separated_by_commas() -> None:
         pytest.param("shop:", "key 1: each secret", id="no secret"),
         pytest.param("shop:canary é", "key 1: each secret", id="not to be sent"),
         pytest.param("sha256:" + "a" * 64, "key 1: a hash needs a name", id="a hash without a name"),
-        pytest.param("celery:canary", "key 1: celery is no name", id="another door's name"),
+        pytest.param("celery:canary", "key 1: celery is no name", id="the name of another entry point"),
     ],
 )
-def test_an_invalid_key_is_named_by_number_and_not_shown(keys: str, told: str) -> None:
+def test_an_invalid_key_is_named_by_number_and_not_shown(keys: str, problem_text: str) -> None:
     with pytest.raises(SettingsInvalid) as caught:
         Settings.from_env({"BOOMERANG_API_KEYS": keys})
     (problem,) = caught.value.problems
-    assert problem.startswith(f"BOOMERANG_API_KEYS: {told}")
+    assert problem.startswith(f"BOOMERANG_API_KEYS: {problem_text}")
     assert "canary" not in str(caught.value)
 
 

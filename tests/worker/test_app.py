@@ -32,7 +32,6 @@ CONFIGURED: dict[str, Any] = {
     "worker_disable_prefetch": True,
     "worker_pool": "threads",
     "worker_send_task_events": False,
-    "task_ignore_result": True,
     "broker_connection_max_retries": None,
     "broker_connection_retry_on_startup": True,
     "broker_channel_error_retry": False,
@@ -297,3 +296,10 @@ def test_remote_control_is_optional_and_gossip_is_off(
     assert "mingle" not in log.read_text()
     worker.terminate()
     assert worker.wait(40) == 0
+
+
+def test_only_internal_tasks_ignore_their_results() -> None:
+    """Those of Celery follow jobs: `self.replace(group(…))` waits for the result of `celery.accumulate`."""
+    tasks = create_app(SETTINGS).tasks
+    internal = {"boomerang.submit", "boomerang.reconcile", "boomerang.deliver", "celery.chord_unlock"}
+    assert {name for name, task in tasks.items() if task.ignore_result} == internal

@@ -223,7 +223,7 @@ def test_a_task_that_appears_late_is_found(world: MakeWorld, simulator: Simulato
     w.start()
     simulator.turn(ghost=0)
     assert (w.job().state, simulator.bought()[0]) == (State.IN_DOUBT, 0)
-    wait_for(lambda: (w.round(0), w.job().state.final)[1])
+    wait_for(lambda: (w.catch_up(), w.round(0), w.job().state.final)[-1])
     assert simulator.calls("submit") == 1
     assert simulator.calls("look.absent") >= 1
     _paid_once(w, simulator)
@@ -235,7 +235,7 @@ def test_a_task_that_look_ups_find_late_is_not_sent_again(
     w = world(lookup_grace=2.5)
     simulator.turn(error_after=1, lookup_lag=1.0, duplicates="unnoticed")
     w.start()
-    wait_for(lambda: (w.round(0), w.job().state.final)[1])
+    wait_for(lambda: (w.catch_up(), w.round(0), w.job().state.final)[-1])
     assert simulator.fired("lookup_lag") >= 1
     assert simulator.calls("submit") == 1
     _paid_once(w, simulator)

@@ -38,11 +38,11 @@ class Backup:
         self._values = {key: w.binary.dump(key) for key in w.binary.scan_iter()}
 
     def restore(self, *, restarted: bool = True) -> None:
-        ahead = self._w.redis.get("test:ahead") or "0"
+        now = self._w.redis.get("test:clock")
         self._w.redis.flushdb()
         for key, value in self._values.items():
             self._w.binary.restore(key, 0, value)
-        self._w.redis.set("test:ahead", ahead)
+        self._w.redis.set("test:clock", now)
         if restarted:
             # The record names the run id of the previous process
             self._w.redis.hset("{b}:epoch", "run", "another")

@@ -61,7 +61,7 @@ def restore(redis: Any, snapshot: dict[str, Any], hook: str) -> None:
     }
     for key, each in snapshot["keys"].items():
         write[each["type"]](key, each["value"])
-    redis.delete("test:ahead")
+    redis.delete("test:ahead", "test:clock")
 
 
 def test_a_snapshot_of_the_previous_version_exists() -> None:
@@ -94,11 +94,11 @@ def test_every_older_job_ends_and_is_bought_once(path: Path, fresh: Any, listene
     ids.append("not-received")
     wait_for(lambda: all(store.jobs.get_many(ids)), 30, "the message for a job is received")
     wait_for(lambda: all(job.at_provider is None for job in store.jobs.get_many(ids)), 60, "every job ends")
-    wait_for(lambda: not any(job.owing for job in store.jobs.get_many(ids)), 30, "every delivery is made")
+    wait_for(lambda: not any(job.owed for job in store.jobs.get_many(ids)), 30, "every delivery is made")
     # Then every job has its expected state
     expected = {job_id: ENDS.get(job_id, State.COMPLETED) for job_id in ids}
     assert {job.id: job.state for job in store.jobs.get_many(ids)} == expected
-    assert {json.loads(body)["id"] for _, _, _, body in listener.got} == {"owes-a-notification", "to-be-notified"}
+    assert {json.loads(body)["id"] for _, _, _, body in listener.received} == {"owes-a-notification", "to-be-notified"}
     assert service.producer.AsyncResult("parked").get(10)["id"] == "parked"
     assert store.jobs.get("second-attempt").attempt == 2
     assert audit(store) == []

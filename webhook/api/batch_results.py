@@ -129,7 +129,7 @@ def _row(job: Job) -> Sequence[str]:
         str(job.attempt),
         job.external_task_id,
         job.created_at.isoformat(),
-        job.finished_at.isoformat() if job.finished_at else "",
+        job.ended_at.isoformat() if job.ended_at else "",
         job.settled_by or "",
         json.dumps(dict(job.labels), ensure_ascii=False) if job.labels else "",
     )

@@ -51,7 +51,7 @@ def create(query: dict[str, Any]) -> Response:
     send it again under the same `id`: lines that were enqueued before make no second job. An `Idempotency-Key` header
     can replace the `id`. A line that differs from the one before it under the same number is refused (422).
 
-    When there is no room for more jobs, the answer is 429: the service keeps what it has enqueued, and the same upload
+    When the service is full, the answer is 429: the service keeps what it has enqueued, and the same upload
     after the time in Retry-After continues it. The first upload of a batch sets `label`, `priority`, `weight` and
     `max_cost`. Later ones may leave them out, and are refused (422) if they differ.
     """

@@ -33,7 +33,7 @@ def enqueue_body(
 
     `unwrap` takes the generation request out of the parsed body. `form` is what is posted to its `callback_url`.
     Returns the job and whether it is new. Raises a problem for a bad body, 409 for another request under the
-    same id, and 429 when there is no room for a new job.
+    same id, and 429 when the service is full.
     """
     shared = services()
     length = checked_length(request, shared.settings.max_body)

@@ -31,13 +31,13 @@ blueprint = Blueprint("jobs", __name__, url_prefix="/v1", description="Single jo
     {201: JobView, 200: JobView},
     scope=Scope.ENQUEUE,
     body=JSON,
-    refusals=(409, 411, 413, 422, 503),
+    refusals=(400, 409, 411, 413, 422, 503),
 )
 def create() -> Response:
     """Enqueue a job.
 
     The answer is 201 for a new job, and 200 for a job that existed already with the same request. Both mean that the
-    job is recorded and will not be lost. When there is no room for new jobs, the answer is 429: send the same request
+    job is recorded and will not be lost. When the service is full, the answer is 429: send the same request
     again after the time in Retry-After.
     """
     job, created = enqueue_body()

@@ -3,9 +3,11 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
-from flask import Flask
+from flask import Blueprint as PlainBlueprint
+from flask import Flask, Response, render_template, url_for
 from flask_smorest import Api, Blueprint
 from marshmallow import RAISE, Schema, fields
 
@@ -13,12 +15,13 @@ from jobs.api_keys import Scope
 from schemas.queries import EXAMPLE_BATCH
 from schemas.requests.openapi import component_names, example_requests, generation_request_openapi
 from schemas.views.images import EXAMPLE_IMAGE
-from schemas.views.problems import Problem
+from schemas.views.problems import EXAMPLES, MEANINGS, Problem
 from webhook.access.auth import needs
 
 #: Path of Swagger UI's files (webhook.pages). The page loads nothing from elsewhere.
 ASSETS = "/docs/assets/"
-JSON, NDJSON = "application/json", "application/x-ndjson"
+_TITLE = "Boomerang"
+JSON, NDJSON, PROBLEM = "application/json", "application/x-ndjson", "application/problem+json"
 _GENERATION: Mapping[str, Any] = {"$ref": "#/components/schemas/GenerationRequest"}
 _EXAMPLES = example_requests()
 _EXAMPLE_JOB = next(iter(_EXAMPLES.values()))["external_task_id"]
@@ -29,6 +32,11 @@ _PATH_PARAMETERS: Mapping[str, tuple[str, str]] = {
     "image_id": ("Reference to the image.", EXAMPLE_IMAGE),
     "task_id": ("Id of the task.", _EXAMPLE_JOB),
 }
+#: Headers of errors: name, type, meaning, and the statuses that have it.
+_HEADERS = (
+    ("Retry-After", "integer", "Seconds after which the same request may succeed.", (429, 503)),
+    ("WWW-Authenticate", "string", "How to authenticate: Bearer.", (401,)),
+)
 _ABOUT = """Throw generation jobs at a slow API; they come back.
 
 The body of a job is the provider's documented generation request. The same request again under the same
@@ -40,29 +48,53 @@ The jobs that it creates are real: they cost money.
 """
 
 
-class BoomerangApi(Api):  # type: ignore[misc] # flask-smorest ships no types
-    """flask-smorest's API, with our form of errors in the document."""
+class _Api(Api):  # type: ignore[misc] # flask-smorest ships no types
+    """flask-smorest's API. `operation` documents all errors, so the default ones of the library are off."""
 
+    DEFAULT_ERROR_RESPONSE_NAME = None
     ERROR_SCHEMA = Problem
     #: For errors only: `operation` names the content type of each answer.
-    DEFAULT_RESPONSE_CONTENT_TYPE = "application/problem+json"
+    DEFAULT_RESPONSE_CONTENT_TYPE = PROBLEM
 
 
-def create_api(app: Flask) -> Any:
-    """Make the app's API, with its document at /openapi.json and Swagger UI at /docs."""
+def serve(app: Flask, blueprints: Sequence[Blueprint]) -> None:
+    """Serve the calls of the blueprints, their document at /openapi.json and Swagger UI at /docs."""
+    for each in blueprints:
+        app.register_blueprint(each)
+    pages = PlainBlueprint("api-docs", __name__)
+
+    @pages.get("/openapi.json")
+    def openapi_json() -> Response:
+        return Response(document(tuple(blueprints)), mimetype=JSON)
+
+    @pages.get("/docs")
+    def openapi_swagger_ui() -> str:
+        return render_template(
+            "swagger_ui.html",
+            title=_TITLE,
+            spec_url=url_for("api-docs.openapi_json"),
+            swagger_ui_url=ASSETS,
+            swagger_ui_config={"deepLinking": True, "persistAuthorization": False},
+        )
+
+    app.register_blueprint(pages)
+
+
+@cache
+def document(blueprints: tuple[Blueprint, ...]) -> str:
+    """Return the document of the blueprints' calls, as JSON.
+
+    It takes tens of milliseconds, so it is made once per process, for the first request. It depends on the code alone.
+    """
+    app = Flask(__name__)
     app.config.update(
-        API_TITLE="Boomerang",
+        API_TITLE=_TITLE,
         API_VERSION="v1",
         # Swagger UI in swagger-ui-bundle does not read 3.1.
         OPENAPI_VERSION="3.0.3",
-        OPENAPI_URL_PREFIX="/",
-        OPENAPI_JSON_PATH="openapi.json",
-        OPENAPI_SWAGGER_UI_PATH="docs",
-        OPENAPI_SWAGGER_UI_URL=ASSETS,
-        OPENAPI_SWAGGER_UI_CONFIG={"deepLinking": True, "persistAuthorization": False},
         API_SPEC_OPTIONS={"info": {"description": _ABOUT}, "security": [{"bearer": []}]},
     )
-    api = BoomerangApi(app)
+    api = _Api(app)
     # Money is text in JSON, since a float would lose digits.
     api.register_field(fields.Decimal, "string", "decimal")
     api.spec.components.security_scheme(
@@ -73,10 +105,14 @@ def create_api(app: Flask) -> Any:
             "description": "A producer's key. Each call names the scope that it requires.",
         },
     )
+    for status, meaning in MEANINGS.items():
+        api.spec.components.response(f"Problem{status}", _problem_response(status, meaning))
     for name, schema in component_names().items():
         api.spec.components.schema(name, schema=schema)
     api.spec.components.schema("GenerationRequest", generation_request_openapi())
-    return api
+    for each in blueprints:
+        api.register_blueprint(each)
+    return json.dumps(api.spec.to_dict(), indent=2)
 
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -97,13 +133,16 @@ def operation(
     body_examples: Mapping[str, Mapping[str, Any]] = _EXAMPLES,
     request_body: Mapping[str, Any] | None = None,
     refusals: Sequence[int] = (),
+    refusal: type[Schema] | None = None,
+    meanings: Mapping[int, str] = MEANINGS,
 ) -> Callable[[View], View]:
     """Decorate a view: route it, document it with its docstring, and require a key with the `scope`.
 
     The view gets the loaded `query` as its first argument. It reads its own body: `body` is the content type of the
     generation requests in it, `body_schema` the schema and `body_examples` named examples of one; `request_body`
     describes any other body. It makes its own answer as `answers` documents it, of type `content_type`; `other_forms`
-    documents further content types that a client may ask for.
+    documents further content types that a client may ask for. `refusals` are the statuses of its errors beside those of
+    every call; `refusal` is their schema if they are not problems, and `meanings` describes them.
     """
     described: dict[str, Any] = {"x-scope": scope.value}
     if request_body:
@@ -128,12 +167,15 @@ def operation(
     def decorate(view: View) -> View:
         view.__doc__ = f"{view.__doc__}\n\n    Requires the scope `{scope}`."
         wrapped: Any = needs(scope, view)
-        for status in {401, 403, 429, *refusals}:
-            if status in answers:
-                continue
-            wrapped = blueprint.alt_response(status, "DEFAULT_ERROR", success=False)(wrapped)
+        for status in sorted({401, 403, 429, 500, *refusals}):
+            if refusal:
+                wrapped = blueprint.alt_response(
+                    status, schema=refusal, content_type=JSON, description=meanings[status]
+                )(wrapped)
+            else:
+                wrapped = blueprint.alt_response(status, f"Problem{status}")(wrapped)
         for status, schema in answers.items():
-            wrapped = blueprint.alt_response(status, schema=schema, content_type=content_type)(wrapped)
+            wrapped = blueprint.alt_response(status, schema=schema, content_type=content_type, success=True)(wrapped)
         if query:
             wrapped = blueprint.arguments(query, location="query", unknown=RAISE)(wrapped)
         routed: View = blueprint.route(path, methods=[method], parameters=parameters)(
@@ -142,6 +184,21 @@ def operation(
         return routed
 
     return decorate
+
+
+def _problem_response(status: int, meaning: str) -> Mapping[str, Any]:
+    """Return OpenAPI's description of an error: its meaning, its headers, and examples."""
+    examples = {name: {"value": example} for name, example in EXAMPLES[status].items()}
+    headers = {
+        name: {"description": description, "schema": {"type": kind}}
+        for name, kind, description, statuses in _HEADERS
+        if status in statuses
+    }
+    return {
+        "description": meaning,
+        **({"headers": headers} if headers else {}),
+        "content": {PROBLEM: {"schema": Problem, "examples": examples}},
+    }
 
 
 def _examples(content_type: str, requests: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:

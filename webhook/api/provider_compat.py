@@ -15,6 +15,7 @@ from jobs.errors import JobNotFound
 from jobs.job import Job, parse_external_id
 from jobs.serializers import RUNNING, serialize_task
 from schemas import CallbackForm, RequestInvalid
+from schemas.views.problems import MEANINGS
 from schemas.views.provider_compat import TaskAccepted, TaskRefused, TaskView
 from webhook.api.enqueue import enqueue_body
 from webhook.api.openapi import JSON, operation
@@ -43,6 +44,15 @@ _STATUS: Mapping[int, int] = {422: 400}
 #: Largest number of errors in one message.
 _MAX_ERRORS = 10
 
+#: What the statuses mean in the provider's form of errors.
+_MEANINGS: Mapping[int, str] = {
+    **MEANINGS,
+    400: "The request is not valid, or not complete. `error.message` names each field.",
+    404: "There is no such task, or it belongs to another producer.",
+    409: "The external_task_id belongs to another request.",
+    413: "The body is too large. `error.message` names the limit.",
+}
+
 _ENVELOPE: Mapping[str, Any] = {
     "type": "object",
     "required": ["model", "input"],
@@ -67,16 +77,19 @@ _EITHER: Mapping[str, Any] = {"anyOf": [_ENVELOPE, {"$ref": "#/components/schema
     blueprint,
     "POST",
     "/generation",
-    {200: TaskAccepted, **dict.fromkeys((400, 401, 403, 409, 411, 413, 429, 503), TaskRefused)},
+    {200: TaskAccepted},
     scope=Scope.ENQUEUE,
     body=JSON,
     body_schema=_EITHER,
+    refusals=(400, 409, 411, 413, 503),
+    refusal=TaskRefused,
+    meanings=_MEANINGS,
 )
 def submit() -> Response:
     """Submit a task, as at the provider.
 
     The same request again under its external_task_id returns the same task. Another request under that id is refused
-    (409). When there is no room for new tasks, the answer is 429, with a Retry-After. When the task has ended, the
+    (409). When the service is full, the answer is 429, with a Retry-After. When the task has ended, the
     service posts it to the callback_url, in the form that the call below returns.
     """
     job, created = enqueue_body(unwrap, CallbackForm.TASK)
@@ -89,8 +102,11 @@ def submit() -> Response:
     blueprint,
     "GET",
     "/generation/task/<task_id>",
-    {200: TaskView, **dict.fromkeys((401, 403, 404, 429, 503), TaskRefused)},
+    {200: TaskView},
     scope=Scope.READ,
+    refusals=(404, 503),
+    refusal=TaskRefused,
+    meanings=_MEANINGS,
 )
 def show(task_id: str) -> Response:
     """Show a task, as the provider does.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from jobs.errors import NoLane, NoRoom, StoreUnavailable, WorkRefused
+from jobs.errors import NoLane, ServiceFull, StoreUnavailable, WorkRefused
 from jobs.job import Priority
 from jobs.new_job import BatchOptions, NewJob, Outcome
 from jobs.task_names import SUBMIT
@@ -92,11 +92,12 @@ class Upload:
                 422,
                 f"Line {number} differs from the earlier upload under this batch id (or Idempotency-Key). "
                 "Send a different upload under a new one.",
+                line=number,
                 **self.view(),
             )
 
     def count_all(self, chunk: Sequence[tuple[int, NewJob]], outcomes: Sequence[Outcome]) -> bool:
-        """Count the outcomes of a chunk. Return whether there was room for all of it."""
+        """Count the outcomes of a chunk. Return whether all of it is within the limit of unfinished jobs."""
         for (number, job), outcome in zip(chunk, outcomes, strict=True):
             if outcome is not Outcome.FULL:
                 self.count(number, job, outcome)
@@ -125,7 +126,7 @@ def _text(value: Any) -> str:
 def upload(shared: Services, done: Upload, lines: Iterable[tuple[int, bytes | None]]) -> None:
     """Enqueue all valid lines, in chunks, and list the others.
 
-    Raises a problem if Redis fails midway, or if there is no room for more jobs. What was enqueued stays: the same
+    Raises a problem if Redis fails midway, or if the service is full. What was enqueued stays: the same
     upload again finds its lines known, and continues.
     """
     store, batch = shared.store, done.id
@@ -165,7 +166,7 @@ def upload_whole(shared: Services, done: Upload, lines: Iterable[tuple[int, byte
         _stage(shared, token, done, _chunks(_jobs(shared, done, lines)))
         staged, done.accepted = done.accepted, 0
         acted = store.uploads.commit(token, batch, staged, done.options, most=shared.pressure.limit(0))
-    except NoRoom as error:
+    except ServiceFull as error:
         with suppress(StoreUnavailable):
             store.uploads.discard(token)
         raise shared.pressure.refused(**done.view()) from error

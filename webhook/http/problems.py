@@ -157,7 +157,7 @@ def _texts(messages: Any) -> list[str]:
 
 
 def register(app: Flask, other_forms: Mapping[str, Callable[[ProblemError], Response]]) -> None:
-    """Answer every error of the app this way. Call it after flask-smorest, which installs its own handler.
+    """Answer every error of the app this way.
 
     `other_forms`: for the beginning of a path, a function that makes the answers of errors below it.
     """

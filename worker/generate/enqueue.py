@@ -1,6 +1,6 @@
 """boomerang.generate, the Celery entry point: record a producer's job and park its message, or return its result."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from jobs.store.outcomes import ParkOutcome
 from jobs.store.store import Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
 from worker.errors import GenerationFailed, GenerationRefused
-from worker.generate.unrouted import unrouted_tasks
 from worker.messages import Messages
 
 #: Owner of the jobs that arrive by Celery, for fairness and spending.
@@ -60,8 +59,17 @@ class Ending:
 class GenerateHandler:
     """Records a producer's job, and parks its message until the job has ended."""
 
-    def __init__(self, store: Store, messages: Messages, images: Images, *, allow_private_hosts: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        messages: Messages,
+        images: Images,
+        unreachable: Callable[[str], Sequence[str]],
+        *,
+        allow_private_hosts: bool,
+    ) -> None:
         self._store = store
+        self._unreachable = unreachable
         self._messages = messages
         self._images = images
         self._allow_private_hosts = allow_private_hosts
@@ -73,6 +81,8 @@ class GenerateHandler:
         """
         with logs.about(job=call.job_id):
             try:
+                if not call.finishes:
+                    self._check_continuation(call)
                 if set(call.request) != {"external_task_id"}:
                     self._enqueue(call)
                 return self._park(call)
@@ -88,7 +98,7 @@ class GenerateHandler:
         job_id = call.job_id
         outcome, mark = self._store.celery.park(job_id, call.task_id, call.continuation, call.finishes)
         match outcome:
-            case ParkOutcome.FINAL | ParkOutcome.TOLD:
+            case ParkOutcome.FINAL | ParkOutcome.FINISHED:
                 return Ending(outcome_of(self._known(job_id)), outcome is ParkOutcome.FINAL, job_id, mark)
             case ParkOutcome.REVOKED:
                 self.revoke([call.task_id])
@@ -104,8 +114,8 @@ class GenerateHandler:
     def revoke(self, task_ids: list[str]) -> tuple[str, ...]:
         """Cancel the jobs of these Celery tasks. Returns the ids of the cancelled jobs."""
         revoked = self._store.celery.revoke(task_ids)
-        if revoked.owing:
-            self._messages.deliver(revoked.owing)
+        if revoked.to_deliver:
+            self._messages.deliver(revoked.to_deliver)
         if revoked.admit_hint:
             self._messages.admit_hint()
         return revoked.cancelled
@@ -116,13 +126,12 @@ class GenerateHandler:
         except JobNotFound as error:
             raise GenerationRefused(str(error)) from None
 
+    def _check_continuation(self, call: GenerateCall) -> None:
+        if lost := self._unreachable(call.continuation):
+            raise GenerationRefused("; ".join(lost))
+
     def _enqueue(self, call: GenerateCall) -> None:
         job_id = call.job_id
-        if lost := unrouted_tasks(call.continuation):
-            raise GenerationRefused(
-                f"{', '.join(lost)}: no queue is named. This service does not know your routes. "
-                'Give every task that follows its queue: .set(queue="…")'
-            )
         try:
             request = load_request(
                 {**call.request, "external_task_id": job_id}, allow_private_hosts=self._allow_private_hosts

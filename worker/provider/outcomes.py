@@ -13,10 +13,12 @@ from email.utils import parsedate_to_datetime
 from schemas import (
     AnswerInvalid,
     BodyInvalid,
+    Reading,
     Submission,
     TaskError,
     TaskReport,
-    parse_json,
+    clean,
+    read_object,
     read_submission,
     read_task,
 )
@@ -72,10 +74,14 @@ class NotCreated:
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """The task may exist and cost money. `silent`: no answer came, or only a 5xx, perhaps of a proxy."""
+    """The task may exist and cost money.
+
+    `silent`: no answer came, or only a 5xx, perhaps of a proxy. `seen`: the start of an answer that cannot be read.
+    """
 
     reason: str
     silent: bool = False
+    seen: str | None = None
 
 
 SubmitOutcome = Created | Exists | Refused | Held | NotSent | NotCreated | Doubtful
@@ -95,10 +101,14 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """The answer says nothing about the task. That never fails a job. `silent`: as in `Doubtful`."""
+    """The answer says nothing about the task. That never fails a job. `silent` and `seen`: as in `Doubtful`.
+
+    With `seen` the provider did answer about this task: the deadline of the job counts, and no other job is affected.
+    """
 
     reason: str
     silent: bool = False
+    seen: str | None = None
 
 
 LookupOutcome = Found | Absent | Unavailable
@@ -107,6 +117,8 @@ LookupOutcome = Found | Absent | Unavailable
 THROTTLED = frozenset({"1302", "1303"})
 ACCOUNT = frozenset({"1100", "1101", "1102", "1304"})
 PERMANENT = frozenset({"1200", "1201", "1300", "1301", "002016001", "002016002", "002016003"})
+#: Characters of an answer that cannot be read, in a log line and in a job's `reason`.
+SEEN, _QUOTED = 300, 80
 #: A longer `Retry-After` is cut to this: it is a mistake or an attack.
 LONGEST_RETRY_AFTER = 900.0
 #: Words of an error that reports a duplicate external id (contract: "names the external id as a duplicate").
@@ -124,10 +136,11 @@ _ACCOUNT_STATUS = {
 
 def read_submit_answer(status: int, headers: Mapping[str, str], body: bytes, external_task_id: str) -> SubmitOutcome:
     """Interpret the complete answer to a submission."""
-    answer = _submission(body)
+    reading = _reading(body)
+    answer = read_submission(reading.members) if reading else None
     error = (answer.error if answer else None) or TaskError("", "")
     if _OK <= status < _REDIRECT:
-        return _accepted(answer)
+        return _accepted(answer, body, exact=bool(reading and reading.exact))
     # Before the status: a code for "too many" means that nothing was created, even with status 400 or 500.
     if error.code in THROTTLED or status == _TOO_MANY:
         return Held(_reason(status, error), throttled=True, retry_after=retry_after(headers))
@@ -146,15 +159,12 @@ def read_status_answer(status: int, body: bytes, external_task_id: str) -> Looku
         return Absent()
     if status in _ACCOUNT_STATUS:
         return Held(f"{status}: {_ACCOUNT_STATUS[status]}", throttled=False)
-    if not _OK <= status < _REDIRECT:
-        return Unavailable(f"the provider answered {status}", silent=_is_silence(status))
-    try:
-        report = read_task(parse_json(body))
-    except (BodyInvalid, AnswerInvalid) as error:
-        return Unavailable(f"the provider's answer cannot be read: {error}")
-    if report.external_task_id not in (None, external_task_id):
-        return Unavailable("the provider answered with another task")
-    return Found(report)
+    if _OK <= status < _REDIRECT:
+        return _task(body, external_task_id)
+    silent = _is_silence(status)
+    # Too many requests concern the whole lane, like silence. Any other answer concerns this task.
+    seen = None if silent or status == _TOO_MANY else _seen(body)
+    return Unavailable(f"the provider answered {status}", silent=silent, seen=seen)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float:
@@ -176,16 +186,46 @@ def _is_silence(status: int) -> bool:
     return status == _TIMEOUT or status >= _SERVER
 
 
-def _submission(body: bytes) -> Submission | None:
+def _reading(body: bytes) -> Reading | None:
     try:
-        return read_submission(parse_json(body))
+        return read_object(body)
     except BodyInvalid:
         return None
 
 
-def _accepted(answer: Submission | None) -> SubmitOutcome:  # noqa: PLR0911 - a table with one line per rule
+def _task(body: bytes, external_task_id: str) -> Found | Unavailable:
+    try:
+        reading = read_object(body)
+        report = read_task(reading.members)
+    except (BodyInvalid, AnswerInvalid) as error:
+        return _unreadable(str(error), body)
+    if report.external_task_id not in (None, external_task_id):
+        return _unreadable("it is about another task", body)
+    if not reading.whole and report.status.final and not _is_complete(report):
+        return _unreadable("it is cut off", body)
+    return Found(report)
+
+
+def _seen(body: bytes) -> str:
+    """Return the start of an answer, escaped, for a log line."""
+    return clean(body[: 4 * SEEN].decode("utf-8", "replace"), SEEN)
+
+
+def _unreadable(why: str, body: bytes) -> Unavailable:
+    seen = _seen(body)
+    beginning = f": {clean(seen, _QUOTED)}" if seen else ""
+    return Unavailable(f"the provider's answer cannot be read, {why}{beginning}", seen=seen)
+
+
+def _is_complete(report: TaskReport) -> bool:
+    """Return whether a final report has everything that it may have, although the end of the answer is missing."""
+    return report.settles and report.usage is not None and report.usage.cost is not None
+
+
+def _accepted(answer: Submission | None, body: bytes, *, exact: bool) -> SubmitOutcome:  # noqa: PLR0911 - a table with one line per rule
     if answer is None:
-        return Doubtful("the answer is not JSON")
+        unreadable = _unreadable("it is no JSON object", body)
+        return Doubtful(unreadable.reason, seen=unreadable.seen)
     if answer.task_id and not answer.error:
         return Created(answer.task_id)
     # Contract: "A 200 without an id means that the task was not created". So does an error; its code says what to do.
@@ -198,6 +238,9 @@ def _accepted(answer: Submission | None) -> SubmitOutcome:  # noqa: PLR0911 - a 
         return Exists(_reason(_OK, error))
     if error.code in PERMANENT:
         return Refused(error)
+    if not exact:
+        # The id may be among what could not be read.
+        return Doubtful(_reason(_OK, error), seen=_seen(body))
     return Doubtful(_reason(_OK, error)) if answer.task_id else NotCreated(error)
 
 

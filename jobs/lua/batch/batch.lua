@@ -7,7 +7,10 @@
 --   after a stall in µs, as text}, then field, value, ...}; without fields there is no such batch
 arity(1)
 local fields = redis.call('HGETALL', KEY.batch .. ARGV[1])
-local hold, expected, pools, lanes, flows = 0, 0, {}, {}, {}
+local hold, expected, pools, lanes, flows, owner = 0, 0, {}, {}, {}, ''
+for i = 1, #fields, 2 do
+  if fields[i] == 'key' then owner = fields[i + 1] end
+end
 for i = 1, #fields, 2 do
   local pool = string.match(fields[i], '^' .. BATCH.place .. '([^|]*)|')
   if pool and not pools[pool] then
@@ -24,7 +27,7 @@ for i = 1, #fields, 2 do
   end
   local class = string.match(fields[i], '^' .. BATCH.unfinished .. '(.*)$')
   if class then
-    local price = price_of(class)
+    local price = price_of(class, owner)
     expected = expected and price and expected + price * tonumber(fields[i + 1])
   end
 end

@@ -11,7 +11,7 @@
 --   revoked   stored, but it was revoked before it came (revoke.lua)
 --   full      not stored: the job has too many
 --   final     the job has ended: finish the message now
---   told      it was finished before
+--   finished  it was finished before
 --   owed      a worker is finishing it, or is about to
 --   unknown   there is no such job
 -- A repeat changes nothing. The same Celery id with another continuation replaces the older one.
@@ -22,8 +22,8 @@ local task, continuation, mark = ARGV[2], ARGV[3], ARGV[4]
 local key = KEY.parked .. job.id
 if mark == '' then mark = mark_of(continuation) end
 if FINAL[job.state] then
-  local stored = redis.call('HGET', KEY.told .. job.id, mark)
-  if stored == '1' then return {'told', mark} end
+  local stored = redis.call('HGET', KEY.finished_messages .. job.id, mark)
+  if stored == '1' then return {'finished', mark} end
   if ARGV[4] == '' then
     local owed = job.owed and string.find(job.owed, 'c', 1, true) and redis.call('HGET', key, task) == continuation
     return {owed and 'owed' or 'final', mark}
@@ -31,7 +31,7 @@ if FINAL[job.state] then
   -- Two messages that finish the same one may come at once. One of them is dropped: the other one is enough.
   local now = clock()
   if stored and now < tonumber(stored) + tonumber(ARGV[6]) then return {'owed', mark} end
-  redis.call('HSET', KEY.told .. job.id, mark, whole(now))
+  redis.call('HSET', KEY.finished_messages .. job.id, mark, whole(now))
   return {'final', mark}
 end
 local known = redis.call('HEXISTS', key, task) == 1

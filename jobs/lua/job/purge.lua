@@ -17,7 +17,7 @@ local function forget(id, job, state)
   local parked = redis.call('HGETALL', KEY.parked .. id)
   for i = 1, #parked, 2 do redis.call('DEL', KEY.celery .. parked[i]) end
   redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id)
-  redis.call('DEL', KEY.parked .. id, KEY.told .. id)
+  redis.call('DEL', KEY.parked .. id, KEY.finished_messages .. id)
   redis.call('ZREM', KEY.undelivered, id)
   redis.call('ZREM', KEY.damaged, id)
   if job.batch then redis.call('HINCRBY', KEY.batch .. job.batch, 'gone', 1) end

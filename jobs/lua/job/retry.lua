@@ -3,7 +3,7 @@
 -- ARGV: 1 job id
 --       2 µs until a waiting job is checked again
 -- Returns: {outcome, state, 1 to send an admission hint}
---   outcome: queued | already (it has not ended) | working (the provider may still work on it) | pictured (it was
+--   outcome: queued | already (it has not ended) | working (the provider may still work on it) | has output (it was
 --   cancelled, but has paid output) | imageless (an image is not stored any more) | refused (it is completed) | unknown
 arity(2)
 expect_installation()
@@ -12,7 +12,7 @@ if not job then return {'unknown', '', 0} end
 if job.state == 'completed' then return {'refused', job.state, 0} end
 if not FINAL[job.state] then return {'already', job.state, 0} end
 if job.phase then return {'working', job.state, 0} end
-if has_output(job) then return {'pictured', job.state, 0} end
+if has_output(job) then return {'has output', job.state, 0} end
 if not has_images(job) then return {'imageless', job.state, 0} end
 local now = clock()
 requeue_job(job, now, tonumber(ARGV[2]))

@@ -155,7 +155,7 @@ local function serve(from, class)
   while #answer - 1 < limit do
     local queue, tag, other = first_two()
     while queue and is_broken(queue) do
-      set_aside(queue, now + CAP_LOOK_IDLE)
+      set_aside(queue, now + CAP_RECHECK_IDLE)
       queue, tag, other = first_two()
     end
     if not queue then return done(true) end

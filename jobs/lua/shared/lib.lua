@@ -213,7 +213,7 @@ local function requeue_job(job, now, recheck)
   forget_undelivered(job, change)
   if job.sent then change.attempt = attempt_of(job) + 1 end
   if job.state == 'failed' and job.batch then count_failure(job.batch, redis.call('GET', KEY.result .. job.id), -1) end
-  redis.call('DEL', KEY.result .. job.id, KEY.told .. job.id)
+  redis.call('DEL', KEY.result .. job.id, KEY.finished_messages .. job.id)
   move(job, 'queued', change, now, now + recheck)
   join_queue(job)
 end

@@ -239,7 +239,7 @@ def test_a_job_without_an_alarm_continues_after_the_repair(bench: Bench) -> None
 
 
 def test_a_lost_image_can_be_uploaded_again_after_the_repair(bench: Bench) -> None:
-    fox = bench.picture(b"a fox")
+    fox = bench.placeholder_image(b"a fox")
     bench.images().put(fox)
     bench.raw.hdel(P + "kept", fox.hash)
     assert not repair(bench.store).left.findings
@@ -248,7 +248,7 @@ def test_a_lost_image_can_be_uploaded_again_after_the_repair(bench: Bench) -> No
 
 
 def test_an_image_that_jobs_name_stays_while_its_count_is_repaired(bench: Bench, make: MakeJob) -> None:
-    fox = bench.picture(b"a fox")
+    fox = bench.placeholder_image(b"a fox")
     bench.images().put(fox)
     bench.store.jobs.enqueue([make("fox", f'{{"params":{{"image":"image:sha256:{fox.hash}"}}}}')])
     sound = bench.dump()
@@ -387,7 +387,7 @@ def test_counters_are_compared_exactly_while_everything_changes(
     monkeypatch: pytest.MonkeyPatch,
     drift: int,
 ) -> None:
-    fox = bench.picture(b"a fox")
+    fox = bench.placeholder_image(b"a fox")
     bench.images().put(fox)
     text = f'{{"params":{{"image":"image:sha256:{fox.hash}"}}}}'
     for batch in range(3):

@@ -61,3 +61,15 @@ def test_a_script_whose_reply_was_lost_may_be_called_again(proxied: tuple[Proxy,
     assert store.batches.get("x").accepted == 1
     assert proxied_store.jobs.enqueue([job], "x").outcomes == ("known",)
     assert store.batches.get("x").accepted == 1
+
+
+def test_connections_report_the_library_without_reading_its_version_from_disk(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_from_disk() -> str:
+        pytest.fail("each connection reads it")
+
+    monkeypatch.setattr("redis.utils.get_lib_version", read_from_disk)
+    with connect(redis_url) as client:
+        (mine,) = (each for each in client.client_list() if int(each["id"]) == client.client_id())
+    assert (mine.get("lib-name", "redis-py"), mine.get("lib-ver", redis.__version__)) == ("redis-py", redis.__version__)

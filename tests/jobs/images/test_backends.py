@@ -84,7 +84,7 @@ def test_a_failing_store_raises_unavailable(call: Callable[[Any], object], tmp_p
 
 
 def test_the_setting_selects_the_image_store(store: Store, redis_url: str, tmp_path: Path, bench: Bench) -> None:
-    image_file = bench.picture(os.urandom(1000))
+    image_file = bench.placeholder_image(os.urandom(1000))
     for where, objects in (("redis", 1), (f"file://{tmp_path}/images", 0)):
         images = open_images(store, Settings(redis_url=redis_url, image_store=where))
         assert images.put(image_file)
@@ -105,7 +105,7 @@ def test_the_audit_finds_missing_bytes_in_redis(
     store: Store, redis_url: str, bench: Bench, binary: redis.Redis
 ) -> None:
     settings = Settings(redis_url=redis_url)
-    assert open_images(store, settings).put(bench.picture(DATA))
+    assert open_images(store, settings).put(bench.placeholder_image(DATA))
     assert audit(store) == []
     binary.delete(*binary.keys("{b}:o:*"))
-    assert [(finding.rule, finding.id) for finding in audit(store)] == [("image", bench.picture(DATA).hash)]
+    assert [(finding.rule, finding.id) for finding in audit(store)] == [("image", bench.placeholder_image(DATA).hash)]

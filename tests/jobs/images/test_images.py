@@ -27,7 +27,7 @@ def job_naming(*digests: str, job_id: str = "fox", **more: Any) -> NewJob:
 @pytest.fixture
 def fox(bench: Bench) -> Any:
     """A stored image."""
-    image_file = bench.picture(b"a fox")
+    image_file = bench.placeholder_image(b"a fox")
     assert bench.images().put(image_file)
     return image_file
 
@@ -44,7 +44,7 @@ def purged_after(bench: Bench, seconds: float = DAY) -> int:
 
 def test_an_image_is_written_once(bench: Bench, fox: Any) -> None:
     images = bench.images()
-    assert [images.put(bench.picture(b"a fox")) for _ in range(3)] == [False] * 3
+    assert [images.put(bench.placeholder_image(b"a fox")) for _ in range(3)] == [False] * 3
     assert bench.stored.writes == 1
     (image,) = images.find([fox.hash])
     assert image
@@ -132,7 +132,7 @@ def test_a_retry_needs_the_image_and_succeeds_after_another_upload(bench: Bench,
     with pytest.raises(NotAllowed, match="POST /v1/images, then retry"):
         bench.store.jobs.retry("fox")
     assert bench.store.batches.retry("b").affected == 0
-    bench.images().put(bench.picture(b"a fox"))
+    bench.images().put(bench.placeholder_image(b"a fox"))
     assert bench.store.batches.retry("b").affected == 1
     assert use_counts(bench) == {fox.hash: 1}
     assert bench.audit() == []
@@ -148,7 +148,7 @@ def test_an_image_that_the_store_lost_can_be_uploaded_again(bench: Bench, fox: A
             images.read(image)  # type: ignore[arg-type]
         assert images.find([fox.hash]) == [None]
         assert [finding.rule for finding in bench.audit()] == ["image"]
-        assert images.put(bench.picture(b"a fox"))
+        assert images.put(bench.placeholder_image(b"a fox"))
         # Only the lost object is removed: the image's job has not ended.
         assert purged_after(bench, 0) == 1
         assert list(bench.stored.values()) == [b"a fox"]
@@ -162,7 +162,7 @@ def test_an_image_that_the_store_lost_can_be_uploaded_again(bench: Bench, fox: A
 def test_a_half_written_image_is_removed_after_an_hour(bench: Bench) -> None:
     bench.stored.meanwhile = lambda: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        bench.images().put(bench.picture(b"a fox"))
+        bench.images().put(bench.placeholder_image(b"a fox"))
     bench.stored.update({"half": b"a f"})
     assert purged_after(bench, LONGEST_WRITE - 60) == 0
     assert purged_after(bench, 60) == 1
@@ -173,7 +173,7 @@ def test_a_half_written_image_is_removed_after_an_hour(bench: Bench) -> None:
 def test_a_write_that_takes_too_long_stores_no_image(bench: Bench) -> None:
     # By then its object is due, and another process may be removing it.
     bench.stored.meanwhile = lambda: bench.forward(LONGEST_WRITE + 1)
-    image_file = bench.picture(b"a fox")
+    image_file = bench.placeholder_image(b"a fox")
     with pytest.raises(ImagesUnavailable, match="3600 s"):
         bench.images().put(image_file)
     assert bench.images().find([image_file.hash]) == [None]
@@ -182,7 +182,7 @@ def test_a_write_that_takes_too_long_stores_no_image(bench: Bench) -> None:
 
 
 def test_two_simultaneous_writes_leave_one_copy(bench: Bench) -> None:
-    image_file = bench.picture(b"a fox")
+    image_file = bench.placeholder_image(b"a fox")
     bench.stored.meanwhile = lambda: bench.images().put(image_file)
     assert not bench.images().put(image_file)
     assert (bench.stored.writes, len(bench.stored)) == (2, 1)

@@ -262,7 +262,7 @@ def test_a_job_not_begun_in_time_expires_unpaid(bench: Bench, make: Make, found_
         bench.forward(61)
         assert (store.attempts.claim_due(1) if found_by == "alarm" else store.attempts.admit(1)) is not None
     job = store.jobs.get("fox")
-    assert (job.state, job.settled_by, job.phase, job.owing) == (State.EXPIRED, "expires_in", None, {Delivery.NOTIFY})
+    assert (job.state, job.settled_by, job.phase, job.owed) == (State.EXPIRED, "expires_in", None, {Delivery.NOTIFY})
     assert "expires_in" in (job.reason or "")
     assert (bench.slots(), bench.alarm("fox"), store.batches.get("x").done) == ((0, 0), 0, True)
     assert bench.audit() == []

@@ -135,7 +135,7 @@ def test_while_it_is_open_leases_end_and_deliveries_are_made(bench: Bench, make:
     bench.forward(bench.store.context.settings.submit_lease)
     found = bench.store.attempts.claim_due(100).dues
     assert {due.job.id for due in found} == {"ended", "late"}
-    assert all(due.job.owing for due in found)
+    assert all(due.job.owed for due in found)
     job = bench.store.jobs.get("killed")
     assert (job.state, job.fence) == (State.IN_DOUBT, fence + 1)
     assert bench.alarm("killed") > 0

@@ -30,11 +30,11 @@ def test_a_message_is_parked_until_the_end_and_finished_once(bench: Bench) -> No
     assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (ParkOutcome.OWED, mark)
     assert bench.store.celery.park("fox", "fox", '{"chord":1,"parent_id":2}', mark) == (ParkOutcome.FINAL, mark)
     for _ in range(2):
-        assert bench.store.celery.message_finished("fox", mark) == "told"
+        assert bench.store.celery.message_finished("fox", mark) == "finished"
     assert bench.store.celery.get_parked("fox") == []
-    assert bench.store.jobs.get("fox").owing == frozenset()
+    assert bench.store.jobs.get("fox").owed == frozenset()
     assert bench.alarm("fox") is None
-    assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (ParkOutcome.TOLD, mark)
+    assert bench.store.celery.park("fox", "fox", '{"chord":1}') == (ParkOutcome.FINISHED, mark)
     # Another message under the same id counts as new
     assert bench.store.celery.park("fox", "fox", '{"chord":2}')[0] is ParkOutcome.FINAL
 
@@ -50,8 +50,8 @@ def test_two_workers_do_not_both_finish_a_message(bench: Bench) -> None:
     bench.forward(FINISHING + 1)
     assert FINISHING < CONFIRMATION
     assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is ParkOutcome.FINAL
-    assert bench.store.celery.message_finished("fox", mark) == "told"
-    assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is ParkOutcome.TOLD
+    assert bench.store.celery.message_finished("fox", mark) == "finished"
+    assert bench.store.celery.park("fox", "fox", "{}", mark)[0] is ParkOutcome.FINISHED
 
 
 def test_several_tasks_wait_for_one_job_and_each_is_finished(bench: Bench) -> None:
@@ -60,7 +60,7 @@ def test_several_tasks_wait_for_one_job_and_each_is_finished(bench: Bench) -> No
     assert len(set(marks.values())) == 3
     end(bench)
     assert {message.task_id: message.mark for message in bench.store.celery.get_parked("fox")} == marks
-    assert [bench.store.celery.message_finished("fox", mark) for mark in marks.values()] == ["owed", "owed", "told"]
+    assert [bench.store.celery.message_finished("fox", mark) for mark in marks.values()] == ["owed", "owed", "finished"]
 
 
 def test_a_later_message_of_the_same_task_replaces_the_earlier_one(bench: Bench) -> None:
@@ -96,7 +96,7 @@ def test_a_message_may_be_finished_before_its_sender_records_the_sending(bench: 
     _, mark = bench.store.celery.park("fox", "fox", "{}")
     end(bench)
     (due,) = bench.store.deliveries.claim(["fox"])
-    assert bench.store.celery.message_finished("fox", mark) == "told"  # before its sender could record the sending
+    assert bench.store.celery.message_finished("fox", mark) == "finished"  # before its sender could record the sending
     assert bench.store.deliveries.record(due, Delivery.CELERY, retry_in=30.0) == "owed"
     assert bench.store.jobs.get("fox").delivery_tries == 0
     assert bench.store.deliveries.record(due, Delivery.NOTIFY) == "clear"
@@ -113,7 +113,7 @@ def test_a_revoke_cancels_only_the_jobs_of_its_tasks(bench: Bench) -> None:
     bench.store.celery.park("fox", "fox", "{}")
     bench.store.celery.park("owl", "task-of-owl", "{}")
     revoked = bench.store.celery.revoke(["fox", "task-of-owl", "cat", "another-service's"])
-    assert (revoked.cancelled, revoked.owing) == (("fox", "owl"), ("fox", "owl"))
+    assert (revoked.cancelled, revoked.to_deliver) == (("fox", "owl"), ("fox", "owl"))
     # No Celery task has asked for the cat so far.
     assert revoked.remembered == ("cat", "another-service's")
     assert [bench.store.jobs.get(job_id).state for job_id in ("fox", "owl", "cat")] == [

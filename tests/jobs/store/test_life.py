@@ -102,7 +102,7 @@ class Life(RuleBasedStateMachine):
         self.bench.start_afresh()
         with patch.object(lane_health, "FAILURES_TO_OPEN", 2):
             self.store: Store = self.bench.with_settings(**vars(SETTINGS))
-        self.bench.images(SETTINGS).put(self.bench.picture(b"a fox"))
+        self.bench.images(SETTINGS).put(self.bench.placeholder_image(b"a fox"))
         self.accepted: dict[str, NewJob] = {}
         self.messages: list[tuple[str, ...]] = []
         self.claims: list[tuple[Claim, float]] = []
@@ -422,7 +422,7 @@ class Life(RuleBasedStateMachine):
         if waits and first:
             self.bench.forward(max(0.0, (first[0][1] - self.bench.now) / 1e6))
         for due in self.store.attempts.claim_due(limit).dues:
-            if due.job.owing:
+            if due.job.owed:
                 self.deliveries += self.store.deliveries.claim([due.job.id])
                 if at_once and self.deliveries:
                     self.make_deliveries(self.deliveries.pop(), fails=fails, twice=twice)
@@ -447,7 +447,7 @@ class Life(RuleBasedStateMachine):
         """Wait until after the deadline, and then make the last poll."""
         self.bench.forward(SETTINGS.deadline + 1)
         for due in self.store.attempts.claim_due(100).dues:
-            if not due.job.owing:
+            if not due.job.owed:
                 self.act_on(due, self.look_up(due), twice=twice)
 
     def look_up(self, due: Due) -> Task | None:
@@ -491,7 +491,7 @@ class Life(RuleBasedStateMachine):
         self.deliveries += self.store.deliveries.claim([data.draw(st.sampled_from(sorted(self.accepted)))])
 
     def make_deliveries(self, due: Due, *, fails: bool = False, twice: bool = False) -> None:
-        for kind in sorted(due.job.owing):
+        for kind in sorted(due.job.owed):
             if kind is Delivery.CELERY and (parked := self.store.celery.get_parked(due.job.id)):
                 self.finish_messages(due, parked, lost=fails, twice=twice)
                 continue
@@ -605,7 +605,7 @@ class Life(RuleBasedStateMachine):
         for probe in self.store.lanes.claim_probes():
             self.store.lanes.record_probe(probe, answered=True)
         for due in self.store.attempts.claim_due(100).dues:
-            if due.job.owing:
+            if due.job.owed:
                 for claimed in self.store.deliveries.claim([due.job.id]):
                     self.make_deliveries(claimed)
             else:

@@ -54,7 +54,7 @@ def test_a_job_settled_as_failed_is_delivered_and_never_sent_again(in_doubt: Any
     assert settle(bench, Verdict.FAILED) == "settled"
     job = bench.store.jobs.get("fox")
     assert (job.state, job.settled_by, job.result.error["code"]) == (State.FAILED, "hand", GIVEN_UP)
-    assert (job.owing, bench.alarm("fox"), bench.slots()) == (frozenset({Delivery.NOTIFY}), 0, (0, 0))
+    assert (job.owed, bench.alarm("fox"), bench.slots()) == (frozenset({Delivery.NOTIFY}), 0, (0, 0))
     assert bench.store.attempts.admit(10).ids == ()
     # A late callback is only counted
     assert bench.store.attempts.finish("fox", State.COMPLETED, Result(), "callback").outcome == "contradicted"
@@ -84,7 +84,7 @@ def test_a_cancelled_job_stays_cancelled(in_doubt: Any, verdict: Verdict, at_pro
     job = bench.store.jobs.get("fox")
     assert (job.state, job.at_provider) == (State.CANCELLED, at_provider)
     assert bench.slots() == ((2, 0) if at_provider else (0, 0))
-    assert job.owing == {Delivery.NOTIFY}
+    assert job.owed == {Delivery.NOTIFY}
     assert bench.audit() == []
 
 
@@ -157,7 +157,7 @@ def given_up(bench: Bench) -> Any:
 
 def test_a_delivery_that_was_given_up_is_listed_as_stuck(given_up: Any) -> None:
     job = given_up.store.jobs.get("fox")
-    assert (job.owing, job.undelivered, job.delivery_trouble) == (frozenset(), {Delivery.NOTIFY}, "it answered 404")
+    assert (job.owed, job.undelivered, job.delivery_error) == (frozenset(), {Delivery.NOTIFY}, "it answered 404")
     assert given_up.alarm("fox") is None
     assert [name for name, _ in given_up.store.manual.stuck(0.0, 10).undelivered.named] == ["fox"]
     assert given_up.audit() == []
@@ -166,7 +166,7 @@ def test_a_delivery_that_was_given_up_is_listed_as_stuck(given_up: Any) -> None:
 def test_a_delivery_that_was_given_up_can_be_started_again(given_up: Any) -> None:
     assert given_up.store.deliveries.retry(["fox", "absent"]) == {"fox": "owed", "absent": "unknown"}
     job = given_up.store.jobs.get("fox")
-    assert (job.owing, job.undelivered, job.delivery_tries) == ({Delivery.NOTIFY}, frozenset(), 0)
+    assert (job.owed, job.undelivered, job.delivery_tries) == ({Delivery.NOTIFY}, frozenset(), 0)
     assert given_up.alarm("fox") == 0
     assert given_up.store.manual.stuck(0.0, 10).undelivered.count == 0
     assert given_up.audit() == []
@@ -188,16 +188,16 @@ def test_repeating_a_give_up_or_a_retry_changes_nothing(bench: Bench) -> None:
     before = bench.dump()
     bench.store.deliveries.retry(["fox"])
     assert bench.dump() == before
-    assert bench.store.jobs.get("fox").owing == set(Delivery)
+    assert bench.store.jobs.get("fox").owed == set(Delivery)
 
 
 def test_giving_up_one_kind_of_delivery_leaves_the_other_owed(bench: Bench) -> None:
     bench.put(State.COMPLETED, owed="nc")
     (due,) = bench.store.deliveries.claim(["fox"])
     assert bench.store.deliveries.give_up(due, Delivery.NOTIFY, "no") == "owed"
-    assert bench.store.jobs.get("fox").owing == {Delivery.CELERY}
+    assert bench.store.jobs.get("fox").owed == {Delivery.CELERY}
     bench.store.deliveries.retry(["fox"])
-    assert bench.store.jobs.get("fox").owing == set(Delivery)
+    assert bench.store.jobs.get("fox").owed == set(Delivery)
     assert bench.audit() == []
 
 
@@ -220,7 +220,7 @@ def test_a_later_result_is_delivered_in_place_of_the_one_given_up(bench: Bench) 
     bench.store.deliveries.give_up(due, Delivery.NOTIFY, "no")
     bench.store.attempts.finish("fox", State.COMPLETED, Result(), "callback")
     job = bench.store.jobs.get("fox")
-    assert (job.owing, job.undelivered) == ({Delivery.NOTIFY}, frozenset())
+    assert (job.owed, job.undelivered) == ({Delivery.NOTIFY}, frozenset())
     assert bench.store.manual.stuck(0.0, 10).undelivered.count == 0
     assert bench.audit() == []
 

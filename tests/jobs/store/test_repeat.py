@@ -76,8 +76,8 @@ def without_record(b: Any) -> None:
 
 
 def stored_image(b: Any) -> Any:
-    b.images().put(b.picture(b"a fox"))
-    (found,) = b.images().find([b.picture(b"a fox").hash])
+    b.images().put(b.placeholder_image(b"a fox"))
+    (found,) = b.images().find([b.placeholder_image(b"a fox").hash])
     return found
 
 
@@ -116,8 +116,8 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "heartbeat": (lambda b: None, lambda b, _: b.store.liveness.beat(WorkerState.BUSY, ["boomerang.submit"])),
     "pause_job": (lambda b: b.job(), lambda b, _: b.store.jobs.pause("fox")),
     "hold": (lambda b: b.job(), lambda b, _: b.store.lanes.hold("429", base=8.0, cap=20.0)),
-    "image_begun": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
-    "image_kept": (lambda b: None, lambda b, _: b.images().put(b.picture(b"a fox"))),
+    "image_begun": (lambda b: None, lambda b, _: b.images().put(b.placeholder_image(b"a fox"))),
+    "image_kept": (lambda b: None, lambda b, _: b.images().put(b.placeholder_image(b"a fox"))),
     "image_known": (lambda b: (stored_image(b), b.forward(60))[0], lambda b, each: b.images().find([each.hash])),
     "image_lost": (lambda b: (stored_image(b), b.stored.clear())[0], read_lost_image),
     "images_gone": (lambda b: (stored_image(b), b.forward(200_000)), lambda b, _: b.images().purge()),
@@ -214,7 +214,7 @@ ACTS_AGAIN: dict[str, tuple[Callable[[Any], Any], str, set[str]]] = {
 def finish_parked(b: Any) -> None:
     (message,) = b.store.celery.get_parked("fox")
     b.store.celery.park("fox", "task-1", "{}", message.mark)
-    assert b.store.celery.message_finished("fox", message.mark) == "told"
+    assert b.store.celery.message_finished("fox", message.mark) == "finished"
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def lose(bench: Bench, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Calla
             return replace(bench, raw=raw).dump()
 
     def arm(verb: str) -> list[tuple[Any, Any, Any]]:
-        sent = Scripts.tries
+        sent = Scripts.call_each
         seen: list[Any] = []
 
         def calls(scripts: Scripts, wanted: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -239,7 +239,7 @@ def lose(bench: Bench, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Calla
             seen.append((before, once, stored()))
             return first
 
-        monkeypatch.setattr(Scripts, "tries", calls)
+        monkeypatch.setattr(Scripts, "call_each", calls)
         return seen
 
     return arm

@@ -508,7 +508,7 @@ def test_a_delivery_is_owed_until_it_is_recorded(bench: Bench) -> None:
     finished = bench.store.attempts.finish("fox", S.FAILED, DEAD, "submit", fence=claim.fence)
     assert finished.owed
     (due,) = bench.store.deliveries.claim(["fox", "absent"])
-    assert due.job.owing == {Delivery.NOTIFY, Delivery.CELERY}
+    assert due.job.owed == {Delivery.NOTIFY, Delivery.CELERY}
     assert due.job.result == DEAD
     for _ in range(2):  # once more, as after a lost reply
         assert bench.store.deliveries.record(due, Delivery.NOTIFY, retry_in=7.0) == "owed"
@@ -529,7 +529,7 @@ def test_delivering_a_cancellation_does_not_disturb_the_lease_or_polls(bench: Be
     # When the notification fails and has a long wait
     dues = bench.store.attempts.claim_due(10).dues
     (due,) = bench.store.deliveries.claim(["fox"])
-    assert [each.job.owing for each in dues] == [{Delivery.NOTIFY}] * (1 if state is not S.IN_DOUBT else len(dues))
+    assert [each.job.owed for each in dues] == [{Delivery.NOTIFY}] * (1 if state is not S.IN_DOUBT else len(dues))
     bench.store.deliveries.record(due, Delivery.NOTIFY, retry_in=3600.0)
     # Then the end of the lease, or the next poll, is unchanged, and the holder of the claim may still record its answer
     assert (bench.store.jobs.get("fox").at_provider, fence(bench)) == (state, held)
@@ -539,10 +539,10 @@ def test_delivering_a_cancellation_does_not_disturb_the_lease_or_polls(bench: Be
         assert bench.alarm("fox") == 5
     # And polls continue between the delivery attempts
     due = bench.due()
-    assert due.job.owing == frozenset()
+    assert due.job.owed == frozenset()
     assert due.job.at_provider in (S.IN_DOUBT, S.IN_PROGRESS)
     bench.store.attempts.reschedule_lookup(due, 10_000.0)
-    assert bench.due().job.owing == {Delivery.NOTIFY}
+    assert bench.due().job.owed == {Delivery.NOTIFY}
 
 
 def test_the_last_delivery_does_not_move_the_end_of_the_lease(bench: Bench) -> None:
@@ -560,7 +560,7 @@ def test_a_late_result_is_delivered_although_the_expiry_is_being_delivered(bench
     assert bench.store.attempts.finish("fox", S.COMPLETED, Result(), "callback").owed
     assert bench.store.deliveries.record(due, Delivery.NOTIFY) == "refused"
     # The Celery message, which is not finished yet, is still owed
-    assert bench.store.jobs.get("fox").owing == {Delivery.NOTIFY, Delivery.CELERY}
+    assert bench.store.jobs.get("fox").owed == {Delivery.NOTIFY, Delivery.CELERY}
 
 
 def test_a_celery_message_is_not_finished_twice(bench: Bench) -> None:
@@ -569,7 +569,7 @@ def test_a_celery_message_is_not_finished_twice(bench: Bench) -> None:
     bench.store.deliveries.record(due, Delivery.CELERY)
     bench.store.deliveries.record(due, Delivery.NOTIFY)
     bench.store.attempts.finish("fox", S.COMPLETED, Result(), "callback")
-    assert bench.store.jobs.get("fox").owing == {Delivery.NOTIFY}
+    assert bench.store.jobs.get("fox").owed == {Delivery.NOTIFY}
 
 
 # --- requests by producers --------------------------------------------------------------------------------------------
@@ -583,7 +583,7 @@ def test_a_retry_begins_a_new_attempt_only_if_the_last_one_was_sent(bench: Bench
     bench.store.attempts.finish("fox", S.FAILED, DEAD, "callback")
     bench.store.jobs.retry("fox")
     job = bench.store.jobs.get("fox")
-    assert (job.external_task_id, job.result, job.finished_at, job.reason) == ("fox~2", None, None, None)
+    assert (job.external_task_id, job.result, job.ended_at, job.reason) == ("fox~2", None, None, None)
     assert bench.store.jobs.retry("fox").outcome == "already"
 
 

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from jobs.connections.client import connect
-from jobs.errors import BatchNotFound, NoRoom, StoreUnavailable
+from jobs.errors import BatchNotFound, ServiceFull, StoreUnavailable
 from jobs.new_job import Outcome
 from jobs.settings import Settings
 from jobs.states import State
@@ -64,7 +64,7 @@ def test_the_limit_holds_for_staged_jobs(bench: Bench, make: MakeJob) -> None:
     assert bench.store.uploads.stage("t", second, most=3) == (CREATED, FULL)
     # Another producer uses the last place first
     bench.job("other")
-    with pytest.raises(NoRoom):
+    with pytest.raises(ServiceFull):
         bench.store.uploads.commit("t", "x", 2, most=3)
     with pytest.raises(BatchNotFound):
         bench.store.batches.get("x")

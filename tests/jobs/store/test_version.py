@@ -37,7 +37,7 @@ def test_every_verb_refuses_a_newer_record_with_the_reason(bench: Bench, state: 
     bench.put(state)
     mark_as_newer(bench)
     before = bench.dump()
-    with pytest.raises(RecordTooNew, match="fox was written by a later version"):
+    with pytest.raises(RecordTooNew, match=r"later version .* fox"):
         VERBS[verb](bench)
     assert bench.dump() == before
 

@@ -38,14 +38,12 @@ def test_an_error_is_reported_with_its_remedy(audited: Any, store: Store) -> Non
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
-    [("redis://127.0.0.1:1/0", "does not take this now"), ("http://x", "BOOMERANG_REDIS_URL")],
-    ids=["away", "wrong"],
+    "url", [pytest.param("redis://127.0.0.1:1/0", id="does not answer"), pytest.param("http://x", id="invalid")]
 )
-def test_a_store_that_cannot_be_checked_does_not_pass(audited: Any, url: str, said: str) -> None:
+def test_a_store_that_cannot_be_checked_does_not_pass(audited: Any, url: str) -> None:
     answer = audited(url=url)
     assert answer.exit_code == 2
-    assert said in answer.output
+    assert "BOOMERANG_REDIS_URL" in answer.output
 
 
 def test_a_repair_is_reported_and_leaves_no_errors(audited: Any, store: Store) -> None:
@@ -66,8 +64,8 @@ def test_a_repair_reports_what_it_could_not_repair(audited: Any, store: Store) -
     client.delete(keys.member("text", "fox"))
     answer = audited("--repair", "--json", "--pause", "1")
     assert answer.exit_code == 1
-    said = [json.loads(line) for line in answer.output.splitlines()]
-    assert [(each["rule"], each["repairable"], each["repaired"]) for each in said] == [
+    findings = [json.loads(line) for line in answer.output.splitlines()]
+    assert [(each["rule"], each["repairable"], each["repaired"]) for each in findings] == [
         ("alarm", True, True),
         ("request", False, False),
     ]

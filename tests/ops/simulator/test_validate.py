@@ -1,6 +1,8 @@
 import base64
+import contextlib
 import json
 import struct
+import time
 import zlib
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from ops.simulator.images import LONGEST_URL, MOST_BYTES, ImageInvalid, read_image
 from ops.simulator.validate import Refused, read_order
 from tests.support.drawing import DrawBase64
+from tests.support.hostile_images import HOSTILE
 
 R2I, OMNI = "kirin_v2_1_reference2image", "kirin_image_omni"
 URL = "https://example.com/cat.png"
@@ -249,6 +252,15 @@ def test_a_data_url_prefix_is_refused_with_a_remedy(image64: DrawBase64) -> None
 def test_a_bad_file_is_refused(content: bytes, why: str) -> None:
     with pytest.raises(ImageInvalid, match=why):
         read_image(base64.b64encode(content).decode())
+
+
+@pytest.mark.parametrize(("content", "_problem"), HOSTILE)
+def test_a_hostile_header_takes_little_time(content: bytes, _problem: str) -> None:
+    text = base64.b64encode(content).decode()
+    began = time.process_time()
+    with contextlib.suppress(ImageInvalid):
+        read_image(text)
+    assert time.process_time() - began < 1.5
 
 
 def test_a_decompression_bomb_is_refused_by_its_header() -> None:

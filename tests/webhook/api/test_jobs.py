@@ -57,7 +57,7 @@ def test_a_job_with_a_callback_url_owes_a_notification(
     store.attempts.admit(1)
     store.attempts.claim(["fox"])
     call_back("fox", completed)
-    assert store.jobs.get("fox").owing == {Delivery.NOTIFY}
+    assert store.jobs.get("fox").owed == {Delivery.NOTIFY}
 
 
 def test_private_hosts_require_the_setting(fox: dict[str, Any], store: Store, client: FlaskClient) -> None:

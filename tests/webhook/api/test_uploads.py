@@ -110,7 +110,7 @@ def test_an_idempotency_key_with_other_content_is_refused(query: str, client: Fl
     changed = LINE + LINE.replace(b"fox", b"hare") + LINE
     answer = client.post(f"/v1/batches{query}", data=changed, headers=key)
     assert (answer.status_code, answer.content_type) == (422, "application/problem+json")
-    assert answer.json["detail"].startswith("Line 2 ")
+    assert answer.json["line"] == 2
     assert {
         json.loads(job.text or "")["params"]["prompt"]
         for job in store.jobs.get_many([job.id for job in store.jobs.page().jobs], text=True)

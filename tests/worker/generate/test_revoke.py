@@ -129,7 +129,7 @@ def test_a_retry_after_a_revoke_completes(service: Service, name: str, wait_for:
     wait_for(lambda: service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
     result.revoke()
     assert revoked(result)
-    wait_for(lambda: not service.store.jobs.get(name).owing, TIMEOUT)
+    wait_for(lambda: not service.store.jobs.get(name).owed, TIMEOUT)
     service.store.jobs.retry(name)
     wait_for(lambda: AsyncResult(name, app=service.producer).state == "SUCCESS", TIMEOUT)
     assert AsyncResult(name, app=service.producer).get(TIMEOUT)["id"] == name
