@@ -238,8 +238,7 @@ def _of_totals(totals: Totals) -> Iterator[Metric]:
 
 def _of_pulse(pulse: Pulse) -> Iterator[Metric]:
     yield LAST_ROUND.family([((), pulse.round_at or 0)])
-    if pulse.round_age is not None:
-        yield LAST_ROUND_AGE.family([((), pulse.round_age)])
+    yield LAST_ROUND_AGE.family([] if pulse.round_age is None else [((), pulse.round_age)])
     codes = {trouble.code for trouble in find_troubles(pulse)}
     yield TROUBLE.family(((code,), int(code in codes)) for code in TroubleCode)
 
