@@ -63,7 +63,7 @@ class _Routing(kombu_redis.Channel):
     def missing(self, exchange: str, routing_key: str, kind: str) -> str:
         """Return what is missing at the broker for such a message, or an empty text.
 
-        A queue of Redis needs no declaration: its messages wait until somebody reads them.
+        A queue of Redis needs no declaration: its messages wait for a reader.
         """
         if not exchange:
             return ""
