@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 PUT_BACK = 15.0
 #: Most images between admission and claim: enough to keep workers busy, few enough for a cancel or hold to act at once.
 MOST_DISPATCHED = 2_000
-#: The rate limit may be exceeded for a moment by what was saved up in this time (seconds).
+#: Seconds of unused rate that a burst may use.
 RATE_BURST = 1.0
 #: The lease of a round of reconcile on the jobs that it claims (seconds).
 DUE_LEASE = 30.0

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 #: Jobs in one step of a sweep: a few milliseconds, during which Redis answers nothing else.
 STEP = 500
-#: How long (seconds) the caller works on the sweep that it begins, and how long a round of reconcile continues sweeps.
+#: Seconds for which the caller works on its sweep, and for which a round of reconcile continues sweeps.
 AT_ONCE = 0.5
 
 

@@ -12,7 +12,7 @@ from jobs.units import duration_micros
 MOST_PARKED = 100
 #: The lease (seconds) of the worker that finishes a message; shorter than the wait before it is sent again.
 FINISHING = 20.0
-#: How long (seconds) revoked ids are remembered, and how many: Celery's own numbers.
+#: Seconds for which revoked ids are stored, and how many: Celery's numbers.
 REVOKE_KEPT, MOST_REVOKED = 10_800.0, 50_000
 #: Celery ids in one step.
 _STEP = 500

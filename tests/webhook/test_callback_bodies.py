@@ -213,6 +213,7 @@ def numbers() -> Iterator[int]:
     return count()
 
 
+@pytest.mark.slow
 def test_every_body_is_a_hint_if_and_only_if_its_token_is_valid(
     *,
     settings: Settings,
