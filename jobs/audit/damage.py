@@ -149,7 +149,7 @@ def _batch(field: str, value: str) -> str | None:
         case "labels":
             return _readable(read_labels, value)
         case "asked":
-            return _readable(BatchOptions.from_facts, value)
+            return _readable(BatchOptions.from_script_json, value)
         case "class":
             return None if value in {"0", "1", "2"} else "no class"
         case "do":

@@ -63,11 +63,11 @@ class Jobs:
         `options` apply only if the call creates the batch. `most`: the limit of unfinished jobs, above which new jobs
         are refused (`Outcome.FULL`).
         """
-        facts = (options or BatchOptions()).facts()
-        wake, *outcomes = self._scripts.call(
+        facts = (options or BatchOptions()).to_script_json()
+        hint, *outcomes = self._scripts.call(
             "enqueue", batch or "", facts, duration_micros(RECHECK), at_most(most), *job_arguments(jobs)
         )
-        return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
+        return Enqueued(tuple(map(Outcome, outcomes)), bool(hint))
 
     # --- read -------------------------------------------------------------------------------------------------------
 
