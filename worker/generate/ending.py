@@ -72,7 +72,7 @@ def _call_next(task: Any, view: dict[str, Any], *, last: bool) -> Exception | No
 def _fail(task: Any, error: Exception, *, last: bool) -> None:
     """Store the error, fail the chord and the chain, and call the errbacks."""
     context, backend = task.request, task.backend
-    # Celery ends a revoked task in this state, but calls no errbacks. Here another entry point may have cancelled the job.
+    # Celery calls no errbacks of a revoked task. Here another entry point may have cancelled the job.
     state = states.REVOKED if isinstance(error, TaskRevokedError) else states.FAILURE
     store = not context.ignore_result
     backend.mark_as_failure(context.id, error, request=context, store_result=store, call_errbacks=False, state=state)
