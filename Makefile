@@ -21,7 +21,7 @@ up: preflight $(STAMP) ## run the whole service on this machine until Ctrl-C
 	@$(BIN)/boomerang-server up $(ARGS)
 
 check: preflight $(STAMP) ## run the fast tests, which start no processes (under a minute)
-	@$(BIN)/python -m pytest $(PARALLEL) -m 'not stack and not chaos and not slow' $(ARGS)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-quick} $(BIN)/python -m pytest $(PARALLEL) -m 'not stack and not chaos and not slow' $(ARGS)
 
 test: preflight $(STAMP) ## run all tests
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)

@@ -40,7 +40,7 @@ class Field:
     EXISTS = "v"  #: the provider is known to have the attempt
     REASON = "r"
     SETTLED_BY = "y"
-    OWED_AT_END = "o"  #: the deliveries that the end of the job calls for
+    OWED_AT_END = "o"  #: the deliveries that are due when the job ends
     OWED = "g"  #: the deliveries that are still to be made, after the end
     DELIVERY_TRIES = "h"
     DELIVERY_FENCE = "j"  #: the fencing token of deliveries
@@ -51,7 +51,7 @@ class Field:
     POOL = "P"  #: the pool of lanes; absent: the one for any job
     LANE = "L"  #: the lane of the attempt; absent: `default`
     PRIORITY = "Y"  #: the class; absent: normal
-    EXPIRES_AT = "E"  #: it must be begun before
+    EXPIRES_AT = "E"  #: it must be submitted before
     RESOLUTION = "V"
     PAUSED = "H"  #: by the producer. 1: the job is due; 0: its time has not come
     EPOCH = "G"  #: the epoch of Redis (lua/shared/epoch.lua) in which it was looked up
@@ -105,7 +105,7 @@ class Payer:
     LANE = "l"
     BATCH = "b"
     KEY = "k"  #: a producer's key
-    UNPRICED = "?"  #: jobs of a price class whose price is not known; the same stands for their reservation
+    UNPRICED = "?"  #: jobs of a price class whose price is unknown; also the value of their reservation
 
 
 class Entry:
@@ -130,7 +130,7 @@ FORMS: Mapping[str, str] = {
     _F.PAUSED: "^[01]$",
     _F.RESERVED: "^[%d?]" + "%d?" * 18 + "$",
 }
-#: A record has these at least.
+#: Every record has these.
 REQUIRED = (Field.STATE, Field.MODEL, Field.CREATED_AT, Field.UPDATED_AT)
 _PATTERNS = {field: re.compile(form.replace("%d", r"\d"), re.ASCII) for field, form in FORMS.items()}
 #: Characters of a value that a message quotes.
@@ -180,10 +180,10 @@ def is_newer(record: Mapping[str, str]) -> bool:
     return version.isdecimal() and len(version) < _LONG and int(version) > VERSION
 
 
-#: Of the record's fields, and of the request beside it. Raise it when a process of the version before could act wrongly
-#: on what it does not know: such a process then leaves the job alone. Each version reads the one before.
+#: The version of the record's fields and of the request. Raise it if a process of the previous version could misread a
+#: new field: such a process then does not touch the job. Each version reads the previous one.
 VERSION = 1
-#: No version will ever have so many digits.
+#: No version will have so many digits.
 _LONG = 10
 
 

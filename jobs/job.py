@@ -15,11 +15,11 @@ from jobs.fields import Field, is_newer, is_text, printable, wrong
 from jobs.states import State
 from jobs.units import from_micros, nano
 
-#: The highest cost (USD) that is counted. Redis counts in 64 bits. A higher cost is surely a mistake, which must not
+#: The highest cost (USD) that is counted, because Redis counts in 64 bits. A higher cost is a mistake, which must not
 #: keep the job from ending.
 MOST_COST = Decimal(1_000_000)
 ATTEMPT_MARK = "~"
-#: The lane of a service that configures none.
+#: The lane of a service without configured lanes.
 LANE = "default"
 
 

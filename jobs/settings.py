@@ -28,7 +28,7 @@ from jobs.setting_readers import (
 class Ambiguous(StrEnum):
     """What happens to a submission whose outcome cannot be looked up."""
 
-    HOLD = "hold"  #: leave it in doubt until a person decides: never pay twice
+    HOLD = "hold"  #: leave it in doubt until an operator decides: never pay twice
     RESEND = "resend"  #: send it again: never lose one, perhaps pay twice
 
 

@@ -75,10 +75,10 @@ def _notes(shared: Services, *, store_answers: bool) -> dict[str, str]:
         try:
             problems = [problem for lane in shared.store.lanes.get_all() if (problem := _problem(lane))]
             counts = shared.store.statistics.totals().counts
-            room = shared.pressure.warning(sum(count for state, count in counts.items() if not state.final))
+            full = shared.pressure.warning(sum(count for state, count in counts.items() if not state.final))
         except StoreUnavailable:
             return notes
-        notes["room"] = room or OK
+        notes["room"] = full or OK
         notes["lanes"] = "; ".join(problems) or OK
     return notes
 

@@ -21,7 +21,7 @@ from jobs.states import State
 from jobs.store.prices import PRICES_KEPT
 
 RULE = "damaged"
-#: Keys that a repair makes anew from the records. When one is damaged, look at it, then delete it.
+#: Keys that a repair recreates from the records. Inspect a damaged one, then delete it.
 _DERIVED = frozenset(
     {"alarms", "doubts", "undelivered", "damaged", "at_cap", "capped", "sweeps", "state", "labelled", "grouped"}
     | {
@@ -149,7 +149,7 @@ def _batch(field: str, value: str) -> str | None:
         case "labels":
             return _readable(read_labels, value)
         case "asked":
-            return _readable(BatchOptions.from_facts, value)
+            return _readable(BatchOptions.from_script_json, value)
         case "class":
             return None if value in {"0", "1", "2"} else "no class"
         case "do":

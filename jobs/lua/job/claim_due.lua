@@ -18,7 +18,7 @@ expect_installation()
 local now = clock()
 local lease, recheck = tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('DEL', KEY.reconcile_hint)
-redis.pcall('HSET', KEY.totals, 'round', whole(now)) -- shown by the metrics only
+redis.pcall('HSET', KEY.totals, 'round', whole(now)) -- for the metrics only
 notice_restart(now, tonumber(ARGV[5]), ARGV[6])
 local due = redis.call('ZRANGEBYSCORE', KEY.alarms, '-inf', whole(now), 'LIMIT', 0, ARGV[1])
 local answer = {0, #due, epoch().number}

@@ -43,11 +43,14 @@ def test_ctrl_c_stops_watching_not_the_batch(
 
 
 def test_watch_prints_reasons_on_separate_lines_above_the_bar(service: FakeService, run: Command, spring: str) -> None:
-    view = service.shown("spring") | {"reason": "max_cost of 5 USD is reached; raise it by resume " * 2, "paused": True}
-    looks = iter([view, view, service.shown("spring") | {"done": True}])
-    service.progress = lambda id_: next(looks)
-    shown = run("watch", "spring", env={"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}).stderr
-    lines = [line.split("\r")[-1].rstrip() for line in without_styles(shown).splitlines()]
+    view = service.batch_view("spring") | {
+        "reason": "max_cost of 5 USD is reached; raise it by resume " * 2,
+        "paused": True,
+    }
+    views = iter([view, view, service.batch_view("spring") | {"done": True}])
+    service.progress = lambda id_: next(views)
+    stderr = run("watch", "spring", env={"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}).stderr
+    lines = [line.split("\r")[-1].rstrip() for line in without_styles(stderr).splitlines()]
     bars = [line for line in lines if "0/2" in line]
     assert bars
     assert all(line.index("0/2") == 31 and line.endswith(("paused", "done")) for line in bars)
@@ -97,9 +100,9 @@ def test_top_truncates_no_number_and_no_id(width: int) -> None:
 
 
 def test_top_shows_a_healthy_lane_as_healthy() -> None:
-    shown = "\n".join(drawn([LANE], [], 80))
-    assert "healthy" in shown
-    assert "open" not in shown
+    screen = "\n".join(drawn([LANE], [], 80))
+    assert "healthy" in screen
+    assert "open" not in screen
 
 
 @pytest.mark.parametrize("height", [12, 24, 60])

@@ -379,6 +379,7 @@ KEYS = {"x": "shop", "y": "shop", "z": "press"}
 MONEY = st.sampled_from([usd("0.05"), usd("0.3"), usd("0.8"), usd("2")])
 
 
+@pytest.mark.slow
 @hypothesis_settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     deadline=None,
