@@ -1,6 +1,7 @@
 """Convert a provider's final report into a state and a result. schemas creates the reports."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -22,9 +23,18 @@ class _Error(Protocol):
     def message(self) -> str: ...
 
 
+class _Cost(Protocol):
+    @property
+    def amount(self) -> Decimal | None: ...
+    @property
+    def unreadable(self) -> str | None: ...
+    @property
+    def rounded(self) -> str | None: ...
+
+
 class _Usage(Protocol):
     @property
-    def cost(self) -> Decimal | None: ...
+    def cost(self) -> _Cost: ...
     @property
     def discount(self) -> Any: ...
 
@@ -43,12 +53,15 @@ class Report(Protocol):
 
 
 def ended(report: Report) -> tuple[State, Result]:
-    """Return the state and the result of a final report. A failure without a reason says so."""
+    """Return the state and the result of a final report. A failure without a reason gets a message that says so."""
     state, usage = State(report.status), report.usage
-    cost, discount = (usage.cost, usage.discount) if usage else (None, None)
+    paid = Result()
+    if usage:
+        cost = usage.cost
+        paid = Result(
+            cost=cost.amount, discount=usage.discount, unreadable_cost=cost.unreadable, rounded_cost=cost.rounded
+        )
     if state is State.COMPLETED:
-        output = tuple({"type": each.type, "url": each.url} for each in report.output)
-        return state, Result(output=output, cost=cost, discount=discount)
+        return state, replace(paid, output=tuple({"type": each.type, "url": each.url} for each in report.output))
     code, message = (report.error.code, report.error.message) if report.error else ("", "")
-    error = {"code": code, "message": message or "the provider gave no reason"}
-    return state, Result(error=error, cost=cost, discount=discount)
+    return state, replace(paid, error={"code": code, "message": message or "the provider gave no reason"})

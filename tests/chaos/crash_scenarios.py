@@ -72,7 +72,7 @@ def more_than_slots_and_no_callbacks(t: Turn) -> None:
 def notified(t: Turn) -> Check:
     t.arm()
     job_id = t.world.job(callback_url=t.world.listener.url)
-    return lambda: t.world.listener.notified[job_id]
+    return lambda: t.world.notifications(job_id)
 
 
 def notified_without_callbacks(t: Turn) -> Check:
@@ -302,7 +302,7 @@ def cancelled(t: Turn) -> Check:
         job_id = t.world.job(callback_url=t.world.listener.url)
     t.arm()
     t.world.post(f"/v1/jobs/{job_id}/cancel")
-    return lambda: t.world.store.jobs.get(job_id).state is State.CANCELLED and t.world.listener.notified[job_id]
+    return lambda: t.world.store.jobs.get(job_id).state is State.CANCELLED and t.world.notifications(job_id)
 
 
 def paused(t: Turn) -> None:
