@@ -32,7 +32,9 @@ def register(app: Celery, services: Services) -> None:
         """Record a producer's job and park, or return the result of an ended job."""
         call = parse_call(self.request, request)
         try:
-            return finish_task(self, services.generate_handler(call))
+            ending = services.generate_handler(call)
+            services.task_events(call, ending)
+            return finish_task(self, ending)
         except StoreUnavailable as error:
             retry_later(self, call, error, services.continuity)
             return None
