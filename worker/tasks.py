@@ -30,7 +30,8 @@ def register(app: Celery, services: Services) -> None:
     )
     def generate(self: Any, /, **request: Any) -> str:
         """Record a producer's job and park its message, or end the task of an ended job."""
-        return process(self, parse_call(self.request, request), services.generate_handler, services.continuity)
+        call = parse_call(self.request, request)
+        return process(self, call, services.generate_handler, services.task_events, services.continuity)
 
     @app.task(name=SUBMIT, shared=False, send_events=False, ignore_result=True)
     def submit(*ids: str) -> int:

@@ -67,8 +67,14 @@ def parse_call(context: Any, request: dict[str, Any]) -> GenerateCall:
     )
 
 
-def process(task: Any, call: GenerateCall, handler: GenerateHandler, recovered: Callable[[], bool]) -> str:
-    """Park the message or end it. Returns what became of it, for the log: its result is stored by then.
+def process(
+    task: Any,
+    call: GenerateCall,
+    handler: GenerateHandler,
+    report: Callable[[GenerateCall, Ending | None], None],
+    recovered: Callable[[], bool],
+) -> str:
+    """Park the message or end it, and report which. Returns that for the log: the result is stored by then.
 
     Raises Celery's Retry if the same message was sent again.
     """
@@ -79,6 +85,7 @@ def process(task: Any, call: GenerateCall, handler: GenerateHandler, recovered: 
                 _drop_continuation(task.request)
             end_message(task, ending)
             _acknowledge(handler, ending, call.task_id)
+        report(call, ending)
     except (StoreUnavailable, MessageUnfinished) as error:
         _retry_later(task, call, error, recovered)
         return "not finished"
