@@ -131,6 +131,8 @@ class Job:
     expires_at: datetime | None = None
     resolution: str = ""
     admitted: bool = False  #: to a lane, and not yet claimed
+    started_at: datetime | None = None  #: when a worker last claimed it (jobs.fields: when it is kept after the end)
+    starts: int = 1  #: how often it was claimed for submission
     forgotten: bool = False  #: in doubt because Redis may have forgotten that it was sent, by any lane of its pool
 
     @property
@@ -203,6 +205,8 @@ class Job:
                 expires_at=from_micros(fields[Field.EXPIRES_AT]) if Field.EXPIRES_AT in fields else None,
                 resolution=get(Field.RESOLUTION, ""),
                 admitted=Field.ADMITTED_BY in fields,
+                started_at=from_micros(fields[Field.STARTED_AT]) if Field.STARTED_AT in fields else None,
+                starts=int(get(Field.STARTS, 1)),
                 forgotten=Field.FORGOTTEN in fields,
             )
 

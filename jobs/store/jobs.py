@@ -82,7 +82,7 @@ class Jobs:
 
     def with_reason(self, job: Job) -> Job:
         """Return the job with the reason why it waits."""
-        return replace(job, reason=why_job(self._scripts, self._settings, job)) if job.waits else job
+        return job if job.state.final else replace(job, reason=why_job(self._scripts, self._settings, job))
 
     def get_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | None]:
         """Read several jobs in one round trip: None for an unknown id, or for a damaged record, which is logged."""

@@ -13,7 +13,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import eta, lane_health
+from jobs import eta, lane_health, liveness
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
@@ -138,7 +138,7 @@ def _constants() -> str:
         f"local FORMS={{{forms}}}\nlocal DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
-        f"local DAY={duration_micros(DAY)}\n"
+        f"local DAY={duration_micros(DAY)}\nlocal STALLED_AFTER={duration_micros(liveness.STALLED_AFTER)}\n"
         f"local CAP_RECHECK={duration_micros(CAP_RECHECK)}\n"
         f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n"
         f"local PRICES_KEPT={PRICES_KEPT}\nlocal PRICES_SURE={PRICES_SURE}\n"
