@@ -40,7 +40,7 @@ class Field:
     EXISTS = "v"  #: the provider is known to have the attempt
     REASON = "r"
     SETTLED_BY = "y"
-    OWED_AT_END = "o"  #: the deliveries that the end of the job calls for
+    OWED_AT_END = "o"  #: the deliveries that are due when the job ends
     OWED = "g"  #: the deliveries that are still to be made, after the end
     DELIVERY_TRIES = "h"
     DELIVERY_FENCE = "j"  #: the fencing token of deliveries
@@ -51,7 +51,7 @@ class Field:
     POOL = "P"  #: the pool of lanes; absent: the one for any job
     LANE = "L"  #: the lane of the attempt; absent: `default`
     PRIORITY = "Y"  #: the class; absent: normal
-    EXPIRES_AT = "E"  #: it must be begun before
+    EXPIRES_AT = "E"  #: it must be submitted before
     RESOLUTION = "V"
     PAUSED = "H"  #: by the producer. 1: the job is due; 0: its time has not come
     EPOCH = "G"  #: the epoch of Redis (lua/shared/epoch.lua) in which it was looked up
@@ -60,6 +60,8 @@ class Field:
     UNDELIVERED = "U"  #: the deliveries that were given up
     DELIVERY_ERROR = "D"  #: why the last delivery failed
     RESERVED = "R"  #: nano-dollars from admission until the attempt is over; `?`: the price is not known
+    STARTED_AT = "S"  #: when a worker last claimed it; kept after the end only where a Celery message is to be finished
+    STARTS = "T"  #: how often it was claimed for submission; absent: at most once
 
 
 class Fact:
@@ -105,7 +107,7 @@ class Payer:
     LANE = "l"
     BATCH = "b"
     KEY = "k"  #: a producer's key
-    UNPRICED = "?"  #: jobs of a price class whose price is not known; the same stands for their reservation
+    UNPRICED = "?"  #: jobs of a price class whose price is unknown; also the value of their reservation
 
 
 class Entry:
@@ -123,14 +125,16 @@ _F = Field
 FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.IMAGES, _F.ATTEMPT, _F.FENCE, _F.CREATED_AT, _F.UPDATED_AT, _F.ENDED_AT, _F.DEADLINE), _WHOLE),
     **dict.fromkeys((_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE),
-    **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION), _WHOLE),
+    **dict.fromkeys(
+        (_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION, _F.STARTED_AT, _F.STARTS), _WHOLE
+    ),
     **dict.fromkeys((_F.SENT, _F.EXISTS, _F.FORGOTTEN, _F.NAMES_IMAGES), _FLAG),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),
     _F.PRIORITY: "^[012]$",
     _F.PAUSED: "^[01]$",
     _F.RESERVED: "^[%d?]" + "%d?" * 18 + "$",
 }
-#: A record has these at least.
+#: Every record has these.
 REQUIRED = (Field.STATE, Field.MODEL, Field.CREATED_AT, Field.UPDATED_AT)
 _PATTERNS = {field: re.compile(form.replace("%d", r"\d"), re.ASCII) for field, form in FORMS.items()}
 #: Characters of a value that a message quotes.
@@ -180,10 +184,10 @@ def is_newer(record: Mapping[str, str]) -> bool:
     return version.isdecimal() and len(version) < _LONG and int(version) > VERSION
 
 
-#: Of the record's fields, and of the request beside it. Raise it when a process of the version before could act wrongly
-#: on what it does not know: such a process then leaves the job alone. Each version reads the one before.
+#: The version of the record's fields and of the request. Raise it if a process of the previous version could misread a
+#: new field: such a process then does not touch the job. Each version reads the previous one.
 VERSION = 1
-#: No version will ever have so many digits.
+#: No version will have so many digits.
 _LONG = 10
 
 

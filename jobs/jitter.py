@@ -7,7 +7,7 @@ from typing import TypeAlias
 #: Returns a number in [0, 1).
 Random: TypeAlias = Callable[[], float]
 
-#: The source of randomness outside tests. It reads the system's, so that processes after a fork differ.
+#: The source of randomness outside tests. It uses the system's, so that forked processes differ.
 draw: Random = SystemRandom().random
 
 

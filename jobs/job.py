@@ -15,11 +15,11 @@ from jobs.fields import Field, is_newer, is_text, printable, wrong
 from jobs.states import State
 from jobs.units import from_micros, nano
 
-#: The highest cost (USD) that is counted. Redis counts in 64 bits. A higher cost is surely a mistake, which must not
+#: The highest cost (USD) that is counted, because Redis counts in 64 bits. A higher cost is a mistake, which must not
 #: keep the job from ending.
 MOST_COST = Decimal(1_000_000)
 ATTEMPT_MARK = "~"
-#: The lane of a service that configures none.
+#: The lane of a service without configured lanes.
 LANE = "default"
 
 
@@ -129,6 +129,8 @@ class Job:
     expires_at: datetime | None = None
     resolution: str = ""
     admitted: bool = False  #: to a lane, and not yet claimed
+    started_at: datetime | None = None  #: when a worker last claimed it (jobs.fields: when it is kept after the end)
+    starts: int = 1  #: how often it was claimed for submission
     forgotten: bool = False  #: in doubt because Redis may have forgotten that it was sent, by any lane of its pool
 
     @property
@@ -199,6 +201,8 @@ class Job:
                 expires_at=from_micros(fields[Field.EXPIRES_AT]) if Field.EXPIRES_AT in fields else None,
                 resolution=get(Field.RESOLUTION, ""),
                 admitted=Field.ADMITTED_BY in fields,
+                started_at=from_micros(fields[Field.STARTED_AT]) if Field.STARTED_AT in fields else None,
+                starts=int(get(Field.STARTS, 1)),
                 forgotten=Field.FORGOTTEN in fields,
             )
 

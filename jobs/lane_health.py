@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.units import from_micros
 
-#: Calls in a row that the provider left without an answer, or answered with 5xx, after which a lane's breaker opens.
+#: Calls in a row without an answer, or with a 5xx, after which a lane's breaker opens.
 FAILURES_TO_OPEN = 5
 #: Seconds from its opening to the first probe; doubled after each that gets no answer.
 PROBE_BASE = 1.0
@@ -51,8 +51,8 @@ class LaneEvent:
 class Reachability(StrEnum):
     """Whether a call showed that the provider answers."""
 
-    ANSWER = "answer"  #: it answered, whatever the answer was
-    SILENCE = "silence"  #: none in time, a broken connection, or 5xx
+    ANSWER = "answer"  #: it answered, in whatever way
+    SILENCE = "silence"  #: no answer in time, a broken connection, or 5xx
     NOTHING = ""  #: there was no call, or it shows neither
 
 

@@ -16,9 +16,9 @@ from marshmallow import fields as ma
 
 from jobs.job import LANE
 
-#: A pool of this form holds what only that lane may send: attempts that may have reached its account before.
+#: Prefix of the pool of a single lane, for attempts that may have reached its account before.
 ONLY = "@"
-#: The environment variable of the default lane's provider key; those of other lanes begin with it.
+#: The environment variable of the default lane's provider key, and the prefix of those of other lanes.
 PROVIDER_KEY = "BOOMERANG_PROVIDER_KEY"
 NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
 #: The highest amounts (USD) that are allowed: nano-dollars in 64 bits hold far more.

@@ -100,15 +100,14 @@ class Lane:
 class Totals:
     """Totals of all jobs: by state, and by pool those that wait for admission; `cost` in USD.
 
-    `last_round`: when a round of reconcile last began, by Redis's clock. `images`: how many are stored, with
-    `image_bytes`. `epoch`: its number. `sees_restarts`: whether restarts of Redis can be detected (None: unknown).
+    `images`: how many are stored, with `image_bytes`. `epoch`: its number. `sees_restarts`: whether restarts of Redis
+    can be detected (None: unknown).
     """
 
     counts: Mapping[State, int]
     ready: Mapping[str, int]
     cost: Decimal
     contradicted: int
-    last_round: datetime | None = None
     images: int = 0
     image_bytes: int = 0
     epoch: int = 0

@@ -4,12 +4,14 @@
 take more time than everything else for a line of results. Times are ISO 8601, money is decimal text.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from jobs.job import Job, Result
 from jobs.lanes import LaneSettings
+from jobs.liveness import Pulse, Trouble
 from jobs.read_models import Batch, Lane
 from jobs.states import State
 from jobs.store.spending import Spend
@@ -107,6 +109,17 @@ def serialize_lane(lane: Lane) -> dict[str, Any]:
             for each in lane.history
         ],
         "spent": _money(lane.cost),
+    }
+
+
+def serialize_liveness(pulse: Pulse | None, troubles: Sequence[Trouble]) -> dict[str, Any]:
+    """Return the signs of life as `schemas.views.liveness` documents them. `pulse`: None where it cannot be read."""
+    age = pulse.round_age if pulse else None
+    return {
+        "troubles": [
+            {"code": each.code.value, "since": _time(each.since), "what": each.what, "do": each.do} for each in troubles
+        ],
+        "last_round_age": None if age is None else round(age, 1),
     }
 
 

@@ -27,7 +27,7 @@ from jobs.setting_readers import IN_REDIS
 from jobs.store.attempts import PUT_BACK
 from jobs.store.store import Store
 
-#: Places that are checked again in one round trip.
+#: Findings that are checked again in one round trip.
 _STEP = 100
 
 
@@ -63,7 +63,7 @@ def _examine(store: Store, reader: Reader) -> Audit:
         suspects += records.findings(ids["job"])
         suspects += lacking(reader, ids["labels"])
         suspects += records.parked_findings(ids["parked"])
-    # It is not known what damaged records count as.
+    # With damaged records the correct counts are unknown.
     recount.damaged = recount.damaged or any(each.rule == RULE for each in suspects)
     recount.damaged = recount.damaged or any(
         family in {"job", "text", "result"} for family, *_ in reader.misplaced.values()
@@ -89,7 +89,7 @@ def _examine(store: Store, reader: Reader) -> Audit:
     ]
     for name, part in parts:
         found += _until_damage(name, part)
-    # The time at which an image may go follows from its uses: where those are wrong, they are reported alone.
+    # The time of removal of an image follows from its uses: if those are wrong, report only them.
     off = {each.id for each in found if each.rule == "uses"}
     found = [each for each in found if each.rule != "image" or each.id not in off]
     return Audit(tuple(dict.fromkeys(found)), tuple(sorted(recount.unsure)))

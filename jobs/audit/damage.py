@@ -21,7 +21,7 @@ from jobs.states import State
 from jobs.store.prices import PRICES_KEPT
 
 RULE = "damaged"
-#: Keys that a repair makes anew from the records. When one is damaged, look at it, then delete it.
+#: Keys that a repair recreates from the records. Inspect a damaged one, then delete it.
 _DERIVED = frozenset(
     {"alarms", "doubts", "undelivered", "damaged", "at_cap", "capped", "sweeps", "state", "labelled", "grouped"}
     | {
@@ -74,7 +74,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
                 f"HSET {of('batch', batch)} created (its score in {single('batches')}) accepted (LLEN of its list)."
             )
             yield Finding(RULE, f"batch {printable(batch)}", "it lacks the time at which it was created", remedy)
-    for name in ("totals", "reserved", "uses", "accessed"):
+    for name in ("totals", "heartbeats", "reserved", "uses", "accessed"):
         yield from _hash(reader, name.replace("_", " "), single(name), _whole)
     yield from _hash(reader, "prices", single("prices"), _costs)
     yield from _hash(reader, "epoch", single("epoch"), _epoch)
@@ -149,7 +149,7 @@ def _batch(field: str, value: str) -> str | None:
         case "labels":
             return _readable(read_labels, value)
         case "asked":
-            return _readable(BatchOptions.from_facts, value)
+            return _readable(BatchOptions.from_script_json, value)
         case "class":
             return None if value in {"0", "1", "2"} else "no class"
         case "do":
@@ -163,7 +163,7 @@ def _batch(field: str, value: str) -> str | None:
 
 
 _BATCH_COUNTS = frozenset(map(str, State)) | frozenset(
-    {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash"}
+    {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash", "resumed"}
 )
 
 

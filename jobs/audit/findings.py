@@ -14,7 +14,7 @@ from jobs.fields import printable
 from jobs.store.chunks import CHUNK, Each, chunks
 from jobs.store.redis_keys import FAMILY, SINGLE, TYPES, Keys
 
-#: Families of which there are few.
+#: Families with few members.
 SMALL = frozenset({"batch", "grouped", "labelled", "lane", "pool", "queues", "ready", "spent"})
 _WRONG_TYPE = "WRONGTYPE"
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -85,7 +85,7 @@ class Reader:
         self.on_step: Callable[[], None] = lambda: None
         #: Family → ids that the survey found.
         self.names: dict[str, set[str]] = {family: set() for family in SMALL}
-        #: Keys of another type than expected that the survey found: what it is → family, key, type, expected type.
+        #: Keys of a wrong type that the survey found: description → family, key, type, expected type.
         self.misplaced: dict[str, tuple[str, str, str, str]] = {}
         self.misplaced_keys: set[str] = set()
         self._pause = pause

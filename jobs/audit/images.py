@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from jobs.audit.findings import Check, Drift, Finding, Reader, whole
 from jobs.decoding import UNREADABLE
 
-#: How often the size of all images is counted at most, until none came or went meanwhile.
+#: How often the sizes are summed at most, until no image was added or removed meanwhile.
 COUNTS = 5
 
 
@@ -62,7 +62,7 @@ def size_findings(reader: Reader) -> Iterator[Finding]:
         about = dict(reader.fields(kept))
         sizes = [_about(each)[1] for each in about.values()]
         if None in sizes:
-            return  # one cannot be read, so its size is not known
+            return  # one cannot be read, so its size is unknown
         size = sum(each or 0 for each in sizes)
         if before == _counted(reader, totals, kept):
             if over := before[0] - size:

@@ -14,7 +14,7 @@ from jobs.job import Delivery, Result
 from jobs.states import FINAL, State
 from jobs.units import duration_micros
 
-#: Rule → what is wrong, and what to do where it is not repaired.
+#: Rule → what is wrong, and what to do if it is not repaired.
 RULES = {
     "alarm": (
         "its alarm is missing, or is set although nothing is left to do",

@@ -29,9 +29,9 @@ from jobs.units import duration_micros
 
 #: Records that one last step reads at most: a few tens of milliseconds, during which Redis serves nothing else.
 MOST_AT_ONCE = 5_000
-#: Changed records that are left to the last step, and how often they are read before that.
+#: Most changed records for the last step, and how often changed ones are read before it.
 FEW, ROUNDS = 500, 20
-#: Seconds between two readings of the stream of changes, which keeps the last CHANGES_KEPT.
+#: Seconds between two reads of the event stream, which keeps the last CHANGES_KEPT.
 FOLLOW = 0.05
 #: Hashes of counters that one last step compares.
 HASHES = 100
@@ -49,16 +49,16 @@ class Recount:
         self._shares: dict[str, Share] = {}
         self._same: dict[Share, Share] = {}
         self._sums: dict[str, Counter[str]] = defaultdict(Counter)
-        #: Jobs whose changes leave no trace in the stream.
+        #: Jobs whose changes are not in the stream.
         self._untraced: set[str] = set()
         self._changed: set[str] = set()
-        #: Jobs of each batch that were forgotten before the first record was read.
+        #: Jobs of each batch that were deleted before the first record was read.
         self._gone: dict[str, int] = {}
         #: Counters that could not be compared, because too much changed.
         self.unsure: set[str] = set()
-        #: There are records of a later version, which are not understood here.
+        #: There are records of a later version, which this one cannot read.
         self.newer = False
-        #: There are damaged records. It is not known what they count as, so no counter is corrected.
+        #: There are damaged records, so the correct counts are unknown and no counter is corrected.
         self.damaged = False
         with self._client.pipeline(transaction=False) as pipe:
             pipe.xrevrange(self._keys.singleton("changes"), count=1)
@@ -93,7 +93,7 @@ class Recount:
             self._changed.update(fields["id"] for _, fields in rows if "id" in fields)
             self._last, read = rows[-1][0], read + len(rows)
         if read >= CHANGES_KEPT // 2:
-            self._lost = True  # some may have left the stream unread
+            self._lost = True  # the stream may have lost some before they were read
         self._next = time.monotonic() + FOLLOW
 
     def _entries(self, stream: str) -> Any:

@@ -16,11 +16,11 @@ from jobs.store.outcomes import CorrectOutcome
 from jobs.store.scripts import Scripts
 from jobs.store.store import Store
 
-#: Seconds for which a repair may correct counters after its last step; each audit must take less. After that another
-#: repair may begin, and this one corrects nothing more.
+#: Seconds for which a repair holds the lock on counters after its last step; each audit must take less. After that
+#: another repair may begin, and this one corrects nothing more.
 LOCKED = 3600.0
-#: The order of repair: first what stands beside single records, then the counters of these rules, then what depends on
-#: those. Each after an audit of its own.
+#: The order of repair: the data of single records, then the counters of these rules, then everything that depends on
+#: them. An audit precedes each step.
 COUNTED = {"slots", "window", "reserved", "uses", "batch", "codes", "expected", "spent"}
 LAST = {"image", "image bytes", "ledger"}
 #: The most audits in one repair.
@@ -47,7 +47,7 @@ def repair(store: Store, *, pause: float = 0.0) -> Repair:
     repaired: dict[Finding, None] = {}
     try:
         for _ in range(PASSES):
-            lock.correct(())  # held while everything is counted
+            lock.correct(())  # held during the recount
             found = examine(store, pause=pause)
             now = _first([each for each in found.findings if each.repairable])
             if not now:
@@ -75,7 +75,7 @@ def _first(findings: Sequence[Finding]) -> list[Finding]:
 def _run(scripts: Scripts, checks: Iterable[Check]) -> None:
     places = list(dict.fromkeys((check.verb, check.target) for check in checks))
     for start in range(0, len(places), _STEP):
-        # What cannot be repaired, because data beside it are damaged, the next audit finds again.
+        # The next audit finds again what could not be repaired because of other damage.
         scripts.call_each([(verb, "1", *target) for verb, target in places[start : start + _STEP]])
 
 

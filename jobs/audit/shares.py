@@ -16,7 +16,7 @@ from jobs.fields import BatchCounter, Field, Payer
 from jobs.job import LANE, Result
 from jobs.states import FINAL, HOLDS_SLOTS, State
 
-#: The longest error code (bytes) that a batch counts by; longer ones are counted together.
+#: Bytes of the longest error code with a counter in a batch. Longer ones share a counter.
 LONGEST_CODE = 64
 _REFERENCE = re.compile("image:sha256:([0-9a-f]{64})")
 

@@ -10,7 +10,7 @@ from jobs.fields import Entry, Payer
 MOVING = 2
 #: The name of an entry is <lane>|<model>|<batch>|<key>.
 ENTRY_BARS = 3
-#: How often the days are added up at most, until none was forgotten meanwhile.
+#: How often the days are summed at most, until none was deleted meanwhile.
 COUNTS = 5
 
 
@@ -25,7 +25,7 @@ def spent_findings(reader: Reader, costs: Mapping[str, int]) -> Iterator[Finding
         key, id_ = (keys.member("batch", who[1:]), who[1:]) if who else (keys.singleton("totals"), "all")
         counted = reader.value(key, "spent")
         if counted is not None and str(whole(counted)) != counted:
-            continue  # no number: jobs.audit.damage reports it
+            continue  # not a number: jobs.audit.damage reports it
         if (
             (short := cost - whole(counted)) > 0
             and key not in reader.misplaced_keys
@@ -53,7 +53,7 @@ def ledger_findings(reader: Reader) -> Iterator[Finding]:
             (spent, now_past), listed, *fields = reader.ask(pipe)
         listed = [day for day in listed if day.isdecimal()]
         if whole(now_past) != past or not {*map(int, listed)} <= {*days}:
-            continue  # a day was forgotten meanwhile, or began
+            continue  # a day was deleted meanwhile, or began
         ledgers.update(zip(moving, fields, strict=True))
         yield from _compared(reader, ledgers, set(map(int, listed)), past, whole(spent))
         return

@@ -70,7 +70,7 @@ class _Routing(kombu_redis.Channel):
         if kind and kind not in self.exchange_types:
             return f"Redis has no exchanges of the type {kind!r}"
         exchange_type: Any = self.exchange_types[kind] if kind else self.typeof(exchange)
-        # Nobody knows who listens to a fanout exchange: Redis keeps no binding of it.
+        # The readers of a fanout exchange are unknown: Redis stores no binding of it.
         if exchange_type.type == "fanout":
             return ""
         if exchange_type.lookup(self._bindings(exchange), exchange, routing_key, None):
@@ -128,7 +128,7 @@ class _OutlivesServer(_Routing):
             self.connection.close_channel(self)
 
     def _connparams(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's own signature
-        # Threads acknowledge messages when they are done, some after the connection of these was given up.
+        # Threads acknowledge messages when they have finished, sometimes after the connection was closed.
         if self.connection is None or self.connection.client is None:
             raise redis.ConnectionError("the connection of this channel is closed")
         return super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]

@@ -30,7 +30,7 @@ PORT = 26379
 #: Errors of a server that is no longer the primary, beside the READONLY that redis-py knows: READONLY of a script on
 #: Redis 6, inside other text; and the error that ends a blocking command (BRPOP).
 _DEMOTED = re.compile("-READONLY |^UNBLOCKED ")
-#: How long (seconds) one sentinel may take to connect and to answer, before the next one is asked.
+#: Seconds in which a sentinel must connect and answer. Then the next one is asked.
 TIMEOUT = 1.0
 #: Seconds between two questions for the primary; and after one that no sentinel answered.
 CHECK_EVERY, RECHECK_EVERY = 1.0, 15.0

@@ -20,7 +20,7 @@ from jobs.store.outcomes import KeepOutcome
 from jobs.store.scripts import Scripts
 from jobs.units import duration_micros
 
-#: How long (seconds) writing an object may take. An object that is not complete by then is removed.
+#: Seconds in which an object must be written. An incomplete one is removed after that.
 LONGEST_WRITE = 3600.0
 #: Objects removed in one round.
 STEP = 50

@@ -19,5 +19,5 @@ def job_arguments(jobs: Sequence[NewJob]) -> list[str]:
     """Convert new jobs: three arguments each."""
     args: list[str] = []
     for job in jobs:
-        args += (job.id, job.text, job.facts())
+        args += (job.id, job.text, job.to_script_json())
     return args

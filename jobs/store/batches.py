@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 #: Jobs in one step of a sweep: a few milliseconds, during which Redis answers nothing else.
 STEP = 500
-#: How long (seconds) the caller works on the sweep that it begins, and how long a round of reconcile continues sweeps.
+#: Seconds for which the caller works on its sweep, and for which a round of reconcile continues sweeps.
 AT_ONCE = 0.5
 
 
@@ -75,7 +75,7 @@ class Batches:
         with translate_errors():
             created, asked = self._client.hmget(self._keys.member("batch", batch_id), ["created", "asked"])
         with decoding(f"batch {printable(batch_id)}"):
-            return BatchOptions.from_facts(str(asked or "{}")) if created else None
+            return BatchOptions.from_script_json(str(asked or "{}")) if created else None
 
     def owner(self, batch_id: str) -> str | None:
         """Read the name of the API key that the batch came with ('': none); None where there is no such batch."""
@@ -217,26 +217,26 @@ class Batches:
 
     def sweep(self, seconds: float = AT_ONCE, clock: Callable[[], float] = time.monotonic) -> bool:
         """Continue sweeps of all batches, for about so long. Returns whether to send an admission hint."""
-        end, woke, more = clock() + seconds, False, 1
+        end, hint_due, more = clock() + seconds, False, 1
         while more and clock() < end:
-            more, _, _, wake = self._scripts.call("sweep", "", STEP, duration_micros(RECHECK))
-            woke = woke or bool(wake)
-        return woke
+            more, _, _, hint = self._scripts.call("sweep", "", STEP, duration_micros(RECHECK))
+            hint_due = hint_due or bool(hint)
+        return hint_due
 
     def _pause(self, batch_id: str, action: str, max_cost: Decimal | None = None) -> BatchActionResult:
         cap = "" if max_cost is None else nano(max_cost)
-        outcome, waiting, wake = self._scripts.call("pause", batch_id, flag(action == "pause"), cap)
+        outcome, waiting, hint = self._scripts.call("pause", batch_id, flag(action == "pause"), cap)
         if outcome == PauseOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
-        return BatchActionResult(action, 0 if outcome == PauseOutcome.ALREADY else int(waiting), admit_hint=bool(wake))
+        return BatchActionResult(action, 0 if outcome == PauseOutcome.ALREADY else int(waiting), admit_hint=bool(hint))
 
     def _begin_sweep(self, batch_id: str, action: str) -> BatchActionResult:
-        end, woke = time.monotonic() + AT_ONCE, False
+        end, hint_due = time.monotonic() + AT_ONCE, False
         while True:
-            more, affected, pending, wake = self._scripts.call("sweep", batch_id, STEP, duration_micros(RECHECK))
-            woke = woke or bool(wake)
+            more, affected, pending, hint = self._scripts.call("sweep", batch_id, STEP, duration_micros(RECHECK))
+            hint_due = hint_due or bool(hint)
             if not more or time.monotonic() > end:
-                return BatchActionResult(action, int(affected), int(pending), woke)
+                return BatchActionResult(action, int(affected), int(pending), hint_due)
 
 
 def _progress(batch_id: str, row: Any) -> Progress | None:

@@ -23,11 +23,11 @@ from jobs.units import duration_micros, from_micros
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """The epoch of Redis: jobs accepted before `doubted_before` are looked up before they are sent."""
+    """The epoch of Redis: jobs accepted before `lookup_before` are looked up before they are sent."""
 
     number: int
     since: datetime
-    doubted_before: datetime
+    lookup_before: datetime
 
 
 class Continuity:

@@ -29,7 +29,7 @@ from jobs.units import duration_micros
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two reads of a job while a caller waits for its end: the message about the end is only a hint.
+#: Seconds between two reads of a job while a caller waits for its end: the message about its end may get lost.
 WAIT_RECHECK = 2.0
 
 
@@ -63,11 +63,11 @@ class Jobs:
         `options` apply only if the call creates the batch. `most`: the limit of unfinished jobs, above which new jobs
         are refused (`Outcome.FULL`).
         """
-        facts = (options or BatchOptions()).facts()
-        wake, *outcomes = self._scripts.call(
+        facts = (options or BatchOptions()).to_script_json()
+        hint, *outcomes = self._scripts.call(
             "enqueue", batch or "", facts, duration_micros(RECHECK), at_most(most), *job_arguments(jobs)
         )
-        return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
+        return Enqueued(tuple(map(Outcome, outcomes)), bool(hint))
 
     # --- read -------------------------------------------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ class Jobs:
 
     def with_reason(self, job: Job) -> Job:
         """Return the job with the reason why it waits."""
-        return replace(job, reason=why_job(self._scripts, self._settings, job)) if job.waits else job
+        return job if job.state.final else replace(job, reason=why_job(self._scripts, self._settings, job))
 
     def get_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | None]:
         """Read several jobs in one round trip: None for an unknown id, or for a damaged record, which is logged."""
@@ -140,7 +140,7 @@ class Jobs:
             return job
         with self._client.pubsub(ignore_subscribe_messages=True) as ended:  # type: ignore[no-untyped-call]
             ended.subscribe(self._keys.member("ended", job_id))
-            # The end cannot be missed once the subscription is confirmed: read the job again after that.
+            # Read the job again once the subscription is confirmed: from then on its end cannot be missed.
             ended.get_message(ignore_subscribe_messages=False, timeout=min(seconds, WAIT_RECHECK))
             while not (job := self.get(job_id)).state.final and (left := end - time.monotonic()) > 0:
                 ended.get_message(timeout=min(left, WAIT_RECHECK))

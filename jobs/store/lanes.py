@@ -18,7 +18,7 @@ from jobs.store.context import StoreContext
 from jobs.store.outcomes import ProbeOutcome
 from jobs.units import dollars, duration_micros, from_micros
 
-#: A hold ends after this time (seconds) at the latest, whatever `Retry-After` says: then one job is tried.
+#: Most seconds of a hold, also with a longer `Retry-After`. Then one job is submitted.
 LONGEST_HOLD = 3600.0
 
 

@@ -12,7 +12,7 @@ from jobs.store.outcomes import SettleOutcome
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros, to_micros
 
-#: The error code of a job that a person has given up.
+#: The error code of a job that an operator has given up.
 GIVEN_UP = "given_up"
 
 

@@ -18,10 +18,10 @@ from jobs.connections.errors import translate_errors
 from jobs.store.chunks import CHUNK
 from jobs.units import to_micros
 
-#: Most entries looked at to fill one page.
+#: Most entries checked for one page.
 SCAN = 5_000
 
-#: (created before, created since, most) → ids in that range, newest first, with their times as stored.
+#: (created before, created since, most) → ids in that range, newest first, with their stored times.
 Entries = Callable[[str, str, int], dict[str, str]]
 #: Ids → those of them that belong on the page.
 Keep = Callable[[Sequence[str]], Iterable[str]]
@@ -88,7 +88,7 @@ def _in_index(client: redis.Redis, key: str, ids: Sequence[str]) -> list[str]:
 def scan(entries: Entries, bounds: tuple[str, str], keeps: Sequence[Keep], limit: int) -> tuple[list[str], str | None]:
     """Return up to `limit` ids that pass every filter of `keeps`, newest first, and the next cursor (None: the end)."""
     (before, since), found, seen = bounds, list[str](), 0
-    # Without a condition every entry is on the page: read no more than that.
+    # Without a condition every entry is on the page: read no more than it needs.
     most = CHUNK if keeps else limit
     while seen < SCAN:
         at = entries(before, since, most)

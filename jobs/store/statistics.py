@@ -10,7 +10,7 @@ from jobs.store.context import StoreContext
 from jobs.store.continuity import record_fields
 from jobs.store.memory import Memory, read_memory
 from jobs.store.spending import By, Only, Spend, spent
-from jobs.units import dollars, from_micros
+from jobs.units import dollars
 
 
 class Statistics:
@@ -51,7 +51,6 @@ class Statistics:
                 ready={pool: int(waiting or 0) for pool, waiting in zip(pools, ready, strict=True)},
                 cost=dollars(fields.get("spent", 0)),
                 contradicted=int(fields.get("contradicted", 0)),
-                last_round=from_micros(fields["round"]) if "round" in fields else None,
                 images=int(images),
                 epoch=int(epoch or 0),
                 sees_restarts=None if run is None else bool(run),

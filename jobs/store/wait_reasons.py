@@ -15,9 +15,11 @@ from jobs.decoding import decoding
 from jobs.errors import RecordDamaged
 from jobs.job import Job
 from jobs.lanes import ONLY, LaneSettings
+from jobs.liveness import blocking, find_troubles
 from jobs.read_models import Batch
 from jobs.settings import Settings
 from jobs.states import State
+from jobs.store.liveness import PULSE, read_pulse
 from jobs.store.scripts import Scripts
 from jobs.store.spending import key_caps, lane_caps, next_day
 from jobs.units import dollars, from_micros
@@ -37,43 +39,61 @@ class Stop(StrEnum):
 
 
 def why_job(scripts: Scripts, settings: Settings, job: Job) -> str | None:
-    """Return why a queued job waits, if there is a reason; else the reason in its record."""
-    if not job.waits:
-        return job.reason
-    if job.paused:
+    """Return why an unfinished job waits, if there is a reason; else the reason in its record."""
+    if job.waits and job.paused:
         return ON_REQUEST
     lanes = lanes_of(settings, job.pool)
-    if not lanes:
+    if job.waits and not lanes:
         return "no configured lane takes it (BOOMERANG_LANES)"
-    try:
-        with decoding(f"what job {job.id} waits for"):
-            answer = scripts.call(*_question(settings, job.batch or "", job.id, lanes))
-            return _why(settings, json.loads(answer), lanes) or job.reason
-    except RecordDamaged as error:
-        log.warning("%s", error)
-        return job.reason
+    questions = [_question(settings, job.batch or "", job.id, lanes)] if job.waits else []
+    pulse, *answers = scripts.call_each([(PULSE,), *questions])
+    stall = _stall(pulse)
+    if answers:
+        stall = _read(settings, f"what job {job.id} waits for", answers[0], lanes, stall)
+    return stall or job.reason
 
 
 def with_reasons(scripts: Scripts, settings: Settings, batches: Sequence[Batch]) -> list[Batch]:
-    """Return the batches with the reasons why they wait, after one round trip."""
+    """Return the batches with the reasons why they wait, after one round trip.
+
+    While the service is stalled, none has an ETA.
+    """
+    if all(batch.done for batch in batches):
+        return list(batches)
     lanes = {
         batch.id: [lane for pool in batch.pools for lane in lanes_of(settings, pool)]
         for batch in batches
         if batch.counts[State.QUEUED]
     }
-    if not lanes:
-        return list(batches)
-    answers = scripts.call_each([_question(settings, batch_id, "", among) for batch_id, among in lanes.items()])
-    whys: dict[str, str | None] = {}
-    for batch_id, answer in zip(lanes, answers, strict=True):
-        try:
-            if isinstance(answer, RecordDamaged):
-                raise answer
-            with decoding(f"what batch {batch_id} waits for"):
-                whys[batch_id] = _why(settings, json.loads(answer), lanes[batch_id])
-        except RecordDamaged as error:
-            log.warning("%s", error)
-    return [replace(batch, reason=whys.get(batch.id)) for batch in batches]
+    questions = [_question(settings, batch_id, "", among) for batch_id, among in lanes.items()]
+    pulse, *answers = scripts.call_each([(PULSE,), *questions])
+    stall = _stall(pulse)
+    whys = {
+        batch_id: _read(settings, f"what batch {batch_id} waits for", answer, lanes[batch_id], stall)
+        for batch_id, answer in zip(lanes, answers, strict=True)
+    }
+    return [
+        batch if batch.done else replace(batch, reason=whys.get(batch.id, stall), eta=None if stall else batch.eta)
+        for batch in batches
+    ]
+
+
+def _stall(pulse: Any) -> str | None:
+    """Return what keeps all jobs from going on, given the answer of `pulse`."""
+    trouble = blocking(find_troubles(read_pulse(pulse)))
+    return trouble.what if trouble else None
+
+
+def _read(settings: Settings, what: str, answer: Any, lanes: Sequence[LaneSettings], stall: str | None) -> str | None:
+    """Put an answer of `wait_reasons` into words; `stall` where it is damaged."""
+    try:
+        if isinstance(answer, RecordDamaged):
+            raise answer
+        with decoding(what):
+            return _why(settings, json.loads(answer), lanes, stall)
+    except RecordDamaged as error:
+        log.warning("%s", error)
+        return stall
 
 
 def lanes_of(settings: Settings, pool: str) -> list[LaneSettings]:
@@ -86,14 +106,16 @@ def _question(settings: Settings, batch: str, job_id: str, lanes: Sequence[LaneS
     return "wait_reasons", batch, job_id, json.dumps([lane.name for lane in lanes]), json.dumps(caps)
 
 
-def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSettings]) -> str | None:
+def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSettings], stall: str | None) -> str | None:
     match answer.get("halted"):
         case "max_cost":
             return _why_paused(answer)
         case "cancel":
-            return "it is being cancelled"
+            return stall or "it is being cancelled"
         case str():
             return ON_REQUEST
+    if stall:
+        return stall
     closed = {lane.name: _closed(lane.name, answer["lanes"]) for lane in lanes}
     # Price classes stop one by one: a reason is worth saying where none of the jobs can go.
     whys = [_why_class(settings, answer, stops, lanes, closed) for stops in answer["classes"].values()]

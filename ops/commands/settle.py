@@ -122,7 +122,7 @@ def settle(
 @click.option("--dry-run", is_flag=True, help="Only list the jobs.")
 @click.pass_context
 def redeliver(context: click.Context, ids: tuple[str, ...], *, everything: bool, dry_run: bool) -> None:
-    """Retry deliveries that were given up, with the full number of attempts.
+    """Retry deliveries that were given up, as often as new ones.
 
     Exit code 0: all will be repeated; 1: some were not given up, or do not exist; 2: the command could not run.
     """

@@ -67,6 +67,7 @@ class FakeService:
         self.strict = False  # lines are parsed as the service does it
         self.still = False  # jobs end only when the test ends them
         self.lanes = [dict(LANE)]
+        self.troubles: list[dict[str, Any]] = []
         self.on_request: Callable[[], None] = lambda: None
 
     def paths(self) -> list[str]:
@@ -90,7 +91,7 @@ class FakeService:
             case "GET", "v1", "batches", id_, "errors":
                 return 200, [job for one in self.known_batch(id_) if (job := self.jobs[one])["status"] == "failed"]
             case "GET", "v1", "lanes":
-                return 200, {"lanes": self.lanes}
+                return 200, {"lanes": self.lanes, "troubles": self.troubles, "last_round_age": 0.4}
             case "GET", "v1", "spend":
                 row = {"name": "2026-11-20", "cost": "1.23", "jobs": 3}
                 return 200, {"by": seen.query["by"], "rows": [row], "cost": "1.23", "jobs": 3}
