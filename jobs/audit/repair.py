@@ -22,7 +22,7 @@ from jobs.store.store import Store
 LOCKED = 3600.0
 #: The order of repair: first what stands beside single records, then the counters of these rules, then what depends on
 #: those. Each after an audit of its own.
-COUNTED = {"slots", "window", "reserved", "uses", "batch", "codes", "expected", "spent"}
+COUNTED = {"slots", "window", "reserved", "uses", "batch", "codes", "expected", "unknown_costs", "spent"}
 LAST = {"image", "image bytes", "ledger"}
 #: The most audits in one repair.
 PASSES = 6

@@ -26,7 +26,7 @@ from jobs.store.outcomes import (
     RequeueOutcome,
 )
 from jobs.store.prices import MOST_PRICE
-from jobs.store.spending import rules
+from jobs.store.spending import budgets, rules
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros
 
@@ -74,6 +74,7 @@ class Attempts:
         self._scripts = context.scripts
         self._settings = context.settings
         self._rules = {lane.name: rules(context.settings, lane) for lane in context.settings.lanes}
+        self._budgets = budgets(context.settings)
 
     # --- admission and submission -----------------------------------------------------------------------------------
 
@@ -197,7 +198,17 @@ class Attempts:
         settled = read_transition(
             FinishOutcome,
             self._scripts.call(
-                "finish", job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after
+                "finish",
+                job_id,
+                attempt,
+                held,
+                state,
+                result.to_json(),
+                result.nano,
+                settled_by,
+                after,
+                result.unreadable_cost or "",
+                self._budgets,
             ),
         )
         if settled.outcome in (FinishOutcome.FINISHED, FinishOutcome.AGAIN):

@@ -24,12 +24,15 @@ from jobs.units import dollars, from_micros
 
 log = logging.getLogger(__name__)
 
+#: The command that settles unknown costs.
+SETTLE_COST = "boomerang-server settle-cost"
 ON_REQUEST = "paused on request"
 
 
 class Stop(StrEnum):
     """Why a cap stops jobs of one price class (`stopped_at_cap` in jobs/lua/shared/money.lua)."""
 
+    UNKNOWN_COST = "unknown_cost"
     ONE_AT_A_TIME = "one_at_a_time"
     TOO_DEAR = "too_dear"
     RESERVED = "reserved"
@@ -90,6 +93,14 @@ def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSett
     match answer.get("halted"):
         case "max_cost":
             return _why_paused(answer)
+        case "unknown_cost" if not int(answer["unknown"]):
+            return "paused because costs were unknown, which are settled: resume it"
+        case "unknown_cost":
+            return (
+                f"the costs of {answer['unknown']} of its jobs are unknown, so max_cost of {_usd(answer['cap'])} "
+                "cannot be kept: paused until it is resumed with a max_cost, or an operator settles the costs "
+                f"({SETTLE_COST})"
+            )
         case "cancel":
             return "it is being cancelled"
         case str():
@@ -153,6 +164,9 @@ def _at_cap(stop: Mapping[str, str], cap: str, today: float | None = None) -> st
     price, left = stop.get("price"), int(stop["left"])
     goes_on = f", goes on at {next_day(today).isoformat()}" if today is not None else ""
     match Stop(stop["why"]):
+        case Stop.UNKNOWN_COST:
+            settle = f"until an operator settles them ({SETTLE_COST})"
+            return f"{cap} cannot be kept, because the costs of some results are unknown: waits {settle}{goes_on}"
         case Stop.ONE_AT_A_TIME:
             return f"{cap}: jobs like it go one at a time until it is known what they cost"
         case Stop.TOO_DEAR:

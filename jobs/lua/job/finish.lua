@@ -9,6 +9,8 @@
 --       6 cost in nano-dollars, or ''
 --       7 who settled it
 --       8 µs until the next attempt; '' for none
+--       9 what the provider sent instead of an amount that can be read; '' for nothing
+--       10 lanes ('l<lane>') and keys ('k<key>') with a daily budget, as JSON {name: true}
 -- Returns: {outcome, state, 1 to send an admission hint, 1 where deliveries are owed}; outcome:
 --   finished      the job has ended now, or its late result was recorded
 --   again         the next attempt is queued
@@ -16,7 +18,7 @@
 --   contradicted  it had ended before, in the other way
 --   stale         an older attempt or an older fence
 --   unknown       there is no such job or attempt
-arity(8)
+arity(10)
 local job = load(ARGV[1])
 local status, result, cost, settled_by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 if status ~= 'completed' and status ~= 'failed' then error('expected completed or failed, not ' .. status) end
@@ -35,7 +37,9 @@ end
 if phase == 'queued' and not job.sent and not needs_lookup(job) then return {answer_unknown(), job.state, 0, 0} end
 
 local now = clock()
-record_cost(job, cost, status == 'completed', now)
+local unknown = is_unknown_cost(job, cost, ARGV[9], status == 'completed', ARGV[10])
+record_cost(job, cost, status == 'completed', unknown, now)
+if unknown then record_unknown_cost(job, ARGV[9], now) end
 record_durations(job, now)
 if phase == 'submitting' then record_acceptance(job, now, status == 'completed') end
 if status == 'failed' then cut_limit_by_task(job, code_of(result), now) end
