@@ -1,4 +1,4 @@
-"""The value objects of a job, and how a record in Redis becomes one (jobs.fields names its fields)."""
+"""The value objects of a job, and the deserializer of records (jobs.fields names their fields)."""
 
 import json
 import re
@@ -15,11 +15,11 @@ from jobs.fields import Field, is_newer, is_text, printable, wrong
 from jobs.states import State
 from jobs.units import from_micros, nano
 
-#: The highest cost (USD) that is counted. Redis counts in 64 bits. A higher cost is surely a mistake, which must not
+#: The highest cost (USD) that is counted, because Redis counts in 64 bits. A higher cost is a mistake, which must not
 #: keep the job from ending.
 MOST_COST = Decimal(1_000_000)
 ATTEMPT_MARK = "~"
-#: The lane of a service that configures none.
+#: The lane of a service without configured lanes.
 LANE = "default"
 
 
@@ -144,7 +144,7 @@ class Job:
 
     @property
     def at_provider(self) -> State | None:
-        """Where the attempt stands at the provider, whatever the producer has decided; None: it is over."""
+        """The state of the attempt at the provider, also after a cancel or expiry; None: it is over."""
         return self.phase if self.state.final else self.state
 
     @classmethod
@@ -246,7 +246,7 @@ def external_id(job_id: str, attempt: int) -> str:
 
 
 def parse_external_id(text: str) -> tuple[str, int] | None:
-    """Return the job id and attempt of an external id; None where it is none of ours."""
+    """Return the job id and attempt of an external id; None if this service cannot have made it."""
     job_id, mark, number = text.partition(ATTEMPT_MARK)
     if not mark:
         return job_id, 1

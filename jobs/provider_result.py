@@ -53,7 +53,7 @@ class Report(Protocol):
 
 
 def ended(report: Report) -> tuple[State, Result]:
-    """Return the state and the result of a final report. A failure without a reason says so."""
+    """Return the state and the result of a final report. A failure without a reason gets a message that says so."""
     state, usage = State(report.status), report.usage
     paid = Result()
     if usage:

@@ -32,12 +32,12 @@ def url_of(*schemes: str) -> Any:
             return
         try:
             parts = urlsplit(value)
-            # A socket has a path where others have a host; "rpc://" means the broker and needs neither.
+            # A socket has a path instead of a host. "rpc://" means the broker and needs neither.
             place = {"unix": parts.path, "redis+socket": parts.path, "rpc": "rpc"}.get(parts.scheme, parts.hostname)
         except ValueError:
             place = None
         if not place or parts.scheme not in schemes:
-            # Not the value itself: it may hold a password.
+            # Without the value, which may contain a password.
             raise ValidationError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
 
     return check
@@ -58,7 +58,7 @@ def certificate_file(value: str) -> None:
 
 
 REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
-#: kombu's schemes of the brokers that the project is tested with, and our own where Sentinel watches them.
+#: kombu's schemes of the brokers with which the project is tested, and the schemes for Sentinel.
 BROKER_SCHEMES = ("redis", "rediss", "redis+socket", *SENTINEL_SCHEMES, "amqp", "amqps")
 RESULT_SCHEMES = ("redis", "rediss", "redis+socket", *SENTINEL_SCHEMES, "rpc")
 #: BOOMERANG_IMAGE_STORE: the Redis of the jobs.

@@ -10,7 +10,7 @@ import click
 from aiohttp import web
 
 from boomerang_client.cli import main as client_main
-from jobs import lane_health, policy
+from jobs import lane_health, liveness, policy
 from jobs.setting import Setting, settings_of
 from jobs.settings import Settings as SharedSettings
 from jobs.states import TRANSITIONS
@@ -73,14 +73,17 @@ def limits() -> str:
         ("images that may be dispatched at once", f"{attempts.MOST_DISPATCHED:,}"),
         ("burst of the submission rate", f"{attempts.RATE_BURST:g} s"),
         ("alarms that a round of reconcile claims at a time", f"{reconcile.STEP}"),
+        ("without a round of reconcile, the service counts as stalled after", f"{liveness.STALLED_AFTER:g} s"),
+        ("a worker writes a heartbeat every", f"{liveness.HEARTBEAT_INTERVAL:g} s"),
+        ("a worker counts as silent after", f"{liveness.SILENT_AFTER:g} s"),
         ("lease of a round of reconcile on an alarm", f"{attempts.DUE_LEASE:g} s"),
         ("look-ups that must find nothing before a task counts as not created", f"{policy.LOOKUPS_BEFORE_ABSENT}"),
         ("submissions of one attempt that created no task, after which the job fails", f"{policy.MOST_SUBMIT_TRIES}"),
         ("codes worth another attempt", ", ".join(f"`{code}`" for code in sorted(policy.WORTH_RETRYING))),
         ("wait before attempt 2 (doubled for each further one)", _between(policy.ATTEMPT_BASE)),
         ("wait before a delivery is tried again (doubled each time)", _between(policy.DELIVERY_BASE)),
-        ("longest wait between two attempts of a delivery", f"{policy.DELIVERY_CAP:g} s"),
-        ("attempts of a delivery in all", f"{policy.MOST_DELIVERIES}"),
+        ("longest wait before a delivery is tried again", f"{policy.DELIVERY_CAP:g} s"),
+        ("a delivery is given up after so many failures", f"{policy.MOST_DELIVERIES}"),
         ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*breaker.THROTTLED)),
         ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*breaker.ACCOUNT)),
         ("longest `Retry-After` that counts", f"{outcomes.LONGEST_RETRY_AFTER:g} s"),

@@ -55,13 +55,13 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """A report. `word` is the status as it was spelled. `left_out`: results that cannot be used, and why.
+    """A report. `status_text` is the status as it was sent. `left_out`: results that cannot be used, and why.
 
     `task_id` may be the upstream's instead of the gateway's. `upstream` marks the upstream's own callback shapes.
     """
 
     status: TaskStatus
-    word: str
+    status_text: str
     task_id: str | None = None
     external_task_id: str | None = None
     output: tuple[Output, ...] = ()

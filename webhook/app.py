@@ -64,6 +64,6 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     audit_log.install(app)
     auth.protect(app, authenticator)
     ownership.protect(app)
-    # After `auth.protect`: a form without its token from somebody without a session leads to the login page.
+    # After `auth.protect`: without a session, a form without its token leads to the login page.
     security_headers.set_up(app, machines_only=callbacks.blueprint, api=API)
     return app

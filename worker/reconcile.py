@@ -178,8 +178,8 @@ class Reconciler:
             case Unavailable(reason):
                 return f"poll: {reason}"
             case Found(report) if report.status is TaskStatus.UNKNOWN:
-                log.warning("the provider reports the unknown status %r, the job is polled again", report.word)
-                return f"poll: the provider reports the unknown status {report.word!r}"
+                log.warning("the provider reports the unknown status %r, the job is polled again", report.status_text)
+                return f"poll: the provider reports the unknown status {report.status_text!r}"
             case Found(report) if report.status is TaskStatus.COMPLETED:
                 return "poll: completed, but still without output"
         return ""

@@ -1,6 +1,6 @@
 """Where a task's message goes. Queues and exchanges of producers are used as they are: the worker never declares one.
 
-A declaration would create a queue that nobody reads, or fail, because the producer's queue has other properties
+A declaration would create a queue without readers, or fail, because the producer's queue has other properties
 (RabbitMQ: 406 PRECONDITION_FAILED). Messages for producers are published as `mandatory`, so that the broker reports one
 that no queue takes (`jobs.errors.Unroutable`).
 """

@@ -11,6 +11,7 @@ from celery import Celery
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
+from jobs.liveness import ROUND_INTERVAL
 from jobs.store.store import Store
 from jobs.store.witness import Witness
 from worker.continuity import Continuity
@@ -26,7 +27,7 @@ from worker.settings import Settings
 from worker.submit import Submitter
 
 #: Least number of seconds between the starts of two rounds of reconcile: half of beat's interval.
-ROUND_INTERVAL = 0.5
+LEAST_INTERVAL = ROUND_INTERVAL / 2
 
 
 class Services:
@@ -38,13 +39,13 @@ class Services:
         self.messages = Messages(app)
         self._clock = clock
         self._round_lock = threading.Lock()
-        self._last_round = clock() - ROUND_INTERVAL
+        self._last_round = clock() - LEAST_INTERVAL
 
     def begin_round(self) -> bool:
         """Return whether a reconcile message may begin a round. Of several that waited, only the first may."""
         with self._round_lock:
             now = self._clock()
-            if now - self._last_round < ROUND_INTERVAL:
+            if now - self._last_round < LEAST_INTERVAL:
                 return False
             self._last_round = now
             return True

@@ -1,6 +1,6 @@
-"""The part of the audit that concerns damage: keys of another type, and values that this service does not write.
+"""The audit of damage: keys of a wrong type, and values that this service does not write.
 
-The other parts count what is damaged as absent, so that they go on. This part reports it, once.
+The other parts of the audit count damaged data as absent, and continue. This part reports them, once.
 """
 
 import json
@@ -21,7 +21,7 @@ from jobs.states import State
 from jobs.store.prices import PRICES_KEPT
 
 RULE = "damaged"
-#: Keys that a repair makes anew from the records. When one is damaged, look at it, then delete it.
+#: Keys that a repair recreates from the records. Inspect a damaged one, then delete it.
 _DERIVED = frozenset(
     {"alarms", "doubts", "undelivered", "unknown_costs", "damaged", "at_cap", "capped", "sweeps", "state", "labelled"}
     | {"grouped", "ready", "queues", "tags", "pool", "admit_hint", "reconcile_hint", "repair", "written", "changes"}
@@ -40,7 +40,7 @@ _Check = Callable[[str, str], str | None]
 
 
 def damage_findings(reader: Reader) -> Iterator[Finding]:
-    """Yield all damage but that of records. Call it after the survey, which finds the keys of another type."""
+    """Yield all damage except that of records. Call it after the survey, which finds the keys of a wrong type."""
     for name, (family, key, found, expected) in sorted(reader.misplaced.items()):
         remedy = f"Look at it (TYPE {key}). "
         if family in _DERIVED:
@@ -63,7 +63,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
                 f"HSET {of('batch', batch)} created (its score in {single('batches')}) accepted (LLEN of its list)."
             )
             yield Finding(RULE, f"batch {printable(batch)}", "it lacks the time at which it was created", remedy)
-    for name in ("totals", "reserved", "uses", "accessed"):
+    for name in ("totals", "heartbeats", "reserved", "uses", "accessed"):
         yield from _hash(reader, name.replace("_", " "), single(name), _whole)
     yield from _hash(reader, "prices", single("prices"), _costs)
     yield from _hash(reader, "epoch", single("epoch"), _epoch)
@@ -74,7 +74,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
 
 
 def record_finding(reader: Reader, job_id: str, row: Mapping[str, Any], text: str | None) -> Finding | None:
-    """Return what is wrong with a job, by its record and what belongs to it. `row`: fields, result, labels."""
+    """Return what is wrong with a job: with its record, result or labels (`row`)."""
     key, fields = reader.keys.member("job", job_id), row["fields"]
     try:
         Job.from_fields(job_id, fields, result=row["result"], labels=row["labels"])
@@ -138,7 +138,7 @@ def _batch(field: str, value: str) -> str | None:
         case "labels":
             return _readable(read_labels, value)
         case "asked":
-            return _readable(BatchOptions.from_facts, value)
+            return _readable(BatchOptions.from_script_json, value)
         case "class":
             return None if value in {"0", "1", "2"} else "no class"
         case "do":
@@ -152,7 +152,7 @@ def _batch(field: str, value: str) -> str | None:
 
 
 _BATCH_COUNTS = frozenset(map(str, State)) | frozenset(
-    {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash"}
+    {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash", "resumed"}
     | {BatchCounter.UNKNOWN_COSTS, "waived", "waived_at"}
 )
 
@@ -187,7 +187,7 @@ def _access(field: str, value: str) -> str | None:
 
 
 def _times(reader: Reader) -> Iterator[Finding]:
-    """Yield times after the year 2286: what stands there would never be due."""
+    """Yield times after the year 2286: such an entry would never be due."""
     of, single = reader.keys.member, reader.keys.singleton
     keys = [
         single(name)
@@ -215,7 +215,7 @@ def _times(reader: Reader) -> Iterator[Finding]:
 
 
 def _changes(reader: Reader) -> Iterator[Finding]:
-    """Yield damage of the newest entries of the stream of changes. The service does not depend on them."""
+    """Yield damage of the newest entries of the event stream. The service does not depend on them."""
     stream = reader.keys.singleton("changes")
     with reader.client.pipeline(transaction=False) as pipe:
         pipe.xrevrange(stream, count=_ENTRIES)

@@ -63,14 +63,14 @@ class _Routing(kombu_redis.Channel):
     def missing(self, exchange: str, routing_key: str, kind: str) -> str:
         """Return what is missing at the broker for such a message, or an empty text.
 
-        A queue of Redis needs no declaration: its messages wait until somebody reads them.
+        A queue of Redis needs no declaration: its messages wait for a reader.
         """
         if not exchange:
             return ""
         if kind and kind not in self.exchange_types:
             return f"Redis has no exchanges of the type {kind!r}"
         exchange_type: Any = self.exchange_types[kind] if kind else self.typeof(exchange)
-        # Nobody knows who listens to a fanout exchange: Redis keeps no binding of it.
+        # The readers of a fanout exchange are unknown: Redis stores no binding of it.
         if exchange_type.type == "fanout":
             return ""
         if exchange_type.lookup(self._bindings(exchange), exchange, routing_key, None):
@@ -89,15 +89,15 @@ class _Routing(kombu_redis.Channel):
 
 
 class _OutlivesServer(_Routing):
-    """A channel that can be closed although its server is gone, and that says so when it is used afterwards.
+    """A channel that can be closed although its server is gone, and whose later use raises a clear error.
 
-    kombu (5.7) talks to the server while it closes a channel: it reads the answer that it waits for, deletes queues and
-    gives unacknowledged messages back. With the server away each of these raises, the channel stays half open, and its
-    next use is an AttributeError, "'NoneType' object has no attribute 'hostname'". Celery takes that for a fault of the
-    worker and not of the connection, and ends (https://github.com/celery/kombu/issues/582 is the same). The messages
-    need no care: Redis gives out again after the visibility time-out what was not acknowledged.
+    kombu (5.7) uses the server while it closes a channel: it reads a pending answer, deletes queues and returns
+    unacknowledged messages. Each of these raises if the server is gone. The channel then stays half open, and its next
+    use raises AttributeError, "'NoneType' object has no attribute 'hostname'". Celery treats that as an error of the
+    worker, not of the connection, and ends (https://github.com/celery/kombu/issues/582 is the same). No message is
+    lost: Redis delivers unacknowledged messages again after the visibility time-out.
 
-    `tests/jobs/connections/test_kombu.py::test_kombu_alone_still_needs_this` fails once kombu does without this class.
+    `tests/jobs/connections/test_kombu.py::test_kombu_alone_still_needs_this` fails when this class is no longer needed.
     """
 
     #: kombu's, by the monotonic clock.
@@ -128,7 +128,7 @@ class _OutlivesServer(_Routing):
             self.connection.close_channel(self)
 
     def _connparams(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's own signature
-        # Threads acknowledge messages when they are done, some after the connection of these was given up.
+        # Threads acknowledge messages when they have finished, sometimes after the connection was closed.
         if self.connection is None or self.connection.client is None:
             raise redis.ConnectionError("the connection of this channel is closed")
         return super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
@@ -145,7 +145,7 @@ class Transport(kombu_redis.Transport):
 
 
 class WatchedChannel(_OutlivesServer, kombu_redis.SentinelChannel):
-    """kombu's channel for `sentinel://`, which leaves a server that is the primary no more."""
+    """kombu's channel for `sentinel://`, which leaves a server that is no longer the primary."""
 
     connection_class = Connection
     connection_class_ssl = EncryptedConnection  # type: ignore[assignment] # kombu's own is only one of its kind

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 PUT_BACK = 15.0
 #: Most images between admission and claim: enough to keep workers busy, few enough for a cancel or hold to act at once.
 MOST_DISPATCHED = 2_000
-#: The rate limit may be exceeded for a moment by what was saved up in this time (seconds).
+#: Seconds of unused rate that a burst may use.
 RATE_BURST = 1.0
 #: The lease of a round of reconcile on the jobs that it claims (seconds).
 DUE_LEASE = 30.0
@@ -44,7 +44,7 @@ DUE_LEASE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Jobs taken out of the queue for workers; `more`: others could follow at once."""
+    """Jobs that were admitted; `more`: others could follow at once."""
 
     ids: tuple[str, ...]
     more: bool
@@ -137,7 +137,7 @@ class Attempts:
     ) -> bool:
         """Record that the outcome of the POST is unknown; it is looked up in `wait` seconds. False: refused.
 
-        `exists`: the provider says that it has the external id.
+        `exists`: the provider has confirmed that it has the external id.
         """
         return bool(
             self._scripts.call(
@@ -156,7 +156,7 @@ class Attempts:
         count: bool = False,
         reachability: Reachability = Reachability.NOTHING,
     ) -> RequeueOutcome:
-        """Queue a job again that does not exist at the provider."""
+        """Queue a job again whose attempt does not exist at the provider."""
         return RequeueOutcome(
             self._scripts.call(
                 "requeue",
@@ -228,7 +228,7 @@ class Attempts:
     def claim_due(self, limit: int) -> DueJobs:
         """Claim up to `limit` jobs whose alarm is due."""
         settings = self._settings
-        wake, count, epoch, *rows = self._scripts.call(
+        hint, count, epoch, *rows = self._scripts.call(
             "claim_due",
             limit,
             duration_micros(DUE_LEASE),
@@ -243,7 +243,7 @@ class Attempts:
                 dues.append(_due(json.loads(row)))
             except RecordDamaged as error:
                 damaged.append(error)
-        return DueJobs(tuple(dues), int(count), bool(wake), int(epoch), tuple(damaged))
+        return DueJobs(tuple(dues), int(count), bool(hint), int(epoch), tuple(damaged))
 
     def move_to_lane(self, due: Due, lane: str) -> bool:
         """Move a job in doubt to the lane of its pool where it was found. False: refused, another process holds it."""
@@ -269,10 +269,10 @@ class Attempts:
 
     def expire(self, due: Due, wait: float) -> TransitionResult[ExpireOutcome]:
         """Expire a job. A late result is looked up every `wait` seconds for another BOOMERANG_DEADLINE."""
-        outcome, wake = self._scripts.call(
+        outcome, hint = self._scripts.call(
             "expire", due.job.id, due.job.fence, duration_micros(wait), duration_micros(self._settings.deadline)
         )
-        return TransitionResult(ExpireOutcome(outcome), None, admit_hint=bool(wake))
+        return TransitionResult(ExpireOutcome(outcome), None, admit_hint=bool(hint))
 
 
 def _log_cost(external_task_id: str, result: Result) -> None:

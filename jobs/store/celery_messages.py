@@ -12,7 +12,7 @@ from jobs.units import duration_micros
 MOST_PARKED = 100
 #: The lease (seconds) of the worker that finishes a message; shorter than the wait before it is sent again.
 FINISHING = 20.0
-#: How long (seconds) revoked ids are remembered, and how many: Celery's own numbers.
+#: Seconds for which revoked ids are stored, and how many: Celery's numbers.
 REVOKE_KEPT, MOST_REVOKED = 10_800.0, 50_000
 #: Celery ids in one step.
 _STEP = 500
@@ -46,7 +46,7 @@ class CeleryMessages:
         self._scripts = context.scripts
 
     def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[ParkOutcome, str]:
-        """Store how to finish a Celery message; return its mark, too. `finishes`: the mark of the one it ends."""
+        """Store a message's continuation; return its mark, too. `finishes`: the mark of the one that it finishes."""
         outcome, mark = self._scripts.call(
             "park", job_id, task_id, continuation, finishes, MOST_PARKED, duration_micros(FINISHING)
         )
@@ -62,18 +62,18 @@ class CeleryMessages:
 
     def revoke(self, task_ids: Sequence[str]) -> Revoked:
         """Cancel the jobs of these Celery tasks. Ids that are not parked are remembered in case they still come."""
-        wake = False
+        hint_due = False
         rows: list[tuple[str, str, str, int]] = []
         for start in range(0, len(task_ids), _STEP):
             step = task_ids[start : start + _STEP]
             hint, *flat = self._scripts.call("revoke", duration_micros(REVOKE_KEPT), MOST_REVOKED, *step)
-            wake = wake or bool(hint)
+            hint_due = hint_due or bool(hint)
             rows += zip(step, flat[::3], flat[1::3], flat[2::3], strict=True)
         return Revoked(
             cancelled=tuple(job_id for _, outcome, job_id, _ in rows if outcome == RevokeOutcome.CANCELLED),
             to_deliver=tuple(job_id for _, _, job_id, owes in rows if owes),
             remembered=tuple(task_id for task_id, outcome, _, _ in rows if outcome == RevokeOutcome.REMEMBERED),
-            admit_hint=wake,
+            admit_hint=hint_due,
         )
 
     @translate_errors()

@@ -40,7 +40,7 @@ class EventStream:
 
     @translate_errors()
     def read_new(self, most: int) -> list[StateChange]:
-        """Read up to `most` changes that no caller has read yet, oldest first. Each is given out once."""
+        """Read up to `most` changes that no caller has read yet, oldest first. Each is returned once."""
         try:
             answer = self._read_group(most)
         except redis.ResponseError as error:
@@ -59,7 +59,7 @@ def _changes(answer: Any) -> Iterator[StateChange]:
     streams = answer.items() if isinstance(answer, dict) else answer or ()
     for _, entries in streams:
         for entry in entries[0] if entries and isinstance(entries[0], list) else entries:
-            # Nothing depends on an entry: leave out what cannot be read.
+            # Nothing depends on an entry: leave out unreadable ones.
             with suppress(*UNREADABLE):
                 yield _change(*entry)
 

@@ -29,7 +29,7 @@ class RequeueOutcome(StrEnum):
 
     QUEUED = "queued"
     OVER = "over"  #: the producer had cancelled the job: its slots are free
-    DOUBT = "doubt"  #: a callback has shown that the attempt exists: it is looked up
+    DOUBT = "doubt"  #: a callback has proven that the attempt exists: it is looked up
     REFUSED = "refused"  #: a stale fence, or another state
 
 
@@ -39,7 +39,7 @@ class FinishOutcome(StrEnum):
     FINISHED = "finished"
     AGAIN = "again"  #: the next attempt is queued
     ALREADY = "already"  #: it had ended before, in the same way
-    CONTRADICTED = "contradicted"  #: it had ended before, in the other way
+    CONTRADICTED = "contradicted"  #: it had ended before, in another way
     STALE = "stale"  #: an older attempt, or a stale fence
     UNKNOWN = "unknown"  #: no such job or attempt
 
@@ -201,7 +201,7 @@ class RefuseOutcome(StrEnum):
     """Of `refuse`."""
 
     REFUSED = "refused"
-    ALREADY = "already"  #: the first reason stays
+    ALREADY = "already"  #: it is refused already; the first reason stays
     CHANGED = "changed"  #: another epoch has begun
 
 
@@ -241,7 +241,7 @@ class RecountOutcome(StrEnum):
     """Of `recount`."""
 
     READ = "read"
-    BUSY = "busy"  #: too much has changed: read that first
+    BUSY = "busy"  #: too much has changed: read these records first
 
 
 #: Verb → its outcomes. The other verbs answer with data.

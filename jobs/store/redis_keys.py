@@ -16,13 +16,15 @@ SINGLE: Mapping[str, str] = {
     "damaged": "damaged",  # ZSET id → µs when a round found its record damaged; `boomerang-server stuck` lists them
     "at_cap": "at-cap",  # ZSET batch → µs when it was paused at its max_cost
     "sweeps": "sweeps",  # ZSET batch → µs when a change of all its jobs began, which goes on step by step
-    # HASH last (creation), spent, past (spent on forgotten days), contradicted, round (of reconcile), image_bytes
+    # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, round (of reconcile),
+    # resumed (the first round after a stall)
     "totals": "totals",
     # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why it takes no work),
     # expected, lost_at, trusted (older sightings no longer count as a loss). And of the epoch: run (the id of the Redis
     # process that was last seen), number, since, before (jobs from before then are looked up), calm (look-ups count
     # from then on)
     "epoch": "epoch",
+    "heartbeats": "heartbeats",  # HASH first, busy, cut_off, reads:<queue> → µs of a worker's heartbeat
     "witness": "witness",  # HASH installation → its last sighting, as JSON; in the broker (jobs.store.witness)
     # HASH price class (model|n|resolution), <price class>|<owner> → last costs in nano-dollars, newest first, spaced
     "prices": "prices",
@@ -65,8 +67,9 @@ FAMILY: Mapping[str, str] = {
     # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST changes of a lane's breaker and learned limit, as JSON, newest first
-    # HASH accepted, created, spent, counters by state, error code, price class and time; paused; the sweep under way;
-    # its options: asked (as requested), and key, labels, class, weight, cap
+    # HASH accepted, created, spent, counters by state, error code, price class and time; paused; resumed (when its last
+    # pause ended, or its last retry began); the sweep under way; its options: asked (as requested), and key, labels,
+    # class, weight, cap
     "batch": "b:",
     # By day: HASH $<lane>|<model>|<batch>|<key> → nano-dollars, # and the same → results; l<lane>, k<key> → nanos
     "spent": "d:",
@@ -81,8 +84,8 @@ FAMILY: Mapping[str, str] = {
 _TYPES = {
     "zset": "alarms doubts undelivered unknown_costs damaged at_cap sweeps capped days revoked batches images going "
     "labelled grouped state ready queues tags",
-    "hash": "totals epoch witness prices reserved pools uses kept access accessed job parked finished_messages pool "
-    "lane batch spent lines",
+    "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
+    "finished_messages pool lane batch spent lines",
     "string": "written repair admit_hint reconcile_hint text labels result celery object",
     "set": "lanes pinned",
     "list": "history staged members",

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Redis with its users, in a container and in the local stack: start.sh state|broker [its configuration file] [options].
-# The password of each user is in BOOMERANG_REDIS_PASSWORD_<USER>, letters and digits.
+# Start Redis with its users, in a container or in the local stack: start.sh state|broker [configuration file] [options].
+# BOOMERANG_REDIS_PASSWORD_<USER> is the password of each user: letters and digits.
 set -eu
 umask 077
 here=$(dirname "$0")
-# Each line becomes a JSON object, our own ones too. This is the same script again, without that.
+# Run this script again, with its output converted to JSON.
 if [ "${BOOMERANG_LOG_FORMAT:-}" = json ]; then
   export BOOMERANG_LOG_FORMAT=text
   exec sh "$here/json_log.sh" sh "$0" "$@"
 fi
 users=${TMPDIR:-/tmp}/users.acl
-# Since 7.2 a client says which library it uses. Older servers do not know the word, and would not start with it.
+# Since Redis 7.2 a client names its library. Older servers reject the rule, and would not start.
 version=$(redis-server --version | sed 's/.*v=\([0-9]*\)\.\([0-9]*\).*/\1\2/')
 [ "$version" -ge 72 ] && more=" +client|setinfo" || more=
 more=$more awk '

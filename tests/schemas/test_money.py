@@ -1,4 +1,4 @@
-"""A cost is read exactly, or rounded half to even to what is counted, or shown as unreadable."""
+"""A cost is read exactly, or rounded half to even to what is counted, or treated as unreadable."""
 
 import json
 import time

@@ -69,14 +69,14 @@ STATUS_WORDS = {
 def test_status_words_are_read_in_any_case(status: TaskStatus, word: str, spell: Any) -> None:
     report = read_task({"id": "t1", "status": spell(word)})
 
-    assert (report.status, report.word) == (status, spell(word))
+    assert (report.status, report.status_text) == (status, spell(word))
     assert report.status.final is (status in (TaskStatus.COMPLETED, TaskStatus.FAILED))
 
 
 def test_a_task_of_the_gateway_is_read_in_full() -> None:
     assert read_task(GATEWAY) == TaskReport(
         status=TaskStatus.COMPLETED,
-        word="completed",
+        status_text="completed",
         task_id="t1",
         output=ONE,
         usage=Usage(Cost(Decimal("0.0065")), 1),

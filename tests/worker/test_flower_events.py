@@ -109,10 +109,10 @@ FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("knobs", "states"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("faults", "states"), FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("often", [True, False], ids=["published at once", "published together"])
 def test_states_arrive_in_order_after_a_fault(  # noqa: PLR0917 - fixtures
-    knobs: dict[str, Any],
+    faults: dict[str, Any],
     states: list[str],
     often: bool,
     world: MakeWorld,
@@ -122,11 +122,11 @@ def test_states_arrive_in_order_after_a_fault(  # noqa: PLR0917 - fixtures
 ) -> None:
     w = world()
     monitor = monitor_of(w.app)
-    simulator.turn(**knobs)
+    simulator.turn(**faults)
     w.start()
     if often:
         publish_changes(w.app, w.store, "worker@here")
-    simulator.turn(**dict.fromkeys(knobs, 0))
+    simulator.turn(**dict.fromkeys(faults, 0))
     w.settle(seconds=20)
     publish_changes(w.app, w.store, "worker@here")
     wait_for(lambda: monitor.states.get("job-1", [""])[-1] in {"SUCCESS", "FAILURE"})

@@ -1,4 +1,4 @@
-"""A check, before anything is paid, that every task that follows a producer's task would be sent to somebody.
+"""A check, before anything is paid, that every task that follows a producer's task would reach a queue.
 
 The worker sends these tasks, so its routes decide, not the producer's. The check finds the destination of each as
 Celery would, and asks the broker about it.
@@ -35,7 +35,7 @@ class _Step:
 
 
 class Reachability:
-    """Finds the tasks of a continuation that would reach nobody. `clock` is monotonic, in seconds."""
+    """Finds the tasks of a continuation that would reach no queue. `clock` is monotonic, in seconds."""
 
     def __init__(self, app: Celery, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
@@ -43,7 +43,7 @@ class Reachability:
         self._known: dict[Destination, float] = {}
 
     def __call__(self, continuation: str) -> list[str]:
-        """Return what is wrong with each task of a continuation (JSON) that would reach nobody."""
+        """Return what is wrong with each task of a continuation (JSON) that would reach no queue."""
         steps = _steps(json.loads(continuation), {})
         return sorted({f"{step.name}: {why}" for step in steps if (why := self._fault(step))})
 

@@ -50,7 +50,7 @@ end
 
 -- Return why a cap stops a producer's jobs of a price class, what is reserved, and their price where it is known; nil:
 -- one may begin. Jobs of unknown price go one at a time. A price that is not sure and far above the whole cap is
--- doubted: where nothing is spent or reserved, one job goes ahead to find out. `payer`: of the cap.
+-- not believed: if nothing is spent or reserved, one job is admitted to find out. `payer`: of the cap.
 -- Why: unknown_cost (of some results, so that what is spent is not known) | one_at_a_time | too_dear (one costs more
 -- than the cap) | reserved (jobs under way may cost the rest) | used_up.
 local function stopped_at_cap(class, owner, cap, payer, spent, unknown)

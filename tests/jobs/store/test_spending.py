@@ -237,7 +237,7 @@ def test_jobs_of_unknown_price_are_admitted_one_at_a_time(bench: Bench, make: Ma
     assert store.batches.get("x").expected_cost is None
     assert store.attempts.admit(10).ids == ("x0",)
     assert store.attempts.admit(10).ids == ()
-    assert why(store, "x1") == "max_cost of 0.35 USD: jobs like it go one at a time until it is known what they cost"
+    assert why(store, "x1") == "max_cost of 0.35 USD: such jobs are sent one at a time until their cost is known"
     assert bench.audit() == []
     store.attempts.claim(["x0"])
     store.attempts.finish("x0", State.FAILED, FAILED, "poll")  # no price is learned
@@ -366,7 +366,7 @@ def test_the_reason_of_a_waiting_job_names_the_hold(bench: Bench, make: Make) ->
 
 def test_the_reason_of_a_job_without_a_lane_says_so(bench: Bench, make: Make) -> None:
     bench.store.jobs.enqueue([make("fox", pool="gone")])
-    assert why(bench.store, "fox") == "no lane that it may go to is configured (BOOMERANG_LANES)"
+    assert why(bench.store, "fox") == "no configured lane takes it (BOOMERANG_LANES)"
 
 
 # --- random sequences -------------------------------------------------------------------------------------------------
@@ -379,6 +379,7 @@ KEYS = {"x": "shop", "y": "shop", "z": "press"}
 MONEY = st.sampled_from([usd("0.05"), usd("0.3"), usd("0.8"), usd("2")])
 
 
+@pytest.mark.slow
 @hypothesis_settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     deadline=None,

@@ -71,6 +71,7 @@ def run(simulator: Any, listener: Listener, wait_for: WaitFor, *, names: list[st
     }
 
 
+@pytest.mark.slow
 def test_a_seed_reproduces_a_run_in_any_order(start: Start, listener: Listener, wait_for: WaitFor) -> None:
     # Given two runs with the same seed, the second from many threads and in reverse, and one with another seed
     runs = []

@@ -1,4 +1,4 @@
-"""Every task that follows a producer's must reach somebody: it is refused before anything is paid, or it arrives."""
+"""Every task that follows a producer's must reach a queue: otherwise the message is refused before anything is paid."""
 
 import base64
 import json
@@ -74,7 +74,7 @@ BAD: dict[str, Callable[[], Any]] = {
     "an exchange only": lambda: {"link": [unrouted().set(exchange="shop")]},
     "our own queue": lambda: {"link": [unrouted().set(queue="celery")]},
     "our own queue by its key": lambda: {"link": [unrouted().set(exchange="", routing_key="boomerang.submit")]},
-    "an exchange that nobody declared": lambda: {"link": [unrouted().set(exchange="no-such", routing_key="x")]},
+    "an undeclared exchange": lambda: {"link": [unrouted().set(exchange="no-such", routing_key="x")]},
     "an exchange of an unknown type": lambda: {
         "link": [unrouted().set(exchange="x", exchange_type="headers", routing_key="x")]
     },
@@ -115,7 +115,7 @@ QUEUES = (
     Queue("shop", Exchange("shop"), routing_key="shop"),
     Queue("shop-topics", Exchange("shop-topic", "topic"), routing_key="shop.*.high"),
     Queue("shop-all", Exchange("shop-topic", "topic"), routing_key="shop.#"),
-    Queue("shop-news", Exchange("shop-fanout", "fanout")),
+    Queue("shop-events", Exchange("shop-fanout", "fanout")),
 )
 
 
@@ -164,7 +164,7 @@ ARRIVES: dict[str, tuple[Mapping[str, Any], list[str]]] = {
         {"exchange": "shop-topic", "exchange_type": "topic", "routing_key": "shop.eu.high"},
         ["shop-all", "shop-topics"],
     ),
-    "a fanout exchange": ({"exchange": "shop-fanout", "exchange_type": "fanout"}, ["shop-news"]),
+    "a fanout exchange": ({"exchange": "shop-fanout", "exchange_type": "fanout"}, ["shop-events"]),
     "a direct exchange, another key": ({"exchange": "shop", "routing_key": "other"}, []),
     "a topic exchange, another key": ({"exchange": "shop-topic", "routing_key": "other"}, []),
     "no exchange": ({"exchange": "none", "routing_key": "shop"}, []),
