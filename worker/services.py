@@ -23,8 +23,9 @@ from worker.notification import Notifier
 from worker.provider import Provider
 from worker.provider.image_cache import ImageCache
 from worker.reconcile import Reconciler
-from worker.settings import Settings
+from worker.settings import Settings, Switch
 from worker.submit import Submitter
+from worker.task_events import TaskEvents
 
 #: Least number of seconds between the starts of two rounds of reconcile: half of beat's interval.
 LEAST_INTERVAL = ROUND_INTERVAL / 2
@@ -99,6 +100,11 @@ class Services:
             Reachability(self._app),
             allow_private_hosts=self.settings.allow_private_hosts,
         )
+
+    @cached_property
+    def task_events(self) -> TaskEvents:
+        """States of Celery tasks that are no job, for Flower."""
+        return TaskEvents(self.store, enabled=self.settings.events is Switch.ON)
 
     def _threads(self, name: str) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix=f"boomerang-{name}")

@@ -117,6 +117,7 @@ def prepare(
         "PATH": f"{Path(binary).absolute().parent}:{os.defpath}",
         "TMPDIR": str(folder),
         "BOOMERANG_LOG_FORMAT": "text",
+        access.PRODUCER_QUEUES: os.environ.get(access.PRODUCER_QUEUES, ""),
         **access.variables(passwords),
     }
     return RedisCommand(access.command(users, str(path)), urls["operator"], port, folder, urls, env)

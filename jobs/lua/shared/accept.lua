@@ -70,7 +70,7 @@ local function accept(batch, specs, now, recheck, free)
         queued[queue] = (queued[queue] or 0) + 1
         alarm(job, recheck_at(job, now, recheck))
       end
-      publish_change(job, '')
+      publish_change(job, '', facts.delay and whole(now + facts.delay))
       if batch ~= '' then redis.call('RPUSH', KEY.members .. batch, id) end
       classes[class_of(job)] = (classes[class_of(job)] or 0) + 1
       count = count + 1
