@@ -48,7 +48,7 @@ def granularity(shop: Shop, name: str) -> None:
     began = time.time()
     send(shop, name, countdown=1.5).get(TIMEOUT)
     sent_at = [
-        int(key.split("-")[0]) / 1000
+        int(str(key).partition("-")[0]) / 1000
         for key, fields in shop.redis.xrange("{b}:changes")
         if fields["id"] == name and fields["state"] == "submitting"
     ]
