@@ -151,10 +151,18 @@ class ParkOutcome(StrEnum):
     PARKED = "parked"
     REVOKED = "revoked"  #: parked, but it was revoked before it came
     FULL = "full"  #: not parked: too many messages wait for this job
-    FINAL = "final"  #: the job has ended: finish the message from its record, then call `message_finished`
+    FINAL = "final"  #: the job has ended: finish the message from its record; with a mark, then call `message_finished`
     FINISHED = "finished"  #: the job has ended, and this message was finished before
     OWED = "owed"  #: the job has ended, and another process is finishing this message
     UNKNOWN = "unknown"
+
+
+class RefusalOutcome(StrEnum):
+    """Of `begin_refusal`."""
+
+    FIRST = "first"  #: end the message, then call `end_refusal`
+    AGAIN = "again"  #: it was ended before
+    BUSY = "busy"  #: another process is ending it
 
 
 class MessageOutcome(StrEnum):
@@ -238,6 +246,7 @@ class RecountOutcome(StrEnum):
 
 #: Verb → its outcomes. The other verbs answer with data.
 OUTCOMES: Mapping[str, type[StrEnum]] = {
+    "begin_refusal": RefusalOutcome,
     "begin_sweep": SweepOutcome,
     "cancel": CancelOutcome,
     "commit": CommitOutcome,

@@ -168,6 +168,22 @@ end
 -- Return what stands for a Celery message: a repeat of it has the same mark.
 local function mark_of(continuation) return string.sub(redis.sha1hex(continuation), 1, 16) end
 
+-- Return the Celery id in a field of a job's parked messages, `<Celery id>\n<identity>`. The version before wrote only
+-- the id.
+local function task_of(field) return (string.gsub(field, '\n%x+$', '')) end
+
+-- Owe Celery messages that came after the end of their job. Workers that made its deliveries so far can no longer
+-- record anything: they do not know of these.
+local function owe_messages(job, at)
+  local change = RECORD{owed = (job.owed or '') .. 'c', delivery_fence = tonumber(job.delivery_fence or 0) + 1}
+  if job.owed then
+    at = math.min(at, tonumber(job.phase and job.delivery_at or redis.call('ZSCORE', KEY.alarms, job.id) or at))
+  end
+  if job.phase then change.lookup_at = next_lookup_at(job) end
+  save(job, change)
+  schedule_delivery(job, at)
+end
+
 -- Raise the fencing token of deliveries at a new end: a worker that still delivers the earlier one can no longer record
 -- it.
 local function outdate_deliveries(job) return job.delivery_fence and tonumber(job.delivery_fence) + 1 or nil end
