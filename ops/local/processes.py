@@ -189,7 +189,7 @@ def _flower(plan: Plan, env: Mapping[str, str], celery: tuple[str, ...]) -> Chil
         # In the environment, because every user of the machine can read command lines.
         "FLOWER_BASIC_AUTH": f"boomerang:{plan.secrets.flower_password}",
         "FLOWER_COOKIE_SECRET": plan.secrets.flower_cookie_secret,
-        # The worker sends events about jobs. Celery's settings would show messages instead.
+        # The worker sends events about jobs. Celery's events would show messages instead.
         "FLOWER_ENABLE_EVENTS": "False",
         # Flower can shut workers down otherwise.
         "FLOWER_READ_ONLY": "True",
