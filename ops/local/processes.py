@@ -14,9 +14,9 @@ from ops.local.data_folder import FLOWER_ADDRESS, Secrets
 from ops.local.loopback import responds
 from ops.local.redis_server import RedisCommand, is_ready
 
-#: First the webhook, so that no new jobs come in; then beat, so that no new hints do; then the worker, which needs the
-#: provider, the broker and the jobs' Redis to finish its submissions; the jobs' Redis last.
-STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "broker", "redis")
+#: Those in one group stop together. The worker needs the provider, the broker and the jobs' Redis to finish its
+#: submissions. What the webhook and beat still send waits in the broker. The jobs' Redis stops last.
+STOP_ORDER = (("webhook", "beat", "worker"), ("simulator", "flower"), ("broker",), ("redis",))
 #: Seconds: more than the longest call to the provider.
 WORKER_STOP_LIMIT = 40.0
 #: Children run the same code as this process, installed or not, and write their logs unbuffered.
