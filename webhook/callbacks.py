@@ -175,8 +175,8 @@ def _is_of_another(report: TaskReport, external_task_id: str) -> bool:
     return report.external_task_id is not None and report.external_task_id != external_task_id
 
 
-def _record(store: Store, external_task_id: str, *, look: bool) -> Applied:
-    recorded = store.attempts.record_callback(external_task_id, needs_lookup=look)
+def _record(store: Store, external_task_id: str, *, needs_lookup: bool) -> Applied:
+    recorded = store.attempts.record_callback(external_task_id, needs_lookup=needs_lookup)
     return Applied(recorded.outcome, ((RECONCILE,),) if recorded.admit_hint else ())
 
 
