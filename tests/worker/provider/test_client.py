@@ -183,9 +183,10 @@ DRIPS: dict[str, Answer] = {
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("answer", DRIPS.values(), ids=DRIPS)
 def test_a_slow_answer_ends_at_the_deadline(
-    answer: Answer, call: str, server: RawServer, provider: Provider, a_request: RequestOf
+    answer: Answer, call: str, server: RawServer, provider_of: Callable[..., Provider], a_request: RequestOf
 ) -> None:
     server.answer = answer
+    provider = provider_of(server.url, connect_timeout=0.2, read_timeout=0.15)
     with within(10):  # without a deadline it would not end
         assert isinstance(outcome_of(provider, call, a_request()), Doubtful | Unavailable)
 
