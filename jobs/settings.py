@@ -12,17 +12,13 @@ from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
 from jobs.connections.settings import ConnectionSettings
+from jobs.connections.urls import url_of
 from jobs.errors import SettingsInvalid
 from jobs.key_limits import KeyLimits, KeyLimitsField
 from jobs.lanes import LaneSettings, LanesField
 from jobs.logs import LOG_FORMAT, LogFormat
 from jobs.setting import described, read, setting
-from jobs.setting_readers import (
-    IN_REDIS,
-    CommaSeparated,
-    image_store,
-    url_of,
-)
+from jobs.setting_readers import IN_REDIS, CommaSeparated, image_store
 
 
 class Ambiguous(StrEnum):

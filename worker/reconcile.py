@@ -11,9 +11,9 @@ from jobs import logs
 from jobs.errors import ImagesUnavailable, RecordDamaged
 from jobs.images.images import Images
 from jobs.jitter import Random, draw
-from jobs.job import Due
+from jobs.job import Due, Result
 from jobs.lane_health import Probe, Reachability
-from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup, next_poll
+from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup, next_poll, refusal_stands
 from jobs.provider_result import ended
 from jobs.settings import Ambiguous
 from jobs.states import State
@@ -22,6 +22,7 @@ from jobs.store.transitions import TransitionResult
 from schemas import TaskReport, TaskStatus
 from worker.admission import admit
 from worker.breaker import hold, probe
+from worker.foreign_tasks import id_taken, is_foreign
 from worker.messages import Messages
 from worker.provider import Absent, Found, Held, Provider, Unavailable
 from worker.settings import Settings
@@ -193,6 +194,8 @@ class Reconciler:
             return
         answer = self._look_up(due)
         match answer:
+            case Found() if job.refusal and is_foreign(self._store, due, answer):
+                self._fail(due, id_taken(job))
             case Found(report) if _ends(report):
                 self._settle(due, report)
             case Found(report):
@@ -230,7 +233,11 @@ class Reconciler:
 
     def _absent(self, due: Due) -> None:
         job, lookups = due.job, due.job.lookups + 1
-        if not job.exists and absent_beyond_doubt(lookups, due.doubtful_for, self._settings):
+        if job.refusal and refusal_stands(lookups, due.doubtful_for, self._settings, exists=job.exists):
+            log.info("job %s: the refusal counts, since %d look-ups found no task", job.id, lookups)
+            self._fail(due, job.refusal)
+            return
+        if not (job.exists or job.refusal) and absent_beyond_doubt(lookups, due.doubtful_for, self._settings):
             log.info(
                 "job %s: not created, queued again: not found by %d look-ups in %.1f s",
                 job.id,
@@ -243,6 +250,12 @@ class Reconciler:
             return
         pause = next_lookup(lookups, self._settings, self._random(), due.doubtful_for)
         self._store.attempts.reschedule_lookup(due, pause, reachability=Reachability.ANSWER)
+
+    def _fail(self, due: Due, error: Mapping[str, str]) -> None:
+        """Fail a refused job, unless a callback has shown meanwhile that the provider has it."""
+        name, fence, result = due.job.external_task_id, due.job.fence, Result(error=error)
+        failed = self._store.attempts.finish(name, State.FAILED, result, "submit", fence=fence, refused=True)
+        self._send_hints(failed, due.job.id)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from marshmallow import fields as ma
 from marshmallow import validate
 
+from jobs.connections.urls import BROKER_SCHEMES, REDIS_SCHEMES, RESULT_SCHEMES, url_of
 from jobs.setting import setting
-from jobs.setting_readers import BROKER_SCHEMES, REDIS_SCHEMES, RESULT_SCHEMES, url_of
 
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.connections.errors import translate_errors
+from jobs.store.celery_identity import identity_of
 from jobs.store.context import StoreContext
-from jobs.store.outcomes import MessageOutcome, ParkOutcome, RevokeOutcome
+from jobs.store.outcomes import MessageOutcome, ParkOutcome, RefusalOutcome, RevokeOutcome
 from jobs.units import duration_micros
 
-#: Most Celery messages (with different ids) that may wait for one job.
+#: Most Celery messages, without repeats, that may wait for one job.
 MOST_PARKED = 100
 #: The lease (seconds) of the worker that finishes a message; shorter than the wait before it is sent again.
 FINISHING = 20.0
-#: Seconds for which revoked ids are stored, and how many: Celery's numbers.
+#: Seconds until a message that came after the end of its job is sent again, unless it was finished.
+UNFINISHED = 30.0
+#: Seconds for which revoked ids and refused messages are stored, and how many: Celery's numbers for revokes.
 REVOKE_KEPT, MOST_REVOKED = 10_800.0, 50_000
 #: Celery ids in one step.
 _STEP = 500
@@ -46,9 +49,13 @@ class CeleryMessages:
         self._scripts = context.scripts
 
     def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[ParkOutcome, str]:
-        """Store a message's continuation; return its mark, too. `finishes`: the mark of the one that it finishes."""
+        """Store a message's continuation; return its mark, too. `finishes`: the mark of the one that it finishes.
+
+        A repeat has the same identity. Messages of one task with different continuations are all stored.
+        """
+        limits = (MOST_PARKED, duration_micros(FINISHING), duration_micros(UNFINISHED))
         outcome, mark = self._scripts.call(
-            "park", job_id, task_id, continuation, finishes, MOST_PARKED, duration_micros(FINISHING)
+            "park", job_id, task_id, continuation, identity_of(continuation), finishes, *limits
         )
         return ParkOutcome(outcome), str(mark)
 
@@ -59,6 +66,14 @@ class CeleryMessages:
     def message_finished(self, job_id: str, mark: str) -> MessageOutcome:
         """Record that a message was finished."""
         return MessageOutcome(self._scripts.call("message_finished", job_id, mark))
+
+    def begin_refusal(self, mark: str) -> RefusalOutcome:
+        """Claim the end of a refused message, so that its repeats do not call its errbacks again."""
+        return RefusalOutcome(self._scripts.call("begin_refusal", mark, duration_micros(FINISHING)))
+
+    def end_refusal(self, mark: str) -> None:
+        """Record that a refused message was ended."""
+        self._scripts.call("end_refusal", mark, duration_micros(REVOKE_KEPT), MOST_REVOKED)
 
     def revoke(self, task_ids: Sequence[str]) -> Revoked:
         """Cancel the jobs of these Celery tasks. Ids that are not parked are remembered in case they still come."""

@@ -41,6 +41,7 @@ class FinishOutcome(StrEnum):
     ALREADY = "already"  #: it had ended before, in the same way
     CONTRADICTED = "contradicted"  #: it had ended before, in another way
     STALE = "stale"  #: an older attempt, or a stale fence
+    DOUBT = "doubt"  #: a callback has shown that the refused attempt exists: it is looked up
     UNKNOWN = "unknown"  #: no such job or attempt
 
 
@@ -151,10 +152,18 @@ class ParkOutcome(StrEnum):
     PARKED = "parked"
     REVOKED = "revoked"  #: parked, but it was revoked before it came
     FULL = "full"  #: not parked: too many messages wait for this job
-    FINAL = "final"  #: the job has ended: finish the message from its record, then call `message_finished`
+    FINAL = "final"  #: the job has ended: finish the message from its record; with a mark, then call `message_finished`
     FINISHED = "finished"  #: the job has ended, and this message was finished before
     OWED = "owed"  #: the job has ended, and another process is finishing this message
     UNKNOWN = "unknown"
+
+
+class RefusalOutcome(StrEnum):
+    """Of `begin_refusal`."""
+
+    FIRST = "first"  #: end the message, then call `end_refusal`
+    AGAIN = "again"  #: it was ended before
+    BUSY = "busy"  #: another process is ending it
 
 
 class MessageOutcome(StrEnum):
@@ -238,6 +247,7 @@ class RecountOutcome(StrEnum):
 
 #: Verb → its outcomes. The other verbs answer with data.
 OUTCOMES: Mapping[str, type[StrEnum]] = {
+    "begin_refusal": RefusalOutcome,
     "begin_sweep": SweepOutcome,
     "cancel": CancelOutcome,
     "commit": CommitOutcome,

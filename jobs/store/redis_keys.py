@@ -37,6 +37,8 @@ SINGLE: Mapping[str, str] = {
     "admit_hint": "wake",  # STRING a hint to admit is under way
     "reconcile_hint": "ring",  # STRING a hint to reconcile is under way
     "revoked": "revoked",  # ZSET Celery id → µs of a revoke that came before its message; bounded, kept for hours
+    # ZSET mark of a refused Celery message → µs of its end, `?` and the mark → µs since when a worker is ending it
+    "refused": "refused",
     "batches": "batches",  # ZSET batch id → created
     "images": "images",  # ZSET hash of an image → µs when a job last needed it; +inf while unfinished jobs refer to it
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
@@ -54,7 +56,7 @@ FAMILY: Mapping[str, str] = {
     "labelled": "y:",  # ZSET id → created: the jobs with the label `<name>=<value>`, not by their batch
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
     "result": "r:",  # STRING output, error and usage as JSON
-    "parked": "k:",  # HASH Celery id → the continuation of that parked Celery message
+    "parked": "k:",  # HASH Celery id, line break, identity → the continuation of that parked message
     "finished_messages": "kt:",  # HASH mark of a Celery message → 1 once it is finished, before: µs when a worker began
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index for each state
@@ -81,8 +83,8 @@ FAMILY: Mapping[str, str] = {
 }
 
 _TYPES = {
-    "zset": "alarms doubts undelivered damaged at_cap sweeps capped days revoked batches images going labelled grouped "
-    "state ready queues tags",
+    "zset": "alarms doubts undelivered damaged at_cap sweeps capped days revoked refused batches images going labelled "
+    "grouped state ready queues tags",
     "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
     "finished_messages pool lane batch spent lines",
     "string": "written repair admit_hint reconcile_hint text labels result celery object",

@@ -10,7 +10,7 @@ import redis
 
 from jobs.connections.client import connect
 from jobs.connections.errors import translate_errors
-from jobs.setting_readers import REDIS_SCHEMES
+from jobs.connections.urls import REDIS_SCHEMES
 from jobs.settings import Settings
 from jobs.store.installation import Sighting
 from jobs.store.redis_keys import Keys

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from boomerang_client import Batch, Status
-from boomerang_client.progress_line import plain_lines, progress_text
+from boomerang_client.progress_line import plain_lines
+from boomerang_client.progress_text import progress_text
 from tests.support.fake_boomerang import KEY, FakeService
 
 

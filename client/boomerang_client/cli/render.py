@@ -8,7 +8,7 @@ from rich.text import Text
 from boomerang_client.batch_bar import STYLES, counts_line
 from boomerang_client.cli.screen import Screen
 from boomerang_client.cli.tables import Column
-from boomerang_client.progress_line import pace_text
+from boomerang_client.progress_text import pace_text
 from boomerang_client.records import Batch, Job, Status
 from boomerang_client.responses import BatchChanged, Lane, Trouble
 from boomerang_client.terminal import clean

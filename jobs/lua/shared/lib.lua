@@ -69,7 +69,14 @@ local function move(job, to, change, now, at)
   if from ~= to or not FINAL[from] then
     if not ALLOWED[from][to] then error('no transition from ' .. from .. ' to ' .. to .. ' for ' .. job.id) end
   end
-  if job.forgotten and stands ~= 'in_doubt' then change.forgotten = false end
+  if stands == 'in_doubt' then
+    -- Only a refusal says that this submission created nothing.
+    if phase_of(job) ~= 'in_doubt' and not change.refusal then change.maybe_sent = '1' end
+  else
+    if job.forgotten then change.forgotten = false end
+    if job.refusal then change.refusal = false end
+    if stands ~= 'queued' and stands ~= 'submitting' then change.maybe_sent = false end
+  end
   if from == 'queued' then
     if to ~= 'submitting' then release_reservation(job, change) end
     leave_dispatched(job, change)
@@ -167,6 +174,22 @@ end
 
 -- Return what stands for a Celery message: a repeat of it has the same mark.
 local function mark_of(continuation) return string.sub(redis.sha1hex(continuation), 1, 16) end
+
+-- Return the Celery id in a field of a job's parked messages, `<Celery id>\n<identity>`. The version before wrote only
+-- the id.
+local function task_of(field) return (string.gsub(field, '\n%x+$', '')) end
+
+-- Owe Celery messages that came after the end of their job. Workers that made its deliveries so far can no longer
+-- record anything: they do not know of these.
+local function owe_messages(job, at)
+  local change = RECORD{owed = (job.owed or '') .. 'c', delivery_fence = tonumber(job.delivery_fence or 0) + 1}
+  if job.owed then
+    at = math.min(at, tonumber(job.phase and job.delivery_at or redis.call('ZSCORE', KEY.alarms, job.id) or at))
+  end
+  if job.phase then change.lookup_at = next_lookup_at(job) end
+  save(job, change)
+  schedule_delivery(job, at)
+end
 
 -- Raise the fencing token of deliveries at a new end: a worker that still delivers the earlier one can no longer record
 -- it.

@@ -93,6 +93,8 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b: (b.put(S.IN_PROGRESS), b.due())[1],
         lambda b, due: b.store.attempts.reschedule_lookup(due, 5.0),
     ),
+    "begin_refusal": (lambda b: None, lambda b, _: b.store.celery.begin_refusal("mark")),
+    "end_refusal": (lambda b: b.store.celery.begin_refusal("mark"), lambda b, _: b.store.celery.end_refusal("mark")),
     "begin_sweep": (lambda b: enqueue_batch(b, "a", "b"), lambda b, _: b.store.batches.cancel("x")),
     "cancel": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.jobs.cancel("fox")),
     "claim": (lambda b: (b.job(), b.store.attempts.admit(1)), lambda b, _: b.store.attempts.claim(["fox"])),

@@ -11,6 +11,7 @@ from jobs.job import Delivery, Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views.jobs import JobList, JobView
+from tests.support.waiting import within
 from tests.support.webhook_server import AtProvider, CallBack, Messages
 from webhook.app import create_app
 from webhook.services import Services
@@ -153,13 +154,12 @@ def test_waiting_ends_with_the_job(
         answers.append(app.test_client().get("/v1/jobs/fox?wait=30", headers=headers).json)
 
     waiting = threading.Thread(target=wait)
-    started = time.monotonic()
-    waiting.start()
-    call_back("fox", completed)
-    waiting.join(30)
+    with within(10):
+        waiting.start()
+        call_back("fox", completed)
+        waiting.join(60)
 
     assert answers[0]["status"] == "completed"
-    assert time.monotonic() - started < 10
 
 
 def test_a_wait_that_times_out_shows_the_current_job(client: FlaskClient, at_provider: AtProvider) -> None:
@@ -239,7 +239,7 @@ def test_listing_by_state_and_batch(
     assert ids("batch=unknown") == []
 
 
-def test_cancel_and_retry(
+def test_a_job_is_cancelled_and_retried_if_its_state_allows_it(
     client: FlaskClient,
     fox: dict[str, Any],
     at_provider: AtProvider,
