@@ -116,8 +116,8 @@ class Lanes:
         return limits
 
     def _lane(self, name: str | None, pool: str, row: Sequence[Any], limits: Mapping[str, int], now: int) -> Lane:
-        shared, own, fields, history = row
-        ready = int(shared or 0) + (int(own or 0) if pool != f"{ONLY}{name}" else 0)
+        shared, of_lane, fields, history = row
+        ready = int(shared or 0) + (int(of_lane or 0) if pool != f"{ONLY}{name}" else 0)
         return Lane(
             name=name or pool or LANE,
             pool=pool,
@@ -153,4 +153,5 @@ def _standing(fields: Mapping[str, str], now: int) -> dict[str, Any]:
         "opened": int(fields.get("opened", 0)),
         "learned": float(fields["limit"]) if "limit" in fields else None,
         "cost": dollars(fields.get("spent", 0)),
+        "unknown_costs": int(fields.get("unknown_costs", 0)),
     }

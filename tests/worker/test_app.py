@@ -31,7 +31,7 @@ CONFIGURED: dict[str, Any] = {
     "worker_prefetch_multiplier": 1,
     "worker_disable_prefetch": True,
     "worker_pool": "threads",
-    "worker_send_task_events": False,
+    "worker_send_task_events": True,
     "broker_connection_max_retries": None,
     "broker_connection_retry_on_startup": True,
     "broker_channel_error_retry": False,
@@ -56,7 +56,7 @@ TRANSPORT: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("name", "value"), CONFIGURED.items(), ids=CONFIGURED)
-def test_setting(name: str, value: Any) -> None:
+def test_celery_has_the_documented_setting(name: str, value: Any) -> None:
     assert create_app(SETTINGS).conf[name] == value
 
 
