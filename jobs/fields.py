@@ -59,6 +59,7 @@ class Field:
     VERSION = "Z"  #: of the record; absent: 1
     UNDELIVERED = "U"  #: the deliveries that were given up
     DELIVERY_ERROR = "D"  #: why the last delivery failed
+    UNREADABLE_SINCE = "A"  #: since when the provider gives no readable answer about the attempt
     RESERVED = "R"  #: nano-dollars from admission until the attempt is over; `?`: the price is not known
 
 
@@ -122,7 +123,9 @@ _F = Field
 #: The Lua pattern that the value of a field matches. Fields that are not here hold text.
 FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.IMAGES, _F.ATTEMPT, _F.FENCE, _F.CREATED_AT, _F.UPDATED_AT, _F.ENDED_AT, _F.DEADLINE), _WHOLE),
-    **dict.fromkeys((_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE),
+    **dict.fromkeys(
+        (_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.UNREADABLE_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE
+    ),
     **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION), _WHOLE),
     **dict.fromkeys((_F.SENT, _F.EXISTS, _F.FORGOTTEN, _F.NAMES_IMAGES), _FLAG),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),

@@ -45,17 +45,22 @@ PRIORITIES = {letter: priority for priority, letter in CLASSES.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The end of an attempt: images (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD."""
+    """The end of an attempt: images (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD.
+
+    `warnings`, as errors: what is wrong beside the images.
+    """
 
     output: tuple[Mapping[str, str], ...] = ()
     error: Mapping[str, str] | None = None
     cost: Decimal | None = None
     discount: Any = None
+    warnings: tuple[Mapping[str, str], ...] = ()
 
     def to_json(self) -> str:
         """Serialize it for Redis, with money as text."""
         cost = None if self.cost is None else str(self.cost)
         body = {"output": list(self.output) or None, "error": self.error, "cost": cost, "discount": self.discount}
+        body["warnings"] = list(self.warnings) or None
         given = {name: value for name, value in body.items() if value is not None}
         return json.dumps(given, ensure_ascii=False, default=str)
 
@@ -71,6 +76,7 @@ class Result:
             error=texts(body["error"]) if "error" in body else None,
             cost=None if cost is None else Decimal(cost),
             discount=body.get("discount"),
+            warnings=tuple(map(texts, body.get("warnings", ()))),
         )
 
     @property
@@ -99,6 +105,7 @@ class Job:
     ended_at: datetime | None = None
     deadline: datetime | None = None
     doubt_since: datetime | None = None
+    unreadable_since: datetime | None = None  #: since when the provider gives no readable answer about it
     phase: State | None = None
     task_id: str | None = None
     batch: str | None = None
@@ -136,6 +143,11 @@ class Job:
         return external_id(self.id, self.attempt)
 
     @property
+    def unknown_since(self) -> datetime | None:
+        """Since when an operator may settle it: it is in doubt, or in progress without a readable answer."""
+        return self.doubt_since if self.at_provider is State.IN_DOUBT else self.unreadable_since
+
+    @property
     def at_provider(self) -> State | None:
         """Where the attempt stands at the provider, whatever the producer has decided; None: it is over."""
         return self.phase if self.state.final else self.state
@@ -170,6 +182,9 @@ class Job:
                 ended_at=from_micros(fields[Field.ENDED_AT]) if Field.ENDED_AT in fields else None,
                 deadline=from_micros(fields[Field.DEADLINE]) if Field.DEADLINE in fields else None,
                 doubt_since=from_micros(fields[Field.DOUBT_SINCE]) if Field.DOUBT_SINCE in fields else None,
+                unreadable_since=from_micros(fields[Field.UNREADABLE_SINCE])
+                if Field.UNREADABLE_SINCE in fields
+                else None,
                 task_id=get(Field.TASK_ID),
                 batch=get(Field.BATCH),
                 settled_by=get(Field.SETTLED_BY),
@@ -208,6 +223,11 @@ class Due:
     def doubtful_for(self) -> float:
         """Seconds since its outcome became unknown; 0: it is known."""
         return (self.now - self.job.doubt_since).total_seconds() if self.job.doubt_since else 0.0
+
+    @property
+    def unreadable_for(self) -> float:
+        """Seconds since the provider gives no readable answer about it; 0: it did."""
+        return (self.now - self.job.unreadable_since).total_seconds() if self.job.unreadable_since else 0.0
 
     @property
     def overdue(self) -> bool:

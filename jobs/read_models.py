@@ -109,6 +109,7 @@ class Totals:
     ready: Mapping[str, int]
     cost: Decimal
     contradicted: int
+    unreadable: int = 0
     last_round: datetime | None = None
     images: int = 0
     image_bytes: int = 0

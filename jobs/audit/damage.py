@@ -22,7 +22,19 @@ from jobs.states import State
 RULE = "damaged"
 #: Keys that a repair makes anew from the records. When one is damaged, look at it, then delete it.
 _DERIVED = frozenset(
-    {"alarms", "doubts", "undelivered", "damaged", "at_cap", "capped", "sweeps", "state", "labelled", "grouped"}
+    {
+        "alarms",
+        "doubts",
+        "unreadable",
+        "undelivered",
+        "damaged",
+        "at_cap",
+        "capped",
+        "sweeps",
+        "state",
+        "labelled",
+        "grouped",
+    }
     | {
         "ready",
         "queues",
@@ -193,7 +205,8 @@ def _times(reader: Reader) -> Iterator[Finding]:
     """Yield times after the year 2286: what stands there would never be due."""
     of, single = reader.keys.member, reader.keys.singleton
     keys = [
-        single(name) for name in ("alarms", "doubts", "undelivered", "at_cap", "capped", "sweeps", "batches", "going")
+        single(name)
+        for name in ("alarms", "doubts", "unreadable", "undelivered", "at_cap", "capped", "sweeps", "batches", "going")
     ]
     keys += [of("state", state) for state in State]
     with reader.client.pipeline(transaction=False) as pipe:

@@ -41,6 +41,7 @@ class FinishOutcome(StrEnum):
     ALREADY = "already"  #: it had ended before, in the same way
     CONTRADICTED = "contradicted"  #: it had ended before, in the other way
     STALE = "stale"  #: an older attempt, or a stale fence
+    EXCESS = "excess"  #: a callback has more results than were asked for: poll instead
     UNKNOWN = "unknown"  #: no such job or attempt
 
 

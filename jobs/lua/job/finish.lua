@@ -9,14 +9,16 @@
 --       6 cost in nano-dollars, or ''
 --       7 who settled it
 --       8 µs until the next attempt; '' for none
+--       9 how many results there are
 -- Returns: {outcome, state, 1 to send an admission hint, 1 where deliveries are owed}; outcome:
 --   finished      the job has ended now, or its late result was recorded
 --   again         the next attempt is queued
 --   already       it had ended before, in the same way
 --   contradicted  it had ended before, in the other way
 --   stale         an older attempt or an older fence
+--   excess        a callback has more results than images were asked for: only a poll decides which of them count
 --   unknown       there is no such job or attempt
-arity(8)
+arity(9)
 local job = load(ARGV[1])
 local status, result, cost, settled_by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 if status ~= 'completed' and status ~= 'failed' then error('expected completed or failed, not ' .. status) end
@@ -33,6 +35,7 @@ if not phase then
   return {'already', job.state, 0, 0}
 end
 if phase == 'queued' and not job.sent and not needs_lookup(job) then return {answer_unknown(), job.state, 0, 0} end
+if ARGV[3] == '' and tonumber(ARGV[9]) > image_count(job) then return {'excess', job.state, 0, 0} end
 
 local now = clock()
 record_cost(job, cost, status == 'completed', now)

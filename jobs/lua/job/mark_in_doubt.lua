@@ -5,7 +5,7 @@
 --       3 reason
 --       4 µs until the first look-up
 --       5 '1' where the provider has answered that the external id exists
---       6 whether the provider answered: 'answer' | 'silence' | '' (see record_call)
+--       6 whether the provider answered: 'answer' | 'silence' | 'unreadable' | '' (see record_call)
 -- Returns: 'doubt' | 'refused' (an older fence, or it is not being submitted)
 arity(6)
 local job = load(ARGV[1])
