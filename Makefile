@@ -20,8 +20,8 @@ demo: preflight $(STAMP) ## run 200 jobs through the whole service against a sim
 up: preflight $(STAMP) ## run the whole service on this machine until Ctrl-C
 	@$(BIN)/boomerang-server up $(ARGS)
 
-check: preflight $(STAMP) ## run the fast tests: what needs no processes (under a minute)
-	@$(BIN)/python -m pytest $(PARALLEL) -m 'not stack and not chaos and not slow' $(ARGS)
+check: preflight $(STAMP) ## run the fast tests, which start no processes (under a minute)
+	@HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-quick} $(BIN)/python -m pytest $(PARALLEL) -m 'not stack and not chaos and not slow' $(ARGS)
 
 test: preflight $(STAMP) ## run all tests
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
@@ -32,7 +32,7 @@ chaos: preflight $(STAMP) ## run the stack through every fault and fuzz its API 
 compose-check: preflight $(STAMP) ## run docker-compose.yml on a real engine and check it line by line (without Docker: ARGS=--own-engine; 15 minutes)
 	@$(BIN)/python -m ops.compose_check $(ARGS)
 
-lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels hold
+lint: $(STAMP) ## check style, types, layers, dependencies and the contents of the wheels
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -47,11 +47,11 @@ lint: $(STAMP) ## check style, types, layers, dependencies and what the wheels h
 	$(BIN)/python -m ops.release.vulnerabilities
 	$(BIN)/python -m pip check --disable-pip-version-check
 
-docs: $(STAMP) ## write what the pages take from the code, and build the site (build/site)
+docs: $(STAMP) ## update the generated parts of the pages, and build the site (build/site)
 	@$(BIN)/cog -r -P -p 'from ops import reference' $$(find docs -name '*.md')
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-audit-dependencies: $(STAMP) ## ask the advisory database about every locked package (lint asks too)
+audit-dependencies: $(STAMP) ## look every locked package up in the advisory database (lint does it, too)
 	@$(BIN)/python -m ops.release.vulnerabilities
 
 bench: preflight $(STAMP) ## measure throughput, latency and memory, as ratios on this machine
@@ -71,12 +71,12 @@ define require_python
   echo "Name another one: make PYTHON=/path/to/python3.11 …" >&2; exit 1; }
 endef
 
-# Whether a Redis server can be started, now or after the installation.
+# Check that a Redis server can be started, now or after the installation.
 preflight:
 	$(require_python)
 	@$(firstword $(wildcard $(BIN)/python) $(PYTHON)) -m ops.local.preflight redis
 
-# Again whenever a file changes that decides what is installed.
+# Repeated when a file changes that decides what is installed.
 $(STAMP): requirements.lock pyproject.toml client/pyproject.toml
 	$(require_python)
 	@$(PYTHON) -m ops.local.preflight setup

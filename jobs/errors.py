@@ -14,6 +14,7 @@ JobsError
 ├── NotAllowed         the state of the job or batch does not allow this
 ├── NoLane             no lane takes such a job
 ├── ServiceFull        the limit of unfinished jobs is reached
+├── Unroutable         the broker has no queue for a message
 └── SettingsInvalid    environment variables are invalid; lists every problem
 """
 
@@ -67,6 +68,10 @@ class AccessRefused(StoreUnavailable):
     def __init__(self, reply: str) -> None:
         super().__init__(f"Redis (BOOMERANG_REDIS_URL) refused this: {reply}")
         self.reply = reply
+
+
+class Unroutable(JobsError):
+    """The broker has no queue for a message: it was not delivered."""
 
 
 class ImageNotFound(JobsError):

@@ -19,20 +19,20 @@ SHIFT = 10_000_000
 LEAST = 1.0
 
 
-def rate(fields: Mapping[str, str], now: float, created: float) -> float:
-    """Return how many jobs ended per second, in the last minute or since the batch began. Times: seconds since 1970."""
-    oldest = int(now // SPAN) - RING + 1
+def rate(fields: Mapping[str, str], now: float, begun: float) -> float:
+    """Return the jobs that ended per second, in the last minute or since `begun`. Times: seconds since 1970."""
+    oldest = max(int(now // SPAN) - RING + 1, int(begun // SPAN))
     spans = (divmod(int(value), SHIFT) for name, value in fields.items() if name.startswith(BatchCounter.ENDED))
     ended = sum(count for span, count in spans if span >= oldest)
-    return ended / max(now - max(oldest * SPAN, created), LEAST)
+    return ended / max(now - max(oldest * SPAN, begun), LEAST)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """The throughput of lanes.
 
-    `jobs`: how many their slots and rates allow per second; 0: no limit. `share`: the batch's part of it, 0 to 1.
-    `took`: seconds that a job takes at the provider; None: no job has ended yet.
+    `jobs`: how many their slots and rates allow per second; 0: no limit, so that only the batch's own rate can tell.
+    `share`: the batch's part of it, 0 to 1. `took`: seconds that a job takes at the provider; None: none has ended yet.
     """
 
     took: float | None = None
@@ -41,9 +41,9 @@ class Pace:
 
     def seconds(self, queued: int) -> float | None:
         """Return the seconds until `queued` waiting jobs have ended; None where that is unknown."""
-        if self.took is None:
+        if self.took is None or (queued and not self.jobs):
             return None
-        return (queued / (self.jobs * self.share) if self.jobs else 0.0) + self.took
+        return (queued / (self.jobs * self.share) if queued else 0.0) + self.took
 
 
 def share(flows: Mapping[str, int], weights: Mapping[str, int], class_: str, owner: str, weight: int) -> float:
@@ -102,8 +102,8 @@ def eta(
 
     `queued` of them are not sent yet. The observed rate, `per_second`, already reflects slots and other producers.
     `submit_rate` (jobs per second, 0: no limit) bounds it, and a lane on hold sends nothing for `held`
-    seconds. The estimate comes from `pace` while the batch (`age` seconds old) is too young for jobs to have ended, and
-    while none ends.
+    seconds. The estimate comes from `pace` while the batch (which began, or continued, `age` seconds ago) is too young
+    for jobs to have ended, and while none ends. If `pace` is unknown, there is no base for an estimate yet.
     """
     if left == 0:
         return 0.0
@@ -112,8 +112,6 @@ def eta(
     wait = held if queued else 0.0
     expected = pace.seconds(queued) if pace else None
     young = pace is not None and pace.took is not None and age < 2 * pace.took
-    if expected is not None and (young or per_second == 0):
-        return wait + expected
-    if per_second == 0:
-        return None
+    if young or per_second == 0:
+        return None if expected is None else wait + expected
     return wait + max(left / per_second, queued / submit_rate if submit_rate else 0.0)

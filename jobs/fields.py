@@ -4,8 +4,8 @@ The names are for the code, in Python and in Lua (jobs.store.lua_source puts the
 are for Redis: they are short because a million jobs store them, and so Redis keeps each hash in its compact encoding.
 Times are whole microseconds since 1970.
 
-A record with another value was not written by this service: a person, another program or a broken disk changed it. The
-service does not act on such a record (`RecordDamaged`), because the consequences could cost money or lose the job.
+If a record has another value, a person, another program or a broken disk changed it. The service does not act on such
+a record (`RecordDamaged`), because that could cost money or lose the job.
 """
 
 import re
@@ -17,7 +17,7 @@ from jobs.states import FINAL, State
 class Field:
     """The letters under which Redis stores the fields of a job's record, by name.
 
-    Plain strings, no enumeration: reading a record looks up forty of them, and lists read records by the thousand.
+    Plain strings, not an Enum, for speed: reading a record uses forty of them, and lists read thousands of records.
     """
 
     STATE = "s"
@@ -40,7 +40,7 @@ class Field:
     EXISTS = "v"  #: the provider is known to have the attempt
     REASON = "r"
     SETTLED_BY = "y"
-    OWED_AT_END = "o"  #: the deliveries that the end of the job calls for
+    OWED_AT_END = "o"  #: the deliveries that are due when the job ends
     OWED = "g"  #: the deliveries that are still to be made, after the end
     DELIVERY_TRIES = "h"
     DELIVERY_FENCE = "j"  #: the fencing token of deliveries
@@ -51,7 +51,7 @@ class Field:
     POOL = "P"  #: the pool of lanes; absent: the one for any job
     LANE = "L"  #: the lane of the attempt; absent: `default`
     PRIORITY = "Y"  #: the class; absent: normal
-    EXPIRES_AT = "E"  #: it must be begun before
+    EXPIRES_AT = "E"  #: it must be submitted before
     RESOLUTION = "V"
     PAUSED = "H"  #: by the producer. 1: the job is due; 0: its time has not come
     EPOCH = "G"  #: the epoch of Redis (lua/shared/epoch.lua) in which it was looked up
@@ -61,6 +61,8 @@ class Field:
     DELIVERY_ERROR = "D"  #: why the last delivery failed
     UNREADABLE_SINCE = "A"  #: since when the provider gives no readable answer about the attempt
     RESERVED = "R"  #: nano-dollars from admission until the attempt is over; `?`: the price is not known
+    STARTED_AT = "S"  #: when a worker last claimed it; kept after the end only where a Celery message is to be finished
+    STARTS = "T"  #: how often it was claimed for submission; absent: at most once
 
 
 class Fact:
@@ -92,7 +94,7 @@ NAMES: Mapping[str, str] = names(Field)
 
 
 class BatchCounter:
-    """The beginnings of those fields of a batch's hash that count by something."""
+    """Prefixes of the fields of a batch's hash that count by a key."""
 
     FAILED = "x:"  #: failed jobs, by error code
     UNFINISHED = "c:"  #: unfinished jobs, by price class
@@ -101,16 +103,16 @@ class BatchCounter:
 
 
 class Payer:
-    """The beginnings of names in reservations and ledgers: who pays; and the kind of a queue, `BATCH` or `KEY`."""
+    """Prefixes of names in reservations and ledgers, for the payer; and the kind of a queue, `BATCH` or `KEY`."""
 
     LANE = "l"
     BATCH = "b"
     KEY = "k"  #: a producer's key
-    UNPRICED = "?"  #: jobs of a price class whose price is not known; the same stands for their reservation
+    UNPRICED = "?"  #: jobs of a price class whose price is unknown; also the value of their reservation
 
 
 class Entry:
-    """The beginnings of the names of a ledger's entries, `<lane>|<model>|<batch>|<key>`."""
+    """Prefixes of the names of a ledger's entries, `<lane>|<model>|<batch>|<key>`."""
 
     COST = "$"  #: nano-dollars
     RESULTS = "#"  #: results that came or cost money
@@ -123,17 +125,16 @@ _F = Field
 #: The Lua pattern that the value of a field matches. Fields that are not here hold text.
 FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.IMAGES, _F.ATTEMPT, _F.FENCE, _F.CREATED_AT, _F.UPDATED_AT, _F.ENDED_AT, _F.DEADLINE), _WHOLE),
-    **dict.fromkeys(
-        (_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.UNREADABLE_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE
-    ),
+    **dict.fromkeys((_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE),
     **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION), _WHOLE),
+    **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE), _WHOLE),
     **dict.fromkeys((_F.SENT, _F.EXISTS, _F.FORGOTTEN, _F.NAMES_IMAGES), _FLAG),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),
     _F.PRIORITY: "^[012]$",
     _F.PAUSED: "^[01]$",
     _F.RESERVED: "^[%d?]" + "%d?" * 18 + "$",
 }
-#: A record has these at least.
+#: Every record has these.
 REQUIRED = (Field.STATE, Field.MODEL, Field.CREATED_AT, Field.UPDATED_AT)
 _PATTERNS = {field: re.compile(form.replace("%d", r"\d"), re.ASCII) for field, form in FORMS.items()}
 #: Characters of a value that a message quotes.
@@ -141,7 +142,7 @@ _QUOTED = 40
 
 
 def wrong(record: Mapping[str, str]) -> str | None:
-    """Return what is wrong with a record, by its fields alone; None: nothing. As `find_fault` in shared/record.lua."""
+    """Return what is wrong with the fields of a record, or None: the rules of `find_fault` in record.lua."""
     if missing := [field for field in REQUIRED if not record.get(field)]:
         return f"it lacks the field {label(missing[0])}"
     for field, value in record.items():
@@ -173,20 +174,20 @@ _TIMES = {Field.LOOKUP_AT, Field.DELIVERY_AT}
 
 
 def label(field: str) -> str:
-    """Name a field for a person, with the letter under which it stands in Redis: `deadline (d)`."""
+    """Name a field in a message, with its letter in Redis: `deadline (d)`."""
     return f"{NAMES[field]} ({field})"
 
 
 def is_newer(record: Mapping[str, str]) -> bool:
-    """Return whether a later version wrote the record. This version then leaves the job alone."""
+    """Return whether a later version wrote the record. This version must not change it then."""
     version = record.get(Field.VERSION, "")
     return version.isdecimal() and len(version) < _LONG and int(version) > VERSION
 
 
-#: Of the record's fields, and of the request beside it. Raise it when a process of the version before could act wrongly
-#: on what it does not know: such a process then leaves the job alone. Each version reads the one before.
+#: The version of the record's fields and of the request. Raise it if a process of the previous version could misread a
+#: new field: such a process then does not touch the job. Each version reads the previous one.
 VERSION = 1
-#: No version will ever have so many digits.
+#: No version will have so many digits.
 _LONG = 10
 
 
@@ -199,7 +200,7 @@ def is_text(text: str) -> bool:
 
 
 def printable(text: str) -> str:
-    """Quote stored text for a message, a table or a log: short, its odd bytes and control characters escaped."""
+    """Prepare stored text for a message, table or log: shorten it, and escape control characters and invalid bytes."""
     whole = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     plain = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in whole)
     return plain if len(plain) <= _QUOTED else plain[:_QUOTED] + "…"

@@ -1,4 +1,4 @@
-"""The value objects of a job, and how a record in Redis becomes one (jobs.fields names its fields)."""
+"""The value objects of a job, and the deserializer of records (jobs.fields names their fields)."""
 
 import json
 import re
@@ -15,11 +15,11 @@ from jobs.fields import Field, is_newer, is_text, printable, wrong
 from jobs.states import State
 from jobs.units import from_micros, nano
 
-#: The highest cost (USD) that is counted. Redis counts in 64 bits. A higher cost is surely a mistake, which must not
+#: The highest cost (USD) that is counted, because Redis counts in 64 bits. A higher cost is a mistake, which must not
 #: keep the job from ending.
 MOST_COST = Decimal(1_000_000)
 ATTEMPT_MARK = "~"
-#: The lane of a service that configures none.
+#: The lane of a service without configured lanes.
 LANE = "default"
 
 
@@ -48,6 +48,9 @@ class Result:
     """The end of an attempt: images (`{"type", "url"}` each) or an error (`{"code", "message"}`); `cost` in USD.
 
     `warnings`, as errors: what is wrong beside the images.
+
+    Only of a new result: `unreadable_cost`, what the provider sent instead of an amount, and `rounded_cost`, its amount
+    if that was rounded. Neither is in the serialized result.
     """
 
     output: tuple[Mapping[str, str], ...] = ()
@@ -55,6 +58,8 @@ class Result:
     cost: Decimal | None = None
     discount: Any = None
     warnings: tuple[Mapping[str, str], ...] = ()
+    unreadable_cost: str | None = None
+    rounded_cost: str | None = None
 
     def to_json(self) -> str:
         """Serialize it for Redis, with money as text."""
@@ -130,6 +135,8 @@ class Job:
     expires_at: datetime | None = None
     resolution: str = ""
     admitted: bool = False  #: to a lane, and not yet claimed
+    started_at: datetime | None = None  #: when a worker last claimed it (jobs.fields: when it is kept after the end)
+    starts: int = 1  #: how often it was claimed for submission
     forgotten: bool = False  #: in doubt because Redis may have forgotten that it was sent, by any lane of its pool
 
     @property
@@ -149,7 +156,7 @@ class Job:
 
     @property
     def at_provider(self) -> State | None:
-        """Where the attempt stands at the provider, whatever the producer has decided; None: it is over."""
+        """The state of the attempt at the provider, also after a cancel or expiry; None: it is over."""
         return self.phase if self.state.final else self.state
 
     @classmethod
@@ -208,6 +215,8 @@ class Job:
                 expires_at=from_micros(fields[Field.EXPIRES_AT]) if Field.EXPIRES_AT in fields else None,
                 resolution=get(Field.RESOLUTION, ""),
                 admitted=Field.ADMITTED_BY in fields,
+                started_at=from_micros(fields[Field.STARTED_AT]) if Field.STARTED_AT in fields else None,
+                starts=int(get(Field.STARTS, 1)),
                 forgotten=Field.FORGOTTEN in fields,
             )
 
@@ -258,7 +267,7 @@ def external_id(job_id: str, attempt: int) -> str:
 
 
 def parse_external_id(text: str) -> tuple[str, int] | None:
-    """Return the job id and attempt of an external id; None where it is none of ours."""
+    """Return the job id and attempt of an external id; None if this service cannot have made it."""
     job_id, mark, number = text.partition(ATTEMPT_MARK)
     if not mark:
         return job_id, 1

@@ -16,7 +16,7 @@ MOST_WEIGHT = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
-    """The limits of one name. `weight`: its share of admission beside other names.
+    """The limits of one name. `weight`: its share of admission relative to other names.
 
     `max_cost_per_day` in USD, by days of UTC.
     """

@@ -1,4 +1,4 @@
-"""Numbers of a lane's circuit breaker and of its learned limit, also for the Lua verbs."""
+"""The constants of a lane's circuit breaker and learned limit, also for the Lua verbs."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any
 
 from jobs.units import from_micros
 
-#: Calls in a row that the provider left without an answer, or answered with 5xx, after which a lane's breaker opens.
+#: Calls in a row without an answer, or with a 5xx, after which a lane's breaker opens.
 FAILURES_TO_OPEN = 5
 #: Seconds from its opening to the first probe; doubled after each that gets no answer.
 PROBE_BASE = 1.0
@@ -51,15 +51,15 @@ class LaneEvent:
 class Reachability(StrEnum):
     """Whether a call showed that the provider answers."""
 
-    ANSWER = "answer"  #: it answered, whatever the answer was
-    SILENCE = "silence"  #: none in time, a broken connection, or 5xx
+    ANSWER = "answer"  #: it answered, in whatever way
+    SILENCE = "silence"  #: no answer in time, a broken connection, or 5xx
     UNREADABLE = "unreadable"  #: it answered, but not readably about this task: that says nothing about other tasks
     NOTHING = ""  #: there was no call, or it shows neither
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A call that finds out whether a lane's provider answers again; `count`: the probes before it."""
+    """A probe of a lane's provider. `count`: the probes before it."""
 
     lane: str
     count: int

@@ -1,4 +1,4 @@
-"""Lanes: the provider accounts that jobs go to, and which job goes to which.
+"""Lanes: the provider's accounts, and the routing of jobs to them.
 
 One lane needs no configuration. Several are a JSON list in `BOOMERANG_LANES`. Lanes with the same rule (`models` and
 `labels`) form a pool: jobs are accepted into a pool, and whichever of its lanes has a free slot takes the next one.
@@ -16,9 +16,9 @@ from marshmallow import fields as ma
 
 from jobs.job import LANE
 
-#: A pool of this form holds what only that lane may send: attempts that may have reached its account before.
+#: Prefix of the pool of a single lane, for attempts that may have reached its account before.
 ONLY = "@"
-#: The environment variable of the default lane's provider key; those of other lanes begin with it.
+#: The environment variable of the default lane's provider key, and the prefix of those of other lanes.
 PROVIDER_KEY = "BOOMERANG_PROVIDER_KEY"
 NAME = r"^[a-z0-9][a-z0-9-]{0,31}$"
 #: The highest amounts (USD) that are allowed: nano-dollars in 64 bits hold far more.
@@ -27,10 +27,10 @@ MOST_MONEY = Decimal(1_000_000_000)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneSettings:
-    """One account: what may go to it, and how much of it at once. 0 means "no limit" for slots and rate.
+    """One account: which jobs it takes, and its limits. 0 means "no limit" for slots and rate.
 
-    `models` are patterns with `*` and `?`; `labels` must all be a job's own (or its batch's). None of either: any job.
-    `learn_limit`: find the limit of slots, below `max_in_flight` where that is set, by what the provider refuses.
+    `models` are patterns with `*` and `?`. A job, or its batch, must have all `labels`. Neither: any job.
+    `learn_limit`: learn the limit of slots, at most `max_in_flight`, from the provider's refusals.
     `max_cost_per_day` in USD, by days of UTC. `url`: None for BOOMERANG_PROVIDER_URL.
     """
 
@@ -57,7 +57,7 @@ class LaneSettings:
 
 
 def route(lanes: Sequence[LaneSettings], model: str, labels: Mapping[str, str]) -> str | None:
-    """The pool of the first lane that takes such a job; None when none does."""
+    """Return the pool of the first lane that takes such a job; None if no lane does."""
     return next((lane.pool for lane in lanes if lane.takes(model, labels)), None)
 
 

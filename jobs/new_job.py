@@ -89,7 +89,7 @@ class NewJob:
             resolution=request.resolution,
         )
 
-    def facts(self) -> str:
+    def to_script_json(self) -> str:
         """Return all but the id and the text as JSON for `accept` in shared/accept.lua. Default values are left out."""
         labels = json.dumps(self.labels, ensure_ascii=False) if self.labels else ""
         place = (self.owner, self.pool, self.priority, self.resolution)
@@ -134,7 +134,7 @@ class BatchOptions:
     weight: int = 1
     max_cost: Decimal | None = None
 
-    def facts(self) -> str:
+    def to_script_json(self) -> str:
         """Return the fields of the batch's hash, as JSON for the scripts."""
         facts = {
             "key": self.owner,
@@ -146,8 +146,8 @@ class BatchOptions:
         return _compact({name: fact for name, fact in facts.items() if fact})
 
     @classmethod
-    def from_facts(cls, text: str) -> Self:
-        """Create options from the result of `facts`."""
+    def from_script_json(cls, text: str) -> Self:
+        """Create options from the result of `to_script_json`."""
         facts = json.loads(text)
         return cls(
             owner=facts.get("key", ""),

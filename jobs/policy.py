@@ -60,6 +60,6 @@ def absent_beyond_doubt(lookups: int, doubtful_for: float, settings: Settings) -
     return lookups >= LOOKUPS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace
 
 
-def next_delivery(tries: int, random: float) -> float | None:
-    """Return the wait before a failed notification is tried again; None: it is given up."""
-    return None if tries + 1 >= MOST_DELIVERIES else backoff(DELIVERY_BASE, DELIVERY_CAP, tries, random)
+def next_delivery(failures: int, random: float) -> float | None:
+    """Return the wait before a failed delivery is repeated, after `failures` earlier ones; None: it is given up."""
+    return None if failures + 1 >= MOST_DELIVERIES else backoff(DELIVERY_BASE, DELIVERY_CAP, failures, random)

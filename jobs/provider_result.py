@@ -1,6 +1,7 @@
 """Convert a provider's final report into a state and a result. schemas creates the reports."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -24,9 +25,18 @@ class _Error(Protocol):
     def message(self) -> str: ...
 
 
+class _Cost(Protocol):
+    @property
+    def amount(self) -> Decimal | None: ...
+    @property
+    def unreadable(self) -> str | None: ...
+    @property
+    def rounded(self) -> str | None: ...
+
+
 class _Usage(Protocol):
     @property
-    def cost(self) -> Decimal | None: ...
+    def cost(self) -> _Cost: ...
     @property
     def discount(self) -> Any: ...
 
@@ -54,24 +64,29 @@ LEFT_OUT, REPORTED = "left_out", "reported_error"
 
 
 def ended(report: Report) -> tuple[State, Result]:
-    """Return the state and the result of a final report. A failure without a reason says so.
+    """Return the state and the result of a final report. A failure without a reason gets a message that says so.
 
     A completed task without a result has failed. What is wrong beside results becomes a warning.
     """
     state, usage, error = State(report.status), report.usage, report.error
-    cost, discount = (usage.cost, usage.discount) if usage else (None, None)
+    paid = Result()
+    if usage:
+        cost = usage.cost
+        paid = Result(
+            cost=cost.amount, discount=usage.discount, unreadable_cost=cost.unreadable, rounded_cost=cost.rounded
+        )
     if state is State.COMPLETED and report.output:
         output = tuple(_output(each) for each in report.output)
         warnings = [{"code": LEFT_OUT, "message": f"left out: {problem}"} for problem in report.left_out]
         if error:
             warnings.append({"code": error.code or REPORTED, "message": error.message or _NO_REASON})
-        return state, Result(output=output, cost=cost, discount=discount, warnings=tuple(warnings))
+        return state, replace(paid, output=output, warnings=tuple(warnings))
     if state is State.COMPLETED:
         failure = {"code": NO_OUTPUT, "message": f"{no_output(report)}; another attempt would be paid for again"}
     else:
         code, message = (error.code, error.message) if error else ("", "")
         failure = {"code": code, "message": message or _NO_REASON}
-    return State.FAILED, Result(error=failure, cost=cost, discount=discount)
+    return State.FAILED, replace(paid, error=failure)
 
 
 def no_output(report: Report) -> str:

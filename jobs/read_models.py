@@ -21,7 +21,7 @@ class Progress(StrEnum):
 
     @classmethod
     def of(cls, accepted: int, ended: int, *, paused: bool, taking_in: bool) -> "Progress":
-        """Derive it from the counters. `taking_in`: an upload of all lines or none is still being taken in."""
+        """Derive it from the counters. `taking_in`: an upload of all lines or none is still being enqueued."""
         if ended == accepted and not taking_in:
             return cls.DONE
         return cls.PAUSED if paused else cls.RUNNING
@@ -29,12 +29,12 @@ class Progress(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Jobs that came together. `counts` has every state; `cost` sums all results taken in, in USD.
+    """A batch. `counts` has every state; `cost` sums all recorded results, in USD.
 
-    `errors`: how many failed by error code, of those not forgotten yet; codes of more than 64 bytes count as "".
-    `expected_cost`: `cost` and what its unfinished jobs will add, as prices are known; None where one is not. `reason`:
-    why it is paused, or waits. `rate`: jobs that ended a second, lately; `eta`: seconds until all have, None where that
-    is unknown (jobs.eta).
+    `errors`: failed jobs by error code, without deleted ones; codes of more than 64 bytes count as "".
+    `expected_cost`: `cost` and the expected cost of unfinished jobs; None if a price is unknown. `reason`: why it is
+    paused, or waits. `rate`: jobs that ended per second, recently. `eta`: seconds until all have ended; None if unknown
+    (jobs.eta).
     """
 
     id: str
@@ -72,11 +72,10 @@ class Batch:
 class Lane:
     """The state of a provider account.
 
-    `slots`: images that it may be working on; `limit`: the most at once, as set and as learned (0: no limit);
-    `learned`: the limit found by its refusals, None where it learns none. `dispatched`: images on their way to a
-    worker. `ready`: jobs that wait for it. `held`: nothing is sent now, because of a hold or an open circuit breaker;
-    `held_until`: the end of the hold, or the next probe. `settings`: None where it is not configured (any more).
-    `cost`: None where the reader may not see it.
+    `slots`: in use. `limit`: of slots, the lower of the configured and the learned one (0: no limit). `learned`: the
+    learned limit, None if it learns none. `dispatched`: images on their way to a worker. `ready`: jobs that wait for
+    it. `held`: nothing is sent now, because of a hold or an open circuit breaker. `held_until`: the end of the hold, or
+    the next probe. `settings`: None if it is not configured. `cost`: None if the reader may not see it.
     """
 
     name: str
@@ -99,10 +98,10 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """All jobs: how many in each state, and how many wait for admission by pool; `cost` in USD.
+    """Totals of all jobs: by state, and by pool those that wait for admission; `cost` in USD.
 
-    `last_round`: when a round of reconcile last began, by Redis's clock. `images`: that are kept, `image_bytes` in all.
-    `epoch`: how often Redis may have forgotten something; `sees_restarts`: whether it lets us know (None: not asked).
+    `images`: how many are stored, with `image_bytes`. `epoch`: its number. `sees_restarts`: whether restarts of Redis
+    can be detected (None: unknown).
     """
 
     counts: Mapping[State, int]
@@ -110,7 +109,6 @@ class Totals:
     cost: Decimal
     contradicted: int
     unreadable: int = 0
-    last_round: datetime | None = None
     images: int = 0
     image_bytes: int = 0
     epoch: int = 0

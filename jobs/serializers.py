@@ -1,15 +1,17 @@
-"""Jobs, batches, lanes and spending as JSON data: what the HTTP API, notifications and Celery results hold.
+"""Serializers of jobs, batches, lanes and spending into JSON data, for the HTTP API, notifications and Celery results.
 
-`schemas.views` documents these shapes, and tests compare the two. Nothing here dumps through marshmallow: it would cost
-more than all the rest of a line of results. Times are ISO 8601, money is decimal text.
+`schemas.views` documents these shapes, and tests compare the two. marshmallow does not serialize them, because it would
+take more time than everything else for a line of results. Times are ISO 8601, money is decimal text.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from jobs.job import Job, Result
 from jobs.lanes import LaneSettings
+from jobs.liveness import Pulse, Trouble
 from jobs.read_models import Batch, Lane
 from jobs.states import State
 from jobs.store.spending import Spend
@@ -122,10 +124,21 @@ def serialize_lane(lane: Lane) -> dict[str, Any]:
     }
 
 
+def serialize_liveness(pulse: Pulse | None, troubles: Sequence[Trouble]) -> dict[str, Any]:
+    """Return the signs of life as `schemas.views.liveness` documents them. `pulse`: None where it cannot be read."""
+    age = pulse.round_age if pulse else None
+    return {
+        "troubles": [
+            {"code": each.code.value, "since": _time(each.since), "what": each.what, "do": each.do} for each in troubles
+        ],
+        "last_round_age": None if age is None else round(age, 1),
+    }
+
+
 def serialize_task(job: Job) -> dict[str, Any]:
     """Return a job as a task of the provider's API (the provider contract, "Status").
 
-    Everything that happens before and between attempts is one running task there. `cost` is "" if unknown.
+    A job before, between and during attempts is a running task there. `cost` is "" if unknown.
     """
     result = job.result or Result()
     task: dict[str, Any] = {"id": job.id, "status": RUNNING, "model": job.model}

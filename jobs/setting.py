@@ -1,4 +1,4 @@
-"""How a setting is declared: once, as a field of a frozen dataclass, which its schema and its documentation follow.
+"""Declarations of settings: each is a field of a frozen dataclass, from which schema and documentation are derived.
 
 deadline: float = setting("BOOMERANG_DEADLINE", ma.Float, 7200.0, "When a job expires.", validate=AT_LEAST_1)
 """
@@ -17,7 +17,7 @@ _UNSET: tuple[Any, ...] = (None, (), {}, "")
 
 @dataclass(frozen=True)
 class Setting:
-    """One variable of the environment: how it is read, what holds without it, and what it means (Markdown)."""
+    """One environment variable: how it is read, its default, and its meaning (Markdown)."""
 
     variable: str
     reader: type[ma.Field[Any]]
@@ -27,7 +27,7 @@ class Setting:
 
     @property
     def default_text(self) -> str | None:
-        """The default as one would write it into the environment; None where there is none."""
+        """The default as a value of the environment variable; None if there is none."""
         if self.default in _UNSET:
             return None
         if isinstance(self.default, bool):
@@ -42,7 +42,7 @@ class Checked(Protocol):
 
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """What is wrong between settings that are valid one by one: (field, message). Invalid ones are absent."""
+        """Yield problems of settings that are valid by themselves but not together: (field, message)."""
 
 
 def setting(
@@ -55,7 +55,7 @@ def setting(
 
 
 def settings_of(owner: type[Checked], without: type[Checked] | None = None) -> dict[str, Setting]:
-    """Field name -> setting, in the order of declaration; of `owner` alone where it adds to the settings `without`."""
+    """Return field name -> setting, in the order of declaration, without those that `owner` inherits from `without`."""
     inherited = {each.name for each in fields(without)} if without else set()
     return {
         each.name: each.metadata[_METADATA]
@@ -65,7 +65,7 @@ def settings_of(owner: type[Checked], without: type[Checked] | None = None) -> d
 
 
 def schema_of(owner: type[Checked]) -> Schema:
-    """The schema that reads a class's variables from the environment. An unset variable gives the declared default."""
+    """Return the schema that reads a class's variables from the environment. An unset variable gives the default."""
     declared = settings_of(owner)
     made = {
         name: each.reader(data_key=each.variable, load_default=each.default, **each.options)
@@ -88,7 +88,7 @@ def schema_of(owner: type[Checked]) -> Schema:
 
 
 def read(owner: type[Checked], env: Mapping[str, str]) -> dict[str, Any]:
-    """Field name -> value for every setting. An empty variable counts as unset: compose files pass those.
+    """Return field name -> value for every setting. Empty variables count as unset, because compose files pass them.
 
     Raises marshmallow's ValidationError, whose messages are by variable.
     """
@@ -98,7 +98,7 @@ def read(owner: type[Checked], env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def described(error: ValidationError) -> Iterator[str]:
-    """A line for each bad variable, in the order of their names."""
+    """Return a line for each invalid variable, in the order of their names."""
     messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
     for variable, found in sorted(messages.items()):
         yield f"{variable}: {' '.join(map(str, found)) if isinstance(found, list) else found}"

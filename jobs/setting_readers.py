@@ -4,13 +4,9 @@ import ssl
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
 from marshmallow import ValidationError
 from marshmallow import fields as ma
-
-from jobs.connections.sentinel import SCHEMES as SENTINEL_SCHEMES
-from jobs.connections.sentinel import AddressInvalid, Watched, behind_sentinel
 
 
 class CommaSeparated(ma.Field[list[str]]):
@@ -18,29 +14,6 @@ class CommaSeparated(ma.Field[list[str]]):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[str]:
         return [part.strip() for part in str(value).split(",") if part.strip()]
-
-
-def url_of(*schemes: str) -> Any:
-    """Return a validator of absolute URLs with one of these schemes and a host (with `unix`, a path)."""
-
-    def check(value: str) -> None:
-        if behind_sentinel(value) and set(SENTINEL_SCHEMES) <= set(schemes):
-            try:
-                Watched.from_url(value)
-            except AddressInvalid as error:
-                raise ValidationError(str(error)) from None
-            return
-        try:
-            parts = urlsplit(value)
-            # A socket has a path where others have a host; "rpc://" means the broker and needs neither.
-            place = {"unix": parts.path, "redis+socket": parts.path, "rpc": "rpc"}.get(parts.scheme, parts.hostname)
-        except ValueError:
-            place = None
-        if not place or parts.scheme not in schemes:
-            # Not the value itself: it may hold a password.
-            raise ValidationError(f"must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}")
-
-    return check
 
 
 def certificate_file(value: str) -> None:
@@ -57,10 +30,6 @@ def certificate_file(value: str) -> None:
         ) from None
 
 
-REDIS_SCHEMES = ("redis", "rediss", "unix", *SENTINEL_SCHEMES)
-#: kombu's schemes of the brokers that the project is tested with, and our own where Sentinel watches them.
-BROKER_SCHEMES = ("redis", "rediss", "redis+socket", *SENTINEL_SCHEMES, "amqp", "amqps")
-RESULT_SCHEMES = ("redis", "rediss", "redis+socket", *SENTINEL_SCHEMES, "rpc")
 #: BOOMERANG_IMAGE_STORE: the Redis of the jobs.
 IN_REDIS = "redis"
 

@@ -1,6 +1,6 @@
-"""Settings that every process of the service shares, read from the environment and nowhere else.
+"""Settings that all processes of the service share. They come from the environment only.
 
-A process adds its own by inheriting the dataclass; one load then reports all bad variables at once.
+A process adds settings by inheriting the dataclass, so that one load reports all invalid variables at once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,23 +12,19 @@ from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
 from jobs.connections.settings import ConnectionSettings
+from jobs.connections.urls import url_of
 from jobs.errors import SettingsInvalid
 from jobs.key_limits import KeyLimits, KeyLimitsField
 from jobs.lanes import LaneSettings, LanesField
 from jobs.logs import LOG_FORMAT, LogFormat
 from jobs.setting import described, read, setting
-from jobs.setting_readers import (
-    IN_REDIS,
-    CommaSeparated,
-    image_store,
-    url_of,
-)
+from jobs.setting_readers import IN_REDIS, CommaSeparated, image_store
 
 
 class Ambiguous(StrEnum):
-    """What to do with a submission whose outcome can never be looked up."""
+    """What happens to a submission whose outcome cannot be looked up."""
 
-    HOLD = "hold"  #: leave it in doubt until a person decides: never pay twice
+    HOLD = "hold"  #: leave it in doubt until an operator decides: never pay twice
     RESEND = "resend"  #: send it again: never lose one, perhaps pay twice
 
 
@@ -53,7 +49,7 @@ _A_MINUTE = validate.Range(min=60)
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ConnectionSettings):
-    """What every process needs to know. Times in seconds; 0 means "no limit" for slots and rate."""
+    """The settings of every process. Times in seconds; 0 means "no limit" for slots and rate."""
 
     public_url: str | None = setting(
         "BOOMERANG_PUBLIC_URL",
@@ -249,7 +245,7 @@ class Settings(ConnectionSettings):
 
     @property
     def lanes(self) -> tuple[LaneSettings, ...]:
-        """The provider's accounts; one with the limits above where none is named."""
+        """The provider's accounts; by default one with the limits above."""
         alone = LaneSettings(
             max_in_flight=self.max_in_flight, submit_rate=self.submit_rate, learn_limit=self.learn_limit
         )
@@ -257,7 +253,7 @@ class Settings(ConnectionSettings):
 
     @classmethod
     def problems(cls, given: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-        """What is wrong between settings that are valid one by one; invalid ones are absent from `given`."""
+        """Yield problems of settings that are valid by themselves but not together. `given` lacks invalid ones."""
         secrets = given.get("callback_secrets", ())
         if given.get("public_url") and not secrets:
             yield (
@@ -272,7 +268,7 @@ class Settings(ConnectionSettings):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Read the environment; raises `SettingsInvalid` naming every bad variable."""
+        """Read the environment. Raises `SettingsInvalid`, which names every invalid variable."""
         try:
             return cls(**read(cls, env))
         except ValidationError as error:

@@ -11,7 +11,7 @@ class State(StrEnum):
 
     #: Accepted and recorded; waits for a slot, or for the next attempt's time. Moved on by admission and a claim.
     QUEUED = "queued"
-    #: One worker holds the lease and is about to send, or is sending, the POST. Moved on by it, or by its lease's end.
+    #: A worker holds the lease and sends the POST. Moved on by this worker, or by the end of the lease.
     SUBMITTING = "submitting"
     #: The POST's outcome is unknown. Moved on by reconcile, which looks it up by the external id, or by a callback.
     IN_DOUBT = "in_doubt"
@@ -19,16 +19,16 @@ class State(StrEnum):
     IN_PROGRESS = "in_progress"
     #: The provider delivered the images. Final.
     COMPLETED = "completed"
-    #: The provider, or its rules, refused it for good, or all attempts failed. Final, but for a retry by hand.
+    #: The provider refused it for good, or all attempts failed. Final, except for a retry by hand.
     FAILED = "failed"
-    #: The producer gave up on it. A late paid result is still kept and accounted. Final, but for a retry by hand.
+    #: The producer cancelled it. A late paid result is still stored and counted. Final, except for a retry by hand.
     CANCELLED = "cancelled"
-    #: We gave up waiting. A late result still makes it completed or failed. Otherwise final, but for a retry by hand.
+    #: The deadline passed. A late result still completes or fails it. Otherwise final, except for a retry by hand.
     EXPIRED = "expired"
 
     @property
     def final(self) -> bool:
-        """Whether nothing more is expected of the job itself (a delivery may still be owed)."""
+        """Whether the job has ended (deliveries may still be owed)."""
         return self in FINAL
 
 
@@ -37,7 +37,7 @@ FINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED, State.EXPIRED
 #: record's `phase` names the one it was in.
 HOLDS_SLOTS = frozenset({State.SUBMITTING, State.IN_DOUBT, State.IN_PROGRESS})
 
-#: from → to: what makes it so.
+#: from → to: the cause.
 TRANSITIONS: dict[State, dict[State, str]] = {
     State.QUEUED: {
         State.SUBMITTING: "a worker claims it: slots taken, lease and fence written, before the first byte leaves",
@@ -53,7 +53,7 @@ TRANSITIONS: dict[State, dict[State, str]] = {
         State.IN_DOUBT: "time-out, reset, 5xx, a duplicate's 409, or the lease ran out",
         State.IN_PROGRESS: "the provider answered with its id",
         State.COMPLETED: "a callback was faster than the POST's own answer",
-        State.FAILED: "the provider refused it for good; or an early callback said that it failed",
+        State.FAILED: "the provider refused it for good, or an early callback reported a failure",
         State.CANCELLED: "the producer cancels: it keeps its slot until the provider's end is known",
     },
     State.IN_DOUBT: {

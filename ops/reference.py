@@ -1,21 +1,27 @@
-"""Generated parts of the documentation: tables, a diagram, help texts. `make docs` writes them into the pages (cog)."""
+"""Generated parts of the documentation: tables, a diagram, help texts. `make docs` puts them into the pages (cog)."""
 
+import inspect
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
+from aiohttp import web
 
 from boomerang_client.cli import main as client_main
-from jobs import lane_health, policy
+from jobs import lane_health, liveness, policy
 from jobs.setting import Setting, settings_of
 from jobs.settings import Settings as SharedSettings
 from jobs.states import TRANSITIONS
 from jobs.store import attempts
 from ops.cli import main
 from ops.simulator.fault_options import FAULT_OPTIONS, FaultOption
+from ops.simulator.server import create_app as create_simulator
+from ops.simulator.settings import Settings as SimulatorSettings
 from webhook import metrics as webhook_metrics
-from webhook.app import create_app
+from webhook.api.openapi import document
+from webhook.app import API
 from webhook.settings import Settings as WebhookSettings
 from worker import breaker, reconcile
 from worker.provider import outcomes
@@ -45,7 +51,7 @@ def settings(process: str) -> str:
 
 
 def _links(text: str) -> str:
-    """The text with its links, which code writes from `docs/`, as a page of `docs/reference/` needs them."""
+    """Convert links relative to `docs/` (as in code) into links relative to `docs/reference/`."""
     return re.sub(r"\]\((?=\w+/)", "](../", text)
 
 
@@ -60,21 +66,24 @@ def state_machine() -> str:
 
 
 def limits() -> str:
-    """Times and numbers that are no settings."""
+    """The times and limits that are not settings."""
     rows = [
-        ("a waiting job is looked at again after", f"{policy.RECHECK:g} s"),
-        ("an admitted job whose message no worker took goes back into its queue after", f"{attempts.PUT_BACK:g} s"),
+        ("a waiting job is checked again after", f"{policy.RECHECK:g} s"),
+        ("an admitted job that no worker claims goes back to its queue after", f"{attempts.PUT_BACK:g} s"),
         ("images that may be dispatched at once", f"{attempts.MOST_DISPATCHED:,}"),
         ("burst of the submission rate", f"{attempts.RATE_BURST:g} s"),
         ("alarms that a round of reconcile claims at a time", f"{reconcile.STEP}"),
+        ("without a round of reconcile, the service counts as stalled after", f"{liveness.STALLED_AFTER:g} s"),
+        ("a worker writes a heartbeat every", f"{liveness.HEARTBEAT_INTERVAL:g} s"),
+        ("a worker counts as silent after", f"{liveness.SILENT_AFTER:g} s"),
         ("lease of a round of reconcile on an alarm", f"{attempts.DUE_LEASE:g} s"),
         ("look-ups that must find nothing before a task counts as not created", f"{policy.LOOKUPS_BEFORE_ABSENT}"),
-        ("submissions of one attempt that are surely not created before the job fails", f"{policy.MOST_SUBMIT_TRIES}"),
+        ("submissions of one attempt that created no task, after which the job fails", f"{policy.MOST_SUBMIT_TRIES}"),
         ("codes worth another attempt", ", ".join(f"`{code}`" for code in sorted(policy.WORTH_RETRYING))),
         ("wait before attempt 2 (doubled for each further one)", _between(policy.ATTEMPT_BASE)),
         ("wait before a delivery is tried again (doubled each time)", _between(policy.DELIVERY_BASE)),
-        ("longest wait between two tries of a delivery", f"{policy.DELIVERY_CAP:g} s"),
-        ("tries of a delivery in all", f"{policy.MOST_DELIVERIES}"),
+        ("longest wait before a delivery is tried again", f"{policy.DELIVERY_CAP:g} s"),
+        ("a delivery is given up after so many failures", f"{policy.MOST_DELIVERIES}"),
         ("hold after 429, 1302, 1303: first, longest", "{:g} s, {:g} s".format(*breaker.THROTTLED)),
         ("hold after 401, 402, 403 and the like: first, longest", "{:g} s, {:g} s".format(*breaker.ACCOUNT)),
         ("longest `Retry-After` that counts", f"{outcomes.LONGEST_RETRY_AFTER:g} s"),
@@ -92,9 +101,8 @@ def limits() -> str:
 
 
 def operations() -> str:
-    """The HTTP API: each call, the scope that a key must have, and what it does."""
-    app = create_app(WebhookSettings())
-    paths = app.extensions["flask-smorest"]["apis"][""]["ext_obj"].spec.to_dict()["paths"]
+    """The calls of the HTTP API: the scope that a key needs, and what each does."""
+    paths = json.loads(document(API))["paths"]
     return table(
         ("call", "scope", "what it does"),
         [
@@ -115,6 +123,19 @@ def metrics() -> str:
     return table(("metric", "type", "labels", "from", "meaning"), rows)
 
 
+def simulator_calls() -> str:
+    """The calls of the simulator, with their docstrings."""
+    routes = [route for route in create_simulator(SimulatorSettings()).router.routes() if route.method != "HEAD"]
+    return table(
+        ("call", "what it does"),
+        [(f"`{each.method} {_path(each)}`", " ".join((inspect.getdoc(each.handler) or "").split())) for each in routes],
+    )
+
+
+def _path(route: web.AbstractRoute) -> str:
+    return route.resource.canonical if route.resource else ""
+
+
 def fault_options(stage: str) -> str:
     """The options of the simulator that affect this stage."""
     return table(
@@ -132,12 +153,12 @@ def _choices(option: FaultOption) -> str:
 
 
 def commands(*names: str) -> str:
-    """The help of these commands of `boomerang-server`; without names that of the group itself."""
+    """The help of these commands of `boomerang-server`; without names, that of the group."""
     return _helps(main, "boomerang-server", names)
 
 
 def client_commands(*names: str) -> str:
-    """The help of these commands of `boomerang`; without names that of the group itself."""
+    """The help of these commands of `boomerang`; without names, that of the group."""
     return _helps(client_main, "boomerang", names)
 
 
@@ -145,17 +166,17 @@ def _helps(group: click.Group, path: str, names: Sequence[str]) -> str:
     # The options of help come from the group, and a command remembers those that it was first asked with.
     layout = {**group.context_settings, "terminal_width": 90, "max_content_width": 90}
     if not names:
-        return _own_help(group, path, layout)
+        return _help_of(group, path, layout)
     return "\n\n".join(text for name in names for text in _help(group.commands[name], f"{path} {name}", layout))
 
 
-def _own_help(command: click.Command, path: str, layout: Mapping[str, Any]) -> str:
+def _help_of(command: click.Command, path: str, layout: Mapping[str, Any]) -> str:
     return f"### `{path}`\n\n```text\n{command.get_help(click.Context(command, info_name=path, **layout))}\n```"
 
 
 def _help(command: click.Command, path: str, layout: Mapping[str, Any]) -> Iterator[str]:
     """The help of a command and of those below it."""
-    yield _own_help(command, path, layout)
+    yield _help_of(command, path, layout)
     if isinstance(command, click.Group):
         for name, inner in sorted(command.commands.items()):
             if not inner.hidden:

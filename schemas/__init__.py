@@ -7,7 +7,7 @@ from schemas.error_text import clean
 from schemas.errors import AnswerInvalid, BodyInvalid, RequestInvalid, SchemaError
 from schemas.images import MAX_BYTES as MAX_IMAGE
 from schemas.images import REFERENCE, ImageFile, ImageInvalid, is_reference, read_image
-from schemas.money import parse_cost
+from schemas.money import Cost, read_cost
 from schemas.provider_report import Output, Submission, TaskError, TaskReport, TaskStatus, Usage
 from schemas.requests.base import EXTERNAL_ID, MODELS, RequestSchema
 from schemas.requests.images import checked_in, references, with_images, without_images
@@ -24,6 +24,7 @@ __all__ = [
     "AnswerInvalid",
     "BodyInvalid",
     "CallbackForm",
+    "Cost",
     "GenerationRequest",
     "ImageFile",
     "ImageInvalid",
@@ -42,9 +43,9 @@ __all__ = [
     "clean",
     "is_reference",
     "load_request",
-    "parse_cost",
     "parse_json",
     "read_callback",
+    "read_cost",
     "read_image",
     "read_object",
     "read_submission",

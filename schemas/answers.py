@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
 
 from schemas.errors import AnswerInvalid
-from schemas.money import parse_cost
+from schemas.money import read_cost
 from schemas.outputs import Outputs, read_outputs
 from schemas.provider_report import Submission, TaskError, TaskReport, TaskStatus, Usage
 
@@ -100,11 +100,14 @@ def _task_result(value: object) -> Outputs:
 
 
 def _usage(value: object) -> Usage | None:
-    return (
-        Usage(cost=parse_cost(value.get("cost")), discount=value.get("discount"))
-        if isinstance(value, Mapping)
-        else None
-    )
+    match value:
+        case Mapping():
+            return Usage(read_cost(value.get("cost")), value.get("discount"))
+        case None | False | "" | []:
+            return None
+        case _:
+            # The amount itself, or something else about money.
+            return Usage(read_cost(value))
 
 
 def _task_info(value: object) -> str | None:
@@ -123,7 +126,7 @@ def _read(reader: Callable[[Any], Any], **options: Any) -> fields.Function:
 
 
 class _Shape(Schema):
-    """A documented shape: the upstream's own or the gateway's. Only `word`, the status, is required."""
+    """A documented shape: the upstream's own or the gateway's. Only `status_text` is required."""
 
     class Meta:
         unknown = EXCLUDE
@@ -132,7 +135,7 @@ class _Shape(Schema):
 
     @post_load
     def _report(self, data: dict[str, Any], **_: Any) -> TaskReport:
-        status = _STATUS.get(data["word"].lower(), TaskStatus.UNKNOWN)
+        status = _STATUS.get(data["status_text"].lower(), TaskStatus.UNKNOWN)
         message = data.pop("message", None)
         if status is TaskStatus.FAILED and message and not data.get("error"):
             data["error"] = TaskError(code="", message=message)
@@ -150,7 +153,7 @@ class _GatewayTask(_Shape):
     """Shape 1: the gateway's task, as the status endpoint returns it."""
 
     upstream = False
-    word = fields.Function(deserialize=_word, data_key="status", required=True)
+    status_text = fields.Function(deserialize=_word, data_key="status", required=True)
     id = _read(_identifier)
     task_id = _read(_identifier)
     external_task_id = _read(_identifier)
@@ -163,7 +166,7 @@ class _GatewayTask(_Shape):
 class _KlingTask(_Shape):
     """Shape 2: Kling's callback."""
 
-    word = fields.Function(deserialize=_word, data_key="task_status", required=True)
+    status_text = fields.Function(deserialize=_word, data_key="task_status", required=True)
     task_id = _read(_identifier)
     external_task_id = _read(_identifier)
     own_id = _read(_task_info, data_key="task_info")
@@ -174,7 +177,7 @@ class _KlingTask(_Shape):
 class _KlingNewTask(_Shape):
     """Shape 3: Kling's newer callback."""
 
-    word = fields.Function(deserialize=_word, data_key="status", required=True)
+    status_text = fields.Function(deserialize=_word, data_key="status", required=True)
     id = _read(_identifier)
     external_task_id = _read(_identifier, data_key="external_id")
     message = _read(_text)

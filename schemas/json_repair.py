@@ -62,7 +62,7 @@ class _Repair:
                 skips = self._begin(piece)
             elif kind == "close":
                 if _CLOSES[self._open[-1]] != piece:
-                    kind = ""  # what follows cannot be told apart
+                    kind = ""  # the kind of what follows is unknown
                     break
                 self._end(piece)
                 if not self._open:

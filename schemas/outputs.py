@@ -1,4 +1,4 @@
-"""The results of a task: URLs are checked here, where they enter, so that nobody has to check them later.
+"""The results of a task: URLs are checked here, where they enter, so that no other code has to check them.
 
 People click on a result's URL, spreadsheets and terminals display it, and programs fetch it. So only a plain http(s)
 URL passes. The service itself never fetches one, so its host may be private.

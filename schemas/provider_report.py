@@ -5,9 +5,10 @@ and the upstream's own callback shapes contain neither a price nor an error code
 """
 
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+
+from schemas.money import Cost
 
 
 class TaskStatus(StrEnum):
@@ -46,21 +47,21 @@ class TaskError:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """`cost` in USD, None if empty or unreadable. `discount` verbatim, not for calculations."""
+    """`discount` verbatim, not for calculations."""
 
-    cost: Decimal | None
+    cost: Cost
     discount: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """A report. `word` is the status as it was spelled. `left_out`: results that cannot be used, and why.
+    """A report. `status_text` is the status as it was sent. `left_out`: results that cannot be used, and why.
 
     `task_id` may be the upstream's instead of the gateway's. `upstream` marks the upstream's own callback shapes.
     """
 
     status: TaskStatus
-    word: str
+    status_text: str
     task_id: str | None = None
     external_task_id: str | None = None
     output: tuple[Output, ...] = ()
@@ -88,7 +89,7 @@ class TaskReport:
         if self.upstream:
             return False
         if self.status is TaskStatus.COMPLETED:
-            return bool(self.output) and self.usage is not None and self.usage.cost is not None
+            return bool(self.output) and self.usage is not None and self.usage.cost.amount is not None
         return self.status is TaskStatus.FAILED and self.error is not None
 
 

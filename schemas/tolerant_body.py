@@ -14,7 +14,7 @@ from schemas.body import MAX_DEPTH, deeper_than, parse_json
 from schemas.errors import BodyInvalid
 from schemas.json_repair import repair
 
-#: Characters that a repair looks at, since it is slow: the worst text takes half a second. The rest counts as missing.
+#: Characters that a repair reads, because it is slow: the worst text takes half a second. The rest counts as missing.
 MOST_REPAIRED = 128 * 1024
 #: Characters before the first brace that may be skipped, such as `)]}',` or `data:`.
 _MOST_LEADING = 64

@@ -24,9 +24,11 @@ PROXIES = {"http_proxy", "https_proxy", "all_proxy", "no_proxy", "ftp_proxy"}
 # Time is no property under test: on a busy machine, the first drawing of text alone (Hypothesis builds its table of
 # characters then) takes longer than Hypothesis allows by default.
 #
-# The examples of a test are the same in every run: what fails was changed. The profile `thorough` draws new ones.
+# The examples of a test are the same in every run: what fails was changed. The profile `quick` (`make check`) draws
+# fewer of them, `thorough` new ones.
 PATIENT = hypothesis_settings(hypothesis_settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.register_profile("repeatable", PATIENT, derandomize=True)
+hypothesis_settings.register_profile("quick", PATIENT, derandomize=True, max_examples=25)
 hypothesis_settings.register_profile("thorough", PATIENT)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "repeatable")
 

@@ -1,4 +1,4 @@
-"""What two rooms that may not import each other must agree on."""
+"""What two packages must agree on that may not import each other."""
 
 from jobs import key_limits
 from jobs.job import Priority

@@ -27,6 +27,19 @@ from webhook.metrics import StateCollector
 from webhook.services import Send, Services
 from webhook.settings import Settings
 
+#: The blueprints of the documented API.
+API = (
+    jobs.blueprint,
+    lanes.blueprint,
+    batches.blueprint,
+    batch_actions.blueprint,
+    batch_results.blueprint,
+    batch_events.blueprint,
+    images.blueprint,
+    spend.blueprint,
+    provider_compat.blueprint,
+)
+
 
 def create_app(settings: Settings, store: Store | None = None, send: Send | None = None) -> Flask:
     """Make the app. Nothing connects until a request needs it.
@@ -44,24 +57,13 @@ def create_app(settings: Settings, store: Store | None = None, send: Send | None
     sessions.set_up(app, settings.session_secret)
     for plain in (callbacks.blueprint, health.blueprint, pages.blueprint):
         app.register_blueprint(plain)
-    producers = (
-        jobs.blueprint,
-        lanes.blueprint,
-        batches.blueprint,
-        batch_actions.blueprint,
-        batch_results.blueprint,
-        batch_events.blueprint,
-        images.blueprint,
-        spend.blueprint,
-        provider_compat.blueprint,
-    )
-    openapi.serve(app, producers)
+    openapi.serve(app, API)
     problems.register(app, {provider_compat.PREFIX: provider_compat.refused})
     keys = KnownKeys(settings.keys, lambda: KeyRing(shared.store.context.client, shared.store.context.keys))
     authenticator = auth.Authenticator(keys, RateLimits(read_rates(settings.rate_limit)), settings.trusted_proxies)
     audit_log.install(app)
     auth.protect(app, authenticator)
     ownership.protect(app)
-    # After `auth.protect`: a form without its token from somebody without a session leads to the login page.
-    security_headers.set_up(app, machines_only=callbacks.blueprint, api=producers)
+    # After `auth.protect`: without a session, a form without its token leads to the login page.
+    security_headers.set_up(app, machines_only=callbacks.blueprint, api=API)
     return app

@@ -188,7 +188,7 @@ def _log_callback(external_task_id: str, report: TaskReport | None, applied: App
     # Metrics count the usual ones. A line for each would take a tenth of the callback's own time.
     level = logging.WARNING if unusual else logging.DEBUG
     # An unknown status comes from outside: cut and escaped, it cannot start a line of its own.
-    word = f" word={report.word[:40]!a}" if report and report.status is TaskStatus.UNKNOWN else ""
+    word = f" word={report.status_text[:40]!a}" if report and report.status is TaskStatus.UNKNOWN else ""
     reason = f" reason={fault!a}" if fault else ""
     named = ascii(external_task_id)[1:-1]
     job_id, attempt = parse_external_id(external_task_id) or (external_task_id, 0)

@@ -9,12 +9,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from jobs.api_keys import KeyRing
 from jobs.errors import StoreUnavailable
 from jobs.read_models import Lane
+from jobs.serializers import serialize_liveness
+from webhook.condition import OK, examine
 from webhook.http.json_response import json_response
 from webhook.http.problems import ProblemError
 from webhook.services import Services, services
 
 blueprint = Blueprint("health", __name__)
-OK = "ok"
 NO_KEYS = "none: every producer is refused. Set BOOMERANG_API_KEYS, or make a key with `boomerang-server keys add`"
 
 
@@ -28,14 +29,16 @@ def healthz() -> Response:
 def readyz() -> Response:
     """Answer whether the process can work, as `schemas.views.problems.Readiness`: 503 if Redis or the broker is down.
 
-    The answer also names what is not configured, full or on hold, but stays 200: taking the process out of service
-    would only lose callbacks.
+    The answer also names what is not configured, full, on hold or stalled, but stays 200: taking the process out of
+    service would only lose callbacks.
     """
     shared = services()
-    needed = {"redis": _redis(shared), "broker": _broker(shared)}
-    ready = all(status == OK for status in needed.values())
-    body = {"ready": ready, "dependencies": needed | _notes(shared, store_answers=needed["redis"] == OK)}
-    return json_response(body, 200 if ready else 503)
+    now = examine(shared)
+    notes = _notes(shared, store_answers=now.redis == OK)
+    if now.pulse:
+        notes["workers"] = "; ".join(f"{each.code}: {each.what}" for each in now.troubles) or OK
+    body = {"ready": now.ready, "dependencies": {"redis": now.redis, "broker": now.broker, **notes}}
+    return json_response(body | serialize_liveness(now.pulse, now.troubles), 200 if now.ready else 503)
 
 
 @blueprint.get("/metrics")
@@ -47,19 +50,6 @@ def metrics() -> Response:
         challenge = {"WWW-Authenticate": 'Bearer realm="metrics"'}
         raise ProblemError(401, "Send BOOMERANG_METRICS_TOKEN as a bearer token.", headers=challenge)
     return Response(generate_latest(services().counters.registry), content_type=CONTENT_TYPE_LATEST)
-
-
-def _redis(shared: Services) -> str:
-    try:
-        shared.store.ping()
-        refusal = shared.store.continuity.refusal()
-    except StoreUnavailable:
-        return "down: Redis (BOOMERANG_REDIS_URL) does not answer"
-    return f"refused: {refusal}" if refusal else OK
-
-
-def _broker(shared: Services) -> str:
-    return OK if shared.ping_broker() else "down: the broker (BOOMERANG_BROKER_URL) does not answer"
 
 
 def _notes(shared: Services, *, store_answers: bool) -> dict[str, str]:
@@ -75,10 +65,10 @@ def _notes(shared: Services, *, store_answers: bool) -> dict[str, str]:
         try:
             problems = [problem for lane in shared.store.lanes.get_all() if (problem := _problem(lane))]
             counts = shared.store.statistics.totals().counts
-            room = shared.pressure.warning(sum(count for state, count in counts.items() if not state.final))
+            full = shared.pressure.warning(sum(count for state, count in counts.items() if not state.final))
         except StoreUnavailable:
             return notes
-        notes["room"] = room or OK
+        notes["room"] = full or OK
         notes["lanes"] = "; ".join(problems) or OK
     return notes
 

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from jobs.errors import StoreUnavailable
+from jobs.liveness import Pulse, TroubleCode, find_troubles
 from jobs.read_models import Lane, Totals
 from jobs.store.store import Store
 from jobs.store.stuck import counted
@@ -126,14 +127,27 @@ DEAD_ENDS = Declaration(
     "boomerang_dead_ends",
     Kind.GAUGE,
     ("kind",),
-    "What is stuck, by kind: installation (everything), in_doubt (for ten minutes or longer), delivery, lane, cap, "
-    "damaged, unreadable.",
+    "What is stuck, by kind: installation and service (everything), in_doubt (for ten minutes or longer), delivery, "
+    "lane, cap, damaged, unreadable.",
 )
 LAST_ROUND = Declaration(
     "boomerang_last_round_seconds",
     Kind.GAUGE,
     (),
     "When a round of reconcile last began, in seconds since 1970. 0 before the first.",
+)
+LAST_ROUND_AGE = Declaration(
+    "boomerang_last_round_age_seconds",
+    Kind.GAUGE,
+    (),
+    "Seconds since a round of reconcile last began, by Redis's clock. One begins each second. Absent before the first.",
+)
+TROUBLE = Declaration(
+    "boomerang_trouble",
+    Kind.GAUGE,
+    ("code",),
+    "1 while this keeps the service from its work, by code: broker_away (as workers see it), no_worker, workers_busy, "
+    "beat_away, queue_unread, stalled, refused.",
 )
 IMAGES = Declaration("boomerang_images", Kind.GAUGE, (), "Reference images that are stored.")
 IMAGE_BYTES = Declaration(
@@ -172,19 +186,8 @@ HINTS = Declaration(
 #: All metrics, in the order of the reference page.
 DECLARATIONS = (
     *(STORE_UP, JOBS, READY, WINDOW, SLOTS, SLOTS_LIMIT, HELD, BREAKER_OPEN, BREAKER_OPENED, SPENT, CONTRADICTED),
-    *(
-        UNREADABLE,
-        EPOCHS,
-        REFUSED,
-        DEAD_ENDS,
-        LAST_ROUND,
-        IMAGES,
-        IMAGE_BYTES,
-        CALLBACKS,
-        JOBS_RECEIVED,
-        TURNED_AWAY,
-        HINTS,
-    ),
+    *(UNREADABLE, EPOCHS, REFUSED, DEAD_ENDS, LAST_ROUND, LAST_ROUND_AGE, TROUBLE, IMAGES, IMAGE_BYTES, CALLBACKS),
+    *(JOBS_RECEIVED, TURNED_AWAY, HINTS),
 )
 
 
@@ -217,28 +220,35 @@ class StateCollector(Collector):
         try:
             store = self._store()
             totals, lanes = store.statistics.totals(), store.lanes.get_all()
+            pulse = store.liveness.pulse()
             stuck = counted(store, lanes)
-            refused = bool(store.continuity.refusal())
         except StoreUnavailable as error:
             _log.warning("metrics without state: %s", error)
             yield STORE_UP.family([((), 0)])
             return
         yield STORE_UP.family([((), 1)])
-        yield REFUSED.family([((), int(refused))])
+        yield REFUSED.family([((), int(bool(pulse.refusal)))])
         yield DEAD_ENDS.family(_labelled(stuck))
         yield from _of_totals(totals)
+        yield from _of_pulse(pulse)
         yield from _of_lanes([lane for lane in lanes if lane.settings])
 
 
 def _of_totals(totals: Totals) -> Iterator[Metric]:
     yield JOBS.family(_labelled(totals.counts))
     yield READY.family(_labelled(totals.ready))
-    yield LAST_ROUND.family([((), totals.last_round.timestamp() if totals.last_round else 0)])
     yield IMAGES.family([((), totals.images)])
     yield IMAGE_BYTES.family([((), totals.image_bytes)])
     yield CONTRADICTED.family([((), totals.contradicted)])
     yield UNREADABLE.family([((), totals.unreadable)])
     yield EPOCHS.family([((), totals.epoch)])
+
+
+def _of_pulse(pulse: Pulse) -> Iterator[Metric]:
+    yield LAST_ROUND.family([((), pulse.round_at or 0)])
+    yield LAST_ROUND_AGE.family([] if pulse.round_age is None else [((), pulse.round_age)])
+    codes = {trouble.code for trouble in find_troubles(pulse)}
+    yield TROUBLE.family(((code,), int(code in codes)) for code in TroubleCode)
 
 
 def _of_lanes(lanes: list[Lane]) -> Iterator[Metric]:

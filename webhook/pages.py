@@ -9,7 +9,9 @@ from webhook.access import sessions
 from webhook.access.audit_log import annotate
 from webhook.access.auth import authenticator, caller
 from webhook.api.openapi import ASSETS
+from webhook.condition import OK, examine
 from webhook.http.problems import ProblemError
+from webhook.services import services
 
 blueprint = Blueprint("pages", __name__)
 
@@ -21,8 +23,8 @@ _MAX_AGE = 86_400
 
 @blueprint.get("/")
 def index() -> str:
-    """Show the start page."""
-    return render_template("index.html", user=caller())
+    """Show the start page, with the condition of the service."""
+    return render_template("index.html", user=caller(), now=examine(services()), ok=OK)
 
 
 @blueprint.get("/login")

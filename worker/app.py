@@ -7,20 +7,20 @@ from celery import Celery, bootsteps
 from kombu import Exchange, Queue
 
 from jobs.connections.kombu import for_kombu
+from jobs.liveness import ROUND_INTERVAL
 from jobs.task_names import DELIVER, RECONCILE, SUBMIT
 from worker.bootsteps import Guard
 from worker.continuity import compare_step
 from worker.flower_events import Dispatcher
 from worker.generate.revoke import revoke_step
-from worker.heartbeat import heartbeat_step
+from worker.heartbeat import Heart, heart_step, heartbeat_step
+from worker.routes import Routes
 from worker.services import Services
 from worker.settings import QueueType, Settings, Switch
 from worker.tasks import register
 
 #: Seconds after which an unacknowledged message is delivered again. Longer than any task takes.
 VISIBILITY = 300
-#: Seconds between two runs of reconcile.
-TICK = 1.0
 #: Seconds without an answer after which a connection to Redis is dead. Without it, a silent drop would hang a worker.
 #: Every dead connection costs this once: with 10, work went on after 22 to 37 s, with 5 after 12 to 17 s (measured).
 SOCKET_TIMEOUT = 5
@@ -30,7 +30,7 @@ HEALTH_CHECK = 5
 
 def create_app(settings: Settings) -> Celery:
     """Create the app. It does not become Celery's current app, so that other apps in the process are not affected."""
-    app = Celery("boomerang", set_as_current=False)
+    app = Celery("boomerang", amqp=Routes, set_as_current=False)
     app.conf.update(configuration(settings))
     # Only these: Celery would also consume every queue that it has sent to, and discard unknown messages there.
     app.amqp.queues.select([settings.generate_queue, SUBMIT, RECONCILE, DELIVER])
@@ -39,8 +39,9 @@ def create_app(settings: Settings) -> Celery:
     register(app, services)
     app.steps["worker"].update((_key_step(settings), NoMingleOrGossip, compare_step(lambda: services.continuity)))
     app.steps["consumer"].add(Guard)
-    if settings.health_file:
-        app.steps["consumer"].add(heartbeat_step(Path(settings.health_file)))
+    heart = Heart(lambda: services.store)
+    app.steps["worker"].add(heart_step(heart))
+    app.steps["consumer"].add(heartbeat_step(heart, Path(settings.health_file) if settings.health_file else None))
     if settings.remote_control is Switch.ON:
         app.steps["consumer"].add(revoke_step(lambda: services.generate_handler))
     return app
@@ -93,7 +94,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # The anonymous exchange routes to queues by name and needs no binding, which could get lost.
         "task_queues": [_generate_queue(settings), *map(_queue, (SUBMIT, RECONCILE, DELIVER))],
         "task_default_queue": settings.generate_queue,
-        # Links, chains and chords of producers are sent to their queues, whose names are not known here.
+        # Links, chains and chords of producers are sent to their queues, whose names are not known here. worker.routes
+        # creates none of them at the broker.
         "task_create_missing_queues": True,
         # Acknowledged after the task: after a crash the message is delivered again. The record makes that harmless.
         "task_acks_late": True,
@@ -139,11 +141,11 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "timezone": "UTC",
         # The schedule is one interval, so beat needs no file for its state.
         "beat_scheduler": "celery.beat:Scheduler",
-        "beat_max_loop_interval": TICK,
+        "beat_max_loop_interval": ROUND_INTERVAL,
         "beat_schedule": {
             RECONCILE: {
                 "task": RECONCILE,
-                "schedule": TICK,
+                "schedule": ROUND_INTERVAL,
                 # No `expires`: for a worker whose clock is ahead, every run would have expired.
                 "options": {"queue": RECONCILE, "ignore_result": True},
             }

@@ -1,14 +1,16 @@
 """Celery task events about jobs of every entry point, so that Flower shows their real states.
 
 No Celery task runs while a job is at the provider, so the events are made from the stream of state changes. Their types
-are Celery's (docs, "Task events"), except `task-in-progress`, `task-in-doubt` and `task-cancelled`. Flower shows those
-as IN-PROGRESS, IN-DOUBT and CANCELLED. Celery's REVOKED ranks below the first two, so Flower would not show it.
+are Celery's (docs, "Task events"), except `task-in-progress` and `task-in-doubt`. Flower shows those as IN-PROGRESS and
+IN-DOUBT. celery.events.state merges events by the precedence of states, and a member of an event named as an attribute
+of a task sets it: REVOKED ranks below the states of ours, so its event sets `state`.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
-from celery import Celery
+from celery import Celery, states
 from celery.events import EventDispatcher
 
 from jobs.job import Result
@@ -54,46 +56,69 @@ def publish_changes(app: Celery, store: Store, hostname: str) -> int:
 
 
 def _send(dispatcher: Any, store: Store, changes: list[StateChange]) -> None:
-    ids = list(dict.fromkeys(change.id for change in changes if change.state in _WITH_RESULT))
+    ids = list(dict.fromkeys(change.job_id for change in changes if change.state in _WITH_RESULT))
     results = dict(zip(ids, store.jobs.results(ids), strict=True))
     for change in changes:
-        for kind, fields in events_of(change, results.get(change.id)):
-            dispatcher.send(kind, uuid=change.id, timestamp=change.at, local_received=change.at, **fields)
+        for kind, fields in events_of(change, results.get(change.job_id)):
+            at = {"timestamp": change.at, "local_received": change.at}
+            dispatcher.send(kind, uuid=change.id, **at | fields)
 
 
 def events_of(change: StateChange, result: Result | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the events, (type, fields), of a change. `result` is the job's current result, if it has one."""
-    error = (result.error if result else None) or {}
+    yield from _earlier(change)
     match change.state:
-        case State.QUEUED if change.before is None:
-            about = _about(change)
-            yield "task-sent", about
-            yield "task-received", about
-        case State.QUEUED:
-            yield "task-retried", {"exception": change.reason or "queued again", "traceback": ""}
+        case State.QUEUED if change.before is not None:
+            again = {"exception": change.reason or "queued again", "traceback": "", "retries": change.retries}
+            yield "task-retried", again
         case State.SUBMITTING:
-            yield "task-started", {}
+            yield "task-started", {"retries": change.retries}
         case State.IN_PROGRESS:
             yield "task-in-progress", {}
         case State.IN_DOUBT:
             yield "task-in-doubt", {}
         case State.COMPLETED:
             urls = ", ".join(each.get("url", "") for each in result.output) if result else ""
-            yield "task-succeeded", {"result": urls, "runtime": change.at - change.created}
+            yield "task-succeeded", {"result": urls, "runtime": change.at - (change.began or change.created)}
         case State.CANCELLED:
-            yield "task-cancelled", {}
+            yield "task-revoked", _revoked(change)
+        case State.EXPIRED if change.before is State.QUEUED:
+            # It was never sent. Celery ends such a task as revoked, too.
+            yield "task-revoked", _revoked(change)
         case State.FAILED | State.EXPIRED:
-            text = f"{error.get('code', '')} {error.get('message', change.reason or change.state.value)}".strip()
-            yield "task-failed", {"exception": text, "traceback": ""}
+            yield "task-failed", {"exception": _failure(change, result), "traceback": ""}
+
+
+def _earlier(change: StateChange) -> Iterator[tuple[str, dict[str, Any]]]:
+    if change.before is None:
+        yield "task-received", _about(change)
+    if change.job_id != change.id and change.began and change.state.final:
+        # A Celery task that waited for a job began with it.
+        yield "task-started", {"timestamp": change.began, "local_received": change.began, "retries": change.retries}
+
+
+def _revoked(change: StateChange) -> dict[str, Any]:
+    expired = change.state is State.EXPIRED
+    reason = {"exception": change.reason} if change.reason else {}
+    return {"state": states.REVOKED, "terminated": False, "signum": None, "expired": expired, **reason}
+
+
+def _failure(change: StateChange, result: Result | None) -> str:
+    error = (result.error if result else None) or {}
+    return f"{error.get('code', '')} {error.get('message', change.reason or change.state.value)}".strip()
 
 
 def _about(change: StateChange) -> dict[str, Any]:
-    kwargs = {"model": change.model, "batch": change.batch} if change.batch else {"model": change.model}
+    waits = {"external_task_id": change.job_id} if change.job_id != change.id else {}
+    given = {"model": change.model, "batch": change.batch, **waits}
     return {
         "name": GENERATE,
         "args": "()",
-        "kwargs": repr(kwargs),
+        "kwargs": repr({name: value for name, value in given.items() if value}),
         "retries": 0,
+        # The time from which it may begin. A monitor does not count tasks with an ETA as prefetched by a worker, and
+        # jobs never are: they wait in their records.
+        "eta": datetime.fromtimestamp(change.due, UTC).isoformat(),
         "queue": SUBMIT,
         "routing_key": SUBMIT,
         "root_id": change.id,

@@ -189,9 +189,9 @@ class Reconciler:
             case Unavailable(reason):
                 return f"poll: {reason}"
             case Found(report) if report.status is TaskStatus.UNKNOWN:
-                word = ascii(report.word[:40])
-                log.warning("the provider reports the unknown status %s, the job is polled again", word)
-                return f"poll: the provider reports the unknown status {word}"
+                text = ascii(report.status_text[:40])
+                log.warning("the provider reports the unknown status %s, the job is polled again", text)
+                return f"poll: the provider reports the unknown status {text}"
             case Found(report) if without_result(answer):
                 return f"poll: {no_output(report)}"
         return ""

@@ -11,21 +11,24 @@ from celery import Celery
 from jobs.connections.client import connect
 from jobs.images.backends import open_images
 from jobs.images.images import Images
+from jobs.liveness import ROUND_INTERVAL
 from jobs.store.store import Store
 from jobs.store.witness import Witness
 from worker.continuity import Continuity
 from worker.deliver import Deliverer
 from worker.generate.enqueue import GenerateHandler
+from worker.generate.unreachable import Reachability
 from worker.messages import Messages
 from worker.notification import Notifier
 from worker.provider import Provider
 from worker.provider.image_cache import ImageCache
 from worker.reconcile import Reconciler
-from worker.settings import Settings
+from worker.settings import Settings, Switch
 from worker.submit import Submitter
+from worker.task_events import TaskEvents
 
 #: Least number of seconds between the starts of two rounds of reconcile: half of beat's interval.
-ROUND_INTERVAL = 0.5
+LEAST_INTERVAL = ROUND_INTERVAL / 2
 
 
 class Services:
@@ -33,16 +36,17 @@ class Services:
 
     def __init__(self, app: Celery, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
+        self._app = app
         self.messages = Messages(app)
         self._clock = clock
         self._round_lock = threading.Lock()
-        self._last_round = clock() - ROUND_INTERVAL
+        self._last_round = clock() - LEAST_INTERVAL
 
     def begin_round(self) -> bool:
         """Return whether a reconcile message may begin a round. Of several that waited, only the first may."""
         with self._round_lock:
             now = self._clock()
-            if now - self._last_round < ROUND_INTERVAL:
+            if now - self._last_round < LEAST_INTERVAL:
                 return False
             self._last_round = now
             return True
@@ -90,8 +94,17 @@ class Services:
     def generate_handler(self) -> GenerateHandler:
         """The use case of boomerang.generate."""
         return GenerateHandler(
-            self.store, self.messages, self.images, allow_private_hosts=self.settings.allow_private_hosts
+            self.store,
+            self.messages,
+            self.images,
+            Reachability(self._app),
+            allow_private_hosts=self.settings.allow_private_hosts,
         )
+
+    @cached_property
+    def task_events(self) -> TaskEvents:
+        """States of Celery tasks that are no job, for Flower."""
+        return TaskEvents(self.store, enabled=self.settings.events is Switch.ON)
 
     def _threads(self, name: str) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix=f"boomerang-{name}")

@@ -9,10 +9,11 @@ from marshmallow import ValidationError, validate
 from marshmallow import fields as ma
 
 from jobs import settings as shared
+from jobs.connections.urls import url_of
 from jobs.errors import SettingsInvalid
 from jobs.lanes import PROVIDER_KEY, LaneSettings
 from jobs.setting import setting
-from jobs.setting_readers import CommaSeparated, certificate_file, url_of
+from jobs.setting_readers import CommaSeparated, certificate_file
 from schemas.signatures import check_secrets
 from worker.health import HEALTH_FILE
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from celery import Celery
 
-from jobs.errors import StoreUnavailable, WorkRefused
+from jobs.errors import WorkRefused
 from jobs.task_names import DELIVER, GENERATE, RECONCILE, SUBMIT
 from worker.admission import admit
 from worker.flower_events import publish_changes
-from worker.generate.task import finish_task, parse_call, retry_later, task_class
+from worker.generate.task import Generate, parse_call, process
 from worker.services import Services
 from worker.settings import Switch
 
@@ -23,19 +23,15 @@ def register(app: Celery, services: Services) -> None:
 
     @app.task(
         name=GENERATE,
-        base=task_class(lambda: services.generate_handler),
+        base=Generate,
         bind=True,
         shared=False,
         send_events=False,
     )
-    def generate(self: Any, /, **request: Any) -> dict[str, Any] | None:
-        """Record a producer's job and park, or return the result of an ended job."""
+    def generate(self: Any, /, **request: Any) -> str:
+        """Record a producer's job and park its message, or end the task of an ended job."""
         call = parse_call(self.request, request)
-        try:
-            return finish_task(self, services.generate_handler(call))
-        except StoreUnavailable as error:
-            retry_later(self, call, error, services.continuity)
-            return None
+        return process(self, call, services.generate_handler, services.task_events, services.continuity)
 
     @app.task(name=SUBMIT, shared=False, send_events=False, ignore_result=True)
     def submit(*ids: str) -> int:

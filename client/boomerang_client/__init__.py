@@ -26,9 +26,11 @@ from boomerang_client.records import Status as Status
 from boomerang_client.responses import BatchAccepted as BatchAccepted
 from boomerang_client.responses import BatchChanged as BatchChanged
 from boomerang_client.responses import Lane as Lane
+from boomerang_client.responses import Overview as Overview
 from boomerang_client.responses import Saved as Saved
 from boomerang_client.responses import Spend as Spend
 from boomerang_client.responses import SpendRow as SpendRow
+from boomerang_client.responses import Trouble as Trouble
 
 #: The earlier name of ImagesRefused.
 PicturesRefused = ImagesRefused

@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from boomerang_client.progress_line import pace_text
+from boomerang_client.progress_text import pace_text
 from boomerang_client.records import Batch, Status
 from boomerang_client.terminal import clean
 

@@ -4,8 +4,8 @@ from datetime import date
 
 from boomerang_client.batches import Batches
 from boomerang_client.connection import Connection, query
-from boomerang_client.parsing import read_lane, read_list, read_spend
-from boomerang_client.responses import Lane, Spend
+from boomerang_client.parsing import read_overview, read_spend
+from boomerang_client.responses import Lane, Overview, Spend
 
 
 class Client(Batches):
@@ -36,4 +36,8 @@ class Client(Batches):
 
     def lanes(self) -> list[Lane]:
         """Return the provider accounts: how busy each is, and whether and why it sends nothing."""
-        return [read_lane(view) for view in read_list(self._transport.get("/v1/lanes"), "lanes")]
+        return list(self.overview().lanes)
+
+    def overview(self) -> Overview:
+        """Return the provider accounts, and what keeps the service as a whole from its work."""
+        return read_overview(self._transport.get("/v1/lanes"))

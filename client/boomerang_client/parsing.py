@@ -7,7 +7,7 @@ from typing import Any
 
 from boomerang_client.errors import UnexpectedAnswer, line_errors
 from boomerang_client.records import Batch, BatchService, Job, JobError, JobService, Output, Status
-from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Spend, SpendRow
+from boomerang_client.responses import BatchAccepted, BatchChanged, Lane, Overview, Spend, SpendRow, Trouble
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, InvalidOperation)
 
@@ -144,6 +144,29 @@ def read_lane(data: object) -> Lane:
         )
     except _MALFORMED as problem:
         raise _unexpected("lane", problem) from problem
+
+
+def read_overview(data: object) -> Overview:
+    """Parse the lanes with the troubles of the service. Raises UnexpectedAnswer."""
+    lanes = tuple(read_lane(each) for each in read_list(data, "lanes"))
+    view = _object(data, "list of lanes")
+    try:
+        # A service of an earlier version does not report troubles.
+        troubles = tuple(_trouble(each) for each in view.get("troubles") or ())
+        return Overview(lanes=lanes, troubles=troubles, last_round_age=_number(view.get("last_round_age")))
+    except _MALFORMED as problem:
+        raise _unexpected("list of lanes", problem) from problem
+
+
+def _trouble(data: object) -> Trouble:
+    view = _object(data, "trouble")
+    return Trouble(
+        code=str(view["code"]),
+        what=str(view["what"]),
+        do=str(view.get("do") or ""),
+        since=_time(view.get("since")),
+        raw=view,
+    )
 
 
 def read_list(data: object, name: str) -> list[Any]:

@@ -81,6 +81,20 @@ class Spend:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Something that keeps the service from its work, such as a worker that does not answer.
+
+    `what` says what is wrong, and `do` what the operator can do. `code` names it for programs: see `GET /v1/lanes`.
+    """
+
+    code: str
+    what: str
+    do: str = ""
+    since: datetime | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
     """One provider account.
 
@@ -108,3 +122,16 @@ class Lane:
     def healthy(self) -> bool:
         """Whether the lane sends jobs now."""
         return self.configured and not self.held and self.breaker in (None, "closed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """The provider accounts, and the troubles of the service as a whole: none while it works.
+
+    `last_round_age` is the number of seconds since the service last looked for due jobs, which it does every second.
+    It is None if unknown.
+    """
+
+    lanes: tuple[Lane, ...]
+    troubles: tuple[Trouble, ...] = ()
+    last_round_age: float | None = None

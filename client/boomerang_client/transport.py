@@ -109,8 +109,8 @@ class Adapter(ClosingAdapter):
     """Repeats every request except retries of jobs and streams of events.
 
     A retry has no id. If the service carried out the first one and that attempt has failed since, a repeat would start
-    one more attempt, which nobody asked for and which may cost money. An upload that the service does not accept for
-    lack of capacity (429) is returned to the caller too: it may take long, and the caller wants to know.
+    one more attempt, which was not wanted and may cost money. The answer that the service is full (429) to an upload is
+    also returned to the caller, who may have to wait long and must know it.
     """
 
     def __init__(self, retry: Retry, uploads: Retry) -> None:
@@ -285,7 +285,7 @@ def _refusal(response: requests.Response, url: str) -> Exception:
 def _why(error: RequestException, url: str) -> str:
     if isinstance(error, ConnectTimeout):
         return f"{url} cannot be reached: the connection timed out."
-    # urllib3 wraps the error of the last of several tries.
+    # urllib3 wraps the error of its last attempt.
     reason = getattr(error.args[0], "reason", None) if error.args else None
     if isinstance(error, Timeout) or isinstance(reason, ReadTimeoutError):
         return f"{url} did not answer in time."

@@ -1,8 +1,8 @@
 """Checks the invariants of the store on a running system (docs/guarantees.md, "The invariants").
 
-The audit reads by cursor, so it blocks nothing, and other processes go on meanwhile. What looks wrong is therefore
-checked a second time, in one step: a record and what stands beside it by a script (`repair_….lua`), counters by a
-recount that is exact although jobs move (jobs.audit.recount). So it does not report changes that are under way.
+The audit reads by cursor, so that it blocks nothing and other processes continue. It therefore checks each suspect
+again, in one step: a record and its related data by a script (`repair_….lua`), counters by a recount that is exact
+although jobs change (jobs.audit.recount). So it does not report changes that are under way.
 """
 
 from collections import Counter
@@ -27,13 +27,13 @@ from jobs.setting_readers import IN_REDIS
 from jobs.store.attempts import PUT_BACK
 from jobs.store.store import Store
 
-#: Places that are checked again in one round trip.
+#: Findings that are checked again in one round trip.
 _STEP = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was found, and which counters could not be compared because too much moved."""
+    """The findings, and which counters could not be compared because too many jobs changed."""
 
     findings: tuple[Finding, ...]
     unsure: tuple[str, ...]
@@ -63,7 +63,7 @@ def _examine(store: Store, reader: Reader) -> Audit:
         suspects += records.findings(ids["job"])
         suspects += lacking(reader, ids["labels"])
         suspects += records.parked_findings(ids["parked"])
-    # It is not known what damaged records count as.
+    # With damaged records the correct counts are unknown.
     recount.damaged = recount.damaged or any(each.rule == RULE for each in suspects)
     recount.damaged = recount.damaged or any(
         family in {"job", "text", "result"} for family, *_ in reader.misplaced.values()
@@ -89,14 +89,14 @@ def _examine(store: Store, reader: Reader) -> Audit:
     ]
     for name, part in parts:
         found += _until_damage(name, part)
-    # The time at which an image may go follows from its uses: where those are wrong, they are reported alone.
+    # The time of removal of an image follows from its uses: if those are wrong, report only them.
     off = {each.id for each in found if each.rule == "uses"}
     found = [each for each in found if each.rule != "image" or each.id not in off]
     return Audit(tuple(dict.fromkeys(found)), tuple(sorted(recount.unsure)))
 
 
 def _until_damage(name: str, part: Iterator[Finding]) -> Iterator[Finding]:
-    """Yield what a part of the audit finds. Damage that it cannot handle ends this part, and not the others."""
+    """Yield the findings of one part of the audit. Damage that it cannot handle ends only this part."""
     try:
         yield from part
     except (*UNREADABLE, RecordDamaged, redis.ResponseError) as error:
@@ -108,7 +108,7 @@ def _until_damage(name: str, part: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _checked_again(store: Store, suspects: Iterable[Finding]) -> Iterator[Finding]:
-    """Yield the suspects that are still true, each place checked in one step."""
+    """Yield the findings that a second check confirms, each in one step."""
     once = list(dict.fromkeys(suspects))
     checks = list(dict.fromkeys((each.check.verb, each.check.target) for each in once if each.check))
     answers: dict[tuple[str, tuple[str, ...]], set[str] | None] = {}

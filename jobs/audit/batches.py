@@ -1,4 +1,4 @@
-"""The part of the audit that concerns batches: sweeps that are under way, and the lists of their jobs."""
+"""The audit of batches: sweeps that are under way, and the lists of their jobs."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def sweep_findings(reader: Reader) -> Iterator[Finding]:
 
 
 def member_findings(reader: Reader) -> Iterator[Finding]:
-    """Yield the batches whose list of jobs differs from how many were accepted, both read at one moment."""
+    """Yield the batches whose list of jobs and count of accepted jobs differ, both read at one moment."""
     of = reader.keys.member
     for batches in reader.steps(sorted(reader.names["batch"])):
         with reader.client.pipeline(transaction=True) as pipe:

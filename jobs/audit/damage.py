@@ -1,6 +1,6 @@
-"""The part of the audit that concerns damage: keys of another type, and values that this service does not write.
+"""The audit of damage: keys of a wrong type, and values that this service does not write.
 
-The other parts count what is damaged as absent, so that they go on. This part reports it, once.
+The other parts of the audit count damaged data as absent, and continue. This part reports them, once.
 """
 
 import json
@@ -18,9 +18,10 @@ from jobs.fields import NAMES, BatchCounter, Entry, is_text, printable
 from jobs.job import Job
 from jobs.new_job import BatchOptions
 from jobs.states import State
+from jobs.store.prices import PRICES_KEPT
 
 RULE = "damaged"
-#: Keys that a repair makes anew from the records. When one is damaged, look at it, then delete it.
+#: Keys that a repair recreates from the records. Inspect a damaged one, then delete it.
 _DERIVED = frozenset(
     {
         "alarms",
@@ -51,6 +52,7 @@ _DERIVED = frozenset(
 )
 _LATEST = 9_999_999_999_999_999
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+_COSTS = re.compile(rf"\d{{1,18}}( \d{{1,18}}){{0,{PRICES_KEPT - 1}}}", re.ASCII)
 _ENTRIES = 500
 _BATCH_TEXTS = frozenset({"key", "labels", "asked", "class", "paused", "do", "only"})
 _EPOCH_TEXTS = frozenset({"run", "installation", "lost", "expected"})
@@ -61,7 +63,7 @@ _Check = Callable[[str, str], str | None]
 
 
 def damage_findings(reader: Reader) -> Iterator[Finding]:
-    """Yield all damage but that of records. Call it after the survey, which finds the keys of another type."""
+    """Yield all damage except that of records. Call it after the survey, which finds the keys of a wrong type."""
     for name, (family, key, found, expected) in sorted(reader.misplaced.items()):
         remedy = f"Look at it (TYPE {key}). "
         if family in _DERIVED:
@@ -84,8 +86,9 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
                 f"HSET {of('batch', batch)} created (its score in {single('batches')}) accepted (LLEN of its list)."
             )
             yield Finding(RULE, f"batch {printable(batch)}", "it lacks the time at which it was created", remedy)
-    for name in ("totals", "prices", "reserved", "uses", "accessed"):
+    for name in ("totals", "heartbeats", "reserved", "uses", "accessed"):
         yield from _hash(reader, name.replace("_", " "), single(name), _whole)
+    yield from _hash(reader, "prices", single("prices"), _costs)
     yield from _hash(reader, "epoch", single("epoch"), _epoch)
     yield from _hash(reader, "image", single("kept"), _kept, by_field=True)
     yield from _hash(reader, "key", single("access"), _access, by_field=True)
@@ -94,7 +97,7 @@ def damage_findings(reader: Reader) -> Iterator[Finding]:
 
 
 def record_finding(reader: Reader, job_id: str, row: Mapping[str, Any], text: str | None) -> Finding | None:
-    """Return what is wrong with a job, by its record and what belongs to it. `row`: fields, result, labels."""
+    """Return what is wrong with a job: with its record, result or labels (`row`)."""
     key, fields = reader.keys.member("job", job_id), row["fields"]
     try:
         Job.from_fields(job_id, fields, result=row["result"], labels=row["labels"])
@@ -128,6 +131,10 @@ def _whole(_: str, value: str) -> str | None:
     return None if _INTEGER.fullmatch(value) else "no whole number"
 
 
+def _costs(_: str, value: str) -> str | None:
+    return None if _COSTS.fullmatch(value) else f"not up to {PRICES_KEPT} costs in nano-dollars"
+
+
 def _epoch(field: str, value: str) -> str | None:
     return None if field in _EPOCH_TEXTS else _whole(field, value)
 
@@ -154,7 +161,7 @@ def _batch(field: str, value: str) -> str | None:
         case "labels":
             return _readable(read_labels, value)
         case "asked":
-            return _readable(BatchOptions.from_facts, value)
+            return _readable(BatchOptions.from_script_json, value)
         case "class":
             return None if value in {"0", "1", "2"} else "no class"
         case "do":
@@ -168,7 +175,7 @@ def _batch(field: str, value: str) -> str | None:
 
 
 _BATCH_COUNTS = frozenset(map(str, State)) | frozenset(
-    {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash"}
+    {"accepted", "created", "spent", "gone", "weight", "cap", "pos", "upto", "hits", "many", "clash", "resumed"}
 )
 
 
@@ -202,7 +209,7 @@ def _access(field: str, value: str) -> str | None:
 
 
 def _times(reader: Reader) -> Iterator[Finding]:
-    """Yield times after the year 2286: what stands there would never be due."""
+    """Yield times after the year 2286: such an entry would never be due."""
     of, single = reader.keys.member, reader.keys.singleton
     keys = [
         single(name)
@@ -220,7 +227,7 @@ def _times(reader: Reader) -> Iterator[Finding]:
 
 
 def _changes(reader: Reader) -> Iterator[Finding]:
-    """Yield damage of the newest entries of the stream of changes. The service does not depend on them."""
+    """Yield damage of the newest entries of the event stream. The service does not depend on them."""
     stream = reader.keys.singleton("changes")
     with reader.client.pipeline(transaction=False) as pipe:
         pipe.xrevrange(stream, count=_ENTRIES)

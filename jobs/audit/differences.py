@@ -1,4 +1,4 @@
-"""Where counters differ from a recount, as findings."""
+"""Findings of counters that differ from a recount."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -24,8 +24,8 @@ _UNKNOWABLE = (
 class Comparison:
     """Compares the counters of one key with a recount.
 
-    `gone`: jobs of each batch that were forgotten before the first record was read. `damaged`: damaged records were
-    found, so it is not known what to count, and no counter is corrected.
+    `gone`: jobs of each batch that were deleted before the first record was read. `damaged`: there are damaged records,
+    so the correct counts are unknown, and no counter is corrected.
     """
 
     reader: Reader
@@ -58,7 +58,7 @@ class Comparison:
         batch = key.removeprefix(self.reader.keys.member("batch", ""))
         gone = whole(stored.get("gone"))
         if gone != self.gone.get(batch, 0) or (not stored and batch in self.gone):
-            return  # some of its jobs were forgotten while it was read
+            return  # some of its jobs were deleted while it was read
         if "created" not in stored:
             if any(counted.values()):
                 yield Finding("batch", batch, "jobs name it, but there is no such batch", "Its counters are lost.")
@@ -73,7 +73,7 @@ class Comparison:
                     yield self._finding(rule, batch, detail, drift)
 
     def _states(self, key: str, batch: str, stored: Mapping[str, str], counted: Counter[str]) -> Iterator[Finding]:
-        """Compare the counters by state. Forgotten jobs stay counted in the state in which they ended."""
+        """Compare the counters by state. Deleted jobs still count in the state in which they ended."""
         gone = whole(stored.get("gone"))
         drifts = {state: _drift(key, state, stored, counted) for state in State}
         off = {state: drift for state, drift in drifts.items() if drift}
@@ -82,7 +82,7 @@ class Comparison:
         if lost or ended != gone:
             differences = ", ".join(f"{state} {drift.over:+d}" for state, drift in off.items()) or "equal"
             detail = f"counters against a recount: {differences}; {gone} forgotten since"
-            # It is not known in which final states the forgotten jobs were.
+            # The final states of the deleted jobs are unknown.
             sure = [drift for state, drift in off.items() if not gone or state in _OPEN]
             yield self._finding("batch", batch, detail, *sure)
         jobs = sum(counted[state] for state in State) + gone
@@ -108,6 +108,6 @@ def _drift(
     key: str, name: str, stored: Mapping[str, str], counted: Mapping[str, int], *, absent: bool = False
 ) -> Drift | None:
     over = whole(stored.get(name)) - counted.get(name, 0)
-    # A value that is no number is off by the whole count, even where that is 0.
+    # If the value is not a number, the difference is the whole count, even if that is 0.
     malformed = name in stored and str(whole(stored[name])) != stored[name]
     return Drift(key, name, over, absent) if over or malformed else None

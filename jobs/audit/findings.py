@@ -1,4 +1,4 @@
-"""The findings of an audit, how each is checked again and repaired, and how the audit walks through keys."""
+"""The findings of an audit, with their second check and repair, and the reader of all keys."""
 
 import re
 import time
@@ -14,7 +14,7 @@ from jobs.fields import printable
 from jobs.store.chunks import CHUNK, Each, chunks
 from jobs.store.redis_keys import FAMILY, SINGLE, TYPES, Keys
 
-#: Families of which there are few.
+#: Families with few members.
 SMALL = frozenset({"batch", "grouped", "labelled", "lane", "pool", "queues", "ready", "spent"})
 _WRONG_TYPE = "WRONGTYPE"
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -22,9 +22,9 @@ _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A verb that checks one place in one step (`repair_….lua`), and corrects it when asked to.
+    """A verb that checks one finding in one step (`repair_….lua`), and can correct it.
 
-    `answer`: what it returns while the finding is true. `repairs`: whether it can correct that.
+    `answer`: what it returns while the finding is true. `repairs`: whether it can correct the finding.
     """
 
     verb: str
@@ -35,7 +35,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A counter (a field of a hash) that is too high by `over`, whatever goes on meanwhile.
+    """A counter (a field of a hash) that is too high by `over`. Regular changes do not alter the difference.
 
     `absent`: zero is stored as absence.
     """
@@ -48,7 +48,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A broken rule: at which id (a job's, a batch's, `lane <name>` …), what was found, and what to do about it.
+    """A broken rule: the id of the job, batch or `lane <name>`, what is wrong, and what to do about it.
 
     `check`: checks it again in one step; `drifts`: counters to correct.
     """
@@ -66,7 +66,7 @@ class Finding:
         return bool(self.drifts) or (self.check is not None and self.check.repairs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain data, for machines."""
+        """Return it as JSON data."""
         return {
             "rule": self.rule,
             "id": self.id,
@@ -77,7 +77,7 @@ class Finding:
 
 
 class Reader:
-    """Walks through keys by cursor, with `pause` seconds between two steps; calls `on_step` after each."""
+    """Reads keys by cursor, with `pause` seconds between two steps. Calls `on_step` after each step."""
 
     def __init__(self, client: redis.Redis, keys: Keys, *, pause: float = 0.0) -> None:
         self.client = client
@@ -85,13 +85,13 @@ class Reader:
         self.on_step: Callable[[], None] = lambda: None
         #: Family → ids that the survey found.
         self.names: dict[str, set[str]] = {family: set() for family in SMALL}
-        #: Keys of another type than expected that the survey found: what it is → family, key, type, expected type.
+        #: Keys of a wrong type that the survey found: description → family, key, type, expected type.
         self.misplaced: dict[str, tuple[str, str, str, str]] = {}
         self.misplaced_keys: set[str] = set()
         self._pause = pause
 
     def survey(self, families: Collection[str]) -> Iterator[tuple[str, str]]:
-        """Walk through all keys; yield family and id of the keys in these families. Some may come twice.
+        """Read all keys; yield family and id of the keys in these families. Some may come twice.
 
         Afterwards `names` has the ids in small families.
         """
@@ -117,7 +117,7 @@ class Reader:
                     self.names[family].add(id_)
 
     def ask(self, pipe: Pipeline) -> list[Any]:
-        """Run the commands of a pipeline. A key of another type is answered like one that does not exist."""
+        """Run the commands of a pipeline. A key of a wrong type counts as absent."""
         asked = [args for args, _ in pipe.command_stack]
         answers = list(pipe.execute(raise_on_error=False))
         return [_absent(args, answer) for args, answer in zip(asked, answers, strict=True)]
@@ -195,5 +195,5 @@ def _absent(args: Sequence[Any], answer: Any) -> Any:
 
 
 def _literally(text: str) -> str:
-    """Escape text, so that as a pattern of Redis it matches only itself."""
+    """Escape text for a pattern of Redis."""
     return "".join("\\" + letter if letter in "*?[]\\^" else letter for letter in text)

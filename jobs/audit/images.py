@@ -1,4 +1,4 @@
-"""The part of the audit that concerns images: each that is named is stored, and is removed when it should be."""
+"""The audit of images: each one that a job refers to is stored, and unneeded ones are removed."""
 
 import json
 from collections.abc import Iterator
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from jobs.audit.findings import Check, Drift, Finding, Reader, whole
 from jobs.decoding import UNREADABLE
 
-#: How often the size of all images is counted at most, until none came or went meanwhile.
+#: How often the sizes are summed at most, until no image was added or removed meanwhile.
 COUNTS = 5
 
 
 def image_findings(reader: Reader, *, in_redis: bool) -> Iterator[Finding]:
-    """Yield what looks wrong with the images. `in_redis`: their bytes are in Redis, too."""
+    """Yield suspected errors of images. `in_redis`: their bytes are in Redis, too."""
     single = reader.keys.singleton
     named = {digest for digest, _ in reader.fields(single("uses"))}
     there = dict(reader.scores(single("images")))
@@ -62,7 +62,7 @@ def size_findings(reader: Reader) -> Iterator[Finding]:
         about = dict(reader.fields(kept))
         sizes = [_about(each)[1] for each in about.values()]
         if None in sizes:
-            return  # one cannot be read, so its size is not known
+            return  # one cannot be read, so its size is unknown
         size = sum(each or 0 for each in sizes)
         if before == _counted(reader, totals, kept):
             if over := before[0] - size:

@@ -1,4 +1,4 @@
-"""The part of the audit that concerns the indexes by label: every label has its entry, every entry its label."""
+"""The audit of the label indexes: every label has its entry, and every entry its label."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ def lacking(reader: Reader, ids: Sequence[str]) -> Iterator[Finding]:
 
 
 def label_findings(reader: Reader) -> Iterator[Finding]:
-    """Yield what else looks wrong: labels of batches, and all entries. Raises redis-py's errors."""
+    """Yield suspected errors of batches' labels and of index entries. Raises redis-py's errors."""
     batches = _Batches(reader)
     for ids in reader.steps(sorted(reader.names["batch"])):
         yield from batches.lacking(ids)
@@ -23,7 +23,7 @@ def label_findings(reader: Reader) -> Iterator[Finding]:
 
 
 class _Walk:
-    """A walk through jobs or batches. `family`: of the index; `kind`: for repair_label.lua."""
+    """The labels of jobs or of batches. `family`: of the index; `kind`: for repair_label.lua."""
 
     family = kind = ""
 

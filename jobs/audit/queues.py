@@ -1,4 +1,4 @@
-"""The part of the audit that concerns waiting: the queues, which of them take part in admission, their weights."""
+"""The audit of queues: their jobs, whether they take part in admission, and their weights."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from jobs.store.scripts import Scripts
 
 
 def entry_findings(reader: Reader) -> Iterator[Finding]:
-    """Yield the jobs that seem to stand in a queue in which they do not wait."""
+    """Yield the jobs that are in a queue, but seem not to wait there."""
     for queue in _queues(reader):
         yield from _entries(reader, queue)
 
@@ -69,7 +69,7 @@ def _entries(reader: Reader, queue: str) -> Iterator[Finding]:
 
 
 def _why_not(fields: dict[str, str], queue: str) -> str:
-    """Return why a job does not wait in a queue; '' where it does, or where that cannot be known."""
+    """Return why a job does not wait in a queue; '' if it does, or if that is unknown."""
     if not fields:
         return "there is no such job"
     if is_newer(fields) or wrong(fields):
@@ -84,6 +84,6 @@ def _why_not(fields: dict[str, str], queue: str) -> str:
 
 
 def _queue_of(fields: dict[str, str]) -> str:
-    """Return the queue in which a job waits: `queue_of` in jobs/lua/shared/queues.lua, written a second time."""
+    """Return the queue in which a job waits. It repeats the rule of `queue_of` in jobs/lua/shared/queues.lua."""
     of = Payer.BATCH + fields[Field.BATCH] if Field.BATCH in fields else Payer.KEY + fields.get(Field.OWNER, "")
     return f"{fields.get(Field.POOL, '')}|{fields.get(Field.PRIORITY, '1')}|{of}"

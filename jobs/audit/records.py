@@ -1,4 +1,4 @@
-"""The part of the audit that concerns records: each against what stands beside it, and against the indexes."""
+"""The audit of records: each is compared with its related data and with the indexes."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from jobs.job import Delivery, Result
 from jobs.states import FINAL, State
 from jobs.units import duration_micros
 
-#: Rule → what is wrong, and what to do where it is not repaired.
+#: Rule → what is wrong, and what to do if it is not repaired.
 RULES = {
     "alarm": (
         "its alarm is missing, or is set although nothing is left to do",
@@ -51,7 +51,7 @@ _INDEXES = {"alarms": "alarm", "doubts": "doubt", "unreadable": "unreadable", "u
 
 
 class Records:
-    """Checks records, enters all of them into the recount, and adds their costs to `costs` (by batch, '' for all).
+    """Checks records, adds them to the recount, and sums their costs in `costs` (by batch, '' for all).
 
     `lease`: of submissions, in seconds.
     """
@@ -63,7 +63,7 @@ class Records:
         self._lease = str(duration_micros(lease))
 
     def findings(self, ids: Sequence[str]) -> Iterator[Finding]:
-        """Yield the records among these that look wrong."""
+        """Yield the suspects among these records."""
         of, single, reader = self._reader.keys.member, self._reader.keys.singleton, self._reader
         with reader.client.pipeline(transaction=False) as pipe:
             for job_id in ids:
@@ -93,7 +93,7 @@ class Records:
             self._recount.enter(job_id, record, code_of(record, result), named)
 
     def _set_apart(self, rows: dict[str, Any]) -> Iterator[Finding]:
-        """Remove from `rows` the records that nothing can be compared with: a later version's, and damaged ones."""
+        """Remove from `rows` the records that cannot be compared: those of a later version, and damaged ones."""
         for job_id, (record, (result, text, labels), *_) in list(rows.items()):
             if is_newer(record):
                 self._recount.newer = True

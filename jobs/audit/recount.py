@@ -1,11 +1,12 @@
-"""A recount of the counters on a running system: exact although jobs move meanwhile.
+"""A recount of the counters on a running system. It is exact, although jobs change meanwhile.
 
-Reading all records by cursor takes a while. So the recount works as a virtual machine is moved to another host while it
-runs ("pre-copy", Clark et al., NSDI 2005). It reads everything; then again what has changed meanwhile, as the stream of
-changes says, and so on until that is little; and the rest in one step, together with the counters (recount.lua).
+Reading all records by cursor takes a while. So the recount uses the method by which a running virtual machine moves to
+another host ("pre-copy", Clark et al., NSDI 2005). It reads all records, then those that the event stream names as
+changed meanwhile, and again, until few are left. It reads the rest together with the counters in one step
+(recount.lua).
 
-Some changes leave no trace in the stream: of jobs that are admitted, that a cancel or expiry left at the provider, or
-that are looked up at several accounts. Those few are always read in the last step.
+Some changes are not in the stream: those of jobs that are admitted, that are cancelled or expired but still at the
+provider, or that are looked up at several accounts. These few are always read in the last step.
 """
 
 import json
@@ -28,9 +29,9 @@ from jobs.units import duration_micros
 
 #: Records that one last step reads at most: a few tens of milliseconds, during which Redis serves nothing else.
 MOST_AT_ONCE = 5_000
-#: Changed records that are left to the last step, and how often they are read before that.
+#: Most changed records for the last step, and how often changed ones are read before it.
 FEW, ROUNDS = 500, 20
-#: Seconds between two readings of the stream of changes, which keeps the last CHANGES_KEPT.
+#: Seconds between two reads of the event stream, which keeps the last CHANGES_KEPT.
 FOLLOW = 0.05
 #: Hashes of counters that one last step compares.
 HASHES = 100
@@ -48,16 +49,16 @@ class Recount:
         self._shares: dict[str, Share] = {}
         self._same: dict[Share, Share] = {}
         self._sums: dict[str, Counter[str]] = defaultdict(Counter)
-        #: Jobs whose changes leave no trace in the stream.
+        #: Jobs whose changes are not in the stream.
         self._untraced: set[str] = set()
         self._changed: set[str] = set()
-        #: Jobs of each batch that were forgotten before the first record was read.
+        #: Jobs of each batch that were deleted before the first record was read.
         self._gone: dict[str, int] = {}
         #: Counters that could not be compared, because too much changed.
         self.unsure: set[str] = set()
-        #: There are records of a later version, which are not understood here.
+        #: There are records of a later version, which this one cannot read.
         self.newer = False
-        #: There are damaged records. It is not known what they count as, so no counter is corrected.
+        #: There are damaged records, so the correct counts are unknown and no counter is corrected.
         self.damaged = False
         with self._client.pipeline(transaction=False) as pipe:
             pipe.xrevrange(self._keys.singleton("changes"), count=1)
@@ -80,19 +81,19 @@ class Recount:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def keep_up(self) -> None:
-        """Follow the changes if it is time. Call it often, because the stream keeps only the last of them."""
+        """Follow the changes if it is time. Call it often, because the stream keeps only the newest changes."""
         if time.monotonic() >= self._next:
             self.follow()
 
     def follow(self) -> None:
-        """Note which jobs have changed since the last call."""
+        """Record which jobs have changed since the last call."""
         stream = self._keys.singleton("changes")
         read = 0
         while rows := self._entries(stream):
             self._changed.update(fields["id"] for _, fields in rows if "id" in fields)
             self._last, read = rows[-1][0], read + len(rows)
         if read >= CHANGES_KEPT // 2:
-            self._lost = True  # some may have left the stream unread
+            self._lost = True  # the stream may have lost some before they were read
         self._next = time.monotonic() + FOLLOW
 
     def _entries(self, stream: str) -> Any:
@@ -101,7 +102,7 @@ class Recount:
             return self._reader.ask(pipe)[0]
 
     def enter(self, job_id: str, record: Mapping[str, str], code: str, text: str | None) -> None:
-        """Count a record, in place of what it was before. An empty one: the job was forgotten."""
+        """Count a record instead of its earlier version. An empty record: the job was deleted."""
         share: Share = ()
         if is_newer(record):
             self.newer = True

@@ -1,9 +1,8 @@
-"""Repairs what an audit finds, as far as that is safe on a live system.
+"""Repairs the findings of an audit, as far as that is safe on a live system.
 
-Records lead: what stands beside a record is made anew from it, by a script that checks again before it changes
-anything. So that may be done at any time, by several processes at once, and twice. Counters follow: they are corrected
-by the amount that they are off, which stays the same whatever regular changes go on. That must happen only once, so one
-repair at a time may do it.
+Records are the truth. A script recreates a record's related data from it, and checks again before it changes anything:
+this may run at any time, in several processes, and twice. Then counters are corrected by their difference from the
+recount, which regular changes do not alter. That must happen only once, so only one repair at a time may do it.
 """
 
 import secrets
@@ -17,11 +16,11 @@ from jobs.store.outcomes import CorrectOutcome
 from jobs.store.scripts import Scripts
 from jobs.store.store import Store
 
-#: Seconds for which a repair may correct counters after its last step; each audit must take less. After that another
-#: repair may begin, and this one corrects nothing more.
+#: Seconds for which a repair holds the lock on counters after its last step; each audit must take less. After that
+#: another repair may begin, and this one corrects nothing more.
 LOCKED = 3600.0
-#: The order of repair: first what stands beside single records, then the counters of these rules, then what depends on
-#: those. Each after an audit of its own.
+#: The order of repair: the data of single records, then the counters of these rules, then everything that depends on
+#: them. An audit precedes each step.
 COUNTED = {"slots", "window", "reserved", "uses", "batch", "codes", "expected", "spent"}
 LAST = {"image", "image bytes", "ledger"}
 #: The most audits in one repair.
@@ -43,12 +42,12 @@ class Repair:
 
 
 def repair(store: Store, *, pause: float = 0.0) -> Repair:
-    """Repair what is safe. `pause` as for an audit. Raises `StoreUnavailable` and `RepairBusy`."""
+    """Repair what is safe to repair. `pause`: as for an audit. Raises `StoreUnavailable` and `RepairBusy`."""
     lock = _Lock(store.context.scripts)
     repaired: dict[Finding, None] = {}
     try:
         for _ in range(PASSES):
-            lock.correct(())  # held while everything is counted
+            lock.correct(())  # held during the recount
             found = examine(store, pause=pause)
             now = _first([each for each in found.findings if each.repairable])
             if not now:
@@ -62,7 +61,7 @@ def repair(store: Store, *, pause: float = 0.0) -> Repair:
 
 
 def _first(findings: Sequence[Finding]) -> list[Finding]:
-    """Return those that are to be repaired before the others."""
+    """Return the findings that must be repaired before the others."""
 
     def turn(finding: Finding) -> int:
         if finding.rule in LAST:
@@ -76,7 +75,7 @@ def _first(findings: Sequence[Finding]) -> list[Finding]:
 def _run(scripts: Scripts, checks: Iterable[Check]) -> None:
     places = list(dict.fromkeys((check.verb, check.target) for check in checks))
     for start in range(0, len(places), _STEP):
-        # What cannot be repaired, because data beside it are damaged, the next audit finds again.
+        # The next audit finds again what could not be repaired because of other damage.
         scripts.call_each([(verb, "1", *target) for verb, target in places[start : start + _STEP]])
 
 
@@ -109,6 +108,6 @@ class _Lock:
             self._value = after
 
     def release(self) -> None:
-        """Let others correct counters."""
+        """Release the lock."""
         if self._value:
             self._scripts.call("repair_counters", self._value, "", 1)

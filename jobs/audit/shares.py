@@ -1,7 +1,7 @@
-"""What a record adds to the counters: the amounts that a recount sums up.
+"""The share of a record in the counters, which a recount sums up.
 
-The rules are those of the scripts (jobs/lua/shared/), written a second time on purpose: the audit must not repeat their
-mistakes.
+The rules are those of the scripts (jobs/lua/shared/), implemented a second time on purpose: the audit must not repeat
+mistakes of the scripts.
 """
 
 import json
@@ -16,7 +16,7 @@ from jobs.fields import BatchCounter, Field, Payer
 from jobs.job import LANE, Result
 from jobs.states import FINAL, HOLDS_SLOTS, State
 
-#: The longest error code (bytes) that a batch counts by; longer ones are counted together.
+#: Bytes of the longest error code with a counter in a batch. Longer ones share a counter.
 LONGEST_CODE = 64
 _REFERENCE = re.compile("image:sha256:([0-9a-f]{64})")
 
@@ -76,7 +76,7 @@ class Shares:
 
 
 def phase_of(record: Mapping[str, str]) -> str | None:
-    """Return where the attempt stands at the provider; None: nowhere any more."""
+    """Return the state of the attempt at the provider; None: it is over."""
     return record.get(Field.PHASE) if record[Field.STATE] in FINAL else record[Field.STATE]
 
 
@@ -92,7 +92,7 @@ def code_of(record: Mapping[str, str], result: str | None) -> str:
 
 
 def images_in(text: str) -> Iterator[str]:
-    """Return the hashes of the stored images that a request names, each as often as it names it."""
+    """Return the hashes of the stored images that a request refers to, each as often as it does."""
     try:
         params = json.loads(text)["params"]
         return _references({name: value for name, value in params.items() if name != "prompt"})

@@ -1,4 +1,4 @@
-"""The part of the audit that concerns spending: what results cost, and the ledgers of the days."""
+"""The audit of spending: the costs of results, and the ledgers of the days."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,22 +10,22 @@ from jobs.fields import Entry, Payer
 MOVING = 2
 #: The name of an entry is <lane>|<model>|<batch>|<key>.
 ENTRY_BARS = 3
-#: How often the days are added up at most, until none was forgotten meanwhile.
+#: How often the days are summed at most, until none was deleted meanwhile.
 COUNTS = 5
 
 
 def spent_findings(reader: Reader, costs: Mapping[str, int]) -> Iterator[Finding]:
-    """Yield where less is counted than the stored results cost, in all ('') and by batch ('b…').
+    """Yield the counters below the cost of the stored results: the total ('') and those of batches ('b…').
 
-    More may be counted, because the cost of results that a retry replaced, or that were forgotten, stays. The counters
-    are read after the results, so they can only have grown.
+    A counter may be higher, because the costs of deleted results and of those that a retry replaced still count. The
+    counters are read after the results, so they can only have grown.
     """
     keys = reader.keys
     for who, cost in costs.items():
         key, id_ = (keys.member("batch", who[1:]), who[1:]) if who else (keys.singleton("totals"), "all")
         counted = reader.value(key, "spent")
         if counted is not None and str(whole(counted)) != counted:
-            continue  # no number: jobs.audit.damage reports it
+            continue  # not a number: jobs.audit.damage reports it
         if (
             (short := cost - whole(counted)) > 0
             and key not in reader.misplaced_keys
@@ -53,7 +53,7 @@ def ledger_findings(reader: Reader) -> Iterator[Finding]:
             (spent, now_past), listed, *fields = reader.ask(pipe)
         listed = [day for day in listed if day.isdecimal()]
         if whole(now_past) != past or not {*map(int, listed)} <= {*days}:
-            continue  # a day was forgotten meanwhile, or began
+            continue  # a day was deleted meanwhile, or began
         ledgers.update(zip(moving, fields, strict=True))
         yield from _compared(reader, ledgers, set(map(int, listed)), past, whole(spent))
         return

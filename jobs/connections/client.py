@@ -1,4 +1,4 @@
-"""The Redis client of the state."""
+"""The client of the jobs' Redis."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def connect(url: str, *, most_connections: int = 256, timeout: float = 3.0, text
     """
     options: dict[str, Any] = {
         "decode_responses": text,
-        # Bytes that are not UTF-8 become half surrogates, and become the same bytes again when written. One damaged
+        # Bytes that are not UTF-8 become half surrogates, and the same bytes again when they are written. One damaged
         # value then fails where it is decoded (jobs.decoding), with its key, and not the whole answer.
         "encoding_errors": "surrogateescape",
         "socket_timeout": timeout,

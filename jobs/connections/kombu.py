@@ -11,10 +11,14 @@ import redis
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 
+from jobs.connections.rabbitmq import place
 from jobs.connections.sentinel import Connection, EncryptedConnection, Watched, behind_sentinel
+from jobs.errors import Unroutable
 
 #: Seconds without an answer to a BRPOP of one second, after which Redis counts as silent.
 SILENCE = 5
+#: Parts of a binding, as kombu stores it.
+_BINDING = 3
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,64 @@ def for_kombu(url: str) -> Reach:
     return Reach(watched.kombu_url(), watched.kombu_options(), watched.tls)
 
 
-class _OutlivesServer(kombu_redis.Channel):
-    """A channel that can be closed although its server is gone, and that says so when it is used afterwards.
+class _Routing(kombu_redis.Channel):
+    """A channel that knows the type of exchanges that others have declared, and reports a message that no queue takes.
 
-    kombu (5.7) talks to the server while it closes a channel: it reads the answer that it waits for, deletes queues and
-    gives unacknowledged messages back. With the server away each of these raises, the channel stays half open, and its
-    next use is an AttributeError, "'NoneType' object has no attribute 'hostname'". Celery takes that for a fault of the
-    worker and not of the connection, and ends (https://github.com/celery/kombu/issues/582 is the same). The messages
-    need no care: Redis gives out again after the visibility time-out what was not acknowledged.
+    kombu keeps the bindings of a queue in Redis, but the type of an exchange in the memory of the process that declared
+    it. It takes an exchange that it does not know for a direct one, and drops a message that matches no binding.
+    """
 
-    `tests/jobs/connections/test_kombu.py::test_kombu_alone_still_needs_this` fails once kombu does without this class.
+    #: Exchange → type, as the sender of the next message names it.
+    kinds: Mapping[str, str] = {}
+
+    def typeof(self, exchange: str, default: str = "direct") -> Any:
+        """Return the type of an exchange: as the sender names it or this process declared it, else by its bindings."""
+        kind = self.kinds.get(exchange)
+        if kind is None and exchange not in self.state.exchanges:
+            # Only bindings of a topic exchange have a pattern.
+            kind = "topic" if any(pattern for _, pattern, _ in self._bindings(exchange)) else default
+        if kind is None:
+            return super().typeof(exchange, default)  # type: ignore[no-untyped-call]
+        return self.exchange_types[kind]
+
+    def missing(self, exchange: str, routing_key: str, kind: str) -> str:
+        """Return what is missing at the broker for such a message, or an empty text.
+
+        A queue of Redis needs no declaration: its messages wait for a reader.
+        """
+        if not exchange:
+            return ""
+        if kind and kind not in self.exchange_types:
+            return f"Redis has no exchanges of the type {kind!r}"
+        exchange_type: Any = self.exchange_types[kind] if kind else self.typeof(exchange)
+        # The readers of a fanout exchange are unknown: Redis stores no binding of it.
+        if exchange_type.type == "fanout":
+            return ""
+        if exchange_type.lookup(self._bindings(exchange), exchange, routing_key, None):
+            return ""
+        return f"no queue is bound to {place(exchange, routing_key)}"
+
+    def _bindings(self, exchange: str) -> list[tuple[str, str, str]]:
+        """Return (routing key, pattern, queue) of each binding."""
+        return [each for each in self.get_table(exchange) if len(each) == _BINDING]  # type: ignore[no-untyped-call]
+
+    def basic_publish(self, message: Any, exchange: str, routing_key: str, **kwargs: Any) -> Any:
+        """Publish a message. Raises `Unroutable` if it is `mandatory` and no queue takes it."""
+        if kwargs.get("mandatory") and (why := self.missing(exchange, routing_key, self.kinds.get(exchange, ""))):
+            raise Unroutable(why)
+        return super().basic_publish(message, exchange, routing_key, **kwargs)  # type: ignore[no-untyped-call]
+
+
+class _OutlivesServer(_Routing):
+    """A channel that can be closed although its server is gone, and whose later use raises a clear error.
+
+    kombu (5.7) uses the server while it closes a channel: it reads a pending answer, deletes queues and returns
+    unacknowledged messages. Each of these raises if the server is gone. The channel then stays half open, and its next
+    use raises AttributeError, "'NoneType' object has no attribute 'hostname'". Celery treats that as an error of the
+    worker, not of the connection, and ends (https://github.com/celery/kombu/issues/582 is the same). No message is
+    lost: Redis delivers unacknowledged messages again after the visibility time-out.
+
+    `tests/jobs/connections/test_kombu.py::test_kombu_alone_still_needs_this` fails when this class is no longer needed.
     """
 
     #: kombu's, by the monotonic clock.
@@ -76,7 +128,7 @@ class _OutlivesServer(kombu_redis.Channel):
             self.connection.close_channel(self)
 
     def _connparams(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's own signature
-        # Threads acknowledge messages when they are done, some after the connection of these was given up.
+        # Threads acknowledge messages when they have finished, sometimes after the connection was closed.
         if self.connection is None or self.connection.client is None:
             raise redis.ConnectionError("the connection of this channel is closed")
         return super()._connparams(asynchronous=asynchronous)  # type: ignore[no-untyped-call]
@@ -93,7 +145,7 @@ class Transport(kombu_redis.Transport):
 
 
 class WatchedChannel(_OutlivesServer, kombu_redis.SentinelChannel):
-    """kombu's channel for `sentinel://`, which leaves a server that is the primary no more."""
+    """kombu's channel for `sentinel://`, which leaves a server that is no longer the primary."""
 
     connection_class = Connection
     connection_class_ssl = EncryptedConnection  # type: ignore[assignment] # kombu's own is only one of its kind
@@ -109,4 +161,6 @@ _TRANSPORTS = {
     "redis": f"{__name__}:Transport",
     "rediss": f"{__name__}:Transport",
     "sentinel": f"{__name__}:WatchedTransport",
+    "amqp": "jobs.connections.rabbitmq:Transport",
+    "amqps": "jobs.connections.rabbitmq:EncryptedTransport",
 }

@@ -1,4 +1,4 @@
-"""Redis behind Sentinel: one URL for it, and the connections that find its primary.
+"""Redis behind Sentinel: the form of its URL, and connections that find its primary.
 
     sentinel://[user:password@]host[:port][,host[:port]…][/database]?master=NAME
 
@@ -30,7 +30,7 @@ PORT = 26379
 #: Errors of a server that is no longer the primary, beside the READONLY that redis-py knows: READONLY of a script on
 #: Redis 6, inside other text; and the error that ends a blocking command (BRPOP).
 _DEMOTED = re.compile("-READONLY |^UNBLOCKED ")
-#: How long (seconds) one sentinel may take to connect and to answer, before the next one is asked.
+#: Seconds in which a sentinel must connect and answer. Then the next one is asked.
 TIMEOUT = 1.0
 #: Seconds between two questions for the primary; and after one that no sentinel answered.
 CHECK_EVERY, RECHECK_EVERY = 1.0, 15.0
@@ -41,7 +41,7 @@ _TLS = ("ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile", "ssl_che
 
 
 class AddressInvalid(ValueError):
-    """A URL that is not of this module's form. The message does not repeat it, because it may hold a password."""
+    """A URL that is not of this module's form. The message omits it, because it may contain a password."""
 
 
 def behind_sentinel(url: str) -> bool:
@@ -51,7 +51,7 @@ def behind_sentinel(url: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """A Redis whose primary the sentinels name. `tls` is None where nothing is encrypted."""
+    """A Redis behind Sentinel. `tls` is None without encryption."""
 
     sentinels: tuple[tuple[str, int], ...]
     master: str
@@ -115,7 +115,7 @@ class Watched:
             yield redis.Redis(host, port, decode_responses=True, **self.sentinel_options())
 
     def sentinel_options(self) -> dict[str, Any]:
-        """Return the options of connections to sentinels. redis-py's defaults: eleven tries each, and no time-out."""
+        """Return the options of connections to sentinels. redis-py would retry ten times, without a time-out."""
         return {
             "socket_timeout": TIMEOUT,
             "socket_connect_timeout": TIMEOUT,

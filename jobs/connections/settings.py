@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from marshmallow import fields as ma
 from marshmallow import validate
 
+from jobs.connections.urls import BROKER_SCHEMES, REDIS_SCHEMES, RESULT_SCHEMES, url_of
 from jobs.setting import setting
-from jobs.setting_readers import BROKER_SCHEMES, REDIS_SCHEMES, RESULT_SCHEMES, url_of
 
 LOCAL_REDIS = "redis://127.0.0.1:6379/0"
 
@@ -53,7 +53,7 @@ class ConnectionSettings:
     )
 
     def __post_init__(self) -> None:
-        """Use the jobs' Redis for what has no server of its own."""
+        """Use the jobs' Redis as broker and result store unless they have other URLs."""
         object.__setattr__(self, "broker_url", self.broker_url or for_celery(self.redis_url))
         object.__setattr__(self, "result_url", self.result_url or for_celery(self.redis_url))
 

@@ -13,7 +13,7 @@ from jobs.settings import Settings
 from jobs.store.redis_keys import Keys
 from jobs.store.store import Store
 
-#: An image of 10 MB takes a moment, also over a slow network (seconds).
+#: Seconds. An image of 10 MB takes a moment over a slow network.
 TIMEOUT = 10.0
 
 

@@ -10,14 +10,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 from jobs.errors import ImagesUnavailable
 
-#: Marks a folder as ours: an empty folder without it may be a volume that is not mounted, which has lost nothing.
+#: Marks the folder of an image store: an empty folder without it may be a volume that is not mounted.
 MARKER = ".boomerang-images"
 
 log = logging.getLogger(__name__)
 
 
 class Bucket:
-    """One folder or bucket. fsspec's package for its scheme looks for keys and regions by itself."""
+    """One folder or bucket. fsspec's package for its scheme finds keys and regions in the environment."""
 
     def __init__(self, url: str) -> None:
         self._files: Any
@@ -32,7 +32,7 @@ class Bucket:
                 self._mark()
             self._files.pipe_file(self._path(name), data)
             if isinstance(self._files, LocalFileSystem):
-                # A bucket answers once the object is safe; a folder needs fsync for that.
+                # A bucket answers when the object is durable. A folder needs fsync for that.
                 _to_disk(self._path(name), self._root)
         except Exception as error:
             raise self._away(error) from error
@@ -76,7 +76,7 @@ class Bucket:
         return f"{self._root}/{name}"
 
     def _away(self, error: Exception) -> ImagesUnavailable:
-        # Each file system raises errors of its own; their texts may hold addresses, but no keys.
+        # Each file system has different errors. Their texts may contain addresses, but no keys.
         log.warning("the image store failed: %s: %s", type(error).__name__, error)
         return ImagesUnavailable(f"The image store (BOOMERANG_IMAGE_STORE) failed: {type(error).__name__}")
 

@@ -1,8 +1,8 @@
 """Reference images: each is stored once, under the hash of its bytes, while jobs refer to it.
 
 Redis holds the metadata and the references, which change with the jobs in one script. The bytes are in an image store,
-which knows nothing of jobs. They are written before the image is recorded and removed after its record, and each copy
-is an object of its own name. So no accepted job refers to an image whose bytes are incomplete or being removed.
+which does not know jobs. Bytes are written before the image is recorded, and removed after its record, and each copy is
+an object with a new name. So no accepted job refers to an image whose bytes are incomplete or being removed.
 """
 
 import json
@@ -20,7 +20,7 @@ from jobs.store.outcomes import KeepOutcome
 from jobs.store.scripts import Scripts
 from jobs.units import duration_micros
 
-#: How long (seconds) writing an object may take. An object that is not complete by then is removed.
+#: Seconds in which an object must be written. An incomplete one is removed after that.
 LONGEST_WRITE = 3600.0
 #: Objects removed in one round.
 STEP = 50
@@ -56,7 +56,7 @@ class ImageStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A stored image: the name of its object, its size in bytes, and what its header says."""
+    """A stored image: the name of its object, its size in bytes and in pixels, and its format."""
 
     hash: str
     object: str
@@ -98,7 +98,7 @@ class Images:
         return [_image(digest, kept) if kept else None for digest, kept in rows]
 
     def absent(self, digests: Iterable[str]) -> set[str]:
-        """Return those of these hashes that no image has."""
+        """Return the hashes of which no image is stored."""
         asked = list(digests)
         return {digest for digest, image in zip(asked, self.find(asked), strict=True) if image is None}
 

@@ -1,4 +1,4 @@
-"""Values as the scripts take them."""
+"""Conversion of values into arguments of the scripts."""
 
 from collections.abc import Sequence
 
@@ -19,5 +19,5 @@ def job_arguments(jobs: Sequence[NewJob]) -> list[str]:
     """Convert new jobs: three arguments each."""
     args: list[str] = []
     for job in jobs:
-        args += (job.id, job.text, job.facts())
+        args += (job.id, job.text, job.to_script_json())
     return args

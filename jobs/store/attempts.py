@@ -25,6 +25,7 @@ from jobs.store.outcomes import (
     MoveOutcome,
     RequeueOutcome,
 )
+from jobs.store.prices import MOST_PRICE
 from jobs.store.spending import rules
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 PUT_BACK = 15.0
 #: Most images between admission and claim: enough to keep workers busy, few enough for a cancel or hold to act at once.
 MOST_DISPATCHED = 2_000
-#: The rate limit may be exceeded for a moment by what was saved up in this time (seconds).
+#: Seconds of unused rate that a burst may use.
 RATE_BURST = 1.0
 #: The reason of an expired job.
 UNFINISHED = "the provider did not finish it in time"
@@ -45,7 +46,7 @@ DUE_LEASE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Jobs taken out of the queue for workers; `more`: others could follow at once."""
+    """Jobs that were admitted; `more`: others could follow at once."""
 
     ids: tuple[str, ...]
     more: bool
@@ -143,7 +144,7 @@ class Attempts:
     ) -> bool:
         """Record that the outcome of the POST is unknown; it is looked up in `wait` seconds. False: refused.
 
-        `exists`: the provider says that it has the external id.
+        `exists`: the provider has confirmed that it has the external id.
         """
         return bool(
             self._scripts.call(
@@ -162,7 +163,7 @@ class Attempts:
         count: bool = False,
         reachability: Reachability = Reachability.NOTHING,
     ) -> RequeueOutcome:
-        """Queue a job again that does not exist at the provider."""
+        """Queue a job again whose attempt does not exist at the provider."""
         return RequeueOutcome(
             self._scripts.call(
                 "requeue",
@@ -201,13 +202,16 @@ class Attempts:
             wait = next_attempt(attempt, (result.error or {}).get("code", ""), self._settings, random())
         held = "" if fence is None else fence
         after = "" if wait is None else duration_micros(wait)
-        return read_transition(
+        settled = read_transition(
             FinishOutcome,
             self._scripts.call(
                 "finish",
                 *(job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after, len(result.output)),
             ),
         )
+        if settled.outcome in (FinishOutcome.FINISHED, FinishOutcome.AGAIN):
+            _log_cost(external_task_id, result)
+        return settled
 
     def record_callback(self, external_task_id: str, *, look: bool) -> TransitionResult[CallbackOutcome]:
         """Record a callback that does not end the attempt. `look`: only a lookup at the provider can tell its state."""
@@ -222,7 +226,7 @@ class Attempts:
     def claim_due(self, limit: int) -> DueJobs:
         """Claim up to `limit` jobs whose alarm is due."""
         settings = self._settings
-        wake, count, epoch, *rows = self._scripts.call(
+        hint, count, epoch, *rows = self._scripts.call(
             "claim_due",
             limit,
             duration_micros(DUE_LEASE),
@@ -237,7 +241,7 @@ class Attempts:
                 dues.append(_due(json.loads(row)))
             except RecordDamaged as error:
                 damaged.append(error)
-        return DueJobs(tuple(dues), int(count), bool(wake), int(epoch), tuple(damaged))
+        return DueJobs(tuple(dues), int(count), bool(hint), int(epoch), tuple(damaged))
 
     def move_to_lane(self, due: Due, lane: str) -> bool:
         """Move a job in doubt to the lane of its pool where it was found. False: refused, another process holds it."""
@@ -266,7 +270,7 @@ class Attempts:
 
         `problem`: what is wrong with the last answer.
         """
-        outcome, wake = self._scripts.call(
+        outcome, hint = self._scripts.call(
             "expire",
             due.job.id,
             due.job.fence,
@@ -274,7 +278,20 @@ class Attempts:
             duration_micros(self._settings.deadline),
             f"{UNFINISHED} ({problem})" if problem else UNFINISHED,
         )
-        return TransitionResult(ExpireOutcome(outcome), None, admit_hint=bool(wake))
+        return TransitionResult(ExpireOutcome(outcome), None, admit_hint=bool(hint))
+
+
+def _log_cost(external_task_id: str, result: Result) -> None:
+    if result.unreadable_cost is not None:
+        log.warning("job %s: the provider's cost %r is not an amount in USD", external_task_id, result.unreadable_cost)
+    elif result.rounded_cost is not None:
+        log.info("job %s: the cost %s is rounded to %s USD", external_task_id, result.rounded_cost, result.cost)
+    if result.cost is not None and result.cost > MOST_PRICE:
+        log.warning(
+            "job %s: the cost of %s USD is implausible: it is counted as spent, but does not change the expected cost",
+            external_task_id,
+            result.cost,
+        )
 
 
 def _due(fields: dict[str, str]) -> Due:

@@ -1,4 +1,4 @@
-"""A batch as `batch.lua` returns it."""
+"""The deserializer of a batch from `batch.lua`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,8 +23,9 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
         if not fields:
             raise BatchNotFound(batch_id)
         counts = {state: int(fields.get(state, 0)) for state in State}
-        created = int(fields["created"]) / 1e6
-        rate = eta.rate(fields, int(now) / 1e6, created)
+        created, seconds, rest = int(fields["created"]) / 1e6, int(now) / 1e6, json.loads(shared)
+        # Neither a pause nor a stall of the service is a base for an estimate.
+        resumed = max(created, int(fields.get("resumed", 0)) / 1e6, int(rest["resumed"]) / 1e6)
         cap = fields.get("cap")
         return Batch(
             id=batch_id,
@@ -52,16 +53,16 @@ def read_batch(batch_id: str, row: Sequence[Any], settings: Settings) -> Batch:
                 for name, count in fields.items()
                 if name.startswith(BatchCounter.FAILED)
             },
-            rate=rate,
+            rate=eta.rate(fields, seconds, created),
             eta=eta.eta(
                 left=sum(count for state, count in counts.items() if not state.final),
                 queued=counts[State.QUEUED],
-                per_second=rate,
+                per_second=eta.rate(fields, seconds, resumed),
                 submit_rate=_submit_rate(settings),
-                held=max(0.0, (int(hold) - int(now)) / 1e6),
+                held=max(0.0, int(hold) / 1e6 - seconds),
                 paused="paused" in fields,
-                age=int(now) / 1e6 - created,
-                pace=_pace(fields, json.loads(shared), settings),
+                age=seconds - resumed,
+                pace=_pace(fields, rest, settings),
             ),
         )
 
@@ -81,5 +82,5 @@ def _submit_rate(settings: Settings) -> float:
 
 
 def _by(fields: Mapping[str, str], start: str) -> dict[str, str]:
-    """Return the fields that begin so, without that beginning."""
+    """Return the fields with this prefix, without it."""
     return {name.removeprefix(start): value for name, value in fields.items() if name.startswith(start)}

@@ -1,4 +1,4 @@
-"""Batches: read, list, and change all jobs of one at once (pause, resume, cancel, retry)."""
+"""Batches: read and list them, and change all jobs of one (pause, resume, cancel, retry)."""
 
 import json
 import logging
@@ -32,13 +32,13 @@ log = logging.getLogger(__name__)
 
 #: Jobs in one step of a sweep: a few milliseconds, during which Redis answers nothing else.
 STEP = 500
-#: How long (seconds) the caller works on the sweep that it begins, and how long a round of reconcile continues sweeps.
+#: Seconds for which the caller works on its sweep, and for which a round of reconcile continues sweeps.
 AT_ONCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class BatchActionResult:
-    """What was done to a batch: `affected` jobs so far; at most `pending` more follow without another call.
+    """The result of an action on a batch: `affected` jobs so far. At most `pending` more follow without another call.
 
     `admit_hint`: send an admission hint. `clashes`: see `Uploads.commit`.
     """
@@ -75,7 +75,7 @@ class Batches:
         with translate_errors():
             created, asked = self._client.hmget(self._keys.member("batch", batch_id), ["created", "asked"])
         with decoding(f"batch {printable(batch_id)}"):
-            return BatchOptions.from_facts(str(asked or "{}")) if created else None
+            return BatchOptions.from_script_json(str(asked or "{}")) if created else None
 
     def owner(self, batch_id: str) -> str | None:
         """Read the name of the API key that the batch came with ('': none); None where there is no such batch."""
@@ -100,7 +100,7 @@ class Batches:
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page:
-        """List jobs of a batch in input order. Raises `BatchNotFound` also where `only.owner` does not own it."""
+        """List jobs of a batch in input order. Raises `BatchNotFound` also if `only.owner` does not own it."""
         only = only or Filter()
         if only.owner not in (None, self.get(batch_id).owner):
             raise BatchNotFound(batch_id)
@@ -173,7 +173,7 @@ class Batches:
     # --- change -----------------------------------------------------------------------------------------------------
 
     def pause(self, batch_id: str) -> BatchActionResult:
-        """Submit no more of a batch; what is at the provider goes on. `affected`: jobs that wait from now on."""
+        """Stop submitting a batch; tasks at the provider continue. `affected`: jobs that wait from now on."""
         return self._pause(batch_id, "pause")
 
     def resume(self, batch_id: str, *, max_cost: Decimal | None = None) -> BatchActionResult:
@@ -184,9 +184,9 @@ class Batches:
         return self._pause(batch_id, "resume", max_cost)
 
     def cancel(self, batch_id: str) -> BatchActionResult:
-        """Cancel all unfinished jobs: from now on none is submitted, and `sweep` cancels those still pending.
+        """Cancel all unfinished jobs. None is submitted from now on, and `sweep` cancels those still pending.
 
-        Raises `NotAllowed` while lines of it that were staged are being taken in.
+        Raises `NotAllowed` while staged lines of the batch are being enqueued.
         """
         outcome, _ = self._scripts.call("begin_sweep", batch_id, "cancel", "", "0")
         if outcome == SweepOutcome.UNKNOWN:
@@ -198,9 +198,9 @@ class Batches:
     def retry(
         self, batch_id: str, states: Sequence[State] = (), codes: Sequence[str] = (), *, dry_run: bool = False
     ) -> BatchActionResult:
-        """Queue failed jobs again, or those in other final `states` but completed; of failed jobs only `codes`.
+        """Queue failed jobs again, or those in other final `states` except completed. `codes` limits failed jobs.
 
-        Jobs that the provider may still be working on are left out; `dry_run`, which only counts, counts them too.
+        Jobs that the provider may still work on are left out. `dry_run` only counts, and counts them, too.
         Raises `NotAllowed` during another retry or a cancel of the batch.
         """
         which: dict[str, dict[str, bool]] = {"states": dict.fromkeys(states or (State.FAILED,), True)}
@@ -217,26 +217,26 @@ class Batches:
 
     def sweep(self, seconds: float = AT_ONCE, clock: Callable[[], float] = time.monotonic) -> bool:
         """Continue sweeps of all batches, for about so long. Returns whether to send an admission hint."""
-        end, woke, more = clock() + seconds, False, 1
+        end, hint_due, more = clock() + seconds, False, 1
         while more and clock() < end:
-            more, _, _, wake = self._scripts.call("sweep", "", STEP, duration_micros(RECHECK))
-            woke = woke or bool(wake)
-        return woke
+            more, _, _, hint = self._scripts.call("sweep", "", STEP, duration_micros(RECHECK))
+            hint_due = hint_due or bool(hint)
+        return hint_due
 
     def _pause(self, batch_id: str, action: str, max_cost: Decimal | None = None) -> BatchActionResult:
         cap = "" if max_cost is None else nano(max_cost)
-        outcome, waiting, wake = self._scripts.call("pause", batch_id, flag(action == "pause"), cap)
+        outcome, waiting, hint = self._scripts.call("pause", batch_id, flag(action == "pause"), cap)
         if outcome == PauseOutcome.UNKNOWN:
             raise BatchNotFound(batch_id)
-        return BatchActionResult(action, 0 if outcome == PauseOutcome.ALREADY else int(waiting), admit_hint=bool(wake))
+        return BatchActionResult(action, 0 if outcome == PauseOutcome.ALREADY else int(waiting), admit_hint=bool(hint))
 
     def _begin_sweep(self, batch_id: str, action: str) -> BatchActionResult:
-        end, woke = time.monotonic() + AT_ONCE, False
+        end, hint_due = time.monotonic() + AT_ONCE, False
         while True:
-            more, affected, pending, wake = self._scripts.call("sweep", batch_id, STEP, duration_micros(RECHECK))
-            woke = woke or bool(wake)
+            more, affected, pending, hint = self._scripts.call("sweep", batch_id, STEP, duration_micros(RECHECK))
+            hint_due = hint_due or bool(hint)
             if not more or time.monotonic() > end:
-                return BatchActionResult(action, int(affected), int(pending), woke)
+                return BatchActionResult(action, int(affected), int(pending), hint_due)
 
 
 def _progress(batch_id: str, row: Any) -> Progress | None:

@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs.connections.errors import translate_errors
+from jobs.store.celery_identity import identity_of
 from jobs.store.context import StoreContext
-from jobs.store.outcomes import MessageOutcome, ParkOutcome, RevokeOutcome
+from jobs.store.outcomes import MessageOutcome, ParkOutcome, RefusalOutcome, RevokeOutcome
 from jobs.units import duration_micros
 
-#: Most Celery messages (with different ids) that may wait for one job.
+#: Most Celery messages, without repeats, that may wait for one job.
 MOST_PARKED = 100
 #: The lease (seconds) of the worker that finishes a message; shorter than the wait before it is sent again.
 FINISHING = 20.0
-#: How long (seconds) revoked ids are remembered, and how many: Celery's own numbers.
+#: Seconds until a message that came after the end of its job is sent again, unless it was finished.
+UNFINISHED = 30.0
+#: Seconds for which revoked ids and refused messages are stored, and how many: Celery's numbers for revokes.
 REVOKE_KEPT, MOST_REVOKED = 10_800.0, 50_000
 #: Celery ids in one step.
 _STEP = 500
@@ -46,9 +49,13 @@ class CeleryMessages:
         self._scripts = context.scripts
 
     def park(self, job_id: str, task_id: str, continuation: str, finishes: str = "") -> tuple[ParkOutcome, str]:
-        """Store how to finish a Celery message; return its mark, too. `finishes`: the mark of the one it ends."""
+        """Store a message's continuation; return its mark, too. `finishes`: the mark of the one that it finishes.
+
+        A repeat has the same identity. Messages of one task with different continuations are all stored.
+        """
+        limits = (MOST_PARKED, duration_micros(FINISHING), duration_micros(UNFINISHED))
         outcome, mark = self._scripts.call(
-            "park", job_id, task_id, continuation, finishes, MOST_PARKED, duration_micros(FINISHING)
+            "park", job_id, task_id, continuation, identity_of(continuation), finishes, *limits
         )
         return ParkOutcome(outcome), str(mark)
 
@@ -60,20 +67,28 @@ class CeleryMessages:
         """Record that a message was finished."""
         return MessageOutcome(self._scripts.call("message_finished", job_id, mark))
 
+    def begin_refusal(self, mark: str) -> RefusalOutcome:
+        """Claim the end of a refused message, so that its repeats do not call its errbacks again."""
+        return RefusalOutcome(self._scripts.call("begin_refusal", mark, duration_micros(FINISHING)))
+
+    def end_refusal(self, mark: str) -> None:
+        """Record that a refused message was ended."""
+        self._scripts.call("end_refusal", mark, duration_micros(REVOKE_KEPT), MOST_REVOKED)
+
     def revoke(self, task_ids: Sequence[str]) -> Revoked:
         """Cancel the jobs of these Celery tasks. Ids that are not parked are remembered in case they still come."""
-        wake = False
+        hint_due = False
         rows: list[tuple[str, str, str, int]] = []
         for start in range(0, len(task_ids), _STEP):
             step = task_ids[start : start + _STEP]
             hint, *flat = self._scripts.call("revoke", duration_micros(REVOKE_KEPT), MOST_REVOKED, *step)
-            wake = wake or bool(hint)
+            hint_due = hint_due or bool(hint)
             rows += zip(step, flat[::3], flat[1::3], flat[2::3], strict=True)
         return Revoked(
             cancelled=tuple(job_id for _, outcome, job_id, _ in rows if outcome == RevokeOutcome.CANCELLED),
             to_deliver=tuple(job_id for _, _, job_id, owes in rows if owes),
             remembered=tuple(task_id for task_id, outcome, _, _ in rows if outcome == RevokeOutcome.REMEMBERED),
-            admit_hint=wake,
+            admit_hint=hint_due,
         )
 
     @translate_errors()

@@ -1,4 +1,4 @@
-"""The record of the installation in Redis: whether Redis still holds the jobs that it held, and whether work may go on.
+"""The record of the installation in Redis: whether Redis still holds all jobs, and whether work may continue.
 
 jobs.store.installation has the rules; the worker (worker.continuity) applies them.
 """
@@ -23,11 +23,11 @@ from jobs.units import duration_micros, from_micros
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """The epoch of Redis: jobs accepted before `doubted_before` are looked up before they are sent."""
+    """The epoch of Redis: jobs accepted before `lookup_before` are looked up before they are sent."""
 
     number: int
     since: datetime
-    doubted_before: datetime
+    lookup_before: datetime
 
 
 class Continuity:
@@ -40,14 +40,14 @@ class Continuity:
         self._settings = context.settings
 
     def refusal(self) -> str:
-        """Return why no work is accepted or handed out, and what to do about it; "" while work goes on."""
+        """Return why no work is accepted or handed out, and what to do about it; "" while work continues."""
         installation, lost = record_fields(self._client, self._keys, "installation", "lost")
         if lost:
             return why_refused("lost", lost)
         return "" if installation else why_refused("new")
 
     def standing(self, seen: Sequence[Sighting] = ()) -> Standing:
-        """Read what Redis holds now, and the fate of what each of these sightings saw last."""
+        """Read the present state of Redis, and the fate of the last change of each sighting."""
         now, last, round_at, jobs, witness, restarted, flat, fates = self._scripts.call(
             "standing", *(sighting.last for sighting in seen)
         )
@@ -69,7 +69,7 @@ class Continuity:
         )
 
     def establish(self, there: Standing) -> bool:
-        """Go on with what `there` says; begin an installation where there is none. False: it changed meanwhile."""
+        """Continue with this data; begin an installation if there is none. False: the record changed meanwhile."""
         lease, automatic = duration_micros(self._settings.submit_lease), flag(self._settings.recovery)
         return bool(self._scripts.call("found", _new_id(), lease, automatic, there.epoch) == FoundOutcome.FOUND)
 
@@ -80,17 +80,17 @@ class Continuity:
         return bool(self._scripts.call("refuse", there.epoch, reason.replace("]", ")"), text) != RefuseOutcome.CHANGED)
 
     def tolerate(self, there: Standing, known: Sighting) -> bool:
-        """Go on with older data: look up every job before it is sent. False: the record changed meanwhile."""
+        """Continue with older data: look up every job before it is sent. False: the record changed meanwhile."""
         lease = duration_micros(self._settings.submit_lease)
         return bool(
             self._scripts.call("tolerate", there.epoch, lease, known.epoch, known.at) == TolerateOutcome.TOLERATED
         )
 
     def recover(self, also_new: float = 0.0, known: Sequence[Sighting] = ()) -> Epoch:
-        """Accept what is there as the truth: look up each job at the provider before it is sent.
+        """Accept the present data as the truth: look up each job at the provider before it is sent.
 
-        `also_new`: for so many seconds, also jobs accepted from now on. `known`: sightings of the lost installation; a
-        Redis without a record takes the installation's id from them if they agree on one.
+        `also_new`: for so many seconds, new jobs are looked up, too. `known`: sightings of the lost installation; a
+        Redis without a record gets the installation's id from them if they agree on one.
         """
         ids = {sighting.installation for sighting in known if sighting.installation}
         number, since, before = self._scripts.call(
@@ -106,7 +106,7 @@ class Continuity:
 
 @translate_errors()
 def record_fields(client: redis.Redis, keys: Keys, *fields: str) -> list[str | None]:
-    """Read fields of the record of the installation; all None where a value of another type stands in its place."""
+    """Read fields of the record of the installation; all None if the key has a wrong type."""
     try:
         found: list[Any] = client.hmget(keys.singleton("epoch"), list(fields))
     except redis.ResponseError as error:
@@ -117,7 +117,7 @@ def record_fields(client: redis.Redis, keys: Keys, *fields: str) -> list[str | N
 
 
 def _whole(text: str | None) -> int:
-    """Read a stored number; 0 where it is missing or damaged."""
+    """Read a stored number; 0 if it is missing or damaged."""
     try:
         return int(text or 0)
     except ValueError:

@@ -26,7 +26,7 @@ class Deliveries:
         self._jobs = jobs
 
     def claim(self, ids: Sequence[str]) -> list[Due]:
-        """Claim those of these jobs that have ended and owe a delivery, with their results."""
+        """Claim the deliveries of those jobs that have ended and owe some; return them with their results."""
         if not ids:
             return []
         rows = [json.loads(row) for row in self._scripts.call("claim_deliveries", duration_micros(DUE_LEASE), *ids)]
@@ -52,7 +52,7 @@ class Deliveries:
         )
 
     def retry(self, ids: Sequence[str]) -> dict[str, RedeliverOutcome]:
-        """Make deliveries again that were given up; return an outcome for each id."""
+        """Retry deliveries that were given up; return an outcome for each id."""
         outcomes: dict[str, RedeliverOutcome] = {}
         for start in range(0, len(ids), _STEP):
             step = ids[start : start + _STEP]

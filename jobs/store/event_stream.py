@@ -10,8 +10,10 @@ import redis
 from jobs.connections.errors import translate_errors
 from jobs.decoding import UNREADABLE
 from jobs.fields import is_text
+from jobs.job import Job
 from jobs.states import State
 from jobs.store.context import StoreContext
+from jobs.store.lua_source import CHANGES_KEPT
 
 _GROUP = "watchers"
 _READER = "watcher"
@@ -19,7 +21,11 @@ _READER = "watcher"
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """A job changed its state; `before` is None for a new job. Times: seconds since 1970 by Redis's clock."""
+    """A job changed its state; `before` is None for a new one. Times: seconds since 1970 by Redis's clock.
+
+    `id`: the job's, or that of a Celery task that became no job or waits for the job `job_id`. `due`: when a new job
+    may begin. `began`: its last start. `retries`: how often it was started again.
+    """
 
     id: str
     state: State
@@ -29,6 +35,10 @@ class StateChange:
     model: str
     batch: str | None
     reason: str | None
+    due: float
+    began: float | None = None
+    retries: int = 0
+    job_id: str = ""
 
 
 class EventStream:
@@ -40,7 +50,7 @@ class EventStream:
 
     @translate_errors()
     def read_new(self, most: int) -> list[StateChange]:
-        """Read up to `most` changes that no caller has read yet, oldest first. Each is given out once."""
+        """Read up to `most` changes that no caller has read yet, oldest first. Each is returned once."""
         try:
             answer = self._read_group(most)
         except redis.ResponseError as error:
@@ -49,6 +59,29 @@ class EventStream:
             self._client.xgroup_create(self._stream, _GROUP, id="0", mkstream=True)
             answer = self._read_group(most)
         return list(_changes(answer))
+
+    @translate_errors()
+    def add_task(self, task_id: str, state: State, job: Job | None = None, *, new: bool, reason: str = "") -> None:
+        """Add the state of a Celery task whose id is not that of a job. `job`: the one that it waits for.
+
+        `new`: nothing was added about the task before.
+        """
+        seconds, micros = self._client.time()
+        now = seconds * 1_000_000 + micros
+        fields: Any = {
+            "id": task_id,
+            "state": state.value,
+            "from": "" if new else State.QUEUED.value,
+            "model": job.model if job else "",
+            "created": str(now),
+            "batch": "",
+            "reason": reason,
+            "due": "",
+            "began": str(round(job.started_at.timestamp() * 1_000_000)) if job and job.started_at else "",
+            "retries": str(max(job.attempt, job.starts) - 1 if job else 0),
+            "job": job.id if job else "",
+        }
+        self._client.xadd(self._stream, fields, maxlen=CHANGES_KEPT, approximate=True)
 
     def _read_group(self, most: int) -> Any:
         return self._client.xreadgroup(_GROUP, _READER, {self._stream: ">"}, count=most, noack=True)
@@ -59,7 +92,7 @@ def _changes(answer: Any) -> Iterator[StateChange]:
     streams = answer.items() if isinstance(answer, dict) else answer or ()
     for _, entries in streams:
         for entry in entries[0] if entries and isinstance(entries[0], list) else entries:
-            # Nothing depends on an entry: leave out what cannot be read.
+            # Nothing depends on an entry: leave out unreadable ones.
             with suppress(*UNREADABLE):
                 yield _change(*entry)
 
@@ -77,4 +110,9 @@ def _change(entry_id: str, fields: Mapping[str, str]) -> StateChange:
         model=fields["model"],
         batch=fields["batch"] or None,
         reason=fields["reason"] or None,
+        # The version before did not write these.
+        due=int(fields.get("due") or fields["created"]) / 1_000_000,
+        began=int(began) / 1_000_000 if (began := fields.get("began")) else None,
+        retries=int(fields.get("retries") or 0),
+        job_id=fields.get("job") or fields["id"],
     )

@@ -1,8 +1,8 @@
-"""Whether the jobs' Redis still holds what it held: what is there, compared with what was seen of it. Pure decisions.
+"""Detection of lost jobs: pure decisions from the present state of the jobs' Redis and earlier sightings of it.
 
-The record of the installation stands in the jobs' Redis. What a worker saw of it last is a `Sighting`; it is kept
-outside, in the worker's memory and in a witness (jobs.store.witness). A Redis that comes back empty or older, or that
-is another one, differs from a sighting, whatever the reason is.
+The record of the installation is in the jobs' Redis. A `Sighting` is what a worker last saw of it. Sightings are stored
+elsewhere: in the worker's memory, and in a witness (jobs.store.witness). If Redis comes back empty or older, or is
+another one, it differs from the sightings, whatever the cause.
 """
 
 import json
@@ -13,17 +13,17 @@ from typing import Self
 
 
 class Fate(StrEnum):
-    """Whether the change that was the last one at a sighting is there."""
+    """The fate of the change that was the last one at a sighting."""
 
     KNOWN = "known"
-    UNKNOWN = "unknown"  #: it is not, although older ones are
-    GONE = "gone"  #: no change is there at all
-    TRIMMED = "trimmed"  #: all that are kept are later: only counts can tell
+    UNKNOWN = "unknown"  #: it is missing, although older ones exist
+    GONE = "gone"  #: no change exists
+    TRIMMED = "trimmed"  #: all stored changes are later: only counts can tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """What a worker saw of an installation: the number of its epoch, and how many jobs it had accepted.
+    """The state of an installation as a worker saw it: the number of its epoch, and of accepted jobs.
 
     `last`: the id of the last change in the stream of changes. `at`: when, in µs of the jobs' Redis.
     """
@@ -40,7 +40,7 @@ class Sighting:
 
     @classmethod
     def from_json(cls, text: str) -> Self | None:
-        """Read the stored form; None where it is damaged."""
+        """Read the stored form; None if it is damaged."""
         try:
             fields = json.loads(text)
             return cls(
@@ -55,19 +55,19 @@ class Sighting:
 
     @property
     def described(self) -> str:
-        """Describe it for people."""
+        """The sighting as text for messages."""
         return f"installation {self.installation[:8]}, epoch {self.epoch}, {self.accepted:,} jobs accepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the jobs' Redis holds now. `installation` is "" where there is no record of one.
+    """The present state of the jobs' Redis. `installation` is "" if there is no record of one.
 
     `round_at`: when a round of reconcile last began, 0: never. `has_jobs`: it holds jobs, with or without a record.
     `is_witness`: it holds a witness, as the broker does. `restarted`: it was restarted, and no worker has noticed yet.
-    `lost`: why no work is accepted or handed out, "" while work goes on; `expected`: what should be there. `trusted`:
-    sightings before that time are ignored. `fates`: of each sighting in question, with the number of jobs accepted
-    after it.
+    `lost`: why no work is accepted or handed out, "" while work continues; `expected`: the sighting that it lacks.
+    `trusted`: sightings before that time are ignored. `fates`: of each sighting in question, with the number of jobs
+    accepted after it.
     """
 
     now: int
@@ -95,15 +95,18 @@ class Standing:
 class Judgement(StrEnum):
     """What a comparison with earlier sightings showed."""
 
-    SOUND = "sound"  #: all that was seen is there, or nothing was seen
-    NEW = "new"  #: nothing is there, and nothing was seen: a first start
-    OLDER = "older"  #: it went back to an earlier moment
+    SOUND = "sound"  #: nothing is missing, or there are no sightings
+    NEW = "new"  #: there is no installation, and there are no sightings: a first start
+    OLDER = "older"  #: Redis went back to an earlier moment
     LOST = "lost"  #: the jobs are gone, or are another installation's
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`lost_jobs` were accepted and are gone, as far as is known, in `seconds`; `expected` is what was seen."""
+    """The result of a comparison. `expected`: the sighting that differs.
+
+    `lost_jobs`: accepted jobs that are missing, as far as is known; `seconds`: the period that is lost.
+    """
 
     judgement: Judgement
     reason: str = ""
@@ -113,7 +116,7 @@ class Verdict:
 
 
 def judge(there: Standing, seen: Sequence[Sighting]) -> Verdict:
-    """Compare what Redis holds with earlier sightings; `there.fates` has one fate for each."""
+    """Compare the present state with earlier sightings; `there.fates` has one fate for each."""
     held = [each for each in zip(seen, there.fates, strict=True) if each[0].at >= there.trusted]
     if not there.installation:
         return _without_record(there, [sighting for sighting, _ in held])

@@ -29,7 +29,7 @@ from jobs.units import duration_micros
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two reads of a job while a caller waits for its end: the message about the end is only a hint.
+#: Seconds between two reads of a job while a caller waits for its end: the message about its end may get lost.
 WAIT_RECHECK = 2.0
 
 
@@ -58,16 +58,16 @@ class Jobs:
         *,
         most: int | None = None,
     ) -> Enqueued:
-        """Accept jobs in one atomic step; at most a few hundred a call. `batch` is created if need be, even empty.
+        """Accept jobs in one atomic step, at most a few hundred per call. Creates the `batch`, even an empty one.
 
-        `options` apply when the call creates the batch; later ones change nothing. `most`: the limit of unfinished
-        jobs, above which new jobs are refused (`Outcome.FULL`).
+        `options` apply only if the call creates the batch. `most`: the limit of unfinished jobs, above which new jobs
+        are refused (`Outcome.FULL`).
         """
-        facts = (options or BatchOptions()).facts()
-        wake, *outcomes = self._scripts.call(
+        facts = (options or BatchOptions()).to_script_json()
+        hint, *outcomes = self._scripts.call(
             "enqueue", batch or "", facts, duration_micros(RECHECK), at_most(most), *job_arguments(jobs)
         )
-        return Enqueued(tuple(map(Outcome, outcomes)), bool(wake))
+        return Enqueued(tuple(map(Outcome, outcomes)), bool(hint))
 
     # --- read -------------------------------------------------------------------------------------------------------
 
@@ -81,8 +81,8 @@ class Jobs:
         return job
 
     def with_reason(self, job: Job) -> Job:
-        """Return the job with what it waits for as its reason."""
-        return replace(job, reason=why_job(self._scripts, self._settings, job)) if job.waits else job
+        """Return the job with the reason why it waits."""
+        return job if job.state.final else replace(job, reason=why_job(self._scripts, self._settings, job))
 
     def get_many(self, ids: Sequence[str], *, text: bool = False) -> list[Job | None]:
         """Read several jobs in one round trip: None for an unknown id, or for a damaged record, which is logged."""
@@ -133,14 +133,14 @@ class Jobs:
 
     @translate_errors()
     def wait(self, job_id: str, seconds: float) -> Job:
-        """Wait until the job has ended, at most so long; return it as it is then. Raises `JobNotFound`."""
+        """Wait until the job has ended, at most so many seconds; return its state then. Raises `JobNotFound`."""
         job = self.get(job_id)
         end = time.monotonic() + seconds
         if job.state.final or seconds <= 0:
             return job
         with self._client.pubsub(ignore_subscribe_messages=True) as ended:  # type: ignore[no-untyped-call]
             ended.subscribe(self._keys.member("ended", job_id))
-            # The end cannot be missed once the subscription is confirmed: read the job again after that.
+            # Read the job again once the subscription is confirmed: from then on its end cannot be missed.
             ended.get_message(ignore_subscribe_messages=False, timeout=min(seconds, WAIT_RECHECK))
             while not (job := self.get(job_id)).state.final and (left := end - time.monotonic()) > 0:
                 ended.get_message(timeout=min(left, WAIT_RECHECK))
@@ -179,7 +179,7 @@ class Jobs:
     # --- change -----------------------------------------------------------------------------------------------------
 
     def cancel(self, job_id: str) -> TransitionResult[CancelOutcome]:
-        """Cancel a job. Raises `JobNotFound`, or `NotAllowed` when it has ended otherwise."""
+        """Cancel a job. Raises `JobNotFound`, and `NotAllowed` if it has ended otherwise."""
         cancelled = read_transition(CancelOutcome, self._scripts.call("cancel", job_id))
         if cancelled.outcome is CancelOutcome.UNKNOWN:
             raise JobNotFound(job_id)
@@ -235,7 +235,7 @@ class Jobs:
         return retried
 
     def purge(self, limit: int = 200) -> tuple[int, int]:
-        """Delete what ended longer ago than the retention, at most `limit`; return how many (jobs, batches)."""
+        """Delete jobs and batches that ended before the retention, at most `limit`; return how many (jobs, batches)."""
         jobs, batches = self._scripts.call("purge", duration_micros(self._settings.retention), limit, DAYS_KEPT)
         return int(jobs), int(batches)
 

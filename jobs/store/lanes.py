@@ -18,7 +18,7 @@ from jobs.store.context import StoreContext
 from jobs.store.outcomes import ProbeOutcome
 from jobs.units import dollars, duration_micros, from_micros
 
-#: A hold ends after this time (seconds) at the latest, whatever `Retry-After` says: then one job is tried.
+#: Most seconds of a hold, also with a longer `Retry-After`. Then one job is submitted.
 LONGEST_HOLD = 3600.0
 
 
@@ -46,8 +46,8 @@ class Lanes:
 
         The wait has equal jitter, as a share of it that Lua applies, because only Lua knows how often it doubles.
 
-        `throttled`: the provider had too much at once, which lowers a learned limit. Returns when the hold ends, in
-        seconds since 1970 by Redis's clock.
+        `throttled`: the provider refused because of a limit, which lowers a learned limit. Returns when the hold ends,
+        in seconds since 1970 by Redis's clock.
         """
         wait = (duration_micros(base), duration_micros(cap), duration_micros(min(least, LONGEST_HOLD)))
         share = f"{equal_jitter(1.0, random()):.6f}"
@@ -71,7 +71,7 @@ class Lanes:
         return ProbeOutcome(outcome)
 
     def get_all(self) -> tuple[Lane, ...]:
-        """Read every configured lane, then lanes that are not configured and have jobs, then pools without a lane."""
+        """Read every configured lane, then removed lanes that still have jobs, then pools without a lane."""
         lanes = {lane.name: lane for lane in self._settings.lanes}
         served = {lane.pool for lane in lanes.values()}
         with translate_errors(), self._client.pipeline(transaction=False) as pipe:
@@ -108,7 +108,7 @@ class Lanes:
         return found
 
     def _limits(self, learning: Sequence[str]) -> dict[str, int]:
-        """Read the limits in force. Lanes that learn theirs are asked for; the others have what is set."""
+        """Read the limits in force: learned ones from Redis, others from the settings."""
         limits = {lane.name: lane.max_in_flight for lane in self._settings.lanes}
         if learning:
             asked = [argument for name in learning for argument in (name, limits.get(name, 0))]
@@ -130,7 +130,7 @@ class Lanes:
 
 
 def _history(entries: Sequence[str]) -> Iterator[LaneEvent]:
-    """Read a lane's history. Nothing depends on an entry: leave out what cannot be read."""
+    """Read a lane's history. Unreadable entries are left out: nothing depends on them."""
     for entry in entries:
         with suppress(*UNREADABLE):
             yield LaneEvent.of(json.loads(entry))

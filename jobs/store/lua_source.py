@@ -1,7 +1,7 @@
 """Assembles the scripts that Redis runs, one for each verb.
 
-A verb is a file in a folder of `jobs/lua/`. A script is that file below the constants, the names of keys and the shared
-functions that it uses, with the stored letters in place of the names of fields.
+A verb is a file in a folder of `jobs/lua/`. Its script consists of the constants, key names and shared functions that
+it uses, then the file itself, with the stored letters in place of the names of fields.
 """
 
 import re
@@ -13,21 +13,22 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from jobs import eta, lane_health
+from jobs import eta, lane_health, liveness
 from jobs.fields import FORMS, VERSION, BatchCounter, Entry, Fact, Field, Payer, names
 from jobs.job import LANE
 from jobs.states import FINAL, HOLDS_SLOTS, TRANSITIONS
+from jobs.store.prices import MOST_PRICE, PRICE_CEILING, PRICES_KEPT, PRICES_SURE
 from jobs.store.redis_keys import Keys
 from jobs.store.spending import CAP_RECHECK, CAP_RECHECK_IDLE, DAY
-from jobs.units import duration_micros
+from jobs.units import duration_micros, nano
 
-#: Leases and alarms use Redis's own clock, in µs: a host with a wrong clock can neither steal nor keep a lease.
+#: Leases and alarms use Redis's clock, in µs: a host with a wrong clock can neither take nor extend a lease.
 REDIS_TIME = (
     "local function clock() local t = redis.call('TIME'); return tonumber(t[1]) * 1000000 + tonumber(t[2]) end\n"
 )
-#: Entries that the stream of changes keeps.
+#: Most entries of the event stream.
 CHANGES_KEPT = 20_000
-#: Milliseconds for which a hint counts as under way; after that its message is taken for lost.
+#: Milliseconds for which a hint counts as under way. After that its message counts as lost.
 HINT_MS = 1_000
 
 _FOLDER = files("jobs") / "lua"
@@ -42,7 +43,7 @@ class UnknownField(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script as Redis runs it, and the digest by which Redis knows it."""
+    """A script as Redis runs it, and its digest in Redis."""
 
     source: str
     sha: str
@@ -57,7 +58,7 @@ def verb_files() -> Mapping[str, Traversable]:
 
 @cache
 def shared_text() -> str:
-    """Return what the verbs share, one file after another, ready to be run."""
+    """Return the shared source, one file after another, ready to run."""
     return "".join(runnable((_FOLDER / SHARED_FOLDER / f"{part}.lua").read_text("utf-8")) for part in _SHARED)
 
 
@@ -89,12 +90,12 @@ def _letter(table: str, name: str) -> str:
         raise UnknownField(f"{table}.{name}: no such field; jobs/fields.py lists them") from None
 
 
-#: A comment, or a string, in which `--` begins none.
+#: A comment, or a string, in which `--` does not begin a comment.
 _COMMENT = re.compile(r"(?P<string>'(?:\\.|[^'\\\n])*'|\"(?:\\.|[^\"\\\n])*\")|[ \t]*--[^\n]*")
 _ACCESS = re.compile(r"(?<![\w.])(job|change|scout|facts)\.(?!\.)(\w+)")
 _RECORD = re.compile(r"\bRECORD\{([^{}]*)\}")
 _KEY = re.compile(r"((?:^|,)\s*)(\w+)(?=\s*=[^=])")
-#: With the constant text beside it, which Lua would join at each run.
+#: With adjacent constant text, which Lua would concatenate at each run.
 _TEXT = re.compile(r"(?:'([^'\\\n]*)' \.\. )?\b(FIELD|BATCH|PAYER|ENTRY)\.(\w+)(?: \.\. '([^'\\\n]*)')?")
 #: Members of a job that only a script's answer has.
 _BESIDE = {name: name for name in ("id", "now")}
@@ -137,17 +138,19 @@ def _constants() -> str:
         f"local FORMS={{{forms}}}\nlocal DEFAULT_LANE='{LANE}'\nlocal VERSION={VERSION}\n"
         f"local CHANGES_KEPT={CHANGES_KEPT}\nlocal HINT_MS={HINT_MS}\n"
         f"local RATE_SPAN={eta.SPAN}\nlocal RATE_RING={eta.RING}\nlocal RATE_SHIFT={eta.SHIFT}\n"
-        f"local DAY={duration_micros(DAY)}\n"
+        f"local DAY={duration_micros(DAY)}\nlocal STALLED_AFTER={duration_micros(liveness.STALLED_AFTER)}\n"
         f"local CAP_RECHECK={duration_micros(CAP_RECHECK)}\n"
-        f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n" + lane_health.constants()
+        f"local CAP_RECHECK_IDLE={duration_micros(CAP_RECHECK_IDLE)}\n"
+        f"local PRICES_KEPT={PRICES_KEPT}\nlocal PRICES_SURE={PRICES_SURE}\n"
+        f"local PRICE_CEILING={PRICE_CEILING}\nlocal MOST_PRICE={nano(MOST_PRICE)}\n" + lane_health.constants()
     )
 
 
 def needed(shared: str, verb: str) -> str:
     """Return a verb below the shared `local` statements (at the margin) that it or another needed one names.
 
-    Redis runs the whole text at each call, so unused statements cost time: to create all functions took longer than
-    most verbs' own work.
+    Redis runs the whole text at each call, so unused statements cost time: creating all functions took longer than the
+    work of most verbs.
     """
     parts = re.split(r"(?m)^(?=local )", shared)
     names = [set(re.findall(r"\w+", "".join(_DECLARED.findall(part)[:1]))) for part in parts]

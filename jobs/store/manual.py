@@ -1,4 +1,4 @@
-"""What only a person can decide: the outcome of a submission that cannot be looked up; and what is stuck."""
+"""Decisions of an operator: the outcome of a submission that cannot be looked up. And what is stuck."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +12,12 @@ from jobs.store.outcomes import SettleOutcome
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros, to_micros
 
-#: The error code of a job that a person has given up.
+#: The error code of a job that an operator has given up.
 GIVEN_UP = "given_up"
 
 
 class Verdict(StrEnum):
-    """What a person found out about an attempt in doubt."""
+    """An operator's decision about an attempt in doubt."""
 
     SENT = "sent"  #: the provider has it, under its own task id
     NOT_SENT = "not-sent"  #: the provider does not have it: it is sent again, under the same external id
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How many there are, and the first of them with their times."""
+    """The number of entries, and the first of them with their times."""
 
     count: int
     named: tuple[tuple[str, datetime], ...]
@@ -34,7 +34,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """What is stuck: jobs and batches with the time since when, queues with the time of their next check.
+    """What is stuck: jobs and batches since when, queues with the time of their next check.
 
     `damaged`: jobs whose records a round of reconcile could not read. `unreadable`: jobs about which the provider gives
     no readable answer.
@@ -50,7 +50,7 @@ class Stuck:
 
 
 class Manual:
-    """The verbs for what only a person can decide. All raise `StoreUnavailable`."""
+    """The verbs of operators. All raise `StoreUnavailable`."""
 
     def __init__(self, context: StoreContext) -> None:
         self._scripts = context.scripts

@@ -1,4 +1,4 @@
-"""How much of its memory Redis has used."""
+"""The memory use of Redis."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,6 @@ def read_memory(client: redis.Redis) -> Memory | None:
         info: Any = client.info("memory")
     except redis.exceptions.NoPermissionError:
         return None
-    # Redis does not count buffers of replicas and of the append-only file either.
+    # Redis does not count these buffers against `maxmemory` either.
     used = int(info["used_memory"]) - int(info.get("mem_not_counted_for_evict", 0))
     return Memory(used, int(info.get("maxmemory", 0)))

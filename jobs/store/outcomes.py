@@ -29,7 +29,7 @@ class RequeueOutcome(StrEnum):
 
     QUEUED = "queued"
     OVER = "over"  #: the producer had cancelled the job: its slots are free
-    DOUBT = "doubt"  #: a callback has shown that the attempt exists: it is looked up
+    DOUBT = "doubt"  #: a callback has proven that the attempt exists: it is looked up
     REFUSED = "refused"  #: a stale fence, or another state
 
 
@@ -39,7 +39,7 @@ class FinishOutcome(StrEnum):
     FINISHED = "finished"
     AGAIN = "again"  #: the next attempt is queued
     ALREADY = "already"  #: it had ended before, in the same way
-    CONTRADICTED = "contradicted"  #: it had ended before, in the other way
+    CONTRADICTED = "contradicted"  #: it had ended before, in another way
     STALE = "stale"  #: an older attempt, or a stale fence
     EXCESS = "excess"  #: a callback has more results than were asked for: poll instead
     UNKNOWN = "unknown"  #: no such job or attempt
@@ -152,10 +152,18 @@ class ParkOutcome(StrEnum):
     PARKED = "parked"
     REVOKED = "revoked"  #: parked, but it was revoked before it came
     FULL = "full"  #: not parked: too many messages wait for this job
-    FINAL = "final"  #: the job has ended: finish the message from its record, then call `message_finished`
+    FINAL = "final"  #: the job has ended: finish the message from its record; with a mark, then call `message_finished`
     FINISHED = "finished"  #: the job has ended, and this message was finished before
     OWED = "owed"  #: the job has ended, and another process is finishing this message
     UNKNOWN = "unknown"
+
+
+class RefusalOutcome(StrEnum):
+    """Of `begin_refusal`."""
+
+    FIRST = "first"  #: end the message, then call `end_refusal`
+    AGAIN = "again"  #: it was ended before
+    BUSY = "busy"  #: another process is ending it
 
 
 class MessageOutcome(StrEnum):
@@ -202,7 +210,7 @@ class RefuseOutcome(StrEnum):
     """Of `refuse`."""
 
     REFUSED = "refused"
-    ALREADY = "already"  #: the first reason stays
+    ALREADY = "already"  #: it is refused already; the first reason stays
     CHANGED = "changed"  #: another epoch has begun
 
 
@@ -234,11 +242,12 @@ class RecountOutcome(StrEnum):
     """Of `recount`."""
 
     READ = "read"
-    BUSY = "busy"  #: too much has changed: read that first
+    BUSY = "busy"  #: too much has changed: read these records first
 
 
 #: Verb → its outcomes. The other verbs answer with data.
 OUTCOMES: Mapping[str, type[StrEnum]] = {
+    "begin_refusal": RefusalOutcome,
     "begin_sweep": SweepOutcome,
     "cancel": CancelOutcome,
     "commit": CommitOutcome,

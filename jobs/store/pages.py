@@ -1,9 +1,9 @@
 """Pages of jobs and of batches, by label, state and time.
 
-A page is bounded work, however many there are: it reads the index with the fewest entries and looks at a limited number
-of them. A page may therefore be short, even empty, although more follow. A cursor is the creation time of the last
-entry looked at (within a batch: a position). Neither ever changes, and no two creation times are equal, so concurrent
-changes make no page skip or repeat an entry.
+The work for a page is bounded: it reads the index with the fewest entries, and checks a limited number of them. A page
+may therefore be short, even empty, although more follow. A cursor is the creation time of the last checked entry
+(within a batch: its position). These never change, and no two creation times are equal, so that concurrent changes make
+no page skip or repeat an entry.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -18,10 +18,10 @@ from jobs.connections.errors import translate_errors
 from jobs.store.chunks import CHUNK
 from jobs.units import to_micros
 
-#: Most entries looked at to fill one page.
+#: Most entries checked for one page.
 SCAN = 5_000
 
-#: (created before, created since, most) → ids in that range, newest first, with their times as stored.
+#: (created before, created since, most) → ids in that range, newest first, with their stored times.
 Entries = Callable[[str, str, int], dict[str, str]]
 #: Ids → those of them that belong on the page.
 Keep = Callable[[Sequence[str]], Iterable[str]]
@@ -31,7 +31,7 @@ Keep = Callable[[Sequence[str]], Iterable[str]]
 class Filter:
     """The conditions of a list: all of these labels; created at `since` or later, and before `before`.
 
-    `owner`: only what came with API keys of this name; None: with any.
+    `owner`: only jobs of this producer; None: of any.
     """
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -41,11 +41,11 @@ class Filter:
 
     @property
     def named(self) -> tuple[str, ...]:
-        """The labels as the indexes name them."""
+        """The labels in the form of the indexes' names."""
         return tuple(f"{name}={value}" for name, value in self.labels.items())
 
     def bounds(self, cursor: str | None) -> tuple[str, str]:
-        """Return the creation times that are still to come, newest first: (before, since)."""
+        """Return the range of creation times that remains: (before, since)."""
         ends = [to_micros(self.before)] if self.before else []
         ends += [int(cursor)] if cursor else []
         return str(min(ends)) if ends else "+inf", str(to_micros(self.since)) if self.since else "-inf"
@@ -57,7 +57,7 @@ class Filter:
 
 
 def index_entries(client: redis.Redis, keys: Sequence[str]) -> tuple[Entries, *tuple[Keep, ...]]:
-    """Read the smallest of these indexes; each of the others keeps what it contains, too."""
+    """Read the smallest of these indexes. The others filter its entries."""
     first, *others = _smallest_first(client, keys)
 
     def entries(before: str, since: str, most: int) -> dict[str, str]:
@@ -86,9 +86,9 @@ def _in_index(client: redis.Redis, key: str, ids: Sequence[str]) -> list[str]:
 
 @translate_errors()
 def scan(entries: Entries, bounds: tuple[str, str], keeps: Sequence[Keep], limit: int) -> tuple[list[str], str | None]:
-    """Return up to `limit` ids that every one of `keeps` keeps, newest first, and the next cursor (None: the end)."""
+    """Return up to `limit` ids that pass every filter of `keeps`, newest first, and the next cursor (None: the end)."""
     (before, since), found, seen = bounds, list[str](), 0
-    # Without a condition every entry is on the page: read no more than that.
+    # Without a condition every entry is on the page: read no more than it needs.
     most = CHUNK if keeps else limit
     while seen < SCAN:
         at = entries(before, since, most)

@@ -16,15 +16,18 @@ SINGLE: Mapping[str, str] = {
     "damaged": "damaged",  # ZSET id → µs when a round found its record damaged; `boomerang-server stuck` lists them
     "at_cap": "at-cap",  # ZSET batch → µs when it was paused at its max_cost
     "sweeps": "sweeps",  # ZSET batch → µs when a change of all its jobs began, which goes on step by step
-    # HASH last (creation), spent, past (spent on forgotten days), contradicted, round (of reconcile), image_bytes
+    # HASH last (creation), spent, past (spent on forgotten days), contradicted, image_bytes, round (of reconcile),
+    # resumed (the first round after a stall)
     "totals": "totals",
     # HASH the record of the installation: installation (its id), accepted (jobs so far), lost (why it takes no work),
     # expected, lost_at, trusted (older sightings no longer count as a loss). And of the epoch: run (the id of the Redis
     # process that was last seen), number, since, before (jobs from before then are looked up), calm (look-ups count
     # from then on)
     "epoch": "epoch",
+    "heartbeats": "heartbeats",  # HASH first, busy, cut_off, reads:<queue> → µs of a worker's heartbeat
     "witness": "witness",  # HASH installation → its last sighting, as JSON; in the broker (jobs.store.witness)
-    "prices": "prices",  # HASH price class (model|n|resolution) → nano-dollars
+    # HASH price class (model|n|resolution), <price class>|<owner> → last costs in nano-dollars, newest first, spaced
+    "prices": "prices",
     "reserved": "reserved",  # HASH l<lane>, b<batch>, k<key> → nano-dollars; ?<price class> → jobs of unknown price
     "capped": "capped",  # ZSET queue → µs when its cap is checked again; until then admission leaves it out
     "days": "days",  # ZSET day since 1970 → itself: the days that have a ledger
@@ -35,6 +38,8 @@ SINGLE: Mapping[str, str] = {
     "admit_hint": "wake",  # STRING a hint to admit is under way
     "reconcile_hint": "ring",  # STRING a hint to reconcile is under way
     "revoked": "revoked",  # ZSET Celery id → µs of a revoke that came before its message; bounded, kept for hours
+    # ZSET mark of a refused Celery message → µs of its end, `?` and the mark → µs since when a worker is ending it
+    "refused": "refused",
     "batches": "batches",  # ZSET batch id → created
     "images": "images",  # ZSET hash of an image → µs when a job last needed it; +inf while unfinished jobs refer to it
     "uses": "uses",  # HASH hash → how often unfinished jobs refer to it
@@ -52,7 +57,7 @@ FAMILY: Mapping[str, str] = {
     "labelled": "y:",  # ZSET id → created: the jobs with the label `<name>=<value>`, not by their batch
     "grouped": "z:",  # ZSET batch id → created: the batches with that label
     "result": "r:",  # STRING output, error and usage as JSON
-    "parked": "k:",  # HASH Celery id → the continuation of that parked Celery message
+    "parked": "k:",  # HASH Celery id, line break, identity → the continuation of that parked message
     "finished_messages": "kt:",  # HASH mark of a Celery message → 1 once it is finished, before: µs when a worker began
     "celery": "kc:",  # STRING the job of a parked Celery message whose id is not the job's
     "state": "s:",  # ZSET id → created: one index for each state
@@ -64,8 +69,9 @@ FAMILY: Mapping[str, str] = {
     # HASH slots, window, hold, why, level, since, tat, spent, took, work: of a provider account; and shared/lanes.lua
     "lane": "lane:",
     "history": "h:",  # LIST changes of a lane's breaker and learned limit, as JSON, newest first
-    # HASH accepted, created, spent, counters by state, error code, price class and time; paused; the sweep under way;
-    # its options: asked (as requested), and key, labels, class, weight, cap
+    # HASH accepted, created, spent, counters by state, error code, price class and time; paused; resumed (when its last
+    # pause ended, or its last retry began); the sweep under way; its options: asked (as requested), and key, labels,
+    # class, weight, cap
     "batch": "b:",
     # By day: HASH $<lane>|<model>|<batch>|<key> → nano-dollars, # and the same → results; l<lane>, k<key> → nanos
     "spent": "d:",
@@ -78,10 +84,10 @@ FAMILY: Mapping[str, str] = {
 }
 
 _TYPES = {
-    "zset": "alarms doubts unreadable undelivered damaged at_cap sweeps capped days revoked batches images going "
-    "labelled grouped state ready queues tags",
-    "hash": "totals epoch witness prices reserved pools uses kept access accessed job parked finished_messages pool "
-    "lane batch spent lines",
+    "zset": "alarms doubts unreadable undelivered damaged at_cap sweeps capped days revoked refused batches images "
+    "going labelled grouped state ready queues tags",
+    "hash": "totals epoch heartbeats witness prices reserved pools uses kept access accessed job parked "
+    "finished_messages pool lane batch spent lines",
     "string": "written repair admit_hint reconcile_hint text labels result celery object",
     "set": "lanes pinned",
     "list": "history staged members",

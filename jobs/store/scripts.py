@@ -10,9 +10,9 @@ from jobs.errors import RecordDamaged, StoreUnavailable
 from jobs.store.lua_source import REDIS_TIME, assembled
 from jobs.store.redis_keys import Keys
 
-#: Verbs whose answers are promises (a job is accepted) or lead to payment (a job is claimed): replicas must have them.
+#: Verbs whose answer is a promise (a job is accepted) or leads to a cost (a job is claimed): replicas must store them.
 PROMISES = frozenset({"enqueue", "commit", "park", "claim"})
-#: How long replicas may take (ms); less than a client waits for an answer.
+#: Milliseconds in which replicas must confirm; less than a client waits for an answer.
 PATIENCE_MS = 1_000
 _NO_SCRIPTS = "Redis (BOOMERANG_REDIS_URL) has no scripts yet, and this user may not load them: a worker does."
 
@@ -20,7 +20,7 @@ _NO_SCRIPTS = "Redis (BOOMERANG_REDIS_URL) has no scripts yet, and this user may
 class Scripts:
     """Calls the verbs on one Redis, and loads them when the server does not have them (a restart, a failover).
 
-    With `may_load=False` it never loads them: a worker has to do so first.
+    With `may_load=False` it never loads them: a worker must do so first.
     """
 
     def __init__(

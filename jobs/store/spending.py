@@ -1,4 +1,4 @@
-"""What was spent, by day, producer's key, batch, model and lane; and the caps that admission keeps.
+"""Spending by day, producer's key, batch, model and lane; and the caps that admission obeys.
 
 The scripts count and decide (jobs/lua/shared/money.lua), in whole nano-dollars. Days are days of UTC.
 """
@@ -32,7 +32,7 @@ CHUNK = 1_000
 
 
 class By(StrEnum):
-    """What spending is grouped by."""
+    """The grouping of spending."""
 
     DAY = "day"
     KEY = "key"
@@ -52,7 +52,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What was spent on some days: the dearest group first, or by day."""
+    """Spending on some days: the group with the highest cost first, or by day."""
 
     by: By
     rows: tuple[Row, ...]
@@ -115,7 +115,7 @@ def read_ledger(client: redis.Redis, keys: Keys, number: int) -> Ledger:
 
 
 def spent(client: redis.Redis, keys: Keys, by: By, days: tuple[date, date], only: Only) -> Spend:
-    """Return what was spent from the first day to the last, both included."""
+    """Return the spending from the first day to the last, both included."""
     sums: dict[str, _Sum] = {}
     for day, number in _days(client, keys, *days):
         for (lane, model, batch, key), entry in read_ledger(client, keys, number).entries.items():
@@ -134,12 +134,12 @@ def day_number(moment: float) -> int:
 
 
 def next_day(moment: float) -> datetime:
-    """Return when the day of such a time is over."""
+    """Return when the day of this time ends."""
     return datetime.fromtimestamp((day_number(moment) + 1) * DAY, UTC)
 
 
 def rules(settings: Settings, lane: LaneSettings) -> str:
-    """Return the weights and daily caps that admission through a lane keeps, as JSON for admit.lua."""
+    """Return the weights and daily caps for admission through a lane, as JSON for admit.lua."""
     weights = {name: each.weight for name, each in settings.key_limits.items()}
     of_lane = {"cap": nano(lane.max_cost_per_day)} if lane.max_cost_per_day is not None else {}
     return json.dumps({"weights": weights, "caps": key_caps(settings), **of_lane})

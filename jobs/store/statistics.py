@@ -10,7 +10,7 @@ from jobs.store.context import StoreContext
 from jobs.store.continuity import record_fields
 from jobs.store.memory import Memory, read_memory
 from jobs.store.spending import By, Only, Spend, spent
-from jobs.units import dollars, from_micros
+from jobs.units import dollars
 
 
 class Statistics:
@@ -21,18 +21,18 @@ class Statistics:
         self._keys = context.keys
 
     def memory(self) -> Memory | None:
-        """Read how much of its memory Redis has used; None where the user may not ask."""
+        """Read the memory use of Redis; None if its user may not read it."""
         return read_memory(self._client)
 
     @translate_errors()
     def spend(self, by: By, first: date, last: date, only: Only | None = None) -> Spend:
-        """Sum what was spent from the first day (UTC) to the last, inclusive."""
+        """Sum the spending from the first day (UTC) to the last, inclusive."""
         with decoding("what was spent"):
             return spent(self._client, self._keys, by, (first, last), only or Only())
 
     @translate_errors()
     def totals(self) -> Totals:
-        """Count jobs by state, and those that wait for admission by pool; sum what all have cost."""
+        """Count jobs by state, and by pool those that wait for admission; sum the cost of all."""
         keys = self._keys
         pools = [str(pool) for pool in self._client.hkeys(keys.singleton("pools"))]
         with self._client.pipeline(transaction=False) as pipe:
@@ -52,7 +52,6 @@ class Statistics:
                 cost=dollars(fields.get("spent", 0)),
                 contradicted=int(fields.get("contradicted", 0)),
                 unreadable=int(fields.get("unreadable", 0)),
-                last_round=from_micros(fields["round"]) if "round" in fields else None,
                 images=int(images),
                 epoch=int(epoch or 0),
                 sees_restarts=None if run is None else bool(run),

@@ -12,6 +12,7 @@ from jobs.store.deliveries import Deliveries
 from jobs.store.event_stream import EventStream
 from jobs.store.jobs import Jobs
 from jobs.store.lanes import Lanes
+from jobs.store.liveness import Liveness
 from jobs.store.lua_source import REDIS_TIME
 from jobs.store.manual import Manual
 from jobs.store.redis_keys import Keys
@@ -47,6 +48,7 @@ class Store:
         self.lanes = Lanes(context)
         self.celery = CeleryMessages(context)
         self.continuity = Continuity(context)
+        self.liveness = Liveness(context)
         self.statistics = Statistics(context)
         self.events = EventStream(context)
         self.manual = Manual(context)

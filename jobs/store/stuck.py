@@ -13,6 +13,7 @@ from jobs.connections.errors import translate_errors
 from jobs.errors import RECOVER, BatchNotFound, RecordDamaged
 from jobs.fields import printable
 from jobs.job import Delivery, Job
+from jobs.liveness import Pulse, Trouble, TroubleCode, find_troubles
 from jobs.read_models import Batch, Lane
 from jobs.store.chunks import CHUNK, chunks
 from jobs.store.manual import Stuck
@@ -32,6 +33,7 @@ class Kind(StrEnum):
     """What is stuck."""
 
     INSTALLATION = "installation"  #: everything: Redis does not hold the jobs that it should hold
+    SERVICE = "service"  #: everything, or much: no worker answers, beat is away, a queue is not read
     IN_DOUBT = "in_doubt"  #: a job whose look-ups fail, or do not find the submission
     DELIVERY = "delivery"  #: a job whose delivery was given up
     LANE = "lane"  #: a provider account on hold, not answering, or not configured any more
@@ -54,9 +56,10 @@ class DeadEnd:
 
 def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) -> dict[Kind, int]:
     """Count each kind except images, from the indexes alone. Raises `StoreUnavailable`."""
-    stuck = store.manual.stuck(longer_than, 0)
+    stuck, pulse = store.manual.stuck(longer_than, 0), store.liveness.pulse()
     return {
-        Kind.INSTALLATION: int(bool(store.continuity.refusal())),
+        Kind.INSTALLATION: int(bool(pulse.refusal)),
+        Kind.SERVICE: len(list(_troubles(pulse))),
         Kind.IN_DOUBT: stuck.doubts.count,
         Kind.DELIVERY: stuck.undelivered.count,
         Kind.LANE: sum(_lane_waits(lane, stuck.now, longer_than) for lane in lanes),
@@ -69,8 +72,11 @@ def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) ->
 def dead_ends(store: Store, longer_than: float = LONG, most: int = MOST) -> Iterator[DeadEnd]:
     """Yield up to `most` of each kind, the oldest first. Raises `StoreUnavailable`."""
     stuck = store.manual.stuck(longer_than, most)
-    if refusal := store.continuity.refusal():
-        yield DeadEnd(Kind.INSTALLATION, "", None, refusal, f"{RECOVER}, once you know the cause")
+    pulse = store.liveness.pulse()
+    if pulse.refusal:
+        yield DeadEnd(Kind.INSTALLATION, "", None, pulse.refusal, f"{RECOVER}, once you know the cause")
+    for trouble in _troubles(pulse):
+        yield DeadEnd(Kind.SERVICE, trouble.code, trouble.since, trouble.what, trouble.do)
     yield from _doubts(store, stuck)
     yield from _undelivered(store, stuck)
     for lane in _lanes(store):
@@ -80,6 +86,10 @@ def dead_ends(store: Store, longer_than: float = LONG, most: int = MOST) -> Iter
     yield from _damaged(store, stuck)
     yield from _unreadable(store, stuck)
     yield from _images(store, most)
+
+
+def _troubles(pulse: Pulse) -> Iterator[Trouble]:
+    return (trouble for trouble in find_troubles(pulse) if trouble.code is not TroubleCode.REFUSED)
 
 
 def _doubts(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:

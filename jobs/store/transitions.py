@@ -12,7 +12,7 @@ OutcomeT_co = TypeVar("OutcomeT_co", bound=StrEnum, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class TransitionResult(Generic[OutcomeT_co]):
-    """What a verb did with a job; `outcome` is the verb's (jobs.store.outcomes).
+    """The effect of a verb on a job; `outcome` is the verb's (jobs.store.outcomes).
 
     `admit_hint`: send an admission hint, because waiting jobs can use the slots that became free. `owed`: a delivery is
     due.

@@ -17,7 +17,7 @@ STAGED = 3600.0
 
 
 class Uploads:
-    """The verbs of an upload, which a token of the caller names. All raise `StoreUnavailable`."""
+    """The verbs of an upload, which the caller identifies by a token. All raise `StoreUnavailable`."""
 
     def __init__(self, context: StoreContext) -> None:
         self._client = context.client
@@ -41,7 +41,7 @@ class Uploads:
         `NotAllowed` during another change of the batch, when the staged jobs have expired, or when the batch has become
         another producer's meanwhile. Raises `ServiceFull` if there would be more than `most` unfinished jobs.
         """
-        facts = (options or BatchOptions()).facts()
+        facts = (options or BatchOptions()).to_script_json()
         outcome = self._scripts.call("commit", token, batch_id, facts, staged, at_most(most))
         if outcome == CommitOutcome.FULL:
             raise ServiceFull("There would be more unfinished jobs than BOOMERANG_MAX_UNFINISHED allows.")
@@ -58,14 +58,14 @@ class Uploads:
             )
         if outcome == CommitOutcome.EMPTY:
             return BatchActionResult("commit", 0)
-        woke, more = False, 1
+        hint_due, more = False, 1
         while more:
-            more, affected, _, wake = self._scripts.call("sweep", batch_id, STEP, duration_micros(RECHECK))
-            woke = woke or bool(wake)
+            more, affected, _, hint = self._scripts.call("sweep", batch_id, STEP, duration_micros(RECHECK))
+            hint_due = hint_due or bool(hint)
         with translate_errors():
             clashes = self._client.hget(self._keys.member("batch", batch_id), "clash")
-        return BatchActionResult("commit", int(affected), admit_hint=woke, clashes=int(clashes or 0))
+        return BatchActionResult("commit", int(affected), admit_hint=hint_due, clashes=int(clashes or 0))
 
     def discard(self, token: str) -> None:
-        """Delete what was staged."""
+        """Delete the staged jobs."""
         self._scripts.call("unstage", token)

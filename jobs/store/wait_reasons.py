@@ -1,7 +1,7 @@
-"""Why a job, or the jobs of a batch, wait: the answer to a request, in words.
+"""The reasons why jobs and batches wait, as text for answers.
 
-Records do not hold the reason, because a million jobs may wait for the same one. The script `wait_reasons` decides, by
-the rules of admission; this module says which lanes and caps there are, and puts the answer into words.
+Records do not contain the reason, because a million jobs may wait for the same one. The script `wait_reasons` finds it
+by the rules of admission. This module gives the script the lanes and caps, and converts its answer to text.
 """
 
 import json
@@ -15,9 +15,11 @@ from jobs.decoding import decoding
 from jobs.errors import RecordDamaged
 from jobs.job import Job
 from jobs.lanes import ONLY, LaneSettings
+from jobs.liveness import blocking, find_troubles
 from jobs.read_models import Batch
 from jobs.settings import Settings
 from jobs.states import State
+from jobs.store.liveness import PULSE, read_pulse
 from jobs.store.scripts import Scripts
 from jobs.store.spending import key_caps, lane_caps, next_day
 from jobs.units import dollars, from_micros
@@ -37,43 +39,61 @@ class Stop(StrEnum):
 
 
 def why_job(scripts: Scripts, settings: Settings, job: Job) -> str | None:
-    """Return what a queued job waits for, where that is worth saying; else the reason in its record."""
-    if not job.waits:
-        return job.reason
-    if job.paused:
+    """Return why an unfinished job waits, if there is a reason; else the reason in its record."""
+    if job.waits and job.paused:
         return ON_REQUEST
     lanes = lanes_of(settings, job.pool)
-    if not lanes:
-        return "no lane that it may go to is configured (BOOMERANG_LANES)"
-    try:
-        with decoding(f"what job {job.id} waits for"):
-            answer = scripts.call(*_question(settings, job.batch or "", job.id, lanes))
-            return _why(settings, json.loads(answer), lanes) or job.reason
-    except RecordDamaged as error:
-        log.warning("%s", error)
-        return job.reason
+    if job.waits and not lanes:
+        return "no configured lane takes it (BOOMERANG_LANES)"
+    questions = [_question(settings, job.batch or "", job.id, lanes)] if job.waits else []
+    pulse, *answers = scripts.call_each([(PULSE,), *questions])
+    stall = _stall(pulse)
+    if answers:
+        stall = _read(settings, f"what job {job.id} waits for", answers[0], lanes, stall)
+    return stall or job.reason
 
 
 def with_reasons(scripts: Scripts, settings: Settings, batches: Sequence[Batch]) -> list[Batch]:
-    """Return the batches with what they wait for, after one round trip."""
+    """Return the batches with the reasons why they wait, after one round trip.
+
+    While the service is stalled, none has an ETA.
+    """
+    if all(batch.done for batch in batches):
+        return list(batches)
     lanes = {
         batch.id: [lane for pool in batch.pools for lane in lanes_of(settings, pool)]
         for batch in batches
         if batch.counts[State.QUEUED]
     }
-    if not lanes:
-        return list(batches)
-    answers = scripts.call_each([_question(settings, batch_id, "", among) for batch_id, among in lanes.items()])
-    whys: dict[str, str | None] = {}
-    for batch_id, answer in zip(lanes, answers, strict=True):
-        try:
-            if isinstance(answer, RecordDamaged):
-                raise answer
-            with decoding(f"what batch {batch_id} waits for"):
-                whys[batch_id] = _why(settings, json.loads(answer), lanes[batch_id])
-        except RecordDamaged as error:
-            log.warning("%s", error)
-    return [replace(batch, reason=whys.get(batch.id)) for batch in batches]
+    questions = [_question(settings, batch_id, "", among) for batch_id, among in lanes.items()]
+    pulse, *answers = scripts.call_each([(PULSE,), *questions])
+    stall = _stall(pulse)
+    whys = {
+        batch_id: _read(settings, f"what batch {batch_id} waits for", answer, lanes[batch_id], stall)
+        for batch_id, answer in zip(lanes, answers, strict=True)
+    }
+    return [
+        batch if batch.done else replace(batch, reason=whys.get(batch.id, stall), eta=None if stall else batch.eta)
+        for batch in batches
+    ]
+
+
+def _stall(pulse: Any) -> str | None:
+    """Return what keeps all jobs from going on, given the answer of `pulse`."""
+    trouble = blocking(find_troubles(read_pulse(pulse)))
+    return trouble.what if trouble else None
+
+
+def _read(settings: Settings, what: str, answer: Any, lanes: Sequence[LaneSettings], stall: str | None) -> str | None:
+    """Put an answer of `wait_reasons` into words; `stall` where it is damaged."""
+    try:
+        if isinstance(answer, RecordDamaged):
+            raise answer
+        with decoding(what):
+            return _why(settings, json.loads(answer), lanes, stall)
+    except RecordDamaged as error:
+        log.warning("%s", error)
+        return stall
 
 
 def lanes_of(settings: Settings, pool: str) -> list[LaneSettings]:
@@ -86,19 +106,30 @@ def _question(settings: Settings, batch: str, job_id: str, lanes: Sequence[LaneS
     return "wait_reasons", batch, job_id, json.dumps([lane.name for lane in lanes]), json.dumps(caps)
 
 
-def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSettings]) -> str | None:
+def _why(settings: Settings, answer: Mapping[str, Any], lanes: Sequence[LaneSettings], stall: str | None) -> str | None:
     match answer.get("halted"):
         case "max_cost":
-            return f"max_cost of {_usd(answer['cap'])} is reached: paused until it is resumed with a higher one"
+            return _why_paused(answer)
         case "cancel":
-            return "it is being cancelled"
+            return stall or "it is being cancelled"
         case str():
             return ON_REQUEST
+    if stall:
+        return stall
     closed = {lane.name: _closed(lane.name, answer["lanes"]) for lane in lanes}
     # Price classes stop one by one: a reason is worth saying where none of the jobs can go.
     whys = [_why_class(settings, answer, stops, lanes, closed) for stops in answer["classes"].values()]
     whys = whys or [_if_all(list(closed.values()))]
     return _if_all(whys)
+
+
+def _why_paused(answer: Mapping[str, Any]) -> str:
+    """Say why a batch is paused at its cap, which is decided anew when it is resumed."""
+    cap = f"max_cost of {_usd(answer['cap'])}"
+    stops = [stops["batch"] for stops in answer["classes"].values() if "batch" in stops]
+    if not stops:
+        return f"paused at its {cap}, but its next job would fit now: resume it"
+    return f"{_at_cap(stops[0], cap)}: paused until it is resumed with a higher one"
 
 
 def _if_all(whys: Sequence[str | None]) -> str | None:
@@ -140,16 +171,20 @@ def _closed(lane: str, closed: Mapping[str, Mapping[str, str]]) -> str | None:
 
 
 def _at_cap(stop: Mapping[str, str], cap: str, today: float | None = None) -> str:
-    """Say why a cap stops jobs. `today`: a time of the day (seconds since 1970) that the cap is for."""
+    """Describe why a cap stops jobs. `today`: a time (seconds since 1970) of the day of the cap."""
+    price, left = stop.get("price"), int(stop["left"])
+    goes_on = f", goes on at {next_day(today).isoformat()}" if today is not None else ""
     match Stop(stop["why"]):
         case Stop.ONE_AT_A_TIME:
-            return f"{cap}: jobs like it go one at a time until it is known what they cost"
+            return f"{cap}: such jobs are sent one at a time until their cost is known"
         case Stop.TOO_DEAR:
-            return f"{cap} is less than it costs ({_usd(stop['price'])})"
+            return f"{cap} is less than the expected cost of the next job ({_usd(stop['price'])})"
         case Stop.RESERVED:
             return f"{cap} is used up or reserved for jobs under way"
+        case Stop.USED_UP if price and left:
+            return f"the expected cost of the next job ({_usd(price)}) exceeds the {_usd(left)} left of {cap}{goes_on}"
         case Stop.USED_UP:
-            return f"{cap} is used up" + (f", goes on at {next_day(today).isoformat()}" if today is not None else "")
+            return f"{cap} is used up{goes_on}"
 
 
 def _usd(amount: str | int) -> str:

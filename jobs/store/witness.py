@@ -1,7 +1,7 @@
-"""The witness: a note outside of the jobs' Redis about what it held.
+"""The witness: sightings of the installation, stored outside of the jobs' Redis.
 
-It is a hash in the Redis of the broker, or of the results, where that is another one than that of the jobs. With one
-Redis for everything, and with RabbitMQ and results beside the jobs, there is none: only workers that run remember.
+It is a hash in the Redis of the broker, or of the results if that is another one than the jobs'. There is none with one
+Redis for everything, or with RabbitMQ and results in the jobs' Redis: then only the memory of running workers helps.
 """
 
 from collections.abc import Iterable
@@ -10,14 +10,14 @@ import redis
 
 from jobs.connections.client import connect
 from jobs.connections.errors import translate_errors
-from jobs.setting_readers import REDIS_SCHEMES
+from jobs.connections.urls import REDIS_SCHEMES
 from jobs.settings import Settings
 from jobs.store.installation import Sighting
 from jobs.store.redis_keys import Keys
 
 
 def witness_url(settings: Settings) -> str | None:
-    """Return the URL of the Redis that keeps the witness; None where there is none."""
+    """Return the URL of the witness's Redis; None if there is no witness."""
     for url in (settings.broker_url, settings.result_url):
         # As redis-py writes a socket (jobs.connections.settings.for_celery).
         ours = url.replace("redis+socket://", "unix://", 1).replace("?virtual_host=", "?db=", 1)
@@ -68,5 +68,5 @@ class Witness:
 
 
 def _is_damaged(error: redis.RedisError) -> bool:
-    """Return whether the key holds a value of another type."""
+    """Return whether the error reports a key of a wrong type."""
     return "WRONGTYPE" in str(error)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 #: The ACL files, and `start.sh`, which inserts the passwords and starts Redis in containers and local stacks.
 FOLDER = Path(__file__).parent
+#: What the names of producers' queues begin with, for the rights of producers and Flower at the broker.
+PRODUCER_QUEUES = "BOOMERANG_PRODUCER_QUEUES"
 #: The placeholder of a password in the files.
 _PLACE = ">PASSWORD"
 

@@ -1,16 +1,16 @@
 #!/bin/sh
-# Run a command and write each of its lines as a JSON object: json_log.sh COMMAND [ARGUMENTS]. For Redis, which has no
-# such log. It passes signals on, ends with the command's exit code, and not before its last line is written.
+# Run a command and write each line of its output as a JSON object: json_log.sh COMMAND [ARGUMENTS]. For Redis, which
+# cannot log JSON. It forwards signals, writes the last line, and ends with the command's exit code.
 set -eu
 
-# Reads lines, those of Redis by its own form: <process>:<role> <day> <month> <year> <time> <level> <message>
+# Read lines. Those of Redis have the form <process>:<role> <day> <month> <year> <time> <level> <message>.
 convert() {
   trap '' TERM INT HUP QUIT
   export LC_ALL=C
   set -f
   while IFS= read -r line || [ -n "$line" ]; do
     [ -n "$line" ] || continue
-    # shellcheck disable=SC2086 - words are wanted
+    # shellcheck disable=SC2086 - the line must be split into words
     set -- $line '' '' '' '' '' ''
     month=
     case $3 in
@@ -37,28 +37,28 @@ convert() {
 
 pipe=${TMPDIR:-/tmp}/json_log.$$
 mkfifo -m 600 "$pipe"
-# Opened both ways, which waits for nobody; then once for each side. Its name is not needed any more.
+# Opening for both reading and writing does not block. Then open each end, and remove the name.
 exec 3<> "$pipe" 4< "$pipe" 5> "$pipe" 3>&-
 rm "$pipe"
 
-# $! is the command once it runs, and before that the converter, which takes no notice.
+# $! is the command once it runs. Before that it is the converter, which ignores signals.
 for name in TERM INT HUP QUIT; do
-  # shellcheck disable=SC2064 - the name is meant to be that of now
+  # shellcheck disable=SC2064 - expand the name now
   trap "again=yes; kill -s $name \$! 2>/dev/null || :" "$name"
 done
-# `exec`, for a redirection of a function keeps a copy of what it closes, and the end would never be read.
+# `exec`, because a function's redirection keeps a copy of what it closes: the reader would never see the end.
 (exec <&4 4<&- 5>&- && convert) &
 converter=$!
-# By UTC, as the other processes.
+# In UTC, like the logs of the other processes.
 (exec >&5 2>&1 4<&- 5>&- && TZ=UTC0 exec "$@") &
 command=$!
 exec 4<&- 5>&-
 
-# A signal ends a wait, too. What has been waited for already is unknown (127).
+# A signal ends `wait`, too. A second `wait` for an ended command returns 127.
 code=127 again=yes
 while [ -n "$again" ]; do
   again=
-  # Not heard: the shell says "Killed" there, which is no line of the log.
+  # Standard error is dropped, because the shell would print "Killed" there, which is no JSON.
   wait "$command" 2>/dev/null && new=0 || new=$?
   [ "$new" -eq 127 ] || code=$new
 done

@@ -43,7 +43,7 @@ def recover(*, also_new: float, show: bool) -> None:
             return
         epoch = store.continuity.recover(also_new * 3600, _of_this(there, known))
     click.echo(
-        f"Epoch {epoch.number}: jobs accepted before {epoch.doubted_before:%Y-%m-%d %H:%M:%S} UTC are looked up before "
+        f"Epoch {epoch.number}: jobs accepted before {epoch.lookup_before:%Y-%m-%d %H:%M:%S} UTC are looked up before "
         f"they are sent. Look-ups count only after {store.context.settings.submit_lease:g} s "
         "(BOOMERANG_SUBMIT_LEASE), because until then a worker may still be sending jobs that Redis lost."
     )

@@ -122,7 +122,7 @@ def settle(
 @click.option("--dry-run", is_flag=True, help="Only list the jobs.")
 @click.pass_context
 def redeliver(context: click.Context, ids: tuple[str, ...], *, everything: bool, dry_run: bool) -> None:
-    """Repeat deliveries that were given up, with the full number of tries.
+    """Retry deliveries that were given up, as often as new ones.
 
     Exit code 0: all will be repeated; 1: some were not given up, or do not exist; 2: the command could not run.
     """
@@ -189,7 +189,7 @@ def _confirm(context: click.Context, verdict: Verdict, many: int, *, yes: bool) 
     if yes:
         return
     if not sys.stdin.isatty():
-        click.echo("Standard input is not a terminal, so nobody can confirm: add --yes.", err=True)
+        click.echo("Standard input is not a terminal, so you cannot confirm: add --yes.", err=True)
         context.exit(NOT_RUN)
     if not click.confirm(f"Settle as {verdict}: {many}. Continue?"):
         context.exit(NOT_RUN)

@@ -19,6 +19,7 @@ from ops.local.processes import doctor_environment
 from ops.local.redis_server import RedisCannotStart
 from ops.local.signals import StopRequested, stop_on_signal
 from ops.local.stack import LocalStack, Options
+from ops.local.stall_watch import StallWatch
 from ops.local.supervisor import Report, StartFailed
 
 #: Errors that keep a stack from starting. Their messages are meant for the user.
@@ -39,14 +40,16 @@ def run(data: Path, port: int | None, sim: str, *, flower: bool) -> None:
     # Its Redis writes to the disk before it replies, so a restart loses nothing and needs no look-ups.
     settings = {"BOOMERANG_RECOVERY": os.environ.get("BOOMERANG_RECOVERY") or "off"}
     options = Options(folder=data, port=port, flower=flower, simulator=None if real else sim, settings=settings)
-    stack = LocalStack(options, reporter(console))
+    report = reporter(console)
+    stack = LocalStack(options, report)
     try:
         with stop_on_signal(stack.stop_now):
             console.print("Starting Redis, worker, beat, webhook, Flower and provider …", style="dim", soft_wrap=True)
             with stack:
                 print_summary(console, stack)
                 try:
-                    stack.wait()
+                    with StallWatch(stack.redis_url, report):
+                        stack.wait()
                 finally:
                     console.print("Stopping … (press Ctrl-C again to kill all processes)", style="dim", soft_wrap=True)
     except CANNOT_START as error:

@@ -28,7 +28,7 @@ class Service:
     key: str = field(repr=False)
     prefix: str
     batches: list[str] = field(default_factory=list)
-    #: external id → purchases that a simulator told before it ended: it keeps them in memory
+    #: external id → purchases that a simulator had reported before it ended: it keeps them in memory
     kept: Counter[str] = field(default_factory=Counter)
 
     @property

@@ -89,8 +89,8 @@ def check_logs(session: Session) -> None:
         report.check(
             f"{service}: every line of its log is JSON ({len(lines)} lines)", not odd, f"{len(odd)}, such as: {odd[:1]}"
         )
-        told = [name for name, value in secrets.items() if any(value in line for line in lines)]
-        report.check(f"{service}: no secret in its log", not told, lines_of(told))
+        leaked = [name for name, value in secrets.items() if any(value in line for line in lines)]
+        report.check(f"{service}: no secret in its log", not leaked, lines_of(leaked))
 
 
 def is_json_object(line: str) -> bool:

@@ -90,11 +90,11 @@ def check_commands(session: Session) -> None:
     report.check("no command was refused to the operator", not refused, refused)
     for service in ("worker", "webhook"):
         done = stack.exec(service, "boomerang-server", "audit")
-        said = done.out + done.err
+        output = done.out + done.err
         report.check(
             f"audit as the user of the {service}: exit code 2 and a sentence",
-            done.code == 2 and "Traceback" not in said and said.strip(),  # noqa: PLR2004 - the documented code
-            f"exit code {done.code}: {sentence(said)}",
+            done.code == 2 and "Traceback" not in output and output.strip(),  # noqa: PLR2004 - the documented code
+            f"exit code {done.code}: {sentence(output)}",
         )
     session.commands_refused()
 

@@ -14,7 +14,7 @@ from ops.local.loopback import get
 
 #: Pixels of the longer side.
 THUMB, REFERENCE = 480, 120
-#: Parallel downloads, and tries for each image.
+#: Parallel downloads, and attempts for each image.
 AT_ONCE, TRIES = 4, 3
 
 

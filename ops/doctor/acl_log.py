@@ -10,7 +10,7 @@ from ops.doctor.check import Finding, bad
 
 #: Contexts in which Redis checks commands of an append-only file: transactions, and scripts that Redis 6 wrote.
 REPLAYED = ("multi", "lua")
-#: A rule for the default user with which nothing is lost and nobody can log in (`ops/access`).
+#: A rule for the default user that loses nothing and makes a login impossible (`ops/access`).
 RULE = "user default off resetpass ~* &* +@all"
 
 

@@ -13,7 +13,7 @@ import requests
 from jobs.api_keys import KeyRing
 from jobs.connections.errors import translated
 from jobs.errors import RECOVER, AccessRefused, RecordDamaged, StoreUnavailable
-from jobs.read_models import Totals
+from jobs.liveness import Pulse, TroubleCode, find_troubles
 from jobs.store.store import Store
 from jobs.store.stuck import counted
 from jobs.store.witness import witness_url
@@ -29,8 +29,6 @@ from worker.settings import Switch
 
 #: Seconds to wait for workers, and for a response.
 PATIENCE = 3.0
-#: Seconds without a round of reconcile after which beat or the workers must be down: one comes every second.
-STALE = 15.0
 #: An id that no job can have, because `~` marks a further attempt.
 PROBE = "boomerang-doctor~2"
 #: The least entropy that a secret should have, in bits, by the frequency of its characters.
@@ -74,21 +72,20 @@ def check_rounds(settings: WorkerSettings) -> Iterator[Finding]:
     """Check that beat requests rounds of reconcile and workers run them."""
     try:
         with open_store(settings) as store:
-            totals = _first_round(store)
+            pulse, totals = _first_round(store), store.statistics.totals()
     except RecordDamaged as error:
-        yield _damaged("beat", error)
+        yield _damaged("rounds", error)
         return
     except StoreUnavailable:
         return  # reported already
-    remedy = "Start one beat: celery -A worker.main:app beat; and check that a worker runs."
-    last = totals.last_round
-    age = (datetime.now(UTC) - last).total_seconds() if last else math.inf
-    if last is None:
-        yield bad("beat", "no round of reconcile has run yet", remedy)
-    elif age > STALE:
-        yield bad("beat", f"the last round of reconcile was {age:,.0f} s ago", remedy)
-    else:
-        yield ok("beat", "rounds of reconcile run")
+    troubles = [trouble for trouble in find_troubles(pulse) if trouble.code is not TroubleCode.REFUSED]
+    for trouble in troubles:
+        yield bad("rounds", trouble.what, trouble.do)
+    if pulse.round_age is None:
+        remedy = "Start one beat: celery -A worker.main:app beat; and check that a worker runs."
+        yield bad("rounds", "no round of reconcile has run yet", remedy)
+    elif not troubles:
+        yield ok("rounds", f"the last round of reconcile began {pulse.round_age:.1f} s ago")
     if settings.recovery and totals.sees_restarts is False:
         remedy = (
             "Give the worker's user the right to INFO, or run boomerang-server recover after each restart of Redis."
@@ -96,12 +93,12 @@ def check_rounds(settings: WorkerSettings) -> Iterator[Finding]:
         yield warning("recovery", "restarts of Redis are not noticed, because INFO does not show its run id", remedy)
 
 
-def _first_round(store: Store) -> Totals:
-    """Return the totals after the first round of reconcile; a stack that has just started needs a moment for it."""
+def _first_round(store: Store) -> Pulse:
+    """Return the signs of life after the first round; a stack that has just started needs a moment for it."""
     end = time.monotonic() + PATIENCE
-    while (totals := store.statistics.totals()).last_round is None and time.monotonic() < end:
+    while (pulse := store.liveness.pulse()).round_at is None and time.monotonic() < end:
         time.sleep(0.1)
-    return totals
+    return pulse
 
 
 def check_installation(settings: WorkerSettings) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ TETHER = Path(__file__).with_name("tether.py")
 START_LIMIT = 30.0
 STOP_LIMIT = 20.0
 #: Another process may take a free port before Redis binds it.
-PORT_TRIES = 5
+PORT_ATTEMPTS = 5
 
 
 def free_port() -> int:
@@ -117,6 +117,7 @@ def prepare(
         "PATH": f"{Path(binary).absolute().parent}:{os.defpath}",
         "TMPDIR": str(folder),
         "BOOMERANG_LOG_FORMAT": "text",
+        access.PRODUCER_QUEUES: os.environ.get(access.PRODUCER_QUEUES, ""),
         **access.variables(passwords),
     }
     return RedisCommand(access.command(users, str(path)), urls["operator"], port, folder, urls, env)
@@ -149,7 +150,7 @@ def running(
 
     `durable=False`: without an append-only file. Raises `RedisCannotStart`.
     """
-    for _ in range(PORT_TRIES):
+    for _ in range(PORT_ATTEMPTS):
         command = prepare(folder, durable=durable, fsync=fsync, users=users)
         with (command.folder / "redis.log").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - our own command
@@ -165,7 +166,7 @@ def running(
         if "Address already in use" not in log_tail(folder):
             raise RedisCannotStart(f"Redis ({find_binary()}) did not start. The end of its log:\n{log_tail(folder)}")
     else:
-        raise RedisCannotStart(f"Redis did not get a free port in {PORT_TRIES} tries.")
+        raise RedisCannotStart(f"Redis did not get a free port in {PORT_ATTEMPTS} attempts.")
     try:
         yield RedisServer(command.url, command.port, process.pid, command.folder, command.urls)
     finally:

@@ -14,7 +14,7 @@ from jobs.settings import Settings
 from jobs.store.store import Store
 from ops.local import data_folder, processes
 from ops.local.child import ChildSpec
-from ops.local.redis_server import PORT_TRIES, Fsync, prepare
+from ops.local.redis_server import PORT_ATTEMPTS, Fsync, prepare
 from ops.local.supervisor import Report, StartFailed, Supervisor
 
 START_LIMIT = 60.0
@@ -149,7 +149,7 @@ class LocalStack:
 
     def _start(self) -> None:
         wanted: Callable[[], bool] = lambda: not self._stopping.is_set()  # noqa: E731
-        for last in (*(False,) * PORT_TRIES, True):
+        for last in (*(False,) * PORT_ATTEMPTS, True):
             try:
                 self._supervisor.start(self._servers(), START_LIMIT, wanted=wanted)
                 _load_scripts(self.state_urls["worker"])

@@ -27,11 +27,12 @@ def add_control(app: web.Application) -> None:
 
 
 async def _get_faults(request: web.Request) -> web.Response:
+    """Return all fault options."""
     return answer_json(request.app[PROVIDER].faults.values)
 
 
 async def _put_faults(request: web.Request) -> web.Response:
-    """Change the named options. `{"storm": true}` sets all to the storm's values; named ones override it."""
+    """Set options: `{"drop_callbacks": 0.5}` sets one, `{"storm": true, "hang": 0}` sets all. A 400 lists them."""
     provider = request.app[PROVIDER]
     try:
         values = _requested_values(await request.read(), can_refuse=LISTENER in request.app)
@@ -67,6 +68,11 @@ def _begin_outage(app: web.Application) -> None:
 
 
 async def _stats(request: web.Request) -> web.Response:
+    """Return how often each fault `fired`; `calls`; callbacks; and the tasks and images in flight of each key.
+
+    `callbacks` are those sent, refused (3xx, 4xx), given up and waiting. `accounts` has for each key its `tasks`, the
+    images `in_flight`, and their `peak`.
+    """
     provider = request.app[PROVIDER]
     return answer_json(
         {
@@ -87,13 +93,17 @@ async def _stats(request: web.Request) -> web.Response:
 
 
 async def _ledger(request: web.Request) -> web.Response:
-    """Return the ledger, with `?purchases=0` without the list of purchases."""
+    """Return `totals` of tasks, purchases and money, `bought_twice`, and `purchases` (not with `?purchases=0`).
+
+    `totals` are the `tasks` created, those `bought` (billed), `bought_twice`, and the money `spent`. `bought_twice`
+    lists the external ids with more than one task.
+    """
     purchases = request.query.get("purchases") != "0"
     return answer_json(request.app[PROVIDER].ledger.to_json(purchases=purchases))
 
 
 async def _tasks(request: web.Request) -> web.Response:
-    """Return the tasks with `?external_task_id=`, of all keys, oldest first."""
+    """Return all tasks with the `?external_task_id=`, of all keys, oldest first."""
     name = request.query.get("external_task_id")
     if not name:
         return answer_json({"error": "external_task_id is missing: use ?external_task_id=ID"}, 400)
@@ -107,5 +117,6 @@ def _task_view(task: Task, now: float) -> dict[str, Any]:
 
 
 async def _reset(request: web.Request) -> web.Response:
+    """Delete tasks, ledger, counts and everything pending, and restore the faults of the start."""
     request.app[PROVIDER].reset()
     return answer_json({"reset": True})

@@ -89,9 +89,9 @@ def parse_range(text: str) -> tuple[float, float]:
 _L, _S, _T, _C, _G = Stage.LIMIT, Stage.SUBMIT, Stage.TASK, Stage.CALLBACK, Stage.STATUS
 _P, _SEC, _N, _CH = Kind.SHARE, Kind.SECONDS, Kind.COUNT, Kind.CHOICE
 
-# The storm switches on every fault but two kinds, which have tests of their own: faults that would end the run (an
-# outage, a refused key, a Retry-After of ten years), and faults after which nobody can tell from outside what should
-# have been spent (a task that fails in its first callback and is billed).
+# The storm includes every fault except two kinds, which separate tests cover: faults that would end the run (an
+# outage, a refused key, a Retry-After of ten years), and faults after which the cost cannot be known from outside (a
+# task that fails in its first callback and is billed).
 FAULT_OPTIONS: tuple[FaultOption, ...] = (
     # name, stage, kind, rest, storm, help, choices
     FaultOption(

@@ -99,7 +99,7 @@ class _Api:
         self._checks = checks
 
     async def submit(self, request: web.Request) -> web.StreamResponse:
-        """Handle POST /model/v1/generation."""
+        """Submit, in the envelope `{"model", "input": [{"params": {…}}]}` or flat."""
         self._provider.calls["submit"] += 1
         # Read the whole body first, or the rest of it would precede the connection's next request.
         try:
@@ -144,7 +144,7 @@ class _Api:
         return await submit_faults.after(call, body) if faults.affects_submissions else answer_json(body)
 
     async def get_task(self, request: web.Request) -> web.StreamResponse:
-        """Handle GET /model/v1/generation/task/{id}, by the provider's id or the external id."""
+        """Return the status, by the task's id or by its `external_task_id` (unique per key)."""
         provider, faults = self._provider, self._provider.faults
         provider.calls["look"] += 1
         try:
@@ -156,7 +156,7 @@ class _Api:
             occasion = provider.count_lookup(name)
             if faults.fires("status_down", name, occasion):
                 status = faults.pick("status_down", name, occasion, (0, 500, 502, 503, 504))
-                return refuse(status, "5000", "Bad checksway") if status else answers.cut(request)
+                return refuse(status, "5000", "Bad gateway") if status else answers.cut(request)
         task = provider.find(key, name)
         if task is None:
             provider.calls["look.absent"] += 1
@@ -175,7 +175,7 @@ class _Results:
         self._drawing = asyncio.Semaphore(1)
 
     async def get_image(self, request: web.Request) -> web.Response:
-        """Handle GET /images/{task}/{i}.png. It needs no key, like a result's URL at a CDN."""
+        """Draw a result: the prompt, the base64 references as thumbnails, the watermark. It needs no key."""
         self._provider.calls["image"] += 1
         task = self._provider.tasks.get(request.match_info["task_id"])
         index = int(request.match_info["index"][:3])

@@ -169,7 +169,7 @@ async def _wrong_id(call: Submission, body: payloads.Body) -> web.Response | Non
         return None
     other = call.provider.tasks.other_than(body["id"])
     another = other is not None and call.coin("wrong_id")
-    call.provider.faults.count("wrong_id.another" if another else "wrong_id.nobody")
+    call.provider.faults.count("wrong_id.another" if another else "wrong_id.unknown")
     return answer_json(body | {"id": other.id if other is not None and another else body["id"][::-1]})
 
 

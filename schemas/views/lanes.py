@@ -3,6 +3,7 @@
 from marshmallow import Schema, fields, validate
 
 from schemas.views.fields import described, instant, money
+from schemas.views.liveness import last_round_age, troubles
 
 
 class LaneChange(Schema):
@@ -89,6 +90,8 @@ class LaneView(Schema):
 
 
 class LaneList(Schema):
-    """All lanes."""
+    """All lanes, and what keeps the service as a whole from its work."""
 
     lanes = fields.List(fields.Nested(LaneView), required=True)
+    troubles = troubles()
+    last_round_age = last_round_age()

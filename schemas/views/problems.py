@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import INCLUDE, Schema, fields
 
 from schemas.views.fields import described
+from schemas.views.liveness import last_round_age, troubles
 
 
 class Readiness(Schema):
@@ -19,6 +20,8 @@ class Readiness(Schema):
         required=True,
         metadata=described("For each dependency: `ok`, or what is wrong with it.", {"redis": "ok"}),
     )
+    troubles = troubles()
+    last_round_age = last_round_age()
 
 
 class Problem(Schema):

@@ -15,6 +15,7 @@ from celery import chord
 
 from jobs.api_keys import PRODUCER, KeyRing
 from jobs.states import State
+from jobs.task_names import GENERATE
 from tests.chaos.crash_world import KEY, OWNER, SLOTS, World, request_of
 
 A_DAY = 24 * 3600.0
@@ -72,7 +73,7 @@ def more_than_slots_and_no_callbacks(t: Turn) -> None:
 def notified(t: Turn) -> Check:
     t.arm()
     job_id = t.world.job(callback_url=t.world.listener.url)
-    return lambda: t.world.listener.notified[job_id]
+    return lambda: t.world.notifications(job_id)
 
 
 def notified_without_callbacks(t: Turn) -> Check:
@@ -251,6 +252,40 @@ def a_task(t: Turn) -> Check:
     return lambda: t.world.result(task_id) == "SUCCESS" and t.world.store.context.client.llen(queue) > 0
 
 
+def two_tasks_under_one_id(t: Turn) -> Check:
+    """Both links must be called, also if the worker dies between them."""
+    t.world.turn(latency="1")
+    queues = [f"linked-{t.world.new_id()}" for _ in range(2)]
+    task_id = t.world.new_id()
+    for queue in queues:
+        t.world.task(task_id=task_id, link=t.world.app.signature("shop.paint", queue=queue, ignore_result=True))
+    redis = t.world.store.context.client
+    assert t.world.until(lambda: redis.hlen(f"{{b}}:k:{task_id}") == len(queues), 10)
+    t.arm()
+    return lambda: t.world.result(task_id) == "SUCCESS" and all(redis.llen(queue) for queue in queues)
+
+
+def a_task_after_the_end(t: Turn) -> Check:
+    """It comes when its job has ended, with a link of its own."""
+    job_id = t.world.job()
+    assert t.world.in_state(job_id, State.COMPLETED)
+    queue, task_id = f"linked-{t.world.new_id()}", t.world.new_id()
+    link = t.world.app.signature("shop.paint", queue=queue, ignore_result=True)
+    t.arm()
+    t.world.app.send_task(GENERATE, kwargs={"external_task_id": job_id}, task_id=task_id, link=link, queue="celery")
+    redis = t.world.store.context.client
+    return lambda: t.world.result(task_id) == "SUCCESS" and redis.llen(queue) > 0
+
+
+def a_refused_task(t: Turn) -> Check:
+    queue, task_id = f"sorry-{t.world.new_id()}", t.world.new_id()
+    errback = t.world.app.signature("shop.sorry", queue=queue, ignore_result=True)
+    t.arm()
+    t.world.app.send_task(GENERATE, kwargs={"model": "x"}, task_id=task_id, link_error=errback, queue="celery")
+    redis = t.world.store.context.client
+    return lambda: t.world.result(task_id) == "FAILURE" and redis.llen(queue) > 0
+
+
 def a_task_with_an_image(t: Turn) -> Check:
     t.arm()
     task_id = t.world.task(image_list=[{"image": inline(t)}])
@@ -302,7 +337,7 @@ def cancelled(t: Turn) -> Check:
         job_id = t.world.job(callback_url=t.world.listener.url)
     t.arm()
     t.world.post(f"/v1/jobs/{job_id}/cancel")
-    return lambda: t.world.store.jobs.get(job_id).state is State.CANCELLED and t.world.listener.notified[job_id]
+    return lambda: t.world.store.jobs.get(job_id).state is State.CANCELLED and t.world.notifications(job_id)
 
 
 def paused(t: Turn) -> None:
@@ -419,6 +454,9 @@ CASES: Mapping[str, Mapping[Scenario, str]] = {
     "deliver": {notified: "claim_deliveries notifier delivered ack", a_task: "messages.finish"},
     "generate": {
         a_task: "enqueue messages.admit_hint park result celery.send message_finished ack",
+        two_tasks_under_one_id: "park result celery.send message_finished ack",
+        a_task_after_the_end: "park result celery.send message_finished ack",
+        a_refused_task: "begin_refusal result celery.send end_refusal ack",
         a_task_with_an_image: "image_known image_begun image_store.write image_kept",
         a_chord: "chord",
         revoked_before_it_came: "revoke messages.deliver",

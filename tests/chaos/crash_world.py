@@ -1,12 +1,10 @@
 """A worker and a webhook that die at chosen points, with all that they need. The simulator's ledger is the judge."""
 
-import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +29,7 @@ from ops.local.redis_server import TETHER, running
 from ops.simulator.fault_options import AT_REST
 from schemas import load_request
 from tests.chaos.points import CLOCK, FOLDER
-from tests.support.http_server import Server
+from tests.support.listener import Listener
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -81,7 +79,7 @@ class World:
     provider: str
     webhook: str
     worker: "subprocess.Popen[str]"
-    listener: "Listener"
+    listener: Listener
     #: ids of jobs whose acceptance their producers know
     accepted: set[str] = field(default_factory=set)
     #: how many purchases have been checked
@@ -89,6 +87,10 @@ class World:
     named: int = 0
     worker_pid: int = 0
     beaten: float = 0.0
+
+    def notifications(self, job_id: str) -> int:
+        """Return how many notifications of the job have arrived."""
+        return sum(json.loads(each.body)["id"] == job_id for each in list(self.listener.received))
 
     # --- points -----------------------------------------------------------------------------------------------------
 
@@ -325,33 +327,6 @@ class World:
 
 def request_of(**params: Any) -> dict[str, Any]:
     return {"model": "kirin_image_omni", "prompt": "a fox", **params}
-
-
-class Listener:
-    """An HTTP server that receives notifications."""
-
-    def __init__(self) -> None:
-        self.notified: Counter[str] = Counter()
-        notified = self.notified
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                notified[json.loads(self.rfile.read(int(self.headers["Content-Length"])))["id"]] += 1
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
 
 
 @contextmanager

@@ -31,7 +31,13 @@ BOUNDARIES = {
         "_send": {"send": "events"},
         "Messages.finish": {"send_task": "messages.*"},
         "Messages._publish": {"send_task": "messages.*"},
-        "finish_task": {"mark_as_failure": "result, chord, celery.send"},
+        "Generate.__call__": {"run": "(the task itself)"},
+        "end_message": {"mark_as_done": "result, chord"},
+        "_call_next": {"apply_async": "celery.send"},
+        "_fail": {"mark_as_failure": "result, chord, celery.send"},
+        "Routes._create_task_sender.send_task_message": {
+            "send": "(Celery's own, a piece of messages.* and celery.send)"
+        },
         "main": {"connect": "(a signal of Celery's, at its own start)"},
         "Dispatcher.send": {"send": "events"},
         "write": {"write_text": "(a sign of life, which no job depends on)"},

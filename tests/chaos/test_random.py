@@ -71,8 +71,8 @@ def _good_weather(running: Chaos) -> None:
 
 
 def _seen(running: Chaos, outcome: Outcome, steps: int) -> dict[str, int]:
-    fired, said = outcome.fired, running.log("worker")
-    received = Counter(re.findall(r"Task boomerang\.\w+\[([^\]]+)\] received", said))
+    fired, log = outcome.fired, running.log("worker")
+    received = Counter(re.findall(r"Task boomerang\.\w+\[([^\]]+)\] received", log))
     ambiguous = ("lost_answers", "error_after", "ghost", "html", "truncated", "wrong_id")
     return {
         "steps": steps,
@@ -80,7 +80,7 @@ def _seen(running: Chaos, outcome: Outcome, steps: int) -> dict[str, int]:
         "an ambiguous POST": sum(fired.get(fault, 0) for fault in ambiguous),
         "an early callback": fired.get("early_callbacks", 0),
         "a rescue by poll": sum(job.settled_by == "poll" for job in outcome.jobs),
-        "a stale lease refused": said.count("came after its lease"),
+        "a stale lease refused": log.count("came after its lease"),
         "an open breaker": running.store.lanes.get().opened,
         "a restart": outcome.restarts,
     }

@@ -167,8 +167,8 @@ def test_a_local_image_is_uploaded_once(real: Client, url: str, tmp_path: Path) 
     batch = real.batch(lines, "b")
     assert (batch.upload.accepted, batch.upload.errors) == (2, ())
     name = f"image:sha256:{hashlib.sha256(cat.read_bytes()).hexdigest()}"
-    shown = requests.get(f"{url}/v1/images/{name}", headers={"Authorization": f"Bearer {KEY}"}, timeout=10).json()
-    assert (shown["id"], shown["width"], shown["height"], shown["format"]) == (name, 400, 300, "png")
+    image = requests.get(f"{url}/v1/images/{name}", headers={"Authorization": f"Bearer {KEY}"}, timeout=10).json()
+    assert (image["id"], image["width"], image["height"], image["format"]) == (name, 400, 300, "png")
     # The same request by its reference is the same request
     again = real.generate(**OMNI, image_list=[name], external_task_id="b.1")
     assert again.batch == "b"

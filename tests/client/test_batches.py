@@ -47,9 +47,9 @@ def test_waiting_reports_each_request_until_the_batch_is_done(
     client: Client, service: FakeService, pauses: list[float]
 ) -> None:
     service.per_look = 2
-    looks: list[Any] = []
-    batch = client.wait(client.enqueue_batch(LINES).id, progress=looks.append, every=7)
-    assert [look.finished for look in looks] == [2, 4, 5]
+    reports: list[Any] = []
+    batch = client.wait(client.enqueue_batch(LINES).id, progress=reports.append, every=7)
+    assert [report.finished for report in reports] == [2, 4, 5]
     assert pauses == [7, 7]
     assert [one.path.rpartition("/")[2] for one in service.seen[1:]] == [batch.id] * 3
     assert batch.done

@@ -29,10 +29,10 @@ def members(openapi: dict[str, Any], view: str) -> set[str]:
     [("JobView", Job), ("BatchView", Batch), ("BatchAccepted", BatchAccepted), ("BatchChanged", BatchChanged)],
 )
 def test_records_know_every_member_of_their_views(openapi: dict[str, Any], view: str, record: Any) -> None:
-    shown = {ELSEWHERE.get(name, name) for name in members(openapi, view)}
+    documented = {ELSEWHERE.get(name, name) for name in members(openapi, view)}
     known = {field.name for field in fields(record)} - OURS
-    assert shown - known == set()
-    assert known - shown == set()
+    assert documented - known == set()
+    assert known - documented == set()
 
 
 def test_a_lane_is_read_by_members_that_it_has(openapi: dict[str, Any]) -> None:
@@ -43,10 +43,10 @@ def test_a_lane_is_read_by_members_that_it_has(openapi: dict[str, Any]) -> None:
 def test_the_fakes_views_are_the_services(openapi: dict[str, Any], client: Client, service: FakeService) -> None:
     batch = client.batch([{"model": "m"}], "b")
     job = client.job("b.1")
-    for view, shown in (("JobView", job.raw), ("BatchView", batch.raw), ("BatchAccepted", batch.upload.view)):
+    for view, body in (("JobView", job.raw), ("BatchView", batch.raw), ("BatchAccepted", batch.upload.view)):
         known = members(openapi, view)
-        assert set(shown) <= known
-        assert set(openapi["components"]["schemas"][view].get("required", [])) - set(shown) == set()
+        assert set(body) <= known
+        assert set(openapi["components"]["schemas"][view].get("required", [])) - set(body) == set()
 
 
 def test_states_and_limits(openapi: dict[str, Any]) -> None:

@@ -22,9 +22,9 @@ def paths(service: FakeService) -> list[str]:
 def test_events_report_the_changes(client: Client, service: FakeService, pauses: list[float]) -> None:
     service.per_look = 1
     batch = client.batch([REQUEST] * 4, "b")
-    looks = []
-    assert batch.wait(progress=lambda seen: looks.append(seen.finished)) is batch
-    assert looks == [2, 3, 4]
+    counts = []
+    assert batch.wait(progress=lambda seen: counts.append(seen.finished)) is batch
+    assert counts == [2, 3, 4]
     assert paths(service) == ["b", "b", "events"]
     assert (batch.done, pauses) == (True, [])
 

@@ -30,8 +30,8 @@ def assert_continues(client: Client, service: FakeService, error: BaseException)
     [batch] = service.batches
     enqueued = len(service.jobs)
     assert getattr(error, "repeat_id", None) == batch
-    shown = f"{error} {' '.join(getattr(error, '__notes__', []))}"
-    assert f"Batch {batch} has at least {enqueued} jobs" in shown
+    text = f"{error} {' '.join(getattr(error, '__notes__', []))}"
+    assert f"Batch {batch} has at least {enqueued} jobs" in text
     again = client.enqueue_batch(LINES, id=batch)
     assert (again.known, again.accepted) == (enqueued, len(LINES) - enqueued)
     assert len(service.jobs) == len(LINES)

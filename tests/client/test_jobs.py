@@ -143,7 +143,7 @@ def test_a_state_of_a_later_version_is_unknown_and_not_final(client: Client, ser
 
 
 def test_waiting_polls_until_the_job_is_final(client: Client, service: FakeService, pauses: list[float]) -> None:
-    service.looks = 2
+    service.polls_before_end = 2
     job = client.enqueue(REQUEST).wait()
     assert job.status is Status.COMPLETED
     assert [one.query for one in service.seen[1:]] == [{"wait": "60.0"}] * 3
@@ -153,7 +153,7 @@ def test_waiting_polls_until_the_job_is_final(client: Client, service: FakeServi
 
 
 def test_waiting_ends_with_the_timeout_and_the_job_continues(client: Client, service: FakeService) -> None:
-    service.looks = 100
+    service.polls_before_end = 100
     job = client.enqueue(REQUEST)
     with pytest.raises(StillRunning, match="It continues"):
         job.wait(timeout=3)
@@ -284,8 +284,8 @@ def test_the_key_is_never_shown(client: Client, service: FakeService) -> None:
     with pytest.raises(BoomerangError) as caught:
         client.job(job.id)
     assert service.seen[-1].headers["authorization"] == "Bearer test-key-3f9a1c"
-    for shown in (repr(client), repr(job), repr(caught.value), str(caught.value)):
-        assert "test-key" not in shown
+    for text in (repr(client), repr(job), repr(caught.value), str(caught.value)):
+        assert "test-key" not in text
 
 
 def test_a_wrong_key_is_reported(service: FakeService) -> None:

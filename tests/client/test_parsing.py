@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from boomerang_client import Status, UnexpectedAnswer
-from boomerang_client.parsing import read_accepted, read_batch, read_job, read_lane
+from boomerang_client.parsing import read_accepted, read_batch, read_job, read_lane, read_overview
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"id": "1"}, {"id": "1", "status": "queued", "output": [{}]}])
@@ -51,3 +51,40 @@ def test_counts_include_states_of_later_versions() -> None:
 def test_a_lane_that_sends_is_healthy(more: dict[str, Any], healthy: bool) -> None:
     lane = read_lane({"name": "main", "max_in_flight": 64} | more)
     assert (lane.healthy, lane.limit, lane.held_until) == (healthy, 64, None)
+
+
+TROUBLE = {"code": "no_worker", "since": "2026-11-20T10:00:00Z", "what": "no worker answers", "do": "Start one."}
+
+
+def test_an_overview_has_the_lanes_and_the_troubles() -> None:
+    overview = read_overview({"lanes": [{"name": "main"}], "troubles": [TROUBLE], "last_round_age": 45.2, "more": 1})
+    assert ([lane.name for lane in overview.lanes], overview.last_round_age) == (["main"], 45.2)
+    (trouble,) = overview.troubles
+    assert (trouble.code, trouble.what, trouble.do) == ("no_worker", "no worker answers", "Start one.")
+    assert trouble.since is not None
+
+
+@pytest.mark.parametrize("view", [{"lanes": []}, {"lanes": [], "troubles": None, "last_round_age": None}])
+def test_earlier_services_report_no_troubles(view: dict[str, Any]) -> None:
+    assert (read_overview(view).troubles, read_overview(view).last_round_age) == ((), None)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        None,
+        [],
+        {},
+        {"lanes": {}},
+        {"lanes": [{}]},
+        {"lanes": [], "troubles": 1},
+        {"lanes": [], "troubles": [1]},
+        {"lanes": [], "troubles": [{"code": "no_worker"}]},
+        {"lanes": [], "troubles": [TROUBLE | {"since": "yesterday"}]},
+        {"lanes": [], "last_round_age": "long"},
+    ],
+    ids=str,
+)
+def test_malformed_overviews_are_errors(view: Any) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        read_overview(view)

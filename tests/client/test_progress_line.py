@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from boomerang_client import Batch, Status
-from boomerang_client.progress_line import plain_lines, progress_text
+from boomerang_client.progress_line import plain_lines
+from boomerang_client.progress_text import progress_text
 from tests.support.fake_boomerang import KEY, FakeService
 
 
@@ -23,7 +24,7 @@ def batch(**more: Any) -> Batch:
 
 
 @pytest.mark.parametrize(
-    ("shown", "line"),
+    ("batch", "line"),
     [
         (
             batch(rate=2.5, eta=3725.4),
@@ -37,8 +38,8 @@ def batch(**more: Any) -> Batch:
     ],
     ids=["in progress", "paused", "empty"],
 )
-def test_the_progress_of_a_batch_fits_in_a_line(shown: Batch, line: str) -> None:
-    assert progress_text(shown) == line
+def test_the_progress_of_a_batch_fits_in_a_line(batch: Batch, line: str) -> None:
+    assert progress_text(batch) == line
 
 
 def test_plain_lines_come_first_last_and_every_ten_seconds() -> None:
@@ -72,14 +73,14 @@ def test_rich_draws_on_a_terminal_and_plain_lines_do_elsewhere(
     words = [sys.executable, "-c", PROGRAM, "with" if rich else "without"]
     done = subprocess.run(words, env=env, stdout=subprocess.PIPE, stderr=theirs, text=True, timeout=60, check=True)
     os.set_blocking(ours, False)
-    shown = os.read(ours, 100_000).decode()
+    screen = os.read(ours, 100_000).decode()
     os.close(theirs)
     os.close(ours)
     draws = rich and terminal
     assert done.stdout == f"{draws}\n"
-    assert ("━" in shown) is draws
-    assert ("1 of 1 ended: 1 completed" in shown) is not draws
-    assert "1 completed" in shown
+    assert ("━" in screen) is draws
+    assert ("1 of 1 ended: 1 completed" in screen) is not draws
+    assert "1 completed" in screen
 
 
 def test_progress_needs_no_terminal_module_of_its_own() -> None:

@@ -32,7 +32,7 @@ def names(folder: Path) -> dict[str, bytes]:
 
 def test_a_jobs_images_are_saved_once_it_has_ended(client: Client, service: FakeService, tmp_path: Path) -> None:
     service.files = {"boat:1.png": PNG}
-    service.looks = 1
+    service.polls_before_end = 1
     job = client.generate(**REQUEST, n=2, external_task_id="boat:1")
     assert not job.status.final
     paths = job.save(tmp_path / "new" / "folder")

@@ -103,21 +103,21 @@ def test_an_upload_continues_after_an_outage(
 def test_an_upload_waits_as_long_as_the_service_asks(
     client: Client, service: FakeService, small_parts: None, pauses: list[float]
 ) -> None:
-    service.room = 3
+    service.capacity = 3
     reported: list[Any] = []
 
     def ended(error: Exception, seconds: float) -> None:
         reported.append((str(error), seconds))
-        service.room = 5 if len(reported) == 2 else 3
+        service.capacity = 5 if len(reported) == 2 else 3
 
     accepted = client.enqueue_batch((line for line in LINES), on_wait=ended)
     assert accepted.accepted + accepted.known == 5
-    assert reported == [("There is no room. Send the same again later. (HTTP 429)", 30)] * 2
+    assert reported == [("The service is full. Send the same again later. (HTTP 429)", 30)] * 2
     assert pauses == [30, 30]
 
 
 def test_after_the_longest_wait_the_error_names_the_id(client: Client, service: FakeService) -> None:
-    service.room = 0
+    service.capacity = 0
     with pytest.raises(TooBusy) as caught:
         client.enqueue_batch(LINES, patience=100)
     assert service.seen[-1].query == {"id": caught.value.repeat_id}

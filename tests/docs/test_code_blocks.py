@@ -48,11 +48,11 @@ def shell_lines(page: Path) -> Iterator[str]:
     """Return commands in blocks and in code spans, each on one line."""
     text = "\n".join(blocks(page, "sh"))
     consoles = "\n".join(blocks(page, "console"))
-    shown = re.findall(r"^\$ ((?:.*\\\n)*.*)$", consoles, re.MULTILINE)
+    commands = re.findall(r"^\$ ((?:.*\\\n)*.*)$", consoles, re.MULTILINE)
     spans = re.findall(
         r"`((?:boomerang|boomerang-server|make|docker compose run --rm operator) [^`\n]+)`", page.read_text("utf-8")
     )
-    for line in "\n".join([text, *shown, *spans]).replace("\\\n", " ").splitlines():
+    for line in "\n".join([text, *commands, *spans]).replace("\\\n", " ").splitlines():
         yield ENDS.sub("", line.strip())
 
 
@@ -120,7 +120,7 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def responses() -> Iterator[dict[str, Any]]:
-    """Return the JSON objects of all responses that are shown completely. A `…` marks omitted text."""
+    """Return the JSON objects of all responses without omissions. A `…` marks omitted text."""
     for page in PAGES:
         for block in blocks(page, "console"):
             answers = re.split(r"^\$ (?:.*\\\n)*.*\n", block, flags=re.MULTILINE)
@@ -135,6 +135,6 @@ def responses() -> Iterator[dict[str, Any]]:
     ids=["job", "batch", "lane"],
 )
 def test_a_shown_view_has_all_its_fields(marks: set[str], view: type[Schema]) -> None:
-    shown = [each for each in responses() if marks <= set(each)]
-    assert shown
-    assert [set(each) ^ set(view().fields) for each in shown if set(each) != set(view().fields)] == []
+    matching = [each for each in responses() if marks <= set(each)]
+    assert matching
+    assert [set(each) ^ set(view().fields) for each in matching if set(each) != set(view().fields)] == []

@@ -67,9 +67,9 @@ def test_the_providers_error_codes_are_documented(request_: dict[str, Any], code
 
 
 def test_shown_requests_are_valid_except_those_shown_to_fail() -> None:
-    shown = [unwrap(request) for request in requests_shown()]
-    assert len(shown) >= 8
-    for request in shown:
+    requests = [unwrap(request) for request in requests_shown()]
+    assert len(requests) >= 8
+    for request in requests:
         assert isinstance(request, dict)
         if request.get("n") == 12:
             with pytest.raises(RequestInvalid):

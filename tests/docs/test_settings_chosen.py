@@ -67,7 +67,7 @@ def rows(title: str) -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def shown(value: Any) -> str:
+def cell_of(value: Any) -> str:
     """Return a value in the page's notation."""
     if value is None:
         return "none"
@@ -115,8 +115,8 @@ SECTIONS: dict[str, Callable[[], Mapping[str, Any]]] = {
 
 @pytest.mark.parametrize("title", SECTIONS)
 def test_each_setting_has_the_value_on_the_page(title: str) -> None:
-    said = {name: here for name, (here, _, _) in rows(title).items()}
-    assert said == {name: shown(value) for name, value in SECTIONS[title]().items()}
+    documented = {name: here for name, (here, _, _) in rows(title).items()}
+    assert documented == {name: cell_of(value) for name, value in SECTIONS[title]().items()}
 
 
 @pytest.mark.parametrize("title", [*SECTIONS, "Redis itself"])
@@ -141,12 +141,12 @@ def test_redis_has_the_settings_on_the_page(tmp_path: Path) -> None:
     assert "pubsub 33554432 8388608 60" in here.pop("client-output-buffer-limit")
     # Later servers have settings that older ones do not know.
     unknown = ("maxmemory-clients", "enable-debug-command", "enable-module-command")
-    said = {name: row[0] for name, row in rows("Redis itself").items()}
-    assert set(said) == set(REDIS)
+    documented = {name: row[0] for name, row in rows("Redis itself").items()}
+    assert set(documented) == set(REDIS)
     assert {name: value for name, value in here.items() if name not in unknown} == {
-        name: value for name, value in said.items() if name in here and name not in unknown
+        name: value for name, value in documented.items() if name in here and name not in unknown
     }
-    assert {said[name] for name in unknown} == {"unset"}
+    assert {documented[name] for name in unknown} == {"unset"}
     assert {here[name] for name in unknown} <= {"unset", "0", "no"}
 
 
@@ -154,7 +154,12 @@ def test_redis_has_the_settings_on_the_page(tmp_path: Path) -> None:
 def test_containers_have_the_settings_on_the_page(server: str, fsync: str) -> None:
     words = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"][server]["command"]
     given = dict(zip(words[3::2], words[4::2], strict=True))
-    said = {name: row[0] for name, row in rows("Redis itself").items()}
-    expected = {"appendonly": said["appendonly"], "appendfsync": fsync, "save": "", "maxmemory": given["--maxmemory"]}
-    expected |= {name: said[name] for name in ("maxmemory-policy", "tcp-keepalive")}
+    documented = {name: row[0] for name, row in rows("Redis itself").items()}
+    expected = {
+        "appendonly": documented["appendonly"],
+        "appendfsync": fsync,
+        "save": "",
+        "maxmemory": given["--maxmemory"],
+    }
+    expected |= {name: documented[name] for name in ("maxmemory-policy", "tcp-keepalive")}
     assert given == {f"--{name}": value for name, value in expected.items()}

@@ -30,7 +30,8 @@ YOUNG = {"left": 100, "queued": 90, "per_second": 0.1, "pace": Pace(60.0, jobs=2
         ),
         pytest.param(NONE_YET | {"pace": Pace(60.0, jobs=2.0), "held": 30.0}, 135, id="after the hold"),
         pytest.param(NONE_YET | {"pace": Pace(60.0, jobs=2.0, share=0.5)}, 150, id="beside another batch"),
-        pytest.param(NONE_YET | {"pace": Pace(60.0)}, 60, id="no limit: all jobs at once"),
+        pytest.param(NONE_YET | {"pace": Pace(60.0)}, None, id="no limit and no end: nothing to estimate from"),
+        pytest.param(NONE_YET | {"queued": 0, "pace": Pace(60.0)}, 60, id="no limit, all at the provider"),
         pytest.param(NONE_YET | {"queued": 0, "held": 30.0, "pace": Pace(60.0, jobs=2.0)}, 60, id="nothing queued"),
         pytest.param(NONE_YET | {"pace": Pace(60.0, jobs=2.0), "paused": True}, None, id="paused before any ended"),
         pytest.param(NONE_YET | {"pace": Pace(jobs=2.0)}, None, id="the duration of jobs is unknown"),
@@ -51,7 +52,7 @@ def test_eta_follows_the_rate_or_the_pace_of_the_lanes(facts: dict[str, Any], se
 def test_the_rate_is_that_of_the_last_minute(now: float, ended: int, over: float) -> None:
     # Given 7 ends from 50 s to 55 s, and 600 in the next five seconds
     fields = {"r:10": "100000007", "r:11": "110000600", "completed": "607"}
-    assert rate(fields, now, created=0.0) == pytest.approx(ended / over)
+    assert rate(fields, now, begun=0.0) == pytest.approx(ended / over)
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_a_task_is_absent_after_two_look_ups_and_the_grace(lookups: int, seconds
 
 
 @pytest.mark.parametrize(
-    ("tries", "longest"),
+    ("failures", "longest"),
     [
         (0, 2.0),  # the first wait is short
         (5, 64.0),  # doubled
@@ -92,8 +92,8 @@ def test_a_task_is_absent_after_two_look_ups_and_the_grace(lookups: int, seconds
         (29, None),  # given up after a day
     ],
 )
-def test_deliveries_back_off_and_are_given_up_after_a_day(tries: int, longest: float | None) -> None:
-    assert policy.next_delivery(tries, 1.0) == longest
+def test_deliveries_back_off_and_are_given_up_after_a_day(failures: int, longest: float | None) -> None:
+    assert policy.next_delivery(failures, 1.0) == longest
 
 
 @given(st.floats(0.01, 1e6), st.floats(0.01, 1e6), st.integers(0, 10**9), st.floats(0, 1, exclude_max=True))

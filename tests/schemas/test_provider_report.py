@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from schemas import (
     AnswerInvalid,
+    Cost,
     Output,
     Submission,
     TaskError,
@@ -68,17 +69,17 @@ STATUS_WORDS = {
 def test_status_words_are_read_in_any_case(status: TaskStatus, word: str, spell: Any) -> None:
     report = read_task({"id": "t1", "status": spell(word)})
 
-    assert (report.status, report.word) == (status, spell(word))
+    assert (report.status, report.status_text) == (status, spell(word))
     assert report.status.final is (status in (TaskStatus.COMPLETED, TaskStatus.FAILED))
 
 
 def test_a_task_of_the_gateway_is_read_in_full() -> None:
     assert read_task(GATEWAY) == TaskReport(
         status=TaskStatus.COMPLETED,
-        word="completed",
+        status_text="completed",
         task_id="t1",
         output=ONE,
-        usage=Usage(Decimal("0.0065"), 1),
+        usage=Usage(Cost(Decimal("0.0065")), 1),
         metadata={"seed": 7},
     )
 
@@ -248,13 +249,17 @@ def test_outputs_are_flattened(output: Any, urls: list[str]) -> None:
 @pytest.mark.parametrize(
     ("usage", "read"),
     [
-        ({"cost": "0.0065", "discount": 1}, Usage(Decimal("0.0065"), 1)),
-        ({"cost": 0.0065, "discount": "10%"}, Usage(Decimal("0.0065"), "10%")),
-        ({"cost": "", "discount": {"a": [1]}}, Usage(None, {"a": [1]})),
-        ({"cost": None}, Usage(None, None)),
-        ({}, Usage(None, None)),
+        ({"cost": "0.0065", "discount": 1}, Usage(Cost(Decimal("0.0065")), 1)),
+        ({"cost": 0.0065, "discount": "10%"}, Usage(Cost(Decimal("0.0065")), "10%")),
+        ({"cost": "", "discount": {"a": [1]}}, Usage(Cost(), {"a": [1]})),
+        ({"cost": None}, Usage(Cost())),
+        ({"cost": "$1", "discount": 1}, Usage(Cost(unreadable="$1"), 1)),
+        ({}, Usage(Cost())),
+        ("0.0065", Usage(Cost(Decimal("0.0065")))),
+        ("$1", Usage(Cost(unreadable="$1"))),
+        ([{"cost": 1}], Usage(Cost(unreadable='[{"cost": 1}]'))),
         (None, None),
-        ("0.01", None),
+        ("", None),
         ([], None),
     ],
 )

@@ -56,7 +56,7 @@ NEAR_MISSES = [
     ("<<image_1>>, ＜image 2＞", '"<<image_1>>" (write <<<image_1>>>), "＜image 2＞" (write <<<image_2>>>)'),
 ]  # fmt: skip
 
-#: Text in brackets that nobody means as a reference.
+#: Text in brackets that is not meant as a reference.
 BRACKETS = (
     "a < b, image 1 > image 2", "image 1 -> image 2", "<p>an image</p>", "<img src=x>", "the man (image 1)",
     "[image 1]", "{image_1}", "{{prompt}}", "<<fox>>", "《红楼梦》", "« une image »", "an image, 1 of 3 << 5",

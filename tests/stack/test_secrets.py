@@ -51,7 +51,7 @@ WEBHOOKS = {
     "BOOMERANG_METRICS_TOKEN": "canary-metrics-token-6d0e",
 }
 PRODUCERS = "canary-producers-own-token"  # in a callback_url: the producer's secret, not ours
-WRONG_KEY = "canary-of-somebody-else"
+WRONG_KEY = "canary-of-another-producer"
 WRONG_PASSWORD = "canary-wrong-redis-password"
 CALLBACK = SECRETS["callback_secret"]
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
@@ -159,7 +159,7 @@ class Trouble:
         for task_id, kwargs in {
             "by-celery": {**REQUEST, "image_list": [{"image": self.image}], "prompt": "<<<image_1>>>"},
             "refused": {"model": "none", "prompt": "a fox", "image_list": [{"image": self.image[:-9]}]},
-            "gone": {"external_task_id": "never-heard-of"},
+            "gone": {"external_task_id": "never-enqueued"},
         }.items():
             shop.send_task("boomerang.generate", kwargs=kwargs, task_id=task_id, queue="celery")
         self.wait_for(lambda: self.status("by-celery") == "completed", timeout=60)
@@ -178,8 +178,8 @@ class Trouble:
 
     def by_callbacks(self) -> None:
         self.faults(drop_callbacks=1, latency=60)
-        path = callback_path("never-heard-of", CALLBACK)
-        forged = callback_path("good", "canary-forged-secret-of-nobody")
+        path = callback_path("never-enqueued", CALLBACK)
+        forged = callback_path("good", "canary-forged-secret")
         for target in (path, forged, path + "/x", path[:-3], path.replace("never", "ever")):
             for body in (b"{", b"[]", b"[" * 30_000, b'{"a":NaN}', b"\xff", b"{}", b'{"status":"dreaming"}'):
                 self.ask("POST", target, WRONG_KEY, data=body)
@@ -241,7 +241,7 @@ class Trouble:
         assert done.stdout, command
         return done.stdout
 
-    def until(self, env: Mapping[str, str], said: re.Pattern[str], *command: str) -> str:
+    def until(self, env: Mapping[str, str], pattern: re.Pattern[str], *command: str) -> str:
         """Return the output of a process that never ends, up to the expected line."""
         process = subprocess.Popen(
             command,
@@ -257,10 +257,10 @@ class Trouble:
             assert process.stdout
             for line in process.stdout:
                 text += line
-                if said.search(line):
+                if pattern.search(line):
                     break
             os.killpg(process.pid, signal.SIGKILL)
-        assert said.search(text), text
+        assert pattern.search(text), text
         return text
 
 
@@ -306,7 +306,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, wait_for: WaitFor, draw: Draw)
         passwords = {str(urlsplit(url).password) for each in urls.values() for url in each.values()}
         generated = set(json.loads((folder / "secrets.json").read_text()).values())
     left.logs = {path.stem: path.read_text("utf-8", "replace") for path in (folder / "logs").glob("*.log")}
-    tokens = {callback_path(each, CALLBACK).rpartition("/")[2] for each in (*ids, "never-heard-of")}
+    tokens = {callback_path(each, CALLBACK).rpartition("/")[2] for each in (*ids, "never-enqueued")}
     left.secrets |= {*SECRETS.values(), *WEBHOOKS.values(), NOTIFY, "canary-notify-secret", *passwords, *generated}
     # Every variable of a process that is secret. Later ones become canaries automatically.
     for process, kind in (("worker", WorkerSettings), ("beat", WorkerSettings), ("webhook", WebhookSettings)):
@@ -332,7 +332,7 @@ def test_the_run_reached_every_source(run: Run) -> None:
     assert all(run.logs[name] for name in ("webhook", "worker", "beat"))
     assert "damaged" in run.logs["webhook"]
     assert "damaged" in run.logs["worker"]
-    assert "/callbacks/never-heard-of/***" in run.logs["webhook"]
+    assert "/callbacks/never-enqueued/***" in run.logs["webhook"]
     assert len(run.answers) > 100
     assert {answer[:3] for answer in run.answers} >= {"400", "401", "403", "404", "405", "411", "422", "503"}
     assert all(len(text) > 100_000 for text in run.stored.values())

@@ -10,7 +10,7 @@ _KEY = ("-newkey", "rsa:2048", "-nodes")
 
 
 def make_certificates(folder: Path) -> None:
-    """Write `ca.pem`, an authority that nobody knows, and `server.pem` and `server.key`, which it signed."""
+    """Write `ca.pem`, an unknown authority, and `server.pem` and `server.key`, which it signed."""
     if shutil.which("openssl") is None:
         pytest.skip("there is no openssl to make certificates with")
     _openssl(folder, "req", "-x509", *_KEY, "-days", "2", "-subj", "/CN=test", "-keyout", "ca.key", "-out", "ca.pem")

@@ -57,16 +57,17 @@ class FakeService:
         self.page = 2  # small, so that clients must follow cursors
         self.per_look = 1000  # how many jobs end before each request for a batch
         self.paused: set[str] = set()
-        self.looks = 0  # how many requests for a job find it unfinished
+        self.polls_before_end = 0  # how many requests for a job find it unfinished
         self.results_cut_after: int | None = None
         self.events_cut_after: int | None = None  # events of each stream before it breaks off
         self.options: dict[str, dict[str, list[str]]] = {}  # options of batches, from their first upload
         self.images: dict[str, bytes] = {}
         self.files: dict[str, bytes] = {}  # results by the name in their URL; others are on another host
-        self.room: int | None = None  # how many jobs are accepted before the service is full
+        self.capacity: int | None = None  # how many jobs are accepted before the service is full
         self.strict = False  # lines are parsed as the service does it
         self.still = False  # jobs end only when the test ends them
         self.lanes = [dict(LANE)]
+        self.troubles: list[dict[str, Any]] = []
         self.on_request: Callable[[], None] = lambda: None
 
     def paths(self) -> list[str]:
@@ -90,7 +91,7 @@ class FakeService:
             case "GET", "v1", "batches", id_, "errors":
                 return 200, [job for one in self.known_batch(id_) if (job := self.jobs[one])["status"] == "failed"]
             case "GET", "v1", "lanes":
-                return 200, {"lanes": self.lanes}
+                return 200, {"lanes": self.lanes, "troubles": self.troubles, "last_round_age": 0.4}
             case "GET", "v1", "spend":
                 row = {"name": "2026-11-20", "cost": "1.23", "jobs": 3}
                 return 200, {"by": seen.query["by"], "rows": [row], "cost": "1.23", "jobs": 3}
@@ -101,7 +102,7 @@ class FakeService:
             case "GET", "v1", "jobs":
                 return 200, self.listed(seen.query)
             case "GET", "v1", "jobs", id_:
-                return 200, self.looked_at(id_)
+                return 200, self.polled(id_)
             case "POST", "v1", "jobs", id_, ("cancel" | "retry" | "pause" | "resume") as verb:
                 return 200, self.changed(id_, verb)
             case "POST", "v1", "batches":
@@ -131,8 +132,8 @@ class FakeService:
             if self.requests[id_] != request:
                 raise Refused(409, f"{id_} belongs to another request. Use another external_task_id.")
             return 200
-        if self.room is not None and len(self.jobs) >= self.room:
-            raise Refused(429, "There is no room. Send the same again later.", after=30)
+        if self.capacity is not None and len(self.jobs) >= self.capacity:
+            raise Refused(429, "The service is full. Send the same again later.", after=30)
         self.requests[id_] = request
         self.jobs[id_] = {
             "id": id_, "status": "queued", "model": request["model"], "output": [], "error": None, "usage": None,
@@ -160,13 +161,13 @@ class FakeService:
             raise Refused(404, f"There is no job {id_}. Check the id.")
         return self.jobs[id_]
 
-    def looked_at(self, id_: str) -> dict[str, Any]:
+    def polled(self, id_: str) -> dict[str, Any]:
         job = self.known(id_)
         if job["status"] not in FINAL and not self.still:
             job["status"] = "in_progress"
-            if self.looks <= 0:
+            if self.polls_before_end <= 0:
                 self.end(id_)
-            self.looks -= 1
+            self.polls_before_end -= 1
         return job
 
     def listed(self, query: dict[str, str]) -> dict[str, Any]:
@@ -221,7 +222,9 @@ class FakeService:
     def listed_batches(self, query: dict[str, list[str]]) -> dict[str, Any]:
         wanted = query.get("label", [])
         found = [
-            self.shown(id_) for id_ in self.batches if set(wanted) <= set(self.options.get(id_, {}).get("label", []))
+            self.batch_view(id_)
+            for id_ in self.batches
+            if set(wanted) <= set(self.options.get(id_, {}).get("label", []))
         ][::-1]
         found = [each for each in found if query.get("status", [state_of(each)]) == [state_of(each)]]
         start, size = int(query.get("cursor", ["0"])[0]), min(self.page, int(query["limit"][0]))
@@ -256,9 +259,9 @@ class FakeService:
         ending = 0 if self.still else self.per_look
         for job in [one for one in members if self.jobs[one]["status"] not in FINAL][:ending]:
             self.end(job)
-        return self.shown(id_)
+        return self.batch_view(id_)
 
-    def shown(self, id_: str) -> dict[str, Any]:
+    def batch_view(self, id_: str) -> dict[str, Any]:
         members, given = self.batches[id_], self.options.get(id_, {})
         counts = {state: sum(self.jobs[one]["status"] == state for one in members) for state in STATES}
         done = sum(counts[state] for state in FINAL) == len(members)

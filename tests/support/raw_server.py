@@ -65,8 +65,8 @@ class RawServer:
 
 def respond(status: int, body: bytes, *headers: str, length: int | None = None) -> Answer:
     """Send a complete response."""
-    said = "".join(f"{header}\r\n" for header in headers)
-    head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body) if length is None else length}\r\n{said}\r\n".encode()
+    lines = "".join(f"{header}\r\n" for header in headers)
+    head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body) if length is None else length}\r\n{lines}\r\n".encode()
     return lambda connection: connection.sendall(head + body)
 
 

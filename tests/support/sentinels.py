@@ -54,8 +54,8 @@ class Watched:
 
     def primary(self) -> int:
         """Return the port of the primary according to most sentinels, or 0 while they disagree."""
-        said = [self.ask(port, "SENTINEL GET-MASTER-ADDR-BY-NAME", MASTER) for port in self.sentinels]
-        ports = [int(answer[1]) for answer in said if answer]
+        answers = [self.ask(port, "SENTINEL GET-MASTER-ADDR-BY-NAME", MASTER) for port in self.sentinels]
+        ports = [int(answer[1]) for answer in answers if answer]
         agreed = [port for port in self.servers if ports.count(port) >= 2]
         return agreed[0] if agreed else 0
 

@@ -26,6 +26,7 @@ from schemas import checked_in, load_request
 from tests.support.simulator import Simulator
 from tests.support.world import CLOCK, World, request_of
 from worker.generate.enqueue import GenerateCall, GenerateHandler
+from worker.generate.unreachable import Reachability
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 #: The address of notifications. `test_rolling_deploy.py` replaces it by its own listener's.
@@ -125,7 +126,8 @@ class Life:
         self.w.store.jobs.enqueue([NewJob(id="with-an-image", text=request.text(), model=request.model)])
 
     def _celery(self) -> None:
-        handler = GenerateHandler(self.w.store, self.w.messages, self.w.images, allow_private_hosts=True)
+        reaches = Reachability(self.w.app)
+        handler = GenerateHandler(self.w.store, self.w.messages, self.w.images, reaches, allow_private_hosts=True)
         handler(GenerateCall(task_id="parked", request=REQUEST, continuation=json.dumps({"task_id": "parked"})))
         app = Celery(broker=self.w.settings.broker_url, backend=self.w.settings.redis_url, set_as_current=False)
         app.send_task("boomerang.generate", kwargs=REQUEST, task_id="not-received", ignore_result=True)

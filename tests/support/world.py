@@ -150,9 +150,9 @@ class World:
         return (int(self.redis.hget("{b}:lane:default", "hold") or 0) - self._now()) / 1e6
 
     def lane_counters(self) -> tuple[int, int, Decimal]:
-        """Return slots, window and money spent as Redis counts them. `lane()` would use the real clock."""
-        slots, window, spent = self.redis.hmget("{b}:lane:default", "slots", "window", "spent")
-        return int(slots or 0), int(window or 0), Decimal(spent or 0) / 10**9
+        """Return slots, dispatched images and money spent as Redis counts them. `lane()` would use the real clock."""
+        slots, dispatched, spent = self.redis.hmget("{b}:lane:default", "slots", "window", "spent")
+        return int(slots or 0), int(dispatched or 0), Decimal(spent or 0) / 10**9
 
     def alarm_in(self, job_id: str = "job-1") -> float | None:
         """Return the seconds until the job's alarm."""

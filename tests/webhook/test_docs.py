@@ -17,7 +17,7 @@ from webhook.app import create_app
 from webhook.settings import Settings
 
 ACTIONS = ("pause", "resume", "cancel", "retry")
-#: Examples whose documented answer is an error: nobody uploads the example image.
+#: Examples whose documented answer is an error: the example image is never uploaded.
 REFUSED = {"GET /v1/images/{image_id}": 404}
 
 

@@ -107,7 +107,7 @@ def post(app: Flask, redis_url: str, secret: str, count: int) -> Counter[tuple[s
     client, statuses, rng = app.test_client(), Counter[tuple[str, int]](), random.Random(count)
     for body, number in zip(mutated(rng), range(count), strict=False):
         job_id = f"fox-{number % 10}"
-        forged = callback_path(job_id, "a-secret-that-nobody-has")
+        forged = callback_path(job_id, "an-unknown-secret")
         for path in (forged, forged[: rng.randrange(12, len(forged))]):
             statuses["stranger", client.post(path, data=body).status_code] += 1
     assert _contents(redis_url) == before

@@ -1,10 +1,14 @@
 import json
+import time
 from typing import Any
 
+import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from jobs.liveness import STALLED_AFTER, WorkerState
 from jobs.store.store import Store
+from jobs.task_names import DELIVER, RECONCILE, SUBMIT
 from schemas.views.problems import Readiness
 from tests.support.webhook_server import AtProvider
 from webhook.app import create_app
@@ -30,7 +34,10 @@ def test_readyz_lists_all_dependencies(app: Flask) -> None:
             "callbacks": "ok",
             "room": "ok",
             "lanes": "ok",
+            "workers": "ok",
         },
+        "troubles": [],
+        "last_round_age": None,
     }
 
 
@@ -59,6 +66,33 @@ def test_readyz_names_what_is_off_or_held_and_stays_ready(settings: Settings, st
     assert "BOOMERANG_API_KEYS" in note["api_keys"]
     assert "BOOMERANG_CALLBACK_SECRETS" in note["callbacks"]
     assert "402: balance exhausted" in note["lanes"]
+
+
+def test_a_stall_is_reported_and_the_webhook_stays_ready(app: Flask, store: Store, raw: Any) -> None:
+    store.liveness.beat(WorkerState.READING, [SUBMIT, RECONCILE, DELIVER])
+    store.attempts.claim_due(1)
+    get = app.test_client().get
+    assert get("/readyz").json["last_round_age"] < STALLED_AFTER
+    hour_ago = str(int((time.time() - 3600) * 1e6))
+    for key in ("totals", "heartbeats"):
+        name = store.context.keys.singleton(key)
+        raw.hset(name, mapping=dict.fromkeys(raw.hkeys(name), hour_ago))
+
+    answer = get("/readyz")
+
+    assert answer.status_code == 200
+    assert Readiness().validate(json.loads(answer.text)) == {}
+    assert answer.json["ready"] is True
+    assert answer.json["dependencies"]["workers"].startswith("no_worker: ")
+    (trouble,) = answer.json["troubles"]
+    assert (trouble["code"], bool(trouble["what"]), bool(trouble["do"])) == ("no_worker", True, True)
+    assert answer.json["last_round_age"] == pytest.approx(3600, abs=60)
+    lines = get("/metrics").text.splitlines()
+    assert 'boomerang_trouble{code="no_worker"} 1.0' in lines
+    assert 'boomerang_trouble{code="beat_away"} 0.0' in lines
+    assert 'boomerang_dead_ends{kind="service"} 1.0' in lines
+    (age,) = [float(line.split()[1]) for line in lines if line.startswith("boomerang_last_round_age_seconds ")]
+    assert age == pytest.approx(3600, abs=60)
 
 
 def test_metrics_show_the_state(client: FlaskClient, at_provider: AtProvider, fox: dict[str, Any]) -> None:

@@ -1,5 +1,4 @@
 import socket
-import time
 from collections.abc import Iterator
 
 import kombu
@@ -7,6 +6,7 @@ import pytest
 import redis
 
 from jobs.task_names import DELIVER, RECONCILE, SUBMIT
+from tests.support.waiting import within
 from webhook.messages import PAUSE, Messages
 from webhook.settings import Settings
 
@@ -53,20 +53,16 @@ def test_a_pooled_connection_that_the_broker_closed_is_replaced(settings: Settin
 
 def test_a_broker_that_refuses_connections_fails_fast(settings: Settings) -> None:
     messages = Messages(Settings(broker_url="redis://127.0.0.1:1/0"))
-    started = time.monotonic()
-    assert not messages.send(SUBMIT)
-    assert not messages.ping()
-    assert time.monotonic() - started < 5
+    with within(5):
+        assert not messages.send(SUBMIT)
+        assert not messages.ping()
 
 
 def test_a_broker_that_does_not_answer_delays_one_hint_only(silent: str) -> None:
     now = [0.0]
     messages = Messages(Settings(broker_url=silent), clock=lambda: now[0])
-    started = time.monotonic()
-
-    assert not any(messages.send(DELIVER, f"job{number}") for number in range(500))
-
-    assert time.monotonic() - started < 8
+    with within(8):
+        assert not any(messages.send(DELIVER, f"job{number}") for number in range(500))
 
 
 def test_hints_are_sent_again_after_the_pause(

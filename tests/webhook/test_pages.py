@@ -11,7 +11,9 @@ from flask.testing import FlaskClient
 
 from jobs.api_keys import PRODUCER, KeyRing
 from jobs.errors import SettingsInvalid
+from jobs.liveness import WorkerState
 from jobs.store.store import Store
+from jobs.task_names import RECONCILE
 from tests.support.waiting import WaitFor
 from webhook.access.rate_limits import GUESSES
 from webhook.access.sessions import LIFE
@@ -225,3 +227,33 @@ def test_metrics_require_their_token_when_one_is_set(store: Store) -> None:
     assert answers == [401, 401]
     assert client.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 200
     assert create_app(Settings(), store).test_client().get("/metrics").status_code == 200
+
+
+def test_the_start_page_shows_the_condition_of_the_service(
+    person: FlaskClient, pages: Flask, store: Store, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in(person, "one")
+    store.liveness.beat(WorkerState.READING, [RECONCILE])
+    store.attempts.claim_due(1)
+    assert 'class="well"' in person.get("/").text
+    raw.hset(store.context.keys.singleton("totals"), "round", "1000000000000000")
+    raw.delete(store.context.keys.singleton("heartbeats"))
+    page = person.get("/").text
+    assert "no worker answers" in page
+    assert page.count('role="alert"') == 1
+    assert 'class="well"' not in page
+    # The cause is named once
+    monkeypatch.setattr(pages.extensions["boomerang"], "ping_broker", lambda: False)
+    page = person.get("/").text
+    assert page.count('role="alert"') == 1
+    assert "BOOMERANG_BROKER_URL" in page
+
+
+def test_the_start_page_is_shown_without_redis(settings: Settings) -> None:
+    away = "redis://127.0.0.1:1/0"
+    ours = {"api_keys": ("shop:one",), "session_secret": SECRET, "redis_url": away, "broker_url": away}
+    person = create_app(Settings(**{**vars(settings), **ours})).test_client()
+    log_in(person, "one")
+    page = person.get("/")
+    assert page.status_code == 200
+    assert "BOOMERANG_REDIS_URL" in page.text

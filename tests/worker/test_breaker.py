@@ -30,13 +30,13 @@ def unused_address() -> tuple[socket.socket, str]:
     return taken, f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("knobs", OUTAGES.values(), ids=OUTAGES)
+@pytest.mark.parametrize("faults", OUTAGES.values(), ids=OUTAGES)
 def test_every_job_is_paid_once_after_an_outage(
-    knobs: dict[str, str], world: MakeWorld, simulator: Simulator, caplog: pytest.LogCaptureFixture
+    faults: dict[str, str], world: MakeWorld, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     w = world(poll_max=10.0)
     w.start("before-1", "before-2")
-    simulator.turn(**knobs)
+    simulator.turn(**faults)
     w.enqueue(*IDS[:FAILURES_TO_OPEN])
     w.submit()
     assert is_open(w)

@@ -31,7 +31,7 @@ def ended(world: MakeWorld, listener: Listener) -> Any:
 def test_a_producer_is_notified_once(ended: Any, listener: Listener) -> None:
     ended.deliverer(["job-1"])
     ended.deliverer(["job-1"])
-    ((method, path, headers, body),) = listener.got
+    ((method, path, headers, body),) = listener.received
     view = json.loads(body)
     assert (method, path, headers["Content-Type"]) == ("POST", "/hook?shop=7", "application/json")
     assert (view["id"], view["status"], Decimal(view["usage"]["cost"])) == ("job-1", "completed", Decimal("0.013"))
@@ -52,7 +52,7 @@ def test_a_job_of_the_providers_contract_is_notified_in_the_providers_form(
     w.settle("job-2")
     w.deliverer(["job-1", "job-2"])
 
-    notifications = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
+    notifications = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.received}
 
     # The service's reader of the provider's callbacks can read them
     completed, failed = read_callback(notifications["job-1.completed"]), read_callback(notifications["job-2.failed"])
@@ -70,7 +70,7 @@ def test_a_notification_is_signed_where_secrets_are_set(world: MakeWorld, listen
     w.start(callback_url=f"{listener.url}/hook")
     w.settle()
     w.deliverer(["job-1"])
-    ((_, _, headers, body),) = listener.got
+    ((_, _, headers, body),) = listener.received
     # A receiver that knows either secret can verify it
     for secret in secrets:
         assert Webhook(secret).verify(body, dict(headers))["id"] == "job-1"
@@ -99,7 +99,7 @@ def test_any_status_but_2xx_is_retried_under_the_same_id(status: int, ended: Any
     assert ended.alarm_in() > first
     ended.deliverer(["job-1"])
     assert ended.alarm_in() is None
-    assert [(path, headers["webhook-id"]) for _, path, headers, _ in listener.got] == [
+    assert [(path, headers["webhook-id"]) for _, path, headers, _ in listener.received] == [
         ("/hook?shop=7", "job-1.completed")
     ] * 3
 
@@ -138,7 +138,7 @@ def test_an_unexpected_error_in_a_delivery_is_retried(world: MakeWorld, listener
     w.round(6)
     w.redis.set("{b}:t:job-1", "not JSON")
     w.deliverer(["job-1", "job-2"])
-    assert len(listener.got) == 1
+    assert len(listener.received) == 1
     assert w.job("job-2").owed == frozenset()
     assert w.job("job-1").delivery_tries == 1
     assert w.alarm_in("job-1") < 5
@@ -171,7 +171,7 @@ def test_a_person_can_retry_a_delivery_that_was_given_up(ended: Any, listener: L
     ended.round(0)
     ended.deliverer(["job-1"])
     assert (ended.job().owed, ended.job().undelivered, ended.alarm_in()) == (frozenset(), frozenset(), None)
-    assert {headers["webhook-id"] for _, _, headers, _ in listener.got} == {"job-1.completed"}
+    assert {headers["webhook-id"] for _, _, headers, _ in listener.received} == {"job-1.completed"}
 
 
 def test_a_celery_message_that_is_never_processed_is_given_up_and_listed(world: MakeWorld) -> None:
@@ -195,7 +195,7 @@ def test_failed_and_cancelled_jobs_are_notified(world: MakeWorld, simulator: Sim
     w.store.jobs.cancel("job-2")
     w.settle("job-1")
     w.deliverer(["job-1", "job-2"])
-    notifications = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.got}
+    notifications = {headers["webhook-id"]: json.loads(body) for _, _, headers, body in listener.received}
     assert notifications["job-1.failed"]["error"]["code"] == "1301"
     assert notifications["job-2.cancelled"]["status"] == "cancelled"
 

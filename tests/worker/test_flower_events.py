@@ -2,15 +2,20 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
+from flower.events import EventsState
 
+from jobs.new_job import NewJob
 from jobs.settings import Settings as JobSettings
+from jobs.states import State
 from jobs.store.store import Store
 from tests.support.simulator import Simulator
-from tests.support.world import MakeWorld
-from worker.flower_events import publish_changes
+from tests.support.world import MakeWorld, request_of
+from worker.flower_events import events_of, publish_changes
 
 WaitFor = Callable[..., None]
 
@@ -64,7 +69,7 @@ def monitor_of() -> Iterator[Callable[[Any], Monitor]]:
         each.close()
 
 
-EVENTS = ["task-sent", "task-received", "task-started", "task-in-progress", "task-succeeded"]
+EVENTS = ["task-received", "task-started", "task-in-progress", "task-succeeded"]
 
 
 def test_a_monitor_sees_every_state_of_a_job(
@@ -79,7 +84,7 @@ def test_a_monitor_sees_every_state_of_a_job(
     publish_changes(w.app, w.store, "worker@here")
     wait_for(lambda: monitor.states["job-1"][-1] == "SUCCESS")
     assert [kind for _, kind in monitor.types] == EVENTS
-    assert monitor.states["job-1"] == ["PENDING", "RECEIVED", "STARTED", "IN-PROGRESS", "SUCCESS"]
+    assert monitor.states["job-1"] == ["RECEIVED", "STARTED", "IN-PROGRESS", "SUCCESS"]
     task = monitor.state.tasks["job-1"]
     assert (task.name, task.uuid) == ("boomerang.generate", "job-1")
     assert "kirin_image_omni" in task.kwargs
@@ -91,28 +96,28 @@ def test_a_monitor_sees_every_state_of_a_job(
 FAULTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "429, then taken": (
         {"throttle": 1},
-        ["PENDING", "RECEIVED", "STARTED", "RETRY", "STARTED", "IN-PROGRESS", "SUCCESS"],
+        ["RECEIVED", "STARTED", "RETRY", "STARTED", "IN-PROGRESS", "SUCCESS"],
     ),
     "in doubt, found": (
         {"lost_answers": 1},
-        ["PENDING", "RECEIVED", "STARTED", "IN-DOUBT", "SUCCESS"],
+        ["RECEIVED", "STARTED", "IN-DOUBT", "SUCCESS"],
     ),
     "in doubt, absent, sent again": (
         {"error_before": 1},
-        ["PENDING", "RECEIVED", "STARTED", "IN-DOUBT", "RETRY", "STARTED", "IN-PROGRESS", "SUCCESS"],
+        ["RECEIVED", "STARTED", "IN-DOUBT", "RETRY", "STARTED", "IN-PROGRESS", "SUCCESS"],
     ),
     "failed, another attempt": (
         {"fail": 1},
-        ["PENDING", "RECEIVED", "STARTED", "IN-PROGRESS", "RETRY", "STARTED", "IN-PROGRESS", "SUCCESS"],
+        ["RECEIVED", "STARTED", "IN-PROGRESS", "RETRY", "STARTED", "IN-PROGRESS", "SUCCESS"],
     ),
-    "failed for good": ({"fail_permanent": 1}, ["PENDING", "RECEIVED", "STARTED", "IN-PROGRESS", "FAILURE"]),
+    "failed for good": ({"fail_permanent": 1}, ["RECEIVED", "STARTED", "IN-PROGRESS", "FAILURE"]),
 }
 
 
-@pytest.mark.parametrize(("knobs", "states"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("faults", "states"), FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("often", [True, False], ids=["published at once", "published together"])
 def test_states_arrive_in_order_after_a_fault(  # noqa: PLR0917 - fixtures
-    knobs: dict[str, Any],
+    faults: dict[str, Any],
     states: list[str],
     often: bool,
     world: MakeWorld,
@@ -122,11 +127,11 @@ def test_states_arrive_in_order_after_a_fault(  # noqa: PLR0917 - fixtures
 ) -> None:
     w = world()
     monitor = monitor_of(w.app)
-    simulator.turn(**knobs)
+    simulator.turn(**faults)
     w.start()
     if often:
         publish_changes(w.app, w.store, "worker@here")
-    simulator.turn(**dict.fromkeys(knobs, 0))
+    simulator.turn(**dict.fromkeys(faults, 0))
     w.settle(seconds=20)
     publish_changes(w.app, w.store, "worker@here")
     wait_for(lambda: monitor.states.get("job-1", [""])[-1] in {"SUCCESS", "FAILURE"})
@@ -147,10 +152,57 @@ def test_a_monitor_sees_cancelled_and_expired_jobs(
     w.round(3601)
     publish_changes(w.app, w.store, "worker@here")
     wait_for(lambda: monitor.states.get("expired", [""])[-1] == "FAILURE")
-    # In Celery's precedence REVOKED is below unknown states, so IN-PROGRESS would stay
-    assert monitor.states["cancelled"][-1] == "CANCELLED"
-    assert monitor.states["cancelled-late"][-1] == "CANCELLED"
+    # In Celery's precedence REVOKED is below unknown states. It replaces IN-PROGRESS nevertheless
+    assert monitor.states["cancelled"] == ["RECEIVED", "REVOKED"]
+    assert monitor.states["cancelled-late"] == ["RECEIVED", "STARTED", "IN-PROGRESS", "REVOKED"]
     assert "in time" in monitor.state.tasks["expired"].exception
+
+
+def test_the_run_time_begins_with_the_last_start(world: MakeWorld, simulator: Simulator) -> None:
+    # Given a job that waits for its time, and whose first attempt fails
+    w = world()
+    text = request_of().text()
+    w.store.jobs.enqueue([NewJob(id="job-1", text=text, model="kirin_image_omni", delay=3600.0)])
+    simulator.turn(fail=1)
+    starts: list[datetime | None] = []
+    w.round(3601)
+    simulator.turn(fail=0)
+    while not w.job().state.final:
+        if w.job().started_at not in {None, *starts}:
+            starts.append(w.job().started_at)
+        w.round(1)
+    assert len(starts) == 2
+    assert starts[-1]
+    first, *_, last = w.store.events.read_new(100)
+    # Then a success reports the time from the second start to the end, without the hour before
+    assert first.due == pytest.approx(first.created + 3600, abs=1)
+    assert (last.state, last.began, last.retries) == (State.COMPLETED, starts[-1].timestamp(), 1)
+    assert last.began
+    ((kind, fields),) = events_of(replace(last, at=last.began + 7), None)
+    assert (kind, fields["runtime"]) == ("task-succeeded", 7)
+    # The record of an ended job does not keep it.
+    assert w.job().started_at is None
+
+
+def test_nothing_is_counted_as_prefetched(world: MakeWorld, simulator: Simulator) -> None:
+    """Flower counts a task up when a worker receives it, and down when it starts, for each worker by itself."""
+    w = world()
+    state = EventsState()
+    publishers = ("one@here", "two@here")
+    simulator.turn(throttle=0.5)
+    w.start(*(f"job-{number}" for number in range(5)))
+    w.enqueue("waits", "cancelled")
+    w.store.jobs.cancel("cancelled")
+    changes = w.store.events.read_new(1000)
+    for number, change in enumerate(changes):
+        for kind, fields in events_of(change, None):
+            at = {"timestamp": change.at, "local_received": change.at, "clock": number, "uuid": change.id}
+            state.event({"type": kind, "hostname": publishers[number % 2], **at | fields})
+    counted = [
+        sample.value for metric in state.metrics.number_of_prefetched_tasks.collect() for sample in metric.samples
+    ]
+    assert sum(map(abs, counted)) == 0
+    assert sum(state.counter[each]["task-received"] for each in publishers) == 7
 
 
 def test_one_round_publishes_many_changes(
@@ -162,7 +214,7 @@ def test_one_round_publishes_many_changes(
     for start in range(0, len(ids), 300):
         w.enqueue(*ids[start : start + 300])
     assert publish_changes(w.app, w.store, "worker@here") == 1200
-    wait_for(lambda: len(monitor.types) == 2400)
+    wait_for(lambda: len(monitor.types) == 1200)
     assert {states[-1] for states in monitor.states.values()} == {"RECEIVED"}
 
 

@@ -12,8 +12,10 @@ import pytest
 from amqp.exceptions import NotFound
 from celery import Celery, chain, chord
 from celery.exceptions import TaskRevokedError
-from kombu import Connection, Queue
+from kombu import Connection, Exchange, Queue
 
+from jobs.connections.rabbitmq import Transport
+from jobs.errors import Unroutable
 from jobs.states import State
 from tests.support.rabbitmq import running
 from tests.support.waiting import WaitFor
@@ -40,13 +42,27 @@ REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 
 
 class Shop:
-    """A producer with a queue that only the test reads."""
+    """A producer with a queue that only the test reads. It declares the queue with these properties."""
 
-    def __init__(self, service: Service, wait_for: WaitFor) -> None:
+    def __init__(self, service: Service, wait_for: WaitFor, **properties: Any) -> None:
         self.service = service
         self.app: Celery = service.producer
         self.queue = f"shop-{uuid.uuid4().hex}"
         self._wait_for = wait_for
+        self.declare(Queue(self.queue, **properties))
+
+    def declare(self, *entities: Any) -> None:
+        with Connection(self.service.broker) as connection:
+            for each in entities:
+                each(connection.default_channel).declare()
+
+    def exists(self, queue: str) -> bool:
+        with Connection(self.service.broker) as connection:
+            try:
+                connection.default_channel.queue_declare(queue, passive=True)
+            except NotFound:
+                return False
+            return True
 
     def generate(self, task_id: str, **options: Any) -> Any:
         return self.app.signature("boomerang.generate", kwargs=REQUEST, task_id=task_id, immutable=True, **options)
@@ -83,6 +99,111 @@ def shop(service: Service, wait_for: WaitFor) -> Shop:
 @pytest.fixture
 def name() -> str:
     return uuid.uuid4().hex
+
+
+#: Queues as producers have them. A declaration with other properties is an error of RabbitMQ (406).
+PROPERTIES: dict[str, dict[str, Any]] = {
+    "classic": {},
+    "quorum": {"queue_arguments": {"x-queue-type": "quorum"}},
+    "not durable": {"durable": False},
+    "deleted when unused": {"auto_delete": True},
+    "priorities": {"max_priority": 9},
+    "a limit, a time to live and a dead-letter exchange": {
+        "message_ttl": 600.0,
+        "max_length": 100,
+        "queue_arguments": {"x-dead-letter-exchange": "dead"},
+    },
+    "expires": {"expires": 600.0},
+    "bound to an exchange": {"exchange": Exchange("shop-bound", "topic"), "routing_key": "shop.#"},
+}
+
+
+@pytest.mark.parametrize("properties", PROPERTIES.values(), ids=PROPERTIES)
+def test_continuations_reach_a_queue_of_any_kind(
+    properties: dict[str, Any], service: Service, wait_for: WaitFor, name: str
+) -> None:
+    shop = Shop(service, wait_for, **properties)
+    members = [shop.generate(f"{name}-{number}") for number in range(2)]
+    chord(members, shop.shop_task("shop.all"), app=shop.app).apply_async()
+    assert shop.one()[0] == "shop.all"
+    shop.generate(name, link=[shop.shop_task("shop.paint")]).apply_async()
+    assert shop.one()[0] == "shop.paint"
+    service.simulator.turn(fail_permanent=1)
+    shop.generate(f"{name}-fails", link_error=[shop.shop_task("shop.sorry")]).apply_async()
+    assert shop.one() == ("shop.sorry", [f"{name}-fails"])
+
+
+def test_a_link_reaches_an_exclusive_queue(shop: Shop, name: str, wait_for: WaitFor) -> None:
+    queue = f"{shop.queue}-exclusive"
+    with Connection(shop.service.broker) as connection:
+        channel = connection.default_channel
+        Queue(queue, exclusive=True)(channel).declare()
+        shop.generate(name, link=[shop.app.signature("shop.paint", queue=queue)]).apply_async()
+        wait_for(lambda: channel.basic_get(queue, no_ack=True), TIMEOUT)
+
+
+EXCHANGES: dict[str, tuple[str, dict[str, str]]] = {
+    "direct": ("shop.x", {}),
+    "topic": ("shop.eu.x", {}),
+    "fanout": ("", {"exchange_type": "fanout"}),
+}
+
+
+@pytest.mark.parametrize("kind", EXCHANGES)
+def test_a_link_goes_through_the_exchange_that_its_options_name(kind: str, shop: Shop, name: str) -> None:
+    key, more = EXCHANGES[kind]
+    exchange = Exchange(f"shop-{kind}", kind, durable=False, auto_delete=True)
+    shop.declare(Queue(shop.queue, exchange, routing_key="shop.#" if kind == "topic" else key))
+    link = shop.app.signature("shop.paint", exchange=exchange.name, **more)
+    if key:
+        link.set(routing_key=key)
+    shop.generate(name, link=[link]).apply_async()
+    assert shop.one()[0] == "shop.paint"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"queue": "none"}, {"exchange": "none", "routing_key": "x"}, {"exchange": "", "routing_key": "none"}],
+    ids=str,
+)
+def test_a_continuation_to_nobody_is_refused_unpaid_and_creates_nothing(
+    options: dict[str, str], shop: Shop, name: str
+) -> None:
+    link = shop.app.signature("shop.lost", **options)
+    with pytest.raises(Exception, match=r"shop\.lost: the broker has no .*'none'"):
+        shop.generate(name, link=[link]).apply_async().get(TIMEOUT)
+    assert shop.service.store.jobs.get_many([name]) == [None]
+    assert not shop.exists("none")
+
+
+def test_a_queue_that_is_deleted_meanwhile_is_not_created_again(shop: Shop, name: str, wait_for: WaitFor) -> None:
+    # Given a link to a queue that exists when the job is recorded, and not when it ends
+    shop.service.simulator.turn(latency="1000")
+    shop.generate(name, link=[shop.shop_task("shop.paint")]).apply_async()
+    wait_for(lambda: shop.service.redis.exists(f"{{b}}:k:{name}"), TIMEOUT)
+    with Connection(shop.service.broker) as connection:
+        connection.default_channel.queue_delete(shop.queue)
+    shop.service.simulator.turn(latency="0")
+    shop.service.store.jobs.cancel(name)
+    assert shop.generate(f"{name}-after").apply_async().get(TIMEOUT)
+    assert not shop.exists(shop.queue)
+
+
+def test_a_returned_message_is_an_error_and_the_channel_goes_on(shop: Shop) -> None:
+    options = {"confirm_publish": True}
+    with (
+        Connection(shop.service.broker, transport=Transport, transport_options=options) as connection,
+        connection.Producer() as producer,
+    ):
+        for number in range(3):
+            for exchange in ("", "amq.topic"):
+                with pytest.raises(Unroutable, match="none"):
+                    producer.publish("lost", mandatory=True, exchange=exchange, routing_key="none")
+            with pytest.raises(NotFound):
+                producer.publish("lost", mandatory=True, exchange="none", routing_key="none")
+            producer.publish(number, routing_key=shop.queue, mandatory=True)
+        received = [connection.default_channel.basic_get(shop.queue, no_ack=True) for _ in range(4)]
+    assert [message and json.loads(message.body) for message in received] == [0, 1, 2, None]
 
 
 @pytest.mark.parametrize("queue", ["celery", "boomerang.generate"])

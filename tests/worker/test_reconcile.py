@@ -143,17 +143,17 @@ FAULTS: dict[str, tuple[dict[str, Any], bool]] = {
 }
 
 
-@pytest.mark.parametrize(("knobs", "buys"), FAULTS.values(), ids=FAULTS)
+@pytest.mark.parametrize(("faults", "buys"), FAULTS.values(), ids=FAULTS)
 @pytest.mark.parametrize("duplicates", ["conflict", "unnoticed"])
 def test_each_submission_fault_ends_with_one_purchase(
-    knobs: dict[str, Any], buys: bool, duplicates: str, world: MakeWorld, simulator: Simulator
+    faults: dict[str, Any], buys: bool, duplicates: str, world: MakeWorld, simulator: Simulator
 ) -> None:
     w = world(read_timeout=0.5)
-    simulator.turn(duplicates=duplicates, **knobs)
+    simulator.turn(duplicates=duplicates, **faults)
     w.start()
     assert w.job().state is not State.FAILED
     assert simulator.bought()[0] == int(buys)
-    simulator.turn(**dict.fromkeys(knobs, 0) | {"outage": "off", "account": "ok"})
+    simulator.turn(**dict.fromkeys(faults, 0) | {"outage": "off", "account": "ok"})
     job = w.settle(seconds=20)
     assert (job.state, job.attempt, job.external_task_id) == (State.COMPLETED, 1, "job-1")
     # A bought task is adopted

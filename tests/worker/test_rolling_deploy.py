@@ -98,7 +98,7 @@ def test_every_older_job_ends_and_is_bought_once(path: Path, fresh: Any, listene
     # Then every job has its expected state
     expected = {job_id: ENDS.get(job_id, State.COMPLETED) for job_id in ids}
     assert {job.id: job.state for job in store.jobs.get_many(ids)} == expected
-    assert {json.loads(body)["id"] for _, _, _, body in listener.got} == {"owes-a-notification", "to-be-notified"}
+    assert {json.loads(body)["id"] for _, _, _, body in listener.received} == {"owes-a-notification", "to-be-notified"}
     assert service.producer.AsyncResult("parked").get(10)["id"] == "parked"
     assert store.jobs.get("second-attempt").attempt == 2
     assert audit(store) == []

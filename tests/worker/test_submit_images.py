@@ -17,6 +17,7 @@ from tests.support.simulator import Simulator
 from tests.support.world import MakeWorld
 from worker.errors import GenerationRefused
 from worker.generate.enqueue import GenerateCall, GenerateHandler
+from worker.generate.unreachable import Reachability
 from worker.provider.body import Pieces, body_of
 from worker.provider.image_cache import ImageCache
 
@@ -37,7 +38,7 @@ def enqueue(w: Any, request: Any, *ids: str) -> None:
 
 def sent_parameters(listener: Listener) -> list[dict[str, Any]]:
     """Return the parameters of every submission."""
-    return [json.loads(body)["input"][0]["params"] for _, _, _, body in listener.got]
+    return [json.loads(body)["input"][0]["params"] for _, _, _, body in listener.received]
 
 
 def test_the_provider_accepts_the_bytes_of_a_stored_image(world: MakeWorld, simulator: Simulator, draw: Draw) -> None:
@@ -59,7 +60,7 @@ def test_references_are_replaced_by_the_images_in_order(world: MakeWorld, listen
     (params,) = sent_parameters(listener)
     assert params["image_list"] == [{"image": b64encode(each).decode()} for each in (first, second, first)]
     assert (params["prompt"], params["external_task_id"]) == (tricky, "job-1")
-    (headers,) = [headers for _, _, headers, _ in listener.got]
+    (headers,) = [headers for _, _, headers, _ in listener.received]
     assert "Transfer-Encoding" not in headers
 
 
@@ -92,7 +93,7 @@ def test_many_jobs_share_one_read_of_an_image(world: MakeWorld, listener: Listen
     w.image_store.read = lambda name: (reads.append(name), read(name))[1]
     w.submit()
     assert {len(params["image_list"]) for params in sent_parameters(listener)} == {4}
-    assert (len(listener.got), len(reads), w.image_cache.size) == (40, 4, 4 * 13_336)
+    assert (len(listener.received), len(reads), w.image_cache.size) == (40, 4, 4 * 13_336)
 
 
 def test_a_job_with_a_missing_image_fails_with_a_remedy(world: MakeWorld, listener: Listener, draw: Draw) -> None:
@@ -103,12 +104,12 @@ def test_a_job_with_a_missing_image_fails_with_a_remedy(world: MakeWorld, listen
     job = w.job()
     assert (job.state, job.result.error["code"]) == (State.FAILED, "image_not_found")
     assert "POST /v1/images" in job.result.error["message"]
-    assert listener.got == []
+    assert listener.received == []
     # The job can be retried when the image is stored again
     request_with(w, draw())
     w.store.jobs.retry("job-1")
     w.submit()
-    assert len(listener.got) == 1
+    assert len(listener.received) == 1
 
 
 def test_jobs_wait_while_the_image_store_is_unavailable(world: MakeWorld, simulator: Simulator, draw: Draw) -> None:
@@ -186,7 +187,7 @@ def call_of(task_id: str, request: dict[str, Any]) -> GenerateCall:
 
 def test_a_celery_producers_image_is_stored_once(world: MakeWorld, draw: Draw) -> None:
     w = world()
-    handle = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
+    handle = GenerateHandler(w.store, w.messages, w.images, Reachability(w.app), allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "a fox", "image_list": [{"image": b64encode(draw()).decode()}]}
     assert [handle(call_of(f"t{n}", request)) for n in range(3)] == [None] * 3
     assert len(w.redis.keys("{b}:o:*")) == 1
@@ -199,7 +200,7 @@ def test_a_celery_producers_image_is_stored_once(world: MakeWorld, draw: Draw) -
 
 def test_a_celery_producers_reference_to_an_unknown_image_is_refused(world: MakeWorld) -> None:
     w = world()
-    handle = GenerateHandler(w.store, w.messages, w.images, allow_private_hosts=False)
+    handle = GenerateHandler(w.store, w.messages, w.images, Reachability(w.app), allow_private_hosts=False)
     request = {"model": "kirin_image_omni", "prompt": "x", "image_list": [{"image": "image:sha256:" + "0" * 64}]}
     ending = handle(call_of("t1", request))
     assert ending is not None

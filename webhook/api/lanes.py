@@ -6,7 +6,8 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from jobs.api_keys import Scope
-from jobs.serializers import serialize_lane
+from jobs.liveness import find_troubles
+from jobs.serializers import serialize_lane, serialize_liveness
 from schemas.views.lanes import LaneList
 from webhook.access.auth import caller
 from webhook.api.openapi import operation
@@ -22,8 +23,11 @@ def lanes() -> Response:
 
     Each with its jobs, its limits, and whether and why it submits nothing. After the configured lanes come those that
     were removed but still have jobs, and pools of jobs that no lane takes. Only keys with the scope `admin` see what
-    each lane has spent.
+    each lane has spent. `troubles` says what keeps the service as a whole from its work.
     """
-    known = services().store.lanes.get_all()
+    store = services().store
+    known, pulse = store.lanes.get_all(), store.liveness.pulse()
     visible = known if caller().admin else [replace(lane, cost=None) for lane in known]
-    return json_response({"lanes": [serialize_lane(lane) for lane in visible]})
+    return json_response(
+        {"lanes": [serialize_lane(lane) for lane in visible], **serialize_liveness(pulse, find_troubles(pulse))}
+    )

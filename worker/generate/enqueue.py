@@ -1,6 +1,7 @@
 """boomerang.generate, the Celery entry point: record a producer's job and park its message, or return its result."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,18 +14,24 @@ from jobs.job import Job
 from jobs.new_job import NewJob, Outcome
 from jobs.serializers import serialize_job
 from jobs.states import State
+from jobs.store.celery_identity import identity_of
 from jobs.store.celery_messages import MOST_PARKED
-from jobs.store.outcomes import ParkOutcome
+from jobs.store.outcomes import ParkOutcome, RefusalOutcome
 from jobs.store.store import Store
 from schemas import RequestInvalid, checked_in, load_request, without_images
-from worker.errors import GenerationFailed, GenerationRefused
-from worker.generate.unrouted import unrouted_tasks
+from worker.errors import GenerationFailed, GenerationRefused, MessageUnfinished
 from worker.messages import Messages
 
 #: Owner of the jobs that arrive by Celery, for fairness and spending.
 OWNER = "celery"
 #: `settled_by` of a job that expired before it was submitted.
 NOT_BEGUN = "expires_in"
+POSITIONAL = (
+    "boomerang.generate takes no positional arguments. Pass the request by name, and make the signature immutable "
+    "(immutable=True, .si()) if another task comes before it."
+)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +39,14 @@ class GenerateCall:
     """A call of the task: by a producer, or by the service to finish a parked message (`finishes` is its mark).
 
     `delay` and `expires_in` are Celery's countdown and expires in seconds from now. `expires_in` may be negative.
+    `positional`: how many positional arguments the message has.
     """
 
     task_id: str
     request: Mapping[str, Any]
     continuation: str
     finishes: str = ""
+    positional: int = 0
     delay: float = 0.0
     expires_in: float | None = None
 
@@ -49,19 +58,34 @@ class GenerateCall:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a task ends: with a job's view or an error. `first_delivery`: its continuation was not called before."""
+    """How a task ends: with a job's view or an error. `first_delivery`: its continuation was not called before.
+
+    `mark` is that of the parked message that ends by it, or with `refused` that of the refused message. `attempts`: how
+    often its end was begun before.
+    """
 
     outcome: dict[str, Any] | Exception
     first_delivery: bool = True
     job_id: str = ""
     mark: str = ""
+    refused: bool = False
+    attempts: int = 0
 
 
 class GenerateHandler:
     """Records a producer's job, and parks its message until the job has ended."""
 
-    def __init__(self, store: Store, messages: Messages, images: Images, *, allow_private_hosts: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        messages: Messages,
+        images: Images,
+        unreachable: Callable[[str], Sequence[str]],
+        *,
+        allow_private_hosts: bool,
+    ) -> None:
         self._store = store
+        self._unreachable = unreachable
         self._messages = messages
         self._images = images
         self._allow_private_hosts = allow_private_hosts
@@ -73,23 +97,43 @@ class GenerateHandler:
         """
         with logs.about(job=call.job_id):
             try:
+                if call.positional:
+                    return self._refuse(call, TypeError(POSITIONAL))
+                if not call.finishes:
+                    self._check_continuation(call)
                 if set(call.request) != {"external_task_id"}:
                     self._enqueue(call)
                 return self._park(call)
             except (GenerationRefused, TaskRevokedError) as error:
-                return Ending(error)
+                return self._refuse(call, error)
 
     def acknowledge(self, ending: Ending) -> None:
         """Record that the result was stored and the continuation called."""
-        if ending.first_delivery and ending.mark:
+        if not (ending.first_delivery and ending.mark):
+            return
+        if ending.refused:
+            self._store.celery.end_refusal(ending.mark)
+        else:
             self._store.celery.message_finished(ending.job_id, ending.mark)
+
+    def _refuse(self, call: GenerateCall, error: Exception) -> Ending | None:
+        """End a message with an error. Its errbacks and chord are called once, although the message may come again."""
+        if call.finishes:
+            log.warning("task %s: its message is dropped, because its job is gone: %s", call.task_id, error)
+            return None
+        mark = identity_of(call.continuation, call.request)
+        outcome = self._store.celery.begin_refusal(mark)
+        if outcome is RefusalOutcome.BUSY:
+            raise MessageUnfinished("another worker is refusing it")
+        return Ending(error, outcome is RefusalOutcome.FIRST, mark=mark, refused=True)
 
     def _park(self, call: GenerateCall) -> Ending | None:
         job_id = call.job_id
         outcome, mark = self._store.celery.park(job_id, call.task_id, call.continuation, call.finishes)
         match outcome:
             case ParkOutcome.FINAL | ParkOutcome.FINISHED:
-                return Ending(outcome_of(self._known(job_id)), outcome is ParkOutcome.FINAL, job_id, mark)
+                job = self._known(job_id)
+                return Ending(outcome_of(job), outcome is ParkOutcome.FINAL, job_id, mark, attempts=job.delivery_tries)
             case ParkOutcome.REVOKED:
                 self.revoke([call.task_id])
             case ParkOutcome.UNKNOWN:
@@ -116,13 +160,12 @@ class GenerateHandler:
         except JobNotFound as error:
             raise GenerationRefused(str(error)) from None
 
+    def _check_continuation(self, call: GenerateCall) -> None:
+        if lost := self._unreachable(call.continuation):
+            raise GenerationRefused("; ".join(lost))
+
     def _enqueue(self, call: GenerateCall) -> None:
         job_id = call.job_id
-        if lost := unrouted_tasks(call.continuation):
-            raise GenerationRefused(
-                f"{', '.join(lost)}: no queue is named. This service does not know your routes. "
-                'Give every task that follows its queue: .set(queue="…")'
-            )
         try:
             request = load_request(
                 {**call.request, "external_task_id": job_id}, allow_private_hosts=self._allow_private_hosts

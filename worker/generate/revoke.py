@@ -6,6 +6,7 @@ from typing import Any
 
 from celery import bootsteps
 from celery.worker.consumer.control import Control
+from celery.worker.control import Panel
 
 from jobs.errors import StoreUnavailable
 from worker.generate.enqueue import GenerateHandler
@@ -14,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def revoke_step(handler: Callable[[], GenerateHandler]) -> type:
-    """Return a bootstep that makes the commands `revoke` and `terminate` cancel jobs.
+    """Return a bootstep that makes the commands `revoke` and `terminate` cancel jobs, and `rate_limit` spare our tasks.
 
     Celery's own commands keep the ids in the memory of the running workers, and write REVOKED as the result of tasks of
     any service.
@@ -53,4 +54,17 @@ def commands(handler: GenerateHandler) -> dict[str, Callable[..., dict[str, str]
             "ok": "Nothing was revoked: boomerang.generate cannot be revoked by stamped headers. Revoke it by task id."
         }
 
-    return {"revoke": on_revoke, "terminate": on_terminate, "revoke_by_stamped_headers": by_headers}
+    def on_rate_limit(state: Any, task_name: str, rate_limit: str | int, **more: Any) -> dict[str, str]:
+        # A worker would keep the messages unacknowledged until the broker delivers them again.
+        if task_name.startswith("boomerang."):
+            return {
+                "ok": f"Nothing was changed: {task_name} has no rate limit. Limit its lane (BOOMERANG_SUBMIT_RATE)."
+            }
+        return dict(Panel.data["rate_limit"](state, task_name, rate_limit, **more))
+
+    return {
+        "rate_limit": on_rate_limit,
+        "revoke": on_revoke,
+        "terminate": on_terminate,
+        "revoke_by_stamped_headers": by_headers,
+    }

@@ -7,12 +7,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from celery import Task, states
-from celery.exceptions import TaskRevokedError
+from celery import Task
 from celery.worker.request import Request
 
 from jobs.errors import StoreUnavailable
-from worker.errors import GenerationFailed, GenerationRefused
+from worker.errors import MessageUnfinished
+from worker.generate.ending import end_message
 from worker.generate.enqueue import Ending, GenerateCall, GenerateHandler
 from worker.messages import FINISHES, continuation_of
 
@@ -40,29 +40,17 @@ class ImmediateRequest(Request):
         return False
 
 
-def task_class(handler: Callable[[], GenerateHandler]) -> type:
-    """Return the base class of the task boomerang.generate."""
+class Generate(Task):
+    """The base class of the task boomerang.generate."""
 
-    class Generate(Task):
-        Request = ImmediateRequest
-        # Errors meant for the producer: Celery logs no traceback for them.
-        throws = (GenerationFailed, GenerationRefused)
+    Request = ImmediateRequest
 
-        def after_return(self, *_: Any) -> None:
-            """Record that the result is stored, links were called and the chord was updated."""
-            ending = self.request.get("ending")
-            if ending is None:
-                return
-            try:
-                handler().acknowledge(ending)
-            except StoreUnavailable as error:
-                log.warning(
-                    "task %s: finished, but that could not be recorded, so it may be finished again: %s",
-                    self.request.id,
-                    error,
-                )
+    def __call__(self, *_: Any, **request: Any) -> Any:
+        """Run with the named arguments alone.
 
-    return Generate
+        The handler refuses positional ones. Celery would fail at each delivery of the message, and call errbacks again.
+        """
+        return self.run(**request)
 
 
 def parse_call(context: Any, request: dict[str, Any]) -> GenerateCall:
@@ -71,6 +59,7 @@ def parse_call(context: Any, request: dict[str, Any]) -> GenerateCall:
     return GenerateCall(
         task_id=context.id,
         request=request,
+        positional=len(context.args or ()),
         continuation=continuation_of(context),
         finishes=context.get(FINISHES) or "",
         delay=max((context.eta - now).total_seconds(), 0.0) if context.eta else 0.0,
@@ -78,38 +67,57 @@ def parse_call(context: Any, request: dict[str, Any]) -> GenerateCall:
     )
 
 
-def finish_task(task: Any, ending: Ending | None) -> dict[str, Any] | None:
-    """Return or raise the task's outcome. With `ending` None the message is parked."""
-    context = task.request
-    if ending is None:
-        _drop_continuation(context, ignore_result=True)
-        return None
-    context.ending = ending
-    if not ending.first_delivery:
-        _drop_continuation(context)
-    match ending.outcome:
-        case TaskRevokedError() as error:
-            # Raising it would end in FAILURE. This ends in REVOKED, and calls error callbacks and the chord.
-            store = not context.ignore_result
-            task.backend.mark_as_failure(context.id, error, request=context, store_result=store, state=states.REVOKED)
-            _drop_continuation(context, ignore_result=True)
-            return None
-        case Exception() as error:
-            raise error
-        case view:
-            return view
+def process(
+    task: Any,
+    call: GenerateCall,
+    handler: GenerateHandler,
+    report: Callable[[GenerateCall, Ending | None], None],
+    recovered: Callable[[], bool],
+) -> str:
+    """Park the message or end it, and report which. Returns that for the log: the result is stored by then.
+
+    Raises Celery's Retry if the same message was sent again.
+    """
+    try:
+        ending = handler(call)
+        if ending is not None:
+            if not ending.first_delivery:
+                _drop_continuation(task.request)
+            end_message(task, ending)
+            _acknowledge(handler, ending, call.task_id)
+        report(call, ending)
+    except (StoreUnavailable, MessageUnfinished) as error:
+        _retry_later(task, call, error, recovered)
+        return "not finished"
+    except Exception:
+        if not call.finishes:
+            raise
+        # Celery would store a failure and call the errbacks, again at each repeat.
+        log.exception("task %s: its message is not finished", call.task_id)
+        ending = None
+    _drop_continuation(task.request, ignore_result=True)
+    return "ended" if ending else "parked"
 
 
-def retry_later(task: Any, call: GenerateCall, error: StoreUnavailable, recovered: Callable[[], bool]) -> None:
-    """Send the same message again after a short wait, because the jobs' Redis does not accept it now.
+def _acknowledge(handler: GenerateHandler, ending: Ending, task_id: str) -> None:
+    try:
+        handler.acknowledge(ending)
+    except StoreUnavailable as error:
+        log.warning(
+            "task %s: finished, but that could not be recorded, so it may be finished again: %s", task_id, error
+        )
+
+
+def _retry_later(task: Any, call: GenerateCall, error: Exception, recovered: Callable[[], bool]) -> None:
+    """Send the same message again after a short wait, because a server does not accept what it calls for now.
 
     A message that finishes a parked one is not sent again: its delivery is still due, so the job's alarm sends another.
     """
-    log.warning("task %s: not recorded, its message is sent again: %s", task.request.id, error)
+    log.warning("task %s: not finished, its message is sent again: %s", task.request.id, error)
+    context = task.request
     time.sleep(RETRY_DELAY)
     with suppress(StoreUnavailable):
         recovered()
-    context = task.request
     if call.finishes:
         _drop_continuation(context, ignore_result=True)
         return

@@ -3,6 +3,8 @@
 try:
     from boomerang_client.cli.app import main as main
 except ModuleNotFoundError as error:
-    if error.name not in ("click", "rich"):
+    if error.name not in ("charset_normalizer", "click", "rich"):
         raise
-    raise SystemExit("The command needs click and rich: pip install 'click<9' 'rich<16'") from None
+    raise SystemExit(
+        "The command needs more packages: pip install 'charset-normalizer<4' 'click<9' 'openpyxl<3.2' 'rich<16'"
+    ) from None

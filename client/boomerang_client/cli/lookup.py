@@ -75,5 +75,5 @@ def _job(client: Client, id_: str) -> Job | None:
 def _batch(client: Client, id_: str) -> Batch | None:
     try:
         return client.batch(id_)
-    except (NotFound, UsageError):  # the latter for an id that looks like a file's name
+    except (NotFound, UsageError):  # the latter for an id of the form of a file's name
         return None

@@ -8,9 +8,9 @@ from rich.text import Text
 from boomerang_client.batch_bar import STYLES, counts_line
 from boomerang_client.cli.screen import Screen
 from boomerang_client.cli.tables import Column
-from boomerang_client.progress_line import pace_text
+from boomerang_client.progress_text import pace_text
 from boomerang_client.records import Batch, Job, Status
-from boomerang_client.responses import BatchChanged, Lane
+from boomerang_client.responses import BatchChanged, Lane, Trouble
 from boomerang_client.terminal import clean
 
 
@@ -81,6 +81,11 @@ def lane_text(lane: Lane) -> Text:
     reason = lane.reason or ("the provider does not answer" if lane.breaker == "open" else "")
     until = f" (until {lane.held_until.astimezone():%H:%M:%S})" if lane.held_until else ""
     return Text(f"{lane_state(lane)}{f': {clean(reason)}' if reason else ''}{until}", "red")
+
+
+def trouble_text(trouble: Trouble) -> str:
+    """Say what keeps the service from its work, and what the operator can do."""
+    return clean(f"The service has a problem: {trouble.what}." + (f" {trouble.do}" if trouble.do else ""))
 
 
 def use_text(lane: Lane) -> str:

@@ -14,12 +14,12 @@ from rich.text import Text
 from boomerang_client.batch_bar import STYLES
 from boomerang_client.cli.keyboard import key_presses
 from boomerang_client.cli.options import duration, examples, json_option, label_option
-from boomerang_client.cli.render import BATCH_COLUMNS, LANE_COLUMNS, eta_text, lane_text, use_text
+from boomerang_client.cli.render import BATCH_COLUMNS, LANE_COLUMNS, eta_text, lane_text, trouble_text, use_text
 from boomerang_client.cli.screen import Screen
 from boomerang_client.client import Client
 from boomerang_client.errors import ServiceUnavailable, TooBusy
 from boomerang_client.records import Batch, Status
-from boomerang_client.responses import Lane
+from boomerang_client.responses import Lane, Trouble
 from boomerang_client.terminal import clean
 
 #: Batches that are requested, and the terminal width from which there is space for bars.
@@ -28,17 +28,19 @@ BATCHES, WIDE = 50, 110
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The lanes and batches at one moment, unfinished batches first."""
+    """The lanes and batches at one moment, unfinished batches first. `troubles`: of the service as a whole."""
 
     at: datetime
     lanes: Sequence[Lane]
     batches: Sequence[Batch]
+    troubles: Sequence[Trouble] = ()
 
 
 def take_snapshot(client: Client, labels: dict[str, str]) -> Snapshot:
     """Request the lanes and batches."""
     batches = sorted(client.batches(BATCHES, labels=labels), key=lambda batch: batch.done)
-    return Snapshot(datetime.now(timezone.utc), client.lanes(), batches)
+    overview = client.overview()
+    return Snapshot(datetime.now(timezone.utc), overview.lanes, batches, overview.troubles)
 
 
 @click.command(
@@ -54,14 +56,21 @@ def take_snapshot(client: Client, labels: dict[str, str]) -> Snapshot:
 def top(screen: Screen, interval: float, labels: tuple[tuple[str, str], ...]) -> None:
     """Watch the lanes and the batches on the terminal. q or Ctrl-C ends it.
 
-    With --json, or in a pipe, it prints them once. In a pipe: a line for each lane and each batch, with tabs between
-    "lane" or "batch" and the columns of `boomerang lanes` and `boomerang list batches`.
+    A red line says what keeps the service as a whole from its work, and what the operator can do.
+
+    With --json, or in a pipe, it prints them once. In a pipe: a line for each trouble, lane and batch, with tabs
+    between "trouble", its code, since when, what is wrong and what to do; or between "lane" or "batch" and the columns
+    of `boomerang lanes` and `boomerang list batches`.
     """
     # An update that fails is soon followed by another, so it need not be repeated.
     client, wanted = screen.client(retries=0, timeout=(3.05, 10)), dict(labels)
     seen = take_snapshot(client, wanted)
     if screen.as_json:
-        views = {"lanes": [lane.raw for lane in seen.lanes], "batches": [batch.raw for batch in seen.batches]}
+        views = {
+            "lanes": [lane.raw for lane in seen.lanes],
+            "batches": [batch.raw for batch in seen.batches],
+            "troubles": [trouble.raw for trouble in seen.troubles],
+        }
         screen.result_json({"at": seen.at.isoformat(), **views})
     elif not screen.out.is_terminal:
         _print_lines(seen)
@@ -70,6 +79,9 @@ def top(screen: Screen, interval: float, labels: tuple[tuple[str, str], ...]) ->
 
 
 def _print_lines(seen: Snapshot) -> None:
+    for trouble in seen.troubles:
+        since = trouble.since.isoformat(timespec="seconds") if trouble.since else ""
+        click.echo("\t".join(["trouble", *map(clean, (trouble.code, since, trouble.what, trouble.do))]))
     for lane in seen.lanes:
         click.echo("\t".join(["lane", *(clean(column.plain(lane)) for column in LANE_COLUMNS if column.in_pipe)]))
     for batch in seen.batches:
@@ -99,7 +111,9 @@ class View:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = console.width >= WIDE
-        upper: list[RenderableType] = [self._heading(), Text(), _lanes(self.seen.lanes, wide=wide), Text()]
+        troubles = [Text(trouble_text(trouble), "red") for trouble in self.seen.troubles]
+        lanes = _lanes(self.seen.lanes, wide=wide)
+        upper: list[RenderableType] = [self._heading(), *troubles, Text(), lanes, Text()]
         yield from upper
         used = sum(len(console.render_lines(part, options, pad=False)) for part in upper)
         space = (options.height or console.height) - used - 1

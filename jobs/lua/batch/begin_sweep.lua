@@ -43,6 +43,7 @@ local was = is_halted(batch)
 if action == 'cancel' then redis.call('HDEL', key, 'paused') end
 redis.call('HSET', key, 'do', action, 'only', selection, 'pos', 0, 'upto', redis.call('LLEN', KEY.members .. batch),
   'hits', 0, 'many', matching)
+if action == 'retry' then redis.call('HSET', key, 'resumed', whole(clock())) end
 apply_halt(batch, was)
 redis.call('ZADD', KEY.sweeps, whole(clock()), batch)
 return {'begun', matching}

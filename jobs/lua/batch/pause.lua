@@ -16,6 +16,11 @@ if (redis.call('HEXISTS', key, 'paused') == 1) == pause then
   if ARGV[3] ~= '' then apply_halt(batch, was) end
   return {'already', waiting, admit_hint(clock())}
 end
-if pause then redis.call('HSET', key, 'paused', '1') else redis.call('HDEL', key, 'paused') end
+if pause then
+  redis.call('HSET', key, 'paused', '1')
+else
+  redis.call('HDEL', key, 'paused')
+  redis.call('HSET', key, 'resumed', whole(clock())) -- its rate before says nothing about what follows (jobs.eta)
+end
 apply_halt(batch, was)
 return {pause and 'paused' or 'resumed', waiting, admit_hint(clock())}

@@ -7,6 +7,8 @@ local flat = redis.call('HGETALL', KEY.parked .. ARGV[1])
 local answer = {}
 for i = 1, #flat, 2 do
   local mark = mark_of(flat[i + 1])
-  if redis.call('HGET', KEY.finished_messages .. ARGV[1], mark) ~= '1' then answer[#answer + 1] = {flat[i], mark, flat[i + 1]} end
+  if redis.call('HGET', KEY.finished_messages .. ARGV[1], mark) ~= '1' then
+    answer[#answer + 1] = {task_of(flat[i]), mark, flat[i + 1]}
+  end
 end
 return answer

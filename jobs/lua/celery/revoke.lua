@@ -9,9 +9,14 @@
 if #ARGV < 3 then error('expected two limits and Celery ids') end
 local now = clock()
 local answer, freed = {0}, false
+local function is_parked(id, task)
+  for _, field in ipairs(redis.call('HKEYS', KEY.parked .. id)) do
+    if task_of(field) == task then return true end
+  end
+end
 local function revoke(task)
   local id = redis.call('GET', KEY.celery .. task) or task
-  local job = redis.call('HEXISTS', KEY.parked .. id, task) == 1 and load(id)
+  local job = is_parked(id, task) and load(id)
   if not job then
     redis.call('ZADD', KEY.revoked, whole(now), task)
     return 'remembered', id, 0

@@ -32,6 +32,8 @@ local function claimed(job)
       change.reason = 'Redis may have forgotten that it was sent: looked up first'
       move(job, 'in_doubt', set_epoch_doubt(change), now, now)
     else
+      if job.started_at then change.starts = tonumber(job.starts or 1) + 1 end
+      change.started_at = now
       move(job, 'submitting', change, now, now + lease)
       answer[#answer + 1] = {job.id, job.fence, job.attempt or '1', job.submit_tries or '0',
         redis.call('GET', KEY.text .. job.id) or '', lane}

@@ -18,7 +18,12 @@ expect_installation()
 local now = clock()
 local lease, recheck = tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('DEL', KEY.reconcile_hint)
-redis.pcall('HSET', KEY.totals, 'round', whole(now)) -- shown by the metrics only
+-- The signs of life of the service (jobs/liveness.py). Nothing else depends on them.
+local last = redis.pcall('HGET', KEY.totals, 'round')
+if math.abs(now - (type(last) == 'string' and tonumber(last) or 0)) > STALLED_AFTER then
+  redis.pcall('HSET', KEY.totals, 'resumed', whole(now))
+end
+redis.pcall('HSET', KEY.totals, 'round', whole(now))
 notice_restart(now, tonumber(ARGV[5]), ARGV[6])
 local due = redis.call('ZRANGEBYSCORE', KEY.alarms, '-inf', whole(now), 'LIMIT', 0, ARGV[1])
 local answer = {0, #due, epoch().number}

@@ -1,4 +1,4 @@
--- Accept jobs in one step, in their order, as long as there is room: record, index, alarm, place in the queue,
+-- Accept jobs in one step, in their order, up to the limit of unfinished jobs: record, index, alarm, place in the queue,
 -- membership of the batch.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 batch id or ''

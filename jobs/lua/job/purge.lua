@@ -15,7 +15,7 @@ local function forget(id, job, state)
   local labels = redis.call('GET', KEY.labels .. id)
   if labels then index_labels(KEY.labelled, labels, id) end
   local parked = redis.call('HGETALL', KEY.parked .. id)
-  for i = 1, #parked, 2 do redis.call('DEL', KEY.celery .. parked[i]) end
+  for i = 1, #parked, 2 do redis.call('DEL', KEY.celery .. task_of(parked[i])) end
   redis.call('DEL', KEY.job .. id, KEY.text .. id, KEY.labels .. id, KEY.result .. id)
   redis.call('DEL', KEY.parked .. id, KEY.finished_messages .. id)
   redis.call('ZREM', KEY.undelivered, id)

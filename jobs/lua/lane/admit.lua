@@ -1,5 +1,5 @@
 -- Admit jobs: take them out of their queues for one lane, as far as its slots, rate, hold, circuit breaker and budget
--- allow. The caller sends them to workers. An admitted job stays `queued` and counts against the lane's window until a
+-- allow. The caller sends them to workers. An admitted job stays `queued` and counts as dispatched until a
 -- worker claims it. If its message gets lost, its alarm puts it back.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 lane
@@ -25,7 +25,7 @@
 -- aside. A lane that cannot pay for the job passes the queue by, because another lane may be able to.
 arity(11)
 expect_installation()
-local name, pool, limit, window_max = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local name, pool, limit, most_dispatched = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local rate, burst, putback = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local rules = cjson.decode(ARGV[10])
 local weights = rules.weights
@@ -47,9 +47,9 @@ if rules.cap and spent_today(PAYER.lane .. name, now) + read_number(KEY.reserved
   return answer
 end
 
-local slots, window = read_number(lane, 'slots'), read_number(lane, 'window')
-local budget = window_max - window
-if slots_max > 0 then budget = math.min(budget, slots_max - slots - window) end
+local slots, dispatched = read_number(lane, 'slots'), read_number(lane, 'window')
+local budget = most_dispatched - dispatched
+if slots_max > 0 then budget = math.min(budget, slots_max - slots - dispatched) end
 local scouting = read_number(lane, 'level') > 0
 if scouting then
   -- The provider's last answer refused the whole lane: one job, the scout, goes ahead to find out whether that is over.
@@ -85,7 +85,7 @@ local function admit_job(queue, id)
     if stopped then return nil, stopped, till end
     n = image_count(job)
     -- A job of more images than there are slots would wait for ever. It goes when it has the lane to itself.
-    local alone = slots_max > 0 and n > slots_max and slots + window + taken == 0
+    local alone = slots_max > 0 and n > slots_max and slots + dispatched + taken == 0
     if n > budget - taken and not alone then return nil, 'full' end
     if step > 0 and tat - now > burst then return nil, 'full' end
     local change = RECORD{admitted_by = name}

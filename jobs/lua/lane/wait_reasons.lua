@@ -11,8 +11,8 @@
 --   cap      of the batch in nano-dollars, as text
 --   key      the producer's key
 --   lanes    those that are closed: {name: {open = since when, because} | {hold = until when, why}}
---   classes  {price class: {batch = stop, key = stop, lanes = {name: stop}}}, where a stop is {why, price}: see
---            stopped_at_cap in shared/money.lua; the price is text
+--   classes  {price class: {batch = stop, key = stop, lanes = {name: stop}}}, where a stop is {why, price, left}: see
+--            stopped_at_cap in shared/money.lua. The price, and what is neither spent nor reserved, are text
 arity(4)
 local batch, lanes, caps = ARGV[1], cjson.decode(ARGV[3]), cjson.decode(ARGV[4])
 local now = clock()
@@ -41,8 +41,9 @@ for _, name in ipairs(lanes) do
 end
 for _, class in ipairs(classes) do
   local function stop(limit, spent, payer)
-    local why, _, price = stopped_at_cap(class, limit, spent, payer)
-    return why and {why = why, price = price and whole(price)}
+    local why, _, price = stopped_at_cap(class, found.key, limit, spent, payer)
+    local left = math.max(0, limit - spent - read_number(KEY.reserved, payer))
+    return why and {why = why, price = price and whole(price), left = whole(left)}
   end
   local stops = {lanes = {}}
   if cap then stops.batch = stop(cap, batch_of(batch).spent, PAYER.batch .. batch) end

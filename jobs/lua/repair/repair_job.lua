@@ -32,7 +32,8 @@ local parked = redis.call('HKEYS', KEY.parked .. id)
 if not job then
   check_index('alarm', KEY.alarms, nil)
   if #parked > 0 and note_problem('parked') then
-    for _, task in ipairs(parked) do
+    for _, field in ipairs(parked) do
+      local task = task_of(field)
       if redis.call('GET', KEY.celery .. task) == id then redis.call('DEL', KEY.celery .. task) end
     end
     redis.call('DEL', KEY.parked .. id)

@@ -17,7 +17,7 @@ local function index_labels(family, labels, id, at)
 end
 
 -- Accept jobs of a batch (or of none), each given as {id, request, facts}: record, index, alarm, place in the queue,
--- membership. `free`: how many new ones there is room for; nil: no limit. Returns an outcome for each (created | known
+-- membership. `free`: how many new ones are allowed; nil: no limit. Returns an outcome for each (created | known
 -- | conflict | imageless: an image that it names is not stored | full), and how many were created.
 local function accept(batch, specs, now, recheck, free)
   local created = math.max(now, read_number(KEY.totals, 'last') + 1)
@@ -70,7 +70,7 @@ local function accept(batch, specs, now, recheck, free)
         queued[queue] = (queued[queue] or 0) + 1
         alarm(job, recheck_at(job, now, recheck))
       end
-      publish_change(job, '')
+      publish_change(job, '', facts.delay and whole(now + facts.delay))
       if batch ~= '' then redis.call('RPUSH', KEY.members .. batch, id) end
       classes[class_of(job)] = (classes[class_of(job)] or 0) + 1
       count = count + 1
@@ -95,7 +95,7 @@ local function accept(batch, specs, now, recheck, free)
   return outcomes, count
 end
 
--- Return how many more jobs there is room for, where there may be `most` unfinished ones; nil: no limit (''). Jobs of a
+-- Return how many more jobs are allowed with at most `most` unfinished ones; nil: no limit (''). Jobs of a
 -- committed upload count, although some have no record yet (commit.lua).
 local function free_places(most)
   if most == '' then return nil end

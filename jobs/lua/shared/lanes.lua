@@ -14,7 +14,7 @@ local function add_history(name, now, what, limit, reason)
   redis.call('LTRIM', KEY.history .. name, 0, HISTORY - 1)
 end
 
--- Record whether the provider answered a call (jobs.lane_health.Reachability): 'answer', whatever it said; 'silence',
+-- Record whether the provider answered a call (jobs.lane_health.Reachability): 'answer', of any kind; 'silence',
 -- no answer or 5xx, which counts until the breaker opens; 'unreadable', which is counted in a metric only; '' where
 -- there was no call, or it proves neither.
 local function record_call(name, reached, reason, now)

@@ -34,10 +34,16 @@ local function next_lookup_at(job)
 end
 
 -- Add a change of state to the stream of changes. The fields are always the same, so Redis stores their names once.
--- They are enough to follow the jobs without reading the records.
-local function publish_change(job, from)
+-- They are enough to follow the jobs without reading the records. `due`: when a new job may begin, where that is later;
+-- `began`: the last start, before an end removes it.
+local function publish_change(job, from, due, began)
+  local starts, attempt = tonumber(job.starts or 1), attempt_of(job)
+  -- The next start of a job that was started `starts` times is its `starts`-th repeat.
+  local retries = math.max(starts, attempt) - 1
+  if job.state == 'queued' and from ~= '' then retries = math.max(began and starts or 0, attempt - 1) end
   redis.call('XADD', KEY.changes, 'MAXLEN', '~', CHANGES_KEPT, '*', 'id', job.id, 'state', job.state, 'from', from,
-    'model', job.model, 'created', job.created_at, 'batch', job.batch or '', 'reason', job.reason or '')
+    'model', job.model, 'created', job.created_at, 'batch', job.batch or '', 'reason', job.reason or '',
+    'due', due or '', 'began', began or '', 'retries', retries)
 end
 
 -- Count an end for the rate of the batch (jobs.eta).
@@ -76,6 +82,10 @@ local function move(job, to, change, now, at)
     release_reservation(job, change)
   end
   change.state, change.updated_at = to, now
+  local began = job.started_at
+  if FINAL[to] and not stands and not string.find(job.owed_at_end or '', 'c', 1, true) then
+    change.started_at, change.starts = false, false
+  end
   save(job, change)
   if holds and not held then
     local priced = {}
@@ -94,7 +104,7 @@ local function move(job, to, change, now, at)
     if FINAL[to] ~= FINAL[from] then count_unfinished(job.batch, class_of(job), FINAL[to] and -1 or 1) end
     if FINAL[to] and not FINAL[from] and to ~= 'cancelled' then count_end(job.batch, now) end
   end
-  publish_change(job, from)
+  publish_change(job, from, nil, began)
   if FINAL[to] and not FINAL[from] then redis.call('PUBLISH', KEY.ended .. job.id, to) end
 end
 
@@ -158,6 +168,22 @@ end
 
 -- Return what stands for a Celery message: a repeat of it has the same mark.
 local function mark_of(continuation) return string.sub(redis.sha1hex(continuation), 1, 16) end
+
+-- Return the Celery id in a field of a job's parked messages, `<Celery id>\n<identity>`. The version before wrote only
+-- the id.
+local function task_of(field) return (string.gsub(field, '\n%x+$', '')) end
+
+-- Owe Celery messages that came after the end of their job. Workers that made its deliveries so far can no longer
+-- record anything: they do not know of these.
+local function owe_messages(job, at)
+  local change = RECORD{owed = (job.owed or '') .. 'c', delivery_fence = tonumber(job.delivery_fence or 0) + 1}
+  if job.owed then
+    at = math.min(at, tonumber(job.phase and job.delivery_at or redis.call('ZSCORE', KEY.alarms, job.id) or at))
+  end
+  if job.phase then change.lookup_at = next_lookup_at(job) end
+  save(job, change)
+  schedule_delivery(job, at)
+end
 
 -- Raise the fencing token of deliveries at a new end: a worker that still delivers the earlier one can no longer record
 -- it.

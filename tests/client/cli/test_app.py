@@ -66,8 +66,8 @@ def values(name: str) -> list[click.Parameter]:
 
 @pytest.mark.parametrize(("name", "value"), [(name, each) for name in NAMES for each in values(name)], ids=str)
 def test_every_options_value_has_its_own_name(name: str, value: click.Parameter) -> None:
-    shown = value.make_metavar(click.Context(main))
-    assert shown not in {"TEXT", "INTEGER", "FLOAT", "PATH", "FILENAME", "INTEGER RANGE", "DATETIME"}
+    metavar = value.make_metavar(click.Context(main))
+    assert metavar not in {"TEXT", "INTEGER", "FLOAT", "PATH", "FILENAME", "INTEGER RANGE", "DATETIME"}
 
 
 def examples() -> list[list[str]]:
@@ -95,9 +95,9 @@ def test_every_command_has_an_example() -> None:
 def test_no_color_disables_colours(service: FakeService, run: Command) -> None:
     for name, coloured in (("FORCE_COLOR", True), ("NO_COLOR", False)):
         env = {"FORCE_COLOR": "1", "TERM": "xterm-256color", name: "1"}
-        shown = run("lanes", env=env).stdout
-        assert ("\x1b[31m" in shown) is coloured
-        assert "paused: 402: balance exhausted" in shown
+        output = run("lanes", env=env).stdout
+        assert ("\x1b[31m" in output) is coloured
+        assert "paused: 402: balance exhausted" in output
 
 
 def test_control_characters_in_foreign_text_are_removed() -> None:

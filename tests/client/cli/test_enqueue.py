@@ -130,10 +130,10 @@ def test_the_options_of_a_batch(service: FakeService, run: Command, file: str) -
 
 
 def test_an_upload_that_the_service_cannot_accept_names_its_id(service: FakeService, run: Command, file: str) -> None:
-    service.room = 0
+    service.capacity = 0
     result = run("enqueue", file, "--id", "b", "--patience", "0")
     assert result.exit_code == 3
-    assert "There is no room" in result.stderr
+    assert "The service is full" in result.stderr
     assert "repeat it with the id b" in result.stderr
 
 
@@ -161,7 +161,7 @@ def test_waiting_for_the_service_is_reported(
     service: FakeService, run: Command, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retrying, "_FIRST_PAUSE", 0.0)
-    service.faults.append(Fault(status=429, body=b'{"detail": "There is no room."}'))
+    service.faults.append(Fault(status=429, body=b'{"detail": "The service is full."}'))
     result = run("enqueue", file, "--id", "b")
-    assert "There is no room. (HTTP 429) Trying again in 0 s; Ctrl-C stops.\n" in result.stderr
+    assert "The service is full. (HTTP 429) Trying again in 0 s; Ctrl-C stops.\n" in result.stderr
     assert "2 accepted" in result.stdout

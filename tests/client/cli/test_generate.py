@@ -15,7 +15,7 @@ PNG = b"\x89PNG\r\n\x1a\npixels"
 
 
 def test_it_waits_and_prints_the_urls(service: FakeService, run: Command) -> None:
-    service.looks = 2
+    service.polls_before_end = 2
     result = run("generate", "A red boat", "--id", "boat", "--set", "n=2", "--label", "shop=7", "--priority", "high")
     assert (result.exit_code, result.stdout) == (
         0,
@@ -33,8 +33,8 @@ def test_it_saves_and_prints_the_files(service: FakeService, run: Command, tmp_p
     result = run("generate", "A red boat", "--id", "boat", "-o", str(tmp_path / "new"))
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'new' / 'boat-1.png'}\n")
     assert (tmp_path / "new" / "boat-1.png").read_bytes() == PNG
-    shown = json.loads(run("generate", "A red boat", "--id", "boat", "-o", str(tmp_path / "new"), "--json").stdout)
-    assert (shown["status"], shown["files"]) == ("completed", [str(tmp_path / "new" / "boat-1.png")])
+    printed = json.loads(run("generate", "A red boat", "--id", "boat", "-o", str(tmp_path / "new"), "--json").stdout)
+    assert (printed["status"], printed["files"]) == ("completed", [str(tmp_path / "new" / "boat-1.png")])
 
 
 def test_the_prompt_may_come_from_stdin_and_the_output_be_the_id_alone(service: FakeService, run: Command) -> None:

@@ -9,7 +9,7 @@ from tests.support.fake_boomerang import LANE, FakeService
 from tests.support.generation_requests import REQUEST, ndjson
 
 TERMINAL = {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm"}
-LONG = "a-name-that-somebody-chose-" * 4
+LONG = "a-long-name-of-a-lane-" * 4
 
 
 def on_terminal(run: Command, width: int, *words: str) -> list[str]:
@@ -123,8 +123,8 @@ def test_a_table_fits_the_terminal_if_its_ids_do(service: FakeService, run: Comm
 
 def test_an_empty_list_is_reported_on_terminals_only(service: FakeService, run: Command) -> None:
     assert run("list").output == ""
-    shown = run("list", "batches", env=TERMINAL)
-    assert (shown.stdout, shown.stderr) == ("", "No batches match.\n")
+    done = run("list", "batches", env=TERMINAL)
+    assert (done.stdout, done.stderr) == ("", "No batches match.\n")
 
 
 def test_lanes(service: FakeService, run: Command) -> None:
@@ -137,12 +137,12 @@ def test_lanes(service: FakeService, run: Command) -> None:
         ["old", "not configured", "12", "64", "3400", "1.23", ""],
         ["away", "paused", "12", "64", "3400", "1.23", "402: balance exhausted"],
     ]
-    shown = on_terminal(run, 80, "lanes")
-    assert "healthy" in shown[2]
-    assert LONG in shown[2]
-    assert shown[1].endswith("paused: 402: balance exhausted")
-    assert "paused: 402: balance exhausted (until " in shown[4]
-    assert not any("open" in line for line in shown)
+    lines = on_terminal(run, 80, "lanes")
+    assert "healthy" in lines[2]
+    assert LONG in lines[2]
+    assert lines[1].endswith("paused: 402: balance exhausted")
+    assert "paused: 402: balance exhausted (until " in lines[4]
+    assert not any("open" in line for line in lines)
     assert [json.loads(line)["name"] for line in run("--json", "lanes").stdout.splitlines()][:2] == ["main", LONG]
 
 

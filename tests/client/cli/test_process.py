@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -56,10 +57,10 @@ def test_ctrl_c_stops_watching_never_the_batch(
     watching = start("watch", spring)
     wait_for(lambda: "GET /v1/batches/spring/events" in service.paths())
     watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=10)
+    _, stderr = watching.communicate(timeout=10)
     assert watching.returncode == 130
-    assert "The batch continues. Watch it again: boomerang watch spring" in said
-    assert "Traceback" not in said
+    assert "The batch continues. Watch it again: boomerang watch spring" in stderr
+    assert "Traceback" not in stderr
     assert [path for path in service.paths() if path.startswith("POST")] == ["POST /v1/batches"]
 
 
@@ -92,9 +93,9 @@ def test_an_upload_interrupted_by_ctrl_c_can_be_repeated(
     os.write(writing, json.dumps(REQUEST).encode() + b"\n")
     wait_for(lambda: not _unread(writing))
     sending.send_signal(signal.SIGINT)
-    _, said = sending.communicate(timeout=10)
+    _, stderr = sending.communicate(timeout=10)
     os.close(writing)
-    assert (sending.returncode, "repeat the command with --id b. Nothing is paid twice" in said) == (130, True)
+    assert (sending.returncode, "repeat the command with --id b. Nothing is paid twice" in stderr) == (130, True)
     # When the same upload is repeated several times
     lines = tmp_path / "jobs.jsonl"
     lines.write_text(json.dumps(REQUEST) + "\n")
@@ -125,13 +126,13 @@ def test_top_updates_and_q_ends_it(service: FakeService, start: Start, spring: s
     env = os.environ | {"TERM": "xterm", "COLUMNS": "120", "LINES": "30"}
     watching = start("top", "--interval", "0.2s", stdin=theirs, stdout=theirs, stderr=theirs, text=False, env=env)
     os.close(theirs)
-    shown = bytearray()
+    screen = bytearray()
 
     def look() -> bytearray:
-        shown.extend(os.read(ours, 65536))
-        return shown
+        screen.extend(os.read(ours, 65536))
+        return screen
 
-    wait_for(lambda: b"spring" in look() and b"paused: 402: balance exhausted" in shown)
+    wait_for(lambda: b"spring" in look() and b"paused: 402: balance exhausted" in screen)
     wait_for(lambda: look() and service.paths().count("GET /v1/lanes") >= 3)
     os.write(ours, b"q")
     assert watching.wait(10) == 0
@@ -170,7 +171,7 @@ def test_bash_completes_ids_of_batches(service: FakeService, client: Client, spr
     assert (done.stdout.split(), done.stderr) == ([], "")
 
 
-def test_without_click_the_library_works_and_the_command_names_the_extra(tmp_path: Path) -> None:
+def test_without_click_the_library_works_and_the_command_names_it(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("raise ModuleNotFoundError(name='click')\n")
     env = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"]}
     code = "import boomerang_client, sys; print('rich' in sys.modules)\nfrom boomerang_client.cli import main"
@@ -178,4 +179,4 @@ def test_without_click_the_library_works_and_the_command_names_the_extra(tmp_pat
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30, check=False
     )
     assert (done.stdout, done.returncode) == ("False\n", 1)
-    assert done.stderr == "The command needs click and rich: pip install 'click<9' 'rich<16'\n"
+    assert re.search("pip install .*click", done.stderr)

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from boomerang_client.cli.top import Snapshot, View
 from boomerang_client.parsing import read_batch, read_lane
+from boomerang_client.responses import Trouble
 from tests.support.command import Command, without_styles
 from tests.support.fake_boomerang import FakeService
 
@@ -43,11 +44,14 @@ def test_ctrl_c_stops_watching_not_the_batch(
 
 
 def test_watch_prints_reasons_on_separate_lines_above_the_bar(service: FakeService, run: Command, spring: str) -> None:
-    view = service.shown("spring") | {"reason": "max_cost of 5 USD is reached; raise it by resume " * 2, "paused": True}
-    looks = iter([view, view, service.shown("spring") | {"done": True}])
-    service.progress = lambda id_: next(looks)
-    shown = run("watch", "spring", env={"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}).stderr
-    lines = [line.split("\r")[-1].rstrip() for line in without_styles(shown).splitlines()]
+    view = service.batch_view("spring") | {
+        "reason": "max_cost of 5 USD is reached; raise it by resume " * 2,
+        "paused": True,
+    }
+    views = iter([view, view, service.batch_view("spring") | {"done": True}])
+    service.progress = lambda id_: next(views)
+    stderr = run("watch", "spring", env={"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}).stderr
+    lines = [line.split("\r")[-1].rstrip() for line in without_styles(stderr).splitlines()]
     bars = [line for line in lines if "0/2" in line]
     assert bars
     assert all(line.index("0/2") == 31 and line.endswith(("paused", "done")) for line in bars)
@@ -70,14 +74,37 @@ def test_top_once(service: FakeService, run: Command, spring: str) -> None:
     assert ([lane["name"] for lane in found["lanes"]], found["batches"][0]["id"]) == (["main"], "spring")
 
 
+TROUBLE = {"code": "no_worker", "since": "2026-11-20T10:00:00+00:00", "what": "no worker answers", "do": "Start one."}
+
+
+def test_top_and_lanes_report_what_keeps_the_service_from_its_work(
+    service: FakeService, run: Command, spring: str
+) -> None:
+    assert run("lanes").stderr == ""
+    service.troubles.append(TROUBLE)
+    top, lanes = run("top"), run("lanes")
+    assert top.stdout.splitlines()[0].split("\t") == ["trouble", *map(str, TROUBLE.values())]
+    assert json.loads(run("top", "--json").stdout)["troubles"] == [TROUBLE]
+    assert "no worker answers. Start one." in lanes.stderr
+    assert len(lanes.stdout.splitlines()) == 1
+    assert [json.loads(line)["name"] for line in run("--json", "lanes").stdout.splitlines()] == ["main"]
+
+
 LANE = {"name": "an-account", "slots": 40, "max_in_flight": 64, "ready": 123456, "breaker": "closed"}
 BATCH = {"id": "spring-catalogue-" * 5, "accepted": 100000, "done": False, "cost": "9.5",
          "counts": {"failed": 40012, "cancelled": 7}}  # fmt: skip
 
 
-def drawn(lanes: list[dict[str, object]], batches: list[dict[str, object]], width: int, height: int = 40) -> list[str]:
+def drawn(
+    lanes: list[dict[str, object]],
+    batches: list[dict[str, object]],
+    width: int,
+    height: int = 40,
+    troubles: Sequence[Trouble] = (),
+) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
-    seen = Snapshot(datetime.now(UTC), [read_lane(lane) for lane in lanes], [read_batch(batch) for batch in batches])
+    views = [read_lane(lane) for lane in lanes], [read_batch(batch) for batch in batches]
+    seen = Snapshot(datetime.now(UTC), *views, troubles)
     console.print(View(seen))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
@@ -97,9 +124,17 @@ def test_top_truncates_no_number_and_no_id(width: int) -> None:
 
 
 def test_top_shows_a_healthy_lane_as_healthy() -> None:
-    shown = "\n".join(drawn([LANE], [], 80))
-    assert "healthy" in shown
-    assert "open" not in shown
+    screen = "\n".join(drawn([LANE], [], 80))
+    assert "healthy" in screen
+    assert "open" not in screen
+
+
+def test_top_shows_troubles_within_the_terminal() -> None:
+    troubles = [Trouble(code="no_worker", what="no worker answers " * 10 + "\x1b[2J", do="Start one.")]
+    lines = drawn([LANE], [BATCH] * 50, 80, 24, troubles)
+    assert " ".join(" ".join(lines).split()).count("no worker answers") == 10
+    assert not any("\x1b[2J" in line for line in lines)
+    assert len(lines) <= 24
 
 
 @pytest.mark.parametrize("height", [12, 24, 60])

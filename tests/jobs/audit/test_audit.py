@@ -298,6 +298,7 @@ def test_records_of_a_later_version_are_not_repaired(filled: Bench) -> None:
     assert "later version" in done.left.unsure[0]
 
 
+@pytest.mark.slow
 def test_many_jobs_are_read_by_cursor(bench: Bench, make: MakeJob) -> None:
     for start in range(0, 3000, 500):
         bench.store.jobs.enqueue([make(f"j{start + number}") for number in range(500)], "x")
@@ -412,6 +413,7 @@ def test_counters_are_compared_exactly_while_everything_changes(
     assert bench.audit() == []
 
 
+@pytest.mark.slow
 def test_under_load_a_leak_is_repaired_and_nothing_else_is_found(
     bench: Bench, store: Store, make: MakeJob, priced: Priced, in_thread: InThread
 ) -> None:

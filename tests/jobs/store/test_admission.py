@@ -103,6 +103,7 @@ def test_a_batch_whose_jobs_come_one_by_one_gets_only_its_share(bench: Bench, fi
     assert bench.audit() == []
 
 
+@pytest.mark.slow
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
 @given(
     weights=st.lists(st.integers(1, 9), min_size=2, max_size=5),

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from jobs.audit.audit import audit
 from jobs.job import Delivery, Result
 from jobs.states import State
-from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, Message
-from jobs.store.outcomes import ParkOutcome
+from jobs.store.celery_messages import FINISHING, MOST_PARKED, REVOKE_KEPT, UNFINISHED, Message
+from jobs.store.outcomes import ParkOutcome, RefusalOutcome
 from tests.support.bench import Bench
 from worker.deliver import CONFIRMATION
 
@@ -63,12 +64,89 @@ def test_several_tasks_wait_for_one_job_and_each_is_finished(bench: Bench) -> No
     assert [bench.store.celery.message_finished("fox", mark) for mark in marks.values()] == ["owed", "owed", "finished"]
 
 
-def test_a_later_message_of_the_same_task_replaces_the_earlier_one(bench: Bench) -> None:
+def test_messages_of_one_task_with_different_continuations_are_all_finished(bench: Bench) -> None:
     bench.job()
-    bench.store.celery.park("fox", "fox", '{"chord":1}')
-    bench.store.celery.park("fox", "fox", '{"chord":2}')
+    texts = ['{"chord":1}', '{"chord":2}', '{"chord":2,"chain":[]}']
+    marks = [bench.store.celery.park("fox", "a\nb", text)[1] for text in texts]
     end(bench)
-    assert [message.continuation for message in bench.store.celery.get_parked("fox")] == ['{"chord":2}']
+    assert sorted(bench.store.celery.get_parked("fox"), key=lambda message: message.continuation) == sorted(
+        (Message("a\nb", mark, text) for mark, text in zip(marks, texts, strict=True)),
+        key=lambda message: message.continuation,
+    )
+    assert [bench.store.celery.message_finished("fox", mark) for mark in marks] == ["owed", "owed", "finished"]
+
+
+def test_a_repeat_by_another_sender_is_the_same_message(bench: Bench) -> None:
+    bench.job()
+    text = '{"task_id":"fox","reply_to":"%s","root_id":"%s"}'
+    _, mark = bench.store.celery.park("fox", "fox", text % (1, 1))
+    assert bench.store.celery.park("fox", "fox", text % (2, 2)) == (ParkOutcome.PARKED, mark)
+    end(bench)
+    assert bench.store.celery.park("fox", "fox", text % (3, 3)) == (ParkOutcome.OWED, mark)
+    assert [message.continuation for message in bench.store.celery.get_parked("fox")] == [text % (1, 1)]
+    bench.store.celery.message_finished("fox", mark)
+    assert bench.store.celery.park("fox", "fox", text % (4, 4)) == (ParkOutcome.FINISHED, mark)
+
+
+def test_a_message_that_the_version_before_parked_is_finished_once(bench: Bench) -> None:
+    """It stored the Celery id alone as the field, and a repeat was the same text."""
+    bench.job()
+    bench.store.celery.park("fox", "task-1", "{}")
+    bench.raw.delete("{b}:k:fox")
+    bench.raw.hset("{b}:k:fox", "task-1", '{"chord":1}')
+    _, mark = bench.store.celery.park("fox", "task-1", '{"chord":1}')
+    assert bench.raw.hkeys("{b}:k:fox") == ["task-1"]
+    assert bench.store.celery.revoke(["task-1"]).cancelled == ("fox",)
+    assert bench.store.celery.get_parked("fox") == [Message("task-1", mark, '{"chord":1}')]
+    assert bench.store.celery.park("fox", "task-1", '{"chord":1}') == (ParkOutcome.OWED, mark)
+
+
+@pytest.mark.parametrize("phase", [None, S.IN_PROGRESS], ids=["over", "still at the provider"])
+@pytest.mark.parametrize("owed", ["", "n"], ids=["nothing else", "a notification"])
+def test_a_message_that_comes_after_the_end_is_owed_until_it_is_finished(
+    owed: str, phase: State | None, bench: Bench
+) -> None:
+    if phase:
+        bench.put(phase, owed=owed)
+        bench.store.jobs.cancel("fox")
+    else:
+        bench.put(S.COMPLETED, owed=owed)
+    before, alarm = bench.store.jobs.get("fox").owed, bench.alarm("fox")
+    outcome, mark = bench.store.celery.park("fox", "late", '{"chord":1}')
+    assert outcome is ParkOutcome.FINAL
+    assert bench.store.jobs.get("fox").owed == before | {Delivery.CELERY}
+    assert bench.alarm("fox") is not None
+    # A copy that comes at the same time is dropped. If this worker dies, the message is sent again
+    assert bench.store.celery.park("fox", "late", '{"chord":1}') == (ParkOutcome.OWED, mark)
+    bench.forward(UNFINISHED + 1)
+    (due,) = bench.store.deliveries.claim(["fox"])
+    assert Delivery.CELERY in due.job.owed
+    assert bench.store.celery.park("fox", "late", '{"chord":1}', mark) == (ParkOutcome.FINAL, mark)
+    assert bench.store.celery.message_finished("fox", mark) == "finished"
+    assert bench.store.jobs.get("fox").owed == before
+    assert (bench.alarm("fox") is None) == (alarm is None)
+    assert bench.store.celery.park("fox", "late", '{"chord":1}') == (ParkOutcome.FINISHED, mark)
+    assert audit(bench.store) == []
+
+
+def test_a_worker_that_delivers_an_end_does_not_hide_a_later_message(bench: Bench) -> None:
+    bench.put(S.COMPLETED, owed="c")
+    (due,) = bench.store.deliveries.claim(["fox"])
+    assert bench.store.celery.get_parked("fox") == []
+    bench.store.deliveries.record(due, Delivery.CELERY)
+    bench.store.celery.park("fox", "late", '{"chord":1}')
+    assert bench.store.deliveries.record(due, Delivery.CELERY) == "refused"
+    assert bench.store.jobs.get("fox").owed == {Delivery.CELERY}
+
+
+def test_more_messages_after_the_end_than_are_kept_are_finished_all_the_same(bench: Bench) -> None:
+    bench.put(S.COMPLETED)
+    answers = [
+        bench.store.celery.park("fox", f"task-{number}", f'{{"a":{number}}}') for number in range(MOST_PARKED + 1)
+    ]
+    assert {outcome for outcome, _ in answers} == {ParkOutcome.FINAL}
+    # The record owes no more than so many
+    assert [mark for _, mark in answers].count("") == 1
 
 
 def test_the_number_of_messages_for_one_job_is_limited(bench: Bench) -> None:
@@ -89,6 +167,35 @@ def test_after_a_retry_the_messages_are_finished_again(bench: Bench) -> None:
     assert bench.store.celery.message_finished("fox", mark) == "unfinished"
     end(bench)
     assert [message.mark for message in bench.store.celery.get_parked("fox")] == [mark]
+
+
+# --- refused messages -------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_message_is_ended_once(bench: Bench) -> None:
+    celery = bench.store.celery
+    assert [celery.begin_refusal("mark") for _ in range(2)] == [RefusalOutcome.FIRST, RefusalOutcome.BUSY]
+    # The worker that began died
+    bench.forward(FINISHING + 1)
+    assert celery.begin_refusal("mark") is RefusalOutcome.FIRST
+    celery.end_refusal("mark")
+    assert celery.begin_refusal("mark") is RefusalOutcome.AGAIN
+    assert celery.begin_refusal("another") is RefusalOutcome.FIRST
+
+
+def test_refused_messages_are_remembered_for_a_limited_time_and_number(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.store.celery_messages.MOST_REVOKED", 3)
+    for mark in "abcde":
+        bench.store.celery.begin_refusal(mark)
+        bench.store.celery.end_refusal(mark)
+        bench.forward(1)
+    assert bench.raw.zrange(bench.keys.singleton("refused"), 0, -1) == ["c", "d", "e"]
+    bench.forward(REVOKE_KEPT)
+    bench.store.celery.begin_refusal("f")
+    bench.store.celery.end_refusal("f")
+    assert bench.raw.zrange(bench.keys.singleton("refused"), 0, -1) == ["f"]
 
 
 def test_a_message_may_be_finished_before_its_sender_records_the_sending(bench: Bench) -> None:

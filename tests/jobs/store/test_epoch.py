@@ -172,7 +172,7 @@ def test_without_recovery_only_the_command_begins_an_epoch(bench: Bench) -> None
     assert store.attempts.claim_due(10).epoch == 0
     epoch = store.continuity.recover(also_new=3600)
     assert epoch.number == 1
-    assert (epoch.doubted_before - epoch.since).total_seconds() == 3600
+    assert (epoch.lookup_before - epoch.since).total_seconds() == 3600
     bench.forward(3599)
     bench.job("new")
     store.attempts.admit(10)

@@ -546,11 +546,11 @@ class Life(RuleBasedStateMachine):
         self.audit_sometimes()
         jobs = {job_id: self.store.jobs.get(job_id) for job_id in self.accepted}
         for name in "ab":
-            slots, window = self.bench.slots(name)
+            slots, dispatched = self.bench.slots(name)
             using = [job for job in jobs.values() if job.lane == name and job.at_provider not in (None, State.QUEUED)]
             limit = max([SLOTS, *(job.n for job in using)]) if len(using) <= 1 else SLOTS
             if slots:
-                assert slots + window <= limit
+                assert slots + dispatched <= limit
         assert self.store.statistics.totals().cost == self.spent
         for _, change in self.bench.raw.xrange(self.bench.keys.singleton("changes"), min=self.read):
             assert not change["from"] or State(change["state"]) in (TRANSITIONS[State(change["from"])])

@@ -15,7 +15,7 @@ from tests.support.bench import Bench, MakeJob
 
 @pytest.fixture
 def in_doubt(bench: Bench) -> Any:
-    """A job of two images with a notification: the provider said that it has it, and no look-up finds it."""
+    """A job of two images with a notification: the provider confirmed it, but no look-up finds it."""
     claim = bench.claimed(n=2, owed="n")
     assert bench.store.attempts.mark_in_doubt("fox", claim.fence, "409", exists=True)
     return bench
@@ -42,7 +42,7 @@ def test_a_job_settled_as_not_sent_is_sent_again_under_the_same_id(in_doubt: Any
     job = bench.store.jobs.get("fox")
     assert (job.state, job.attempt, job.external_task_id, job.exists) == (State.QUEUED, 1, "fox", False)
     assert (bench.alarm("fox"), bench.slots(), bench.ready()) == (RECHECK, (0, 0), ["fox"])
-    # What the provider said before does not put it in doubt again
+    # The provider's earlier confirmation does not put it in doubt again
     claim = bench.claimed()
     assert (claim.id, claim.attempt) == ("fox", 1)
     assert bench.store.attempts.requeue("fox", claim.fence, "429") == "queued"

@@ -12,6 +12,7 @@ import redis
 
 from jobs.job import Delivery, Result
 from jobs.lane_health import PROBE_BASE
+from jobs.liveness import WorkerState
 from jobs.new_job import BatchOptions, NewJob
 from jobs.states import State
 from jobs.store.lua_source import verb_files
@@ -92,6 +93,8 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
         lambda b: (b.put(S.IN_PROGRESS), b.due())[1],
         lambda b, due: b.store.attempts.reschedule_lookup(due, 5.0),
     ),
+    "begin_refusal": (lambda b: None, lambda b, _: b.store.celery.begin_refusal("mark")),
+    "end_refusal": (lambda b: b.store.celery.begin_refusal("mark"), lambda b, _: b.store.celery.end_refusal("mark")),
     "begin_sweep": (lambda b: enqueue_batch(b, "a", "b"), lambda b, _: b.store.batches.cancel("x")),
     "cancel": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.jobs.cancel("fox")),
     "claim": (lambda b: (b.job(), b.store.attempts.admit(1)), lambda b, _: b.store.attempts.claim(["fox"])),
@@ -112,6 +115,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "expire": (lambda b: (b.put(S.IN_PROGRESS), b.due())[1], lambda b, due: b.store.attempts.expire(due, 30.0)),
     "finish": (lambda b: b.put(S.IN_PROGRESS), lambda b, _: b.store.attempts.finish("fox", S.FAILED, DEAD, "poll")),
     "found": (without_record, lambda b, _: b.store.continuity.establish(b.store.continuity.standing())),
+    "heartbeat": (lambda b: None, lambda b, _: b.store.liveness.beat(WorkerState.BUSY, ["boomerang.submit"])),
     "pause_job": (lambda b: b.job(), lambda b, _: b.store.jobs.pause("fox")),
     "hold": (lambda b: b.job(), lambda b, _: b.store.lanes.hold("429", base=8.0, cap=20.0)),
     "image_begun": (lambda b: None, lambda b, _: b.images().put(b.placeholder_image(b"a fox"))),
@@ -195,6 +199,7 @@ READS: dict[str, Callable[[Any], Any]] = {
     "list": lambda b: b.store.jobs.page(),
     "owners": lambda b: b.store.jobs.owners(["fox"]),
     "parked": lambda b: b.store.celery.get_parked("fox"),
+    "pulse": lambda b: b.store.liveness.pulse(),
     "recount": lambda b: b.store.context.scripts.call("recount", "0-0", 1, 100, '["fox"]', '[["{b}:lane:default"]]'),
     "slots_limits": lambda b: b.store.context.scripts.call("slots_limits", "default", 5),
     "standing": lambda b: b.store.continuity.standing(),

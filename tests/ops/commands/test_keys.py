@@ -61,7 +61,7 @@ def test_a_new_key_is_a_producers_key_by_default(redis_url: str, key_ring: KeyRi
         (("add", "celery"), "another entry point"),
         (("add", "shop", "--scope", "all"), "--scope"),
         (("add", "shop", "--days", "0"), "--days"),
-        (("revoke", "nobody"), "no key 'nobody'"),
+        (("revoke", "missing"), "no key 'missing'"),
         (("revoke",), "ID"),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_missing_permission_is_reported_in_a_sentence(run: Callable[..., Any],
     "url",
     [
         "redis://operator:wrong@127.0.0.1:{port}/0",
-        "redis://nobody:wrong@127.0.0.1:{port}/0",
+        "redis://missing:wrong@127.0.0.1:{port}/0",
         "redis://health@127.0.0.1:{port}/0",
         "redis://127.0.0.1:1/0",
         "unix:///nowhere/redis.sock",

@@ -158,9 +158,9 @@ def test_deliveries_are_repeated_by_id_or_all_at_once(run: Callable[..., Any], j
     # The list is now empty.
     nothing = run("redeliver", "--all")
     assert (nothing.exit_code, named_jobs(nothing), "0 of 0" in nothing.stderr) == (0, [], True)
-    answer = run("redeliver", "owl", "nobody")
+    answer = run("redeliver", "owl", "missing")
     assert answer.exit_code == 1
-    assert named_jobs(answer) == ["owl", "nobody"]
+    assert named_jobs(answer) == ["owl", "missing"]
     assert "no such job" in answer.stdout
     assert run("redeliver").exit_code == 2
 

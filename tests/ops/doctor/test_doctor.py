@@ -129,7 +129,7 @@ def test_late_rounds_of_reconcile_are_reported(redis_url: str, store: Store) -> 
     client, keys = store.context.client, store.context.keys
     client.hset(keys.singleton("epoch"), "run", "")
     assert [(each.level, each.subject) for each in check_rounds(settings)] == [
-        (Level.OK, "beat"),
+        (Level.OK, "rounds"),
         (Level.WARNING, "recovery"),
     ]
 
@@ -282,4 +282,4 @@ def test_the_shipped_stack_passes(tmp_path: Path, wait_for: WaitFor) -> None:
             "BOOMERANG_REDIS_URL: memory",  # no maxmemory: it is the user's own machine
             "BOOMERANG_BROKER_URL: memory",
         }
-        assert {"workers", "beat", "callbacks", "provider, lane default"} <= levels.keys()
+        assert {"workers", "rounds", "callbacks", "provider, lane default"} <= levels.keys()

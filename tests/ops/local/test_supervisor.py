@@ -109,9 +109,9 @@ def test_restarts_of_a_child_that_keeps_dying_are_delayed_longer(crew: Crew, wai
 
 
 def test_children_end_in_the_given_order(crew: Crew) -> None:
-    crew.up(*(crew.spec(name, LISTENS) for name in ("state", "worker", "door")))
-    crew.supervisor.stop(["door", "worker", "state"])
-    assert (crew.run / "ended").read_text().split() == ["door", "worker", "state"]
+    crew.up(*(crew.spec(name, LISTENS) for name in ("state", "worker", "webhook")))
+    crew.supervisor.stop(["webhook", "worker", "state"])
+    assert (crew.run / "ended").read_text().split() == ["webhook", "worker", "state"]
     assert crew.supervisor.pids() == {}
 
 

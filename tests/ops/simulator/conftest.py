@@ -6,7 +6,7 @@ import pytest
 
 from ops.simulator.settings import Settings
 from tests.support.drawing import DrawBase64, DrawImage, drawn
-from tests.support.listener import Receiver
+from tests.support.listener import Listener
 from tests.support.simulator import Simulator, StartSimulator
 
 
@@ -26,10 +26,10 @@ def start() -> Iterator[StartSimulator]:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    yield receiver
-    receiver.close()
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    yield listener
+    listener.close()
 
 
 @pytest.fixture

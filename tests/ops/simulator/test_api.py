@@ -94,9 +94,9 @@ def test_an_external_id_may_need_url_escapes(start: StartSimulator) -> None:
 
 
 def test_an_unknown_task_is_not_found(start: StartSimulator) -> None:
-    answer = start().look("nobody")
+    answer = start().look("missing")
     assert answer.status_code == 404
-    assert "nobody" in answer.json()["error"]["message"]
+    assert "missing" in answer.json()["error"]["message"]
 
 
 def test_a_task_may_have_no_external_id(start: StartSimulator) -> None:
@@ -166,7 +166,7 @@ def test_results_are_deleted_but_their_external_ids_stay_in_use(start: StartSimu
     assert simulator.ledger()["totals"]["spent"] == "0.0130"
 
 
-@pytest.mark.parametrize("path", ["{id}/1.png", "{id}/99999999999999999999.png", "nobody/0.png"])
+@pytest.mark.parametrize("path", ["{id}/1.png", "{id}/99999999999999999999.png", "missing/0.png"])
 def test_an_unknown_image_is_not_found(start: StartSimulator, path: str) -> None:
     simulator = start()
     task_id = simulator.submit("a").json()["id"]

@@ -122,7 +122,7 @@ def test_a_wrong_id_is_unknown_or_another_tasks(start: Start) -> None:
     assert not any(given == true for given, true in zip(ids, truth, strict=True))
     anothers = sum(given in truth for given in ids)
     assert anothers == simulator.fired("wrong_id.another") > 0
-    assert len(ids) - anothers == simulator.fired("wrong_id.nobody") > 0
+    assert len(ids) - anothers == simulator.fired("wrong_id.unknown") > 0
 
 
 def test_a_dripping_answer_takes_longer_than_any_byte_of_it(start: Start) -> None:

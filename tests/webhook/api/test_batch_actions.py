@@ -91,7 +91,7 @@ def test_an_invalid_retry_is_refused(query: str, field: str, client: FlaskClient
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
 def test_an_unknown_batch_gets_404(verb: str, client: FlaskClient) -> None:
-    answer = client.post(f"/v1/batches/nobody/{verb}")
+    answer = client.post(f"/v1/batches/missing/{verb}")
     assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
 
 

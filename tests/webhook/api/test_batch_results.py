@@ -112,7 +112,8 @@ def test_an_unknown_batch_gets_404(client: FlaskClient) -> None:
         assert client.get(f"/v1/batches/unknown/{path}").status_code == 404
 
 
-def test_every_stream_releases_its_place(client: FlaskClient, foxes: Store) -> None:
+def test_every_stream_releases_its_place(client: FlaskClient) -> None:
+    client.post("/v1/batches?id=foxes", data=LINE)
     for _ in range(STREAMS + 1):
         client.get("/v1/batches/foxes/results?format=csv").close()
         client.get("/v1/batches/foxes/errors").close()

@@ -243,7 +243,7 @@ def test_every_long_request_releases_its_place(client: FlaskClient, store: Store
     for _ in range(60):
         client.post("/v1/batches?id=b", data=LINE)
         client.get("/v1/batches/b/results").close()
-        client.get("/v1/batches/nobody/results")
+        client.get("/v1/batches/missing/results")
     assert client.get("/v1/batches/b/results").status_code == 200
 
 

@@ -157,9 +157,9 @@ def test_a_reference_to_an_unknown_image_is_refused_by_field(client: FlaskClient
     assert list(answer.json["errors"]) == ["image_list.1.image"]
     assert "POST /v1/images" in answer.json["errors"]["image_list.1.image"][0]
     assert client.get("/v1/jobs/fox").status_code == 404
-    told = client.post("/model/v1/generation", json=request_with(ABSENT))
-    assert told.status_code == 400
-    assert "image_list.0.image" in told.json["error"]["message"]
+    refused = client.post("/model/v1/generation", json=request_with(ABSENT))
+    assert refused.status_code == 400
+    assert "image_list.0.image" in refused.json["error"]["message"]
 
 
 @pytest.mark.parametrize("value", ["image:sha256:" + "0" * 63, "image:md5:0", "image:sha256:" + "A" * 64])

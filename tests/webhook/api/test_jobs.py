@@ -11,6 +11,7 @@ from jobs.job import Delivery, Result
 from jobs.states import State
 from jobs.store.store import Store
 from schemas.views.jobs import JobList, JobView
+from tests.support.waiting import within
 from tests.support.webhook_server import AtProvider, CallBack, Messages
 from webhook.app import create_app
 from webhook.services import Services
@@ -133,7 +134,9 @@ def test_a_failed_job_shows_its_error(client: FlaskClient, at_provider: AtProvid
     assert (view["status"], view["error"]["code"], view["usage"]) == ("failed", "002016001", None)
 
 
-@pytest.mark.parametrize("path", ["/v1/jobs/nobody", "/v1/batches/nobody", "/v1/batches/nobody/results", "/v1/nothing"])
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs/missing", "/v1/batches/missing", "/v1/batches/missing/results", "/v1/nothing"]
+)
 def test_unknown_jobs_get_404(path: str, client: FlaskClient) -> None:
     answer = client.get(path)
     assert (answer.status_code, answer.content_type) == (404, "application/problem+json")
@@ -151,13 +154,12 @@ def test_waiting_ends_with_the_job(
         answers.append(app.test_client().get("/v1/jobs/fox?wait=30", headers=headers).json)
 
     waiting = threading.Thread(target=wait)
-    started = time.monotonic()
-    waiting.start()
-    call_back("fox", completed)
-    waiting.join(30)
+    with within(10):
+        waiting.start()
+        call_back("fox", completed)
+        waiting.join(60)
 
     assert answers[0]["status"] == "completed"
-    assert time.monotonic() - started < 10
 
 
 def test_a_wait_that_times_out_shows_the_current_job(client: FlaskClient, at_provider: AtProvider) -> None:
@@ -249,8 +251,8 @@ def test_cancel_and_retry(
     assert client.post("/v1/jobs/fox/cancel").json["status"] == "cancelled"
     assert client.post("/v1/jobs/fox/cancel").status_code == 200
     assert client.post("/v1/jobs/fox/retry").json["status"] == "queued"
-    assert client.post("/v1/jobs/nobody/cancel").status_code == 404
-    assert client.post("/v1/jobs/nobody/retry").status_code == 404
+    assert client.post("/v1/jobs/missing/cancel").status_code == 404
+    assert client.post("/v1/jobs/missing/retry").status_code == 404
 
 
 def test_a_forbidden_action_gets_409_with_a_reason(

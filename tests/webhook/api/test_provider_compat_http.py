@@ -148,7 +148,7 @@ def test_the_workers_client_reads_a_permanent_refusal(
 
 
 def test_the_workers_client_tells_a_wrong_key_from_an_absent_task(provider: Callable[..., Provider]) -> None:
-    assert provider().find_by_external_id("nobody") == Absent()
+    assert provider().find_by_external_id("missing") == Absent()
     stranger = provider(provider_key="wrong")
     for outcome in (stranger.submit(fox(), "fox"), stranger.find_by_external_id("fox")):
         assert isinstance(outcome, Held)
@@ -312,9 +312,9 @@ def test_a_failed_task_is_the_same_at_both(
     assert added(their_task, our_task) == {"error_message" if model == OMNI else "message"}
     for task in (their_task, our_task):
         error = task["error"]
-        said = {error.pop(name) for name in ("message", "error_message") if name in error}
-        assert len(said) == 1
-        task["said"] = said
+        texts = {error.pop(name) for name in ("message", "error_message") if name in error}
+        assert len(texts) == 1
+        task["texts"] = texts
         del task["id"]
     assert our_task == their_task
 
@@ -352,7 +352,7 @@ def test_404_conflict_and_wrong_key_are_the_same_at_both(
     for api in both:
         assert api.submit(body)[0] == 200
     pairs = {
-        "absent": [api.look("nobody") for api in both],
+        "absent": [api.look("missing") for api in both],
         "conflict": [api.submit(envelope(OMNI, external_task_id="fox", n=2)) for api in both],
         "key at submit": [api.submit(body) for api in strangers],
         "key at look": [api.look("fox") for api in strangers],
@@ -396,12 +396,12 @@ def test_the_vendors_client_works_with_the_service(
     with pytest.raises(sdk.SeaArtError, match="content refused") as failed:
         client.modal.wait("hare")
     assert (failed.value.kind, failed.value.task_id) == ("task_failed", "hare")
-    for call, status, kind, said in (
+    for call, status, kind, text in (
         (lambda: client.modal.create(envelope(OMNI, n=12)), 400, "general", "must be from 1 to 9"),
         (lambda: client.modal.create(envelope(OMNI, external_task_id="fox")), 409, "general", "another request"),
-        (lambda: client.modal.get("nobody"), 404, "general", "not found"),
+        (lambda: client.modal.get("missing"), 404, "general", "not found"),
         (lambda: stranger.modal.get("fox"), 401, "auth", "key"),
     ):
-        with pytest.raises(sdk.SeaArtError, match=said) as refused:
+        with pytest.raises(sdk.SeaArtError, match=text) as refused:
             call()
         assert (refused.value.status, refused.value.kind) == (status, kind)

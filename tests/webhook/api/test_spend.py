@@ -91,7 +91,8 @@ def test_a_batch_shows_its_cost_limit_and_resumes_with_a_higher_one(
     assert BatchView().validate(view) == {}
     assert view["paused"] is True
     assert (view["cost"], view["expected_cost"], view["max_cost"]) == ("0", "0.3", "0.05")
-    assert view["reason"] == "max_cost of 0.05 USD is reached: paused until it is resumed with a higher one"
+    assert "max_cost of 0.05 USD" in view["reason"]
+    assert "resumed with a higher one" in view["reason"]
     assert client.get("/v1/jobs/y1").json["reason"] == view["reason"]
     raw.delete("boomerang.submit", "{b}:wake")
     changed = client.post("/v1/batches/y/resume?max_cost=0.20")

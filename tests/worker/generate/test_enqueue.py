@@ -142,5 +142,5 @@ def test_a_cancelled_job_is_revoked_at_the_producer(service: Service, wait_for: 
 
 
 def test_an_unknown_job_id_without_a_request_is_refused(service: Service) -> None:
-    with pytest.raises(Exception, match="no job 'nobody'"):
-        service.send("asks-1", external_task_id="nobody").get(TIMEOUT)
+    with pytest.raises(Exception, match="no job 'missing'"):
+        service.send("asks-1", external_task_id="missing").get(TIMEOUT)

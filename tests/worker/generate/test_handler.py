@@ -13,6 +13,7 @@ from jobs.store.store import Store
 from tests.support.world import MakeWorld, World
 from worker.errors import GenerationRefused
 from worker.generate.enqueue import Ending, GenerateCall, GenerateHandler
+from worker.generate.unreachable import Reachability
 
 REQUEST = {"model": "kirin_image_omni", "prompt": "a fox"}
 #: More store calls than one message makes.
@@ -66,7 +67,7 @@ def w(world: MakeWorld) -> World:
 
 
 def handler(w: World, store: Any = None) -> GenerateHandler:
-    return GenerateHandler(store or w.store, w.messages, w.images, allow_private_hosts=False)
+    return GenerateHandler(store or w.store, w.messages, w.images, Reachability(w.app), allow_private_hosts=False)
 
 
 def killed() -> None:
@@ -115,6 +116,8 @@ def test_a_task_revoked_at_any_call_never_continues(at: int, before: bool, w: Wo
     assert job is None or job.state is State.CANCELLED
     # Either this message ends the task, or the message that the job's end sends
     assert isinstance(ending, Ending) == (job is None)
+    if ending:
+        handler(w).acknowledge(ending)
     again = handler(w)(call_of())
     assert again is None or isinstance(again.outcome, TaskRevokedError)
 

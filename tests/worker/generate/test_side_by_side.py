@@ -151,6 +151,11 @@ CANVASES: dict[str, Canvas] = {
     "ignore_result": lambda s: s.picture(ignore_result=True, link=s.note()),
     "stamps": lambda s: _stamped(s.picture(link=s.note())),
     "a chain with ignored members": lambda s: chain(s.picture(ignore_result=True), s.note(), app=s.app),
+    "a link that fails to be sent": lambda s: s.picture(link=s.picture("b", immutable=False), link_error=s.note()),
+    "a chain that fails to be sent": lambda s: chain(
+        s.picture(), s.picture("b", immutable=False), s.note(), app=s.app
+    ).on_error(s.note("sorry")),
+    "a picture as an errback": lambda s: s.picture(fails=True, link_error=s.picture("b", link=s.note())),
 }
 #: Canvases that store no result.
 SILENT = {"ignore_result"}

@@ -16,6 +16,7 @@ import pytest
 from schemas import GenerationRequest, callback_path, token_is_valid
 from tests.support.listener import Listener
 from tests.support.raw_server import Answer, RawServer, close, drip, reset, respond
+from tests.support.waiting import within
 from tests.support.world import RequestOf
 from worker.provider import (
     Absent,
@@ -143,13 +144,11 @@ def test_an_answer_that_cannot_be_read_leaves_doubt(
 
 def test_a_missing_answer_leaves_doubt(server: RawServer, provider: Provider, a_request: RequestOf) -> None:
     released = threading.Event()
-    server.answer = lambda _: (released.wait(5), None)[1]
-    began = time.monotonic()
-    outcome = provider.submit(a_request(), "job-1")
-    took = time.monotonic() - began
+    server.answer = lambda _: (released.wait(60), None)[1]
+    with within(4.5):
+        outcome = provider.submit(a_request(), "job-1")
     released.set()
     assert isinstance(outcome, Doubtful)
-    assert 0.3 < took < 4.5
 
 
 #: Every request to the provider.
@@ -187,9 +186,8 @@ def test_a_slow_answer_ends_at_the_deadline(
     answer: Answer, call: str, server: RawServer, provider: Provider, a_request: RequestOf
 ) -> None:
     server.answer = answer
-    began = time.monotonic()
-    assert isinstance(outcome_of(provider, call, a_request()), Doubtful | Unavailable)
-    assert time.monotonic() - began < 10  # without a deadline it would not end
+    with within(10):  # without a deadline it would not end
+        assert isinstance(outcome_of(provider, call, a_request()), Doubtful | Unavailable)
 
 
 def test_a_server_that_does_not_read_is_left_at_the_deadline(
@@ -198,9 +196,8 @@ def test_a_server_that_does_not_read_is_left_at_the_deadline(
     request = GenerationRequest(model="kirin_image_omni", params={"prompt": "a fox", "pad": "x" * 30_000_000})
     with socket.create_server(("127.0.0.1", 0), backlog=1) as not_reading:
         provider = provider_of(f"http://127.0.0.1:{not_reading.getsockname()[1]}")
-        began = time.monotonic()
-        assert isinstance(provider.submit(request, "job-1"), Doubtful)
-        assert time.monotonic() - began < 10
+        with within(10):
+            assert isinstance(provider.submit(request, "job-1"), Doubtful)
 
 
 # --- too large ------------------------------------------------------------------------------------------------------

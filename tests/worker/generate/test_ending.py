@@ -1,0 +1,114 @@
+"""The end of a Celery message while its broker or its result backend does not answer."""
+
+import json
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery.canvas import Signature
+from kombu.exceptions import OperationalError
+
+from jobs.task_names import GENERATE
+from tests.support.world import MakeWorld, World
+from worker.errors import GenerationFailed, MessageUnfinished
+from worker.generate.ending import MOST_ATTEMPTS, end_message
+from worker.generate.enqueue import Ending
+
+# Celery calls it to store a result
+pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex")
+VIEW = {"id": "fox", "status": "completed"}
+
+
+@pytest.fixture
+def w(world: MakeWorld) -> World:
+    return world()
+
+
+@pytest.fixture
+def task(w: World) -> Iterator[Any]:
+    """The task while a worker runs it, with a link and an errback."""
+    task = w.app.tasks[GENERATE]
+    link, errback = (dict(w.app.signature(name, queue="shop")) for name in ("shop.paint", "shop.sorry"))
+    task.push_request(id="fox", callbacks=[link], errbacks=[errback], delivery_info={})
+    yield task
+    task.pop_request()
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`refuse(name, …)`: the broker takes no message for these tasks."""
+
+    def arm(*names: str) -> None:
+        send = Signature.apply_async
+
+        def refusing(self: Any, *args: Any, **options: Any) -> Any:
+            if self.task in names:
+                raise OperationalError("the broker is away")
+            return send(self, *args, **options)
+
+        monkeypatch.setattr(Signature, "apply_async", refusing)
+
+    return arm
+
+
+def called(w: World) -> list[str]:
+    return [json.loads(text)["headers"]["task"] for text in w.redis.lrange("shop", 0, -1)]
+
+
+def state(w: World) -> str:
+    return str(w.app.backend.get_state("fox"))
+
+
+def test_a_link_that_the_broker_refuses_is_sent_later(w: World, task: Any, refuse: Callable[..., None]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Signature, "apply_async", _raise)
+        with pytest.raises(MessageUnfinished, match="away"):
+            end_message(task, Ending(VIEW))
+    assert (called(w), state(w)) == ([], "PENDING")
+    end_message(task, Ending(VIEW, attempts=1))
+    assert (called(w), state(w)) == (["shop.paint"], "SUCCESS")
+
+
+def test_a_link_that_the_broker_always_refuses_fails_the_task(w: World, task: Any, refuse: Callable[..., None]) -> None:
+    refuse("shop.paint")
+    for attempts in range(MOST_ATTEMPTS):
+        with pytest.raises(MessageUnfinished):
+            end_message(task, Ending(VIEW, attempts=attempts))
+    end_message(task, Ending(VIEW, attempts=MOST_ATTEMPTS))
+    assert (called(w), state(w)) == (["shop.sorry"], "FAILURE")
+
+
+def test_an_error_that_looks_like_the_brokers_is_final_after_some_attempts(w: World, task: Any) -> None:
+    """Kombu reports this link's unknown compression as an OperationalError."""
+    task.request.callbacks = [dict(w.app.signature("shop.paint", queue="shop", compression="nonsense"))]
+    with pytest.raises(MessageUnfinished):
+        end_message(task, Ending(VIEW))
+    end_message(task, Ending(VIEW, attempts=MOST_ATTEMPTS))
+    assert (called(w), state(w)) == (["shop.sorry"], "FAILURE")
+
+
+def test_a_result_that_cannot_be_stored_is_stored_later(w: World, task: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(w.app.backend, "set", _raise_connection_error)
+        with pytest.raises(MessageUnfinished):
+            end_message(task, Ending(GenerationFailed("no")))
+    assert called(w) == []
+    end_message(task, Ending(GenerationFailed("no"), attempts=1))
+    assert (called(w), state(w)) == (["shop.sorry"], "FAILURE")
+
+
+def _raise(*_: Any, **__: Any) -> None:
+    raise OperationalError("the broker is away")
+
+
+def _raise_connection_error(*_: Any, **__: Any) -> None:
+    raise ConnectionError("the backend is away")
+
+
+def test_the_arguments_are_those_of_celery(w: World, task: Any) -> None:
+    end_message(task, Ending(VIEW))
+    (text,) = w.redis.lrange("shop", 0, -1)
+    message = json.loads(text)
+    assert json.loads(b64decode(message["body"]))[0] == [VIEW]
+    assert (message["headers"]["parent_id"], message["headers"]["root_id"]) == ("fox", "fox")
