@@ -38,6 +38,8 @@ class Field:
     LOOKUPS = "l"
     DOUBT_SINCE = "x"
     EXISTS = "v"  #: the provider is known to have the attempt
+    MAYBE_SENT = "B"  #: an earlier submission of this attempt may have arrived
+    REFUSAL = "Q"  #: the provider's refusal as JSON, which look-ups check before it fails the job
     REASON = "r"
     SETTLED_BY = "y"
     OWED_AT_END = "o"  #: the deliveries that are due when the job ends
@@ -128,7 +130,7 @@ FORMS: Mapping[str, str] = {
     **dict.fromkeys((_F.SUBMIT_TRIES, _F.LOOKUPS, _F.DOUBT_SINCE, _F.DELIVERY_TRIES, _F.DELIVERY_FENCE), _WHOLE),
     **dict.fromkeys((_F.LOOKUP_AT, _F.DELIVERY_AT, _F.EXPIRES_AT, _F.EPOCH, _F.VERSION), _WHOLE),
     **dict.fromkeys((_F.STARTED_AT, _F.STARTS, _F.UNREADABLE_SINCE), _WHOLE),
-    **dict.fromkeys((_F.SENT, _F.EXISTS, _F.FORGOTTEN, _F.NAMES_IMAGES), _FLAG),
+    **dict.fromkeys((_F.SENT, _F.EXISTS, _F.MAYBE_SENT, _F.FORGOTTEN, _F.NAMES_IMAGES), _FLAG),
     **dict.fromkeys((_F.OWED, _F.UNDELIVERED, _F.OWED_AT_END), _DELIVERIES),
     _F.PRIORITY: "^[012]$",
     _F.PAUSED: "^[01]$",

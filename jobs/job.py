@@ -119,6 +119,8 @@ class Job:
     submit_tries: int = 0
     lookups: int = 0
     exists: bool = False
+    maybe_sent: bool = False  #: an earlier submission of this attempt may have arrived
+    refusal: Mapping[str, str] | None = None  #: the provider's error, which look-ups check before it fails the job
     owed: frozenset[Delivery] = frozenset()
     delivery_tries: int = 0
     undelivered: frozenset[Delivery] = frozenset()  #: deliveries that were given up
@@ -199,6 +201,8 @@ class Job:
                 submit_tries=int(get(Field.SUBMIT_TRIES, 0)),
                 lookups=int(get(Field.LOOKUPS, 0)),
                 exists=Field.EXISTS in fields,
+                maybe_sent=Field.MAYBE_SENT in fields,
+                refusal=texts(json.loads(fields[Field.REFUSAL])) if Field.REFUSAL in fields else None,
                 owed=frozenset(Delivery(letter) for letter in get(Field.OWED, "")),
                 delivery_tries=int(get(Field.DELIVERY_TRIES, 0)),
                 undelivered=frozenset(Delivery(letter) for letter in get(Field.UNDELIVERED, "")),
@@ -254,6 +258,7 @@ class Claim:
     submit_tries: int
     text: str
     lane: str = LANE
+    maybe_sent: bool = False  #: an earlier submission of the attempt may have arrived
 
     @property
     def external_task_id(self) -> str:

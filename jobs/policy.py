@@ -60,6 +60,15 @@ def absent_beyond_doubt(lookups: int, doubtful_for: float, settings: Settings) -
     return lookups >= LOOKUPS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace
 
 
+def refusal_stands(lookups: int, doubtful_for: float, settings: Settings, *, exists: bool) -> bool:
+    """Decide whether a refused attempt fails after `lookups` lookups that found nothing.
+
+    `exists`: the provider says that it has the task, so the deadline must pass, too.
+    """
+    patient = not exists or doubtful_for >= settings.deadline
+    return patient and absent_beyond_doubt(lookups, doubtful_for, settings)
+
+
 def next_delivery(failures: int, random: float) -> float | None:
     """Return the wait before a failed delivery is repeated, after `failures` earlier ones; None: it is given up."""
     return None if failures + 1 >= MOST_DELIVERIES else backoff(DELIVERY_BASE, DELIVERY_CAP, failures, random)

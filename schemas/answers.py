@@ -6,6 +6,7 @@ status is required.
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
@@ -33,6 +34,8 @@ _GATEWAY_MARKS = frozenset({"output", "usage", "error"})
 _MAX_ID = 512
 _DIGITS = 40
 
+#: Times above are in milliseconds: as seconds, this is the year 5138.
+_MOST_SECONDS = 1e11
 #: A number of at most nine digits, as text. The provider's codes have nine digits, of which two may be zeros in front.
 _WHOLE_NUMBER = re.compile(r"([0-9]{1,9})(?:\.0+)?")
 _CODE_DIGITS, _FEWEST_PADDED = 9, 7
@@ -114,6 +117,22 @@ def _task_info(value: object) -> str | None:
     return _identifier(value.get("external_task_id")) if isinstance(value, Mapping) else None
 
 
+def _moment(value: object) -> datetime | None:
+    """Return a time in seconds or milliseconds since 1970, or with a zone. Without a zone it may be hours off."""
+    if isinstance(value, str) and not value.strip().isdigit():
+        try:
+            when = datetime.fromisoformat(value.strip())
+        except ValueError:
+            return None
+        return when if when.tzinfo else None
+    try:
+        seconds = float(value)  # type: ignore[arg-type] # anything else raises
+        seconds = seconds / 1000 if seconds > _MOST_SECONDS else seconds
+        return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else None
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
 def _word(value: object) -> str:
     word = _text(value)
     if not word:
@@ -132,6 +151,8 @@ class _Shape(Schema):
         unknown = EXCLUDE
 
     upstream: ClassVar[bool] = True
+    created_at = _read(_moment)
+    create_time = _read(_moment)
 
     @post_load
     def _report(self, data: dict[str, Any], **_: Any) -> TaskReport:
@@ -144,6 +165,8 @@ class _Shape(Schema):
         data.pop("task_id", None)
         external = data.pop("own_id", None) or data.pop("external_task_id", None)
         data.pop("external_task_id", None)
+        created = data.pop("create_time", None)
+        data["created_at"] = data.get("created_at") or created
         outputs = data.pop("output", None) or Outputs()
         data |= {"output": outputs.kept, "left_out": outputs.left_out}
         return TaskReport(status=status, task_id=task_id, external_task_id=external, upstream=self.upstream, **data)

@@ -4,7 +4,8 @@ Source: the provider contract ("Read tolerantly"). Spelling and case of the stat
 and the upstream's own callback shapes contain neither a price nor an error code.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -57,6 +58,7 @@ class Usage:
 class TaskReport:
     """A report. `status_text` is the status as it was sent. `left_out`: results that cannot be used, and why.
 
+    `created_at`: when the provider created the task, by its clock; None if it does not say so.
     `task_id` may be the upstream's instead of the gateway's. `upstream` marks the upstream's own callback shapes.
     """
 
@@ -69,6 +71,7 @@ class TaskReport:
     error: TaskError | None = None
     usage: Usage | None = None
     metadata: Any = None
+    created_at: datetime | None = field(default=None, compare=False)
     upstream: bool = False
 
     def limited_to(self, most: int) -> "TaskReport":

@@ -33,6 +33,12 @@ hypothesis_settings.register_profile("thorough", PATIENT)
 hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "repeatable")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes run tests: three for two processors, because tests with processes mostly wait."""
+    processors = os.cpu_count() or 1
+    return processors if "not stack" in config.option.markexpr else processors + (processors + 1) // 2
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     no_processes.mark(items)
 

@@ -8,19 +8,18 @@ from enum import StrEnum
 from typing import TypeVar
 
 from jobs import logs
-from jobs.decoding import UNREADABLE
 from jobs.errors import ImagesUnavailable, RecordDamaged
 from jobs.images.images import Images
 from jobs.jitter import Random, draw
-from jobs.job import Due, Job
+from jobs.job import Due, Result
 from jobs.lane_health import Probe, Reachability
-from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup, next_poll
+from jobs.policy import LOOKUPS_BEFORE_ABSENT, absent_beyond_doubt, next_lookup, next_poll, refusal_stands
 from jobs.provider_result import ended, no_output
 from jobs.settings import Ambiguous
 from jobs.states import State
 from jobs.store.store import Store
 from jobs.store.transitions import TransitionResult
-from schemas import GenerationRequest, TaskReport, TaskStatus
+from schemas import TaskReport, TaskStatus
 from worker.admission import admit
 from worker.answers import (
     ends_without_result,
@@ -32,8 +31,10 @@ from worker.answers import (
     without_result,
 )
 from worker.breaker import hold, probe
+from worker.foreign_tasks import id_taken, is_foreign
 from worker.messages import Messages
 from worker.provider import Absent, Found, Held, Provider, Unavailable
+from worker.results import limited
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -206,6 +207,8 @@ class Reconciler:
         answer = self._look_up(due)
         log_first(due, answer)
         match answer:
+            case Found() if job.refusal and is_foreign(self._store, due, answer):
+                self._fail(due, id_taken(job))
             case Found(report) if is_end(answer):
                 self._settle(due, report)
             case Found(report):
@@ -246,7 +249,11 @@ class Reconciler:
 
     def _absent(self, due: Due) -> None:
         job, lookups = due.job, due.job.lookups + 1
-        if not job.exists and absent_beyond_doubt(lookups, due.doubtful_for, self._settings):
+        if job.refusal and refusal_stands(lookups, due.doubtful_for, self._settings, exists=job.exists):
+            log.info("job %s: the refusal counts, since %d look-ups found no task", job.id, lookups)
+            self._fail(due, job.refusal)
+            return
+        if not (job.exists or job.refusal) and absent_beyond_doubt(lookups, due.doubtful_for, self._settings):
             log.info(
                 "job %s: not created, queued again: not found by %d look-ups in %.1f s",
                 job.id,
@@ -259,6 +266,12 @@ class Reconciler:
             return
         pause = next_lookup(lookups, self._settings, self._random(), due.doubtful_for)
         self._store.attempts.reschedule_lookup(due, pause, reachability=Reachability.ANSWER)
+
+    def _fail(self, due: Due, error: Mapping[str, str]) -> None:
+        """Fail a refused job, unless a callback has shown meanwhile that the provider has it."""
+        name, fence, result = due.job.external_task_id, due.job.fence, Result(error=error)
+        failed = self._store.attempts.finish(name, State.FAILED, result, "submit", fence=fence, refused=True)
+        self._send_hints(failed, due.job.id)
 
     def _resolve_blindly(self, due: Due) -> None:
         job = due.job
@@ -277,19 +290,9 @@ class Reconciler:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def _settle(self, due: Due, report: TaskReport) -> None:
-        state, result = ended(self._limited(due.job, report))
+        state, result = ended(limited(self._store, due.job, report))
         settled = self._store.attempts.finish(due.job.external_task_id, state, result, "poll", fence=due.job.fence)
         self._send_hints(settled, due.job.id)
-
-    def _limited(self, job: Job, report: TaskReport) -> TaskReport:
-        """Leave out results beyond those that were asked for: as many again only if they were to get a watermark."""
-        if len(report.output) <= job.n:
-            return report
-        try:
-            watermarked = GenerationRequest.from_text(self._store.jobs.get(job.id, text=True).text or "").watermarked
-        except UNREADABLE:
-            watermarked = False
-        return report.limited_to(job.n * 2 if watermarked else job.n)
 
     def _send_hints(self, settled: TransitionResult[StrEnum], job_id: str) -> None:
         """Send hints at once, so that free slots are not idle until the end of a long round."""

@@ -140,10 +140,8 @@ class Submitter:
     def _record_other(self, claim: Claim, outcome: _Outcome) -> None:
         store, held = self._store, (claim.id, claim.fence)
         match outcome:
-            case Exists(reason):
-                store.attempts.mark_in_doubt(
-                    *held, f"the provider already has it ({reason})", exists=True, reachability=Reachability.ANSWER
-                )
+            case Exists(reason, error):
+                self._check(claim, f"the provider already has it ({reason})", error, exists=True)
             case Doubtful(reason):
                 log.info("job %s: in doubt: %s", claim.id, reason)
                 if outcome.seen is not None:
@@ -162,8 +160,8 @@ class Submitter:
                 log.warning("job %s: not sent: %s", claim.id, reason)
                 wait = equal_jitter(IMAGES_RETRY, self._random())
                 store.attempts.requeue(*held, f"not sent: {reason}", wait=wait)
-            case Refused(error):
-                self._fail(claim, error)
+            case Refused(error, may_exist):
+                self._fail(claim, error, may_exist=may_exist)
             case NotCreated(error):
                 self._retry_or_fail(claim, error)
 
@@ -177,9 +175,24 @@ class Submitter:
             claim.id, claim.fence, reason, wait=delay, count=True, reachability=Reachability.ANSWER
         )
 
-    def _fail(self, claim: Claim, error: TaskError) -> None:
-        result = Result(error={"code": error.code, "message": error.message})
-        self._store.attempts.finish(claim.external_task_id, State.FAILED, result, "submit", fence=claim.fence)
+    def _fail(self, claim: Claim, error: TaskError, *, may_exist: bool = False) -> None:
+        """Fail the job, unless the task may exist: then look it up first."""
+        if (may_exist or claim.maybe_sent) and self._providers[claim.lane].can_look_up:
+            self._check(claim, f"refused ({error.code or 'no code'}: {error.message}), but the task may exist", error)
+            return
+        attempts, result = self._store.attempts, Result(error=_fields(error))
+        attempts.finish(claim.external_task_id, State.FAILED, result, "submit", fence=claim.fence, refused=True)
+
+    def _check(self, claim: Claim, reason: str, error: TaskError, *, exists: bool = False) -> None:
+        """Look the task up before the refusal counts."""
+        log.info("job %s: looked up: %s", claim.id, reason)
+        self._store.attempts.mark_in_doubt(
+            claim.id, claim.fence, reason, exists=exists, refusal=_fields(error), reachability=Reachability.ANSWER
+        )
+
+
+def _fields(error: TaskError) -> dict[str, str]:
+    return {"code": error.code, "message": error.message}
 
 
 def _about(claim: Claim) -> AbstractContextManager[None]:

@@ -225,8 +225,8 @@ class Batches(Jobs):
         first (the batch continues).
         """
         caller = PatientCaller(patience, self._clock, self._sleep, on_wait)
-        shown = show_on_stderr() if progress is True else nullcontext(progress or (lambda _: None))
-        with shown as show, closing(iter(self._changes(id_of(batch), timeout, every, caller))) as changes:
+        showing = show_on_stderr() if progress is True else nullcontext(progress or (lambda _: None))
+        with showing as show, closing(iter(self._changes(id_of(batch), timeout, every, caller))) as changes:
             for seen in changes:
                 show(seen)
                 if seen.done:

@@ -246,8 +246,8 @@ def checked_url(url: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        shown = "" if "@" in url else f" ({url!r})"  # not a password
-        raise UsageError(f"BOOMERANG_URL{shown} is not a URL. Write it like https://boomerang.example.com.")
+        quoted = "" if "@" in url else f" ({url!r})"  # not a password
+        raise UsageError(f"BOOMERANG_URL{quoted} is not a URL. Write it like https://boomerang.example.com.")
     if parts.username is not None or parts.query or parts.fragment:
         raise UsageError("BOOMERANG_URL must not have a user, query or fragment. The key belongs into BOOMERANG_KEY.")
     return url.strip().rstrip("/")

@@ -138,13 +138,13 @@ class Watched:
 class _Sentinels(Sentinel):
     def discover_master(self, service_name: str) -> Any:
         # redis-py moves the sentinel that answered to the front of a list that all threads share, and two threads at
-        # once lose one that way for good: each has a list of its own, and what it leaves is put in place whole.
-        own = copy.copy(self)
-        own.sentinels = list(self.sentinels)
+        # once can lose one for good. So each call works on a copy, whose list replaces the shared one at the end.
+        copied = copy.copy(self)
+        copied.sentinels = list(self.sentinels)
         try:
-            return super(_Sentinels, own).discover_master(service_name)  # type: ignore[no-untyped-call]
+            return super(_Sentinels, copied).discover_master(service_name)  # type: ignore[no-untyped-call]
         finally:
-            self.sentinels = own.sentinels
+            self.sentinels = copied.sentinels
 
 
 class _Pool(SentinelConnectionPool):

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.errors import RecordDamaged
@@ -107,8 +107,8 @@ class Attempts:
             "claim", duration_micros(self._settings.submit_lease), flag(self._settings.recovery), *ids
         )
         return [
-            Claim(job_id, int(fence), int(attempt), int(tries), text, lane)
-            for job_id, fence, attempt, tries, text, lane in rows
+            Claim(job_id, int(fence), int(attempt), int(tries), text, lane, bool(maybe_sent))
+            for job_id, fence, attempt, tries, text, lane, maybe_sent in rows
         ]
 
     def mark_in_progress(self, job_id: str, fence: int, task_id: str, deadline: float | None = None) -> bool:
@@ -140,15 +140,24 @@ class Attempts:
         *,
         wait: float = 0.0,
         exists: bool = False,
+        refusal: Mapping[str, str] | None = None,
         reachability: Reachability = Reachability.NOTHING,
     ) -> bool:
         """Record that the outcome of the POST is unknown; it is looked up in `wait` seconds. False: refused.
 
-        `exists`: the provider has confirmed that it has the external id.
+        `exists`: the provider has confirmed that it has the external id. `refusal`: its error, `{"code", "message"}`,
+        with which the job fails if look-ups find nothing (`finish` with `refused`).
         """
         return bool(
             self._scripts.call(
-                "mark_in_doubt", job_id, fence, reason, duration_micros(wait), flag(exists), reachability
+                "mark_in_doubt",
+                job_id,
+                fence,
+                reason,
+                duration_micros(wait),
+                flag(exists),
+                "" if refusal is None else json.dumps(dict(refusal), ensure_ascii=False),
+                reachability,
             )
             == InDoubtOutcome.DOUBT
         )
@@ -187,11 +196,13 @@ class Attempts:
         settled_by: str,
         *,
         fence: int | None = None,
+        refused: bool = False,
         random: Random = draw,
     ) -> TransitionResult[FinishOutcome]:
         """Record that an attempt is `completed` or `failed`. A failure worth another attempt queues the next one.
 
-        `fence`: the claim of the poll or submission that reports it; None for a callback.
+        `fence`: the claim of the poll or submission that reports it; None for a callback. `refused`: it fails because
+        its submission was refused; nothing happens if a callback has shown meanwhile that the attempt exists.
         """
         parsed = parse_external_id(external_task_id)
         if parsed is None:
@@ -206,7 +217,8 @@ class Attempts:
             FinishOutcome,
             self._scripts.call(
                 "finish",
-                *(job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after, len(result.output)),
+                *(job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after, flag(refused)),
+                len(result.output),
             ),
         )
         if settled.outcome in (FinishOutcome.FINISHED, FinishOutcome.AGAIN):

@@ -3,6 +3,7 @@
 jobs.store.installation has the rules; the worker (worker.continuity) applies them.
 """
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +68,16 @@ class Continuity:
             trusted=_whole(fields.get("trusted")),
             fates=tuple((Fate(fate), int(accepted)) for fate, accepted in fates),
         )
+
+    def losses(self) -> tuple[datetime, list[tuple[datetime, datetime]]]:
+        """Return Redis's time, and between which times jobs were accepted whose records may be lost."""
+        now, *_, flat, _ = self._scripts.call("standing")
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        # The version before began epochs without noting what may be lost.
+        gaps = fields.get("gaps") or (f"0-{fields['since']}" if "since" in fields else "")
+        return from_micros(now), [
+            (from_micros(since), from_micros(until)) for since, until in re.findall(r"(\d{1,16})-(\d{1,16})", gaps)
+        ]
 
     def establish(self, there: Standing) -> bool:
         """Continue with this data; begin an installation if there is none. False: the record changed meanwhile."""

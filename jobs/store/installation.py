@@ -120,8 +120,8 @@ def judge(there: Standing, seen: Sequence[Sighting]) -> Verdict:
     held = [each for each in zip(seen, there.fates, strict=True) if each[0].at >= there.trusted]
     if not there.installation:
         return _without_record(there, [sighting for sighting, _ in held])
-    own = [(sighting, fate) for sighting, fate in held if sighting.installation == there.installation]
-    if held and not own:
+    same = [(sighting, fate) for sighting, fate in held if sighting.installation == there.installation]
+    if held and not same:
         expected = held[0][0]
         return Verdict(
             Judgement.LOST,
@@ -129,7 +129,7 @@ def judge(there: Standing, seen: Sequence[Sighting]) -> Verdict:
             "than before, or two installations share one broker",
             expected,
         )
-    older = [found for sighting, fate in own if (found := _older(there, sighting, *fate))]
+    older = [found for sighting, fate in same if (found := _older(there, sighting, *fate))]
     return max(older, key=lambda each: (each.lost_jobs, each.seconds), default=Verdict(Judgement.SOUND))
 
 

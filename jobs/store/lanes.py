@@ -116,8 +116,8 @@ class Lanes:
         return limits
 
     def _lane(self, name: str | None, pool: str, row: Sequence[Any], limits: Mapping[str, int], now: int) -> Lane:
-        shared, own, fields, history = row
-        ready = int(shared or 0) + (int(own or 0) if pool != f"{ONLY}{name}" else 0)
+        shared, of_lane, fields, history = row
+        ready = int(shared or 0) + (int(of_lane or 0) if pool != f"{ONLY}{name}" else 0)
         return Lane(
             name=name or pool or LANE,
             pool=pool,

@@ -5,7 +5,7 @@ it uses, then the file itself, with the stored letters in place of the names of 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
@@ -152,15 +152,33 @@ def needed(shared: str, verb: str) -> str:
     Redis runs the whole text at each call, so unused statements cost time: creating all functions took longer than the
     work of most verbs.
     """
-    parts = re.split(r"(?m)^(?=local )", shared)
-    names = [set(re.findall(r"\w+", "".join(_DECLARED.findall(part)[:1]))) for part in parts]
+    statements = _statements(shared)
     wanted = set(_USED.findall(verb))
     kept: set[int] = set()
-    while more := {place for place, declared in enumerate(names) if declared & wanted} - kept:
+    while more := {place for place, each in enumerate(statements) if each.declares & wanted} - kept:
         kept |= more
         for place in more:
-            wanted |= set(_USED.findall(parts[place]))
-    return "".join(parts[place] for place in sorted(kept)) + verb
+            wanted |= statements[place].uses
+    return "".join(statements[place].text for place in sorted(kept)) + verb
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    text: str
+    declares: frozenset[str]
+    uses: frozenset[str]
+
+
+@cache
+def _statements(shared: str) -> Sequence[_Statement]:
+    return [
+        _Statement(
+            text,
+            frozenset(re.findall(r"\w+", "".join(_DECLARED.findall(text)[:1]))),
+            frozenset(_USED.findall(text)),
+        )
+        for text in re.split(r"(?m)^(?=local )", shared)
+    ]
 
 
 #: Words, except members of tables.

@@ -74,9 +74,9 @@ def list_(*, as_json: bool) -> None:
         return
     rows = []
     for key in found:
-        shown = {name: str(value or "") for name, value in _to_json(key).items()}
+        fields = {name: str(value or "") for name, value in _to_json(key).items()}
         rows.append(
-            (key.id, key.name, ", ".join(sorted(key.scopes)), shown["created_at"], shown["used_at"], _state(key))
+            (key.id, key.name, ", ".join(sorted(key.scopes)), fields["created_at"], fields["used_at"], _state(key))
         )
     show_table(("id", "name", "scopes", "created", "last used", "state"), rows)
 

@@ -85,9 +85,11 @@ def check_logs(session: Session) -> None:
     session.keep_logs()
     secrets = env_file.secret_values(session.env)
     for service, lines in sorted(session.logs.items()):
-        odd = [line for line in lines if not is_json_object(line)]
+        other_lines = [line for line in lines if not is_json_object(line)]
         report.check(
-            f"{service}: every line of its log is JSON ({len(lines)} lines)", not odd, f"{len(odd)}, such as: {odd[:1]}"
+            f"{service}: every line of its log is JSON ({len(lines)} lines)",
+            not other_lines,
+            f"{len(other_lines)}, such as: {other_lines[:1]}",
         )
         leaked = [name for name, value in secrets.items() if any(value in line for line in lines)]
         report.check(f"{service}: no secret in its log", not leaked, lines_of(leaked))

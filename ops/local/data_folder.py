@@ -102,7 +102,7 @@ def choose_ports(folder: Path, asked: int | None) -> dict[str, int]:
             ports[name] = asked
             continue
         before = last.get(name)
-        if isinstance(before, int) and before not in ports.values() and _becomes_free(before):
+        if isinstance(before, int) and 0 < before < 2**16 and before not in ports.values() and _becomes_free(before):
             ports[name] = before
         else:
             ports[name] = liked if liked not in ports.values() and _is_free(liked) else free_port()

@@ -14,9 +14,9 @@ from ops.local.data_folder import FLOWER_ADDRESS, Secrets
 from ops.local.loopback import responds
 from ops.local.redis_server import RedisCommand, is_ready
 
-#: First the webhook, so that no new jobs come in; then beat, so that no new hints do; then the worker, which needs the
-#: provider, the broker and the jobs' Redis to finish its submissions; the jobs' Redis last.
-STOP_ORDER = ("webhook", "beat", "worker", "simulator", "flower", "broker", "redis")
+#: Those in one group stop together. The worker needs the provider, the broker and the jobs' Redis to finish its
+#: submissions. What the webhook and beat still send waits in the broker. The jobs' Redis stops last.
+STOP_ORDER = (("webhook", "beat", "worker"), ("simulator", "flower"), ("broker",), ("redis",))
 #: Seconds: more than the longest call to the provider.
 WORKER_STOP_LIMIT = 40.0
 #: Children run the same code as this process, installed or not, and write their logs unbuffered.
@@ -104,8 +104,8 @@ def doctor_environment(plan: Plan, redis_url: str, broker_url: str) -> dict[str,
         env |= _provider_keys(plan, env)
     if plan.flower:
         env[FLOWER_ADDRESS] = plan.url("flower")
-    own = {name: value for name, value in {**env, **plan.keys}.items() if plan.environ.get(name) != value}
-    return {name: value for name, value in own.items() if name.startswith("BOOMERANG_") or name == FLOWER_ADDRESS}
+    changed = {name: value for name, value in {**env, **plan.keys}.items() if plan.environ.get(name) != value}
+    return {name: value for name, value in changed.items() if name.startswith("BOOMERANG_") or name == FLOWER_ADDRESS}
 
 
 def redis_process(name: str, command: RedisCommand) -> ChildSpec:
@@ -183,13 +183,13 @@ def _simulator(plan: Plan) -> ChildSpec:
 
 
 def _flower(plan: Plan, env: Mapping[str, str], celery: tuple[str, ...]) -> ChildSpec:
-    own = {
+    settings = {
         "FLOWER_ADDRESS": "127.0.0.1",
         "FLOWER_PORT": str(plan.ports["flower"]),
         # In the environment, because every user of the machine can read command lines.
         "FLOWER_BASIC_AUTH": f"boomerang:{plan.secrets.flower_password}",
         "FLOWER_COOKIE_SECRET": plan.secrets.flower_cookie_secret,
-        # The worker sends events about jobs. Celery's own would show messages instead.
+        # The worker sends events about jobs. Celery's events would show messages instead.
         "FLOWER_ENABLE_EVENTS": "False",
         # Flower can shut workers down otherwise.
         "FLOWER_READ_ONLY": "True",
@@ -197,7 +197,7 @@ def _flower(plan: Plan, env: Mapping[str, str], celery: tuple[str, ...]) -> Chil
     return ChildSpec(
         name="flower",
         argv=(*celery, "flower"),
-        env={**env, **own},
+        env={**env, **settings},
         # Its inspector warns while the first worker still starts.
         warnings=warning_lines(without=rb"flower\.inspector"),
         ready=responds(f"{plan.url('flower')}/healthcheck"),

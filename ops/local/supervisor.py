@@ -5,7 +5,7 @@ processes at once; with both, child processes survive when their parent is kille
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ops.local.child import Child, ChildSpec
@@ -86,15 +86,19 @@ class Supervisor:
                 del self._due[name]
                 self._children[name] = Child(spec, self._logs, self._cwd)
 
-    def stop(self, order: Iterable[str], *, now: Callable[[], bool] = lambda: False) -> None:
-        """Stop the named children one after the other, then the others. While `now()` is true, kill them at once."""
+    def stop(self, order: Iterable[Iterable[str]], *, now: Callable[[], bool] = lambda: False) -> None:
+        """Stop groups of children one after the other, then the others. While `now()` is true, kill them at once."""
         self._due.clear()
-        for name in [*order, *self._children]:
-            child = self._children.pop(name, None)
-            if child is None:
-                continue
+        for names in [*order, tuple(self._children)]:
+            found = (self._children.pop(name, None) for name in names)
+            self._stop_together([child for child in found if child], now)
+
+    def _stop_together(self, children: Sequence[Child], now: Callable[[], bool]) -> None:
+        for child in children:
             child.terminate()
-            end = time.monotonic() + child.spec.stop_limit
+        begun = time.monotonic()
+        for child in children:
+            name, end = child.spec.name, begun + child.spec.stop_limit
             while child.ended is None and not now():
                 if time.monotonic() > end:
                     self._report(name, f"did not stop within {child.spec.stop_limit:.0f} s and is killed")

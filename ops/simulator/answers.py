@@ -1,6 +1,7 @@
 """HTTP answers: JSON, and errors in the gateway's and the upstream's format."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -56,14 +57,27 @@ def too_many(provider: Provider, subject: str, occasion: str, *, slots: bool) ->
     return refuse(429, "1302", "Rate limit exceeded, slow down", headers)
 
 
+#: Status and body with which other gateways say that an external id was used before.
+DUPLICATE_WORDS: Sequence[tuple[int, dict[str, Any]]] = (
+    (400, {"code": 1201, "message": "external_task_id has been used"}),
+    (400, {"code": 1201, "message": "externalTaskId already exists"}),
+    (400, {"error": {"code": "1201", "message": "外部任务ID已存在"}}),
+    (422, {"detail": [{"loc": ["body", "external_task_id"], "msg": "value must be unique", "type": "value_error"}]}),
+    (200, {"code": 1201, "message": "Duplicate external-task-id"}),
+)
+
+
 def duplicate(provider: Provider, subject: str, occasion: str) -> web.Response:
-    """Return the error for an external id that exists: 409, or the upstream's 400 with code 1201."""
+    """Return the error for an external id that exists: 409, the upstream's 400 with code 1201, or other words."""
     policy = provider.faults.choice("duplicates")
     if policy == "mixed":
-        policy = provider.faults.pick("duplicates", subject, occasion, ("conflict", "kling"))
+        policy = provider.faults.pick("duplicates", subject, occasion, ("conflict", "kling", "words"))
     provider.faults.count(f"duplicates.{policy}")
     if policy == "kling":
         return refuse_upstream(400, 1201, f"external_task_id {subject} already exists")
+    if policy == "words":
+        status, words = provider.faults.pick("duplicates.words", subject, occasion, DUPLICATE_WORDS)
+        return web.json_response(words, status=status)
     return refuse(409, "1201", f"A task with external_task_id {subject} exists already")
 
 

@@ -174,8 +174,9 @@ FAULT_OPTIONS: tuple[FaultOption, ...] = (
         _CH,
         "conflict",
         "mixed",
-        "an external id that was used before: 409; 400 with 1201; either; or not noticed and billed twice",
-        ("conflict", "kling", "mixed", "unnoticed"),
+        "an external id that was used before: 409; 400 with 1201; in other words; any of these; or not noticed and "
+        "billed twice",
+        ("conflict", "kling", "words", "mixed", "unnoticed"),
     ),
     FaultOption("fail", _T, _P, 0, 0.05, "the task fails with a code for which a new attempt may help (002016095-099)"),
     FaultOption("fail_permanent", _T, _P, 0, 0.01, "the task fails for good (1301)"),

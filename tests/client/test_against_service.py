@@ -83,7 +83,7 @@ def test_a_generators_lines_in_parts_and_again(real: Client, monkeypatch: pytest
             real.enqueue_batch(lines, "foxes")
 
 
-def test_all_or_none_and_keys(real: Client) -> None:
+def test_a_batch_is_enqueued_completely_or_not_at_all(real: Client) -> None:
     with pytest.raises(Invalid) as caught:
         real.batch([OMNI, OMNI | {"n": 12}], "b", on_error="abort")
     assert [(error.line, list(error.errors), error.codes) for error in caught.value.lines] == [

@@ -49,7 +49,7 @@ def test_the_fakes_views_are_the_services(openapi: dict[str, Any], client: Clien
         assert set(openapi["components"]["schemas"][view].get("required", [])) - set(body) == set()
 
 
-def test_states_and_limits(openapi: dict[str, Any]) -> None:
+def test_the_client_knows_the_services_states_and_limits(openapi: dict[str, Any]) -> None:
     states = openapi["components"]["schemas"]["JobView"]["properties"]["status"]["enum"]
     assert set(states) == {status.value for status in Status} - {"unknown"}
     parameters = {
@@ -62,7 +62,7 @@ def test_states_and_limits(openapi: dict[str, Any]) -> None:
     assert parameters["wait"]["maximum"] == LONG_POLL_MAX
 
 
-def test_members_of_requests(openapi: dict[str, Any]) -> None:
+def test_generate_has_a_parameter_for_each_member_of_a_request(openapi: dict[str, Any]) -> None:
     requests = [openapi["components"]["schemas"][name] for name in ("KirinImageOmni", "KirinV21Reference2Image")]
     known = set().union(*(each["properties"] for each in requests)) | {"priority", "expires_in"}
     assert set(MEMBERS) <= known

@@ -132,7 +132,7 @@ def test_files_of_other_kinds_make_no_batch(
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_encodings_of_windows(
+def test_a_file_in_an_encoding_of_windows_is_enqueued(
     client: Client, service: FakeService, tmp_path: Path, encoding: str, pack: Callable[[bytes], bytes]
 ) -> None:
     path = tmp_path / "jobs.jsonl"

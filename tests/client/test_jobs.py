@@ -190,7 +190,7 @@ def test_jobs_follow_the_cursor_and_stop_at_the_limit(client: Client, service: F
     assert list(client.jobs(batch="another")) == []
 
 
-def test_cancel_and_retry(client: Client, service: FakeService) -> None:
+def test_a_job_is_cancelled_and_retried_if_its_state_allows_it(client: Client, service: FakeService) -> None:
     client.enqueue(REQUEST | {"external_task_id": "boat-1"})
     assert client.cancel("boat-1").status is Status.CANCELLED
     assert client.cancel("boat-1").status is Status.CANCELLED

@@ -77,7 +77,7 @@ def test_every_command_is_on_the_page() -> None:
     assert {name for name in main.commands if f"boomerang {name}" not in PAGE} == set()
 
 
-def test_named_options_exist() -> None:
+def test_documented_options_exist() -> None:
     known = {name for command in main.commands.values() for each in command.params for name in each.opts}
     assert set(re.findall(r"`(--[a-z-]+)", PAGE)) - known <= {"--help"}
 
@@ -92,7 +92,7 @@ def test_exit_codes_are_as_in_the_help() -> None:
 @pytest.mark.parametrize(
     "block", [b for page in (*PAGES.values(), PYTHON) for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
 )
-def test_shown_calls_exist(block: str) -> None:
+def test_documented_calls_exist(block: str) -> None:
     classes = {"client": boomerang_client.Client, "job": boomerang_client.Job, "batch": boomerang_client.Batch}
     for node in ast.walk(ast.parse(block)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in classes:

@@ -45,9 +45,9 @@ def test_the_clients_variables_are_documented() -> None:
 def test_the_compose_files_variables_are_documented() -> None:
     text = (ROOT / "docker-compose.yml").read_text("utf-8")
     given = dict(re.findall(r"\$\{([A-Z_]+):[-?]([^}]*)\}", text))
-    own = compose_files()
-    assert set(own) == set(given) - SETTINGS
-    for name, default in own.items():
+    documented = compose_files()
+    assert set(documented) == set(given) - SETTINGS
+    for name, default in documented.items():
         assert default in ("unset", given[name])
 
 

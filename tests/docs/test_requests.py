@@ -37,8 +37,8 @@ def test_the_parameters_of_both_models_are_documented() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_models_own_parameters_are_documented(model: str) -> None:
-    rows, own = table(f"\n`{model}`:"), set(MODELS[model]().fields) - COMMON
-    assert set(rows) == own
+    rows, parameters = table(f"\n`{model}`:"), set(MODELS[model]().fields) - COMMON
+    assert set(rows) == parameters
     required = {name for name, field in MODELS[model]().fields.items() if field.required} - {"model"}
     assert {name for name, (kind, _) in rows.items() if kind.endswith("required")} == required
 

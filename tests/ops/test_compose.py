@@ -237,9 +237,9 @@ def test_redis_runs_with_this_configuration(server: str, tmp_path: Path, wait_fo
             assert is_ready(f"redis://health:any@127.0.0.1:{port}/0")
             # Every user logs in with the password from the file,
             for service in OURS:
-                own, other = urls(service, server), urls(service, *set(REDIS) - {server})
-                assert bool(own) == (service in access.users(users))
-                assert all(is_ready(each.replace(f"@{server}:6379", f"@127.0.0.1:{port}")) for each in own)
+                own_urls, other = urls(service, server), urls(service, *set(REDIS) - {server})
+                assert bool(own_urls) == (service in access.users(users))
+                assert all(is_ready(each.replace(f"@{server}:6379", f"@127.0.0.1:{port}")) for each in own_urls)
                 # and not with the password for the other server.
                 for each in other:
                     login = urlsplit(each).netloc.rpartition("@")[0]

@@ -222,7 +222,7 @@ def test_a_report_in_an_upstreams_shape_never_settles(shape: dict[str, Any], wor
         (2016099, TaskError("002016099", "")),
     ],
 )
-def test_errors_are_read(error: object, read: TaskError | None) -> None:
+def test_an_error_is_read_in_each_of_its_forms(error: object, read: TaskError | None) -> None:
     assert read_task({"id": "t1", "status": "failed", "error": error}).error == read
 
 

@@ -23,12 +23,12 @@ from tests.support.waiting import WaitFor
 PROMPTS = Path(__file__).parents[2] / "ops" / "assets" / "parti-prompts.jsonl"
 #: Short delays, so that a thousand jobs recover from all faults within a minute. Their order is as in the defaults.
 SETTINGS = {
-    "BOOMERANG_POLL_FIRST": "2",
-    "BOOMERANG_POLL_MAX": "5",
+    "BOOMERANG_POLL_FIRST": "1",
+    "BOOMERANG_POLL_MAX": "3",
     "BOOMERANG_CONNECT_TIMEOUT": "1",
-    "BOOMERANG_READ_TIMEOUT": "4",
-    "BOOMERANG_SUBMIT_LEASE": "11",
-    "BOOMERANG_LOOKUP_GRACE": "7",
+    "BOOMERANG_READ_TIMEOUT": "3",
+    "BOOMERANG_SUBMIT_LEASE": "9",
+    "BOOMERANG_LOOKUP_GRACE": "5",
 }
 
 

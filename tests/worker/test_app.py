@@ -56,7 +56,7 @@ TRANSPORT: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("name", "value"), CONFIGURED.items(), ids=CONFIGURED)
-def test_setting(name: str, value: Any) -> None:
+def test_celery_has_the_documented_setting(name: str, value: Any) -> None:
     assert create_app(SETTINGS).conf[name] == value
 
 

@@ -174,7 +174,7 @@ def test_an_html_answer_ends_with_one_purchase(name: str, world: MakeWorld, simu
     _paid_once(w, simulator)
 
 
-@pytest.mark.parametrize("duplicates", ["conflict", "kling"])
+@pytest.mark.parametrize("duplicates", ["conflict", "kling", "words"])
 def test_a_task_that_the_provider_already_has_is_adopted(
     duplicates: str, world: MakeWorld, simulator: Simulator, a_request: RequestOf
 ) -> None:

@@ -104,10 +104,11 @@ class Provider:
 
     def _get_task(self, path: str, name: str, external_task_id: str) -> LookupOutcome | Held:
         try:
-            status, _, answer = self._call("GET", path.replace("{id}", quote(name, safe="~")), None, external_task_id)
+            where = path.replace("{id}", quote(name, safe="~"))
+            status, headers, answer = self._call("GET", where, None, external_task_id)
         except (requests.RequestException, HTTPError, OSError) as error:
             return Unavailable(_error_name(error), silent=True)
-        return _read_status(status, answer, external_task_id)
+        return _read_status(status, answer, external_task_id, headers)
 
     def _call(
         self, method: str, path: str, body: bytes | Pieces | None, external_task_id: str

@@ -4,11 +4,11 @@ The source of every rule is the provider contract, "Answers to a submit: what ea
 the attempt is in doubt, and is looked up before anything is sent again.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 
 from schemas import (
     AnswerInvalid,
@@ -22,6 +22,7 @@ from schemas import (
     read_submission,
     read_task,
 )
+from worker.provider.duplicates import About, about_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +34,24 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The provider already has a task with this external id. Look it up; never submit under a new id."""
+    """The provider already has a task with this external id. Look it up; never submit under a new id.
+
+    `error`: its words, with which the job fails if no look-up finds the task.
+    """
 
     reason: str
+    error: TaskError
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Not created, and a repeat would not help: the provider rejects the request itself."""
+    """Not created, and a repeat would not help: the provider rejects the request itself.
+
+    `may_exist`: the refusal may be about the external id. Look the task up before the job fails.
+    """
 
     error: TaskError
+    may_exist: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +98,10 @@ SubmitOutcome = Created | Exists | Refused | Held | NotSent | NotCreated | Doubt
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The provider has the task."""
+    """The provider has the task. `age`: its least and greatest age in seconds; None if that is not known."""
 
     report: TaskReport
+    age: tuple[float, float] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +131,9 @@ PERMANENT = frozenset({"1200", "1201", "1300", "1301", "002016001", "002016002",
 SEEN, _QUOTED = 300, 80
 #: A longer `Retry-After` is cut to this: it is a mistake or an attack.
 LONGEST_RETRY_AFTER = 900.0
-#: Words of an error that reports a duplicate external id (contract: "names the external id as a duplicate").
-_TAKEN = ("duplicate", "already", "exist", "repeat", "unique", "taken", "in use")
-_NOT_THERE = re.compile(r"\b(does not|doesn't|do not|don't|did not|didn't|must|cannot|can't) exist")
-_NAMES = ("external_task_id", "external task id", "external id", "external_id")
+#: Seconds by which the age of a task may be wrong, by the provider's clock and by ours.
+SAME_CLOCK, OTHER_CLOCK = 5.0, 300.0
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _OK, _REDIRECT, _BAD_REQUEST, _NOT_FOUND, _TIMEOUT, _CONFLICT = 200, 300, 400, 404, 408, 409
 _TOO_EARLY, _TOO_MANY, _SERVER = 425, 429, 500
 _ACCOUNT_STATUS = {
@@ -140,31 +149,55 @@ def read_submit_answer(status: int, headers: Mapping[str, str], body: bytes, ext
     answer = read_submission(reading.members) if reading else None
     error = (answer.error if answer else None) or TaskError("", "")
     if _OK <= status < _REDIRECT:
-        return _accepted(answer, body, exact=bool(reading and reading.exact))
+        return _accepted(answer, body, external_task_id, exact=bool(reading and reading.exact))
     # Before the status: a code for "too many" means that nothing was created, even with status 400 or 500.
     if error.code in THROTTLED or status == _TOO_MANY:
         return Held(_reason(status, error), throttled=True, retry_after=retry_after(headers))
     if status in _ACCOUNT_STATUS or error.code in ACCOUNT:
         return Held(_reason(status, error, _ACCOUNT_STATUS.get(status, "")), throttled=False)
-    if status == _CONFLICT or (status < _SERVER and _names_duplicate(error, external_task_id)):
-        return Exists(_reason(status, error))
     if _BAD_REQUEST <= status < _SERVER and status not in (_TIMEOUT, _TOO_EARLY):
-        return Refused(TaskError(error.code or str(status), error.message or f"the provider answered {status}"))
+        about = About.EXISTS if status == _CONFLICT else about_id(body, external_task_id)
+        return _refused(status, error, about)
     return Doubtful(_reason(status, error), silent=_is_silence(status))
 
 
-def read_status_answer(status: int, body: bytes, external_task_id: str) -> LookupOutcome | Held:
-    """Interpret the answer of the status endpoint."""
+def read_status_answer(
+    status: int, body: bytes, external_task_id: str, headers: Mapping[str, str] = _NO_HEADERS
+) -> LookupOutcome | Held:
+    """Interpret the answer of the status endpoint. `headers` tell the time by the provider's clock."""
     if status == _NOT_FOUND:
         return Absent()
     if status in _ACCOUNT_STATUS:
         return Held(f"{status}: {_ACCOUNT_STATUS[status]}", throttled=False)
     if _OK <= status < _REDIRECT:
-        return _task(body, external_task_id)
+        return _task(body, external_task_id, headers)
     silent = _is_silence(status)
     # Too many requests concern the whole lane, like silence. Any other answer concerns this task.
     seen = None if silent or status == _TOO_MANY else _seen(body)
     return Unavailable(f"the provider answered {status}", silent=silent, seen=seen)
+
+
+def _age(report: TaskReport, headers: Mapping[str, str]) -> tuple[float, float] | None:
+    """Return the least and the greatest age of the task in seconds. The provider's clock may differ from ours.
+
+    Its answer has its time in the header Date (RFC 9110, to the second). Without one, clocks may be minutes apart.
+    """
+    if report.created_at is None:
+        return None
+    there = _date(headers.get("Date", ""))
+    now, margin = (there, SAME_CLOCK) if there else (datetime.now(UTC), OTHER_CLOCK)
+    age = (now - report.created_at).total_seconds()
+    return age - margin, age + margin
+
+
+def _date(value: str) -> datetime | None:
+    """Parse an HTTP date; None if it is unusable."""
+    try:
+        when = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        # OverflowError: years and zones beyond a C integer.
+        return None
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float:
@@ -172,13 +205,9 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value), LONGEST_RETRY_AFTER)
-    try:
-        when = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        # OverflowError: years and zones beyond a C integer.
+    when = _date(value)
+    if when is None:
         return 0.0
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
     return min(max((when - (now or datetime.now(UTC))).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
 
 
@@ -193,7 +222,14 @@ def _reading(body: bytes) -> Reading | None:
         return None
 
 
-def _task(body: bytes, external_task_id: str) -> Found | Unavailable:
+def _refused(status: int, error: TaskError, about: About) -> Exists | Refused:
+    words = TaskError(error.code or str(status), error.message or f"the provider answered {status}")
+    if about is About.EXISTS:
+        return Exists(_reason(status, error), words)
+    return Refused(words, may_exist=about is not About.NOTHING)
+
+
+def _task(body: bytes, external_task_id: str, headers: Mapping[str, str]) -> Found | Unavailable:
     try:
         reading = read_object(body)
         report = read_task(reading.members)
@@ -203,7 +239,7 @@ def _task(body: bytes, external_task_id: str) -> Found | Unavailable:
         return _unreadable("it is about another task", body)
     if not reading.whole and report.status.final and not _is_complete(report):
         return _unreadable("it is cut off", body)
-    return Found(report)
+    return Found(report, _age(report, headers))
 
 
 def _seen(body: bytes) -> str:
@@ -222,7 +258,9 @@ def _is_complete(report: TaskReport) -> bool:
     return report.settles and report.usage is not None and report.usage.cost.amount is not None
 
 
-def _accepted(answer: Submission | None, body: bytes, *, exact: bool) -> SubmitOutcome:  # noqa: PLR0911 - a table with one line per rule
+def _accepted(  # noqa: PLR0911 - a table with one line per rule
+    answer: Submission | None, body: bytes, external_task_id: str, *, exact: bool
+) -> SubmitOutcome:
     if answer is None:
         unreadable = _unreadable("it is no JSON object", body)
         return Doubtful(unreadable.reason, seen=unreadable.seen)
@@ -234,28 +272,16 @@ def _accepted(answer: Submission | None, body: bytes, *, exact: bool) -> SubmitO
         return Held(_reason(_OK, error), throttled=True)
     if error.code in ACCOUNT:
         return Held(_reason(_OK, error), throttled=False)
-    if _names_duplicate(error, ""):
-        return Exists(_reason(_OK, error))
+    about = about_id(body, external_task_id) if answer.error else About.NOTHING
+    if about is About.EXISTS:
+        return Exists(_reason(_OK, error), error)
     if error.code in PERMANENT:
-        return Refused(error)
+        # An error beside an id: either may be true.
+        return Refused(error, may_exist=about is About.PERHAPS or answer.task_id is not None)
     if not exact:
         # The id may be among what could not be read.
         return Doubtful(_reason(_OK, error), seen=_seen(body))
     return Doubtful(_reason(_OK, error)) if answer.task_id else NotCreated(error)
-
-
-def _names_duplicate(error: TaskError, external_task_id: str) -> bool:
-    message = _NOT_THERE.sub("", error.message.lower())
-    named = any(name in message for name in _NAMES) or _names(message, external_task_id.lower())
-    return named and any(word in message for word in _TAKEN)
-
-
-def _names(message: str, job_id: str) -> bool:
-    """Return whether the message contains the id as a whole word; in quotes, if it is only letters or digits."""
-    if not job_id:
-        return False
-    around = r"[\"'`]" if job_id.isalpha() or job_id.isdigit() else ""
-    return re.search(rf"(?<![a-z0-9_~-]){around}{re.escape(job_id)}{around}(?![a-z0-9_~-])", message) is not None
 
 
 def _reason(status: int, error: TaskError, meaning: str = "") -> str:

@@ -46,10 +46,10 @@ def _moment(value: Any) -> str:
 
 
 def _number(value: float, number_format: str) -> str:
-    shown = _DECORATION.sub("", number_format.split(";", maxsplit=1)[0])
+    visible = _DECORATION.sub("", number_format.split(";", maxsplit=1)[0])
     number = Decimal(f"{value:.{_DIGITS}g}")
-    percent = "%" in shown
-    core = shown.replace("%", "").strip(" $€£¥")
+    percent = "%" in visible
+    core = visible.replace("%", "").strip(" $€£¥")
     if percent:
         number *= 100
     if _ZEROS.fullmatch(core):

@@ -65,14 +65,14 @@ def check_text(file: BinaryIO, encoding: str, name: str) -> None:
 
 def not_decodable(error: UnicodeDecodeError, encoding: str, where: str) -> UsageError:
     """Return the error for bytes that are not in this encoding. It shows how a likely encoding would read them."""
-    shown = "UTF-8" if encoding == _UTF8 else encoding
+    encoding_name = "UTF-8" if encoding == _UTF8 else encoding
     place = max(0, error.start - _SAMPLE // 2)
     sample = b"\n".join(_HIGH.findall(error.object[place : place + _SAMPLE])) or error.object[error.start :][:80]
     guess = _guess(sample)
     begin = max(error.object.rfind(b"\n", 0, error.start) + 1, error.start - 30)
     reading = error.object[begin : error.start + 30].splitlines()[0].decode(guess, "replace").strip()
     return UsageError(
-        f'{where}: this is not {shown}. In {guess} it reads "{reading}". If that is right, name the encoding: '
+        f'{where}: this is not {encoding_name}. In {guess} it reads "{reading}". If that is right, name the encoding: '
         f"--encoding {guess}. Otherwise save the file as UTF-8."
     )
 

@@ -108,25 +108,25 @@ def open_input(file: BinaryIO, name: str, reading: Reading) -> InputFile:
 
 
 def _recognise(file: BinaryIO, name: str, reading: Reading) -> InputFile:
-    shown = name or "The input"
+    label = name or "The input"
     content, head = peel_gzip(file, name)
     plain_name = name.removesuffix(".gz")
     if head.startswith(ZIP):
-        content, plain_name, is_workbook = open_archive(_seekable(file, content, shown), shown)
+        content, plain_name, is_workbook = open_archive(_seekable(file, content, label), label)
         if is_workbook:
             if reading.format not in (None, "xlsx"):
-                raise UsageError(f"{shown} is a workbook (.xlsx), not {reading.format}. Leave --format out.")
-            return InputFile(content, "xlsx", shown, reading)
+                raise UsageError(f"{label} is a workbook (.xlsx), not {reading.format}. Leave --format out.")
+            return InputFile(content, "xlsx", label, reading)
         plain_name = plain_name.removesuffix(".gz")
-        content, head = peel_gzip(content, shown)
+        content, head = peel_gzip(content, label)
     refuse_other_kinds(head, name)
     wide = wide_encoding(head)
-    encoding = _encoding(reading.encoding, wide, head, shown)
+    encoding = _encoding(reading.encoding, wide, head, label)
     start = head.decode(encoding, "ignore").removeprefix("\ufeff")
-    format_ = reading.format or ("csv" if reading.is_table else _format_of(plain_name, start, shown))
+    format_ = reading.format or ("csv" if reading.is_table else _format_of(plain_name, start, label))
     if format_ == "xlsx":
-        raise UsageError(f"{shown} is not a workbook (.xlsx). Leave --format out, or name its format.")
-    return InputFile(content, format_, shown, reading, encoding, reading.delimiter or _delimiter_of(plain_name, start))
+        raise UsageError(f"{label} is not a workbook (.xlsx). Leave --format out, or name its format.")
+    return InputFile(content, format_, label, reading, encoding, reading.delimiter or _delimiter_of(plain_name, start))
 
 
 def _seekable(file: BinaryIO, content: BinaryIO, name: str) -> BinaryIO:
@@ -150,7 +150,7 @@ def _encoding(given: str | None, wide: str | None, head: bytes, name: str) -> st
     return marked or (_UTF8 if family == "utf-8" else given)
 
 
-def _format_of(name: str, start: str, shown: str) -> str:
+def _format_of(name: str, start: str, label: str) -> str:
     """Return the format of a text by its beginning and by its name."""
     extension = Path(name).suffix.lower()
     begin = start.lstrip()
@@ -162,7 +162,7 @@ def _format_of(name: str, start: str, shown: str) -> str:
     if extension == ".txt" and not begin.startswith(("{", "[{", "[\n", "[\r")):
         if _is_heading(first):
             raise UsageError(
-                f'{shown} begins like a table ("{first[:_SHOWN]}"). If it is one, add --format csv. If each line is a '
+                f'{label} begins like a table ("{first[:_SHOWN]}"). If it is one, add --format csv. If each line is a '
                 "prompt, the first one too, add --format txt."
             )
         return "txt"
@@ -170,7 +170,7 @@ def _format_of(name: str, start: str, shown: str) -> str:
         return "json"
     if begin and not begin.startswith("{"):
         raise UsageError(
-            f'{shown} is not JSON: it begins with "{first[:_SHOWN]}". For a table add --format csv; for one prompt a '
+            f'{label} is not JSON: it begins with "{first[:_SHOWN]}". For a table add --format csv; for one prompt a '
             "line add --format txt."
         )
     return "ndjson"

@@ -45,17 +45,17 @@ def print_table(screen: Screen, columns: Sequence[Column[Row]], rows: Iterable[R
         for row in rows:
             click.echo("\t".join(clean(column.plain(row)) for column in columns if column.in_pipe))
         return
-    shown = [column for column in columns if column.on_terminal]
-    cells = [[column.cell(row) for column in shown] for row in rows]
+    visible = [column for column in columns if column.on_terminal]
+    cells = [[column.cell(row) for column in visible] for row in rows]
     if not cells:
         screen.message(none)
         return
-    widths = [max(cell_len(column.name), *(row[at].cell_len for row in cells)) for at, column in enumerate(shown)]
-    empty = [not any(row[at].plain for row in cells) for at in range(len(shown))]
-    kept = _fitting([column.rank for column in shown], widths, empty, screen.out.width)
-    heading = [Text(column.name, "dim") for column in shown]
+    widths = [max(cell_len(column.name), *(row[at].cell_len for row in cells)) for at, column in enumerate(visible)]
+    empty = [not any(row[at].plain for row in cells) for at in range(len(visible))]
+    kept = _fitting([column.rank for column in visible], widths, empty, screen.out.width)
+    heading = [Text(column.name, "dim") for column in visible]
     for line_cells in [heading, *cells]:
-        line = Text(_GAP).join(_aligned(line_cells[at], widths[at], right=shown[at].right) for at in kept)
+        line = Text(_GAP).join(_aligned(line_cells[at], widths[at], right=visible[at].right) for at in kept)
         line.rstrip()
         screen.result(line)
 

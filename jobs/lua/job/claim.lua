@@ -4,7 +4,7 @@
 -- ARGV: 1 lease in µs
 --       2 '1' where a restart of Redis counts as a loss of data
 --       3... job ids
--- Returns: {{id, fence, attempt, submit tries, request, lane}...}. Left out are jobs that are not admitted (any more),
+-- Returns: {{id, fence, attempt, submit tries, request, lane, 1 where an earlier submission may have arrived}...}. Left out are jobs that are not admitted (any more),
 --   and jobs that may have been sent before a loss of data: those are in doubt now.
 if #ARGV < 3 then error('expected a lease, a flag and ids') end
 local lease = tonumber(ARGV[1])
@@ -36,7 +36,7 @@ local function claimed(job)
       change.started_at = now
       move(job, 'submitting', change, now, now + lease)
       answer[#answer + 1] = {job.id, job.fence, job.attempt or '1', job.submit_tries or '0',
-        redis.call('GET', KEY.text .. job.id) or '', lane}
+        redis.call('GET', KEY.text .. job.id) or '', lane, job.maybe_sent and 1 or 0}
     end
   end
 end

@@ -9,7 +9,8 @@
 --       6 cost in nano-dollars, or ''
 --       7 who settled it
 --       8 µs until the next attempt; '' for none
---       9 how many results there are
+--       9 '1' where it fails by a refusal of its submission: only while nothing shows that the attempt exists
+--      10 how many results there are
 -- Returns: {outcome, state, 1 to send an admission hint, 1 where deliveries are owed}; outcome:
 --   finished      the job has ended now, or its late result was recorded
 --   again         the next attempt is queued
@@ -17,8 +18,9 @@
 --   contradicted  it had ended before, in the other way
 --   stale         an older attempt or an older fence
 --   excess        a callback has more results than images were asked for: only a poll decides which of them count
+--   doubt         a callback has shown that the refused attempt exists: it is looked up
 --   unknown       there is no such job or attempt
-arity(9)
+arity(10)
 local job = load(ARGV[1])
 local status, result, cost, settled_by, wait = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 if status ~= 'completed' and status ~= 'failed' then error('expected completed or failed, not ' .. status) end
@@ -35,9 +37,13 @@ if not phase then
   return {'already', job.state, 0, 0}
 end
 if phase == 'queued' and not job.sent and not needs_lookup(job) then return {answer_unknown(), job.state, 0, 0} end
-if ARGV[3] == '' and tonumber(ARGV[9]) > image_count(job) then return {'excess', job.state, 0, 0} end
+if ARGV[3] == '' and tonumber(ARGV[10]) > image_count(job) then return {'excess', job.state, 0, 0} end
 
 local now = clock()
+if ARGV[9] == '1' and phase == 'submitting' and job.exists then
+  move_phase(job, 'in_doubt', RECORD{doubt_since = now, lookups = false, reason = 'a callback came for it'}, now, now)
+end
+if ARGV[9] == '1' and phase_of(job) == 'in_doubt' and not job.refusal then return {'doubt', job.state, 0, 0} end
 record_cost(job, cost, status == 'completed', now)
 record_durations(job, now)
 if phase == 'submitting' then record_acceptance(job, now, status == 'completed') end
@@ -45,7 +51,7 @@ if status == 'failed' then cut_limit_by_task(job, code_of(result), now) end
 if ARGV[3] ~= '' then record_call(job.lane or DEFAULT_LANE, 'answer') end
 if wait ~= '' and not FINAL[job.state] then
   local change = RECORD{attempt = attempt_of(job) + 1, sent = false, task_id = false, deadline = false, lookups = false,
-    doubt_since = false, exists = false, submit_tries = false}
+    doubt_since = false, exists = false, submit_tries = false, maybe_sent = false}
   change.reason = 'attempt ' .. attempt_of(job) .. ' failed; the next one waits'
   move(job, 'queued', change, now, now + tonumber(wait))
   return {'again', 'queued', admit_hint(now), 0}

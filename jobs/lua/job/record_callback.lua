@@ -18,7 +18,9 @@ if phase == 'queued' then
   move(job, 'in_doubt', RECORD{doubt_since = now, exists = '1', reason = 'a callback came for it'}, now, now)
   return {'noted', reconcile_hint()}
 end
-if phase == 'submitting' or phase == 'in_doubt' then save(job, RECORD{exists = '1'}) end
+if phase == 'submitting' or phase == 'in_doubt' then
+  save(job, RECORD{exists = '1', refusal = false, maybe_sent = '1'}) -- it proves that a submission arrived
+end
 if phase == 'submitting' then return {'noted', 0} end
 if phase == 'in_progress' and ARGV[3] ~= '1' then return {'noted', 0} end
 schedule_lookup(job, clock())

@@ -41,11 +41,35 @@ local function count_accepted(jobs)
   if type(count) == 'table' then redis.call('HSET', KEY.epoch, 'accepted', jobs) end
 end
 
+-- Record between which times jobs were accepted whose records may be lost: since the last one whose record is there.
+-- Their tasks may exist at the provider without a record (jobs.store.continuity).
+local MOST_GAPS = 32
+local function note_gap(from, to)
+  local known, gaps = redis.call('HMGET', KEY.epoch, 'gaps', 'since'), {}
+  -- The version before began epochs without noting this.
+  local text = known[1] or (known[2] and '0-' .. known[2]) or ''
+  for start, finish in string.gmatch(text, '(%d+)-(%d+)') do gaps[#gaps + 1] = {start, finish} end
+  local latest = gaps[#gaps]
+  if latest and tonumber(latest[1]) == from then
+    latest[2] = whole(to)
+  else
+    gaps[#gaps + 1] = {whole(from), whole(to)}
+  end
+  if #gaps > MOST_GAPS then
+    gaps[2][1] = gaps[1][1]
+    table.remove(gaps, 1)
+  end
+  for place, gap in ipairs(gaps) do gaps[place] = gap[1] .. '-' .. gap[2] end
+  redis.call('HSET', KEY.epoch, 'gaps', table.concat(gaps, ' '))
+end
+
 -- Begin an epoch. A worker may still be sending what it claimed in the forgotten time, until its lease is over: only
 -- look-ups from then on (`calm`) count. Producers that got no answer enqueue again in that time at the latest, so jobs
 -- accepted until `before` need a look-up, too. `least`: the number of the epoch that is known from elsewhere.
 local function begin_epoch(now, lease, also_new, least)
-  local calm = math.max(now, read_number(KEY.totals, 'last')) + lease
+  local last = read_number(KEY.totals, 'last')
+  local calm = math.max(now, last) + lease
+  note_gap(last, calm)
   redis.call('HSET', KEY.epoch, 'number', whole(math.max(tonumber(epoch().number), least or 0) + 1),
     'since', whole(now), 'calm', whole(calm), 'before', whole(math.max(calm, now + also_new)))
   current = nil

@@ -69,7 +69,14 @@ local function move(job, to, change, now, at)
   if from ~= to or not FINAL[from] then
     if not ALLOWED[from][to] then error('no transition from ' .. from .. ' to ' .. to .. ' for ' .. job.id) end
   end
-  if job.forgotten and stands ~= 'in_doubt' then change.forgotten = false end
+  if stands == 'in_doubt' then
+    -- Only a refusal says that this submission created nothing.
+    if phase_of(job) ~= 'in_doubt' and not change.refusal then change.maybe_sent = '1' end
+  else
+    if job.forgotten then change.forgotten = false end
+    if job.refusal then change.refusal = false end
+    if stands ~= 'queued' and stands ~= 'submitting' then change.maybe_sent = false end
+  end
   if from == 'queued' then
     if to ~= 'submitting' then release_reservation(job, change) end
     leave_dispatched(job, change)

@@ -29,7 +29,9 @@ NAMES = ["", *main.commands]
         pytest.param(["show", ""], 2, "is not an id", id="empty-id"),
     ],
 )
-def test_exit_codes(service: FakeService, run: Command, args: list[str], code: int, says: str) -> None:
+def test_each_kind_of_error_has_its_exit_code(
+    service: FakeService, run: Command, args: list[str], code: int, says: str
+) -> None:
     result = run(*args)
     assert (result.exit_code, result.stdout) == (code, "")
     assert says in result.stderr
@@ -105,7 +107,7 @@ def test_control_characters_in_foreign_text_are_removed() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(run: Command, shell: str) -> None:
+def test_a_completion_script_is_printed_for_each_shell(run: Command, shell: str) -> None:
     result = run("completion", shell)
     assert (result.exit_code, "_BOOMERANG_COMPLETE" in result.stdout) == (0, True)
 

@@ -21,7 +21,7 @@ def posts(service: FakeService) -> list[str]:
     return [path for path in service.paths() if path.startswith("POST")]
 
 
-def test_cancel_and_retry_a_job(service: FakeService, run: Command, spring: str) -> None:
+def test_a_job_is_cancelled_and_retried(service: FakeService, run: Command, spring: str) -> None:
     assert run("cancel", "spring.1").stdout == "Job spring.1 is cancelled.\n"
     assert json.loads(run("retry", "spring.1", "--json").stdout)["status"] == "queued"
     result = run("retry", "spring.1")
@@ -44,7 +44,7 @@ def test_pause_and_resume_a_job(service: FakeService, run: Command, spring: str)
     assert json.loads(run("--json", "resume", "spring.1").stdout)["reason"] is None
 
 
-def test_cancel_a_batch(service: FakeService, run: Command, spring: str) -> None:
+def test_cancel_a_batch_cancels_its_unfinished_jobs(service: FakeService, run: Command, spring: str) -> None:
     assert run("cancel", "spring").stdout == "Batch spring: 2 jobs cancelled.\n"
     assert {job["status"] for job in service.jobs.values()} == {"cancelled"}
 

@@ -39,7 +39,7 @@ def test_enqueue_again_under_its_id_is_all_known(service: FakeService, run: Comm
         assert (result.exit_code, expected in result.stdout) == (0, True)
 
 
-def test_enqueue_and_wait(service: FakeService, run: Command) -> None:
+def test_enqueue_with_wait_ends_with_the_result_of_the_batch(service: FakeService, run: Command) -> None:
     service.per_look = 1
     result = run("enqueue", "-", "--wait", "--id", "b", input=ndjson([REQUEST] * 3))
     assert result.exit_code == 0

@@ -95,7 +95,7 @@ def test_a_delimiter_and_an_encoding_may_be_named() -> None:
         read(read_csv(io.BytesIO("prompt\ncafé\n".encode("cp1252")), Columns(), {}))
 
 
-def test_templates_and_images() -> None:
+def test_templates_and_columns_of_images_become_members() -> None:
     text = "Title,Front,Back,All\nBoat, a.jpg ,b.jpg,c.jpg | d.jpg\nCar,,b.jpg,\n"
     mapped = ("image_list=Front", "image_list=Back", "subject_image_list=All")
     found = table(text, *mapped, templates={"prompt": "A {Title}!"})

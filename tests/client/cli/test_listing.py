@@ -22,7 +22,7 @@ def plain(text: str) -> bool:
     return all(letter == "\n" or letter.isprintable() for letter in text)
 
 
-def test_show_a_job(service: FakeService, run: Command, spring: str) -> None:
+def test_show_prints_a_jobs_images_or_its_error(service: FakeService, run: Command, spring: str) -> None:
     service.end("spring.1")
     service.end("spring.3")
     done, failed = run("show", "spring.1"), run("show", "spring.3")
@@ -34,7 +34,7 @@ def test_show_a_job(service: FakeService, run: Command, spring: str) -> None:
     assert json.loads(run("show", "spring.1", "--json").stdout)["usage"]["cost"] == "0.0065"
 
 
-def test_show_a_batch(service: FakeService, run: Command, file: str) -> None:
+def test_show_prints_a_batchs_counts_and_cost(service: FakeService, run: Command, file: str) -> None:
     run("enqueue", file, "--id", "spring", "--label", "shop=7", "--max-cost", "$5")
     result = run("show", "spring")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -44,7 +44,7 @@ def test_show_a_batch(service: FakeService, run: Command, file: str) -> None:
     assert json.loads(run("--json", "show", "spring").stdout)["id"] == "spring"
 
 
-def test_list_jobs(service: FakeService, run: Command, spring: str) -> None:
+def test_list_filters_jobs_and_prints_a_line_each(service: FakeService, run: Command, spring: str) -> None:
     service.end("spring.1")
     service.end("spring.3")
     result = run("list", "--status", "completed", "--batch", "spring")
@@ -63,7 +63,9 @@ def test_list_jobs_of_a_batch_that_does_not_exist(service: FakeService, run: Com
     assert (result.exit_code, "that is a job" in result.stderr) == (1, True)
 
 
-def test_list_batches(service: FakeService, run: Command, spring: str) -> None:
+def test_list_counts_failed_and_cancelled_jobs_of_batches_apart(
+    service: FakeService, run: Command, spring: str
+) -> None:
     run("enqueue", "-", "--id", "b", "--label", "shop=7", input=ndjson([REQUEST | {"external_task_id": "x"}] * 1))
     service.end("spring.1")
     service.end("spring.3")
@@ -127,7 +129,7 @@ def test_an_empty_list_is_reported_on_terminals_only(service: FakeService, run: 
     assert (done.stdout, done.stderr) == ("", "No batches match.\n")
 
 
-def test_lanes(service: FakeService, run: Command) -> None:
+def test_lanes_prints_the_state_and_the_load_of_each_lane(service: FakeService, run: Command) -> None:
     service.lanes.append(LANE | {"name": LONG, "held": False, "reason": None, "limit": 0, "spent": None, "slots": 7})
     service.lanes.append(LANE | {"name": "old", "held": False, "reason": None, "configured": False})
     service.lanes.append(LANE | {"name": "away", "breaker": "open", "held_until": "2026-11-20T10:00:00+00:00"})
@@ -146,7 +148,7 @@ def test_lanes(service: FakeService, run: Command) -> None:
     assert [json.loads(line)["name"] for line in run("--json", "lanes").stdout.splitlines()][:2] == ["main", LONG]
 
 
-def test_spend(service: FakeService, run: Command) -> None:
+def test_spend_groups_and_filters_what_was_spent(service: FakeService, run: Command) -> None:
     assert run("spend").stdout == "2026-11-20\t3\t1.23\n"
     assert service.seen[-1].query == {"by": "day"}
     assert json.loads(run("spend", "--by", "model", "--from", "2026-11-01", "--json").stdout)["cost"] == "1.23"

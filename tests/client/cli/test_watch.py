@@ -65,7 +65,7 @@ def test_watch_distinguishes_failed_from_cancelled(service: FakeService, run: Co
     assert (result.exit_code, result.stdout) == (1, "Batch spring: 1 failed, 1 cancelled. Cost 1.23 USD.\n")
 
 
-def test_top_once(service: FakeService, run: Command, spring: str) -> None:
+def test_top_in_a_pipe_prints_lanes_and_batches_once(service: FakeService, run: Command, spring: str) -> None:
     assert [line.split("\t")[:4] for line in run("top").stdout.splitlines()] == [
         ["lane", "main", "paused", "12"],
         ["batch", "spring", "running", "0"],

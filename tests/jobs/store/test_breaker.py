@@ -205,7 +205,7 @@ def test_a_submission_counts_once(bench: Bench) -> None:
     assert bench.lane()["bad"] == "1"
 
 
-def test_other_lanes_continue(bench: Bench, make: Make) -> None:
+def test_an_open_breaker_stops_its_lane_only(bench: Bench, make: Make) -> None:
     store = bench.with_settings(named_lanes=LANES)
     silence(bench, store=store)
     store.jobs.enqueue([make("fox"), make("hen")])

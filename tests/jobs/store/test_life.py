@@ -38,7 +38,7 @@ from jobs.key_limits import KeyLimits
 from jobs.lane_health import Reachability
 from jobs.lanes import LaneSettings, pooled
 from jobs.new_job import BatchOptions, NewJob, Outcome
-from jobs.policy import absent_beyond_doubt, next_delivery, next_lookup, next_poll
+from jobs.policy import absent_beyond_doubt, next_delivery, next_lookup, next_poll, refusal_stands
 from jobs.settings import Settings
 from jobs.states import FINAL, TRANSITIONS, State
 from jobs.store.celery_messages import Message
@@ -69,7 +69,7 @@ THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 AUDIT_EVERY = 1 if THOROUGH else 5
 POSTS = (
     *("created", "lost", "lost before", "exists", "refused", "held", "not created", "unreachable"),
-    *("crash", "crash before"),
+    *("crash", "crash before", "perhaps refused", "refused although created"),
 )
 
 
@@ -329,7 +329,7 @@ class Life(RuleBasedStateMachine):
             assert self.now - earlier.at >= SETTINGS.lookup_grace, "sent again within the grace"
             assert earlier.lane == claim.lane, "sent through another account, where look-ups cannot find it"
         self.posts[external] = Post(self.now, claim.lane)
-        if outcome in ("created", "lost", "exists", "crash"):
+        if outcome in ("created", "lost", "exists", "crash", "refused although created"):
             assert external not in self.tasks, "bought twice"
             self.tasks[external] = Task(self.now + lag)
         if outcome != "crash":
@@ -337,12 +337,21 @@ class Life(RuleBasedStateMachine):
 
     def record(self, claim: Claim, outcome: str, *, twice: bool = False) -> None:
         store, held = self.store, (claim.id, claim.fence)
+        if claim.maybe_sent and outcome == "refused":
+            outcome = "perhaps refused"
+
+        def refuse() -> Any:
+            refusal = {"code": "1201", "message": "no"}
+            return store.attempts.mark_in_doubt(*held, "1201", refusal=refusal)
+
         verbs: dict[str, Callable[[], Any]] = {
             "created": lambda: store.attempts.mark_in_progress(*held, f"t-{claim.external_task_id}"),
             "lost": lambda: store.attempts.mark_in_doubt(*held, "read timed out", reachability=Reachability.SILENCE),
             "lost before": lambda: store.attempts.mark_in_doubt(*held, "reset", reachability=Reachability.SILENCE),
             "unreachable": lambda: store.attempts.requeue(*held, "refused", reachability=Reachability.SILENCE),
             "exists": lambda: store.attempts.mark_in_doubt(*held, "409", exists=True),
+            "perhaps refused": refuse,
+            "refused although created": refuse,
             "refused": lambda: self.finish(claim.external_task_id, State.FAILED, error("1201"), "submit", claim.fence),
             "held": lambda: store.attempts.requeue(*held, "429"),
             "not created": lambda: store.attempts.requeue(*held, "no id", wait=2.0, count=True),
@@ -468,7 +477,22 @@ class Life(RuleBasedStateMachine):
             self.call(lambda: self.finish(job.external_task_id, end, result, "poll", job.fence), twice=twice)
         elif task and doubtful:
             self.call(lambda: store.attempts.mark_in_progress(job.id, job.fence, "t"), twice=twice)
-        elif doubtful and not job.exists and absent_beyond_doubt(job.lookups + 1, due.doubtful_for, SETTINGS):
+        elif (
+            doubtful and job.refusal and refusal_stands(job.lookups + 1, due.doubtful_for, SETTINGS, exists=job.exists)
+        ):
+            refused = Result(error=job.refusal)
+            self.call(
+                lambda: store.attempts.finish(
+                    job.external_task_id, State.FAILED, refused, "submit", fence=job.fence, refused=True
+                ),
+                twice=twice,
+            )
+        elif (
+            doubtful
+            and not job.exists
+            and not job.refusal
+            and absent_beyond_doubt(job.lookups + 1, due.doubtful_for, SETTINGS)
+        ):
             self.call(
                 lambda: store.attempts.requeue(job.id, job.fence, "absent", reachability=Reachability.ANSWER),
                 twice=twice,

@@ -27,6 +27,19 @@ LISTENS = """
     while True:
         time.sleep(60)
 """
+#: After SIGTERM it waits until another one has got SIGTERM, too.
+ENDS_WITH_OTHERS = """
+    import pathlib, signal, sys, time
+    def end(*_):
+        pathlib.Path(sys.argv[1] + ".term").touch()
+        while len(list(pathlib.Path().glob("*.term"))) < 2:
+            time.sleep(0.01)
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, end)
+    pathlib.Path(sys.argv[1] + ".up").write_text("up")
+    while True:
+        time.sleep(60)
+"""
 DEAF = """
     import pathlib, signal, sys, time
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -110,15 +123,22 @@ def test_restarts_of_a_child_that_keeps_dying_are_delayed_longer(crew: Crew, wai
 
 def test_children_end_in_the_given_order(crew: Crew) -> None:
     crew.up(*(crew.spec(name, LISTENS) for name in ("state", "worker", "webhook")))
-    crew.supervisor.stop(["webhook", "worker", "state"])
+    crew.supervisor.stop([["webhook"], ["worker"], ["state"]])
     assert (crew.run / "ended").read_text().split() == ["webhook", "worker", "state"]
     assert crew.supervisor.pids() == {}
+
+
+@pytest.mark.parametrize("order", [[["one", "two"]], []], ids=["a group", "not named"])
+def test_children_of_a_group_end_together(crew: Crew, order: list[list[str]]) -> None:
+    crew.up(*(crew.spec(name, ENDS_WITH_OTHERS, stop_limit=20) for name in ("one", "two")))
+    crew.supervisor.stop(order)
+    assert crew.reports == []
 
 
 def test_a_child_that_ignores_sigterm_is_killed_and_reported(crew: Crew) -> None:
     crew.up(crew.spec("deaf", DEAF, stop_limit=0.3))
     pid = crew.supervisor.pids()["deaf"]
-    crew.supervisor.stop(["deaf"])
+    crew.supervisor.stop([["deaf"]])
     assert not psutil.pid_exists(pid)
     assert "is killed" in crew.messages_of("deaf")
 
@@ -139,7 +159,7 @@ def test_the_children_of_a_child_end_with_it(crew: Crew, wait_for: Wait, killed:
         os.kill(crew.supervisor.pids()["parent"], signal.SIGKILL)
         wait_for(lambda: crew.supervisor.tick() or crew.supervisor.restarts)
     else:
-        crew.supervisor.stop(["parent"])
+        crew.supervisor.stop([["parent"]])
     wait_for(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
 
 

@@ -31,7 +31,9 @@ def did(action: str, affected: int, pending: int = 0) -> dict[str, Any]:
     return {"id": "foxes", "action": action, "affected": affected, "pending": pending}
 
 
-def test_pause_and_resume(client: FlaskClient, foxes: Store, messages: Messages, raw: redis.Redis) -> None:
+def test_a_paused_batch_submits_nothing_until_it_is_resumed(
+    client: FlaskClient, foxes: Store, messages: Messages, raw: redis.Redis
+) -> None:
     paused = client.post("/v1/batches/foxes/pause")
     assert (paused.status_code, paused.json) == (200, did("pause", 1))
     assert BatchChanged().validate(json.loads(paused.text)) == {}
@@ -45,7 +47,7 @@ def test_pause_and_resume(client: FlaskClient, foxes: Store, messages: Messages,
     assert foxes.attempts.admit(10).ids == ("foxes.3",)
 
 
-def test_cancel(client: FlaskClient, foxes: Store) -> None:
+def test_cancelling_a_batch_cancels_its_unfinished_jobs(client: FlaskClient, foxes: Store) -> None:
     assert client.post("/v1/batches/foxes/cancel").json == did("cancel", 1)
     view = client.get("/v1/batches/foxes").json
     assert (view["done"], view["counts"]["cancelled"], view["counts"]["failed"]) == (True, 1, 2)
@@ -69,7 +71,9 @@ def test_a_large_batch_is_cancelled_before_all_its_jobs_are(
     ("query", "count"),
     [("", 2), ("?code=1301", 1), ("?code=1301&code=1201", 2), ("?code=7", 0), ("?status=cancelled&status=expired", 0)],
 )
-def test_retry(query: str, count: int, client: FlaskClient, foxes: Store) -> None:
+def test_a_retry_queues_the_selected_failed_jobs_again(
+    query: str, count: int, client: FlaskClient, foxes: Store
+) -> None:
     assert client.get("/v1/batches/foxes").json["errors"] == {"1301": 1, "1201": 1}
     dry = f"{query}&dry_run=true" if query else "?dry_run=true"
     assert client.post(f"/v1/batches/foxes/retry{dry}").json == did("retry", count)

@@ -239,7 +239,7 @@ def test_listing_by_state_and_batch(
     assert ids("batch=unknown") == []
 
 
-def test_cancel_and_retry(
+def test_a_job_is_cancelled_and_retried_if_its_state_allows_it(
     client: FlaskClient,
     fox: dict[str, Any],
     at_provider: AtProvider,

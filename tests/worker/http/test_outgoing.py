@@ -241,7 +241,7 @@ DRIPS: dict[str, Answer] = {
 def test_a_slow_answer_ends_at_the_deadline(answer: Answer, server: RawServer) -> None:
     server.answer = answer
     with within(10), pytest.raises(NotifyFailed):  # without a deadline it would not end
-        post(server.url, private_hosts=True, timeout=(0.5, 0.4))
+        post(server.url, private_hosts=True, timeout=(0.2, 0.15))
 
 
 def test_a_server_that_does_not_read_is_left_at_the_deadline() -> None:

@@ -183,9 +183,10 @@ DRIPS: dict[str, Answer] = {
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("answer", DRIPS.values(), ids=DRIPS)
 def test_a_slow_answer_ends_at_the_deadline(
-    answer: Answer, call: str, server: RawServer, provider: Provider, a_request: RequestOf
+    answer: Answer, call: str, server: RawServer, provider_of: Callable[..., Provider], a_request: RequestOf
 ) -> None:
     server.answer = answer
+    provider = provider_of(server.url, connect_timeout=0.2, read_timeout=0.15)
     with within(10):  # without a deadline it would not end
         assert isinstance(outcome_of(provider, call, a_request()), Doubtful | Unavailable)
 
@@ -321,7 +322,7 @@ def _sent(server: RawServer) -> Any:
     return json.loads(server.requests[-1][3])
 
 
-def test_the_wrapped_envelope(server: RawServer, provider: Provider, a_request: RequestOf) -> None:
+def test_a_request_is_sent_in_the_wrapped_envelope(server: RawServer, provider: Provider, a_request: RequestOf) -> None:
     provider.submit(a_request(labels={"shop": "berlin"}, callback_url="https://producer.example/x"), "job-1")
     method, path, headers, _ = server.requests[0]
     assert (method, path) == ("POST", "/model/v1/generation")
@@ -333,7 +334,9 @@ def test_the_wrapped_envelope(server: RawServer, provider: Provider, a_request: 
     }
 
 
-def test_the_flat_envelope(server: RawServer, provider_of: Callable[..., Provider], a_request: RequestOf) -> None:
+def test_a_request_is_sent_in_the_flat_envelope(
+    server: RawServer, provider_of: Callable[..., Provider], a_request: RequestOf
+) -> None:
     provider_of(server.url, envelope=Envelope.FLAT).submit(a_request(), "job-1~2")
     assert _sent(server) == {"model": "kirin_image_omni", "prompt": "a fox", "external_task_id": "job-1~2"}
 

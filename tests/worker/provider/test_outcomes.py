@@ -260,7 +260,7 @@ RETRY_AFTER = {
 
 
 @pytest.mark.parametrize(("value", "seconds"), RETRY_AFTER.values(), ids=RETRY_AFTER)
-def test_retry_after(value: str | None, seconds: float) -> None:
+def test_retry_after_is_read_as_a_number_or_a_date(value: str | None, seconds: float) -> None:
     assert retry_after({} if value is None else {"Retry-After": value}, NOW) == seconds
 
 
@@ -307,7 +307,7 @@ BODIES = st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).enco
 @given(
     status=st.integers(0, 999), body=BODIES, ours=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:~-]{0,20}", fullmatch=True)
 )
-def test_no_answer_raises(status: int, body: bytes, ours: str) -> None:
+def test_reading_an_answer_never_raises(status: int, body: bytes, ours: str) -> None:
     submitted = read_submit_answer(status, {}, body, ours)
     read_status_answer(status, body, ours)
     # Only a 2xx answer with an id may count as created.
