@@ -16,9 +16,9 @@ ATTEMPT_BASE = 2.0
 ATTEMPT_CAP = 300.0
 #: Submissions of one attempt that are certainly not created, without a known reason, before the job fails.
 MOST_SUBMIT_TRIES = 8
-#: Lookups that must find nothing before a task counts as absent.
+#: Look-ups that must find nothing before a task counts as absent.
 LOOKUPS_BEFORE_ABSENT = 2
-#: Seconds between two lookups, the first of which came after the grace period.
+#: Seconds between two look-ups, the first of which came after the grace period.
 AFTER_GRACE = 0.5
 DELIVERY_BASE = 2.0
 DELIVERY_CAP = 3600.0
@@ -44,9 +44,9 @@ def next_poll(polls: int, settings: Settings, random: float) -> float:
 
 
 def next_lookup(lookups: int, settings: Settings, random: float, doubtful_for: float = 0.0) -> float:
-    """Return the wait before the next lookup of a task in doubt, after `lookups` that found nothing.
+    """Return the wait before the next look-up of a task in doubt, after `lookups` that found nothing.
 
-    At least two lookups fall into the grace period, so that a task that is slow to appear is not sent again. If the
+    At least two look-ups fall into the grace period, so that a task that is slow to appear is not sent again. If the
     grace period was over at the first one, the second only guards against a wrong answer.
     """
     soon = max(settings.lookup_grace / 2, 0.2)
@@ -56,12 +56,12 @@ def next_lookup(lookups: int, settings: Settings, random: float, doubtful_for: f
 
 
 def absent_beyond_doubt(lookups: int, doubtful_for: float, settings: Settings) -> bool:
-    """Decide whether a task counts as absent after `lookups` lookups that found nothing."""
+    """Decide whether a task counts as absent after `lookups` look-ups that found nothing."""
     return lookups >= LOOKUPS_BEFORE_ABSENT and doubtful_for >= settings.lookup_grace
 
 
 def refusal_stands(lookups: int, doubtful_for: float, settings: Settings, *, exists: bool) -> bool:
-    """Decide whether a refused attempt fails after `lookups` lookups that found nothing.
+    """Decide whether a refused attempt fails after `lookups` look-ups that found nothing.
 
     `exists`: the provider says that it has the task, so the deadline must pass, too.
     """

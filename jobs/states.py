@@ -69,7 +69,7 @@ TRANSITIONS: dict[State, dict[State, str]] = {
         State.COMPLETED: "callback or poll",
         State.FAILED: "callback or poll",
         State.CANCELLED: "the producer cancels: the provider works on, the late result is kept",
-        State.EXPIRED: "not over by its deadline, after a last look",
+        State.EXPIRED: "not over by its deadline, after a last look-up",
     },
     State.COMPLETED: {},
     State.FAILED: {State.QUEUED: "retried by hand, as a new attempt"},

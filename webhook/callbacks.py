@@ -105,10 +105,10 @@ def verify(external_task_id: str, token: str) -> Response:
 def apply(store: Store, mode: CallbackMode, external_task_id: str, report: TaskReport | None) -> Applied:
     """Record a report, or have reconcile ask the provider. Raises `StoreUnavailable`."""
     if report is None or mode is CallbackMode.CONFIRM or _is_of_another(report, external_task_id):
-        return _record(store, external_task_id, look=True)
+        return _record(store, external_task_id, needs_lookup=True)
     if report.status is not TaskStatus.COMPLETED or not report.settles:
         # A failure is a hint only: a false one would cause, and cost, another attempt.
-        return _record(store, external_task_id, look=report.status not in _UNFINISHED)
+        return _record(store, external_task_id, needs_lookup=report.status not in _UNFINISHED)
     settled = store.attempts.finish(external_task_id, *ended(report), "callback")
     if settled.outcome is FinishOutcome.EXCESS:
         return _record(store, external_task_id, look=True)
@@ -177,8 +177,8 @@ def _is_of_another(report: TaskReport, external_task_id: str) -> bool:
     return report.external_task_id is not None and report.external_task_id != external_task_id
 
 
-def _record(store: Store, external_task_id: str, *, look: bool) -> Applied:
-    recorded = store.attempts.record_callback(external_task_id, look=look)
+def _record(store: Store, external_task_id: str, *, needs_lookup: bool) -> Applied:
+    recorded = store.attempts.record_callback(external_task_id, needs_lookup=needs_lookup)
     return Applied(recorded.outcome, ((RECONCILE,),) if recorded.admit_hint else ())
 
 

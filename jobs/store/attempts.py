@@ -1,4 +1,4 @@
-"""The attempts of jobs at the provider: admission, submission, the end of an attempt, and lookups of lost ones."""
+"""The attempts of jobs at the provider: admission, submission, the end of an attempt, and look-ups of lost ones."""
 
 import json
 import logging
@@ -225,12 +225,12 @@ class Attempts:
             _log_cost(external_task_id, result)
         return settled
 
-    def record_callback(self, external_task_id: str, *, look: bool) -> TransitionResult[CallbackOutcome]:
-        """Record a callback that does not end the attempt. `look`: only a lookup at the provider can tell its state."""
+    def record_callback(self, external_task_id: str, *, needs_lookup: bool) -> TransitionResult[CallbackOutcome]:
+        """Record a callback that does not end the attempt. `needs_lookup`: only the provider knows its state."""
         parsed = parse_external_id(external_task_id)
         if parsed is None:
             return TransitionResult(CallbackOutcome.UNKNOWN, None)
-        outcome, hint = self._scripts.call("record_callback", *parsed, flag(look))
+        outcome, hint = self._scripts.call("record_callback", *parsed, flag(needs_lookup))
         return TransitionResult(CallbackOutcome(outcome), None, admit_hint=bool(hint))
 
     # --- reconcile --------------------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ class Attempts:
         reason: str = "",
         reachability: Reachability = Reachability.NOTHING,
     ) -> bool:
-        """Schedule the next lookup in `wait` seconds, after one that changed nothing. False: refused."""
+        """Schedule the next look-up in `wait` seconds, after one that changed nothing. False: refused."""
         lookups = due.job.lookups + 1 if count else ""
         return bool(
             self._scripts.call(

@@ -71,7 +71,7 @@ WRITTEN = {
     "RedisImages.remove": {"unlink": "image_store.remove"},
     "Witness.write": {"hset": "(a note of what is there)", "delete": "(one that is damaged)"},
     "Scripts._load": {
-        "script_exists": "(a look)",
+        "script_exists": "(a read)",
         "script_load": "(a server that knows the verbs has no more than before)",
     },
     "Scripts._send": {

@@ -132,10 +132,10 @@ def test_a_callback_refutes_the_refusal(waits: bool, world: MakeWorld, provider:
     w.enqueue("job-1")
     (claim,) = w.store.attempts.claim(w.store.attempts.admit(1).ids)
     if not waits:
-        w.store.attempts.record_callback("job-1", look=True)
+        w.store.attempts.record_callback("job-1", needs_lookup=True)
     w.submitter._record_other(claim, w.provider.submit(request_of(), "job-1"))
     if waits:
-        w.store.attempts.record_callback("job-1", look=True)
+        w.store.attempts.record_callback("job-1", needs_lookup=True)
     for _ in range(3):
         w.round(60)
     assert w.job().state is State.IN_DOUBT

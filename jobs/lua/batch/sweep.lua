@@ -2,7 +2,7 @@
 -- records how far it got. So any process may do the next step at any time, and one that dies leaves the rest to others.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 batch id; '' for the batch whose sweep began first
---       2 most jobs to look at
+--       2 most jobs to check
 --       3 µs until a waiting job is checked again
 -- Returns: {1 where there is more to do (for that batch; where none was named, for any), jobs changed so far, how many
 --   are left at most, 1 to send an admission hint}

@@ -4,7 +4,7 @@
 -- ARGV: 1 job id
 --       2 fence of the claim
 --       3 kind of delivery, one letter (jobs.job.Delivery)
---       4 µs until the next try; '' where it was made; 'never' where it is given up
+--       4 µs until it is tried again; '' if it was made; 'never' if it is given up
 --       5 how often it was tried so far
 --       6 why it failed, or ''
 -- Returns: 'clear' (nothing is owed any more) | 'owed' | 'refused' (an older fence, or nothing is owed)

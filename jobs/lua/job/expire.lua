@@ -1,4 +1,4 @@
--- Stop waiting for the provider, after the deadline. A job in progress expires; a late result is still looked for, for
+-- Stop waiting for the provider, after the deadline. A job in progress expires; look-ups for a late result continue for
 -- a while. A job that had ended before releases its slots.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 job id

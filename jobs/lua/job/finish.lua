@@ -15,10 +15,10 @@
 --   finished      the job has ended now, or its late result was recorded
 --   again         the next attempt is queued
 --   already       it had ended before, in the same way
---   contradicted  it had ended before, in the other way
+--   contradicted  it had ended before, in another way
 --   stale         an older attempt or an older fence
 --   excess        a callback has more results than images were asked for: only a poll decides which of them count
---   doubt         a callback has shown that the refused attempt exists: it is looked up
+--   doubt         a callback has proven that the refused attempt exists: it is looked up
 --   unknown       there is no such job or attempt
 arity(10)
 local job = load(ARGV[1])

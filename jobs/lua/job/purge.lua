@@ -1,10 +1,10 @@
--- Forget jobs and batches that ended longer ago than the retention, and what was spent on one day that is too old. Each
+-- Delete jobs and batches that ended before the retention, and the ledger of one day that is too old. Each
 -- call does a bounded amount of work.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 retention in µs
---       2 most jobs in each state, and most batches, to look at
+--       2 most jobs in each state, and most batches, to check
 --       3 days for which spending is kept
--- Returns: {jobs forgotten, batches forgotten}
+-- Returns: {jobs deleted, batches deleted}
 arity(3)
 local now = clock()
 local before, limit = now - tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -33,7 +33,7 @@ for state in pairs(FINAL) do
     end
   end
 end
--- A job that was damaged and has nothing left to do has no alarm that would take it off the list.
+-- A damaged job with nothing left to do has no alarm that would remove it from the list.
 for _, id in ipairs(redis.call('ZRANGE', KEY.damaged, 0, limit - 1)) do
   local job, problem = read(id)
   if not problem and (not job or FINAL[job.state] and not job.phase and not job.owed) then

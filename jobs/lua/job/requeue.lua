@@ -4,11 +4,11 @@
 --       2 fence of the claim
 --       3 µs to wait; 0 for none
 --       4 reason
---       5 '1' to count it as a submit try
+--       5 '1' to count it in `submit_tries`
 --       6 µs until a waiting job is checked again
 --       7 whether the provider answered: 'answer' | 'silence' | 'unreadable' | '' (see record_call)
--- Returns: 'queued' | 'over' (the producer had cancelled it: its slots are free) | 'doubt' (a callback has shown that
---   the attempt exists) | 'refused' (an older fence, or it is neither submitted nor in doubt)
+-- Returns: 'queued' | 'over' (the producer had cancelled it: its slots are free) | 'doubt' (a callback has proven
+--   that the attempt exists) | 'refused' (an older fence, or it is neither submitted nor in doubt)
 arity(7)
 local job = load(ARGV[1])
 if not job or not holds_fence(job, ARGV[2]) then return 'refused' end

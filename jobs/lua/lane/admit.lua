@@ -126,7 +126,7 @@ local function is_broken(queue)
   return kind == PAYER.batch and batch_of(name_of_queue).broken
 end
 
--- Serve the queues of one place. Returns whether the lane has room for more.
+-- Serve the queues of one place. Returns whether the lane can admit more.
 local function serve(from, class)
   local place, state = from .. '|' .. class, KEY.pool .. from
   local too_dear, passed = {}, 0
@@ -141,8 +141,8 @@ local function serve(from, class)
     end
     return found[1], found[2], found[4]
   end
-  -- A queue that was passed by does not save up its turns.
-  local function done(room)
+  -- A queue that was passed by does not accumulate turns.
+  local function done(more)
     local virtual = next(too_dear) and virtual_time(state, class)
     for queue in pairs(too_dear) do
       local tag = redis.call('ZSCORE', KEY.queues .. place, queue)
@@ -150,7 +150,7 @@ local function serve(from, class)
         redis.call('ZADD', KEY.queues .. place, string.format('%.17g', virtual), queue)
       end
     end
-    return room
+    return more
   end
   while #answer - 1 < limit do
     local queue, tag, other = first_two()

@@ -1,5 +1,5 @@
 -- Read what keeps a job, or the jobs of a batch, waiting, as of one moment. The rules are those of admission;
--- jobs.store.wait_reasons puts the answer into words.
+-- jobs.store.wait_reasons converts the answer to text.
 -- KEYS[1]: the prefix of all keys
 -- ARGV: 1 batch id, or ''
 --       2 job id; '' for the unfinished jobs of the batch

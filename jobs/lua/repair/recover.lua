@@ -7,7 +7,7 @@
 --       4 the highest number of an epoch that is known from before the loss; 0: none
 --       5 the latest time in µs that is known from before the loss; 0: none
 -- Returns: {number of the epoch, since when, jobs accepted before when are looked up, both in µs}
--- A second run begins another epoch, and what was looked up since the first is looked up again. That does no harm.
+-- A second run begins another epoch, and jobs that were looked up since the first are looked up again, which does no harm.
 arity(5)
 local now = clock()
 accept_data(now, tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]))

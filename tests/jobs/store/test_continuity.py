@@ -36,8 +36,10 @@ WORK: dict[str, Callable[[Any], object]] = {
     "finish, not sent according to the record": lambda bench: bench.store.attempts.finish(
         "fox", State.COMPLETED, Result(), "callback"
     ),
-    "callback, unknown": lambda bench: bench.store.attempts.record_callback("bat", look=True),
-    "callback, not sent according to the record": lambda bench: bench.store.attempts.record_callback("fox", look=True),
+    "callback, unknown": lambda bench: bench.store.attempts.record_callback("bat", needs_lookup=True),
+    "callback, not sent according to the record": lambda bench: bench.store.attempts.record_callback(
+        "fox", needs_lookup=True
+    ),
     "park, unknown": lambda bench: bench.store.celery.park("bat", "celery-id", "{}", ""),
     "cancel, unknown": lambda bench: bench.store.jobs.cancel("bat"),
     "pause, unknown": lambda bench: bench.store.jobs.pause("bat"),

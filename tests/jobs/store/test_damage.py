@@ -87,7 +87,7 @@ def test_a_damaged_record_is_named_and_refused_and_left_unchanged(bench: Bench, 
     for verb in (
         lambda: bench.store.jobs.get("fox"),
         lambda: bench.store.attempts.finish("fox", State.COMPLETED, Result(), "callback"),
-        lambda: bench.store.attempts.record_callback("fox", look=True),
+        lambda: bench.store.attempts.record_callback("fox", needs_lookup=True),
         lambda: bench.store.jobs.cancel("fox"),
         lambda: bench.store.jobs.retry("fox"),
     ):
@@ -113,7 +113,7 @@ def test_a_damaged_record_is_named_and_refused_and_left_unchanged(bench: Bench, 
 def test_text_in_any_language_is_not_damage(bench: Bench, text: str) -> None:
     bench.put(State.IN_DOUBT)
     bench.raw.hset(P + "j:fox", "r", text)
-    assert bench.store.attempts.record_callback("fox", look=True).outcome == "noted"
+    assert bench.store.attempts.record_callback("fox", needs_lookup=True).outcome == "noted"
     assert bench.store.jobs.get("fox").reason == text
     assert bench.audit() == []
 

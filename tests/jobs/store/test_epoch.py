@@ -159,9 +159,9 @@ def test_after_a_recovery_a_result_for_a_queued_job_counts(bench: Bench, state: 
 
 def test_after_a_recovery_a_callback_puts_a_queued_job_in_doubt(bench: Bench) -> None:
     bench.job()
-    assert bench.store.attempts.record_callback("fox", look=True).outcome == "unknown"
+    assert bench.store.attempts.record_callback("fox", needs_lookup=True).outcome == "unknown"
     bench.store.continuity.recover()
-    assert bench.store.attempts.record_callback("fox", look=True).outcome == "noted"
+    assert bench.store.attempts.record_callback("fox", needs_lookup=True).outcome == "noted"
     assert bench.store.jobs.get("fox").state is State.IN_DOUBT
 
 

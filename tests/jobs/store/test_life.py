@@ -391,14 +391,14 @@ class Life(RuleBasedStateMachine):
         task = self.tasks[external]
         if not task.end:
             look = data.draw(st.booleans())
-            self.call(lambda: self.store.attempts.record_callback(external, look=look), twice=twice)
+            self.call(lambda: self.store.attempts.record_callback(external, needs_lookup=look), twice=twice)
             return
         state, result = task.end, task.result
         if lies and task.recorded:
             state = State.FAILED if state is State.COMPLETED else State.COMPLETED
         self.call(lambda: self.finish(external, state, result, "callback"), twice=twice)
 
-    @rule(job_id=st.sampled_from([*IDS, "absent"]), attempt=st.sampled_from([1, 8, 999]), look=st.booleans())
+    @rule(job_id=st.sampled_from([*IDS, "absent"]), attempt=st.sampled_from([1, 8, 999]), needs_lookup=st.booleans())
     def a_forged_callback(self, job_id: str, attempt: int, look: bool) -> None:
         """Forge a callback for a job that was never sent. (For one that was sent, the address has a token.)"""
         if external_id(job_id, attempt) in self.posts or (attempt == 1 and "q" in self.bench.fields(job_id)):
@@ -406,7 +406,7 @@ class Life(RuleBasedStateMachine):
         before = self.bench.dump()
         forged = external_id(job_id, attempt)
         outcome = (
-            self.store.attempts.record_callback(forged, look=True)
+            self.store.attempts.record_callback(forged, needs_lookup=True)
             if look
             else self.store.attempts.finish(forged, State.COMPLETED, Result(cost=Decimal(1)), "callback")
         ).outcome

@@ -150,7 +150,7 @@ CHANGES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     "repair_sweep": (break_invariant("ZADD", "sweeps", 1, "x"), repair("repair_sweep", "1", "x")),
     "record_callback": (
         lambda b: b.put(S.IN_PROGRESS),
-        lambda b, _: b.store.attempts.record_callback("fox", look=True),
+        lambda b, _: b.store.attempts.record_callback("fox", needs_lookup=True),
     ),
     "park": (lambda b: b.job(), lambda b, _: b.store.celery.park("fox", "task-1", "{}")),
     "pause": (lambda b: enqueue_batch(b, "a"), lambda b, _: b.store.batches.pause("x")),

@@ -142,7 +142,7 @@ def test_a_callback_for_a_job_that_was_queued_again_reserves_again(bench: Bench,
     claim = bench.claimed("fox")
     bench.store.attempts.requeue("fox", claim.fence, "connection refused", wait=60)
     assert reserved(bench) == {}
-    bench.store.attempts.record_callback("fox", look=True)
+    bench.store.attempts.record_callback("fox", needs_lookup=True)
     assert reserved(bench) == {"ldefault": usd("0.1")}
     assert bench.audit() == []
 

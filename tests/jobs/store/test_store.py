@@ -39,7 +39,7 @@ def requeue_job(bench: Bench) -> None:
 #: How to cause each transition of the table: (from, to) → a call for a job "fox" in the first state.
 TRANSITION_CALLS: dict[tuple[State, State], Callable[[Any], Any]] = {
     (S.QUEUED, S.SUBMITTING): lambda b: b.claimed(),
-    (S.QUEUED, S.IN_DOUBT): lambda b: b.store.attempts.record_callback("fox", look=True),
+    (S.QUEUED, S.IN_DOUBT): lambda b: b.store.attempts.record_callback("fox", needs_lookup=True),
     (S.QUEUED, S.COMPLETED): lambda b: b.store.attempts.finish("fox", S.COMPLETED, Result(), "callback"),
     (S.QUEUED, S.FAILED): lambda b: b.store.attempts.finish("fox", S.FAILED, DEAD, "callback"),
     (S.QUEUED, S.CANCELLED): lambda b: b.store.jobs.cancel("fox"),
@@ -105,7 +105,7 @@ VERBS: dict[str, Verb] = {
     "expire": lambda b, due: b.store.attempts.expire(due, 5.0),
     "completed": lambda b, _due: b.store.attempts.finish("fox", S.COMPLETED, Result(cost=Decimal(1)), "callback"),
     "failed": lambda b, _due: b.store.attempts.finish("fox", S.FAILED, DEAD, "callback"),
-    "record_callback": lambda b, _due: b.store.attempts.record_callback("fox", look=True),
+    "record_callback": lambda b, _due: b.store.attempts.record_callback("fox", needs_lookup=True),
     "cancel": lambda b, _due: b.store.jobs.cancel("fox"),
     "retry": lambda b, _due: b.store.jobs.retry("fox"),
     "pause": lambda b, _due: b.store.jobs.pause("fox"),
@@ -320,10 +320,10 @@ def test_a_hint_is_requested_only_while_none_is_under_way(bench: Bench, make: Ma
     (claim,) = (bench.store.attempts.admit(1), bench.store.attempts.claim(["a"]))[1]
     assert bench.store.jobs.enqueue([make("c")]).admit_hint
     bench.store.attempts.mark_in_progress("a", claim.fence, "t")
-    assert bench.store.attempts.record_callback("a", look=True).admit_hint
-    assert not bench.store.attempts.record_callback("a", look=True).admit_hint
+    assert bench.store.attempts.record_callback("a", needs_lookup=True).admit_hint
+    assert not bench.store.attempts.record_callback("a", needs_lookup=True).admit_hint
     bench.store.attempts.claim_due(10)
-    assert bench.store.attempts.record_callback("a", look=True).admit_hint
+    assert bench.store.attempts.record_callback("a", needs_lookup=True).admit_hint
 
 
 # --- holds ------------------------------------------------------------------------------------------------------------
@@ -434,7 +434,7 @@ def test_a_transient_failure_is_a_new_attempt_up_to_the_limit(bench: Bench) -> N
 def test_a_result_for_an_unknown_id_changes_nothing(bench: Bench, external: str) -> None:
     bench.put(S.IN_PROGRESS)
     assert bench.store.attempts.finish(external, S.COMPLETED, Result(), "callback").outcome == "unknown"
-    assert bench.store.attempts.record_callback(external, look=True).outcome == "unknown"
+    assert bench.store.attempts.record_callback(external, needs_lookup=True).outcome == "unknown"
 
 
 @pytest.mark.parametrize(("state", "after"), [(S.CANCELLED, S.CANCELLED), (S.EXPIRED, S.COMPLETED)])
@@ -464,7 +464,7 @@ def test_an_attempt_can_only_complete_or_fail(bench: Bench, priced: Priced) -> N
 def test_a_callback_during_a_look_up_causes_another_one(bench: Bench) -> None:
     bench.put(S.IN_PROGRESS)
     due = bench.due()
-    bench.store.attempts.record_callback("fox", look=True)
+    bench.store.attempts.record_callback("fox", needs_lookup=True)
     assert bench.store.attempts.reschedule_lookup(due, 30.0)
     assert bench.alarm("fox") == 0
 
@@ -474,7 +474,7 @@ def test_a_job_that_a_callback_proved_is_not_sent_again(bench: Bench) -> None:
     bench.put(S.IN_DOUBT)
     due = bench.due()
     # When a callback comes while the last of them is under way
-    bench.store.attempts.record_callback("fox", look=False)
+    bench.store.attempts.record_callback("fox", needs_lookup=False)
     # Then the job is not queued again, but looked up at once
     assert bench.store.attempts.requeue("fox", due.job.fence, "absent") == "doubt"
     assert (bench.store.jobs.get("fox").state, bench.alarm("fox")) == (S.IN_DOUBT, 0)
@@ -482,11 +482,11 @@ def test_a_job_that_a_callback_proved_is_not_sent_again(bench: Bench) -> None:
 
 def test_the_proof_by_a_callback_outlasts_the_answer(bench: Bench) -> None:
     claim = bench.claimed()
-    bench.store.attempts.record_callback("fox", look=False)
+    bench.store.attempts.record_callback("fox", needs_lookup=False)
     bench.store.attempts.mark_in_doubt("fox", claim.fence, "read timed out")
     assert bench.store.jobs.get("fox").exists
     bench.put(S.SUBMITTING, "hen")
-    bench.store.attempts.record_callback("hen", look=False)
+    bench.store.attempts.record_callback("hen", needs_lookup=False)
     assert bench.store.attempts.requeue("hen", 1, "429") == "doubt"
     assert bench.store.jobs.get("hen").state is S.IN_DOUBT
 

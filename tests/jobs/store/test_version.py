@@ -16,7 +16,7 @@ VERBS: dict[str, Callable[[Any], Any]] = {
     "mark_in_doubt": lambda b: b.store.attempts.mark_in_doubt("fox", 1, "why"),
     "requeue": lambda b: b.store.attempts.requeue("fox", 1, "why"),
     "finish": lambda b: b.store.attempts.finish("fox", State.COMPLETED, Result(), "callback"),
-    "record_callback": lambda b: b.store.attempts.record_callback("fox", look=True),
+    "record_callback": lambda b: b.store.attempts.record_callback("fox", needs_lookup=True),
     "cancel": lambda b: b.store.jobs.cancel("fox"),
     "retry": lambda b: b.store.jobs.retry("fox"),
     "pause": lambda b: b.store.jobs.pause("fox"),
