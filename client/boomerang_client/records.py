@@ -80,7 +80,7 @@ class JobService(Protocol):
     """The calls that a job makes through its client."""
 
     def job(self, id: str) -> "Job": ...  # noqa: A002
-    def wait_for_job(self, job: "Job", timeout: float | None) -> "Job": ...
+    def wait_for_job(self, job: "Job", timeout: float | None, progress: "Callable[[Job], None] | None") -> "Job": ...
     def save_job(self, job: "Job", folder: Path | str) -> list[Path]: ...
 
 
@@ -150,15 +150,16 @@ class Job:
         """Update the job to its current state. Raises what `Client.job` raises."""
         return _update(self, _required(self.service).job(self.id))
 
-    def wait(self, timeout: float | None = None) -> "Job":
+    def wait(self, timeout: float | None = None, progress: "Callable[[Job], None] | None" = None) -> "Job":
         """Wait until the job has ended, whatever its end, and return it.
 
-        `timeout` is in seconds; None waits as long as necessary. Raises StillRunning when the time is over first (the
+        `timeout` is in seconds; None waits as long as necessary. `progress` is called with the job about every ten
+        seconds until it has ended; `reason` says why it waits. Raises StillRunning when the time is over first (the
         job continues), and what `Client.job` raises.
         """
         if self.status.final:
             return self
-        return _update(self, _required(self.service).wait_for_job(self, timeout))
+        return _update(self, _required(self.service).wait_for_job(self, timeout, progress))
 
     def save(self, folder: Path | str = ".") -> list[Path]:
         """Save the job's images in a folder and return their files, `<id>-<number>.<kind>`.
