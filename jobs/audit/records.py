@@ -33,6 +33,10 @@ RULES = {
         "the index of deliveries given up differs from its record",
         f"ZADD it if it has the field {label(Field.UNDELIVERED)}, else ZREM it.",
     ),
+    "unknown_cost": (
+        "the index of jobs of unknown cost differs from its record",
+        f"ZADD it if it has the field {label(Field.UNKNOWN_COST)}, else ZREM it.",
+    ),
     "window": ("it counts as admitted, but does not wait", f"HDEL its field {label(Field.ADMITTED_BY)}."),
     "reserved": (
         "it has money reserved, though no attempt of it is under way",
@@ -47,7 +51,13 @@ RULES = {
 
 
 #: Index of jobs → the rule that it breaks.
-_INDEXES = {"alarms": "alarm", "doubts": "doubt", "unreadable": "unreadable", "undelivered": "undelivered"}
+_INDEXES = {
+    "alarms": "alarm",
+    "doubts": "doubt",
+    "unreadable": "unreadable",
+    "undelivered": "undelivered",
+    "unknown_costs": "unknown_cost",
+}
 
 
 class Records:
@@ -154,6 +164,7 @@ def _broken(record: Mapping[str, str], text: str | None, at: Mapping[str, float 
         "doubt": at["doubt"] != doubt,
         "unreadable": at["unreadable"] != unreadable,
         "undelivered": (Field.UNDELIVERED in record) != (at["undelivered"] is not None),
+        "unknown_cost": (Field.UNKNOWN_COST in record) != (at["unknown_cost"] is not None),
         "window": admitted and record[Field.STATE] != State.QUEUED,
         "reserved": Field.RESERVED in record and not admitted and phase in {None, State.QUEUED},
         "request": not text,

@@ -232,6 +232,14 @@ class SettleOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class SettleCostOutcome(StrEnum):
+    """Of `settle_cost`."""
+
+    SETTLED = "settled"
+    OTHER = "other"  #: its cost is not unknown, or its result has changed; nothing changed
+    UNKNOWN = "unknown"
+
+
 class CorrectOutcome(StrEnum):
     """Of `repair_counters`."""
 
@@ -276,6 +284,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "retry": RetryOutcome,
     "revoke": RevokeOutcome,
     "settle": SettleOutcome,
+    "settle_cost": SettleCostOutcome,
     "stage": Outcome,
     "tolerate": TolerateOutcome,
 }
