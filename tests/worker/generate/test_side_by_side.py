@@ -162,9 +162,6 @@ CANVASES: dict[str, Canvas] = {
     "a failure before a chord": lambda s: chain(
         s.picture(fails=True), chord([s.picture("b"), s.picture("c")], s.note("no"), app=s.app), app=s.app
     ),
-    "a failure before a group": lambda s: chain(
-        s.picture(fails=True), group([s.picture("b"), s.picture("c")], app=s.app), app=s.app
-    ),
     "a group in a chord": lambda s: chord(
         [group([s.picture("a"), s.picture("b")], app=s.app), s.picture("c")], s.note(), app=s.app
     ),
