@@ -131,6 +131,7 @@ class Job:
     expires_at: datetime | None = None
     resolution: str = ""
     admitted: bool = False  #: to a lane, and not yet claimed
+    unknown_cost: str | None = None  #: what the provider sent as a cost that is not known, '' for nothing
     started_at: datetime | None = None  #: when a worker last claimed it (jobs.fields: when it is kept after the end)
     starts: int = 1  #: how often it was claimed for submission
     forgotten: bool = False  #: in doubt because Redis may have forgotten that it was sent, by any lane of its pool
@@ -205,6 +206,7 @@ class Job:
                 expires_at=from_micros(fields[Field.EXPIRES_AT]) if Field.EXPIRES_AT in fields else None,
                 resolution=get(Field.RESOLUTION, ""),
                 admitted=Field.ADMITTED_BY in fields,
+                unknown_cost=fields[Field.UNKNOWN_COST].partition("|")[2] if Field.UNKNOWN_COST in fields else None,
                 started_at=from_micros(fields[Field.STARTED_AT]) if Field.STARTED_AT in fields else None,
                 starts=int(get(Field.STARTS, 1)),
                 forgotten=Field.FORGOTTEN in fields,

@@ -14,7 +14,7 @@ from jobs.lanes import LaneSettings
 from jobs.liveness import Pulse, Trouble
 from jobs.read_models import Batch, Lane
 from jobs.states import State
-from jobs.store.spending import Spend
+from jobs.store.spending import Row, Spend
 
 #: Status words of the provider's API.
 RUNNING, COMPLETED, FAILED = "in_progress", "completed", "failed"
@@ -49,6 +49,7 @@ def serialize_job(job: Job) -> dict[str, Any]:
         "expires_at": _time(job.expires_at),
         "lane": job.lane if job.sent else None,
         "reason": job.reason,
+        "unknown_cost": job.unknown_cost,
     }
 
 
@@ -69,6 +70,7 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
         "eta": None if batch.eta is None else round(batch.eta, 1),
         "reason": batch.reason,
         "cost": _money(batch.cost),
+        "unknown_costs": batch.unknown_costs,
         "expected_cost": _money(batch.expected_cost),
         "created_at": batch.created_at.isoformat(),
     }
@@ -76,8 +78,12 @@ def serialize_batch(batch: Batch) -> dict[str, Any]:
 
 def serialize_spend(spend: Spend) -> dict[str, Any]:
     """Return an account of spending as `schemas.views.spending.SpendView` documents it."""
-    rows = [{"name": row.name, "cost": _money(row.cost), "jobs": row.jobs} for row in spend.rows]
-    return {"by": spend.by.value, "rows": rows, "cost": _money(spend.cost), "jobs": spend.jobs}
+    rows = [{"name": row.name, **_spent(row)} for row in spend.rows]
+    return {"by": spend.by.value, "rows": rows, **_spent(spend)}
+
+
+def _spent(spent: Spend | Row) -> dict[str, Any]:
+    return {"cost": _money(spent.cost), "jobs": spent.jobs, "unknown_costs": spent.unknown_costs}
 
 
 def serialize_lane(lane: Lane) -> dict[str, Any]:

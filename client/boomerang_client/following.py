@@ -47,8 +47,9 @@ class BatchChanges:
                 if batch.done:
                     return
                 if self._seconds_left <= 0:
+                    why = f" ({batch.reason})" if batch.reason else ""
                     raise StillRunning(
-                        f"Batch {batch.id}: {batch.finished} of {batch.accepted} jobs ended in {self.timeout} s. "
+                        f"Batch {batch.id}: {batch.finished} of {batch.accepted} jobs ended in {self.timeout} s{why}. "
                         "It continues: wait again or check later."
                     )
 

@@ -1,6 +1,6 @@
 """The client's calls for single jobs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -17,6 +17,8 @@ from boomerang_client.responses import Saved
 from boomerang_client.retrying import PATIENCE, PatientCaller
 from boomerang_client.saving import AT_ONCE, Saver, create_folder
 
+#: Seconds between two calls of `progress` while a job has not ended.
+PROGRESS_INTERVAL = 10.0
 LONG_POLL_MAX = 60.0  # the service's maximum for ?wait=
 PAGE = 500  # the service's maximum for ?limit=
 
@@ -138,23 +140,30 @@ class Jobs(Connection):
         """
         return self._change_job(id, "retry")
 
-    def wait_for_job(self, job: Job, timeout: float | None = None) -> Job:
+    def wait_for_job(
+        self, job: Job, timeout: float | None = None, progress: Callable[[Job], None] | None = None
+    ) -> Job:
         """Wait for a job. See `Job.wait`."""
+        at_once = self._long_poll if progress is None else min(self._long_poll, PROGRESS_INTERVAL)
         end = None if timeout is None else self._clock() + timeout
         # The job came from this service, so the URL is right, and a failure can only be temporary.
         patience = PATIENCE if timeout is None else min(timeout, PATIENCE)
         caller = PatientCaller(patience, self._clock, self._sleep, reached=True)
         while True:
             began = self._clock()
-            left = self._long_poll if end is None else max(end - began, 0)
+            left = at_once if end is None else max(min(end - began, at_once), 0)
             seen = caller(partial(self.job, job.id, wait=left))
             if seen.status.final:
                 return seen
             now = self._clock()
             if end is not None and now >= end:
+                why = f" ({seen.reason})" if seen.reason else ""
                 raise StillRunning(
-                    f"Job {job.id} is {seen.status.words} after {timeout} s. It continues: wait again, or check later."
+                    f"Job {job.id} is {seen.status.words} after {timeout} s{why}. It continues: wait again, or check "
+                    "later."
                 )
+            if progress is not None:
+                progress(seen)
             # The service may answer early, for instance when it restarts. Ask at most once a second.
             self._sleep(max(0, min(1 - (now - began), 1 if end is None else end - now)))
 

@@ -80,7 +80,7 @@ class JobService(Protocol):
     """The calls that a job makes through its client."""
 
     def job(self, id: str) -> "Job": ...  # noqa: A002
-    def wait_for_job(self, job: "Job", timeout: float | None) -> "Job": ...
+    def wait_for_job(self, job: "Job", timeout: float | None, progress: "Callable[[Job], None] | None") -> "Job": ...
     def save_job(self, job: "Job", folder: Path | str) -> list[Path]: ...
 
 
@@ -122,7 +122,8 @@ class Job:
     """One job in the state that the service returned last.
 
     `cost` is in US dollars, times are in UTC, `raw` is the whole answer. `expires_at` is the time at which the job ends
-    unpaid if it has not begun. `lane` is the provider account of the current attempt.
+    unpaid if it has not begun. `lane` is the provider account of the current attempt. `unknown_cost` is what the
+    generation API sent as a cost that cannot be read: an operator settles what the job cost.
     """
 
     id: str
@@ -143,6 +144,7 @@ class Job:
     priority: str | None = None
     expires_at: datetime | None = None
     lane: str | None = None
+    unknown_cost: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     service: JobService | None = field(default=None, repr=False, compare=False)
 
@@ -150,15 +152,16 @@ class Job:
         """Update the job to its current state. Raises what `Client.job` raises."""
         return _update(self, _required(self.service).job(self.id))
 
-    def wait(self, timeout: float | None = None) -> "Job":
+    def wait(self, timeout: float | None = None, progress: "Callable[[Job], None] | None" = None) -> "Job":
         """Wait until the job has ended, whatever its end, and return it.
 
-        `timeout` is in seconds; None waits as long as necessary. Raises StillRunning when the time is over first (the
+        `timeout` is in seconds; None waits as long as necessary. `progress` is called with the job about every ten
+        seconds until it has ended; `reason` says why it waits. Raises StillRunning when the time is over first (the
         job continues), and what `Client.job` raises.
         """
         if self.status.final:
             return self
-        return _update(self, _required(self.service).wait_for_job(self, timeout))
+        return _update(self, _required(self.service).wait_for_job(self, timeout, progress))
 
     def save(self, folder: Path | str = ".") -> list[Path]:
         """Save the job's images in a folder and return their files, `<id>-<number>.<kind>`.
@@ -193,6 +196,7 @@ class Batch:
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: str | None = None
     weight: int | None = None
+    unknown_costs: int = 0
     max_cost: Decimal | None = None
     expected_cost: Decimal | None = None
     created_at: datetime | None = None

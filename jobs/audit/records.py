@@ -29,6 +29,10 @@ RULES = {
         "the index of deliveries given up differs from its record",
         f"ZADD it if it has the field {label(Field.UNDELIVERED)}, else ZREM it.",
     ),
+    "unknown_cost": (
+        "the index of jobs of unknown cost differs from its record",
+        f"ZADD it if it has the field {label(Field.UNKNOWN_COST)}, else ZREM it.",
+    ),
     "window": ("it counts as admitted, but does not wait", f"HDEL its field {label(Field.ADMITTED_BY)}."),
     "reserved": (
         "it has money reserved, though no attempt of it is under way",
@@ -61,17 +65,17 @@ class Records:
             for job_id in ids:
                 pipe.hgetall(of("job", job_id))
                 pipe.mget(of("result", job_id), of("text", job_id), of("labels", job_id))
-                for index in ("alarms", "doubts", "undelivered"):
+                for index in ("alarms", "doubts", "undelivered", "unknown_costs"):
                     pipe.zscore(single(index), job_id)
             answers = reader.ask(pipe)
-        rows = {job_id: answers[5 * place : 5 * place + 5] for place, job_id in enumerate(ids) if answers[5 * place]}
+        rows = {job_id: answers[6 * place : 6 * place + 6] for place, job_id in enumerate(ids) if answers[6 * place]}
         yield from self._set_apart(rows)
         with reader.client.pipeline(transaction=False) as pipe:
             for job_id, (record, *_) in rows.items():
                 pipe.zscore(of("state", record[Field.STATE]), job_id)
             places = reader.ask(pipe)
         for (job_id, (record, (result, text, _), *scores)), indexed in zip(rows.items(), places, strict=True):
-            at = dict(zip(("alarm", "doubt", "undelivered", "index"), (*scores, indexed), strict=True))
+            at = dict(zip(("alarm", "doubt", "undelivered", "unknown_cost", "index"), (*scores, indexed), strict=True))
             broken = {rule for rule, is_broken in _broken(record, text, at).items() if is_broken}
             yield from (self._finding(job_id, rule) for rule in sorted(broken))
             if job_id not in self._recount and result:
@@ -103,6 +107,7 @@ class Records:
             single("alarms"): ("alarm", None),
             single("doubts"): ("doubt", None),
             single("undelivered"): ("undelivered", None),
+            single("unknown_costs"): ("unknown_cost", None),
             **{of("state", state): ("index", state) for state in State},
         }
         with reader.client.pipeline(transaction=False) as pipe:
@@ -144,6 +149,7 @@ def _broken(record: Mapping[str, str], text: str | None, at: Mapping[str, float 
         "index": at["index"] != float(record[Field.CREATED_AT]),
         "doubt": at["doubt"] != doubt,
         "undelivered": (Field.UNDELIVERED in record) != (at["undelivered"] is not None),
+        "unknown_cost": (Field.UNKNOWN_COST in record) != (at["unknown_cost"] is not None),
         "window": admitted and record[Field.STATE] != State.QUEUED,
         "reserved": Field.RESERVED in record and not admitted and phase in {None, State.QUEUED},
         "request": not text,

@@ -15,6 +15,7 @@ from jobs.policy import RECHECK, next_attempt
 from jobs.states import State
 from jobs.store.arguments import flag
 from jobs.store.context import StoreContext
+from jobs.store.cost_log import log_cost
 from jobs.store.outcomes import (
     CallbackOutcome,
     ExpireOutcome,
@@ -25,8 +26,7 @@ from jobs.store.outcomes import (
     MoveOutcome,
     RequeueOutcome,
 )
-from jobs.store.prices import MOST_PRICE
-from jobs.store.spending import rules
+from jobs.store.spending import budgets, rules
 from jobs.store.transitions import TransitionResult, read_transition
 from jobs.units import duration_micros, from_micros
 
@@ -74,6 +74,7 @@ class Attempts:
         self._scripts = context.scripts
         self._settings = context.settings
         self._rules = {lane.name: rules(context.settings, lane) for lane in context.settings.lanes}
+        self._budgets = budgets(context.settings)
 
     # --- admission and submission -----------------------------------------------------------------------------------
 
@@ -208,11 +209,22 @@ class Attempts:
         settled = read_transition(
             FinishOutcome,
             self._scripts.call(
-                "finish", job_id, attempt, held, state, result.to_json(), result.nano, settled_by, after, flag(refused)
+                "finish",
+                job_id,
+                attempt,
+                held,
+                state,
+                result.to_json(),
+                result.nano,
+                settled_by,
+                after,
+                flag(refused),
+                result.unreadable_cost or "",
+                self._budgets,
             ),
         )
         if settled.outcome in (FinishOutcome.FINISHED, FinishOutcome.AGAIN):
-            _log_cost(external_task_id, result)
+            log_cost(external_task_id, result)
         return settled
 
     def record_callback(self, external_task_id: str, *, needs_lookup: bool) -> TransitionResult[CallbackOutcome]:
@@ -273,19 +285,6 @@ class Attempts:
             "expire", due.job.id, due.job.fence, duration_micros(wait), duration_micros(self._settings.deadline)
         )
         return TransitionResult(ExpireOutcome(outcome), None, admit_hint=bool(hint))
-
-
-def _log_cost(external_task_id: str, result: Result) -> None:
-    if result.unreadable_cost is not None:
-        log.warning("job %s: the provider's cost %r is not an amount in USD", external_task_id, result.unreadable_cost)
-    elif result.rounded_cost is not None:
-        log.info("job %s: the cost %s is rounded to %s USD", external_task_id, result.rounded_cost, result.cost)
-    if result.cost is not None and result.cost > MOST_PRICE:
-        log.warning(
-            "job %s: the cost of %s USD is implausible: it is counted as spent, but does not change the expected cost",
-            external_task_id,
-            result.cost,
-        )
 
 
 def _due(fields: dict[str, str]) -> Due:

@@ -231,6 +231,14 @@ class SettleOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+class SettleCostOutcome(StrEnum):
+    """Of `settle_cost`."""
+
+    SETTLED = "settled"
+    OTHER = "other"  #: its cost is not unknown, or its result has changed; nothing changed
+    UNKNOWN = "unknown"
+
+
 class CorrectOutcome(StrEnum):
     """Of `repair_counters`."""
 
@@ -275,6 +283,7 @@ OUTCOMES: Mapping[str, type[StrEnum]] = {
     "retry": RetryOutcome,
     "revoke": RevokeOutcome,
     "settle": SettleOutcome,
+    "settle_cost": SettleCostOutcome,
     "stage": Outcome,
     "tolerate": TolerateOutcome,
 }

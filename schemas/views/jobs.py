@@ -94,6 +94,14 @@ class JobView(Schema):
         allow_none=True,
         metadata=described("What the job waits for, or null if there is no more to say."),
     )
+    unknown_cost = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=described(
+            "What the provider sent as the cost of an attempt, if that is no amount in USD (empty: nothing, although a "
+            "limit applies). It is not part of `usage.cost` until an operator settles it; then null, as usual.",
+        ),
+    )
 
 
 class JobList(Schema):

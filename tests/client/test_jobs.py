@@ -161,6 +161,21 @@ def test_waiting_ends_with_the_timeout_and_the_job_continues(client: Client, ser
     assert [float(one.query["wait"]) <= 3 for one in service.seen[1:]]
 
 
+def test_waiting_shows_the_job_and_its_reason_until_it_has_ended(client: Client, service: FakeService) -> None:
+    job = client.enqueue(REQUEST)
+    service.jobs[job.id]["reason"] = "no worker answers"
+    service.polls_before_end = 3
+    seen: list[str | None] = []
+    assert job.wait(progress=lambda one: seen.append(one.reason)).status is Status.COMPLETED
+    assert seen == ["no worker answers"] * 3
+    assert {float(one.query["wait"]) for one in service.seen[1:]} == {10.0}
+    other = client.enqueue(REQUEST | {"external_task_id": "other"})
+    service.jobs["other"]["reason"] = "no worker answers"
+    service.polls_before_end = 100
+    with pytest.raises(StillRunning, match="no worker answers"):
+        other.wait(timeout=2)
+
+
 def test_waiting_survives_a_restart_of_the_service(client: Client, service: FakeService, pauses: list[float]) -> None:
     job = client.enqueue(REQUEST)
     service.faults.extend([Fault()] * 12)

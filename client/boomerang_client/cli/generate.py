@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -97,12 +97,26 @@ def generate(
         if no_wait:
             _print_id(screen, job)
             return
-        with screen.err.status(f"Job {clean(job.id)} is in progress; Ctrl-C stops waiting, not the job."):
-            job.wait(timeout)
+        with _waiting(screen, job) as show:
+            job.wait(timeout, show)
         if job.status is not Status.COMPLETED:
             _print_failure(screen, job)
             ctx.exit(FAILED)
         _print_result(screen, job, [] if output is None else job.save(output))
+
+
+@contextmanager
+def _waiting(screen: Screen, job: Job) -> Iterator[Callable[[Job], None]]:
+    """Show that the job is awaited, until the block ends. Yields a function that shows why the job waits."""
+    last = [job.reason]
+
+    def show(seen: Job) -> None:
+        if seen.reason and seen.reason != last[0]:
+            screen.message(f"Job {clean(seen.id)} waits: {clean(seen.reason)}", "yellow")
+        last[0] = seen.reason
+
+    with screen.err.status(f"Job {clean(job.id)} is in progress; Ctrl-C stops waiting, not the job."):
+        yield show
 
 
 @contextmanager

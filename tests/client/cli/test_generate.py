@@ -28,6 +28,19 @@ def test_it_waits_and_prints_the_urls(service: FakeService, run: Command) -> Non
     }  # fmt: skip
 
 
+def test_it_says_once_why_the_job_waits(service: FakeService, run: Command) -> None:
+    service.polls_before_end = 3
+
+    def stall() -> None:
+        for job in service.jobs.values():
+            job["reason"] = "no worker answers"
+
+    service.on_request = stall
+    result = run("generate", "A red boat", "--id", "boat")
+    assert result.exit_code == 0
+    assert result.stderr.count("no worker answers") == 1
+
+
 def test_it_saves_and_prints_the_files(service: FakeService, run: Command, tmp_path: Path) -> None:
     service.files = {"boat.png": PNG}
     result = run("generate", "A red boat", "--id", "boat", "-o", str(tmp_path / "new"))
