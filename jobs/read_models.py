@@ -110,6 +110,7 @@ class Totals:
     ready: Mapping[str, int]
     cost: Decimal
     contradicted: int
+    unreadable: int = 0
     images: int = 0
     image_bytes: int = 0
     epoch: int = 0

@@ -36,6 +36,7 @@ def serialize_job(job: Job) -> dict[str, Any]:
         "model": job.model,
         "output": [dict(each) for each in result.output] if result else [],
         "error": result.error if result else None,
+        "warnings": _warnings(job),
         "usage": {"cost": _money(result.cost), "discount": result.discount} if result and priced else None,
         "attempt": job.attempt,
         "external_task_id": job.external_task_id,
@@ -51,6 +52,17 @@ def serialize_job(job: Job) -> dict[str, Any]:
         "reason": job.reason,
         "unknown_cost": job.unknown_cost,
     }
+
+
+def _warnings(job: Job) -> list[dict[str, str]]:
+    result = job.result
+    if not result or not result.output:
+        return []
+    warnings = [dict(each) for each in result.warnings]
+    if len(result.output) < job.n:
+        message = f"{job.n} images were asked for, {len(result.output)} came"
+        warnings.insert(0, {"code": "fewer_images", "message": message})
+    return warnings
 
 
 def serialize_batch(batch: Batch) -> dict[str, Any]:

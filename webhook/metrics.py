@@ -110,6 +110,13 @@ CONTRADICTED = Declaration(
     (),
     "Reports of the provider that contradict an earlier end of a job. The log has a line for each.",
 )
+UNREADABLE = Declaration(
+    "boomerang_unreadable_answers",
+    Kind.COUNTER,
+    (),
+    "Answers of the provider about a job that cannot be read, or say completed without a result. Such a job still "
+    "expires at its deadline. The log has a line for each job, with the start of the answer.",
+)
 EPOCHS = Declaration(
     "boomerang_epochs",
     Kind.COUNTER,
@@ -127,7 +134,7 @@ DEAD_ENDS = Declaration(
     Kind.GAUGE,
     ("kind",),
     "What is stuck, by kind: installation and service (everything), in_doubt (for ten minutes or longer), delivery, "
-    "lane, cap, cost (of a job, unknown), damaged.",
+    "lane, cap, cost (of a job, unknown), damaged, unreadable.",
 )
 LAST_ROUND = Declaration(
     "boomerang_last_round_seconds",
@@ -185,20 +192,8 @@ HINTS = Declaration(
 #: All metrics, in the order of the reference page.
 DECLARATIONS = (
     *(STORE_UP, JOBS, READY, WINDOW, SLOTS, SLOTS_LIMIT, HELD, BREAKER_OPEN, BREAKER_OPENED, SPENT, UNKNOWN_COSTS),
-    *(
-        CONTRADICTED,
-        EPOCHS,
-        REFUSED,
-        DEAD_ENDS,
-        LAST_ROUND,
-        LAST_ROUND_AGE,
-        TROUBLE,
-        IMAGES,
-        IMAGE_BYTES,
-        CALLBACKS,
-        JOBS_RECEIVED,
-    ),
-    *(TURNED_AWAY, HINTS),
+    *(CONTRADICTED, UNREADABLE, EPOCHS, REFUSED, DEAD_ENDS, LAST_ROUND, LAST_ROUND_AGE, TROUBLE, IMAGES, IMAGE_BYTES),
+    *(CALLBACKS, JOBS_RECEIVED, TURNED_AWAY, HINTS),
 )
 
 
@@ -251,6 +246,7 @@ def _of_totals(totals: Totals) -> Iterator[Metric]:
     yield IMAGES.family([((), totals.images)])
     yield IMAGE_BYTES.family([((), totals.image_bytes)])
     yield CONTRADICTED.family([((), totals.contradicted)])
+    yield UNREADABLE.family([((), totals.unreadable)])
     yield EPOCHS.family([((), totals.epoch)])
 
 

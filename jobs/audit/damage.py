@@ -23,9 +23,9 @@ from jobs.store.prices import PRICES_KEPT
 RULE = "damaged"
 #: Keys that a repair recreates from the records. Inspect a damaged one, then delete it.
 _DERIVED = frozenset(
-    {"alarms", "doubts", "undelivered", "unknown_costs", "damaged", "at_cap", "capped", "sweeps", "state", "labelled"}
-    | {"grouped", "ready", "queues", "tags", "pool", "admit_hint", "reconcile_hint", "repair", "written", "changes"}
-    | {"history", "accessed"}
+    {"alarms", "doubts", "unreadable", "undelivered", "unknown_costs", "damaged", "at_cap", "capped", "sweeps", "state"}
+    | {"labelled", "grouped", "ready", "queues", "tags", "pool", "admit_hint", "reconcile_hint", "repair", "written"}
+    | {"changes", "history", "accessed"}
 )
 _LATEST = 9_999_999_999_999_999
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
@@ -194,6 +194,7 @@ def _times(reader: Reader) -> Iterator[Finding]:
         for name in (
             "alarms",
             "doubts",
+            "unreadable",
             "undelivered",
             "unknown_costs",
             "at_cap",

@@ -40,7 +40,7 @@ class Stuck:
     """What is stuck: jobs and batches since when, queues with the time of their next check.
 
     `damaged`: jobs whose records a round of reconcile could not read. `unknown_costs`: jobs with a result whose cost is
-    unknown.
+    unknown. `unreadable`: jobs about which the provider gives no readable answer.
     """
 
     now: datetime
@@ -50,6 +50,7 @@ class Stuck:
     capped: Sample
     damaged: Sample
     unknown_costs: Sample
+    unreadable: Sample
 
 
 class Manual:
@@ -62,16 +63,16 @@ class Manual:
         self._settings = context.settings
 
     def settle(self, job: Job, verdict: Verdict, *, task_id: str = "", by: str = "") -> TransitionResult[SettleOutcome]:
-        """Settle a job in doubt, as it was read. `task_id`: the provider's; `by`: the person who decides.
+        """Settle a job of unknown outcome, as it was read. `task_id`: the provider's; `by`: the person who decides.
 
-        Nothing changes unless the job is still in the same doubt, so a repeat does nothing.
+        Nothing changes unless it is unknown since the same time, so a repeat does nothing.
         """
         reason = f"settled by hand{' by ' + by if by else ''}: {verdict}{' as ' + task_id if task_id else ''}"
         result = Result(error={"code": GIVEN_UP, "message": f"{reason}; its outcome was not known"})
         row = self._scripts.call(
             "settle",
             job.id,
-            to_micros(job.doubt_since) if job.doubt_since else "",
+            to_micros(job.unknown_since) if job.unknown_since else "",
             verdict,
             task_id,
             result.to_json(),

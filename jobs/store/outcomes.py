@@ -41,6 +41,7 @@ class FinishOutcome(StrEnum):
     ALREADY = "already"  #: it had ended before, in the same way
     CONTRADICTED = "contradicted"  #: it had ended before, in another way
     STALE = "stale"  #: an older attempt, or a stale fence
+    EXCESS = "excess"  #: a callback has more results than were asked for: poll instead
     DOUBT = "doubt"  #: a callback has shown that the refused attempt exists: it is looked up
     UNKNOWN = "unknown"  #: no such job or attempt
 

@@ -41,6 +41,7 @@ class Kind(StrEnum):
     CAP = "cap"  #: a batch, or the jobs of an API key, that wait because of a spending cap
     COST = "cost"  #: a job whose cost is unknown
     DAMAGED = "damaged"  #: a job whose record is damaged
+    UNREADABLE = "unreadable"  #: a job about which the provider gives no readable answer
     IMAGE = "image"  #: an image that unfinished jobs refer to, but that is not stored
 
 
@@ -67,6 +68,7 @@ def counted(store: Store, lanes: tuple[Lane, ...], longer_than: float = LONG) ->
         Kind.CAP: stuck.at_cap.count + stuck.capped.count,
         Kind.COST: stuck.unknown_costs.count,
         Kind.DAMAGED: stuck.damaged.count,
+        Kind.UNREADABLE: stuck.unreadable.count,
     }
 
 
@@ -86,6 +88,7 @@ def dead_ends(store: Store, longer_than: float = LONG, most: int = MOST) -> Iter
     yield from _caps(store, stuck)
     yield from _unknown_costs(store, stuck)
     yield from _damaged(store, stuck)
+    yield from _unreadable(store, stuck)
     yield from _images(store, most)
 
 
@@ -134,6 +137,20 @@ def _damaged(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
             why = job.why if isinstance(job, RecordDamaged) else "data that belong to its record are damaged"
             do = "boomerang-server audit lists each damaged value, and what to do about it."
             yield DeadEnd(Kind.DAMAGED, printable(job_id), since[job_id], why, do)
+
+
+def _unreadable(store: Store, stuck: Stuck) -> Iterator[DeadEnd]:
+    doubts = dict(stuck.doubts.named)
+    for job, since in _jobs(store, stuck.unreadable.named):
+        if job.id in doubts:
+            continue  # listed with what may be done about a doubt
+        why = job.reason or "the provider gives no readable answer about it"
+        if job.state.final:
+            why += f"; it is {job.state}, but its slots stay in use"
+        if job.deadline:
+            why += f"; until {job.deadline.isoformat(timespec='seconds')}, unless an answer can be read"
+        do = f"Look at the provider's console; to give it up now: {SETTLE} {job.id} --failed"
+        yield DeadEnd(Kind.UNREADABLE, job.id, since, why, do)
 
 
 def _lane_waits(lane: Lane, now: datetime, longer_than: float) -> bool:

@@ -125,9 +125,10 @@ local function read_numbers(key, ...)
   return unpack(numbers)
 end
 
--- Write some fields; false deletes one. The index of jobs in doubt follows, by the time since when.
+-- Write some fields; false deletes one. The indexes of jobs in doubt, and of those without a readable answer, follow, by
+-- the time since when.
 local function save(job, change)
-  local set, del, doubt = {}, {}, job.doubt_since
+  local set, del, doubt, unreadable = {}, {}, job.doubt_since, job.unreadable_since
   for field, value in pairs(change) do
     if value == false then
       if job[field] then del[#del + 1] = field end
@@ -143,6 +144,13 @@ local function save(job, change)
   if #del > 0 then redis.call('HDEL', KEY.job .. job.id, unpack(del)) end
   if job.doubt_since and job.doubt_since ~= doubt then redis.call('ZADD', KEY.doubts, job.doubt_since, job.id) end
   if doubt and not job.doubt_since then redis.call('ZREM', KEY.doubts, job.id) end
+  if job.unreadable_since ~= unreadable then
+    if job.unreadable_since then
+      redis.call('ZADD', KEY.unreadable, job.unreadable_since, job.id)
+    else
+      redis.call('ZREM', KEY.unreadable, job.id)
+    end
+  end
 end
 
 -- Read the virtual time of a place. Only fairness depends on it, so a damaged value counts as 0 and is replaced.
